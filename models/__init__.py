@@ -1,0 +1,1 @@
+"""Models: loading and building, the chunked logprob head, per-segment attention, the critic's head."""

@@ -1,0 +1,153 @@
+"""Where a model comes from: a Hugging Face causal LM on disk or hub, or a small one built from scratch by the recipe.
+
+Whatever it is, it ends as a Hugging Face folder (config.json, model.safetensors, tokenizer): trainer, engine and the
+user's own tools then read the same files.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from rl.config import ConfigError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+Dtype = Literal["float32", "bfloat16"]
+ENGINE_HEAD_SIZES = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)  # what vLLM's CPU attention serves
+
+
+@dataclass
+class BuildConfig:
+    """A Qwen2-shaped decoder from scratch with a byte tokenizer."""
+
+    hidden_size: int = 128
+    layers: int = 3
+    heads: int = 4
+    kv_heads: int | None = None
+    """Default: as many as heads."""
+    ffn_size: int | None = None
+    """Default: 3 × hidden_size."""
+    tied: bool = True
+    """Embedding and head share one matrix."""
+    max_positions: int = 16384
+
+    def validate(self, place: str) -> None:
+        if self.hidden_size % self.heads:
+            raise ConfigError(f"{place}: hidden_size {self.hidden_size} is not a multiple of heads {self.heads}")
+        if self.hidden_size // self.heads not in ENGINE_HEAD_SIZES:
+            raise ConfigError(
+                f"{place}: hidden_size / heads = {self.hidden_size // self.heads} is no head size of the engine; "
+                f"choose one of {', '.join(map(str, ENGINE_HEAD_SIZES))}"
+            )
+        if self.heads % (self.kv_heads or self.heads):
+            raise ConfigError(f"{place}: heads {self.heads} is not a multiple of kv_heads {self.kv_heads}")
+
+    def shape(self) -> dict[str, Any]:
+        """The matching keys of a Hugging Face Qwen2 config."""
+        return {
+            "hidden_size": self.hidden_size,
+            "num_hidden_layers": self.layers,
+            "num_attention_heads": self.heads,
+            "num_key_value_heads": self.kv_heads or self.heads,
+            "intermediate_size": self.ffn_size or 3 * self.hidden_size,
+            "tie_word_embeddings": self.tied,
+            "max_position_embeddings": self.max_positions,
+        }
+
+
+@dataclass
+class ModelConfig:
+    """`path:` to a Hugging Face causal LM, or `build:` a small one."""
+
+    path: str | None = None
+    build: BuildConfig | None = None
+    dtype: Dtype = "float32"
+    think: bool = True
+    """Open every assistant turn with `<think>`, as reasoning models do."""
+    gradient_checkpointing: bool = False
+
+    def validate(self, place: str) -> None:
+        if (self.path is None) == (self.build is None):
+            raise ConfigError(f"{place}: give either `path: …` or `build: {{…}}`, not both and not neither")
+
+    def shape(self) -> dict[str, Any]:
+        """config.json of the model as a dict, without transformers; empty for a hub name that is not on disk."""
+        if self.build is not None:
+            from models.tokenizer import VOCABULARY
+
+            return {**self.build.shape(), "vocab_size": len(VOCABULARY)}
+        file = Path(str(self.path)) / "config.json"
+        return json.loads(file.read_text()) if file.is_file() else {}
+
+
+def build(config: BuildConfig, folder: Path, seed: int) -> Path:
+    """Writes a randomly initialised model to `folder` (once: an existing one is kept) and returns the folder."""
+    import torch
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    from models.tokenizer import END_OF_TURN, PAD, VOCABULARY, byte_tokenizer
+
+    if (folder / "model.safetensors").exists():
+        return folder
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = Qwen2ForCausalLM(
+            Qwen2Config(
+                **config.shape(),
+                vocab_size=len(VOCABULARY),
+                bos_token_id=None,
+                eos_token_id=VOCABULARY[END_OF_TURN],
+                pad_token_id=VOCABULARY[PAD],
+            )
+        )
+    byte_tokenizer().save_pretrained(folder)
+    model.save_pretrained(folder)
+    return folder
+
+
+def load_model(path: str | Path, dtype: Dtype = "float32") -> PreTrainedModel:
+    """The causal LM at `path` with per-segment attention, ready to train. Raises ValueError in one line."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from models import attention
+
+    attention.register()
+    try:
+        return AutoModelForCausalLM.from_pretrained(
+            path, dtype=getattr(torch, dtype), attn_implementation=attention.NAME, use_safetensors=True
+        )
+    except (OSError, ValueError) as error:
+        raise ValueError(f"model {path}: {str(error).splitlines()[0]}; expected a Hugging Face causal LM") from error
+
+
+def empty_model(path: str | Path, dtype: Dtype = "float32") -> PreTrainedModel:
+    """A causal LM of the shape that config.json at `path` gives; its weights are still to be loaded."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from models import attention
+
+    attention.register()
+    return AutoModelForCausalLM.from_config(
+        AutoConfig.from_pretrained(path), dtype=getattr(torch, dtype), attn_implementation=attention.NAME
+    )
+
+
+def load_tokenizer(path: str | Path) -> PreTrainedTokenizerFast:
+    """The fast tokenizer at `path`, with a chat template. Raises ValueError in one line."""
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"model {path}: {str(error).splitlines()[0]}; expected a tokenizer beside it") from error
+    if not tokenizer.is_fast:
+        raise ValueError(f"model {path}: its tokenizer has no fast version (tokenizer.json); convert it first")
+    if tokenizer.chat_template is None:
+        raise ValueError(f"model {path}: its tokenizer has no chat template; add one to tokenizer_config.json")
+    return tokenizer

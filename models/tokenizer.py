@@ -1,0 +1,48 @@
+"""The byte tokenizer of models built from scratch: every text is representable, nothing is learned, the vocabulary is tiny.
+
+Chat format and control tokens are those of Step-Audio-R1 (`<|BOT|>role\\n … <|EOT|>`, `<audio_patch>`); a role's header
+is one token each, because in a model of this size every token costs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rl.types import THINK_CLOSE, THINK_OPEN
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+PAD, BEGIN_OF_TURN, END_OF_TURN = "<|endoftext|>", "<|BOT|>", "<|EOT|>"  # the padding has the name that Qwen gives it
+CONTROL = (PAD, BEGIN_OF_TURN, END_OF_TURN, "<audio_start>", "<audio_patch>", "<audio_end>")
+ROLES = ("system\n", "user\n", "assistant\n")
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|BOT|>{{ message['role'] }}\n{{ message['content'] }}<|EOT|>{% endfor %}"
+    "{% if add_generation_prompt %}<|BOT|>assistant\n<think>\n{% endif %}"
+)
+
+
+def _byte_alphabet() -> list[str]:
+    """GPT-2's printable stand-in for each of the 256 bytes, in byte order."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    others = iter(range(256, 512))
+    return [chr(byte) if byte in printable else chr(next(others)) for byte in range(256)]
+
+
+ADDED = (*CONTROL, THINK_OPEN, THINK_CLOSE, *ROLES)
+VOCABULARY = {token: i for i, token in enumerate([*_byte_alphabet(), *ADDED])}
+
+
+def byte_tokenizer() -> PreTrainedTokenizerFast:
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE(vocab=VOCABULARY, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_tokens([AddedToken(token, special=token in CONTROL, normalized=False) for token in ADDED])
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token=END_OF_TURN, pad_token=PAD, clean_up_tokenization_spaces=False
+    )
+    fast.chat_template = CHAT_TEMPLATE
+    return fast

@@ -1,0 +1,150 @@
+"""Mathematical equality of the last answer: LaTeX or plain numbers, fractions, percent, sets, intervals, equations."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any, cast
+
+import math_verify
+
+from rewards.verifiers import Case
+from rewards.verifiers.text import normalised
+from rl.types import Prompt, Rollout, Verdict
+
+# SIGALRM stays unused (timeouts None): the pool's deadline governs, also where a signal cannot interrupt.
+_parse = cast(Callable[..., list[Any]], math_verify.parse)
+_same = cast(Callable[..., bool], math_verify.verify)
+_READ_TEXT = (math_verify.LatexExtractionConfig(), math_verify.ExprExtractionConfig())
+_READ_BARE = _READ_TEXT[:1]  # an expression that does not parse must not be read as the first number in it
+for _name in ("math_verify.parser", "math_verify.grader"):  # each would warn once that its timeouts are off
+    logging.getLogger(_name).setLevel(logging.ERROR)
+
+_LONGEST = 4000  # characters of an answer: what searches it are regular expressions, some of them quadratic
+
+# Where an answer stands
+_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
+_JOINT = re.compile(r"(?:\s|[,;$.&]|\\[()\[\]]|\\q?quad|\\text\{\s*(?:and|or)\s*\}|\b(?:and|or)\b)*")
+_TAGS = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
+_HASHES = re.compile(r"####[ \t]*([^\n]+)")
+_CJK = r"[\u3040-\u9fff\uac00-\ud7a3]"
+_SAID = re.compile(r"\b(?:answer|result)\b\s*(?:is\b|:|=)\s*:?\s*([^\n]+)", re.IGNORECASE)
+_PROSE = re.compile(r"[^\W\d_]{2,}[\s,;:]+(?:[^\W\d_]+[\s,;:]+)*[^\W\d_]{2,}|[.!?;:]\s|\n|\*\*|" + _CJK)
+_LABEL = re.compile(r"\b(?:r[ée]ponse|respuesta|risposta|antwort|resposta)\b|答案|答え|정답", re.IGNORECASE)
+_GLUED = re.compile(f"(?<={_CJK})(?=[-\\d])")
+_LISTED = re.compile(r"(?:[-+.\d]+[,;\s]+)+[-+.\d]+|.*[\d$*],?\s+or\s+[-$*\s]*\d\S*(?:\s\w+)?\W*", re.DOTALL)
+
+# What it is made of
+_NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:(?:,|\{,\}|\\,|\s)\d{3})+|\d+)?(?:\.\d+)?")
+_GAPS = re.compile(r"[,{}\\\s]")
+_DECIMAL_COMMA = re.compile(r"-?\d+,\d\d")
+_DOLLAR = re.compile(r"(?<!\\)\$")
+_CURRENCY = re.compile(r"\\\$|[€£¥]|\\!")
+_PERCENT = re.compile(r"\s*(?:\\?%|\bpercent(?:age)?\b|\bpct\b)\.?$", re.IGNORECASE)
+_SIGN = re.compile(r"(?<![^\s$(\[{,;:=])\+(?=\.?\d)")  # the + of +7, which would make a sum of the words before it
+_UPRIGHT = re.compile(r"\\(?:mathrm|text)\{\s*([ei])\s*\}")  # taken for a unit and dropped: 1 - 1/e would equal 1
+_WORD = re.compile(r"\\(?:text|mathrm|textbf|mbox|operatorname)\{\s*([^{}\\]*[^\W\d_]{2}[^{}\\]*)\}|([^\W\d_]{4,})")
+
+
+def verify(prompt: Prompt, rollout: Rollout) -> Verdict:
+    """1.0 where the last answer of the response equals the gold (math-verify 0.9: exact, or to 6 decimals where one
+    side is a decimal fraction), else 0.0. The gold may carry commas, `#### 42` or `\\boxed{…}`."""
+    if not (prompt.answer or "").strip():
+        raise ValueError(f"prompt '{prompt.id}' has no answer to compare with")
+    pred = last_answer(rollout.response)
+    equal = same_answer(pred, last_answer(cast(str, prompt.answer)))
+    return Verdict(score=float(equal), reason="" if equal else f"read '{pred[-100:]}'")
+
+
+def last_answer(text: str) -> str:
+    """The answer that stands last in a response: in `\\boxed{}` (neighbours joined by commas), `<answer>` tags or
+    after `####`; the end of the text where none of them marks it."""
+    boxes = _last_boxes(text)
+    if boxes:
+        return ", ".join(boxes)[-_LONGEST:]
+    for mark in (_TAGS, _HASHES):
+        found = mark.findall(text)
+        if found:
+            return found[-1].strip()[-_LONGEST:]
+    return text[-_LONGEST:].strip()
+
+
+def _last_boxes(text: str) -> list[str]:
+    """Contents of the last `\\boxed{}` and of those before it with nothing but a joint (comma, 'and') between."""
+    boxes: list[str] = []
+    joint_from = 0
+    for start in _BOX.finditer(text):
+        if start.start() < joint_from:
+            continue  # a box in a box
+        depth, end = 1, start.end()
+        while end < len(text) and depth:
+            depth += {"{": 1, "}": -1}.get(text[end], 0)
+            end += 1
+        between = text[joint_from : start.start()]
+        if boxes and not (between.strip() and _JOINT.fullmatch(between)):
+            boxes = []
+        boxes.append(_DOLLAR.sub("", text[start.end() : end - (depth == 0)]).strip())
+        joint_from = end
+    return boxes
+
+
+def same_answer(pred: str, gold: str) -> bool:
+    """Whether two answers, bare or at the end of some text, are equal."""
+    if pred == gold or not pred:
+        return bool(pred)
+    pred_value, gold_value = _plain_number(pred), _plain_number(gold)
+    if pred_value is not None and gold_value is not None:
+        return pred_value == gold_value
+    if gold_value is not None and _LISTED.fullmatch(pred):
+        return False  # several guesses, of which the last would count
+    if pred_value is not None and _DECIMAL_COMMA.fullmatch(gold):
+        return pred_value == Fraction(gold.replace(",", "."))
+    word = _word(gold)
+    if word is not None:  # letters are not a product of variables: 'silent' is not 'listen'
+        said = _SAID.findall(pred)
+        pred = (said[-1] if said else pred).strip(" $.")
+        return normalised(_word(pred) or pred) == normalised(word)
+    return _same(_parsed(gold), _parsed(pred), timeout_seconds=None)
+
+
+@lru_cache(maxsize=256)
+def _parsed(answer: str) -> list[Any]:
+    answer = _UPRIGHT.sub(r"{\1}", _SIGN.sub("", _CURRENCY.sub("", answer)))
+    if "$" in answer or "\\[" in answer or "\\(" in answer or _PROSE.search(answer):
+        return _parse(_GLUED.sub(" ", _LABEL.sub("answer", answer)), _READ_TEXT, parsing_timeout=None)
+    return _parse(f"${_PERCENT.sub('', answer)}$", _READ_BARE, parsing_timeout=None)
+
+
+def _plain_number(answer: str) -> Fraction | None:
+    """The value of a number in digits, perhaps with signs of thousands or a currency; None for anything else."""
+    digits = _PERCENT.sub("", _CURRENCY.sub("", answer).strip().strip("$")).removesuffix(".").strip()
+    if not any(c.isdigit() for c in digits) or len(digits) > 1000 or not _NUMBER.fullmatch(digits):
+        return None
+    return Fraction(_GAPS.sub("", digits))
+
+
+def _word(answer: str) -> str | None:
+    found = _WORD.fullmatch(answer.strip().strip("$").strip())
+    return (found[1] or found[2]) if found else None
+
+
+GOLD = [
+    Case("<think>6 times 7</think>The answer is 42.", "42"),
+    Case("\\boxed{42}", "#### 42"),
+    Case("#### 1,234", "1234"),
+    Case("so it is $\\boxed{\\frac{1}{2}}$", "0.5"),
+    Case("$x^2+2x+1$", "(x+1)^2"),
+    Case("\\boxed{-2} and \\boxed{1}", "\\{1,-2\\}"),
+    Case("First 30, no: 45", "45"),
+    Case("Tuesday", "\\text{Tuesday}"),
+    Case("The answer is Tuesday.", "\\text{Tuesday}"),
+    Case("\\boxed{28\\%}", "28\\%"),
+    Case("<think>It is 42</think>", "42", equal=False),
+    Case("\\boxed{41} but \\boxed{43}", "41", equal=False),
+    Case("1, 2, 3, 4", "4", equal=False),
+    Case("silent", "listen", equal=False),
+    Case("(0,1]", "(0,1)", equal=False),
+]

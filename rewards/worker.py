@@ -1,0 +1,184 @@
+"""The child side of the pool. A nursery, a process without threads that has imported the verifiers' libraries, forks
+the workers (5 ms each, where a fresh interpreter with sympy takes 400); a worker judges one sample at a time.
+
+Wire: pool -> nursery, one datagram each: `sys.path`, the set-up, then `F n` with the socket of worker n attached, or `K n`:
+kill worker n and all that it started, answered with its wait status. pool -> worker: HEAD (ticket, length) and a pickle
+of (calls, rollout). worker -> pool: lines of JSON, `[ticket, call, score, parts, error, reason]` for each call, with
+call -1 for a sample that could not be read. JSON, because whatever runs in a worker must not reach into the parent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import importlib
+import json
+import math
+import numbers
+import os
+import pickle
+import resource
+import signal
+import socket
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from rewards import resolve
+from rl.types import Rollout, Verdict
+
+HEAD = struct.Struct("<QI")
+_PDEATHSIG, _SUBREAPER = 1, 36  # prctl(2)
+_MEGABYTE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A verifier with its arguments."""
+
+    verifier: str
+    args: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    calls: tuple[Call, ...]
+    folder: Path | None
+    memory_mb: int
+
+
+def nurse(control: socket.socket) -> None:
+    """Fork and bury workers until the parent closes its end or dies."""
+    setup: Setup = pickle.loads(control.recv(_MEGABYTE))
+    ctypes.CDLL(None).prctl(_SUBREAPER, 1)  # what a worker leaves behind becomes our child
+    for module in ("numpy", *(f"rewards.verifiers.{c.verifier}" for c in setup.calls if ":" not in c.verifier)):
+        importlib.import_module(module)
+    gc.freeze()  # else a worker's first collection copies every page
+    workers: dict[str, int] = {}
+    while True:
+        message, sockets, _, _ = socket.recv_fds(control, 64, 1)
+        command, _, number = message.decode().partition(" ")
+        if command == "F":
+            nursery, pid = os.getpid(), os.fork()
+            if pid == 0:
+                try:
+                    control.close()
+                    _work(socket.socket(fileno=sockets[0]), setup, nursery)
+                finally:
+                    os._exit(1)
+            os.close(sockets[0])
+            workers[number] = pid
+        elif command == "K":
+            control.send(str(_bury(workers.pop(number, 0), workers)).encode())
+        else:
+            break
+    for number in list(workers):
+        _bury(workers.pop(number), workers)
+
+
+def _bury(pid: int, workers: Mapping[str, int]) -> int:
+    """SIGKILL to a worker, its process group and what escaped from it; its wait status. Nobody else waits for
+    workers, so that the id cannot have passed to another process."""
+    status = 0
+    if pid:
+        for kill in (os.kill, os.killpg):  # the group may not exist yet
+            with contextlib.suppress(ProcessLookupError):
+                kill(pid, signal.SIGKILL)
+        status = os.waitpid(pid, 0)[1]
+    living = set(workers.values())
+    while orphans := [child for child in _children() if child not in living and os.getsid(child) not in living]:
+        for child in orphans:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+    return status
+
+
+def _children() -> list[int]:
+    listing = Path(f"/proc/self/task/{os.getpid()}/children")
+    return [int(child) for child in listing.read_text().split()] if listing.exists() else []
+
+
+def _work(channel: socket.socket, setup: Setup, nursery: int) -> None:
+    """A worker's whole life."""
+    os.setsid()  # a group of its own: SIGKILL to it takes along what a verifier has started
+    ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != nursery:
+        return
+    silence = os.open(os.devnull, os.O_RDWR)
+    for stream in range(3):  # what a verifier prints belongs neither in the protocol nor on the user's screen
+        os.dup2(silence, stream)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        verifiers = [resolve.load(call.verifier, setup.folder) for call in setup.calls]
+    except BaseException as error:  # isolation boundary: a user's module
+        _send(channel, {"failed": f"{type(error).__name__}: {error}"})
+        return
+    _limit_memory(setup.memory_mb)
+    gold = [v.gold and [[c.pred, c.gold, *c.bounds] for c in v.gold] for v in verifiers]
+    _send(channel, {"ready": os.getpid(), "gold": gold})
+    inbox = channel.makefile("rb")
+    while head := inbox.read(HEAD.size):
+        ticket, length = HEAD.unpack(head)
+        _serve(channel, ticket, inbox.read(length), setup, verifiers)
+
+
+def _limit_memory(memory_mb: int) -> None:
+    """RLIMIT_AS counts what is mapped, so what libraries have mapped so far comes on top."""
+    mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    limit = mapped + memory_mb * _MEGABYTE
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def _serve(channel: socket.socket, ticket: int, body: bytes, setup: Setup, verifiers: list[resolve.Verifier]) -> None:
+    try:
+        calls, sample = cast(tuple[tuple[int, ...], Rollout | int], pickle.loads(body))
+    except Exception as error:  # isolation boundary: a user's class among the prompt's fields
+        _send(channel, [ticket, -1, *failed(f"the prompt cannot be read: {type(error).__name__}: {error}")])
+        return
+    for call in calls:
+        args = setup.calls[call].args
+        rollout = sample
+        if isinstance(rollout, int):  # a case of the verifier's own gold
+            case = cast(list[Any], verifiers[call].gold)[rollout]
+            rollout, args = cast(Rollout, case.rollout()), {**args, **case.args}
+        try:
+            answer = plain(verifiers[call].verify(rollout.prompt, rollout, **args))
+        except MemoryError:
+            _send(channel, [ticket, call, *failed(f"out of memory (memory_mb: {setup.memory_mb})")])
+            _send(channel, {"retire": True})  # what is left of the heap belongs to no sample
+            os._exit(0)
+        except BaseException as error:  # isolation boundary: sys.exit too
+            answer = failed(f"{type(error).__name__}: {error}")
+        _send(channel, [ticket, call, *answer])
+
+
+Answer = tuple[float, dict[str, float], str | None, str]
+"""Score, parts, error and reason of a verdict, as JSON takes them."""
+
+
+def failed(error: str) -> Answer:
+    return 0.0, {}, error[:2000], ""
+
+
+def plain(verdict: object) -> Answer:
+    """What a verifier answered, or an error where that is no verdict."""
+    if not isinstance(verdict, Verdict):
+        return failed(f"answered {type(verdict).__name__}, not a Verdict(score=…) of rl.types")
+    if verdict.error is not None:
+        return failed(str(verdict.error) or "error without a text")
+    score: Any = verdict.score
+    if not isinstance(score, numbers.Real) or not 0 <= float(score) <= 1:
+        return failed(f"score {score!r} is not a number in [0, 1]")
+    parts = {str(name)[:100]: float(value) for name, value in list(verdict.parts.items())[:50]}
+    broken = [name for name, value in parts.items() if not math.isfinite(value)]
+    if broken:
+        return failed(f"part '{broken[0]}' is {parts[broken[0]]}")
+    return float(score), parts, None, str(verdict.reason)[:500]
+
+
+def _send(channel: socket.socket, message: Any) -> None:
+    channel.sendall(json.dumps(message).encode() + b"\n")

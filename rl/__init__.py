@@ -1,0 +1,1 @@
+"""Groundtone: RL post-training for language models that read and listen."""

@@ -1,0 +1,101 @@
+"""Every knob of an algorithm, with its one default: `Objective()` is Step-Audio-R1's PPO (arXiv 2511.15848)."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from rl.config import ConfigError, did_you_mean
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What is maximised, and how. The defaults are on-policy PPO with a critic, reward at the last token, no KL."""
+
+    advantage: str = "gae"
+    """A name in `advantages.ADVANTAGES`, or `pkg.mod:fn`."""
+    policy_loss: str = "ppo_clip"
+    """A name in `policy_losses.POLICY_LOSSES`, or `pkg.mod:fn`."""
+    normalise: Literal["token_mean", "sequence_mean", "constant"] = "token_mean"
+    """Over all actions of the optimiser step, over each sequence's actions and then over sequences, or over sequences
+    times a constant number of tokens (Dr.GRPO)."""
+    critic: bool = True
+    gamma: float = 1.0
+    lam: float = 1.0
+    whiten: bool = True
+    """Shift and scale the advantages of the whole batch to mean 0, variance 1."""
+    clip_low: float = 0.2
+    """The ratio is clipped to [1 - clip_low, 1 + clip_high]; 1 means no lower bound."""
+    clip_high: float = 0.2
+    dual_clip: float | None = None
+    """Bound on ratio times |advantage| where the advantage is negative (ppo_clip only)."""
+    value_clip: float | None = 0.5
+    """How far a value may move from the critic's value before the update; 0.5 is verl's default."""
+    kl_coef: float = 0.0
+    kl_estimator: Literal["k1", "k2", "k3"] = "k1"
+    kl_in: Literal["reward", "loss"] = "reward"
+    entropy_coef: float = 0.0
+    importance_cap: float | None = None
+    """Weigh each term by min(trainer probability / engine probability, cap), for engines that differ from the trainer
+    or lag behind it (TIS)."""
+    filter_zero_variance: bool = False
+    """Drop groups whose scores are all equal and draw others in their place (DAPO's dynamic sampling)."""
+    overlong_buffer: int = 0
+    """Tokens before the limit over which the punishment for length grows from 0 to `overlong_penalty`; 0: none."""
+    overlong_penalty: float = 1.0
+
+    def validate(self, place: str) -> None:
+        """Bounds, and rules between fields; raises ConfigError. The names are checked by `objective.objective`."""
+        k1_in_loss = bool(self.kl_coef) and (self.kl_in, self.kl_estimator) == ("loss", "k1")
+        for name, ok, fix in (
+            ("gamma", 0 <= self.gamma <= 1, "it must lie in [0, 1]"),
+            ("lam", 0 <= self.lam <= 1, "it must lie in [0, 1]"),
+            ("clip_low", 0 <= self.clip_low <= 1, "it must lie in [0, 1], where 1 means no lower bound"),
+            ("clip_high", self.clip_high >= 0, "it must not be negative"),
+            ("dual_clip", self.dual_clip is None or self.dual_clip > 1, "it must be above 1, or null for none"),
+            ("value_clip", self.value_clip is None or self.value_clip > 0, "it must be above 0, or null for none"),
+            ("kl_coef", self.kl_coef >= 0, "it must not be negative"),
+            ("entropy_coef", self.entropy_coef >= 0, "it must not be negative"),
+            ("importance_cap", self.importance_cap is None or self.importance_cap > 0, "it must be above 0, or null"),
+            ("overlong_buffer", self.overlong_buffer >= 0, "it must not be negative"),
+            ("overlong_penalty", self.overlong_penalty > 0, "it must be above 0; overlong_buffer: 0 turns it off"),
+            ("critic", self.critic or self.advantage != "gae", "advantage 'gae' needs values; set critic: true"),
+            ("dual_clip", not self.dual_clip or self.policy_loss == "ppo_clip", "only policy_loss: ppo_clip has one"),
+            ("kl_estimator", not k1_in_loss, "in the loss its gradient has mean zero; set k2 or k3, or kl_in: reward"),
+            ("importance_cap", not self.importance_cap or self.policy_loss != "nll", "nll has no engine; remove it"),
+        ):
+            if not ok:
+                raise ConfigError(f"{place}.{name}: got {getattr(self, name)}; {fix}".lstrip("."))
+
+
+def resolve(name: str, known: Mapping[str, F], kind: str) -> F:
+    """The function behind a name in the registry `known`, or behind `pkg.mod:fn`. Imports; raises ConfigError."""
+    if name in known:
+        return known[name]
+    check_name(name, known, kind)
+    module, _, attribute = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"{kind} '{name}': {error}; write it as `pkg.mod:fn`") from error
+
+
+def check_name(name: str, known: Iterable[str], place: str) -> None:
+    """ConfigError unless `name` is known or names a module that exists; the module itself is not imported, so that a
+    check stays quick whatever it needs (its parent packages are)."""
+    if name in known:
+        return
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        raise ConfigError(f"{place}: '{name}' is neither known nor `pkg.mod:fn`{did_you_mean(name, known)}")
+    try:
+        found = bool(module and attribute) and importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        found = False
+    if not found:
+        raise ConfigError(f"{place}: no module '{module}' for '{name}'; is its folder on the Python path?")

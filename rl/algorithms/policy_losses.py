@@ -1,0 +1,157 @@
+"""Policy losses as terms per action, not reduced: weighed by `action_weights` of the whole optimiser step, their sum
+over all micro-batches and ranks is the loss, so the gradient does not depend on how the step was cut up.
+
+Shape legend: N sequences, A actions of all sequences laid end to end. A loss takes the new logprobs [A] (they carry the
+gradient), a micro-batch of whole sequences and the objective, and returns terms [A] and diagnostics, each [A] without
+gradient: `ratio` (new / old probability), `clipped` (1.0 where the clip took effect) and `approx_kl` (of old || new,
+Schulman's k3). Written with tensor methods alone, so that the registry can be listed without importing torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
+
+from rl.algorithms.kl import k3, kl
+from rl.algorithms.knobs import Objective, resolve
+from rl.config import ConfigError
+from rl.types import Batch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+LOG_RATIO_BOUND = 20.0  # as in verl: exp stays finite in float32
+
+
+def policy_objective(
+    logprobs_A: Tensor, entropy_A: Tensor | None, batch: Batch, objective: Objective
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """All terms of the policy's loss [A], and diagnostics [A]: the named loss, weighed for the gap between trainer and
+    engine, plus KL in the loss, minus the entropy bonus. `entropy_A` may be left out when its coefficient is 0.
+    Raises ConfigError if an outsider's loss cannot be found or is reduced."""
+    policy_loss = resolve(objective.policy_loss, POLICY_LOSSES, "policy_loss")
+    loss_A, diagnostics = policy_loss(logprobs_A, batch, objective)
+    if loss_A.shape != logprobs_A.shape:
+        shape = tuple(loss_A.shape)
+        raise ConfigError(
+            f"policy_loss '{objective.policy_loss}': returned shape {shape}; return a term for each action"
+        )
+    if objective.importance_cap is not None:
+        importance_A = importance_weights(logprobs_A, batch, objective.importance_cap)
+        loss_A, diagnostics = loss_A * importance_A, {**diagnostics, "importance": importance_A}
+    if objective.kl_in == "loss" and objective.kl_coef:
+        kl_A = kl(logprobs_A, batch.ref_A, objective.kl_estimator)
+        loss_A, diagnostics = loss_A + objective.kl_coef * kl_A, {**diagnostics, "kl": kl_A.detach()}
+    if entropy_A is not None:
+        diagnostics = {**diagnostics, "entropy": entropy_A.detach()}
+    if objective.entropy_coef:
+        assert entropy_A is not None, "an entropy bonus needs the entropy"
+        loss_A = loss_A - objective.entropy_coef * entropy_A
+    return loss_A, diagnostics
+
+
+def action_weights(
+    actions_N: Tensor, normalise: Literal["token_mean", "sequence_mean", "constant"], constant: int = 1
+) -> Tensor:
+    """[A] what each term of an optimiser step counts, from the action counts of *all* its sequences: 1/A (`token_mean`:
+    DAPO), 1/(N × actions) (`sequence_mean`: GRPO) or 1/(N × constant) (`constant`, the token limit: Dr.GRPO)."""
+    each_N = actions_N.double()
+    if normalise == "token_mean":
+        each_N = each_N * 0 + 1 / each_N.sum()
+    elif normalise == "sequence_mean":
+        each_N = 1 / (each_N * len(actions_N))
+    else:
+        each_N = each_N * 0 + 1 / (len(actions_N) * constant)
+    return each_N.float().repeat_interleave(actions_N)
+
+
+def old_logprobs(batch: Batch, logprobs_A: Tensor) -> Tensor:
+    """[A] logprobs before the step's first update. A batch that carries none is trained on exactly once, by the policy
+    that the logprobs come from: then they are the old ones themselves, without their gradient."""
+    old_A = batch._old_A  # pyright: ignore[reportPrivateUsage]
+    return logprobs_A.detach() if old_A is None else old_A
+
+
+def importance_weights(logprobs_A: Tensor, batch: Batch, cap: float) -> Tensor:
+    """[A] min(trainer / engine, cap), both before the update. Truncated importance sampling for the mismatch of the
+    two: Yao et al. 2025, https://fengyao.notion.site/off-policy-rl; truncation: Ionides 2008."""
+    gap_A = old_logprobs(batch, logprobs_A) - batch.rollout_logprobs_A
+    return gap_A.clamp(-LOG_RATIO_BOUND, LOG_RATIO_BOUND).exp().clamp(max=cap).detach()
+
+
+def ppo_clip(logprobs_A: Tensor, batch: Batch, objective: Objective) -> tuple[Tensor, dict[str, Tensor]]:
+    """-min(ratio × advantage, clipped ratio × advantage): Schulman et al. 2017, arXiv 1707.06347, eq. 7; with unequal
+    bounds DAPO's clip-higher, arXiv 2503.14476; with `dual_clip` c, at most c × |advantage| where the advantage is
+    negative, Ye et al. 2020, arXiv 1912.09729, eq. 5 (verl always does it, with c = 3)."""
+    old_A, advantages_A = old_logprobs(batch, logprobs_A), batch.advantages_A
+    ratio_A = _bounded(logprobs_A - old_A).exp()
+    loss_A, clipped_A = _pessimistic(ratio_A, advantages_A, objective)
+    if objective.dual_clip is not None:
+        ceiling_A = -advantages_A * objective.dual_clip
+        dual_A = (advantages_A < 0) & (loss_A > ceiling_A)
+        loss_A, clipped_A = ceiling_A.where(dual_A, loss_A), clipped_A | dual_A
+    return loss_A, _diagnose(logprobs_A, old_A, ratio_A, clipped_A)
+
+
+def gspo(logprobs_A: Tensor, batch: Batch, objective: Objective) -> tuple[Tensor, dict[str, Tensor]]:
+    """PPO's clip on the sequence's ratio, the geometric mean of its actions' ratios: Zheng et al. 2025, arXiv
+    2507.18071, in the form per token (eq. 14), whose value is the sequence's and whose gradient stays at each action."""
+    old_A, actions_N = old_logprobs(batch, logprobs_A), batch.actions_N
+    sequence_A = (actions_N.new_ones(len(batch)).cumsum(0) - 1).repeat_interleave(actions_N)
+    gap_A = (logprobs_A - old_A).detach()
+    mean_N = gap_A.new_zeros(len(batch)).index_add(0, sequence_A, gap_A) / actions_N
+    ratio_A = (mean_N[sequence_A] + logprobs_A - logprobs_A.detach()).clamp(max=10.0).exp()  # the bound is verl's
+    loss_A, clipped_A = _pessimistic(ratio_A, batch.advantages_A, objective)
+    return loss_A, _diagnose(logprobs_A, old_A, ratio_A, clipped_A)
+
+
+def cispo(logprobs_A: Tensor, batch: Batch, objective: Objective) -> tuple[Tensor, dict[str, Tensor]]:
+    """REINFORCE weighed by the clipped ratio, without its gradient: no action's gradient is ever dropped, so `clipped`
+    here means a weight held at its bound. MiniMax-M1 2025, arXiv 2506.13585, eq. 4 and 5."""
+    old_A = old_logprobs(batch, logprobs_A)
+    ratio_A = _bounded(logprobs_A - old_A).exp().detach()
+    weight_A = ratio_A.clamp(1 - objective.clip_low, 1 + objective.clip_high)
+    return -weight_A * batch.advantages_A * logprobs_A, _diagnose(logprobs_A, old_A, ratio_A, ratio_A != weight_A)
+
+
+def reinforce(logprobs_A: Tensor, batch: Batch, objective: Objective) -> tuple[Tensor, dict[str, Tensor]]:
+    """-advantage × logprob, without a clip: Williams 1992."""
+    old_A = old_logprobs(batch, logprobs_A)
+    ratio_A = _bounded(logprobs_A - old_A).exp()
+    return -batch.advantages_A * logprobs_A, _diagnose(logprobs_A, old_A, ratio_A, ratio_A.new_zeros(ratio_A.shape))
+
+
+def nll(logprobs_A: Tensor, batch: Batch, objective: Objective) -> tuple[Tensor, dict[str, Tensor]]:
+    """-logprob: imitation of what was written. Needs no advantages, and has no ratio to report."""
+    return -logprobs_A, {}
+
+
+if TYPE_CHECKING:
+    PolicyLoss = Callable[[Tensor, Batch, Objective], tuple[Tensor, dict[str, Tensor]]]
+
+POLICY_LOSSES: dict[str, PolicyLoss] = {
+    "ppo_clip": ppo_clip,
+    "gspo": gspo,
+    "cispo": cispo,
+    "reinforce": reinforce,
+    "nll": nll,
+}
+
+
+def _bounded(log_ratio_A: Tensor) -> Tensor:
+    return log_ratio_A.clamp(-LOG_RATIO_BOUND, LOG_RATIO_BOUND)
+
+
+def _pessimistic(ratio_A: Tensor, advantages_A: Tensor, objective: Objective) -> tuple[Tensor, Tensor]:
+    """The worse of the plain and the clipped term [A], and where that is the clipped one (no gradient) [A] bool."""
+    plain_A = -advantages_A * ratio_A
+    held_A = -advantages_A * ratio_A.clamp(1 - objective.clip_low, 1 + objective.clip_high)
+    return plain_A.maximum(held_A), held_A > plain_A
+
+
+def _diagnose(logprobs_A: Tensor, old_A: Tensor, ratio_A: Tensor, clipped_A: Tensor) -> dict[str, Tensor]:
+    return {
+        "ratio": ratio_A.detach(),
+        "clipped": clipped_A.to(logprobs_A.dtype),
+        "approx_kl": k3(old_A, logprobs_A.detach()),
+    }

@@ -1,0 +1,122 @@
+"""YAML to strict dataclasses: unknown keys, wrong types and impossible values are one line that names place and fix."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeVar, Union
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+C = TypeVar("C")
+
+
+class ConfigError(ValueError):
+    """A user's mistake in a recipe: `place: what is wrong; the fix`."""
+
+
+def build(cls: type[C], values: Any, place: str = "") -> C:
+    """An instance of the dataclass `cls` from plain `values`, checked deeply. Nested dataclasses recurse; a class may
+    define `validate(self, place)` for rules between fields. Raises ConfigError."""
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{place}: expected a mapping of {', '.join(_field_names(cls))}; got {values!r}")
+    values = typing.cast(Mapping[str, Any], values)
+    known = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for key in values:
+        if key not in known:
+            raise ConfigError(f"{place or cls.__name__}: unknown key '{key}'{did_you_mean(str(key), known)}")
+    hints = typing.get_type_hints(cls)
+    built = {key: coerce(hints[key], value, f"{place}.{key}".lstrip(".")) for key, value in values.items()}
+    for name, f in known.items():
+        required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+        if required and name not in built:
+            raise ConfigError(f"{place or cls.__name__}: missing key '{name}'; add `{name}: …`")
+    instance = cls(**built)
+    validate = getattr(instance, "validate", None)
+    if validate is not None:
+        validate(place)
+    return instance
+
+
+def coerce(hint: Any, value: Any, place: str) -> Any:
+    """`value` as the annotated type, or ConfigError. Numbers widen (1 -> 1.0), nothing else is guessed."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return value
+    if origin in (Union, types.UnionType):
+        return _coerce_union(args, value, place)
+    if origin is Literal:
+        if value not in args:
+            raise ConfigError(
+                f"{place}: {value!r} is not one of {', '.join(map(str, args))}{did_you_mean(str(value), args)}"
+            )
+        return value
+    if dataclasses.is_dataclass(hint):
+        return value if isinstance(value, hint) else build(hint, value, place)  # type: ignore[arg-type]
+    if origin in (list, tuple):
+        if not isinstance(value, Sequence) or isinstance(value, str):
+            raise ConfigError(f"{place}: expected a list; got {value!r}")
+        items = [
+            coerce(args[0] if args else Any, v, f"{place}[{i}]")
+            for i, v in enumerate(typing.cast(Sequence[Any], value))
+        ]
+        return items if origin is list else tuple(items)
+    if origin is dict or hint is dict:
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{place}: expected a mapping; got {value!r}")
+        hint = args[1] if args else Any
+        return {k: coerce(hint, v, f"{place}.{k}") for k, v in typing.cast(Mapping[Any, Any], value).items()}
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is float and isinstance(value, str) and _is_number(value):
+        return float(value)  # YAML 1.1 reads 1e-5 (no dot) as a string
+    if isinstance(value, hint) and not (hint in (int, float) and isinstance(value, bool)):
+        return value
+    raise ConfigError(f"{place}: expected {_type_name(hint)}; got {value!r}")
+
+
+def _coerce_union(args: tuple[Any, ...], value: Any, place: str) -> Any:
+    if value is None and type(None) in args:
+        return None
+    options = [a for a in args if a is not type(None)]
+    for option in options[:-1]:
+        try:
+            return coerce(option, value, place)
+        except ConfigError:
+            continue
+    return coerce(options[-1], value, place)
+
+
+def did_you_mean(word: str, known: typing.Iterable[Any]) -> str:
+    """'; did you mean …' when something known is close, else the list of what is known."""
+    names = [str(k) for k in known]
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    return f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(sorted(names))}"
+
+
+def resolve(config: Any, place: str) -> dict[str, Any]:
+    """A plain dict with every `${…}` interpolation resolved."""
+    try:
+        return typing.cast(dict[str, Any], OmegaConf.to_container(OmegaConf.create(config), resolve=True))
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{place}: {str(error).splitlines()[0]}") from error
+
+
+def _field_names(cls: type) -> list[str]:
+    return [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _type_name(hint: Any) -> str:
+    return {int: "a whole number", float: "a number", str: "text", bool: "true or false"}.get(hint, str(hint))

@@ -1,0 +1,97 @@
+"""Conversations to token ids and back, with the tokenizer's own chat template.
+
+User text is text: what stands in a message is encoded apart from the template and without any control token, so
+`<think>`, `<audio_patch>` or `<|EOT|>` typed by a user stays letters. Tokens in, tokens out: text is only for showing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from rl.types import THINK_CLOSE, THINK_OPEN, Demonstration, Message
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+SLOT = "\ue000{}\ue001"  # stands for a message's content while the template is rendered; private-use characters
+
+
+class Chat:
+    """`tokenizer`: a fast Hugging Face tokenizer with a chat template. With `think`, every assistant turn is opened
+    by `<think>` in the prompt, so the policy starts inside its chain."""
+
+    def __init__(self, tokenizer: Any, think: bool = True) -> None:
+        self.tokenizer = tokenizer
+        self.think = think
+        self.skeletons: dict[tuple[str, ...], list[list[int] | int]] = {}
+
+    @cached_property
+    def plain(self) -> Tokenizer:
+        """The same tokenizer without added tokens: it cannot make a control token."""
+        from tokenizers import Tokenizer
+
+        layout = json.loads(self.tokenizer.backend_tokenizer.to_str())
+        return Tokenizer.from_str(json.dumps({**layout, "added_tokens": [], "post_processor": None}))
+
+    @property
+    def end(self) -> int:
+        """Id of the token that ends a turn."""
+        return int(self.tokenizer.eos_token_id)
+
+    def prompt(self, messages: Sequence[Message]) -> list[int]:
+        """Ids of the conversation up to where the policy goes on."""
+        roles = tuple(message.role for message in messages)
+        if roles not in self.skeletons:
+            self.skeletons[roles] = self._skeleton(roles)
+        ids: list[int] = []
+        for piece in self.skeletons[roles]:
+            ids += piece if isinstance(piece, list) else self._text(messages[piece].content)
+        return ids
+
+    def demonstration(self, demonstration: Demonstration) -> list[int]:
+        """Ids of an assistant turn in the standard format, end token included; an absent chain is the empty chain."""
+        if not self.think:
+            return [*self._text(demonstration.response), self.end]
+        chain = self._text(demonstration.reasoning)
+        return [*chain, *self._control(f"\n{THINK_CLOSE}\n"), *self._text(demonstration.response), self.end]
+
+    def turn(self, written: Sequence[int]) -> str:
+        """Text of what the policy wrote, from the `<think>` that the prompt opened, without the end token."""
+        ids = written[:-1] if len(written) and written[-1] == self.end else written
+        text = self.tokenizer.decode(ids, skip_special_tokens=False)
+        return f"{THINK_OPEN}\n{text}" if self.think else text
+
+    def chain_length(self, written: Sequence[int]) -> int:
+        """Tokens of the chain: those before `</think>`, or all when it never closes; 0 when no chain is opened."""
+        if not self.think:
+            return 0
+        ids, close = list(written), self._close
+        found = (i for i in range(len(ids) - len(close), -1, -1) if ids[i : i + len(close)] == close)
+        return next(found, len(ids))
+
+    @cached_property
+    def _close(self) -> list[int]:
+        return self._control(THINK_CLOSE)
+
+    def _skeleton(self, roles: tuple[str, ...]) -> list[list[int] | int]:
+        """The template rendered once for these roles: ids of its own pieces, and between them message indices."""
+        slots = [{"role": role, "content": SLOT.format(i)} for i, role in enumerate(roles)]
+        rendered: str = self.tokenizer.apply_chat_template(slots, add_generation_prompt=True, tokenize=False)
+        if self.think and not rendered.endswith(f"{THINK_OPEN}\n"):
+            rendered += f"{THINK_OPEN}\n"
+        pieces: list[list[int] | int] = []
+        for i in range(len(roles)):
+            before, found, rendered = rendered.partition(SLOT.format(i))
+            if not found:
+                raise ValueError(f"the chat template drops or reorders the turns {', '.join(roles)}; use other roles")
+            pieces += [self._control(before), i]
+        return [*pieces, self._control(rendered)]
+
+    def _text(self, text: str) -> list[int]:
+        return self.plain.encode(text, add_special_tokens=False).ids
+
+    def _control(self, text: str) -> list[int]:
+        return self.tokenizer(text, add_special_tokens=False).input_ids

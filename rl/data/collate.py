@@ -1,0 +1,98 @@
+"""Rollouts and demonstrations to ragged batches, and batches to micro-batches by token budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rl.types import Batch, Prompt, Scored
+
+if TYPE_CHECKING:
+    from rl.data.chat import Chat
+
+
+def collate(scored: Sequence[Scored]) -> Batch:
+    """One batch of what can be learned from: errored samples were left out before. Order is kept; samples of the same
+    prompt share a group."""
+    import numpy as np
+    import torch
+
+    rollouts = [s.rollout for s in scored]
+    groups: dict[str, int] = {}
+    return Batch(
+        tokens_T=torch.from_numpy(np.concatenate([r.tokens for r in rollouts])).long(),
+        lengths_N=torch.tensor([len(r.tokens) for r in rollouts]),
+        written_T=torch.from_numpy(np.concatenate([r.written for r in rollouts])),
+        rollout_logprobs_A=torch.from_numpy(np.concatenate([r.logprobs for r in rollouts])),
+        scores_N=torch.tensor([s.verdict.score for s in scored], dtype=torch.float32),
+        groups_N=torch.tensor([groups.setdefault(r.prompt.id, len(groups)) for r in rollouts]),
+        versions_N=torch.tensor([r.version for r in rollouts]),
+        clips_N=tuple(r.prompt.clips for r in rollouts),
+    )
+
+
+def demonstrations(prompts: Sequence[Prompt], chat: Chat, max_sequence_tokens: int) -> Batch:
+    """A batch to imitate: every prompt's demonstration is what was "written". Raises ValueError naming the prompt when
+    one has no demonstration or does not fit."""
+    import torch
+
+    tokens, lengths, written = [], [], []
+    for prompt in prompts:
+        if prompt.demonstration is None:
+            raise ValueError(f"prompt '{prompt.id}' has no demonstration to imitate; map `response:` in data.fields")
+        question, turn = chat.prompt(prompt.messages), chat.demonstration(prompt.demonstration)
+        if len(question) + len(turn) > max_sequence_tokens:
+            raise ValueError(
+                f"prompt '{prompt.id}': {len(question) + len(turn)} tokens with its demonstration; "
+                f"raise max_sequence_tokens ({max_sequence_tokens}) or drop the row"
+            )
+        tokens += question + turn
+        written += [False] * len(question) + [True] * len(turn)
+        lengths.append(len(question) + len(turn))
+    count = len(prompts)
+    return Batch(
+        tokens_T=torch.tensor(tokens),
+        lengths_N=torch.tensor(lengths),
+        written_T=torch.tensor(written),
+        rollout_logprobs_A=torch.zeros(sum(written)),
+        scores_N=torch.zeros(count),
+        groups_N=torch.arange(count),
+        versions_N=torch.zeros(count, dtype=torch.long),
+        clips_N=tuple(prompt.clips for prompt in prompts),
+    )
+
+
+def pack(lengths: Sequence[int], budget: int, ranks: int = 1) -> list[list[list[int]]]:
+    """Sequence indices as rank → micro-batches → sequences.
+
+    Sequences of similar length share a micro-batch of at most `budget` tokens (a longer sequence gets one of its own);
+    micro-batches are dealt to the rank with the fewest tokens so far. Every rank gets equally many, because they
+    reduce gradients together: a rank that would have fewer gets empty ones.
+    """
+    micro_batches: list[list[int]] = []
+    filled = budget
+    for i in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        if filled + lengths[i] > budget:
+            micro_batches.append([])
+            filled = 0
+        micro_batches[-1].append(i)
+        filled += lengths[i]
+    dealt: list[list[list[int]]] = [[] for _ in range(ranks)]
+    load = [0] * ranks
+    most = -(-len(micro_batches) // ranks)
+    for micro_batch in sorted(micro_batches, key=lambda m: -sum(lengths[i] for i in m)):
+        rank = min((r for r in range(ranks) if len(dealt[r]) < most), key=lambda r: load[r])
+        dealt[rank].append(micro_batch)
+        load[rank] += sum(lengths[i] for i in micro_batch)
+    return [mine + [[]] * (most - len(mine)) for mine in dealt]
+
+
+def minibatches(count: int, epochs: int, parts: int, seed: int) -> list[list[int]]:
+    """Rows of each optimiser step: `epochs` passes over `count` sequences, each shuffled and cut into `parts`. A single
+    step takes all of them in order."""
+    import numpy as np
+
+    if epochs * parts == 1:
+        return [list(range(count))]
+    random = np.random.default_rng(seed)
+    return [part.tolist() for _ in range(epochs) for part in np.array_split(random.permutation(count), parts)]

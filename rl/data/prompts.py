@@ -1,0 +1,117 @@
+"""A row of a data file to a `Prompt`, as `DataConfig` maps its columns. A mistake is one line that names the row."""
+
+from __future__ import annotations
+
+import string
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rl.data.rows import Row, column, kind, render, text
+from rl.types import THINK_CLOSE, THINK_OPEN, Demonstration, Message, Prompt, split_think
+
+if TYPE_CHECKING:
+    from rl.data.sources import DataConfig
+
+PROMPT_KEYS = ("question", "answer", "id", "source", "reasoning", "response", "split", "options", "messages")
+"""The keys of `fields` that mean something; any other is handed on in `Prompt.fields`."""
+IMPLIED = ("answer", "id")
+"""Taken from a column of the same name, where there is one, even when `fields` does not name it."""
+
+
+def to_prompt(row: Row, config: DataConfig, where: str, number: int) -> Prompt:
+    """The prompt of the row at `where`, the `number`th (its id when it brings none). Raises ValueError."""
+    values = {**row, **{key: column(row, name, where) for key, name in config.fields.items()}}
+    options = _options(values["options"], where) if "options" in config.fields else None
+    if options is not None:
+        values["options"] = "\n".join(f"{string.ascii_uppercase[i]}. {option}" for i, option in enumerate(options))
+    messages, last = _messages(values, config, where)
+    answer = _value(values, config, "answer", where)
+    extra = {key: values[key] for key in config.fields if key not in PROMPT_KEYS}
+    return Prompt(
+        id=_value(values, config, "id", where) or f"{Path(str(config.path)).stem}/{number}",
+        messages=messages,
+        answer=None if answer is None else _after(answer, config.final_mark, "answer", where),
+        source=_value(values, config, "source", where) or "",
+        demonstration=_demonstration(values, config, last, where),
+        fields=extra if options is None else {**extra, "options": options},
+    )
+
+
+def _value(values: Row, config: DataConfig, key: str, where: str) -> str | None:
+    """The text of a key that `fields` maps, or of an implied column that is there; None when it is neither."""
+    if key not in config.fields and key != "question" and (key not in IMPLIED or values.get(key) is None):
+        return None
+    name = config.fields.get(key, key)
+    found = text(values[key], name, where, numbers=key != "question")
+    if not found.strip():
+        raise ValueError(f"{where}: column '{name}' is empty; give the {key} or remove the row")
+    return found
+
+
+def _messages(values: Row, config: DataConfig, where: str) -> tuple[tuple[Message, ...], str | None]:
+    """The conversation up to the user's last turn, and the assistant's turn after it when the row has one."""
+    if "messages" in config.fields:
+        turns = _turns(values["messages"], config.fields["messages"], where)
+    else:
+        if "question" in values and "{question}" in config.template:
+            _value(values, config, "question", where)
+        content = render(config.template, values, where)
+        if not content.strip():
+            raise ValueError(f"{where}: the question is empty; check the row and the template")
+        turns = [Message("user", content)]
+    last = turns.pop().content if turns[-1].role == "assistant" else None
+    if not turns or turns[-1].role == "assistant":
+        raise ValueError(f"{where}: no user turn to answer; end with one, or with one and the assistant's answer")
+    if config.system and turns[0].role != "system":
+        turns.insert(0, Message("system", config.system))
+    return tuple(turns), last
+
+
+def _turns(value: Any, name: str, where: str) -> list[Message]:
+    if not isinstance(value, list) or not value:
+        raise ValueError(f"{where}: column '{name}' is {kind(value)}, not a list of {{role, content}}; correct the row")
+    turns: list[Message] = []
+    for turn in value:
+        if not isinstance(turn, dict) or not isinstance(turn.get("role"), str):
+            raise ValueError(f"{where}: column '{name}': a turn without a role; write {{role: user, content: …}}")
+        turns.append(
+            Message(text(turn["role"], f"{name}.role", where), text(turn.get("content"), f"{name}.content", where))
+        )
+    if not any(turn.role == "user" and turn.content.strip() for turn in turns):
+        raise ValueError(f"{where}: column '{name}': no user turn with text; write {{role: user, content: …}}")
+    return turns
+
+
+def _demonstration(values: Row, config: DataConfig, last: str | None, where: str) -> Demonstration | None:
+    """From the mapped columns, or from the conversation's closing assistant turn. A response that brings its own
+    `<think>` chain is taken apart."""
+    response = _value(values, config, "response", where)
+    if response is not None and last is not None:
+        raise ValueError(f"{where}: the conversation and column '{config.fields['response']}' both answer; drop one")
+    response = response or last
+    if response is None:
+        return None
+    if values.get("reasoning") is not None and "reasoning" in config.fields:
+        reasoning = text(values["reasoning"], config.fields["reasoning"], where)
+        if config.final_mark and config.final_mark in reasoning:
+            reasoning = reasoning.rpartition(config.final_mark)[0]
+    else:
+        reasoning, response = split_think(response)
+    response = _after(response, config.final_mark, "response", where)
+    for part in (reasoning, response):
+        if THINK_OPEN in part or THINK_CLOSE in part:
+            raise ValueError(f"{where}: the demonstration holds a second {THINK_OPEN} or {THINK_CLOSE}; remove the tag")
+    return Demonstration(reasoning.strip(), response)
+
+
+def _after(value: str, mark: str | None, key: str, where: str) -> str:
+    found = (value.rpartition(mark)[2] if mark else value).strip()
+    if not found:
+        raise ValueError(f"{where}: the {key} is empty; give one or remove the row")
+    return found
+
+
+def _options(value: Any, where: str) -> list[str]:
+    if not isinstance(value, list) or not 2 <= len(value) <= len(string.ascii_uppercase):
+        raise ValueError(f"{where}: options are {kind(value)}, not a list of 2 to 26 texts; correct the row")
+    return [text(option, "options", where, numbers=True) for option in value]

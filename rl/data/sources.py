@@ -1,0 +1,283 @@
+"""Where prompts come from: jsonl, parquet, Hugging Face `datasets`, a task of `TASKS`, or a function of one's own.
+
+A mistake in a row is one line, `FILE:LINE: what is wrong; the fix`; nothing is skipped in silence. Importing this
+module costs nothing; `datasets`, `pyarrow` and reasoning-gym are imported where they are read.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect as introspect
+import sys
+import typing
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from rl.config import ConfigError, coerce, did_you_mean
+from rl.data.prompts import IMPLIED, to_prompt
+from rl.data.rows import (
+    Row,
+    check_columns,
+    check_split,
+    column,
+    first_line,
+    jsonl,
+    kind,
+    locate,
+    parquet,
+    parquet_counts,
+    placeholders,
+    text,
+)
+from rl.data.tasks import COUNTS, TASKS
+from rl.types import Message, Prompt
+
+FILES = ("jsonl", "parquet", "huggingface")
+CHECKED_BYTES = 8 << 20
+"""`inspect` reads a jsonl file whole up to this size (about 0.2 s)."""
+
+Placed = Iterator[tuple[str, Prompt]]
+
+
+@dataclass
+class DataConfig:
+    source: str
+    """jsonl, parquet, huggingface, the name of a task, `pkg.mod:fn` or `file.py:fn`."""
+    path: str | None = None
+    """A file; for huggingface a hub name or a local folder."""
+    fields: dict[str, str] = field(default_factory=dict[str, str])
+    """What a prompt has: which column holds it. Keys that mean something: question, answer, id, source, reasoning and
+    response (the demonstration), split, options, messages; any other becomes `prompt.fields[key]`."""
+    template: str = "{question}"
+    """The user's message; `{name}` is a column or a key of `fields`, `{options}` one lettered line for each."""
+    system: str | None = None
+    split_column: str = "split"
+    """Rows without it belong to every split."""
+    final_mark: str | None = None
+    """GSM8K's `####`: of a text holding it, reasoning is what stands before, answer and response what stands after."""
+    args: dict[str, Any] = field(default_factory=dict[str, Any])
+    """Arguments of the task, the function, or `datasets.load_dataset`."""
+
+    def validate(self, place: str) -> None:
+        if self.source in FILES:
+            self._validate_files(place)
+        elif ":" in self.source or self.source in TASKS:
+            for key, unset in (("path", None), ("fields", {}), ("template", "{question}"), ("final_mark", None)):
+                if getattr(self, key) != unset:
+                    raise ConfigError(f"{place}.{key}: '{self.source}' makes its own prompts; use `args: {{…}}`")
+            if self.source in TASKS:
+                arguments(TASKS[self.source], self.args, place)
+        else:
+            raise ConfigError(
+                f"{place}.source: no source '{self.source}'{did_you_mean(self.source, [*FILES, *TASKS])}, "
+                f"or write pkg.mod:fn or file.py:fn"
+            )
+
+    def _validate_files(self, place: str) -> None:
+        if not self.path:
+            raise ConfigError(f"{place}: source '{self.source}' needs `path: …`")
+        if self.args and self.source != "huggingface":
+            raise ConfigError(f"{place}.args: source '{self.source}' takes none; remove it")
+        if "reasoning" in self.fields and "response" not in self.fields:
+            raise ConfigError(f"{place}.fields: 'reasoning' without 'response' is half a demonstration; map both")
+        if "messages" in self.fields and ("question" in self.fields or self.template != "{question}"):
+            raise ConfigError(f"{place}.fields: 'messages' holds the whole conversation; remove question and template")
+        placeholders(self.template, f"{place}.template")
+
+    @property
+    def split_name(self) -> str:
+        return self.fields.get("split", self.split_column)
+
+    @property
+    def needed(self) -> list[str]:
+        """The columns that every row must have."""
+        named = [] if "messages" in self.fields else placeholders(self.template, "template")
+        return [*self.fields.values(), *(name for name in named if name not in self.fields)]
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that are read where they exist."""
+        return [*self.needed, self.split_column, *IMPLIED]
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What can be told before anything heavy: how many prompts (None: not known; of a task roughly), what is wrong."""
+
+    rows: int | None
+    problems: list[str]
+
+
+def load(config: DataConfig, split: str | None = None, limit: int | None = None, place: str = "data") -> list[Prompt]:
+    """The prompts of `split` (all when None) in the order of the source, the first `limit` of them, ids unique.
+    Raises ConfigError for a mistake in `config`, ValueError for one in the data, each in one line."""
+    config.validate(place)
+    if limit is not None and limit < 1:
+        raise ConfigError(f"{place}: limit {limit} leaves no prompt; use 1 or more")
+    where_of: dict[str, str] = {}
+    prompts: list[Prompt] = []
+    for where, prompt in _placed(config, split, place):
+        if prompt.id in where_of:
+            raise ValueError(f"{where}: id '{prompt.id}' is that of {where_of[prompt.id]} too; make ids unique")
+        where_of[prompt.id] = where
+        prompts.append(prompt)
+        if len(prompts) == limit:
+            break
+    if not prompts:
+        raise ValueError(f"{place}: {config.path or config.source} holds no prompts; check it")
+    return prompts
+
+
+def inspect(config: DataConfig, split: str | None = None, place: str = "data") -> DataFacts:
+    """What `rl check` tells of a source in a fraction of a second, without `datasets` and without a network."""
+    try:
+        config.validate(place)
+        return DataFacts(_count(config, split, place), [])
+    except ValueError as error:
+        return DataFacts(None, [str(error)])
+
+
+def _count(config: DataConfig, split: str | None, place: str) -> int | None:
+    if config.source in COUNTS:
+        return COUNTS[config.source](split, **arguments(TASKS[config.source], config.args, place))
+    if config.source not in FILES:
+        if (file := config.source.rpartition(":")[0]).endswith(".py"):
+            locate(file, f"{place}.source")
+        return None
+    if config.source == "huggingface":
+        _hub_name(str(config.path), place)
+        return None
+    file = _file(str(config.path), place)
+    if config.source == "jsonl":
+        whole = file.stat().st_size <= CHECKED_BYTES
+        prompts = load(config, split if whole else None, None if whole else 1, place)
+        return len(prompts) if whole else None
+    load(config, split, 1, place)
+    counts = parquet_counts(file, config.split_name)
+    return sum(counts.values()) if split is None else counts.get(split, counts.get(None, 0))
+
+
+# --- files ---------------------------------------------------------------------------------------------------------
+
+
+def _placed(config: DataConfig, split: str | None, place: str) -> Placed:
+    if config.source == "jsonl":
+        rows = jsonl(_file(str(config.path), place))
+    elif config.source == "parquet":
+        rows = parquet(_file(str(config.path), place), config.columns, config.needed)
+    elif config.source == "huggingface":
+        rows = _huggingface(config, split, place)
+    else:
+        return _made(config, split, place)
+    return _prompts(rows, config, split)
+
+
+def _file(path: str, place: str) -> Path:
+    file = locate(path, f"{place}.path")
+    if not file.is_file():
+        raise ConfigError(f"{place}.path: {file} is a folder; name a file in it")
+    return file
+
+
+def _hub_name(path: str, place: str) -> str:
+    """A hub name as it is; what can only be a folder is looked for."""
+    return str(locate(path, f"{place}.path")) if path.startswith((".", "/", "~", "$")) else path
+
+
+def _prompts(rows: Iterator[tuple[str, Row]], config: DataConfig, split: str | None) -> Placed:
+    """Those of `split`, when the rows say which they belong to."""
+    name = config.split_name
+    has_splits: bool | None = True if "split" in config.fields else None
+    splits: dict[str, None] = {}
+    where = ""
+    for number, (where, row) in enumerate(rows, 1):
+        has_splits = name in row if has_splits is None else has_splits
+        if has_splits != (name in row) and "split" not in config.fields:
+            raise ValueError(f"{where}: column '{name}' is in some rows only; give it to all or to none")
+        if has_splits:
+            splits[own := text(column(row, name, where), name, where)] = None
+            if split not in (None, own):
+                continue
+        yield where, to_prompt(row, config, where, number)
+    if splits:
+        check_split(split, splits, where.rpartition(":")[0])
+
+
+def _huggingface(config: DataConfig, split: str | None, place: str) -> Iterator[tuple[str, Row]]:
+    """(`NAME[SPLIT]: row N`, row). A split column of the rows wins over the splits the dataset is stored in."""
+    import datasets
+    from datasets.exceptions import DatasetsError
+
+    path = _hub_name(str(config.path), place)
+    try:
+        if any((Path(path) / name).is_file() for name in ("dataset_dict.json", "state.json")):
+            loaded = datasets.load_from_disk(path)
+        else:
+            loaded = datasets.load_dataset(path, **config.args)
+    except (OSError, ValueError, RuntimeError, DatasetsError) as error:
+        raise ValueError(f"{place}.path: {path}: {first_line(error)}; check the name, args and the network") from error
+    parts = {str(k): v for k, v in loaded.items()} if isinstance(loaded, dict) else {"": loaded}
+    name = config.split_name
+    stored = "" not in parts and not any(name in part.column_names for part in parts.values())
+    if stored:
+        check_split(split, parts, path)
+    for part, rows in parts.items():
+        if stored and split not in (None, part):
+            continue
+        check_columns([c for c in config.needed if not (stored and c == name)], rows.column_names, path)
+        chosen = rows.select_columns([c for c in rows.column_names if c in config.columns])
+        for number, row in enumerate(chosen, 1):
+            yield f"{path}{f'[{part}]' if part else ''}: row {number}", {**row, name: part} if stored else dict(row)
+
+
+# --- tasks and functions -------------------------------------------------------------------------------------------
+
+
+def _made(config: DataConfig, split: str | None, place: str) -> Placed:
+    task = TASKS.get(config.source) or _function(config.source, f"{place}.source")
+    made: Iterable[Any] = task(split, **arguments(task, config.args, place))
+    for number, prompt in enumerate(made, 1):
+        where = f"{place}: {config.source}: prompt {number}"
+        if not isinstance(prompt, Prompt):
+            raise ValueError(f"{where}: a {kind(prompt)} is not a Prompt; yield rl.types.Prompt")
+        if config.system and prompt.messages[0].role != "system":
+            prompt = replace(prompt, messages=(Message("system", config.system), *prompt.messages))
+        yield where, prompt
+
+
+def arguments(task: Callable[..., Any], args: dict[str, Any], place: str) -> dict[str, Any]:
+    """`args` checked against the task's signature: names, types where annotated, and none missing. Raises ConfigError."""
+    parameters = list(introspect.signature(task).parameters.values())[1:]  # the first is the split
+    known = {p.name: p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+    hints = typing.get_type_hints(task) if task in TASKS.values() else {}
+    for key in args:
+        if key not in known and all(p.kind is not p.VAR_KEYWORD for p in parameters):
+            raise ConfigError(f"{place}.args: unknown key '{key}'{did_you_mean(key, known)}")
+    for key, parameter in known.items():
+        if parameter.default is parameter.empty and key not in args:
+            raise ConfigError(f"{place}.args: missing key '{key}'; add `{key}: …`")
+    return {key: coerce(hints.get(key, Any), value, f"{place}.args.{key}") for key, value in args.items()}
+
+
+def _function(source: str, place: str) -> Callable[..., Iterable[Prompt]]:
+    module, _, name = source.rpartition(":")
+    try:
+        if module.endswith(".py"):
+            spec = importlib.util.spec_from_file_location(f"file_{Path(module).stem}", locate(module, place))
+            assert spec is not None
+            assert spec.loader is not None
+            loaded = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # dataclasses look it up there
+            spec.loader.exec_module(loaded)
+        else:
+            loaded = importlib.import_module(module)
+    except (ImportError, SyntaxError) as error:
+        raise ConfigError(
+            f"{place}: cannot import {module}: {first_line(error)}; correct the name or the file"
+        ) from error
+    found = getattr(loaded, name, None)
+    if not callable(found):
+        raise ConfigError(f"{place}: {module} has no function '{name}'{did_you_mean(name, vars(loaded))}")
+    return typing.cast(Callable[..., Iterable[Prompt]], found)

@@ -1,0 +1,124 @@
+"""Questions made on the spot by reasoning-gym: no files, no network, as many as wanted.
+
+Its own wording is for large models. For the datasets in `COMPACT` the question is written anew from the item's
+metadata, in a few lower-case letters (every byte is a token to a model from scratch), and a short chain that does the
+work is added for the warm start; the others keep their own question and have no demonstration.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from itertools import accumulate
+from typing import Any
+
+from rl.config import ConfigError, did_you_mean
+from rl.data.rows import SPLITS, check_split, first_line, placeholders, render, split_of
+from rl.data.tasks.words import running_count, spell_numbered
+from rl.types import Demonstration, Message, Prompt
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+    """`key` is what the item is about: it decides the split, and an item with the same key is drawn only once."""
+
+    key: str
+    question: str
+    answer: str | None
+    chain: str | None = None
+
+
+def _spell_backward(item: Mapping[str, Any]) -> Item:
+    word: str = item["metadata"]["word"].lower()
+    return Item(word, f"reverse: {word}", word[::-1], spell_numbered(word))
+
+
+def _letter_counting(item: Mapping[str, Any]) -> Item:
+    letter, span = item["metadata"]["target_letter"], " ".join(item["metadata"]["span"]).lower()
+    return Item(f"{letter} {span}", f"count {letter}: {span}", item["answer"], running_count(span, letter))
+
+
+def _chain_sum(item: Mapping[str, Any]) -> Item:
+    """The chain is the running total after each term: 7-4+2 gives `7 3 5`."""
+    sum_: str = item["metadata"]["expression"].replace(" ", "")
+    totals = accumulate(int(term) for term in re.findall(r"[+-]?\d+", sum_))
+    return Item(sum_, sum_, item["answer"], " ".join(map(str, totals)))
+
+
+COMPACT: dict[str, Callable[[Mapping[str, Any]], Item]] = {
+    "spell_backward": _spell_backward,
+    "letter_counting": _letter_counting,
+    "chain_sum": _chain_sum,
+}
+
+
+def procedural(
+    split: str | None,
+    dataset: str = "spell_backward",
+    size: int = 5000,
+    seed: int = 0,
+    config: dict[str, Any] | None = None,
+    template: str | None = None,
+) -> Iterator[Prompt]:
+    """A dataset of reasoning-gym; spell_backward, letter_counting and chain_sum in short form with a chain.
+
+    `size` items are drawn for all splits together (80 % train, 10 % validation, 10 % test, by a hash of the item, so
+    that none crosses splits even when `size` or `seed` change); repeated ones are dropped. `config` holds the
+    dataset's own settings; `template` words the question anew from {question}, {answer} and the item's metadata.
+    An item of a dataset without a short form is at hand as `prompt.fields["entry"]`, for a verifier of one's own that
+    calls reasoning-gym's `score_answer`. Raises ValueError."""
+    check_split(split, SPLITS, "reasoning_gym")
+    if template is not None:
+        placeholders(template, "reasoning_gym.template")
+    generator, seen = _generator(dataset, size, seed, config or {}), set[str]()
+    for index in range(size):
+        entry = generator[index]
+        item = COMPACT.get(dataset, _plain)(entry)
+        if item.key in seen or split not in (None, split_of(item.key)):
+            continue
+        seen.add(item.key)
+        question = item.question
+        if template is not None:
+            values = {**entry["metadata"], "question": item.question, "answer": item.answer}
+            question = render(template, values, f"reasoning_gym: {dataset} item {index}")
+        yield Prompt(
+            id=f"{dataset}/{item.key if len(item.key) <= 32 else hashlib.sha256(item.key.encode()).hexdigest()[:12]}",
+            messages=(Message("user", question),),
+            answer=item.answer,
+            source=dataset,
+            demonstration=None if item.chain is None else Demonstration(item.chain, str(item.answer)),
+            fields={} if dataset in COMPACT else {"entry": entry},
+        )
+
+
+def count(split: str | None, dataset: str = "spell_backward", size: int = 5000, **_: object) -> int:
+    """About how many prompts `procedural` makes, without making them: repeated items are not known of."""
+    low = 0.0
+    for name, high in SPLITS.items():
+        if name == split:
+            return round(size * (high - low))
+        low = high
+    return size
+
+
+def _plain(entry: Mapping[str, Any]) -> Item:
+    return Item(entry["question"], entry["question"], None if entry["answer"] is None else str(entry["answer"]))
+
+
+def _generator(dataset: str, size: int, seed: int, config: Mapping[str, Any]) -> Any:
+    import reasoning_gym  # 1.1 s: it imports sympy and matplotlib for all of its datasets
+    from reasoning_gym.factory import DATASETS
+
+    if dataset not in DATASETS:
+        raise ConfigError(f"reasoning_gym.dataset: no dataset '{dataset}'{did_you_mean(dataset, DATASETS)}")
+    known = [f.name for f in dataclasses.fields(DATASETS[dataset][1]) if f.name not in ("seed", "size")]
+    for key in config:
+        if key not in known:
+            raise ConfigError(f"reasoning_gym.config: {dataset} has no setting '{key}'{did_you_mean(key, known)}")
+    try:
+        # it adds the index to the seed, so neighbouring seeds would share all items but one
+        return reasoning_gym.create_dataset(dataset, seed=seed * 1_000_003 % 2**31, size=size, **config)
+    except (AssertionError, TypeError, ValueError) as error:  # how its datasets refuse their settings
+        raise ConfigError(f"reasoning_gym.config: {dataset}: {first_line(error)}") from error

@@ -1,0 +1,107 @@
+"""Checkpoints that are whole or absent: written aside, checked by a manifest, renamed into place."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rl.run.files import full_disk_named
+
+STATE, BEST = "state.json", "best"
+
+
+class Checkpoints:
+    """Of one stage, in `folder/step-NNNNNN/`. The newest `keep` stay, and the best one by evaluation beside them."""
+
+    def __init__(self, folder: Path, keep: int = 2, warn: Callable[[str], None] = print) -> None:
+        self.folder, self.keep, self.warn = folder, keep, warn
+
+    def save(self, step: int, state: Mapping[str, Any], write: Callable[[Path], None]) -> Path:
+        """`write(folder)` puts the large files there; `state` (plain JSON) is saved beside them. Raises DiskFull, and
+        leaves every earlier checkpoint as it was."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        final, temporary = self._at(step), self.folder / f".step-{step:06d}.tmp"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        try:
+            with full_disk_named(final):
+                write(temporary)
+                files = sorted(p for p in temporary.rglob("*") if p.is_file())
+                manifest = {str(p.relative_to(temporary)): _checksum(p) for p in files}
+                (temporary / STATE).write_text(json.dumps({"step": step, "files": manifest, **state}, indent=1))
+                _flush(temporary)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        shutil.rmtree(final, ignore_errors=True)
+        temporary.rename(final)
+        _flush(self.folder)
+        self._prune()
+        return final
+
+    def mark_best(self, step: int) -> None:
+        """The checkpoint of `step` is the best so far: it stays whatever comes."""
+        with full_disk_named(self.folder):
+            (self.folder / BEST).write_text(str(step))
+
+    @property
+    def best(self) -> int | None:
+        file = self.folder / BEST
+        return int(file.read_text()) if file.exists() else None
+
+    def latest(self) -> tuple[Path, dict[str, Any]] | None:
+        """(folder, state) of the newest checkpoint that is whole; one that is not is named in a warning and passed
+        over. None when there is none."""
+        for step in sorted(self._steps(), reverse=True):
+            folder = self._at(step)
+            if (damage := _damage(folder)) is None:
+                return folder, json.loads((folder / STATE).read_text())
+            self.warn(f"{folder}: {damage}; going back to the checkpoint before it")
+        return None
+
+    def _at(self, step: int) -> Path:
+        return self.folder / f"step-{step:06d}"
+
+    def _steps(self) -> list[int]:
+        return [int(p.name.removeprefix("step-")) for p in self.folder.glob("step-*") if p.is_dir()]
+
+    def _prune(self) -> None:
+        old = [step for step in sorted(self._steps())[: -self.keep] if step != self.best]
+        for step in old:
+            shutil.rmtree(self._at(step))
+
+
+def _damage(folder: Path) -> str | None:
+    try:
+        files: dict[str, int] = json.loads((folder / STATE).read_text())["files"]
+    except (OSError, ValueError, KeyError):
+        return f"{STATE} is missing or unreadable"
+    for name, checksum in files.items():
+        if not (folder / name).is_file():
+            return f"{name} is missing"
+        if _checksum(folder / name) != checksum:
+            return f"{name} is damaged"
+    return None
+
+
+def _checksum(file: Path) -> int:
+    value = 0
+    with file.open("rb") as content:
+        while block := content.read(1 << 24):
+            value = zlib.crc32(block, value)
+    return value
+
+
+def _flush(folder: Path) -> None:
+    """To the disk: files first, then the directory that names them."""
+    for path in [*(p for p in folder.iterdir() if p.is_file()), folder]:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,277 @@
+"use strict";
+// Draws the curves and the sample browser from the JSON in the page. Text only ever enters through textContent.
+
+const data = JSON.parse(document.getElementById("data").textContent);
+const SVG = "http://www.w3.org/2000/svg";
+
+function fill(node, attributes, children) {
+  for (const [name, value] of Object.entries(attributes))
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (value !== null && value !== false) node.setAttribute(name, value);
+  node.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  return node;
+}
+const html = (tag, attributes = {}, ...children) => fill(document.createElement(tag), attributes, children);
+const svg = (tag, attributes = {}, ...children) => fill(document.createElementNS(SVG, tag), attributes, children);
+
+function format(value) {
+  if (value === null || value === undefined) return "–";
+  const size = Math.abs(value);
+  if (size >= 1000) return value.toLocaleString("en", { maximumFractionDigits: 0 });
+  if (size === 0) return "0";
+  if (size < 0.001) return String(Number(value.toPrecision(2)).toExponential()).replaceAll("-", "−");
+  return String(Number(value.toPrecision(size >= 100 ? 4 : 3))).replace("-", "−");
+}
+
+function tickText(value) {
+  const size = Math.abs(value);
+  return size >= 1e6 ? `${format(value / 1e6)}M` : size >= 1e4 ? `${format(value / 1e3)}k` : format(value);
+}
+
+// ---- scales ------------------------------------------------------------------------------------------------------
+
+function linearScale(values) {
+  let low = Math.min(...values), high = Math.max(...values);
+  if (low >= 0 && low < 0.6 * high) low = 0;
+  if (high <= 0 && high > 0.6 * low) high = 0;
+  if (low === high) [low, high] = low === 0 ? [0, 1] : [low - Math.abs(low) * 0.1, high + Math.abs(high) * 0.1];
+  const rough = (high - low) / 3, power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 2.5, 5, 10].map((m) => m * power).find((s) => s >= rough * 0.999);
+  const from = Math.floor(low / step + 1e-6), to = Math.ceil(high / step - 1e-6);
+  const ticks = Array.from({ length: to - from + 1 }, (_, i) => Number(((from + i) * step).toPrecision(12)));
+  return { ticks, at: (v) => (v - ticks[0]) / (ticks[ticks.length - 1] - ticks[0]), forward: (v) => v, back: (v) => v };
+}
+
+function logScale(values) {
+  const positive = values.filter((v) => v > 0);
+  if (!positive.length) return linearScale(values);
+  const from = Math.floor(Math.log10(Math.min(...positive))), to = Math.ceil(Math.log10(Math.max(...positive)) + 1e-9);
+  const every = Math.ceil((to - from) / 4) || 1, ticks = [];
+  for (let power = from; power <= to; power += every) ticks.push(10 ** power);
+  const floor = 10 ** from, last = Math.max(to, from + 1);
+  const at = (v) => (Math.log10(Math.max(v, floor)) - from) / (last - from);
+  return { ticks, at, forward: (v) => Math.log10(Math.max(v, floor)), back: (v) => 10 ** v };
+}
+
+// A Gaussian window over the points, both ways: a mean that looks back only would draw every fall too late.
+function smoothed(values, scale) {
+  const at = values.map((_, i) => i).filter((i) => values[i] !== null), reach = Math.max(2, at.length / 40);
+  const forward = at.map((i) => scale.forward(values[i])), span = Math.ceil(2.5 * reach), found = values.map(() => null);
+  at.forEach((i, place) => {
+    let sum = 0, weight = 0;
+    for (let other = Math.max(0, place - span); other <= Math.min(at.length - 1, place + span); other++) {
+      const w = Math.exp(-0.5 * ((other - place) / reach) ** 2);
+      (sum += w * forward[other]), (weight += w);
+    }
+    found[i] = scale.back(sum / weight);
+  });
+  return found;
+}
+
+// ---- charts ------------------------------------------------------------------------------------------------------
+
+const EDGE = { left: 46, right: 8, top: 8, bottom: 18 };
+
+function frame(width, height, steps, scale) {
+  const inner = { width: width - EDGE.left - EDGE.right, height: height - EDGE.top - EDGE.bottom };
+  const x = (i) => EDGE.left + (steps.length < 2 ? 0.5 : i / (steps.length - 1)) * inner.width;
+  const y = (v) => EDGE.top + (1 - scale.at(v)) * inner.height;
+  const grid = scale.ticks.map((tick) => svg("g", { class: "grid" },
+    svg("line", { x1: EDGE.left, x2: width - EDGE.right, y1: y(tick), y2: y(tick) }),
+    svg("text", { x: EDGE.left - 7, y: y(tick) + 3.5, "text-anchor": "end" }, tickText(tick))));
+  const ends = svg("g", { class: "grid ends" }, svg("text", { x: x(0), y: height - 3 }, String(steps[0])),
+    steps.length < 2 ? null : svg("text", { x: width - EDGE.right, y: height - 3, "text-anchor": "end" }, String(steps[steps.length - 1])));
+  const cursor = svg("g", { class: "cursor", visibility: "hidden" },
+    svg("line", { y1: EDGE.top, y2: height - EDGE.bottom }), svg("text", { y: height - 3, "text-anchor": "middle" }));
+  const node = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" }, grid, ends);
+  const nearest = (event) => {
+    const part = (event.clientX - node.getBoundingClientRect().left - EDGE.left) / inner.width;
+    return Math.max(0, Math.min(steps.length - 1, Math.round(part * (steps.length - 1))));
+  };
+  const point = (i) => {
+    cursor.setAttribute("visibility", i === null ? "hidden" : "visible");
+    if (i === null) return;
+    const [line, text] = cursor.children;
+    line.setAttribute("x1", x(i)), line.setAttribute("x2", x(i));
+    text.setAttribute("x", Math.max(EDGE.left + 12, Math.min(width - 16, x(i)))), (text.textContent = steps[i]);
+    ends.setAttribute("visibility", "hidden");
+  };
+  return { node, x, y, cursor, nearest, point: (i) => { ends.setAttribute("visibility", "visible"); point(i); } };
+}
+
+function path(values, x, y) {
+  const points = values.flatMap((v, i) => (v === null ? [] : [`${x(i).toFixed(1)},${y(v).toFixed(1)}`]));
+  return points.length ? `M${points.join("L")}` : "";
+}
+
+function band(low, high, x, y) {
+  const both = low.map((_, i) => i).filter((i) => low[i] !== null && high[i] !== null);
+  const along = (indices, values) => indices.map((i) => `${x(i).toFixed(1)},${y(values[i]).toFixed(1)}`);
+  return both.length ? `M${[...along(both, high), ...along([...both].reverse(), low)].join("L")}Z` : "";
+}
+
+function latest(values, i) {
+  for (let at = i; at >= 0; at--) if (values[at] !== null) return values[at];
+  return null;
+}
+
+function labels(names) {
+  if (names.length < 2) return [""];
+  const parts = names.map((name) => name.split("/"));
+  return parts.map((p) => (parts.every((q) => q[0] === parts[0][0]) ? p.slice(1).join("/") : p.join("/")).replaceAll("_", " "));
+}
+
+// Title, legend and read-out in one: the value at the cursor, or the last one.
+function caption(title, about, series) {
+  const names = labels(series.map((s) => s.name));
+  const values = series.map(() => html("b"));
+  const items = series.map((s, i) => html("li", { class: `c${s.colour ?? i % 6}` }, names[i] ? html("i") : null, names[i] ? html("span", {}, names[i]) : null, values[i]));
+  const node = html("figcaption", {}, html("h3", {}, title), html("p", { title: about }, about), html("ul", {}, items));
+  const read = (i, last) => series.forEach((s, at) => (values[at].textContent = format(latest(s.values, i ?? last))));
+  return { node, read };
+}
+
+function lineChart(chart, steps, width, smooth) {
+  const { series } = chart, all = series.flatMap((s) => [...s.values, ...(s.low ?? []), ...(s.high ?? [])]).filter((v) => v !== null);
+  const scale = all.length ? (chart.scale === "log" ? logScale : linearScale)(all) : linearScale([0]);
+  const { node, x, y, cursor, nearest, point } = frame(width, 148, steps, scale);
+  const dots = series.map((s, i) => svg("circle", { class: `dot c${i % 6}`, r: 3 }));
+  series.forEach((s, i) => {
+    const present = s.values.filter((v) => v !== null).length, soft = smooth && chart.noisy && present >= 50, sparse = present <= 40;
+    const layer = svg("g", { class: `c${i % 6}` });
+    if (s.low && s.high) layer.append(svg("path", { class: "band", d: band(s.low, s.high, x, y) }));
+    layer.append(svg("path", { class: soft ? "raw" : "line", d: path(s.values, x, y) }));
+    if (soft) layer.append(svg("path", { class: "line", d: path(smoothed(s.values, scale), x, y) }));
+    if (sparse) s.values.forEach((v, at) => v !== null && layer.append(svg("circle", { class: "mark", r: 2, cx: x(at), cy: y(v) })));
+    node.append(layer);
+  });
+  cursor.append(...dots);
+  node.append(cursor);
+  const { node: head, read } = caption(chart.title, chart.about, series);
+  const focus = (i) => {
+    point(i), read(i, steps.length - 1);
+    if (i !== null) series.forEach((s, at) => {
+      const value = s.values[i];
+      dots[at].setAttribute("visibility", value === null ? "hidden" : "inherit");
+      if (value !== null) dots[at].setAttribute("cx", x(i)), dots[at].setAttribute("cy", y(value));
+    });
+  };
+  return { figure: html("figure", {}, head, node), node, nearest, focus };
+}
+
+function phaseChart(phases, steps, width) {
+  const known = ["generate", "verify", "logprobs", "update", "sync", "other"];
+  const series = phases.map((p, i) => ({ ...p, colour: p.name === "other" ? "other" : (known.includes(p.name) ? known.indexOf(p.name) : i) % 6 }));
+  const tops = [steps.map(() => 0)];
+  for (const s of series) tops.push(s.values.map((v, i) => tops[tops.length - 1][i] + (v ?? 0)));
+  const { node, x, y, cursor, nearest, point } = frame(width, 190, steps, linearScale([0, ...tops[tops.length - 1]]));
+  series.forEach((s, i) => node.append(svg("path", { class: `area c${s.colour}`, d: steps.length < 2
+    ? `M${x(0) - 20},${y(tops[i][0])}H${x(0) + 20}V${y(tops[i + 1][0])}H${x(0) - 20}Z` : band(tops[i], tops[i + 1], x, y) })));
+  node.append(cursor);
+  const { node: head, read } = caption("Time per step", "seconds, by phase", series);
+  return { figure: html("figure", { class: "wide" }, head, node), node, nearest, focus: (i) => (point(i), read(i, steps.length - 1)) };
+}
+
+function drawStage(place) {
+  const stage = data.stages[Number(place.dataset.stage)], { steps } = stage, last = steps.length - 1;
+  let smooth = true, charts = [], at = null;
+  const focus = (i) => { at = i; for (const chart of charts) chart.focus(i); };
+  function draw() {
+    const whole = place.clientWidth, gap = 20, columns = Math.max(1, Math.floor((whole + gap) / (270 + gap)));
+    const width = Math.floor((whole - gap * (columns - 1)) / columns);
+    charts = stage.charts.map((chart) => lineChart(chart, steps, width, smooth));
+    if (stage.phases.length) charts.push(phaseChart(stage.phases, steps, whole));
+    for (const { node, nearest } of charts) {
+      node.addEventListener("pointermove", (event) => focus(nearest(event)));
+      node.addEventListener("pointerleave", () => focus(null));
+    }
+    const box = html("input", { type: "checkbox", onchange: () => { smooth = box.checked; draw(); } });
+    box.checked = smooth;
+    const note = stage.per > 1 ? html("span", {}, `each point is the mean of ${stage.per} steps`) : null;
+    const bar = html("div", { class: "bar" }, note, steps.length >= 50 ? html("label", {}, box, "smooth") : null);
+    place.style.setProperty("--columns", columns);
+    place.replaceChildren(...(bar.childNodes.length ? [bar] : []), ...charts.map((chart) => chart.figure));
+    focus(null);
+  }
+  place.addEventListener("keydown", (event) => {
+    const move = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (event.key === "Escape") focus(null);
+    if (!move || event.target !== place) return;
+    focus(Math.max(0, Math.min(last, (at ?? (move > 0 ? -1 : last + 1)) + move)));
+    event.preventDefault();
+  });
+  let drawn = 0;
+  new ResizeObserver(() => { if (place.clientWidth !== drawn) { drawn = place.clientWidth; draw(); } }).observe(place);
+}
+
+// ---- samples -----------------------------------------------------------------------------------------------------
+
+function marked(text, query) {
+  if (!query || !text) return [text ?? ""];
+  const parts = [], lower = text.toLowerCase();
+  let from = 0;
+  for (let hit = lower.indexOf(query); hit >= 0; hit = lower.indexOf(query, from)) {
+    parts.push(text.slice(from, hit), html("mark", {}, text.slice(hit, hit + query.length)));
+    from = hit + query.length;
+  }
+  return [...parts, text.slice(from)];
+}
+
+function sampleBody(sample, query) {
+  const block = (kind, name, text) => (text ? html("div", { class: kind }, html("h4", {}, name), html("pre", {}, marked(text, query))) : null);
+  const facts = [
+    ...Object.entries(sample.parts).map(([name, value]) => [name, format(value)]),
+    ["tokens", format(sample.tokens)], ["ended by", sample.finish_reason], ["mean logprob", format(sample.logprob)],
+    ["policy version", String(sample.version)], ["sample", String(sample.sample)], ["id", sample.id], ["source", sample.source],
+  ].filter(([, value]) => value);
+  return html("div", { class: "body" },
+    html("div", { class: "asked" }, block("prompt", "Prompt", sample.prompt), block("gold", "Gold answer", sample.gold),
+      html("dl", {}, facts.map(([name, value]) => html("div", {}, html("dt", {}, name), html("dd", {}, marked(value, query)))))),
+    html("div", { class: "said" }, block("error", "Verifier error", sample.error), block("think", "Thinking", sample.think),
+      block("response", "Response", sample.response || (sample.finish_reason === "length" ? "(cut off before an answer)" : "(empty)")),
+      block("reason", "Verdict", sample.reason)));
+}
+
+function browse(place) {
+  const all = data.rollouts.map((sample) => ({ ...sample, hay:
+    [sample.prompt, sample.think, sample.response, sample.gold, sample.reason, sample.error, sample.id].join("\n").toLowerCase() }));
+  const scores = all.map((s) => s.score).filter((s) => s !== null), low = Math.min(...scores), high = Math.max(...scores);
+  const options = (values, every) => [html("option", { value: "" }, every), ...values.map((v) => html("option", { value: v }, String(v)))];
+  const picks = ["all", "best", "worst", "errored"];
+  let pick = "all";
+  const stages = [...new Set(all.map((s) => s.stage))];
+  const stage = html("select", { "aria-label": "stage", onchange: () => { steps(); show(); } }, options(stages, "every stage"));
+  const step = html("select", { "aria-label": "step", onchange: () => show() });
+  const search = html("input", { type: "search", placeholder: "search the text", "aria-label": "search the text", oninput: () => show() });
+  const buttons = picks.map((name) => html("button", { type: "button", onclick: () => { pick = name; show(); } }, name));
+  const count = html("output"), list = html("div", { class: "list" });
+  const inStage = (s) => !stage.value || s.stage === stage.value;
+  const steps = () => step.replaceChildren(...options([...new Set(all.filter(inStage).map((s) => s.step))].sort((a, b) => a - b), "every step"));
+
+  function row(sample, query) {
+    const shade = sample.score === null ? 0 : high > low ? (sample.score - low) / (high - low) : 1;
+    const score = sample.error !== null ? html("span", { class: "score errored" }, "error")
+      : html("span", { class: "score", style: `--shade:${Math.round(8 + 70 * shade)}%` }, format(sample.score));
+    const line = (text) => marked((text ?? "").slice(0, 200).replace(/\s+/g, " "), query);
+    const node = html("details", {}, html("summary", {}, score,
+      html("span", { class: "where" }, `${sample.stage} · ${sample.step}`), html("span", { class: "line" }, line(sample.prompt)),
+      html("span", { class: "line answer" }, line(sample.error ?? (sample.response || sample.think))), html("span", { class: "tokens" }, `${format(sample.tokens)} tok`)));
+    node.addEventListener("toggle", () => node.open && node.children.length < 2 && node.append(sampleBody(sample, query)));
+    return node;
+  }
+  function show() {
+    const query = search.value.trim().toLowerCase();
+    const found = all.filter((s) => inStage(s) && (!step.value || s.step === Number(step.value)) &&
+      (pick === "all" || s.pick === pick) && (!query || s.hay.includes(query)));
+    if (pick === "best" || pick === "worst") found.sort((a, b) => (pick === "best" ? b.score - a.score : a.score - b.score));
+    buttons.forEach((button, i) => button.setAttribute("aria-pressed", picks[i] === pick));
+    count.textContent = `${found.length} of ${all.length}`;
+    list.replaceChildren(...(found.length ? found.map((sample) => row(sample, query)) : [html("p", { class: "none" }, "No sample matches.")]));
+  }
+  steps();
+  place.append(html("div", { class: "filters" }, html("div", { class: "picks", role: "group" }, buttons), stages.length > 1 ? stage : null, step, search, count), list);
+  show();
+}
+
+document.querySelectorAll(".curves").forEach(drawStage);
+document.querySelectorAll("#browser").forEach(browse);

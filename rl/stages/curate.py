@@ -1,0 +1,142 @@
+"""`curate`: which prompts are neither too easy nor too hard for this model (Step-Audio-R1: 3 to 6 of 8 right).
+
+Writes `difficulty.parquet`, one row a prompt with all it was judged by, under the model's fingerprint: a second run with
+the same model, prompts and settings reads it instead of sampling again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rl.config import ConfigError
+from rl.stages.context import Context, Outcome
+
+if TYPE_CHECKING:
+    from rl.types import Prompt, Scored
+
+FILE = "difficulty.parquet"
+
+
+@dataclass
+class Config:
+    data: str
+    split: str | None = "train"
+    limit: int | None = None
+    model: str | None = None
+    """An earlier stage or a path; default: the model so far."""
+    samples: int = 8
+    keep: tuple[int, int] = (3, 6)
+    """Fewest and most right answers of `samples`."""
+    temperature: float = 1.0
+    max_sequence_tokens: int = 10240
+    reuse: str | None = None
+    """A difficulty file to read if it was made with the same model, prompts and settings; written there too."""
+
+    def validate(self, place: str) -> None:
+        low, high = self.keep
+        if not 0 <= low <= high <= self.samples:
+            raise ConfigError(f"{place}.keep: [{low}, {high}] must lie within 0 and samples ({self.samples})")
+
+
+def run(config: Config, context: Context) -> Outcome:
+    """Leaves the difficulty file. Raises ValueError with the histogram when no prompt would be kept."""
+    prompts = context.data(config.data, config.split, config.limit)
+    path = context.folder / FILE
+    fingerprint = fingerprint_of(config, context.model, prompts, context.seed)
+    rows = _cached(Path(config.reuse) if config.reuse else path, fingerprint)
+    reused = rows is not None
+    if rows is None:
+        rows = _difficulty(_sample(config, context, prompts), config, fingerprint)
+    for target in {path, *([Path(config.reuse)] if config.reuse else [])}:
+        write_difficulty(target, rows)
+    histogram = [
+        sum(row["correct"] == c and row["k"] == config.samples for row in rows) for c in range(config.samples + 1)
+    ]
+    kept = sum(row["keep"] for row in rows)
+    shown = " ".join(f"{c}:{n}" for c, n in enumerate(histogram))
+    if not kept:
+        raise ValueError(
+            f"curate '{context.name}': none of {len(rows)} prompts has {config.keep[0]} to {config.keep[1]} of "
+            f"{config.samples} right (right:prompts {shown}); widen keep, or train the model first"
+        )
+    context.say(f"{context.name}: kept {kept} of {len(rows)} prompts (right:prompts {shown})")
+    metrics = {"prompts": float(len(rows)), "kept": float(kept), "reused": float(reused)}
+    metrics |= {"accuracy": sum(row["correct"] for row in rows) / max(1, sum(row["k"] for row in rows))}
+    context.tracker.rewind(0)
+    context.tracker.record(1, metrics)
+    return Outcome(metrics, {"difficulty": str(path)})
+
+
+def kept_ids(path: Path) -> set[str]:
+    """The prompts that a difficulty file keeps. Raises ValueError for another file."""
+    from pyarrow import parquet
+
+    try:
+        table = parquet.read_table(path, columns=["id", "keep"]).to_pydict()
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"{path}: no difficulty file ({error}); make one with a curate stage") from error
+    return {id for id, keep in zip(table["id"], table["keep"], strict=True) if keep}
+
+
+def fingerprint_of(config: Config, model: Path, prompts: Sequence[Prompt], seed: int) -> str:
+    """A digest of everything the difficulties depend on."""
+    digest = hashlib.sha256()
+    for file in sorted(model.glob("*.safetensors")):
+        digest.update(file.read_bytes())
+    settings = {key: value for key, value in asdict(config).items() if key not in ("keep", "reuse", "model", "limit")}
+    digest.update(json.dumps([settings, seed, [(p.id, p.question, p.answer) for p in prompts]]).encode())
+    return digest.hexdigest()[:16]
+
+
+def write_difficulty(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    from rl.run.files import replacing
+
+    with replacing(path) as temporary:
+        parquet.write_table(pa.Table.from_pylist(list(rows)), temporary)
+
+
+def _sample(config: Config, context: Context, prompts: Sequence[Prompt]) -> list[Scored]:
+    from rl.stages.scoring import Judge
+
+    sampler = context.cluster.sampler
+    sampler.load(context.model)
+    return Judge(context.rewards).collect(
+        sampler.generate(
+            prompts,
+            samples=config.samples,
+            temperature=config.temperature,
+            max_sequence_tokens=config.max_sequence_tokens,
+            seed=context.seed,
+        )
+    )
+
+
+def _difficulty(scored: Sequence[Scored], config: Config, fingerprint: str) -> list[dict[str, Any]]:
+    """A prompt with errored samples has fewer than `samples` verdicts and is not kept: its difficulty is not known."""
+    from rl.stages.scoring import by_prompt, is_correct
+
+    rows = []
+    for id, group in by_prompt(scored).items():
+        verdicts = [is_correct(s) for s in group]
+        known = len(verdicts) == config.samples
+        keep = known and config.keep[0] <= sum(verdicts) <= config.keep[1]
+        row = {"id": id, "correct": sum(verdicts), "k": len(verdicts), "keep": keep, "verdicts": verdicts}
+        rows.append({**row, "fingerprint": fingerprint})
+    return rows
+
+
+def _cached(path: Path, fingerprint: str) -> list[dict[str, Any]] | None:
+    from pyarrow import parquet
+
+    if not path.is_file():
+        return None
+    rows = parquet.read_table(path).to_pylist()
+    return rows if rows and rows[0].get("fingerprint") == fingerprint else None

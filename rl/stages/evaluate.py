@@ -1,0 +1,118 @@
+"""`evaluate`: how good the model is, with intervals: mean over samples at the training temperature, greedy, pass@k."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rl.config import ConfigError
+from rl.stages.context import Context, Outcome
+
+if TYPE_CHECKING:
+    from rl.stages.scoring import Judge
+    from rl.types import Prompt, Scored
+    from rollouts.sampler import Sampler
+
+
+@dataclass
+class Config:
+    data: str
+    split: str | None = "test"
+    limit: int | None = None
+    model: str | None = None
+    """An earlier stage or a path; default: the model so far."""
+    samples: int = 8
+    temperature: float = 1.0
+    greedy: bool = True
+    """Sample once more at temperature 0."""
+    max_sequence_tokens: int = 10240
+
+    def validate(self, place: str) -> None:
+        if self.samples < 1:
+            raise ConfigError(f"{place}.samples: must be at least 1; got {self.samples}")
+
+
+def run(config: Config, context: Context) -> Outcome:
+    from rl.stages.scoring import Judge
+
+    prompts = context.data(config.data, config.split, config.limit)
+    sampler, judge = context.cluster.sampler, Judge(context.rewards)
+    sampler.load(context.model)
+    metrics, sampled, greedy = measure(config, prompts, sampler, judge, context.seed)
+    context.tracker.rewind(0)
+    context.tracker.record(1, metrics)
+    context.tracker.record_rollouts(1, sampled)
+    _write_per_prompt(context.folder / "per_prompt.parquet", sampled, greedy)
+    return Outcome(metrics)
+
+
+def measure(
+    config: Config, prompts: Sequence[Prompt], sampler: Sampler, judge: Judge, seed: int
+) -> tuple[dict[str, float], list[Scored], list[Scored]]:
+    """(metrics, the samples, the greedy samples) of the model that the engines hold."""
+    import numpy as np
+
+    from rl.run.metrics import pass_at_k
+    from rl.stages.scoring import by_prompt, is_correct, sample_metrics
+
+    limit = config.max_sequence_tokens
+    sampled = judge.collect(
+        sampler.generate(
+            prompts, samples=config.samples, temperature=config.temperature, max_sequence_tokens=limit, seed=seed
+        )
+    )
+    groups = [group for group in by_prompt(sampled).values() if group]
+    metrics = with_interval("accuracy", [np.mean([is_correct(s) for s in group]) for group in groups])
+    whole = [sum(map(is_correct, group)) for group in groups if len(group) == config.samples]
+    for k in sorted({1, config.samples}):
+        metrics |= with_interval(f"pass@{k}", pass_at_k(whole, config.samples, k))
+    greedy: list[Scored] = []
+    if config.greedy:
+        greedy = judge.collect(
+            sampler.generate(prompts, samples=1, temperature=0.0, max_sequence_tokens=limit, seed=seed)
+        )
+        metrics |= with_interval("greedy_accuracy", [is_correct(s) for s in greedy if s.verdict.error is None])
+    measured = sample_metrics(sampled)
+    chains = [sampler.encoder.chain_length(s.rollout.tokens[s.rollout.written].tolist()) for s in sampled]
+    metrics |= {
+        "reasoning_tokens": float(np.mean(chains)),
+        "think_rate": float(np.mean([bool(s.rollout.reasoning) for s in sampled])),
+        "truncation_rate": measured["truncation_rate"],
+        "verifier_errors": measured["verifier_errors"],
+        "prompts": float(len(groups)),
+    }
+    return metrics, sampled, greedy
+
+
+def with_interval(name: str, per_prompt: Sequence[float]) -> dict[str, float]:
+    """The mean over prompts as `name`, its 95 % bootstrap interval as `name/low` and `name/high`."""
+    import numpy as np
+
+    from rl.run.metrics import bootstrap_interval
+
+    mean, low, high = bootstrap_interval(np.asarray(per_prompt, dtype=float))
+    return {name: mean, f"{name}/low": low, f"{name}/high": high}
+
+
+def _write_per_prompt(path: Path, sampled: Sequence[Scored], greedy: Sequence[Scored]) -> None:
+    """One row a prompt, so that runs can be compared prompt by prompt."""
+    import numpy as np
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    from rl.run.files import replacing
+    from rl.stages.scoring import by_prompt, is_correct
+
+    first = {s.rollout.prompt.id: float(is_correct(s)) for s in greedy if s.verdict.error is None}
+    groups = {id: group for id, group in by_prompt(sampled).items() if group}
+    table = pa.table(
+        {
+            "id": list(groups),
+            "accuracy": [float(np.mean([is_correct(s) for s in group])) for group in groups.values()],
+            "greedy": pa.array([first.get(id) for id in groups], pa.float64()),
+        }
+    )
+    with replacing(path) as temporary:
+        parquet.write_table(table, temporary)

@@ -1,0 +1,142 @@
+"""`rlvr`: reinforcement learning with verifiable rewards. `train` is the whole algorithm.
+
+Defaults are those of Step-Audio-R1 (arXiv 2511.15848): on-policy PPO with a critic, 16 responses a prompt, 10,240
+tokens, clip 0.2, γ = λ = 1, reward at the last token, no KL.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from rl.algorithms.objective import Objective, objective
+from rl.config import ConfigError
+from rl.stages import evaluate
+from rl.stages.context import Context, Outcome
+from rl.workers.trainer import OptimizerConfig
+
+if TYPE_CHECKING:
+    from rl.stages.learner import Learner
+
+
+@dataclass
+class Config:
+    data: str
+    split: str | None = "train"
+    limit: int | None = None
+    difficulty: str | None = None
+    """A curate stage or a difficulty file: only the prompts it keeps."""
+    model: str | None = None
+    """An earlier stage or a path; default: the model so far."""
+    algorithm: str = "ppo"
+    """ppo, grpo, rloo, reinforce++, reinforce++-baseline, dr_grpo, dapo, gspo, cispo."""
+    objective: dict[str, Any] = field(default_factory=dict[str, Any])
+    """Knobs of the algorithm that differ from its own (see rl/algorithms/knobs.py)."""
+    steps: int = 100
+    prompts_per_step: int = 64
+    samples_per_prompt: int = 16
+    max_sequence_tokens: int = 10240
+    temperature: float = 1.0
+    epochs: int = 1
+    """Passes over each batch of rollouts."""
+    minibatches: int = 1
+    """Optimiser steps of each pass."""
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    critic: str | None = None
+    """Where the critic starts: an earlier stage or a path; default: the policy."""
+    critic_optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(learning_rate=1e-5))
+    critic_warmup_steps: int = 0
+    """Steps in which only the critic learns."""
+    max_logprob_gap: float = 1.0
+    """The run stops when engine and trainer disagree by more than this, in the mean."""
+    eval_every: int = 0
+    eval: evaluate.Config | None = None
+    checkpoint_every: int = 10
+    keep: int = 2
+    """Checkpoints that stay, beside the best one by evaluation."""
+
+    def validate(self, place: str) -> None:
+        for name in ("steps", "prompts_per_step", "samples_per_prompt", "epochs", "minibatches"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{place}.{name}: must be at least 1; got {getattr(self, name)}")
+        rollouts = self.prompts_per_step * self.samples_per_prompt
+        if rollouts % self.minibatches:
+            raise ConfigError(
+                f"{place}.minibatches: {self.prompts_per_step} prompts × {self.samples_per_prompt} samples = {rollouts} "
+                f"rollouts do not divide into {self.minibatches}; choose a divisor"
+            )
+        if self.eval_every and self.eval is None:
+            raise ConfigError(f"{place}.eval_every: nothing to evaluate on; add `eval: {{data: …, split: …}}`")
+        self.resolved(place)
+
+    def resolved(self, place: str = "") -> Objective:
+        """The algorithm with this stage's changes."""
+        return objective(self.algorithm, self.objective, f"{place}.algorithm" if place else "algorithm")
+
+    @property
+    def optimiser_steps(self) -> int:
+        """Of each batch of rollouts."""
+        return self.epochs * self.minibatches
+
+
+def run(config: Config, context: Context) -> Outcome:
+    """Trains from `context.model` and leaves `model/` in the stage's folder."""
+    from rl.data.curriculum import Curriculum
+    from rl.run.checkpoint import Checkpoints
+    from rl.stages.curate import kept_ids
+    from rl.stages.learner import Learner
+    from rl.stages.scoring import Judge
+
+    prompts = context.data(config.data, config.split, config.limit)
+    if config.difficulty is not None:
+        kept = kept_ids(context.artifact("difficulty", config.difficulty))
+        prompts = [prompt for prompt in prompts if prompt.id in kept]
+    if len(prompts) < config.prompts_per_step:
+        raise ValueError(
+            f"rlvr '{context.name}': {len(prompts)} prompts are left of '{config.data}', fewer than prompts_per_step "
+            f"({config.prompts_per_step}); lower it or keep more prompts"
+        )
+    checkpoints = Checkpoints(context.folder / "checkpoints", config.keep, context.say)
+    learner = Learner(config, context, Curriculum(prompts, context.seed), Judge(context.rewards), checkpoints)
+    metrics = train(config, context, learner)
+    learner.policy.export(context.folder / "model")
+    return Outcome(metrics, {"model": str(context.folder / "model")})
+
+
+def train(config: Config, context: Context, learner: Learner) -> dict[str, float]:
+    """The algorithm. Step s samples with policy version s - 1 and makes version s."""
+    from rl.algorithms.advantages import estimate
+    from rl.data.collate import collate, minibatches
+    from rl.run.metrics import is_timing
+    from rl.run.progress import Progress
+    from rl.stages.learner import Clock
+    from rl.workers.group import Absent, gather
+    from rollouts.sampler import seed_of
+
+    policy, critic, reference, sampler = learner.policy, learner.critic, learner.reference, context.cluster.sampler
+    goal, limit, metrics = config.resolved(), config.max_sequence_tokens, dict[str, float]()
+    with Progress(context.name, config.steps) as progress:
+        for step in range(learner.resume() + 1, config.steps + 1):
+            clock = Clock()
+            scored = learner.sample(step)
+            batch = collate([s for s in scored if s.verdict.error is None])
+            clock.lap("rollout")
+            old, ref, values = gather(learner.before.logprobs(batch), reference.logprobs(batch), critic.values(batch))
+            batch = estimate(batch.add(old=old, ref=ref, values=values), goal, limit)
+            clock.lap("logprobs")
+            rows = minibatches(len(batch), config.epochs, config.minibatches, seed_of(context.seed, step))
+            actor = policy if step > config.critic_warmup_steps else Absent()
+            learned, fitted = gather(
+                actor.update(batch, rows, learner.rates(config.optimizer, step), goal, limit),
+                critic.update(batch, rows, learner.rates(config.critic_optimizer, step), goal.value_clip),
+            )
+            clock.lap("update")
+            sampler.load(policy.weights(), version=step)
+            clock.lap("sync")
+            metrics = learner.measure(step, scored, batch, learned, fitted, clock)
+            metrics |= learner.evaluate(step)
+            context.tracker.record(step, metrics)
+            context.tracker.record_rollouts(step, scored)
+            progress.advance(step, metrics)
+            learner.checkpoint(step, metrics)
+    return {name: value for name, value in metrics.items() if not is_timing(name)}

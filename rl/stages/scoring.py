@@ -1,0 +1,80 @@
+"""Judging a stream of rollouts while it still flows, and what is measured on scored samples."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rl.types import Rollout, Scored
+
+if TYPE_CHECKING:
+    from rewards.service import RewardService
+
+
+class Judge:
+    """Hands each sample to the verifiers the moment it ends. `seconds` holds what the last `collect` cost: `generate`
+    until the stream ended, `verify` what was still waited for after that."""
+
+    def __init__(self, rewards: RewardService) -> None:
+        self.rewards = rewards
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    def collect(self, stream: Iterator[list[Rollout]]) -> list[Scored]:
+        """All samples of the stream, scored, samples of a prompt together in their order: nothing in the result
+        depends on who finished first. Raises ValueError when too many verifiers err."""
+        start = time.monotonic()
+        scored: list[Scored] = []
+        order: dict[str, int] = {}
+        for finished in stream:
+            for rollout in finished:
+                self.rewards.submit(rollout)
+            scored += self.rewards.ready(0.0)
+        streamed = time.monotonic()
+        while self.rewards.pending:
+            scored += self.rewards.ready(1.0)
+        self.seconds["generate"] += streamed - start
+        self.seconds["verify"] += time.monotonic() - streamed
+        self.rewards.check_errors()
+        for s in sorted(scored, key=lambda s: s.rollout.prompt.id):
+            order.setdefault(s.rollout.prompt.id, len(order))
+        return sorted(scored, key=lambda s: (order[s.rollout.prompt.id], s.rollout.sample))
+
+
+def is_correct(scored: Scored) -> bool:
+    """Did the sample get its answer right, whatever else its score rewards?"""
+    from rewards.combine import correct
+
+    return correct(scored.verdict)
+
+
+def by_prompt(scored: Sequence[Scored]) -> dict[str, list[Scored]]:
+    """Samples that have a verdict, by prompt id; a prompt whose samples all erred has an empty list."""
+    groups: dict[str, list[Scored]] = {s.rollout.prompt.id: [] for s in scored}
+    for s in scored:
+        if s.verdict.error is None:
+            groups[s.rollout.prompt.id].append(s)
+    return groups
+
+
+def sample_metrics(scored: Sequence[Scored]) -> dict[str, float]:
+    """Reward, parts, lengths and failures over all samples. Errored ones have no score; they are counted."""
+    judged = [s for s in scored if s.verdict.error is None]
+    lengths = np.array([s.rollout.written.sum() for s in scored])
+    parts: dict[str, list[float]] = defaultdict(list)
+    for s in judged:
+        for name, value in s.verdict.parts.items():
+            parts[name].append(value)
+    groups = [[s.verdict.score for s in group] for group in by_prompt(scored).values() if group]
+    return {
+        "reward": float(np.mean([s.verdict.score for s in judged])) if judged else float("nan"),
+        **{f"part/{name}": float(np.mean(values)) for name, values in sorted(parts.items())},
+        "length/mean": float(lengths.mean()),
+        "length/max": float(lengths.max()),
+        "truncation_rate": float(np.mean([s.rollout.truncated for s in scored])),
+        "zero_variance_groups": float(np.mean([len(set(scores)) == 1 for scores in groups])) if groups else 0.0,
+        "verifier_errors": float(len(scored) - len(judged)),
+    }

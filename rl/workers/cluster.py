@@ -1,0 +1,156 @@
+"""Ray and the actors on it. They live for the recipe, not for the stage: starting them is the largest fixed cost."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import ray
+from ray.util.placement_group import PlacementGroup, placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from models.load import ModelConfig, load_tokenizer
+from rl.data.chat import Chat
+from rl.workers import trainer
+from rl.workers.critic import CriticWorker
+from rl.workers.group import CriticGroup, PolicyGroup, TrainerGroup
+from rl.workers.placement import Bundle, ClusterConfig, Role, bundles, shortage
+from rl.workers.policy import PolicyWorker
+from rl.workers.trainer import TrainerConfig
+from rollouts import worker as engine_worker
+from rollouts.sampler import EngineConfig, Sampler
+
+RESERVE_TIMEOUT_S = 120
+
+
+def roles(names: set[str], engines: EngineConfig, training: TrainerConfig, gpu: bool) -> dict[str, Role]:
+    """How many actors each role of `names` (engine, policy, critic, reference) has, and the devices of one."""
+    role = {"engine": Role(engines.count, engines.threads, engines.gpus if gpu else 0)}
+    role |= {name: Role(training.ranks, training.threads, int(gpu)) for name in ("policy", "critic", "reference")}
+    return {name: role[name] for name in role if name in names}
+
+
+class Cluster:
+    """Context manager. Actors of all `names` are started at once on entry; each is waited for when first asked for."""
+
+    def __init__(
+        self,
+        names: set[str],
+        cluster: ClusterConfig,
+        engines: EngineConfig,
+        training: TrainerConfig,
+        model: ModelConfig,
+        model_path: Path,
+        max_sequence_tokens: int,
+    ) -> None:
+        self.names, self.config, self.engines, self.training = names, cluster, engines, training
+        self.model, self.model_path, self.max_sequence_tokens = model, model_path, max_sequence_tokens
+        self.chat = Chat(load_tokenizer(model_path), model.think)
+        self.actors: dict[tuple[str, int], Any] = {}
+        self.groups: dict[str, TrainerGroup] = {}
+        self._sampler: Sampler | None = None
+        self.owns_ray = False
+
+    def __enter__(self) -> Cluster:
+        self.owns_ray = not ray.is_initialized()
+        if self.owns_ray:
+            _start(self.config)
+        present = ray.cluster_resources()
+        self.gpu = present.get("GPU", 0) > 0
+        placed = bundles(roles(self.names, self.engines, self.training, self.gpu), self.config.placement)
+        if problem := shortage(placed, present.get("CPU", 0), present.get("GPU", 0)):
+            raise ValueError(problem)
+        self.group = _reserve(placed)
+        self.seats = {seat: (i, bundle) for i, bundle in enumerate(placed) for seat in bundle.actors}
+        for seat in self.seats:
+            self.actors[seat] = self._spawn(*seat)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for actor in self.actors.values():
+            ray.kill(actor)
+        ray.util.remove_placement_group(self.group)
+        if self.owns_ray:
+            ray.shutdown()
+
+    @property
+    def sampler(self) -> Sampler:
+        if self._sampler is None:
+            engines = [self.actors["engine", i] for i in range(self.engines.count)]
+            ray.get([engine.ready.remote() for engine in engines])
+            self._sampler = Sampler(engines, self._respawn, self.chat)
+        return self._sampler
+
+    @property
+    def policy(self) -> PolicyGroup:
+        return self._trainers("policy", PolicyGroup)
+
+    @property
+    def critic(self) -> CriticGroup:
+        return self._trainers("critic", CriticGroup)
+
+    @property
+    def reference(self) -> PolicyGroup:
+        return self._trainers("reference", PolicyGroup)
+
+    def _trainers(self, role: str, kind: type[Any]) -> Any:
+        if role not in self.groups:
+            actors = [self.actors[role, i] for i in range(self.training.ranks)]
+            self.groups[role] = kind(actors, self.training)
+        return self.groups[role]
+
+    def _respawn(self, i: int) -> Any:
+        self.actors["engine", i] = self._spawn("engine", i)
+        return self.actors["engine", i]
+
+    def _spawn(self, role: str, i: int) -> Any:
+        index, bundle = self.seats[role, i]
+        cpus, gpus = bundle.share()
+        options: dict[str, Any] = {
+            "num_cpus": cpus,
+            "num_gpus": gpus,
+            "scheduling_strategy": PlacementGroupSchedulingStrategy(self.group, placement_group_bundle_index=index),
+        }
+        if role == "engine":
+            variables = {**engine_worker.ENVIRONMENT, "OMP_NUM_THREADS": str(self.engines.threads)}
+            arguments = (
+                str(self.model_path),
+                self.model.dtype,
+                self.max_sequence_tokens,
+                self.engines.kv_cache_mb,
+                {"threads": self.engines.threads, **self.engines.vllm},
+            )
+            kind: Any = engine_worker.EngineWorker
+        else:
+            variables = {"OMP_NUM_THREADS": str(self.training.threads), **({} if self.gpu else trainer.ENVIRONMENT)}
+            arguments = (i, self.training.ranks, self.training.threads)
+            kind = CriticWorker if role == "critic" else PolicyWorker
+        return ray.remote(kind).options(**options, runtime_env={"env_vars": variables}).remote(*arguments)
+
+
+def _start(config: ClusterConfig) -> None:
+    os.environ.setdefault("RAY_worker_niceness", "0")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    address = config.address or os.environ.get("RAY_ADDRESS")
+    quiet: Mapping[str, Any] = {"logging_level": "error", "log_to_driver": False}
+    if address:
+        ray.init(address=address, **quiet)
+    else:
+        ray.init(num_cpus=os.cpu_count(), include_dashboard=False, object_store_memory=1 << 30, **quiet)
+
+
+def _reserve(placed: list[Bundle]) -> PlacementGroup:
+    group = placement_group([{"CPU": b.cpus} | ({"GPU": b.gpus} if b.gpus else {}) for b in placed], strategy="PACK")
+    ready, _ = ray.wait([group.ready()], timeout=RESERVE_TIMEOUT_S)
+    if not ready:
+        free = ray.available_resources()
+        raise ValueError(
+            f"cluster: {len(placed)} bundles could not be reserved in {RESERVE_TIMEOUT_S} s; "
+            f"free now: {free.get('CPU', 0):g} CPUs, {free.get('GPU', 0):g} GPUs; wait for other jobs or ask for less"
+        )
+    return group

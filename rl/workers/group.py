@@ -1,0 +1,177 @@
+"""Trainers as the loop sees them: one object per role, one verb per line, ranks and micro-batches behind it.
+
+Every verb starts its work at once and answers with a `Pending`; `gather` waits for several, so policy and critic work
+side by side. An absent critic or reference is an object too (`Absent`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import numpy as np
+import ray
+
+from rl.data.collate import pack
+from rl.types import Batch
+from rl.workers.trainer import OptimiserStep, OptimizerConfig, TrainerConfig
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from models.load import ModelConfig
+    from rl.algorithms.objective import Objective
+
+R = TypeVar("R")
+Report = dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Pending(Generic[R]):
+    """Work that has been started on some ranks; `finish` makes one answer of theirs."""
+
+    refs: Sequence[Any]
+    finish: Callable[[list[Any]], R]
+
+    def get(self) -> R:
+        """Waits. A worker's ValueError is raised as it is; anything else as Ray reports it."""
+        try:
+            answers = ray.get(list(self.refs))
+        except ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, ValueError):
+                raise error.cause from None
+            raise
+        return self.finish(answers)
+
+
+def gather(*pending: Pending[Any]) -> tuple[Any, ...]:
+    """The answers, in order, of work that ran side by side."""
+    return tuple(p.get() for p in pending)
+
+
+class Absent:
+    """The critic of an algorithm without one, the reference of a loss without KL: annotates nothing, learns nothing."""
+
+    def values(self, batch: Batch) -> Pending[None]:
+        return Pending([], lambda _: None)
+
+    def logprobs(self, batch: Batch) -> Pending[None]:
+        return Pending([], lambda _: None)
+
+    def update(self, *_: Any, **__: Any) -> Pending[Report]:
+        return Pending([], lambda _: {})
+
+    def save(self, folder: Path) -> None:
+        pass
+
+
+class TrainerGroup:
+    """The ranks of one role."""
+
+    def __init__(self, actors: Sequence[Any], config: TrainerConfig) -> None:
+        self.actors, self.config = list(actors), config
+        host, port = ray.get(self.actors[0].address.remote())
+        self._everyone("connect", host, port).get()
+
+    def load(self, path: str | Path, model: ModelConfig, optimizer: OptimizerConfig) -> None:
+        """Rebuilds every rank around the model at `path`, with a fresh optimizer."""
+        self._everyone("load", str(path), model.dtype, model.gradient_checkpointing, self.config, optimizer).get()
+
+    def _everyone(self, verb: str, *arguments: Any) -> Pending[list[Any]]:
+        return Pending([getattr(a, verb).remote(*arguments) for a in self.actors], lambda answers: answers)
+
+    def _shared(self, verb: str, shares: Sequence[Any], batch: Batch, *arguments: Any) -> list[Any]:
+        stored = ray.put(batch)
+        return [
+            getattr(a, verb).remote(stored, share, *arguments) for a, share in zip(self.actors, shares, strict=True)
+        ]
+
+    def _forward(self, verb: str, batch: Batch, *arguments: Any) -> Pending[Tensor]:
+        plan = pack(batch.lengths_N.tolist(), self.config.tokens_per_microbatch, len(self.actors))
+        return Pending(self._shared(verb, plan, batch, *arguments), _in_order)
+
+    def _schedule(
+        self, batch: Batch, steps: Sequence[Sequence[int]], rates: Sequence[float]
+    ) -> list[list[OptimiserStep]]:
+        """Rank → its share of each optimiser step; `steps` are the rows of each."""
+        lengths = batch.lengths_N.tolist()
+        shares: list[list[OptimiserStep]] = [[] for _ in self.actors]
+        for rows, rate in zip(steps, rates, strict=True):
+            plan = pack([lengths[i] for i in rows], self.config.tokens_per_microbatch, len(self.actors))
+            for rank, micro_batches in enumerate(plan):
+                shares[rank].append(OptimiserStep(rows, [[rows[i] for i in m] for m in micro_batches], rate))
+        return shares
+
+
+class PolicyGroup(TrainerGroup):
+    """Policy or frozen reference. `temperature` is the sampling one: logprobs are those of the sampling distribution."""
+
+    temperature: float = 1.0
+
+    def logprobs(self, batch: Batch) -> Pending[Tensor]:
+        """[A], in the order of the batch."""
+        return self._forward("logprobs", batch, self.temperature)
+
+    def update(
+        self,
+        batch: Batch,
+        steps: Sequence[Sequence[int]],
+        rates: Sequence[float],
+        objective: Objective,
+        max_tokens: int,
+    ) -> Pending[Report]:
+        """One optimiser step for each entry of `steps` (rows) at the learning rate beside it."""
+        shares = self._schedule(batch, steps, rates)
+        return Pending(self._shared("update", shares, batch, objective, self.temperature, max_tokens), _mean_of_steps)
+
+    def weights(self) -> list[dict[str, Any]]:
+        """Handles of the weights; the tensors go from worker to engine, not through here."""
+        return self._everyone("weights").get()[0]
+
+    def save(self, folder: Path) -> None:
+        """Model (Hugging Face layout) and optimizer."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._everyone("export", str(folder)).get()
+        self._everyone("save_optimizer", str(folder)).get()
+
+    def export(self, folder: Path) -> None:
+        """The model alone."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._everyone("export", str(folder)).get()
+
+    def restore_optimizer(self, folder: Path) -> None:
+        self._everyone("load_optimizer", str(folder)).get()
+
+
+class CriticGroup(TrainerGroup):
+    def values(self, batch: Batch) -> Pending[Tensor]:
+        """[A], in the order of the batch."""
+        return self._forward("values", batch)
+
+    def update(
+        self, batch: Batch, steps: Sequence[Sequence[int]], rates: Sequence[float], value_clip: float | None
+    ) -> Pending[Report]:
+        return Pending(self._shared("update", self._schedule(batch, steps, rates), batch, value_clip), _mean_of_steps)
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._everyone("save_weights", str(folder)).get()
+        self._everyone("save_optimizer", str(folder)).get()
+
+    def restore_optimizer(self, folder: Path) -> None:
+        self._everyone("load_optimizer", str(folder)).get()
+
+
+def _in_order(answers: list[dict[int, np.ndarray]]) -> Tensor:
+    import torch
+
+    rows: dict[int, np.ndarray] = {row: piece for answer in answers for row, piece in answer.items()}
+    return torch.from_numpy(np.concatenate([rows[i] for i in range(len(rows))]))
+
+
+def _mean_of_steps(answers: list[list[Report]]) -> Report:
+    """Ranks add up to a step's metrics; steps are averaged."""
+    steps = [{name: sum(rank[name] for rank in ranks) for name in ranks[0]} for ranks in zip(*answers, strict=True)]
+    return {name: float(np.mean([step[name] for step in steps])) for name in steps[0]}

@@ -1,0 +1,247 @@
+"""One rank of a trainer: a module under DeepSpeed in a Ray actor. Policy, critic and reference share this mechanism.
+
+DeepSpeed owns sharding, reduction and clipping; the loop over micro-batches is ours. Two of its habits are switched
+off because they make the gradient depend on how a batch was cut: dividing by accumulation steps, and clipping at 1.0
+unasked. What is left is its mean over ranks, undone by `world` (see `TrainerWorker.optimise`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from rl.config import ConfigError
+from rl.types import Batch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ENVIRONMENT = {"DS_ACCELERATOR": "cpu", "OMP_WAIT_POLICY": "PASSIVE", "DS_LOG_LEVEL": "warning"}
+"""On CPU. Spinning OpenMP threads make a step six times slower when cores are shared."""
+
+
+@dataclass
+class TrainerConfig:
+    """How policy, critic and reference are trained; `deepspeed:` is merged into DeepSpeed's own config."""
+
+    ranks: int = 1
+    threads: int = 1
+    """CPU threads of each rank."""
+    zero_stage: Literal[0, 1, 2, 3] = 0
+    tokens_per_microbatch: int = 8192
+    deepspeed: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def validate(self, place: str) -> None:
+        for name in ("ranks", "threads", "tokens_per_microbatch"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{place}.{name}: must be at least 1; got {getattr(self, name)}")
+
+
+@dataclass
+class OptimizerConfig:
+    """AdamW with linear warm-up, then constant or decaying to zero over the stage's steps."""
+
+    learning_rate: float = 1e-6
+    warmup_steps: int = 0
+    schedule: Literal["constant", "cosine", "linear"] = "constant"
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.95)
+    gradient_clipping: float = 1.0
+    """Largest global gradient norm; 0 clips nothing."""
+
+    def rate(self, step: int, total: int) -> float:
+        """Learning rate of optimiser step `step` (from 0) of `total`."""
+        import math
+
+        if step < self.warmup_steps:
+            return self.learning_rate * (step + 1) / self.warmup_steps
+        progress = (step - self.warmup_steps) / max(1, total - self.warmup_steps)
+        decay = {"constant": 1.0, "linear": 1 - progress, "cosine": 0.5 * (1 + math.cos(math.pi * progress))}
+        return self.learning_rate * decay[self.schedule]
+
+
+@dataclass(frozen=True, slots=True)
+class OptimiserStep:
+    """One step's share of one rank. `rows` are all sequences of the step, over all ranks: the loss is normalised over
+    them."""
+
+    rows: Sequence[int]
+    micro_batches: Sequence[Sequence[int]]
+    learning_rate: float
+
+
+class TrainerWorker:
+    """Base of the Ray actors. A subclass says which module it trains and what it computes with it."""
+
+    def __init__(self, rank: int, world: int, threads: int) -> None:
+        import torch
+
+        self.rank, self.world = rank, world
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        torch.set_num_threads(threads)
+        self.engine: Any = None
+
+    def address(self) -> tuple[str, int]:
+        """Where the other ranks find this one: (ip, free port)."""
+        import socket
+
+        import ray
+
+        with socket.socket() as listener:
+            listener.bind(("", 0))
+            return ray.util.get_node_ip_address(), int(listener.getsockname()[1])
+
+    def connect(self, host: str, port: int) -> None:
+        """Joins the process group. Collective."""
+        import deepspeed
+        import torch.distributed as dist
+
+        os.environ.update(
+            MASTER_ADDR=host, MASTER_PORT=str(port), RANK=str(self.rank), WORLD_SIZE=str(self.world), LOCAL_RANK="0"
+        )
+        if self.device.type == "cpu":
+            deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False  # compiles for minutes otherwise
+        if not dist.is_initialized():
+            deepspeed.init_distributed("nccl" if self.device.type == "cuda" else "gloo", verbose=False)
+
+    def module(self, path: str, dtype: str, gradient_checkpointing: bool) -> Any:
+        """The torch module this worker trains."""
+        raise NotImplementedError
+
+    def load(
+        self, path: str, dtype: str, gradient_checkpointing: bool, trainer: TrainerConfig, optimizer: OptimizerConfig
+    ) -> None:
+        """(Re)builds the engine around the model at `path`, with a fresh optimizer. Collective."""
+        import deepspeed
+        import torch
+
+        module = self.module(path, dtype, gradient_checkpointing).to(self.device)
+        adam = torch.optim.AdamW(
+            module.parameters(), lr=0.0, betas=optimizer.betas, weight_decay=optimizer.weight_decay, fused=False
+        )
+        settings = {
+            "train_micro_batch_size_per_gpu": 1,
+            "managed_gradient_accumulation": False,
+            "gradient_clipping": optimizer.gradient_clipping,
+            "zero_optimization": {"stage": trainer.zero_stage, "overlap_comm": False},
+            "zero_allow_untested_optimizer": True,
+            "bf16": {"enabled": dtype == "bfloat16"},
+        }
+        self.engine, *_ = deepspeed.initialize(
+            model=module, optimizer=adam, config=_merged(settings, trainer.deepspeed), dist_init_required=False
+        )
+
+    def optimise(
+        self,
+        batch: Batch,
+        steps: Sequence[OptimiserStep],
+        loss: Callable[[Batch], tuple[Tensor, dict[str, Tensor]]],
+        weights: Callable[[Tensor], Tensor],
+    ) -> list[dict[str, float]]:
+        """Takes the optimiser steps; returns this rank's share of each step's metrics (they sum over ranks).
+
+        `loss(micro_batch) -> (loss_A, diagnostics_A)`, one term for each action; `weights(actions_N of the whole step)`
+        gives every action its share in the step's loss. The shares of all micro-batches of all ranks add up to the
+        normalised loss, so the gradient is the same however the step was cut. Diagnostics are means over actions."""
+        import torch
+
+        self.engine.train()
+        reports: list[dict[str, float]] = []
+        for step in steps:
+            actions_N = batch.actions_N[list(step.rows)]
+            shares = dict(zip(step.rows, weights(actions_N).split(actions_N.tolist()), strict=True))
+            for group in self.engine.optimizer.param_groups:
+                group["lr"] = step.learning_rate
+            report: dict[str, float] = defaultdict(float)
+            for rows in step.micro_batches:
+                taken, live = (
+                    (rows, 1.0) if rows else (step.rows[:1], 0.0)
+                )  # an idle rank walks along, weighing nothing
+                loss_A, diagnostics = loss(batch.select(taken))
+                weights_A = live * torch.cat([shares[i] for i in taken]).to(self.device)
+                scalar = (loss_A * weights_A).sum()
+                self.engine.backward(scalar * self.world, scale_wrt_gas=False)
+                report["loss"] += float(scalar.detach())
+                for name, values_A in diagnostics.items():
+                    report[name] += live * float(values_A.detach().sum()) / int(actions_N.sum())
+            self.engine.step()
+            reports.append({**report, "grad_norm": self._gradient_norm() / self.world})
+        return reports
+
+    def forward(
+        self, batch: Batch, micro_batches: Iterable[Sequence[int]], call: Callable[[Batch], Tensor]
+    ) -> dict[int, Any]:
+        """{row: what `call` says of its actions, [a] numpy} without gradients."""
+        import torch
+
+        self.engine.eval()
+        answers: dict[int, Any] = {}
+        with torch.no_grad():
+            for rows in micro_batches:
+                micro_batch = batch.select(rows or [0])
+                pieces = call(micro_batch).cpu().split(micro_batch.actions_N.tolist())
+                answers.update({row: piece.numpy() for row, piece in zip(rows, pieces, strict=False)})
+        return answers
+
+    def save_optimizer(self, folder: str) -> None:
+        """This rank's shard of master weights and optimizer state, as safetensors."""
+        from safetensors.torch import save_file
+
+        state = {}
+        for i, shard, moments in self._shards():
+            state[f"{i}.weight"] = shard.detach().float().cpu().contiguous().clone()
+            state |= {f"{i}.{name}": value.detach().cpu().contiguous().clone() for name, value in moments.items()}
+        save_file(state, Path(folder) / f"optimizer-{self.rank}-of-{self.world}.safetensors")
+
+    def load_optimizer(self, folder: str) -> None:
+        """Undoes `save_optimizer`; the model's weights were loaded before. Raises ValueError when the checkpoint was
+        written by another number of ranks."""
+        from safetensors.torch import load_file
+
+        file = Path(folder) / f"optimizer-{self.rank}-of-{self.world}.safetensors"
+        if not file.exists():
+            raise ValueError(f"{folder}: no {file.name}; resume with the trainer.ranks that wrote this checkpoint")
+        state = load_file(file)
+        for i, shard, moments in self._shards():
+            if state[f"{i}.weight"].shape != shard.shape:
+                raise ValueError(f"{file}: shard {i} has another shape; resume with the same trainer.zero_stage")
+            shard.data.copy_(state.pop(f"{i}.weight"))
+            names = [name for name in state if name.startswith(f"{i}.")]
+            moments.update(
+                {name.split(".", 1)[1]: state.pop(name).to(shard.device if state else "cpu") for name in names}
+            )
+
+    def _shards(self) -> Iterator[tuple[int, Tensor, dict[str, Tensor]]]:
+        """(index, fp32 master weights, optimizer state) of what this rank updates, for every ZeRO stage."""
+        optimizer = self.engine.optimizer
+        shards = next(
+            (getattr(optimizer, name) for name in _MASTER_SHARDS if hasattr(optimizer, name)),
+            [p for group in optimizer.param_groups for p in group["params"]],
+        )
+        state = getattr(optimizer, "optimizer", optimizer).state
+        yield from ((i, shard, state[shard]) for i, shard in enumerate(shards))
+
+    def _gradient_norm(self) -> float:
+        norm = self.engine.get_global_grad_norm()
+        return float(norm) if norm is not None else float("nan")
+
+    def _gathered(self) -> Iterator[tuple[str, Tensor]]:
+        """(name, full parameter) one at a time. Collective under ZeRO-3."""
+        import deepspeed
+
+        for name, parameter in self.engine.module.named_parameters():
+            with deepspeed.zero.GatheredParameters([parameter], enabled=hasattr(parameter, "ds_id")):
+                yield name, parameter.detach()
+
+
+_MASTER_SHARDS = ("fp32_partitioned_groups_flat", "single_partition_of_fp32_groups", "fp32_groups_flat_partition")
+"""What DeepSpeed calls its master weights under ZeRO 3, under ZeRO 1 and 2, and for bf16 without ZeRO."""
+
+
+def _merged(base: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
+    both = {key: _merged(base[key], extra[key]) for key in base.keys() & extra.keys() if isinstance(base[key], dict)}
+    return {**base, **extra, **both}

@@ -1,0 +1,84 @@
+"""How an engine on CPU receives weights: vLLM's weight-transfer interface over Ray's shared-memory object store.
+
+vLLM ships transports for GPUs (NCCL, CUDA IPC); this one is registered beside them. The trainer puts buckets of tensors
+into the object store, the engine maps them (no copy on the same node) and loads them layer by layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from safetensors.torch import load_file
+from vllm.config import set_current_vllm_config
+from vllm.distributed.weight_transfer import WeightTransferEngineFactory
+from vllm.distributed.weight_transfer.base import (
+    WeightTransferEngine,
+    WeightTransferInitInfo,
+    WeightTransferUpdateInfo,
+)
+from vllm.model_executor.layers.utils import dispatch_cpu_unquantized_gemm
+from vllm.model_executor.model_loader.reload import finalize_layerwise_reload, initialize_layerwise_reload
+
+BACKEND = "object_store"
+
+
+@dataclass
+class Rendezvous(WeightTransferInitInfo):
+    """The object store needs no rendezvous."""
+
+
+@dataclass
+class Bucket(WeightTransferUpdateInfo):
+    """Either `tensors`, a Ray reference to {parameter name: numpy array} (bfloat16 travels as its uint16 bits), or
+    `folder`, a Hugging Face model on disk."""
+
+    tensors: Any = None
+    bfloat16: bool = False
+    folder: str | None = None
+
+    def read(self) -> Iterator[tuple[str, torch.Tensor]]:
+        if self.folder is not None:
+            for file in sorted(Path(self.folder).glob("*.safetensors")):
+                yield from load_file(file).items()
+            return
+        for name, array in ray.get(self.tensors).items():
+            tensor = torch.from_numpy(array.copy())
+            yield name, tensor.view(torch.bfloat16) if self.bfloat16 else tensor
+
+
+class ObjectStoreWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
+    init_info_cls = Rendezvous
+    update_info_cls = Bucket
+
+    def init_transfer_engine(self, init_info: Rendezvous) -> None:
+        pass
+
+    def start_weight_update(self) -> None:
+        initialize_layerwise_reload(self.model)
+
+    def update_weights(self, update_info: dict[str, Any]) -> None:
+        self.receive_weights(self.parse_update_info(update_info))  # the base class would wait for an accelerator
+
+    def receive_weights(self, update_info: Bucket) -> None:
+        self.model.load_weights(update_info.read())
+
+    def finish_weight_update(self) -> None:
+        finalize_layerwise_reload(self.model, self.model_config)
+        # With tied embeddings the head is the embedding, whose reload does not re-pack the head's copy of the matrix:
+        # without this the engine goes on with stale logits, in silence.
+        with set_current_vllm_config(self.vllm_config):
+            dispatch_cpu_unquantized_gemm(self.model.lm_head, remove_weight=False)
+
+    def shutdown(self) -> None:
+        pass
+
+
+def register() -> None:
+    """Idempotent; in every process that makes an engine."""
+    if BACKEND not in WeightTransferEngineFactory._registry:
+        WeightTransferEngineFactory.register_engine(BACKEND, ObjectStoreWeightTransferEngine)

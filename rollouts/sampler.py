@@ -1,0 +1,154 @@
+"""Prompts in, a stream of finished samples out: routing over engines, seeds, re-issuing what a dead engine lost."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from rl.config import ConfigError
+from rl.types import Prompt, Rollout
+from rollouts.worker import Completion, Request
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SLICE_S = 0.05
+IN_FLIGHT = 320
+"""Samples an engine holds at most: what it runs at once (256) and a few waiting."""
+
+
+@dataclass
+class EngineConfig:
+    """vLLM engines; `vllm:` is handed to vLLM's EngineArgs as it is."""
+
+    count: int = 1
+    threads: int = 1
+    """CPU threads of each engine."""
+    gpus: int = 1
+    """GPUs of each engine (tensor parallel), where there are any."""
+    kv_cache_mb: int = 512
+    """On CPU."""
+    vllm: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def validate(self, place: str) -> None:
+        for name in ("count", "threads", "gpus", "kv_cache_mb"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{place}.{name}: must be at least 1; got {getattr(self, name)}")
+
+
+class Encoder(Protocol):
+    """Turns conversations to ids and written ids to text (`rl.data.chat.Chat`)."""
+
+    def prompt(self, messages: Any) -> list[int]: ...
+
+    def turn(self, written: Any) -> str: ...
+
+    def chain_length(self, written: Any) -> int: ...
+
+
+def seed_of(*parts: object) -> int:
+    """A seed for a sample from what it is a sample of. Hashed, so that neighbours' seeds do not collide."""
+    digest = hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 2
+
+
+class Sampler:
+    """`engines` are EngineWorker actors; `respawn(i)` makes a new i-th one when it died.
+
+    Each sample's seed depends on `seed`, its prompt and its index only, so neither the number of engines nor the order
+    of arrival changes a single token."""
+
+    def __init__(self, engines: Sequence[Any], respawn: Callable[[int], Any], encoder: Encoder) -> None:
+        self.engines, self.respawn, self.encoder = list(engines), respawn, encoder
+        self.version = -1
+        self.reissued = 0
+        self.weights: Sequence[dict[str, Any]] = []
+
+    def load(self, weights: Sequence[dict[str, Any]] | Path, version: int = 0) -> None:
+        """Every engine takes these weights (handles of tensors, or a model folder) under the name `version`."""
+        import ray
+
+        self.weights = weights if isinstance(weights, Sequence) else [{"folder": str(weights)}]
+        self.version = version
+        held = ray.get([engine.load.remote(self.version, self.weights) for engine in self.engines])
+        assert held == [self.version] * len(self.engines), f"engines hold {held}, not version {self.version}"
+
+    def generate(
+        self, prompts: Sequence[Prompt], *, samples: int, temperature: float, max_sequence_tokens: int, seed: int
+    ) -> Iterator[list[Rollout]]:
+        """Yields samples as they end, `samples` for each prompt, in no fixed order. The response gets what the prompt
+        leaves of `max_sequence_tokens`. Raises ValueError when a prompt leaves nothing."""
+        import ray
+
+        queue = deque(self._requests(prompts, samples, temperature, max_sequence_tokens, seed))
+        running: list[dict[tuple[int, int], Request]] = [{} for _ in self.engines]
+        calls: dict[Any, int] = {}
+        while queue or any(running):
+            self._feed(queue, running, calls)
+            (done,), _ = ray.wait(list(calls), num_returns=1)
+            i = calls.pop(done)
+            try:
+                completions: list[Completion] = ray.get(done)
+            except ray.exceptions.RayActorError:
+                calls = {ref: j for ref, j in calls.items() if j != i}
+                queue.extendleft(running[i].values())
+                self.reissued += len(running[i])
+                running[i] = {}
+                self._replace(i)
+                continue
+            for completion in completions:
+                del running[i][completion.key]
+            if completions:
+                yield [self._rollout(prompts[c.key[0]], c) for c in completions]
+        ray.get(list(calls))  # nothing runs in them any more; the engines are idle when the next load comes
+
+    def _feed(
+        self, queue: deque[Request], running: list[dict[tuple[int, int], Request]], calls: dict[Any, int]
+    ) -> None:
+        """Keeps two calls in flight on each engine that has work, and deals waiting requests evenly."""
+        for i, engine in enumerate(self.engines):
+            while list(calls.values()).count(i) < 2:
+                share = -(-(len(queue) + sum(map(len, running))) // len(self.engines))
+                room = min(share, IN_FLIGHT) - len(running[i])
+                fresh = [queue.popleft() for _ in range(min(room, len(queue)))] if room > 0 else []
+                running[i] |= {request.key: request for request in fresh}
+                if not running[i]:
+                    break
+                calls[engine.advance.remote(self.version, fresh, SLICE_S)] = i
+
+    def _replace(self, i: int) -> None:
+        import ray
+
+        self.engines[i] = self.respawn(i)
+        ray.get(self.engines[i].load.remote(self.version, self.weights))
+
+    def _requests(
+        self, prompts: Sequence[Prompt], samples: int, temperature: float, max_sequence_tokens: int, seed: int
+    ) -> Iterator[Request]:
+        for p, prompt in enumerate(prompts):
+            ids = tuple(self.encoder.prompt(prompt.messages))
+            if len(ids) >= max_sequence_tokens:
+                raise ValueError(
+                    f"prompt '{prompt.id}': {len(ids)} tokens leave no room for a response; "
+                    f"raise max_sequence_tokens ({max_sequence_tokens}) or drop the row"
+                )
+            for s in range(samples):
+                yield Request((p, s), ids, seed_of(seed, prompt.id, s), max_sequence_tokens - len(ids), temperature)
+
+    def _rollout(self, prompt: Prompt, completion: Completion) -> Rollout:
+        written = np.arange(len(completion.tokens)) >= completion.prompt_length
+        return Rollout(
+            prompt=prompt,
+            sample=completion.key[1],
+            tokens=completion.tokens,
+            written=written,
+            logprobs=completion.logprobs,
+            finish_reason=completion.finish_reason,
+            version=completion.version,
+            text=self.encoder.turn(completion.tokens[completion.prompt_length :].tolist()),
+        )

@@ -1,0 +1,159 @@
+"""One vLLM engine in one Ray actor, advanced in slices of time.
+
+The engine runs in the actor's own process. `advance` takes new requests, steps the engine for a slice and returns what
+has finished: with two calls in flight the engine never waits for the driver, and no thread is needed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+ENVIRONMENT = {
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "TORCHDYNAMO_DISABLE": "1",  # vLLM compiles its sampler even when eager: 14-38 s at the first token on CPU
+}
+"""Must be set before vLLM is imported."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One sample to write. The same seed gives the same tokens, whatever else the engine does meanwhile."""
+
+    key: tuple[int, int]
+    """(index of the prompt in its call, index of the sample in its group)."""
+    tokens: tuple[int, ...]
+    seed: int
+    max_tokens: int
+    temperature: float
+    """0 is greedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """`tokens` [t] int32: the prompt as the engine saw it, then what it wrote; `logprobs` [written] float32."""
+
+    key: tuple[int, int]
+    tokens: np.ndarray
+    prompt_length: int
+    logprobs: np.ndarray
+    finish_reason: str
+    version: int
+
+
+class EngineWorker:
+    """Ray actor. `version` is that of the weights it holds; it refuses to write for any other."""
+
+    def __init__(
+        self, model: str, dtype: str, max_sequence_tokens: int, kv_cache_mb: int, vllm: dict[str, Any]
+    ) -> None:
+        import torch
+        from vllm import EngineArgs, LLMEngine
+
+        options: dict[str, Any] = {
+            "model": model,
+            "dtype": dtype,
+            "max_model_len": max_sequence_tokens,
+            "max_num_seqs": 256,
+            "enforce_eager": True,
+            "logprobs_mode": "processed_logprobs",
+            "disable_log_stats": True,
+            "seed": 0,
+        }
+        if not torch.cuda.is_available():
+            from rollouts import receive
+
+            receive.register()
+            torch.set_num_threads(int(vllm.pop("threads", 1)))
+            options["distributed_executor_backend"] = "uni"
+            options["kv_cache_memory_bytes"] = kv_cache_mb << 20
+            # A prompt cut into chunks would rewind its seeded generator, which CPU generators cannot do.
+            options["enable_chunked_prefill"] = False
+            options["max_num_batched_tokens"] = max(max_sequence_tokens, 8192)
+            options["weight_transfer_config"] = {"backend": receive.BACKEND}
+        self.engine = LLMEngine.from_engine_args(EngineArgs(**{**options, **vllm}))
+        eos = self.engine.model_config.hf_config.eos_token_id
+        self.stop_tokens: list[int] = list(eos) if isinstance(eos, list | tuple) else [eos]
+        self.version = -1
+        self.running: dict[str, Request] = {}
+
+    def ready(self) -> bool:
+        return True
+
+    def load(self, version: int, buckets: Sequence[dict[str, Any]]) -> int:
+        """Takes new weights and forgets all that was computed with the old ones. Returns the version now held."""
+        assert not self.running, "weights change only between generations"
+        self.version = -1  # a load that fails half-way leaves an engine that refuses to write
+        self.engine.collective_rpc("start_weight_update")
+        for bucket in buckets:
+            self.engine.collective_rpc("update_weights", args=(bucket,))
+        self.engine.collective_rpc("finish_weight_update")
+        self.engine.reset_prefix_cache()
+        self.engine.reset_mm_cache()
+        self.engine.reset_encoder_cache()
+        self.version = version
+        return version
+
+    def advance(self, version: int, requests: Sequence[Request], slice_s: float) -> list[Completion]:
+        """Takes `requests` in, steps for `slice_s` seconds or until idle, and returns the samples that ended.
+        Raises RuntimeError if the weights are not those of `version`."""
+        if version != self.version:
+            raise RuntimeError(f"the engine holds policy version {self.version}, not {version}: load the weights first")
+        for request in requests:
+            name = f"{request.key[0]}/{request.key[1]}"
+            self.running[name] = request
+            self.engine.add_request(name, {"prompt_token_ids": list(request.tokens)}, self._sampling(request))
+        completions: list[Completion] = []
+        until = time.monotonic() + slice_s
+        while self.engine.has_unfinished_requests():
+            completions += [self._completion(output) for output in self.engine.step() if output.finished]
+            if time.monotonic() > until:
+                break
+        return completions
+
+    def abort(self) -> None:
+        """Drops everything in flight."""
+        self.engine.abort_request(list(self.running))
+        self.running.clear()
+
+    def sleep(self) -> None:
+        """Gives the GPU's memory to the trainer that shares it."""
+        self.engine.sleep(level=2)
+
+    def wake(self) -> None:
+        self.engine.wake_up()
+
+    def _sampling(self, request: Request) -> Any:
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        return SamplingParams(
+            temperature=request.temperature,
+            seed=request.seed,
+            max_tokens=request.max_tokens,
+            logprobs=0,
+            flat_logprobs=True,
+            detokenize=False,
+            stop_token_ids=self.stop_tokens,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+
+    def _completion(self, output: Any) -> Completion:
+        request = self.running.pop(output.request_id)
+        written = output.outputs[0]
+        starts = written.logprobs.start_indices
+        return Completion(
+            request.key,
+            np.asarray([*output.prompt_token_ids, *written.token_ids], dtype=np.int32),
+            len(output.prompt_token_ids),
+            np.asarray([written.logprobs.logprobs[i] for i in starts], dtype=np.float32),
+            "stop" if written.finish_reason == "stop" else "length",
+            self.version,
+        )

@@ -1,0 +1,394 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rl.config import ConfigError, build
+from rl.data.sources import CHECKED_BYTES, DataConfig, inspect, load
+from rl.types import Demonstration, Message, Prompt
+
+REPOSITORY = Path(__file__).parents[2]
+DATA = Path(os.environ.get("GROUNDTONE_DATA", REPOSITORY.parent / "shared" / "data"))
+real = pytest.mark.skipif(not DATA.is_dir(), reason="GROUNDTONE_DATA is not set")
+
+ROWS = [
+    {"id": "a", "question": "1+1", "answer": "2", "split": "train"},
+    {"id": "b", "question": "2+2", "answer": 4, "split": "test"},
+    {"id": "c", "question": "3+3", "answer": "6", "split": "train"},
+]
+
+
+def write(folder: Path, *lines: object, name: str = "rows.jsonl") -> Path:
+    file = folder / name
+    file.write_text("".join((x if isinstance(x, str) else json.dumps(x)) + "\n" for x in lines), encoding="utf-8")
+    return file
+
+
+def jsonl(file: Path, **keys: object) -> DataConfig:
+    return build(DataConfig, {"source": "jsonl", "path": str(file), **keys}, "data")
+
+
+def test_rows_become_prompts_of_the_asked_split_in_order(tmp_path: Path):
+    config = jsonl(write(tmp_path, *ROWS))
+    assert [p.id for p in load(config)] == ["a", "b", "c"]
+    assert [p.id for p in load(config, "train")] == ["a", "c"]
+    assert [p.id for p in load(config, "train", limit=1)] == ["a"]
+    assert load(config, "test") == [Prompt("b", (Message("user", "2+2"),), answer="4")]
+
+
+def test_every_field_finds_its_column(tmp_path: Path):
+    row = {"q": "Which?", "gold": "B", "choices": ["red", 7], "why": "it shines", "out": "B", "set": "mmau", "n": 3}
+    fields = {
+        "question": "q",
+        "answer": "gold",
+        "options": "choices",
+        "reasoning": "why",
+        "response": "out",
+        "source": "set",
+        "people": "n",
+    }
+    [prompt] = load(jsonl(write(tmp_path, row), fields=fields, template="{question} ({n})\n{options}", system="Think."))
+    assert prompt == Prompt(
+        id="rows/1",
+        messages=(Message("system", "Think."), Message("user", "Which? (3)\nA. red\nB. 7")),
+        answer="B",
+        source="mmau",
+        demonstration=Demonstration("it shines", "B"),
+        fields={"people": 3, "options": ["red", "7"]},
+    )
+
+
+def test_conversations_and_their_closing_answer(tmp_path: Path):
+    turns = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "<think>\npolite\n</think>\nhello"}]
+    file = write(tmp_path, {"m": turns[:1]}, {"m": turns}, {"m": [{"role": "system", "content": "own"}, *turns]})
+    first, second, third = load(jsonl(file, fields={"messages": "m"}, system="ours"))
+    assert first.demonstration is None
+    assert second.demonstration == third.demonstration == Demonstration("polite", "hello")
+    assert second.messages == (Message("system", "ours"), Message("user", "hi"))
+    assert third.messages == (Message("system", "own"), Message("user", "hi"))
+
+
+def test_a_response_with_its_own_chain_and_a_final_mark(tmp_path: Path):
+    row = {"question": "1+1", "answer": "1+1=2\n#### 2"}
+    fields = {"answer": "answer", "reasoning": "answer", "response": "answer"}
+    [prompt] = load(jsonl(write(tmp_path, row), fields=fields, final_mark="####"))
+    assert (prompt.answer, prompt.demonstration) == ("2", Demonstration("1+1=2", "2"))
+    row = {"question": "1+1", "r1": "<think>one and one</think>2"}
+    [prompt] = load(jsonl(write(tmp_path, row), fields={"response": "r1"}))
+    assert prompt.demonstration == Demonstration("one and one", "2")
+    [prompt] = load(jsonl(write(tmp_path, {**row, "why": None}), fields={"response": "r1", "reasoning": "why"}))
+    assert prompt.demonstration == Demonstration("one and one", "2")
+
+
+def test_byte_order_mark_line_separators_and_blank_last_lines(tmp_path: Path):
+    file = tmp_path / "rows.jsonl"
+    file.write_bytes(b'\xef\xbb\xbf{"question": "a\xe2\x80\xa8b"}\r\n{"question": "c"}\n\n \n')
+    assert [p.question for p in load(jsonl(file))] == ["a\u2028b", "c"]
+
+
+GOOD = {"id": "x", "question": "1+1", "answer": "2"}
+BAD_ROWS = [
+    ('{"question": ', {}, "invalid JSON: Expecting value at column 14; write one JSON object a line"),
+    ("[1]", {}, "a list is not a row; write one JSON object a line"),
+    ('{"question": 1' + "0" * 5000 + "}", {}, "invalid JSON: Exceeds the limit"),
+    ("[" * 200_000, {}, "invalid JSON: maximum recursion depth"),
+    ("\n" + json.dumps(GOOD), {}, "blank line; remove it"),
+    ({"answer": "2"}, {}, "the template's {question} is no column; known: answer"),
+    ({"questoin": "1"}, {}, "the template's {question} is no column; did you mean 'questoin'?"),
+    ({"question": 7}, {}, "column 'question' is number, not text; correct the row"),
+    ({"question": None}, {}, "column 'question' is null, not text; correct the row"),
+    ({"question": " "}, {}, "column 'question' is empty; give the question or remove the row"),
+    ('{"question": "\\ud800"}', {}, "column 'question' holds half a surrogate pair; correct the row"),
+    (GOOD, {"fields": {"answer": "gold"}}, "no column 'gold'; known: answer, id, question"),
+    ({**GOOD, "answer": None}, {"fields": {"answer": "answer"}}, "column 'answer' is null, not text or a number"),
+    ('{"question": "1", "answer": NaN}', {}, "column 'answer' is number, not text or a number"),
+    ({**GOOD, "answer": True}, {}, "column 'answer' is true or false, not text or a number"),
+    ({**GOOD, "answer": ""}, {}, "column 'answer' is empty; give the answer or remove the row"),
+    ({**GOOD, "answer": "so ####"}, {"final_mark": "####"}, "the answer is empty; give one"),
+    (GOOD, {"template": "{x}{question}"}, "the template's {x} is no column; known: answer, id, question"),
+    ({**GOOD, "e": ""}, {"template": "{e}"}, "the question is empty; check the row and the template"),
+    ({**GOOD, "id": "first"}, {}, "id 'first' is that of FILE:1 too; make ids unique"),
+    ({**GOOD, "split": "train"}, {}, "column 'split' is in some rows only; give it to all or to none"),
+    ({**GOOD, "r": "<think>so"}, {"fields": {"response": "r"}}, "the response is empty; give one"),
+    (
+        {**GOOD, "r": "<think>a</think>b<think>"},
+        {"fields": {"response": "r"}},
+        "the demonstration holds a second <think>",
+    ),
+    (
+        {**GOOD, "o": "A"},
+        {"fields": {"options": "o"}},
+        "options are text, not a list of 2 to 26 texts; correct the row",
+    ),
+    ({**GOOD, "m": "hi"}, {"fields": {"messages": "m"}}, "column 'm' is text, not a list of {role, content}"),
+    ({**GOOD, "m": [{"from": "human"}]}, {"fields": {"messages": "m"}}, "column 'm': a turn without a role"),
+    ({**GOOD, "m": [{"role": "user"}]}, {"fields": {"messages": "m"}}, "column 'm.content' is null, not text"),
+    ({**GOOD, "m": [{"role": "system", "content": "s"}]}, {"fields": {"messages": "m"}}, "column 'm': no user turn"),
+]
+
+
+@pytest.mark.parametrize(("row", "keys", "reason"), BAD_ROWS, ids=[reason[:48] for *_, reason in BAD_ROWS])
+def test_a_bad_row_is_named_by_file_line_and_reason(row: object, keys: dict[str, object], reason: str, tmp_path: Path):
+    file = tmp_path / "rows.jsonl"
+    first = {**GOOD, "id": "first", "r": "ok", "o": ["a", "b"], "e": "x", "x": "x", "gold": "2"}
+    first["m"] = [{"role": "user", "content": "hi"}]
+    write(tmp_path, first, row)
+    with pytest.raises(ValueError, match=r"rows\.jsonl:2: ") as caught:
+        load(jsonl(file, **keys))
+    assert str(caught.value).startswith(f"{file}:2: {reason.replace('FILE', str(file))}")
+    assert "\n" not in str(caught.value)
+    assert inspect(jsonl(file, **keys)).problems == [str(caught.value)]
+
+
+def test_bytes_that_are_not_utf8(tmp_path: Path):
+    file = tmp_path / "rows.jsonl"
+    file.write_bytes(b'{"question": "\xff"}\n')
+    with pytest.raises(ValueError, match=r"rows\.jsonl:1: not utf-8 \(byte 15\); save the file as utf-8"):
+        load(jsonl(file))
+
+
+def attempt(config: DataConfig) -> tuple[list[Prompt], str]:
+    try:
+        return load(config), ""
+    except ValueError as error:
+        return [], str(error)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.one_of(
+            st.binary(max_size=60),
+            st.text(max_size=60).map(lambda text: text.encode("utf-8", "surrogatepass")),
+            st.dictionaries(
+                st.sampled_from(["question", "answer", "id", "split", "r", "m"]),
+                st.recursive(
+                    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+                    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=7), inner, max_size=3),
+                    max_leaves=5,
+                ),
+            ).map(lambda row: json.dumps(row).encode()),
+        ),
+        min_size=1,
+        max_size=3,
+    ),
+    st.sampled_from([{}, {"response": "r"}, {"messages": "m"}, {"options": "r"}]),
+)
+def test_any_file_is_read_or_refused_in_one_line(tmp_path: Path, lines: list[bytes], fields: dict[str, str]):
+    file = tmp_path / "rows.jsonl"
+    file.write_bytes(b"\n".join(lines))
+    prompts, refusal = attempt(jsonl(file, fields=fields))
+    assert all(prompt.id and prompt.question.strip() for prompt in prompts)
+    assert prompts or refusal.startswith(f"{file}:") or refusal == f"data: {file} holds no prompts; check it"
+    assert "\n" not in refusal
+
+
+def test_splits_that_are_not_there(tmp_path: Path):
+    file = write(tmp_path, *ROWS)
+    with pytest.raises(ValueError, match=r"rows\.jsonl: no split 'dev'; there are train, test$"):
+        load(jsonl(file), "dev")
+    unsplit = write(tmp_path, {"question": "1+1"}, name="unsplit.jsonl")
+    assert len(load(jsonl(unsplit), "dev")) == 1
+    with pytest.raises(ValueError, match=r"unsplit\.jsonl:1: no column 'split'"):
+        load(jsonl(unsplit, fields={"split": "split"}), "dev")
+
+
+BAD_CONFIGS = [
+    ({"source": "jsnl"}, "data.source: no source 'jsnl'; did you mean 'jsonl'?, or write pkg.mod:fn or file.py:fn"),
+    ({"source": "jsonl"}, "data: source 'jsonl' needs `path: …`"),
+    ({"source": "jsonl", "path": "x", "args": {"a": 1}}, "data.args: source 'jsonl' takes none; remove it"),
+    ({"source": "jsonl", "path": "x", "fields": {"reasoning": "r"}}, "data.fields: 'reasoning' without 'response'"),
+    (
+        {"source": "jsonl", "path": "x", "fields": {"messages": "m"}, "template": "{q}!"},
+        "data.fields: 'messages' holds the whole conversation",
+    ),
+    (
+        {"source": "jsonl", "path": "x", "template": "{"},
+        "data.template: Single '{' encountered in format string; write a literal brace twice: {{ or }}",
+    ),
+    ({"source": "jsonl", "path": "x", "template": "{}"}, "data.template: only plain {column} names are filled in"),
+    ({"source": "jsonl", "path": "x", "template": "{a!r}"}, "data.template: only plain {column} names are filled in"),
+    ({"source": "words", "path": "x"}, "data.path: 'words' makes its own prompts; use `args: {…}`"),
+    ({"source": "words"}, "data.args: missing key 'path'; add `path: …`"),
+    ({"source": "words", "args": {"pth": "x"}}, "data.args: unknown key 'pth'; did you mean 'path'?"),
+    ({"source": "words", "args": {"path": "x", "min_letters": "3"}}, "data.args.min_letters: expected a whole number"),
+]
+
+
+@pytest.mark.parametrize(("values", "message"), BAD_CONFIGS, ids=[message[:40] for _, message in BAD_CONFIGS])
+def test_mistakes_in_the_recipe_are_one_line(values: dict[str, object], message: str):
+    with pytest.raises(ConfigError) as caught:
+        build(DataConfig, values, "data")
+    assert str(caught.value).startswith(message)
+
+
+def test_a_missing_file_names_the_path_and_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with pytest.raises(ConfigError, match=r"^data\.path: no such file: /no/file\.jsonl; correct the path$"):
+        load(jsonl(Path("/no/file.jsonl")))
+    monkeypatch.delenv("GROUNDTONE_DATA", raising=False)
+    unset = r"data\.path: no such file: .*gsm8k/train\.jsonl; set the environment variable GROUNDTONE_DATA \(it is not"
+    monkeypatch.chdir(tmp_path)
+    for path in ("${GROUNDTONE_DATA}/gsm8k/train.jsonl", "../shared/data/gsm8k/train.jsonl"):
+        with pytest.raises(ConfigError, match=unset):
+            load(jsonl(Path(path)))
+    monkeypatch.setenv("GROUNDTONE_DATA", str(tmp_path))
+    with pytest.raises(ConfigError, match=rf"GROUNDTONE_DATA \(it is {tmp_path}\) to the folder that holds the data"):
+        load(jsonl(tmp_path / "gsm8k" / "train.jsonl"))
+    write(tmp_path, *ROWS)
+    assert len(load(jsonl(Path("$GROUNDTONE_DATA/rows.jsonl")))) == 3
+    with pytest.raises(ConfigError, match=r"is a folder; name a file in it"):
+        load(jsonl(tmp_path))
+    with pytest.raises(ConfigError, match=r"^data: limit 0 leaves no prompt; use 1 or more$"):
+        load(jsonl(tmp_path / "rows.jsonl"), limit=0)
+    with pytest.raises(ValueError, match=r"^data: .*empty\.jsonl holds no prompts; check it$"):
+        load(jsonl(write(tmp_path, name="empty.jsonl")))
+
+
+def test_parquet_round_trip(tmp_path: Path):
+    import pyarrow
+    import pyarrow.parquet
+
+    file = tmp_path / "rows.parquet"
+    rows = [{**row, "answer": str(row["answer"]), "audio": b"\0" * 99, "names": ["x", "y"]} for row in ROWS]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), file)
+    config = DataConfig("parquet", str(file), fields={"names": "names"})
+    train = load(config, "train")
+    assert [(p.id, p.answer, p.question) for p in train] == [("a", "2", "1+1"), ("c", "6", "3+3")]
+    assert train[0].fields == {"names": ["x", "y"]}
+    assert inspect(config).rows == 3
+    assert inspect(config, "test").rows == 1
+    with pytest.raises(ValueError, match=r"rows\.parquet: no split 'dev'; there are train, test$"):
+        load(config, "dev")
+    with pytest.raises(ValueError, match=r"rows\.parquet: no column 'anser'; did you mean 'answer'\?"):
+        load(DataConfig("parquet", str(file), fields={"answer": "anser"}))
+    pyarrow.parquet.write_table(pyarrow.table({"question": ["1+1", None]}), file)
+    assert inspect(DataConfig("parquet", str(file)), "train").rows == 2
+    with pytest.raises(ValueError, match=r"rows\.parquet: row 2: column 'question' is null, not text; correct the row"):
+        load(DataConfig("parquet", str(file)))
+    file.write_text("no parquet")
+    with pytest.raises(ValueError, match=r"rows\.parquet: cannot be read as parquet: .*; write it again$"):
+        load(DataConfig("parquet", str(file)))
+
+
+def test_huggingface_folders(tmp_path: Path):
+    import datasets
+
+    rows = [{"id": row["id"], "question": row["question"], "answer": str(row["answer"])} for row in ROWS]
+    parts = datasets.DatasetDict(
+        train=datasets.Dataset.from_list(rows[:2]), test=datasets.Dataset.from_list([{**rows[2], "id": "a"}])
+    )
+    parts.save_to_disk(tmp_path / "parts")
+    config = DataConfig("huggingface", str(tmp_path / "parts"))
+    assert [p.question for p in load(config, "test")] == ["3+3"]
+    with pytest.raises(ValueError, match=r"parts: no split 'dev'; there are train, test$"):
+        load(config, "dev")
+    with pytest.raises(ValueError, match=r"parts\[test\]: row 1: id 'a' is that of .*parts\[train\]: row 1 too"):
+        load(config)
+    datasets.Dataset.from_list([dict(row, answer=str(row["answer"])) for row in ROWS]).save_to_disk(tmp_path / "one")
+    assert [p.id for p in load(DataConfig("huggingface", str(tmp_path / "one")), "train")] == ["a", "c"]
+    (tmp_path / "files").mkdir()
+    write(tmp_path / "files", *[{**row, "answer": str(row["answer"])} for row in ROWS], name="train.jsonl")
+    config = DataConfig("huggingface", str(tmp_path / "files"), args={"cache_dir": str(tmp_path / "cache")})
+    assert [p.id for p in load(config, "test")] == ["b"]  # the rows' own split wins over the file's name
+    with pytest.raises(ValueError, match=r"files: no column 'gold'; known: answer, id, question, split"):
+        load(DataConfig("huggingface", config.path, fields={"answer": "gold"}, args=config.args))
+    with pytest.raises(ConfigError, match=r"data\.path: no such file: /no/folder"):
+        load(DataConfig("huggingface", "/no/folder"))
+
+
+def test_a_hub_out_of_reach_is_one_line():
+    code = (
+        "from rl.data.sources import DataConfig, load\n"
+        "try: load(DataConfig('huggingface', 'groundtone/none'))\n"
+        "except ValueError as error: print(error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("data.path: groundtone/none: ")
+    assert done.stdout.endswith("; check the name, args and the network\n")
+    assert done.stdout.count("\n") == 1
+
+
+def test_a_function_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from rl.types import Message, Prompt\n"
+        "def squares(split, upto=2, **rest):\n"
+        "    return [Prompt(f'{split}/{i}', (Message('user', f'{i}^2'),), str(i * i)) for i in range(upto)]\n"
+        "def strict(split, upto): return ['no prompt']\n"
+    )
+    config = build(DataConfig, {"source": f"{file}:squares", "args": {"upto": 3}, "system": "Count."}, "data")
+    prompts = load(config, "test")
+    assert [(p.id, p.answer) for p in prompts] == [("test/0", "0"), ("test/1", "1"), ("test/2", "4")]
+    assert prompts[2].messages == (Message("system", "Count."), Message("user", "2^2"))
+    assert inspect(config).problems == []
+    monkeypatch.syspath_prepend(tmp_path)
+    assert len(load(DataConfig("mine:squares"))) == 2
+    for source, args, message in [
+        ("mine:square", {}, "data.source: mine has no function 'square'; did you mean 'squares'?"),
+        ("none_such:fn", {}, "data.source: cannot import none_such: No module named 'none_such'; correct"),
+        ("mine:strict", {}, "data.args: missing key 'upto'; add `upto: …`"),
+        ("mine:strict", {"upto": 1, "x": 1}, "data.args: unknown key 'x'; known: upto"),
+        ("mine:strict", {"upto": 1}, "data: mine:strict: prompt 1: a text is not a Prompt; yield rl.types.Prompt"),
+    ]:
+        with pytest.raises(ValueError, match=r"^data") as caught:
+            load(DataConfig(source, args=args))
+        assert str(caught.value).startswith(message)
+    [problem] = inspect(DataConfig("gone.py:fn")).problems
+    assert problem == "data.source: no such file: gone.py; correct the path"
+
+
+def test_inspect_reads_only_the_first_row_of_a_large_file(tmp_path: Path):
+    row = {"question": "x" * 1000}
+    file = write(tmp_path, *[row] * (CHECKED_BYTES // 1000), "broken")
+    assert inspect(jsonl(file)).rows is None
+    assert inspect(jsonl(file, fields={"answer": "gold"})).problems == [f"{file}:1: no column 'gold'; known: question"]
+
+
+def test_reading_a_recipe_imports_nothing_heavy():
+    code = (
+        "import sys; from rl.data.sources import DataConfig, inspect\n"
+        "inspect(DataConfig('reasoning_gym')); inspect(DataConfig('huggingface', 'a/b'))\n"
+        "heavy = {'torch', 'ray', 'transformers', 'datasets', 'pyarrow', 'reasoning_gym', 'numpy', 'sympy'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@real
+def test_gsm8k_by_fields():
+    fields = {"answer": "answer_final", "reasoning": "solution", "response": "answer_final"}
+    config = jsonl(DATA / "gsm8k" / "train.jsonl", fields=fields, final_mark="####")
+    train, validation = load(config, "train"), load(config, "validation")
+    assert (len(train), len(validation)) == (6973, 500)
+    assert inspect(config, "validation").rows == 500
+    assert train[0].id == "gsm8k-train-00000"
+    assert train[0].answer == "72"
+    assert train[0].demonstration is not None
+    assert train[0].demonstration.reasoning.endswith("= <<48+24=72>>72 clips altogether in April and May.")
+    assert all(p.demonstration and p.demonstration.response == p.answer for p in train)
+    assert not any(p.demonstration and "####" in p.demonstration.reasoning for p in train)
+
+
+@real
+def test_knights_and_knaves_by_fields():
+    fields = {"answer": "answer_final", "people": "n_people", "names": "names", "solution": "solution"}
+    config = jsonl(DATA / "kk_logic" / "data.jsonl", fields=fields)
+    assert [len(load(config, split)) for split in ("train", "validation", "test")] == [2000, 200, 250]
+    first = load(config, "train", limit=1)[0]
+    assert first.fields == {"people": 3, "names": ["Michael", "Zoey", "Ethan"], "solution": [True, True, True]}
+    assert first.answer == "(1) Michael is a knight\n(2) Zoey is a knight\n(3) Ethan is a knight"
+    with pytest.raises(ValueError, match=r"data\.jsonl: no split 'heldout'; there are "):
+        load(config, "heldout")

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from rl.run.summary import HIDDEN, StageSummary, Summary, environment, read_summary, redact, write_summary
+
+
+def test_a_summary_reads_as_it_was_written(tmp_path: Path) -> None:
+    summary = Summary("quickstart", "done", 12.5, (StageSummary("sft", "sft", 3.0, {"loss": 0.5}),), {"cpus": 2})
+    write_summary(tmp_path, summary)
+    assert read_summary(tmp_path) == summary
+
+
+def test_a_run_killed_before_its_first_summary_has_none(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("name: x\n")
+    assert read_summary(tmp_path) is None
+
+
+def test_what_is_no_run_is_named_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r": holds no run; give the directory that `rl run` printed"):
+        read_summary(tmp_path)
+    with pytest.raises(ValueError, match=r"nowhere: no such directory; give"):
+        read_summary(tmp_path / "nowhere")
+    (tmp_path / "summary.json").write_text('{"name": "x"}')
+    with pytest.raises(ValueError, match=r"summary\.json: not a run's summary"):
+        read_summary(tmp_path)
+
+
+def test_the_environment_names_versions_and_no_host() -> None:
+    found = environment()
+    assert {"torch", "ray", "transformers"} <= found["packages"].keys()
+    assert found["cpus"] >= 1
+    assert socket.gethostname() not in str(found)
+
+
+def test_secrets_are_hidden_and_the_vocabulary_is_not() -> None:
+    recipe = {
+        "name": "x",
+        "max_sequence_tokens": 10240,
+        "tokenizer": "path",
+        "normalise": {"by": "token"},
+        "eos_token": "<|im_end|>",
+        "stop_token": "</s>",
+        "token": "hf_abc",
+        "token_id": 5,
+        "hub": [{"authToken": "abc", "HF_TOKEN": "hf_x", "use_auth_token": True}],
+        "env": {"WANDB_API_KEY": "k", "AWS_SECRET_ACCESS_KEY": "s", "db_password": 1234, "ssh-private-key": ""},
+        "credentials": {"user": "u", "codes": ["a", None]},
+    }
+    assert redact(recipe) == {
+        "name": "x",
+        "max_sequence_tokens": 10240,
+        "tokenizer": "path",
+        "normalise": {"by": "token"},
+        "eos_token": "<|im_end|>",
+        "stop_token": "</s>",
+        "token": HIDDEN,
+        "token_id": 5,
+        "hub": [{"authToken": HIDDEN, "HF_TOKEN": HIDDEN, "use_auth_token": True}],
+        "env": {"WANDB_API_KEY": HIDDEN, "AWS_SECRET_ACCESS_KEY": HIDDEN, "db_password": HIDDEN, "ssh-private-key": ""},
+        "credentials": {"user": HIDDEN, "codes": [HIDDEN, None]},
+    }
+    assert recipe["token"] == "hf_abc"
