@@ -1,16 +1,13 @@
-"""A row of a data file to a `Prompt`, as `DataConfig` maps its columns. A mistake is one line that names the row."""
+"""A row of a data file to a `Prompt`, as `fields` maps its columns. A mistake is one line that names the row."""
 
 from __future__ import annotations
 
 import string
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from rl.data.rows import Row, column, kind, render, text
 from rl.types import THINK_CLOSE, THINK_OPEN, Demonstration, Message, Prompt, split_think
-
-if TYPE_CHECKING:
-    from rl.data.sources import DataConfig
 
 PROMPT_KEYS = ("question", "answer", "id", "source", "reasoning", "response", "split", "options", "messages")
 """The keys of `fields` that mean something; any other is handed on in `Prompt.fields`."""
@@ -18,7 +15,17 @@ IMPLIED = ("answer", "id")
 """Taken from a column of the same name, where there is one, even when `fields` does not name it."""
 
 
-def to_prompt(row: Row, config: DataConfig, where: str, number: int) -> Prompt:
+class RowConfig(Protocol):
+    """What of `rl.data.sources.DataConfig` concerns a row; documented there."""
+
+    path: str | None
+    fields: dict[str, str]
+    template: str
+    system: str | None
+    final_mark: str | None
+
+
+def to_prompt(row: Row, config: RowConfig, where: str, number: int) -> Prompt:
     """The prompt of the row at `where`, the `number`th (its id when it brings none). Raises ValueError."""
     values = {**row, **{key: column(row, name, where) for key, name in config.fields.items()}}
     options = _options(values["options"], where) if "options" in config.fields else None
@@ -37,7 +44,7 @@ def to_prompt(row: Row, config: DataConfig, where: str, number: int) -> Prompt:
     )
 
 
-def _value(values: Row, config: DataConfig, key: str, where: str) -> str | None:
+def _value(values: Row, config: RowConfig, key: str, where: str) -> str | None:
     """The text of a key that `fields` maps, or of an implied column that is there; None when it is neither."""
     if key not in config.fields and key != "question" and (key not in IMPLIED or values.get(key) is None):
         return None
@@ -48,7 +55,7 @@ def _value(values: Row, config: DataConfig, key: str, where: str) -> str | None:
     return found
 
 
-def _messages(values: Row, config: DataConfig, where: str) -> tuple[tuple[Message, ...], str | None]:
+def _messages(values: Row, config: RowConfig, where: str) -> tuple[tuple[Message, ...], str | None]:
     """The conversation up to the user's last turn, and the assistant's turn after it when the row has one."""
     if "messages" in config.fields:
         turns = _turns(values["messages"], config.fields["messages"], where)
@@ -82,7 +89,7 @@ def _turns(value: Any, name: str, where: str) -> list[Message]:
     return turns
 
 
-def _demonstration(values: Row, config: DataConfig, last: str | None, where: str) -> Demonstration | None:
+def _demonstration(values: Row, config: RowConfig, last: str | None, where: str) -> Demonstration | None:
     """From the mapped columns, or from the conversation's closing assistant turn. A response that brings its own
     `<think>` chain is taken apart."""
     response = _value(values, config, "response", where)

@@ -230,7 +230,10 @@ def _huggingface(config: DataConfig, split: str | None, place: str) -> Iterator[
         check_columns([c for c in config.needed if not (stored and c == name)], rows.column_names, path)
         chosen = rows.select_columns([c for c in rows.column_names if c in config.columns])
         for number, row in enumerate(chosen, 1):
-            yield f"{path}{f'[{part}]' if part else ''}: row {number}", {**row, name: part} if stored else dict(row)
+            yield (
+                f"{path}{f'[{part}]' if part else ''}: row {number}",
+                dict(row, **{name: part}) if stored else dict(row),
+            )
 
 
 # --- tasks and functions -------------------------------------------------------------------------------------------
@@ -273,7 +276,7 @@ def _function(source: str, place: str) -> Callable[..., Iterable[Prompt]]:
             spec.loader.exec_module(loaded)
         else:
             loaded = importlib.import_module(module)
-    except (ImportError, SyntaxError) as error:
+    except (ImportError, SyntaxError, TypeError, ValueError) as error:
         raise ConfigError(
             f"{place}: cannot import {module}: {first_line(error)}; correct the name or the file"
         ) from error

@@ -93,7 +93,7 @@ def test_byte_order_mark_line_separators_and_blank_last_lines(tmp_path: Path):
 
 GOOD = {"id": "x", "question": "1+1", "answer": "2"}
 BAD_ROWS = [
-    ('{"question": ', {}, "invalid JSON: Expecting value at column 14; write one JSON object a line"),
+    ('{"question": ', {}, "invalid JSON: Expecting value at column 13; write one JSON object a line"),
     ("[1]", {}, "a list is not a row; write one JSON object a line"),
     ('{"question": 1' + "0" * 5000 + "}", {}, "invalid JSON: Exceeds the limit"),
     ("[" * 200_000, {}, "invalid JSON: maximum recursion depth"),

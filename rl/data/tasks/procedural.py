@@ -95,6 +95,7 @@ def procedural(
 
 def count(split: str | None, dataset: str = "spell_backward", size: int = 5000, **_: object) -> int:
     """About how many prompts `procedural` makes, without making them: repeated items are not known of."""
+    check_split(split, SPLITS, "reasoning_gym")
     low = 0.0
     for name, high in SPLITS.items():
         if name == split:
