@@ -13,8 +13,6 @@ import pickle
 import selectors
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections import deque
@@ -23,21 +21,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+from rewards.nursery import START_S, Nursery
 from rewards.worker import HEAD, Call, Setup
 from rl.types import Rollout, Verdict
 
-START_S = 120.0  # for a worker to import its verifiers; a user's module may bring torch along
 _CHUNK, _CHUNK_S = 32, 0.02  # samples sent ahead to one worker: a hang delays these, few samples starve a fast verifier
 _STARTS = 3  # workers in a row that die while they start
-_KEPT = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
-_SET = {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-_BOOT = """
-import pickle, socket, sys
-control = socket.socket(fileno=0)
-sys.path[:] = pickle.loads(control.recv(1 << 20))
-from rewards.worker import nurse
-nurse(control)
-"""
 
 Results = Mapping[int, Verdict]
 """What each call (index into the pool's calls) said of a sample; a call that was not reached is missing."""
@@ -67,6 +56,7 @@ class _Worker:
     jobs: deque[_Job] = field(default_factory=deque[_Job])
     """Sent to it and not answered, in order: it works on the first."""
     unread: bytes = b""
+    retired: bool = False
 
 
 class Pool:
@@ -85,7 +75,7 @@ class Pool:
         self._setup = Setup(self._calls, folder, memory_mb)
         self._queue = deque[_Job]()
         self._workers: dict[int, _Worker] = {}
-        self._nursery: _Nursery | None = None
+        self._nursery: Nursery | None = None
         self._tickets = self._numbers = self._failed_starts = 0
         self._seconds_each = 0.001  # running mean for one call
         self._closing = False
@@ -153,7 +143,7 @@ class Pool:
         """Fork the workers that are missing."""
         while len(self._workers) < self._size:
             if self._nursery is None:
-                self._nursery = _Nursery(self._setup)
+                self._nursery = Nursery(self._setup)
             self._numbers += 1
             now = time.monotonic()
             ours, theirs = socket.socketpair()
@@ -192,11 +182,15 @@ class Pool:
         except OSError:
             data = b""
         *lines, worker.unread = (worker.unread + data).split(b"\n")
+        try:
+            messages = [json.loads(line) for line in lines]
+        except ValueError:  # a verifier has found the channel and written into it
+            messages, data = [], b""
         with self.changed:
-            for line in lines:
-                self._hear(worker, json.loads(line))
+            for message in messages:
+                self._hear(worker, message)
             self.changed.notify_all()
-        if not data:
+        if worker.retired or not data:
             self._lose(worker)
 
     def _hear(self, worker: _Worker, message: Any) -> None:
@@ -218,7 +212,8 @@ class Pool:
             worker.ready, worker.due, self._failed_starts = True, float("inf"), 0
         elif "failed" in message:
             raise ValueError(message["failed"])
-        else:  # it retires after a memory error: the next in line is not to blame
+        else:  # it ends after a memory error: the next in line is not to blame
+            worker.retired = True
             self._give_back(worker)
 
     def _give_back(self, worker: _Worker) -> None:
@@ -236,7 +231,9 @@ class Pool:
         worker.channel.close()
         del self._workers[worker.number]
         status = self._nursery.kill(worker.number) if self._nursery is not None else None
-        if status is None and self._nursery is not None:  # something has killed it, and with it every worker
+        if status is None and self._nursery is not None:  # it could not start, or a verifier has killed it
+            if not worker.ready:
+                why = self._nursery.last_words()
             self._nursery.close()
             self._nursery = None
         why = why or _cause(status)
@@ -265,57 +262,3 @@ def _cause(status: int | None) -> str:
     if os.WIFSIGNALED(status):
         return f"the verifier's process was ended by {signal.Signals(os.WTERMSIG(status)).name}"
     return f"the verifier ended its process (exit status {os.WEXITSTATUS(status)})"
-
-
-class _Nursery:
-    """The process that forks workers, seen from the parent."""
-
-    def __init__(self, setup: Setup) -> None:
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._control.settimeout(START_S)
-        kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _BOOT],
-                stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                env=kept | _SET,
-                start_new_session=True,  # Ctrl-C in the terminal is the parent's business
-            )
-        for message in (sys.path, setup):
-            self._send(pickle.dumps(message))
-
-    def _send(self, message: bytes, *sockets: socket.socket) -> bool:
-        try:
-            socket.send_fds(self._control, [message], [s.fileno() for s in sockets])
-        except OSError:
-            return False
-        return True
-
-    def fork(self, number: int, channel: socket.socket) -> bool:
-        """Ask for worker `number`; False if the nursery is dead."""
-        return self._send(b"F %d" % number, channel)
-
-    def kill(self, number: int) -> int | None:
-        """Kill and reap worker `number`: its wait status, 0 if it is not one of ours, None if the nursery is dead."""
-        try:
-            return int(self._control.recv(64)) if self._send(b"K %d" % number) else None
-        except (OSError, ValueError):
-            return None
-
-    def last_words(self) -> str:
-        self._process.wait(START_S)
-        assert self._process.stderr is not None
-        return (self._process.stderr.read().decode(errors="replace").strip().splitlines() or ["no message"])[-1]
-
-    def close(self) -> None:
-        """It sees the end of its control socket, buries its workers and goes."""
-        self._control.close()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        if self._process.stderr is not None:
-            self._process.stderr.close()

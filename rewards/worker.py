@@ -112,11 +112,14 @@ def _work(channel: socket.socket, setup: Setup, nursery: int) -> None:
     for stream in range(3):  # what a verifier prints belongs neither in the protocol nor on the user's screen
         os.dup2(silence, stream)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    try:
-        verifiers = [resolve.load(call.verifier, setup.folder) for call in setup.calls]
-    except BaseException as error:  # isolation boundary: a user's module
-        _send(channel, {"failed": f"{type(error).__name__}: {error}"})
-        return
+    verifiers: list[resolve.Verifier] = []
+    for call in setup.calls:
+        try:
+            verifiers.append(resolve.load(call.verifier, setup.folder))
+        except BaseException as error:  # isolation boundary: a user's module
+            text = f"verifier '{call.verifier}' cannot be loaded: {type(error).__name__}: {error}"
+            _send(channel, {"failed": text})
+            return
     _limit_memory(setup.memory_mb)
     gold = [v.gold and [[c.pred, c.gold, *c.bounds] for c in v.gold] for v in verifiers]
     _send(channel, {"ready": os.getpid(), "gold": gold})

@@ -17,20 +17,13 @@ from rl.data.chat import Chat
 from rl.workers import trainer
 from rl.workers.critic import CriticWorker
 from rl.workers.group import CriticGroup, PolicyGroup, TrainerGroup
-from rl.workers.placement import Bundle, ClusterConfig, Role, bundles, shortage
+from rl.workers.placement import Bundle, ClusterConfig, bundles, roles, shortage
 from rl.workers.policy import PolicyWorker
 from rl.workers.trainer import TrainerConfig
 from rollouts import worker as engine_worker
 from rollouts.sampler import EngineConfig, Sampler
 
 RESERVE_TIMEOUT_S = 120
-
-
-def roles(names: set[str], engines: EngineConfig, training: TrainerConfig, gpu: bool) -> dict[str, Role]:
-    """How many actors each role of `names` (engine, policy, critic, reference) has, and the devices of one."""
-    role = {"engine": Role(engines.count, engines.threads, engines.gpus if gpu else 0)}
-    role |= {name: Role(training.ranks, training.threads, int(gpu)) for name in ("policy", "critic", "reference")}
-    return {name: role[name] for name in role if name in names}
 
 
 class Cluster:

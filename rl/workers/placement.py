@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from rl.workers.trainer import TrainerConfig
+from rollouts.sampler import EngineConfig
+
 
 @dataclass
 class ClusterConfig:
@@ -35,6 +38,13 @@ class Role:
     count: int
     cpus: int
     gpus: int
+
+
+def roles(names: set[str], engines: EngineConfig, training: TrainerConfig, gpu: bool) -> dict[str, Role]:
+    """How many actors each role of `names` (engine, policy, critic, reference) has, and the devices of one."""
+    role = {"engine": Role(engines.count, engines.threads, engines.gpus if gpu else 0)}
+    role |= {name: Role(training.ranks, training.threads, int(gpu)) for name in ("policy", "critic", "reference")}
+    return {name: role[name] for name in role if name in names}
 
 
 def bundles(roles: Mapping[str, Role], placement: Literal["colocated", "split"]) -> list[Bundle]:

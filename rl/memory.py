@@ -1,0 +1,185 @@
+"""What a model weighs in memory, as arithmetic on its config.json: nothing heavy is imported.
+
+Legend: P parameters, H hidden size, I feed-forward size, V vocabulary, L layers, q = heads × head size,
+k = kv heads × head size, b bytes of a number (4 in float32, 2 in bfloat16), T tokens of a micro-batch.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from models.load import ModelConfig
+
+GIB = 1 << 30
+BYTES = {"float32": 4, "bfloat16": 2}
+PROCESS = {"trainer": 0.4 * GIB, "engine": 0.6 * GIB, "driver": 1.0 * GIB}
+"""What libraries take on a CPU, measured: a trainer with DeepSpeed, an engine with vLLM, the driver with Ray's own."""
+CUDA_CONTEXT = 1.0 * GIB
+LOGIT_CHUNKS = 3 * (48 << 20)
+"""Chunks of logits that exist at once (see models/logprobs.py)."""
+REDUCE_BUCKET, LIVE = 5e8, 1e9
+"""Parameters in DeepSpeed's gradient bucket (ZeRO 1 to 3) and gathered at once (ZeRO 3), by its defaults."""
+TIED = {"gpt2", "opt", "bloom", "gemma", "gemma2", "gemma3_text", "cohere"}
+UNGATED = {"gpt2", "gpt_neox", "gptj", "opt", "bloom", "falcon", "phi", "codegen", "mpt", "starcoder2"}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A decoder as its config.json describes it."""
+
+    hidden: int
+    layers: int
+    q: int
+    k: int
+    heads: int
+    ffn: int
+    """Feed-forward size that a token passes (of its experts together, where there are several)."""
+    vocabulary: int
+    tied: bool
+    positions: int | None
+    parameters: int
+
+    def activations(self, dtype: str, checkpointing: bool) -> int:
+        """Bytes kept for the backward, for one token: L × b × ((6 or 8) H + 3q + 2k + 4I) + 3bH.
+
+        What autograd saves of a gated layer with a flash-like attention (no T² term): both norms' inputs, values and
+        outputs (6 H; in bfloat16 their float32 copies make it 8), q, k and v rotated and laid out by segment, and gate,
+        up, activation and product of the feed-forward. As Korthikanti et al. 2022 (arXiv 2205.05198, eq. 1) count for
+        GPT; equal within 1 % to what saved-tensor hooks count on Qwen2. With checkpointing each layer keeps its input
+        (H), and one layer at a time the rest."""
+        b = BYTES[dtype]
+        layer = b * ((6 if dtype == "float32" else 8) * self.hidden + 3 * self.q + 2 * self.k + 4 * self.ffn)
+        kept = self.layers * b * self.hidden + layer if checkpointing else self.layers * layer
+        return kept + 3 * b * self.hidden
+
+    def kv_per_token(self, dtype: str) -> int:
+        """Bytes of the engine's cache for one token: keys and values of every layer, 2 L k b."""
+        return 2 * self.layers * self.k * BYTES[dtype]
+
+
+def trainer(
+    role: str, shape: Shape, dtype: str, zero_stage: int, ranks: int, tokens: int, checkpointing: bool, gpu: bool
+) -> dict[str, float]:
+    """Bytes on one rank of policy, critic or reference, for micro-batches of `tokens`.
+
+    Rajbhandari et al. 2020 (ZeRO, arXiv 1910.02054, section 3 and figure 1): weights bP and gradients bP, AdamW's two
+    moments 8P and fp32 master weights 4P (in float32 only where ZeRO keeps a partition of its own); stage 1 divides
+    optimizer states by the ranks, stage 2 gradients too, stage 3 weights too. The critic has no head."""
+    b, learns = BYTES[dtype], role != "reference"
+    count = shape.parameters - (0 if role != "critic" or shape.tied else shape.vocabulary * shape.hidden)
+    masters = 4 if dtype == "bfloat16" or zero_stage else 0
+    activations = shape.activations(dtype, checkpointing) * tokens
+    if not learns:  # a forward alone: one layer at a time
+        activations //= 1 if checkpointing else max(shape.layers, 1)
+    other = CUDA_CONTEXT if gpu else PROCESS["trainer"]
+    other += LOGIT_CHUNKS if role != "critic" else 0
+    other += b * min(count, REDUCE_BUCKET) if zero_stage and learns else 0
+    other += b * min(count, LIVE) if zero_stage == 3 else 0
+    return {
+        "weights": b * count / (ranks if zero_stage >= 3 else 1),
+        "gradients": b * count / (ranks if zero_stage >= 2 else 1) if learns else 0,
+        "optimizer": (masters + (8 if learns else 0)) * count / (ranks if zero_stage >= 1 else 1),
+        "kv": 0,
+        "activations": activations,
+        "other": other,
+    }
+
+
+def engine(shape: Shape, dtype: str, gpus: int, kv_bytes: float, gpu: bool) -> dict[str, float]:
+    """Bytes of one engine, on each of its `gpus` where it has any; `kv_bytes` over all of them."""
+    share = gpus if gpu else 1
+    return {
+        "weights": BYTES[dtype] * shape.parameters / share,
+        "gradients": 0,
+        "optimizer": 0,
+        "kv": kv_bytes / share,
+        "activations": 0,
+        "other": CUDA_CONTEXT if gpu else PROCESS["engine"],
+    }
+
+
+def read(model: ModelConfig) -> Shape | None:
+    """The shape of the recipe's model; None where there is no config.json or it describes no decoder known here.
+    Weights that are there are counted exactly, by their files' headers. Raises ValueError for a broken config.json."""
+    if model.build is not None:
+        return shape_of({**model.shape(), "model_type": "qwen2"})
+    folder = folder_of(str(model.path))
+    file = folder / "config.json" if folder else None
+    if folder is None or file is None or not file.is_file():
+        return None
+    try:
+        return shape_of(json.loads(file.read_text()), _counted(folder))
+    except (ValueError, struct.error, OSError) as error:
+        raise ValueError(f"model.path: {file}: {error}; expected the files of a Hugging Face model") from error
+
+
+def folder_of(path: str) -> Path | None:
+    """The model's folder: `path` itself, or where a hub name's newest snapshot lies in the local cache."""
+    if Path(path).is_dir():
+        return Path(path)
+    home = os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface")
+    cache = Path(os.environ.get("HF_HUB_CACHE", Path(home) / "hub"))
+    snapshots = sorted((cache / f"models--{path.replace('/', '--')}").glob("snapshots/*"), key=os.path.getmtime)
+    return snapshots[-1] if snapshots else None
+
+
+def shape_of(config: Mapping[str, Any], counted: int | None = None) -> Shape | None:
+    """From the keys of a config.json (its `text_config`, if it has one); `counted` parameters, else by formula."""
+    text: Mapping[str, Any] = config.get("text_config") or config
+
+    def first(*names: str, default: Any = None) -> Any:
+        return next((text[name] for name in names if text.get(name) is not None), default)
+
+    hidden, layers = first("hidden_size", "n_embd", "d_model"), first("num_hidden_layers", "n_layer", "num_layers")
+    heads, vocabulary = first("num_attention_heads", "n_head", "num_heads"), first("vocab_size")
+    if not all(isinstance(value, int) and value > 0 for value in (hidden, layers, heads, vocabulary)):
+        return None
+    kind = str(text.get("model_type", ""))
+    size = first("head_dim", default=hidden // heads)
+    q, k = heads * size, first("num_key_value_heads", default=heads) * size
+    tied = bool(first("tie_word_embeddings", default=config.get("tie_word_embeddings", kind in TIED)))
+    experts = first("num_experts", "num_local_experts", "n_routed_experts", default=0)
+    ffn = first("moe_intermediate_size" if experts else "intermediate_size", "intermediate_size", "n_inner", "ffn_dim")
+    ffn = ffn or 4 * hidden
+    biases = q + 2 * k if kind.startswith("qwen2") or text.get("attention_bias") or kind in UNGATED else 0
+    norms = 2 * hidden + (2 * size if kind.startswith("qwen3") else 0)
+    feed_forward = (2 if kind in UNGATED else 3) * hidden * ffn * max(experts, 1) + hidden * experts
+    layer = hidden * (2 * q + 2 * k) + biases + norms + feed_forward
+    formula = layers * layer + vocabulary * hidden * (1 if tied else 2) + hidden
+    active = ffn * first("num_experts_per_tok", default=1)
+    positions = first("max_position_embeddings", "n_positions")
+    return Shape(hidden, layers, q, k, heads, active, vocabulary, tied, positions, counted or formula)
+
+
+def _counted(folder: Path) -> int | None:
+    """Parameters in the folder's safetensors, by their headers (Hugging Face's format: length, JSON, data)."""
+    total = 0
+    for file in folder.glob("*.safetensors"):
+        with file.open("rb") as content:
+            (length,) = struct.unpack("<Q", content.read(8))
+            header = json.loads(content.read(length))
+        total += sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+    return total or None
+
+
+def amount(count: float, names: str = "k M B") -> str:
+    """`8,192`, `653k`, `32.8B`."""
+    for power, name in zip((9, 6, 3), reversed(names.split()), strict=True):
+        if count >= (10**power if power > 3 else 10**4):
+            return re.sub(r"\.0$", "", f"{count / 10**power:.{1 if count < 10 ** (power + 2) else 0}f}") + name
+    return f"{count:,.0f}"
+
+
+def size(count: float) -> str:
+    """`61 GiB`, `1.2 GiB`, `380 MiB`."""
+    if count >= GIB:
+        return f"{count / GIB:,.{1 if count < 10 * GIB else 0}f} GiB"
+    return f"{count / (1 << 20):,.{1 if count < 10 << 20 else 0}f} MiB"

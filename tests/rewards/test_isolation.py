@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rewards.combine import PartConfig, RewardConfig
+from rewards.isolation import Pool
+from rewards.service import RewardService
+from rewards.worker import Call
+from rl.types import Scored
+
+DEADLINE_S = 1.0  # the good ones must stay far below it on a busy machine
+
+
+def alive(pid: int) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def gone(pids: list[int], within_s: float = 5.0) -> bool:
+    due = time.monotonic() + within_s
+    while any(map(alive, pids)) and time.monotonic() < due:
+        time.sleep(0.02)
+    return not any(map(alive, pids))
+
+
+@pytest.fixture(scope="module")
+def hostile():
+    config = RewardConfig([PartConfig("hostile.py:verify")], deadline_s=DEADLINE_S, memory_mb=128)
+    with RewardService(config, Path(__file__).parent) as service:
+        yield service
+
+
+def around(service: RewardService, rollout, deed: str, answer: str | None = None) -> Scored:
+    """The verdict of one sample amid good ones, all of which must be scored, in order."""
+    rollouts = [rollout(f"good {i}") for i in range(10)]
+    rollouts.insert(4, rollout(deed, answer))
+    scored = service.score(rollouts)
+    assert [s.rollout for s in scored] == rollouts
+    assert all(s.verdict.score == 0.5 and s.verdict.error is None for i, s in enumerate(scored) if i != 4)
+    return scored[4]
+
+
+@pytest.mark.parametrize(
+    ("deed", "error", "restarts"),
+    [
+        ("loop", "accuracy: deadline of 1 s passed", 1),
+        ("sleep 60", "accuracy: deadline of 1 s passed", 1),
+        ("exit", "accuracy: SystemExit: 3", 0),
+        ("os._exit", "accuracy: the verifier ended its process (exit status 4)", 1),
+        ("segfault", "accuracy: the verifier's process was ended by SIGSEGV", 1),
+        ("memory", "accuracy: out of memory (memory_mb: 128)", 1),
+        ("raise no luck", "accuracy: RuntimeError: no luck", 0),
+        ("recurse", "accuracy: RecursionError: maximum recursion depth exceeded", 0),
+        ("none", "accuracy: answered NoneType, not a Verdict(score=…) of rl.types", 0),
+        ("score 2.0", "accuracy: score 2.0 is not a number in [0, 1]", 0),
+        ("score nan", "accuracy: score nan is not a number in [0, 1]", 0),
+        ("part inf", "accuracy: part 'tone' is inf", 0),
+        ("stray", "accuracy: the verifier", 1),
+        ("parent", "accuracy: the verifier's process was lost with the one that had forked it", 1),
+    ],
+)
+def test_an_error_of_its_own_sample_only(hostile, rollout, deed: str, error: str, restarts: int):
+    before = hostile.restarts
+    verdict = around(hostile, rollout, deed).verdict
+    assert verdict.error is not None
+    assert verdict.error.startswith(error)
+    assert verdict.score == 0.0
+    assert hostile.restarts - before == restarts
+
+
+def test_what_a_verifier_prints_goes_nowhere(hostile, rollout, capfd):
+    assert around(hostile, rollout, "print").verdict.score == 0.5
+    assert capfd.readouterr() == ("", "")
+
+
+def test_children_die_with_their_verifier(hostile, rollout, tmp_path: Path):
+    verdict = around(hostile, rollout, "child 60", str(tmp_path / "pids")).verdict
+    assert verdict.error == "accuracy: deadline of 1 s passed"
+    pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
+    assert len(pids) == 3
+    assert gone(pids)
+
+
+def test_no_secrets_are_inherited(rollout, folder: Path, monkeypatch):
+    monkeypatch.setenv("GROUNDTONE_TOKEN", "secret")
+    with RewardService(RewardConfig([PartConfig("hostile.py:verify")]), folder) as service:
+        names = ("PATH", "GROUNDTONE_TOKEN", "HOME", "RAY_AUTH_TOKEN")
+        scored = service.score([rollout(f"environment {name}") for name in names])
+    assert [s.verdict.score for s in scored] == [1.0, 0.0, 0.0, 0.0]
+
+
+def test_a_hang_delays_only_what_was_sent_with_it(rollout, folder: Path):
+    """Two workers, three hangs among sixty samples that sleep 5 ms: nothing is lost or reordered, and the time is near
+    the ideal of (60 × 0.005 + 3 × 1) / 2 s."""
+    config = RewardConfig([PartConfig("hostile.py:verify")], workers=2, deadline_s=DEADLINE_S)
+    with RewardService(config, folder) as service:
+        service.prove()
+        rollouts = [rollout("loop" if i in (5, 6, 40) else "sleep 0.005") for i in range(63)]
+        start = time.monotonic()
+        scored = service.score(rollouts)
+        seconds = time.monotonic() - start
+    assert [s.rollout for s in scored] == rollouts
+    assert [i for i, s in enumerate(scored) if s.verdict.error] == [5, 6, 40]
+    assert (service.restarts, service.timeouts) == (3, 3)
+    assert seconds < 3.3
+
+
+def test_close_takes_workers_and_their_children_along(rollout, folder: Path, tmp_path: Path):
+    with RewardService(RewardConfig([PartConfig("hostile.py:verify")]), folder) as service:
+        service.submit(rollout("child 60", str(tmp_path / "pids")))
+        pids = wait_for_pids(tmp_path / "pids")
+        assert not gone(pids, 0.1)
+    assert gone(pids)
+
+
+def wait_for_pids(path: Path) -> list[int]:
+    for _ in range(500):
+        if path.exists() and len(pids := path.read_text().split()) == 3:
+            return [int(pid) for pid in pids]
+        time.sleep(0.02)
+    raise AssertionError("the verifier has not started")
+
+
+def test_workers_die_with_their_parent(folder: Path, tmp_path: Path):
+    script = f"""
+from pathlib import Path
+from rewards.combine import PartConfig, RewardConfig
+from rewards.service import RewardService
+from rewards.verifiers import Case
+service = RewardService(RewardConfig([PartConfig("hostile.py:verify")]), Path({str(folder)!r}))
+service.submit(Case("child 60", {str(tmp_path / "pids")!r}).rollout())
+service.ready(60)
+"""
+    parent = subprocess.Popen([sys.executable, "-c", script])
+    pids = wait_for_pids(tmp_path / "pids")
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.wait()
+    assert gone(pids)
+
+
+def test_a_library_that_does_not_import_is_said_so():
+    pool = Pool([Call("nothing", {})], workers=1, deadline_s=1.0, memory_mb=64)
+    try:
+        with pool.changed:
+            pool.changed.wait_for(lambda: pool.failure is not None, 30)
+        assert "nothing died while starting: ModuleNotFoundError: No module named" in str(pool.failure)
+    finally:
+        pool.close()
+
+
+def test_nothing_is_left_open(rollout, folder: Path):
+    def files() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    before = files()
+    for _ in range(3):
+        with RewardService(RewardConfig([PartConfig("hostile.py:verify")]), folder) as service:
+            service.score([rollout("os._exit"), rollout("good")])
+    assert files() == before
