@@ -11,7 +11,6 @@ from rl.types import Prompt
 
 if TYPE_CHECKING:
     from rewards.service import RewardService
-
     from rl.run.tracker import Tracker
     from rl.workers.cluster import Cluster
 

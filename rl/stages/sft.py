@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,7 @@ from rl.stages.context import Context, Outcome
 from rl.workers.trainer import OptimizerConfig
 
 if TYPE_CHECKING:
+    from rl.run.checkpoint import Checkpoints
     from rl.types import Prompt
 
 
@@ -25,6 +28,9 @@ class Config:
     epochs: float = 1.0
     sequences_per_step: int = 128
     max_sequence_tokens: int = 10240
+    stop_at_loss: float | None = None
+    """Ends the stage early, once the mean loss of the last ten steps is below: a model that imitates perfectly leaves
+    RL nothing to explore. On answers with one right wording, exp(-loss × tokens) is about the accuracy of a sample."""
     checkpoint_every: int = 0
     """Steps; 0: only the finished model is kept."""
     keep: int = 1
@@ -52,35 +58,44 @@ def run(config: Config, context: Context) -> Outcome:
     if restored:
         policy.restore_optimizer(restored[0])
     context.tracker.rewind(start)
-    loss = train(config, context, prompts, checkpoints, start)
+    recent = deque(restored[1]["recent"] if restored else (), maxlen=10)
+    train(config, context, prompts, checkpoints, start, recent)
     policy.export(context.folder / "model")
-    return Outcome({"loss": loss}, {"model": str(context.folder / "model")})
+    return Outcome({"loss": sum(recent) / len(recent)}, {"model": str(context.folder / "model")})
 
 
-def train(config: Config, context: Context, prompts: list[Prompt], checkpoints, start: int) -> float:
-    """The loop; returns the last loss."""
+def train(
+    config: Config,
+    context: Context,
+    prompts: Sequence[Prompt],
+    checkpoints: Checkpoints,
+    start: int,
+    recent: deque[float],
+) -> None:
+    """The loop, from step `start` on. `recent` holds the last losses."""
     from rl.algorithms.objective import Objective
     from rl.data.collate import demonstrations
     from rl.data.curriculum import Curriculum
     from rl.run.progress import Progress
 
-    policy, chat = context.cluster.policy, context.cluster.chat
-    objective = Objective(advantage="none", policy_loss="nll", critic=False)
+    policy, chat, limit = context.cluster.policy, context.cluster.chat, config.max_sequence_tokens
+    imitation = Objective(policy_loss="nll")
     curriculum = Curriculum(prompts, context.seed)
-    curriculum.draw(start * config.sequences_per_step) if start else None
+    curriculum.draw(start * config.sequences_per_step)
     total = config.steps(len(prompts))
-    metrics: dict[str, float] = {"loss": float("nan")}
     with Progress(context.name, total) as progress:
         for step in range(start + 1, total + 1):
+            if config.stop_at_loss is not None and len(recent) == 10 and sum(recent) / 10 < config.stop_at_loss:
+                break
             began = time.monotonic()
-            batch = demonstrations(curriculum.draw(config.sequences_per_step), chat, config.max_sequence_tokens)
+            batch = demonstrations(curriculum.draw(config.sequences_per_step), chat, limit)
             rate = config.optimizer.rate(step - 1, total)
-            metrics = policy.update(batch, [range(len(batch))], [rate], objective, config.max_sequence_tokens).get()
-            metrics = {"loss": metrics["loss"], "grad_norm/policy": metrics["grad_norm"], "learning_rate": rate}
-            seconds = time.monotonic() - began
-            timings = {"time/step": seconds, "tokens_per_second/step": batch.tokens_T.numel() / seconds}
-            context.tracker.record(step, {**metrics, **timings})
-            progress.advance(step, {**metrics, **timings})
+            learned = policy.update(batch, [range(len(batch))], [rate], imitation, limit).get()
+            recent.append(learned["loss"])
+            metrics = {"loss": learned["loss"], "grad_norm/policy": learned["grad_norm"], "learning_rate": rate}
+            metrics["time/step"] = time.monotonic() - began
+            metrics["tokens_per_second/step"] = batch.tokens_T.numel() / metrics["time/step"]
+            context.tracker.record(step, metrics)
+            progress.advance(step, metrics)
             if config.checkpoint_every and step % config.checkpoint_every == 0 and step < total:
-                checkpoints.save(step, {}, policy.save)
-    return metrics["loss"]
+                checkpoints.save(step, {"recent": list(recent)}, policy.save)
