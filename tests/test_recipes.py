@@ -1,0 +1,39 @@
+"""The bundled recipes: short, valid, and carried by the wheel."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from rl.recipe import BUNDLED, load
+
+ROOT = Path(__file__).parent.parent
+RECIPES = sorted(BUNDLED.rglob("*.yaml"))
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_bundled_recipes_are_valid_and_short(recipe: Path) -> None:
+    made = load(recipe.stem)
+    assert made.name == recipe.stem
+    assert recipe.read_text().count("\n") <= 50
+
+
+@pytest.mark.parametrize("algorithm", ["grpo", "rloo", "reinforce++"])
+def test_one_key_changes_the_algorithm(algorithm: str) -> None:
+    roles = load("quickstart", [f"rlvr.algorithm={algorithm}"]).roles
+    assert roles == {"engine", "policy"}
+    assert load("quickstart").roles == {"engine", "policy", "critic"}
+
+
+def test_the_wheel_carries_the_recipes(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {f"recipes/{recipe.name}" for recipe in RECIPES} <= set(names)
+    assert {"rl/run/report.html", "rl/run/report.css", "rl/run/report.js", "rewards/verifiers/math.py"} <= set(names)
+    assert not any(name.startswith(("tests/", "scripts/")) for name in names)
