@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -53,7 +54,11 @@ class ValueModel(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         if saved.exists():
-            self.load_state_dict(load_file(saved))
+            try:
+                self.load_state_dict(load_file(saved))
+            except (SafetensorError, RuntimeError) as error:
+                why = str(error).splitlines()[-1].strip()
+                raise ValueError(f"critic {saved}: {why}; expected one of the shape in its config.json") from error
 
     def save_config(self, folder: str | Path) -> None:
         """Writes the config.json that a folder with `critic.safetensors` needs."""

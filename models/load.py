@@ -36,6 +36,10 @@ class BuildConfig:
     max_positions: int = 16384
 
     def validate(self, place: str) -> None:
+        for name in ("hidden_size", "layers", "heads", "kv_heads", "ffn_size", "max_positions"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{place}.{name}: must be at least 1; got {value}")
         if self.hidden_size % self.heads:
             raise ConfigError(f"{place}: hidden_size {self.hidden_size} is not a multiple of heads {self.heads}")
         if self.hidden_size // self.heads not in ENGINE_HEAD_SIZES:
@@ -85,7 +89,8 @@ class ModelConfig:
 
 
 def build(config: BuildConfig, folder: Path, seed: int) -> Path:
-    """Writes a randomly initialised model to `folder` (once: an existing one is kept) and returns the folder."""
+    """Writes a randomly initialised model to `folder` (once: an existing one is kept) and returns the folder, which is
+    whole or absent."""
     import torch
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
@@ -104,25 +109,36 @@ def build(config: BuildConfig, folder: Path, seed: int) -> Path:
                 pad_token_id=VOCABULARY[PAD],
             )
         )
-    byte_tokenizer().save_pretrained(folder)
-    model.save_pretrained(folder)
-    return folder
+    partial = folder.with_name(f".{folder.name}.tmp")
+    byte_tokenizer().save_pretrained(partial)
+    model.save_pretrained(partial)
+    return partial.rename(folder)
 
 
 def load_model(path: str | Path, dtype: Dtype = "float32") -> PreTrainedModel:
-    """The causal LM at `path` with per-segment attention, ready to train. Raises ValueError in one line."""
+    """The causal LM at `path` with per-segment attention, ready to train. Raises ValueError in one line, also when the
+    file lacks a weight that the model has: it would be random."""
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     from models import attention
 
     attention.register()
     try:
-        return AutoModelForCausalLM.from_pretrained(
-            path, dtype=getattr(torch, dtype), attn_implementation=attention.NAME, use_safetensors=True
+        model, report = AutoModelForCausalLM.from_pretrained(
+            path,
+            dtype=getattr(torch, dtype),
+            attn_implementation=attention.NAME,
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
         )
-    except (OSError, ValueError) as error:
-        raise ValueError(f"model {path}: {str(error).splitlines()[0]}; expected a Hugging Face causal LM") from error
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ValueError(f"model {path}: {_reason(path, error)}; expected a Hugging Face causal LM") from error
+    if wrong := [*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])]:
+        raise ValueError(f"model {path}: '{wrong[0]}' is missing or has another shape than config.json says")
+    return model
 
 
 def empty_model(path: str | Path, dtype: Dtype = "float32") -> PreTrainedModel:
@@ -144,10 +160,20 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerFast:
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(path)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"model {path}: {str(error).splitlines()[0]}; expected a tokenizer beside it") from error
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"model {path}: {_reason(path, error)}; expected a tokenizer beside it") from error
+    if not tokenizer("a").input_ids:  # what transformers makes of a folder without tokenizer.json
+        raise ValueError(f"model {path}: its tokenizer has no vocabulary; expected tokenizer.json beside it")
     if not tokenizer.is_fast:
         raise ValueError(f"model {path}: its tokenizer has no fast version (tokenizer.json); convert it first")
     if tokenizer.chat_template is None:
         raise ValueError(f"model {path}: its tokenizer has no chat template; add one to tokenizer_config.json")
+    if tokenizer.eos_token_id is None:
+        raise ValueError(
+            f"model {path}: its tokenizer has no eos_token to end a turn; add one to tokenizer_config.json"
+        )
     return tokenizer
+
+
+def _reason(path: str | Path, error: Exception) -> str:
+    return str(error).splitlines()[0].rstrip(".") if Path(path).is_dir() else "no such folder"

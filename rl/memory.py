@@ -14,9 +14,13 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from models.load import ModelConfig
+from rl.workers.placement import roles
+
+if TYPE_CHECKING:
+    from rl.recipe import Recipe
 
 GIB = 1 << 30
 BYTES = {"float32": 4, "bfloat16": 2}
@@ -47,22 +51,62 @@ class Shape:
     positions: int | None
     parameters: int
 
-    def activations(self, dtype: str, checkpointing: bool) -> int:
-        """Bytes kept for the backward, for one token: L × b × ((6 or 8) H + 3q + 2k + 4I) + 3bH.
+    def activations(self, dtype: str, keep: str) -> int:
+        """Bytes for one token while the model runs: of what autograd keeps (`all`), of the layers' inputs and one layer
+        at a time (`inputs`: gradient checkpointing), or of one layer (`none`: a forward alone).
 
-        What autograd saves of a gated layer with a flash-like attention (no T² term): both norms' inputs, values and
-        outputs (6 H; in bfloat16 their float32 copies make it 8), q, k and v rotated and laid out by segment, and gate,
-        up, activation and product of the feed-forward. As Korthikanti et al. 2022 (arXiv 2205.05198, eq. 1) count for
-        GPT; equal within 1 % to what saved-tensor hooks count on Qwen2. With checkpointing each layer keeps its input
-        (H), and one layer at a time the rest."""
-        b = BYTES[dtype]
-        layer = b * ((6 if dtype == "float32" else 8) * self.hidden + 3 * self.q + 2 * self.k + 4 * self.ffn)
-        kept = self.layers * b * self.hidden + layer if checkpointing else self.layers * layer
-        return kept + 3 * b * self.hidden
+        L × b × (6H + 3q + 2k + 4I) + 3bH for a gated layer with a flash-like attention (no T² term): both norms' inputs,
+        values and outputs, q, k and v rotated and laid out by segment, and gate, up, activation and product of the
+        feed-forward; then the last norm. In bfloat16 float32 copies in the norms add 2H to a layer and H at the end. As
+        Korthikanti et al. 2022 (arXiv 2205.05198, eq. 1) count for GPT; within 5 % of what autograd keeps on Qwen2."""
+        b, copies = BYTES[dtype], 0 if dtype == "float32" else 2
+        layer = b * ((6 + copies) * self.hidden + 3 * self.q + 2 * self.k + 4 * self.ffn)
+        layers = {"all": self.layers * layer, "inputs": self.layers * b * self.hidden + layer, "none": layer}
+        return layers[keep] + (3 + copies // 2) * b * self.hidden
 
     def kv_per_token(self, dtype: str) -> int:
         """Bytes of the engine's cache for one token: keys and values of every layer, 2 L k b."""
         return 2 * self.layers * self.k * BYTES[dtype]
+
+
+@dataclass(frozen=True)
+class RolePlan:
+    role: str
+    count: int
+    parts: dict[str, float]
+    """Bytes of one actor by what they hold (on each of its GPUs, where it has any)."""
+
+    @property
+    def bytes(self) -> float:
+        return sum(self.parts.values())
+
+    @property
+    def certain(self) -> float:
+        """Bytes that no setting of the batch changes."""
+        return sum(self.parts[name] for name in ("weights", "gradients", "optimizer", "kv"))
+
+
+def role_plans(recipe: Recipe, shape: Shape, micro_batch: int, gpu: bool) -> list[RolePlan]:
+    """Memory of every role of the recipe, when a rank trains on at most `micro_batch` tokens at once."""
+    header, model = recipe.header, recipe.header.model
+    how = header.trainer.zero_stage, header.trainer.ranks, micro_batch, model.gradient_checkpointing, gpu
+    return [
+        RolePlan(
+            name,
+            role.count,
+            engine(shape, model.dtype, header.engines.gpus, kv_bytes(recipe, shape, gpu), gpu)
+            if name == "engine"
+            else trainer(name, shape, model.dtype, *how),
+        )
+        for name, role in roles(recipe.roles, header.engines, header.trainer, gpu).items()
+    ]
+
+
+def kv_bytes(recipe: Recipe, shape: Shape, gpu: bool) -> float:
+    """What an engine's cache takes: as configured on CPU; on GPUs at least the longest sequence (vLLM then fills what
+    its gpu_memory_utilization leaves)."""
+    engines, least = recipe.header.engines, recipe.max_sequence_tokens * shape.kv_per_token(recipe.header.model.dtype)
+    return float(engines.vllm.get("kv_cache_memory_bytes", least if gpu else engines.kv_cache_mb << 20))
 
 
 def trainer(
@@ -76,9 +120,7 @@ def trainer(
     b, learns = BYTES[dtype], role != "reference"
     count = shape.parameters - (0 if role != "critic" or shape.tied else shape.vocabulary * shape.hidden)
     masters = 4 if dtype == "bfloat16" or zero_stage else 0
-    activations = shape.activations(dtype, checkpointing) * tokens
-    if not learns:  # a forward alone: one layer at a time
-        activations //= 1 if checkpointing else max(shape.layers, 1)
+    activations = shape.activations(dtype, "none" if not learns else "inputs" if checkpointing else "all") * tokens
     other = CUDA_CONTEXT if gpu else PROCESS["trainer"]
     other += LOGIT_CHUNKS if role != "critic" else 0
     other += b * min(count, REDUCE_BUCKET) if zero_stage and learns else 0
@@ -168,6 +210,11 @@ def _counted(folder: Path) -> int | None:
             header = json.loads(content.read(length))
         total += sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
     return total or None
+
+
+def many(count: float, word: str) -> str:
+    """`1 prompt`, `8,000 prompts`."""
+    return f"{count:,.10g} {word}{'' if count == 1 else 'es' if word.endswith('batch') else 's'}"
 
 
 def amount(count: float, names: str = "k M B") -> str:

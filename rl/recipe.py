@@ -14,6 +14,7 @@ Overrides (`rlvr.steps=10`) and recipes that extend this one address a stage by 
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,6 +63,10 @@ class Header:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
 
+    def validate(self, place: str) -> None:
+        if not re.fullmatch(r"\w[\w.-]*", self.name):
+            raise ConfigError(f"name: '{self.name}' names folders; use letters, digits, '-', '_' and '.'")
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -104,15 +109,16 @@ class Recipe:
                 yield stage, inner.data, inner.split, inner.limit, f"{stage.place}.eval"
 
 
-def load(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe of that name or path (or as a mapping), with `key=value` overrides, checked whole. Raises ConfigError;
-    whether files exist is for `rl.plan`."""
+def load(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = (), folder: Path | None = None) -> Recipe:
+    """The recipe of that name or path, or as a mapping that looks files up in `folder` (default: the working
+    directory), with `key=value` overrides, checked whole. Raises ConfigError; whether files exist is for `rl.plan`."""
     if isinstance(recipe, Mapping):
-        folder, merged = Path.cwd(), OmegaConf.create(dict(recipe))
+        folder, merged = folder or Path.cwd(), OmegaConf.create(dict(recipe))
     else:
         path = find(recipe)
         folder, merged = path.parent, _read(path, ())
-    merged = OmegaConf.merge(merged, _overrides(overrides))
+    for override in overrides:
+        _override(merged, override)
     values = resolve(merged, str(recipe) if not isinstance(recipe, Mapping) else "recipe")
     stages = _stages(values)
     keys = {f.name for f in dataclasses.fields(Header)}
@@ -152,11 +158,18 @@ def _read(path: Path, seen: tuple[Path, ...]) -> Any:
     return OmegaConf.merge(_read(parent, (*seen, path.resolve())), own)
 
 
-def _overrides(overrides: Sequence[str]) -> Any:
-    for override in overrides:
-        if "=" not in override or override.startswith("="):
-            raise ConfigError(f"override '{override}': expected key=value, for example rlvr.steps=10")
-    return OmegaConf.from_dotlist(list(overrides))
+def _override(merged: Any, override: str) -> None:
+    """Changes the recipe by one `key=value`; `a.b`, and `a[0].b` or `a.0.b` in lists."""
+    key, equals, value = override.partition("=")
+    if not (key and equals):
+        raise ConfigError(f"override '{override}': expected key=value, for example rlvr.steps=10")
+    try:
+        parsed = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={value}"]))
+        OmegaConf.update(merged, key, cast(dict[str, Any], parsed)["value"], merge=True)
+    except (OmegaConfBaseException, YAMLError, TypeError, LookupError, ValueError) as error:
+        raise ConfigError(
+            f"override '{override}': {str(error).splitlines()[0]}; check the key and the value"
+        ) from error
 
 
 def _stages(values: dict[str, Any]) -> list[Stage]:

@@ -40,7 +40,7 @@ def run(recipe: Recipe, out: str | Path, resume: bool = False, say: Callable[[st
 
     Raises ValueError before anything heavy starts when the recipe cannot run here."""
     out = Path(out).absolute()
-    if problems := plan(recipe).problems:
+    if problems := plan(recipe, out).problems:
         raise ConfigError(problems[0])
     _claim(recipe, out, resume)
     return Run(recipe, out, say).execute()
@@ -81,14 +81,16 @@ class Run:
                 cluster, rewards = self._actors(stack)
                 for stage in unfinished:
                     self._stage(stage, cluster, rewards)
-        shutil.rmtree(self.out / "model", ignore_errors=True)
-        shutil.copytree(self._model(), self.out / "model", copy_function=_link)
+        if any("model" in outcome.artifacts for outcome in self.outcomes.values()):
+            shutil.rmtree(self.out / "model", ignore_errors=True)
+            shutil.copytree(self._model(), self.out / "model", copy_function=_link)
 
     def _actors(self, stack: ExitStack) -> tuple[Cluster, RewardService]:
         from rewards.service import RewardService
         from rl.workers.cluster import Cluster
 
         header = self.recipe.header
+        self.say(f"starting Ray and {', '.join(sorted(self.recipe.roles))}")
         rewards = stack.enter_context(RewardService(header.reward, self.recipe.folder))
         for warning in rewards.prove():
             self.say(f"warning: {warning}")
@@ -105,6 +107,7 @@ class Run:
 
     def _stage(self, stage: Stage, cluster: Cluster, rewards: RewardService) -> None:
         began, folder = time.monotonic(), self.folder(stage)
+        self.say(f"stage {self.recipe.stages.index(stage) + 1} of {len(self.recipe.stages)}: {stage.name}")
         folder.mkdir(parents=True, exist_ok=True)
         wanted = stage.config.model
         context = Context(
@@ -169,7 +172,7 @@ class Run:
 
         model = self.recipe.header.model
         if model.build is not None:
-            return build(model.build, self.out / "stages" / "00-model", self.recipe.header.seed)
+            return build(model.build, self.out / "initial", self.recipe.header.seed)
         return _on_disk(str(model.path))
 
 

@@ -167,8 +167,9 @@ class Batch:
         """Actions per sequence, int64; sums to A."""
         import torch
 
-        sequence_T = torch.arange(len(self), device=self.lengths_N.device).repeat_interleave(self.lengths_N)
-        return torch.bincount(sequence_T[self.written_T], minlength=len(self))
+        before_T = torch.nn.functional.pad(self.written_T.cumsum(0), (1, 0))
+        ends_N = self.lengths_N.cumsum(0)
+        return before_T[ends_N] - before_T[ends_N - self.lengths_N]
 
     def add(self, **tensors: Tensor | None) -> Batch:
         """A copy with more columns: `batch.add(old=…, values=…)`. Each is [A]; None (an absent critic) adds nothing."""
@@ -187,20 +188,17 @@ class Batch:
         """The sequences at `rows`, in that order, with every column they have."""
         import torch
 
-        def gather(values: Tensor, counts_N: Tensor) -> Tensor:
-            ends: list[int] = counts_N.cumsum(0).tolist()
-            return torch.cat([values[ends[i] - int(counts_N[i]) : ends[i]] for i in rows])
+        def spans(counts_N: Tensor) -> Tensor:
+            """Indices of what the chosen sequences have, where each has `counts_N`."""
+            starts, counts = (counts_N.cumsum(0) - counts_N)[index], counts_N[index]
+            shift = starts - (counts.cumsum(0) - counts)
+            return torch.arange(int(counts.sum()), device=index.device) + shift.repeat_interleave(counts)
 
-        index = torch.tensor(rows, dtype=torch.long)
-        columns = {f.name: getattr(self, f.name) for f in fields(self)}
-        chosen: dict[str, Any] = {}
-        for name, value in columns.items():
-            if name == "clips_N":
-                chosen[name] = tuple(value[i] for i in rows) if value else ()
-            elif value is not None:
-                counts_N = {"T": self.lengths_N, "A": self.actions_N}.get(name[-1])
-                chosen[name] = value[index] if counts_N is None else gather(value, counts_N)
-        return Batch(**chosen)
+        index = torch.as_tensor(rows, dtype=torch.long, device=self.lengths_N.device)
+        entries = {"N": index, "T": spans(self.lengths_N), "A": spans(self.actions_N)}
+        columns = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "clips_N"}
+        chosen = {name: value[entries[name[-1]]] for name, value in columns.items() if value is not None}
+        return Batch(**chosen, clips_N=tuple(self.clips_N[i] for i in rows) if self.clips_N else ())
 
     def _present(self, name: str) -> Tensor:
         tensor = getattr(self, f"_{name}_A")

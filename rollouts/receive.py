@@ -34,11 +34,10 @@ class Rendezvous(WeightTransferInitInfo):
 
 @dataclass
 class Bucket(WeightTransferUpdateInfo):
-    """Either `tensors`, a Ray reference to {parameter name: numpy array} (bfloat16 travels as its uint16 bits), or
-    `folder`, a Hugging Face model on disk."""
+    """Either `tensors`, a Ray reference to {parameter name: numpy array} (bfloat16, which numpy lacks, travels as its
+    bits in uint16), or `folder`, a Hugging Face model on disk."""
 
     tensors: Any = None
-    bfloat16: bool = False
     folder: str | None = None
 
     def read(self) -> Iterator[tuple[str, torch.Tensor]]:
@@ -48,7 +47,7 @@ class Bucket(WeightTransferUpdateInfo):
             return
         for name, array in ray.get(self.tensors).items():
             tensor = torch.from_numpy(array.copy())
-            yield name, tensor.view(torch.bfloat16) if self.bfloat16 else tensor
+            yield name, tensor.view(torch.bfloat16) if tensor.dtype == torch.uint16 else tensor
 
 
 class ObjectStoreWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):

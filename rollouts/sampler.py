@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 SLICE_S = 0.05
 IN_FLIGHT = 320
 """Samples an engine holds at most: what it runs at once (256) and a few waiting."""
+DEATHS = 3
+"""Engines that may die during one load or generation, and are replaced."""
 
 
 @dataclass
@@ -66,7 +68,7 @@ class Sampler:
     def __init__(self, engines: Sequence[Any], respawn: Callable[[int], Any], encoder: Encoder) -> None:
         self.engines, self.respawn, self.encoder = list(engines), respawn, encoder
         self.version = -1
-        self.reissued = 0
+        self.reissued = self.deaths = 0
         self.weights: Sequence[dict[str, Any]] = []
 
     def load(self, weights: Sequence[dict[str, Any]] | Path, version: int = 0) -> None:
@@ -75,8 +77,12 @@ class Sampler:
 
         self.weights = weights if isinstance(weights, Sequence) else [{"folder": str(weights)}]
         self.version = version
-        held = ray.get([engine.load.remote(self.version, self.weights) for engine in self.engines])
-        assert held == [self.version] * len(self.engines), f"engines hold {held}, not version {self.version}"
+        self.deaths = 0
+        for i, loading in enumerate([engine.load.remote(version, self.weights) for engine in self.engines]):
+            try:
+                assert ray.get(loading) == version, f"engine {i} does not hold version {version}"
+            except ray.exceptions.RayActorError:
+                self._replace(i)
 
     def generate(
         self, prompts: Sequence[Prompt], *, samples: int, temperature: float, max_sequence_tokens: int, seed: int
@@ -85,27 +91,31 @@ class Sampler:
         leaves of `max_sequence_tokens`. Raises ValueError when a prompt leaves nothing."""
         import ray
 
+        self.deaths = 0
         queue = deque(self._requests(prompts, samples, temperature, max_sequence_tokens, seed))
         running: list[dict[tuple[int, int], Request]] = [{} for _ in self.engines]
         calls: dict[Any, int] = {}
-        while queue or any(running):
-            self._feed(queue, running, calls)
-            (done,), _ = ray.wait(list(calls), num_returns=1)
-            i = calls.pop(done)
-            try:
-                completions: list[Completion] = ray.get(done)
-            except ray.exceptions.RayActorError:
-                calls = {ref: j for ref, j in calls.items() if j != i}
-                queue.extendleft(running[i].values())
-                self.reissued += len(running[i])
-                running[i] = {}
-                self._replace(i)
-                continue
-            for completion in completions:
-                del running[i][completion.key]
-            if completions:
-                yield [self._rollout(prompts[c.key[0]], c) for c in completions]
-        ray.get(list(calls))  # nothing runs in them any more; the engines are idle when the next load comes
+        try:
+            while queue or calls:  # the last calls find nothing to do, but then the engines are known to be idle
+                self._feed(queue, running, calls)
+                (done,), _ = ray.wait(list(calls), num_returns=1)
+                i = calls.pop(done)
+                try:
+                    completions: list[Completion] = ray.get(done)
+                except ray.exceptions.RayActorError:
+                    calls = {ref: j for ref, j in calls.items() if j != i}
+                    queue.extendleft(running[i].values())
+                    self.reissued += len(running[i])
+                    running[i] = {}
+                    self._replace(i)
+                    continue
+                for completion in completions:
+                    del running[i][completion.key]
+                if completions:
+                    yield [self._rollout(prompts[c.key[0]], c) for c in completions]
+        finally:  # when the stream is left early, what still runs is dropped
+            if busy := [engine.abort.remote() for i, engine in enumerate(self.engines) if running[i]]:
+                ray.wait(busy, num_returns=len(busy))
 
     def _feed(
         self, queue: deque[Request], running: list[dict[tuple[int, int], Request]], calls: dict[Any, int]
@@ -124,8 +134,15 @@ class Sampler:
     def _replace(self, i: int) -> None:
         import ray
 
+        self.deaths += 1
+        if self.deaths > DEATHS:
+            raise ValueError(
+                f"engine {i} died, the {self.deaths}th time in a row; is memory short? lower engines.kv_cache_mb or "
+                "engines.count"
+            )
         self.engines[i] = self.respawn(i)
-        ray.get(self.engines[i].load.remote(self.version, self.weights))
+        if self.weights:
+            ray.get(self.engines[i].load.remote(self.version, self.weights))
 
     def _requests(
         self, prompts: Sequence[Prompt], samples: int, temperature: float, max_sequence_tokens: int, seed: int

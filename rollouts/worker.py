@@ -38,7 +38,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """`tokens` [t] int32: the prompt as the engine saw it, then what it wrote; `logprobs` [written] float32."""
+    """`tokens` [t] int64: the prompt as the engine saw it, then what it wrote; `logprobs` [written] float32."""
 
     key: tuple[int, int]
     tokens: np.ndarray
@@ -52,7 +52,7 @@ class EngineWorker:
     """Ray actor. `version` is that of the weights it holds; it refuses to write for any other."""
 
     def __init__(
-        self, model: str, dtype: str, max_sequence_tokens: int, kv_cache_mb: int, vllm: dict[str, Any]
+        self, model: str, dtype: str, max_sequence_tokens: int, threads: int, kv_cache_mb: int, vllm: dict[str, Any]
     ) -> None:
         import torch
         from vllm import EngineArgs, LLMEngine
@@ -71,7 +71,7 @@ class EngineWorker:
             from rollouts import receive
 
             receive.register()
-            torch.set_num_threads(int(vllm.pop("threads", 1)))
+            torch.set_num_threads(threads)
             options["distributed_executor_backend"] = "uni"
             options["kv_cache_memory_bytes"] = kv_cache_mb << 20
             # A prompt cut into chunks would rewind its seeded generator, which CPU generators cannot do.
@@ -79,8 +79,8 @@ class EngineWorker:
             options["max_num_batched_tokens"] = max(max_sequence_tokens, 8192)
             options["weight_transfer_config"] = {"backend": receive.BACKEND}
         self.engine = LLMEngine.from_engine_args(EngineArgs(**{**options, **vllm}))
-        eos = self.engine.model_config.hf_config.eos_token_id
-        self.stop_tokens: list[int] = list(eos) if isinstance(eos, list | tuple) else [eos]
+        eos = self.engine.model_config.hf_text_config.eos_token_id  # beside the tokenizer's, at which vLLM stops anyway
+        self.stop_tokens: list[int] = list(eos) if isinstance(eos, list | tuple) else [] if eos is None else [eos]
         self.version = -1
         self.running: dict[str, Request] = {}
 
@@ -151,7 +151,7 @@ class EngineWorker:
         starts = written.logprobs.start_indices
         return Completion(
             request.key,
-            np.asarray([*output.prompt_token_ids, *written.token_ids], dtype=np.int32),
+            np.asarray([*output.prompt_token_ids, *written.token_ids], dtype=np.int64),
             len(output.prompt_token_ids),
             np.asarray([written.logprobs.logprobs[i] for i in starts], dtype=np.float32),
             "stop" if written.finish_reason == "stop" else "length",

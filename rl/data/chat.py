@@ -7,6 +7,7 @@ User text is text: what stands in a message is encoded apart from the template a
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -61,27 +62,29 @@ class Chat:
     def turn(self, written: Sequence[int]) -> str:
         """Text of what the policy wrote, from the `<think>` that the prompt opened, without the end token."""
         ids = written[:-1] if len(written) and written[-1] == self.end else written
-        text = self.tokenizer.decode(ids, skip_special_tokens=False)
-        return f"{THINK_OPEN}\n{text}" if self.think else text
+        return f"{THINK_OPEN}\n{self._shown(ids)}" if self.think else self._shown(ids)
 
     def chain_length(self, written: Sequence[int]) -> int:
-        """Tokens of the chain: those before `</think>`, or all when it never closes; 0 when no chain is opened."""
+        """Tokens of the chain: those before the last `</think>`, or all when it never closes; 0 when no chain is opened.
+        Found in the text, as `rl.types.split_think` does: many tokenizers write the tag in several tokens."""
         if not self.think:
             return 0
-        ids, close = list(written), self._close
-        found = (i for i in range(len(ids) - len(close), -1, -1) if ids[i : i + len(close)] == close)
-        return next(found, len(ids))
-
-    @cached_property
-    def _close(self) -> list[int]:
-        return self._control(THINK_CLOSE)
+        close = self._shown(written).rfind(THINK_CLOSE)
+        if close < 0:
+            return len(written)
+        return bisect_right(range(len(written)), close, key=lambda n: len(self._shown(written[:n]))) - 1
 
     def _skeleton(self, roles: tuple[str, ...]) -> list[list[int] | int]:
         """The template rendered once for these roles: ids of its own pieces, and between them message indices."""
+        from jinja2 import TemplateError
+
         slots = [{"role": role, "content": SLOT.format(i)} for i, role in enumerate(roles)]
-        rendered: str = self.tokenizer.apply_chat_template(slots, add_generation_prompt=True, tokenize=False)
-        if self.think and not rendered.endswith(f"{THINK_OPEN}\n"):
-            rendered += f"{THINK_OPEN}\n"
+        try:
+            rendered: str = self.tokenizer.apply_chat_template(slots, add_generation_prompt=True, tokenize=False)
+        except TemplateError as error:
+            raise ValueError(f"the chat template refuses the turns {', '.join(roles)}: {error}") from error
+        opening = f"{THINK_OPEN}\n"
+        rendered = rendered.removesuffix(opening) + opening * self.think
         pieces: list[list[int] | int] = []
         for i in range(len(roles)):
             before, found, rendered = rendered.partition(SLOT.format(i))
@@ -92,6 +95,9 @@ class Chat:
 
     def _text(self, text: str) -> list[int]:
         return self.plain.encode(text, add_special_tokens=False).ids
+
+    def _shown(self, ids: Sequence[int]) -> str:
+        return self.tokenizer.backend_tokenizer.decode(ids, skip_special_tokens=False)
 
     def _control(self, text: str) -> list[int]:
         return self.tokenizer(text, add_special_tokens=False).input_ids

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -69,17 +70,25 @@ def pack(lengths: Sequence[int], budget: int, ranks: int = 1) -> list[list[list[
     micro-batches are dealt to the rank with the fewest tokens so far. Every rank gets equally many, because they
     reduce gradients together: a rank that would have fewer gets empty ones.
     """
-    micro_batches: list[list[int]] = []
-    filled = budget
-    for i in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        if filled + lengths[i] > budget:
-            micro_batches.append([])
-            filled = 0
-        micro_batches[-1].append(i)
-        filled += lengths[i]
+    longest_first = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+
+    def cut(limit: int) -> list[list[int]]:
+        micro_batches: list[list[int]] = []
+        filled = limit
+        for i in longest_first:
+            if filled + lengths[i] > limit:
+                micro_batches.append([])
+                filled = 0
+            micro_batches[-1].append(i)
+            filled += lengths[i]
+        return micro_batches
+
+    most = -(-len(cut(budget)) // ranks)
+    # The smallest limit that takes no more rounds: then micro-batches, and with them ranks, are about equally large.
+    limit = bisect_left(range(budget), -most * ranks, lo=1, key=lambda limit: -len(cut(limit)))
+    micro_batches = cut(limit)
     dealt: list[list[list[int]]] = [[] for _ in range(ranks)]
     load = [0] * ranks
-    most = -(-len(micro_batches) // ranks)
     for micro_batch in sorted(micro_batches, key=lambda m: -sum(lengths[i] for i in m)):
         rank = min((r for r in range(ranks) if len(dealt[r]) < most), key=lambda r: load[r])
         dealt[rank].append(micro_batch)

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from rl.run.files import full_disk_named
+from rl.run.files import full_disk_named, replacing
 
-STATE, BEST = "state.json", "best"
+STATE, MANIFEST, BEST = "state.json", "manifest.json", "best"
 
 
 class Checkpoints:
@@ -23,17 +23,18 @@ class Checkpoints:
 
     def save(self, step: int, state: Mapping[str, Any], write: Callable[[Path], None]) -> Path:
         """`write(folder)` puts the large files there; `state` (plain JSON) is saved beside them. Raises DiskFull, and
-        leaves every earlier checkpoint as it was."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        leaves every earlier checkpoint as it was. Later ones, of a future that was gone back on, are dropped."""
         final, temporary = self._at(step), self.folder / f".step-{step:06d}.tmp"
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir()
+        for unfinished in self.folder.glob(".step-*.tmp"):
+            shutil.rmtree(unfinished)
         try:
             with full_disk_named(final):
+                temporary.mkdir(parents=True)
                 write(temporary)
+                (temporary / STATE).write_text(json.dumps({"step": step, **state}, indent=1))
                 files = sorted(p for p in temporary.rglob("*") if p.is_file())
                 manifest = {str(p.relative_to(temporary)): _checksum(p) for p in files}
-                (temporary / STATE).write_text(json.dumps({"step": step, "files": manifest, **state}, indent=1))
+                (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1))
                 _flush(temporary)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -41,13 +42,13 @@ class Checkpoints:
         shutil.rmtree(final, ignore_errors=True)
         temporary.rename(final)
         _flush(self.folder)
-        self._prune()
+        self._prune(step)
         return final
 
     def mark_best(self, step: int) -> None:
         """The checkpoint of `step` is the best so far: it stays whatever comes."""
-        with full_disk_named(self.folder):
-            (self.folder / BEST).write_text(str(step))
+        with replacing(self.folder / BEST) as temporary:
+            temporary.write_text(str(step))
 
     @property
     def best(self) -> int | None:
@@ -70,18 +71,20 @@ class Checkpoints:
     def _steps(self) -> list[int]:
         return [int(p.name.removeprefix("step-")) for p in self.folder.glob("step-*") if p.is_dir()]
 
-    def _prune(self) -> None:
-        old = [step for step in sorted(self._steps())[: -self.keep] if step != self.best]
-        for step in old:
-            shutil.rmtree(self._at(step))
+    def _prune(self, newest: int) -> None:
+        steps = sorted(self._steps())
+        past = [step for step in steps if step <= newest]
+        for step in steps:
+            if step > newest or step not in (*past[-self.keep :], self.best):
+                shutil.rmtree(self._at(step))
 
 
 def _damage(folder: Path) -> str | None:
     try:
-        files: dict[str, int] = json.loads((folder / STATE).read_text())["files"]
-    except (OSError, ValueError, KeyError):
-        return f"{STATE} is missing or unreadable"
-    for name, checksum in files.items():
+        manifest: dict[str, int] = json.loads((folder / MANIFEST).read_text())
+    except (OSError, ValueError):
+        return f"{MANIFEST} is missing or unreadable"
+    for name, checksum in manifest.items():
         if not (folder / name).is_file():
             return f"{name} is missing"
         if _checksum(folder / name) != checksum:
@@ -98,8 +101,8 @@ def _checksum(file: Path) -> int:
 
 
 def _flush(folder: Path) -> None:
-    """To the disk: files first, then the directory that names them."""
-    for path in [*(p for p in folder.iterdir() if p.is_file()), folder]:
+    """To the disk: all that is below it, then the directory that names it."""
+    for path in [*folder.rglob("*"), folder]:
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)

@@ -66,8 +66,7 @@ def measure(
     groups = [group for group in by_prompt(sampled).values() if group]
     metrics = with_interval("accuracy", [np.mean([is_correct(s) for s in group]) for group in groups])
     whole = [sum(map(is_correct, group)) for group in groups if len(group) == config.samples]
-    for k in sorted({1, config.samples}):
-        metrics |= with_interval(f"pass@{k}", pass_at_k(whole, config.samples, k))
+    metrics |= with_interval(f"pass@{config.samples}", pass_at_k(whole, config.samples, config.samples))
     greedy: list[Scored] = []
     if config.greedy:
         greedy = judge.collect(

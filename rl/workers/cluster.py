@@ -46,11 +46,20 @@ class Cluster:
         self.groups: dict[str, TrainerGroup] = {}
         self._sampler: Sampler | None = None
         self.owns_ray = False
+        self.group: PlacementGroup | None = None
 
     def __enter__(self) -> Cluster:
         self.owns_ray = not ray.is_initialized()
+        try:
+            self._start()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def _start(self) -> None:
         if self.owns_ray:
-            _start(self.config)
+            _start_ray(self.config)
         present = ray.cluster_resources()
         self.gpu = present.get("GPU", 0) > 0
         placed = bundles(roles(self.names, self.engines, self.training, self.gpu), self.config.placement)
@@ -60,14 +69,14 @@ class Cluster:
         self.seats = {seat: (i, bundle) for i, bundle in enumerate(placed) for seat in bundle.actors}
         for seat in self.seats:
             self.actors[seat] = self._spawn(*seat)
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for actor in self.actors.values():
             ray.kill(actor)
-        ray.util.remove_placement_group(self.group)
+        if self.group:
+            ray.util.remove_placement_group(self.group)
         if self.owns_ray:
             ray.shutdown()
 
@@ -115,8 +124,9 @@ class Cluster:
                 str(self.model_path),
                 self.model.dtype,
                 self.max_sequence_tokens,
+                self.engines.threads,
                 self.engines.kv_cache_mb,
-                {"threads": self.engines.threads, **self.engines.vllm},
+                self.engines.vllm,
             )
             kind: Any = engine_worker.EngineWorker
         else:
@@ -126,7 +136,7 @@ class Cluster:
         return ray.remote(kind).options(**options, runtime_env={"env_vars": variables}).remote(*arguments)
 
 
-def _start(config: ClusterConfig) -> None:
+def _start_ray(config: ClusterConfig) -> None:
     os.environ.setdefault("RAY_worker_niceness", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     address = config.address or os.environ.get("RAY_ADDRESS")
@@ -141,6 +151,7 @@ def _reserve(placed: list[Bundle]) -> PlacementGroup:
     group = placement_group([{"CPU": b.cpus} | ({"GPU": b.gpus} if b.gpus else {}) for b in placed], strategy="PACK")
     ready, _ = ray.wait([group.ready()], timeout=RESERVE_TIMEOUT_S)
     if not ready:
+        ray.util.remove_placement_group(group)
         free = ray.available_resources()
         raise ValueError(
             f"cluster: {len(placed)} bundles could not be reserved in {RESERVE_TIMEOUT_S} s; "

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rl.types import Batch
-from rl.workers.trainer import OptimiserStep, TrainerWorker
+from rl.workers.trainer import OptimiserStep, TrainerWorker, disk_errors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,7 +30,7 @@ class CriticWorker(TrainerWorker):
         from rl.algorithms.value_losses import value_loss
 
         def loss(micro_batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-            old_A, returns_A = micro_batch.values_A.to(self.device), micro_batch.returns_A.to(self.device)
+            old_A, returns_A = micro_batch.values_A, micro_batch.returns_A
             loss_A, clipped_A = value_loss(self._values(micro_batch), old_A, returns_A, value_clip)
             return loss_A, {"clipped": clipped_A}
 
@@ -42,12 +42,11 @@ class CriticWorker(TrainerWorker):
 
         from models.heads import CRITIC_FILE
 
-        state = {name: tensor.cpu().contiguous().clone() for name, tensor in self._gathered()}
+        state = {name: tensor.cpu().clone() for name, tensor in self._gathered() if self.rank == 0}
         if self.rank == 0:
             self.engine.module.save_config(folder)
-            save_file(state, Path(folder) / CRITIC_FILE)
+            with disk_errors():
+                save_file(state, Path(folder) / CRITIC_FILE)
 
     def _values(self, batch: Batch) -> Tensor:
-        return self.engine(
-            batch.tokens_T.to(self.device), batch.lengths_N.to(self.device), batch.written_T.to(self.device)
-        )
+        return self.engine(batch.tokens_T, batch.lengths_N, batch.written_T)

@@ -36,11 +36,11 @@ class Pending(Generic[R]):
     finish: Callable[[list[Any]], R]
 
     def get(self) -> R:
-        """Waits. A worker's ValueError is raised as it is; anything else as Ray reports it."""
+        """Waits. A worker's ValueError or OSError is raised as it is; anything else as Ray reports it."""
         try:
             answers = ray.get(list(self.refs))
         except ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, ValueError):
+            if isinstance(error.cause, ValueError | OSError):
                 raise error.cause from None
             raise
         return self.finish(answers)
@@ -99,6 +99,8 @@ class TrainerGroup:
         lengths = batch.lengths_N.tolist()
         shares: list[list[OptimiserStep]] = [[] for _ in self.actors]
         for rows, rate in zip(steps, rates, strict=True):
+            if not len(rows):  # fewer sequences were left than steps to cut them into
+                continue
             plan = pack([lengths[i] for i in rows], self.config.tokens_per_microbatch, len(self.actors))
             for rank, micro_batches in enumerate(plan):
                 shares[rank].append(OptimiserStep(rows, [[rows[i] for i in m] for m in micro_batches], rate))

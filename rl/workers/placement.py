@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -72,7 +73,8 @@ def total(placed: Sequence[Bundle]) -> tuple[float, int]:
 def shortage(placed: Sequence[Bundle], cpus: float, gpus: float) -> str | None:
     """One line that says what is asked for and what is there; None when it fits."""
     need_cpus, need_gpus = total(placed)
-    actors = ", ".join(f"{name} {i}" for b in placed for name, i in b.actors)
+    counts = Counter(name for b in placed for name, _ in b.actors)
+    actors = ", ".join(f"{n} × {name}" if n > 1 else name for name, n in counts.items())
     for kind, need, have in (("GPUs", need_gpus, gpus), ("CPUs", need_cpus, cpus)):
         if need > have:
             return (

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rl.types import Batch
-from rl.workers.trainer import OptimiserStep, TrainerWorker
+from rl.workers.trainer import OptimiserStep, TrainerWorker, disk_errors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from rl.algorithms.objective import Objective
 
 BUCKET_BYTES = 256 << 20
+TOKENIZER_FILES = ("tokenizer", "special_tokens", "chat_template", "vocab", "merges", "added_tokens")
 
 
 class PolicyWorker(TrainerWorker):
@@ -24,7 +24,8 @@ class PolicyWorker(TrainerWorker):
     def module(self, path: str, dtype: str, gradient_checkpointing: bool) -> Any:
         from models.heads import LogprobModel
 
-        self.path = path
+        # In memory, because a checkpoint that was resumed from does not stay for ever.
+        self.tokenizer = {f.name: f.read_bytes() for f in Path(path).iterdir() if f.name.startswith(TOKENIZER_FILES)}
         return LogprobModel(path, dtype, gradient_checkpointing)  # type: ignore[arg-type]
 
     def logprobs(self, batch: Batch, micro_batches: Sequence[Sequence[int]], temperature: float) -> dict[int, Any]:
@@ -44,7 +45,6 @@ class PolicyWorker(TrainerWorker):
 
         def loss(micro_batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
             logprobs_A, entropy_A = self._answers(micro_batch, temperature)
-            micro_batch = micro_batch.to(self.device)
             loss_A, diagnostics = policy_objective(logprobs_A, entropy_A, micro_batch, objective)
             gap_A = (logprobs_A.detach() - micro_batch.rollout_logprobs_A).abs()
             return loss_A, {**diagnostics, "logprob_gap": gap_A}
@@ -58,36 +58,27 @@ class PolicyWorker(TrainerWorker):
 
         buckets: list[dict[str, Any]] = []
         bucket: dict[str, Any] = {}
-        bfloat16 = False
         for name, tensor in self._gathered():
             if self.rank:
                 continue
-            bfloat16 = tensor.dtype == torch.bfloat16
             host = tensor.cpu()
-            bucket[name.removeprefix("lm.")] = (host.view(torch.uint16) if bfloat16 else host).numpy()
+            bucket[name.removeprefix("lm.")] = (
+                host.view(torch.uint16) if host.dtype == torch.bfloat16 else host
+            ).numpy()
             if sum(array.nbytes for array in bucket.values()) > BUCKET_BYTES:
-                buckets.append({"tensors": ray.put(bucket), "bfloat16": bfloat16})
+                buckets.append({"tensors": ray.put(bucket)})
                 bucket = {}
-        if bucket:
-            buckets.append({"tensors": ray.put(bucket), "bfloat16": bfloat16})
-        return buckets
+        return [*buckets, {"tensors": ray.put(bucket)}] if bucket else buckets
 
     def export(self, folder: str) -> None:
         """Writes a Hugging Face model folder, tokenizer included. Collective; the first rank writes."""
-        state = {name.removeprefix("lm."): tensor.cpu().clone() for name, tensor in self._gathered()}
+        state = {name.removeprefix("lm."): t.cpu().clone() for name, t in self._gathered() if self.rank == 0}
         if self.rank:
             return
-        self.engine.module.lm.save_pretrained(folder, state_dict=state)
-        for file in Path(self.path).iterdir():
-            if file.name.startswith(
-                ("tokenizer", "special_tokens", "chat_template", "vocab", "merges", "added_tokens")
-            ):
-                shutil.copy(file, Path(folder) / file.name)
+        with disk_errors():
+            self.engine.module.lm.save_pretrained(folder, state_dict=state)
+        for name, content in self.tokenizer.items():
+            (Path(folder) / name).write_bytes(content)
 
     def _answers(self, batch: Batch, temperature: float) -> tuple[Tensor, Tensor]:
-        return self.engine(
-            batch.tokens_T.to(self.device),
-            batch.lengths_N.to(self.device),
-            batch.written_T.to(self.device),
-            temperature,
-        )
+        return self.engine(batch.tokens_T, batch.lengths_N, batch.written_T, temperature)

@@ -7,9 +7,12 @@ unasked. What is left is its mean over ranks, undone by `world` (see `TrainerWor
 
 from __future__ import annotations
 
+import math
 import os
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -55,8 +58,6 @@ class OptimizerConfig:
 
     def rate(self, step: int, total: int) -> float:
         """Learning rate of optimiser step `step` (from 0) of `total`."""
-        import math
-
         if step < self.warmup_steps:
             return self.learning_rate * (step + 1) / self.warmup_steps
         progress = (step - self.warmup_steps) / max(1, total - self.warmup_steps)
@@ -84,6 +85,7 @@ class TrainerWorker:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.set_num_threads(threads)
         self.engine: Any = None
+        self.norm = float("nan")
 
     def address(self) -> tuple[str, int]:
         """Where the other ranks find this one: (ip, free port)."""
@@ -119,6 +121,7 @@ class TrainerWorker:
         import deepspeed
         import torch
 
+        self.engine = None  # before the next one is made: both at once may not fit
         module = self.module(path, dtype, gradient_checkpointing).to(self.device)
         adam = torch.optim.AdamW(
             module.parameters(), lr=0.0, betas=optimizer.betas, weight_decay=optimizer.weight_decay, fused=False
@@ -129,11 +132,17 @@ class TrainerWorker:
             "gradient_clipping": optimizer.gradient_clipping,
             "zero_optimization": {"stage": trainer.zero_stage, "overlap_comm": False},
             "zero_allow_untested_optimizer": True,
-            "bf16": {"enabled": dtype == "bfloat16"},
         }
-        self.engine, *_ = deepspeed.initialize(
-            model=module, optimizer=adam, config=_merged(settings, trainer.deepspeed), dist_init_required=False
-        )
+        if dtype == "bfloat16":
+            # Left to itself DeepSpeed adds up micro-batches' gradients in bfloat16 and, without ZeRO, counts AdamW's
+            # steps from 2. Stage 1 on one rank is what stage 0 should be.
+            settings |= {"bf16": {"enabled": True}, "data_types": {"grad_accum_dtype": "fp32"}}
+            settings["zero_optimization"] |= {"stage": max(1, trainer.zero_stage)}
+        settings = _merged(settings, trainer.deepspeed)
+        if not settings["zero_optimization"]["stage"]:
+            limit, settings["gradient_clipping"] = settings["gradient_clipping"], 0.0
+            adam.register_step_pre_hook(lambda *_: self._clip(module, limit))
+        self.engine, *_ = deepspeed.initialize(model=module, optimizer=adam, config=settings, dist_init_required=False)
 
     def optimise(
         self,
@@ -150,26 +159,24 @@ class TrainerWorker:
         import torch
 
         self.engine.train()
-        reports: list[dict[str, float]] = []
+        counts_N, reports = batch.actions_N, list[dict[str, float]]()
         for step in steps:
-            actions_N = batch.actions_N[list(step.rows)]
+            actions_N = counts_N[list(step.rows)]
             shares = dict(zip(step.rows, weights(actions_N).split(actions_N.tolist()), strict=True))
             for group in self.engine.optimizer.param_groups:
                 group["lr"] = step.learning_rate
-            report: dict[str, float] = defaultdict(float)
+            report: dict[str, Any] = defaultdict(float)  # tensors until the step is taken: reading one waits for it
             for rows in step.micro_batches:
-                taken, live = (
-                    (rows, 1.0) if rows else (step.rows[:1], 0.0)
-                )  # an idle rank walks along, weighing nothing
-                loss_A, diagnostics = loss(batch.select(taken))
-                weights_A = live * torch.cat([shares[i] for i in taken]).to(self.device)
+                taken = rows or step.rows[:1]  # a rank without work walks along, weighing nothing
+                loss_A, diagnostics = loss(batch.select(taken).to(self.device))
+                weights_A = bool(rows) * torch.cat([shares[i] for i in taken]).to(self.device)
                 scalar = (loss_A * weights_A).sum()
                 self.engine.backward(scalar * self.world, scale_wrt_gas=False)
-                report["loss"] += float(scalar.detach())
+                report["loss"] += scalar.detach()
                 for name, values_A in diagnostics.items():
-                    report[name] += live * float(values_A.detach().sum()) / int(actions_N.sum())
+                    report[name] += bool(rows) * values_A.detach().double().sum() / int(actions_N.sum())
             self.engine.step()
-            reports.append({**report, "grad_norm": self._gradient_norm() / self.world})
+            reports.append({name: float(value) for name, value in report.items()} | {"grad_norm": self._norm()})
         return reports
 
     def forward(
@@ -182,7 +189,7 @@ class TrainerWorker:
         answers: dict[int, Any] = {}
         with torch.no_grad():
             for rows in micro_batches:
-                micro_batch = batch.select(rows or [0])
+                micro_batch = batch.select(rows or [0]).to(self.device)
                 pieces = call(micro_batch).cpu().split(micro_batch.actions_N.tolist())
                 answers.update({row: piece.numpy() for row, piece in zip(rows, pieces, strict=False)})
         return answers
@@ -193,27 +200,33 @@ class TrainerWorker:
 
         state = {}
         for i, shard, moments in self._shards():
-            state[f"{i}.weight"] = shard.detach().float().cpu().contiguous().clone()
-            state |= {f"{i}.{name}": value.detach().cpu().contiguous().clone() for name, value in moments.items()}
-        save_file(state, Path(folder) / f"optimizer-{self.rank}-of-{self.world}.safetensors")
+            tensors = {"weight": shard, **moments}
+            state |= {f"{i}.{name}": value.detach().cpu().clone() for name, value in tensors.items()}
+        with disk_errors():
+            save_file(state, self._optimizer_file(folder))
 
     def load_optimizer(self, folder: str) -> None:
         """Undoes `save_optimizer`; the model's weights were loaded before. Raises ValueError when the checkpoint was
         written by another number of ranks."""
         from safetensors.torch import load_file
 
-        file = Path(folder) / f"optimizer-{self.rank}-of-{self.world}.safetensors"
+        file = self._optimizer_file(folder)
         if not file.exists():
             raise ValueError(f"{folder}: no {file.name}; resume with the trainer.ranks that wrote this checkpoint")
-        state = load_file(file)
+        state: dict[str, dict[str, Tensor]] = defaultdict(dict)
+        for name, value in load_file(file).items():
+            i, _, key = name.partition(".")
+            state[i][key] = value
         for i, shard, moments in self._shards():
-            if state[f"{i}.weight"].shape != shard.shape:
-                raise ValueError(f"{file}: shard {i} has another shape; resume with the same trainer.zero_stage")
-            shard.data.copy_(state.pop(f"{i}.weight"))
-            names = [name for name in state if name.startswith(f"{i}.")]
-            moments.update(
-                {name.split(".", 1)[1]: state.pop(name).to(shard.device if state else "cpu") for name in names}
-            )
+            saved = state.pop(str(i), {})
+            if "weight" not in saved or saved["weight"].shape != shard.shape:
+                raise ValueError(f"{file}: other shards than this trainer's; resume with the same trainer.zero_stage")
+            shard.data.copy_(saved.pop("weight"))
+            # AdamW counts its steps on the host
+            moments |= {key: value.to(shard.device) if value.dim() else value for key, value in saved.items()}
+
+    def _optimizer_file(self, folder: str) -> Path:
+        return Path(folder) / f"optimizer-{self.rank}-of-{self.world}.safetensors"
 
     def _shards(self) -> Iterator[tuple[int, Tensor, dict[str, Tensor]]]:
         """(index, fp32 master weights, optimizer state) of what this rank updates, for every ZeRO stage."""
@@ -225,9 +238,19 @@ class TrainerWorker:
         state = getattr(optimizer, "optimizer", optimizer).state
         yield from ((i, shard, state[shard]) for i, shard in enumerate(shards))
 
-    def _gradient_norm(self) -> float:
+    def _clip(self, module: Any, limit: float) -> None:
+        """What DeepSpeed does under ZeRO and leaves out without it: tells the norm, and takes no step on a gradient that
+        is not finite."""
+        from torch.nn.utils import clip_grad_norm_
+
+        self.norm = float(clip_grad_norm_(module.parameters(), limit or math.inf))
+        if not math.isfinite(self.norm):
+            module.zero_grad(set_to_none=True)
+
+    def _norm(self) -> float:
+        """This rank's share of the last step's gradient norm before clipping; inf where the step was not taken."""
         norm = self.engine.get_global_grad_norm()
-        return float(norm) if norm is not None else float("nan")
+        return float(self.norm if norm is None else norm) / self.world
 
     def _gathered(self) -> Iterator[tuple[str, Tensor]]:
         """(name, full parameter) one at a time. Collective under ZeRO-3."""
@@ -239,7 +262,20 @@ class TrainerWorker:
 
 
 _MASTER_SHARDS = ("fp32_partitioned_groups_flat", "single_partition_of_fp32_groups", "fp32_groups_flat_partition")
-"""What DeepSpeed calls its master weights under ZeRO 3, under ZeRO 1 and 2, and for bf16 without ZeRO."""
+"""What DeepSpeed calls its master weights under ZeRO 3, under ZeRO 1 and 2, and under ZeRO 1 in bfloat16."""
+
+
+@contextmanager
+def disk_errors() -> Iterator[None]:
+    """safetensors reports what the system refused as an error of its own; this gives back the OSError it was."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except SafetensorError as error:
+        if (code := re.search(r"\(os error (\d+)\)", str(error))) is None:
+            raise
+        raise OSError(int(code[1]), os.strerror(int(code[1]))) from error
 
 
 def _merged(base: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:

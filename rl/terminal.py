@@ -1,0 +1,101 @@
+"""How the command speaks: tables and lines on stdout, complaints in one line on stderr; and where runs lie."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from rl.config import ConfigError
+
+RUNS = Path("runs")
+
+
+class Interrupted(Exception):
+    """Ctrl-C, with what to do next."""
+
+
+def console() -> Console:
+    """Stdout, wide enough for tables where nobody says how wide the paper is."""
+    return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120, highlight=False)
+
+
+def say(text: str) -> None:
+    """A line of text as it is."""
+    console().print(text, markup=False, soft_wrap=True)
+
+
+def complain(text: str) -> None:
+    """One line on stderr, whatever `text` holds."""
+    sys.stdout.flush()
+    print(" ".join(text.split("\n")), file=sys.stderr, flush=True)
+
+
+def refuse(problems: Sequence[str]) -> None:
+    """Ends the command with a line for each problem, if there are any."""
+    for problem in problems:
+        complain(f"error: {problem}")
+    if problems:
+        raise SystemExit(2)
+
+
+def two_columns(title: str, rows: Iterable[tuple[str, str]]) -> Table:
+    table = Table(title, "", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name, says in rows:
+        table.add_row(Text(name), Text(says))
+    return table
+
+
+def print_json(values: Any) -> None:
+    print(json.dumps(values, indent=2, ensure_ascii=False, default=float))
+
+
+@contextmanager
+def stdout_kept_for(json_: bool) -> Iterator[None]:
+    """While it lasts, what any library or child process writes to stdout goes to stderr, if stdout is for JSON."""
+    if not json_:
+        yield
+        return
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def free_folder(wanted: Path, again: bool = False) -> Path:
+    """`wanted`, or with the first number behind it that is not taken; `again`: `wanted` has one already, perhaps."""
+    wanted = wanted.with_name(re.sub(r"-\d+$", "", wanted.name)) if again else wanted
+    folder, number = wanted, 2
+    while folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        folder, number = wanted.with_name(f"{wanted.name}-{number}"), number + 1
+    return folder
+
+
+def newest_run(name: str, seeds: bool) -> Path:
+    """The directory of the recipe's run that was begun last (of several seeds, or of one). Raises ConfigError."""
+    from omegaconf import OmegaConf
+
+    begun: list[tuple[float, Path]] = []
+    for folder in RUNS.glob(f"{name}*"):
+        saved = next(folder.glob("seed-*/recipe.yaml" if seeds else "recipe.yaml"), None)
+        numbered = re.fullmatch(rf"{re.escape(name)}(-\d+)?", folder.name)
+        if saved and numbered and OmegaConf.select(OmegaConf.load(saved), "name") == name:
+            begun.append((saved.stat().st_mtime, folder))
+    if not begun:
+        raise ConfigError(f"--resume: no run of '{name}' in {RUNS}/; name its directory with --out")
+    return max(begun)[1]

@@ -1,0 +1,227 @@
+"""Groundtone and TRL on the same model, prompts, lengths, algorithm and machine, in turns; then what ours costs beside
+vLLM alone, and for verifying and weight sync. `scripts/bench` runs it; docs/benchmarks.md says what is measured and why.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import workload
+from rich.console import Console
+from rich.table import Table
+from turns import Player, Step, together
+
+HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
+PHASES = ("generate", "verify", "logprobs", "update", "sync")
+ENGINES = 2
+PEER_SETTINGS = ((2, 128), (2, 32), (1, 128))
+"""(threads, micro-batch) tried for TRL; the fastest takes part."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """What one contestant did in all its turns."""
+
+    samples_per_second: float
+    tokens_per_second: float
+    """Written tokens, end to end."""
+    seconds: dict[str, float]
+    """Of a step: wall, its phases, what is left over (other), and processor time (cpu). Means."""
+    mean_length: float
+    longest: float
+    """Mean over steps of the longest sample."""
+
+    @classmethod
+    def of(cls, steps: Sequence[Step]) -> Side:
+        def total(name: str) -> float:
+            return sum(step.get(name, 0.0) for step in steps)
+
+        seconds = {name: total(name) / len(steps) for name in ("wall", *PHASES, "cpu")}
+        seconds["other"] = seconds["wall"] - sum(seconds[phase] for phase in PHASES)
+        return cls(
+            total("samples") / total("wall"),
+            total("tokens") / total("wall"),
+            seconds,
+            total("tokens") / total("samples"),
+            total("longest") / len(steps),
+        )
+
+
+@dataclass(frozen=True)
+class Goal:
+    name: str
+    measured: float
+    goal: float
+    least: bool = True
+    """The goal is a lower bound."""
+    aim: float | None = None
+    spread: tuple[float, float] | None = None
+    """Least and greatest of all rounds."""
+
+    @property
+    def met(self) -> bool:
+        return self.measured >= self.goal if self.least else self.measured <= self.goal
+
+
+def ours(load: str, folder: Path, *overrides: str) -> Player:
+    command = [sys.executable, HERE / "ours.py", load, folder, *overrides]
+    return Player("groundtone", command, folder / "groundtone.log")
+
+
+def peer(load: str, folder: Path, threads: int, micro_batch: int) -> Player:
+    command = [ROOT / ".bench/trl/bin/python", HERE / "theirs.py", load, folder / "model", threads, micro_batch]
+    return Player("trl", command, folder / f"trl-{threads}-{micro_batch}.log")
+
+
+def best_peer(load: str, folder: Path, console: Console) -> tuple[Player, tuple[int, int]]:
+    """TRL with the settings that are fastest here."""
+    players = {settings: peer(load, folder, *settings) for settings in PEER_SETTINGS}
+    walls: dict[tuple[int, int], float] = {}
+    for settings, player in players.items():
+        player.ready().turn(1)
+    for settings, player in players.items():
+        walls[settings] = min(step["wall"] for step in player.turn(4))
+    best = min(walls, key=lambda settings: walls[settings])
+    for settings, player in players.items():
+        if settings != best:
+            player.close()
+    tried = ", ".join(f"{t} threads × {m}: {walls[t, m]:.2f} s" for t, m in walls)
+    console.print(f"TRL, seconds a step: {tried}")
+    return players[best], best
+
+
+def contest(load: str, folder: Path, rounds: int, steps: int, console: Console) -> dict[str, Any]:
+    """All three in turns on one load."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    workload.write_model(folder / "model", workload.LOADS[load])
+    theirs, settings = best_peer(load, folder, console)
+    mine = ours(load, folder, f"engines.count={ENGINES}").ready()
+    alone = [
+        Player("vllm", [sys.executable, HERE / "engine_alone.py", load, folder, i, ENGINES], folder / f"vllm-{i}.log")
+        for i in range(ENGINES)
+    ]
+    for player in alone:
+        player.ready()
+    took: dict[str, list[list[Step]]] = defaultdict(list)
+    try:
+        for player in (theirs, mine):
+            player.turn(3)
+        together(alone, 2)
+        for _ in range(rounds):
+            took["groundtone"].append(mine.turn(steps))
+            took["trl"].append(theirs.turn(steps))
+            took["vllm"].append([_slowest(together(alone, 1)) for _ in range(steps)])
+    finally:
+        for player in (mine, theirs, *alone):
+            player.close()
+    sides = {name: Side.of([step for turn in turns for step in turn]) for name, turns in took.items()}
+    ratios = [
+        Side.of(a).samples_per_second / Side.of(b).samples_per_second
+        for a, b in zip(took["groundtone"], took["trl"], strict=True)
+    ]
+    engine = [_generating(a) / _generating(b) for a, b in zip(took["groundtone"], took["vllm"], strict=True)]
+    return {"sides": sides, "ratios": ratios, "rollout_ratios": engine, "peer": settings}
+
+
+def _slowest(turns: list[list[Step]]) -> Step:
+    """Engines side by side have done a step when the last one has."""
+    steps = [turn[0] for turn in turns]
+    wall = max(step["wall"] for step in steps)
+    tokens, samples, cpu = (sum(step[name] for step in steps) for name in ("tokens", "samples", "cpu"))
+    return {"wall": wall, "generate": wall, "tokens": tokens, "samples": samples, "cpu": cpu}
+
+
+def _generating(steps: Sequence[Step]) -> float:
+    """Tokens a second while generating."""
+    return sum(step["tokens"] for step in steps) / sum(step["generate"] for step in steps)
+
+
+def math_share(folder: Path, steps: int) -> Side:
+    """Ours with the `math` verifier."""
+    with ours("fixed", folder, "reward.parts=[{verifier: math}]").ready() as player:
+        player.turn(3)
+        return Side.of(player.turn(steps))
+
+
+def goals(contests: dict[str, dict[str, Any]], math: Side) -> list[Goal]:
+    found: list[Goal] = []
+    for load, goal, aim in (("fixed", 1.1, 1.5), ("tail", 2.5, 4.0)):
+        ratios = contests[load]["ratios"]
+        name = f"{load}: samples/s, Groundtone ÷ TRL"
+        found.append(Goal(name, statistics.median(ratios), goal, True, aim, (min(ratios), max(ratios))))
+    for load in contests:
+        ratios = contests[load]["rollout_ratios"]
+        name = f"{load}: rollout tokens/s ÷ vLLM alone"
+        found.append(Goal(name, statistics.median(ratios), 0.95, True, None, (min(ratios), max(ratios))))
+    seconds = contests["fixed"]["sides"]["groundtone"].seconds
+    found.append(Goal("fixed: verifying (`text`), share of a step", seconds["verify"] / seconds["wall"], 0.02, False))
+    share = math.seconds["verify"] / math.seconds["wall"]
+    found.append(Goal("fixed: verifying (`math`), share of a step", share, 0.02, False))
+    found.append(Goal("fixed: weight sync, share of a step", seconds["sync"] / seconds["wall"], 0.05, False))
+    return found
+
+
+def show(console: Console, contests: dict[str, dict[str, Any]], reached: Sequence[Goal]) -> None:
+    for load, result in contests.items():
+        names = ("samples/s", "tokens/s", "step", *PHASES, "other", "processor")
+        table = Table(title=f"{load}: seconds a step", title_justify="left")
+        table.add_column("")
+        for name in names:
+            table.add_column(name, justify="right")
+        for name, side in result["sides"].items():
+            cells = [f"{side.samples_per_second:.1f}", f"{side.tokens_per_second:,.0f}"]
+            cells += [f"{side.seconds[key]:.3f}" for key in ("wall", *PHASES, "other", "cpu")]
+            table.add_row(name, *cells)
+        side = result["sides"]["groundtone"], result["sides"]["trl"]
+        console.print(table)
+        lengths = "; ".join(f"{s.mean_length:.1f} and {s.longest:.0f}" for s in side)
+        console.print(f"mean length and longest of a step, Groundtone; TRL: {lengths}\n")
+    table = Table(title="goals", title_justify="left")
+    for name in ("", "measured", "over rounds", "goal", "aim", ""):
+        table.add_column(name, justify="left" if not name else "right")
+    for goal in reached:
+        spread = "–".join(f"{value:.2f}" for value in goal.spread) if goal.spread else ""
+        bound = f"{'≥' if goal.least else '≤'} {goal.goal:g}"
+        aim = f"{goal.aim:g}" if goal.aim else ""
+        number = f"{goal.measured:.2f}" if goal.least else f"{goal.measured:.1%}"
+        table.add_row(goal.name, number, spread, bound, aim, "met" if goal.met else "not met")
+    console.print(table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="scripts/bench", description="Groundtone beside TRL and vLLM alone.")
+    parser.add_argument("--json", type=Path, help="write all figures here")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each contestant on each load")
+    parser.add_argument("--steps", type=int, default=5, help="steps of a turn")
+    parser.add_argument("--folder", type=Path, default=ROOT / ".bench/runs")
+    options = parser.parse_args()
+    console = Console()
+    console.print(f"load average before: {os.getloadavg()[0]:.2f} on {os.cpu_count()} CPUs")
+    contests = {
+        load: contest(load, options.folder / load, options.rounds, options.steps, console) for load in workload.LOADS
+    }
+    math = math_share(options.folder / "fixed", 2 * options.steps)
+    reached = goals(contests, math)
+    show(console, contests, reached)
+    if options.json is not None:
+        results = {
+            load: {**result, "sides": {name: asdict(side) for name, side in result["sides"].items()}}
+            for load, result in contests.items()
+        }
+        figures = {"loads": results, "math": asdict(math), "goals": [{**asdict(g), "met": g.met} for g in reached]}
+        options.json.write_text(json.dumps({"cpus": os.cpu_count(), "load": os.getloadavg()[0], **figures}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""What heavy tests share: one Ray for the session, one engine, tiny models on disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+os.environ |= {
+    "OMP_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "HF_HUB_OFFLINE": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",
+}
+settings.register_profile("patient", deadline=None)  # a busy machine is no failure
+settings.load_profile("patient")
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Iterator[None]:
+    """One Ray with four logical CPUs; a `Cluster` that finds it running leaves it running."""
+    import ray
+
+    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="error")
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def tied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two layers, 64 wide, embedding and head one matrix."""
+    from models.load import BuildConfig, build
+
+    return build(BuildConfig(hidden_size=64, layers=2, heads=2), tmp_path_factory.mktemp("models") / "tied", seed=1)
+
+
+@pytest.fixture(scope="session")
+def untied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two layers, 64 wide, grouped-query attention, a head of its own."""
+    from models.load import BuildConfig, build
+
+    config = BuildConfig(hidden_size=64, layers=2, heads=2, kv_heads=1, tied=False)
+    return build(config, tmp_path_factory.mktemp("models") / "untied", seed=2)
+
+
+@pytest.fixture(scope="session")
+def start_engine(ray_session: None) -> Callable[[Path], Any]:
+    """An EngineWorker actor for a model, in the making: several may start side by side."""
+    import ray
+
+    from rollouts.worker import ENVIRONMENT, EngineWorker
+
+    def start(model: Path) -> Any:
+        actor = ray.remote(EngineWorker).options(num_cpus=0, runtime_env={"env_vars": ENVIRONMENT})
+        return actor.remote(str(model), "float32", max_sequence_tokens=128, threads=1, kv_cache_mb=64, vllm={})
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def engine(start_engine: Callable[[Path], Any], tied: Path) -> Any:
+    """An EngineWorker actor with the tied model; a test may load other weights and need not put the first ones back."""
+    return start_engine(tied)

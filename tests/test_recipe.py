@@ -1,0 +1,185 @@
+"""Recipes: from YAML, what it extends and overrides to checked stages."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rl.config import ConfigError
+from rl.recipe import BUNDLED, find, load
+
+BASE = """
+name: base
+seed: 3
+model: {build: {hidden_size: 64, heads: 2, layers: 1}}
+data:
+  words: {source: reasoning_gym, args: {dataset: spell_backward, size: 60}}
+reward:
+  parts: [{verifier: text, weight: 0.8}, {verifier: format, name: format, weight: 0.2}]
+stages:
+  - sft: {data: words, epochs: 2}
+  - curate: {data: words, samples: 4, keep: [1, 3]}
+  - rlvr: {data: words, difficulty: curate, steps: 5, critic: sft}
+  - evaluate: {name: after, data: words, max_sequence_tokens: 99}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("base.yaml").write_text(BASE)
+
+
+def write(name: str, text: str) -> str:
+    Path(name).write_text(text)
+    return name
+
+
+def test_stages_in_order_with_their_configs() -> None:
+    recipe = load("base.yaml")
+    assert [(stage.name, stage.kind) for stage in recipe.stages] == [
+        ("sft", "sft"),
+        ("curate", "curate"),
+        ("rlvr", "rlvr"),
+        ("after", "evaluate"),
+    ]
+    sft, curate, rlvr, after = (stage.config for stage in recipe.stages)
+    assert (sft.epochs, curate.keep, rlvr.steps, after.max_sequence_tokens) == (2.0, (1, 3), 5, 99)
+    assert recipe.header.seed == 3
+    assert recipe.max_sequence_tokens == 10240
+    assert recipe.folder == Path()
+    assert recipe.stages[2].place == "stages[2].rlvr"
+
+
+def test_what_extends_says_only_what_differs() -> None:
+    write("middle.yaml", "extends: base\nrlvr: {steps: 7, optimizer: {warmup_steps: 2}}\n")
+    write("top.yaml", "extends: middle.yaml\nname: top\nrlvr: {optimizer: {learning_rate: 1e-5}}\nafter: {limit: 9}\n")
+    recipe = load("top.yaml")
+    rlvr, after = recipe.stages[2].config, recipe.stages[3].config
+    assert recipe.name == "top"
+    assert (rlvr.steps, rlvr.optimizer.warmup_steps, rlvr.optimizer.learning_rate) == (7, 2, 1e-5)
+    assert (after.limit, after.max_sequence_tokens) == (9, 99)
+
+
+def test_a_recipe_that_extends_itself() -> None:
+    write("a.yaml", "extends: b\n")
+    write("b.yaml", "extends: a\n")
+    with pytest.raises(ConfigError, match=r"a\.yaml: extends itself, through a\.yaml -> b\.yaml"):
+        load("a.yaml")
+
+
+def test_overrides_go_deep_and_win() -> None:
+    recipe = load(
+        "base.yaml",
+        ["rlvr.optimizer.learning_rate=3e-5", "after.limit=4", "stages[0].sft.epochs=1", "reward.parts.0.weight=1"],
+    )
+    sft, _, rlvr, after = (stage.config for stage in recipe.stages)
+    assert (sft.epochs, rlvr.optimizer.learning_rate, after.limit) == (1.0, 3e-5, 4)
+    assert [part.weight for part in recipe.header.reward.parts] == [1.0, 0.2]
+
+
+def test_an_override_may_hold_what_yaml_holds() -> None:
+    recipe = load(
+        "base.yaml",
+        ["engines.vllm={max_num_seqs: 8}", "curate.keep=[2, 2]", "after.split=null"],
+    )
+    assert recipe.header.engines.vllm == {"max_num_seqs": 8}
+    assert recipe.stages[1].config.keep == (2, 2)
+    assert recipe.stages[3].config.split is None
+
+
+def test_interpolation_sees_overrides_and_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GROUNDTONE_TEST", "12")
+    write(
+        "i.yaml", "extends: base\nrlvr: {steps: '${oc.decode:${oc.env:GROUNDTONE_TEST}}'}\nafter: {limit: '${seed}'}\n"
+    )
+    recipe = load("i.yaml", ["seed=8"])
+    assert recipe.stages[2].config.steps == 12
+    assert recipe.stages[3].config.limit == 8
+
+
+def test_what_is_saved_makes_the_same_recipe() -> None:
+    recipe = load("base.yaml", ["rlvr.steps=6"])
+    again = load(recipe.source, folder=recipe.folder)
+    assert again.stages == recipe.stages
+    assert again.header == recipe.header
+    assert again.source == recipe.source
+
+
+def test_a_mapping_looks_files_up_where_it_is_told(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    write("elsewhere/judge.py", "def verify(prompt, rollout):\n    ...\n")
+    values: dict[str, Any] = {**load("base.yaml").source, "reward": {"parts": [{"verifier": "judge.py:verify"}]}}
+    assert load(values, folder=tmp_path / "elsewhere").folder == tmp_path / "elsewhere"
+    with pytest.raises(ConfigError, match=r"no file judge\.py"):
+        load(values)
+
+
+def test_roles_are_what_the_stages_need() -> None:
+    def roles(*overrides: str) -> set[str]:
+        return load("base.yaml", overrides).roles
+
+    assert roles() == {"engine", "policy", "critic"}
+    assert roles("rlvr.algorithm=grpo", "rlvr.critic=null") == {"engine", "policy"}
+    assert roles("rlvr.objective.kl_coef=0.1") == {"engine", "policy", "critic", "reference"}
+    assert roles("stages=[{sft: {data: words}}]") == {"policy"}
+    assert roles("stages=[{evaluate: {data: words}}]") == {"engine"}
+
+
+def test_bundled_recipes_are_found_by_name_and_files_by_path() -> None:
+    assert find("quickstart") == BUNDLED / "quickstart.yaml"
+    assert find("base") == Path("base.yaml")
+    assert find(Path("base.yaml").absolute()).name == "base.yaml"
+
+
+@pytest.mark.parametrize("file", sorted(BUNDLED.glob("*.yaml")), ids=lambda file: file.stem)
+def test_bundled_recipes_are_sound_and_short(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(file.stem).name == file.stem
+    assert len(file.read_text().splitlines()) <= 40
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("name: [", "r.yaml:2: not valid YAML"),
+        ("- sft", "r.yaml: expected keys such as name, model, data, reward, stages"),
+        ("", "r.yaml: expected keys such as|missing key|stages: expected a list"),
+        ("name: 3\nextends: base", "name: expected text; got 3"),
+        ("name: a/b\nextends: base", "name: 'a/b' names folders"),
+        ("extends: bas", "recipe 'bas': no such file or bundled recipe"),
+        ("extends: base\nstages: []", r"stages: expected a list such as"),
+        ("extends: base\nstages: [sft, sft]", r"stages\[1\]\.sft: the name 'sft' is taken by an earlier stage"),
+        ("extends: base\nstages: [{sft: {data: words}, rlvr: {}}]", r"stages\[0\]: expected one stage"),
+        ("extends: base\nstages: [{sft: 3}]", r"stages\[0\]\.sft: expected a mapping; got 3"),
+        ("extends: base\nstages: [{sft: {}}]", r"stages\[0\]\.sft: missing key 'data'; add `data: …`"),
+        ("extends: base\nsft: 3", r"sft: this is a stage; change one of its keys"),
+        ("extends: base\nsfd: {}", r"unknown key 'sfd'; did you mean 'sft'\?"),
+        ("extends: base\nrlvr: {model: curate}", r"stages\[2\]\.rlvr\.model: 'curate' is no earlier stage and no file"),
+        ("extends: base\nrlvr: {eval_every: 2}", r"stages\[2\]\.rlvr\.eval_every: nothing to evaluate on; add `eval"),
+        (
+            "extends: base\nrlvr: {eval: {data: word}}",
+            r"stages\[2\]\.rlvr\.eval\.data: no data set 'word'; did you mean",
+        ),
+        ("extends: base\nmodel: {path: x}", "model: give either `path: …` or `build: {…}`, not both and not neither"),
+        ("extends: base\nseed: ${after.limt}", "r.yaml: Interpolation key 'after.limt' not found"),
+    ],
+)
+def test_mistakes_name_their_place(text: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says) as caught:
+        load(write("r.yaml", text))
+    assert "\n" not in str(caught.value)
+
+
+KEYS = ["rlvr", "stages", "0", "sft", "model", "build", "name", "seed", "optimizer", "data", "words", "args", "x", ""]
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(KEYS), max_size=4), st.text("{}[]:,$'\"#&*!|>% \n0.1ab", max_size=12))
+def test_whatever_is_typed_it_loads_or_says_why_not(keys: list[str], value: str) -> None:
+    with suppress(ConfigError):
+        load("base.yaml", [f"{'.'.join(keys)}={value}"])

@@ -1,0 +1,193 @@
+"""`rl submit`: what is packed, what is refused, and one job on a real Ray head with token authentication."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+from omegaconf import OmegaConf
+
+from rl.config import ConfigError
+from rl.recipe import load
+from rl.submit import pack
+
+BIN = Path(sys.executable).parent
+RECIPE = """
+name: tiny
+model: {build: {hidden_size: 64, layers: 1, heads: 2}}
+data:
+  words: {source: jsonl, path: words.jsonl, fields: {question: question, answer: answer, response: answer}}
+reward: {parts: [{verifier: "mine.py:verify"}]}
+engines: {kv_cache_mb: 64}
+stages:
+  - evaluate: {data: words, split: null, samples: 1, greedy: false, max_sequence_tokens: 32}
+"""
+VERIFIER = """
+import shared
+from rl.types import Verdict
+
+def verify(prompt, rollout):
+    return Verdict(score=shared.score(prompt.answer, rollout.response))
+"""
+SHARED = "def score(gold, answer):\n    return float(gold == answer)\n"
+ROWS = '{"question": "reverse: ab", "answer": "ba"}\n{"question": "reverse: cd", "answer": "dc"}\n'
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's folder: a recipe that extends another, a verifier with a module beside it, a small data file."""
+    monkeypatch.chdir(tmp_path)
+    for name, text in {
+        "base.yaml": RECIPE,
+        "tiny.yaml": "extends: base\nevaluate: {limit: 1}\n",
+        "mine.py": VERIFIER,
+        "shared.py": SHARED,
+        "other.py": "raise SystemExit\n",
+        "words.jsonl": ROWS,
+    }.items():
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def packed(recipe: str, target: Path, *overrides: str) -> tuple[set[str], list[str]]:
+    target.mkdir()
+    warnings = pack(load(recipe, overrides), target)
+    return {str(file.relative_to(target)) for file in target.rglob("*") if file.is_file()}, warnings
+
+
+def test_what_the_recipe_names_is_packed_and_nothing_else(project: Path) -> None:
+    files, warnings = packed("tiny.yaml", project / "job", "cluster.address=auto")
+    assert files == {"recipe.yaml", "mine.py", "shared.py", "words.jsonl"}
+    assert warnings == []
+    sent = load(project / "job" / "recipe.yaml")
+    assert sent.stages[0].config.limit == 1
+    assert sent.header.cluster.address is None  # the job is on the cluster already
+
+
+def test_python_from_elsewhere_is_found_under_its_own_name(project: Path) -> None:
+    (project / "inner").mkdir()
+    for name in ("mine.py", "shared.py"):
+        (project / name).rename(project / "inner" / name)
+    files, _ = packed("tiny.yaml", project / "job", "reward.parts=[{verifier: 'inner/mine.py:verify'}]")
+    assert {"mine.py", "shared.py"} <= files
+    values = OmegaConf.load(project / "job" / "recipe.yaml")
+    assert values.reward.parts[0].verifier == "mine.py:verify"
+
+
+def test_own_packages_are_packed(project: Path) -> None:
+    (project / "judges" / "deep").mkdir(parents=True)
+    for folder in ("judges", "judges/deep"):
+        (project / folder / "__init__.py").write_text("")
+    (project / "judges" / "deep" / "fair.py").write_text(VERIFIER)
+    files, _ = packed("tiny.yaml", project / "job", "reward.parts=[{verifier: 'judges.deep.fair:verify'}]")
+    assert {"judges/__init__.py", "judges/deep/__init__.py", "judges/deep/fair.py"} <= files
+
+
+def test_relative_paths_that_stay_behind_are_named(project: Path) -> None:
+    (project / "model").mkdir()
+    (project / "model" / "config.json").write_text("{}")
+    shutil.copytree(project, project / "user", ignore=shutil.ignore_patterns("user"))
+    os.chdir(project / "user")
+    _, warnings = packed("tiny.yaml", project / "job", "data.words.path=../words.jsonl", "evaluate.model=model")
+    assert [warning.partition(":")[0] for warning in warnings] == ["data.words.path", "stages[0].evaluate.model"]
+    assert all("relative" in warning for warning in warnings)
+
+
+def test_two_files_of_one_name_are_refused(project: Path) -> None:
+    (project / "inner").mkdir()
+    (project / "inner" / "mine.py").write_text(VERIFIER + "\n# another\n")
+    parts = "[{verifier: 'mine.py:verify'}, {verifier: 'inner/mine.py:verify', name: second}]"
+    with pytest.raises(ConfigError, match=r"another mine\.py is sent along already"):
+        packed("tiny.yaml", project / "job", f"reward.parts={parts}")
+
+
+def rl(*arguments: str, env: dict[str, str], timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([BIN / "rl", *arguments], capture_output=True, text=True, timeout=timeout, env=env)
+
+
+def test_a_cluster_that_is_away_is_one_line(project: Path) -> None:
+    done = rl("submit", "tiny.yaml", "--address", f"http://127.0.0.1:{free_ports(1)[0]}", env=dict(os.environ))
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: --address http://127.0.0.1:")
+    assert done.stdout == ""
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+@pytest.fixture
+def head() -> Iterator[tuple[str, dict[str, str]]]:
+    """A Ray head of its own on the loopback interface, with a token; (address of its dashboard, environment)."""
+    services = ["", "dashboard-", "ray-client-server-", "metrics-export-", "runtime-env-agent-", "node-manager-"]
+    services += ["object-manager-", "dashboard-agent-listen-", "dashboard-agent-grpc-"]
+    flags = [f"{service}port" for service in services]
+    ports = dict(zip(flags, free_ports(len(flags)), strict=True))
+    folder = tempfile.mkdtemp(prefix="rt-", dir="/tmp")  # sockets live in it, and their paths must be short
+    env = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16), "HOME": folder}
+    env |= {"PATH": f"{BIN}:{env['PATH']}", "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
+    env.pop("RAY_ADDRESS", None)
+    command = [BIN / "ray", "start", "--head", "--block", "--num-cpus=2", f"--temp-dir={folder}"]
+    command += ["--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1", "--object-store-memory=200000000"]
+    command += [f"--{flag}={port}" for flag, port in ports.items()]
+    with open(f"{folder}/head.log", "w") as log:
+        process = subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True)
+    try:
+        yield f"http://127.0.0.1:{ports['dashboard-port']}", env
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+        for left in psutil.process_iter():  # Ray's processes stay in the session that the head began
+            with suppress(ProcessLookupError, psutil.NoSuchProcess):
+                if os.getsid(left.pid) == process.pid:
+                    left.kill()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def wait_for(address: str, env: dict[str, str]) -> None:
+    port = int(address.rpartition(":")[2])
+    for _ in range(240):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.5)
+    raise AssertionError(Path(env["HOME"], "head.log").read_text())
+
+
+def test_a_job_on_a_real_head(project: Path, head: tuple[str, dict[str, str]]) -> None:
+    address, env = head
+    wait_for(address, env)
+    wrong = rl("submit", "tiny.yaml", "--address", address, env={**env, "RAY_AUTH_TOKEN": "wrong"})
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1), wrong.stderr
+    assert "RAY_AUTH_TOKEN" in wrong.stderr
+
+    out = project / "shared storage"
+    done = rl("submit", "tiny.yaml", "--address", address, "--follow", "--out", str(out), env=env, timeout=400)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith("job tiny-")
+    assert "evaluate" in done.stdout
+    assert done.stdout.rstrip().endswith("succeeded")
+    assert done.stderr == ""
+    assert (out / "summary.json").is_file()
+    assert (out / "report.html").is_file()
+
+    failed = rl("submit", "tiny.yaml", "--address", address, "--follow", "--out", str(out), env=env, timeout=120)
+    assert failed.returncode == 1, failed.stdout + failed.stderr
+    assert "holds a run already" in failed.stdout
