@@ -30,9 +30,9 @@ reward:
     - {verifier: text, weight: 0.8}
     - {verifier: format, name: format, weight: 0.2}
 engines: {kv_cache_mb: 64}
-rlvr_defaults: &rlvr {data: words, steps: 2, prompts_per_step: 4, samples_per_prompt: 4, max_sequence_tokens: 32}
+rlvr_defaults: &rlvr {data: words, steps: 2, prompts_per_step: 4, samples_per_prompt: 4, max_sequence_tokens: 48}
 stages:
-  - sft: {data: words, epochs: 4, sequences_per_step: 8, max_sequence_tokens: 32, optimizer: {learning_rate: 3e-3}}
+  - sft: {data: words, epochs: 4, sequences_per_step: 8, max_sequence_tokens: 48, optimizer: {learning_rate: 3e-3}}
 """
 
 

@@ -245,6 +245,7 @@ class TrainerWorker:
 
         self.norm = float(clip_grad_norm_(module.parameters(), limit or math.inf))
         if not math.isfinite(self.norm):
+            self.norm = math.inf
             module.zero_grad(set_to_none=True)
 
     def _norm(self) -> float:

@@ -1,0 +1,222 @@
+"""The same optimiser step gives the same gradient, whatever the micro-batches, packing order, ranks or ZeRO stage, and
+it is the gradient that plain autograd finds with every sequence alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from worlds import BETA
+
+from models.heads import CRITIC_FILE, ValueModel
+from rl.algorithms.objective import Objective
+from rl.types import Batch
+
+LENGTHS = [5, 60, 12, 7, 33, 21, 9, 48, 17, 4, 26]
+STAGES = {0: {}, 1: {}, 2: {}, 3: {"stage3_param_persistence_threshold": 0}}  # really shards, small as it all is
+BUDGETS = (1, 64, 10_000)
+OBJECTIVES = {
+    "ppo by tokens": Objective(),
+    "ppo by sequences": Objective(normalise="sequence_mean", entropy_coef=0.1),
+    "imitation": Objective(advantage="none", policy_loss="nll", critic=False),
+}
+Gradient = Mapping[str, Tensor]
+
+
+@pytest.fixture(scope="module")
+def batch() -> Batch:
+    draw = torch.Generator().manual_seed(0)
+    written = torch.cat([(torch.arange(n) >= 2) & (torch.rand(n, generator=draw) < 0.8) for n in LENGTHS])
+    actions, count = int(written.sum()), len(LENGTHS)
+    columns = {n: torch.randn(actions, generator=draw) for n in ("advantages", "values", "returns")}
+    return Batch(
+        tokens_T=torch.randint(0, 256, (sum(LENGTHS),), generator=draw),
+        lengths_N=torch.tensor(LENGTHS),
+        written_T=written,
+        rollout_logprobs_A=torch.zeros(actions),
+        scores_N=torch.zeros(count),
+        groups_N=torch.arange(count),
+        versions_N=torch.zeros(count, dtype=torch.long),
+    ).add(**columns, old=torch.full((actions,), -5.5) + 0.3 * torch.randn(actions, generator=draw))
+
+
+def weights(batch: Batch, by_sequence: bool) -> list[Tensor]:
+    """What each action counts, per sequence."""
+    counts = batch.actions_N.tolist()
+    return [torch.full((n,), 1 / (len(counts) * n) if by_sequence else 1 / sum(counts)) for n in counts]
+
+
+def alone(batch: Batch) -> list[dict[str, Tensor]]:
+    """Every sequence for itself: its tokens, the places before its actions, the actions, and its columns."""
+    counts = batch.actions_N.tolist()
+    columns = {n: getattr(batch, f"{n}_A").split(counts) for n in ("advantages", "values", "returns", "old")}
+    pieces = zip(batch.tokens_T.split(LENGTHS), batch.written_T.split(LENGTHS), strict=True)
+    return [
+        {"ids": ids[None], "before": torch.nonzero(written)[:, 0] - 1, "actions": ids[written]}
+        | {name: column[i] for name, column in columns.items()}
+        for i, (ids, written) in enumerate(pieces)
+    ]
+
+
+@pytest.fixture(scope="module")
+def truth(untied: Path, batch: Batch) -> dict[str, tuple[float, Gradient]]:
+    """{objective: (loss, gradient)}, without anything of ours: transformers' eager attention, full logits."""
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(untied, attn_implementation="eager", dtype=torch.float32)
+    found: dict[str, tuple[float, Gradient]] = {}
+    for name, goal in OBJECTIVES.items():
+        loss = torch.zeros(())
+        for s, w in zip(alone(batch), weights(batch, goal.normalise == "sequence_mean"), strict=True):
+            logprobs = torch.log_softmax(model(s["ids"]).logits[0, s["before"]], dim=-1)
+            chosen = logprobs.gather(1, s["actions"][:, None])[:, 0]
+            ratio = (chosen - s["old"]).exp()
+            term = -torch.minimum(ratio * s["advantages"], ratio.clamp(0.8, 1.2) * s["advantages"])
+            if goal.policy_loss == "nll":
+                term = -chosen
+            entropy = -(logprobs.exp() * logprobs).sum(-1)
+            loss = loss + ((term - goal.entropy_coef * entropy) * w).sum()
+        names, parameters = zip(*model.named_parameters(), strict=True)
+        gradients = torch.autograd.grad(loss, parameters)
+        found[name] = float(loss.detach()), {f"lm.{n}": g for n, g in zip(names, gradients, strict=True)}
+    return found
+
+
+@pytest.fixture(scope="module")
+def critic_folder(untied: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A critic whose head is not zero any more."""
+    folder, critic = tmp_path_factory.mktemp("critic"), ValueModel(untied, "float32")
+    torch.nn.init.normal_(critic.head.weight, std=0.3, generator=torch.Generator().manual_seed(3))
+    critic.save_config(folder)
+    save_file(critic.state_dict(), folder / CRITIC_FILE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def critic_truth(critic_folder: Path, batch: Batch) -> tuple[float, Gradient]:
+    from transformers import AutoConfig, AutoModel
+
+    trunk = AutoModel.from_config(AutoConfig.from_pretrained(critic_folder), attn_implementation="eager")
+    saved = load_file(critic_folder / CRITIC_FILE)
+    trunk.load_state_dict({n.removeprefix("trunk."): t for n, t in saved.items() if n.startswith("trunk.")})
+    head, bias = saved["head.weight"].requires_grad_(), saved["head.bias"].requires_grad_()
+    loss = torch.zeros(())
+    for s, w in zip(alone(batch), weights(batch, by_sequence=False), strict=True):
+        values = (trunk(s["ids"]).last_hidden_state[0, s["before"]] @ head.T)[:, 0] + bias
+        held = s["values"] + (values - s["values"]).clamp(-0.5, 0.5)
+        loss = loss + (0.5 * torch.maximum((values - s["returns"]) ** 2, (held - s["returns"]) ** 2) * w).sum()
+    names, parameters = zip(*trunk.named_parameters(), strict=True)
+    gradients = torch.autograd.grad(loss, [*parameters, head, bias])
+    return float(loss.detach()), dict(
+        zip([*(f"trunk.{n}" for n in names), "head.weight", "head.bias"], gradients, strict=True)
+    )
+
+
+def norm(gradient: Gradient) -> float:
+    return float(sum(g.double().square().sum() for g in gradient.values()) ** 0.5)
+
+
+def distance(one: Gradient, other: Gradient) -> float:
+    """Global relative L2."""
+    assert one.keys() == other.keys()
+    return norm({n: one[n].double() - other[n].double() for n in one}) / norm(other)
+
+
+class Gradients:
+    """The gradient of one step after the other, read from AdamW's momentum; the learning rate is 0."""
+
+    def __init__(self, world: Any, role: str) -> None:
+        self.world, self.role, self.group = world, role, getattr(world, role)
+        self.before: Gradient | None = None
+
+    def of(self, budget: int, *update: Any) -> tuple[dict[str, float], Gradient]:
+        self.group.config = replace(self.group.config, tokens_per_microbatch=budget)
+        report = self.group.update(*update).get()
+        after = self.world.momentum(self.role)
+        before, self.before = self.before or {n: torch.zeros_like(m) for n, m in after.items()}, after
+        return report, {n: (after[n] - BETA * before[n]) / (1 - BETA) for n in after}
+
+
+def check(report: dict[str, float], gradient: Gradient, expected: tuple[float, Gradient]) -> None:
+    assert distance(gradient, expected[1]) <= 1e-5
+    assert report["loss"] == pytest.approx(expected[0], rel=1e-5, abs=1e-6)
+    assert report["grad_norm"] == pytest.approx(norm(expected[1]), rel=1e-5)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("stage", STAGES)
+def test_policy(worlds: Callable[[int], Any], untied: Path, batch: Batch, truth: Any, ranks: int, stage: int) -> None:
+    world, rows = worlds(ranks), list(range(len(batch)))
+    world.load("policy", untied, stage, **STAGES[stage])
+    gradients = Gradients(world, "policy")
+    shuffled = torch.randperm(len(batch), generator=torch.Generator().manual_seed(1)).tolist()
+    for name, goal in OBJECTIVES.items():
+        for budget in BUDGETS:
+            check(*gradients.of(budget, batch, [rows], [0.0], goal, 64), truth[name])
+        other = batch.select(shuffled)
+        check(*gradients.of(64, other, [rows], [0.0], goal, 64), truth[name])
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("stage", STAGES)
+def test_critic(
+    worlds: Callable[[int], Any], critic_folder: Path, batch: Batch, critic_truth: Any, ranks: int, stage: int
+) -> None:
+    world, rows = worlds(ranks), list(range(len(batch)))
+    world.load("critic", critic_folder, stage, **STAGES[stage])
+    gradients = Gradients(world, "critic")
+    for budget in BUDGETS:
+        check(*gradients.of(budget, batch, [rows], [0.0], 0.5), critic_truth)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("stage", STAGES)
+def test_clipping_scales_the_whole_gradient(
+    worlds: Callable[[int], Any], untied: Path, batch: Batch, truth: Any, ranks: int, stage: int
+) -> None:
+    """The reported norm is the one before clipping."""
+    world, (_, expected) = worlds(ranks), truth["imitation"]
+    limit = norm(expected) / 3
+    world.load("policy", untied, stage, clipping=limit, **STAGES[stage])
+    report, clipped = Gradients(world, "policy").of(64, batch, [range(len(batch))], [0.0], OBJECTIVES["imitation"], 64)
+    assert report["grad_norm"] == pytest.approx(norm(expected), rel=1e-5)
+    assert distance(clipped, {n: g / 3 for n, g in expected.items()}) <= 1e-5
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("stage", [0, 1, 3])
+def test_no_step_on_a_gradient_that_is_not_finite(
+    worlds: Callable[[int], Any], untied: Path, batch: Batch, ranks: int, stage: int
+) -> None:
+    world = worlds(ranks)
+    world.load("policy", untied, stage)
+    before = world.parameters("policy")
+    spoilt = batch.add(advantages=batch.advantages_A.clone().index_fill_(0, torch.tensor([5]), float("inf")))
+    report = world.policy.update(spoilt, [range(len(batch))], [1e-2], Objective(), 64).get()
+    assert report["grad_norm"] == float("inf")
+    after = world.parameters("policy")
+    assert all(torch.equal(before[n], after[n]) for n in before)
+    report = world.policy.update(batch, [range(len(batch))], [1e-2], Objective(), 64).get()
+    assert 0 < report["grad_norm"] < 100, "the next step is a normal one"
+    assert not torch.equal(world.parameters("policy")["lm.lm_head.weight"], before["lm.lm_head.weight"])
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_several_steps_and_steps_without_sequences(
+    worlds: Callable[[int], Any], untied: Path, batch: Batch, ranks: int
+) -> None:
+    """Two steps of one update are two updates; a part that got no sequence is no step."""
+    world, goal, rows = worlds(ranks), OBJECTIVES["imitation"], [[0, 3, 5], [1, 2, 4, 6], []]
+    found = []
+    for updates in ([rows], [[r] for r in rows[:2]]):
+        world.load("policy", untied)
+        reports = [world.policy.update(batch, part, [1e-2] * len(part), goal, 64).get() for part in updates]
+        found.append(world.parameters("policy"))
+    assert all(torch.equal(found[0][n], found[1][n]) for n in found[0])
+    assert set(reports[0]) == {"loss", "entropy", "logprob_gap", "grad_norm"}

@@ -1,0 +1,183 @@
+"""Save and restore, export, the weights that engines get, and what a user sees of mistakes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from models.load import load_model
+from rl.algorithms.objective import Objective
+from rl.run.checkpoint import Checkpoints
+from rl.run.files import DiskFull
+from rl.types import Batch
+from rl.workers.group import Absent, gather
+from rl.workers.trainer import OptimizerConfig
+
+IMITATE = Objective(advantage="none", policy_loss="nll", critic=False)
+LENGTHS = [5, 30, 12, 7, 21]
+
+
+@pytest.fixture(scope="module")
+def batch() -> Batch:
+    draw = torch.Generator().manual_seed(0)
+    written = torch.cat([torch.arange(n) >= 3 for n in LENGTHS])
+    actions, count = int(written.sum()), len(LENGTHS)
+    zeros = torch.zeros(count, dtype=torch.long)
+    tokens = torch.randint(0, 256, (sum(LENGTHS),), generator=draw)
+    logprobs = torch.zeros(actions)
+    batch = Batch(tokens, torch.tensor(LENGTHS), written, logprobs, zeros.float(), torch.arange(count), zeros)
+    return batch.add(values=torch.zeros(actions), returns=torch.randn(actions, generator=draw))
+
+
+def train(group: Any, role: str, batch: Batch, steps: int) -> list[dict[str, float]]:
+    extra = (IMITATE, 64) if role == "policy" else (0.5,)
+    return [group.update(batch, [range(len(batch))], [1e-2], *extra).get() for _ in range(steps)]
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[n], other[n]) for n in one)
+
+
+CASES = [
+    *(("policy", "float32", stage, ranks) for stage in (0, 1, 2, 3) for ranks in (1, 2)),
+    *(("policy", "bfloat16", stage, ranks) for stage, ranks in ((0, 1), (1, 2), (2, 2), (3, 2))),
+    ("critic", "float32", 0, 1),
+    ("critic", "float32", 3, 2),
+    ("critic", "bfloat16", 1, 2),
+]
+
+
+@pytest.mark.parametrize(("role", "dtype", "stage", "ranks"), CASES)
+def test_a_restored_trainer_takes_the_very_step_it_would_have_taken(
+    worlds: Callable[[int], Any],
+    untied: Path,
+    batch: Batch,
+    tmp_path: Path,
+    role: str,
+    dtype: str,
+    stage: int,
+    ranks: int,
+) -> None:
+    world = worlds(ranks)
+    group = world.load(role, untied, stage, clipping=0.5, dtype=dtype)
+    train(group, role, batch, 2)
+    group.save(tmp_path)
+    assert {f.suffix for f in tmp_path.iterdir()} <= {".safetensors", ".json", ".jinja"}, "nothing pickled"
+    expected = train(group, role, batch, 1), world.parameters(role)
+    group = world.load(role, tmp_path, stage, clipping=0.5, dtype=dtype)
+    group.restore_optimizer(tmp_path)
+    (report,), parameters = train(group, role, batch, 1), world.parameters(role)
+    assert [report] == expected[0]
+    assert same(parameters, expected[1])
+
+
+def test_an_optimizer_of_other_ranks_or_another_stage_is_refused(
+    worlds: Callable[[int], Any], untied: Path, batch: Batch, tmp_path: Path
+) -> None:
+    group = worlds(1).load("policy", untied)
+    train(group, "policy", batch, 1)
+    group.save(tmp_path)
+    with pytest.raises(
+        ValueError, match=r"optimizer-0-of-1.* other shards than this trainer's; .* trainer.zero_stage$"
+    ):
+        worlds(1).load("policy", tmp_path, stage=1).restore_optimizer(tmp_path)
+    with pytest.raises(ValueError, match=r"no optimizer-\d-of-2.safetensors; resume with the trainer.ranks that wrote"):
+        worlds(2).load("policy", tmp_path).restore_optimizer(tmp_path)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("model", ["tied", "untied"])
+def test_engines_get_what_is_exported(
+    worlds: Callable[[int], Any], request: pytest.FixtureRequest, batch: Batch, tmp_path: Path, dtype: str, model: str
+) -> None:
+    """In one step of ZeRO-3 on two ranks, where nobody holds the whole model; and export outlives what it began from."""
+    import ray
+
+    source = Path(shutil.copytree(request.getfixturevalue(model), tmp_path / "source"))
+    world = worlds(2)
+    group = world.load("policy", source, 3, dtype=dtype, stage3_param_persistence_threshold=0)
+    train(group, "policy", batch, 1)
+    tokenizer = {f.name: f.read_bytes() for f in source.glob("*token*")}
+    shutil.rmtree(source)
+    group.export(tmp_path / "out")
+    exported = load_file(tmp_path / "out" / "model.safetensors")
+    assert {f.name: f.read_bytes() for f in (tmp_path / "out").glob("*token*")} == tokenizer
+    sent = {name: array for bucket in group.weights() for name, array in ray.get(bucket["tensors"]).items()}
+    host = {n: torch.from_numpy(a.copy()) for n, a in sent.items()}
+    assert same({n: t.view(torch.bfloat16) if dtype == "bfloat16" else t for n, t in host.items()}, exported)
+    assert ("lm_head.weight" in exported) == (model == "untied")
+    loaded = dict(load_model(tmp_path / "out", dtype).named_parameters())  # type: ignore[arg-type]
+    trained = {n.removeprefix("lm."): t for n, t in world.parameters("policy").items()}
+    assert same({n: t.detach() for n, t in loaded.items()}, trained)
+
+
+def test_logprobs_and_values_come_in_the_order_of_the_batch(
+    worlds: Callable[[int], Any], untied: Path, batch: Batch
+) -> None:
+    found = []
+    for ranks in (1, 2):
+        policy, critic = (worlds(ranks).load(role, untied) for role in ("policy", "critic"))
+        policy.temperature = 0.7
+        train(critic, "critic", batch, 2)
+        found.append(torch.stack([a.detach() for a in gather(policy.logprobs(batch), critic.values(batch))]))
+        policy.temperature = 1.0
+    torch.testing.assert_close(found[0], found[1], atol=1e-5, rtol=1e-5)
+    from models.heads import LogprobModel
+
+    with torch.no_grad():
+        expected, _ = LogprobModel(untied, "float32")(batch.tokens_T, batch.lengths_N, batch.written_T, 0.7)
+    torch.testing.assert_close(found[0][0], expected, atol=1e-5, rtol=0)
+
+
+def test_a_model_that_is_not_there_is_one_line(worlds: Callable[[int], Any], tmp_path: Path) -> None:
+    for role in ("policy", "critic"):
+        with pytest.raises(ValueError, match=rf"^model {tmp_path}: ") as error:
+            worlds(1).load(role, tmp_path)
+        assert "\n" not in str(error.value)
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(
+    worlds: Callable[[int], Any], untied: Path, batch: Batch, small_disk: Path
+) -> None:
+    group = worlds(1).load("policy", untied)
+    train(group, "policy", batch, 1)
+    checkpoints = Checkpoints(small_disk, keep=2)
+    checkpoints.save(1, {}, lambda folder: (folder / "a").write_text("whole"))  # type: ignore[arg-type, return-value]
+    with pytest.raises(DiskFull, match=rf"^{small_disk / 'step-000002'}: the disk is full; free some space") as error:
+        checkpoints.save(2, {}, group.save)
+    assert error.value.errno == errno.ENOSPC
+    assert os.listdir(small_disk) == ["step-000001"]
+    restored = checkpoints.latest()
+    assert restored is not None
+    assert restored[1]["step"] == 1
+
+
+def test_the_learning_rate_warms_up_and_decays() -> None:
+    def rates(**config: Any) -> list[float]:
+        return [OptimizerConfig(learning_rate=8.0, **config).rate(step, 8) for step in range(8)]
+
+    assert rates() == [8.0] * 8
+    assert rates(warmup_steps=4)[:5] == [2.0, 4.0, 6.0, 8.0, 8.0]
+    assert rates(schedule="linear") == [8, 7, 6, 5, 4, 3, 2, 1]
+    assert rates(schedule="linear", warmup_steps=4) == [2, 4, 6, 8, 8, 6, 4, 2]
+    cosine = rates(schedule="cosine")
+    assert cosine[0] == 8
+    assert cosine[4] == pytest.approx(4)
+    assert cosine == sorted(cosine, reverse=True)
+
+
+def test_an_absent_role_answers_and_does_nothing(batch: Batch, tmp_path: Path) -> None:
+    absent = Absent()
+    assert gather(absent.values(batch), absent.logprobs(batch), absent.update(batch, [[0]])) == (None, None, {})
+    absent.save(tmp_path / "x")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ValueError, match=r"^the batch has no 'ref' yet"):
+        batch.add(ref=None).ref_A  # noqa: B018

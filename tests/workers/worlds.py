@@ -1,0 +1,111 @@
+"""Trainers of one and of two ranks that serve every test here, with what a test wants to see of them.
+
+Policy and critic share the processes of a world: importing DeepSpeed is most of what a trainer's start costs.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from models.load import ModelConfig
+from rl.workers.trainer import ENVIRONMENT, OptimizerConfig, TrainerConfig
+
+BETA = 0.9
+
+ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # Ray's processes do not find this file
+
+
+class Rank:
+    """Ray actor: a policy's and a critic's rank in one process."""
+
+    def __init__(self, rank: int, world: int) -> None:
+        from rl.workers.critic import CriticWorker
+        from rl.workers.policy import PolicyWorker
+
+        self.workers: dict[str, Any] = {
+            "policy": PolicyWorker(rank, world, threads=1),
+            "critic": CriticWorker(rank, world, threads=1),
+        }
+
+    def call(self, role: str, verb: str, *arguments: Any) -> Any:
+        return getattr(self.workers[role], verb)(*arguments)
+
+    def momentum(self, role: str) -> dict[str, Any]:
+        """{parameter: AdamW's first moment}, whole whatever the ZeRO stage. Collective."""
+        import torch
+        from deepspeed.utils import safe_get_full_optimizer_state
+
+        engine = self.workers[role].engine
+        found: dict[str, Any] = {}
+        for name, parameter in engine.module.named_parameters():
+            plain = getattr(engine.optimizer, "state", {}).get(parameter)
+            moment = plain["exp_avg"] if plain else safe_get_full_optimizer_state(parameter, "exp_avg")
+            found[name] = torch.clone(moment.float())
+        return found
+
+    def parameters(self, role: str) -> dict[str, Any]:
+        """{parameter: its values}, whole. Collective."""
+        return {name: tensor.clone() for name, tensor in self.workers[role]._gathered()}
+
+
+class Seat:
+    """What `TrainerGroup` takes for an actor: one role on a `Rank`."""
+
+    def __init__(self, actor: Any, role: str) -> None:
+        self.actor, self.role = actor, role
+
+    def __getattr__(self, verb: str) -> Any:
+        return Remote(self.actor, self.role, verb)
+
+
+class Remote:
+    def __init__(self, actor: Any, role: str, verb: str) -> None:
+        self.actor, self.role, self.verb = actor, role, verb
+
+    def remote(self, *arguments: Any) -> Any:
+        return self.actor.call.remote(self.role, self.verb, *arguments)
+
+
+class World:
+    """Policy and critic groups over the same ranks."""
+
+    def __init__(self, ranks: int) -> None:
+        from rl.workers.group import CriticGroup, PolicyGroup
+
+        variables = {**ENVIRONMENT, "OMP_NUM_THREADS": "1"}
+        kind = ray.remote(Rank).options(num_cpus=0, runtime_env={"env_vars": variables})
+        self.ranks = ranks
+        self.actors = [kind.remote(rank, ranks) for rank in range(ranks)]
+        config = TrainerConfig(ranks=ranks)
+        self.policy = PolicyGroup([Seat(actor, "policy") for actor in self.actors], config)
+        self.critic = CriticGroup([Seat(actor, "critic") for actor in self.actors], config)
+
+    def load(
+        self,
+        role: str,
+        path: Path,
+        stage: int = 0,
+        clipping: float = 0.0,
+        dtype: str = "float32",
+        **zero: Any,
+    ) -> Any:
+        """The group of that role, fresh from `path`."""
+        group = getattr(self, role)
+        extra = {"zero_optimization": zero} if zero else {}
+        group.config = TrainerConfig(ranks=self.ranks, zero_stage=stage, deepspeed=extra)  # type: ignore[arg-type]
+        model = ModelConfig(path=str(path), dtype=dtype)  # type: ignore[arg-type]
+        group.load(path, model, OptimizerConfig(betas=(BETA, 0.95), gradient_clipping=clipping))
+        return group
+
+    def momentum(self, role: str) -> dict[str, Any]:
+        return self._first("momentum", role)
+
+    def parameters(self, role: str) -> dict[str, Any]:
+        return self._first("parameters", role)
+
+    def _first(self, verb: str, role: str) -> Any:
+        return ray.get([getattr(actor, verb).remote(role) for actor in self.actors])[0]
