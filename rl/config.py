@@ -51,9 +51,7 @@ def coerce(hint: Any, value: Any, place: str) -> Any:
         return _coerce_union(args, value, place)
     if origin is Literal:
         if value not in args:
-            raise ConfigError(
-                f"{place}: {value!r} is not one of {', '.join(map(str, args))}{did_you_mean(str(value), args)}"
-            )
+            raise ConfigError(f"{place}: {value!r} is not allowed{did_you_mean(str(value), args)}")
         return value
     if dataclasses.is_dataclass(hint):
         return value if isinstance(value, hint) else build(hint, value, place)  # type: ignore[arg-type]

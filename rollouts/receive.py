@@ -1,6 +1,6 @@
-"""How an engine on CPU receives weights: vLLM's weight-transfer interface over Ray's shared-memory object store.
+"""How an engine receives weights: vLLM's weight-transfer interface over Ray's shared-memory object store.
 
-vLLM ships transports for GPUs (NCCL, CUDA IPC); this one is registered beside them. The trainer puts buckets of tensors
+vLLM ships transports between GPUs (NCCL, CUDA IPC) and none for CPU; this one is registered beside them. The trainer puts buckets of tensors
 into the object store, the engine maps them (no copy on the same node) and loads them layer by layer.
 """
 
@@ -68,6 +68,8 @@ class ObjectStoreWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
 
     def finish_weight_update(self) -> None:
         finalize_layerwise_reload(self.model, self.model_config)
+        if self.device.type != "cpu":
+            return
         # With tied embeddings the head is the embedding, whose reload does not re-pack the head's copy of the matrix:
         # without this the engine goes on with stale logits, in silence.
         with set_current_vllm_config(self.vllm_config):

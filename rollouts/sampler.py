@@ -60,13 +60,16 @@ def seed_of(*parts: object) -> int:
 
 
 class Sampler:
-    """`engines` are EngineWorker actors; `respawn(i)` makes a new i-th one when it died.
+    """`engines` are EngineWorker actors; `respawn(i)` makes a new i-th one when it died. With `sleeps` they give up
+    their GPU memory between generations, to trainers on the same device.
 
     Each sample's seed depends on `seed`, its prompt and its index only, so neither the number of engines nor the order
     of arrival changes a single token."""
 
-    def __init__(self, engines: Sequence[Any], respawn: Callable[[int], Any], encoder: Encoder) -> None:
-        self.engines, self.respawn, self.encoder = list(engines), respawn, encoder
+    def __init__(
+        self, engines: Sequence[Any], respawn: Callable[[int], Any], encoder: Encoder, sleeps: bool = False
+    ) -> None:
+        self.engines, self.respawn, self.encoder, self.sleeps = list(engines), respawn, encoder, sleeps
         self.version = -1
         self.reissued = self.deaths = 0
         self.weights: Sequence[dict[str, Any]] = []
@@ -116,6 +119,8 @@ class Sampler:
         finally:  # when the stream is left early, what still runs is dropped
             if busy := [engine.abort.remote() for i, engine in enumerate(self.engines) if running[i]]:
                 ray.wait(busy, num_returns=len(busy))
+            if self.sleeps:
+                ray.get([engine.sleep.remote() for engine in self.engines])
 
     def _feed(
         self, queue: deque[Request], running: list[dict[tuple[int, int], Request]], calls: dict[Any, int]

@@ -13,14 +13,13 @@ from typing import Any
 
 import numpy as np
 
+GPU_ENVIRONMENT = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
 ENVIRONMENT = {
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    **GPU_ENVIRONMENT,
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-    "VLLM_NO_USAGE_STATS": "1",
-    "VLLM_LOGGING_LEVEL": "ERROR",
     "TORCHDYNAMO_DISABLE": "1",  # vLLM compiles its sampler even when eager: 14-38 s at the first token on CPU
 }
-"""Must be set before vLLM is imported."""
+"""Must be set before vLLM is imported; this one on CPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,31 +56,34 @@ class EngineWorker:
         import torch
         from vllm import EngineArgs, LLMEngine
 
+        from rollouts import receive
+
         options: dict[str, Any] = {
             "model": model,
             "dtype": dtype,
             "max_model_len": max_sequence_tokens,
             "max_num_seqs": 256,
-            "enforce_eager": True,
             "logprobs_mode": "processed_logprobs",
             "disable_log_stats": True,
             "seed": 0,
         }
-        if not torch.cuda.is_available():
-            from rollouts import receive
-
-            receive.register()
+        receive.register()
+        options["weight_transfer_config"] = {"backend": receive.BACKEND}
+        if torch.cuda.is_available():
+            options["enable_sleep_mode"] = True
+        else:
             torch.set_num_threads(threads)
+            options["enforce_eager"] = True
             options["distributed_executor_backend"] = "uni"
             options["kv_cache_memory_bytes"] = kv_cache_mb << 20
             # A prompt cut into chunks would rewind its seeded generator, which CPU generators cannot do.
             options["enable_chunked_prefill"] = False
             options["max_num_batched_tokens"] = max(max_sequence_tokens, 8192)
-            options["weight_transfer_config"] = {"backend": receive.BACKEND}
         self.engine = LLMEngine.from_engine_args(EngineArgs(**{**options, **vllm}))
         eos = self.engine.model_config.hf_text_config.eos_token_id  # beside the tokenizer's, at which vLLM stops anyway
         self.stop_tokens: list[int] = list(eos) if isinstance(eos, list | tuple) else [] if eos is None else [eos]
         self.version = -1
+        self.asleep = False
         self.running: dict[str, Request] = {}
 
     def ready(self) -> bool:
@@ -90,6 +92,7 @@ class EngineWorker:
     def load(self, version: int, buckets: Sequence[dict[str, Any]]) -> int:
         """Takes new weights and forgets all that was computed with the old ones. Returns the version now held."""
         assert not self.running, "weights change only between generations"
+        self._wake()
         self.version = -1  # a load that fails half-way leaves an engine that refuses to write
         self.engine.collective_rpc("start_weight_update")
         for bucket in buckets:
@@ -106,6 +109,7 @@ class EngineWorker:
         Raises RuntimeError if the weights are not those of `version`."""
         if version != self.version:
             raise RuntimeError(f"the engine holds policy version {self.version}, not {version}: load the weights first")
+        self._wake()
         for request in requests:
             name = f"{request.key[0]}/{request.key[1]}"
             self.running[name] = request
@@ -124,11 +128,14 @@ class EngineWorker:
         self.running.clear()
 
     def sleep(self) -> None:
-        """Gives the GPU's memory to the trainer that shares it."""
-        self.engine.sleep(level=2)
+        """Gives the GPU's memory to the trainers that share it, until the engine is next asked for something."""
+        self.engine.sleep(level=1)
+        self.asleep = True
 
-    def wake(self) -> None:
-        self.engine.wake_up()
+    def _wake(self) -> None:
+        if self.asleep:
+            self.engine.wake_up()
+            self.asleep = False
 
     def _sampling(self, request: Request) -> Any:
         from vllm import SamplingParams

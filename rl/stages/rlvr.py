@@ -56,9 +56,11 @@ class Config:
     """Checkpoints that stay, beside the best one by evaluation."""
 
     def validate(self, place: str) -> None:
-        for name in ("steps", "prompts_per_step", "samples_per_prompt", "epochs", "minibatches"):
+        for name in ("steps", "prompts_per_step", "samples_per_prompt", "epochs", "minibatches", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{place}.{name}: must be at least 1; got {getattr(self, name)}")
+        if self.temperature <= 0:
+            raise ConfigError(f"{place}.temperature: must be above 0 to explore; got {self.temperature}")
         rollouts = self.prompts_per_step * self.samples_per_prompt
         if rollouts % self.minibatches:
             raise ConfigError(

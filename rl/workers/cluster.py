@@ -85,7 +85,8 @@ class Cluster:
         if self._sampler is None:
             engines = [self.actors["engine", i] for i in range(self.engines.count)]
             ray.get([engine.ready.remote() for engine in engines])
-            self._sampler = Sampler(engines, self._respawn, self.chat)
+            sleeps = self.gpu and self.config.placement == "colocated"
+            self._sampler = Sampler(engines, self._respawn, self.chat, sleeps)
         return self._sampler
 
     @property
@@ -119,7 +120,8 @@ class Cluster:
             "scheduling_strategy": PlacementGroupSchedulingStrategy(self.group, placement_group_bundle_index=index),
         }
         if role == "engine":
-            variables = {**engine_worker.ENVIRONMENT, "OMP_NUM_THREADS": str(self.engines.threads)}
+            base = engine_worker.GPU_ENVIRONMENT if self.gpu else engine_worker.ENVIRONMENT
+            variables = {**base, "OMP_NUM_THREADS": str(self.engines.threads)}
             arguments = (
                 str(self.model_path),
                 self.model.dtype,

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,7 +48,5 @@ def test_colocated_roles_take_turns_and_split_ones_do_not() -> None:
 
 def test_a_shortage_names_what_is_asked_and_what_is_there() -> None:
     placed = bundles({"engine": Role(2, 2, 1), "policy": Role(1, 1, 1)}, "split")
-    line = shortage(placed, cpus=4, gpus=8)
-    assert line is not None
-    assert line.startswith("cluster: 5 CPUs asked for (engine 0, engine 1, policy 0), 4 present; lower engines.count")
-    assert (shortage(placed, cpus=8, gpus=1) or "").startswith("cluster: 3 GPUs asked for")
+    assert re.match(r"cluster: 5 CPUs asked for \(.*engine.*policy.*\), 4 present; ", shortage(placed, 4, 8) or "")
+    assert re.match(r"cluster: 3 GPUs asked for \(.*engine.*policy.*\), 1 present; ", shortage(placed, 8, 1) or "")
