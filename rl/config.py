@@ -28,7 +28,7 @@ def build(cls: type[C], values: Any, place: str = "") -> C:
     known = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for key in values:
         if key not in known:
-            raise ConfigError(f"{place or cls.__name__}: unknown key '{key}'{did_you_mean(str(key), known)}")
+            raise ConfigError(f"{place or cls.__name__}: unknown key '{key}'{_nearest_key(cls, str(key))}")
     hints = typing.get_type_hints(cls)
     built = {key: coerce(hints[key], value, f"{place}.{key}".lstrip(".")) for key, value in values.items()}
     for name, f in known.items():
@@ -94,6 +94,23 @@ def did_you_mean(word: str, known: typing.Iterable[Any]) -> str:
     names = [str(k) for k in known]
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     return f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(sorted(names))}"
+
+
+def _nearest_key(cls: type, word: str) -> str:
+    """Like `did_you_mean` over the fields of `cls`, and over those of the dataclasses in it: `optimizer.learning_rate`."""
+    own = _field_names(cls)
+    inner = {
+        name: f"{field}.{name}"
+        for field, hint in reversed(typing.get_type_hints(cls).items())  # the first of a name wins
+        if dataclasses.is_dataclass(hint)
+        for name in _field_names(typing.cast(type, hint))
+    }
+    close = difflib.get_close_matches(word, [*own, *inner], n=1, cutoff=0.6)
+    return (
+        f"; did you mean '{inner.get(close[0], close[0])}'?"
+        if close and close[0] not in own
+        else did_you_mean(word, own)
+    )
 
 
 def resolve(config: Any, place: str) -> dict[str, Any]:
