@@ -14,7 +14,6 @@ from typing import Any
 import ray
 import torch
 from safetensors.torch import load_file
-from vllm.config import set_current_vllm_config
 from vllm.distributed.weight_transfer import WeightTransferEngineFactory
 from vllm.distributed.weight_transfer.base import (
     WeightTransferEngine,
@@ -42,7 +41,7 @@ class Bucket(WeightTransferUpdateInfo):
 
     def read(self) -> Iterator[tuple[str, torch.Tensor]]:
         if self.folder is not None:
-            for file in sorted(Path(self.folder).glob("*.safetensors")):
+            for file in Path(self.folder).glob("*.safetensors"):
                 yield from load_file(file).items()
             return
         for name, array in ray.get(self.tensors).items():
@@ -58,13 +57,14 @@ class ObjectStoreWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
         pass
 
     def start_weight_update(self) -> None:
+        self.loaded: set[str] = set()
         initialize_layerwise_reload(self.model)
 
     def update_weights(self, update_info: dict[str, Any]) -> None:
         self.receive_weights(self.parse_update_info(update_info))  # the base class would wait for an accelerator
 
     def receive_weights(self, update_info: Bucket) -> None:
-        self.model.load_weights(update_info.read())
+        self.loaded |= self.model.load_weights(update_info.read()) or set()
 
     def finish_weight_update(self) -> None:
         finalize_layerwise_reload(self.model, self.model_config)
@@ -72,11 +72,16 @@ class ObjectStoreWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
             return
         # With tied embeddings the head is the embedding, whose reload does not re-pack the head's copy of the matrix:
         # without this the engine goes on with stale logits, in silence.
-        with set_current_vllm_config(self.vllm_config):
-            dispatch_cpu_unquantized_gemm(self.model.lm_head, remove_weight=False)
+        dispatch_cpu_unquantized_gemm(self.model.lm_head, remove_weight=False)
 
     def shutdown(self) -> None:
         pass
+
+
+def missing(worker: Any) -> list[str]:
+    """Runs in vLLM's worker: the parameters that the last update did not bring."""
+    receiver = worker.weight_transfer_engine
+    return sorted({name for name, _ in receiver.model.named_parameters()} - receiver.loaded)
 
 
 def register() -> None:

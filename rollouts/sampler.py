@@ -139,15 +139,18 @@ class Sampler:
     def _replace(self, i: int) -> None:
         import ray
 
-        self.deaths += 1
-        if self.deaths > DEATHS:
-            raise ValueError(
-                f"engine {i} died, the {self.deaths}th time in a row; is memory short? lower engines.kv_cache_mb or "
-                "engines.count"
-            )
-        self.engines[i] = self.respawn(i)
-        if self.weights:
-            ray.get(self.engines[i].load.remote(self.version, self.weights))
+        while self.deaths < DEATHS:
+            self.deaths += 1
+            self.engines[i] = self.respawn(i)
+            try:
+                if self.weights:
+                    ray.get(self.engines[i].load.remote(self.version, self.weights))
+                return
+            except ray.exceptions.RayActorError:
+                continue
+        raise ValueError(
+            f"engine {i} died and so did those in its place; is memory short? lower engines.kv_cache_mb or engines.count"
+        )
 
     def _requests(
         self, prompts: Sequence[Prompt], samples: int, temperature: float, max_sequence_tokens: int, seed: int

@@ -91,6 +91,8 @@ class EngineWorker:
 
     def load(self, version: int, buckets: Sequence[dict[str, Any]]) -> int:
         """Takes new weights and forgets all that was computed with the old ones. Returns the version now held."""
+        from rollouts import receive
+
         assert not self.running, "weights change only between generations"
         self._wake()
         self.version = -1  # a load that fails half-way leaves an engine that refuses to write
@@ -98,6 +100,8 @@ class EngineWorker:
         for bucket in buckets:
             self.engine.collective_rpc("update_weights", args=(bucket,))
         self.engine.collective_rpc("finish_weight_update")
+        if lacking := self.engine.collective_rpc(receive.missing)[0]:
+            raise ValueError(f"the new weights lack {lacking[0]} ({len(lacking)} in all); are they another model's?")
         self.engine.reset_prefix_cache()
         self.engine.reset_mm_cache()
         self.engine.reset_encoder_cache()

@@ -58,7 +58,7 @@ def start_engine(ray_session: None) -> Callable[[Path], Any]:
 
     def start(model: Path) -> Any:
         actor = ray.remote(EngineWorker).options(num_cpus=0, runtime_env={"env_vars": ENVIRONMENT})
-        return actor.remote(str(model), "float32", max_sequence_tokens=128, threads=1, kv_cache_mb=64, vllm={})
+        return actor.remote(str(model), "float32", max_sequence_tokens=512, threads=1, kv_cache_mb=64, vllm={})
 
     return start
 

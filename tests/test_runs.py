@@ -68,7 +68,9 @@ def test_every_algorithm_runs(ray_session: None, tmp_path: Path) -> None:
 @pytest.mark.parametrize("zero_stage", [1, 2, 3])
 def test_zero_stages_on_two_ranks(ray_session: None, tmp_path: Path, zero_stage: int) -> None:
     """One key each: trainer.zero_stage, trainer.ranks. The numbers are those of any other way to shard."""
-    summary = run(recipe([{}], f"trainer.zero_stage={zero_stage}", "trainer.ranks=2"), tmp_path / "run", say=lambda _: None)
+    summary = run(
+        recipe([{}], f"trainer.zero_stage={zero_stage}", "trainer.ranks=2"), tmp_path / "run", say=lambda _: None
+    )
     assert summary.status == "done"
     last = read_metrics(tmp_path / "run")[-1]
     assert last["logprob_gap/mean"] <= 1e-5
@@ -104,7 +106,9 @@ def test_a_killed_run_resumes_exactly(tmp_path: Path) -> None:
 
 def _rl(file: Path, out: Path, *flags: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "rl.cli", "run", str(file), "--out", str(out), *flags]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
 
 
 def _untimed(run_dir: Path) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import workload
@@ -69,7 +70,5 @@ def main(load_name: str, folder: str, engine: str, engines: str) -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with suppress(Finished):
         main(*sys.argv[1:])
-    except Finished:
-        pass

@@ -1,6 +1,6 @@
 """One PPO step of 16 sequences of 10,240 tokens on the small model: seconds of each phase, peak memory of each role.
 
-    scripts/bench long [--json FILE] [key=value …]
+scripts/bench long [--json FILE] [key=value …]
 """
 
 from __future__ import annotations

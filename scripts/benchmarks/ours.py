@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -110,10 +111,8 @@ def main(load_name: str, folder: str, *overrides: str) -> None:
     where.mkdir(parents=True, exist_ok=True)
     what = recipe(workload.LOADS[load_name], where, overrides)
     facts = {"engines": what.header.engines.count, "ranks": what.header.trainer.ranks}
-    try:
+    with suppress(Finished):
         run(what, where, TurnTracker(where, turns), lambda cluster: turns.wait(**facts))
-    except Finished:
-        pass
 
 
 if __name__ == "__main__":

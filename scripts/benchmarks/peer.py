@@ -28,6 +28,10 @@ PEER_SETTINGS = ((2, 128), (2, 32), (1, 128))
 """(threads, micro-batch) tried for TRL; the fastest takes part."""
 
 
+PEER_GOALS = {"fixed": (1.1, 1.5), "tail": (2.5, 4.0)}
+"""Samples/s as a multiple of TRL's: goal and aim."""
+
+
 @dataclass(frozen=True)
 class Side:
     """What one contestant did in all its turns."""
@@ -40,6 +44,8 @@ class Side:
     mean_length: float
     longest: float
     """Mean over steps of the longest sample."""
+    others: float
+    """Cores that other processes of the machine kept busy meanwhile: above 0.1 or so the figures are not worth much."""
 
     @classmethod
     def of(cls, steps: Sequence[Step]) -> Side:
@@ -54,6 +60,7 @@ class Side:
             seconds,
             total("tokens") / total("samples"),
             total("longest") / len(steps),
+            total("others") / len(steps),
         )
 
 
@@ -87,7 +94,7 @@ def best_peer(load: str, folder: Path, console: Console) -> tuple[Player, tuple[
     """TRL with the settings that are fastest here."""
     players = {settings: peer(load, folder, *settings) for settings in PEER_SETTINGS}
     walls: dict[tuple[int, int], float] = {}
-    for settings, player in players.items():
+    for player in players.values():
         player.ready().turn(1)
     for settings, player in players.items():
         walls[settings] = min(step["wall"] for step in player.turn(4))
@@ -139,7 +146,8 @@ def _slowest(turns: list[list[Step]]) -> Step:
     steps = [turn[0] for turn in turns]
     wall = max(step["wall"] for step in steps)
     tokens, samples, cpu = (sum(step[name] for step in steps) for name in ("tokens", "samples", "cpu"))
-    return {"wall": wall, "generate": wall, "tokens": tokens, "samples": samples, "cpu": cpu}
+    others = min(step["others"] for step in steps) - cpu / 2 / wall
+    return {"wall": wall, "generate": wall, "tokens": tokens, "samples": samples, "cpu": cpu, "others": others}
 
 
 def _generating(steps: Sequence[Step]) -> float:
@@ -156,37 +164,41 @@ def math_share(folder: Path, steps: int) -> Side:
 
 def goals(contests: dict[str, dict[str, Any]], math: Side) -> list[Goal]:
     found: list[Goal] = []
-    for load, goal, aim in (("fixed", 1.1, 1.5), ("tail", 2.5, 4.0)):
-        ratios = contests[load]["ratios"]
+    for load, result in contests.items():
+        (goal, aim), ratios = PEER_GOALS[load], result["ratios"]
         name = f"{load}: samples/s, Groundtone ÷ TRL"
         found.append(Goal(name, statistics.median(ratios), goal, True, aim, (min(ratios), max(ratios))))
-    for load in contests:
-        ratios = contests[load]["rollout_ratios"]
+        ratios = result["rollout_ratios"]
         name = f"{load}: rollout tokens/s ÷ vLLM alone"
         found.append(Goal(name, statistics.median(ratios), 0.95, True, None, (min(ratios), max(ratios))))
-    seconds = contests["fixed"]["sides"]["groundtone"].seconds
-    found.append(Goal("fixed: verifying (`text`), share of a step", seconds["verify"] / seconds["wall"], 0.02, False))
+        seconds = result["sides"]["groundtone"].seconds
+        for phase, share in (("verify", 0.02), ("sync", 0.05)):
+            name = f"{load}: {'verifying (`text`)' if phase == 'verify' else 'weight sync'}, share of a step"
+            found.append(Goal(name, seconds[phase] / seconds["wall"], share, False))
     share = math.seconds["verify"] / math.seconds["wall"]
-    found.append(Goal("fixed: verifying (`math`), share of a step", share, 0.02, False))
-    found.append(Goal("fixed: weight sync, share of a step", seconds["sync"] / seconds["wall"], 0.05, False))
-    return found
+    return [*found, Goal("fixed: verifying (`math`), share of a step", share, 0.02, False)]
 
 
-def show(console: Console, contests: dict[str, dict[str, Any]], reached: Sequence[Goal]) -> None:
-    for load, result in contests.items():
-        names = ("samples/s", "tokens/s", "step", *PHASES, "other", "processor")
-        table = Table(title=f"{load}: seconds a step", title_justify="left")
-        table.add_column("")
-        for name in names:
-            table.add_column(name, justify="right")
-        for name, side in result["sides"].items():
-            cells = [f"{side.samples_per_second:.1f}", f"{side.tokens_per_second:,.0f}"]
-            cells += [f"{side.seconds[key]:.3f}" for key in ("wall", *PHASES, "other", "cpu")]
-            table.add_row(name, *cells)
-        side = result["sides"]["groundtone"], result["sides"]["trl"]
-        console.print(table)
-        lengths = "; ".join(f"{s.mean_length:.1f} and {s.longest:.0f}" for s in side)
-        console.print(f"mean length and longest of a step, Groundtone; TRL: {lengths}\n")
+def show_contest(console: Console, load: str, result: dict[str, Any]) -> None:
+    names = ("samples/s", "tokens/s", "step", *PHASES, "other", "processor", "others")
+    table = Table(title=f"{load}: seconds a step", title_justify="left")
+    table.add_column("")
+    for name in names:
+        table.add_column(name, justify="right")
+    for name, side in result["sides"].items():
+        cells = [f"{side.samples_per_second:.1f}", f"{side.tokens_per_second:,.0f}"]
+        cells += [f"{side.seconds[key]:.3f}" for key in ("wall", *PHASES, "other", "cpu")]
+        table.add_row(name, *cells, f"{side.others:.2f}")
+    console.print(table)
+    lengths = (
+        f"{result['sides'][n].mean_length:.1f} and {result['sides'][n].longest:.0f}" for n in ("groundtone", "trl")
+    )
+    console.print(
+        f"mean and longest sample of a step: {'; '.join(lengths)} (trl); others: cores busy with other work\n"
+    )
+
+
+def show_goals(console: Console, reached: Sequence[Goal]) -> None:
     table = Table(title="goals", title_justify="left")
     for name in ("", "measured", "over rounds", "goal", "aim", ""):
         table.add_column(name, justify="left" if not name else "right")
@@ -204,23 +216,24 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write all figures here")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each contestant on each load")
     parser.add_argument("--steps", type=int, default=5, help="steps of a turn")
+    parser.add_argument("--loads", nargs="+", choices=list(workload.LOADS), default=list(workload.LOADS))
     parser.add_argument("--folder", type=Path, default=ROOT / ".bench/runs")
     options = parser.parse_args()
     console = Console()
-    console.print(f"load average before: {os.getloadavg()[0]:.2f} on {os.cpu_count()} CPUs")
-    contests = {
-        load: contest(load, options.folder / load, options.rounds, options.steps, console) for load in workload.LOADS
-    }
+    contests: dict[str, dict[str, Any]] = {}
+    for load in options.loads:
+        contests[load] = contest(load, options.folder / load, options.rounds, options.steps, console)
+        show_contest(console, load, contests[load])
     math = math_share(options.folder / "fixed", 2 * options.steps)
     reached = goals(contests, math)
-    show(console, contests, reached)
+    show_goals(console, reached)
     if options.json is not None:
         results = {
             load: {**result, "sides": {name: asdict(side) for name, side in result["sides"].items()}}
             for load, result in contests.items()
         }
         figures = {"loads": results, "math": asdict(math), "goals": [{**asdict(g), "met": g.met} for g in reached]}
-        options.json.write_text(json.dumps({"cpus": os.cpu_count(), "load": os.getloadavg()[0], **figures}, indent=1))
+        options.json.write_text(json.dumps({"cpus": os.cpu_count(), **figures}, indent=1))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,10 @@ def letters(completions: list[Any], **_: Any) -> list[float]:
 class Timed(GRPOTrainer):
     """Times what the table calls generate and verify; the rest of a step is the update."""
 
-    seconds: dict[str, float] = defaultdict(float)
-    counts: dict[str, float] = {}
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.seconds: dict[str, float] = defaultdict(float)
+        self.counts: dict[str, float] = {}
 
     def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
         start = time.perf_counter()
@@ -115,10 +118,8 @@ def main(load_name: str, model: str, threads: str, micro_batch: str) -> None:
         callbacks=[gate],
     )
     gate.trainer = trainer
-    try:
+    with suppress(Finished):
         trainer.train()
-    except Finished:
-        pass
 
 
 if __name__ == "__main__":

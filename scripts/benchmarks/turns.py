@@ -74,21 +74,23 @@ class Player:
         return self
 
     def turn(self, steps: int) -> list[Step]:
-        """What each of so many steps cost: `wall` and phases in seconds, `cpu` in seconds of processor time."""
+        """What each of so many steps cost: `wall` and phases in seconds; means over the turn: `cpu` in seconds of
+        processor time, `others`, how many cores the rest of the machine kept busy meanwhile."""
         return together([self], steps)[0]
 
     def start(self, steps: int) -> None:
         assert self.process.stdin is not None
         self._signal(signal.SIGCONT)
-        self.used = sum(self._used().values())
+        self.used, self.busy, self.began = sum(self._used().values()), _busy_seconds(), time.perf_counter()
         self.process.stdin.write(f"{steps}\n")
         self.process.stdin.flush()
 
     def finish(self) -> list[Step]:
         steps: list[Step] = self._answer()["steps"]
-        cpu = (sum(self._used().values()) - self.used) / len(steps)
+        used, busy = sum(self._used().values()) - self.used, _busy_seconds() - self.busy
+        others = max(0.0, busy - used) / (time.perf_counter() - self.began)
         self._signal(signal.SIGSTOP)
-        return [{**step, "cpu": cpu} for step in steps]
+        return [{**step, "cpu": used / len(steps), "others": others} for step in steps]
 
     def close(self) -> None:
         assert self.process.stdin is not None
@@ -128,6 +130,13 @@ def together(players: Sequence[Player], steps: int) -> list[list[Step]]:
     for player in players:
         player.start(steps)
     return [player.finish() for player in players]
+
+
+def _busy_seconds() -> float:
+    """Processor time that all cores have spent working, or have had taken from them, since the machine started."""
+    columns = [int(column) for column in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    user, nice, system, _, _, irq, soft_irq, stolen = columns
+    return (user + nice + system + irq + soft_irq + stolen) / os.sysconf("SC_CLK_TCK")
 
 
 def used_by_tree(root: int) -> Iterator[tuple[int, float]]:

@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import load_file, save_file
+
+from rl.run.checkpoint import MANIFEST, STATE, Checkpoints
+from rl.run.files import DiskFull
+
+
+def write(folder: Path, value: float = 0.0, size: int = 4) -> None:
+    """What a stage writes: tensors, some in a folder of their own."""
+    (folder / "policy").mkdir()
+    save_file({"w": np.full(size, value)}, folder / "policy" / "model.safetensors")
+    save_file({"m": np.full(size, value)}, folder / "optimizer.safetensors")
+
+
+def save(checkpoints: Checkpoints, step: int) -> Path:
+    return checkpoints.save(step, {"drawn": 10 * step}, lambda folder: write(folder, step))
+
+
+def steps(checkpoints: Checkpoints) -> list[int]:
+    return sorted(int(p.name.removeprefix("step-")) for p in checkpoints.folder.glob("step-*"))
+
+
+@pytest.fixture
+def warnings() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def checkpoints(tmp_path: Path, warnings: list[str]) -> Checkpoints:
+    return Checkpoints(tmp_path / "stage" / "checkpoints", keep=2, warn=warnings.append)
+
+
+def test_what_was_saved_comes_back(checkpoints: Checkpoints, warnings: list[str]) -> None:
+    assert checkpoints.latest() is None
+    folder = save(checkpoints, 7)
+    found = checkpoints.latest()
+    assert found is not None
+    assert found[0] == folder == checkpoints.folder / "step-000007"
+    assert found[1] == {"step": 7, "drawn": 70}
+    assert load_file(folder / "policy" / "model.safetensors")["w"].tolist() == [7.0] * 4
+    files = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+    assert files == {"policy/model.safetensors", "optimizer.safetensors", STATE, MANIFEST}
+    assert warnings == []
+
+
+def test_the_newest_and_the_best_stay(checkpoints: Checkpoints) -> None:
+    for step in (1, 2, 3):
+        save(checkpoints, step)
+        if step == 2:
+            checkpoints.mark_best(2)
+    assert steps(checkpoints) == [2, 3]
+    for step in (4, 5):
+        save(checkpoints, step)
+    assert steps(checkpoints) == [2, 4, 5]
+    assert checkpoints.best == 2
+    checkpoints.mark_best(5)
+    save(checkpoints, 6)
+    save(checkpoints, 7)
+    assert steps(checkpoints) == [5, 6, 7]
+    found = checkpoints.latest()
+    assert found is not None
+    assert found[1]["step"] == 7
+
+
+def test_a_step_saved_again_replaces_itself(checkpoints: Checkpoints) -> None:
+    save(checkpoints, 1)
+    folder = checkpoints.save(1, {"drawn": 5}, lambda folder: write(folder, 9.0))
+    assert load_file(folder / "optimizer.safetensors")["m"].tolist() == [9.0] * 4
+    assert steps(checkpoints) == [1]
+
+
+DAMAGED = ["policy/model.safetensors", "optimizer.safetensors", STATE, MANIFEST]
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+@pytest.mark.parametrize("how", ["flipped", "cut", "removed"])
+def test_a_damaged_checkpoint_is_named_and_passed_over(
+    checkpoints: Checkpoints, warnings: list[str], name: str, how: str
+) -> None:
+    save(checkpoints, 1)
+    folder = save(checkpoints, 2)
+    file = folder / name
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes({"flipped": bytes(content), "cut": bytes(content[:-3]), "removed": b""}[how])
+    if how == "removed":
+        file.unlink()
+    found = checkpoints.latest()
+    assert found is not None
+    assert found[1]["step"] == 1
+    (line,) = warnings
+    assert line.startswith(f"{folder}: ")
+    assert line.endswith("; going back to the checkpoint before it")
+    assert "\n" not in line
+
+
+def test_going_back_drops_the_future(checkpoints: Checkpoints, warnings: list[str]) -> None:
+    """A damaged newest one would otherwise outlive the whole ones that a resumed run saves, and be counted as kept."""
+    for step in (10, 20):
+        save(checkpoints, step)
+    checkpoints.mark_best(20)
+    (checkpoints.folder / "step-000020" / STATE).unlink()
+    assert (checkpoints.latest() or ("", {}))[1]["step"] == 10
+    save(checkpoints, 12)
+    assert steps(checkpoints) == [10, 12]
+    warnings.clear()
+    assert (checkpoints.latest() or ("", {}))[1]["step"] == 12
+    assert warnings == []
+
+
+def test_every_checkpoint_damaged_is_none(checkpoints: Checkpoints, warnings: list[str]) -> None:
+    for step in (1, 2):
+        (save(checkpoints, step) / "optimizer.safetensors").write_bytes(b"")
+    assert checkpoints.latest() is None
+    assert len(warnings) == 2
+
+
+@settings(max_examples=30)
+@given(st.lists(st.tuples(st.sampled_from(["save", "best", "damage"]), st.integers(1, 8)), max_size=12))
+def test_the_newest_whole_one_is_found_whatever_happened(
+    tmp_path_factory: pytest.TempPathFactory, history: list[tuple[str, int]]
+) -> None:
+    checkpoints = Checkpoints(tmp_path_factory.mktemp("c"), keep=2, warn=lambda _: None)
+    whole: set[int] = set()
+    for what, step in history:
+        if what == "save":
+            checkpoints.save(step, {}, lambda folder: (folder / "a").write_text("x") and None)
+            whole = {s for s in whole if s < step} | {step}
+        elif what == "best":
+            checkpoints.mark_best(step)
+        elif step in whole:
+            (checkpoints.folder / f"step-{step:06d}" / "a").unlink(missing_ok=True)
+            whole.discard(step)
+        found = checkpoints.latest()
+        kept = [s for s in whole if s in steps(checkpoints)]
+        assert (found[1]["step"] if found else None) == max(kept, default=None)
+        assert not (what == "save" and step not in kept)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from rl.run.checkpoint import Checkpoints
+
+def half(folder):
+    (folder / "weights").write_text("x")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+Checkpoints(Path(sys.argv[1])).save(2, {}, half)
+"""
+
+
+def test_a_kill_in_the_middle_leaves_the_last_one(checkpoints: Checkpoints, warnings: list[str]) -> None:
+    save(checkpoints, 1)
+    killed = subprocess.run([sys.executable, "-c", KILLED, checkpoints.folder])
+    assert killed.returncode == -signal.SIGKILL
+    assert (checkpoints.latest() or ("", {}))[1]["step"] == 1
+    assert warnings == []
+    save(checkpoints, 3)
+    assert sorted(p.name for p in checkpoints.folder.iterdir()) == ["step-000001", "step-000003"]
+
+
+def test_an_error_while_writing_leaves_nothing(checkpoints: Checkpoints) -> None:
+    save(checkpoints, 1)
+
+    def fail(folder: Path) -> None:
+        write(folder)
+        raise RuntimeError("the worker died")
+
+    with pytest.raises(RuntimeError, match="the worker died"):
+        checkpoints.save(2, {}, fail)
+    assert [p.name for p in checkpoints.folder.iterdir()] == ["step-000001"]
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_last_one(checkpoints: Checkpoints) -> None:
+    save(checkpoints, 1)
+
+    def full(folder: Path) -> None:
+        with open("/dev/full", "wb") as file:
+            file.write(b"x")
+
+    with pytest.raises(DiskFull) as error:
+        checkpoints.save(2, {}, full)
+    place = checkpoints.folder / "step-000002"
+    assert str(error.value) == f"{place}: the disk is full; free some space, then go on with --resume"
+    assert error.value.errno == errno.ENOSPC
+    assert [p.name for p in checkpoints.folder.iterdir()] == ["step-000001"]
+
+
+def test_a_disk_that_fills_up_keeps_what_fits(small_disk: Path) -> None:
+    checkpoints, saved = Checkpoints(small_disk, keep=9), 0
+
+    def content(folder: Path) -> None:
+        (folder / "weights").write_bytes(os.urandom(30_000))
+
+    def fill() -> None:
+        nonlocal saved
+        for step in range(1, 20):
+            checkpoints.save(step, {}, content)
+            saved = step
+
+    with pytest.raises(DiskFull):
+        fill()
+    assert saved >= 3
+    assert (checkpoints.latest() or ("", {}))[1]["step"] == saved
+    assert steps(checkpoints) == list(range(1, saved + 1))
+
+
+def test_state_is_plain_json(checkpoints: Checkpoints) -> None:
+    state: dict[str, Any] = {"drawn": 3, "best": float("-inf"), "nested": {"a": [1, 2]}}
+    folder = checkpoints.save(1, state, lambda folder: None)
+    assert json.loads((folder / STATE).read_text()) == {"step": 1, **state}
+    with pytest.raises(TypeError):
+        checkpoints.save(2, {"array": np.zeros(2)}, lambda folder: None)
+    assert steps(checkpoints) == [1]
