@@ -46,7 +46,7 @@ def recipe(stages: list[dict[str, Any]], *overrides: str):
 
 def test_every_algorithm_runs(ray_session: None, tmp_path: Path) -> None:
     overlong = {"objective": {"overlong_buffer": 8, "filter_zero_variance": True}}
-    names = "ppo grpo rloo reinforce++ reinforce++-baseline dr_grpo dapo gspo cispo".split()
+    names = ["ppo", "grpo", "rloo", "reinforce++", "reinforce++-baseline", "dr_grpo", "dapo", "gspo", "cispo"]
     stages = [{"name": n.replace("+", "p"), "algorithm": n, **(overlong if n == "dapo" else {})} for n in names]
     stages += [
         {"name": "penalised", "algorithm": "grpo", "objective": {"kl_coef": 0.1, "entropy_coef": 0.01}},
