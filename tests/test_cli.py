@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -207,7 +208,10 @@ def test_a_package_of_our_name_beside_the_user_is_named(home: Path, tmp_path: Pa
 
 def test_ctrl_c_is_one_line_and_130(home: Path) -> None:
     command = [BIN / "rl", "run", "tiny.yaml", "data.words={source: own.py:slow}", "--out", "stopped"]
-    process = subprocess.Popen(command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background job starts deaf to it
+    process = subprocess.Popen(
+        command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heard
+    )
     while not (home / "began").exists():
         assert process.poll() is None
         time.sleep(0.05)

@@ -19,7 +19,7 @@ from typing import Any
 import workload
 from rich.console import Console
 from rich.table import Table
-from turns import Player, Step, together
+from turns import Player, Quiet, Step, together
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
 PHASES = ("generate", "verify", "logprobs", "update", "sync")
@@ -90,14 +90,14 @@ def peer(load: str, folder: Path, threads: int, micro_batch: int) -> Player:
     return Player("trl", command, folder / f"trl-{threads}-{micro_batch}.log")
 
 
-def best_peer(load: str, folder: Path, console: Console) -> tuple[Player, tuple[int, int]]:
+def best_peer(load: str, folder: Path, quiet: Quiet, console: Console) -> tuple[Player, tuple[int, int]]:
     """TRL with the settings that are fastest here."""
     players = {settings: peer(load, folder, *settings) for settings in PEER_SETTINGS}
     walls: dict[tuple[int, int], float] = {}
     for player in players.values():
         player.ready().turn(1)
     for settings, player in players.items():
-        walls[settings] = min(step["wall"] for step in player.turn(4))
+        walls[settings] = min(step["wall"] for step in quiet.turn(lambda player=player: player.turn(3)))
     best = min(walls, key=lambda settings: walls[settings])
     for settings, player in players.items():
         if settings != best:
@@ -107,12 +107,12 @@ def best_peer(load: str, folder: Path, console: Console) -> tuple[Player, tuple[
     return players[best], best
 
 
-def contest(load: str, folder: Path, rounds: int, steps: int, console: Console) -> dict[str, Any]:
+def contest(load: str, folder: Path, rounds: int, steps: int, quiet: Quiet, console: Console) -> dict[str, Any]:
     """All three in turns on one load."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     workload.write_model(folder / "model", workload.LOADS[load])
-    theirs, settings = best_peer(load, folder, console)
+    theirs, settings = best_peer(load, folder, quiet, console)
     mine = ours(load, folder, f"engines.count={ENGINES}").ready()
     alone = [
         Player("vllm", [sys.executable, HERE / "engine_alone.py", load, folder, i, ENGINES], folder / f"vllm-{i}.log")
@@ -126,9 +126,9 @@ def contest(load: str, folder: Path, rounds: int, steps: int, console: Console) 
             player.turn(3)
         together(alone, 2)
         for _ in range(rounds):
-            took["groundtone"].append(mine.turn(steps))
-            took["trl"].append(theirs.turn(steps))
-            took["vllm"].append([_slowest(together(alone, 1)) for _ in range(steps)])
+            took["groundtone"].append(quiet.turn(lambda: mine.turn(steps)))
+            took["trl"].append(quiet.turn(lambda: theirs.turn(steps)))
+            took["vllm"].append(quiet.turn(lambda: _together(alone, steps)))
     finally:
         for player in (mine, theirs, *alone):
             player.close()
@@ -141,13 +141,16 @@ def contest(load: str, folder: Path, rounds: int, steps: int, console: Console) 
     return {"sides": sides, "ratios": ratios, "rollout_ratios": engine, "peer": settings}
 
 
-def _slowest(turns: list[list[Step]]) -> Step:
+def _together(engines: Sequence[Player], steps: int) -> list[Step]:
     """Engines side by side have done a step when the last one has."""
-    steps = [turn[0] for turn in turns]
-    wall = max(step["wall"] for step in steps)
-    tokens, samples, cpu = (sum(step[name] for step in steps) for name in ("tokens", "samples", "cpu"))
-    others = min(step["others"] for step in steps) - cpu / 2 / wall
-    return {"wall": wall, "generate": wall, "tokens": tokens, "samples": samples, "cpu": cpu, "others": others}
+    done: list[Step] = []
+    for _ in range(steps):
+        turns = [turn[0] for turn in together(engines, 1)]
+        wall = max(step["wall"] for step in turns)
+        sums = {name: sum(step[name] for step in turns) for name in ("tokens", "samples", "cpu")}
+        others = max(0.0, turns[0]["others"] - sum(step["cpu"] for step in turns[1:]) / wall)
+        done.append({"wall": wall, "generate": wall, "others": others, **sums})
+    return [{**step, "others": sum(s["others"] for s in done) / steps} for step in done]
 
 
 def _generating(steps: Sequence[Step]) -> float:
@@ -155,11 +158,11 @@ def _generating(steps: Sequence[Step]) -> float:
     return sum(step["tokens"] for step in steps) / sum(step["generate"] for step in steps)
 
 
-def math_share(folder: Path, steps: int) -> Side:
+def math_share(folder: Path, steps: int, quiet: Quiet) -> Side:
     """Ours with the `math` verifier."""
     with ours("fixed", folder, "reward.parts=[{verifier: math}]").ready() as player:
         player.turn(3)
-        return Side.of(player.turn(steps))
+        return Side.of(quiet.turn(lambda: player.turn(steps)))
 
 
 def goals(contests: dict[str, dict[str, Any]], math: Side) -> list[Goal]:
@@ -216,15 +219,17 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write all figures here")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each contestant on each load")
     parser.add_argument("--steps", type=int, default=5, help="steps of a turn")
+    parser.add_argument("--others", type=float, default=0.1, help="cores that other work may keep busy in a turn")
+    parser.add_argument("--patience", type=float, default=900, help="seconds to wait for such turns, in all")
     parser.add_argument("--loads", nargs="+", choices=list(workload.LOADS), default=list(workload.LOADS))
     parser.add_argument("--folder", type=Path, default=ROOT / ".bench/runs")
     options = parser.parse_args()
     console = Console()
-    contests: dict[str, dict[str, Any]] = {}
+    quiet, contests = Quiet(options.others, options.patience), dict[str, dict[str, Any]]()
     for load in options.loads:
-        contests[load] = contest(load, options.folder / load, options.rounds, options.steps, console)
+        contests[load] = contest(load, options.folder / load, options.rounds, options.steps, quiet, console)
         show_contest(console, load, contests[load])
-    math = math_share(options.folder / "fixed", 2 * options.steps)
+    math = math_share(options.folder / "fixed", options.steps, quiet)
     reached = goals(contests, math)
     show_goals(console, reached)
     if options.json is not None:

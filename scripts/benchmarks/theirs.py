@@ -46,6 +46,7 @@ class Timed(GRPOTrainer):
         super().__init__(*args, **kwargs)
         self.seconds: dict[str, float] = defaultdict(float)
         self.counts: dict[str, float] = {}
+        self.update_from = 0.0
 
     def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
         start = time.perf_counter()
@@ -63,7 +64,7 @@ class Timed(GRPOTrainer):
 
     def _prepare_inputs(self, *args: Any, **kwargs: Any) -> Any:
         inputs = super()._prepare_inputs(*args, **kwargs)
-        self.update_from = time.perf_counter()
+        self.update_from = self.update_from or time.perf_counter()  # the first micro-batch of a step
         return inputs
 
 
@@ -79,6 +80,7 @@ class Gate(TrainerCallback):
         trainer.seconds["update"] += time.perf_counter() - trainer.update_from
         self.turns.step({**trainer.seconds, **trainer.counts})
         trainer.seconds.clear()
+        trainer.update_from = 0.0
 
 
 def main(load_name: str, model: str, threads: str, micro_batch: str) -> None:

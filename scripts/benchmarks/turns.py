@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -81,13 +81,13 @@ class Player:
     def start(self, steps: int) -> None:
         assert self.process.stdin is not None
         self._signal(signal.SIGCONT)
-        self.used, self.busy, self.began = sum(self._used().values()), _busy_seconds(), time.perf_counter()
+        self.used, self.busy, self.began = sum(self._used().values()), busy_seconds(), time.perf_counter()
         self.process.stdin.write(f"{steps}\n")
         self.process.stdin.flush()
 
     def finish(self) -> list[Step]:
         steps: list[Step] = self._answer()["steps"]
-        used, busy = sum(self._used().values()) - self.used, _busy_seconds() - self.busy
+        used, busy = sum(self._used().values()) - self.used, busy_seconds() - self.busy
         others = max(0.0, busy - used) / (time.perf_counter() - self.began)
         self._signal(signal.SIGSTOP)
         return [{**step, "cpu": used / len(steps), "others": others} for step in steps]
@@ -132,7 +132,36 @@ def together(players: Sequence[Player], steps: int) -> list[list[Step]]:
     return [player.finish() for player in players]
 
 
-def _busy_seconds() -> float:
+class Quiet:
+    """Takes turns while nothing else works on the machine: waits for such a moment, and repeats a turn that was
+    disturbed, until `patience` seconds have been spent on it; then the least disturbed one counts."""
+
+    def __init__(self, limit: float, patience: float) -> None:
+        """`limit`: cores that the rest of the machine may keep busy."""
+        self.limit, self.left = limit, patience
+
+    def turn(self, play: Callable[[], list[Step]]) -> list[Step]:
+        best: list[Step] = []
+        while True:
+            began = time.monotonic()
+            self._wait()
+            steps = play()
+            if not best or steps[0]["others"] < best[0]["others"]:
+                best = steps
+            if best[0]["others"] <= self.limit or self.left <= 0:
+                return best
+            self.left -= time.monotonic() - began
+
+    def _wait(self) -> None:
+        until = time.monotonic() + max(0.0, self.left)
+        while time.monotonic() < until:
+            busy = busy_seconds()
+            time.sleep(1.0)
+            if busy_seconds() - busy <= self.limit:
+                return
+
+
+def busy_seconds() -> float:
     """Processor time that all cores have spent working, or have had taken from them, since the machine started."""
     columns = [int(column) for column in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
     user, nice, system, _, _, irq, soft_irq, stolen = columns
