@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,9 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("RAY_ADDRESS", "HF_HUB_OFFLINE", "CUDA_VISIBLE_DEVICES"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.delitem(
+        sys.modules, "ray", raising=False
+    )  # a Ray that runs is planned for, and the session may have one
 
 
 def planned(*overrides: str, stages: list[dict[str, Any]] | None = None, **header: Any) -> Plan:
