@@ -14,6 +14,7 @@ ROOMS = ("rl", "rewards", "rollouts", "models")
 FLOORS = {
     "rl.types": 0,
     "rl.config": 0,
+    "rl.audio": 1,
     "rl.algorithms": 1,
     "rl.data": 2,
     "rl.run": 2,
