@@ -217,6 +217,14 @@ function marked(text, query) {
   return [...parts, text.slice(from)];
 }
 
+function players(names) {
+  const known = names.map((name) => data.clips[name]);
+  return known.map((clip, i) => html("figure", { class: "clip" },
+    html("figcaption", {}, `sound ${i + 1}${clip ? ` · ${format(clip.seconds)} s` : " · in the run’s clips folder"}`),
+    clip ? html("img", { src: clip.image, alt: "mel spectrogram" }) : null,
+    clip ? html("audio", { src: clip.audio, controls: "", preload: "none" }) : null));
+}
+
 function sampleBody(sample, query) {
   const block = (kind, name, text) => (text ? html("div", { class: kind }, html("h4", {}, name), html("pre", {}, marked(text, query))) : null);
   const facts = [
@@ -225,7 +233,7 @@ function sampleBody(sample, query) {
     ["policy version", String(sample.version)], ["sample", String(sample.sample)], ["id", sample.id], ["source", sample.source],
   ].filter(([, value]) => value);
   return html("div", { class: "body" },
-    html("div", { class: "asked" }, block("prompt", "Prompt", sample.prompt), block("gold", "Gold answer", sample.gold),
+    html("div", { class: "asked" }, block("prompt", "Prompt", sample.prompt), players(sample.clips), block("gold", "Gold answer", sample.gold),
       html("dl", {}, facts.map(([name, value]) => html("div", {}, html("dt", {}, name), html("dd", {}, marked(value, query)))))),
     html("div", { class: "said" }, block("error", "Verifier error", sample.error), block("think", "Thinking", sample.think),
       block("response", "Response", sample.response || (sample.finish_reason === "length" ? "(cut off before an answer)" : "(empty)")),

@@ -12,27 +12,32 @@ import json
 import math
 from collections.abc import Sequence
 from html import escape
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from rl.run.charts import stage_charts
+from rl.run.clips import players
 from rl.run.files import replacing
 from rl.run.progress import clock
 from rl.run.reading import Run, Stage, measures, paired, read_run
 from rl.run.samples import sampled_rollouts
 
 HERE = Path(__file__).parent
+CLIP_BYTES = 1_000_000
 SHARES = ("accuracy", "greedy_accuracy", "pass@", "think_rate", "truncation_rate")
 
 
 def write_report(run_dir: Path) -> Path:
-    """Writes `report.html` (under 3 MB) from whatever the run has left so far. Raises ValueError for what is no run
+    """Writes `report.html` (under 3.5 MB) from whatever the run has left so far. Raises ValueError for what is no run
     directory, DiskFull."""
     run = read_run(run_dir)
     training = [stage for stage in run.stages if stage.rows and stage.kind not in ("evaluate", "curate")]
     order = {stage.name: place for place, stage in enumerate(run.stages)}
     samples = sorted(sampled_rollouts(run_dir), key=lambda sample: order.get(sample["stage"], len(order)))
-    data = {"stages": [{"name": s.name, **stage_charts(s.rows)} for s in training], "rollouts": samples}
+    clips = players(run_dir, (name for sample in _fairly(samples) for name in sample["clips"]), CLIP_BYTES)
+    stages = [{"name": s.name, **stage_charts(s.rows)} for s in training]
+    data = {"stages": stages, "rollouts": samples, "clips": clips}
     script = (HERE / "report.js").read_text()
     filled = {
         "title": escape(run.name),
@@ -108,6 +113,14 @@ def curves(stage: Stage, place: int) -> str:
     note = " · ".join(filter(None, [stage.kind, f"{steps:,} steps", took]))
     body = f'<div class="curves" data-stage="{place}" tabindex="0"></div>'
     return _section(f"stage-{stage.name}", stage.name, note, body)
+
+
+def _fairly(samples: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The samples with stages taking turns: where sounds do not all fit on the page, every stage has some."""
+    stages: dict[str, list[dict[str, Any]]] = {}
+    for sample in samples:
+        stages.setdefault(sample["stage"], []).append(sample)
+    return [sample for turn in zip_longest(*stages.values()) for sample in turn if sample is not None]
 
 
 def browser(samples: Sequence[dict[str, Any]]) -> str:

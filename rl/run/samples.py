@@ -82,6 +82,7 @@ def _shown(row: dict[str, Any], limit: int) -> dict[str, Any]:
         "gold": _clip(row["answer"], limit // 4),
         "reason": _clip(row["reason"], limit // 4),
         "error": _clip(row["error"], limit // 4),
+        "clips": row.get("clips") or [],
         "parts": {n.removeprefix("part/"): v for n, v in row.items() if n.startswith("part/") and v is not None},
     }
 

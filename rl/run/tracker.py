@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsFloat
 
+from rl.run.clips import keep
 from rl.run.files import full_disk_named, replacing
 from rl.types import Prompt, Scored
 
@@ -44,8 +45,9 @@ class Tracker:
         """Writes the step's samples, all at once: the file is whole or absent."""
         import pyarrow.parquet
 
+        clips = {s.rollout.prompt.id: keep(self.run_dir, s.rollout.prompt.clips) for s in scored}
         with replacing(rollout_file(self.run_dir, self.stage, step)) as path:
-            pyarrow.parquet.write_table(_rollout_table(scored), path, compression="zstd")
+            pyarrow.parquet.write_table(_rollout_table(scored, clips), path, compression="zstd")
 
     def rewind(self, step: int) -> None:
         """Forgets what this stage recorded after `step`, to go on from a checkpoint taken there (-1: forgets it all).
@@ -140,9 +142,9 @@ def _restart(step: int) -> Event:
     return Event(wall_time=time.time(), step=max(step, 0), session_log=SessionLog(status=SessionLog.START))
 
 
-def _rollout_table(scored: Sequence[Scored]) -> pa.Table:
+def _rollout_table(scored: Sequence[Scored], clips: Mapping[str, list[str]]) -> pa.Table:
     """One row for each sample. `tokens` counts what the policy wrote, `token_ids` are all ids the engine saw; an errored
-    sample has no score."""
+    sample has no score; `clips` are names under the run's `clips/`."""
     import pyarrow as pa
 
     rollouts, verdicts = [s.rollout for s in scored], [s.verdict for s in scored]
@@ -160,6 +162,8 @@ def _rollout_table(scored: Sequence[Scored]) -> pa.Table:
         "error": (text, [None if v.error is None else _storable(v.error) for v in verdicts]),
         "reason": (text, [_storable(v.reason) for v in verdicts]),
     }
+    if any(clips.values()):
+        columns["clips"] = pa.list_(text), [clips[r.prompt.id] for r in rollouts]
     for part in dict.fromkeys(name for v in verdicts for name in v.parts):
         columns[f"part/{part}"] = number, [v.parts.get(part) for v in verdicts]
     columns["version"] = pa.int64(), [r.version for r in rollouts]

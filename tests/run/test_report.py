@@ -99,7 +99,7 @@ def test_partial_runs_have_pages_too(tmp_path: Path, sample: Callable[..., Score
     only_recipe, only_sft, no_rows = (tmp_path / name for name in ("recipe", "sft", "empty"))
     only_recipe.mkdir()
     (only_recipe / "recipe.yaml").write_text("name: x\n")
-    assert Page(write_report(only_recipe)).json == {"stages": [], "rollouts": []}
+    assert Page(write_report(only_recipe)).json == {"stages": [], "rollouts": [], "clips": {}}
     Tracker(only_sft, "sft").record(1, {"loss": 2.0})
     assert [stage["steps"] for stage in Page(write_report(only_sft)).json["stages"]] == [[1]]
     Tracker(no_rows, "rlvr").record_rollouts(1, [])
