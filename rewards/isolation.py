@@ -26,6 +26,7 @@ from rewards.worker import HEAD, Call, Setup
 from rl.types import Rollout, Verdict
 
 _CHUNK, _CHUNK_S = 32, 0.02  # samples sent ahead to one worker: a hang delays these, few samples starve a fast verifier
+_LONGEST_LINE = 1 << 20  # of a worker's answer, which `worker.plain` keeps far shorter
 _STARTS = 3  # workers in a row that die while they start
 
 Results = Mapping[int, Verdict]
@@ -98,6 +99,11 @@ class Pool:
             idle = len(self._queue) == 1
         if idle:
             self._bell.send(b"!")
+
+    @property
+    def waiting(self) -> int:
+        """Samples that no worker has been given yet."""
+        return len(self._queue)
 
     def close(self) -> None:
         """Kill the workers; what is pending is dropped."""
@@ -182,46 +188,56 @@ class Pool:
         except OSError:
             data = b""
         *lines, worker.unread = (worker.unread + data).split(b"\n")
-        try:
-            messages = [json.loads(line) for line in lines]
-        except ValueError:  # a verifier has found the channel and written into it
-            messages, data = [], b""
+        sane = bool(data) and len(worker.unread) <= _LONGEST_LINE
         with self.changed:
-            for message in messages:
-                self._hear(worker, message)
+            for line in lines:  # a verifier that has found the channel and written into it voids nothing said before
+                sane = sane and self._hear(worker, line)
             self.changed.notify_all()
-        if worker.retired or not data:
+        if worker.retired or not sane:
             self._lose(worker)
 
-    def _hear(self, worker: _Worker, message: Any) -> None:
+    def _hear(self, worker: _Worker, line: bytes) -> bool:
+        """Take one message of a worker; False if it is none."""
+        try:
+            message: Any = json.loads(line)
+        except (ValueError, RecursionError):
+            return False
         now = time.monotonic()
         if isinstance(message, list):
-            ticket, call, score, parts, error, reason = cast(list[Any], message)
-            job = worker.jobs[0]
-            assert ticket == job.ticket, "workers answer in order"
-            job.results[job.current if call < 0 else call] = Verdict(score, parts, error, reason)
+            answer = _answer(cast(list[Any], message), worker)
+            if answer is None:
+                return False
+            job, (call, verdict) = worker.jobs[0], answer
+            job.results[call] = verdict
             self._seconds_each += 0.1 * (now - worker.since - self._seconds_each)
             worker.since, worker.due = now, now + self._deadline_s
-            if call < 0 or len(job.results) == len(job.calls):
+            if message[1] < 0 or len(job.results) == len(job.calls):
                 worker.jobs.popleft()
                 job.done(job.results)
+            if message[-1]:  # it ends after a memory error: the next in line is not to blame
+                worker.retired = True
+                self._give_back(worker)
             if not worker.jobs:
                 worker.due = float("inf")
-        elif "ready" in message:
-            self.gold = message["gold"]
+        elif not worker.ready and isinstance(message, dict) and "failed" in message:
+            raise ValueError(cast(Any, message)["failed"])
+        elif not worker.ready and isinstance(message, dict) and "ready" in message:
+            self.gold = cast(Any, message)["gold"]
             worker.ready, worker.due, self._failed_starts = True, float("inf"), 0
-        elif "failed" in message:
-            raise ValueError(message["failed"])
-        else:  # it ends after a memory error: the next in line is not to blame
-            worker.retired = True
-            self._give_back(worker)
+        else:
+            return False
+        return True
 
     def _give_back(self, worker: _Worker) -> None:
         self._queue.extendleft(reversed(worker.jobs))
         worker.jobs.clear()
 
     def _enforce(self, now: float) -> None:
-        for worker in [w for w in self._workers.values() if w.due <= now]:
+        late = [worker for worker in self._workers.values() if worker.due <= now]
+        answered = [key.data for key, _ in self._selector.select(0)] if late else []  # this thread may be the late one
+        for worker in late:
+            if worker in answered:
+                continue
             self.timeouts += worker.ready
             self._lose(worker, f"deadline of {self._deadline_s:g} s passed" if worker.ready else "it does not start")
 
@@ -254,6 +270,19 @@ class Pool:
         if self._failed_starts >= _STARTS:
             names = ", ".join(dict.fromkeys(call.verifier for call in self._calls))
             raise ValueError(f"{_STARTS} processes for the verifiers {names} died while starting: {why}")
+
+
+def _answer(message: list[Any], worker: _Worker) -> tuple[int, Verdict] | None:
+    """What a worker says of the call that it is at; None where it says anything else."""
+    if len(message) != 7 or not worker.jobs:
+        return None
+    ticket, call, score, parts, error, reason, _ = message
+    current = worker.jobs[0].current
+    sane = ticket == worker.jobs[0].ticket and call in (current, -1) and isinstance(score, float)
+    sane = sane and isinstance(reason, str) and isinstance(error, str | None) and isinstance(parts, dict)
+    if not sane or not all(isinstance(part, float) for part in cast(dict[str, Any], parts).values()):
+        return None
+    return current, Verdict(score, cast(dict[str, float], parts), error, reason)
 
 
 def _cause(status: int | None) -> str:

@@ -3,8 +3,8 @@ the workers (5 ms each, where a fresh interpreter with sympy takes 400); a worke
 
 Wire: pool -> nursery, one datagram each: `sys.path`, the set-up, then `F n` with the socket of worker n attached, or `K n`:
 kill worker n and all that it started, answered with its wait status. pool -> worker: HEAD (ticket, length) and a pickle
-of (calls, rollout). worker -> pool: lines of JSON, `[ticket, call, score, parts, error, reason]` for each call, with
-call -1 for a sample that could not be read. JSON, because whatever runs in a worker must not reach into the parent.
+of (calls, rollout). worker -> pool: lines of JSON, `[ticket, call, score, parts, error, reason, last]` for each call,
+with call -1 for a sample that could not be read and `last` true from a worker that ends. JSON, because whatever runs in a worker must not reach into the parent.
 """
 
 from __future__ import annotations
@@ -104,6 +104,7 @@ def _children() -> list[int]:
 
 def _work(channel: socket.socket, setup: Setup, nursery: int) -> None:
     """A worker's whole life."""
+    channel.set_inheritable(False)  # descriptors that are received pass through exec
     os.setsid()  # a group of its own: SIGKILL to it takes along what a verifier has started
     ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != nursery:
@@ -140,7 +141,7 @@ def _serve(channel: socket.socket, ticket: int, body: bytes, setup: Setup, verif
     try:
         calls, sample = cast(tuple[tuple[int, ...], Rollout | int], pickle.loads(body))
     except Exception as error:  # isolation boundary: a user's class among the prompt's fields
-        _send(channel, [ticket, -1, *failed(f"the prompt cannot be read: {type(error).__name__}: {error}")])
+        _send(channel, [ticket, -1, *failed(f"the prompt cannot be read: {type(error).__name__}: {error}"), False])
         return
     for call in calls:
         args = setup.calls[call].args
@@ -151,12 +152,11 @@ def _serve(channel: socket.socket, ticket: int, body: bytes, setup: Setup, verif
         try:
             answer = plain(verifiers[call].verify(rollout.prompt, rollout, **args))
         except MemoryError:
-            _send(channel, [ticket, call, *failed(f"out of memory (memory_mb: {setup.memory_mb})")])
-            _send(channel, {"retire": True})  # what is left of the heap belongs to no sample
-            os._exit(0)
+            _send(channel, [ticket, call, *failed(f"out of memory (memory_mb: {setup.memory_mb})"), True])
+            os._exit(0)  # what is left of the heap belongs to no sample
         except BaseException as error:  # isolation boundary: sys.exit too
             answer = failed(f"{type(error).__name__}: {error}")
-        _send(channel, [ticket, call, *answer])
+        _send(channel, [ticket, call, *answer, False])
 
 
 Answer = tuple[float, dict[str, float], str | None, str]

@@ -18,6 +18,9 @@ def verify(prompt: Prompt, rollout: Rollout, *, scale: float = 1.0) -> Verdict |
             pass
     elif deed == "sleep":
         time.sleep(float(argument))
+    elif deed == "await":
+        while not os.path.exists(argument):
+            time.sleep(0.01)
     elif deed == "exit":
         sys.exit(3)
     elif deed == "os._exit":
@@ -44,9 +47,11 @@ def verify(prompt: Prompt, rollout: Rollout, *, scale: float = 1.0) -> Verdict |
     elif deed == "stray":
         for descriptor in range(3, 20):
             try:
-                os.write(descriptor, b"nonsense\n")
+                os.write(descriptor, argument.encode() + b"\n")
             except OSError:
                 continue
+        if prompt.answer is not None:
+            open(prompt.answer, "w").close()
     elif deed == "parent":
         os.kill(os.getppid(), 9)
         time.sleep(60)

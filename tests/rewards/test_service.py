@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -52,17 +51,17 @@ def test_routing_by_source_and_audio(rollout):
     assert verdicts[3].error == "no reward part applies to a prompt of source 'songs' without audio"
 
 
-def test_ready_streams_in_order_of_arrival(rollout, folder: Path):
+def test_ready_streams_in_order_of_arrival(rollout, folder: Path, tmp_path: Path):
     with RewardService(RewardConfig([PartConfig("hostile.py:verify")], workers=2), folder) as service:
-        assert service.ready(5.0) == []  # nothing is pending: no waiting
+        assert service.ready(60.0) == []  # nothing is pending: no waiting
         service.prove()
-        service.submit(rollout("sleep 0.5"))
+        service.submit(rollout(f"await {tmp_path / 'go'}"))
         service.submit(rollout("good"))
         assert service.pending == 2
-        first = service.ready(5.0)
-        assert [s.rollout.text for s in first] == ["good"]
+        assert [s.rollout.text for s in service.ready(60.0)] == ["good"]
         assert service.ready(0.0) == []
-        assert [s.rollout.text for s in service.ready(5.0)] == ["sleep 0.5"]
+        (tmp_path / "go").touch()
+        assert [s.rollout.text for s in service.ready(60.0)] == [f"await {tmp_path / 'go'}"]
         assert service.pending == 0
 
 
@@ -123,12 +122,12 @@ def slow(prompt, rollout):
         ("right", {}, None),
         ("right", {"scale": 0.9}, r"'own.py:right' fails its GOLD\[0\]: 'yes' .* should score 1.0; scored 0.9"),
         ("generous", {}, r"'own.py:generous' fails its GOLD\[1\]: 'no' against gold 'yes' should score below 1.0"),
-        ("slow", {}, r"'own.py:slow' fails its GOLD\[0\]: .*; deadline of 0.5 s passed"),
+        ("slow", {}, r"'own.py:slow' fails its GOLD\[0\]: .*; deadline of 2 s passed"),
     ],
 )
 def test_a_verifier_of_the_users_own_must_judge_its_gold(tmp_path: Path, function, args, message):
     (tmp_path / "own.py").write_text(GOLD)
-    config = RewardConfig([PartConfig(f"own.py:{function}", args=args)], deadline_s=0.5)
+    config = RewardConfig([PartConfig(f"own.py:{function}", args=args)], deadline_s=2.0 if function == "slow" else 60.0)
     with RewardService(config, tmp_path) as service:
         if message is None:
             assert service.prove() == []
@@ -172,16 +171,3 @@ def test_a_module_beside_the_recipe(rollout, tmp_path: Path):
     (tmp_path / "ownrules.py").write_text(GOLD)
     with RewardService(RewardConfig([PartConfig("ownrules:right", args={"scale": 0.5})]), tmp_path) as service:
         assert [s.verdict.score for s in service.score([rollout("yes"), rollout("maybe")])] == [0.5, 0.25]
-
-
-def test_throughput(rollout):
-    """At least 3,000 samples a second through one worker (about 15,000 on a quiet core)."""
-    with RewardService(RewardConfig([PartConfig("text")])) as service:
-        service.prove()
-        rollouts = [rollout(f"<think>a</think>{i}", str(i)) for i in range(3000)]
-        seconds: list[float] = []
-        for _ in range(3):
-            start = time.monotonic()
-            assert all(s.verdict.score == 1.0 for s in service.score(rollouts))
-            seconds.append(time.monotonic() - start)
-    assert min(seconds) < 1.0
