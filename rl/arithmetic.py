@@ -102,6 +102,19 @@ def _sft(work: _Work) -> StagePlan:
     return work.plan(says, steps=steps, tokens=tokens, micro_batch=largest)
 
 
+def _dpo(work: _Work) -> StagePlan:
+    config = work.config
+    micro_batches, largest = work.optimiser_step(config.sequences_per_step)
+    steps = config.steps(work.rows) if work.rows else 0
+    pairs = f"all pairs of '{config.data}'" if work.rows is None else many(work.rows, "pair")
+    says = (
+        f"{config.loss}, {many(config.epochs, 'epoch')} of {pairs} → "
+        f"{many(steps, 'optimiser step') if steps else 'steps'} of {many(config.pairs_per_step, 'pair')}, {micro_batches}"
+    )
+    tokens = steps * config.sequences_per_step * config.max_sequence_tokens
+    return work.plan(says, steps=steps, tokens=tokens, micro_batch=largest)
+
+
 def _curate(work: _Work) -> StagePlan:
     config = work.config
     rollouts = (work.rows or 0) * config.samples
@@ -147,6 +160,7 @@ WORDS: dict[str, Callable[[_Work], StagePlan]] = {
     "sft": _sft,
     "curate": _curate,
     "rlvr": _rlvr,
+    "dpo": _dpo,
     "evaluate": _evaluate,
 }
 

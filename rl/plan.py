@@ -166,12 +166,12 @@ def _disk(recipe: Recipe, shape: Shape, made: Plan, out: Path) -> None:
     b, count = memory.BYTES[recipe.header.model.dtype], shape.parameters
     models, checkpoints, tokens = int(recipe.header.model.build is not None), 0, 0
     for stage, told in zip(recipe.stages, made.stages, strict=True):
-        models += stage.kind in ("sft", "rlvr")
-        tokens += 0 if stage.kind in ("sft", "curate") else told.tokens
+        models += stage.kind in ("sft", "rlvr", "dpo")
+        tokens += 0 if stage.kind in ("sft", "dpo", "curate") else told.tokens
         if stage.kind == "rlvr":
             kept = stage.config.keep + 1 + bool(stage.config.eval_every)
             checkpoints += kept * (2 if stage.config.resolved().critic else 1)
-        elif stage.kind == "sft" and stage.config.checkpoint_every:
+        elif stage.kind in ("sft", "dpo") and stage.config.checkpoint_every:
             checkpoints += stage.config.keep + 1
     made.disk = {"models": models * b * count, "checkpoints": checkpoints * (b + 12) * count}
     made.disk["rollouts"] = tokens * BYTES_PER_TOKEN

@@ -30,15 +30,15 @@ from rewards.combine import RewardConfig
 from rewards.resolve import check as check_verifier
 from rl.config import ConfigError, build, did_you_mean, resolve
 from rl.data.sources import DataConfig
-from rl.stages import curate, evaluate, rlvr, sft
+from rl.stages import curate, dpo, evaluate, rlvr, sft
 from rl.workers.placement import ClusterConfig
 from rl.workers.trainer import TrainerConfig
 from rollouts.sampler import EngineConfig
 
 BUNDLED = Path(__file__).parent.parent / "recipes"
-STAGES: dict[str, ModuleType] = {"sft": sft, "curate": curate, "rlvr": rlvr, "evaluate": evaluate}
+STAGES: dict[str, ModuleType] = {"sft": sft, "curate": curate, "rlvr": rlvr, "dpo": dpo, "evaluate": evaluate}
 """Each has a `Config` and `run(config, context) -> Outcome`."""
-MAKES = {"sft": "model", "rlvr": "model", "curate": "difficulty"}
+MAKES = {"sft": "model", "rlvr": "model", "dpo": "model", "curate": "difficulty"}
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Recipe:
         """Which actors the stages need: engine, policy, critic, reference."""
         roles: set[str] = set()
         for stage in self.stages:
-            roles |= {"policy"} if stage.kind == "sft" else {"engine"}
+            roles |= {"policy"} if stage.kind in ("sft", "dpo") else {"engine"}
             if stage.kind == "rlvr":
                 goal = stage.config.resolved()
                 roles |= (

@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
-from rl.types import Prompt
+
+class Named(Protocol):
+    """A prompt, or a pair of answers to one."""
+
+    @property
+    def id(self) -> str: ...
 
 
-class Curriculum:
+Item = TypeVar("Item", bound=Named)
+
+
+class Curriculum(Generic[Item]):
     """An endless seeded stream over `prompts`. Its whole state is how many were drawn, so a resumed run goes on with
     the very next prompt, across epoch boundaries too.
 
     A prompt comes again after half the number of prompts at the earliest, so that a draw never holds it twice."""
 
-    def __init__(self, prompts: Sequence[Prompt], seed: int) -> None:
+    def __init__(self, prompts: Sequence[Item], seed: int) -> None:
         self.prompts = prompts
         self.seed = seed
         self.drawn = 0
         self._epoch, self._order = -1, np.arange(len(prompts))
 
-    def draw(self, count: int) -> list[Prompt]:
+    def draw(self, count: int) -> list[Item]:
         """The next `count` prompts. A draw of more than half of them that crosses an epoch's end passes over those it
         has already (they wait an epoch longer); only one of more than all repeats any."""
-        chosen: list[Prompt] = []
+        chosen: list[Item] = []
         seen: set[str] = set()
         while len(chosen) < count:
             epoch, position = divmod(self.drawn, len(self.prompts))

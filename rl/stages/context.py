@@ -11,6 +11,7 @@ from rl.types import Prompt
 
 if TYPE_CHECKING:
     from rewards.service import RewardService
+    from rl.data.pairs import Pair
     from rl.run.tracker import Tracker
     from rl.workers.cluster import Cluster
 
@@ -39,3 +40,9 @@ class Context:
     artifact: Callable[[str, str], Path]
     """(kind, name of an earlier stage or a path) -> where it is."""
     say: Callable[[str], None] = print
+
+    def pairs(self, name: str, split: str | None, limit: int | None) -> list[Pair]:
+        """The preference pairs of a data set. Raises ValueError."""
+        from rl.data.pairs import pairs_of
+
+        return pairs_of(self.data(name, split, limit), f"data.{name}")

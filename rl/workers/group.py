@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from models.load import ModelConfig
     from rl.algorithms.objective import Objective
+    from rl.algorithms.preference_losses import Preference
 
 R = TypeVar("R")
 Report = dict[str, float]
@@ -93,17 +94,20 @@ class TrainerGroup:
         return Pending(self._shared(verb, plan, batch, *arguments), _in_order)
 
     def _schedule(
-        self, batch: Batch, steps: Sequence[Sequence[int]], rates: Sequence[float]
+        self, batch: Batch, steps: Sequence[Sequence[int]], rates: Sequence[float], together: int = 1
     ) -> list[list[OptimiserStep]]:
-        """Rank → its share of each optimiser step; `steps` are the rows of each."""
+        """Rank → its share of each optimiser step; `steps` are the rows of each, of which so many in a row stay
+        `together` in one micro-batch."""
         lengths = batch.lengths_N.tolist()
         shares: list[list[OptimiserStep]] = [[] for _ in self.actors]
         for rows, rate in zip(steps, rates, strict=True):
             if not len(rows):  # fewer sequences were left than steps to cut them into
                 continue
-            plan = pack([lengths[i] for i in rows], self.config.tokens_per_microbatch, len(self.actors))
-            for rank, micro_batches in enumerate(plan):
-                shares[rank].append(OptimiserStep(rows, [[rows[i] for i in m] for m in micro_batches], rate))
+            units = [rows[i : i + together] for i in range(0, len(rows), together)]
+            sizes = [sum(lengths[i] for i in unit) for unit in units]
+            for rank, plan in enumerate(pack(sizes, self.config.tokens_per_microbatch, len(self.actors))):
+                micro_batches = [[i for unit in micro_batch for i in units[unit]] for micro_batch in plan]
+                shares[rank].append(OptimiserStep(rows, micro_batches, rate))
         return shares
 
 
@@ -127,6 +131,13 @@ class PolicyGroup(TrainerGroup):
         """One optimiser step for each entry of `steps` (rows) at the learning rate beside it."""
         shares = self._schedule(batch, steps, rates)
         return Pending(self._shared("update", shares, batch, objective, self.temperature, max_tokens), _mean_of_steps)
+
+    def update_pairs(
+        self, batch: Batch, steps: Sequence[Sequence[int]], rates: Sequence[float], preference: Preference
+    ) -> Pending[Report]:
+        """Like `update`, for a batch of chosen and rejected answers by turns; a pair is never parted."""
+        shares = self._schedule(batch, steps, rates, together=2)
+        return Pending(self._shared("update_pairs", shares, batch, preference, self.temperature), _mean_of_steps)
 
     def weights(self) -> list[dict[str, Any]]:
         """Handles of the weights; the tensors go from worker to engine, not through here."""

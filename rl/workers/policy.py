@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from rl.algorithms.objective import Objective
+    from rl.algorithms.preference_losses import Preference
 
 BUCKET_BYTES = 256 << 20
 TOKENIZER_FILES = ("tokenizer", "special_tokens", "chat_template", "vocab", "merges", "added_tokens")
@@ -50,6 +51,20 @@ class PolicyWorker(TrainerWorker):
             return loss_A, {**diagnostics, "logprob_gap": gap_A}
 
         return self.optimise(batch, steps, loss, lambda n: action_weights(n, objective.normalise, max_tokens))
+
+    def update_pairs(
+        self, batch: Batch, steps: Sequence[OptimiserStep], preference: Preference, temperature: float
+    ) -> list[dict[str, float]]:
+        """Preference steps; the batch holds chosen and rejected answers by turns, with the reference's logprobs."""
+        from rl.algorithms.policy_losses import action_weights
+        from rl.algorithms.preference_losses import preference_loss
+
+        def loss(micro_batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+            logprobs_A, _ = self._answers(micro_batch, temperature)
+            loss_P, said = preference_loss(logprobs_A, micro_batch.ref_A, micro_batch.actions_N, preference)
+            return loss_P.repeat_interleave(2), {name: value_P.repeat_interleave(2) for name, value_P in said.items()}
+
+        return self.optimise(batch, steps, loss, lambda n: action_weights(n, "token_mean"), pairs=True)
 
     def weights(self) -> list[dict[str, Any]]:
         """The model's weights in Ray's object store, in buckets; the first rank's answer counts. Collective."""

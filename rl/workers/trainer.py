@@ -150,16 +150,21 @@ class TrainerWorker:
         steps: Sequence[OptimiserStep],
         loss: Callable[[Batch], tuple[Tensor, dict[str, Tensor]]],
         weights: Callable[[Tensor], Tensor],
+        pairs: bool = False,
     ) -> list[dict[str, float]]:
         """Takes the optimiser steps; returns this rank's share of each step's metrics (they sum over ranks).
 
         `loss(micro_batch) -> (loss_A, diagnostics_A)`, one term for each action; `weights(actions_N of the whole step)`
         gives every action its share in the step's loss. The shares of all micro-batches of all ranks add up to the
-        normalised loss, so the gradient is the same however the step was cut. Diagnostics are means over actions."""
+        normalised loss, so the gradient is the same however the step was cut. Diagnostics are means over actions.
+
+        With `pairs` the rows come two by two (chosen, rejected), the terms are one for each sequence (a pair's at both
+        of its sequences), `weights` is asked with ones, and diagnostics are means over sequences."""
         import torch
 
         self.engine.train()
-        counts_N, reports = batch.actions_N, list[dict[str, float]]()
+        counts_N = torch.ones_like(batch.lengths_N) if pairs else batch.actions_N
+        reports = list[dict[str, float]]()
         for step in steps:
             actions_N = counts_N[list(step.rows)]
             shares = dict(zip(step.rows, weights(actions_N).split(actions_N.tolist()), strict=True))
@@ -167,7 +172,7 @@ class TrainerWorker:
                 group["lr"] = step.learning_rate
             report: dict[str, Any] = defaultdict(float)  # tensors until the step is taken: reading one waits for it
             for rows in step.micro_batches:
-                taken = rows or step.rows[:1]  # a rank without work walks along, weighing nothing
+                taken = rows or step.rows[: 1 + pairs]  # a rank without work walks along, weighing nothing
                 loss_A, diagnostics = loss(batch.select(taken).to(self.device))
                 weights_A = bool(rows) * torch.cat([shares[i] for i in taken]).to(self.device)
                 scalar = (loss_A * weights_A).sum()

@@ -1,0 +1,52 @@
+"""Preference pairs: two answers to one prompt, and which is preferred."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from rl.data.rows import kind
+from rl.types import Demonstration, Prompt, split_think
+
+if TYPE_CHECKING:
+    from rl.data.chat import Chat
+    from rl.types import Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    prompt: Prompt
+    """Its id is the pair's own."""
+    chosen: Demonstration
+    rejected: Demonstration
+
+    @property
+    def id(self) -> str:
+        return self.prompt.id
+
+
+def pairs_of(prompts: Iterable[Prompt], place: str) -> list[Pair]:
+    """The pairs of prompts whose rows have `chosen` and `rejected` (map both in `data.fields`): texts, with or without a
+    `<think>` chain. Raises ValueError naming the prompt."""
+    pairs: list[Pair] = []
+    for prompt in prompts:
+        sides: list[Demonstration] = []
+        for name in ("chosen", "rejected"):
+            value = prompt.fields.get(name)
+            if not isinstance(value, str) or not value.strip():
+                raise ValueError(
+                    f"{place}: prompt '{prompt.id}': '{name}' is {kind(value)}, not a text; "
+                    "map `chosen:` and `rejected:` in data.fields"
+                )
+            sides.append(Demonstration(*split_think(value)))
+        pairs.append(Pair(prompt, *sides))
+    return pairs
+
+
+def pair_batch(pairs: Sequence[Pair], chat: Chat, max_sequence_tokens: int) -> Batch:
+    """Chosen and rejected answers by turns, two sequences a pair. Raises ValueError naming a prompt that does not fit."""
+    from rl.data.collate import demonstrations
+
+    sides = [replace(p.prompt, demonstration=side) for p in pairs for side in (p.chosen, p.rejected)]
+    return demonstrations(sides, chat, max_sequence_tokens)
