@@ -59,3 +59,16 @@ def _decoded(data: bytes, name: str) -> np.ndarray:
     mono = np.ascontiguousarray(mono, dtype=np.float32)
     mono.setflags(write=False)
     return mono
+
+
+def encode(samples: np.ndarray, rate: int = SAMPLE_RATE) -> bytes:
+    """Mono samples in [-1, 1] as 16-bit FLAC. Raises ValueError for samples out of that range: a sound is never clipped
+    in silence."""
+    import numpy as np
+    import soundfile
+
+    if not np.abs(samples).max(initial=0.0) <= 1:
+        raise ValueError("samples beyond full scale or not numbers; lower the level")
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, format="FLAC", subtype="PCM_16")
+    return file.getvalue()

@@ -10,14 +10,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from rl.data.tasks import procedural, words
+from rl.data.tasks import procedural, recordings, sounds, words
 from rl.types import Prompt
 
 TASKS: dict[str, Callable[..., Iterable[Prompt]]] = {
     "words": words.words,
     "reasoning_gym": procedural.procedural,
+    "sounds": sounds.sounds,
+    "recordings": recordings.recordings,
 }
-COUNTS: dict[str, Callable[..., int]] = {"words": words.count, "reasoning_gym": procedural.count}
+COUNTS: dict[str, Callable[..., int]] = {
+    "words": words.count,
+    "reasoning_gym": procedural.count,
+    "sounds": sounds.count,
+    "recordings": recordings.count,
+}
 """How many prompts a task makes, told within milliseconds for `rl check`."""
 
 
