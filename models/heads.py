@@ -2,18 +2,25 @@
 
 Both take a pack (sequences end to end, see `models.attention`) and answer at the actions only: the head runs on no
 prompt token. The hidden state that predicts action i is the one at the token before it.
+
+Where prompts have audio, `tokens_T` are the expanded ids that the engine used, and `sounds` the pack's clips in order:
+encoder features [P, D] of a frozen encoder (see `models.hearing`), or waves [S] when the encoder trains.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from models.attention import Segments
+from models.hearing import Hearing, hearing_of
 from models.load import Dtype, empty_model, load_model
 from models.logprobs import chunked_logprobs
 
@@ -21,26 +28,45 @@ CRITIC_FILE = "critic.safetensors"
 
 
 class LogprobModel(nn.Module):
-    """forward(tokens_T, lengths_N, written_T, temperature) -> (logprobs_A, entropy_A), float32."""
+    """forward(tokens_T, lengths_N, written_T, temperature, sounds) -> (logprobs_A, entropy_A), float32.
 
-    def __init__(self, path: str | Path, dtype: Dtype, gradient_checkpointing: bool = False) -> None:
+    `hearing` is None for a model of text only. The audio encoder is frozen unless `train_encoder`."""
+
+    def __init__(
+        self, path: str | Path, dtype: Dtype, gradient_checkpointing: bool = False, train_encoder: bool = False
+    ) -> None:
         super().__init__()
         self.lm = load_model(path, dtype)
+        self.hearing = hearing_of(self.lm)
+        if self.hearing and not train_encoder:
+            self.hearing.encoder.requires_grad_(False)
         if gradient_checkpointing:
             self.lm.gradient_checkpointing_enable({"use_reentrant": False})
 
+    @torch.no_grad()
+    def encode(self, waves: Sequence[np.ndarray]) -> list[Tensor]:
+        """Features [P, D] of each clip (16 kHz mono), for `sounds`: the same as long as the encoder is frozen."""
+        assert self.hearing, "a model of text only hears nothing"
+        return self.hearing.encode(waves)
+
     def forward(
-        self, tokens_T: Tensor, lengths_N: Tensor, written_T: Tensor, temperature: float = 1.0
+        self,
+        tokens_T: Tensor,
+        lengths_N: Tensor,
+        written_T: Tensor,
+        temperature: float = 1.0,
+        sounds: Sequence[Tensor] = (),
     ) -> tuple[Tensor, Tensor]:
-        hidden_AH = _states_before_actions(self.lm.get_decoder(), tokens_T, lengths_N, written_T)
+        trunk = self.lm.get_decoder()
+        hidden_AH = _states_before_actions(trunk, self.hearing, tokens_T, lengths_N, written_T, sounds)
         head = self.lm.get_output_embeddings()
         return chunked_logprobs(hidden_AH, head.weight, tokens_T[written_T], temperature)
 
 
 class ValueModel(nn.Module):
-    """forward(tokens_T, lengths_N, written_T) -> values_A, float32: the value of the state before each action.
+    """forward(tokens_T, lengths_N, written_T, sounds) -> values_A, float32: the value of the state before each action.
 
-    The trunk is the policy's (or a path's); the head starts at zero, so that the first advantages are plain returns.
+    It has an audio adapter of its own, and no encoder: what it hears are the policy's features. The trunk is the policy's (or a path's); the head starts at zero, so that the first advantages are plain returns.
     A folder with an earlier critic's `critic.safetensors` gives trunk and head."""
 
     def __init__(self, path: str | Path, dtype: Dtype, gradient_checkpointing: bool = False) -> None:
@@ -49,7 +75,11 @@ class ValueModel(nn.Module):
         lm = empty_model(path, dtype) if saved.exists() else load_model(path, dtype)
         if gradient_checkpointing:
             lm.gradient_checkpointing_enable({"use_reentrant": False})
+        self.config = lm.config
         self.trunk = lm.get_decoder()
+        self.hearing = None
+        if hearing := hearing_of(lm):
+            self.hearing, self.adapter = replace(hearing, encoder=None), hearing.adapter
         self.head = nn.Linear(lm.config.get_text_config().hidden_size, 1, dtype=self.trunk.dtype)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
@@ -62,16 +92,30 @@ class ValueModel(nn.Module):
 
     def save_config(self, folder: str | Path) -> None:
         """Writes the config.json that a folder with `critic.safetensors` needs."""
-        self.trunk.config.save_pretrained(folder)
+        self.config.save_pretrained(folder)
 
-    def forward(self, tokens_T: Tensor, lengths_N: Tensor, written_T: Tensor) -> Tensor:
-        return self.head(_states_before_actions(self.trunk, tokens_T, lengths_N, written_T))[:, 0].float()
+    def forward(self, tokens_T: Tensor, lengths_N: Tensor, written_T: Tensor, sounds: Sequence[Tensor] = ()) -> Tensor:
+        states_AH = _states_before_actions(self.trunk, self.hearing, tokens_T, lengths_N, written_T, sounds)
+        return self.head(states_AH)[:, 0].float()
 
 
-def _states_before_actions(trunk: nn.Module, tokens_T: Tensor, lengths_N: Tensor, written_T: Tensor) -> Tensor:
+def _states_before_actions(
+    trunk: nn.Module,
+    hearing: Hearing | None,
+    tokens_T: Tensor,
+    lengths_N: Tensor,
+    written_T: Tensor,
+    sounds: Sequence[Tensor],
+) -> Tensor:
     segments = Segments.of(lengths_N.cpu()).to(tokens_T.device)
+    if hearing is None:
+        assert not sounds, "a model of text only hears nothing"
+        seen = {"input_ids": tokens_T[None]}
+    else:
+        embeddings_TH = trunk.get_input_embeddings()(tokens_T)
+        seen = {"inputs_embeds": hearing.place(embeddings_TH, tokens_T, written_T, sounds)[None]}
     hidden_TH = trunk(
-        input_ids=tokens_T[None],
+        **seen,
         position_ids=segments.positions_T[None],
         attention_mask=None,
         use_cache=False,

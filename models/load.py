@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from rl.config import ConfigError
+from rl.types import AUDIO_PATCH
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -21,8 +22,36 @@ ENGINE_HEAD_SIZES = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)  # what 
 
 
 @dataclass
+class AudioConfig:
+    """Encoder and adapter of a model that listens, in the Step-Audio architecture."""
+
+    mel_bins: int = 40
+    hidden_size: int = 96
+    layers: int = 2
+    heads: int = 2
+    adapter_size: int = 128
+
+    def validate(self, place: str) -> None:
+        for name in ("mel_bins", "hidden_size", "layers", "heads", "adapter_size"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{place}.{name}: must be at least 1; got {getattr(self, name)}")
+        if self.hidden_size % self.heads:
+            raise ConfigError(f"{place}: hidden_size {self.hidden_size} is not a multiple of heads {self.heads}")
+
+    def shape(self) -> dict[str, Any]:
+        """The matching keys of `audio_encoder_config` in a Step-Audio config."""
+        return {
+            "n_mels": self.mel_bins,
+            "n_audio_state": self.hidden_size,
+            "n_audio_layer": self.layers,
+            "n_audio_head": self.heads,
+            "adapter_width": self.adapter_size,
+        }
+
+
+@dataclass
 class BuildConfig:
-    """A Qwen2-shaped decoder from scratch with a byte tokenizer."""
+    """A Qwen2-shaped decoder from scratch with a byte tokenizer; with `audio:` a model that listens."""
 
     hidden_size: int = 128
     layers: int = 3
@@ -34,6 +63,7 @@ class BuildConfig:
     tied: bool = True
     """Embedding and head share one matrix."""
     max_positions: int = 16384
+    audio: AudioConfig | None = None
 
     def validate(self, place: str) -> None:
         for name in ("hidden_size", "layers", "heads", "kv_heads", "ffn_size", "max_positions"):
@@ -83,7 +113,8 @@ class ModelConfig:
         if self.build is not None:
             from models.tokenizer import VOCABULARY
 
-            return {**self.build.shape(), "vocab_size": len(VOCABULARY)}
+            audio = {"audio_encoder_config": self.build.audio.shape()} if self.build.audio else {}
+            return {**self.build.shape(), "vocab_size": len(VOCABULARY), **audio}
         file = Path(str(self.path)) / "config.json"
         return json.loads(file.read_text()) if file.is_file() else {}
 
@@ -92,27 +123,41 @@ def build(config: BuildConfig, folder: Path, seed: int) -> Path:
     """Writes a randomly initialised model to `folder` (once: an existing one is kept) and returns the folder, which is
     whole or absent."""
     import torch
-    from transformers import Qwen2Config, Qwen2ForCausalLM
 
-    from models.tokenizer import END_OF_TURN, PAD, VOCABULARY, byte_tokenizer
+    from models.tokenizer import byte_tokenizer
 
     if (folder / "model.safetensors").exists():
         return folder
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = Qwen2ForCausalLM(
-            Qwen2Config(
-                **config.shape(),
-                vocab_size=len(VOCABULARY),
-                bos_token_id=None,
-                eos_token_id=VOCABULARY[END_OF_TURN],
-                pad_token_id=VOCABULARY[PAD],
-            )
-        )
+        model = _random(config)
     partial = folder.with_name(f".{folder.name}.tmp")
     byte_tokenizer().save_pretrained(partial)
     model.save_pretrained(partial)
     return partial.rename(folder)
+
+
+def _random(config: BuildConfig) -> PreTrainedModel:
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    from models.tokenizer import END_OF_TURN, PAD, VOCABULARY
+
+    decoder = Qwen2Config(
+        **config.shape(),
+        vocab_size=len(VOCABULARY),
+        bos_token_id=None,
+        eos_token_id=VOCABULARY[END_OF_TURN],
+        pad_token_id=VOCABULARY[PAD],
+    )
+    if config.audio is None:
+        return Qwen2ForCausalLM(decoder)
+    from models.audio.config import StepAudioConfig
+    from models.audio.modeling import StepAudio2ForCausalLM
+
+    listens = StepAudioConfig(
+        audio_encoder_config=config.audio.shape(), text_config=decoder, audio_token_id=VOCABULARY[AUDIO_PATCH]
+    )
+    return StepAudio2ForCausalLM(listens)
 
 
 def load_model(path: str | Path, dtype: Dtype = "float32") -> PreTrainedModel:
@@ -120,13 +165,12 @@ def load_model(path: str | Path, dtype: Dtype = "float32") -> PreTrainedModel:
     file lacks a weight that the model has: it would be random."""
     import torch
     from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM
 
     from models import attention
 
     attention.register()
     try:
-        model, report = AutoModelForCausalLM.from_pretrained(
+        model, report = _auto_class(path).from_pretrained(
             path,
             dtype=getattr(torch, dtype),
             attn_implementation=attention.NAME,
@@ -144,14 +188,25 @@ def load_model(path: str | Path, dtype: Dtype = "float32") -> PreTrainedModel:
 def empty_model(path: str | Path, dtype: Dtype = "float32") -> PreTrainedModel:
     """A causal LM of the shape that config.json at `path` gives; its weights are still to be loaded."""
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig
 
     from models import attention
 
     attention.register()
-    return AutoModelForCausalLM.from_config(
+    return _auto_class(path).from_config(
         AutoConfig.from_pretrained(path), dtype=getattr(torch, dtype), attn_implementation=attention.NAME
     )
+
+
+def _auto_class(path: str | Path) -> Any:
+    """transformers' Auto class for the model at `path`: a causal LM, or one that takes other inputs too."""
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoModelForCausalLM, AutoModelForMultimodalLM
+
+    from models import audio
+
+    audio.register()
+    causal = type(AutoConfig.from_pretrained(path)) in MODEL_FOR_CAUSAL_LM_MAPPING
+    return AutoModelForCausalLM if causal else AutoModelForMultimodalLM
 
 
 def load_tokenizer(path: str | Path) -> PreTrainedTokenizerFast:

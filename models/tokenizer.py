@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rl.types import THINK_CLOSE, THINK_OPEN
+from rl.types import AUDIO_PATCH, THINK_CLOSE, THINK_OPEN
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 PAD, BEGIN_OF_TURN, END_OF_TURN = "<|endoftext|>", "<|BOT|>", "<|EOT|>"  # the padding has the name that Qwen gives it
-CONTROL = (PAD, BEGIN_OF_TURN, END_OF_TURN, "<audio_start>", "<audio_patch>", "<audio_end>")
+AUDIO_START, AUDIO_END = "<audio_start>", "<audio_end>"
+AUDIO = AUDIO_START + AUDIO_PATCH + AUDIO_END
+"""What stands in a prompt for one clip."""
+CONTROL = (PAD, BEGIN_OF_TURN, END_OF_TURN, AUDIO_START, AUDIO_PATCH, AUDIO_END)
 ROLES = ("system\n", "user\n", "assistant\n")
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|BOT|>{{ message['role'] }}\n{{ message['content'] }}<|EOT|>{% endfor %}"

@@ -22,6 +22,7 @@ from vllm.distributed.weight_transfer.base import (
 )
 from vllm.model_executor.layers.utils import dispatch_cpu_unquantized_gemm
 from vllm.model_executor.model_loader.reload import finalize_layerwise_reload, initialize_layerwise_reload
+from vllm.model_executor.models.interfaces import supports_multimodal
 
 BACKEND = "object_store"
 
@@ -72,7 +73,8 @@ class ObjectStoreWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
             return
         # With tied embeddings the head is the embedding, whose reload does not re-pack the head's copy of the matrix:
         # without this the engine goes on with stale logits, in silence.
-        dispatch_cpu_unquantized_gemm(self.model.lm_head, remove_weight=False)
+        language = self.model.get_language_model() if supports_multimodal(self.model) else self.model
+        dispatch_cpu_unquantized_gemm(language.lm_head, remove_weight=False)
 
     def shutdown(self) -> None:
         pass

@@ -13,6 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from rl.audio import SAMPLE_RATE, waveform
+from rl.types import Clip
+
 GPU_ENVIRONMENT = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
 ENVIRONMENT = {
     **GPU_ENVIRONMENT,
@@ -33,6 +36,8 @@ class Request:
     max_tokens: int
     temperature: float
     """0 is greedy."""
+    clips: tuple[Clip, ...] = ()
+    """What is heard at the audio tokens of `tokens`, one each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +122,7 @@ class EngineWorker:
         for request in requests:
             name = f"{request.key[0]}/{request.key[1]}"
             self.running[name] = request
-            self.engine.add_request(name, {"prompt_token_ids": list(request.tokens)}, self._sampling(request))
+            self.engine.add_request(name, _prompt(request), self._sampling(request))
         completions: list[Completion] = []
         until = time.monotonic() + slice_s
         while self.engine.has_unfinished_requests():
@@ -168,3 +173,11 @@ class EngineWorker:
             "stop" if written.finish_reason == "stop" else "length",
             self.version,
         )
+
+
+def _prompt(request: Request) -> Any:
+    """As vLLM takes it. Raises ValueError naming a clip that cannot be heard."""
+    prompt: dict[str, Any] = {"prompt_token_ids": list(request.tokens)}
+    if request.clips:
+        prompt["multi_modal_data"] = {"audio": [(waveform(clip), SAMPLE_RATE) for clip in request.clips]}
+    return prompt

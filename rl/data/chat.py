@@ -1,7 +1,7 @@
 """Conversations to token ids and back, with the tokenizer's own chat template.
 
 User text is text: what stands in a message is encoded apart from the template and without any control token, so
-`<think>`, `<audio_patch>` or `<|EOT|>` typed by a user stays letters. Tokens in, tokens out: text is only for showing.
+`<think>` or `<|EOT|>` typed by a user stays letters, and `<audio_patch>` too in a prompt without clips. Tokens in, tokens out: text is only for showing.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from rl.types import THINK_CLOSE, THINK_OPEN, Demonstration, Message
+from rl.types import AUDIO_PATCH, THINK_CLOSE, THINK_OPEN, Demonstration, Message
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 SLOT = "\ue000{}\ue001"  # stands for a message's content while the template is rendered; private-use characters
+SOUNDS = (("<audio_start>", AUDIO_PATCH, "<audio_end>"), ("<|audio_bos|>", "<|AUDIO|>", "<|audio_eos|>"))
+"""The control tokens that stand for a clip, in Step-Audio's vocabulary and in Qwen2-Audio's."""
 
 
 class Chat:
@@ -42,14 +44,26 @@ class Chat:
         """Id of the token that ends a turn."""
         return int(self.tokenizer.eos_token_id)
 
-    def prompt(self, messages: Sequence[Message]) -> list[int]:
-        """Ids of the conversation up to where the policy goes on."""
+    @cached_property
+    def sound(self) -> list[int]:
+        """Ids that stand for a clip, one audio token among them; none when the model reads text only."""
+        vocabulary = self.tokenizer.get_vocab()
+        return next(([vocabulary[token] for token in names] for names in SOUNDS if vocabulary.keys() >= {*names}), [])
+
+    def prompt(self, messages: Sequence[Message], clips: int = 0) -> list[int]:
+        """Ids of the conversation up to where the policy goes on, with one audio token for each of the prompt's clips.
+        Raises ValueError unless the messages say, for as many clips as there are, where they are heard."""
+        places = sum(message.content.count(AUDIO_PATCH) for message in messages)
+        if clips and places != clips:
+            raise ValueError(f"{clips} clips for {places} {AUDIO_PATCH} in the messages; put one where each is heard")
+        if clips and not self.sound:
+            raise ValueError("the tokenizer has no audio tokens; use a model that listens")
         roles = tuple(message.role for message in messages)
         if roles not in self.skeletons:
             self.skeletons[roles] = self._skeleton(roles)
         ids: list[int] = []
         for piece in self.skeletons[roles]:
-            ids += piece if isinstance(piece, list) else self._text(messages[piece].content)
+            ids += piece if isinstance(piece, list) else self._content(messages[piece].content, clips > 0)
         return ids
 
     def demonstration(self, demonstration: Demonstration) -> list[int]:
@@ -92,6 +106,10 @@ class Chat:
                 raise ValueError(f"the chat template drops or reorders the turns {', '.join(roles)}; use other roles")
             pieces += [self._control(before), i]
         return [*pieces, self._control(rendered)]
+
+    def _content(self, content: str, heard: bool) -> list[int]:
+        before, *after = content.split(AUDIO_PATCH) if heard else [content]
+        return [*self._text(before), *(i for text in after for i in (*self.sound, *self._text(text)))]
 
     def _text(self, text: str) -> list[int]:
         return self.plain.encode(text, add_special_tokens=False).ids

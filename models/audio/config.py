@@ -1,0 +1,93 @@
+"""Configuration of the Step-Audio architecture (Step-Audio 2, Step-Audio-R1), under StepFun's key names.
+
+Defaults are the values of the released models; those of the public config class (512 / 8 / 6) are not.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from transformers import PretrainedConfig, Qwen2Config
+
+TEXT_KEYS = (
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_attention_groups",
+    "num_key_value_heads",
+    "hidden_act",
+    "max_position_embeddings",
+    "initializer_range",
+    "rms_norm_eps",
+    "rope_theta",
+    "rope_scaling",
+    "eos_token_id",
+    "bos_token_id",
+    "pad_token_id",
+    "tie_word_embeddings",
+)
+"""What the 32B model's flat config says about its decoder beside `audio_encoder_config`."""
+
+
+class StepAudioEncoderConfig(PretrainedConfig):
+    """Encoder and adapter. `n_audio_ctx` positions at 50 Hz bound a chunk; `chunk_seconds` is where longer clips are cut,
+    as the public client does."""
+
+    model_type = "step_audio_2_encoder"
+
+    n_mels: int = 128
+    n_audio_ctx: int = 1500
+    n_audio_state: int = 1280
+    n_audio_head: int = 20
+    n_audio_layer: int = 32
+    llm_dim: int | None = None
+    """Width of the decoder, as StepFun's files repeat it."""
+    kernel_size: int = 3
+    adapter_stride: int = 2
+    adapter_width: int = 2048
+    chunk_seconds: float = 25.0
+
+
+class StepAudioConfig(PretrainedConfig):
+    """`audio_encoder_config` and `text_config` (a Qwen2 config); also reads the 32B model's flat layout, whose decoder
+    keys stand at the top."""
+
+    model_type = "step_audio_2"
+    sub_configs: ClassVar = {"audio_encoder_config": StepAudioEncoderConfig, "text_config": Qwen2Config}
+
+    audio_encoder_config: dict[str, Any] | PretrainedConfig | None = None
+    text_config: dict[str, Any] | PretrainedConfig | None = None
+    audio_token_id: int = 151690
+    """`<audio_patch>`."""
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        flat = {key: kwargs.pop(key) for key in TEXT_KEYS if key in kwargs}
+        if "tie_word_embeddings" in self.__dict__ and self.text_config is None:
+            flat.setdefault("tie_word_embeddings", self.tie_word_embeddings)
+        if not isinstance(self.text_config, PretrainedConfig):
+            self.text_config = _decoder({**flat, **(self.text_config or {})})
+        if not isinstance(self.audio_encoder_config, PretrainedConfig):
+            given = dict(self.audio_encoder_config or {})
+            given.pop("model_type", None)
+            self.audio_encoder_config = StepAudioEncoderConfig(**given)
+        self.audio_encoder_config.llm_dim = self.text_config.hidden_size
+        kwargs["tie_word_embeddings"] = self.text_config.tie_word_embeddings
+        super().__post_init__(**kwargs)
+
+
+class StepAudioFlatConfig(StepAudioConfig):
+    """The same under the 32B model's type name."""
+
+    model_type = "step_audio_qwen2"
+
+
+def _decoder(values: dict[str, Any]) -> Qwen2Config:
+    values = {key: value for key, value in values.items() if key not in ("model_type", "torch_dtype", "architectures")}
+    groups = values.pop("num_attention_groups", None)
+    if groups is not None:
+        values["num_key_value_heads"] = groups
+    if "rope_parameters" not in values:
+        values.setdefault("rope_theta", 1e6)
+    return Qwen2Config(architectures=["Qwen2ForCausalLM"], **values)

@@ -1,0 +1,175 @@
+"""The Step-Audio architecture in vLLM, found by every engine process through the entry point `vllm.general_plugins`.
+
+A prompt has one `<audio_patch>` per clip; it is expanded here, once, to as many as `features.tokens` says, and the
+request's output tells the expanded ids. Encoder and adapter are the trainer's own modules.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import BatchFeature
+from vllm.config import VllmConfig
+from vllm.config.multimodal import BaseDummyOptions
+from vllm.inputs import MultiModalDataDict
+from vllm.model_executor.models.interfaces import MultiModalEmbeddings, SupportsMultiModal, SupportsPP
+from vllm.model_executor.models.utils import AutoWeightsLoader, WeightsMapper, init_vllm_registered_model, maybe_prefix
+from vllm.multimodal import MULTIMODAL_REGISTRY
+from vllm.multimodal.inputs import MultiModalFieldConfig, MultiModalKwargsItems
+from vllm.multimodal.parse import AudioProcessorItems, MultiModalDataItems, MultiModalDataParser
+from vllm.multimodal.processing import (
+    BaseDummyInputsBuilder,
+    BaseMultiModalProcessor,
+    BaseProcessingInfo,
+    PromptReplacement,
+    PromptUpdate,
+)
+from vllm.sequence import IntermediateTensors
+
+from models.audio import features
+from models.audio.config import StepAudioConfig
+from models.audio.modeling import Adapter, Encoder, adapt, gathered
+from models.tokenizer import AUDIO
+from rl.audio import SAMPLE_RATE
+
+LONGEST_S = 600
+"""Seconds of audio up to which the engine plans its memory for one clip."""
+
+
+class ProcessingInfo(BaseProcessingInfo):
+    def get_hf_config(self) -> StepAudioConfig:
+        return self.ctx.get_hf_config(StepAudioConfig)
+
+    @property
+    def audio_config(self) -> Any:
+        return self.get_hf_config().audio_encoder_config
+
+    def get_data_parser(self) -> MultiModalDataParser:
+        return MultiModalDataParser(target_sr=SAMPLE_RATE, target_channels=1)
+
+    def get_supported_mm_limits(self) -> Mapping[str, int | None]:
+        return {"audio": None}
+
+    def get_mm_max_tokens_per_item(self, seq_len: int, mm_counts: Mapping[str, int] | None = None) -> Mapping[str, int]:
+        return {"audio": features.tokens(self.longest(seq_len), self.audio_config)}
+
+    def longest(self, max_tokens: int) -> int:
+        """Samples of the longest clip that takes at most `max_tokens`."""
+        samples = range(1, LONGEST_S * SAMPLE_RATE)
+        return max(1, bisect_right(samples, max_tokens, key=lambda s: features.tokens(s, self.audio_config)))
+
+
+class DummyInputsBuilder(BaseDummyInputsBuilder[ProcessingInfo]):
+    def get_dummy_text(self, mm_counts: Mapping[str, int]) -> str:
+        return AUDIO * mm_counts.get("audio", 0)
+
+    def get_dummy_mm_data(
+        self, seq_len: int, mm_counts: Mapping[str, int], mm_options: Mapping[str, BaseDummyOptions]
+    ) -> MultiModalDataDict:
+        count = mm_counts.get("audio", 0)
+        overrides: Any = mm_options.get("audio")
+        length = self.info.longest(seq_len)
+        return {"audio": self._get_dummy_audios(length=length, num_audios=count, overrides=overrides)}
+
+
+class MultiModalProcessor(BaseMultiModalProcessor[ProcessingInfo]):
+    """Fields: `mels` [frames of all chunks of all clips, n_mels], `frames` of each chunk, `chunks` of each clip."""
+
+    def _apply_hf_processor_main(
+        self, mm_items: MultiModalDataItems, hf_processor_mm_kwargs: Mapping[str, object]
+    ) -> BatchFeature:
+        waves = mm_items.get_items("audio", AudioProcessorItems) if mm_items.get_all_counts().get("audio") else []
+        clips = [features.mels(waves.get(i), self.info.audio_config) for i in range(len(waves))]
+        if not clips:
+            return BatchFeature({})
+        mels = [mel for clip in clips for mel in clip]
+        frames, chunks = torch.tensor([len(mel) for mel in mels]), torch.tensor([len(clip) for clip in clips])
+        return BatchFeature({"mels": torch.cat(mels), "frames": frames, "chunks": chunks})
+
+    def _get_mm_fields_config(
+        self, hf_inputs: BatchFeature, hf_processor_mm_kwargs: Mapping[str, object]
+    ) -> Mapping[str, MultiModalFieldConfig]:
+        chunks = hf_inputs.get("chunks", torch.empty(0, dtype=torch.long))
+        frames = hf_inputs.get("frames", torch.empty(0, dtype=torch.long))
+        of_clips = torch.tensor([int(piece.sum()) for piece in frames.split(chunks.tolist())], dtype=torch.long)
+        return {
+            "mels": MultiModalFieldConfig.flat_from_sizes("audio", of_clips),
+            "frames": MultiModalFieldConfig.flat_from_sizes("audio", chunks, keep_on_cpu=True),
+            "chunks": MultiModalFieldConfig.batched("audio", keep_on_cpu=True),
+        }
+
+    def _get_prompt_updates(
+        self,
+        mm_items: MultiModalDataItems,
+        hf_processor_mm_kwargs: Mapping[str, object],
+        out_mm_kwargs: MultiModalKwargsItems,
+    ) -> Sequence[PromptUpdate]:
+        patch = self.info.get_hf_config().audio_token_id
+
+        def expanded(i: int) -> list[int]:
+            samples = mm_items.get_items("audio", AudioProcessorItems).get_audio_length(i)
+            return [patch] * features.tokens(samples, self.info.audio_config)
+
+        return [PromptReplacement(modality="audio", target=[patch], replacement=expanded)]
+
+
+@MULTIMODAL_REGISTRY.register_processor(MultiModalProcessor, info=ProcessingInfo, dummy_inputs=DummyInputsBuilder)
+class StepAudioEngine(nn.Module, SupportsMultiModal, SupportsPP):
+    hf_to_vllm_mapper = WeightsMapper(
+        orig_to_new_prefix={"model.": "language_model.model.", "lm_head.": "language_model.lm_head."}
+    )
+
+    @classmethod
+    def get_placeholder_str(cls, modality: str, i: int) -> str | None:
+        if modality.startswith("audio"):
+            return AUDIO
+        raise ValueError(f"this model hears audio and text, no {modality}")
+
+    def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
+        super().__init__()
+        self.config: Any = vllm_config.model_config.hf_config
+        with self._mark_tower_model(vllm_config, "audio"):
+            self.encoder = Encoder(self.config.audio_encoder_config)
+            self.adapter = Adapter(self.config.audio_encoder_config, self.config.text_config.hidden_size)
+        with self._mark_language_model(vllm_config):
+            self.language_model = init_vllm_registered_model(
+                vllm_config=vllm_config,
+                hf_config=self.config.text_config,
+                prefix=maybe_prefix(prefix, "language_model"),
+                architectures=["Qwen2ForCausalLM"],
+            )
+        self.make_empty_intermediate_tensors = self.language_model.make_empty_intermediate_tensors
+
+    def embed_multimodal(self, **kwargs: Any) -> MultiModalEmbeddings:
+        """[tokens, hidden size] of each clip."""
+        if kwargs.get("mels") is None:
+            return []
+        mels, frames, chunks = (_flat(kwargs[name]) for name in ("mels", "frames", "chunks"))
+        encoded = self.encoder(mels.split(frames.tolist()))
+        return tuple(adapt(self.adapter, self.config.audio_encoder_config, gathered(encoded, chunks.tolist())))
+
+    def forward(
+        self,
+        input_ids: Tensor | None,
+        positions: Tensor,
+        intermediate_tensors: IntermediateTensors | None = None,
+        inputs_embeds: Tensor | None = None,
+        **kwargs: object,
+    ) -> Tensor | IntermediateTensors:
+        embeds = None if intermediate_tensors is not None else inputs_embeds
+        return self.language_model.model(input_ids, positions, intermediate_tensors, inputs_embeds=embeds)
+
+    def compute_logits(self, hidden_states: Tensor) -> Tensor | None:
+        return self.language_model.compute_logits(hidden_states)
+
+    def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
+        return AutoWeightsLoader(self).load_weights(weights, mapper=self.hf_to_vllm_mapper)
+
+
+def _flat(field: Tensor | Sequence[Tensor]) -> Tensor:
+    """vLLM hands a batch of clips over as one tensor, or clip by clip."""
+    return field if isinstance(field, Tensor) else torch.cat(list(field))
