@@ -8,8 +8,10 @@ Legend: S samples (16 kHz), P encoder frames, D encoder width, K tokens, H decod
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -66,12 +68,19 @@ class Hearing:
 
 def hearing_of(model: Any) -> Hearing | None:
     """How `model` hears; None for a model of text only."""
-    kind = model.config.model_type
-    if kind in ("step_audio_2", "step_audio_qwen2"):
-        return _step_audio(model)
-    if kind == "qwen2_audio":
-        return _qwen2_audio(model)
-    return None
+    kind = KINDS.get(model.config.model_type)
+    return kind and kind(model)
+
+
+def clip_tokens(path: str | Path) -> Callable[[int], int] | None:
+    """tokens(S) of the model at `path`, without its weights; None for a model of text only."""
+    from models.load import empty_model
+
+    if json.loads((Path(path) / "config.json").read_text()).get("model_type") not in KINDS:
+        return None
+    with torch.device("meta"):
+        hearing = hearing_of(empty_model(path))
+    return hearing and hearing.tokens
 
 
 def _step_audio(model: Any) -> Hearing:
@@ -121,3 +130,11 @@ def _qwen2_audio(model: Any) -> Hearing:
 
     width = model.config.audio_config.d_model
     return Hearing(model.config.audio_token_id, width, tower, projector, tokens, encode, adapt)
+
+
+KINDS: dict[str, Callable[[Any], Hearing]] = {
+    "step_audio_2": _step_audio,
+    "step_audio_qwen2": _step_audio,
+    "qwen2_audio": _qwen2_audio,
+}
+"""`model_type` of the architectures that listen."""

@@ -102,6 +102,17 @@ def _sft(work: _Work) -> StagePlan:
     return work.plan(says, steps=steps, tokens=tokens, micro_batch=largest)
 
 
+def _encode(work: _Work) -> StagePlan:
+    config = work.config
+    steps = config.steps(work.rows) if work.rows else 0
+    says = (
+        f"{many(config.epochs, 'epoch')} of {work.prompts.replace('prompt', 'clip')} → "
+        f"{many(steps, 'optimiser step') if steps else 'steps'} of {many(config.clips_per_step, 'clip')}; "
+        f"learns {', '.join(config.labels) if config.labels else 'all labels'}"
+    )
+    return work.plan(says, steps=steps)
+
+
 def _dpo(work: _Work) -> StagePlan:
     config = work.config
     micro_batches, largest = work.optimiser_step(config.sequences_per_step)
@@ -157,6 +168,7 @@ def _rlvr(work: _Work) -> StagePlan:
 
 
 WORDS: dict[str, Callable[[_Work], StagePlan]] = {
+    "encode": _encode,
     "sft": _sft,
     "curate": _curate,
     "rlvr": _rlvr,
@@ -186,8 +198,8 @@ def problems(stage: Stage, recipe: Recipe, rows: int | None, positions: int | No
             value = getattr(settings, name, None)
             if isinstance(value, int) and value < least:
                 found.append(f"{place}.{name}: must be at least {least}; got {value}")
-        if positions is not None and settings.max_sequence_tokens > positions:
-            longest = settings.max_sequence_tokens
+        longest = getattr(settings, "max_sequence_tokens", 0)
+        if positions is not None and longest > positions:
             found.append(
                 f"{place}.max_sequence_tokens: {longest} asked for, the model has {positions} positions; lower it"
             )

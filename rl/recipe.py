@@ -30,15 +30,22 @@ from rewards.combine import RewardConfig
 from rewards.resolve import check as check_verifier
 from rl.config import ConfigError, build, did_you_mean, resolve
 from rl.data.sources import DataConfig
-from rl.stages import curate, dpo, evaluate, rlvr, sft
+from rl.stages import curate, dpo, encode, evaluate, rlvr, sft
 from rl.workers.placement import ClusterConfig
 from rl.workers.trainer import TrainerConfig
 from rollouts.sampler import EngineConfig
 
 BUNDLED = Path(__file__).parent.parent / "recipes"
-STAGES: dict[str, ModuleType] = {"sft": sft, "curate": curate, "rlvr": rlvr, "dpo": dpo, "evaluate": evaluate}
+STAGES: dict[str, ModuleType] = {
+    "encode": encode,
+    "sft": sft,
+    "curate": curate,
+    "rlvr": rlvr,
+    "dpo": dpo,
+    "evaluate": evaluate,
+}
 """Each has a `Config` and `run(config, context) -> Outcome`."""
-MAKES = {"sft": "model", "rlvr": "model", "dpo": "model", "curate": "difficulty"}
+MAKES = {"encode": "model", "sft": "model", "rlvr": "model", "dpo": "model", "curate": "difficulty"}
 
 
 @dataclass(frozen=True)
@@ -85,14 +92,14 @@ class Recipe:
     def max_sequence_tokens(self) -> int:
         """What the engines must hold: the longest sequence of any stage that samples."""
         configs = [s.config for s in self.stages] + [s.config.eval for s in self.stages if s.kind == "rlvr"]
-        return max((c.max_sequence_tokens for c in configs if c is not None), default=1)
+        return max((getattr(c, "max_sequence_tokens", 1) for c in configs if c is not None), default=1)
 
     @property
     def roles(self) -> set[str]:
         """Which actors the stages need: engine, policy, critic, reference."""
         roles: set[str] = set()
         for stage in self.stages:
-            roles |= {"policy"} if stage.kind in ("sft", "dpo") else {"engine"}
+            roles |= {"policy"} if stage.kind in ("encode", "sft", "dpo") else {"engine"}
             if stage.kind == "rlvr":
                 goal = stage.config.resolved()
                 roles |= (

@@ -1,18 +1,19 @@
 """Conversations to token ids and back, with the tokenizer's own chat template.
 
 User text is text: what stands in a message is encoded apart from the template and without any control token, so
-`<think>` or `<|EOT|>` typed by a user stays letters, and `<audio_patch>` too in a prompt without clips. Tokens in, tokens out: text is only for showing.
+`<think>` or `<|EOT|>` typed by a user stays letters, and `<audio_patch>` too in a prompt without clips. Tokens in,
+tokens out: text is only for showing.
 """
 
 from __future__ import annotations
 
 import json
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from rl.types import AUDIO_PATCH, THINK_CLOSE, THINK_OPEN, Demonstration, Message
+from rl.types import AUDIO_PATCH, THINK_CLOSE, THINK_OPEN, Clip, Demonstration, Message, Prompt
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -24,11 +25,13 @@ SOUNDS = (("<audio_start>", AUDIO_PATCH, "<audio_end>"), ("<|audio_bos|>", "<|AU
 
 class Chat:
     """`tokenizer`: a fast Hugging Face tokenizer with a chat template. With `think`, every assistant turn is opened
-    by `<think>` in the prompt, so the policy starts inside its chain."""
+    by `<think>` in the prompt, so the policy starts inside its chain. `heard(clip)` says to how many tokens the model
+    expands a clip; None for one that reads text only."""
 
-    def __init__(self, tokenizer: Any, think: bool = True) -> None:
+    def __init__(self, tokenizer: Any, think: bool = True, heard: Callable[[Clip], int] | None = None) -> None:
         self.tokenizer = tokenizer
         self.think = think
+        self.heard = heard
         self.skeletons: dict[tuple[str, ...], list[list[int] | int]] = {}
 
     @cached_property
@@ -65,6 +68,21 @@ class Chat:
         for piece in self.skeletons[roles]:
             ids += piece if isinstance(piece, list) else self._content(messages[piece].content, clips > 0)
         return ids
+
+    def expanded(self, prompt: Prompt) -> list[int]:
+        """The prompt's ids as the model sees them, an audio token for every token of a clip: what an engine makes of
+        `prompt` by itself. Raises ValueError naming the prompt."""
+        if prompt.clips and self.heard is None:
+            raise ValueError(f"prompt '{prompt.id}' has audio, and the model reads text only; use one that listens")
+        try:
+            ids = self.prompt(prompt.messages, len(prompt.clips))
+            counts = [self.heard(clip) for clip in prompt.clips] if self.heard else []
+        except ValueError as error:
+            raise ValueError(f"prompt '{prompt.id}': {error}") from error
+        if not counts:
+            return ids
+        coming = iter(counts)
+        return [i for id in ids for i in [id] * (next(coming) if id == self.sound[1] else 1)]
 
     def demonstration(self, demonstration: Demonstration) -> list[int]:
         """Ids of an assistant turn in the standard format, end token included; an absent chain is the empty chain."""

@@ -222,7 +222,7 @@ function players(names) {
   return known.map((clip, i) => html("figure", { class: "clip" },
     html("figcaption", {}, `sound ${i + 1}${clip ? ` · ${format(clip.seconds)} s` : " · in the run’s clips folder"}`),
     clip ? html("img", { src: clip.image, alt: "mel spectrogram" }) : null,
-    clip ? html("audio", { src: clip.audio, controls: "", preload: "none" }) : null));
+    clip ? html("audio", { src: clip.audio, controls: "", preload: "metadata" }) : null));
 }
 
 function sampleBody(sample, query) {

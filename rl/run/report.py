@@ -25,7 +25,7 @@ from rl.run.samples import sampled_rollouts
 
 HERE = Path(__file__).parent
 CLIP_BYTES = 1_000_000
-SHARES = ("accuracy", "greedy_accuracy", "pass@", "think_rate", "truncation_rate")
+SHARES = ("accuracy", "audio_reliance", "greedy_accuracy", "pass@", "think_rate", "truncation_rate")
 
 
 def write_report(run_dir: Path) -> Path:

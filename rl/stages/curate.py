@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rl.audio import fingerprint
 from rl.config import ConfigError
 from rl.stages.context import Context, Outcome
 
@@ -47,11 +48,11 @@ def run(config: Config, context: Context) -> Outcome:
     """Leaves the difficulty file. Raises ValueError with the histogram when no prompt would be kept."""
     prompts = context.data(config.data, config.split, config.limit)
     path = context.folder / FILE
-    fingerprint = fingerprint_of(config, context.model, prompts, context.seed)
-    rows = _cached(Path(config.reuse) if config.reuse else path, fingerprint)
+    key = fingerprint_of(config, context.model, prompts, context.seed)
+    rows = _cached(Path(config.reuse) if config.reuse else path, key)
     reused = rows is not None
     if rows is None:
-        rows = _difficulty(_sample(config, context, prompts), config, fingerprint)
+        rows = _difficulty(_sample(config, context, prompts), config, key)
     for target in {path, *([Path(config.reuse)] if config.reuse else [])}:
         write_difficulty(target, rows)
     histogram = [
@@ -89,7 +90,8 @@ def fingerprint_of(config: Config, model: Path, prompts: Sequence[Prompt], seed:
     for file in sorted(model.glob("*.safetensors")):
         digest.update(file.read_bytes())
     settings = {key: value for key, value in asdict(config).items() if key not in ("keep", "reuse", "model", "limit")}
-    digest.update(json.dumps([settings, seed, [(p.id, p.question, p.answer) for p in prompts]]).encode())
+    asked = [(p.id, p.question, p.answer, [*map(fingerprint, p.clips)]) for p in prompts]
+    digest.update(json.dumps([settings, seed, asked]).encode())
     return digest.hexdigest()[:16]
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from rl.config import ConfigError
 from rl.stages.context import Context, Outcome
@@ -27,6 +27,8 @@ class Config:
     temperature: float = 1.0
     greedy: bool = True
     """Sample once more at temperature 0."""
+    controls: list[Literal["silenced", "swapped", "shuffled"]] = field(default_factory=list[Any])
+    """Measure again on the prompts with audio, with their sound taken away: what is left of the accuracy was not heard."""
     max_sequence_tokens: int = 10240
 
     def validate(self, place: str) -> None:
@@ -41,6 +43,7 @@ def run(config: Config, context: Context) -> Outcome:
     sampler, judge = context.cluster.sampler, Judge(context.rewards)
     sampler.load(context.model)
     metrics, sampled, greedy = measure(config, prompts, sampler, judge, context.seed)
+    metrics |= reliance(config, sampled, sampler, judge, context)
     context.tracker.rewind(0)
     context.tracker.record(1, metrics)
     context.tracker.record_rollouts(1, sampled)
@@ -83,6 +86,37 @@ def measure(
         "prompts": float(len(groups)),
     }
     return metrics, sampled, greedy
+
+
+def reliance(
+    config: Config, heard: Sequence[Scored], sampler: Sampler, judge: Judge, context: Context
+) -> dict[str, float]:
+    """`accuracy_CONTROL` for each control, over the prompts with audio, and `audio_reliance`: what the accuracy with the
+    right sound (`accuracy_heard`) has over that with the first control's, prompt by prompt. Raises ValueError where no
+    prompt has audio."""
+    import numpy as np
+
+    from rl.data.controls import CONTROLS
+    from rl.stages.scoring import by_prompt, is_correct
+
+    def shares(scored: Sequence[Scored]) -> dict[str, float]:
+        return {id: float(np.mean([is_correct(s) for s in group])) for id, group in by_prompt(scored).items() if group}
+
+    if not config.controls:
+        return {}
+    asked = [p for p in {s.rollout.prompt.id: s.rollout.prompt for s in heard}.values() if p.clips]
+    if not asked:
+        raise ValueError(f"evaluate '{context.name}': controls need prompts with audio, and none has any; remove them")
+    right = {id: share for id, share in shares(heard).items() if id in {p.id for p in asked}}
+    metrics = with_interval("accuracy_heard", list(right.values()))
+    for place, name in enumerate(config.controls):
+        _, sampled, _ = measure(replace(config, greedy=False), CONTROLS[name](asked), sampler, judge, context.seed)
+        left = shares(sampled)
+        metrics |= with_interval(f"accuracy_{name}", list(left.values()))
+        if place == 0:
+            both = [right[id] - left[id] for id in right if id in left]
+            metrics |= with_interval("audio_reliance", both)
+    return metrics
 
 
 def with_interval(name: str, per_prompt: Sequence[float]) -> dict[str, float]:

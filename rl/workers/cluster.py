@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache, cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,13 +13,17 @@ import ray
 from ray.util.placement_group import PlacementGroup, placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from models.hearing import clip_tokens
 from models.load import ModelConfig, load_tokenizer
+from rl.audio import waveform
 from rl.data.chat import Chat
+from rl.types import Clip
 from rl.workers import trainer
 from rl.workers.critic import CriticWorker
 from rl.workers.group import CriticGroup, PolicyGroup, TrainerGroup
 from rl.workers.placement import Bundle, ClusterConfig, bundles, roles, shortage
 from rl.workers.policy import PolicyWorker
+from rl.workers.sounds import Sounds
 from rl.workers.trainer import TrainerConfig
 from rollouts import worker as engine_worker
 from rollouts.sampler import EngineConfig, Sampler
@@ -41,7 +46,7 @@ class Cluster:
     ) -> None:
         self.names, self.config, self.engines, self.training = names, cluster, engines, training
         self.model, self.model_path, self.max_sequence_tokens = model, model_path, max_sequence_tokens
-        self.chat = Chat(load_tokenizer(model_path), model.think)
+        self.chat = Chat(load_tokenizer(model_path), model.think, _heard(model_path))
         self.actors: dict[tuple[str, int], Any] = {}
         self.groups: dict[str, TrainerGroup] = {}
         self._sampler: Sampler | None = None
@@ -86,8 +91,13 @@ class Cluster:
             engines = [self.actors["engine", i] for i in range(self.engines.count)]
             ray.get([engine.ready.remote() for engine in engines])
             sleeps = self.gpu and self.config.placement == "colocated"
-            self._sampler = Sampler(engines, self._respawn, self.chat, sleeps)
+            self._sampler = Sampler(engines, self._respawn, self.chat, sleeps, self.chat.heard)
         return self._sampler
+
+    @cached_property
+    def sounds(self) -> Sounds:
+        """Features of the clips, from the policy's encoder."""
+        return Sounds([self.actors["policy", i] for i in range(self.training.ranks)])
 
     @property
     def policy(self) -> PolicyGroup:
@@ -104,7 +114,7 @@ class Cluster:
     def _trainers(self, role: str, kind: type[Any]) -> Any:
         if role not in self.groups:
             actors = [self.actors[role, i] for i in range(self.training.ranks)]
-            self.groups[role] = kind(actors, self.training)
+            self.groups[role] = kind(actors, self.training, self.sounds)
         return self.groups[role]
 
     def _respawn(self, i: int) -> Any:
@@ -136,6 +146,12 @@ class Cluster:
             arguments = (i, self.training.ranks, self.training.threads)
             kind = CriticWorker if role == "critic" else PolicyWorker
         return ray.remote(kind).options(**options, runtime_env={"env_vars": variables}).remote(*arguments)
+
+
+def _heard(model: Path) -> Callable[[Clip], int] | None:
+    """How many tokens a clip is to the model; None for one that reads text only."""
+    tokens = clip_tokens(model)
+    return tokens and cache(lambda clip: tokens(len(waveform(clip))))
 
 
 def _start_ray(config: ClusterConfig) -> None:

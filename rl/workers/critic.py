@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rl.run.files import disk_errors
 from rl.types import Batch
-from rl.workers.trainer import OptimiserStep, TrainerWorker, disk_errors
+from rl.workers.trainer import OptimiserStep, TrainerWorker
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,4 +50,4 @@ class CriticWorker(TrainerWorker):
                 save_file(state, Path(folder) / CRITIC_FILE)
 
     def _values(self, batch: Batch) -> Tensor:
-        return self.engine(batch.tokens_T, batch.lengths_N, batch.written_T)
+        return self.engine(batch.tokens_T, batch.lengths_N, batch.written_T, self.sounds(batch))

@@ -15,7 +15,8 @@ import numpy as np
 import ray
 
 from rl.data.collate import pack
-from rl.types import Batch
+from rl.types import Batch, Clip
+from rl.workers.sounds import Sounds
 from rl.workers.trainer import OptimiserStep, OptimizerConfig, TrainerConfig
 
 if TYPE_CHECKING:
@@ -69,10 +70,11 @@ class Absent:
 
 
 class TrainerGroup:
-    """The ranks of one role."""
+    """The ranks of one role. Batches with audio go to them through `sounds`, which all roles share."""
 
-    def __init__(self, actors: Sequence[Any], config: TrainerConfig) -> None:
+    def __init__(self, actors: Sequence[Any], config: TrainerConfig, sounds: Sounds | None = None) -> None:
         self.actors, self.config = list(actors), config
+        self.sounds = sounds or Sounds(actors)
         host, port = ray.get(self.actors[0].address.remote())
         self._everyone("connect", host, port).get()
 
@@ -84,7 +86,7 @@ class TrainerGroup:
         return Pending([getattr(a, verb).remote(*arguments) for a in self.actors], lambda answers: answers)
 
     def _shared(self, verb: str, shares: Sequence[Any], batch: Batch, *arguments: Any) -> list[Any]:
-        stored = ray.put(batch)
+        stored = ray.put(self.sounds.listen(batch))
         return [
             getattr(a, verb).remote(stored, share, *arguments) for a, share in zip(self.actors, shares, strict=True)
         ]
@@ -115,6 +117,32 @@ class PolicyGroup(TrainerGroup):
     """Policy or frozen reference. `temperature` is the sampling one: logprobs are those of the sampling distribution."""
 
     temperature: float = 1.0
+
+    def load(self, path: str | Path, model: ModelConfig, optimizer: OptimizerConfig) -> None:
+        super().load(path, model, optimizer)
+        if self.sounds.actors == self.actors:
+            self.sounds.use(self._everyone("encoder").get()[0])
+
+    def load_encoder(
+        self, path: str | Path, model: ModelConfig, optimizer: OptimizerConfig, classes: Sequence[int]
+    ) -> None:
+        """Makes ready to teach the model's audio encoder labels, of so many `classes` each."""
+        self._everyone("load_encoder", str(path), model.dtype, self.config, optimizer, classes).get()
+
+    def fit_encoder(self, clips: Sequence[Clip], targets: Sequence[Sequence[int]], rate: float) -> Pending[Report]:
+        """One optimiser step on the labels of `clips` (-1: absent)."""
+        ranks, pairs = len(self.actors), max(1, sum(target >= 0 for row in targets for target in row))
+        calls = [
+            actor.fit_encoder.remote(
+                clips[rank::ranks] or clips[:1], targets[rank::ranks] or [[-1] * len(targets[0])], pairs, rate
+            )
+            for rank, actor in enumerate(self.actors)
+        ]
+        return Pending(calls, lambda shares: {name: sum(share[name] for share in shares) for name in shares[0]})
+
+    def classify(self, clips: Sequence[Clip], targets: Sequence[Sequence[int]]) -> Pending[list[list[bool]]]:
+        """[N][L] is the likeliest class the right one?"""
+        return Pending([actor.classify.remote(clips, targets) for actor in self.actors], lambda answers: answers[0])
 
     def logprobs(self, batch: Batch) -> Pending[Tensor]:
         """[A], in the order of the batch."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rl.types import Batch
-from rl.workers.trainer import OptimiserStep, TrainerWorker, disk_errors
+from rl.workers.listening import ListeningWorker
+from rl.workers.trainer import OptimiserStep
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,17 +16,15 @@ if TYPE_CHECKING:
     from rl.algorithms.preference_losses import Preference
 
 BUCKET_BYTES = 256 << 20
-TOKENIZER_FILES = ("tokenizer", "special_tokens", "chat_template", "vocab", "merges", "added_tokens")
 
 
-class PolicyWorker(TrainerWorker):
+class PolicyWorker(ListeningWorker):
     """Ray actor; also serves as the frozen reference, which is a policy nobody updates."""
 
     def module(self, path: str, dtype: str, gradient_checkpointing: bool) -> Any:
         from models.heads import LogprobModel
 
-        # In memory, because a checkpoint that was resumed from does not stay for ever.
-        self.tokenizer = {f.name: f.read_bytes() for f in Path(path).iterdir() if f.name.startswith(TOKENIZER_FILES)}
+        self.keep_tokenizer(path)
         return LogprobModel(path, dtype, gradient_checkpointing)  # type: ignore[arg-type]
 
     def logprobs(self, batch: Batch, micro_batches: Sequence[Sequence[int]], temperature: float) -> dict[int, Any]:
@@ -85,15 +83,5 @@ class PolicyWorker(TrainerWorker):
                 bucket = {}
         return [*buckets, {"tensors": ray.put(bucket)}] if bucket else buckets
 
-    def export(self, folder: str) -> None:
-        """Writes a Hugging Face model folder, tokenizer included. Collective; the first rank writes."""
-        state = {name.removeprefix("lm."): t.cpu().clone() for name, t in self._gathered() if self.rank == 0}
-        if self.rank:
-            return
-        with disk_errors():
-            self.engine.module.lm.save_pretrained(folder, state_dict=state)
-        for name, content in self.tokenizer.items():
-            (Path(folder) / name).write_bytes(content)
-
     def _answers(self, batch: Batch, temperature: float) -> tuple[Tensor, Tensor]:
-        return self.engine(batch.tokens_T, batch.lengths_N, batch.written_T, temperature)
+        return self.engine(batch.tokens_T, batch.lengths_N, batch.written_T, temperature, self.sounds(batch))

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from rl.config import ConfigError
+from rl.run.files import disk_errors
 from rl.types import Batch
 
 if TYPE_CHECKING:
@@ -25,6 +24,9 @@ if TYPE_CHECKING:
 
 ENVIRONMENT = {"DS_ACCELERATOR": "cpu", "OMP_WAIT_POLICY": "PASSIVE", "DS_LOG_LEVEL": "warning"}
 """On CPU. Spinning OpenMP threads make a step six times slower when cores are shared."""
+
+CLIPS_HEARD = 4096
+"""Features of so many clips are kept at hand in each rank."""
 
 
 @dataclass
@@ -86,6 +88,7 @@ class TrainerWorker:
         torch.set_num_threads(threads)
         self.engine: Any = None
         self.norm = float("nan")
+        self.heard: dict[Any, Tensor] = {}
 
     def address(self) -> tuple[str, int]:
         """Where the other ranks find this one: (ip, free port)."""
@@ -118,13 +121,19 @@ class TrainerWorker:
         self, path: str, dtype: str, gradient_checkpointing: bool, trainer: TrainerConfig, optimizer: OptimizerConfig
     ) -> None:
         """(Re)builds the engine around the model at `path`, with a fresh optimizer. Collective."""
+        self.wrap(lambda: self.module(path, dtype, gradient_checkpointing), dtype, trainer, optimizer)
+
+    def wrap(self, make: Callable[[], Any], dtype: str, trainer: TrainerConfig, optimizer: OptimizerConfig) -> None:
+        """(Re)builds the engine around the module that `make` makes. Collective."""
         import deepspeed
         import torch
 
+        self.heard = {}
         self.engine = None  # before the next one is made: both at once may not fit
-        module = self.module(path, dtype, gradient_checkpointing).to(self.device)
+        module = make().to(self.device)
+        trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
         adam = torch.optim.AdamW(
-            module.parameters(), lr=0.0, betas=optimizer.betas, weight_decay=optimizer.weight_decay, fused=False
+            trained, lr=0.0, betas=optimizer.betas, weight_decay=optimizer.weight_decay, fused=False
         )
         settings = {
             "train_micro_batch_size_per_gpu": 1,
@@ -199,6 +208,17 @@ class TrainerWorker:
                 answers.update({row: piece.numpy() for row, piece in zip(rows, pieces, strict=False)})
         return answers
 
+    def sounds(self, batch: Batch) -> list[Tensor]:
+        """Features of the batch's clips, in order, from the handles that stand in their place (`rl.workers.sounds`)."""
+        import ray
+
+        handles = [handle for handles in batch.clips_N for handle in handles]
+        if len(self.heard) > CLIPS_HEARD:
+            self.heard.clear()
+        missing = [handle for handle in dict.fromkeys(handles) if handle not in self.heard]
+        self.heard |= dict(zip(missing, ray.get(missing), strict=True))
+        return [self.heard[handle] for handle in handles]
+
     def save_optimizer(self, folder: str) -> None:
         """This rank's shard of master weights and optimizer state, as safetensors."""
         from safetensors.torch import save_file
@@ -269,19 +289,6 @@ class TrainerWorker:
 
 _MASTER_SHARDS = ("fp32_partitioned_groups_flat", "single_partition_of_fp32_groups", "fp32_groups_flat_partition")
 """What DeepSpeed calls its master weights under ZeRO 3, under ZeRO 1 and 2, and under ZeRO 1 in bfloat16."""
-
-
-@contextmanager
-def disk_errors() -> Iterator[None]:
-    """safetensors reports what the system refused as an error of its own; this gives back the OSError it was."""
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except SafetensorError as error:
-        if (code := re.search(r"\(os error (\d+)\)", str(error))) is None:
-            raise
-        raise OSError(int(code[1]), os.strerror(int(code[1]))) from error
 
 
 def _merged(base: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,110 @@
+"""The part of the policy's rank that hears: features of a frozen audio encoder for every role, and, before it is frozen,
+the encoder's own training on labels."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rl.audio import waveform
+from rl.run.files import disk_errors
+from rl.types import Clip
+from rl.workers.trainer import OptimizerConfig, TrainerConfig, TrainerWorker
+
+CLIPS_AT_ONCE = 64
+TOKENIZER_FILES = ("tokenizer", "special_tokens", "chat_template", "vocab", "merges", "added_tokens")
+
+
+class ListeningWorker(TrainerWorker):
+    """The module it trains has an `lm`, the model it leaves behind."""
+
+    def keep_tokenizer(self, path: str) -> None:
+        """Holds its files in memory, because a checkpoint that was resumed from does not stay for ever."""
+        self.tokenizer = {f.name: f.read_bytes() for f in Path(path).iterdir() if f.name.startswith(TOKENIZER_FILES)}
+
+    def export(self, folder: str) -> None:
+        """Writes a Hugging Face model folder, tokenizer included. Collective; the first rank writes."""
+        state = {
+            n.removeprefix("lm."): t.cpu().clone() for n, t in self._gathered() if n.startswith("lm.") and not self.rank
+        }
+        if self.rank:
+            return
+        with disk_errors():
+            self.engine.module.lm.save_pretrained(folder, state_dict=state)
+        for name, content in self.tokenizer.items():
+            (Path(folder) / name).write_bytes(content)
+
+    def encoder(self) -> str:
+        """Digest of the audio encoder's weights; empty for a model of text only. Collective."""
+        digest = hashlib.blake2b(digest_size=16)
+        with self._encoder_at_hand() as encoder:
+            if encoder is None:
+                return ""
+            for tensor in encoder.state_dict().values():
+                digest.update(tensor.cpu().float().numpy().tobytes())
+        return digest.hexdigest()
+
+    def encode(self, clips: Sequence[Clip]) -> list[tuple[Any, int]]:
+        """(handle of the features [P, D], their bytes) of each clip. Collective. Raises ValueError for a model of text
+        only and for a clip that cannot be heard."""
+        import ray
+
+        kept: list[tuple[Any, int]] = []
+        with self._encoder_at_hand() as encoder:
+            if encoder is None:
+                raise ValueError("the data has audio, and the model reads text only; use one that listens")
+            for start in range(0, len(clips), CLIPS_AT_ONCE):
+                features = self.engine.module.encode([waveform(clip) for clip in clips[start : start + CLIPS_AT_ONCE]])
+                kept += [(ray.put(each.cpu().clone()), each.numel() * each.element_size()) for each in features]
+        return kept
+
+    @contextmanager
+    def _encoder_at_hand(self) -> Iterator[Any]:
+        """The audio encoder with whole weights, also under ZeRO-3; None for a model of text only."""
+        import deepspeed
+
+        hearing = self.engine.module.hearing
+        weights = list(hearing.encoder.parameters()) if hearing else []
+        sharded = any(hasattr(weight, "ds_id") for weight in weights)
+        with deepspeed.zero.GatheredParameters(weights, enabled=sharded):
+            yield hearing and hearing.encoder
+
+    def load_encoder(
+        self, path: str, dtype: str, trainer: TrainerConfig, optimizer: OptimizerConfig, classes: Sequence[int]
+    ) -> None:
+        """Rebuilds the engine around the audio encoder of the model at `path` and one head per label. Collective."""
+        from models.labels import LabelledEncoder
+
+        self.keep_tokenizer(path)
+        self.wrap(lambda: LabelledEncoder(path, dtype, classes), dtype, trainer, optimizer)  # type: ignore[arg-type]
+
+    def fit_encoder(
+        self, clips: Sequence[Clip], targets: Sequence[Sequence[int]], pairs: int, rate: float
+    ) -> dict[str, float]:
+        """One optimiser step on this rank's clips; `pairs` counts the labels of the whole step, over which the loss is a
+        mean. Metrics sum over ranks. Collective."""
+        import torch
+
+        self.engine.train()
+        for group in self.engine.optimizer.param_groups:
+            group["lr"] = rate
+        loss_NL, _ = self.engine([waveform(clip) for clip in clips], torch.tensor(targets))
+        scalar = loss_NL.sum() / pairs
+        self.engine.backward(scalar * self.world, scale_wrt_gas=False)
+        self.engine.step()
+        return {"loss": float(scalar.detach()), "grad_norm": self._norm()}
+
+    def classify(self, clips: Sequence[Clip], targets: Sequence[Sequence[int]]) -> list[list[bool]]:
+        """[N][L] is the heads' likeliest class the right one? Collective."""
+        import torch
+
+        self.engine.eval()
+        right: list[list[bool]] = []
+        with torch.no_grad():
+            for start in range(0, len(clips), CLIPS_AT_ONCE):
+                waves = [waveform(clip) for clip in clips[start : start + CLIPS_AT_ONCE]]
+                right += self.engine(waves, torch.tensor(targets[start : start + CLIPS_AT_ONCE]))[1].tolist()
+        return right
