@@ -68,6 +68,11 @@ def duration_s(clip: Clip) -> float:
         return file.frames / file.samplerate
 
 
+def check(clip: Clip) -> None:
+    """Raises ValueError as `waveform` does. What was decoded is not kept."""
+    _decoded(clip)
+
+
 def encode(samples: np.ndarray, rate: int = SAMPLE_RATE) -> bytes:
     """Mono samples in [-1, 1] as 16-bit FLAC. Raises ValueError for samples out of that range: a sound is never cut in
     silence."""

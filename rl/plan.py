@@ -81,6 +81,7 @@ def plan(recipe: Recipe, out: Path | None = None) -> Plan:
     shape = _model(recipe, made)
     facts = {(name, split): inspect(header.data[name], split, f"data.{name}") for _, name, split, *_ in recipe.loads()}
     made.problems += dict.fromkeys(problem for fact in facts.values() for problem in fact.problems)
+    made.notes += dict.fromkeys(note for fact in facts.values() for note in fact.notes)
     for stage in recipe.stages:
         told = arithmetic.stage_plan(stage, recipe, facts[stage.config.data, stage.config.split].rows)
         made.stages.append(told)

@@ -153,7 +153,7 @@ class Run:
 
         key = name, split, limit
         if key not in self.prompts:
-            self.prompts[key] = load(self.recipe.header.data[name], split, limit, f"data.{name}")
+            self.prompts[key] = load(self.recipe.header.data[name], split, limit, f"data.{name}", self.say)
             if not self.prompts[key]:
                 raise ValueError(f"{place}: data set '{name}', split '{split}' has no rows")
         return self.prompts[key]

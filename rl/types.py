@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
-AUDIO_MARK = "<audio_patch>"
-"""Where a message's content has it, one of the prompt's clips is heard; in a prompt without clips it is text."""
+AUDIO_PATCH = "<audio_patch>"
+"""Where a clip stands in a message. A prompt with clips holds as many as it has clips, in their order; in a prompt
+without clips it is text like any other."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation. `<audio_patch>` in `content` says where a clip of the prompt is heard."""
+    """One turn of a conversation; see `AUDIO_PATCH` for where clips stand in it."""
 
     role: str
     content: str

@@ -6,10 +6,11 @@ import string
 from pathlib import Path
 from typing import Any, Protocol
 
+from rl.data.clips import clips_of, placed
 from rl.data.rows import Row, column, kind, render, text
-from rl.types import THINK_CLOSE, THINK_OPEN, Demonstration, Message, Prompt, split_think
+from rl.types import AUDIO_PATCH, THINK_CLOSE, THINK_OPEN, Demonstration, Message, Prompt, split_think
 
-PROMPT_KEYS = ("question", "answer", "id", "source", "reasoning", "response", "split", "options", "messages")
+PROMPT_KEYS = ("question", "answer", "id", "source", "reasoning", "response", "split", "options", "messages", "audio")
 """The keys of `fields` that mean something; any other is handed on in `Prompt.fields`."""
 IMPLIED = ("answer", "id")
 """Taken from a column of the same name, where there is one, even when `fields` does not name it."""
@@ -24,6 +25,9 @@ class RowConfig(Protocol):
     system: str | None
     final_mark: str | None
 
+    @property
+    def root(self) -> Path: ...
+
 
 def to_prompt(row: Row, config: RowConfig, where: str, number: int) -> Prompt:
     """The prompt of the row at `where`, the `number`th (its id when it brings none). Raises ValueError."""
@@ -31,12 +35,16 @@ def to_prompt(row: Row, config: RowConfig, where: str, number: int) -> Prompt:
     options = _options(values["options"], where) if "options" in config.fields else None
     if options is not None:
         values["options"] = "\n".join(f"{string.ascii_uppercase[i]}. {option}" for i, option in enumerate(options))
+    clips = clips_of(values["audio"], config.fields["audio"], config.root, where) if "audio" in config.fields else ()
+    if "audio" in config.fields:
+        values["audio"] = AUDIO_PATCH * len(clips)
     messages, last = _messages(values, config, where)
     answer = _value(values, config, "answer", where)
     extra = {key: values[key] for key in config.fields if key not in PROMPT_KEYS}
     return Prompt(
         id=_value(values, config, "id", where) or f"{Path(str(config.path)).stem}/{number}",
-        messages=messages,
+        messages=placed(messages, clips, where),
+        clips=clips,
         answer=None if answer is None else _after(answer, config.final_mark, "answer", where),
         source=_value(values, config, "source", where) or "",
         demonstration=_demonstration(values, config, last, where),

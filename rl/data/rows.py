@@ -12,7 +12,7 @@ import math
 import os
 import string
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -55,9 +55,15 @@ def locate(path: str, place: str) -> Path:
     raise ConfigError(f"{place}: no such file: {file}; {fix}")
 
 
-def jsonl(file: Path) -> Iterator[tuple[str, Row]]:
+def fail(error: ValueError) -> None:
+    """What is done about a bad row unless another way was chosen."""
+    raise error
+
+
+def jsonl(file: Path, refuse: Callable[[ValueError], None] = fail) -> Iterator[tuple[str, Row]]:
     """(`FILE:LINE`, row) of a jsonl file in utf-8, with or without a byte order mark. Lines end at \\n only, since
-    JSON text may hold other line separators. Blank lines are allowed at the end. Raises ValueError."""
+    JSON text may hold other line separators. Blank lines are allowed at the end. A line that is no row goes to `refuse`
+    as a ValueError."""
     blank = 0
     with open(file, "rb") as lines:
         for number, line in enumerate(lines, 1):
@@ -65,8 +71,15 @@ def jsonl(file: Path) -> Iterator[tuple[str, Row]]:
                 blank = blank or number
                 continue
             if blank:
-                raise ValueError(f"{file}:{blank}: blank line; remove it")
-            yield (where := f"{file}:{number}"), _object(line.removeprefix(b"\xef\xbb\xbf").rstrip(), where)
+                refuse(ValueError(f"{file}:{blank}: blank line; remove it"))
+                blank = 0
+            where = f"{file}:{number}"
+            try:
+                row = _object(line.removeprefix(b"\xef\xbb\xbf").rstrip(), where)
+            except ValueError as error:
+                refuse(error)
+            else:
+                yield where, row
 
 
 def _object(line: bytes, where: str) -> Row:
@@ -85,13 +98,13 @@ def _object(line: bytes, where: str) -> Row:
     return row
 
 
-def parquet(file: Path, columns: Sequence[str], needed: Sequence[str]) -> Iterator[tuple[str, Row]]:
-    """(`FILE: row N`, row) of a parquet file with those of the `columns` that it has, the `needed` ones among them.
-    Raises ValueError."""
+def parquet(file: Path, columns: Sequence[str], needed: Sequence[str], batch: int = 1024) -> Iterator[tuple[str, Row]]:
+    """(`FILE: row N`, row) of a parquet file with those of the `columns` that it has, the `needed` ones among them,
+    `batch` of them in memory at a time. Raises ValueError."""
     with _parquet_file(file) as table:
         there: list[str] = table.schema_arrow.names
         check_columns(needed, there, str(file))
-        batches = table.iter_batches(1024, columns=[name for name in there if name in columns])
+        batches = table.iter_batches(batch, columns=[name for name in there if name in columns])
         yield from ((f"{file}: row {n}", row) for n, row in enumerate((r for b in batches for r in b.to_pylist()), 1))
 
 
@@ -124,7 +137,15 @@ def check_columns(needed: Iterable[str], there: Sequence[str], place: str) -> No
 
 def kind(value: Any) -> str:
     """What a value is called in a message."""
-    names = {str: "text", bool: "true or false", int: "number", float: "number", list: "list", dict: "mapping"}
+    names = {
+        bytes: "bytes",
+        str: "text",
+        bool: "true or false",
+        int: "number",
+        float: "number",
+        list: "list",
+        dict: "mapping",
+    }
     return "null" if value is None else names.get(type(value), type(value).__name__)
 
 

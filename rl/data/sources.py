@@ -1,7 +1,8 @@
-"""Where prompts come from: jsonl, parquet, Hugging Face `datasets`, a task of `TASKS`, or a function of one's own.
+"""Where prompts come from: jsonl, parquet, Hugging Face `datasets`, a folder of audio files, a task of `TASKS`, or a
+function of one's own.
 
 A mistake in a row is one line, `FILE:LINE: what is wrong; the fix`; nothing is skipped in silence. Importing this
-module costs nothing; `datasets`, `pyarrow` and reasoning-gym are imported where they are read.
+module costs nothing.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect as introspect
+import os
 import sys
 import typing
 from collections.abc import Callable, Iterable, Iterator
@@ -17,25 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from rl.config import ConfigError, coerce, did_you_mean
+from rl.data.clips import heard
+from rl.data.files import FILES, Refuse, compiled, hub_name, locate_file, rows
 from rl.data.prompts import IMPLIED, to_prompt
-from rl.data.rows import (
-    Row,
-    check_columns,
-    check_split,
-    column,
-    first_line,
-    jsonl,
-    kind,
-    locate,
-    parquet,
-    parquet_counts,
-    placeholders,
-    text,
-)
+from rl.data.rows import Row, check_split, column, fail, first_line, kind, locate, parquet_counts, placeholders, text
 from rl.data.tasks import COUNTS, TASKS
 from rl.types import Message, Prompt
 
-FILES = ("jsonl", "parquet", "huggingface")
+ON_BAD_ROW = ("fail", "skip")
 CHECKED_BYTES = 8 << 20
 """`inspect` reads a jsonl file whole up to this size (about 0.2 s)."""
 
@@ -45,27 +36,37 @@ Placed = Iterator[tuple[str, Prompt]]
 @dataclass
 class DataConfig:
     source: str
-    """jsonl, parquet, huggingface, the name of a task, `pkg.mod:fn` or `file.py:fn`."""
+    """jsonl, parquet, huggingface, folder, the name of a task, `pkg.mod:fn` or `file.py:fn`."""
     path: str | None = None
-    """A file; for huggingface a hub name or a local folder."""
+    """A file; for huggingface a hub name or a local folder; a folder of audio files, whose class folders are answers."""
     fields: dict[str, str] = field(default_factory=dict[str, str])
     """What a prompt has: which column holds it. Keys that mean something: question, answer, id, source, reasoning and
-    response (the demonstration), split, options, messages; any other becomes `prompt.fields[key]`."""
+    response (the demonstration), split, options, messages, audio (bytes, a path beside the file, {bytes, path}, or a
+    list of these: one clip each); any other becomes `prompt.fields[key]`."""
     template: str = "{question}"
-    """The user's message; `{name}` is a column or a key of `fields`, `{options}` one lettered line for each."""
+    """The user's message; `{name}` is a column or a key of `fields`, `{options}` one lettered line for each,
+    `{audio}` where the clips are heard (before everything else, unless it says so)."""
     system: str | None = None
     split_column: str = "split"
     """Rows without it belong to every split."""
     final_mark: str | None = None
     """GSM8K's `####`: of a text holding it, reasoning is what stands before, answer and response what stands after."""
     args: dict[str, Any] = field(default_factory=dict[str, Any])
-    """Arguments of the task, the function, or `datasets.load_dataset`."""
+    """Arguments of the task, the function, or `datasets.load_dataset`; of a folder `pattern`, a regular expression whose
+    named groups, found in a file's path, become columns."""
+    on_bad_row: str = "fail"
+    """`skip` leaves out rows that cannot be read and clips that are no sound, and says how many and why the first."""
+
+    def __post_init__(self) -> None:
+        if self.source == "folder":
+            self.fields = {"audio": "audio", **self.fields}
 
     def validate(self, place: str) -> None:
         if self.source in FILES:
             self._validate_files(place)
         elif ":" in self.source or self.source in TASKS:
-            for key, unset in (("path", None), ("fields", {}), ("template", "{question}"), ("final_mark", None)):
+            unsets = ("path", None), ("fields", {}), ("template", "{question}"), ("final_mark", None)
+            for key, unset in (*unsets, ("on_bad_row", "fail")):
                 if getattr(self, key) != unset:
                     raise ConfigError(f"{place}.{key}: '{self.source}' makes its own prompts; use `args: {{…}}`")
             if self.source in TASKS:
@@ -79,13 +80,26 @@ class DataConfig:
     def _validate_files(self, place: str) -> None:
         if not self.path:
             raise ConfigError(f"{place}: source '{self.source}' needs `path: …`")
-        if self.args and self.source != "huggingface":
+        if self.on_bad_row not in ON_BAD_ROW:
+            known = did_you_mean(self.on_bad_row, ON_BAD_ROW)
+            raise ConfigError(f"{place}.on_bad_row: no choice '{self.on_bad_row}'{known}")
+        if self.source == "folder":
+            compiled(self.args, place)
+            if self.template == "{question}":
+                raise ConfigError(f"{place}.template: a folder holds no questions; write one, such as `What is heard?`")
+        elif self.args and self.source != "huggingface":
             raise ConfigError(f"{place}.args: source '{self.source}' takes none; remove it")
         if "reasoning" in self.fields and "response" not in self.fields:
             raise ConfigError(f"{place}.fields: 'reasoning' without 'response' is half a demonstration; map both")
         if "messages" in self.fields and ("question" in self.fields or self.template != "{question}"):
             raise ConfigError(f"{place}.fields: 'messages' holds the whole conversation; remove question and template")
         placeholders(self.template, f"{place}.template")
+
+    @property
+    def root(self) -> Path:
+        """Where relative paths of clips begin: the folder of the data file."""
+        path = Path(os.path.expanduser(os.path.expandvars(str(self.path))))
+        return path.parent if path.is_file() else path
 
     @property
     def split_name(self) -> str:
@@ -105,135 +119,120 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What can be told before anything heavy: how many prompts (None: not known; of a task roughly), what is wrong."""
+    """What can be told before anything heavy: how many prompts (None: not known; of a task roughly), what is wrong, and
+    what is worth knowing."""
 
     rows: int | None
     problems: list[str]
+    notes: list[str] = field(default_factory=list[str])
 
 
-def load(config: DataConfig, split: str | None = None, limit: int | None = None, place: str = "data") -> list[Prompt]:
-    """The prompts of `split` (all when None) in the order of the source, the first `limit` of them, ids unique.
-    Raises ConfigError for a mistake in `config`, ValueError for one in the data, each in one line."""
+def load(
+    config: DataConfig,
+    split: str | None = None,
+    limit: int | None = None,
+    place: str = "data",
+    say: Callable[[str], None] = print,
+) -> list[Prompt]:
+    """The prompts of `split` (all when None) in the order of the source, the first `limit` of them, ids unique. Clips of
+    files are decoded once to know that they are sound. `say` is told of rows that were skipped. Raises ConfigError for
+    a mistake in `config`, ValueError for one in the data, each in one line."""
+    return _load(config, split, limit, place, say, listen=True)
+
+
+def _load(
+    config: DataConfig, split: str | None, limit: int | None, place: str, say: Callable[[str], None], listen: bool
+) -> list[Prompt]:
     config.validate(place)
     if limit is not None and limit < 1:
         raise ConfigError(f"{place}: limit {limit} leaves no prompt; use 1 or more")
+    refused: list[ValueError] = []
+    refuse = refused.append if config.on_bad_row == "skip" else fail
     where_of: dict[str, str] = {}
     prompts: list[Prompt] = []
-    for where, prompt in _placed(config, split, place):
-        if prompt.id in where_of:
-            raise ValueError(f"{where}: id '{prompt.id}' is that of {where_of[prompt.id]} too; make ids unique")
+    for where, prompt in _placed(config, split, place, refuse):
+        try:
+            if listen and config.source in FILES:
+                heard(prompt, where)
+            if prompt.id in where_of:
+                raise ValueError(f"{where}: id '{prompt.id}' is that of {where_of[prompt.id]} too; make ids unique")
+        except ValueError as error:
+            refuse(error)
+            continue
         where_of[prompt.id] = where
         prompts.append(prompt)
         if len(prompts) == limit:
             break
+    skipped = f"{len(refused)} {'row' if len(refused) == 1 else 'rows'} skipped, first {refused[0]}" if refused else ""
     if not prompts:
-        raise ValueError(f"{place}: {config.path or config.source} holds no prompts; check it")
+        why = f"; {skipped}" if refused else "; check it"
+        raise ValueError(f"{place}: {config.path or config.source} holds no prompts{why}")
+    if refused:
+        say(f"{place}: {skipped}")
     return prompts
 
 
 def inspect(config: DataConfig, split: str | None = None, place: str = "data") -> DataFacts:
-    """What `rl check` tells of a source in a fraction of a second, without `datasets` and without a network."""
+    """What `rl check` tells of a source in a fraction of a second, without `datasets`, without a network, and without
+    decoding a clip."""
+    notes: list[str] = []
     try:
         config.validate(place)
-        return DataFacts(_count(config, split, place), [])
+        return DataFacts(_count(config, split, place, notes.append), [], notes)
     except ValueError as error:
         return DataFacts(None, [str(error)])
 
 
-def _count(config: DataConfig, split: str | None, place: str) -> int | None:
+def _count(config: DataConfig, split: str | None, place: str, say: Callable[[str], None]) -> int | None:
     if config.source in COUNTS:
         return COUNTS[config.source](split, **arguments(TASKS[config.source], config.args, place))
+    if config.source == "huggingface":
+        hub_name(str(config.path), place)
+        return None
+    if config.source == "folder":
+        return len(_load(config, split, None, place, say, listen=False))
     if config.source not in FILES:
         if (file := config.source.rpartition(":")[0]).endswith(".py"):
             locate(file, f"{place}.source")
         return None
-    if config.source == "huggingface":
-        _hub_name(str(config.path), place)
-        return None
-    file = _file(str(config.path), place)
+    file = locate_file(str(config.path), place)
     if config.source == "jsonl":
         whole = file.stat().st_size <= CHECKED_BYTES
-        prompts = load(config, split if whole else None, None if whole else 1, place)
+        prompts = _load(config, split if whole else None, None if whole else 1, place, say, listen=False)
         return len(prompts) if whole else None
-    load(config, split, 1, place)
+    _load(config, split, 1, place, say, listen=False)
     counts = parquet_counts(file, config.split_name)
     return sum(counts.values()) if split is None else counts.get(split, counts.get(None, 0))
 
 
-# --- files ---------------------------------------------------------------------------------------------------------
+def _placed(config: DataConfig, split: str | None, place: str, refuse: Refuse) -> Placed:
+    if config.source in FILES:
+        return _prompts(rows(config, split, place, refuse), config, split, refuse)
+    return _made(config, split, place)
 
 
-def _placed(config: DataConfig, split: str | None, place: str) -> Placed:
-    if config.source == "jsonl":
-        rows = jsonl(_file(str(config.path), place))
-    elif config.source == "parquet":
-        rows = parquet(_file(str(config.path), place), config.columns, config.needed)
-    elif config.source == "huggingface":
-        rows = _huggingface(config, split, place)
-    else:
-        return _made(config, split, place)
-    return _prompts(rows, config, split)
-
-
-def _file(path: str, place: str) -> Path:
-    file = locate(path, f"{place}.path")
-    if not file.is_file():
-        raise ConfigError(f"{place}.path: {file} is a folder; name a file in it")
-    return file
-
-
-def _hub_name(path: str, place: str) -> str:
-    """A hub name as it is; what can only be a folder is looked for."""
-    return str(locate(path, f"{place}.path")) if path.startswith((".", "/", "~", "$")) else path
-
-
-def _prompts(rows: Iterator[tuple[str, Row]], config: DataConfig, split: str | None) -> Placed:
+def _prompts(placed: Iterator[tuple[str, Row]], config: DataConfig, split: str | None, refuse: Refuse) -> Placed:
     """Those of `split`, when the rows say which they belong to."""
     name = config.split_name
     has_splits: bool | None = True if "split" in config.fields else None
     splits: dict[str, None] = {}
     where = ""
-    for number, (where, row) in enumerate(rows, 1):
+    for number, (where, row) in enumerate(placed, 1):
         has_splits = name in row if has_splits is None else has_splits
         if has_splits != (name in row) and "split" not in config.fields:
             raise ValueError(f"{where}: column '{name}' is in some rows only; give it to all or to none")
-        if has_splits:
-            splits[own := text(column(row, name, where), name, where)] = None
-            if split not in (None, own):
-                continue
-        yield where, to_prompt(row, config, where, number)
-    if splits:
-        check_split(split, splits, where.rpartition(":")[0])
-
-
-def _huggingface(config: DataConfig, split: str | None, place: str) -> Iterator[tuple[str, Row]]:
-    """(`NAME[SPLIT]: row N`, row). A split column of the rows wins over the splits the dataset is stored in."""
-    import datasets
-    from datasets.exceptions import DatasetsError
-
-    path = _hub_name(str(config.path), place)
-    try:
-        if any((Path(path) / name).is_file() for name in ("dataset_dict.json", "state.json")):
-            loaded = datasets.load_from_disk(path)
+        try:
+            if has_splits:
+                splits[own := text(column(row, name, where), name, where)] = None
+                if split not in (None, own):
+                    continue
+            made = to_prompt(row, config, where, number)
+        except ValueError as error:
+            refuse(error)
         else:
-            loaded = datasets.load_dataset(path, **config.args)
-    except (OSError, ValueError, RuntimeError, DatasetsError) as error:
-        raise ValueError(f"{place}.path: {path}: {first_line(error)}; check the name, args and the network") from error
-    parts = {str(k): v for k, v in loaded.items()} if isinstance(loaded, dict) else {"": loaded}
-    name = config.split_name
-    stored = "" not in parts and not any(name in part.column_names for part in parts.values())
-    if stored:
-        check_split(split, parts, path)
-    for part, rows in parts.items():
-        if stored and split not in (None, part):
-            continue
-        check_columns([c for c in config.needed if not (stored and c == name)], rows.column_names, path)
-        chosen = rows.select_columns([c for c in rows.column_names if c in config.columns])
-        for number, row in enumerate(chosen, 1):
-            yield (
-                f"{path}{f'[{part}]' if part else ''}: row {number}",
-                dict(row, **{name: part}) if stored else dict(row),
-            )
+            yield where, made
+    if splits:
+        check_split(split, splits, where.rpartition(":")[0] or str(config.path))
 
 
 # --- tasks and functions -------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 from rl.audio import SAMPLE_RATE, waveform
 from rl.data.sources import DataConfig, inspect, load
 from rl.data.tasks.questions import COMPARISONS, QUANTITIES
-from rl.types import AUDIO_MARK, Prompt
+from rl.types import AUDIO_PATCH, Prompt
 
 DATA = Path(os.environ.get("GROUNDTONE_DATA", Path(__file__).parents[3] / "shared" / "data"))
 real = pytest.mark.skipif(not DATA.is_dir(), reason="GROUNDTONE_DATA is not set")
@@ -33,7 +33,7 @@ def answers(prompts: list[Prompt]) -> dict[str, Counter[str]]:
 
 def well_formed(prompts: list[Prompt]) -> None:
     for p in prompts:
-        assert p.question.count(AUDIO_MARK) == len(p.clips) == len(p.fields["attributes"])
+        assert p.question.count(AUDIO_PATCH) == len(p.clips) == len(p.fields["attributes"])
         assert p.demonstration is not None
         assert p.demonstration.response == p.answer
         assert p.demonstration.reasoning

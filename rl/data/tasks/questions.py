@@ -15,7 +15,7 @@ from random import Random
 from typing import Any, TypeVar
 
 from rl.config import ConfigError, did_you_mean
-from rl.types import AUDIO_MARK, Clip, Demonstration, Message, Prompt
+from rl.types import AUDIO_PATCH, Clip, Demonstration, Message, Prompt
 
 T = TypeVar("T")
 
@@ -144,7 +144,7 @@ def prompt(question: Question, clips: Sequence[Clip], ordinal: int, multiple_cho
         fields["options"], answer = options, string.ascii_uppercase[place]
     return Prompt(
         id=question.id,
-        messages=(Message("user", AUDIO_MARK * len(clips) + text),),
+        messages=(Message("user", AUDIO_PATCH * len(clips) + text),),
         answer=answer,
         source=question.kind,
         clips=tuple(clips),
