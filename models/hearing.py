@@ -8,17 +8,19 @@ Legend: S samples (16 kHz), P encoder frames, D encoder width, K tokens, H decod
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rl.audio import SAMPLE_RATE
+from rl.audio import SAMPLE_RATE, fingerprint, waveform
+
+if TYPE_CHECKING:
+    from rl.types import Clip
 
 Wave = np.ndarray | Tensor
 
@@ -66,25 +68,50 @@ class Hearing:
         return embeddings_TH.masked_scatter(patches_T[:, None], sound_KH)
 
 
+def clip_counter(path: str | Path) -> Callable[[Clip], int] | None:
+    """How many tokens the model at `path` hears of a clip, from its config alone; None for a model of text only. The
+    function raises ValueError naming a clip that cannot be heard."""
+    from transformers import AutoConfig
+
+    from models import audio
+
+    audio.register()
+    tokens = _tokens_of(AutoConfig.from_pretrained(path))
+    if tokens is None:
+        return None
+    counts: dict[str, int] = {}
+
+    def count(clip: Clip) -> int:
+        name = fingerprint(clip)
+        if name not in counts:
+            wave = waveform(clip)
+            try:
+                counts[name] = tokens(len(wave))
+            except ValueError as error:
+                raise ValueError(f"{clip.path}: {error}" if clip.path else str(error)) from error
+        return counts[name]
+
+    return count
+
+
 def hearing_of(model: Any) -> Hearing | None:
     """How `model` hears; None for a model of text only."""
-    kind = KINDS.get(model.config.model_type)
-    return kind and kind(model)
-
-
-def clip_tokens(path: str | Path) -> Callable[[int], int] | None:
-    """tokens(S) of the model at `path`, without its weights; None for a model of text only."""
-    from models.load import empty_model
-
-    if json.loads((Path(path) / "config.json").read_text()).get("model_type") not in KINDS:
+    tokens = _tokens_of(model.config)
+    if tokens is None:
         return None
-    with torch.device("meta"):
-        hearing = hearing_of(empty_model(path))
-    return hearing and hearing.tokens
+    return (_qwen2_audio if model.config.model_type == "qwen2_audio" else _step_audio)(model, tokens)
 
 
-def _step_audio(model: Any) -> Hearing:
-    from models.audio import features, modeling
+def _tokens_of(config: Any) -> Callable[[int], int] | None:
+    if config.model_type in ("step_audio_2", "step_audio_qwen2"):
+        from models.audio import features
+
+        return lambda samples: features.tokens(samples, config.audio_encoder_config)
+    return _qwen2_audio_tokens if config.model_type == "qwen2_audio" else None
+
+
+def _step_audio(model: Any, tokens: Callable[[int], int]) -> Hearing:
+    from models.audio import modeling
 
     config = model.config.audio_encoder_config
     return Hearing(
@@ -92,49 +119,39 @@ def _step_audio(model: Any) -> Hearing:
         config.n_audio_state,
         model.encoder,
         model.adapter,
-        lambda samples: features.tokens(samples, config),
+        tokens,
         lambda encoder, waves: modeling.encode(encoder, config, waves),
         lambda adapter, encoded: modeling.adapt(adapter, config, encoded),
     )
 
 
-def _qwen2_audio(model: Any) -> Hearing:
+def _qwen2_audio_tokens(samples: int) -> int:
+    if not 0 < samples <= 30 * SAMPLE_RATE:
+        raise ValueError(f"a clip of {samples / SAMPLE_RATE:g} s; Qwen2-Audio hears more than 0 and at most 30 s")
+    return ((samples + 159) // 160 + 1) // 2 // 2  # mel frames, halved by a convolution, then by pooling
+
+
+def _qwen2_audio(model: Any, tokens: Callable[[int], int]) -> Hearing:
     """Its encoder takes 30 s whatever the clip's length, and its projector is one linear layer per frame."""
     from transformers import WhisperFeatureExtractor
 
     tower, projector = model.model.audio_tower, model.model.multi_modal_projector
     tower.set_attn_implementation("sdpa")
     extractor = WhisperFeatureExtractor(feature_size=model.config.audio_config.num_mel_bins)
-    longest = extractor.n_samples
-
-    def tokens(samples: int) -> int:
-        if not 0 < samples <= longest:
-            raise ValueError(f"a clip of {samples / SAMPLE_RATE:g} s; Qwen2-Audio hears more than 0 and at most 30 s")
-        halves = (-(-samples // extractor.hop_length) - 1) // 2 + 1
-        return (halves - 2) // 2 + 1
 
     def encode(encoder: Any, waves: Sequence[Wave]) -> list[Tensor]:
         counts = [tokens(len(wave)) for wave in waves]
         arrays = [np.asarray(torch.as_tensor(wave).cpu()) for wave in waves]
         mels = extractor(arrays, sampling_rate=SAMPLE_RATE, return_tensors="pt", return_attention_mask=True)
-        halves_n = (mels["attention_mask"].sum(-1) - 1) // 2 + 1
+        halves_n = (mels["attention_mask"].sum(-1) + 1) // 2
         heard = torch.arange(mels["input_features"].shape[-1] // 2) < halves_n[:, None]
         mask = heard[:, None, None].expand(-1, 1, heard.shape[1], -1)
-        device = encoder.device
-        out = encoder(mels["input_features"].to(device), attention_mask=mask.to(device)).last_hidden_state
-        return [row[:count] for row, count in zip(out, counts, strict=True)]
+        out = encoder(mels["input_features"].to(encoder.device), attention_mask=mask.to(encoder.device))
+        return [row[:count] for row, count in zip(out.last_hidden_state, counts, strict=True)]
 
     def adapt(adapter: Any, encoded: Sequence[Tensor]) -> list[Tensor]:
-        widths = [len(clip) for clip in encoded]
-        return list(adapter(torch.cat(list(encoded)).to(adapter.linear.weight)).split(widths))
+        together = torch.cat(list(encoded)).to(adapter.linear.weight)
+        return list(adapter(together).split([len(clip) for clip in encoded]))
 
     width = model.config.audio_config.d_model
     return Hearing(model.config.audio_token_id, width, tower, projector, tokens, encode, adapt)
-
-
-KINDS: dict[str, Callable[[Any], Hearing]] = {
-    "step_audio_2": _step_audio,
-    "step_audio_qwen2": _step_audio,
-    "qwen2_audio": _qwen2_audio,
-}
-"""`model_type` of the architectures that listen."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from rl.config import ConfigError
-from rl.types import Clip, Prompt, Rollout
+from rl.types import Prompt, Rollout
 from rollouts.worker import Completion, Request
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class EngineConfig:
 class Encoder(Protocol):
     """Turns conversations to ids and written ids to text (`rl.data.chat.Chat`)."""
 
-    def prompt(self, messages: Any, clips: int = 0) -> list[int]: ...
+    def prompt(self, messages: Any, clips: Any = (), expand: bool = False) -> list[int]: ...
 
     def turn(self, written: Any) -> str: ...
 
@@ -61,22 +61,15 @@ def seed_of(*parts: object) -> int:
 
 class Sampler:
     """`engines` are EngineWorker actors; `respawn(i)` makes a new i-th one when it died. With `sleeps` they give up
-    their GPU memory between generations, to trainers on the same device. `heard(clip)` says to how many tokens a clip
-    expands; a model of text only has none.
+    their GPU memory between generations, to trainers on the same device.
 
     Each sample's seed depends on `seed`, its prompt and its index only, so neither the number of engines nor the order
     of arrival changes a single token."""
 
     def __init__(
-        self,
-        engines: Sequence[Any],
-        respawn: Callable[[int], Any],
-        encoder: Encoder,
-        sleeps: bool = False,
-        heard: Callable[[Clip], int] | None = None,
+        self, engines: Sequence[Any], respawn: Callable[[int], Any], encoder: Encoder, sleeps: bool = False
     ) -> None:
         self.engines, self.respawn, self.encoder, self.sleeps = list(engines), respawn, encoder, sleeps
-        self.heard = heard
         self.version = -1
         self.reissued = self.deaths = 0
         self.weights: Sequence[dict[str, Any]] = []
@@ -174,12 +167,12 @@ class Sampler:
                 yield Request((p, s), ids, sample_seed, room, temperature, prompt.clips)
 
     def _encoded(self, prompt: Prompt) -> tuple[tuple[int, ...], int]:
-        """(ids with one audio token for each clip, their number once the engine has expanded them)."""
-        if prompt.clips and self.heard is None:
-            raise ValueError(f"prompt '{prompt.id}' has audio, and the model reads text only; use one that listens")
+        """(ids as the engine is sent them, their number once it has expanded the audio)."""
         try:
-            ids = tuple(self.encoder.prompt(prompt.messages, len(prompt.clips)))
-            return ids, len(ids) + sum(self.heard(clip) - 1 for clip in prompt.clips if self.heard)
+            ids = tuple(self.encoder.prompt(prompt.messages, prompt.clips))
+            return ids, len(self.encoder.prompt(prompt.messages, prompt.clips, expand=True)) if prompt.clips else len(
+                ids
+            )
         except ValueError as error:
             raise ValueError(f"prompt '{prompt.id}': {error}") from error
 

@@ -72,7 +72,7 @@ class Encoder(nn.Module):
         x_nDF = gelu(self.conv1(mels_nFm.transpose(1, 2))) * _real(frames_n, mels_nFm.shape[1])[:, None]
         x_nPD = gelu(self.conv2(x_nDF)).transpose(1, 2)
         halves_n = (frames_n + 1) // 2
-        x_nPD = x_nPD + self.positional_embedding.weight[: x_nPD.shape[1]]
+        x_nPD = x_nPD + self.positional_embedding(torch.arange(x_nPD.shape[1], device=x_nPD.device))
         ragged = bool((halves_n != halves_n[0]).any())
         mask = _real(halves_n, x_nPD.shape[1])[:, None, None] if ragged else None
         for block in self.blocks:

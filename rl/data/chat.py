@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from rl.types import AUDIO_PATCH, THINK_CLOSE, THINK_OPEN, Clip, Demonstration, Message, Prompt
+from rl.types import AUDIO_PATCH, THINK_CLOSE, THINK_OPEN, Clip, Demonstration, Message
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -25,8 +25,8 @@ SOUNDS = (("<audio_start>", AUDIO_PATCH, "<audio_end>"), ("<|audio_bos|>", "<|AU
 
 class Chat:
     """`tokenizer`: a fast Hugging Face tokenizer with a chat template. With `think`, every assistant turn is opened
-    by `<think>` in the prompt, so the policy starts inside its chain. `heard(clip)` says to how many tokens the model
-    expands a clip; None for one that reads text only."""
+    by `<think>` in the prompt, so the policy starts inside its chain. `heard(clip)` says how many tokens the model hears
+    of a clip; None for a model of text only."""
 
     def __init__(self, tokenizer: Any, think: bool = True, heard: Callable[[Clip], int] | None = None) -> None:
         self.tokenizer = tokenizer
@@ -49,40 +49,29 @@ class Chat:
 
     @cached_property
     def sound(self) -> list[int]:
-        """Ids that stand for a clip, one audio token among them; none when the model reads text only."""
+        """Ids that stand for a clip, the audio token in the middle; none when the tokenizer has no such tokens."""
         vocabulary = self.tokenizer.get_vocab()
         return next(([vocabulary[token] for token in names] for names in SOUNDS if vocabulary.keys() >= {*names}), [])
 
-    def prompt(self, messages: Sequence[Message], clips: int = 0) -> list[int]:
-        """Ids of the conversation up to where the policy goes on, with one audio token for each of the prompt's clips.
+    def prompt(self, messages: Sequence[Message], clips: Sequence[Clip] = (), expand: bool = False) -> list[int]:
+        """Ids of the conversation up to where the policy goes on. Each clip has one audio token, as an engine is sent
+        them, or with `expand` as many as the model hears, as the engine makes of them and the trainer learns on.
         Raises ValueError unless the messages say, for as many clips as there are, where they are heard."""
         places = sum(message.content.count(AUDIO_PATCH) for message in messages)
-        if clips and places != clips:
-            raise ValueError(f"{clips} clips for {places} {AUDIO_PATCH} in the messages; put one where each is heard")
-        if clips and not self.sound:
-            raise ValueError("the tokenizer has no audio tokens; use a model that listens")
+        if clips and places != len(clips):
+            raise ValueError(
+                f"{len(clips)} clips for {places} {AUDIO_PATCH} in the messages; put one where each is heard"
+            )
+        if clips and not (self.heard and self.sound):
+            raise ValueError("it has audio, and the model reads text only; use a model that listens")
+        patches = iter([self.heard(clip) if expand and self.heard else 1 for clip in clips])
         roles = tuple(message.role for message in messages)
         if roles not in self.skeletons:
             self.skeletons[roles] = self._skeleton(roles)
         ids: list[int] = []
         for piece in self.skeletons[roles]:
-            ids += piece if isinstance(piece, list) else self._content(messages[piece].content, clips > 0)
+            ids += piece if isinstance(piece, list) else self._content(messages[piece].content, patches)
         return ids
-
-    def expanded(self, prompt: Prompt) -> list[int]:
-        """The prompt's ids as the model sees them, an audio token for every token of a clip: what an engine makes of
-        `prompt` by itself. Raises ValueError naming the prompt."""
-        if prompt.clips and self.heard is None:
-            raise ValueError(f"prompt '{prompt.id}' has audio, and the model reads text only; use one that listens")
-        try:
-            ids = self.prompt(prompt.messages, len(prompt.clips))
-            counts = [self.heard(clip) for clip in prompt.clips] if self.heard else []
-        except ValueError as error:
-            raise ValueError(f"prompt '{prompt.id}': {error}") from error
-        if not counts:
-            return ids
-        coming = iter(counts)
-        return [i for id in ids for i in [id] * (next(coming) if id == self.sound[1] else 1)]
 
     def demonstration(self, demonstration: Demonstration) -> list[int]:
         """Ids of an assistant turn in the standard format, end token included; an absent chain is the empty chain."""
@@ -125,9 +114,14 @@ class Chat:
             pieces += [self._control(before), i]
         return [*pieces, self._control(rendered)]
 
-    def _content(self, content: str, heard: bool) -> list[int]:
-        before, *after = content.split(AUDIO_PATCH) if heard else [content]
-        return [*self._text(before), *(i for text in after for i in (*self.sound, *self._text(text)))]
+    def _content(self, content: str, patches: Iterator[int]) -> list[int]:
+        """`patches`: audio tokens of each clip still to come; without clips the mark is text."""
+        ids: list[int] = []
+        while AUDIO_PATCH in content and (count := next(patches, 0)):
+            before, _, content = content.partition(AUDIO_PATCH)
+            opening, patch, closing = self.sound
+            ids += [*self._text(before), opening, *[patch] * count, closing]
+        return ids + self._text(content)
 
     def _text(self, text: str) -> list[int]:
         return self.plain.encode(text, add_special_tokens=False).ids

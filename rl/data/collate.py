@@ -41,7 +41,11 @@ def demonstrations(prompts: Sequence[Prompt], chat: Chat, max_sequence_tokens: i
     for prompt in prompts:
         if prompt.demonstration is None:
             raise ValueError(f"prompt '{prompt.id}' has no demonstration to imitate; map `response:` in data.fields")
-        question, turn = chat.expanded(prompt), chat.demonstration(prompt.demonstration)
+        try:
+            question = chat.prompt(prompt.messages, prompt.clips, expand=True)
+        except ValueError as error:
+            raise ValueError(f"prompt '{prompt.id}': {error}") from error
+        turn = chat.demonstration(prompt.demonstration)
         if len(question) + len(turn) > max_sequence_tokens:
             raise ValueError(
                 f"prompt '{prompt.id}': {len(question) + len(turn)} tokens with its demonstration; "

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from functools import cache, cached_property
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -13,11 +13,9 @@ import ray
 from ray.util.placement_group import PlacementGroup, placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from models.hearing import clip_tokens
+from models.hearing import clip_counter
 from models.load import ModelConfig, load_tokenizer
-from rl.audio import waveform
 from rl.data.chat import Chat
-from rl.types import Clip
 from rl.workers import trainer
 from rl.workers.critic import CriticWorker
 from rl.workers.group import CriticGroup, PolicyGroup, TrainerGroup
@@ -46,7 +44,7 @@ class Cluster:
     ) -> None:
         self.names, self.config, self.engines, self.training = names, cluster, engines, training
         self.model, self.model_path, self.max_sequence_tokens = model, model_path, max_sequence_tokens
-        self.chat = Chat(load_tokenizer(model_path), model.think, _heard(model_path))
+        self.chat = Chat(load_tokenizer(model_path), model.think, clip_counter(model_path))
         self.actors: dict[tuple[str, int], Any] = {}
         self.groups: dict[str, TrainerGroup] = {}
         self._sampler: Sampler | None = None
@@ -91,7 +89,7 @@ class Cluster:
             engines = [self.actors["engine", i] for i in range(self.engines.count)]
             ray.get([engine.ready.remote() for engine in engines])
             sleeps = self.gpu and self.config.placement == "colocated"
-            self._sampler = Sampler(engines, self._respawn, self.chat, sleeps, self.chat.heard)
+            self._sampler = Sampler(engines, self._respawn, self.chat, sleeps)
         return self._sampler
 
     @cached_property
@@ -146,12 +144,6 @@ class Cluster:
             arguments = (i, self.training.ranks, self.training.threads)
             kind = CriticWorker if role == "critic" else PolicyWorker
         return ray.remote(kind).options(**options, runtime_env={"env_vars": variables}).remote(*arguments)
-
-
-def _heard(model: Path) -> Callable[[Clip], int] | None:
-    """How many tokens a clip is to the model; None for one that reads text only."""
-    tokens = clip_tokens(model)
-    return tokens and cache(lambda clip: tokens(len(waveform(clip))))
 
 
 def _start_ray(config: ClusterConfig) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from models.tokenizer import ADDED, VOCABULARY, byte_tokenizer
 from rl.data.chat import Chat
-from rl.types import Demonstration, Message, split_think
+from rl.types import Clip, Demonstration, Message, split_think
 
 TOKENIZER = byte_tokenizer()
 CHAT, PLAIN = Chat(TOKENIZER), Chat(TOKENIZER, think=False)
@@ -123,3 +123,52 @@ def test_a_tag_of_several_tokens_that_merges_with_its_neighbour(tokenizer: Any) 
     turn = chat.demonstration(Demonstration("a>b", "c"))
     assert turn == [*b"a>b\n</think", 900, *b"c", VOCABULARY["<|EOT|>"]]
     assert chat.chain_length(turn) == 4
+
+
+HEARS = Chat(TOKENIZER, think=False, heard=lambda clip: int(str(clip.path)))
+TWO, THREE = Clip("2"), Clip("3")
+
+
+def test_a_clip_is_heard_where_the_message_says() -> None:
+    """One audio token each in what the engine is sent, as many as are heard in what the trainer learns on."""
+    messages = [Message("system", "<audio_patch>"), *user("or <audio_patch>? <audio_end>")]
+    opening, closing = ("<|BOT|>", "system\n", "<audio_start>"), ("<|EOT|>", "<|BOT|>", "assistant\n")
+
+    def expected(first: int, second: int) -> list[int]:
+        return ids(
+            *(*opening, *["<audio_patch>"] * first, "<audio_end>", "<|EOT|>", "<|BOT|>", "user\n", "or "),
+            *("<audio_start>", *["<audio_patch>"] * second, "<audio_end>", b"? <audio_end>", *closing),
+        )
+
+    assert HEARS.prompt(messages, [TWO, THREE]) == expected(1, 1)
+    assert HEARS.prompt(messages, [TWO, THREE], expand=True) == expected(2, 3)
+
+
+def test_the_mark_is_text_in_a_prompt_without_clips() -> None:
+    expected = ids("<|BOT|>", "user\n", b"a <audio_patch>", "<|EOT|>", "<|BOT|>", "assistant\n")
+    assert HEARS.prompt(user("a <audio_patch>")) == PLAIN.prompt(user("a <audio_patch>")) == expected
+
+
+@pytest.mark.parametrize(
+    ("chat", "text", "clips", "line"),
+    [
+        (HEARS, "a", [TWO], "1 clips for 0 <audio_patch> in the messages; put one where each is heard"),
+        (HEARS, "<audio_patch>" * 3, [TWO], "1 clips for 3 <audio_patch> in the messages"),
+        (CHAT, "<audio_patch>", [TWO], "it has audio, and the model reads text only; use a model that listens"),
+    ],
+)
+def test_clips_that_have_no_place_are_one_line(chat: Chat, text: str, clips: list[Clip], line: str) -> None:
+    with pytest.raises(ValueError, match=f"^{line}"):
+        chat.prompt(user(text), clips)
+
+
+def test_qwen2_audio_has_names_of_its_own() -> None:
+    tokenizer = byte_tokenizer()
+    names = ["<|audio_bos|>", "<|AUDIO|>", "<|audio_eos|>"]
+    assert Chat(tokenizer).sound == [VOCABULARY[n] for n in ("<audio_start>", "<audio_patch>", "<audio_end>")]
+
+    class Qwen:
+        def get_vocab(self) -> dict[str, int]:
+            return {name: i for i, name in enumerate(names)}
+
+    assert Chat(Qwen()).sound == [0, 1, 2]

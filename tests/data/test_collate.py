@@ -58,6 +58,18 @@ def test_demonstrations_are_what_was_written() -> None:
     assert batch.rollout_logprobs_A.tolist() == [0.0] * sum(map(len, turns))
 
 
+def test_demonstrations_have_their_audio_expanded() -> None:
+    chat = Chat(byte_tokenizer(), heard=lambda clip: 5)
+    asked = Prompt("a", (Message("user", "<audio_patch>?"),), clips=(Clip("x"),), demonstration=Demonstration("", "4"))
+    batch = demonstrations([asked], chat, 64)
+    question = chat.prompt(asked.messages, asked.clips, expand=True)
+    assert batch.tokens_T.tolist() == [*question, *chat.demonstration(Demonstration("", "4"))]
+    assert question.count(chat.sound[1]) == 5
+    assert batch.clips_N == ((Clip("x"),),)
+    with pytest.raises(ValueError, match=r"^prompt 'a': it has audio, and the model reads text only"):
+        demonstrations([asked], CHAT, 64)
+
+
 def test_a_prompt_that_cannot_be_imitated_is_named() -> None:
     bare = Prompt("row/7", (Message("user", "?"),))
     with pytest.raises(ValueError, match=r"^prompt 'row/7' has no demonstration to imitate; map `response:`"):
