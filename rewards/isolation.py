@@ -239,7 +239,7 @@ class Pool:
             if worker in answered:
                 continue
             self.timeouts += worker.ready
-            self._lose(worker, f"deadline of {self._deadline_s:g} s passed" if worker.ready else "it does not start")
+            self._lose(worker, passed(self._deadline_s) if worker.ready else "it does not start")
 
     def _lose(self, worker: _Worker, why: str = "") -> None:
         """Bury a worker that has died or must; the call that it was at is an error, the others are dealt again."""
@@ -283,6 +283,11 @@ def _answer(message: list[Any], worker: _Worker) -> tuple[int, Verdict] | None:
     if not sane or not all(isinstance(part, float) for part in cast(dict[str, Any], parts).values()):
         return None
     return current, Verdict(score, cast(dict[str, float], parts), error, reason)
+
+
+def passed(deadline_s: float) -> str:
+    """The error of a sample that took too long."""
+    return f"deadline of {deadline_s:g} s passed"
 
 
 def _cause(status: int | None) -> str:

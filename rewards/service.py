@@ -10,7 +10,7 @@ from types import TracebackType
 
 from rewards import resolve
 from rewards.combine import RewardConfig, combine
-from rewards.isolation import Pool, Results
+from rewards.isolation import Pool, Results, passed
 from rewards.verifiers import WRONG
 from rewards.worker import Call
 from rl.types import Rollout, Scored, Verdict
@@ -101,6 +101,29 @@ class RewardService:
             self._wait(lambda: left == 0, None)
         return [result for result in scored if result is not None]
 
+    def start(self) -> None:
+        """Wait until the verifiers are loaded. Raises ValueError if they cannot be."""
+        with self._pool.changed:
+            self._wait(lambda: self._pool.gold is not None, None)
+
+    def ask(self, parts: Sequence[int], rollouts: Sequence[Rollout]) -> list[Verdict]:
+        """What for each rollout one part alone (its index) says, in the order given, weight and `when` apart; counted
+        nowhere. Raises ValueError if the verifiers cannot be started."""
+        verdicts: dict[int, Verdict] = {}
+        for i, (part, rollout) in enumerate(zip(parts, rollouts, strict=True)):
+
+            def place(results: Results, part: int = part, i: int = i) -> None:
+                verdicts[i] = results[part]
+
+            self._pool.submit(rollout, (part,), place)
+        with self._pool.changed:
+            self._wait(lambda: len(verdicts) == len(rollouts), None)
+        return [verdicts[i] for i in range(len(rollouts))]
+
+    def timed_out(self, verdict: Verdict) -> bool:
+        """Whether `ask` says so because the deadline passed."""
+        return verdict.error == passed(self.config.deadline_s)
+
     def check_errors(self) -> None:
         """Raise ValueError, with the commonest error, when too many of the recent samples could not be judged."""
         with self._pool.changed:
@@ -116,8 +139,7 @@ class RewardService:
     def prove(self) -> list[str]:
         """Have every verifier judge its own GOLD, in the workers and under the deadline. Raises ValueError naming
         verifier and case where it errs; returns warnings for verifiers without GOLD."""
-        with self._pool.changed:
-            self._wait(lambda: self._pool.gold is not None, None)
+        self.start()
         gold = self._pool.gold
         assert gold is not None
         verdicts: dict[tuple[int, int], Verdict] = {}

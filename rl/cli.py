@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rl.bench.commands import verifiers
+
 if TYPE_CHECKING:
     from rl.recipe import Recipe
 
@@ -30,7 +32,6 @@ QUIET = {
 
 HELP = "RL post-training for language models: SFT, curation by difficulty and PPO, from one recipe."
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=HELP)
-verifiers = typer.Typer(help="What can judge an answer.")
 data = typer.Typer(help="Where prompts can come from.")
 app.add_typer(verifiers, name="verifiers")
 app.add_typer(data, name="data")
@@ -60,7 +61,6 @@ def _options(
     _help(context)
 
 
-@verifiers.callback(invoke_without_command=True)
 @data.callback(invoke_without_command=True)
 def _help(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
@@ -224,16 +224,6 @@ def submit(
         raise Interrupted(f"the job goes on; stop it with: ray job stop {job} --address {address}") from None
     say(f"job {job} {'succeeded' if succeeded else 'failed'}")
     raise typer.Exit(0 if succeeded else 1)
-
-
-@verifiers.command("list")
-def list_verifiers() -> None:
-    """Name the verifiers that come with the library."""
-    from rewards.resolve import known
-    from rl.terminal import console, two_columns
-
-    own = ("file.py:fn", "Your own, or pkg.mod:fn; called as verify(prompt, rollout), it answers a Verdict.")
-    console().print(two_columns("verifier", [*known().items(), own]))
 
 
 @data.command("list")

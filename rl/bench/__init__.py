@@ -1,0 +1,1 @@
+"""The bench for people who design rewards: try a verifier on cases, attack it, judge a finished run with another."""
