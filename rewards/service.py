@@ -166,7 +166,8 @@ class RewardService:
         calls = self.config.applying(rollout.prompt)
 
         def done(results: Results) -> None:
-            verdict = combine([(self.config.parts[i], results[i]) for i in calls if i in results], rollout.prompt)
+            parts = [(self.config.parts[i], results[i]) for i in calls if i in results]
+            verdict = combine(parts, rollout.prompt, self.config.clip)
             self.scored += 1
             self.errors += verdict.error is not None
             self._recent.append(verdict.error)
