@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
-from rl.data.sources import FILES, DataConfig
+from rl.data.mixture import Data, called, epoch, limits, weights_of
+from rl.data.sources import FILES
 from rl.data.tasks import TASKS
 from rl.memory import many
 
@@ -45,22 +46,25 @@ class _Work:
     stage: Stage
     recipe: Recipe
     rows: int | None
-    limited: bool
+    """Of its sources together."""
+    epoch: int | None
+    """Draws after which the first of its sources has been seen once."""
+    about: bool
+    """Is `rows` no exact number?"""
 
     @property
     def config(self) -> Any:
         return self.stage.config
 
     @property
-    def data(self) -> DataConfig:
-        return self.recipe.header.data[self.config.data]
-
-    @property
     def prompts(self) -> str:
+        return self.counted("prompt")
+
+    def counted(self, word: str) -> str:
         if self.rows is None:
-            return f"all prompts of '{self.config.data}'"
-        about = "about " if self.data.source in TASKS and not self.limited else ""
-        return about + many(self.rows, "prompt")
+            return f"all {word}s of {quoted(self.config.data)}"
+        mixed = "" if isinstance(self.config.data, str) else f" of {quoted(self.config.data)}"
+        return ("about " if self.about else "") + many(self.rows, word) + mixed
 
     def optimiser_step(self, sequences: int) -> tuple[str, int]:
         """(micro-batches of a step in words, tokens of the largest)."""
@@ -83,17 +87,27 @@ def micro_batches(sequences: int, longest: int, budget: int, ranks: int) -> tupl
     return most, ceil(sequences / ranks) * longest if most == 1 else max(budget, longest)
 
 
-def stage_plan(stage: Stage, recipe: Recipe, available: int | None) -> StagePlan:
-    """What `stage` does when its data set has `available` rows (None: not known before it is read)."""
-    limit = stage.config.limit
-    rows = available if limit is None or (available or limit) < limit else limit
-    return WORDS[stage.kind](_Work(stage, recipe, rows, rows == limit))
+def stage_plan(stage: Stage, recipe: Recipe, available: Mapping[str, int | None]) -> StagePlan:
+    """What `stage` does when its data sets have `available` rows (None: not known before they are read)."""
+    rows: dict[str, int | None] = {}
+    for name, limit in limits(stage.config.data, stage.config.limit).items():
+        have = available.get(name)
+        rows[name] = have if limit is None or (have or limit) < limit else limit
+    known = {name: count for name, count in rows.items() if count is not None}
+    whole = sum(known.values()) if len(known) == len(rows) else None
+    turn = epoch(known, weights_of(stage.config.data)) if whole else whole
+    made = [name for name in rows if name in recipe.header.data and recipe.header.data[name].source in TASKS]
+    return WORDS[stage.kind](_Work(stage, recipe, whole, turn, bool(made) and stage.config.limit is None))
+
+
+def quoted(data: Data) -> str:
+    return f"'{data}'" if isinstance(data, str) else called(data)
 
 
 def _sft(work: _Work) -> StagePlan:
     config = work.config
     micro_batches, largest = work.optimiser_step(config.sequences_per_step)
-    steps = config.steps(work.rows) if work.rows else 0
+    steps = config.steps(work.epoch) if work.epoch else 0
     says = (
         f"{many(config.epochs, 'epoch')} of {work.prompts} → {many(steps, 'optimiser step') if steps else 'steps'} "
         f"of {many(config.sequences_per_step, 'sequence')}, {micro_batches}"
@@ -117,9 +131,8 @@ def _dpo(work: _Work) -> StagePlan:
     config = work.config
     micro_batches, largest = work.optimiser_step(config.sequences_per_step)
     steps = config.steps(work.rows) if work.rows else 0
-    pairs = f"all pairs of '{config.data}'" if work.rows is None else many(work.rows, "pair")
     says = (
-        f"{config.loss}, {many(config.epochs, 'epoch')} of {pairs} → "
+        f"{config.loss}, {many(config.epochs, 'epoch')} of {work.counted('pair')} → "
         f"{many(steps, 'optimiser step') if steps else 'steps'} of {many(config.pairs_per_step, 'pair')}, {micro_batches}"
     )
     tokens = steps * config.sequences_per_step * config.max_sequence_tokens
@@ -132,6 +145,16 @@ def _curate(work: _Work) -> StagePlan:
     says = f"{work.prompts} × {config.samples} samples{_rollouts(rollouts, config.max_sequence_tokens)}"
     low, high = config.keep
     says += f"; keeps prompts with {low} to {high} right"
+    return work.plan(says, rollouts=rollouts, tokens=rollouts * config.max_sequence_tokens)
+
+
+def _distill(work: _Work) -> StagePlan:
+    config = work.config
+    rollouts = (work.rows or 0) * config.samples
+    says = f"{work.prompts}{f' {config.select}' if config.select else ''} × {config.samples} samples"
+    says += _rollouts(rollouts, config.max_sequence_tokens)
+    least = ", ".join(f"{name} ≥ {value:g}" for name, value in config.keep.items())
+    says += f"; keeps at most {many(config.per_question, 'chain')} of a prompt with {least}"
     return work.plan(says, rollouts=rollouts, tokens=rollouts * config.max_sequence_tokens)
 
 
@@ -171,6 +194,7 @@ WORDS: dict[str, Callable[[_Work], StagePlan]] = {
     "encode": _encode,
     "sft": _sft,
     "curate": _curate,
+    "distill": _distill,
     "rlvr": _rlvr,
     "dpo": _dpo,
     "evaluate": _evaluate,
@@ -204,13 +228,14 @@ def problems(stage: Stage, recipe: Recipe, rows: int | None, positions: int | No
                 f"{place}.max_sequence_tokens: {longest} asked for, the model has {positions} positions; lower it"
             )
     if rows == 0 and not found:
-        found.append(f"{stage.place}.data: '{config.data}', split '{config.split}', has no rows; choose another split")
-    if stage.kind == "sft":
-        data = recipe.header.data[config.data]
-        if data.source in FILES and not {"response", "messages"} & data.fields.keys():
-            found.append(
-                f"{stage.place}.data: '{config.data}' has no demonstrations; map `response:` in data.{config.data}.fields"
-            )
+        found.append(
+            f"{stage.place}.data: {quoted(config.data)}, split '{config.split}', has no rows; choose another split"
+        )
+    lacking = {"sft": ("demonstrations", ("response", "messages")), "dpo": ("pairs", ("chosen",))}
+    for name in weights_of(config.data) if stage.kind in lacking else ():
+        data, (what, keys) = recipe.header.data.get(name), lacking[stage.kind]
+        if data is not None and data.source in FILES and not set(keys) & data.fields.keys():
+            found.append(f"{stage.place}.data: '{name}' has no {what}; map `{keys[0]}:` in data.{name}.fields")
     return found + (_impossible(stage, rows) if stage.kind == "rlvr" and not found else [])
 
 
@@ -218,7 +243,7 @@ def _impossible(stage: Stage, rows: int | None) -> list[str]:
     config, goal, place, found = stage.config, stage.config.resolved(), stage.place, list[str]()
     if rows is not None and 0 < rows < config.prompts_per_step:
         found.append(
-            f"{place}.prompts_per_step: {config.prompts_per_step} prompts asked for, '{config.data}' has {rows}; "
+            f"{place}.prompts_per_step: {config.prompts_per_step} prompts asked for, {quoted(config.data)} has {rows}; "
             "lower it or raise limit"
         )
     if goal.overlong_buffer > config.max_sequence_tokens:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from rl import arithmetic, memory
 from rl.arithmetic import StagePlan
+from rl.data.mixture import weights_of
 from rl.data.sources import inspect
 from rl.machine import Machine, shadowed
 from rl.memory import GIB, RolePlan, Shape, amount, many, size
@@ -83,10 +84,14 @@ def plan(recipe: Recipe, out: Path | None = None) -> Plan:
     made.problems += dict.fromkeys(problem for fact in facts.values() for problem in fact.problems)
     made.notes += dict.fromkeys(note for fact in facts.values() for note in fact.notes)
     for stage in recipe.stages:
-        told = arithmetic.stage_plan(stage, recipe, facts[stage.config.data, stage.config.split].rows)
+        read = {
+            name: facts[name, stage.config.split].rows for name in weights_of(stage.config.data) if name in header.data
+        }
+        told = arithmetic.stage_plan(stage, recipe, read)
         made.stages.append(told)
-        made.problems += arithmetic.problems(stage, recipe, told.rows, shape.positions if shape else None)
-        made.notes += arithmetic.notes(stage)
+        wrong = arithmetic.problems(stage, recipe, told.rows, shape.positions if shape else None)
+        made.problems += [line for line in wrong if line not in made.problems]  # iterations of a block have the same
+        made.notes += [line for line in arithmetic.notes(stage) if line not in made.notes]
     made.placed = bundles(roles(recipe.roles, header.engines, header.trainer, gpu), header.cluster.placement)
     ray = sys.modules.get("ray")  # a notebook's own Ray may say that it has more than this machine; it is asked later
     if address is None and not (ray and ray.is_initialized()):

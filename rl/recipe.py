@@ -18,7 +18,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Any, cast
 
 from omegaconf import OmegaConf
@@ -29,32 +28,14 @@ from models.load import ModelConfig
 from rewards.combine import RewardConfig
 from rewards.resolve import check as check_verifier
 from rl.config import ConfigError, build, did_you_mean, resolve
+from rl.data.mixture import Data, check_weights, limits
 from rl.data.sources import DataConfig
-from rl.stages import curate, dpo, encode, evaluate, rlvr, sft
+from rl.layout import MAKES, READS_PAIRS, REFERENCES, Stage, blocks_of, expanded, saved
 from rl.workers.placement import ClusterConfig
 from rl.workers.trainer import TrainerConfig
 from rollouts.sampler import EngineConfig
 
 BUNDLED = Path(__file__).parent.parent / "recipes"
-STAGES: dict[str, ModuleType] = {
-    "encode": encode,
-    "sft": sft,
-    "curate": curate,
-    "rlvr": rlvr,
-    "dpo": dpo,
-    "evaluate": evaluate,
-}
-"""Each has a `Config` and `run(config, context) -> Outcome`."""
-MAKES = {"encode": "model", "sft": "model", "rlvr": "model", "dpo": "model", "curate": "difficulty"}
-
-
-@dataclass(frozen=True)
-class Stage:
-    name: str
-    kind: str
-    config: Any
-    place: str
-    """Where it stands in the recipe, for messages."""
 
 
 @dataclass
@@ -110,10 +91,13 @@ class Recipe:
     def loads(self) -> Iterator[tuple[Stage, str, str | None, int | None, str]]:
         """(stage, data set, split, limit, place) of everything that is read."""
         for stage in self.stages:
-            yield stage, stage.config.data, stage.config.split, stage.config.limit, stage.place
-            inner = getattr(stage.config, "eval", None)
-            if inner is not None:
-                yield stage, inner.data, inner.split, inner.limit, f"{stage.place}.eval"
+            for place, config in (
+                (stage.place, stage.config),
+                (f"{stage.place}.eval", getattr(stage.config, "eval", None)),
+            ):
+                for name, limit in limits(config.data, config.limit).items() if config is not None else ():
+                    if name in self.header.data:  # else an earlier stage writes it
+                        yield stage, name, config.split, limit, place
 
 
 def load(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = (), folder: Path | None = None) -> Recipe:
@@ -127,12 +111,13 @@ def load(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = (), 
     for override in overrides:
         _override(merged, override)
     values = resolve(merged, str(recipe) if not isinstance(recipe, Mapping) else "recipe")
-    stages = _stages(values)
+    blocks = blocks_of(values, {f.name for f in dataclasses.fields(Header)})
+    stages = [stage for block in blocks for stage in expanded(block)]
     keys = {f.name for f in dataclasses.fields(Header)}
     header = build(Header, {key: value for key, value in values.items() if key in keys}, "")
     _check_references(header, stages, folder)
     source = {key: value for key, value in values.items() if key in keys}
-    source["stages"] = [{s.kind: {"name": s.name, **dataclasses.asdict(s.config)}} for s in stages]
+    source["stages"] = [saved(block) for block in blocks]
     return Recipe(header, tuple(stages), folder, source)
 
 
@@ -179,55 +164,35 @@ def _override(merged: Any, override: str) -> None:
         ) from error
 
 
-def _stages(values: dict[str, Any]) -> list[Stage]:
-    """Stages by their entries in `stages:`, each with what the recipe says of it under its name at the top."""
-    entries = values.pop("stages", None)
-    if not isinstance(entries, list) or not entries:
-        raise ConfigError("stages: expected a list such as `stages: [{sft: {…}}, {rlvr: {…}}]`")
-    named: dict[str, tuple[str, dict[str, Any], str]] = {}
-    for i, entry in enumerate(cast(list[Any], entries)):
-        kind, config = next(iter(entry.items())) if isinstance(entry, dict) and len(entry) == 1 else (entry, {})
-        if not isinstance(kind, str) or kind not in STAGES:
-            known = did_you_mean(str(kind), STAGES)
-            raise ConfigError(f"stages[{i}]: expected one stage such as `- sft: {{…}}`; got {kind!r}{known}")
-        if not isinstance(config or {}, dict):
-            raise ConfigError(f"stages[{i}].{kind}: expected a mapping; got {config!r}")
-        config = dict(config or {})
-        name = str(config.pop("name", kind))
-        if name in named or not name.replace("-", "_").isidentifier():
-            why = "is taken by an earlier stage" if name in named else "is not a plain word"
-            raise ConfigError(f"stages[{i}].{kind}: the name '{name}' {why}; give it one with `name: …`")
-        named[name] = kind, config, f"stages[{i}].{kind}"
-    header = {f.name for f in dataclasses.fields(Header)}
-    for key in [key for key in values if key not in header]:
-        if key not in named:
-            raise ConfigError(f"unknown key '{key}'{did_you_mean(key, [*header, 'stages', 'extends', *named])}")
-        kind, config, place = named[key]
-        change = values.pop(key)
-        if not isinstance(change, dict):
-            raise ConfigError(f"{key}: this is a stage; change one of its keys, for example {key}.data=…")
-        merged = OmegaConf.to_container(OmegaConf.merge(config, change))
-        named[key] = kind, cast(dict[str, Any], merged), place
-    return [Stage(n, k, build(STAGES[k].Config, config, place), place) for n, (k, config, place) in named.items()]
-
-
 def _check_references(header: Header, stages: Sequence[Stage], folder: Path) -> None:
-    for i, part in enumerate(header.reward.parts):
-        check_verifier(part.verifier, f"reward.parts[{i}].verifier", folder, part.args)
-    for i, stage in enumerate(stages):
+    own = [(f"{stage.place}.reward", stage.config.reward) for stage in stages if getattr(stage.config, "reward", None)]
+    for place, reward in (("reward", header.reward), *own):
+        for i, part in enumerate(reward.parts):
+            check_verifier(part.verifier, f"{place}.parts[{i}].verifier", folder, part.args)
+    made: dict[str, tuple[str, ...]] = {}
+    for stage in stages:
         for place, data in ((stage.place, stage.config.data), *_inner(stage)):
-            if data not in header.data:
-                raise ConfigError(f"{place}.data: no data set '{data}'{did_you_mean(data, header.data)}")
-        for key, makes in (("model", "model"), ("critic", "model"), ("difficulty", "difficulty")):
+            check_weights(data, f"{place}.data")
+            wanted = "pairs" if stage.kind in READS_PAIRS else "distilled"
+            known = [*header.data, *(name for name, kinds in made.items() if wanted in kinds)]
+            for name in limits(data, None):
+                if name not in known:
+                    raise ConfigError(f"{place}.data: no data set '{name}'{did_you_mean(name, known)}")
+        for key, makes in REFERENCES.items():
             wanted = getattr(stage.config, key, None)
             if wanted is None or Path(wanted).exists():
                 continue
-            earlier = [s.name for s in stages[:i] if MAKES.get(s.kind) == makes]
+            earlier = [name for name, kinds in made.items() if makes in kinds]
             if wanted not in earlier:
                 known = did_you_mean(wanted, earlier) if earlier else f"; no earlier stage makes a {makes}"
                 raise ConfigError(f"{stage.place}.{key}: '{wanted}' is no earlier stage and no file{known}")
+        for part in getattr(stage.config, "keep", None) or () if stage.kind == "distill" else ():
+            names = [part.name for part in (stage.config.reward or header.reward).parts]
+            if part.partition("/")[0] not in names:
+                raise ConfigError(f"{stage.place}.keep: the reward has no part '{part}'{did_you_mean(part, names)}")
+        made[stage.base] = made[stage.name] = MAKES.get(stage.kind, ())
 
 
-def _inner(stage: Stage) -> tuple[tuple[str, str], ...]:
+def _inner(stage: Stage) -> tuple[tuple[str, Data], ...]:
     inner = getattr(stage.config, "eval", None)
     return ((f"{stage.place}.eval", inner.data),) if inner is not None else ()

@@ -66,7 +66,7 @@ def next_steps(argument: str, recipe: Recipe, run_dir: Path, again: Path) -> lis
     second run could lie."""
     trained = [stage for stage in recipe.stages if stage.kind == "rlvr"]
     other = "grpo" if not trained or trained[-1].config.algorithm != "grpo" else "rloo"
-    change = f"{trained[-1].name}.algorithm={other}" if trained else f"seed={recipe.header.seed + 1}"
+    change = f"{trained[-1].base}.algorithm={other}" if trained else f"seed={recipe.header.seed + 1}"
     lines: list[tuple[str, object]] = [("report", run_dir / "report.html")]
     lines += [("model", run_dir / "model")] if (run_dir / "model").is_dir() else []
     lines += [("look", f"rl show {run_dir}"), ("try", f"rl run {argument} {change} --out {again}")]

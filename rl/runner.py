@@ -12,12 +12,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import OmegaConf
-
-from rl.config import ConfigError
+from rl.claim import claim
+from rl.config import ConfigError, did_you_mean
+from rl.layout import STAGES, Stage
 from rl.plan import plan
-from rl.recipe import STAGES, Recipe, Stage
+from rl.recipe import Recipe
+from rl.repeat import latest
 from rl.run.files import replacing
+from rl.run.provenance import Parent, write_provenance
 from rl.run.report import write_report
 from rl.run.summary import StageSummary, Summary, environment, redact, write_summary
 from rl.run.tracker import Tracker
@@ -42,7 +44,7 @@ def run(recipe: Recipe, out: str | Path, resume: bool = False, say: Callable[[st
     out = Path(out).absolute()
     if problems := plan(recipe, out).problems:
         raise ConfigError(problems[0])
-    _claim(recipe, out, resume)
+    claim(recipe, out, resume)
     return Run(recipe, out, say).execute()
 
 
@@ -54,6 +56,10 @@ class Run:
         self.outcomes: dict[str, Outcome] = {}
         self.environment = environment()
         self.prompts: dict[tuple[str, str | None, int | None], list[Prompt]] = {}
+        self.read: dict[Parent, None] = {}
+        """What the stage at work has read so far."""
+        self.told: dict[str, int] = {}
+        """The iteration after which a repeated block was said to end."""
 
     def execute(self) -> Summary:
         status = "failed"
@@ -69,10 +75,14 @@ class Run:
         return summary
 
     def folder(self, stage: Stage) -> Path:
-        return self.out / "stages" / f"{self.recipe.stages.index(stage) + 1:02d}-{stage.name}"
+        return self.out / "stages" / f"{self._place(stage):02d}-{stage.name}"
+
+    def _place(self, stage: Stage) -> int:
+        return [other.name for other in self.recipe.stages].index(stage.name) + 1
 
     def _stages(self) -> None:
         unfinished = [stage for stage in self.recipe.stages if not self._restore(stage)]
+        unfinished = [stage for stage in unfinished if not self._over(stage)]
         if unfinished:
             self._summarise("running")
             for _, *wanted, place in self.recipe.loads():  # a bad row is found before anything heavy starts
@@ -80,7 +90,8 @@ class Run:
             with ExitStack() as stack:
                 cluster, rewards = self._actors(stack)
                 for stage in unfinished:
-                    self._stage(stage, cluster, rewards)
+                    if not self._over(stage):
+                        self._stage(stage, cluster, rewards)
         if any("model" in outcome.artifacts for outcome in self.outcomes.values()):
             shutil.rmtree(self.out / "model", ignore_errors=True)
             shutil.copytree(self._model(), self.out / "model", copy_function=_link)
@@ -106,28 +117,73 @@ class Run:
         return stack.enter_context(cluster), rewards
 
     def _stage(self, stage: Stage, cluster: Cluster, rewards: RewardService) -> None:
+        from rewards.service import RewardService
+
         began, folder = time.monotonic(), self.folder(stage)
-        self.say(f"stage {self.recipe.stages.index(stage) + 1} of {len(self.recipe.stages)}: {stage.name}")
+        self.say(f"stage {self._place(stage)} of {len(self.recipe.stages)}: {stage.name}")
         folder.mkdir(parents=True, exist_ok=True)
-        wanted = stage.config.model
+        self.read = {}
         context = Context(
             name=stage.name,
             seed=self.recipe.header.seed,
             folder=folder,
-            model=self._artifact("model", wanted) if wanted else self._model(),
+            model=self._model(stage.config.model),
             cluster=cluster,
             rewards=rewards,
             tracker=Tracker(self.out, stage.name),
             data=self._data,
             artifact=self._artifact,
             say=self.say,
+            service=lambda reward: RewardService(reward, self.recipe.folder),
         )
         outcome: Outcome = STAGES[stage.kind].run(stage.config, context)
-        seconds = time.monotonic() - began
+        seconds, parents = time.monotonic() - began, list(self.read)
+        for kind, path in outcome.artifacts.items():
+            write_provenance(Path(path), {"kind": kind, **self._record(stage, outcome, parents)})
         with replacing(folder / DONE) as temporary:
-            temporary.write_text(json.dumps({**asdict(outcome), "seconds": seconds}))
+            done = {"kind": stage.kind, **asdict(outcome), "parents": [asdict(parent) for parent in parents]}
+            temporary.write_text(json.dumps({**done, "seconds": seconds}))
         self._remember(stage, outcome, seconds)
         self._summarise("running")
+
+    def _record(self, stage: Stage, outcome: Outcome, parents: list[Parent]) -> dict[str, Any]:
+        """What is to be known of an artifact of the stage."""
+        return {
+            "stage": stage.name,
+            "made_by": stage.kind,
+            "recipe": self.recipe.name,
+            "seed": self.recipe.header.seed,
+            "code": {"version": self.environment["packages"].get("groundtone"), "commit": self.environment["commit"]},
+            "settings": redact(asdict(stage.config)),
+            "parents": parents,
+            "counts": outcome.counts,
+            **outcome.facts,
+        }
+
+    def _over(self, stage: Stage) -> bool:
+        """Is the stage in a later iteration than its block needs?"""
+        block = stage.repeat
+        if block is None or block.until is None:
+            return False
+        values: list[float] = []
+        for i in range(1, stage.iteration):
+            outcome = self.outcomes.get(f"{block.until.stage}@{i}")
+            if outcome is None:
+                break
+            if block.until.of_stage not in outcome.metrics:
+                known = did_you_mean(block.until.of_stage, outcome.metrics)
+                raise ValueError(
+                    f"{stage.place}: until.metric: stage '{block.until.stage}' tells no such metric{known}"
+                )
+            values.append(outcome.metrics[block.until.of_stage])
+        settled = block.until.settled(values)
+        if settled is not None and self.told.get(block.name) != settled:
+            self.told[block.name] = settled
+            listed = ", ".join(f"{value:.4g}" for value in values)
+            self.say(
+                f"{block.name}: {block.until.metric} improves no more ({listed}); it ends after {settled} iterations"
+            )
+        return settled is not None
 
     def _restore(self, stage: Stage) -> bool:
         """Is the stage finished already? Then what it left is taken up."""
@@ -135,7 +191,8 @@ class Run:
         if not done.exists():
             return False
         values = json.loads(done.read_text())
-        self._remember(stage, Outcome(values["metrics"], values["artifacts"]), values["seconds"])
+        outcome = Outcome(values["metrics"], values["artifacts"], values.get("counts", {}))
+        self._remember(stage, outcome, values["seconds"])
         return True
 
     def _remember(self, stage: Stage, outcome: Outcome, seconds: float) -> None:
@@ -149,23 +206,38 @@ class Run:
         return summary
 
     def _data(self, name: str, split: str | None, limit: int | None, place: str = "data") -> list[Prompt]:
+        from rl.data.derived import distilled
         from rl.data.sources import load
 
+        if name not in self.recipe.header.data:
+            file = self._artifact("distilled", name)
+            return distilled(file, lambda data, split: self._data(data, split, None))[:limit]
         key = name, split, limit
         if key not in self.prompts:
             self.prompts[key] = load(self.recipe.header.data[name], split, limit, f"data.{name}", self.say)
             if not self.prompts[key]:
                 raise ValueError(f"{place}: data set '{name}', split '{split}' has no rows")
+        self.read[Parent("data", name, split=split)] = None
         return self.prompts[key]
 
     def _artifact(self, kind: str, name: str) -> Path:
-        outcome = self.outcomes.get(name)
-        return Path(outcome.artifacts[kind]) if outcome else Path(name)
+        """Of the latest iteration of the stage called so, else the path."""
+        makers = [made for made, outcome in self.outcomes.items() if kind in outcome.artifacts]
+        stage = latest(name, makers)
+        if stage is None and kind == "pairs" and name in self.recipe.header.data:
+            return Path(name)
+        self.read[Parent(kind, stage or name, stage is not None)] = None
+        return Path(self.outcomes[stage].artifacts[kind]) if stage else Path(name)
 
-    def _model(self) -> Path:
-        """The model so far: of the last stage that made one, else the recipe's."""
-        made = [o.artifacts["model"] for o in self.outcomes.values() if "model" in o.artifacts]
-        return Path(made[-1]) if made else self._first_model()
+    def _model(self, wanted: str | None = None) -> Path:
+        """That of the stage or at the path `wanted`; without it the model so far: of the last stage that made one, else
+        the recipe's."""
+        made = [name for name, outcome in self.outcomes.items() if "model" in outcome.artifacts]
+        if wanted is None and not made:
+            model = self.recipe.header.model
+            self.read[Parent("model", "built from scratch" if model.build else str(model.path))] = None
+            return self._first_model()
+        return self._artifact("model", wanted or made[-1])
 
     def _first_model(self) -> Path:
         from models.load import build
@@ -174,38 +246,6 @@ class Run:
         if model.build is not None:
             return build(model.build, self.out / "initial", self.recipe.header.seed)
         return _on_disk(str(model.path))
-
-
-def _claim(recipe: Recipe, out: Path, resume: bool) -> None:
-    """Makes the run directory, or checks that the one that is there is this recipe's and may be gone on with."""
-    saved = out / "recipe.yaml"
-    values: dict[str, Any] = redact(recipe.source)
-    if saved.exists():
-        if not resume:
-            raise ConfigError(f"{out}: holds a run already; go on with --resume or choose another --out")
-        before: Any = OmegaConf.to_container(OmegaConf.load(saved))
-        if json.loads(json.dumps(values)) != before:
-            changed = _difference(before, json.loads(json.dumps(values)))
-            raise ConfigError(f"{out}: was run with another recipe ({changed}); resume with the same one")
-        return
-    if resume and out.exists() and any(out.iterdir()):
-        raise ConfigError(f"{out}: holds no run to resume")
-    out.mkdir(parents=True, exist_ok=True)
-    with replacing(saved) as temporary:
-        OmegaConf.save(OmegaConf.create(json.loads(json.dumps(values))), temporary)
-
-
-def _difference(before: Any, after: Any, place: str = "") -> str:
-    """The first place where two recipes differ."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        for key in [*before, *after]:
-            if before.get(key) != after.get(key):
-                return _difference(before.get(key), after.get(key), f"{place}.{key}".lstrip("."))
-    if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
-        for i, (b, a) in enumerate(zip(before, after, strict=True)):
-            if b != a:
-                return _difference(b, a, f"{place}[{i}]")
-    return f"{place}: {before!r} then, {after!r} now"
 
 
 def _on_disk(path: str) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -88,14 +88,23 @@ class Sampler:
                 self._replace(i)
 
     def generate(
-        self, prompts: Sequence[Prompt], *, samples: int, temperature: float, max_sequence_tokens: int, seed: int
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        samples: int,
+        temperature: float,
+        max_sequence_tokens: int,
+        seed: int,
+        skip: Container[tuple[str, int]] = (),
     ) -> Iterator[list[Rollout]]:
-        """Yields samples as they end, `samples` for each prompt, in no fixed order. The response gets what the prompt
-        leaves of `max_sequence_tokens`. Raises ValueError when a prompt leaves nothing."""
+        """Yields samples as they end, `samples` for each prompt, in no fixed order, without those whose (prompt id,
+        index) is in `skip`. The response gets what the prompt leaves of `max_sequence_tokens`. Raises ValueError when a
+        prompt leaves nothing."""
         import ray
 
         self.deaths = 0
-        queue = deque(self._requests(prompts, samples, temperature, max_sequence_tokens, seed))
+        asked = self._requests(prompts, samples, temperature, max_sequence_tokens, seed)
+        queue = deque(request for request in asked if (prompts[request.key[0]].id, request.key[1]) not in skip)
         running: list[dict[tuple[int, int], Request]] = [{} for _ in self.engines]
         calls: dict[Any, int] = {}
         try:

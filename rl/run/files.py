@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 class DiskFull(OSError):
@@ -58,3 +60,9 @@ def disk_errors() -> Iterator[None]:
         if (code := re.search(r"\(os error (\d+)\)", str(error))) is None:
             raise
         raise OSError(int(code[1]), os.strerror(int(code[1]))) from error
+
+
+def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """A jsonl file, one object a line, whole at once. Raises DiskFull."""
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as out:
+        out.writelines(json.dumps(row) + "\n" for row in rows)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rl.types import Prompt
 
 if TYPE_CHECKING:
+    from rewards.combine import RewardConfig
     from rewards.service import RewardService
+    from rl.data.mixture import Data
     from rl.data.pairs import Pair
     from rl.run.tracker import Tracker
     from rl.workers.cluster import Cluster
@@ -18,10 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass
 class Outcome:
-    """What a stage leaves to later ones: numbers, and files by kind (`model`, `difficulty`)."""
+    """What a stage leaves to later ones: numbers, and files by kind (`model`, `difficulty`, `distilled`, `pairs`)."""
 
     metrics: dict[str, float]
     artifacts: dict[str, str] = field(default_factory=dict[str, str])
+    counts: dict[str, int] = field(default_factory=dict[str, int])
+    """The funnel, in order: how many came in, how many were left after each step."""
+    facts: dict[str, Any] = field(default_factory=dict[str, Any])
+    """What else the artifacts' provenance is to say."""
 
 
 @dataclass
@@ -40,9 +47,39 @@ class Context:
     artifact: Callable[[str, str], Path]
     """(kind, name of an earlier stage or a path) -> where it is."""
     say: Callable[[str], None] = print
+    service: Callable[[RewardConfig], RewardService] | None = None
+    """Makes a service for a reward of the stage's own."""
+
+    @contextmanager
+    def judging(self, reward: RewardConfig | None) -> Iterator[RewardService]:
+        """The recipe's reward service, or one of the stage's own `reward` for as long as it is needed. Raises ValueError
+        when a verifier fails its own gold cases."""
+        if reward is None:
+            yield self.rewards
+            return
+        assert self.service is not None, "a reward of the stage's own needs somebody to make it"
+        with self.service(reward) as service:
+            for warning in service.prove():
+                self.say(f"warning: {warning}")
+            yield service
+
+    def sources(self, data: Data, split: str | None, limit: int | None) -> dict[str, Sequence[Prompt]]:
+        """{source: its prompts} of a data set, of what a `distill` stage wrote, or of a mixture of such. Raises
+        ValueError, also where two sources have the same prompt."""
+        from rl.data.mixture import distinct, limits
+
+        return distinct({name: self.data(name, split, most) for name, most in limits(data, limit).items()})
+
+    def prompts(self, data: Data, split: str | None, limit: int | None) -> list[Prompt]:
+        """All of them, source by source."""
+        return [prompt for prompts in self.sources(data, split, limit).values() for prompt in prompts]
 
     def pairs(self, name: str, split: str | None, limit: int | None) -> list[Pair]:
-        """The preference pairs of a data set. Raises ValueError."""
+        """The preference pairs that a `pairs` stage wrote, or of a data set. Raises ValueError."""
+        from rl.data.derived import preference_pairs
         from rl.data.pairs import pairs_of
 
+        file = self.artifact("pairs", name)
+        if file.is_file():
+            return preference_pairs(file, lambda data, split: self.data(data, split, None))[:limit]
         return pairs_of(self.data(name, split, limit), f"data.{name}")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from rl.audio import fingerprint
 from rl.config import ConfigError
+from rl.data.mixture import Data
 from rl.stages.context import Context, Outcome
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ FILE = "difficulty.parquet"
 
 @dataclass
 class Config:
-    data: str
+    data: Data
     split: str | None = "train"
     limit: int | None = None
     model: str | None = None
@@ -46,7 +47,7 @@ class Config:
 
 def run(config: Config, context: Context) -> Outcome:
     """Leaves the difficulty file. Raises ValueError with the histogram when no prompt would be kept."""
-    prompts = context.data(config.data, config.split, config.limit)
+    prompts = context.prompts(config.data, config.split, config.limit)
     path = context.folder / FILE
     key = fingerprint_of(config, context.model, prompts, context.seed)
     rows = _cached(Path(config.reuse) if config.reuse else path, key)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from rl.config import ConfigError
+from rl.data.mixture import Data
 from rl.stages.context import Context, Outcome
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Config:
-    data: str
+    data: Data
     split: str | None = "test"
     limit: int | None = None
     model: str | None = None
@@ -39,7 +40,7 @@ class Config:
 def run(config: Config, context: Context) -> Outcome:
     from rl.stages.scoring import Judge
 
-    prompts = context.data(config.data, config.split, config.limit)
+    prompts = context.prompts(config.data, config.split, config.limit)
     sampler, judge = context.cluster.sampler, Judge(context.rewards)
     sampler.load(context.model)
     metrics, sampled, greedy = measure(config, prompts, sampler, judge, context.seed)

@@ -13,11 +13,11 @@ from rl.workers.group import Absent
 from rollouts.sampler import seed_of
 
 if TYPE_CHECKING:
-    from rl.data.curriculum import Curriculum
+    from rl.data.mixture import Mixture
     from rl.run.checkpoint import Checkpoints
     from rl.stages.context import Context
     from rl.stages.rlvr import Config
-    from rl.types import Batch, Scored
+    from rl.types import Batch, Prompt, Scored
     from rl.workers.trainer import OptimizerConfig
 
 REFILLS = 10
@@ -41,7 +41,7 @@ class Learner:
     """One rlvr stage at work."""
 
     def __init__(
-        self, config: Config, context: Context, curriculum: Curriculum, judge: Judge, checkpoints: Checkpoints
+        self, config: Config, context: Context, curriculum: Mixture[Prompt], judge: Judge, checkpoints: Checkpoints
     ) -> None:
         self.config, self.context, self.goal = config, context, config.resolved()
         self.curriculum, self.judge, self.checkpoints = curriculum, judge, checkpoints
@@ -60,7 +60,7 @@ class Learner:
         config, context = self.config, self.context
         model = context.cluster.model
         restored = self.checkpoints.latest()
-        folder, state = restored or (None, {"step": 0, "drawn": 0, "best": float("-inf")})
+        folder, state = restored or (None, {"step": 0, "drawn": {}, "best": float("-inf")})
         critic_start = context.artifact("model", config.critic) if config.critic else context.model
         self.policy.load(folder / "policy" if folder else context.model, model, config.optimizer)
         if self.goal.critic:
@@ -151,7 +151,7 @@ class Learner:
         config = self.config
         if not config.eval_every or config.eval is None or step % config.eval_every:
             return {}
-        prompts = self.context.data(config.eval.data, config.eval.split, config.eval.limit)
+        prompts = self.context.prompts(config.eval.data, config.eval.split, config.eval.limit)
         sampler = self.context.cluster.sampler
         measured, *_ = measure(config.eval, prompts, sampler, self.judge, self.context.seed)
         return {f"eval/{name}": value for name, value in measured.items()}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rl.algorithms.objective import Objective, objective
 from rl.config import ConfigError
+from rl.data.mixture import Data, called, weights_of
 from rl.stages import evaluate
 from rl.stages.context import Context, Outcome
 from rl.workers.trainer import OptimizerConfig
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Config:
-    data: str
+    data: Data
     split: str | None = "train"
     limit: int | None = None
     difficulty: str | None = None
@@ -83,23 +84,25 @@ class Config:
 
 def run(config: Config, context: Context) -> Outcome:
     """Trains from `context.model` and leaves `model/` in the stage's folder."""
-    from rl.data.curriculum import Curriculum
+    from rl.data.mixture import Mixture
     from rl.run.checkpoint import Checkpoints
     from rl.stages.curate import kept_ids
     from rl.stages.learner import Learner
     from rl.stages.scoring import Judge
 
-    prompts = context.data(config.data, config.split, config.limit)
+    sources = context.sources(config.data, config.split, config.limit)
     if config.difficulty is not None:
         kept = kept_ids(context.artifact("difficulty", config.difficulty))
-        prompts = [prompt for prompt in prompts if prompt.id in kept]
-    if len(prompts) < config.prompts_per_step:
+        sources = {name: [p for p in prompts if p.id in kept] for name, prompts in sources.items()}
+    left = sum(map(len, sources.values()))
+    if left < config.prompts_per_step or not all(sources.values()):
         raise ValueError(
-            f"rlvr '{context.name}': {len(prompts)} prompts are left of '{config.data}', fewer than prompts_per_step "
-            f"({config.prompts_per_step}); lower it or keep more prompts"
+            f"rlvr '{context.name}': {left} prompts are left of '{called(config.data)}', fewer than prompts_per_step "
+            f"({config.prompts_per_step}) or none of a source; lower it or keep more prompts"
         )
+    curriculum = Mixture(sources, weights_of(config.data), context.seed)
     checkpoints = Checkpoints(context.folder / "checkpoints", config.keep, context.say)
-    learner = Learner(config, context, Curriculum(prompts, context.seed), Judge(context.rewards), checkpoints)
+    learner = Learner(config, context, curriculum, Judge(context.rewards), checkpoints)
     metrics = train(config, context, learner)
     learner.policy.export(context.folder / "model")
     return Outcome(metrics, {"model": str(context.folder / "model")})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,25 +23,30 @@ class Judge:
         self.rewards = rewards
         self.seconds: dict[str, float] = defaultdict(float)
 
-    def collect(self, stream: Iterator[list[Rollout]]) -> list[Scored]:
+    def collect(self, stream: Iterable[list[Rollout]]) -> list[Scored]:
         """All samples of the stream, scored, samples of a prompt together in their order: nothing in the result
         depends on who finished first. Raises ValueError when too many verifiers err."""
-        start = time.monotonic()
-        scored: list[Scored] = []
-        order: dict[str, int] = {}
-        for finished in stream:
-            for rollout in finished:
-                self.rewards.submit(rollout)
-            scored += self.rewards.ready(0.0)
-        streamed = time.monotonic()
-        while self.rewards.pending:
-            scored += self.rewards.ready(1.0)
-        self.seconds["generate"] += streamed - start
-        self.seconds["verify"] += time.monotonic() - streamed
+        scored = [s for judged in self.judged(stream) for s in judged]
         self.rewards.check_errors()
+        order: dict[str, int] = {}
         for s in sorted(scored, key=lambda s: s.rollout.prompt.id):
             order.setdefault(s.rollout.prompt.id, len(order))
         return sorted(scored, key=lambda s: (order[s.rollout.prompt.id], s.rollout.sample))
+
+    def judged(self, stream: Iterable[list[Rollout]]) -> Iterator[list[Scored]]:
+        """The samples of the stream as they are judged."""
+        start = time.monotonic()
+        for finished in stream:
+            for rollout in finished:
+                self.rewards.submit(rollout)
+            if judged := self.rewards.ready(0.0):
+                yield judged
+        streamed = time.monotonic()
+        while self.rewards.pending:
+            if judged := self.rewards.ready(1.0):
+                yield judged
+        self.seconds["generate"] += streamed - start
+        self.seconds["verify"] += time.monotonic() - streamed
 
 
 def is_correct(scored: Scored) -> bool:

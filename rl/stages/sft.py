@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rl.config import ConfigError
+from rl.data.mixture import Data, weights_of
 from rl.stages.context import Context, Outcome
 from rl.workers.trainer import OptimizerConfig
 
 if TYPE_CHECKING:
+    from rl.data.mixture import Mixture
     from rl.run.checkpoint import Checkpoints
     from rl.types import Prompt
 
 
 @dataclass
 class Config:
-    data: str
-    """Name of a data set of the recipe; its rows need a demonstration."""
+    data: Data
+    """A data set of the recipe, whose rows need a demonstration, a `distill` stage, or several with weights."""
     split: str | None = "train"
     limit: int | None = None
     model: str | None = None
     """An earlier stage or a path; default: the model so far."""
     epochs: float = 1.0
+    """Of a mixture: until the first of its sources has been seen once."""
     sequences_per_step: int = 128
     max_sequence_tokens: int = 10240
     stop_at_loss: float | None = None
@@ -41,15 +43,17 @@ class Config:
             raise ConfigError(f"{place}: epochs and sequences_per_step must be positive")
 
     def steps(self, rows: int) -> int:
-        """Optimiser steps over `rows` demonstrations."""
+        """Optimiser steps when an epoch has `rows` demonstrations."""
         return max(1, round(self.epochs * rows / self.sequences_per_step))
 
 
 def run(config: Config, context: Context) -> Outcome:
     """Trains from `context.model` and leaves `model/` in the stage's folder."""
+    from rl.data.mixture import Mixture
     from rl.run.checkpoint import Checkpoints
 
-    prompts = context.data(config.data, config.split, config.limit)
+    sources = context.sources(config.data, config.split, config.limit)
+    curriculum = Mixture(sources, weights_of(config.data), context.seed)
     policy = context.cluster.policy
     checkpoints = Checkpoints(context.folder / "checkpoints", config.keep, context.say)
     restored = checkpoints.latest()
@@ -57,9 +61,10 @@ def run(config: Config, context: Context) -> Outcome:
     policy.load(restored[0] if restored else context.model, context.cluster.model, config.optimizer)
     if restored:
         policy.restore_optimizer(restored[0])
+        curriculum.drawn = restored[1]["drawn"]
     context.tracker.rewind(start)
     recent = deque(restored[1]["recent"] if restored else (), maxlen=10)
-    train(config, context, prompts, checkpoints, start, recent)
+    train(config, context, curriculum, checkpoints, start, recent)
     policy.export(context.folder / "model")
     return Outcome({"loss": sum(recent) / len(recent)}, {"model": str(context.folder / "model")})
 
@@ -67,7 +72,7 @@ def run(config: Config, context: Context) -> Outcome:
 def train(
     config: Config,
     context: Context,
-    prompts: Sequence[Prompt],
+    curriculum: Mixture[Prompt],
     checkpoints: Checkpoints,
     start: int,
     recent: deque[float],
@@ -75,14 +80,11 @@ def train(
     """The loop, from step `start` on. `recent` holds the last losses."""
     from rl.algorithms.objective import Objective
     from rl.data.collate import demonstrations
-    from rl.data.curriculum import Curriculum
     from rl.run.progress import Progress
 
     policy, chat, limit = context.cluster.policy, context.cluster.chat, config.max_sequence_tokens
     imitation = Objective(policy_loss="nll")
-    curriculum = Curriculum(prompts, context.seed)
-    curriculum.draw(start * config.sequences_per_step)
-    total = config.steps(len(prompts))
+    total = config.steps(len(curriculum))
     with Progress(context.name, total) as progress:
         for step in range(start + 1, total + 1):
             if config.stop_at_loss is not None and len(recent) == 10 and sum(recent) / 10 < config.stop_at_loss:
@@ -98,4 +100,4 @@ def train(
             context.tracker.record(step, metrics)
             progress.advance(step, metrics)
             if config.checkpoint_every and step % config.checkpoint_every == 0 and step < total:
-                checkpoints.save(step, {"recent": list(recent)}, policy.save)
+                checkpoints.save(step, {"recent": list(recent), "drawn": curriculum.drawn}, policy.save)
