@@ -68,7 +68,8 @@ def check(spec: str, place: str, folder: Path | None = None, args: Mapping[str, 
 
 
 def load(spec: str, folder: Path | None = None) -> Verifier:
-    """Import a verifier: this executes its module. Raises what the import raises, ConfigError where it is missing."""
+    """Import a verifier: this executes its module. Raises what the import raises, ConfigError where it is missing,
+    ValueError where something that it needs is (its module's `require()`)."""
     check(spec, "verifier", folder)
     where, colon, function = spec.rpartition(":")
     for extra in (folder, Path.cwd()):  # at the end, so that nothing there takes the place of an installed module
@@ -83,6 +84,7 @@ def load(spec: str, folder: Path | None = None) -> Verifier:
     verify = getattr(module, function)
     if not callable(verify):
         raise ConfigError(f"verifier: '{spec}' is not a function")
+    getattr(module, "require", lambda: None)()
     gold = getattr(module, "GOLD", None)
     return Verifier(cast("Callable[..., Verdict]", verify), None if gold is None else [_case(c, spec) for c in gold])
 
