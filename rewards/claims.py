@@ -1,0 +1,281 @@
+"""What a chain of thought claims of the sounds: a reader of short sentences, from "the second clip is clearly higher"
+to `a 220Hz b 440Hz second higher`.
+
+A sentence is read from left to right with three things in mind: which sound it speaks of, which quantity, and whether
+it denies. What asks, doubts or supposes ("whether the second is louder?") and what is quoted claims nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from rewards.lexicon import OF_UNIT, tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One checkable statement."""
+
+    kind: str
+    """value (`values` = lowest and highest that it names), level (low, loud, …), trend, compare, extreme (the loudest
+    of all), same, count, ends (`values` = pitch at the start and at the end), unpitched."""
+    quantity: str
+    """pitch (Hz), loudness (dBFS), duration (s), brightness (Hz, spectral centroid), rate (per second), count."""
+    sign: int = 0
+    """+1 more (high, rising, louder), -1 less, 0 steady."""
+    values: tuple[float, float] | None = None
+    bound: str = "about"
+    """about, above or below, of a value."""
+    subject: int | None = None
+    """0-based clip, or sound within the only clip; -1 the last; None what the prompt plays."""
+    other: int | None = None
+    """With which `subject` is compared; None all others."""
+    place: tuple[int, int] | None = None
+    """(i, n): the i-th of n values in a row without a name: of the i-th sound if there are n."""
+    denied: bool = False
+    text: str = field(default="", compare=False)
+    """The words that it was read from."""
+
+
+_QUOTED = re.compile(r"\"[^\"\n]{0,200}\"|“[^”\n]{0,200}”|\B'[^'\n]{0,80}'\B")
+_SENTENCE = re.compile(r"(?<=[.!?])\s+|[\n;]+|(?<![\d])\.(?!\d)")
+_ASKS = re.compile(
+    r"\?\s*$|^\W*(?:(?:so|now|and|ok|okay|first|next) ?,? )*(?:which|what|is|are|does|do|did|how|whether|if|should|can"
+    r"|could|let(?:'s| me| us)|i (?:need|have|want|must|should|will)|we (?:need|have|want|must|should|will)|to (?:find|tell"
+    r"|decide|determine|compare|answer)|the (?:question|task|options?|prompt|choices?|user)|options?|maybe|perhaps)\b"
+    r"|\b(?:whether|suppose|supposing|imagine|would (?:be|have|sound|mean)|might|may be|could be|had it|were it|unclear"
+    r"|hard to (?:say|tell)|not sure|in general|usually|typically|normally)\b"
+)
+_COUNT_UP = re.compile(r"1(?:[ ,]+\d+)*")
+
+
+def read(chain: str) -> list[Claim]:
+    """The claims of a chain, each once, in order."""
+    text = _QUOTED.sub(" ", chain.lower())
+    if _COUNT_UP.fullmatch(text.strip()):
+        numbers = [int(n) for n in re.findall(r"\d+", text)]
+        if numbers == list(range(1, len(numbers) + 1)):
+            return [Claim("count", "count", values=(len(numbers), len(numbers)), text=text.strip())]
+    claims: dict[Claim, None] = {}
+    for sentence in _SENTENCE.split(text):
+        if sentence and not _ASKS.search(sentence):
+            claims |= dict.fromkeys(_Reader(sentence).claims)
+    return list(claims)
+
+
+class _Reader:
+    """Reads the claims of one sentence, in lower case."""
+
+    def __init__(self, sentence: str) -> None:
+        self.sentence = " ".join(sentence.split())[:120]
+        self.tokens = tokens(sentence)
+        self.claims: list[Claim] = []
+        self.subject: int | None = None
+        self.reference: int | None = None
+        self.quantity: str | None = None
+        self.denied = False
+        self.bare: list[tuple[float, int | None, str | None]] = []
+        """Numbers without a unit, with whose they are and of what."""
+        self.row: list[int] = []
+        """Indices in `claims` of values that follow one another, so far."""
+        readers = {
+            "number": self._number, "range": self._range, "level": self._level, "more": self._more, "most": self._most,
+            "trend": self._trend, "same": self._same, "cardinal": self._count, "unpitched": self._unpitched,
+        }  # fmt: skip
+        for i, token in enumerate(self.tokens):
+            if token.kind == "stop":
+                self.denied = False
+            elif token.kind == "not":
+                self.denied = True
+            elif token.kind == "quantity":
+                self.quantity = token.value
+            elif token.kind == "subject":
+                self._name(i, token.value)
+            elif token.kind in readers:
+                readers[token.kind](i, token.value)
+        self._resolve_bare()
+
+    def _near(self, i: int, kind: str) -> bool:
+        return 0 <= i < len(self.tokens) and self.tokens[i].kind == kind
+
+    def _add(self, kind: str, quantity: str, subject: int | None = None, **more: Any) -> None:
+        subject = self.subject if subject is None else subject
+        self.claims.append(Claim(kind, quantity, subject=subject, denied=self.denied, text=self.sentence, **more))
+
+    def _name(self, i: int, subject: int) -> None:
+        if self._near(i - 1, "than") or self._near(i - 1, "versus") or self._near(i - 2, "versus"):
+            self.reference = subject
+        elif not (i == 0 and self._near(1, "stop") and self.tokens[1].text == ","):  # "First, …" names no sound
+            self.subject = subject
+
+    def _ahead(self, i: int, reach: int = 3) -> str | None:
+        """The quantity that an adjective at i speaks of: "higher in pitch", "low volume"."""
+        for token in self.tokens[i + 1 : i + 1 + reach]:
+            if token.kind == "quantity":
+                return token.value
+            if token.kind not in ("word", "level"):
+                return None
+        return None
+
+    def _about(self, i: int, quantity: str | None) -> str | None:
+        """The quantity of the adjective at i; None where it is none that is measured."""
+        if self._ahead(i, 2) == "elsewhere" or self._near(i - 1, "or") or self._near(i + 1, "or"):
+            return None
+        quantity = quantity or self._ahead(i) or self.quantity or "pitch"
+        return None if quantity == "elsewhere" else quantity
+
+    def _number(self, i: int, value: tuple[float, str | None]) -> None:
+        number, unit = value
+        if unit is None:
+            if not self._count(i, number) and (self._near(i - 1, "subject") or self._near(i - 1, "quantity")):
+                self.bare.append((number, self.subject, self.quantity))
+            return
+        quantity = self._of_unit(unit)
+        timed = quantity == "duration" and any(self._near(i - 1, kind) for kind in ("at", "from", "to"))
+        if quantity is None or timed or self._near(i + 1, "more"):  # a moment, or a difference
+            return
+        bound = next((kind for kind in ("above", "below") if self._near(i - 1, kind)), "about")
+        between = {token.kind for token in self.tokens[self._last_number(i) + 1 : i]}
+        follows = bool(self.row) and between <= {"stop", "to"} and self.claims[self.row[-1]].quantity == quantity
+        if not follows:
+            self.row = []
+        self.row.append(len(self.claims))
+        self._add("value", quantity, values=(number, number), bound=bound)
+        if follows and self.subject is None:
+            self._number_row("to" in between)
+
+    def _last_number(self, i: int) -> int:
+        return max((j for j in range(i) if self.tokens[j].kind == "number"), default=-1)
+
+    def _of_unit(self, unit: str) -> str | None:
+        quantity = OF_UNIT[unit]
+        if quantity == "pitch" and self.quantity in ("brightness", "elsewhere"):
+            return "brightness" if self.quantity == "brightness" else None
+        return None if self.quantity == "elsewhere" else quantity
+
+    def _number_row(self, swept: bool) -> None:
+        """Values that follow one another are those of the sounds in order, or of a sweep's two ends."""
+        values = [self.claims[j] for j in self.row]
+        if swept and len(values) == 2 and values[0].quantity == "pitch":
+            ends = (values[0].values or (0.0,))[0], (values[1].values or (0.0,))[0]
+            self.claims[self.row[0] :] = [Claim("ends", "pitch", values=ends, text=self.sentence)]
+            self.row = []
+            return
+        for place, j in enumerate(self.row):
+            self.claims[j] = replace(self.claims[j], place=(place, len(self.row)))
+
+    def _range(self, i: int, value: tuple[float, float, str]) -> None:
+        low, high, unit = value
+        quantity = self._of_unit(unit)
+        if quantity is None or (quantity == "duration" and (self._near(i - 1, "from") or self._near(i - 1, "at"))):
+            return
+        moves = self._near(i - 1, "from") or any(token.kind == "trend" for token in self.tokens[:i])
+        if quantity == "pitch" and (moves or low > high):
+            self._add("ends", "pitch", values=(low, high))
+        else:
+            self._add("value", quantity, values=(min(low, high), max(low, high)))
+
+    def _count(self, i: int, number: float) -> bool:
+        """ "three loud beats": whether it was one."""
+        for j, token in enumerate(self.tokens[i + 1 : i + 4], i + 1):
+            if token.kind == "count":
+                single = self.tokens[i].text == "one" and self._near(j + 1, "is")  # one tone is higher: which?
+                if not single and not self._near(i - 1, "subject"):
+                    bound = next((kind for kind in ("above", "below") if self._near(i - 1, kind)), "about")
+                    self._add("count", "count", values=(number, number), bound=bound)
+                return True
+            if token.kind not in ("word", "level", "trend") or token.text == "of":
+                return False
+        return False
+
+    def _level(self, i: int, value: tuple[str | None, int]) -> None:
+        quantity, sign = self._about(i, value[0]), value[1]
+        if quantity is None or self._near(i - 1, "become"):
+            return
+        if self._near(i - 1, "as") or (i and self.tokens[i - 1].text == "equally"):
+            other = self._compared_with(i, "as")
+            if self.denied:  # not as loud as: softer
+                self.denied = False
+                self._add("compare", quantity, sign=-sign, other=other)
+            else:
+                self._add("same", quantity, other=other)
+        elif self._near(i - 1, "less") or self._near(i - 1, "more"):
+            self._compare(i, quantity, -sign if self._near(i - 1, "less") else sign)
+        else:
+            self._add("level", quantity, self._following(i), sign=sign)
+
+    def _following(self, i: int) -> int | None:
+        """Whose the adjective at i is where that is named after it: "the louder second tone", "the higher is clip 2"."""
+        if self.subject is not None:
+            return self.subject
+        for j in range(i + 1, min(i + 7, len(self.tokens))):
+            token = self.tokens[j]
+            if token.kind == "subject":
+                return token.value
+            if token.kind in ("than", "versus", "stop", "number", "level", "more") and token.text != ":":
+                return None
+        return None
+
+    def _compared_with(self, i: int, word: str = "than") -> int | None:
+        """With which sound: the name after `than`, else after an earlier "compared with"."""
+        for j in range(i + 1, min(i + 8, len(self.tokens))):
+            if self.tokens[j].kind in (word, "versus"):
+                names = [token for token in self.tokens[j + 1 : j + 6] if token.kind in ("subject", "other")]
+                return names[0].value if names and names[0].kind == "subject" else None
+        return self.reference
+
+    def _more(self, i: int, value: tuple[str | None, int]) -> None:
+        quantity = self._about(i, value[0])
+        if quantity is not None:
+            self._compare(i, quantity, -value[1] if self._near(i - 1, "less") else value[1])
+
+    def _compare(self, i: int, quantity: str, sign: int) -> None:
+        rest = self.tokens[i + 1 : i + 8]
+        than = next((j for j, token in enumerate(rest) if token.kind == "than"), None)
+        named = than is not None and any(
+            t.kind in ("subject", "other") or t.text in ("it", "that") for t in rest[than + 1 :]
+        )
+        if than is not None and not named:
+            return  # than average, than expected
+        if than is None and self._near(i - 1, "become"):
+            self._add("trend", quantity, sign=sign)
+            return
+        subject, other = self._following(i), self._compared_with(i)
+        if (subject is not None or other is not None) and subject != other:
+            self._add("compare", quantity, subject, sign=sign, other=other)
+
+    def _most(self, i: int, value: tuple[str | None, int]) -> None:
+        quantity, subject = self._about(i, value[0]), self._following(i)
+        if quantity is not None and subject is not None:
+            self._add("extreme", quantity, subject, sign=value[1])
+
+    def _trend(self, i: int, value: tuple[str | None, int]) -> None:
+        quantity = value[0] or self._ahead(i) or self.quantity
+        hertz = self._near(i + 1, "number") and (self.tokens[i + 1].value[1] or "").endswith("hz")
+        if value[1] == 0 and quantity not in ("pitch", "loudness") and not hertz:
+            return  # a steady beat, a constant hum
+        quantity = quantity or "pitch"
+        names = [token.value for token in self.tokens[i + 1 : i + 8] if token.kind == "subject"]
+        if len(names) == 2 and self._near(i + 1, "from"):  # rises from the first to the second
+            self._add("compare", quantity, names[1], sign=value[1], other=names[0])
+        elif quantity in ("pitch", "loudness") and not self._near(i - 1, "or") and not self._near(i + 1, "or"):
+            self._add("trend", quantity, sign=value[1])
+
+    def _same(self, i: int, _: Any) -> None:
+        quantity = self._ahead(i)
+        if quantity not in (None, "elsewhere"):
+            self._add("same", str(quantity), other=self._compared_with(i, "as"))
+
+    def _unpitched(self, i: int, _: Any) -> None:
+        self._add("unpitched", "pitch")
+
+    def _resolve_bare(self) -> None:
+        """Numbers without a unit are of the quantity that the sentence names or compares by: `a 220 b 440 b higher`."""
+        compared = [claim.quantity for claim in self.claims if claim.kind in ("compare", "extreme", "trend")]
+        for number, subject, quantity in self.bare:
+            quantity = quantity or (compared[0] if compared else None)
+            if quantity not in (None, "elsewhere", "count"):
+                number *= 1000 if quantity == "brightness" and number < 20 else 1
+                self._add("value", str(quantity), subject, values=(number, number))

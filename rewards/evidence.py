@@ -1,0 +1,279 @@
+"""Whether a claim is true of the sounds: each kind of claim against what `rewards.acoustics` measures.
+
+A finding is true, false, or open (None) where the measures cannot tell: a claim in the neutral zone of a scale, of a
+quantity that this sound does not have, or so wide that it says nothing ("above 20 Hz").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import log2
+
+from rewards.acoustics import Acoustics, Sound
+from rewards.claims import Claim
+
+Target = Acoustics | Sound
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    claim: Claim
+    true: bool | None
+    miss: float = 0.0
+    """How far off a false claim is, in tolerances or margins of its quantity."""
+    measured: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How a quantity is compared."""
+
+    tolerance: float
+    """By how much a named value may be off, in the scale's steps."""
+    margin: float
+    """From which difference on two sounds are told apart, in steps."""
+    low: float
+    high: float
+    """Level words: at most `low` is low, at least `high` is high, what lies between is open."""
+    unit: str
+    steps: Callable[[float], float]
+    """Value -> position on a scale of even steps."""
+    wide: float
+    """Steps from which on a range or a bound says nothing."""
+
+
+def _octaves(factor: float) -> Callable[[float], float]:
+    return lambda value: factor * log2(max(value, 1e-6))
+
+
+def _same(value: float) -> float:
+    return value
+
+
+SCALES: dict[str, Scale] = {
+    "pitch": Scale(1.5, 0.5, 250, 400, "Hz", _octaves(12), 12),
+    "loudness": Scale(2.5, 1.0, -30, -25, "dBFS", _same, 12),
+    "duration": Scale(2.5, 0.7, 0.6, 1.5, "s", _octaves(12), 12),
+    "brightness": Scale(4.0, 1.0, 1000, 2000, "Hz", _octaves(12), 18),
+    "rate": Scale(2.5, 1.0, 1.5, 2.5, "per second", _octaves(12), 12),
+}
+"""Steps are semitones (12 to a factor of two; 2.5 are 15 %), for loudness decibels."""
+PITCH_MOVES_ST, LEVEL_MOVES_DB = 1.0, 3.0
+"""From which change on a contour rises or falls; up to 1.5 times as much it is still flat, from 3 times no longer."""
+VOICED, UNVOICED = 0.4, 0.2
+"""Shares of frames with a pitch: from the one on a sound is pitched, below the other it is not."""
+
+
+def check(claim: Claim, clips: Sequence[Acoustics]) -> Finding:
+    """The claim against the prompt's clips. With one clip, `subject` is the k-th sound in it."""
+    if claim.kind == "count":
+        finding = _count(claim, clips)
+    elif claim.kind in ("compare", "same", "extreme"):
+        finding = _between(claim, clips)
+    else:
+        target, others = _target(claim, clips)
+        if target is None:
+            if claim.subject is None:
+                return Finding(claim, None)  # of which of the clips?
+            return Finding(claim, False, 9.0, f"no sound {claim.subject + 1}")
+        alone = {"value": _value, "trend": _trend, "ends": _ends, "unpitched": _unpitched}
+        finding = _level(claim, target, others) if claim.kind == "level" else alone[claim.kind](claim, target)
+    if not claim.denied or finding.true is None:
+        return finding
+    if claim.kind in ("value", "count", "ends") and not finding.true:
+        return Finding(claim, None)  # what it is not says nothing
+    return Finding(claim, not finding.true, 1.0, finding.measured)
+
+
+def parts(clips: Sequence[Acoustics], least: int = 2) -> Sequence[Target]:
+    """What a chain can count through: the clips of a prompt that has several, else the phrases in its clip, else the
+    sounds, if there are `least`."""
+    if len(clips) > 1:
+        return clips
+    return clips[0].phrases if len(clips[0].phrases) >= max(2, least) else clips[0].sounds
+
+
+def readings(target: Target, quantity: str) -> list[float]:
+    """What the quantity may mean for the target, the most likely first; empty where it has none."""
+    sound = target.whole if isinstance(target, Acoustics) else target
+    if sound is None:
+        return []
+    if quantity == "pitch":
+        return [] if sound.f0_hz is None else [sound.f0_hz]
+    if quantity == "brightness":
+        return [sound.centroid_hz]
+    if isinstance(target, Sound):
+        return {"loudness": [sound.rms_dbfs], "duration": [sound.duration_s]}.get(quantity, [])
+    if quantity == "rate":
+        return [] if target.rate_hz is None else [target.rate_hz]
+    return {"loudness": [target.rms_dbfs, sound.rms_dbfs], "duration": [target.duration_s, sound.duration_s]}[quantity]
+
+
+def _target(claim: Claim, clips: Sequence[Acoustics]) -> tuple[Target | None, Sequence[Target]]:
+    """What the claim is about, and what stands beside it."""
+    if claim.place is not None:
+        i, n = claim.place
+        rows: list[Sequence[Target]] = [clips] if len(clips) > 1 else [clips[0].sounds, clips[0].phrases]
+        for row in rows:
+            if len(row) == n:
+                return row[i], ()
+    if claim.subject is None:
+        return (clips[0] if len(clips) == 1 else None), ()
+    among = parts(clips, claim.subject + 1)
+    if len(among) <= claim.subject:
+        return None, ()
+    return among[claim.subject], [other for other in among if other is not among[claim.subject]]
+
+
+def _told(quantity: str, *values: float) -> str:
+    unit = SCALES[quantity].unit
+    return " against ".join(f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}" for value in values) + f" {unit}"
+
+
+def _value(claim: Claim, target: Target) -> Finding:
+    assert claim.values is not None
+    scale, (low, high) = SCALES[claim.quantity], claim.values
+    if (claim.quantity == "pitch" and high < 45) or (claim.quantity == "loudness" and low > 6):
+        return Finding(claim, None)  # in a unit of the chain's own
+    heard: list[float] = []
+    if claim.place in ((0, 2), (1, 2)) and isinstance(target, Acoustics) and claim.quantity == "pitch" and target.whole:
+        end = target.whole.f0_start_hz if claim.place == (0, 2) else target.whole.f0_end_hz
+        heard = [end] if end else []  # `110Hz 220Hz` of one sound: where it starts, where it ends
+    heard = heard or readings(target, claim.quantity)
+    if not heard:
+        unvoiced = claim.quantity == "pitch" and _voiced(target) < UNVOICED
+        return Finding(claim, False, 5.0, "no pitch") if unvoiced else Finding(claim, None)
+    below, above = scale.steps(low), scale.steps(high)
+    misses: list[float] = []
+    for value in heard:
+        at = scale.steps(value)
+        too_low, too_high = below - at, at - above
+        misses.append({"above": too_low, "below": too_high}.get(claim.bound, max(too_low, too_high)))
+    miss = min(misses)
+    if miss > scale.tolerance:
+        return Finding(claim, False, miss / scale.tolerance, _told(claim.quantity, heard[0]))
+    empty = above - below > scale.wide or (claim.bound != "about" and miss < -scale.wide)
+    return Finding(claim, None if empty else True)
+
+
+def _level(claim: Claim, target: Target, others: Sequence[Target]) -> Finding:
+    """Among several, against the others; else on the scale."""
+    heard = readings(target, claim.quantity)
+    if not heard:
+        return Finding(claim, None)
+    scale = SCALES[claim.quantity]
+    said = [_absolute(scale, value, claim.sign) for value in heard]
+    absolute = None if len(set(said) - {None}) != 1 else next(s for s in said if s is not None)
+    beside = [readings(other, claim.quantity)[0] for other in others if readings(other, claim.quantity)]
+    if beside and absolute is not True:
+        ahead = claim.sign * (scale.steps(heard[0]) - sum(map(scale.steps, beside)) / len(beside))
+        if abs(ahead) >= scale.margin:
+            return Finding(claim, ahead > 0, abs(ahead) / scale.margin, _told(claim.quantity, heard[0]))
+    return Finding(claim, absolute, 1.0, _told(claim.quantity, heard[0]))
+
+
+def _absolute(scale: Scale, value: float, sign: int) -> bool | None:
+    if scale.low < value < scale.high:
+        return None
+    return (value >= scale.high) == (sign > 0)
+
+
+def _between(claim: Claim, clips: Sequence[Acoustics]) -> Finding:
+    """Comparisons: with one other, with the only other one, or with all others."""
+    named = [i for i in (claim.subject, claim.other) if i is not None]
+    among = parts(clips, max(named, default=0) + 1)
+    if len(among) < 2 or max(named, default=0) >= len(among):
+        return Finding(claim, False, 9.0, f"only {len(among)} sound{'s' * (len(among) != 1)}")
+    subject, other = claim.subject, claim.other
+    if len(among) == 2:
+        subject = 1 - other if subject is None and other is not None else subject or 0
+        other = 1 - subject
+    if subject is None:
+        return Finding(claim, None)
+    subject %= len(among)
+    rest = [other] if other is not None and claim.kind != "extreme" else [i for i in range(len(among)) if i != subject]
+    findings = [_pair(claim, among[subject], among[i]) for i in rest]
+    truths = [finding.true for finding in findings]
+    if False in truths:
+        return max((f for f in findings if f.true is False), key=lambda f: f.miss)
+    return Finding(claim, None) if None in truths else findings[0]
+
+
+def _pair(claim: Claim, mine: Target, theirs: Target) -> Finding:
+    scale = SCALES[claim.quantity]
+    pairs = list(zip(readings(mine, claim.quantity), readings(theirs, claim.quantity), strict=False))
+    if not pairs:
+        return Finding(claim, None)
+    differences = [scale.steps(a) - scale.steps(b) for a, b in pairs]
+    told = _told(claim.quantity, *pairs[0])
+    if claim.kind == "same":
+        apart = min(map(abs, differences)) / scale.margin
+        return Finding(claim, apart <= 2, apart, told)
+    decisive = next((d for d in differences if abs(d) >= scale.margin), differences[0])
+    ahead = claim.sign * decisive / scale.margin
+    return Finding(claim, ahead >= 1, 1 - ahead, told)
+
+
+def _trend(claim: Claim, target: Target) -> Finding:
+    sound = target.whole if isinstance(target, Acoustics) else target
+    if sound is None or claim.quantity not in ("pitch", "loudness"):
+        return Finding(claim, None)
+    pitch = claim.quantity == "pitch"
+    change, least = (sound.f0_change_st, PITCH_MOVES_ST) if pitch else (sound.level_change_db, LEVEL_MOVES_DB)
+    if change is None:
+        return Finding(claim, None)
+    told = f"changes by {change:+.1f} {'semitones' if pitch else 'dB'}"
+    if claim.sign == 0:
+        still = abs(change) / least
+        return Finding(claim, True if still <= 1.5 else False if still >= 3 else None, still, told)
+    ahead = claim.sign * change / least
+    return Finding(claim, True if ahead >= 1 else False if ahead <= 0 else None, 1 - ahead, told)
+
+
+def _ends(claim: Claim, target: Target) -> Finding:
+    """A sweep's two ends, or the first and the last sound."""
+    assert claim.values is not None
+    whole = target.whole if isinstance(target, Acoustics) else target
+    sounds = [whole.f0_start_hz, whole.f0_end_hz] if whole else []
+    rows = [sounds]
+    if isinstance(target, Acoustics) and len(target.sounds) > 1:
+        rows.append([target.sounds[0].f0_hz, target.sounds[-1].f0_hz])
+    misses = [
+        max(
+            abs(SCALES["pitch"].steps(said) - SCALES["pitch"].steps(heard))
+            for said, heard in zip(claim.values, row, strict=True)
+            if heard
+        )
+        for row in rows
+        if row and all(row)
+    ]
+    if not misses:
+        return Finding(claim, False, 5.0, "no pitch") if _voiced(target) < UNVOICED else Finding(claim, None)
+    miss = min(misses) / (2 * SCALES["pitch"].tolerance)  # the ends of a line are less sure than a median
+    return Finding(claim, miss <= 1, miss, " to ".join(f"{hertz:.0f}" for hertz in rows[0] if hertz) + " Hz")
+
+
+def _count(claim: Claim, clips: Sequence[Acoustics]) -> Finding:
+    assert claim.values is not None
+    if len(clips) > 1 and (claim.subject is None or claim.subject >= len(clips)):
+        return Finding(claim, None)
+    clip = clips[claim.subject or 0] if len(clips) > 1 else clips[0]
+    counts, said = {len(clip.sounds), len(clip.phrases)}, claim.values[0]
+    told = "or ".join(f"{count} " for count in sorted(counts)) + "sounds"
+    if claim.bound == "about":
+        return Finding(claim, said in counts, min(abs(said - count) for count in counts), told)
+    fits = any(count >= said if claim.bound == "above" else count <= said for count in counts)
+    return Finding(claim, None if fits and claim.values[0] <= 1 else fits, 1.0, told)
+
+
+def _unpitched(claim: Claim, target: Target) -> Finding:
+    voiced = _voiced(target)
+    return Finding(
+        claim, True if voiced < UNVOICED else False if voiced > VOICED else None, 1.0, f"{voiced:.0%} pitched"
+    )
+
+
+def _voiced(target: Target) -> float:
+    sound = target.whole if isinstance(target, Acoustics) else target
+    return 0.0 if sound is None else sound.voiced_share

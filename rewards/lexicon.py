@@ -1,0 +1,257 @@
+"""The words in which a chain speaks about sound: perceptual features, and textual surrogates for listening.
+
+`FEATURES` names the seven families of the MGRD criterion (Step-Audio-R1, arXiv 2511.15848); `SURROGATE` finds phrases
+that reason about a text in place of the sound. The other tables give the reader of claims (`rewards.claims`) the sense
+of each word.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+FEATURES: dict[str, frozenset[str]] = {
+    name: frozenset(words.split())
+    for name, words in {
+        "pitch": "pitch pitched pitches f0 fundamental frequency hz intonation melody melodic contour octave semitone "
+        "semitones rising falling ascending descending monotone bass treble vibrato glissando deep",
+        "timbre": "timbre timbral bright brighter brightness dark darker dull muffled metallic nasal harsh warm mellow "
+        "harmonics harmonic overtones formant formants centroid spectral spectrum resonance resonant raspy breathy creaky "
+        "hollow buzzing buzzy shrill tonal tone",
+        "loudness": "loud louder loudest loudness quiet quieter soft softer volume amplitude level levels db dbfs decibels "
+        "intensity crescendo decrescendo diminuendo dynamics faint fades energy envelope",
+        "tempo": "tempo bpm fast faster fastest slow slower slowest pace rapid rate speed speeds quick brisk",
+        "rhythm": "rhythm rhythmic beat beats pulse pulses onset onsets periodic regular irregular syncopated burst bursts "
+        "repeating repeated staccato duration durations long longer short shorter lasts pause pauses gap gaps brief",
+        "space": "reverb reverberant reverberation echo echoes echoing distant distance close-up ambience ambient stereo "
+        "spatial dry room roomy hall far-off",
+        "noise": "noise noisy hiss hissing crackle crackling crackles static background hum humming rumble rumbling "
+        "broadband silence silent distortion distorted clipping click clicks unpitched",
+    }.items()
+}
+"""Family of perceptual features -> its words."""
+
+_TEXT = (
+    r"(?:lyrics?|transcripts?|transcriptions?|captions?|subtitles?|text|texts|wording|script|written words|title"
+    r"|file ?name|metadata|(?:text|textual|written) (?:description|content|form)|description|article|passage|paragraph)"
+)
+_SAYS = (
+    r"(?:say|says|said|mention|mentions|mentioned|state|states|stated|describe|describes|described|read|reads|indicate"
+    r"|indicates|indicated|suggest|suggests|suggested|tell|tells|imply|implies|contain|contains|note|notes|reveal"
+    r"|reveals|refer|refers|speak|speaks|talk|talks|show|shows|provide|provides|give|gives|specify|specifies)"
+)
+SURROGATE = re.compile(
+    rf"\b{_TEXT}(?: (?:of|in|for) the \w+)?(?: (?:itself|above|clearly|also|explicitly|here|only))? {_SAYS}\b"
+    rf"|\b(?:according to|based on|judging (?:by|from)|going by|from|in|per|reading|from reading) (?:the|its|their|this|these)"
+    rf"(?: \w+)? ?{_TEXT}\b"
+    rf"|\b(?:as|is|are|was) (?:written|transcribed|stated|described|mentioned) (?:in|by)\b"
+    rf"|\bthe (?:words|sentence|sentences|phrase|phrases|lines?|content of the words) (?:themselves )?{_SAYS}\b"
+    rf"|\bthe (?:word choice|choice of words|vocabulary|semantic content|meaning of the words)\b"
+)
+"""A phrase that reasons from a text."""
+DISOWNED = re.compile(
+    r"\b(?:not|n't|no|never|without|rather than|instead of|ignor\w+|regardless of|cannot)\b[^.;!?,]{0,40}$"
+)
+"""What stands before a surrogate phrase that is only named to be set aside."""
+
+QUANTITIES: dict[str, str] = {
+    word: quantity
+    for quantity, words in {
+        "pitch": "pitch pitches f0 fundamental intonation melody frequency register tune",
+        "loudness": "volume loudness amplitude intensity level energy power",
+        "duration": "duration durations length dur",
+        "brightness": "brightness centroid timbre timbres spectrum",
+        "rate": "tempo pace rate speed rhythm",
+        "elsewhere": "range sampling sample variation bandwidth confidence interval distance pause pauses gap gaps silence "
+        "attack decay release vowel probability likelihood chance resolution answer end beginning start "
+        "difference phase time order number amount notice reverb echo",
+    }.items()
+    for word in words.split()
+}
+"""Noun -> what it is about; `elsewhere`: adjectives and numbers beside it claim nothing that is measured."""
+
+_SCALES: tuple[tuple[str | None, int, str], ...] = (
+    (None, 1, "high higher highest"),
+    (None, -1, "low lower lowest"),
+    (None, 1, "great greater greatest"),
+    (None, -1, "small smaller smallest"),
+    ("pitch", 1, "high-pitched higher-pitched highest-pitched"),
+    ("pitch", -1, "low-pitched lower-pitched lowest-pitched"),
+    ("pitch", -1, "deep deeper deepest"),
+    ("loudness", 1, "loud louder loudest"),
+    ("loudness", 1, "_ stronger strongest"),
+    ("loudness", -1, "soft softer softest"),
+    ("loudness", -1, "quiet quieter quietest"),
+    ("loudness", -1, "faint fainter faintest"),
+    ("loudness", -1, "_ weaker weakest"),
+    ("duration", 1, "long longer longest"),
+    ("duration", -1, "short shorter shortest"),
+    ("duration", -1, "brief briefer briefest"),
+    ("brightness", 1, "bright brighter brightest"),
+    ("brightness", -1, "dark darker darkest"),
+    ("brightness", -1, "dull duller dullest"),
+    ("brightness", -1, "muffled _ _"),
+    ("rate", 1, "fast faster fastest"),
+    ("rate", 1, "rapid _ _"),
+    ("rate", 1, "quick quicker quickest"),
+    ("rate", -1, "slow slower slowest"),
+)
+LEVELS: dict[str, tuple[str | None, int]] = {}
+COMPARATIVES: dict[str, tuple[str | None, int]] = {}
+SUPERLATIVES: dict[str, tuple[str | None, int]] = {}
+for _quantity, _sign, _words in _SCALES:
+    for _degree, _adjective in zip((LEVELS, COMPARATIVES, SUPERLATIVES), _words.split(), strict=True):
+        _degree[_adjective] = (_quantity, _sign)
+
+TRENDS: dict[str, tuple[str | None, int]] = {
+    word: (quantity, sign)
+    for quantity, sign, words in (
+        (None, 1, "rising rises rise rose ascending ascends upward upwards climbing climbs increasing increases"),
+        (
+            None,
+            -1,
+            "falling falls fall fell descending descends downward downwards dropping drops decreasing decreases",
+        ),
+        (None, 0, "flat steady constant stable"),
+        ("pitch", 0, "monotone"),
+        ("loudness", 1, "crescendo swells"),
+        ("loudness", -1, "diminuendo decrescendo fades fading"),
+    )
+    for word in words.split()
+}
+"""Word -> (what changes, or None for what the sentence speaks of, which way)."""
+
+COUNTED: dict[str, str] = {
+    word: kind
+    for kind, words in (
+        (
+            "sounds",
+            "beat beats click clicks burst bursts pulse pulses hit hits tap taps knock knocks tick ticks beep beeps",
+        ),
+        ("sounds", "tone tones note notes sound sounds event events onset onsets strokes blips segment segments"),
+        ("sounds", "bark barks word words digit digits syllables"),
+    )
+    for word in words.split()
+}
+_CARDINALS = "zero one two three four five six seven eight nine ten eleven twelve"
+_ORDINALS = "first second third fourth fifth sixth seventh eighth"
+NUMBERS = {**{word: i for i, word in enumerate(_CARDINALS.split())}, "single": 1}
+ORDINALS = {word: i for i, word in enumerate(_ORDINALS.split())}
+ORDINALS.update({"1st": 0, "2nd": 1, "3rd": 2, "4th": 3, "5th": 4, "former": 0, "latter": 1, "last": -1})
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A word or a number of a sentence with its sense."""
+
+    kind: str
+    text: str
+    value: Any = None
+
+
+_PHRASES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern), into)
+    for pattern, into in (
+        (r"[–—−](?=\d)", "-"),
+        (r"[–—]", " , "),
+        (r"n['’]t\b|\bcannot\b", " not"),
+        (r"\b(high|higher|highest|low|lower|lowest)[ -](?=pitched)", r"\1-"),
+        (r"\b(?:going|goes|went|moves|moving|glides|gliding|sweeps|sweeping|slides) up(?:ward|wards)?\b", "rising"),
+        (r"\b(?:going|goes|went|moves|moving|glides|gliding|sweeps|sweeping|slides) down(?:ward|wards)?\b", "falling"),
+        (r"\bhalf a second\b", "0.5 s"),
+        (r"\b(a|one) second\b(?= (?:long|in|of|and)|[.,]|$)", "1 s"),
+        (r"\b(?:times|events|beats|clicks|taps|hits|onsets|pulses|bursts|syllables) (?:per|a|each) second\b", "/s"),
+        (r"\bper second\b", "/s"),
+        (r"\bbeats per minute\b", "bpm"),
+        (r"\bnot only\b|\bno doubt\b|\bno longer\b(?! than)|\bhigh quality\b", ""),
+        (
+            r"\b(?:more than|over|at least|greater than|higher than|longer than|exceeds?|exceeding|upwards of)(?= -?\d)",
+            "above",
+        ),
+        (r"\b(?:less than|under|at most|lower than|shorter than|smaller than|up to|no more than)(?= -?\d)", "below"),
+        (r"\b(high|low)[ -](?:frequencies|frequency (?:content|energy|components|emphasis))", r"\1 brightness "),
+        (r"\b(?:spectral )?(?:centroid|center of gravity|centre of gravity)\b", "centroid"),
+        (
+            r"\b(?:compared (?:with|to)|relative to|unlike|as opposed to|versus|vs\.?|in contrast (?:to|with)|against)(?=\W)",
+            "versus",
+        ),
+        (r"\bfund(?:amental)? freq(?:uency)?\b", "fundamental"),
+        (
+            r"\b(?:un|without (?:a |any )?(?:clear |definite |stable )?|no (?:clear |definite |stable |discernible |real )?)pitch(?:ed)?\b",
+            "unpitched",
+        ),
+    )
+)
+_UNIT = r"k?hz|k|ms|milliseconds?|s|secs?|seconds?|db(?:fs)?|decibels?|bpm|/ ?s"
+_NUMBER = r"\d+(?:,\d{3})*(?:\.\d+)?"
+_TOKEN = re.compile(
+    rf"(?P<range>\bbetween (?P<l1>-?{_NUMBER}) ?(?:{_UNIT})? and (?P<h1>-?{_NUMBER}) ?(?P<u1>{_UNIT})"
+    rf"|(?<![\w.])(?P<l2>-?{_NUMBER})(?: ?- ?| to )(?P<h2>-?{_NUMBER}) ?(?P<u2>{_UNIT}))(?![\w-])"
+    rf"|(?<![\w.])(?P<number>-?{_NUMBER}) ?(?P<unit>{_UNIT})?(?![\w-])"
+    r"|\b(?P<subject>(?:clip|audio|recording|sample|voice|track|signal|file|sound|tone|note|speaker|segment|part|word|digit"
+    r"|excerpt) ?(?:#|number |no\.? ?)?(?P<name>[a-d]|\d|one|two|three|four))\b(?!-)"
+    r"|(?P<word>[a-z][a-z0-9]*(?:[-’'][a-z]+)*)|(?P<stop>[,:()/|])|(?P<sign>[<>])"
+)
+_SCALE = {"khz": 1000.0, "k": 1000.0, "ms": 0.001, "milliseconds": 0.001, "millisecond": 0.001, "bpm": 1 / 60}
+OF_UNIT = {"hz": "pitch", "khz": "pitch", "k": "brightness", "bpm": "rate", "/s": "rate", "/ s": "rate"}
+"""What a number with this unit is of."""
+OF_UNIT.update(
+    dict.fromkeys(("s", "sec", "secs", "second", "seconds", "ms", "millisecond", "milliseconds"), "duration")
+)
+OF_UNIT.update(dict.fromkeys(("db", "dbfs", "decibel", "decibels"), "loudness"))
+_NAMES = {"a": 0, "b": 1, "c": 2, "d": 3, "one": 0, "two": 1, "three": 2, "four": 3}
+_FUNCTION = {
+    "than": "than", "versus": "versus", "as": "as", "not": "not", "never": "not", "neither": "not", "nor": "not",
+    "hardly": "not", "no": "not", "above": "above", "below": "below", "from": "from", "to": "to", "but": "stop",
+    "while": "stop", "whereas": "stop", "and": "stop", "so": "stop", "because": "stop", "since": "stop", "then": "stop",
+    "though": "stop", "although": "stop", "is": "is", "are": "is", "was": "is", "has": "is", "sounds": "is",
+    "at": "at", "after": "at", "before": "at", "until": "at", "within": "at", "every": "at", "less": "less", "more": "more",
+    "gets": "become", "getting": "become", "becomes": "become", "becoming": "become", "grows": "become",
+    "growing": "become", "turns": "become", "same": "same", "equal": "same", "equally": "same", "identical": "same",
+    "similar": "same", "too": "too", "or": "or", "both": "both", "other": "other", "unpitched": "unpitched",
+}  # fmt: skip
+
+
+def tokens(sentence: str) -> list[Token]:
+    """The sentence, in lower case, word by word."""
+    for pattern, into in _PHRASES:
+        sentence = pattern.sub(into, sentence)
+    found: list[Token] = []
+    for m in _TOKEN.finditer(sentence):
+        text = m[0].strip()
+        if m["range"]:
+            unit = m["u1"] or m["u2"]
+            found.append(
+                Token("range", text, (_value(m["l1"] or m["l2"], unit), _value(m["h1"] or m["h2"], unit), unit))
+            )
+        elif m["number"]:
+            found.append(Token("number", text, (_value(m["number"], m["unit"]), m["unit"])))
+        elif m["subject"]:
+            found.append(Token("subject", text, _NAMES[m["name"]] if m["name"] in _NAMES else int(m["name"]) - 1))
+        elif m["word"]:
+            found.append(_word(text))
+        else:
+            found.append(Token({"<": "below", ">": "above"}.get(text, "stop"), text))
+    for i, token in enumerate(found):  # letters are clips where they are no article
+        if token.text in tuple("abcd") and token.kind == "word":
+            after = found[i + 1] if i + 1 < len(found) else Token("stop", "")
+            compared = i > 0 and found[i - 1].kind in ("than", "versus") and after.kind != "word"
+            adjective = after.kind in ("more", "most") and token.text != "a"
+            if after.kind in ("number", "range", "is") or after.text == ":" or compared or adjective:
+                found[i] = Token("subject", token.text, _NAMES[token.text])
+    return found
+
+
+def _value(digits: str, unit: str | None) -> float:
+    return float(digits.replace(",", "")) * _SCALE.get(unit or "", 1.0)
+
+
+def _word(text: str) -> Token:
+    for kind, table in (
+        ("function", _FUNCTION), ("quantity", QUANTITIES), ("more", COMPARATIVES), ("most", SUPERLATIVES),
+        ("level", LEVELS), ("trend", TRENDS), ("count", COUNTED), ("cardinal", NUMBERS), ("subject", ORDINALS),
+    ):  # fmt: skip
+        if text in table:
+            return Token(str(table[text]) if kind == "function" else kind, text, table[text])
+    return Token("word", text)

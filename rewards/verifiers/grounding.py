@@ -1,0 +1,119 @@
+"""Does the chain reason about the sound, and are its claims true of it? Claims are checked against the clips themselves.
+
+Two levels. **Named**: which families of perceptual features the chain speaks of (pitch, timbre, loudness, tempo,
+rhythm, space, noise), against phrases that reason from a text ("the lyrics mention …"), as in MGRD's criterion of
+acoustic grounding. **Measured**: claims such as "about 120 Hz", "rising", "the second is louder", "three beats" or
+`a 220Hz b 440Hz second higher` are read (`rewards.claims`), measured (`rewards.acoustics`) and compared
+(`rewards.evidence`).
+
+    measured = true / max(checked, min_claims)      share of true claims; too few claims earn only a part
+    named    = min(1, families / min_features)
+    clean    = mentions / (mentions + surrogate_weight · surrogates)
+    score    = (measured_weight · measured + (1 - measured_weight) · named) · clean
+
+A claim that the measures leave open counts as claimed, not as checked. A chain without a word on sound scores 0, and so
+does an answer without a chain. What a claim is worth is not judged: "short and low" is true of most spoken digits, so
+let the answer's accuracy weigh more than this part.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from rewards.acoustics import measure
+from rewards.claims import Claim, read
+from rewards.evidence import Finding, check
+from rewards.lexicon import DISOWNED, FEATURES, SURROGATE
+from rewards.tones import tone
+from rewards.verifiers import Case
+from rl.types import Clip, Prompt, Rollout, Verdict
+
+_WORD = re.compile(r"[a-z]+0?(?:-[a-z]+)*")
+_FAMILY = {word: family for family, words in FEATURES.items() for word in words}
+_OF_QUANTITY = {"duration": "rhythm", "count": "rhythm", "brightness": "timbre", "rate": "tempo"}
+
+
+def verify(
+    prompt: Prompt,
+    rollout: Rollout,
+    *,
+    measured_weight: float = 0.7,
+    min_claims: int = 2,
+    min_features: int = 1,
+    surrogate_weight: float = 1.0,
+) -> Verdict:
+    """Score as above; parts: claimed, checked, true, features, surrogates (counts), and the shares measured, named,
+    clean. The reason names the false claim that is furthest off. Raises ValueError for a prompt without audio."""
+    if not prompt.clips:
+        raise ValueError(f"prompt '{prompt.id}' has no audio; give this part `when: {{audio: true}}`")
+    chain = rollout.reasoning
+    clips = [measure(clip) for clip in prompt.clips]
+    findings = [check(claim, clips) for claim in read(chain)]
+    families, mentions = features(chain, [finding.claim for finding in findings])
+    texts = surrogates(chain)
+    checked = sum(finding.true is not None for finding in findings)
+    true = sum(finding.true is True for finding in findings)
+    measured = true / max(checked, min_claims, 1)
+    named = min(1.0, len(families) / max(1, min_features))
+    clean = mentions / (mentions + surrogate_weight * len(texts)) if mentions else 0.0
+    parts = {"claimed": len(findings), "checked": checked, "true": true}
+    parts |= {"features": len(families), "surrogates": len(texts)}
+    return Verdict(
+        score=(measured_weight * measured + (1 - measured_weight) * named) * clean,
+        parts={**parts, "measured": measured, "named": named, "clean": clean},
+        reason=_reason(chain, findings, texts),
+    )
+
+
+def features(chain: str, claims: list[Claim]) -> tuple[set[str], int]:
+    """Families of perceptual features that a chain names, in words or by what it claims; how often it does."""
+    named = [_FAMILY[word] for word in _WORD.findall(chain.lower()) if word in _FAMILY]
+    claimed = {_OF_QUANTITY.get(claim.quantity, claim.quantity) for claim in claims}
+    return {*named, *claimed}, len(named) + len(claims)
+
+
+def surrogates(chain: str) -> list[str]:
+    """The phrases of a chain that reason from a text, those apart that it sets aside ("not from the transcript")."""
+    text = chain.lower()
+    return [m[0] for m in SURROGATE.finditer(text) if not DISOWNED.search(text[: m.start()])]
+
+
+def _reason(chain: str, findings: list[Finding], texts: list[str]) -> str:
+    wrong = [finding for finding in findings if finding.true is False]
+    if wrong:
+        worst = max(wrong, key=lambda finding: finding.miss)
+        what = f"{worst.claim.kind} of {worst.claim.quantity}" if worst.claim.kind != "count" else "count"
+        return f"false: '{worst.claim.text}' ({what}: measured {worst.measured})"
+    if texts:
+        return f"reasons from a text: '{texts[0]}'"
+    if not chain:
+        return "no chain of thought"
+    return "" if findings else "claims nothing of the sound"
+
+
+_LOW, _HIGH = tone(220, 0.4, -30), tone(440, 0.9, -18)
+_PAIR, _ROW = (_LOW, _HIGH), (tone(220, 0.2, -20, then=(330, 440), gap_s=0.15),)
+
+
+def _case(chain: str, clips: tuple[Clip, ...], right: bool = True, **more: Any) -> Case:
+    return Case(f"<think>\n{chain}\n</think>\nA", None, right, clips=clips, **more)
+
+
+GOLD = [
+    _case("a 220Hz b 440Hz second higher", _PAIR),
+    _case("a -30dB b -18dB second louder", _PAIR),
+    _case("220Hz low", (_LOW,)),
+    _case("The first tone is low, about 220 Hz; the second is clearly louder and lasts 0.9 s.", _PAIR),
+    _case("The pitch is steady at roughly 440 Hz and it is not quiet.", (_HIGH,)),
+    _case("I hear three tones. Pitch rises from the first to the third; the last one is the highest.", _ROW),
+    _case("The pitch rises from 200 Hz to 400 Hz.", (tone(200, 0.5, -20, to_hertz=400),), args={"min_claims": 1}),
+    _case("a 220Hz b 440Hz first higher", _PAIR, False),
+    _case("The first tone is louder than the second and lasts longer.", _PAIR, False),
+    _case("A high pitch of about 440 Hz.", (_LOW,), False),
+    _case("I hear five tones, falling in pitch.", _ROW, False),
+    _case("The lyrics mention sadness, so the pitch is low, about 220 Hz.", (_LOW,), False),
+    _case("The transcript says that it is the first.", _PAIR, False, score=(0.0, 0.0)),
+    _case("It must be B.", _PAIR, False, score=(0.0, 0.0)),
+    Case("The pitch is low, about 220 Hz.", None, score=(0.0, 0.0), equal=False, clips=(_LOW,)),
+]
