@@ -218,7 +218,7 @@ def _sound(frames: _Frames, active_F: np.ndarray, start: int, end: int) -> Sound
     import numpy as np
 
     on = np.flatnonzero(active_F[start:end]) + start
-    power = frames.spectra[on].sum(axis=0) + 1e-20
+    power: np.ndarray = frames.spectra[on].sum(axis=0) + 1e-20
     amplitude = np.sqrt(frames.spectra[on]).sum(axis=0) + 1e-12
     centres = np.arange(start - 2, max(start - 1, end - 2))  # windows whose middle lies in the stretch
     centres = centres[(centres >= 0) & (centres < len(frames.pitch))]
@@ -233,7 +233,7 @@ def _sound(frames: _Frames, active_F: np.ndarray, start: int, end: int) -> Sound
         end_s=end * FRAME_S,
         rms_dbfs=_level(frames.samples[on]),
         centroid_hz=float(np.average(np.linspace(0, RATE / 2, len(amplitude)), weights=amplitude)),
-        flatness=10 ** float(np.mean(np.log10(power))) / float(np.mean(power)),
+        flatness=_flatness(power),
         voiced_share=len(voiced) / max(1, len(centres)),
         f0_hz=middle,
         f0_low_hz=low,
@@ -242,6 +242,13 @@ def _sound(frames: _Frames, active_F: np.ndarray, start: int, end: int) -> Sound
         f0_end_hz=2 ** (line[1] / 12) if line else None,
         level_change_db=change[1] - change[0],
     )
+
+
+def _flatness(power: np.ndarray) -> float:
+    import numpy as np
+
+    logarithms: np.ndarray = np.log(power)
+    return float(np.exp(float(logarithms.mean()))) / float(power.mean())
 
 
 def _line(at: np.ndarray, values: np.ndarray) -> tuple[float, float]:
