@@ -32,7 +32,7 @@ def clips_of(value: Any, name: str, root: Path, where: str) -> tuple[Clip, ...]:
 
 def _clip(value: Any, name: str, root: Path, where: str, called: str) -> Clip:
     if isinstance(value, Mapping) and {"bytes", "path"} & value.keys():
-        value = value["path"] if value.get("bytes") is None else value["bytes"]
+        value = value.get("path") if value.get("bytes") is None else value["bytes"]
     if isinstance(value, str) and value.startswith(INLINE):
         value = _decoded(value, name, where)
     if isinstance(value, bytes | bytearray | memoryview):
