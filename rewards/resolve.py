@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any, cast
 
 from rewards.verifiers import Case
-from rl.config import ConfigError, did_you_mean
+from rl.config import ConfigError, build, did_you_mean
 from rl.types import Verdict
 
 IN_TREE = Path(__file__).parent / "verifiers"
@@ -40,7 +40,7 @@ def known() -> dict[str, str]:
 
 def check(spec: str, place: str, folder: Path | None = None, args: Mapping[str, Any] | None = None) -> None:
     """Raise ConfigError where `spec` names no verifier, or its function does not take the `args` that are given.
-    Executes no code of it."""
+    Executes no code but the library's own."""
     where, colon, function = spec.rpartition(":")
     if not colon:
         if spec not in known():
@@ -62,15 +62,25 @@ def check(spec: str, place: str, folder: Path | None = None, args: Mapping[str, 
     names = _bound(tree)
     if function not in names and "*" not in names:
         raise ConfigError(f"{place}: {path} defines no '{function}'{did_you_mean(function, names)}")
+    if not colon and "serve" in names:
+        config = importlib.import_module(f"rewards.verifiers.{spec}").Config
+        build(config, args or {}, f"{place.removesuffix('.verifier')}.args")
+        return
     definition = names.get(function)
     if isinstance(definition, ast.FunctionDef):
         _check_arguments(definition, args, f"{place.removesuffix('.verifier')}.args")
 
 
+def asks_a_model(spec: str) -> bool:
+    """Whether a verifier that passed `check` is one of `rewards.served`."""
+    return ":" not in spec and "serve" in _bound(_tree(IN_TREE / f"{spec}.py"))
+
+
 def load(spec: str, folder: Path | None = None) -> Verifier:
     """Import a verifier: this executes its module. Raises what the import raises, ConfigError where it is missing,
     ValueError where something that it needs is (its module's `require()`)."""
-    check(spec, "verifier", folder)
+    if spec not in known():
+        check(spec, "verifier", folder)
     where, colon, function = spec.rpartition(":")
     for extra in (folder, Path.cwd()):  # at the end, so that nothing there takes the place of an installed module
         if extra is not None and str(extra) not in sys.path:

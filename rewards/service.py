@@ -4,27 +4,36 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
 from rewards import resolve
-from rewards.combine import RewardConfig, combine
+from rewards.combine import RewardConfig
+from rewards.hearing import Hearing
 from rewards.isolation import Pool, Results, passed
-from rewards.verifiers import WRONG
+from rewards.served import Loop, Model, serve
+from rewards.verifiers import WRONG, Case
 from rewards.worker import Call
 from rl.types import Rollout, Scored, Verdict
 
 _RECENT = 256  # samples over which the share of errors is taken
 _FEWEST = 8  # below this many a share says nothing
+_PROBE = Case("yes", "yes", question="Say yes.")
+Gold = tuple[str, str | None, float, float]
+"""(pred, gold, least and greatest score that is right)."""
 
 
 class RewardService:
     """`submit` rollouts as they end and take what is `ready`, or `score` a list. Thread-safe. Processes start at once
-    and end with `close` or with the parent."""
+    and end with `close` or with the parent. Parts that ask a model are judged in this process, all the others in the
+    pool."""
 
-    def __init__(self, config: RewardConfig, folder: Path | None = None) -> None:
-        """`folder` is the recipe's, for `file.py:fn`. Raises ConfigError for a verifier that does not exist."""
+    def __init__(
+        self, config: RewardConfig, folder: Path | None = None, served: Mapping[str, Model] | None = None
+    ) -> None:
+        """`folder` is the recipe's, for `file.py:fn`; `served` are the models that the run serves, each a function
+        over a batch (`rewards.served`). Raises ConfigError for a verifier that does not exist or cannot be asked."""
         for i, part in enumerate(config.parts):
             resolve.check(part.verifier, f"reward.parts[{i}].verifier", folder, part.args)
         self.config = config
@@ -32,10 +41,14 @@ class RewardService:
         self._recent = deque[str | None](maxlen=_RECENT)
         self._finished = deque[Scored]()
         self._pending = 0
+        asks = [i for i, part in enumerate(config.parts) if resolve.asks_a_model(part.verifier)]
+        self._served = {i: serve(config.parts[i].verifier, config.parts[i].args, served or {}) for i in asks}
+        self._pooled = [i for i in range(len(config.parts)) if i not in self._served]
+        self._loop = Loop() if self._served else None
         self._pool = Pool(
-            [Call(part.verifier, part.args) for part in config.parts],
+            [Call(config.parts[i].verifier, config.parts[i].args) for i in self._pooled],
             folder,
-            workers=config.workers,
+            workers=config.workers if self._pooled else 1,
             deadline_s=config.deadline_s,
             memory_mb=config.memory_mb,
         )
@@ -47,7 +60,17 @@ class RewardService:
         self.close()
 
     def close(self) -> None:
+        if self._loop is not None:
+            self._loop.close()
         self._pool.close()
+
+    def metrics(self) -> dict[str, float]:
+        """What the parts that ask a model have spent so far, as `part/what`."""
+        return {
+            f"{self.config.parts[i].name}/{what}": float(value)
+            for i, part in self._served.items()
+            for what, value in part.metrics().items()
+        }
 
     @property
     def pending(self) -> int:
@@ -112,10 +135,10 @@ class RewardService:
         verdicts: dict[int, Verdict] = {}
         for i, (part, rollout) in enumerate(zip(parts, rollouts, strict=True)):
 
-            def place(results: Results, part: int = part, i: int = i) -> None:
-                verdicts[i] = results[part]
+            def place(heard: Mapping[int, Verdict], part: int = part, i: int = i) -> None:
+                verdicts[i] = heard[part]
 
-            self._pool.submit(rollout, (part,), place)
+            self._ask(rollout, [part], place)
         with self._pool.changed:
             self._wait(lambda: len(verdicts) == len(rollouts), None)
         return [verdicts[i] for i in range(len(rollouts))]
@@ -137,48 +160,86 @@ class RewardService:
             )
 
     def prove(self) -> list[str]:
-        """Have every verifier judge its own GOLD, in the workers and under the deadline. Raises ValueError naming
-        verifier and case where it errs; returns warnings for verifiers without GOLD."""
+        """Have every verifier judge its own GOLD under its deadline, or one answer where it has none: that must not hang,
+        and a model must be there to be asked. Raises ValueError naming verifier and case where it errs; returns warnings
+        for verifiers without GOLD."""
         self.start()
-        gold = self._pool.gold
-        assert gold is not None
-        verdicts: dict[tuple[int, int], Verdict] = {}
-        cases = [(part, i) for part, of_part in enumerate(gold) for i in range(len(of_part or ()))]
-        for part, i in cases:
+        warnings: list[str] = []
+        for part, (gold, config) in enumerate(zip(self._gold(), self.config.parts, strict=True)):
+            verdicts = self._judge_gold(part, gold)
+            for i, (case, verdict) in enumerate(zip(gold, verdicts, strict=True)):
+                if fault := _fault(case, verdict):
+                    raise ValueError(f"verifier '{config.verifier}' fails its GOLD[{i}]: {fault}")
+            if not gold:
+                (verdict,) = self.ask([part], [_PROBE.rollout()])
+                if self.timed_out(verdict) or (part in self._served and verdict.error):
+                    raise ValueError(f"verifier '{config.verifier}' cannot judge the answer 'yes': {verdict.error}")
+                warnings.append(f"verifier '{config.verifier}' has no GOLD: nothing shows that it judges right")
+        return warnings
 
-            def place(results: Results, part: int = part, i: int = i) -> None:
-                verdicts[part, i] = results[part]
+    def _gold(self) -> list[Sequence[Gold]]:
+        """The cases of each part."""
+        pooled = dict(zip(self._pooled, self._pool.gold or (), strict=True))
+        served = {
+            i: [(case.pred, case.gold, *case.bounds) for case in part.gold or ()] for i, part in self._served.items()
+        }
+        return [pooled.get(i) or served.get(i) or () for i in range(len(self.config.parts))]
 
-            self._pool.submit(i, (part,), place)
+    def _judge_gold(self, part: int, gold: Sequence[Gold]) -> list[Verdict]:
+        if part in self._served:
+            cases = self._served[part].gold or ()
+            return self.ask([part] * len(cases), [case.rollout() for case in cases])
+        verdicts: dict[int, Verdict] = {}
+        call = self._pooled.index(part)
+        for i in range(len(gold)):
+
+            def place(results: Results, i: int = i) -> None:
+                verdicts[i] = results[call]
+
+            self._pool.submit(i, (call,), place)
         with self._pool.changed:
-            self._wait(lambda: len(verdicts) == len(cases), None)
-        for part, i in cases:
-            fault = _fault((gold[part] or [])[i], verdicts[part, i])
-            if fault:
-                raise ValueError(f"verifier '{self.config.parts[part].verifier}' fails its GOLD[{i}]: {fault}")
-        return [
-            f"verifier '{part.verifier}' has no GOLD: nothing shows that it judges right"
-            for part, of_part in zip(self.config.parts, gold, strict=True)
-            if not of_part
-        ]
+            self._wait(lambda: len(verdicts) == len(gold), None)
+        return [verdicts[i] for i in range(len(gold))]
 
     def _judge(self, rollout: Rollout, take: Callable[[Scored], None]) -> None:
-        calls = self.config.applying(rollout.prompt)
-
-        def done(results: Results) -> None:
-            parts = [(self.config.parts[i], results[i]) for i in calls if i in results]
-            verdict = combine(parts, rollout.prompt, self.config.clip)
+        def done(verdict: Verdict) -> None:
             self.scored += 1
             self.errors += verdict.error is not None
             self._recent.append(verdict.error)
             take(Scored(rollout, verdict))
 
-        if calls:
-            self._pool.submit(rollout, calls, done)
-            return
+        hearing = Hearing(self.config, rollout, set(self._served), done)
+
+        def heard(verdicts: Mapping[int, Verdict]) -> None:
+            self._ask(rollout, hearing.heard(verdicts), heard)
+
         with self._pool.changed:
-            done({})
-            self._pool.changed.notify_all()
+            if hearing.first:
+                self._ask(rollout, hearing.first, heard)
+            else:
+                heard({})
+                self._pool.changed.notify_all()
+
+    def _ask(self, rollout: Rollout, parts: Sequence[int], heard: Callable[[Mapping[int, Verdict]], None]) -> None:
+        """`heard` is called, with `changed` held, as verdicts come: once for all of the pool, once for each model."""
+        pooled = [i for i in parts if i not in self._served]
+        if pooled:
+
+            def judged(results: Results) -> None:
+                verdicts = {self._pooled[call]: verdict for call, verdict in results.items()}
+                heard(verdicts)  # where one part has ended its process, the others are asked again
+                self._ask(rollout, [i for i in pooled if i not in verdicts], heard)
+
+            self._pool.submit(rollout, tuple(map(self._pooled.index, pooled)), judged)
+        for i in parts:
+            if i in self._served and self._loop is not None:
+
+                def answered(verdict: Verdict, i: int = i) -> None:
+                    with self._pool.changed:
+                        heard({i: verdict})
+                        self._pool.changed.notify_all()
+
+                self._loop.submit(self._served[i], rollout, answered)
 
     def _wait(self, until: Callable[[], object], timeout_s: float | None) -> None:
         """Until something holds, with `changed` held."""
@@ -191,7 +252,7 @@ class RewardService:
                 return
 
 
-def _fault(case: tuple[str, str | None, float, float], verdict: Verdict) -> str:
+def _fault(case: Gold, verdict: Verdict) -> str:
     pred, gold, low, high = case
     if verdict.error is None and low <= verdict.score <= high:
         return ""
