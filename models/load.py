@@ -162,7 +162,7 @@ def _random(config: BuildConfig) -> PreTrainedModel:
 
 def load_model(path: str | Path, dtype: Dtype = "float32") -> PreTrainedModel:
     """The causal LM at `path` with per-segment attention, ready to train. Raises ValueError in one line, also when the
-    file lacks a weight that the model has: it would be random."""
+    file lacks weights that the model has (they would be random), or a Step-Audio file has others."""
     import torch
     from safetensors import SafetensorError
 
@@ -180,8 +180,14 @@ def load_model(path: str | Path, dtype: Dtype = "float32") -> PreTrainedModel:
         )
     except (OSError, ValueError, SafetensorError) as error:
         raise ValueError(f"model {path}: {_reason(path, error)}; expected a Hugging Face causal LM") from error
-    if wrong := [*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])]:
-        raise ValueError(f"model {path}: '{wrong[0]}' is missing or has another shape than config.json says")
+    wrong = {
+        "missing": sorted(report["missing_keys"]),
+        "of another shape": sorted(name for name, *_ in report["mismatched_keys"]),
+        "unexpected": sorted(report["unexpected_keys"]) if "step_audio" in model.config.model_type else [],
+    }
+    if any(wrong.values()):
+        listed = "; ".join(f"{what}: {', '.join(names)}" for what, names in wrong.items() if names)
+        raise ValueError(f"model {path}: its weights are not those of its config.json; {listed}")
     return model
 
 
@@ -213,7 +219,11 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerFast:
     """The fast tokenizer at `path`, with a chat template. Raises ValueError in one line."""
     from transformers import AutoTokenizer
 
+    from models import audio
+    from models.audio import released
+
     try:
+        audio.register()
         tokenizer = AutoTokenizer.from_pretrained(path)
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"model {path}: {_reason(path, error)}; expected a tokenizer beside it") from error
@@ -221,6 +231,9 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerFast:
         raise ValueError(f"model {path}: its tokenizer has no vocabulary; expected tokenizer.json beside it")
     if not tokenizer.is_fast:
         raise ValueError(f"model {path}: its tokenizer has no fast version (tokenizer.json); convert it first")
+    config = json.loads(file.read_text()) if (file := Path(path) / "config.json").is_file() else {}
+    if "step_audio" in config.get("model_type", ""):
+        released.complete(tokenizer, config.get("audio_token_id", released.AUDIO_TOKEN_ID), f"model {path}")
     if tokenizer.chat_template is None:
         raise ValueError(f"model {path}: its tokenizer has no chat template; add one to tokenizer_config.json")
     if tokenizer.eos_token_id is None:

@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 
 from transformers import PretrainedConfig, Qwen2Config
 
+from models.audio.released import AUDIO_TOKEN_ID
+
 TEXT_KEYS = (
     "vocab_size",
     "hidden_size",
@@ -59,7 +61,7 @@ class StepAudioConfig(PretrainedConfig):
 
     audio_encoder_config: dict[str, Any] | PretrainedConfig | None = None
     text_config: dict[str, Any] | PretrainedConfig | None = None
-    audio_token_id: int = 151690
+    audio_token_id: int = AUDIO_TOKEN_ID
     """`<audio_patch>`."""
 
     def __post_init__(self, **kwargs: Any) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -13,22 +11,10 @@ from transformers.models.qwen2_audio.modeling_qwen2_audio import Qwen2AudioEncod
 from models.audio import register
 from models.audio.config import StepAudioEncoderConfig
 from models.audio.modeling import Encoder, StepAudio2ForCausalLM
+from models.audio.released import encoder_name
 from models.load import AudioConfig, BuildConfig, build
 from models.tokenizer import VOCABULARY
 from rl.types import AUDIO_PATCH
-
-RENAMED = {
-    "layers": "blocks",
-    "self_attn.q_proj": "attn.query",
-    "self_attn.k_proj": "attn.key",
-    "self_attn.v_proj": "attn.value",
-    "self_attn.out_proj": "attn.out",
-    "self_attn_layer_norm": "attn_ln",
-    "fc1": "mlp.0",
-    "fc2": "mlp.2",
-    "final_layer_norm": "mlp_ln",
-    "embed_positions": "positional_embedding",
-}
 
 
 def waves(*seconds: float) -> list[np.ndarray]:
@@ -53,12 +39,8 @@ def test_the_encoder_is_qwen2_audios() -> None:
         )
     ).eval()
     ours = Encoder(StepAudioEncoderConfig(n_mels=16, n_audio_state=32, n_audio_head=2, n_audio_layer=2)).eval()
-    state = {}
-    for name, tensor in theirs.state_dict().items():
-        for old, new in RENAMED.items():
-            name = name.replace(old, new)
-        state["after_norm" + name.removeprefix("layer_norm") if name.startswith("layer_norm") else name] = tensor
-    ours.load_state_dict(state)
+    ours.load_state_dict({encoder_name(name): tensor for name, tensor in theirs.state_dict().items()})
+    assert {encoder_name(name, inverse=True) for name in ours.state_dict()} == theirs.state_dict().keys()
     mel = torch.randn(3000, 16)
     with torch.no_grad():
         expected = theirs(mel.T[None]).last_hidden_state[0]
@@ -111,20 +93,3 @@ def test_it_generates_and_learns(model: StepAudio2ForCausalLM) -> None:
     loss.backward()
     assert all(p.grad is not None for p in [*model.adapter.parameters(), *model.encoder.conv1.parameters()])
     model.zero_grad(set_to_none=True)
-
-
-def test_it_is_saved_under_the_public_names(model: StepAudio2ForCausalLM, tmp_path: Path) -> None:
-    from safetensors.torch import load_file
-
-    model.save_pretrained(tmp_path)
-    names = load_file(tmp_path / "model.safetensors").keys()
-    block = [
-        *(f"attn.{part}" for part in ("query.weight", "query.bias", "key.weight", "value.weight", "value.bias")),
-        *("attn.out.weight", "attn.out.bias", "attn_ln.weight", "mlp.0.weight", "mlp.2.bias", "mlp_ln.bias"),
-    ]
-    assert {f"encoder.blocks.1.{part}" for part in block} < names
-    assert {"encoder.positional_embedding.weight", "encoder.after_norm.weight", "encoder.conv2.bias"} < names
-    assert {f"adapter.{part}.weight" for part in ("conv", "linear1", "linear2")} < names
-    assert {"model.embed_tokens.weight", "model.norm.weight"} < names
-    again = AutoModelForCausalLM.from_pretrained(tmp_path)
-    assert all(torch.equal(p, dict(again.named_parameters())[n]) for n, p in model.named_parameters())

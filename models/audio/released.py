@@ -1,0 +1,59 @@
+"""StepFun's released checkpoints. Their parameter names are this network's own (`models.audio.modeling`), so loading and
+exporting need no renaming; here is what else a released folder brings or lacks, and the way to and from other encoders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rl.types import AUDIO_PATCH
+
+AUDIO_TOKEN_ID = 151690
+END_OF_TURN = "<|EOT|>"
+CONTROL = ("<|BOT|>", END_OF_TURN, "<audio_start>", AUDIO_PATCH, "<audio_end>")
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|BOT|>{{ 'human' if message['role'] == 'user' else message['role'] }}\n"
+    "{{ message['content'] }}<|EOT|>{% endfor %}{% if add_generation_prompt %}<|BOT|>assistant\n<think>\n{% endif %}"
+)
+"""Step-Audio-R1's format: the user is `human`, and the policy starts inside its chain."""
+
+ENCODER_NAMES = {
+    "layers.": "blocks.",
+    "self_attn.q_proj.": "attn.query.",
+    "self_attn.k_proj.": "attn.key.",
+    "self_attn.v_proj.": "attn.value.",
+    "self_attn.out_proj.": "attn.out.",
+    "self_attn_layer_norm.": "attn_ln.",
+    "final_layer_norm.": "mlp_ln.",
+    "fc1.": "mlp.0.",
+    "fc2.": "mlp.2.",
+    "embed_positions.": "positional_embedding.",
+}
+"""transformers' Qwen2AudioEncoder (and Whisper's) → StepFun's."""
+
+
+def encoder_name(name: str, inverse: bool = False) -> str:
+    """StepFun's name of a parameter of transformers' Qwen2AudioEncoder, or with `inverse` the way back."""
+    outer = ("layer_norm.", "after_norm.")
+    here, there = outer[::-1] if inverse else outer
+    if name.startswith(here):
+        return there + name.removeprefix(here)
+    for theirs, ours in ENCODER_NAMES.items():
+        name = name.replace(*((ours, theirs) if inverse else (theirs, ours)))
+    return name
+
+
+def complete(tokenizer: Any, audio_token_id: int, place: str) -> None:
+    """Gives a released tokenizer the chat template and end of turn that it may lack. Raises ValueError when it is not the
+    model's: a control token is absent, or `<audio_patch>` has another id than the config says."""
+    vocabulary: Mapping[str, int] = tokenizer.get_vocab()
+    if absent := [token for token in CONTROL if token not in vocabulary]:
+        raise ValueError(f"{place}: its tokenizer lacks {', '.join(absent)}; use the one released with the model")
+    if vocabulary[AUDIO_PATCH] != audio_token_id:
+        raise ValueError(
+            f"{place}: {AUDIO_PATCH} is token {vocabulary[AUDIO_PATCH]} and the config's audio_token_id is "
+            f"{audio_token_id}; correct config.json"
+        )
+    tokenizer.chat_template = tokenizer.chat_template or CHAT_TEMPLATE
+    tokenizer.eos_token = END_OF_TURN

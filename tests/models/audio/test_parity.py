@@ -1,0 +1,152 @@
+"""What the engine hears and writes is what transformers and the trainer's heads compute, before and after the adapter
+learned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from models.heads import LogprobModel
+from models.hearing import clip_counter
+from models.load import load_tokenizer
+from rl.audio import waveform
+from rl.data.chat import Chat
+from rl.types import Message, Prompt
+from rollouts.sampler import Sampler
+from rollouts.worker import Completion, Request
+
+
+def chat_of(model: Path) -> Chat:
+    return Chat(load_tokenizer(model), heard=clip_counter(model))
+
+
+def write(
+    engine: Any, chat: Chat, prompts: Sequence[Prompt], version: int, temperature: float, max_tokens: int = 12
+) -> list[Completion]:
+    """What the engine writes to each prompt, all at once."""
+    import ray
+
+    requests = [
+        Request((i, 0), tuple(chat.prompt(p.messages, p.clips)), 100 + i, max_tokens, temperature, p.clips)
+        for i, p in enumerate(prompts)
+    ]
+    done = ray.get(engine.advance.remote(version, requests, 1e9))
+    return sorted(done, key=lambda c: c.key)
+
+
+def gap(model: LogprobModel, prompts: Sequence[Prompt], done: Sequence[Completion]) -> float:
+    """Largest difference between the engine's logprobs and the trainer's, in one pack, each clip encoded once."""
+    clips = [*{clip for p in prompts for clip in p.clips}]
+    heard = dict(zip(clips, model.encode([waveform(clip) for clip in clips]), strict=True))
+    tokens = [torch.tensor(c.tokens) for c in done]
+    written_T = torch.cat([torch.arange(len(c.tokens)) >= c.prompt_length for c in done])
+    lengths_N = torch.tensor([len(t) for t in tokens])
+    with torch.no_grad():
+        sounds = [heard[clip] for p in prompts for clip in p.clips]
+        logprobs_A, _ = model(torch.cat(tokens), lengths_N, written_T, 1.0, sounds)
+    return float(np.abs(logprobs_A.numpy() - np.concatenate([c.logprobs for c in done])).max())
+
+
+def handles(model: LogprobModel) -> list[dict[str, Any]]:
+    """The weights as `PolicyWorker.weights` gives them."""
+    import ray
+
+    return [{"tensors": ray.put({n: p.detach().numpy() for n, p in model.lm.named_parameters()})}]
+
+
+@pytest.fixture(scope="module")
+def policy(listener: Path) -> LogprobModel:
+    return LogprobModel(listener, "float32")
+
+
+def generated(folder: Path, prompts: Sequence[Prompt], done: Sequence[Completion]) -> list[list[int]]:
+    """What transformers' `generate` writes greedily to the prompts as the engine expanded them."""
+    from transformers import AutoModelForCausalLM
+
+    plain = AutoModelForCausalLM.from_pretrained(folder)
+    clips = [*{clip for p in prompts for clip in p.clips}]
+    with torch.no_grad():
+        heard = dict(zip(clips, plain.encode([waveform(clip) for clip in clips]), strict=True))
+        return [
+            plain.generate(
+                input_ids=torch.tensor(c.tokens[: c.prompt_length])[None],
+                sounds=[heard[clip] for clip in p.clips],
+                max_new_tokens=12,
+                do_sample=False,
+            )[0].tolist()
+            for p, c in zip(prompts, done, strict=True)
+        ]
+
+
+def test_greedy_tokens_are_transformers(ears: Any, listener: Path, prompts: list[Prompt]) -> None:
+    import ray
+
+    chat = chat_of(listener)
+    ray.get(ears.load.remote(1, [{"folder": str(listener)}]))
+    done = write(ears, chat, prompts, 1, temperature=0.0)
+    for prompt, completion in zip(prompts, done, strict=True):
+        expanded = chat.prompt(prompt.messages, prompt.clips, expand=True)
+        assert completion.tokens[: completion.prompt_length].tolist() == expanded
+    assert generated(listener, prompts, done) == [c.tokens.tolist() for c in done]
+    written = {tuple(c.tokens[c.prompt_length :]) for c in done}
+    assert len(written) > len(prompts) / 2, "what is written depends on what is heard"
+
+
+def test_logprobs_are_the_trainers_also_when_the_adapter_has_learned(
+    ears: Any, listener: Path, prompts: list[Prompt], policy: LogprobModel, tmp_path: Path
+) -> None:
+    """The very same clips before and after: the engine keeps nothing that the old adapter made of them."""
+    import ray
+
+    chat = chat_of(listener)
+    ray.get(ears.load.remote(1, [{"folder": str(listener)}]))
+    before = write(ears, chat, prompts, 1, temperature=1.0)
+    assert gap(policy, prompts, before) <= 1e-5
+    silent = [i for i in range(len(prompts)) if not prompts[i].clips]
+    assert abs(gap(policy, [prompts[i] for i in silent], [before[i] for i in silent])) <= 1e-5
+
+    learned = LogprobModel(listener, "float32")
+    with torch.no_grad():
+        for parameter in learned.lm.adapter.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    ray.get(ears.load.remote(2, handles(learned)))
+    after = write(ears, chat, prompts, 2, temperature=1.0)
+    assert gap(learned, prompts, after) <= 1e-5
+    assert gap(policy, prompts, after) > 0.01
+    same = [i for i in range(len(prompts)) if np.array_equal(before[i].tokens, after[i].tokens)]
+    assert set(silent) <= set(same), "what has no clip is written as before"
+    learned.lm.save_pretrained(tmp_path)
+    greedy = write(ears, chat, prompts[:12], 2, temperature=0.0)
+    assert generated(tmp_path, prompts[:12], greedy) == [c.tokens.tolist() for c in greedy]
+
+
+def test_the_sampler_counts_what_is_heard(ears: Any, listener: Path, prompts: list[Prompt]) -> None:
+    """Expanded audio leaves less room; a prompt that it fills, or whose clips have no place, is one line."""
+    chat = chat_of(listener)
+
+    def respawn(i: int) -> Any:
+        raise AssertionError("no engine died")
+
+    sampler = Sampler([ears], respawn, chat)
+    sampler.load(listener, version=1)
+    asked = [p for p in prompts if len(chat.prompt(p.messages, p.clips, expand=True)) < 250]
+    stream = sampler.generate(asked, samples=2, temperature=1.0, max_sequence_tokens=256, seed=0)
+    rollouts = [r for batch in stream for r in batch]
+    assert len(rollouts) == 2 * len(asked)
+    for r in rollouts:
+        expanded = chat.prompt(r.prompt.messages, r.prompt.clips, expand=True)
+        assert r.tokens[: len(expanded)].tolist() == expanded
+        assert r.written.tolist() == [False] * len(expanded) + [True] * (len(r.tokens) - len(expanded))
+        assert len(r.tokens) <= 256
+        assert r.truncated == (len(r.tokens) == 256 and r.tokens[-1] != chat.end)
+    for prompt, line in (
+        (next(p for p in prompts if len(p.clips) == 3), r"\d+ tokens leave no room for a response"),
+        (Prompt("p", (Message("user", "?"),), clips=prompts[1].clips), "1 clips for 0 <audio_patch> in the messages"),
+    ):
+        with pytest.raises(ValueError, match=rf"^prompt '{prompt.id}': {line}"):
+            next(sampler.generate([prompt], samples=1, temperature=1.0, max_sequence_tokens=32, seed=0))
