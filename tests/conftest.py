@@ -11,8 +11,6 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-settings.register_profile("shared", deadline=None)  # a busy machine is no bug
-settings.load_profile("shared")
 os.environ |= {
     "OMP_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",

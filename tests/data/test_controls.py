@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import numpy as np
+
+from rl.audio import SAMPLE_RATE, encode, waveform
+from rl.data.controls import CONTROLS, shuffled, silenced, swapped
+from rl.types import Clip, Message, Prompt
+
+
+def sweep(hz: float, seconds: float = 0.5) -> Clip:
+    t = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    return Clip(data=encode((0.5 * np.sin(2 * np.pi * hz * t * (1 + t))).astype(np.float32)))
+
+
+def asked(id: str, *clips: Clip) -> Prompt:
+    return Prompt(id, (Message("user", "<audio_patch>" * len(clips) + "which?"),), "a", clips=clips)
+
+
+PROMPTS = [asked("a", sweep(200)), asked("b", sweep(300, 0.7)), asked("c", sweep(400), sweep(500)), asked("text")]
+
+
+def test_silence_is_as_long_as_the_sound_was() -> None:
+    changed = silenced(PROMPTS)
+    assert [p.id for p in changed] == ["a", "b", "c"]
+    for before, after in zip(PROMPTS, changed, strict=False):
+        assert after.messages == before.messages
+        for clip, silence in zip(before.clips, after.clips, strict=True):
+            assert len(waveform(silence)) == len(waveform(clip))
+            assert not waveform(silence).any()
+
+
+def test_swapped_clips_are_another_prompts_with_as_many() -> None:
+    changed = {p.id: p.clips for p in swapped(PROMPTS)}
+    assert changed == {"a": PROMPTS[1].clips, "b": PROMPTS[0].clips}, "c is alone with two clips"
+
+
+def test_shuffled_sound_has_the_same_samples_in_another_order() -> None:
+    before, after = waveform(PROMPTS[0].clips[0]), waveform(shuffled(PROMPTS)[0].clips[0])
+    assert not np.array_equal(before, after)
+    assert np.array_equal(np.sort(before), np.sort(after))
+
+
+def test_controls_are_the_same_each_time() -> None:
+    for control in CONTROLS.values():
+        assert control(PROMPTS) == control(PROMPTS)

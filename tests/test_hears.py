@@ -1,0 +1,59 @@
+"""A model from scratch learns to listen: its encoder first, then it answers, and without the sound it only guesses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pyarrow import parquet
+
+from rl.recipe import load
+from rl.run.tracker import read_metrics, rollout_files
+from rl.runner import run
+
+RECIPE = {
+    "name": "hears",
+    "model": {"build": {"hidden_size": 64, "layers": 2, "heads": 2, "audio": {"hidden_size": 64, "layers": 1}}},
+    "data": {"sounds": {"source": "sounds", "args": {"kinds": ["pitch", "direction"], "size": 1200}}},
+    "reward": {"parts": [{"verifier": "text", "weight": 0.8}, {"verifier": "format", "name": "format", "weight": 0.2}]},
+    "stages": [
+        {"encode": {"data": "sounds", "epochs": 6}},
+        {
+            "sft": {
+                "data": "sounds",
+                "epochs": 6,
+                "sequences_per_step": 32,
+                "max_sequence_tokens": 80,
+                "optimizer": {"learning_rate": 3e-3, "warmup_steps": 20},
+            }
+        },
+        {"evaluate": {"data": "sounds", "limit": 60, "max_sequence_tokens": 80, "controls": ["silenced", "swapped"]}},
+        {
+            "rlvr": {
+                "data": "sounds",
+                "steps": 2,
+                "prompts_per_step": 4,
+                "samples_per_prompt": 4,
+                "max_sequence_tokens": 80,
+            }
+        },
+    ],
+}
+
+
+@pytest.mark.timeout(900)
+def test_a_model_from_scratch_learns_to_listen(ray_session: None, tmp_path: Path) -> None:
+    summary = run(load(RECIPE), tmp_path / "run", say=lambda _: None)
+    stage = {s.name: s.metrics for s in summary.stages}
+    assert stage["encode"]["accuracy/direction"] > 0.9
+    heard = stage["evaluate"]
+    assert heard["accuracy_heard"] > 0.8
+    assert heard["accuracy_silenced"] < 0.65, "two answers each: near chance"
+    assert heard["audio_reliance/low"] > 0.2
+    steps = [row for row in read_metrics(tmp_path / "run") if row["stage"] == "rlvr"]
+    assert max(row["logprob_gap/mean"] for row in steps) <= 1e-5, "no more than on text"
+    *_, last = rollout_files(tmp_path / "run")
+    clips = {name for row in parquet.read_table(last[2]).to_pylist() for name in row["clips"]}
+    assert clips
+    assert all((tmp_path / "run" / "clips" / name).exists() for name in clips)
+    assert "data:audio/ogg" in (tmp_path / "run" / "report.html").read_text()

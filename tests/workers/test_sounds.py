@@ -1,0 +1,109 @@
+"""Features of clips over real actors: encoded once, shared by all, forgotten when the encoder changes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ray
+import torch
+
+from models.hearing import clip_counter
+from models.load import AudioConfig, BuildConfig, ModelConfig, build, load_tokenizer
+from rl.audio import SAMPLE_RATE, encode
+from rl.data.chat import Chat
+from rl.data.collate import demonstrations
+from rl.types import Clip, Demonstration, Message, Prompt
+from rl.workers import sounds
+from rl.workers.critic import CriticWorker
+from rl.workers.group import CriticGroup, PolicyGroup
+from rl.workers.policy import PolicyWorker
+from rl.workers.sounds import Sounds
+from rl.workers.trainer import ENVIRONMENT, OptimizerConfig, TrainerConfig
+
+
+def tone(hz: float, seconds: float) -> Clip:
+    t = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    return Clip(data=encode((0.4 * np.sin(2 * np.pi * hz * t)).astype(np.float32)))
+
+
+LOW, HIGH, LONG = tone(200, 0.3), tone(600, 0.4), tone(300, 1.1)
+PROMPTS = [
+    Prompt(id, (Message("user", "<audio_patch>" * len(clips) + "?"),), "x", "", clips, Demonstration("why", "x"))
+    for id, clips in {"a": (LOW,), "b": (LOW, HIGH), "text": (), "c": (LONG, LOW)}.items()
+]
+
+
+@pytest.fixture(scope="module")
+def listener(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    config = BuildConfig(hidden_size=64, layers=1, heads=2, audio=AudioConfig(hidden_size=32, layers=1, heads=1))
+    return build(config, tmp_path_factory.mktemp("models") / "listener", seed=3)
+
+
+def group(kind, count: int, shared: Sounds | None = None, **settings):
+    worker = PolicyWorker if kind is PolicyGroup else CriticWorker
+    make = ray.remote(worker).options(num_cpus=0, runtime_env={"env_vars": ENVIRONMENT}).remote
+    return kind([make(rank, count, 1) for rank in range(count)], TrainerConfig(ranks=count, **settings), shared)
+
+
+def test_clips_are_encoded_once_for_every_role(ray_session: None, listener: Path) -> None:
+    policy = group(PolicyGroup, 1)
+    critic = group(CriticGroup, 1, policy.sounds)
+    for role in (policy, critic):
+        role.load(listener, ModelConfig(path=str(listener)), OptimizerConfig())
+    chat = Chat(load_tokenizer(listener), heard=clip_counter(listener))
+    batch = demonstrations(PROMPTS, chat, 200)
+    logprobs_A, values_A = policy.logprobs(batch).get(), critic.values(batch).get()
+    assert logprobs_A.shape == values_A.shape == batch.rollout_logprobs_A.shape
+    assert (policy.sounds.asked, policy.sounds.encoded) == (10, 3)
+
+    alone = [policy.logprobs(batch.select([row])).get() for row in range(len(PROMPTS))]
+    torch.testing.assert_close(torch.cat(alone), logprobs_A, atol=1e-5, rtol=0)
+    swapped = replace(batch, clips_N=((HIGH,), *batch.clips_N[1:]))
+    assert swapped.tokens_T is batch.tokens_T
+    with pytest.raises(
+        ray.exceptions.RayTaskError, match="audio tokens"
+    ):  # another length than the prompt was made for
+        policy.logprobs(swapped).get()
+
+    policy.load(listener, ModelConfig(path=str(listener)), OptimizerConfig())
+    policy.logprobs(batch).get()
+    assert policy.sounds.encoded == 3, "the same encoder: nothing is encoded again"
+    policy.sounds.use("another")
+    policy.logprobs(batch).get()
+    assert policy.sounds.encoded == 6
+
+
+@pytest.mark.parametrize("zero_stage", [0, 3])
+def test_two_ranks_hear_as_one_does(ray_session: None, listener: Path, zero_stage: int) -> None:
+    batch = demonstrations(PROMPTS, Chat(load_tokenizer(listener), heard=clip_counter(listener)), 200)
+    heard = []
+    for count in (1, 2):
+        policy = group(PolicyGroup, count, zero_stage=zero_stage, tokens_per_microbatch=64)
+        policy.load(listener, ModelConfig(path=str(listener)), OptimizerConfig(learning_rate=1e-3))
+        from rl.algorithms.objective import Objective
+
+        rows, objective = [range(len(batch))], Objective(policy_loss="nll")
+        report = policy.update(batch, rows, [1e-3], objective, 200).get()
+        heard.append((report["loss"], report["grad_norm"], policy.logprobs(batch).get()))
+        for actor in policy.actors:
+            ray.kill(actor)
+    (loss, norm, logprobs_A), (loss_two, norm_two, logprobs_two_A) = heard
+    assert loss_two == pytest.approx(loss, abs=1e-5)
+    assert norm_two == pytest.approx(norm, rel=1e-4)
+    torch.testing.assert_close(logprobs_two_A, logprobs_A, atol=2e-4, rtol=0)
+
+
+def test_the_longest_unused_features_make_room(ray_session: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = Sounds([])
+    shared.features.update({name: (ray.put(name), 100) for name in "abcd"})
+    monkeypatch.setattr(sounds, "MOST_BYTES", 250)
+    shared._make_room(1)
+    assert list(shared.features) == ["c", "d"]
+    shared._make_room(2)
+    assert list(shared.features) == ["c", "d"]
+    monkeypatch.setattr(sounds, "MOST_BYTES", 0)
+    shared._make_room(1)
+    assert list(shared.features) == ["d"], "what the batch needs stays"
