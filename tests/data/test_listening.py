@@ -54,8 +54,8 @@ def test_made_sounds_are_one_thing_forever_and_cross_no_split():
 
 
 def test_every_answer_of_a_made_kind_is_right_equally_often():
-    for split, size in (("train", 2000), ("test", 2000)):
-        for kind, counted in answers(sounds(split, size=size)).items():
+    for split in ("train", "test"):
+        for kind, counted in answers(sounds(split, size=800)).items():
             assert max(counted.values()) - min(counted.values()) <= 1, kind
             assert kind not in COMPARISONS or set(counted) == {"first", "second"}
 
@@ -91,3 +91,174 @@ def test_digits_are_the_recordings_of_the_split():
             assert len(samples) / SAMPLE_RATE == pytest.approx(p.fields["attributes"][0]["duration"], abs=1e-3)
             level = 10 * np.log10(np.mean(samples**2))
             assert level == pytest.approx(p.fields["attributes"][0]["loudness"], abs=0.3)
+
+
+# --- what is heard, measured ---------------------------------------------------------------------------------------
+
+
+def of_kind(prompts: list[Prompt], kind: str) -> list[Prompt]:
+    return [p for p in prompts if p.fields["kind"] == kind]
+
+
+def test_made_sounds_measure_as_they_say():
+    import librosa
+
+    prompts = sounds(size=150, kinds=["pitch", "higher", "louder", "longer", "brighter"])
+    for p in prompts:
+        for clip, attributes in zip(p.clips, p.fields["attributes"], strict=True):
+            samples = waveform(clip)
+            if "pitch" in attributes:
+                f0 = np.median(librosa.yin(samples, fmin=60, fmax=1100, sr=SAMPLE_RATE, frame_length=1024))
+                assert abs(12 * math.log2(f0 / attributes["pitch"])) < 0.5
+            if "loudness" in attributes:
+                assert 10 * np.log10(np.mean(samples**2)) == pytest.approx(attributes["loudness"], abs=0.1)
+            if "duration" in attributes:
+                assert len(samples) / SAMPLE_RATE == pytest.approx(attributes["duration"], abs=1e-4)
+            if "brightness" in attributes:
+                centroid = np.median(librosa.feature.spectral_centroid(y=samples, sr=SAMPLE_RATE))
+                assert abs(np.log(centroid / attributes["brightness"])) < 0.2
+
+
+def bursts(samples: np.ndarray) -> list[int]:
+    """Where sound begins after silence."""
+    loud = np.convolve(np.abs(samples), np.ones(80) / 80, "same") > 0.02 * np.abs(samples).max()
+    return np.flatnonzero(np.diff(loud.astype(int)) == 1).tolist()
+
+
+def test_beats_rates_patterns_and_sweeps_are_what_is_heard():
+    for p in sounds(size=500, kinds=["beats", "faster", "pattern", "direction"]):
+        kind, samples = p.fields["kind"], [waveform(clip) for clip in p.clips]
+        if kind == "beats":
+            assert len(samples[0]) == SAMPLE_RATE
+            assert len(bursts(np.pad(samples[0], 200))) == int(str(p.answer))
+        elif kind == "faster":
+            gaps = [np.diff(bursts(np.pad(s, 200))).mean() for s in samples]
+            rates = [attributes["rate"] for attributes in p.fields["attributes"]]
+            assert [SAMPLE_RATE / gap for gap in gaps] == pytest.approx(rates, rel=0.01)
+            first = (rates[0] > rates[1]) == p.question.endswith("faster?")
+            assert p.answer == ("first" if first else "second")
+        elif kind == "pattern":
+            starts = bursts(np.pad(samples[0], 200))
+            peaks = [np.argmax(np.abs(np.fft.rfft(samples[0][s : s + 2800], 16_000))) for s in starts]
+            assert p.answer == " ".join("low" if peak < 300 else "high" for peak in peaks)
+        else:
+            halves = np.array_split(samples[0], 2)
+            low, high = (np.argmax(np.abs(np.fft.rfft(half, 16_000))) for half in halves)
+            assert p.answer == ("rising" if low < high else "falling")
+
+
+def test_options_are_shuffled_and_the_right_letter_is_anywhere():
+    from rewards.verifiers.choice import verify
+    from rl.types import Rollout
+
+    prompts = sounds(size=1200, multiple_choice=1.0)
+    for p in prompts:
+        letters = p.question.splitlines()[1:]
+        assert letters == [f"{'ABCD'[i]}. {option}" for i, option in enumerate(p.fields["options"])]
+        assert p.demonstration is not None
+        for said, score in ((str(p.answer), 1.0), ("ABCD"[("ABCD".index(str(p.answer)) + 1) % len(letters)], 0.0)):
+            empty = np.zeros(0, np.int64)
+            rollout = Rollout(p, 0, empty, empty.astype(bool), empty, "stop", 0, f"<think>\nx\n</think>\n{said}")
+            assert verify(p, rollout).score == score
+    for kind, counted in answers(prompts).items():
+        assert max(counted.values()) - min(counted.values()) <= 0.1 * sum(counted.values()), kind
+    for kind in ("higher", "pattern"):
+        right = Counter(p.fields["options"]["ABCD".index(str(p.answer))] for p in of_kind(prompts, kind))
+        assert max(right.values()) - min(right.values()) <= 1
+    half = sounds(size=500, multiple_choice=0.5)
+    assert 0.4 < sum("options" in p.fields for p in half) / len(half) < 0.6
+
+
+def test_labels_name_what_one_clip_is():
+    prompts = sounds(size=500, kinds=["labels"])
+    labels = [p.fields["labels"] for p in prompts]
+    assert Counter(each["sound"] for each in labels) == dict.fromkeys(("tone", "sweep", "noise", "beats", "tones"), 80)
+    names = {name for each in labels for name in each}
+    assert names == {
+        *("sound", "pitch_bin", "loudness_bin", "duration_bin", "brightness_bin", "rate_bin", "beats"),
+        *("direction", "pattern"),
+    }
+    assert len({each["pitch_bin"] for each in labels if "pitch_bin" in each}) == 13
+
+
+SETS = {
+    "fsdd": ("digit", "speaker", "accent", "higher", "louder", "longer", "brighter", "faster", "order", "count"),
+    "esc10": ("sound", "louder", "brighter", "order", "count"),
+    "sonicpi_oneshots": ("instrument", "louder", "longer", "brighter", "order", "count"),
+}
+
+
+@real
+@pytest.mark.parametrize("name", SETS)
+def test_every_question_on_recordings_keeps_its_split_its_margin_and_its_balance(name: str):
+    import json
+
+    rows = {row["id"]: row for row in map(json.loads, (DATA / name / "metadata.jsonl").open())}
+    for split in ("train", "validation"):
+        prompts = recordings(name, split, limit=60)
+        well_formed(prompts)
+        counted = answers(prompts)
+        assert set(counted) == set(SETS[name])
+        config = DataConfig("recordings", args={"path": str(DATA / name), "limit": 60})
+        assert inspect(config, split).rows == len(prompts)
+        for p in prompts:
+            kind = p.fields["kind"]
+            ids = p.id.split("/")[1:]
+            assert {rows[each]["split"] for each in ids} == {split}
+            if kind not in COMPARISONS:
+                continue
+            quantity = QUANTITIES[COMPARISONS[kind]]
+            a, b = (attributes[COMPARISONS[kind]] for attributes in p.fields["attributes"])
+            assert quantity.differ(a, b)
+            word = p.id.split("/")[0]
+            assert p.answer == ("first" if (a > b) == (word == quantity.more) else "second")
+            assert f"{quantity.show(a)} b {quantity.show(b)} {p.answer} {word}" in p.demonstration.reasoning
+        for kind in counted.keys() & {*COMPARISONS, "count"}:
+            assert max(counted[kind].values()) - min(counted[kind].values()) <= 1
+
+
+@real
+def test_recordings_in_a_row_are_those_named():
+    for p in recordings("fsdd", "validation", kinds=["order", "count"], limit=20):
+        samples, ids = waveform(p.clips[0]), p.id.split("/")[1:]
+        whole = {q.id.split("/")[1]: q.clips[0] for q in recordings("fsdd", "validation", kinds=["digit"])}
+        assert len(samples) == round({"order": 2.2, "count": 3.0}[p.fields["kind"]] * SAMPLE_RATE)
+        assert p.answer == (" ".join(each[0] for each in ids) if p.fields["kind"] == "order" else str(len(ids)))
+        start = 0
+        for each in ids:
+            part = waveform(whole[each])
+            assert np.abs(samples[start : start + len(part)] - part).max() < 1e-4
+            start += len(part) + round(0.2 * SAMPLE_RATE)
+        assert not samples[start:].any()
+
+
+@real
+def test_where_there_is_no_test_split_validation_stands_for_it():
+    assert recordings("esc10", "test", limit=5) == recordings("esc10", "validation", limit=5)
+    assert [p.id for p in recordings("fsdd", "test", limit=5)] != [p.id for p in recordings("fsdd", limit=5)]
+
+
+def test_mistakes_with_listening_tasks_are_one_line(tmp_path: Path):
+    for source, args, message in [
+        ("sounds", {"kinds": ["pich"]}, "sounds.kinds: no kind 'pich'; did you mean 'pitch'?"),
+        ("sounds", {"multiple_choice": 2}, "sounds.multiple_choice: 2 is no share; use 0 to 1"),
+        ("recordings", {"path": str(tmp_path)}, f"recordings.path: {tmp_path} holds no fsdd.parquet or esc10.parquet"),
+        ("recordings", {"path": "/no"}, "recordings.path: no such file: /no; correct the path"),
+        ("recordings", {}, "data.args: missing key 'path'; add `path: …`"),
+    ]:
+        with pytest.raises(ValueError, match=r".") as caught:
+            load(DataConfig(source, args=args))
+        assert str(caught.value).startswith(message)
+    with pytest.raises(ValueError, match=r"^sounds: no split 'dev'; there are train, validation, test$"):
+        sounds("dev")
+
+
+@real
+def test_mistakes_with_recordings_are_one_line():
+    for args, split, message in [
+        ({"kinds": ["sound"]}, None, "recordings.kinds: no kind 'sound'; did you mean 'count'?"),
+        ({}, "heldout", "recordings: fsdd: no split 'heldout'; there are test, validation, train"),
+    ]:
+        with pytest.raises(ValueError, match=r".") as caught:
+            recordings("fsdd", split, **args)
+        assert str(caught.value).startswith(message)

@@ -7,14 +7,24 @@ by a safe margin (`questions.QUANTITIES`) and a second measurement, where there 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from itertools import permutations
 from pathlib import Path
 from random import Random
 
-from rl.config import ConfigError
-from rl.data.rows import Row, check_columns, check_split, column, jsonl, locate, parquet, rank
+from rl.data.rows import Row, check_split, rank
+from rl.data.tasks.corpora import (
+    COLLECTIONS,
+    Collection,
+    fits,
+    in_a_row,
+    locate_collection,
+    recorded,
+    rows_of,
+    whole_s,
+)
 from rl.data.tasks.questions import (
     COMPARISONS,
     QUANTITIES,
@@ -27,63 +37,12 @@ from rl.data.tasks.questions import (
     prompt,
     swapped,
 )
-from rl.types import Clip, Prompt
+from rl.types import Prompt
 
+MOST = 4
+"""Sounds that are counted."""
 TRIES = 500
-"""Pairs looked at before a kind is held to have no further one."""
-
-
-@dataclass(frozen=True)
-class Collection:
-    """A folder's parquet file and what its rows tell of each recording."""
-
-    audio: str
-    """Column of the encoded bytes."""
-    classes: Mapping[str, tuple[str, str]]
-    """Kind -> (column, question)."""
-    measured: Mapping[str, tuple[Callable[[Row], float | None], ...]]
-    """Quantity -> its measurements; the first one is the gold, None where it is not to be trusted."""
-    excerpt_s: float | None = None
-    """Recordings that go on for longer are heard in part where several make one clip."""
-    spelt: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Class column -> the column that says it in a chain."""
-
-
-def _of(name: str) -> Callable[[Row], float | None]:
-    return lambda row: row[name]
-
-
-def _if_reliable(name: str) -> Callable[[Row], float | None]:
-    return lambda row: row[name] if row["f0_reliable"] else None
-
-
-_LEVEL_AND_LIGHT = {"loudness": (_of("rms_dbfs"),), "brightness": (_of("spectral_centroid_hz"),)}
-COLLECTIONS = {
-    "fsdd.parquet": Collection(
-        "audio_flac",
-        {
-            "digit": ("digit", "which digit?"),
-            "speaker": ("speaker", "who speaks?"),
-            "accent": ("accent", "which accent?"),
-        },
-        {
-            "pitch": (_if_reliable("f0_median_hz"), _of("f0_pyin_median_hz")),
-            "loudness": (_of("rms_dbfs"), _of("intensity_mean_db")),
-            "duration": (_of("duration_s"), lambda row: row["active_end_s"] - row["active_start_s"]),
-            "brightness": (_of("spectral_centroid_hz"),),
-            "rate": (_of("syllables_per_s"),),
-        },
-        spelt={"digit": "word"},
-    ),
-    "esc10.parquet": Collection("audio_ogg", {"sound": ("label", "what is it?")}, _LEVEL_AND_LIGHT, excerpt_s=0.8),
-    "sonicpi.parquet": Collection(
-        "audio_flac",
-        {"instrument": ("label", "which instrument?")},
-        {"duration": (_of("duration_s"),), **_LEVEL_AND_LIGHT},
-        excerpt_s=0.8,
-    ),
-}
-"""By the name of the parquet file; a metadata.jsonl with the same rows, without sound, lies beside it."""
+"""Draws without a new question before a kind is held to have no further one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +52,7 @@ class Item:
     question: Question
     clips: tuple[tuple[str, ...], ...]
     total_s: float | None = None
-    """Of a clip made of several recordings."""
+    """None: each clip is one recording as it is; otherwise how long a clip made of several is, at least."""
 
 
 def recordings(
@@ -112,9 +71,10 @@ def recordings(
     test split, validation stands for it. A share `multiple_choice` asks for the letter of an option. Prompts on one
     recording have `fields["labels"]`, a label for each head of an encoder that applies. Raises ValueError."""
     check_share(multiple_choice, "recordings.multiple_choice")
-    file = _file(path)
+    file = locate_collection(path)
     for item, ordinal in _plan(file, split, tuple(kinds) if kinds is not None else None, limit, seed):
-        clips = [_clip(file, ids, item.total_s) for ids in item.clips]
+        whole, total_s = recorded(file), item.total_s
+        clips = [whole[ids[0]] if total_s is None else in_a_row(file, ids, total_s) for ids in item.clips]
         yield prompt(item.question, clips, ordinal, multiple_choice)
 
 
@@ -122,29 +82,10 @@ def count(
     split: str | None, path: str, kinds: list[str] | None = None, limit: int | None = None, seed: int = 0, **_: object
 ) -> int:
     """How many prompts `recordings` makes, told without their sound."""
-    return len(_plan(_file(path), split, tuple(kinds) if kinds is not None else None, limit, seed))
-
-
-def _file(path: str) -> Path:
-    folder = locate(path, "recordings.path")
-    for name in COLLECTIONS:
-        if (folder / name).is_file() and (folder / "metadata.jsonl").is_file():
-            return folder / name
-    raise ConfigError(f"recordings.path: {folder} holds no {' or '.join(COLLECTIONS)} with its metadata.jsonl")
+    return len(_plan(locate_collection(path), split, tuple(kinds) if kinds is not None else None, limit, seed))
 
 
 # --- planning, without sound ---------------------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=8)
-def _rows(file: Path) -> tuple[Row, ...]:
-    collection = COLLECTIONS[file.name]
-    needed = ["id", "split", *(name for name, _ in collection.classes.values())]
-    rows: list[Row] = []
-    for where, row in jsonl(file.with_name("metadata.jsonl")):
-        check_columns(needed, list(row), where)
-        rows.append(row)
-    return tuple(rows)
 
 
 @lru_cache(maxsize=32)
@@ -152,7 +93,7 @@ def _plan(
     file: Path, split: str | None, kinds: tuple[str, ...] | None, limit: int | None, seed: int
 ) -> tuple[tuple[Item, int], ...]:
     """Every item with its ordinal within its kind and split, kinds in turn."""
-    collection, rows = COLLECTIONS[file.name], _rows(file)
+    collection, rows = COLLECTIONS[file.name], rows_of(file)
     known = _kinds(collection)
     check_kinds(kinds or (), known, "recordings")
     wanted = [kind for kind in known if kind != "labels"] if kinds is None else kinds
@@ -174,25 +115,27 @@ Planner = Callable[[Collection, Sequence[Row], int, Random], list[Item]]
 
 def _kinds(collection: Collection) -> dict[str, Planner]:
     """Kind -> a function of the rows of a split, how many items at most, and a source of chance, that gives items."""
-    main = next(iter(collection.classes))
     compared = [kind for kind, quantity in COMPARISONS.items() if quantity in collection.measured]
     return {
         **{kind: _named(kind, kind) for kind in collection.classes},
         **{kind: _compared(kind) for kind in compared},
-        "labels": _named("labels", main),
+        "order": _order,
+        "count": _count,
+        "labels": _named("labels", collection.main),
     }
 
 
-def _value(collection: Collection, quantity: str, row: Row) -> float | None:
-    return collection.measured[quantity][0](row)
-
-
-def _labels(collection: Collection, row: Row) -> dict[str, str]:
-    """Classes, and the bin of each quantity that was measured."""
-    classes = {kind: str(row[name]) for kind, (name, _) in collection.classes.items()}
-    values = {quantity: _value(collection, quantity, row) for quantity in collection.measured}
-    bins = {f"{name}_bin": str(QUANTITIES[name].bin(value)) for name, value in values.items() if value is not None}
-    return {**classes, **bins}
+def _distinct(size: int, draw: Callable[[int], Item | None]) -> list[Item]:
+    """Up to `size` items with questions of their own; `draw` makes the nth, or None where chance was against it."""
+    items: dict[str, Item] = {}
+    missed = 0
+    while len(items) < size and missed < TRIES:
+        item = draw(len(items))
+        if item is None or item.question.id in items:
+            missed += 1
+        else:
+            items[item.question.id], missed = item, 0
+    return list(items.values())
 
 
 def _named(kind: str, of: str) -> Planner:
@@ -217,16 +160,16 @@ def _named(kind: str, of: str) -> Planner:
 def _class_question(
     collection: Collection, kind: str, name: str, text: str, classes: tuple[str, ...], row: Row
 ) -> Question:
-    measured = {quantity: _value(collection, quantity, row) for quantity in collection.measured}
+    measured = {quantity: collection.value(quantity, row) for quantity in collection.measured}
     heard = [QUANTITIES[q].show(value) for q in ("pitch", "brightness") if (value := measured.get(q)) is not None]
-    chain = row[collection.spelt[name]] if name in collection.spelt else " ".join(heard)
+    chain = collection.said(row) if name == "digit" else " ".join(heard)
     attributes = ({name: str(row[name]), **measured},)
-    labels = _labels(collection, row)
+    labels = collection.labels(row)
     return Question(f"{kind}/{row['id']}", kind, text, str(row[name]), chain, classes, attributes, labels)
 
 
 def _compared(kind: str) -> Planner:
-    """Two recordings; both orders and both directions in turn. A pair is asked about once in each direction."""
+    """Two recordings that are apart in one quantity; both orders and both directions in turn."""
     quantity = COMPARISONS[kind]
 
     def apart(collection: Collection, a: Row, b: Row) -> bool:
@@ -236,35 +179,65 @@ def _compared(kind: str) -> Planner:
         return len({x > y for x, y in both if x is not None and y is not None}) == 1
 
     def plan(collection: Collection, rows: Sequence[Row], size: int, random: Random) -> list[Item]:
-        usable = [row for row in rows if _value(collection, quantity, row) is not None]
-        items: dict[str, Item] = {}
-        for _ in range(size * TRIES if len(usable) > 1 else 0):
-            if len(items) == size:
-                break
-            a, b = random.sample(usable, 2)
+        usable = [(row, value) for row in rows if (value := collection.value(quantity, row)) is not None]
+
+        def draw(n: int) -> Item | None:
+            (a, x), (b, y) = random.sample(usable, 2)
             if not apart(collection, a, b):
-                continue
-            values = [measured for row in (a, b) if (measured := _value(collection, quantity, row)) is not None]
-            if swapped(len(items), *values):
-                a, b, values = b, a, values[::-1]
-            question = comparison(kind, len(items), (a["id"], b["id"]), values)
-            items.setdefault(question.id, Item(question, ((a["id"],), (b["id"],))))
-        return list(items.values())
+                return None
+            if swapped(n, x, y):
+                a, b, x, y = b, a, y, x
+            return Item(comparison(kind, n, (a["id"], b["id"]), (x, y)), ((a["id"],), (b["id"],)))
+
+        return _distinct(size if len(usable) > 1 else 0, draw)
 
     return plan
 
 
-# --- sound ---------------------------------------------------------------------------------------------------------
+def _order(collection: Collection, rows: Sequence[Row], size: int, random: Random) -> list[Item]:
+    """Three recordings of different classes in one clip; every class comes first equally often."""
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        if fits(collection, row):
+            groups[collection.label(row)].append(row)
+    labels, comma = sorted(groups), " " if collection.speech else ", "
+
+    def draw(n: int) -> Item:
+        first = labels[n % len(labels)]
+        chosen = [first, *random.sample([label for label in labels if label != first], 2)]
+        there = [random.choice(groups[label]) for label in chosen]
+        ids = tuple(row["id"] for row in there)
+        question = Question(
+            id=f"order/{'/'.join(ids)}",
+            kind="order",
+            text="which digits?" if collection.speech else "in which order?",
+            answer=comma.join(chosen),
+            chain=" then ".join(collection.said(row) for row in there),
+            choices=tuple(comma.join(each) for each in permutations(chosen)),
+            attributes=({"order": chosen},),
+        )
+        return Item(question, (ids,), whole_s(len(chosen)))
+
+    return _distinct(size if len(labels) >= 3 else 0, draw)
 
 
-@lru_cache(maxsize=4)
-def _audio(file: Path) -> dict[str, Clip]:
-    name = COLLECTIONS[file.name].audio
-    return {
-        column(row, "id", where): Clip(path=where, data=column(row, name, where))
-        for where, row in parquet(file, ["id", name], ["id", name])
-    }
+def _count(collection: Collection, rows: Sequence[Row], size: int, random: Random) -> list[Item]:
+    """One to four recordings in a clip that is equally long for all."""
+    single = [row for row in rows if collection.label(row) not in collection.several]
+    fitting = [row["id"] for row in single if fits(collection, row)]
 
+    def draw(n: int) -> Item:
+        number = n % MOST + 1
+        ids = tuple(random.sample(fitting, number))
+        question = Question(
+            id=f"count/{'/'.join(ids)}",
+            kind="count",
+            text=f"how many {'words' if collection.speech else 'sounds'}?",
+            answer=str(number),
+            chain=" ".join(map(str, range(1, number + 1))),
+            choices=tuple(map(str, range(1, MOST + 1))),
+            attributes=({"count": number},),
+        )
+        return Item(question, (ids,), whole_s(MOST))
 
-def _clip(file: Path, ids: Sequence[str], total_s: float | None) -> Clip:
-    return _audio(file)[ids[0]]
+    return _distinct(size if len(fitting) >= MOST else 0, draw)

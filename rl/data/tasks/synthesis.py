@@ -86,11 +86,19 @@ def _levelled(samples: np.ndarray, decibels: float) -> np.ndarray:
     """Faded in and out, at the RMS level asked for."""
     import numpy as np
 
-    edge = min(round(FADE_S * SAMPLE_RATE), len(samples) // 4)
-    ramp = np.linspace(0, 1, edge, endpoint=False)
-    samples[:edge] *= ramp
-    samples[-edge:] *= ramp[::-1]
+    samples = faded(samples)
     return (samples * 10 ** (decibels / 20) / np.sqrt(np.mean(samples**2))).astype(np.float32)
+
+
+def faded(samples: np.ndarray) -> np.ndarray:
+    """The same array, faded in and out so that its edges do not click."""
+    import numpy as np
+
+    edge = min(round(FADE_S * SAMPLE_RATE), len(samples) // 4)
+    ramp = np.linspace(0, 1, edge, endpoint=False, dtype=samples.dtype)
+    samples[:edge] *= ramp
+    samples[len(samples) - edge :] *= ramp[::-1]
+    return samples
 
 
 def joined(parts: Sequence[np.ndarray], gap_s: float, total_s: float | None = None) -> np.ndarray:
