@@ -236,6 +236,7 @@ def list_data() -> None:
         ("jsonl", "A file of one JSON object a line."),
         ("parquet", "A parquet file."),
         ("huggingface", "A data set by its name on the hub, or its folder."),
+        ("folder", "Audio files in class folders, or with names that a pattern reads."),
     ]
     own = ("file.py:fn", "Your own, or pkg.mod:fn; called with the split, it gives rl.types.Prompt after Prompt.")
     console().print(two_columns("source", [*files, *((name, summary(task)) for name, task in TASKS.items()), own]))

@@ -18,10 +18,11 @@ FRAME_S = 0.05
 
 
 def silenced(prompts: Sequence[Prompt]) -> list[Prompt]:
-    """Every clip becomes silence of its own length."""
+    """Every clip becomes a second of silence: silence of its own length would still say which of two is longer."""
     import numpy as np
 
-    return _with_clips(prompts, lambda clip: Clip(data=encode(np.zeros_like(waveform(clip)))))
+    silence = Clip(data=encode(np.zeros(SAMPLE_RATE, np.float32)))
+    return _with_clips(prompts, lambda clip: silence)
 
 
 def shuffled(prompts: Sequence[Prompt]) -> list[Prompt]:

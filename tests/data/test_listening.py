@@ -169,6 +169,15 @@ def test_options_are_shuffled_and_the_right_letter_is_anywhere():
     assert 0.4 < sum("options" in p.fields for p in half) / len(half) < 0.6
 
 
+def test_silence_says_nothing_of_what_was_heard():
+    from rl.data.controls import silenced
+
+    prompts = sounds(size=300)
+    quiet = silenced(prompts)
+    assert len({clip.data for p in quiet for clip in p.clips}) == 1
+    assert [(p.id, p.question, p.answer) for p in quiet] == [(p.id, p.question, p.answer) for p in prompts]
+
+
 def test_labels_name_what_one_clip_is():
     prompts = sounds(size=500, kinds=["labels"])
     labels = [p.fields["labels"] for p in prompts]

@@ -63,7 +63,7 @@ def recordings(
     seed: int = 0,
     multiple_choice: float = 0.0,
 ) -> Iterator[Prompt]:
-    """Real recordings (fsdd, esc10, sonicpi_oneshots): digit, speaker, sound class, and acoustic questions on them.
+    """Real recordings (fsdd, esc10, sonicpi_oneshots): digit, speaker, sound class, and how they compare.
 
     `path`: a folder with its parquet file and metadata.jsonl. `kinds` (default: all but `labels`, one prompt a
     recording for encoder pretraining) come in turn, at most `limit` prompts of each in a split; kinds that combine

@@ -169,7 +169,7 @@ def sounds(
     seed: int = 0,
     multiple_choice: float = 0.0,
 ) -> Iterator[Prompt]:
-    """Made sounds of known pitch, loudness, length, brightness, rhythm and order, asked about; no files needed.
+    """Made sounds of known pitch, loudness, length, brightness, rhythm and order; no files needed.
 
     `kinds` (default: all but `labels`, which is `sound` for encoder pretraining) come in turn, `size` prompts for all
     splits together (80 % train, 10 % validation, 10 % test, by a hash of the sounds, so that none crosses splits when
