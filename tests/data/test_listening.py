@@ -5,10 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rl.audio import SAMPLE_RATE, waveform
 from rl.data.sources import DataConfig, inspect, load
 from rl.data.tasks.questions import COMPARISONS, QUANTITIES
+from rl.data.tasks.sounds import KINDS
 from rl.types import AUDIO_PATCH, Prompt
 
 DATA = Path(os.environ.get("GROUNDTONE_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -51,6 +54,21 @@ def test_made_sounds_are_one_thing_forever_and_cross_no_split():
     assert not {p.id for p in sounds("train", size=300, seed=1)} & {p.id for p in parts["train"]}
     for prompts in parts.values():
         well_formed(prompts)
+
+
+@settings(max_examples=15)
+@given(
+    size=st.integers(10, 60),
+    seed=st.integers(0, 2**40),
+    share=st.sampled_from([0.0, 0.5, 1.0]),
+    kinds=st.none() | st.lists(st.sampled_from([*KINDS]), min_size=1, max_size=4, unique=True),
+)
+def test_any_settings_make_sound_questions(size: int, seed: int, share: float, kinds: list[str] | None):
+    args = {"size": size, "seed": seed, "multiple_choice": share, "kinds": kinds}
+    prompts = sounds(None, **args)
+    well_formed(prompts)
+    assert len({p.id for p in prompts}) == len(prompts) == inspect(DataConfig("sounds", args=args)).rows
+    assert all(len(waveform(clip)) >= 0.15 * SAMPLE_RATE for p in prompts for clip in p.clips)
 
 
 def test_every_answer_of_a_made_kind_is_right_equally_often():
@@ -103,7 +121,7 @@ def of_kind(prompts: list[Prompt], kind: str) -> list[Prompt]:
 def test_made_sounds_measure_as_they_say():
     import librosa
 
-    prompts = sounds(size=150, kinds=["pitch", "higher", "louder", "longer", "brighter"])
+    prompts = sounds(size=75, kinds=["pitch", "higher", "louder", "longer", "brighter"])
     for p in prompts:
         for clip, attributes in zip(p.clips, p.fields["attributes"], strict=True):
             samples = waveform(clip)
@@ -271,3 +289,33 @@ def test_mistakes_with_recordings_are_one_line():
         with pytest.raises(ValueError, match=r".") as caught:
             recordings("fsdd", split, **args)
         assert str(caught.value).startswith(message)
+
+
+def claims(prompts: list[Prompt]) -> tuple[int, int, list[str]]:
+    """How many claims of the chains were checked on the clips, how many hold, and what was said of those that do not."""
+    from rewards.verifiers.grounding import verify
+    from rl.types import Rollout
+
+    empty, checked, true, reasons = np.zeros(0, np.int64), 0, 0, list[str]()
+    for p in prompts:
+        assert p.demonstration is not None
+        text = f"<think>\n{p.demonstration.reasoning}\n</think>\n{p.answer}"
+        verdict = verify(p, Rollout(p, 0, empty, empty.astype(bool), empty, "stop", 0, text))
+        checked, true = checked + int(verdict.parts["checked"]), true + int(verdict.parts["true"])
+        if verdict.parts["true"] < verdict.parts["checked"]:
+            reasons.append(verdict.reason)
+    return checked, true, reasons
+
+
+def test_what_chains_say_of_made_sounds_is_true_of_them():
+    checked, true, reasons = claims(sounds("test", size=1100))
+    assert checked > 200
+    assert true >= 0.99 * checked, reasons
+
+
+@real
+def test_what_chains_say_of_recordings_is_true_of_them():
+    kinds = ["speaker", "higher", "louder", "longer", "brighter"]
+    checked, true, reasons = claims(recordings("fsdd", "validation", kinds=kinds, limit=30))
+    assert checked > 300
+    assert true >= 0.99 * checked, reasons

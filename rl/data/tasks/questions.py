@@ -47,6 +47,10 @@ def _log_bin(step: float, low: float, high: float) -> Callable[[float], int]:
     return lambda value: round(math.log(min(max(value, low), high) / low) / math.log(step))
 
 
+def _kilohertz(value: float) -> str:
+    return f"{value / 1000:.{1 if value >= 300 else 2}f}k"
+
+
 def _hertz(value: float) -> str:
     return f"{_to(5 if value < 100 else 10)(value):.0f}Hz"
 
@@ -67,9 +71,7 @@ QUANTITIES: dict[str, Quantity] = {
         _ratio(1.2),
         _log_bin(1.1, 0.1, 8),
     ),
-    "brightness": Quantity(
-        "brighter", "darker", lambda hz: f"{hz / 1000:.1f}k", _ratio(1.25), _log_bin(1.1, 100, 7000)
-    ),
+    "brightness": Quantity("brighter", "darker", _kilohertz, _ratio(1.25), _log_bin(1.1, 100, 7000)),
     "rate": Quantity("faster", "slower", lambda r: f"{_to(0.5)(r):g}/s", _ratio(1.2), _log_bin(1.1, 0.5, 12)),
 }
 """By name; pitch in Hz (margin: 2 semitones), loudness in dBFS (3 dB), duration in s (20 %), brightness is the spectral

@@ -80,7 +80,7 @@ def _ask_loudness(random: Random, n: int) -> tuple[list[Drawn], Question]:
 def _ask_direction(random: Random, n: int) -> tuple[list[Drawn], Question]:
     answer = ("rising", "falling")[n % 2]
     drawn = sweep(random, answer == "rising")
-    chain = f"{_hertz(drawn.grid['from'])} {_hertz(drawn.grid['to'])} {answer}"
+    chain = f"{_hertz(drawn.grid['from'])} to {_hertz(drawn.grid['to'])} {answer}"
     return [drawn], _one("direction", "rising or falling?", answer, chain, ("rising", "falling"), drawn, "sweep")
 
 

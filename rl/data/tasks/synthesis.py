@@ -112,6 +112,6 @@ def joined(parts: Sequence[np.ndarray], gap_s: float, total_s: float | None = No
 
 
 @lru_cache(maxsize=16384)  # the stages of a recipe ask for the same sounds
-def clip(*sounds: Sound, gap_s: float = 0.05) -> Clip:
+def clip(*sounds: Sound, gap_s: float = 0.1) -> Clip:
     """The sounds in one clip, encoded."""
     return Clip(data=encode(joined([render(sound) for sound in sounds], gap_s)))
