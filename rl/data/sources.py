@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from rl.config import ConfigError, coerce, did_you_mean
-from rl.data.clips import heard
+from rl.data.clips import heard, placed
 from rl.data.files import FILES, Refuse, compiled, hub_name, locate_file, rows
 from rl.data.prompts import IMPLIED, to_prompt
 from rl.data.rows import Row, check_split, column, fail, first_line, kind, locate, parquet_counts, placeholders, text
@@ -134,8 +134,8 @@ def load(
     place: str = "data",
     say: Callable[[str], None] = print,
 ) -> list[Prompt]:
-    """The prompts of `split` (all when None) in the order of the source, the first `limit` of them, ids unique. Clips of
-    files are decoded once to know that they are sound. `say` is told of rows that were skipped. Raises ConfigError for
+    """The prompts of `split` (all when None) in the order of the source, the first `limit` of them, ids unique. Clips
+    are decoded once to know that they are sound, those of `TASKS` apart. `say` is told of rows that were skipped. Raises ConfigError for
     a mistake in `config`, ValueError for one in the data, each in one line."""
     return _load(config, split, limit, place, say, listen=True)
 
@@ -152,7 +152,7 @@ def _load(
     prompts: list[Prompt] = []
     for where, prompt in _placed(config, split, place, refuse):
         try:
-            if listen and config.source in FILES:
+            if listen and config.source not in TASKS:
                 heard(prompt, where)
             if prompt.id in where_of:
                 raise ValueError(f"{where}: id '{prompt.id}' is that of {where_of[prompt.id]} too; make ids unique")
@@ -247,7 +247,7 @@ def _made(config: DataConfig, split: str | None, place: str) -> Placed:
             raise ValueError(f"{where}: a {kind(prompt)} is not a Prompt; yield rl.types.Prompt")
         if config.system and prompt.messages[0].role != "system":
             prompt = replace(prompt, messages=(Message("system", config.system), *prompt.messages))
-        yield where, prompt
+        yield where, replace(prompt, messages=placed(prompt.messages, prompt.clips, where))
 
 
 def arguments(task: Callable[..., Any], args: dict[str, Any], place: str) -> dict[str, Any]:

@@ -224,6 +224,28 @@ def test_what_hugging_face_stores_as_audio(tmp_path: Path):
         assert [clip.data for p in prompts for clip in p.clips] == [sound(), sound(880)]
 
 
+def test_clips_of_a_function_of_ones_own(tmp_path: Path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from rl.types import Clip, Message, Prompt\n"
+        "def heard(split, text, data):\n"
+        "    return [Prompt('a', (Message('user', text),), clips=(Clip(data=data.encode('latin-1')),))]\n"
+    )
+
+    def config(text: str, data: bytes) -> DataConfig:
+        return DataConfig(f"{file}:heard", args={"text": text, "data": data.decode("latin-1")})
+
+    assert load(config("what?", sound()))[0].question == f"{MARK}what?"
+    assert load(config(f"what {MARK}?", sound()))[0].question == f"what {MARK}?"
+    for text, data, reason in [
+        ("what?", b"hello", "audio clip: no audio that can be read (Format not recognised); use WAV, FLAC, OGG or MP3"),
+        (MARK * 2, sound(), "2 <audio_patch> in the text for 1 clips; write one for each"),
+    ]:
+        with pytest.raises(ValueError, match=r".") as caught:
+            load(config(text, data))
+        assert str(caught.value) == f"data: {file}:heard: prompt 1: {reason}"
+
+
 def attempt(config: DataConfig) -> tuple[list[Prompt], str]:
     try:
         return load(config), ""
