@@ -141,7 +141,7 @@ def _qwen2_audio(model: Any, tokens: Callable[[int], int]) -> Hearing:
 
     def encode(encoder: Any, waves: Sequence[Wave]) -> list[Tensor]:
         counts = [tokens(len(wave)) for wave in waves]
-        arrays = [np.asarray(torch.as_tensor(wave).cpu()) for wave in waves]
+        arrays = [wave.cpu().numpy() if isinstance(wave, Tensor) else wave for wave in waves]
         mels = extractor(arrays, sampling_rate=SAMPLE_RATE, return_tensors="pt", return_attention_mask=True)
         halves_n = (mels["attention_mask"].sum(-1) + 1) // 2
         heard = torch.arange(mels["input_features"].shape[-1] // 2) < halves_n[:, None]

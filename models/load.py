@@ -15,6 +15,7 @@ from rl.config import ConfigError
 from rl.types import AUDIO_PATCH
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 Dtype = Literal["float32", "bfloat16"]
@@ -213,6 +214,26 @@ def _auto_class(path: str | Path) -> Any:
     audio.register()
     causal = type(AutoConfig.from_pretrained(path)) in MODEL_FOR_CAUSAL_LM_MAPPING
     return AutoModelForCausalLM if causal else AutoModelForMultimodalLM
+
+
+def public_name(model: PreTrainedModel, name: str) -> str:
+    """What checkpoints and engines call a parameter of `model`. They differ for Qwen2-Audio, whose decoder transformers
+    5.10 saves as `language_model.model.model`, which no engine reads."""
+    if model.config.model_type == "qwen2_audio":
+        for inner, outer in (
+            ("model.language_model.", "language_model.model."),
+            ("lm_head.", "language_model.lm_head."),
+        ):
+            if name.startswith(inner):
+                return outer + name.removeprefix(inner)
+        return name.removeprefix("model.")
+    return name
+
+
+def save_model(model: PreTrainedModel, folder: str | Path, state: dict[str, Tensor]) -> None:
+    """Writes config.json and weights; `state` has the names that the model's parameters have. Raises OSError."""
+    public = {public_name(model, name): tensor for name, tensor in state.items()}
+    model.save_pretrained(folder, state_dict=public, save_original_format=public.keys() == state.keys())
 
 
 def load_tokenizer(path: str | Path) -> PreTrainedTokenizerFast:

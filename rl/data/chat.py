@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 SLOT = "\ue000{}\ue001"  # stands for a message's content while the template is rendered; private-use characters
-SOUNDS = (("<audio_start>", AUDIO_PATCH, "<audio_end>"), ("<|audio_bos|>", "<|AUDIO|>", "<|audio_eos|>"))
-"""The control tokens that stand for a clip, in Step-Audio's vocabulary and in Qwen2-Audio's."""
+SOUNDS = (("<|audio_bos|>", "<|AUDIO|>", "<|audio_eos|>"), ("<audio_start>", AUDIO_PATCH, "<audio_end>"))
+"""The control tokens that stand for a clip, in Qwen2-Audio's vocabulary and in Step-Audio's."""
 
 
 class Chat:

@@ -15,7 +15,16 @@ from rl.types import Clip
 from rl.workers.trainer import OptimizerConfig, TrainerConfig, TrainerWorker
 
 CLIPS_AT_ONCE = 64
-TOKENIZER_FILES = ("tokenizer", "special_tokens", "chat_template", "vocab", "merges", "added_tokens")
+TOKENIZER_FILES = (
+    "tokenizer",
+    "special_tokens",
+    "chat_template",
+    "vocab",
+    "merges",
+    "added_tokens",
+    "processor",
+    "preprocessor",
+)
 
 
 class ListeningWorker(TrainerWorker):
@@ -32,8 +41,10 @@ class ListeningWorker(TrainerWorker):
         }
         if self.rank:
             return
+        from models.load import save_model
+
         with disk_errors():
-            self.engine.module.lm.save_pretrained(folder, state_dict=state)
+            save_model(self.engine.module.lm, folder, state)
         for name, content in self.tokenizer.items():
             (Path(folder) / name).write_bytes(content)
 

@@ -69,13 +69,15 @@ class PolicyWorker(ListeningWorker):
         import ray
         import torch
 
+        from models.load import public_name
+
         buckets: list[dict[str, Any]] = []
         bucket: dict[str, Any] = {}
         for name, tensor in self._gathered():
             if self.rank:
                 continue
             host = tensor.cpu()
-            bucket[name.removeprefix("lm.")] = (
+            bucket[public_name(self.engine.module.lm, name.removeprefix("lm."))] = (
                 host.view(torch.uint16) if host.dtype == torch.bfloat16 else host
             ).numpy()
             if sum(array.nbytes for array in bucket.values()) > BUCKET_BYTES:

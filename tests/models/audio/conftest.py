@@ -45,6 +45,11 @@ def prompts(clips: list[Clip]) -> list[Prompt]:
     return asked
 
 
+@pytest.fixture(scope="session", name="loud")
+def loud_fixture() -> Callable[[Any, int], Any]:
+    return loud
+
+
 def loud(model: Any, seed: int) -> Any:
     """Random weights as they are made whisper: the same token wins whatever was heard."""
     import torch
