@@ -1,7 +1,7 @@
 """Verifiers that ask a model: they wait, while those in the pool compute, so they live in the parent, on one event loop
 in a thread of its own, with as many questions under way as they like. Their code is ours; what they ask may fail.
 
-A module of `rewards.verifiers` is one when it defines `serve(served, **args) -> Served` beside `verify`, and `Config`,
+A module of `rewards.verifiers` is one when it defines `serve(args, served) -> Served` beside `verify`, and `Config`,
 the dataclass of its arguments. `served` are the models that a run serves itself: name -> a function over a batch
 (`RewardService(config, folder, served={…})`).
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from queue import SimpleQueue
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -39,10 +39,12 @@ class Served(Protocol):
         """What has been spent so far."""
         ...
 
+    async def close(self) -> None: ...
+
 
 def serve(verifier: str, args: Mapping[str, Any], served: Mapping[str, Model]) -> Served:
     """The verifier of that name with its arguments. Raises ConfigError."""
-    return cast(Served, importlib.import_module(f"rewards.verifiers.{verifier}").serve(served, **args))
+    return cast(Served, importlib.import_module(f"rewards.verifiers.{verifier}").serve(args, served))
 
 
 def named(served: Mapping[str, Model], name: str, place: str) -> Model:
@@ -66,13 +68,14 @@ class Loop:
         """`done` is called in the loop's thread."""
         self._loop.call_soon_threadsafe(self._begin, _judge(served, rollout, done))
 
-    def close(self) -> None:
+    def close(self, served: Iterable[Served]) -> None:
         """What is under way is dropped."""
 
         async def drop() -> None:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+            await asyncio.gather(*(one.close() for one in served), return_exceptions=True)
 
         if not self._loop.is_closed():
             asyncio.run_coroutine_threadsafe(drop(), self._loop).result()

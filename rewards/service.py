@@ -61,7 +61,7 @@ class RewardService:
 
     def close(self) -> None:
         if self._loop is not None:
-            self._loop.close()
+            self._loop.close(self._served.values())
         self._pool.close()
 
     def metrics(self) -> dict[str, float]:

@@ -181,6 +181,7 @@ class Learner:
         written = sum(int(s.rollout.written.sum()) for s in scored)
         return {
             **{f"time/{name}": seconds for name, seconds in phases.items()},
+            **{f"judge/{name}": value for name, value in self.judge.rewards.metrics().items()},
             "time/step": total,
             "tokens_per_second/rollout": written / max(self.judge.seconds["generate"], 1e-9),
             "tokens_per_second/step": sum(len(s.rollout.tokens) for s in scored) / total,
