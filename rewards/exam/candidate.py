@@ -8,6 +8,7 @@ from __future__ import annotations
 import operator
 import os
 import sys
+from types import ModuleType
 
 from rewards.exam.wire import decode, encode, receive, send
 
@@ -23,7 +24,8 @@ def main() -> None:
     silence = os.open(os.devnull, os.O_RDWR)
     os.dup2(silence, 0)
     os.dup2(silence, 1)
-    module = type(sys)("candidate")
+    module = ModuleType("candidate")
+    names: dict[str, Any] = vars(module)
     sys.modules["candidate"] = module  # dataclasses look their module up
     kept: list[Any] = []
 
@@ -35,11 +37,11 @@ def main() -> None:
         return kept[index]
 
     def run(program: str) -> None:
-        exec(compile(program, "candidate.py", "exec"), vars(module))
+        exec(compile(program, "candidate.py", "exec"), names)
 
     def answer(message: list[Any]) -> Any:
         operation, *operands = [decode(part, kept_at) for part in message]
-        return vars(module)[operands[0]] if operation == "name" else _OPERATIONS[operation](*operands)
+        return names[operands[0]] if operation == "name" else _OPERATIONS[operation](*operands)
 
     message = receive(channel)
     work: Any = run

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from rewards.verifiers import Case
 from rewards.verifiers.text import answer_text, normalised
+from rl.config import ConfigError, did_you_mean
 from rl.types import Prompt, Rollout, Verdict
 
 _BOXED = re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
@@ -19,19 +20,54 @@ _STATED = re.compile(
 )
 _LETTER = re.compile(r"(?<![\w'’])\(?([A-Z])(?![\w'’])")
 _SMALL = re.compile(r"\(?[a-z][).:]*")
+_BARE = re.compile(r"\(?([A-Za-z])[).]?")
 _ARTICLE = re.compile(r"A (?!is\b)[a-z]")  # "A is right" names an option, "A dog barks" does not
 
 
-def verify(prompt: Prompt, rollout: Rollout) -> Verdict:
-    """1.0 where the response chooses the gold option. `prompt.fields['options']` (a list, or letters to texts) says
-    what there is to choose; without it the letters A to Z. The gold is a letter, an option's text, or, where no
-    option reads so, an option's index counted from 0; without options it may be any text."""
-    options = _options(prompt.fields.get("options"))
+def verify(prompt: Prompt, rollout: Rollout, *, rule: str = "free") -> Verdict:
+    """1.0 where the response chooses the gold option. `prompt.fields['options']` (or `choices`: a list, or letters to
+    texts) says what there is to choose; without it the letters A to Z. The gold is a letter, an option's text, or,
+    where no option reads so, an option's index counted from 0; without options it may be any text. Rules: `free`
+    (`chosen_letter`), `strict` (nothing but the letter or the text), `mmau` (also MMAR's: word sets) and `mmsu`, as the
+    benchmarks' own code has them. Raises ConfigError for another rule, ValueError for a gold that is no option."""
+    if rule not in RULES:
+        raise ConfigError(f"choice: unknown rule '{rule}'{did_you_mean(rule, RULES)}")
+    options = _options(prompt.fields.get("options", prompt.fields.get("choices")))
     gold, said = _gold(prompt, options), answer_text(rollout.response)
     if gold is None:
         return Verdict(score=float(normalised(said) == normalised(prompt.answer or "")))
-    chosen = chosen_letter(said, options)
+    chosen = RULES[rule](said, options, gold)
     return Verdict(score=float(chosen == gold), reason="" if chosen == gold else f"chose {chosen or 'nothing'}")
+
+
+def _strict(answer: str, options: Mapping[str, str], gold: str) -> str | None:
+    letter = _BARE.fullmatch(answer)
+    if letter and letter[1].upper() in options:
+        return letter[1].upper()
+    return next((k for k, text in options.items() if text and text.strip().casefold() == answer.casefold()), None)
+
+
+def _mmau(answer: str, options: Mapping[str, str], gold: str) -> str | None:
+    """MMAU's and MMAR's `string_match`: every word of the right option, and none that only a wrong one has."""
+    said, right = _word_set(answer), _word_set(options[gold])
+    if not right:
+        raise ValueError("choice: the rule mmau compares with the options' texts; give them as the prompt's options")
+    others = [_word_set(text) - right for letter, text in options.items() if letter != gold]
+    return gold if said and right <= said and not any(said & other for other in others) else None
+
+
+def _mmsu(answer: str, options: Mapping[str, str], gold: str) -> str | None:
+    """MMSU's: the first character, or else the last but one, if it is one of ABCD. What is neither MMSU leaves out of
+    its mean; here it is wrong."""
+    line = answer.replace("\n", "")
+    for letter in (line[:1], line[-2:-1]):
+        if letter and letter in "ABCD":
+            return letter
+    return None
+
+
+def _word_set(text: str) -> set[str]:
+    return set(re.findall(r"\b\w+\b", text.lower()))
 
 
 def chosen_letter(answer: str, options: Mapping[str, str]) -> str | None:
@@ -93,21 +129,40 @@ def _gold(prompt: Prompt, options: Mapping[str, str]) -> str | None:
     raise ValueError(f"prompt '{prompt.id}': the answer {answer!r} is none of the options {', '.join(options)}")
 
 
+RULES: dict[str, Callable[[str, Mapping[str, str], str], str | None]] = {
+    "free": lambda answer, options, gold: chosen_letter(answer, options),
+    "strict": _strict,
+    "mmau": _mmau,
+    "mmsu": _mmsu,
+}
+"""Each says which option an answer chooses; one of the benchmarks' own looks at the gold for that."""
+
+_FREE = {"rule": "free"}
 _CITIES = {"options": ["London", "Paris", "New York", "York"]}
 GOLD = [
-    Case("C", "C"),
-    Case("(b)", "B"),
-    Case("B.", "B"),
-    Case("<think>B?</think>The answer is C.", "C"),
-    Case("The correct answer is **(C)** because it rains.", "C"),
-    Case("\\boxed{\\text{D}}", "(D) Alina"),
-    Case("we ruled out A, then B, settled on C", "C"),
-    Case("Definitely Paris.", "B", fields=_CITIES),
-    Case("It is New York", "New York", fields=_CITIES),
-    Case("Answer: C", "2", fields=_CITIES),
-    Case("A, B, C, D", "D", equal=False),
-    Case("The answer is A or B", "A", equal=False),
-    Case("London or Paris", "Paris", equal=False, fields=_CITIES),
-    Case("A dog barks at a cat", "A", equal=False),
-    Case("<think>The answer is C", "C", equal=False),
+    Case("C", "C", args=_FREE),
+    Case("(b)", "B", args=_FREE),
+    Case("B.", "B", args=_FREE),
+    Case("<think>B?</think>The answer is C.", "C", args=_FREE),
+    Case("The correct answer is **(C)** because it rains.", "C", args=_FREE),
+    Case("\\boxed{\\text{D}}", "(D) Alina", args=_FREE),
+    Case("we ruled out A, then B, settled on C", "C", args=_FREE),
+    Case("Definitely Paris.", "B", fields=_CITIES, args=_FREE),
+    Case("It is New York", "New York", fields=_CITIES, args=_FREE),
+    Case("Answer: C", "2", fields=_CITIES, args=_FREE),
+    Case("A, B, C, D", "D", equal=False, args=_FREE),
+    Case("The answer is A or B", "A", equal=False, args=_FREE),
+    Case("London or Paris", "Paris", equal=False, fields=_CITIES, args=_FREE),
+    Case("A dog barks at a cat", "A", equal=False, args=_FREE),
+    Case("<think>The answer is C", "C", equal=False, args=_FREE),
+    Case("(C)", "C", args={"rule": "strict"}),
+    Case("New York", "C", fields=_CITIES, args={"rule": "strict"}),
+    Case("The answer is C.", "C", equal=False, args={"rule": "strict"}),
+    Case("It is Paris, I think.", "Paris", fields=_CITIES, args={"rule": "mmau"}),
+    Case("New York is not York", "York", equal=False, fields=_CITIES, args={"rule": "mmau"}),
+    Case("B", "Paris", equal=False, fields=_CITIES, args={"rule": "mmau"}),
+    Case("B", "Paris", fields=_CITIES, args={"rule": "mmsu"}),
+    Case("The answer is B.", "Paris", fields=_CITIES, args={"rule": "mmsu"}),
+    Case("Any of them: B.", "Paris", equal=False, fields=_CITIES, args={"rule": "mmsu"}),
+    Case("paris", "Paris", equal=False, fields=_CITIES, args={"rule": "mmsu"}),
 ]

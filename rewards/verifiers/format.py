@@ -1,4 +1,4 @@
-"""Think tags: one chain, closed and not empty, with an answer after it; 1 or 0."""
+"""Think tags: one chain, closed and not empty, with an answer after it; 1 or 0, or graded."""
 
 from __future__ import annotations
 
@@ -6,10 +6,20 @@ from rewards.verifiers import Case
 from rl.types import THINK_CLOSE, THINK_OPEN, Prompt, Rollout, Verdict
 
 
-def verify(prompt: Prompt, rollout: Rollout) -> Verdict:
-    """1.0 for `<think> chain </think> answer` with each tag once and neither part blank, else 0.0."""
+def verify(prompt: Prompt, rollout: Rollout, *, graded: bool = False) -> Verdict:
+    """1.0 for `<think> chain </think> answer` with each tag once and neither part blank, else 0.0; `graded`: a quarter
+    each for a turn that starts with its one opening tag, one closing tag, a chain, and an answer after it."""
     fault = _fault(rollout.text)
-    return Verdict(score=0.0, reason=fault) if fault else Verdict(score=1.0)
+    score = 1.0 if not fault else _quarters(rollout.text) if graded else 0.0
+    return Verdict(score=score, reason=fault)
+
+
+def _quarters(text: str) -> float:
+    opened = text.count(THINK_OPEN) == 1 and text.lstrip().startswith(THINK_OPEN)
+    chain, closed, answer = text.removeprefix(THINK_OPEN).partition(THINK_CLOSE)
+    once = text.count(THINK_CLOSE) == 1
+    met = (opened, once, bool(closed and chain.strip()), bool(closed and once and answer.strip()))
+    return min(0.75, 0.25 * sum(met))
 
 
 def _fault(text: str) -> str:
@@ -35,4 +45,6 @@ GOLD = [
     Case("<think>a</think>b</think>c", None, equal=False),
     Case("4</think><think>", None, equal=False),
     Case("Sure! <think>a</think>b", None, equal=False),
+    Case("<think>Two and two are four.</think>", None, score=(0.75, 0.75), args={"graded": True}),
+    Case("4", None, score=(0.0, 0.0), args={"graded": True}),
 ]

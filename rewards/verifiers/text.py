@@ -1,9 +1,12 @@
-"""The same text: word for word after case, spacing, outer punctuation and a leading article are evened out."""
+"""The same text: character for character, evened out in case and punctuation, or by the F1 of its words."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, cast
 
 from rewards.verifiers import Case
 from rl.types import Prompt, Rollout, Verdict
@@ -14,15 +17,25 @@ _EDGES = ".,;:!?¡¿\"'`“”‘’«»()[]{}*_。，！？"
 _LEFT = re.compile(rf"(?:(?!\.\d)[{re.escape(_EDGES)}])+")  # the point of .5 stays
 
 
-def verify(prompt: Prompt, rollout: Rollout, *, normalise: bool = True) -> Verdict:
-    """1.0 where the response is the gold answer. With `normalise: false` every character counts, surrounding space
-    apart."""
-    if prompt.answer is None:
+def verify(prompt: Prompt, rollout: Rollout, *, normalise: bool = True, f1: bool = False) -> Verdict:
+    """1.0 where the response is the gold answer, or one of `prompt.fields['answers']`, else 0.0; with `f1` the harmonic
+    mean of how many of its words are the gold's and how many of the gold's are its (SQuAD), for the best of the
+    answers. With `normalise: false` every character counts, surrounding space apart."""
+    golds = [prompt.answer] if prompt.answer is not None else []
+    golds += [str(answer) for answer in cast(Sequence[Any], prompt.fields.get("answers", ()))]
+    if not golds:
         raise ValueError(f"prompt '{prompt.id}' has no answer to compare with")
-    pred, gold = answer_text(rollout.response), prompt.answer.strip()
+    pred, golds = answer_text(rollout.response), [gold.strip() for gold in golds]
     if normalise:
-        pred, gold = normalised(pred), normalised(gold)
-    return Verdict(score=float(pred == gold != ""), reason="" if pred == gold else f"read '{pred[:100]}'")
+        pred, golds = normalised(pred), [normalised(gold) for gold in golds]
+    score = max(_f1(pred, gold) if f1 else float(pred == gold != "") for gold in golds)
+    return Verdict(score, reason="" if score == 1.0 else f"read '{pred[:100]}'")
+
+
+def _f1(pred: str, gold: str) -> float:
+    pred_words, gold_words = Counter(pred.split()), Counter(gold.split())
+    common = (pred_words & gold_words).total()
+    return 2 * common / (pred_words.total() + gold_words.total()) if common else 0.0
 
 
 def answer_text(response: str) -> str:
@@ -51,5 +64,7 @@ GOLD = [
     Case("b c", "a b c", equal=False),
     Case("<think>olleh", "olleh", equal=False),
     Case("olleh hello", "olleh", equal=False),
+    Case("a dog and a cat", "dog and cat", score=(0.85, 0.86), args={"f1": True, "normalise": True}),
+    Case("Paris", None, fields={"answers": ["paris", "city of light"]}, args={"normalise": True}),
     Case("", "olleh", equal=False),
 ]

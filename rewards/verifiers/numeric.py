@@ -1,0 +1,119 @@
+"""A number within a tolerance: digits, thousands, powers of ten, fractions, percent, small numbers in words."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from rewards.verifiers import Case
+from rl.types import Prompt, Rollout, Verdict
+
+_WORDS = [
+    *[
+        "zero",
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+        "ten",
+        "eleven",
+        "twelve",
+        "thirteen",
+        "fourteen",
+        "fifteen",
+        "sixteen",
+    ],
+    *["seventeen", "eighteen", "nineteen", "twenty"],
+]
+_NUMBER = re.compile(
+    r"(?<![\w.])(?P<sign>[-+−]?)\s?(?:(?P<top>\d+)\s?/\s?(?P<bottom>\d+)(?![\d.])|"
+    r"(?P<digits>(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?:(?:[eE]|\s?[×x*]\s?10\s?\^?\s?\{?)(?P<power>[-+−]?\d{1,3})\}?)?)"
+    r"\s?(?P<percent>%|\\%|percent\b)?|\b(?P<word>" + "|".join(sorted(_WORDS, key=len, reverse=True)) + r")\b",
+    re.IGNORECASE,
+)
+_MARKED = re.compile(
+    r"\\boxed\s*\{([^{}]*(?:\{[^{}]*\}[^{}]*)*)\}|<answer>(.*?)</answer>|####[ \t]*([^\n]+)", re.DOTALL
+)
+_SAID = re.compile(r"\b(?:answer|result)\b\s*(?:is\b|:|=)\s*:?\s*([^\n]+)", re.IGNORECASE)
+_FRACTION = re.compile(r"\\[dt]?frac\s*\{(\d+)\}\s*\{(\d+)\}")
+_GROUPED = re.compile(r"(?<=\d)(?:\{,\}|\\,|\\!)(?=\d)")
+_CHOICE = re.compile(r"\s*(?:,|;|/|\bor\b|\band\b|\||\s)*\s*(?:maybe|perhaps|about)?\s*", re.IGNORECASE)
+_LONGEST = 4000
+
+
+def verify(
+    prompt: Prompt, rollout: Rollout, *, absolute: float = 0.0, relative: float = 1e-6, percent: bool = False
+) -> Verdict:
+    """1.0 where the number answered differs from the gold by at most max(absolute, relative · |gold|). It is the one in
+    the last \\boxed{}, <answer> or ####, or after "the answer is", or else the last of the response; several side by
+    side are a list of guesses and no answer. With `percent`, 50 % is 0.5; without, the sign is a unit like any other.
+    Raises ValueError where the gold is no number."""
+    gold = numbers(prompt.answer or "", percent)
+    if len(gold) != 1:
+        raise ValueError(f"prompt '{prompt.id}': the answer {prompt.answer!r} is not one number")
+    said = answered(rollout.response, percent)
+    if said is None:
+        return Verdict(reason="no number, or several side by side")
+    close = abs(said - gold[0]) <= max(absolute, relative * abs(gold[0]))
+    return Verdict(float(close), reason="" if close else f"read {said:g}")
+
+
+def answered(response: str, percent: bool = False) -> float | None:
+    """The one number that a response gives as its answer."""
+    marked = [str(match[match.lastindex or 0]) for match in _MARKED.finditer(response)]
+    said = [str(match[1]) for match in _SAID.finditer(response[-_LONGEST:])]
+    text = marked[-1] if marked else said[-1] if said else response[-_LONGEST:]
+    found = list(_NUMBER.finditer(_plain(text)))
+    if not found or (len(found) > 1 and _CHOICE.fullmatch(_plain(text)[found[-2].end() : found[-1].start()])):
+        return None
+    return _value(found[0] if said and not marked else found[-1], percent)
+
+
+def numbers(text: str, percent: bool = False) -> list[float]:
+    """Every number in a text."""
+    return [_value(match, percent) for match in _NUMBER.finditer(_plain(text))]
+
+
+def _plain(text: str) -> str:
+    return _GROUPED.sub("", _FRACTION.sub(r"\1/\2", text)).replace("$", "").replace("\\times", "×")
+
+
+def _value(match: re.Match[str], percent: bool) -> float:
+    if match["word"]:
+        return float(_WORDS.index(match["word"].lower()))
+    if match["top"]:
+        value = float(match["top"]) / float(match["bottom"]) if float(match["bottom"]) else math.nan
+    else:
+        power = (match["power"] or "0").replace("−", "-")
+        value = float(f"{match['digits'].replace(',', '')}e{power}")
+    value = -value if match["sign"] in ("-", "−") else value
+    return value / 100 if percent and match["percent"] else value
+
+
+_CLOSE = {"relative": 0.05, "absolute": 0.0}
+GOLD = [
+    Case("The pitch is about 120 Hz.", "120"),
+    Case("<think>440?</think>It is 118.5 Hz", "120", args=_CLOSE),
+    Case("\\boxed{1{,}234.5}", "1234.5"),
+    Case("3/4", "0.75"),
+    Case("$\\frac{3}{4}$", "0.75"),
+    Case("1.2 × 10^3", "1200"),
+    Case("-5e-1", "-0.5"),
+    Case("I hear three beats.", "3"),
+    Case("50%", "0.5", args={"percent": True}),
+    Case("50 %", "50", args={"percent": False}),
+    Case("The answer is 7, because 3 + 4 = 7.", "7"),
+    Case("130 Hz", "120", equal=False, args=_CLOSE),
+    Case("119, 120", "120", equal=False),
+    Case("119 or 120", "120", equal=False),
+    Case("-120", "120", equal=False, args=_CLOSE),
+    Case("12", "120", equal=False, args=_CLOSE),
+    Case("", "0", equal=False),
+    Case("<think>120", "120", equal=False),
+    Case("none", "0", equal=False),
+]
