@@ -6,14 +6,13 @@ waveform. Shape legend: F frames of 10 ms.
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from rewards.pitch import HOP, RATE, WINDOW, track
-from rl.audio import content, waveform
+from rl.audio import fingerprint, waveform
 from rl.types import Clip
 
 if TYPE_CHECKING:
@@ -49,9 +48,9 @@ class Sound:
     f0_high_hz: float | None
     """Ninetieth percentile of the pitch."""
     f0_start_hz: float | None
-    """Pitch of the straight line through the contour, in semitones, at the first frame that has one."""
+    """Pitch, where it begins, of the straight line through the contour in semitones."""
     f0_end_hz: float | None
-    """The same at the last."""
+    """The same where it ends."""
     level_change_db: float
     """Of the straight line through the level, from start to end."""
 
@@ -75,6 +74,8 @@ class Acoustics:
     rms_dbfs: float
     """Level of the whole clip, its silence included."""
     peak_dbfs: float
+    centroid_hz: float
+    """Of the whole clip, its background included."""
     silence_share: float
     """Share of frames more than 40 dB below the loudest, or below -70 dBFS."""
     whole: Sound | None
@@ -84,7 +85,8 @@ class Acoustics:
     phrases: tuple[Sound, ...]
     """Parted by pauses of 90 ms."""
     rate_hz: float | None
-    """Onsets per second, from the median distance of the sounds' starts; None with fewer than three sounds."""
+    """Onsets per second of at least three sounds that are alike and evenly spaced; else None: the pieces of a spoken
+    word are no beats."""
 
     @property
     def tempo_bpm(self) -> float | None:
@@ -96,7 +98,7 @@ _cache: OrderedDict[str, Acoustics] = OrderedDict()
 
 def measure(clip: Clip) -> Acoustics:
     """The clip's measures, taken once for the same content in a process. Raises ValueError for an unreadable clip."""
-    key = hashlib.blake2b(content(clip), digest_size=16).hexdigest()
+    key = fingerprint(clip)
     if key not in _cache:
         _cache[key] = analyse(waveform(clip))
         while len(_cache) > _REMEMBERED:
@@ -124,6 +126,7 @@ def analyse(samples: np.ndarray) -> Acoustics:
         duration_s=len(samples) / RATE,
         rms_dbfs=_level(samples),
         peak_dbfs=_level(np.abs(samples).max(keepdims=True)),
+        centroid_hz=_centroid(frames.spectra),
         silence_share=float(np.mean(levels_F < max(float(levels_F.max()) - 40, -70))),
         whole=whole,
         sounds=sounds,
@@ -198,9 +201,9 @@ def _split(frames: _Frames, start: int, end: int) -> list[tuple[int, int]]:
 
     levels, cuts, since = frames.levels, list[int](), start
     for i in range(start + 4, end - 2):
-        recent = levels[max(since, i - 4) : i].min()
-        fallen = levels[since:i].max() - recent
-        if levels[i] - recent > 12 and fallen > 12 and i - since >= 4:
+        lowest = max(since, i - 4) + int(levels[max(since, i - 4) : i].argmin())
+        fallen = levels[since : lowest + 1].max() - levels[lowest]
+        if levels[i] - levels[lowest] > 12 and fallen > 12 and i - since >= 4:
             cuts.append(i)
             since = i
     octaves = np.log2(np.maximum(frames.pitch[start : max(start, end - 4)], 1))
@@ -219,20 +222,19 @@ def _sound(frames: _Frames, active_F: np.ndarray, start: int, end: int) -> Sound
 
     on = np.flatnonzero(active_F[start:end]) + start
     power: np.ndarray = frames.spectra[on].sum(axis=0) + 1e-20
-    amplitude = np.sqrt(frames.spectra[on]).sum(axis=0) + 1e-12
     centres = np.arange(start - 2, max(start - 1, end - 2))  # windows whose middle lies in the stretch
     centres = centres[(centres >= 0) & (centres < len(frames.pitch))]
     voiced = centres[frames.pitch[centres] > 0]
     hertz = frames.pitch[voiced]
     pitched = len(hertz) >= 3
-    line = _line(voiced, 12 * np.log2(hertz)) if pitched else None
-    change = _line(on, frames.levels[on]) if len(on) >= 3 else (0.0, 0.0)
+    line = _line(voiced + 2.5, 12 * np.log2(hertz), voiced[0], voiced[-1] + 5) if pitched else None
+    change = _line(on, frames.levels[on], on[0], on[-1]) if len(on) >= 3 else (0.0, 0.0)
     low, middle, high = np.percentile(hertz, [10.0, 50.0, 90.0]).tolist() if pitched else (None, None, None)
     return Sound(
         start_s=start * FRAME_S,
         end_s=end * FRAME_S,
         rms_dbfs=_level(frames.samples[on]),
-        centroid_hz=float(np.average(np.linspace(0, RATE / 2, len(amplitude)), weights=amplitude)),
+        centroid_hz=_centroid(frames.spectra[on]),
         flatness=_flatness(power),
         voiced_share=len(voiced) / max(1, len(centres)),
         f0_hz=middle,
@@ -244,6 +246,13 @@ def _sound(frames: _Frames, active_F: np.ndarray, start: int, end: int) -> Sound
     )
 
 
+def _centroid(spectra: np.ndarray) -> float:
+    import numpy as np
+
+    amplitude: np.ndarray = np.sqrt(spectra).sum(axis=0) + 1e-12
+    return float((amplitude * np.linspace(0, RATE / 2, len(amplitude))).sum()) / float(amplitude.sum())
+
+
 def _flatness(power: np.ndarray) -> float:
     import numpy as np
 
@@ -251,15 +260,20 @@ def _flatness(power: np.ndarray) -> float:
     return float(np.exp(float(logarithms.mean()))) / float(power.mean())
 
 
-def _line(at: np.ndarray, values: np.ndarray) -> tuple[float, float]:
-    """The least-squares line through the values, at the first and at the last of `at`."""
+def _line(at: np.ndarray, values: np.ndarray, start: float, end: float) -> tuple[float, float]:
+    """The least-squares line through the values, at start and end."""
     spread = at - at.mean()
-    slope = float((spread * values).sum() / max(1e-9, float((spread**2).sum())))
-    return tuple(float(values.mean() + slope * spread[i]) for i in (0, -1))  # type: ignore[return-value]
+    slope = float((spread * values).sum()) / max(1e-9, float((spread**2).sum()))
+    middle, centre = float(values.mean()), float(at.mean())
+    return middle + slope * (start - centre), middle + slope * (end - centre)
 
 
 def _rate(sounds: tuple[Sound, ...]) -> float | None:
     import numpy as np
 
-    starts = [sound.start_s for sound in sounds]
-    return 1 / float(np.median(np.diff(starts))) if len(starts) >= 3 else None
+    if len(sounds) < 3:
+        return None
+    steps = np.diff([sound.start_s for sound in sounds])
+    lengths, levels = [sound.duration_s for sound in sounds], [sound.rms_dbfs for sound in sounds]
+    alike = max(lengths) <= 2.5 * min(lengths) and max(levels) - min(levels) <= 12
+    return 1 / float(np.median(steps)) if alike and float(np.ptp(steps)) < 0.4 * float(np.median(steps)) else None

@@ -26,6 +26,8 @@ class Claim:
     sign: int = 0
     """+1 more (high, rising, louder), -1 less, 0 steady."""
     values: tuple[float, float] | None = None
+    rounding: float = 0.0
+    """What may have been lost to its last decimal."""
     bound: str = "about"
     """about, above or below, of a value."""
     subject: int | None = None
@@ -142,7 +144,9 @@ class _Reader:
         if not follows:
             self.row = []
         self.row.append(len(self.claims))
-        self._add("value", quantity, values=(number, number), bound=bound)
+        decimals = re.match(r"-?[\d,]*\.(\d+)", self.tokens[i].text)
+        rounding = 0.5 * 10.0 ** -len(decimals[1]) * (1000 if unit in ("k", "khz") else 1) if decimals else 0.0
+        self._add("value", quantity, values=(number, number), bound=bound, rounding=rounding)
         if follows and self.subject is None:
             self._number_row("to" in between)
 

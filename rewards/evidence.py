@@ -101,13 +101,10 @@ def readings(target: Target, quantity: str) -> list[float]:
         return []
     if quantity == "pitch":
         return [] if sound.f0_hz is None else [sound.f0_hz]
-    if quantity == "brightness":
-        return [sound.centroid_hz]
-    if isinstance(target, Sound):
-        return {"loudness": [sound.rms_dbfs], "duration": [sound.duration_s]}.get(quantity, [])
     if quantity == "rate":
-        return [] if target.rate_hz is None else [target.rate_hz]
-    return {"loudness": [target.rms_dbfs, sound.rms_dbfs], "duration": [target.duration_s, sound.duration_s]}[quantity]
+        return [target.rate_hz] if isinstance(target, Acoustics) and target.rate_hz is not None else []
+    name = {"loudness": "rms_dbfs", "duration": "duration_s", "brightness": "centroid_hz"}[quantity]
+    return [getattr(target, name), getattr(sound, name)] if isinstance(target, Acoustics) else [getattr(sound, name)]
 
 
 def _target(claim: Claim, clips: Sequence[Acoustics]) -> tuple[Target | None, Sequence[Target]]:
@@ -147,7 +144,14 @@ def _value(claim: Claim, target: Target) -> Finding:
     below, above = scale.steps(low), scale.steps(high)
     misses: list[float] = []
     for value in heard:
-        at = scale.steps(value)
+        # "0.1k" may have been 0.06: what rounding took is given back
+        at = scale.steps(
+            min(low, value + claim.rounding)
+            if value < low
+            else max(high, value - claim.rounding)
+            if value > high
+            else value
+        )
         too_low, too_high = below - at, at - above
         misses.append({"above": too_low, "below": too_high}.get(claim.bound, max(too_low, too_high)))
     miss = min(misses)

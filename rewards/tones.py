@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
-import wave
 from typing import TYPE_CHECKING
 
-from rl.audio import SAMPLE_RATE
+from rl.audio import SAMPLE_RATE, encode
 from rl.types import Clip
 
 if TYPE_CHECKING:
@@ -22,21 +20,14 @@ def tone(
     then: tuple[float, ...] = (),
     gap_s: float = 0.1,
 ) -> Clip:
-    """A sine at a level (RMS) as a WAV; a sweep, even in semitones, where `to_hertz` is given; followed by tones of
+    """A sine at a level (RMS) as a FLAC file; a sweep, even in semitones, where `to_hertz` is given; followed by tones of
     the pitches `then` with silence between. 0 Hz is white noise."""
     import numpy as np
 
     samples: list[np.ndarray] = []
     for pitch in (hertz, *then):
         samples += [_sound(pitch, to_hertz or pitch, seconds, dbfs), np.zeros(round(gap_s * SAMPLE_RATE))]
-    data = np.concatenate(samples[:-1])
-    file = io.BytesIO()
-    with wave.open(file, "wb") as wav:
-        wav.setnchannels(1)
-        wav.setsampwidth(2)
-        wav.setframerate(SAMPLE_RATE)
-        wav.writeframes((np.clip(data, -1, 1) * 32767).astype("<i2").tobytes())
-    return Clip(data=file.getvalue())
+    return Clip(data=encode(np.concatenate(samples[:-1])))
 
 
 def _sound(hertz: float, to_hertz: float, seconds: float, dbfs: float) -> np.ndarray:
