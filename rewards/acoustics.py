@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 FRAME_S = HOP / RATE
 QUIETEST_DBFS = -90.0
 """Stands for digital silence."""
-FINE_GAP_S, COARSE_GAP_S = 0.03, 0.09
+FINE_GAP_S, COARSE_GAP_S = 0.03, 0.13
 """A pause that parts two sounds; one that parts two words or phrases, longer than the stop in 'six' or 'eight'."""
 _BELOW_LOUDEST_DB = 30.0
 _REMEMBERED = 4096
@@ -83,7 +83,7 @@ class Acoustics:
     sounds: tuple[Sound, ...]
     """Parted by pauses of 30 ms, by jumps of level and by steps of a steady pitch."""
     phrases: tuple[Sound, ...]
-    """Parted by pauses of 90 ms."""
+    """Parted by pauses of 130 ms."""
     rate_hz: float | None
     """Onsets per second of at least three sounds that are alike and evenly spaced; else None: the pieces of a spoken
     word are no beats."""
@@ -104,6 +104,11 @@ def measure(clip: Clip) -> Acoustics:
         while len(_cache) > _REMEMBERED:
             _cache.popitem(last=False)
     return _cache[key]
+
+
+def forget() -> None:
+    """Drop what was measured, to time it anew."""
+    _cache.clear()
 
 
 def analyse(samples: np.ndarray) -> Acoustics:

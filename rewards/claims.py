@@ -22,7 +22,8 @@ class Claim:
     """value (`values` = lowest and highest that it names), level (low, loud, …), trend, compare, extreme (the loudest
     of all), same, count, ends (`values` = pitch at the start and at the end), unpitched."""
     quantity: str
-    """pitch (Hz), loudness (dBFS), duration (s), brightness (Hz, spectral centroid), rate (per second), count."""
+    """pitch (Hz), loudness (dBFS), duration (s), brightness (Hz, spectral centroid), rate (per second); of a
+    count: beats, words or count (either)."""
     sign: int = 0
     """+1 more (high, rising, louder), -1 less, 0 steady."""
     values: tuple[float, float] | None = None
@@ -44,8 +45,8 @@ class Claim:
 _QUOTED = re.compile(r"\"[^\"\n]{0,200}\"|“[^”\n]{0,200}”|\B'[^'\n]{0,80}'\B")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|[\n;]+|(?<![\d])\.(?!\d)")
 _ASKS = re.compile(
-    r"\?\s*$|^\W*(?:(?:so|now|and|ok|okay|first|next) ?,? )*(?:which|what|is|are|does|do|did|how|whether|if|should|can"
-    r"|could|let(?:'s| me| us)|i (?:need|have|want|must|should|will)|we (?:need|have|want|must|should|will)|to (?:find|tell"
+    r"\?\s*$|^\W*(?:(?:so|now|and|ok|okay|first|next) ?,? )*(?:which|what(?! (?:stands|strikes|i |we ))|is|are|does|do|did|how|whether|if|should|can"
+    r"|could|let(?:'s| me| us)|(?:i|we) (?:need to|have to|want to|must|should|will)|to (?:find|tell"
     r"|decide|determine|compare|answer)|the (?:question|task|options?|prompt|choices?|user)|options?|maybe|perhaps)\b"
     r"|\b(?:whether|suppose|supposing|imagine|would (?:be|have|sound|mean)|might|may be|could be|had it|were it|unclear"
     r"|hard to (?:say|tell)|not sure|in general|usually|typically|normally)\b"
@@ -59,7 +60,7 @@ def read(chain: str) -> list[Claim]:
     if _COUNT_UP.fullmatch(text.strip()):
         numbers = [int(n) for n in re.findall(r"\d+", text)]
         if numbers == list(range(1, len(numbers) + 1)):
-            return [Claim("count", "count", values=(len(numbers), len(numbers)), text=text.strip())]
+            return [Claim("count", "beats", values=(len(numbers), len(numbers)), text=text.strip())]
     claims: dict[Claim, None] = {}
     for sentence in _SENTENCE.split(text):
         if sentence and not _ASKS.search(sentence):
@@ -188,7 +189,7 @@ class _Reader:
                 single = self.tokens[i].text == "one" and self._near(j + 1, "is")  # one tone is higher: which?
                 if not single and not self._near(i - 1, "subject"):
                     bound = next((kind for kind in ("above", "below") if self._near(i - 1, kind)), "about")
-                    self._add("count", "count", values=(number, number), bound=bound)
+                    self._add("count", token.value, values=(number, number), bound=bound)
                 return True
             if token.kind not in ("word", "level", "trend") or token.text == "of":
                 return False
@@ -196,8 +197,8 @@ class _Reader:
 
     def _level(self, i: int, value: tuple[str | None, int]) -> None:
         quantity, sign = self._about(i, value[0]), value[1]
-        if quantity is None or self._near(i - 1, "become"):
-            return
+        if quantity is None or self._near(i - 1, "become") or self._near(i - 1, "number") or self._near(i - 1, "range"):
+            return  # 0.5 s long
         if self._near(i - 1, "as") or (i and self.tokens[i - 1].text == "equally"):
             other = self._compared_with(i, "as")
             if self.denied:  # not as loud as: softer
@@ -214,7 +215,7 @@ class _Reader:
         """Whose the adjective at i is where that is named after it: "the louder second tone", "the higher is clip 2"."""
         if self.subject is not None:
             return self.subject
-        for j in range(i + 1, min(i + 7, len(self.tokens))):
+        for j in range(i + 1, min(i + 9, len(self.tokens))):
             token = self.tokens[j]
             if token.kind == "subject":
                 return token.value
@@ -280,6 +281,6 @@ class _Reader:
         compared = [claim.quantity for claim in self.claims if claim.kind in ("compare", "extreme", "trend")]
         for number, subject, quantity in self.bare:
             quantity = quantity or (compared[0] if compared else None)
-            if quantity not in (None, "elsewhere", "count"):
+            if quantity not in (None, "elsewhere"):
                 number *= 1000 if quantity == "brightness" and number < 20 else 1
                 self._add("value", str(quantity), subject, values=(number, number))

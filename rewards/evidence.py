@@ -143,7 +143,7 @@ def _value(claim: Claim, target: Target) -> Finding:
         return Finding(claim, False, 5.0, "no pitch") if unvoiced else Finding(claim, None)
     below, above = scale.steps(low), scale.steps(high)
     misses: list[float] = []
-    for value in heard:
+    for reading, value in enumerate(heard):
         # "0.1k" may have been 0.06: what rounding took is given back
         at = scale.steps(
             min(low, value + claim.rounding)
@@ -153,7 +153,8 @@ def _value(claim: Claim, target: Target) -> Finding:
             else value
         )
         too_low, too_high = below - at, at - above
-        misses.append({"above": too_low, "below": too_high}.get(claim.bound, max(too_low, too_high)))
+        miss = {"above": too_low, "below": too_high}.get(claim.bound, max(too_low, too_high))
+        misses.append(miss if reading == 0 else 2 * miss)  # less likely meant, so to be met more closely
     miss = min(misses)
     if miss > scale.tolerance:
         return Finding(claim, False, miss / scale.tolerance, _told(claim.quantity, heard[0]))
@@ -263,8 +264,10 @@ def _count(claim: Claim, clips: Sequence[Acoustics]) -> Finding:
     if len(clips) > 1 and (claim.subject is None or claim.subject >= len(clips)):
         return Finding(claim, None)
     clip = clips[claim.subject or 0] if len(clips) > 1 else clips[0]
-    counts, said = {len(clip.sounds), len(clip.phrases)}, claim.values[0]
-    told = "or ".join(f"{count} " for count in sorted(counts)) + "sounds"
+    counts = {len(clip.sounds)} if claim.quantity == "beats" else {len(clip.phrases)}
+    counts |= {len(clip.sounds)} if claim.quantity == "count" else set()
+    said = claim.values[0]
+    told = " or ".join(map(str, sorted(counts))) + " sounds"
     if claim.bound == "about":
         return Finding(claim, said in counts, min(abs(said - count) for count in counts), told)
     fits = any(count >= said if claim.bound == "above" else count <= said for count in counts)

@@ -64,8 +64,8 @@ QUANTITIES: dict[str, str] = {
         "brightness": "brightness centroid timbre timbres spectrum",
         "rate": "tempo pace rate speed rhythm",
         "elsewhere": "range sampling sample variation bandwidth confidence interval distance pause pauses gap gaps silence "
-        "attack decay release vowel probability likelihood chance resolution answer end beginning start "
-        "difference phase time order number amount notice reverb echo",
+        "attack decay release vowel probability likelihood chance resolution answer "
+        "difference phase order number amount notice reverb echo",
     }.items()
     for word in words.split()
 }
@@ -126,14 +126,16 @@ COUNTED: dict[str, str] = {
     word: kind
     for kind, words in (
         (
-            "sounds",
-            "beat beats click clicks burst bursts pulse pulses hit hits tap taps knock knocks tick ticks beep beeps",
+            "beats",
+            "beat beats click clicks pulse pulses hit hits tap taps knock knocks tick ticks beep beeps stroke strokes",
         ),
-        ("sounds", "tone tones note notes sound sounds event events onset onsets strokes blips segment segments"),
-        ("sounds", "bark barks word words digit digits syllables"),
+        ("beats", "tone tones note notes onset onsets burst bursts blip blips"),
+        ("words", "word words digit digits segment segments phrase phrases utterance utterances"),
+        ("count", "sound sounds event events bark barks part parts"),
     )
     for word in words.split()
 }
+"""Noun -> what is counted: `beats` are parted by the shortest pauses, `words` by longer ones, `count` may be either."""
 _CARDINALS = "zero one two three four five six seven eight nine ten eleven twelve"
 _ORDINALS = "first second third fourth fifth sixth seventh eighth"
 NUMBERS = {**{word: i for i, word in enumerate(_CARDINALS.split())}, "single": 1}
@@ -233,6 +235,9 @@ def tokens(sentence: str) -> list[Token]:
             found.append(_word(text))
         else:
             found.append(Token({"<": "below", ">": "above"}.get(text, "stop"), text))
+    for i, token in enumerate(found):
+        if token.text == "sounds" and any(t.kind in ("cardinal", "number") for t in found[max(0, i - 2) : i]):
+            found[i] = Token("count", token.text, COUNTED[token.text])
     for i, token in enumerate(found):  # letters are clips where they are no article
         if token.text in tuple("abcd") and token.kind == "word":
             after = found[i + 1] if i + 1 < len(found) else Token("stop", "")

@@ -31,7 +31,14 @@ from rl.types import Clip, Prompt, Rollout, Verdict
 
 _WORD = re.compile(r"[a-z]+0?(?:-[a-z]+)*")
 _FAMILY = {word: family for family, words in FEATURES.items() for word in words}
-_OF_QUANTITY = {"duration": "rhythm", "count": "rhythm", "brightness": "timbre", "rate": "tempo"}
+_OF_QUANTITY = {
+    "duration": "rhythm",
+    "count": "rhythm",
+    "beats": "rhythm",
+    "words": "rhythm",
+    "brightness": "timbre",
+    "rate": "tempo",
+}
 
 
 def verify(
@@ -83,7 +90,11 @@ def _reason(chain: str, findings: list[Finding], texts: list[str]) -> str:
     wrong = [finding for finding in findings if finding.true is False]
     if wrong:
         worst = max(wrong, key=lambda finding: finding.miss)
-        what = f"{worst.claim.kind} of {worst.claim.quantity}" if worst.claim.kind != "count" else "count"
+        what = (
+            f"{worst.claim.kind} of {worst.claim.quantity}"
+            if worst.claim.kind != "count"
+            else f"number of {worst.claim.quantity}"
+        )
         return f"false: '{worst.claim.text}' ({what}: measured {worst.measured})"
     if texts:
         return f"reasons from a text: '{texts[0]}'"
