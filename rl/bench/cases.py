@@ -73,8 +73,8 @@ def _labelled(row: Row, where: str, label: str, threshold: float, folder: Path) 
     fields = _fields(row, where)
     golds = _golds(row, fields, where)
     clips = _clips(row, where, folder)
-    made = [Case(pred, gold, question=question, fields=fields).rollout() for gold in golds]
-    rollouts = tuple(replace(r, prompt=replace(r.prompt, id=where, clips=clips)) for r in made)
+    made = [Case(pred, gold, question=question, fields=fields, clips=clips).rollout() for gold in golds]
+    rollouts = tuple(replace(r, prompt=replace(r.prompt, id=where)) for r in made)
     bounds = (threshold, RIGHT[1]) if equal else (0.0, min(WRONG[1], _below(threshold)))
     cls = row.get("cls")
     return Labelled(where, golds, rollouts, equal, bounds, None if cls is None else str(cls))

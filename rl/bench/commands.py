@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from rl.bench.trial import Trial
+    from rl.bench.cases import Labelled
 
 verifiers = typer.Typer(help="What can judge an answer: list, write, try, attack, replay.")
 
@@ -49,22 +50,58 @@ def try_cases(
     as_json: Json = False,
 ) -> None:
     """Try a verifier on labelled cases, its own GOLD without --cases: agreement, errors, speed."""
-    from rl.bench import cases as labelled
-    from rl.bench.trial import Bench, gold_of
+    from rl.bench.show import show_trial
+    from rl.bench.trial import Bench
     from rl.terminal import print_json
 
-    chosen = labelled.read(cases, label, threshold, cls or ()) if cases is not None else None
-    given = _arguments(args or ())
-    if chosen is None:
-        chosen = labelled.of_gold(gold_of(verifier))
+    chosen, given = _chosen(verifier, cases, label, threshold, cls or ()), _arguments(args or ())
     with Bench(verifier, Path.cwd(), given, [case.args for case in chosen], deadline, workers) as bench:
         trial = bench.try_on(chosen)
     if as_json:
         return print_json(trial.as_json())
-    _show(trial)
+    show_trial(trial)
 
 
-def _arguments(pairs: list[str] | tuple[str, ...]) -> dict[str, Any]:
+@verifiers.command()
+def attack(
+    verifier: Verifier,
+    cases: Cases = None,
+    args: Args = None,
+    deadline: Deadline = 10.0,
+    workers: Workers = None,
+    as_json: Json = False,
+) -> None:
+    """Try known reward hacks on a verifier, over its own GOLD or over --cases; exit code 1 if any scores full."""
+    from rl.bench.attacks import attempts
+    from rl.bench.show import attacks_as_json, show_attacks
+    from rl.bench.trial import Bench
+    from rl.terminal import print_json
+
+    chosen, given = _chosen(verifier, cases), _arguments(args or ())
+    tried = attempts(chosen)
+    with Bench(verifier, Path.cwd(), given, [case.args for case in chosen], deadline, workers) as bench:
+        verdicts = bench.judge([(attempt.rollout, attempt.case.args) for attempt in tried])
+    found = attacks_as_json(tried, verdicts)
+    if as_json:
+        print_json(found)
+    else:
+        show_attacks(verifier, found)
+    if found["full"]:
+        raise typer.Exit(1)
+
+
+def _chosen(
+    verifier: str, cases: str | None, label: str = "equal", threshold: float = 1.0, classes: Sequence[str] = ()
+) -> list[Labelled]:
+    from rl.bench.cases import of_gold, read
+    from rl.bench.trial import gold_of
+
+    if cases is None:
+        return of_gold(gold_of(verifier, Path.cwd()))
+    return read(cases, label, threshold, classes)
+
+
+def _arguments(pairs: Sequence[str]) -> dict[str, Any]:
     """`key=value` pairs as YAML reads them. Raises ConfigError."""
     from omegaconf import OmegaConf
 
@@ -74,47 +111,3 @@ def _arguments(pairs: list[str] | tuple[str, ...]) -> dict[str, Any]:
         if not pair.partition("=")[0] or "=" not in pair:
             raise ConfigError(f"--arg: '{pair}' is not key=value, for example --arg normalise=false")
     return resolve(OmegaConf.from_dotlist(list(pairs)), "--arg")
-
-
-def _show(trial: Trial) -> None:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    from rl.terminal import console, say
-
-    out, disagreements = console(), trial.disagreements
-    if disagreements:
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for name in ("case", "what", "answer", "gold", "score", "why"):
-            table.add_column(name, overflow="fold")
-        for judged in disagreements[:50]:
-            row = judged.as_json()
-            score = "" if judged.verdict.error is not None else f"{judged.verdict.score:.3g}"
-            why = judged.verdict.error or judged.verdict.reason
-            what = judged.kind.replace("_", " ")
-            cells = (
-                row["case"].rpartition(":")[2],
-                what,
-                _short(row["pred"]),
-                _short(str(row["gold"])),
-                score,
-                _short(why),
-            )
-            table.add_row(*map(Text, cells))
-        out.print(table)
-        if len(disagreements) > 50:
-            say(f"… and {len(disagreements) - 50} more; --json lists all")
-    summary = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("cls", *trial.summary()):
-        summary.add_column(name.replace("_", " "), justify="left" if name == "cls" else "right")
-    classes = trial.classes()
-    for name, counts in {**(classes if len(classes) > 1 else {}), "all": trial.summary()}.items():
-        summary.add_row(Text(name), *map(str, counts.values()))
-    out.print(summary)
-    say(f"{trial.as_json()['per_second']:g} cases a second")
-
-
-def _short(text: str, limit: int = 80) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= limit else f"{text[: limit // 2]} … {text[-limit // 2 :]}"
