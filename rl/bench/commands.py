@@ -90,6 +90,27 @@ def attack(
         raise typer.Exit(1)
 
 
+@verifiers.command("replay")
+def replay_run(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory.")],
+    reward: Annotated[str, typer.Option("--with", metavar="REWARD", help="A verifier, a reward's YAML or a recipe.")],
+    stage: Annotated[str | None, typer.Option(help="Samples of this stage alone.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="The last so many steps of each stage.")] = None,
+    most: Annotated[int, typer.Option(min=0, help="Samples to show, those that change most.")] = 10,
+    as_json: Json = False,
+) -> None:
+    """Judge a finished run's samples with another reward: what would have been different."""
+    from rl.bench.replay import replay, reward_of
+    from rl.bench.show import replay_as_json, show_replay
+    from rl.terminal import complain, print_json
+
+    config, folder = reward_of(reward)
+    replayed = replay(run_dir, config, folder, stage, steps, complain)
+    if as_json:
+        return print_json(replay_as_json(replayed, most))
+    show_replay(replayed, most)
+
+
 def _chosen(
     verifier: str, cases: str | None, label: str = "equal", threshold: float = 1.0, classes: Sequence[str] = ()
 ) -> list[Labelled]:

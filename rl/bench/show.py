@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rl.bench.attacks import ATTACKS, Attempt, scores_full
+from rl.bench.replay import Replayed, flips, group_changes, means
 from rl.bench.trial import Trial
 from rl.terminal import console, say
 from rl.types import Verdict
@@ -73,6 +74,54 @@ def show_attacks(verifier: str, found: Mapping[str, Any]) -> None:
         _more(len(holes))
         return say(f"{found['full']} of {found['tried']} hacks score full on {verifier}: a policy will find them")
     say(f"none of {found['tried']} hacks scores full on {verifier}")
+
+
+def replay_as_json(replayed: Sequence[Replayed], most: int) -> dict[str, Any]:
+    """Means by part, what becomes of the groups, and the samples that change most."""
+    flipped = [
+        {
+            "stage": s.stage,
+            "step": s.step,
+            "id": s.rollout.prompt.id,
+            "sample": s.rollout.sample,
+            "before": s.before,
+            "after": s.after,
+            "text": s.rollout.text,
+            "gold": s.rollout.prompt.answer,
+            "reason": s.now.reason,
+        }
+        for s in flips(replayed, most)
+    ]
+    table = {name: {"before": before, "after": after} for name, (before, after) in means(replayed).items()}
+    changed = sum(s.change != 0 for s in replayed)
+    return {"n": len(replayed), "changed": changed, "means": table, **group_changes(replayed), "flips": flipped}
+
+
+def show_replay(replayed: Sequence[Replayed], most: int) -> None:
+    found = replay_as_json(replayed, most)
+    table = _table("mean of", "in the run", "now", "change", right=True)
+    for name, of in found["means"].items():
+        before, after = of["before"], of["after"]
+        change = "" if before is None or after is None else f"{after - before:+.3f}"
+        table.add_row(Text(name), *("–" if v is None else f"{v:.3f}" for v in (before, after)), change)
+    console().print(table)
+    groups = found["groups"]
+    say(f"{found['changed']} of {found['n']} samples score otherwise")
+    say(
+        f"{groups} groups: {found['other_best']} have another best sample; without spread were "
+        f"{found['without_spread_before']}, now {found['without_spread_after']}"
+    )
+    say(
+        f"of their pairs, {found['pairs_turned']:.1%} turn round, {found['pairs_tied_or_untied']:.1%} become or leave a tie"
+    )
+    if found["flips"]:
+        table = _table("sample", "in the run", "now", "answer", "gold", "why")
+        for flip in found["flips"]:
+            place = f"{flip['stage']} {flip['step']} {flip['id']} #{flip['sample']}"
+            scores = (f"{flip['before']:.3g}", f"{flip['after']:.3g}")
+            texts = (_short(flip["text"]), _short(str(flip["gold"])), _short(flip["reason"]))
+            table.add_row(*map(Text, (place, *scores, *texts)))
+        console().print(table)
 
 
 def _table(*columns: str, right: bool = False) -> Table:
