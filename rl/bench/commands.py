@@ -37,6 +37,20 @@ def list_verifiers() -> None:
     console().print(two_columns("verifier", [*known().items(), own]))
 
 
+@verifiers.command()
+def new(name: Annotated[str, typer.Argument(metavar="NAME", help="Of the module to write here.")]) -> None:
+    """Write a verifier that runs, with cases to begin with."""
+    from rl.bench.template import write
+    from rl.terminal import say
+
+    module, cases = write(name, Path.cwd())
+    spec = f"{module.name}:verify"
+    say(f"wrote {module.name} and {cases.name}")
+    say(f"try      rl verifiers test {spec} --cases {cases.name}")
+    say(f"attack   rl verifiers attack {spec}")
+    say(f"use      reward: {{parts: [{{verifier: {spec}}}]}}")
+
+
 @verifiers.command("test")
 def try_cases(
     verifier: Verifier,
