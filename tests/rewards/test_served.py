@@ -1,0 +1,109 @@
+"""Models behind parts of a reward: batches, errors, and how they go together with the pool."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from rewards.combine import PartConfig, RewardConfig
+from rewards.served import Batches
+from rewards.service import RewardService
+
+
+def ask_all(batches: Batches[int, int], items: Sequence[int]) -> list[int | BaseException]:
+    async def work() -> list[int | BaseException]:
+        return await asyncio.gather(*map(batches.ask, items), return_exceptions=True)
+
+    return asyncio.run(work())
+
+
+def test_what_comes_together_goes_together_one_call_after_the_other():
+    sizes: list[int] = []
+    busy = threading.Lock()
+
+    def model(items: Sequence[int]) -> list[int]:
+        assert busy.acquire(blocking=False), "two calls at once"
+        sizes.append(len(items))
+        time.sleep(0.01)
+        busy.release()
+        return [item * 2 for item in items]
+
+    assert ask_all(Batches(model, 16, 5.0), range(40)) == [item * 2 for item in range(40)]
+    assert sizes == [16, 16, 8]
+
+
+def test_one_that_spoils_a_batch_costs_only_itself():
+    def model(items: Sequence[int]) -> list[int]:
+        return [100 // item for item in items]
+
+    answers = ask_all(Batches(model, 8, 5.0), [1, 2, 0, 4])
+    assert answers[:2] == [100, 50]
+    assert isinstance(answers[2], ZeroDivisionError)
+    assert answers[3] == 25
+
+
+def test_the_wrong_number_of_answers_is_an_error():
+    (answer,) = ask_all(Batches(lambda items: [], 8, 5.0), [1])
+    assert str(answer) == "the served model gave 0 answers to 1 questions"
+
+
+def test_who_waits_too_long_gets_an_error_and_the_next_an_answer():
+    hangs = iter([0.6, 0.0])
+
+    def model(items: Sequence[int]) -> Sequence[int]:
+        time.sleep(next(hangs))
+        return items
+
+    batches = Batches(model, 8, 0.3)
+
+    async def work() -> list[int | BaseException]:
+        first = await asyncio.gather(batches.ask(1), batches.ask(2), return_exceptions=True)
+        await asyncio.sleep(0.5)
+        return [*first, await batches.ask(3)]
+
+    one, two, three = asyncio.run(work())
+    assert isinstance(one, TimeoutError)
+    assert isinstance(two, TimeoutError)
+    assert three == 3
+
+
+def test_a_crash_in_one_part_leaves_the_others_their_verdicts(rollout, folder: Path):
+    """The part that ends its process cannot take the terms after it along, even where it does not count itself."""
+    parts = [
+        PartConfig("text"),
+        PartConfig("hostile.py:verify", "extra", only_if="accuracy"),
+        PartConfig("format", "format", 0.25),
+    ]
+    with RewardService(RewardConfig(parts), folder) as service:
+        (scored,) = service.score([rollout("os._exit", "another")])
+    assert scored.verdict.error is None
+    assert scored.verdict.score == 0.0
+    assert scored.verdict.parts == {"accuracy": 0.0, "extra/counted": 0.0, "format": 0.0}
+
+
+SLOW = """
+import time
+from rl.types import Verdict
+def slow(prompt, rollout):
+    time.sleep(60)
+def bare(prompt, rollout):
+    return Verdict(score=1.0)
+def needs(prompt, rollout):
+    return Verdict(score=float(prompt.fields["tests"] == 1))
+"""
+
+
+def test_without_gold_a_verifier_must_at_least_answer_in_time(tmp_path: Path):
+    (tmp_path / "own.py").write_text(SLOW)
+    with RewardService(RewardConfig([PartConfig("own.py:slow")], deadline_s=0.3), tmp_path) as service:
+        says = r"'own.py:slow' cannot judge the answer 'yes': deadline of 0.3 s passed"
+        with pytest.raises(ValueError, match=says):
+            service.prove()
+    for function in ("bare", "needs"):  # what lacks a column of the data is no fault of the verifier
+        with RewardService(RewardConfig([PartConfig(f"own.py:{function}")]), tmp_path) as service:
+            assert service.prove() == [f"verifier 'own.py:{function}' has no GOLD: nothing shows that it judges right"]
