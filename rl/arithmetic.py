@@ -132,7 +132,7 @@ def _dpo(work: _Work) -> StagePlan:
     micro_batches, largest = work.optimiser_step(config.sequences_per_step)
     steps = config.steps(work.rows) if work.rows else 0
     says = (
-        f"{config.loss}, {many(config.epochs, 'epoch')} of {work.counted('pair')} → "
+        f"{getattr(config, 'loss', 'Bradley–Terry')}, {many(config.epochs, 'epoch')} of {work.counted('pair')} → "
         f"{many(steps, 'optimiser step') if steps else 'steps'} of {many(config.pairs_per_step, 'pair')}, {micro_batches}"
     )
     tokens = steps * config.sequences_per_step * config.max_sequence_tokens
@@ -158,9 +158,21 @@ def _distill(work: _Work) -> StagePlan:
     return work.plan(says, rollouts=rollouts, tokens=rollouts * config.max_sequence_tokens)
 
 
+def _pairs(work: _Work) -> StagePlan:
+    config = work.config
+    rollouts = 0 if config.samples_of else (work.rows or 0) * config.samples
+    says = f"samples of '{config.samples_of}'" if config.samples_of else f"{work.prompts} × {config.samples} samples"
+    says += "" if config.samples_of else _rollouts(rollouts, config.max_sequence_tokens)
+    says += (
+        f"; at most {many(config.per_prompt, 'pair')} of a prompt, ≥ {config.margin:g} apart in {config.by or 'score'}"
+    )
+    return work.plan(says, rollouts=rollouts, tokens=rollouts * config.max_sequence_tokens)
+
+
 def _evaluate(work: _Work) -> StagePlan:
     config = work.config
-    rollouts = (work.rows or 0) * (config.samples + config.greedy)
+    cuts = sum(budget != "full" for budget in config.budgets)
+    rollouts = (work.rows or 0) * (config.samples * (1 + cuts) + config.greedy)
     says = f"{work.prompts} × {_samples(config)}{_rollouts(rollouts, config.max_sequence_tokens)}"
     return work.plan(says, rollouts=rollouts, tokens=rollouts * config.max_sequence_tokens)
 
@@ -196,14 +208,17 @@ WORDS: dict[str, Callable[[_Work], StagePlan]] = {
     "curate": _curate,
     "distill": _distill,
     "rlvr": _rlvr,
+    "pairs": _pairs,
     "dpo": _dpo,
+    "reward_model": _dpo,
     "evaluate": _evaluate,
 }
 
 
 def _samples(config: Any) -> str:
     samples = many(config.samples, "sample")
-    return f"({samples} + 1 greedy)" if config.greedy else samples
+    samples = f"({samples} + 1 greedy)" if config.greedy else samples
+    return f"{samples}, chains cut at {', '.join(map(str, config.budgets))} tokens" if config.budgets else samples
 
 
 def _rollouts(count: int, longest: int) -> str:
@@ -231,7 +246,11 @@ def problems(stage: Stage, recipe: Recipe, rows: int | None, positions: int | No
         found.append(
             f"{stage.place}.data: {quoted(config.data)}, split '{config.split}', has no rows; choose another split"
         )
-    lacking = {"sft": ("demonstrations", ("response", "messages")), "dpo": ("pairs", ("chosen",))}
+    if getattr(config, "budgets", ()) and not recipe.header.model.think:
+        found.append(f"{stage.place}.budgets: the model does not think (model.think: false); remove them")
+    lacking = {"sft": ("demonstrations", ("response", "messages"))} | dict.fromkeys(
+        ("dpo", "reward_model"), ("pairs", ("chosen",))
+    )
     for name in weights_of(config.data) if stage.kind in lacking else ():
         data, (what, keys) = recipe.header.data.get(name), lacking[stage.kind]
         if data is not None and data.source in FILES and not set(keys) & data.fields.keys():

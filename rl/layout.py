@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from rl.config import ConfigError, build, did_you_mean
 from rl.repeat import Repeat, base
-from rl.stages import curate, distill, dpo, encode, evaluate, rlvr, sft
+from rl.stages import curate, distill, dpo, encode, evaluate, pairs, reward_model, rlvr, sft
 
 STAGES: dict[str, ModuleType] = {
     "encode": encode,
@@ -19,7 +19,9 @@ STAGES: dict[str, ModuleType] = {
     "curate": curate,
     "distill": distill,
     "rlvr": rlvr,
+    "pairs": pairs,
     "dpo": dpo,
+    "reward_model": reward_model,
     "evaluate": evaluate,
 }
 """Each has a `Config` and `run(config, context) -> Outcome`."""
@@ -30,11 +32,15 @@ MAKES: dict[str, tuple[str, ...]] = {
     "dpo": ("model",),
     "curate": ("difficulty",),
     "distill": ("distilled", "samples"),
+    "pairs": ("pairs",),
+    "reward_model": ("reward_model",),
 }
 """The artifacts that a stage leaves to later ones."""
-REFERENCES = {"model": "model", "critic": "model", "difficulty": "difficulty"}
+REFERENCES = {"model": "model", "critic": "model", "difficulty": "difficulty", "samples_of": "samples"}
 """Keys of a stage that name an earlier one, and which artifact of it."""
-READS_PAIRS = ("dpo",)
+TRAINS = {"encode": "policy", "sft": "policy", "dpo": "policy", "reward_model": "critic"}
+"""Stages that sample nothing, and the role that they train."""
+READS_PAIRS = ("dpo", "reward_model")
 """Stages whose `data` are preference pairs."""
 
 

@@ -117,12 +117,14 @@ def trainer(
     Rajbhandari et al. 2020 (ZeRO, arXiv 1910.02054, section 3 and figure 1): weights bP and gradients bP, AdamW's two
     moments 8P and fp32 master weights 4P (in float32 only where ZeRO keeps a partition of its own); stage 1 divides
     optimizer states by the ranks, stage 2 gradients too, stage 3 weights too. The critic has no head."""
-    b, learns = BYTES[dtype], role != "reference"
-    count = shape.parameters - (0 if role != "critic" or shape.tied else shape.vocabulary * shape.hidden)
+    b, learns = BYTES[dtype], role not in ("reference", "reward_model")
+    count = shape.parameters - (
+        0 if role not in ("critic", "reward_model") or shape.tied else shape.vocabulary * shape.hidden
+    )
     masters = 4 if dtype == "bfloat16" or zero_stage else 0
     activations = shape.activations(dtype, "none" if not learns else "inputs" if checkpointing else "all") * tokens
     other = CUDA_CONTEXT if gpu else PROCESS["trainer"]
-    other += LOGIT_CHUNKS if role != "critic" else 0
+    other += LOGIT_CHUNKS if role in ("policy", "reference") else 0
     other += b * min(count, REDUCE_BUCKET) if zero_stage and learns else 0
     other += b * min(count, LIVE) if zero_stage == 3 else 0
     return {

@@ -172,8 +172,8 @@ def _disk(recipe: Recipe, shape: Shape, made: Plan, out: Path) -> None:
     b, count = memory.BYTES[recipe.header.model.dtype], shape.parameters
     models, checkpoints, tokens = int(recipe.header.model.build is not None), 0, 0
     for stage, told in zip(recipe.stages, made.stages, strict=True):
-        models += stage.kind in ("encode", "sft", "rlvr", "dpo")
-        tokens += 0 if stage.kind in ("sft", "dpo", "curate") else told.tokens
+        models += stage.kind in ("encode", "sft", "rlvr", "dpo", "reward_model")
+        tokens += 0 if stage.kind in ("sft", "dpo", "reward_model", "curate") else told.tokens
         if stage.kind == "rlvr":
             kept = stage.config.keep + 1 + bool(stage.config.eval_every)
             checkpoints += kept * (2 if stage.config.resolved().critic else 1)

@@ -30,7 +30,7 @@ from rewards.resolve import check as check_verifier
 from rl.config import ConfigError, build, did_you_mean, resolve
 from rl.data.mixture import Data, check_weights, limits
 from rl.data.sources import DataConfig
-from rl.layout import MAKES, READS_PAIRS, REFERENCES, Stage, blocks_of, expanded, saved
+from rl.layout import MAKES, READS_PAIRS, REFERENCES, TRAINS, Stage, blocks_of, expanded, saved
 from rl.workers.placement import ClusterConfig
 from rl.workers.trainer import TrainerConfig
 from rollouts.sampler import EngineConfig
@@ -80,7 +80,7 @@ class Recipe:
         """Which actors the stages need: engine, policy, critic, reference."""
         roles: set[str] = set()
         for stage in self.stages:
-            roles |= {"policy"} if stage.kind in ("encode", "sft", "dpo") else {"engine"}
+            roles |= {TRAINS.get(stage.kind, "engine")}
             if stage.kind == "rlvr":
                 goal = stage.config.resolved()
                 roles |= (

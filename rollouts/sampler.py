@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Container, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -47,6 +48,9 @@ class Encoder(Protocol):
     """Turns conversations to ids and written ids to text (`rl.data.chat.Chat`)."""
 
     def prompt(self, messages: Any, clips: Any = (), expand: bool = False) -> list[int]: ...
+
+    @property
+    def closing(self) -> list[int]: ...
 
     def turn(self, written: Any) -> str: ...
 
@@ -96,15 +100,17 @@ class Sampler:
         max_sequence_tokens: int,
         seed: int,
         skip: Container[tuple[str, int]] = (),
+        openings: Mapping[tuple[str, int], Sequence[int]] = MappingProxyType({}),
     ) -> Iterator[list[Rollout]]:
         """Yields samples as they end, `samples` for each prompt, in no fixed order, without those whose (prompt id,
-        index) is in `skip`. The response gets what the prompt leaves of `max_sequence_tokens`. Raises ValueError when a
-        prompt leaves nothing."""
+        index) is in `skip`; those in `openings` go on from these ids, which count as not written by the policy. The
+        response gets what the prompt leaves of `max_sequence_tokens`. Raises ValueError when a prompt leaves nothing."""
         import ray
 
         self.deaths = 0
         asked = self._requests(prompts, samples, temperature, max_sequence_tokens, seed)
-        queue = deque(request for request in asked if (prompts[request.key[0]].id, request.key[1]) not in skip)
+        named = (((prompts[request.key[0]].id, request.key[1]), request) for request in asked)
+        queue = deque(_opened(request, openings.get(name, ())) for name, request in named if name not in skip)
         running: list[dict[tuple[int, int], Request]] = [{} for _ in self.engines]
         calls: dict[Any, int] = {}
         try:
@@ -124,7 +130,7 @@ class Sampler:
                 for completion in completions:
                     del running[i][completion.key]
                 if completions:
-                    yield [self._rollout(prompts[c.key[0]], c) for c in completions]
+                    yield [self._rollout(prompts[c.key[0]], c, openings) for c in completions]
         finally:  # when the stream is left early, what still runs is dropped
             if busy := [engine.abort.remote() for i, engine in enumerate(self.engines) if running[i]]:
                 ray.wait(busy, num_returns=len(busy))
@@ -185,8 +191,11 @@ class Sampler:
         except ValueError as error:
             raise ValueError(f"prompt '{prompt.id}': {error}") from error
 
-    def _rollout(self, prompt: Prompt, completion: Completion) -> Rollout:
+    def _rollout(
+        self, prompt: Prompt, completion: Completion, openings: Mapping[tuple[str, int], Sequence[int]]
+    ) -> Rollout:
         written = np.arange(len(completion.tokens)) >= completion.prompt_length
+        turn = completion.prompt_length - len(openings.get((prompt.id, completion.key[1]), ()))
         return Rollout(
             prompt=prompt,
             sample=completion.key[1],
@@ -195,5 +204,15 @@ class Sampler:
             logprobs=completion.logprobs,
             finish_reason=completion.finish_reason,
             version=completion.version,
-            text=self.encoder.turn(completion.tokens[completion.prompt_length :].tolist()),
+            text=self.encoder.turn(completion.tokens[turn:].tolist()),
         )
+
+
+def _opened(request: Request, opening: Sequence[int]) -> Request:
+    """The request to go on after `opening`. Raises ValueError when that leaves nothing to write."""
+    room = request.max_tokens - len(opening)
+    if room < 1:
+        raise ValueError(
+            f"{len(opening)} tokens of thinking leave no room for an answer; raise max_sequence_tokens or think less"
+        )
+    return replace(request, tokens=(*request.tokens, *opening), max_tokens=room)

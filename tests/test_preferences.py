@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+from rich.console import Console
+
 from rl.recipe import load
+from rl.run.show import show
 from rl.run.tracker import read_metrics
 from rl.runner import run
 
@@ -17,13 +22,14 @@ def preferences(path: Path) -> dict[str, Any]:
     """A data set in which the letter asked for is preferred to the one after it."""
     following = dict(zip(LETTERS, LETTERS[1:] + LETTERS[0], strict=True))
     rows = [
-        {"id": f"{a}{b}", "question": f"{a} {b}", "answer": a, "chosen": f"<think>{b}</think>{a}"}
+        {"id": f"{a}{b}", "question": f"{a} {b}", "answer": a, "chain": b, "chosen": f"<think>{b}</think>{a}"}
         | {"rejected": f"<think>{b}</think>{following[a]}", "split": "test" if i % 5 == 4 else "train"}
         for a in LETTERS
         for i, b in enumerate(LETTERS)
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     fields = {name: name for name in ("question", "answer", "chosen", "rejected")}
+    fields |= {"reasoning": "chain", "response": "answer"}
     return {"source": "jsonl", "path": str(path), "fields": fields}
 
 
@@ -54,3 +60,94 @@ def test_dpo_prefers_what_was_chosen(ray_session: None, tmp_path: Path) -> None:
     assert summary.stages[0].metrics["margin"] > 0.5
     first = next(row for row in read_metrics(tmp_path / "run") if row["stage"] == "ipo")
     assert first["loss"] == 25.0
+
+
+LIMIT = {"max_sequence_tokens": 48}
+WARM = {"name": "warm_up", "data": "letters", "epochs": 16, "sequences_per_step": 16, **LIMIT}
+LEARNS = {"optimizer": {"learning_rate": 3e-3}}
+
+
+def test_a_model_learns_from_its_own_chains(ray_session: None, tmp_path: Path) -> None:
+    """Warm start, own samples, the right ones imitated, pairs of right and wrong preferred, and a reward model of them."""
+    judged = {"data": "letters", "split": "test", "samples": 8, **LIMIT}
+    again = {
+        "name": "again",
+        "data": {"distill": 0.75, "letters": 0.25},
+        "epochs": 6,
+        "sequences_per_step": 16,
+        **LIMIT,
+    }
+    dpo = {"data": "pairs", "epochs": 3, "pairs_per_step": 16, **LIMIT}
+    reward = {"data": "letters", "held_out": 0.25, "epochs": 20, "pairs_per_step": 16, **LIMIT}
+    stages = [
+        {"sft": {**WARM, **LEARNS}},
+        {"evaluate": {"name": "warm", **judged}},
+        {"distill": {"data": "letters", "samples": 8, "per_question": 2, **LIMIT}},
+        {"pairs": {"name": "earlier", "data": "letters", "samples_of": "distill", "per_prompt": 2, **LIMIT}},
+        {"sft": {**again, **LEARNS}},
+        {"evaluate": {"name": "imitated", "budgets": [0, 1, "full"], "votes": 8, **judged}},
+        {"pairs": {"data": "letters", "samples": 8, "per_prompt": 2, **LIMIT}},
+        {"dpo": {**dpo, "optimizer": {"learning_rate": 3e-4}}},
+        {"evaluate": {"name": "preferred", **judged}},
+        {"reward_model": {**reward, **LEARNS}},
+    ]
+    summary = run(recipe(tmp_path, stages), tmp_path / "run", say=lambda _: None)
+    of = {stage.name: stage.metrics for stage in summary.stages}
+    for name, metrics in of.items():
+        print(name, {k: round(v, 3) for k, v in metrics.items() if "/low" not in k and "/high" not in k})
+    assert of["imitated"]["accuracy/low"] > of["warm"]["accuracy/high"]
+    assert of["preferred"]["accuracy/low"] > of["imitated"]["accuracy"]
+    assert of["reward_model"]["accuracy"] > 0.9
+    assert of["reward_model"]["calibration_error"] < 0.1
+
+    imitated = of["imitated"]
+    assert imitated["accuracy@full"] == imitated["accuracy"]
+    assert imitated["tokens@0"] == 0
+    assert imitated["tokens@1"] <= 1 < imitated["tokens@full"] == imitated["reasoning_tokens"]
+    assert imitated["vote@full"] >= imitated["accuracy"]
+
+    folders = {path.name.partition("-")[2]: path for path in (tmp_path / "run" / "stages").iterdir()}
+    record = json.loads((folders["distill"] / "distilled.jsonl.provenance.json").read_text())
+    assert record["counts"] == {name: int(of["distill"][name]) for name in record["counts"]}
+    assert list(record["counts"]) == [
+        *("available", "asked", "sampled", "judged", "whole", "correct", "distinct", "best", "kept"),
+    ]
+    assert record["parents"][0] == {"kind": "model", "name": "warm_up", "stage": True, "split": None}
+    assert len(record["model_fingerprint"]) == 16
+    assert "accuracy below 1" in record["dropped"]
+    assert {(p["kind"], p["name"]) for p in json.loads((folders["again"] / "done.json").read_text())["parents"]} == {
+        ("model", "warm_up"),
+        ("distilled", "distill"),
+        ("data", "letters"),
+    }
+    drawn = Console(width=200, record=True, file=io.StringIO())
+    drawn.print(show(tmp_path / "run"))
+    assert "← letters (train)\n" in drawn.export_text(clear=False).replace(" \n", "\n")
+    assert f"→ kept {record['counts']['kept']}" in drawn.export_text()
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert all(f'id="{section}"' in page for section in ("thinking", "funnels", "lineage"))
+
+
+def test_distill_goes_on_in_the_middle(ray_session: None, tmp_path: Path) -> None:
+    stages = [{"sft": {**WARM, **LEARNS}}, {"distill": {"data": "letters", "samples": 4, "per_question": 4, **LIMIT}}]
+    made = recipe(tmp_path, stages)
+    run(made, tmp_path / "run", say=lambda _: None)
+    folder = tmp_path / "run" / "stages" / "02-distill"
+    whole, lines = (folder / "distilled.jsonl").read_bytes(), (folder / "samples.jsonl").read_bytes().splitlines(True)
+    assert len(lines) == 4 * 80
+    (folder / "done.json").unlink()
+    (folder / "samples.jsonl").write_bytes(b"".join(lines[:200]) + lines[200][:30])
+    said: list[str] = []
+    run(made, tmp_path / "run", resume=True, say=said.append)
+    assert "distill: 200 of 320 samples are there already" in said
+    assert (folder / "samples.jsonl").read_bytes().splitlines(True)[:200] == lines[:200]
+    assert len((folder / "samples.jsonl").read_bytes().splitlines()) == 320, "nothing is sampled twice"
+    assert (folder / "distilled.jsonl").read_bytes() == whole, "the same samples, whoever wrote them"
+
+
+def test_an_empty_harvest_stops_with_its_funnel(ray_session: None, tmp_path: Path) -> None:
+    never = {"data": "letters", "samples": 2, "limit": 10, **LIMIT}
+    with pytest.raises(
+        ValueError, match=r"distill 'distill': nothing is left of 'letters' \(available 10, asked 10, sampled 20"
+    ):
+        run(recipe(tmp_path, [{"distill": never}]), tmp_path / "run", say=lambda _: None)

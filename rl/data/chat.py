@@ -53,6 +53,11 @@ class Chat:
         vocabulary = self.tokenizer.get_vocab()
         return next(([vocabulary[token] for token in names] for names in SOUNDS if vocabulary.keys() >= {*names}), [])
 
+    @cached_property
+    def closing(self) -> list[int]:
+        """Ids that end a chain."""
+        return self._control(f"\n{THINK_CLOSE}\n")
+
     def prompt(self, messages: Sequence[Message], clips: Sequence[Clip] = (), expand: bool = False) -> list[int]:
         """Ids of the conversation up to where the policy goes on. Each clip has one audio token, as an engine is sent
         them, or with `expand` as many as the model hears, as the engine makes of them and the trainer learns on.
@@ -78,7 +83,7 @@ class Chat:
         if not self.think:
             return [*self._text(demonstration.response), self.end]
         chain = self._text(demonstration.reasoning)
-        return [*chain, *self._control(f"\n{THINK_CLOSE}\n"), *self._text(demonstration.response), self.end]
+        return [*chain, *self.closing, *self._text(demonstration.response), self.end]
 
     def turn(self, written: Sequence[int]) -> str:
         """Text of what the policy wrote, from the `<think>` that the prompt opened, without the end token."""

@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rl.data.rows import kind
-from rl.types import Demonstration, Prompt, split_think
+from rl.types import Batch, Demonstration, Prompt, split_think
 
 if TYPE_CHECKING:
     from rl.data.chat import Chat
-    from rl.types import Batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +49,23 @@ def pair_batch(pairs: Sequence[Pair], chat: Chat, max_sequence_tokens: int) -> B
 
     sides = [replace(p.prompt, demonstration=side) for p in pairs for side in (p.chosen, p.rejected)]
     return demonstrations(sides, chat, max_sequence_tokens)
+
+
+def at_end(batch: Batch) -> Batch:
+    """The same sequences with the last token of each as its one action: the value of the state before it is the value
+    of the whole answer."""
+    import torch
+
+    ends_N = batch.lengths_N.cumsum(0) - 1
+    written_T = torch.zeros_like(batch.written_T)
+    written_T[ends_N] = True
+    return Batch(
+        tokens_T=batch.tokens_T,
+        lengths_N=batch.lengths_N,
+        written_T=written_T,
+        rollout_logprobs_A=torch.zeros(len(batch)),
+        scores_N=batch.scores_N,
+        groups_N=batch.groups_N,
+        versions_N=batch.versions_N,
+        clips_N=batch.clips_N,
+    )

@@ -61,3 +61,15 @@ def pass_at_k(correct_counts: ArrayLike, n: ArrayLike, k: int) -> NDArray[np.flo
     for i in range(k):  # C(n - c, k) / C(n, k) = prod (n - c - i) / (n - i); a factor of 0 once n - c < k
         missed_P *= np.maximum(n_P - counts_P - i, 0) / (n_P - i)
     return 1.0 - missed_P
+
+
+def calibration_error(confidence: ArrayLike, correct: ArrayLike, bins: int = 10) -> float:
+    """How far confidence and accuracy are apart, over `bins` equal bins of confidence weighted by what falls into them
+    (expected calibration error: Guo et al. 2017, arXiv 1706.04599, eq. 3). `confidence` [n] in [0, 1], `correct` [n]."""
+    confidence_n, correct_n = np.asarray(confidence, dtype=np.float64), np.asarray(correct, dtype=np.float64)
+    assert confidence_n.shape == correct_n.shape, "one verdict for each confidence"
+    if not confidence_n.size:
+        return float("nan")
+    bin_n = np.minimum((confidence_n * bins).astype(int), bins - 1)
+    gaps = [abs(float((correct_n - confidence_n)[bin_n == b].sum())) for b in range(bins)]
+    return sum(gaps) / confidence_n.size

@@ -19,12 +19,16 @@ from typing import Any
 from rl.run.charts import stage_charts
 from rl.run.clips import players
 from rl.run.files import replacing
+from rl.run.lineage import Node, read_lineage
 from rl.run.progress import clock
 from rl.run.reading import Run, Stage, measures, paired, read_run
 from rl.run.samples import sampled_rollouts
+from rl.run.story import BUDGETED, funnels, lineage, thinking
 
 HERE = Path(__file__).parent
 CLIP_BYTES = 1_000_000
+MEASURING = ("evaluate", "curate", "distill", "pairs")
+"""Stages of one line of metrics: no curves."""
 SHARES = ("accuracy", "audio_reliance", "greedy_accuracy", "pass@", "think_rate", "truncation_rate")
 
 
@@ -32,7 +36,8 @@ def write_report(run_dir: Path) -> Path:
     """Writes `report.html` (under 3.5 MB) from whatever the run has left so far. Raises ValueError for what is no run
     directory, DiskFull."""
     run = read_run(run_dir)
-    training = [stage for stage in run.stages if stage.rows and stage.kind not in ("evaluate", "curate")]
+    nodes = read_lineage(run_dir)
+    training = [stage for stage in run.stages if stage.rows and stage.kind not in MEASURING]
     order = {stage.name: place for place, stage in enumerate(run.stages)}
     samples = sorted(sampled_rollouts(run_dir), key=lambda sample: order.get(sample["stage"], len(order)))
     clips = players(run_dir, (name for sample in _fairly(samples) for name in sample["clips"]), CLIP_BYTES)
@@ -47,7 +52,7 @@ def write_report(run_dir: Path) -> Path:
         "script": script,
         "header": header(run),
         "results": results(run.evaluations),
-        "curation": "".join(curation(stage) for stage in run.stages),
+        "curation": "".join(curation(stage) for stage in run.stages) + _story(run, nodes),
         "training": "".join(curves(stage, place) for place, stage in enumerate(training)),
         "rollouts": browser(samples),
         "data": json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
@@ -75,7 +80,7 @@ def results(evaluations: Sequence[Stage]) -> str:
     """Evaluations side by side: a bar with its 95 % whisker wherever a metric has bounds, plain numbers elsewhere."""
     if not evaluations:
         return ""
-    names = measures(evaluations)
+    names = [name for name in measures(evaluations) if not BUDGETED.fullmatch(name)]
     tops = {name: _top([stage for stage in evaluations if name in stage.metrics], name) for name in names}
     heads = "".join(f'<th scope="col">{escape(_words(name))}</th>' for name in names)
     rows = "".join(
@@ -129,6 +134,15 @@ def browser(samples: Sequence[dict[str, Any]]) -> str:
         return ""
     note = f"{len(samples)} of the recorded samples: best, worst, errored and others, from steps spread over the run."
     return _section("samples", "Samples", note, '<div id="browser"></div>')
+
+
+def _story(run: Run, nodes: Sequence[Node]) -> str:
+    told = (
+        ("thinking", "Thinking", "Accuracy when chains are cut after so many tokens.", thinking(run.evaluations)),
+        ("funnels", "Funnels", "How many were left after each step.", funnels(nodes)),
+        ("lineage", "What came of what", "Each stage under the one whose model it started from.", lineage(nodes)),
+    )
+    return "".join(_section(id, title, note, body) for id, title, note, body in told if body)
 
 
 def _section(id: str, title: str, note: str, body: str) -> str:

@@ -11,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from rl.run.lineage import read_lineage, tree
 from rl.run.progress import clock, headlines
 from rl.run.reading import Interval, Run, Stage, artifacts, measures, paired, read_run
 
@@ -18,8 +19,8 @@ COLOURS = {"done": "green", "failed": "red", "interrupted": "yellow"}
 
 
 def show(run_dir: Path) -> RenderableType:
-    """One run: its stages with time and headline metrics, how far an unfinished one came, and its artifacts. Raises
-    ValueError for what is no run directory."""
+    """One run: its stages with time and headline metrics, how far an unfinished one came, what came of what, and its
+    artifacts. Raises ValueError for what is no run directory."""
     run = read_run(run_dir)
     title = Text.assemble((run.name, "bold"), "  ", (run.status, COLOURS.get(run.status, "cyan")))
     if run.seconds is not None:
@@ -32,7 +33,9 @@ def show(run_dir: Path) -> RenderableType:
     lists = _table("artifact", "")
     for name, says in artifacts(run_dir):
         lists.add_row(Text(name), Text(says))
-    return Group(title, stages, lists) if lists.row_count else Group(title, stages)
+    nodes = read_lineage(run_dir)
+    parts = [part for part, shown in ((tree(nodes), nodes), (lists, lists.row_count)) if shown]
+    return Group(title, stages, *parts)
 
 
 def compare(run_dirs: Sequence[Path]) -> RenderableType:

@@ -31,13 +31,24 @@ class Config:
     controls: list[Literal["silenced", "swapped", "shuffled"]] = field(default_factory=list[Any])
     """Measure again on the prompts with audio, with their sound taken away: what is left of the accuracy was not heard."""
     max_sequence_tokens: int = 10240
+    budgets: list[int | Literal["full"]] = field(default_factory=list[int | Literal["full"]])
+    """Tokens of thinking after which chains are cut, once more for each: `[0, 16, full]`."""
+    votes: int = 0
+    """With budgets: how often the commonest of so many samples is right, too."""
 
     def validate(self, place: str) -> None:
         if self.samples < 1:
             raise ConfigError(f"{place}.samples: must be at least 1; got {self.samples}")
+        if any(budget != "full" and budget < 0 for budget in self.budgets):
+            raise ConfigError(f"{place}.budgets: tokens of thinking, or 'full'; got {self.budgets}")
+        if not 0 <= self.votes <= self.samples:
+            raise ConfigError(f"{place}.votes: {self.votes} of {self.samples} samples cannot vote; raise samples")
+        if self.votes and not self.budgets:
+            raise ConfigError(f"{place}.votes: votes are counted for each of `budgets`; add `budgets: [full]`")
 
 
 def run(config: Config, context: Context) -> Outcome:
+    from rl.stages.budgets import curve
     from rl.stages.scoring import Judge
 
     prompts = context.prompts(config.data, config.split, config.limit)
@@ -45,6 +56,8 @@ def run(config: Config, context: Context) -> Outcome:
     sampler.load(context.model)
     metrics, sampled, greedy = measure(config, prompts, sampler, judge, context.seed)
     metrics |= reliance(config, sampled, sampler, judge, context)
+    if config.budgets:
+        metrics |= curve(config, prompts, sampled, sampler, judge, context.seed)
     context.tracker.rewind(0)
     context.tracker.record(1, metrics)
     context.tracker.record_rollouts(1, sampled)
@@ -59,7 +72,7 @@ def measure(
     import numpy as np
 
     from rl.run.metrics import pass_at_k
-    from rl.stages.scoring import by_prompt, is_correct, sample_metrics
+    from rl.stages.scoring import by_prompt, is_correct, sample_metrics, with_interval
 
     limit = config.max_sequence_tokens
     sampled = judge.collect(
@@ -98,7 +111,7 @@ def reliance(
     import numpy as np
 
     from rl.data.controls import CONTROLS
-    from rl.stages.scoring import by_prompt, is_correct
+    from rl.stages.scoring import by_prompt, is_correct, with_interval
 
     def shares(scored: Sequence[Scored]) -> dict[str, float]:
         return {id: float(np.mean([is_correct(s) for s in group])) for id, group in by_prompt(scored).items() if group}
@@ -118,16 +131,6 @@ def reliance(
             both = [right[id] - left[id] for id in right if id in left]
             metrics |= with_interval("audio_reliance", both)
     return metrics
-
-
-def with_interval(name: str, per_prompt: Sequence[float]) -> dict[str, float]:
-    """The mean over prompts as `name`, its 95 % bootstrap interval as `name/low` and `name/high`."""
-    import numpy as np
-
-    from rl.run.metrics import bootstrap_interval
-
-    mean, low, high = bootstrap_interval(np.asarray(per_prompt, dtype=float))
-    return {name: mean, f"{name}/low": low, f"{name}/high": high}
 
 
 def _write_per_prompt(path: Path, sampled: Sequence[Scored], greedy: Sequence[Scored]) -> None:

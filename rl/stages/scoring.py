@@ -83,3 +83,11 @@ def sample_metrics(scored: Sequence[Scored]) -> dict[str, float]:
         "zero_variance_groups": float(np.mean([len(set(scores)) == 1 for scores in groups])) if groups else 0.0,
         "verifier_errors": float(len(scored) - len(judged)),
     }
+
+
+def with_interval(name: str, per_prompt: Sequence[float]) -> dict[str, float]:
+    """The mean over prompts as `name`, its 95 % bootstrap interval as `name/low` and `name/high`."""
+    from rl.run.metrics import bootstrap_interval
+
+    mean, low, high = bootstrap_interval(np.asarray(per_prompt, dtype=float))
+    return {name: mean, f"{name}/low": low, f"{name}/high": high}

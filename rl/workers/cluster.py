@@ -109,6 +109,10 @@ class Cluster:
     def reference(self) -> PolicyGroup:
         return self._trainers("reference", PolicyGroup)
 
+    @property
+    def reward_model(self) -> CriticGroup:
+        return self._trainers("reward_model", CriticGroup)
+
     def _trainers(self, role: str, kind: type[Any]) -> Any:
         if role not in self.groups:
             actors = [self.actors[role, i] for i in range(self.training.ranks)]
@@ -142,7 +146,7 @@ class Cluster:
         else:
             variables = {"OMP_NUM_THREADS": str(self.training.threads), **({} if self.gpu else trainer.ENVIRONMENT)}
             arguments = (i, self.training.ranks, self.training.threads)
-            kind = CriticWorker if role == "critic" else PolicyWorker
+            kind = CriticWorker if role in ("critic", "reward_model") else PolicyWorker
         return ray.remote(kind).options(**options, runtime_env={"env_vars": variables}).remote(*arguments)
 
 

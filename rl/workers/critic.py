@@ -1,4 +1,4 @@
-"""The critic's rank: values and their regression to returns (PPO)."""
+"""The critic's rank: values and their regression to returns (PPO); a reward model is one that learns from preferences."""
 
 from __future__ import annotations
 
@@ -36,6 +36,19 @@ class CriticWorker(TrainerWorker):
             return loss_A, {"clipped": clipped_A}
 
         return self.optimise(batch, steps, loss, lambda n: action_weights(n, "token_mean"))
+
+    def update_pairs(self, batch: Batch, steps: Sequence[OptimiserStep]) -> list[dict[str, float]]:
+        """Bradley–Terry steps; the batch holds chosen and rejected answers by turns, one action each."""
+        from rl.algorithms.policy_losses import action_weights
+        from rl.algorithms.preference_losses import ahead, bradley_terry
+
+        def loss(micro_batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+            rewards_N = self._values(micro_batch)
+            margins_P = rewards_N[0::2] - rewards_N[1::2]
+            said = {"margin": margins_P.detach(), "accuracy": ahead(margins_P)}
+            return bradley_terry(margins_P).repeat_interleave(2), {n: v.repeat_interleave(2) for n, v in said.items()}
+
+        return self.optimise(batch, steps, loss, lambda n: action_weights(n, "token_mean"), pairs=True)
 
     def save_weights(self, folder: str) -> None:
         """Writes trunk and head. Collective; the first rank writes."""

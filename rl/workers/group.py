@@ -196,6 +196,17 @@ class CriticGroup(TrainerGroup):
     ) -> Pending[Report]:
         return Pending(self._shared("update", self._schedule(batch, steps, rates), batch, value_clip), _mean_of_steps)
 
+    def update_pairs(self, batch: Batch, steps: Sequence[Sequence[int]], rates: Sequence[float]) -> Pending[Report]:
+        """For chosen and rejected answers by turns, one action each; a pair is never parted."""
+        return Pending(
+            self._shared("update_pairs", self._schedule(batch, steps, rates, together=2), batch), _mean_of_steps
+        )
+
+    def export(self, folder: Path) -> None:
+        """Trunk and head alone."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._everyone("save_weights", str(folder)).get()
+
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._everyone("save_weights", str(folder)).get()

@@ -10,6 +10,9 @@ from typing import Literal
 from rl.workers.trainer import TrainerConfig
 from rollouts.sampler import EngineConfig
 
+TRAINERS = ("policy", "critic", "reference", "reward_model")
+"""Roles of a trainer's kind; the last two are asked and never learn."""
+
 
 @dataclass
 class ClusterConfig:
@@ -42,9 +45,9 @@ class Role:
 
 
 def roles(names: set[str], engines: EngineConfig, training: TrainerConfig, gpu: bool) -> dict[str, Role]:
-    """How many actors each role of `names` (engine, policy, critic, reference) has, and the devices of one."""
+    """How many actors each role of `names` (engine, policy, critic, reference, reward_model) has, and the devices of one."""
     role = {"engine": Role(engines.count, engines.threads, engines.gpus if gpu else 0)}
-    role |= {name: Role(training.ranks, training.threads, int(gpu)) for name in ("policy", "critic", "reference")}
+    role |= {name: Role(training.ranks, training.threads, int(gpu)) for name in TRAINERS}
     return {name: role[name] for name in role if name in names}
 
 

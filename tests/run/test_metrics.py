@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rl.run.metrics import bootstrap_interval, is_timing, paired_interval, pass_at_k
+from rl.run.metrics import bootstrap_interval, calibration_error, is_timing, paired_interval, pass_at_k
 
 
 def test_an_interval_without_spread_is_its_mean() -> None:
@@ -80,3 +80,10 @@ def test_what_is_a_timing() -> None:
     assert is_timing("tokens_per_second/rollout")
     assert not is_timing("length/mean")
     assert not is_timing("staleness")
+
+
+def test_calibration_error_by_hand() -> None:
+    # bin 0.9-1: confidence 0.95 twice, once right: gap |1 - 1.9|; bin 0.5-0.6: 0.55, right: gap 0.45
+    assert calibration_error([0.95, 0.95, 0.55], [True, False, True]) == pytest.approx((0.9 + 0.45) / 3)
+    assert calibration_error([1.0, 0.75, 0.75, 0.75, 0.75], [1, 1, 1, 1, 0]) == 0
+    assert isnan(calibration_error([], []))

@@ -1,0 +1,158 @@
+"""`reward_model`: a scalar for every answer, from preferences (Bradley and Terry; Ouyang et al. 2022, arXiv 2203.02155).
+
+The trunk is the model's, the head one number where the answer ends. A later reward part `reward_model` asks it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rl.config import ConfigError
+from rl.stages.context import Context, Outcome
+from rl.workers.trainer import OptimizerConfig
+
+if TYPE_CHECKING:
+    from rl.data.pairs import Pair
+    from rl.types import Rollout
+    from rl.workers.cluster import Cluster
+
+SCALE = "scale.json"
+
+
+@dataclass
+class Config:
+    data: str
+    """A `pairs` stage, or a data set whose rows have `chosen` and `rejected`."""
+    split: str | None = "train"
+    limit: int | None = None
+    model: str | None = None
+    """An earlier stage or a path, whose trunk it starts from; default: the model so far."""
+    held_out: float = 0.1
+    """Share of the prompts whose pairs are not trained on: accuracy and calibration are measured there."""
+    epochs: float = 1.0
+    pairs_per_step: int = 64
+    max_sequence_tokens: int = 10240
+    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(learning_rate=1e-5))
+
+    def validate(self, place: str) -> None:
+        if self.epochs <= 0 or self.pairs_per_step < 1:
+            raise ConfigError(f"{place}: epochs and pairs_per_step must be positive")
+        if not 0 < self.held_out < 1:
+            raise ConfigError(f"{place}.held_out: must lie between 0 and 1; got {self.held_out}")
+
+    @property
+    def sequences_per_step(self) -> int:
+        return 2 * self.pairs_per_step
+
+    def steps(self, rows: int) -> int:
+        """Optimiser steps over `rows` pairs, those held out among them."""
+        return max(1, round(self.epochs * rows * (1 - self.held_out) / self.pairs_per_step))
+
+
+def run(config: Config, context: Context) -> Outcome:
+    """Leaves `reward_model/` (config.json, critic.safetensors, scale.json). Raises ValueError when too few pairs are
+    left to learn from or to measure on."""
+    pairs = context.pairs(config.data, config.split, config.limit)
+    learned, held_out = divided(pairs, config.held_out)
+    if not (learned and held_out):
+        raise ValueError(
+            f"reward_model '{context.name}': {len(pairs)} pairs of '{config.data}' leave {len(learned)} to learn from and "
+            f"{len(held_out)} to measure on; make more pairs or change held_out"
+        )
+    group = context.cluster.critic
+    group.load(context.model, context.cluster.model, config.optimizer)
+    context.tracker.rewind(0)
+    train(config, context, learned)
+    folder, rewards_N = context.folder / "reward_model", _rewards(config, context, learned)
+    group.export(folder)
+    scale = {"mean": float(rewards_N.mean()), "deviation": float(rewards_N.std())}
+    (folder / SCALE).write_text(json.dumps(scale))
+    metrics = measured(_rewards(config, context, held_out))
+    context.say(f"{context.name}: accuracy {metrics['accuracy']:.3f} on {len(held_out)} pairs held out")
+    counts = {"pairs": len(pairs), "learned from": len(learned), "held out": len(held_out)}
+    return Outcome(metrics, {"reward_model": str(folder)}, counts)
+
+
+def train(config: Config, context: Context, pairs: Sequence[Pair]) -> None:
+    """The loop."""
+    from rl.data.curriculum import Curriculum
+    from rl.data.pairs import at_end, pair_batch
+    from rl.run.progress import Progress
+
+    curriculum = Curriculum(pairs, context.seed)
+    total = max(1, round(config.epochs * len(pairs) / config.pairs_per_step))
+    with Progress(context.name, total) as progress:
+        for step in range(1, total + 1):
+            began, drawn = time.monotonic(), curriculum.draw(config.pairs_per_step)
+            batch = at_end(pair_batch(drawn, context.cluster.chat, config.max_sequence_tokens))
+            rate = config.optimizer.rate(step - 1, total)
+            learned = context.cluster.critic.update_pairs(batch, [range(len(batch))], [rate]).get()
+            metrics = {"grad_norm/critic": learned.pop("grad_norm"), "learning_rate": rate, **learned}
+            context.tracker.record(step, metrics | {"time/step": time.monotonic() - began})
+            progress.advance(step, metrics)
+
+
+def divided(pairs: Sequence[Pair], share: float) -> tuple[list[Pair], list[Pair]]:
+    """(to learn from, to measure on): by the prompt's question alone, so that no prompt is on both sides."""
+    from rl.data.rows import rank
+
+    sides: tuple[list[Pair], list[Pair]] = [], []
+    for pair in pairs:
+        sides[rank(f"held out {pair.prompt.question} {pair.prompt.answer}") < share].append(pair)
+    return sides
+
+
+def measured(rewards_N: Sequence[float]) -> dict[str, float]:
+    """Of pairs it has not seen, chosen and rejected by turns: how often the chosen answer is ahead (with its interval),
+    and how far from the truth its confidence is."""
+    import numpy as np
+
+    from rl.run.metrics import bootstrap_interval, calibration_error
+
+    margins_P = np.asarray(rewards_N[0::2]) - np.asarray(rewards_N[1::2])
+    mean, low, high = bootstrap_interval(0.5 * (np.sign(margins_P) + 1))
+    confidence_P = 1 / (1 + np.exp(-np.abs(margins_P)))
+    return {
+        "accuracy": mean,
+        "accuracy/low": low,
+        "accuracy/high": high,
+        "calibration_error": calibration_error(confidence_P, margins_P > 0),
+        "loss": float(np.logaddexp(0, -margins_P).mean()),
+        "margin": float(margins_P.mean()),
+        "prompts": float(len(margins_P)),
+    }
+
+
+class Scorer:
+    """The served reward model: rollouts in, for each the chance in [0, 1] that it is preferred to an average answer of
+    the pairs that were learned from, σ(reward - mean). Loads what it finds at its first call after the model was made."""
+
+    def __init__(self, cluster: Cluster, folder: Path) -> None:
+        self.cluster, self.folder = cluster, folder
+        self.mean: float | None = None
+
+    def __call__(self, rollouts: Sequence[Rollout]) -> list[float]:
+        from rl.data.collate import collate
+        from rl.data.pairs import at_end
+        from rl.types import Scored, Verdict
+
+        if self.mean is None:
+            self.cluster.reward_model.load(self.folder, self.cluster.model, OptimizerConfig())
+            self.mean = float(json.loads((self.folder / SCALE).read_text())["mean"])
+        batch = at_end(collate([Scored(rollout, Verdict()) for rollout in rollouts]))
+        return [
+            1 / (1 + math.exp(self.mean - value)) for value in self.cluster.reward_model.values(batch).get().tolist()
+        ]
+
+
+def _rewards(config: Config, context: Context, pairs: Sequence[Pair]):
+    from rl.data.pairs import at_end, pair_batch
+
+    batch = at_end(pair_batch(pairs, context.cluster.chat, config.max_sequence_tokens))
+    return context.cluster.critic.values(batch).get().numpy().astype(float)
