@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from omegaconf import OmegaConf
 
+from rewards.combine import RewardConfig
 from rl.config import ConfigError, build, did_you_mean
 from rl.repeat import Repeat, base
 from rl.stages import curate, distill, dpo, encode, evaluate, pairs, reward_model, rlvr, sft
@@ -144,3 +145,9 @@ def saved(block: Block) -> dict[str, Any]:
         return {block.kind: {"name": block.name, **dataclasses.asdict(block.config)}}
     repeat, stages = block
     return {"repeat": {**dataclasses.asdict(repeat), "stages": [saved(stage) for stage in stages]}}
+
+
+def reward_models(reward: RewardConfig | None) -> list[str]:
+    """The stages or folders of the reward models that a reward asks."""
+    parts = reward.parts if reward else ()
+    return [str(part.args.get("served")) for part in parts if part.verifier == "reward_model"]

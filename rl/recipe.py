@@ -30,7 +30,7 @@ from rewards.resolve import check as check_verifier
 from rl.config import ConfigError, build, did_you_mean, resolve
 from rl.data.mixture import Data, check_weights, limits
 from rl.data.sources import DataConfig
-from rl.layout import MAKES, READS_PAIRS, REFERENCES, TRAINS, Stage, blocks_of, expanded, saved
+from rl.layout import MAKES, READS_PAIRS, REFERENCES, TRAINS, Stage, blocks_of, expanded, reward_models, saved
 from rl.workers.placement import ClusterConfig
 from rl.workers.trainer import TrainerConfig
 from rollouts.sampler import EngineConfig
@@ -86,7 +86,9 @@ class Recipe:
                 roles |= (
                     {"policy"} | ({"critic"} if goal.critic else set()) | ({"reference"} if goal.kl_coef else set())
                 )
-        return roles
+            if reward_models(getattr(stage.config, "reward", None)):
+                roles |= {"reward_model"}
+        return roles | ({"reward_model"} if reward_models(self.header.reward) else set())
 
     def loads(self) -> Iterator[tuple[Stage, str, str | None, int | None, str]]:
         """(stage, data set, split, limit, place) of everything that is read."""
@@ -178,8 +180,11 @@ def _check_references(header: Header, stages: Sequence[Stage], folder: Path) -> 
             for name in limits(data, None):
                 if name not in known:
                     raise ConfigError(f"{place}.data: no data set '{name}'{did_you_mean(name, known)}")
-        for key, makes in REFERENCES.items():
-            wanted = getattr(stage.config, key, None)
+        asked = reward_models(getattr(stage.config, "reward", None) or header.reward)
+        for key, makes, wanted in (
+            *((key, makes, getattr(stage.config, key, None)) for key, makes in REFERENCES.items()),
+            *(("reward", "reward_model", name) for name in asked),
+        ):
             if wanted is None or Path(wanted).exists():
                 continue
             earlier = [name for name, kinds in made.items() if makes in kinds]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from rl.claim import claim
 from rl.config import ConfigError, did_you_mean
-from rl.layout import STAGES, Stage
+from rl.layout import STAGES, Stage, reward_models
 from rl.plan import plan
 from rl.recipe import Recipe
 from rl.repeat import latest
@@ -26,6 +26,7 @@ from rl.run.tracker import Tracker
 from rl.stages.context import Context, Outcome
 
 if TYPE_CHECKING:
+    from rewards.combine import RewardConfig
     from rewards.service import RewardService
     from rl.types import Prompt
     from rl.workers.cluster import Cluster
@@ -97,15 +98,14 @@ class Run:
             shutil.copytree(self._model(), self.out / "model", copy_function=_link)
 
     def _actors(self, stack: ExitStack) -> tuple[Cluster, RewardService]:
-        from rewards.service import RewardService
         from rl.workers.cluster import Cluster
 
         header = self.recipe.header
         self.say(f"starting Ray and {', '.join(sorted(self.recipe.roles))}")
-        rewards = stack.enter_context(RewardService(header.reward, self.recipe.folder))
-        for warning in rewards.prove():
-            self.say(f"warning: {warning}")
-        cluster = Cluster(
+        rewards = stack.enter_context(self._service(header.reward))
+        asks = bool(reward_models(header.reward))
+        warnings = [] if asks else rewards.prove()
+        self.cluster = Cluster(
             self.recipe.roles,
             header.cluster,
             header.engines,
@@ -114,11 +114,22 @@ class Run:
             self._first_model(),
             self.recipe.max_sequence_tokens,
         )
-        return stack.enter_context(cluster), rewards
+        stack.enter_context(self.cluster)
+        for warning in rewards.prove() if asks else warnings:
+            self.say(f"warning: {warning}")
+        return self.cluster, rewards
+
+    def _service(self, reward: RewardConfig) -> RewardService:
+        """Judges by `reward`; a reward model is loaded when it is first asked, from the stage that has made it."""
+        from rewards.service import RewardService
+        from rl.stages.reward_model import Scorer
+
+        def scorer(name: str) -> Scorer:
+            return Scorer(lambda: self.cluster, lambda: self._artifact("reward_model", name))
+
+        return RewardService(reward, self.recipe.folder, {name: scorer(name) for name in reward_models(reward)})
 
     def _stage(self, stage: Stage, cluster: Cluster, rewards: RewardService) -> None:
-        from rewards.service import RewardService
-
         began, folder = time.monotonic(), self.folder(stage)
         self.say(f"stage {self._place(stage)} of {len(self.recipe.stages)}: {stage.name}")
         folder.mkdir(parents=True, exist_ok=True)
@@ -134,7 +145,7 @@ class Run:
             data=self._data,
             artifact=self._artifact,
             say=self.say,
-            service=lambda reward: RewardService(reward, self.recipe.folder),
+            service=self._service,
         )
         outcome: Outcome = STAGES[stage.kind].run(stage.config, context)
         seconds, parents = time.monotonic() - began, list(self.read)

@@ -45,14 +45,16 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     )  # a Ray that runs is planned for, and the session may have one
 
 
+FIELDS = {"question": "question", "answer": "answer", "response": "answer"}
+
+
 def planned(*overrides: str, stages: list[dict[str, Any]] | None = None, **header: Any) -> Plan:
     """The plan of a small recipe on 100 rows of a file."""
     Path("words.jsonl").write_text("".join(f'{{"question": "q{i}", "answer": "{i}"}}\n' for i in range(100)))
-    fields = {"question": "question", "answer": "answer", "response": "answer"}
     recipe = {
         "name": "small",
         "model": {"build": {"hidden_size": 64, "heads": 2, "layers": 1}},
-        "data": {"words": {"source": "jsonl", "path": "words.jsonl", "fields": fields}},
+        "data": {"words": {"source": "jsonl", "path": "words.jsonl", "fields": FIELDS}},
         "reward": {"parts": [{"verifier": "text"}]},
         "stages": stages or [{"sft": {"data": "words"}}, {"rlvr": {"data": "words", "prompts_per_step": 16}}],
         **header,
@@ -291,6 +293,33 @@ def test_the_arithmetic_of_each_stage() -> None:
     ]
     assert [stage.steps for stage in made.stages] == [6, 0, 80, 0]
     assert [stage.tokens for stage in made.stages] == [6 * 32 * 64, 400 * 64, 2560 * 64, 900 * 64]
+
+
+def test_the_arithmetic_of_distilled_and_preferred() -> None:
+    made = planned(
+        stages=[
+            {"sft": {"data": {"words": 0.75, "more": 0.25}, "sequences_per_step": 10, "max_sequence_tokens": 64}},
+            {"distill": {"data": "words", "samples": 4, "keep": {"accuracy": 1}, "max_sequence_tokens": 64}},
+            {"pairs": {"data": "words", "samples_of": "distill", "max_sequence_tokens": 64}},
+            {"pairs": {"name": "own", "data": "words", "limit": 50, "by": "accuracy", "max_sequence_tokens": 64}},
+            {"dpo": {"data": "pairs", "max_sequence_tokens": 64}},
+            {"reward_model": {"data": "own", "max_sequence_tokens": 64}},
+            {"evaluate": {"data": "words", "split": None, "budgets": [0, "full"], "max_sequence_tokens": 64}},
+        ],
+        data={name: {"source": "jsonl", "path": "words.jsonl", "fields": FIELDS} for name in ("words", "more")},
+    )
+    assert made.problems == []
+    assert [stage.says for stage in made.stages] == [
+        "1 epoch of 200 prompts of words (75%) + more (25%) → 13 optimiser steps of 10 sequences, ≤ 1 micro-batch of ≤ "
+        "640 tokens",
+        "100 prompts × 4 samples = 400 rollouts of ≤ 64 tokens; keeps at most 1 chain of a prompt with accuracy ≥ 1",
+        "samples of 'distill'; at most 1 pair of a prompt, ≥ 0.5 apart in score",
+        "50 prompts × 8 samples = 400 rollouts of ≤ 64 tokens; at most 1 pair of a prompt, ≥ 0.5 apart in accuracy",
+        "dpo, 1 epoch of all pairs of 'pairs' → steps of 64 pairs, ≤ 1 micro-batch of ≤ 8,192 tokens",
+        "Bradley–Terry, 1 epoch of all pairs of 'own' → steps of 64 pairs, ≤ 1 micro-batch of ≤ 8,192 tokens",
+        "100 prompts × (8 samples + 1 greedy), chains cut at 0, full tokens = 1,700 rollouts of ≤ 64 tokens",
+    ]
+    assert {role.role for role in made.roles} == {"engine", "policy", "critic"}
 
 
 @pytest.mark.parametrize(

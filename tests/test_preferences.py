@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from rl.config import ConfigError
 from rl.recipe import load
 from rl.run.show import show
 from rl.run.tracker import read_metrics
@@ -23,9 +24,9 @@ def preferences(path: Path) -> dict[str, Any]:
     following = dict(zip(LETTERS, LETTERS[1:] + LETTERS[0], strict=True))
     rows = [
         {"id": f"{a}{b}", "question": f"{a} {b}", "answer": a, "chain": b, "chosen": f"<think>{b}</think>{a}"}
-        | {"rejected": f"<think>{b}</think>{following[a]}", "split": "test" if i % 5 == 4 else "train"}
-        for a in LETTERS
-        for i, b in enumerate(LETTERS)
+        | {"rejected": f"<think>{b}</think>{following[a]}", "split": "test" if (i + j) % 5 == 4 else "train"}
+        for i, a in enumerate(LETTERS)
+        for j, b in enumerate(LETTERS)
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     fields = {name: name for name in ("question", "answer", "chosen", "rejected")}
@@ -96,7 +97,8 @@ def test_a_model_learns_from_its_own_chains(ray_session: None, tmp_path: Path) -
     for name, metrics in of.items():
         print(name, {k: round(v, 3) for k, v in metrics.items() if "/low" not in k and "/high" not in k})
     assert of["imitated"]["accuracy/low"] > of["warm"]["accuracy/high"]
-    assert of["preferred"]["accuracy/low"] > of["imitated"]["accuracy"]
+    assert of["dpo"]["margin"] > 0.05
+    assert of["dpo"]["accuracy"] > 0.6
     assert of["reward_model"]["accuracy"] > 0.9
     assert of["reward_model"]["calibration_error"] < 0.1
 
@@ -151,3 +153,33 @@ def test_an_empty_harvest_stops_with_its_funnel(ray_session: None, tmp_path: Pat
         ValueError, match=r"distill 'distill': nothing is left of 'letters' \(available 10, asked 10, sampled 20"
     ):
         run(recipe(tmp_path, [{"distill": never}]), tmp_path / "run", say=lambda _: None)
+
+
+def test_what_is_preferred_and_what_is_verified_in_one_objective(ray_session: None, tmp_path: Path) -> None:
+    """RLHF beside RLVR (Step-Audio-R1.5) is configuration: a reward model's part, a verifier's part, KL to the reference."""
+    parts = [
+        {"verifier": "text", "weight": 0.7},
+        {"verifier": "reward_model", "name": "preferred", "weight": 0.3, "args": {"served": "taste"}},
+    ]
+    jointly = {"data": "letters", "algorithm": "grpo", "objective": {"kl_coef": 0.05}, "reward": {"parts": parts}}
+    jointly |= {"steps": 2, "prompts_per_step": 4, "samples_per_prompt": 4, **LIMIT}
+    taste = {"name": "taste", "data": "letters", "held_out": 0.25, "epochs": 20, "pairs_per_step": 16, **LIMIT}
+    made = recipe(tmp_path, [{"sft": {**WARM, **LEARNS}}, {"reward_model": {**taste, **LEARNS}}, {"rlvr": jointly}])
+    assert made.roles == {"engine", "policy", "critic", "reference", "reward_model"}
+    summary = run(made, tmp_path / "run", say=lambda _: None)
+    rows = [row for row in read_metrics(tmp_path / "run") if row["stage"] == "rlvr"]
+    assert len(rows) == 2
+    assert all(row["verifier_errors"] == 0 and 0 < row["part/preferred"] < 1 and "kl/ref" in row for row in rows)
+    blend = [0.7 * row["part/accuracy"] + 0.3 * row["part/preferred"] for row in rows]
+    assert [row["reward"] for row in rows] == pytest.approx(blend)
+    parents = json.loads((tmp_path / "run" / "stages" / "03-rlvr" / "done.json").read_text())["parents"]
+    assert {"kind": "reward_model", "name": "taste", "stage": True, "split": None} in parents
+    assert summary.stages[1].metrics["accuracy"] > 0.9
+
+
+def test_a_reward_model_is_made_before_it_is_asked(tmp_path: Path) -> None:
+    parts = [{"verifier": "reward_model", "args": {"served": "taste"}}]
+    with pytest.raises(
+        ConfigError, match=r"stages\[0\]\.rlvr\.reward: 'taste' is no earlier stage and no file; no earlier"
+    ):
+        recipe(tmp_path, [{"rlvr": {"data": "letters", "reward": {"parts": parts}}}])

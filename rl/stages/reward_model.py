@@ -6,9 +6,8 @@ The trunk is the model's, the head one number where the answer ends. A later rew
 from __future__ import annotations
 
 import json
-import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -130,25 +129,27 @@ def measured(rewards_N: Sequence[float]) -> dict[str, float]:
 
 
 class Scorer:
-    """The served reward model: rollouts in, for each the chance in [0, 1] that it is preferred to an average answer of
-    the pairs that were learned from, σ(reward - mean). Loads what it finds at its first call after the model was made."""
+    """The served reward model: rollouts in, for each its reward less the mean over the answers it learned from, so that
+    σ of it is the chance of being preferred to an average one. It is loaded when it is first asked, and again when
+    another iteration has made a newer one."""
 
-    def __init__(self, cluster: Cluster, folder: Path) -> None:
+    def __init__(self, cluster: Callable[[], Cluster], folder: Callable[[], Path]) -> None:
+        """Both are asked for at the first call: there is no cluster before, and perhaps no model."""
         self.cluster, self.folder = cluster, folder
-        self.mean: float | None = None
+        self.loaded: Path | None = None
+        self.mean = 0.0
 
     def __call__(self, rollouts: Sequence[Rollout]) -> list[float]:
         from rl.data.collate import collate
         from rl.data.pairs import at_end
         from rl.types import Scored, Verdict
 
-        if self.mean is None:
-            self.cluster.reward_model.load(self.folder, self.cluster.model, OptimizerConfig())
-            self.mean = float(json.loads((self.folder / SCALE).read_text())["mean"])
+        cluster, folder = self.cluster(), self.folder()
+        if self.loaded != folder:
+            cluster.reward_model.load(folder, cluster.model, OptimizerConfig())
+            self.mean, self.loaded = float(json.loads((folder / SCALE).read_text())["mean"]), folder
         batch = at_end(collate([Scored(rollout, Verdict()) for rollout in rollouts]))
-        return [
-            1 / (1 + math.exp(self.mean - value)) for value in self.cluster.reward_model.values(batch).get().tolist()
-        ]
+        return [value - self.mean for value in cluster.reward_model.values(batch).get().tolist()]
 
 
 def _rewards(config: Config, context: Context, pairs: Sequence[Pair]):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from rewards.combine import RewardConfig
 from rl.algorithms.objective import Objective, objective
 from rl.config import ConfigError
 from rl.data.mixture import Data, called, weights_of
@@ -29,6 +30,8 @@ class Config:
     """A curate stage or a difficulty file: only the prompts it keeps."""
     model: str | None = None
     """An earlier stage or a path; default: the model so far."""
+    reward: RewardConfig | None = None
+    """A reward of the stage's own, such as one that asks a reward model trained before; default: the recipe's."""
     algorithm: str = "ppo"
     """ppo, grpo, rloo, reinforce++, reinforce++-baseline, dr_grpo, dapo, gspo, cispo."""
     objective: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -102,8 +105,9 @@ def run(config: Config, context: Context) -> Outcome:
         )
     curriculum = Mixture(sources, weights_of(config.data), context.seed)
     checkpoints = Checkpoints(context.folder / "checkpoints", config.keep, context.say)
-    learner = Learner(config, context, curriculum, Judge(context.rewards), checkpoints)
-    metrics = train(config, context, learner)
+    with context.judging(config.reward) as rewards:
+        learner = Learner(config, context, curriculum, Judge(rewards), checkpoints)
+        metrics = train(config, context, learner)
     learner.policy.export(context.folder / "model")
     return Outcome(metrics, {"model": str(context.folder / "model")})
 

@@ -16,6 +16,7 @@ from worlds import BETA
 
 from models.heads import CRITIC_FILE, ValueModel
 from rl.algorithms.objective import Objective
+from rl.algorithms.preference_losses import Preference
 from rl.types import Batch
 
 LENGTHS = [5, 60, 12, 7, 33, 21, 9, 48, 17, 4, 26]
@@ -131,13 +132,13 @@ def distance(one: Gradient, other: Gradient) -> float:
 class Gradients:
     """The gradient of one step after the other, read from AdamW's momentum; the learning rate is 0."""
 
-    def __init__(self, world: Any, role: str) -> None:
-        self.world, self.role, self.group = world, role, getattr(world, role)
+    def __init__(self, world: Any, role: str, verb: str = "update") -> None:
+        self.world, self.role, self.group, self.verb = world, role, getattr(world, role), verb
         self.before: Gradient | None = None
 
     def of(self, budget: int, *update: Any) -> tuple[dict[str, float], Gradient]:
         self.group.config = replace(self.group.config, tokens_per_microbatch=budget)
-        report = self.group.update(*update).get()
+        report = getattr(self.group, self.verb)(*update).get()
         after = self.world.momentum(self.role)
         before, self.before = self.before or {n: torch.zeros_like(m) for n, m in after.items()}, after
         return report, {n: (after[n] - BETA * before[n]) / (1 - BETA) for n in after}
@@ -173,6 +174,31 @@ def test_critic(
     gradients = Gradients(world, "critic")
     for budget in BUDGETS:
         check(*gradients.of(budget, batch, [rows], [0.0], 0.5), critic_truth)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_pairs(worlds: Callable[[int], Any], untied: Path, batch: Batch, ranks: int) -> None:
+    """Chosen and rejected by turns: a pair is never parted, and the last rank may have none."""
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(untied, attn_implementation="eager", dtype=torch.float32)
+    ratios = []
+    for s in alone(batch)[:10]:
+        logprobs = torch.log_softmax(model(s["ids"]).logits[0, s["before"]], dim=-1)
+        ratios.append((logprobs.gather(1, s["actions"][:, None])[:, 0] - s["old"]).sum())
+    margins = torch.stack(ratios[0::2]) - torch.stack(ratios[1::2])
+    loss = -torch.nn.functional.logsigmoid(0.2 * margins).mean()
+    names, parameters = zip(*model.named_parameters(), strict=True)
+    gradients = {f"lm.{n}": g for n, g in zip(names, torch.autograd.grad(loss, parameters), strict=True)}
+    pairs = batch.add(ref=batch.old_A).select(range(10))
+    world = worlds(ranks)
+    world.load("policy", untied)
+    found = Gradients(world, "policy", "update_pairs")
+    for budget in BUDGETS:
+        report, gradient = found.of(budget, pairs, [range(10)], [0.0], Preference(beta=0.2))
+        check(report, gradient, (float(loss.detach()), gradients))
+        assert report["margin"] == pytest.approx(0.2 * float(margins.mean()), rel=1e-4)
+        assert report["accuracy"] == float((margins > 0).float().mean())
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
