@@ -9,9 +9,10 @@ encoder features [P, D] of a frozen encoder (see `models.hearing`), or waves [S]
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,10 +39,22 @@ class LogprobModel(nn.Module):
         super().__init__()
         self.lm = load_model(path, dtype)
         self.hearing = hearing_of(self.lm)
-        if self.hearing and not train_encoder:
-            self.hearing.encoder.requires_grad_(False)
+        self._frozen: tuple[str, nn.Module] | None = None
+        if self.hearing and self.hearing.encoder and not train_encoder:
+            self._frozen = _taken_out(self.lm, self.hearing.encoder.requires_grad_(False))
         if gradient_checkpointing:
             self.lm.gradient_checkpointing_enable({"use_reentrant": False})
+
+    def frozen_parameters(self) -> Iterator[tuple[str, Tensor]]:
+        """(name, weight) of the frozen audio encoder, which `named_parameters` leaves out."""
+        if self._frozen:
+            name, encoder = self._frozen
+            yield from ((f"lm.{name}.{inner}", weight) for inner, weight in encoder.named_parameters())
+
+    def _apply(self, *args: Any, **kwargs: Any) -> LogprobModel:
+        if self._frozen:
+            self._frozen[1]._apply(*args, **kwargs)
+        return super()._apply(*args, **kwargs)
 
     @torch.no_grad()
     def encode(self, waves: Sequence[np.ndarray]) -> list[Tensor]:
@@ -97,6 +110,15 @@ class ValueModel(nn.Module):
     def forward(self, tokens_T: Tensor, lengths_N: Tensor, written_T: Tensor, sounds: Sequence[Tensor] = ()) -> Tensor:
         states_AH = _states_before_actions(self.trunk, self.hearing, tokens_T, lengths_N, written_T, sounds)
         return self.head(states_AH)[:, 0].float()
+
+
+def _taken_out(model: nn.Module, part: nn.Module) -> tuple[str, nn.Module]:
+    """(its name in the model, the part), no longer one of the model's modules: what is frozen is no business of the
+    trainer's engine, which under ZeRO-3 would shard it and gather it at every call."""
+    name = next(name for name, module in model.named_modules() if module is part)
+    parent, _, attribute = name.rpartition(".")
+    setattr(model.get_submodule(parent), attribute, None)
+    return name, part
 
 
 def _states_before_actions(

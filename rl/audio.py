@@ -47,7 +47,12 @@ def content(clip: Clip) -> bytes:
 
 def name(clip: Clip) -> str:
     """What a clip is called in a message: its file, or where its bytes came from."""
-    return clip.path or "audio clip"
+    return one_line(clip.path or "audio clip")
+
+
+def one_line(path: str | Path) -> str:
+    """A path as messages show it, even one with line breaks in it."""
+    return "\\n".join(str(path).splitlines())
 
 
 def fingerprint(clip: Clip) -> str:

@@ -92,12 +92,12 @@ class Adapter(nn.Module):
         self.linear2 = nn.Linear(config.adapter_width, hidden_size)
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        return _by_bucket(features, self._bucket)
-
-    def _bucket(self, features_nPD: Tensor, lengths_n: Tensor) -> tuple[Tensor, Tensor]:
-        x_nKD = gelu(self.conv(features_nPD.to(self.conv.weight).transpose(1, 2))).transpose(1, 2)
+        # All at once: under ZeRO-3 every call gathers the weights, so ranks must make equally many.
+        features_nPD = pad_sequence(list(features), batch_first=True).to(self.conv.weight)
+        x_nKD = gelu(self.conv(features_nPD.transpose(1, 2))).transpose(1, 2)
         (kernel,), (stride,) = self.conv.kernel_size, self.conv.stride
-        return self.linear2(relu(self.linear1(x_nKD))), (lengths_n + 2 - kernel) // stride + 1
+        lengths = [(len(each) + 2 - kernel) // stride + 1 for each in features]
+        return [row[:length] for row, length in zip(self.linear2(relu(self.linear1(x_nKD))), lengths, strict=True)]
 
 
 def _real(lengths_n: Tensor, longest: int) -> Tensor:

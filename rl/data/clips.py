@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rl.audio import check
+from rl.audio import check, one_line
 from rl.data.rows import kind
 from rl.types import AUDIO_PATCH, Clip, Message, Prompt
 
@@ -41,7 +41,7 @@ def _clip(value: Any, name: str, root: Path, where: str, called: str) -> Clip:
         raise ValueError(f"{where}: column '{name}' is {kind(value)}, not bytes or a path of audio; correct the row")
     file = root / value
     if not file.is_file():
-        raise ValueError(f"{where}: column '{name}': no such file: {file}; correct the path")
+        raise ValueError(f"{where}: column '{name}': no such file: {one_line(file)}; correct the path")
     return Clip(str(file))
 
 

@@ -4,8 +4,8 @@ the encoder's own training on labels."""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,47 +49,36 @@ class ListeningWorker(TrainerWorker):
             (Path(folder) / name).write_bytes(content)
 
     def encoder(self) -> str:
-        """Digest of the audio encoder's weights; empty for a model of text only. Collective."""
+        """Digest of the audio encoder's weights; empty for a model of text only."""
+        hearing = self.engine.module.hearing
         digest = hashlib.blake2b(digest_size=16)
-        with self._encoder_at_hand() as encoder:
-            if encoder is None:
-                return ""
-            for tensor in encoder.state_dict().values():
-                digest.update(tensor.cpu().float().numpy().tobytes())
-        return digest.hexdigest()
+        for tensor in hearing.encoder.state_dict().values() if hearing else ():
+            digest.update(tensor.cpu().float().numpy().tobytes())
+        return digest.hexdigest() if hearing else ""
 
     def encode(self, clips: Sequence[Clip]) -> list[tuple[Any, int]]:
-        """(handle of the features [P, D], their bytes) of each clip. Collective. Raises ValueError for a model of text
-        only and for a clip that cannot be heard."""
+        """(handle of the features [P, D], their bytes) of each clip. Raises ValueError for a model of text only and for
+        a clip that cannot be heard."""
         import ray
 
-        kept: list[tuple[Any, int]] = []
-        with self._encoder_at_hand() as encoder:
-            if encoder is None:
-                raise ValueError("the data has audio, and the model reads text only; use one that listens")
-            for start in range(0, len(clips), CLIPS_AT_ONCE):
-                features = self.engine.module.encode([waveform(clip) for clip in clips[start : start + CLIPS_AT_ONCE]])
-                kept += [(ray.put(each.cpu().clone()), each.numel() * each.element_size()) for each in features]
+        module, kept = self.engine.module, list[tuple[Any, int]]()
+        if module.hearing is None:
+            raise ValueError("the data has audio, and the model reads text only; use one that listens")
+        for start in range(0, len(clips), CLIPS_AT_ONCE):
+            features = module.encode([waveform(clip) for clip in clips[start : start + CLIPS_AT_ONCE]])
+            kept += [(ray.put(each.cpu().clone()), each.numel() * each.element_size()) for each in features]
         return kept
-
-    @contextmanager
-    def _encoder_at_hand(self) -> Iterator[Any]:
-        """The audio encoder with whole weights, also under ZeRO-3; None for a model of text only."""
-        import deepspeed
-
-        hearing = self.engine.module.hearing
-        weights = list(hearing.encoder.parameters()) if hearing else []
-        sharded = any(hasattr(weight, "ds_id") for weight in weights)
-        with deepspeed.zero.GatheredParameters(weights, enabled=sharded):
-            yield hearing and hearing.encoder
 
     def load_encoder(
         self, path: str, dtype: str, trainer: TrainerConfig, optimizer: OptimizerConfig, classes: Sequence[int]
     ) -> None:
-        """Rebuilds the engine around the audio encoder of the model at `path` and one head per label. Collective."""
+        """Rebuilds the engine around the audio encoder of the model at `path` and one head per label. Collective. Under
+        ZeRO-3 every call of a module gathers its weights, and ranks, whose clips differ in length, call the encoder
+        differently often: weights stay whole here."""
         from models.labels import LabelledEncoder
 
         self.keep_tokenizer(path)
+        trainer = replace(trainer, zero_stage=min(trainer.zero_stage, 2))
         self.wrap(lambda: LabelledEncoder(path, dtype, classes), dtype, trainer, optimizer)  # type: ignore[arg-type]
 
     def fit_encoder(

@@ -61,7 +61,6 @@ class Sounds:
         return self.names[clip]
 
     def _encode(self, missing: dict[str, Clip]) -> None:
-        """Collective: a rank without a clip of its own still helps to gather the encoder."""
         if not missing:
             return
         names, ranks = list(missing), len(self.actors)

@@ -285,6 +285,8 @@ class TrainerWorker:
         for name, parameter in self.engine.module.named_parameters():
             with deepspeed.zero.GatheredParameters([parameter], enabled=hasattr(parameter, "ds_id")):
                 yield name, parameter.detach()
+        if hasattr(self.engine.module, "frozen_parameters"):
+            yield from self.engine.module.frozen_parameters()
 
 
 _MASTER_SHARDS = ("fp32_partitioned_groups_flat", "single_partition_of_fp32_groups", "fp32_groups_flat_partition")

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from models.heads import CRITIC_FILE, LogprobModel, ValueModel
 from models.hearing import clip_counter, hearing_of
-from models.load import AudioConfig, BuildConfig, build
+from models.load import AudioConfig, BuildConfig, build, load_model
 from models.tokenizer import VOCABULARY
 from rl.types import AUDIO_PATCH, Clip
 
@@ -95,8 +95,15 @@ def test_the_encoder_is_frozen_unless_asked(folder: Path, pack: Pack) -> None:
         model = LogprobModel(folder, "float32", gradient_checkpointing=True, train_encoder=train)
         sounds = [torch.from_numpy(wave) for wave in pack.waves] if train else model.encode(pack.waves)
         model(*pack.columns, 1.0, sounds)[0].sum().backward()
-        assert all(p.requires_grad == train for p in model.lm.encoder.parameters())
-        assert all((p.grad is not None and p.grad.abs().sum() > 0) == train for p in model.lm.encoder.parameters())
+        assert model.hearing
+        ears = list(model.hearing.encoder.parameters())
+        assert all(p.requires_grad == train for p in ears)
+        assert all((p.grad is not None and p.grad.abs().sum() > 0) == train for p in ears)
+        names = {name for name, _ in model.named_parameters()}
+        frozen = {name for name, _ in model.frozen_parameters()}
+        assert any(name.startswith("lm.encoder.") for name in names) == train, "what is frozen is not the engine's"
+        assert (len(frozen) == len(ears)) != train
+        assert names | frozen == {f"lm.{name}" for name, _ in load_model(folder).named_parameters()}
         assert all(p.grad.abs().sum() > 0 for p in model.lm.adapter.parameters())
 
 

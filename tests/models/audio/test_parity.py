@@ -56,7 +56,16 @@ def handles(model: LogprobModel) -> list[dict[str, Any]]:
     """The weights as `PolicyWorker.weights` gives them."""
     import ray
 
-    return [{"tensors": ray.put({n: p.detach().numpy() for n, p in model.lm.named_parameters()})}]
+    return [
+        {
+            "tensors": ray.put(
+                {
+                    n.removeprefix("lm."): p.detach().numpy()
+                    for n, p in [*model.named_parameters(), *model.frozen_parameters()]
+                }
+            )
+        }
+    ]
 
 
 @pytest.fixture(scope="module")

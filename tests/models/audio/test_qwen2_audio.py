@@ -102,7 +102,8 @@ def test_engine_and_heads_agree_before_and_after_an_update(
     assert gap(before) <= 1e-5
     with torch.no_grad():
         model.hearing.adapter.linear.weight.mul_(1.5)  # type: ignore[union-attr]
-    arrays = {public_name(model.lm, n): p.detach().numpy() for n, p in model.lm.named_parameters()}
+    weights = [*model.named_parameters(), *model.frozen_parameters()]
+    arrays = {public_name(model.lm, n.removeprefix("lm.")): p.detach().numpy() for n, p in weights}
     ray.get(engine.load.remote(2, [{"tensors": ray.put(arrays)}]))
     after = written(2)
     assert gap(after) <= 1e-5
