@@ -33,6 +33,8 @@ CACHED_BYTES = 256 << 20
 """Of waveforms that are kept decoded."""
 BLOCK = 1 << 18
 """Values read at a time."""
+UNKNOWN = 1 << 62
+"""libsndfile's frames, and more, where a header does not tell: FLAC that was written into a pipe. It cannot read it."""
 
 
 def content(clip: Clip) -> bytes:
@@ -114,6 +116,10 @@ def _opened(clip: Clip) -> Iterator[Any]:
             seconds = file.frames / file.samplerate
             if not RATES[0] <= file.samplerate <= RATES[1]:
                 raise ValueError(f"{called}: a sampling rate of {file.samplerate} Hz; resample it to {SAMPLE_RATE}")
+            if file.frames >= UNKNOWN:
+                raise ValueError(
+                    f"{called}: its header does not say how long it is; write it to a file, not into a pipe"
+                )
             if seconds > LONGEST_S:
                 raise ValueError(
                     f"{called}: {seconds:,.0f} s long, at most {LONGEST_S:g} s are heard; cut it in pieces"

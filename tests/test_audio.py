@@ -207,3 +207,8 @@ def test_a_writer_into_a_pipe_leaves_no_size() -> None:
     data = bytearray(written(sine(440, 0.5, 16_000), 16_000))
     data[4:8] = data[40:44] = struct.pack("<I", 0xFFFFFFFF)
     assert len(waveform(Clip(data=bytes(data)))) == 8000
+    flac = bytearray(written(sine(440, 0.5, 16_000), 16_000, "FLAC"))
+    flac[21] &= 0xF0
+    flac[22:26] = bytes(4)
+    fix = "its header does not say how long it is; write it to a file, not into a pipe"
+    assert refusal(bytes(flac)) == f"row 7: {fix}"

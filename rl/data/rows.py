@@ -98,13 +98,15 @@ def _object(line: bytes, where: str) -> Row:
     return row
 
 
-def parquet(file: Path, columns: Sequence[str], needed: Sequence[str], batch: int = 1024) -> Iterator[tuple[str, Row]]:
-    """(`FILE: row N`, row) of a parquet file with those of the `columns` that it has, the `needed` ones among them,
-    `batch` of them in memory at a time. Raises ValueError."""
+def parquet(
+    file: Path, columns: Sequence[str] | None, needed: Sequence[str], batch: int = 1024
+) -> Iterator[tuple[str, Row]]:
+    """(`FILE: row N`, row) of a parquet file with those of the `columns` (all when None) that it has, the `needed` ones
+    among them, `batch` rows in memory at a time. Raises ValueError."""
     with _parquet_file(file) as table:
         there: list[str] = table.schema_arrow.names
         check_columns(needed, there, str(file))
-        batches = table.iter_batches(batch, columns=[name for name in there if name in columns])
+        batches = table.iter_batches(batch, columns=[name for name in there if columns is None or name in columns])
         yield from ((f"{file}: row {n}", row) for n, row in enumerate((r for b in batches for r in b.to_pylist()), 1))
 
 

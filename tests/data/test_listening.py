@@ -265,6 +265,15 @@ def test_where_there_is_no_test_split_validation_stands_for_it():
     assert [p.id for p in recordings("fsdd", "test", limit=5)] != [p.id for p in recordings("fsdd", limit=5)]
 
 
+@real
+def test_a_collection_without_its_metadata_is_read_from_the_file(tmp_path: Path):
+    file = tmp_path / "sonicpi.parquet"
+    file.symlink_to(DATA / "sonicpi_oneshots" / "sonicpi.parquet")
+    for path in (file, tmp_path):
+        prompts = load(DataConfig("recordings", args={"path": str(path), "limit": 3}), "train")
+        assert [p.id for p in prompts] == [p.id for p in recordings("sonicpi_oneshots", limit=3)]
+
+
 def test_mistakes_with_listening_tasks_are_one_line(tmp_path: Path):
     for source, args, message in [
         ("sounds", {"kinds": ["pich"]}, "sounds.kinds: no kind 'pich'; did you mean 'pitch'?"),

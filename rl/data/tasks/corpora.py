@@ -1,7 +1,7 @@
 """Collections of real recordings: what their rows tell, and the sound itself.
 
-A collection is a folder with one parquet file and a metadata.jsonl with the same rows without sound, from which
-questions are planned in milliseconds.
+A collection is a folder with one parquet file and, beside it, a metadata.jsonl with the same rows without sound, from
+which questions are planned in milliseconds.
 """
 
 from __future__ import annotations
@@ -69,11 +69,11 @@ class Collection:
 
 
 def _of(name: str) -> Callable[[Row], float | None]:
-    return lambda row: row[name]
+    return lambda row: row.get(name)
 
 
 def _if_reliable(name: str) -> Callable[[Row], float | None]:
-    return lambda row: row[name] if row["f0_reliable"] else None
+    return lambda row: row.get(name) if row.get("f0_reliable") else None
 
 
 def _sounding_rms(row: Row) -> float:
@@ -115,27 +115,27 @@ COLLECTIONS = {
         several=frozenset({"vinyl turntable", "guitar"}),
     ),
 }
-"""By the name of the parquet file; a metadata.jsonl with the same rows, without sound, lies beside it."""
+"""By the name of the parquet file."""
 
 
 def locate_collection(path: str) -> Path:
-    """The parquet file in the folder. Raises ConfigError."""
-    folder = locate(path, "recordings.path")
-    for name in COLLECTIONS:
-        if (folder / name).is_file() and (folder / "metadata.jsonl").is_file():
-            return folder / name
-    raise ConfigError(f"recordings.path: {folder} holds no {' or '.join(COLLECTIONS)} with its metadata.jsonl")
+    """The parquet file, or the one in the folder. Raises ConfigError."""
+    there = locate(path, "recordings.path")
+    for file in (there, *(there / name for name in COLLECTIONS)):
+        if file.name in COLLECTIONS and file.is_file():
+            return file
+    raise ConfigError(f"recordings.path: {there} holds no {' or '.join(COLLECTIONS)}; name the folder of one")
 
 
 @lru_cache(maxsize=8)
 def rows_of(file: Path) -> tuple[Row, ...]:
-    """Every row, without sound. Raises ValueError."""
-    collection = COLLECTIONS[file.name]
+    """Every row, without sound: of the metadata.jsonl beside the file, or else of the file. Raises ValueError."""
+    collection, beside = COLLECTIONS[file.name], file.with_name("metadata.jsonl")
     needed = ["id", "split", *(name for name, _ in collection.classes.values())]
     rows: list[Row] = []
-    for where, row in jsonl(file.with_name("metadata.jsonl")):
+    for where, row in jsonl(beside) if beside.is_file() else parquet(file, None, needed):
         check_columns(needed, list(row), where)
-        rows.append(row)
+        rows.append({name: value for name, value in row.items() if name != collection.audio})
     return tuple(rows)
 
 
