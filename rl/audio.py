@@ -106,34 +106,34 @@ def _opened(clip: Clip) -> Iterator[Any]:
     import soundfile
 
     called = name(clip)
-    if clip.data is not None and not clip.data:
-        raise ValueError(f"{called}: empty, no audio in it; record it again or remove it")
     try:
+        if not (Path(str(clip.path)).stat().st_size if clip.data is None else clip.data):
+            raise ValueError(f"{called}: empty, no audio in it; record it again or remove it")
         with (
             open(str(clip.path), "rb") if clip.data is None else io.BytesIO(clip.data) as raw,
             soundfile.SoundFile(raw) as file,
         ):
-            seconds = file.frames / file.samplerate
-            if not RATES[0] <= file.samplerate <= RATES[1]:
-                raise ValueError(f"{called}: a sampling rate of {file.samplerate} Hz; resample it to {SAMPLE_RATE}")
-            if file.frames >= UNKNOWN:
-                raise ValueError(
-                    f"{called}: its header does not say how long it is; write it to a file, not into a pipe"
-                )
-            if seconds > LONGEST_S:
-                raise ValueError(
-                    f"{called}: {seconds:,.0f} s long, at most {LONGEST_S:g} s are heard; cut it in pieces"
-                )
-            if seconds < SHORTEST_S:
-                raise ValueError(
-                    f"{called}: {seconds:.3g} s long, at least {SHORTEST_S:g} s are needed; lengthen it or remove it"
-                )
+            _check_header(file.samplerate, file.frames, called)
             yield file
     except OSError as error:
         raise _unreadable(clip, error) from error
     except soundfile.SoundFileError as error:
         reason = str(getattr(error, "error_string", error)).rstrip(".")
         raise ValueError(f"{called}: no audio that can be read ({reason}); use WAV, FLAC, OGG or MP3") from error
+
+
+def _check_header(rate: int, frames: int, called: str) -> None:
+    if not RATES[0] <= rate <= RATES[1]:
+        raise ValueError(f"{called}: a sampling rate of {rate} Hz; resample it to {SAMPLE_RATE}")
+    if frames >= UNKNOWN:
+        raise ValueError(f"{called}: its header does not say how long it is; write it to a file, not into a pipe")
+    seconds = frames / rate
+    if seconds > LONGEST_S:
+        raise ValueError(f"{called}: {seconds:,.0f} s long, at most {LONGEST_S:g} s are heard; cut it in pieces")
+    if seconds < SHORTEST_S:
+        raise ValueError(
+            f"{called}: {seconds:.3g} s long, at least {SHORTEST_S:g} s are needed; lengthen it or remove it"
+        )
 
 
 def _decoded(clip: Clip) -> np.ndarray:

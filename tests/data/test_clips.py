@@ -96,7 +96,7 @@ BAD = [
     ({"question": "q", "clip": "data:;base64,x"}, "column 'clip' is no base64 audio ("),
     ({"question": f"{MARK}{MARK}", "clip": "a.wav"}, "2 <audio_patch> in the text for 1 clips; write one for each"),
     ({"question": "q", "clip": "bad.wav"}, "FOLDER/bad.wav: no audio that can be read (Format not recognised); use"),
-    ({"question": "q", "clip": "empty.wav"}, "FOLDER/empty.wav: no audio that can be read ("),
+    ({"question": "q", "clip": "empty.wav"}, "FOLDER/empty.wav: empty, no audio in it; record it again or remove it"),
     ({"question": "q", "clip": ["a.wav", "cut.wav"]}, "FOLDER/cut.wav: cut short, it ends after 0.0488 s; copy it"),
     ({"question": "q", "clip": inline(b"")}, "empty, no audio in it; record it again or remove it"),
     ({"question": "q", "clip": [inline(sound(seconds=0.01))]}, "clip 1: 0.01 s long, at least 0.02 s are needed"),
