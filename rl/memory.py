@@ -197,10 +197,21 @@ def shape_of(config: Mapping[str, Any], counted: int | None = None) -> Shape | N
     norms = 2 * hidden + (2 * size if kind.startswith("qwen3") else 0)
     feed_forward = (2 if kind in UNGATED else 3) * hidden * ffn * max(experts, 1) + hidden * experts
     layer = hidden * (2 * q + 2 * k) + biases + norms + feed_forward
-    formula = layers * layer + vocabulary * hidden * (1 if tied else 2) + hidden
+    formula = layers * layer + vocabulary * hidden * (1 if tied else 2) + hidden + _listening(config, hidden)
     active = ffn * first("num_experts_per_tok", default=1)
     positions = first("max_position_embeddings", "n_positions")
     return Shape(hidden, layers, q, k, heads, active, vocabulary, tied, positions, counted or formula)
+
+
+def _listening(config: Mapping[str, Any], hidden: int) -> int:
+    """Parameters of Step-Audio's encoder (width d) and adapter; 0 for a model of text only."""
+    audio = config.get("audio_encoder_config")
+    if not audio:
+        return 0
+    d, width = audio.get("n_audio_state", 1280), audio.get("adapter_width", 2048)
+    ends = 3 * d * audio.get("n_mels", 128) + 3 * d * d + (audio.get("n_audio_ctx", 1500) + 4) * d
+    blocks = audio.get("n_audio_layer", 32) * 12 * (d * d + d)
+    return ends + blocks + 3 * d * d + d + (d + 1) * width + (width + 1) * hidden
 
 
 def _counted(folder: Path) -> int | None:

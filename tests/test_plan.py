@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from models.load import AudioConfig
 from rl import memory
 from rl.arithmetic import micro_batches
 from rl.data.collate import pack
@@ -131,7 +132,14 @@ def test_parameters_are_those_that_the_models_are_known_for(name: str) -> None:
     assert shape.parameters == parameters
 
 
-@pytest.mark.parametrize("changes", [{}, {"tied": False, "heads": 4, "kv_heads": 2, "ffn_size": 100}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"tied": False, "heads": 4, "kv_heads": 2, "ffn_size": 100},
+        {"audio": AudioConfig(mel_bins=16, hidden_size=36, layers=3, heads=2, adapter_size=50)},
+    ],
+)
 def test_a_built_model_has_the_parameters_that_were_planned(changes: dict[str, Any], tmp_path: Path) -> None:
     from models.load import BuildConfig, ModelConfig, build
 

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -30,9 +31,15 @@ from rl.config import build as build_config
         ({"kv_heads": 0}, "model.build.kv_heads: must be at least 1; got 0"),
         ({"ffn_size": -1}, "model.build.ffn_size: must be at least 1; got -1"),
         ({"hidden": 64}, "model.build: unknown key 'hidden'"),
+        ({"audio": {"mel_bins": 0}}, "model.build.audio.mel_bins: must be at least 1; got 0"),
+        ({"audio": {"layer": 2}}, "model.build.audio: unknown key 'layer'; did you mean 'layers'?"),
+        (
+            {"audio": {"hidden_size": 100, "heads": 3}},
+            "model.build.audio: hidden_size 100 is not a multiple of heads 3",
+        ),
     ],
 )
-def test_an_impossible_model_is_one_line(values: dict[str, int], line: str) -> None:
+def test_an_impossible_model_is_one_line(values: dict[str, Any], line: str) -> None:
     with pytest.raises(ConfigError) as error:
         build_config(ModelConfig, {"build": values}, "model")
     assert str(error.value).startswith(line)
