@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 
 from rewards.worker import Setup
 
 START_S = 120.0  # for a worker to import its verifiers; a user's module may bring torch along
-_KEPT = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
+_KEPT = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
 _SET = {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _BOOT = """
 import pickle, socket, sys
@@ -28,6 +30,7 @@ class Nursery:
     def __init__(self, setup: Setup) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.settimeout(START_S)
+        self._scratch = tempfile.mkdtemp(prefix="groundtone-verifiers-")
         kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
         with theirs:
             self._process = subprocess.Popen(
@@ -35,7 +38,7 @@ class Nursery:
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
-                env=kept | _SET,
+                env=kept | _SET | {"TMPDIR": self._scratch},
                 start_new_session=True,  # Ctrl-C in the terminal is the parent's business
             )
         for message in (sys.path, setup):
@@ -74,3 +77,4 @@ class Nursery:
             self._process.wait()
         if self._process.stderr is not None:
             self._process.stderr.close()
+        shutil.rmtree(self._scratch, ignore_errors=True)  # it does so itself unless it was killed

@@ -19,9 +19,11 @@ import numbers
 import os
 import pickle
 import resource
+import shutil
 import signal
 import socket
 import struct
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,17 +68,25 @@ def nurse(control: socket.socket) -> None:
             if pid == 0:
                 try:
                     control.close()
-                    _work(socket.socket(fileno=sockets[0]), setup, nursery)
+                    _work(socket.socket(fileno=sockets[0]), setup, nursery, number)
                 finally:
                     os._exit(1)
             os.close(sockets[0])
             workers[number] = pid
         elif command == "K":
-            control.send(str(_bury(workers.pop(number, 0), workers)).encode())
+            status = _bury(workers.pop(number, 0), workers)
+            shutil.rmtree(_scratch(number), ignore_errors=True)
+            control.send(str(status).encode())
         else:
             break
     for number in list(workers):
         _bury(workers.pop(number), workers)
+    shutil.rmtree(tempfile.gettempdir(), ignore_errors=True)
+
+
+def _scratch(number: str) -> str:
+    """A worker's own folder for temporary files, which goes when it goes."""
+    return os.path.join(tempfile.gettempdir(), number)
 
 
 def _bury(pid: int, workers: Mapping[str, int]) -> int:
@@ -102,8 +112,10 @@ def _children() -> list[int]:
     return [int(child) for child in listing.read_text().split()] if listing.exists() else []
 
 
-def _work(channel: socket.socket, setup: Setup, nursery: int) -> None:
+def _work(channel: socket.socket, setup: Setup, nursery: int, number: str) -> None:
     """A worker's whole life."""
+    os.environ["TMPDIR"] = tempfile.tempdir = _scratch(number)
+    os.mkdir(tempfile.tempdir)
     channel.set_inheritable(False)  # descriptors that are received pass through exec
     os.setsid()  # a group of its own: SIGKILL to it takes along what a verifier has started
     ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)

@@ -6,6 +6,7 @@ import ctypes
 import os
 import subprocess
 import sys
+import tempfile
 import time
 
 from rl.types import Prompt, Rollout, Verdict
@@ -52,6 +53,9 @@ def verify(prompt: Prompt, rollout: Rollout, *, scale: float = 1.0) -> Verdict |
                 continue
         if prompt.answer is not None:
             open(prompt.answer, "w").close()
+    elif deed == "litter":
+        with tempfile.NamedTemporaryFile(prefix=argument, delete=False):
+            os._exit(5)
     elif deed == "parent":
         os.kill(os.getppid(), 9)
         time.sleep(60)

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -206,6 +207,15 @@ def test_a_library_that_does_not_import_is_said_so():
         assert "nothing died while starting: ModuleNotFoundError: No module named" in str(pool.failure)
     finally:
         pool.close()
+
+
+def test_temporary_files_go_with_their_worker(rollout, folder: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with RewardService(RewardConfig([PartConfig("hostile.py:verify")]), folder) as service:
+        assert service.score([rollout("litter x"), rollout("good")])[0].verdict.error is not None
+        assert not list(tmp_path.rglob("x*"))
+        service.score([rollout("parent"), rollout("litter y")])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_is_left_open(rollout, folder: Path):
