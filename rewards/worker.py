@@ -19,6 +19,7 @@ import numbers
 import os
 import pickle
 import resource
+import select
 import shutil
 import signal
 import socket
@@ -35,6 +36,7 @@ from rl.types import Rollout, Verdict
 HEAD = struct.Struct("<QI")
 _PDEATHSIG, _SUBREAPER = 1, 36  # prctl(2)
 _MEGABYTE = 1 << 20
+_SWEEP_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,8 @@ def nurse(control: socket.socket) -> None:
     gc.freeze()  # else a worker's first collection copies every page
     workers: dict[str, int] = {}
     while True:
+        while not select.select([control], [], [], _SWEEP_S)[0]:
+            _sweep(workers)
         message, sockets, _, _ = socket.recv_fds(control, 64, 1)
         command, _, number = message.decode().partition(" ")
         if command == "F":
@@ -105,6 +109,12 @@ def _bury(pid: int, workers: Mapping[str, int]) -> int:
                 os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
     return status
+
+
+def _sweep(workers: Mapping[str, int]) -> None:
+    """Reap what has ended and was no worker: bubblewrap leaves the first process of a sandbox to its forefathers."""
+    for child in set(_children()) - set(workers.values()):
+        os.waitpid(child, os.WNOHANG)
 
 
 def _children() -> list[int]:

@@ -32,8 +32,9 @@ def verify(
     """1.0 where the last block of code in the response (or else all of it) passes all its tests, otherwise 0.0, or with
     `partial` the share that it passes. `prompt.fields` gives the tests: `test` (a module of them; its `check` is handed
     `entry_point`, which `prompt` begins), or `test_list` (assertions, with `test_imports`), or `inputs` and `outputs`.
-    A program that takes longer, more memory or prints more than the limits fails; keep `wall_s` below the reward's
-    `deadline_s`. Raises ValueError without tests or without bubblewrap."""
+    A program that takes longer, more memory or prints more than the limits fails; time for which it got no core does
+    not count, up to the reward's `deadline_s`, above `wall_s`, past which it is an error.
+    Raises ValueError without tests or without bubblewrap."""
     limits = Limits(wall_s, cpu_s, memory_mb, output_kb=output_kb)
     fields = prompt.fields
     code = extracted(rollout)

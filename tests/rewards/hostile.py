@@ -53,6 +53,8 @@ def verify(prompt: Prompt, rollout: Rollout, *, scale: float = 1.0) -> Verdict |
                 continue
         if prompt.answer is not None:
             open(prompt.answer, "w").close()
+    elif deed == "orphan":
+        subprocess.run(["sh", "-c", f"sleep 0.1 & echo $! > {argument}"], check=True)
     elif deed == "litter":
         with tempfile.NamedTemporaryFile(prefix=argument, delete=False):
             os._exit(5)

@@ -176,6 +176,26 @@ def test_limits_end_it(program: str, limits: dict[str, Any], stopped: str):
     assert children() == set()
 
 
+def test_a_busy_machine_makes_no_right_program_wrong():
+    """All on one core, with five others that never rest: half a second of CPU takes about three on the clock."""
+    program = f"""
+import os, subprocess, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_code import run
+os.sched_setaffinity(0, {{min(os.sched_getaffinity(0))}})
+hogs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(5)]
+try:
+    busy = run("import time\\nwhile time.process_time() < 0.5: pass\\nprint(1)", wall_s=1.0, cpu_s=10)
+    idle = run("import time; time.sleep(600)", wall_s=1.0)
+finally:
+    for hog in hogs:
+        hog.kill()
+assert (busy.output, busy.stopped) == (b"1\\n", ""), busy
+assert idle.stopped == "deadline of 1 s passed", idle
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 REFUSED = {
     "memory": "x = []\nwhile True: x.append(bytearray(1 << 20))",
     "one number": "x = 1 << (1 << 40)",

@@ -209,6 +209,11 @@ def test_a_library_that_does_not_import_is_said_so():
         pool.close()
 
 
+def test_orphans_are_reaped_while_their_worker_lives(hostile, rollout, tmp_path: Path):
+    assert around(hostile, rollout, f"orphan {tmp_path / 'pid'}").verdict.score == 0.5
+    until(lambda: not Path("/proc", (tmp_path / "pid").read_text().strip()).exists())
+
+
 def test_temporary_files_go_with_their_worker(rollout, folder: Path, tmp_path: Path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with RewardService(RewardConfig([PartConfig("hostile.py:verify")]), folder) as service:
