@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rewards.verifiers.self_cognition import denial, phrasings
+
+
+def test_the_written_set():
+    """The issue's figure: at least 99 % of at least 300 phrasings, half of them traps."""
+    rows = phrasings()
+    wrong = [row["text"] for row in rows if (denial(row["text"]) is not None) != row["denies"]]
+    assert len(rows) >= 300
+    assert Counter(row["denies"] for row in rows) == {True: len(rows) / 2, False: len(rows) / 2}
+    assert len(wrong) <= 0.01 * len(rows), wrong
+
+
+@pytest.mark.parametrize("wrapped", ["{}", "Let me think. {} Anyway.", "The pitch is low.\n{}\n</think>\nB"])
+def test_a_denial_is_found_wherever_it_stands(wrapped: str):
+    assert denial(wrapped.format("I can’t listen to audio.")) is not None
+    assert denial(wrapped.format("I can't hear a second voice.")) is None
+
+
+def test_what_is_quoted_or_reported_is_no_denial():
+    assert denial('The man says "I am a text model and cannot hear audio".') is None
+    assert denial("The caller says she cannot hear the recording.") is None
+
+
+@given(st.text(max_size=400))
+def test_any_text_is_read(text: str):
+    denial(text)
