@@ -197,7 +197,8 @@ class _Reader:
 
     def _level(self, i: int, value: tuple[str | None, int]) -> None:
         quantity, sign = self._about(i, value[0]), value[1]
-        if quantity is None or self._near(i - 1, "become") or self._near(i - 1, "number") or self._near(i - 1, "range"):
+        measured = quantity == "duration" and (self._near(i - 1, "number") or self._near(i - 1, "range"))
+        if quantity is None or measured or self._near(i - 1, "become"):
             return  # 0.5 s long
         if self._near(i - 1, "as") or (i and self.tokens[i - 1].text == "equally"):
             other = self._compared_with(i, "as")
