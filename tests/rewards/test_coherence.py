@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rewards.claims import read
+from rewards.verifiers import Case
+from rewards.verifiers.coherence import contradiction, verify
+
+
+def verdict(chain: str, answer: str, question: str = "", options: object = None, **args: float):
+    fields = {} if options is None else {"options": options}
+    rollout = Case(f"<think>\n{chain}\n</think>\n{answer}", None, question=question, fields=fields).rollout()
+    return verify(rollout.prompt, rollout, **args)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "chain",
+    [
+        "The first is higher than the second. The second is higher than the first.",
+        "The first is louder. The second is louder.",
+        "The pitch is low. The pitch is high.",
+        "The pitch is rising. The pitch is falling.",
+        "The first is at 120 Hz. The first is at 180 Hz.",
+        "The first is at 120 Hz, the second at 180 Hz. The first is higher.",
+        "I hear three beats. I hear five beats.",
+        "The first tone is the loudest. The third tone is the loudest.",
+        "The first is louder than the second. The first is not louder than the second.",
+    ],
+)
+def test_contradictions(chain: str):
+    assert contradiction(read(chain)) is not None
+    assert verdict(chain, "first").score == 0
+
+
+def test_a_correction_is_no_contradiction():
+    assert contradiction(read("The pitch is low. Wait, the pitch is high.")) is None
+
+
+@pytest.mark.parametrize(
+    "chain",
+    [
+        "The first is higher than the second. The second is lower than the first.",
+        "The first is at 120 Hz, about 120 Hz. The second is at 180 Hz.",
+        "a 220Hz b 440Hz second higher",
+        "The first is louder but the second is higher.",
+        "110Hz 440Hz 110Hz",
+        "Is the first louder or the second? The second is louder.",
+    ],
+)
+def test_what_agrees_is_no_contradiction(chain: str):
+    assert contradiction(read(chain)) is None
+
+
+@pytest.mark.parametrize(
+    ("chain", "right", "wrong", "question", "options"),
+    [
+        ("a -20dB b -30dB first louder", "first", "second", "which is louder?", None),
+        ("a -20dB b -30dB first louder", "second", "first", "which is softer?", None),
+        ("It ticks evenly, so the answer is a clock.", "B", "A", "", ["rain", "clock"]),
+        ("It ticks evenly, so the answer is B.", "clock", "rain", "", {"A": "rain", "B": "clock"}),
+        ("steady 220Hz tone", "tone", "noise", "", ["tone", "noise"]),
+        ("4 plus 3 is 7. The answer is seven.", "7", "6", "", None),
+        ("110Hz 220Hz rising", "rising", "falling", "", None),
+    ],
+)
+def test_the_answer_is_what_the_chain_concludes(chain: str, right: str, wrong: str, question: str, options: object):
+    assert verdict(chain, right, question, options).score == 1.0
+    refused = verdict(chain, wrong, question, options)
+    assert (refused.score, refused.parts["known"]) == (0.0, 1.0)
+
+
+def test_a_chain_that_concludes_nothing_gets_what_the_recipe_says():
+    assert verdict("Some sound.", "B").score == 1.0
+    assert verdict("Some sound.", "B", silent=0.25).score == 0.25
+
+
+def test_steps():
+    assert verdict("One step", "B", min_steps=4).score == 0.25
+    assert verdict("It is low. It is quiet. It is short. It is dark.", "B", min_steps=4).score == 1.0
+
+
+@given(st.text(max_size=300), st.text(max_size=50))
+def test_any_text_is_judged(chain: str, answer: str):
+    assert 0 <= verdict(chain, answer).score <= 1
