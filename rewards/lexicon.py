@@ -178,6 +178,7 @@ _PHRASES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"\b(?:compared (?:with|to)|relative to|unlike|as opposed to|versus|vs\.?|in contrast (?:to|with)|against)(?=\W)",
             "versus",
         ),
+        (r"\bsampl(?:ing|e) (?:rate|frequency)\b|\bsampled\b", "sampling"),
         (r"\bfund(?:amental)? freq(?:uency)?\b", "fundamental"),
         (
             r"\b(?:un|without (?:a |any )?(?:clear |definite |stable )?|no (?:clear |definite |stable |discernible |real )?)pitch(?:ed)?\b",
@@ -192,7 +193,8 @@ _TOKEN = re.compile(
     rf"|(?<![\w.])(?P<l2>-?{_NUMBER})(?: ?- ?| to )(?P<h2>-?{_NUMBER}) ?(?P<u2>{_UNIT}))(?![\w-])"
     rf"|(?<![\w.])(?P<number>-?{_NUMBER}) ?(?P<unit>{_UNIT})?(?![\w-])"
     r"|\b(?P<subject>(?:clip|audio|recording|sample|voice|track|signal|file|sound|tone|note|speaker|segment|part|word|digit"
-    r"|excerpt) ?(?:#|number |no\.? ?)?(?P<name>[a-d]|\d|one|two|three|four))\b(?!-)"
+    r"|excerpt) ?(?:#|number |no\.? ?)?(?P<name>\d|(?<=[ #])(?:[b-d]|one|two|three|four"
+    r"|a(?= (?:is|has|was|sounds|lasts|and|at|than)\b|[^\w\s]|$))))\b(?!-)"
     r"|(?P<word>[a-z][a-z0-9]*(?:[-’'][a-z]+)*)|(?P<stop>[,:()/|])|(?P<sign>[<>])"
 )
 _SCALE = {"khz": 1000.0, "k": 1000.0, "ms": 0.001, "milliseconds": 0.001, "millisecond": 0.001, "bpm": 1 / 60}
