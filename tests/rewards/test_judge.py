@@ -321,3 +321,17 @@ def test_mistakes_are_named(args: dict[str, Any], says: str):
 def test_asked_alone_it_is_a_verifier_like_any(api: Api, rollout):
     made = asked(rollout, "q")
     assert judge.verify(made.prompt, made, endpoint=api.address, model="m").score == 1.0
+
+
+def test_known_hacks_do_not_score_with_a_judge_that_compares(api: Api):
+    """Over HTTP, by the bench that a designer uses."""
+    from rl.bench.attacks import attempts, scores_full
+    from rl.bench.cases import of_gold
+    from rl.bench.trial import Bench
+
+    cases = of_gold(judge.GOLD[:1])
+    tried = [attempt for attempt in attempts(cases) if attempt.attack in ("empty", "injection", "master keys")]
+    with Bench("judge", None, {"endpoint": api.address, "model": "m"}, [{}], workers=1) as bench:
+        verdicts = bench.judge([(attempt.rollout, {}) for attempt in tried])
+    assert all(verdict.error is None for verdict in verdicts)
+    assert not any(map(scores_full, tried, verdicts))
