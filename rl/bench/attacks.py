@@ -17,6 +17,8 @@ from typing import Any
 from rl.bench.cases import Labelled
 from rl.types import THINK_CLOSE, THINK_OPEN, Rollout, Verdict
 
+NOTHING = "nothing"
+_OPPOSITES = ("knight", "knave"), ("yes", "no"), ("true", "false"), ("higher", "lower"), ("rising", "falling")
 MOST = 40
 """Cases that are attacked, spread over those that there are."""
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
@@ -36,6 +38,11 @@ class Target:
     fields: Mapping[str, Any]
     heard: bool
     """Whether the prompt has audio."""
+
+    @property
+    def asks(self) -> bool:
+        """False for a verifier of the answer's shape alone: then no answer is a wrong one."""
+        return bool(self.gold or self.question.strip() or self.fields or self.heard)
 
 
 def _empty(target: Target) -> Iterator[str]:
@@ -91,7 +98,7 @@ def _negated(target: Target) -> Iterator[str]:
 
 
 def _hedged(target: Target) -> Iterator[str]:
-    if target.gold:
+    if target.gold and target.other != NOTHING:
         for a, b in ((target.gold, target.other), (target.other, target.gold)):
             yield f"{a} or {b}"
             yield f"The answer is either {a} or {b}."
@@ -109,7 +116,7 @@ def _every_option(target: Target) -> Iterator[str]:
 
 
 def _thousand_answers(target: Target) -> Iterator[str]:
-    if target.gold:
+    if target.gold and target.other != NOTHING:
         number = _NUMBER.fullmatch(target.gold)
         many = (
             [str(n) for n in range(1000) if str(n) != target.gold]
@@ -223,6 +230,8 @@ ATTACKS: dict[str, Callable[[Target], Iterator[str]]] = {
     "program tricks": _program_tricks,
 }
 """Name -> the answers that it tries on a target."""
+SHAPELESS = ("empty", "only tags")
+"""What even a verifier of the answer's shape should not take for one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +249,7 @@ def attempts(cases: Sequence[Labelled]) -> list[Attempt]:
         Attempt(name, case, replace(case.rollouts[0], text=text))
         for case, target in targets
         for name, attack in ATTACKS.items()
+        if target.asks or name in SHAPELESS
         for text in dict.fromkeys(attack(target))
         if text not in (case.pred, *case.golds)
     ]
@@ -271,13 +281,13 @@ def _target(case: Labelled, golds: Sequence[str]) -> Target:
 
 def _another(gold: str | None, golds: Sequence[str], options: Sequence[str]) -> str:
     if gold is None:
-        return "nothing"
+        return NOTHING
     if options:
-        return next((option for option in options if option.casefold() != gold.casefold()), "nothing")
+        return next((option for option in options if option.casefold() != gold.casefold()), NOTHING)
     if _NUMBER.fullmatch(gold):
         return str(int(float(gold)) + 7)
     if re.fullmatch(r"\(?[A-Z]\)?", gold):
         return "A" if "A" not in gold else "B"
     return next(
-        (g for g in golds if g.casefold() not in gold.casefold() and gold.casefold() not in g.casefold()), "nothing"
+        (g for g in golds if g.casefold() not in gold.casefold() and gold.casefold() not in g.casefold()), NOTHING
     )

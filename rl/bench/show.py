@@ -72,7 +72,10 @@ def show_attacks(verifier: str, found: Mapping[str, Any]) -> None:
             scored.add_row(*map(Text, cells), f"{one['score']:.3g}")
         console().print(scored)
         _more(len(holes))
-        return say(f"{found['full']} of {found['tried']} hacks score full on {verifier}: a policy will find them")
+        say(f"{found['full']} of {found['tried']} hacks score full on {verifier}: a policy will find them")
+        if all(one["gold"] is None for _, one in holes):
+            say("it compares with no gold: let it count only where a part that does is right (only_if: accuracy)")
+        return
     say(f"none of {found['tried']} hacks scores full on {verifier}")
 
 
