@@ -10,12 +10,9 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from rewards.served import Batches, Model
-
-if TYPE_CHECKING:
-    from openai import AsyncOpenAI
 
 Messages = Sequence[Mapping[str, str]]
 Parsed = TypeVar("Parsed")
@@ -38,17 +35,12 @@ class Endpoint:
     """`ask` a model behind an address, with at most `concurrent` questions under way."""
 
     def __init__(self, address: str, model: str, key: str, timeout_s: float, options: Mapping[str, Any]) -> None:
-        self._address, self._model, self._key = address, model, key
-        self._timeout_s, self._options = timeout_s, dict(options)
-        self._client: AsyncOpenAI | None = None
+        from openai import AsyncOpenAI  # here, since an import would hold the event loop up for seconds
+
+        self._model, self._key, self._options = model, key, dict(options)
+        self._client = AsyncOpenAI(base_url=address, api_key=key or "none", timeout=timeout_s, max_retries=0)
 
     async def __call__(self, messages: Messages, schema: Mapping[str, Any]) -> Reply:
-        from openai import AsyncOpenAI
-
-        if self._client is None:
-            self._client = AsyncOpenAI(
-                base_url=self._address, api_key=self._key or "none", timeout=self._timeout_s, max_retries=0
-            )
         form = {"type": "json_schema", "json_schema": {"name": "verdict", "strict": True, "schema": schema}}
         create = cast(Callable[..., Awaitable[Any]], self._client.chat.completions.create)
         completion = await create(model=self._model, messages=list(messages), response_format=form, **self._options)
@@ -63,8 +55,7 @@ class Endpoint:
         return Reply(choice.message.content, *counts)
 
     async def close(self) -> None:
-        if self._client is not None:
-            await self._client.close()
+        await self._client.close()
 
     def masked(self, text: str) -> str:
         """A message without the key."""
@@ -130,7 +121,7 @@ async def ask(
             counts.add(answered=1, seconds=time.monotonic() - start)
             return parsed
         except Exception as error:  # isolation boundary: somebody else's server
-            reason, final, pause = _reason(error, deadline_s)
+            reason, final, pause = _reason(error)
         pause = max(pause, min(8.0, 0.25 * 2**attempt) * random.uniform(0.5, 1.0))
         if final or attempt == retries or time.monotonic() + pause >= due:
             break
@@ -139,12 +130,12 @@ async def ask(
     raise ValueError(source.masked(reason)[:500])
 
 
-def _reason(error: Exception, deadline_s: float) -> tuple[str, bool, float]:
+def _reason(error: Exception) -> tuple[str, bool, float]:
     """(what to say, whether trying again is idle, the seconds that the server asks to wait)."""
     import openai
 
     if isinstance(error, openai.APITimeoutError | TimeoutError):
-        return f"the judge did not answer in time (deadline of {deadline_s:g} s for a sample)", False, 0.0
+        return "the judge did not answer in time; timeout_s is for one request, deadline_s for one sample", False, 0.0
     if isinstance(error, openai.APIConnectionError):
         return f"the judge cannot be reached: {error.__cause__ or error}", False, 0.0
     if isinstance(error, openai.APIStatusError):

@@ -73,7 +73,7 @@ class Handler(BaseHTTPRequestHandler):
         if deed == "hangup" and first:
             return self.connection.close()
         if deed == "slow" and first:
-            time.sleep(1.5)
+            time.sleep(3.0)
         if deed == "nap":
             time.sleep(0.2)
         if deed == "drip":
@@ -140,7 +140,7 @@ def api() -> Iterator[Api]:
 
 def service(api: Api | None, weight: float = 1.0, only_if: str | None = None, **args: Any) -> RewardService:
     at = {"endpoint": api.address, "model": "m"} if api else {}
-    parts = [PartConfig("judge", "quality", weight, args={**at, "timeout_s": 0.5, **args}, only_if=only_if)]
+    parts = [PartConfig("judge", "quality", weight, args={**at, "timeout_s": 10.0, **args}, only_if=only_if)]
     parts += [PartConfig("text")] if only_if else []
     return RewardService(RewardConfig(parts))
 
@@ -174,7 +174,7 @@ def test_a_rubric_of_ones_own_is_shown_and_gives_parts(api: Api, rollout):
 
 @pytest.mark.parametrize("deed", ["status503", "hangup", "slow", "prose", "outside", "half", "refuse"])
 def test_what_fails_twice_is_tried_a_third_time(api: Api, rollout, deed: str):
-    with service(api) as rewards:
+    with service(api, timeout_s=1.0 if deed == "slow" else 10.0) as rewards:
         (scored,) = rewards.score([asked(rollout, f"{deed} 2")])
         assert (scored.verdict.score, scored.verdict.error) == (1.0, None)
         metrics = rewards.metrics()
@@ -194,7 +194,8 @@ def test_what_fails_twice_is_tried_a_third_time(api: Api, rollout, deed: str):
     ],
 )
 def test_what_keeps_failing_is_an_error_and_no_score(api: Api, rollout, deed: str, says: str):
-    with service(api, retries=1, deadline_s=2.0) as rewards:
+    bounds = {"slow": {"timeout_s": 0.5}, "drip": {"deadline_s": 1.5}}.get(deed, {})
+    with service(api, retries=1, **bounds) as rewards:
         (scored,) = rewards.score([asked(rollout, deed)])
         assert rewards.metrics()["quality/failed"] == 1
     assert scored.verdict.error is not None
