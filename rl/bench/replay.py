@@ -40,7 +40,7 @@ class Replayed:
 
     @property
     def change(self) -> float:
-        return 0.0 if self.before is None or self.after is None else self.after - self.before
+        return 0.0 if self.before is None or self.after is None else round(self.after - self.before, 9)
 
 
 def reward_of(spec: str) -> tuple[RewardConfig, Path]:
@@ -130,8 +130,11 @@ def group_changes(replayed: Sequence[Replayed]) -> dict[str, float]:
 
 
 def flips(replayed: Sequence[Replayed], most: int) -> list[Replayed]:
-    """The samples whose score changes most."""
-    return sorted((s for s in replayed if s.change), key=lambda s: -abs(s.change))[:most]
+    """The samples whose score changes most, one of each prompt."""
+    distinct: dict[str, Replayed] = {}
+    for sample in sorted((s for s in replayed if s.change), key=lambda s: -abs(s.change)):
+        distinct.setdefault(sample.rollout.prompt.id, sample)
+    return list(distinct.values())[:most]
 
 
 def _files(run_dir: Path, stage: str | None, steps: int | None) -> list[tuple[str, int, Path]]:

@@ -103,13 +103,15 @@ def replay_as_json(replayed: Sequence[Replayed], most: int) -> dict[str, Any]:
 def show_replay(replayed: Sequence[Replayed], most: int) -> None:
     found = replay_as_json(replayed, most)
     table = _table("mean of", "in the run", "now", "change", right=True)
+    errors = found["means"].pop("errors")
     for name, of in found["means"].items():
         before, after = of["before"], of["after"]
         change = "" if before is None or after is None else f"{after - before:+.3f}"
         table.add_row(Text(name), *("–" if v is None else f"{v:.3f}" for v in (before, after)), change)
     console().print(table)
     groups = found["groups"]
-    say(f"{found['changed']} of {found['n']} samples score otherwise")
+    erred = f"{errors['before']:.0f} had no verdict, now {errors['after']:.0f}"
+    say(f"{found['changed']} of {found['n']} samples score otherwise; {erred}")
     say(
         f"{groups} groups: {found['other_best']} have another best sample; without spread were "
         f"{found['without_spread_before']}, now {found['without_spread_after']}"
