@@ -278,7 +278,11 @@ def _impossible(stage: Stage, rows: int | None) -> list[str]:
 
 
 def notes(stage: Stage) -> list[str]:
-    """What is possible and probably not meant."""
+    """What is possible and probably not meant, and when a repeated block ends."""
+    block = stage.repeat
+    if block and block.until and stage.base == block.until.stage and stage.iteration == 1:
+        patience = many(block.until.patience, "iteration")
+        return [f"{block.name}: ends early once {block.until.metric} has not improved for {patience}"]
     if stage.kind != "rlvr" or stage.config.samples_per_prompt > 1:
         return []
     advantage = stage.config.resolved().advantage

@@ -40,7 +40,7 @@ MAKES: dict[str, tuple[str, ...]] = {
 REFERENCES = {"model": "model", "critic": "model", "difficulty": "difficulty", "samples_of": "samples"}
 """Keys of a stage that name an earlier one, and which artifact of it."""
 TRAINS = {"encode": "policy", "sft": "policy", "dpo": "policy", "reward_model": "critic"}
-"""Stages that sample nothing, and the role that they train."""
+"""Stages that sample nothing, and the role that they train (the policy lends a reward model its ears)."""
 READS_PAIRS = ("dpo", "reward_model")
 """Stages whose `data` are preference pairs."""
 

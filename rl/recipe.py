@@ -80,7 +80,7 @@ class Recipe:
         """Which actors the stages need: engine, policy, critic, reference."""
         roles: set[str] = set()
         for stage in self.stages:
-            roles |= {TRAINS.get(stage.kind, "engine")}
+            roles |= {TRAINS.get(stage.kind, "engine")} | ({"policy"} if stage.kind == "reward_model" else set())
             if stage.kind == "rlvr":
                 goal = stage.config.resolved()
                 roles |= (

@@ -24,9 +24,9 @@ def preferences(path: Path) -> dict[str, Any]:
     following = dict(zip(LETTERS, LETTERS[1:] + LETTERS[0], strict=True))
     rows = [
         {"id": f"{a}{b}", "question": f"{a} {b}", "answer": a, "chain": b, "chosen": f"<think>{b}</think>{a}"}
-        | {"rejected": f"<think>{b}</think>{following[a]}", "split": "test" if (i + j) % 5 == 4 else "train"}
-        for i, a in enumerate(LETTERS)
-        for j, b in enumerate(LETTERS)
+        | {"rejected": f"<think>{b}</think>{following[a]}", "split": "test" if i % 5 == 4 else "train"}
+        for a in LETTERS
+        for i, b in enumerate(LETTERS)
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     fields = {name: name for name in ("question", "answer", "chosen", "rejected")}
@@ -89,13 +89,10 @@ def test_a_model_learns_from_its_own_chains(ray_session: None, tmp_path: Path) -
         {"evaluate": {"name": "imitated", "budgets": [0, 1, "full"], "votes": 8, **judged}},
         {"pairs": {"data": "letters", "samples": 8, "per_prompt": 2, **LIMIT}},
         {"dpo": {**dpo, "optimizer": {"learning_rate": 3e-4}}},
-        {"evaluate": {"name": "preferred", **judged}},
         {"reward_model": {**reward, **LEARNS}},
     ]
     summary = run(recipe(tmp_path, stages), tmp_path / "run", say=lambda _: None)
     of = {stage.name: stage.metrics for stage in summary.stages}
-    for name, metrics in of.items():
-        print(name, {k: round(v, 3) for k, v in metrics.items() if "/low" not in k and "/high" not in k})
     assert of["imitated"]["accuracy/low"] > of["warm"]["accuracy/high"]
     assert of["dpo"]["margin"] > 0.05
     assert of["dpo"]["accuracy"] > 0.6

@@ -101,6 +101,7 @@ def harvest(
     if len(have) < total:
         shown, write = list[Any](), _appending(file)
         with Progress(context.name, total) as progress:
+            progress.advance(len(have), {})
             for scored in _sampled(asking, context, sources, have):
                 fresh = [_kept(s, owner[s.rollout.prompt.id], split) for s in scored]
                 write(fresh)
@@ -147,8 +148,9 @@ def _sampled(
         )
         # Verifiers see the question that was asked of the data set, not the one that was put to the model.
         restored = ([replace(r, prompt=prompts[r.prompt.id]) for r in rollouts] for rollouts in stream)
-        yield from Judge(rewards).judged(restored)
-        rewards.check_errors()
+        for judged in Judge(rewards).judged(restored):
+            yield judged
+            rewards.check_errors()
 
 
 def _kept(scored: Scored, data: str, split: str | None) -> Sample:

@@ -64,6 +64,8 @@ def run(config: Config, context: Context) -> Outcome:
             f"reward_model '{context.name}': {len(pairs)} pairs of '{config.data}' leave {len(learned)} to learn from and "
             f"{len(held_out)} to measure on; make more pairs or change held_out"
         )
+    if any(pair.prompt.clips for pair in pairs):  # its encoder is what hears
+        context.cluster.policy.load(context.model, context.cluster.model, config.optimizer)
     group = context.cluster.critic
     group.load(context.model, context.cluster.model, config.optimizer)
     context.tracker.rewind(0)
