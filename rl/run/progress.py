@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 
-HEADLINES = ("reward", "loss", "accuracy", "eval/accuracy", "length/mean", "entropy", "kl/ref", "time/step")
+HEADLINES = ("kept", "reward", "loss", "accuracy", "eval/accuracy", "length/mean", "entropy", "kl/ref", "time/step")
 
 
 class Progress:
