@@ -23,6 +23,7 @@ from omegaconf import OmegaConf
 
 from rl.config import ConfigError
 from rl.data.sources import FILES
+from rl.layout import REFERENCES
 from rl.machine import PACKAGES
 from rl.recipe import Recipe
 
@@ -74,9 +75,12 @@ def pack(recipe: Recipe, folder: Path) -> list[str]:
     values: dict[str, Any] = OmegaConf.to_container(OmegaConf.create(recipe.source))  # type: ignore[assignment]
     warnings: list[str] = []
     values.get("cluster", {}).pop("address", None)  # the job is on that cluster already
-    for i, part in enumerate(values["reward"]["parts"]):
-        place = f"reward.parts[{i}].verifier"
-        part["verifier"] = _code(part["verifier"], place, [recipe.folder, Path.cwd()], folder)
+    stages = list(_stages(values["stages"], "stages"))
+    own = [(f"{place}.reward", config["reward"]) for place, config in stages if config.get("reward")]
+    for place, reward in (("reward", values["reward"]), *own):
+        for i, part in enumerate(reward["parts"]):
+            where = f"{place}.parts[{i}].verifier"
+            part["verifier"] = _code(part["verifier"], where, [recipe.folder, Path.cwd()], folder)
     for name, data in (values.get("data") or {}).items():
         data["source"] = _code(data["source"], f"data.{name}.source", [Path.cwd()], folder)
         if data["source"] in FILES:
@@ -85,12 +89,19 @@ def pack(recipe: Recipe, folder: Path) -> list[str]:
             texts = [text for value in (data.get("args") or {}).values() for text in _texts(value)]
             warnings += [_stays(f"data.{name}.args", text) for text in texts if _is_relative_file(text)]
     places = {"model.path": values["model"].get("path")}
-    for i, entry in enumerate(values["stages"]):
-        for kind, config in entry.items():
-            places |= {f"stages[{i}].{kind}.{key}": config.get(key) for key in ("model", "critic", "difficulty")}
+    for place, config in stages:
+        places |= {f"{place}.{key}": config.get(key) for key in REFERENCES}
     warnings += [_stays(place, path) for place, path in places.items() if path and _is_relative_file(path)]
     OmegaConf.save(OmegaConf.create(values), folder / RECIPE)
     return warnings
+
+
+def _stages(entries: list[dict[str, Any]], place: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(place, config) of each stage, those of repeated blocks too."""
+    for i, entry in enumerate(entries):
+        for kind, config in entry.items():
+            here = f"{place}[{i}].{kind}"
+            yield from _stages(config["stages"], f"{here}.stages") if kind == "repeat" else [(here, config)]
 
 
 def _code(spec: str, place: str, bases: list[Path], folder: Path) -> str:

@@ -86,6 +86,17 @@ def test_python_from_elsewhere_is_found_under_its_own_name(project: Path) -> Non
     assert values.reward.parts[0].verifier == "mine.py:verify"
 
 
+def test_the_verifiers_of_a_repeated_stage_are_packed(project: Path) -> None:
+    (project / "inner").mkdir()
+    (project / "inner" / "strict.py").write_text(VERIFIER.replace("import shared", "import json"))
+    reward = "{parts: [{verifier: 'inner/strict.py:verify'}]}"
+    block = f"{{repeat: {{times: 2, stages: [{{distill: {{data: words, reward: {reward}}}}}]}}}}"
+    files, _ = packed("tiny.yaml", project / "job", f"stages=[{{evaluate: {{data: words}}}}, {block}]")
+    assert "strict.py" in files
+    sent = load(project / "job" / "recipe.yaml")
+    assert [stage.config.reward.parts[0].verifier for stage in sent.stages[1:]] == ["strict.py:verify"] * 2
+
+
 def test_own_packages_are_packed(project: Path) -> None:
     (project / "judges" / "deep").mkdir(parents=True)
     for folder in ("judges", "judges/deep"):
