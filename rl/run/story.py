@@ -31,11 +31,12 @@ def lineage(nodes: Sequence[Node]) -> str:
 
 def funnels(nodes: Sequence[Node]) -> str:
     """For each stage that filters: how many were left after each step."""
-    return "".join(
+    shown = "".join(
         f"<figure><h3>{escape(node.name)}</h3>{_bars(list(node.counts.items()))}</figure>"
         for node in nodes
         if len(node.counts) > 1
     )
+    return f'<div class="funnels">{shown}</div>' if shown else ""
 
 
 def thinking(evaluations: Sequence[Stage]) -> str:
