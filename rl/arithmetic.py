@@ -49,8 +49,8 @@ class _Work:
     """Of its sources together."""
     epoch: int | None
     """Draws after which the first of its sources has been seen once."""
-    about: bool
-    """Is `rows` no exact number?"""
+    roughly: str
+    """What `rows` is when it is no exact number: `about `, `up to `."""
 
     @property
     def config(self) -> Any:
@@ -64,7 +64,7 @@ class _Work:
         if self.rows is None:
             return f"all {word}s of {quoted(self.config.data)}"
         mixed = "" if isinstance(self.config.data, str) else f" of {quoted(self.config.data)}"
-        return ("about " if self.about else "") + many(self.rows, word) + mixed
+        return self.roughly + many(self.rows, word) + mixed
 
     def optimiser_step(self, sequences: int) -> tuple[str, int]:
         """(micro-batches of a step in words, tokens of the largest)."""
@@ -96,8 +96,15 @@ def stage_plan(stage: Stage, recipe: Recipe, available: Mapping[str, int | None]
     known = {name: count for name, count in rows.items() if count is not None}
     whole = sum(known.values()) if len(known) == len(rows) else None
     turn = epoch(known, weights_of(stage.config.data)) if whole else whole
-    made = [name for name in rows if name in recipe.header.data and recipe.header.data[name].source in TASKS]
-    return WORDS[stage.kind](_Work(stage, recipe, whole, turn, bool(made) and stage.config.limit is None))
+    data = [recipe.header.data.get(name) for name in rows]
+    drawn = stage.config.limit is None and any(source and source.source in TASKS for source in data)
+    return WORDS[stage.kind](_Work(stage, recipe, whole, turn, "up to " if None in data else "about " * drawn))
+
+
+def leaves(stage: Stage, told: StagePlan) -> int | None:
+    """Rows at most of the data set that a stage writes; None where it writes none, or nobody knows."""
+    each = {"distill": "per_question", "pairs": "per_prompt"}.get(stage.kind)
+    return told.rows * getattr(stage.config, each) if each and told.rows is not None else None
 
 
 def quoted(data: Data) -> str:

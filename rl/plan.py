@@ -83,12 +83,14 @@ def plan(recipe: Recipe, out: Path | None = None) -> Plan:
     facts = {(name, split): inspect(header.data[name], split, f"data.{name}") for _, name, split, *_ in recipe.loads()}
     made.problems += dict.fromkeys(problem for fact in facts.values() for problem in fact.problems)
     made.notes += dict.fromkeys(note for fact in facts.values() for note in fact.notes)
+    written: dict[str, int | None] = {}
     for stage in recipe.stages:
-        read = {
+        read = written | {
             name: facts[name, stage.config.split].rows for name in weights_of(stage.config.data) if name in header.data
         }
         told = arithmetic.stage_plan(stage, recipe, read)
         made.stages.append(told)
+        written[stage.base] = arithmetic.leaves(stage, told)
         wrong = arithmetic.problems(stage, recipe, told.rows, shape.positions if shape else None)
         made.problems += [line for line in wrong if line not in made.problems]  # iterations of a block have the same
         made.notes += [line for line in arithmetic.notes(stage) if line not in made.notes]

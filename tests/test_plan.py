@@ -323,8 +323,8 @@ def test_the_arithmetic_of_distilled_and_preferred() -> None:
         "100 prompts × 4 samples = 400 rollouts of ≤ 64 tokens; keeps at most 1 chain of a prompt with accuracy ≥ 1",
         "samples of 'distill'; at most 1 pair of a prompt, ≥ 0.5 apart in score",
         "50 prompts × 8 samples = 400 rollouts of ≤ 64 tokens; at most 1 pair of a prompt, ≥ 0.5 apart in accuracy",
-        "dpo, 1 epoch of all pairs of 'pairs' → steps of 64 pairs, ≤ 1 micro-batch of ≤ 8,192 tokens",
-        "Bradley–Terry, 1 epoch of all pairs of 'own' → steps of 64 pairs, ≤ 1 micro-batch of ≤ 8,192 tokens",
+        "dpo, 1 epoch of up to 100 pairs → 2 optimiser steps of 64 pairs, ≤ 1 micro-batch of ≤ 8,192 tokens",
+        "Bradley–Terry, 1 epoch of up to 50 pairs → 1 optimiser step of 64 pairs, ≤ 1 micro-batch of ≤ 8,192 tokens",
         "100 prompts × (8 samples + 1 greedy), chains cut at 0, full tokens = 1,700 rollouts of ≤ 64 tokens",
     ]
     assert {role.role for role in made.roles} == {"engine", "policy", "critic"}
