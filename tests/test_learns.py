@@ -13,9 +13,9 @@ from rl.runner import run
 
 @pytest.mark.timeout(900)
 def test_rl_lifts_accuracy_over_the_warm_start(ray_session: None, tmp_path: Path) -> None:
-    """`quickstart` with shorter words and fewer steps; the full recipe with three seeds is scripts/learning."""
+    """`spell_backward` with shorter words and fewer steps; the full recipe with three seeds is scripts/learning."""
     recipe = load(
-        "quickstart",
+        "spell_backward",
         [
             "data.words.args.config.max_word_len=6",
             "data.words.args.size=6000",
