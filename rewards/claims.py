@@ -48,7 +48,7 @@ _ASKS = re.compile(
     r"\?\s*$|^\W*(?:(?:so|now|and|ok|okay|first|next) ?,? )*(?:which|what(?! (?:stands|strikes|i |we ))|is|are|does|do|did|how|whether|if|should|can"
     r"|could|let(?:'s| me| us)|(?:i|we) (?:need to|have to|want to|must|should|will)|to (?:find|tell"
     r"|decide|determine|compare|answer)|the (?:question|task|options?|prompt|choices?|user)|options?|maybe|perhaps)\b"
-    r"|\b(?:whether|suppose|supposing|imagine|would (?:be|have|sound|mean)|might|may be|could be|had it|were it|unclear"
+    r"|\b(?:whether|suppose|supposing|imagine|would (?:have|sound|mean)|might|may be|could be|had it|were it|unclear"
     r"|hard to (?:say|tell)|not sure|in general|usually|typically|normally)\b"
 )
 _COUNT_UP = re.compile(r"1(?:[ ,]+\d+)*")
@@ -136,7 +136,8 @@ class _Reader:
                 self.bare.append((number, self.subject, self.quantity))
             return
         quantity = self._of_unit(unit)
-        timed = quantity == "duration" and any(self._near(i - 1, kind) for kind in ("at", "from", "to"))
+        moments = ("at", "from", "to") if any(token.kind == "from" for token in self.tokens[:i]) else ("at",)
+        timed = quantity == "duration" and any(self._near(i - 1, kind) for kind in moments)
         if quantity is None or timed or self._near(i + 1, "more"):  # a moment, or a difference
             return
         bound = next((kind for kind in ("above", "below") if self._near(i - 1, kind)), "about")

@@ -178,6 +178,7 @@ _PHRASES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"\b(?:compared (?:with|to)|relative to|unlike|as opposed to|versus|vs\.?|in contrast (?:to|with)|against)(?=\W)",
             "versus",
         ),
+        (r"(?<=\w)-wise\b", " "),
         (r"\bsampl(?:ing|e) (?:rate|frequency)\b|\bsampled\b", "sampling"),
         (r"\bfund(?:amental)? freq(?:uency)?\b", "fundamental"),
         (
