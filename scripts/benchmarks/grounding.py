@@ -4,8 +4,9 @@
 
 DATA holds fsdd/ and esc10/. Claims are written from the metadata's attributes, each true one with a false twin in the
 same words, with the margins that a fair question has (2 semitones, 3 dB, 20 %); each is a chain of its own. A claim is
-accepted when all that is read in it is true, rejected when something in it is false. `other wording` are templates
-that the rules were not written with.
+accepted when all that is read in it is true, rejected when something in it is false. The reader of claims was written
+with `own wording`; at first sight of `other wording` it accepted 91.7 % and rejected 92.0 %, of `third wording` 89.4 %
+and 93.0 %, and then learned those phrases too.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from rewards.acoustics import analyse, measure
-from rewards.verifiers import Case, grounding
+from rewards.verifiers import Case, grounding, self_cognition
 from rl.audio import encode, waveform
 from rl.types import Clip
 
@@ -219,6 +220,8 @@ def main() -> None:
     report: dict[str, Any] = {"pitch": pitch(args.data)}
     for wording in TEMPLATES:
         report[wording] = judge(statements(wording, fsdd, esc10), args.show)
+    right = [(self_cognition.denial(r["text"]) is not None) == r["denies"] for r in self_cognition.phrasings()]
+    report["self_cognition"] = {"phrasings": len(right), "right": round(sum(right) / len(right), 4)}
     report["speed"] = speed(fsdd, esc10)
     if args.json:
         print(json.dumps(report))
