@@ -17,7 +17,7 @@ RECIPE = {
     "data": {"sounds": {"source": "sounds", "args": {"kinds": ["pitch", "direction"], "size": 1200}}},
     "reward": {"parts": [{"verifier": "text", "weight": 0.8}, {"verifier": "format", "name": "format", "weight": 0.2}]},
     "stages": [
-        {"encode": {"data": "sounds", "epochs": 6}},
+        {"encode": {"data": "sounds", "labels": ["direction", "pitch_bin"], "epochs": 12}},
         {
             "sft": {
                 "data": "sounds",
@@ -47,6 +47,8 @@ def test_a_model_from_scratch_learns_to_listen(ray_session: None, tmp_path: Path
     stage = {s.name: s.metrics for s in summary.stages}
     assert stage["encode"]["accuracy/direction"] > 0.9
     heard = stage["evaluate"]
+    by_source = [heard["accuracy_in/pitch"], heard["accuracy_in/direction"]]
+    assert min(by_source) <= heard["accuracy"] <= max(by_source)
     assert heard["accuracy_heard"] > 0.8
     assert heard["accuracy_silenced"] < 0.65, "two answers each: near chance"
     assert heard["audio_reliance/low"] > 0.2

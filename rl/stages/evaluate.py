@@ -81,7 +81,13 @@ def measure(
         )
     )
     groups = [group for group in by_prompt(sampled).values() if group]
-    metrics = with_interval("accuracy", [np.mean([is_correct(s) for s in group]) for group in groups])
+    shares = [float(np.mean([is_correct(s) for s in group])) for group in groups]
+    metrics = with_interval("accuracy", shares)
+    sources: dict[str, list[float]] = {}
+    for group, share in zip(groups, shares, strict=True):
+        sources.setdefault(group[0].rollout.prompt.source, []).append(share)
+    if len(sources) > 1:
+        metrics |= {f"accuracy_in/{source}": float(np.mean(sources[source])) for source in sorted(sources)}
     whole = [sum(map(is_correct, group)) for group in groups if len(group) == config.samples]
     metrics |= with_interval(f"pass@{config.samples}", pass_at_k(whole, config.samples, config.samples))
     greedy: list[Scored] = []

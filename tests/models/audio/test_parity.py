@@ -13,7 +13,7 @@ import torch
 
 from models.heads import LogprobModel
 from models.hearing import clip_counter
-from models.load import load_tokenizer
+from models.load import load_tokenizer, save_model
 from rl.audio import waveform
 from rl.data.chat import Chat
 from rl.types import Message, Prompt
@@ -52,20 +52,17 @@ def gap(model: LogprobModel, prompts: Sequence[Prompt], done: Sequence[Completio
     return float(np.abs(logprobs_A.numpy() - np.concatenate([c.logprobs for c in done])).max())
 
 
+def weights(model: LogprobModel) -> dict[str, torch.Tensor]:
+    """All of them, those of the frozen encoder too."""
+    named = [*model.named_parameters(), *model.frozen_parameters()]
+    return {name.removeprefix("lm."): weight.detach() for name, weight in named}
+
+
 def handles(model: LogprobModel) -> list[dict[str, Any]]:
     """The weights as `PolicyWorker.weights` gives them."""
     import ray
 
-    return [
-        {
-            "tensors": ray.put(
-                {
-                    n.removeprefix("lm."): p.detach().numpy()
-                    for n, p in [*model.named_parameters(), *model.frozen_parameters()]
-                }
-            )
-        }
-    ]
+    return [{"tensors": ray.put({name: weight.numpy() for name, weight in weights(model).items()})}]
 
 
 @pytest.fixture(scope="module")
@@ -119,17 +116,17 @@ def test_logprobs_are_the_trainers_also_when_the_adapter_has_learned(
     silent = [i for i in range(len(prompts)) if not prompts[i].clips]
     assert abs(gap(policy, [prompts[i] for i in silent], [before[i] for i in silent])) <= 1e-5
 
-    learned = LogprobModel(listener, "float32")
+    learned, generator = LogprobModel(listener, "float32"), torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in learned.lm.adapter.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.1)
+            parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
     ray.get(ears.load.remote(2, handles(learned)))
     after = write(ears, chat, prompts, 2, temperature=1.0)
     assert gap(learned, prompts, after) <= 1e-5
     assert gap(policy, prompts, after) > 0.01
     same = [i for i in range(len(prompts)) if np.array_equal(before[i].tokens, after[i].tokens)]
     assert set(silent) <= set(same), "what has no clip is written as before"
-    learned.lm.save_pretrained(tmp_path)
+    save_model(learned.lm, tmp_path, weights(learned))
     greedy = write(ears, chat, prompts[:12], 2, temperature=0.0)
     assert generated(tmp_path, prompts[:12], greedy) == [c.tokens.tolist() for c in greedy]
 
