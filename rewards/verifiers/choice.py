@@ -5,23 +5,29 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, cast
 
+from rewards.answers import BOXED, TAGGED, boxes, listed, standing
 from rewards.verifiers import Case
 from rewards.verifiers.text import answer_text, normalised
 from rl.config import ConfigError, did_you_mean
 from rl.types import Prompt, Rollout, Verdict
 
-_BOXED = re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
 _MARKUP = re.compile(r"\\(?:text|mathrm|textbf|mathbf)\s*\{([^{}]*)\}|[*$`]")
 _GOLD = re.compile(r"\(?([A-Za-z])(?:[).:,](?:\s.*)?)?", re.DOTALL)
 _STATED = re.compile(
     r"(?:answer|option|choice|réponse|antwort|respuesta)\b(?:\s*(?:is|est|ist|es|:|=))*\s*(\S.*)", re.I
 )
-_LETTER = re.compile(r"(?<![\w'’])\(?([A-Z])(?![\w'’])")
+_LETTER = re.compile(r"(?<![\w'’])\(?([A-Z])(?![\w'’])\)?")
 _SMALL = re.compile(r"\(?[a-z][).:]*")
 _BARE = re.compile(r"\(?([A-Za-z])[).]?")
-_ARTICLE = re.compile(r"A (?!is\b)[a-z]")  # "A is right" names an option, "A dog barks" does not
+_WORD = r"[AI]\s(?!(?:is|or|and|nor)\b)[a-z]"  # "A is right" names an option, "A dog barks" and "I think" do not
+_ARTICLE = re.compile(_WORD)
+_OR = re.compile(r"[\s).:]*(?:(?:,|/|&|;|\b(?:n?or|and|oder|ou)\b)\s*)*")
+_OFFERS = re.compile(r"[/&]|\b(?:n?or|and)\b")
+_MORE = re.compile(r"[\s).:]*(?:[^\W\d_]{2,}\s+){1,4}?(?:or|/)\s+")  # "(D) a dog or (C)"
+_LONGEST = 1000  # characters of an option's text
 
 
 def verify(prompt: Prompt, rollout: Rollout, *, rule: str = "free") -> Verdict:
@@ -72,28 +78,50 @@ def _word_set(text: str) -> set[str]:
 
 def chosen_letter(answer: str, options: Mapping[str, str]) -> str | None:
     """The one option that an answer chooses: by a stated letter ("the answer is C"), by an option's text, or by the
-    last letter that stands alone. None where it chooses several or nothing."""
-    boxes = _BOXED.findall(answer)
-    answer = _MARKUP.sub(lambda match: match[1] or "", boxes[-1] if boxes else answer).strip()
+    last letter that stands alone. None where it chooses several or nothing; what it denies or takes back is not its
+    answer (`rewards.answers`)."""
+    if listed(answer):
+        return None
+    answer = standing(answer, _atom(tuple(options.values())))
+    boxed = boxes(answer)
+    answer = _MARKUP.sub(lambda match: match[1] or "", " or ".join(boxed) if boxed else answer).strip()
     if _SMALL.fullmatch(answer):
         answer = answer.upper()
     stated = _STATED.findall(answer)
     for part in (stated[-1], answer) if stated else (answer,):
         leading = _LETTER.match(part)
         if leading and leading[1] in options and not _ARTICLE.match(part):
-            return leading[1] if _alone(part[leading.end() :], options) else None
+            return leading[1] if _alone(part[leading.end() :], leading[1], options) else None
         by_text = _by_text(part, options)
         if by_text:
             return by_text
-    letters = [m[1] for m in _LETTER.finditer(answer) if m[1] in options and not _ARTICLE.match(answer, m.start(1))]
-    listed = len(set(letters)) > 1 and not re.search(r"[^\W\d_]{3}", answer)
-    return letters[-1] if letters and not listed else None
+    letters = [m for m in _LETTER.finditer(answer) if m[1] in options and not _ARTICLE.match(answer, m.start(1))]
+    if not letters or any(not _alone(answer[m.end() :], m[1], options) for m in letters[-2:]):
+        return None
+    return letters[-1][1]
 
 
-def _alone(rest: str, options: Mapping[str, str]) -> bool:
-    """Whether no second letter is offered right after the first: "B or C", "A, B, C", "A B"."""
-    joined = re.match(r"[\s).:]*(?:(?:,|/|&|;|\bor\b|\band\b|\boder\b|\bou\b)\s*)*\(?([A-Z])(?![\w'’])", rest)
-    return not (joined and joined[1] in options)
+@lru_cache(maxsize=256)
+def _atom(texts: tuple[str, ...]) -> str:
+    """What an answer looks like: an option's letter, its text, or both."""
+    known = "|".join(r"\s+".join(map(re.escape, text.split())) for text in sorted(texts, key=len, reverse=True) if text)
+    named = rf"(?<!\w)(?i:{known})(?!\w)" if known else r"(?!)"
+    letter = rf"(?<![\w'’])(?!{_WORD})\(?[A-Z](?![\w'’])\)?"
+    return rf"{BOXED}|{TAGGED}|{letter}(?:[.:]?\s+(?:{named}))?|{named}"
+
+
+def _alone(rest: str, letter: str, options: Mapping[str, str]) -> bool:
+    """Whether no second option is offered right after the first: "B or C", "A, B, C", "A B", "B or a cat"."""
+    for joint in (_OR.match(rest), _MORE.match(rest)):
+        if joint is None:
+            continue
+        other = _LETTER.match(rest, joint.end())
+        if other and other[1] in options and other[1] != letter and not _ARTICLE.match(rest, other.start(1)):
+            return False
+        said = f"{normalised(rest[joint.end() :][:_LONGEST])} " if _OFFERS.search(joint[0]) else ""
+        if any(said.startswith(f"{normalised(text)} ") for key, text in options.items() if text and key != letter):
+            return False
+    return True
 
 
 def _by_text(answer: str, options: Mapping[str, str]) -> str | None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+from rewards.answers import BOXED, corrected, held
 from rewards.verifiers import Case
 from rewards.verifiers.text import answer_text
 from rl.types import Prompt, Rollout, Verdict
@@ -13,12 +14,13 @@ from rl.types import Prompt, Rollout, Verdict
 _MARKUP = re.compile(r"[*_`$]|\\text(?:bf)?\{|\\boxed\{|\}")
 _IS = r"\s*(?:is|are|was|were|:|=|->|→|[-–—])\s*(?:both|all|each)?\s*(?P<no>not\s+)?(?:an?\s+)?"
 _KIND = r"(?P<kind>knight|knave)s?\b"
+_NUMBERED = r"(?:\(?\d{1,2}[).]\s{0,3})?"
 _NAME = re.compile(r"\(\d+\)\s*(\w+)\s+is\s+a\s+(knight|knave)")
 
 
 def verify(prompt: Prompt, rollout: Rollout, *, partial: bool = False) -> Verdict:
     """1.0 where the last lines that state them (those in <answer> tags, if there are any) call everyone what the gold
-    calls them, and nobody both; with `partial` the share. `prompt.fields` gives `names` and `solution` (true: knight),
+    calls them, and nobody both; what is denied or taken back does not count. With `partial` the share. `prompt.fields` gives `names` and `solution` (true: knight),
     or the answer does, as "(1) Zoey is a knave". Raises ValueError without either."""
     gold = _gold(prompt)
     said = stated(answer_text(rollout.response), tuple(gold))
@@ -30,10 +32,20 @@ def verify(prompt: Prompt, rollout: Rollout, *, partial: bool = False) -> Verdic
 
 
 def stated(text: str, names: Sequence[str]) -> Mapping[str, set[bool]]:
-    """What the last unbroken run of lines with statements calls each of the names (in lower case; true: knight)."""
+    """What the last unbroken run of lines with statements calls each of the names (in lower case; true: knight). After
+    a correction ("no, wait: …") the earlier ones hold for those whom it does not name."""
     anyone = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-    together = rf"(?P<who>\b(?:{anyone})\b(?:\s*(?:,\s*and\b|,|\band\b|&)\s*(?:{anyone})\b)*)"
+    together = rf"(?P<who>\b(?:{anyone})\b(?:\s*(?:,\s*and\b|,|\band\b|&)\s*(?:{anyone})\b){{0,15}})"
     statement = re.compile(together + _IS + _KIND, re.IGNORECASE)
+    one = _NUMBERED + re.sub(r"\?P<\w+>", "?:", statement.pattern)
+    atom = rf"{BOXED}|(?i:{one}(?:(?:[\s,;.*-]|\band\b)*{one})*)"
+    text = held(text, atom)
+    rest = corrected(text, atom)
+    said = _last_run(rest, statement, anyone)
+    return {**_last_run(text.removesuffix(rest), statement, anyone), **said} if said else said
+
+
+def _last_run(text: str, statement: re.Pattern[str], anyone: str) -> dict[str, set[bool]]:
     said: dict[str, set[bool]] = {}
     for line in reversed(_MARKUP.sub("", text).splitlines()):
         found = list(statement.finditer(line))

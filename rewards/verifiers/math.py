@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import math_verify
 
+from rewards.answers import BOXED, NUMBER, TAGGED, listed, marked, said, standing
 from rewards.verifiers import Case
 from rewards.verifiers.text import normalised
 from rl.types import Prompt, Rollout, Verdict
@@ -26,16 +27,17 @@ for _name in ("math_verify.parser", "math_verify.grader"):  # each would warn on
 _LONGEST = 4000  # characters of an answer: what searches it are regular expressions, some of them quadratic
 
 # Where an answer stands
-_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
-_JOINT = re.compile(r"(?:\s|[,;$.&]|\\[()\[\]]|\\q?quad|\\text\{\s*(?:and|or)\s*\}|\b(?:and|or)\b)*")
-_TAGS = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
-_HASHES = re.compile(r"####[ \t]*([^\n]+)")
 _CJK = r"[\u3040-\u9fff\uac00-\ud7a3]"
-_SAID = re.compile(r"\b(?:answer|result)\b\s*(?:is\b|:|=)\s*:?\s*([^\n]+)", re.IGNORECASE)
-_PROSE = re.compile(r"[^\W\d_]{2,}[\s,;:]+(?:[^\W\d_]+[\s,;:]+)*[^\W\d_]{2,}|[.!?;:]\s|\n|\*\*|" + _CJK)
+_PROSE = re.compile(
+    r"[^\W\d_]{2,}[\s,;:]+(?:[^\W\d_]+[\s,;:]+)*[^\W\d_]{2,}|[.!?;:]\s|\n|\*\*"
+    r"|\b(?:is|so|not)\b|['’]s\b|" + _CJK
+)
 _LABEL = re.compile(r"\b(?:r[ée]ponse|respuesta|risposta|antwort|resposta)\b|答案|答え|정답", re.IGNORECASE)
 _GLUED = re.compile(f"(?<={_CJK})(?=[-\\d])")
-_LISTED = re.compile(r"(?:[-+.\d]+[,;\s]+)+[-+.\d]+|.*[\d$*],?\s+or\s+[-$*\s]*\d\S*(?:\s\w+)?\W*", re.DOTALL)
+_LISTED = re.compile(r"(?:[-+.\d]+[,;\s]+)+[-+.\d]+|.*[\d$*%})],?\s+or\s+[-$*\s]*\d\S*(?:\s\w+)?\W*", re.DOTALL)
+
+_FORMULA = r"\$[^$\n]{1,200}\$|\\\([^\n]{1,200}?\\\)|[-+−]?\\(?:[dt]?frac|sqrt)(?:\{[^{}]*\}){1,2}"
+_ATOM = rf"{BOXED}|{TAGGED}|{_FORMULA}|{NUMBER}"
 
 # What it is made of
 _NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:(?:,|\{,\}|\\,|\s)\d{3})+|\d+)?(?:\.\d+)?")
@@ -51,44 +53,25 @@ _WORD = re.compile(r"\\(?:text|mathrm|textbf|mbox|operatorname)\{\s*([^{}\\]*[^\
 
 def verify(prompt: Prompt, rollout: Rollout) -> Verdict:
     """1.0 where the last answer of the response equals the gold (math-verify 0.9: exact, or to 6 decimals where one
-    side is a decimal fraction), else 0.0. The gold may carry commas, `#### 42` or `\\boxed{…}`."""
+    side is a decimal fraction), else 0.0; an answer that is denied or taken back does not count. The gold may carry
+    commas, `#### 42` or `\\boxed{…}`."""
     if not (prompt.answer or "").strip():
         raise ValueError(f"prompt '{prompt.id}' has no answer to compare with")
-    pred = last_answer(rollout.response)
+    pred = given(rollout.response)
     equal = same_answer(pred, last_answer(cast(str, prompt.answer)))
     return Verdict(score=float(equal), reason="" if equal else f"read '{pred[-100:]}'")
+
+
+def given(response: str) -> str:
+    """The last answer that a response gives and neither denies ("not 42") nor takes back ("no, wait: …")."""
+    return last_answer(standing(response, _ATOM))
 
 
 def last_answer(text: str) -> str:
     """The answer that stands last in a response: in `\\boxed{}` (neighbours joined by commas), `<answer>` tags or
     after `####`; the end of the text where none of them marks it."""
-    boxes = _last_boxes(text)
-    if boxes:
-        return ", ".join(boxes)[-_LONGEST:]
-    for mark in (_TAGS, _HASHES):
-        found = mark.findall(text)
-        if found:
-            return found[-1].strip()[-_LONGEST:]
-    return text[-_LONGEST:].strip()
-
-
-def _last_boxes(text: str) -> list[str]:
-    """Contents of the last `\\boxed{}` and of those before it with nothing but a joint (comma, 'and') between."""
-    boxes: list[str] = []
-    joint_from = 0
-    for start in _BOX.finditer(text):
-        if start.start() < joint_from:
-            continue  # a box in a box
-        depth, end = 1, start.end()
-        while end < len(text) and depth:
-            depth += {"{": 1, "}": -1}.get(text[end], 0)
-            end += 1
-        between = text[joint_from : start.start()]
-        if boxes and not (between.strip() and _JOINT.fullmatch(between)):
-            boxes = []
-        boxes.append(_DOLLAR.sub("", text[start.end() : end - (depth == 0)]).strip())
-        joint_from = end
-    return boxes
+    mark = marked(text)
+    return (text if mark is None else mark)[-_LONGEST:].strip()
 
 
 def same_answer(pred: str, gold: str) -> bool:
@@ -100,12 +83,13 @@ def same_answer(pred: str, gold: str) -> bool:
         return pred_value == gold_value
     if gold_value is not None and _LISTED.fullmatch(pred):
         return False  # several guesses, of which the last would count
+    if listed(pred):
+        return False  # it would be parsed as one set for many seconds
     if pred_value is not None and _DECIMAL_COMMA.fullmatch(gold):
         return pred_value == Fraction(gold.replace(",", "."))
     word = _word(gold)
     if word is not None:  # letters are not a product of variables: 'silent' is not 'listen'
-        said = _SAID.findall(pred)
-        pred = (said[-1] if said else pred).strip(" $.")
+        pred = (said(pred) or pred).strip(" $.")
         return normalised(_word(pred) or pred) == normalised(word)
     return _same(_parsed(gold), _parsed(pred), timeout_seconds=None)
 

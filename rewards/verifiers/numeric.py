@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 
+from rewards.answers import BOXED, NUMBER, TAGGED, marked, said, standing
 from rewards.verifiers import Case
 from rl.types import Prompt, Rollout, Verdict
 
@@ -36,13 +37,13 @@ _NUMBER = re.compile(
     r"\s?(?P<percent>%|\\%|percent\b)?|\b(?P<word>" + "|".join(sorted(_WORDS, key=len, reverse=True)) + r")\b",
     re.IGNORECASE,
 )
-_MARKED = re.compile(
-    r"\\boxed\s*\{([^{}]*(?:\{[^{}]*\}[^{}]*)*)\}|<answer>(.*?)</answer>|####[ \t]*([^\n]+)", re.DOTALL
-)
-_SAID = re.compile(r"\b(?:answer|result)\b\s*(?:is\b|:|=)\s*:?\s*([^\n]+)", re.IGNORECASE)
 _FRACTION = re.compile(r"\\[dt]?frac\s*\{(\d+)\}\s*\{(\d+)\}")
+_UNEQUAL = re.compile(r"≠|\\neq?(?![a-z])|\\not\s*=|!=")
 _GROUPED = re.compile(r"(?<=\d)(?:\{,\}|\\,|\\!)(?=\d)")
-_CHOICE = re.compile(r"\s*(?:,|;|/|\bor\b|\band\b|\||\s)*\s*(?:maybe|perhaps|about)?\s*", re.IGNORECASE)
+_CHOICE = re.compile(
+    r"\s*(?:[^\W\d_]+\s*,?\s*(?=\bor\b))?(?:,|;|/|\bor\b|\band\b|\||\s)*\s*(?:maybe|perhaps|about)?\s*", re.IGNORECASE
+)
+_ATOM = rf"{BOXED}|{TAGGED}|{NUMBER}|\b(?i:{'|'.join(_WORDS)})\b"
 _LONGEST = 4000
 
 
@@ -51,8 +52,8 @@ def verify(
 ) -> Verdict:
     """1.0 where the number answered differs from the gold by at most max(absolute, relative · |gold|). It is the one in
     the last \\boxed{}, <answer> or ####, or after "the answer is", or else the last of the response; several side by
-    side are a list of guesses and no answer. With `percent`, 50 % is 0.5; without, the sign is a unit like any other.
-    Raises ValueError where the gold is no number."""
+    side are a list of guesses and no answer; what is denied ("not 120") or taken back ("no, wait") does not count. With
+    `percent`, 50 % is 0.5; without, the sign is a unit like any other. Raises ValueError where the gold is no number."""
     gold = numbers(prompt.answer or "", percent)
     if len(gold) != 1:
         raise ValueError(f"prompt '{prompt.id}': the answer {prompt.answer!r} is not one number")
@@ -64,14 +65,16 @@ def verify(
 
 
 def answered(response: str, percent: bool = False) -> float | None:
-    """The one number that a response gives as its answer."""
-    marked = [str(match[match.lastindex or 0]) for match in _MARKED.finditer(response)]
-    said = [str(match[1]) for match in _SAID.finditer(response[-_LONGEST:])]
-    text = marked[-1] if marked else said[-1] if said else response[-_LONGEST:]
-    found = list(_NUMBER.finditer(_plain(text)))
-    if not found or (len(found) > 1 and _CHOICE.fullmatch(_plain(text)[found[-2].end() : found[-1].start()])):
+    """The one number that a response gives as its answer: the last that it does not deny or take back."""
+    text = standing(_plain(response), _ATOM)
+    mark, line = marked(text), said(text[-_LONGEST:])
+    first = mark is None and line is not None  # "the answer is 7, because 3 + 4 = 7"
+    given = line if mark is None else mark
+    found = list(_NUMBER.finditer(text[-_LONGEST:] if given is None else given))
+    pair = found[:2] if first else found[-2:]
+    if not found or (len(pair) == 2 and _CHOICE.fullmatch(pair[0].string, pair[0].end(), pair[1].start())):
         return None
-    return _value(found[0] if said and not marked else found[-1], percent)
+    return _value(found[0 if first else -1], percent)
 
 
 def numbers(text: str, percent: bool = False) -> list[float]:
@@ -80,7 +83,8 @@ def numbers(text: str, percent: bool = False) -> list[float]:
 
 
 def _plain(text: str) -> str:
-    return _GROUPED.sub("", _FRACTION.sub(r"\1/\2", text)).replace("$", "").replace("\\times", "×")
+    text = _UNEQUAL.sub(" not ", _GROUPED.sub("", _FRACTION.sub(r"\1/\2", text)))
+    return text.replace("$", "").replace("\\times", "×")
 
 
 def _value(match: re.Match[str], percent: bool) -> float:

@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, cast
 
+from rewards.answers import TAGS
 from rewards.verifiers import Case
 from rl.types import Prompt, Rollout, Verdict
 
-_TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 _ARTICLE = re.compile(r"(?:the|an?) (?=\w\w)")  # not before a single letter: in "a b c" the a is content
 _EDGES = ".,;:!?¡¿\"'`“”‘’«»()[]{}*_。，！？"
 _LEFT = re.compile(rf"(?:(?!\.\d)[{re.escape(_EDGES)}])+")  # the point of .5 stays
@@ -40,7 +40,7 @@ def _f1(pred: str, gold: str) -> float:
 
 def answer_text(response: str) -> str:
     """What stands in the last `<answer>` tags, else the whole response."""
-    tagged = _TAGGED.findall(response)
+    tagged = TAGS.findall(response)
     return (tagged[-1] if tagged else response).strip()
 
 
