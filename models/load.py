@@ -104,10 +104,15 @@ class ModelConfig:
     think: bool = True
     """Open every assistant turn with `<think>`, as reasoning models do."""
     gradient_checkpointing: bool = False
+    expect: dict[str, Any] | None = None
+    """What config.json at `path` says, for a plan where the model is not: `{hidden_size: 5120, …}`. Where it is, the two
+    must describe the same model."""
 
     def validate(self, place: str) -> None:
         if (self.path is None) == (self.build is None):
             raise ConfigError(f"{place}: give either `path: …` or `build: {{…}}`, not both and not neither")
+        if self.expect is not None and self.build is not None:
+            raise ConfigError(f"{place}.expect: the model is built and its shape known; remove it")
 
     def shape(self) -> dict[str, Any]:
         """config.json of the model as a dict, without transformers; empty for a hub name that is not on disk."""

@@ -1,4 +1,4 @@
-"""What each stage will do with how many rows, in words and numbers, and what in it cannot come out."""
+"""What each stage will do with how many rows, in words and numbers."""
 
 from __future__ import annotations
 
@@ -8,18 +8,11 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from rl.data.mixture import Data, called, epoch, limits, weights_of
-from rl.data.sources import FILES
 from rl.data.tasks import TASKS
 from rl.memory import many
 
 if TYPE_CHECKING:
     from rl.recipe import Recipe, Stage
-
-GROUPED = {"grpo", "dr_grpo", "rloo", "reinforce++-baseline"}
-"""Advantages that compare a sample with others of its prompt."""
-
-LEAST = {"max_sequence_tokens": 2, "limit": 1, "keep": 1}
-"""Of any stage that has such a key (a curate stage's `keep` is a range and checked there)."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +30,8 @@ class StagePlan:
     """At most, over the whole stage."""
     micro_batch: int = 0
     """Tokens of the largest micro-batch that one rank trains on."""
+    seconds: float = 0.0
+    """At most, at the expected pace; 0 without one."""
 
 
 @dataclass(frozen=True)
@@ -158,17 +153,35 @@ def _curate(work: _Work) -> StagePlan:
 def _distill(work: _Work) -> StagePlan:
     config = work.config
     rollouts = (work.rows or 0) * config.samples
-    says = f"{work.prompts}{f' {config.select}' if config.select else ''} × {config.samples} samples"
+    says = f"{work.prompts}{_chosen(config.select)} × {config.samples} samples"
     says += _rollouts(rollouts, config.max_sequence_tokens)
     least = ", ".join(f"{name} ≥ {value:g}" for name, value in config.keep.items())
     says += f"; keeps at most {many(config.per_question, 'chain')} of a prompt with {least}"
     return work.plan(says, rollouts=rollouts, tokens=rollouts * config.max_sequence_tokens)
 
 
+def _chosen(rule: Mapping[str, Any] | None) -> str:
+    """A `select` in words: `, those from pitch or timbre, with audio,`."""
+    rule = dict(rule or {})
+    words = [f"from {_or(rule['source'])}"] if "source" in rule else []
+    words += [f"{'with' if rule[k] == (k == 'audio') else 'without'} audio" for k in ("audio", "text") if k in rule]
+    words += [f"with {name} {_or(wanted)}" for name, wanted in rule.get("field", {}).items()]
+    return f", those {', '.join(words)}," if words else ""
+
+
+def _or(values: Any) -> str:
+    *others, last = map(str, values if isinstance(values, list) else [values])
+    return f"{', '.join(others)} or {last}" if others else last
+
+
 def _pairs(work: _Work) -> StagePlan:
     config = work.config
     rollouts = 0 if config.samples_of else (work.rows or 0) * config.samples
-    says = f"samples of '{config.samples_of}'" if config.samples_of else f"{work.prompts} × {config.samples} samples"
+    says = (
+        f"samples of '{config.samples_of}'"
+        if config.samples_of
+        else f"{work.prompts}{_chosen(config.select)} × {config.samples} samples"
+    )
     says += "" if config.samples_of else _rollouts(rollouts, config.max_sequence_tokens)
     says += (
         f"; at most {many(config.per_prompt, 'pair')} of a prompt, ≥ {config.margin:g} apart in {config.by or 'score'}"
@@ -179,7 +192,7 @@ def _pairs(work: _Work) -> StagePlan:
 def _evaluate(work: _Work) -> StagePlan:
     config = work.config
     cuts = sum(budget != "full" for budget in config.budgets)
-    rollouts = (work.rows or 0) * (config.samples * (1 + cuts) + config.greedy)
+    rollouts = (work.rows or 0) * (config.samples * (1 + cuts + len(config.controls)) + config.greedy)
     says = f"{work.prompts} × {_samples(config)}{_rollouts(rollouts, config.max_sequence_tokens)}"
     return work.plan(says, rollouts=rollouts, tokens=rollouts * config.max_sequence_tokens)
 
@@ -225,74 +238,9 @@ WORDS: dict[str, Callable[[_Work], StagePlan]] = {
 def _samples(config: Any) -> str:
     samples = many(config.samples, "sample")
     samples = f"({samples} + 1 greedy)" if config.greedy else samples
-    return f"{samples}, chains cut at {', '.join(map(str, config.budgets))} tokens" if config.budgets else samples
+    samples += f", chains cut at {', '.join(map(str, config.budgets))} tokens" if config.budgets else ""
+    return samples + (f", again {', '.join(config.controls)}" if config.controls else "")
 
 
 def _rollouts(count: int, longest: int) -> str:
     return (f" = {many(count, 'rollout')}" if count else "") + f" of ≤ {longest:,} tokens"
-
-
-# --- what cannot come out ------------------------------------------------------------------------------------------
-
-
-def problems(stage: Stage, recipe: Recipe, rows: int | None, positions: int | None) -> list[str]:
-    """Mistakes of arithmetic in a stage that has `rows` prompts and a model of `positions`, one line each."""
-    config, found = stage.config, list[str]()
-    inner = getattr(config, "eval", None)
-    for place, settings in ((stage.place, config), *([(f"{stage.place}.eval", inner)] if inner else [])):
-        for name, least in LEAST.items():
-            value = getattr(settings, name, None)
-            if isinstance(value, int) and value < least:
-                found.append(f"{place}.{name}: must be at least {least}; got {value}")
-        longest = getattr(settings, "max_sequence_tokens", 0)
-        if positions is not None and longest > positions:
-            found.append(
-                f"{place}.max_sequence_tokens: {longest} asked for, the model has {positions} positions; lower it"
-            )
-    if rows == 0 and not found:
-        found.append(
-            f"{stage.place}.data: {quoted(config.data)}, split '{config.split}', has no rows; choose another split"
-        )
-    if getattr(config, "budgets", ()) and not recipe.header.model.think:
-        found.append(f"{stage.place}.budgets: the model does not think (model.think: false); remove them")
-    lacking = {"sft": ("demonstrations", ("response", "messages"))} | dict.fromkeys(
-        ("dpo", "reward_model"), ("pairs", ("chosen",))
-    )
-    for name in weights_of(config.data) if stage.kind in lacking else ():
-        data, (what, keys) = recipe.header.data.get(name), lacking[stage.kind]
-        if data is not None and data.source in FILES and not set(keys) & data.fields.keys():
-            found.append(f"{stage.place}.data: '{name}' has no {what}; map `{keys[0]}:` in data.{name}.fields")
-    return found + (_impossible(stage, rows) if stage.kind == "rlvr" and not found else [])
-
-
-def _impossible(stage: Stage, rows: int | None) -> list[str]:
-    config, goal, place, found = stage.config, stage.config.resolved(), stage.place, list[str]()
-    if rows is not None and 0 < rows < config.prompts_per_step:
-        found.append(
-            f"{place}.prompts_per_step: {config.prompts_per_step} prompts asked for, {quoted(config.data)} has {rows}; "
-            "lower it or raise limit"
-        )
-    if goal.overlong_buffer > config.max_sequence_tokens:
-        found.append(
-            f"{place}.objective.overlong_buffer: {goal.overlong_buffer} tokens do not fit max_sequence_tokens "
-            f"({config.max_sequence_tokens}); make it smaller"
-        )
-    if config.samples_per_prompt == 1 and goal.filter_zero_variance:
-        found.append(
-            f"{place}.samples_per_prompt: a group of 1 has no variance and filter_zero_variance drops it; use at least 2"
-        )
-    return found
-
-
-def notes(stage: Stage) -> list[str]:
-    """What is possible and probably not meant, and when a repeated block ends."""
-    block = stage.repeat
-    if block and block.until and stage.base == block.until.stage and stage.iteration == 1:
-        patience = many(block.until.patience, "iteration")
-        return [f"{block.name}: ends early once {block.until.metric} has not improved for {patience}"]
-    if stage.kind != "rlvr" or stage.config.samples_per_prompt > 1:
-        return []
-    advantage = stage.config.resolved().advantage
-    if advantage not in GROUPED:
-        return []
-    return [f"{stage.place}.samples_per_prompt: with 1 sample '{advantage}' has no group to compare it with"]

@@ -78,7 +78,8 @@ def run(
     """Run the stages of a recipe, one after the other."""
     from rl import runner
     from rl.config import ConfigError
-    from rl.plan import plan, render
+    from rl.plan import plan
+    from rl.plan_table import render
     from rl.recipe import load
     from rl.results import next_steps, over_seeds, results
     from rl.terminal import RUNS, Interrupted, console, free_folder, newest_run, refuse, say
@@ -112,15 +113,16 @@ def run(
 @app.command()
 def check(recipe: RecipeName, overrides: Overrides = None, as_json: Json = False) -> None:
     """Show what a recipe will do, what it needs and what is missing; start nothing."""
-    from rl import plan
+    from rl import plan_table
+    from rl.plan import plan
     from rl.recipe import load
     from rl.terminal import console, print_json, refuse
 
-    made = plan.plan(load(recipe, overrides or ()))
+    made = plan(load(recipe, overrides or ()))
     if as_json:
-        print_json(plan.as_json(made))
+        print_json(plan_table.as_json(made))
     else:
-        console().print(plan.render(made))
+        console().print(plan_table.render(made))
     refuse(made.problems)
 
 

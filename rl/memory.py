@@ -12,7 +12,7 @@ import os
 import re
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,11 +27,23 @@ BYTES = {"float32": 4, "bfloat16": 2}
 PROCESS = {"trainer": 0.4 * GIB, "engine": 0.6 * GIB, "driver": 1.0 * GIB}
 """What libraries take on a CPU, measured: a trainer with DeepSpeed, an engine with vLLM, the driver with Ray's own."""
 CUDA_CONTEXT = 1.0 * GIB
+UTILIZATION = 0.92
+"""Of a GPU's memory by an engine, vLLM's default."""
 LOGIT_CHUNKS = 3 * (48 << 20)
 """Chunks of logits that exist at once (see models/logprobs.py)."""
 REDUCE_BUCKET, LIVE = 5e8, 1e9
 """Parameters in DeepSpeed's gradient bucket (ZeRO 1 to 3) and gathered at once (ZeRO 3), by its defaults."""
 TIED = {"gpt2", "opt", "bloom", "gemma", "gemma2", "gemma3_text", "cohere"}
+NAMED = {
+    "hidden": "hidden_size",
+    "layers": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "k": "width of keys (kv heads × head size)",
+    "ffn": "intermediate_size",
+    "vocabulary": "vocab_size",
+    "tied": "tie_word_embeddings",
+}
+"""What config.json calls the parts of a `Shape` by which two models are told apart."""
 UNGATED = {"gpt2", "gpt_neox", "gptj", "opt", "bloom", "falcon", "phi", "codegen", "mpt", "starcoder2"}
 
 
@@ -50,6 +62,14 @@ class Shape:
     tied: bool
     positions: int | None
     parameters: int
+    frozen: int = 0
+    """Of those, the audio encoder's: it never learns, and stays whole on every rank that has it."""
+
+    @property
+    def active(self) -> int:
+        """Parameters of the matrices that a token is multiplied with: of the layers and the head."""
+        layer = self.hidden * (2 * self.q + 2 * self.k) + 3 * self.hidden * self.ffn
+        return self.layers * layer + self.vocabulary * self.hidden
 
     def activations(self, dtype: str, keep: str) -> int:
         """Bytes for one token while the model runs: of what autograd keeps (`all`), of the layers' inputs and one layer
@@ -89,6 +109,8 @@ class RolePlan:
 def role_plans(recipe: Recipe, shape: Shape, micro_batch: int, gpu: bool) -> list[RolePlan]:
     """Memory of every role of the recipe, when a rank trains on at most `micro_batch` tokens at once."""
     header, model = recipe.header, recipe.header.model
+    if any(stage.kind == "encode" for stage in recipe.stages):
+        shape = replace(shape, frozen=0)
     how = header.trainer.zero_stage, header.trainer.ranks, micro_batch, model.gradient_checkpointing, gpu
     return [
         RolePlan(
@@ -103,10 +125,17 @@ def role_plans(recipe: Recipe, shape: Shape, micro_batch: int, gpu: bool) -> lis
 
 
 def kv_bytes(recipe: Recipe, shape: Shape, gpu: bool) -> float:
-    """What an engine's cache takes: as configured on CPU; on GPUs at least the longest sequence (vLLM then fills what
-    its gpu_memory_utilization leaves)."""
-    engines, least = recipe.header.engines, recipe.max_sequence_tokens * shape.kv_per_token(recipe.header.model.dtype)
-    return float(engines.vllm.get("kv_cache_memory_bytes", least if gpu else engines.kv_cache_mb << 20))
+    """What an engine's cache takes: as configured on CPU; on GPUs what vLLM's gpu_memory_utilization leaves beside the
+    weights, where the recipe says how much memory it expects, else at least the longest sequence."""
+    engines, dtype = recipe.header.engines, recipe.header.model.dtype
+    amount: float = engines.kv_cache_mb << 20
+    if gpu:
+        amount = recipe.max_sequence_tokens * shape.kv_per_token(dtype)
+        if expect := recipe.header.cluster.expect:
+            bare = engine(shape, dtype, engines.gpus, 0, gpu)
+            used = engines.vllm.get("gpu_memory_utilization", UTILIZATION) * expect.gpu_memory_gb * GIB
+            amount = max(0.0, used - sum(bare.values())) * engines.gpus
+    return float(engines.vllm.get("kv_cache_memory_bytes", amount))
 
 
 def trainer(
@@ -116,15 +145,15 @@ def trainer(
 
     Rajbhandari et al. 2020 (ZeRO, arXiv 1910.02054, section 3 and figure 1): weights bP and gradients bP, AdamW's two
     moments 8P and fp32 master weights 4P (in float32 only where ZeRO keeps a partition of its own); stage 1 divides
-    optimizer states by the ranks, stage 2 gradients too, stage 3 weights too. The critic has no head."""
+    optimizer states by the ranks, stage 2 gradients too, stage 3 weights too. The critic has no head. The frozen encoder
+    has neither gradients nor states, is outside of ZeRO, and the critic hears through the policy's."""
     b, learns = BYTES[dtype], role not in ("reference", "reward_model")
-    count = shape.parameters - (
-        0 if role not in ("critic", "reward_model") or shape.tied else shape.vocabulary * shape.hidden
-    )
+    values = role in ("critic", "reward_model")
+    count = shape.parameters - shape.frozen - (shape.vocabulary * shape.hidden if values and not shape.tied else 0)
     masters = 4 if dtype == "bfloat16" or zero_stage else 0
     activations = shape.activations(dtype, "none" if not learns else "inputs" if checkpointing else "all") * tokens
     other = CUDA_CONTEXT if gpu else PROCESS["trainer"]
-    other += LOGIT_CHUNKS if role in ("policy", "reference") else 0
+    other += 0 if values else LOGIT_CHUNKS + b * shape.frozen
     other += b * min(count, REDUCE_BUCKET) if zero_stage and learns else 0
     other += b * min(count, LIVE) if zero_stage == 3 else 0
     return {
@@ -152,17 +181,27 @@ def engine(shape: Shape, dtype: str, gpus: int, kv_bytes: float, gpu: bool) -> d
 
 def read(model: ModelConfig) -> Shape | None:
     """The shape of the recipe's model; None where there is no config.json or it describes no decoder known here.
-    Weights that are there are counted exactly, by their files' headers. Raises ValueError for a broken config.json."""
+    Weights that are there are counted exactly, by their files' headers. A model that is not there has the shape that
+    the recipe expects. Raises ValueError for a broken config.json, or one of another model than is expected."""
     if model.build is not None:
         return shape_of({**model.shape(), "model_type": "qwen2"})
+    expected = shape_of(model.expect) if model.expect is not None else None
+    if model.expect is not None and expected is None:
+        known = "hidden_size, num_hidden_layers, num_attention_heads and vocab_size"
+        raise ValueError(f"model.expect: describes no decoder that is known here; give at least {known}")
     folder = folder_of(str(model.path))
     file = folder / "config.json" if folder else None
     if folder is None or file is None or not file.is_file():
-        return None
+        return expected
     try:
-        return shape_of(json.loads(file.read_text()), _counted(folder))
+        found = shape_of(json.loads(file.read_text()), _counted(folder))
     except (ValueError, struct.error, OSError) as error:
         raise ValueError(f"model.path: {file}: {error}; expected the files of a Hugging Face model") from error
+    for name in NAMED if expected and found else ():
+        wanted, has = getattr(expected, name), getattr(found, name)
+        if wanted != has:
+            raise ValueError(f"model.expect: {NAMED[name]} {wanted} expected, {file} has {has}; correct it or the path")
+    return found
 
 
 def folder_of(path: str) -> Path | None:
@@ -188,30 +227,43 @@ def shape_of(config: Mapping[str, Any], counted: int | None = None) -> Shape | N
         return None
     kind = str(text.get("model_type", ""))
     size = first("head_dim", default=hidden // heads)
-    q, k = heads * size, first("num_key_value_heads", default=heads) * size
+    q, k = heads * size, first("num_key_value_heads", "num_attention_groups", default=heads) * size
     tied = bool(first("tie_word_embeddings", default=config.get("tie_word_embeddings", kind in TIED)))
     experts = first("num_experts", "num_local_experts", "n_routed_experts", default=0)
     ffn = first("moe_intermediate_size" if experts else "intermediate_size", "intermediate_size", "n_inner", "ffn_dim")
     ffn = ffn or 4 * hidden
-    biases = q + 2 * k if kind.startswith("qwen2") or text.get("attention_bias") or kind in UNGATED else 0
+    biases = q + 2 * k if "qwen2" in kind or text.get("attention_bias") or kind in UNGATED else 0
     norms = 2 * hidden + (2 * size if kind.startswith("qwen3") else 0)
     feed_forward = (2 if kind in UNGATED else 3) * hidden * ffn * max(experts, 1) + hidden * experts
     layer = hidden * (2 * q + 2 * k) + biases + norms + feed_forward
-    formula = layers * layer + vocabulary * hidden * (1 if tied else 2) + hidden + _listening(config, hidden)
+    formula = layers * layer + vocabulary * hidden * (1 if tied else 2) + hidden
+    encoder, adapter = _listening(config, hidden)
     active = ffn * first("num_experts_per_tok", default=1)
     positions = first("max_position_embeddings", "n_positions")
-    return Shape(hidden, layers, q, k, heads, active, vocabulary, tied, positions, counted or formula)
+    return Shape(
+        hidden,
+        layers,
+        q,
+        k,
+        heads,
+        active,
+        vocabulary,
+        tied,
+        positions,
+        counted or formula + encoder + adapter,
+        encoder,
+    )
 
 
-def _listening(config: Mapping[str, Any], hidden: int) -> int:
-    """Parameters of Step-Audio's encoder (width d) and adapter; 0 for a model of text only."""
+def _listening(config: Mapping[str, Any], hidden: int) -> tuple[int, int]:
+    """Parameters of Step-Audio's encoder (width d) and of its adapter; none for a model of text only."""
     audio = config.get("audio_encoder_config")
     if not audio:
-        return 0
+        return 0, 0
     d, width = audio.get("n_audio_state", 1280), audio.get("adapter_width", 2048)
     ends = 3 * d * audio.get("n_mels", 128) + 3 * d * d + (audio.get("n_audio_ctx", 1500) + 4) * d
     blocks = audio.get("n_audio_layer", 32) * 12 * (d * d + d)
-    return ends + blocks + 3 * d * d + d + (d + 1) * width + (width + 1) * hidden
+    return ends + blocks, 3 * d * d + d + (d + 1) * width + (width + 1) * hidden
 
 
 def _counted(folder: Path) -> int | None:
@@ -239,7 +291,8 @@ def amount(count: float, names: str = "k M B") -> str:
 
 
 def size(count: float) -> str:
-    """`61 GiB`, `1.2 GiB`, `380 MiB`."""
-    if count >= GIB:
-        return f"{count / GIB:,.{1 if count < 10 * GIB else 0}f} GiB"
-    return f"{count / (1 << 20):,.{1 if count < 10 << 20 else 0}f} MiB"
+    """`4.9 TiB`, `61 GiB`, `380 MiB`."""
+    unit, name = next(
+        (u, n) for u, n in ((GIB << 10, "TiB"), (GIB, "GiB"), (1 << 20, "MiB")) if count >= u or n == "MiB"
+    )
+    return f"{count / unit:,.{1 if count < 10 * unit else 0}f} {name}"

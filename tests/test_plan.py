@@ -18,7 +18,8 @@ from rl import memory
 from rl.arithmetic import micro_batches
 from rl.data.collate import pack
 from rl.machine import Machine, shadowed
-from rl.plan import Plan, as_json, plan, render
+from rl.plan import Plan, plan
+from rl.plan_table import as_json, render
 from rl.recipe import load
 
 GIB = 1 << 30

@@ -12,6 +12,8 @@ import pytest
 from rl.recipe import BUNDLED, load
 
 ROOT = Path(__file__).parent.parent
+WHOLE = {"step_audio_r1", "step_audio_r1_mini"}
+"""A whole pipeline each, written out to be read."""
 RECIPES = sorted(BUNDLED.rglob("*.yaml"))
 
 
@@ -19,7 +21,7 @@ RECIPES = sorted(BUNDLED.rglob("*.yaml"))
 def test_bundled_recipes_are_valid_and_short(recipe: Path) -> None:
     made = load(recipe.stem)
     assert made.name == recipe.stem
-    assert recipe.read_text().count("\n") <= 50
+    assert recipe.read_text().count("\n") <= (120 if made.name in WHOLE else 50)
 
 
 @pytest.mark.parametrize("algorithm", ["grpo", "rloo", "reinforce++"])

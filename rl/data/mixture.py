@@ -41,8 +41,11 @@ def limits(data: Data, limit: int | None) -> dict[str, int | None]:
     """{source: how many of its prompts make `limit` together}: its share of them, at least one each."""
     if limit is None:
         return dict.fromkeys(weights_of(data))
-    taken = apportion(limit, weights_of(data))
-    return {name: max(1, count) for name, count in taken.items()}
+    exact = {name: limit * share for name, share in weights_of(data).items()}
+    whole = {name: int(count) for name, count in exact.items()}
+    for name in sorted(exact, key=lambda name: whole[name] - exact[name])[: limit - sum(whole.values())]:
+        whole[name] += 1  # largest remainders
+    return {name: max(1, count) for name, count in whole.items()}
 
 
 def apportion(count: int, shares: Mapping[str, float], taken: Mapping[str, int] | None = None) -> dict[str, int]:

@@ -24,6 +24,14 @@ def test_weights_are_shares() -> None:
     assert limits({"a": 3, "b": 1}, 10) == {"a": 8, "b": 2}
     assert limits({"a": 99, "b": 1}, 10) == {"a": 10, "b": 1}, "a source that is named is never left out"
     assert limits({"a": 3, "b": 1}, None) == {"a": None, "b": None}
+    assert limits({"a": 0.1, "b": 0.2, "c": 0.7}, 10**12) == {"a": 10**11, "b": 2 * 10**11, "c": 7 * 10**11}
+
+
+@given(st.dictionaries(st.sampled_from("abcd"), st.floats(0.01, 100), min_size=1), st.integers(4, 10**7))
+def test_a_limit_is_shared_out_to_within_one(weights: dict[str, float], limit: int) -> None:
+    taken, shares = limits(weights, limit), weights_of(weights)
+    assert all(abs((count or 0) - limit * shares[name]) <= 1 for name, count in taken.items())
+    assert limit <= sum(count or 0 for count in taken.values()) < limit + len(weights)
 
 
 @given(

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rl.workers.placement import Bundle, Role, bundles, shortage, total
+from rl.config import ConfigError, build
+from rl.workers.placement import Bundle, ClusterConfig, ExpectConfig, Role, bundles, misfit, shortage, total
 
 ROLES = st.dictionaries(
     st.sampled_from(["engine", "policy", "critic", "reference"]),
@@ -25,8 +26,46 @@ def test_every_actor_has_a_seat_and_its_devices(roles: dict[str, Role], placemen
         assert cpus * len(bundle.actors) == pytest.approx(bundle.cpus)
         assert gpus * len(bundle.actors) == pytest.approx(bundle.gpus)
         assert all(bundle.cpus >= roles[name].cpus and bundle.gpus >= roles[name].gpus for name, _ in bundle.actors)
+        for name, i in bundle.actors:
+            seen = sum((name, i) in device for device in bundle.devices)
+            assert seen == (bundle.gpus if roles[name].gpus > 1 and bundle.places else 1)
     sizes = [len(bundle.actors) for bundle in placed]
-    assert max(sizes) - min(sizes) <= 1
+    if all(role.gpus <= 1 for role in roles.values()):
+        assert max(sizes) - min(sizes) <= 1
+
+
+def test_a_tensor_parallel_engine_shares_its_gpus_with_a_trainer_on_each() -> None:
+    roles = {"engine": Role(2, 3, 4), "policy": Role(8, 1, 1), "critic": Role(4, 1, 1)}
+    first, second = bundles(roles, "colocated")
+    policy = [("policy", i) for i in range(8)]
+    assert first.actors == (("engine", 0), *policy[:4], *(("critic", i) for i in range(4)))
+    assert first.places == (None, 0, 1, 2, 3, 0, 1, 2, 3)
+    assert first.devices == [[("engine", 0), ("policy", i), ("critic", i)] for i in range(4)]
+    assert second == Bundle(4, 4, (("engine", 1), *policy[4:]), (None, 0, 1, 2, 3))
+    assert total([first, second]) == (8, 8)  # not 16: each GPU is asked for once
+    assert total(bundles(roles, "split")) == (18, 20)
+
+
+def test_33b_on_eight_nodes_of_eight() -> None:
+    roles = {"engine": Role(8, 8, 8), **dict.fromkeys(("policy", "critic"), Role(64, 1, 1))}
+    placed = bundles(roles, "colocated")
+    assert [bundle.gpus for bundle in placed] == [8] * 8
+    assert placed[3].devices[5] == [("engine", 3), ("policy", 29), ("critic", 29)]
+    assert misfit(placed, ExpectConfig(nodes=8)) is None
+    assert "64 GPUs asked for (8 × engine, 64 × policy, 64 × critic), 56 expected" in (
+        misfit(placed, ExpectConfig(nodes=7)) or ""
+    )
+    assert misfit(placed, ExpectConfig(nodes=16, gpus_per_node=4)) == (
+        "engines.gpus: 8 GPUs on one node asked for, cluster.expect.gpus_per_node is 4"
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("nodes", 0), ("gpus_per_node", -1), ("gpu_memory_gb", 0.0), ("train_tflops", 300.0)]
+)
+def test_an_impossible_expectation_is_refused(key: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=r"cluster\.expect"):
+        build(ClusterConfig, {"expect": {key: value}}, "cluster")
 
 
 def test_colocated_roles_take_turns_and_split_ones_do_not() -> None:

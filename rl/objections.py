@@ -1,0 +1,82 @@
+"""What in a recipe's numbers cannot come out, and what is possible and probably not meant."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rl.arithmetic import quoted
+from rl.data.mixture import weights_of
+from rl.data.sources import FILES
+from rl.memory import many
+
+if TYPE_CHECKING:
+    from rl.recipe import Recipe, Stage
+
+GROUPED = {"grpo", "dr_grpo", "rloo", "reinforce++-baseline"}
+"""Advantages that compare a sample with others of its prompt."""
+
+LEAST = {"max_sequence_tokens": 2, "limit": 1, "keep": 1}
+"""Of any stage that has such a key (a curate stage's `keep` is a range and checked there)."""
+
+
+def problems(stage: Stage, recipe: Recipe, rows: int | None, positions: int | None) -> list[str]:
+    """Mistakes of arithmetic in a stage that has `rows` prompts and a model of `positions`, one line each."""
+    config, found = stage.config, list[str]()
+    inner = getattr(config, "eval", None)
+    for place, settings in ((stage.place, config), *([(f"{stage.place}.eval", inner)] if inner else [])):
+        for name, least in LEAST.items():
+            value = getattr(settings, name, None)
+            if isinstance(value, int) and value < least:
+                found.append(f"{place}.{name}: must be at least {least}; got {value}")
+        longest = getattr(settings, "max_sequence_tokens", 0)
+        if positions is not None and longest > positions:
+            found.append(
+                f"{place}.max_sequence_tokens: {longest} asked for, the model has {positions} positions; lower it"
+            )
+    if rows == 0 and not found:
+        found.append(
+            f"{stage.place}.data: {quoted(config.data)}, split '{config.split}', has no rows; choose another split"
+        )
+    if getattr(config, "budgets", ()) and not recipe.header.model.think:
+        found.append(f"{stage.place}.budgets: the model does not think (model.think: false); remove them")
+    lacking = {"sft": ("demonstrations", ("response", "messages"))} | dict.fromkeys(
+        ("dpo", "reward_model"), ("pairs", ("chosen",))
+    )
+    for name in weights_of(config.data) if stage.kind in lacking else ():
+        data, (what, keys) = recipe.header.data.get(name), lacking[stage.kind]
+        if data is not None and data.source in FILES and not set(keys) & data.fields.keys():
+            found.append(f"{stage.place}.data: '{name}' has no {what}; map `{keys[0]}:` in data.{name}.fields")
+    return found + (_impossible(stage, rows) if stage.kind == "rlvr" and not found else [])
+
+
+def _impossible(stage: Stage, rows: int | None) -> list[str]:
+    config, goal, place, found = stage.config, stage.config.resolved(), stage.place, list[str]()
+    if rows is not None and 0 < rows < config.prompts_per_step:
+        found.append(
+            f"{place}.prompts_per_step: {config.prompts_per_step} prompts asked for, {quoted(config.data)} has {rows}; "
+            "lower it or raise limit"
+        )
+    if goal.overlong_buffer > config.max_sequence_tokens:
+        found.append(
+            f"{place}.objective.overlong_buffer: {goal.overlong_buffer} tokens do not fit max_sequence_tokens "
+            f"({config.max_sequence_tokens}); make it smaller"
+        )
+    if config.samples_per_prompt == 1 and goal.filter_zero_variance:
+        found.append(
+            f"{place}.samples_per_prompt: a group of 1 has no variance and filter_zero_variance drops it; use at least 2"
+        )
+    return found
+
+
+def notes(stage: Stage) -> list[str]:
+    """What is possible and probably not meant, and when a repeated block ends."""
+    block = stage.repeat
+    if block and block.until and stage.base == block.until.stage and stage.iteration == 1:
+        patience = many(block.until.patience, "iteration")
+        return [f"{block.name}: ends early once {block.until.metric} has not improved for {patience}"]
+    if stage.kind != "rlvr" or stage.config.samples_per_prompt > 1:
+        return []
+    advantage = stage.config.resolved().advantage
+    if advantage not in GROUPED:
+        return []
+    return [f"{stage.place}.samples_per_prompt: with 1 sample '{advantage}' has no group to compare it with"]
