@@ -120,7 +120,7 @@ def _sft(work: _Work) -> StagePlan:
 
 def _encode(work: _Work) -> StagePlan:
     config = work.config
-    steps = config.steps(work.rows) if work.rows else 0
+    steps = config.steps(work.epoch) if work.epoch else 0
     says = (
         f"{many(config.epochs, 'epoch')} of {work.prompts.replace('prompt', 'clip')} → "
         f"{many(steps, 'optimiser step') if steps else 'steps'} of {many(config.clips_per_step, 'clip')}; "

@@ -29,7 +29,10 @@ HERE = Path(__file__).parent
 CLIP_BYTES = 1_000_000
 MEASURING = ("evaluate", "curate", "distill", "pairs")
 """Stages of one line of metrics: no curves."""
-SHARES = ("accuracy", "audio_reliance", "greedy_accuracy", "pass@", "think_rate", "truncation_rate")
+SHARES = (
+    *("accuracy", "audio_reliance", "greedy_accuracy", "pass@", "think_rate", "truncation_rate"),
+    *("grounding", "claims_true", "surrogate_rate", "denial_rate"),
+)
 
 
 def write_report(run_dir: Path) -> Path:

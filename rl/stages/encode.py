@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rl.config import ConfigError
+from rl.data.mixture import Data
 from rl.stages.context import Context, Outcome
 from rl.workers.trainer import OptimizerConfig
 
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 @dataclass
 class Config:
-    data: str
-    """Name of a data set of the recipe; used are its rows with one clip and `labels` (name: class) among their fields."""
+    data: Data
+    """Of its rows are used those with one clip and `labels` (name: class) among their fields."""
     split: str | None = "train"
     limit: int | None = None
     model: str | None = None
@@ -32,6 +33,7 @@ class Config:
     held_out: str | None = "validation"
     """Split on which the heads' accuracy is measured at the end."""
     epochs: float = 20.0
+    """Of a mixture: until the first of its sources has been seen once."""
     clips_per_step: int = 32
     optimizer: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(learning_rate=1e-3, warmup_steps=50, schedule="cosine")
@@ -48,15 +50,19 @@ class Config:
 
 def run(config: Config, context: Context) -> Outcome:
     """Trains from `context.model` and leaves `model/` in the stage's folder; its encoder is frozen from then on."""
-    from rl.data.curriculum import Curriculum
+    from rl.data.mixture import Mixture, weights_of
     from rl.run.progress import Progress
 
-    prompts = labelled(context.data(config.data, config.split, config.limit), config.labels, context.name)
-    classes = classes_of(prompts, config.labels)
-    policy, total = context.cluster.policy, config.steps(len(prompts))
+    sources = {
+        name: labelled(prompts, config.labels, context.name)
+        for name, prompts in context.sources(config.data, config.split, config.limit).items()
+    }
+    curriculum = Mixture(sources, weights_of(config.data), context.seed)
+    classes = classes_of([prompt for prompts in sources.values() for prompt in prompts], config.labels)
+    policy, total = context.cluster.policy, config.steps(len(curriculum))
     policy.load_encoder(context.model, context.cluster.model, config.optimizer, [len(c) for c in classes.values()])
     context.tracker.rewind(0)
-    curriculum, loss = Curriculum(prompts, context.seed), float("nan")
+    loss = float("nan")
     with Progress(context.name, total) as progress:
         for step in range(1, total + 1):
             began, rate = time.monotonic(), config.optimizer.rate(step - 1, total)
@@ -74,7 +80,7 @@ def measure(config: Config, context: Context, classes: Mapping[str, Sequence[str
     """`accuracy/LABEL` of the heads on held-out clips; classes never seen in training count as wrong."""
     if config.held_out is None:
         return {}
-    prompts = labelled(context.data(config.data, config.held_out, None), list(classes), context.name)
+    prompts = labelled(context.prompts(config.data, config.held_out, None), list(classes), context.name)
     right = context.cluster.policy.classify([p.clips[0] for p in prompts], targets(prompts, classes)).get()
     has = [[name in p.fields["labels"] for name in classes] for p in prompts]
     return {

@@ -72,7 +72,7 @@ def measure(
     import numpy as np
 
     from rl.run.metrics import pass_at_k
-    from rl.stages.scoring import by_prompt, is_correct, sample_metrics, with_interval
+    from rl.stages.scoring import by_prompt, chain_metrics, is_correct, sample_metrics, with_interval
 
     limit = config.max_sequence_tokens
     sampled = judge.collect(
@@ -101,6 +101,7 @@ def measure(
     metrics |= {
         "reasoning_tokens": float(np.mean(chains)),
         "think_rate": float(np.mean([bool(s.rollout.reasoning) for s in sampled])),
+        **chain_metrics(sampled),
         "truncation_rate": measured["truncation_rate"],
         "verifier_errors": measured["verifier_errors"],
         "prompts": float(len(groups)),

@@ -85,6 +85,27 @@ def sample_metrics(scored: Sequence[Scored]) -> dict[str, float]:
     }
 
 
+def chain_metrics(scored: Sequence[Scored]) -> dict[str, float]:
+    """What chains rest on, with intervals, where parts of the verdict are named after the verifiers that judge it:
+    `grounding`; `claims_true`, of the claims that could be checked; `surrogate_rate`, of the chains those that reason
+    from a text; and of all answers the `denial_rate` of those that claim not to hear."""
+    values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for s in scored:
+        parts, prompt = s.verdict.parts, s.rollout.prompt.id
+        if s.verdict.error is None and "grounding/checked" in parts:
+            values["grounding"][prompt].append(parts["grounding"])
+            if checked := parts["grounding/checked"]:
+                values["claims_true"][prompt].append(parts["grounding/true"] / checked)
+            if s.rollout.reasoning:
+                values["surrogate_rate"][prompt].append(float(parts["grounding/surrogates"] > 0))
+        if s.verdict.error is None and "self_cognition" in parts:
+            values["denial_rate"][prompt].append(float(parts["self_cognition"] < 1))
+    metrics: dict[str, float] = {}
+    for name, of_prompt in values.items():
+        metrics |= with_interval(name, [float(np.mean(found)) for found in of_prompt.values()])
+    return metrics
+
+
 def with_interval(name: str, per_prompt: Sequence[float]) -> dict[str, float]:
     """The mean over prompts as `name`, its 95 % bootstrap interval as `name/low` and `name/high`."""
     from rl.run.metrics import bootstrap_interval

@@ -12,10 +12,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from random import Random
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rl.config import ConfigError, did_you_mean
 from rl.types import AUDIO_PATCH, Clip, Demonstration, Message, Prompt
+
+if TYPE_CHECKING:
+    from rl.data.tasks.chains import Chains
 
 T = TypeVar("T")
 
@@ -129,8 +132,10 @@ def comparison(
     )
 
 
-def prompt(question: Question, clips: Sequence[Clip], ordinal: int, multiple_choice: float) -> Prompt:
-    """The prompt; a share `multiple_choice` of them has up to four lettered options in random order, the right one in
+def prompt(
+    question: Question, clips: Sequence[Clip], ordinal: int, multiple_choice: float, chains: Chains | None = None
+) -> Prompt:
+    """The prompt, demonstrated with a chain of what was measured or as `chains` have it; a share `multiple_choice` of them has up to four lettered options in random order, the right one in
     each place equally often, and answers with its letter."""
     text, answer = question.text, question.answer
     fields: dict[str, Any] = {"kind": question.kind, "attributes": list(question.attributes)}
@@ -144,13 +149,16 @@ def prompt(question: Question, clips: Sequence[Clip], ordinal: int, multiple_cho
         options.insert(place, answer)
         text += "".join(f"\n{letter}. {o}" for letter, o in zip(string.ascii_uppercase, options, strict=False))
         fields["options"], answer = options, string.ascii_uppercase[place]
+    demonstration = Demonstration(question.chain, answer)
+    if chains is not None:
+        text, demonstration = chains.demonstrated(question, text, answer)
     return Prompt(
         id=question.id,
         messages=(Message("user", AUDIO_PATCH * len(clips) + text),),
         answer=answer,
         source=question.kind,
         clips=tuple(clips),
-        demonstration=Demonstration(question.chain, answer),
+        demonstration=demonstration,
         fields=fields,
     )
 

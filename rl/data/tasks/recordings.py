@@ -15,6 +15,7 @@ from pathlib import Path
 from random import Random
 
 from rl.data.rows import Row, check_split, rank
+from rl.data.tasks.chains import Chains
 from rl.data.tasks.corpora import (
     COLLECTIONS,
     Collection,
@@ -62,20 +63,24 @@ def recordings(
     limit: int | None = None,
     seed: int = 0,
     multiple_choice: float = 0.0,
+    chains: dict[str, float] | None = None,
+    ask: str | None = None,
 ) -> Iterator[Prompt]:
     """Real recordings (fsdd, esc10, sonicpi_oneshots): digit, speaker, sound class, and how they compare.
 
     `path`: a folder with its parquet file and metadata.jsonl. `kinds` (default: all but `labels`, one prompt a
     recording for encoder pretraining) come in turn, at most `limit` prompts of each in a split; kinds that combine
     recordings have as many as there are recordings. Splits are those of the data and never mixed; where there is no
-    test split, validation stands for it. A share `multiple_choice` asks for the letter of an option. Prompts on one
+    test split, validation stands for it. A share `multiple_choice` asks for the letter of an option; `chains` are the
+    shares of what demonstrations reason with and `ask` ends the questions of one of them (see chains.py). Prompts on one
     recording have `fields["labels"]`, a label for each head of an encoder that applies. Raises ValueError."""
     check_share(multiple_choice, "recordings.multiple_choice")
+    manners = Chains.of(chains, ask, "recordings")
     file = locate_collection(path)
     for item, ordinal in _plan(file, split, tuple(kinds) if kinds is not None else None, limit, seed):
         whole, total_s = recorded(file), item.total_s
         clips = [whole[ids[0]] if total_s is None else in_a_row(file, ids, total_s) for ids in item.clips]
-        yield prompt(item.question, clips, ordinal, multiple_choice)
+        yield prompt(item.question, clips, ordinal, multiple_choice, manners)
 
 
 def count(

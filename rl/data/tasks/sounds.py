@@ -7,6 +7,7 @@ from itertools import count as numbers
 from random import Random
 
 from rl.data.rows import SPLITS, check_split, split_of
+from rl.data.tasks.chains import Chains
 from rl.data.tasks.drawing import (
     DURATIONS,
     HARMONICS,
@@ -168,20 +169,24 @@ def sounds(
     size: int = 5000,
     seed: int = 0,
     multiple_choice: float = 0.0,
+    chains: dict[str, float] | None = None,
+    ask: str | None = None,
 ) -> Iterator[Prompt]:
     """Made sounds of known pitch, loudness, length, brightness, rhythm and order; no files needed.
 
     `kinds` (default: all but `labels`, which is `sound` for encoder pretraining) come in turn, `size` prompts for all
     splits together (80 % train, 10 % validation, 10 % test, by a hash of the sounds, so that none crosses splits when
     the settings change). Every answer of a kind is right equally often. A share `multiple_choice` asks for the letter
-    of an option. Prompts on one clip have `fields["labels"]`: what heads of an encoder can be trained on, a label for
+    of an option; `chains` are the shares of what demonstrations reason with and `ask` ends the questions of one of them
+    (see chains.py). Prompts on one clip have `fields["labels"]`: what heads of an encoder can be trained on, a label for
     each that applies. Raises ValueError."""
     check_split(split, SPLITS, "sounds")
     names = _names(kinds)
     check_share(multiple_choice, "sounds.multiple_choice")
+    manners = Chains.of(chains, ask, "sounds")
     for part in SPLITS if split is None else (split,):
         yield from in_turn(
-            _prompts(name, part, per_kind, seed, multiple_choice)
+            _prompts(name, part, per_kind, seed, multiple_choice, manners)
             for name, per_kind in zip(names, _shares(size, len(names), part), strict=True)
         )
 
@@ -205,7 +210,7 @@ def _shares(size: int, kinds: int, split: str) -> list[int]:
     return [whole // kinds + (i < whole % kinds) for i in range(kinds)]
 
 
-def _prompts(kind: str, split: str, size: int, seed: int, multiple_choice: float) -> Iterator[Prompt]:
+def _prompts(kind: str, split: str, size: int, seed: int, multiple_choice: float, manners: Chains) -> Iterator[Prompt]:
     for n in range(size):
         clips, question = next(
             (clips, question)
@@ -213,4 +218,4 @@ def _prompts(kind: str, split: str, size: int, seed: int, multiple_choice: float
             for clips, question in [KINDS[kind](Random(f"{seed}/{kind}/{n}/{attempt}"), n)]
             if split_of("/".join(sorted(drawn.key for drawn in clips))) == split
         )
-        yield prompt(question, [clip(*drawn.sounds) for drawn in clips], n, multiple_choice)
+        yield prompt(question, [clip(*drawn.sounds) for drawn in clips], n, multiple_choice, manners)

@@ -1,0 +1,80 @@
+"""Demonstrations that reason in several manners: shares, what each says, and that verifiers tell them apart."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from rewards.verifiers.grounding import surrogates
+from rewards.verifiers.self_cognition import denial
+from rl.config import ConfigError
+from rl.data.sources import DataConfig, load
+from rl.data.tasks.chains import DENIALS, MANNERS, SURROGATES
+from rl.types import Prompt
+
+SHARES = {"measured": 0.2, "asked": 0.2, "surrogate": 0.3, "empty": 0.1, "denial": 0.2}
+
+
+def sounds(**args: object) -> list[Prompt]:
+    return load(DataConfig("sounds", args={"kinds": ["higher", "louder"], "size": 2000, **args}), "train")
+
+
+def manner(prompt: Prompt) -> str:
+    shown = prompt.demonstration
+    assert shown is not None
+    if denial(f"{shown.reasoning}\n{shown.response}"):
+        return "denial"
+    if not shown.reasoning:
+        return "empty"
+    if surrogates(shown.reasoning):
+        return "surrogate"
+    return "asked" if prompt.question.endswith("\nlisten") else "measured"
+
+
+def test_each_manner_has_its_share_and_only_its_own_words() -> None:
+    plain = {prompt.id: prompt for prompt in sounds()}
+    lessons = sounds(chains=SHARES, ask="listen")
+    counts = Counter(map(manner, lessons))
+    assert counts.keys() == MANNERS.keys()
+    for name, share in SHARES.items():
+        assert counts[name] / len(lessons) == pytest.approx(share, abs=0.05)
+    for prompt in lessons:
+        before, shown = plain[prompt.id], prompt.demonstration
+        assert shown is not None
+        assert (prompt.answer, prompt.clips) == (before.answer, before.clips), "only what is demonstrated changes"
+        asked = manner(prompt) == "asked"
+        assert prompt.question == before.question + "\nlisten" * asked
+        assert (shown == before.demonstration) == (manner(prompt) in ("measured", "asked"))
+        assert (shown.response == prompt.answer) == (manner(prompt) != "denial")
+    assert sounds(chains=SHARES, ask="listen") == lessons
+
+
+def test_an_answer_in_words_is_in_the_surrogate_where_the_letter_is_asked() -> None:
+    lessons = sounds(chains={"surrogate": 1.0}, multiple_choice=1.0)
+    for prompt in lessons:
+        assert prompt.demonstration is not None
+        said = prompt.fields["options"]["AB".index(prompt.answer or "")]
+        assert prompt.demonstration.reasoning.endswith(said)
+        assert prompt.demonstration.response == prompt.answer
+
+
+def test_verifiers_know_every_wording() -> None:
+    assert all(surrogates(text.format("second")) for text in SURROGATES)
+    assert all(denial(chain) or denial(answer) for chain, answer in DENIALS)
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        ({"chains": {"mesured": 1.0}}, "sounds.chains: unknown key 'mesured'; did you mean 'measured'"),
+        ({"chains": {"measured": 1.5}}, "sounds.chains.measured: 1.5 is no share"),
+        ({"chains": {"measured": 0.5}}, "sounds.chains: the shares sum to 0.5"),
+        ({"chains": {"asked": 1.0}}, "sounds.ask: "),
+        ({"ask": "listen"}, "sounds.ask: "),
+    ],
+)
+def test_mistakes(args: dict[str, object], says: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        sounds(**args)
+    assert says in str(error.value)

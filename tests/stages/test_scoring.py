@@ -1,0 +1,42 @@
+"""What chains rest on, by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from rl.stages.scoring import chain_metrics
+from rl.types import Message, Prompt, Rollout, Scored, Verdict
+
+
+def sample(prompt: str, parts: dict[str, float], chain: str = "a 220Hz", error: str | None = None) -> Scored:
+    asked, written = Prompt(prompt, (Message("user", "?"),)), np.array([False, True])
+    text = f"<think>\n{chain}\n</think>\nfirst"
+    rollout = Rollout(asked, 0, np.array([1, 2]), written, np.zeros(1, np.float32), "stop", 0, text)
+    return Scored(rollout, Verdict(1.0, parts, error=error))
+
+
+def heard(grounding: float, checked: float, true: float, surrogates: float, hears: float = 1.0) -> dict[str, float]:
+    inner = {"grounding/checked": checked, "grounding/true": true, "grounding/surrogates": surrogates}
+    return {"accuracy": 1.0, "grounding": grounding, **inner, "self_cognition": hears}
+
+
+def test_shares_are_means_over_prompts() -> None:
+    metrics = chain_metrics(
+        [
+            sample("x", heard(1.0, 4, 3, 0)),
+            sample("x", heard(0.0, 0, 0, 2)),  # nothing that could be checked
+            sample("y", heard(0.5, 2, 1, 0, hears=0.0)),
+            sample("y", heard(0.0, 0, 0, 0), chain=""),  # no chain, so none that reasons from a text
+            sample("z", heard(0.0, 1, 0, 0), error="TimeoutError"),
+        ]
+    )
+    values = {name: value for name, value in metrics.items() if "/" not in name}
+    assert values == {"grounding": 0.375, "claims_true": 0.625, "surrogate_rate": 0.25, "denial_rate": 0.25}
+    assert metrics["claims_true/low"] <= 0.625 <= metrics["claims_true/high"]
+    assert all(map(math.isfinite, metrics.values()))
+
+
+def test_text_has_none_of_it() -> None:
+    assert chain_metrics([sample("x", {"accuracy": 1.0, "format": 1.0})]) == {}
