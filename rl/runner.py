@@ -21,7 +21,7 @@ from rl.repeat import latest
 from rl.run.files import replacing
 from rl.run.provenance import Parent, write_provenance
 from rl.run.report import write_report
-from rl.run.summary import StageSummary, Summary, environment, redact, write_summary
+from rl.run.summary import SUMMARY, StageSummary, Summary, environment, read_summary, redact, write_summary
 from rl.run.tracker import Tracker
 from rl.stages.context import Context, Outcome
 
@@ -52,7 +52,8 @@ def run(recipe: Recipe, out: str | Path, resume: bool = False, say: Callable[[st
 class Run:
     def __init__(self, recipe: Recipe, out: Path, say: Callable[[str], None]) -> None:
         self.recipe, self.out, self.say = recipe, out, say
-        self.started = time.monotonic()
+        earlier = read_summary(out) if (out / SUMMARY).exists() else None
+        self.started = time.monotonic() - (earlier.seconds if earlier else 0.0)
         self.finished: list[StageSummary] = []
         self.outcomes: dict[str, Outcome] = {}
         self.environment = environment()

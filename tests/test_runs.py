@@ -78,6 +78,18 @@ def test_zero_stages_on_two_ranks(ray_session: None, tmp_path: Path, zero_stage:
     assert last["grad_norm/critic"] > 0
 
 
+def test_an_engine_that_does_not_start_says_why(ray_session: None, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"^engines: vLLM did not start: .*unexpected keyword argument 'kv_cache'"):
+        run(
+            load(
+                {**recipe([]).source, "stages": [{"evaluate": {"data": "words", "limit": 2}}]},
+                ["engines.vllm.kv_cache=1"],
+            ),
+            tmp_path / "run",
+            say=lambda _: None,
+        )
+
+
 def test_a_killed_run_resumes_exactly(tmp_path: Path) -> None:
     """SIGKILL in the middle, the newest checkpoint damaged: the rest of the run is what it would have been. Twelve
     prompts at eight a step, so epochs end within steps."""
@@ -101,7 +113,9 @@ def test_a_killed_run_resumes_exactly(tmp_path: Path) -> None:
     assert _untimed(killed) == _untimed(whole)
     for rollouts in sorted((whole / "rollouts").iterdir()):
         assert parquet.read_table(rollouts).equals(parquet.read_table(killed / "rollouts" / rollouts.name))
-    assert json.loads((killed / "summary.json").read_text())["status"] == "done"
+    summary = json.loads((killed / "summary.json").read_text())
+    assert summary["status"] == "done"
+    assert summary["seconds"] >= sum(stage["seconds"] for stage in summary["stages"]), "those before the kill count"
 
 
 def _rl(file: Path, out: Path, *flags: str) -> subprocess.Popen[str]:

@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from html import escape
 from itertools import zip_longest
 from pathlib import Path
@@ -104,14 +104,15 @@ def curation(stage: Stage) -> str:
         return ""
     import pyarrow.parquet
 
-    table = pyarrow.parquet.read_table(path, columns=["correct", "k"])
-    k = max(table["k"].to_pylist(), default=0)
-    counts = [0] * (k + 1)
-    for correct in table["correct"].to_pylist():
-        counts[correct] += 1
-    some = sum(counts[1:-1])
-    note = f"{sum(counts):,} prompts, {k} samples each; {some:,} were right sometimes but not always."
-    return _section(f"difficulty-{stage.name}", f"Difficulty · {stage.name}", note, _histogram(counts))
+    rows = pyarrow.parquet.read_table(path, columns=["correct", "k", "keep"]).to_pylist()
+    k = max((row["k"] for row in rows), default=0)
+    counts = [sum(row["correct"] == right for row in rows) for right in range(k + 1)]
+    band = {row["correct"] for row in rows if row["keep"]}
+    note = (
+        f"{len(rows):,} prompts, {k} samples each; {sum(counts[1:-1]):,} were right sometimes but not always, "
+        f"{sum(row['keep'] for row in rows):,} are kept (darker)."
+    )
+    return _section(f"difficulty-{stage.name}", f"Difficulty · {stage.name}", note, _histogram(counts, band))
 
 
 def curves(stage: Stage, place: int) -> str:
@@ -218,11 +219,11 @@ def _top(stages: Sequence[Stage], name: str) -> float:
     return next((top for top in (0.1, 0.25, 0.5, 1.0) if largest <= top), largest)
 
 
-def _histogram(counts: Sequence[int]) -> str:
-    """Columns for 0 … k right answers; the two ends, where a group has no variance, are paler."""
+def _histogram(counts: Sequence[int], band: Set[int]) -> str:
+    """Columns for 0 … k right answers; those outside the kept band are paler."""
     width, most = 100 / len(counts), max(*counts, 1)
     columns = "".join(
-        f'<rect class="{"end" if right in (0, len(counts) - 1) else "some"}" x="{width * (right + 0.1):.2f}%" '
+        f'<rect class="{"kept" if right in band else "left"}" x="{width * (right + 0.1):.2f}%" '
         f'width="{width * 0.8:.2f}%" y="{150 - 125 * count / most:.1f}" height="{125 * count / most:.1f}" rx="2"/>'
         f'<text x="{width * (right + 0.5):.2f}%" y="{144 - 125 * count / most:.1f}">{count:,}</text>'
         f'<text class="tick" x="{width * (right + 0.5):.2f}%" y="168">{right}</text>'

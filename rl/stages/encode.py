@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from models.augment import AugmentConfig
 from rl.config import ConfigError
 from rl.data.mixture import Data
 from rl.stages.context import Context, Outcome
@@ -35,6 +36,8 @@ class Config:
     epochs: float = 20.0
     """Of a mixture: until the first of its sources has been seen once."""
     clips_per_step: int = 32
+    augment: AugmentConfig | None = None
+    """How clips are changed each time they are heard; default: not at all."""
     optimizer: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(learning_rate=1e-3, warmup_steps=50, schedule="cosine")
     )
@@ -67,7 +70,8 @@ def run(config: Config, context: Context) -> Outcome:
         for step in range(1, total + 1):
             began, rate = time.monotonic(), config.optimizer.rate(step - 1, total)
             drawn = curriculum.draw(config.clips_per_step)
-            learned = policy.fit_encoder([p.clips[0] for p in drawn], targets(drawn, classes), rate).get()
+            clips, seed = [p.clips[0] for p in drawn], context.seed + step
+            learned = policy.fit_encoder(clips, targets(drawn, classes), rate, config.augment, seed).get()
             loss = learned["loss"]
             metrics = {"loss": loss, "grad_norm/encoder": learned["grad_norm"], "learning_rate": rate}
             context.tracker.record(step, metrics | {"time/step": time.monotonic() - began})

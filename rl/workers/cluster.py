@@ -87,7 +87,11 @@ class Cluster:
     def sampler(self) -> Sampler:
         if self._sampler is None:
             engines = [self.actors["engine", i] for i in range(self.engines.count)]
-            ray.get([engine.ready.remote() for engine in engines])
+            try:
+                ray.get([engine.ready.remote() for engine in engines])
+            except ray.exceptions.RayActorError as error:
+                why = str(error).strip().splitlines()[-1]
+                raise ValueError(f"engines: vLLM did not start: {why}; --debug shows all of it") from error
             sleeps = self.gpu and self.config.placement == "colocated"
             self._sampler = Sampler(engines, self._respawn, self.chat, sleeps)
         return self._sampler

@@ -22,6 +22,7 @@ from rl.workers.trainer import OptimiserStep, OptimizerConfig, TrainerConfig
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from models.augment import AugmentConfig
     from models.load import ModelConfig
     from rl.algorithms.objective import Objective
     from rl.algorithms.preference_losses import Preference
@@ -129,12 +130,24 @@ class PolicyGroup(TrainerGroup):
         """Makes ready to teach the model's audio encoder labels, of so many `classes` each."""
         self._everyone("load_encoder", str(path), model.dtype, self.config, optimizer, classes).get()
 
-    def fit_encoder(self, clips: Sequence[Clip], targets: Sequence[Sequence[int]], rate: float) -> Pending[Report]:
-        """One optimiser step on the labels of `clips` (-1: absent)."""
+    def fit_encoder(
+        self,
+        clips: Sequence[Clip],
+        targets: Sequence[Sequence[int]],
+        rate: float,
+        augment: AugmentConfig | None = None,
+        seed: int = 0,
+    ) -> Pending[Report]:
+        """One optimiser step on the labels of `clips` (-1: absent); `seed` draws how each clip is changed."""
         ranks, pairs = len(self.actors), max(1, sum(target >= 0 for row in targets for target in row))
         calls = [
             actor.fit_encoder.remote(
-                clips[rank::ranks] or clips[:1], targets[rank::ranks] or [[-1] * len(targets[0])], pairs, rate
+                clips[rank::ranks] or clips[:1],
+                targets[rank::ranks] or [[-1] * len(targets[0])],
+                pairs,
+                rate,
+                augment,
+                [(seed, i) for i in range(rank, max(len(clips), rank + 1), ranks)],
             )
             for rank, actor in enumerate(self.actors)
         ]

@@ -9,6 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from models.augment import AugmentConfig, augmented
 from rl.audio import waveform
 from rl.run.files import disk_errors
 from rl.types import Clip
@@ -82,16 +85,26 @@ class ListeningWorker(TrainerWorker):
         self.wrap(lambda: LabelledEncoder(path, dtype, classes), dtype, trainer, optimizer)  # type: ignore[arg-type]
 
     def fit_encoder(
-        self, clips: Sequence[Clip], targets: Sequence[Sequence[int]], pairs: int, rate: float
+        self,
+        clips: Sequence[Clip],
+        targets: Sequence[Sequence[int]],
+        pairs: int,
+        rate: float,
+        augment: AugmentConfig | None,
+        seeds: Sequence[tuple[int, int]],
     ) -> dict[str, float]:
         """One optimiser step on this rank's clips; `pairs` counts the labels of the whole step, over which the loss is a
         mean. Metrics sum over ranks. Collective."""
         import torch
 
+        waves = [waveform(clip) for clip in clips]
+        if augment:
+            generators = [np.random.default_rng(seed) for seed in seeds]
+            waves = [augmented(wave, augment, random) for wave, random in zip(waves, generators, strict=True)]
         self.engine.train()
         for group in self.engine.optimizer.param_groups:
             group["lr"] = rate
-        loss_NL, _ = self.engine([waveform(clip) for clip in clips], torch.tensor(targets))
+        loss_NL, _ = self.engine(waves, torch.tensor(targets))
         scalar = loss_NL.sum() / pairs
         self.engine.backward(scalar * self.world, scale_wrt_gas=False)
         self.engine.step()

@@ -57,7 +57,7 @@ def whole_run(run: Path, sample: Callable[..., Scored], text: str = "<think>\nhm
         folder.mkdir(parents=True)
         pq.write_table(pa.table({"id": ["p", "q"], "accuracy": values}), folder / "per_prompt.parquet")
     (run / "stages" / "02-curate").mkdir()
-    table = pa.table({"id": ["a", "b", "c"], "correct": [0, 3, 3], "k": [4, 4, 4]})
+    table = pa.table({"id": ["a", "b", "c"], "correct": [0, 3, 3], "k": [4, 4, 4], "keep": [False, True, True]})
     pq.write_table(table, run / "stages" / "02-curate" / "difficulty.parquet")
     for step in (1, 2, 3):
         Tracker(run, "sft").record(step, {"loss": 1 / step, "time/step": 1.0})

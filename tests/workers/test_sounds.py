@@ -10,6 +10,7 @@ import pytest
 import ray
 import torch
 
+from models.augment import AugmentConfig
 from models.hearing import clip_counter
 from models.load import AudioConfig, BuildConfig, ModelConfig, build, load_tokenizer
 from rl.audio import SAMPLE_RATE, encode
@@ -85,12 +86,17 @@ def test_two_ranks_hear_as_one_does(ray_session: None, listener: Path, zero_stag
 
         rows, objective = [range(len(batch))], Objective(policy_loss="nll")
         report = policy.update(batch, rows, [1e-3], objective, 200).get()
-        heard.append((report["loss"], report["grad_norm"], policy.logprobs(batch).get()))
+        logprobs_A = policy.logprobs(batch).get()
+        policy.load_encoder(listener, ModelConfig(path=str(listener)), OptimizerConfig(), [2, 2])
+        clips, targets = [LOW, HIGH, LONG], [[0, 1], [1, -1], [0, 0]]
+        taught = policy.fit_encoder(clips, targets, 1e-3, AugmentConfig(), seed=5).get()
+        heard.append((report, logprobs_A, taught))
         for actor in policy.actors:
             ray.kill(actor)
-    (loss, norm, logprobs_A), (loss_two, norm_two, logprobs_two_A) = heard
-    assert loss_two == pytest.approx(loss, abs=1e-5)
-    assert norm_two == pytest.approx(norm, rel=1e-4)
+    (alone, logprobs_A, taught), (shared, logprobs_two_A, taught_two) = heard
+    for one, two in ((alone, shared), (taught, taught_two)):
+        assert two["loss"] == pytest.approx(one["loss"], abs=1e-5)
+        assert two["grad_norm"] == pytest.approx(one["grad_norm"], rel=1e-4)
     torch.testing.assert_close(logprobs_two_A, logprobs_A, atol=2e-4, rtol=0)
 
 

@@ -1,0 +1,60 @@
+"""Other versions of a clip that mean the same, so that a small encoder learns what is said and not the few clips it has.
+
+SpecAugment (Park et al. 2019) on the waveform: a stretch of time and a band of frequencies are silenced, and the clip
+starts later. What is labelled with its length, loudness or rhythm does not stay what it was: leave those labels out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rl.audio import SAMPLE_RATE
+from rl.config import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass
+class AugmentConfig:
+    """The most that is done to a clip; how much, and where, is drawn anew each time it is heard."""
+
+    delay_s: float = 0.1
+    """Silence before the clip."""
+    silence: float = 0.2
+    """Share of the clip's length that is silenced."""
+    band: float = 0.25
+    """Share of the mel scale up to 8 kHz that is taken out."""
+
+    def validate(self, place: str) -> None:
+        if self.delay_s < 0 or not 0 <= self.silence < 1 or not 0 <= self.band < 1:
+            raise ConfigError(f"{place}: delay_s must be 0 or more, silence and band at least 0 and less than 1")
+
+
+def augmented(wave_S: np.ndarray, config: AugmentConfig, random: np.random.Generator) -> np.ndarray:
+    """A changed copy, [S + at most delay_s] float32."""
+    import numpy as np
+
+    samples = len(wave_S)
+    spectrum = np.fft.rfft(wave_S)
+    low, high = (_hertz(share) for share in _span(config.band, random))
+    frequencies = np.fft.rfftfreq(samples, 1 / SAMPLE_RATE)
+    spectrum[(frequencies >= low) & (frequencies < high)] = 0
+    wave = np.fft.irfft(spectrum, samples)
+    begin, end = (round(share * samples) for share in _span(config.silence, random))
+    wave[begin:end] = 0
+    delay = np.zeros(round(random.uniform(0, config.delay_s) * SAMPLE_RATE))
+    return np.concatenate([delay, wave]).astype(np.float32)
+
+
+def _span(most: float, random: np.random.Generator) -> tuple[float, float]:
+    """A part of [0, 1] that is at most `most` long."""
+    length = random.uniform(0, most)
+    start = random.uniform(0, 1 - length)
+    return start, start + length
+
+
+def _hertz(share: float) -> float:
+    """Of the mel scale from 0 to 8 kHz (O'Shaughnessy: 2595 log10(1 + f / 700))."""
+    return 700 * ((1 + SAMPLE_RATE / 2 / 700) ** share - 1)
