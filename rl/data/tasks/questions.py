@@ -135,7 +135,8 @@ def comparison(
 def prompt(
     question: Question, clips: Sequence[Clip], ordinal: int, multiple_choice: float, chains: Chains | None = None
 ) -> Prompt:
-    """The prompt, demonstrated with a chain of what was measured or as `chains` have it; a share `multiple_choice` of them has up to four lettered options in random order, the right one in
+    """The prompt, demonstrated with a chain of what was measured or as `chains` have it; a share `multiple_choice` of
+    them has up to four lettered options in random order, the right one in
     each place equally often, and answers with its letter."""
     text, answer = question.text, question.answer
     fields: dict[str, Any] = {"kind": question.kind, "attributes": list(question.attributes)}
