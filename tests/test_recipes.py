@@ -12,14 +12,14 @@ import pytest
 from rl.recipe import BUNDLED, load
 
 ROOT = Path(__file__).parent.parent
-WHOLE = {"step_audio_r1", "step_audio_r1_mini"}
-"""A whole pipeline each, written out to be read."""
+WHOLE = {"step_audio_r1", "step_audio_r1_mini", "format_and_data"}
+"""A whole pipeline or experiment each, written out to be read."""
 RECIPES = sorted(BUNDLED.rglob("*.yaml"))
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_bundled_recipes_are_valid_and_short(recipe: Path) -> None:
-    made = load(recipe.stem)
+    made = load(str(recipe.relative_to(BUNDLED).with_suffix("")))
     assert made.name == recipe.stem
     assert recipe.read_text().count("\n") <= (120 if made.name in WHOLE else 50)
 
@@ -36,6 +36,6 @@ def test_the_wheel_carries_the_recipes(tmp_path: Path) -> None:
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    assert {f"recipes/{recipe.name}" for recipe in RECIPES} <= set(names)
+    assert {f"recipes/{recipe.relative_to(BUNDLED)}" for recipe in RECIPES} <= set(names)
     assert {"rl/run/report.html", "rl/run/report.css", "rl/run/report.js", "rewards/verifiers/math.py"} <= set(names)
     assert not any(name.startswith(("tests/", "scripts/")) for name in names)

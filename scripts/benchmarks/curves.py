@@ -6,6 +6,7 @@ python scripts/benchmarks/curves.py docs/learning.svg runs/quickstart-seeds runs
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,25 +38,44 @@ def table(folder: Path) -> str:
     return "\n".join(rows)
 
 
-def panel(folder: Path, left: int) -> str:
-    """One recipe's reward over RL steps, a line for each seed, smoothed over nine steps."""
+def reward_panel(folder: Path, left: int) -> str:
+    """One recipe's reward over RL steps, a line for each seed."""
     curves = [[row["reward"] for row in read_metrics(run) if row["stage"] == "rlvr"] for run in seeds(folder)]
-    low, most = min(map(min, curves)), max(map(len, curves))
-    parts = [f'<text x="{left + MARGIN}" y="20" font-weight="bold">{folder.name}: reward over RL steps</text>']
-    for tick in np.linspace(low, 1, 5):
-        y = HEIGHT - MARGIN - (tick - low) / (1 - low) * (HEIGHT - 2 * MARGIN)
+    return panel(f"{folder.name}: reward over RL steps", {"": curves}, left)
+
+
+def panel(title: str, groups: Mapping[str, Sequence[Sequence[float]]], left: int) -> str:
+    """Curves over steps, smoothed over nine; of one group each has its colour, of several each group has."""
+    every = [curve for curves in groups.values() for curve in curves]
+    low, high, most = min(map(min, every)), max(1.0, *map(max, every)), max(map(len, every))
+    parts = [f'<text x="{left + MARGIN}" y="20" font-weight="bold">{title}</text>']
+    for tick in np.linspace(low, high, 5):
+        y = HEIGHT - MARGIN - (tick - low) / (high - low) * (HEIGHT - 2 * MARGIN)
         parts.append(f'<path d="M{left + MARGIN} {y:.1f}h{WIDTH - MARGIN - 8}" stroke="#ccd"/>')
-        parts.append(f'<text x="{left + MARGIN - 6}" y="{y + 4:.1f}" text-anchor="end">{tick:.2f}</text>')
-    for colour, curve in zip(COLOURS, curves, strict=False):
-        smooth = [float(np.mean(curve[max(0, i - 4) : i + 5])) for i in range(len(curve))]
-        points = " ".join(
-            f"{left + MARGIN + i / (most - 1) * (WIDTH - MARGIN - 8):.1f},"
-            f"{HEIGHT - MARGIN - (value - low) / (1 - low) * (HEIGHT - 2 * MARGIN):.1f}"
-            for i, value in enumerate(smooth)
+        parts.append(f'<text x="{left + MARGIN - 6}" y="{y + 4:.1f}" text-anchor="end">{tick:.3g}</text>')
+    for place, (label, curves) in enumerate(groups.items()):
+        colours = COLOURS if len(groups) == 1 else [COLOURS[place]] * len(curves)
+        parts.append(
+            f'<text x="{left + MARGIN + 4 + place * 120}" y="{HEIGHT - MARGIN + 18}" fill="{colours[0]}">{label}</text>'
         )
-        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.6"/>')
+        for colour, curve in zip(colours, curves, strict=False):
+            smooth = [float(np.mean(curve[max(0, i - 4) : i + 5])) for i in range(len(curve))]
+            points = " ".join(
+                f"{left + MARGIN + i / max(1, most - 1) * (WIDTH - MARGIN - 8):.1f},"
+                f"{HEIGHT - MARGIN - (value - low) / (high - low) * (HEIGHT - 2 * MARGIN):.1f}"
+                for i, value in enumerate(smooth)
+            )
+            parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.6"/>')
     parts.append(f'<text x="{left + WIDTH - 8}" y="{HEIGHT - MARGIN + 18}" text-anchor="end">{most} steps</text>')
     return "".join(parts)
+
+
+def drawing(panels: Sequence[str]) -> str:
+    """An SVG of panels side by side, each drawn at its place times WIDTH."""
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH * len(panels)} {HEIGHT}" font-family="sans-serif" '
+        f'font-size="11" fill="#445"><rect width="100%" height="100%" fill="#fff"/>{"".join(panels)}</svg>\n'
+    )
 
 
 def seeds(folder: Path) -> list[Path]:
@@ -64,10 +84,6 @@ def seeds(folder: Path) -> list[Path]:
 
 if __name__ == "__main__":
     svg, *folders = map(Path, sys.argv[1:])
-    panels = "".join(panel(folder, i * WIDTH) for i, folder in enumerate(folders))
-    svg.write_text(
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH * len(folders)} {HEIGHT}" '
-        f'font-family="sans-serif" font-size="11" fill="#445"><rect width="100%" height="100%" fill="#fff"/>{panels}</svg>\n'
-    )
+    svg.write_text(drawing([reward_panel(folder, i * WIDTH) for i, folder in enumerate(folders)]))
     for folder in folders:
         print(f"\n### `{folder.name}`\n\n{table(folder)}")

@@ -1,0 +1,88 @@
+"""Finished runs of the findings' recipes to tables (markdown, on stdout) and curves (one SVG).
+
+python scripts/benchmarks/findings.py docs/findings.svg runs/findings/format_and_data runs/findings/step_audio_r1_mini
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from curves import WIDTH, drawing, panel, seeds
+
+from rl.run.summary import read_summary
+from rl.run.tracker import read_metrics
+
+ARMS = {
+    "warm": "warm start",
+    "after_format_medium": "medium, with format part",
+    "after_no_format": "medium, without format part",
+    "after_failed_only": "failed only",
+    "after_unfiltered": "unfiltered, 10 × the data",
+}
+ITERATIONS = {
+    "base": "text RL",
+    "check@1": "MGRD 1",
+    "check@2": "MGRD 2",
+    "thinking": "DPO",
+}
+
+
+def metrics(run: Path) -> dict[str, Mapping[str, float]]:
+    summary = read_summary(run)
+    assert summary is not None, f"{run}: not finished"
+    return {stage.name: stage.metrics for stage in summary.stages}
+
+
+def table(folder: Path, stages: Mapping[str, str], columns: Mapping[str, str]) -> str:
+    """Every stage with every metric (in percent, tokens as they are), the seeds side by side."""
+    runs = [metrics(run) for run in seeds(folder)]
+    rows = [f"| | {' | '.join(columns.values())} |", "|---|" + "---|" * len(columns)]
+    for stage, label in stages.items():
+        cells = [" · ".join(_shown(name, run[stage].get(name)) for run in runs if stage in run) for name in columns]
+        rows.append(f"| {label} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def _shown(name: str, value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.1f}" if "tokens" in name else f"{100 * value:.1f}"
+
+
+def thinking(folder: Path) -> str:
+    """Accuracy with the chain cut at so many tokens, before and after MGRD."""
+    runs = [metrics(run) for run in seeds(folder)]
+    budgets = [name.partition("@")[2] for name in runs[0]["thinking"] if name.startswith("accuracy@")]
+    budgets = [budget for budget in budgets if "/" not in budget]
+    stages = {"thinking_before": "before MGRD", "thinking": "after MGRD and DPO"}
+    columns = {f"accuracy@{budget}": f"≤ {budget}" if budget != "full" else "full" for budget in budgets}
+    return table(folder, stages, columns)
+
+
+def curves(folder: Path, metric: str) -> dict[str, Sequence[Sequence[float]]]:
+    """Arm → its seeds' values over RL steps."""
+    groups: dict[str, list[list[float]]] = {}
+    for run in seeds(folder):
+        for arm in ("format_medium", "no_format", "failed_only", "unfiltered"):
+            values = [row[metric] for row in read_metrics(run) if row["stage"] == arm]
+            groups.setdefault(arm, []).append([v for v in values if not np.isnan(v)])
+    return groups
+
+
+if __name__ == "__main__":
+    svg, arms, whole = map(Path, sys.argv[1:])
+    lengths = {arm: c for arm, c in curves(arms, "length/mean").items() if arm in ("format_medium", "no_format")}
+    rewards = curves(arms, "part/accuracy")
+    svg.write_text(
+        drawing([panel("tokens of a response", lengths, 0), panel("accuracy of what is sampled", rewards, WIDTH)])
+    )
+    reasoning = {"accuracy": "accuracy", "think_rate": "has a chain", "reasoning_tokens": "reasoning tokens"}
+    print(f"### F1 to F3\n\n{table(arms, ARMS, {**reasoning, 'grounding': 'grounding'})}")
+    grounded = {"grounding": "grounding", "claims_true": "claims that are true", "surrogate_rate": "textual surrogates"}
+    print(
+        f"\n### F4 and F5\n\n{table(whole, ITERATIONS, {**grounded, 'denial_rate': 'denies hearing', 'accuracy': 'accuracy'})}"
+    )
+    print(f"\n### F6\n\n{thinking(whole)}")
