@@ -27,7 +27,9 @@ def ray_session() -> Iterator[None]:
     """One Ray with four logical CPUs; a `Cluster` that finds it running leaves it running."""
     import ray
 
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="error")
+    from rl.workers.cluster import start_local_ray
+
+    start_local_ray(4)
     yield
     ray.shutdown()
 

@@ -27,6 +27,8 @@ from rollouts import worker as engine_worker
 from rollouts.sampler import EngineConfig, Sampler
 
 RESERVE_TIMEOUT_S = 120
+RAY_STARTS = 3
+QUIET: Mapping[str, Any] = {"logging_level": "error", "log_to_driver": False}
 
 
 class Cluster:
@@ -157,12 +159,22 @@ class Cluster:
 def _start_ray(config: ClusterConfig) -> None:
     os.environ.setdefault("RAY_worker_niceness", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    address = config.address or os.environ.get("RAY_ADDRESS")
-    quiet: Mapping[str, Any] = {"logging_level": "error", "log_to_driver": False}
-    if address:
-        ray.init(address=address, **quiet)
+    if address := config.address or os.environ.get("RAY_ADDRESS"):
+        ray.init(address=address, **QUIET)
     else:
-        ray.init(num_cpus=os.cpu_count(), include_dashboard=False, object_store_memory=1 << 30, **quiet)
+        start_local_ray(os.cpu_count() or 1)
+
+
+def start_local_ray(cpus: int) -> None:
+    """Ray gives its own processes half a minute; a machine that is busy just now gets a second and a third chance."""
+    for chance in range(RAY_STARTS):
+        try:
+            ray.init(num_cpus=cpus, include_dashboard=False, object_store_memory=1 << 30, **QUIET)
+            return
+        except Exception as error:  # of no class of its own
+            if "timed out during startup" not in str(error) or chance == RAY_STARTS - 1:
+                raise
+            ray.shutdown()
 
 
 def _reserve(placed: list[Bundle]) -> PlacementGroup:
