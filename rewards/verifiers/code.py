@@ -25,7 +25,7 @@ def verify(
     *,
     partial: bool = False,
     wall_s: float = 8.0,
-    cpu_s: int = 4,
+    cpu_s: int = 8,
     memory_mb: int = 512,
     output_kb: int = 1024,
 ) -> Verdict:

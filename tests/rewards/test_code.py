@@ -296,6 +296,6 @@ def test_reference_solutions_pass_and_others_fail(name: str):
     if not (DATA / name).exists():
         pytest.skip(f"no {name} in {DATA}; set GROUNDTONE_DATA")
     for row in [json.loads(line) for line in (DATA / name).read_text().splitlines()][::25]:
-        assert judged(row.get("canonical_solution") or row["code"], row).score == 1.0, row["task_id"]
+        assert judged(row.get("canonical_solution") or row["code"], row, cpu_s=60).score == 1.0, row["task_id"]
         name = row.get("entry_point") or row["test_list"][0].partition("(")[0].split()[-1]
         assert judged(f"def {name}(*args): return None", row).score == 0.0, row["task_id"]
