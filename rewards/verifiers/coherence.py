@@ -6,7 +6,8 @@
 cannot both hold ("the first is higher", `a 220Hz b 440Hz`), unless the later one is marked as a correction ("wait, no").
 `concluded`: 0 where the chain concludes another answer than the response gives; where no conclusion can be recognised
 it is `silent` (1 by default: a rule that cannot read a chain does not blame it). What the sound is like is not asked here:
-that is `grounding`.
+that is `grounding`. Rules see no more than claims and conclusions; what they pass, a model may judge as well: a part
+`{verifier: judge, only_if: coherence, args: {rubric: coherence, …}}`.
 """
 
 from __future__ import annotations

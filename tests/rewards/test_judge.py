@@ -126,7 +126,10 @@ def mark(messages: Any, schema: Any) -> str:
     material = json.loads(messages[1]["content"])
     seal = messages[0]["content"].partition('"seal": "')[2][:12]
     names = [name for name in schema["required"] if name not in ("seal", "why")]
-    right = material["reference"] != "" and material["reference"] in material["answer"].split(".")[0]
+    if "reference" in material:
+        right = material["reference"] != "" and material["reference"] in material["answer"].split(".")[0]
+    else:  # of a chain: it names what is answered
+        right = material["answer"] in material["reasoning"]
     return json.dumps({"seal": seal, "why": "compared", **dict.fromkeys(names, 10 if right else 0)})
 
 
@@ -157,6 +160,26 @@ def test_it_proves_itself_and_judges(api: Api, rollout):
         good, bad = (s.verdict for s in rewards.score([asked(rollout, "q"), asked(rollout, "q", "Lyon")]))
         assert (good.score, good.parts, good.reason) == (1.0, {"quality": 1.0}, "quality: compared")
         assert (bad.score, bad.error) == (0.0, None)
+
+
+def test_a_chain_judged_where_the_rules_find_no_fault(api: Api, rollout):
+    at = {"endpoint": api.address, "model": "m", "rubric": "coherence"}
+    parts = [
+        PartConfig("coherence", "coherence", 0.5),
+        PartConfig("judge", "judged", 0.5, args=at, only_if="coherence"),
+    ]
+    chains = ["It falls, so: low", "It goes on and on.", "The pitch is low. The pitch is high. So: low"]
+    with RewardService(RewardConfig(parts)) as rewards:
+        assert rewards.prove() == []
+        asked_before = len(api.seen)
+        held, other, contradicts = (
+            s.verdict for s in rewards.score([asked(rollout, "q", f"<think>{chain}</think>low") for chain in chains])
+        )
+    assert (held.score, other.score, contradicts.score) == (1.0, 0.5, 0.0)
+    assert held.parts["judged/follows"] == held.parts["judged/concluded"] == 1.0
+    assert len(api.seen) - asked_before == 2, "what contradicts itself is not asked about"
+    sent = json.loads(api.seen[-1]["messages"][1]["content"])
+    assert sorted(sent) == ["answer", "question", "reasoning"]
 
 
 def test_a_rubric_of_ones_own_is_shown_and_gives_parts(api: Api, rollout):
@@ -310,6 +333,7 @@ def test_a_served_judge_that_hangs_is_an_error(rollout):
         ({"served": "x", "api_key": "k"}, r"reward.parts\[0\].args: unknown key 'api_key'; did you mean 'api_key_env'"),
         ({"served": "x", "shows": ["gold"]}, "shows: unknown 'gold'"),
         ({"served": "x", "rubric": {"why": "y"}}, "rubric: name each criterion with a plain word other than why"),
+        ({"served": "x", "rubric": "coherent"}, "rubric: unknown 'coherent'; did you mean 'coherence'"),
         ({"served": "x", "scale": 0}, "must be positive"),
         ({"served": "critc"}, "no model is served as 'critc'; did you mean 'critic'"),
     ],
