@@ -13,7 +13,9 @@ from rl.runner import run
 
 DATA = Path(os.environ.get("GROUNDTONE_DATA", Path(__file__).parents[2] / "shared" / "data"))
 TINY = [
-    *("encode.epochs=0.05", "encode.held_out=null", "cold_start.epochs=0.4", "cold_start.optimizer.learning_rate=5e-3"),
+    *(f"data.{name}.args.limit=30" for name in ("speech_clips", "scene_clips", "shot_clips", "scenes", "shots")),
+    *("data.lessons.args.limit=60", "data.speech.args.limit=30", "data.words.args.limit_words=300"),
+    *("encode.epochs=1", "encode.held_out=null", "cold_start.epochs=3", "cold_start.optimizer.learning_rate=5e-3"),
     *("text_rlvr.limit=16", "audio_rlvr.limit=16", "curate.limit=16", "curate.samples=2", "curate.keep=[0,2]"),
     *(f"{stage}.{key}" for stage in ("text_rlvr", "audio_rlvr") for key in ("steps=1", "prompts_per_step=2")),
     *(f"{stage}.samples_per_prompt=2" for stage in ("text_rlvr", "audio_rlvr")),

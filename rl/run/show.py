@@ -17,6 +17,9 @@ from rl.run.reading import Interval, Run, Stage, artifacts, measures, paired, re
 
 COLOURS = {"done": "green", "failed": "red", "interrupted": "yellow"}
 
+RESTS_ON = ("grounding", "surrogate_rate", "denial_rate")
+"""What an evaluation's chains rest on, said beside its accuracy."""
+
 
 def show(run_dir: Path) -> RenderableType:
     """One run: its stages with time and headline metrics, how far an unfinished one came, what came of what, and its
@@ -110,7 +113,8 @@ def _differences(data: dict[str, Any]) -> Table:
 def _says(stage: Stage) -> str:
     """What to say of a stage in one line: its own results, or where its last step stood."""
     if stage.kind == "evaluate":
-        return "  ".join(f"{name} {interval_text(stage.interval(name))}" for name in measures([stage])[:2])
+        said = [f"{name} {interval_text(stage.interval(name))}" for name in measures([stage])[:2]]
+        return "  ".join(said + [f"{name} {stage.metrics[name]:.3f}" for name in RESTS_ON if name in stage.metrics])
     return headlines(stage.metrics or (stage.rows[-1] if stage.rows else {}))
 
 
