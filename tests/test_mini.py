@@ -12,6 +12,7 @@ from rl.recipe import load
 from rl.runner import run
 
 DATA = Path(os.environ.get("GROUNDTONE_DATA", Path(__file__).parents[2] / "shared" / "data"))
+MEASURED = ("base", "thinking_before", "thinking", "check", "listening")
 TINY = [
     *(f"data.{name}.args.limit=30" for name in ("speech_clips", "scene_clips", "shot_clips", "scenes", "shots")),
     *("data.lessons.args.limit=60", "data.speech.args.limit=30", "data.words.args.limit_words=300"),
@@ -20,8 +21,9 @@ TINY = [
     *(f"{stage}.{key}" for stage in ("text_rlvr", "audio_rlvr") for key in ("steps=1", "prompts_per_step=2")),
     *(f"{stage}.samples_per_prompt=2" for stage in ("text_rlvr", "audio_rlvr")),
     *("distill.limit=16", "distill.samples=4", "distill.keep={accuracy: 0, grounding: 0, coherence: 0}"),
-    *(f"{stage}.{key}" for stage in ("base", "check", "thinking", "listening") for key in ("limit=8", "samples=2")),
-    *("thinking.budgets=[0,full]", "thinking.votes=2", "imitate.epochs=1", "imitate.sequences_per_step=4"),
+    *(f"{stage}.{key}" for stage in MEASURED for key in ("limit=8", "samples=2")),
+    *(f"{stage}.{key}" for stage in MEASURED[1:3] for key in ("budgets=[0,full]", "votes=2")),
+    *("imitate.epochs=1", "imitate.sequences_per_step=4"),
     *("pairs.limit=16", "pairs.by=null", "pairs.margin=0.1", "dpo.pairs_per_step=2", "mgrd.until=null"),
     "engines.count=1",
 ]
