@@ -36,6 +36,9 @@ class LabelledEncoder(nn.Module):
             raise ValueError(f"model {path} reads text only: it has no audio encoder to train; use one that listens")
         self.hearing.encoder.requires_grad_(True)
         self.heads = nn.ModuleList([nn.Linear(self.hearing.width, count) for count in classes])
+        generator, bound = torch.Generator().manual_seed(0), self.hearing.width**-0.5
+        for parameter in self.heads.parameters():  # as nn.Linear does, but the same in every process
+            nn.init.uniform_(parameter, -bound, bound, generator)
 
     def forward(self, waves: Sequence[np.ndarray], targets_NL: Tensor) -> tuple[Tensor, Tensor]:
         assert self.hearing

@@ -16,7 +16,7 @@ MEASURED = ("base", "thinking_before", "thinking", "check", "listening")
 TINY = [
     *(f"data.{name}.args.limit=30" for name in ("speech_clips", "scene_clips", "shot_clips", "scenes", "shots")),
     *("data.lessons.args.limit=60", "data.speech.args.limit=30", "data.words.args.limit_words=300"),
-    *("encode.epochs=1", "encode.held_out=null", "cold_start.epochs=3", "cold_start.optimizer.learning_rate=5e-3"),
+    *("encode.epochs=1", "encode.held_out=null", "cold_start.epochs=12", "cold_start.optimizer.learning_rate=5e-3"),
     *("text_rlvr.limit=16", "audio_rlvr.limit=16", "curate.limit=16", "curate.samples=2", "curate.keep=[0,2]"),
     *(f"{stage}.{key}" for stage in ("text_rlvr", "audio_rlvr") for key in ("steps=1", "prompts_per_step=2")),
     *(f"{stage}.samples_per_prompt=2" for stage in ("text_rlvr", "audio_rlvr")),
@@ -24,7 +24,7 @@ TINY = [
     *(f"{stage}.{key}" for stage in MEASURED for key in ("limit=8", "samples=2")),
     *(f"{stage}.{key}" for stage in MEASURED[1:3] for key in ("budgets=[0,full]", "votes=2")),
     *("imitate.epochs=1", "imitate.sequences_per_step=4"),
-    *("pairs.limit=16", "pairs.by=null", "pairs.margin=0.1", "dpo.pairs_per_step=2", "mgrd.until=null"),
+    *("pairs.limit=48", "pairs.by=null", "pairs.margin=0.1", "dpo.pairs_per_step=2", "mgrd.until=null"),
     "engines.count=1",
 ]
 
