@@ -147,6 +147,12 @@ def saved(block: Block) -> dict[str, Any]:
     return {"repeat": {**dataclasses.asdict(repeat), "stages": [saved(stage) for stage in stages]}}
 
 
+def judges(reward: RewardConfig | None) -> list[str]:
+    """The names of the run's own judges that a reward asks."""
+    parts = reward.parts if reward else ()
+    return [str(part.args["served"]) for part in parts if part.verifier == "judge" and part.args.get("served")]
+
+
 def reward_models(reward: RewardConfig | None) -> list[str]:
     """The stages or folders of the reward models that a reward asks."""
     parts = reward.parts if reward else ()

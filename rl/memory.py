@@ -109,8 +109,7 @@ class RolePlan:
 def role_plans(recipe: Recipe, shape: Shape, micro_batch: int, gpu: bool) -> list[RolePlan]:
     """Memory of every role of the recipe, when a rank trains on at most `micro_batch` tokens at once."""
     header, model = recipe.header, recipe.header.model
-    if any(stage.kind == "encode" for stage in recipe.stages):
-        shape = replace(shape, frozen=0)
+    shape = replace(shape, frozen=0) if any(stage.kind == "encode" for stage in recipe.stages) else shape
     how = header.trainer.zero_stage, header.trainer.ranks, micro_batch, model.gradient_checkpointing, gpu
     return [
         RolePlan(
@@ -120,7 +119,7 @@ def role_plans(recipe: Recipe, shape: Shape, micro_batch: int, gpu: bool) -> lis
             if name == "engine"
             else trainer(name, shape, model.dtype, *how),
         )
-        for name, role in roles(recipe.roles, header.engines, header.trainer, gpu).items()
+        for name, role in roles(recipe.roles, header.engines, header.trainer, gpu, {}).items()
     ]
 
 
@@ -189,19 +188,23 @@ def read(model: ModelConfig) -> Shape | None:
     if model.expect is not None and expected is None:
         known = "hidden_size, num_hidden_layers, num_attention_heads and vocab_size"
         raise ValueError(f"model.expect: describes no decoder that is known here; give at least {known}")
-    folder = folder_of(str(model.path))
-    file = folder / "config.json" if folder else None
-    if folder is None or file is None or not file.is_file():
-        return expected
-    try:
-        found = shape_of(json.loads(file.read_text()), _counted(folder))
-    except (ValueError, struct.error, OSError) as error:
-        raise ValueError(f"model.path: {file}: {error}; expected the files of a Hugging Face model") from error
+    found = described(folder := folder_of(str(model.path)), "model.path")
     for name in NAMED if expected and found else ():
-        wanted, has = getattr(expected, name), getattr(found, name)
-        if wanted != has:
-            raise ValueError(f"model.expect: {NAMED[name]} {wanted} expected, {file} has {has}; correct it or the path")
-    return found
+        if (wanted := getattr(expected, name)) != (has := getattr(found, name)):
+            raise ValueError(
+                f"model.expect: {NAMED[name]} {wanted} expected, {folder}/config.json has {has}; correct it or the path"
+            )
+    return found or expected
+
+
+def described(folder: Path | None, place: str) -> Shape | None:
+    """As `read`, of the model in a folder."""
+    if folder is None or not (file := folder / "config.json").is_file():
+        return None
+    try:
+        return shape_of(json.loads(file.read_text()), _counted(folder))
+    except (ValueError, struct.error, OSError) as error:
+        raise ValueError(f"{place}: {file}: {error}; expected the files of a Hugging Face model") from error
 
 
 def folder_of(path: str) -> Path | None:
@@ -271,8 +274,7 @@ def _counted(folder: Path) -> int | None:
     total = 0
     for file in folder.glob("*.safetensors"):
         with file.open("rb") as content:
-            (length,) = struct.unpack("<Q", content.read(8))
-            header = json.loads(content.read(length))
+            header = json.loads(content.read(struct.unpack("<Q", content.read(8))[0]))
         total += sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
     return total or None
 

@@ -23,6 +23,7 @@ from rl.workers.placement import Bundle, ExpectConfig, bundles, misfit, roles, s
 
 if TYPE_CHECKING:
     from rl.recipe import Recipe
+    from rollouts.opinions import JudgeConfig
 
 BYTES_PER_TOKEN = 8
 """Of a saved sample at most: its id and its text."""
@@ -87,6 +88,8 @@ def plan(recipe: Recipe, out: Path | None = None) -> Plan:
         for file in shadowed()
     ]
     shape = _model(recipe, made)
+    for name, judge in header.judges.items():
+        _present(judge.model, f"judges.{name}.model", made)
     facts = {(name, split): inspect(header.data[name], split, f"data.{name}") for _, name, split, *_ in recipe.loads()}
     made.problems += dict.fromkeys(problem for fact in facts.values() for problem in fact.problems)
     made.notes += dict.fromkeys(note for fact in facts.values() for note in fact.notes)
@@ -101,7 +104,9 @@ def plan(recipe: Recipe, out: Path | None = None) -> Plan:
         wrong = objections.problems(stage, recipe, told.rows, shape.positions if shape else None)
         made.problems += [line for line in wrong if line not in made.problems]  # iterations of a block have the same
         made.notes += [line for line in objections.notes(stage) if line not in made.notes]
-    made.placed = bundles(roles(recipe.roles, header.engines, header.trainer, gpu), header.cluster.placement)
+    made.placed = bundles(
+        roles(recipe.roles, header.engines, header.trainer, gpu, header.judges), header.cluster.placement
+    )
     ray = sys.modules.get("ray")  # a notebook's own Ray may say that it has more than this machine; it is asked later
     if expect:
         made.problems += filter(None, [misfit(made.placed, expect)])
@@ -123,16 +128,8 @@ def _model(recipe: Recipe, made: Plan) -> Shape | None:
     model = recipe.header.model
     path, name = str(model.path), "built by the recipe" if model.build else str(model.path)
     made.model = f"{name}, {model.dtype}"
-    if model.build is None and memory.folder_of(path) is None:
-        hub = re.fullmatch(r"[\w.-]+(/[\w.-]+)?", path) and not path.startswith(".")
-        if not hub:
-            made.problems.append(f"model.path: no such folder: {path}; correct it or name a model of the hub")
-        elif os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
-            made.problems.append(f"model.path: '{path}' is no folder and not in the hub's cache; HF_HUB_OFFLINE is set")
-        else:
-            made.notes.append(f"model.path: '{path}' is not here; it will be fetched from the hub when the run starts")
-        if model.expect is None:
-            return None
+    if model.build is None and not _present(path, "model.path", made) and model.expect is None:
+        return None
     try:
         shape = memory.read(model)
     except ValueError as error:
@@ -144,6 +141,20 @@ def _model(recipe: Recipe, made: Plan) -> Shape | None:
     else:
         made.model = f"{amount(shape.parameters)} parameters, {made.model}"
     return shape
+
+
+def _present(path: str, place: str, made: Plan) -> bool:
+    """Whether a model lies here; a note or a problem where it does not."""
+    if memory.folder_of(path) is not None:
+        return True
+    hub = re.fullmatch(r"[\w.-]+(/[\w.-]+)?", path) and not path.startswith(".")
+    if not hub:
+        made.problems.append(f"{place}: no such folder: {path}; correct it or name a model of the hub")
+    elif os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
+        made.problems.append(f"{place}: '{path}' is no folder and not in the hub's cache; HF_HUB_OFFLINE is set")
+    else:
+        made.notes.append(f"{place}: '{path}' is not here; it will be fetched from the hub when the run starts")
+    return False
 
 
 def _engines(recipe: Recipe, shape: Shape, made: Plan) -> None:
@@ -167,10 +178,25 @@ def _engines(recipe: Recipe, shape: Shape, made: Plan) -> None:
         )
 
 
+def _judge(name: str, judge: JudgeConfig, gpu: bool) -> RolePlan:
+    """As the policy's engines; nothing where the model is not here."""
+    shape = memory.described(memory.folder_of(judge.model), f"judges.{name}.model")
+    if shape is None:
+        parts = dict.fromkeys(("weights", "gradients", "optimizer", "kv", "activations", "other"), 0.0)
+    else:
+        least = judge.max_sequence_tokens * shape.kv_per_token(judge.dtype)
+        kept = float(judge.vllm.get("kv_cache_memory_bytes", least if gpu else judge.kv_cache_mb << 20))
+        parts = memory.engine(shape, judge.dtype, judge.gpus, kept, gpu)
+    return RolePlan(f"judge {name}", 1, parts)
+
+
 def _memory(recipe: Recipe, shape: Shape, made: Plan) -> None:
     model = recipe.header.model
     micro_batch = max((stage.micro_batch for stage in made.stages), default=0)
     made.roles = memory.role_plans(recipe, shape, micro_batch, made.gpu)
+    made.roles += [
+        _judge(name, judge, made.gpu) for name, judge in recipe.header.judges.items() if f"judge {name}" in recipe.roles
+    ]
     asked = ", ".join(f"{r.role} {f'{r.count} × ' if r.count > 1 else ''}{size(r.certain)}" for r in made.roles)
     certain = sum(role.certain * role.count for role in made.roles)
     if made.present and not made.gpu and certain > made.present.memory:

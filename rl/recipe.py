@@ -30,9 +30,10 @@ from rewards.resolve import check as check_verifier
 from rl.config import ConfigError, build, did_you_mean, resolve
 from rl.data.mixture import Data, check_weights, limits
 from rl.data.sources import DataConfig
-from rl.layout import MAKES, READS_PAIRS, REFERENCES, TRAINS, Stage, blocks_of, expanded, reward_models, saved
+from rl.layout import MAKES, READS_PAIRS, REFERENCES, TRAINS, Stage, blocks_of, expanded, judges, reward_models, saved
 from rl.workers.placement import ClusterConfig
 from rl.workers.trainer import TrainerConfig
+from rollouts.opinions import JudgeConfig
 from rollouts.sampler import EngineConfig
 
 BUNDLED = Path(__file__).parent.parent / "recipes"
@@ -48,6 +49,8 @@ class Header:
     seed: int = 0
     data: dict[str, DataConfig] = field(default_factory=dict[str, DataConfig])
     engines: EngineConfig = field(default_factory=EngineConfig)
+    judges: dict[str, JudgeConfig] = field(default_factory=dict[str, JudgeConfig])
+    """Models that the run serves to parts of the reward: `{verifier: judge, args: {served: NAME}}`."""
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
 
@@ -77,8 +80,8 @@ class Recipe:
 
     @property
     def roles(self) -> set[str]:
-        """Which actors the stages need: engine, policy, critic, reference."""
-        roles: set[str] = set()
+        """Which actors the stages need: engine, policy, critic, reference, reward_model, `judge NAME`."""
+        roles = {f"judge {name}" for name in judges(self.header.reward)}
         for stage in self.stages:
             roles |= {TRAINS.get(stage.kind, "engine")} | ({"policy"} if stage.kind == "reward_model" else set())
             if stage.kind == "rlvr":
@@ -86,6 +89,7 @@ class Recipe:
                 roles |= (
                     {"policy"} | ({"critic"} if goal.critic else set()) | ({"reference"} if goal.kl_coef else set())
                 )
+            roles |= {f"judge {name}" for name in judges(getattr(stage.config, "reward", None))}
             if reward_models(getattr(stage.config, "reward", None)):
                 roles |= {"reward_model"}
         return roles | ({"reward_model"} if reward_models(self.header.reward) else set())
@@ -171,6 +175,10 @@ def _check_references(header: Header, stages: Sequence[Stage], folder: Path) -> 
     for place, reward in (("reward", header.reward), *own):
         for i, part in enumerate(reward.parts):
             check_verifier(part.verifier, f"{place}.parts[{i}].verifier", folder, part.args)
+        for name in judges(reward):
+            if name not in header.judges:
+                known = did_you_mean(name, header.judges) if header.judges else "; add `judges: {NAME: {model: …}}`"
+                raise ConfigError(f"{place}: no judge '{name}' is served{known}")
     made: dict[str, tuple[str, ...]] = {}
     for stage in stages:
         for place, data in ((stage.place, stage.config.data), *_inner(stage)):

@@ -8,13 +8,13 @@ import shutil
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rl.claim import claim
 from rl.config import ConfigError, did_you_mean
-from rl.layout import STAGES, Stage, reward_models
+from rl.layout import STAGES, Stage, judges, reward_models
 from rl.plan import plan
 from rl.recipe import Recipe
 from rl.repeat import latest
@@ -27,9 +27,11 @@ from rl.stages.context import Context, Outcome
 
 if TYPE_CHECKING:
     from rewards.combine import RewardConfig
+    from rewards.served import Model
     from rewards.service import RewardService
     from rl.types import Prompt
     from rl.workers.cluster import Cluster
+    from rollouts.opinions import JudgeConfig
 
 DONE = "done.json"
 
@@ -104,7 +106,7 @@ class Run:
         header = self.recipe.header
         self.say(f"starting Ray and {', '.join(sorted(self.recipe.roles))}")
         rewards = stack.enter_context(self._service(header.reward))
-        asks = bool(reward_models(header.reward))
+        asks = bool(reward_models(header.reward) or judges(header.reward))
         warnings = [] if asks else rewards.prove()
         self.cluster = Cluster(
             self.recipe.roles,
@@ -114,21 +116,33 @@ class Run:
             header.model,
             self._first_model(),
             self.recipe.max_sequence_tokens,
+            {name: replace(judge, model=str(_on_disk(judge.model))) for name, judge in self._judges().items()},
         )
         stack.enter_context(self.cluster)
         for warning in rewards.prove() if asks else warnings:
             self.say(f"warning: {warning}")
         return self.cluster, rewards
 
+    def _judges(self) -> dict[str, JudgeConfig]:
+        """Those that a reward asks."""
+        return {
+            name: judge for name, judge in self.recipe.header.judges.items() if f"judge {name}" in self.recipe.roles
+        }
+
     def _service(self, reward: RewardConfig) -> RewardService:
-        """Judges by `reward`; a reward model is loaded when it is first asked, from the stage that has made it."""
+        """Judges by `reward`; a reward model is loaded when it is first asked, from the stage that has made it, and a
+        judge of the run's own is waited for then."""
         from rewards.service import RewardService
         from rl.stages.reward_model import Scorer
 
         def scorer(name: str) -> Scorer:
             return Scorer(lambda: self.cluster, lambda: self._artifact("reward_model", name))
 
-        return RewardService(reward, self.recipe.folder, {name: scorer(name) for name in reward_models(reward)})
+        def judge(name: str) -> Model:
+            return lambda questions: self.cluster.judge(name)(questions)
+
+        served: dict[str, Model] = {name: scorer(name) for name in reward_models(reward)}
+        return RewardService(reward, self.recipe.folder, served | {name: judge(name) for name in judges(reward)})
 
     def _stage(self, stage: Stage, cluster: Cluster, rewards: RewardService) -> None:
         began, folder = time.monotonic(), self.folder(stage)

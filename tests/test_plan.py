@@ -454,3 +454,22 @@ def rendered(made: Plan, brief: bool = False) -> str:
     console = Console(width=500, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
     console.print(render(made, brief))
     return console.export_text()
+
+
+def test_a_judge_of_the_runs_own_is_counted(tmp_path: Path) -> None:
+    folder = tmp_path / "critic"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(QWEN2_32B | {"hidden_size": 640, "num_hidden_layers": 2}))
+    parts = [{"verifier": "text"}, {"verifier": "judge", "name": "quality", "args": {"served": "critic"}}]
+    judges = {"critic": {"model": str(folder), "kv_cache_mb": 100}}
+    made = planned(reward={"parts": parts}, judges=judges)
+    (judge,) = (role for role in made.roles if role.role == "judge critic")
+    shape = memory.described(folder, "judges")
+    assert shape is not None
+    assert (judge.count, judge.parts["weights"], judge.parts["kv"]) == (1, 2 * shape.parameters, 100 << 20)
+    assert any(("judge critic", 0) in bundle.actors for bundle in made.placed)
+    assert not made.problems
+    unasked = planned(judges=judges)
+    assert "judge critic" not in {role.role for role in unasked.roles}
+    missing = planned(reward={"parts": parts}, judges={"critic": {"model": "./nowhere"}})
+    assert missing.problems == ["judges.critic.model: no such folder: ./nowhere; correct it or name a model of the hub"]

@@ -177,3 +177,11 @@ KEYS = ["rlvr", "stages", "0", "sft", "model", "build", "name", "seed", "optimiz
 def test_whatever_is_typed_it_loads_or_says_why_not(keys: list[str], value: str) -> None:
     with suppress(ConfigError):
         load("base.yaml", [f"{'.'.join(keys)}={value}"])
+
+
+def test_a_judge_that_nobody_serves_is_named() -> None:
+    asked = "reward.parts=[{verifier: judge, args: {served: critc}}]"
+    with pytest.raises(ConfigError, match="reward: no judge 'critc' is served; add `judges:"):
+        load("base.yaml", [asked])
+    with pytest.raises(ConfigError, match="no judge 'critc' is served; did you mean 'critic'"):
+        load("base.yaml", [asked, "judges={critic: {model: x}}"])

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any
 
 import ray
@@ -24,6 +24,7 @@ from rl.workers.policy import PolicyWorker
 from rl.workers.sounds import Sounds
 from rl.workers.trainer import TrainerConfig
 from rollouts import worker as engine_worker
+from rollouts.opinions import JudgeConfig, JudgeWorker, Question, asking
 from rollouts.sampler import EngineConfig, Sampler
 
 RESERVE_TIMEOUT_S = 120
@@ -43,7 +44,9 @@ class Cluster:
         model: ModelConfig,
         model_path: Path,
         max_sequence_tokens: int,
+        judges: Mapping[str, JudgeConfig] = MappingProxyType({}),
     ) -> None:
+        self.judges = judges
         self.names, self.config, self.engines, self.training = names, cluster, engines, training
         self.model, self.model_path, self.max_sequence_tokens = model, model_path, max_sequence_tokens
         self.chat = Chat(load_tokenizer(model_path), model.think, clip_counter(model_path))
@@ -67,7 +70,7 @@ class Cluster:
             _start_ray(self.config)
         present = ray.cluster_resources()
         self.gpu = present.get("GPU", 0) > 0
-        placed = bundles(roles(self.names, self.engines, self.training, self.gpu), self.config.placement)
+        placed = bundles(roles(self.names, self.engines, self.training, self.gpu, self.judges), self.config.placement)
         if problem := shortage(placed, present.get("CPU", 0), present.get("GPU", 0)):
             raise ValueError(problem)
         self.group = _reserve(placed)
@@ -119,6 +122,10 @@ class Cluster:
     def reward_model(self) -> CriticGroup:
         return self._trainers("reward_model", CriticGroup)
 
+    def judge(self, name: str) -> Callable[[Sequence[Question]], list[str]]:
+        """What the reward's judge is handed to ask the model of that name."""
+        return asking(lambda: self.actors[f"judge {name}", 0])
+
     def _trainers(self, role: str, kind: type[Any]) -> Any:
         if role not in self.groups:
             actors = [self.actors[role, i] for i in range(self.training.ranks)]
@@ -149,6 +156,11 @@ class Cluster:
                 self.engines.vllm,
             )
             kind: Any = engine_worker.EngineWorker
+        elif role.startswith("judge "):
+            judge = self.judges[role.removeprefix("judge ")]
+            base = engine_worker.GPU_ENVIRONMENT if self.gpu else engine_worker.ENVIRONMENT
+            variables = {**base, "OMP_NUM_THREADS": str(judge.threads)}
+            kind, arguments = JudgeWorker, (judge,)
         else:
             variables = {"OMP_NUM_THREADS": str(self.training.threads), **({} if self.gpu else trainer.ENVIRONMENT)}
             arguments = (i, self.training.ranks, self.training.threads)

@@ -10,6 +10,7 @@ from typing import Literal
 
 from rl.config import ConfigError
 from rl.workers.trainer import TrainerConfig
+from rollouts.opinions import JudgeConfig
 from rollouts.sampler import EngineConfig
 
 TRAINERS = ("policy", "critic", "reference", "reward_model")
@@ -90,10 +91,14 @@ class Role:
     gpus: int
 
 
-def roles(names: set[str], engines: EngineConfig, training: TrainerConfig, gpu: bool) -> dict[str, Role]:
-    """How many actors each role of `names` (engine, policy, critic, reference, reward_model) has, and the devices of one."""
+def roles(
+    names: set[str], engines: EngineConfig, training: TrainerConfig, gpu: bool, judges: Mapping[str, JudgeConfig]
+) -> dict[str, Role]:
+    """How many actors each role of `names` (engine, policy, critic, reference, reward_model, `judge NAME`) has, and the
+    devices of one."""
     role = {"engine": Role(engines.count, engines.threads, engines.gpus if gpu else 0)}
     role |= {name: Role(training.ranks, training.threads, int(gpu)) for name in TRAINERS}
+    role |= {f"judge {name}": Role(1, judge.threads, judge.gpus if gpu else 0) for name, judge in judges.items()}
     return {name: role[name] for name in role if name in names}
 
 

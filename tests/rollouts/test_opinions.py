@@ -1,0 +1,59 @@
+"""An embedded judge: a small random model gives JSON of the form that was asked for, and is believed only with its seal."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from models.load import ModelConfig
+from rewards.combine import PartConfig, RewardConfig
+from rewards.served import Model
+from rewards.service import RewardService
+from rewards.verifiers import Case
+from rl.config import ConfigError
+from rl.types import Verdict
+from rl.workers.cluster import Cluster
+from rl.workers.placement import ClusterConfig
+from rl.workers.trainer import TrainerConfig
+from rollouts.opinions import JudgeConfig
+from rollouts.sampler import EngineConfig
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"mark": {"type": "integer", "minimum": 0, "maximum": 10}},
+    "required": ["mark"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.timeout(600)
+def test_answers_have_the_form_that_is_asked_for(ray_session: None, tied: Path):
+    config = JudgeConfig(str(tied), "float32", max_sequence_tokens=4096, max_answer_tokens=64, kv_cache_mb=64)
+    header = ClusterConfig(), EngineConfig(), TrainerConfig(), ModelConfig(path=str(tied))
+    with Cluster({"judge critic"}, *header, tied, 64, {"critic": config}) as cluster:
+        ask = cluster.judge("critic")
+        texts = ask([([{"role": "user", "content": f"Mark {word}."}], SCHEMA) for word in ("this", "that", "both")])
+        verdict = judged(ask)
+    assert len(texts) == 3
+    assert all(0 <= json.loads(text)["mark"] <= 10 for text in texts)
+    assert verdict.score == 0.0
+    assert re.search("its seal|no JSON", str(verdict.error)), "not believed, whatever its marks"
+
+
+def judged(ask: Model) -> Verdict:
+    config = RewardConfig([PartConfig("judge", args={"served": "critic", "retries": 0, "timeout_s": 120.0})])
+    with RewardService(config, served={"critic": ask}) as rewards:
+        return rewards.score([Case("Paris", "Paris", question="Where?").rollout()])[0].verdict
+
+
+def test_mistakes_are_named():
+    for values, says in (
+        ({"threads": 0}, "threads: must be"),
+        ({"max_sequence_tokens": 9}, "no room"),
+        ({"dtype": "f"}, "dtype"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            JudgeConfig("m", **values).validate("judges.critic")
