@@ -101,6 +101,7 @@ class Run:
             shutil.copytree(self._model(), self.out / "model", copy_function=_link)
 
     def _actors(self, stack: ExitStack) -> tuple[Cluster, RewardService]:
+        from rl.stages.room import check_room
         from rl.workers.cluster import Cluster
 
         header = self.recipe.header
@@ -118,6 +119,7 @@ class Run:
             self.recipe.max_sequence_tokens,
             {name: replace(judge, model=str(_on_disk(judge.model))) for name, judge in self._judges().items()},
         )
+        check_room(self.recipe, self._data, self.cluster.chat)
         stack.enter_context(self.cluster)
         for warning in rewards.prove() if asks else warnings:
             self.say(f"warning: {warning}")
