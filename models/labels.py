@@ -46,7 +46,7 @@ class LabelledEncoder(nn.Module):
         targets_NL = targets_NL.to(mean_ND.device)
         losses, right = [], []
         for head, target_N in zip(self.heads, targets_NL.T, strict=True):
-            logits_NC = head(mean_ND)
+            logits_NC = head(mean_ND.to(head.weight.dtype)).float()
             losses.append(cross_entropy(logits_NC, target_N, ignore_index=ABSENT, reduction="none"))
             right.append(logits_NC.argmax(-1) == target_N)
         return torch.stack(losses, 1), torch.stack(right, 1)

@@ -58,6 +58,8 @@ def coerce(hint: Any, value: Any, place: str) -> Any:
     if origin in (list, tuple):
         if not isinstance(value, Sequence) or isinstance(value, str):
             raise ConfigError(f"{place}: expected a list; got {value!r}")
+        if origin is tuple and Ellipsis not in args and len(args) != len(typing.cast(Sequence[Any], value)):
+            raise ConfigError(f"{place}: expected a list of {len(args)}; got {value!r}")
         items = [
             coerce(args[0] if args else Any, v, f"{place}[{i}]")
             for i, v in enumerate(typing.cast(Sequence[Any], value))

@@ -36,6 +36,7 @@ from rl.workers.trainer import TrainerConfig
 from rollouts.opinions import JudgeConfig
 from rollouts.sampler import EngineConfig
 
+KEEPS = ("distill", "pairs")
 BUNDLED = Path(__file__).parent.parent / "recipes"
 
 
@@ -57,6 +58,8 @@ class Header:
     def validate(self, place: str) -> None:
         if not re.fullmatch(r"\w[\w.-]*", self.name):
             raise ConfigError(f"name: '{self.name}' names folders; use letters, digits, '-', '_' and '.'")
+        if self.seed < 0:
+            raise ConfigError(f"seed: must not be negative; got {self.seed}")
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,13 @@ class Recipe:
                 for name, limit in limits(config.data, config.limit).items() if config is not None else ():
                     if name in self.header.data:  # else an earlier stage writes it
                         yield stage, name, config.split, limit, place
+                        if held_out := getattr(config, "held_out", None):
+                            yield stage, name, held_out, None, f"{place}.held_out"
+
+    def most(self, data: str, split: str | None) -> int | None:
+        """Of how many of its prompts the stages that keep what they sample choose; None: of all."""
+        read = [limit for s, name, of, limit, _ in self.loads() if (name, of) == (data, split) and s.kind in KEEPS]
+        return max((limit for limit in read if limit is not None), default=None) if None not in read else None
 
 
 def load(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = (), folder: Path | None = None) -> Recipe:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from rl.layout import STAGES, Stage, judges, reward_models
 from rl.plan import plan
 from rl.recipe import Recipe
 from rl.repeat import latest
-from rl.run.files import replacing
+from rl.run.files import link, replacing
 from rl.run.provenance import Parent, write_provenance
 from rl.run.report import write_report
 from rl.run.summary import SUMMARY, StageSummary, Summary, environment, read_summary, redact, write_summary
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from rewards.combine import RewardConfig
     from rewards.served import Model
     from rewards.service import RewardService
+    from rl.data.derived import Lookup
     from rl.types import Prompt
     from rl.workers.cluster import Cluster
     from rollouts.opinions import JudgeConfig
@@ -92,15 +92,15 @@ class Run:
             for _, *wanted, place in self.recipe.loads():  # a bad row is found before anything heavy starts
                 self._data(*wanted, place=place)
             with ExitStack() as stack:
-                cluster, rewards = self._actors(stack)
+                cluster, rewards = self._actors(stack, unfinished)
                 for stage in unfinished:
                     if not self._over(stage):
                         self._stage(stage, cluster, rewards)
         if any("model" in outcome.artifacts for outcome in self.outcomes.values()):
             shutil.rmtree(self.out / "model", ignore_errors=True)
-            shutil.copytree(self._model(), self.out / "model", copy_function=_link)
+            shutil.copytree(self._model(), self.out / "model", copy_function=link)
 
-    def _actors(self, stack: ExitStack) -> tuple[Cluster, RewardService]:
+    def _actors(self, stack: ExitStack, stages: list[Stage]) -> tuple[Cluster, RewardService]:
         from rl.stages.room import check_room
         from rl.workers.cluster import Cluster
 
@@ -119,7 +119,7 @@ class Run:
             self.recipe.max_sequence_tokens,
             {name: replace(judge, model=str(_on_disk(judge.model))) for name, judge in self._judges().items()},
         )
-        check_room(self.recipe, self._data, self.cluster.chat)
+        check_room(self.recipe, stages, self._data, self.cluster.chat)
         stack.enter_context(self.cluster)
         for warning in rewards.prove() if asks else warnings:
             self.say(f"warning: {warning}")
@@ -160,6 +160,7 @@ class Run:
             rewards=rewards,
             tracker=Tracker(self.out, stage.name),
             data=self._data,
+            lookup=self._lookup,
             artifact=self._artifact,
             say=self.say,
             service=self._service,
@@ -238,8 +239,7 @@ class Run:
         from rl.data.sources import load
 
         if name not in self.recipe.header.data:
-            file = self._artifact("distilled", name)
-            return distilled(file, lambda data, split: self._data(data, split, None))[:limit]
+            return distilled(self._artifact("distilled", name), self._lookup(name))[:limit]
         key = name, split, limit
         if key not in self.prompts:
             self.prompts[key] = load(self.recipe.header.data[name], split, limit, f"data.{name}", self.say)
@@ -247,6 +247,11 @@ class Run:
                 raise ValueError(f"{place}: data set '{name}', split '{split}' has no rows")
         self.read[Parent("data", name, split=split)] = None
         return self.prompts[key]
+
+    def _lookup(self, maker: str) -> Lookup:
+        """Prompts as the stage `maker` of this run could choose from; all of them for a file from elsewhere."""
+        own = maker in {stage.base for stage in self.recipe.stages}
+        return lambda data, split: self._data(data, split, self.recipe.most(data, split) if own else None)
 
     def _artifact(self, kind: str, name: str) -> Path:
         """Of the latest iteration of the stage called so, else the path."""
@@ -289,11 +294,3 @@ def _on_disk(path: str) -> Path:
         raise ValueError(
             f"model.path: '{path}' is no folder and could not be fetched ({type(error).__name__})"
         ) from error
-
-
-def _link(source: str, target: str) -> None:
-    """The same file under a second name where the file system can, else a copy."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)

@@ -13,6 +13,7 @@ import numpy as np
 
 from rl.config import ConfigError
 from rl.types import Prompt, Rollout
+from rollouts.remote import fetch
 from rollouts.worker import Completion, Request
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class Sampler:
         self.deaths = 0
         for i, loading in enumerate([engine.load.remote(version, self.weights) for engine in self.engines]):
             try:
-                assert ray.get(loading) == version, f"engine {i} does not hold version {version}"
+                assert fetch(loading) == version, f"engine {i} does not hold version {version}"
             except ray.exceptions.RayActorError:
                 self._replace(i)
 
@@ -119,7 +120,7 @@ class Sampler:
                 (done,), _ = ray.wait(list(calls), num_returns=1)
                 i = calls.pop(done)
                 try:
-                    completions: list[Completion] = ray.get(done)
+                    completions: list[Completion] = fetch(done)
                 except ray.exceptions.RayActorError:
                     calls = {ref: j for ref, j in calls.items() if j != i}
                     queue.extendleft(running[i].values())

@@ -63,6 +63,23 @@ def test_every_algorithm_runs(ray_session: None, tmp_path: Path) -> None:
     assert "kl/ref" in next(row for row in rows if row["stage"] == "penalised")
     assert (tmp_path / "run" / "model" / "config.json").exists()
     assert (tmp_path / "run" / "report.html").stat().st_size > 10_000
+    for file in (tmp_path / "run" / "rollouts").glob("*.parquet"):
+        told = parquet.read_table(file, columns=["id", "sample"]).to_pylist()
+        assert len({(row["id"], row["sample"]) for row in told}) == len(told), f"{file.name} has a sample twice"
+    # Killed between its last checkpoint and its end, a stage still tells its numbers.
+    (tmp_path / "run" / "stages" / "12-minibatches" / "done.json").unlink()
+    again = run(recipe(stages), tmp_path / "run", resume=True, say=lambda _: None)
+    assert again.stages[-1].metrics == summary.stages[-1].metrics
+
+
+def test_a_source_too_small_for_its_share_of_a_step(ray_session: None, tmp_path: Path) -> None:
+    source = recipe([{}]).source
+    longer = {"dataset": "spell_backward", "size": 10, "config": {"min_word_len": 5, "max_word_len": 6}}
+    source["data"] = {**source["data"], "few": {"source": "reasoning_gym", "args": longer}}
+    mixed = {"data": {"words": 0.5, "few": 0.5}, "prompts_per_step": 18, "max_sequence_tokens": 64}
+    source["stages"] = [{"rlvr": {**source["stages"][-1]["rlvr"], **mixed}}]
+    with pytest.raises(ValueError, match=r"^rlvr 'rlvr': 6 prompts are left of 'few', and a step takes 9 of them"):
+        run(load(source), tmp_path / "run", say=lambda _: None)
 
 
 @pytest.mark.parametrize("zero_stage", [1, 2, 3])

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,3 +67,11 @@ def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """A jsonl file, one object a line, whole at once. Raises DiskFull."""
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as out:
         out.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+def link(source: str, target: str) -> None:
+    """The same file under a second name where the file system can, else a copy."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)

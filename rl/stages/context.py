@@ -13,6 +13,7 @@ from rl.types import Prompt
 if TYPE_CHECKING:
     from rewards.combine import RewardConfig
     from rewards.service import RewardService
+    from rl.data.derived import Lookup
     from rl.data.mixture import Data
     from rl.data.pairs import Pair
     from rl.run.tracker import Tracker
@@ -44,6 +45,8 @@ class Context:
     tracker: Tracker
     data: Callable[[str, str | None, int | None], list[Prompt]]
     """(name of a data set, split, limit) -> prompts."""
+    lookup: Callable[[str], Lookup]
+    """Name of the stage that wrote a data set or pairs, or their path -> where their prompts are found."""
     artifact: Callable[[str, str], Path]
     """(kind, name of an earlier stage or a path) -> where it is."""
     say: Callable[[str], None] = print
@@ -81,5 +84,5 @@ class Context:
 
         file = self.artifact("pairs", name)
         if file.is_file():
-            return preference_pairs(file, lambda data, split: self.data(data, split, None))[:limit]
+            return preference_pairs(file, self.lookup(name))[:limit]
         return pairs_of(self.data(name, split, limit), f"data.{name}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +40,8 @@ class Config:
     """A difficulty file to read if it was made with the same model, prompts and settings; written there too."""
 
     def validate(self, place: str) -> None:
+        if not self.temperature > 0:
+            raise ConfigError(f"{place}.temperature: must be above 0, or all samples are the same")
         low, high = self.keep
         if not 0 <= low <= high <= self.samples:
             raise ConfigError(f"{place}.keep: [{low}, {high}] must lie within 0 and samples ({self.samples})")
@@ -49,7 +51,8 @@ def run(config: Config, context: Context) -> Outcome:
     """Leaves the difficulty file. Raises ValueError with the histogram when no prompt would be kept."""
     prompts = context.prompts(config.data, config.split, config.limit)
     path = context.folder / FILE
-    key = fingerprint_of(config, context.model, prompts, context.seed)
+    asked = {"think": context.cluster.model.think, "reward": asdict(context.rewards.config), "seed": context.seed}
+    key = fingerprint_of(config, context.model, prompts, asked)
     rows = _cached(Path(config.reuse) if config.reuse else path, key)
     reused = rows is not None
     if rows is None:
@@ -85,14 +88,16 @@ def kept_ids(path: Path) -> set[str]:
     return {id for id, keep in zip(table["id"], table["keep"], strict=True) if keep}
 
 
-def fingerprint_of(config: Config, model: Path, prompts: Sequence[Prompt], seed: int) -> str:
-    """A digest of everything the difficulties depend on."""
+def fingerprint_of(config: Config, model: Path, prompts: Sequence[Prompt], asked: Mapping[str, Any]) -> str:
+    """A digest of everything the difficulties depend on: weights, tokenizer and chat template, prompts with all that
+    verifiers see of them, the stage's settings, and what else of the recipe counts (`asked`)."""
     digest = hashlib.sha256()
-    for file in sorted(model.glob("*.safetensors")):
+    for file in sorted(path for path in model.iterdir() if path.suffix in (".safetensors", ".json", ".jinja", ".txt")):
         digest.update(file.read_bytes())
     settings = {key: value for key, value in asdict(config).items() if key not in ("keep", "reuse", "model", "limit")}
-    asked = [(p.id, p.question, p.answer, [*map(fingerprint, p.clips)]) for p in prompts]
-    digest.update(json.dumps([settings, seed, asked]).encode())
+    told = [(p.id, [asdict(m) for m in p.messages], p.answer, p.source, dict(p.fields)) for p in prompts]
+    heard = [fingerprint(clip) for prompt in prompts for clip in prompt.clips]
+    digest.update(json.dumps([settings, asked, told, heard], default=str).encode())
     return digest.hexdigest()[:16]
 
 

@@ -9,12 +9,12 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rl.algorithms.preference_losses import Preference
 from rl.config import ConfigError
 from rl.stages.context import Context, Outcome
-from rl.workers.trainer import OptimizerConfig
+from rl.workers.optimizer import OptimizerConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,14 +72,13 @@ def run(config: Config, context: Context) -> Outcome:
     cluster, policy = context.cluster, context.cluster.policy
     batch = pair_batch(pairs, cluster.chat, config.max_sequence_tokens)
     policy.load(context.model, cluster.model, config.optimizer)
-    policy.temperature = 1.0
     batch = batch.add(ref=_reference(context, batch))
     checkpoints = Checkpoints(context.folder / "checkpoints", config.keep, context.say)
     restored = checkpoints.latest()
     if restored:
         policy.load(restored[0], cluster.model, config.optimizer)
         policy.restore_optimizer(restored[0])
-    state = restored[1] if restored else {"step": 0, "drawn": 0}
+    state = restored[1] if restored else {"step": 0, "drawn": 0, "recent": []}
     context.tracker.rewind(state["step"])
     metrics = train(config, context, pairs, batch, checkpoints, state)
     policy.export(context.folder / "model")
@@ -92,7 +91,7 @@ def train(
     pairs: Sequence[Pair],
     batch: Batch,
     checkpoints: Checkpoints,
-    state: dict[str, int],
+    state: dict[str, Any],
 ) -> dict[str, float]:
     """The loop, from where `state` was left. Returns the means of the last ten steps."""
     from rl.data.curriculum import Curriculum
@@ -102,7 +101,7 @@ def train(
     place = {pair.id: row for row, pair in enumerate(pairs)}
     curriculum = Curriculum(pairs, context.seed)
     curriculum.drawn = state["drawn"]
-    recent = deque[dict[str, float]](maxlen=10)
+    recent = deque[dict[str, float]](state["recent"], maxlen=10)
     with Progress(context.name, total) as progress:
         for step in range(state["step"] + 1, total + 1):
             began = time.monotonic()
@@ -115,7 +114,7 @@ def train(
             context.tracker.record(step, metrics | {"time/step": time.monotonic() - began})
             progress.advance(step, metrics)
             if config.checkpoint_every and step % config.checkpoint_every == 0 and step < total:
-                checkpoints.save(step, {"drawn": curriculum.drawn}, policy.save)
+                checkpoints.save(step, {"drawn": curriculum.drawn, "recent": list(recent)}, policy.save)
     return {name: sum(row[name] for row in recent) / len(recent) for name in recent[-1]} if recent else {}
 
 

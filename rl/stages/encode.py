@@ -15,7 +15,7 @@ from models.augment import AugmentConfig
 from rl.config import ConfigError
 from rl.data.mixture import Data
 from rl.stages.context import Context, Outcome
-from rl.workers.trainer import OptimizerConfig
+from rl.workers.optimizer import OptimizerConfig
 
 if TYPE_CHECKING:
     from rl.types import Prompt

@@ -39,6 +39,8 @@ class Config:
     def validate(self, place: str) -> None:
         if self.samples < 1:
             raise ConfigError(f"{place}.samples: must be at least 1; got {self.samples}")
+        if not self.temperature >= 0:
+            raise ConfigError(f"{place}.temperature: must not be negative; got {self.temperature}")
         if any(budget != "full" and budget < 0 for budget in self.budgets):
             raise ConfigError(f"{place}.budgets: tokens of thinking, or 'full'; got {self.budgets}")
         if not 0 <= self.votes <= self.samples:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rl.algorithms.policy_losses import POLICY_LOSSES
+from rl.run.metrics import is_timing
 from rl.stages.scoring import Judge, by_prompt, sample_metrics
 from rl.workers.group import Absent
 from rollouts.sampler import seed_of
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from rl.stages.context import Context
     from rl.stages.rlvr import Config
     from rl.types import Batch, Prompt, Scored
-    from rl.workers.trainer import OptimizerConfig
+    from rl.workers.optimizer import OptimizerConfig
 
 REFILLS = 10
 """Dynamic sampling gives up after this many draws of a step and learns from the groups it has."""
@@ -51,16 +53,20 @@ class Learner:
         self.reference: Any = cluster.reference if self.goal.kl_coef else Absent()
         # After a single update on its own samples the policy is still the one that wrote them: the loss takes its
         # logprobs as the old ones, and the pass over the batch that would compute them is spared.
+        # A loss of the user's own may ask for them.
         single = config.optimiser_steps == 1 and not (self.goal.kl_coef and self.goal.kl_in == "reward")
+        single = single and self.goal.policy_loss in POLICY_LOSSES
         self.before: Any = Absent() if single else self.policy
         self.best = float("-inf")
+        self.last: dict[str, float] = {}
+        """Metrics of the last step, timings apart."""
 
     def resume(self) -> int:
         """Loads the newest whole checkpoint, or the stage's first model; returns how many steps are behind it."""
         config, context = self.config, self.context
         model = context.cluster.model
         restored = self.checkpoints.latest()
-        folder, state = restored or (None, {"step": 0, "drawn": {}, "best": float("-inf")})
+        folder, state = restored or (None, {"step": 0, "drawn": {}, "best": float("-inf"), "last": {}})
         critic_start = context.artifact("model", config.critic) if config.critic else context.model
         self.policy.load(folder / "policy" if folder else context.model, model, config.optimizer)
         if self.goal.critic:
@@ -72,7 +78,7 @@ class Learner:
             if self.goal.critic:
                 self.critic.restore_optimizer(folder / "critic")
         self.policy.temperature = self.reference.temperature = config.temperature
-        self.curriculum.drawn, self.best = state["drawn"], state["best"]
+        self.curriculum.drawn, self.best, self.last = state["drawn"], state["best"], state["last"]
         context.tracker.rewind(state["step"])
         context.cluster.sampler.load(self.policy.weights(), version=state["step"])
         return state["step"]
@@ -82,16 +88,16 @@ class Learner:
         drawn anew (DAPO), in rounds, so that what is drawn does not depend on who finishes first."""
         config, scored = self.config, list[Any]()
         self.judge.seconds.clear()
-        for _ in range(REFILLS):
-            missing = config.prompts_per_step - len(by_prompt(scored))
-            prompts = self.curriculum.draw(missing)
+        for draw in range(REFILLS):
+            have = by_prompt(scored)
+            drawn = {p.id: p for p in self.curriculum.draw(config.prompts_per_step - len(have)) if p.id not in have}
             fresh = self.judge.collect(
                 self.context.cluster.sampler.generate(
-                    prompts,
+                    [*drawn.values()],
                     samples=config.samples_per_prompt,
                     temperature=config.temperature,
                     max_sequence_tokens=config.max_sequence_tokens,
-                    seed=seed_of(self.context.seed, step),
+                    seed=seed_of(self.context.seed, step, draw),
                 )
             )
             scored += self._informative(fresh) if self.goal.filter_zero_variance else fresh
@@ -137,7 +143,8 @@ class Learner:
             metrics |= {"loss/value": fitted["loss"], "grad_norm/critic": fitted["grad_norm"]}
             metrics["value_clip_fraction"] = fitted["clipped"]
             metrics["explained_variance"] = explained_variance(batch.values_A, batch.returns_A)
-        if gap > self.config.max_logprob_gap:
+        if not gap <= self.config.max_logprob_gap:  # nor is NaN
+            self.context.tracker.record(step, metrics)
             raise ValueError(
                 f"rlvr '{self.context.name}', step {step}: engine and trainer logprobs differ by {gap:.3g} in the mean, "
                 f"more than max_logprob_gap ({self.config.max_logprob_gap}); check dtype, temperature and vllm options"
@@ -158,6 +165,7 @@ class Learner:
 
     def checkpoint(self, step: int, metrics: Mapping[str, float]) -> None:
         """Saves when due, at the end, and whenever the evaluation is the best so far."""
+        self.last = {name: value for name, value in metrics.items() if not is_timing(name)}
         score = metrics.get("eval/accuracy", float("-inf"))
         better, self.best = score > self.best, max(self.best, score)
         if not (better or step == self.config.steps or step % self.config.checkpoint_every == 0):
@@ -167,7 +175,7 @@ class Learner:
             self.policy.save(folder / "policy")
             self.critic.save(folder / "critic")
 
-        self.checkpoints.save(step, {"drawn": self.curriculum.drawn, "best": self.best}, write)
+        self.checkpoints.save(step, {"drawn": self.curriculum.drawn, "best": self.best, "last": self.last}, write)
         if better:
             self.checkpoints.mark_best(step)
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from rewards.combine import RewardConfig
 from rl.algorithms.objective import Objective, objective
 from rl.config import ConfigError
-from rl.data.mixture import Data, called, weights_of
+from rl.data.mixture import Data, weights_of
 from rl.stages import evaluate
 from rl.stages.context import Context, Outcome
-from rl.workers.trainer import OptimizerConfig
+from rl.workers.optimizer import OptimizerConfig
 
 if TYPE_CHECKING:
     from rl.stages.learner import Learner
@@ -73,6 +73,11 @@ class Config:
             )
         if self.eval_every and self.eval is None:
             raise ConfigError(f"{place}.eval_every: nothing to evaluate on; add `eval: {{data: …, split: …}}`")
+        for name in ("model", "controls", "budgets"):
+            if getattr(self.eval, name, None):
+                raise ConfigError(f"{place}.eval.{name}: only an evaluate stage of its own does that; remove it")
+        if self.critic_warmup_steps and not self.resolved(place).critic:
+            raise ConfigError(f"{place}.critic_warmup_steps: {self.algorithm} has no critic to warm up; remove it")
         self.resolved(place)
 
     def resolved(self, place: str = "") -> Objective:
@@ -87,7 +92,7 @@ class Config:
 
 def run(config: Config, context: Context) -> Outcome:
     """Trains from `context.model` and leaves `model/` in the stage's folder."""
-    from rl.data.mixture import Mixture
+    from rl.data.mixture import Mixture, apportion
     from rl.run.checkpoint import Checkpoints
     from rl.stages.curate import kept_ids
     from rl.stages.learner import Learner
@@ -97,12 +102,12 @@ def run(config: Config, context: Context) -> Outcome:
     if config.difficulty is not None:
         kept = kept_ids(context.artifact("difficulty", config.difficulty))
         sources = {name: [p for p in prompts if p.id in kept] for name, prompts in sources.items()}
-    left = sum(map(len, sources.values()))
-    if left < config.prompts_per_step or not all(sources.values()):
-        raise ValueError(
-            f"rlvr '{context.name}': {left} prompts are left of '{called(config.data)}', fewer than prompts_per_step "
-            f"({config.prompts_per_step}) or none of a source; lower it or keep more prompts"
-        )
+    for name, share in apportion(config.prompts_per_step, weights_of(config.data)).items():
+        if len(sources[name]) < max(1, share):
+            raise ValueError(
+                f"rlvr '{context.name}': {len(sources[name])} prompts are left of '{name}', and a step takes {share} of "
+                f"them (prompts_per_step {config.prompts_per_step}); lower it or keep more prompts"
+            )
     curriculum = Mixture(sources, weights_of(config.data), context.seed)
     checkpoints = Checkpoints(context.folder / "checkpoints", config.keep, context.say)
     with context.judging(config.reward) as rewards:
@@ -113,17 +118,16 @@ def run(config: Config, context: Context) -> Outcome:
 
 
 def train(config: Config, context: Context, learner: Learner) -> dict[str, float]:
-    """The algorithm. Step s samples with policy version s - 1 and makes version s."""
+    """The algorithm. Step s samples with policy version s - 1 and makes version s. Returns the last step's metrics."""
     from rl.algorithms.advantages import estimate
     from rl.data.collate import collate, minibatches
-    from rl.run.metrics import is_timing
     from rl.run.progress import Progress
     from rl.stages.learner import Clock
     from rl.workers.group import Absent, gather
     from rollouts.sampler import seed_of
 
     policy, critic, reference, sampler = learner.policy, learner.critic, learner.reference, context.cluster.sampler
-    goal, limit, metrics = config.resolved(), config.max_sequence_tokens, dict[str, float]()
+    goal, limit = config.resolved(), config.max_sequence_tokens
     with Progress(context.name, config.steps) as progress:
         for step in range(learner.resume() + 1, config.steps + 1):
             clock = Clock()
@@ -148,4 +152,4 @@ def train(config: Config, context: Context, learner: Learner) -> dict[str, float
             context.tracker.record_rollouts(step, scored)
             progress.advance(step, metrics)
             learner.checkpoint(step, metrics)
-    return {name: value for name, value in metrics.items() if not is_timing(name)}
+    return learner.last

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Sequence
 from typing import TYPE_CHECKING
 
 from rl.audio import duration_s
-from rl.stages.harvest import asked
+from rl.stages.harvest import asked, selected
 
 if TYPE_CHECKING:
     from rl.data.chat import Chat
+    from rl.layout import Stage
     from rl.recipe import Recipe
     from rl.types import Prompt
 
@@ -19,15 +20,16 @@ HEARD_PER_S = 50
 """Tokens of a second of sound at most. A prompt that is short even by these bounds is neither encoded nor decoded."""
 
 
-def check_room(recipe: Recipe, read: Callable[..., Iterable[Prompt]], chat: Chat) -> None:
-    """Raises ValueError naming stage and prompt when one that a stage `read`s from a data set is too long for it."""
+def check_room(recipe: Recipe, stages: Container[Stage], read: Callable[..., Sequence[Prompt]], chat: Chat) -> None:
+    """Raises ValueError naming stage and prompt when one that `stages` read from a data set is too long for them. Those
+    that a difficulty file will leave out cannot be told yet: where there is one, nothing is said."""
     for stage, *wanted, place in recipe.loads():
         config = stage.config.eval if place.endswith(".eval") else stage.config
         longest = getattr(config, "max_sequence_tokens", None)
-        if longest is None:
+        if stage not in stages or longest is None or getattr(config, "difficulty", None):
             continue
         system, ask = getattr(config, "system", None), getattr(config, "ask", None)
-        for prompt in read(*wanted, place=place):
+        for prompt in selected({"": read(*wanted, place=place)}, getattr(config, "select", None))[""]:
             try:
                 check(asked(prompt, system, ask), chat, longest, imitated=stage.kind == "sft")
             except ValueError as error:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rl.config import ConfigError
 from rl.data.mixture import Data, weights_of
 from rl.stages.context import Context, Outcome
-from rl.workers.trainer import OptimizerConfig
+from rl.workers.optimizer import OptimizerConfig
 
 if TYPE_CHECKING:
     from rl.data.mixture import Mixture

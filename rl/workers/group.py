@@ -16,8 +16,10 @@ import ray
 
 from rl.data.collate import pack
 from rl.types import Batch, Clip
+from rl.workers.optimizer import OptimizerConfig
 from rl.workers.sounds import Sounds
-from rl.workers.trainer import OptimiserStep, OptimizerConfig, TrainerConfig
+from rl.workers.trainer import OptimiserStep, TrainerConfig
+from rollouts.remote import fetch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,14 +41,8 @@ class Pending(Generic[R]):
     finish: Callable[[list[Any]], R]
 
     def get(self) -> R:
-        """Waits. A worker's ValueError or OSError is raised as it is; anything else as Ray reports it."""
-        try:
-            answers = ray.get(list(self.refs))
-        except ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, ValueError | OSError):
-                raise error.cause from None
-            raise
-        return self.finish(answers)
+        """Waits; raises as `fetch` does."""
+        return self.finish(fetch(list(self.refs)))
 
 
 def gather(*pending: Pending[Any]) -> tuple[Any, ...]:
@@ -115,12 +111,14 @@ class TrainerGroup:
 
 
 class PolicyGroup(TrainerGroup):
-    """Policy or frozen reference. `temperature` is the sampling one: logprobs are those of the sampling distribution."""
+    """Policy or frozen reference. `temperature` is the sampling one: logprobs are those of the sampling distribution.
+    A model that is loaded has 1 until another is set."""
 
     temperature: float = 1.0
 
     def load(self, path: str | Path, model: ModelConfig, optimizer: OptimizerConfig) -> None:
         super().load(path, model, optimizer)
+        self.temperature = 1.0
         if self.sounds.actors == self.actors:
             self.sounds.use(self._everyone("encoder").get()[0])
 

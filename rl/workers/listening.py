@@ -15,7 +15,8 @@ from models.augment import AugmentConfig, augmented
 from rl.audio import waveform
 from rl.run.files import disk_errors
 from rl.types import Clip
-from rl.workers.trainer import OptimizerConfig, TrainerConfig, TrainerWorker
+from rl.workers.optimizer import OptimizerConfig
+from rl.workers.trainer import TrainerConfig, TrainerWorker
 
 CLIPS_AT_ONCE = 64
 TOKENIZER_FILES = (

@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import ray
-
 from rl.audio import fingerprint
 from rl.types import Batch, Clip
+from rollouts.remote import fetch
 
 MOST_BYTES = 512 << 20
 """Of features kept in the object store beyond what the present batch needs."""
@@ -66,7 +65,7 @@ class Sounds:
         names, ranks = list(missing), len(self.actors)
         shares = [names[rank::ranks] for rank in range(ranks)]
         calls = [a.encode.remote([missing[n] for n in share]) for a, share in zip(self.actors, shares, strict=True)]
-        for share, answer in zip(shares, ray.get(calls), strict=True):
+        for share, answer in zip(shares, fetch(calls), strict=True):
             self.features.update(zip(share, answer, strict=True))
         self.encoded += len(missing)
 

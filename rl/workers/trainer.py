@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from rl.config import ConfigError
 from rl.run.files import disk_errors
 from rl.types import Batch
+from rl.workers.optimizer import OptimizerConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,27 +45,6 @@ class TrainerConfig:
         for name in ("ranks", "threads", "tokens_per_microbatch"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{place}.{name}: must be at least 1; got {getattr(self, name)}")
-
-
-@dataclass
-class OptimizerConfig:
-    """AdamW with linear warm-up, then constant or decaying to zero over the stage's steps."""
-
-    learning_rate: float = 1e-6
-    warmup_steps: int = 0
-    schedule: Literal["constant", "cosine", "linear"] = "constant"
-    weight_decay: float = 0.0
-    betas: tuple[float, float] = (0.9, 0.95)
-    gradient_clipping: float = 1.0
-    """Largest global gradient norm; 0 clips nothing."""
-
-    def rate(self, step: int, total: int) -> float:
-        """Learning rate of optimiser step `step` (from 0) of `total`."""
-        if step < self.warmup_steps:
-            return self.learning_rate * (step + 1) / self.warmup_steps
-        progress = (step - self.warmup_steps) / max(1, total - self.warmup_steps)
-        decay = {"constant": 1.0, "linear": 1 - progress, "cosine": 0.5 * (1 + math.cos(math.pi * progress))}
-        return self.learning_rate * decay[self.schedule]
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,7 +149,7 @@ def check(
 
 def features(cluster: Cluster, header: Any, model: Path, done: Sequence[Rollout]) -> dict[str, int]:
     """Clips asked for and encoded in what a PPO step of two epochs does with the rollouts."""
-    from rl.workers.trainer import OptimizerConfig
+    from rl.workers.optimizer import OptimizerConfig
 
     policy, critic = cluster.policy, cluster.critic
     for group in (policy, critic):

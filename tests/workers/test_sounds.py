@@ -20,9 +20,10 @@ from rl.types import Clip, Demonstration, Message, Prompt
 from rl.workers import sounds
 from rl.workers.critic import CriticWorker
 from rl.workers.group import CriticGroup, PolicyGroup
+from rl.workers.optimizer import OptimizerConfig
 from rl.workers.policy import PolicyWorker
 from rl.workers.sounds import Sounds
-from rl.workers.trainer import ENVIRONMENT, OptimizerConfig, TrainerConfig
+from rl.workers.trainer import ENVIRONMENT, TrainerConfig
 
 
 def tone(hz: float, seconds: float) -> Clip:

@@ -13,13 +13,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from models.load import load_model
+from models.load import ModelConfig, load_model
 from rl.algorithms.objective import Objective
 from rl.run.checkpoint import Checkpoints
 from rl.run.files import DiskFull
 from rl.types import Batch
 from rl.workers.group import Absent, gather
-from rl.workers.trainer import OptimizerConfig
+from rl.workers.optimizer import OptimizerConfig
 
 IMITATE = Objective(advantage="none", policy_loss="nll", critic=False)
 LENGTHS = [5, 30, 12, 7, 21]
@@ -128,7 +128,8 @@ def test_logprobs_and_values_come_in_the_order_of_the_batch(
         policy.temperature = 0.7
         train(critic, "critic", batch, 2)
         found.append(torch.stack([a.detach() for a in gather(policy.logprobs(batch), critic.values(batch))]))
-        policy.temperature = 1.0
+        policy.load(untied, ModelConfig(path=str(untied)), OptimizerConfig())
+        assert policy.temperature == 1.0, "a model that is loaded anew is not the one that was sampled from"
     torch.testing.assert_close(found[0], found[1], atol=1e-5, rtol=1e-5)
     from models.heads import LogprobModel
 

@@ -12,7 +12,8 @@ from typing import Any
 import ray
 
 from models.load import ModelConfig
-from rl.workers.trainer import ENVIRONMENT, OptimizerConfig, TrainerConfig
+from rl.workers.optimizer import OptimizerConfig
+from rl.workers.trainer import ENVIRONMENT, TrainerConfig
 
 BETA = 0.9
 

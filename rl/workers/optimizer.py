@@ -1,0 +1,37 @@
+"""The optimizer of a stage: AdamW, and its learning rate over the steps."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from rl.config import ConfigError
+
+
+@dataclass
+class OptimizerConfig:
+    """AdamW with linear warm-up, then constant or decaying to zero over the stage's steps."""
+
+    learning_rate: float = 1e-6
+    warmup_steps: int = 0
+    schedule: Literal["constant", "cosine", "linear"] = "constant"
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.95)
+    gradient_clipping: float = 1.0
+    """Largest global gradient norm; 0 clips nothing."""
+
+    def validate(self, place: str) -> None:
+        for name in ("learning_rate", "warmup_steps", "weight_decay", "gradient_clipping"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(f"{place}.{name}: must not be negative; got {getattr(self, name)}")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError(f"{place}.betas: each must lie in [0, 1); got {list(self.betas)}")
+
+    def rate(self, step: int, total: int) -> float:
+        """Learning rate of optimiser step `step` (from 0) of `total`."""
+        if step < self.warmup_steps:
+            return self.learning_rate * (step + 1) / self.warmup_steps
+        progress = (step - self.warmup_steps) / max(1, total - self.warmup_steps)
+        decay = {"constant": 1.0, "linear": 1 - progress, "cosine": 0.5 * (1 + math.cos(math.pi * progress))}
+        return self.learning_rate * decay[self.schedule]
