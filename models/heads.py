@@ -112,6 +112,16 @@ class ValueModel(nn.Module):
         return self.head(states_AH)[:, 0].float()
 
 
+def ears(path: str | Path, dtype: Dtype) -> Hearing:
+    """How the model at `path` hears, with its frozen encoder in eval mode; the decoder is not kept. Raises ValueError
+    for a model of text only."""
+    hearing = hearing_of(load_model(path, dtype))
+    if hearing is None or hearing.encoder is None:
+        raise ValueError(f"model {path} reads text only: it has no audio encoder to hear with; use one that listens")
+    hearing.encoder.requires_grad_(False).eval()
+    return hearing
+
+
 def _taken_out(model: nn.Module, part: nn.Module) -> tuple[str, nn.Module]:
     """(its name in the model, the part), no longer one of the model's modules: what is frozen is no business of the
     trainer's engine, which under ZeRO-3 would shard it and gather it at every call."""

@@ -194,9 +194,7 @@ def _memory(recipe: Recipe, shape: Shape, made: Plan) -> None:
     model = recipe.header.model
     micro_batch = max((stage.micro_batch for stage in made.stages), default=0)
     made.roles = memory.role_plans(recipe, shape, micro_batch, made.gpu)
-    made.roles += [
-        _judge(name, judge, made.gpu) for name, judge in recipe.header.judges.items() if f"judge {name}" in recipe.roles
-    ]
+    made.roles += [_judge(name, judge, made.gpu) for name, judge in recipe.judges.items()]
     asked = ", ".join(f"{r.role} {f'{r.count} × ' if r.count > 1 else ''}{size(r.certain)}" for r in made.roles)
     certain = sum(role.certain * role.count for role in made.roles)
     if made.present and not made.gpu and certain > made.present.memory:

@@ -97,6 +97,11 @@ class Recipe:
                 roles |= {"reward_model"}
         return roles | ({"reward_model"} if reward_models(self.header.reward) else set())
 
+    @property
+    def judges(self) -> dict[str, JudgeConfig]:
+        """Those that a reward asks."""
+        return {name: judge for name, judge in self.header.judges.items() if f"judge {name}" in self.roles}
+
     def loads(self) -> Iterator[tuple[Stage, str, str | None, int | None, str]]:
         """(stage, data set, split, limit, place) of everything that is read."""
         for stage in self.stages:

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from rl.data.derived import Lookup
     from rl.types import Prompt
     from rl.workers.cluster import Cluster
-    from rollouts.opinions import JudgeConfig
 
 DONE = "done.json"
 
@@ -117,34 +116,33 @@ class Run:
             header.model,
             self._first_model(),
             self.recipe.max_sequence_tokens,
-            {name: replace(judge, model=str(_on_disk(judge.model))) for name, judge in self._judges().items()},
+            {name: replace(judge, model=str(_on_disk(judge.model))) for name, judge in self.recipe.judges.items()},
         )
         check_room(self.recipe, stages, self._data, self.cluster.chat)
         stack.enter_context(self.cluster)
+        self.cluster.await_judges(judges(header.reward))
         for warning in rewards.prove() if asks else warnings:
             self.say(f"warning: {warning}")
         return self.cluster, rewards
 
-    def _judges(self) -> dict[str, JudgeConfig]:
-        """Those that a reward asks."""
-        return {
-            name: judge for name, judge in self.recipe.header.judges.items() if f"judge {name}" in self.recipe.roles
-        }
-
     def _service(self, reward: RewardConfig) -> RewardService:
-        """Judges by `reward`; a reward model is loaded when it is first asked, from the stage that has made it, and a
-        judge of the run's own is waited for then."""
+        """Judges by `reward`; a reward model is loaded when it is first asked, from the stage that has made it."""
         from rewards.service import RewardService
         from rl.stages.reward_model import Scorer
 
         def scorer(name: str) -> Scorer:
-            return Scorer(lambda: self.cluster, lambda: self._artifact("reward_model", name))
+            return Scorer(lambda: self.cluster, lambda: self._artifact("reward_model", name), self._model)
 
         def judge(name: str) -> Model:
             return lambda questions: self.cluster.judge(name)(questions)
 
         served: dict[str, Model] = {name: scorer(name) for name in reward_models(reward)}
         return RewardService(reward, self.recipe.folder, served | {name: judge(name) for name in judges(reward)})
+
+    def _own_service(self, reward: RewardConfig) -> RewardService:
+        """For a reward of a stage's own. Its judges load first: a verifier's deadline is for answers."""
+        self.cluster.await_judges(judges(reward))
+        return self._service(reward)
 
     def _stage(self, stage: Stage, cluster: Cluster, rewards: RewardService) -> None:
         began, folder = time.monotonic(), self.folder(stage)
@@ -163,7 +161,7 @@ class Run:
             lookup=self._lookup,
             artifact=self._artifact,
             say=self.say,
-            service=self._service,
+            service=self._own_service,
         )
         outcome: Outcome = STAGES[stage.kind].run(stage.config, context)
         seconds, parents = time.monotonic() - began, list(self.read)

@@ -60,6 +60,9 @@ class JudgeWorker:
             options["kv_cache_memory_bytes"] = config.kv_cache_mb << 20
         self.config, self.engine = config, LLM(config.model, **{**options, **config.vllm})
 
+    def ready(self) -> bool:
+        return True
+
     def answer(self, questions: Sequence[Question]) -> list[str]:
         """A text for each, greedy. One that was cut off is no JSON, as its reader will say. Raises what vLLM raises,
         for instance where a conversation is longer than the model takes."""
@@ -80,11 +83,19 @@ class JudgeWorker:
 
 
 def asking(actor: Callable[[], Any]) -> Callable[[Sequence[Question]], list[str]]:
-    """The function that the reward's judge is handed: it asks the actor, which it waits for when it is first asked."""
+    """The function that the reward's judge is handed. Raises ValueError in one line when the actor has died."""
 
     def ask(questions: Sequence[Question]) -> list[str]:
         import ray
 
-        return ray.get(actor().answer.remote(list(questions)))
+        try:
+            return ray.get(actor().answer.remote(list(questions)))
+        except ray.exceptions.RayActorError as error:
+            raise ValueError(f"its engine died: {last_line(error)}") from error
 
     return ask
+
+
+def last_line(error: Exception) -> str:
+    """Of what Ray says of an actor that died: the cause."""
+    return str(error).strip().splitlines()[-1].strip()

@@ -135,9 +135,10 @@ class Scorer:
     σ of it is the chance of being preferred to an average one. It is loaded when it is first asked, and again when
     another iteration has made a newer one."""
 
-    def __init__(self, cluster: Callable[[], Cluster], folder: Callable[[], Path]) -> None:
-        """Both are asked for at the first call: there is no cluster before, and perhaps no model."""
-        self.cluster, self.folder = cluster, folder
+    def __init__(self, cluster: Callable[[], Cluster], folder: Callable[[], Path], model: Callable[[], Path]) -> None:
+        """All are asked for at a call: there is no cluster before, and perhaps no reward model. `model` is the one whose
+        encoder hears for it where no policy is loaded."""
+        self.cluster, self.folder, self.model = cluster, folder, model
         self.loaded: Path | None = None
         self.mean = 0.0
 
@@ -150,6 +151,8 @@ class Scorer:
         if self.loaded != folder:
             cluster.reward_model.load(folder, cluster.model, OptimizerConfig())
             self.mean, self.loaded = float(json.loads((folder / SCALE).read_text())["mean"]), folder
+        if any(rollout.prompt.clips for rollout in rollouts):
+            cluster.sounds.hear(self.model(), cluster.model.dtype)
         batch = at_end(collate([Scored(rollout, Verdict()) for rollout in rollouts]))
         return [value - self.mean for value in cluster.reward_model.values(batch).get().tolist()]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -24,7 +24,7 @@ from rl.workers.policy import PolicyWorker
 from rl.workers.sounds import Sounds
 from rl.workers.trainer import TrainerConfig
 from rollouts import worker as engine_worker
-from rollouts.opinions import JudgeConfig, JudgeWorker, Question, asking
+from rollouts.opinions import JudgeConfig, JudgeWorker, Question, asking, last_line
 from rollouts.sampler import EngineConfig, Sampler
 
 RESERVE_TIMEOUT_S = 120
@@ -91,20 +91,17 @@ class Cluster:
     @property
     def sampler(self) -> Sampler:
         if self._sampler is None:
+            self._await("engine")
             engines = [self.actors["engine", i] for i in range(self.engines.count)]
-            try:
-                ray.get([engine.ready.remote() for engine in engines])
-            except ray.exceptions.RayActorError as error:
-                why = str(error).strip().splitlines()[-1]
-                raise ValueError(f"engines: vLLM did not start: {why}; --debug shows all of it") from error
             sleeps = self.gpu and self.config.placement == "colocated"
             self._sampler = Sampler(engines, self._respawn, self.chat, sleeps)
         return self._sampler
 
     @cached_property
     def sounds(self) -> Sounds:
-        """Features of the clips, from the policy's encoder."""
-        return Sounds([self.actors["policy", i] for i in range(self.training.ranks)])
+        """Features of the clips, from the policy's encoder; where nothing trains, from the reward model's ranks."""
+        role = "policy" if "policy" in self.names else "reward_model"
+        return Sounds([self.actors[role, i] for i in range(self.training.ranks)])
 
     @property
     def policy(self) -> PolicyGroup:
@@ -125,6 +122,19 @@ class Cluster:
     def judge(self, name: str) -> Callable[[Sequence[Question]], list[str]]:
         """What the reward's judge is handed to ask the model of that name."""
         return asking(lambda: self.actors[f"judge {name}", 0])
+
+    def await_judges(self, names: Iterable[str]) -> None:
+        """Until their models are loaded. Raises ValueError naming one that does not start."""
+        for name in names:
+            self._await(f"judge {name}")
+
+    def _await(self, role: str) -> None:
+        """Until the vLLM of each of its actors has started."""
+        try:
+            ray.get([actor.ready.remote() for (name, _), actor in self.actors.items() if name == role])
+        except ray.exceptions.RayActorError as error:
+            place = "engines" if role == "engine" else f"judges.{role.removeprefix('judge ')}"
+            raise ValueError(f"{place}: vLLM did not start: {last_line(error)}; --debug shows all of it") from error
 
     def _trainers(self, role: str, kind: type[Any]) -> Any:
         if role not in self.groups:

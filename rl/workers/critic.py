@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from rl.run.files import disk_errors
 from rl.types import Batch
-from rl.workers.trainer import OptimiserStep, TrainerWorker
+from rl.workers.listening import HearingWorker
+from rl.workers.trainer import OptimiserStep
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class CriticWorker(TrainerWorker):
+class CriticWorker(HearingWorker):
     """Ray actor. Starts from a causal LM's trunk with a zero head, or from a folder an earlier critic was saved to."""
 
     def module(self, path: str, dtype: str, gradient_checkpointing: bool) -> Any:

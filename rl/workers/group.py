@@ -126,6 +126,7 @@ class PolicyGroup(TrainerGroup):
         self, path: str | Path, model: ModelConfig, optimizer: OptimizerConfig, classes: Sequence[int]
     ) -> None:
         """Makes ready to teach the model's audio encoder labels, of so many `classes` each."""
+        self.sounds.use("")  # what trains gives no features
         self._everyone("load_encoder", str(path), model.dtype, self.config, optimizer, classes).get()
 
     def fit_encoder(

@@ -1,5 +1,5 @@
-"""The part of the policy's rank that hears: features of a frozen audio encoder for every role, and, before it is frozen,
-the encoder's own training on labels."""
+"""The part of a rank that hears: features of a frozen audio encoder for every role, and, before it is frozen, the
+encoder's own training on labels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from rl.run.files import disk_errors
 from rl.types import Clip
 from rl.workers.optimizer import OptimizerConfig
 from rl.workers.trainer import TrainerConfig, TrainerWorker
+
+if TYPE_CHECKING:
+    from models.hearing import Hearing
 
 CLIPS_AT_ONCE = 64
 TOKENIZER_FILES = (
@@ -31,8 +34,48 @@ TOKENIZER_FILES = (
 )
 
 
-class ListeningWorker(TrainerWorker):
+class HearingWorker(TrainerWorker):
+    """Makes features of clips: with the encoder of the module it trains, or with one that it was lent."""
+
+    ears: Hearing | None = None
+
+    def listen(self, path: str, dtype: str) -> str:
+        """Takes the frozen audio encoder of the model at `path`, and nothing else of it; returns `encoder()`. Raises
+        ValueError for a model of text only."""
+        from models.heads import ears
+
+        self.ears = ears(path, dtype)  # type: ignore[arg-type]
+        self.ears.encoder.to(self.device)
+        return self.encoder()
+
+    def encoder(self) -> str:
+        """Digest of the audio encoder's weights; empty for a model of text only."""
+        hearing = self.ears or self.engine.module.hearing
+        digest = hashlib.blake2b(digest_size=16)
+        for tensor in hearing.encoder.state_dict().values() if hearing else ():
+            digest.update(tensor.cpu().float().numpy().tobytes())
+        return digest.hexdigest() if hearing else ""
+
+    def encode(self, clips: Sequence[Clip]) -> list[tuple[Any, int]]:
+        """(handle of the features [P, D], their bytes) of each clip. Raises ValueError for a model of text only and for
+        a clip that cannot be heard."""
+        import ray
+
+        module, kept = self.ears or self.engine.module, list[tuple[Any, int]]()
+        if not self.ears and module.hearing is None:
+            raise ValueError("the data has audio, and the model reads text only; use one that listens")
+        for start in range(0, len(clips), CLIPS_AT_ONCE):
+            features = module.encode([waveform(clip) for clip in clips[start : start + CLIPS_AT_ONCE]])
+            kept += [(ray.put(each.cpu().clone()), each.numel() * each.element_size()) for each in features]
+        return kept
+
+
+class ListeningWorker(HearingWorker):
     """The module it trains has an `lm`, the model it leaves behind."""
+
+    def wrap(self, *arguments: Any) -> None:
+        self.ears = None
+        super().wrap(*arguments)
 
     def keep_tokenizer(self, path: str) -> None:
         """Holds its files in memory, because a checkpoint that was resumed from does not stay for ever."""
@@ -51,27 +94,6 @@ class ListeningWorker(TrainerWorker):
             save_model(self.engine.module.lm, folder, state)
         for name, content in self.tokenizer.items():
             (Path(folder) / name).write_bytes(content)
-
-    def encoder(self) -> str:
-        """Digest of the audio encoder's weights; empty for a model of text only."""
-        hearing = self.engine.module.hearing
-        digest = hashlib.blake2b(digest_size=16)
-        for tensor in hearing.encoder.state_dict().values() if hearing else ():
-            digest.update(tensor.cpu().float().numpy().tobytes())
-        return digest.hexdigest() if hearing else ""
-
-    def encode(self, clips: Sequence[Clip]) -> list[tuple[Any, int]]:
-        """(handle of the features [P, D], their bytes) of each clip. Raises ValueError for a model of text only and for
-        a clip that cannot be heard."""
-        import ray
-
-        module, kept = self.engine.module, list[tuple[Any, int]]()
-        if module.hearing is None:
-            raise ValueError("the data has audio, and the model reads text only; use one that listens")
-        for start in range(0, len(clips), CLIPS_AT_ONCE):
-            features = module.encode([waveform(clip) for clip in clips[start : start + CLIPS_AT_ONCE]])
-            kept += [(ray.put(each.cpu().clone()), each.numel() * each.element_size()) for each in features]
-        return kept
 
     def load_encoder(
         self, path: str, dtype: str, trainer: TrainerConfig, optimizer: OptimizerConfig, classes: Sequence[int]

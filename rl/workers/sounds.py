@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from rl.audio import fingerprint
@@ -20,8 +21,8 @@ MOST_BYTES = 512 << 20
 
 
 class Sounds:
-    """Lives in the driver; `actors` are the policy's ranks. Features stay until the encoder changes or room is short,
-    the longest unused first. `asked` and `encoded` count clips."""
+    """Lives in the driver; `actors` are the policy's ranks, or others that `hear`. Features stay until the encoder
+    changes or room is short, the longest unused first. `asked` and `encoded` count clips."""
 
     def __init__(self, actors: Sequence[Any]) -> None:
         self.actors = list(actors)
@@ -35,6 +36,11 @@ class Sounds:
         if encoder != self.encoder:
             self.features.clear()
             self.encoder = encoder
+
+    def hear(self, path: str | Path, dtype: str) -> None:
+        """Where no policy has been loaded, the actors take the encoder of the model at `path`."""
+        if not self.encoder:
+            self.use(fetch([actor.listen.remote(str(path), dtype) for actor in self.actors])[0])
 
     def listen(self, batch: Batch) -> Batch:
         """The batch with the handle of its features in place of every clip."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,10 +31,16 @@ SCHEMA = {
 
 
 @pytest.mark.timeout(600)
-def test_answers_have_the_form_that_is_asked_for(ray_session: None, tied: Path):
+def test_answers_have_the_form_that_is_asked_for(ray_session: None, tied: Path, tmp_path: Path):
     config = JudgeConfig(str(tied), "float32", max_sequence_tokens=4096, max_answer_tokens=64, kv_cache_mb=64)
     header = ClusterConfig(), EngineConfig(), TrainerConfig(), ModelConfig(path=str(tied))
-    with Cluster({"judge critic"}, *header, tied, 64, {"critic": config}) as cluster:
+    judges = {"critic": config, "broken": replace(config, model=str(tmp_path))}
+    with Cluster({f"judge {name}" for name in judges}, *header, tied, 64, judges) as cluster:
+        cluster.await_judges(["critic"])
+        with pytest.raises(ValueError, match=r"^judges\.broken: vLLM did not start: .+; --debug shows all of it$"):
+            cluster.await_judges(["critic", "broken"])
+        with pytest.raises(ValueError, match=r"^its engine died: .+$"):
+            cluster.judge("broken")([([{"role": "user", "content": "Mark this."}], SCHEMA)])
         ask = cluster.judge("critic")
         texts = ask([([{"role": "user", "content": f"Mark {word}."}], SCHEMA) for word in ("this", "that", "both")])
         verdict = judged(ask)

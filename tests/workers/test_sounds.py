@@ -112,3 +112,19 @@ def test_the_longest_unused_features_make_room(ray_session: None, monkeypatch: p
     monkeypatch.setattr(sounds, "MOST_BYTES", 0)
     shared._make_room(1)
     assert list(shared.features) == ["d"], "what the batch needs stays"
+
+
+def test_without_a_policy_a_reward_model_hears_with_the_encoder_alone(ray_session: None, listener: Path) -> None:
+    policy, reward_model = group(PolicyGroup, 1), group(CriticGroup, 1)
+    for role in (policy, reward_model):
+        role.load(listener, ModelConfig(path=str(listener)), OptimizerConfig())
+    batch = demonstrations(PROMPTS, Chat(load_tokenizer(listener), heard=clip_counter(listener)), 200)
+    assert reward_model.sounds.encoder == ""
+    reward_model.sounds.hear(listener, "float32")
+    assert reward_model.sounds.encoder == policy.sounds.encoder != ""
+    lent, own = reward_model.sounds.listen(batch).clips_N, policy.sounds.listen(batch).clips_N
+    for one, other in zip((h for row in lent for h in row), (h for row in own for h in row), strict=True):
+        torch.testing.assert_close(ray.get(one), ray.get(other))
+    assert reward_model.values(batch).get().shape == batch.rollout_logprobs_A.shape
+    reward_model.load(listener, ModelConfig(path=str(listener)), OptimizerConfig())
+    assert reward_model.sounds.listen(replace(batch)).clips_N == lent, "a newer reward model hears as before"
