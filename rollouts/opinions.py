@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rl.config import ConfigError
+from rollouts.worker import parallel
 
 Question = tuple[Sequence[Mapping[str, str]], Mapping[str, Any]]
 """(messages, JSON schema of the answer)."""
@@ -52,11 +53,11 @@ class JudgeWorker:
         options: dict[str, Any] = {"dtype": config.dtype, "max_model_len": config.max_sequence_tokens, "seed": 0}
         # White space between tokens is free in JSON: a model in doubt writes nothing else until it is cut off.
         options["structured_outputs_config"] = {"backend": "xgrammar", "disable_any_whitespace": True}
-        if config.gpus > 1:
-            options["tensor_parallel_size"] = config.gpus
-        if not torch.cuda.is_available():
+        if torch.cuda.is_available():
+            options |= parallel(config.gpus)
+        else:
             torch.set_num_threads(config.threads)
-            options |= {"enforce_eager": True, "distributed_executor_backend": "uni", "tensor_parallel_size": 1}
+            options |= {"enforce_eager": True, "distributed_executor_backend": "uni"}
             options["kv_cache_memory_bytes"] = config.kv_cache_mb << 20
         self.config, self.engine = config, LLM(config.model, **{**options, **config.vllm})
 

@@ -1,19 +1,24 @@
 """How an engine receives weights: vLLM's weight-transfer interface over Ray's shared-memory object store.
 
-vLLM ships transports between GPUs (NCCL, CUDA IPC) and none for CPU; this one is registered beside them. The trainer puts buckets of tensors
-into the object store, the engine maps them (no copy on the same node) and loads them layer by layer.
+vLLM ships transports between GPUs (NCCL, CUDA IPC) and none for CPU; this one is registered beside them. The trainer puts
+buckets of tensors into the object store; the engine maps a bucket, copies each tensor out of it (a layer is built once its
+last tensor has come, which may be when the bucket has gone) and loads layer by layer. The processes of a tensor-parallel
+engine are none of Ray's: they read the bucket from a file in shared memory.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import ray
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from vllm.distributed.weight_transfer import WeightTransferEngineFactory
 from vllm.distributed.weight_transfer.base import (
     WeightTransferEngine,
@@ -48,6 +53,17 @@ class Bucket(WeightTransferUpdateInfo):
         for name, array in ray.get(self.tensors).items():
             tensor = torch.from_numpy(array.copy())
             yield name, tensor.view(torch.bfloat16) if tensor.dtype == torch.uint16 else tensor
+
+
+@contextmanager
+def within_reach(bucket: dict[str, Any], parallel: bool) -> Iterator[dict[str, Any]]:
+    """The bucket, in a form that vLLM's workers can read when they are processes of their own (`parallel`)."""
+    if not parallel or bucket.get("tensors") is None:
+        yield bucket
+        return
+    with TemporaryDirectory(prefix="groundtone-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as folder:
+        save_file(dict(Bucket(**bucket).read()), Path(folder) / "bucket.safetensors")
+        yield {"folder": folder}
 
 
 class ObjectStoreWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
@@ -87,6 +103,6 @@ def missing(worker: Any) -> list[str]:
 
 
 def register() -> None:
-    """Idempotent; in every process that makes an engine."""
+    """Idempotent; vLLM calls it in every process of an engine (entry point `vllm.general_plugins`)."""
     if BACKEND not in WeightTransferEngineFactory._registry:
         WeightTransferEngineFactory.register_engine(BACKEND, ObjectStoreWeightTransferEngine)

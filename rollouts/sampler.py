@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -65,16 +66,14 @@ def seed_of(*parts: object) -> int:
 
 
 class Sampler:
-    """`engines` are EngineWorker actors; `respawn(i)` makes a new i-th one when it died. With `sleeps` they give up
-    their GPU memory between generations, to trainers on the same device.
+    """`engines` are EngineWorker actors; `respawn(i)` makes a new i-th one when it died. They may rest between
+    generations.
 
     Each sample's seed depends on `seed`, its prompt and its index only, so neither the number of engines nor the order
     of arrival changes a single token."""
 
-    def __init__(
-        self, engines: Sequence[Any], respawn: Callable[[int], Any], encoder: Encoder, sleeps: bool = False
-    ) -> None:
-        self.engines, self.respawn, self.encoder, self.sleeps = list(engines), respawn, encoder, sleeps
+    def __init__(self, engines: Sequence[Any], respawn: Callable[[int], Any], encoder: Encoder) -> None:
+        self.engines, self.respawn, self.encoder = list(engines), respawn, encoder
         self.version = -1
         self.reissued = self.deaths = 0
         self.weights: Sequence[dict[str, Any]] = []
@@ -135,8 +134,9 @@ class Sampler:
         finally:  # when the stream is left early, what still runs is dropped
             if busy := [engine.abort.remote() for i, engine in enumerate(self.engines) if running[i]]:
                 ray.wait(busy, num_returns=len(busy))
-            if self.sleeps:
-                ray.get([engine.sleep.remote() for engine in self.engines])
+            for resting in [engine.rest.remote() for engine in self.engines]:
+                with suppress(ray.exceptions.RayActorError):  # a dead one is replaced when it is next asked
+                    ray.get(resting)
 
     def _feed(
         self, queue: deque[Request], running: list[dict[tuple[int, int], Request]], calls: dict[Any, int]
@@ -165,7 +165,8 @@ class Sampler:
             except ray.exceptions.RayActorError:
                 continue
         raise ValueError(
-            f"engine {i} died and so did those in its place; is memory short? lower engines.kv_cache_mb or engines.count"
+            f"engine {i} died and so did those in its place; is memory short? lower engines.count, or what an engine "
+            "takes: engines.kv_cache_mb on CPU, engines.vllm.gpu_memory_utilization on a GPU; --debug shows all of it"
         )
 
     def _requests(

@@ -25,6 +25,12 @@ ENVIRONMENT = {
 """Must be set before vLLM is imported; this one on CPU."""
 
 
+def parallel(gpus: int) -> dict[str, Any]:
+    """What vLLM is told of its GPUs. Left to itself in a placement group it asks Ray for workers and their GPUs, which the
+    group has no more to give; its own processes take those that this one sees."""
+    return {"tensor_parallel_size": gpus, "distributed_executor_backend": "mp"} if gpus > 1 else {}
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One sample to write. The same seed gives the same tokens, whatever else the engine does meanwhile."""
@@ -53,10 +59,19 @@ class Completion:
 
 
 class EngineWorker:
-    """Ray actor. `version` is that of the weights it holds; it refuses to write for any other."""
+    """Ray actor. `version` is that of the weights it holds; it refuses to write for any other. With `sleeps` it is awake
+    while it loads weights and from the first request of a generation to `rest`, and at no other time."""
 
     def __init__(
-        self, model: str, dtype: str, max_sequence_tokens: int, threads: int, kv_cache_mb: int, vllm: dict[str, Any]
+        self,
+        model: str,
+        dtype: str,
+        max_sequence_tokens: int,
+        threads: int,
+        kv_cache_mb: int,
+        vllm: dict[str, Any],
+        gpus: int = 1,
+        sleeps: bool = False,
     ) -> None:
         import torch
         from vllm import EngineArgs, LLMEngine
@@ -75,7 +90,7 @@ class EngineWorker:
         receive.register()
         options["weight_transfer_config"] = {"backend": receive.BACKEND}
         if torch.cuda.is_available():
-            options["enable_sleep_mode"] = True
+            options |= {"enable_sleep_mode": sleeps, **parallel(gpus)}
         else:
             torch.set_num_threads(threads)
             options["enforce_eager"] = True
@@ -87,9 +102,11 @@ class EngineWorker:
         self.engine = LLMEngine.from_engine_args(EngineArgs(**{**options, **vllm}))
         eos = self.engine.model_config.hf_text_config.eos_token_id  # beside the tokenizer's, at which vLLM stops anyway
         self.stop_tokens: list[int] = list(eos) if isinstance(eos, list | tuple) else [] if eos is None else [eos]
+        self.parallel = self.engine.vllm_config.parallel_config.world_size > 1
         self.version = -1
-        self.asleep = False
         self.running: dict[str, Request] = {}
+        self.sleeps, self.asleep = sleeps, False
+        self.rest()
 
     def ready(self) -> bool:
         return True
@@ -103,7 +120,8 @@ class EngineWorker:
         self.version = -1  # a load that fails half-way leaves an engine that refuses to write
         self.engine.collective_rpc("start_weight_update")
         for bucket in buckets:
-            self.engine.collective_rpc("update_weights", args=(bucket,))
+            with receive.within_reach(bucket, self.parallel) as near:
+                self.engine.collective_rpc("update_weights", args=(near,))
         self.engine.collective_rpc("finish_weight_update")
         if lacking := self.engine.collective_rpc(receive.missing)[0]:
             raise ValueError(f"the new weights lack {lacking[0]} ({len(lacking)} in all); are they another model's?")
@@ -111,6 +129,7 @@ class EngineWorker:
         self.engine.reset_mm_cache()
         self.engine.reset_encoder_cache()
         self.version = version
+        self.rest()
         return version
 
     def advance(self, version: int, requests: Sequence[Request], slice_s: float) -> list[Completion]:
@@ -136,10 +155,12 @@ class EngineWorker:
         self.engine.abort_request(list(self.running))
         self.running.clear()
 
-    def sleep(self) -> None:
-        """Gives the GPU's memory to the trainers that share it, until the engine is next asked for something."""
-        self.engine.sleep(level=1)
-        self.asleep = True
+    def rest(self) -> None:
+        """Where trainers share its GPU, gives them the memory of weights and cache until it is next asked for something.
+        (Weights alone cannot be woken for a load: vLLM 0.30 takes an engine half awake for one that sleeps.)"""
+        if self.sleeps and not self.asleep:
+            self.engine.sleep(level=1)
+            self.asleep = True
 
     def _wake(self) -> None:
         if self.asleep:

@@ -19,7 +19,7 @@ from rl.data.chat import Chat
 from rl.workers import trainer
 from rl.workers.critic import CriticWorker
 from rl.workers.group import CriticGroup, PolicyGroup, TrainerGroup
-from rl.workers.placement import Bundle, ClusterConfig, bundles, roles, shortage
+from rl.workers.placement import TRAINERS, Bundle, ClusterConfig, bundles, roles, shortage
 from rl.workers.policy import PolicyWorker
 from rl.workers.sounds import Sounds
 from rl.workers.trainer import TrainerConfig
@@ -75,8 +75,16 @@ class Cluster:
             raise ValueError(problem)
         self.group = _reserve(placed)
         self.seats = {seat: (i, bundle) for i, bundle in enumerate(placed) for seat in bundle.actors}
-        for seat in self.seats:
-            self.actors[seat] = self._spawn(*seat)
+        self.visible = dict[tuple[str, int], tuple[str, ...]]()
+        for bundle, ids in zip(placed, devices(self.group, placed), strict=True):
+            self.visible |= bundle.visible(ids)
+        self.takes_turns = self.gpu and self.config.placement == "colocated"
+        for role in dict.fromkeys(name for name, _ in self.seats):
+            for seat in [seat for seat in self.seats if seat[0] == role]:
+                self.actors[seat] = self._spawn(*seat)
+            # vLLM measures its device as it starts: no two at once, nor one while a trainer loads.
+            if self.takes_turns and role not in TRAINERS:
+                self._await(role)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -93,8 +101,7 @@ class Cluster:
         if self._sampler is None:
             self._await("engine")
             engines = [self.actors["engine", i] for i in range(self.engines.count)]
-            sleeps = self.gpu and self.config.placement == "colocated"
-            self._sampler = Sampler(engines, self._respawn, self.chat, sleeps)
+            self._sampler = Sampler(engines, self._respawn, self.chat)
         return self._sampler
 
     @cached_property
@@ -148,10 +155,8 @@ class Cluster:
 
     def _spawn(self, role: str, i: int) -> Any:
         index, bundle = self.seats[role, i]
-        cpus, gpus = bundle.share()
         options: dict[str, Any] = {
-            "num_cpus": cpus,
-            "num_gpus": gpus,
+            "num_cpus": bundle.share(),
             "scheduling_strategy": PlacementGroupSchedulingStrategy(self.group, placement_group_bundle_index=index),
         }
         if role == "engine":
@@ -164,6 +169,8 @@ class Cluster:
                 self.engines.threads,
                 self.engines.kv_cache_mb,
                 self.engines.vllm,
+                self.engines.gpus,
+                self.takes_turns,
             )
             kind: Any = engine_worker.EngineWorker
         elif role.startswith("judge "):
@@ -175,6 +182,8 @@ class Cluster:
             variables = {"OMP_NUM_THREADS": str(self.training.threads), **({} if self.gpu else trainer.ENVIRONMENT)}
             arguments = (i, self.training.ranks, self.training.threads)
             kind = CriticWorker if role in ("critic", "reward_model") else PolicyWorker
+        if self.gpu:
+            variables |= seeing(self.visible[role, i])
         return ray.remote(kind).options(**options, runtime_env={"env_vars": variables}).remote(*arguments)
 
 
@@ -210,3 +219,29 @@ def _reserve(placed: list[Bundle]) -> PlacementGroup:
             f"free now: {free.get('CPU', 0):g} CPUs, {free.get('GPU', 0):g} GPUs; wait for other jobs or ask for less"
         )
     return group
+
+
+def devices(group: PlacementGroup, placed: Sequence[Bundle]) -> list[list[str]]:
+    """The GPUs that Ray has reserved for each bundle, named as in CUDA_VISIBLE_DEVICES on its node."""
+    asked = [
+        ray.remote(_assigned)
+        .options(
+            num_cpus=0,
+            num_gpus=bundle.gpus,
+            scheduling_strategy=PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=i),
+        )
+        .remote()
+        for i, bundle in enumerate(placed)
+        if bundle.gpus
+    ]
+    answers = iter(ray.get(asked))
+    return [next(answers) if bundle.gpus else [] for bundle in placed]
+
+
+def _assigned() -> list[str]:
+    return sorted(ray.get_runtime_context().get_accelerator_ids()["GPU"], key=lambda name: (len(name), name))
+
+
+def seeing(gpus: Sequence[str]) -> dict[str, str]:
+    """Environment of an actor that claims no GPU of Ray and uses these."""
+    return {"CUDA_VISIBLE_DEVICES": ",".join(gpus), "RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1"}

@@ -10,6 +10,7 @@ from rl.run.files import disk_errors
 from rl.types import Batch
 from rl.workers.listening import HearingWorker
 from rl.workers.trainer import OptimiserStep
+from rl.workers.turns import gives_back
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,10 +24,12 @@ class CriticWorker(HearingWorker):
 
         return ValueModel(path, dtype, gradient_checkpointing)  # type: ignore[arg-type]
 
+    @gives_back
     def values(self, batch: Batch, micro_batches: Sequence[Sequence[int]]) -> dict[int, Any]:
         """{row: value of the state before each of its actions}."""
         return self.forward(batch, micro_batches, self._values)
 
+    @gives_back
     def update(self, batch: Batch, steps: Sequence[OptimiserStep], value_clip: float | None) -> list[dict[str, float]]:
         from rl.algorithms.policy_losses import action_weights
         from rl.algorithms.value_losses import value_loss
@@ -38,6 +41,7 @@ class CriticWorker(HearingWorker):
 
         return self.optimise(batch, steps, loss, lambda n: action_weights(n, "token_mean"))
 
+    @gives_back
     def update_pairs(self, batch: Batch, steps: Sequence[OptimiserStep]) -> list[dict[str, float]]:
         """Bradley–Terry steps; the batch holds chosen and rejected answers by turns, one action each."""
         from rl.algorithms.policy_losses import action_weights

@@ -17,6 +17,7 @@ from rl.run.files import disk_errors
 from rl.types import Clip
 from rl.workers.optimizer import OptimizerConfig
 from rl.workers.trainer import TrainerConfig, TrainerWorker
+from rl.workers.turns import gives_back
 
 if TYPE_CHECKING:
     from models.hearing import Hearing
@@ -39,6 +40,11 @@ class HearingWorker(TrainerWorker):
 
     ears: Hearing | None = None
 
+    @gives_back
+    def wrap(self, *arguments: Any) -> None:
+        super().wrap(*arguments)
+
+    @gives_back
     def listen(self, path: str, dtype: str) -> str:
         """Takes the frozen audio encoder of the model at `path`, and nothing else of it; returns `encoder()`. Raises
         ValueError for a model of text only."""
@@ -56,6 +62,7 @@ class HearingWorker(TrainerWorker):
             digest.update(tensor.cpu().float().numpy().tobytes())
         return digest.hexdigest() if hearing else ""
 
+    @gives_back
     def encode(self, clips: Sequence[Clip]) -> list[tuple[Any, int]]:
         """(handle of the features [P, D], their bytes) of each clip. Raises ValueError for a model of text only and for
         a clip that cannot be heard."""
@@ -107,6 +114,7 @@ class ListeningWorker(HearingWorker):
         trainer = replace(trainer, zero_stage=min(trainer.zero_stage, 2))
         self.wrap(lambda: LabelledEncoder(path, dtype, classes), dtype, trainer, optimizer)  # type: ignore[arg-type]
 
+    @gives_back
     def fit_encoder(
         self,
         clips: Sequence[Clip],
@@ -133,6 +141,7 @@ class ListeningWorker(HearingWorker):
         self.engine.step()
         return {"loss": float(scalar.detach()), "grad_norm": self._norm()}
 
+    @gives_back
     def classify(self, clips: Sequence[Clip], targets: Sequence[Sequence[int]]) -> list[list[bool]]:
         """[N][L] is the heads' likeliest class the right one? Collective."""
         import torch

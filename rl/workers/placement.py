@@ -71,9 +71,19 @@ class Bundle:
     places: tuple[int | None, ...] = ()
     """The device of each actor within a bundle that several GPUs make; None: all of them."""
 
-    def share(self) -> tuple[float, float]:
-        """(CPUs, GPUs) that each actor claims."""
-        return self.cpus / len(self.actors), self.gpus / len(self.actors)
+    def share(self) -> float:
+        """CPUs that each actor claims."""
+        return self.cpus / len(self.actors)
+
+    def visible(self, ids: Sequence[str]) -> dict[tuple[str, int], tuple[str, ...]]:
+        """Which of the bundle's GPUs each actor sees. Actors claim none of Ray, which deals shares of GPUs as it likes:
+        the bundle keeps them from others, and what an actor may use is said here."""
+        assert len(ids) == self.gpus, f"{len(ids)} devices for {self.gpus}"
+        places = self.places or (None,) * len(self.actors)
+        return {
+            actor: tuple(ids) if place is None else (ids[place],)
+            for actor, place in zip(self.actors, places, strict=True)
+        }
 
     @property
     def devices(self) -> list[list[tuple[str, int]]]:

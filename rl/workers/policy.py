@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rl.types import Batch
 from rl.workers.listening import ListeningWorker
 from rl.workers.trainer import OptimiserStep
+from rl.workers.turns import gives_back
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,10 +28,12 @@ class PolicyWorker(ListeningWorker):
         self.keep_tokenizer(path)
         return LogprobModel(path, dtype, gradient_checkpointing)  # type: ignore[arg-type]
 
+    @gives_back
     def logprobs(self, batch: Batch, micro_batches: Sequence[Sequence[int]], temperature: float) -> dict[int, Any]:
         """{row: logprobs of its actions}."""
         return self.forward(batch, micro_batches, lambda b: self._answers(b, temperature)[0])
 
+    @gives_back
     def update(
         self,
         batch: Batch,
@@ -50,6 +53,7 @@ class PolicyWorker(ListeningWorker):
 
         return self.optimise(batch, steps, loss, lambda n: action_weights(n, objective.normalise, max_tokens))
 
+    @gives_back
     def update_pairs(
         self, batch: Batch, steps: Sequence[OptimiserStep], preference: Preference, temperature: float
     ) -> list[dict[str, float]]:
@@ -64,6 +68,7 @@ class PolicyWorker(ListeningWorker):
 
         return self.optimise(batch, steps, loss, lambda n: action_weights(n, "token_mean"), pairs=True)
 
+    @gives_back
     def weights(self) -> list[dict[str, Any]]:
         """The model's weights in Ray's object store, in buckets; the first rank's answer counts. Collective."""
         import ray

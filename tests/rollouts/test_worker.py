@@ -106,7 +106,7 @@ def _states(model: LogprobModel, completion: Completion) -> torch.Tensor:
 
 
 def test_new_weights_are_used_whole(served: tuple[Any, Path, BuildConfig], tmp_path: Path) -> None:
-    """From handles, in float32 and bfloat16, and from a folder: each time the very next sample is the new policy's,
+    """From handles, in float32 and bfloat16 (also as a tensor-parallel engine's processes get them), and from a folder: each time the very next sample is the new policy's,
     although the prompt's keys and values of the old one were cached."""
     import ray
 
@@ -123,10 +123,15 @@ def test_new_weights_are_used_whole(served: tuple[Any, Path, BuildConfig], tmp_p
     updates = [
         (handles(new), new),
         (handles(rounded, torch.bfloat16), rounded),
+        (handles(new), new),
+        (handles(rounded, torch.bfloat16), rounded),
         ([{"folder": str(other)}], new),
         ([{"folder": str(first)}], old),
     ]
     for version, (weights, model) in enumerate(updates, start=2):
+        ray.get(
+            engine.__ray_call__.remote(lambda self, parallel: setattr(self, "parallel", parallel), version in (4, 5))
+        )
         assert ray.get(engine.load.remote(version, weights)) == version
         done = write(engine, long, version)
         assert gap(done, model) <= 1e-5

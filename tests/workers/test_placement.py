@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import ast
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rl.config import ConfigError, build
-from rl.workers.placement import Bundle, ClusterConfig, ExpectConfig, Role, bundles, misfit, shortage, total
+from rl.recipe import load
+from rl.workers.placement import Bundle, ClusterConfig, ExpectConfig, Role, bundles, misfit, roles, shortage, total
 
 ROLES = st.dictionaries(
     st.sampled_from(["engine", "policy", "critic", "reference"]),
@@ -22,9 +28,10 @@ def test_every_actor_has_a_seat_and_its_devices(roles: dict[str, Role], placemen
     seats = [seat for bundle in placed for seat in bundle.actors]
     assert sorted(seats) == sorted((name, i) for name, role in roles.items() for i in range(role.count))
     for bundle in placed:
-        cpus, gpus = bundle.share()
-        assert cpus * len(bundle.actors) == pytest.approx(bundle.cpus)
-        assert gpus * len(bundle.actors) == pytest.approx(bundle.gpus)
+        assert bundle.share() * len(bundle.actors) == pytest.approx(bundle.cpus)
+        seen = bundle.visible([f"gpu {i}" for i in range(bundle.gpus)])
+        for i, device in enumerate(bundle.devices if bundle.gpus else []):
+            assert {actor for actor, gpus in seen.items() if f"gpu {i}" in gpus} == set(device)
         assert all(bundle.cpus >= roles[name].cpus and bundle.gpus >= roles[name].gpus for name, _ in bundle.actors)
         for name, i in bundle.actors:
             seen = sum((name, i) in device for device in bundle.devices)
@@ -58,6 +65,59 @@ def test_33b_on_eight_nodes_of_eight() -> None:
     assert misfit(placed, ExpectConfig(nodes=16, gpus_per_node=4)) == (
         "engines.gpus: 8 GPUs on one node asked for, cluster.expect.gpus_per_node is 4"
     )
+
+
+def test_the_33b_recipe_puts_each_rank_on_a_gpu_of_its_own_and_an_engine_on_its_eight() -> None:
+    recipe = load("step_audio_r1")
+    header = recipe.header
+    placed = bundles(roles(recipe.roles, header.engines, header.trainer, True, {}), header.cluster.placement)
+    names = [[f"{node}:{i}" for i in range(8)] for node in range(8)]
+    seen = {seat: gpus for bundle, ids in zip(placed, names, strict=True) for seat, gpus in bundle.visible(ids).items()}
+    for role in ("policy", "critic"):
+        ranks = [seen[role, rank] for rank in range(64)]
+        assert all(len(gpus) == 1 for gpus in ranks)
+        assert len(set(ranks)) == 64, "no two ranks of a role on a device"
+    assert [list(seen["engine", i]) for i in range(8)] == names
+    assert seen["policy", 29] == ("3:5",)
+
+
+RESERVED = """
+import os
+import ray
+from rl.workers.cluster import _reserve, devices, seeing
+from rl.workers.placement import Role, bundles
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy as Strategy
+
+ray.init(num_cpus=4, num_gpus=4, include_dashboard=False, object_store_memory=1 << 27, logging_level="error")
+placed = bundles({"engine": Role(2, 2, 2), "policy": Role(4, 1, 1)}, "colocated")
+group = _reserve(placed)
+
+@ray.remote
+class Actor:
+    def sees(self):
+        return os.environ["CUDA_VISIBLE_DEVICES"]
+
+actors = {}
+ids = devices(group, placed)
+for i, bundle in enumerate(placed):
+    for actor, gpus in bundle.visible(ids[i]).items():
+        options = {"num_cpus": bundle.share(), "runtime_env": {"env_vars": seeing(gpus)}}
+        actors[actor] = Actor.options(**options, scheduling_strategy=Strategy(group, i)).remote()
+seen = ray.get([actor.sees.remote() for actor in actors.values()], timeout=120)
+print(dict(zip(map("{0[0]} {0[1]}".format, actors), seen)))
+"""
+
+
+def test_actors_see_the_gpus_that_ray_has_reserved_for_their_bundle() -> None:
+    """With four GPUs that Ray only counts."""
+    path = {"PYTHONPATH": str(Path(__file__).parents[2])}
+    clean = {name: value for name, value in os.environ.items() if name not in ("CUDA_VISIBLE_DEVICES", "RAY_ADDRESS")}
+    done = subprocess.run([sys.executable, "-c", RESERVED], env=clean | path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    seen = ast.literal_eval(done.stdout.strip().splitlines()[-1])
+    assert sorted(seen["engine 0"].split(",") + seen["engine 1"].split(",")) == ["0", "1", "2", "3"]
+    assert [seen["policy 0"], seen["policy 1"]] == seen["engine 0"].split(",")
+    assert [seen["policy 2"], seen["policy 3"]] == seen["engine 1"].split(",")
 
 
 @pytest.mark.parametrize(
