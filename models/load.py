@@ -7,6 +7,8 @@ user's own tools then read the same files.
 from __future__ import annotations
 
 import json
+import math
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -195,6 +197,16 @@ def load_model(path: str | Path, dtype: Dtype = "float32") -> PreTrainedModel:
         listed = "; ".join(f"{what}: {', '.join(names)}" for what, names in wrong.items() if names)
         raise ValueError(f"model {path}: its weights are not those of its config.json; {listed}")
     return model
+
+
+def parameters(folder: str | Path) -> int:
+    """In the folder's safetensors, by their headers (Hugging Face's format: length, JSON, data)."""
+    total = 0
+    for file in Path(folder).glob("*.safetensors"):
+        with file.open("rb") as content:
+            header = json.loads(content.read(struct.unpack("<Q", content.read(8))[0]))
+        total += sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+    return total
 
 
 def empty_model(path: str | Path, dtype: Dtype = "float32") -> PreTrainedModel:

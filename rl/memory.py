@@ -7,7 +7,6 @@ k = kv heads × head size, b bytes of a number (4 in float32, 2 in bfloat16), T 
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 import struct
@@ -16,11 +15,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.load import ModelConfig
+from models.load import ModelConfig, parameters
 from rl.workers.placement import roles
 
 if TYPE_CHECKING:
     from rl.recipe import Recipe
+    from rollouts.opinions import JudgeConfig
+    from rollouts.sampler import EngineConfig
 
 GIB = 1 << 30
 BYTES = {"float32": 4, "bfloat16": 2}
@@ -126,15 +127,21 @@ def role_plans(recipe: Recipe, shape: Shape, micro_batch: int, gpu: bool) -> lis
 def kv_bytes(recipe: Recipe, shape: Shape, gpu: bool) -> float:
     """What an engine's cache takes: as configured on CPU; on GPUs what vLLM's gpu_memory_utilization leaves beside the
     weights, where the recipe says how much memory it expects, else at least the longest sequence."""
-    engines, dtype = recipe.header.engines, recipe.header.model.dtype
-    amount: float = engines.kv_cache_mb << 20
-    if gpu:
-        amount = recipe.max_sequence_tokens * shape.kv_per_token(dtype)
-        if expect := recipe.header.cluster.expect:
-            bare = engine(shape, dtype, engines.gpus, 0, gpu)
-            used = engines.vllm.get("gpu_memory_utilization", UTILIZATION) * expect.gpu_memory_gb * GIB
-            amount = max(0.0, used - sum(bare.values())) * engines.gpus
-    return float(engines.vllm.get("kv_cache_memory_bytes", amount))
+    engines, dtype, expect = recipe.header.engines, recipe.header.model.dtype, recipe.header.cluster.expect
+    return served_kv(shape, dtype, engines, recipe.max_sequence_tokens, expect.gpu_memory_gb if expect else None, gpu)
+
+
+def served_kv(
+    shape: Shape, dtype: str, config: EngineConfig | JudgeConfig, longest: int, gpu_memory_gb: float | None, gpu: bool
+) -> float:
+    """`kv_bytes` of an engine or a judge whose sequences have at most `longest` tokens."""
+    amount: float = config.kv_cache_mb << 20
+    if gpu and gpu_memory_gb is None:
+        amount = longest * shape.kv_per_token(dtype)
+    elif gpu and gpu_memory_gb:
+        used = config.vllm.get("gpu_memory_utilization", UTILIZATION) * gpu_memory_gb * GIB
+        amount = max(0.0, used - sum(engine(shape, dtype, config.gpus, 0, gpu).values())) * config.gpus
+    return float(config.vllm.get("kv_cache_memory_bytes", amount))
 
 
 def trainer(
@@ -202,7 +209,7 @@ def described(folder: Path | None, place: str) -> Shape | None:
     if folder is None or not (file := folder / "config.json").is_file():
         return None
     try:
-        return shape_of(json.loads(file.read_text()), _counted(folder))
+        return shape_of(json.loads(file.read_text()), parameters(folder) or None)
     except (ValueError, struct.error, OSError) as error:
         raise ValueError(f"{place}: {file}: {error}; expected the files of a Hugging Face model") from error
 
@@ -267,16 +274,6 @@ def _listening(config: Mapping[str, Any], hidden: int) -> tuple[int, int]:
     ends = 3 * d * audio.get("n_mels", 128) + 3 * d * d + (audio.get("n_audio_ctx", 1500) + 4) * d
     blocks = audio.get("n_audio_layer", 32) * 12 * (d * d + d)
     return ends + blocks, 3 * d * d + d + (d + 1) * width + (width + 1) * hidden
-
-
-def _counted(folder: Path) -> int | None:
-    """Parameters in the folder's safetensors, by their headers (Hugging Face's format: length, JSON, data)."""
-    total = 0
-    for file in folder.glob("*.safetensors"):
-        with file.open("rb") as content:
-            header = json.loads(content.read(struct.unpack("<Q", content.read(8))[0]))
-        total += sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
-    return total or None
 
 
 def many(count: float, word: str) -> str:

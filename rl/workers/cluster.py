@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,7 @@ from ray.util.placement_group import PlacementGroup, placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from models.hearing import clip_counter
-from models.load import ModelConfig, load_tokenizer
+from models.load import ModelConfig, load_tokenizer, parameters
 from rl.data.chat import Chat
 from rl.workers import trainer
 from rl.workers.critic import CriticWorker
@@ -29,6 +30,8 @@ from rollouts.sampler import EngineConfig, Sampler
 
 RESERVE_TIMEOUT_S = 120
 RAY_STARTS = 3
+STORE = 1 << 30
+"""Of Ray's object store, beside weights."""
 QUIET: Mapping[str, Any] = {"logging_level": "error", "log_to_driver": False}
 
 
@@ -67,7 +70,7 @@ class Cluster:
 
     def _start(self) -> None:
         if self.owns_ray:
-            _start_ray(self.config)
+            _start_ray(self.config, parameters(self.model_path) * (2 if self.model.dtype == "bfloat16" else 4))
         present = ray.cluster_resources()
         self.gpu = present.get("GPU", 0) > 0
         placed = bundles(roles(self.names, self.engines, self.training, self.gpu, self.judges), self.config.placement)
@@ -187,25 +190,34 @@ class Cluster:
         return ray.remote(kind).options(**options, runtime_env={"env_vars": variables}).remote(*arguments)
 
 
-def _start_ray(config: ClusterConfig) -> None:
+def _start_ray(config: ClusterConfig, weights: int) -> None:
     os.environ.setdefault("RAY_worker_niceness", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if address := config.address or os.environ.get("RAY_ADDRESS"):
         ray.init(address=address, **QUIET)
     else:
-        start_local_ray(os.cpu_count() or 1)
+        start_local_ray(os.cpu_count() or 1, weights)
 
 
-def start_local_ray(cpus: int) -> None:
-    """Ray gives its own processes half a minute; a machine that is busy just now gets a second and a third chance."""
+def start_local_ray(cpus: int, weights: int = 0) -> None:
+    """For a policy of so many bytes. Ray gives its own processes half a minute; a machine that is busy just now gets a
+    second and a third chance."""
+    store = store_bytes(weights, shutil.disk_usage("/dev/shm").free if os.path.isdir("/dev/shm") else 0)
     for chance in range(RAY_STARTS):
         try:
-            ray.init(num_cpus=cpus, include_dashboard=False, object_store_memory=1 << 30, **QUIET)
+            ray.init(num_cpus=cpus, include_dashboard=False, object_store_memory=store, **QUIET)
             return
         except Exception as error:  # of no class of its own
             if "timed out during startup" not in str(error) or chance == RAY_STARTS - 1:
                 raise
             ray.shutdown()
+
+
+def store_bytes(weights: int, shared: int) -> int:
+    """Of the local object store: what batches and features take, and two versions of the policy's weights (Ray frees the
+    earlier one up to a second after it was let go), in at most four fifths of the `shared` memory that is free. What does
+    not fit goes to disk and back with every step."""
+    return max(STORE, min(STORE + 2 * weights, shared * 4 // 5))
 
 
 def _reserve(placed: list[Bundle]) -> PlacementGroup:

@@ -116,7 +116,12 @@ class PolicyGroup(TrainerGroup):
 
     temperature: float = 1.0
 
+    def __init__(self, actors: Sequence[Any], config: TrainerConfig, sounds: Sounds | None = None) -> None:
+        super().__init__(actors, config, sounds)
+        self.handles: list[dict[str, Any]] = []
+
     def load(self, path: str | Path, model: ModelConfig, optimizer: OptimizerConfig) -> None:
+        self.handles.clear()
         super().load(path, model, optimizer)
         self.temperature = 1.0
         if self.sounds.actors == self.actors:
@@ -180,8 +185,11 @@ class PolicyGroup(TrainerGroup):
         return Pending(self._shared("update_pairs", shares, batch, preference, self.temperature), _mean_of_steps)
 
     def weights(self) -> list[dict[str, Any]]:
-        """Handles of the weights; the tensors go from worker to engine, not through here."""
-        return self._everyone("weights").get()[0]
+        """Handles of the weights; the tensors go from worker to engine, not through here. The handles given out before
+        are void: their list is emptied, so that Ray's store holds one version and not two."""
+        self.handles.clear()
+        self.handles = self._everyone("weights").get()[0]
+        return self.handles
 
     def save(self, folder: Path) -> None:
         """Model (Hugging Face layout) and optimizer."""
