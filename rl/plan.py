@@ -53,8 +53,9 @@ class Plan:
 
     @property
     def devices(self) -> list[float]:
-        """Bytes needed on the fullest device of each of `placed`. On a CPU all actors stay. Colocated on a GPU they take
-        turns: what trainers keep, and the larger of the engine and one trainer's activations."""
+        """Bytes needed on the fullest device of each of `placed`. On a CPU all actors stay. On a GPU there stays what
+        trainers keep, judges, and what an engine asleep keeps; beside that either the engine is awake, while a reward
+        model may be asked, or trainers work, all at once."""
         of = {role.role: role for role in self.roles}
         return [
             max(self._device([of[name] for name, _ in seat if name in of]) for seat in bundle.devices)
@@ -64,8 +65,12 @@ class Plan:
     def _device(self, actors: list[RolePlan]) -> float:
         if not self.gpu:
             return sum(actor.bytes for actor in actors)
-        kept = sum(a.bytes - a.parts["activations"] for a in actors if a.role != "engine")
-        return kept + max((a.bytes if a.role == "engine" else a.parts["activations"] for a in actors), default=0)
+        engines = [actor for actor in actors if actor.role == "engine"]
+        working = {a.role: a.parts["activations"] for a in actors}
+        kept = sum(a.bytes - working[a.role] for a in actors if a.role != "engine")
+        kept += sum(engine.parts["other"] for engine in engines)
+        awake = sum(engine.bytes - engine.parts["other"] for engine in engines) + working.pop("reward_model", 0.0)
+        return kept + max(awake, sum(working.values()))
 
     @property
     def memory(self) -> float:
@@ -115,6 +120,9 @@ def plan(recipe: Recipe, out: Path | None = None) -> Plan:
     if shape is not None:
         _engines(recipe, shape, made)
         _memory(recipe, shape, made)
+        if made.present and {"engine", "policy"} <= recipe.roles and os.path.isdir("/dev/shm"):
+            weights = memory.BYTES[header.model.dtype] * shape.parameters
+            made.notes += spilled(weights, shutil.disk_usage("/dev/shm").free)
         _disk(recipe, shape, made, out or Path("runs"))
     if shape is not None and expect is not None:
         _fits(recipe, shape, made, expect)
@@ -178,14 +186,14 @@ def _engines(recipe: Recipe, shape: Shape, made: Plan) -> None:
         )
 
 
-def _judge(name: str, judge: JudgeConfig, gpu: bool) -> RolePlan:
-    """As the policy's engines; nothing where the model is not here."""
+def _judge(name: str, judge: JudgeConfig, gpu: bool, expect: ExpectConfig | None) -> RolePlan:
+    """As the policy's engines, but never asleep; nothing where the model is not here."""
     shape = memory.described(memory.folder_of(judge.model), f"judges.{name}.model")
     if shape is None:
         parts = dict.fromkeys(("weights", "gradients", "optimizer", "kv", "activations", "other"), 0.0)
     else:
-        least = judge.max_sequence_tokens * shape.kv_per_token(judge.dtype)
-        kept = float(judge.vllm.get("kv_cache_memory_bytes", least if gpu else judge.kv_cache_mb << 20))
+        most = expect.gpu_memory_gb if expect else None
+        kept = memory.served_kv(shape, judge.dtype, judge, judge.max_sequence_tokens, most, gpu)
         parts = memory.engine(shape, judge.dtype, judge.gpus, kept, gpu)
     return RolePlan(f"judge {name}", 1, parts)
 
@@ -194,7 +202,7 @@ def _memory(recipe: Recipe, shape: Shape, made: Plan) -> None:
     model = recipe.header.model
     micro_batch = max((stage.micro_batch for stage in made.stages), default=0)
     made.roles = memory.role_plans(recipe, shape, micro_batch, made.gpu)
-    made.roles += [_judge(name, judge, made.gpu) for name, judge in recipe.judges.items()]
+    made.roles += [_judge(name, judge, made.gpu, made.expected) for name, judge in recipe.judges.items()]
     asked = ", ".join(f"{r.role} {f'{r.count} × ' if r.count > 1 else ''}{size(r.certain)}" for r in made.roles)
     certain = sum(role.certain * role.count for role in made.roles)
     if made.present and not made.gpu and certain > made.present.memory:
@@ -212,14 +220,24 @@ def _memory(recipe: Recipe, shape: Shape, made: Plan) -> None:
         made.notes.append(f"activations take {size(stored)} a rank; model.gradient_checkpointing=true keeps far less")
 
 
+def spilled(weights: float, shared: float) -> list[str]:
+    """A note where Ray's object store cannot hold one version of the weights."""
+    if weights <= shared * 4 // 5:
+        return []
+    return [
+        f"memory: a version of the weights takes {size(weights)}, {size(shared)} of /dev/shm are free: with every step "
+        "they go through the disk; give the container more (docker run --shm-size)"
+    ]
+
+
 def _fits(recipe: Recipe, shape: Shape, made: Plan, expect: ExpectConfig) -> None:
     """Whether the fullest of the expected GPUs holds what is on it, while it works and while models are loaded."""
     most, trainer = expect.gpu_memory_gb * GIB, recipe.header.trainer
     need = max(made.devices) if made.gpu else 0
     if need > most:
         made.problems.append(
-            f"memory: about {size(need)} needed on a GPU, {size(most)} expected; lower vllm.gpu_memory_utilization or "
-            "trainer.tokens_per_microbatch, or raise trainer.ranks (zero_stage 3) or engines.gpus"
+            f"memory: about {size(need)} needed on a GPU, {size(most)} expected; lower vllm.gpu_memory_utilization (of "
+            "engines and judges) or trainer.tokens_per_microbatch, or raise trainer.ranks (zero_stage 3) or engines.gpus"
         )
     if made.gpu and trainer.zero_stage == 3 and trainer.ranks > 1:
         whole = memory.BYTES[recipe.header.model.dtype] * shape.parameters

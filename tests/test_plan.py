@@ -18,9 +18,11 @@ from rl import memory
 from rl.arithmetic import micro_batches
 from rl.data.collate import pack
 from rl.machine import Machine, shadowed
-from rl.plan import Plan, plan
+from rl.memory import RolePlan
+from rl.plan import Plan, plan, spilled
 from rl.plan_table import as_json, render
 from rl.recipe import load
+from rl.workers.placement import Bundle
 
 GIB = 1 << 30
 QWEN2_32B = {
@@ -473,3 +475,53 @@ def test_a_judge_of_the_runs_own_is_counted(tmp_path: Path) -> None:
     assert "judge critic" not in {role.role for role in unasked.roles}
     missing = planned(reward={"parts": parts}, judges={"critic": {"model": "./nowhere"}})
     assert missing.problems == ["judges.critic.model: no such folder: ./nowhere; correct it or name a model of the hub"]
+
+
+def test_a_judge_on_a_gpu_takes_its_share_and_never_sleeps(tmp_path: Path) -> None:
+    folder = tmp_path / "critic"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(QWEN2_32B | {"num_hidden_layers": 4}))
+    reward = {"parts": [{"verifier": "judge", "args": {"served": "critic"}}]}
+    cluster = {"expect": {"gpus_per_node": 1, "gpu_memory_gb": 80}}
+
+    def share(**vllm: Any) -> tuple[float, Plan]:
+        made = planned(
+            "engines.vllm.gpu_memory_utilization=0.25",
+            reward=reward,
+            judges={"critic": {"model": str(folder), "vllm": vllm}},
+            cluster=cluster,
+        )
+        return {role.role: role for role in made.roles}["judge critic"].bytes, made
+
+    alone, made = share()
+    assert alone == pytest.approx(0.92 * 80 * GIB)
+    assert any("needed on a GPU, 80 GiB expected; lower vllm.gpu_memory" in problem for problem in made.problems)
+    half, made = share(gpu_memory_utilization=0.5)
+    assert half == pytest.approx(0.5 * 80 * GIB)
+    of = {role.role: role for role in made.roles}
+    trained = sum(of[name].bytes - of[name].parts["activations"] for name in ("policy", "critic"))
+    assert made.devices == [pytest.approx(0.75 * 80 * GIB + trained)]
+    assert not made.problems
+
+
+def test_trainers_work_at_once_and_an_engine_by_turns() -> None:
+    def role(name: str, weights: float, kv: float, activations: float) -> RolePlan:
+        zero = {"gradients": 0.0, "optimizer": 0.0}
+        return RolePlan(name, 1, {"weights": weights, "kv": kv, "activations": activations, "other": 1.0, **zero})
+
+    trainers = [role("policy", 10, 0, 30), role("critic", 10, 0, 20)]
+    seat = (("engine", 0), ("policy", 0), ("critic", 0), ("reward_model", 0))
+
+    def device(cache: float, asked: float) -> float:
+        roles = [role("engine", 5, cache, 0), *trainers, role("reward_model", 7, 0, asked)]
+        return Plan("r", "m", gpu=True, placed=[Bundle(1, 1, seat)], roles=roles).devices[0]
+
+    kept = 11 + 11 + 8 + 1  # with the context of the engine that sleeps
+    assert device(cache=40, asked=3) == kept + 50, "policy and critic"
+    assert device(cache=60, asked=3) == kept + 65 + 3, "an engine, and a reward model that is asked meanwhile"
+
+
+def test_weights_that_shared_memory_cannot_hold_are_noted() -> None:
+    assert spilled(2 * GIB, 3 * GIB) == []
+    (note,) = spilled(3 * GIB, 64 << 20)
+    assert note.startswith("memory: a version of the weights takes 3.0 GiB, 64 MiB of /dev/shm are free")
