@@ -1,0 +1,41 @@
+"""A served reward model where nothing else trains: nobody has loaded a policy."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from models.load import AudioConfig, BuildConfig, ModelConfig, build
+from rl.audio import SAMPLE_RATE, encode
+from rl.stages.reward_model import SCALE, Scorer
+from rl.types import Clip, Message, Prompt, Rollout
+from rl.workers.cluster import Cluster
+from rl.workers.optimizer import OptimizerConfig
+from rl.workers.placement import ClusterConfig
+from rl.workers.trainer import TrainerConfig
+from rollouts.sampler import EngineConfig
+
+
+def test_it_scores_text_and_hears_without_a_policy(ray_session: None, tmp_path: Path) -> None:
+    config = BuildConfig(hidden_size=64, layers=1, heads=2, audio=AudioConfig(hidden_size=32, layers=1, heads=1))
+    listener, folder = build(config, tmp_path / "listener", seed=3), tmp_path / "taste"
+    model = ModelConfig(path=str(listener))
+    clip = Clip(data=encode(np.sin(np.arange(SAMPLE_RATE // 3) / 9).astype(np.float32)))
+    with Cluster({"reward_model"}, ClusterConfig(), EngineConfig(), TrainerConfig(), model, listener, 200) as cluster:
+
+        def rollout(id: str, clips: tuple[Clip, ...] = ()) -> Rollout:
+            prompt = Prompt(id, (Message("user", "<audio_patch>" * len(clips) + "Which?"),), clips=clips)
+            asked, said = cluster.chat.prompt(prompt.messages, clips, expand=True), [*b"this", *cluster.chat.closing]
+            written = np.arange(len(asked) + len(said)) >= len(asked)
+            return Rollout(prompt, 0, np.array(asked + said), written, np.zeros(len(said)), "stop", 0, "this")
+
+        cluster.reward_model.load(listener, model, OptimizerConfig())
+        cluster.reward_model.export(folder)
+        (folder / SCALE).write_text(json.dumps({"mean": 0.25, "deviation": 1.0}))
+        scorer = Scorer(lambda: cluster, lambda: folder, lambda: listener)
+        assert scorer([rollout("text")]) == [-0.25], "an untrained head says 0"
+        assert not cluster.sounds.encoder, "no clip was asked about"
+        assert scorer([rollout("text"), rollout("heard", (clip,))]) == [-0.25, -0.25]
+        assert (cluster.sounds.asked, cluster.sounds.encoded) == (1, 1)
