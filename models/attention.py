@@ -78,18 +78,33 @@ def segment_attention(
     segments: Segments,
     scaling: float | None = None,
     dropout: float = 0.0,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    s_aux: Tensor | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
     """transformers' attention signature: query [1, heads, T, size], key and value [1, kv_heads, T, size] ->
-    ([1, T, heads, size], None)."""
+    ([1, T, heads, size], None). With a `sliding_window` a token sees itself and the `sliding_window` - 1 before it."""
     assert attention_mask is None, "a pack has no mask"
+    assert softcap is None, "refused when the model is loaded"
+    assert s_aux is None, "refused when the model is loaded"
     grouped = query.shape[1] != key.shape[1]
     qkv = [x[0].transpose(0, 1) for x in (query, key, value)]  # [T, heads, size]
     attended = []
     for rows_nL in segments.buckets:
         side_by_side = [x[rows_nL].transpose(1, 2) for x in qkv]  # [n, heads, L, size]
+        seen_LL = _band(rows_nL.shape[1], sliding_window, query.device)
         out = scaled_dot_product_attention(
-            *side_by_side, dropout_p=dropout, is_causal=True, scale=scaling, enable_gqa=grouped
+            *side_by_side, seen_LL, dropout, is_causal=seen_LL is None, scale=scaling, enable_gqa=grouped
         )
         attended.append(out.transpose(1, 2).flatten(0, 1))
     return torch.cat(attended)[segments.restore_T][None], None
+
+
+def _band(length: int, window: int | None, device: torch.device) -> Tensor | None:
+    """Which of `length` tokens each of them sees through a sliding window; None where that is plain causality, which
+    needs no mask."""
+    if window is None or length <= window:
+        return None
+    ones_LL = torch.ones(length, length, dtype=torch.bool, device=device)
+    return ones_LL.tril().triu(1 - window)

@@ -24,6 +24,7 @@ from models.attention import Segments
 from models.hearing import Hearing, hearing_of
 from models.load import Dtype, empty_model, load_model
 from models.logprobs import chunked_logprobs
+from models.supported import logit_divisor
 
 CRITIC_FILE = "critic.safetensors"
 
@@ -38,6 +39,7 @@ class LogprobModel(nn.Module):
     ) -> None:
         super().__init__()
         self.lm = load_model(path, dtype)
+        self.divisor = logit_divisor(self.lm.config.to_dict())
         self.hearing = hearing_of(self.lm)
         self._frozen: tuple[str, nn.Module] | None = None
         if self.hearing and self.hearing.encoder and not train_encoder:
@@ -73,7 +75,7 @@ class LogprobModel(nn.Module):
         trunk = self.lm.get_decoder()
         hidden_AH = _states_before_actions(trunk, self.hearing, tokens_T, lengths_N, written_T, sounds)
         head = self.lm.get_output_embeddings()
-        return chunked_logprobs(hidden_AH, head.weight, tokens_T[written_T], temperature)
+        return chunked_logprobs(hidden_AH, head.weight, tokens_T[written_T], temperature * self.divisor)
 
 
 class ValueModel(nn.Module):

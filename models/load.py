@@ -170,11 +170,13 @@ def _random(config: BuildConfig) -> PreTrainedModel:
 
 def load_model(path: str | Path, dtype: Dtype = "float32") -> PreTrainedModel:
     """The causal LM at `path` with per-segment attention, ready to train. Raises ValueError in one line, also when the
-    file lacks weights that the model has (they would be random), or a Step-Audio file has others."""
+    file lacks weights that the model has (they would be random), or a Step-Audio file has others, and for a model whose
+    arithmetic is not supported (see `models.supported`)."""
     import torch
     from safetensors import SafetensorError
 
     from models import attention
+    from models.supported import unsupported, unsupported_parts
 
     attention.register()
     try:
@@ -196,6 +198,8 @@ def load_model(path: str | Path, dtype: Dtype = "float32") -> PreTrainedModel:
     if any(wrong.values()):
         listed = "; ".join(f"{what}: {', '.join(names)}" for what, names in wrong.items() if names)
         raise ValueError(f"model {path}: its weights are not those of its config.json; {listed}")
+    if foreign := unsupported(model.config.to_dict()) or unsupported_parts(model):
+        raise ValueError(f"model {path}: {foreign}; choose another model")
     return model
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from models.supported import unsupported
 from rl import arithmetic, duration, memory, objections
 from rl.arithmetic import StagePlan
 from rl.data.mixture import weights_of
@@ -140,9 +141,12 @@ def _model(recipe: Recipe, made: Plan) -> Shape | None:
         return None
     try:
         shape = memory.read(model)
+        foreign = unsupported(model.shape()) if recipe.roles & {"policy", "critic", "reference"} else None
     except ValueError as error:
         made.problems.append(str(error))
         return None
+    if foreign:  # an engine alone may well serve it
+        made.problems.append(f"model.path: {path}: {foreign}; choose another model")
     if shape is None:
         why = f"{path} holds no config.json of a decoder that is known here"
         made.notes.append(f"model.path: {why}; memory and disk are not estimated")

@@ -373,6 +373,16 @@ def test_a_row_that_is_wrong_is_one_problem_however_many_stages_read_it() -> Non
     assert problem.startswith("bad.jsonl:2: ")
 
 
+def test_a_model_that_would_be_computed_wrongly_is_a_problem_where_it_trains(tmp_path: Path) -> None:
+    (tmp_path / "capped").mkdir()
+    config = QWEN2_32B | {"model_type": "gemma2", "hidden_size": 64, "final_logit_softcapping": 30.0}
+    (tmp_path / "capped" / "config.json").write_text(json.dumps(config))
+    says = f"model.path: {tmp_path}/capped: final_logit_softcapping: 30.0 in its config.json is not supported"
+    assert any(line.startswith(says) for line in planned(model={"path": f"{tmp_path}/capped"}).problems)
+    judged = planned(model={"path": f"{tmp_path}/capped"}, stages=[{"evaluate": {"data": "words", "split": None}}])
+    assert not any("softcapping" in line for line in judged.problems)
+
+
 def test_heads_that_do_not_divide_over_gpus() -> None:
     assert big("engines.gpus=3").problems == ["engines.gpus: 40 attention heads do not divide over 3 GPUs"]
 
