@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from rl.arithmetic import quoted
 from rl.data.mixture import weights_of
-from rl.data.sources import FILES
+from rl.data.sources import FILES, DataFacts
 from rl.memory import many
 
 if TYPE_CHECKING:
@@ -80,3 +81,16 @@ def notes(stage: Stage) -> list[str]:
     if advantage not in GROUPED:
         return []
     return [f"{stage.place}.samples_per_prompt: with 1 sample '{advantage}' has no group to compare it with"]
+
+
+def same_rows(facts: Mapping[tuple[str, str | None], DataFacts]) -> list[str]:
+    """Data sets without splits of which several are asked for, from the facts of each (data set, split)."""
+    asked: dict[str, list[str]] = {}
+    for (name, split), fact in facts.items():
+        if fact.unsplit and split is not None:
+            asked.setdefault(name, []).append(split)
+    return [
+        f"data.{name} has no split column: {' and '.join(splits)} read the same rows"
+        for name, splits in asked.items()
+        if len(splits) > 1
+    ]

@@ -99,6 +99,7 @@ def plan(recipe: Recipe, out: Path | None = None) -> Plan:
     facts = {(name, split): inspect(header.data[name], split, f"data.{name}") for _, name, split, *_ in recipe.loads()}
     made.problems += dict.fromkeys(problem for fact in facts.values() for problem in fact.problems)
     made.notes += dict.fromkeys(note for fact in facts.values() for note in fact.notes)
+    made.notes += objections.same_rows(facts)
     written: dict[str, int | None] = {}
     for stage in recipe.stages:
         read = written | {

@@ -383,6 +383,17 @@ def test_a_model_that_would_be_computed_wrongly_is_a_problem_where_it_trains(tmp
     assert not any("softcapping" in line for line in judged.problems)
 
 
+def test_splits_of_a_source_that_has_none_are_the_same_rows() -> None:
+    stages: list[dict[str, Any]] = [{"sft": {"data": "words"}}, {"evaluate": {"data": "words"}}]
+    note = "data.words has no split column: train and test read the same rows"
+    assert note in planned(stages=stages).notes
+    whole: list[dict[str, Any]] = [{"sft": {"data": "words"}}, {"evaluate": {"data": "words", "split": None}}]
+    assert planned(stages=whole).notes == []
+    rows = [{"question": f"q{i}", "answer": "a", "split": "test" if i % 2 else "train"} for i in range(4)]
+    Path("parted.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert note not in planned("data.words.path=parted.jsonl", stages=stages).notes
+
+
 def test_heads_that_do_not_divide_over_gpus() -> None:
     assert big("engines.gpus=3").problems == ["engines.gpus: 40 attention heads do not divide over 3 GPUs"]
 

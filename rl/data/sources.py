@@ -125,6 +125,8 @@ class DataFacts:
     rows: int | None
     problems: list[str]
     notes: list[str] = field(default_factory=list[str])
+    unsplit: bool = False
+    """Its rows say nothing of splits: whatever split is asked for, all of them are read."""
 
 
 def load(
@@ -178,7 +180,7 @@ def inspect(config: DataConfig, split: str | None = None, place: str = "data") -
     notes: list[str] = []
     try:
         config.validate(place)
-        return DataFacts(_count(config, split, place, notes.append), [], notes)
+        return DataFacts(_count(config, split, place, notes.append), [], notes, _unsplit(config, place))
     except ValueError as error:
         return DataFacts(None, [str(error)])
 
@@ -203,6 +205,14 @@ def _count(config: DataConfig, split: str | None, place: str, say: Callable[[str
     _load(config, split, 1, place, say, listen=False)
     counts = parquet_counts(file, config.split_name)
     return sum(counts.values()) if split is None else counts.get(split, counts.get(None, 0))
+
+
+def _unsplit(config: DataConfig, place: str) -> bool:
+    """Told from the first row; not known of what `inspect` does not open."""
+    if config.source not in ("jsonl", "parquet"):
+        return False
+    first = next(rows(config, None, place, lambda _: None), None)
+    return first is not None and config.split_name not in first[1]
 
 
 def _placed(config: DataConfig, split: str | None, place: str, refuse: Refuse) -> Placed:
