@@ -48,6 +48,8 @@ def single(
             stage = {key: value for key, value in asdict(settled[-1]).items() if key in shared}
         if verifier:
             values["reward"] = {"parts": [{"verifier": verifier}]}
+        else:  # which may ask them
+            values["judges"] = base.source.get("judges", {})
     if data is not None and not (base and data in base.header.data):
         values["data"] = {"data": source(data, fields)}
         stage |= {"data": "data", "split": None, "limit": None}

@@ -116,6 +116,15 @@ def test_a_recipe_lends_its_data_reward_and_engines(tmp_path: Path) -> None:
     assert [part.verifier for part in other.header.reward.parts] == ["math"]
 
 
+def test_judges_are_lent_with_the_reward_that_asks_them() -> None:
+    asked = "reward: {parts: [{verifier: judge, args: {served: critic}}]}\njudges: {critic: {model: model}}"
+    Path("base.yaml").write_text(RECIPE.replace('reward: {parts: [{verifier: "judge.py:verify"}]}', asked))
+    kept = evaluation("model", None, "", None, "base.yaml")
+    assert kept.header.judges["critic"].model == "model"
+    assert "judge critic" in kept.roles
+    assert evaluation("model", None, "", "math", "base.yaml").header.judges == {}
+
+
 @pytest.mark.parametrize(
     ("data", "fields", "says"),
     [
