@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import logging
+import os
 import secrets
 import shlex
 import shutil
@@ -79,18 +80,25 @@ def pack(recipe: Recipe, folder: Path) -> list[str]:
     own = [(f"{place}.reward", config["reward"]) for place, config in stages if config.get("reward")]
     for place, reward in (("reward", values["reward"]), *own):
         for i, part in enumerate(reward["parts"]):
-            where = f"{place}.parts[{i}].verifier"
-            part["verifier"] = _code(part["verifier"], where, [recipe.folder, Path.cwd()], folder)
+            where = f"{place}.parts[{i}]"
+            part["verifier"] = _code(part["verifier"], f"{where}.verifier", [recipe.folder, Path.cwd()], folder)
+            warnings += _left_behind(part, f"{where}.args")
+    for place, config in stages:
+        goal = config.get("objective") or {}
+        for key in ("advantage", "policy_loss"):
+            _code(goal.get(key, ""), f"{place}.objective.{key}", _importable(), folder)
     for name, data in (values.get("data") or {}).items():
         data["source"] = _code(data["source"], f"data.{name}.source", [Path.cwd()], folder)
         if data["source"] in FILES:
             warnings += _file(str(data.get("path")), f"data.{name}.path", data["source"], folder)
         else:
-            texts = [text for value in (data.get("args") or {}).values() for text in _texts(value)]
-            warnings += [_stays(f"data.{name}.args", text) for text in texts if _is_relative_file(text)]
+            warnings += _left_behind(data, f"data.{name}.args")
     places = {"model.path": values["model"].get("path")}
+    places |= {f"judges.{name}.model": judge["model"] for name, judge in (values.get("judges") or {}).items()}
     for place, config in stages:
         places |= {f"{place}.{key}": config.get(key) for key in REFERENCES}
+        if (reuse := config.get("reuse")) and _is_relative(reuse):  # there or not: it is written, too
+            warnings.append(_stays(f"{place}.reuse", reuse))
     warnings += [_stays(place, path) for place, path in places.items() if path and _is_relative_file(path)]
     OmegaConf.save(OmegaConf.create(values), folder / RECIPE)
     return warnings
@@ -166,8 +174,27 @@ def _file(path: str, place: str, kind: str, folder: Path) -> list[str]:
     return []
 
 
+def _left_behind(named: dict[str, Any], place: str) -> list[str]:
+    """Warnings for the paths among the `args` of a source or a part; a judge's `served` is a name of the recipe's."""
+    args = {**(named.get("args") or {})}
+    if named.get("verifier") == "judge":
+        args.pop("served", None)
+    texts = [text for value in args.values() for text in _texts(value)]
+    return [_stays(place, text) for text in texts if _is_relative_file(text)]
+
+
+def _importable() -> list[Path]:
+    """Where the user's own modules are imported from: the folders that they have put on Python's path."""
+    own = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    return list(dict.fromkeys(Path(entry).resolve() for entry in (*own, ".")))
+
+
+def _is_relative(path: str) -> bool:
+    return not path.startswith(("/", "~", "$"))
+
+
 def _is_relative_file(path: str) -> bool:
-    return not path.startswith(("/", "~", "$")) and Path(path).exists()
+    return _is_relative(path) and Path(path).exists()
 
 
 def _stays(place: str, path: str) -> str:

@@ -116,6 +116,31 @@ def test_relative_paths_that_stay_behind_are_named(project: Path) -> None:
     assert all("relative" in warning for warning in warnings)
 
 
+def test_an_objective_of_ones_own_is_packed(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, code in {"mine/gains.py": "import scale\n", "mine/scale.py": "", "mine/steps/__init__.py": ""}.items():
+        (project / "code" / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / "code" / name).write_text(code)
+    monkeypatch.setenv("PYTHONPATH", str(project / "code" / "mine"))
+    monkeypatch.syspath_prepend(project / "code" / "mine")
+    goal = "{advantage: 'gains:fair', policy_loss: 'steps:bold', critic: false}"
+    rlvr = f"{{rlvr: {{data: words, split: null, steps: 1, objective: {goal}}}}}"
+    files, _ = packed("tiny.yaml", project / "job", f"stages=[{{evaluate: {{data: words}}}}, {rlvr}]")
+    assert {"gains.py", "scale.py", "steps/__init__.py"} <= files
+    (sent,) = (stage for stage in load(project / "job" / "recipe.yaml").stages if stage.kind == "rlvr")
+    assert (sent.config.resolved().advantage, sent.config.resolved().policy_loss) == ("gains:fair", "steps:bold")
+
+
+def test_models_and_files_that_a_reward_or_a_stage_names_are_named(project: Path) -> None:
+    for name in ("judge", "scorer"):
+        (project / name).mkdir()
+    served = "[{verifier: judge, args: {served: judge}}, {verifier: reward_model, args: {served: scorer}, name: other}]"
+    curate = "{curate: {data: words, reuse: later/difficulty.parquet}}"
+    changes = (f"reward.parts={served}", "judges={judge: {model: judge}}")
+    _, warnings = packed("tiny.yaml", project / "job", *changes, f"stages=[{curate}, {{evaluate: {{data: words}}}}]")
+    named = {warning.partition(":")[0] for warning in warnings}
+    assert named == {"reward.parts[1].args", "judges.judge.model", "stages[0].curate.reuse"}
+
+
 def test_two_files_of_one_name_are_refused(project: Path) -> None:
     (project / "inner").mkdir()
     (project / "inner" / "mine.py").write_text(VERIFIER + "\n# another\n")
