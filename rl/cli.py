@@ -30,7 +30,7 @@ QUIET = {
 }
 """Libraries that write to the terminal of whoever imports them; what the user has set stays."""
 
-HELP = "RL post-training for language models: SFT, curation by difficulty and PPO, from one recipe."
+HELP = "RL post-training for models that read and listen: SFT, distillation, RL, DPO, reward models, evaluation; one recipe."
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=HELP)
 data = typer.Typer(help="Where prompts can come from.")
 app.add_typer(verifiers, name="verifiers")
