@@ -17,7 +17,7 @@ from pyarrow import parquet
 
 from rl.recipe import load
 from rl.run.metrics import is_timing
-from rl.run.tracker import read_metrics
+from rl.run.tracker import read_metrics, rollout_file
 from rl.runner import run
 
 TINY = """
@@ -61,6 +61,9 @@ def test_every_algorithm_runs(ray_session: None, tmp_path: Path) -> None:
     moved = {row["stage"]: row["grad_norm/policy"] for row in rows if "grad_norm/policy" in row}
     assert moved.keys() == {stage["name"] for stage in stages}
     assert "kl/ref" in next(row for row in rows if row["stage"] == "penalised")
+    for row in (row for row in rows if row["stage"] == "dapo"):  # all that was sampled is measured and recorded
+        groups = parquet.read_metadata(rollout_file(tmp_path / "run", "dapo", row["step"])).num_rows // 4
+        assert row["zero_variance_groups"] == pytest.approx(row["dropped_groups"] / groups)
     assert (tmp_path / "run" / "model" / "config.json").exists()
     assert (tmp_path / "run" / "report.html").stat().st_size > 10_000
     for file in (tmp_path / "run" / "rollouts").glob("*.parquet"):

@@ -58,6 +58,7 @@ class Learner:
         single = single and self.goal.policy_loss in POLICY_LOSSES
         self.before: Any = Absent() if single else self.policy
         self.best = float("-inf")
+        self.draws: list[list[Scored]] = []
         self.last: dict[str, float] = {}
         """Metrics of the last step, timings apart."""
 
@@ -88,6 +89,7 @@ class Learner:
         drawn anew (DAPO), in rounds, so that what is drawn does not depend on who finishes first."""
         config, scored = self.config, list[Any]()
         self.judge.seconds.clear()
+        self.draws = []
         for draw in range(REFILLS):
             have = by_prompt(scored)
             drawn = {p.id: p for p in self.curriculum.draw(config.prompts_per_step - len(have)) if p.id not in have}
@@ -100,6 +102,7 @@ class Learner:
                     seed=seed_of(self.context.seed, step, draw),
                 )
             )
+            self.draws.append(fresh)
             scored += self._informative(fresh) if self.goal.filter_zero_variance else fresh
             if len(by_prompt(scored)) == config.prompts_per_step:
                 break
@@ -109,6 +112,11 @@ class Learner:
                 "equal scores or erred; curate the prompts or train the model first"
             )
         return scored
+
+    @property
+    def generated(self) -> list[Scored]:
+        """The samples of all draws of the step, those of dropped groups too."""
+        return [s for draw in self.draws for s in draw]
 
     def rates(self, optimizer: OptimizerConfig, step: int) -> list[float]:
         """Learning rate of each optimiser step of this step."""
@@ -130,10 +138,12 @@ class Learner:
         gap = learned.get("logprob_gap", 0.0)
         if batch._old_A is not None:
             gap = float((batch.old_A - batch.rollout_logprobs_A).abs().mean())
-        metrics = sample_metrics(scored) | {
+        metrics = sample_metrics(*self.draws) | {
             "logprob_gap/mean": gap,
             "learning_rate": self.rates(self.config.optimizer, step)[-1],
         }
+        if self.goal.filter_zero_variance:
+            metrics["dropped_groups"] = float(sum(len(by_prompt(draw)) for draw in self.draws) - len(by_prompt(scored)))
         metrics["staleness"] = float((step - 1 - batch.versions_N).float().mean())
         names = {"loss": "loss/policy", "grad_norm": "grad_norm/policy", "clipped": "clip_fraction", "kl": "kl/ref"}
         metrics |= {
@@ -186,7 +196,7 @@ class Learner:
     def _timings(self, scored: list[Scored], clock: Clock) -> dict[str, float]:
         phases = {name: seconds for name, seconds in clock.seconds.items() if name != "rollout"} | self.judge.seconds
         total = time.monotonic() - clock.started
-        written = sum(int(s.rollout.written.sum()) for s in scored)
+        written = sum(int(s.rollout.written.sum()) for s in self.generated)
         return {
             **{f"time/{name}": seconds for name, seconds in phases.items()},
             **{f"judge/{name}": value for name, value in self.judge.rewards.metrics().items()},

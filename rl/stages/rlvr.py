@@ -149,7 +149,7 @@ def train(config: Config, context: Context, learner: Learner) -> dict[str, float
             metrics = learner.measure(step, scored, batch, learned, fitted, clock)
             metrics |= learner.evaluate(step)
             context.tracker.record(step, metrics)
-            context.tracker.record_rollouts(step, scored)
+            context.tracker.record_rollouts(step, learner.generated)
             progress.advance(step, metrics)
             learner.checkpoint(step, metrics)
     return learner.last

@@ -65,15 +65,17 @@ def by_prompt(scored: Sequence[Scored]) -> dict[str, list[Scored]]:
     return groups
 
 
-def sample_metrics(scored: Sequence[Scored]) -> dict[str, float]:
-    """Reward, parts, lengths and failures over all samples. Errored ones have no score; they are counted."""
+def sample_metrics(*draws: Sequence[Scored]) -> dict[str, float]:
+    """Reward, parts, lengths and failures over the samples of all draws; a prompt drawn twice is two groups. Errored
+    samples have no score; they are counted."""
+    scored = [s for draw in draws for s in draw]
     judged = [s for s in scored if s.verdict.error is None]
     lengths = np.array([s.rollout.written.sum() for s in scored])
     parts: dict[str, list[float]] = defaultdict(list)
     for s in judged:
         for name, value in s.verdict.parts.items():
             parts[name].append(value)
-    groups = [[s.verdict.score for s in group] for group in by_prompt(scored).values() if group]
+    groups = [[s.verdict.score for s in group] for draw in draws for group in by_prompt(draw).values() if group]
     return {
         "reward": float(np.mean([s.verdict.score for s in judged])) if judged else float("nan"),
         **{f"part/{name}": float(np.mean(values)) for name, values in sorted(parts.items())},

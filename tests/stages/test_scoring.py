@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
-from rl.stages.scoring import chain_metrics
+from rl.stages.scoring import chain_metrics, sample_metrics
 from rl.types import Message, Prompt, Rollout, Scored, Verdict
 
 
@@ -40,3 +41,16 @@ def test_shares_are_means_over_prompts() -> None:
 
 def test_text_has_none_of_it() -> None:
     assert chain_metrics([sample("x", {"accuracy": 1.0, "format": 1.0})]) == {}
+
+
+def scored(prompt: str, score: float, error: str | None = None) -> Scored:
+    return replace(sample(prompt, {}), verdict=Verdict(score, error=error))
+
+
+def test_a_prompt_drawn_twice_is_two_groups() -> None:
+    """What was dropped counts with what was kept: first x all wrong and y mixed, then x again, all right."""
+    first = [scored("x", 0.0), scored("x", 0.0), scored("y", 0.0), scored("y", 1.0)]
+    second = [scored("x", 1.0), scored("x", 1.0), scored("z", 0.0, error="TimeoutError")]
+    metrics = sample_metrics(first, second)
+    assert (metrics["reward"], metrics["verifier_errors"]) == (0.5, 1.0)
+    assert metrics["zero_variance_groups"] == 2 / 3
