@@ -44,6 +44,8 @@ class Bucket(WeightTransferUpdateInfo):
 
     tensors: Any = None
     folder: str | None = None
+    frozen: str | None = None
+    """Names what is in it, where no update changes that: an engine that holds it does not take it again."""
 
     def read(self) -> Iterator[tuple[str, torch.Tensor]]:
         if self.folder is not None:
@@ -70,6 +72,10 @@ class ObjectStoreWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
     init_info_cls = Rendezvous
     update_info_cls = Bucket
 
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.held: dict[str, set[str]] = {}  # what a frozen bucket is called: the parameters it brought
+
     def init_transfer_engine(self, init_info: Rendezvous) -> None:
         pass
 
@@ -81,7 +87,16 @@ class ObjectStoreWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
         self.receive_weights(self.parse_update_info(update_info))  # the base class would wait for an accelerator
 
     def receive_weights(self, update_info: Bucket) -> None:
-        self.loaded |= self.model.load_weights(update_info.read()) or set()
+        name = update_info.frozen
+        if name not in self.held:
+            held, self.held = self.held, {}  # a load that fails half-way may have overwritten anything
+            brought = self.model.load_weights(update_info.read()) or set()
+            self.held = {other: names for other, names in held.items() if not names & brought}
+            if name is None:
+                self.loaded |= brought
+                return
+            self.held[name] = brought
+        self.loaded |= self.held[name]
 
     def finish_weight_update(self) -> None:
         finalize_layerwise_reload(self.model, self.model_config)

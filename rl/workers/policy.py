@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rl.types import Batch
@@ -26,6 +26,7 @@ class PolicyWorker(ListeningWorker):
         from models.heads import LogprobModel
 
         self.keep_tokenizer(path)
+        self.lasting: list[dict[str, Any]] | None = None
         return LogprobModel(path, dtype, gradient_checkpointing)  # type: ignore[arg-type]
 
     @gives_back
@@ -70,7 +71,18 @@ class PolicyWorker(ListeningWorker):
 
     @gives_back
     def weights(self) -> list[dict[str, Any]]:
-        """The model's weights in Ray's object store, in buckets; the first rank's answer counts. Collective."""
+        """The model's weights in Ray's object store, in buckets; the first rank's answer counts. Those of a frozen encoder
+        are put there once, in buckets that an engine takes once (see `rollouts.receive`). Collective."""
+        module = self.engine.module
+        frozen = {name for name, _ in module.frozen_parameters()}
+        trained = self._buckets((name, tensor) for name, tensor in self._gathered() if name not in frozen)
+        if self.lasting is None:
+            digest, buckets = self.encoder(), self._buckets(module.frozen_parameters())
+            self.lasting = [{**bucket, "frozen": f"{digest}/{i}"} for i, bucket in enumerate(buckets)]
+        return [*trained, *self.lasting]
+
+    def _buckets(self, named: Iterable[tuple[str, Tensor]]) -> list[dict[str, Any]]:
+        """The tensors in the store under the names that engines know; nothing on other ranks than the first."""
         import ray
         import torch
 
@@ -78,7 +90,7 @@ class PolicyWorker(ListeningWorker):
 
         buckets: list[dict[str, Any]] = []
         bucket: dict[str, Any] = {}
-        for name, tensor in self._gathered():
+        for name, tensor in named:
             if self.rank:
                 continue
             host = tensor.cpu()

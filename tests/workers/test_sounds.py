@@ -12,7 +12,7 @@ import torch
 
 from models.augment import AugmentConfig
 from models.hearing import clip_counter
-from models.load import AudioConfig, BuildConfig, ModelConfig, build, load_tokenizer
+from models.load import AudioConfig, BuildConfig, ModelConfig, build, load_model, load_tokenizer
 from rl.audio import SAMPLE_RATE, encode
 from rl.data.chat import Chat
 from rl.data.collate import demonstrations
@@ -74,6 +74,20 @@ def test_clips_are_encoded_once_for_every_role(ray_session: None, listener: Path
     policy.sounds.use("another")
     policy.logprobs(batch).get()
     assert policy.sounds.encoded == 6
+
+
+def test_a_frozen_encoder_is_put_into_the_store_once(ray_session: None, listener: Path) -> None:
+    policy = group(PolicyGroup, 1)
+    policy.load(listener, ModelConfig(path=str(listener)), OptimizerConfig())
+    first, second = policy.weights(), policy.weights()
+    names = [{name for bucket in buckets for name in ray.get(bucket["tensors"])} for buckets in (first, second)]
+    assert names[0] == names[1] == {name for name, _ in load_model(listener).named_parameters()}
+    lasting = [[bucket for bucket in buckets if "frozen" in bucket] for buckets in (first, second)]
+    assert lasting[0] == lasting[1]
+    assert {name.partition(".")[0] for bucket in lasting[0] for name in ray.get(bucket["tensors"])} == {"encoder"}
+    policy.load(listener, ModelConfig(path=str(listener)), OptimizerConfig())
+    (again,) = (bucket for bucket in policy.weights() if "frozen" in bucket)
+    assert again["frozen"] == lasting[0][0]["frozen"], "the same encoder has the same name"
 
 
 @pytest.mark.parametrize("zero_stage", [0, 3])

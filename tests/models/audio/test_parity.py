@@ -131,6 +131,30 @@ def test_logprobs_are_the_trainers_also_when_the_adapter_has_learned(
     assert generated(tmp_path, prompts[:12], greedy) == [c.tokens.tolist() for c in greedy]
 
 
+def test_an_engine_takes_a_frozen_encoder_once(
+    ears: Any, listener: Path, prompts: list[Prompt], policy: LogprobModel
+) -> None:
+    """Under a name that it holds it takes nothing, under another it does; what overwrites the encoder ends the holding."""
+    import ray
+
+    chat, silence = chat_of(listener), {n: torch.zeros_like(w) for n, w in policy.frozen_parameters()}
+
+    def bucket(weights: dict[str, torch.Tensor], **frozen: str) -> dict[str, Any]:
+        return {"tensors": ray.put({n.removeprefix("lm."): w.detach().numpy() for n, w in weights.items()}), **frozen}
+
+    def gap_with(version: int, *buckets: dict[str, Any]) -> float:
+        ray.get(ears.load.remote(version, [bucket(dict(policy.named_parameters())), *buckets]))
+        return gap(policy, prompts, write(ears, chat, prompts, version, temperature=1.0))
+
+    first = bucket(dict(policy.frozen_parameters()), frozen="a/0")
+    assert gap_with(1, first) <= 1e-5
+    assert gap_with(2, bucket(silence, frozen="a/0")) <= 1e-5
+    assert gap_with(3, bucket(silence, frozen="b/0")) > 0.01
+    assert gap_with(4, first) <= 1e-5
+    ray.get(ears.load.remote(5, [bucket({**dict(policy.named_parameters()), **silence})]))
+    assert gap_with(6, first) <= 1e-5
+
+
 def test_the_sampler_counts_what_is_heard(ears: Any, listener: Path, prompts: list[Prompt]) -> None:
     """Expanded audio leaves less room; a prompt that it fills, or whose clips have no place, is one line."""
     chat = chat_of(listener)
