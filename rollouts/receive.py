@@ -65,7 +65,7 @@ def within_reach(bucket: dict[str, Any], parallel: bool) -> Iterator[dict[str, A
         return
     with TemporaryDirectory(prefix="groundtone-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as folder:
         save_file(dict(Bucket(**bucket).read()), Path(folder) / "bucket.safetensors")
-        yield {"folder": folder}
+        yield {**bucket, "tensors": None, "folder": folder}
 
 
 class ObjectStoreWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
