@@ -112,8 +112,8 @@ class Recipe:
                 for name, limit in limits(config.data, config.limit).items() if config is not None else ():
                     if name in self.header.data:  # else an earlier stage writes it
                         yield stage, name, config.split, limit, place
-                        if held_out := getattr(config, "held_out", None):
-                            yield stage, name, held_out, None, f"{place}.held_out"
+                        if stage.kind == "encode" and config.held_out is not None:
+                            yield stage, name, config.held_out, None, f"{place}.held_out"
 
     def most(self, data: str, split: str | None) -> int | None:
         """Of how many of its prompts the stages that keep what they sample choose; None: of all."""
