@@ -190,13 +190,14 @@ def _between(claim: Claim, clips: Sequence[Acoustics]) -> Finding:
     among = parts(clips, max(named, default=0) + 1)
     if len(among) < 2 or max(named, default=0) >= len(among):
         return Finding(claim, False, 9.0, f"only {len(among)} sound{'s' * (len(among) != 1)}")
-    subject, other = claim.subject, claim.other
+    subject, other = (None if i is None else i % len(among) for i in (claim.subject, claim.other))  # -1 is the last
+    if subject == other is not None:
+        return Finding(claim, None)  # with itself
     if len(among) == 2:
         subject = 1 - other if subject is None and other is not None else subject or 0
         other = 1 - subject
     if subject is None:
         return Finding(claim, None)
-    subject %= len(among)
     rest = [other] if other is not None and claim.kind != "extreme" else [i for i in range(len(among)) if i != subject]
     findings = [_pair(claim, among[subject], among[i]) for i in rest]
     truths = [finding.true for finding in findings]
@@ -270,8 +271,12 @@ def _count(claim: Claim, clips: Sequence[Acoustics]) -> Finding:
     told = " or ".join(map(str, sorted(counts))) + " sounds"
     if claim.bound == "about":
         return Finding(claim, said in counts, min(abs(said - count) for count in counts), told)
-    fits = any(count >= said if claim.bound == "above" else count <= said for count in counts)
-    return Finding(claim, None if fits and claim.values[0] <= 1 else fits, 1.0, told)
+    above = claim.bound == "above"
+    fitting = [count for count in counts if (count >= said if above else count <= said)]
+    if not fitting:
+        return Finding(claim, False, 1.0, told)
+    telling = any(max(count, said) <= 2 * min(count, said) for count in fitting)  # "at most 50" of three says nothing
+    return Finding(claim, True if telling and (said > 1 or not above) else None)
 
 
 def _unpitched(claim: Claim, target: Target) -> Finding:

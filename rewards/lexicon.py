@@ -152,6 +152,7 @@ class Token:
     value: Any = None
 
 
+_COUNT = rf"(?= (?:-?\d|(?:{_CARDINALS.replace(' ', '|')})\b))"
 _PHRASES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), into)
     for pattern, into in (
@@ -168,10 +169,13 @@ _PHRASES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\bbeats per minute\b", "bpm"),
         (r"\bnot only\b|\bno doubt\b|\bno longer\b(?! than)|\bhigh quality\b", ""),
         (
-            r"\b(?:more than|over|at least|greater than|higher than|longer than|exceeds?|exceeding|upwards of)(?= -?\d)",
+            rf"\b(?:less than|fewer than|under|at most|lower than|shorter than|smaller than|up to|no more than){_COUNT}",
+            "below",
+        ),
+        (
+            rf"\b(?:more than|over|at least|greater than|higher than|longer than|exceeds?|exceeding|upwards of){_COUNT}",
             "above",
         ),
-        (r"\b(?:less than|under|at most|lower than|shorter than|smaller than|up to|no more than)(?= -?\d)", "below"),
         (r"\b(high|low)[ -](?:frequencies|frequency (?:content|energy|components|emphasis))", r"\1 brightness "),
         (r"\b(?:spectral )?(?:centroid|center of gravity|centre of gravity)\b", "centroid"),
         (
@@ -194,7 +198,7 @@ _TOKEN = re.compile(
     rf"|(?<![\w.])(?P<l2>-?{_NUMBER})(?: ?- ?| to )(?P<h2>-?{_NUMBER}) ?(?P<u2>{_UNIT}))(?![\w-])"
     rf"|(?<![\w.])(?P<number>-?{_NUMBER}) ?(?P<unit>{_UNIT})?(?![\w-])"
     r"|\b(?P<subject>(?:clip|audio|recording|sample|voice|track|signal|file|sound|tone|note|speaker|segment|part|word|digit"
-    r"|excerpt) ?(?:#|number |no\.? ?)?(?P<name>\d|(?<=[ #])(?:[b-d]|one|two|three|four"
+    r"|excerpt) ?(?:#|number |no\.? ?)?(?P<name>[1-9]|(?<=[ #])(?:[b-d]|one|two|three|four"
     r"|a(?= (?:is|has|was|sounds|lasts|and|at|than)\b|[^\w\s]|$))))\b(?!-)"
     r"|(?P<word>[a-z][a-z0-9]*(?:[-’'][a-z]+)*)|(?P<stop>[,:()/|])|(?P<sign>[<>])"
 )

@@ -34,9 +34,14 @@ def verdict(chain: str, *clips: Clip, **args: float) -> Verdict:
         ((LOW, HIGH), "The second is higher.", "The first is higher."),
         ((LOW, HIGH), "The first is not louder than the second.", "The second is not louder than the first."),
         ((LOW, HIGH), "The second clip lasts longer than the first.", "The first clip lasts longer than the second."),
+        ((LOW, HIGH), "The last one is higher.", "The last one is lower."),
+        ((LOW, HIGH), "The last clip is louder than the first.", "The last one has the same pitch."),
         ((LOW, HIGH), "The second is two octaves up: the first is at 150 Hz.", "The first is at 600 Hz."),
         ((LOW, LOW), "Both have the same pitch.", "The second is louder than the first."),
         ((BEATS,), "There are four beats.", "There are five beats."),
+        ((BEATS,), "There are at most seven beats.", "There are at most three beats."),
+        ((BEATS,), "There are at least three beats.", "There are at least six beats."),
+        ((tone(200, 0.3, then=(400,), gap_s=0.2),), "The last one is higher.", "The last one is lower."),
         ((BEATS,), "The beats come at 4 per second.", "The beats come at 8 per second."),
         ((tone(200, 0.6, to_hertz=500),), "The pitch rises.", "The pitch falls."),
         ((tone(200, 0.6, to_hertz=500),), "It goes from 200 Hz to 500 Hz.", "It goes from 500 Hz to 200 Hz."),
@@ -98,6 +103,16 @@ def test_what_is_no_surrogate(phrase: str):
 def test_what_says_nothing_stays_open():
     for chain in ("The pitch is above 20 Hz.", "The pitch is between 20 and 8000 Hz.", "It is not 8000 Hz."):
         assert verdict(chain, LOW).parts["checked"] == 0
+    for chain in (
+        "At most 50 tones.",
+        "No more than 9 tones.",
+        "The first clip has at most 50 tones.",
+        "clip 0 is low",
+    ):
+        assert verdict(chain, LOW, HIGH).parts["checked"] == 0
+        assert verdict(chain, tone(0, 0.5, -100)).parts["true"] == 0
+    assert verdict("At least 2 beats.", tone(440, 0.05, -20, then=(440,) * 8, gap_s=0.2)).parts["checked"] == 0
+    assert verdict("The last is higher than the second.", LOW, HIGH).parts["checked"] == 0
 
 
 def test_no_chain_no_score():
