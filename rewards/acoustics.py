@@ -245,8 +245,8 @@ def _sound(frames: _Frames, active_F: np.ndarray, start: int, end: int) -> Sound
         f0_hz=middle,
         f0_low_hz=low,
         f0_high_hz=high,
-        f0_start_hz=2 ** (line[0] / 12) if line else None,
-        f0_end_hz=2 ** (line[1] / 12) if line else None,
+        f0_start_hz=float(2 ** (line[0] / 12)) if line else None,
+        f0_end_hz=float(2 ** (line[1] / 12)) if line else None,
         level_change_db=change[1] - change[0],
     )
 

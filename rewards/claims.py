@@ -8,39 +8,11 @@ it denies. What asks, doubts or supposes ("whether the second is louder?") and w
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
 from typing import Any
 
-from rewards.lexicon import OF_UNIT, tokens
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """One checkable statement."""
-
-    kind: str
-    """value (`values` = lowest and highest that it names), level (low, loud, …), trend, compare, extreme (the loudest
-    of all), same, count, ends (`values` = pitch at the start and at the end), unpitched."""
-    quantity: str
-    """pitch (Hz), loudness (dBFS), duration (s), brightness (Hz, spectral centroid), rate (per second); of a
-    count: beats, words or count (either)."""
-    sign: int = 0
-    """+1 more (high, rising, louder), -1 less, 0 steady."""
-    values: tuple[float, float] | None = None
-    rounding: float = 0.0
-    """What may have been lost to its last decimal."""
-    bound: str = "about"
-    """about, above or below, of a value."""
-    subject: int | None = None
-    """0-based clip, or sound within the only clip; -1 the last; None what the prompt plays."""
-    other: int | None = None
-    """With which `subject` is compared; None all others."""
-    place: tuple[int, int] | None = None
-    """(i, n): the i-th of n values in a row without a name: of the i-th sound if there are n."""
-    denied: bool = False
-    text: str = field(default="", compare=False)
-    """The words that it was read from."""
-
+from rewards.claim import Claim
+from rewards.lexicon import GENERIC, OF_UNIT, ORDINALS, STAGES, TIMES, tokens
+from rewards.sequence import in_sequence, part_of
 
 _QUOTED = re.compile(r"\"[^\"\n]{0,200}\"|“[^”\n]{0,200}”|\B'[^'\n]{0,80}'\B")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|[\n;]+|(?<![\d])\.(?!\d)")
@@ -49,8 +21,11 @@ _ASKS = re.compile(
     r"|could|let(?:'s| me| us)|(?:i|we) (?:need to|have to|want to|must|should|will)|to (?:find|tell"
     r"|decide|determine|compare|answer)|the (?:question|task|options?|prompt|choices?|user)|options?|maybe|perhaps)\b"
     r"|\b(?:whether|suppose|supposing|imagine|would (?:have|sound|mean)|might|may be|could be|had it|were it|unclear"
-    r"|hard to (?:say|tell)|not sure|in general|usually|typically|normally)\b"
+    r"|hard to (?:say|tell)|at first (?:glance|sight|hearing)|not sure|in general|usually|typically|normally)\b"
 )
+_GOES_ON = re.compile(r"(?:[.;]|\s*\n)\s+(?=(?:then|later|afterwards|after that|finally)\b)")
+"""A sentence that goes on with the one before it."""
+_NARRATES = ("i", "we", "you", "there", "it", "comes", "a", "an", ",")
 _COUNT_UP = re.compile(r"1(?:[ ,]+\d+)*")
 
 
@@ -61,6 +36,7 @@ def read(chain: str) -> list[Claim]:
         numbers = [int(n) for n in re.findall(r"\d+", text)]
         if numbers == list(range(1, len(numbers) + 1)):
             return [Claim("count", "beats", values=(len(numbers), len(numbers)), text=text.strip())]
+    text = _GOES_ON.sub(", ", text)
     claims: dict[Claim, None] = {}
     for sentence in _SENTENCE.split(text):
         if sentence and not _ASKS.search(sentence):
@@ -74,44 +50,72 @@ class _Reader:
     def __init__(self, sentence: str) -> None:
         self.sentence = " ".join(sentence.split())[:120]
         self.tokens = tokens(sentence)
-        self.claims: list[Claim] = []
         self.subject: int | None = None
         self.reference: int | None = None
         self.quantity: str | None = None
         self.denied = False
-        self.bare: list[tuple[float, int | None, str | None]] = []
-        """Numbers without a unit, with whose they are and of what."""
-        self.row: list[int] = []
-        """Indices in `claims` of values that follow one another, so far."""
+        self.thing = ""
+        self.at = 0
+        """The token that is read."""
+        self.found: list[tuple[int, Claim]] = []
+        """The claims, each with the token that it was read at."""
+        self.bare: list[tuple[int, float, int | None, str | None]] = []
+        """Numbers without a unit, each with its token, whose it is and of what."""
         readers = {
             "number": self._number, "range": self._range, "level": self._level, "more": self._more, "most": self._most,
             "trend": self._trend, "same": self._same, "cardinal": self._count, "unpitched": self._unpitched,
         }  # fmt: skip
         for i, token in enumerate(self.tokens):
+            self.at = i
             if token.kind == "stop":
                 self.denied = False
             elif token.kind == "not":
                 self.denied = True
             elif token.kind == "quantity":
                 self.quantity = token.value
+            elif token.kind == "word":
+                self._thing(i)
             elif token.kind == "subject":
                 self._name(i, token.value)
             elif token.kind in readers:
                 readers[token.kind](i, token.value)
         self._resolve_bare()
+        self.claims = in_sequence(self.tokens, self.found)
 
     def _near(self, i: int, kind: str) -> bool:
         return 0 <= i < len(self.tokens) and self.tokens[i].kind == kind
 
     def _add(self, kind: str, quantity: str, subject: int | None = None, **more: Any) -> None:
         subject = self.subject if subject is None else subject
-        self.claims.append(Claim(kind, quantity, subject=subject, denied=self.denied, text=self.sentence, **more))
+        claim = Claim(kind, quantity, subject=subject, denied=self.denied, thing=self.thing, text=self.sentence, **more)
+        self.found.append((self.at, claim))
 
     def _name(self, i: int, subject: int) -> None:
         if self._near(i - 1, "than") or self._near(i - 1, "versus") or self._near(i - 2, "versus"):
             self.reference = subject
-        elif not (i == 0 and self._near(1, "stop") and self.tokens[1].text == ","):  # "First, …" names no sound
-            self.subject = subject
+        elif not self._when(i):
+            self.subject, self.thing = subject, ""
+
+    def _when(self, i: int) -> bool:
+        """Whether an ordinal tells when, not which: "First, …", "first I hear", "the first 0.1 s", "the second half"."""
+        word = self.tokens[i].text
+        after = self.tokens[i + 1] if i + 1 < len(self.tokens) else None
+        if word not in ORDINALS or after is None:
+            return False
+        if after.text in TIMES or part_of(self.tokens, i):
+            return True
+        if word != "first" or (i and self.tokens[i - 1].text in ("the", "this", "that")):
+            return False
+        goes_on = any(token.text in STAGES for token in self.tokens[i:]) and after.kind != "is"
+        return after.text in _NARRATES or goes_on
+
+    def _thing(self, i: int) -> None:
+        """ "The dog is", "the bell's pitch"."""
+        word = self.tokens[i].text
+        owns = word.endswith("'s") and self._near(i + 1, "quantity")
+        is_subject = self._near(i + 1, "is") and i > 0 and self.tokens[i - 1].text in ("the", "a", "an")
+        if (owns or is_subject) and (noun := word.removesuffix("'s")) not in GENERIC:
+            self.thing = noun
 
     def _ahead(self, i: int, reach: int = 3) -> str | None:
         """The quantity that an adjective at i speaks of: "higher in pitch", "low volume"."""
@@ -133,44 +137,25 @@ class _Reader:
         number, unit = value
         if unit is None:
             if not self._count(i, number) and (self._near(i - 1, "subject") or self._near(i - 1, "quantity")):
-                self.bare.append((number, self.subject, self.quantity))
+                self.bare.append((i, number, self.subject, self.quantity))
             return
         quantity = self._of_unit(unit)
         moments = ("at", "from", "to") if any(token.kind == "from" for token in self.tokens[:i]) else ("at",)
-        timed = quantity == "duration" and any(self._near(i - 1, kind) for kind in moments)
+        timed = quantity == "duration" and (
+            part_of(self.tokens, i - 1) or any(self._near(i - 1, kind) for kind in moments)
+        )
         if quantity is None or timed or self._near(i + 1, "more"):  # a moment, or a difference
             return
         bound = next((kind for kind in ("above", "below") if self._near(i - 1, kind)), "about")
-        between = {token.kind for token in self.tokens[self._last_number(i) + 1 : i]}
-        follows = bool(self.row) and between <= {"stop", "to"} and self.claims[self.row[-1]].quantity == quantity
-        if not follows:
-            self.row = []
-        self.row.append(len(self.claims))
         decimals = re.match(r"-?[\d,]*\.(\d+)", self.tokens[i].text)
         rounding = 0.5 * 10.0 ** -len(decimals[1]) * (1000 if unit in ("k", "khz") else 1) if decimals else 0.0
         self._add("value", quantity, values=(number, number), bound=bound, rounding=rounding)
-        if follows and self.subject is None:
-            self._number_row("to" in between)
-
-    def _last_number(self, i: int) -> int:
-        return max((j for j in range(i) if self.tokens[j].kind == "number"), default=-1)
 
     def _of_unit(self, unit: str) -> str | None:
         quantity = OF_UNIT[unit]
         if quantity == "pitch" and self.quantity in ("brightness", "elsewhere"):
             return "brightness" if self.quantity == "brightness" else None
         return None if self.quantity == "elsewhere" else quantity
-
-    def _number_row(self, swept: bool) -> None:
-        """Values that follow one another are those of the sounds in order, or of a sweep's two ends."""
-        values = [self.claims[j] for j in self.row]
-        if swept and len(values) == 2 and values[0].quantity == "pitch":
-            ends = (values[0].values or (0.0,))[0], (values[1].values or (0.0,))[0]
-            self.claims[self.row[0] :] = [Claim("ends", "pitch", values=ends, text=self.sentence)]
-            self.row = []
-            return
-        for place, j in enumerate(self.row):
-            self.claims[j] = replace(self.claims[j], place=(place, len(self.row)))
 
     def _range(self, i: int, value: tuple[float, float, str]) -> None:
         low, high, unit = value
@@ -280,8 +265,9 @@ class _Reader:
 
     def _resolve_bare(self) -> None:
         """Numbers without a unit are of the quantity that the sentence names or compares by: `a 220 b 440 b higher`."""
-        compared = [claim.quantity for claim in self.claims if claim.kind in ("compare", "extreme", "trend")]
-        for number, subject, quantity in self.bare:
+        compared = [claim.quantity for _, claim in self.found if claim.kind in ("compare", "extreme", "trend")]
+        for at, number, subject, quantity in self.bare:
+            self.at = at
             quantity = quantity or (compared[0] if compared else None)
             if quantity not in (None, "elsewhere"):
                 number *= 1000 if quantity == "brightness" and number < 20 else 1

@@ -6,12 +6,12 @@ quantity that this sound does not have, or so wide that it says nothing ("above 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from math import log2
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from rewards.acoustics import Acoustics, Sound
-from rewards.claims import Claim
+from rewards.claim import Claim
+from rewards.scales import LEVEL_MOVES_DB, PITCH_MOVES_ST, SCALES, UNVOICED, VOICED, Scale
 
 Target = Acoustics | Sound
 
@@ -23,46 +23,6 @@ class Finding:
     miss: float = 0.0
     """How far off a false claim is, in tolerances or margins of its quantity."""
     measured: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """How a quantity is compared."""
-
-    tolerance: float
-    """By how much a named value may be off, in the scale's steps."""
-    margin: float
-    """From which difference on two sounds are told apart, in steps."""
-    low: float
-    high: float
-    """Level words: at most `low` is low, at least `high` is high, what lies between is open."""
-    unit: str
-    steps: Callable[[float], float]
-    """Value -> position on a scale of even steps."""
-    wide: float
-    """Steps from which on a range or a bound says nothing."""
-
-
-def _octaves(factor: float) -> Callable[[float], float]:
-    return lambda value: factor * log2(max(value, 1e-6))
-
-
-def _same(value: float) -> float:
-    return value
-
-
-SCALES: dict[str, Scale] = {
-    "pitch": Scale(1.5, 0.5, 250, 400, "Hz", _octaves(12), 12),
-    "loudness": Scale(2.5, 1.0, -30, -25, "dBFS", _same, 12),
-    "duration": Scale(2.5, 0.7, 0.6, 1.5, "s", _octaves(12), 12),
-    "brightness": Scale(4.0, 1.0, 1000, 2000, "Hz", _octaves(12), 18),
-    "rate": Scale(2.5, 1.0, 1.5, 2.5, "per second", _octaves(12), 12),
-}
-"""Steps are semitones (12 to a factor of two; 2.5 are 15 %), for loudness decibels."""
-PITCH_MOVES_ST, LEVEL_MOVES_DB = 1.0, 3.0
-"""From which change on a contour rises or falls; up to 1.5 times as much it is still flat, from 3 times no longer."""
-VOICED, UNVOICED = 0.4, 0.2
-"""Shares of frames with a pitch: from the one on a sound is pitched, below the other it is not."""
 
 
 def check(claim: Claim, clips: Sequence[Acoustics]) -> Finding:
@@ -77,6 +37,9 @@ def check(claim: Claim, clips: Sequence[Acoustics]) -> Finding:
             if claim.subject is None:
                 return Finding(claim, None)  # of which of the clips?
             return Finding(claim, False, 9.0, f"no sound {claim.subject + 1}")
+        claim = _unplaced(claim, clips, target)
+        if claim.moment in ("early", "late") or (claim.kind == "trend" and claim.place and claim.moment):
+            return Finding(claim, None)
         alone = {"value": _value, "trend": _trend, "ends": _ends, "unpitched": _unpitched}
         finding = _level(claim, target, others) if claim.kind == "level" else alone[claim.kind](claim, target)
     if not claim.denied or finding.true is None:
@@ -84,6 +47,13 @@ def check(claim: Claim, clips: Sequence[Acoustics]) -> Finding:
     if claim.kind in ("value", "count", "ends") and not finding.true:
         return Finding(claim, None)  # what it is not says nothing
     return Finding(claim, not finding.true, 1.0, finding.measured)
+
+
+def _unplaced(claim: Claim, clips: Sequence[Acoustics], target: Target) -> Claim:
+    """`110Hz 220Hz`, "low, then high" where there are not two: of where the sound starts, and of where it ends."""
+    if claim.place is None or len(clips) > 1 or target is not clips[0]:
+        return claim
+    return replace(claim, moment={(0, 2): "start", (1, 2): "end"}.get(claim.place, "early"))
 
 
 def parts(clips: Sequence[Acoustics], least: int = 2) -> Sequence[Target]:
@@ -94,10 +64,17 @@ def parts(clips: Sequence[Acoustics], least: int = 2) -> Sequence[Target]:
     return clips[0].phrases if len(clips[0].phrases) >= max(2, least) else clips[0].sounds
 
 
-def readings(target: Target, quantity: str) -> list[float]:
-    """What the quantity may mean for the target, the most likely first; empty where it has none."""
+def readings(target: Target, quantity: str, moment: str = "") -> list[float]:
+    """What the quantity may mean for the target, or at one end of it, the most likely first; empty where it has none."""
     sound = target.whole if isinstance(target, Acoustics) else target
     if sound is None:
+        return []
+    if moment and quantity == "pitch":
+        row = target.sounds if isinstance(target, Acoustics) and len(target.sounds) > 1 else ()
+        ends = [sound.f0_start_hz if moment == "start" else sound.f0_end_hz]
+        ends += [row[0 if moment == "start" else -1].f0_hz] if row else []
+        return [float(end) for end in reversed(ends) if end]
+    if moment and quantity in ("loudness", "brightness"):
         return []
     if quantity == "pitch":
         return [] if sound.f0_hz is None else [sound.f0_hz]
@@ -133,11 +110,7 @@ def _value(claim: Claim, target: Target) -> Finding:
     scale, (low, high) = SCALES[claim.quantity], claim.values
     if (claim.quantity == "pitch" and high < 45) or (claim.quantity == "loudness" and low > 6):
         return Finding(claim, None)  # in a unit of the chain's own
-    heard: list[float] = []
-    if claim.place in ((0, 2), (1, 2)) and isinstance(target, Acoustics) and claim.quantity == "pitch" and target.whole:
-        end = target.whole.f0_start_hz if claim.place == (0, 2) else target.whole.f0_end_hz
-        heard = [end] if end else []  # `110Hz 220Hz` of one sound: where it starts, where it ends
-    heard = heard or readings(target, claim.quantity)
+    heard = readings(target, claim.quantity, claim.moment)
     if not heard:
         unvoiced = claim.quantity == "pitch" and _voiced(target) < UNVOICED
         return Finding(claim, False, 5.0, "no pitch") if unvoiced else Finding(claim, None)
@@ -164,7 +137,7 @@ def _value(claim: Claim, target: Target) -> Finding:
 
 def _level(claim: Claim, target: Target, others: Sequence[Target]) -> Finding:
     """Among several, against the others; else on the scale."""
-    heard = readings(target, claim.quantity)
+    heard = readings(target, claim.quantity, claim.moment)
     if not heard:
         return Finding(claim, None)
     scale = SCALES[claim.quantity]

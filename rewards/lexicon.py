@@ -141,6 +141,25 @@ _ORDINALS = "first second third fourth fifth sixth seventh eighth"
 NUMBERS = {**{word: i for i, word in enumerate(_CARDINALS.split())}, "single": 1}
 ORDINALS = {word: i for i, word in enumerate(_ORDINALS.split())}
 ORDINALS.update({"1st": 0, "2nd": 1, "3rd": 2, "4th": 3, "5th": 4, "former": 0, "latter": 1, "last": -1})
+STAGES = frozenset(("then", "later", "afterwards", "finally"))
+"""What comes after them comes later in the sound."""
+MOMENTS = {
+    word: moment
+    for moment, words in (
+        ("start", "start starts starting begin begins beginning initially onset"),
+        ("end", "end ends ending finish finishes finishing"),
+    )
+    for word in words.split()
+}
+"""Words for one end of a sound."""
+TIMES = frozenset(("half", "second", "seconds", "moment", "moments", "instant", "time", "times", "thing"))
+"""Nouns after which an ordinal names no sound."""
+_PLAYED = (
+    "clip audio recording sample voice track signal file sound tone note speaker segment excerpt whole one contour person "
+    "utterance word digit melody answer result"
+)
+GENERIC = frozenset(_PLAYED.split())
+"""Subjects that are what the prompt plays, not a thing heard in it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ from itertools import combinations
 from typing import cast
 
 from rewards.claims import Claim, read
-from rewards.evidence import SCALES
 from rewards.lexicon import COMPARATIVES, LEVELS, NUMBERS, ORDINALS, TRENDS
+from rewards.scales import SCALES
 from rewards.verifiers import Case
 from rewards.verifiers.text import answer_text, normalised
 from rl.types import Prompt, Rollout, Verdict
@@ -86,8 +86,8 @@ def _named_value(claims: Sequence[Claim], like: Claim, subject: int | None) -> C
 
 
 def _clash(a: Claim, b: Claim) -> bool:
-    if a.kind != b.kind or a.quantity != b.quantity:
-        return False
+    if a.kind != b.kind or a.quantity != b.quantity or (a.moment, a.thing) != (b.moment, b.thing):
+        return False  # of different things, or of one after another
     if a.kind == "compare":
         if _both(a) == _both(b):
             return a.sign * (-1) ** a.denied != b.sign * (-1) ** b.denied
@@ -186,6 +186,8 @@ GOLD = [
     _case("a 220Hz b 440Hz second higher", "B", question="which is higher?", options=("first", "second")),
     _case("It barks twice. So the answer is a dog.", "dog", options=("cat", "dog")),
     _case("The pitch is low. Wait, actually the pitch is high. Therefore it is B.", "B", options=("a man", "a child")),
+    _case("The pitch rises, then falls. The dog is loud, the cat is quiet.", "dog"),
+    _case("First I hear a low tone, then a high tone. The second is higher.", "second", question="which is higher?"),
     _case("1 2 3", "3"),
     _case("110Hz low", "low"),
     _case("3 + 4 = 7. The answer is 7.", "7"),

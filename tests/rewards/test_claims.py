@@ -13,6 +13,7 @@ def short(claim: Claim) -> str:
     words += [] if claim.bound == "about" else [claim.bound]
     words += [] if claim.subject is None else [f"of {claim.subject}"]
     words += [] if claim.other is None else [f"than {claim.other}"]
+    words += [f"at {claim.moment or claim.place}"] if claim.moment or claim.place else []
     words += ["denied"] if claim.denied else []
     return " ".join(filter(None, words))
 
@@ -30,6 +31,11 @@ def short(claim: Claim) -> str:
         ("1 2 3", ["count beats 3..3"]),
         ("no pitch noise", ["unpitched pitch"]),
         ("110Hz to 440Hz sweep", ["ends pitch 110..440"]),
+        ("first 0.4s second 0.9s", ["value duration 0.4..0.4 of 0", "value duration 0.9..0.9 of 1"]),
+        ("It starts low, then it is high.", ["level pitch - at start", "level pitch + at (1, 2)"]),
+        ("First 220 Hz, then 330 Hz.", ["value pitch 220..220 at (0, 2)", "value pitch 330..330 at (1, 2)"]),
+        ("In the second half it is high.", ["level pitch + at late"]),
+        ("Within the first 0.1 s it is loud.", ["level loudness + at early"]),
         # prose
         ("The pitch is low, about 120 Hz, and it rises.", ["level pitch -", "value pitch 120..120", "trend pitch +"]),
         ("The second clip is clearly higher in pitch than the first.", ["compare pitch + of 1 than 0"]),

@@ -46,6 +46,10 @@ def verdict(chain: str, *clips: Clip, **args: float) -> Verdict:
         ((tone(200, 0.6, to_hertz=500),), "The pitch rises.", "The pitch falls."),
         ((tone(200, 0.6, to_hertz=500),), "It goes from 200 Hz to 500 Hz.", "It goes from 500 Hz to 200 Hz."),
         ((tone(200, 0.3, then=(400, 300)),), "The second tone is the highest.", "The third tone is the highest."),
+        ((tone(200, 0.6, to_hertz=500),), "It starts low and ends high.", "It starts high and ends low."),
+        ((tone(200, 0.6, to_hertz=500),), "It starts at 200 Hz.", "It ends at 200 Hz."),
+        ((LOW, HIGH), "First I hear a low tone, then a high tone.", "First I hear a high tone, then a low tone."),
+        ((tone(200, 0.3, then=(400, 300)),), "First 200 Hz, then 400 Hz, then 300 Hz.", "First 400 Hz, then 200 Hz."),
         ((tone(200, 0.3, then=(400, 300)),), "200Hz 400Hz 300Hz", "200Hz 300Hz 400Hz"),
         ((tone(0, 0.5),), "no pitch", "The pitch is about 200 Hz."),
     ],
@@ -111,6 +115,12 @@ def test_what_says_nothing_stays_open():
     ):
         assert verdict(chain, LOW, HIGH).parts["checked"] == 0
         assert verdict(chain, tone(0, 0.5, -100)).parts["true"] == 0
+    for chain in (
+        "In the second half the pitch is steady.",
+        "It fades within the first 0.1 s.",
+        "It rises, then falls.",
+    ):
+        assert verdict(chain, LOW).parts["checked"] == 0
     assert verdict("At least 2 beats.", tone(440, 0.05, -20, then=(440,) * 8, gap_s=0.2)).parts["checked"] == 0
     assert verdict("The last is higher than the second.", LOW, HIGH).parts["checked"] == 0
 
