@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -70,10 +71,10 @@ def coerce(hint: Any, value: Any, place: str) -> Any:
             raise ConfigError(f"{place}: expected a mapping; got {value!r}")
         hint = args[1] if args else Any
         return {k: coerce(hint, v, f"{place}.{k}") for k, v in typing.cast(Mapping[Any, Any], value).items()}
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if hint is float and isinstance(value, str) and _is_number(value):
-        return float(value)  # YAML 1.1 reads 1e-5 (no dot) as a string
+    if hint is float and (number := _number(value)) is not None:
+        if not math.isfinite(number):
+            raise ConfigError(f"{place}: {value} is not a finite number; give one")
+        return number
     if isinstance(value, hint) and not (hint in (int, float) and isinstance(value, bool)):
         return value
     raise ConfigError(f"{place}: expected {_type_name(hint)}; got {value!r}")
@@ -91,10 +92,10 @@ def _coerce_union(args: tuple[Any, ...], value: Any, place: str) -> Any:
     return coerce(options[-1], value, place)
 
 
-def did_you_mean(word: str, known: typing.Iterable[Any]) -> str:
+def did_you_mean(word: object, known: typing.Iterable[Any]) -> str:
     """'; did you mean …' when something known is close, else the list of what is known."""
     names = [str(k) for k in known]
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(str(word), names, n=1, cutoff=0.6)
     return f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(sorted(names))}"
 
 
@@ -115,24 +116,52 @@ def _nearest_key(cls: type, word: str) -> str:
     )
 
 
+def merged(base: Any, change: Any, place: str) -> Any:
+    """`base` with what `change` says in its place, key by key. Raises ConfigError, which `place` and the key begin."""
+    _alike(plain(base), plain(change), place)
+    try:
+        return OmegaConf.merge(base, change)
+    except (OmegaConfBaseException, TypeError) as error:  # of what stands behind a `${…}`
+        raise ConfigError(f"{place}: {str(error).splitlines()[0]}") from error
+
+
+def plain(config: Any) -> Any:
+    """Mappings and lists of Python, every `${…}` as it is written."""
+    return OmegaConf.to_container(config, resolve=False) if OmegaConf.is_config(config) else config
+
+
+def _alike(base: Any, change: Any, place: str) -> None:
+    """Raises ConfigError where one has a list and the other a mapping: OmegaConf cannot merge these."""
+    for kind, other, name in ((Mapping, list, "mapping"), (list, Mapping, "list")):
+        if isinstance(base, kind) and isinstance(change, other):
+            raise ConfigError(f"{place}: expected a {name}, as in what it changes; got {change!r}")
+    if isinstance(base, Mapping) and isinstance(change, Mapping):
+        own = typing.cast(Mapping[str, Any], base)
+        for key, value in typing.cast(Mapping[str, Any], change).items():
+            _alike(own.get(key), value, f"{place}{' ' if place.endswith(':') else '.'}{key}")
+
+
 def resolve(config: Any, place: str) -> dict[str, Any]:
     """A plain dict with every `${…}` interpolation resolved."""
     try:
         return typing.cast(dict[str, Any], OmegaConf.to_container(OmegaConf.create(config), resolve=True))
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{place}: {str(error).splitlines()[0]}") from error
+        key = f"{error.full_key}: " if getattr(error, "full_key", None) else ""
+        raise ConfigError(f"{place}: {key}{str(error).splitlines()[0]}") from error
 
 
 def _field_names(cls: type) -> list[str]:
     return [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
 
 
-def _is_number(text: str) -> bool:
+def _number(value: Any) -> float | None:
+    """Of a number, or of text that is one: YAML 1.1 reads 1e-5 (no dot) as text."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
     try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+        return float(value)
+    except (ValueError, OverflowError):  # a whole number may be too large for any float
+        return None
 
 
 def _type_name(hint: Any) -> str:

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, cast
 
-from omegaconf import OmegaConf
-
 from rewards.combine import RewardConfig
-from rl.config import ConfigError, build, did_you_mean
+from rl.config import ConfigError, build, did_you_mean, merged, plain
 from rl.repeat import Repeat, base
 from rl.stages import curate, distill, dpo, encode, evaluate, pairs, reward_model, rlvr, sft
 
@@ -74,6 +72,9 @@ def blocks_of(values: dict[str, Any], header: set[str]) -> list[Block]:
     keys of the `header`; both are taken out of `values`. Raises ConfigError."""
     named: dict[str, Entry] = {}
     layout = _entries(values.pop("stages", None), "stages", named)
+    for name, (*_, place) in named.items():
+        if name in {*header, "stages", "extends"}:
+            raise ConfigError(f"{place}: the name '{name}' is a key of recipes; give it another with `name: …`")
     for key in [key for key in values if key not in header]:
         if key not in named:
             raise ConfigError(f"unknown key '{key}'{did_you_mean(key, [*header, 'stages', 'extends', *named])}")
@@ -81,8 +82,7 @@ def blocks_of(values: dict[str, Any], header: set[str]) -> list[Block]:
         change = values.pop(key)
         if not isinstance(change, dict):
             raise ConfigError(f"{key}: this is a stage; change one of its keys, for example {key}.data=…")
-        merged = OmegaConf.to_container(OmegaConf.merge(config, change))
-        named[key] = kind, cast(dict[str, Any], merged), place
+        named[key] = kind, plain(merged(config, change, key)), place
 
     def stage(name: str) -> Stage:
         kind, config, place = named[name]

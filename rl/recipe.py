@@ -26,11 +26,11 @@ from yaml import YAMLError
 
 from models.load import ModelConfig
 from rewards.combine import RewardConfig
-from rewards.resolve import check as check_verifier
-from rl.config import ConfigError, build, did_you_mean, resolve
-from rl.data.mixture import Data, check_weights, limits
+from rl.config import ConfigError, build, did_you_mean, merged, resolve
+from rl.data.mixture import limits
 from rl.data.sources import DataConfig
-from rl.layout import MAKES, READS_PAIRS, REFERENCES, TRAINS, Stage, blocks_of, expanded, judges, reward_models, saved
+from rl.layout import TRAINS, Stage, blocks_of, expanded, judges, reward_models, saved
+from rl.references import check_references
 from rl.workers.placement import ClusterConfig
 from rl.workers.trainer import TrainerConfig
 from rollouts.opinions import JudgeConfig
@@ -125,18 +125,18 @@ def load(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = (), 
     """The recipe of that name or path, or as a mapping that looks files up in `folder` (default: the working
     directory), with `key=value` overrides, checked whole. Raises ConfigError; whether files exist is for `rl.plan`."""
     if isinstance(recipe, Mapping):
-        folder, merged = folder or Path.cwd(), OmegaConf.create(dict(recipe))
+        folder, whole = folder or Path.cwd(), OmegaConf.create(dict(recipe))
     else:
         path = find(recipe)
-        folder, merged = path.parent, _read(path, ())
+        folder, whole = path.parent, _read(path, ())
     for override in overrides:
-        _override(merged, override)
-    values = resolve(merged, str(recipe) if not isinstance(recipe, Mapping) else "recipe")
+        _override(whole, override)
+    values = resolve(whole, str(recipe) if not isinstance(recipe, Mapping) else "recipe")
     blocks = blocks_of(values, {f.name for f in dataclasses.fields(Header)})
     stages = [stage for block in blocks for stage in expanded(block)]
     keys = {f.name for f in dataclasses.fields(Header)}
     header = build(Header, {key: value for key, value in values.items() if key in keys}, "")
-    _check_references(header, stages, folder)
+    check_references(header, stages, folder)
     source = {key: value for key, value in values.items() if key in keys}
     source["stages"] = [saved(block) for block in blocks]
     return Recipe(header, tuple(stages), folder, source)
@@ -168,59 +168,18 @@ def _read(path: Path, seen: tuple[Path, ...]) -> Any:
         return own
     beside = path.parent / str(base)
     parent = next((p for p in (beside, beside.with_suffix(".yaml")) if p.is_file()), None) or find(str(base))
-    return OmegaConf.merge(_read(parent, (*seen, path.resolve())), own)
+    return merged(_read(parent, (*seen, path.resolve())), own, f"{path}:")
 
 
-def _override(merged: Any, override: str) -> None:
+def _override(whole: Any, override: str) -> None:
     """Changes the recipe by one `key=value`; `a.b`, and `a[0].b` or `a.0.b` in lists."""
     key, equals, value = override.partition("=")
     if not (key and equals):
         raise ConfigError(f"override '{override}': expected key=value, for example rlvr.steps=10")
     try:
         parsed = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={value}"]))
-        OmegaConf.update(merged, key, cast(dict[str, Any], parsed)["value"], merge=True)
+        OmegaConf.update(whole, key, cast(dict[str, Any], parsed)["value"], merge=True)
     except (OmegaConfBaseException, YAMLError, TypeError, LookupError, ValueError) as error:
         raise ConfigError(
             f"override '{override}': {str(error).splitlines()[0]}; check the key and the value"
         ) from error
-
-
-def _check_references(header: Header, stages: Sequence[Stage], folder: Path) -> None:
-    own = [(f"{stage.place}.reward", stage.config.reward) for stage in stages if getattr(stage.config, "reward", None)]
-    for place, reward in (("reward", header.reward), *own):
-        for i, part in enumerate(reward.parts):
-            check_verifier(part.verifier, f"{place}.parts[{i}].verifier", folder, part.args)
-        for name in judges(reward):
-            if name not in header.judges:
-                known = did_you_mean(name, header.judges) if header.judges else "; add `judges: {NAME: {model: …}}`"
-                raise ConfigError(f"{place}: no judge '{name}' is served{known}")
-    made: dict[str, tuple[str, ...]] = {}
-    for stage in stages:
-        for place, data in ((stage.place, stage.config.data), *_inner(stage)):
-            check_weights(data, f"{place}.data")
-            wanted = "pairs" if stage.kind in READS_PAIRS else "distilled"
-            known = [*header.data, *(name for name, kinds in made.items() if wanted in kinds)]
-            for name in limits(data, None):
-                if name not in known:
-                    raise ConfigError(f"{place}.data: no data set '{name}'{did_you_mean(name, known)}")
-        asked = reward_models(getattr(stage.config, "reward", None) or header.reward)
-        for key, makes, wanted in (
-            *((key, makes, getattr(stage.config, key, None)) for key, makes in REFERENCES.items()),
-            *(("reward", "reward_model", name) for name in asked),
-        ):
-            if wanted is None or Path(wanted).exists():
-                continue
-            earlier = [name for name, kinds in made.items() if makes in kinds]
-            if wanted not in earlier:
-                known = did_you_mean(wanted, earlier) if earlier else f"; no earlier stage makes a {makes}"
-                raise ConfigError(f"{stage.place}.{key}: '{wanted}' is no earlier stage and no file{known}")
-        for part in getattr(stage.config, "keep", None) or () if stage.kind == "distill" else ():
-            names = [part.name for part in (stage.config.reward or header.reward).parts]
-            if part.partition("/")[0] not in names:
-                raise ConfigError(f"{stage.place}.keep: the reward has no part '{part}'{did_you_mean(part, names)}")
-        made[stage.base] = made[stage.name] = MAKES.get(stage.kind, ())
-
-
-def _inner(stage: Stage) -> tuple[tuple[str, Data], ...]:
-    inner = getattr(stage.config, "eval", None)
-    return ((f"{stage.place}.eval", inner.data),) if inner is not None else ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -48,9 +48,12 @@ def test_values_become_what_the_fields_say() -> None:
         ({"steps": 3, "extra": {"x": "y"}}, "s.extra.x: expected a whole number; got 'y'"),
         ({"steps": 0}, "s.steps: must be at least 1"),
         ({}, "s: missing key 'steps'; add `steps: …`"),
+        ({"steps": 3, "optimizer": {"learning_rate": float("inf")}}, "s.optimizer.learning_rate: inf is not a finite"),
+        ({"steps": 3, "optimizer": {"learning_rate": "nan"}}, "s.optimizer.learning_rate: nan is not a finite number"),
+        ({"steps": 3, 5: 1}, "s: unknown key '5'; known: "),
     ],
 )
-def test_a_mistake_gets_one_line(values: dict[str, object], says: str) -> None:
+def test_a_mistake_gets_one_line(values: dict[Any, object], says: str) -> None:
     with pytest.raises(ConfigError) as caught:
         build(Outer, values, "s")
     assert says in str(caught.value)

@@ -175,7 +175,31 @@ def test_bundled_recipes_are_found_by_name_and_files_by_path() -> None:
         ("extends: base\nafter: {temperature: -1}", r"temperature: must not be negative; got -1"),
         ("extends: base\nseed: -1", "seed: must not be negative; got -1"),
         ("extends: base\nmodel: {path: x}", "model: give either `path: …` or `build: {…}`, not both and not neither"),
-        ("extends: base\nseed: ${after.limt}", "r.yaml: Interpolation key 'after.limt' not found"),
+        ("extends: base\nseed: ${after.limt}", "r.yaml: seed: Interpolation key 'after.limt' not found"),
+        ("extends: base\nsft: {epochs: .inf}", r"stages\[0\]\.sft\.epochs: inf is not a finite number"),
+        ("extends: base\nsft: {epochs: .nan}", r"stages\[0\]\.sft\.epochs: nan is not a finite number"),
+        (
+            "extends: base\nreward: [text]",
+            r"r\.yaml: reward: expected a mapping, as in what it changes; got \['text'\]",
+        ),
+        (
+            "extends: base\nreward: {parts: {verifier: text}}",
+            r"r\.yaml: reward\.parts: expected a list, as in what it ",
+        ),
+        ("extends: base\nstages: {sft: 1}", r"r\.yaml: stages: expected a list, as in what it changes; got"),
+        (
+            "extends: base\nsft: {optimizer: {learning_rate: 1}}\nrlvr: {data: [words]}",
+            r"rlvr\.data: expected .*\['words'\]",
+        ),
+        ("extends: base\n5: x", "unknown key '5'; known: "),
+        (
+            "extends: base\nstages: [{distill: {data: words, name: words}}, {sft: {data: words}}]",
+            r"stages\[0\]\.distill: the name 'words' is that of a data set; give it another",
+        ),
+        (
+            "extends: base\nstages: [{sft: {data: words, name: reward}}]",
+            r"stages\[0\]\.sft: the name 'reward' is a key",
+        ),
     ],
 )
 def test_mistakes_name_their_place(text: str, says: str) -> None:
