@@ -87,8 +87,8 @@ class Pool:
         self._thread.start()
 
     def submit(self, sample: Rollout | int, calls: tuple[int, ...], done: Callable[[Results], None]) -> None:
-        """Have a sample judged by some of the calls, or the gold case `sample` by the one call given. `done` is
-        called by the pool's thread with `changed` held. Raises ValueError if the pool has failed."""
+        """Have a sample judged by some of the calls, or the gold case `sample` by the one call given (`~sample`:
+        without the arguments that the case lays over the call's). `done` is called by the pool's thread with `changed` held. Raises ValueError if the pool has failed."""
         body = pickle.dumps((calls, sample), protocol=pickle.HIGHEST_PROTOCOL)
         with self.changed:
             if self.failure is not None:

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from rewards.verifiers import Case
-from rl.config import ConfigError, build, did_you_mean
+from rl.config import ConfigError, build, coerce, did_you_mean
 from rl.types import Verdict
 
 IN_TREE = Path(__file__).parent / "verifiers"
@@ -38,9 +38,10 @@ def known() -> dict[str, str]:
     return {path.stem: (ast.get_docstring(_tree(path)) or "").partition("\n")[0] for path in files}
 
 
-def check(spec: str, place: str, folder: Path | None = None, args: Mapping[str, Any] | None = None) -> None:
-    """Raise ConfigError where `spec` names no verifier, or its function does not take the `args` that are given.
-    Executes no code but the library's own."""
+def check(spec: str, place: str, folder: Path | None = None, args: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The `args` as the function's annotations have them. Raises ConfigError where `spec` names no verifier, or its
+    function does not take them. Executes no code but the library's own."""
+    given = dict(args or {})
     where, colon, function = spec.rpartition(":")
     if not colon:
         if spec not in known():
@@ -52,7 +53,7 @@ def check(spec: str, place: str, folder: Path | None = None, args: Mapping[str, 
     else:
         path = _find_module(where, place, folder)
     if path is None:
-        return  # compiled: nothing to read
+        return given  # compiled: nothing to read
     if not function.isidentifier():
         raise ConfigError(f"{place}: '{spec}' names no function; write {where}:fn")
     try:
@@ -64,11 +65,14 @@ def check(spec: str, place: str, folder: Path | None = None, args: Mapping[str, 
         raise ConfigError(f"{place}: {path} defines no '{function}'{did_you_mean(function, names)}")
     if not colon and "serve" in names:
         config = importlib.import_module(f"rewards.verifiers.{spec}").Config
-        build(config, args or {}, f"{place.removesuffix('.verifier')}.args")
-        return
+        build(config, given, f"{place.removesuffix('.verifier')}.args")
+        return given
     definition = names.get(function)
-    if isinstance(definition, ast.FunctionDef):
-        _check_arguments(definition, args, f"{place.removesuffix('.verifier')}.args")
+    if isinstance(definition, ast.AsyncFunctionDef):
+        raise ConfigError(f"{place}: {function} is async and would answer no Verdict; write `def {function}`")
+    if not isinstance(definition, ast.FunctionDef):
+        return given
+    return _arguments(definition, args, f"{place.removesuffix('.verifier')}.args")
 
 
 def asks_a_model(spec: str) -> bool:
@@ -96,12 +100,32 @@ def load(spec: str, folder: Path | None = None) -> Verifier:
         raise ConfigError(f"verifier: '{spec}' is not a function")
     getattr(module, "require", lambda: None)()
     gold = getattr(module, "GOLD", None)
-    return Verifier(cast("Callable[..., Verdict]", verify), None if gold is None else [_case(c, spec) for c in gold])
+    if gold is not None and not isinstance(gold, list | tuple):
+        raise ConfigError(f"verifier '{spec}': GOLD is {gold!r}; make it a list of Case(pred, gold, equal)")
+    cases = None if gold is None else [_case(c, i, spec) for i, c in enumerate(cast(list[Any], gold))]
+    return Verifier(cast("Callable[..., Verdict]", verify), cases)
 
 
-def _case(case: Any, spec: str) -> Case:
+def _case(case: Any, index: int, spec: str) -> Case:
+    place = f"verifier '{spec}': GOLD[{index}]"
     if not isinstance(case, Case):
-        raise ConfigError(f"verifier '{spec}': GOLD holds {case!r}; write Case(pred, gold, equal) of rewards.verifiers")
+        raise ConfigError(f"{place} holds {case!r}; write Case(pred, gold, equal) of rewards.verifiers")
+    for name, kinds, wanted in (
+        ("pred", str, "text"),
+        ("gold", str | None, "text, or None"),
+        ("question", str, "text"),
+        ("fields", Mapping, "a mapping"),
+        ("args", Mapping, "a mapping"),
+    ):
+        if not isinstance(value := getattr(case, name), kinds):
+            raise ConfigError(f"{place}: {name} is {value!r}; make it {wanted}")
+    least_and_greatest = case.score is None or (
+        isinstance(cast(Any, case.score), tuple | list)
+        and len(case.score) == 2
+        and all(isinstance(cast(Any, bound), int | float) for bound in case.score)
+    )
+    if not least_and_greatest:
+        raise ConfigError(f"{place}: score is {case.score!r}; make it a range such as (0.4, 0.6)")
     return case
 
 
@@ -160,13 +184,13 @@ def _bound(tree: ast.Module) -> dict[str, ast.AST]:
     return names
 
 
-def _check_arguments(function: ast.FunctionDef, args: Mapping[str, Any] | None, place: str) -> None:
+def _arguments(function: ast.FunctionDef, args: Mapping[str, Any] | None, place: str) -> dict[str, Any]:
     given = function.args
     positional = [a.arg for a in (*given.posonlyargs, *given.args)]
     if len(positional) < 2 and given.vararg is None:
         raise ConfigError(f"{place}: {function.name}({', '.join(positional)}) must take (prompt, rollout, …)")
     if args is None:
-        return
+        return {}
     takes = [*positional[2:], *(a.arg for a in given.kwonlyargs)]
     for key in args if given.kwarg is None else ():
         if key not in takes:
@@ -178,3 +202,30 @@ def _check_arguments(function: ast.FunctionDef, args: Mapping[str, Any] | None, 
     for key in required:
         if key not in args:
             raise ConfigError(f"{place}: missing key '{key}' of {function.name}; add `{key}: …`")
+    hints = {a.arg: _hint(a.annotation) for a in (*given.args, *given.kwonlyargs)}
+    return {key: coerce(hints.get(key, Any), value, f"{place}.{key}") for key, value in args.items()}
+
+
+_PLAIN = {"int": int, "float": float, "str": str, "bool": bool, "list": list[Any], "dict": dict[str, Any]}
+
+
+def _hint(annotation: ast.expr | None) -> Any:
+    """What of an annotation can be told without executing it; Any of the rest."""
+    match annotation:
+        case ast.Constant(value=None):
+            return type(None)
+        case ast.Name(id=name):
+            return _PLAIN.get(name, Any)
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            hints = (_hint(left), _hint(right))
+            return Any if Any in hints else hints[0] | hints[1]
+        case ast.Subscript(value=ast.Name(id="list"), slice=item):
+            return list[_hint(item)]
+        case ast.Subscript(value=ast.Name(id="Literal"), slice=ast.Constant(value=only)):
+            return Literal[only]
+        case ast.Subscript(value=ast.Name(id="Literal"), slice=ast.Tuple(elts=values)) if all(
+            isinstance(value, ast.Constant) for value in values
+        ):
+            return Literal[tuple(cast(ast.Constant, value).value for value in values)]
+        case _:
+            return Any

@@ -34,8 +34,10 @@ class RewardService:
     ) -> None:
         """`folder` is the recipe's, for `file.py:fn`; `served` are the models that the run serves, each a function
         over a batch (`rewards.served`). Raises ConfigError for a verifier that does not exist or cannot be asked."""
-        for i, part in enumerate(config.parts):
+        args = [
             resolve.check(part.verifier, f"reward.parts[{i}].verifier", folder, part.args)
+            for i, part in enumerate(config.parts)
+        ]
         self.config = config
         self.scored = self.errors = 0
         self._recent = deque[str | None](maxlen=_RECENT)
@@ -46,7 +48,7 @@ class RewardService:
         self._pooled = [i for i in range(len(config.parts)) if i not in self._served]
         self._loop = Loop() if self._served else None
         self._pool = Pool(
-            [Call(config.parts[i].verifier, config.parts[i].args) for i in self._pooled],
+            [Call(config.parts[i].verifier, args[i]) for i in self._pooled],
             folder,
             workers=config.workers if self._pooled else 1,
             deadline_s=config.deadline_s,
@@ -170,6 +172,8 @@ class RewardService:
             for i, (case, verdict) in enumerate(zip(gold, verdicts, strict=True)):
                 if fault := _fault(case, verdict):
                     raise ValueError(f"verifier '{config.verifier}' fails its GOLD[{i}]: {fault}")
+            if error := self._refused(part, len(gold)):
+                raise ValueError(f"verifier '{config.verifier}' cannot judge with its args {config.args}: {error}")
             if not gold:
                 (verdict,) = self.ask([part], [_PROBE.rollout()])
                 if self.timed_out(verdict) or (part in self._served and verdict.error):
@@ -189,17 +193,30 @@ class RewardService:
         if part in self._served:
             cases = self._served[part].gold or ()
             return self.ask([part] * len(cases), [case.rollout() for case in cases])
+        return self._judge_cases(part, range(len(gold)))
+
+    def _refused(self, part: int, cases: int) -> str | None:
+        """The error with which a part judges all of its GOLD once the cases' own arguments do not cover the recipe's."""
+        error: str | None = None
+        for i in range(cases) if part not in self._served else ():
+            (verdict,) = self._judge_cases(part, [~i])
+            error = error or verdict.error
+            if verdict.error is None:
+                return None
+        return error
+
+    def _judge_cases(self, part: int, cases: Sequence[int]) -> list[Verdict]:
         verdicts: dict[int, Verdict] = {}
         call = self._pooled.index(part)
-        for i in range(len(gold)):
+        for i in cases:
 
             def place(results: Results, i: int = i) -> None:
                 verdicts[i] = results[call]
 
             self._pool.submit(i, (call,), place)
         with self._pool.changed:
-            self._wait(lambda: len(verdicts) == len(gold), None)
-        return [verdicts[i] for i in range(len(gold))]
+            self._wait(lambda: len(verdicts) == len(cases), None)
+        return [verdicts[i] for i in cases]
 
     def _judge(self, rollout: Rollout, take: Callable[[Scored], None]) -> None:
         def done(verdict: Verdict) -> None:

@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from rewards import resolve
+from rewards.verifiers import Case
 from rl.types import Rollout, Verdict
 
 HEAD = struct.Struct("<QI")
@@ -169,8 +170,9 @@ def _serve(channel: socket.socket, ticket: int, body: bytes, setup: Setup, verif
         args = setup.calls[call].args
         rollout = sample
         if isinstance(rollout, int):  # a case of the verifier's own gold
-            case = cast(list[Any], verifiers[call].gold)[rollout]
-            rollout, args = cast(Rollout, case.rollout()), {**args, **case.args}
+            own, index = rollout < 0, max(rollout, ~rollout)
+            case = cast(list[Case], verifiers[call].gold)[index]
+            rollout, args = case.rollout(), args if own else {**args, **case.args}
         try:
             answer = plain(verifiers[call].verify(rollout.prompt, rollout, **args))
         except MemoryError:

@@ -6,7 +6,7 @@ import re
 import string
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from rewards.answers import BOXED, TAGGED, boxes, listed, standing
 from rewards.verifiers import Case
@@ -30,7 +30,7 @@ _MORE = re.compile(r"[\s).:]*(?:[^\W\d_]{2,}\s+){1,4}?(?:or|/)\s+")  # "(D) a do
 _LONGEST = 1000  # characters of an option's text
 
 
-def verify(prompt: Prompt, rollout: Rollout, *, rule: str = "free") -> Verdict:
+def verify(prompt: Prompt, rollout: Rollout, *, rule: Literal["free", "strict", "mmau", "mmsu"] = "free") -> Verdict:
     """1.0 where the response chooses the gold option. `prompt.fields['options']` (or `choices`: a list, or letters to
     texts) says what there is to choose; without it the letters A to Z. The gold is a letter, an option's text, or,
     where no option reads so, an option's index counted from 0; without options it may be any text. Rules: `free`

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections import Counter
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import py3langid.langid as langid
 
@@ -48,7 +48,13 @@ _CERTAIN = 40  # letters from which one piece is enough to name its language
 _DOUBT = 0.05  # a probability of the language asked for that lets a piece pass
 
 
-def verify(prompt: Prompt, rollout: Rollout, *, language: str | None = None, where: str = "all") -> Verdict:
+def verify(
+    prompt: Prompt,
+    rollout: Rollout,
+    *,
+    language: str | None = None,
+    where: Literal["all", "reasoning", "response"] = "all",
+) -> Verdict:
     """The share of letters in pieces (sentences) that are in `language` (a code of ISO 639-1), or without it in that of
     the prompt's last question. Letters of foreign scripts never count; short pieces in the right script do. Code,
     formulas and tags are left out; `where` is all, reasoning or response. 1.0 where nothing is left. Raises ConfigError

@@ -54,6 +54,8 @@ def verify(
     the last \\boxed{}, <answer> or ####, or after "the answer is", or else the last of the response; several side by
     side are a list of guesses and no answer; what is denied ("not 120") or taken back ("no, wait") does not count. With
     `percent`, 50 % is 0.5; without, the sign is a unit like any other. Raises ValueError where the gold is no number."""
+    if absolute < 0 or relative < 0:
+        raise ValueError(f"numeric: absolute and relative must not be negative; got {absolute:g} and {relative:g}")
     gold = numbers(prompt.answer or "", percent)
     if len(gold) != 1:
         raise ValueError(f"prompt '{prompt.id}': the answer {prompt.answer!r} is not one number")

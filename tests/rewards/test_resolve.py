@@ -52,6 +52,12 @@ def test_a_module_is_found_beside_the_recipe(tmp_path: Path):
         ("rewards.nothing:fn", {}, r"no module 'rewards.nothing' to import"),
         ("text", {"normalize": True}, r"parts\[0\].args: unknown key 'normalize'; did you mean 'normalise'\?"),
         ("math", {"tolerance": 1}, r"parts\[0\].args: unknown key 'tolerance'; it takes none"),
+        ("choice", {"rule": "freee"}, r"parts\[0\].args.rule: 'freee' is not allowed; did you mean 'free'\?"),
+        ("text", {"normalise": "maybe"}, r"args.normalise: expected true or false; got 'maybe'"),
+        ("numeric", {"relative": "abc"}, r"args.relative: expected a number; got 'abc'"),
+        ("length", {"max_tokens": "abc", "buffer": 4}, r"args.max_tokens: expected a whole number; got 'abc'"),
+        ("language", {"language": 3}, r"args.language: expected text; got 3"),
+        ("async.py:verify", {}, r"verify is async and would answer no Verdict; write `def verify`"),
         ("hostile.py:wants", {}, r"parts\[0\].args: missing key 'threshold' of wants; add `threshold: …`"),
         ("hostile.py:alone", {}, r"alone\(prompt\) must take \(prompt, rollout, …\)"),
         ("broken.py:verify", {}, r"broken.py, line 1: "),
@@ -59,9 +65,20 @@ def test_a_module_is_found_beside_the_recipe(tmp_path: Path):
 )
 def test_mistakes_are_named(spec: str, args: dict[str, object], message: str, folder: Path, tmp_path, monkeypatch):
     (tmp_path / "broken.py").write_text("def verify(:\n")
+    (tmp_path / "async.py").write_text("async def verify(prompt, rollout): ...\n")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=message):
         resolve.check(spec, PLACE, folder, args)
+
+
+def test_arguments_are_what_annotations_say_where_there_are_some(tmp_path: Path):
+    (tmp_path / "own.py").write_text(
+        "def verify(p, r, *, a: float, b: 'odd' = 1, c: list[str] | None = None, d=2): ...\n"
+    )
+    given = {"a": "1e-5", "b": "x", "c": ["y"], "d": []}
+    assert resolve.check("own.py:verify", PLACE, tmp_path, given) == {**given, "a": 1e-5}
+    with pytest.raises(ConfigError, match=r"args.c\[0\]: expected text; got 3"):
+        resolve.check("own.py:verify", PLACE, tmp_path, {"a": 1, "c": [3]})
 
 
 def test_loading(folder: Path):

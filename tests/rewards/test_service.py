@@ -136,6 +136,25 @@ def test_a_verifier_of_the_users_own_must_judge_its_gold(tmp_path: Path, functio
                 service.prove()
 
 
+def test_arguments_that_every_case_covers_are_tried_too():
+    for name, args, message in (
+        (
+            "length",
+            {"max_tokens": 4, "buffer": 5},
+            "'length' cannot judge with its args .*needs 0 < buffer ≤ max_tokens",
+        ),
+        ("numeric", {"relative": -5}, "'numeric' fails its GOLD.*must not be negative; got 0 and -5"),
+    ):
+        with (
+            RewardService(RewardConfig([PartConfig(name, args=args)])) as service,
+            pytest.raises(ValueError, match=message),
+        ):
+            service.prove()
+
+
+CASE = "from rewards.verifiers import Case\nGOLD = [Case({})]\ndef verify(prompt, rollout): ..."
+
+
 def test_a_verifier_without_gold_is_a_warning(folder: Path):
     with RewardService(RewardConfig([PartConfig("hostile.py:verify")]), folder) as service:
         assert service.prove() == ["verifier 'hostile.py:verify' has no GOLD: nothing shows that it judges right"]
@@ -150,7 +169,11 @@ def test_a_verifier_without_gold_is_a_warning(folder: Path):
         ),
         ("raise SystemExit(2)\ndef verify(prompt, rollout): ...", "'own.py:verify' cannot be loaded: SystemExit: 2"),
         ("import os\nos._exit(7)\ndef verify(prompt, rollout): ...", r"own.py:verify died while starting: .*status 7"),
-        ("GOLD = [3]\ndef verify(prompt, rollout): ...", "GOLD holds 3; write Case"),
+        ("GOLD = 5\ndef verify(prompt, rollout): ...", "GOLD is 5; make it a list of Case"),
+        (CASE.format("{'a': 1}, 'a'"), r"'own.py:verify': GOLD\[0\]: pred is {'a': 1}; make it text"),
+        (CASE.format("'a', 2"), r"GOLD\[0\]: gold is 2; make it text, or None"),
+        (CASE.format("'a', 'a', score=1.0"), r"GOLD\[0\]: score is 1.0; make it a range such as \(0.4, 0.6\)"),
+        ("GOLD = [3]\ndef verify(prompt, rollout): ...", r"GOLD\[0\] holds 3; write Case"),
     ],
 )
 def test_a_verifier_that_does_not_load_is_said_so(rollout, tmp_path: Path, source: str, message: str):
