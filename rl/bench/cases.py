@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rewards.verifiers import RIGHT, WRONG, Case
-from rl.config import ConfigError
+from rl.config import ConfigError, did_you_mean
 from rl.data.rows import Row, column, jsonl, kind, locate
 from rl.types import Clip, Rollout
 
@@ -55,6 +55,9 @@ def read(file: str, label: str, threshold: float, classes: Sequence[str] = ()) -
     if not path.is_file():
         raise ConfigError(f"--cases: {path} is a folder; name a jsonl file in it")
     rows = list(jsonl(path))
+    if label != "equal" and not any(label in row for _, row in rows):
+        named = dict.fromkeys(name for _, row in rows for name in row)
+        raise ConfigError(f"--label: no row of {path} has a column '{label}'{did_you_mean(label, named)}")
     chosen = [(where, row) for where, row in rows if not classes or row.get("cls") in classes]
     if not chosen:
         found = ", ".join(sorted({str(row.get("cls")) for _, row in rows}))

@@ -63,7 +63,8 @@ def try_cases(
     workers: Workers = None,
     as_json: Json = False,
 ) -> None:
-    """Try a verifier on labelled cases, its own GOLD without --cases: agreement, errors, speed."""
+    """Try a verifier on labelled cases, its own GOLD without --cases: agreement, errors, speed; exit code 1 unless it
+    agrees with all of them."""
     from rl.bench.show import show_trial
     from rl.bench.trial import Bench
     from rl.terminal import print_json
@@ -72,8 +73,11 @@ def try_cases(
     with Bench(verifier, Path.cwd(), given, [case.args for case in chosen], deadline, workers) as bench:
         trial = bench.try_on(chosen)
     if as_json:
-        return print_json(trial.as_json())
-    show_trial(trial)
+        print_json(trial.as_json())
+    else:
+        show_trial(trial)
+    if trial.disagreements:
+        raise typer.Exit(1)
 
 
 @verifiers.command()

@@ -91,6 +91,8 @@ class Bench:
             PartConfig(verifier, f"variant {i}", args={**(args or {}), **(variant or {})})
             for i, variant in enumerate(distinct)
         ]
+        for part in parts:
+            resolve.check(verifier, "verifier", folder, part.args)
         config = RewardConfig(parts, deadline_s, workers or len(os.sched_getaffinity(0)))
         self.service = RewardService(config, folder)
 

@@ -27,7 +27,7 @@ def write(home: Path, rows: list[object]) -> None:
 def test_the_json_counts_every_case_once(rl, home: Path):
     write(home, ROWS)
     code, out, err = rl("verifiers", "test", "own.py:verify", "--cases", "cases.jsonl", "--deadline", "0.5", "--json")
-    assert (code, err) == (0, "")
+    assert (code, err) == (1, "")
     found = json.loads(out)
     assert list(found) == ["n", "agree", "false_positive", "false_negative", "errors", "timeouts", "per_second", "disagreements"]  # fmt: skip
     counts = {name: found[name] for name in list(found)[:6]}
@@ -73,7 +73,8 @@ def test_context_and_prompt_reach_the_verifier(rl, home: Path):
 
 
 def test_without_cases_its_own_gold_counts(rl):
-    assert json.loads(rl("verifiers", "test", "own.py:verify", "--json")[1])["agree"] == 2
+    code, out, _ = rl("verifiers", "test", "own.py:verify", "--json")
+    assert (code, json.loads(out)["agree"]) == (0, 2)
     text = json.loads(rl("verifiers", "test", "text", "--json")[1])
     assert text["n"] == text["agree"] > 8
 
@@ -105,14 +106,19 @@ def test_a_bad_row_is_one_line(rl, home: Path, lines: list[str], says: str):
         (["mth"], "verifier: unknown verifier 'mth'; did you mean 'math'?"),
         (["own.py:verfy"], "verifier: "),
         (["own.py:verify", "--arg", "scale"], "--arg: 'scale' is not key=value"),
-        (["own.py:verify", "--arg", "scal=1"], "reward.parts[0].args: unknown key 'scal'; did you mean 'scale'?"),
+        (["own.py:verify", "--arg", "scal=1"], "verifier.args: unknown key 'scal'; did you mean 'scale'?"),
         (["own.py:verify", "--cases", "nowhere.jsonl"], "--cases: no such file: nowhere.jsonl; correct the path"),
+        (
+            ["own.py:verify", "--cases", "some.jsonl", "--label", "equa"],
+            "--label: no row of some.jsonl has a column 'equa'; did you mean 'equal'?",
+        ),
         (["own.py:verify", "--cases", "."], "--cases: . is a folder"),
         (["bare.py:verify"], "verifier 'bare.py:verify' has no GOLD; add some Case(pred, gold, equal) or name --cases"),
         (["exits.py:verify"], "verifier 'exits.py:verify' cannot be loaded: SystemExit: 3"),
     ],
 )
 def test_a_mistake_is_one_line(rl, home: Path, arguments: list[str], says: str):
+    (home / "some.jsonl").write_text(json.dumps(ROWS[0]))
     (home / "bare.py").write_text("def verify(prompt, rollout): ...")
     (home / "exits.py").write_text("raise SystemExit(3)\ndef verify(prompt, rollout): ...")
     code, _, err = rl("verifiers", "test", *arguments)
