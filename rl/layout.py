@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, cast
 
 from rewards.combine import RewardConfig
 from rl.config import ConfigError, build, did_you_mean, merged, plain
-from rl.repeat import Repeat, base
+from rl.repeat import Repeat, Until, base
 from rl.stages import curate, distill, dpo, encode, evaluate, pairs, reward_model, rlvr, sft
 
 STAGES: dict[str, ModuleType] = {
@@ -98,8 +99,19 @@ def blocks_of(values: dict[str, Any], header: set[str]) -> list[Block]:
         if block.until and block.until.stage not in inner:
             known = did_you_mean(block.until.stage, inner)
             raise ConfigError(f"{place}.until.metric: no stage '{block.until.stage}' in the block{known}")
-        blocks.append((block, [stage(name) for name in inner]))
+        stages = [stage(name) for name in inner]
+        if block.until:
+            _check_metric(block.until, stages, f"{place}.until.metric")
+        blocks.append((block, stages))
     return blocks
+
+
+def _check_metric(until: Until, stages: Sequence[Stage], place: str) -> None:
+    """Raises ConfigError where the stage surely tells no such metric: of some it is known only once they have run."""
+    measured = next(stage for stage in stages if stage.name == until.stage)
+    tells = getattr(STAGES[measured.kind], "tells", None)
+    if tells and until.of_stage.partition("/")[0] not in (names := tells(measured.config)):
+        raise ConfigError(f"{place}: '{until.stage}' tells no such metric{did_you_mean(until.of_stage, names)}")
 
 
 def _entries(listed: Any, place: str, named: dict[str, Entry]) -> list[tuple[str, list[str] | None]]:

@@ -75,10 +75,13 @@ def notes(stage: Stage) -> list[str]:
     if block and block.until and stage.base == block.until.stage and stage.iteration == 1:
         patience = many(block.until.patience, "iteration")
         return [f"{block.name}: ends early once {block.until.metric} has not improved for {patience}"]
-    if stage.kind != "rlvr" or stage.config.samples_per_prompt > 1:
+    if stage.kind != "rlvr":
         return []
+    warmup, steps = stage.config.critic_warmup_steps, stage.config.steps
+    if warmup and warmup >= steps:
+        return [f"{stage.place}.critic_warmup_steps: {warmup} of {steps} steps: the policy never learns"]
     advantage = stage.config.resolved().advantage
-    if advantage not in GROUPED:
+    if stage.config.samples_per_prompt > 1 or advantage not in GROUPED:
         return []
     return [f"{stage.place}.samples_per_prompt: with 1 sample '{advantage}' has no group to compare it with"]
 

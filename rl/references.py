@@ -2,32 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rewards.resolve import check as check_verifier
 from rl.config import ConfigError, did_you_mean
 from rl.data.mixture import Data, check_weights, limits
-from rl.layout import MAKES, READS_PAIRS, REFERENCES, Stage, judges, reward_models
+from rl.layout import MAKES, READS_PAIRS, REFERENCES, Stage, judges
 
 if TYPE_CHECKING:
+    from rewards.combine import RewardConfig
     from rl.recipe import Header
 
 Made = dict[str, tuple[str, ...]]
 """Earlier stages by name, and the artifacts of each."""
 
 
+def _is_model(path: Path) -> bool:
+    return (path / "config.json").is_file()
+
+
+def _is_parquet(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        return file.read(4) == b"PAR1"
+
+
+FILES: dict[str, tuple[Callable[[Path], bool], str]] = {
+    "model": (_is_model, "folder of a model"),
+    "reward_model": (_is_model, "folder of a reward model"),
+    "difficulty": (_is_parquet, "difficulty file"),
+    "samples": (Path.is_file, "file of samples"),
+}
+"""Artifacts of other runs, given by path: whether there is one, and what it is called."""
+
+
 def check_references(header: Header, stages: Sequence[Stage], folder: Path) -> None:
     """Raises ConfigError where the recipe, whose file lies in `folder`, names what is not there."""
     _check_rewards(header, stages, folder)
-    made: dict[str, tuple[str, ...]] = {}
+    made: Made = {}
+    judged: dict[str, RewardConfig] = {}
     for stage in stages:
         if stage.base in header.data and {"distilled", "pairs"} & {*MAKES.get(stage.kind, ())}:
             raise ConfigError(f"{stage.place}: the name '{stage.base}' is that of a data set; give it another")
         _check_data(stage, header, made)
         _check_earlier(stage, header, made)
-        _check_parts(stage, header)
+        _check_parts(stage, header, judged)
         made[stage.base] = made[stage.name] = MAKES.get(stage.kind, ())
 
 
@@ -53,24 +75,41 @@ def _check_data(stage: Stage, header: Header, made: Made) -> None:
 
 
 def _check_earlier(stage: Stage, header: Header, made: Made) -> None:
-    asked = reward_models(getattr(stage.config, "reward", None) or header.reward)
-    for key, makes, wanted in (
-        *((key, makes, getattr(stage.config, key, None)) for key, makes in REFERENCES.items()),
-        *(("reward", "reward_model", name) for name in asked),
-    ):
-        if wanted is None or Path(wanted).exists():
+    for key, makes in REFERENCES.items():
+        _check_one(f"{stage.place}.{key}", makes, getattr(stage.config, key, None), made)
+    own = getattr(stage.config, "reward", None)
+    for i, part in enumerate((own or header.reward).parts):
+        if part.verifier != "reward_model":
             continue
-        earlier = [name for name, kinds in made.items() if makes in kinds]
-        if wanted not in earlier:
-            known = did_you_mean(wanted, earlier) if earlier else f"; no earlier stage makes a {makes}"
-            raise ConfigError(f"{stage.place}.{key}: '{wanted}' is no earlier stage and no file{known}")
+        place = f"{stage.place}.reward" if own else "reward"
+        if not part.args.get("served"):
+            raise ConfigError(
+                f"{place}.parts[{i}].args: add `served: STAGE`, an earlier reward_model stage, or its folder"
+            )
+        later = f" when {stage.place} runs; give the stages after it a `reward` of their own" if own is None else ""
+        _check_one(f"{place}.parts[{i}].args.served", "reward_model", str(part.args["served"]), made, later)
 
 
-def _check_parts(stage: Stage, header: Header) -> None:
-    for part in getattr(stage.config, "keep", None) or () if stage.kind == "distill" else ():
-        names = [part.name for part in (stage.config.reward or header.reward).parts]
-        if part.partition("/")[0] not in names:
-            raise ConfigError(f"{stage.place}.keep: the reward has no part '{part}'{did_you_mean(part, names)}")
+def _check_one(place: str, makes: str, wanted: str | None, made: Made, later: str = "") -> None:
+    is_one, called = FILES[makes]
+    earlier = [name for name, kinds in made.items() if makes in kinds]
+    if wanted is None or wanted in earlier or is_one(Path(wanted)):
+        return
+    known = did_you_mean(wanted, earlier) if earlier else f"; no earlier stage makes a {makes}"
+    raise ConfigError(f"{place}: '{wanted}' is no earlier stage and no {called}{later or known}")
+
+
+def _check_parts(stage: Stage, header: Header, judged: dict[str, RewardConfig]) -> None:
+    """What `keep` and `by` name are parts of the verdict; in `judged` are the rewards of earlier stages."""
+    reward = judged[stage.base] = getattr(stage.config, "reward", None) or header.reward
+    if taken := getattr(stage.config, "samples_of", None):
+        reward = judged.get(taken)
+    for key in ("keep", "by") if stage.kind in ("distill", "pairs") and reward else ():
+        names = [part.name for part in reward.parts]
+        named = getattr(stage.config, key, None) or ()
+        for part in (named,) if isinstance(named, str) else named:
+            if part.partition("/")[0] not in names:
+                raise ConfigError(f"{stage.place}.{key}: the reward has no part '{part}'{did_you_mean(part, names)}")
 
 
 def _inner(stage: Stage) -> tuple[tuple[str, Data], ...]:

@@ -153,7 +153,7 @@ def test_bundled_recipes_are_found_by_name_and_files_by_path() -> None:
         ("extends: base\nstages: [{sft: {}}]", r"stages\[0\]\.sft: missing key 'data'; add `data: …`"),
         ("extends: base\nsft: 3", r"sft: this is a stage; change one of its keys"),
         ("extends: base\nsfd: {}", r"unknown key 'sfd'; did you mean 'sft'\?"),
-        ("extends: base\nrlvr: {model: curate}", r"stages\[2\]\.rlvr\.model: 'curate' is no earlier stage and no file"),
+        ("extends: base\nrlvr: {model: curate}", r"stages\[2\]\.rlvr\.model: 'curate' is no earlier stage and no fol"),
         ("extends: base\nrlvr: {eval_every: 2}", r"stages\[2\]\.rlvr\.eval_every: nothing to evaluate on; add `eval"),
         (
             "extends: base\nrlvr: {eval: {data: word}}",
@@ -199,6 +199,43 @@ def test_bundled_recipes_are_found_by_name_and_files_by_path() -> None:
         (
             "extends: base\nstages: [{sft: {data: words, name: reward}}]",
             r"stages\[0\]\.sft: the name 'reward' is a key",
+        ),
+        (
+            "extends: base\nrlvr: {difficulty: base.yaml}",
+            r"rlvr\.difficulty: 'base\.yaml' is no earlier stage and no diff",
+        ),
+        (
+            "extends: base\nrlvr: {difficulty: ''}",
+            r"rlvr\.difficulty: '' is no earlier stage and no difficulty file; known",
+        ),
+        ("extends: base\nrlvr: {model: '.'}", r"rlvr\.model: '\.' is no earlier stage and no folder of a model"),
+        ("extends: base\ncurate: {samples: 0, keep: [0, 0]}", r"curate\.samples: must be at least 1; got 0"),
+        (
+            "extends: base\ncurate: {reuse: .}",
+            r"curate\.reuse: \. is a folder; name a file, such as difficulty\.parquet",
+        ),
+        ("extends: base\nsft: {checkpoint_every: -1}", r"sft\.checkpoint_every: must not be negative; got -1"),
+        ("extends: base\nrlvr: {max_logprob_gap: -1}", r"rlvr\.max_logprob_gap: must not be negative; got -1"),
+        (
+            "extends: base\nrlvr: {objective: {kl_coeff: 1}}",
+            r"rlvr\.objective: unknown key 'kl_coeff'; did you mean 'kl_coef'",
+        ),
+        ("extends: base\nrlvr: {algorithm: grop}", r"rlvr\.algorithm: unknown algorithm 'grop'; did you mean 'grpo'"),
+        (
+            "extends: base\nstages: [{distill: {data: words, keep: {accuracy: 2}}}]",
+            r"distill\.keep\.accuracy: scores are at most 1; got 2",
+        ),
+        (
+            "extends: base\nstages: [{pairs: {data: words, by: acuracy}}]",
+            r"stages\[0\]\.pairs\.by: the reward has no part 'acuracy'; did you mean 'accuracy'",
+        ),
+        (
+            "extends: base\nreward: {parts: [{verifier: reward_model}]}",
+            r"reward\.parts\[0\]\.args: add `served: STAGE`, an earlier reward_model stage, or its folder",
+        ),
+        (
+            "extends: base\nreward: {parts: [{verifier: reward_model, args: {served: taste}}]}",
+            r"reward\.parts\[0\]\.args\.served: 'taste' is no earlier stage .* when stages\[0\]\.sft runs; give the stages aft",
         ),
     ],
 )

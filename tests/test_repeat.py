@@ -94,6 +94,8 @@ def test_enough_is_when_nothing_improves(
         ({"stages": [{"repeat": {}}]}, r"stages\[1\]\.repeat\.stages\[0\]: expected one stage"),
         ({"stages": [{"sft": {"data": "words"}}]}, r"stages\[0\]\.sft: the name 'sft' is taken by an earlier stage"),
         ({"until": {"metric": "accuracy"}}, "'accuracy' names no stage; write STAGE/METRIC"),
+        ({"until": {"metric": "check/acuracy"}}, "'check' tells no such metric; did you mean 'accuracy'?"),
+        ({"until": {"metric": "curate/loss"}}, "'curate' tells no such metric; known: accuracy, kept, prompts, reused"),
         ({"until": {"metric": "sft/loss"}}, "until.metric: no stage 'sft' in the block; known: check, curate, rlvr"),
         ({"until": {"metric": "check/accuracy", "patience": 0}}, "patience must be at least 1"),
     ],
@@ -105,5 +107,5 @@ def test_mistakes_name_their_place(block: dict[str, Any], says: str) -> None:
 
 def test_what_is_made_later_cannot_be_read_in_the_first_iteration() -> None:
     late = [{"evaluate": {"name": "check", "data": "words", "model": "rlvr"}}, BLOCK[1]]
-    with pytest.raises(ConfigError, match="'rlvr' is no earlier stage and no file"):
+    with pytest.raises(ConfigError, match="'rlvr' is no earlier stage and no folder of a model"):
         recipe(stages=late)

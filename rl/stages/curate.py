@@ -42,9 +42,18 @@ class Config:
     def validate(self, place: str) -> None:
         if not self.temperature > 0:
             raise ConfigError(f"{place}.temperature: must be above 0, or all samples are the same")
+        if self.samples < 1:
+            raise ConfigError(f"{place}.samples: must be at least 1; got {self.samples}")
+        if self.reuse is not None and Path(self.reuse).is_dir():
+            raise ConfigError(f"{place}.reuse: {self.reuse} is a folder; name a file, such as {FILE} in it")
         low, high = self.keep
         if not 0 <= low <= high <= self.samples:
             raise ConfigError(f"{place}.keep: [{low}, {high}] must lie within 0 and samples ({self.samples})")
+
+
+def tells(config: Config) -> list[str]:
+    """What its metrics' names begin with, up to a `/`."""
+    return ["prompts", "kept", "reused", "accuracy"]
 
 
 def run(config: Config, context: Context) -> Outcome:

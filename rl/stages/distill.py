@@ -63,6 +63,9 @@ class Config:
             raise ConfigError(f"{place}.balance: must be at least 1 (an equal share), or null; got {self.balance}")
         if not self.keep:
             raise ConfigError(f"{place}.keep: empty; name the parts that decide, such as {{accuracy: 1.0}}")
+        for part, least in self.keep.items():
+            if "/" not in part and least > 1:
+                raise ConfigError(f"{place}.keep.{part}: scores are at most 1; got {least:g}")
         PartConfig("select", when=self.select).validate(f"{place}.select")
 
     @property

@@ -48,6 +48,8 @@ class Config:
     def validate(self, place: str) -> None:
         if self.epochs <= 0 or self.pairs_per_step < 1:
             raise ConfigError(f"{place}: epochs and pairs_per_step must be positive")
+        if self.checkpoint_every < 0:
+            raise ConfigError(f"{place}.checkpoint_every: must not be negative; got {self.checkpoint_every}")
         self.preference.validate(place)
 
     @property

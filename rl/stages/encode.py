@@ -51,6 +51,11 @@ class Config:
         return max(1, round(self.epochs * rows / self.clips_per_step))
 
 
+def tells(config: Config) -> list[str]:
+    """What its metrics' names begin with, up to a `/`."""
+    return ["loss", "accuracy"]
+
+
 def run(config: Config, context: Context) -> Outcome:
     """Trains from `context.model` and leaves `model/` in the stage's folder; its encoder is frozen from then on."""
     from rl.data.mixture import Mixture, weights_of

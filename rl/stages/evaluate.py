@@ -49,6 +49,15 @@ class Config:
             raise ConfigError(f"{place}.votes: votes are counted for each of `budgets`; add `budgets: [full]`")
 
 
+def tells(config: Config) -> list[str]:
+    """What its metrics' names begin with, up to a `/`."""
+    plain = ["accuracy", "accuracy_in", f"pass@{config.samples}", "reasoning_tokens", "think_rate", "truncation_rate"]
+    plain += ["verifier_errors", "prompts", "grounding", "claims_true", "surrogate_rate", "denial_rate"]
+    heard = ["accuracy_heard", "audio_reliance", *(f"accuracy_{name}" for name in config.controls)]
+    cut = [f"{name}@{budget}" for budget in config.budgets for name in ("accuracy", "tokens", "vote")]
+    return [*plain, *(["greedy_accuracy"] if config.greedy else []), *(heard if config.controls else []), *cut]
+
+
 def run(config: Config, context: Context) -> Outcome:
     from rl.stages.budgets import curve
     from rl.stages.scoring import Judge

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rewards.combine import RewardConfig
-from rl.algorithms.objective import Objective, objective
+from rl.algorithms.objective import ALGORITHMS, Objective, objective
 from rl.config import ConfigError
 from rl.data.mixture import Data, weights_of
 from rl.stages import evaluate
@@ -76,13 +76,17 @@ class Config:
         for name in ("model", "controls", "budgets"):
             if getattr(self.eval, name, None):
                 raise ConfigError(f"{place}.eval.{name}: only an evaluate stage of its own does that; remove it")
+        for name in ("max_logprob_gap", "critic_warmup_steps", "eval_every"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{place}.{name}: must not be negative; got {getattr(self, name)}")
         if self.critic_warmup_steps and not self.resolved(place).critic:
             raise ConfigError(f"{place}.critic_warmup_steps: {self.algorithm} has no critic to warm up; remove it")
         self.resolved(place)
 
     def resolved(self, place: str = "") -> Objective:
         """The algorithm with this stage's changes."""
-        return objective(self.algorithm, self.objective, f"{place}.algorithm" if place else "algorithm")
+        key = "objective" if self.algorithm in ALGORITHMS else "algorithm"
+        return objective(self.algorithm, self.objective, f"{place}.{key}".lstrip("."))
 
     @property
     def optimiser_steps(self) -> int:

@@ -41,10 +41,17 @@ class Config:
     def validate(self, place: str) -> None:
         if self.epochs <= 0 or self.sequences_per_step < 1:
             raise ConfigError(f"{place}: epochs and sequences_per_step must be positive")
+        if self.checkpoint_every < 0:
+            raise ConfigError(f"{place}.checkpoint_every: must not be negative; got {self.checkpoint_every}")
 
     def steps(self, rows: int) -> int:
         """Optimiser steps when an epoch has `rows` demonstrations."""
         return max(1, round(self.epochs * rows / self.sequences_per_step))
+
+
+def tells(config: Config) -> list[str]:
+    """What its metrics' names begin with, up to a `/`."""
+    return ["loss"]
 
 
 def run(config: Config, context: Context) -> Outcome:

@@ -53,7 +53,7 @@ def test_overrides_are_on_top():
         ("grop", {}, "a: unknown algorithm 'grop'; did you mean 'grpo'?"),
         ("ppo", {"clip": 0.2}, "a: unknown key 'clip'; did you mean 'clip_low'?"),
         ("ppo", {"gamma": 1.5}, "a.gamma: got 1.5; it must lie in [0, 1]"),
-        ("ppo", {"lam": float("nan")}, "a.lam: got nan; it must lie in [0, 1]"),
+        ("ppo", {"lam": float("nan")}, "a.lam: nan is not a finite number"),
         ("ppo", {"dual_clip": 1}, "a.dual_clip: got 1.0; it must be above 1, or null for none"),
         ("ppo", {"critic": False}, "a.critic: got False; advantage 'gae' needs values; set critic: true"),
         ("grpo", {"critic": True}, "a.critic: advantage 'grpo' reads no values; set critic: false"),
