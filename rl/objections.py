@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from rl.arithmetic import quoted
 from rl.data.mixture import weights_of
-from rl.data.sources import FILES, DataFacts
+from rl.data.sources import FILES, DataConfig, DataFacts
+from rl.data.tasks import TASKS
+from rl.data.tasks.procedural import COMPACT
 from rl.memory import many
 
 if TYPE_CHECKING:
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
 
 GROUPED = {"grpo", "dr_grpo", "rloo", "reinforce++-baseline"}
 """Advantages that compare a sample with others of its prompt."""
+
+SOUND = ("sounds", "recordings", "folder")
+"""Sources whose every prompt has a clip."""
 
 LEAST = {"max_sequence_tokens": 2, "limit": 1, "keep": 1}
 """Of any stage that has such a key (a curate stage's `keep` is a range and checked there)."""
@@ -47,7 +52,25 @@ def problems(stage: Stage, recipe: Recipe, rows: int | None, positions: int | No
         data, (what, keys) = recipe.header.data.get(name), lacking[stage.kind]
         if data is not None and data.source in FILES and not set(keys) & data.fields.keys():
             found.append(f"{stage.place}.data: '{name}' has no {what}; map `{keys[0]}:` in data.{name}.fields")
+        elif data is not None and data.source not in FILES and _lacks(stage.kind, data):
+            found.append(
+                f"{stage.place}.data: '{name}' has no {what}; name a data set that has, or the stage that makes it"
+            )
+    build = recipe.header.model.build
+    for name in weights_of(config.data) if build and not build.audio and not getattr(config, "model", None) else ():
+        data = recipe.header.data.get(name)
+        if data is not None and (data.source in SOUND or "audio" in data.fields):
+            found.append(
+                f"{stage.place}.data: '{name}' has sound, the model reads text only; add `audio: {{}}` to model.build"
+            )
     return found + (_impossible(stage, rows) if stage.kind == "rlvr" and not found else [])
+
+
+def _lacks(kind: str, data: DataConfig) -> bool:
+    """Whether a task of ours surely makes nothing that the stage learns from."""
+    if kind != "sft":
+        return data.source in TASKS
+    return data.source == "reasoning_gym" and data.args.get("dataset", "spell_backward") not in COMPACT
 
 
 def _impossible(stage: Stage, rows: int | None) -> list[str]:

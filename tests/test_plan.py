@@ -360,6 +360,24 @@ def test_warm_start_without_demonstrations() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("stage", "source", "says"),
+    [
+        ("dpo", {"source": "reasoning_gym"}, "stages[0].dpo.data: 'words' has no pairs; name a data set"),
+        (
+            "sft",
+            {"source": "reasoning_gym", "args": {"dataset": "basic_arithmetic"}},
+            "stages[0].sft.data: 'words' has no dem",
+        ),
+        ("sft", {"source": "reasoning_gym", "args": {"size": -10}}, "reasoning_gym.size: must be at least 1; got -10"),
+        ("curate", {"source": "sounds"}, "stages[0].curate.data: 'words' has sound, the model reads text only; add"),
+    ],
+)
+def test_data_that_a_stage_cannot_use(stage: str, source: dict[str, Any], says: str) -> None:
+    problems = planned(data={"words": source}, stages=[{stage: {"data": "words"}}]).problems
+    assert any(line.startswith(says) for line in problems), problems
+
+
 def test_groups_of_one() -> None:
     one = ("rlvr.samples_per_prompt=1", "rlvr.algorithm=grpo")
     assert "no group to compare" in planned(*one).notes[0]

@@ -96,6 +96,8 @@ def procedural(
 def count(split: str | None, dataset: str = "spell_backward", size: int = 5000, **_: object) -> int:
     """About how many prompts `procedural` makes, without making them: repeated items are not known of."""
     check_split(split, SPLITS, "reasoning_gym")
+    if size < 1:
+        raise ConfigError(f"reasoning_gym.size: must be at least 1; got {size}")
     low = 0.0
     for name, high in SPLITS.items():
         if name == split:
