@@ -2,7 +2,7 @@
 
     name: quickstart
     model: {build: {hidden_size: 128}}
-    data: {words: {source: words}}
+    data: {words: {source: reasoning_gym, args: {dataset: spell_backward}}}
     reward: {parts: [{verifier: text}]}
     stages:
       - sft: {data: words}
