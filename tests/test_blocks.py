@@ -70,7 +70,7 @@ def test_a_block_goes_on_from_its_last_iteration_until_nothing_improves(ray_sess
 
 
 def test_sources_are_mixed(ray_session: None, tmp_path: Path) -> None:
-    mixed = {"data": {"short": 0.75, "digits": 0.25}, "max_sequence_tokens": 64}
+    mixed = {"data": {"short": 0.75, "digits": 0.25}, "max_sequence_tokens": 80}
     stages = [
         {"sft": {"sequences_per_step": 8, "checkpoint_every": 2, **mixed}},
         {"curate": {"limit": 8, "samples": 2, "keep": [0, 2], **mixed}},
