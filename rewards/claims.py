@@ -57,6 +57,9 @@ class _Reader:
         self.thing = ""
         self.at = 0
         """The token that is read."""
+        self.seen: set[str] = set()
+        """Kinds of the tokens before it."""
+        self.last_stage = max((i for i, token in enumerate(self.tokens) if token.text in STAGES), default=-1)
         self.found: list[tuple[int, Claim]] = []
         """The claims, each with the token that it was read at."""
         self.bare: list[tuple[int, float, int | None, str | None]] = []
@@ -79,6 +82,7 @@ class _Reader:
                 self._name(i, token.value)
             elif token.kind in readers:
                 readers[token.kind](i, token.value)
+            self.seen.add(token.kind)
         self._resolve_bare()
         self.claims = in_sequence(self.tokens, self.found)
 
@@ -106,7 +110,7 @@ class _Reader:
             return True
         if word != "first" or (i and self.tokens[i - 1].text in ("the", "this", "that")):
             return False
-        goes_on = any(token.text in STAGES for token in self.tokens[i:]) and after.kind != "is"
+        goes_on = i < self.last_stage and after.kind != "is"
         return after.text in _NARRATES or goes_on
 
     def _thing(self, i: int) -> None:
@@ -140,7 +144,7 @@ class _Reader:
                 self.bare.append((i, number, self.subject, self.quantity))
             return
         quantity = self._of_unit(unit)
-        moments = ("at", "from", "to") if any(token.kind == "from" for token in self.tokens[:i]) else ("at",)
+        moments = ("at", "from", "to") if "from" in self.seen else ("at",)
         timed = quantity == "duration" and (
             part_of(self.tokens, i - 1) or any(self._near(i - 1, kind) for kind in moments)
         )
@@ -162,7 +166,7 @@ class _Reader:
         quantity = self._of_unit(unit)
         if quantity is None or (quantity == "duration" and (self._near(i - 1, "from") or self._near(i - 1, "at"))):
             return
-        moves = self._near(i - 1, "from") or any(token.kind == "trend" for token in self.tokens[:i])
+        moves = self._near(i - 1, "from") or "trend" in self.seen
         if quantity == "pitch" and (moves or low > high):
             self._add("ends", "pitch", values=(low, high))
         else:

@@ -13,9 +13,9 @@ that is `grounding`. Rules see no more than claims and conclusions; what they pa
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from itertools import combinations
-from typing import cast
+from typing import Any, cast
 
 from rewards.claims import Claim, read
 from rewards.lexicon import COMPARATIVES, LEVELS, NUMBERS, ORDINALS, TRENDS
@@ -33,6 +33,8 @@ _CONCLUDES = re.compile(
     r"|conclude that it is)|\bso it (?:is|must be)|\bit must be|\btherefore(?: it is)?,?|\bhence(?: it is)?,?|\bthus(?: it is)?,?)"
     r"\s*(?:the |an? |option |choice |clip |\()*(?P<what>[^.;!?\n]+)"
 )
+_ENOUGH = 100
+"""With so many claims of one topic a later one is compared: a loop makes thousands."""
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 
@@ -60,9 +62,14 @@ def verify(prompt: Prompt, rollout: Rollout, *, min_steps: int = 1, silent: floa
 def contradiction(claims: Sequence[Claim]) -> tuple[Claim, Claim] | None:
     """Two claims that cannot both be true, the later one being no correction."""
     compared = [claim for claim in claims if claim.kind == "compare"]
-    for earlier, later in combinations(claims, 2):
-        if _clash(earlier, later) and not _CORRECTS.search(later.text):
+    alike: dict[Any, list[Claim]] = defaultdict(list)
+    for later in claims:
+        before = alike[_topic(later)]
+        earlier = next((claim for claim in before if _clash(claim, later)), None)
+        if earlier and not _CORRECTS.search(later.text):
             return earlier, later
+        if len(before) < _ENOUGH:
+            before.append(later)
     for claim in compared:
         a, b = (_named_value(claims, claim, who) for who in _both(claim))
         if a and b and a.values and b.values:
@@ -85,17 +92,22 @@ def _named_value(claims: Sequence[Claim], like: Claim, subject: int | None) -> C
     return next((c for c in reversed(values) if subject is not None and c.subject == subject), None)
 
 
+def _topic(claim: Claim) -> Any:
+    """Claims clash only where they are of the same: of one thing at one time, not of one after another."""
+    of = (claim.kind, claim.quantity, claim.moment, claim.thing)
+    if claim.kind == "compare":
+        return *of, frozenset(_both(claim))
+    return of if claim.kind == "extreme" else (*of, claim.subject, claim.place, claim.bound)
+
+
 def _clash(a: Claim, b: Claim) -> bool:
-    if a.kind != b.kind or a.quantity != b.quantity or (a.moment, a.thing) != (b.moment, b.thing):
-        return False  # of different things, or of one after another
+    """Whether two claims of one topic cannot both be true."""
     if a.kind == "compare":
         if _both(a) == _both(b):
             return a.sign * (-1) ** a.denied != b.sign * (-1) ** b.denied
-        return _both(a) == _both(b)[::-1] and a.sign == b.sign and not a.denied and not b.denied
+        return a.sign == b.sign and not a.denied and not b.denied
     if a.kind == "extreme":
         return a.sign == b.sign and (a.subject != b.subject) and not (a.denied or b.denied)
-    if a.subject != b.subject or a.place != b.place or a.bound != b.bound:
-        return False
     if a.kind in ("level", "trend"):
         return (a.sign == b.sign and a.denied != b.denied) or (a.sign == -b.sign != 0 and not (a.denied or b.denied))
     if a.denied or b.denied or a.values is None or b.values is None or a.bound != "about":

@@ -86,6 +86,11 @@ def test_a_claim_counts_once_however_often_it_is_made():
     assert len(read("The pitch is low. The pitch is low. Again, the pitch is low.")) == 1
 
 
+def test_a_loop_is_read_in_one_pass():
+    claims = read("220Hz " * 5000)
+    assert [claim.place for claim in claims] == [(i, 5000) for i in range(5000)]
+
+
 @given(st.text(max_size=400))
 def test_any_text_is_read(text: str):
     read(text)

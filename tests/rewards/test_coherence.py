@@ -36,6 +36,11 @@ def test_contradictions(chain: str):
     assert verdict(chain, "first").score == 0
 
 
+def test_a_loop_is_judged_in_one_pass():
+    assert verdict("220Hz " * 5000, "first").parts["consistent"] == 1
+    assert verdict(" ".join(f"{220 + i / 5000} Hz." for i in range(2000)), "first").parts["consistent"] == 1
+
+
 def test_a_correction_is_no_contradiction():
     assert contradiction(read("The pitch is low. Wait, the pitch is high.")) is None
 
