@@ -38,7 +38,7 @@ def verify(prompt: Prompt, rollout: Rollout, *, rule: Literal["free", "strict", 
     benchmarks' own code has them. Raises ConfigError for another rule, ValueError for a gold that is no option."""
     if rule not in RULES:
         raise ConfigError(f"choice: unknown rule '{rule}'{did_you_mean(rule, RULES)}")
-    options = _options(prompt.fields.get("options", prompt.fields.get("choices")))
+    options = options_of(prompt.fields.get("options", prompt.fields.get("choices")))
     gold, said = _gold(prompt, options), answer_text(rollout.response)
     if gold is None:
         return Verdict(score=float(normalised(said) == normalised(prompt.answer or "")))
@@ -134,7 +134,8 @@ def _by_text(answer: str, options: Mapping[str, str]) -> str | None:
     return longest[0] if len(longest) == 1 else None
 
 
-def _options(options: Any) -> dict[str, str]:
+def options_of(options: Any) -> dict[str, str]:
+    """Letter -> text of what there is to choose: a list, or letters to texts; without any the letters alone."""
     if options is None:
         return dict.fromkeys(string.ascii_uppercase, "")
     if isinstance(options, Mapping):

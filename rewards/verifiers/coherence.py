@@ -15,12 +15,16 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from math import isclose
+from typing import Any
 
+from rewards.answers import marked, said
 from rewards.claims import Claim, read
 from rewards.lexicon import COMPARATIVES, LEVELS, NUMBERS, ORDINALS, TRENDS
 from rewards.scales import SCALES
 from rewards.verifiers import Case
+from rewards.verifiers.choice import chosen_letter, options_of
+from rewards.verifiers.numeric import numbers
 from rewards.verifiers.text import answer_text, normalised
 from rl.types import Prompt, Rollout, Verdict
 
@@ -29,13 +33,13 @@ _CORRECTS = re.compile(
     r"^\W*(?:wait|no\b|actually|correction|hmm|scratch that|on second thought|rather|sorry|let me correct)"
 )
 _CONCLUDES = re.compile(
-    r"(?:\b(?:final |correct |right |my )?answer (?:is|must be|should be|would be)|\banswer:|\bi (?:choose|pick|select|go with"
+    r"(?i:\b(?:final |correct |right |my )?answer (?:is|must be|should be|would be)|\banswer:|\bi (?:choose|pick|select|go with"
     r"|conclude that it is)|\bso it (?:is|must be)|\bit must be|\btherefore(?: it is)?,?|\bhence(?: it is)?,?|\bthus(?: it is)?,?)"
-    r"\s*(?:the |an? |option |choice |clip |\()*(?P<what>[^.;!?\n]+)"
+    r"\s*(?:the |an? |[Oo]ption |[Cc]hoice |clip |\()*(?P<what>(?:[^.;!?\n]|\.(?=\d))+)"
 )
+_LETTER = re.compile(r"(?<![\w'’])[A-J](?![\w'’])")
 _ENOUGH = 100
 """With so many claims of one topic a later one is compared: a loop makes thousands."""
-_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 
 def verify(prompt: Prompt, rollout: Rollout, *, min_steps: int = 1, silent: float = 1.0) -> Verdict:
@@ -121,32 +125,42 @@ def _clash(a: Claim, b: Claim) -> bool:
 
 def concludes(prompt: Prompt, chain: str, claims: Sequence[Claim], response: str) -> bool | None:
     """Whether the chain's conclusion is the answer of the response; None where none is recognised."""
-    given = cast("Mapping[str, str] | Sequence[str]", prompt.fields.get("options") or ())
-    lettered = given.items() if isinstance(given, Mapping) else zip("abcdefghij", given, strict=False)
-    options = {normalised(str(option)): letter.lower() for letter, option in lettered}
-    answer = _plain(answer_text(response), options)
+    given = prompt.fields.get("options", prompt.fields.get("choices"))
+    options = options_of(given) if given else {}
+    answer = _answer(answer_text(response), options) or _plain(marked(response) or said(response) or response)
     if not answer:
         return False
     expected = _compared(prompt.question, claims)
     if expected is not None and answer in ("first", "second"):
         return answer == expected
-    said = list(_CONCLUDES.finditer(chain.lower()))
-    if not said:
-        return _last_word(normalised(chain), claims, answer, options)
-    what = _plain(said[-1]["what"], options)
-    if _whole(answer, what):
-        return True
+    conclusions = list(_CONCLUDES.finditer(chain))
+    if not conclusions:
+        return _last_word(normalised(chain), claims, answer, list(map(normalised, options.values())))
+    what = conclusions[-1]["what"]
     if options:
-        named = [option for option in options if _whole(option, what)]
-        return None if not named else answer in named
-    numbers = [[float(n) for n in _NUMBER.findall(text)] for text in (answer, what)]
-    if all(numbers):
-        return numbers[0][-1] in numbers[1]
-    explicit = "answer" in said[-1][0]
+        concluded = _answer(what, options)
+        named = [text for text in map(normalised, options.values()) if _whole(text, _plain(what))]
+        return concluded == answer if concluded else False if len(named) + len(set(_LETTER.findall(what))) > 1 else None
+    if _whole(answer, _plain(what)):
+        return True
+    ours, theirs = numbers(answer), numbers(_plain(what))
+    if ours and theirs:
+        return any(isclose(ours[-1], number) for number in theirs)
+    explicit = "answer" in conclusions[-1][0].lower()
     return False if explicit and len(answer.split()) <= 3 else None
 
 
-def _last_word(chain: str, claims: Sequence[Claim], answer: str, options: Mapping[str, str]) -> bool | None:
+def _answer(text: str, options: Mapping[str, str]) -> str | None:
+    """The text of the one option that a text chooses (`choice`), in lower case; also by a small letter, "b" or "b.", that
+    is no article."""
+    small = re.match(r"(?:option |choice )?\(?([b-j])(?:$|[).:,])", text.strip())
+    letter = (
+        small[1].upper() if small and small[1].upper() in options else chosen_letter(text, options) if options else None
+    )
+    return None if letter is None else normalised(options[letter])
+
+
+def _last_word(chain: str, claims: Sequence[Claim], answer: str, options: Sequence[str]) -> bool | None:
     """Of a chain without "so", "therefore": it ends with one of the options, counts up to a number, or describes with a
     word that is the answer or its opposite."""
     ends = [option for option in options if chain == option or chain.endswith(f" {option}")]
@@ -162,13 +176,9 @@ def _last_word(chain: str, claims: Sequence[Claim], answer: str, options: Mappin
     return None
 
 
-def _plain(text: str, options: Mapping[str, str]) -> str:
-    """An answer as its option's text, in lower case, numbers in digits and clips by their ordinal."""
-    plain = normalised(text)
-    letter = re.match(r"^(?:option |choice )?\(?([a-j])\)?(?=$|[\s.,:)])", text.strip().lower())
-    if letter and options:
-        return next((option for option, name in options.items() if name == letter[1]), plain)
-    return " ".join(str(NUMBERS[word]) if word in NUMBERS else word for word in plain.split())
+def _plain(text: str) -> str:
+    """In lower case, with numbers in digits."""
+    return " ".join(str(NUMBERS[word]) if word in NUMBERS else word for word in normalised(text).split())
 
 
 def _whole(part: str, text: str) -> bool:
@@ -208,6 +218,8 @@ GOLD = [
     _case("The first is louder than the second. The second is louder than the first.", "first", False),
     _case("The pitch is about 120 Hz and low. The pitch is high.", "B", False),
     _case("It barks. So the answer is a dog.", "A", False, options=("cat", "dog")),
+    _case("It barks. So the answer is a dog.", "It is a dog.", options=("cat", "dog")),
+    _case("It barks. So the answer is a dog or a cat.", "cat", False, options=("cat", "dog")),
     _case("The answer is 7.", "8", False),
     _case("1 2 3", "4", False),
     _case("110Hz low", "high", False),

@@ -94,6 +94,10 @@ DENIALS = tuple(
         r"\b(?:there (?:is|was) no|i see no|(?:do|did) not (?:see|receive|get|find)(?: any| an| the)?) (?:audio|recording|attachment|sound file|clip)(?: file| clip)?\b(?=\W*$|[.,;:!]| (?:attached|provided|here|in our|in this (?:chat|conversation)|for me|with|file|to))",
         r"\b(?:not|does not) (?:appear to be|seem to be) any (?:audio|recording|sound)|\b(?:did|have|has) not (?:shared?|attach(?:ed)?|provided?|sent|send)(?: me)? (?:any |an |the )?(?:audio|recording|clip|sound)",
         r"\bforgot to (?:attach|upload|include|share)|\bnothing was (?:attached|uploaded|provided)|\b(?:audio|recording) could not be processed by me\b",
+        r"\b(?:audio|recording|clip|sound|file)s?(?: (?:file|clip|data))? (?:is|are|was|were) (?:not (?:\w+ )?(?:available|accessible)"
+        r"|unavailable|inaccessible)(?=\W*$|[.,;:!]| (?:here|to me|so|and)\b)",
+        r"\b(?:audio|recording|clip|sound|file)s?(?: (?:file|clip|data))? (?:(?:did|does|do|would|will) not|fail(?:s|ed)? to) (?:load|open|play)(?=\W*$|[.,;:!]| (?:for me|here|properly|correctly|so|and)\b)",
+        rf"\b{_NOT_ABLE} know what (?:it|this|that|they|the \w+) sounds? like\b",
         # asks for a text in its place
         r"\b(?:please|could you|can you|kindly)[^.]*\b(?:transcri(?:be|pt|ption)|describe (?:the |what )|paste the|send the words|what the (?:sound|audio|clip) (?:was|is|sounds) like)",
         r"\b(?:no|any) (?:audio|recording|sound|clip)(?: \w+)? (?:is |was )?(?:attached|uploaded|provided)\b",
@@ -112,6 +116,12 @@ _OTHERS = re.compile(
     r"|caller|person|boy|girl|baby|dog|cat|listener|crowd|audience|patient|microphone|host)\b)(?!.*\b(?:i|me|my|myself)\b)"
 )
 """Who is not the model."""
+_HEARS = re.compile(
+    r"\b(?:any|nothing)\b.*\b(?:only|just|but) (?:the |an? |some )?(?!text|words?\b|tokens|letters|questions?|prompts?|options?"
+    r"|transcripts?|guess|imagine|infer|assume|estimate|read\b|\w+ing\b)\w{3,}\W*$"
+    r"|\bdescri(?:be|ption)\b[^.;!?]*: (?!what|how|which|who|is|does)\w"
+)
+"""Who goes on to say what it does hear: "any voices, only rain", "describe the sound: it is a bell"."""
 _QUOTED = re.compile(r"\"[^\"\n]{0,300}\"|“[^”\n]{0,300}”|‘[^’\n]{0,300}’|(?<!\w)'[^'\n]{3,300}'(?!\w)")
 _CONTRACTED = (
     (re.compile(r"[’`]"), "'"),
@@ -125,6 +135,8 @@ _CONTRACTED = (
     (re.compile(r"\b(it|that|there|he|she)'s\b"), r"\1 is"),
     (re.compile(r"\s+"), " "),
 )
+_WRAPPED = re.compile(r"(?<=[^\s.!?;:>])\n(?=[a-z])")
+"""A line break within a sentence."""
 _SENTENCE = re.compile(r"(?<=[.!?;\n])\s+|\n+")
 
 
@@ -136,11 +148,11 @@ def verify(prompt: Prompt, rollout: Rollout) -> Verdict:
 
 def denial(text: str) -> str | None:
     """The first phrase that claims not to hear or to be a text model; None where there is none."""
-    text = _QUOTED.sub(" ", text.lower().replace("’", "'"))
+    text = _QUOTED.sub(" ", _WRAPPED.sub(" ", text).lower().replace("’", "'"))
     for sentence in _SENTENCE.split(text):
         for pattern, into in _CONTRACTED:
             sentence = pattern.sub(into, sentence)
-        if _SPOKEN.search(sentence) or _OTHERS.search(sentence):
+        if _SPOKEN.search(sentence) or _OTHERS.search(sentence) or _HEARS.search(sentence):
             continue
         for pattern in DENIALS:
             if found := pattern.search(sentence):

@@ -89,6 +89,25 @@ def test_the_answer_is_what_the_chain_concludes(chain: str, right: str, wrong: s
     assert (refused.score, refused.parts["known"]) == (0.0, 1.0)
 
 
+@pytest.mark.parametrize(
+    "answer", ["dog", "a dog", "A dog.", "It is a dog.", "I hear a dog", "\\boxed{B}", "(b)", "B. dog"]
+)
+def test_an_answer_is_read_as_choice_reads_it(answer: str):
+    assert verdict("It barks. So the answer is a dog.", answer, options=["cat", "dog"]).score == 1.0
+    assert verdict("It meows. So the answer is a cat.", answer, options=["cat", "dog"]).score == 0.0
+
+
+def test_a_chain_that_concludes_several_concludes_no_answer():
+    assert verdict("So the answer is a dog or a cat.", "cat", options=["cat", "dog"]).score == 0.0
+    assert verdict("The answer is not a cat but a dog.", "dog", options=["cat", "dog"]).score == 1.0
+
+
+def test_numbers_are_compared_by_value():
+    assert verdict("The answer is 0.5.", "1/2").score == 1.0
+    assert verdict("The answer is 0.5.", "0.7").score == 0.0
+    assert verdict("The answer is 7.", "\\boxed{7}").score == 1.0
+
+
 def test_a_chain_that_concludes_nothing_gets_what_the_recipe_says():
     assert verdict("Some sound.", "B").score == 1.0
     assert verdict("Some sound.", "B", silent=0.25).score == 0.25

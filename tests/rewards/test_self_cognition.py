@@ -24,6 +24,39 @@ def test_a_denial_is_found_wherever_it_stands(wrapped: str):
     assert denial(wrapped.format("I can't hear a second voice.")) is None
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I cannot\nhear audio.",
+        "<think>\nI can't listen\nto audio\n</think>\nB",
+        "Since audio is not available, I guess B.",
+        "The clip did not load.",
+        "The audio failed to load, so I guess B.",
+        "No way for me to know what it sounds like.",
+        "I cannot hear any sound, only text.",
+        "Nothing reaches me but the question.",
+        "Please describe the sound: what is it like?",
+    ],
+)
+def test_denials_of_a_review(text: str):
+    assert denial(text) is not None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I cannot hear any voices in the clip, only rain.",
+        "Nothing reaches me but rain.",
+        "I need a description of the timbre: bright, metallic.",
+        "Please describe the sound: it is a dog bark.",
+        "The first sound is not available in the second clip.",
+        "The clip did not play the bell again.",
+    ],
+)
+def test_who_says_what_it_hears_denies_nothing(text: str):
+    assert denial(text) is None
+
+
 def test_what_is_quoted_or_reported_is_no_denial():
     assert denial('The man says "I am a text model and cannot hear audio".') is None
     assert denial("The caller says she cannot hear the recording.") is None
