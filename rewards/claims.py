@@ -21,7 +21,7 @@ _ASKS = re.compile(
     r"|could|let(?:'s| me| us)|(?:i|we) (?:need to|have to|want to|must|should|will)|to (?:find|tell"
     r"|decide|determine|compare|answer)|the (?:question|task|options?|prompt|choices?|user)|options?|maybe|perhaps)\b"
     r"|\b(?:whether|suppose|supposing|imagine|would (?:have|sound|mean)|might|may be|could be|had it|were it|unclear"
-    r"|hard to (?:say|tell)|at first (?:glance|sight|hearing)|not sure|in general|usually|typically|normally)\b"
+    r"|hard to (?:say|tell)|which is (?:false|untrue|wrong|not (?:true|so))|at first (?:glance|sight|hearing)|not sure|in general|usually|typically|normally)\b"
 )
 _GOES_ON = re.compile(r"(?:[.;]|\s*\n)\s+(?=(?:then|later|afterwards|after that|finally)\b)")
 """A sentence that goes on with the one before it."""

@@ -6,7 +6,7 @@ quantity that this sound does not have, or so wide that it says nothing ("above 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 
 from rewards.acoustics import Acoustics, Sound
@@ -23,6 +23,22 @@ class Finding:
     miss: float = 0.0
     """How far off a false claim is, in tolerances or margins of its quantity."""
     measured: str = ""
+
+    def fact(self, clips: Sequence[Acoustics]) -> tuple[Hashable, ...]:
+        """What makes it true: the same for "the second is higher" and "the first is lower", for 220 Hz and 221 Hz; for a
+        false one also what it says, so that no second guess is free."""
+        claim, sign = self.claim, self.claim.sign * (-1 if self.claim.denied else 1)
+        if claim.kind in ("compare", "same", "extreme"):
+            count = len(parts(clips, max(claim.subject or 0, claim.other or 0) + 1))
+            subject, other = _sides(claim, max(1, count))
+            pair = subject is not None and other is not None and (count == 2 or claim.kind != "extreme")
+            of: Hashable = frozenset((subject, other)) if pair else subject
+            sign = -sign if pair and subject != min(subject or 0, other or 0) else sign
+            topic = ("between", claim.quantity, of, "same" if claim.kind == "same" and not self.true else "")
+        else:
+            of = claim.place if claim.subject is None else claim.subject
+            topic = (claim.kind, claim.quantity, of, claim.moment)
+        return topic if self.true else (*topic, sign, claim.values)
 
 
 def check(claim: Claim, clips: Sequence[Acoustics]) -> Finding:
@@ -163,20 +179,24 @@ def _between(claim: Claim, clips: Sequence[Acoustics]) -> Finding:
     among = parts(clips, max(named, default=0) + 1)
     if len(among) < 2 or max(named, default=0) >= len(among):
         return Finding(claim, False, 9.0, f"only {len(among)} sound{'s' * (len(among) != 1)}")
-    subject, other = (None if i is None else i % len(among) for i in (claim.subject, claim.other))  # -1 is the last
-    if subject == other is not None:
-        return Finding(claim, None)  # with itself
-    if len(among) == 2:
-        subject = 1 - other if subject is None and other is not None else subject or 0
-        other = 1 - subject
-    if subject is None:
-        return Finding(claim, None)
+    subject, other = _sides(claim, len(among))
+    if subject is None or subject == other:
+        return Finding(claim, None)  # of which, or of one with itself
     rest = [other] if other is not None and claim.kind != "extreme" else [i for i in range(len(among)) if i != subject]
     findings = [_pair(claim, among[subject], among[i]) for i in rest]
     truths = [finding.true for finding in findings]
     if False in truths:
         return max((f for f in findings if f.true is False), key=lambda f: f.miss)
     return Finding(claim, None) if None in truths else findings[0]
+
+
+def _sides(claim: Claim, count: int) -> tuple[int | None, int | None]:
+    """Which of so many sounds are compared; -1 is the last, and of two the other one is meant."""
+    subject, other = (None if i is None else i % count for i in (claim.subject, claim.other))
+    if count == 2 and (subject is None or subject != other):
+        subject = 1 - other if subject is None and other is not None else subject or 0
+        other = 1 - subject
+    return subject, other
 
 
 def _pair(claim: Claim, mine: Target, theirs: Target) -> Finding:

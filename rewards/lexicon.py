@@ -185,6 +185,7 @@ _PHRASES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\b(a|one) second\b(?= (?:long|in|of|and)|[.,]|$)", "1 s"),
         (r"\b(?:times|events|beats|clicks|taps|hits|onsets|pulses|bursts|syllables) (?:per|a|each) second\b", "/s"),
         (r"\bper second\b", "/s"),
+        (r"\bit(?: is|['’]s) (?:false|untrue|wrong|not (?:true|the case|so))(?: to say)? that\b", "not"),
         (r"\bbeats per minute\b", "bpm"),
         (r"\bnot only\b|\bno doubt\b|\bno longer\b(?! than)|\bhigh quality\b", ""),
         (

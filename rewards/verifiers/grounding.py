@@ -11,7 +11,8 @@ acoustic grounding. **Measured**: claims such as "about 120 Hz", "rising", "the 
     clean    = mentions / (mentions + surrogate_weight · surrogates)
     score    = (measured_weight · measured + (1 - measured_weight) · named) · clean
 
-A claim that the measures leave open counts as claimed, not as checked. A chain without a word on sound scores 0, and so
+A claim that the measures leave open counts as claimed, not as checked. One fact counts once, however often it is told:
+"the second is higher, so the first is lower". A chain without a word on sound scores 0, and so
 does an answer without a chain. What a claim is worth is not judged: "short and low" is true of most spoken digits, so
 let the answer's accuracy weigh more than this part.
 """
@@ -59,8 +60,8 @@ def verify(
     findings = [check(claim, clips) for claim in read(chain)]
     families, mentions = features(chain, [finding.claim for finding in findings])
     texts = surrogates(chain)
-    checked = sum(finding.true is not None for finding in findings)
-    true = sum(finding.true is True for finding in findings)
+    facts = {(finding.true, finding.fact(clips)) for finding in findings if finding.true is not None}
+    checked, true = len(facts), sum(right for right, _ in facts)
     measured = true / max(checked, min_claims, 1)
     named = min(1.0, len(families) / max(1, min_features))
     clean = mentions / (mentions + surrogate_weight * len(texts)) if mentions else 0.0
@@ -121,6 +122,8 @@ GOLD = [
     _case("The pitch rises from 200 Hz to 400 Hz.", (tone(200, 0.5, -20, to_hertz=400),), args={"min_claims": 1}),
     _case("The last one is higher, and the last clip is louder than the first.", _PAIR),
     _case("a 220Hz b 440Hz first higher", _PAIR, False),
+    _case("The second is higher. The first is lower.", _PAIR, False),
+    _case("The pitch is 220 Hz. The pitch is 221 Hz.", (_LOW,), False),
     _case("At most 50 tones. At most 60 tones.", (_LOW,), False),
     _case("The first tone is louder than the second and lasts longer.", _PAIR, False),
     _case("A high pitch of about 440 Hz.", (_LOW,), False),

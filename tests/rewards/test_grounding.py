@@ -71,6 +71,24 @@ def test_the_score_is_as_documented():
     assert verdict("The pitch is low.", LOW, measured_weight=1.0).score == 0.5
 
 
+@pytest.mark.parametrize(
+    ("chain", "true", "checked"),
+    [
+        ("The second is higher. The first is lower. The second is the highest. The last is not lower.", 1, 1),
+        ("The second is higher and louder.", 2, 2),
+        ("The first is 150 Hz. The first is 151 Hz. The first is above 140 Hz.", 1, 1),
+        ("The first is 150 Hz, the second 600 Hz.", 2, 2),
+        ("The first is not rising. The first is not falling.", 1, 1),
+        ("The second is higher. The first is higher. The second is lower.", 1, 2),
+        ("The first is 150 Hz. The first is 300 Hz. The first is 400 Hz.", 1, 3),
+        ("It is false that the second is higher.", 0, 1),
+    ],
+)
+def test_one_fact_counts_once(chain: str, true: int, checked: int):
+    parts = verdict(chain, LOW, HIGH).parts
+    assert (parts["true"], parts["checked"]) == (true, checked)
+
+
 def test_a_textual_surrogate_counts_against():
     clean, textual = (
         "The pitch is low and it is quiet.",
