@@ -52,6 +52,8 @@ class _Reader:
         self.tokens = tokens(sentence)
         self.subject: int | None = None
         self.reference: int | None = None
+        self.owner: int | None = None
+        """Whose the numbers are where it is not the subject: "against the first at 220 Hz"."""
         self.quantity: str | None = None
         self.denied = False
         self.thing = ""
@@ -71,7 +73,7 @@ class _Reader:
         for i, token in enumerate(self.tokens):
             self.at = i
             if token.kind == "stop":
-                self.denied = False
+                self.denied, self.owner = False, None
             elif token.kind == "not":
                 self.denied = True
             elif token.kind == "quantity":
@@ -96,7 +98,7 @@ class _Reader:
 
     def _name(self, i: int, subject: int) -> None:
         if self._near(i - 1, "than") or self._near(i - 1, "versus") or self._near(i - 2, "versus"):
-            self.reference = subject
+            self.reference = self.owner = subject
         elif not self._when(i):
             self.subject, self.thing = subject, ""
 
@@ -148,12 +150,17 @@ class _Reader:
         timed = quantity == "duration" and (
             part_of(self.tokens, i - 1) or any(self._near(i - 1, kind) for kind in moments)
         )
-        if quantity is None or timed or self._near(i + 1, "more"):  # a moment, or a difference
-            return
+        if quantity is None or timed or self._is_difference(i) or self._near(i - 1, "versus"):
+            return  # a moment, a difference, or another's
         bound = next((kind for kind in ("above", "below") if self._near(i - 1, kind)), "about")
         decimals = re.match(r"-?[\d,]*\.(\d+)", self.tokens[i].text)
         rounding = 0.5 * 10.0 ** -len(decimals[1]) * (1000 if unit in ("k", "khz") else 1) if decimals else 0.0
-        self._add("value", quantity, values=(number, number), bound=bound, rounding=rounding)
+        self._add("value", quantity, self.owner, values=(number, number), bound=bound, rounding=rounding)
+
+    def _is_difference(self, i: int) -> bool:
+        """ "220 Hz higher", "louder by about 3 dB"."""
+        by = [token.text for token in self.tokens[max(0, i - 2) : i]]
+        return self._near(i + 1, "more") or by[-1:] == ["by"] or (by[:1] == ["by"] and self._near(i - 1, "word"))
 
     def _of_unit(self, unit: str) -> str | None:
         quantity = OF_UNIT[unit]
@@ -190,7 +197,10 @@ class _Reader:
         measured = quantity == "duration" and (self._near(i - 1, "number") or self._near(i - 1, "range"))
         if quantity is None or measured or self._near(i - 1, "become"):
             return  # 0.5 s long
-        if self._near(i - 1, "as") or (i and self.tokens[i - 1].text == "equally"):
+        degree = self.tokens[i - 1].text if i else ""
+        if degree in ("least", "most"):
+            self._most(i, (value[0], -sign if degree == "least" else sign))
+        elif self._near(i - 1, "as") or (i and self.tokens[i - 1].text == "equally"):
             other = self._compared_with(i, "as")
             if self.denied:  # not as loud as: softer
                 self.denied = False

@@ -25,7 +25,7 @@ from typing import Any
 from rewards.acoustics import measure
 from rewards.claims import Claim, read
 from rewards.evidence import Finding, check
-from rewards.lexicon import DISOWNED, FEATURES, SURROGATE
+from rewards.features import DISOWNED, FEATURES, SURROGATE
 from rewards.tones import tone
 from rewards.verifiers import Case
 from rl.types import Clip, Prompt, Rollout, Verdict
