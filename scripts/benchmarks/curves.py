@@ -56,7 +56,7 @@ def panel(title: str, groups: Mapping[str, Sequence[Sequence[float]]], left: int
     for place, (label, curves) in enumerate(groups.items()):
         colours = COLOURS if len(groups) == 1 else [COLOURS[place]] * len(curves)
         parts.append(
-            f'<text x="{left + MARGIN + 4 + place * 120}" y="{HEIGHT - MARGIN + 18}" fill="{colours[0]}">{label}</text>'
+            f'<text x="{left + MARGIN + 4 + place * 96}" y="{HEIGHT - MARGIN + 18}" fill="{colours[0]}">{label}</text>'
         )
         for colour, curve in zip(colours, curves, strict=False):
             smooth = [float(np.mean(curve[max(0, i - 4) : i + 5])) for i in range(len(curve))]
@@ -66,7 +66,7 @@ def panel(title: str, groups: Mapping[str, Sequence[Sequence[float]]], left: int
                 for i, value in enumerate(smooth)
             )
             parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.6"/>')
-    parts.append(f'<text x="{left + WIDTH - 8}" y="{HEIGHT - MARGIN + 18}" text-anchor="end">{most} steps</text>')
+    parts.append(f'<text x="{left + WIDTH - 8}" y="20" text-anchor="end">{most} steps</text>')
     return "".join(parts)
 
 
