@@ -146,7 +146,7 @@ MISTAKES = {
     "no list item": ("stages[9].sft.epochs=1", "override 'stages[9].sft.epochs=1': "),
     "unknown data": ("sft.data=word", "stages[1].sft.data: no data set 'word'; did you mean 'words'?"),
     "missing model": ("model={path: ./nowhere,build: null}", "model.path: no such folder: ./nowhere; "),
-    "interpolation": ("sft.data=${nope}", "tiny.yaml: Interpolation key 'nope' not found"),
+    "interpolation": ("sft.data=${nope}", "tiny.yaml: sft.data: Interpolation key 'nope' not found"),
 }
 
 

@@ -177,6 +177,7 @@ def test_what_is_preferred_and_what_is_verified_in_one_objective(ray_session: No
 def test_a_reward_model_is_made_before_it_is_asked(tmp_path: Path) -> None:
     parts = [{"verifier": "reward_model", "args": {"served": "taste"}}]
     with pytest.raises(
-        ConfigError, match=r"stages\[0\]\.rlvr\.reward: 'taste' is no earlier stage and no file; no earlier"
+        ConfigError,
+        match=r"rlvr\.reward\.parts\[0\]\.args\.served: 'taste' is no earlier stage and no folder of a reward",
     ):
         recipe(tmp_path, [{"rlvr": {"data": "letters", "reward": {"parts": parts}}}])

@@ -133,6 +133,7 @@ def test_an_objective_of_ones_own_is_packed(project: Path, monkeypatch: pytest.M
 def test_models_and_files_that_a_reward_or_a_stage_names_are_named(project: Path) -> None:
     for name in ("judge", "scorer"):
         (project / name).mkdir()
+        (project / name / "config.json").write_text("{}")
     served = "[{verifier: judge, args: {served: judge}}, {verifier: reward_model, args: {served: scorer}, name: other}]"
     curate = "{curate: {data: words, reuse: later/difficulty.parquet}}"
     changes = (f"reward.parts={served}", "judges={judge: {model: judge}}")

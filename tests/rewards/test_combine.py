@@ -220,7 +220,7 @@ def test_correct(verdict, expected):
             {"parts": [{"verifier": "math", "clip": [1, 0]}]},
             r"parts\[0\].clip: \[1.0, 0.0\] is not \[lowest, highest\]",
         ),
-        ({"parts": [{"verifier": "math"}], "clip": [1]}, r"reward.clip: \[1.0\] is not \[lowest, highest\]"),
+        ({"parts": [{"verifier": "math"}], "clip": [1]}, r"reward.clip: expected a list of 2; got \[1\]"),
         ({"parts": [{"verifier": "math", "only_if": "accuracy"}]}, r"parts\[0\].only_if: no other part 'accuracy'"),
         (
             {"parts": [{"verifier": "math"}, {"verifier": "format", "name": "form", "only_if": "acuracy"}]},

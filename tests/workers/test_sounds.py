@@ -79,7 +79,7 @@ def test_clips_are_encoded_once_for_every_role(ray_session: None, listener: Path
 def test_a_frozen_encoder_is_put_into_the_store_once(ray_session: None, listener: Path) -> None:
     policy = group(PolicyGroup, 1)
     policy.load(listener, ModelConfig(path=str(listener)), OptimizerConfig())
-    first, second = policy.weights(), policy.weights()
+    first, second = list(policy.weights()), list(policy.weights())
     names = [{name for bucket in buckets for name in ray.get(bucket["tensors"])} for buckets in (first, second)]
     assert names[0] == names[1] == {name for name, _ in load_model(listener).named_parameters()}
     lasting = [[bucket for bucket in buckets if "frozen" in bucket] for buckets in (first, second)]
