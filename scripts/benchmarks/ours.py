@@ -100,6 +100,7 @@ def run(what: Recipe, folder: Path, tracker: Tracker, ready: Any = lambda cluste
             rewards=rewards,
             tracker=tracker,
             data=lambda name, split, limit: load_data(header.data[name], split, limit),
+            lookup=lambda maker: lambda name, split: load_data(header.data[name], split, None),
             artifact=lambda kind, name: Path(name),
         )
         ready(cluster)
