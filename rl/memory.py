@@ -20,8 +20,7 @@ from rl.workers.placement import roles
 
 if TYPE_CHECKING:
     from rl.recipe import Recipe
-    from rollouts.opinions import JudgeConfig
-    from rollouts.sampler import EngineConfig
+    from rollouts.serving import ServingConfig
 
 GIB = 1 << 30
 BYTES = {"float32": 4, "bfloat16": 2}
@@ -132,7 +131,7 @@ def kv_bytes(recipe: Recipe, shape: Shape, gpu: bool) -> float:
 
 
 def served_kv(
-    shape: Shape, dtype: str, config: EngineConfig | JudgeConfig, longest: int, gpu_memory_gb: float | None, gpu: bool
+    shape: Shape, dtype: str, config: ServingConfig, longest: int, gpu_memory_gb: float | None, gpu: bool
 ) -> float:
     """`kv_bytes` of an engine or a judge whose sequences have at most `longest` tokens."""
     amount: float = config.kv_cache_mb << 20

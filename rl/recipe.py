@@ -36,8 +36,9 @@ from rl.workers.trainer import TrainerConfig
 from rollouts.opinions import JudgeConfig
 from rollouts.sampler import EngineConfig
 
-KEEPS = ("distill", "pairs")
 BUNDLED = Path(__file__).parent.parent / "recipes"
+KEEPS = ("distill", "pairs")
+"""Kinds of stages whose samples are data to later ones."""
 
 
 @dataclass

@@ -4,18 +4,18 @@ beside the policy's engines; its weights never change."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from rl.config import ConfigError
-from rollouts.worker import parallel
+from rollouts.serving import ServingConfig
 
 Question = tuple[Sequence[Mapping[str, str]], Mapping[str, Any]]
 """(messages, JSON schema of the answer)."""
 
 
-@dataclass
-class JudgeConfig:
+@dataclass(kw_only=True)
+class JudgeConfig(ServingConfig):
     """A model that judges, served by the run under its name."""
 
     model: str
@@ -24,19 +24,11 @@ class JudgeConfig:
     max_sequence_tokens: int = 8192
     """Question and answer together."""
     max_answer_tokens: int = 1024
-    threads: int = 1
-    """CPU threads."""
-    gpus: int = 1
-    """GPUs (tensor parallel), where there are any."""
-    kv_cache_mb: int = 512
-    """On CPU."""
-    vllm: dict[str, Any] = field(default_factory=dict[str, Any])
-    """Handed to vLLM as it is; beside other actors on a GPU give `gpu_memory_utilization`."""
 
     def validate(self, place: str) -> None:
-        for name in ("max_answer_tokens", "threads", "gpus", "kv_cache_mb"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{place}.{name}: must be at least 1; got {getattr(self, name)}")
+        super().validate(place)
+        if self.max_answer_tokens < 1:
+            raise ConfigError(f"{place}.max_answer_tokens: must be at least 1; got {self.max_answer_tokens}")
         if self.max_sequence_tokens <= self.max_answer_tokens:
             raise ConfigError(f"{place}.max_sequence_tokens: leaves no room for a question beside max_answer_tokens")
         if self.dtype not in ("float32", "bfloat16"):
@@ -47,19 +39,12 @@ class JudgeWorker:
     """Ray actor."""
 
     def __init__(self, config: JudgeConfig) -> None:
-        import torch
         from vllm import LLM
 
         options: dict[str, Any] = {"dtype": config.dtype, "max_model_len": config.max_sequence_tokens, "seed": 0}
         # White space between tokens is free in JSON: a model in doubt writes nothing else until it is cut off.
         options["structured_outputs_config"] = {"backend": "xgrammar", "disable_any_whitespace": True}
-        if torch.cuda.is_available():
-            options |= parallel(config.gpus)
-        else:
-            torch.set_num_threads(config.threads)
-            options |= {"enforce_eager": True, "distributed_executor_backend": "uni"}
-            options["kv_cache_memory_bytes"] = config.kv_cache_mb << 20
-        self.config, self.engine = config, LLM(config.model, **{**options, **config.vllm})
+        self.config, self.engine = config, LLM(config.model, **{**options, **config.on_device(), **config.vllm})
 
     def ready(self) -> bool:
         return True

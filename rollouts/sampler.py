@@ -6,7 +6,7 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,6 +15,7 @@ import numpy as np
 from rl.config import ConfigError
 from rl.types import Prompt, Rollout
 from rollouts.remote import fetch
+from rollouts.serving import ServingConfig
 from rollouts.worker import Completion, Request
 
 if TYPE_CHECKING:
@@ -27,23 +28,16 @@ DEATHS = 3
 """Engines that may die during one load or generation, and are replaced."""
 
 
-@dataclass
-class EngineConfig:
-    """vLLM engines; `vllm:` is handed to vLLM's EngineArgs as it is."""
+@dataclass(kw_only=True)
+class EngineConfig(ServingConfig):
+    """The policy's engines."""
 
     count: int = 1
-    threads: int = 1
-    """CPU threads of each engine."""
-    gpus: int = 1
-    """GPUs of each engine (tensor parallel), where there are any."""
-    kv_cache_mb: int = 512
-    """On CPU."""
-    vllm: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def validate(self, place: str) -> None:
-        for name in ("count", "threads", "gpus", "kv_cache_mb"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{place}.{name}: must be at least 1; got {getattr(self, name)}")
+        super().validate(place)
+        if self.count < 1:
+            raise ConfigError(f"{place}.count: must be at least 1; got {self.count}")
 
 
 class Encoder(Protocol):

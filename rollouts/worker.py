@@ -15,20 +15,7 @@ import numpy as np
 
 from rl.audio import SAMPLE_RATE, waveform
 from rl.types import Clip
-
-GPU_ENVIRONMENT = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
-ENVIRONMENT = {
-    **GPU_ENVIRONMENT,
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-    "TORCHDYNAMO_DISABLE": "1",  # vLLM compiles its sampler even when eager: 14-38 s at the first token on CPU
-}
-"""Must be set before vLLM is imported; this one on CPU."""
-
-
-def parallel(gpus: int) -> dict[str, Any]:
-    """What vLLM is told of its GPUs. Left to itself in a placement group it asks Ray for workers and their GPUs, which the
-    group has no more to give; its own processes take those that this one sees."""
-    return {"tensor_parallel_size": gpus, "distributed_executor_backend": "mp"} if gpus > 1 else {}
+from rollouts.serving import ServingConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +54,7 @@ class EngineWorker:
         model: str,
         dtype: str,
         max_sequence_tokens: int,
-        threads: int,
-        kv_cache_mb: int,
-        vllm: dict[str, Any],
-        gpus: int = 1,
+        config: ServingConfig,
         sleeps: bool = False,
     ) -> None:
         import torch
@@ -89,17 +73,14 @@ class EngineWorker:
         }
         receive.register()
         options["weight_transfer_config"] = {"backend": receive.BACKEND}
+        options |= config.on_device()
         if torch.cuda.is_available():
-            options |= {"enable_sleep_mode": sleeps, **parallel(gpus)}
+            options["enable_sleep_mode"] = sleeps
         else:
-            torch.set_num_threads(threads)
-            options["enforce_eager"] = True
-            options["distributed_executor_backend"] = "uni"
-            options["kv_cache_memory_bytes"] = kv_cache_mb << 20
             # A prompt cut into chunks would rewind its seeded generator, which CPU generators cannot do.
             options["enable_chunked_prefill"] = False
             options["max_num_batched_tokens"] = max(max_sequence_tokens, 8192)
-        self.engine = LLMEngine.from_engine_args(EngineArgs(**{**options, **vllm}))
+        self.engine = LLMEngine.from_engine_args(EngineArgs(**{**options, **config.vllm}))
         eos = self.engine.model_config.hf_text_config.eos_token_id  # beside the tokenizer's, at which vLLM stops anyway
         self.stop_tokens: list[int] = list(eos) if isinstance(eos, list | tuple) else [] if eos is None else [eos]
         self.parallel = self.engine.vllm_config.parallel_config.world_size > 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -56,11 +57,12 @@ def start_engine(ray_session: None) -> Callable[[Path], Any]:
     """An EngineWorker actor for a model, in the making: several may start side by side."""
     import ray
 
-    from rollouts.worker import ENVIRONMENT, EngineWorker
+    from rollouts.serving import ENVIRONMENT, ServingConfig
+    from rollouts.worker import EngineWorker
 
     def start(model: Path) -> Any:
         actor = ray.remote(EngineWorker).options(num_cpus=0, runtime_env={"env_vars": ENVIRONMENT})
-        return actor.remote(str(model), "float32", max_sequence_tokens=512, threads=1, kv_cache_mb=64, vllm={})
+        return actor.remote(str(model), "float32", 512, ServingConfig(kv_cache_mb=64))
 
     return start
 
@@ -81,3 +83,14 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("no right to mount a small disk")
     yield folder
     subprocess.run(["umount", folder], check=True)
+
+
+@pytest.fixture
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty folder, without data, a hub, a cluster, or the session's Ray: a plan would count what it has."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("RAY_ADDRESS", "HF_HUB_OFFLINE", "CUDA_VISIBLE_DEVICES", "STEP_AUDIO_MODEL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("GROUNDTONE_DATA", str(tmp_path / "nowhere"))
+    monkeypatch.delitem(sys.modules, "ray", raising=False)

@@ -19,17 +19,6 @@ from rl.recipe import Recipe, load
 OPTIMAL = {"clip_low": 0.2, "clip_high": 0.2, "gamma": 1.0, "lam": 1.0, "kl_coef": 0.0}
 
 
-@pytest.fixture
-def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without data, a hub or a cluster."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("RAY_ADDRESS", "HF_HUB_OFFLINE", "STEP_AUDIO_MODEL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setenv("GROUNDTONE_DATA", str(tmp_path / "nowhere"))
-    monkeypatch.delitem(sys.modules, "ray", raising=False)
-
-
 def stages(recipe: Recipe, name: str) -> list[object]:
     return [stage.config for stage in recipe.stages if stage.base == name]
 

@@ -24,9 +24,9 @@ from rl.workers.placement import TRAINERS, Bundle, ClusterConfig, bundles, roles
 from rl.workers.policy import PolicyWorker
 from rl.workers.sounds import Sounds
 from rl.workers.trainer import TrainerConfig
-from rollouts import worker as engine_worker
 from rollouts.opinions import JudgeConfig, JudgeWorker, Question, asking, last_line
 from rollouts.sampler import EngineConfig, Sampler
+from rollouts.worker import EngineWorker
 
 RESERVE_TIMEOUT_S = 120
 RAY_STARTS = 3
@@ -163,23 +163,13 @@ class Cluster:
             "scheduling_strategy": PlacementGroupSchedulingStrategy(self.group, placement_group_bundle_index=index),
         }
         if role == "engine":
-            base = engine_worker.GPU_ENVIRONMENT if self.gpu else engine_worker.ENVIRONMENT
-            variables = {**base, "OMP_NUM_THREADS": str(self.engines.threads)}
-            arguments = (
-                str(self.model_path),
-                self.model.dtype,
-                self.max_sequence_tokens,
-                self.engines.threads,
-                self.engines.kv_cache_mb,
-                self.engines.vllm,
-                self.engines.gpus,
-                self.takes_turns,
-            )
-            kind: Any = engine_worker.EngineWorker
+            variables = self.engines.environment(self.gpu)
+            what = str(self.model_path), self.model.dtype, self.max_sequence_tokens
+            arguments = (*what, self.engines, self.takes_turns)
+            kind: Any = EngineWorker
         elif role.startswith("judge "):
             judge = self.judges[role.removeprefix("judge ")]
-            base = engine_worker.GPU_ENVIRONMENT if self.gpu else engine_worker.ENVIRONMENT
-            variables = {**base, "OMP_NUM_THREADS": str(judge.threads)}
+            variables = judge.environment(self.gpu)
             kind, arguments = JudgeWorker, (judge,)
         else:
             variables = {"OMP_NUM_THREADS": str(self.training.threads), **({} if self.gpu else trainer.ENVIRONMENT)}

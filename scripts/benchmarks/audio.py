@@ -29,7 +29,8 @@ from rl.data.tasks.sounds import sounds
 from rl.recipe import load
 from rl.types import Prompt, Rollout, Scored, Verdict
 from rl.workers.cluster import Cluster
-from rollouts.worker import ENVIRONMENT, EngineWorker, Request
+from rollouts.serving import ENVIRONMENT
+from rollouts.worker import EngineWorker, Request
 
 SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 WINDOW_S = 30.0

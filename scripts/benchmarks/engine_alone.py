@@ -14,7 +14,7 @@ from pathlib import Path
 import workload
 from turns import Finished, Turns
 
-from rollouts.worker import ENVIRONMENT
+from rollouts.serving import ENVIRONMENT
 
 os.environ |= {**ENVIRONMENT, "OMP_NUM_THREADS": "1"}
 

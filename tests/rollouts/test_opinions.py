@@ -32,7 +32,9 @@ SCHEMA = {
 
 @pytest.mark.timeout(600)
 def test_answers_have_the_form_that_is_asked_for(ray_session: None, tied: Path, tmp_path: Path):
-    config = JudgeConfig(str(tied), "float32", max_sequence_tokens=4096, max_answer_tokens=64, kv_cache_mb=64)
+    config = JudgeConfig(
+        model=str(tied), dtype="float32", max_sequence_tokens=4096, max_answer_tokens=64, kv_cache_mb=64
+    )
     header = ClusterConfig(), EngineConfig(), TrainerConfig(), ModelConfig(path=str(tied))
     judges = {"critic": config, "broken": replace(config, model=str(tmp_path))}
     with Cluster({f"judge {name}" for name in judges}, *header, tied, 64, judges) as cluster:
@@ -63,4 +65,4 @@ def test_mistakes_are_named():
         ({"dtype": "f"}, "dtype"),
     ):
         with pytest.raises(ConfigError, match=says):
-            JudgeConfig("m", **values).validate("judges.critic")
+            JudgeConfig(model="m", **values).validate("judges.critic")

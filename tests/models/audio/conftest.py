@@ -80,11 +80,12 @@ def start_listener(ray_session: None) -> Callable[[Path], Any]:
     """An EngineWorker actor for a model that listens; prompts of 3 × 40 s fit."""
     import ray
 
-    from rollouts.worker import ENVIRONMENT, EngineWorker
+    from rollouts.serving import ENVIRONMENT, ServingConfig
+    from rollouts.worker import EngineWorker
 
     def start(model: Path, max_sequence_tokens: int = 2048) -> Any:
         actor = ray.remote(EngineWorker).options(num_cpus=0, runtime_env={"env_vars": ENVIRONMENT})
-        return actor.remote(str(model), "float32", max_sequence_tokens, threads=1, kv_cache_mb=64, vllm={})
+        return actor.remote(str(model), "float32", max_sequence_tokens, ServingConfig(kv_cache_mb=64))
 
     return start
 

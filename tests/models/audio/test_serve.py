@@ -18,7 +18,7 @@ from models.hearing import clip_counter
 from models.load import AudioConfig, BuildConfig, build, load_model, load_tokenizer, save_model
 from rl.data.chat import Chat
 from rl.types import AUDIO_PATCH, Clip, Message
-from rollouts.worker import ENVIRONMENT
+from rollouts.serving import ENVIRONMENT
 
 START_S = 240
 
