@@ -41,6 +41,8 @@ class LogprobModel(nn.Module):
         self.lm = load_model(path, dtype)
         self.divisor = logit_divisor(self.lm.config.to_dict())
         self.hearing = hearing_of(self.lm)
+        if train_encoder and (self.hearing is None or self.hearing.encoder is None):
+            raise ValueError(f"model.train_encoder: model {path} reads text only and has no audio encoder; remove it")
         self._frozen: tuple[str, nn.Module] | None = None
         if self.hearing and self.hearing.encoder and not train_encoder:
             self._frozen = _taken_out(self.lm, self.hearing.encoder.requires_grad_(False))

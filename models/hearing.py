@@ -48,9 +48,9 @@ class Hearing:
 
     def embed(self, sounds: Sequence[Tensor]) -> list[Tensor]:
         """[K, H] of each clip, from its features [P, D] or, when the encoder trains, from its wave [S]."""
-        waves = [i for i, sound in enumerate(sounds) if sound.dim() == 1]
-        fresh = dict(zip(waves, self.encode([sounds[i] for i in waves]), strict=True)) if waves else {}
-        return self._adapt(self.adapter, [fresh.get(i, sound) for i, sound in enumerate(sounds)])
+        waves = {id(sound): sound for sound in sounds if sound.dim() == 1}  # once, however many samples share the clip
+        fresh = dict(zip(waves, self.encode([*waves.values()]), strict=True)) if waves else {}
+        return self._adapt(self.adapter, [fresh.get(id(sound), sound) for sound in sounds])
 
     def place(self, embeddings_TH: Tensor, tokens_T: Tensor, written_T: Tensor, sounds: Sequence[Tensor]) -> Tensor:
         """`embeddings_TH` with the sounds of the pack's clips, in order, at the patches that the policy did not write
@@ -62,7 +62,8 @@ class Hearing:
             silence = torch.zeros(SAMPLE_RATE // 10 if trains else (1, self.width), device=device)
             return embeddings_TH + 0 * self.embed([silence])[0].sum().to(embeddings_TH.dtype)
         patches_T = (tokens_T == self.patch_id) & ~written_T
-        sound_KH = torch.cat(self.embed([sound.to(device) for sound in sounds])).to(embeddings_TH.dtype)
+        moved = {id(sound): sound.to(device) for sound in sounds}
+        sound_KH = torch.cat(self.embed([moved[id(sound)] for sound in sounds])).to(embeddings_TH.dtype)
         if int(patches_T.sum()) != len(sound_KH):
             raise ValueError(f"{int(patches_T.sum())} audio tokens in the pack for {len(sound_KH)} tokens of audio")
         return embeddings_TH.masked_scatter(patches_T[:, None], sound_KH)

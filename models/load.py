@@ -106,6 +106,9 @@ class ModelConfig:
     think: bool = True
     """Open every assistant turn with `<think>`, as reasoning models do."""
     gradient_checkpointing: bool = False
+    train_encoder: bool = False
+    """The audio encoder learns wherever the policy does. Frozen, as the paper has it, its features are computed once per
+    clip; else anew at every pass over a batch."""
     expect: dict[str, Any] | None = None
     """What config.json at `path` says, for a plan where the model is not: `{hidden_size: 5120, …}`. Where it is, the two
     must describe the same model."""
@@ -115,6 +118,8 @@ class ModelConfig:
             raise ConfigError(f"{place}: give either `path: …` or `build: {{…}}`, not both and not neither")
         if self.expect is not None and self.build is not None:
             raise ConfigError(f"{place}.expect: the model is built and its shape known; remove it")
+        if self.train_encoder and self.build is not None and self.build.audio is None:
+            raise ConfigError(f"{place}.train_encoder: the model reads text only; add `audio: {{}}` to {place}.build")
 
     def shape(self) -> dict[str, Any]:
         """config.json of the model as a dict, without transformers; empty for a hub name that is not on disk."""

@@ -138,9 +138,14 @@ def show(run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="A run's di
 @app.command()
 def compare(run_dirs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Two or more runs.")]) -> None:
     """Show runs side by side with intervals, paired where their prompts are the same."""
+    from rl.config import ConfigError
     from rl.run import show
     from rl.terminal import console
 
+    if len(run_dirs) < 2:
+        raise ConfigError(
+            f"rl compare: one run, nothing to compare it with; name another, or use rl show {run_dirs[0]}"
+        )
     console().print(show.compare(run_dirs))
 
 

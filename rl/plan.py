@@ -153,7 +153,10 @@ def _model(recipe: Recipe, made: Plan) -> Shape | None:
         made.notes.append(f"model.path: {why}; memory and disk are not estimated")
     else:
         made.model = f"{amount(shape.parameters)} parameters, {made.model}"
-    return shape
+    config = model.shape() or model.expect
+    if model.train_encoder and config and not {"audio_encoder_config", "audio_config"} & config.keys():
+        made.problems.append(f"model.train_encoder: {path} reads text only and has no encoder to train; remove it")
+    return replace(shape, frozen=0) if shape and model.train_encoder else shape
 
 
 def _present(path: str, place: str, made: Plan) -> bool:
@@ -207,7 +210,10 @@ def _memory(recipe: Recipe, shape: Shape, made: Plan) -> None:
     model = recipe.header.model
     micro_batch = max((stage.micro_batch for stage in made.stages), default=0)
     made.roles = memory.role_plans(recipe, shape, micro_batch, made.gpu)
-    made.roles += [_judge(name, judge, made.gpu, made.expected) for name, judge in recipe.judges.items()]
+    judges = {name: _judge(name, judge, made.gpu, made.expected) for name, judge in recipe.judges.items()}
+    unknown = [f"judges.{name}.model" for name, judge in judges.items() if not judge.bytes]
+    made.notes += [f"{place}: the model is not here; its memory is not estimated" for place in unknown]
+    made.roles += judges.values()
     asked = ", ".join(f"{r.role} {f'{r.count} × ' if r.count > 1 else ''}{size(r.certain)}" for r in made.roles)
     certain = sum(role.certain * role.count for role in made.roles)
     if made.present and not made.gpu and certain > made.present.memory:

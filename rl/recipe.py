@@ -61,6 +61,11 @@ class Header:
             raise ConfigError(f"name: '{self.name}' names folders; use letters, digits, '-', '_' and '.'")
         if self.seed < 0:
             raise ConfigError(f"seed: must not be negative; got {self.seed}")
+        if self.model.train_encoder and self.trainer.zero_stage == 3:
+            raise ConfigError(
+                "trainer.zero_stage: 3 gathers weights at every call, and ranks, whose clips differ in length, call an encoder "
+                "that trains (model.train_encoder) differently often; use 2"
+            )
 
 
 @dataclass(frozen=True)

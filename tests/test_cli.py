@@ -164,6 +164,7 @@ def test_a_mistake_is_one_line_that_names_place_and_fix(mistake: str, home: Path
         (["run", "tiny.yaml", "--resume"], "--resume: no run of 'tiny' in runs/; name its directory with --out"),
         (["show", "nowhere"], "nowhere: no such directory"),
         (["compare", "nowhere", "here"], "nowhere: no such directory"),
+        (["compare", "alone"], "rl compare: one run, nothing to compare it with; name another, or use rl show alone"),
         (["rum"], "No such command 'rum'. Did you mean 'run'?; see rl --help"),
         (["check"], "Missing argument 'RECIPE'; see rl check --help"),
         (["run", "tiny.yaml", "--sed", "3"], "No such option: --sed"),

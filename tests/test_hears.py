@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from pyarrow import parquet
+from safetensors.torch import load_file
 
 from rl.recipe import load
 from rl.run.tracker import read_metrics, rollout_files
@@ -59,3 +60,18 @@ def test_a_model_from_scratch_learns_to_listen(ray_session: None, tmp_path: Path
     assert clips
     assert all((tmp_path / "run" / "clips" / name).exists() for name in clips)
     assert "data:audio/ogg" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_an_encoder_that_trains_is_the_one_that_the_engines_have(ray_session: None, tmp_path: Path) -> None:
+    _, sft, _, rlvr = RECIPE["stages"]
+    learning = [f"rlvr.{key}" for key in ("objective.kl_coef=0.1", "optimizer.learning_rate=1e-3", "steps=3")]
+    few = ["model.train_encoder=true", "data.sounds.args.size=120", "sft.epochs=1"]
+    run(load({**RECIPE, "stages": [sft, rlvr]}, [*few, *learning]), tmp_path / "run", say=lambda _: None)
+    steps = [row for row in read_metrics(tmp_path / "run") if row["stage"] == "rlvr"]
+    assert max(row["logprob_gap/mean"] for row in steps) <= 1e-5
+    assert steps[0]["kl/ref"] == pytest.approx(0, abs=1e-6), "the reference hears as the policy did at first"
+    assert abs(steps[-1]["kl/ref"]) > 1e-5
+    stages = tmp_path / "run" / "stages"
+    models = [load_file(stages / name / "model" / "model.safetensors") for name in ("01-sft", "02-rlvr")]
+    moved = [name for name, weight in models[0].items() if not weight.equal(models[1][name])]
+    assert any(name.startswith("encoder.") for name in moved)

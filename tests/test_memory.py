@@ -217,6 +217,9 @@ def test_a_judge_of_the_runs_own_is_counted(tmp_path: Path) -> None:
     shape = memory.described(folder, "judges")
     assert shape is not None
     assert (judge.count, judge.parts["weights"], judge.parts["kv"]) == (1, 2 * shape.parameters, 100 << 20)
+    assert not any("not estimated" in note for note in made.notes)
+    away = planned(reward={"parts": parts}, judges={"critic": {"model": "some/judge"}})
+    assert "judges.critic.model: the model is not here; its memory is not estimated" in away.notes
     assert any(("judge critic", 0) in bundle.actors for bundle in made.placed)
     assert not made.problems
     unasked = planned(judges=judges)

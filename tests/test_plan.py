@@ -14,6 +14,7 @@ from plans import FIELDS, QWEN2_32B, big, planned, rendered
 
 from rl import memory
 from rl.arithmetic import micro_batches
+from rl.config import ConfigError
 from rl.data.collate import pack
 from rl.machine import Machine, shadowed
 from rl.plan_table import as_json
@@ -253,3 +254,22 @@ def test_in_short_it_leaves_the_roles_out() -> None:
     assert "KV cache" in rendered(made)
     assert "KV cache" not in rendered(made, brief=True)
     assert "memory " in rendered(made, brief=True)
+
+
+def test_an_encoder_that_trains_is_planned(tmp_path: Path) -> None:
+    build = {"hidden_size": 64, "heads": 2, "layers": 1}
+    hears = {"build": {**build, "audio": {}}}
+    frozen, trained = planned(model=hears), planned("model.train_encoder=true", model=hears)
+    policy = [next(role for role in made.roles if role.role == "policy") for made in (frozen, trained)]
+    assert policy[0].parts["optimizer"] < policy[1].parts["optimizer"]
+    with pytest.raises(ConfigError, match=r"^model\.train_encoder: the model reads text only; add `audio: \{\}`"):
+        planned("model.train_encoder=true")
+    with pytest.raises(ConfigError, match=r"^trainer\.zero_stage: 3 gathers weights .*; use 2$"):
+        planned("model.train_encoder=true", "trainer.zero_stage=3", model=hears)
+    scored = {"parts": [{"verifier": "reward_model", "args": {"model": str(tmp_path)}}]}
+    with pytest.raises(ConfigError, match=r"^reward: a reward model hears with the policy's encoder"):
+        planned("model.train_encoder=true", model=hears, reward=scored)
+    (Path("text")).mkdir()
+    Path("text/config.json").write_text(json.dumps(QWEN2_32B))
+    problems = planned("model.train_encoder=true", model={"path": "text"}).problems
+    assert "model.train_encoder: text reads text only and has no encoder to train; remove it" in problems

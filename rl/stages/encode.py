@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from models.augment import AugmentConfig
-from rl.config import ConfigError
+from rl.config import ConfigError, did_you_mean
 from rl.data.mixture import Data
 from rl.stages.context import Context, Outcome
 from rl.workers.optimizer import OptimizerConfig
@@ -110,13 +110,15 @@ def labelled(prompts: Sequence[Prompt], labels: Sequence[str] | None, stage: str
 
 
 def classes_of(prompts: Sequence[Prompt], labels: Sequence[str] | None) -> dict[str, list[str]]:
-    """Label → its classes, in a fixed order."""
+    """Label → its classes, in a fixed order. Raises ValueError for one of `labels` that no prompt has."""
     classes: dict[str, set[str]] = {}
     for prompt in prompts:
         for name, value in prompt.fields["labels"].items():
-            if labels is None or name in labels:
-                classes.setdefault(name, set()).add(str(value))
-    return {name: sorted(classes[name]) for name in sorted(classes)}
+            classes.setdefault(name, set()).add(str(value))
+    for name in labels or ():
+        if name not in classes:
+            raise ValueError(f"encode.labels: no clip has a label '{name}'{did_you_mean(name, classes)}")
+    return {name: sorted(classes[name]) for name in sorted(labels or classes)}
 
 
 def targets(prompts: Sequence[Prompt], classes: Mapping[str, Sequence[str]]) -> list[list[int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +74,7 @@ class Learner:
         if self.goal.critic:
             self.critic.load(folder / "critic" if folder else critic_start, model, config.critic_optimizer)
         if self.goal.kl_coef:
-            self.reference.load(context.model, model, config.optimizer)
+            self.reference.load(context.model, replace(model, train_encoder=False), config.optimizer)
         if folder:
             self.policy.restore_optimizer(folder / "policy")
             if self.goal.critic:
@@ -133,6 +134,7 @@ class Learner:
         clock: Clock,
     ) -> dict[str, float]:
         """The step's line of metrics. Raises ValueError when engine and trainer have come apart."""
+        from rl.algorithms.kl import kl
         from rl.algorithms.value_losses import explained_variance
 
         gap = learned.get("logprob_gap", 0.0)
@@ -149,6 +151,8 @@ class Learner:
         metrics |= {
             names.get(name, name): value for name, value in learned.items() if name not in ("logprob_gap", "ratio")
         }
+        if batch._ref_A is not None and self.goal.kl_in == "reward":
+            metrics["kl/ref"] = float(kl(batch.old_A, batch.ref_A, self.goal.kl_estimator).mean())
         if fitted:
             metrics |= {"loss/value": fitted["loss"], "grad_norm/critic": fitted["grad_norm"]}
             metrics["value_clip_fraction"] = fitted["clipped"]

@@ -149,7 +149,8 @@ class Cluster:
     def _trainers(self, role: str, kind: type[Any]) -> Any:
         if role not in self.groups:
             actors = [self.actors[role, i] for i in range(self.training.ranks)]
-            self.groups[role] = kind(actors, self.training, self.sounds)
+            own = role == "reference" and self.model.train_encoder  # it hears as the policy did at first
+            self.groups[role] = kind(actors, self.training, Sounds(actors) if own else self.sounds)
         return self.groups[role]
 
     def _respawn(self, i: int) -> Any:

@@ -15,14 +15,16 @@ from rl.workers.turns import gives_back
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from models.load import ModelConfig
+
 
 class CriticWorker(HearingWorker):
     """Ray actor. Starts from a causal LM's trunk with a zero head, or from a folder an earlier critic was saved to."""
 
-    def module(self, path: str, dtype: str, gradient_checkpointing: bool) -> Any:
+    def module(self, path: str, model: ModelConfig) -> Any:
         from models.heads import ValueModel
 
-        return ValueModel(path, dtype, gradient_checkpointing)  # type: ignore[arg-type]
+        return ValueModel(path, model.dtype, model.gradient_checkpointing)
 
     @gives_back
     def values(self, batch: Batch, micro_batches: Sequence[Sequence[int]]) -> dict[int, Any]:

@@ -69,6 +69,9 @@ class Absent:
 class TrainerGroup:
     """The ranks of one role. Batches with audio go to them through `sounds`, which all roles share."""
 
+    trains_encoder: bool = False
+    """Batches go to the ranks as they are."""
+
     def __init__(self, actors: Sequence[Any], config: TrainerConfig, sounds: Sounds | None = None) -> None:
         self.actors, self.config = list(actors), config
         self.sounds = sounds or Sounds(actors)
@@ -77,13 +80,13 @@ class TrainerGroup:
 
     def load(self, path: str | Path, model: ModelConfig, optimizer: OptimizerConfig) -> None:
         """Rebuilds every rank around the model at `path`, with a fresh optimizer."""
-        self._everyone("load", str(path), model.dtype, model.gradient_checkpointing, self.config, optimizer).get()
+        self._everyone("load", str(path), model, self.config, optimizer).get()
 
     def _everyone(self, verb: str, *arguments: Any) -> Pending[list[Any]]:
         return Pending([getattr(a, verb).remote(*arguments) for a in self.actors], lambda answers: answers)
 
     def _shared(self, verb: str, shares: Sequence[Any], batch: Batch, *arguments: Any) -> list[Any]:
-        stored = ray.put(self.sounds.listen(batch))
+        stored = ray.put(batch if self.trains_encoder else self.sounds.listen(batch))
         return [
             getattr(a, verb).remote(stored, share, *arguments) for a, share in zip(self.actors, shares, strict=True)
         ]
@@ -123,7 +126,7 @@ class PolicyGroup(TrainerGroup):
     def load(self, path: str | Path, model: ModelConfig, optimizer: OptimizerConfig) -> None:
         self.handles.clear()
         super().load(path, model, optimizer)
-        self.temperature = 1.0
+        self.temperature, self.trains_encoder = 1.0, model.train_encoder
         if self.sounds.actors == self.actors:
             self.sounds.use(self._everyone("encoder").get()[0])
 
@@ -175,14 +178,22 @@ class PolicyGroup(TrainerGroup):
     ) -> Pending[Report]:
         """One optimiser step for each entry of `steps` (rows) at the learning rate beside it."""
         shares = self._schedule(batch, steps, rates)
-        return Pending(self._shared("update", shares, batch, objective, self.temperature, max_tokens), _mean_of_steps)
+        return self._learn(self._shared("update", shares, batch, objective, self.temperature, max_tokens))
 
     def update_pairs(
         self, batch: Batch, steps: Sequence[Sequence[int]], rates: Sequence[float], preference: Preference
     ) -> Pending[Report]:
         """Like `update`, for a batch of chosen and rejected answers by turns; a pair is never parted."""
         shares = self._schedule(batch, steps, rates, together=2)
-        return Pending(self._shared("update_pairs", shares, batch, preference, self.temperature), _mean_of_steps)
+        return self._learn(self._shared("update_pairs", shares, batch, preference, self.temperature))
+
+    def _learn(self, calls: Sequence[Any]) -> Pending[Report]:
+        def finish(answers: list[list[Report]]) -> Report:
+            if self.trains_encoder:
+                self.sounds.forget()
+            return _mean_of_steps(answers)
+
+        return Pending(calls, finish)
 
     def weights(self) -> list[dict[str, Any]]:
         """Handles of the weights; the tensors go from worker to engine, not through here. The handles given out before

@@ -13,6 +13,7 @@ from rl.workers.turns import gives_back
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from models.load import ModelConfig
     from rl.algorithms.objective import Objective
     from rl.algorithms.preference_losses import Preference
 
@@ -22,12 +23,12 @@ BUCKET_BYTES = 256 << 20
 class PolicyWorker(ListeningWorker):
     """Ray actor; also serves as the frozen reference, which is a policy nobody updates."""
 
-    def module(self, path: str, dtype: str, gradient_checkpointing: bool) -> Any:
+    def module(self, path: str, model: ModelConfig) -> Any:
         from models.heads import LogprobModel
 
         self.keep_tokenizer(path)
         self.lasting: list[dict[str, Any]] | None = None
-        return LogprobModel(path, dtype, gradient_checkpointing)  # type: ignore[arg-type]
+        return LogprobModel(path, model.dtype, model.gradient_checkpointing, model.train_encoder)
 
     @gives_back
     def logprobs(self, batch: Batch, micro_batches: Sequence[Sequence[int]], temperature: float) -> dict[int, Any]:

@@ -1,7 +1,8 @@
-"""What the frozen audio encoder makes of each clip: computed once, by the policy's ranks, and read by every role.
+"""What the audio encoder makes of each clip: computed once, by the policy's ranks, and read by every role.
 
 A clip comes back with each of its 16 samples, each epoch, and for policy, critic and reference alike; its features,
-taken before the adapter (which trains), are the same every time.
+taken before the adapter (which trains), are the same every time as long as the encoder is frozen. Where it trains, the
+policy is sent the clips themselves; the critic hears what the encoder made of them at the start of the step.
 """
 
 from __future__ import annotations
@@ -36,6 +37,11 @@ class Sounds:
         if encoder != self.encoder:
             self.features.clear()
             self.encoder = encoder
+
+    def forget(self) -> None:
+        """The encoder has learned: what it made of the clips before is no longer what it makes of them."""
+        self.features.clear()
+        self.encoder = ""
 
     def hear(self, path: str | Path, dtype: str) -> None:
         """Where no policy has been loaded, the actors take the encoder of the model at `path`."""

@@ -15,13 +15,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from rl.audio import waveform
 from rl.config import ConfigError
 from rl.run.files import disk_errors
-from rl.types import Batch
+from rl.types import Batch, Clip
 from rl.workers.optimizer import OptimizerConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from models.load import ModelConfig
 
 ENVIRONMENT = {"DS_ACCELERATOR": "cpu", "OMP_WAIT_POLICY": "PASSIVE", "DS_LOG_LEVEL": "warning"}
 """On CPU. Spinning OpenMP threads make a step six times slower when cores are shared."""
@@ -93,15 +96,13 @@ class TrainerWorker:
         if not dist.is_initialized():
             deepspeed.init_distributed("nccl" if self.device.type == "cuda" else "gloo", verbose=False)
 
-    def module(self, path: str, dtype: str, gradient_checkpointing: bool) -> Any:
-        """The torch module this worker trains."""
+    def module(self, path: str, model: ModelConfig) -> Any:
+        """The torch module this worker trains: `model` as it stands at `path`."""
         raise NotImplementedError
 
-    def load(
-        self, path: str, dtype: str, gradient_checkpointing: bool, trainer: TrainerConfig, optimizer: OptimizerConfig
-    ) -> None:
+    def load(self, path: str, model: ModelConfig, trainer: TrainerConfig, optimizer: OptimizerConfig) -> None:
         """(Re)builds the engine around the model at `path`, with a fresh optimizer. Collective."""
-        self.wrap(lambda: self.module(path, dtype, gradient_checkpointing), dtype, trainer, optimizer)
+        self.wrap(lambda: self.module(path, model), model.dtype, trainer, optimizer)
 
     def wrap(self, make: Callable[[], Any], dtype: str, trainer: TrainerConfig, optimizer: OptimizerConfig) -> None:
         """(Re)builds the engine around the module that `make` makes. Collective."""
@@ -189,15 +190,18 @@ class TrainerWorker:
         return answers
 
     def sounds(self, batch: Batch) -> list[Tensor]:
-        """Features of the batch's clips, in order, from the handles that stand in their place (`rl.workers.sounds`)."""
+        """Of the batch's clips, in order: features, from the handles that stand in their place (`rl.workers.sounds`), or,
+        where the clips themselves came, waves for an encoder that trains."""
         import ray
+        import torch
 
-        handles = [handle for handles in batch.clips_N for handle in handles]
+        places = [place for places in batch.clips_N for place in places]
         if len(self.heard) > CLIPS_HEARD:
             self.heard.clear()
-        missing = [handle for handle in dict.fromkeys(handles) if handle not in self.heard]
+        waves = {clip: torch.tensor(waveform(clip)) for clip in dict.fromkeys(places) if isinstance(clip, Clip)}
+        missing = [place for place in dict.fromkeys(places) if place not in waves and place not in self.heard]
         self.heard |= dict(zip(missing, ray.get(missing), strict=True))
-        return [self.heard[handle] for handle in handles]
+        return [waves[place] if place in waves else self.heard[place] for place in places]
 
     def save_optimizer(self, folder: str) -> None:
         """This rank's shard of master weights and optimizer state, as safetensors."""

@@ -11,9 +11,11 @@ import ray
 import torch
 
 from models.augment import AugmentConfig
+from models.heads import LogprobModel
 from models.hearing import clip_counter
 from models.load import AudioConfig, BuildConfig, ModelConfig, build, load_model, load_tokenizer
-from rl.audio import SAMPLE_RATE, encode
+from rl.algorithms.objective import Objective
+from rl.audio import SAMPLE_RATE, encode, waveform
 from rl.data.chat import Chat
 from rl.data.collate import demonstrations
 from rl.types import Clip, Demonstration, Message, Prompt
@@ -97,8 +99,6 @@ def test_two_ranks_hear_as_one_does(ray_session: None, listener: Path, zero_stag
     for count in (1, 2):
         policy = group(PolicyGroup, count, zero_stage=zero_stage, tokens_per_microbatch=64)
         policy.load(listener, ModelConfig(path=str(listener)), OptimizerConfig(learning_rate=1e-3))
-        from rl.algorithms.objective import Objective
-
         rows, objective = [range(len(batch))], Objective(policy_loss="nll")
         report = policy.update(batch, rows, [1e-3], objective, 200).get()
         logprobs_A = policy.logprobs(batch).get()
@@ -142,3 +142,42 @@ def test_without_a_policy_a_reward_model_hears_with_the_encoder_alone(ray_sessio
     assert reward_model.values(batch).get().shape == batch.rollout_logprobs_A.shape
     reward_model.load(listener, ModelConfig(path=str(listener)), OptimizerConfig())
     assert reward_model.sounds.listen(replace(batch)).clips_N == lent, "a newer reward model hears as before"
+
+
+def test_an_encoder_that_trains(ray_session: None, listener: Path) -> None:
+    """Its gradient is autograd's on one rank as on two; afterwards the engines are given it, and the critic hears anew."""
+    batch = demonstrations(PROMPTS, Chat(load_tokenizer(listener), heard=clip_counter(listener)), 200)
+    model, plain = (
+        ModelConfig(path=str(listener), train_encoder=True),
+        LogprobModel(listener, "float32", train_encoder=True),
+    )
+    waves = [torch.tensor(waveform(clip)) for clips in batch.clips_N for clip in clips]
+    (-plain(batch.tokens_T, batch.lengths_N, batch.written_T, 1.0, waves)[0].mean()).backward()
+    expected = float(torch.stack([p.grad.norm() for p in plain.parameters() if p.grad is not None]).norm())
+    before = {name: weight.detach().clone() for name, weight in load_model(listener).named_parameters()}
+    critic = group(CriticGroup, 1, (policy := group(PolicyGroup, 1, tokens_per_microbatch=64)).sounds)
+    for role in (policy, critic):
+        role.load(listener, model, OptimizerConfig())
+    critic.values(batch).get()
+    assert (policy.sounds.asked, policy.sounds.encoded) == (5, 3)
+    learning = policy.update(batch, [range(len(batch))], [1e-3], Objective(policy_loss="nll"), 200)
+    critic.values(batch).get()
+    assert policy.sounds.encoded == 3, "what the step began with"
+    assert learning.get()["grad_norm"] == pytest.approx(expected, rel=1e-4)
+    critic.values(batch).get()
+    assert policy.sounds.encoded == 6
+    policy.load(listener, model, OptimizerConfig())
+    critic.values(batch).get()
+    assert policy.sounds.encoded == 9, "the encoder of before is not the one that has learned"
+    policy.update(batch, [range(len(batch))], [1e-3], Objective(policy_loss="nll"), 200).get()
+    sent = {name: array for bucket in policy.weights() for name, array in ray.get(bucket["tensors"]).items()}
+    assert sent.keys() == before.keys()
+    changed = {name.partition(".")[0] for name, weight in before.items() if (sent[name] != weight.numpy()).any()}
+    assert {"encoder", "adapter"} <= changed
+
+    pair = group(PolicyGroup, 2, zero_stage=2, tokens_per_microbatch=64)
+    pair.load(listener, model, OptimizerConfig())
+    learning = pair.update(batch, [range(len(batch))], [1e-3], Objective(policy_loss="nll"), 200)
+    assert learning.get()["grad_norm"] == pytest.approx(expected, rel=1e-4)
+    for actor in (*policy.actors, *critic.actors, *pair.actors):
+        ray.kill(actor)
