@@ -1,8 +1,8 @@
 """How well `rewards.verifiers.grounding` judges claims about real recordings, and how fast.
 
-    python scripts/benchmarks/grounding.py DATA [--clips 300] [--json]
+    scripts/bench grounding [--clips 300] [--json]
 
-DATA holds fsdd/ and esc10/. Claims are written from the metadata's attributes, each true one with a false twin in the
+Of fsdd/ and esc10/ in GROUNDTONE_DATA. Claims are written from the metadata's attributes, each true one with a false twin in the
 same words, with the margins that a fair question has (2 semitones, 3 dB, 20 %); each is a chain of its own. A claim is
 accepted when all that is read in it is true, rejected when something in it is false. The reader of claims was written
 with `own wording`; at first sight of `other wording` it accepted 91.7 % and rejected 92.0 %, of `third wording` 89.4 %
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import time
 from collections import Counter, defaultdict
@@ -34,6 +35,7 @@ from rl.types import Clip
 Row = dict[str, Any]
 TEMPLATES: dict[str, dict[str, list[str]]] = json.loads(Path(__file__).with_name("grounding_wording.json").read_text())
 """Set of wordings -> kind of claim -> templates."""
+DATA = Path(os.environ.get("GROUNDTONE_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
 ORDINALS = ("first", "second", "third")
 
 
@@ -210,7 +212,7 @@ def speed(fsdd: list[Row], esc10: list[Row]) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
+    parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--clips", type=int, default=300, help="of each collection")
     parser.add_argument("--show", type=int, default=0, help="misjudged claims of each kind to print")
     parser.add_argument("--json", action="store_true")

@@ -62,6 +62,18 @@ def agreement() -> dict[str, Any]:
     return found
 
 
+def gold() -> dict[str, str]:
+    """How many of its own cases each verifier judges right; those that ask a model need one and are left to their run."""
+    names = sorted(path.stem for path in (Path(__file__).parents[2] / "rewards/verifiers").glob("[a-z]*.py"))
+    found: dict[str, str] = {}
+    for name in names:
+        if name not in ("judge", "reward_model"):
+            command = [Path(sys.executable).parent / "rl", "verifiers", "test", name, "--json"]
+            told = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=False).stdout)
+            found[name] = f"{told['agree']} of {told['n']}"
+    return found
+
+
 def _rollout(row: dict[str, Any]) -> Rollout:
     metadata = json.loads(row.get("context", {}).get("metadata", "{}"))
     gold = metadata.get("correct_letter", row["gold"])
@@ -121,45 +133,57 @@ def _program(text: str, row: dict[str, Any]) -> Rollout:
     return Case(f"```python\n{text}\n```", None, fields=row).rollout()
 
 
-def throughput(count: int, rounds: int) -> dict[str, float]:
-    """Samples a second of `math` in a pool of a worker for each core, beside as many plain processes that judge without
-    any isolation at the same time, and beside a new process for each sample. In turns, so that all see the same load."""
-    samples = [_rollout(row) for row in rows("gsm8k/model_solutions_labelled.jsonl")[:count]]
-    pooled: list[float] = []
-    plain: list[float] = []
-    with service("math") as judge:
-        judge.prove()
-        for _ in range(rounds):
+def throughput(rounds: int) -> dict[str, float]:
+    """Samples a second of `math` in a pool of a worker for each core, on every second of its labelled cases; beside as many
+    plain processes in which math-verify itself, or `math`, judges them without any isolation; and beside a new process
+    for each sample. In turns, so that all see the same load. All are new each time and have judged the other cases
+    before: parsers grow faster with use, and know by heart what they have parsed."""
+    warming, timed = ([_rollout(row) for row in _cases()[i::2]] for i in (0, 1))
+    rates: dict[str, list[float]] = {"pool": [], "math-verify": [], "math": []}
+    for _ in range(rounds):
+        with service("math") as judge:
+            judge.score(CORES * warming)
             began = time.monotonic()
-            judge.score(samples)
-            pooled.append(count / (time.monotonic() - began))
-            command = [sys.executable, __file__, "--plain", str(count)]
+            judge.score(timed)
+            rates["pool"].append(len(timed) / (time.monotonic() - began))
+        for name in ("math-verify", "math"):
+            command = [sys.executable, __file__, "--plain", name]
             running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(CORES)]
-            plain.append(sum(float(process.communicate()[0]) for process in running))
+            rates[name].append(sum(float(process.communicate()[0]) for process in running))
     began = time.monotonic()
     for _ in range(5):
-        subprocess.run([sys.executable, __file__, "--plain", "1"], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([sys.executable, __file__, "--plain", "one"], check=True, stdout=subprocess.DEVNULL)
     each = 5 * CORES / (time.monotonic() - began)
-    return {
-        "pool per second": median(pooled),
-        "plain processes per second": median(plain),
-        "pool / plain": median(a / b for a, b in zip(pooled, plain, strict=True)),
-        "process for each call per second": each,
-        "pool / process for each call": median(pooled) / each,
+    ratios = {
+        f"pool / {CORES} processes of {name}": median(a / b for a, b in zip(rates["pool"], rates[name], strict=True))
+        for name in ("math-verify", "math")
     }
+    per_second = {f"{name} per second": median(values) for name, values in rates.items()}
+    return {**per_second, **ratios, "pool / process for each call": median(rates["pool"]) / each}
 
 
-def alone(count: int) -> float:
-    """Samples a second of `math` in this process."""
-    from rewards.verifiers.math import GOLD, verify
+def _cases() -> list[dict[str, Any]]:
+    return [row for row in rows("verifier_gold.jsonl") if row["cls"] == "math"]
 
-    samples = [_rollout(row) for row in rows("gsm8k/model_solutions_labelled.jsonl")[:count]]
-    for case in GOLD:
-        verify(case.rollout().prompt, case.rollout())
+
+def alone(name: str) -> float:
+    """Samples a second in this process, of `math` or of the library that it stands on; `one`: judges a single one."""
+    cases = _cases()[: 2 if name == "one" else None]
+    if name == "math-verify":
+        from math_verify import parse, verify
+
+        wrapped = [(f"${_rollout(row).prompt.answer}$", f"${row['pred']}$") for row in cases]
+        judges = [lambda gold=gold, pred=pred: verify(parse(gold), parse(pred)) for gold, pred in wrapped]
+    else:
+        from rewards.verifiers.math import verify as ours
+
+        judges = [lambda sample=sample: ours(sample.prompt, sample) for sample in map(_rollout, cases)]
+    for judge in judges[::2]:
+        judge()
     began = time.monotonic()
-    for sample in samples:
-        verify(sample.prompt, sample)
-    return count / (time.monotonic() - began)
+    for judge in judges[1::2]:
+        judge()
+    return len(judges[1::2]) / (time.monotonic() - began)
 
 
 def hangs(count: int, hanging: int, deadline_s: float) -> dict[str, Any]:
@@ -204,16 +228,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--quick", action="store_true", help="a tenth of it")
-    parser.add_argument("--plain", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--plain", choices=("math", "math-verify", "one"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.plain:
         print(alone(arguments.plain))
         return
     quick = arguments.quick
     figures = {
+        "gold": gold(),
         "agreement": agreement(),
         "programs": programs(10 if quick else 1),
-        "throughput": throughput(400 if quick else 4000, 1 if quick else 5),
+        "throughput": throughput(1 if quick else 5),
         "hangs": hangs(200 if quick else 2000, 2 if quick else 20, 1.0),
         "sandbox, ms": sandboxes(5 if quick else 50),
     }
