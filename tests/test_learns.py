@@ -27,6 +27,7 @@ def test_rl_lifts_accuracy_over_the_warm_start(ray_session: None, tmp_path: Path
             "curate.limit=600",
             "rlvr.limit=600",
             "rlvr.steps=25",
+            "trainer.ranks=2",
         ],
     )
     summary = run(recipe, tmp_path / "run", say=lambda _: None)
