@@ -64,7 +64,9 @@ def test_a_model_from_scratch_learns_to_listen(ray_session: None, tmp_path: Path
 
 def test_an_encoder_that_trains_is_the_one_that_the_engines_have(ray_session: None, tmp_path: Path) -> None:
     _, sft, _, rlvr = RECIPE["stages"]
-    learning = [f"rlvr.{key}" for key in ("objective.kl_coef=0.1", "optimizer.learning_rate=1e-3", "steps=3")]
+    learning = [
+        f"rlvr.{key}" for key in ("algorithm=grpo", "objective.kl_coef=0.1", "optimizer.learning_rate=1e-3", "steps=3")
+    ]
     few = ["model.train_encoder=true", "data.sounds.args.size=120", "sft.epochs=1"]
     run(load({**RECIPE, "stages": [sft, rlvr]}, [*few, *learning]), tmp_path / "run", say=lambda _: None)
     steps = [row for row in read_metrics(tmp_path / "run") if row["stage"] == "rlvr"]

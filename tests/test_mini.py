@@ -26,7 +26,7 @@ TINY = [
     *(f"{stage}.{key}" for stage in MEASURED[1:3] for key in ("budgets=[0,full]", "votes=2")),
     *("imitate.epochs=1", "imitate.sequences_per_step=4"),
     *("pairs.limit=48", "pairs.by=null", "pairs.margin=0.1", "dpo.pairs_per_step=2", "mgrd.until=null"),
-    "engines.count=1",
+    *("engines.count=1", "trainer.ranks=1"),
 ]
 
 
