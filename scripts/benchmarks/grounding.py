@@ -2,10 +2,10 @@
 
     scripts/bench grounding [--clips 300] [--json]
 
-Of fsdd/ and esc10/ in GROUNDTONE_DATA. Claims are written from the metadata's attributes, each true one with a false twin in the
-same words, with the margins that a fair question has (2 semitones, 3 dB, 20 %); each is a chain of its own. A claim is
-accepted when all that is read in it is true, rejected when something in it is false. The reader of claims was written
-with `own wording`; at first sight of `other wording` it accepted 91.7 % and rejected 92.0 %, of `third wording` 89.4 %
+Of fsdd/ and esc10/ in GROUNDTONE_DATA. Claims are written from the metadata's attributes, each true one with a false
+twin in the same words, with the margins that a fair question has (2 semitones, 3 dB, 20 %); each is a chain of its own.
+A claim is accepted when all that is read in it is true, rejected when something in it is false. The reader of claims was
+written with `own wording`; at first sight of `other wording` it accepted 91.7 % and rejected 92.0 %, of `third wording` 89.4 %
 and 93.0 %, and then learned those phrases too.
 """
 
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import time
 from collections import Counter, defaultdict
@@ -26,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+from verifiers import DATA
 
 from rewards.acoustics import analyse, measure
 from rewards.verifiers import Case, grounding, self_cognition
@@ -35,7 +35,6 @@ from rl.types import Clip
 Row = dict[str, Any]
 TEMPLATES: dict[str, dict[str, list[str]]] = json.loads(Path(__file__).with_name("grounding_wording.json").read_text())
 """Set of wordings -> kind of claim -> templates."""
-DATA = Path(os.environ.get("GROUNDTONE_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
 ORDINALS = ("first", "second", "third")
 
 
