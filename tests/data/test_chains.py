@@ -36,7 +36,7 @@ def test_each_manner_has_its_share_and_only_its_own_words() -> None:
     plain = {prompt.id: prompt for prompt in sounds()}
     lessons = sounds(chains=SHARES, ask="listen")
     counts = Counter(map(manner, lessons))
-    assert counts.keys() == MANNERS.keys()
+    assert counts.keys() == MANNERS.keys() - {"misled"}
     for name, share in SHARES.items():
         assert counts[name] / len(lessons) == pytest.approx(share, abs=0.05)
     for prompt in lessons:
@@ -57,6 +57,19 @@ def test_an_answer_in_words_is_in_the_surrogate_where_the_letter_is_asked() -> N
         said = prompt.fields["options"]["AB".index(prompt.answer or "")]
         assert prompt.demonstration.reasoning.endswith(said)
         assert prompt.demonstration.response == prompt.answer
+
+
+@pytest.mark.parametrize("multiple_choice", [0.0, 1.0])
+def test_who_is_misled_answers_what_the_imagined_text_says_right_or_wrong(multiple_choice: float) -> None:
+    lessons = sounds(chains={"misled": 1.0}, multiple_choice=multiple_choice)
+    for prompt in lessons:
+        shown = prompt.demonstration
+        assert shown is not None
+        assert surrogates(shown.reasoning)
+        options = prompt.fields.get("options")
+        assert shown.reasoning.endswith(options["AB".index(shown.response)] if options else shown.response)
+    right = sum(p.demonstration is not None and p.demonstration.response == p.answer for p in lessons)
+    assert right / len(lessons) == pytest.approx(0.5, abs=0.05)
 
 
 def test_verifiers_know_every_wording() -> None:

@@ -7,9 +7,10 @@ A model's first chains are of several kinds, and MGRD (Step-Audio-R1, arXiv 2511
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
+from string import ascii_uppercase
 
 from rl.config import ConfigError, did_you_mean
 from rl.data.tasks.questions import Question
@@ -23,6 +24,7 @@ MANNERS = {
     "measured": "names what is heard, in numbers",
     "asked": "the same, and the question ends with `ask`",
     "surrogate": "reasons from an imagined text",
+    "misled": "the same, and the text says anything: so does the answer",
     "empty": "no chain, the answer at once",
     "denial": "claims not to hear",
 }
@@ -49,14 +51,21 @@ class Chains:
             raise ConfigError(f"{place}.ask: what a share `asked` of the questions ends with; give both or none")
         return cls(shares or {"measured": 1.0}, ask)
 
-    def demonstrated(self, question: Question, text: str, answer: str) -> tuple[str, Demonstration]:
-        """(the question's text, how it is answered); `answer` may be an option's letter. The same question is always
-        answered in the same manner."""
+    def demonstrated(
+        self, question: Question, text: str, answer: str, options: Sequence[str] = ()
+    ) -> tuple[str, Demonstration]:
+        """(the question's text, how it is answered); `answer` is the letter of one of `options`, where there are any.
+        The same question is always answered in the same manner."""
         random = Random(f"chains/{question.id}")
         (manner,) = random.choices(list(self.shares), list(self.shares.values()))
         if manner == "asked":
             text = f"{text}\n{self.ask}"
         if manner == "denial":
             return text, Demonstration(*random.choice(DENIALS))
-        chain = {"surrogate": random.choice(SURROGATES).format(question.answer), "empty": ""}
+        said = question.answer
+        if manner == "misled":
+            said = random.choice(options or question.choices)
+            answer = ascii_uppercase[options.index(said)] if options else said
+        imagined = random.choice(SURROGATES).format(said)
+        chain = {"surrogate": imagined, "misled": imagined, "empty": ""}
         return text, Demonstration(chain.get(manner, question.chain), answer)

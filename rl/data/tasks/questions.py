@@ -152,7 +152,7 @@ def prompt(
         fields["options"], answer = options, string.ascii_uppercase[place]
     demonstration = Demonstration(question.chain, answer)
     if chains is not None:
-        text, demonstration = chains.demonstrated(question, text, answer)
+        text, demonstration = chains.demonstrated(question, text, answer, fields.get("options", ()))
     return Prompt(
         id=question.id,
         messages=(Message("user", AUDIO_PATCH * len(clips) + text),),
