@@ -104,11 +104,11 @@ def _check_one(place: str, makes: str, wanted: str | None, made: Made, later: st
 
 
 def _check_parts(stage: Stage, header: Header, judged: dict[str, RewardConfig]) -> None:
-    """What `keep` and `by` name are parts of the verdict; in `judged` are the rewards of earlier stages."""
+    """What `keep`, `chosen` and `by` name are parts of the verdict; in `judged` are the rewards of earlier stages."""
     reward = judged[stage.base] = getattr(stage.config, "reward", None) or header.reward
     if taken := getattr(stage.config, "samples_of", None):
         reward = judged.get(taken)
-    for key in ("keep", "by") if stage.kind in ("distill", "pairs") and reward else ():
+    for key in ("keep", "chosen", "by") if stage.kind in ("distill", "pairs") and reward else ():
         names = [part.name for part in reward.parts]
         named = getattr(stage.config, key, None) or ()
         for part in (named,) if isinstance(named, str) else named:

@@ -25,7 +25,14 @@ TINY = [
     *(f"{stage}.{key}" for stage in MEASURED for key in ("limit=8", "samples=2")),
     *(f"{stage}.{key}" for stage in MEASURED[1:3] for key in ("budgets=[0,full]", "votes=2")),
     *("imitate.epochs=1", "imitate.sequences_per_step=4"),
-    *("pairs.limit=48", "pairs.by=null", "pairs.margin=0.1", "dpo.pairs_per_step=2", "mgrd.until=null"),
+    *(
+        "pairs.limit=48",
+        "pairs.by=null",
+        "pairs.chosen={}",
+        "pairs.margin=0.1",
+        "dpo.pairs_per_step=2",
+        "mgrd.until=null",
+    ),
     *("engines.count=1", "trainer.ranks=1"),
 ]
 

@@ -43,6 +43,11 @@ def test_every_knob_of_the_report_is_in_the_recipe() -> None:
         assert audio.difficulty == "curate"  # type: ignore[attr-defined]
     taken = {(stage.base, name): limit for stage, name, _, limit, _ in recipe.loads()}
     assert (taken["audio_rlvr", "text_rl"], taken["audio_rlvr", "audio_rl"]) == (2000, 3000)
+    for recipe_of in (recipe, load("step_audio_r1_mini")):  # prompts of medium difficulty for the model of t - 1
+        block = [stage.kind for stage in recipe_of.stages if stage.iteration == 1]
+        assert block == ["curate", "distill", "sft", "rlvr", "evaluate"]
+        (paired,) = stages(recipe_of, "pairs")
+        assert (paired.by, paired.chosen.keys()) == ("self_cognition", {"accuracy", "grounding"})  # type: ignore[attr-defined]
     (dpo,) = stages(recipe, "dpo")
     assert dpo.limit == 8000  # type: ignore[attr-defined]
     weights = {part.verifier: part.weight for part in recipe.header.reward.parts}

@@ -50,7 +50,7 @@ class Config:
     not count for a prompt that its `when` leaves out."""
     per_question: int = 1
     """Chains kept of one question at most: those of the highest scores."""
-    balance: float | None = 2.0
+    balance: float | None = 1.5
     """No answer of a source has more than so many times an equal share of the questions; null: as they come."""
 
     def validate(self, place: str) -> None:

@@ -1,14 +1,15 @@
 """`pairs`: the better and the worse of a model's own answers to the same prompt, by what verifiers say of them.
 
-With `by: self_cognition` these are Step-Audio-R1's pairs against "I cannot hear" (arXiv 2511.15848): chosen is an answer
-that uses the audio, rejected one that denies it. `samples_of` takes the samples of an earlier `distill` stage.
+With `by: self_cognition` and `chosen: {grounding: 0.5}` these are Step-Audio-R1's pairs against "I cannot hear" (arXiv
+2511.15848): chosen is an answer that uses the audio, rejected one that denies it. `samples_of` takes the samples of an
+earlier `distill` stage.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rewards.combine import PartConfig, RewardConfig
@@ -46,6 +47,9 @@ class Config:
     """The part of the verdict that decides; default: the whole score."""
     margin: float = 0.5
     """How much better the chosen answer must be."""
+    chosen: dict[str, float] = field(default_factory=dict[str, float])
+    """The least that each named part of the chosen answer's verdict must be: `{accuracy: 1, grounding: 0.6}`. A part
+    that does not judge the prompt does not count."""
     per_prompt: int = 1
     """Pairs of one prompt at most: best against worst, second best against second worst, …"""
 
@@ -55,6 +59,9 @@ class Config:
                 raise ConfigError(f"{place}.{name}: must be at least {least}; got {getattr(self, name)}")
         if self.margin <= 0 or self.temperature <= 0:
             raise ConfigError(f"{place}: margin and temperature must be above 0")
+        for part, least in self.chosen.items():
+            if "/" not in part and least > 1:
+                raise ConfigError(f"{place}.chosen.{part}: scores are at most 1; got {least:g}")
         PartConfig("select", when=self.select).validate(f"{place}.select")
 
     @property
@@ -98,7 +105,8 @@ def run(config: Config, context: Context) -> Outcome:
 
 
 def matched(samples: Sequence[Sample], config: Config) -> tuple[list[tuple[Sample, Sample]], dict[str, int]]:
-    """([(chosen, rejected)], the funnel): within each prompt best against worst, as long as they are `margin` apart."""
+    """([(chosen, rejected)], the funnel): within each prompt the best that may be chosen against the worst, as long as
+    they are `margin` apart."""
     judged = [s for s in samples if s.error is None and (config.by is None or config.by in s.parts)]
     whole = [sample for sample in judged if sample.whole]
     groups: dict[str, dict[str, Sample]] = defaultdict(dict)
@@ -107,15 +115,18 @@ def matched(samples: Sequence[Sample], config: Config) -> tuple[list[tuple[Sampl
     pairs: list[tuple[Sample, Sample]] = []
     for group in groups.values():
         ranked = sorted(group.values(), key=lambda s: (-value_of(s, config.by), -s.score, s.sample))
-        apart = zip(ranked[: len(ranked) // 2], reversed(ranked), strict=False)
-        pairs += [
-            (best, worst)
-            for best, worst in list(apart)[: config.per_prompt]
-            if value_of(best, config.by) - value_of(worst, config.by) >= config.margin
-        ]
+        better = [sample for sample in ranked if _good(sample, config.chosen)]
+        apart = zip(better[: config.per_prompt], reversed(ranked), strict=False)
+        pairs += [(a, b) for a, b in apart if value_of(a, config.by) - value_of(b, config.by) >= config.margin]
     prompts = Counter(chosen.prompt for chosen, _ in pairs)
     funnel = {"sampled": len(samples), "judged": len(judged), "whole": len(whole)}
+    if config.chosen:
+        funnel["fit to be chosen"] = sum(_good(sample, config.chosen) for sample in whole)
     return pairs, {**funnel, "prompts apart": len(prompts), "kept": len(pairs)}
+
+
+def _good(sample: Sample, least: Mapping[str, float]) -> bool:
+    return all(sample.parts.get(part, value) >= value for part, value in least.items())
 
 
 def value_of(sample: Sample, by: str | None) -> float:

@@ -135,6 +135,22 @@ def test_pairs_by_one_part() -> None:
     assert funnel["judged"] == 2
 
 
+def test_the_chosen_is_the_best_of_those_that_pass() -> None:
+    """An answer that reasons from an imagined text hears as well as one that measures; it is not what to learn."""
+    heard = [(1.0, 0.0), (1.0, 0.6), (0.5, 0.9), (0.0, 1.0)]  # (hears, grounding), best score first
+    samples = [
+        sample("p", i, score=1 - i / 10, parts={"hears": hears, "grounding": grounding})
+        for i, (hears, grounding) in enumerate(heard)
+    ]
+    samples += [sample("q", 0, score=1.0, parts={"hears": 1.0, "grounding": 0.5}), sample("q", 1, parts={"hears": 0.0})]
+    config = pairs.Config("d", by="hears", chosen={"grounding": 0.6}, per_prompt=2)
+    made, funnel = pairs.matched(samples, config)
+    assert [(a.key, b.key) for a, b in made] == [(("p", 1), ("p", 3))], "the second best is only 0.5 above its like"
+    assert (funnel["whole"], funnel["fit to be chosen"], funnel["kept"]) == (6, 4, 1)
+    made, _ = pairs.matched(samples, pairs.Config("d", by="hears", per_prompt=2))
+    assert made[0][0].key == ("p", 0)
+
+
 def test_what_is_asked_is_not_what_is_kept() -> None:
     plain = Prompt("p", (Message("system", "be brief"), Message("user", "what sound?")))
     put = asked(plain, "listen closely", "Name what you hear.")
