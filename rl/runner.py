@@ -6,8 +6,9 @@ import json
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
+from os.path import relpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +75,9 @@ class Run:
             raise
         finally:
             summary = self._summarise(status)
+            if status != "done":
+                with suppress(Exception):  # what stopped the run is what has to be told
+                    write_report(self.out)
         write_report(self.out)
         return summary
 
@@ -169,6 +173,7 @@ class Run:
             write_provenance(Path(path), {"kind": kind, **self._record(stage, outcome, parents)})
         with replacing(folder / DONE) as temporary:
             done = {"kind": stage.kind, **asdict(outcome), "parents": [asdict(parent) for parent in parents]}
+            done["artifacts"] = {kind: relpath(path, self.out) for kind, path in outcome.artifacts.items()}
             temporary.write_text(json.dumps({**done, "seconds": seconds}))
         self._remember(stage, outcome, seconds)
         self._summarise("running")
@@ -218,7 +223,8 @@ class Run:
         if not done.exists():
             return False
         values = json.loads(done.read_text())
-        outcome = Outcome(values["metrics"], values["artifacts"], values.get("counts", {}))
+        artifacts = {kind: str(self.out / path) for kind, path in values["artifacts"].items()}
+        outcome = Outcome(values["metrics"], artifacts, values.get("counts", {}))
         self._remember(stage, outcome, values["seconds"])
         return True
 

@@ -150,6 +150,7 @@ def test_an_empty_harvest_stops_with_its_funnel(ray_session: None, tmp_path: Pat
         ValueError, match=r"distill 'distill': nothing is left of 'letters' \(available 10, asked 10, sampled 20"
     ):
         run(recipe(tmp_path, [{"distill": never}]), tmp_path / "run", say=lambda _: None)
+    assert "failed" in (tmp_path / "run" / "report.html").read_text(), "what was sampled can be looked at"
 
 
 def test_what_is_preferred_and_what_is_verified_in_one_objective(ray_session: None, tmp_path: Path) -> None:

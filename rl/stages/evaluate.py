@@ -152,19 +152,20 @@ def reliance(
 
 
 def _write_per_prompt(path: Path, sampled: Sequence[Scored], greedy: Sequence[Scored]) -> None:
-    """One row a prompt, so that runs can be compared prompt by prompt."""
+    """One row a prompt, so that runs can be compared prompt by prompt; `asked` tells prompts of one id apart."""
     import numpy as np
     import pyarrow as pa
     from pyarrow import parquet
 
     from rl.run.files import replacing
-    from rl.stages.scoring import by_prompt, is_correct
+    from rl.stages.scoring import by_prompt, digest, is_correct
 
     first = {s.rollout.prompt.id: float(is_correct(s)) for s in greedy if s.verdict.error is None}
     groups = {id: group for id, group in by_prompt(sampled).items() if group}
     table = pa.table(
         {
             "id": list(groups),
+            "asked": [digest(group[0].rollout.prompt) for group in groups.values()],
             "accuracy": [float(np.mean([is_correct(s) for s in group])) for group in groups.values()],
             "greedy": pa.array([first.get(id) for id in groups], pa.float64()),
         }

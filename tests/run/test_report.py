@@ -55,7 +55,9 @@ def whole_run(run: Path, sample: Callable[..., Scored], text: str = "<think>\nhm
     for number, name, values in ((0, "before", [0.0, 0.5]), (3, "after", [0.5, 1.0])):
         folder = run / "stages" / f"{number:02d}-{name}"
         folder.mkdir(parents=True)
-        pq.write_table(pa.table({"id": ["p", "q"], "accuracy": values}), folder / "per_prompt.parquet")
+        pq.write_table(
+            pa.table({"id": ["p", "q"], "asked": ["?", "?"], "accuracy": values}), folder / "per_prompt.parquet"
+        )
     (run / "stages" / "02-curate").mkdir()
     table = pa.table({"id": ["a", "b", "c"], "correct": [0, 3, 3], "k": [4, 4, 4], "keep": [False, True, True]})
     pq.write_table(table, run / "stages" / "02-curate" / "difficulty.parquet")
