@@ -15,11 +15,12 @@ DATA = Path(os.environ.get("GROUNDTONE_DATA", Path(__file__).parents[2] / "share
 TINY = [
     *("model.path=null", "model.build={hidden_size: 64, layers: 1, heads: 2}", "model.dtype=float32"),
     *("trainer.zero_stage=0", "engines.kv_cache_mb=64"),
-    *(f"{stage}.{key}" for stage in ("before", "warm", "after") for key in ("limit=4", "samples=2")),
+    *(f"{stage}.{key}" for stage in ("before", "warm", "after") for key in ("limit=4", "samples=1")),
+    *("before.greedy=false", "warm.greedy=false"),
     *("sft.limit=16", "sft.sequences_per_step=8", "curate.limit=8", "curate.samples=2", "curate.keep=[0,2]"),
     *("rlvr.limit=8", "rlvr.steps=2", "rlvr.prompts_per_step=2", "rlvr.samples_per_prompt=2"),
     "sft.max_sequence_tokens=2048",
-    *(f"{stage}.max_sequence_tokens=768" for stage in ("before", "warm", "curate", "rlvr", "after")),
+    *(f"{stage}.max_sequence_tokens=512" for stage in ("before", "warm", "curate", "rlvr", "after")),
 ]
 
 
