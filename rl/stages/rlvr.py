@@ -73,6 +73,8 @@ class Config:
             )
         if self.eval_every and self.eval is None:
             raise ConfigError(f"{place}.eval_every: nothing to evaluate on; add `eval: {{data: …, split: …}}`")
+        if self.eval is not None and self.eval_every == 0:
+            raise ConfigError(f"{place}.eval: never measured; add `eval_every: STEPS`, or remove it")
         for name in ("model", "controls", "budgets"):
             if getattr(self.eval, name, None):
                 raise ConfigError(f"{place}.eval.{name}: only an evaluate stage of its own does that; remove it")
