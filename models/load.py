@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,9 +146,12 @@ def build(config: BuildConfig, folder: Path, seed: int) -> Path:
         torch.manual_seed(seed)
         model = _random(config)
     partial = folder.with_name(f".{folder.name}.tmp")
-    byte_tokenizer().save_pretrained(partial)
-    model.save_pretrained(partial)
-    return partial.rename(folder)
+    try:
+        byte_tokenizer().save_pretrained(partial)
+        model.save_pretrained(partial)
+        return partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _random(config: BuildConfig) -> PreTrainedModel:

@@ -18,7 +18,7 @@ from rl.layout import STAGES, Stage, judges, reward_models
 from rl.plan import plan
 from rl.recipe import Recipe
 from rl.repeat import latest
-from rl.run.files import link, replacing
+from rl.run.files import full_disk_named, link, replacing, replacing_folder
 from rl.run.provenance import Parent, write_provenance
 from rl.run.report import write_report
 from rl.run.summary import SUMMARY, StageSummary, Summary, environment, read_summary, redact, write_summary
@@ -43,12 +43,13 @@ def run(recipe: Recipe, out: str | Path, resume: bool = False, say: Callable[[st
         from rl.runner import run
         run(load("quickstart", ["rlvr.steps=20"]), "runs/notebook")
 
-    Raises ValueError before anything heavy starts when the recipe cannot run here."""
+    Raises ValueError before anything heavy starts when the recipe cannot run here, and DiskFull."""
     out = Path(out).absolute()
     if problems := plan(recipe, out).problems:
         raise ConfigError(problems[0])
-    claim(recipe, out, resume)
-    return Run(recipe, out, say).execute()
+    with full_disk_named(out):
+        claim(recipe, out, resume)
+        return Run(recipe, out, say).execute()
 
 
 class Run:
@@ -100,8 +101,8 @@ class Run:
                     if not self._over(stage):
                         self._stage(stage, cluster, rewards)
         if any("model" in outcome.artifacts for outcome in self.outcomes.values()):
-            shutil.rmtree(self.out / "model", ignore_errors=True)
-            shutil.copytree(self._model(), self.out / "model", copy_function=link)
+            with replacing_folder(self.out / "model") as temporary:
+                shutil.copytree(self._model(), temporary, copy_function=link, dirs_exist_ok=True)
 
     def _actors(self, stack: ExitStack, stages: list[Stage]) -> tuple[Cluster, RewardService]:
         from rl.stages.room import check_room
@@ -281,7 +282,8 @@ class Run:
 
         model = self.recipe.header.model
         if model.build is not None:
-            return build(model.build, self.out / "initial", self.recipe.header.seed)
+            with full_disk_named(self.out / "initial"):
+                return build(model.build, self.out / "initial", self.recipe.header.seed)
         return _on_disk(str(model.path))
 
 

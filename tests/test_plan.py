@@ -38,6 +38,31 @@ def test_no_batch_needs_more_micro_batches_than_planned(lengths: list[int], budg
     assert max(sum(lengths[i] for i in rows) for rank in packed for rows in rank) <= tokens
 
 
+def test_a_temperature_that_is_not_1_is_told() -> None:
+    measured = {"data": "words", "split": None, "limit": 20}
+    made = planned(
+        stages=[
+            {"curate": {"data": "words", "limit": 50}},
+            {
+                "rlvr": {
+                    "data": "words",
+                    "prompts_per_step": 16,
+                    "temperature": 0.7,
+                    "eval_every": 200,
+                    "eval": measured,
+                }
+            },
+            {"evaluate": {"data": "words", "split": None, "greedy": False}},
+        ],
+    )
+    curate, rlvr, evaluate = (stage.says for stage in made.stages)
+    assert curate.startswith("50 prompts × 8 samples at temperature 0.7 = 400 rollouts of")
+    assert rlvr.startswith("ppo, each step 16 prompts × 16 samples at temperature 0.7 = 256 rollouts of")
+    assert rlvr.endswith("every 200 steps 20 prompts × (8 samples at temperature 0.7 + 1 greedy)")
+    assert evaluate.startswith("100 prompts × 8 samples at temperature 0.7 = 800 rollouts of")
+    assert made.notes == ["stages[1].rlvr.eval_every: 200, of 100 steps: nothing is evaluated on the way"]
+
+
 def test_the_arithmetic_of_each_stage() -> None:
     made = planned(
         "rlvr.steps=10",
