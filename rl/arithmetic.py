@@ -153,7 +153,9 @@ def _curate(work: _Work) -> StagePlan:
 def _distill(work: _Work) -> StagePlan:
     config = work.config
     rollouts = (work.rows or 0) * config.samples
-    says = f"{work.prompts}{_chosen(config.select)} × {config.samples} samples"
+    by = config.select_by
+    judged = f", as far as '{by.verifier}' gives the question {by.least:g} or more," if by else ""
+    says = f"{work.prompts}{_chosen(config.select)}{judged} × {config.samples} samples".replace(",,", ",")
     says += _rollouts(rollouts, config.max_sequence_tokens)
     least = ", ".join(f"{name} ≥ {value:g}" for name, value in config.keep.items())
     says += f"; keeps at most {many(config.per_question, 'chain')} of a prompt with {least}"

@@ -174,6 +174,14 @@ def saved(block: Block) -> dict[str, Any]:
     return {"repeat": {**dataclasses.asdict(repeat), "stages": [saved(stage) for stage in stages]}}
 
 
+def own_rewards(config: Any, shared: RewardConfig) -> dict[str, RewardConfig]:
+    """{key: reward} of what a stage judges with beside the recipe's `shared` reward."""
+    own = {"reward": config.reward} if getattr(config, "reward", None) else {}
+    if by := getattr(config, "select_by", None):
+        own["select_by"] = by.reward(own.get("reward", shared))
+    return own
+
+
 def judges(reward: RewardConfig | None) -> list[str]:
     """The names of the run's own judges that a reward asks."""
     parts = reward.parts if reward else ()

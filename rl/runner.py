@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from rl.claim import claim
 from rl.config import ConfigError, did_you_mean
-from rl.layout import STAGES, Stage, judges, reward_models
+from rl.judging import Judging
+from rl.layout import STAGES, Stage, judges
 from rl.plan import plan
 from rl.recipe import Recipe
 from rl.repeat import latest
@@ -26,8 +27,6 @@ from rl.run.tracker import Tracker
 from rl.stages.context import Context, Outcome
 
 if TYPE_CHECKING:
-    from rewards.combine import RewardConfig
-    from rewards.served import Model
     from rewards.service import RewardService
     from rl.data.derived import Lookup
     from rl.types import Prompt
@@ -65,6 +64,14 @@ class Run:
         """What the stage at work has read so far."""
         self.told: dict[str, int] = {}
         """The iteration after which a repeated block was said to end."""
+        self.judging = Judging(
+            recipe.header.reward,
+            recipe.folder,
+            lambda: self.cluster,
+            lambda name: self._artifact("reward_model", name),
+            self._model,
+            say,
+        )
 
     def execute(self) -> Summary:
         status = "failed"
@@ -110,9 +117,8 @@ class Run:
 
         header = self.recipe.header
         self.say(f"starting Ray and {', '.join(sorted(self.recipe.roles))}")
-        rewards = stack.enter_context(self._service(header.reward))
-        asks = bool(reward_models(header.reward) or judges(header.reward))
-        warnings = [] if asks else rewards.prove()
+        rewards = stack.enter_context(self.judging.service(header.reward))
+        self.judging.prove(rewards, stages, served=False)
         self.cluster = Cluster(
             self.recipe.roles,
             header.cluster,
@@ -126,28 +132,8 @@ class Run:
         check_room(self.recipe, stages, self._data, self.cluster.chat)
         stack.enter_context(self.cluster)
         self.cluster.await_judges(judges(header.reward))
-        for warning in rewards.prove() if asks else warnings:
-            self.say(f"warning: {warning}")
+        self.judging.prove(rewards, stages, served=True)
         return self.cluster, rewards
-
-    def _service(self, reward: RewardConfig) -> RewardService:
-        """Judges by `reward`; a reward model is loaded when it is first asked, from the stage that has made it."""
-        from rewards.service import RewardService
-        from rl.stages.reward_model import Scorer
-
-        def scorer(name: str) -> Scorer:
-            return Scorer(lambda: self.cluster, lambda: self._artifact("reward_model", name), self._model)
-
-        def judge(name: str) -> Model:
-            return lambda questions: self.cluster.judge(name)(questions)
-
-        served: dict[str, Model] = {name: scorer(name) for name in reward_models(reward)}
-        return RewardService(reward, self.recipe.folder, served | {name: judge(name) for name in judges(reward)})
-
-    def _own_service(self, reward: RewardConfig) -> RewardService:
-        """For a reward of a stage's own. Its judges load first: a verifier's deadline is for answers."""
-        self.cluster.await_judges(judges(reward))
-        return self._service(reward)
 
     def _stage(self, stage: Stage, cluster: Cluster, rewards: RewardService) -> None:
         began, folder = time.monotonic(), self.folder(stage)
@@ -166,7 +152,8 @@ class Run:
             lookup=self._lookup,
             artifact=self._artifact,
             say=self.say,
-            service=self._own_service,
+            service=lambda reward: self.judging.proved(reward, stage.place),
+            earlier=lambda kind: self._earlier(stage, kind),
         )
         outcome: Outcome = STAGES[stage.kind].run(stage.config, context)
         seconds, parents = time.monotonic() - began, list(self.read)
@@ -266,6 +253,15 @@ class Run:
             return Path(name)
         self.read[Parent(kind, stage or name, stage is not None)] = None
         return Path(self.outcomes[stage].artifacts[kind]) if stage else Path(name)
+
+    def _earlier(self, stage: Stage, kind: str) -> Path | None:
+        """What the last iteration of a stage in a repeated block has left of that kind."""
+        name = f"{stage.base}@{stage.iteration - 1}"
+        made = self.outcomes.get(name)
+        if made is None or kind not in made.artifacts:
+            return None
+        self.read[Parent(kind, name, True)] = None
+        return Path(made.artifacts[kind])
 
     def _model(self, wanted: str | None = None) -> Path:
         """That of the stage or at the path `wanted`; without it the model so far: of the last stage that made one, else

@@ -295,3 +295,17 @@ def test_a_judge_that_nobody_serves_is_named() -> None:
         load("base.yaml", [asked])
     with pytest.raises(ConfigError, match="no judge 'critc' is served; did you mean 'critic'"):
         load("base.yaml", [asked, "judges={critic: {model: x}}"])
+
+
+def test_who_selects_questions_is_there() -> None:
+    distill = "stages=[{{distill: {{data: words, select_by: {{verifier: {}}}}}}}]"
+    with pytest.raises(
+        ConfigError, match=r"^stages\[0\]\.distill\.select_by\.verifier: unknown verifier 'jugde'; did you"
+    ):
+        load("base.yaml", [distill.format("jugde")])
+    asks = distill.format("judge, args: {served: critic, rubric: perception}")
+    with pytest.raises(ConfigError, match=r"distill\.select_by: no judge 'critic' is served"):
+        load("base.yaml", [asks])
+    made = load("base.yaml", [asks, "judges={critic: {model: x}}"])
+    assert made.roles == {"engine", "judge critic"}
+    assert list(made.judges) == ["critic"]
