@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import soundfile
-from test_report import HOSTILE, Page
+from test_report import HOSTILE, Page, drawn_by_chromium
 
 from rl.run.chains import Tally, read_chains
 from rl.run.reading import read_run
@@ -115,6 +116,9 @@ def test_the_page_tells_how_shares_moved_and_what_was_claimed(tmp_path: Path, sa
     assert AUDIO_PATCH not in page.text
     assert page.tags.count("mark") == 1
     assert len(page.json["clips"]) == 1, "the sound of both stages travels once"
+    if shutil.which("chromium"):
+        asked = drawn_by_chromium(tmp_path / "report.html").partition('id="chains"')[2].partition("</section>")[0]
+        assert asked.count("<audio") == asked.count("<img") == 2, "and is heard in both"
 
 
 def test_a_distillation_tells_of_what_it_recorded(tmp_path: Path, sample: Sample) -> None:

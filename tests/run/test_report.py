@@ -171,11 +171,17 @@ def test_phases_leave_the_rest_of_the_step_to_other() -> None:
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium")
 def test_a_browser_draws_it(tmp_path: Path, sample: Callable[..., Scored]) -> None:
-    path = write_report(whole_run(tmp_path / "run", sample, f"<think>\nhm\n</think>\n{HOSTILE}"))
-    quiet = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-    quiet += f" --disable-component-update --disable-sync --virtual-time-budget=1000 --user-data-dir={tmp_path}/profile"
-    command = ["chromium", *quiet.split(), "--window-size=1400,4000", "--dump-dom", path.as_uri()]
-    drawn = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    drawn = drawn_by_chromium(write_report(whole_run(tmp_path / "run", sample, f"<think>\nhm\n</think>\n{HOSTILE}")))
     assert drawn.count("<figure") == 1 + 2 + 2  # histogram; loss and time; reward and phases
     assert drawn.count("<details") == 1 + 2  # environment and two samples
     assert "<img" not in drawn
+
+
+def drawn_by_chromium(path: Path) -> str:
+    """The page after its script has run."""
+    quiet = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    quiet += (
+        f" --disable-component-update --disable-sync --virtual-time-budget=1000 --user-data-dir={path.parent}/profile"
+    )
+    command = ["chromium", *quiet.split(), "--window-size=1400,4000", "--dump-dom", path.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
