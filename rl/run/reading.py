@@ -94,6 +94,14 @@ def paired(before: Stage, after: Stage, column: str = "accuracy") -> tuple[float
     return *interval, len(shared)
 
 
+def same_prompts(evaluations: Sequence[Stage]) -> list[list[Stage]]:
+    """The evaluations by what they were asked: those over the same prompts together, in order."""
+    groups: dict[frozenset[tuple[str, str]] | str, list[Stage]] = {}
+    for stage in evaluations:
+        groups.setdefault(frozenset(_per_prompt(stage, "accuracy")) or stage.name, []).append(stage)
+    return list(groups.values())
+
+
 def _per_prompt(stage: Stage, column: str) -> dict[tuple[str, str], float]:
     path = stage.folder / "per_prompt.parquet" if stage.folder else None
     if path is None or not path.exists():
