@@ -1,5 +1,4 @@
-"""A language model's opinion, by a rubric or against a reference answer: behind any OpenAI-compatible endpoint, or served
-by the run itself.
+"""A language model's opinion, by a rubric or beside a reference: of an OpenAI-compatible endpoint, or of the run's own.
 
     - verifier: judge
       name: quality

@@ -14,7 +14,7 @@ from rl.types import Prompt, Rollout, Verdict
 
 _ARTICLE = re.compile(r"(?:the|an?) (?=\w\w)")  # not before a single letter: in "a b c" the a is content
 _EDGES = ".,;:!?¡¿\"'`“”‘’«»()[]{}*_。，！？"
-_LEFT = re.compile(rf"(?:(?!\.\d)[{re.escape(_EDGES)}])+")  # the point of .5 stays
+_LEFT = re.compile(rf"^(?:(?!\.\d)[{re.escape(_EDGES)}])+")  # the point of .5 stays
 
 
 def verify(prompt: Prompt, rollout: Rollout, *, normalise: bool = True, f1: bool = False) -> Verdict:
@@ -47,7 +47,7 @@ def answer_text(response: str) -> str:
 def normalised(text: str) -> str:
     """Words in lower case, without punctuation at their edges (3.5, -3 and don't stay whole) or a leading article."""
     plain = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-    bare = " ".join(filter(None, (_LEFT.sub("", word.rstrip(_EDGES), count=1) for word in plain.split(" "))))
+    bare = " ".join(filter(None, (_LEFT.sub("", word.rstrip(_EDGES)) for word in plain.split(" "))))
     article = _ARTICLE.match(bare)
     return bare[article.end() :] if article else bare or plain
 
@@ -56,6 +56,7 @@ GOLD = [
     Case("olleh", "olleh"),
     Case("<think>h e l l o backwards</think> olleh", "olleh"),
     Case("New York", "New York"),
+    Case("1,2", "12", equal=False),
     Case("  Hello,   WORLD!\n", "hello world", args={"normalise": True}),
     Case("<answer>The capital of France is Paris.</answer>", "capital of france is paris", args={"normalise": True}),
     Case("Hello", "hello", equal=False, args={"normalise": False}),

@@ -108,9 +108,8 @@ def _per_prompt(stage: Stage, column: str) -> dict[tuple[str, str], float]:
         return {}
     import pyarrow.parquet
 
-    table = pyarrow.parquet.read_table(path, columns=["id", "asked", column])
-    rows = zip(*(table[name].to_pylist() for name in ("id", "asked", column)), strict=True)
-    return {(id, asked): float(value) for id, asked, value in rows if value is not None}
+    rows = pyarrow.parquet.read_table(path).to_pylist()  # a run of an earlier version does not tell what was asked
+    return {(row["id"], row.get("asked", "")): float(row[column]) for row in rows if row.get(column) is not None}
 
 
 def artifacts(run_dir: Path) -> list[tuple[str, str]]:
