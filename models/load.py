@@ -6,6 +6,7 @@ user's own tools then read the same files.
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -144,9 +145,12 @@ def build(config: BuildConfig, folder: Path, seed: int) -> Path:
         torch.manual_seed(seed)
         model = _random(config)
     partial = folder.with_name(f".{folder.name}.tmp")
-    byte_tokenizer().save_pretrained(partial)
-    model.save_pretrained(partial)
-    return partial.rename(folder)
+    try:
+        byte_tokenizer().save_pretrained(partial)
+        model.save_pretrained(partial)
+        return partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _random(config: BuildConfig) -> PreTrainedModel:

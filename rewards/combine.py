@@ -138,7 +138,7 @@ Results = Sequence[tuple[PartConfig, Verdict | None]]
 def combine(results: Results, prompt: Prompt, clip: tuple[float, float] | None = None) -> Verdict:
     """One verdict from those of the parts that apply: score = Σ weight × part score over the parts whose gates are open;
     `parts` holds each part's score by its name, what it names itself as `name/inner`, and for a gated one
-    `name/counted`. The error of a part that counts is an error of the whole: a sum with a term missing is not a lower
+    `name/counted`; the reading of the answer is that of the part `accuracy`. The error of a part that counts is an error of the whole: a sum with a term missing is not a lower
     score."""
     if not results:
         audio = "with" if prompt.clips else "without"
@@ -162,9 +162,10 @@ def combine(results: Results, prompt: Prompt, clip: tuple[float, float] | None =
         if part.gates and not unknown:
             parts[f"{part.name}/counted"] = float(counts)
     reason = "; ".join(f"{part.name}: {v.reason}" for part, v in results if v is not None and v.reason)
+    read = next((v.read for part, v in results if part.name == "accuracy" and v is not None), "")
     if errors:
-        return Verdict(parts=parts, error="; ".join(errors), reason=reason)
-    return Verdict(_clipped(score, clip), parts, reason=reason)
+        return Verdict(parts=parts, error="; ".join(errors), reason=reason, read=read)
+    return Verdict(_clipped(score, clip), parts, reason=reason, read=read)
 
 
 def is_open(part: PartConfig, parts: Mapping[str, float]) -> bool:

@@ -274,15 +274,16 @@ class Pool:
 
 def _answer(message: list[Any], worker: _Worker) -> tuple[int, Verdict] | None:
     """What a worker says of the call that it is at; None where it says anything else."""
-    if len(message) != 7 or not worker.jobs:
+    if len(message) != 8 or not worker.jobs:
         return None
-    ticket, call, score, parts, error, reason, _ = message
+    ticket, call, score, parts, error, reason, read, _ = message
     current = worker.jobs[0].current
     sane = ticket == worker.jobs[0].ticket and call in (current, -1) and isinstance(score, float)
-    sane = sane and isinstance(reason, str) and isinstance(error, str | None) and isinstance(parts, dict)
+    sane = sane and isinstance(reason, str) and isinstance(read, str)
+    sane = sane and isinstance(error, str | None) and isinstance(parts, dict)
     if not sane or not all(isinstance(part, float) for part in cast(dict[str, Any], parts).values()):
         return None
-    return current, Verdict(score, cast(dict[str, float], parts), error, reason)
+    return current, Verdict(score, cast(dict[str, float], parts), error, reason, read)
 
 
 def passed(deadline_s: float) -> str:

@@ -3,7 +3,7 @@ the workers (5 ms each, where a fresh interpreter with sympy takes 400); a worke
 
 Wire: pool -> nursery, one datagram each: `sys.path`, the set-up, then `F n` with the socket of worker n attached, or `K n`:
 kill worker n and all that it started, answered with its wait status. pool -> worker: HEAD (ticket, length) and a pickle
-of (calls, rollout). worker -> pool: lines of JSON, `[ticket, call, score, parts, error, reason, last]` for each call,
+of (calls, rollout). worker -> pool: lines of JSON, `[ticket, call, score, parts, error, reason, read, last]` for each call,
 with call -1 for a sample that could not be read and `last` true from a worker that ends. JSON, because whatever runs in a worker must not reach into the parent.
 """
 
@@ -183,12 +183,12 @@ def _serve(channel: socket.socket, ticket: int, body: bytes, setup: Setup, verif
         _send(channel, [ticket, call, *answer, False])
 
 
-Answer = tuple[float, dict[str, float], str | None, str]
-"""Score, parts, error and reason of a verdict, as JSON takes them."""
+Answer = tuple[float, dict[str, float], str | None, str, str]
+"""Score, parts, error, reason and reading of a verdict, as JSON takes them."""
 
 
 def failed(error: str) -> Answer:
-    return 0.0, {}, error[:2000], ""
+    return 0.0, {}, error[:2000], "", ""
 
 
 def plain(verdict: object) -> Answer:
@@ -204,7 +204,7 @@ def plain(verdict: object) -> Answer:
     broken = [name for name, value in parts.items() if not math.isfinite(value)]
     if broken:
         return failed(f"part '{broken[0]}' is {parts[broken[0]]}")
-    return float(score), parts, None, str(verdict.reason)[:500]
+    return float(score), parts, None, str(verdict.reason)[:500], str(verdict.read)[:4000]
 
 
 def _send(channel: socket.socket, message: Any) -> None:

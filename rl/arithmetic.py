@@ -144,7 +144,7 @@ def _dpo(work: _Work) -> StagePlan:
 def _curate(work: _Work) -> StagePlan:
     config = work.config
     rollouts = (work.rows or 0) * config.samples
-    says = f"{work.prompts} × {config.samples} samples{_rollouts(rollouts, config.max_sequence_tokens)}"
+    says = f"{work.prompts} × {config.samples} samples{_heat(config)}{_rollouts(rollouts, config.max_sequence_tokens)}"
     low, high = config.keep
     says += f"; keeps prompts with {low} to {high} right"
     return work.plan(says, rollouts=rollouts, tokens=rollouts * config.max_sequence_tokens)
@@ -153,7 +153,9 @@ def _curate(work: _Work) -> StagePlan:
 def _distill(work: _Work) -> StagePlan:
     config = work.config
     rollouts = (work.rows or 0) * config.samples
-    says = f"{work.prompts}{_chosen(config.select)} × {config.samples} samples"
+    by = config.select_by
+    judged = f", as far as '{by.verifier}' gives the question {by.least:g} or more," if by else ""
+    says = f"{work.prompts}{_chosen(config.select)}{judged} × {config.samples} samples".replace(",,", ",")
     says += _rollouts(rollouts, config.max_sequence_tokens)
     least = ", ".join(f"{name} ≥ {value:g}" for name, value in config.keep.items())
     says += f"; keeps at most {many(config.per_question, 'chain')} of a prompt with {least}"
@@ -209,6 +211,7 @@ def _rlvr(work: _Work) -> StagePlan:
     drawn = config.steps * config.prompts_per_step
     says = (
         f"{config.algorithm}, each step {many(config.prompts_per_step, 'prompt')} × {many(config.samples_per_prompt, 'sample')}"
+        f"{_heat(config)}"
         f"{_rollouts(batch, config.max_sequence_tokens)} → {updates}{micro_batches}\n"
         f"{many(config.steps, 'step')}: {many(drawn, 'prompt')} drawn from {'what is kept of ' if config.difficulty else ''}{work.prompts}"
     )
@@ -236,10 +239,15 @@ WORDS: dict[str, Callable[[_Work], StagePlan]] = {
 
 
 def _samples(config: Any) -> str:
-    samples = many(config.samples, "sample")
+    samples = many(config.samples, "sample") + _heat(config)
     samples = f"({samples} + 1 greedy)" if config.greedy else samples
     samples += f", chains cut at {', '.join(map(str, config.budgets))} tokens" if config.budgets else ""
     return samples + (f", again {', '.join(config.controls)}" if config.controls else "")
+
+
+def _heat(config: Any) -> str:
+    """The temperature, where it is not 1."""
+    return "" if config.temperature == 1 else f" at temperature {config.temperature:g}"
 
 
 def _rollouts(count: int, longest: int) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from omegaconf import OmegaConf
 
 from rl.config import ConfigError, read_yaml
-from rl.run.files import DiskFull, replacing
+from rl.run.files import DiskFull, full_disk_named, replacing
 from rl.run.summary import redact
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ def claim(recipe: Recipe, out: Path, resume: bool) -> None:
     try:
         if resume and out.exists() and any(out.iterdir()):
             raise ConfigError(f"{out}: holds no run to resume")
-        out.mkdir(parents=True, exist_ok=True)
+        with full_disk_named(out):
+            out.mkdir(parents=True, exist_ok=True)
         with replacing(saved) as temporary:
             OmegaConf.save(OmegaConf.create(values), temporary)
     except DiskFull:

@@ -103,7 +103,22 @@ def blocks_of(values: dict[str, Any], header: set[str]) -> list[Block]:
         if block.until:
             _check_metric(block.until, stages, f"{place}.until.metric")
         blocks.append((block, stages))
+    settle_temperatures([stage for block in blocks for stage in ([block] if isinstance(block, Stage) else block[1])])
     return blocks
+
+
+def settle_temperatures(stages: Sequence[Stage]) -> None:
+    """Says at which temperature evaluations and curation sample where the recipe does not: that of the rlvr stage they
+    are within; else of the last one before them, as the recipe is written, else of the next one; 1 without any."""
+    trained = [(place, stage.config.temperature) for place, stage in enumerate(stages) if stage.kind == "rlvr"]
+    for place, stage in enumerate(stages):
+        config = stage.config
+        if stage.kind == "rlvr" and config.eval is not None and config.eval.temperature is None:
+            config.eval = dataclasses.replace(config.eval, temperature=config.temperature)
+        elif stage.kind in ("curate", "evaluate") and config.temperature is None:
+            before = [temperature for at, temperature in trained if at < place]
+            after = [temperature for at, temperature in trained if at > place]
+            config.temperature = before[-1] if before else after[0] if after else 1.0
 
 
 def _check_metric(until: Until, stages: Sequence[Stage], place: str) -> None:
@@ -157,6 +172,14 @@ def saved(block: Block) -> dict[str, Any]:
         return {block.kind: {"name": block.name, **dataclasses.asdict(block.config)}}
     repeat, stages = block
     return {"repeat": {**dataclasses.asdict(repeat), "stages": [saved(stage) for stage in stages]}}
+
+
+def own_rewards(config: Any, shared: RewardConfig) -> dict[str, RewardConfig]:
+    """{key: reward} of what a stage judges with beside the recipe's `shared` reward."""
+    own = {"reward": config.reward} if getattr(config, "reward", None) else {}
+    if by := getattr(config, "select_by", None):
+        own["select_by"] = by.reward(own.get("reward", shared))
+    return own
 
 
 def judges(reward: RewardConfig | None) -> list[str]:

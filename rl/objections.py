@@ -112,13 +112,17 @@ def notes(stage: Stage, rows: int | None) -> list[str]:
         return [f"{block.name}: ends early once {block.until.metric} has not improved for {patience}"]
     if stage.kind != "rlvr":
         return []
-    warmup, steps = stage.config.critic_warmup_steps, stage.config.steps
-    if warmup and warmup >= steps:
-        return [f"{stage.place}.critic_warmup_steps: {warmup} of {steps} steps: the policy never learns"]
-    advantage = stage.config.resolved().advantage
-    if stage.config.samples_per_prompt > 1 or advantage not in GROUPED:
-        return []
-    return [f"{stage.place}.samples_per_prompt: with 1 sample '{advantage}' has no group to compare it with"]
+    config, found = stage.config, list[str]()
+    if config.critic_warmup_steps >= config.steps:
+        found.append(
+            f"critic_warmup_steps: {config.critic_warmup_steps} of {config.steps} steps: the policy never learns"
+        )
+    if config.eval_every > config.steps:
+        found.append(f"eval_every: {config.eval_every}, of {config.steps} steps: nothing is evaluated on the way")
+    advantage = config.resolved().advantage
+    if config.samples_per_prompt == 1 and advantage in GROUPED:
+        found.append(f"samples_per_prompt: with 1 sample '{advantage}' has no group to compare it with")
+    return [f"{stage.place}.{note}" for note in found]
 
 
 def same_rows(facts: Mapping[tuple[str, str | None], DataFacts]) -> list[str]:

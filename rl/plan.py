@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.supported import unsupported
-from rl import arithmetic, duration, memory, needs, objections
+from rl import arithmetic, duration, memory, needs, objections, plan_judges
 from rl.arithmetic import StagePlan
 from rl.data.mixture import weights_of
 from rl.data.sources import inspect
@@ -116,6 +116,7 @@ def plan(recipe: Recipe, out: Path | None = None) -> Plan:
         wrong = objections.problems(stage, recipe, told.rows, shape.positions if shape else None)
         made.problems += [line for line in wrong if line not in made.problems]  # iterations of a block have the same
         made.notes += [line for line in objections.notes(stage, told.rows) if line not in made.notes]
+    made.notes += plan_judges.notes(recipe, made.stages, facts)
     made.placed = bundles(
         roles(recipe.roles, header.engines, header.trainer, gpu, header.judges), header.cluster.placement
     )

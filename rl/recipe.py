@@ -30,7 +30,7 @@ from rl.config import ConfigError, build, did_you_mean, merged, read_yaml, resol
 from rl.data.mixture import limits
 from rl.data.rows import beside
 from rl.data.sources import DataConfig
-from rl.layout import TRAINS, Stage, blocks_of, expanded, judges, reward_models, saved
+from rl.layout import TRAINS, Stage, blocks_of, expanded, judges, own_rewards, reward_models, saved
 from rl.references import check_references
 from rl.workers.placement import ClusterConfig
 from rl.workers.trainer import TrainerConfig
@@ -102,9 +102,9 @@ class Recipe:
                 roles |= (
                     {"policy"} | ({"critic"} if goal.critic else set()) | ({"reference"} if goal.kl_coef else set())
                 )
-            roles |= {f"judge {name}" for name in judges(getattr(stage.config, "reward", None))}
-            if reward_models(getattr(stage.config, "reward", None)):
-                roles |= {"reward_model"}
+            for reward in own_rewards(stage.config, self.header.reward).values():
+                roles |= {f"judge {name}" for name in judges(reward)}
+                roles |= {"reward_model"} if reward_models(reward) else set()
         return roles | ({"reward_model"} if reward_models(self.header.reward) else set())
 
     @property

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rewards.resolve import check as check_verifier
 from rl.config import ConfigError, did_you_mean
 from rl.data.mixture import Data, check_weights, limits
-from rl.layout import MAKES, READS_PAIRS, REFERENCES, Stage, judges, reward_models
+from rl.layout import MAKES, READS_PAIRS, REFERENCES, Stage, judges, own_rewards, reward_models
 
 if TYPE_CHECKING:
     from rewards.combine import RewardConfig
@@ -54,14 +54,19 @@ def check_references(header: Header, stages: Sequence[Stage], folder: Path) -> N
 
 
 def _check_rewards(header: Header, stages: Sequence[Stage], folder: Path) -> None:
-    own = [(f"{stage.place}.reward", stage.config.reward) for stage in stages if getattr(stage.config, "reward", None)]
-    for place, reward in (("reward", header.reward), *own):
+    own = {
+        f"{stage.place}.{key}": reward
+        for stage in stages
+        for key, reward in own_rewards(stage.config, header.reward).items()
+    }
+    for place, reward in (("reward", header.reward), *own.items()):
         if header.model.train_encoder and reward_models(reward):
             raise ConfigError(
                 f"{place}: a reward model hears with the policy's encoder, which model.train_encoder changes; remove one"
             )
         for i, part in enumerate(reward.parts):
-            check_verifier(part.verifier, f"{place}.parts[{i}].verifier", folder, part.args)
+            at = place if place.endswith(".select_by") else f"{place}.parts[{i}]"
+            check_verifier(part.verifier, f"{at}.verifier", folder, part.args)
         for name in judges(reward):
             if name not in header.judges:
                 known = did_you_mean(name, header.judges) if header.judges else "; add `judges: {NAME: {model: …}}`"

@@ -6,20 +6,22 @@ import json
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
+from os.path import relpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.folder import on_disk
 from rl.claim import claim
 from rl.config import ConfigError, did_you_mean
-from rl.layout import STAGES, Stage, judges, reward_models
+from rl.judging import Judging
+from rl.layout import STAGES, Stage, judges
 from rl.needs import check_functions
 from rl.plan import plan
 from rl.recipe import Recipe
 from rl.repeat import latest
-from rl.run.files import link, replacing
+from rl.run.files import full_disk_named, link, replacing, replacing_folder
 from rl.run.provenance import Parent, write_provenance
 from rl.run.report import write_report
 from rl.run.summary import SUMMARY, StageSummary, Summary, environment, read_summary, redact, write_summary
@@ -27,8 +29,6 @@ from rl.run.tracker import Tracker
 from rl.stages.context import Context, Outcome
 
 if TYPE_CHECKING:
-    from rewards.combine import RewardConfig
-    from rewards.served import Model
     from rewards.service import RewardService
     from rl.data.derived import Lookup
     from rl.types import Prompt
@@ -44,13 +44,14 @@ def run(recipe: Recipe, out: str | Path, resume: bool = False, say: Callable[[st
         from rl.runner import run
         run(load("quickstart", ["rlvr.steps=20"]), "runs/notebook")
 
-    Raises ValueError before anything heavy starts when the recipe cannot run here."""
+    Raises ValueError before anything heavy starts when the recipe cannot run here, and DiskFull."""
     out = Path(out).absolute()
     if problems := plan(recipe, out).problems:
         raise ConfigError(problems[0])
     check_functions(recipe)
-    claim(recipe, out, resume)
-    return Run(recipe, out, say).execute()
+    with full_disk_named(out):
+        claim(recipe, out, resume)
+        return Run(recipe, out, say).execute()
 
 
 class Run:
@@ -66,6 +67,14 @@ class Run:
         """What the stage at work has read so far."""
         self.told: dict[str, int] = {}
         """The iteration after which a repeated block was said to end."""
+        self.judging = Judging(
+            recipe.header.reward,
+            recipe.folder,
+            lambda: self.cluster,
+            lambda name: self._artifact("reward_model", name),
+            self._model,
+            say,
+        )
 
     def execute(self) -> Summary:
         status = "failed"
@@ -77,6 +86,9 @@ class Run:
             raise
         finally:
             summary = self._summarise(status)
+            if status != "done":
+                with suppress(Exception):  # what stopped the run is what has to be told
+                    write_report(self.out)
         write_report(self.out)
         return summary
 
@@ -99,8 +111,8 @@ class Run:
                     if not self._over(stage):
                         self._stage(stage, cluster, rewards)
         if any("model" in outcome.artifacts for outcome in self.outcomes.values()):
-            shutil.rmtree(self.out / "model", ignore_errors=True)
-            shutil.copytree(self._model(), self.out / "model", copy_function=link)
+            with replacing_folder(self.out / "model") as temporary:
+                shutil.copytree(self._model(), temporary, copy_function=link, dirs_exist_ok=True)
 
     def _actors(self, stack: ExitStack, stages: list[Stage]) -> tuple[Cluster, RewardService]:
         from rl.stages.room import check_room
@@ -108,9 +120,8 @@ class Run:
 
         header = self.recipe.header
         self.say(f"starting Ray and {', '.join(sorted(self.recipe.roles))}")
-        rewards = stack.enter_context(self._service(header.reward))
-        asks = bool(reward_models(header.reward) or judges(header.reward))
-        warnings = [] if asks else rewards.prove()
+        rewards = stack.enter_context(self.judging.service(header.reward))
+        self.judging.prove(rewards, stages, served=False)
         self.cluster = Cluster(
             self.recipe.roles,
             header.cluster,
@@ -124,28 +135,8 @@ class Run:
         check_room(self.recipe, stages, self._data, self.cluster.chat)
         stack.enter_context(self.cluster)
         self.cluster.await_judges(judges(header.reward))
-        for warning in rewards.prove() if asks else warnings:
-            self.say(f"warning: {warning}")
+        self.judging.prove(rewards, stages, served=True)
         return self.cluster, rewards
-
-    def _service(self, reward: RewardConfig) -> RewardService:
-        """Judges by `reward`; a reward model is loaded when it is first asked, from the stage that has made it."""
-        from rewards.service import RewardService
-        from rl.stages.reward_model import Scorer
-
-        def scorer(name: str) -> Scorer:
-            return Scorer(lambda: self.cluster, lambda: self._artifact("reward_model", name), self._model)
-
-        def judge(name: str) -> Model:
-            return lambda questions: self.cluster.judge(name)(questions)
-
-        served: dict[str, Model] = {name: scorer(name) for name in reward_models(reward)}
-        return RewardService(reward, self.recipe.folder, served | {name: judge(name) for name in judges(reward)})
-
-    def _own_service(self, reward: RewardConfig) -> RewardService:
-        """For a reward of a stage's own. Its judges load first: a verifier's deadline is for answers."""
-        self.cluster.await_judges(judges(reward))
-        return self._service(reward)
 
     def _stage(self, stage: Stage, cluster: Cluster, rewards: RewardService) -> None:
         began, folder = time.monotonic(), self.folder(stage)
@@ -164,7 +155,8 @@ class Run:
             lookup=self._lookup,
             artifact=self._artifact,
             say=self.say,
-            service=self._own_service,
+            service=lambda reward: self.judging.proved(reward, stage.place),
+            earlier=lambda kind: self._earlier(stage, kind),
         )
         outcome: Outcome = STAGES[stage.kind].run(stage.config, context)
         seconds, parents = time.monotonic() - began, list(self.read)
@@ -172,6 +164,7 @@ class Run:
             write_provenance(Path(path), {"kind": kind, **self._record(stage, outcome, parents)})
         with replacing(folder / DONE) as temporary:
             done = {"kind": stage.kind, **asdict(outcome), "parents": [asdict(parent) for parent in parents]}
+            done["artifacts"] = {kind: relpath(path, self.out) for kind, path in outcome.artifacts.items()}
             temporary.write_text(json.dumps({**done, "seconds": seconds}))
         self._remember(stage, outcome, seconds)
         self._summarise("running")
@@ -221,7 +214,8 @@ class Run:
         if not done.exists():
             return False
         values = json.loads(done.read_text())
-        outcome = Outcome(values["metrics"], values["artifacts"], values.get("counts", {}))
+        artifacts = {kind: str(self.out / path) for kind, path in values["artifacts"].items()}
+        outcome = Outcome(values["metrics"], artifacts, values.get("counts", {}))
         self._remember(stage, outcome, values["seconds"])
         return True
 
@@ -263,6 +257,15 @@ class Run:
         self.read[Parent(kind, stage or name, stage is not None)] = None
         return Path(self.outcomes[stage].artifacts[kind]) if stage else Path(name)
 
+    def _earlier(self, stage: Stage, kind: str) -> Path | None:
+        """What the last iteration of a stage in a repeated block has left of that kind."""
+        name = f"{stage.base}@{stage.iteration - 1}"
+        made = self.outcomes.get(name)
+        if made is None or kind not in made.artifacts:
+            return None
+        self.read[Parent(kind, name, True)] = None
+        return Path(made.artifacts[kind])
+
     def _model(self, wanted: str | None = None) -> Path:
         """That of the stage or at the path `wanted`; without it the model so far: of the last stage that made one, else
         the recipe's."""
@@ -278,5 +281,6 @@ class Run:
 
         model = self.recipe.header.model
         if model.build is not None:
-            return build(model.build, self.out / "initial", self.recipe.header.seed)
+            with full_disk_named(self.out / "initial"):
+                return build(model.build, self.out / "initial", self.recipe.header.seed)
         return on_disk(str(model.path))

@@ -46,6 +46,8 @@ def single(
         if settled := [*inner, *evaluations]:
             shared = ("data", "split", "limit", "samples", "temperature", "max_sequence_tokens")
             stage = {key: value for key, value in asdict(settled[-1]).items() if key in shared}
+        elif trained := [s.config for s in base.stages if s.kind == "rlvr"]:
+            stage["temperature"] = trained[-1].temperature
         if verifier:
             values["reward"] = {"parts": [{"verifier": verifier}]}
         else:  # which may ask them

@@ -84,6 +84,10 @@ def pack(recipe: Recipe, folder: Path) -> list[str]:
             part["verifier"] = _code(part["verifier"], f"{where}.verifier", [recipe.folder, Path.cwd()], folder)
             warnings += _left_behind(part, f"{where}.args")
     for place, config in stages:
+        if by := config.get("select_by"):
+            where = f"{place}.select_by"
+            by["verifier"] = _code(by["verifier"], f"{where}.verifier", [recipe.folder, Path.cwd()], folder)
+            warnings += _left_behind(by, f"{where}.args")
         goal = config.get("objective") or {}
         for key in ("advantage", "policy_loss"):
             _code(goal.get(key, ""), f"{place}.objective.{key}", _importable(), folder)

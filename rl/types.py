@@ -123,6 +123,9 @@ class Verdict:
     parts: Mapping[str, float] = field(default_factory=dict[str, float])
     error: str | None = None
     reason: str = ""
+    read: str = ""
+    """The answer it found, in one form however it is said and whatever the gold is; empty where it tells none. Votes
+    are counted by it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from judge_api import Api, served
 
 os.environ |= {
     "OMP_NUM_THREADS": "1",
@@ -83,6 +84,13 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("no right to mount a small disk")
     yield folder
     subprocess.run(["umount", folder], check=True)
+
+
+@pytest.fixture
+def api() -> Iterator[Api]:
+    """A judge's endpoint on this machine."""
+    with served() as server:
+        yield server
 
 
 @pytest.fixture

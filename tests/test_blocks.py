@@ -61,9 +61,11 @@ def test_a_block_goes_on_from_its_last_iteration_until_nothing_improves(ray_sess
     parents = {(p["kind"], p["name"]) for p in done["06-rlvr@2"]["parents"]}
     assert parents == {("model", "rlvr@1"), ("difficulty", "curate@2"), ("data", "short")}
     assert [p["name"] for p in done["14-after"]["parents"] if p["kind"] == "model"] == ["rlvr@2"]
-    again = run(made, tmp_path / "run", resume=True, say=lambda _: None)
+    moved = (tmp_path / "run").rename(tmp_path / "moved")  # what stages leave to others is found there too
+    again = run(made, moved, resume=True, say=lambda _: None)
     assert [stage.name for stage in again.stages] == [stage.name for stage in summary.stages]
-    record = json.loads((tmp_path / "run" / "stages" / "06-rlvr@2" / "model.provenance.json").read_text())
+    assert (moved / "model" / "config.json").is_file()
+    record = json.loads((moved / "stages" / "06-rlvr@2" / "model.provenance.json").read_text())
     assert (record["recipe"], record["stage"], record["made_by"]) == ("tiny", "rlvr@2", "rlvr")
     assert record["settings"]["steps"] == 1
     assert record["code"]["version"]

@@ -38,6 +38,31 @@ def test_no_batch_needs_more_micro_batches_than_planned(lengths: list[int], budg
     assert max(sum(lengths[i] for i in rows) for rank in packed for rows in rank) <= tokens
 
 
+def test_a_temperature_that_is_not_1_is_told() -> None:
+    measured = {"data": "words", "split": None, "limit": 20}
+    made = planned(
+        stages=[
+            {"curate": {"data": "words", "limit": 50}},
+            {
+                "rlvr": {
+                    "data": "words",
+                    "prompts_per_step": 16,
+                    "temperature": 0.7,
+                    "eval_every": 200,
+                    "eval": measured,
+                }
+            },
+            {"evaluate": {"data": "words", "split": None, "greedy": False}},
+        ],
+    )
+    curate, rlvr, evaluate = (stage.says for stage in made.stages)
+    assert curate.startswith("50 prompts × 8 samples at temperature 0.7 = 400 rollouts of")
+    assert rlvr.startswith("ppo, each step 16 prompts × 16 samples at temperature 0.7 = 256 rollouts of")
+    assert rlvr.endswith("every 200 steps 20 prompts × (8 samples at temperature 0.7 + 1 greedy)")
+    assert evaluate.startswith("100 prompts × 8 samples at temperature 0.7 = 800 rollouts of")
+    assert made.notes == ["stages[1].rlvr.eval_every: 200, of 100 steps: nothing is evaluated on the way"]
+
+
 def test_the_arithmetic_of_each_stage() -> None:
     made = planned(
         "rlvr.steps=10",
@@ -305,3 +330,34 @@ def test_an_encoder_that_trains_is_planned(tmp_path: Path) -> None:
     Path("text/config.json").write_text(json.dumps(QWEN2_32B))
     problems = planned("model.train_encoder=true", model={"path": "text"}).problems
     assert "model.train_encoder: text reads text only and has no encoder to train; remove it" in problems
+
+
+# --- judges --------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_asked_of_judges_behind_an_address() -> None:
+    """Each of them one note: the questions of each stage at most, two for each comparison in both orders."""
+    at = {"endpoint": "http://judge:8000/v1", "model": "m"}
+    small = {"endpoint": "http://small:8000/v1", "model": "s"}
+    compared = {"verifier": "judge", "name": "preferred", "weight": 0.3, "args": {**at, "against": "answer"}}
+    part = {"verifier": "judge", "name": "judged", "only_if": "accuracy", "args": at}
+    parts = [{"verifier": "text", "weight": 0.7}, compared]
+    limit = {"data": "words", "max_sequence_tokens": 64}
+    block = {"distill": {**limit, "select_by": {"verifier": "judge", "args": {**small, "rubric": "perception"}}}}
+    block["distill"] |= {"reward": {"parts": [parts[0], part]}, "limit": 50}
+    jointly = {**limit, "steps": 10, "prompts_per_step": 4, "samples_per_prompt": 8, "reward": {"parts": parts}}
+    jointly |= {"objective": {"kl_coef": 0.05}, "eval_every": 5, "eval": {**limit, "samples": 1}}
+    made = planned(stages=[{"sft": limit}, {"repeat": {"times": 3, "stages": [block]}}, {"rlvr": jointly}])
+    assert made.problems == []
+    assert made.notes[-2:] == [
+        "judge http://small:8000/v1 (s): asked at most 50 questions by distill.select_by; whether it answers is seen "
+        "before the first stage",
+        "judge http://judge:8000/v1 (m): asked at most 1,200 questions by distill and 640 questions by rlvr and 800 "
+        "questions by rlvr.eval; whether it answers is seen before the first stage",
+    ]
+    assert {role.role for role in made.roles} == {"engine", "policy", "critic", "reference"}, "KL has a reference"
+    said = next(stage.says for stage in made.stages if stage.kind == "distill")
+    assert said.startswith("50 prompts, as far as 'judge' gives the question 0.5 or more, × 8 samples = 400 rollouts")
+    hub = {"words": {"source": "huggingface", "path": "some/words", "fields": FIELDS}}
+    unread = planned(stages=[{"evaluate": limit}], data=hub, reward={"parts": [part | {"only_if": None}]})
+    assert any("asked at most an unknown number of questions by evaluate" in note for note in unread.notes)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from judge_api import Api
 from rich.console import Console
 
 from rl.config import ConfigError
@@ -127,21 +128,57 @@ def test_a_model_learns_from_its_own_chains(ray_session: None, tmp_path: Path) -
     assert all(f'id="{section}"' in page for section in ("thinking", "funnels", "lineage"))
 
 
-def test_distill_goes_on_in_the_middle(ray_session: None, tmp_path: Path) -> None:
-    stages = [{"sft": {**WARM, **LEARNS}}, {"distill": {"data": "letters", "samples": 4, "per_question": 4, **LIMIT}}]
-    made = recipe(tmp_path, stages)
-    run(made, tmp_path / "run", say=lambda _: None)
+FLAKY = """
+from pathlib import Path
+from rl.types import Verdict
+
+def verify(prompt, rollout):
+    if rollout.sample == 1 and (Path(__file__).parent / "down").exists():
+        raise RuntimeError("down")
+    return Verdict(float(rollout.response == prompt.answer))
+
+def asks_for_more(prompt, rollout):
+    return Verdict(float(prompt.question.split()[1] < "f"))
+"""
+
+
+def test_distill_goes_on_in_the_middle(ray_session: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "flaky.py").write_text(FLAKY)
+    (tmp_path / "down").touch()
+    distill = {"data": "letters", "samples": 4, "per_question": 4, **LIMIT}
+    distill |= {"reward": {"parts": [{"verifier": "flaky.py:verify"}]}}
+    distill |= {"select_by": {"verifier": "flaky.py:asks_for_more"}}
+    made = recipe(tmp_path, [{"sft": {**WARM, **LEARNS}}, {"distill": distill}])
+    first = run(made, tmp_path / "run", say=lambda _: None)
+    counts = {
+        name: int(first.stages[1].metrics[name]) for name in ("available", "selected", "asked", "sampled", "judged")
+    }
+    assert counts == {"available": 80, "selected": 40, "asked": 40, "sampled": 160, "judged": 120}
     folder = tmp_path / "run" / "stages" / "02-distill"
-    whole, lines = (folder / "distilled.jsonl").read_bytes(), (folder / "samples.jsonl").read_bytes().splitlines(True)
-    assert len(lines) == 4 * 80
+    lines = (folder / "samples.jsonl").read_bytes().splitlines(True)
+    assert len(lines) == 160
     (folder / "done.json").unlink()
-    (folder / "samples.jsonl").write_bytes(b"".join(lines[:200]) + lines[200][:30])
+    (folder / "samples.jsonl").write_bytes(b"".join(lines[:100]) + lines[100][:30])
+    (tmp_path / "down").unlink()
     said: list[str] = []
-    run(made, tmp_path / "run", resume=True, say=said.append)
-    assert "distill: 200 of 320 samples are there already" in said
-    assert (folder / "samples.jsonl").read_bytes().splitlines(True)[:200] == lines[:200]
-    assert len((folder / "samples.jsonl").read_bytes().splitlines()) == 320, "nothing is sampled twice"
-    assert (folder / "distilled.jsonl").read_bytes() == whole, "the same samples, whoever wrote them"
+    second = run(made, tmp_path / "run", resume=True, say=said.append)
+    failed = sum(b"RuntimeError: down" in line for line in lines[:100])
+    assert 0 < failed < 40
+    again = f"distill: 100 of 160 samples are there already; {failed} of them could not be judged and are judged again"
+    assert again in said
+    assert "distill: 80 of 80 questions are judged already" in said
+    after = (folder / "samples.jsonl").read_bytes().splitlines(True)
+    assert after[:100] == lines[:100]
+    assert len(after) == 160 + failed, "nothing is sampled twice"
+    before, now = ({(s["prompt"], s["sample"]): s for s in map(json.loads, found)} for found in (lines, after))
+    assert {key: s["text"] for key, s in now.items()} == {key: s["text"] for key, s in before.items()}, (
+        "the same samples, whoever asks for them, and whenever"
+    )
+    assert all(s["error"] is None and s["again"] is None for s in now.values())
+    assert second.stages[1].metrics["judged"] == 160
+    distilled = (folder / "distilled.jsonl").read_text().splitlines()
+    assert len(distilled) > first.stages[1].metrics["kept"]
 
 
 def test_an_empty_harvest_stops_with_its_funnel(ray_session: None, tmp_path: Path) -> None:
@@ -150,13 +187,17 @@ def test_an_empty_harvest_stops_with_its_funnel(ray_session: None, tmp_path: Pat
         ValueError, match=r"distill 'distill': nothing is left of 'letters' \(available 10, asked 10, sampled 20"
     ):
         run(recipe(tmp_path, [{"distill": never}]), tmp_path / "run", say=lambda _: None)
+    assert "failed" in (tmp_path / "run" / "report.html").read_text(), "what was sampled can be looked at"
 
 
-def test_what_is_preferred_and_what_is_verified_in_one_objective(ray_session: None, tmp_path: Path) -> None:
-    """RLHF beside RLVR (Step-Audio-R1.5) is configuration: a reward model's part, a verifier's part, KL to the reference."""
+def test_what_is_preferred_and_what_is_verified_in_one_objective(ray_session: None, tmp_path: Path, api: Api) -> None:
+    """RLHF beside RLVR (Step-Audio-R1.5) is configuration: a reward model's part, a judge's that compares with a reference
+    answer, a verifier's, KL to the reference."""
+    compares = {"endpoint": api.address, "model": "m", "against": "answer"}
     parts = [
-        {"verifier": "text", "weight": 0.7},
+        {"verifier": "text", "weight": 0.5},
         {"verifier": "reward_model", "name": "preferred", "weight": 0.3, "args": {"served": "taste"}},
+        {"verifier": "judge", "name": "compared", "weight": 0.2, "args": compares},
     ]
     jointly = {"data": "letters", "algorithm": "grpo", "objective": {"kl_coef": 0.05}, "reward": {"parts": parts}}
     jointly |= {"steps": 2, "prompts_per_step": 4, "samples_per_prompt": 4, **LIMIT}
@@ -167,7 +208,9 @@ def test_what_is_preferred_and_what_is_verified_in_one_objective(ray_session: No
     rows = [row for row in read_metrics(tmp_path / "run") if row["stage"] == "rlvr"]
     assert len(rows) == 2
     assert all(row["verifier_errors"] == 0 and 0 < row["part/preferred"] < 1 and "kl/ref" in row for row in rows)
-    blend = [0.7 * row["part/accuracy"] + 0.3 * row["part/preferred"] for row in rows]
+    assert all(0 <= row["part/compared"] <= 0.5 and row["judge/compared/failed"] == 0 for row in rows)
+    weights = {"accuracy": 0.5, "preferred": 0.3, "compared": 0.2}
+    blend = [sum(weight * row[f"part/{name}"] for name, weight in weights.items()) for row in rows]
     assert [row["reward"] for row in rows] == pytest.approx(blend)
     parents = json.loads((tmp_path / "run" / "stages" / "03-rlvr" / "done.json").read_text())["parents"]
     assert {"kind": "reward_model", "name": "taste", "stage": True, "split": None} in parents

@@ -142,6 +142,36 @@ def test_data_are_found_in_the_working_directory_and_else_beside_the_recipe(
     assert (again["rows"], again["own"]) == (recipe.header.data["rows"], recipe.header.data["own"])
 
 
+def temperatures(*overrides: str) -> dict[str, float]:
+    recipe = load("base.yaml", overrides)
+    inner = {f"{s.name}.eval": s.config.eval.temperature for s in recipe.stages if s.kind == "rlvr" and s.config.eval}
+    return {s.name: s.config.temperature for s in recipe.stages if s.kind in ("curate", "evaluate")} | inner
+
+
+def test_evaluation_and_curation_sample_as_training_does() -> None:
+    assert temperatures() == {"curate": 1.0, "after": 1.0}
+    measured = ["rlvr.eval_every=2", "rlvr.eval={data: words}"]
+    assert temperatures("rlvr.temperature=0.7", *measured) == {"curate": 0.7, "after": 0.7, "rlvr.eval": 0.7}
+    own = ["after.temperature=0.2", "curate.temperature=0.9", "rlvr.eval.temperature=0"]
+    assert temperatures("rlvr.temperature=0.7", *measured, *own) == {"curate": 0.9, "after": 0.2, "rlvr.eval": 0}
+    assert temperatures("stages=[{evaluate: {name: after, data: words}}]") == {"after": 1.0}
+
+
+def test_the_last_training_before_counts_else_the_next() -> None:
+    trained = ["rlvr: {name: %s, data: words, temperature: %s}" % pair for pair in (("a", 0.5), ("b", 0.8))]  # noqa: UP031
+    first, *between, last = [f"evaluate: {{name: {name}, data: words}}" for name in ("first", "mid", "next", "last")]
+    block = f"repeat: {{times: 2, stages: [{{{between[0]}}}, {{{trained[1]}}}, {{{between[1]}}}]}}"
+    write("r.yaml", BASE.partition("stages:")[0] + f"stages: [{{{first}}}, {{{trained[0]}}}, {{{block}}}, {{{last}}}]")
+    found = {s.name: s.config.temperature for s in load("r.yaml").stages if s.kind == "evaluate"}
+    inside = {"mid@1": 0.5, "next@1": 0.8, "mid@2": 0.5, "next@2": 0.8}  # as written: iterations are alike
+    assert found == {"first": 0.5, **inside, "last": 0.8}
+
+
+def test_what_is_saved_says_the_temperature() -> None:
+    source = load("base.yaml", ["rlvr.temperature=0.7"]).source
+    assert [stage[kind]["temperature"] for stage in source["stages"] for kind in stage if kind != "sft"] == [0.7] * 3
+
+
 def test_roles_are_what_the_stages_need() -> None:
     def roles(*overrides: str) -> set[str]:
         return load("base.yaml", overrides).roles
@@ -178,11 +208,15 @@ def test_bundled_recipes_are_found_by_name_and_files_by_path() -> None:
         ("extends: base\nrlvr: {model: curate}", r"stages\[2\]\.rlvr\.model: 'curate' is no earlier stage and no fol"),
         ("extends: base\nrlvr: {eval_every: 2}", r"stages\[2\]\.rlvr\.eval_every: nothing to evaluate on; add `eval"),
         (
-            "extends: base\nrlvr: {eval: {data: word}}",
+            "extends: base\nrlvr: {eval: {data: words}}",
+            r"stages\[2\]\.rlvr\.eval: never measured; add `eval_every: STEPS`, or remove it",
+        ),
+        (
+            "extends: base\nrlvr: {eval_every: 2, eval: {data: word}}",
             r"stages\[2\]\.rlvr\.eval\.data: no data set 'word'; did you mean",
         ),
         (
-            "extends: base\nrlvr: {eval: {data: words, budgets: [0]}}",
+            "extends: base\nrlvr: {eval_every: 2, eval: {data: words, budgets: [0]}}",
             r"rlvr\.eval\.budgets: only an evaluate stage of its",
         ),
         (
@@ -287,3 +321,17 @@ def test_a_judge_that_nobody_serves_is_named() -> None:
         load("base.yaml", [asked])
     with pytest.raises(ConfigError, match="no judge 'critc' is served; did you mean 'critic'"):
         load("base.yaml", [asked, "judges={critic: {model: x}}"])
+
+
+def test_who_selects_questions_is_there() -> None:
+    distill = "stages=[{{distill: {{data: words, select_by: {{verifier: {}}}}}}}]"
+    with pytest.raises(
+        ConfigError, match=r"^stages\[0\]\.distill\.select_by\.verifier: unknown verifier 'jugde'; did you"
+    ):
+        load("base.yaml", [distill.format("jugde")])
+    asks = distill.format("judge, args: {served: critic, rubric: perception}")
+    with pytest.raises(ConfigError, match=r"distill\.select_by: no judge 'critic' is served"):
+        load("base.yaml", [asks])
+    made = load("base.yaml", [asks, "judges={critic: {model: x}}"])
+    assert made.roles == {"engine", "judge critic"}
+    assert list(made.judges) == ["critic"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 import zipfile
@@ -39,3 +40,14 @@ def test_the_wheel_carries_the_recipes(tmp_path: Path) -> None:
     assert {f"recipes/{recipe.relative_to(BUNDLED)}" for recipe in RECIPES} <= set(names)
     assert {"rl/run/report.html", "rl/run/report.css", "rl/run/report.js", "rewards/verifiers/math.py"} <= set(names)
     assert not any(name.startswith(("tests/", "scripts/")) for name in names)
+
+
+def test_the_tables_of_the_findings_name_stages_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "scripts" / "benchmarks")
+    findings = importlib.import_module("findings")
+    for recipe, tables in (
+        ("findings/format_and_data", (findings.FORMAT, findings.DATA)),
+        ("step_audio_r1_mini", (findings.ITERATIONS,)),
+    ):
+        evaluated = {stage.name for stage in load(recipe).stages if stage.kind == "evaluate"}
+        assert evaluated >= {stage for table in tables for stage in table}

@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 from pyarrow import parquet
 
 from rl.recipe import load
+from rl.run.files import DiskFull
 from rl.run.metrics import is_timing
 from rl.run.tracker import read_metrics, rollout_file
 from rl.runner import run
@@ -47,7 +48,8 @@ def recipe(stages: list[dict[str, Any]], *overrides: str):
 def test_every_algorithm_runs(ray_session: None, tmp_path: Path) -> None:
     overlong = {"objective": {"overlong_buffer": 8, "filter_zero_variance": True}}
     names = ["ppo", "grpo", "rloo", "reinforce++", "reinforce++-baseline", "dr_grpo", "dapo", "gspo", "cispo"]
-    stages = [{"name": n.replace("+", "p"), "algorithm": n, **(overlong if n == "dapo" else {})} for n in names]
+    extra = {"dapo": overlong, "ppo": {"critic_warmup_steps": 1}}
+    stages = [{"name": n.replace("+", "p"), "algorithm": n, **extra.get(n, {})} for n in names]
     stages += [
         {"name": "penalised", "algorithm": "grpo", "objective": {"kl_coef": 0.1, "entropy_coef": 0.01}},
         {"name": "minibatches", "epochs": 2, "minibatches": 2, "critic_warmup_steps": 1, "temperature": 0.8},
@@ -57,6 +59,9 @@ def test_every_algorithm_runs(ray_session: None, tmp_path: Path) -> None:
     rows = [row for row in read_metrics(tmp_path / "run") if row["stage"] not in ("sft",)]
     assert {row["stage"] for row in rows} == {stage["name"] for stage in stages}
     assert max(row["logprob_gap/mean"] for row in rows) <= 1e-5
+    assert min(row["logprob_gap/mean"] for row in rows) > 0, "what was not measured is not 0"
+    resting = [(row["stage"], row["step"]) for row in rows if "learning_rate" not in row]
+    assert resting == [("ppo", 1), ("minibatches", 1)]
     assert all(row["reward"] == row["reward"] and row["verifier_errors"] == 0 for row in rows)
     moved = {row["stage"]: row["grad_norm/policy"] for row in rows if "grad_norm/policy" in row}
     assert moved.keys() == {stage["name"] for stage in stages}
@@ -96,6 +101,15 @@ def test_zero_stages_on_two_ranks(ray_session: None, tmp_path: Path, zero_stage:
     assert last["logprob_gap/mean"] <= 1e-5
     assert last["grad_norm/policy"] > 0
     assert last["grad_norm/critic"] > 0
+
+
+def test_a_disk_too_small_for_the_first_model_is_one_line(small_disk: Path) -> None:
+    out = small_disk / "run"
+    with pytest.raises(
+        DiskFull, match=rf"^{out / 'initial'}: the disk is full; free some space, then go on with --res"
+    ):
+        run(recipe([{}]), out, say=lambda _: None)
+    assert json.loads((out / "summary.json").read_text())["status"] == "failed"
 
 
 def test_an_engine_that_does_not_start_says_why(ray_session: None, tmp_path: Path) -> None:

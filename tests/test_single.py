@@ -116,6 +116,15 @@ def test_a_recipe_lends_its_data_reward_and_engines(tmp_path: Path) -> None:
     assert [part.verifier for part in other.header.reward.parts] == ["math"]
 
 
+def test_a_recipe_lends_its_temperature() -> None:
+    trained, text = "{rlvr: {data: mine, temperature: 0.6}}", RECIPE.replace('"judge.py:verify"', "math")
+    Path("base.yaml").write_text(text.replace("{sft: {data: mine}}", trained))
+    assert evaluation("model", None, "", None, "base.yaml").stages[0].config.temperature == 0.6
+    Path("base.yaml").write_text(text.partition("stages:")[0] + f"stages: [{trained}]")
+    assert evaluation("model", "mine", "", None, "base.yaml").stages[0].config.temperature == 0.6
+    assert evaluation().stages[0].config.temperature == 1
+
+
 def test_judges_are_lent_with_the_reward_that_asks_them() -> None:
     asked = "reward: {parts: [{verifier: judge, args: {served: critic}}]}\njudges: {critic: {model: model}}"
     Path("base.yaml").write_text(RECIPE.replace('reward: {parts: [{verifier: "judge.py:verify"}]}', asked))

@@ -50,6 +50,9 @@ def test_every_knob_of_the_report_is_in_the_recipe() -> None:
         assert (paired.by, paired.chosen.keys()) == ("self_cognition", {"accuracy", "grounding"})  # type: ignore[attr-defined]
     (dpo,) = stages(recipe, "dpo")
     assert dpo.limit == 8000  # type: ignore[attr-defined]
+    for distill in stages(recipe, "distill"):
+        assert (distill.select_by.verifier, distill.select_by.args["rubric"]) == ("judge", "perception")  # type: ignore[attr-defined]
+        assert [part.only_if for part in distill.reward.parts if part.verifier == "judge"] == [{"accuracy": 1.0}]  # type: ignore[attr-defined]
     weights = {part.verifier: part.weight for part in recipe.header.reward.parts}
     assert weights["math"] == weights["code"] == {"text": 1}, "text is right or wrong"
     assert (weights["choice"], weights["format"]) == ({"audio": 0.8}, {"audio": 0.2})
@@ -83,7 +86,9 @@ def test_what_is_shown() -> None:
     for part in (
         "1 epoch of 5,000,000 prompts of task_cot (10%) + chat_cot (10%) + audio_sft (80%)",
         "ppo, each step 64 prompts × 16 samples = 1,024 rollouts of ≤ 10,240 tokens",
-        "50,000 prompts, those from timbre, pitch, rhythm, tempo, loudness or background, × 8 samples",
+        "50,000 prompts, those from timbre, pitch, rhythm, tempo, loudness or background, as far as 'judge' gives the "
+        "question 0.5 or more, × 8 samples",
+        "asked at most 50,000 questions by distill.select_by and 1,200,000 questions by distill; ",
         "keeps prompts with 3 to 6 right",
         "1 epoch of up to 8,000 pairs",
         "audio_rlvr@1 … 3",

@@ -90,11 +90,15 @@ def test_the_verifiers_of_a_repeated_stage_are_packed(project: Path) -> None:
     (project / "inner").mkdir()
     (project / "inner" / "strict.py").write_text(VERIFIER.replace("import shared", "import json"))
     reward = "{parts: [{verifier: 'inner/strict.py:verify'}]}"
-    block = f"{{repeat: {{times: 2, stages: [{{distill: {{data: words, reward: {reward}}}}}]}}}}"
+    (project / "inner" / "picks.py").write_text(VERIFIER.replace("import shared", "import json"))
+    by = "{verifier: 'inner/picks.py:verify'}"
+    block = f"{{repeat: {{times: 2, stages: [{{distill: {{data: words, reward: {reward}, select_by: {by}}}}}]}}}}"
     files, _ = packed("tiny.yaml", project / "job", f"stages=[{{evaluate: {{data: words}}}}, {block}]")
     assert "strict.py" in files
     sent = load(project / "job" / "recipe.yaml")
     assert [stage.config.reward.parts[0].verifier for stage in sent.stages[1:]] == ["strict.py:verify"] * 2
+    assert "picks.py" in files
+    assert [stage.config.select_by.verifier for stage in sent.stages[1:]] == ["picks.py:verify"] * 2
 
 
 def test_data_beside_the_recipe_are_packed(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from math import nextafter
 from typing import Any
 
-from rl.types import Clip, Message, Prompt, Rollout
+from rl.types import Clip, Demonstration, Message, Prompt, Rollout
 
 RIGHT, WRONG = (1.0, 1.0), (0.0, nextafter(1.0, 0.0))
 
@@ -33,12 +33,15 @@ class Case:
     args: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Laid over the arguments that the recipe gives to the verifier."""
     clips: tuple[Clip, ...] = ()
+    demonstration: Demonstration | None = None
+    """What the data shows, for a verifier that compares with it."""
 
     def rollout(self) -> Rollout:
         """The case as a finished sample, one token a word."""
         import numpy as np
 
-        prompt = Prompt("gold", (Message("user", self.question),), self.gold, "gold", self.clips, fields=self.fields)
+        turns = (Message("user", self.question),)
+        prompt = Prompt("gold", turns, self.gold, "gold", self.clips, self.demonstration, self.fields)
         tokens = np.arange(1 + len(self.pred.split()), dtype=np.int64)
         logprobs = np.zeros(len(tokens) - 1, dtype=np.float32)
         return Rollout(prompt, 0, tokens, tokens > 0, logprobs, "stop", 0, self.pred)

@@ -35,7 +35,7 @@ def verify(prompt: Prompt, rollout: Rollout, *, rule: Literal["free", "strict", 
     texts) says what there is to choose; without it the letters A to Z. The gold is a letter, an option's text, or,
     where no option reads so, an option's index counted from 0; without options it may be any text. Rules: `free`
     (`chosen_letter`), `strict` (nothing but the letter or the text), `mmau` (also MMAR's: word sets) and `mmsu`, as the
-    benchmarks' own code has them. Raises ConfigError for another rule, ValueError for a gold that is no option."""
+    benchmarks' own code has them. Reads the letter chosen; with `mmau`, which compares with the gold alone, nothing. Raises ConfigError for another rule, ValueError for a gold that is no option."""
     if rule not in RULES:
         raise ConfigError(f"choice: unknown rule '{rule}'{did_you_mean(rule, RULES)}")
     options = options_of(prompt.fields.get("options", prompt.fields.get("choices")))
@@ -43,7 +43,8 @@ def verify(prompt: Prompt, rollout: Rollout, *, rule: Literal["free", "strict", 
     if gold is None:
         return Verdict(score=float(normalised(said) == normalised(prompt.answer or "")))
     chosen = RULES[rule](said, options, gold)
-    return Verdict(score=float(chosen == gold), reason="" if chosen == gold else f"chose {chosen or 'nothing'}")
+    reason = "" if chosen == gold else f"chose {chosen or 'nothing'}"
+    return Verdict(score=float(chosen == gold), reason=reason, read=(chosen or "") if rule != "mmau" else "")
 
 
 def _strict(answer: str, options: Mapping[str, str], gold: str) -> str | None:

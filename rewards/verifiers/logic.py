@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from rewards.answers import BOXED, corrected, held
@@ -28,7 +28,8 @@ def verify(prompt: Prompt, rollout: Rollout, *, partial: bool = False) -> Verdic
     share = right / len(gold)
     wrong = [name for name, knight in gold.items() if said.get(name.casefold()) != {knight}]
     score = share if partial else float(not wrong)
-    return Verdict(score, {"right": share}, reason=f"{', '.join(wrong)}: not told right" if wrong else "")
+    reason = f"{', '.join(wrong)}: not told right" if wrong else ""
+    return Verdict(score, {"right": share}, reason=reason, read=_told(gold, said))
 
 
 def stated(text: str, names: Sequence[str]) -> Mapping[str, set[bool]]:
@@ -43,6 +44,15 @@ def stated(text: str, names: Sequence[str]) -> Mapping[str, set[bool]]:
     rest = corrected(text, atom)
     said = _last_run(rest, statement, anyone)
     return {**_last_run(text.removesuffix(rest), statement, anyone), **said} if said else said
+
+
+def _told(names: Iterable[str], said: Mapping[str, set[bool]]) -> str:
+    """What each of the names is called, in their order; empty where nobody is called anything."""
+    kinds = {name: said.get(name.casefold(), set[bool]()) for name in names}
+    called = {
+        name: " or ".join("knight" if kind else "knave" for kind in sorted(found)) for name, found in kinds.items()
+    }
+    return ", ".join(f"{name}: {kind or '?'}" for name, kind in called.items()) if any(called.values()) else ""
 
 
 def _last_run(text: str, statement: re.Pattern[str], anyone: str) -> dict[str, set[bool]]:

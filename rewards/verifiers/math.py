@@ -48,6 +48,7 @@ _CURRENCY = re.compile(r"\\\$|[€£¥]|\\!")
 _PERCENT = re.compile(r"\s*(?:\\?%|\bpercent(?:age)?\b|\bpct\b)\.?$", re.IGNORECASE)
 _SIGN = re.compile(r"(?<![^\s$(\[{,;:=])\+(?=\.?\d)")  # the + of +7, which would make a sum of the words before it
 _UPRIGHT = re.compile(r"\\(?:mathrm|text)\{\s*([ei])\s*\}")  # taken for a unit and dropped: 1 - 1/e would equal 1
+_FRACTION = re.compile(r"(-?)(?:\\[dt]?frac\{?)?(-?\d{1,300})(?:\}\{?|\{|/)(\d{1,300})\}?")
 _WORD = re.compile(r"\\(?:text|mathrm|textbf|mbox|operatorname)\{\s*([^{}\\]*[^\W\d_]{2}[^{}\\]*)\}|([^\W\d_]{4,})")
 
 
@@ -57,9 +58,9 @@ def verify(prompt: Prompt, rollout: Rollout) -> Verdict:
     commas, `#### 42` or `\\boxed{…}`."""
     if not (prompt.answer or "").strip():
         raise ValueError(f"prompt '{prompt.id}' has no answer to compare with")
-    pred = given(rollout.response)
-    equal = same_answer(pred, last_answer(cast(str, prompt.answer)))
-    return Verdict(score=float(equal), reason="" if equal else f"read '{pred[-100:]}'")
+    pred, gold = given(rollout.response), last_answer(cast(str, prompt.answer))
+    equal = same_answer(pred, gold)
+    return Verdict(score=float(equal), reason="" if equal else f"read '{pred[-100:]}'", read=_reading(pred, gold))
 
 
 def given(response: str) -> str:
@@ -89,9 +90,25 @@ def same_answer(pred: str, gold: str) -> bool:
         return pred_value == Fraction(gold.replace(",", "."))
     word = _word(gold)
     if word is not None:  # letters are not a product of variables: 'silent' is not 'listen'
-        pred = (said(pred) or pred).strip(" $.")
-        return normalised(_word(pred) or pred) == normalised(word)
+        return _as_word(pred) == normalised(word)
     return _same(_parsed(gold), _parsed(pred), timeout_seconds=None)
+
+
+def _reading(pred: str, gold: str) -> str:
+    """An answer in one form, however it is written: 0.5, `\\frac{1}{2}` and "it is 1/2" are 1/2. What only algebra finds
+    equal stays apart. Of the gold it takes no more than whether it is a word, which is how `same_answer` reads."""
+    value = _plain_number(pred)
+    if value is not None:
+        return str(value)
+    if _word(gold) is not None:
+        return _as_word(pred)
+    found = [] if not pred or listed(pred) or _LISTED.fullmatch(pred) else _parsed(pred)
+    # its text, not the expression: printed, 5000! is more digits than Python prints
+    text = "".join(str(found[-1]).split()).rstrip(".") if found else normalised(pred)
+    value, ratio = _plain_number(text), _FRACTION.fullmatch(text)
+    if ratio and int(ratio[3]):
+        value = Fraction(int(ratio[2]), int(ratio[3])) * (-1 if ratio[1] else 1)
+    return text if value is None else str(value)
 
 
 @lru_cache(maxsize=256)
@@ -108,6 +125,11 @@ def _plain_number(answer: str) -> Fraction | None:
     if not any(c.isdigit() for c in digits) or len(digits) > 1000 or not _NUMBER.fullmatch(digits):
         return None
     return Fraction(_GAPS.sub("", digits))
+
+
+def _as_word(answer: str) -> str:
+    answer = (said(answer) or answer).strip(" $.")
+    return normalised(_word(answer) or answer)
 
 
 def _word(answer: str) -> str | None:

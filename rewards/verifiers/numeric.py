@@ -63,7 +63,7 @@ def verify(
     if said is None:
         return Verdict(reason="no number, or several side by side")
     close = abs(said - gold[0]) <= max(absolute, relative * abs(gold[0]))
-    return Verdict(float(close), reason="" if close else f"read {said:g}")
+    return Verdict(float(close), reason="" if close else f"read {said:g}", read=repr(said))
 
 
 def answered(response: str, percent: bool = False) -> float | None:

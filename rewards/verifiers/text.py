@@ -29,7 +29,7 @@ def verify(prompt: Prompt, rollout: Rollout, *, normalise: bool = True, f1: bool
     if normalise:
         pred, golds = normalised(pred), [normalised(gold) for gold in golds]
     score = max(_f1(pred, gold) if f1 else float(pred == gold != "") for gold in golds)
-    return Verdict(score, reason="" if score == 1.0 else f"read '{pred[:100]}'")
+    return Verdict(score, reason="" if score == 1.0 else f"read '{pred[:100]}'", read=pred)
 
 
 def _f1(pred: str, gold: str) -> float:

@@ -29,7 +29,8 @@ def verify(prompt: Prompt, rollout: Rollout, *, characters: bool = False, normal
     counted = jiwer.process_words(" ".join(reference), " ".join(heard))
     each = {kind: getattr(counted, kind) / len(reference) for kind in ("insertions", "deletions", "substitutions")}
     reason = "" if counted.wer == 0 else f"error rate {counted.wer:.2f}"
-    return Verdict(max(0.0, 1.0 - counted.wer), {"wer": float(counted.wer), **each}, reason=reason)
+    parts = {"wer": float(counted.wer), **each}
+    return Verdict(max(0.0, 1.0 - counted.wer), parts, reason=reason, read=" ".join(heard))
 
 
 def _words(text: str, normalise: bool) -> list[str]:

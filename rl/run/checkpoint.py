@@ -10,13 +10,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from rl.run.files import full_disk_named, replacing
+from rl.run.files import full_disk_named
 
-STATE, MANIFEST, BEST = "state.json", "manifest.json", "best"
+STATE, MANIFEST = "state.json", "manifest.json"
+BEST = "best_step"
+"""Key of a state: the step of the checkpoint that is the best by evaluation, of it and those before it."""
 
 
 class Checkpoints:
-    """Of one stage, in `folder/step-NNNNNN/`. The newest `keep` stay, and the best one by evaluation beside them."""
+    """Of one stage, in `folder/step-NNNNNN/`. The newest `keep` stay, and beside them the best one by evaluation that each
+    of them names in its state: saved and named at once, it outlives a kill at any moment, and the loss of a newer one."""
 
     def __init__(self, folder: Path, keep: int = 2, warn: Callable[[str], None] = print) -> None:
         self.folder, self.keep, self.warn = folder, keep, warn
@@ -45,16 +48,6 @@ class Checkpoints:
         self._prune(step)
         return final
 
-    def mark_best(self, step: int) -> None:
-        """The checkpoint of `step` is the best so far: it stays whatever comes."""
-        with replacing(self.folder / BEST) as temporary:
-            temporary.write_text(str(step))
-
-    @property
-    def best(self) -> int | None:
-        file = self.folder / BEST
-        return int(file.read_text()) if file.exists() else None
-
     def latest(self) -> tuple[Path, dict[str, Any]] | None:
         """(folder, state) of the newest checkpoint that is whole; one that is not is named in a warning and passed
         over. None when there is none."""
@@ -73,10 +66,19 @@ class Checkpoints:
 
     def _prune(self, newest: int) -> None:
         steps = sorted(self._steps())
-        past = [step for step in steps if step <= newest]
+        kept = [step for step in steps if step <= newest][-self.keep :]
+        best = [_best(self._at(step)) for step in kept]
         for step in steps:
-            if step > newest or step not in (*past[-self.keep :], self.best):
+            if step > newest or step not in (*kept, *best):
                 shutil.rmtree(self._at(step))
+
+
+def _best(folder: Path) -> int | None:
+    """That a checkpoint, perhaps a damaged one, names."""
+    try:
+        return json.loads((folder / STATE).read_text()).get(BEST)
+    except (OSError, ValueError):
+        return None
 
 
 def _damage(folder: Path) -> str | None:

@@ -18,20 +18,37 @@ class DiskFull(OSError):
 
     def __init__(self, path: Path) -> None:
         super().__init__(errno.ENOSPC, f"{path}: the disk is full; free some space, then go on with --resume")
+        self.path = path
 
     def __str__(self) -> str:
         return str(self.strerror)
 
+    def __reduce__(self) -> tuple[type[DiskFull], tuple[Path]]:  # an OSError would be made anew of number and text
+        return DiskFull, (self.path,)
+
 
 @contextmanager
 def full_disk_named(path: Path) -> Iterator[None]:
-    """Turns "no space left" (or a spent quota), from whatever writes inside the block, into `DiskFull`."""
+    """Turns "no space left" (or a spent quota), from whatever writes inside the block and in whichever process, into
+    `DiskFull`; one that was named inside keeps its name."""
     try:
         yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except (DiskFull, ValueError):
+        raise
+    except Exception as error:
+        if _refused(error) not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise DiskFull(path) from error
+
+
+def _refused(error: Exception) -> int | None:
+    """The number of what the system refused. Ray wraps what a worker raised; safetensors, tokenizers and
+    `shutil.copytree` tell the number in words alone."""
+    error = getattr(error, "cause", None) or error
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    found = re.search(r"\(os error (\d+)\)|\[Errno (\d+)\]", str(error))
+    return int(found[1] or found[2]) if found else None
 
 
 @contextmanager
@@ -51,16 +68,18 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def disk_errors() -> Iterator[None]:
-    """safetensors reports what the system refused as an error of its own; this gives back the OSError it was."""
-    from safetensors import SafetensorError
-
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Like `replacing`, for a folder: a temporary one beside `path` to fill. Raises DiskFull."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
     try:
-        yield
-    except SafetensorError as error:
-        if (code := re.search(r"\(os error (\d+)\)", str(error))) is None:
-            raise
-        raise OSError(int(code[1]), os.strerror(int(code[1]))) from error
+        with full_disk_named(path):
+            temporary.mkdir(parents=True)
+            yield temporary
+            shutil.rmtree(path, ignore_errors=True)
+            temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

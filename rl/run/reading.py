@@ -82,25 +82,35 @@ def measures(stages: Sequence[Stage]) -> list[str]:
 
 
 def paired(before: Stage, after: Stage, column: str = "accuracy") -> tuple[float, float, float, int] | None:
-    """(difference, low, high, prompts) of `column` in the two stages' `per_prompt.parquet`, over the prompt ids that
-    both have; None where there are none."""
+    """(difference, low, high, prompts) of `column` in the two stages' `per_prompt.parquet`, over the prompts that both
+    have, by id and by what was asked; None where there are none."""
     values_before, values_after = _per_prompt(before, column), _per_prompt(after, column)
-    shared = [id for id in values_before if id in values_after]
+    shared = [prompt for prompt in values_before if prompt in values_after]
     if not shared:
         return None
-    interval = paired_interval([values_before[id] for id in shared], [values_after[id] for id in shared])
+    interval = paired_interval(
+        [values_before[prompt] for prompt in shared], [values_after[prompt] for prompt in shared]
+    )
     return *interval, len(shared)
 
 
-def _per_prompt(stage: Stage, column: str) -> dict[str, float]:
+def same_prompts(evaluations: Sequence[Stage]) -> list[list[Stage]]:
+    """The evaluations by what they were asked: those over the same prompts together, in order."""
+    groups: dict[frozenset[tuple[str, str]] | str, list[Stage]] = {}
+    for stage in evaluations:
+        groups.setdefault(frozenset(_per_prompt(stage, "accuracy")) or stage.name, []).append(stage)
+    return list(groups.values())
+
+
+def _per_prompt(stage: Stage, column: str) -> dict[tuple[str, str], float]:
     path = stage.folder / "per_prompt.parquet" if stage.folder else None
     if path is None or not path.exists():
         return {}
     import pyarrow.parquet
 
-    table = pyarrow.parquet.read_table(path, columns=["id", column])
-    pairs = zip(table["id"].to_pylist(), table[column].to_pylist(), strict=True)
-    return {id: float(value) for id, value in pairs if value is not None}
+    table = pyarrow.parquet.read_table(path, columns=["id", "asked", column])
+    rows = zip(*(table[name].to_pylist() for name in ("id", "asked", column)), strict=True)
+    return {(id, asked): float(value) for id, asked, value in rows if value is not None}
 
 
 def artifacts(run_dir: Path) -> list[tuple[str, str]]:

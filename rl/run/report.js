@@ -283,3 +283,4 @@ function browse(place) {
 
 document.querySelectorAll(".curves").forEach(drawStage);
 document.querySelectorAll("#browser").forEach(browse);
+document.querySelectorAll("[data-clips]").forEach((place) => place.append(...players(place.dataset.clips.split(" ").filter(Boolean))));

@@ -16,6 +16,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from rl.run.beside import beside
+from rl.run.chains import Chains, read_chains
 from rl.run.charts import stage_charts
 from rl.run.clips import players
 from rl.run.files import replacing
@@ -27,10 +29,14 @@ from rl.run.story import BUDGETED, funnels, lineage, thinking
 
 HERE = Path(__file__).parent
 CLIP_BYTES = 1_000_000
+CHAINS = (
+    "Left, chains that reason from an imagined text; right, chains from the sound, with claims that are true of it. "
+    "Marked: what the verdict objects to."
+)
 MEASURING = ("evaluate", "curate", "distill", "pairs")
 """Stages of one line of metrics: no curves."""
 SHARES = (
-    *("accuracy", "audio_reliance", "greedy_accuracy", "pass@", "think_rate", "truncation_rate"),
+    *("accuracy", "audio_reliance", "greedy_accuracy", "pass@", "think_rate", "truncation_rate", "vote@"),
     *("grounding", "claims_true", "surrogate_rate", "denial_rate"),
 )
 
@@ -43,7 +49,9 @@ def write_report(run_dir: Path) -> Path:
     training = [stage for stage in run.stages if stage.rows and stage.kind not in MEASURING]
     order = {stage.name: place for place, stage in enumerate(run.stages)}
     samples = sorted(sampled_rollouts(run_dir), key=lambda sample: order.get(sample["stage"], len(order)))
-    clips = players(run_dir, (name for sample in _fairly(samples) for name in sample["clips"]), CLIP_BYTES)
+    told = read_chains(run)
+    heard = [*(name for chains in told for name in chains.clips), *(n for s in _fairly(samples) for n in s["clips"])]
+    clips = players(run_dir, heard, CLIP_BYTES)
     stages = [{"name": s.name, **stage_charts(s.rows)} for s in training]
     data = {"stages": stages, "rollouts": samples, "clips": clips}
     script = (HERE / "report.js").read_text()
@@ -55,7 +63,7 @@ def write_report(run_dir: Path) -> Path:
         "script": script,
         "header": header(run),
         "results": results(run.evaluations),
-        "curation": "".join(curation(stage) for stage in run.stages) + _story(run, nodes),
+        "curation": "".join(curation(stage) for stage in run.stages) + _story(run, nodes, told),
         "training": "".join(curves(stage, place) for place, stage in enumerate(training)),
         "rollouts": browser(samples),
         "data": json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
@@ -83,7 +91,7 @@ def results(evaluations: Sequence[Stage]) -> str:
     """Evaluations side by side: a bar with its 95 % whisker wherever a metric has bounds, plain numbers elsewhere."""
     if not evaluations:
         return ""
-    names = [name for name in measures(evaluations) if not BUDGETED.fullmatch(name)]
+    names = [name for name in measures(evaluations) if not BUDGETED.fullmatch(name) or name == "vote@full"]
     tops = {name: _top([stage for stage in evaluations if name in stage.metrics], name) for name in names}
     heads = "".join(f'<th scope="col">{escape(_words(name))}</th>' for name in names)
     rows = "".join(
@@ -140,10 +148,11 @@ def browser(samples: Sequence[dict[str, Any]]) -> str:
     return _section("samples", "Samples", note, '<div id="browser"></div>')
 
 
-def _story(run: Run, nodes: Sequence[Node]) -> str:
+def _story(run: Run, nodes: Sequence[Node], chains: Sequence[Chains]) -> str:
     told = (
-        ("thinking", "Thinking", "Accuracy when chains are cut after so many tokens.", thinking(run.evaluations)),
+        ("thinking", "Thinking", "What is right when chains are cut after so many tokens.", thinking(run.evaluations)),
         ("funnels", "Funnels", "How many were left after each step.", funnels(nodes)),
+        ("chains", "What chains rest on", CHAINS, beside(chains)),
         ("lineage", "What came of what", "Each stage under the one whose model it started from.", lineage(nodes)),
     )
     return "".join(_section(id, title, note, body) for id, title, note, body in told if body)

@@ -22,7 +22,7 @@ def sampled_rollouts(run_dir: Path) -> list[dict[str, Any]]:
     rows = [
         {"stage": stage, "step": step, "pick": pick, **row}
         for stage, step, path in chosen
-        for pick, row in _picks(_read(path), each, random.Random(f"{stage}/{step}"))
+        for pick, row in _picks(recorded(path), each, random.Random(f"{stage}/{step}"))
     ][:MOST]
     limit = 6000
     shown = [_shown(row, limit) for row in rows]
@@ -62,7 +62,8 @@ def _picks(rows: Sequence[dict[str, Any]], most: int, rng: random.Random) -> lis
     return [(pick, row) for pick, found in named for row in found]
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
+def recorded(path: Path) -> list[dict[str, Any]]:
+    """The rows of a rollout file, without their token ids."""
     import pyarrow.parquet
 
     names = [name for name in pyarrow.parquet.read_schema(path).names if name != "token_ids"]
@@ -76,18 +77,18 @@ def _shown(row: dict[str, Any], limit: int) -> dict[str, Any]:
     return {
         **{name: row[name] for name in kept},
         "logprob": row["logprob_mean"],
-        "prompt": _clip(row["prompt"], limit // 2),
-        "think": _clip(think, limit),
-        "response": _clip(response, limit),
-        "gold": _clip(row["answer"], limit // 4),
-        "reason": _clip(row["reason"], limit // 4),
-        "error": _clip(row["error"], limit // 4),
+        "prompt": clipped(row["prompt"], limit // 2),
+        "think": clipped(think, limit),
+        "response": clipped(response, limit),
+        "gold": clipped(row["answer"], limit // 4),
+        "reason": clipped(row["reason"], limit // 4),
+        "error": clipped(row["error"], limit // 4),
         "clips": row.get("clips") or [],
         "parts": {n.removeprefix("part/"): v for n, v in row.items() if n.startswith("part/") and v is not None},
     }
 
 
-def _clip(text: str | None, limit: int) -> str | None:
+def clipped(text: str | None, limit: int) -> str | None:
     """Head and tail: a chain's beginning and its conclusion tell most."""
     if text is None or len(text) <= limit:
         return text

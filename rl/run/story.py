@@ -4,14 +4,25 @@ empty when the run has nothing for it; everything that comes from a run goes thr
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 
 from rl.run.lineage import Node, children, forest
-from rl.run.reading import Stage
+from rl.run.reading import Interval, Stage
 
 BUDGETED = re.compile(r"(accuracy|tokens|vote)@(\d+|full)(/low|/high)?")
 WIDTH, HEIGHT, LEFT, BOTTOM = 760, 300, 44, 34
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What an evaluation found with its chains cut after `name` tokens; `tokens` were used in the mean."""
+
+    name: str
+    tokens: float
+    accuracy: Interval
+    vote: Interval | None
 
 
 def lineage(nodes: Sequence[Node]) -> str:
@@ -40,13 +51,16 @@ def funnels(nodes: Sequence[Node]) -> str:
 
 
 def thinking(evaluations: Sequence[Stage]) -> str:
-    """Accuracy over tokens of thinking, a line for each evaluation that cut its chains."""
+    """Accuracy and the vote of several samples over tokens of thinking, lines for each evaluation that cut its chains,
+    and the same as a table."""
     lines = {stage.name: found for stage in evaluations if len(found := _budgets(stage)) > 1}
     if not lines:
         return ""
-    longest = max((point[0] for found in lines.values() for point in found), default=0.0) or 1.0
-    marks = "".join(_line(name, found, i % 6, longest) for i, (name, found) in enumerate(lines.items()))
+    voted = any(point.vote for found in lines.values() for point in found)
+    longest = max((point.tokens for found in lines.values() for point in found), default=0.0) or 1.0
+    marks = "".join(_lines(name, found, i % 6, longest) for i, (name, found) in enumerate(lines.items()))
     legend = "".join(f'<li class="c{i % 6}"><i></i>{escape(name)}</li>' for i, name in enumerate(lines))
+    legend += '<li class="solid"><i></i>accuracy</li><li class="dashed"><i></i>majority vote</li>' if voted else ""
     height = HEIGHT - BOTTOM
     grid = "".join(
         f'<line x1="{LEFT}" x2="{WIDTH}" y1="{y:.1f}" y2="{y:.1f}"/><text x="0" y="{y + 4:.1f}">{share} %</text>'
@@ -54,13 +68,13 @@ def thinking(evaluations: Sequence[Stage]) -> str:
         for y in [height - (height - 8) * share / 100]
     )
     ticks = "".join(
-        f'<text x="{_x(longest * part, longest):.1f}" y="{HEIGHT - 12}">{longest * part:.3g}</text>'
+        f'<text x="{_x(longest * part, longest):.1f}" y="{HEIGHT - 12}" text-anchor="middle">{longest * part:.3g}</text>'
         for part in (0, 0.25, 0.5, 0.75, 1)
     )
     return (
-        f'<figure class="thinking"><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="accuracy over tokens">'
-        f'<g class="grid">{grid}{ticks}</g>{marks}</svg><figcaption>tokens of thinking, in the mean</figcaption>'
-        f"<ul>{legend}</ul></figure>"
+        f'<div class="thinking"><figure><ul>{legend}</ul><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'aria-label="accuracy over tokens"><g class="grid">{grid}{ticks}</g>{marks}</svg>'
+        f"<figcaption>tokens of thinking, in the mean</figcaption></figure>{_table(lines, voted)}</div>"
     )
 
 
@@ -75,29 +89,67 @@ def _bars(counts: Sequence[tuple[str, int]]) -> str:
     return f'<table class="funnel"><tbody>{rows}</tbody></table>'
 
 
-def _budgets(stage: Stage) -> list[tuple[float, float, float, float]]:
-    """[(tokens, accuracy, low, high)] by tokens."""
+def _budgets(stage: Stage) -> list[Budget]:
+    """What an evaluation measured of its cut chains, by tokens."""
     names = [found[2] for name in stage.metrics if (found := BUDGETED.fullmatch(name)) and found[1] == "tokens"]
     points = [
-        (
-            stage.metrics[f"tokens@{name}"],
-            *(stage.metrics[f"accuracy@{name}{bound}"] for bound in ("", "/low", "/high")),
-        )
+        Budget(name, stage.metrics[f"tokens@{name}"], accuracy, stage.interval(f"vote@{name}"))
         for name in names
+        if (accuracy := stage.interval(f"accuracy@{name}"))
     ]
-    return sorted(points)  # type: ignore[arg-type]
+    return sorted(points, key=lambda point: point.tokens)
 
 
-def _line(name: str, points: Sequence[tuple[float, float, float, float]], colour: int, longest: float) -> str:
-    path = " ".join(f"{_x(tokens, longest):.1f},{_y(value):.1f}" for tokens, value, *_ in points)
+def _lines(name: str, points: Sequence[Budget], colour: int, longest: float) -> str:
+    accuracy = [(_x(point.tokens, longest), point, point.accuracy) for point in points]
+    votes = [(_x(point.tokens, longest) + 5, point, point.vote) for point in points if point.vote]
+    drawn = f'<g class="c{colour}">{_line(name, "accuracy", accuracy)}</g>'
+    return drawn + (f'<g class="c{colour} vote">{_line(name, "vote", votes)}</g>' if votes else "")
+
+
+def _line(name: str, what: str, points: Sequence[tuple[float, Budget, Interval]]) -> str:
+    path = " ".join(f"{x:.1f},{_y(value):.1f}" for x, _, (value, *_) in points)
     marks = "".join(
-        f'<line class="whisker" x1="{x:.1f}" x2="{x:.1f}" y1="{_y(low):.1f}" y2="{_y(high):.1f}"/>'
-        f'<circle class="dot" cx="{x:.1f}" cy="{_y(value):.1f}" r="4"><title>{escape(name)}: {100 * value:.1f} % at '
-        f"{tokens:.4g} tokens</title></circle>"
-        for tokens, value, low, high in points
-        for x in [_x(tokens, longest)]
+        f"{_whisker(x, interval)}"
+        f'<circle class="dot" cx="{x:.1f}" cy="{_y(interval[0]):.1f}" r="4"><title>{escape(name)}: {what} '
+        f"{_share(interval[0])} at {point.tokens:.4g} tokens</title></circle>"
+        for x, point, interval in points
     )
-    return f'<g class="c{colour}"><polyline class="line" points="{path}"/>{marks}</g>'
+    return f'<polyline class="line" points="{path}"/>{marks}'
+
+
+def _whisker(x: float, interval: Interval) -> str:
+    _, low, high = interval
+    if low is None or high is None:
+        return ""
+    return f'<line class="whisker" x1="{x:.1f}" x2="{x:.1f}" y1="{_y(low):.1f}" y2="{_y(high):.1f}"/>'
+
+
+def _table(lines: Mapping[str, Sequence[Budget]], voted: bool) -> str:
+    """Every budget's numbers with their bounds, under the evaluation that measured them."""
+    heads = "".join(f'<th scope="col">{head}</th>' for head in ("cut at", "tokens", "accuracy", "vote")[: 3 + voted])
+    rows = "".join(
+        f'<tr><th colspan="{3 + voted}" scope="rowgroup" class="c{i % 6}"><i></i>{escape(name)}</th></tr>'
+        + "".join(
+            f"<tr><td>{escape(point.name)}</td><td>{point.tokens:.1f}</td><td>{_number(point.accuracy)}</td>"
+            f"{f'<td>{_number(point.vote)}</td>' if voted else ''}</tr>"
+            for point in points
+        )
+        for i, (name, points) in enumerate(lines.items())
+    )
+    return f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def _number(interval: Interval | None) -> str:
+    if interval is None:
+        return '<span class="none">–</span>'
+    value, low, high = interval
+    bounds = "" if low is None or high is None else f'<span class="bounds">{100 * low:.1f} – {100 * high:.1f}</span>'
+    return f'<span class="number">{_share(value)}</span>{bounds}'
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.1f} %"
 
 
 def _x(tokens: float, longest: float) -> float:

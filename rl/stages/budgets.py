@@ -63,11 +63,16 @@ def within(
     return sorted([*stay, *answered], key=lambda s: (s.rollout.prompt.id, s.rollout.sample))
 
 
-def majority(answers: Sequence[tuple[str, bool]]) -> bool:
-    """Is the commonest of the answers [(text, right)] right? Of several the one that was given first."""
+def majority(scored: Sequence[Scored]) -> bool:
+    """Is the commonest answer of a prompt's samples right? Of several the one that was given first. What the verifier
+    reads as the same answer is the same ("B", "(B) a violin", "a violin"); where it tells no reading, the same words
+    are."""
+    from rewards.verifiers.text import answer_text, normalised
+    from rl.stages.scoring import is_correct
+
     votes: dict[str, list[bool]] = defaultdict(list)
-    for text, right in answers:
-        votes[text].append(right)
+    for s in scored:
+        votes[s.verdict.read or normalised(answer_text(s.rollout.response))].append(is_correct(s))
     winner = max(votes.values(), key=len)
     return sum(winner) * 2 > len(winner)
 
@@ -75,16 +80,12 @@ def majority(answers: Sequence[tuple[str, bool]]) -> bool:
 def _measured(scored: Sequence[Scored], votes: int) -> dict[str, float]:
     import numpy as np
 
-    from rewards.verifiers.text import answer_text, normalised
     from rl.stages.scoring import by_prompt, is_correct, with_interval
 
     groups = [group for group in by_prompt(scored).values() if group]
     metrics = with_interval("accuracy", [float(np.mean([is_correct(s) for s in group])) for group in groups])
     if votes:
-        answers = [
-            [(normalised(answer_text(s.rollout.response)), is_correct(s)) for s in group[:votes]] for group in groups
-        ]
-        metrics |= with_interval("vote", [float(majority(group)) for group in answers])
+        metrics |= with_interval("vote", [float(majority(group[:votes])) for group in groups])
     return metrics
 
 

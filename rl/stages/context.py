@@ -51,7 +51,9 @@ class Context:
     """(kind, name of an earlier stage or a path) -> where it is."""
     say: Callable[[str], None] = print
     service: Callable[[RewardConfig], RewardService] | None = None
-    """Makes a service for a reward of the stage's own."""
+    """Makes a service, which has proved itself, for a reward of the stage's own."""
+    earlier: Callable[[str], Path | None] = lambda kind: None
+    """The artifact of that kind that the stage's last iteration in a repeated block has left."""
 
     @contextmanager
     def judging(self, reward: RewardConfig | None) -> Iterator[RewardService]:
@@ -62,8 +64,6 @@ class Context:
             return
         assert self.service is not None, "a reward of the stage's own needs somebody to make it"
         with self.service(reward) as service:
-            for warning in service.prove():
-                self.say(f"warning: {warning}")
             yield service
 
     def sources(self, data: Data, split: str | None, limit: int | None) -> dict[str, Sequence[Prompt]]:

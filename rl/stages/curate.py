@@ -34,13 +34,14 @@ class Config:
     samples: int = 8
     keep: tuple[int, int] = (3, 6)
     """Fewest and most right answers of `samples`."""
-    temperature: float = 1.0
+    temperature: float | None = None
+    """Default: that of training, settled when the recipe is loaded (see `rl.layout.settle_temperatures`)."""
     max_sequence_tokens: int = 10240
     reuse: str | None = None
     """A difficulty file to read if it was made with the same model, prompts and settings; written there too."""
 
     def validate(self, place: str) -> None:
-        if not self.temperature > 0:
+        if self.temperature is not None and not self.temperature > 0:
             raise ConfigError(f"{place}.temperature: must be above 0, or all samples are the same")
         if self.samples < 1:
             raise ConfigError(f"{place}.samples: must be at least 1; got {self.samples}")
@@ -127,6 +128,7 @@ def _sample(config: Config, context: Context, prompts: Sequence[Prompt]) -> list
     from rl.stages.scoring import Judge
 
     sampler = context.cluster.sampler
+    assert config.temperature is not None, "settled when the recipe is loaded"
     sampler.load(context.model)
     return Judge(context.rewards).collect(
         sampler.generate(

@@ -17,6 +17,7 @@ from rewards.combine import PartConfig, RewardConfig
 from rl.config import ConfigError
 from rl.data.mixture import Data, called
 from rl.stages.context import Context, Outcome
+from rl.stages.selection import SELECTION, UNJUDGED, SelectBy
 
 if TYPE_CHECKING:
     from rl.stages.harvest import Asking, Sample
@@ -36,6 +37,8 @@ class Config:
     """An earlier stage or a path; default: the model so far."""
     select: dict[str, Any] | None = None
     """Which questions: a `when` rule, as a reward part has it, such as `{source: timbre}` or `{audio: true}`."""
+    select_by: SelectBy | None = None
+    """Which of them, by a verifier that judges the question alone: `{verifier: judge, args: {rubric: perception, …}}`."""
     ask: str | None = None
     """Put after the question while sampling, and not kept: "Refer to what you hear …"."""
     system: str | None = None
@@ -79,21 +82,21 @@ def run(config: Config, context: Context) -> Outcome:
     """Leaves the distilled data set. Raises ValueError with the funnel when it would be empty."""
     from rl.run.files import write_lines
     from rl.run.provenance import fingerprint
-    from rl.stages.harvest import SAMPLES, harvest, selected
+    from rl.stages.harvest import SAMPLES, harvest
 
     reward = config.reward or context.rewards.config
-    sources = selected(context.sources(config.data, config.split, config.limit), config.select)
-    prompts = {prompt.id: prompt for of_source in sources.values() for prompt in of_source}
     context.tracker.rewind(0)
+    sources, counts, unasked = _questions(config, context, reward)
+    prompts = {prompt.id: prompt for of_source in sources.values() for prompt in of_source}
     samples = harvest(config.asking, context, sources, config.split) if prompts else []
     kept, funnel, dropped = winnow(samples, prompts, config, reward)
-    counts = {"available": len(context.prompts(config.data, config.split, config.limit)), **funnel}
+    counts, dropped = counts | funnel, unasked | dropped
     told = ", ".join(f"{name} {count:,}" for name, count in counts.items())
     if not kept:
         why = "; ".join(f"{count:,} {reason}" for reason, count in dropped.items())
+        fix = "lower keep, raise samples, or train the model first" if prompts else "select other questions"
         raise ValueError(
-            f"distill '{context.name}': nothing is left of '{called(config.data)}' ({told}; dropped: {why or 'none'}); "
-            "lower keep, raise samples, or train the model first"
+            f"distill '{context.name}': nothing is left of '{called(config.data)}' ({told}; dropped: {why or 'none'}); {fix}"
         )
     context.say(f"{context.name}: {told}")
     file = context.folder / FILE
@@ -102,10 +105,30 @@ def run(config: Config, context: Context) -> Outcome:
     metrics = {name: float(count) for name, count in counts.items()}
     metrics |= {f"kept/{name}": value for name, value in _means(kept).items()}
     metrics |= {f"sampled/{name}": value for name, value in _means(judged).items()}
+    metrics |= {"unjudged_questions": float(unasked.get(UNJUDGED, 0))} if config.select_by else {}
     context.tracker.record(1, metrics)
     facts = {"model_fingerprint": fingerprint(context.model), "reward": asdict(reward), "dropped": dropped}
     artifacts = {"distilled": str(file), "samples": str(context.folder / SAMPLES)}
+    artifacts |= {"selection": str(context.folder / SELECTION)} if config.select_by else {}
     return Outcome(metrics, artifacts, counts, facts)
+
+
+def _questions(
+    config: Config, context: Context, reward: RewardConfig
+) -> tuple[dict[str, list[Prompt]], dict[str, int], dict[str, int]]:
+    """({source: prompts to ask}, the funnel up to them, how many each reason of `select_by` dropped)."""
+    from rl.stages.harvest import selected
+    from rl.stages.selection import selected_by
+
+    available = context.sources(config.data, config.split, config.limit)
+    sources = selected(available, config.select)
+    counts = {"available": sum(map(len, available.values()))}
+    if config.select_by is None:
+        return sources, counts, {}
+    counts |= {"eligible": sum(map(len, sources.values()))} if config.select else {}
+    sources, dropped = selected_by(config.select_by, context, sources, reward)
+    counts["selected"] = sum(map(len, sources.values()))
+    return sources, counts, {reason: count for reason, count in dropped.items() if count}
 
 
 def winnow(

@@ -25,7 +25,8 @@ class Config:
     model: str | None = None
     """An earlier stage or a path; default: the model so far."""
     samples: int = 8
-    temperature: float = 1.0
+    temperature: float | None = None
+    """Default: that of training, settled when the recipe is loaded (see `rl.layout.settle_temperatures`)."""
     greedy: bool = True
     """Sample once more at temperature 0."""
     controls: list[Literal["silenced", "swapped", "shuffled"]] = field(default_factory=list[Any])
@@ -39,7 +40,7 @@ class Config:
     def validate(self, place: str) -> None:
         if self.samples < 1:
             raise ConfigError(f"{place}.samples: must be at least 1; got {self.samples}")
-        if not self.temperature >= 0:
+        if self.temperature is not None and not self.temperature >= 0:
             raise ConfigError(f"{place}.temperature: must not be negative; got {self.temperature}")
         if any(budget != "full" and budget < 0 for budget in self.budgets):
             raise ConfigError(f"{place}.budgets: tokens of thinking, or 'full'; got {self.budgets}")
@@ -86,6 +87,7 @@ def measure(
     from rl.stages.scoring import by_prompt, chain_metrics, is_correct, sample_metrics, with_interval
 
     limit = config.max_sequence_tokens
+    assert config.temperature is not None, "settled when the recipe is loaded"
     sampled = judge.collect(
         sampler.generate(
             prompts, samples=config.samples, temperature=config.temperature, max_sequence_tokens=limit, seed=seed
@@ -152,19 +154,20 @@ def reliance(
 
 
 def _write_per_prompt(path: Path, sampled: Sequence[Scored], greedy: Sequence[Scored]) -> None:
-    """One row a prompt, so that runs can be compared prompt by prompt."""
+    """One row a prompt, so that runs can be compared prompt by prompt; `asked` tells prompts of one id apart."""
     import numpy as np
     import pyarrow as pa
     from pyarrow import parquet
 
     from rl.run.files import replacing
-    from rl.stages.scoring import by_prompt, is_correct
+    from rl.stages.scoring import by_prompt, digest, is_correct
 
     first = {s.rollout.prompt.id: float(is_correct(s)) for s in greedy if s.verdict.error is None}
     groups = {id: group for id, group in by_prompt(sampled).items() if group}
     table = pa.table(
         {
             "id": list(groups),
+            "asked": [digest(group[0].rollout.prompt) for group in groups.values()],
             "accuracy": [float(np.mean([is_correct(s) for s in group])) for group in groups.values()],
             "greedy": pa.array([first.get(id) for id in groups], pa.float64()),
         }

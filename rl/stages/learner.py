@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rl.algorithms.policy_losses import POLICY_LOSSES
+from rl.run.checkpoint import BEST
 from rl.run.metrics import is_timing
 from rl.stages.scoring import Judge, by_prompt, sample_metrics
 from rl.workers.group import Absent
@@ -56,9 +57,9 @@ class Learner:
         # logprobs as the old ones, and the pass over the batch that would compute them is spared.
         # A loss of the user's own may ask for them.
         single = config.optimiser_steps == 1 and not (self.goal.kl_coef and self.goal.kl_in == "reward")
-        single = single and self.goal.policy_loss in POLICY_LOSSES
-        self.before: Any = Absent() if single else self.policy
+        self.single = single and self.goal.policy_loss in POLICY_LOSSES
         self.best = float("-inf")
+        self.best_step: int | None = None
         self.draws: list[list[Scored]] = []
         self.last: dict[str, float] = {}
         """Metrics of the last step, timings apart."""
@@ -68,7 +69,8 @@ class Learner:
         config, context = self.config, self.context
         model = context.cluster.model
         restored = self.checkpoints.latest()
-        folder, state = restored or (None, {"step": 0, "drawn": {}, "best": float("-inf"), "last": {}})
+        fresh = {"step": 0, "drawn": {}, "best": float("-inf"), BEST: None, "last": {}}
+        folder, state = restored or (None, fresh)
         critic_start = context.artifact("model", config.critic) if config.critic else context.model
         self.policy.load(folder / "policy" if folder else context.model, model, config.optimizer)
         if self.goal.critic:
@@ -80,7 +82,8 @@ class Learner:
             if self.goal.critic:
                 self.critic.restore_optimizer(folder / "critic")
         self.policy.temperature = self.reference.temperature = config.temperature
-        self.curriculum.drawn, self.best, self.last = state["drawn"], state["best"], state["last"]
+        self.curriculum.drawn, self.last = state["drawn"], state["last"]
+        self.best, self.best_step = state["best"], state[BEST]
         context.tracker.rewind(state["step"])
         context.cluster.sampler.load(self.policy.weights(), version=state["step"])
         return state["step"]
@@ -119,10 +122,27 @@ class Learner:
         """The samples of all draws of the step, those of dropped groups too."""
         return [s for draw in self.draws for s in draw]
 
-    def rates(self, optimizer: OptimizerConfig, step: int) -> list[float]:
-        """Learning rate of each optimiser step of this step."""
+    def before(self, step: int) -> Any:
+        """Who tells the logprobs before the step's update: the policy, or nobody where its own single update does."""
+        return Absent() if self.single and step > self.config.critic_warmup_steps else self.policy
+
+    def actor(self, step: int) -> Any:
+        """The policy, or nobody while it rests and the critic warms up."""
+        return self.policy if step > self.config.critic_warmup_steps else Absent()
+
+    def policy_rates(self, step: int) -> list[float]:
+        """Learning rate of each of the policy's updates in this step, by a schedule that begins with its first; none
+        while it rests."""
+        rests = self.config.critic_warmup_steps
+        return self._rates(self.config.optimizer, step - rests, self.config.steps - rests) if step > rests else []
+
+    def critic_rates(self, step: int) -> list[float]:
+        """Learning rate of each of the critic's updates in this step."""
+        return self._rates(self.config.critic_optimizer, step, self.config.steps)
+
+    def _rates(self, optimizer: OptimizerConfig, step: int, steps: int) -> list[float]:
         per_step = self.config.optimiser_steps
-        return [optimizer.rate((step - 1) * per_step + i, self.config.steps * per_step) for i in range(per_step)]
+        return [optimizer.rate((step - 1) * per_step + i, steps * per_step) for i in range(per_step)]
 
     def measure(
         self,
@@ -137,13 +157,14 @@ class Learner:
         from rl.algorithms.kl import kl
         from rl.algorithms.value_losses import explained_variance
 
-        gap = learned.get("logprob_gap", 0.0)
         if batch._old_A is not None:
             gap = float((batch.old_A - batch.rollout_logprobs_A).abs().mean())
-        metrics = sample_metrics(*self.draws) | {
-            "logprob_gap/mean": gap,
-            "learning_rate": self.rates(self.config.optimizer, step)[-1],
-        }
+        else:
+            assert "logprob_gap" in learned, "neither a pass before the update nor the update itself told the logprobs"
+            gap = learned["logprob_gap"]
+        metrics = sample_metrics(*self.draws) | {"logprob_gap/mean": gap}
+        if rates := self.policy_rates(step):
+            metrics["learning_rate"] = rates[-1]
         if self.goal.filter_zero_variance:
             metrics["dropped_groups"] = float(sum(len(by_prompt(draw)) for draw in self.draws) - len(by_prompt(scored)))
         metrics["staleness"] = float((step - 1 - batch.versions_N).float().mean())
@@ -181,7 +202,8 @@ class Learner:
         """Saves when due, at the end, and whenever the evaluation is the best so far."""
         self.last = {name: value for name, value in metrics.items() if not is_timing(name)}
         score = metrics.get("eval/accuracy", float("-inf"))
-        better, self.best = score > self.best, max(self.best, score)
+        if better := score > self.best:
+            self.best, self.best_step = score, step
         if not (better or step == self.config.steps or step % self.config.checkpoint_every == 0):
             return
 
@@ -189,9 +211,8 @@ class Learner:
             self.policy.save(folder / "policy")
             self.critic.save(folder / "critic")
 
-        self.checkpoints.save(step, {"drawn": self.curriculum.drawn, "best": self.best, "last": self.last}, write)
-        if better:
-            self.checkpoints.mark_best(step)
+        best = {"best": self.best, BEST: self.best_step}
+        self.checkpoints.save(step, {"drawn": self.curriculum.drawn, **best, "last": self.last}, write)
 
     def _informative(self, scored: list[Scored]) -> list[Scored]:
         keep = {id for id, group in by_prompt(scored).items() if len({s.verdict.score for s in group}) > 1}

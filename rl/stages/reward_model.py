@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rl.config import ConfigError
+from rl.run.files import replacing
 from rl.stages.context import Context, Outcome
 from rl.workers.optimizer import OptimizerConfig
 
@@ -73,7 +74,8 @@ def run(config: Config, context: Context) -> Outcome:
     folder, rewards_N = context.folder / "reward_model", _rewards(config, context, learned)
     group.export(folder)
     scale = {"mean": float(rewards_N.mean()), "deviation": float(rewards_N.std())}
-    (folder / SCALE).write_text(json.dumps(scale))
+    with replacing(folder / SCALE) as temporary:
+        temporary.write_text(json.dumps(scale))
     metrics = measured(_rewards(config, context, held_out))
     context.say(f"{context.name}: accuracy {metrics['accuracy']:.3f} on {len(held_out)} pairs held out")
     counts = {"pairs": len(pairs), "learned from": len(learned), "held out": len(held_out)}

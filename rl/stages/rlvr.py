@@ -50,7 +50,7 @@ class Config:
     """Where the critic starts: an earlier stage or a path; default: the policy."""
     critic_optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(learning_rate=1e-5))
     critic_warmup_steps: int = 0
-    """Steps in which only the critic learns."""
+    """Steps in which only the critic learns; the schedule of `optimizer` begins after them."""
     max_logprob_gap: float = 1.0
     """The run stops when engine and trainer disagree by more than this, in the mean."""
     eval_every: int = 0
@@ -73,6 +73,8 @@ class Config:
             )
         if self.eval_every and self.eval is None:
             raise ConfigError(f"{place}.eval_every: nothing to evaluate on; add `eval: {{data: …, split: …}}`")
+        if self.eval is not None and self.eval_every == 0:
+            raise ConfigError(f"{place}.eval: never measured; add `eval_every: STEPS`, or remove it")
         for name in ("model", "controls", "budgets"):
             if getattr(self.eval, name, None):
                 raise ConfigError(f"{place}.eval.{name}: only an evaluate stage of its own does that; remove it")
@@ -127,7 +129,7 @@ def train(config: Config, context: Context, learner: Learner) -> dict[str, float
     from rl.data.collate import collate, minibatches
     from rl.run.progress import Progress
     from rl.stages.learner import Clock
-    from rl.workers.group import Absent, gather
+    from rl.workers.group import gather
     from rollouts.sampler import seed_of
 
     policy, critic, reference, sampler = learner.policy, learner.critic, learner.reference, context.cluster.sampler
@@ -138,14 +140,14 @@ def train(config: Config, context: Context, learner: Learner) -> dict[str, float
             scored = learner.sample(step)
             batch = collate([s for s in scored if s.verdict.error is None])
             clock.lap("rollout")
-            old, ref, values = gather(learner.before.logprobs(batch), reference.logprobs(batch), critic.values(batch))
+            before, actor = learner.before(step), learner.actor(step)
+            old, ref, values = gather(before.logprobs(batch), reference.logprobs(batch), critic.values(batch))
             batch = estimate(batch.add(old=old, ref=ref, values=values), goal, limit)
             clock.lap("logprobs")
             rows = minibatches(len(batch), config.epochs, config.minibatches, seed_of(context.seed, step))
-            actor = policy if step > config.critic_warmup_steps else Absent()
             learned, fitted = gather(
-                actor.update(batch, rows, learner.rates(config.optimizer, step), goal, limit),
-                critic.update(batch, rows, learner.rates(config.critic_optimizer, step), goal.value_clip),
+                actor.update(batch, rows, learner.policy_rates(step), goal, limit),
+                critic.update(batch, rows, learner.critic_rates(step), goal.value_clip),
             )
             clock.lap("update")
             sampler.load(policy.weights(), version=step)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rl.types import Rollout, Scored
+from rl.audio import fingerprint
+from rl.types import Prompt, Rollout, Scored
 
 if TYPE_CHECKING:
     from rewards.service import RewardService
@@ -47,6 +50,13 @@ class Judge:
                 yield judged
         self.seconds["generate"] += streamed - start
         self.seconds["verify"] += time.monotonic() - streamed
+
+
+def digest(prompt: Prompt) -> str:
+    """Of what is asked and what is right: messages, sound and answer, whatever the prompt's id."""
+    turns = [[message.role, message.content] for message in prompt.messages]
+    asked = json.dumps([turns, [fingerprint(clip) for clip in prompt.clips], prompt.answer])
+    return hashlib.sha256(asked.encode()).hexdigest()[:16]
 
 
 def is_correct(scored: Scored) -> bool:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rl.run.files import disk_errors
 from rl.types import Batch
 from rl.workers.listening import HearingWorker
 from rl.workers.trainer import OptimiserStep
@@ -66,8 +65,7 @@ class CriticWorker(HearingWorker):
         state = {name: tensor.cpu().clone() for name, tensor in self._gathered() if self.rank == 0}
         if self.rank == 0:
             self.engine.module.save_config(folder)
-            with disk_errors():
-                save_file(state, Path(folder) / CRITIC_FILE)
+            save_file(state, Path(folder) / CRITIC_FILE)
 
     def _values(self, batch: Batch) -> Tensor:
         return self.engine(batch.tokens_T, batch.lengths_N, batch.written_T, self.sounds(batch))

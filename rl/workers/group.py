@@ -15,6 +15,7 @@ import numpy as np
 import ray
 
 from rl.data.collate import pack
+from rl.run.files import replacing_folder
 from rl.types import Batch, Clip
 from rl.workers.optimizer import OptimizerConfig
 from rl.workers.sounds import Sounds
@@ -209,9 +210,9 @@ class PolicyGroup(TrainerGroup):
         self._everyone("save_optimizer", str(folder)).get()
 
     def export(self, folder: Path) -> None:
-        """The model alone."""
-        folder.mkdir(parents=True, exist_ok=True)
-        self._everyone("export", str(folder)).get()
+        """The model alone, whole or not at all. Raises DiskFull."""
+        with replacing_folder(folder) as temporary:
+            self._everyone("export", str(temporary)).get()
 
     def restore_optimizer(self, folder: Path) -> None:
         self._everyone("load_optimizer", str(folder)).get()
@@ -234,9 +235,9 @@ class CriticGroup(TrainerGroup):
         )
 
     def export(self, folder: Path) -> None:
-        """Trunk and head alone."""
-        folder.mkdir(parents=True, exist_ok=True)
-        self._everyone("save_weights", str(folder)).get()
+        """Trunk and head alone, whole or not at all. Raises DiskFull."""
+        with replacing_folder(folder) as temporary:
+            self._everyone("save_weights", str(temporary)).get()
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

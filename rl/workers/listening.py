@@ -13,7 +13,6 @@ import numpy as np
 
 from models.augment import AugmentConfig, augmented
 from rl.audio import waveform
-from rl.run.files import disk_errors
 from rl.types import Clip
 from rl.workers.optimizer import OptimizerConfig
 from rl.workers.trainer import TrainerConfig, TrainerWorker
@@ -97,8 +96,7 @@ class ListeningWorker(HearingWorker):
             return
         from models.load import save_model
 
-        with disk_errors():
-            save_model(self.engine.module.lm, folder, state)
+        save_model(self.engine.module.lm, folder, state)
         for name, content in self.tokenizer.items():
             (Path(folder) / name).write_bytes(content)
 

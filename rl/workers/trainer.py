@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rl.audio import waveform
 from rl.config import ConfigError
-from rl.run.files import disk_errors
 from rl.types import Batch, Clip
 from rl.workers.optimizer import OptimizerConfig
 
@@ -211,8 +210,7 @@ class TrainerWorker:
         for i, shard, moments in self._shards():
             tensors = {"weight": shard, **moments}
             state |= {f"{i}.{name}": value.detach().cpu().clone() for name, value in tensors.items()}
-        with disk_errors():
-            save_file(state, self._optimizer_file(folder))
+        save_file(state, self._optimizer_file(folder))
 
     def load_optimizer(self, folder: str) -> None:
         """Undoes `save_optimizer`; the model's weights were loaded before. Raises ValueError when the checkpoint was

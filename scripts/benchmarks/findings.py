@@ -15,18 +15,22 @@ from curves import WIDTH, drawing, panel, seeds
 from rl.run.summary import read_summary
 from rl.run.tracker import read_metrics
 
-ARMS = {
+FORMAT = {
+    "before_format": "warm start",
+    "after_format": "with format part",
+    "after_no_format": "without format part",
+}
+DATA = {
     "warm": "warm start",
-    "after_format_medium": "medium, with format part",
-    "after_no_format": "medium, without format part",
+    "after_medium_only": "medium",
     "after_failed_only": "failed only",
     "after_unfiltered": "unfiltered, 10 × the data",
 }
 ITERATIONS = {
-    "base": "text RL",
+    "base": "after text RL",
     "check@1": "MGRD 1",
     "check@2": "MGRD 2",
-    "thinking": "DPO",
+    "thinking": "after DPO (test split)",
 }
 
 
@@ -62,11 +66,11 @@ def thinking(folder: Path) -> str:
     return table(folder, stages, columns)
 
 
-def curves(folder: Path, metric: str) -> dict[str, Sequence[Sequence[float]]]:
+def curves(folder: Path, metric: str, arms: Sequence[str]) -> dict[str, Sequence[Sequence[float]]]:
     """Arm → its seeds' values over RL steps."""
     groups: dict[str, list[list[float]]] = {}
     for run in seeds(folder):
-        for arm in ("format_medium", "no_format", "failed_only", "unfiltered"):
+        for arm in arms:
             values = [row[metric] for row in read_metrics(run) if row["stage"] == arm]
             groups.setdefault(arm, []).append([v for v in values if not np.isnan(v)])
     return groups
@@ -74,15 +78,16 @@ def curves(folder: Path, metric: str) -> dict[str, Sequence[Sequence[float]]]:
 
 if __name__ == "__main__":
     svg, arms, whole = map(Path, sys.argv[1:])
-    lengths = {arm: c for arm, c in curves(arms, "length/mean").items() if arm in ("format_medium", "no_format")}
-    rewards = curves(arms, "part/accuracy")
-    svg.write_text(
-        drawing([panel("tokens of a response", lengths, 0), panel("accuracy of what is sampled", rewards, WIDTH)])
-    )
+    F1, F23 = ("format", "no_format"), ("medium_only", "failed_only", "unfiltered")
+    panels = [
+        ("F1: tokens of a response", curves(arms, "length/mean", F1)),
+        ("F1: reward", curves(arms, "reward", F1)),
+        ("F2, F3: accuracy of what is sampled", curves(arms, "part/accuracy", F23)),
+    ]
+    svg.write_text(drawing([panel(title, lines, i * WIDTH) for i, (title, lines) in enumerate(panels)]))
     reasoning = {"accuracy": "accuracy", "think_rate": "has a chain", "reasoning_tokens": "reasoning tokens"}
-    print(f"### F1 to F3\n\n{table(arms, ARMS, {**reasoning, 'grounding': 'grounding'})}")
+    reasoning["grounding"] = "grounding"
+    print(f"### F1\n\n{table(arms, FORMAT, reasoning)}\n\n### F2 and F3\n\n{table(arms, DATA, reasoning)}")
     grounded = {"grounding": "grounding", "claims_true": "claims that are true", "surrogate_rate": "textual surrogates"}
-    print(
-        f"\n### F4 and F5\n\n{table(whole, ITERATIONS, {**grounded, 'denial_rate': 'denies hearing', 'accuracy': 'accuracy'})}"
-    )
-    print(f"\n### F6\n\n{thinking(whole)}")
+    grounded |= {"denial_rate": "denies hearing", "accuracy": "accuracy"}
+    print(f"\n### F4 and F5\n\n{table(whole, ITERATIONS, grounded)}\n\n### F6\n\n{thinking(whole)}")

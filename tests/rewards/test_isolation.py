@@ -75,7 +75,7 @@ def around(service: RewardService, rollout, deed: str, answer: str | None = None
         ("stray {}", "accuracy: the verifier", 1),
         ("stray []", "accuracy: the verifier", 1),
         ('stray {"ready": 1}', "accuracy: the verifier", 1),
-        ("stray [1, 0, 1.0, {}, null, null, true]", "accuracy: the verifier", 1),
+        ("stray [1, 0, 1.0, {}, null, null, null, true]", "accuracy: the verifier", 1),
         pytest.param("stray " + 100_000 * "[", "accuracy: the verifier", 1, id="stray nested"),
         ("parent", "accuracy: the verifier's process was lost with the one that had forked it", 1),
     ],

@@ -3,142 +3,17 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
-from collections import Counter
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from judge_api import KEY, Api, mark
 
 from rewards.combine import PartConfig, RewardConfig
 from rewards.service import RewardService
 from rewards.verifiers import judge
 from rl.config import ConfigError
-
-KEY = "sk-very-secret"
-
-
-class Api(ThreadingHTTPServer):
-    """A judge behind the chat completions API, that does what the question tells it to."""
-
-    daemon_threads = True
-    request_queue_size = 256
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.seen: list[dict[str, Any]] = []
-        self.keys: set[str] = set()
-        self.tries = Counter[str]()
-        self.busy = self.busiest = 0
-        self.lock = threading.Lock()
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/v1"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Api
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        with self.server.lock:
-            self.server.seen.append(body)
-            self.server.keys.add(self.headers.get("Authorization", ""))
-            self.server.busy += 1
-            self.server.busiest = max(self.server.busiest, self.server.busy)
-        try:
-            self.answer(body)
-        except OSError:
-            pass  # who asked has hung up
-        finally:
-            with self.server.lock:
-                self.server.busy -= 1
-
-    def answer(self, body: dict[str, Any]) -> None:
-        material = json.loads(body["messages"][1]["content"])
-        deed, _, argument = material["question"].partition(" ")
-        with self.server.lock:
-            self.server.tries[deed] += 1
-            first = self.server.tries[deed] <= (int(argument) if argument.isdigit() else 10**9)
-        content: str | None = grade(body)
-        message: dict[str, Any] = {}
-        if deed == "status503" and first:
-            return self.send(503, {"error": {"message": "overloaded"}})
-        if deed == "status401":
-            return self.send(401, {"error": {"message": f"wrong key {KEY}"}})
-        if deed == "hangup" and first:
-            return self.connection.close()
-        if deed == "slow" and first:
-            time.sleep(3.0)
-        if deed == "nap":
-            time.sleep(0.2)
-        if deed == "drip":
-            return self.drip()
-        if deed == "prose" and first:
-            content = "I would say 10 out of 10!"
-        if deed == "outside" and first:
-            content = json.dumps(json.loads(content) | {"right": 11})
-        if deed == "half" and first:
-            content = content[: len(content) // 2]
-        if deed == "copy":
-            content = material["answer"]
-        if deed == "refuse" and first:
-            message, content = {"refusal": "I will not grade that"}, None
-        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": content, **message}}
-        usage = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
-        whole = {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "usage": usage}
-        self.send(200, {**whole, "choices": [choice]})
-
-    def send(self, status: int, body: dict[str, Any]) -> None:
-        data = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def drip(self) -> None:
-        """A byte at a time: no read ever times out."""
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", "1000")
-        self.end_headers()
-        for _ in range(100):
-            self.wfile.write(b" ")
-            self.wfile.flush()
-            time.sleep(0.05)
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
-def grade(body: dict[str, Any]) -> str:
-    """Full marks where the reference is the answer."""
-    schema = body["response_format"]["json_schema"]["schema"]
-    return mark(body["messages"], schema)
-
-
-def mark(messages: Any, schema: Any) -> str:
-    material = json.loads(messages[1]["content"])
-    seal = messages[0]["content"].partition('"seal": "')[2][:12]
-    names = [name for name in schema["required"] if name not in ("seal", "why")]
-    if "reference" in material:
-        right = material["reference"] != "" and material["reference"] in material["answer"].split(".")[0]
-    else:  # of a chain: it names what is answered
-        right = material["answer"] in material["reasoning"]
-    return json.dumps({"seal": seal, "why": "compared", **dict.fromkeys(names, 10 if right else 0)})
-
-
-@pytest.fixture
-def api() -> Iterator[Api]:
-    with Api() as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield server
-        server.shutdown()
 
 
 def service(api: Api | None, weight: float = 1.0, only_if: str | None = None, **args: Any) -> RewardService:
@@ -180,6 +55,22 @@ def test_a_chain_judged_where_the_rules_find_no_fault(api: Api, rollout):
     assert len(api.seen) - asked_before == 2, "what contradicts itself is not asked about"
     sent = json.loads(api.seen[-1]["messages"][1]["content"])
     assert sorted(sent) == ["answer", "question", "reasoning"]
+
+
+def test_a_question_is_judged_alone(api: Api, rollout):
+    """No empty answer is put before the judge as something to mark."""
+    from rl.types import AUDIO_PATCH, Clip, Message
+
+    turn = (Message("user", f"{AUDIO_PATCH}\nWhich of the tones is longer?"),)
+    with service(api, rubric="perception") as rewards:
+        assert rewards.prove() == []
+        heard, read = rewards.score([rollout("", messages=turn, clips=(Clip("x.wav"),)), asked(rollout, "q", "", "")])
+    assert (heard.verdict.score, read.verdict.score) == (1.0, 0.0)
+    sent = [[message["content"] for message in body["messages"]] for body in api.seen]
+    assert all(system.startswith("You grade a question by a rubric") for system, _ in sent)
+    assert not any("model that is rewarded" in system for system, _ in sent)
+    assert all(list(json.loads(material)) == ["question"] for _, material in sent)
+    assert {"question": "[audio]\nWhich of the tones is longer?"} in [json.loads(material) for _, material in sent]
 
 
 def test_a_rubric_of_ones_own_is_shown_and_gives_parts(api: Api, rollout):

@@ -21,6 +21,7 @@ def test_prove_then_score_in_order(rollout):
     assert [s.verdict.score for s in scored] == pytest.approx([1.0, 0.8, 0.2, 0.0] * 50)
     assert scored[1].verdict.parts == {"accuracy": 1.0, "format": 0.0}
     assert scored[1].verdict.reason == "format: <think> stands 0 times"
+    assert [s.verdict.read for s in scored[:4]] == ["hello", "hello", "bye", ""]
     assert (service.scored, service.errors, service.restarts, service.error_share) == (200, 0, 0, 0.0)
 
 

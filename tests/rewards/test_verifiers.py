@@ -105,6 +105,29 @@ def test_math_reads_a_number_in_any_dress(number: int, dress: str):
     assert score("math", Case(dress.format(number), str(number + 1))) == 0.0
 
 
+HALF = ["0.5", "\\boxed{\\frac{1}{2}}", "The answer is 2/4.", "<think>no</think>it is 1/2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "gold", "fields", "preds", "read"),
+    [
+        ("math", "3", {}, HALF, "1/2"),
+        ("math", "\\text{Tuesday}", {}, ["The answer is Monday.", "\\text{Monday}"], "monday"),
+        ("math", "3", {}, ["5000!"], "5000!"),
+        ("numeric", "3", {}, ["120", "about 120 Hz", "1.2e2"], "120.0"),
+        ("numeric", "3", {}, ["119 or 120", "none"], ""),
+        ("choice", "C", {"options": ["a dog", "a violin", "a cat"]}, ["B", "(B) a violin", "a violin"], "B"),
+        ("text", "bye", {}, ["Hello!", "<answer>hello</answer>"], "hello"),
+        ("logic", "(1) Al is a knight\n(2) Bo is a knave", {}, ["Bo: knave, Al: knight"], "Al: knight, Bo: knave"),
+        ("wer", "bye", {}, ["The cat sat.", "the cat sat"], "the cat sat"),
+    ],
+)
+def test_an_answer_is_read_in_one_form(name: str, gold: str, fields: dict[str, Any], preds: list[str], read: str):
+    """However it is said; a vote over samples counts by it."""
+    rollouts = [Case(pred, gold, fields=fields).rollout() for pred in preds]
+    assert {module(name).verify(rollout.prompt, rollout).read for rollout in rollouts} == {read}
+
+
 def test_a_prompt_without_answer_is_an_error_not_a_zero():
     for name in ("math", "text", "choice"):
         with pytest.raises(ValueError, match="answer"):

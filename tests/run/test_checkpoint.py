@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
-from rl.run.checkpoint import MANIFEST, STATE, Checkpoints
+from rl.run.checkpoint import BEST, MANIFEST, STATE, Checkpoints
 from rl.run.files import DiskFull
 
 
@@ -26,8 +26,9 @@ def write(folder: Path, value: float = 0.0, size: int = 4) -> None:
     save_file({"m": np.full(size, value)}, folder / "optimizer.safetensors")
 
 
-def save(checkpoints: Checkpoints, step: int) -> Path:
-    return checkpoints.save(step, {"drawn": 10 * step}, lambda folder: write(folder, step))
+def save(checkpoints: Checkpoints, step: int, best: int | None = None) -> Path:
+    state = {"drawn": 10 * step} | ({} if best is None else {BEST: best})
+    return checkpoints.save(step, state, lambda folder: write(folder, step))
 
 
 def steps(checkpoints: Checkpoints) -> list[int]:
@@ -58,18 +59,14 @@ def test_what_was_saved_comes_back(checkpoints: Checkpoints, warnings: list[str]
 
 
 def test_the_newest_and_the_best_stay(checkpoints: Checkpoints) -> None:
-    for step in (1, 2, 3):
-        save(checkpoints, step)
-        if step == 2:
-            checkpoints.mark_best(2)
+    for step, best in ((1, 1), (2, 2), (3, 2)):
+        save(checkpoints, step, best)
     assert steps(checkpoints) == [2, 3]
-    for step in (4, 5):
-        save(checkpoints, step)
-    assert steps(checkpoints) == [2, 4, 5]
-    assert checkpoints.best == 2
-    checkpoints.mark_best(5)
-    save(checkpoints, 6)
-    save(checkpoints, 7)
+    for step, best in ((4, 2), (5, 5)):
+        save(checkpoints, step, best)
+    assert steps(checkpoints) == [2, 4, 5], "4 may be gone back to, and its best is 2"
+    for step in (6, 7):
+        save(checkpoints, step, 5)
     assert steps(checkpoints) == [5, 6, 7]
     found = checkpoints.latest()
     assert found is not None
@@ -110,15 +107,14 @@ def test_a_damaged_checkpoint_is_named_and_passed_over(
 
 def test_going_back_drops_the_future(checkpoints: Checkpoints, warnings: list[str]) -> None:
     """A damaged newest one would otherwise outlive the whole ones that a resumed run saves, and be counted as kept."""
-    for step in (10, 20):
-        save(checkpoints, step)
-    checkpoints.mark_best(20)
+    for step, best in ((5, 5), (10, 5), (15, 5), (20, 20)):
+        save(checkpoints, step, best)
     (checkpoints.folder / "step-000020" / STATE).unlink()
-    assert (checkpoints.latest() or ("", {}))[1]["step"] == 10
-    save(checkpoints, 12)
-    assert steps(checkpoints) == [10, 12]
+    assert (checkpoints.latest() or ("", {}))[1]["step"] == 15
+    save(checkpoints, 17, 5)
+    assert steps(checkpoints) == [5, 15, 17], "what was the best before it is so again"
     warnings.clear()
-    assert (checkpoints.latest() or ("", {}))[1]["step"] == 12
+    assert (checkpoints.latest() or ("", {}))[1]["step"] == 17
     assert warnings == []
 
 
@@ -130,18 +126,16 @@ def test_every_checkpoint_damaged_is_none(checkpoints: Checkpoints, warnings: li
 
 
 @settings(max_examples=30)
-@given(st.lists(st.tuples(st.sampled_from(["save", "best", "damage"]), st.integers(1, 8)), max_size=12))
+@given(st.lists(st.tuples(st.sampled_from(["save", "damage"]), st.integers(1, 8), st.integers(1, 8)), max_size=12))
 def test_the_newest_whole_one_is_found_whatever_happened(
-    tmp_path_factory: pytest.TempPathFactory, history: list[tuple[str, int]]
+    tmp_path_factory: pytest.TempPathFactory, history: list[tuple[str, int, int]]
 ) -> None:
     checkpoints = Checkpoints(tmp_path_factory.mktemp("c"), keep=2, warn=lambda _: None)
     whole: set[int] = set()
-    for what, step in history:
+    for what, step, best in history:
         if what == "save":
-            checkpoints.save(step, {}, lambda folder: (folder / "a").write_text("x") and None)
+            checkpoints.save(step, {BEST: best}, lambda folder: (folder / "a").write_text("x") and None)
             whole = {s for s in whole if s < step} | {step}
-        elif what == "best":
-            checkpoints.mark_best(step)
         elif step in whole:
             (checkpoints.folder / f"step-{step:06d}" / "a").unlink(missing_ok=True)
             whole.discard(step)

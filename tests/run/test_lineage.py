@@ -75,7 +75,7 @@ def test_a_line_for_each_evaluation_that_cut_its_chains() -> None:
     )
     assert page.count("<polyline") == 2
     assert "<b>" not in page
-    assert "before: 40.0 % at 20 tokens" in page
+    assert "before: accuracy 40.0 % at 20 tokens" in page
 
 
 def test_an_artifact_knows_where_it_comes_from(tmp_path: Path) -> None:

@@ -55,7 +55,9 @@ def whole_run(run: Path, sample: Callable[..., Scored], text: str = "<think>\nhm
     for number, name, values in ((0, "before", [0.0, 0.5]), (3, "after", [0.5, 1.0])):
         folder = run / "stages" / f"{number:02d}-{name}"
         folder.mkdir(parents=True)
-        pq.write_table(pa.table({"id": ["p", "q"], "accuracy": values}), folder / "per_prompt.parquet")
+        pq.write_table(
+            pa.table({"id": ["p", "q"], "asked": ["?", "?"], "accuracy": values}), folder / "per_prompt.parquet"
+        )
     (run / "stages" / "02-curate").mkdir()
     table = pa.table({"id": ["a", "b", "c"], "correct": [0, 3, 3], "k": [4, 4, 4], "keep": [False, True, True]})
     pq.write_table(table, run / "stages" / "02-curate" / "difficulty.parquet")
@@ -76,6 +78,21 @@ def test_a_run_has_all_its_sections(tmp_path: Path, sample: Callable[..., Scored
     assert "unfinished, step 3" in page.text
     assert [stage["name"] for stage in page.json["stages"]] == ["sft", "rlvr"]
     assert [row["pick"] for row in page.json["rollouts"]] == ["errored", "best"]
+
+
+def test_the_vote_stands_beside_the_accuracy(tmp_path: Path) -> None:
+    budgets = {"tokens@0": 0.0, "accuracy@0": 0.25, "vote@0": 0.5, "vote@0/low": 0.4, "vote@0/high": 0.6}
+    budgets |= {"tokens@full": 16.0, "accuracy@full": 0.75, "vote@full": 1.0}
+    without = {name: value for name, value in budgets.items() if not name.startswith("vote")}
+    stages = [StageSummary("voted", "evaluate", 1.0, {"accuracy": 0.75, **budgets})]
+    write_summary(tmp_path, Summary("x", "done", 1.0, stages))
+    page = Page(write_report(tmp_path))
+    assert "cut attokensaccuracyvotevoted00.025.0 %50.0 %40.0 – 60.0full16.075.0 %100.0 %" in page.text
+    assert "accuracyvote@fullvoted75.0 %100.0 %" in page.text, "and in the table of results"
+    for says in ("majority vote", "voted: vote 50.0 % at 0 tokens", "voted: accuracy 25.0 % at 0 tokens"):
+        assert says in page.text
+    write_summary(tmp_path, Summary("x", "done", 1.0, [StageSummary("cut", "evaluate", 1.0, without)]))
+    assert "cut attokensaccuracycut00.025.0 %full16.075.0 %" in Page(write_report(tmp_path)).text
 
 
 def test_no_text_of_a_model_becomes_markup(tmp_path: Path, sample: Callable[..., Scored]) -> None:
@@ -154,11 +171,17 @@ def test_phases_leave_the_rest_of_the_step_to_other() -> None:
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium")
 def test_a_browser_draws_it(tmp_path: Path, sample: Callable[..., Scored]) -> None:
-    path = write_report(whole_run(tmp_path / "run", sample, f"<think>\nhm\n</think>\n{HOSTILE}"))
-    quiet = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-    quiet += f" --disable-component-update --disable-sync --virtual-time-budget=1000 --user-data-dir={tmp_path}/profile"
-    command = ["chromium", *quiet.split(), "--window-size=1400,4000", "--dump-dom", path.as_uri()]
-    drawn = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    drawn = drawn_by_chromium(write_report(whole_run(tmp_path / "run", sample, f"<think>\nhm\n</think>\n{HOSTILE}")))
     assert drawn.count("<figure") == 1 + 2 + 2  # histogram; loss and time; reward and phases
     assert drawn.count("<details") == 1 + 2  # environment and two samples
     assert "<img" not in drawn
+
+
+def drawn_by_chromium(path: Path) -> str:
+    """The page after its script has run."""
+    quiet = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    quiet += (
+        f" --disable-component-update --disable-sync --virtual-time-budget=1000 --user-data-dir={path.parent}/profile"
+    )
+    command = ["chromium", *quiet.split(), "--window-size=1400,4000", "--dump-dom", path.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout

@@ -19,7 +19,9 @@ def printed(renderable: RenderableType) -> str:
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
-def evaluated(run: Path, name: str, correct: dict[str, float], stages: tuple[str, ...] = ("test",)) -> Path:
+def evaluated(
+    run: Path, name: str, correct: dict[str, float], stages: tuple[str, ...] = ("test",), asked: str = "?"
+) -> Path:
     """A finished run whose evaluations all gave these per-prompt accuracies."""
     mean = sum(correct.values()) / len(correct)
     metrics = {"accuracy": mean, "accuracy/low": mean - 0.1, "accuracy/high": mean + 0.1, "verifier_errors": 0.0}
@@ -27,7 +29,8 @@ def evaluated(run: Path, name: str, correct: dict[str, float], stages: tuple[str
         folder = run / "stages" / f"{number:02d}-{stage}"
         folder.mkdir(parents=True)
         greedy = [round(value) for value in correct.values()]
-        table = pa.table({"id": list(correct), "accuracy": list(correct.values()), "greedy": greedy})
+        texts = [asked] * len(correct)
+        table = pa.table({"id": list(correct), "asked": texts, "accuracy": list(correct.values()), "greedy": greedy})
         pq.write_table(table, folder / "per_prompt.parquet")
     write_summary(run, Summary(name, "done", 60.0, [StageSummary(s, "evaluate", 5.0, metrics) for s in stages]))
     return run
@@ -55,6 +58,12 @@ def test_runs_of_the_same_name_go_by_their_directories(tmp_path: Path) -> None:
     runs = [evaluated(tmp_path / seed, "quickstart", {seed: 1.0}) for seed in ("seed0", "seed1")]
     assert compare_data(runs)["runs"] == ["seed0", "seed1"]
     assert "no prompts in common" in printed(compare(runs))
+
+
+def test_prompts_of_one_id_that_ask_something_else_are_not_compared(tmp_path: Path) -> None:
+    """Rows without an id are numbered: `test/1` of two files are two prompts."""
+    runs = [evaluated(tmp_path / name, name, {"test/1": 1.0}, asked=name) for name in ("sums", "capitals")]
+    assert compare_data(runs)["paired"] == []
 
 
 def test_show_a_finished_run(tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ def test_a_run_does_not_start(tmp_path: Path, stage: str, place: str) -> None:
             "data": "words",
             "prompts_per_step": 4,
             "max_sequence_tokens": 64,
+            "eval_every": 2,
             "eval": {"data": "words", "max_sequence_tokens": 20},
         },
     }

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from rl.stages.scoring import chain_metrics, sample_metrics
-from rl.types import Message, Prompt, Rollout, Scored, Verdict
+from rl.audio import encode
+from rl.stages.scoring import chain_metrics, digest, sample_metrics
+from rl.types import Clip, Message, Prompt, Rollout, Scored, Verdict
 
 
 def sample(prompt: str, parts: dict[str, float], chain: str = "a 220Hz", error: str | None = None) -> Scored:
@@ -54,3 +55,11 @@ def test_a_prompt_drawn_twice_is_two_groups() -> None:
     metrics = sample_metrics(first, second)
     assert (metrics["reward"], metrics["verifier_errors"]) == (0.5, 1.0)
     assert metrics["zero_variance_groups"] == 2 / 3
+
+
+def test_a_digest_is_of_what_is_asked() -> None:
+    prompt = Prompt("p", (Message("user", "1+1"),), "2")
+    assert digest(prompt) == digest(replace(prompt, id="q", source="sums"))
+    others = [replace(prompt, messages=(Message("user", "1+2"),)), replace(prompt, answer="3")]
+    others.append(replace(prompt, clips=(Clip(data=encode(np.zeros(1600, np.float32))),)))
+    assert len({digest(p) for p in (prompt, *others)}) == 4

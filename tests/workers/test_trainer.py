@@ -184,3 +184,13 @@ def test_an_absent_role_answers_and_does_nothing(batch: Batch, tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(ValueError, match=r"^the batch has no 'ref' yet"):
         batch.add(ref=None).ref_A  # noqa: B018
+
+
+@pytest.mark.parametrize("role", ["policy", "critic"])
+def test_a_full_disk_at_the_export_is_one_line(
+    worlds: Callable[[int], Any], untied: Path, small_disk: Path, role: str
+) -> None:
+    group = worlds(1).load(role, untied)
+    with pytest.raises(DiskFull, match=rf"^{small_disk / 'model'}: the disk is full; free some space"):
+        group.export(small_disk / "model")
+    assert os.listdir(small_disk) == [], "half a model is none, and takes the room that a summary needs"
