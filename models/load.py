@@ -6,14 +6,12 @@ user's own tools then read the same files.
 
 from __future__ import annotations
 
-import json
-import math
 import shutil
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from models.folder import config_of
 from rl.config import ConfigError
 from rl.types import AUDIO_PATCH
 
@@ -117,6 +115,8 @@ class ModelConfig:
     def validate(self, place: str) -> None:
         if (self.path is None) == (self.build is None):
             raise ConfigError(f"{place}: give either `path: …` or `build: {{…}}`, not both and not neither")
+        if self.path is not None and not self.path.strip():
+            raise ConfigError(f"{place}.path: is empty; name a folder or a model of the hub")
         if self.expect is not None and self.build is not None:
             raise ConfigError(f"{place}.expect: the model is built and its shape known; remove it")
         if self.train_encoder and self.build is not None and self.build.audio is None:
@@ -129,8 +129,7 @@ class ModelConfig:
 
             audio = {"audio_encoder_config": self.build.audio.shape()} if self.build.audio else {}
             return {**self.build.shape(), "vocab_size": len(VOCABULARY), **audio}
-        file = Path(str(self.path)) / "config.json"
-        return json.loads(file.read_text()) if file.is_file() else {}
+        return config_of(str(self.path)) if (Path(str(self.path)) / "config.json").is_file() else {}
 
 
 def build(config: BuildConfig, folder: Path, seed: int) -> Path:
@@ -212,16 +211,6 @@ def load_model(path: str | Path, dtype: Dtype = "float32") -> PreTrainedModel:
     return model
 
 
-def parameters(folder: str | Path) -> int:
-    """In the folder's safetensors, by their headers (Hugging Face's format: length, JSON, data)."""
-    total = 0
-    for file in Path(folder).glob("*.safetensors"):
-        with file.open("rb") as content:
-            header = json.loads(content.read(struct.unpack("<Q", content.read(8))[0]))
-        total += sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
-    return total
-
-
 def empty_model(path: str | Path, dtype: Dtype = "float32") -> PreTrainedModel:
     """A causal LM of the shape that config.json at `path` gives; its weights are still to be loaded."""
     import torch
@@ -282,7 +271,7 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerFast:
         raise ValueError(f"model {path}: its tokenizer has no vocabulary; expected tokenizer.json beside it")
     if not tokenizer.is_fast:
         raise ValueError(f"model {path}: its tokenizer has no fast version (tokenizer.json); convert it first")
-    config = json.loads(file.read_text()) if (file := Path(path) / "config.json").is_file() else {}
+    config = config_of(path) if (Path(path) / "config.json").is_file() else {}
     if "step_audio" in config.get("model_type", ""):
         released.complete(tokenizer, config.get("audio_token_id", released.AUDIO_TOKEN_ID), f"model {path}")
     if tokenizer.chat_template is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -284,8 +285,9 @@ def _exit_code(arguments: list[str], debug: bool) -> int:
         return 2
     except (ValueError, DiskFull) as error:
         if debug:
-            raise
-        complain(f"error: {error}")
+            traceback.print_exc()
+        else:
+            complain(f"error: {error}")
         return 2
     if code == 130:  # typer's answer to Ctrl-C
         complain("interrupted")

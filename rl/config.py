@@ -8,10 +8,12 @@ import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 C = TypeVar("C")
 
@@ -114,6 +116,16 @@ def _nearest_key(cls: type, word: str) -> str:
         if close and close[0] not in own
         else did_you_mean(word, own)
     )
+
+
+def read_yaml(path: Path) -> Any:
+    """The file as OmegaConf has it. Raises ConfigError for one that is no YAML."""
+    try:
+        return OmegaConf.load(path)
+    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+        line = getattr(getattr(error, "problem_mark", None), "line", None)
+        where = f"{path}:{line + 1}" if line is not None else str(path)
+        raise ConfigError(f"{where}: not valid YAML ({getattr(error, 'problem', None) or error})") from error
 
 
 def merged(base: Any, change: Any, place: str) -> Any:

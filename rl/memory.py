@@ -6,16 +6,15 @@ k = kv heads × head size, b bytes of a number (4 in float32, 2 in bfloat16), T 
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.load import ModelConfig, parameters
+from models.folder import config_of, parameters
+from models.load import ModelConfig
 from rl.workers.placement import roles
 
 if TYPE_CHECKING:
@@ -205,12 +204,12 @@ def read(model: ModelConfig) -> Shape | None:
 
 def described(folder: Path | None, place: str) -> Shape | None:
     """As `read`, of the model in a folder."""
-    if folder is None or not (file := folder / "config.json").is_file():
+    if folder is None or not (folder / "config.json").is_file():
         return None
     try:
-        return shape_of(json.loads(file.read_text()), parameters(folder) or None)
-    except (ValueError, struct.error, OSError) as error:
-        raise ValueError(f"{place}: {file}: {error}; expected the files of a Hugging Face model") from error
+        return shape_of(config_of(folder), parameters(folder) or None)
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from error
 
 
 def folder_of(path: str) -> Path | None:

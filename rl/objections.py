@@ -25,6 +25,12 @@ LEAST = {"max_sequence_tokens": 2, "limit": 1, "keep": 1}
 """Of any stage that has such a key (a curate stage's `keep` is a range and checked there)."""
 
 
+DRAWN = {"sft": "sequences_per_step", "encode": "clips_per_step"} | dict.fromkeys(
+    ("dpo", "reward_model"), "pairs_per_step"
+)
+"""What one optimiser step of a stage that learns from its rows takes of them."""
+
+
 def problems(stage: Stage, recipe: Recipe, rows: int | None, positions: int | None) -> list[str]:
     """Mistakes of arithmetic in a stage that has `rows` prompts and a model of `positions`, one line each."""
     config, found = stage.config, list[str]()
@@ -92,8 +98,14 @@ def _impossible(stage: Stage, rows: int | None) -> list[str]:
     return found
 
 
-def notes(stage: Stage) -> list[str]:
-    """What is possible and probably not meant, and when a repeated block ends."""
+def notes(stage: Stage, rows: int | None) -> list[str]:
+    """What is possible and probably not meant in a stage that has `rows` prompts, and when a repeated block ends."""
+    taken = getattr(stage.config, key := DRAWN.get(stage.kind, ""), 0)
+    if rows is not None and 0 < rows < taken:
+        return [
+            f"{stage.place}.{key}: {taken} asked for, {quoted(stage.config.data)} has {rows}: each is drawn about "
+            f"{taken / rows:.2g} times in one step; lower it"
+        ]
     block = stage.repeat
     if block and block.until and stage.base == block.until.stage and stage.iteration == 1:
         patience = many(block.until.patience, "iteration")
@@ -124,3 +136,28 @@ def same_rows(facts: Mapping[tuple[str, str | None], DataFacts]) -> list[str]:
         for name, splits in asked.items()
         if len(splits) > 1
     ]
+
+
+def unjudged(recipe: Recipe, facts: Mapping[tuple[str, str | None], DataFacts]) -> tuple[list[str], list[str]]:
+    """(problems, notes) of rlvr stages whose `difficulty` is that of other data: a prompt is kept by its id, so nothing
+    is left of data that surely has other ids, such as the rows of another file that are called by their numbers."""
+    known, found, unsure = recipe.header.data, dict[str, None](), dict[str, None]()
+    numbered = {name for (name, _), fact in facts.items() if fact.numbered}
+    judges = {stage.base: stage for stage in recipe.stages if stage.kind == "curate"}
+    for stage in recipe.stages:
+        judge = judges.get(getattr(stage.config, "difficulty", None) or "")
+        for name in weights_of(stage.config.data) if judge else ():
+            others = weights_of(judge.config.data)
+            if name in others or any(_alike(known.get(name), known.get(other)) for other in others):
+                continue
+            says = f"{stage.place}.difficulty: '{judge.base}' judges {quoted(judge.config.data)}, not '{name}'"
+            if all((name in known) != (other in known) or {name, other} <= numbered for other in others):
+                found[f"{says}, of which no prompt would be left; give both stages the same data"] = None
+            else:
+                unsure[f"{says}: only prompts whose id is in both are kept"] = None
+    return list(found), list(unsure)
+
+
+def _alike(one: DataConfig | None, other: DataConfig | None) -> bool:
+    """Whether both read the same rows."""
+    return bool(one and other) and all(getattr(one, k) == getattr(other, k) for k in ("source", "path", "args"))

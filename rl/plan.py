@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.supported import unsupported
-from rl import arithmetic, duration, memory, objections, plan_judges
+from rl import arithmetic, duration, memory, needs, objections, plan_judges
 from rl.arithmetic import StagePlan
 from rl.data.mixture import weights_of
 from rl.data.sources import inspect
@@ -93,6 +93,9 @@ def plan(recipe: Recipe, out: Path | None = None) -> Plan:
         f"{file}: has the name of a package of ours and would be imported in its place; rename it or run from elsewhere"
         for file in shadowed()
     ]
+    lacking = needs.packages(recipe.roles, here.gpus > 0) if present else []
+    (made.notes if out is None else made.problems).extend(lacking)
+    (made.problems if present or out else made.notes).extend(needs.models(recipe))
     shape = _model(recipe, made)
     for name, judge in header.judges.items():
         _present(judge.model, f"judges.{name}.model", made)
@@ -100,6 +103,8 @@ def plan(recipe: Recipe, out: Path | None = None) -> Plan:
     made.problems += dict.fromkeys(problem for fact in facts.values() for problem in fact.problems)
     made.notes += dict.fromkeys(note for fact in facts.values() for note in fact.notes)
     made.notes += objections.same_rows(facts)
+    for lines, more in zip((made.problems, made.notes), objections.unjudged(recipe, facts), strict=True):
+        lines += more
     written: dict[str, int | None] = {}
     for stage in recipe.stages:
         read = written | {
@@ -110,7 +115,7 @@ def plan(recipe: Recipe, out: Path | None = None) -> Plan:
         written[stage.base] = arithmetic.leaves(stage, told)
         wrong = objections.problems(stage, recipe, told.rows, shape.positions if shape else None)
         made.problems += [line for line in wrong if line not in made.problems]  # iterations of a block have the same
-        made.notes += [line for line in objections.notes(stage) if line not in made.notes]
+        made.notes += [line for line in objections.notes(stage, told.rows) if line not in made.notes]
     made.notes += plan_judges.notes(recipe, made.stages, facts)
     made.placed = bundles(
         roles(recipe.roles, header.engines, header.trainer, gpu, header.judges), header.cluster.placement
@@ -145,14 +150,14 @@ def _model(recipe: Recipe, made: Plan) -> Shape | None:
         shape = memory.read(model)
         foreign = unsupported(model.shape()) if recipe.roles & {"policy", "critic", "reference"} else None
     except ValueError as error:
-        made.problems.append(str(error))
+        made.problems += [str(error)] if str(error) not in made.problems else []
         return None
     if foreign:  # an engine alone may well serve it
         made.problems.append(f"model.path: {path}: {foreign}; choose another model")
-    if shape is None:
+    if shape is None and not any(line.startswith("model.path:") for line in made.problems + made.notes):
         why = f"{path} holds no config.json of a decoder that is known here"
         made.notes.append(f"model.path: {why}; memory and disk are not estimated")
-    else:
+    elif shape is not None:
         made.model = f"{amount(shape.parameters)} parameters, {made.model}"
     config = model.shape() or model.expect
     if model.train_encoder and config and not {"audio_encoder_config", "audio_config"} & config.keys():
@@ -196,8 +201,11 @@ def _engines(recipe: Recipe, shape: Shape, made: Plan) -> None:
 
 
 def _judge(name: str, judge: JudgeConfig, gpu: bool, expect: ExpectConfig | None) -> RolePlan:
-    """As the policy's engines, but never asleep; nothing where the model is not here."""
-    shape = memory.described(memory.folder_of(judge.model), f"judges.{name}.model")
+    """As the policy's engines, but never asleep; nothing where the model is not here, or broken (see `rl.needs`)."""
+    try:
+        shape = memory.described(memory.folder_of(judge.model), f"judges.{name}.model")
+    except ValueError:
+        shape = None
     if shape is None:
         parts = dict.fromkeys(("weights", "gradients", "optimizer", "kv", "activations", "other"), 0.0)
     else:

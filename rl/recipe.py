@@ -26,8 +26,9 @@ from yaml import YAMLError
 
 from models.load import ModelConfig
 from rewards.combine import RewardConfig
-from rl.config import ConfigError, build, did_you_mean, merged, resolve
+from rl.config import ConfigError, build, did_you_mean, merged, read_yaml, resolve
 from rl.data.mixture import limits
+from rl.data.rows import beside
 from rl.data.sources import DataConfig
 from rl.layout import TRAINS, Stage, blocks_of, expanded, judges, own_rewards, reward_models, saved
 from rl.references import check_references
@@ -76,6 +77,9 @@ class Recipe:
     """Of the recipe's file: verifiers and data are looked up there too."""
     source: dict[str, Any]
     """The resolved YAML; `load` makes the same recipe from it."""
+    found: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Data sets that lie beside the recipe and not in the working directory, and their paths as the recipe has them; in
+    `header` and `source` they are absolute."""
 
     @property
     def name(self) -> str:
@@ -145,7 +149,22 @@ def load(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = (), 
     check_references(header, stages, folder)
     source = {key: value for key, value in values.items() if key in keys}
     source["stages"] = [saved(block) for block in blocks]
-    return Recipe(header, tuple(stages), folder, source)
+    return Recipe(header, tuple(stages), folder, source, _find_data(header, source, folder))
+
+
+def _find_data(header: Header, source: dict[str, Any], folder: Path) -> dict[str, str]:
+    """Makes paths of data that only lie beside the recipe absolute, in both; what they were."""
+    found: dict[str, str] = {}
+    for name, config in header.data.items():
+        where, colon, function = config.source.rpartition(":")
+        if config.path is not None and (path := beside(config.path, folder)) != config.path:
+            found[name] = config.path
+            header.data[name] = dataclasses.replace(config, path=path)
+            source["data"][name]["path"] = path
+        elif where.endswith(".py") and (path := beside(where, folder)) != where:
+            header.data[name] = dataclasses.replace(config, source=f"{path}{colon}{function}")
+            source["data"][name]["source"] = header.data[name].source
+    return found
 
 
 def find(recipe: str | Path) -> Path:
@@ -161,12 +180,7 @@ def _read(path: Path, seen: tuple[Path, ...]) -> Any:
     """The file merged over what it extends."""
     if path.resolve() in seen:
         raise ConfigError(f"{path}: extends itself, through {' -> '.join(p.name for p in seen)}")
-    try:
-        own = OmegaConf.load(path)
-    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
-        line = getattr(getattr(error, "problem_mark", None), "line", None)
-        where = f"{path}:{line + 1}" if line is not None else str(path)
-        raise ConfigError(f"{where}: not valid YAML ({getattr(error, 'problem', None) or error})") from error
+    own = read_yaml(path)
     if not OmegaConf.is_dict(own):
         raise ConfigError(f"{path}: expected keys such as name, model, data, reward, stages")
     base = own.pop("extends", None)

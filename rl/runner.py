@@ -12,10 +12,12 @@ from os.path import relpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from models.folder import on_disk
 from rl.claim import claim
 from rl.config import ConfigError, did_you_mean
 from rl.judging import Judging
 from rl.layout import STAGES, Stage, judges
+from rl.needs import check_functions
 from rl.plan import plan
 from rl.recipe import Recipe
 from rl.repeat import latest
@@ -46,6 +48,7 @@ def run(recipe: Recipe, out: str | Path, resume: bool = False, say: Callable[[st
     out = Path(out).absolute()
     if problems := plan(recipe, out).problems:
         raise ConfigError(problems[0])
+    check_functions(recipe)
     with full_disk_named(out):
         claim(recipe, out, resume)
         return Run(recipe, out, say).execute()
@@ -127,7 +130,7 @@ class Run:
             header.model,
             self._first_model(),
             self.recipe.max_sequence_tokens,
-            {name: replace(judge, model=str(_on_disk(judge.model))) for name, judge in self.recipe.judges.items()},
+            {name: replace(judge, model=str(on_disk(judge.model))) for name, judge in self.recipe.judges.items()},
         )
         check_room(self.recipe, stages, self._data, self.cluster.chat)
         stack.enter_context(self.cluster)
@@ -280,19 +283,4 @@ class Run:
         if model.build is not None:
             with full_disk_named(self.out / "initial"):
                 return build(model.build, self.out / "initial", self.recipe.header.seed)
-        return _on_disk(str(model.path))
-
-
-def _on_disk(path: str) -> Path:
-    """A hub name becomes its folder in the local cache (downloaded when needed)."""
-    if Path(path).is_dir():
-        return Path(path).absolute()
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(path, allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
-        raise ValueError(
-            f"model.path: '{path}' is no folder and could not be fetched ({type(error).__name__})"
-        ) from error
+        return on_disk(str(model.path))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from models.folder import config_of
 from models.load import ModelConfig
 from rl import memory
 from rl.config import ConfigError
@@ -74,11 +74,8 @@ def described(model: str) -> dict[str, str]:
     if folder and not (folder / "config.json").is_file() and (folder / "model" / "config.json").is_file():
         model, folder = str(folder / "model"), folder / "model"
     stored = ""
-    if folder and (file := folder / "config.json").is_file():
-        try:
-            config = json.loads(file.read_text())
-        except ValueError as error:
-            raise ConfigError(f"{file}: {error}; expected the files of a Hugging Face model") from error
+    if folder and (folder / "config.json").is_file():
+        config = config_of(folder)
         stored = str(config.get("dtype") or config.get("torch_dtype") or "")
     return {"path": model, "dtype": "bfloat16" if stored in ("bfloat16", "float16") else "float32"}
 

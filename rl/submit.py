@@ -94,7 +94,9 @@ def pack(recipe: Recipe, folder: Path) -> list[str]:
     for name, data in (values.get("data") or {}).items():
         data["source"] = _code(data["source"], f"data.{name}.source", [Path.cwd()], folder)
         if data["source"] in FILES:
-            warnings += _file(str(data.get("path")), f"data.{name}.path", data["source"], folder)
+            base = recipe.folder if name in recipe.found else Path.cwd()
+            data["path"] = recipe.found.get(name, data.get("path"))
+            warnings += _file(str(data["path"]), f"data.{name}.path", data["source"], base, folder)
         else:
             warnings += _left_behind(data, f"data.{name}.args")
     places = {"model.path": values["model"].get("path")}
@@ -166,15 +168,16 @@ def _imports(file: Path) -> Iterator[str]:
             yield node.module.partition(".")[0]
 
 
-def _file(path: str, place: str, kind: str, folder: Path) -> list[str]:
-    """Packs a small data file under the same relative path."""
-    if not _is_relative_file(path):
+def _file(path: str, place: str, kind: str, base: Path, folder: Path) -> list[str]:
+    """Packs a small data file, which lies in `base`, under the same relative path."""
+    file = base / path
+    if not (_is_relative(path) and file.exists()):
         return []
-    file, inside = Path(path), (Path.cwd() / path).resolve().is_relative_to(Path.cwd().resolve())
+    inside = file.resolve().is_relative_to(base.resolve())
     if kind == "huggingface" or not (inside and file.is_file() and file.stat().st_size <= SENT_BYTES):
         return [_stays(place, path)]
-    (folder / file).parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy(file, folder / file)
+    (folder / path).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(file, folder / path)
     return []
 
 

@@ -88,13 +88,13 @@ def free_folder(wanted: Path, again: bool = False) -> Path:
 
 def newest_run(name: str, seeds: bool) -> Path:
     """The directory of the recipe's run that was begun last (of several seeds, or of one). Raises ConfigError."""
-    from omegaconf import OmegaConf
+    from rl.claim import saved_recipe
 
     begun: list[tuple[float, Path]] = []
     for folder in RUNS.glob(f"{name}*"):
         saved = next(folder.glob("seed-*/recipe.yaml" if seeds else "recipe.yaml"), None)
         numbered = re.fullmatch(rf"{re.escape(name)}(-\d+)?", folder.name)
-        if saved and numbered and OmegaConf.select(OmegaConf.load(saved), "name") == name:
+        if saved and numbered and saved_recipe(saved)["name"] == name:
             begun.append((saved.stat().st_mtime, folder))
     if not begun:
         raise ConfigError(f"--resume: no run of '{name}' in {RUNS}/; name its directory with --out")

@@ -27,6 +27,8 @@ class JudgeConfig(ServingConfig):
 
     def validate(self, place: str) -> None:
         super().validate(place)
+        if not self.model.strip():
+            raise ConfigError(f"{place}.model: is empty; name a folder or a model of the hub")
         if self.max_answer_tokens < 1:
             raise ConfigError(f"{place}.max_answer_tokens: must be at least 1; got {self.max_answer_tokens}")
         if self.max_sequence_tokens <= self.max_answer_tokens:

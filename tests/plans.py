@@ -51,6 +51,15 @@ def big(*overrides: str, **config: Any) -> Plan:
     return planned(*overrides, model={"path": "big", "dtype": "bfloat16"}, cluster={"address": "ray://head:10001"})
 
 
+def whole(folder: Path, config: dict[str, Any]) -> Path:
+    """The folder of a model that a plan takes for complete: weights of no parameters, a tokenizer of no words."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
+    (folder / "tokenizer.json").write_text("{}")
+    return folder
+
+
 def rendered(made: Plan, brief: bool = False) -> str:
     console = Console(width=500, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
     console.print(render(made, brief))

@@ -162,6 +162,7 @@ def test_a_mistake_is_one_line_that_names_place_and_fix(mistake: str, home: Path
         (["check", "quickstrat"], "recipe 'quickstrat': no such file or bundled recipe; did you mean 'quickstart'?"),
         (["run", "tiny.yaml", "trainer.ranks=4096"], "cluster: 4096 CPUs asked for"),
         (["run", "tiny.yaml", "--resume"], "--resume: no run of 'tiny' in runs/; name its directory with --out"),
+        (["run", "tiny.yaml", "--out", "rows.jsonl/run"], "--out: "),
         (["show", "nowhere"], "nowhere: no such directory"),
         (["compare", "nowhere", "here"], "nowhere: no such directory"),
         (["compare", "alone"], "rl compare: one run, nothing to compare it with; name another, or use rl show alone"),
@@ -191,7 +192,7 @@ def test_several_things_that_are_missing_are_all_named(home: Path) -> None:
 
 def test_debug_shows_where_a_mistake_was_found(home: Path) -> None:
     done = rl(home, "check", "tiny.yaml", "sft.epoch=1", "--debug")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "Traceback" in done.stderr
     assert "ConfigError" in done.stderr
 

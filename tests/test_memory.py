@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plans import GIB, QWEN2_32B, big, planned, rendered
+from plans import GIB, QWEN2_32B, big, planned, rendered, whole
 
 from models.load import AudioConfig
 from rl import memory
@@ -207,9 +207,7 @@ def huge() -> dict[str, Any]:
 
 
 def test_a_judge_of_the_runs_own_is_counted(tmp_path: Path) -> None:
-    folder = tmp_path / "critic"
-    folder.mkdir()
-    (folder / "config.json").write_text(json.dumps(QWEN2_32B | {"hidden_size": 640, "num_hidden_layers": 2}))
+    folder = whole(tmp_path / "critic", QWEN2_32B | {"hidden_size": 640, "num_hidden_layers": 2})
     parts = [{"verifier": "text"}, {"verifier": "judge", "name": "quality", "args": {"served": "critic"}}]
     judges = {"critic": {"model": str(folder), "kv_cache_mb": 100}}
     made = planned(reward={"parts": parts}, judges=judges)

@@ -120,6 +120,28 @@ def test_a_mapping_looks_files_up_where_it_is_told(tmp_path: Path) -> None:
         load(values)
 
 
+def test_data_are_found_in_the_working_directory_and_else_beside_the_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, names = tmp_path / "home", ("rows.jsonl", "both.jsonl", "clips")
+    (home / "clips").mkdir(parents=True)
+    write("home/own.py", "def draw(split): ...\n")
+    for file in ("home/rows.jsonl", "home/both.jsonl", "both.jsonl"):
+        write(file, '{"question": "q", "answer": "a"}\n')
+    data = [f"data.{Path(name).stem}={{source: jsonl, path: {name}}}" for name in (*names, "nowhere.jsonl")]
+    write("home/base.yaml", Path("base.yaml").read_text())
+    recipe = load("home/base.yaml", [*data, "data.own={source: 'own.py:draw'}"])
+    paths = {name: config.path for name, config in recipe.header.data.items()}
+    assert (paths["rows"], paths["clips"]) == (str(home / "rows.jsonl"), str(home / "clips"))
+    assert (paths["both"], paths["nowhere"]) == ("both.jsonl", "nowhere.jsonl")
+    assert recipe.header.data["own"].source == f"{home}/own.py:draw"
+    assert recipe.found == {"rows": "rows.jsonl", "clips": "clips"}
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")  # where what was saved reads the same files
+    again = load(recipe.source).header.data
+    assert (again["rows"], again["own"]) == (recipe.header.data["rows"], recipe.header.data["own"])
+
+
 def temperatures(*overrides: str) -> dict[str, float]:
     recipe = load("base.yaml", overrides)
     inner = {f"{s.name}.eval": s.config.eval.temperature for s in recipe.stages if s.kind == "rlvr" and s.config.eval}
@@ -244,6 +266,10 @@ def test_bundled_recipes_are_found_by_name_and_files_by_path() -> None:
         ),
         ("extends: base\nrlvr: {model: '.'}", r"rlvr\.model: '\.' is no earlier stage and no folder of a model"),
         ("extends: base\ncurate: {samples: 0, keep: [0, 0]}", r"curate\.samples: must be at least 1; got 0"),
+        (
+            "extends: base\ncurate: {reuse: base.yaml/d.parquet}",
+            r"curate\.reuse: .*/base\.yaml is no folder; name a file in one",
+        ),
         (
             "extends: base\ncurate: {reuse: .}",
             r"curate\.reuse: \. is a folder; name a file, such as difficulty\.parquet",

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from plans import whole
 
 from rl.config import ConfigError
 from rl.plan import plan
@@ -28,8 +29,7 @@ def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     for folder, dtype in (("model", "float32"), ("run/model", "bfloat16")):
-        Path(folder).mkdir(parents=True)
-        Path(folder, "config.json").write_text(json.dumps({**CONFIG, "torch_dtype": dtype}))
+        whole(Path(folder), {**CONFIG, "torch_dtype": dtype})
     for name, row in {
         "plain": {"question": "q", "answer": "a"},
         "gsm8k": {"question": "q", "answer": "a #### 7", "answer_final": "7"},

@@ -101,6 +101,21 @@ def test_the_verifiers_of_a_repeated_stage_are_packed(project: Path) -> None:
     assert [stage.config.select_by.verifier for stage in sent.stages[1:]] == ["picks.py:verify"] * 2
 
 
+def test_data_beside_the_recipe_are_packed(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project / "drawn.py").write_text("def draw(split):\n    ...\n")
+    (project / "elsewhere").mkdir()
+    monkeypatch.chdir(project / "elsewhere")
+    drawn = "data.drawn={source: 'drawn.py:draw'}"
+    files, warnings = packed(str(project / "tiny.yaml"), project / "job", drawn)
+    assert {"words.jsonl", "drawn.py", "mine.py"} <= files
+    assert warnings == []
+    values = OmegaConf.load(project / "job" / "recipe.yaml")
+    assert (values.data.words.path, values.data.drawn.source) == ("words.jsonl", "drawn.py:draw")
+    with pytest.MonkeyPatch.context() as there:  # as the job does
+        there.chdir(project / "job")
+        assert load("recipe.yaml").header.data["words"].path == "words.jsonl"
+
+
 def test_own_packages_are_packed(project: Path) -> None:
     (project / "judges" / "deep").mkdir(parents=True)
     for folder in ("judges", "judges/deep"):
@@ -121,7 +136,11 @@ def test_relative_paths_that_stay_behind_are_named(project: Path) -> None:
 
 
 def test_an_objective_of_ones_own_is_packed(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, code in {"mine/gains.py": "import scale\n", "mine/scale.py": "", "mine/steps/__init__.py": ""}.items():
+    for name, code in {
+        "mine/gains.py": "import scale\ndef fair(batch, objective): ...\n",
+        "mine/scale.py": "",
+        "mine/steps/__init__.py": "def bold(logprobs, batch, objective): ...\n",
+    }.items():
         (project / "code" / name).parent.mkdir(parents=True, exist_ok=True)
         (project / "code" / name).write_text(code)
     monkeypatch.setenv("PYTHONPATH", str(project / "code" / "mine"))

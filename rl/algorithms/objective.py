@@ -6,11 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from rl.algorithms.advantages import ADVANTAGES
-from rl.algorithms.knobs import Objective, check_name
+from rl.algorithms.knobs import Objective, check_call, check_name
 from rl.algorithms.policy_losses import POLICY_LOSSES
 from rl.config import ConfigError, build, did_you_mean
 
-__all__ = ["ALGORITHMS", "Objective", "objective"]
+__all__ = ["ALGORITHMS", "Objective", "check_imports", "objective"]
+
+ADVANTAGE_TAKES = ("batch", "objective")
+POLICY_LOSS_TAKES = ("logprobs", "batch", "objective")
+"""What the two functions are called with."""
 
 _CRITICLESS: dict[str, Any] = {"critic": False, "whiten": False}
 _GRPO = _CRITICLESS | {"advantage": "grpo", "normalise": "sequence_mean", "kl_in": "loss", "kl_estimator": "k3"}
@@ -43,8 +47,15 @@ def objective(name: str, overrides: Mapping[str, Any], place: str) -> Objective:
     if name not in ALGORITHMS:
         raise ConfigError(f"{place}: unknown algorithm '{name}'{did_you_mean(name, ALGORITHMS)}")
     built = build(Objective, {**ALGORITHMS[name], **overrides}, place)
-    check_name(built.advantage, ADVANTAGES, f"{place}.advantage")
-    check_name(built.policy_loss, POLICY_LOSSES, f"{place}.policy_loss")
+    check_name(built.advantage, ADVANTAGES, f"{place}.advantage", ADVANTAGE_TAKES)
+    check_name(built.policy_loss, POLICY_LOSSES, f"{place}.policy_loss", POLICY_LOSS_TAKES)
     if built.critic and built.advantage != "gae" and built.advantage in ADVANTAGES:
         raise ConfigError(f"{place}.critic: advantage '{built.advantage}' reads no values; set critic: false")
     return built
+
+
+def check_imports(goal: Objective, place: str) -> None:
+    """Imports what an outsider's objective names, so that a run does not find at its first step what cannot be imported
+    or called. Raises ConfigError."""
+    check_call(goal.advantage, ADVANTAGES, f"{place}.advantage", ADVANTAGE_TAKES)
+    check_call(goal.policy_loss, POLICY_LOSSES, f"{place}.policy_loss", POLICY_LOSS_TAKES)

@@ -10,13 +10,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
-
 from rewards.combine import RewardConfig
 from rewards.service import RewardService
-from rl.config import ConfigError, build, resolve
+from rl.config import ConfigError, build, read_yaml, resolve
 from rl.run.tracker import rollout_files
 from rl.types import Message, Prompt, Rollout, Verdict
 
@@ -51,10 +47,7 @@ def reward_of(spec: str) -> tuple[RewardConfig, Path]:
     path = Path(spec)
     if not path.is_file():
         raise ConfigError(f"--with: no such file: {path}; correct the path")
-    try:
-        values = resolve(OmegaConf.load(path), str(path))
-    except (YAMLError, OmegaConfBaseException) as error:
-        raise ConfigError(f"{path}: not valid YAML ({str(error).splitlines()[0]})") from error
+    values = resolve(read_yaml(path), str(path))
     if "stages" in values or "extends" in values:
         from rl.recipe import load
 
@@ -158,7 +151,7 @@ def _prompts(run_dir: Path, stages: set[str], say: Callable[[str], None]) -> dic
     from rl.data.sources import DataConfig, load
 
     saved = run_dir / "recipe.yaml"
-    recipe: dict[str, Any] = resolve(OmegaConf.load(saved), str(saved)) if saved.is_file() else {}
+    recipe: dict[str, Any] = resolve(read_yaml(saved), str(saved)) if saved.is_file() else {}
     wanted: dict[tuple[str, str | None, int | None], None] = {}
     for entry in recipe.get("stages", ()):
         ((_, stage),) = entry.items()

@@ -55,6 +55,13 @@ def locate(path: str, place: str) -> Path:
     raise ConfigError(f"{place}: no such file: {file}; {fix}")
 
 
+def beside(path: str, folder: Path) -> str:
+    """`path`; absolute where nothing of that name is in the working directory, but in `folder`."""
+    file = Path(os.path.expanduser(os.path.expandvars(path)))
+    there = folder.absolute() / file
+    return str(there) if not file.exists() and there.exists() else path
+
+
 def fail(error: ValueError) -> None:
     """What is done about a bad row unless another way was chosen."""
     raise error

@@ -7,11 +7,8 @@ module costs nothing.
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import inspect as introspect
 import os
-import sys
 import typing
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -19,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from rl.config import ConfigError, coerce, did_you_mean
+from rl.data import own
 from rl.data.clips import heard, placed
 from rl.data.files import FILES, Refuse, compiled, hub_name, locate_file, rows
 from rl.data.prompts import IMPLIED, to_prompt
-from rl.data.rows import Row, check_split, column, fail, first_line, kind, locate, parquet_counts, placeholders, text
+from rl.data.rows import Row, check_split, column, fail, kind, parquet_counts, placeholders, text
 from rl.data.tasks import COUNTS, TASKS
 from rl.types import Message, Prompt
 
@@ -38,7 +36,8 @@ class DataConfig:
     source: str
     """jsonl, parquet, huggingface, folder, the name of a task, `pkg.mod:fn` or `file.py:fn`."""
     path: str | None = None
-    """A file; for huggingface a hub name or a local folder; a folder of audio files, whose class folders are answers."""
+    """A file; for huggingface a hub name or a local folder; a folder of audio files, whose class folders are answers. A
+    relative path begins at the working directory, or where nothing is there at the recipe's own folder."""
     fields: dict[str, str] = field(default_factory=dict[str, str])
     """What a prompt has: which column holds it. Keys that mean something: question, answer, id, source, reasoning and
     response (the demonstration), split, options, messages, audio (bytes, a path beside the file, {bytes, path}, or a
@@ -127,6 +126,8 @@ class DataFacts:
     notes: list[str] = field(default_factory=list[str])
     unsplit: bool = False
     """Its rows say nothing of splits: whatever split is asked for, all of them are read."""
+    numbered: bool = False
+    """Its rows bring no ids: they are called by their file and number."""
 
 
 def load(
@@ -180,7 +181,11 @@ def inspect(config: DataConfig, split: str | None = None, place: str = "data") -
     notes: list[str] = []
     try:
         config.validate(place)
-        return DataFacts(_count(config, split, place, notes.append), [], notes, _unsplit(config, place))
+        count, first = _count(config, split, place, notes.append), _first(config, place)
+        if first is None:
+            return DataFacts(count, [], notes)
+        numbered = "id" not in config.fields and first.get("id") is None
+        return DataFacts(count, [], notes, config.split_name not in first, numbered)
     except ValueError as error:
         return DataFacts(None, [str(error)])
 
@@ -194,8 +199,7 @@ def _count(config: DataConfig, split: str | None, place: str, say: Callable[[str
     if config.source == "folder":
         return len(_load(config, split, None, place, say, listen=False))
     if config.source not in FILES:
-        if (file := config.source.rpartition(":")[0]).endswith(".py"):
-            locate(file, f"{place}.source")
+        own.check(config.source, config.args, place)
         return None
     file = locate_file(str(config.path), place)
     if config.source == "jsonl":
@@ -207,12 +211,11 @@ def _count(config: DataConfig, split: str | None, place: str, say: Callable[[str
     return sum(counts.values()) if split is None else counts.get(split, counts.get(None, 0))
 
 
-def _unsplit(config: DataConfig, place: str) -> bool:
-    """Told from the first row; not known of what `inspect` does not open."""
+def _first(config: DataConfig, place: str) -> Row | None:
+    """The first row; None of what `inspect` does not open."""
     if config.source not in ("jsonl", "parquet"):
-        return False
-    first = next(rows(config, None, place, lambda _: None), None)
-    return first is not None and config.split_name not in first[1]
+        return None
+    return next((row for _, row in rows(config, None, place, lambda _: None)), None)
 
 
 def _placed(config: DataConfig, split: str | None, place: str, refuse: Refuse) -> Placed:
@@ -249,7 +252,7 @@ def _prompts(placed: Iterator[tuple[str, Row]], config: DataConfig, split: str |
 
 
 def _made(config: DataConfig, split: str | None, place: str) -> Placed:
-    task = TASKS.get(config.source) or _function(config.source, f"{place}.source")
+    task = TASKS.get(config.source) or own.load(config.source, f"{place}.source")
     made: Iterable[Any] = task(split, **arguments(task, config.args, place))
     for number, prompt in enumerate(made, 1):
         where = f"{place}: {config.source}: prompt {number}"
@@ -272,24 +275,3 @@ def arguments(task: Callable[..., Any], args: dict[str, Any], place: str) -> dic
         if parameter.default is parameter.empty and key not in args:
             raise ConfigError(f"{place}.args: missing key '{key}'; add `{key}: …`")
     return {key: coerce(hints.get(key, Any), value, f"{place}.args.{key}") for key, value in args.items()}
-
-
-def _function(source: str, place: str) -> Callable[..., Iterable[Prompt]]:
-    module, _, name = source.rpartition(":")
-    try:
-        if module.endswith(".py"):
-            spec = importlib.util.spec_from_file_location(f"file_{Path(module).stem}", locate(module, place))
-            assert spec is not None
-            assert spec.loader is not None
-            loaded = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # dataclasses look it up there
-            spec.loader.exec_module(loaded)
-        else:
-            loaded = importlib.import_module(module)
-    except (ImportError, SyntaxError, TypeError, ValueError) as error:
-        raise ConfigError(
-            f"{place}: cannot import {module}: {first_line(error)}; correct the name or the file"
-        ) from error
-    found = getattr(loaded, name, None)
-    if not callable(found):
-        raise ConfigError(f"{place}: {module} has no function '{name}'{did_you_mean(name, vars(loaded))}")
-    return typing.cast(Callable[..., Iterable[Prompt]], found)

@@ -47,6 +47,9 @@ class Config:
             raise ConfigError(f"{place}.samples: must be at least 1; got {self.samples}")
         if self.reuse is not None and Path(self.reuse).is_dir():
             raise ConfigError(f"{place}.reuse: {self.reuse} is a folder; name a file, such as {FILE} in it")
+        above = next((p for p in Path(self.reuse).absolute().parents if p.exists()), None) if self.reuse else None
+        if above is not None and not above.is_dir():  # told before anything is sampled
+            raise ConfigError(f"{place}.reuse: {above} is no folder; name a file in one")
         low, high = self.keep
         if not 0 <= low <= high <= self.samples:
             raise ConfigError(f"{place}.keep: [{low}, {high}] must lie within 0 and samples ({self.samples})")

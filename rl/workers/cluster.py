@@ -14,8 +14,9 @@ import ray
 from ray.util.placement_group import PlacementGroup, placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from models.folder import parameters
 from models.hearing import clip_counter
-from models.load import ModelConfig, load_tokenizer, parameters
+from models.load import ModelConfig, load_tokenizer
 from rl.data.chat import Chat
 from rl.workers import trainer
 from rl.workers.critic import CriticWorker

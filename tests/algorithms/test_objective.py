@@ -7,7 +7,7 @@ import pytest
 
 from rl.algorithms.advantages import ADVANTAGES
 from rl.algorithms.knobs import resolve
-from rl.algorithms.objective import ALGORITHMS, Objective, objective
+from rl.algorithms.objective import ALGORITHMS, Objective, check_imports, objective
 from rl.algorithms.policy_losses import POLICY_LOSSES, ppo_clip
 from rl.config import ConfigError
 
@@ -68,8 +68,15 @@ def test_overrides_are_on_top():
             {"advantage": "grop"},
             "a.advantage: 'grop' is neither known nor `pkg.mod:fn`; did you mean 'grpo'?",
         ),
-        ("rloo", {"policy_loss": "no.such:fn"}, "a.policy_loss: no module 'no.such' for 'no.such:fn'; is its folder"),
-        ("rloo", {"policy_loss": ":fn"}, "a.policy_loss: no module '' for ':fn'; is its folder on the Python path?"),
+        (
+            "rloo",
+            {"policy_loss": "no.such:fn"},
+            "a.policy_loss: no module 'no' to import; is the folder of 'no.such:fn' on the Python path?",
+        ),
+        ("rloo", {"policy_loss": ":fn"}, "a.policy_loss: ':fn' is neither known nor `pkg.mod:fn`; known: "),
+        ("rloo", {"policy_loss": "json:dump_s"}, "a.policy_loss: /"),
+        ("rloo", {"policy_loss": "os:nope"}, "a.policy_loss: /"),  # it imports names by *, and is imported
+        ("rloo", {"advantage": "json:dumps"}, "a.advantage: dumps(obj) must take (batch, objective) and no more"),
     ],
 )
 def test_mistakes_name_place_and_fix(name: str, overrides: dict[str, object], line: str):
@@ -80,12 +87,37 @@ def test_mistakes_name_place_and_fix(name: str, overrides: dict[str, object], li
 
 def test_an_outsiders_function_by_dotted_path(tmp_path, monkeypatch):
     (tmp_path / "their_losses.py").write_text(
-        "import sys\nsys.modules['loaded_theirs'] = sys\ndef half(): return 0.5\n"
+        "import sys\nfrom json import *\nsys.modules['loaded_theirs'] = sys\nnumber = 3\n"
+        "def half(logprobs, batch, objective, scale=0.5): return scale\n"
+        "def keyed(logprobs, batch, objective, *, scale): ...\n"
+        "few = lambda logprobs: ...\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     objective("grpo", {"policy_loss": "their_losses:half"}, "a")
     assert "loaded_theirs" not in sys.modules, "checking must not import it"
-    assert resolve("their_losses:half", POLICY_LOSSES, "policy_loss")() == 0.5  # type: ignore[call-arg]
+    half = resolve("their_losses:half", POLICY_LOSSES, "policy_loss")
+    assert half(None, None, None) == 0.5  # type: ignore[arg-type]
     assert resolve("ppo_clip", POLICY_LOSSES, "policy_loss") is ppo_clip
     with pytest.raises(ConfigError, match="has no attribute 'third'"):
         resolve("their_losses:third", POLICY_LOSSES, "policy_loss")
+    with pytest.raises(
+        ConfigError, match=r"keyed\(logprobs, batch, objective, scale\) must take \(logprobs, batch, obj"
+    ):
+        objective("grpo", {"policy_loss": "their_losses:keyed"}, "a")
+
+
+def test_what_only_an_import_shows_is_told_before_the_first_step(tmp_path, monkeypatch):
+    (tmp_path / "their_names.py").write_text(
+        "from json import *\nnumber = 3\nfew = lambda logprobs: ...\ndef whole(batch, objective): ...\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    check_imports(objective("grpo", {"advantage": "their_names:whole"}, "a"), "a")
+    for name, says in {
+        "third": r"a.policy_loss 'their_names:third': module 'their_names' has no attribute 'third'; write it as",
+        "number": r"a.policy_loss 'their_names:number' is not a function; name one",
+        "few": r"a.policy_loss 'their_names:few': too many positional arguments; it is called with \(logprobs, batch, ob",
+    }.items():
+        sys.modules.pop("their_names", None)
+        goal = objective("grpo", {"policy_loss": f"their_names:{name}"}, "a")  # by * it may have any name
+        with pytest.raises(ConfigError, match=says):
+            check_imports(goal, "a")

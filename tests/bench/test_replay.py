@@ -100,7 +100,7 @@ def test_a_reward_in_yaml_and_a_table(rl, run_dir: Path):
         (["run", "--with", "txt"], "reward.parts[0].verifier: unknown verifier 'txt'; did you mean 'text'?"),
         (["run", "--with", "text", "--stage", "sft"], "--stage: 'sft' left no rollouts; rlvr did"),
         (["nowhere", "--with", "text"], "nowhere: holds no rollouts"),
-        (["run", "--with", "broken.yaml"], "broken.yaml: not valid YAML"),
+        (["run", "--with", "broken.yaml"], "broken.yaml:2: not valid YAML"),
     ],
 )
 def test_a_mistake_is_one_line(rl, run_dir: Path, arguments: list[str], says: str):

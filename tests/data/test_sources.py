@@ -345,6 +345,13 @@ def test_a_function_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         with pytest.raises(ValueError, match=r"^data") as caught:
             load(DataConfig(source, args=args))
         assert str(caught.value).startswith(message)
+    for source, args, problem in [
+        (f"{file}:square", {}, f"data.source: {file} defines no 'square'; did you mean 'squares'?"),
+        ("none_such:fn", {}, "data.source: no module 'none_such' to import; install it or write file.py:fn"),
+        ("mine:strict", {}, "data.args: missing key 'upto' of strict; add `upto: …`"),
+        ("mine:strict", {"upto": 1, "x": 1}, "data.args: unknown key 'x'; known: upto"),
+    ]:
+        assert inspect(DataConfig(source, args=args)).problems == [problem]
     [problem] = inspect(DataConfig("gone.py:fn")).problems
     assert problem == "data.source: no such file: gone.py; correct the path"
 
@@ -359,7 +366,7 @@ def test_inspect_reads_only_the_first_row_of_a_large_file(tmp_path: Path):
 def test_reading_a_recipe_imports_nothing_heavy():
     code = (
         "import sys; from rl.data.sources import DataConfig, inspect\n"
-        "inspect(DataConfig('reasoning_gym')); inspect(DataConfig('huggingface', 'a/b'))\n"
+        "inspect(DataConfig('reasoning_gym', args={'dataset': 'gcd'})); inspect(DataConfig('huggingface', 'a/b'))\n"
         "heavy = {'torch', 'ray', 'transformers', 'datasets', 'pyarrow', 'reasoning_gym', 'numpy', 'sympy'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )

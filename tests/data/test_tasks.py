@@ -6,7 +6,7 @@ import pytest
 from rl.config import ConfigError
 from rl.data.rows import rank, split_of
 from rl.data.sources import DataConfig, inspect, load
-from rl.data.tasks import COUNTS, TASKS, summary
+from rl.data.tasks import COUNTS, TASKS, procedural, summary
 from rl.data.tasks.procedural import COMPACT, Item
 from rl.types import Demonstration, Message, Prompt
 
@@ -181,8 +181,17 @@ def test_mistakes_with_reasoning_gym_are_one_line():
         with pytest.raises(ValueError, match=r".") as caught:
             load(DataConfig("reasoning_gym", args=args))
         assert str(caught.value).startswith(message)
+    (problem,) = inspect(DataConfig("reasoning_gym", args={"dataset": "gdc"})).problems
+    assert problem == "reasoning_gym.dataset: no dataset 'gdc'; did you mean 'gcd'?"
     with pytest.raises(ConfigError):
         gym(config={"min_word_len": "x"})
+
+
+def test_the_names_of_reasoning_gym_are_read_without_importing_it():
+    import reasoning_gym  # noqa: F401
+    from reasoning_gym.factory import DATASETS
+
+    assert sorted(procedural._registered()) == sorted(DATASETS)
 
 
 def test_the_registry_tells_what_there_is():

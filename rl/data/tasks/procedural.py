@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib.util
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from itertools import accumulate
+from pathlib import Path
 from typing import Any
 
 from rl.config import ConfigError, did_you_mean
@@ -96,6 +99,8 @@ def procedural(
 def count(split: str | None, dataset: str = "spell_backward", size: int = 5000, **_: object) -> int:
     """About how many prompts `procedural` makes, without making them: repeated items are not known of."""
     check_split(split, SPLITS, "reasoning_gym")
+    if dataset not in COMPACT and (known := _registered()) and dataset not in known:
+        raise ConfigError(f"reasoning_gym.dataset: no dataset '{dataset}'{did_you_mean(dataset, known)}")
     if size < 1:
         raise ConfigError(f"reasoning_gym.size: must be at least 1; got {size}")
     low = 0.0
@@ -104,6 +109,20 @@ def count(split: str | None, dataset: str = "spell_backward", size: int = 5000, 
             return round(size * (high - low))
         low = high
     return size
+
+
+@cache
+def _registered() -> list[str]:
+    """The names of reasoning-gym's datasets, read from its source: importing it takes a second. Empty where it is not
+    installed."""
+    spec = importlib.util.find_spec("reasoning_gym")
+    found = list[str]()
+    for file in Path(spec.origin).parent.rglob("*.py") if spec and spec.origin else ():
+        text = file.read_text()
+        for name in re.findall(r"^register_dataset\(\s*([\w\"']+)", text, re.MULTILINE):
+            constant = re.search(rf"^{name}\b[^=\n]*=\s*[\"']([^\"']+)", text, re.MULTILINE)
+            found.append(constant[1] if constant else name.strip("\"'"))
+    return found
 
 
 def _plain(entry: Mapping[str, Any]) -> Item:

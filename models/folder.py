@@ -1,0 +1,102 @@
+"""What lies in the folder of a Hugging Face model (config.json, weights, a tokenizer), told without torch or transformers.
+
+Every function raises ValueError in one line that names the file and the fix.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+LFS_POINTER = b"version https://git-lfs"
+"""What a clone without git-lfs has in the place of a large file."""
+LONGEST_HEADER = 100_000_000
+"""Bytes, the format's own limit."""
+INDEX = "model.safetensors.index.json"
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "*.tiktoken")
+
+
+def config_of(folder: str | Path) -> dict[str, Any]:
+    """config.json as it is."""
+    return _mapping(Path(folder) / "config.json")
+
+
+def parameters(folder: str | Path) -> int:
+    """In the folder's safetensors, by their headers (Hugging Face's format: length, JSON, data)."""
+    return sum(_parameters(file) for file in sorted(Path(folder).glob("*.safetensors")))
+
+
+def check_whole(folder: Path, tokenizer: bool = True) -> None:
+    """Raises ValueError where something is missing or broken that loading the model takes, of its `tokenizer` too."""
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"{folder} holds no config.json; expected the files of a Hugging Face model")
+    config_of(folder)
+    try:
+        shards = set(_mapping(folder / INDEX)["weight_map"].values()) if (folder / INDEX).is_file() else None
+    except (KeyError, AttributeError) as error:
+        raise ValueError(f"{folder / INDEX}: has no weight_map; fetch it again") from error
+    for name in sorted(shards or {"model.safetensors"}):
+        if not (folder / name).is_file():
+            fix = "fetch it again" if shards else "expected its weights as safetensors"
+            raise ValueError(f"{folder} holds no {name}; {fix}")
+    parameters(folder)
+    if tokenizer and not any(any(folder.glob(name)) for name in TOKENIZERS):
+        raise ValueError(f"{folder} holds no tokenizer; expected tokenizer.json beside the weights")
+    if tokenizer and (file := folder / "tokenizer.json").is_file():
+        _refuse_pointer(file.read_bytes(), file)
+
+
+def on_disk(path: str) -> Path:
+    """A hub name becomes its folder in the local cache (downloaded when needed). Raises ValueError."""
+    if Path(path).is_dir():
+        return Path(path).absolute()
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(path, allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
+        raise ValueError(
+            f"model.path: '{path}' is no folder and could not be fetched ({type(error).__name__})"
+        ) from error
+
+
+def _mapping(file: Path) -> dict[str, Any]:
+    try:
+        content = file.read_bytes()
+        _refuse_pointer(content, file)
+        values = json.loads(content)
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError, OSError) as error:
+        raise ValueError(f"{file}: {error}; expected the files of a Hugging Face model") from error
+    if not isinstance(values, dict):
+        kind = type(values).__name__
+        raise ValueError(f"{file}: a {kind}, not a mapping; expected the files of a Hugging Face model")
+    return values
+
+
+def _parameters(file: Path) -> int:
+    there = file.stat().st_size
+    with file.open("rb") as content:
+        start = content.read(len(LFS_POINTER))
+        _refuse_pointer(start, file)
+        length = int.from_bytes(start[:8], "little")
+        if there < 8 or 8 + length > there or length > LONGEST_HEADER:  # before that many bytes are read
+            raise ValueError(f"{file}: {there:,} bytes are no whole safetensors file; fetch it again")
+        content.seek(8)
+        header = content.read(length)
+    try:
+        entries = [entry for name, entry in json.loads(header).items() if name != "__metadata__"]
+        count = sum(math.prod(entry["shape"]) for entry in entries)
+        whole = 8 + length + max((entry["data_offsets"][1] for entry in entries), default=0)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"{file}: its header is not that of a safetensors file; fetch it again") from error
+    if there < whole:
+        raise ValueError(f"{file}: cut short, {there:,} of {whole:,} bytes; fetch it again")
+    return count
+
+
+def _refuse_pointer(content: bytes, file: Path) -> None:
+    if content.startswith(LFS_POINTER):
+        raise ValueError(f"{file} is a Git LFS pointer, not the file itself; run `git lfs pull` where it was cloned")
