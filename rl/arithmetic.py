@@ -32,6 +32,11 @@ class StagePlan:
     """Tokens of the largest micro-batch that one rank trains on."""
     seconds: float = 0.0
     """At most, at the expected pace; 0 without one."""
+    sequence_tokens: float | None = None
+    """Of a sequence in the mean, by what its data sets expect; None where one of them says nothing."""
+    expected_tokens: int = 0
+    """Over the whole stage at that length; 0 where none is expected, as the next one."""
+    expected_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,8 @@ class _Work:
     """Draws after which the first of its sources has been seen once."""
     roughly: str
     """What `rows` is when it is no exact number: `about `, `up to `."""
+    length: float | None
+    """Expected tokens of a sequence."""
 
     @property
     def config(self) -> Any:
@@ -69,8 +76,14 @@ class _Work:
         ranks = f" on each of {trainer.ranks} ranks" if trainer.ranks > 1 else ""
         return f"≤ {many(count, 'micro-batch')} of ≤ {tokens:,} tokens{ranks}", tokens
 
-    def plan(self, says: str, **numbers: int) -> StagePlan:
-        return StagePlan(self.stage.name, self.stage.kind, says, self.rows, **numbers)
+    def plan(self, says: str, sequences: int = 0, **numbers: int) -> StagePlan:
+        """Of a stage that trains on, or samples, so many `sequences` in all."""
+        most = self.config.max_sequence_tokens if sequences else 0
+        length = min(self.length, most) if self.length is not None and most else None
+        tokens = {"tokens": sequences * most, "expected_tokens": round(sequences * (length or 0))}
+        return StagePlan(
+            self.stage.name, self.stage.kind, says, self.rows, sequence_tokens=self.length, **numbers, **tokens
+        )
 
 
 def micro_batches(sequences: int, longest: int, budget: int, ranks: int) -> tuple[int, int]:
@@ -82,8 +95,11 @@ def micro_batches(sequences: int, longest: int, budget: int, ranks: int) -> tupl
     return most, ceil(sequences / ranks) * longest if most == 1 else max(budget, longest)
 
 
-def stage_plan(stage: Stage, recipe: Recipe, available: Mapping[str, int | None]) -> StagePlan:
-    """What `stage` does when its data sets have `available` rows (None: not known before they are read)."""
+def stage_plan(
+    stage: Stage, recipe: Recipe, available: Mapping[str, int | None], lengths: Mapping[str, float | None]
+) -> StagePlan:
+    """What `stage` does when its data sets have `available` rows (None: not known before they are read), of which
+    sequences of so many tokens are expected (`lengths`; None: of any length)."""
     rows: dict[str, int | None] = {}
     for name, limit in limits(stage.config.data, stage.config.limit).items():
         have = available.get(name)
@@ -93,7 +109,11 @@ def stage_plan(stage: Stage, recipe: Recipe, available: Mapping[str, int | None]
     turn = epoch(known, weights_of(stage.config.data)) if whole else whole
     data = [recipe.header.data.get(name) for name in rows]
     drawn = stage.config.limit is None and any(source and source.source in TASKS for source in data)
-    return WORDS[stage.kind](_Work(stage, recipe, whole, turn, "up to " if None in data else "about " * drawn))
+    shares = weights_of(stage.config.data)
+    expected = [share * length for name, share in shares.items() if (length := lengths.get(name)) is not None]
+    length = sum(expected) if len(expected) == len(shares) else None
+    roughly = "up to " if None in data else "about " * drawn
+    return WORDS[stage.kind](_Work(stage, recipe, whole, turn, roughly, length))
 
 
 def leaves(stage: Stage, told: StagePlan) -> int | None:
@@ -114,8 +134,7 @@ def _sft(work: _Work) -> StagePlan:
         f"{many(config.epochs, 'epoch')} of {work.prompts} → {many(steps, 'optimiser step') if steps else 'steps'} "
         f"of {many(config.sequences_per_step, 'sequence')}, {micro_batches}"
     )
-    tokens = steps * config.sequences_per_step * config.max_sequence_tokens
-    return work.plan(says, steps=steps, tokens=tokens, micro_batch=largest)
+    return work.plan(says, steps * config.sequences_per_step, steps=steps, micro_batch=largest)
 
 
 def _encode(work: _Work) -> StagePlan:
@@ -137,8 +156,7 @@ def _dpo(work: _Work) -> StagePlan:
         f"{getattr(config, 'loss', 'Bradley–Terry')}, {many(config.epochs, 'epoch')} of {work.counted('pair')} → "
         f"{many(steps, 'optimiser step') if steps else 'steps'} of {many(config.pairs_per_step, 'pair')}, {micro_batches}"
     )
-    tokens = steps * config.sequences_per_step * config.max_sequence_tokens
-    return work.plan(says, steps=steps, tokens=tokens, micro_batch=largest)
+    return work.plan(says, steps * config.sequences_per_step, steps=steps, micro_batch=largest)
 
 
 def _curate(work: _Work) -> StagePlan:
@@ -147,7 +165,7 @@ def _curate(work: _Work) -> StagePlan:
     says = f"{work.prompts} × {config.samples} samples{_heat(config)}{_rollouts(rollouts, config.max_sequence_tokens)}"
     low, high = config.keep
     says += f"; keeps prompts with {low} to {high} right"
-    return work.plan(says, rollouts=rollouts, tokens=rollouts * config.max_sequence_tokens)
+    return work.plan(says, rollouts, rollouts=rollouts)
 
 
 def _distill(work: _Work) -> StagePlan:
@@ -159,7 +177,7 @@ def _distill(work: _Work) -> StagePlan:
     says += _rollouts(rollouts, config.max_sequence_tokens)
     least = ", ".join(f"{name} ≥ {value:g}" for name, value in config.keep.items())
     says += f"; keeps at most {many(config.per_question, 'chain')} of a prompt with {least}"
-    return work.plan(says, rollouts=rollouts, tokens=rollouts * config.max_sequence_tokens)
+    return work.plan(says, rollouts, rollouts=rollouts)
 
 
 def _chosen(rule: Mapping[str, Any] | None) -> str:
@@ -188,7 +206,7 @@ def _pairs(work: _Work) -> StagePlan:
     says += (
         f"; at most {many(config.per_prompt, 'pair')} of a prompt, ≥ {config.margin:g} apart in {config.by or 'score'}"
     )
-    return work.plan(says, rollouts=rollouts, tokens=rollouts * config.max_sequence_tokens)
+    return work.plan(says, rollouts, rollouts=rollouts)
 
 
 def _evaluate(work: _Work) -> StagePlan:
@@ -196,7 +214,7 @@ def _evaluate(work: _Work) -> StagePlan:
     cuts = sum(budget != "full" for budget in config.budgets)
     rollouts = (work.rows or 0) * (config.samples * (1 + cuts + len(config.controls)) + config.greedy)
     says = f"{work.prompts} × {_samples(config)}{_rollouts(rollouts, config.max_sequence_tokens)}"
-    return work.plan(says, rollouts=rollouts, tokens=rollouts * config.max_sequence_tokens)
+    return work.plan(says, rollouts, rollouts=rollouts)
 
 
 def _rlvr(work: _Work) -> StagePlan:
@@ -221,8 +239,8 @@ def _rlvr(work: _Work) -> StagePlan:
         limit = f"{config.eval.limit:,}" if config.eval.limit else "all"
         says += f"; every {config.eval_every} steps {limit} prompts × {_samples(config.eval)}"
     rollouts = config.steps * batch
-    numbers = {"rollouts": rollouts, "tokens": rollouts * config.max_sequence_tokens, "micro_batch": largest}
-    return work.plan(says, steps=config.steps * config.optimiser_steps, **numbers)
+    steps = config.steps * config.optimiser_steps
+    return work.plan(says, rollouts, rollouts=rollouts, steps=steps, micro_batch=largest)
 
 
 WORDS: dict[str, Callable[[_Work], StagePlan]] = {

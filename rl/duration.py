@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rl.memory import Shape
@@ -12,8 +13,14 @@ if TYPE_CHECKING:
     from rl.workers.placement import ExpectConfig
 
 
-def seconds(stage: Stage, told: StagePlan, recipe: Recipe, shape: Shape, expect: ExpectConfig) -> float:
-    """At most: every sequence at its full length, starting and loading left out. 0 where nothing is known.
+def timed(told: StagePlan, stage: Stage, recipe: Recipe, shape: Shape, expect: ExpectConfig) -> StagePlan:
+    """With its seconds at most, and at the lengths that are expected, where some are."""
+    most, likely = (seconds(stage, tokens, recipe, shape, expect) for tokens in (told.tokens, told.expected_tokens))
+    return replace(told, seconds=most, expected_seconds=likely)
+
+
+def seconds(stage: Stage, tokens: int, recipe: Recipe, shape: Shape, expect: ExpectConfig) -> float:
+    """For so many tokens, starting and loading left out. 0 where nothing is known.
 
     2 P operations for a token forward and 4 P backward (Kaplan et al. 2020, arXiv 2001.08361, section 2.1), 2 P more
     where gradient checkpointing works the layers again; attention's own, about an eighth of that at 10,240 tokens of a
@@ -27,13 +34,13 @@ def seconds(stage: Stage, told: StagePlan, recipe: Recipe, shape: Shape, expect:
         trained = update * stage.config.epochs
         old = forward if stage.config.optimiser_steps > 1 else 0
         operations = trained + old + (trained + forward if goal.critic else 0) + (forward if goal.kl_coef else 0)
-        written = told.tokens
+        written = tokens
     elif stage.kind in ("sft", "dpo", "reward_model"):
         operations = update + (forward if stage.kind == "dpo" else 0)
     else:
-        written = told.tokens
+        written = tokens
     trainer, engines = recipe.header.trainer, recipe.header.engines
-    learning = operations * shape.active * told.tokens / (trainer.ranks * expect.train_tflops * 1e12)
+    learning = operations * shape.active * tokens / (trainer.ranks * expect.train_tflops * 1e12)
     return learning + written / (engines.count * expect.engine_tokens_per_second)
 
 

@@ -9,29 +9,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from models.folder import config_of, parameters
 from models.load import ModelConfig
-from rl.workers.placement import roles
-
-if TYPE_CHECKING:
-    from rl.recipe import Recipe
-    from rollouts.serving import ServingConfig
 
 GIB = 1 << 30
 BYTES = {"float32": 4, "bfloat16": 2}
-PROCESS = {"trainer": 0.4 * GIB, "engine": 0.6 * GIB, "driver": 1.0 * GIB}
-"""What libraries take on a CPU, measured: a trainer with DeepSpeed, an engine with vLLM, the driver with Ray's own."""
-CUDA_CONTEXT = 1.0 * GIB
-UTILIZATION = 0.92
-"""Of a GPU's memory by an engine, vLLM's default."""
-LOGIT_CHUNKS = 3 * (48 << 20)
-"""Chunks of logits that exist at once (see models/logprobs.py)."""
-REDUCE_BUCKET, LIVE = 5e8, 1e9
-"""Parameters in DeepSpeed's gradient bucket (ZeRO 1 to 3) and gathered at once (ZeRO 3), by its defaults."""
 TIED = {"gpt2", "opt", "bloom", "gemma", "gemma2", "gemma3_text", "cohere"}
 NAMED = {
     "hidden": "hidden_size",
@@ -86,101 +72,6 @@ class Shape:
     def kv_per_token(self, dtype: str) -> int:
         """Bytes of the engine's cache for one token: keys and values of every layer, 2 L k b."""
         return 2 * self.layers * self.k * BYTES[dtype]
-
-
-@dataclass(frozen=True)
-class RolePlan:
-    role: str
-    count: int
-    parts: dict[str, float]
-    """Bytes of one actor by what they hold (on each of its GPUs, where it has any)."""
-
-    @property
-    def bytes(self) -> float:
-        return sum(self.parts.values())
-
-    @property
-    def certain(self) -> float:
-        """Bytes that no setting of the batch changes."""
-        return sum(self.parts[name] for name in ("weights", "gradients", "optimizer", "kv"))
-
-
-def role_plans(recipe: Recipe, shape: Shape, micro_batch: int, gpu: bool) -> list[RolePlan]:
-    """Memory of every role of the recipe, when a rank trains on at most `micro_batch` tokens at once."""
-    header, model = recipe.header, recipe.header.model
-    shape = replace(shape, frozen=0) if any(stage.kind == "encode" for stage in recipe.stages) else shape
-    how = header.trainer.zero_stage, header.trainer.ranks, micro_batch, model.gradient_checkpointing, gpu
-    return [
-        RolePlan(
-            name,
-            role.count,
-            engine(shape, model.dtype, header.engines.gpus, kv_bytes(recipe, shape, gpu), gpu)
-            if name == "engine"
-            else trainer(name, shape, model.dtype, *how),
-        )
-        for name, role in roles(recipe.roles, header.engines, header.trainer, gpu, {}).items()
-    ]
-
-
-def kv_bytes(recipe: Recipe, shape: Shape, gpu: bool) -> float:
-    """What an engine's cache takes: as configured on CPU; on GPUs what vLLM's gpu_memory_utilization leaves beside the
-    weights, where the recipe says how much memory it expects, else at least the longest sequence."""
-    engines, dtype, expect = recipe.header.engines, recipe.header.model.dtype, recipe.header.cluster.expect
-    return served_kv(shape, dtype, engines, recipe.max_sequence_tokens, expect.gpu_memory_gb if expect else None, gpu)
-
-
-def served_kv(
-    shape: Shape, dtype: str, config: ServingConfig, longest: int, gpu_memory_gb: float | None, gpu: bool
-) -> float:
-    """`kv_bytes` of an engine or a judge whose sequences have at most `longest` tokens."""
-    amount: float = config.kv_cache_mb << 20
-    if gpu and gpu_memory_gb is None:
-        amount = longest * shape.kv_per_token(dtype)
-    elif gpu and gpu_memory_gb:
-        used = config.vllm.get("gpu_memory_utilization", UTILIZATION) * gpu_memory_gb * GIB
-        amount = max(0.0, used - sum(engine(shape, dtype, config.gpus, 0, gpu).values())) * config.gpus
-    return float(config.vllm.get("kv_cache_memory_bytes", amount))
-
-
-def trainer(
-    role: str, shape: Shape, dtype: str, zero_stage: int, ranks: int, tokens: int, checkpointing: bool, gpu: bool
-) -> dict[str, float]:
-    """Bytes on one rank of policy, critic or reference, for micro-batches of `tokens`.
-
-    Rajbhandari et al. 2020 (ZeRO, arXiv 1910.02054, section 3 and figure 1): weights bP and gradients bP, AdamW's two
-    moments 8P and fp32 master weights 4P (in float32 only where ZeRO keeps a partition of its own); stage 1 divides
-    optimizer states by the ranks, stage 2 gradients too, stage 3 weights too. The critic has no head. The frozen encoder
-    has neither gradients nor states, is outside of ZeRO, and the critic hears through the policy's."""
-    b, learns = BYTES[dtype], role not in ("reference", "reward_model")
-    values = role in ("critic", "reward_model")
-    count = shape.parameters - shape.frozen - (shape.vocabulary * shape.hidden if values and not shape.tied else 0)
-    masters = 4 if dtype == "bfloat16" or zero_stage else 0
-    activations = shape.activations(dtype, "none" if not learns else "inputs" if checkpointing else "all") * tokens
-    other = CUDA_CONTEXT if gpu else PROCESS["trainer"]
-    other += 0 if values else LOGIT_CHUNKS + b * shape.frozen
-    other += b * min(count, REDUCE_BUCKET) if zero_stage and learns else 0
-    other += b * min(count, LIVE) if zero_stage == 3 else 0
-    return {
-        "weights": b * count / (ranks if zero_stage >= 3 else 1),
-        "gradients": b * count / (ranks if zero_stage >= 2 else 1) if learns else 0,
-        "optimizer": (masters + (8 if learns else 0)) * count / (ranks if zero_stage >= 1 else 1),
-        "kv": 0,
-        "activations": activations,
-        "other": other,
-    }
-
-
-def engine(shape: Shape, dtype: str, gpus: int, kv_bytes: float, gpu: bool) -> dict[str, float]:
-    """Bytes of one engine, on each of its `gpus` where it has any; `kv_bytes` over all of them."""
-    share = gpus if gpu else 1
-    return {
-        "weights": BYTES[dtype] * shape.parameters / share,
-        "gradients": 0,
-        "optimizer": 0,
-        "kv": kv_bytes / share,
-        "activations": 0,
-        "other": CUDA_CONTEXT if gpu else PROCESS["engine"],
-    }
 
 
 def read(model: ModelConfig) -> Shape | None:

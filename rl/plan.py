@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.supported import unsupported
-from rl import arithmetic, duration, memory, needs, objections, plan_judges
+from rl import arithmetic, duration, footprint, memory, needs, objections, plan_judges
 from rl.arithmetic import StagePlan
 from rl.data.mixture import weights_of
 from rl.data.sources import inspect
+from rl.footprint import RolePlan
 from rl.machine import Machine, shadowed
-from rl.memory import GIB, RolePlan, Shape, amount, size
+from rl.memory import GIB, Shape, amount, size
 from rl.workers.placement import Bundle, ExpectConfig, bundles, misfit, roles, shortage
 
 if TYPE_CHECKING:
     from rl.recipe import Recipe
-    from rollouts.opinions import JudgeConfig
 
 BYTES_PER_TOKEN = 8
 """Of a saved sample at most: its id and its text."""
@@ -54,29 +54,23 @@ class Plan:
 
     @property
     def devices(self) -> list[float]:
-        """Bytes needed on the fullest device of each of `placed`. On a CPU all actors stay. On a GPU there stays what
-        trainers keep, judges, and what an engine asleep keeps; beside that either the engine is awake, while a reward
-        model may be asked, or trainers work, all at once."""
-        of = {role.role: role for role in self.roles}
-        return [
-            max(self._device([of[name] for name, _ in seat if name in of]) for seat in bundle.devices)
-            for bundle in self.placed
-        ]
+        """Bytes needed on the fullest device of each of `placed`, while it works."""
+        return [max(footprint.device(seat, self.gpu) for seat in seats) for seats in self._seats()]
 
-    def _device(self, actors: list[RolePlan]) -> float:
-        if not self.gpu:
-            return sum(actor.bytes for actor in actors)
-        engines = [actor for actor in actors if actor.role == "engine"]
-        working = {a.role: a.parts["activations"] for a in actors}
-        kept = sum(a.bytes - working[a.role] for a in actors if a.role != "engine")
-        kept += sum(engine.parts["other"] for engine in engines)
-        awake = sum(engine.bytes - engine.parts["other"] for engine in engines) + working.pop("reward_model", 0.0)
-        return kept + max(awake, sum(working.values()))
+    @property
+    def loading(self) -> list[float]:
+        """The same while models are loaded; 0 where that takes no more than what is kept."""
+        return [max(map(footprint.loading, seats)) for seats in self._seats()]
+
+    def _seats(self) -> list[list[list[RolePlan]]]:
+        """The actors on each device of each of `placed`."""
+        of = {role.role: role for role in self.roles}
+        return [[[of[name] for name, _ in seat if name in of] for seat in bundle.devices] for bundle in self.placed]
 
     @property
     def memory(self) -> float:
         """Bytes of everything, with what the driver and Ray take on a CPU."""
-        return sum(self.devices) + (0 if self.gpu else memory.PROCESS["driver"])
+        return sum(self.devices) + (0 if self.gpu else footprint.PROCESS["driver"])
 
 
 def plan(recipe: Recipe, out: Path | None = None) -> Plan:
@@ -106,13 +100,14 @@ def plan(recipe: Recipe, out: Path | None = None) -> Plan:
     for lines, more in zip((made.problems, made.notes), objections.unjudged(recipe, facts), strict=True):
         lines += more
     written: dict[str, int | None] = {}
+    lengths = {name: data.expect_tokens for name, data in header.data.items()}
     for stage in recipe.stages:
         read = written | {
             name: facts[name, stage.config.split].rows for name in weights_of(stage.config.data) if name in header.data
         }
-        told = arithmetic.stage_plan(stage, recipe, read)
+        told = arithmetic.stage_plan(stage, recipe, read, lengths)
         made.stages.append(told)
-        written[stage.base] = arithmetic.leaves(stage, told)
+        written[stage.base], lengths[stage.base] = arithmetic.leaves(stage, told), told.sequence_tokens
         wrong = objections.problems(stage, recipe, told.rows, shape.positions if shape else None)
         made.problems += [line for line in wrong if line not in made.problems]  # iterations of a block have the same
         made.notes += [line for line in objections.notes(stage, told.rows) if line not in made.notes]
@@ -135,7 +130,7 @@ def plan(recipe: Recipe, out: Path | None = None) -> Plan:
     if shape is not None and expect is not None:
         _fits(recipe, shape, made, expect)
         pairs = zip(recipe.stages, made.stages, strict=True)
-        made.stages = [replace(t, seconds=duration.seconds(s, t, recipe, shape, expect)) for s, t in pairs]
+        made.stages = [duration.timed(told, stage, recipe, shape, expect) for stage, told in pairs]
     return made
 
 
@@ -185,7 +180,7 @@ def _engines(recipe: Recipe, shape: Shape, made: Plan) -> None:
         return
     if made.gpu and shape.heads % engines.gpus:
         made.problems.append(f"engines.gpus: {shape.heads} attention heads do not divide over {engines.gpus} GPUs")
-    holds = int(memory.kv_bytes(recipe, shape, made.gpu) // shape.kv_per_token(dtype))
+    holds = int(footprint.kv_bytes(recipe, shape, made.gpu) // shape.kv_per_token(dtype))
     made.kv_tokens = 0 if made.gpu and made.expected is None else holds
     if holds < recipe.max_sequence_tokens and made.gpu:
         made.problems.append(
@@ -200,26 +195,11 @@ def _engines(recipe: Recipe, shape: Shape, made: Plan) -> None:
         )
 
 
-def _judge(name: str, judge: JudgeConfig, gpu: bool, expect: ExpectConfig | None) -> RolePlan:
-    """As the policy's engines, but never asleep; nothing where the model is not here, or broken (see `rl.needs`)."""
-    try:
-        shape = memory.described(memory.folder_of(judge.model), f"judges.{name}.model")
-    except ValueError:
-        shape = None
-    if shape is None:
-        parts = dict.fromkeys(("weights", "gradients", "optimizer", "kv", "activations", "other"), 0.0)
-    else:
-        most = expect.gpu_memory_gb if expect else None
-        kept = memory.served_kv(shape, judge.dtype, judge, judge.max_sequence_tokens, most, gpu)
-        parts = memory.engine(shape, judge.dtype, judge.gpus, kept, gpu)
-    return RolePlan(f"judge {name}", 1, parts)
-
-
 def _memory(recipe: Recipe, shape: Shape, made: Plan) -> None:
     model = recipe.header.model
     micro_batch = max((stage.micro_batch for stage in made.stages), default=0)
-    made.roles = memory.role_plans(recipe, shape, micro_batch, made.gpu)
-    judges = {name: _judge(name, judge, made.gpu, made.expected) for name, judge in recipe.judges.items()}
+    made.roles = footprint.role_plans(recipe, shape, micro_batch, made.gpu)
+    judges = {name: footprint.judge_plan(name, judge, made.gpu, made.expected) for name, judge in recipe.judges.items()}
     unknown = [f"judges.{name}.model" for name, judge in judges.items() if not judge.bytes]
     made.notes += [f"{place}: the model is not here; its memory is not estimated" for place in unknown]
     made.roles += judges.values()
@@ -252,19 +232,26 @@ def spilled(weights: float, shared: float) -> list[str]:
 
 def _fits(recipe: Recipe, shape: Shape, made: Plan, expect: ExpectConfig) -> None:
     """Whether the fullest of the expected GPUs holds what is on it, while it works and while models are loaded."""
-    most, trainer = expect.gpu_memory_gb * GIB, recipe.header.trainer
+    most = expect.gpu_memory_gb * GIB
     need = max(made.devices) if made.gpu else 0
     if need > most:
         made.problems.append(
             f"memory: about {size(need)} needed on a GPU, {size(most)} expected; lower vllm.gpu_memory_utilization (of "
             "engines and judges) or trainer.tokens_per_microbatch, or raise trainer.ranks (zero_stage 3) or engines.gpus"
         )
-    if made.gpu and trainer.zero_stage == 3 and trainer.ranks > 1:
-        whole = memory.BYTES[recipe.header.model.dtype] * shape.parameters
-        made.notes.append(
-            f"loading: every rank builds the whole model before ZeRO-3 divides it, {size(whole)} of its GPU for a moment, "
-            f"and of a node's memory as much for each of its ranks"
+    if not any(loads := made.loading if made.gpu else []):
+        return
+    model = recipe.header.model
+    whole = f"every rank builds the whole model, {size(memory.BYTES[model.dtype] * shape.parameters)}, before ZeRO-3 divides it"
+    if max(loads) > most:
+        made.problems.append(
+            f"memory: about {size(max(loads))} needed on a GPU while a model is loaded ({whole}), {size(most)} expected; "
+            "use GPUs with more memory, raise trainer.ranks or set cluster.placement=split"
         )
+    made.notes.append(
+        f"loading: {whole}: {size(max(loads))} of its GPU for a moment, and of a node's memory the model for each of its "
+        "ranks"
+    )
 
 
 def _disk(recipe: Recipe, shape: Shape, made: Plan, out: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -50,9 +50,9 @@ def render(plan: Plan, brief: bool = False) -> RenderableType:
         name, times = (
             (stage.name, "") if len(names) == 1 else (f"{names[0]} … {names[-1].partition('@')[2]}", f"{len(names)} × ")
         )
-        bounds = [f"{times}≤ {amount(stage.tokens)}" if stage.tokens else ""]
-        bounds += [f"{times}≤ {words(stage.seconds)}" if stage.seconds else ""] if timed else []
-        stages.add_row(Text(name), stage.kind, Text(stage.says), *bounds)
+        both = [_both(times, amount, stage.tokens, stage.expected_tokens)]
+        both += [_both(times, words, stage.seconds, stage.expected_seconds)] if timed else []
+        stages.add_row(Text(name), stage.kind, Text(stage.says), *both)
     lines = [f"placement  {_placement(plan)}"]
     if plan.roles:
         here = f" of {size(plan.present.memory)}" if plan.present else ""
@@ -73,6 +73,11 @@ def render(plan: Plan, brief: bool = False) -> RenderableType:
         cells = (size(role.parts[part]) if role.parts[part] else "" for part in parts)
         roles_table.add_row(role.role, str(role.count), *cells, size(role.bytes))
     return Group(title, stages, roles_table, *told)
+
+
+def _both(times: str, text: Callable[[float], str], most: float, expected: float) -> str:
+    """`3 × ≤ 4.1B`, and on a second line what is expected, `3 × ≈ 1B`."""
+    return "\n".join(f"{times}{sign} {text(value)}" for sign, value in (("≤", most), ("≈", expected)) if value)
 
 
 def _folded(stages: Sequence[StagePlan]) -> list[tuple[list[str], StagePlan]]:
@@ -125,8 +130,12 @@ def _per_gpu(plan: Plan) -> str:
 
 
 def _time(plan: Plan, expect: ExpectConfig) -> str:
-    whole = words(sum(stage.seconds for stage in plan.stages))
+    whole, told = words(sum(stage.seconds for stage in plan.stages)), ""
+    if any(stage.expected_seconds for stage in plan.stages):
+        likely = words(sum(stage.expected_seconds or stage.seconds for stage in plan.stages))
+        bound = any(stage.seconds and not stage.expected_seconds for stage in plan.stages)
+        told = f"about {likely} at the expected lengths{' (full, where none is)' * bound}, "
     return (
-        f"up to {whole} if every sequence has its full length, at {expect.train_tflops:g} TFLOP/s of training a GPU and "
+        f"{told}up to {whole} if every sequence has its full length, at {expect.train_tflops:g} TFLOP/s of training a GPU and "
         f"{expect.engine_tokens_per_second:,g} tokens/s an engine (cluster.expect); starting and loading left out"
     )

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from rl.recipe import load
+from rl.run.provenance import read_provenance
+from rl.run.show import show
 from rl.runner import run
 
 TINY: dict[str, Any] = {
@@ -69,6 +74,22 @@ def test_a_block_goes_on_from_its_last_iteration_until_nothing_improves(ray_sess
     assert (record["recipe"], record["stage"], record["made_by"]) == ("tiny", "rlvr@2", "rlvr")
     assert record["settings"]["steps"] == 1
     assert record["code"]["version"]
+    assert record["counts"].items() >= {"prompts": 2, "rollouts": 4, "steps": 1}.items()
+    assert 4 * 2 < record["counts"]["tokens"] <= 4 * 48
+    (folder,) = (tmp_path / "run" / "stages" / "06-rlvr@2" / "checkpoints").glob("step-*")
+    checkpoint = read_provenance(folder) or {}
+    assert {**checkpoint, "parents": sorted(map(str, checkpoint["parents"]))} == {
+        **record,
+        "artifact": "step-000001",
+        "kind": "checkpoint",
+        "parents": sorted(map(str, record["parents"])),
+    }
+    curated = read_provenance(Path(done["05-curate@2"]["artifacts"]["difficulty"])) or {}
+    kept = int(summary.stages[4].metrics["kept"])
+    assert curated["counts"] == {"asked": 12, "sampled": 24, "judged": 24, "kept": kept}
+    drawn = Console(width=200, record=True, file=io.StringIO())
+    drawn.print(show(tmp_path / "run"))
+    assert f"asked 12 → sampled 24 → judged 24 → kept {kept}" in drawn.export_text()
 
 
 def test_sources_are_mixed(ray_session: None, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pyarrow import parquet
 from safetensors.torch import load_file
 
 from rl.recipe import load
+from rl.run.lineage import read_lineage
 from rl.run.tracker import read_metrics, rollout_files
 from rl.runner import run
 
@@ -60,6 +61,11 @@ def test_a_model_from_scratch_learns_to_listen(ray_session: None, tmp_path: Path
     assert clips
     assert all((tmp_path / "run" / "clips" / name).exists() for name in clips)
     assert "data:audio/ogg" in (tmp_path / "run" / "report.html").read_text()
+    counts = {node.kind: node.work for node in read_lineage(tmp_path / "run")}
+    lines = [row for row in read_metrics(tmp_path / "run") if row["stage"] == "encode"]
+    each = RECIPE["stages"][0]["encode"].get("clips_per_step", 32)
+    assert counts["encode"] == {"clips": len(lines) * each, "steps": len(lines)}
+    assert counts["sft"]["tokens"] > counts["sft"]["sequences"] > counts["sft"]["steps"] > 0
 
 
 def test_an_encoder_that_trains_is_the_one_that_the_engines_have(ray_session: None, tmp_path: Path) -> None:

@@ -123,6 +123,38 @@ def test_the_arithmetic_of_distilled_and_preferred() -> None:
     assert {role.role for role in made.roles} == {"engine", "policy", "critic"}
 
 
+def test_expected_lengths_tell_what_is_likely_beside_what_is_the_most() -> None:
+    def file(**more: int) -> dict[str, Any]:
+        return {"source": "jsonl", "path": "words.jsonl", "fields": FIELDS, **more}
+
+    sft = {"sequences_per_step": 10, "max_sequence_tokens": 64}
+    stages: list[dict[str, Any]] = [
+        {"sft": {"data": {"words": 0.75, "more": 0.25}, **sft}},
+        {"distill": {"data": "words", "samples": 4, "keep": {"accuracy": 1}, "max_sequence_tokens": 64}},
+        {"sft": {"name": "again", "data": {"distill": 0.5, "more": 0.5}, **sft}},
+        {"curate": {"data": "more", "max_sequence_tokens": 16}},
+        {"sft": {"name": "untold", "data": {"distill": 0.5, "bare": 0.5}, **sft}},
+    ]
+    data = {"words": file(expect_tokens=20), "more": file(expect_tokens=40), "bare": file()}
+    expect = {"train_tflops": 1.0, "engine_tokens_per_second": 100.0}
+    made = planned(stages=stages, data=data, cluster={"expect": expect})
+    assert [stage.sequence_tokens for stage in made.stages] == [25, 20, 30, 40, None]
+    # 13 steps of 10; 100 prompts × 4; 200 rows, of each half: 20 steps; at most 16 tokens each of 800
+    assert [stage.expected_tokens for stage in made.stages] == [130 * 25, 400 * 20, 200 * 30, 800 * 16, 0]
+    assert [stage.tokens for stage in made.stages] == [130 * 64, 400 * 64, 200 * 64, 800 * 16, 200 * 64]
+    assert made.stages[1].expected_seconds == 400 * 20 / 100
+    assert made.stages[1].seconds == 400 * 64 / 100
+    assert made.stages[4].expected_seconds == 0
+    text = rendered(made)
+    assert "at the expected lengths (full, where none is), up to" in text
+    assert "≈ 3,250" in text
+    bound = rendered(planned(stages=stages[3:4], data={"more": file()}, cluster={"expect": expect}))
+    assert "≈" not in bound
+    assert "time       up to 2 min if every sequence has its full length" in bound
+    with pytest.raises(ConfigError, match=r"^data\.more\.expect_tokens: must be at least 1; got 0"):
+        planned(stages=stages, data={**data, "more": file(expect_tokens=0)})
+
+
 @pytest.mark.parametrize(
     ("overrides", "problem"),
     [

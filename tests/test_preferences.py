@@ -13,6 +13,7 @@ from rich.console import Console
 
 from rl.config import ConfigError
 from rl.recipe import load
+from rl.run.provenance import read_provenance
 from rl.run.show import show
 from rl.run.tracker import read_metrics
 from rl.runner import run
@@ -62,6 +63,8 @@ def test_dpo_prefers_what_was_chosen(ray_session: None, tmp_path: Path) -> None:
     assert summary.stages[0].metrics["margin"] > 0.5
     first = next(row for row in read_metrics(tmp_path / "run") if row["stage"] == "ipo")
     assert first["loss"] == 25.0
+    done = json.loads((tmp_path / "run" / "stages" / "01-dpo" / "done.json").read_text())
+    assert done["counts"] == {"pairs": 800, "steps": 50}
 
 
 LIMIT = {"max_sequence_tokens": 48}
@@ -215,6 +218,14 @@ def test_what_is_preferred_and_what_is_verified_in_one_objective(ray_session: No
     parents = json.loads((tmp_path / "run" / "stages" / "03-rlvr" / "done.json").read_text())["parents"]
     assert {"kind": "reward_model", "name": "taste", "stage": True, "split": None} in parents
     assert summary.stages[1].metrics["accuracy"] > 0.9
+    counts = json.loads((tmp_path / "run" / "stages" / "02-taste" / "done.json").read_text())["counts"]
+    assert counts["learned from"] + counts["held out"] == counts["pairs"] == 80
+    assert counts["steps"] == sum(row["stage"] == "taste" for row in read_metrics(tmp_path / "run"))
+    (checkpoint,) = (tmp_path / "run" / "stages" / "03-rlvr" / "checkpoints").glob("step-*")
+    record = read_provenance(checkpoint) or {}
+    assert {(parent["kind"], parent["name"]) for parent in record["parents"]} == {
+        (parent["kind"], parent["name"]) for parent in parents
+    }
 
 
 def test_a_reward_model_is_made_before_it_is_asked(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from pyarrow import parquet
 from rl.recipe import load
 from rl.run.files import DiskFull
 from rl.run.metrics import is_timing
+from rl.run.provenance import read_provenance
 from rl.run.tracker import read_metrics, rollout_file
 from rl.runner import run
 
@@ -147,6 +148,21 @@ def test_a_killed_run_resumes_exactly(tmp_path: Path) -> None:
     assert _untimed(killed) == _untimed(whole)
     for rollouts in sorted((whole / "rollouts").iterdir()):
         assert parquet.read_table(rollouts).equals(parquet.read_table(killed / "rollouts" / rollouts.name))
+    # sft of 4 × 48 spellings in eights; rlvr of 7 steps of 8 prompts, 4 samples each
+    counts = _counts(whole)
+    assert counts == _counts(killed), "of the whole stage, whenever it was resumed"
+    assert (counts["sft"]["sequences"], counts["sft"]["steps"]) == (192, 24)
+    rows = [
+        parquet.read_table(file, columns=["tokens"])["tokens"].to_pylist() for file in (whole / "rollouts").iterdir()
+    ]
+    told = {"prompts": 56, "rollouts": 224, "tokens": sum(map(sum, rows)), "steps": 7}
+    assert counts["rlvr"] == told
+    final = read_provenance(whole / "stages" / "02-rlvr" / "model") or {}
+    for run_dir in (whole, killed):
+        last = read_provenance(run_dir / "stages" / "02-rlvr" / "checkpoints" / "step-000007") or {}
+        assert last == {**final, "artifact": "step-000007", "kind": "checkpoint"}
+        earlier = read_provenance(run_dir / "stages" / "02-rlvr" / "checkpoints" / "step-000006") or {}
+        assert (earlier["counts"]["prompts"], earlier["counts"]["steps"]) == (48, 6)
     summary = json.loads((killed / "summary.json").read_text())
     assert summary["status"] == "done"
     assert summary["seconds"] >= sum(stage["seconds"] for stage in summary["stages"]), "those before the kill count"
@@ -157,6 +173,11 @@ def _rl(file: Path, out: Path, *flags: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
+
+
+def _counts(run_dir: Path) -> dict[str, dict[str, int]]:
+    done = {path.parent.name: json.loads(path.read_text()) for path in (run_dir / "stages").glob("*/done.json")}
+    return {name.partition("-")[2]: values["counts"] for name, values in done.items()}
 
 
 def _untimed(run_dir: Path) -> list[dict[str, Any]]:

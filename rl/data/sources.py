@@ -53,6 +53,8 @@ class DataConfig:
     args: dict[str, Any] = field(default_factory=dict[str, Any])
     """Arguments of the task, the function, or `datasets.load_dataset`; of a folder `pattern`, a regular expression whose
     named groups, found in a file's path, become columns."""
+    expect_tokens: int | None = None
+    """Of a sequence in the mean, prompt and response: with it `rl check` tells what is likely, not only the most."""
     on_bad_row: str = "fail"
     """`skip` leaves out rows that cannot be read and clips that are no sound, and says how many and why the first."""
 
@@ -61,6 +63,8 @@ class DataConfig:
             self.fields = {"audio": "audio", **self.fields}
 
     def validate(self, place: str) -> None:
+        if self.expect_tokens is not None and self.expect_tokens < 1:
+            raise ConfigError(f"{place}.expect_tokens: must be at least 1; got {self.expect_tokens}")
         if self.source in FILES:
             self._validate_files(place)
         elif ":" in self.source or self.source in TASKS:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rl.run.files import full_disk_named
+from rl.run.provenance import write_inside
 
 STATE, MANIFEST = "state.json", "manifest.json"
 BEST = "best_step"
@@ -21,12 +22,26 @@ class Checkpoints:
     """Of one stage, in `folder/step-NNNNNN/`. The newest `keep` stay, and beside them the best one by evaluation that each
     of them names in its state: saved and named at once, it outlives a kill at any moment, and the loss of a newer one."""
 
-    def __init__(self, folder: Path, keep: int = 2, warn: Callable[[str], None] = print) -> None:
-        self.folder, self.keep, self.warn = folder, keep, warn
+    def __init__(
+        self,
+        folder: Path,
+        keep: int = 2,
+        warn: Callable[[str], None] = print,
+        record: Mapping[str, Any] | None = None,
+    ) -> None:
+        """`record` is what the provenance of each says (`rl.run.lineage.record_of`), its counts apart."""
+        self.folder, self.keep, self.warn, self.record = folder, keep, warn, record
 
-    def save(self, step: int, state: Mapping[str, Any], write: Callable[[Path], None]) -> Path:
-        """`write(folder)` puts the large files there; `state` (plain JSON) is saved beside them. Raises DiskFull, and
-        leaves every earlier checkpoint as it was. Later ones, of a future that was gone back on, are dropped."""
+    def save(
+        self,
+        step: int,
+        state: Mapping[str, Any],
+        write: Callable[[Path], None],
+        counts: Mapping[str, int] | None = None,
+    ) -> Path:
+        """`write(folder)` puts the large files there; `state` (plain JSON) is saved beside them, and where it comes from,
+        with the `counts` so far. Raises DiskFull, and leaves every earlier checkpoint as it was. Later ones, of a future
+        that was gone back on, are dropped."""
         final, temporary = self._at(step), self.folder / f".step-{step:06d}.tmp"
         for unfinished in self.folder.glob(".step-*.tmp"):
             shutil.rmtree(unfinished)
@@ -35,6 +50,8 @@ class Checkpoints:
                 temporary.mkdir(parents=True)
                 write(temporary)
                 (temporary / STATE).write_text(json.dumps({"step": step, **state}, indent=1))
+                if self.record is not None:
+                    write_inside(temporary, final.name, {**self.record, "counts": counts or {}})
                 files = sorted(p for p in temporary.rglob("*") if p.is_file())
                 manifest = {str(p.relative_to(temporary)): _checksum(p) for p in files}
                 (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1))

@@ -10,10 +10,15 @@ from typing import Any
 
 from rich.text import Text
 from rich.tree import Tree
+from yaml import safe_load
 
 from rl.run.provenance import Parent
+from rl.run.summary import RECIPE, SUMMARY, redact
+from rl.run.tracker import read_metrics
 
 DONE = "done.json"
+FILTERS = ("curate", "distill", "pairs")
+"""Kinds of stages whose counts are a funnel; those of others say how much was learned from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +29,11 @@ class Node:
     kind: str
     parents: Sequence[Parent] = ()
     counts: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Of a funnel, in order: how many came in, how many were left after each step."""
+    work: Mapping[str, int] = field(default_factory=dict[str, int])
+    """How much a stage that trains has learned from: sequences, tokens, steps."""
+    makes: Sequence[str] = ()
+    """Kinds of its artifacts."""
 
     @property
     def model(self) -> Parent | None:
@@ -44,6 +54,11 @@ class Node:
         """`asked 80 → sampled 640 → correct 412 → kept 96`."""
         return " → ".join(f"{name} {count:,}" for name, count in self.counts.items())
 
+    @property
+    def says(self) -> str:
+        """Its funnel, or `16,000 sequences, 3,204,118 tokens, 125 steps`."""
+        return self.funnel or ", ".join(f"{count:,} {name}" for name, count in self.work.items())
+
 
 def read_lineage(run_dir: Path) -> list[Node]:
     """The finished stages, in order. Raises ValueError for a stage whose record cannot be read."""
@@ -54,7 +69,9 @@ def read_lineage(run_dir: Path) -> list[Node]:
             parents = [Parent(**parent) for parent in done.get("parents", ())]
         except (ValueError, TypeError) as error:
             raise ValueError(f"{path}: {error}; delete it, and --resume runs the stage again") from error
-        nodes.append(Node(path.parent.name.partition("-")[2], done.get("kind", ""), parents, done.get("counts", {})))
+        kind, counts, made = done.get("kind", ""), done.get("counts", {}), tuple(done.get("artifacts", ()))
+        told = (counts, {}) if kind in FILTERS else ({}, counts)
+        nodes.append(Node(path.parent.name.partition("-")[2], kind, parents, *told, made))
     return nodes
 
 
@@ -79,8 +96,8 @@ def tree(nodes: Sequence[Node]) -> Tree:
         says = Text.assemble((node.name, "bold"), (f"  {node.kind}" if node.kind not in node.name else "", "dim"))
         if node.inputs:
             says.append(f"  ← {', '.join(node.inputs)}", "cyan")
-        if node.counts:
-            says.append(f"\n{node.funnel}", "dim")
+        if node.says:
+            says.append(f"\n{node.says}", "dim")
         twig = branch.add(says)
         for child in children(nodes, node.name):
             grow(twig, child)
@@ -91,6 +108,59 @@ def tree(nodes: Sequence[Node]) -> Tree:
         for node in first:
             grow(branch, node)
     return drawn
+
+
+def record_of(run_dir: Path, stage: str, kind: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What is to be known of something that a stage leaves while it is at work, but its counts, from what the run has on
+    disk: as the artifacts of the finished stage will say it. `settings` are the stage's own, as plain values."""
+    recipe: dict[str, Any] = safe_load(_text(run_dir / RECIPE)) or {}
+    ran_on = (json.loads(_text(run_dir / SUMMARY) or "{}")).get("environment", {})
+    return {
+        "kind": "checkpoint",
+        "stage": stage,
+        "made_by": kind,
+        "recipe": recipe.get("name"),
+        "seed": recipe.get("seed", 0),
+        "code": {"version": ran_on.get("packages", {}).get("groundtone"), "commit": ran_on.get("commit")},
+        "settings": redact(settings),
+        "parents": _parents(kind, settings, recipe, read_lineage(run_dir)),
+    }
+
+
+def recorded(run_dir: Path, stage: str) -> list[dict[str, Any]]:
+    """What the stage's lines of metrics.jsonl tell, one a step: of the whole stage, resumed or not."""
+    return [row for row in read_metrics(run_dir) if row["stage"] == stage]
+
+
+def _parents(kind: str, settings: Mapping[str, Any], recipe: Mapping[str, Any], nodes: Sequence[Node]) -> list[Parent]:
+    """What a stage of these settings reads, after the stages that `nodes` are."""
+
+    def of(what: str, name: str) -> Parent:
+        makers = [
+            node.name for node in nodes if what in node.makes and name in (node.name, node.name.partition("@")[0])
+        ]
+        return Parent(what, makers[-1] if makers else name, bool(makers))
+
+    made = [node.name for node in nodes if "model" in node.makes]
+    first = recipe.get("model") or {}
+    built = Parent("model", "built from scratch" if first.get("build") else str(first.get("path")))
+    start = settings.get("model") or (made[-1] if made else None)
+    found = [of("model", start) if start else built]
+    for asked in filter(None, (settings, settings.get("eval"))):
+        for name in [asked["data"]] if isinstance(asked["data"], str) else asked["data"]:
+            own = Parent("data", name, split=asked["split"])
+            derived = "pairs" if kind == "dpo" else "distilled"
+            found.append(own if name in (recipe.get("data") or {}) else of(derived, name))
+    for key, what in (("difficulty", "difficulty"), ("critic", "model")):
+        found += [of(what, settings[key])] if settings.get(key) else []
+    reward = (settings.get("reward") or recipe.get("reward") or {}) if kind == "rlvr" else {}
+    asks = [part for part in reward.get("parts", ()) if part["verifier"] == "reward_model"]
+    found += [of("reward_model", str((part.get("args") or {}).get("served"))) for part in asks]
+    return list(dict.fromkeys(found))
+
+
+def _text(file: Path) -> str:
+    return file.read_text() if file.is_file() else ""
 
 
 def _number(folder: Path) -> int:

@@ -1,5 +1,5 @@
 """Where an artifact comes from: one small JSON beside each, `NAME.provenance.json`, with what made it, of what, and the
-counts on the way."""
+counts on the way. A checkpoint has it inside, as `provenance.json`: it comes and goes with the rest of the folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from rl.run.files import replacing
 
-SUFFIX = ".provenance.json"
+SUFFIX, INSIDE = ".provenance.json", "provenance.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +31,21 @@ def write_provenance(artifact: Path, record: Mapping[str, Any]) -> Path:
     """Writes what is known of the file or folder `artifact` beside it. Raises DiskFull."""
     path = artifact.with_name(artifact.name + SUFFIX)
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps({"artifact": artifact.name, **record}, indent=1, default=_plain) + "\n")
+        temporary.write_text(_text(artifact.name, record))
     return path
 
 
+def write_inside(folder: Path, name: str, record: Mapping[str, Any]) -> None:
+    """The same within a folder that is not yet at its place, where it will be called `name`."""
+    (folder / INSIDE).write_text(_text(name, record))
+
+
 def read_provenance(artifact: Path) -> dict[str, Any] | None:
-    """What stands beside the artifact; None where nothing does. Raises ValueError for what is no provenance."""
-    path = artifact.with_name(artifact.name + SUFFIX)
-    if not path.exists():
+    """What stands in a checkpoint or beside an artifact; None where nothing does. Raises ValueError for what is no
+    provenance."""
+    places = artifact / INSIDE, artifact.with_name(artifact.name + SUFFIX)
+    path = next((place for place in places if place.exists()), None)
+    if path is None:
         return None
     try:
         return dict(json.loads(path.read_text()))
@@ -54,6 +61,10 @@ def fingerprint(model: Path) -> str:
             while block := content.read(1 << 24):
                 digest.update(block)
     return digest.hexdigest()[:16]
+
+
+def _text(name: str, record: Mapping[str, Any]) -> str:
+    return json.dumps({"artifact": name, **record}, indent=1, default=_plain) + "\n"
 
 
 def _plain(value: Any) -> Any:

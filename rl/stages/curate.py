@@ -87,7 +87,9 @@ def run(config: Config, context: Context) -> Outcome:
     metrics |= {"accuracy": sum(row["correct"] for row in rows) / max(1, sum(row["k"] for row in rows))}
     context.tracker.rewind(0)
     context.tracker.record(1, metrics)
-    return Outcome(metrics, {"difficulty": str(path)})
+    judged = sum(row["k"] for row in rows)
+    counts = {"asked": len(rows), "sampled": len(rows) * config.samples, "judged": judged, "kept": kept}
+    return Outcome(metrics, {"difficulty": str(path)}, counts, {"reused": reused})
 
 
 def kept_ids(path: Path) -> set[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from rl.algorithms.preference_losses import Preference
@@ -64,18 +64,24 @@ class Config:
         """Optimiser steps over `rows` pairs."""
         return max(1, round(self.epochs * rows / self.pairs_per_step))
 
+    def counts(self, steps: int) -> dict[str, int]:
+        """What was learned from in so many steps."""
+        return {"pairs": steps * self.pairs_per_step, "steps": steps}
+
 
 def run(config: Config, context: Context) -> Outcome:
     """Trains from `context.model` and leaves `model/` in the stage's folder."""
     from rl.data.pairs import pair_batch
     from rl.run.checkpoint import Checkpoints
+    from rl.run.lineage import record_of
 
     pairs = context.pairs(config.data, config.split, config.limit)
     cluster, policy = context.cluster, context.cluster.policy
     batch = pair_batch(pairs, cluster.chat, config.max_sequence_tokens)
     policy.load(context.model, cluster.model, config.optimizer)
     batch = batch.add(ref=_reference(context, batch))
-    checkpoints = Checkpoints(context.folder / "checkpoints", config.keep, context.say)
+    record = record_of(context.tracker.run_dir, context.name, "dpo", asdict(config))
+    checkpoints = Checkpoints(context.folder / "checkpoints", config.keep, context.say, record)
     restored = checkpoints.latest()
     if restored:
         policy.load(restored[0], cluster.model, config.optimizer)
@@ -84,7 +90,8 @@ def run(config: Config, context: Context) -> Outcome:
     context.tracker.rewind(state["step"])
     metrics = train(config, context, pairs, batch, checkpoints, state)
     policy.export(context.folder / "model")
-    return Outcome(metrics, {"model": str(context.folder / "model")})
+    counts = config.counts(config.steps(len(pairs)))
+    return Outcome(metrics, {"model": str(context.folder / "model")}, counts)
 
 
 def train(
@@ -116,7 +123,8 @@ def train(
             context.tracker.record(step, metrics | {"time/step": time.monotonic() - began})
             progress.advance(step, metrics)
             if config.checkpoint_every and step % config.checkpoint_every == 0 and step < total:
-                checkpoints.save(step, {"drawn": curriculum.drawn, "recent": list(recent)}, policy.save)
+                state = {"drawn": curriculum.drawn, "recent": list(recent)}
+                checkpoints.save(step, state, policy.save, config.counts(step))
     return {name: sum(row[name] for row in recent) / len(recent) for name in recent[-1]} if recent else {}
 
 

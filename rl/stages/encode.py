@@ -82,7 +82,9 @@ def run(config: Config, context: Context) -> Outcome:
             context.tracker.record(step, metrics | {"time/step": time.monotonic() - began})
             progress.advance(step, metrics)
     policy.export(context.folder / "model")
-    return Outcome({"loss": loss} | measure(config, context, classes), {"model": str(context.folder / "model")})
+    counts = {"clips": total * config.clips_per_step, "steps": total}
+    metrics = {"loss": loss} | measure(config, context, classes)
+    return Outcome(metrics, {"model": str(context.folder / "model")}, counts)
 
 
 def measure(config: Config, context: Context, classes: Mapping[str, Sequence[str]]) -> dict[str, float]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rl.algorithms.policy_losses import POLICY_LOSSES
 from rl.run.checkpoint import BEST
+from rl.run.lineage import recorded
 from rl.run.metrics import is_timing
 from rl.stages.scoring import Judge, by_prompt, sample_metrics
 from rl.workers.group import Absent
@@ -211,8 +212,21 @@ class Learner:
             self.policy.save(folder / "policy")
             self.critic.save(folder / "critic")
 
-        best = {"best": self.best, BEST: self.best_step}
-        self.checkpoints.save(step, {"drawn": self.curriculum.drawn, **best, "last": self.last}, write)
+        state = {"drawn": self.curriculum.drawn, "best": self.best, BEST: self.best_step, "last": self.last}
+        self.checkpoints.save(step, state, write, self.counts())
+
+    def counts(self) -> dict[str, int]:
+        """What was drawn, sampled and written so far, before a resume and after it. The engines' pace times their
+        seconds is what they wrote in a step, and that over its mean length the number of samples."""
+        rows = recorded(self.context.tracker.run_dir, self.context.name)
+        written = [round(row["tokens_per_second/rollout"] * row["time/generate"]) for row in rows]
+        lengths = [row["length/mean"] for row in rows]
+        return {
+            "prompts": sum(taken for taken, _ in self.curriculum.drawn.values()),
+            "rollouts": sum(round(tokens / mean) for tokens, mean in zip(written, lengths, strict=True) if mean),
+            "tokens": sum(written),
+            "steps": len(rows),
+        }
 
     def _informative(self, scored: list[Scored]) -> list[Scored]:
         keep = {id for id, group in by_prompt(scored).items() if len({s.verdict.score for s in group}) > 1}

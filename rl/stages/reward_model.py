@@ -70,7 +70,7 @@ def run(config: Config, context: Context) -> Outcome:
     group = context.cluster.critic
     group.load(context.model, context.cluster.model, config.optimizer)
     context.tracker.rewind(0)
-    train(config, context, learned)
+    steps = train(config, context, learned)
     folder, rewards_N = context.folder / "reward_model", _rewards(config, context, learned)
     group.export(folder)
     scale = {"mean": float(rewards_N.mean()), "deviation": float(rewards_N.std())}
@@ -78,12 +78,12 @@ def run(config: Config, context: Context) -> Outcome:
         temporary.write_text(json.dumps(scale))
     metrics = measured(_rewards(config, context, held_out))
     context.say(f"{context.name}: accuracy {metrics['accuracy']:.3f} on {len(held_out)} pairs held out")
-    counts = {"pairs": len(pairs), "learned from": len(learned), "held out": len(held_out)}
+    counts = {"pairs": len(pairs), "learned from": len(learned), "held out": len(held_out), "steps": steps}
     return Outcome(metrics, {"reward_model": str(folder)}, counts)
 
 
-def train(config: Config, context: Context, pairs: Sequence[Pair]) -> None:
-    """The loop."""
+def train(config: Config, context: Context, pairs: Sequence[Pair]) -> int:
+    """The loop. Returns how many steps it took."""
     from rl.data.curriculum import Curriculum
     from rl.data.pairs import at_end, pair_batch
     from rl.run.progress import Progress
@@ -99,6 +99,7 @@ def train(config: Config, context: Context, pairs: Sequence[Pair]) -> None:
             metrics = {"grad_norm/critic": learned.pop("grad_norm"), "learning_rate": rate, **learned}
             context.tracker.record(step, metrics | {"time/step": time.monotonic() - began})
             progress.advance(step, metrics)
+    return total
 
 
 def divided(pairs: Sequence[Pair], share: float) -> tuple[list[Pair], list[Pair]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from rl.config import ConfigError
@@ -58,11 +58,13 @@ def run(config: Config, context: Context) -> Outcome:
     """Trains from `context.model` and leaves `model/` in the stage's folder."""
     from rl.data.mixture import Mixture
     from rl.run.checkpoint import Checkpoints
+    from rl.run.lineage import record_of
 
     sources = context.sources(config.data, config.split, config.limit)
     curriculum = Mixture(sources, weights_of(config.data), context.seed)
     policy = context.cluster.policy
-    checkpoints = Checkpoints(context.folder / "checkpoints", config.keep, context.say)
+    record = record_of(context.tracker.run_dir, context.name, "sft", asdict(config))
+    checkpoints = Checkpoints(context.folder / "checkpoints", config.keep, context.say, record)
     restored = checkpoints.latest()
     start = restored[1]["step"] if restored else 0
     policy.load(restored[0] if restored else context.model, context.cluster.model, config.optimizer)
@@ -73,7 +75,8 @@ def run(config: Config, context: Context) -> Outcome:
     recent = deque(restored[1]["recent"] if restored else (), maxlen=10)
     train(config, context, curriculum, checkpoints, start, recent)
     policy.export(context.folder / "model")
-    return Outcome({"loss": sum(recent) / len(recent)}, {"model": str(context.folder / "model")})
+    metrics = {"loss": sum(recent) / len(recent)}
+    return Outcome(metrics, {"model": str(context.folder / "model")}, counts(config, context))
 
 
 def train(
@@ -107,4 +110,14 @@ def train(
             context.tracker.record(step, metrics)
             progress.advance(step, metrics)
             if config.checkpoint_every and step % config.checkpoint_every == 0 and step < total:
-                checkpoints.save(step, {"recent": list(recent), "drawn": curriculum.drawn}, policy.save)
+                state = {"recent": list(recent), "drawn": curriculum.drawn}
+                checkpoints.save(step, state, policy.save, counts(config, context))
+
+
+def counts(config: Config, context: Context) -> dict[str, int]:
+    """What was learned from so far, before a resume and after it. A step's pace times its seconds is its tokens."""
+    from rl.run.lineage import recorded
+
+    rows = recorded(context.tracker.run_dir, context.name)
+    tokens = sum(round(row["tokens_per_second/step"] * row["time/step"]) for row in rows)
+    return {"sequences": len(rows) * config.sequences_per_step, "tokens": tokens, "steps": len(rows)}

@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 from rl.run.checkpoint import BEST, MANIFEST, STATE, Checkpoints
 from rl.run.files import DiskFull
+from rl.run.provenance import Parent, read_provenance
 
 
 def write(folder: Path, value: float = 0.0, size: int = 4) -> None:
@@ -56,6 +57,31 @@ def test_what_was_saved_comes_back(checkpoints: Checkpoints, warnings: list[str]
     files = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
     assert files == {"policy/model.safetensors", "optimizer.safetensors", STATE, MANIFEST}
     assert warnings == []
+
+
+def test_a_checkpoint_says_where_it_comes_from(tmp_path: Path) -> None:
+    plain = Checkpoints(tmp_path, keep=2)
+    save(plain, 1)
+    assert read_provenance(tmp_path / "step-000001") is None
+    warned: list[str] = []
+    checkpoints = Checkpoints(tmp_path, 2, warned.append, {"stage": "sft", "parents": [Parent("model", "base")]})
+    assert (checkpoints.latest() or ("", {}))[1]["step"] == 1, "one of before is as good"
+    folder = checkpoints.save(2, {"drawn": 20}, lambda folder: write(folder, 2.0), {"sequences": 64, "steps": 2})
+    assert read_provenance(folder) == {
+        "artifact": "step-000002",
+        "stage": "sft",
+        "parents": [{"kind": "model", "name": "base", "stage": False, "split": None}],
+        "counts": {"sequences": 64, "steps": 2},
+    }
+    found = checkpoints.latest()
+    assert found is not None
+    assert found[1] == {"step": 2, "drawn": 20}, "what is resumed from is as before"
+    checkpoints.save(3, {}, write, {})
+    checkpoints.save(4, {}, write, {})
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["step-000003", "step-000004"], "it goes with its folder"
+    (tmp_path / "step-000004" / "provenance.json").unlink()
+    assert (checkpoints.latest() or ("", {}))[1]["step"] == 3
+    assert "provenance.json is missing" in warned[0]
 
 
 def test_the_newest_and_the_best_stay(checkpoints: Checkpoints) -> None:

@@ -8,17 +8,21 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from rl.run.lineage import read_lineage, tree
-from rl.run.provenance import fingerprint, read_provenance, write_provenance
+from rl.run.lineage import read_lineage, record_of, tree
+from rl.run.provenance import Parent, fingerprint, read_provenance, write_provenance
 from rl.run.reading import Stage
 from rl.run.story import funnels, lineage, thinking
+from rl.run.summary import Summary, write_summary
+
+MAKES = {"sft": "model", "distill": "distilled", "curate": "difficulty", "reward_model": "reward_model"}
 
 
 def done(run: Path, place: int, name: str, kind: str, parents: list[tuple[str, str, bool]], **counts: int) -> None:
     folder = run / "stages" / f"{place:02d}-{name}"
     folder.mkdir(parents=True)
     told = [{"kind": k, "name": n, "stage": s, "split": "train" if k == "data" else None} for k, n, s in parents]
-    (folder / "done.json").write_text(json.dumps({"kind": kind, "parents": told, "counts": counts}))
+    made = {"artifacts": {MAKES[kind]: str(folder)}} if kind in MAKES else {}
+    (folder / "done.json").write_text(json.dumps({"kind": kind, "parents": told, "counts": counts, **made}))
 
 
 @pytest.fixture
@@ -26,14 +30,16 @@ def run(tmp_path: Path) -> Path:
     start, words = ("model", "built from scratch", False), ("data", "words", False)
     done(tmp_path, 1, "sft", "sft", [start, words])
     done(tmp_path, 2, "distill@1", "distill", [("model", "sft", True), words], asked=80, sampled=640, kept=9)
-    done(tmp_path, 10, "again@1", "sft", [("model", "sft", True), ("distilled", "distill@1", True)])
+    done(tmp_path, 3, "curate@1", "curate", [("model", "sft", True), words], asked=1200, sampled=9600, kept=264)
+    again = [("model", "sft", True), ("distilled", "distill@1", True)]
+    done(tmp_path, 10, "again@1", "sft", again, sequences=4096, tokens=1_048_576, steps=32)
     done(tmp_path, 11, "after", "evaluate", [("model", "again@1", True), words])
     return tmp_path
 
 
 def test_stages_hang_from_the_models_they_started_from(run: Path) -> None:
     nodes = read_lineage(run)
-    assert [node.name for node in nodes] == ["sft", "distill@1", "again@1", "after"]
+    assert [node.name for node in nodes] == ["sft", "distill@1", "curate@1", "again@1", "after"]
     console = Console(width=200, record=True, file=io.StringIO())
     console.print(tree(nodes))
     assert [line.rstrip() for line in console.export_text().splitlines()] == [
@@ -41,13 +47,16 @@ def test_stages_hang_from_the_models_they_started_from(run: Path) -> None:
         "└── sft  ← words (train)",
         "    ├── distill@1  ← words (train)",
         "    │   asked 80 → sampled 640 → kept 9",
+        "    ├── curate@1  ← words (train)",
+        "    │   asked 1,200 → sampled 9,600 → kept 264",
         "    └── again@1  sft  ← distilled of distill@1",
+        "        4,096 sequences, 1,048,576 tokens, 32 steps",
         "        └── after  evaluate  ← words (train)",
     ]
     page = lineage(nodes)
-    assert page.count("<li>") == 5
-    assert "<b>distill@1</b> <span>← words (train)</span></li><li><b>again@1</b>" in page
-    assert funnels(nodes).count("<tr>") == 3
+    assert page.count("<li>") == 6
+    assert "<b>distill@1</b> <span>← words (train)</span></li><li><b>curate@1</b>" in page
+    assert funnels(nodes).count("<tr>") == 6, "what was learned from is no funnel"
     assert 'width="1.41%"' in funnels(nodes)
 
 
@@ -55,6 +64,50 @@ def test_a_record_that_cannot_be_read_says_which(run: Path) -> None:
     (run / "stages" / "02-distill@1" / "done.json").write_text("{")
     with pytest.raises(ValueError, match=r"02-distill@1/done\.json: .*--resume runs the stage again"):
         read_lineage(run)
+
+
+def test_what_a_stage_at_work_leaves_says_what_made_it(run: Path) -> None:
+    recipe = {
+        "name": "words",
+        "seed": 3,
+        "model": {"build": {"layers": 1}},
+        "data": {"words": {"source": "jsonl"}},
+        "reward": {"parts": [{"verifier": "text"}]},
+    }
+    (run / "recipe.yaml").write_text(json.dumps(recipe))
+    environment = {"packages": {"groundtone": "0.1.0"}, "commit": "abc"}
+    write_summary(run, Summary("words", "running", 1.0, (), environment))
+    done(run, 4, "taste", "reward_model", [])
+    settings: dict[str, Any] = {"data": {"words": 0.5, "distill": 0.5}, "split": "train", "model": None, "api_key": "k"}
+    settings |= {"difficulty": "curate", "critic": "sft", "eval": {"data": "words", "split": "test"}}
+    settings["reward"] = {"parts": [{"verifier": "reward_model", "args": {"served": "taste"}}]}
+    record = record_of(run, "rlvr@1", "rlvr", settings)
+    assert record.pop("settings") == {**settings, "api_key": "<hidden>"}
+    assert record.pop("parents") == [
+        Parent("model", "again@1", True),
+        Parent("data", "words", split="train"),
+        Parent("distilled", "distill@1", True),
+        Parent("data", "words", split="test"),
+        Parent("difficulty", "curate@1", True),
+        Parent("model", "sft", True),
+        Parent("reward_model", "taste", True),
+    ]
+    assert record == {
+        "kind": "checkpoint",
+        "stage": "rlvr@1",
+        "made_by": "rlvr",
+        "recipe": "words",
+        "seed": 3,
+        "code": {"version": "0.1.0", "commit": "abc"},
+    }
+    first = record_of(run, "dpo", "dpo", {"data": "some/pairs.jsonl", "split": None, "model": "a/model"})["parents"]
+    assert first == [Parent("model", "a/model"), Parent("pairs", "some/pairs.jsonl")]
+
+
+def test_what_has_no_run_around_it_says_what_it_knows(tmp_path: Path) -> None:
+    record = record_of(tmp_path, "sft", "sft", {"data": "words", "split": None})
+    assert (record["recipe"], record["code"]) == (None, {"version": None, "commit": None})
+    assert record["made_by"] == "sft"
 
 
 def test_a_line_for_each_evaluation_that_cut_its_chains() -> None:

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from models.load import ModelConfig, load_model
+from rl import footprint, memory
 from rl.algorithms.objective import Objective
 from rl.run.checkpoint import Checkpoints
 from rl.run.files import DiskFull
@@ -77,6 +78,24 @@ def test_a_restored_trainer_takes_the_very_step_it_would_have_taken(
     (report,), parameters = train(group, role, batch, 1), world.parameters(role)
     assert [report] == expected[0]
     assert same(parameters, expected[1])
+
+
+@pytest.mark.parametrize("stage", [0, 2, 3])
+def test_a_rank_holds_what_the_plan_says(worlds: Callable[[int], Any], untied: Path, batch: Batch, stage: int) -> None:
+    """Weights, gradients and optimizer states in bfloat16, as the second step is taken."""
+    small: dict[str, int] = {"reduce_bucket_size": 1}
+    if stage == 3:
+        small |= {"stage3_param_persistence_threshold": 0, "stage3_prefetch_bucket_size": 0}
+    world = worlds(2)
+    world.everyone("clear")
+    group = world.load("policy", untied, stage, dtype="bfloat16", **small)
+    world.everyone("watch", "policy")
+    train(group, "policy", batch, 2)
+    shape = memory.read(ModelConfig(path=str(untied)))
+    assert shape is not None
+    parts = footprint.trainer("policy", shape, "bfloat16", stage, 2, 1, False, False)
+    told = parts["weights"] + parts["gradients"] + parts["optimizer"]
+    assert world.everyone("last_noted") == [pytest.approx(told, rel=0.06)] * 2
 
 
 def test_an_optimizer_of_other_ranks_or_another_stage_is_refused(

@@ -52,6 +52,46 @@ class Rank:
         """{parameter: its values}, whole. Collective."""
         return {name: tensor.clone() for name, tensor in self.workers[role]._gathered()}
 
+    def watch(self, role: str) -> None:
+        """Notes what the engine's tensors take whenever its gradients are there, before each optimiser step. Those of
+        earlier engines are held on to, so that no new one lies where they were."""
+        engine, self.noted = self.workers[role].engine, list[int]()
+        step = engine.step
+
+        def noting(*arguments: Any, **named: Any) -> Any:
+            new = _storages(engine.module.parameters()).items() - self.old.items()
+            self.noted.append(sum(size for _, size in new))
+            return step(*arguments, **named)
+
+        engine.step = noting
+
+    def clear(self) -> None:
+        """Forgets every engine; what tensors there are now is old."""
+        for worker in self.workers.values():
+            worker.engine = None
+        self.kept = _tensors()
+        self.old = _storages([])
+
+    def last_noted(self) -> int:
+        self.kept.clear()
+        return self.noted[-1]
+
+
+def _tensors() -> list[Any]:
+    """All that Python sees."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    return [thing for thing in gc.get_objects() if issubclass(type(thing), torch.Tensor)]
+
+
+def _storages(parameters: Any) -> dict[int, int]:
+    """{address: bytes} of the storages of all tensors, and of these parameters' gradients."""
+    seen = [*_tensors(), *(parameter.grad for parameter in parameters if parameter.grad is not None)]
+    return {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in seen}
+
 
 class Seat:
     """What `TrainerGroup` takes for an actor: one role on a `Rank`."""
@@ -107,6 +147,9 @@ class World:
 
     def parameters(self, role: str) -> dict[str, Any]:
         return self._first("parameters", role)
+
+    def everyone(self, verb: str, *arguments: Any) -> list[Any]:
+        return ray.get([getattr(actor, verb).remote(*arguments) for actor in self.actors])
 
     def _first(self, verb: str, role: str) -> Any:
         return ray.get([getattr(actor, verb).remote(role) for actor in self.actors])[0]
