@@ -12,6 +12,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
@@ -32,7 +33,8 @@ class Verifier:
     """None where the module has no GOLD."""
 
 
-def known() -> dict[str, str]:
+@cache
+def known() -> Mapping[str, str]:
     """The verifiers that come with the library: name to the first line of their docstring. Imports none of them."""
     files = sorted(path for path in IN_TREE.glob("*.py") if not path.stem.startswith("_"))
     return {path.stem: (ast.get_docstring(functions.parsed(path)) or "").partition("\n")[0] for path in files}
