@@ -76,7 +76,7 @@ def test_a_block_goes_on_from_its_last_iteration_until_nothing_improves(ray_sess
     assert record["code"]["version"]
     assert record["counts"].items() >= {"prompts": 2, "rollouts": 4, "steps": 1}.items()
     assert 4 * 2 < record["counts"]["tokens"] <= 4 * 48
-    (folder,) = (tmp_path / "run" / "stages" / "06-rlvr@2" / "checkpoints").glob("step-*")
+    (folder,) = (moved / "stages" / "06-rlvr@2" / "checkpoints").glob("step-*")
     checkpoint = read_provenance(folder) or {}
     assert {**checkpoint, "parents": sorted(map(str, checkpoint["parents"]))} == {
         **record,
@@ -84,11 +84,11 @@ def test_a_block_goes_on_from_its_last_iteration_until_nothing_improves(ray_sess
         "kind": "checkpoint",
         "parents": sorted(map(str, record["parents"])),
     }
-    curated = read_provenance(Path(done["05-curate@2"]["artifacts"]["difficulty"])) or {}
+    curated = read_provenance(moved / done["05-curate@2"]["artifacts"]["difficulty"]) or {}
     kept = int(summary.stages[4].metrics["kept"])
     assert curated["counts"] == {"asked": 12, "sampled": 24, "judged": 24, "kept": kept}
     drawn = Console(width=200, record=True, file=io.StringIO())
-    drawn.print(show(tmp_path / "run"))
+    drawn.print(show(moved))
     assert f"asked 12 → sampled 24 → judged 24 → kept {kept}" in drawn.export_text()
 
 

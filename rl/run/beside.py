@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from html import escape
 
-from rl.run.chains import Chains, Pair, Row, Tally, right
+from rl.run.contrasts import Chains, Pair, Row, Tally, right
 from rl.run.reading import Stage, same_prompts
 from rl.run.samples import clipped
 from rl.types import AUDIO_PATCH, split_think

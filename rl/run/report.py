@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from rl.run.beside import beside
-from rl.run.chains import Chains, read_chains
 from rl.run.charts import stage_charts
 from rl.run.clips import players
+from rl.run.contrasts import Chains, read_chains
 from rl.run.files import replacing
 from rl.run.lineage import Node, read_lineage
 from rl.run.progress import clock

@@ -39,7 +39,7 @@ def learner(folder: Path, said: list[dict[str, float]] | None = None, **config: 
         policy=Role(), critic=Role(), model=None, sampler=SimpleNamespace(load=lambda *_, **__: 0)
     )
     tracker = SimpleNamespace(
-        rewind=lambda _: None, record=lambda _, metrics: said is not None and said.append(metrics)
+        run_dir=folder, rewind=lambda _: None, record=lambda _, metrics: said is not None and said.append(metrics)
     )
     context: Any = SimpleNamespace(cluster=cluster, tracker=tracker, name="rlvr", model=folder)
     curriculum: Any = SimpleNamespace(drawn={})

@@ -16,7 +16,6 @@ from rl.config import ConfigError, build
 from rl.data.derived import distilled, preference_pairs
 from rl.run.files import write_lines
 from rl.stages import distill, pairs
-from rl.stages.budgets import majority
 from rl.stages.harvest import Sample, asked, read_samples, selected
 from rl.types import Clip, Demonstration, Message, Prompt
 
@@ -196,12 +195,6 @@ def test_rows_are_joined_with_their_prompts(tmp_path: Path) -> None:
     file.write_text(json.dumps({"id": "x"}) + "\n")
     with pytest.raises(ValueError, match=r"distilled\.jsonl:1: no column 'data'"):
         distilled(file, lambda data, split: [])
-
-
-def test_the_commonest_answer_wins() -> None:
-    assert majority([("b", False), ("a", True), ("a", True)])
-    assert not majority([("b", False), ("a", True)]), "a tie goes to who was first"
-    assert majority([("a", True)])
 
 
 @pytest.mark.parametrize(

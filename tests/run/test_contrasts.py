@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import soundfile
 from test_report import HOSTILE, Page, drawn_by_chromium
 
-from rl.run.chains import Tally, read_chains
+from rl.run.contrasts import Tally, read_chains
 from rl.run.reading import read_run
 from rl.run.report import write_report
 from rl.run.summary import StageSummary, Summary, write_summary
