@@ -25,10 +25,11 @@ settings.register_profile("patient", deadline=None)  # a busy machine is no fail
 settings.load_profile("patient")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that start engines come first: the quick ones then fill both cores until the end."""
-    slow = {item.path for item in items if "ray_session" in getattr(item, "fixturenames", ())}
-    items.sort(key=lambda item: item.path not in slow)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Side by side, files that start engines come first: the quick ones then fill every core until the end."""
+    if hasattr(config, "workerinput"):
+        slow = {item.path for item in items if "ray_session" in getattr(item, "fixturenames", ())}
+        items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session")
