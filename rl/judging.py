@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rl.layout import Stage, judges, own_rewards, reward_models
+from rl.stages.reward_model import Scorers
 
 if TYPE_CHECKING:
     from rewards.combine import RewardConfig
@@ -32,21 +33,17 @@ class Judging:
         """`reward_model` finds one by its name, `model` is the model so far; both and the cluster are asked for when a
         reward model or a judge of the run's own is first asked."""
         self.shared, self.folder, self.say = shared, folder, say
-        self.cluster, self.reward_model, self.model = cluster, reward_model, model
+        self.cluster, self.scorers = cluster, Scorers(cluster, reward_model, model)
         self.warned: set[str] = set()
 
     def service(self, reward: RewardConfig) -> RewardService:
         """Judges by `reward`."""
         from rewards.service import RewardService
-        from rl.stages.reward_model import Scorer
-
-        def scorer(name: str) -> Scorer:
-            return Scorer(self.cluster, lambda: self.reward_model(name), self.model)
 
         def judge(name: str) -> Model:
             return lambda questions: self.cluster().judge(name)(questions)
 
-        served: dict[str, Model] = {name: scorer(name) for name in reward_models(reward)}
+        served: dict[str, Model] = {name: self.scorers.named(name) for name in reward_models(reward)}
         return RewardService(reward, self.folder, served | {name: judge(name) for name in judges(reward)})
 
     def proved(self, reward: RewardConfig, place: str) -> RewardService:

@@ -157,20 +157,22 @@ class Run:
             say=self.say,
             service=lambda reward: self.judging.proved(reward, stage.place),
             earlier=lambda kind: self._earlier(stage, kind),
+            record=lambda: self._record(stage),
         )
         outcome: Outcome = STAGES[stage.kind].run(stage.config, context)
-        seconds, parents = time.monotonic() - began, list(self.read)
+        seconds, parents = time.monotonic() - began, [asdict(parent) for parent in self.read]
         for kind, path in outcome.artifacts.items():
-            write_provenance(Path(path), {"kind": kind, **self._record(stage, outcome, parents)})
+            counted = {"counts": outcome.counts, **outcome.facts}
+            write_provenance(Path(path), {"kind": kind, **self._record(stage), **counted})
         with replacing(folder / DONE) as temporary:
-            done = {"kind": stage.kind, **asdict(outcome), "parents": [asdict(parent) for parent in parents]}
+            done = {"kind": stage.kind, **asdict(outcome), "parents": parents}
             done["artifacts"] = {kind: relpath(path, self.out) for kind, path in outcome.artifacts.items()}
             temporary.write_text(json.dumps({**done, "seconds": seconds}))
         self._remember(stage, outcome, seconds)
         self._summarise("running")
 
-    def _record(self, stage: Stage, outcome: Outcome, parents: list[Parent]) -> dict[str, Any]:
-        """What is to be known of an artifact of the stage."""
+    def _record(self, stage: Stage) -> dict[str, Any]:
+        """What is to be known of anything that the stage at work leaves, but its counts."""
         return {
             "stage": stage.name,
             "made_by": stage.kind,
@@ -178,9 +180,7 @@ class Run:
             "seed": self.recipe.header.seed,
             "code": {"version": self.environment["packages"].get("groundtone"), "commit": self.environment["commit"]},
             "settings": redact(asdict(stage.config)),
-            "parents": parents,
-            "counts": outcome.counts,
-            **outcome.facts,
+            "parents": list(self.read),
         }
 
     def _over(self, stage: Stage) -> bool:

@@ -27,9 +27,9 @@ class Checkpoints:
         folder: Path,
         keep: int = 2,
         warn: Callable[[str], None] = print,
-        record: Mapping[str, Any] | None = None,
+        record: Callable[[], Mapping[str, Any]] | None = None,
     ) -> None:
-        """`record` is what the provenance of each says (`rl.run.lineage.record_of`), its counts apart."""
+        """`record` tells what the provenance of each says, its counts apart."""
         self.folder, self.keep, self.warn, self.record = folder, keep, warn, record
 
     def save(
@@ -51,7 +51,8 @@ class Checkpoints:
                 write(temporary)
                 (temporary / STATE).write_text(json.dumps({"step": step, **state}, indent=1))
                 if self.record is not None:
-                    write_inside(temporary, final.name, {**self.record, "counts": counts or {}})
+                    record = {"kind": "checkpoint", **self.record(), "counts": counts or {}}
+                    write_inside(temporary, final.name, record)
                 files = sorted(p for p in temporary.rglob("*") if p.is_file())
                 manifest = {str(p.relative_to(temporary)): _checksum(p) for p in files}
                 (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1))

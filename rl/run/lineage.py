@@ -10,10 +10,8 @@ from typing import Any
 
 from rich.text import Text
 from rich.tree import Tree
-from yaml import safe_load
 
 from rl.run.provenance import Parent
-from rl.run.summary import RECIPE, SUMMARY, redact
 from rl.run.tracker import read_metrics
 
 DONE = "done.json"
@@ -110,57 +108,9 @@ def tree(nodes: Sequence[Node]) -> Tree:
     return drawn
 
 
-def record_of(run_dir: Path, stage: str, kind: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What is to be known of something that a stage leaves while it is at work, but its counts, from what the run has on
-    disk: as the artifacts of the finished stage will say it. `settings` are the stage's own, as plain values."""
-    recipe: dict[str, Any] = safe_load(_text(run_dir / RECIPE)) or {}
-    ran_on = (json.loads(_text(run_dir / SUMMARY) or "{}")).get("environment", {})
-    return {
-        "kind": "checkpoint",
-        "stage": stage,
-        "made_by": kind,
-        "recipe": recipe.get("name"),
-        "seed": recipe.get("seed", 0),
-        "code": {"version": ran_on.get("packages", {}).get("groundtone"), "commit": ran_on.get("commit")},
-        "settings": redact(settings),
-        "parents": _parents(kind, settings, recipe, read_lineage(run_dir)),
-    }
-
-
 def recorded(run_dir: Path, stage: str) -> list[dict[str, Any]]:
     """What the stage's lines of metrics.jsonl tell, one a step: of the whole stage, resumed or not."""
     return [row for row in read_metrics(run_dir) if row["stage"] == stage]
-
-
-def _parents(kind: str, settings: Mapping[str, Any], recipe: Mapping[str, Any], nodes: Sequence[Node]) -> list[Parent]:
-    """What a stage of these settings reads, after the stages that `nodes` are."""
-
-    def of(what: str, name: str) -> Parent:
-        makers = [
-            node.name for node in nodes if what in node.makes and name in (node.name, node.name.partition("@")[0])
-        ]
-        return Parent(what, makers[-1] if makers else name, bool(makers))
-
-    made = [node.name for node in nodes if "model" in node.makes]
-    first = recipe.get("model") or {}
-    built = Parent("model", "built from scratch" if first.get("build") else str(first.get("path")))
-    start = settings.get("model") or (made[-1] if made else None)
-    found = [of("model", start) if start else built]
-    for asked in filter(None, (settings, settings.get("eval"))):
-        for name in [asked["data"]] if isinstance(asked["data"], str) else asked["data"]:
-            own = Parent("data", name, split=asked["split"])
-            derived = "pairs" if kind == "dpo" else "distilled"
-            found.append(own if name in (recipe.get("data") or {}) else of(derived, name))
-    for key, what in (("difficulty", "difficulty"), ("critic", "model")):
-        found += [of(what, settings[key])] if settings.get(key) else []
-    reward = (settings.get("reward") or recipe.get("reward") or {}) if kind == "rlvr" else {}
-    asks = [part for part in reward.get("parts", ()) if part["verifier"] == "reward_model"]
-    found += [of("reward_model", str((part.get("args") or {}).get("served"))) for part in asks]
-    return list(dict.fromkeys(found))
-
-
-def _text(file: Path) -> str:
-    return file.read_text() if file.is_file() else ""
 
 
 def _number(folder: Path) -> int:

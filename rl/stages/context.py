@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,6 +54,8 @@ class Context:
     """Makes a service, which has proved itself, for a reward of the stage's own."""
     earlier: Callable[[str], Path | None] = lambda kind: None
     """The artifact of that kind that the stage's last iteration in a repeated block has left."""
+    record: Callable[[], Mapping[str, Any]] = dict
+    """What is to be known of anything that the stage leaves: what made it, of what it has read so far."""
 
     @contextmanager
     def judging(self, reward: RewardConfig | None) -> Iterator[RewardService]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from rl.algorithms.preference_losses import Preference
@@ -73,15 +73,13 @@ def run(config: Config, context: Context) -> Outcome:
     """Trains from `context.model` and leaves `model/` in the stage's folder."""
     from rl.data.pairs import pair_batch
     from rl.run.checkpoint import Checkpoints
-    from rl.run.lineage import record_of
 
     pairs = context.pairs(config.data, config.split, config.limit)
     cluster, policy = context.cluster, context.cluster.policy
     batch = pair_batch(pairs, cluster.chat, config.max_sequence_tokens)
     policy.load(context.model, cluster.model, config.optimizer)
     batch = batch.add(ref=_reference(context, batch))
-    record = record_of(context.tracker.run_dir, context.name, "dpo", asdict(config))
-    checkpoints = Checkpoints(context.folder / "checkpoints", config.keep, context.say, record)
+    checkpoints = Checkpoints(context.folder / "checkpoints", config.keep, context.say, context.record)
     restored = checkpoints.latest()
     if restored:
         policy.load(restored[0], cluster.model, config.optimizer)

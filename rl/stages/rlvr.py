@@ -6,7 +6,7 @@ tokens, clip 0.2, γ = λ = 1, reward at the last token, no KL.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rewards.combine import RewardConfig
@@ -100,7 +100,6 @@ def run(config: Config, context: Context) -> Outcome:
     """Trains from `context.model` and leaves `model/` in the stage's folder."""
     from rl.data.mixture import Mixture, apportion
     from rl.run.checkpoint import Checkpoints
-    from rl.run.lineage import record_of
     from rl.stages.curate import kept_ids
     from rl.stages.learner import Learner
     from rl.stages.scoring import Judge
@@ -116,8 +115,7 @@ def run(config: Config, context: Context) -> Outcome:
                 f"them (prompts_per_step {config.prompts_per_step}); lower it or keep more prompts"
             )
     curriculum = Mixture(sources, weights_of(config.data), context.seed)
-    record = record_of(context.tracker.run_dir, context.name, "rlvr", asdict(config))
-    checkpoints = Checkpoints(context.folder / "checkpoints", config.keep, context.say, record)
+    checkpoints = Checkpoints(context.folder / "checkpoints", config.keep, context.say, context.record)
     with context.judging(config.reward) as rewards:
         learner = Learner(config, context, curriculum, Judge(rewards), checkpoints)
         metrics = train(config, context, learner)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rl.config import ConfigError
@@ -58,13 +58,11 @@ def run(config: Config, context: Context) -> Outcome:
     """Trains from `context.model` and leaves `model/` in the stage's folder."""
     from rl.data.mixture import Mixture
     from rl.run.checkpoint import Checkpoints
-    from rl.run.lineage import record_of
 
     sources = context.sources(config.data, config.split, config.limit)
     curriculum = Mixture(sources, weights_of(config.data), context.seed)
     policy = context.cluster.policy
-    record = record_of(context.tracker.run_dir, context.name, "sft", asdict(config))
-    checkpoints = Checkpoints(context.folder / "checkpoints", config.keep, context.say, record)
+    checkpoints = Checkpoints(context.folder / "checkpoints", config.keep, context.say, context.record)
     restored = checkpoints.latest()
     start = restored[1]["step"] if restored else 0
     policy.load(restored[0] if restored else context.model, context.cluster.model, config.optimizer)

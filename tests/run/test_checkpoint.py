@@ -64,11 +64,14 @@ def test_a_checkpoint_says_where_it_comes_from(tmp_path: Path) -> None:
     save(plain, 1)
     assert read_provenance(tmp_path / "step-000001") is None
     warned: list[str] = []
-    checkpoints = Checkpoints(tmp_path, 2, warned.append, {"stage": "sft", "parents": [Parent("model", "base")]})
+    read: list[Parent] = []
+    checkpoints = Checkpoints(tmp_path, 2, warned.append, lambda: {"stage": "sft", "parents": read})
+    read.append(Parent("model", "base"))
     assert (checkpoints.latest() or ("", {}))[1]["step"] == 1, "one of before is as good"
     folder = checkpoints.save(2, {"drawn": 20}, lambda folder: write(folder, 2.0), {"sequences": 64, "steps": 2})
     assert read_provenance(folder) == {
         "artifact": "step-000002",
+        "kind": "checkpoint",
         "stage": "sft",
         "parents": [{"kind": "model", "name": "base", "stage": False, "split": None}],
         "counts": {"sequences": 64, "steps": 2},

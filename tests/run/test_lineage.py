@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from rl.run.lineage import read_lineage, record_of, tree
-from rl.run.provenance import Parent, fingerprint, read_provenance, write_provenance
+from rl.run.lineage import read_lineage, tree
+from rl.run.provenance import fingerprint, read_provenance, write_provenance
 from rl.run.reading import Stage
 from rl.run.story import funnels, lineage, thinking
-from rl.run.summary import Summary, write_summary
 
 MAKES = {"sft": "model", "distill": "distilled", "curate": "difficulty", "reward_model": "reward_model"}
 
@@ -64,50 +63,6 @@ def test_a_record_that_cannot_be_read_says_which(run: Path) -> None:
     (run / "stages" / "02-distill@1" / "done.json").write_text("{")
     with pytest.raises(ValueError, match=r"02-distill@1/done\.json: .*--resume runs the stage again"):
         read_lineage(run)
-
-
-def test_what_a_stage_at_work_leaves_says_what_made_it(run: Path) -> None:
-    recipe = {
-        "name": "words",
-        "seed": 3,
-        "model": {"build": {"layers": 1}},
-        "data": {"words": {"source": "jsonl"}},
-        "reward": {"parts": [{"verifier": "text"}]},
-    }
-    (run / "recipe.yaml").write_text(json.dumps(recipe))
-    environment = {"packages": {"groundtone": "0.1.0"}, "commit": "abc"}
-    write_summary(run, Summary("words", "running", 1.0, (), environment))
-    done(run, 4, "taste", "reward_model", [])
-    settings: dict[str, Any] = {"data": {"words": 0.5, "distill": 0.5}, "split": "train", "model": None, "api_key": "k"}
-    settings |= {"difficulty": "curate", "critic": "sft", "eval": {"data": "words", "split": "test"}}
-    settings["reward"] = {"parts": [{"verifier": "reward_model", "args": {"served": "taste"}}]}
-    record = record_of(run, "rlvr@1", "rlvr", settings)
-    assert record.pop("settings") == {**settings, "api_key": "<hidden>"}
-    assert record.pop("parents") == [
-        Parent("model", "again@1", True),
-        Parent("data", "words", split="train"),
-        Parent("distilled", "distill@1", True),
-        Parent("data", "words", split="test"),
-        Parent("difficulty", "curate@1", True),
-        Parent("model", "sft", True),
-        Parent("reward_model", "taste", True),
-    ]
-    assert record == {
-        "kind": "checkpoint",
-        "stage": "rlvr@1",
-        "made_by": "rlvr",
-        "recipe": "words",
-        "seed": 3,
-        "code": {"version": "0.1.0", "commit": "abc"},
-    }
-    first = record_of(run, "dpo", "dpo", {"data": "some/pairs.jsonl", "split": None, "model": "a/model"})["parents"]
-    assert first == [Parent("model", "a/model"), Parent("pairs", "some/pairs.jsonl")]
-
-
-def test_what_has_no_run_around_it_says_what_it_knows(tmp_path: Path) -> None:
-    record = record_of(tmp_path, "sft", "sft", {"data": "words", "split": None})
-    assert (record["recipe"], record["code"]) == (None, {"version": None, "commit": None})
-    assert record["made_by"] == "sft"
 
 
 def test_a_line_for_each_evaluation_that_cut_its_chains() -> None:

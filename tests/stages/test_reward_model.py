@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from safetensors.torch import load_file, save_file
 
 from models.load import AudioConfig, BuildConfig, ModelConfig, build
 from rl.audio import SAMPLE_RATE, encode
-from rl.stages.reward_model import SCALE, Scorer
+from rl.stages.reward_model import SCALE, Scorers
 from rl.types import Clip, Message, Prompt, Rollout
 from rl.workers.cluster import Cluster
 from rl.workers.optimizer import OptimizerConfig
@@ -34,8 +37,19 @@ def test_it_scores_text_and_hears_without_a_policy(ray_session: None, tmp_path: 
         cluster.reward_model.load(listener, model, OptimizerConfig())
         cluster.reward_model.export(folder)
         (folder / SCALE).write_text(json.dumps({"mean": 0.25, "deviation": 1.0}))
-        scorer = Scorer(lambda: cluster, lambda: folder, lambda: listener)
+        other = shutil.copytree(folder, tmp_path / "other")
+        (other / SCALE).write_text(json.dumps({"mean": 4.0, "deviation": 1.0}))
+        heads = load_file(other / "critic.safetensors")
+        save_file({n: w + 1 if "head" in n else w for n, w in heads.items()}, other / "critic.safetensors")
+        scorers = Scorers(lambda: cluster, lambda name: tmp_path / name, lambda: listener)
+        scorer = scorers.named("taste")
         assert scorer([rollout("text")]) == [-0.25], "an untrained head says 0"
         assert not cluster.sounds.encoder, "no clip was asked about"
         assert scorer([rollout("text"), rollout("heard", (clip,))]) == [-0.25, -0.25]
         assert (cluster.sounds.asked, cluster.sounds.encoded) == (1, 1)
+        (differs,) = scorers.named("other")([rollout("text")])
+        assert differs != -4.0, "its own head"
+        with ThreadPoolExecutor(4) as threads:  # as the parts of a reward ask
+            asked = ["taste", "other", "taste", "other"]
+            told = list(threads.map(lambda name: scorers.named(name)([rollout("text")]), asked))
+        assert told == [[-0.25], [differs], [-0.25], [differs]]
