@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from judge_api import Api
+from judge_api import served
 from rich.console import Console
 
 from rl.config import ConfigError
@@ -48,69 +48,88 @@ def recipe(tmp_path: Path, stages: list[dict[str, Any]], **header: Any) -> Any:
     return load({**values, "stages": stages})
 
 
-def test_dpo_prefers_what_was_chosen(ray_session: None, tmp_path: Path) -> None:
-    shared = {"data": "letters", "pairs_per_step": 16, "max_sequence_tokens": 48, "optimizer": {"learning_rate": 3e-3}}
-    ipo = {"name": "ipo", "model": "dpo", "loss": "ipo", "epochs": 1, **shared}
-    made = recipe(tmp_path, [{"dpo": {"epochs": 10, **shared}}, {"dpo": ipo}])
-    summary = run(made, tmp_path / "run", say=lambda _: None)
-    assert summary.status == "done"
-    rows = [row for row in read_metrics(tmp_path / "run") if row["stage"] == "dpo"]
-    assert rows[0]["margin"] == rows[0]["reward/chosen"] == 0, "the policy starts as its own reference"
-    assert rows[0]["loss"] == 0.6931471824645996
-    assert rows[0]["accuracy"] == 0.5
-    assert len(rows) == 50
-    assert summary.stages[0].metrics["accuracy"] > 0.9
-    assert summary.stages[0].metrics["margin"] > 0.5
-    first = next(row for row in read_metrics(tmp_path / "run") if row["stage"] == "ipo")
-    assert first["loss"] == 25.0
-    done = json.loads((tmp_path / "run" / "stages" / "01-dpo" / "done.json").read_text())
-    assert done["counts"] == {"pairs": 800, "steps": 50}
-
-
 LIMIT = {"max_sequence_tokens": 48}
 WARM = {"name": "warm_up", "data": "letters", "epochs": 16, "sequences_per_step": 16, **LIMIT}
 LEARNS = {"optimizer": {"learning_rate": 3e-3}}
 
 
-def test_a_model_learns_from_its_own_chains(ray_session: None, tmp_path: Path) -> None:
-    """Warm start, own samples, the right ones imitated, pairs of right and wrong preferred, and a reward model of them."""
+def pipeline(judge: str) -> list[dict[str, Any]]:
+    """Warm start, own samples, the right ones imitated, pairs of right and wrong preferred, a reward model, its part in
+    RL, and preferences that were given."""
     judged = {"data": "letters", "split": "test", "samples": 8, **LIMIT}
-    again = {
-        "name": "again",
-        "data": {"distill": 0.75, "letters": 0.25},
-        "epochs": 6,
-        "sequences_per_step": 16,
-        **LIMIT,
-    }
-    dpo = {"data": "pairs", "epochs": 3, "pairs_per_step": 16, **LIMIT}
-    reward = {"data": "letters", "held_out": 0.25, "epochs": 20, "pairs_per_step": 16, **LIMIT}
-    stages = [
+    mixed = {"data": {"distill": 0.75, "letters": 0.25}, "epochs": 6, "sequences_per_step": 16, **LIMIT}
+    pairs = {"data": "letters", "per_prompt": 2, **LIMIT}
+    dpo = {"pairs_per_step": 16, **LIMIT}
+    taste = {"name": "taste", "data": "letters", "held_out": 0.25, "epochs": 20, "pairs_per_step": 16, **LIMIT}
+    parts = [
+        {"verifier": "text", "weight": 0.5},
+        {"verifier": "reward_model", "name": "preferred", "weight": 0.3, "args": {"served": "taste"}},
+        {"verifier": "judge", "name": "compared", "weight": 0.2}
+        | {"args": {"endpoint": judge, "model": "m", "against": "answer"}},
+    ]
+    jointly = {"model": "warm_up", "algorithm": "grpo", "objective": {"kl_coef": 0.05}, "reward": {"parts": parts}}
+    jointly |= {"data": "letters", "steps": 2, "prompts_per_step": 4, "samples_per_prompt": 4, **LIMIT}
+    return [
         {"sft": {**WARM, **LEARNS}},
         {"evaluate": {"name": "warm", **judged}},
         {"distill": {"data": "letters", "samples": 8, "per_question": 2, **LIMIT}},
-        {"pairs": {"name": "earlier", "data": "letters", "samples_of": "distill", "per_prompt": 2, **LIMIT}},
-        {"sft": {**again, **LEARNS}},
+        {"pairs": {"name": "earlier", "samples_of": "distill", **pairs}},
+        {"sft": {"name": "again", **mixed, **LEARNS}},
         {"evaluate": {"name": "imitated", "budgets": [0, 1, "full"], "votes": 8, **judged}},
-        {"pairs": {"data": "letters", "samples": 8, "per_prompt": 2, **LIMIT}},
-        {"dpo": {**dpo, "optimizer": {"learning_rate": 3e-4}}},
-        {"reward_model": {**reward, **LEARNS}},
+        {"pairs": {"samples": 8, **pairs}},
+        {"dpo": {"data": "pairs", "epochs": 3, "optimizer": {"learning_rate": 3e-4}, **dpo}},
+        {"reward_model": {**taste, **LEARNS}},
+        {"rlvr": jointly},
+        {"dpo": {"name": "given", "data": "letters", "model": "warm_up", "epochs": 10, **LEARNS, **dpo}},
+        {"dpo": {"name": "ipo", "data": "letters", "model": "given", "loss": "ipo", **LEARNS, **dpo}},
     ]
-    summary = run(recipe(tmp_path, stages), tmp_path / "run", say=lambda _: None)
-    of = {stage.name: stage.metrics for stage in summary.stages}
+
+
+Done = tuple[Path, dict[str, dict[str, float]]]
+"""(folder of the finished pipeline, metrics by stage)."""
+
+
+@pytest.fixture(scope="module")
+def done(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> Done:
+    home = tmp_path_factory.mktemp("preferences")
+    with served() as api:
+        made = recipe(home, pipeline(api.address))
+        assert made.roles == {"engine", "policy", "critic", "reference", "reward_model"}
+        summary = run(made, home / "run", say=lambda _: None)
+    return home / "run", {stage.name: stage.metrics for stage in summary.stages}
+
+
+def steps(folder: Path, stage: str) -> list[dict[str, Any]]:
+    return [row for row in read_metrics(folder) if row["stage"] == stage]
+
+
+def told(folder: Path, stage: str) -> dict[str, Any]:
+    """What the finished stage has left for later ones."""
+    (file,) = (folder / "stages").glob(f"*-{stage}/done.json")
+    return json.loads(file.read_text())
+
+
+def test_a_model_learns_from_its_own_chains(done: Done) -> None:
+    folder, of = done
     assert of["imitated"]["accuracy/low"] > of["warm"]["accuracy/high"]
     assert of["dpo"]["margin"] > 0.05
     assert of["dpo"]["accuracy"] > 0.6
-    assert of["reward_model"]["accuracy"] > 0.9
-    assert of["reward_model"]["calibration_error"] < 0.1
+    assert of["taste"]["accuracy"] > 0.9
+    assert of["taste"]["calibration_error"] < 0.1
 
     imitated = of["imitated"]
     assert imitated["accuracy@full"] == imitated["accuracy"]
     assert imitated["tokens@0"] == 0
     assert imitated["tokens@1"] <= 1 < imitated["tokens@full"] == imitated["reasoning_tokens"]
     assert imitated["vote@full"] >= imitated["accuracy"]
+    page = (folder / "report.html").read_text()
+    assert all(f'id="{section}"' in page for section in ("thinking", "funnels", "lineage"))
 
-    folders = {path.name.partition("-")[2]: path for path in (tmp_path / "run" / "stages").iterdir()}
-    record = json.loads((folders["distill"] / "distilled.jsonl.provenance.json").read_text())
+
+def test_what_was_distilled_knows_where_it_comes_from(done: Done) -> None:
+    folder, of = done
+    (file,) = (folder / "stages").glob("*-distill/distilled.jsonl.provenance.json")
+    record = json.loads(file.read_text())
     assert record["counts"] == {name: int(of["distill"][name]) for name in record["counts"]}
     assert list(record["counts"]) == [
         *("available", "asked", "sampled", "judged", "whole", "correct", "distinct", "best", "kept"),
@@ -118,17 +137,51 @@ def test_a_model_learns_from_its_own_chains(ray_session: None, tmp_path: Path) -
     assert record["parents"][0] == {"kind": "model", "name": "warm_up", "stage": True, "split": None}
     assert len(record["model_fingerprint"]) == 16
     assert "accuracy below 1" in record["dropped"]
-    assert {(p["kind"], p["name"]) for p in json.loads((folders["again"] / "done.json").read_text())["parents"]} == {
+    assert {(parent["kind"], parent["name"]) for parent in told(folder, "again")["parents"]} == {
         ("model", "warm_up"),
         ("distilled", "distill"),
         ("data", "letters"),
     }
     drawn = Console(width=200, record=True, file=io.StringIO())
-    drawn.print(show(tmp_path / "run"))
+    drawn.print(show(folder))
     assert "← letters (train)\n" in drawn.export_text(clear=False).replace(" \n", "\n")
     assert f"→ kept {record['counts']['kept']}" in drawn.export_text()
-    page = (tmp_path / "run" / "report.html").read_text()
-    assert all(f'id="{section}"' in page for section in ("thinking", "funnels", "lineage"))
+
+
+def test_dpo_prefers_what_was_chosen(done: Done) -> None:
+    folder, of = done
+    rows = steps(folder, "given")
+    assert rows[0]["margin"] == rows[0]["reward/chosen"] == 0, "the policy starts as its own reference"
+    assert rows[0]["loss"] == 0.6931471824645996
+    assert rows[0]["accuracy"] == 0.5
+    assert len(rows) == 50
+    assert of["given"]["accuracy"] > 0.9
+    assert of["given"]["margin"] > 0.5
+    assert steps(folder, "ipo")[0]["loss"] == 25.0
+    assert told(folder, "given")["counts"] == {"pairs": 800, "steps": 50}
+
+
+def test_what_is_preferred_and_what_is_verified_in_one_objective(done: Done) -> None:
+    """RLHF beside RLVR (Step-Audio-R1.5) is configuration: a reward model's part, a judge's that compares with a reference
+    answer, a verifier's, KL to the reference."""
+    folder, _ = done
+    rows = steps(folder, "rlvr")
+    assert len(rows) == 2
+    assert all(row["verifier_errors"] == 0 and 0 < row["part/preferred"] < 1 and "kl/ref" in row for row in rows)
+    assert all(0 <= row["part/compared"] <= 0.5 and row["judge/compared/failed"] == 0 for row in rows)
+    weights = {"accuracy": 0.5, "preferred": 0.3, "compared": 0.2}
+    blend = [sum(weight * row[f"part/{name}"] for name, weight in weights.items()) for row in rows]
+    assert [row["reward"] for row in rows] == pytest.approx(blend)
+    parents = told(folder, "rlvr")["parents"]
+    assert {"kind": "reward_model", "name": "taste", "stage": True, "split": None} in parents
+    counts = told(folder, "taste")["counts"]
+    assert counts["learned from"] + counts["held out"] == counts["pairs"] == 80
+    assert counts["steps"] == len(steps(folder, "taste"))
+    (checkpoint,) = (folder / "stages").glob("*-rlvr/checkpoints/step-*")
+    record = read_provenance(checkpoint) or {}
+    assert {(parent["kind"], parent["name"]) for parent in record["parents"]} == {
+        (parent["kind"], parent["name"]) for parent in parents
+    }
 
 
 FLAKY = """
@@ -191,41 +244,6 @@ def test_an_empty_harvest_stops_with_its_funnel(ray_session: None, tmp_path: Pat
     ):
         run(recipe(tmp_path, [{"distill": never}]), tmp_path / "run", say=lambda _: None)
     assert "failed" in (tmp_path / "run" / "report.html").read_text(), "what was sampled can be looked at"
-
-
-def test_what_is_preferred_and_what_is_verified_in_one_objective(ray_session: None, tmp_path: Path, api: Api) -> None:
-    """RLHF beside RLVR (Step-Audio-R1.5) is configuration: a reward model's part, a judge's that compares with a reference
-    answer, a verifier's, KL to the reference."""
-    compares = {"endpoint": api.address, "model": "m", "against": "answer"}
-    parts = [
-        {"verifier": "text", "weight": 0.5},
-        {"verifier": "reward_model", "name": "preferred", "weight": 0.3, "args": {"served": "taste"}},
-        {"verifier": "judge", "name": "compared", "weight": 0.2, "args": compares},
-    ]
-    jointly = {"data": "letters", "algorithm": "grpo", "objective": {"kl_coef": 0.05}, "reward": {"parts": parts}}
-    jointly |= {"steps": 2, "prompts_per_step": 4, "samples_per_prompt": 4, **LIMIT}
-    taste = {"name": "taste", "data": "letters", "held_out": 0.25, "epochs": 20, "pairs_per_step": 16, **LIMIT}
-    made = recipe(tmp_path, [{"sft": {**WARM, **LEARNS}}, {"reward_model": {**taste, **LEARNS}}, {"rlvr": jointly}])
-    assert made.roles == {"engine", "policy", "critic", "reference", "reward_model"}
-    summary = run(made, tmp_path / "run", say=lambda _: None)
-    rows = [row for row in read_metrics(tmp_path / "run") if row["stage"] == "rlvr"]
-    assert len(rows) == 2
-    assert all(row["verifier_errors"] == 0 and 0 < row["part/preferred"] < 1 and "kl/ref" in row for row in rows)
-    assert all(0 <= row["part/compared"] <= 0.5 and row["judge/compared/failed"] == 0 for row in rows)
-    weights = {"accuracy": 0.5, "preferred": 0.3, "compared": 0.2}
-    blend = [sum(weight * row[f"part/{name}"] for name, weight in weights.items()) for row in rows]
-    assert [row["reward"] for row in rows] == pytest.approx(blend)
-    parents = json.loads((tmp_path / "run" / "stages" / "03-rlvr" / "done.json").read_text())["parents"]
-    assert {"kind": "reward_model", "name": "taste", "stage": True, "split": None} in parents
-    assert summary.stages[1].metrics["accuracy"] > 0.9
-    counts = json.loads((tmp_path / "run" / "stages" / "02-taste" / "done.json").read_text())["counts"]
-    assert counts["learned from"] + counts["held out"] == counts["pairs"] == 80
-    assert counts["steps"] == sum(row["stage"] == "taste" for row in read_metrics(tmp_path / "run"))
-    (checkpoint,) = (tmp_path / "run" / "stages" / "03-rlvr" / "checkpoints").glob("step-*")
-    record = read_provenance(checkpoint) or {}
-    assert {(parent["kind"], parent["name"]) for parent in record["parents"]} == {
-        (parent["kind"], parent["name"]) for parent in parents
-    }
 
 
 def test_a_reward_model_is_made_before_it_is_asked(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import ray
 import torch
+from worlds import Seat
 
 from models.augment import AugmentConfig
 from models.heads import LogprobModel
@@ -20,12 +21,10 @@ from rl.data.chat import Chat
 from rl.data.collate import demonstrations
 from rl.types import Clip, Demonstration, Message, Prompt
 from rl.workers import sounds
-from rl.workers.critic import CriticWorker
 from rl.workers.group import CriticGroup, PolicyGroup
 from rl.workers.optimizer import OptimizerConfig
-from rl.workers.policy import PolicyWorker
 from rl.workers.sounds import Sounds
-from rl.workers.trainer import ENVIRONMENT, TrainerConfig
+from rl.workers.trainer import TrainerConfig
 
 
 def tone(hz: float, seconds: float) -> Clip:
@@ -46,13 +45,19 @@ def listener(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(config, tmp_path_factory.mktemp("models") / "listener", seed=3)
 
 
-def group(kind, count: int, shared: Sounds | None = None, **settings):
-    worker = PolicyWorker if kind is PolicyGroup else CriticWorker
-    make = ray.remote(worker).options(num_cpus=0, runtime_env={"env_vars": ENVIRONMENT}).remote
-    return kind([make(rank, count, 1) for rank in range(count)], TrainerConfig(ranks=count, **settings), shared)
+@pytest.fixture
+def group(worlds):
+    """A group of that kind over `count` ranks."""
+
+    def make(kind, count: int, shared: Sounds | None = None, **settings):
+        role = "policy" if kind is PolicyGroup else "critic"
+        seats = [Seat(actor, role) for actor in worlds(count).actors]
+        return kind(seats, TrainerConfig(ranks=count, **settings), shared)
+
+    return make
 
 
-def test_clips_are_encoded_once_for_every_role(ray_session: None, listener: Path) -> None:
+def test_clips_are_encoded_once_for_every_role(group, listener: Path) -> None:
     policy = group(PolicyGroup, 1)
     critic = group(CriticGroup, 1, policy.sounds)
     for role in (policy, critic):
@@ -78,7 +83,7 @@ def test_clips_are_encoded_once_for_every_role(ray_session: None, listener: Path
     assert policy.sounds.encoded == 6
 
 
-def test_a_frozen_encoder_is_put_into_the_store_once(ray_session: None, listener: Path) -> None:
+def test_a_frozen_encoder_is_put_into_the_store_once(group, listener: Path) -> None:
     policy = group(PolicyGroup, 1)
     policy.load(listener, ModelConfig(path=str(listener)), OptimizerConfig())
     first, second = list(policy.weights()), list(policy.weights())
@@ -93,7 +98,7 @@ def test_a_frozen_encoder_is_put_into_the_store_once(ray_session: None, listener
 
 
 @pytest.mark.parametrize(("zero_stage", "train_encoder"), [(2, True), (3, False)])
-def test_two_ranks_hear_as_one_does(ray_session: None, listener: Path, zero_stage: int, train_encoder: bool) -> None:
+def test_two_ranks_hear_as_one_does(group, listener: Path, zero_stage: int, train_encoder: bool) -> None:
     model = ModelConfig(path=str(listener), train_encoder=train_encoder)
     batch = demonstrations(PROMPTS, Chat(load_tokenizer(listener), heard=clip_counter(listener)), 200)
     heard = []
@@ -107,8 +112,6 @@ def test_two_ranks_hear_as_one_does(ray_session: None, listener: Path, zero_stag
         clips, targets = [LOW, HIGH, LONG], [[0, 1], [1, -1], [0, 0]]
         taught = policy.fit_encoder(clips, targets, 1e-3, AugmentConfig(), seed=5).get()
         heard.append((report, logprobs_A, taught))
-        for actor in policy.actors:
-            ray.kill(actor)
     (alone, logprobs_A, taught), (shared, logprobs_two_A, taught_two) = heard
     for one, two in ((alone, shared), (taught, taught_two)):
         assert two["loss"] == pytest.approx(one["loss"], abs=1e-5)
@@ -129,7 +132,7 @@ def test_the_longest_unused_features_make_room(ray_session: None, monkeypatch: p
     assert list(shared.features) == ["d"], "what the batch needs stays"
 
 
-def test_without_a_policy_a_reward_model_hears_with_the_encoder_alone(ray_session: None, listener: Path) -> None:
+def test_without_a_policy_a_reward_model_hears_with_the_encoder_alone(group, listener: Path) -> None:
     policy, reward_model = group(PolicyGroup, 1), group(CriticGroup, 1)
     for role in (policy, reward_model):
         role.load(listener, ModelConfig(path=str(listener)), OptimizerConfig())
@@ -145,7 +148,7 @@ def test_without_a_policy_a_reward_model_hears_with_the_encoder_alone(ray_sessio
     assert reward_model.sounds.listen(replace(batch)).clips_N == lent, "a newer reward model hears as before"
 
 
-def test_an_encoder_that_trains(ray_session: None, listener: Path) -> None:
+def test_an_encoder_that_trains(group, listener: Path) -> None:
     """Its gradient is autograd's; afterwards the engines are given it, and the critic hears anew."""
     batch = demonstrations(PROMPTS, Chat(load_tokenizer(listener), heard=clip_counter(listener)), 200)
     model, plain = (
@@ -175,5 +178,3 @@ def test_an_encoder_that_trains(ray_session: None, listener: Path) -> None:
     assert sent.keys() == before.keys()
     changed = {name.partition(".")[0] for name, weight in before.items() if (sent[name] != weight.numpy()).any()}
     assert {"encoder", "adapter"} <= changed
-    for actor in (*policy.actors, *critic.actors):
-        ray.kill(actor)
