@@ -28,6 +28,7 @@ def test_rl_lifts_accuracy_over_the_warm_start(ray_session: None, tmp_path: Path
             "rlvr.limit=600",
             "rlvr.steps=25",
             "trainer.ranks=2",
+            "trainer.zero_stage=1",
         ],
     )
     summary = run(recipe, tmp_path / "run", say=lambda _: None)
