@@ -5,6 +5,7 @@ python scripts/benchmarks/curves.py docs/learning.svg runs/quickstart-seeds runs
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,43 +39,57 @@ def table(folder: Path) -> str:
     return "\n".join(rows)
 
 
-def reward_panel(folder: Path, left: int) -> str:
+def reward_panel(folder: Path) -> str:
     """One recipe's reward over RL steps, a line for each seed."""
     curves = [[row["reward"] for row in read_metrics(run) if row["stage"] == "rlvr"] for run in seeds(folder)]
-    return panel(f"{folder.name}: reward over RL steps", {"": curves}, left)
+    return panel(f"{folder.name}: reward over RL steps", {"": curves})
 
 
-def panel(title: str, groups: Mapping[str, Sequence[Sequence[float]]], left: int) -> str:
-    """Curves over steps, smoothed over nine; of one group each has its colour, of several each group has."""
+def panel(title: str, groups: Mapping[str, Sequence[Sequence[float]]], places: Sequence[str] = ()) -> str:
+    """Curves over steps, smoothed over nine, or with a point at each of the named `places`; of one group each curve has
+    its colour, of several each group has."""
     every = [curve for curves in groups.values() for curve in curves]
-    low, high, most = min(map(min, every)), max(1.0, *map(max, every)), max(map(len, every))
-    parts = [f'<text x="{left + MARGIN}" y="20" font-weight="bold">{title}</text>']
+    low, most, highest = min(0.0, *map(min, every)), max(map(len, every)), max(map(max, every))
+    high = next((top for top in (0.2, 1.0) if highest <= top), highest)
+    across, up = WIDTH - MARGIN - 8, HEIGHT - 2 * MARGIN
+    below = HEIGHT - MARGIN
+
+    def at(i: int, value: float) -> tuple[float, float]:
+        share = (i + 0.5) / most if places else i / max(1, most - 1)
+        return MARGIN + share * across, below - (value - low) / (high - low) * up
+
+    parts = [f'<text x="{MARGIN}" y="20" font-weight="bold">{title}</text>']
     for tick in np.linspace(low, high, 5):
-        y = HEIGHT - MARGIN - (tick - low) / (high - low) * (HEIGHT - 2 * MARGIN)
-        parts.append(f'<path d="M{left + MARGIN} {y:.1f}h{WIDTH - MARGIN - 8}" stroke="#ccd"/>')
-        parts.append(f'<text x="{left + MARGIN - 6}" y="{y + 4:.1f}" text-anchor="end">{tick:.3g}</text>')
-    for place, (label, curves) in enumerate(groups.items()):
-        colours = COLOURS if len(groups) == 1 else [COLOURS[place]] * len(curves)
-        parts.append(
-            f'<text x="{left + MARGIN + 4 + place * 96}" y="{HEIGHT - MARGIN + 18}" fill="{colours[0]}">{label}</text>'
-        )
+        _, y = at(0, tick)
+        parts.append(f'<path d="M{MARGIN} {y:.1f}h{across}" stroke="#ccd"/>')
+        parts.append(f'<text x="{MARGIN - 6}" y="{y + 4:.1f}" text-anchor="end">{tick:.3g}</text>')
+    for i, place in enumerate(places):
+        x, _ = at(i, low)
+        parts.append(f'<text x="{x:.1f}" y="{below + 14}" text-anchor="middle">{place}</text>')
+    for i, (label, curves) in enumerate(groups.items()):
+        colours = COLOURS if len(groups) == 1 else [COLOURS[i]] * len(curves)
+        parts.append(f'<text x="{MARGIN + 4 + i * 124}" y="{below + 34}" fill="{colours[0]}">{label}</text>')
         for colour, curve in zip(colours, curves, strict=False):
-            smooth = [float(np.mean(curve[max(0, i - 4) : i + 5])) for i in range(len(curve))]
-            points = " ".join(
-                f"{left + MARGIN + i / max(1, most - 1) * (WIDTH - MARGIN - 8):.1f},"
-                f"{HEIGHT - MARGIN - (value - low) / (high - low) * (HEIGHT - 2 * MARGIN):.1f}"
-                for i, value in enumerate(smooth)
-            )
+            shown = curve if places else [float(np.mean(curve[max(0, j - 4) : j + 5])) for j in range(len(curve))]
+            line = [at(j, value) for j, value in enumerate(shown)]
+            points = " ".join(f"{x:.1f},{y:.1f}" for x, y in line)
             parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.6"/>')
-    parts.append(f'<text x="{left + WIDTH - 8}" y="20" text-anchor="end">{most} steps</text>')
+            parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.6" fill="{colour}"/>' for x, y in line if places]
+    if not places:
+        parts.append(f'<text x="{WIDTH - 8}" y="{below + 14}" text-anchor="end">{most} steps</text>')
     return "".join(parts)
 
 
-def drawing(panels: Sequence[str]) -> str:
-    """An SVG of panels side by side, each drawn at its place times WIDTH."""
+def drawing(panels: Sequence[str], columns: int = 4) -> str:
+    """An SVG of panels, so many side by side."""
+    placed = [
+        f'<g transform="translate({i % columns * WIDTH},{i // columns * HEIGHT})">{panel}</g>'
+        for i, panel in enumerate(panels)
+    ]
+    size = f"{WIDTH * min(columns, len(panels))} {HEIGHT * math.ceil(len(panels) / columns)}"
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH * len(panels)} {HEIGHT}" font-family="sans-serif" '
-        f'font-size="11" fill="#445"><rect width="100%" height="100%" fill="#fff"/>{"".join(panels)}</svg>\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size}" font-family="sans-serif" '
+        f'font-size="11" fill="#445"><rect width="100%" height="100%" fill="#fff"/>{"".join(placed)}</svg>\n'
     )
 
 
@@ -84,6 +99,6 @@ def seeds(folder: Path) -> list[Path]:
 
 if __name__ == "__main__":
     svg, *folders = map(Path, sys.argv[1:])
-    svg.write_text(drawing([reward_panel(folder, i * WIDTH) for i, folder in enumerate(folders)]))
+    svg.write_text(drawing([reward_panel(folder) for folder in folders]))
     for folder in folders:
         print(f"\n### `{folder.name}`\n\n{table(folder)}")
