@@ -80,16 +80,15 @@ def one_line(done: subprocess.CompletedProcess[str], code: int = 2) -> str:
 
 @pytest.mark.parametrize(("arguments", "seconds"), [(["--help"], 0.5), (["check", "quickstart"], 1.5)])
 def test_it_answers_soon_and_imports_nothing_heavy(arguments: list[str], seconds: float, home: Path) -> None:
-    """Seconds of CPU: what the wall clock says on an idle machine."""
+    """Seconds of CPU: what the wall clock says on an idle machine, the best of some on a busy one."""
 
     def spent() -> float:
-        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return usage.ru_utime + usage.ru_stime
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert rl(home, *arguments).returncode == 0
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    rl(home, *arguments)  # bytecode is compiled by now
-    before = spent()
-    assert rl(home, *arguments).returncode == 0
-    assert spent() - before < seconds
+    assert min(spent() for _ in range(4)) < seconds
 
     program = (
         f"import sys, atexit; sys.argv = {['rl', *arguments]}\n"
