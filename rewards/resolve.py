@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
-from rewards.verifiers import Case
+from rewards.contract import Case
 from rl import functions
 from rl.config import ConfigError, build, did_you_mean
 from rl.types import Verdict

@@ -15,8 +15,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from queue import SimpleQueue
 from typing import Any, Generic, Protocol, TypeVar, cast
 
-from rewards.verifiers import Case
-from rewards.worker import failed, plain
+from rewards.contract import Case, failed, plain
 from rl.config import ConfigError, did_you_mean
 from rl.types import Rollout, Verdict
 

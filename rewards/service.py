@@ -10,11 +10,11 @@ from types import TracebackType
 
 from rewards import resolve
 from rewards.combine import RewardConfig
-from rewards.hearing import Hearing
-from rewards.isolation import Pool, Results, passed
+from rewards.contract import WRONG, Case
+from rewards.gating import Hearing
+from rewards.pool.pool import Pool, Results, passed
+from rewards.pool.worker import Call
 from rewards.served import Loop, Model, serve
-from rewards.verifiers import WRONG, Case
-from rewards.worker import Call
 from rl.types import Rollout, Scored, Verdict
 
 _RECENT = 256  # samples over which the share of errors is taken

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rl.bench.commands import verifiers
+from rl.workbench.commands import verifiers
 
 if TYPE_CHECKING:
     from rl.recipe import Recipe
@@ -79,10 +79,10 @@ def run(
     """Run the stages of a recipe, one after the other."""
     from rl import runner
     from rl.config import ConfigError
-    from rl.plan import plan
-    from rl.plan_table import render
+    from rl.planning.plan import plan
+    from rl.planning.table import render
     from rl.recipe import load
-    from rl.results import next_steps, over_seeds, results
+    from rl.report.evaluations import next_steps, over_seeds, results
     from rl.terminal import RUNS, Interrupted, console, free_folder, newest_run, refuse, say
 
     changes = list(overrides or ())
@@ -114,40 +114,40 @@ def run(
 @app.command()
 def check(recipe: RecipeName, overrides: Overrides = None, as_json: Json = False) -> None:
     """Show what a recipe will do, what it needs and what is missing; start nothing."""
-    from rl import plan_table
-    from rl.plan import plan
+    from rl.planning import table
+    from rl.planning.plan import plan
     from rl.recipe import load
     from rl.terminal import console, print_json, refuse
 
     made = plan(load(recipe, overrides or ()))
     if as_json:
-        print_json(plan_table.as_json(made))
+        print_json(table.as_json(made))
     else:
-        console().print(plan_table.render(made))
+        console().print(table.render(made))
     refuse(made.problems)
 
 
 @app.command()
 def show(run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory.")]) -> None:
     """Show one run: its stages, how far it came, what it left."""
-    from rl.run import show
+    from rl.report import tables
     from rl.terminal import console
 
-    console().print(show.show(run_dir))
+    console().print(tables.show(run_dir))
 
 
 @app.command()
 def compare(run_dirs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Two or more runs.")]) -> None:
     """Show runs side by side with intervals, paired where their prompts are the same."""
     from rl.config import ConfigError
-    from rl.run import show
+    from rl.report import tables
     from rl.terminal import console
 
     if len(run_dirs) < 2:
         raise ConfigError(
             f"rl compare: one run, nothing to compare it with; name another, or use rl show {run_dirs[0]}"
         )
-    console().print(show.compare(run_dirs))
+    console().print(tables.compare(run_dirs))
 
 
 @app.command("eval")
@@ -166,9 +166,9 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Measure how good a model is on a file: accuracies with intervals, pass@k, lengths."""
-    from rl.run.reading import Stage, measures
-    from rl.run.show import interval_text
-    from rl.single import single
+    from rl.recipe.single_stage import single
+    from rl.report.run_data import Stage, measures
+    from rl.report.tables import interval_text
     from rl.terminal import complain, console, print_json, stdout_kept_for, two_columns
 
     settings = {"split": split, "limit": limit, "samples": samples, "max_sequence_tokens": max_sequence_tokens}
@@ -199,7 +199,7 @@ def curate(
     think: Think = True,
 ) -> None:
     """Find the prompts that are neither too easy nor too hard for a model; a recipe's `difficulty:` reads the file."""
-    from rl.single import single
+    from rl.recipe.single_stage import single
     from rl.terminal import say
 
     settings = {"split": split, "limit": limit, "samples": samples, "max_sequence_tokens": max_sequence_tokens}

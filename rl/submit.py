@@ -24,9 +24,9 @@ from omegaconf import OmegaConf
 
 from rl.config import ConfigError
 from rl.data.sources import FILES
-from rl.layout import REFERENCES
-from rl.machine import PACKAGES
+from rl.planning.machine import PACKAGES
 from rl.recipe import Recipe
+from rl.recipe.stage_list import REFERENCES
 
 RECIPE = "recipe.yaml"
 AGENT_TIMEOUT_S = 60

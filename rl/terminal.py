@@ -88,7 +88,7 @@ def free_folder(wanted: Path, again: bool = False) -> Path:
 
 def newest_run(name: str, seeds: bool) -> Path:
     """The directory of the recipe's run that was begun last (of several seeds, or of one). Raises ConfigError."""
-    from rl.claim import saved_recipe
+    from rl.runner.run_dir import saved_recipe
 
     begun: list[tuple[float, Path]] = []
     for folder in RUNS.glob(f"{name}*"):

@@ -60,7 +60,7 @@ class EngineWorker:
         import torch
         from vllm import EngineArgs, LLMEngine
 
-        from rollouts import receive
+        from rollouts import weight_transfer
 
         options: dict[str, Any] = {
             "model": model,
@@ -71,8 +71,8 @@ class EngineWorker:
             "disable_log_stats": True,
             "seed": 0,
         }
-        receive.register()
-        options["weight_transfer_config"] = {"backend": receive.BACKEND}
+        weight_transfer.register()
+        options["weight_transfer_config"] = {"backend": weight_transfer.BACKEND}
         options |= config.on_device()
         if torch.cuda.is_available():
             options["enable_sleep_mode"] = sleeps
@@ -94,17 +94,17 @@ class EngineWorker:
 
     def load(self, version: int, buckets: Sequence[dict[str, Any]]) -> int:
         """Takes new weights and forgets all that was computed with the old ones. Returns the version now held."""
-        from rollouts import receive
+        from rollouts import weight_transfer
 
         assert not self.running, "weights change only between generations"
         self._wake()
         self.version = -1  # a load that fails half-way leaves an engine that refuses to write
         self.engine.collective_rpc("start_weight_update")
         for bucket in buckets:
-            with receive.within_reach(bucket, self.parallel) as near:
+            with weight_transfer.within_reach(bucket, self.parallel) as near:
                 self.engine.collective_rpc("update_weights", args=(near,))
         self.engine.collective_rpc("finish_weight_update")
-        if lacking := self.engine.collective_rpc(receive.missing)[0]:
+        if lacking := self.engine.collective_rpc(weight_transfer.missing)[0]:
             raise ValueError(f"the new weights lack {lacking[0]} ({len(lacking)} in all); are they another model's?")
         self.engine.reset_prefix_cache()
         self.engine.reset_mm_cache()

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from judge_api import Api, served
+from samples import scored_sample
 
 os.environ |= {
     "OMP_NUM_THREADS": "1",
@@ -92,6 +93,12 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("no right to mount a small disk")
     yield folder
     subprocess.run(["umount", folder], check=True)
+
+
+@pytest.fixture
+def sample() -> Callable[..., Any]:
+    """Makes a scored sample."""
+    return scored_sample
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from typing import Any
 
 from rich.console import Console
 
-from rl.plan import Plan, plan
-from rl.plan_table import render
+from rl.planning.plan import Plan, plan
+from rl.planning.table import render
 from rl.recipe import load
 
 GIB = 1 << 30

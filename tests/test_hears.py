@@ -9,7 +9,7 @@ from pyarrow import parquet
 from safetensors.torch import load_file
 
 from rl.recipe import load
-from rl.run.lineage import read_lineage
+from rl.report.lineage import read_lineage
 from rl.run.tracker import read_metrics, rollout_files
 from rl.runner import run
 

@@ -86,7 +86,7 @@ def test_no_cycles() -> None:
 
 def test_a_recipe_is_read_without_heavy_imports() -> None:
     heavy = ["torch", "ray", "transformers", "vllm", "deepspeed", "datasets", "sympy"]
-    program = f"import sys, rl.recipe, rl.plan; print([m for m in {heavy} if m in sys.modules])"
+    program = f"import sys, rl.recipe, rl.planning.plan; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

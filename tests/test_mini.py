@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from rl.layout import STAGES
 from rl.recipe import load
+from rl.recipe.stage_list import STAGES
 from rl.runner import run
 
 DATA = Path(os.environ.get("GROUNDTONE_DATA", Path(__file__).parents[2] / "shared" / "data"))

@@ -13,8 +13,8 @@ from rich.console import Console
 
 from rl.config import ConfigError
 from rl.recipe import load
+from rl.report.tables import show
 from rl.run.provenance import read_provenance
-from rl.run.show import show
 from rl.run.tracker import read_metrics
 from rl.runner import run
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, Literal, cast
 
 from rewards.answers import BOXED, TAGGED, boxes, listed, standing
-from rewards.verifiers import Case
+from rewards.contract import Case
 from rewards.verifiers.text import answer_text, normalised
 from rl.config import ConfigError, did_you_mean
 from rl.types import Prompt, Rollout, Verdict

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from textwrap import indent
 from typing import Any, cast
 
-from rewards import sandbox
-from rewards.sandbox import Limits, Outcome
-from rewards.verifiers import Case
+from rewards.contract import Case
+from rewards.sandbox import sandbox
+from rewards.sandbox.sandbox import Limits, Outcome
 from rl.types import Prompt, Rollout, Verdict
 
 _FENCED = re.compile(r"^```[ \t]*(?:python3?|py)?[ \t]*\n(.*?)^```", re.DOTALL | re.MULTILINE | re.IGNORECASE)

@@ -19,10 +19,10 @@ from math import isclose
 from typing import Any
 
 from rewards.answers import marked, said
-from rewards.claims import Claim, read
-from rewards.lexicon import COMPARATIVES, LEVELS, NUMBERS, ORDINALS, TRENDS
-from rewards.scales import SCALES
-from rewards.verifiers import Case
+from rewards.contract import Case
+from rewards.grounding.lexicon import COMPARATIVES, LEVELS, NUMBERS, ORDINALS, TRENDS
+from rewards.grounding.parser import Claim, read
+from rewards.grounding.scales import SCALES
 from rewards.verifiers.choice import chosen_letter, options_of
 from rewards.verifiers.numeric import numbers
 from rewards.verifiers.text import answer_text, normalised

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rewards.verifiers import Case
+from rewards.contract import Case
 from rl.types import THINK_CLOSE, THINK_OPEN, Prompt, Rollout, Verdict
 
 

@@ -3,8 +3,8 @@
 Two levels. **Named**: which families of perceptual features the chain speaks of (pitch, timbre, loudness, tempo,
 rhythm, space, noise), against phrases that reason from a text ("the lyrics mention …"), as in MGRD's criterion of
 acoustic grounding. **Measured**: claims such as "about 120 Hz", "rising", "the second is louder", "three beats" or
-`a 220Hz b 440Hz second higher` are read (`rewards.claims`), measured (`rewards.acoustics`) and compared
-(`rewards.evidence`).
+`a 220Hz b 440Hz second higher` are read (`rewards.grounding.parser`), measured (`rewards.grounding.acoustics`) and compared
+(`rewards.grounding.checker`).
 
     measured = true / max(checked, min_claims)      share of true claims; too few claims earn only a part
     named    = min(1, families / min_features)
@@ -22,12 +22,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from rewards.acoustics import measure
-from rewards.claims import Claim, read
-from rewards.evidence import Finding, check
-from rewards.features import DISOWNED, FEATURES, SURROGATE
-from rewards.tones import tone
-from rewards.verifiers import Case
+from rewards.contract import Case
+from rewards.grounding.acoustics import measure
+from rewards.grounding.checker import Finding, check
+from rewards.grounding.parser import Claim, read
+from rewards.grounding.surrogates import DISOWNED, FEATURES, SURROGATE
+from rewards.grounding.tones import tone
 from rl.types import Clip, Prompt, Rollout, Verdict
 
 _WORD = re.compile(r"[a-z]+0?(?:-[a-z]+)*")

@@ -12,7 +12,7 @@
           clear: Every step follows from the one before.
 
 Each criterion gets a whole number from 0 to `scale`; the score is their mean over `scale`, each is a part. With
-`against: answer` the answer is compared with the prompt's reference instead (`rewards.comparison`). Down, slow, broken or
+`against: answer` the answer is compared with the prompt's reference instead (`rewards.judge.pairwise`). Down, slow, broken or
 refusing: tried again, then an error, never a low score.
 """
 
@@ -27,14 +27,15 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-from rewards import comparison, marking
-from rewards.comparison import Against, Order
-from rewards.endpoint import Counts, Embedded, Endpoint, ask
-from rewards.inquiry import Inquiry, Opinion, Store
-from rewards.marking import SHOWN
-from rewards.rubrics import RUBRICS
+from rewards.contract import Case
+from rewards.judge import pairwise, rubric
+from rewards.judge.cache import Store
+from rewards.judge.endpoint import Counts, Embedded, Endpoint, ask
+from rewards.judge.pairwise import Against, Order
+from rewards.judge.prompt import Inquiry, Opinion
+from rewards.judge.rubric import SHOWN
+from rewards.judge.rubrics import RUBRICS
 from rewards.served import Model, named
-from rewards.verifiers import Case
 from rl.config import ConfigError, build, did_you_mean
 from rl.types import Prompt, Rollout, Verdict
 
@@ -52,7 +53,7 @@ class Config:
     api_key_env: str | None = None
     """The environment variable that holds the key; the key itself is never in a recipe."""
     rubric: dict[str, str] | str | None = None
-    """Criterion -> when it is met in full; or the name of one of `rewards.rubrics`, `right` by default. With `against` it
+    """Criterion -> when it is met in full; or the name of one of `rewards.judge.rubrics`, `right` by default. With `against` it
     may be empty: plain preference."""
     against: Against | None = None
     """Compare with the prompt's `answer`, its `demonstration` or a column, `{field: NAME}`: one grade from much worse to
@@ -97,7 +98,7 @@ class Config:
     @property
     def gold(self) -> Sequence[Case] | None:
         if self.against:
-            return comparison.gold(self.against, rubric=bool(self.criteria))
+            return pairwise.gold(self.against, rubric=bool(self.criteria))
         return None if isinstance(self.rubric, dict) else RUBRICS[self.rubric or DEFAULT].gold
 
     def validate(self, place: str) -> None:
@@ -115,7 +116,7 @@ class Config:
             if name not in SHOWN:
                 raise ConfigError(f"{place}.shows: unknown '{name}'{did_you_mean(name, SHOWN)}")
         if self.against:
-            comparison.check(self.against, f"{place}.against")
+            pairwise.check(self.against, f"{place}.against")
         if self.against and (isinstance(self.rubric, str) or self.shows):
             raise ConfigError(
                 f"{place}: with `against` a rubric is criterion: when it is met, or none, and `shows` has no say"
@@ -175,11 +176,11 @@ class Panel:
     async def judge(self, rollout: Rollout) -> Verdict:
         config = self.config
         if config.against is None:
-            asked = marking.question(rollout, config.criteria, config.shown, config.scale, config.longest)
-            return marking.verdict(await self._opinion(asked), config.scale)
-        first = comparison.places(config.order, rollout)
+            asked = rubric.question(rollout, config.criteria, config.shown, config.scale, config.longest)
+            return rubric.verdict(await self._opinion(asked), config.scale)
+        first = pairwise.places(config.order, rollout)
         compared = [
-            comparison.question(rollout, config.criteria, config.against, place, config.longest) for place in first
+            pairwise.question(rollout, config.criteria, config.against, place, config.longest) for place in first
         ]
         opinions = await asyncio.gather(*map(self._opinion, compared), return_exceptions=True)
         given: dict[bool, Opinion] = {}
@@ -187,7 +188,7 @@ class Panel:
             if isinstance(opinion, BaseException):  # now that nothing is under way any more
                 raise opinion
             given[place] = opinion
-        return comparison.verdict(given)
+        return pairwise.verdict(given)
 
     async def _opinion(self, asked: Inquiry) -> Opinion:
         config = self.config

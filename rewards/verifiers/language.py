@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import py3langid.langid as langid
 
-from rewards.verifiers import Case
+from rewards.contract import Case
 from rl.config import ConfigError, did_you_mean
 from rl.types import THINK_CLOSE, THINK_OPEN, Prompt, Rollout, Verdict
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rewards.verifiers import Case
+from rewards.contract import Case
 from rl.types import Prompt, Rollout, Verdict
 
 

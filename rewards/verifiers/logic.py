@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from rewards.answers import BOXED, corrected, held
-from rewards.verifiers import Case
+from rewards.contract import Case
 from rewards.verifiers.text import answer_text
 from rl.types import Prompt, Rollout, Verdict
 

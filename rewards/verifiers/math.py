@@ -12,7 +12,7 @@ from typing import Any, cast
 import math_verify
 
 from rewards.answers import BOXED, NUMBER, TAGGED, listed, marked, said, standing
-from rewards.verifiers import Case
+from rewards.contract import Case
 from rewards.verifiers.text import normalised
 from rl.types import Prompt, Rollout, Verdict
 

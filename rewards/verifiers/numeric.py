@@ -6,7 +6,7 @@ import math
 import re
 
 from rewards.answers import BOXED, NUMBER, TAGGED, marked, said, standing
-from rewards.verifiers import Case
+from rewards.contract import Case
 from rl.types import Prompt, Rollout, Verdict
 
 _WORDS = [

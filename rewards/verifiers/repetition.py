@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from rewards.verifiers import Case
+from rewards.contract import Case
 from rl.types import Prompt, Rollout, Verdict
 
 _TOKEN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]|\w+|[^\w\s]")  # scripts without spaces: by character

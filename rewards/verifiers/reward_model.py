@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rewards.contract import Case
 from rewards.served import Batches, Model, named
-from rewards.verifiers import Case
 from rl.config import ConfigError, build
 from rl.types import Prompt, Rollout, Verdict
 

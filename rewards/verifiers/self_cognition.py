@@ -17,7 +17,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from rewards.verifiers import Case
+from rewards.contract import Case
 from rl.types import Prompt, Rollout, Verdict
 
 _SOUND = (

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from rewards.answers import TAGS
-from rewards.verifiers import Case
+from rewards.contract import Case
 from rl.types import Prompt, Rollout, Verdict
 
 _ARTICLE = re.compile(r"(?:the|an?) (?=\w\w)")  # not before a single letter: in "a b c" the a is content

@@ -6,7 +6,7 @@ import unicodedata
 
 import jiwer
 
-from rewards.verifiers import Case
+from rewards.contract import Case
 from rewards.verifiers.text import answer_text
 from rl.types import Prompt, Rollout, Verdict
 

@@ -1,61 +1,68 @@
-"""Named algorithms: each a handful of differences from PPO as in `Objective()`, with its paper. Readable without torch."""
+"""What an algorithm maximises, and how: every setting with its bounds."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Literal
 
-from rl.algorithms.advantages import ADVANTAGES
-from rl.algorithms.knobs import Objective, check_call, check_name
-from rl.algorithms.policy_losses import POLICY_LOSSES
-from rl.config import ConfigError, build, did_you_mean
-
-__all__ = ["ALGORITHMS", "Objective", "check_imports", "objective"]
-
-ADVANTAGE_TAKES = ("batch", "objective")
-POLICY_LOSS_TAKES = ("logprobs", "batch", "objective")
-"""What the two functions are called with."""
-
-_CRITICLESS: dict[str, Any] = {"critic": False, "whiten": False}
-_GRPO = _CRITICLESS | {"advantage": "grpo", "normalise": "sequence_mean", "kl_in": "loss", "kl_estimator": "k3"}
-
-# Papers' KL coefficients are left at 0, so that no preset needs a reference model: setting `kl_coef` alone gives the
-# paper's KL, in its place and with its estimator.
-ALGORITHMS: dict[str, dict[str, Any]] = {
-    # Schulman et al. 2017, arXiv 1707.06347, with the settings of Step-Audio-R1, arXiv 2511.15848
-    "ppo": {},
-    # DeepSeekMath, Shao et al. 2024, arXiv 2402.03300 (eq. 3; its kl_coef is 0.04)
-    "grpo": _GRPO,
-    # Ahmadian et al. 2024, arXiv 2402.14740 (the advantage; with PPO's clip it may take several updates a batch)
-    "rloo": _CRITICLESS | {"advantage": "rloo"},
-    # Hu et al. 2025, arXiv 2501.03262; both whiten in the estimator
-    "reinforce++": _CRITICLESS | {"advantage": "reinforce++"},
-    "reinforce++-baseline": _CRITICLESS | {"advantage": "reinforce++-baseline", "kl_in": "loss", "kl_estimator": "k2"},
-    # Liu et al. 2025, arXiv 2503.20783: no division by the group's deviation, none by the sequence's length
-    "dr_grpo": _GRPO | {"advantage": "dr_grpo", "normalise": "constant"},
-    # Yu et al. 2025, arXiv 2503.14476. Its overlong_buffer is 4096 of 20480 tokens; it depends on the limit, so set it.
-    "dapo": _GRPO | {"normalise": "token_mean", "clip_high": 0.28, "filter_zero_variance": True},
-    # Zheng et al. 2025, arXiv 2507.18071 (clips from section 5.1)
-    "gspo": _GRPO | {"policy_loss": "gspo", "clip_low": 3e-4, "clip_high": 4e-4},
-    # MiniMax-M1 2025, arXiv 2506.13585: no lower bound; the upper one is tuned but not told, 0.28 is DAPO's
-    "cispo": _GRPO | {"policy_loss": "cispo", "normalise": "token_mean", "clip_low": 1.0, "clip_high": 0.28},
-}
+from rl.config import ConfigError
 
 
-def objective(name: str, overrides: Mapping[str, Any], place: str) -> Objective:
-    """The algorithm `name` with `overrides` on top, checked whole. Raises ConfigError."""
-    if name not in ALGORITHMS:
-        raise ConfigError(f"{place}: unknown algorithm '{name}'{did_you_mean(name, ALGORITHMS)}")
-    built = build(Objective, {**ALGORITHMS[name], **overrides}, place)
-    check_name(built.advantage, ADVANTAGES, f"{place}.advantage", ADVANTAGE_TAKES)
-    check_name(built.policy_loss, POLICY_LOSSES, f"{place}.policy_loss", POLICY_LOSS_TAKES)
-    if built.critic and built.advantage != "gae" and built.advantage in ADVANTAGES:
-        raise ConfigError(f"{place}.critic: advantage '{built.advantage}' reads no values; set critic: false")
-    return built
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What is maximised, and how. The defaults are on-policy PPO with a critic, reward at the last token, no KL."""
 
+    advantage: str = "gae"
+    """A name in `advantages.ADVANTAGES`, or `pkg.mod:fn`."""
+    policy_loss: str = "ppo_clip"
+    """A name in `policy_losses.POLICY_LOSSES`, or `pkg.mod:fn`."""
+    normalise: Literal["token_mean", "sequence_mean", "constant"] = "token_mean"
+    """Over all actions of the optimiser step, over each sequence's actions and then over sequences, or over sequences
+    times a constant number of tokens (Dr.GRPO)."""
+    critic: bool = True
+    gamma: float = 1.0
+    lam: float = 1.0
+    whiten: bool = True
+    """Shift and scale the advantages of the whole batch to mean 0, variance 1."""
+    clip_low: float = 0.2
+    """The ratio is clipped to [1 - clip_low, 1 + clip_high]; 1 means no lower bound."""
+    clip_high: float = 0.2
+    dual_clip: float | None = None
+    """Bound on ratio times |advantage| where the advantage is negative (ppo_clip only)."""
+    value_clip: float | None = 0.5
+    """How far a value may move from the critic's value before the update; 0.5 is verl's default."""
+    kl_coef: float = 0.0
+    kl_estimator: Literal["k1", "k2", "k3"] = "k1"
+    kl_in: Literal["reward", "loss"] = "reward"
+    entropy_coef: float = 0.0
+    importance_cap: float | None = None
+    """Weigh each term by min(trainer probability / engine probability, cap), for engines that differ from the trainer
+    or lag behind it (TIS)."""
+    filter_zero_variance: bool = False
+    """Drop groups whose scores are all equal and draw others in their place (DAPO's dynamic sampling)."""
+    overlong_buffer: int = 0
+    """Tokens before the limit over which the punishment for length grows from 0 to `overlong_penalty`; 0: none."""
+    overlong_penalty: float = 1.0
 
-def check_imports(goal: Objective, place: str) -> None:
-    """Imports what an outsider's objective names, so that a run does not find at its first step what cannot be imported
-    or called. Raises ConfigError."""
-    check_call(goal.advantage, ADVANTAGES, f"{place}.advantage", ADVANTAGE_TAKES)
-    check_call(goal.policy_loss, POLICY_LOSSES, f"{place}.policy_loss", POLICY_LOSS_TAKES)
+    def validate(self, place: str) -> None:
+        """Bounds, and rules between fields; raises ConfigError. The names are checked by `objective.objective`."""
+        k1_in_loss = bool(self.kl_coef) and (self.kl_in, self.kl_estimator) == ("loss", "k1")
+        for name, ok, fix in (
+            ("gamma", 0 <= self.gamma <= 1, "it must lie in [0, 1]"),
+            ("lam", 0 <= self.lam <= 1, "it must lie in [0, 1]"),
+            ("clip_low", 0 <= self.clip_low <= 1, "it must lie in [0, 1], where 1 means no lower bound"),
+            ("clip_high", self.clip_high >= 0, "it must not be negative"),
+            ("dual_clip", self.dual_clip is None or self.dual_clip > 1, "it must be above 1, or null for none"),
+            ("value_clip", self.value_clip is None or self.value_clip > 0, "it must be above 0, or null for none"),
+            ("kl_coef", self.kl_coef >= 0, "it must not be negative"),
+            ("entropy_coef", self.entropy_coef >= 0, "it must not be negative"),
+            ("importance_cap", self.importance_cap is None or self.importance_cap > 0, "it must be above 0, or null"),
+            ("overlong_buffer", self.overlong_buffer >= 0, "it must not be negative"),
+            ("overlong_penalty", self.overlong_penalty > 0, "it must be above 0; overlong_buffer: 0 turns it off"),
+            ("critic", self.critic or self.advantage != "gae", "advantage 'gae' needs values; set critic: true"),
+            ("dual_clip", not self.dual_clip or self.policy_loss == "ppo_clip", "only policy_loss: ppo_clip has one"),
+            ("kl_estimator", not k1_in_loss, "in the loss its gradient has mean zero; set k2 or k3, or kl_in: reward"),
+            ("importance_cap", not self.importance_cap or self.policy_loss != "nll", "nll has no engine; remove it"),
+        ):
+            if not ok:
+                raise ConfigError(f"{place}.{name}: got {getattr(self, name)}; {fix}".lstrip("."))

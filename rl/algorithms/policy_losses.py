@@ -13,7 +13,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from rl.algorithms.kl import k3, kl
-from rl.algorithms.knobs import Objective, resolve
+from rl.algorithms.objective import Objective
+from rl.algorithms.registry import resolve
 from rl.config import ConfigError
 from rl.types import Batch
 

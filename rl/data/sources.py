@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rl.config import ConfigError, coerce, did_you_mean
-from rl.data import own
+from rl.data import user_functions
 from rl.data.clips import heard, placed
 from rl.data.files import FILES, Refuse, compiled, hub_name, locate_file, rows
 from rl.data.prompts import IMPLIED, to_prompt
@@ -203,7 +203,7 @@ def _count(config: DataConfig, split: str | None, place: str, say: Callable[[str
     if config.source == "folder":
         return len(_load(config, split, None, place, say, listen=False))
     if config.source not in FILES:
-        own.check(config.source, config.args, place)
+        user_functions.check(config.source, config.args, place)
         return None
     file = locate_file(str(config.path), place)
     if config.source == "jsonl":
@@ -240,8 +240,8 @@ def _prompts(placed: Iterator[tuple[str, Row]], config: DataConfig, split: str |
             raise ValueError(f"{where}: column '{name}' is in some rows only; give it to all or to none")
         try:
             if has_splits:
-                splits[own := text(column(row, name, where), name, where)] = None
-                if split not in (None, own):
+                splits[user_functions := text(column(row, name, where), name, where)] = None
+                if split not in (None, user_functions):
                     continue
             made = to_prompt(row, config, where, number)
         except ValueError as error:
@@ -256,7 +256,7 @@ def _prompts(placed: Iterator[tuple[str, Row]], config: DataConfig, split: str |
 
 
 def _made(config: DataConfig, split: str | None, place: str) -> Placed:
-    task = TASKS.get(config.source) or own.load(config.source, f"{place}.source")
+    task = TASKS.get(config.source) or user_functions.load(config.source, f"{place}.source")
     made: Iterable[Any] = task(split, **arguments(task, config.args, place))
     for number, prompt in enumerate(made, 1):
         where = f"{place}: {config.source}: prompt {number}"

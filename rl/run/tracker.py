@@ -183,3 +183,8 @@ def transcript(prompt: Prompt) -> str:
 def _storable(text: str) -> str:
     """Half a surrogate pair (a truncated escape in a data file) is no UTF-8; it becomes '?'."""
     return text.encode("utf-8", "replace").decode()
+
+
+def recorded(run_dir: Path, stage: str) -> list[dict[str, Any]]:
+    """What the stage's lines of metrics.jsonl tell, one a step: of the whole stage, resumed or not."""
+    return [row for row in read_metrics(run_dir) if row["stage"] == stage]

@@ -13,9 +13,9 @@ from rl.types import Prompt
 if TYPE_CHECKING:
     from rewards.combine import RewardConfig
     from rewards.service import RewardService
-    from rl.data.derived import Lookup
     from rl.data.mixture import Data
     from rl.data.pairs import Pair
+    from rl.data.stage_outputs import Lookup
     from rl.run.tracker import Tracker
     from rl.workers.cluster import Cluster
 
@@ -81,8 +81,8 @@ class Context:
 
     def pairs(self, name: str, split: str | None, limit: int | None) -> list[Pair]:
         """The preference pairs that a `pairs` stage wrote, or of a data set. Raises ValueError."""
-        from rl.data.derived import preference_pairs
         from rl.data.pairs import pairs_of
+        from rl.data.stage_outputs import preference_pairs
 
         file = self.artifact("pairs", name)
         if file.is_file():

@@ -35,7 +35,7 @@ class Config:
     keep: tuple[int, int] = (3, 6)
     """Fewest and most right answers of `samples`."""
     temperature: float | None = None
-    """Default: that of training, settled when the recipe is loaded (see `rl.layout.settle_temperatures`)."""
+    """Default: that of training, settled when the recipe is loaded (see `rl.recipe.stage_list.settle_temperatures`)."""
     max_sequence_tokens: int = 10240
     reuse: str | None = None
     """A difficulty file to read if it was made with the same model, prompts and settings; written there too."""

@@ -20,7 +20,7 @@ from rl.stages.context import Context, Outcome
 from rl.stages.selection import SELECTION, UNJUDGED, SelectBy
 
 if TYPE_CHECKING:
-    from rl.stages.harvest import Asking, Sample
+    from rl.stages.sampling import Asking, Sample
     from rl.types import Prompt
 
 FILE = "distilled.jsonl"
@@ -73,7 +73,7 @@ class Config:
 
     @property
     def asking(self) -> Asking:
-        from rl.stages.harvest import Asking
+        from rl.stages.sampling import Asking
 
         return Asking(self.samples, self.temperature, self.max_sequence_tokens, self.reward, self.system, self.ask)
 
@@ -82,7 +82,7 @@ def run(config: Config, context: Context) -> Outcome:
     """Leaves the distilled data set. Raises ValueError with the funnel when it would be empty."""
     from rl.run.files import write_lines
     from rl.run.provenance import fingerprint
-    from rl.stages.harvest import SAMPLES, harvest
+    from rl.stages.sampling import SAMPLES, harvest
 
     reward = config.reward or context.rewards.config
     context.tracker.rewind(0)
@@ -117,7 +117,7 @@ def _questions(
     config: Config, context: Context, reward: RewardConfig
 ) -> tuple[dict[str, list[Prompt]], dict[str, int], dict[str, int]]:
     """({source: prompts to ask}, the funnel up to them, how many each reason of `select_by` dropped)."""
-    from rl.stages.harvest import selected
+    from rl.stages.sampling import selected
     from rl.stages.selection import selected_by
 
     available = context.sources(config.data, config.split, config.limit)

@@ -26,7 +26,7 @@ class Config:
     """An earlier stage or a path; default: the model so far."""
     samples: int = 8
     temperature: float | None = None
-    """Default: that of training, settled when the recipe is loaded (see `rl.layout.settle_temperatures`)."""
+    """Default: that of training, settled when the recipe is loaded (see `rl.recipe.stage_list.settle_temperatures`)."""
     greedy: bool = True
     """Sample once more at temperature 0."""
     controls: list[Literal["silenced", "swapped", "shuffled"]] = field(default_factory=list[Any])

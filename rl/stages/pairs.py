@@ -18,7 +18,7 @@ from rl.data.mixture import Data, called
 from rl.stages.context import Context, Outcome
 
 if TYPE_CHECKING:
-    from rl.stages.harvest import Asking, Sample
+    from rl.stages.sampling import Asking, Sample
 
 FILE = "pairs.jsonl"
 
@@ -66,7 +66,7 @@ class Config:
 
     @property
     def asking(self) -> Asking:
-        from rl.stages.harvest import Asking
+        from rl.stages.sampling import Asking
 
         return Asking(self.samples, self.temperature, self.max_sequence_tokens, self.reward, self.system, self.ask)
 
@@ -75,7 +75,7 @@ def run(config: Config, context: Context) -> Outcome:
     """Leaves the pairs. Raises ValueError with the funnel when there would be none."""
     from rl.run.files import write_lines
     from rl.run.provenance import fingerprint
-    from rl.stages.harvest import harvest, read_samples, selected
+    from rl.stages.sampling import harvest, read_samples, selected
 
     sources = selected(context.sources(config.data, config.split, config.limit), config.select)
     context.tracker.rewind(0)

@@ -38,7 +38,7 @@ class SelectBy:
                 f"{place}.verifier: a reward_model judges answers; name a verifier that reads the question"
             )
         if self.verifier == "judge":
-            from rewards.marking import OF_THE_POLICY
+            from rewards.judge.rubric import OF_THE_POLICY
             from rewards.verifiers.judge import Config
 
             judge = build(Config, self.args, f"{place}.args")
@@ -113,7 +113,7 @@ def _write(file: Path, opinions: Iterable[Opinion]) -> None:
 
 def _ask(by: SelectBy, context: Context, prompts: Sequence[Prompt], shared: RewardConfig) -> dict[str, Opinion]:
     from rl.run.progress import Progress
-    from rl.stages.harvest import appending, judged
+    from rl.stages.sampling import appending, judged
 
     found: dict[str, Opinion] = {}
     if not prompts:

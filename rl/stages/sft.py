@@ -86,7 +86,7 @@ def train(
     recent: deque[float],
 ) -> None:
     """The loop, from step `start` on. `recent` holds the last losses."""
-    from rl.algorithms.objective import Objective
+    from rl.algorithms.presets import Objective
     from rl.data.collate import demonstrations
     from rl.run.progress import Progress
 
@@ -114,7 +114,7 @@ def train(
 
 def counts(config: Config, context: Context) -> dict[str, int]:
     """What was learned from so far, before a resume and after it. A step's pace times its seconds is its tokens."""
-    from rl.run.lineage import recorded
+    from rl.run.tracker import recorded
 
     rows = recorded(context.tracker.run_dir, context.name)
     tokens = sum(round(row["tokens_per_second/step"] * row["time/step"]) for row in rows)

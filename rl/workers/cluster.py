@@ -19,13 +19,13 @@ from models.hearing import clip_counter
 from models.load import ModelConfig, load_tokenizer
 from rl.data.chat import Chat
 from rl.workers import trainer
+from rl.workers.audio_features import Sounds
 from rl.workers.critic import CriticWorker
 from rl.workers.group import CriticGroup, PolicyGroup, TrainerGroup
 from rl.workers.placement import TRAINERS, Bundle, ClusterConfig, bundles, roles, shortage
 from rl.workers.policy import PolicyWorker
-from rl.workers.sounds import Sounds
 from rl.workers.trainer import TrainerConfig
-from rollouts.opinions import JudgeConfig, JudgeWorker, Question, asking, last_line
+from rollouts.judge_engine import JudgeConfig, JudgeWorker, Question, asking, last_line
 from rollouts.sampler import EngineConfig, Sampler
 from rollouts.worker import EngineWorker
 

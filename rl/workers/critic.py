@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rl.types import Batch
-from rl.workers.listening import HearingWorker
+from rl.workers.audio_worker import HearingWorker
+from rl.workers.cuda_cache import gives_back
 from rl.workers.trainer import OptimiserStep
-from rl.workers.turns import gives_back
 
 if TYPE_CHECKING:
     from torch import Tensor

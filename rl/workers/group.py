@@ -17,8 +17,8 @@ import ray
 from rl.data.collate import pack
 from rl.run.files import replacing_folder
 from rl.types import Batch, Clip
+from rl.workers.audio_features import Sounds
 from rl.workers.optimizer import OptimizerConfig
-from rl.workers.sounds import Sounds
 from rl.workers.trainer import OptimiserStep, TrainerConfig
 from rollouts.remote import fetch
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from models.augment import AugmentConfig
     from models.load import ModelConfig
-    from rl.algorithms.objective import Objective
     from rl.algorithms.preference_losses import Preference
+    from rl.algorithms.presets import Objective
 
 R = TypeVar("R")
 Report = dict[str, float]

@@ -10,7 +10,7 @@ from typing import Literal
 
 from rl.config import ConfigError
 from rl.workers.trainer import TrainerConfig
-from rollouts.opinions import JudgeConfig
+from rollouts.judge_engine import JudgeConfig
 from rollouts.sampler import EngineConfig
 
 TRAINERS = ("policy", "critic", "reference", "reward_model")

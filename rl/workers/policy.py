@@ -6,16 +6,16 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rl.types import Batch
-from rl.workers.listening import ListeningWorker
+from rl.workers.audio_worker import ListeningWorker
+from rl.workers.cuda_cache import gives_back
 from rl.workers.trainer import OptimiserStep
-from rl.workers.turns import gives_back
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from models.load import ModelConfig
-    from rl.algorithms.objective import Objective
     from rl.algorithms.preference_losses import Preference
+    from rl.algorithms.presets import Objective
 
 BUCKET_BYTES = 256 << 20
 
@@ -73,7 +73,7 @@ class PolicyWorker(ListeningWorker):
     @gives_back
     def weights(self) -> list[dict[str, Any]]:
         """The model's weights in Ray's object store, in buckets; the first rank's answer counts. Those of a frozen encoder
-        are put there once, in buckets that an engine takes once (see `rollouts.receive`). Collective."""
+        are put there once, in buckets that an engine takes once (see `rollouts.weight_transfer`). Collective."""
         module = self.engine.module
         frozen = {name for name, _ in module.frozen_parameters()}
         trained = self._buckets((name, tensor) for name, tensor in self._gathered() if name not in frozen)

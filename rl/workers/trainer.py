@@ -189,7 +189,7 @@ class TrainerWorker:
         return answers
 
     def sounds(self, batch: Batch) -> list[Tensor]:
-        """Of the batch's clips, in order: features, from the handles that stand in their place (`rl.workers.sounds`), or,
+        """Of the batch's clips, in order: features, from the handles that stand in their place (`rl.workers.audio_features`), or,
         where the clips themselves came, waves for an encoder that trains."""
         import ray
         import torch

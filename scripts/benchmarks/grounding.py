@@ -27,8 +27,9 @@ import numpy as np
 import pyarrow.parquet as pq
 from verifiers import DATA
 
-from rewards.acoustics import analyse, measure
-from rewards.verifiers import Case, grounding, self_cognition
+from rewards.contract import Case
+from rewards.grounding.acoustics import analyse, measure
+from rewards.verifiers import grounding, self_cognition
 from rl.audio import encode, waveform
 from rl.types import Clip
 
@@ -190,7 +191,7 @@ def speed(fsdd: list[Row], esc10: list[Row]) -> dict[str, float]:
         "longer and the first is darker. I hear no background noise. So the answer must be the second clip."
     )
     pairs = [(a["clip"], b["clip"]) for a, b in zip(fsdd[::2], fsdd[1::2], strict=False)][:40]
-    from rewards import acoustics
+    from rewards.grounding import acoustics
 
     acoustics.forget()
     start = time.process_time()

@@ -21,8 +21,8 @@ from rl.data.chat import Chat
 from rl.data.sources import load as load_data
 from rl.recipe import Recipe, load
 from rl.run.tracker import Tracker
-from rl.stages import rlvr
 from rl.stages.context import Context
+from rl.stages.rlvr import loop
 from rl.types import Message, Scored
 from rl.workers.cluster import Cluster
 
@@ -104,7 +104,7 @@ def run(what: Recipe, folder: Path, tracker: Tracker, ready: Any = lambda cluste
             artifact=lambda kind, name: Path(name),
         )
         ready(cluster)
-        rlvr.run(stage.config, context)
+        loop.run(stage.config, context)
 
 
 def main(load_name: str, folder: str, *overrides: str) -> None:

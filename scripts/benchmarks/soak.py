@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from rewards.combine import PartConfig, RewardConfig
+from rewards.contract import Case
 from rewards.service import RewardService
-from rewards.verifiers import Case
 from rl.types import Rollout
 
 HOSTILE = Path(__file__).parents[2] / "tests" / "rewards"

@@ -18,10 +18,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from rewards import sandbox
 from rewards.combine import PartConfig, RewardConfig
+from rewards.contract import Case
+from rewards.sandbox import sandbox
 from rewards.service import RewardService
-from rewards.verifiers import Case
 from rl.types import Rollout
 
 DATA = Path(os.environ.get("GROUNDTONE_DATA", Path(__file__).parents[2].parent / "shared" / "data"))

@@ -22,7 +22,7 @@ from rl.algorithms.advantages import (
     token_rewards,
     whiten,
 )
-from rl.algorithms.objective import Objective, objective
+from rl.algorithms.presets import Objective, objective
 from rl.config import ConfigError
 
 

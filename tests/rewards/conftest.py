@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rewards.verifiers import Case
+from rewards.contract import Case
 from rl.types import Rollout
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewards.answers import BOXED, NUMBER, boxes, corrected, held, listed, marked, said
-from rewards.verifiers import Case
+from rewards.contract import Case
 
 CITIES = {"options": ["London", "Paris", "New York", "York"]}
 TWO = "(1) Michael is a knight\n(2) Zoey is a knave"
@@ -326,8 +326,8 @@ def test_of_two_numbers_the_one_that_stands(a: int, more: int, dress: str):
 
 @pytest.mark.parametrize("name", ["numeric", "math", "logic", "text"])
 def test_no_known_hack_scores_full(name: str):
-    from rl.bench.attacks import attempts, scores_full
-    from rl.bench.cases import of_gold
+    from rl.workbench.attacks import attempts, scores_full
+    from rl.workbench.cases import of_gold
 
     module = importlib.import_module(f"rewards.verifiers.{name}")
     tried = attempts(of_gold(module.GOLD))
@@ -339,8 +339,8 @@ def test_no_known_hack_scores_full(name: str):
 def test_no_known_hack_scores_full_on_choice_but_for_rules_of_benchmarks():
     """MMAU's own rule sees words, and not what is said with them (docs/rewards.md)."""
     from rewards.verifiers.choice import GOLD, verify
-    from rl.bench.attacks import attempts, scores_full
-    from rl.bench.cases import of_gold
+    from rl.workbench.attacks import attempts, scores_full
+    from rl.workbench.cases import of_gold
 
     tried = attempts(of_gold(GOLD))
     full = [a for a in tried if scores_full(a, verify(a.rollout.prompt, a.rollout, **(a.case.args or {})))]

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewards.claims import read
-from rewards.verifiers import Case
+from rewards.contract import Case
+from rewards.grounding.parser import read
 from rewards.verifiers.coherence import contradiction, verify
 
 

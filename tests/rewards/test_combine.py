@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewards.combine import PartConfig, RewardConfig, combine, correct, is_open
-from rewards.verifiers import Case
+from rewards.contract import Case
 from rl.config import ConfigError, build
 from rl.types import Clip, Message, Prompt, Verdict
 

@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewards.combine import PartConfig, RewardConfig
+from rewards.contract import Case
 from rewards.service import RewardService
-from rewards.verifiers import Case, choice, format, language, length, logic, numeric, repetition, text, wer
+from rewards.verifiers import choice, format, language, length, logic, numeric, repetition, text, wer
 from rl.algorithms.advantages import overlong_penalty
 from rl.config import ConfigError
 

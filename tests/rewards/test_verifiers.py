@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewards import resolve
-from rewards.verifiers import Case
+from rewards.contract import Case
 from rewards.verifiers.text import normalised
 
 DATA = Path(os.environ.get("GROUNDTONE_DATA", Path(__file__).parents[3] / "shared" / "data"))

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from rewards.combine import PartConfig, combine
-from rewards.verifiers import Case, choice, text
+from rewards.contract import Case
+from rewards.verifiers import choice, text
 from rl.stages.budgets import majority
 from rl.types import Scored
 

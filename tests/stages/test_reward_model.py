@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from models.load import AudioConfig, BuildConfig, ModelConfig, build
 from rl.audio import SAMPLE_RATE, encode
-from rl.stages.reward_model import SCALE, Scorers
+from rl.runner.reward_models import RewardModels
+from rl.stages.reward_model import SCALE
 from rl.types import Clip, Message, Prompt, Rollout
 from rl.workers.cluster import Cluster
 from rl.workers.optimizer import OptimizerConfig
@@ -41,7 +42,7 @@ def test_it_scores_text_and_hears_without_a_policy(ray_session: None, tmp_path: 
         (other / SCALE).write_text(json.dumps({"mean": 4.0, "deviation": 1.0}))
         heads = load_file(other / "critic.safetensors")
         save_file({n: w + 1 if "head" in n else w for n, w in heads.items()}, other / "critic.safetensors")
-        scorers = Scorers(lambda: cluster, lambda name: tmp_path / name, lambda: listener)
+        scorers = RewardModels(lambda: cluster, lambda name: tmp_path / name, lambda: listener)
         scorer = scorers.named("taste")
         assert scorer([rollout("text")]) == [-0.25], "an untrained head says 0"
         assert not cluster.sounds.encoder, "no clip was asked about"

@@ -14,8 +14,9 @@ import torch
 from safetensors.torch import load_file
 
 from models.load import ModelConfig, load_model
-from rl import footprint, memory
-from rl.algorithms.objective import Objective
+from models.shape import read_shape
+from rl.algorithms.presets import Objective
+from rl.planning import memory
 from rl.run.checkpoint import Checkpoints
 from rl.run.files import DiskFull
 from rl.types import Batch
@@ -91,9 +92,9 @@ def test_a_rank_holds_what_the_plan_says(worlds: Callable[[int], Any], untied: P
     group = world.load("policy", untied, stage, dtype="bfloat16", **small)
     world.everyone("watch", "policy")
     train(group, "policy", batch, 2)
-    shape = memory.read(ModelConfig(path=str(untied)))
+    shape = read_shape(ModelConfig(path=str(untied)))
     assert shape is not None
-    parts = footprint.trainer("policy", shape, "bfloat16", stage, 2, 1, False, False)
+    parts = memory.trainer("policy", shape, "bfloat16", stage, 2, 1, False, False)
     told = parts["weights"] + parts["gradients"] + parts["optimizer"]
     assert world.everyone("last_noted") == [pytest.approx(told, rel=0.06)] * 2
 

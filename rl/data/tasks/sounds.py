@@ -8,7 +8,18 @@ from random import Random
 
 from rl.data.rows import SPLITS, check_split, split_of
 from rl.data.tasks.chains import Chains
-from rl.data.tasks.drawing import (
+from rl.data.tasks.questions import (
+    COMPARISONS,
+    QUANTITIES,
+    Question,
+    check_kinds,
+    check_share,
+    comparison,
+    in_turn,
+    prompt,
+    swapped,
+)
+from rl.data.tasks.random_sounds import (
     DURATIONS,
     HARMONICS,
     HIGH,
@@ -23,17 +34,6 @@ from rl.data.tasks.drawing import (
     pattern,
     sweep,
     tone,
-)
-from rl.data.tasks.questions import (
-    COMPARISONS,
-    QUANTITIES,
-    Question,
-    check_kinds,
-    check_share,
-    comparison,
-    in_turn,
-    prompt,
-    swapped,
 )
 from rl.data.tasks.synthesis import clip
 from rl.types import Prompt

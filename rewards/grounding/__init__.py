@@ -1,0 +1,1 @@
+"""Measures claims about sound on the sound itself."""

@@ -1,0 +1,1 @@
+"""Runs verifiers in processes that can be killed."""

@@ -1,0 +1,1 @@
+"""Runs model-written programs where they can harm nothing."""

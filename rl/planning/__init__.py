@@ -1,0 +1,1 @@
+"""What `rl check` tells before anything starts: batches, tokens, memory, time, and what is missing."""

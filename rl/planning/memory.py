@@ -1,0 +1,192 @@
+"""What every actor of a recipe holds in memory, as arithmetic on its model's shape.
+
+Legend: P parameters, b bytes of a number (4 in float32, 2 in bfloat16).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from models.shape import BYTES, Shape, folder_of, folder_shape
+from rl.units import GIB
+from rl.workers.placement import ExpectConfig, roles
+
+if TYPE_CHECKING:
+    from rl.recipe import Recipe
+    from rollouts.judge_engine import JudgeConfig
+    from rollouts.serving import ServingConfig
+
+VALUES = ("critic", "reward_model")
+"""Roles that answer with one number in place of a head over the vocabulary, and hear through the policy's encoder."""
+PROCESS = {"trainer": 0.4 * GIB, "engine": 0.6 * GIB, "driver": 1.0 * GIB}
+"""What libraries take on a CPU, measured: a trainer with DeepSpeed, an engine with vLLM, the driver with Ray's own."""
+CUDA_CONTEXT = 1.0 * GIB
+UTILIZATION = 0.92
+"""Of a GPU's memory by an engine, vLLM's default."""
+LOGIT_CHUNKS = 3 * (48 << 20)
+"""Chunks of logits that exist at once (see models/logprobs.py)."""
+REDUCE_BUCKET, LIVE, SUB_GROUP = 5e8, 1e9, 1e9
+"""Parameters in DeepSpeed's gradient bucket (ZeRO 1 to 3), gathered at once and stepped on at once (ZeRO 3), by its
+defaults."""
+
+
+@dataclass(frozen=True)
+class RolePlan:
+    role: str
+    count: int
+    parts: dict[str, float]
+    """Bytes of one actor by what they hold (on each of its GPUs, where it has any)."""
+    loading: float = 0.0
+    """Bytes of a GPU that it takes for a moment, in place of all these, while its model is loaded; 0 where that is not
+    more."""
+
+    @property
+    def bytes(self) -> float:
+        return sum(self.parts.values())
+
+    @property
+    def certain(self) -> float:
+        """Bytes that no setting of the batch changes."""
+        return sum(self.parts[name] for name in ("weights", "gradients", "optimizer", "kv"))
+
+
+def role_plans(recipe: Recipe, shape: Shape, micro_batch: int, gpu: bool) -> list[RolePlan]:
+    """Memory of every role of the recipe, when a rank trains on at most `micro_batch` tokens at once."""
+    header, model = recipe.header, recipe.header.model
+    shape = replace(shape, frozen=0) if any(stage.kind == "encode" for stage in recipe.stages) else shape
+    how = header.trainer.zero_stage, header.trainer.ranks, micro_batch, model.gradient_checkpointing, gpu
+    parted = gpu and header.trainer.zero_stage == 3 and header.trainer.ranks > 1
+    made: list[RolePlan] = []
+    for name, role in roles(recipe.roles, header.engines, header.trainer, gpu, {}).items():
+        if name == "engine":
+            kv = kv_bytes(recipe, shape, gpu)
+            made.append(RolePlan(name, role.count, engine(shape, model.dtype, header.engines.gpus, kv, gpu)))
+            continue
+        whole = BYTES[model.dtype] * (divided(name, shape) + (0 if name in VALUES else shape.frozen)) + CUDA_CONTEXT
+        made.append(RolePlan(name, role.count, trainer(name, shape, model.dtype, *how), whole * parted))
+    return made
+
+
+def judge_plan(name: str, judge: JudgeConfig, gpu: bool, expect: ExpectConfig | None) -> RolePlan:
+    """As the policy's engines, but never asleep; nothing where the model is not here, or broken (see `rl.planning.requirements`)."""
+    try:
+        shape = folder_shape(folder_of(judge.model), f"judges.{name}.model")
+    except ValueError:
+        shape = None
+    if shape is None:
+        parts = dict.fromkeys(("weights", "gradients", "optimizer", "kv", "activations", "other"), 0.0)
+    else:
+        most = expect.gpu_memory_gb if expect else None
+        kept = served_kv(shape, judge.dtype, judge, judge.max_sequence_tokens, most, gpu)
+        parts = engine(shape, judge.dtype, judge.gpus, kept, gpu)
+    return RolePlan(f"judge {name}", 1, parts)
+
+
+def device(actors: Sequence[RolePlan], gpu: bool) -> float:
+    """Bytes needed on a device where these meet. On a CPU all stay. On a GPU there stays what trainers keep, judges, and
+    what an engine asleep keeps; beside that either the engine is awake, while a reward model may be asked, or trainers
+    work, all at once."""
+    if not gpu:
+        return sum(actor.bytes for actor in actors)
+    working = {actor.role: actor.parts["activations"] for actor in actors}
+    awake = sum(actor.bytes - actor.parts["other"] for actor in actors if actor.role == "engine")
+    awake += working.pop("reward_model", 0.0)
+    return _resting(actors) + max(awake, sum(working.values()))
+
+
+def loading(actors: Sequence[RolePlan]) -> float:
+    """Bytes needed on a GPU where these meet while one of its trainers loads its model and the others have theirs, as
+    they do from the second stage on; 0 where loading takes no more than what is kept."""
+    once = [
+        _resting([other for other in actors if other != actor]) + actor.loading for actor in actors if actor.loading
+    ]
+    return max(once, default=0.0)
+
+
+def _resting(actors: Sequence[RolePlan]) -> float:
+    """Bytes that stay on a GPU while nobody works."""
+    asleep = sum(actor.parts["other"] for actor in actors if actor.role == "engine")
+    return asleep + sum(actor.bytes - actor.parts["activations"] for actor in actors if actor.role != "engine")
+
+
+def divided(role: str, shape: Shape) -> int:
+    """Parameters of a trainer's role that ZeRO divides: all but the frozen encoder's, and a critic has no head."""
+    head = shape.vocabulary * shape.hidden if role in VALUES and not shape.tied else 0
+    return shape.parameters - shape.frozen - head
+
+
+def kv_bytes(recipe: Recipe, shape: Shape, gpu: bool) -> float:
+    """What an engine's cache takes: as configured on CPU; on GPUs what vLLM's gpu_memory_utilization leaves beside the
+    weights, where the recipe says how much memory it expects, else at least the longest sequence."""
+    engines, dtype, expect = recipe.header.engines, recipe.header.model.dtype, recipe.header.cluster.expect
+    return served_kv(shape, dtype, engines, recipe.max_sequence_tokens, expect.gpu_memory_gb if expect else None, gpu)
+
+
+def served_kv(
+    shape: Shape, dtype: str, config: ServingConfig, longest: int, gpu_memory_gb: float | None, gpu: bool
+) -> float:
+    """`kv_bytes` of an engine or a judge whose sequences have at most `longest` tokens."""
+    amount: float = config.kv_cache_mb << 20
+    if gpu and gpu_memory_gb is None:
+        amount = longest * shape.kv_per_token(dtype)
+    elif gpu and gpu_memory_gb:
+        used = config.vllm.get("gpu_memory_utilization", UTILIZATION) * gpu_memory_gb * GIB
+        amount = max(0.0, used - sum(engine(shape, dtype, config.gpus, 0, gpu).values())) * config.gpus
+    return float(config.vllm.get("kv_cache_memory_bytes", amount))
+
+
+def trainer(
+    role: str, shape: Shape, dtype: str, zero_stage: int, ranks: int, tokens: int, checkpointing: bool, gpu: bool
+) -> dict[str, float]:
+    """Bytes on one rank of policy, critic or reference, for micro-batches of `tokens`.
+
+    As Rajbhandari et al. 2020 (ZeRO, arXiv 1910.02054, section 3) for weights bP, AdamW's two moments 8P and fp32 master
+    weights 4P (in float32 only where ZeRO keeps a partition of its own): stage 1 divides optimizer states by the ranks,
+    stage 2 gradients too, stage 3 weights too. Gradients are not the paper's 2P: DeepSpeed adds them up in float32 (see
+    rl/workers/trainer.py), 4P, in buffers that a reference has too under stage 3 and in bfloat16 under stage 1, which is
+    what stage 0 is there; the latter has those of the backward beside, 2P in bfloat16, whole. The frozen encoder has
+    neither gradients nor states and is outside of ZeRO. What is there while the optimizer steps takes the place of
+    activations, where it is more."""
+    b, learns, count = BYTES[dtype], role not in ("reference", "reward_model"), divided(role, shape)
+    stage = max(1, zero_stage) if dtype == "bfloat16" else zero_stage
+    plain = dtype == "bfloat16" and stage == 1  # DeepSpeed's BF16_Optimizer
+    gradients = 4 * count / (ranks if stage >= 2 else 1) if learns or plain or stage == 3 else 0
+    masters = 4 if stage else 0
+    working = shape.activations(dtype, "none" if not learns else "inputs" if checkpointing else "all") * tokens
+    bucket = REDUCE_BUCKET if gpu else min(count, REDUCE_BUCKET)  # on a CPU what is not touched takes nothing
+    other = CUDA_CONTEXT if gpu else PROCESS["trainer"]
+    other += 0 if role in VALUES else LOGIT_CHUNKS + b * shape.frozen
+    other += b * bucket if stage == 3 or (stage and learns and not plain) else 0
+    other += b * min(count, LIVE) if stage == 3 else 0
+    return {
+        "weights": b * count / (ranks if stage >= 3 else 1),
+        "gradients": gradients + (2 * count if plain and learns else 0),
+        "optimizer": (masters + (8 if learns else 0)) * count / (ranks if stage >= 1 else 1),
+        "kv": 0,
+        "activations": max(working, _stepping(count, stage, ranks, plain) if learns else 0),
+        "other": other,
+    }
+
+
+def _stepping(count: int, stage: int, ranks: int, plain: bool) -> float:
+    """Bytes that exist while the optimizer steps, when activations are gone: a root and a quotient of AdamW's, 8 a
+    parameter of what it steps on at once, with a copy of its gradient under stage 3; before that in bfloat16, under
+    stage 1, the gradients as they are sent. Without ZeRO it steps on one tensor after another."""
+    if stage == 3:
+        return 12 * min(count / ranks, SUB_GROUP)
+    return max(8 * count / ranks if stage else 0.0, 2 * count if plain else 0)
+
+
+def engine(shape: Shape, dtype: str, gpus: int, kv_bytes: float, gpu: bool) -> dict[str, float]:
+    """Bytes of one engine, on each of its `gpus` where it has any; `kv_bytes` over all of them."""
+    share = gpus if gpu else 1
+    return {
+        "weights": BYTES[dtype] * shape.parameters / share,
+        "gradients": 0,
+        "optimizer": 0,
+        "kv": kv_bytes / share,
+        "activations": 0,
+        "other": CUDA_CONTEXT if gpu else PROCESS["engine"],
+    }

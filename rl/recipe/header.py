@@ -1,0 +1,42 @@
+"""A recipe's keys beside its stages."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from models.load import ModelConfig
+from rewards.combine import RewardConfig
+from rl.config import ConfigError
+from rl.data.sources import DataConfig
+from rl.workers.placement import ClusterConfig
+from rl.workers.trainer import TrainerConfig
+from rollouts.judge_engine import JudgeConfig
+from rollouts.sampler import EngineConfig
+
+
+@dataclass
+class Header:
+    """A recipe's keys beside its stages."""
+
+    name: str
+    model: ModelConfig
+    reward: RewardConfig
+    seed: int = 0
+    data: dict[str, DataConfig] = field(default_factory=dict[str, DataConfig])
+    engines: EngineConfig = field(default_factory=EngineConfig)
+    judges: dict[str, JudgeConfig] = field(default_factory=dict[str, JudgeConfig])
+    """Models that the run serves to parts of the reward: `{verifier: judge, args: {served: NAME}}`."""
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+
+    def validate(self, place: str) -> None:
+        if not re.fullmatch(r"\w[\w.-]*", self.name):
+            raise ConfigError(f"name: '{self.name}' names folders; use letters, digits, '-', '_' and '.'")
+        if self.seed < 0:
+            raise ConfigError(f"seed: must not be negative; got {self.seed}")
+        if self.model.train_encoder and self.trainer.zero_stage == 3:
+            raise ConfigError(
+                "trainer.zero_stage: 3 gathers weights at every call, and ranks, whose clips differ in length, call an encoder "
+                "that trains (model.train_encoder) differently often; use 2"
+            )

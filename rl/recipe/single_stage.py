@@ -1,0 +1,117 @@
+"""Recipes of one stage, made from flags: `rl eval` and `rl curate` judge any model on any file without a YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from models.folder import config_of
+from models.load import ModelConfig
+from models.shape import folder_of, read_shape
+from rl.config import ConfigError
+from rl.data.rows import jsonl, locate
+from rl.recipe import Recipe, load
+
+QUESTIONS, ANSWERS = ("question", "problem", "prompt"), ("answer_final", "answer", "gold")
+"""Columns that are taken when none is named, the first that is there."""
+MOST_TOKENS = 10240
+
+
+def single(
+    kind: str,
+    model: str,
+    data: str | None,
+    settings: Mapping[str, Any],
+    fields: str = "",
+    verifier: str | None = None,
+    recipe: str | None = None,
+    think: bool = True,
+    overrides: Sequence[str] = (),
+) -> Recipe:
+    """A recipe whose one stage of `kind` judges `model` on the file `data`. With `recipe`, data sets, reward, engines
+    and the settings of its last evaluation are taken from there, and `data` may name one of its data sets; `settings`
+    that are None are left to that or to the stage's default. Raises ConfigError."""
+    base = load(recipe) if recipe else None
+    values: dict[str, Any] = {"name": kind, "reward": {"parts": [{"verifier": verifier or "math"}]}}
+    stage: dict[str, Any] = {"split": None}
+    if base is not None:
+        values |= {
+            key: base.source[key] for key in ("data", "reward", "engines", "cluster", "seed") if key in base.source
+        }
+        think = base.header.model.think
+        evaluations = [s.config for s in base.stages if s.kind == "evaluate"]
+        inner = [s.config.eval for s in base.stages if s.kind == "rlvr" and s.config.eval]
+        if settled := [*inner, *evaluations]:
+            shared = ("data", "split", "limit", "samples", "temperature", "max_sequence_tokens")
+            stage = {key: value for key, value in asdict(settled[-1]).items() if key in shared}
+        elif trained := [s.config for s in base.stages if s.kind == "rlvr"]:
+            stage["temperature"] = trained[-1].temperature
+        if verifier:
+            values["reward"] = {"parts": [{"verifier": verifier}]}
+        else:  # which may ask them
+            values["judges"] = base.source.get("judges", {})
+    if data is not None and not (base and data in base.header.data):
+        values["data"] = {"data": source(data, fields)}
+        stage |= {"data": "data", "split": None, "limit": None}
+    elif data is not None:
+        stage["data"] = data
+    if "data" not in stage:
+        raise ConfigError("--data: name a jsonl or parquet file" + (f", or a data set of {recipe}" if base else ""))
+    stage |= {key: value for key, value in settings.items() if value is not None}
+    found = described(model)
+    values["model"] = {**found, "think": think}
+    if "max_sequence_tokens" not in stage:
+        shape = read_shape(ModelConfig(path=found["path"]))
+        stage["max_sequence_tokens"] = min(MOST_TOKENS, (shape and shape.positions) or MOST_TOKENS)
+    return load({**values, "stages": [{kind: stage}]}, overrides, base.folder if base else None)
+
+
+def described(model: str) -> dict[str, str]:
+    """`model:` of a recipe for a folder, a run's directory (its `model/`) or a hub name, in the type it is stored in."""
+    folder = folder_of(model)
+    if folder and not (folder / "config.json").is_file() and (folder / "model" / "config.json").is_file():
+        model, folder = str(folder / "model"), folder / "model"
+    stored = ""
+    if folder and (folder / "config.json").is_file():
+        config = config_of(folder)
+        stored = str(config.get("dtype") or config.get("torch_dtype") or "")
+    return {"path": model, "dtype": "bfloat16" if stored in ("bfloat16", "float16") else "float32"}
+
+
+def source(path: str, fields: str) -> dict[str, Any]:
+    """`data:` of a recipe for a jsonl or parquet file, with its `fields` (`question=problem,answer=gold`) or the columns
+    that go by a usual name. Raises ConfigError."""
+    file = locate(path, "--data")
+    if not file.is_file():
+        raise ConfigError(f"--data: {file} is a folder; name a jsonl or parquet file in it")
+    kind = "parquet" if file.suffix == ".parquet" else "jsonl"
+    mapping: dict[str, str] = {}
+    for pair in filter(None, fields.split(",")):
+        key, found, column = (part.strip() for part in pair.partition("="))
+        if not (found and key and column):
+            raise ConfigError(
+                f"--fields: '{pair}' is not key=column, for example question=question,answer=answer_final"
+            )
+        mapping[key] = column
+    columns = _columns(file, kind)
+    if "question" not in mapping and "messages" not in mapping:
+        usual = next((name for name in QUESTIONS if name in columns), "messages" if "messages" in columns else None)
+        if usual is None:
+            raise ConfigError(f"--fields: {file} has no column 'question'; map one of {', '.join(columns)} to it")
+        mapping["messages" if usual == "messages" else "question"] = usual
+    if "answer" not in mapping and (usual := next((name for name in ANSWERS if name in columns), None)):
+        mapping["answer"] = usual
+    return {"source": kind, "path": path, "fields": mapping}
+
+
+def _columns(file: Path, kind: str) -> list[str]:
+    if kind == "jsonl":
+        return list(next((row for _, row in jsonl(file)), {}))
+    from pyarrow import ArrowInvalid, parquet
+
+    try:
+        return list(parquet.read_schema(file).names)
+    except (ArrowInvalid, OSError) as error:
+        raise ConfigError(f"--data: {file}: no parquet file ({str(error).splitlines()[0]})") from error

@@ -1,0 +1,1 @@
+"""Reinforcement learning with verifiable rewards: `loop.train` is the whole algorithm."""

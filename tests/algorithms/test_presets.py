@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from rl.algorithms.advantages import ADVANTAGES
+from rl.algorithms.policy_losses import POLICY_LOSSES, ppo_clip
+from rl.algorithms.presets import ALGORITHMS, Objective, check_imports, objective
+from rl.algorithms.registry import resolve
+from rl.config import ConfigError
+
+
+def test_registries_are_readable_without_torch():
+    code = "import sys, rl.algorithms.presets; print([m for m in ('torch', 'ray', 'transformers') if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_every_preset_is_valid_and_needs_no_reference(name: str):
+    preset = objective(name, {}, "algorithm")
+    assert preset.kl_coef == 0
+    assert preset.critic == (name == "ppo")
+    assert preset.advantage in ADVANTAGES
+    assert preset.policy_loss in POLICY_LOSSES
+
+
+def test_ppo_is_step_audio_r1():
+    ppo = objective("ppo", {}, "algorithm")
+    assert ppo == Objective()
+    assert (ppo.clip_low, ppo.clip_high, ppo.gamma, ppo.lam, ppo.kl_coef) == (0.2, 0.2, 1.0, 1.0, 0.0)
+    assert ppo.critic
+    assert ppo.whiten
+
+
+def test_setting_a_kl_coefficient_alone_gives_the_papers_kl():
+    grpo = objective("grpo", {"kl_coef": 0.04}, "algorithm")
+    assert (grpo.kl_in, grpo.kl_estimator, grpo.kl_coef) == ("loss", "k3", 0.04)
+
+
+def test_overrides_are_on_top():
+    built = objective("dapo", {"clip_high": "1e-1", "importance_cap": 2}, "algorithm")
+    assert (built.clip_low, built.clip_high, built.importance_cap) == (0.2, 0.1, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "line"),
+    [
+        ("grop", {}, "a: unknown algorithm 'grop'; did you mean 'grpo'?"),
+        ("ppo", {"clip": 0.2}, "a: unknown key 'clip'; did you mean 'clip_low'?"),
+        ("ppo", {"gamma": 1.5}, "a.gamma: got 1.5; it must lie in [0, 1]"),
+        ("ppo", {"lam": float("nan")}, "a.lam: nan is not a finite number"),
+        ("ppo", {"dual_clip": 1}, "a.dual_clip: got 1.0; it must be above 1, or null for none"),
+        ("ppo", {"critic": False}, "a.critic: got False; advantage 'gae' needs values; set critic: true"),
+        ("grpo", {"critic": True}, "a.critic: advantage 'grpo' reads no values; set critic: false"),
+        ("gspo", {"dual_clip": 3}, "a.dual_clip: got 3.0; only policy_loss: ppo_clip has one"),
+        (
+            "grpo",
+            {"kl_coef": 0.1, "kl_estimator": "k1"},
+            "a.kl_estimator: got k1; in the loss its gradient has mean zero; set k2 or k3, or kl_in: reward",
+        ),
+        (
+            "rloo",
+            {"advantage": "grop"},
+            "a.advantage: 'grop' is neither known nor `pkg.mod:fn`; did you mean 'grpo'?",
+        ),
+        (
+            "rloo",
+            {"policy_loss": "no.such:fn"},
+            "a.policy_loss: no module 'no' to import; is the folder of 'no.such:fn' on the Python path?",
+        ),
+        ("rloo", {"policy_loss": ":fn"}, "a.policy_loss: ':fn' is neither known nor `pkg.mod:fn`; known: "),
+        ("rloo", {"policy_loss": "json:dump_s"}, "a.policy_loss: /"),
+        ("rloo", {"policy_loss": "os:nope"}, "a.policy_loss: /"),  # it imports names by *, and is imported
+        ("rloo", {"advantage": "json:dumps"}, "a.advantage: dumps(obj) must take (batch, objective) and no more"),
+    ],
+)
+def test_mistakes_name_place_and_fix(name: str, overrides: dict[str, object], line: str):
+    with pytest.raises(ConfigError) as caught:
+        objective(name, overrides, "a")
+    assert str(caught.value).startswith(line)
+
+
+def test_an_outsiders_function_by_dotted_path(tmp_path, monkeypatch):
+    (tmp_path / "their_losses.py").write_text(
+        "import sys\nfrom json import *\nsys.modules['loaded_theirs'] = sys\nnumber = 3\n"
+        "def half(logprobs, batch, objective, scale=0.5): return scale\n"
+        "def keyed(logprobs, batch, objective, *, scale): ...\n"
+        "few = lambda logprobs: ...\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    objective("grpo", {"policy_loss": "their_losses:half"}, "a")
+    assert "loaded_theirs" not in sys.modules, "checking must not import it"
+    half = resolve("their_losses:half", POLICY_LOSSES, "policy_loss")
+    assert half(None, None, None) == 0.5  # type: ignore[arg-type]
+    assert resolve("ppo_clip", POLICY_LOSSES, "policy_loss") is ppo_clip
+    with pytest.raises(ConfigError, match="has no attribute 'third'"):
+        resolve("their_losses:third", POLICY_LOSSES, "policy_loss")
+    with pytest.raises(
+        ConfigError, match=r"keyed\(logprobs, batch, objective, scale\) must take \(logprobs, batch, obj"
+    ):
+        objective("grpo", {"policy_loss": "their_losses:keyed"}, "a")
+
+
+def test_what_only_an_import_shows_is_told_before_the_first_step(tmp_path, monkeypatch):
+    (tmp_path / "their_names.py").write_text(
+        "from json import *\nnumber = 3\nfew = lambda logprobs: ...\ndef whole(batch, objective): ...\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    check_imports(objective("grpo", {"advantage": "their_names:whole"}, "a"), "a")
+    for name, says in {
+        "third": r"a.policy_loss 'their_names:third': module 'their_names' has no attribute 'third'; write it as",
+        "number": r"a.policy_loss 'their_names:number' is not a function; name one",
+        "few": r"a.policy_loss 'their_names:few': too many positional arguments; it is called with \(logprobs, batch, ob",
+    }.items():
+        sys.modules.pop("their_names", None)
+        goal = objective("grpo", {"policy_loss": f"their_names:{name}"}, "a")  # by * it may have any name
+        with pytest.raises(ConfigError, match=says):
+            check_imports(goal, "a")

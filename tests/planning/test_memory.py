@@ -1,0 +1,206 @@
+"""Memory of every role, as an expert would work it out by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from plans import GIB, QWEN2_32B, big, planned, rendered, whole
+
+from models.shape import config_shape, folder_shape
+from rl.planning import memory
+from rl.planning.machine import Machine
+from rl.planning.memory import RolePlan
+from rl.planning.plan import Plan, spilled
+from rl.units import size
+from rl.workers.placement import Bundle
+
+pytestmark = pytest.mark.usefixtures("alone")
+
+
+# Bytes a parameter over 64 ranks, by hand. Weights, gradients, AdamW's moments and masters: in bfloat16
+# 2 + (4 + 2 of the backward) + 12 / 64 under stage 1, which stage 0 is too; 2 + 4 / 64 + 12 / 64; (2 + 4 + 12) / 64.
+# In float32 4 + 4 + 8; 4 + 4 + 12 / 64; 4 + 4 / 64 + 12 / 64; 20 / 64.
+DIVIDED = [
+    *(("bfloat16", stage, each) for stage, each in enumerate((8.1875, 8.1875, 2.25, 0.28125))),
+    *(("float32", stage, each) for stage, each in enumerate((16.0, 8.1875, 4.25, 0.3125))),
+]
+
+
+@pytest.mark.parametrize(("dtype", "stage", "each"), DIVIDED)
+def test_zero_divides_states_over_ranks(dtype: str, stage: int, each: float) -> None:
+    """As in its paper (arXiv 1910.02054), but for gradients, which DeepSpeed adds up in float32."""
+    shape = config_shape(QWEN2_32B, counted=7_500_000_000)
+    assert shape is not None
+    parts = memory.trainer("policy", shape, dtype, stage, 64, 1, False, True)
+    assert parts["weights"] + parts["gradients"] + parts["optimizer"] == each * 7.5e9
+
+
+def test_what_never_learns_has_masters_and_the_buffers_of_gradients() -> None:
+    shape = config_shape(QWEN2_32B, counted=6400)
+    assert shape is not None
+    of = {
+        (dtype, stage): memory.trainer("reference", shape, dtype, stage, 64, 1, False, True)
+        for dtype in ("bfloat16", "float32")
+        for stage in (0, 1, 2, 3)
+    }
+    whole, share = 4 * 6400, 4 * 100
+    assert [of["bfloat16", stage]["gradients"] for stage in range(4)] == [whole, whole, 0, share]
+    assert [of["float32", stage]["gradients"] for stage in range(4)] == [0, 0, 0, share]
+    assert [of["bfloat16", stage]["optimizer"] for stage in range(4)] == [share] * 4
+    assert [of["float32", stage]["optimizer"] for stage in range(4)] == [0, share, share, share]
+
+
+def test_an_optimizer_that_steps_on_more_than_activations_is_what_counts() -> None:
+    """7.5 B parameters on two ranks: 8 bytes of the 3.75 B that a rank steps on, and under stage 3 12 of a group of 1 B."""
+    shape = config_shape(QWEN2_32B, counted=7_500_000_000)
+    assert shape is not None
+    least = [memory.trainer("policy", shape, "bfloat16", stage, 2, 1, True, True)["activations"] for stage in (1, 2, 3)]
+    assert least == [30e9, 30e9, 12e9]
+    many = memory.trainer("policy", shape, "bfloat16", 3, 2, 65536, True, True)["activations"]
+    assert many == 65536 * shape.activations("bfloat16", "inputs") > 12e9
+
+
+def test_float32_has_no_masters_without_zero() -> None:
+    shape = config_shape(QWEN2_32B, counted=1000)
+    assert shape is not None
+    parts = memory.trainer("policy", shape, "float32", 0, 1, 1, False, False)
+    assert (parts["weights"], parts["gradients"], parts["optimizer"]) == (4000, 4000, 8000)
+    reference = memory.trainer("reference", shape, "float32", 0, 1, 1, False, False)
+    assert (reference["weights"], reference["gradients"], reference["optimizer"]) == (4000, 0, 0)
+
+
+def test_a_33b_model_on_64_gpus() -> None:
+    made = big("trainer.ranks=64", "trainer.zero_stage=3", "engines.count=64", "model.gradient_checkpointing=true")
+    assert made.gpu
+    assert made.problems == []
+    of = {role.role: role for role in made.roles}
+    assert of["engine"].parts["weights"] == 2 * 32_763_876_352
+    policy = of["policy"]
+    assert policy.certain == pytest.approx(18 * 32_763_876_352 / 64)
+    # 64 layers keep 10,240 × 5120 inputs, one layer works: 6.7 GB + 3.6 GB
+    assert policy.parts["activations"] == pytest.approx(10.5e9, rel=0.05)
+    # the longest sequence: 2 × 64 layers × 8 heads × 128 × 2 bytes × 10,240
+    assert of["engine"].parts["kv"] == 262_144 * 10_240
+    assert len(set(made.devices)) == 1
+    # the engine sleeps while trainers work: its 65 GiB and what policy and critic keep, not their activations too
+    assert made.devices[0] == pytest.approx(of["engine"].bytes + 2 * policy.bytes - 2 * 10.5e9, rel=0.05)
+    text = rendered(made)
+    assert "64 × [1 CPU + 1 GPU: engine policy critic]" in text
+    assert "≤ 3 micro-batches of ≤ 10,240 tokens on each of 64 ranks" not in text
+    assert "16 prompts × 16 samples = 256 rollouts of ≤ 10,240 tokens → 1 optimiser step of ≤ 4 micro-batches" in text
+    assert "32.8B parameters" in text
+
+
+def test_without_checkpointing_it_says_what_would_help() -> None:
+    made = big("trainer.ranks=64", "trainer.zero_stage=3")
+    assert any("model.gradient_checkpointing=true" in note for note in made.notes)
+
+
+def test_a_model_too_large_for_this_machine_is_named_with_both_numbers() -> None:
+    present = Machine.here().memory
+    (problem,) = (p for p in planned("model.dtype=bfloat16", model=huge()).problems if p.startswith("memory: "))
+    assert f"{size(present)} present" in problem
+    assert "policy" in problem
+
+
+def huge() -> dict[str, Any]:
+    Path("huge").mkdir()
+    Path("huge/config.json").write_text(json.dumps({**QWEN2_32B, "num_hidden_layers": 6400, "hidden_size": 1280}))
+    return {"path": "huge"}
+
+
+# --- judges, turns, shared memory ------------------------------------------------------------------------------------
+
+
+def test_a_judge_of_the_runs_own_is_counted(tmp_path: Path) -> None:
+    folder = whole(tmp_path / "critic", QWEN2_32B | {"hidden_size": 640, "num_hidden_layers": 2})
+    parts = [{"verifier": "text"}, {"verifier": "judge", "name": "quality", "args": {"served": "critic"}}]
+    judges = {"critic": {"model": str(folder), "kv_cache_mb": 100}}
+    made = planned(reward={"parts": parts}, judges=judges)
+    (judge,) = (role for role in made.roles if role.role == "judge critic")
+    shape = folder_shape(folder, "judges")
+    assert shape is not None
+    assert (judge.count, judge.parts["weights"], judge.parts["kv"]) == (1, 2 * shape.parameters, 100 << 20)
+    assert not any("not estimated" in note for note in made.notes)
+    away = planned(reward={"parts": parts}, judges={"critic": {"model": "some/judge"}})
+    assert "judges.critic.model: the model is not here; its memory is not estimated" in away.notes
+    assert any(("judge critic", 0) in bundle.actors for bundle in made.placed)
+    assert not made.problems
+    unasked = planned(judges=judges)
+    assert "judge critic" not in {role.role for role in unasked.roles}
+    missing = planned(reward={"parts": parts}, judges={"critic": {"model": "./nowhere"}})
+    assert missing.problems == ["judges.critic.model: no such folder: ./nowhere; correct it or name a model of the hub"]
+
+
+def test_a_judge_on_a_gpu_takes_its_share_and_never_sleeps(tmp_path: Path) -> None:
+    folder = tmp_path / "critic"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(QWEN2_32B | {"num_hidden_layers": 4}))
+    reward = {"parts": [{"verifier": "judge", "args": {"served": "critic"}}]}
+    cluster = {"expect": {"gpus_per_node": 1, "gpu_memory_gb": 80}}
+
+    def share(**vllm: Any) -> tuple[float, Plan]:
+        made = planned(
+            "engines.vllm.gpu_memory_utilization=0.25",
+            reward=reward,
+            judges={"critic": {"model": str(folder), "vllm": vllm}},
+            cluster=cluster,
+        )
+        return {role.role: role for role in made.roles}["judge critic"].bytes, made
+
+    alone, made = share()
+    assert alone == pytest.approx(0.92 * 80 * GIB)
+    assert any("needed on a GPU, 80 GiB expected; lower vllm.gpu_memory" in problem for problem in made.problems)
+    half, made = share(gpu_memory_utilization=0.5)
+    assert half == pytest.approx(0.5 * 80 * GIB)
+    of = {role.role: role for role in made.roles}
+    trained = sum(of[name].bytes - of[name].parts["activations"] for name in ("policy", "critic"))
+    assert made.devices == [pytest.approx(0.75 * 80 * GIB + trained)]
+    assert not made.problems
+
+
+def test_trainers_work_at_once_and_an_engine_by_turns() -> None:
+    def role(name: str, weights: float, kv: float, activations: float) -> RolePlan:
+        zero = {"gradients": 0.0, "optimizer": 0.0}
+        return RolePlan(name, 1, {"weights": weights, "kv": kv, "activations": activations, "other": 1.0, **zero})
+
+    trainers = [role("policy", 10, 0, 30), role("critic", 10, 0, 20)]
+    seat = (("engine", 0), ("policy", 0), ("critic", 0), ("reward_model", 0))
+
+    def device(cache: float, asked: float) -> float:
+        roles = [role("engine", 5, cache, 0), *trainers, role("reward_model", 7, 0, asked)]
+        return Plan("r", "m", gpu=True, placed=[Bundle(1, 1, seat)], roles=roles).devices[0]
+
+    kept = 11 + 11 + 8 + 1  # with the context of the engine that sleeps
+    assert device(cache=40, asked=3) == kept + 50, "policy and critic"
+    assert device(cache=60, asked=3) == kept + 65 + 3, "an engine, and a reward model that is asked meanwhile"
+
+
+def test_a_model_is_whole_while_it_is_loaded() -> None:
+    def role(name: str, weights: float, activations: float, loading: float) -> RolePlan:
+        zero = dict.fromkeys(("gradients", "optimizer", "kv"), 0.0)
+        return RolePlan(name, 1, {"weights": weights, "activations": activations, "other": 1.0, **zero}, loading)
+
+    trainers = [role("policy", 10, 30, 90), role("critic", 8, 30, 80)]
+    seat = (("engine", 0), ("policy", 0), ("critic", 0))
+
+    def loading(roles: list[RolePlan]) -> list[float]:
+        return Plan("r", "m", gpu=True, placed=[Bundle(1, 1, seat)], roles=roles).loading
+
+    assert loading([role("engine", 50, 0, 0), *trainers]) == [1 + (8 + 1) + 90], "the engine asleep, the critic at rest"
+    assert loading([role("engine", 50, 0, 0)]) == [0]
+    divided = big("trainer.ranks=64", "trainer.zero_stage=3", "model.gradient_checkpointing=true")
+    of = {role.role: role for role in divided.roles}
+    assert of["policy"].loading == 2 * 32_763_876_352 + GIB
+    assert of["critic"].loading == 2 * (32_763_876_352 - 152_064 * 5120) + GIB, "it has no head"
+    assert of["engine"].loading == 0
+    assert not any(role.loading for role in planned("trainer.ranks=2", "trainer.zero_stage=3").roles), "on a CPU"
+
+
+def test_weights_that_shared_memory_cannot_hold_are_noted() -> None:
+    assert spilled(2 * GIB, 3 * GIB) == []
+    (note,) = spilled(3 * GIB, 64 << 20)
+    assert note.startswith("memory: a version of the weights takes 3.0 GiB, 64 MiB of /dev/shm are free")

@@ -1,0 +1,82 @@
+"""What a recipe needs beside data and machines: packages, whole models, functions that can be called."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from plans import QWEN2_32B, planned, whole
+
+from rl import runner
+from rl.config import ConfigError
+from rl.planning.plan import plan
+from rl.planning.requirements import packages
+from rl.recipe import Recipe, load
+
+pytestmark = pytest.mark.usefixtures("alone")
+
+
+def small(*overrides: str) -> Recipe:
+    Path("rows.jsonl").write_text('{"question": "q", "answer": "a"}\n' * 4)
+    values = {
+        "name": "small",
+        "model": {"build": {"hidden_size": 64, "heads": 2, "layers": 1}},
+        "data": {"rows": {"source": "jsonl", "path": "rows.jsonl", "fields": {"answer": "answer"}}},
+        "reward": {"parts": [{"verifier": "text"}]},
+        "stages": [{"rlvr": {"data": "rows", "prompts_per_step": 2, "algorithm": "grpo"}}],
+    }
+    return load(values, overrides)
+
+
+def test_an_engine_that_is_not_installed_is_told_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert packages({"engine", "policy"}, gpu=False) == []
+    monkeypatch.setitem(sys.modules, "vllm", None)  # as Python says of what is not there
+    fix = "install with the extra that brings it: scripts/setup --profile cpu, or pip install '.[cpu]'"
+    line = f"packages: vllm is not installed; {fix}"
+    assert packages({"engine", "policy"}, gpu=False) == packages({"judge a"}, gpu=False) == [line]
+    assert packages({"policy"}, gpu=False) == []
+    monkeypatch.setitem(sys.modules, "deepspeed", None)
+    says = f"packages: deepspeed and vllm are not installed; {fix.replace('cpu', 'gpu')}"
+    assert packages({"engine", "critic"}, gpu=True) == [says]
+    monkeypatch.delitem(sys.modules, "deepspeed")
+    assert (line in plan(small()).notes, plan(small()).problems) == (True, [])
+    assert plan(small(), Path("run")).problems == [line]
+    with pytest.raises(ConfigError, match="vllm is not installed"):
+        runner.run(small(), "run")
+    assert not Path("run").exists()
+
+
+def test_a_folder_that_is_no_whole_model_is_a_problem_where_it_would_run() -> None:
+    Path("empty").mkdir()
+    whole(Path("cut"), QWEN2_32B)
+    Path("cut/model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    none = "model.path: empty holds no config.json; expected the files of a Hugging Face model"
+    pointer = "cut/model.safetensors is a Git LFS pointer, not the file itself; run `git lfs pull` where it was cloned"
+    made = plan(small("model={path: empty, build: null}"))
+    assert (made.problems, made.notes, made.roles) == ([none], [], [])
+    assert plan(small("model={path: cut, build: null}")).problems == [f"model.path: {pointer}"]
+    assert plan(small("rlvr.critic=cut")).problems == [f"stages[0].rlvr.critic: {pointer}"]
+    parts = "reward.parts=[{verifier: judge, args: {served: j}}]"
+    assert plan(small(parts, "judges={j: {model: cut}}")).problems == [f"judges.j.model: {pointer}"]
+    elsewhere = plan(small("model={path: empty, build: null}", "cluster.address=ray://head:10001"))
+    assert (elsewhere.problems, none in elsewhere.notes) == ([], True)
+    with pytest.raises(ConfigError, match=r"^model.path: is empty; name a folder or a model of the hub"):
+        small("model={path: '', build: null}")
+    with pytest.raises(ConfigError, match=r"^judges.j.model: is empty; name a folder or a model of the hub"):
+        small(parts, "judges={j: {model: ''}}")
+    assert planned(model={"path": str(whole(Path("large"), QWEN2_32B | {"num_hidden_layers": 1}))}).roles
+
+
+def test_a_function_that_only_an_import_shows_missing_stops_a_run_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "their_gains.py").write_text("from json import *\ndef fair(batch, objective): ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    recipe = small("rlvr.objective.advantage='their_gains:far'")
+    assert plan(recipe).problems == []  # by * it may have any name
+    with pytest.raises(
+        ConfigError, match=r"^stages\[0\].rlvr.objective.advantage 'their_gains:far': module 'their_gain"
+    ):
+        runner.run(recipe, "run")
+    assert not Path("run").exists()

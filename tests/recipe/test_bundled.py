@@ -1,0 +1,54 @@
+"""The bundled recipes: short, valid, and carried by the wheel."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from rl.recipe import load
+from rl.recipe.loader import BUNDLED
+
+ROOT = Path(__file__).parents[2]
+WHOLE = {"step_audio_r1", "step_audio_r1_mini", "format_and_data"}
+"""A whole pipeline or experiment each, written out to be read."""
+RECIPES = sorted(BUNDLED.rglob("*.yaml"))
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_bundled_recipes_are_valid_and_short(recipe: Path) -> None:
+    made = load(str(recipe.relative_to(BUNDLED).with_suffix("")))
+    assert made.name == recipe.stem
+    assert recipe.read_text().count("\n") <= (120 if made.name in WHOLE else 50)
+
+
+@pytest.mark.parametrize("algorithm", ["grpo", "rloo", "reinforce++"])
+def test_one_key_changes_the_algorithm(algorithm: str) -> None:
+    roles = load("quickstart", [f"rlvr.algorithm={algorithm}"]).roles
+    assert roles == {"engine", "policy"}
+    assert load("quickstart").roles == {"engine", "policy", "critic"}
+
+
+def test_the_wheel_carries_the_recipes(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {f"recipes/{recipe.relative_to(BUNDLED)}" for recipe in RECIPES} <= set(names)
+    assert {"rl/report/page.html", "rl/report/page.css", "rl/report/page.js", "rewards/verifiers/math.py"} <= set(names)
+    assert not any(name.startswith(("tests/", "scripts/")) for name in names)
+
+
+def test_the_tables_of_the_findings_name_stages_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "scripts" / "benchmarks")
+    findings = importlib.import_module("findings")
+    for recipe, tables in (
+        ("findings/format_and_data", (findings.FORMAT, findings.DATA)),
+        ("step_audio_r1_mini", (findings.ITERATIONS,)),
+    ):
+        evaluated = {stage.name for stage in load(recipe).stages if stage.kind == "evaluate"}
+        assert evaluated >= {stage for table in tables for stage in table}

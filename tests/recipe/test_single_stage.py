@@ -1,0 +1,150 @@
+"""`rl eval` and `rl curate`: the recipe of one stage that their flags make."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from plans import whole
+
+from rl.config import ConfigError
+from rl.planning.plan import plan
+from rl.recipe import Recipe
+from rl.recipe.single_stage import single
+
+CONFIG = {
+    "model_type": "qwen2",
+    "hidden_size": 64,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "vocab_size": 300,
+    "max_position_embeddings": 4096,
+}
+
+
+@pytest.fixture(autouse=True)
+def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model, a run that holds one, and data with columns of several names."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    for folder, dtype in (("model", "float32"), ("run/model", "bfloat16")):
+        whole(Path(folder), {**CONFIG, "torch_dtype": dtype})
+    for name, row in {
+        "plain": {"question": "q", "answer": "a"},
+        "gsm8k": {"question": "q", "answer": "a #### 7", "answer_final": "7"},
+        "turns": {"messages": [{"role": "user", "content": "q"}], "answer": "a"},
+        "odd": {"text": "q", "label": "a"},
+    }.items():
+        Path(f"{name}.jsonl").write_text(json.dumps(row) + "\n")
+
+
+def evaluation(model: str = "model", data: str | None = "plain.jsonl", *more: object, **settings: object) -> Recipe:
+    return single("evaluate", model, data, settings, *more)  # type: ignore[arg-type]
+
+
+def test_defaults() -> None:
+    recipe = evaluation()
+    (stage,) = recipe.stages
+    assert (stage.kind, stage.config.samples, stage.config.split, stage.config.limit) == ("evaluate", 8, None, None)
+    assert stage.config.max_sequence_tokens == 4096  # what the model holds, at most 10,240
+    assert [part.verifier for part in recipe.header.reward.parts] == ["math"]
+    assert (recipe.header.model.path, recipe.header.model.dtype) == ("model", "float32")
+    assert plan(recipe).problems == []
+
+
+def test_what_the_flags_say() -> None:
+    (stage,) = evaluation("model", "plain.jsonl", "", "text", samples=2, limit=5, max_sequence_tokens=64).stages
+    assert (stage.config.samples, stage.config.limit, stage.config.max_sequence_tokens) == (2, 5, 64)
+    (stage,) = single("curate", "model", "plain.jsonl", {"keep": [1, 2], "samples": 4, "reuse": "d.parquet"}).stages
+    assert (stage.kind, stage.config.keep, stage.config.reuse) == ("curate", (1, 2), "d.parquet")
+    recipe = single("evaluate", "model", "plain.jsonl", {}, overrides=["engines.count=2", "evaluate.greedy=false"])
+    assert (recipe.header.engines.count, recipe.stages[0].config.greedy) == (2, False)
+
+
+def test_a_run_stands_for_its_model() -> None:
+    model = evaluation("run").header.model
+    assert (model.path, model.dtype) == ("run/model", "bfloat16")
+
+
+@pytest.mark.parametrize(
+    ("data", "fields", "mapping"),
+    [
+        ("plain", "", {"question": "question", "answer": "answer"}),
+        ("gsm8k", "", {"question": "question", "answer": "answer_final"}),
+        ("turns", "", {"messages": "messages", "answer": "answer"}),
+        ("odd", "question=text, answer=label", {"question": "text", "answer": "label"}),
+    ],
+)
+def test_columns_are_found_or_named(data: str, fields: str, mapping: dict[str, str]) -> None:
+    recipe = evaluation("model", f"{data}.jsonl", fields)
+    assert recipe.header.data["data"].fields == mapping
+    assert plan(recipe).problems == []
+
+
+def test_parquet() -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    parquet.write_table(pa.table({"problem": ["q"], "gold": ["a"]}), "rows.parquet")
+    data = evaluation("model", "rows.parquet").header.data["data"]
+    assert (data.source, data.fields) == ("parquet", {"question": "problem", "answer": "gold"})
+
+
+RECIPE = """
+name: base
+model: {build: {}, think: false}
+data:
+  mine: {source: jsonl, path: plain.jsonl, fields: {question: question, answer: answer}}
+reward: {parts: [{verifier: "judge.py:verify"}]}
+engines: {count: 3}
+stages: [{sft: {data: mine}}, {evaluate: {data: mine, split: null, samples: 5, max_sequence_tokens: 77}}]
+"""
+
+
+def test_a_recipe_lends_its_data_reward_and_engines(tmp_path: Path) -> None:
+    (tmp_path / "lent").mkdir()
+    Path("lent/base.yaml").write_text(RECIPE)
+    Path("lent/judge.py").write_text("def verify(prompt, rollout): ...\n")
+    recipe = evaluation("model", None, "", None, "lent/base.yaml", samples=2)
+    (stage,) = recipe.stages
+    assert (stage.config.data, stage.config.samples, stage.config.max_sequence_tokens) == ("mine", 2, 77)
+    assert (recipe.header.engines.count, recipe.header.model.think, recipe.header.model.path) == (3, False, "model")
+    assert recipe.folder == Path("lent")
+    other = evaluation("model", "gsm8k.jsonl", "", "math", "lent/base.yaml")
+    assert other.stages[0].config.data == "data"
+    assert [part.verifier for part in other.header.reward.parts] == ["math"]
+
+
+def test_a_recipe_lends_its_temperature() -> None:
+    trained, text = "{rlvr: {data: mine, temperature: 0.6}}", RECIPE.replace('"judge.py:verify"', "math")
+    Path("base.yaml").write_text(text.replace("{sft: {data: mine}}", trained))
+    assert evaluation("model", None, "", None, "base.yaml").stages[0].config.temperature == 0.6
+    Path("base.yaml").write_text(text.partition("stages:")[0] + f"stages: [{trained}]")
+    assert evaluation("model", "mine", "", None, "base.yaml").stages[0].config.temperature == 0.6
+    assert evaluation().stages[0].config.temperature == 1
+
+
+def test_judges_are_lent_with_the_reward_that_asks_them() -> None:
+    asked = "reward: {parts: [{verifier: judge, args: {served: critic}}]}\njudges: {critic: {model: model}}"
+    Path("base.yaml").write_text(RECIPE.replace('reward: {parts: [{verifier: "judge.py:verify"}]}', asked))
+    kept = evaluation("model", None, "", None, "base.yaml")
+    assert kept.header.judges["critic"].model == "model"
+    assert "judge critic" in kept.roles
+    assert evaluation("model", None, "", "math", "base.yaml").header.judges == {}
+
+
+@pytest.mark.parametrize(
+    ("data", "fields", "says"),
+    [
+        (None, "", "--data: name a jsonl or parquet file"),
+        ("nowhere.jsonl", "", "--data: no such file: nowhere.jsonl"),
+        ("model", "", "--data: model is a folder; name a jsonl or parquet file in it"),
+        ("odd.jsonl", "", "--fields: odd.jsonl has no column 'question'; map one of text, label to it"),
+        ("plain.jsonl", "question", "--fields: 'question' is not key=column"),
+    ],
+)
+def test_mistakes(data: str | None, fields: str, says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        evaluation("model", data, fields)
+    assert str(caught.value).startswith(says)

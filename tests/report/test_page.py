@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from rl.report.charts import stage_charts
+from rl.report.page import write_report
+from rl.report.samples import sampled_rollouts
+from rl.run.summary import StageSummary, Summary, write_summary
+from rl.run.tracker import Tracker
+from rl.types import Scored
+
+HOSTILE = '</script><img src=x onerror="alert(1)"><!--results--><b>&amp;'
+
+
+class Page(HTMLParser):
+    """Tags, attributes and text of a page, and the JSON it carries."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.handlers: list[str] = []
+        self.inside, self.text, self.data = "", "", ""
+        self.feed(path.read_text())
+        self.json: dict[str, Any] = json.loads(self.data)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.inside = f"{tag} {dict(attrs).get('type', '')}"
+        self.handlers += [name for name, _ in attrs if name.startswith("on")]
+
+    def handle_data(self, data: str) -> None:
+        if self.inside == "script application/json":
+            self.data += data
+        elif not self.inside.startswith(("script", "style")):
+            self.text += data
+
+    def handle_endtag(self, tag: str) -> None:
+        self.inside = ""
+
+
+def whole_run(run: Path, sample: Callable[..., Scored], text: str = "<think>\nhm\n</think>\n4") -> Path:
+    metrics = {"accuracy": 0.5, "accuracy/low": 0.4, "accuracy/high": 0.6, "reasoning_tokens": 12.0}
+    stages = [StageSummary("before", "evaluate", 2.0, metrics), StageSummary("sft", "sft", 3.0, {"loss": 1.0})]
+    stages += [StageSummary("curate", "curate", 1.0), StageSummary("after", "evaluate", 2.0, {"accuracy": 0.75})]
+    for number, name, values in ((0, "before", [0.0, 0.5]), (3, "after", [0.5, 1.0])):
+        folder = run / "stages" / f"{number:02d}-{name}"
+        folder.mkdir(parents=True)
+        pq.write_table(
+            pa.table({"id": ["p", "q"], "asked": ["?", "?"], "accuracy": values}), folder / "per_prompt.parquet"
+        )
+    (run / "stages" / "02-curate").mkdir()
+    table = pa.table({"id": ["a", "b", "c"], "correct": [0, 3, 3], "k": [4, 4, 4], "keep": [False, True, True]})
+    pq.write_table(table, run / "stages" / "02-curate" / "difficulty.parquet")
+    for step in (1, 2, 3):
+        Tracker(run, "sft").record(step, {"loss": 1 / step, "time/step": 1.0})
+        Tracker(run, "rlvr").record(step, {"reward": float("nan"), "time/step": 1.0, "time/generate": 0.75})
+    Tracker(run, "rlvr").record_rollouts(3, [sample(text=text, reason=text), sample(error=text)])
+    write_summary(run, Summary(f"words {text}", "running", 8.0, stages, {"python": "3.11", "packages": {"torch": "2"}}))
+    return run
+
+
+def test_a_run_has_all_its_sections(tmp_path: Path, sample: Callable[..., Scored]) -> None:
+    page = Page(write_report(whole_run(tmp_path, sample)))
+    for says in ("Results", "Difficulty · curate", "3 prompts, 4 samples each; 2 were right", "Samples", "torch"):
+        assert says in page.text
+    assert "+50.0 points 95 %: +50.0 to +50.0, 2 prompts paired" in page.text
+    assert "40.0 – 60.0 %" in page.text
+    assert "unfinished, step 3" in page.text
+    assert [stage["name"] for stage in page.json["stages"]] == ["sft", "rlvr"]
+    assert [row["pick"] for row in page.json["rollouts"]] == ["errored", "best"]
+
+
+def test_the_vote_stands_beside_the_accuracy(tmp_path: Path) -> None:
+    budgets = {"tokens@0": 0.0, "accuracy@0": 0.25, "vote@0": 0.5, "vote@0/low": 0.4, "vote@0/high": 0.6}
+    budgets |= {"tokens@full": 16.0, "accuracy@full": 0.75, "vote@full": 1.0}
+    without = {name: value for name, value in budgets.items() if not name.startswith("vote")}
+    stages = [StageSummary("voted", "evaluate", 1.0, {"accuracy": 0.75, **budgets})]
+    write_summary(tmp_path, Summary("x", "done", 1.0, stages))
+    page = Page(write_report(tmp_path))
+    assert "cut attokensaccuracyvotevoted00.025.0 %50.0 %40.0 – 60.0full16.075.0 %100.0 %" in page.text
+    assert "accuracyvote@fullvoted75.0 %100.0 %" in page.text, "and in the table of results"
+    for says in ("majority vote", "voted: vote 50.0 % at 0 tokens", "voted: accuracy 25.0 % at 0 tokens"):
+        assert says in page.text
+    write_summary(tmp_path, Summary("x", "done", 1.0, [StageSummary("cut", "evaluate", 1.0, without)]))
+    assert "cut attokensaccuracycut00.025.0 %full16.075.0 %" in Page(write_report(tmp_path)).text
+
+
+def test_no_text_of_a_model_becomes_markup(tmp_path: Path, sample: Callable[..., Scored]) -> None:
+    page = Page(write_report(whole_run(tmp_path, sample, HOSTILE)))
+    assert page.tags.count("script") == 2
+    assert "img" not in page.tags
+    assert not page.handlers
+    assert page.text.count("Difficulty") == 1  # the placeholder in the text was not filled
+    errored, best = page.json["rollouts"]
+    assert (errored["error"], best["response"], best["reason"]) == (HOSTILE, HOSTILE, HOSTILE)
+
+
+def test_a_page_asks_nothing_of_the_network(tmp_path: Path, sample: Callable[..., Scored]) -> None:
+    text = write_report(whole_run(tmp_path, sample)).read_text()
+    assert "default-src 'none'" in text
+    assert not {"link", "iframe", "audio"} & set(Page(tmp_path / "report.html").tags)
+    assert text.count("http") == text.count("http-equiv") + text.count("http://www.w3.org/2000/svg")
+
+
+def test_partial_runs_have_pages_too(tmp_path: Path, sample: Callable[..., Scored]) -> None:
+    only_recipe, only_sft, no_rows = (tmp_path / name for name in ("recipe", "sft", "empty"))
+    only_recipe.mkdir()
+    (only_recipe / "recipe.yaml").write_text("name: x\n")
+    assert Page(write_report(only_recipe)).json == {"stages": [], "rollouts": [], "clips": {}}
+    Tracker(only_sft, "sft").record(1, {"loss": 2.0})
+    assert [stage["steps"] for stage in Page(write_report(only_sft)).json["stages"]] == [[1]]
+    Tracker(no_rows, "rlvr").record_rollouts(1, [])
+    write_summary(
+        no_rows, Summary("x", "failed", 1.0, [StageSummary("e", "evaluate", 1.0, {"accuracy": float("nan")})])
+    )
+    assert "failed" in Page(write_report(no_rows)).text
+    with pytest.raises(ValueError, match="holds no run"):
+        write_report(tmp_path)
+
+
+def test_a_long_run_of_long_texts_stays_small(tmp_path: Path, sample: Callable[..., Scored]) -> None:
+    chain = "<think>\n" + "长思考" * 10_000 + "\n</think>\n4"
+    tracker = Tracker(tmp_path, "rlvr")
+    for step in range(1, 71):
+        tracker.record_rollouts(step, [sample(text=chain, id=str(i), score=i / 8) for i in range(8)])
+    lines = [{"stage": "rlvr", "step": s, **{f"metric/{i}": s / 7 for i in range(40)}} for s in range(1, 3001)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    path = write_report(tmp_path)
+    assert path.stat().st_size < 3_000_000
+    samples = sampled_rollouts(tmp_path)
+    assert samples == sampled_rollouts(tmp_path)
+    assert len(samples) == 300
+    assert {1, 70} <= {row["step"] for row in samples}
+    assert "characters left out" in samples[0]["think"]
+
+
+def test_charts_average_long_runs_and_keep_unknown_metrics() -> None:
+    rows = [{"stage": "s", "step": i, "reward": i % 2, "mine": 1.0} for i in range(1, 801)]
+    rows += [{"stage": "s", "step": 2, "eval/accuracy": 0.5, "eval/accuracy/low": 0.4, "eval/accuracy/high": 0.6}]
+    found = stage_charts(rows)
+    assert found["per"] == 2
+    assert found["steps"] == list(range(2, 801, 2))
+    reward, held_out, mine = found["charts"]
+    assert set(reward["series"][0]["values"]) == {0.5}
+    assert held_out["series"][0]["values"][:2] == [0.5, None]
+    assert held_out["series"][0]["low"][0] == 0.4
+    assert mine["title"] == "mine"
+
+
+def test_phases_leave_the_rest_of_the_step_to_other() -> None:
+    row = {"stage": "s", "step": 1, "time/generate": 2.0, "time/update": 1.0, "time/step": 3.5}
+    overlapping = {"stage": "s", "step": 2, "time/generate": 2.0, "time/update": 1.0, "time/step": 2.5}
+    assert stage_charts([row, overlapping])["phases"] == [
+        {"name": "generate", "values": [2.0, 2.0]},
+        {"name": "update", "values": [1.0, 1.0]},
+        {"name": "other", "values": [0.5, 0.0]},
+    ]
+    (alone,) = stage_charts([{"stage": "s", "step": 1, "time/step": 3.0}])["charts"]
+    assert alone["title"] == "Time per step"
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium")
+def test_a_browser_draws_it(tmp_path: Path, sample: Callable[..., Scored]) -> None:
+    drawn = drawn_by_chromium(write_report(whole_run(tmp_path / "run", sample, f"<think>\nhm\n</think>\n{HOSTILE}")))
+    assert drawn.count("<figure") == 1 + 2 + 2  # histogram; loss and time; reward and phases
+    assert drawn.count("<details") == 1 + 2  # environment and two samples
+    assert "<img" not in drawn
+
+
+def drawn_by_chromium(path: Path) -> str:
+    """The page after its script has run."""
+    quiet = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    quiet += (
+        f" --disable-component-update --disable-sync --virtual-time-budget=1000 --user-data-dir={path.parent}/profile"
+    )
+    command = ["chromium", *quiet.split(), "--window-size=1400,4000", "--dump-dom", path.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout

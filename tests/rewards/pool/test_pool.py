@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rewards.combine import PartConfig, RewardConfig
+from rewards.pool.pool import Pool, Results
+from rewards.pool.worker import Call
+from rewards.service import RewardService
+from rl.types import Scored
+
+DEADLINE_S = 2.0  # for what must miss it; the good ones stay far below it on a busy machine too
+PATIENCE_S = 60.0  # for what comes sooner or later
+
+
+def alive(pid: int) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def until(done: Callable[[], object]) -> None:
+    due = time.monotonic() + PATIENCE_S
+    while not done():
+        assert time.monotonic() < due
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def hostile():
+    config = RewardConfig([PartConfig("hostile.py:verify")], deadline_s=PATIENCE_S, memory_mb=128)
+    with RewardService(config, Path(__file__).parents[1]) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def hurried():
+    config = RewardConfig([PartConfig("hostile.py:verify")], deadline_s=DEADLINE_S)
+    with RewardService(config, Path(__file__).parents[1]) as service:
+        yield service
+
+
+def around(service: RewardService, rollout, deed: str, answer: str | None = None) -> Scored:
+    """The verdict of one sample amid good ones, all of which must be scored, in order."""
+    rollouts = [rollout(f"good {i}") for i in range(10)]
+    rollouts.insert(4, rollout(deed, answer))
+    scored = service.score(rollouts)
+    assert [s.rollout for s in scored] == rollouts
+    assert all(s.verdict.score == 0.5 and s.verdict.error is None for i, s in enumerate(scored) if i != 4)
+    return scored[4]
+
+
+@pytest.mark.parametrize(
+    ("deed", "error", "restarts"),
+    [
+        ("exit", "accuracy: SystemExit: 3", 0),
+        ("os._exit", "accuracy: the verifier ended its process (exit status 4)", 1),
+        ("segfault", "accuracy: the verifier's process was ended by SIGSEGV", 1),
+        ("memory", "accuracy: out of memory (memory_mb: 128)", 1),
+        ("raise no luck", "accuracy: RuntimeError: no luck", 0),
+        ("recurse", "accuracy: RecursionError: maximum recursion depth exceeded", 0),
+        ("none", "accuracy: answered NoneType, not a Verdict(score=…) of rl.types", 0),
+        ("score 2.0", "accuracy: score 2.0 is not a number in [0, 1]", 0),
+        ("score nan", "accuracy: score nan is not a number in [0, 1]", 0),
+        ("part inf", "accuracy: part 'tone' is inf", 0),
+        ("stray nonsense", "accuracy: the verifier", 1),
+        ("stray 1", "accuracy: the verifier", 1),
+        ("stray {}", "accuracy: the verifier", 1),
+        ("stray []", "accuracy: the verifier", 1),
+        ('stray {"ready": 1}', "accuracy: the verifier", 1),
+        ("stray [1, 0, 1.0, {}, null, null, null, true]", "accuracy: the verifier", 1),
+        pytest.param("stray " + 100_000 * "[", "accuracy: the verifier", 1, id="stray nested"),
+        ("parent", "accuracy: the verifier's process was lost with the one that had forked it", 1),
+    ],
+)
+def test_an_error_of_its_own_sample_only(hostile, rollout, deed: str, error: str, restarts: int):
+    before = hostile.restarts
+    verdict = around(hostile, rollout, deed).verdict
+    assert verdict.error is not None
+    assert verdict.error.startswith(error)
+    assert verdict.score == 0.0
+    assert hostile.restarts - before == restarts
+
+
+@pytest.mark.parametrize("deed", ["loop", "sleep 60"])
+def test_a_deadline_missed_is_its_own_samples_error(hurried, rollout, deed: str):
+    before = (hurried.restarts, hurried.timeouts)
+    assert around(hurried, rollout, deed).verdict.error == "accuracy: deadline of 2 s passed"
+    assert (hurried.restarts, hurried.timeouts) == (before[0] + 1, before[1] + 1)
+
+
+def test_answers_read_together_with_nonsense_count(rollout, folder: Path, tmp_path: Path):
+    """The pool's thread is kept from reading until the last of four samples has written into its worker's channel."""
+    results: list[Results] = []
+    pool = Pool([Call("hostile.py:verify", {})], folder, workers=1, deadline_s=PATIENCE_S, memory_mb=128)
+    try:
+        with pool.changed:
+            for deed in (f"await {tmp_path / 'held'}", "good", "good", "stray nonsense"):
+                pool.submit(rollout(deed, str(tmp_path / "done")), (0,), results.append)
+            pool.changed.wait_for(lambda: pool.gold is not None or pool.failure, PATIENCE_S)
+        until(lambda: not pool.waiting)
+        with pool.changed:
+            (tmp_path / "held").touch()
+            until((tmp_path / "done").exists)
+        with pool.changed:
+            pool.changed.wait_for(lambda: len(results) == 4, PATIENCE_S)
+    finally:
+        pool.close()
+    assert [result[0].score for result in results] == [0.5, 0.5, 0.5, 0.0]
+    assert [result[0].error is None for result in results] == [True, True, True, False]
+
+
+def test_what_a_verifier_prints_goes_nowhere(hostile, rollout, capfd):
+    assert around(hostile, rollout, "print").verdict.score == 0.5
+    assert capfd.readouterr() == ("", "")
+
+
+def test_children_die_with_their_verifier(hurried, rollout, tmp_path: Path):
+    verdict = around(hurried, rollout, "child 60", str(tmp_path / "pids")).verdict
+    assert verdict.error == "accuracy: deadline of 2 s passed"
+    pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
+    assert len(pids) == 3
+    until(lambda: not any(map(alive, pids)))
+
+
+def test_no_secrets_are_inherited(rollout, folder: Path, monkeypatch):
+    monkeypatch.setenv("GROUNDTONE_TOKEN", "secret")
+    with RewardService(RewardConfig([PartConfig("hostile.py:verify")]), folder) as service:
+        names = ("PATH", "GROUNDTONE_TOKEN", "HOME", "RAY_AUTH_TOKEN")
+        scored = service.score([rollout(f"environment {name}") for name in names])
+    assert [s.verdict.score for s in scored] == [1.0, 0.0, 0.0, 0.0]
+
+
+def test_a_hang_delays_only_what_was_sent_with_it(rollout, folder: Path, tmp_path: Path):
+    """Two workers, sixty samples that sleep 5 ms, and one that waits until all others but those that may have been sent
+    along with it are judged: at most 20, as many as a worker gets before the first is timed."""
+    config = RewardConfig([PartConfig("hostile.py:verify")], workers=2, deadline_s=PATIENCE_S)
+    with RewardService(config, folder) as service:
+        service.prove()
+        rollouts = [rollout(f"await {tmp_path / 'go'}" if i == 5 else "sleep 0.005") for i in range(60)]
+        for each in rollouts:
+            service.submit(each)
+        judged: list[Scored] = []
+        while len(judged) < 40 and (ready := service.ready(PATIENCE_S)):
+            judged += ready
+        assert len(judged) >= 40
+        assert all(s.rollout is not rollouts[5] for s in judged)
+        (tmp_path / "go").touch()
+        while len(judged) < 60 and (ready := service.ready(PATIENCE_S)):
+            judged += ready
+    assert sorted(map(id, rollouts)) == sorted(id(s.rollout) for s in judged)
+    assert all(s.verdict.score == 0.5 for s in judged)
+
+
+def test_hangs_lose_and_reorder_nothing(rollout, folder: Path):
+    config = RewardConfig([PartConfig("hostile.py:verify")], workers=2, deadline_s=DEADLINE_S)
+    with RewardService(config, folder) as service:
+        rollouts = [rollout("loop" if i in (5, 6, 40) else "sleep 0.005") for i in range(63)]
+        scored = service.score(rollouts)
+    assert [s.rollout for s in scored] == rollouts
+    assert [i for i, s in enumerate(scored) if s.verdict.error] == [5, 6, 40]
+    assert (service.restarts, service.timeouts) == (3, 3)
+
+
+def test_close_takes_workers_and_their_children_along(rollout, folder: Path, tmp_path: Path):
+    with RewardService(RewardConfig([PartConfig("hostile.py:verify")]), folder) as service:
+        service.submit(rollout("child 60", str(tmp_path / "pids")))
+        pids = wait_for_pids(tmp_path / "pids")
+        assert all(map(alive, pids))
+    until(lambda: not any(map(alive, pids)))
+
+
+def wait_for_pids(path: Path) -> list[int]:
+    until(lambda: path.exists() and len(path.read_text().split()) == 3)
+    return [int(pid) for pid in path.read_text().split()]
+
+
+def test_workers_die_with_their_parent(folder: Path, tmp_path: Path):
+    script = f"""
+from pathlib import Path
+from rewards.combine import PartConfig, RewardConfig
+from rewards.service import RewardService
+from rewards.verifiers import Case
+service = RewardService(RewardConfig([PartConfig("hostile.py:verify")]), Path({str(folder)!r}))
+service.submit(Case("child 60", {str(tmp_path / "pids")!r}).rollout())
+service.ready(60)
+"""
+    parent = subprocess.Popen([sys.executable, "-c", script])
+    pids = wait_for_pids(tmp_path / "pids")
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.wait()
+    until(lambda: not any(map(alive, pids)))
+
+
+def test_a_library_that_does_not_import_is_said_so():
+    pool = Pool([Call("nothing", {})], workers=1, deadline_s=1.0, memory_mb=64)
+    try:
+        with pool.changed:
+            pool.changed.wait_for(lambda: pool.failure is not None, PATIENCE_S)
+        assert "nothing died while starting: ModuleNotFoundError: No module named" in str(pool.failure)
+    finally:
+        pool.close()
+
+
+def test_orphans_are_reaped_while_their_worker_lives(hostile, rollout, tmp_path: Path):
+    assert around(hostile, rollout, f"orphan {tmp_path / 'pid'}").verdict.score == 0.5
+    until(lambda: not Path("/proc", (tmp_path / "pid").read_text().strip()).exists())
+
+
+def test_temporary_files_go_with_their_worker(rollout, folder: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with RewardService(RewardConfig([PartConfig("hostile.py:verify")]), folder) as service:
+        assert service.score([rollout("litter x"), rollout("good")])[0].verdict.error is not None
+        assert not list(tmp_path.rglob("x*"))
+        service.score([rollout("parent"), rollout("litter y")])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_left_open(rollout, folder: Path):
+    def files() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    before = files()
+    for _ in range(3):
+        with RewardService(RewardConfig([PartConfig("hostile.py:verify")]), folder) as service:
+            service.score([rollout("os._exit"), rollout("good")])
+    assert files() == before

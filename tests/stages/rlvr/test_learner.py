@@ -1,0 +1,148 @@
+"""What stands behind the loop of rlvr, without engines: whose turn it is, learning rates, the gap, the best checkpoint."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from rl.data.collate import collate
+from rl.run.checkpoint import Checkpoints
+from rl.stages.rlvr.config import Config
+from rl.stages.rlvr.learner import Clock, Learner
+from rl.types import Message, Prompt, Rollout, Scored, Verdict
+from rl.workers.group import Absent
+from rl.workers.optimizer import OptimizerConfig
+
+
+class Role(Absent):
+    """A policy or critic as far as it is told what to load and save."""
+
+    def load(self, *_: Any) -> None: ...
+
+    def restore_optimizer(self, folder: Path) -> None: ...
+
+    def weights(self) -> list[Any]:
+        return []
+
+
+def learner(folder: Path, said: list[dict[str, float]] | None = None, **config: Any) -> Learner:
+    cluster = SimpleNamespace(
+        policy=Role(), critic=Role(), model=None, sampler=SimpleNamespace(load=lambda *_, **__: 0)
+    )
+    tracker = SimpleNamespace(
+        run_dir=folder, rewind=lambda _: None, record=lambda _, metrics: said is not None and said.append(metrics)
+    )
+    context: Any = SimpleNamespace(cluster=cluster, tracker=tracker, name="rlvr", model=folder)
+    curriculum: Any = SimpleNamespace(drawn={})
+    judge: Any = SimpleNamespace(seconds={"generate": 1.0}, rewards=SimpleNamespace(metrics=dict))
+    checkpoints = Checkpoints(folder / "checkpoints", keep=1, warn=lambda _: None)
+    return Learner(Config("words", **config), context, curriculum, judge, checkpoints)
+
+
+# --- critic warm-up ------------------------------------------------------------------------------------------------
+
+
+def test_the_policys_schedule_begins_with_its_first_update(tmp_path: Path) -> None:
+    rising = OptimizerConfig(learning_rate=1.0, warmup_steps=5)
+    made = learner(tmp_path, steps=12, critic_warmup_steps=5, optimizer=rising, critic_optimizer=rising)
+    assert [made.policy_rates(step) for step in range(1, 6)] == [[]] * 5
+    assert [made.policy_rates(step) for step in range(6, 12)] == [[0.2], [0.4], [0.6], [0.8], [1.0], [1.0]]
+    assert [made.critic_rates(step) for step in range(1, 7)] == [[0.2], [0.4], [0.6], [0.8], [1.0], [1.0]]
+
+
+def test_its_decay_spans_its_own_updates(tmp_path: Path) -> None:
+    falling = OptimizerConfig(learning_rate=1.0, schedule="linear")
+    resting = learner(tmp_path, steps=4, minibatches=2, critic_warmup_steps=2, optimizer=falling)
+    assert [resting.policy_rates(step) for step in range(1, 5)] == [[], [], [1.0, 0.75], [0.5, 0.25]]
+    never = learner(tmp_path, steps=4, minibatches=2, optimizer=falling)
+    assert [never.policy_rates(step) for step in (1, 4)] == [[1.0, 0.875], [0.25, 0.125]]
+
+
+def test_somebody_tells_the_logprobs_in_every_step(tmp_path: Path) -> None:
+    made = learner(tmp_path, critic_warmup_steps=2)
+    absent = [(isinstance(made.before(s), Absent), isinstance(made.actor(s), Absent)) for s in (1, 2, 3)]
+    told = [(made.before(s) is made.policy, made.actor(s) is made.policy) for s in (1, 2, 3)]
+    assert absent == [(True, True)] * 3  # a Role is one too
+    assert told == [(True, False), (True, False), (False, True)]
+    several = learner(tmp_path, minibatches=2)
+    assert (several.before(1), several.actor(1)) == (several.policy, several.policy)
+
+
+def measured(made: Learner, step: int, old: float | None, learned: dict[str, float]) -> dict[str, float]:
+    """The metrics of a step with one sample of two actions, to which the engine gave a logprob of 0 each."""
+    tokens, written = np.zeros(3, np.int64), np.array([False, True, True])
+    asked = Prompt("x", (Message("user", "?"),))
+    rollout = Rollout(asked, 0, tokens, written, np.zeros(2, np.float32), "stop", 0, "text")
+    made.draws = [[Scored(rollout, Verdict(1.0))]]
+    batch = collate(made.draws[0])
+    batch = batch if old is None else batch.add(old=torch.full((2,), old))
+    return made.measure(step, made.draws[0], batch, learned, {}, Clock())
+
+
+def test_the_gap_is_measured_while_the_policy_rests(tmp_path: Path) -> None:
+    said: list[dict[str, float]] = []
+    made = learner(tmp_path, said, algorithm="ppo", critic_warmup_steps=2, max_logprob_gap=0.5)
+    resting = measured(made, 1, 0.25, {})
+    assert resting["logprob_gap/mean"] == 0.25
+    assert "learning_rate" not in resting
+    learning = measured(made, 3, None, {"logprob_gap": 0.125})
+    assert (learning["logprob_gap/mean"], learning["learning_rate"]) == (0.125, 1e-6)
+    with pytest.raises(
+        ValueError, match=r"^rlvr 'rlvr', step 2: engine and trainer logprobs differ by 0\.75 in the mean"
+    ):
+        measured(made, 2, 0.75, {})
+    assert said[-1]["logprob_gap/mean"] == 0.75
+    with pytest.raises(AssertionError, match="told the logprobs"):
+        measured(made, 1, None, {})
+
+
+# --- the best checkpoint -------------------------------------------------------------------------------------------
+
+SCORES = (0.5, 0.9, 0.2, 0.4)
+MOMENTS = ("os.rename", "shutil.rmtree")
+
+
+def go_on(folder: Path) -> Learner:
+    made = learner(folder, algorithm="grpo", steps=len(SCORES), checkpoint_every=1)
+    for step in range(made.resume() + 1, len(SCORES) + 1):
+        made.checkpoint(step, {"eval/accuracy": SCORES[step - 1]})
+    return made
+
+
+def killed(folder: Path, moment: int) -> bool:
+    """Goes on in a process that is killed before it renames or removes anything for the `moment`-th time, if it comes so
+    far; True: it did."""
+    child = os.fork()
+    if not child:
+        count = itertools.count(1)
+
+        def watch(event: str, _: Any) -> None:
+            if event in MOMENTS and next(count) == moment:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(watch)
+        try:
+            go_on(folder)
+        finally:
+            os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+
+
+def test_the_best_checkpoint_outlives_a_kill_at_any_moment(tmp_path: Path) -> None:
+    moment = 1
+    while killed(tmp_path / str(moment), moment):
+        made = go_on(tmp_path / str(moment))
+        kept = {p.name for p in made.checkpoints.folder.glob("step-*")}
+        assert kept >= {"step-000002", "step-000004"}, f"killed at moment {moment}"
+        assert (made.best, made.best_step) == (0.9, 2)
+        moment += 1
+    assert moment > 2 * len(SCORES), "every save was interrupted"

@@ -1,0 +1,60 @@
+"""Samples that are there already."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from contexts import context, prompt
+
+from rewards.combine import PartConfig, RewardConfig
+from rewards.contract import Case
+from rl.stages.sampling import SAMPLES, Asking, _kept, appending, harvest, read_samples
+from rl.types import Rollout, Scored, Verdict
+
+SEES = """
+from rl.types import Verdict
+
+def verify(prompt, rollout):
+    assert prompt.question == "whose voice?", prompt
+    known = {"tokens": float(rollout.tokens.sum()), "written": float(rollout.tokens[rollout.written].sum())}
+    known |= {"logprobs": float(rollout.logprobs.sum()), "truncated": float(rollout.truncated)}
+    return Verdict(float(rollout.response == "a"), known)
+"""
+
+
+def sampled(i: int, text: str, finish: str = "stop") -> Rollout:
+    tokens = np.array([7, 5, 3 + i, 2], dtype=np.int64)
+    said = (tokens, np.arange(4) >= 2, np.array([-0.1, -0.3], dtype=np.float32), finish)
+    return replace(
+        Case(text, "a").rollout(),
+        **dict(zip(("tokens", "written", "logprobs", "finish_reason"), said, strict=True)),
+        prompt=prompt("p", "whose voice?"),
+        sample=i,
+    )
+
+
+def test_what_could_not_be_judged_is_judged_again_and_not_sampled_again(tmp_path: Path) -> None:
+    (tmp_path / "sees.py").write_text(SEES)
+    said: list[str] = []
+    at = context(tmp_path / "distill", {"d": [prompt("p", "whose voice?")]}, say=said.append)
+    chain = "<think>low</think>"
+    before = [
+        Scored(sampled(0, f"{chain}a"), Verdict(0.25, {"accuracy": 0.25})),
+        Scored(sampled(1, f"{chain}a"), Verdict(error="the judge is away")),
+        Scored(sampled(2, f"{chain}b", "length"), Verdict(error="the judge is away")),
+    ]
+    appending(at.folder / SAMPLES)([_kept(scored, "d", "train") for scored in before])
+    asking = Asking(3, 1.0, 64, RewardConfig([PartConfig("sees.py:verify")]), ask="Say what you hear.")
+
+    judged = harvest(asking, at, {"d": [prompt("p", "whose voice?")]}, "train")  # without a cluster
+    assert [(s.score, s.error, s.again) for s in judged] == [(0.25, None, None), (1.0, None, None), (0.0, None, None)]
+    assert [s.text for s in judged] == [s.rollout.text for s in before]
+    seen = {"tokens": 18.0, "written": 6.0, "logprobs": float(np.float32(-0.1) + np.float32(-0.3)), "truncated": 0.0}
+    assert judged[1].parts == {"accuracy": 1.0, **{f"accuracy/{name}": value for name, value in seen.items()}}
+    assert (judged[2].parts["accuracy/truncated"], judged[2].truncated) == (1.0, True)
+    assert "distill: 3 of 3 samples are there already; 2 of them could not be judged and are judged again" in said
+
+    assert len(list(read_samples(at.folder / SAMPLES))) == 5
+    assert harvest(asking, replace(at, service=None), {"d": [prompt("p", "whose voice?")]}, "train") == judged
