@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from models.attention import Segments
-from models.hearing import Hearing, hearing_of
+from models.hearing import PartialVerdict, hearing_of
 from models.load import Dtype, empty_model, load_model
 from models.logprobs import chunked_logprobs
 from models.supported import logit_divisor
@@ -70,14 +70,14 @@ class LogprobModel(nn.Module):
         self,
         tokens_T: Tensor,
         lengths_N: Tensor,
-        written_T: Tensor,
+        action_mask_T: Tensor,
         temperature: float = 1.0,
         sounds: Sequence[Tensor] = (),
     ) -> tuple[Tensor, Tensor]:
         trunk = self.lm.get_decoder()
-        hidden_AH = _states_before_actions(trunk, self.hearing, tokens_T, lengths_N, written_T, sounds)
+        hidden_AH = _states_before_actions(trunk, self.hearing, tokens_T, lengths_N, action_mask_T, sounds)
         head = self.lm.get_output_embeddings()
-        return chunked_logprobs(hidden_AH, head.weight, tokens_T[written_T], temperature * self.divisor)
+        return chunked_logprobs(hidden_AH, head.weight, tokens_T[action_mask_T], temperature * self.divisor)
 
 
 class ValueModel(nn.Module):
@@ -111,12 +111,14 @@ class ValueModel(nn.Module):
         """Writes the config.json that a folder with `critic.safetensors` needs."""
         self.config.save_pretrained(folder)
 
-    def forward(self, tokens_T: Tensor, lengths_N: Tensor, written_T: Tensor, sounds: Sequence[Tensor] = ()) -> Tensor:
-        states_AH = _states_before_actions(self.trunk, self.hearing, tokens_T, lengths_N, written_T, sounds)
+    def forward(
+        self, tokens_T: Tensor, lengths_N: Tensor, action_mask_T: Tensor, sounds: Sequence[Tensor] = ()
+    ) -> Tensor:
+        states_AH = _states_before_actions(self.trunk, self.hearing, tokens_T, lengths_N, action_mask_T, sounds)
         return self.head(states_AH)[:, 0].float()
 
 
-def ears(path: str | Path, dtype: Dtype) -> Hearing:
+def ears(path: str | Path, dtype: Dtype) -> PartialVerdict:
     """How the model at `path` hears, with its frozen encoder in eval mode; the decoder is not kept. Raises ValueError
     for a model of text only."""
     hearing = hearing_of(load_model(path, dtype))
@@ -137,10 +139,10 @@ def _taken_out(model: nn.Module, part: nn.Module) -> tuple[str, nn.Module]:
 
 def _states_before_actions(
     trunk: nn.Module,
-    hearing: Hearing | None,
+    hearing: PartialVerdict | None,
     tokens_T: Tensor,
     lengths_N: Tensor,
-    written_T: Tensor,
+    action_mask_T: Tensor,
     sounds: Sequence[Tensor],
 ) -> Tensor:
     segments = Segments.of(lengths_N.cpu()).to(tokens_T.device)
@@ -149,7 +151,7 @@ def _states_before_actions(
         seen = {"input_ids": tokens_T[None]}
     else:
         embeddings_TH = trunk.get_input_embeddings()(tokens_T)
-        seen = {"inputs_embeds": hearing.place(embeddings_TH, tokens_T, written_T, sounds)[None]}
+        seen = {"inputs_embeds": hearing.place(embeddings_TH, tokens_T, action_mask_T, sounds)[None]}
     hidden_TH = trunk(
         **seen,
         position_ids=segments.positions_T[None],
@@ -157,4 +159,4 @@ def _states_before_actions(
         use_cache=False,
         segments=segments,
     ).last_hidden_state[0]
-    return hidden_TH[torch.nonzero(written_T)[:, 0] - 1]
+    return hidden_TH[torch.nonzero(action_mask_T)[:, 0] - 1]

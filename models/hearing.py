@@ -26,7 +26,7 @@ Wave = np.ndarray | Tensor
 
 
 @dataclass(frozen=True, slots=True)
-class Hearing:
+class PartialVerdict:
     """Made by `hearing_of`. Modules are the model's own, not copies."""
 
     patch_id: int
@@ -52,7 +52,7 @@ class Hearing:
         fresh = dict(zip(waves, self.encode([*waves.values()]), strict=True)) if waves else {}
         return self._adapt(self.adapter, [fresh.get(id(sound), sound) for sound in sounds])
 
-    def place(self, embeddings_TH: Tensor, tokens_T: Tensor, written_T: Tensor, sounds: Sequence[Tensor]) -> Tensor:
+    def place(self, embeddings_TH: Tensor, tokens_T: Tensor, action_mask_T: Tensor, sounds: Sequence[Tensor]) -> Tensor:
         """`embeddings_TH` with the sounds of the pack's clips, in order, at the patches that the policy did not write
         itself. Raises ValueError when they are not as many. A pack without clips still runs what trains, weighing
         nothing: every rank's gradient then has the same parameters."""
@@ -61,7 +61,7 @@ class Hearing:
             trains = self.encoder is not None and any(p.requires_grad for p in self.encoder.parameters())
             silence = torch.zeros(SAMPLE_RATE // 10 if trains else (1, self.width), device=device)
             return embeddings_TH + 0 * self.embed([silence])[0].sum().to(embeddings_TH.dtype)
-        patches_T = (tokens_T == self.patch_id) & ~written_T
+        patches_T = (tokens_T == self.patch_id) & ~action_mask_T
         moved = {id(sound): sound.to(device) for sound in sounds}
         sound_KH = torch.cat(self.embed([moved[id(sound)] for sound in sounds])).to(embeddings_TH.dtype)
         if int(patches_T.sum()) != len(sound_KH):
@@ -95,7 +95,7 @@ def clip_counter(path: str | Path) -> Callable[[Clip], int] | None:
     return count
 
 
-def hearing_of(model: Any) -> Hearing | None:
+def hearing_of(model: Any) -> PartialVerdict | None:
     """How `model` hears; None for a model of text only."""
     tokens = _tokens_of(model.config)
     if tokens is None:
@@ -111,11 +111,11 @@ def _tokens_of(config: Any) -> Callable[[int], int] | None:
     return _qwen2_audio_tokens if config.model_type == "qwen2_audio" else None
 
 
-def _step_audio(model: Any, tokens: Callable[[int], int]) -> Hearing:
+def _step_audio(model: Any, tokens: Callable[[int], int]) -> PartialVerdict:
     from models.audio import modeling
 
     config = model.config.audio_encoder_config
-    return Hearing(
+    return PartialVerdict(
         model.config.audio_token_id,
         config.n_audio_state,
         model.encoder,
@@ -132,7 +132,7 @@ def _qwen2_audio_tokens(samples: int) -> int:
     return ((samples + 159) // 160 + 1) // 2 // 2  # mel frames, halved by a convolution, then by pooling
 
 
-def _qwen2_audio(model: Any, tokens: Callable[[int], int]) -> Hearing:
+def _qwen2_audio(model: Any, tokens: Callable[[int], int]) -> PartialVerdict:
     """Its encoder takes 30 s whatever the clip's length, and its projector is one linear layer per frame."""
     from transformers import WhisperFeatureExtractor
 
@@ -155,4 +155,4 @@ def _qwen2_audio(model: Any, tokens: Callable[[int], int]) -> Hearing:
         return list(adapter(together).split([len(clip) for clip in encoded]))
 
     width = model.config.audio_config.d_model
-    return Hearing(model.config.audio_token_id, width, tower, projector, tokens, encode, adapt)
+    return PartialVerdict(model.config.audio_token_id, width, tower, projector, tokens, encode, adapt)

@@ -9,7 +9,7 @@ from rewards.combine import PartConfig, RewardConfig, combine, is_open
 from rl.types import Rollout, Verdict
 
 
-class Hearing:
+class PartialVerdict:
     """`heard` is called by whoever has a verdict, one at a time; `take` gets the combined one."""
 
     def __init__(self, config: RewardConfig, rollout: Rollout, asks: set[int], take: Callable[[Verdict], None]) -> None:

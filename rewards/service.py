@@ -11,7 +11,7 @@ from types import TracebackType
 from rewards import resolve
 from rewards.combine import RewardConfig
 from rewards.contract import WRONG, Case
-from rewards.gating import Hearing
+from rewards.gating import PartialVerdict
 from rewards.pool.pool import Pool, Results, passed
 from rewards.pool.worker import Call
 from rewards.served import Loop, Model, serve
@@ -225,7 +225,7 @@ class RewardService:
             self._recent.append(verdict.error)
             take(Scored(rollout, verdict))
 
-        hearing = Hearing(self.config, rollout, set(self._served), done)
+        hearing = PartialVerdict(self.config, rollout, set(self._served), done)
 
         def heard(verdicts: Mapping[int, Verdict]) -> None:
             self._ask(rollout, hearing.heard(verdicts), heard)

@@ -83,7 +83,8 @@ def run(
     from rl.planning.table import render
     from rl.recipe import load
     from rl.report.evaluations import next_steps, over_seeds, results
-    from rl.terminal import RUNS, Interrupted, console, free_folder, newest_run, refuse, say
+    from rl.runner.run_dir import RUNS, free_folder, newest_run
+    from rl.terminal import Interrupted, console, refuse, say
 
     changes = list(overrides or ())
     first = load(recipe, changes)
@@ -166,13 +167,13 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Measure how good a model is on a file: accuracies with intervals, pass@k, lengths."""
-    from rl.recipe.single_stage import single
+    from rl.recipe.single_stage import single_stage
     from rl.report.run_data import Stage, measures
     from rl.report.tables import interval_text
     from rl.terminal import complain, console, print_json, stdout_kept_for, two_columns
 
     settings = {"split": split, "limit": limit, "samples": samples, "max_sequence_tokens": max_sequence_tokens}
-    made = single("evaluate", model, data_file, settings, fields, verifier, recipe, think, overrides or ())
+    made = single_stage("evaluate", model, data_file, settings, fields, verifier, recipe, think, overrides or ())
     with stdout_kept_for(as_json):
         metrics = _once(made, complain)
     if as_json:
@@ -199,12 +200,12 @@ def curate(
     think: Think = True,
 ) -> None:
     """Find the prompts that are neither too easy nor too hard for a model; a recipe's `difficulty:` reads the file."""
-    from rl.recipe.single_stage import single
+    from rl.recipe.single_stage import single_stage
     from rl.terminal import say
 
     settings = {"split": split, "limit": limit, "samples": samples, "max_sequence_tokens": max_sequence_tokens}
     settings |= {"keep": list(keep), "reuse": str(out)}
-    _once(single("curate", model, data_file, settings, fields, verifier, recipe, think, overrides or ()), say)
+    _once(single_stage("curate", model, data_file, settings, fields, verifier, recipe, think, overrides or ()), say)
     say(f"wrote {out}")
 
 

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-
-from rl.config import ConfigError
-
-RUNS = Path("runs")
 
 
 class Interrupted(Exception):
@@ -75,27 +69,3 @@ def stdout_kept_for(json_: bool) -> Iterator[None]:
         sys.stdout.flush()
         os.dup2(kept, 1)
         os.close(kept)
-
-
-def free_folder(wanted: Path, again: bool = False) -> Path:
-    """`wanted`, or with the first number behind it that is not taken; `again`: `wanted` has one already, perhaps."""
-    wanted = wanted.with_name(re.sub(r"-\d+$", "", wanted.name)) if again else wanted
-    folder, number = wanted, 2
-    while folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        folder, number = wanted.with_name(f"{wanted.name}-{number}"), number + 1
-    return folder
-
-
-def newest_run(name: str, seeds: bool) -> Path:
-    """The directory of the recipe's run that was begun last (of several seeds, or of one). Raises ConfigError."""
-    from rl.runner.run_dir import saved_recipe
-
-    begun: list[tuple[float, Path]] = []
-    for folder in RUNS.glob(f"{name}*"):
-        saved = next(folder.glob("seed-*/recipe.yaml" if seeds else "recipe.yaml"), None)
-        numbered = re.fullmatch(rf"{re.escape(name)}(-\d+)?", folder.name)
-        if saved and numbered and saved_recipe(saved)["name"] == name:
-            begun.append((saved.stat().st_mtime, folder))
-    if not begun:
-        raise ConfigError(f"--resume: no run of '{name}' in {RUNS}/; name its directory with --out")
-    return max(begun)[1]

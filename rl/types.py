@@ -70,17 +70,17 @@ class Prompt:
 @dataclass(frozen=True, slots=True)
 class Rollout:
     """A finished sample, tokens in and tokens out: `tokens` are all ids the engine saw (prompt, then what was
-    written, then perhaps a tool's answer and more); `written` marks which of them the policy wrote."""
+    written, then perhaps a tool's answer and more); `action_mask` marks which of them the policy wrote."""
 
     prompt: Prompt
     sample: int
     """Index of this sample within its prompt's group."""
     tokens: np.ndarray
     """[t] int64."""
-    written: np.ndarray
+    action_mask: np.ndarray
     """[t] bool."""
     logprobs: np.ndarray
-    """[written.sum()] float32, under the sampling distribution."""
+    """[action_mask.sum()] float32, under the sampling distribution."""
     finish_reason: str
     """`stop` (the policy ended its turn) or `length`."""
     version: int
@@ -142,7 +142,7 @@ class Batch:
     tokens_T: Tensor
     lengths_N: Tensor
     """Tokens per sequence, int64; sums to T."""
-    written_T: Tensor
+    action_mask_T: Tensor
     """Bool; True at actions. The first token of a sequence is never an action."""
     rollout_logprobs_A: Tensor
     """Logprobs under the engine that sampled; zeros for demonstrations."""
@@ -160,8 +160,10 @@ class Batch:
     _returns_A: Tensor | None = None
 
     def __post_init__(self) -> None:
-        assert int(self.lengths_N.sum()) == self.tokens_T.numel() == self.written_T.numel(), "lengths do not sum to T"
-        assert int(self.written_T.sum()) == self.rollout_logprobs_A.numel(), "one rollout logprob for each action"
+        assert int(self.lengths_N.sum()) == self.tokens_T.numel() == self.action_mask_T.numel(), (
+            "lengths do not sum to T"
+        )
+        assert int(self.action_mask_T.sum()) == self.rollout_logprobs_A.numel(), "one rollout logprob for each action"
         for name in ("scores_N", "groups_N", "versions_N"):
             assert getattr(self, name).numel() == len(self), f"{name}: one entry for each sequence"
 
@@ -173,7 +175,7 @@ class Batch:
         """Actions per sequence, int64; sums to A."""
         import torch
 
-        before_T = torch.nn.functional.pad(self.written_T.cumsum(0), (1, 0))
+        before_T = torch.nn.functional.pad(self.action_mask_T.cumsum(0), (1, 0))
         ends_N = self.lengths_N.cumsum(0)
         return before_T[ends_N] - before_T[ends_N - self.lengths_N]
 

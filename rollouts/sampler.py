@@ -48,9 +48,9 @@ class Encoder(Protocol):
     @property
     def closing(self) -> list[int]: ...
 
-    def turn(self, written: Any) -> str: ...
+    def turn(self, ids: Any) -> str: ...
 
-    def chain_length(self, written: Any) -> int: ...
+    def chain_length(self, ids: Any) -> int: ...
 
 
 def seed_of(*parts: object) -> int:
@@ -190,13 +190,13 @@ class Sampler:
     def _rollout(
         self, prompt: Prompt, completion: Completion, openings: Mapping[tuple[str, int], Sequence[int]]
     ) -> Rollout:
-        written = np.arange(len(completion.tokens)) >= completion.prompt_length
+        action_mask = np.arange(len(completion.tokens)) >= completion.prompt_length
         turn = completion.prompt_length - len(openings.get((prompt.id, completion.key[1]), ()))
         return Rollout(
             prompt=prompt,
             sample=completion.key[1],
             tokens=completion.tokens,
-            written=written,
+            action_mask=action_mask,
             logprobs=completion.logprobs,
             finish_reason=completion.finish_reason,
             version=completion.version,

@@ -1,86 +1,106 @@
-"""The house stands: imports point down, siblings meet only as arguments, light modules stay light."""
+"""The house stands: every module is in a room, imports point down, nothing goes in circles, light modules stay light."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("rl", "rewards", "rollouts", "models")
-FLOORS = {
-    "rl.types": 0,
-    "rl.config": 0,
-    "rl.audio": 1,
-    "rl.functions": 1,
-    "rl.algorithms": 2,
-    "rl.data": 3,
-    "rl.run": 3,
-    "models": 3,
-    "rollouts": 3,
-    "rewards": 3,
-    "rl.workers": 4,
-    "rl.stages": 5,
-    "rl": 6,
-}
+HOUSES = ("rl", "rewards", "rollouts", "models")
+FLOORS = [
+    {"rl.types", "rl.config", "rl.units"},
+    {"rl.audio", "rl.functions", "rl.terminal"},
+    {"rl.algorithms", "rl.data", "models", "rollouts", "rewards"},
+    {"rl.run", "rewards.pool", "rewards.judge", "rewards.grounding", "rewards.sandbox"},
+    {"rewards.verifiers", "rewards.service", "rl.workers"},
+    {"rl.stages"},
+    {"rl.recipe"},
+    {"rl.planning", "rl.report"},
+    {"rl.runner"},
+    {"rl.submit", "rl.workbench"},
+    {"rl.cli"},
+]
+"""Rooms from the ground up. A module belongs to the most exact name; it imports from its own room and from floors below.
+`rewards` is what verifiers, pool and judges share; `rewards.service` brings them together."""
 
 
+@cache
 def modules() -> dict[str, Path]:
-    files = [file for room in ROOMS for file in (ROOT / room).rglob("*.py")]
+    files = [file for house in HOUSES for file in (ROOT / house).rglob("*.py")]
     return {".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file for file in files}
 
 
-def imports(file: Path, name: str) -> set[str]:
-    """Every module of ours that the file imports, inside functions too; those for type checking are no dependency."""
-    tree = ast.parse(file.read_text())
+@cache
+def imports(module: str, typing_too: bool = False) -> frozenset[str]:
+    """Every module of ours that this one imports, inside functions too; `typing_too`: also for type checking alone."""
+    tree = ast.parse(modules()[module].read_text())
     typing_only = {
-        inner
+        id(inner)
         for node in ast.walk(tree)
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
         for inner in ast.walk(node)
     }
-    found: set[str] = set()
+    names: set[str] = set()
     for node in ast.walk(tree):
-        if node in typing_only:
+        if id(node) in typing_only and not typing_too:
             continue
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
     known = modules()
-    resolved = {m if m in known else m.rpartition(".")[0] for m in found if m.split(".")[0] in ROOMS}
-    return resolved & known.keys() - {name}
+    resolved = {m if m in known else m.rpartition(".")[0] for m in names if m.split(".")[0] in HOUSES}
+    return frozenset(resolved & known.keys() - {module})
 
 
-def room(module: str) -> str:
-    return max((r for r in FLOORS if module == r or module.startswith(f"{r}.")), key=len)
+def room(module: str) -> str | None:
+    rooms = [name for floor in FLOORS for name in floor if module == name or module.startswith(f"{name}.")]
+    return max(rooms, key=len, default=None)
+
+
+def floor(name: str) -> int:
+    return next(height for height, rooms in enumerate(FLOORS) if name in rooms)
+
+
+def test_every_module_is_in_a_room() -> None:
+    assert [m for m in modules() if room(m) is None] == ["rl"]
+    assert [name for rooms in FLOORS for name in rooms if not any(room(m) == name for m in modules())] == []
+
+
+def test_every_folder_is_on_the_map() -> None:
+    """README's map shows every folder by its name."""
+    readme = (ROOT / "README.md").read_text().partition("## The house")[2]
+    folders = {file.parent.relative_to(ROOT) for file in modules().values()} - {Path("rl")}
+    missing = [str(f) for f in folders if f"{f.name}/" not in readme and f"{f}/" not in readme]
+    assert missing == []
 
 
 @pytest.mark.parametrize("module", sorted(modules()))
 def test_imports_point_down(module: str) -> None:
-    mine = room(module)
-    for other in imports(modules()[module], module):
-        if module == "rl" or other == "rl":
-            continue
-        theirs = room(other)
-        assert theirs == mine or FLOORS[theirs] < FLOORS[mine], f"{module} imports {other}: up or sideways"
+    here = room(module)
+    for other in imports(module, typing_too=True):
+        there = room(other)
+        if here and there:
+            assert there == here or floor(there) < floor(here), f"{module} imports {other}: up or sideways"
 
 
-def test_no_cycles() -> None:
-    graph = {name: imports(file, name) for name, file in modules().items()}
+@pytest.mark.parametrize("typing_too", [False, True])
+def test_no_cycles(typing_too: bool) -> None:
     done: set[str] = set()
 
     def walk(name: str, above: tuple[str, ...]) -> None:
         assert name not in above, f"import cycle: {' -> '.join((*above, name))}"
         if name not in done:
-            for other in graph[name]:
+            for other in imports(name, typing_too):
                 walk(other, (*above, name))
             done.add(name)
 
-    for name in graph:
+    for name in modules():
         walk(name, ())
 
 

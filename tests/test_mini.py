@@ -51,8 +51,8 @@ def test_every_stage_of_the_miniature(ray_session: None, tmp_path: Path) -> None
         assert {"grounding", "surrogate_rate", "denial_rate/low"} <= of[name].keys()
     assert {"accuracy_silenced", "accuracy_swapped", "accuracy_shuffled"} <= of["listening"].keys()
     for stage in recipe.stages:  # what `until.metric` may name is all that there is
-        if tells := getattr(STAGES[stage.kind], "tells", None):
-            assert {name.partition("/")[0] for name in of[stage.name]} <= {*tells(stage.config)}, stage.name
+        if metric_names := getattr(STAGES[stage.kind], "metric_names", None):
+            assert {name.partition("/")[0] for name in of[stage.name]} <= {*metric_names(stage.config)}, stage.name
     folders = {path.name.partition("-")[2]: path for path in (tmp_path / "run" / "stages").iterdir()}
     parents = {name: _parents(folders[name]) for name in ("imitate@2", "audio_rlvr@2", "dpo")}
     assert {("model", "audio_rlvr@1"), ("distilled", "distill@2"), ("data", "words")} <= parents["imitate@2"]

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from rewards.contract import Case
 from rewards.judge.endpoint import Unusable
-from rewards.judge.prompt import Inquiry, Opinion, inquiry, plain, readable
+from rewards.judge.prompt import JudgePrompt, Opinion, build_prompt, plain, readable
 from rl.config import ConfigError, did_you_mean
 from rl.types import Demonstration, Prompt, Rollout, Verdict, split_think
 
@@ -67,7 +67,7 @@ def places(order: Order, rollout: Rollout) -> Sequence[bool]:
     return (digest[0] % 2 == 0,)
 
 
-def question(rollout: Rollout, criteria: Mapping[str, str], against: Against, first: bool, longest: int) -> Inquiry:
+def question(rollout: Rollout, criteria: Mapping[str, str], against: Against, first: bool, longest: int) -> JudgePrompt:
     """What the judge is asked about a sample, with the policy's answer as A where it comes `first`. Raises ValueError for
     a prompt without a reference."""
     prompt = rollout.prompt
@@ -87,7 +87,7 @@ def question(rollout: Rollout, criteria: Mapping[str, str], against: Against, fi
     lines = "\n".join(f"- {name}: {says}" for name, says in criteria.items())
     rubric = BY_RUBRIC.format(criteria=lines) if criteria else PREFERENCE
     grades = ", ".join(f'"{grade}"' for grade in GRADES)
-    return inquiry(
+    return build_prompt(
         lambda seal: SYSTEM.format(rubric=rubric, seal=seal, grades=grades),
         material,
         {"grade": {"type": "string", "enum": list(GRADES)}},

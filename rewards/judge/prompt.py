@@ -19,7 +19,7 @@ LONGEST_REASON = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Inquiry:
+class JudgePrompt:
     messages: Messages
     schema: Mapping[str, Any]
     """Of the JSON object that is the answer."""
@@ -27,12 +27,12 @@ class Inquiry:
     """Of the answer; raises Unusable for what is none."""
 
 
-def inquiry(
+def build_prompt(
     system: Callable[[str], str],
     material: Mapping[str, Any],
     marks: Mapping[str, Mapping[str, Any]],
     read: Callable[[Mapping[str, Any]], dict[str, int]],
-) -> Inquiry:
+) -> JudgePrompt:
     """`system` makes the instructions of a seal; `marks` are the schemas of what the answer holds beside seal and why,
     and `read` reads these (raises Unusable)."""
     text = json.dumps(material, ensure_ascii=False)
@@ -49,7 +49,7 @@ def inquiry(
         return read(answer), str(answer.get("why", ""))[:LONGEST_REASON]
 
     messages = [{"role": "system", "content": system(seal)}, {"role": "user", "content": text}]
-    return Inquiry(messages, schema, opinion)
+    return JudgePrompt(messages, schema, opinion)
 
 
 def plain(text: str, longest: int) -> str:

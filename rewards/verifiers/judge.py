@@ -32,7 +32,7 @@ from rewards.judge import pairwise, rubric
 from rewards.judge.cache import Store
 from rewards.judge.endpoint import Counts, Embedded, Endpoint, ask
 from rewards.judge.pairwise import Against, Order
-from rewards.judge.prompt import Inquiry, Opinion
+from rewards.judge.prompt import JudgePrompt, Opinion
 from rewards.judge.rubric import SHOWN
 from rewards.judge.rubrics import RUBRICS
 from rewards.served import Model, named
@@ -190,7 +190,7 @@ class Panel:
             given[place] = opinion
         return pairwise.verdict(given)
 
-    async def _opinion(self, asked: Inquiry) -> Opinion:
+    async def _opinion(self, asked: JudgePrompt) -> Opinion:
         config = self.config
         about = [config.endpoint, config.model, config.served, config.options, config.scale, asked.messages]
         key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
@@ -206,7 +206,7 @@ class Panel:
         self._store.put(key, opinion)
         return opinion
 
-    async def _ask(self, asked: Inquiry) -> Opinion:
+    async def _ask(self, asked: JudgePrompt) -> Opinion:
         config = self.config
         self._turns = self._turns or asyncio.Semaphore(config.concurrent)
         batched = isinstance(self._source, Embedded)

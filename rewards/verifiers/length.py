@@ -16,7 +16,7 @@ def verify(prompt: Prompt, rollout: Rollout, *, max_tokens: int, buffer: int, mi
         raise ValueError(
             f"length: needs 0 < buffer ≤ max_tokens and min_tokens ≤ max_tokens - buffer = {max_tokens - buffer}"
         )
-    count = int(np.sum(rollout.written))
+    count = int(np.sum(rollout.action_mask))
     score = min(1.0, max(0.0, (max_tokens - count) / buffer))
     score = 0.0 if rollout.truncated else min(score, count / min_tokens) if min_tokens else score
     return Verdict(score, reason="" if score == 1.0 else f"{count} tokens{', cut off' if rollout.truncated else ''}")

@@ -85,20 +85,20 @@ class Chat:
         chain = self._text(demonstration.reasoning)
         return [*chain, *self.closing, *self._text(demonstration.response), self.end]
 
-    def turn(self, written: Sequence[int]) -> str:
-        """Text of what the policy wrote, from the `<think>` that the prompt opened, without the end token."""
-        ids = written[:-1] if len(written) and written[-1] == self.end else written
+    def turn(self, ids: Sequence[int]) -> str:
+        """Return the text of what the policy wrote, from the `<think>` that the prompt opened, without the end token."""
+        ids = ids[:-1] if len(ids) and ids[-1] == self.end else ids
         return f"{THINK_OPEN}\n{self._shown(ids)}" if self.think else self._shown(ids)
 
-    def chain_length(self, written: Sequence[int]) -> int:
+    def chain_length(self, ids: Sequence[int]) -> int:
         """Tokens of the chain: those before the last `</think>`, or all when it never closes; 0 when no chain is opened.
         Found in the text, as `rl.types.split_think` does: many tokenizers write the tag in several tokens."""
         if not self.think:
             return 0
-        close = self._shown(written).rfind(THINK_CLOSE)
+        close = self._shown(ids).rfind(THINK_CLOSE)
         if close < 0:
-            return len(written)
-        return bisect_right(range(len(written)), close, key=lambda n: len(self._shown(written[:n]))) - 1
+            return len(ids)
+        return bisect_right(range(len(ids)), close, key=lambda n: len(self._shown(ids[:n]))) - 1
 
     def _skeleton(self, roles: tuple[str, ...]) -> list[list[int] | int]:
         """The template rendered once for these roles: ids of its own pieces, and between them message indices."""

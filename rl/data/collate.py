@@ -23,7 +23,7 @@ def collate(scored: Sequence[Scored]) -> Batch:
     return Batch(
         tokens_T=torch.from_numpy(np.concatenate([r.tokens for r in rollouts])).long(),
         lengths_N=torch.tensor([len(r.tokens) for r in rollouts]),
-        written_T=torch.from_numpy(np.concatenate([r.written for r in rollouts])),
+        action_mask_T=torch.from_numpy(np.concatenate([r.action_mask for r in rollouts])),
         rollout_logprobs_A=torch.from_numpy(np.concatenate([r.logprobs for r in rollouts])),
         scores_N=torch.tensor([s.verdict.score for s in scored], dtype=torch.float32),
         groups_N=torch.tensor([groups.setdefault(r.prompt.id, len(groups)) for r in rollouts]),
@@ -37,7 +37,7 @@ def demonstrations(prompts: Sequence[Prompt], chat: Chat, max_sequence_tokens: i
     one has no demonstration or does not fit."""
     import torch
 
-    tokens, lengths, written = [], [], []
+    tokens, lengths, action_mask = [], [], []
     for prompt in prompts:
         if prompt.demonstration is None:
             raise ValueError(f"prompt '{prompt.id}' has no demonstration to imitate; map `response:` in data.fields")
@@ -52,14 +52,14 @@ def demonstrations(prompts: Sequence[Prompt], chat: Chat, max_sequence_tokens: i
                 f"raise max_sequence_tokens ({max_sequence_tokens}) or drop the row"
             )
         tokens += question + turn
-        written += [False] * len(question) + [True] * len(turn)
+        action_mask += [False] * len(question) + [True] * len(turn)
         lengths.append(len(question) + len(turn))
     count = len(prompts)
     return Batch(
         tokens_T=torch.tensor(tokens),
         lengths_N=torch.tensor(lengths),
-        written_T=torch.tensor(written),
-        rollout_logprobs_A=torch.zeros(sum(written)),
+        action_mask_T=torch.tensor(action_mask),
+        rollout_logprobs_A=torch.zeros(sum(action_mask)),
         scores_N=torch.zeros(count),
         groups_N=torch.arange(count),
         versions_N=torch.zeros(count, dtype=torch.long),

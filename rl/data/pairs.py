@@ -57,12 +57,12 @@ def at_end(batch: Batch) -> Batch:
     import torch
 
     ends_N = batch.lengths_N.cumsum(0) - 1
-    written_T = torch.zeros_like(batch.written_T)
-    written_T[ends_N] = True
+    action_mask_T = torch.zeros_like(batch.action_mask_T)
+    action_mask_T[ends_N] = True
     return Batch(
         tokens_T=batch.tokens_T,
         lengths_N=batch.lengths_N,
-        written_T=written_T,
+        action_mask_T=action_mask_T,
         rollout_logprobs_A=torch.zeros(len(batch)),
         scores_N=batch.scores_N,
         groups_N=batch.groups_N,

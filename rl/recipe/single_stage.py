@@ -19,7 +19,7 @@ QUESTIONS, ANSWERS = ("question", "problem", "prompt"), ("answer_final", "answer
 MOST_TOKENS = 10240
 
 
-def single(
+def single_stage(
     kind: str,
     model: str,
     data: str | None,

@@ -125,8 +125,8 @@ def settle_temperatures(stages: Sequence[Stage]) -> None:
 def _check_metric(until: Until, stages: Sequence[Stage], place: str) -> None:
     """Raises ConfigError where the stage surely tells no such metric: of some it is known only once they have run."""
     measured = next(stage for stage in stages if stage.name == until.stage)
-    tells = getattr(STAGES[measured.kind], "tells", None)
-    if tells and until.of_stage.partition("/")[0] not in (names := tells(measured.config)):
+    metric_names = getattr(STAGES[measured.kind], "metric_names", None)
+    if metric_names and until.of_stage.partition("/")[0] not in (names := metric_names(measured.config)):
         raise ConfigError(f"{place}: '{until.stage}' tells no such metric{did_you_mean(until.of_stage, names)}")
 
 

@@ -156,7 +156,7 @@ def _rollout_table(scored: Sequence[Scored], clips: Mapping[str, list[str]]) -> 
         "text": (text, [_storable(r.text) for r in rollouts]),
         "answer": (text, [None if r.prompt.answer is None else _storable(r.prompt.answer) for r in rollouts]),
         "sample": (pa.int32(), [r.sample for r in rollouts]),
-        "tokens": (pa.int32(), [int(r.written.sum()) for r in rollouts]),
+        "tokens": (pa.int32(), [int(r.action_mask.sum()) for r in rollouts]),
         "token_ids": (ids, [r.tokens for r in rollouts]),
         "score": (number, [None if v.error is not None else float(v.score) for v in verdicts]),
         "error": (text, [None if v.error is None else _storable(v.error) for v in verdicts]),

@@ -24,8 +24,8 @@ from rl.run.files import full_disk_named, link, replacing, replacing_folder
 from rl.run.provenance import Parent, write_provenance
 from rl.run.summary import SUMMARY, StageSummary, Summary, environment, read_summary, redact, write_summary
 from rl.run.tracker import Tracker
-from rl.runner.reward_services import Judging
-from rl.runner.run_dir import claim
+from rl.runner.reward_services import RewardServices
+from rl.runner.run_dir import prepare_run_dir
 from rl.stages.context import Context, Outcome
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def run(recipe: Recipe, out: str | Path, resume: bool = False, say: Callable[[st
         raise ConfigError(problems[0])
     check_functions(recipe)
     with full_disk_named(out):
-        claim(recipe, out, resume)
+        prepare_run_dir(recipe, out, resume)
         return Run(recipe, out, say).execute()
 
 
@@ -67,7 +67,7 @@ class Run:
         """What the stage at work has read so far."""
         self.told: dict[str, int] = {}
         """The iteration after which a repeated block was said to end."""
-        self.judging = Judging(
+        self.judging = RewardServices(
             recipe.header.reward,
             recipe.folder,
             lambda: self.cluster,
@@ -115,7 +115,7 @@ class Run:
                 shutil.copytree(self._model(), temporary, copy_function=link, dirs_exist_ok=True)
 
     def _actors(self, stack: ExitStack, stages: list[Stage]) -> tuple[Cluster, RewardService]:
-        from rl.runner.prompt_lengths import check_room
+        from rl.runner.prompt_lengths import check_prompt_lengths
         from rl.workers.cluster import Cluster
 
         header = self.recipe.header
@@ -132,7 +132,7 @@ class Run:
             self.recipe.max_sequence_tokens,
             {name: replace(judge, model=str(on_disk(judge.model))) for name, judge in self.recipe.judges.items()},
         )
-        check_room(self.recipe, stages, self._data, self.cluster.chat)
+        check_prompt_lengths(self.recipe, stages, self._data, self.cluster.chat)
         stack.enter_context(self.cluster)
         self.cluster.await_judges(judges(header.reward))
         self.judging.prove(rewards, stages, served=True)

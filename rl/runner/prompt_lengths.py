@@ -20,7 +20,9 @@ HEARD_PER_S = 50
 """Tokens of a second of sound at most. A prompt that is short even by these bounds is neither encoded nor decoded."""
 
 
-def check_room(recipe: Recipe, stages: Container[Stage], read: Callable[..., Sequence[Prompt]], chat: Chat) -> None:
+def check_prompt_lengths(
+    recipe: Recipe, stages: Container[Stage], read: Callable[..., Sequence[Prompt]], chat: Chat
+) -> None:
     """Raises ValueError naming stage and prompt when one that `stages` read from a data set is too long for them. Those
     that a difficulty file will leave out cannot be told yet: where there is one, nothing is said."""
     for stage, *wanted, place in recipe.loads():

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rl.workers.cluster import Cluster
 
 
-class Judging:
+class RewardServices:
     """Makes services for the `shared` reward of a recipe, whose file lies in `folder`, and for those of its stages."""
 
     def __init__(

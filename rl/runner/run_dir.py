@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from rl.recipe import Recipe
 
 
-def claim(recipe: Recipe, out: Path, resume: bool) -> None:
+def prepare_run_dir(recipe: Recipe, out: Path, resume: bool) -> None:
     """Makes the run directory, or checks that the one that is there is this recipe's and may be gone on with.
     Raises ConfigError."""
     saved = out / "recipe.yaml"
@@ -65,3 +66,29 @@ def _difference(before: Any, after: Any, place: str = "") -> str:
             if b != a:
                 return _difference(b, a, f"{place}[{i}]")
     return f"{place}: {before!r} then, {after!r} now"
+
+
+RUNS = Path("runs")
+
+
+def free_folder(wanted: Path, again: bool = False) -> Path:
+    """`wanted`, or with the first number behind it that is not taken; `again`: `wanted` has one already, perhaps."""
+    wanted = wanted.with_name(re.sub(r"-\d+$", "", wanted.name)) if again else wanted
+    folder, number = wanted, 2
+    while folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        folder, number = wanted.with_name(f"{wanted.name}-{number}"), number + 1
+    return folder
+
+
+def newest_run(name: str, seeds: bool) -> Path:
+    """The directory of the recipe's run that was begun last (of several seeds, or of one). Raises ConfigError."""
+
+    begun: list[tuple[float, Path]] = []
+    for folder in RUNS.glob(f"{name}*"):
+        saved = next(folder.glob("seed-*/recipe.yaml" if seeds else "recipe.yaml"), None)
+        numbered = re.fullmatch(rf"{re.escape(name)}(-\d+)?", folder.name)
+        if saved and numbered and saved_recipe(saved)["name"] == name:
+            begun.append((saved.stat().st_mtime, folder))
+    if not begun:
+        raise ConfigError(f"--resume: no run of '{name}' in {RUNS}/; name its directory with --out")
+    return max(begun)[1]

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rl.stages.evaluate import Config
-    from rl.stages.scoring import Judge
+    from rl.stages.scoring import Scorer
     from rl.types import Prompt, Scored
     from rollouts.sampler import Sampler
 
 
 def curve(
-    config: Config, prompts: Sequence[Prompt], sampled: Sequence[Scored], sampler: Sampler, judge: Judge, seed: int
+    config: Config, prompts: Sequence[Prompt], sampled: Sequence[Scored], sampler: Sampler, judge: Scorer, seed: int
 ) -> dict[str, float]:
     """`accuracy@BUDGET` with its interval, `tokens@BUDGET` (of the chain, in the mean) and `vote@BUDGET` for each of
     `config.budgets`, from the `sampled` answers with their whole chains."""
@@ -39,7 +39,7 @@ def within(
     prompts: Sequence[Prompt],
     sampled: Sequence[Scored],
     sampler: Sampler,
-    judge: Judge,
+    judge: Scorer,
     seed: int,
 ) -> list[Scored]:
     """The samples with at most `budget` tokens of their chains: those that are within it stay as they are."""
@@ -90,4 +90,4 @@ def _measured(scored: Sequence[Scored], votes: int) -> dict[str, float]:
 
 
 def _written(scored: Scored) -> list[int]:
-    return scored.rollout.tokens[scored.rollout.written].tolist()
+    return scored.rollout.tokens[scored.rollout.action_mask].tolist()

@@ -55,7 +55,7 @@ class Config:
             raise ConfigError(f"{place}.keep: [{low}, {high}] must lie within 0 and samples ({self.samples})")
 
 
-def tells(config: Config) -> list[str]:
+def metric_names(config: Config) -> list[str]:
     """What its metrics' names begin with, up to a `/`."""
     return ["prompts", "kept", "reused", "accuracy"]
 
@@ -127,12 +127,12 @@ def write_difficulty(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _sample(config: Config, context: Context, prompts: Sequence[Prompt]) -> list[Scored]:
-    from rl.stages.scoring import Judge
+    from rl.stages.scoring import Scorer
 
     sampler = context.cluster.sampler
     assert config.temperature is not None, "settled when the recipe is loaded"
     sampler.load(context.model)
-    return Judge(context.rewards).collect(
+    return Scorer(context.rewards).collect(
         sampler.generate(
             prompts,
             samples=config.samples,

@@ -82,14 +82,14 @@ def run(config: Config, context: Context) -> Outcome:
     """Leaves the distilled data set. Raises ValueError with the funnel when it would be empty."""
     from rl.run.files import write_lines
     from rl.run.provenance import fingerprint
-    from rl.stages.sampling import SAMPLES, harvest
+    from rl.stages.sampling import SAMPLES, collect_samples
 
     reward = config.reward or context.rewards.config
     context.tracker.rewind(0)
     sources, counts, unasked = _questions(config, context, reward)
     prompts = {prompt.id: prompt for of_source in sources.values() for prompt in of_source}
-    samples = harvest(config.asking, context, sources, config.split) if prompts else []
-    kept, funnel, dropped = winnow(samples, prompts, config, reward)
+    samples = collect_samples(config.asking, context, sources, config.split) if prompts else []
+    kept, funnel, dropped = filter_samples(samples, prompts, config, reward)
     counts, dropped = counts | funnel, unasked | dropped
     told = ", ".join(f"{name} {count:,}" for name, count in counts.items())
     if not kept:
@@ -131,7 +131,7 @@ def _questions(
     return sources, counts, {reason: count for reason, count in dropped.items() if count}
 
 
-def winnow(
+def filter_samples(
     samples: Sequence[Sample], prompts: Mapping[str, Prompt], config: Config, reward: RewardConfig
 ) -> tuple[list[Sample], dict[str, int], dict[str, int]]:
     """(the samples to keep, in order; the funnel: how many were left after each step; how many each reason dropped)."""

@@ -51,7 +51,7 @@ class Config:
         return max(1, round(self.epochs * rows / self.clips_per_step))
 
 
-def tells(config: Config) -> list[str]:
+def metric_names(config: Config) -> list[str]:
     """What its metrics' names begin with, up to a `/`."""
     return ["loss", "accuracy"]
 

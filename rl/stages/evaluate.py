@@ -12,7 +12,7 @@ from rl.data.mixture import Data
 from rl.stages.context import Context, Outcome
 
 if TYPE_CHECKING:
-    from rl.stages.scoring import Judge
+    from rl.stages.scoring import Scorer
     from rl.types import Prompt, Scored
     from rollouts.sampler import Sampler
 
@@ -50,7 +50,7 @@ class Config:
             raise ConfigError(f"{place}.votes: votes are counted for each of `budgets`; add `budgets: [full]`")
 
 
-def tells(config: Config) -> list[str]:
+def metric_names(config: Config) -> list[str]:
     """What its metrics' names begin with, up to a `/`."""
     plain = ["accuracy", "accuracy_in", f"pass@{config.samples}", "reasoning_tokens", "think_rate", "truncation_rate"]
     plain += ["verifier_errors", "prompts", "grounding", "claims_true", "surrogate_rate", "denial_rate"]
@@ -61,10 +61,10 @@ def tells(config: Config) -> list[str]:
 
 def run(config: Config, context: Context) -> Outcome:
     from rl.stages.budgets import curve
-    from rl.stages.scoring import Judge
+    from rl.stages.scoring import Scorer
 
     prompts = context.prompts(config.data, config.split, config.limit)
-    sampler, judge = context.cluster.sampler, Judge(context.rewards)
+    sampler, judge = context.cluster.sampler, Scorer(context.rewards)
     sampler.load(context.model)
     metrics, sampled, greedy = measure(config, prompts, sampler, judge, context.seed)
     metrics |= reliance(config, sampled, sampler, judge, context)
@@ -78,7 +78,7 @@ def run(config: Config, context: Context) -> Outcome:
 
 
 def measure(
-    config: Config, prompts: Sequence[Prompt], sampler: Sampler, judge: Judge, seed: int
+    config: Config, prompts: Sequence[Prompt], sampler: Sampler, judge: Scorer, seed: int
 ) -> tuple[dict[str, float], list[Scored], list[Scored]]:
     """(metrics, the samples, the greedy samples) of the model that the engines hold."""
     import numpy as np
@@ -110,7 +110,7 @@ def measure(
         )
         metrics |= with_interval("greedy_accuracy", [is_correct(s) for s in greedy if s.verdict.error is None])
     measured = sample_metrics(sampled)
-    chains = [sampler.encoder.chain_length(s.rollout.tokens[s.rollout.written].tolist()) for s in sampled]
+    chains = [sampler.encoder.chain_length(s.rollout.tokens[s.rollout.action_mask].tolist()) for s in sampled]
     metrics |= {
         "reasoning_tokens": float(np.mean(chains)),
         "think_rate": float(np.mean([bool(s.rollout.reasoning) for s in sampled])),
@@ -123,7 +123,7 @@ def measure(
 
 
 def reliance(
-    config: Config, heard: Sequence[Scored], sampler: Sampler, judge: Judge, context: Context
+    config: Config, heard: Sequence[Scored], sampler: Sampler, judge: Scorer, context: Context
 ) -> dict[str, float]:
     """`accuracy_CONTROL` for each control, over the prompts with audio, and `audio_reliance`: what the accuracy with the
     right sound (`accuracy_heard`) has over that with the first control's, prompt by prompt. Raises ValueError where no

@@ -75,7 +75,7 @@ def run(config: Config, context: Context) -> Outcome:
     """Leaves the pairs. Raises ValueError with the funnel when there would be none."""
     from rl.run.files import write_lines
     from rl.run.provenance import fingerprint
-    from rl.stages.sampling import harvest, read_samples, selected
+    from rl.stages.sampling import collect_samples, read_samples, selected
 
     sources = selected(context.sources(config.data, config.split, config.limit), config.select)
     context.tracker.rewind(0)
@@ -84,7 +84,7 @@ def run(config: Config, context: Context) -> Outcome:
         file = context.artifact("samples", config.samples_of)
         samples = [s for s in {s.key: s for s in read_samples(file)}.values() if s.prompt in wanted]
     else:
-        samples = harvest(config.asking, context, sources, config.split)
+        samples = collect_samples(config.asking, context, sources, config.split)
     pairs, funnel = matched(samples, config)
     counts = {"asked": sum(map(len, sources.values())), **funnel}
     told = ", ".join(f"{name} {count:,}" for name, count in counts.items())

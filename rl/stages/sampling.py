@@ -92,7 +92,7 @@ def asked(prompt: Prompt, system: str | None, ask: str | None) -> Prompt:
     return replace(prompt, messages=(*([Message("system", system)] if system else []), *turns))
 
 
-def harvest(
+def collect_samples(
     asking: Asking, context: Context, sources: Mapping[str, Sequence[Prompt]], split: str | None
 ) -> list[Sample]:
     """`asking.samples` judged samples of every prompt, in the order of prompts and samples. Raises ValueError when too
@@ -175,7 +175,7 @@ def _sampled(
     skip: set[tuple[str, int]],
     rewards: RewardService,
 ) -> Iterator[list[Scored]]:
-    from rl.stages.scoring import Judge
+    from rl.stages.scoring import Scorer
 
     context.cluster.sampler.load(context.model)
     stream = context.cluster.sampler.generate(
@@ -188,7 +188,7 @@ def _sampled(
     )
     # Verifiers see the question that was asked of the data set, not the one that was put to the model.
     restored = ([replace(r, prompt=prompts[r.prompt.id]) for r in rollouts] for rollouts in stream)
-    for scored in Judge(rewards).judged(restored):
+    for scored in Scorer(rewards).judged(restored):
         yield scored
         rewards.check_errors()
 
@@ -204,7 +204,7 @@ def _kept(scored: Scored, data: str, split: str | None) -> Sample:
         prompt=rollout.prompt.id,
         sample=rollout.sample,
         text=rollout.text,
-        tokens=int(rollout.written.sum()),
+        tokens=int(rollout.action_mask.sum()),
         truncated=rollout.truncated,
         score=verdict.score,
         parts=dict(verdict.parts),
@@ -225,7 +225,7 @@ def _rollout(sample: Sample, prompt: Prompt) -> Rollout:
         prompt=prompt,
         sample=sample.sample,
         tokens=tokens,
-        written=np.arange(len(tokens)) >= len(tokens) - sample.tokens,  # the policy speaks once, at the end
+        action_mask=np.arange(len(tokens)) >= len(tokens) - sample.tokens,  # the policy speaks once, at the end
         logprobs=np.asarray(sample.again["logprobs"], dtype=np.float32),
         finish_reason="length" if sample.truncated else "stop",
         version=0,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rewards.service import RewardService
 
 
-class Judge:
+class Scorer:
     """Hands each sample to the verifiers the moment it ends. `seconds` holds what the last `collect` cost: `generate`
     until the stream ended, `verify` what was still waited for after that."""
 
@@ -80,7 +80,7 @@ def sample_metrics(*draws: Sequence[Scored]) -> dict[str, float]:
     samples have no score; they are counted."""
     scored = [s for draw in draws for s in draw]
     judged = [s for s in scored if s.verdict.error is None]
-    lengths = np.array([s.rollout.written.sum() for s in scored])
+    lengths = np.array([s.rollout.action_mask.sum() for s in scored])
     parts: dict[str, list[float]] = defaultdict(list)
     for s in judged:
         for name, value in s.verdict.parts.items():

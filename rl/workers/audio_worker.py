@@ -14,12 +14,12 @@ import numpy as np
 from models.augment import AugmentConfig, augmented
 from rl.audio import waveform
 from rl.types import Clip
-from rl.workers.cuda_cache import gives_back
+from rl.workers.cuda_cache import frees_cuda_cache
 from rl.workers.optimizer import OptimizerConfig
 from rl.workers.trainer import TrainerConfig, TrainerWorker
 
 if TYPE_CHECKING:
-    from models.hearing import Hearing
+    from models.hearing import PartialVerdict
 
 CLIPS_AT_ONCE = 64
 TOKENIZER_FILES = (
@@ -37,13 +37,13 @@ TOKENIZER_FILES = (
 class HearingWorker(TrainerWorker):
     """Makes features of clips: with the encoder of the module it trains, or with one that it was lent."""
 
-    ears: Hearing | None = None
+    ears: PartialVerdict | None = None
 
-    @gives_back
+    @frees_cuda_cache
     def wrap(self, *arguments: Any) -> None:
         super().wrap(*arguments)
 
-    @gives_back
+    @frees_cuda_cache
     def listen(self, path: str, dtype: str) -> str:
         """Takes the frozen audio encoder of the model at `path`, and nothing else of it; returns `encoder()`. Raises
         ValueError for a model of text only."""
@@ -61,7 +61,7 @@ class HearingWorker(TrainerWorker):
             digest.update(tensor.cpu().float().numpy().tobytes())
         return digest.hexdigest() if hearing else ""
 
-    @gives_back
+    @frees_cuda_cache
     def encode(self, clips: Sequence[Clip]) -> list[tuple[Any, int]]:
         """(handle of the features [P, D], their bytes) of each clip. Raises ValueError for a model of text only and for
         a clip that cannot be heard."""
@@ -112,7 +112,7 @@ class ListeningWorker(HearingWorker):
         trainer = replace(trainer, zero_stage=min(trainer.zero_stage, 2))
         self.wrap(lambda: LabelledEncoder(path, dtype, classes), dtype, trainer, optimizer)  # type: ignore[arg-type]
 
-    @gives_back
+    @frees_cuda_cache
     def fit_encoder(
         self,
         clips: Sequence[Clip],
@@ -139,7 +139,7 @@ class ListeningWorker(HearingWorker):
         self.engine.step()
         return {"loss": float(scalar.detach()), "grad_norm": self._norm()}
 
-    @gives_back
+    @frees_cuda_cache
     def classify(self, clips: Sequence[Clip], targets: Sequence[Sequence[int]]) -> list[list[bool]]:
         """[N][L] is the heads' likeliest class the right one? Collective."""
         import torch

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rl.types import Batch
 from rl.workers.audio_worker import HearingWorker
-from rl.workers.cuda_cache import gives_back
+from rl.workers.cuda_cache import frees_cuda_cache
 from rl.workers.trainer import OptimiserStep
 
 if TYPE_CHECKING:
@@ -25,12 +25,12 @@ class CriticWorker(HearingWorker):
 
         return ValueModel(path, model.dtype, model.gradient_checkpointing)
 
-    @gives_back
+    @frees_cuda_cache
     def values(self, batch: Batch, micro_batches: Sequence[Sequence[int]]) -> dict[int, Any]:
         """{row: value of the state before each of its actions}."""
         return self.forward(batch, micro_batches, self._values)
 
-    @gives_back
+    @frees_cuda_cache
     def update(self, batch: Batch, steps: Sequence[OptimiserStep], value_clip: float | None) -> list[dict[str, float]]:
         from rl.algorithms.policy_losses import action_weights
         from rl.algorithms.value_losses import value_loss
@@ -42,7 +42,7 @@ class CriticWorker(HearingWorker):
 
         return self.optimise(batch, steps, loss, lambda n: action_weights(n, "token_mean"))
 
-    @gives_back
+    @frees_cuda_cache
     def update_pairs(self, batch: Batch, steps: Sequence[OptimiserStep]) -> list[dict[str, float]]:
         """Bradley–Terry steps; the batch holds chosen and rejected answers by turns, one action each."""
         from rl.algorithms.policy_losses import action_weights
@@ -68,4 +68,4 @@ class CriticWorker(HearingWorker):
             save_file(state, Path(folder) / CRITIC_FILE)
 
     def _values(self, batch: Batch) -> Tensor:
-        return self.engine(batch.tokens_T, batch.lengths_N, batch.written_T, self.sounds(batch))
+        return self.engine(batch.tokens_T, batch.lengths_N, batch.action_mask_T, self.sounds(batch))

@@ -11,7 +11,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def gives_back(verb: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[Any, P], R]:
+def frees_cuda_cache(verb: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[Any, P], R]:
     """Of a worker with a `device`; failed or not."""
 
     @wraps(verb)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rl.types import Batch
 from rl.workers.audio_worker import ListeningWorker
-from rl.workers.cuda_cache import gives_back
+from rl.workers.cuda_cache import frees_cuda_cache
 from rl.workers.trainer import OptimiserStep
 
 if TYPE_CHECKING:
@@ -30,12 +30,12 @@ class PolicyWorker(ListeningWorker):
         self.lasting: list[dict[str, Any]] | None = None
         return LogprobModel(path, model.dtype, model.gradient_checkpointing, model.train_encoder)
 
-    @gives_back
+    @frees_cuda_cache
     def logprobs(self, batch: Batch, micro_batches: Sequence[Sequence[int]], temperature: float) -> dict[int, Any]:
         """{row: logprobs of its actions}."""
         return self.forward(batch, micro_batches, lambda b: self._answers(b, temperature)[0])
 
-    @gives_back
+    @frees_cuda_cache
     def update(
         self,
         batch: Batch,
@@ -55,7 +55,7 @@ class PolicyWorker(ListeningWorker):
 
         return self.optimise(batch, steps, loss, lambda n: action_weights(n, objective.normalise, max_tokens))
 
-    @gives_back
+    @frees_cuda_cache
     def update_pairs(
         self, batch: Batch, steps: Sequence[OptimiserStep], preference: Preference, temperature: float
     ) -> list[dict[str, float]]:
@@ -70,7 +70,7 @@ class PolicyWorker(ListeningWorker):
 
         return self.optimise(batch, steps, loss, lambda n: action_weights(n, "token_mean"), pairs=True)
 
-    @gives_back
+    @frees_cuda_cache
     def weights(self) -> list[dict[str, Any]]:
         """The model's weights in Ray's object store, in buckets; the first rank's answer counts. Those of a frozen encoder
         are put there once, in buckets that an engine takes once (see `rollouts.weight_transfer`). Collective."""
@@ -104,4 +104,4 @@ class PolicyWorker(ListeningWorker):
         return [*buckets, {"tensors": ray.put(bucket)}] if bucket else buckets
 
     def _answers(self, batch: Batch, temperature: float) -> tuple[Tensor, Tensor]:
-        return self.engine(batch.tokens_T, batch.lengths_N, batch.written_T, temperature, self.sounds(batch))
+        return self.engine(batch.tokens_T, batch.lengths_N, batch.action_mask_T, temperature, self.sounds(batch))

@@ -145,7 +145,7 @@ def check(
     """Both wrote the very same."""
     theirs = {(prompts[r.key[0]].id, r.key[1]): tokens for r, tokens in zip(asked, written, strict=True)}
     for rollout in done:
-        assert rollout.tokens[rollout.written].tolist() == theirs[rollout.prompt.id, rollout.sample]
+        assert rollout.tokens[rollout.action_mask].tolist() == theirs[rollout.prompt.id, rollout.sample]
 
 
 def features(cluster: Cluster, header: Any, model: Path, done: Sequence[Rollout]) -> dict[str, int]:

@@ -76,7 +76,7 @@ class TurnTracker(Tracker):
 
     def record_rollouts(self, step: int, scored: Sequence[Scored]) -> None:
         super().record_rollouts(step, scored)
-        lengths = [int(s.rollout.written.sum()) for s in scored]
+        lengths = [int(s.rollout.action_mask.sum()) for s in scored]
         counts = {"samples": len(scored), "tokens": sum(lengths), "longest": max(lengths)}
         self.turns.step({**self.phases, **counts})
 

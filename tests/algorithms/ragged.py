@@ -26,12 +26,12 @@ def ragged(
     """Two prompt tokens, then the actions; after the first action of a sequence, `gaps` tokens that were not written."""
     n, gaps = len(actions), gaps or [0] * len(actions)
     written = [[False, False, True, *[False] * g, *[True] * (a - 1)] for a, g in zip(actions, gaps, strict=True)]
-    written_T = torch.tensor([w for row in written for w in row])
+    action_mask_T = torch.tensor([w for row in written for w in row])
     as_A = {k: torch.as_tensor(v, dtype=dtype) for k, v in columns.items()}
     return Batch(
-        tokens_T=torch.arange(len(written_T)),
+        tokens_T=torch.arange(len(action_mask_T)),
         lengths_N=torch.tensor([len(row) for row in written]),
-        written_T=written_T,
+        action_mask_T=action_mask_T,
         rollout_logprobs_A=as_A.pop("rollout_logprobs", torch.zeros(sum(actions), dtype=dtype)),
         scores_N=torch.as_tensor(scores or [0.0] * n, dtype=dtype),
         groups_N=torch.tensor(groups or list(range(n))),
@@ -63,7 +63,7 @@ def random_batch(seed: int, actions: Sequence[int], groups: Sequence[int] | None
 def mask(batch: Batch) -> Tensor:
     """[N, longest] verl's response mask: tokens after the prompt, zeros where nothing was written. In float32, where the
     1e-8 that verl adds to counts rounds away, as it does in its trainer."""
-    rows = batch.written_T.split(batch.lengths_N.tolist())
+    rows = batch.action_mask_T.split(batch.lengths_N.tolist())
     return torch.nn.utils.rnn.pad_sequence([row[2:] for row in rows], batch_first=True).float()
 
 

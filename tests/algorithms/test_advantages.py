@@ -136,7 +136,7 @@ def batches(draw: st.DrawFn):
     gaps = [draw(st.integers(0, 2)) if a > 1 else 0 for a in actions]
     full = random_batch(draw(SEEDS), actions)
     gapped = ragged(actions, gaps=gaps)
-    return replace(full, tokens_T=gapped.tokens_T, lengths_N=gapped.lengths_N, written_T=gapped.written_T)
+    return replace(full, tokens_T=gapped.tokens_T, lengths_N=gapped.lengths_N, action_mask_T=gapped.action_mask_T)
 
 
 @settings(max_examples=40, deadline=None)

@@ -34,7 +34,7 @@ def test_collate_lays_samples_end_to_end() -> None:
     batch = collate(samples)
     assert batch.tokens_T.tolist() == [5, 6, 7, 8, 9, 1, 2, 3, 5, 4]
     assert batch.lengths_N.tolist() == [3, 5, 2]
-    assert batch.written_T.int().tolist() == [0, 1, 1, 0, 0, 1, 0, 1, 0, 1]
+    assert batch.action_mask_T.int().tolist() == [0, 1, 1, 0, 0, 1, 0, 1, 0, 1]
     assert batch.actions_N.tolist() == [2, 2, 1]
     assert batch.rollout_logprobs_A.tolist() == [-1, -2, -1, -2, -2]
     assert batch.scores_N.tolist() == [1.0, 0.25, 0.0]
@@ -54,7 +54,7 @@ def test_demonstrations_are_what_was_written() -> None:
     assert batch.tokens_T.tolist() == [*questions[0], *turns[0], *questions[1], *turns[1]]
     assert batch.lengths_N.tolist() == [len(q) + len(t) for q, t in zip(questions, turns, strict=True)]
     assert batch.actions_N.tolist() == [len(t) for t in turns]
-    assert batch.tokens_T[batch.written_T].tolist() == [*turns[0], *turns[1]]
+    assert batch.tokens_T[batch.action_mask_T].tolist() == [*turns[0], *turns[1]]
     assert batch.rollout_logprobs_A.tolist() == [0.0] * sum(map(len, turns))
 
 

@@ -17,8 +17,8 @@ LENGTHS = st.lists(st.integers(1, 300), min_size=1, max_size=6)
 def pack(lengths: list[int], seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     """Random tokens, their lengths, and as written everything but each sequence's first token."""
     tokens_T = torch.randint(0, 256, (sum(lengths),), generator=torch.Generator().manual_seed(seed))
-    written_T = torch.cat([torch.arange(n) > 0 for n in lengths])
-    return tokens_T, torch.tensor(lengths), written_T
+    action_mask_T = torch.cat([torch.arange(n) > 0 for n in lengths])
+    return tokens_T, torch.tensor(lengths), action_mask_T
 
 
 def hidden(model: torch.nn.Module, tokens_T: Tensor, lengths_N: Tensor) -> Tensor:
@@ -72,31 +72,31 @@ def test_padding_has_no_gradient(tied: Path) -> None:
         return list(torch.autograd.grad(logprobs.sum(), list(model.parameters())))
 
     lengths = [2, 3, 5, 17, 40, 41, 64]
-    tokens_T, lengths_N, written_T = pack(lengths)
+    tokens_T, lengths_N, action_mask_T = pack(lengths)
     alone = [(t, torch.tensor([len(t)]), torch.arange(len(t)) > 0) for t in tokens_T.split(lengths)]
     model = LogprobModel(tied, "float32")
     checkpointed = LogprobModel(tied, "float32", gradient_checkpointing=True).train()
     expected = gradients(model, alone)
-    for got in (gradients(model, [(tokens_T, lengths_N, written_T)]), gradients(checkpointed, alone)):
+    for got in (gradients(model, [(tokens_T, lengths_N, action_mask_T)]), gradients(checkpointed, alone)):
         torch.testing.assert_close(got, expected, atol=2e-5, rtol=1e-5)
 
 
 def test_the_state_before_an_action_answers_for_it(untied: Path) -> None:
     tokens_T, lengths_N, _ = pack([5, 3, 7])
-    written_T = torch.tensor([0, 0, 1, 0, 1, 0, 1, 1, 0, 0, 0, 0, 0, 0, 1], dtype=torch.bool)
+    action_mask_T = torch.tensor([0, 0, 1, 0, 1, 0, 1, 1, 0, 0, 0, 0, 0, 0, 1], dtype=torch.bool)
     model = LogprobModel(untied, "float32")
     with torch.no_grad():
-        logprobs_A, entropy_A = model(tokens_T, lengths_N, written_T, 0.5)
+        logprobs_A, entropy_A = model(tokens_T, lengths_N, action_mask_T, 0.5)
         states_TH = hidden(model.lm.get_decoder(), tokens_T, lengths_N)
         everything_TV = torch.log_softmax(model.lm.lm_head(states_TH) / 0.5, dim=-1)
     before = torch.tensor([1, 3, 5, 6, 13])
-    expected = everything_TV[before, tokens_T[written_T]]
+    expected = everything_TV[before, tokens_T[action_mask_T]]
     torch.testing.assert_close(logprobs_A, expected, atol=1e-5, rtol=0)
     entropy = -(everything_TV.exp() * everything_TV).sum(-1)[before]
     torch.testing.assert_close(entropy_A, entropy, atol=1e-5, rtol=0)
     critic = ValueModel(untied, "float32")
     with torch.no_grad():
         critic.head.weight.fill_(0.5), critic.head.bias.fill_(1.0)
-        values_A = critic(tokens_T, lengths_N, written_T)
+        values_A = critic(tokens_T, lengths_N, action_mask_T)
         expected = hidden(critic.trunk, tokens_T, lengths_N)[before].sum(-1) / 2 + 1
     torch.testing.assert_close(values_A, expected, atol=1e-5, rtol=1e-5)

@@ -26,12 +26,12 @@ class Pack:
 
     lengths_N: Tensor
     tokens_T: Tensor
-    written_T: Tensor
+    action_mask_T: Tensor
     waves: list[np.ndarray]
 
     @property
     def columns(self) -> tuple[Tensor, Tensor, Tensor]:
-        return self.tokens_T, self.lengths_N, self.written_T
+        return self.tokens_T, self.lengths_N, self.action_mask_T
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def test_each_sequence_hears_its_own_clips(policy: LogprobModel, pack: Pack) -> 
         together = policy(*pack.columns, 1.0, sounds)[0].split([2, 3, 3])
         for i, mine in enumerate((sounds[:2], [], sounds[2:])):
             rows = torch.arange(len(pack.tokens_T)).split(pack.lengths_N.tolist())[i]
-            alone, _ = policy(pack.tokens_T[rows], pack.lengths_N[i : i + 1], pack.written_T[rows], 1.0, mine)
+            alone, _ = policy(pack.tokens_T[rows], pack.lengths_N[i : i + 1], pack.action_mask_T[rows], 1.0, mine)
             assert (alone - together[i]).abs().max() <= 1e-5
         swapped = policy(*pack.columns, 1.0, [sounds[0], sounds[1] * 2, sounds[2]])[0].split([2, 3, 3])
     assert (swapped[0] - together[0]).abs().max() > 1e-4
@@ -82,7 +82,7 @@ def test_the_pack_is_what_transformers_makes_of_each_sequence(policy: LogprobMod
         expected = []
         for i, mine in ((0, sounds[:2]), (2, sounds[2:])):
             ids = pack.tokens_T.split(pack.lengths_N.tolist())[i]
-            written = pack.written_T.split(pack.lengths_N.tolist())[i]
+            written = pack.action_mask_T.split(pack.lengths_N.tolist())[i]
             table = plain(input_ids=ids[None], sounds=mine).logits[0].log_softmax(-1)[:-1]
             expected.append(table.gather(1, ids[1:, None])[:, 0][written[1:]])
     assert (logprobs_A.split([2, 3, 3])[0] - expected[0]).abs().max() <= 1e-5

@@ -119,10 +119,10 @@ def test_activations_are_what_autograd_keeps(dtype: Any, checkpointing: bool, tm
             kept[storage.data_ptr()] = storage.nbytes(), tensor
         return tensor
 
-    lengths_N, written_T = torch.tensor([256] * 4), torch.ones(tokens, dtype=torch.bool)
-    written_T[::256] = False
+    lengths_N, action_mask_T = torch.tensor([256] * 4), torch.ones(tokens, dtype=torch.bool)
+    action_mask_T[::256] = False
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        values_A = model(torch.zeros(tokens, dtype=torch.long), lengths_N, written_T)
+        values_A = model(torch.zeros(tokens, dtype=torch.long), lengths_N, action_mask_T)
     measured = sum(size for size, _ in kept.values()) / tokens
     assert values_A.requires_grad
 

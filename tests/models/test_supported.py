@@ -58,10 +58,10 @@ def test_logprobs_are_those_of_the_models_own_forward(tmp_path: Path, family: st
 
     folder, lengths = made(tmp_path, family, **more), [11, 3]
     tokens_T = torch.randint(3, 64, (14,), generator=torch.Generator().manual_seed(1))
-    written_T = torch.cat([torch.arange(n) > 0 for n in lengths])
+    action_mask_T = torch.cat([torch.arange(n) > 0 for n in lengths])
     plain = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32).eval()
     with torch.no_grad():
-        ours_A, _ = LogprobModel(folder, "float32").eval()(tokens_T, torch.tensor(lengths), written_T, 0.7)
+        ours_A, _ = LogprobModel(folder, "float32").eval()(tokens_T, torch.tensor(lengths), action_mask_T, 0.7)
         tables = [(plain(ids[None]).logits[0, :-1] / 0.7).log_softmax(-1) for ids in tokens_T.split(lengths)]
     targets = torch.cat([ids[1:] for ids in tokens_T.split(lengths)])
     torch.testing.assert_close(ours_A, torch.cat(tables).gather(1, targets[:, None])[:, 0], atol=2e-5, rtol=0)

@@ -11,7 +11,7 @@ from plans import whole
 from rl.config import ConfigError
 from rl.planning.plan import plan
 from rl.recipe import Recipe
-from rl.recipe.single_stage import single
+from rl.recipe.single_stage import single_stage
 
 CONFIG = {
     "model_type": "qwen2",
@@ -40,7 +40,7 @@ def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def evaluation(model: str = "model", data: str | None = "plain.jsonl", *more: object, **settings: object) -> Recipe:
-    return single("evaluate", model, data, settings, *more)  # type: ignore[arg-type]
+    return single_stage("evaluate", model, data, settings, *more)  # type: ignore[arg-type]
 
 
 def test_defaults() -> None:
@@ -56,9 +56,13 @@ def test_defaults() -> None:
 def test_what_the_flags_say() -> None:
     (stage,) = evaluation("model", "plain.jsonl", "", "text", samples=2, limit=5, max_sequence_tokens=64).stages
     assert (stage.config.samples, stage.config.limit, stage.config.max_sequence_tokens) == (2, 5, 64)
-    (stage,) = single("curate", "model", "plain.jsonl", {"keep": [1, 2], "samples": 4, "reuse": "d.parquet"}).stages
+    (stage,) = single_stage(
+        "curate", "model", "plain.jsonl", {"keep": [1, 2], "samples": 4, "reuse": "d.parquet"}
+    ).stages
     assert (stage.kind, stage.config.keep, stage.config.reuse) == ("curate", (1, 2), "d.parquet")
-    recipe = single("evaluate", "model", "plain.jsonl", {}, overrides=["engines.count=2", "evaluate.greedy=false"])
+    recipe = single_stage(
+        "evaluate", "model", "plain.jsonl", {}, overrides=["engines.count=2", "evaluate.greedy=false"]
+    )
     assert (recipe.header.engines.count, recipe.stages[0].config.greedy) == (2, False)
 
 

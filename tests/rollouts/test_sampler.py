@@ -64,8 +64,8 @@ def test_every_sample_comes_once_and_whole(alone: dict[tuple[str, int], Rollout]
     for r in alone.values():
         prompt = CHAT.prompt(r.prompt.messages)
         assert r.tokens[: len(prompt)].tolist() == prompt
-        assert r.written.tolist() == [False] * len(prompt) + [True] * (len(r.tokens) - len(prompt))
-        assert len(r.logprobs) == r.written.sum()
+        assert r.action_mask.tolist() == [False] * len(prompt) + [True] * (len(r.tokens) - len(prompt))
+        assert len(r.logprobs) == r.action_mask.sum()
         assert r.logprobs.max() <= 0
         assert r.version == 3
         assert r.text == CHAT.turn(r.tokens[len(prompt) :].tolist())

@@ -45,10 +45,10 @@ def equal(one: Completion, other: Completion) -> bool:
 def gap(done: dict[Any, Completion], model: LogprobModel, temperature: float = 1.0) -> float:
     """Largest difference between the engine's logprobs and the trainer's model."""
     tokens = [torch.tensor(c.tokens) for c in done.values()]
-    written_T = torch.cat([torch.arange(len(c.tokens)) >= c.prompt_length for c in done.values()])
+    action_mask_T = torch.cat([torch.arange(len(c.tokens)) >= c.prompt_length for c in done.values()])
     with torch.no_grad():
         lengths_N = torch.tensor([len(t) for t in tokens])
-        logprobs_A, _ = model(torch.cat(tokens), lengths_N, written_T, temperature)
+        logprobs_A, _ = model(torch.cat(tokens), lengths_N, action_mask_T, temperature)
     return float(np.abs(logprobs_A.numpy() - np.concatenate([c.logprobs for c in done.values()])).max())
 
 

@@ -10,7 +10,7 @@ from judge_api import Api
 
 from rl.recipe import Recipe, load
 from rl.runner import run
-from rl.runner.reward_services import Judging
+from rl.runner.reward_services import RewardServices
 
 NOWHERE = {"endpoint": "http://127.0.0.1:9/v1", "model": "m", "retries": 0}
 
@@ -30,13 +30,13 @@ def asks(args: dict[str, Any], **stage: Any) -> dict[str, Any]:
     return {"data": "words", "max_sequence_tokens": 64, "reward": {"parts": parts}, **stage}
 
 
-def judging(made: Recipe, say: Any = lambda text: None) -> Judging:
+def judging(made: Recipe, say: Any = lambda text: None) -> RewardServices:
     """Of a run that has no cluster and no models yet."""
 
     def nothing(*_: Any) -> Any:
         raise AssertionError("asked for what is not there yet")
 
-    return Judging(made.header.reward, made.folder, nothing, nothing, nothing, say)
+    return RewardServices(made.header.reward, made.folder, nothing, nothing, nothing, say)
 
 
 @pytest.mark.parametrize("key", ["reward", "select_by"])

@@ -8,8 +8,7 @@ import pytest
 
 from rl.config import ConfigError
 from rl.recipe import Recipe, load
-from rl.runner.run_dir import claim
-from rl.terminal import newest_run
+from rl.runner.run_dir import newest_run, prepare_run_dir
 
 RECIPE = {
     "name": "tiny",
@@ -28,12 +27,12 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
 
 def test_it_is_taken_once_and_gone_on_with_by_the_same_recipe(recipe: Recipe, tmp_path: Path) -> None:
     out = tmp_path / "a" / "run"
-    claim(recipe, out, resume=False)
-    claim(recipe, out, resume=True)
+    prepare_run_dir(recipe, out, resume=False)
+    prepare_run_dir(recipe, out, resume=True)
     with pytest.raises(ConfigError, match=r"run: holds a run already; go on with --resume or choose another --out"):
-        claim(recipe, out, resume=False)
+        prepare_run_dir(recipe, out, resume=False)
     with pytest.raises(ConfigError, match=r"was run with another recipe \(seed: None then, 3 now\)"):
-        claim(load(RECIPE, ["seed=3"]), out, resume=True)
+        prepare_run_dir(load(RECIPE, ["seed=3"]), out, resume=True)
 
 
 @pytest.mark.parametrize("resume", [False, True])
@@ -46,15 +45,15 @@ def test_what_cannot_be_a_directory_is_named(recipe: Recipe, out: str, why: str,
     with pytest.raises(
         ConfigError, match=rf"^--out: {out} cannot be a run's directory \(({why})[^)]*\); name another$"
     ):
-        claim(recipe, Path(out), resume)
+        prepare_run_dir(recipe, Path(out), resume)
 
 
 @pytest.mark.parametrize(("text", "says"), [("{bad", ":2: not valid YAML (did not find"), ("", ": holds no recipe;")])
 def test_a_damaged_recipe_is_named(recipe: Recipe, text: str, says: str) -> None:
     out = Path("runs/tiny")
-    claim(recipe, out, resume=False)
+    prepare_run_dir(recipe, out, resume=False)
     (out / "recipe.yaml").write_text(text)
-    for find in (lambda: claim(recipe, out, resume=True), lambda: newest_run("tiny", seeds=False)):
+    for find in (lambda: prepare_run_dir(recipe, out, resume=True), lambda: newest_run("tiny", seeds=False)):
         with pytest.raises(ConfigError) as caught:
             find()
         assert str(caught.value).startswith(f"runs/tiny/recipe.yaml{says}")

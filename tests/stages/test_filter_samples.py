@@ -60,7 +60,7 @@ def test_every_criterion_drops_its_own() -> None:
         sample("p", 9, score=0.95),
         sample("q", 0, parts={"grounding": 0.0}),
     ]
-    kept, funnel, dropped = distill.winnow(samples, prompts, config(), REWARD)
+    kept, funnel, dropped = distill.filter_samples(samples, prompts, config(), REWARD)
     assert [s.key for s in kept] == [("p", 9), ("q", 0)], "the best of a question; grounding does not judge text"
     assert funnel == {
         "asked": 2,
@@ -86,7 +86,7 @@ def test_every_criterion_drops_its_own() -> None:
 
 
 def test_a_part_that_says_nothing_of_itself_does_not_pass() -> None:
-    unsaid, _, dropped = distill.winnow(
+    unsaid, _, dropped = distill.filter_samples(
         [sample("p", 0)], {"p": prompt("p")}, config(keep={"grounding/true": 0.5}), REWARD
     )
     assert not unsaid

@@ -10,7 +10,7 @@ from contexts import context, prompt
 
 from rewards.combine import PartConfig, RewardConfig
 from rewards.contract import Case
-from rl.stages.sampling import SAMPLES, Asking, _kept, appending, harvest, read_samples
+from rl.stages.sampling import SAMPLES, Asking, _kept, appending, collect_samples, read_samples
 from rl.types import Rollout, Scored, Verdict
 
 SEES = """
@@ -18,7 +18,7 @@ from rl.types import Verdict
 
 def verify(prompt, rollout):
     assert prompt.question == "whose voice?", prompt
-    known = {"tokens": float(rollout.tokens.sum()), "written": float(rollout.tokens[rollout.written].sum())}
+    known = {"tokens": float(rollout.tokens.sum()), "written": float(rollout.tokens[rollout.action_mask].sum())}
     known |= {"logprobs": float(rollout.logprobs.sum()), "truncated": float(rollout.truncated)}
     return Verdict(float(rollout.response == "a"), known)
 """
@@ -29,7 +29,7 @@ def sampled(i: int, text: str, finish: str = "stop") -> Rollout:
     said = (tokens, np.arange(4) >= 2, np.array([-0.1, -0.3], dtype=np.float32), finish)
     return replace(
         Case(text, "a").rollout(),
-        **dict(zip(("tokens", "written", "logprobs", "finish_reason"), said, strict=True)),
+        **dict(zip(("tokens", "action_mask", "logprobs", "finish_reason"), said, strict=True)),
         prompt=prompt("p", "whose voice?"),
         sample=i,
     )
@@ -48,7 +48,7 @@ def test_what_could_not_be_judged_is_judged_again_and_not_sampled_again(tmp_path
     appending(at.folder / SAMPLES)([_kept(scored, "d", "train") for scored in before])
     asking = Asking(3, 1.0, 64, RewardConfig([PartConfig("sees.py:verify")]), ask="Say what you hear.")
 
-    judged = harvest(asking, at, {"d": [prompt("p", "whose voice?")]}, "train")  # without a cluster
+    judged = collect_samples(asking, at, {"d": [prompt("p", "whose voice?")]}, "train")  # without a cluster
     assert [(s.score, s.error, s.again) for s in judged] == [(0.25, None, None), (1.0, None, None), (0.0, None, None)]
     assert [s.text for s in judged] == [s.rollout.text for s in before]
     seen = {"tokens": 18.0, "written": 6.0, "logprobs": float(np.float32(-0.1) + np.float32(-0.3)), "truncated": 0.0}
@@ -57,4 +57,4 @@ def test_what_could_not_be_judged_is_judged_again_and_not_sampled_again(tmp_path
     assert "distill: 3 of 3 samples are there already; 2 of them could not be judged and are judged again" in said
 
     assert len(list(read_samples(at.folder / SAMPLES))) == 5
-    assert harvest(asking, replace(at, service=None), {"d": [prompt("p", "whose voice?")]}, "train") == judged
+    assert collect_samples(asking, replace(at, service=None), {"d": [prompt("p", "whose voice?")]}, "train") == judged

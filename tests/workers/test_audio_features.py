@@ -156,7 +156,7 @@ def test_an_encoder_that_trains(group, listener: Path) -> None:
         LogprobModel(listener, "float32", train_encoder=True),
     )
     waves = [torch.tensor(waveform(clip)) for clips in batch.clips_N for clip in clips]
-    (-plain(batch.tokens_T, batch.lengths_N, batch.written_T, 1.0, waves)[0].mean()).backward()
+    (-plain(batch.tokens_T, batch.lengths_N, batch.action_mask_T, 1.0, waves)[0].mean()).backward()
     expected = float(torch.stack([p.grad.norm() for p in plain.parameters() if p.grad is not None]).norm())
     before = {name: weight.detach().clone() for name, weight in load_model(listener).named_parameters()}
     critic = group(CriticGroup, 1, (policy := group(PolicyGroup, 1, tokens_per_microbatch=64)).sounds)

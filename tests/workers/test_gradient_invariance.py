@@ -39,7 +39,7 @@ def batch() -> Batch:
     return Batch(
         tokens_T=torch.randint(0, 256, (sum(LENGTHS),), generator=draw),
         lengths_N=torch.tensor(LENGTHS),
-        written_T=written,
+        action_mask_T=written,
         rollout_logprobs_A=torch.zeros(actions),
         scores_N=torch.zeros(count),
         groups_N=torch.arange(count),
@@ -57,7 +57,7 @@ def alone(batch: Batch) -> list[dict[str, Tensor]]:
     """Every sequence for itself: its tokens, the places before its actions, the actions, and its columns."""
     counts = batch.actions_N.tolist()
     columns = {n: getattr(batch, f"{n}_A").split(counts) for n in ("advantages", "values", "returns", "old")}
-    pieces = zip(batch.tokens_T.split(LENGTHS), batch.written_T.split(LENGTHS), strict=True)
+    pieces = zip(batch.tokens_T.split(LENGTHS), batch.action_mask_T.split(LENGTHS), strict=True)
     return [
         {"ids": ids[None], "before": torch.nonzero(written)[:, 0] - 1, "actions": ids[written]}
         | {name: column[i] for name, column in columns.items()}

@@ -156,7 +156,7 @@ def test_logprobs_and_values_come_in_the_order_of_the_batch(
     from models.heads import LogprobModel
 
     with torch.no_grad():
-        expected, _ = LogprobModel(untied, "float32")(batch.tokens_T, batch.lengths_N, batch.written_T, 0.7)
+        expected, _ = LogprobModel(untied, "float32")(batch.tokens_T, batch.lengths_N, batch.action_mask_T, 0.7)
     torch.testing.assert_close(found[0][0], expected, atol=1e-5, rtol=0)
 
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from random import Random
 
 from rl.data.rows import Row, check_split, rank
-from rl.data.tasks.chains import Chains
 from rl.data.tasks.corpora import (
     COLLECTIONS,
     Collection,
@@ -29,6 +28,7 @@ from rl.data.tasks.corpora import (
 from rl.data.tasks.questions import (
     COMPARISONS,
     QUANTITIES,
+    Chains,
     Question,
     check_kinds,
     check_share,

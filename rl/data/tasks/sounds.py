@@ -7,10 +7,10 @@ from itertools import count as numbers
 from random import Random
 
 from rl.data.rows import SPLITS, check_split, split_of
-from rl.data.tasks.chains import Chains
 from rl.data.tasks.questions import (
     COMPARISONS,
     QUANTITIES,
+    Chains,
     Question,
     check_kinds,
     check_share,

@@ -13,7 +13,7 @@ from rl.algorithms.policy_losses import POLICY_LOSSES
 from rl.run.checkpoint import BEST
 from rl.run.metrics import is_timing
 from rl.run.tracker import recorded
-from rl.stages.scoring import Judge, by_prompt, sample_metrics
+from rl.stages.scoring import Scorer, by_prompt, sample_metrics
 from rl.workers.group import Absent
 from rollouts.sampler import seed_of
 
@@ -46,7 +46,7 @@ class Learner:
     """One rlvr stage at work."""
 
     def __init__(
-        self, config: Config, context: Context, curriculum: Mixture[Prompt], judge: Judge, checkpoints: Checkpoints
+        self, config: Config, context: Context, curriculum: Mixture[Prompt], judge: Scorer, checkpoints: Checkpoints
     ) -> None:
         self.config, self.context, self.goal = config, context, config.resolved()
         self.curriculum, self.judge, self.checkpoints = curriculum, judge, checkpoints
@@ -235,7 +235,7 @@ class Learner:
     def _timings(self, scored: list[Scored], clock: Clock) -> dict[str, float]:
         phases = {name: seconds for name, seconds in clock.seconds.items() if name != "rollout"} | self.judge.seconds
         total = time.monotonic() - clock.started
-        written = sum(int(s.rollout.written.sum()) for s in self.generated)
+        written = sum(int(s.rollout.action_mask.sum()) for s in self.generated)
         return {
             **{f"time/{name}": seconds for name, seconds in phases.items()},
             **{f"judge/{name}": value for name, value in self.judge.rewards.metrics().items()},

@@ -22,7 +22,7 @@ def run(config: Config, context: Context) -> Outcome:
     from rl.run.checkpoint import Checkpoints
     from rl.stages.curate import kept_ids
     from rl.stages.rlvr.learner import Learner
-    from rl.stages.scoring import Judge
+    from rl.stages.scoring import Scorer
 
     sources = context.sources(config.data, config.split, config.limit)
     if config.difficulty is not None:
@@ -37,7 +37,7 @@ def run(config: Config, context: Context) -> Outcome:
     curriculum = Mixture(sources, weights_of(config.data), context.seed)
     checkpoints = Checkpoints(context.folder / "checkpoints", config.keep, context.say, context.record)
     with context.judging(config.reward) as rewards:
-        learner = Learner(config, context, curriculum, Judge(rewards), checkpoints)
+        learner = Learner(config, context, curriculum, Scorer(rewards), checkpoints)
         metrics = train(config, context, learner)
     learner.policy.export(context.folder / "model")
     return Outcome(metrics, {"model": str(context.folder / "model")}, learner.counts())

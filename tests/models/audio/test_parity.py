@@ -44,11 +44,11 @@ def gap(model: LogprobModel, prompts: Sequence[Prompt], done: Sequence[Completio
     clips = [*{clip for p in prompts for clip in p.clips}]
     heard = dict(zip(clips, model.encode([waveform(clip) for clip in clips]), strict=True))
     tokens = [torch.tensor(c.tokens) for c in done]
-    written_T = torch.cat([torch.arange(len(c.tokens)) >= c.prompt_length for c in done])
+    action_mask_T = torch.cat([torch.arange(len(c.tokens)) >= c.prompt_length for c in done])
     lengths_N = torch.tensor([len(t) for t in tokens])
     with torch.no_grad():
         sounds = [heard[clip] for p in prompts for clip in p.clips]
-        logprobs_A, _ = model(torch.cat(tokens), lengths_N, written_T, 1.0, sounds)
+        logprobs_A, _ = model(torch.cat(tokens), lengths_N, action_mask_T, 1.0, sounds)
     return float(np.abs(logprobs_A.numpy() - np.concatenate([c.logprobs for c in done])).max())
 
 
@@ -171,7 +171,7 @@ def test_the_sampler_counts_what_is_heard(ears: Any, listener: Path, prompts: li
     for r in rollouts:
         expanded = chat.prompt(r.prompt.messages, r.prompt.clips, expand=True)
         assert r.tokens[: len(expanded)].tolist() == expanded
-        assert r.written.tolist() == [False] * len(expanded) + [True] * (len(r.tokens) - len(expanded))
+        assert r.action_mask.tolist() == [False] * len(expanded) + [True] * (len(r.tokens) - len(expanded))
         assert len(r.tokens) <= 256
         assert r.truncated == (len(r.tokens) == 256 and r.tokens[-1] != chat.end)
     for prompt, line in (

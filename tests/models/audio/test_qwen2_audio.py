@@ -87,11 +87,11 @@ def test_engine_and_heads_agree_before_and_after_an_update(
 
     def gap(done: list[Any]) -> float:
         tokens = [torch.tensor(c.tokens) for c in done]
-        written_T = torch.cat([torch.arange(len(c.tokens)) >= c.prompt_length for c in done])
+        action_mask_T = torch.cat([torch.arange(len(c.tokens)) >= c.prompt_length for c in done])
         sounds = model.encode([waveform(clip) for p in asked for clip in p.clips])
         with torch.no_grad():
             lengths_N = torch.tensor([len(t) for t in tokens])
-            logprobs_A, _ = model(torch.cat(tokens), lengths_N, written_T, 1.0, sounds)
+            logprobs_A, _ = model(torch.cat(tokens), lengths_N, action_mask_T, 1.0, sounds)
         return float(np.abs(logprobs_A.numpy() - np.concatenate([c.logprobs for c in done])).max())
 
     ray.get(engine.load.remote(1, [{"folder": str(folder)}]))

@@ -10,7 +10,7 @@ from rewards.verifiers.grounding import surrogates
 from rewards.verifiers.self_cognition import denial
 from rl.config import ConfigError
 from rl.data.sources import DataConfig, load
-from rl.data.tasks.chains import DENIALS, MANNERS, SURROGATES
+from rl.data.tasks.questions import DENIALS, MANNERS, SURROGATES
 from rl.types import Prompt
 
 SHARES = {"measured": 0.2, "asked": 0.2, "surrogate": 0.3, "empty": 0.1, "denial": 0.2}
