@@ -71,6 +71,26 @@ def bound(tree: ast.Module) -> dict[str, ast.AST]:
     return names
 
 
+def attributes_read(names: Mapping[str, ast.AST], function: str) -> set[str]:
+    """Return the names of all attributes that `function` reads, in its own body and in the functions of its module that
+    it mentions (`names`: as `names_in` returns them)."""
+    attributes: set[str] = set()
+    visited: set[str] = set()
+    pending = [function]
+    while pending:
+        name = pending.pop()
+        node = names.get(name)
+        if name in visited or not isinstance(node, ast.FunctionDef):
+            continue
+        visited.add(name)
+        for inner in ast.walk(node):
+            if isinstance(inner, ast.Attribute):
+                attributes.add(inner.attr)
+            elif isinstance(inner, ast.Name):
+                pending.append(inner.id)
+    return attributes
+
+
 def definition(
     names: Mapping[str, ast.AST], spec: str, path: Path, place: str, answers: str = "nothing"
 ) -> ast.FunctionDef | None:

@@ -26,7 +26,7 @@ from rl.config import ConfigError
 from rl.data.sources import FILES
 from rl.planning.machine import PACKAGES
 from rl.recipe import Recipe
-from rl.recipe.stage_list import REFERENCES
+from rl.stages.registry import STAGES
 
 RECIPE = "recipe.yaml"
 AGENT_TIMEOUT_S = 60
@@ -102,7 +102,8 @@ def pack(recipe: Recipe, folder: Path) -> list[str]:
     places = {"model.path": values["model"].get("path")}
     places |= {f"judges.{name}.model": judge["model"] for name, judge in (values.get("judges") or {}).items()}
     for place, config in stages:
-        places |= {f"{place}.{key}": config.get(key) for key in REFERENCES}
+        keys = {key for kind in STAGES.values() for key in kind.references}
+        places |= {f"{place}.{key}": config.get(key) for key in keys}
         if (reuse := config.get("reuse")) and _is_relative(reuse):  # there or not: it is written, too
             warnings.append(_stays(f"{place}.reuse", reuse))
     warnings += [_stays(place, path) for place, path in places.items() if path and _is_relative_file(path)]

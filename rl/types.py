@@ -187,6 +187,15 @@ class Batch:
             )
         return replace(self, **{f"_{name}_A": tensor for name, tensor in tensors.items() if tensor is not None})
 
+    def has(self, name: str) -> bool:
+        """Return whether the column is there: `batch.has("old")`."""
+        return getattr(self, f"_{name}_A") is not None
+
+    def old_logprobs(self, logprobs_A: Tensor) -> Tensor:
+        """Return [A] logprobs before the step's first update. A batch that carries none is trained on exactly once, by
+        the policy that `logprobs_A` come from: then they are the old ones themselves, without their gradient."""
+        return logprobs_A.detach() if self._old_A is None else self._old_A
+
     def to(self, device: torch.device) -> Batch:
         """The batch with its tensors on `device`."""
         columns = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "clips_N"}

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from rl.recipe import load
-from rl.recipe.stage_list import STAGES
 from rl.runner import run
+from rl.stages.registry import STAGES
 
 DATA = Path(os.environ.get("GROUNDTONE_DATA", Path(__file__).parents[2] / "shared" / "data"))
 MEASURED = ("base", "thinking_before", "thinking", "check", "listening")
@@ -51,7 +51,7 @@ def test_every_stage_of_the_miniature(ray_session: None, tmp_path: Path) -> None
         assert {"grounding", "surrogate_rate", "denial_rate/low"} <= of[name].keys()
     assert {"accuracy_silenced", "accuracy_swapped", "accuracy_shuffled"} <= of["listening"].keys()
     for stage in recipe.stages:  # what `until.metric` may name is all that there is
-        if metric_names := getattr(STAGES[stage.kind], "metric_names", None):
+        if metric_names := STAGES[stage.kind].metric_names:
             assert {name.partition("/")[0] for name in of[stage.name]} <= {*metric_names(stage.config)}, stage.name
     folders = {path.name.partition("-")[2]: path for path in (tmp_path / "run" / "stages").iterdir()}
     parents = {name: _parents(folders[name]) for name in ("imitate@2", "audio_rlvr@2", "dpo")}

@@ -45,7 +45,7 @@ class Objective:
     overlong_penalty: float = 1.0
 
     def validate(self, place: str) -> None:
-        """Bounds, and rules between fields; raises ConfigError. The names are checked by `objective.objective`."""
+        """Bounds, and rules between fields; raises ConfigError. The names are checked by `presets.objective`."""
         k1_in_loss = bool(self.kl_coef) and (self.kl_in, self.kl_estimator) == ("loss", "k1")
         for name, ok, fix in (
             ("gamma", 0 <= self.gamma <= 1, "it must lie in [0, 1]"),
@@ -59,7 +59,6 @@ class Objective:
             ("importance_cap", self.importance_cap is None or self.importance_cap > 0, "it must be above 0, or null"),
             ("overlong_buffer", self.overlong_buffer >= 0, "it must not be negative"),
             ("overlong_penalty", self.overlong_penalty > 0, "it must be above 0; overlong_buffer: 0 turns it off"),
-            ("critic", self.critic or self.advantage != "gae", "advantage 'gae' needs values; set critic: true"),
             ("dual_clip", not self.dual_clip or self.policy_loss == "ppo_clip", "only policy_loss: ppo_clip has one"),
             ("kl_estimator", not k1_in_loss, "in the loss its gradient has mean zero; set k2 or k3, or kl_in: reward"),
             ("importance_cap", not self.importance_cap or self.policy_loss != "nll", "nll has no engine; remove it"),

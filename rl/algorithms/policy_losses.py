@@ -66,17 +66,10 @@ def action_weights(
     return each_N.float().repeat_interleave(actions_N)
 
 
-def old_logprobs(batch: Batch, logprobs_A: Tensor) -> Tensor:
-    """[A] logprobs before the step's first update. A batch that carries none is trained on exactly once, by the policy
-    that the logprobs come from: then they are the old ones themselves, without their gradient."""
-    old_A = batch._old_A  # pyright: ignore[reportPrivateUsage]
-    return logprobs_A.detach() if old_A is None else old_A
-
-
 def importance_weights(logprobs_A: Tensor, batch: Batch, cap: float) -> Tensor:
     """[A] min(trainer / engine, cap), both before the update. Truncated importance sampling for the mismatch of the
     two: Yao et al. 2025, https://fengyao.notion.site/off-policy-rl; truncation: Ionides 2008."""
-    gap_A = old_logprobs(batch, logprobs_A) - batch.rollout_logprobs_A
+    gap_A = batch.old_logprobs(logprobs_A) - batch.rollout_logprobs_A
     return gap_A.clamp(-LOG_RATIO_BOUND, LOG_RATIO_BOUND).exp().clamp(max=cap).detach()
 
 
@@ -84,7 +77,7 @@ def ppo_clip(logprobs_A: Tensor, batch: Batch, objective: Objective) -> tuple[Te
     """-min(ratio × advantage, clipped ratio × advantage): Schulman et al. 2017, arXiv 1707.06347, eq. 7; with unequal
     bounds DAPO's clip-higher, arXiv 2503.14476; with `dual_clip` c, at most c × |advantage| where the advantage is
     negative, Ye et al. 2020, arXiv 1912.09729, eq. 5 (verl always does it, with c = 3)."""
-    old_A, advantages_A = old_logprobs(batch, logprobs_A), batch.advantages_A
+    old_A, advantages_A = batch.old_logprobs(logprobs_A), batch.advantages_A
     ratio_A = _bounded(logprobs_A - old_A).exp()
     loss_A, clipped_A = _pessimistic(ratio_A, advantages_A, objective)
     if objective.dual_clip is not None:
@@ -97,7 +90,7 @@ def ppo_clip(logprobs_A: Tensor, batch: Batch, objective: Objective) -> tuple[Te
 def gspo(logprobs_A: Tensor, batch: Batch, objective: Objective) -> tuple[Tensor, dict[str, Tensor]]:
     """PPO's clip on the sequence's ratio, the geometric mean of its actions' ratios: Zheng et al. 2025, arXiv
     2507.18071, in the form per token (eq. 14), whose value is the sequence's and whose gradient stays at each action."""
-    old_A, actions_N = old_logprobs(batch, logprobs_A), batch.actions_N
+    old_A, actions_N = batch.old_logprobs(logprobs_A), batch.actions_N
     sequence_A = (actions_N.new_ones(len(batch)).cumsum(0) - 1).repeat_interleave(actions_N)
     gap_A = (logprobs_A - old_A).detach()
     mean_N = gap_A.new_zeros(len(batch)).index_add(0, sequence_A, gap_A) / actions_N
@@ -109,7 +102,7 @@ def gspo(logprobs_A: Tensor, batch: Batch, objective: Objective) -> tuple[Tensor
 def cispo(logprobs_A: Tensor, batch: Batch, objective: Objective) -> tuple[Tensor, dict[str, Tensor]]:
     """REINFORCE weighed by the clipped ratio, without its gradient: no action's gradient is ever dropped, so `clipped`
     here means a weight held at its bound. MiniMax-M1 2025, arXiv 2506.13585, eq. 4 and 5."""
-    old_A = old_logprobs(batch, logprobs_A)
+    old_A = batch.old_logprobs(logprobs_A)
     ratio_A = _bounded(logprobs_A - old_A).exp().detach()
     weight_A = ratio_A.clamp(1 - objective.clip_low, 1 + objective.clip_high)
     return -weight_A * batch.advantages_A * logprobs_A, _diagnose(logprobs_A, old_A, ratio_A, ratio_A != weight_A)
@@ -117,7 +110,7 @@ def cispo(logprobs_A: Tensor, batch: Batch, objective: Objective) -> tuple[Tenso
 
 def reinforce(logprobs_A: Tensor, batch: Batch, objective: Objective) -> tuple[Tensor, dict[str, Tensor]]:
     """-advantage × logprob, without a clip: Williams 1992."""
-    old_A = old_logprobs(batch, logprobs_A)
+    old_A = batch.old_logprobs(logprobs_A)
     ratio_A = _bounded(logprobs_A - old_A).exp()
     return -batch.advantages_A * logprobs_A, _diagnose(logprobs_A, old_A, ratio_A, ratio_A.new_zeros(ratio_A.shape))
 

@@ -8,14 +8,12 @@ from typing import Any
 from rl.algorithms.advantages import ADVANTAGES
 from rl.algorithms.objective import Objective
 from rl.algorithms.policy_losses import POLICY_LOSSES
-from rl.algorithms.registry import check_call, check_name
+from rl.algorithms.registry import check_call, check_name, columns_read
 from rl.config import ConfigError, build, did_you_mean
 
-__all__ = ["ALGORITHMS", "Objective", "check_imports", "objective"]
-
-ADVANTAGE_TAKES = ("batch", "objective")
-POLICY_LOSS_TAKES = ("logprobs", "batch", "objective")
-"""What the two functions are called with."""
+ADVANTAGE_PARAMETERS = ("batch", "objective")
+POLICY_LOSS_PARAMETERS = ("logprobs", "batch", "objective")
+"""Positional parameters of the functions in the two registries."""
 
 _CRITICLESS: dict[str, Any] = {"critic": False, "whiten": False}
 _GRPO = _CRITICLESS | {"advantage": "grpo", "normalise": "sequence_mean", "kl_in": "loss", "kl_estimator": "k3"}
@@ -43,20 +41,35 @@ ALGORITHMS: dict[str, dict[str, Any]] = {
 }
 
 
-def objective(name: str, overrides: Mapping[str, Any], place: str) -> Objective:
-    """The algorithm `name` with `overrides` on top, checked whole. Raises ConfigError."""
+def objective(name: str, overrides: Mapping[str, object], place: str) -> Objective:
+    """Return the algorithm `name` with `overrides` on top, checked whole. Raises ConfigError."""
     if name not in ALGORITHMS:
         raise ConfigError(f"{place}: unknown algorithm '{name}'{did_you_mean(name, ALGORITHMS)}")
     built = build(Objective, {**ALGORITHMS[name], **overrides}, place)
-    check_name(built.advantage, ADVANTAGES, f"{place}.advantage", ADVANTAGE_TAKES)
-    check_name(built.policy_loss, POLICY_LOSSES, f"{place}.policy_loss", POLICY_LOSS_TAKES)
-    if built.critic and built.advantage != "gae" and built.advantage in ADVANTAGES:
+    check_name(built.advantage, ADVANTAGES, f"{place}.advantage", ADVANTAGE_PARAMETERS)
+    check_name(built.policy_loss, POLICY_LOSSES, f"{place}.policy_loss", POLICY_LOSS_PARAMETERS)
+    reads_values = "values" in columns_read(built.advantage, ADVANTAGES, f"{place}.advantage")
+    if reads_values and not built.critic:
+        raise ConfigError(f"{place}.critic: got False; advantage '{built.advantage}' needs values; set critic: true")
+    if built.critic and not reads_values and built.advantage in ADVANTAGES:
         raise ConfigError(f"{place}.critic: advantage '{built.advantage}' reads no values; set critic: false")
     return built
 
 
-def check_imports(goal: Objective, place: str) -> None:
-    """Imports what an outsider's objective names, so that a run does not find at its first step what cannot be imported
-    or called. Raises ConfigError."""
-    check_call(goal.advantage, ADVANTAGES, f"{place}.advantage", ADVANTAGE_TAKES)
-    check_call(goal.policy_loss, POLICY_LOSSES, f"{place}.policy_loss", POLICY_LOSS_TAKES)
+def columns(objective: Objective) -> frozenset[str]:
+    """Return the columns that an algorithm needs of a batch beside rewards and values: `old` (logprobs before the update)
+    and `ref` (logprobs under the reference). Raises ConfigError."""
+    names = columns_read(objective.advantage, ADVANTAGES, "advantage")
+    names |= columns_read(objective.policy_loss, POLICY_LOSSES, "policy_loss")
+    if objective.kl_coef:
+        names |= {"ref"}
+    if objective.kl_coef and objective.kl_in == "reward":
+        names |= {"old"}
+    return names - {"values"}
+
+
+def check_imports(objective: Objective, place: str) -> None:
+    """Import the user's functions that the objective names, so that a run does not find at its first step what cannot be
+    imported or called. Raises ConfigError."""
+    check_call(objective.advantage, ADVANTAGES, f"{place}.advantage", ADVANTAGE_PARAMETERS)
+    check_call(objective.policy_loss, POLICY_LOSSES, f"{place}.policy_loss", POLICY_LOSS_PARAMETERS)

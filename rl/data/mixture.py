@@ -37,6 +37,11 @@ def called(data: Data) -> str:
     return " + ".join(name if len(shares) == 1 else f"{name} ({share:.0%})" for name, share in shares.items())
 
 
+def quoted(data: Data) -> str:
+    """Return the data set in quotes, or the mixture in words, for messages."""
+    return f"'{data}'" if isinstance(data, str) else called(data)
+
+
 def limits(data: Data, limit: int | None) -> dict[str, int | None]:
     """{source: how many of its prompts make `limit` together}: its share of them, at least one each."""
     if limit is None:

@@ -1,164 +1,153 @@
-"""What in a recipe's numbers cannot come out, and what is possible and probably not meant."""
+"""Finds what in a recipe's numbers cannot come out, and what is possible and probably not meant."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from rl.data.mixture import weights_of
+from rl.data.mixture import quoted, weights_of
 from rl.data.sources import FILES, DataConfig, DataFacts
 from rl.data.tasks import TASKS
 from rl.data.tasks.procedural import COMPACT
-from rl.planning.workload import quoted
 from rl.units import many
 
 if TYPE_CHECKING:
     from rl.recipe import Recipe
-    from rl.recipe.loader import Stage
+    from rl.recipe.stage_list import Stage
 
-GROUPED = {"grpo", "dr_grpo", "rloo", "reinforce++-baseline"}
-"""Advantages that compare a sample with others of its prompt."""
-
-SOUND = ("sounds", "recordings", "folder")
+SOURCES_OF_SOUND = ("sounds", "recordings", "folder")
 """Sources whose every prompt has a clip."""
 
 LEAST = {"max_sequence_tokens": 2, "limit": 1, "keep": 1}
-"""Of any stage that has such a key (a curate stage's `keep` is a range and checked there)."""
+"""Least values of keys, in any stage that has them (a curate stage's `keep` is a range and checked there)."""
 
-
-DRAWN = {"sft": "sequences_per_step", "encode": "clips_per_step"} | dict.fromkeys(
-    ("dpo", "reward_model"), "pairs_per_step"
-)
-"""What one optimiser step of a stage that learns from its rows takes of them."""
+FIELDS = {"demonstrations": ("response", "messages"), "pairs": ("chosen",)}
+"""Fields of a file's rows, one of which must be mapped for what a stage reads of each."""
 
 
 def problems(stage: Stage, recipe: Recipe, rows: int | None, positions: int | None) -> list[str]:
-    """Mistakes of arithmetic in a stage that has `rows` prompts and a model of `positions`, one line each."""
-    config, found = stage.config, list[str]()
-    inner = getattr(config, "eval", None)
-    for place, settings in ((stage.place, config), *([(f"{stage.place}.eval", inner)] if inner else [])):
-        for name, least in LEAST.items():
-            value = getattr(settings, name, None)
-            if isinstance(value, int) and value < least:
-                found.append(f"{place}.{name}: must be at least {least}; got {value}")
-        longest = getattr(settings, "max_sequence_tokens", 0)
-        if positions is not None and longest > positions:
-            found.append(
-                f"{place}.max_sequence_tokens: {longest} asked for, the model has {positions} positions; lower it"
-            )
-    if rows == 0 and not found:
-        found.append(
+    """Return the mistakes in a stage that has `rows` prompts and a model of `positions` tokens, one line each."""
+    lines = _bounds(stage, positions)
+    config = stage.config
+    if rows == 0 and not lines:
+        lines.append(
             f"{stage.place}.data: {quoted(config.data)}, split '{config.split}', has no rows; choose another split"
         )
     if getattr(config, "budgets", ()) and not recipe.header.model.think:
-        found.append(f"{stage.place}.budgets: the model does not think (model.think: false); remove them")
-    lacking = {"sft": ("demonstrations", ("response", "messages"))} | dict.fromkeys(
-        ("dpo", "reward_model"), ("pairs", ("chosen",))
-    )
-    for name in weights_of(config.data) if stage.kind in lacking else ():
-        data, (what, keys) = recipe.header.data.get(name), lacking[stage.kind]
-        if data is not None and data.source in FILES and not set(keys) & data.fields.keys():
-            found.append(f"{stage.place}.data: '{name}' has no {what}; map `{keys[0]}:` in data.{name}.fields")
-        elif data is not None and data.source not in FILES and _lacks(stage.kind, data):
-            found.append(
+        lines.append(f"{stage.place}.budgets: the model does not think (model.think: false); remove them")
+    lines += _missing_fields(stage, recipe) + _deaf(stage, recipe)
+    return lines or config.problems(stage.place, rows)
+
+
+def _bounds(stage: Stage, positions: int | None) -> list[str]:
+    """Return a line for each number that is too small, or larger than the model takes."""
+    lines: list[str] = []
+    settings = {stage.place: stage.config}
+    if stage.config.evaluation:
+        settings[f"{stage.place}.eval"] = stage.config.evaluation[0]
+    for place, config in settings.items():
+        for key, least in LEAST.items():
+            value = getattr(config, key, None)
+            if isinstance(value, int) and value < least:
+                lines.append(f"{place}.{key}: must be at least {least}; got {value}")
+        longest = getattr(config, "max_sequence_tokens", 0)
+        if positions is not None and longest > positions:
+            lines.append(
+                f"{place}.max_sequence_tokens: {longest} asked for, the model has {positions} positions; lower it"
+            )
+    return lines
+
+
+def _missing_fields(stage: Stage, recipe: Recipe) -> list[str]:
+    """Return a line for each data set whose rows have no demonstration, or no pair, for a stage that reads these."""
+    what, lines = stage.facts.reads, list[str]()
+    if what not in FIELDS:
+        return lines
+    fields = FIELDS[what]
+    for name in weights_of(stage.config.data):
+        data = recipe.header.data.get(name)
+        if data is None:
+            continue  # an earlier stage makes it
+        if data.source in FILES and not set(fields) & data.fields.keys():
+            lines.append(f"{stage.place}.data: '{name}' has no {what}; map `{fields[0]}:` in data.{name}.fields")
+        elif data.source not in FILES and _task_lacks(what, data):
+            lines.append(
                 f"{stage.place}.data: '{name}' has no {what}; name a data set that has, or the stage that makes it"
             )
-    build = recipe.header.model.build
-    for name in weights_of(config.data) if build and not build.audio and not getattr(config, "model", None) else ():
-        data = recipe.header.data.get(name)
-        if data is not None and (data.source in SOUND or "audio" in data.fields):
-            found.append(
-                f"{stage.place}.data: '{name}' has sound, the model reads text only; add `audio: {{}}` to model.build"
-            )
-    return found + (_impossible(stage, rows) if stage.kind == "rlvr" and not found else [])
+    return lines
 
 
-def _lacks(kind: str, data: DataConfig) -> bool:
-    """Whether a task of ours surely makes nothing that the stage learns from."""
-    if kind != "sft":
+def _task_lacks(what: str, data: DataConfig) -> bool:
+    """Return whether a built-in task surely makes no rows with pairs, or with demonstrations."""
+    if what == "pairs":
         return data.source in TASKS
     return data.source == "reasoning_gym" and data.args.get("dataset", "spell_backward") not in COMPACT
 
 
-def _impossible(stage: Stage, rows: int | None) -> list[str]:
-    config, goal, place, found = stage.config, stage.config.resolved(), stage.place, list[str]()
-    if rows is not None and 0 < rows < config.prompts_per_step:
-        found.append(
-            f"{place}.prompts_per_step: {config.prompts_per_step} prompts asked for, {quoted(config.data)} has {rows}; "
-            "lower it or raise limit"
-        )
-    if goal.overlong_buffer > config.max_sequence_tokens:
-        found.append(
-            f"{place}.objective.overlong_buffer: {goal.overlong_buffer} tokens do not fit max_sequence_tokens "
-            f"({config.max_sequence_tokens}); make it smaller"
-        )
-    if config.samples_per_prompt == 1 and goal.filter_zero_variance:
-        found.append(
-            f"{place}.samples_per_prompt: a group of 1 has no variance and filter_zero_variance drops it; use at least 2"
-        )
-    return found
+def _deaf(stage: Stage, recipe: Recipe) -> list[str]:
+    """Return a line for each data set with sound that a model without ears would read."""
+    build, lines = recipe.header.model.build, list[str]()
+    if build is None or build.audio or stage.config.model:
+        return lines
+    for name in weights_of(stage.config.data):
+        data = recipe.header.data.get(name)
+        if data is not None and (data.source in SOURCES_OF_SOUND or "audio" in data.fields):
+            lines.append(
+                f"{stage.place}.data: '{name}' has sound, the model reads text only; add `audio: {{}}` to model.build"
+            )
+    return lines
 
 
 def notes(stage: Stage, rows: int | None) -> list[str]:
-    """What is possible and probably not meant in a stage that has `rows` prompts, and when a repeated block ends."""
-    taken = getattr(stage.config, key := DRAWN.get(stage.kind, ""), 0)
-    if rows is not None and 0 < rows < taken:
-        return [
-            f"{stage.place}.{key}: {taken} asked for, {quoted(stage.config.data)} has {rows}: each is drawn about "
-            f"{taken / rows:.2g} times in one step; lower it"
-        ]
+    """Return what is possible and probably not meant in a stage that has `rows` prompts, and when a repeated block ends."""
+    lines = stage.config.notes(stage.place, rows)
     block = stage.repeat
     if block and block.until and stage.base == block.until.stage and stage.iteration == 1:
         patience = many(block.until.patience, "iteration")
-        return [f"{block.name}: ends early once {block.until.metric} has not improved for {patience}"]
-    if stage.kind != "rlvr":
-        return []
-    config, found = stage.config, list[str]()
-    if config.critic_warmup_steps >= config.steps:
-        found.append(
-            f"critic_warmup_steps: {config.critic_warmup_steps} of {config.steps} steps: the policy never learns"
-        )
-    if config.eval_every > config.steps:
-        found.append(f"eval_every: {config.eval_every}, of {config.steps} steps: nothing is evaluated on the way")
-    advantage = config.resolved().advantage
-    if config.samples_per_prompt == 1 and advantage in GROUPED:
-        found.append(f"samples_per_prompt: with 1 sample '{advantage}' has no group to compare it with")
-    return [f"{stage.place}.{note}" for note in found]
+        lines.append(f"{block.name}: ends early once {block.until.metric} has not improved for {patience}")
+    return lines
 
 
 def same_rows(facts: Mapping[tuple[str, str | None], DataFacts]) -> list[str]:
-    """Data sets without splits of which several are asked for, from the facts of each (data set, split)."""
-    asked: dict[str, list[str]] = {}
+    """Return a note for each data set without splits of which several are read, from the facts of each (data set, split)."""
+    splits_of: dict[str, list[str]] = {}
     for (name, split), fact in facts.items():
         if fact.unsplit and split is not None:
-            asked.setdefault(name, []).append(split)
+            splits_of.setdefault(name, []).append(split)
     return [
         f"data.{name} has no split column: {' and '.join(splits)} read the same rows"
-        for name, splits in asked.items()
+        for name, splits in splits_of.items()
         if len(splits) > 1
     ]
 
 
-def unjudged(recipe: Recipe, facts: Mapping[tuple[str, str | None], DataFacts]) -> tuple[list[str], list[str]]:
-    """(problems, notes) of rlvr stages whose `difficulty` is that of other data: a prompt is kept by its id, so nothing
+def foreign_difficulties(
+    recipe: Recipe, facts: Mapping[tuple[str, str | None], DataFacts]
+) -> tuple[list[str], list[str]]:
+    """Return (problems, notes) of stages whose `difficulty` is that of other data: a prompt is kept by its id, so nothing
     is left of data that surely has other ids, such as the rows of another file that are called by their numbers."""
-    known, found, unsure = recipe.header.data, dict[str, None](), dict[str, None]()
+    data = recipe.header.data
+    problems, notes = dict[str, None](), dict[str, None]()  # as ordered sets: iterations of a block say the same
     numbered = {name for (name, _), fact in facts.items() if fact.numbered}
-    judges = {stage.base: stage for stage in recipe.stages if stage.kind == "curate"}
+    curators = {stage.base: stage for stage in recipe.stages if "difficulty" in stage.facts.makes}
     for stage in recipe.stages:
-        judge = judges.get(getattr(stage.config, "difficulty", None) or "")
-        for name in weights_of(stage.config.data) if judge else ():
-            others = weights_of(judge.config.data)
-            if name in others or any(_alike(known.get(name), known.get(other)) for other in others):
+        curator = curators.get(getattr(stage.config, "difficulty", None) or "")
+        if curator is None:
+            continue
+        others = weights_of(curator.config.data)
+        for name in weights_of(stage.config.data):
+            if name in others or any(_same_rows(data.get(name), data.get(other)) for other in others):
                 continue
-            says = f"{stage.place}.difficulty: '{judge.base}' judges {quoted(judge.config.data)}, not '{name}'"
-            if all((name in known) != (other in known) or {name, other} <= numbered for other in others):
-                found[f"{says}, of which no prompt would be left; give both stages the same data"] = None
+            says = f"{stage.place}.difficulty: '{curator.base}' judges {quoted(curator.config.data)}, not '{name}'"
+            if all((name in data) != (other in data) or {name, other} <= numbered for other in others):
+                problems[f"{says}, of which no prompt would be left; give both stages the same data"] = None
             else:
-                unsure[f"{says}: only prompts whose id is in both are kept"] = None
-    return list(found), list(unsure)
+                notes[f"{says}: only prompts whose id is in both are kept"] = None
+    return list(problems), list(notes)
 
 
-def _alike(one: DataConfig | None, other: DataConfig | None) -> bool:
-    """Whether both read the same rows."""
-    return bool(one and other) and all(getattr(one, k) == getattr(other, k) for k in ("source", "path", "args"))
+def _same_rows(one: DataConfig | None, other: DataConfig | None) -> bool:
+    """Return whether both read the same rows."""
+    if one is None or other is None:
+        return False
+    return all(getattr(one, key) == getattr(other, key) for key in ("source", "path", "args"))

@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING
 from models.shape import Shape
 
 if TYPE_CHECKING:
-    from rl.planning.workload import StagePlan
     from rl.recipe import Recipe
-    from rl.recipe.loader import Stage
+    from rl.stages.workload import StagePlan
     from rl.workers.placement import ExpectConfig
 
 
-def timed(told: StagePlan, stage: Stage, recipe: Recipe, shape: Shape, expect: ExpectConfig) -> StagePlan:
-    """With its seconds at most, and at the lengths that are expected, where some are."""
-    most, likely = (seconds(stage, tokens, recipe, shape, expect) for tokens in (told.tokens, told.expected_tokens))
-    return replace(told, seconds=most, expected_seconds=likely)
+def timed(stage_plan: StagePlan, recipe: Recipe, shape: Shape, expect: ExpectConfig) -> StagePlan:
+    """Return the plan with its seconds at most, and at the lengths that are expected, where some are."""
+    most, expected = (
+        seconds(stage_plan, tokens, recipe, shape, expect) for tokens in (stage_plan.tokens, stage_plan.expected_tokens)
+    )
+    return replace(stage_plan, seconds=most, expected_seconds=expected)
 
 
-def seconds(stage: Stage, tokens: int, recipe: Recipe, shape: Shape, expect: ExpectConfig) -> float:
-    """For so many tokens, starting and loading left out. 0 where nothing is known.
+def seconds(stage_plan: StagePlan, tokens: int, recipe: Recipe, shape: Shape, expect: ExpectConfig) -> float:
+    """Return the seconds for so many tokens, starting and loading left out. 0 where nothing is known.
 
     2 P operations for a token forward and 4 P backward (Kaplan et al. 2020, arXiv 2001.08361, section 2.1), 2 P more
     where gradient checkpointing works the layers again; attention's own, about an eighth of that at 10,240 tokens of a
@@ -29,24 +30,15 @@ def seconds(stage: Stage, tokens: int, recipe: Recipe, shape: Shape, expect: Exp
     if expect.train_tflops is None or expect.engine_tokens_per_second is None:
         return 0.0
     update, forward = 8 if recipe.header.model.gradient_checkpointing else 6, 2
-    operations, written = 0, 0
-    if stage.kind == "rlvr":
-        goal = stage.config.resolved()
-        trained = update * stage.config.epochs
-        old = forward if stage.config.optimiser_steps > 1 else 0
-        operations = trained + old + (trained + forward if goal.critic else 0) + (forward if goal.kl_coef else 0)
-        written = tokens
-    elif stage.kind in ("sft", "dpo", "reward_model"):
-        operations = update + (forward if stage.kind == "dpo" else 0)
-    else:
-        written = tokens
+    operations = update * stage_plan.updates + forward * stage_plan.forwards
+    sampled = tokens if stage_plan.rollouts else 0
     trainer, engines = recipe.header.trainer, recipe.header.engines
     learning = operations * shape.active * tokens / (trainer.ranks * expect.train_tflops * 1e12)
-    return learning + written / (engines.count * expect.engine_tokens_per_second)
+    return learning + sampled / (engines.count * expect.engine_tokens_per_second)
 
 
 def words(seconds: float) -> str:
-    """`40 min`, `5.2 h`, `3.1 days`."""
+    """Return `40 min`, `5.2 h` or `3.1 days`."""
     if seconds < 5400:
         return f"{max(1, round(seconds / 60))} min"
     return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"

@@ -1,68 +1,88 @@
-"""What a recipe will ask of judges behind an address, before it asks: whether they are there is seen before its first stage."""
+"""Counts what a recipe will ask of judges behind an address; whether they are there is seen before its first stage."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rl.config import build
-from rl.planning.workload import StagePlan
-from rl.recipe.stage_list import Stage, own_rewards
+from rl.recipe.stage_list import Stage, stage_rewards
+from rl.stages.workload import StagePlan
 
 if TYPE_CHECKING:
     from rewards.combine import PartConfig, RewardConfig
     from rl.data.sources import DataFacts
     from rl.recipe import Recipe
 
-ASKS = ("curate", "distill", "pairs", "rlvr", "evaluate")
-"""Stages that have their samples judged."""
 Facts = Mapping[tuple[str, str | None], "DataFacts"]
-Asked = tuple[str, "RewardConfig", int | None]
-"""(who asks, by which reward, how many samples or questions at most; None where that is not known yet)."""
+
+
+@dataclass(frozen=True)
+class Use:
+    """One use of a reward: who asks, and how many samples or questions at most."""
+
+    asker: str
+    reward: RewardConfig
+    most: int | None
+    """None where that is not known yet."""
 
 
 def notes(recipe: Recipe, plans: Sequence[StagePlan], facts: Facts) -> list[str]:
-    """One line for each endpoint: how many questions it will be asked at most, and by which stages."""
+    """Return one line for each endpoint: how many questions it will be asked at most, and by which stages."""
     counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     unknown: set[tuple[tuple[str, str], str]] = set()
-    for stage, told in zip(recipe.stages, plans, strict=True):
-        for name, reward, most in _asked(stage, told, recipe, facts):
-            for where, times in _endpoints(reward.parts):
-                counts[where][name] += (most or 0) * times
-                unknown |= {(where, name)} if most is None else set()
-    return [
-        f"judge {address} ({model}): asked at most "
-        + " and ".join(f"{_count(count, (where, name) in unknown)} by {name}" for name, count in counts[where].items())
-        + "; whether it answers is seen before the first stage"
-        for where in counts
-        for address, model in [where]
-    ]
+    for stage, stage_plan in zip(recipe.stages, plans, strict=True):
+        for use in _uses(stage, stage_plan, recipe, facts):
+            for endpoint, times in _endpoints(use.reward.parts):
+                counts[endpoint][use.asker] += (use.most or 0) * times
+                if use.most is None:
+                    unknown.add((endpoint, use.asker))
+    lines: list[str] = []
+    for endpoint, askers in counts.items():
+        address, model = endpoint
+        questions = [f"{_count(count, (endpoint, asker) in unknown)} by {asker}" for asker, count in askers.items()]
+        lines.append(
+            f"judge {address} ({model}): asked at most {' and '.join(questions)}; whether it answers is seen before the "
+            "first stage"
+        )
+    return lines
 
 
-def _asked(stage: Stage, told: StagePlan, recipe: Recipe, facts: Facts) -> Iterator[Asked]:
+def _uses(stage: Stage, stage_plan: StagePlan, recipe: Recipe, facts: Facts) -> Iterator[Use]:
+    """Yield the rewards that a stage asks."""
     shared, config = recipe.header.reward, stage.config
-    own = own_rewards(config, shared)
-    if "select_by" in own and stage.iteration <= 1:  # a later iteration asks no question again
-        yield f"{stage.base}.select_by", own["select_by"], told.rows
-    if stage.kind not in ASKS or getattr(config, "samples_of", None):
+    rewards = stage_rewards(config, shared)
+    if "select_by" in rewards and stage.iteration <= 1:  # a later iteration asks no question again
+        yield Use(f"{stage.base}.select_by", rewards["select_by"], stage_plan.rows)
+    if not config.judges_samples:
         return
-    most = told.rollouts if told.rollouts or told.rows is not None else None
-    yield stage.base, own.get("reward", shared), most
-    if stage.kind == "rlvr" and config.eval_every and config.eval:
-        rows = [
-            (facts[name, split].rows, limit)
-            for s, name, split, limit, place in recipe.loads()
-            if s is stage and place.endswith(".eval")
-        ]
-        known = [have if limit is None else min(have, limit) for have, limit in rows if have is not None]
-        each = sum(known) * (config.eval.samples + config.eval.greedy)
-        times = config.steps // config.eval_every
-        yield f"{stage.base}.eval", own.get("reward", shared), times * each if len(known) == len(rows) else None
+    reward = rewards.get("reward", shared)
+    most = stage_plan.rollouts if stage_plan.rollouts or stage_plan.rows is not None else None
+    yield Use(stage.base, reward, most)
+    if config.evaluation:
+        evaluation, times = config.evaluation
+        rows = _evaluation_rows(stage, recipe, facts)
+        each = evaluation.samples + getattr(evaluation, "greedy", False)
+        yield Use(f"{stage.base}.eval", reward, None if rows is None else times * rows * each)
+
+
+def _evaluation_rows(stage: Stage, recipe: Recipe, facts: Facts) -> int | None:
+    """Return the prompts of the evaluation within a stage; None where they are not known yet."""
+    total = 0
+    for read in recipe.loads():
+        if read.stage is not stage or read.key != "eval":
+            continue
+        rows = facts[read.data, read.split].rows
+        if rows is None:
+            return None
+        total += rows if read.limit is None else min(rows, read.limit)
+    return total
 
 
 def _endpoints(parts: Sequence[PartConfig]) -> Iterator[tuple[tuple[str, str], int]]:
-    """((address, model), questions for each sample) of the judges among them."""
+    """Yield ((address, model), questions for each sample) of the judges among the parts."""
     for part in parts:
         if part.verifier == "judge" and part.args.get("endpoint"):
             from rewards.verifiers.judge import Config
@@ -72,6 +92,7 @@ def _endpoints(parts: Sequence[PartConfig]) -> Iterator[tuple[tuple[str, str], i
 
 
 def _count(count: int, more: bool) -> str:
+    """Return the number of questions in words; `more`: beside those there are others, of unknown number."""
     if more:
         return f"{count:,} and more questions" if count else "an unknown number of questions"
     return f"{count:,} questions"

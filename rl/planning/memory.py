@@ -55,7 +55,7 @@ class RolePlan:
 def role_plans(recipe: Recipe, shape: Shape, micro_batch: int, gpu: bool) -> list[RolePlan]:
     """Memory of every role of the recipe, when a rank trains on at most `micro_batch` tokens at once."""
     header, model = recipe.header, recipe.header.model
-    shape = replace(shape, frozen=0) if any(stage.kind == "encode" for stage in recipe.stages) else shape
+    shape = replace(shape, frozen=0) if any(stage.facts.teaches_encoder for stage in recipe.stages) else shape
     how = header.trainer.zero_stage, header.trainer.ranks, micro_batch, model.gradient_checkpointing, gpu
     parted = gpu and header.trainer.zero_stage == 3 and header.trainer.ranks > 1
     made: list[RolePlan] = []

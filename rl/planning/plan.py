@@ -20,7 +20,7 @@ from rl.data.sources import inspect
 from rl.planning import checks, duration, judges, memory, requirements, workload
 from rl.planning.machine import Machine, shadowed
 from rl.planning.memory import RolePlan
-from rl.planning.workload import StagePlan
+from rl.stages.workload import StagePlan
 from rl.units import GIB, amount, size
 from rl.workers.placement import Bundle, ExpectConfig, bundles, misfit, roles, shortage
 
@@ -94,11 +94,14 @@ def plan(recipe: Recipe, out: Path | None = None) -> Plan:
     shape = _model(recipe, made)
     for name, judge in header.judges.items():
         _present(judge.model, f"judges.{name}.model", made)
-    facts = {(name, split): inspect(header.data[name], split, f"data.{name}") for _, name, split, *_ in recipe.loads()}
+    facts = {
+        (read.data, read.split): inspect(header.data[read.data], read.split, f"data.{read.data}")
+        for read in recipe.loads()
+    }
     made.problems += dict.fromkeys(problem for fact in facts.values() for problem in fact.problems)
     made.notes += dict.fromkeys(note for fact in facts.values() for note in fact.notes)
     made.notes += checks.same_rows(facts)
-    for lines, more in zip((made.problems, made.notes), checks.unjudged(recipe, facts), strict=True):
+    for lines, more in zip((made.problems, made.notes), checks.foreign_difficulties(recipe, facts), strict=True):
         lines += more
     written: dict[str, int | None] = {}
     lengths = {name: data.expect_tokens for name, data in header.data.items()}
@@ -106,12 +109,12 @@ def plan(recipe: Recipe, out: Path | None = None) -> Plan:
         read = written | {
             name: facts[name, stage.config.split].rows for name in weights_of(stage.config.data) if name in header.data
         }
-        told = workload.stage_plan(stage, recipe, read, lengths)
-        made.stages.append(told)
-        written[stage.base], lengths[stage.base] = workload.leaves(stage, told), told.sequence_tokens
-        wrong = checks.problems(stage, recipe, told.rows, shape.positions if shape else None)
+        stage_plan = workload.stage_plan(stage, recipe, read, lengths)
+        made.stages.append(stage_plan)
+        written[stage.base], lengths[stage.base] = stage_plan.rows_made, stage_plan.sequence_tokens
+        wrong = checks.problems(stage, recipe, stage_plan.rows, shape.positions if shape else None)
         made.problems += [line for line in wrong if line not in made.problems]  # iterations of a block have the same
-        made.notes += [line for line in checks.notes(stage, told.rows) if line not in made.notes]
+        made.notes += [line for line in checks.notes(stage, stage_plan.rows) if line not in made.notes]
     made.notes += judges.notes(recipe, made.stages, facts)
     made.placed = bundles(
         roles(recipe.roles, header.engines, header.trainer, gpu, header.judges), header.cluster.placement
@@ -130,8 +133,7 @@ def plan(recipe: Recipe, out: Path | None = None) -> Plan:
         _disk(recipe, shape, made, out or Path("runs"))
     if shape is not None and expect is not None:
         _fits(recipe, shape, made, expect)
-        pairs = zip(recipe.stages, made.stages, strict=True)
-        made.stages = [duration.timed(told, stage, recipe, shape, expect) for stage, told in pairs]
+        made.stages = [duration.timed(stage_plan, recipe, shape, expect) for stage_plan in made.stages]
     return made
 
 
@@ -258,22 +260,21 @@ def _fits(recipe: Recipe, shape: Shape, made: Plan, expect: ExpectConfig) -> Non
 
 
 def _disk(recipe: Recipe, shape: Shape, made: Plan, out: Path) -> None:
-    """Models, checkpoints (one more than a stage keeps exists while its newest is written) and samples, at most. A
-    checkpoint is the model, its fp32 master and AdamW's two moments: (b + 12) P, for policy and critic each."""
+    """Add the bytes of models, checkpoints and samples, at most. A checkpoint is the model, its fp32 master and AdamW's two
+    moments: (b + 12) P, for policy and critic each."""
     b, count = BYTES[recipe.header.model.dtype], shape.parameters
-    models, checkpoints, written, tokens = int(recipe.header.model.build is not None), 0, 0, 0
-    for stage, told in zip(recipe.stages, made.stages, strict=True):
-        models += stage.kind in ("encode", "sft", "rlvr", "dpo", "reward_model")
-        tokens += 0 if stage.kind in ("sft", "dpo", "reward_model", "curate") else told.tokens
-        if stage.kind == "rlvr":
-            learning = 2 if stage.config.resolved().critic else 1
-            checkpoints += (stage.config.keep + bool(stage.config.eval_every)) * learning
-            written = max(written, learning)
-        elif stage.kind in ("sft", "dpo") and stage.config.checkpoint_every:
-            checkpoints, written = checkpoints + stage.config.keep, max(written, 1)
-    states = (checkpoints + written) * (b * count + 12 * (count - shape.frozen))
-    made.disk = {"models": models * b * count, "checkpoints": states}
-    made.disk["rollouts"] = tokens * BYTES_PER_TOKEN
+    models = sum(bool({"model", "reward_model"} & {*stage.facts.makes}) for stage in recipe.stages)
+    if recipe.header.model.build is not None:
+        models += 1
+    checkpoints = sum(stage_plan.checkpoints for stage_plan in made.stages)
+    # One more than a stage keeps exists while its newest is written; stages write one after the other.
+    checkpoints += max((stage_plan.learners for stage_plan in made.stages), default=0)
+    tokens = sum(stage_plan.tokens for stage_plan in made.stages if stage_plan.records)
+    made.disk = {
+        "models": models * b * count,
+        "checkpoints": checkpoints * (b * count + 12 * (count - shape.frozen)),
+        "rollouts": tokens * BYTES_PER_TOKEN,
+    }
     existing = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
     wanted, free = sum(made.disk.values()), shutil.disk_usage(existing).free
     if made.present:

@@ -52,8 +52,5 @@ def models(recipe: Recipe) -> list[str]:
 def check_functions(recipe: Recipe) -> None:
     """Imports what the stages' objectives name: what only an import shows is told before the first stage. Raises
     ConfigError."""
-    from rl.algorithms.presets import check_imports
-
     for stage in recipe.stages:
-        if stage.kind == "rlvr":
-            check_imports(stage.config.resolved(), f"{stage.place}.objective")
+        stage.config.check_functions(stage.place)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from rl.planning.duration import words
 from rl.planning.plan import Plan
-from rl.planning.workload import StagePlan
 from rl.recipe.repeat import base
+from rl.stages.workload import StagePlan
 from rl.units import amount, many, size
 from rl.workers.placement import ExpectConfig, total
 

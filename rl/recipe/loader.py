@@ -28,20 +28,40 @@ from rl.data.mixture import limits
 from rl.data.rows import beside
 from rl.recipe.header import Header
 from rl.recipe.names import check_references
-from rl.recipe.stage_list import TRAINS, Stage, blocks_of, expanded, judges, own_rewards, reward_models, saved
+from rl.recipe.stage_list import Stage, as_yaml, expanded, parse_stages, reward_models, served_judges, stage_rewards
 from rollouts.judge_engine import JudgeConfig
 
 BUNDLED = Path(__file__).parents[2] / "recipes"
-KEEPS = ("distill", "pairs")
-"""Kinds of stages whose samples are data to later ones."""
+DATA_ARTIFACTS = ("distilled", "pairs")
+"""Artifacts that are data to later stages."""
+
+
+@dataclass(frozen=True)
+class DataRead:
+    """One read of a data set of the recipe."""
+
+    stage: Stage
+    data: str
+    """Name of the data set."""
+    split: str | None
+    limit: int | None
+    key: str = ""
+    """Key of the stage that asks for it, such as `eval`; empty for the stage's own data."""
+
+    @property
+    def place(self) -> str:
+        """Where the recipe asks for it, for messages."""
+        return f"{self.stage.place}.{self.key}" if self.key else self.stage.place
 
 
 @dataclass(frozen=True)
 class Recipe:
+    """A checked recipe. Made by `load`."""
+
     header: Header
     stages: tuple[Stage, ...]
     folder: Path
-    """Of the recipe's file: verifiers and data are looked up there too."""
+    """Folder of the recipe's file: verifiers and data are looked up there too."""
     source: dict[str, Any]
     """The resolved YAML; `load` makes the same recipe from it."""
     found: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -50,56 +70,58 @@ class Recipe:
 
     @property
     def name(self) -> str:
+        """Name of the recipe, and of its runs."""
         return self.header.name
 
     @property
     def max_sequence_tokens(self) -> int:
-        """What the engines must hold: the longest sequence of any stage that samples."""
-        configs = [s.config for s in self.stages] + [s.config.eval for s in self.stages if s.kind == "rlvr"]
-        return max((getattr(c, "max_sequence_tokens", 1) for c in configs if c is not None), default=1)
+        """Tokens of the longest sequence of any stage, which the engines must hold."""
+        configs = [stage.config for stage in self.stages]
+        configs += [stage.config.evaluation[0] for stage in self.stages if stage.config.evaluation]
+        return max((getattr(config, "max_sequence_tokens", 1) for config in configs), default=1)
 
     @property
     def roles(self) -> set[str]:
-        """Which actors the stages need: engine, policy, critic, reference, reward_model, `judge NAME`."""
-        roles = {f"judge {name}" for name in judges(self.header.reward)}
+        """Actors that the stages need: engine, policy, critic, reference, reward_model, `judge NAME`."""
+        roles: set[str] = set()
+        rewards = [self.header.reward]
         for stage in self.stages:
-            roles |= {TRAINS.get(stage.kind, "engine")} | ({"policy"} if stage.kind == "reward_model" else set())
-            if stage.kind == "rlvr":
-                goal = stage.config.resolved()
-                roles |= (
-                    {"policy"} | ({"critic"} if goal.critic else set()) | ({"reference"} if goal.kl_coef else set())
-                )
-            for reward in own_rewards(stage.config, self.header.reward).values():
-                roles |= {f"judge {name}" for name in judges(reward)}
-                roles |= {"reward_model"} if reward_models(reward) else set()
-        return roles | ({"reward_model"} if reward_models(self.header.reward) else set())
+            roles |= stage.config.roles
+            rewards += stage_rewards(stage.config, self.header.reward).values()
+        for reward in rewards:
+            roles |= {f"judge {name}" for name in served_judges(reward)}
+            if reward_models(reward):
+                roles.add("reward_model")
+        return roles
 
     @property
     def judges(self) -> dict[str, JudgeConfig]:
-        """Those that a reward asks."""
+        """Judges of the recipe that some reward asks."""
         return {name: judge for name, judge in self.header.judges.items() if f"judge {name}" in self.roles}
 
-    def loads(self) -> Iterator[tuple[Stage, str, str | None, int | None, str]]:
-        """(stage, data set, split, limit, place) of everything that is read."""
+    def loads(self) -> Iterator[DataRead]:
+        """Yield everything that is read of the recipe's data sets; what an earlier stage writes is left out."""
         for stage in self.stages:
-            for place, config in (
-                (stage.place, stage.config),
-                (f"{stage.place}.eval", getattr(stage.config, "eval", None)),
-            ):
-                for name, limit in limits(config.data, config.limit).items() if config is not None else ():
-                    if name in self.header.data:  # else an earlier stage writes it
-                        yield stage, name, config.split, limit, place
-                        if stage.kind == "encode" and config.held_out is not None:
-                            yield stage, name, config.held_out, None, f"{place}.held_out"
+            for read in stage.config.reads:
+                for name, limit in limits(read.data, read.limit).items():
+                    if name in self.header.data:
+                        yield DataRead(stage, name, read.split, limit, read.key)
 
     def most(self, data: str, split: str | None) -> int | None:
-        """Of how many of its prompts the stages that keep what they sample choose; None: of all."""
-        read = [limit for s, name, of, limit, _ in self.loads() if (name, of) == (data, split) and s.kind in KEEPS]
-        return max((limit for limit in read if limit is not None), default=None) if None not in read else None
+        """Return the largest limit with which a stage that writes data reads this split, or None if one reads all of it
+        or none reads it."""
+        limits = [
+            read.limit
+            for read in self.loads()
+            if (read.data, read.split) == (data, split) and {*DATA_ARTIFACTS} & {*read.stage.facts.makes}
+        ]
+        if None in limits:
+            return None
+        return max((limit for limit in limits if limit is not None), default=None)
 
 
 def load(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = (), folder: Path | None = None) -> Recipe:
-    """The recipe of that name or path, or as a mapping that looks files up in `folder` (default: the working
+    """Return the recipe of that name or path, or of a mapping whose files are looked up in `folder` (default: the working
     directory), with `key=value` overrides, checked whole. Raises ConfigError; whether files exist is for `rl.planning.plan`."""
     if isinstance(recipe, Mapping):
         folder, whole = folder or Path.cwd(), OmegaConf.create(dict(recipe))
@@ -109,33 +131,33 @@ def load(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = (), 
     for override in overrides:
         _override(whole, override)
     values = resolve(whole, str(recipe) if not isinstance(recipe, Mapping) else "recipe")
-    blocks = blocks_of(values, {f.name for f in dataclasses.fields(Header)})
+    blocks = parse_stages(values, {f.name for f in dataclasses.fields(Header)})
     stages = [stage for block in blocks for stage in expanded(block)]
     keys = {f.name for f in dataclasses.fields(Header)}
     header = build(Header, {key: value for key, value in values.items() if key in keys}, "")
     check_references(header, stages, folder)
     source = {key: value for key, value in values.items() if key in keys}
-    source["stages"] = [saved(block) for block in blocks]
+    source["stages"] = [as_yaml(block) for block in blocks]
     return Recipe(header, tuple(stages), folder, source, _find_data(header, source, folder))
 
 
 def _find_data(header: Header, source: dict[str, Any], folder: Path) -> dict[str, str]:
-    """Makes paths of data that only lie beside the recipe absolute, in both; what they were."""
-    found: dict[str, str] = {}
+    """Make paths of data that only lie beside the recipe absolute, in both; return {data set: its path before}."""
+    moved: dict[str, str] = {}
     for name, config in header.data.items():
         where, colon, function = config.source.rpartition(":")
         if config.path is not None and (path := beside(config.path, folder)) != config.path:
-            found[name] = config.path
+            moved[name] = config.path
             header.data[name] = dataclasses.replace(config, path=path)
             source["data"][name]["path"] = path
         elif where.endswith(".py") and (path := beside(where, folder)) != where:
             header.data[name] = dataclasses.replace(config, source=f"{path}{colon}{function}")
             source["data"][name]["source"] = header.data[name].source
-    return found
+    return moved
 
 
 def find(recipe: str | Path) -> Path:
-    """The file of a recipe given by path or, if it is bundled, by name. Raises ConfigError."""
+    """Return the file of a recipe given by path or, if it is bundled, by name. Raises ConfigError."""
     for candidate in (Path(recipe), Path(f"{recipe}.yaml"), BUNDLED / f"{recipe}.yaml", BUNDLED.parent / recipe):
         if candidate.is_file():
             return candidate
@@ -144,22 +166,22 @@ def find(recipe: str | Path) -> Path:
 
 
 def _read(path: Path, seen: tuple[Path, ...]) -> Any:
-    """The file merged over what it extends."""
+    """Return the file merged over what it extends."""
     if path.resolve() in seen:
         raise ConfigError(f"{path}: extends itself, through {' -> '.join(p.name for p in seen)}")
-    own = read_yaml(path)
-    if not OmegaConf.is_dict(own):
+    values = read_yaml(path)
+    if not OmegaConf.is_dict(values):
         raise ConfigError(f"{path}: expected keys such as name, model, data, reward, stages")
-    base = own.pop("extends", None)
+    base = values.pop("extends", None)
     if base is None:
-        return own
+        return values
     beside = path.parent / str(base)
     parent = next((p for p in (beside, beside.with_suffix(".yaml")) if p.is_file()), None) or find(str(base))
-    return merged(_read(parent, (*seen, path.resolve())), own, f"{path}:")
+    return merged(_read(parent, (*seen, path.resolve())), values, f"{path}:")
 
 
 def _override(whole: Any, override: str) -> None:
-    """Changes the recipe by one `key=value`; `a.b`, and `a[0].b` or `a.0.b` in lists."""
+    """Change the recipe by one `key=value`; `a.b`, and `a[0].b` or `a.0.b` in lists."""
     key, equals, value = override.partition("=")
     if not (key and equals):
         raise ConfigError(f"override '{override}': expected key=value, for example rlvr.steps=10")

@@ -41,13 +41,14 @@ def single_stage(
             key: base.source[key] for key in ("data", "reward", "engines", "cluster", "seed") if key in base.source
         }
         think = base.header.model.think
-        evaluations = [s.config for s in base.stages if s.kind == "evaluate"]
-        inner = [s.config.eval for s in base.stages if s.kind == "rlvr" and s.config.eval]
-        if settled := [*inner, *evaluations]:
-            shared = ("data", "split", "limit", "samples", "temperature", "max_sequence_tokens")
-            stage = {key: value for key, value in asdict(settled[-1]).items() if key in shared}
-        elif trained := [s.config for s in base.stages if s.kind == "rlvr"]:
-            stage["temperature"] = trained[-1].temperature
+        evaluations = [s.config.evaluation[0] for s in base.stages if s.config.evaluation]
+        evaluations += [s.config for s in base.stages if s.facts.measures]
+        temperatures = [s.config.training_temperature for s in base.stages if s.config.training_temperature]
+        if evaluations:
+            keys = ("data", "split", "limit", "samples", "temperature", "max_sequence_tokens")
+            stage = {key: value for key, value in asdict(evaluations[-1]).items() if key in keys}
+        elif temperatures:
+            stage["temperature"] = temperatures[-1]
         if verifier:
             values["reward"] = {"parts": [{"verifier": verifier}]}
         else:  # which may ask them

@@ -1,67 +1,46 @@
-"""The list of stages in a recipe: what kinds there are, and from YAML entries to stages in the order they run."""
+"""The list of stages in a recipe: from YAML entries to stages in the order they run."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any, cast
 
 from rewards.combine import RewardConfig
 from rl.config import ConfigError, build, did_you_mean, merged, plain
 from rl.recipe.repeat import Repeat, Until, base
-from rl.stages import curate, distill, dpo, encode, evaluate, pairs, reward_model, sft
-from rl.stages.rlvr import loop
-
-STAGES: dict[str, ModuleType] = {
-    "encode": encode,
-    "sft": sft,
-    "curate": curate,
-    "distill": distill,
-    "rlvr": loop,
-    "pairs": pairs,
-    "dpo": dpo,
-    "reward_model": reward_model,
-    "evaluate": evaluate,
-}
-"""Each has a `Config` and `run(config, context) -> Outcome`."""
-MAKES: dict[str, tuple[str, ...]] = {
-    "encode": ("model",),
-    "sft": ("model",),
-    "rlvr": ("model",),
-    "dpo": ("model",),
-    "curate": ("difficulty",),
-    "distill": ("distilled", "samples"),
-    "pairs": ("pairs",),
-    "reward_model": ("reward_model",),
-}
-"""The artifacts that a stage leaves to later ones."""
-REFERENCES = {"model": "model", "critic": "model", "difficulty": "difficulty", "samples_of": "samples"}
-"""Keys of a stage that name an earlier one, and which artifact of it."""
-TRAINS = {"encode": "policy", "sft": "policy", "dpo": "policy", "reward_model": "critic"}
-"""Stages that sample nothing, and the role that they train (the policy lends a reward model its ears)."""
-READS_PAIRS = ("dpo", "reward_model")
-"""Stages whose `data` are preference pairs."""
+from rl.stages.kind import Kind
+from rl.stages.registry import STAGES
+from rl.stages.settings import StageConfig
 
 
 @dataclass(frozen=True)
 class Stage:
+    """One stage as it runs."""
+
     name: str
-    """In a repeated block with its iteration: `rlvr@2`."""
+    """Name, in a repeated block with its iteration: `rlvr@2`."""
     kind: str
+    """Key of `STAGES`."""
     config: Any
+    """An instance of `STAGES[kind].Config`."""
     place: str
     """Where it stands in the recipe, for messages."""
     repeat: Repeat | None = None
     """The block that it is in."""
     iteration: int = 0
-    """From 1 in a block."""
+    """Iteration of the block, from 1; 0 outside of one."""
 
     @property
     def base(self) -> str:
-        """The name as the recipe gives it."""
+        """Name as the recipe gives it."""
         return base(self.name)
+
+    @property
+    def facts(self) -> Kind:
+        """What its kind declares of itself."""
+        return STAGES[self.kind]
 
 
 Block = Stage | tuple[Repeat, list[Stage]]
@@ -69,11 +48,11 @@ Entry = tuple[str, dict[str, Any], str]
 """(kind, config, place) of a stage or of a repeated block."""
 
 
-def blocks_of(values: dict[str, Any], header: set[str]) -> list[Block]:
-    """Stages and repeated blocks of `stages:`, each with what the recipe says of it under its name at the top, beside the
-    keys of the `header`; both are taken out of `values`. Raises ConfigError."""
+def parse_stages(values: dict[str, Any], header: set[str]) -> list[Block]:
+    """Return the stages and repeated blocks of `stages:`, each with the changes that the recipe makes under its name at the
+    top, beside the keys of the `header`; both are removed from `values`. Raises ConfigError."""
     named: dict[str, Entry] = {}
-    layout = _entries(values.pop("stages", None), "stages", named)
+    entries = _entries(values.pop("stages", None), "stages", named)
     for name, (*_, place) in named.items():
         if name in {*header, "stages", "extends"}:
             raise ConfigError(f"{place}: the name '{name}' is a key of recipes; give it another with `name: …`")
@@ -91,7 +70,7 @@ def blocks_of(values: dict[str, Any], header: set[str]) -> list[Block]:
         return Stage(name, kind, build(STAGES[kind].Config, config, place), place)
 
     blocks: list[Block] = []
-    for name, inner in layout:
+    for name, inner in entries:
         if inner is None:
             blocks.append(stage(name))
             continue
@@ -109,29 +88,27 @@ def blocks_of(values: dict[str, Any], header: set[str]) -> list[Block]:
 
 
 def settle_temperatures(stages: Sequence[Stage]) -> None:
-    """Says at which temperature evaluations and curation sample where the recipe does not: that of the rlvr stage they
-    are within; else of the last one before them, as the recipe is written, else of the next one; 1 without any."""
-    trained = [(place, stage.config.temperature) for place, stage in enumerate(stages) if stage.kind == "rlvr"]
+    """Set the temperature of stages that sample where the recipe does not: that of the rlvr stage they are within; else of
+    the last one before them, as the recipe is written, else of the next one; 1 without any."""
+    temperatures = [stage.config.training_temperature for stage in stages]
     for place, stage in enumerate(stages):
-        config = stage.config
-        if stage.kind == "rlvr" and config.eval is not None and config.eval.temperature is None:
-            config.eval = dataclasses.replace(config.eval, temperature=config.temperature)
-        elif stage.kind in ("curate", "evaluate") and config.temperature is None:
-            before = [temperature for at, temperature in trained if at < place]
-            after = [temperature for at, temperature in trained if at > place]
-            config.temperature = before[-1] if before else after[0] if after else 1.0
+        before = [temperature for temperature in temperatures[:place] if temperature is not None]
+        after = [temperature for temperature in temperatures[place:] if temperature is not None]
+        stage.config.settle_temperature([*before[-1:], *after[:1], 1.0][0])
 
 
 def _check_metric(until: Until, stages: Sequence[Stage], place: str) -> None:
-    """Raises ConfigError where the stage surely tells no such metric: of some it is known only once they have run."""
-    measured = next(stage for stage in stages if stage.name == until.stage)
-    metric_names = getattr(STAGES[measured.kind], "metric_names", None)
-    if metric_names and until.of_stage.partition("/")[0] not in (names := metric_names(measured.config)):
+    """Raise ConfigError where the stage surely has no such metric: of some it is known only once they have run."""
+    stage = next(stage for stage in stages if stage.name == until.stage)
+    if stage.facts.metric_names is None:
+        return
+    names = stage.facts.metric_names(stage.config)
+    if until.of_stage.partition("/")[0] not in names:
         raise ConfigError(f"{place}: '{until.stage}' tells no such metric{did_you_mean(until.of_stage, names)}")
 
 
 def _entries(listed: Any, place: str, named: dict[str, Entry]) -> list[tuple[str, list[str] | None]]:
-    """[(name, names of the stages in it, for a repeated block)]; what each is, is added to `named`."""
+    """Return [(name, names of the stages in it, for a repeated block)]; their entries are added to `named`."""
     if not isinstance(listed, list) or not listed:
         raise ConfigError(f"{place}: expected a list such as `stages: [{{sft: {{…}}}}, {{rlvr: {{…}}}}]`")
     layout: list[tuple[str, list[str] | None]] = []
@@ -157,7 +134,7 @@ def _entries(listed: Any, place: str, named: dict[str, Entry]) -> list[tuple[str
 
 
 def expanded(block: Block) -> list[Stage]:
-    """The stages as they run."""
+    """Return the stages of a block as they run."""
     if isinstance(block, Stage):
         return [block]
     repeat, stages = block
@@ -168,28 +145,31 @@ def expanded(block: Block) -> list[Stage]:
     ]
 
 
-def saved(block: Block) -> dict[str, Any]:
+def as_yaml(block: Block) -> dict[str, Any]:
+    """Return the entry of `stages:` from which the block is made again."""
     if isinstance(block, Stage):
         return {block.kind: {"name": block.name, **dataclasses.asdict(block.config)}}
     repeat, stages = block
-    return {"repeat": {**dataclasses.asdict(repeat), "stages": [saved(stage) for stage in stages]}}
+    return {"repeat": {**dataclasses.asdict(repeat), "stages": [as_yaml(stage) for stage in stages]}}
 
 
-def own_rewards(config: Any, shared: RewardConfig) -> dict[str, RewardConfig]:
-    """{key: reward} of what a stage judges with beside the recipe's `shared` reward."""
-    own = {"reward": config.reward} if getattr(config, "reward", None) else {}
-    if by := getattr(config, "select_by", None):
-        own["select_by"] = by.reward(own.get("reward", shared))
-    return own
+def stage_rewards(config: StageConfig, shared: RewardConfig) -> dict[str, RewardConfig]:
+    """Return {key: reward} of what a stage judges with beside the recipe's `shared` reward."""
+    rewards: dict[str, RewardConfig] = {}
+    if config.stage_reward:
+        rewards["reward"] = config.stage_reward
+    if select_by := getattr(config, "select_by", None):
+        rewards["select_by"] = select_by.reward(config.stage_reward or shared)
+    return rewards
 
 
-def judges(reward: RewardConfig | None) -> list[str]:
-    """The names of the run's own judges that a reward asks."""
+def served_judges(reward: RewardConfig | None) -> list[str]:
+    """Return the names of the run's own judges that a reward asks."""
     parts = reward.parts if reward else ()
     return [str(part.args["served"]) for part in parts if part.verifier == "judge" and part.args.get("served")]
 
 
 def reward_models(reward: RewardConfig | None) -> list[str]:
-    """The stages or folders of the reward models that a reward asks."""
+    """Return the stages or folders of the reward models that a reward asks."""
     parts = reward.parts if reward else ()
     return [str(part.args.get("served")) for part in parts if part.verifier == "reward_model"]

@@ -18,7 +18,7 @@ from rl.planning.plan import plan
 from rl.planning.requirements import check_functions
 from rl.recipe import Recipe
 from rl.recipe.repeat import latest
-from rl.recipe.stage_list import STAGES, Stage, judges
+from rl.recipe.stage_list import Stage, served_judges
 from rl.report.page import write_report
 from rl.run.files import full_disk_named, link, replacing, replacing_folder
 from rl.run.provenance import Parent, write_provenance
@@ -103,8 +103,8 @@ class Run:
         unfinished = [stage for stage in unfinished if not self._over(stage)]
         if unfinished:
             self._summarise("running")
-            for _, *wanted, place in self.recipe.loads():  # a bad row is found before anything heavy starts
-                self._data(*wanted, place=place)
+            for read in self.recipe.loads():  # a bad row is found before anything heavy starts
+                self._data(read.data, read.split, read.limit, place=read.place)
             with ExitStack() as stack:
                 cluster, rewards = self._actors(stack, unfinished)
                 for stage in unfinished:
@@ -134,7 +134,7 @@ class Run:
         )
         check_prompt_lengths(self.recipe, stages, self._data, self.cluster.chat)
         stack.enter_context(self.cluster)
-        self.cluster.await_judges(judges(header.reward))
+        self.cluster.await_judges(served_judges(header.reward))
         self.judging.prove(rewards, stages, served=True)
         return self.cluster, rewards
 
@@ -159,7 +159,7 @@ class Run:
             earlier=lambda kind: self._earlier(stage, kind),
             record=lambda: self._record(stage),
         )
-        outcome: Outcome = STAGES[stage.kind].run(stage.config, context)
+        outcome: Outcome = stage.facts.run(stage.config, context)
         seconds, parents = time.monotonic() - began, [asdict(parent) for parent in self.read]
         for kind, path in outcome.artifacts.items():
             counted = {"counts": outcome.counts, **outcome.facts}

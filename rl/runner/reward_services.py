@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rl.recipe.stage_list import Stage, judges, own_rewards, reward_models
+from rl.recipe.stage_list import Stage, reward_models, served_judges, stage_rewards
 from rl.runner.reward_models import RewardModels
 
 if TYPE_CHECKING:
@@ -44,12 +44,12 @@ class RewardServices:
             return lambda questions: self.cluster().judge(name)(questions)
 
         served: dict[str, Model] = {name: self.scorers.named(name) for name in reward_models(reward)}
-        return RewardService(reward, self.folder, served | {name: judge(name) for name in judges(reward)})
+        return RewardService(reward, self.folder, served | {name: judge(name) for name in served_judges(reward)})
 
     def proved(self, reward: RewardConfig, place: str) -> RewardService:
         """The same, once it has judged its own gold cases. Judges of the run's own load first: a verifier's deadline is
         for answers. Raises ValueError with the place."""
-        if names := judges(reward):
+        if names := served_judges(reward):
             self.cluster().await_judges(names)
         with ExitStack() as unproved:
             try:
@@ -64,13 +64,13 @@ class RewardServices:
         """The shared reward's service, and every reward that `stages` have of their own: those that ask a model of the run
         (`served`) once it is there, all others before anything heavy starts. A reward model may yet have to be made: in a
         stage's own reward it is left to that stage. Raises ValueError with the place."""
-        if bool(reward_models(self.shared) or judges(self.shared)) == served:
+        if bool(reward_models(self.shared) or served_judges(self.shared)) == served:
             self._prove(rewards)
         known = [self.shared]
         for stage in stages:
-            for key, reward in own_rewards(stage.config, self.shared).items():
+            for key, reward in stage_rewards(stage.config, self.shared).items():
                 there = replace(reward, parts=[part for part in reward.parts if part.verifier != "reward_model"])
-                if there.parts and there not in known and bool(judges(there)) == served:
+                if there.parts and there not in known and bool(served_judges(there)) == served:
                     known.append(there)
                     self.proved(there, f"{stage.place}.{key}").close()
 

@@ -1,4 +1,4 @@
-"""Accuracy over thinking: the same samples with their chains cut after so many tokens, and votes over several of them.
+"""Measures accuracy over thinking: the same samples with their chains cut after so many tokens, and votes over several.
 
 A chain that is longer than the budget is closed there, by force, and the model answers from what it has (Step-Audio-R1's
 test-time compute scaling; budget forcing as in Muennighoff et al. 2025, arXiv 2501.19393, section 3).
@@ -8,65 +8,72 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from rl.stages.evaluate import Config
     from rl.stages.scoring import Scorer
+    from rl.stages.settings import SamplingConfig
     from rl.types import Prompt, Scored
     from rollouts.sampler import Sampler
 
 
-def curve(
-    config: Config, prompts: Sequence[Prompt], sampled: Sequence[Scored], sampler: Sampler, judge: Scorer, seed: int
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """Prompts that a model is asked again and again, each time with another budget of thinking."""
+
+    config: SamplingConfig
+    prompts: Sequence[Prompt]
+    sampler: Sampler
+    scorer: Scorer
+    seed: int
+
+    def answer_within(self, budget: int, samples: Sequence[Scored]) -> list[Scored]:
+        """Return the samples with at most `budget` tokens of their chains: those within it stay as they are, the chain of
+        the others is cut, closed, and answered anew."""
+        openings: dict[tuple[str, int], list[int]] = {}
+        for s in samples:
+            actions = _actions(s)
+            if self.sampler.encoder.chain_length(actions) > budget:
+                openings[s.rollout.prompt.id, s.rollout.sample] = [*actions[:budget], *self.sampler.encoder.closing]
+        unchanged = [s for s in samples if (s.rollout.prompt.id, s.rollout.sample) not in openings]
+        answers = self.scorer.collect(
+            self.sampler.generate(
+                self.prompts,
+                samples=self.config.samples,
+                temperature=self.config.settled_temperature,
+                max_sequence_tokens=self.config.max_sequence_tokens,
+                seed=self.seed,
+                skip={(s.rollout.prompt.id, s.rollout.sample) for s in unchanged},
+                openings=openings,
+            )
+        )
+        return sorted([*unchanged, *answers], key=lambda s: (s.rollout.prompt.id, s.rollout.sample))
+
+
+def budget_curve(
+    questions: Questions, budgets: Sequence[int | Literal["full"]], votes: int, samples: Sequence[Scored]
 ) -> dict[str, float]:
-    """`accuracy@BUDGET` with its interval, `tokens@BUDGET` (of the chain, in the mean) and `vote@BUDGET` for each of
-    `config.budgets`, from the `sampled` answers with their whole chains."""
-    lengths = [sampler.encoder.chain_length(_written(s)) for s in sampled]
+    """Return `accuracy@BUDGET` with its interval, `tokens@BUDGET` (mean length of the chains) and `vote@BUDGET` (the
+    commonest of `votes` samples; 0: none) for each budget, from the `samples` with their whole chains."""
+    lengths = [questions.sampler.encoder.chain_length(_actions(s)) for s in samples]
     metrics: dict[str, float] = {}
-    for budget in config.budgets:
-        cut = sampled if budget == "full" else within(budget, config, prompts, sampled, sampler, judge, seed)
-        for name, value in _measured(cut, config.votes).items():
+    for budget in budgets:
+        if budget == "full":
+            answers, used = samples, lengths
+        else:
+            answers, used = questions.answer_within(budget, samples), [min(length, budget) for length in lengths]
+        for name, value in _accuracies(answers, votes).items():
             head, slash, bound = name.partition("/")
             metrics[f"{head}@{budget}{slash}{bound}"] = value
-        metrics[f"tokens@{budget}"] = sum(n if budget == "full" else min(n, budget) for n in lengths) / len(lengths)
+        metrics[f"tokens@{budget}"] = sum(used) / len(used)
     return metrics
 
 
-def within(
-    budget: int,
-    config: Config,
-    prompts: Sequence[Prompt],
-    sampled: Sequence[Scored],
-    sampler: Sampler,
-    judge: Scorer,
-    seed: int,
-) -> list[Scored]:
-    """The samples with at most `budget` tokens of their chains: those that are within it stay as they are."""
-    openings: dict[tuple[str, int], list[int]] = {}
-    for s in sampled:
-        written = _written(s)
-        if sampler.encoder.chain_length(written) > budget:
-            openings[s.rollout.prompt.id, s.rollout.sample] = [*written[:budget], *sampler.encoder.closing]
-    stay = [s for s in sampled if (s.rollout.prompt.id, s.rollout.sample) not in openings]
-    answered = judge.collect(
-        sampler.generate(
-            prompts,
-            samples=config.samples,
-            temperature=config.temperature,
-            max_sequence_tokens=config.max_sequence_tokens,
-            seed=seed,
-            skip={(s.rollout.prompt.id, s.rollout.sample) for s in stay},
-            openings=openings,
-        )
-    )
-    return sorted([*stay, *answered], key=lambda s: (s.rollout.prompt.id, s.rollout.sample))
-
-
 def majority(scored: Sequence[Scored]) -> bool:
-    """Is the commonest answer of a prompt's samples right? Of several the one that was given first. What the verifier
-    reads as the same answer is the same ("B", "(B) a violin", "a violin"); where it tells no reading, the same words
-    are."""
+    """Return whether the commonest answer of a prompt's samples is right; of several, the one that was given first. What
+    the verifier reads as the same answer is the same ("B", "(B) a violin", "a violin"); where it tells no reading, the
+    same words are."""
     from rewards.verifiers.text import answer_text, normalised
     from rl.stages.scoring import is_correct
 
@@ -77,7 +84,7 @@ def majority(scored: Sequence[Scored]) -> bool:
     return sum(winner) * 2 > len(winner)
 
 
-def _measured(scored: Sequence[Scored], votes: int) -> dict[str, float]:
+def _accuracies(scored: Sequence[Scored], votes: int) -> dict[str, float]:
     import numpy as np
 
     from rl.stages.scoring import by_prompt, is_correct, with_interval
@@ -89,5 +96,6 @@ def _measured(scored: Sequence[Scored], votes: int) -> dict[str, float]:
     return metrics
 
 
-def _written(scored: Scored) -> list[int]:
+def _actions(scored: Scored) -> list[int]:
+    """Return the ids that the policy wrote."""
     return scored.rollout.tokens[scored.rollout.action_mask].tolist()

@@ -1,4 +1,4 @@
-"""What a stage is handed: where to write, what to read, and the actors, all named as the recipe names them."""
+"""What the runner hands to a stage: where to write, what to read, and the actors, all named as the recipe names them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rl.types import Prompt
 
@@ -22,26 +22,36 @@ if TYPE_CHECKING:
 
 @dataclass
 class Outcome:
-    """What a stage leaves to later ones: numbers, and files by kind (`model`, `difficulty`, `distilled`, `pairs`)."""
+    """What a stage leaves to later ones: metrics, and artifacts by kind (`model`, `difficulty`, `distilled`, `pairs`)."""
 
     metrics: dict[str, float]
     artifacts: dict[str, str] = field(default_factory=dict[str, str])
+    """Paths by kind."""
     counts: dict[str, int] = field(default_factory=dict[str, int])
-    """The funnel, in order: how many came in, how many were left after each step."""
-    facts: dict[str, Any] = field(default_factory=dict[str, Any])
-    """What else the artifacts' provenance is to say."""
+    """How much the stage worked through, in order; of a stage that filters: how many came in and were left after each
+    step."""
+    facts: dict[str, object] = field(default_factory=dict[str, object])
+    """Further entries of the artifacts' provenance."""
 
 
 @dataclass
 class Context:
+    """Surroundings of one stage of a run.
+
+    Example: `prompts = context.prompts(config.data, config.split, config.limit)`, then
+    `context.cluster.sampler.load(context.model)` and `context.tracker.record(step, metrics)`.
+    """
+
     name: str
+    """Name of the stage; in a repeated block with its iteration, `rlvr@2`."""
     seed: int
     folder: Path
-    """The stage's own."""
+    """Folder of the stage's own."""
     model: Path
-    """The model that the stage starts from."""
+    """Model that the stage starts from."""
     cluster: Cluster
     rewards: RewardService
+    """Service of the recipe's reward."""
     tracker: Tracker
     data: Callable[[str, str | None, int | None], list[Prompt]]
     """(name of a data set, split, limit) -> prompts."""
@@ -50,37 +60,38 @@ class Context:
     artifact: Callable[[str, str], Path]
     """(kind, name of an earlier stage or a path) -> where it is."""
     say: Callable[[str], None] = print
+    """Prints one line for the user."""
     service: Callable[[RewardConfig], RewardService] | None = None
-    """Makes a service, which has proved itself, for a reward of the stage's own."""
+    """Starts a service for a reward of the stage's own, once it has judged its gold cases right."""
     earlier: Callable[[str], Path | None] = lambda kind: None
-    """The artifact of that kind that the stage's last iteration in a repeated block has left."""
-    record: Callable[[], Mapping[str, Any]] = dict
-    """What is to be known of anything that the stage leaves: what made it, of what it has read so far."""
+    """Artifact of that kind that the stage's last iteration in a repeated block has left."""
+    record: Callable[[], Mapping[str, object]] = dict
+    """Provenance of anything that the stage leaves: what made it, of what it has read so far."""
 
     @contextmanager
-    def judging(self, reward: RewardConfig | None) -> Iterator[RewardService]:
-        """The recipe's reward service, or one of the stage's own `reward` for as long as it is needed. Raises ValueError
-        when a verifier fails its own gold cases."""
+    def reward_service(self, reward: RewardConfig | None) -> Iterator[RewardService]:
+        """Yield the recipe's reward service, or one of the stage's own `reward` for as long as it is needed. Raises
+        ValueError when a verifier fails its own gold cases."""
         if reward is None:
             yield self.rewards
             return
-        assert self.service is not None, "a reward of the stage's own needs somebody to make it"
+        assert self.service is not None, "a reward of the stage's own needs somebody to start its service"
         with self.service(reward) as service:
             yield service
 
     def sources(self, data: Data, split: str | None, limit: int | None) -> dict[str, Sequence[Prompt]]:
-        """{source: its prompts} of a data set, of what a `distill` stage wrote, or of a mixture of such. Raises
+        """Return {source: its prompts} of a data set, of what a `distill` stage wrote, or of a mixture of such. Raises
         ValueError, also where two sources have the same prompt."""
         from rl.data.mixture import distinct, limits
 
         return distinct({name: self.data(name, split, most) for name, most in limits(data, limit).items()})
 
     def prompts(self, data: Data, split: str | None, limit: int | None) -> list[Prompt]:
-        """All of them, source by source."""
+        """Return the prompts of all sources, source by source."""
         return [prompt for prompts in self.sources(data, split, limit).values() for prompt in prompts]
 
     def pairs(self, name: str, split: str | None, limit: int | None) -> list[Pair]:
-        """The preference pairs that a `pairs` stage wrote, or of a data set. Raises ValueError."""
+        """Return the preference pairs that a `pairs` stage wrote, or of a data set. Raises ValueError."""
         from rl.data.pairs import pairs_of
         from rl.data.stage_outputs import preference_pairs
 

@@ -1,4 +1,4 @@
-"""`curate`: which prompts are neither too easy nor too hard for this model (Step-Audio-R1: 3 to 6 of 8 right).
+"""`curate`: finds the prompts that are neither too easy nor too hard for this model (Step-Audio-R1: 3 to 6 of 8 right).
 
 Writes `difficulty.parquet`, one row a prompt with all it was judged by, under the model's fingerprint: a second run with
 the same model, prompts and settings reads it instead of sampling again.
@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from rl.audio import fingerprint
 from rl.config import ConfigError
-from rl.data.mixture import Data
 from rl.stages.context import Context, Outcome
+from rl.stages.kind import Kind
+from rl.stages.settings import SamplingConfig
+from rl.stages.workload import StagePlan, Work, rollouts_in_words, temperature_in_words
 
 if TYPE_CHECKING:
     from rl.types import Prompt, Scored
@@ -25,47 +27,51 @@ FILE = "difficulty.parquet"
 
 
 @dataclass
-class Config:
-    data: Data
-    split: str | None = "train"
-    limit: int | None = None
-    model: str | None = None
-    """An earlier stage or a path; default: the model so far."""
-    samples: int = 8
+class Config(SamplingConfig):
+    """Settings of `curate`."""
+
     keep: tuple[int, int] = (3, 6)
     """Fewest and most right answers of `samples`."""
-    temperature: float | None = None
-    """Default: that of training, settled when the recipe is loaded (see `rl.recipe.stage_list.settle_temperatures`)."""
-    max_sequence_tokens: int = 10240
     reuse: str | None = None
     """A difficulty file to read if it was made with the same model, prompts and settings; written there too."""
 
     def validate(self, place: str) -> None:
         if self.temperature is not None and not self.temperature > 0:
             raise ConfigError(f"{place}.temperature: must be above 0, or all samples are the same")
-        if self.samples < 1:
-            raise ConfigError(f"{place}.samples: must be at least 1; got {self.samples}")
-        if self.reuse is not None and Path(self.reuse).is_dir():
-            raise ConfigError(f"{place}.reuse: {self.reuse} is a folder; name a file, such as {FILE} in it")
-        above = next((p for p in Path(self.reuse).absolute().parents if p.exists()), None) if self.reuse else None
-        if above is not None and not above.is_dir():  # told before anything is sampled
-            raise ConfigError(f"{place}.reuse: {above} is no folder; name a file in one")
+        super().validate(place)
+        if self.reuse is not None:
+            check_reuse(Path(self.reuse), f"{place}.reuse")
         low, high = self.keep
         if not 0 <= low <= high <= self.samples:
             raise ConfigError(f"{place}.keep: [{low}, {high}] must lie within 0 and samples ({self.samples})")
 
 
-def metric_names(config: Config) -> list[str]:
-    """What its metrics' names begin with, up to a `/`."""
-    return ["prompts", "kept", "reused", "accuracy"]
+def check_reuse(path: Path, place: str) -> None:
+    """Raise ConfigError where no file can be written at `path`: this is said before anything is sampled."""
+    if path.is_dir():
+        raise ConfigError(f"{place}: {path} is a folder; name a file, such as {FILE} in it")
+    nearest = next((parent for parent in path.absolute().parents if parent.exists()), None)
+    if nearest is not None and not nearest.is_dir():
+        raise ConfigError(f"{place}: {nearest} is no folder; name a file in one")
+
+
+def plan(config: Config, work: Work) -> StagePlan:
+    """Return the plan of `curate`."""
+    rollouts = (work.rows or 0) * config.samples
+    low, high = config.keep
+    says = (
+        f"{work.prompts} × {config.samples} samples{temperature_in_words(config.temperature)}"
+        f"{rollouts_in_words(rollouts, config.max_sequence_tokens)}; keeps prompts with {low} to {high} right"
+    )
+    return work.plan(says, rollouts, config.max_sequence_tokens, rollouts=rollouts)
 
 
 def run(config: Config, context: Context) -> Outcome:
-    """Leaves the difficulty file. Raises ValueError with the histogram when no prompt would be kept."""
+    """Leave the difficulty file. Raises ValueError with the histogram when no prompt would be kept."""
     prompts = context.prompts(config.data, config.split, config.limit)
     path = context.folder / FILE
-    asked = {"think": context.cluster.model.think, "reward": asdict(context.rewards.config), "seed": context.seed}
-    key = fingerprint_of(config, context.model, prompts, asked)
+    conditions = {"think": context.cluster.model.think, "reward": asdict(context.rewards.config), "seed": context.seed}
+    key = fingerprint_of(config, context.model, prompts, conditions)
     rows = _cached(Path(config.reuse) if config.reuse else path, key)
     reused = rows is not None
     if rows is None:
@@ -93,7 +99,7 @@ def run(config: Config, context: Context) -> Outcome:
 
 
 def kept_ids(path: Path) -> set[str]:
-    """The prompts that a difficulty file keeps. Raises ValueError for another file."""
+    """Return the ids of the prompts that a difficulty file keeps. Raises ValueError for another file."""
     from pyarrow import parquet
 
     try:
@@ -103,20 +109,21 @@ def kept_ids(path: Path) -> set[str]:
     return {id for id, keep in zip(table["id"], table["keep"], strict=True) if keep}
 
 
-def fingerprint_of(config: Config, model: Path, prompts: Sequence[Prompt], asked: Mapping[str, Any]) -> str:
-    """A digest of everything the difficulties depend on: weights, tokenizer and chat template, prompts with all that
-    verifiers see of them, the stage's settings, and what else of the recipe counts (`asked`)."""
+def fingerprint_of(config: Config, model: Path, prompts: Sequence[Prompt], conditions: Mapping[str, object]) -> str:
+    """Return a digest of everything the difficulties depend on: weights, tokenizer and chat template, prompts with all that
+    verifiers see of them, the stage's settings, and what else of the recipe counts (`conditions`)."""
     digest = hashlib.sha256()
     for file in sorted(path for path in model.iterdir() if path.suffix in (".safetensors", ".json", ".jinja", ".txt")):
         digest.update(file.read_bytes())
     settings = {key: value for key, value in asdict(config).items() if key not in ("keep", "reuse", "model", "limit")}
-    told = [(p.id, [asdict(m) for m in p.messages], p.answer, p.source, dict(p.fields)) for p in prompts]
-    heard = [fingerprint(clip) for prompt in prompts for clip in prompt.clips]
-    digest.update(json.dumps([settings, asked, told, heard], default=str).encode())
+    questions = [(p.id, [asdict(m) for m in p.messages], p.answer, p.source, dict(p.fields)) for p in prompts]
+    sounds = [fingerprint(clip) for prompt in prompts for clip in prompt.clips]
+    digest.update(json.dumps([settings, conditions, questions, sounds], default=str).encode())
     return digest.hexdigest()[:16]
 
 
 def write_difficulty(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write the difficulty file, whole or not at all."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -130,13 +137,12 @@ def _sample(config: Config, context: Context, prompts: Sequence[Prompt]) -> list
     from rl.stages.scoring import Scorer
 
     sampler = context.cluster.sampler
-    assert config.temperature is not None, "settled when the recipe is loaded"
     sampler.load(context.model)
     return Scorer(context.rewards).collect(
         sampler.generate(
             prompts,
             samples=config.samples,
-            temperature=config.temperature,
+            temperature=config.settled_temperature,
             max_sequence_tokens=config.max_sequence_tokens,
             seed=context.seed,
         )
@@ -144,7 +150,7 @@ def _sample(config: Config, context: Context, prompts: Sequence[Prompt]) -> list
 
 
 def _difficulty(scored: Sequence[Scored], config: Config, fingerprint: str) -> list[dict[str, Any]]:
-    """A prompt with errored samples has fewer than `samples` verdicts and is not kept: its difficulty is not known."""
+    """Return one row a prompt. A prompt with errored samples has fewer than `samples` verdicts and is not kept: its difficulty is not known."""
     from rl.stages.scoring import by_prompt, is_correct
 
     rows = []
@@ -164,3 +170,18 @@ def _cached(path: Path, fingerprint: str) -> list[dict[str, Any]] | None:
         return None
     rows = parquet.read_table(path).to_pylist()
     return rows if rows and rows[0].get("fingerprint") == fingerprint else None
+
+
+def metric_names(config: Config) -> list[str]:
+    """Return the beginnings of the names of its metrics."""
+    return ["prompts", "kept", "reused", "accuracy"]
+
+
+KIND = Kind(
+    Config,
+    run,
+    plan,
+    makes=("difficulty",),
+    filters=True,
+    metric_names=metric_names,
+)

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from rl.algorithms.preference_losses import Preference
-from rl.config import ConfigError
 from rl.stages.context import Context, Outcome
+from rl.stages.kind import Kind
+from rl.stages.settings import CheckpointConfig, PairTrainingConfig
+from rl.stages.workload import StagePlan, Work, pair_training_plan
 from rl.workers.optimizer import OptimizerConfig
 
 if TYPE_CHECKING:
@@ -24,53 +26,45 @@ if TYPE_CHECKING:
     from rl.types import Batch
 
 REFERENCE = "reference.npy"
+RECENT_STEPS = 10
+"""Steps over which the stage's result is averaged."""
 
 
 @dataclass
-class Config:
-    data: str
-    """A `pairs` stage, or a data set whose rows have `chosen` and `rejected`."""
-    split: str | None = "train"
-    limit: int | None = None
-    model: str | None = None
-    """An earlier stage or a path; default: the model so far. It is the reference too."""
+class Config(CheckpointConfig, PairTrainingConfig):
+    """Settings of `dpo`. The model that it starts from is the reference too."""
+
     loss: Literal["dpo", "ipo"] = "dpo"
     beta: float = 0.1
+    """Strength of the tie to the reference: DPO's β, IPO's τ."""
     label_smoothing: float = 0.0
-    epochs: float = 1.0
-    pairs_per_step: int = 64
-    max_sequence_tokens: int = 10240
-    checkpoint_every: int = 0
-    """Steps; 0: only the finished model is kept."""
-    keep: int = 1
+    """Share of pairs that are thought to be labelled the wrong way round (DPO alone)."""
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(learning_rate=5e-7))
 
     def validate(self, place: str) -> None:
-        if self.epochs <= 0 or self.pairs_per_step < 1:
-            raise ConfigError(f"{place}: epochs and pairs_per_step must be positive")
-        if self.checkpoint_every < 0:
-            raise ConfigError(f"{place}.checkpoint_every: must not be negative; got {self.checkpoint_every}")
+        super().validate(place)
         self.preference.validate(place)
 
     @property
     def preference(self) -> Preference:
+        """The loss with its settings."""
         return Preference(self.loss, self.beta, self.label_smoothing)
 
-    @property
-    def sequences_per_step(self) -> int:
-        return 2 * self.pairs_per_step
-
-    def steps(self, rows: int) -> int:
-        """Optimiser steps over `rows` pairs."""
-        return max(1, round(self.epochs * rows / self.pairs_per_step))
-
     def counts(self, steps: int) -> dict[str, int]:
-        """What was learned from in so many steps."""
+        """Return what was learned from in so many steps."""
         return {"pairs": steps * self.pairs_per_step, "steps": steps}
 
 
+def plan(config: Config, work: Work) -> StagePlan:
+    """Return the plan of `dpo`: beside its updates one pass forward for the reference's logprobs."""
+    checkpoints = config.keep if config.checkpoint_every else 0
+    return pair_training_plan(
+        config, work, config.loss, forwards=1, checkpoints=checkpoints, learners=1 if checkpoints else 0
+    )
+
+
 def run(config: Config, context: Context) -> Outcome:
-    """Trains from `context.model` and leaves `model/` in the stage's folder."""
+    """Train from `context.model` and leave `model/` in the stage's folder."""
     from rl.data.pairs import pair_batch
     from rl.run.checkpoint import Checkpoints
 
@@ -100,35 +94,38 @@ def train(
     checkpoints: Checkpoints,
     state: dict[str, Any],
 ) -> dict[str, float]:
-    """The loop, from where `state` was left. Returns the means of the last ten steps."""
+    """Learn from the pairs, from where `state` was left. Returns the means of the last ten steps."""
     from rl.data.curriculum import Curriculum
     from rl.run.progress import Progress
 
     policy, total = context.cluster.policy, config.steps(len(pairs))
-    place = {pair.id: row for row, pair in enumerate(pairs)}
+    row_of = {pair.id: row for row, pair in enumerate(pairs)}
     curriculum = Curriculum(pairs, context.seed)
     curriculum.drawn = state["drawn"]
-    recent = deque[dict[str, float]](state["recent"], maxlen=10)
+    recent = deque[dict[str, float]](state["recent"], maxlen=RECENT_STEPS)
     with Progress(context.name, total) as progress:
         for step in range(state["step"] + 1, total + 1):
             began = time.monotonic()
-            drawn = [place[pair.id] for pair in curriculum.draw(config.pairs_per_step)]
-            chosen = batch.select([row for i in drawn for row in (2 * i, 2 * i + 1)])
+            rows = [row_of[pair.id] for pair in curriculum.draw(config.pairs_per_step)]
+            # Pair i is the batch's sequences 2i (chosen) and 2i + 1 (rejected).
+            step_batch = batch.select([sequence for i in rows for sequence in (2 * i, 2 * i + 1)])
             rate = config.optimizer.rate(step - 1, total)
-            learned = policy.update_pairs(chosen, [range(len(chosen))], [rate], config.preference).get()
-            metrics = {"grad_norm/policy": learned.pop("grad_norm"), "learning_rate": rate, **learned}
-            recent.append(learned)
+            policy_metrics = policy.update_pairs(step_batch, [range(len(step_batch))], [rate], config.preference).get()
+            metrics = {"grad_norm/policy": policy_metrics.pop("grad_norm"), "learning_rate": rate, **policy_metrics}
+            recent.append(policy_metrics)
             context.tracker.record(step, metrics | {"time/step": time.monotonic() - began})
             progress.advance(step, metrics)
-            if config.checkpoint_every and step % config.checkpoint_every == 0 and step < total:
+            if config.is_due(step, total):
                 state = {"drawn": curriculum.drawn, "recent": list(recent)}
                 checkpoints.save(step, state, policy.save, config.counts(step))
-    return {name: sum(row[name] for row in recent) / len(recent) for name in recent[-1]} if recent else {}
+    if not recent:
+        return {}
+    return {name: sum(row[name] for row in recent) / len(recent) for name in recent[-1]}
 
 
 def _reference(context: Context, batch: Batch) -> Tensor:
-    """[A] logprobs under the model the stage starts from, which the policy still is; kept, since a resumed policy is
-    not."""
+    """Return [A] logprobs under the model the stage starts from, which the policy still is. They are stored, since a
+    resumed policy has moved on."""
     import numpy as np
     import torch
 
@@ -139,3 +136,6 @@ def _reference(context: Context, batch: Batch) -> Tensor:
         with replacing(file) as temporary, temporary.open("wb") as out:
             np.save(out, context.cluster.policy.logprobs(batch).get().numpy(), allow_pickle=False)
     return torch.from_numpy(np.load(file, allow_pickle=False))
+
+
+KIND = Kind(Config, run, plan, makes=("model",), reads="pairs")

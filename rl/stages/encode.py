@@ -9,12 +9,15 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from models.augment import AugmentConfig
-from rl.config import ConfigError, did_you_mean
-from rl.data.mixture import Data
+from rl.config import did_you_mean
 from rl.stages.context import Context, Outcome
+from rl.stages.kind import Kind
+from rl.stages.settings import Read, TrainingConfig
+from rl.stages.workload import StagePlan, Work, steps_in_words
+from rl.units import many
 from rl.workers.optimizer import OptimizerConfig
 
 if TYPE_CHECKING:
@@ -22,19 +25,14 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Config:
-    data: Data
-    """Of its rows are used those with one clip and `labels` (name: class) among their fields."""
-    split: str | None = "train"
-    limit: int | None = None
-    model: str | None = None
-    """An earlier stage or a path; default: the model so far."""
+class Config(TrainingConfig):
+    """Settings of `encode`. Of its data those rows are used that have one clip and `labels` (name: class) as a field."""
+
     labels: list[str] | None = None
     """Names of the labels to learn; default: all there are."""
     held_out: str | None = "validation"
     """Split on which the heads' accuracy is measured at the end."""
     epochs: float = 20.0
-    """Of a mixture: until the first of its sources has been seen once."""
     clips_per_step: int = 32
     augment: AugmentConfig | None = None
     """How clips are changed each time they are heard; default: not at all."""
@@ -42,27 +40,34 @@ class Config:
         default_factory=lambda: OptimizerConfig(learning_rate=1e-3, warmup_steps=50, schedule="cosine")
     )
 
-    def validate(self, place: str) -> None:
-        if self.epochs <= 0 or self.clips_per_step < 1:
-            raise ConfigError(f"{place}: epochs and clips_per_step must be positive")
+    rows_key: ClassVar[str] = "clips_per_step"
 
-    def steps(self, rows: int) -> int:
-        """Optimiser steps over `rows` clips."""
-        return max(1, round(self.epochs * rows / self.clips_per_step))
+    @property
+    def reads(self) -> Sequence[Read]:
+        reads = [*super().reads]
+        if self.held_out is not None:
+            reads.append(Read(self.data, self.held_out, None, "held_out"))
+        return reads
 
 
-def metric_names(config: Config) -> list[str]:
-    """What its metrics' names begin with, up to a `/`."""
-    return ["loss", "accuracy"]
+def plan(config: Config, work: Work) -> StagePlan:
+    """Return the plan of `encode`."""
+    steps = config.steps(work.epoch) if work.epoch else 0
+    says = (
+        f"{many(config.epochs, 'epoch')} of {work.counted('clip')} → "
+        f"{steps_in_words(steps)} of {many(config.clips_per_step, 'clip')}; "
+        f"learns {', '.join(config.labels) if config.labels else 'all labels'}"
+    )
+    return work.plan(says, steps=steps)
 
 
 def run(config: Config, context: Context) -> Outcome:
-    """Trains from `context.model` and leaves `model/` in the stage's folder; its encoder is frozen from then on."""
+    """Train from `context.model` and leave `model/` in the stage's folder; its encoder is frozen from then on."""
     from rl.data.mixture import Mixture, weights_of
     from rl.run.progress import Progress
 
     sources = {
-        name: labelled(prompts, config.labels, context.name)
+        name: prompts_with_labels(prompts, config.labels, context.name)
         for name, prompts in context.sources(config.data, config.split, config.limit).items()
     }
     curriculum = Mixture(sources, weights_of(config.data), context.seed)
@@ -74,11 +79,11 @@ def run(config: Config, context: Context) -> Outcome:
     with Progress(context.name, total) as progress:
         for step in range(1, total + 1):
             began, rate = time.monotonic(), config.optimizer.rate(step - 1, total)
-            drawn = curriculum.draw(config.clips_per_step)
-            clips, seed = [p.clips[0] for p in drawn], context.seed + step
-            learned = policy.fit_encoder(clips, targets(drawn, classes), rate, config.augment, seed).get()
-            loss = learned["loss"]
-            metrics = {"loss": loss, "grad_norm/encoder": learned["grad_norm"], "learning_rate": rate}
+            prompts = curriculum.draw(config.clips_per_step)
+            clips, seed = [p.clips[0] for p in prompts], context.seed + step
+            encoder_metrics = policy.fit_encoder(clips, targets(prompts, classes), rate, config.augment, seed).get()
+            loss = encoder_metrics["loss"]
+            metrics = {"loss": loss, "grad_norm/encoder": encoder_metrics["grad_norm"], "learning_rate": rate}
             context.tracker.record(step, metrics | {"time/step": time.monotonic() - began})
             progress.advance(step, metrics)
     policy.export(context.folder / "model")
@@ -88,31 +93,32 @@ def run(config: Config, context: Context) -> Outcome:
 
 
 def measure(config: Config, context: Context, classes: Mapping[str, Sequence[str]]) -> dict[str, float]:
-    """`accuracy/LABEL` of the heads on held-out clips; classes never seen in training count as wrong."""
+    """Return `accuracy/LABEL` of the heads on held-out clips; classes never seen in training count as wrong."""
     if config.held_out is None:
         return {}
-    prompts = labelled(context.prompts(config.data, config.held_out, None), list(classes), context.name)
+    prompts = prompts_with_labels(context.prompts(config.data, config.held_out, None), list(classes), context.name)
     right = context.cluster.policy.classify([p.clips[0] for p in prompts], targets(prompts, classes)).get()
-    has = [[name in p.fields["labels"] for name in classes] for p in prompts]
-    return {
-        f"accuracy/{name}": sum(row[i] for row in right) / count
-        for i, name in enumerate(classes)
-        if (count := sum(row[i] for row in has))
-    }
+    metrics: dict[str, float] = {}
+    for i, name in enumerate(classes):
+        count = sum(name in prompt.fields["labels"] for prompt in prompts)
+        if count:
+            metrics[f"accuracy/{name}"] = sum(row[i] for row in right) / count
+    return metrics
 
 
-def labelled(prompts: Sequence[Prompt], labels: Sequence[str] | None, stage: str) -> list[Prompt]:
-    """The prompts with one clip and at least one of the labels. Raises ValueError when there are none."""
-    found = [p for p in prompts if len(p.clips) == 1 and p.fields.get("labels")]
-    found = [p for p in found if labels is None or any(name in p.fields["labels"] for name in labels)]
-    if not found:
-        wanted = f"one of the labels {', '.join(labels)}" if labels else "`labels`"
-        raise ValueError(f"encode '{stage}': no row has one clip and {wanted}; name a data set whose rows do")
-    return found
+def prompts_with_labels(prompts: Sequence[Prompt], labels: Sequence[str] | None, stage: str) -> list[Prompt]:
+    """Return the prompts with one clip and at least one of the labels. Raises ValueError when there are none."""
+    matches = [p for p in prompts if len(p.clips) == 1 and p.fields.get("labels")]
+    if labels is not None:
+        matches = [p for p in matches if any(name in p.fields["labels"] for name in labels)]
+    if not matches:
+        needed = f"one of the labels {', '.join(labels)}" if labels else "`labels`"
+        raise ValueError(f"encode '{stage}': no row has one clip and {needed}; name a data set whose rows do")
+    return matches
 
 
 def classes_of(prompts: Sequence[Prompt], labels: Sequence[str] | None) -> dict[str, list[str]]:
-    """Label → its classes, in a fixed order. Raises ValueError for one of `labels` that no prompt has."""
+    """Return {label: its classes, in a fixed order}. Raises ValueError for one of `labels` that no prompt has."""
     classes: dict[str, set[str]] = {}
     for prompt in prompts:
         for name, value in prompt.fields["labels"].items():
@@ -124,6 +130,14 @@ def classes_of(prompts: Sequence[Prompt], labels: Sequence[str] | None) -> dict[
 
 
 def targets(prompts: Sequence[Prompt], classes: Mapping[str, Sequence[str]]) -> list[list[int]]:
-    """[N][L] index of each clip's class; -1 where it has no such label, or a class that was not in training."""
+    """Return [N][L], the index of each clip's class; -1 without such a label, or for a class that was not in training."""
     index = {name: {value: i for i, value in enumerate(values)} for name, values in classes.items()}
     return [[index[n].get(str(p.fields["labels"].get(n)), -1) for n in classes] for p in prompts]
+
+
+def metric_names(config: Config) -> list[str]:
+    """Return the beginnings of the names of its metrics."""
+    return ["loss", "accuracy"]
+
+
+KIND = Kind(Config, run, plan, makes=("model",), teaches_encoder=True, metric_names=metric_names)

@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from rl.config import ConfigError
-from rl.data.mixture import Data
 from rl.stages.context import Context, Outcome
+from rl.stages.kind import Kind
+from rl.stages.settings import SamplingConfig
+from rl.stages.workload import StagePlan, Work, rollouts_in_words, temperature_in_words
+from rl.units import many
 
 if TYPE_CHECKING:
     from rl.stages.scoring import Scorer
@@ -18,28 +21,21 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Config:
-    data: Data
+class Config(SamplingConfig):
+    """Settings of `evaluate`."""
+
     split: str | None = "test"
-    limit: int | None = None
-    model: str | None = None
-    """An earlier stage or a path; default: the model so far."""
-    samples: int = 8
-    temperature: float | None = None
-    """Default: that of training, settled when the recipe is loaded (see `rl.recipe.stage_list.settle_temperatures`)."""
     greedy: bool = True
     """Sample once more at temperature 0."""
     controls: list[Literal["silenced", "swapped", "shuffled"]] = field(default_factory=list[Any])
     """Measure again on the prompts with audio, with their sound taken away: what is left of the accuracy was not heard."""
-    max_sequence_tokens: int = 10240
     budgets: list[int | Literal["full"]] = field(default_factory=list[int | Literal["full"]])
     """Tokens of thinking after which chains are cut, once more for each: `[0, 16, full]`."""
     votes: int = 0
     """With budgets: how often the commonest of so many samples is right, too."""
 
     def validate(self, place: str) -> None:
-        if self.samples < 1:
-            raise ConfigError(f"{place}.samples: must be at least 1; got {self.samples}")
+        super().validate(place)
         if self.temperature is not None and not self.temperature >= 0:
             raise ConfigError(f"{place}.temperature: must not be negative; got {self.temperature}")
         if any(budget != "full" and budget < 0 for budget in self.budgets):
@@ -50,50 +46,93 @@ class Config:
             raise ConfigError(f"{place}.votes: votes are counted for each of `budgets`; add `budgets: [full]`")
 
 
-def metric_names(config: Config) -> list[str]:
-    """What its metrics' names begin with, up to a `/`."""
-    plain = ["accuracy", "accuracy_in", f"pass@{config.samples}", "reasoning_tokens", "think_rate", "truncation_rate"]
-    plain += ["verifier_errors", "prompts", "grounding", "claims_true", "surrogate_rate", "denial_rate"]
-    heard = ["accuracy_heard", "audio_reliance", *(f"accuracy_{name}" for name in config.controls)]
-    cut = [f"{name}@{budget}" for budget in config.budgets for name in ("accuracy", "tokens", "vote")]
-    return [*plain, *(["greedy_accuracy"] if config.greedy else []), *(heard if config.controls else []), *cut]
+def samples_in_words(config: Config) -> str:
+    """Return `(8 samples + 1 greedy), chains cut at 0, 16 tokens, again silenced`."""
+    words = many(config.samples, "sample") + temperature_in_words(config.temperature)
+    if config.greedy:
+        words = f"({words} + 1 greedy)"
+    if config.budgets:
+        words += f", chains cut at {', '.join(map(str, config.budgets))} tokens"
+    if config.controls:
+        words += f", again {', '.join(config.controls)}"
+    return words
+
+
+def plan(config: Config, work: Work) -> StagePlan:
+    """Return the plan of `evaluate`."""
+    cuts = sum(budget != "full" for budget in config.budgets)
+    rollouts = (work.rows or 0) * (config.samples * (1 + cuts + len(config.controls)) + config.greedy)
+    says = f"{work.prompts} × {samples_in_words(config)}{rollouts_in_words(rollouts, config.max_sequence_tokens)}"
+    return work.plan(says, rollouts, config.max_sequence_tokens, records=True, rollouts=rollouts)
 
 
 def run(config: Config, context: Context) -> Outcome:
-    from rl.stages.budgets import curve
+    """Measure `context.model`. Leaves `per_prompt.parquet`, and samples for the report."""
+    from rl.stages.budgets import Questions, budget_curve
     from rl.stages.scoring import Scorer
 
     prompts = context.prompts(config.data, config.split, config.limit)
-    sampler, judge = context.cluster.sampler, Scorer(context.rewards)
+    sampler, scorer = context.cluster.sampler, Scorer(context.rewards)
     sampler.load(context.model)
-    metrics, sampled, greedy = measure(config, prompts, sampler, judge, context.seed)
-    metrics |= reliance(config, sampled, sampler, judge, context)
+    metrics, samples, greedy = measure(config, prompts, sampler, scorer, context.seed)
+    if config.controls:
+        metrics |= audio_reliance(config, samples, sampler, scorer, context)
     if config.budgets:
-        metrics |= curve(config, prompts, sampled, sampler, judge, context.seed)
+        questions = Questions(config, prompts, sampler, scorer, context.seed)
+        metrics |= budget_curve(questions, config.budgets, config.votes, samples)
     context.tracker.rewind(0)
     context.tracker.record(1, metrics)
-    context.tracker.record_rollouts(1, sampled)
-    _write_per_prompt(context.folder / "per_prompt.parquet", sampled, greedy)
+    context.tracker.record_rollouts(1, samples)
+    _write_per_prompt(context.folder / "per_prompt.parquet", samples, greedy)
     return Outcome(metrics)
 
 
 def measure(
-    config: Config, prompts: Sequence[Prompt], sampler: Sampler, judge: Scorer, seed: int
+    config: Config, prompts: Sequence[Prompt], sampler: Sampler, scorer: Scorer, seed: int
 ) -> tuple[dict[str, float], list[Scored], list[Scored]]:
-    """(metrics, the samples, the greedy samples) of the model that the engines hold."""
+    """Return (metrics, the samples, the greedy samples) of the model that the engines hold."""
+    import numpy as np
+
+    from rl.stages.scoring import chain_metrics, is_correct, sample_metrics, with_interval
+
+    limit = config.max_sequence_tokens
+    samples = scorer.collect(
+        sampler.generate(
+            prompts,
+            samples=config.samples,
+            temperature=config.settled_temperature,
+            max_sequence_tokens=limit,
+            seed=seed,
+        )
+    )
+    metrics = accuracies(samples, config.samples)
+    greedy: list[Scored] = []
+    if config.greedy:
+        greedy = scorer.collect(
+            sampler.generate(prompts, samples=1, temperature=0.0, max_sequence_tokens=limit, seed=seed)
+        )
+        metrics |= with_interval("greedy_accuracy", [is_correct(s) for s in greedy if s.verdict.error is None])
+    rates = sample_metrics(samples)
+    chains = [sampler.encoder.chain_length(s.rollout.tokens[s.rollout.action_mask].tolist()) for s in samples]
+    metrics |= {
+        "reasoning_tokens": float(np.mean(chains)),
+        "think_rate": float(np.mean([bool(s.rollout.reasoning) for s in samples])),
+        **chain_metrics(samples),
+        "truncation_rate": rates["truncation_rate"],
+        "verifier_errors": rates["verifier_errors"],
+        "prompts": float(len(accuracy_by_prompt(samples))),
+    }
+    return metrics, samples, greedy
+
+
+def accuracies(samples: Sequence[Scored], samples_per_prompt: int) -> dict[str, float]:
+    """Return the mean accuracy over prompts, that in each source where there are several, and pass@k, with intervals."""
     import numpy as np
 
     from rl.run.metrics import pass_at_k
-    from rl.stages.scoring import by_prompt, chain_metrics, is_correct, sample_metrics, with_interval
+    from rl.stages.scoring import by_prompt, is_correct, with_interval
 
-    limit = config.max_sequence_tokens
-    assert config.temperature is not None, "settled when the recipe is loaded"
-    sampled = judge.collect(
-        sampler.generate(
-            prompts, samples=config.samples, temperature=config.temperature, max_sequence_tokens=limit, seed=seed
-        )
-    )
-    groups = [group for group in by_prompt(sampled).values() if group]
+    groups = [group for group in by_prompt(samples).values() if group]
     shares = [float(np.mean([is_correct(s) for s in group])) for group in groups]
     metrics = with_interval("accuracy", shares)
     sources: dict[str, list[float]] = {}
@@ -101,60 +140,50 @@ def measure(
         sources.setdefault(group[0].rollout.prompt.source, []).append(share)
     if len(sources) > 1:
         metrics |= {f"accuracy_in/{source}": float(np.mean(sources[source])) for source in sorted(sources)}
-    whole = [sum(map(is_correct, group)) for group in groups if len(group) == config.samples]
-    metrics |= with_interval(f"pass@{config.samples}", pass_at_k(whole, config.samples, config.samples))
-    greedy: list[Scored] = []
-    if config.greedy:
-        greedy = judge.collect(
-            sampler.generate(prompts, samples=1, temperature=0.0, max_sequence_tokens=limit, seed=seed)
-        )
-        metrics |= with_interval("greedy_accuracy", [is_correct(s) for s in greedy if s.verdict.error is None])
-    measured = sample_metrics(sampled)
-    chains = [sampler.encoder.chain_length(s.rollout.tokens[s.rollout.action_mask].tolist()) for s in sampled]
-    metrics |= {
-        "reasoning_tokens": float(np.mean(chains)),
-        "think_rate": float(np.mean([bool(s.rollout.reasoning) for s in sampled])),
-        **chain_metrics(sampled),
-        "truncation_rate": measured["truncation_rate"],
-        "verifier_errors": measured["verifier_errors"],
-        "prompts": float(len(groups)),
-    }
-    return metrics, sampled, greedy
+    # pass@k is only defined for a prompt none of whose k samples erred.
+    right = [sum(map(is_correct, group)) for group in groups if len(group) == samples_per_prompt]
+    return metrics | with_interval(
+        f"pass@{samples_per_prompt}", pass_at_k(right, samples_per_prompt, samples_per_prompt)
+    )
 
 
-def reliance(
-    config: Config, heard: Sequence[Scored], sampler: Sampler, judge: Scorer, context: Context
-) -> dict[str, float]:
-    """`accuracy_CONTROL` for each control, over the prompts with audio, and `audio_reliance`: what the accuracy with the
-    right sound (`accuracy_heard`) has over that with the first control's, prompt by prompt. Raises ValueError where no
-    prompt has audio."""
+def accuracy_by_prompt(samples: Sequence[Scored]) -> dict[str, float]:
+    """Return {prompt id: share of its samples that are right}; prompts without a verdict are left out."""
     import numpy as np
 
+    from rl.stages.scoring import by_prompt, is_correct
+
+    groups = by_prompt(samples)
+    return {id: float(np.mean([is_correct(s) for s in group])) for id, group in groups.items() if group}
+
+
+def audio_reliance(
+    config: Config, samples: Sequence[Scored], sampler: Sampler, scorer: Scorer, context: Context
+) -> dict[str, float]:
+    """Return `accuracy_CONTROL` for each control, over the prompts with audio, and `audio_reliance`: the accuracy with
+    the right sound (`accuracy_heard`) less that with the first control's, prompt by prompt. Raises ValueError where no
+    prompt has audio."""
     from rl.data.controls import CONTROLS
-    from rl.stages.scoring import by_prompt, is_correct, with_interval
+    from rl.stages.scoring import with_interval
 
-    def shares(scored: Sequence[Scored]) -> dict[str, float]:
-        return {id: float(np.mean([is_correct(s) for s in group])) for id, group in by_prompt(scored).items() if group}
-
-    if not config.controls:
-        return {}
-    asked = [p for p in {s.rollout.prompt.id: s.rollout.prompt for s in heard}.values() if p.clips]
-    if not asked:
+    prompts = {s.rollout.prompt.id: s.rollout.prompt for s in samples if s.rollout.prompt.clips}
+    if not prompts:
         raise ValueError(f"evaluate '{context.name}': controls need prompts with audio, and none has any; remove them")
-    right = {id: share for id, share in shares(heard).items() if id in {p.id for p in asked}}
-    metrics = with_interval("accuracy_heard", list(right.values()))
+    with_sound = {id: share for id, share in accuracy_by_prompt(samples).items() if id in prompts}
+    metrics = with_interval("accuracy_heard", list(with_sound.values()))
     for place, name in enumerate(config.controls):
-        _, sampled, _ = measure(replace(config, greedy=False), CONTROLS[name](asked), sampler, judge, context.seed)
-        left = shares(sampled)
-        metrics |= with_interval(f"accuracy_{name}", list(left.values()))
+        prompts_without = CONTROLS[name](list(prompts.values()))
+        _, controlled, _ = measure(replace(config, greedy=False), prompts_without, sampler, scorer, context.seed)
+        without_sound = accuracy_by_prompt(controlled)
+        metrics |= with_interval(f"accuracy_{name}", list(without_sound.values()))
         if place == 0:
-            both = [right[id] - left[id] for id in right if id in left]
-            metrics |= with_interval("audio_reliance", both)
+            differences = [with_sound[id] - without_sound[id] for id in with_sound if id in without_sound]
+            metrics |= with_interval("audio_reliance", differences)
     return metrics
 
 
 def _write_per_prompt(path: Path, sampled: Sequence[Scored], greedy: Sequence[Scored]) -> None:
-    """One row a prompt, so that runs can be compared prompt by prompt; `asked` tells prompts of one id apart."""
+    """Write one row a prompt, so that runs can be compared prompt by prompt; `asked` tells prompts of one id apart."""
     import numpy as np
     import pyarrow as pa
     from pyarrow import parquet
@@ -174,3 +203,18 @@ def _write_per_prompt(path: Path, sampled: Sequence[Scored], greedy: Sequence[Sc
     )
     with replacing(path) as temporary:
         parquet.write_table(table, temporary)
+
+
+def metric_names(config: Config) -> list[str]:
+    """Return the beginnings of the names of its metrics."""
+    plain = ["accuracy", "accuracy_in", f"pass@{config.samples}", "reasoning_tokens", "think_rate", "truncation_rate"]
+    plain += ["verifier_errors", "prompts", "grounding", "claims_true", "surrogate_rate", "denial_rate"]
+    controls = ["accuracy_heard", "audio_reliance", *(f"accuracy_{name}" for name in config.controls)]
+    if config.greedy:
+        plain.append("greedy_accuracy")
+    if config.controls:
+        plain += controls
+    return plain + [f"{name}@{budget}" for budget in config.budgets for name in ("accuracy", "tokens", "vote")]
+
+
+KIND = Kind(Config, run, plan, measures=True, metric_names=metric_names)

@@ -12,37 +12,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from rewards.combine import PartConfig, RewardConfig
 from rl.config import ConfigError
-from rl.data.mixture import Data, called
+from rl.data.mixture import called
 from rl.stages.context import Context, Outcome
+from rl.stages.kind import MODEL_REFERENCE, Kind
+from rl.stages.settings import CandidatesConfig, check_least
+from rl.stages.workload import StagePlan, Work, rollouts_in_words, selection_in_words
+from rl.units import many
 
 if TYPE_CHECKING:
-    from rl.stages.sampling import Asking, Sample
+    from rl.stages.sampling import Sample
 
 FILE = "pairs.jsonl"
 
 
 @dataclass
-class Config:
-    data: Data
-    split: str | None = "train"
-    limit: int | None = None
-    model: str | None = None
-    """An earlier stage or a path; default: the model so far."""
+class Config(CandidatesConfig):
+    """Settings of `pairs`."""
+
     samples_of: str | None = None
-    """An earlier `distill` stage: its samples are taken, none are made."""
-    select: dict[str, Any] | None = None
-    """Which prompts: a `when` rule, as a reward part has it."""
-    ask: str | None = None
-    """Put after the question while sampling, and not kept."""
-    system: str | None = None
-    """The system turn while sampling; not kept."""
-    samples: int = 8
-    temperature: float = 1.0
-    max_sequence_tokens: int = 10240
-    reward: RewardConfig | None = None
-    """Verifiers of the stage's own; default: the recipe's reward."""
+    """An earlier `distill` stage: its samples are used, none are drawn."""
     by: str | None = None
     """The part of the verdict that decides; default: the whole score."""
     margin: float = 0.5
@@ -54,46 +43,70 @@ class Config:
     """Pairs of one prompt at most: best against worst, second best against second worst, …"""
 
     def validate(self, place: str) -> None:
-        for name, least in (("samples", 2), ("per_prompt", 1)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"{place}.{name}: must be at least {least}; got {getattr(self, name)}")
-        if self.margin <= 0 or self.temperature <= 0:
+        if self.samples < 2:
+            raise ConfigError(f"{place}.samples: must be at least 2; got {self.samples}")
+        if self.per_prompt < 1:
+            raise ConfigError(f"{place}.per_prompt: must be at least 1; got {self.per_prompt}")
+        if self.margin <= 0 or self.settled_temperature <= 0:
             raise ConfigError(f"{place}: margin and temperature must be above 0")
-        for part, least in self.chosen.items():
-            if "/" not in part and least > 1:
-                raise ConfigError(f"{place}.chosen.{part}: scores are at most 1; got {least:g}")
-        PartConfig("select", when=self.select).validate(f"{place}.select")
+        super().validate(place)
+        check_least(self.chosen, f"{place}.chosen")
 
     @property
-    def asking(self) -> Asking:
-        from rl.stages.sampling import Asking
+    def judges_samples(self) -> bool:
+        return self.samples_of is None
 
-        return Asking(self.samples, self.temperature, self.max_sequence_tokens, self.reward, self.system, self.ask)
+    @property
+    def named_parts(self) -> Mapping[str, Sequence[str]]:
+        return {"chosen": list(self.chosen), "by": [self.by] if self.by else []}
+
+
+def plan(config: Config, work: Work) -> StagePlan:
+    """Return the plan of `pairs`."""
+    rollouts = 0
+    if config.samples_of:
+        says = f"samples of '{config.samples_of}'"
+    else:
+        rollouts = (work.rows or 0) * config.samples
+        says = f"{work.prompts}{selection_in_words(config.select)} × {config.samples} samples"
+        says += rollouts_in_words(rollouts, config.max_sequence_tokens)
+    says += (
+        f"; at most {many(config.per_prompt, 'pair')} of a prompt, ≥ {config.margin:g} apart in {config.by or 'score'}"
+    )
+    return work.plan(
+        says,
+        rollouts,
+        config.max_sequence_tokens,
+        records=True,
+        rollouts=rollouts,
+        rows_made=None if work.rows is None else work.rows * config.per_prompt,
+    )
 
 
 def run(config: Config, context: Context) -> Outcome:
-    """Leaves the pairs. Raises ValueError with the funnel when there would be none."""
+    """Leave the pairs. Raises ValueError with the funnel when there would be none."""
     from rl.run.files import write_lines
     from rl.run.provenance import fingerprint
-    from rl.stages.sampling import collect_samples, read_samples, selected
+    from rl.stages.sampling import collect_samples, read_samples
+    from rl.stages.selection import select_prompts
 
-    sources = selected(context.sources(config.data, config.split, config.limit), config.select)
+    sources = select_prompts(context.sources(config.data, config.split, config.limit), config.select)
     context.tracker.rewind(0)
     if config.samples_of:
-        wanted = {prompt.id for prompts in sources.values() for prompt in prompts}
+        ids = {prompt.id for prompts in sources.values() for prompt in prompts}
         file = context.artifact("samples", config.samples_of)
-        samples = [s for s in {s.key: s for s in read_samples(file)}.values() if s.prompt in wanted]
+        samples = [s for s in {s.key: s for s in read_samples(file)}.values() if s.prompt in ids]
     else:
-        samples = collect_samples(config.asking, context, sources, config.split)
-    pairs, funnel = matched(samples, config)
+        samples = collect_samples(config, context, sources)
+    pairs, funnel = match_samples(samples, config)
     counts = {"asked": sum(map(len, sources.values())), **funnel}
-    told = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    summary = ", ".join(f"{name} {count:,}" for name, count in counts.items())
     if not pairs:
         raise ValueError(
             f"pairs '{context.name}': no prompt of '{called(config.data)}' has two answers that are {config.margin:g} "
-            f"apart in {config.by or 'score'} ({told}); lower margin, raise samples or choose other prompts"
+            f"apart in {config.by or 'score'} ({summary}); lower margin, raise samples or choose other prompts"
         )
-    context.say(f"{context.name}: {told}")
+    context.say(f"{context.name}: {summary}")
     write_lines(context.folder / FILE, (_row(*pair, config.by) for pair in pairs))
     metrics = {name: float(count) for name, count in counts.items()}
     gaps = [value_of(chosen, config.by) - value_of(rejected, config.by) for chosen, rejected in pairs]
@@ -104,9 +117,9 @@ def run(config: Config, context: Context) -> Outcome:
     return Outcome(metrics, {"pairs": str(context.folder / FILE)}, counts, facts)
 
 
-def matched(samples: Sequence[Sample], config: Config) -> tuple[list[tuple[Sample, Sample]], dict[str, int]]:
-    """([(chosen, rejected)], the funnel): within each prompt the best that may be chosen against the worst, as long as
-    they are `margin` apart."""
+def match_samples(samples: Sequence[Sample], config: Config) -> tuple[list[tuple[Sample, Sample]], dict[str, int]]:
+    """Return ([(chosen, rejected)], the funnel): within each prompt the best that may be chosen against the worst, as
+    long as they are `margin` apart."""
     judged = [s for s in samples if s.error is None and (config.by is None or config.by in s.parts)]
     whole = [sample for sample in judged if sample.whole]
     groups: dict[str, dict[str, Sample]] = defaultdict(dict)
@@ -115,29 +128,41 @@ def matched(samples: Sequence[Sample], config: Config) -> tuple[list[tuple[Sampl
     pairs: list[tuple[Sample, Sample]] = []
     for group in groups.values():
         ranked = sorted(group.values(), key=lambda s: (-value_of(s, config.by), -s.score, s.sample))
-        better = [sample for sample in ranked if _good(sample, config.chosen)]
+        better = [sample for sample in ranked if _may_be_chosen(sample, config.chosen)]
         apart = zip(better[: config.per_prompt], reversed(ranked), strict=False)
         pairs += [(a, b) for a, b in apart if value_of(a, config.by) - value_of(b, config.by) >= config.margin]
     prompts = Counter(chosen.prompt for chosen, _ in pairs)
     funnel = {"sampled": len(samples), "judged": len(judged), "whole": len(whole)}
     if config.chosen:
-        funnel["fit to be chosen"] = sum(_good(sample, config.chosen) for sample in whole)
+        funnel["fit to be chosen"] = sum(_may_be_chosen(sample, config.chosen) for sample in whole)
     return pairs, {**funnel, "prompts apart": len(prompts), "kept": len(pairs)}
 
 
-def _good(sample: Sample, least: Mapping[str, float]) -> bool:
+def _may_be_chosen(sample: Sample, least: Mapping[str, float]) -> bool:
+    """Return whether every part of the verdict that judged the sample is at least what `chosen` asks."""
     return all(sample.parts.get(part, value) >= value for part, value in least.items())
 
 
 def value_of(sample: Sample, by: str | None) -> float:
-    """What decides: a part of the verdict, or the whole score."""
+    """Return what decides: a part of the verdict, or the whole score."""
     return sample.score if by is None else sample.parts[by]
 
 
 def _row(chosen: Sample, rejected: Sample, by: str | None) -> dict[str, Any]:
+    """Return a row of the preference data set: the prompt by reference, and both answers."""
     place = {"data": chosen.data, "split": chosen.split, "prompt": chosen.prompt}
     sides = {
         name: {"reasoning": s.reasoning, "response": s.response, "sample": s.sample, "value": value_of(s, by)}
         for name, s in (("chosen", chosen), ("rejected", rejected))
     }
     return {"id": f"{chosen.prompt}#{chosen.sample}>{rejected.sample}", **place, **sides}
+
+
+KIND = Kind(
+    Config,
+    run,
+    plan,
+    makes=("pairs",),
+    references={**MODEL_REFERENCE, "samples_of": "samples"},
+    filters=True,
+)

@@ -8,58 +8,57 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rl.config import ConfigError
 from rl.run.files import replacing
 from rl.stages.context import Context, Outcome
-from rl.workers.optimizer import OptimizerConfig
+from rl.stages.kind import Kind
+from rl.stages.settings import PairTrainingConfig
+from rl.stages.workload import StagePlan, Work, pair_training_plan
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from rl.data.pairs import Pair
 
 SCALE = "scale.json"
 
 
 @dataclass
-class Config:
-    data: str
-    """A `pairs` stage, or a data set whose rows have `chosen` and `rejected`."""
-    split: str | None = "train"
-    limit: int | None = None
-    model: str | None = None
-    """An earlier stage or a path, whose trunk it starts from; default: the model so far."""
+class Config(PairTrainingConfig):
+    """Settings of `reward_model`. It starts from the trunk of its `model`."""
+
     held_out: float = 0.1
     """Share of the prompts whose pairs are not trained on: accuracy and calibration are measured there."""
-    epochs: float = 1.0
-    pairs_per_step: int = 64
-    max_sequence_tokens: int = 10240
-    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(learning_rate=1e-5))
 
     def validate(self, place: str) -> None:
-        if self.epochs <= 0 or self.pairs_per_step < 1:
-            raise ConfigError(f"{place}: epochs and pairs_per_step must be positive")
+        super().validate(place)
         if not 0 < self.held_out < 1:
             raise ConfigError(f"{place}.held_out: must lie between 0 and 1; got {self.held_out}")
 
     @property
-    def sequences_per_step(self) -> int:
-        return 2 * self.pairs_per_step
+    def roles(self) -> set[str]:
+        return {"critic", "policy"}  # the policy lends its ears: a value model hears through its encoder
 
     def steps(self, rows: int) -> int:
-        """Optimiser steps over `rows` pairs, those held out among them."""
         return max(1, round(self.epochs * rows * (1 - self.held_out) / self.pairs_per_step))
 
 
+def plan(config: Config, work: Work) -> StagePlan:
+    """Return the plan of `reward_model`."""
+    return pair_training_plan(config, work, "Bradley–Terry")
+
+
 def run(config: Config, context: Context) -> Outcome:
-    """Leaves `reward_model/` (config.json, critic.safetensors, scale.json). Raises ValueError when too few pairs are
+    """Leave `reward_model/` (config.json, critic.safetensors, scale.json). Raises ValueError when too few pairs are
     left to learn from or to measure on."""
     pairs = context.pairs(config.data, config.split, config.limit)
-    learned, held_out = divided(pairs, config.held_out)
-    if not (learned and held_out):
+    training, held_out = split_pairs(pairs, config.held_out)
+    if not (training and held_out):
         raise ValueError(
-            f"reward_model '{context.name}': {len(pairs)} pairs of '{config.data}' leave {len(learned)} to learn from and "
+            f"reward_model '{context.name}': {len(pairs)} pairs of '{config.data}' leave {len(training)} to learn from and "
             f"{len(held_out)} to measure on; make more pairs or change held_out"
         )
     if any(pair.prompt.clips for pair in pairs):  # its encoder is what hears
@@ -67,20 +66,20 @@ def run(config: Config, context: Context) -> Outcome:
     group = context.cluster.critic
     group.load(context.model, context.cluster.model, config.optimizer)
     context.tracker.rewind(0)
-    steps = train(config, context, learned)
-    folder, rewards_N = context.folder / "reward_model", _rewards(config, context, learned)
+    steps = train(config, context, training)
+    folder, rewards_N = context.folder / "reward_model", _rewards(config, context, training)
     group.export(folder)
     scale = {"mean": float(rewards_N.mean()), "deviation": float(rewards_N.std())}
     with replacing(folder / SCALE) as temporary:
         temporary.write_text(json.dumps(scale))
-    metrics = measured(_rewards(config, context, held_out))
+    metrics = agreement(_rewards(config, context, held_out))
     context.say(f"{context.name}: accuracy {metrics['accuracy']:.3f} on {len(held_out)} pairs held out")
-    counts = {"pairs": len(pairs), "learned from": len(learned), "held out": len(held_out), "steps": steps}
+    counts = {"pairs": len(pairs), "learned from": len(training), "held out": len(held_out), "steps": steps}
     return Outcome(metrics, {"reward_model": str(folder)}, counts)
 
 
 def train(config: Config, context: Context, pairs: Sequence[Pair]) -> int:
-    """The loop. Returns how many steps it took."""
+    """Learn from the pairs. Returns how many steps it took."""
     from rl.data.curriculum import Curriculum
     from rl.data.pairs import at_end, pair_batch
     from rl.run.progress import Progress
@@ -89,18 +88,20 @@ def train(config: Config, context: Context, pairs: Sequence[Pair]) -> int:
     total = max(1, round(config.epochs * len(pairs) / config.pairs_per_step))
     with Progress(context.name, total) as progress:
         for step in range(1, total + 1):
-            began, drawn = time.monotonic(), curriculum.draw(config.pairs_per_step)
-            batch = at_end(pair_batch(drawn, context.cluster.chat, config.max_sequence_tokens))
+            began = time.monotonic()
+            step_pairs = curriculum.draw(config.pairs_per_step)
+            batch = at_end(pair_batch(step_pairs, context.cluster.chat, config.max_sequence_tokens))
             rate = config.optimizer.rate(step - 1, total)
-            learned = context.cluster.critic.update_pairs(batch, [range(len(batch))], [rate]).get()
-            metrics = {"grad_norm/critic": learned.pop("grad_norm"), "learning_rate": rate, **learned}
+            critic_metrics = context.cluster.critic.update_pairs(batch, [range(len(batch))], [rate]).get()
+            metrics = {"grad_norm/critic": critic_metrics.pop("grad_norm"), "learning_rate": rate, **critic_metrics}
             context.tracker.record(step, metrics | {"time/step": time.monotonic() - began})
             progress.advance(step, metrics)
     return total
 
 
-def divided(pairs: Sequence[Pair], share: float) -> tuple[list[Pair], list[Pair]]:
-    """(to learn from, to measure on): by the prompt's question alone, so that no prompt is on both sides."""
+def split_pairs(pairs: Sequence[Pair], share: float) -> tuple[list[Pair], list[Pair]]:
+    """Return (pairs to learn from, pairs to measure on). The prompt's question alone decides, so that no prompt is on
+    both sides."""
     from rl.data.rows import rank
 
     sides: tuple[list[Pair], list[Pair]] = [], []
@@ -109,9 +110,9 @@ def divided(pairs: Sequence[Pair], share: float) -> tuple[list[Pair], list[Pair]
     return sides
 
 
-def measured(rewards_N: Sequence[float]) -> dict[str, float]:
-    """Of pairs it has not seen, chosen and rejected by turns: how often the chosen answer is ahead (with its interval),
-    and how far from the truth its confidence is."""
+def agreement(rewards_N: Sequence[float] | np.ndarray) -> dict[str, float]:
+    """Return how often the chosen answer is ahead (`accuracy`, with its interval) and how far from the truth the model's
+    confidence is (`calibration_error`), from the rewards [N] of pairs it has not seen, chosen and rejected in turn."""
     import numpy as np
 
     from rl.run.metrics import bootstrap_interval, calibration_error
@@ -130,8 +131,12 @@ def measured(rewards_N: Sequence[float]) -> dict[str, float]:
     }
 
 
-def _rewards(config: Config, context: Context, pairs: Sequence[Pair]):
+def _rewards(config: Config, context: Context, pairs: Sequence[Pair]) -> np.ndarray:
+    """Return [N] rewards of the pairs' answers, chosen and rejected in turn."""
     from rl.data.pairs import at_end, pair_batch
 
     batch = at_end(pair_batch(pairs, context.cluster.chat, config.max_sequence_tokens))
     return context.cluster.critic.values(batch).get().numpy().astype(float)
+
+
+KIND = Kind(Config, run, plan, makes=("reward_model",), reads="pairs")

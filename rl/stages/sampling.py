@@ -1,35 +1,36 @@
-"""Sampling that is kept: every judged sample is one line of `samples.jsonl` the moment it is judged, so a stage that was
-stopped goes on with what is missing and samples nothing twice; what could not be judged is judged again. What `distill`
-and `pairs` choose from.
+"""Samples that `distill` and `pairs` choose from. Each is one line of `samples.jsonl` the moment it is judged, so that a
+stage that was stopped goes on with what is missing and samples nothing twice; a sample that could not be judged is judged
+again.
 """
 
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rewards.combine import PartConfig, RewardConfig
-from rl.types import THINK_CLOSE, Message, Prompt, split_think
+from rl.types import THINK_CLOSE, Message, Prompt, Rollout, split_think
 
 if TYPE_CHECKING:
     from rewards.service import RewardService
     from rl.stages.context import Context
-    from rl.types import Rollout, Scored
+    from rl.stages.settings import CandidatesConfig
+    from rl.types import Scored
 
 SAMPLES = "samples.jsonl"
-SHOWN = 256
-"""Judged samples of each file that the report shows samples from."""
+RECORDED = 256
+"""Judged samples of a stage that are recorded for the report."""
 AHEAD = 256
-"""Samples under judgement at once where none has to be generated: a model that judges answers in its own time."""
+"""Samples under judgement at once where none has to be generated: a judge answers in its own time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A sample with its verdict, as it is kept."""
+    """A sample with its verdict, as a line of `samples.jsonl` holds it."""
 
     data: str
     split: str | None
@@ -42,88 +43,76 @@ class Sample:
     parts: Mapping[str, float] = field(default_factory=dict[str, float])
     error: str | None = None
     again: Mapping[str, Sequence[float]] | None = None
-    """Of one that could not be judged, what else a verifier may ask for: `ids` (all that the engine saw) and `logprobs`."""
+    """What a verifier may ask for beside the text when a sample that could not be judged is judged again: `ids` (all
+    that the engine saw) and `logprobs`; None for a sample with a verdict."""
 
     @property
     def key(self) -> tuple[str, int]:
+        """(prompt, number) of the sample, which no other sample of the stage has."""
         return self.prompt, self.sample
 
     @property
     def reasoning(self) -> str:
+        """Chain of thought; empty without a closed one."""
         return split_think(self.text)[0]
 
     @property
     def response(self) -> str:
+        """Text after the chain."""
         return split_think(self.text)[1]
 
     @property
     def whole(self) -> bool:
-        """Did it end by itself, with one closed chain and an answer after it?"""
+        """Whether it ended by itself, with one closed chain and an answer after it."""
         closed = self.text.count(THINK_CLOSE) == 1 and bool(self.reasoning and self.response)
         return closed and not self.truncated
 
 
-@dataclass(frozen=True)
-class Asking:
-    """How prompts are sampled."""
+def collect_samples(
+    config: CandidatesConfig, context: Context, sources: Mapping[str, Sequence[Prompt]]
+) -> list[Sample]:
+    """Return `config.samples` judged samples of every prompt, in the order of prompts and samples. Raises ValueError when
+    too many cannot be judged."""
+    from rl.run.progress import Progress
 
-    samples: int
-    temperature: float
-    max_sequence_tokens: int
-    reward: RewardConfig | None = None
-    """Another reward than the recipe's."""
-    system: str | None = None
-    ask: str | None = None
+    source_of = {prompt.id: name for name, prompts in sources.items() for prompt in prompts}
+    file = context.folder / SAMPLES
+    # The last line of a sample counts: one that was judged again has an earlier line with its error.
+    stored = {sample.key: sample for sample in read_samples(file) if sample.prompt in source_of}
+    samples = {key: sample for key, sample in stored.items() if sample.error is None}
+    unjudged = [sample for sample in stored.values() if sample.error is not None and sample.again]
+    total = len(source_of) * config.samples
+    if samples or unjudged:
+        again = f"; {len(unjudged):,} of them could not be judged and are judged again" if unjudged else ""
+        context.say(f"{context.name}: {len(samples) + len(unjudged):,} of {total:,} samples are there already{again}")
+    if len(samples) < total:
+        to_record, write = list[Any](), line_appender(file)
+        with Progress(context.name, total) as progress:
+            progress.advance(len(samples), {})
+            for scored in _missing_samples(config, context, sources, {*samples}, unjudged):
+                fresh = [_sample(s, source_of[s.rollout.prompt.id], config.split) for s in scored]
+                write(fresh)
+                samples |= {sample.key: sample for sample in fresh}
+                to_record += scored[: RECORDED - len(to_record)]
+                progress.advance(len(samples), {"reward": sum(sample.score for sample in fresh) / len(fresh)})
+        context.tracker.record_rollouts(1, to_record)
+    return [samples[id, i] for id in source_of for i in range(config.samples)]
 
 
-def selected(sources: Mapping[str, Sequence[Prompt]], rule: Mapping[str, Any] | None) -> dict[str, list[Prompt]]:
-    """{source: the prompts that a `when` rule of a reward part would name}; all of them without a rule."""
-    part = PartConfig("select", when=dict(rule) if rule else None)
-    return {name: [prompt for prompt in prompts if part.applies(prompt)] for name, prompts in sources.items()}
-
-
-def asked(prompt: Prompt, system: str | None, ask: str | None) -> Prompt:
-    """The prompt as it is put to the model: with a system turn of its own (in place of one there is), and `ask` after
-    the user's last words. What is kept of the sample knows nothing of it."""
+def with_instructions(prompt: Prompt, system: str | None, ask: str | None) -> Prompt:
+    """Return the prompt as it is put to the model: with a system turn of its own (in place of one there is), and `ask`
+    after the user's last words. What is stored of the sample knows nothing of it."""
     turns = [message for message in prompt.messages if not (system and message.role == "system")]
     if ask:
         last = max(i for i, message in enumerate(turns) if message.role == "user")
         turns[last] = Message("user", f"{turns[last].content}\n{ask}")
-    return replace(prompt, messages=(*([Message("system", system)] if system else []), *turns))
+    if system:
+        turns.insert(0, Message("system", system))
+    return replace(prompt, messages=tuple(turns))
 
 
-def collect_samples(
-    asking: Asking, context: Context, sources: Mapping[str, Sequence[Prompt]], split: str | None
-) -> list[Sample]:
-    """`asking.samples` judged samples of every prompt, in the order of prompts and samples. Raises ValueError when too
-    many cannot be judged."""
-    from rl.run.progress import Progress
-
-    owner = {prompt.id: name for name, prompts in sources.items() for prompt in prompts}
-    file = context.folder / SAMPLES
-    kept = {s.key: s for s in read_samples(file) if s.prompt in owner}  # the last line of a sample counts
-    have = {key: sample for key, sample in kept.items() if sample.error is None}
-    unjudged = [sample for sample in kept.values() if sample.error is not None and sample.again]
-    total = len(owner) * asking.samples
-    if have or unjudged:
-        again = f"; {len(unjudged):,} of them could not be judged and are judged again" if unjudged else ""
-        context.say(f"{context.name}: {len(have) + len(unjudged):,} of {total:,} samples are there already{again}")
-    if len(have) < total:
-        shown, write = list[Any](), appending(file)
-        with Progress(context.name, total) as progress:
-            progress.advance(len(have), {})
-            for scored in _scored(asking, context, sources, {*have}, unjudged):
-                fresh = [_kept(s, owner[s.rollout.prompt.id], split) for s in scored]
-                write(fresh)
-                have |= {sample.key: sample for sample in fresh}
-                shown += scored[: SHOWN - len(shown)]
-                progress.advance(len(have), {"reward": sum(sample.score for sample in fresh) / len(fresh)})
-        context.tracker.record_rollouts(1, shown)
-    return [have[id, i] for id in owner for i in range(asking.samples)]
-
-
-def judged(rewards: RewardService, rollouts: Iterable[Rollout]) -> Iterator[list[Scored]]:
-    """What is there already, as it is judged. Raises ValueError when too much of it cannot be."""
+def judge_rollouts(rewards: RewardService, rollouts: Iterable[Rollout]) -> Iterator[list[Scored]]:
+    """Yield rollouts that exist already, as they are judged. Raises ValueError when too many cannot be judged."""
     waiting = iter(rollouts)
     while True:
         for rollout in islice(waiting, AHEAD - rewards.pending):
@@ -136,7 +125,7 @@ def judged(rewards: RewardService, rollouts: Iterable[Rollout]) -> Iterator[list
 
 
 def read_samples(file: Path) -> Iterator[Sample]:
-    """What the file holds; a last line that a kill has torn is cut off. Raises ValueError for any other line."""
+    """Yield the samples of the file; a last line that a kill has torn is cut off. Raises ValueError for any other line."""
     if not file.exists():
         return
     with file.open("r+b") as lines:
@@ -152,48 +141,50 @@ def read_samples(file: Path) -> Iterator[Sample]:
                 raise ValueError(f"{file}:{number}: {error}; remove the line, it will be sampled again") from error
 
 
-def _scored(
-    asking: Asking,
+def _missing_samples(
+    config: CandidatesConfig,
     context: Context,
     sources: Mapping[str, Sequence[Prompt]],
-    have: set[tuple[str, int]],
+    finished: set[tuple[str, int]],
     unjudged: Sequence[Sample],
 ) -> Iterator[list[Scored]]:
-    """What is missing, as it is judged, on the prompts as they are: first what was sampled already."""
+    """Yield what is missing, as it is judged, on the prompts as they are: first the samples that exist already."""
     prompts = {prompt.id: prompt for of_source in sources.values() for prompt in of_source}
-    taken = have | {sample.key for sample in unjudged}
-    with context.judging(asking.reward) as rewards:
-        yield from judged(rewards, (_rollout(sample, prompts[sample.prompt]) for sample in unjudged))
-        if len(taken) < len(prompts) * asking.samples:
-            yield from _sampled(asking, context, prompts, taken, rewards)
+    sampled = finished | {sample.key for sample in unjudged}
+    with context.reward_service(config.stage_reward) as rewards:
+        yield from judge_rollouts(rewards, (_rollout(sample, prompts[sample.prompt]) for sample in unjudged))
+        if len(sampled) < len(prompts) * config.samples:
+            yield from _fresh_samples(config, context, prompts, sampled, rewards)
 
 
-def _sampled(
-    asking: Asking,
+def _fresh_samples(
+    config: CandidatesConfig,
     context: Context,
     prompts: Mapping[str, Prompt],
     skip: set[tuple[str, int]],
     rewards: RewardService,
 ) -> Iterator[list[Scored]]:
+    """Yield new samples as they are judged, without those in `skip`."""
     from rl.stages.scoring import Scorer
 
     context.cluster.sampler.load(context.model)
     stream = context.cluster.sampler.generate(
-        [asked(prompt, asking.system, asking.ask) for prompt in prompts.values()],
-        samples=asking.samples,
-        temperature=asking.temperature,
-        max_sequence_tokens=asking.max_sequence_tokens,
+        [with_instructions(prompt, config.system, config.ask) for prompt in prompts.values()],
+        samples=config.samples,
+        temperature=config.settled_temperature,
+        max_sequence_tokens=config.max_sequence_tokens,
         seed=context.seed,
         skip=skip,
     )
     # Verifiers see the question that was asked of the data set, not the one that was put to the model.
     restored = ([replace(r, prompt=prompts[r.prompt.id]) for r in rollouts] for rollouts in stream)
-    for scored in Scorer(rewards).judged(restored):
+    for scored in Scorer(rewards).stream(restored):
         yield scored
         rewards.check_errors()
 
 
-def _kept(scored: Scored, data: str, split: str | None) -> Sample:
+def _sample(scored: Scored, data: str, split: str | None) -> Sample:
+    """Return what is stored of a judged sample."""
     rollout, verdict = scored.rollout, scored.verdict
     again = (
         {"ids": rollout.tokens.tolist(), "logprobs": rollout.logprobs.tolist()} if verdict.error is not None else None
@@ -214,12 +205,10 @@ def _kept(scored: Scored, data: str, split: str | None) -> Sample:
 
 
 def _rollout(sample: Sample, prompt: Prompt) -> Rollout:
-    """What was sampled, from what is kept of a sample that could not be judged."""
+    """Return the rollout again, from what is stored of a sample that could not be judged."""
     import numpy as np
 
-    from rl.types import Rollout
-
-    assert sample.again is not None, "only such a sample keeps its tokens"
+    assert sample.again is not None, "only a sample without a verdict stores its tokens"
     tokens = np.asarray(sample.again["ids"], dtype=np.int64)
     return Rollout(
         prompt=prompt,
@@ -233,8 +222,17 @@ def _rollout(sample: Sample, prompt: Prompt) -> Rollout:
     )
 
 
-def appending(file: Path) -> Callable[[Sequence[Any]], None]:
-    """Adds dataclasses to the file, a line each, whole."""
+def means_by_part(samples: Sequence[Sample]) -> dict[str, float]:
+    """Return the mean score, tokens and parts of the verdicts."""
+    values = defaultdict[str, list[float]](list)
+    for sample in samples:
+        for name, value in {"score": sample.score, "tokens": sample.tokens, **sample.parts}.items():
+            values[name].append(value)
+    return {name: sum(numbers) / len(numbers) for name, numbers in values.items()}
+
+
+def line_appender(file: Path) -> Callable[[Sequence[Any]], None]:
+    """Return a function that adds dataclasses to the file, a line each, whole."""
     from rl.run.files import full_disk_named
 
     def write(rows: Sequence[Any]) -> None:

@@ -1,4 +1,4 @@
-"""Judging a stream of rollouts while it still flows, and what is measured on scored samples."""
+"""Scores a stream of rollouts while it still flows, and measures scored samples."""
 
 from __future__ import annotations
 
@@ -19,55 +19,52 @@ if TYPE_CHECKING:
 
 
 class Scorer:
-    """Hands each sample to the verifiers the moment it ends. `seconds` holds what the last `collect` cost: `generate`
-    until the stream ended, `verify` what was still waited for after that."""
+    """Hands each sample to the verifiers the moment it ends, so that judging overlaps generation."""
 
     def __init__(self, rewards: RewardService) -> None:
         self.rewards = rewards
         self.seconds: dict[str, float] = defaultdict(float)
+        """Seconds of the last `collect`: `generate` until the stream ended, `verify` waited for verdicts after that."""
 
     def collect(self, stream: Iterable[list[Rollout]]) -> list[Scored]:
-        """All samples of the stream, scored, samples of a prompt together in their order: nothing in the result
+        """Return all samples of the stream, scored, samples of a prompt together in their order: nothing in the result
         depends on who finished first. Raises ValueError when too many verifiers err."""
-        scored = [s for judged in self.judged(stream) for s in judged]
+        scored = [sample for batch in self.stream(stream) for sample in batch]
         self.rewards.check_errors()
-        order: dict[str, int] = {}
-        for s in sorted(scored, key=lambda s: s.rollout.prompt.id):
-            order.setdefault(s.rollout.prompt.id, len(order))
-        return sorted(scored, key=lambda s: (order[s.rollout.prompt.id], s.rollout.sample))
+        return sorted(scored, key=lambda s: (s.rollout.prompt.id, s.rollout.sample))
 
-    def judged(self, stream: Iterable[list[Rollout]]) -> Iterator[list[Scored]]:
-        """The samples of the stream as they are judged."""
+    def stream(self, rollouts: Iterable[list[Rollout]]) -> Iterator[list[Scored]]:
+        """Yield the samples of the stream as they are judged."""
         start = time.monotonic()
-        for finished in stream:
+        for finished in rollouts:
             for rollout in finished:
                 self.rewards.submit(rollout)
-            if judged := self.rewards.ready(0.0):
-                yield judged
-        streamed = time.monotonic()
+            if scored := self.rewards.ready(0.0):
+                yield scored
+        end_of_generation = time.monotonic()
         while self.rewards.pending:
-            if judged := self.rewards.ready(1.0):
-                yield judged
-        self.seconds["generate"] += streamed - start
-        self.seconds["verify"] += time.monotonic() - streamed
+            if scored := self.rewards.ready(1.0):
+                yield scored
+        self.seconds["generate"] += end_of_generation - start
+        self.seconds["verify"] += time.monotonic() - end_of_generation
 
 
 def digest(prompt: Prompt) -> str:
-    """Of what is asked and what is right: messages, sound and answer, whatever the prompt's id."""
+    """Return a digest of what is asked and what is right: messages, sound and answer, whatever the prompt's id."""
     turns = [[message.role, message.content] for message in prompt.messages]
-    asked = json.dumps([turns, [fingerprint(clip) for clip in prompt.clips], prompt.answer])
-    return hashlib.sha256(asked.encode()).hexdigest()[:16]
+    question = json.dumps([turns, [fingerprint(clip) for clip in prompt.clips], prompt.answer])
+    return hashlib.sha256(question.encode()).hexdigest()[:16]
 
 
 def is_correct(scored: Scored) -> bool:
-    """Did the sample get its answer right, whatever else its score rewards?"""
+    """Return whether the sample got its answer right, whatever else its score rewards."""
     from rewards.combine import correct
 
     return correct(scored.verdict)
 
 
 def by_prompt(scored: Sequence[Scored]) -> dict[str, list[Scored]]:
-    """Samples that have a verdict, by prompt id; a prompt whose samples all erred has an empty list."""
+    """Return {prompt id: its samples with a verdict}; a prompt whose samples all erred has an empty list."""
     groups: dict[str, list[Scored]] = {s.rollout.prompt.id: [] for s in scored}
     for s in scored:
         if s.verdict.error is None:
@@ -76,8 +73,8 @@ def by_prompt(scored: Sequence[Scored]) -> dict[str, list[Scored]]:
 
 
 def sample_metrics(*draws: Sequence[Scored]) -> dict[str, float]:
-    """Reward, parts, lengths and failures over the samples of all draws; a prompt drawn twice is two groups. Errored
-    samples have no score; they are counted."""
+    """Return reward, parts, lengths and failures over the samples of all draws; a prompt drawn twice is two groups.
+    Errored samples have no score; they are counted."""
     scored = [s for draw in draws for s in draw]
     judged = [s for s in scored if s.verdict.error is None]
     lengths = np.array([s.rollout.action_mask.sum() for s in scored])
@@ -98,7 +95,7 @@ def sample_metrics(*draws: Sequence[Scored]) -> dict[str, float]:
 
 
 def chain_metrics(scored: Sequence[Scored]) -> dict[str, float]:
-    """What chains rest on, with intervals, where parts of the verdict are named after the verifiers that judge it:
+    """Return what chains rest on, with intervals, where parts of the verdict are named after the verifiers that judge it:
     `grounding`; `claims_true`, of the claims that could be checked; `surrogate_rate`, of the chains those that reason
     from a text; and of all answers the `denial_rate` of those that claim not to hear."""
     values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
@@ -114,12 +111,12 @@ def chain_metrics(scored: Sequence[Scored]) -> dict[str, float]:
             values["denial_rate"][prompt].append(float(parts["self_cognition"] < 1))
     metrics: dict[str, float] = {}
     for name, of_prompt in values.items():
-        metrics |= with_interval(name, [float(np.mean(found)) for found in of_prompt.values()])
+        metrics |= with_interval(name, [float(np.mean(numbers)) for numbers in of_prompt.values()])
     return metrics
 
 
 def with_interval(name: str, per_prompt: Sequence[float]) -> dict[str, float]:
-    """The mean over prompts as `name`, its 95 % bootstrap interval as `name/low` and `name/high`."""
+    """Return the mean over prompts as `name`, its 95 % bootstrap interval as `name/low` and `name/high`."""
     from rl.run.metrics import bootstrap_interval
 
     mean, low, high = bootstrap_interval(np.asarray(per_prompt, dtype=float))

@@ -1,5 +1,6 @@
-"""Which questions are worth asking, by a verifier that judges the question alone: Step-Audio-R1 distils on questions that
-have to be heard (arXiv 2511.15848, MGRD, step 1). Every opinion is one line of `selection.jsonl` the moment it is given."""
+"""Selects the questions worth asking: by a rule on the prompt, and by a verifier that judges the question alone.
+Step-Audio-R1 distils on questions that have to be heard (arXiv 2511.15848, MGRD, step 1). Every opinion is one line of
+`selection.jsonl` the moment it is given."""
 
 from __future__ import annotations
 
@@ -24,11 +25,13 @@ UNJUDGED = "not judged as a question"
 
 @dataclass(frozen=True)
 class SelectBy:
+    """Settings of a selection by a verifier."""
+
     verifier: str
     """As in a part of the reward; it sees the question with an empty answer."""
     args: dict[str, Any] = field(default_factory=dict[str, Any])
     least: float = 0.5
-    """Questions with this score or more are asked."""
+    """The least score of a question that is asked."""
 
     def validate(self, place: str) -> None:
         if not 0 <= self.least <= 1:
@@ -51,13 +54,13 @@ class SelectBy:
                 )
 
     def reward(self, shared: RewardConfig) -> RewardConfig:
-        """This part alone, with the deadline, workers and bounds of the reward beside it."""
+        """Return a reward of this part alone, with the deadline and workers of the `shared` one."""
         return replace(shared, parts=[PartConfig(self.verifier, PART, args=self.args)], clip=None)
 
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """Of a question, as it is kept."""
+    """A verdict on a question, as a line of `selection.jsonl` holds it."""
 
     prompt: str
     score: float
@@ -68,31 +71,37 @@ class Opinion:
 Sources = Mapping[str, Sequence[Prompt]]
 
 
-def selected_by(
+def select_prompts(sources: Sources, rule: Mapping[str, Any] | None) -> dict[str, list[Prompt]]:
+    """Return {source: the prompts that a `when` rule of a reward part names}; all of them without a rule."""
+    part = PartConfig("select", when=dict(rule) if rule else None)
+    return {name: [prompt for prompt in prompts if part.applies(prompt)] for name, prompts in sources.items()}
+
+
+def select_questions(
     by: SelectBy, context: Context, sources: Sources, shared: RewardConfig
 ) -> tuple[dict[str, list[Prompt]], dict[str, int]]:
-    """({source: the prompts whose questions `by` passes}, how many each reason dropped). What an earlier iteration of the
-    stage has asked is not asked again. Raises ValueError when too many cannot be judged."""
+    """Return ({source: the prompts whose questions `by` passes}, how many each reason dropped). A question that an
+    earlier iteration of the stage has judged is not judged again. Raises ValueError when too many cannot be judged."""
     file = context.folder / SELECTION
-    earlier = context.earlier("selection")
-    have = {o.prompt: o for path in (earlier, file) if path is not None for o in read(path) if o.error is None}
-    _write(file, have.values())
+    files = [path for path in (context.earlier("selection"), file) if path is not None]
+    stored = {o.prompt: o for path in files for o in read_opinions(path) if o.error is None}
+    _write(file, stored.values())
     prompts = [prompt for of_source in sources.values() for prompt in of_source]
-    known = sum(prompt.id in have for prompt in prompts)
-    if known:
-        context.say(f"{context.name}: {known:,} of {len(prompts):,} questions are judged already")
-    opinions = have | _ask(by, context, [prompt for prompt in prompts if prompt.id not in have], shared)
-    passed = {
+    count = sum(prompt.id in stored for prompt in prompts)
+    if count:
+        context.say(f"{context.name}: {count:,} of {len(prompts):,} questions are judged already")
+    opinions = stored | _ask(by, context, [prompt for prompt in prompts if prompt.id not in stored], shared)
+    passing = {
         name: [p for p in of_source if opinions[p.id].error is None and opinions[p.id].score >= by.least]
         for name, of_source in sources.items()
     }
     errors = sum(opinions[prompt.id].error is not None for prompt in prompts)
-    below = len(prompts) - errors - sum(map(len, passed.values()))
-    return passed, {UNJUDGED: errors, f"as a question below {by.least:g}": below}
+    below = len(prompts) - errors - sum(map(len, passing.values()))
+    return passing, {UNJUDGED: errors, f"as a question below {by.least:g}": below}
 
 
-def read(file: Path) -> list[Opinion]:
-    """What the file holds; a last line that a kill has torn is left out. Raises ValueError for any other line."""
+def read_opinions(file: Path) -> list[Opinion]:
+    """Return the opinions of the file; a last line that a kill has torn is left out. Raises ValueError for any other."""
     if not file.exists():
         return []
     *lines, _torn = file.read_bytes().split(b"\n")
@@ -112,23 +121,24 @@ def _write(file: Path, opinions: Iterable[Opinion]) -> None:
 
 
 def _ask(by: SelectBy, context: Context, prompts: Sequence[Prompt], shared: RewardConfig) -> dict[str, Opinion]:
+    """Return {prompt: opinion} of questions that nobody has judged yet, each stored as it arrives."""
     from rl.run.progress import Progress
-    from rl.stages.sampling import appending, judged
+    from rl.stages.sampling import judge_rollouts, line_appender
 
-    found: dict[str, Opinion] = {}
+    opinions: dict[str, Opinion] = {}
     if not prompts:
-        return found
-    write = appending(context.folder / SELECTION)
-    with context.judging(by.reward(shared)) as rewards, Progress(f"{context.name} questions", len(prompts)) as progress:
+        return opinions
+    write, title = line_appender(context.folder / SELECTION), f"{context.name} questions"
+    with context.reward_service(by.reward(shared)) as rewards, Progress(title, len(prompts)) as progress:
         try:
-            for scored in judged(rewards, map(_alone, prompts)):
+            for scored in judge_rollouts(rewards, map(_empty_answer, prompts)):
                 fresh = [_opinion(s) for s in scored]
                 write(fresh)
-                found |= {opinion.prompt: opinion for opinion in fresh}
-                progress.advance(len(found), {})
+                opinions |= {opinion.prompt: opinion for opinion in fresh}
+                progress.advance(len(opinions), {})
         except ValueError as error:
             raise ValueError(f"{context.name}.select_by: {error}") from error
-    return found
+    return opinions
 
 
 def _opinion(scored: Scored) -> Opinion:
@@ -136,10 +146,9 @@ def _opinion(scored: Scored) -> Opinion:
     return Opinion(scored.rollout.prompt.id, verdict.score, verdict.error, verdict.reason)
 
 
-def _alone(prompt: Prompt) -> Rollout:
-    """The question with nothing said to it."""
+def _empty_answer(prompt: Prompt) -> Rollout:
+    """Return the question with an empty answer."""
     import numpy as np
 
-    nothing = np.zeros(0)
-    ids, written, logprobs = nothing.astype(np.int64), nothing.astype(bool), nothing.astype(np.float32)
-    return Rollout(prompt, 0, ids, written, logprobs, "stop", 0, "")
+    ids, action_mask, logprobs = np.zeros(0, np.int64), np.zeros(0, bool), np.zeros(0, np.float32)
+    return Rollout(prompt, 0, ids, action_mask, logprobs, "stop", 0, "")

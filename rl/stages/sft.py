@@ -4,59 +4,60 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
-from rl.config import ConfigError
-from rl.data.mixture import Data, weights_of
 from rl.stages.context import Context, Outcome
-from rl.workers.optimizer import OptimizerConfig
+from rl.stages.kind import Kind
+from rl.stages.settings import CheckpointConfig, TrainingConfig
+from rl.stages.workload import StagePlan, Work, steps_in_words
+from rl.units import many
 
 if TYPE_CHECKING:
     from rl.data.mixture import Mixture
     from rl.run.checkpoint import Checkpoints
     from rl.types import Prompt
 
+RECENT_STEPS = 10
+"""Steps over which the loss is averaged, for `stop_at_loss` and for the stage's result."""
+
 
 @dataclass
-class Config:
-    data: Data
-    """A data set of the recipe, whose rows need a demonstration, a `distill` stage, or several with weights."""
-    split: str | None = "train"
-    limit: int | None = None
-    model: str | None = None
-    """An earlier stage or a path; default: the model so far."""
-    epochs: float = 1.0
-    """Of a mixture: until the first of its sources has been seen once."""
+class Config(CheckpointConfig, TrainingConfig):
+    """Settings of `sft`. Its data: a data set whose rows have a demonstration, a `distill` stage, or several."""
+
     sequences_per_step: int = 128
     max_sequence_tokens: int = 10240
     stop_at_loss: float | None = None
     """Ends the stage early, once the mean loss of the last ten steps is below: a model that imitates perfectly leaves
     RL nothing to explore. On answers with one right wording, exp(-loss × tokens) is about the accuracy of a sample."""
-    checkpoint_every: int = 0
-    """Steps; 0: only the finished model is kept."""
-    keep: int = 1
-    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(learning_rate=1e-5))
 
-    def validate(self, place: str) -> None:
-        if self.epochs <= 0 or self.sequences_per_step < 1:
-            raise ConfigError(f"{place}: epochs and sequences_per_step must be positive")
-        if self.checkpoint_every < 0:
-            raise ConfigError(f"{place}.checkpoint_every: must not be negative; got {self.checkpoint_every}")
-
-    def steps(self, rows: int) -> int:
-        """Optimiser steps when an epoch has `rows` demonstrations."""
-        return max(1, round(self.epochs * rows / self.sequences_per_step))
+    rows_key: ClassVar[str] = "sequences_per_step"
 
 
-def metric_names(config: Config) -> list[str]:
-    """What its metrics' names begin with, up to a `/`."""
-    return ["loss"]
+def plan(config: Config, work: Work) -> StagePlan:
+    """Return the plan of `sft`."""
+    micro_batches, largest = work.optimiser_step(config.sequences_per_step, config.max_sequence_tokens)
+    steps = config.steps(work.epoch) if work.epoch else 0
+    says = (
+        f"{many(config.epochs, 'epoch')} of {work.prompts} → {steps_in_words(steps)} "
+        f"of {many(config.sequences_per_step, 'sequence')}, {micro_batches}"
+    )
+    return work.plan(
+        says,
+        steps * config.sequences_per_step,
+        config.max_sequence_tokens,
+        steps=steps,
+        micro_batch=largest,
+        updates=1,
+        checkpoints=config.keep if config.checkpoint_every else 0,
+        learners=1 if config.checkpoint_every else 0,
+    )
 
 
 def run(config: Config, context: Context) -> Outcome:
-    """Trains from `context.model` and leaves `model/` in the stage's folder."""
-    from rl.data.mixture import Mixture
+    """Train from `context.model` and leave `model/` in the stage's folder."""
+    from rl.data.mixture import Mixture, weights_of
     from rl.run.checkpoint import Checkpoints
 
     sources = context.sources(config.data, config.split, config.limit)
@@ -70,7 +71,7 @@ def run(config: Config, context: Context) -> Outcome:
         policy.restore_optimizer(restored[0])
         curriculum.drawn = restored[1]["drawn"]
     context.tracker.rewind(start)
-    recent = deque(restored[1]["recent"] if restored else (), maxlen=10)
+    recent = deque[float](restored[1]["recent"] if restored else (), maxlen=RECENT_STEPS)
     train(config, context, curriculum, checkpoints, start, recent)
     policy.export(context.folder / "model")
     metrics = {"loss": sum(recent) / len(recent)}
@@ -85,37 +86,59 @@ def train(
     start: int,
     recent: deque[float],
 ) -> None:
-    """The loop, from step `start` on. `recent` holds the last losses."""
-    from rl.algorithms.presets import Objective
+    """Imitate, from step `start` on. `recent` holds the last losses."""
+    from rl.algorithms.objective import Objective
     from rl.data.collate import demonstrations
     from rl.run.progress import Progress
 
     policy, chat, limit = context.cluster.policy, context.cluster.chat, config.max_sequence_tokens
     imitation = Objective(policy_loss="nll")
     total = config.steps(len(curriculum))
+    stop_at_loss = float("-inf") if config.stop_at_loss is None else config.stop_at_loss
     with Progress(context.name, total) as progress:
         for step in range(start + 1, total + 1):
-            if config.stop_at_loss is not None and len(recent) == 10 and sum(recent) / 10 < config.stop_at_loss:
+            if len(recent) == RECENT_STEPS and sum(recent) / RECENT_STEPS < stop_at_loss:
                 break
             began = time.monotonic()
+            # The prompt is masked: only the tokens of the demonstration are actions, so only they carry loss.
             batch = demonstrations(curriculum.draw(config.sequences_per_step), chat, limit)
             rate = config.optimizer.rate(step - 1, total)
-            learned = policy.update(batch, [range(len(batch))], [rate], imitation, limit).get()
-            recent.append(learned["loss"])
-            metrics = {"loss": learned["loss"], "grad_norm/policy": learned["grad_norm"], "learning_rate": rate}
+            policy_metrics = policy.update(batch, [range(len(batch))], [rate], imitation, limit).get()
+            recent.append(policy_metrics["loss"])
+            metrics = {
+                "loss": policy_metrics["loss"],
+                "grad_norm/policy": policy_metrics["grad_norm"],
+                "learning_rate": rate,
+            }
             metrics["time/step"] = time.monotonic() - began
             metrics["tokens_per_second/step"] = batch.tokens_T.numel() / metrics["time/step"]
             context.tracker.record(step, metrics)
             progress.advance(step, metrics)
-            if config.checkpoint_every and step % config.checkpoint_every == 0 and step < total:
+            if config.is_due(step, total):
                 state = {"recent": list(recent), "drawn": curriculum.drawn}
                 checkpoints.save(step, state, policy.save, counts(config, context))
 
 
 def counts(config: Config, context: Context) -> dict[str, int]:
-    """What was learned from so far, before a resume and after it. A step's pace times its seconds is its tokens."""
+    """Return how much was learned from so far, before a resume and after it."""
     from rl.run.tracker import recorded
 
     rows = recorded(context.tracker.run_dir, context.name)
+    # Tokens are not recorded themselves: a step's pace times its seconds gives them back.
     tokens = sum(round(row["tokens_per_second/step"] * row["time/step"]) for row in rows)
     return {"sequences": len(rows) * config.sequences_per_step, "tokens": tokens, "steps": len(rows)}
+
+
+def metric_names(config: Config) -> list[str]:
+    """Return the beginnings of the names of its metrics."""
+    return ["loss"]
+
+
+KIND = Kind(
+    Config,
+    run,
+    plan,
+    makes=("model",),
+    reads="demonstrations",
+    metric_names=metric_names,
+)

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from models.augment import AugmentConfig
     from models.load import ModelConfig
+    from rl.algorithms.objective import Objective
     from rl.algorithms.preference_losses import Preference
-    from rl.algorithms.presets import Objective
 
 R = TypeVar("R")
 Report = dict[str, float]

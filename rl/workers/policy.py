@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from models.load import ModelConfig
+    from rl.algorithms.objective import Objective
     from rl.algorithms.preference_losses import Preference
-    from rl.algorithms.presets import Objective
 
 BUCKET_BYTES = 256 << 20
 

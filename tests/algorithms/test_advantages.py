@@ -22,7 +22,8 @@ from rl.algorithms.advantages import (
     token_rewards,
     whiten,
 )
-from rl.algorithms.presets import Objective, objective
+from rl.algorithms.objective import Objective
+from rl.algorithms.presets import objective
 from rl.config import ConfigError
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from ragged import LENGTHS, SEEDS, mask, padded, ragged, random_batch, take
 from torch import Tensor
 
+from rl.algorithms.objective import Objective
 from rl.algorithms.policy_losses import POLICY_LOSSES, action_weights, policy_objective
-from rl.algorithms.presets import Objective
 from rl.config import ConfigError
 from rl.types import Batch
 

@@ -6,8 +6,9 @@ import sys
 import pytest
 
 from rl.algorithms.advantages import ADVANTAGES
+from rl.algorithms.objective import Objective
 from rl.algorithms.policy_losses import POLICY_LOSSES, ppo_clip
-from rl.algorithms.presets import ALGORITHMS, Objective, check_imports, objective
+from rl.algorithms.presets import ALGORITHMS, check_imports, objective
 from rl.algorithms.registry import resolve
 from rl.config import ConfigError
 

@@ -17,7 +17,7 @@ from rl.config import ConfigError
 from rl.data.collate import pack
 from rl.planning.machine import Machine, shadowed
 from rl.planning.table import as_json
-from rl.planning.workload import micro_batches
+from rl.stages.workload import micro_batches
 
 pytestmark = pytest.mark.usefixtures("alone")
 

@@ -41,7 +41,7 @@ def test_every_knob_of_the_report_is_in_the_recipe() -> None:
         assert (curate.samples, list(curate.keep)) == (8, [3, 6])  # type: ignore[attr-defined]
     for audio in stages(recipe, "audio_rlvr"):
         assert audio.difficulty == "curate"  # type: ignore[attr-defined]
-    taken = {(stage.base, name): limit for stage, name, _, limit, _ in recipe.loads()}
+    taken = {(read.stage.base, read.data): read.limit for read in recipe.loads()}
     assert (taken["audio_rlvr", "text_rl"], taken["audio_rlvr", "audio_rl"]) == (2000, 3000)
     for recipe_of in (recipe, load("step_audio_r1_mini")):  # prompts of medium difficulty for the model of t - 1
         block = [stage.kind for stage in recipe_of.stages if stage.iteration == 1]

@@ -16,7 +16,8 @@ from rl.config import ConfigError, build
 from rl.data.stage_outputs import distilled, preference_pairs
 from rl.run.files import write_lines
 from rl.stages import distill, pairs
-from rl.stages.sampling import Sample, asked, read_samples, selected
+from rl.stages.sampling import Sample, read_samples, with_instructions
+from rl.stages.selection import select_prompts
 from rl.types import Clip, Demonstration, Message, Prompt
 
 REWARD = RewardConfig(
@@ -96,7 +97,7 @@ def test_a_part_that_says_nothing_of_itself_does_not_pass() -> None:
 @given(st.lists(st.sampled_from("aaab"), max_size=40), st.sampled_from([1.0, 1.5, 2.0, 3.0]))
 def test_no_answer_has_more_than_its_share(answers: list[str], balance: float) -> None:
     prompts = {str(i): prompt(str(i), answer) for i, answer in enumerate(answers)}
-    kept = distill.balanced([sample(id, 0) for id in prompts], prompts, balance)
+    kept = distill.balance_answers([sample(id, 0) for id in prompts], prompts, balance)
     counts = [[prompts[s.prompt].answer for s in kept].count(answer) for answer in set(answers)]
     assert all(count >= 1 for count in counts)
     assert all(count == 1 or count * len(counts) <= balance * len(kept) for count in counts)
@@ -104,24 +105,24 @@ def test_no_answer_has_more_than_its_share(answers: list[str], balance: float) -
 
 def test_balance_is_by_source() -> None:
     prompts = {f"{s}{i}": prompt(f"{s}{i}", "yes" if i < 6 else "no", s) for s in ("x", "y") for i in range(8)}
-    kept = distill.balanced([sample(id, 0) for id in prompts], prompts, 1.0)
+    kept = distill.balance_answers([sample(id, 0) for id in prompts], prompts, 1.0)
     assert [(s.prompt[0], prompts[s.prompt].answer) for s in kept] == [
         *[("x", "yes")] * 2,
         *[("x", "no")] * 2,
         *[("y", "yes")] * 2,
         *[("y", "no")] * 2,
     ]
-    assert len(distill.balanced([sample(id, 0) for id in prompts], prompts, None)) == 16
+    assert len(distill.balance_answers([sample(id, 0) for id in prompts], prompts, None)) == 16
 
 
 def test_pairs_are_best_against_worst() -> None:
     samples = [sample("p", i, score=score) for i, score in enumerate([0.2, 1.0, 0.9, 0.0])]
     samples += [sample("q", i, score=score) for i, score in enumerate([0.6, 0.5])]
     samples += [sample("p", 4, score=2.0, truncated=True), sample("p", 5, score=-1.0, error="hung")]
-    made, funnel = pairs.matched(samples, pairs.Config("d", per_prompt=3))
+    made, funnel = pairs.match_samples(samples, pairs.Config("d", per_prompt=3))
     assert [(a.key, b.key) for a, b in made] == [(("p", 1), ("p", 3)), (("p", 2), ("p", 0))]
     assert funnel == {"sampled": 8, "judged": 7, "whole": 6, "prompts apart": 1, "kept": 2}
-    made, _ = pairs.matched(samples, pairs.Config("d", margin=0.05))
+    made, _ = pairs.match_samples(samples, pairs.Config("d", margin=0.05))
     assert [(a.key, b.key) for a, b in made] == [(("p", 1), ("p", 3)), (("q", 0), ("q", 1))]
 
 
@@ -129,7 +130,7 @@ def test_pairs_by_one_part() -> None:
     """Self-cognition: the answer that denies the sound loses, however right it is."""
     samples = [sample("p", 0, score=1.0, parts={"hears": 0.0}), sample("p", 1, score=0.0, parts={"hears": 1.0})]
     samples.append(sample("p", 2, score=0.5))
-    ((chosen, rejected),), funnel = pairs.matched(samples, pairs.Config("d", by="hears"))
+    ((chosen, rejected),), funnel = pairs.match_samples(samples, pairs.Config("d", by="hears"))
     assert (chosen.sample, rejected.sample) == (1, 0)
     assert funnel["judged"] == 2
 
@@ -143,25 +144,25 @@ def test_the_chosen_is_the_best_of_those_that_pass() -> None:
     ]
     samples += [sample("q", 0, score=1.0, parts={"hears": 1.0, "grounding": 0.5}), sample("q", 1, parts={"hears": 0.0})]
     config = pairs.Config("d", by="hears", chosen={"grounding": 0.6}, per_prompt=2)
-    made, funnel = pairs.matched(samples, config)
+    made, funnel = pairs.match_samples(samples, config)
     assert [(a.key, b.key) for a, b in made] == [(("p", 1), ("p", 3))], "the second best is only 0.5 above its like"
     assert (funnel["whole"], funnel["fit to be chosen"], funnel["kept"]) == (6, 4, 1)
-    made, _ = pairs.matched(samples, pairs.Config("d", by="hears", per_prompt=2))
+    made, _ = pairs.match_samples(samples, pairs.Config("d", by="hears", per_prompt=2))
     assert made[0][0].key == ("p", 0)
 
 
 def test_what_is_asked_is_not_what_is_kept() -> None:
     plain = Prompt("p", (Message("system", "be brief"), Message("user", "what sound?")))
-    put = asked(plain, "listen closely", "Name what you hear.")
+    put = with_instructions(plain, "listen closely", "Name what you hear.")
     assert put.messages == (Message("system", "listen closely"), Message("user", "what sound?\nName what you hear."))
-    assert asked(plain, None, None) == plain
+    assert with_instructions(plain, None, None) == plain
 
 
 def test_questions_are_selected_by_a_rule() -> None:
     sources = {"d": [prompt("p", source="pitch"), prompt("q", audio=False)]}
-    assert [p.id for p in selected(sources, {"audio": True})["d"]] == ["p"]
-    assert [p.id for p in selected(sources, {"source": ["pitch", "tempo"]})["d"]] == ["p"]
-    assert selected(sources, None) == sources
+    assert [p.id for p in select_prompts(sources, {"audio": True})["d"]] == ["p"]
+    assert [p.id for p in select_prompts(sources, {"source": ["pitch", "tempo"]})["d"]] == ["p"]
+    assert select_prompts(sources, None) == sources
 
 
 def test_samples_outlive_a_kill(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from contexts import context, prompt
 
 from rewards.combine import PartConfig, RewardConfig
 from rewards.contract import Case
-from rl.stages.sampling import SAMPLES, Asking, _kept, appending, collect_samples, read_samples
+from rl.stages.sampling import SAMPLES, _sample, collect_samples, line_appender, read_samples
+from rl.stages.settings import CandidatesConfig
 from rl.types import Rollout, Scored, Verdict
 
 SEES = """
@@ -45,10 +46,11 @@ def test_what_could_not_be_judged_is_judged_again_and_not_sampled_again(tmp_path
         Scored(sampled(1, f"{chain}a"), Verdict(error="the judge is away")),
         Scored(sampled(2, f"{chain}b", "length"), Verdict(error="the judge is away")),
     ]
-    appending(at.folder / SAMPLES)([_kept(scored, "d", "train") for scored in before])
-    asking = Asking(3, 1.0, 64, RewardConfig([PartConfig("sees.py:verify")]), ask="Say what you hear.")
+    line_appender(at.folder / SAMPLES)([_sample(scored, "d", "train") for scored in before])
+    reward = RewardConfig([PartConfig("sees.py:verify")])
+    config = CandidatesConfig("d", samples=3, max_sequence_tokens=64, reward=reward, ask="Say what you hear.")
 
-    judged = collect_samples(asking, at, {"d": [prompt("p", "whose voice?")]}, "train")  # without a cluster
+    judged = collect_samples(config, at, {"d": [prompt("p", "whose voice?")]})  # without a cluster
     assert [(s.score, s.error, s.again) for s in judged] == [(0.25, None, None), (1.0, None, None), (0.0, None, None)]
     assert [s.text for s in judged] == [s.rollout.text for s in before]
     seen = {"tokens": 18.0, "written": 6.0, "logprobs": float(np.float32(-0.1) + np.float32(-0.3)), "truncated": 0.0}
@@ -57,4 +59,4 @@ def test_what_could_not_be_judged_is_judged_again_and_not_sampled_again(tmp_path
     assert "distill: 3 of 3 samples are there already; 2 of them could not be judged and are judged again" in said
 
     assert len(list(read_samples(at.folder / SAMPLES))) == 5
-    assert collect_samples(asking, replace(at, service=None), {"d": [prompt("p", "whose voice?")]}, "train") == judged
+    assert collect_samples(config, replace(at, service=None), {"d": [prompt("p", "whose voice?")]}) == judged

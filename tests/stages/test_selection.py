@@ -13,7 +13,7 @@ from judge_api import Api
 from rewards.combine import RewardConfig
 from rl.config import ConfigError, build
 from rl.stages import distill
-from rl.stages.selection import SELECTION, UNJUDGED, SelectBy, read, selected_by
+from rl.stages.selection import SELECTION, UNJUDGED, SelectBy, read_opinions, select_questions
 
 HEARS = """
 from pathlib import Path
@@ -44,14 +44,14 @@ def asked(tmp_path: Path) -> Path:
 
 
 def chosen(at: Any, by: SelectBy = OWN) -> tuple[dict[str, list[str]], dict[str, int]]:
-    passed, dropped = selected_by(by, at, SOURCES, at.rewards.config)
+    passed, dropped = select_questions(by, at, SOURCES, at.rewards.config)
     return {name: [p.id for p in prompts] for name, prompts in passed.items()}, dropped
 
 
 def test_each_question_is_judged_once(tmp_path: Path, asked: Path) -> None:
     first = context(tmp_path / "distill@1", SOURCES)
     assert chosen(first) == ({"d": ["a1"], "e": ["a3"]}, {UNJUDGED: 1, "as a question below 0.5": 1})
-    kept = {o.prompt: o for o in read(first.folder / SELECTION)}
+    kept = {o.prompt: o for o in read_opinions(first.folder / SELECTION)}
     assert (kept["a1"].score, kept["a1"].reason, kept["a1"].error) == (0.6, "selected: read", None)
     assert "no answer" in str(kept["b1"].error), "an error is no low score"
 
@@ -69,7 +69,7 @@ def test_each_question_is_judged_once(tmp_path: Path, asked: Path) -> None:
     here = first.folder / SELECTION
     later = context(tmp_path / "distill@2", SOURCES, service=None, earlier=lambda kind: here)
     assert chosen(later)[0] == {"d": ["a1", "b1"], "e": ["a3"]}, "nobody is asked in a later iteration"
-    assert read(later.folder / SELECTION) == [o for o in read(here) if o.error is None]
+    assert read_opinions(later.folder / SELECTION) == [o for o in read_opinions(here) if o.error is None]
 
 
 def test_a_model_selects_what_has_to_be_heard(tmp_path: Path, api: Api) -> None:
@@ -87,8 +87,8 @@ def test_too_many_that_cannot_be_judged_stop_the_stage(tmp_path: Path, asked: Pa
     at = context(tmp_path / "distill", many)
     says = r"^distill\.select_by: \d+ of the last \d+ samples could not be judged .*selected: RuntimeError: no answer$"
     with pytest.raises(ValueError, match=says):
-        selected_by(OWN, at, many, at.rewards.config)
-    assert all(opinion.error for opinion in read(at.folder / SELECTION))
+        select_questions(OWN, at, many, at.rewards.config)
+    assert all(opinion.error for opinion in read_opinions(at.folder / SELECTION))
 
 
 def test_nothing_left_says_the_funnel(tmp_path: Path, asked: Path) -> None:

@@ -15,7 +15,7 @@ from models.augment import AugmentConfig
 from models.heads import LogprobModel
 from models.hearing import clip_counter
 from models.load import AudioConfig, BuildConfig, ModelConfig, build, load_model, load_tokenizer
-from rl.algorithms.presets import Objective
+from rl.algorithms.objective import Objective
 from rl.audio import SAMPLE_RATE, encode, waveform
 from rl.data.chat import Chat
 from rl.data.collate import demonstrations

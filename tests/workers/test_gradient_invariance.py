@@ -15,8 +15,8 @@ from torch import Tensor
 from worlds import BETA
 
 from models.heads import CRITIC_FILE, ValueModel
+from rl.algorithms.objective import Objective
 from rl.algorithms.preference_losses import Preference
-from rl.algorithms.presets import Objective
 from rl.types import Batch
 
 LENGTHS = [5, 60, 12, 7, 33, 21, 9, 48, 17, 4, 26]

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from models.load import ModelConfig, load_model
 from models.shape import read_shape
-from rl.algorithms.presets import Objective
+from rl.algorithms.objective import Objective
 from rl.planning import memory
 from rl.run.checkpoint import Checkpoints
 from rl.run.files import DiskFull

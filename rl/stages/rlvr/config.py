@@ -1,40 +1,46 @@
-"""Settings of the `rlvr` stage."""
+"""Settings of the `rlvr` stage, and its plan.
+
+Defaults are those of Step-Audio-R1 (arXiv 2511.15848): on-policy PPO with a critic, 16 responses a prompt, 10,240
+tokens, clip 0.2, γ = λ = 1, reward at the last token, no KL.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from rewards.combine import RewardConfig
-from rl.algorithms.presets import ALGORITHMS, Objective, objective
+from rl.algorithms.objective import Objective
+from rl.algorithms.presets import ALGORITHMS, check_imports, columns, objective
 from rl.config import ConfigError
-from rl.data.mixture import Data
+from rl.data.mixture import quoted
 from rl.stages import evaluate
+from rl.stages.settings import Read, SamplingConfig, StageConfig
+from rl.stages.workload import StagePlan, Work, rollouts_in_words, temperature_in_words
+from rl.units import many
 from rl.workers.optimizer import OptimizerConfig
 
-if TYPE_CHECKING:
-    pass
+GROUP_ADVANTAGES = {"grpo", "dr_grpo", "rloo", "reinforce++-baseline"}
+"""Advantages that compare a sample with others of its prompt."""
 
 
 @dataclass
-class Config:
-    data: Data
-    split: str | None = "train"
-    limit: int | None = None
+class Config(StageConfig):
+    """Settings of `rlvr`."""
+
     difficulty: str | None = None
     """A curate stage or a difficulty file: only the prompts it keeps."""
-    model: str | None = None
-    """An earlier stage or a path; default: the model so far."""
     reward: RewardConfig | None = None
     """A reward of the stage's own, such as one that asks a reward model trained before; default: the recipe's."""
     algorithm: str = "ppo"
     """ppo, grpo, rloo, reinforce++, reinforce++-baseline, dr_grpo, dapo, gspo, cispo."""
-    objective: dict[str, Any] = field(default_factory=dict[str, Any])
-    """Knobs of the algorithm that differ from its own (see rl/algorithms/registry.py)."""
+    objective: dict[str, object] = field(default_factory=dict[str, object])
+    """Settings of the algorithm that differ from its own (see rl/algorithms/objective.py)."""
     steps: int = 100
     prompts_per_step: int = 64
     samples_per_prompt: int = 16
     max_sequence_tokens: int = 10240
+    """Prompt and response together."""
     temperature: float = 1.0
     epochs: int = 1
     """Passes over each batch of rollouts."""
@@ -47,10 +53,13 @@ class Config:
     critic_warmup_steps: int = 0
     """Steps in which only the critic learns; the schedule of `optimizer` begins after them."""
     max_logprob_gap: float = 1.0
-    """The run stops when engine and trainer disagree by more than this, in the mean."""
+    """The run stops when the logprobs of engine and trainer differ by more than this on average."""
     eval_every: int = 0
+    """Steps between two evaluations; 0: none."""
     eval: evaluate.Config | None = None
+    """What is evaluated on the way."""
     checkpoint_every: int = 10
+    """Steps."""
     keep: int = 2
     """Checkpoints that stay, beside the best one by evaluation."""
 
@@ -81,11 +90,141 @@ class Config:
         self.resolved(place)
 
     def resolved(self, place: str = "") -> Objective:
-        """The algorithm with this stage's changes."""
+        """Return the algorithm with this stage's changes. Raises ConfigError."""
         key = "objective" if self.algorithm in ALGORITHMS else "algorithm"
         return objective(self.algorithm, self.objective, f"{place}.{key}".lstrip("."))
 
     @property
     def optimiser_steps(self) -> int:
-        """Of each batch of rollouts."""
+        """Optimiser steps on each batch of rollouts."""
         return self.epochs * self.minibatches
+
+    @property
+    def roles(self) -> set[str]:
+        roles = {"engine", "policy"}
+        if self.resolved().critic:
+            roles.add("critic")
+        if "ref" in columns(self.resolved()):
+            roles.add("reference")
+        return roles
+
+    @property
+    def reads(self) -> Sequence[Read]:
+        reads = [*super().reads]
+        if self.eval is not None:
+            reads.append(Read(self.eval.data, self.eval.split, self.eval.limit, "eval"))
+        return reads
+
+    @property
+    def stage_reward(self) -> RewardConfig | None:
+        return self.reward
+
+    @property
+    def judges_samples(self) -> bool:
+        return True
+
+    @property
+    def evaluation(self) -> tuple[SamplingConfig, int] | None:
+        if self.eval is None or not self.eval_every:
+            return None
+        return self.eval, self.steps // self.eval_every
+
+    @property
+    def training_temperature(self) -> float | None:
+        return self.temperature
+
+    def settle_temperature(self, nearby: float) -> None:
+        if self.eval is not None and self.eval.temperature is None:
+            self.eval = replace(self.eval, temperature=self.temperature)
+
+    def check_functions(self, place: str) -> None:
+        check_imports(self.resolved(), f"{place}.objective")
+
+    def problems(self, place: str, rows: int | None) -> list[str]:
+        objective, lines = self.resolved(), list[str]()
+        if rows is not None and 0 < rows < self.prompts_per_step:
+            lines.append(
+                f"{place}.prompts_per_step: {self.prompts_per_step} prompts asked for, {quoted(self.data)} has {rows}; "
+                "lower it or raise limit"
+            )
+        if objective.overlong_buffer > self.max_sequence_tokens:
+            lines.append(
+                f"{place}.objective.overlong_buffer: {objective.overlong_buffer} tokens do not fit max_sequence_tokens "
+                f"({self.max_sequence_tokens}); make it smaller"
+            )
+        if self.samples_per_prompt == 1 and objective.filter_zero_variance:
+            lines.append(
+                f"{place}.samples_per_prompt: a group of 1 has no variance and filter_zero_variance drops it; use at "
+                "least 2"
+            )
+        return lines
+
+    def notes(self, place: str, rows: int | None) -> list[str]:
+        lines: list[str] = []
+        if self.critic_warmup_steps >= self.steps:
+            lines.append(
+                f"critic_warmup_steps: {self.critic_warmup_steps} of {self.steps} steps: the policy never learns"
+            )
+        if self.eval_every > self.steps:
+            lines.append(f"eval_every: {self.eval_every}, of {self.steps} steps: nothing is evaluated on the way")
+        advantage = self.resolved().advantage
+        if self.samples_per_prompt == 1 and advantage in GROUP_ADVANTAGES:
+            lines.append(f"samples_per_prompt: with 1 sample '{advantage}' has no group to compare it with")
+        return [f"{place}.{line}" for line in lines]
+
+
+def plan(config: Config, work: Work) -> StagePlan:
+    """Return the plan of `rlvr`."""
+    objective = config.resolved()
+    batch = config.prompts_per_step * config.samples_per_prompt
+    rollouts = config.steps * batch
+    micro_batches, largest = work.optimiser_step(batch // config.minibatches, config.max_sequence_tokens)
+    says = (
+        f"{config.algorithm}, each step {many(config.prompts_per_step, 'prompt')} × "
+        f"{many(config.samples_per_prompt, 'sample')}{temperature_in_words(config.temperature)}"
+        f"{rollouts_in_words(batch, config.max_sequence_tokens)} → {_updates_in_words(config)}{micro_batches}\n"
+        f"{_draws_in_words(config, work)}"
+    )
+    if objective.filter_zero_variance:
+        says += "; groups of equal scores are drawn anew"
+    if config.eval_every and config.eval:
+        limit = f"{config.eval.limit:,}" if config.eval.limit else "all"
+        says += f"; every {config.eval_every} steps {limit} prompts × {evaluate.samples_in_words(config.eval)}"
+    learners = 2 if objective.critic else 1
+    # Logprobs before the update take a pass of their own where the batch is used for more than one optimiser step;
+    # the critic's values and the reference's logprobs take one each.
+    forwards = int(config.optimiser_steps > 1) + int(objective.critic) + int("reference" in config.roles)
+    return work.plan(
+        says,
+        rollouts,
+        config.max_sequence_tokens,
+        records=True,
+        rollouts=rollouts,
+        steps=config.steps * config.optimiser_steps,
+        micro_batch=largest,
+        updates=config.epochs * learners,
+        forwards=forwards,
+        checkpoints=(config.keep + bool(config.eval_every)) * learners,  # the best by evaluation stays too
+        learners=learners,
+    )
+
+
+def _updates_in_words(config: Config) -> str:
+    """Return how many optimiser steps are taken on each batch, as the beginning of the micro-batches' words."""
+    if config.optimiser_steps == 1:
+        return "1 optimiser step of "
+    sequences = config.prompts_per_step * config.samples_per_prompt // config.minibatches
+    return (
+        f"{many(config.epochs, 'epoch')} × {many(config.minibatches, 'mini-batch')} = "
+        f"{config.optimiser_steps} optimiser steps of {many(sequences, 'rollout')}, each "
+    )
+
+
+def _draws_in_words(config: Config, work: Work) -> str:
+    """Return how many prompts are drawn over the whole stage."""
+    draws = config.steps * config.prompts_per_step
+    words = f"{many(config.steps, 'step')}: {many(draws, 'prompt')} drawn from "
+    if config.difficulty:
+        return f"{words}what is kept of {work.prompts}"
+    epochs = f" ({draws / work.rows:.1f} epochs)" if work.rows else ""
+    return words + work.prompts + epochs

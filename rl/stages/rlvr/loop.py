@@ -1,81 +1,104 @@
 """`rlvr`: reinforcement learning with verifiable rewards. `train` is the whole algorithm.
 
-Defaults are those of Step-Audio-R1 (arXiv 2511.15848): on-policy PPO with a critic, 16 responses a prompt, 10,240
-tokens, clip 0.2, γ = λ = 1, reward at the last token, no KL.
+Shape legend as in `rl.types`: N sequences, T tokens, A actions (tokens that the policy wrote), all laid end to end.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rl.data.mixture import weights_of
 from rl.stages.context import Context, Outcome
-from rl.stages.rlvr.config import Config
+from rl.stages.kind import MODEL_REFERENCE, Kind
+from rl.stages.rlvr.config import Config, plan
 
 if TYPE_CHECKING:
+    from rl.stages.rlvr.journal import Journal
     from rl.stages.rlvr.learner import Learner
+    from rl.stages.rlvr.stream import SampleStream
+    from rl.types import Prompt
+
+
+def train(config: Config, context: Context, learner: Learner, stream: SampleStream, journal: Journal) -> None:
+    """Train the policy. Step s samples with policy version s - 1 and makes version s."""
+    from rl.algorithms.advantages import estimate
+    from rl.data.collate import collate, minibatches
+    from rl.run.progress import Progress
+    from rl.stages.rlvr.journal import Clock
+    from rl.workers.group import gather
+    from rollouts.sampler import seed_of
+
+    policy, critic, reference, sampler = learner.policy, learner.critic, learner.reference, context.cluster.sampler
+    objective, max_tokens = config.resolved(), config.max_sequence_tokens
+    with Progress(context.name, config.steps) as progress:
+        for step in range(journal.resume() + 1, config.steps + 1):
+            clock = Clock()
+            # Draw prompts, sample answers, judge them while others are being written (rl/stages/rlvr/stream.py).
+            scored = stream.take(step)
+            # An errored verdict is no score of 0: such a sample is recorded and kept out of the gradient.
+            batch = collate([s for s in scored if s.verdict.error is None])
+            clock.lap("rollout")
+            # [A] each, side by side on their own ranks; who is absent gives None.
+            old_policy, trained_policy = learner.old_policy(step), learner.trained_policy(step)
+            old, ref, values = gather(old_policy.logprobs(batch), reference.logprobs(batch), critic.values(batch))
+            # Advantages over the whole batch, before it is cut into mini-batches: groups and whitening span it.
+            batch = estimate(batch.add(old=old, ref=ref, values=values), objective, max_tokens)
+            clock.lap("logprobs")
+            # epochs × minibatches lists of rows, shuffled by a seed of the step, so that a resumed run repeats them.
+            rows = minibatches(len(batch), config.epochs, config.minibatches, seed_of(context.seed, step))
+            policy_metrics, critic_metrics = gather(
+                trained_policy.update(batch, rows, learner.policy_rates(step), objective, max_tokens),
+                critic.update(batch, rows, learner.critic_rates(step), objective.value_clip),
+            )
+            clock.lap("update")
+            # Every token of the next step then carries the version that wrote it.
+            sampler.load(policy.weights(), version=step)
+            clock.lap("sync")
+            progress.advance(step, journal.record(step, scored, batch, policy_metrics, critic_metrics, clock))
 
 
 def run(config: Config, context: Context) -> Outcome:
-    """Trains from `context.model` and leaves `model/` in the stage's folder."""
-    from rl.data.mixture import Mixture, apportion
+    """Train from `context.model` and leave `model/` in the stage's folder."""
+    from rl.data.mixture import Mixture, weights_of
     from rl.run.checkpoint import Checkpoints
-    from rl.stages.curate import kept_ids
+    from rl.stages.rlvr.journal import Journal
     from rl.stages.rlvr.learner import Learner
+    from rl.stages.rlvr.stream import SampleStream
     from rl.stages.scoring import Scorer
+
+    curriculum = Mixture(_sources(config, context), weights_of(config.data), context.seed)
+    checkpoints = Checkpoints(context.folder / "checkpoints", config.keep, context.say, context.record)
+    with context.reward_service(config.reward) as rewards:
+        learner, stream = Learner(config, context), SampleStream(config, context, curriculum, Scorer(rewards))
+        journal = Journal(config, context, learner, stream, checkpoints)
+        train(config, context, learner, stream, journal)
+    learner.policy.export(context.folder / "model")
+    return Outcome(journal.last, {"model": str(context.folder / "model")}, journal.counts())
+
+
+def _sources(config: Config, context: Context) -> dict[str, Sequence[Prompt]]:
+    """Return {source: prompts to draw from}, those of medium difficulty alone where `difficulty` says so. Raises
+    ValueError where a source has fewer than one step takes of it."""
+    from rl.data.mixture import apportion, weights_of
+    from rl.stages.curate import kept_ids
 
     sources = context.sources(config.data, config.split, config.limit)
     if config.difficulty is not None:
-        kept = kept_ids(context.artifact("difficulty", config.difficulty))
-        sources = {name: [p for p in prompts if p.id in kept] for name, prompts in sources.items()}
+        ids = kept_ids(context.artifact("difficulty", config.difficulty))
+        sources = {name: [p for p in prompts if p.id in ids] for name, prompts in sources.items()}
     for name, share in apportion(config.prompts_per_step, weights_of(config.data)).items():
         if len(sources[name]) < max(1, share):
             raise ValueError(
                 f"rlvr '{context.name}': {len(sources[name])} prompts are left of '{name}', and a step takes {share} of "
                 f"them (prompts_per_step {config.prompts_per_step}); lower it or keep more prompts"
             )
-    curriculum = Mixture(sources, weights_of(config.data), context.seed)
-    checkpoints = Checkpoints(context.folder / "checkpoints", config.keep, context.say, context.record)
-    with context.judging(config.reward) as rewards:
-        learner = Learner(config, context, curriculum, Scorer(rewards), checkpoints)
-        metrics = train(config, context, learner)
-    learner.policy.export(context.folder / "model")
-    return Outcome(metrics, {"model": str(context.folder / "model")}, learner.counts())
+    return sources
 
 
-def train(config: Config, context: Context, learner: Learner) -> dict[str, float]:
-    """The algorithm. Step s samples with policy version s - 1 and makes version s. Returns the last step's metrics."""
-    from rl.algorithms.advantages import estimate
-    from rl.data.collate import collate, minibatches
-    from rl.run.progress import Progress
-    from rl.stages.rlvr.learner import Clock
-    from rl.workers.group import gather
-    from rollouts.sampler import seed_of
-
-    policy, critic, reference, sampler = learner.policy, learner.critic, learner.reference, context.cluster.sampler
-    goal, limit = config.resolved(), config.max_sequence_tokens
-    with Progress(context.name, config.steps) as progress:
-        for step in range(learner.resume() + 1, config.steps + 1):
-            clock = Clock()
-            scored = learner.sample(step)
-            batch = collate([s for s in scored if s.verdict.error is None])
-            clock.lap("rollout")
-            before, actor = learner.before(step), learner.actor(step)
-            old, ref, values = gather(before.logprobs(batch), reference.logprobs(batch), critic.values(batch))
-            batch = estimate(batch.add(old=old, ref=ref, values=values), goal, limit)
-            clock.lap("logprobs")
-            rows = minibatches(len(batch), config.epochs, config.minibatches, seed_of(context.seed, step))
-            learned, fitted = gather(
-                actor.update(batch, rows, learner.policy_rates(step), goal, limit),
-                critic.update(batch, rows, learner.critic_rates(step), goal.value_clip),
-            )
-            clock.lap("update")
-            sampler.load(policy.weights(), version=step)
-            clock.lap("sync")
-            metrics = learner.measure(step, scored, batch, learned, fitted, clock)
-            metrics |= learner.evaluate(step)
-            context.tracker.record(step, metrics)
-            context.tracker.record_rollouts(step, learner.generated)
-            progress.advance(step, metrics)
-            learner.checkpoint(step, metrics)
-    return learner.last
+KIND = Kind(
+    Config,
+    run,
+    plan,
+    makes=("model",),
+    references={**MODEL_REFERENCE, "critic": "model", "difficulty": "difficulty"},
+)

@@ -17,7 +17,9 @@ import torch
 from rl.data.collate import collate
 from rl.run.checkpoint import Checkpoints
 from rl.stages.rlvr.config import Config
-from rl.stages.rlvr.learner import Clock, Learner
+from rl.stages.rlvr.journal import Journal
+from rl.stages.rlvr.learner import Learner
+from rl.stages.rlvr.stream import SampleStream
 from rl.types import Message, Prompt, Rollout, Scored, Verdict
 from rl.workers.group import Absent
 from rl.workers.optimizer import OptimizerConfig
@@ -34,18 +36,25 @@ class Role(Absent):
         return []
 
 
-def learner(folder: Path, said: list[dict[str, float]] | None = None, **config: Any) -> Learner:
+def journal(folder: Path, records: list[dict[str, float]] | None = None, **config: Any) -> Journal:
+    """A stage in `folder` without engines; `records` takes what it would write to metrics.jsonl."""
     cluster = SimpleNamespace(
         policy=Role(), critic=Role(), model=None, sampler=SimpleNamespace(load=lambda *_, **__: 0)
     )
     tracker = SimpleNamespace(
-        run_dir=folder, rewind=lambda _: None, record=lambda _, metrics: said is not None and said.append(metrics)
+        run_dir=folder, rewind=lambda _: None, record=lambda _, metrics: records is not None and records.append(metrics)
     )
     context: Any = SimpleNamespace(cluster=cluster, tracker=tracker, name="rlvr", model=folder)
     curriculum: Any = SimpleNamespace(drawn={})
-    judge: Any = SimpleNamespace(seconds={"generate": 1.0}, rewards=SimpleNamespace(metrics=dict))
+    scorer: Any = SimpleNamespace(seconds={"generate": 1.0}, rewards=SimpleNamespace(metrics=dict))
     checkpoints = Checkpoints(folder / "checkpoints", keep=1, warn=lambda _: None)
-    return Learner(Config("words", **config), context, curriculum, judge, checkpoints)
+    settings = Config("words", **config)
+    stream = SampleStream(settings, context, curriculum, scorer)
+    return Journal(settings, context, Learner(settings, context), stream, checkpoints)
+
+
+def learner(folder: Path, **config: Any) -> Learner:
+    return journal(folder, **config).learner
 
 
 # --- critic warm-up ------------------------------------------------------------------------------------------------
@@ -69,40 +78,40 @@ def test_its_decay_spans_its_own_updates(tmp_path: Path) -> None:
 
 def test_somebody_tells_the_logprobs_in_every_step(tmp_path: Path) -> None:
     made = learner(tmp_path, critic_warmup_steps=2)
-    absent = [(isinstance(made.before(s), Absent), isinstance(made.actor(s), Absent)) for s in (1, 2, 3)]
-    told = [(made.before(s) is made.policy, made.actor(s) is made.policy) for s in (1, 2, 3)]
+    absent = [(isinstance(made.old_policy(s), Absent), isinstance(made.trained_policy(s), Absent)) for s in (1, 2, 3)]
+    told = [(made.old_policy(s) is made.policy, made.trained_policy(s) is made.policy) for s in (1, 2, 3)]
     assert absent == [(True, True)] * 3  # a Role is one too
     assert told == [(True, False), (True, False), (False, True)]
     several = learner(tmp_path, minibatches=2)
-    assert (several.before(1), several.actor(1)) == (several.policy, several.policy)
+    assert (several.old_policy(1), several.trained_policy(1)) == (several.policy, several.policy)
 
 
-def measured(made: Learner, step: int, old: float | None, learned: dict[str, float]) -> dict[str, float]:
+def measure(made: Journal, step: int, old: float | None, policy_metrics: dict[str, float]) -> dict[str, float]:
     """The metrics of a step with one sample of two actions, to which the engine gave a logprob of 0 each."""
-    tokens, written = np.zeros(3, np.int64), np.array([False, True, True])
-    asked = Prompt("x", (Message("user", "?"),))
-    rollout = Rollout(asked, 0, tokens, written, np.zeros(2, np.float32), "stop", 0, "text")
-    made.draws = [[Scored(rollout, Verdict(1.0))]]
-    batch = collate(made.draws[0])
+    tokens, action_mask = np.zeros(3, np.int64), np.array([False, True, True])
+    prompt = Prompt("x", (Message("user", "?"),))
+    rollout = Rollout(prompt, 0, tokens, action_mask, np.zeros(2, np.float32), "stop", 0, "text")
+    made.stream.draws = [[Scored(rollout, Verdict(1.0))]]
+    batch = collate(made.stream.draws[0])
     batch = batch if old is None else batch.add(old=torch.full((2,), old))
-    return made.measure(step, made.draws[0], batch, learned, {}, Clock())
+    return made.measure(step, batch, policy_metrics, {})
 
 
 def test_the_gap_is_measured_while_the_policy_rests(tmp_path: Path) -> None:
     said: list[dict[str, float]] = []
-    made = learner(tmp_path, said, algorithm="ppo", critic_warmup_steps=2, max_logprob_gap=0.5)
-    resting = measured(made, 1, 0.25, {})
+    made = journal(tmp_path, said, algorithm="ppo", critic_warmup_steps=2, max_logprob_gap=0.5)
+    resting = measure(made, 1, 0.25, {})
     assert resting["logprob_gap/mean"] == 0.25
     assert "learning_rate" not in resting
-    learning = measured(made, 3, None, {"logprob_gap": 0.125})
+    learning = measure(made, 3, None, {"logprob_gap": 0.125})
     assert (learning["logprob_gap/mean"], learning["learning_rate"]) == (0.125, 1e-6)
     with pytest.raises(
         ValueError, match=r"^rlvr 'rlvr', step 2: engine and trainer logprobs differ by 0\.75 in the mean"
     ):
-        measured(made, 2, 0.75, {})
+        measure(made, 2, 0.75, {})
     assert said[-1]["logprob_gap/mean"] == 0.75
     with pytest.raises(AssertionError, match="told the logprobs"):
-        measured(made, 1, None, {})
+        measure(made, 1, None, {})
 
 
 # --- the best checkpoint -------------------------------------------------------------------------------------------
@@ -111,8 +120,8 @@ SCORES = (0.5, 0.9, 0.2, 0.4)
 MOMENTS = ("os.rename", "shutil.rmtree")
 
 
-def go_on(folder: Path) -> Learner:
-    made = learner(folder, algorithm="grpo", steps=len(SCORES), checkpoint_every=1)
+def go_on(folder: Path) -> Journal:
+    made = journal(folder, algorithm="grpo", steps=len(SCORES), checkpoint_every=1)
     for step in range(made.resume() + 1, len(SCORES) + 1):
         made.checkpoint(step, {"eval/accuracy": SCORES[step - 1]})
     return made
@@ -143,6 +152,6 @@ def test_the_best_checkpoint_outlives_a_kill_at_any_moment(tmp_path: Path) -> No
         made = go_on(tmp_path / str(moment))
         kept = {p.name for p in made.checkpoints.folder.glob("step-*")}
         assert kept >= {"step-000002", "step-000004"}, f"killed at moment {moment}"
-        assert (made.best, made.best_step) == (0.9, 2)
+        assert (made.best_score, made.best_step) == (0.9, 2)
         moment += 1
     assert moment > 2 * len(SCORES), "every save was interrupted"

@@ -1,0 +1,19 @@
+"""The kinds of stages there are. A new one is a file with a `KIND`, and its line here."""
+
+from __future__ import annotations
+
+from rl.stages import curate, distill, dpo, encode, evaluate, pairs, reward_model, sft
+from rl.stages.kind import Kind
+from rl.stages.rlvr import loop
+
+STAGES: dict[str, Kind] = {
+    "encode": encode.KIND,
+    "sft": sft.KIND,
+    "curate": curate.KIND,
+    "distill": distill.KIND,
+    "rlvr": loop.KIND,
+    "pairs": pairs.KIND,
+    "dpo": dpo.KIND,
+    "reward_model": reward_model.KIND,
+    "evaluate": evaluate.KIND,
+}

@@ -1,0 +1,180 @@
+"""Records of one rlvr stage: the metrics of each step, evaluations on the way, checkpoints, and where a killed run goes on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from rl.run.checkpoint import BEST
+from rl.run.metrics import is_timing
+from rl.run.tracker import recorded
+from rl.stages.scoring import sample_metrics
+
+if TYPE_CHECKING:
+    from rl.run.checkpoint import Checkpoints
+    from rl.stages.context import Context
+    from rl.stages.rlvr.config import Config
+    from rl.stages.rlvr.learner import Learner
+    from rl.stages.rlvr.stream import SampleStream
+    from rl.types import Batch, Scored
+
+METRIC_NAMES = {"loss": "loss/policy", "grad_norm": "grad_norm/policy", "clipped": "clip_fraction", "kl": "kl/ref"}
+"""Metrics of the policy's update that are recorded under another name."""
+
+
+class Clock:
+    """Seconds of each phase of a step."""
+
+    def __init__(self) -> None:
+        self.start = self.last = time.monotonic()
+        self.seconds: dict[str, float] = {}
+
+    def lap(self, phase: str) -> None:
+        """Count the time since the last lap as `phase`."""
+        now = time.monotonic()
+        self.seconds[phase], self.last = now - self.last, now
+
+
+class Journal:
+    """Everything that a stage writes beside its model."""
+
+    def __init__(
+        self, config: Config, context: Context, learner: Learner, stream: SampleStream, checkpoints: Checkpoints
+    ) -> None:
+        self.config, self.context, self.objective = config, context, config.resolved()
+        self.learner, self.stream, self.checkpoints = learner, stream, checkpoints
+        self.best_score = float("-inf")
+        self.best_step: int | None = None
+        self.last: dict[str, float] = {}
+        """Metrics of the last step, without timings."""
+
+    def resume(self) -> int:
+        """Load the newest whole checkpoint, or the stage's first models; return how many steps are behind it."""
+        context = self.context
+        start = {"step": 0, "drawn": {}, "best": float("-inf"), BEST: None, "last": {}}
+        folder, state = self.checkpoints.latest() or (None, start)
+        self.learner.load(folder)
+        self.stream.curriculum.drawn, self.last = state["drawn"], state["last"]
+        self.best_score, self.best_step = state["best"], state[BEST]
+        context.tracker.rewind(state["step"])  # metrics of steps after the checkpoint are of a future that is gone
+        context.cluster.sampler.load(self.learner.policy.weights(), version=state["step"])
+        return state["step"]
+
+    def record(
+        self,
+        step: int,
+        scored: list[Scored],
+        batch: Batch,
+        policy_metrics: Mapping[str, float],
+        critic_metrics: Mapping[str, float],
+        clock: Clock,
+    ) -> dict[str, float]:
+        """Write the step's metrics and rollouts, and a checkpoint when one is due; return the metrics. Raises ValueError
+        when engine and trainer have come apart."""
+        metrics = self.measure(step, batch, policy_metrics, critic_metrics)
+        metrics |= self.timings(scored, clock)
+        metrics |= self.evaluate(step)
+        self.context.tracker.record(step, metrics)
+        self.context.tracker.record_rollouts(step, self.stream.generated)
+        self.checkpoint(step, metrics)
+        return metrics
+
+    def measure(
+        self,
+        step: int,
+        batch: Batch,
+        policy_metrics: Mapping[str, float],
+        critic_metrics: Mapping[str, float],
+    ) -> dict[str, float]:
+        """Return what the step tells of samples, policy and critic. Raises ValueError when the logprobs of engine and
+        trainer differ by more than `max_logprob_gap`."""
+        from rl.algorithms.kl import kl
+        from rl.algorithms.value_losses import explained_variance
+
+        gap = logprob_gap(batch, policy_metrics)
+        metrics = sample_metrics(*self.stream.draws) | {"logprob_gap/mean": gap}
+        if rates := self.learner.policy_rates(step):
+            metrics["learning_rate"] = rates[-1]
+        if self.objective.filter_zero_variance:
+            metrics["dropped_groups"] = float(self.stream.dropped_groups)
+        # Step s trains version s - 1; a sample that an older version wrote is stale by the difference.
+        metrics["staleness"] = float((step - 1 - batch.versions_N).float().mean())
+        for name, value in policy_metrics.items():
+            if name not in ("logprob_gap", "ratio"):
+                metrics[METRIC_NAMES.get(name, name)] = value
+        if batch.has("ref") and self.objective.kl_in == "reward":
+            metrics["kl/ref"] = float(kl(batch.old_A, batch.ref_A, self.objective.kl_estimator).mean())
+        if critic_metrics:
+            metrics |= {"loss/value": critic_metrics["loss"], "grad_norm/critic": critic_metrics["grad_norm"]}
+            metrics["value_clip_fraction"] = critic_metrics["clipped"]
+            metrics["explained_variance"] = explained_variance(batch.values_A, batch.returns_A)
+        if not gap <= self.config.max_logprob_gap:  # written so that NaN stops the run too
+            self.context.tracker.record(step, metrics)
+            raise ValueError(
+                f"rlvr '{self.context.name}', step {step}: engine and trainer logprobs differ by {gap:.3g} in the mean, "
+                f"more than max_logprob_gap ({self.config.max_logprob_gap}); check dtype, temperature and vllm options"
+            )
+        return metrics
+
+    def timings(self, scored: list[Scored], clock: Clock) -> dict[str, float]:
+        """Return seconds and tokens per second of the step's phases, and what the judges of the reward tell."""
+        scorer = self.stream.scorer
+        # `rollout` is told apart: `generate` while samples were written, `verify` while verdicts were waited for.
+        phases = {name: seconds for name, seconds in clock.seconds.items() if name != "rollout"} | scorer.seconds
+        total = time.monotonic() - clock.start
+        actions = sum(int(s.rollout.action_mask.sum()) for s in self.stream.generated)
+        return {
+            **{f"time/{name}": seconds for name, seconds in phases.items()},
+            **{f"judge/{name}": value for name, value in scorer.rewards.metrics().items()},
+            "time/step": total,
+            "tokens_per_second/rollout": actions / max(scorer.seconds["generate"], 1e-9),
+            "tokens_per_second/step": sum(len(s.rollout.tokens) for s in scored) / total,
+        }
+
+    def evaluate(self, step: int) -> dict[str, float]:
+        """Return `eval/…` metrics on the steps that are due."""
+        from rl.stages.evaluate import measure
+
+        config = self.config
+        if not config.eval_every or config.eval is None or step % config.eval_every:
+            return {}
+        prompts = self.context.prompts(config.eval.data, config.eval.split, config.eval.limit)
+        sampler = self.context.cluster.sampler
+        metrics, *_ = measure(config.eval, prompts, sampler, self.stream.scorer, self.context.seed)
+        return {f"eval/{name}": value for name, value in metrics.items()}
+
+    def checkpoint(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Save when due, at the end, and whenever the evaluation is the best so far."""
+        self.last = {name: value for name, value in metrics.items() if not is_timing(name)}
+        score = metrics.get("eval/accuracy", float("-inf"))
+        is_best = score > self.best_score
+        if is_best:
+            self.best_score, self.best_step = score, step
+        if is_best or step == self.config.steps or step % self.config.checkpoint_every == 0:
+            drawn = self.stream.curriculum.drawn
+            state = {"drawn": drawn, "best": self.best_score, BEST: self.best_step, "last": self.last}
+            self.checkpoints.save(step, state, self.learner.save, self.counts())
+
+    def counts(self) -> dict[str, int]:
+        """Return what was drawn, sampled and written so far, before a resume and after it."""
+        rows = recorded(self.context.tracker.run_dir, self.context.name)
+        # Counts are not recorded themselves: the engines' pace times their seconds gives back the tokens they wrote in
+        # a step, and those over their mean length the number of samples.
+        tokens = [round(row["tokens_per_second/rollout"] * row["time/generate"]) for row in rows]
+        lengths = [row["length/mean"] for row in rows]
+        return {
+            "prompts": sum(draws for draws, _ in self.stream.curriculum.drawn.values()),
+            "rollouts": sum(round(count / mean) for count, mean in zip(tokens, lengths, strict=True) if mean),
+            "tokens": sum(tokens),
+            "steps": len(rows),
+        }
+
+
+def logprob_gap(batch: Batch, policy_metrics: Mapping[str, float]) -> float:
+    """Return the mean difference between the logprobs of trainer and engine, both of the policy that sampled."""
+    if batch.has("old"):
+        return float((batch.old_A - batch.rollout_logprobs_A).abs().mean())
+    # Without a pass before the update the update itself measured it, in its first and only forward pass.
+    assert "logprob_gap" in policy_metrics, "neither a pass before the update nor the update itself told the logprobs"
+    return policy_metrics["logprob_gap"]
