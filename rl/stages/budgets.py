@@ -22,7 +22,7 @@ def curve(
 ) -> dict[str, float]:
     """`accuracy@BUDGET` with its interval, `tokens@BUDGET` (of the chain, in the mean) and `vote@BUDGET` for each of
     `config.budgets`, from the `sampled` answers with their whole chains."""
-    lengths = [sampler.encoder.chain_length(_written(s)) for s in sampled]
+    lengths = [sampler.chat.chain_length(_written(s)) for s in sampled]
     metrics: dict[str, float] = {}
     for budget in config.budgets:
         cut = sampled if budget == "full" else within(budget, config, prompts, sampled, sampler, judge, seed)
@@ -46,8 +46,8 @@ def within(
     openings: dict[tuple[str, int], list[int]] = {}
     for s in sampled:
         written = _written(s)
-        if sampler.encoder.chain_length(written) > budget:
-            openings[s.rollout.prompt.id, s.rollout.sample] = [*written[:budget], *sampler.encoder.closing]
+        if sampler.chat.chain_length(written) > budget:
+            openings[s.rollout.prompt.id, s.rollout.sample] = [*written[:budget], *sampler.chat.closing]
     stay = [s for s in sampled if (s.rollout.prompt.id, s.rollout.sample) not in openings]
     answered = judge.collect(
         sampler.generate(
