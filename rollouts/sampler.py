@@ -7,16 +7,17 @@ from collections import deque
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from rl.config import ConfigError
-from rl.types import Prompt, Rollout
+from rl.types import Clip, Message, Prompt, Rollout
 from rollouts.remote import fetch
 from rollouts.serving import ServingConfig
-from rollouts.worker import Completion, Request
+from rollouts.worker import Completion, Request, WeightBucket
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,17 +41,25 @@ class EngineConfig(ServingConfig):
             raise ConfigError(f"{place}.count: must be at least 1; got {self.count}")
 
 
-class Encoder(Protocol):
-    """Turns conversations to ids and written ids to text (`rl.data.chat.Chat`)."""
+class ChatFormat(Protocol):
+    """Conversations to token ids, and ids that an engine wrote back to text; `rl.data.chat.Chat` is one."""
 
-    def prompt(self, messages: Any, clips: Any = (), expand: bool = False) -> list[int]: ...
+    def prompt(self, messages: Sequence[Message], clips: Sequence[Clip] = (), expand: bool = False) -> list[int]:
+        """Return the ids of a conversation: one audio token a clip, or with `expand` as many as the model hears."""
+        ...
 
-    @property
-    def closing(self) -> list[int]: ...
+    @cached_property  # a plain property would not admit the cached one of `Chat` to a type checker
+    def closing(self) -> list[int]:
+        """Ids that end a chain of thought."""
+        ...
 
-    def turn(self, ids: Any) -> str: ...
+    def turn(self, ids: Sequence[int]) -> str:
+        """Return the text of what the policy wrote."""
+        ...
 
-    def chain_length(self, ids: Any) -> int: ...
+    def chain_length(self, ids: Sequence[int]) -> int:
+        """Return the number of tokens in the chain of thought."""
+        ...
 
 
 def seed_of(*parts: object) -> int:
@@ -66,13 +75,13 @@ class Sampler:
     Each sample's seed depends on `seed`, its prompt and its index only, so neither the number of engines nor the order
     of arrival changes a single token."""
 
-    def __init__(self, engines: Sequence[Any], respawn: Callable[[int], Any], encoder: Encoder) -> None:
-        self.engines, self.respawn, self.encoder = list(engines), respawn, encoder
+    def __init__(self, engines: Sequence[Any], respawn: Callable[[int], Any], chat: ChatFormat) -> None:
+        self.engines, self.respawn, self.chat = list(engines), respawn, chat
         self.version = -1
         self.reissued = self.deaths = 0
-        self.weights: Sequence[dict[str, Any]] = []
+        self.weights: Sequence[WeightBucket] = []
 
-    def load(self, weights: Sequence[dict[str, Any]] | Path, version: int = 0) -> None:
+    def load(self, weights: Sequence[WeightBucket] | Path, version: int = 0) -> None:
         """Every engine takes these weights (handles of tensors, or a model folder) under the name `version`."""
         import ray
 
@@ -180,10 +189,8 @@ class Sampler:
     def _encoded(self, prompt: Prompt) -> tuple[tuple[int, ...], int]:
         """(ids as the engine is sent them, their number once it has expanded the audio)."""
         try:
-            ids = tuple(self.encoder.prompt(prompt.messages, prompt.clips))
-            return ids, len(self.encoder.prompt(prompt.messages, prompt.clips, expand=True)) if prompt.clips else len(
-                ids
-            )
+            ids = tuple(self.chat.prompt(prompt.messages, prompt.clips))
+            return ids, len(self.chat.prompt(prompt.messages, prompt.clips, expand=True)) if prompt.clips else len(ids)
         except ValueError as error:
             raise ValueError(f"prompt '{prompt.id}': {error}") from error
 
@@ -200,7 +207,7 @@ class Sampler:
             logprobs=completion.logprobs,
             finish_reason=completion.finish_reason,
             version=completion.version,
-            text=self.encoder.turn(completion.tokens[turn:].tolist()),
+            text=self.chat.turn(completion.tokens[turn:].tolist()),
         )
 
 

@@ -7,15 +7,27 @@ has finished: with two calls in flight the engine never waits for the driver, an
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
 from rl.audio import SAMPLE_RATE, waveform
 from rl.types import Clip
 from rollouts.serving import ServingConfig
+
+if TYPE_CHECKING:
+    from ray import ObjectRef
+
+
+class WeightBucket(TypedDict, total=False):
+    """Some of a model's weights, as a trainer hands them to an engine: the fields of
+    `rollouts.weight_transfer.Bucket`, whose module imports vLLM and so stays out of the driver."""
+
+    tensors: ObjectRef[Mapping[str, np.ndarray]] | None
+    folder: str | None
+    frozen: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +104,7 @@ class EngineWorker:
     def ready(self) -> bool:
         return True
 
-    def load(self, version: int, buckets: Sequence[dict[str, Any]]) -> int:
+    def load(self, version: int, buckets: Sequence[WeightBucket]) -> int:
         """Takes new weights and forgets all that was computed with the old ones. Returns the version now held."""
         from rollouts import weight_transfer
 

@@ -34,8 +34,8 @@ class Questions:
         openings: dict[tuple[str, int], list[int]] = {}
         for s in samples:
             actions = _actions(s)
-            if self.sampler.encoder.chain_length(actions) > budget:
-                openings[s.rollout.prompt.id, s.rollout.sample] = [*actions[:budget], *self.sampler.encoder.closing]
+            if self.sampler.chat.chain_length(actions) > budget:
+                openings[s.rollout.prompt.id, s.rollout.sample] = [*actions[:budget], *self.sampler.chat.closing]
         unchanged = [s for s in samples if (s.rollout.prompt.id, s.rollout.sample) not in openings]
         answers = self.scorer.collect(
             self.sampler.generate(
@@ -56,7 +56,7 @@ def budget_curve(
 ) -> dict[str, float]:
     """Return `accuracy@BUDGET` with its interval, `tokens@BUDGET` (mean length of the chains) and `vote@BUDGET` (the
     commonest of `votes` samples; 0: none) for each budget, from the `samples` with their whole chains."""
-    lengths = [questions.sampler.encoder.chain_length(_actions(s)) for s in samples]
+    lengths = [questions.sampler.chat.chain_length(_actions(s)) for s in samples]
     metrics: dict[str, float] = {}
     for budget in budgets:
         if budget == "full":

@@ -113,7 +113,7 @@ def measure(
         )
         metrics |= with_interval("greedy_accuracy", [is_correct(s) for s in greedy if s.verdict.error is None])
     rates = sample_metrics(samples)
-    chains = [sampler.encoder.chain_length(s.rollout.tokens[s.rollout.action_mask].tolist()) for s in samples]
+    chains = [sampler.chat.chain_length(s.rollout.tokens[s.rollout.action_mask].tolist()) for s in samples]
     metrics |= {
         "reasoning_tokens": float(np.mean(chains)),
         "think_rate": float(np.mean([bool(s.rollout.reasoning) for s in samples])),

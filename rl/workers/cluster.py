@@ -21,7 +21,7 @@ from rl.data.chat import Chat
 from rl.workers import trainer
 from rl.workers.audio_features import Sounds
 from rl.workers.critic import CriticWorker
-from rl.workers.group import CriticGroup, PolicyGroup, TrainerGroup
+from rl.workers.group import CriticGroup, PolicyGroup
 from rl.workers.placement import TRAINERS, Bundle, ClusterConfig, bundles, roles, shortage
 from rl.workers.policy import PolicyWorker
 from rl.workers.trainer import TrainerConfig
@@ -55,8 +55,6 @@ class Cluster:
         self.model, self.model_path, self.max_sequence_tokens = model, model_path, max_sequence_tokens
         self.chat = Chat(load_tokenizer(model_path), model.think, clip_counter(model_path))
         self.actors: dict[tuple[str, int], Any] = {}
-        self.groups: dict[str, TrainerGroup] = {}
-        self._sampler: Sampler | None = None
         self.owns_ray = False
         self.group: PlacementGroup | None = None
 
@@ -100,13 +98,12 @@ class Cluster:
         if self.owns_ray:
             ray.shutdown()
 
-    @property
+    @cached_property
     def sampler(self) -> Sampler:
-        if self._sampler is None:
-            self._await("engine")
-            engines = [self.actors["engine", i] for i in range(self.engines.count)]
-            self._sampler = Sampler(engines, self._respawn, self.chat)
-        return self._sampler
+        """The policy's engines, started."""
+        self._await("engine")
+        engines = [self.actors["engine", i] for i in range(self.engines.count)]
+        return Sampler(engines, self._respawn, self.chat)
 
     @cached_property
     def sounds(self) -> Sounds:
@@ -114,21 +111,21 @@ class Cluster:
         role = "policy" if "policy" in self.names else "reward_model"
         return Sounds([self.actors[role, i] for i in range(self.training.ranks)])
 
-    @property
+    @cached_property
     def policy(self) -> PolicyGroup:
-        return self._trainers("policy", PolicyGroup)
+        return PolicyGroup(*self._ranks("policy"))
 
-    @property
+    @cached_property
     def critic(self) -> CriticGroup:
-        return self._trainers("critic", CriticGroup)
+        return CriticGroup(*self._ranks("critic"))
 
-    @property
+    @cached_property
     def reference(self) -> PolicyGroup:
-        return self._trainers("reference", PolicyGroup)
+        return PolicyGroup(*self._ranks("reference"))
 
-    @property
+    @cached_property
     def reward_model(self) -> CriticGroup:
-        return self._trainers("reward_model", CriticGroup)
+        return CriticGroup(*self._ranks("reward_model"))
 
     def judge(self, name: str) -> Callable[[Sequence[Question]], list[str]]:
         """What the reward's judge is handed to ask the model of that name."""
@@ -147,12 +144,12 @@ class Cluster:
             place = "engines" if role == "engine" else f"judges.{role.removeprefix('judge ')}"
             raise ValueError(f"{place}: vLLM did not start: {last_line(error)}; --debug shows all of it") from error
 
-    def _trainers(self, role: str, kind: type[Any]) -> Any:
-        if role not in self.groups:
-            actors = [self.actors[role, i] for i in range(self.training.ranks)]
-            own = role == "reference" and self.model.train_encoder  # it hears as the policy did at first
-            self.groups[role] = kind(actors, self.training, Sounds(actors) if own else self.sounds)
-        return self.groups[role]
+    def _ranks(self, role: str) -> tuple[list[Any], TrainerConfig, Sounds]:
+        actors = [self.actors[role, i] for i in range(self.training.ranks)]
+        if role == "reference" and self.model.train_encoder:
+            # The policy's encoder learns; the reference keeps the one it started with, and hears through that.
+            return actors, self.training, Sounds(actors)
+        return actors, self.training, self.sounds
 
     def _respawn(self, i: int) -> Any:
         self.actors["engine", i] = self._spawn("engine", i)

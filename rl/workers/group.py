@@ -1,15 +1,14 @@
 """Trainers as the loop sees them: one object per role, one verb per line, ranks and micro-batches behind it.
 
-Every verb starts its work at once and answers with a `Pending`; `gather` waits for several, so policy and critic work
+Every verb starts its work at once and answers with a `Future`; `gather` waits for several, so policy and critic work
 side by side. An absent critic or reference is an object too (`Absent`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 import ray
@@ -19,8 +18,8 @@ from rl.run.files import replacing_folder
 from rl.types import Batch, Clip
 from rl.workers.audio_features import Sounds
 from rl.workers.optimizer import OptimizerConfig
+from rl.workers.roles import Future, Report
 from rl.workers.trainer import OptimiserStep, TrainerConfig
-from rollouts.remote import fetch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,42 +28,49 @@ if TYPE_CHECKING:
     from models.load import ModelConfig
     from rl.algorithms.objective import Objective
     from rl.algorithms.preference_losses import Preference
+    from rl.workers.roles import Critic, Policy, Reference, Trainee
+    from rollouts.worker import WeightBucket
 
-R = TypeVar("R")
-Report = dict[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Pending(Generic[R]):
-    """Work that has been started on some ranks; `finish` makes one answer of theirs."""
-
-    refs: Sequence[Any]
-    finish: Callable[[list[Any]], R]
-
-    def get(self) -> R:
-        """Waits; raises as `fetch` does."""
-        return self.finish(fetch(list(self.refs)))
+First = TypeVar("First")
+Second = TypeVar("Second")
+Third = TypeVar("Third")
 
 
-def gather(*pending: Pending[Any]) -> tuple[Any, ...]:
-    """The answers, in order, of work that ran side by side."""
-    return tuple(p.get() for p in pending)
+@overload
+def gather(first: Future[First], second: Future[Second], /) -> tuple[First, Second]: ...
+@overload
+def gather(first: Future[First], second: Future[Second], third: Future[Third], /) -> tuple[First, Second, Third]: ...
+def gather(*futures: Future[Any]) -> tuple[Any, ...]:
+    """Wait for work that runs side by side and return the results, in order."""
+    return tuple(future.get() for future in futures)
 
 
 class Absent:
-    """The critic of an algorithm without one, the reference of a loss without KL: annotates nothing, learns nothing."""
+    """The critic of an algorithm without one, the reference of a loss without KL, the policy while it does not learn:
+    every verb is answered with nothing, so that the loop needs no `if`."""
 
-    def values(self, batch: Batch) -> Pending[None]:
-        return Pending([], lambda _: None)
+    temperature: float = 1.0
 
-    def logprobs(self, batch: Batch) -> Pending[None]:
-        return Pending([], lambda _: None)
+    def load(self, *_: object, **__: object) -> None:
+        """Load nothing."""
 
-    def update(self, *_: Any, **__: Any) -> Pending[Report]:
-        return Pending([], lambda _: {})
+    def values(self, batch: Batch) -> Future[None]:
+        """Return None in place of values."""
+        return Future([], lambda _: None)
+
+    def logprobs(self, batch: Batch) -> Future[None]:
+        """Return None in place of logprobs."""
+        return Future([], lambda _: None)
+
+    def update(self, *_: object, **__: object) -> Future[Report]:
+        """Return no metric."""
+        return Future([], lambda _: {})
 
     def save(self, folder: Path) -> None:
-        pass
+        """Write nothing."""
+
+    def restore_optimizer(self, folder: Path) -> None:
+        """Read nothing."""
 
 
 class TrainerGroup:
@@ -83,8 +89,8 @@ class TrainerGroup:
         """Rebuilds every rank around the model at `path`, with a fresh optimizer."""
         self._everyone("load", str(path), model, self.config, optimizer).get()
 
-    def _everyone(self, verb: str, *arguments: Any) -> Pending[list[Any]]:
-        return Pending([getattr(a, verb).remote(*arguments) for a in self.actors], lambda answers: answers)
+    def _everyone(self, verb: str, *arguments: Any) -> Future[list[Any]]:
+        return Future([getattr(a, verb).remote(*arguments) for a in self.actors], lambda answers: answers)
 
     def _shared(self, verb: str, shares: Sequence[Any], batch: Batch, *arguments: Any) -> list[Any]:
         stored = ray.put(batch if self.trains_encoder else self.sounds.listen(batch))
@@ -92,9 +98,9 @@ class TrainerGroup:
             getattr(a, verb).remote(stored, share, *arguments) for a, share in zip(self.actors, shares, strict=True)
         ]
 
-    def _forward(self, verb: str, batch: Batch, *arguments: Any) -> Pending[Tensor]:
+    def _forward(self, verb: str, batch: Batch, *arguments: Any) -> Future[Tensor]:
         plan = pack(batch.lengths_N.tolist(), self.config.tokens_per_microbatch, len(self.actors))
-        return Pending(self._shared(verb, plan, batch, *arguments), _in_order)
+        return Future(self._shared(verb, plan, batch, *arguments), _in_order)
 
     def _schedule(
         self, batch: Batch, steps: Sequence[Sequence[int]], rates: Sequence[float], together: int = 1
@@ -122,7 +128,7 @@ class PolicyGroup(TrainerGroup):
 
     def __init__(self, actors: Sequence[Any], config: TrainerConfig, sounds: Sounds | None = None) -> None:
         super().__init__(actors, config, sounds)
-        self.handles: list[dict[str, Any]] = []
+        self.handles: list[WeightBucket] = []
 
     def load(self, path: str | Path, model: ModelConfig, optimizer: OptimizerConfig) -> None:
         self.handles.clear()
@@ -145,7 +151,7 @@ class PolicyGroup(TrainerGroup):
         rate: float,
         augment: AugmentConfig | None = None,
         seed: int = 0,
-    ) -> Pending[Report]:
+    ) -> Future[Report]:
         """One optimiser step on the labels of `clips` (-1: absent); `seed` draws how each clip is changed."""
         ranks, pairs = len(self.actors), max(1, sum(target >= 0 for row in targets for target in row))
         calls = [
@@ -159,13 +165,13 @@ class PolicyGroup(TrainerGroup):
             )
             for rank, actor in enumerate(self.actors)
         ]
-        return Pending(calls, lambda shares: {name: sum(share[name] for share in shares) for name in shares[0]})
+        return Future(calls, lambda shares: {name: sum(share[name] for share in shares) for name in shares[0]})
 
-    def classify(self, clips: Sequence[Clip], targets: Sequence[Sequence[int]]) -> Pending[list[list[bool]]]:
+    def classify(self, clips: Sequence[Clip], targets: Sequence[Sequence[int]]) -> Future[list[list[bool]]]:
         """[N][L] is the likeliest class the right one?"""
-        return Pending([actor.classify.remote(clips, targets) for actor in self.actors], lambda answers: answers[0])
+        return Future([actor.classify.remote(clips, targets) for actor in self.actors], lambda answers: answers[0])
 
-    def logprobs(self, batch: Batch) -> Pending[Tensor]:
+    def logprobs(self, batch: Batch) -> Future[Tensor]:
         """[A], in the order of the batch."""
         return self._forward("logprobs", batch, self.temperature)
 
@@ -176,27 +182,27 @@ class PolicyGroup(TrainerGroup):
         rates: Sequence[float],
         objective: Objective,
         max_tokens: int,
-    ) -> Pending[Report]:
+    ) -> Future[Report]:
         """One optimiser step for each entry of `steps` (rows) at the learning rate beside it."""
         shares = self._schedule(batch, steps, rates)
         return self._learn(self._shared("update", shares, batch, objective, self.temperature, max_tokens))
 
     def update_pairs(
         self, batch: Batch, steps: Sequence[Sequence[int]], rates: Sequence[float], preference: Preference
-    ) -> Pending[Report]:
+    ) -> Future[Report]:
         """Like `update`, for a batch of chosen and rejected answers by turns; a pair is never parted."""
         shares = self._schedule(batch, steps, rates, together=2)
         return self._learn(self._shared("update_pairs", shares, batch, preference, self.temperature))
 
-    def _learn(self, calls: Sequence[Any]) -> Pending[Report]:
+    def _learn(self, calls: Sequence[Any]) -> Future[Report]:
         def finish(answers: list[list[Report]]) -> Report:
             if self.trains_encoder:
                 self.sounds.forget()
             return _mean_of_steps(answers)
 
-        return Pending(calls, finish)
+        return Future(calls, finish)
 
-    def weights(self) -> list[dict[str, Any]]:
+    def weights(self) -> list[WeightBucket]:
         """Handles of the weights; the tensors go from worker to engine, not through here. The handles given out before
         are void: their list is emptied, so that Ray's store holds one version and not two."""
         self.handles.clear()
@@ -219,18 +225,18 @@ class PolicyGroup(TrainerGroup):
 
 
 class CriticGroup(TrainerGroup):
-    def values(self, batch: Batch) -> Pending[Tensor]:
+    def values(self, batch: Batch) -> Future[Tensor]:
         """[A], in the order of the batch."""
         return self._forward("values", batch)
 
     def update(
         self, batch: Batch, steps: Sequence[Sequence[int]], rates: Sequence[float], value_clip: float | None
-    ) -> Pending[Report]:
-        return Pending(self._shared("update", self._schedule(batch, steps, rates), batch, value_clip), _mean_of_steps)
+    ) -> Future[Report]:
+        return Future(self._shared("update", self._schedule(batch, steps, rates), batch, value_clip), _mean_of_steps)
 
-    def update_pairs(self, batch: Batch, steps: Sequence[Sequence[int]], rates: Sequence[float]) -> Pending[Report]:
+    def update_pairs(self, batch: Batch, steps: Sequence[Sequence[int]], rates: Sequence[float]) -> Future[Report]:
         """For chosen and rejected answers by turns, one action each; a pair is never parted."""
-        return Pending(
+        return Future(
             self._shared("update_pairs", self._schedule(batch, steps, rates, together=2), batch), _mean_of_steps
         )
 
@@ -259,3 +265,11 @@ def _mean_of_steps(answers: list[list[Report]]) -> Report:
     """Ranks add up to a step's metrics; steps are averaged."""
     steps = [{name: sum(rank[name] for rank in ranks) for name in ranks[0]} for ranks in zip(*answers, strict=True)]
     return {name: float(np.mean([step[name] for step in steps])) for name in steps[0]}
+
+
+if TYPE_CHECKING:
+    # pyright refuses the line where a class lacks what the loop asks of the role.
+    _POLICIES: tuple[type[Policy]] = (PolicyGroup,)
+    _CRITICS: tuple[type[Critic], type[Critic]] = (CriticGroup, Absent)
+    _REFERENCES: tuple[type[Reference], type[Reference]] = (PolicyGroup, Absent)
+    _TRAINEES: tuple[type[Trainee], type[Trainee]] = (PolicyGroup, Absent)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from models.load import ModelConfig
 from rl.data.collate import collate
 from rl.run.checkpoint import Checkpoints
 from rl.stages.rlvr.config import Config
@@ -39,7 +40,7 @@ class Role(Absent):
 def journal(folder: Path, records: list[dict[str, float]] | None = None, **config: Any) -> Journal:
     """A stage in `folder` without engines; `records` takes what it would write to metrics.jsonl."""
     cluster = SimpleNamespace(
-        policy=Role(), critic=Role(), model=None, sampler=SimpleNamespace(load=lambda *_, **__: 0)
+        policy=Role(), critic=Role(), model=ModelConfig(path="model"), sampler=SimpleNamespace(load=lambda *_, **__: 0)
     )
     tracker = SimpleNamespace(
         run_dir=folder, rewind=lambda _: None, record=lambda _, metrics: records is not None and records.append(metrics)
