@@ -11,7 +11,7 @@ from types import TracebackType
 from rewards import resolve
 from rewards.combine import RewardConfig
 from rewards.hearing import Hearing
-from rewards.isolation import Pool, Results, passed
+from rewards.isolation import Pool, Results
 from rewards.served import Loop, Model, serve
 from rewards.verifiers import WRONG, Case
 from rewards.worker import Call
@@ -147,7 +147,7 @@ class RewardService:
 
     def timed_out(self, verdict: Verdict) -> bool:
         """Whether `ask` says so because the deadline passed."""
-        return verdict.error == passed(self.config.deadline_s)
+        return verdict.error in self._pool.deadline.reasons
 
     def check_errors(self) -> None:
         """Raise ValueError, with the commonest error, when too many of the recent samples could not be judged."""
