@@ -93,7 +93,8 @@ class PartConfig:
 class RewardConfig:
     parts: list[PartConfig]
     deadline_s: float = 10.0
-    """Seconds that one part may take over one sample; then its process is killed and the sample is an error."""
+    """CPU seconds that one part may use for one sample, what it starts included; then its process is killed and the
+    sample is an error. One that waits (sleeps, asks a server) is killed after six times as many seconds on the clock."""
     workers: int = 1
     memory_mb: int = 2048
     """What judging may allocate in one worker, beyond what its verifiers take when they are loaded."""

@@ -12,7 +12,7 @@ from rewards import resolve
 from rewards.combine import RewardConfig
 from rewards.contract import WRONG, Case
 from rewards.gating import PartialVerdict
-from rewards.pool.pool import Pool, Results, passed
+from rewards.pool.pool import Pool, Results
 from rewards.pool.worker import Call
 from rewards.served import Loop, Model, serve
 from rl.types import Rollout, Scored, Verdict
@@ -147,7 +147,7 @@ class RewardService:
 
     def timed_out(self, verdict: Verdict) -> bool:
         """Whether `ask` says so because the deadline passed."""
-        return verdict.error == passed(self.config.deadline_s)
+        return verdict.error in self._pool.deadline.reasons
 
     def check_errors(self) -> None:
         """Raise ValueError, with the commonest error, when too many of the recent samples could not be judged."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rl import signals
 from rl.workbench.commands import verifiers
 
 if TYPE_CHECKING:
@@ -83,8 +84,9 @@ def run(
     from rl.planning.table import render
     from rl.recipe import load
     from rl.report.evaluations import next_steps, over_seeds, results
+    from rl.run.summary import mark_interrupted
     from rl.runner.run_dir import RUNS, free_folder, newest_run
-    from rl.terminal import Interrupted, console, refuse, say
+    from rl.terminal import console, refuse, say
 
     changes = list(overrides or ())
     first = load(recipe, changes)
@@ -97,15 +99,13 @@ def run(
     made = plan(first, folder)
     refuse(made.problems)
     console().print(render(made, brief=True))
-    try:
+    more = f" --seeds {seeds}" if seeds > 1 else ""
+    again = f"interrupted; go on with: {' '.join(['rl run', recipe, *changes])} --resume --out {folder}{more}"
+    with signals.interruptible(again, lambda: [mark_interrupted(path) for path in folders.values()]):
         for seed, path in folders.items():
             say(f"{path}")
             runner.run(load(recipe, [*changes, f"seed={seed}"]) if seeds > 1 else first, path, resume, say)
             console().print(results(path))
-    except KeyboardInterrupt:
-        more = f" --seeds {seeds}" if seeds > 1 else ""
-        command = " ".join(["rl run", recipe, *changes])
-        raise Interrupted(f"interrupted; go on with: {command} --resume --out {folder}{more}") from None
     if seeds > 1:
         console().print(over_seeds(folders))
     for line in next_steps(recipe, first, next(iter(folders.values())), free_folder(folder, again=True)):
@@ -221,16 +221,14 @@ def submit(
     """Hand a recipe to a running Ray cluster as a job, with the files it names."""
     from rl import submit as jobs
     from rl.recipe import load
-    from rl.terminal import Interrupted, complain, say
+    from rl.terminal import complain, say
 
     job, folder = jobs.submit(load(recipe, overrides or ()), address, out, resume, complain)
     say(f"job {job}, its run in {folder} on the cluster")
     if not follow:
         return say(f"follow it with: ray job logs {job} --address {address} --follow")
-    try:
+    with signals.interruptible(f"the job goes on; stop it with: ray job stop {job} --address {address}"):
         succeeded = jobs.follow(address, job, lambda text: print(text, end="", flush=True))
-    except KeyboardInterrupt:
-        raise Interrupted(f"the job goes on; stop it with: ray job stop {job} --address {address}") from None
     say(f"job {job} {'succeeded' if succeeded else 'failed'}")
     raise typer.Exit(0 if succeeded else 1)
 
@@ -261,14 +259,21 @@ def _once(recipe: Recipe, say: Callable[[str], None]) -> dict[str, float]:
 
 def main() -> None:
     """The entry point. Exit codes: 0 done, 1 a bug (with its traceback) or a failed job, 2 a user's mistake (one line),
-    130 Ctrl-C."""
+    130 Ctrl-C, 143 SIGTERM."""
+    signals.listen()
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     if not Path("/proc/driver/nvidia").exists():
         os.environ.setdefault("DS_ACCELERATOR", "cpu")  # DeepSpeed would say on import that it found no GPU
-    sys.exit(_exit_code(arguments, debug))
+    try:
+        code = _exit_code(arguments, debug)
+    except KeyboardInterrupt:  # while something was imported
+        code = signals.say_interrupted()
+    if signals.received():
+        signals.end(code)
+    sys.exit(code)
 
 
 def _exit_code(arguments: list[str], debug: bool) -> int:
@@ -278,8 +283,7 @@ def _exit_code(arguments: list[str], debug: bool) -> int:
     try:
         code = app(arguments, prog_name="rl", standalone_mode=False) or 0
     except Interrupted as interrupted:
-        complain(str(interrupted))
-        return 130
+        return signals.say_interrupted(str(interrupted))
     except USAGE as error:
         command = getattr(getattr(error, "ctx", None), "command_path", "rl")
         complain(f"error: {error.format_message().rstrip('.')}; see {command} --help")  # type: ignore[attr-defined]
@@ -290,9 +294,7 @@ def _exit_code(arguments: list[str], debug: bool) -> int:
         else:
             complain(f"error: {error}")
         return 2
-    if code == 130:  # typer's answer to Ctrl-C
-        complain("interrupted")
-    return code
+    return signals.say_interrupted() if code == 130 else code  # typer's answer to KeyboardInterrupt
 
 
 if __name__ == "__main__":

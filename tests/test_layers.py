@@ -16,7 +16,7 @@ FLOORS = [
     {"rl.types", "rl.config", "rl.units"},
     {"rl.audio", "rl.functions", "rl.terminal"},
     {"rl.algorithms", "rl.data", "models", "rollouts", "rewards"},
-    {"rl.run", "rewards.pool", "rewards.judge", "rewards.grounding", "rewards.sandbox"},
+    {"rl.run", "rl.signals", "rewards.pool", "rewards.judge", "rewards.grounding", "rewards.sandbox"},
     {"rewards.verifiers", "rewards.service", "rl.workers"},
     {"rl.stages"},
     {"rl.recipe"},

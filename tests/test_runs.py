@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from omegaconf import OmegaConf
 from pyarrow import parquet
@@ -165,10 +168,42 @@ def test_a_killed_run_resumes_exactly(ray_session: None, tmp_path: Path) -> None
     assert summary["seconds"] >= sum(stage["seconds"] for stage in summary["stages"]), "those before the kill count"
 
 
-def _rl(file: Path, out: Path, *flags: str) -> subprocess.Popen[str]:
+def test_a_run_that_is_told_to_end_leaves_nothing_and_goes_on(tmp_path: Path) -> None:
+    """SIGTERM, then Ctrl-C to the run that goes on from there: the processes of Ray, engines, trainers and verifiers too."""
+    file, out = tmp_path / "tiny.yaml", tmp_path / "run"
+    stages = [{"steps": 1000, "limit": 12, "prompts_per_step": 8, "checkpoint_every": 1}]
+    OmegaConf.save(OmegaConf.create(recipe(stages).source), file)
+    for number, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
+        done = _last_step(out)
+        process = _rl(file, out, *(["--resume"] if done else []), stderr=subprocess.PIPE)
+        while _last_step(out) < done + 2:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+        below = psutil.Process(process.pid).children(recursive=True)
+        began = time.monotonic()
+        process.send_signal(number)
+        stdout, stderr = process.communicate()
+        print(f"{number.name}: ended after {time.monotonic() - began:.1f} s, {len(below)} processes below it")
+        assert process.returncode == code, stderr
+        assert stderr.count("\n") == 1, stderr
+        assert stderr.startswith("interrupted; go on with: rl run"), stderr
+        assert stderr.rstrip().endswith(f"--resume --out {out}")
+        assert not re.search(r"Traceback|C\+\+|\*\*\* SIG", stdout)
+        assert json.loads((out / "summary.json").read_text())["status"] == "interrupted"
+        assert len(below) > 5
+        assert psutil.wait_procs(below, timeout=5)[1] == []
+
+
+def _last_step(run_dir: Path) -> int:
+    steps = [row["step"] for row in read_metrics(run_dir) if row["stage"] == "rlvr"] if run_dir.exists() else []
+    return max(steps, default=0)
+
+
+def _rl(file: Path, out: Path, *flags: str, stderr: int = subprocess.STDOUT) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "rl.cli", "run", str(file), "--out", str(out), *flags]
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background job starts deaf to it
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        command, stdout=subprocess.PIPE, stderr=stderr, text=True, start_new_session=True, preexec_fn=heard
     )
 
 

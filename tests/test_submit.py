@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -40,6 +41,16 @@ from rl.types import Verdict
 
 def verify(prompt, rollout):
     return Verdict(score=shared.score(prompt.answer, rollout.response))
+"""
+WAITING = """
+import pathlib, time
+from rl.types import Verdict
+
+def verify(prompt, rollout):
+    if rollout.response != "yes":  # what it is asked before the run
+        pathlib.Path({judged!r}).touch()
+        time.sleep(600)
+    return Verdict(1.0)
 """
 SHARED = "def score(gold, answer):\n    return float(gold == answer)\n"
 ROWS = '{"question": "reverse: ab", "answer": "ba"}\n{"question": "reverse: cd", "answer": "dc"}\n'
@@ -247,6 +258,22 @@ def test_a_job_on_a_real_head(project: Path, head: tuple[str, dict[str, str]]) -
     assert done.stderr == ""
     assert (out / "summary.json").is_file()
     assert (out / "report.html").is_file()
+
+    (project / "mine.py").write_text(WAITING.format(judged=str(project / "judged")))
+    stopped = project / "stopped"
+    sent = rl("submit", "tiny.yaml", "--address", address, "--out", str(stopped), env=env)
+    job = sent.stdout.removeprefix("job ").partition(",")[0]
+    until = time.monotonic() + 300
+    while not (project / "judged").exists():
+        assert time.monotonic() < until
+        time.sleep(0.2)
+    command = [BIN / "ray", "job", "stop", job, "--address", address]
+    subprocess.run(command, check=True, capture_output=True, text=True, env=env)
+    assert json.loads((stopped / "summary.json").read_text())["status"] == "interrupted"
+    command[2] = "logs"
+    logs = subprocess.run(command, check=True, capture_output=True, text=True, env=env).stdout
+    assert "interrupted; go on with: rl run recipe.yaml" in logs
+    assert "Traceback" not in logs
 
     failed = rl("submit", "tiny.yaml", "--address", address, "--follow", "--out", str(out), env=env, timeout=120)
     assert failed.returncode == 1, failed.stdout + failed.stderr

@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 
+from rewards.deadline import descendants
 from rewards.pool.worker import Setup
 
-START_S = 120.0  # for a worker to import its verifiers; a user's module may bring torch along
+_ANSWER_S = 600.0  # for an answer to `K`, at once as a rule: it may yet be importing, on a busy machine
+_GONE_S = 5.0  # to bury its workers and go
 _KEPT = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
 _SET = {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _BOOT = """
@@ -29,7 +33,7 @@ class Nursery:
 
     def __init__(self, setup: Setup) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._control.settimeout(START_S)
+        self._control.settimeout(_ANSWER_S)
         self._scratch = tempfile.mkdtemp(prefix="groundtone-verifiers-")
         kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
         with theirs:
@@ -63,7 +67,9 @@ class Nursery:
             return None
 
     def last_words(self) -> str:
-        self._process.wait(START_S)
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_GONE_S)
+        self._process.kill()  # it neither answers nor ends
         assert self._process.stderr is not None
         return (self._process.stderr.read().decode(errors="replace").strip().splitlines() or ["no message"])[-1]
 
@@ -71,10 +77,21 @@ class Nursery:
         """It sees the end of its control socket, buries its workers and goes."""
         self._control.close()
         try:
-            self._process.wait(10)
+            self._process.wait(_GONE_S)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            for pid in (*descendants(self._process.pid), self._process.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             self._process.wait()
         if self._process.stderr is not None:
             self._process.stderr.close()
         shutil.rmtree(self._scratch, ignore_errors=True)  # it does so itself unless it was killed
+
+
+def cause(status: int | None) -> str:
+    """Say how a worker ended, from its wait status; None: nobody knows it."""
+    if status is None:
+        return "the verifier's process was lost with the one that had forked it"
+    if os.WIFSIGNALED(status):
+        return f"the verifier's process was ended by {signal.Signals(os.WTERMSIG(status)).name}"
+    return f"the verifier ended its process (exit status {os.WEXITSTATUS(status)})"

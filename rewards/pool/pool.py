@@ -8,10 +8,8 @@ killed with all that it started, another one is forked, and what it had not begu
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import selectors
-import signal
 import socket
 import threading
 import time
@@ -21,13 +19,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from rewards.pool.forkserver import START_S, Nursery
+from rewards.deadline import Deadline, Watch
+from rewards.pool.forkserver import Nursery, cause
 from rewards.pool.worker import HEAD, Call, Setup
 from rl.types import Rollout, Verdict
 
 _CHUNK, _CHUNK_S = 32, 0.02  # samples sent ahead to one worker: a hang delays these, few samples starve a fast verifier
 _LONGEST_LINE = 1 << 20  # of a worker's answer, which `worker.plain` keeps far shorter
 _STARTS = 3  # workers in a row that die while they start
+_WAITING = 6  # seconds on the clock for each of CPU time: a load of six a core, or a verifier that waits for a server
+_START = Deadline(cpu_s=120.0, wall_s=600.0)  # to import the verifiers; a user's module may bring torch along
 
 Results = Mapping[int, Verdict]
 """What each call (index into the pool's calls) said of a sample; a call that was not reached is missing."""
@@ -50,9 +51,11 @@ class _Job:
 class _Worker:
     number: int
     channel: socket.socket
-    due: float
-    """When it is killed unless it has answered; infinite while it is idle."""
     since: float
+    watch: Watch | None
+    """On its start or on the call that it is at; None while it is idle."""
+    pid: int = 0
+    """0 until it has said so."""
     ready: bool = False
     jobs: deque[_Job] = field(default_factory=deque[_Job])
     """Sent to it and not answered, in order: it works on the first."""
@@ -72,8 +75,9 @@ class Pool:
         self.gold: list[list[tuple[str, str | None, float, float]] | None] | None = None
         """For each call its own cases (pred, gold, least and greatest right score); None until the first worker is up."""
         self.changed = threading.Condition()
-        self._calls, self._size, self._deadline_s = tuple(calls), workers, deadline_s
-        self._setup = Setup(self._calls, folder, memory_mb)
+        self._size, self.deadline = workers, Deadline(deadline_s, _WAITING * deadline_s)
+        self._names = ", ".join(dict.fromkeys(call.verifier for call in calls))
+        self._setup = Setup(tuple(calls), folder, memory_mb)
         self._queue = deque[_Job]()
         self._workers: dict[int, _Worker] = {}
         self._nursery: Nursery | None = None
@@ -122,8 +126,8 @@ class Pool:
                 self._fill()
                 self._deal()
                 now = time.monotonic()
-                due = min((worker.due for worker in self._workers.values()), default=now)
-                for key, _ in self._selector.select(max(0.0, due - now) if due < float("inf") else None):
+                due = min((worker.watch.due for worker in self._workers.values() if worker.watch), default=None)
+                for key, _ in self._selector.select(None if due is None else max(0.0, due - now)):
                     if key.data is None:
                         self._alarm.recv(4096)
                     else:
@@ -151,10 +155,9 @@ class Pool:
             if self._nursery is None:
                 self._nursery = Nursery(self._setup)
             self._numbers += 1
-            now = time.monotonic()
             ours, theirs = socket.socketpair()
-            ours.settimeout(START_S)
-            worker = _Worker(self._numbers, ours, now + START_S, now)
+            ours.settimeout(_START.wall_s)
+            worker = _Worker(self._numbers, ours, time.monotonic(), Watch(_START, (), fresh=False))
             with theirs:
                 alive = self._nursery.fork(worker.number, theirs)
             if alive:
@@ -175,12 +178,16 @@ class Pool:
                 count = min(share, _CHUNK, max(1, int(_CHUNK_S / max(self._seconds_each, 1e-6))))
                 worker.jobs.extend(self._queue.popleft() for _ in range(count))
             if worker.jobs:
-                worker.since = time.monotonic()
-                worker.due = worker.since + self._deadline_s
+                self._begin(worker)
                 try:  # it is idle, so it reads at once
                     worker.channel.sendall(b"".join(job.message for job in worker.jobs))
                 except OSError:
                     self._lose(worker)
+
+    def _begin(self, worker: _Worker) -> None:
+        """It is at its next call from now on."""
+        worker.watch = Watch(self.deadline, (worker.pid,), fresh=False)
+        worker.since = worker.watch.since
 
     def _read(self, worker: _Worker) -> None:
         try:
@@ -202,15 +209,14 @@ class Pool:
             message: Any = json.loads(line)
         except (ValueError, RecursionError):
             return False
-        now = time.monotonic()
         if isinstance(message, list):
             answer = _answer(cast(list[Any], message), worker)
             if answer is None:
                 return False
             job, (call, verdict) = worker.jobs[0], answer
             job.results[call] = verdict
-            self._seconds_each += 0.1 * (now - worker.since - self._seconds_each)
-            worker.since, worker.due = now, now + self._deadline_s
+            self._seconds_each += 0.1 * (time.monotonic() - worker.since - self._seconds_each)
+            self._begin(worker)
             if message[1] < 0 or len(job.results) == len(job.calls):
                 worker.jobs.popleft()
                 job.done(job.results)
@@ -218,12 +224,15 @@ class Pool:
                 worker.retired = True
                 self._give_back(worker)
             if not worker.jobs:
-                worker.due = float("inf")
+                worker.watch = None
+        elif not worker.pid and isinstance(message, dict) and "pid" in message:  # no user's code has run in it yet
+            worker.pid = cast(Any, message)["pid"]
+            worker.watch = Watch(_START, (worker.pid,), fresh=True, since=worker.since)
         elif not worker.ready and isinstance(message, dict) and "failed" in message:
             raise ValueError(cast(Any, message)["failed"])
         elif not worker.ready and isinstance(message, dict) and "ready" in message:
             self.gold = cast(Any, message)["gold"]
-            worker.ready, worker.due, self._failed_starts = True, float("inf"), 0
+            worker.ready, worker.watch, self._failed_starts = True, None, 0
         else:
             return False
         return True
@@ -233,13 +242,17 @@ class Pool:
         worker.jobs.clear()
 
     def _enforce(self, now: float) -> None:
-        late = [worker for worker in self._workers.values() if worker.due <= now]
+        late = [(worker, worker.watch) for worker in self._workers.values() if worker.watch and worker.watch.due <= now]
         answered = [key.data for key, _ in self._selector.select(0)] if late else []  # this thread may be the late one
-        for worker in late:
+        for worker, watch in late:
             if worker in answered:
                 continue
-            self.timeouts += worker.ready
-            self._lose(worker, passed(self._deadline_s) if worker.ready else "it does not start")
+            why = watch.missed()
+            if why and not worker.ready:
+                raise ValueError(f"the verifiers {self._names} do not start: {why}")
+            if why:
+                self.timeouts += 1
+                self._lose(worker, why)
 
     def _lose(self, worker: _Worker, why: str = "") -> None:
         """Bury a worker that has died or must; the call that it was at is an error, the others are dealt again."""
@@ -252,7 +265,7 @@ class Pool:
                 why = self._nursery.last_words()
             self._nursery.close()
             self._nursery = None
-        why = why or _cause(status)
+        why = why or cause(status)
         if not worker.ready:
             self._count_failed_start(why)
             return
@@ -268,8 +281,7 @@ class Pool:
     def _count_failed_start(self, why: str) -> None:
         self._failed_starts += 1
         if self._failed_starts >= _STARTS:
-            names = ", ".join(dict.fromkeys(call.verifier for call in self._calls))
-            raise ValueError(f"{_STARTS} processes for the verifiers {names} died while starting: {why}")
+            raise ValueError(f"{_STARTS} processes for the verifiers {self._names} died while starting: {why}")
 
 
 def _answer(message: list[Any], worker: _Worker) -> tuple[int, Verdict] | None:
@@ -284,16 +296,3 @@ def _answer(message: list[Any], worker: _Worker) -> tuple[int, Verdict] | None:
     if not sane or not all(isinstance(part, float) for part in cast(dict[str, Any], parts).values()):
         return None
     return current, Verdict(score, cast(dict[str, float], parts), error, reason, read)
-
-
-def passed(deadline_s: float) -> str:
-    """The error of a sample that took too long."""
-    return f"deadline of {deadline_s:g} s passed"
-
-
-def _cause(status: int | None) -> str:
-    if status is None:
-        return "the verifier's process was lost with the one that had forked it"
-    if os.WIFSIGNALED(status):
-        return f"the verifier's process was ended by {signal.Signals(os.WTERMSIG(status)).name}"
-    return f"the verifier ended its process (exit status {os.WEXITSTATUS(status)})"

@@ -3,7 +3,7 @@ the workers (5 ms each, where a fresh interpreter with sympy takes 400); a worke
 
 Wire: pool -> nursery, one datagram each: `sys.path`, the set-up, then `F n` with the socket of worker n attached, or `K n`:
 kill worker n and all that it started, answered with its wait status. pool -> worker: HEAD (ticket, length) and a pickle
-of (calls, rollout). worker -> pool: lines of JSON, `[ticket, call, score, parts, error, reason, read, last]` for each call,
+of (calls, rollout). worker -> pool: lines of JSON, first `{"pid": …}` and `{"ready": …}`, then `[ticket, call, score, parts, error, reason, read, last]` for each call,
 with call -1 for a sample that could not be read and `last` true from a worker that ends. JSON, because whatever runs in a worker must not reach into the parent.
 """
 
@@ -30,6 +30,7 @@ from typing import Any, cast
 
 from rewards import resolve
 from rewards.contract import Case, failed, plain
+from rewards.deadline import children
 from rl.types import Rollout
 
 HEAD = struct.Struct("<QI")
@@ -102,7 +103,9 @@ def _bury(pid: int, workers: Mapping[str, int]) -> int:
                 kill(pid, signal.SIGKILL)
         status = os.waitpid(pid, 0)[1]
     living = set(workers.values())
-    while orphans := [child for child in _children() if child not in living and os.getsid(child) not in living]:
+    while orphans := [
+        child for child in children(os.getpid()) if child not in living and os.getsid(child) not in living
+    ]:
         for child in orphans:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
@@ -112,13 +115,8 @@ def _bury(pid: int, workers: Mapping[str, int]) -> int:
 
 def _sweep(workers: Mapping[str, int]) -> None:
     """Reap what has ended and was no worker: bubblewrap leaves the first process of a sandbox to its forefathers."""
-    for child in set(_children()) - set(workers.values()):
+    for child in set(children(os.getpid())) - set(workers.values()):
         os.waitpid(child, os.WNOHANG)
-
-
-def _children() -> list[int]:
-    listing = Path(f"/proc/self/task/{os.getpid()}/children")
-    return [int(child) for child in listing.read_text().split()] if listing.exists() else []
 
 
 def _work(channel: socket.socket, setup: Setup, nursery: int, number: str) -> None:
@@ -134,6 +132,7 @@ def _work(channel: socket.socket, setup: Setup, nursery: int, number: str) -> No
     for stream in range(3):  # what a verifier prints belongs neither in the protocol nor on the user's screen
         os.dup2(silence, stream)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _send(channel, {"pid": os.getpid()})  # before anybody else's code runs: the pool measures what this process uses
     verifiers: list[resolve.Verifier] = []
     for call in setup.calls:
         try:
@@ -144,7 +143,7 @@ def _work(channel: socket.socket, setup: Setup, nursery: int, number: str) -> No
             return
     _limit_memory(setup.memory_mb)
     gold = [v.gold and [[c.pred, c.gold, *c.bounds] for c in v.gold] for v in verifiers]
-    _send(channel, {"ready": os.getpid(), "gold": gold})
+    _send(channel, {"ready": True, "gold": gold})
     inbox = channel.makefile("rb")
     while head := inbox.read(HEAD.size):
         ticket, length = HEAD.unpack(head)

@@ -6,10 +6,13 @@ A filter of system calls (`rewards.sandbox.seccomp`) keeps a program to one proc
 
 from __future__ import annotations
 
+import ctypes
 import json
+import math
 import os
 import platform
 import re
+import resource
 import selectors
 import shutil
 import signal
@@ -17,26 +20,27 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from rewards.deadline import Deadline, Watch
 from rewards.sandbox import seccomp
 
 _MEGABYTE = 1 << 20
 _PROGRAM = "bwrap"
 _INSIDE = Path(__file__).parent / "inside"
-_LOOK_S = 0.5  # between looks at how long a program has been starved: nobody can ask once it has ended
+_SUBREAPER = 36  # prctl(2)
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     wall_s: float = 8.0
-    cpu_s: int = 8
-    """No less than the deadline: how much a core does in a second differs by much, and MBPP's slowest takes 2.5."""
+    """For what waits: time in which it works, or has no core, is not counted."""
+    cpu_s: float = 8.0
+    """For what works. How much a core does in a second differs by much, and MBPP's slowest takes 2.5."""
     memory_mb: int = 512
     disk_mb: int = 16
     """Size of /tmp, and of any one file."""
@@ -50,7 +54,9 @@ class Outcome:
     output: bytes
     status: int
     """Exit status; minus the signal's number where one ended it."""
-    seconds: float
+    cpu_s: float
+    waited_s: float
+    """For how long it was seen neither to work nor to lack a core."""
     stopped: str = ""
     """What limit ended it; empty where it ended by itself."""
 
@@ -62,7 +68,8 @@ def refusal() -> str | None:
         return f"the sandbox runs on Linux with x86-64 or aarch64, not {platform.system()} {platform.machine()}"
     if shutil.which(_PROGRAM) is None:
         return "bubblewrap (bwrap) is not installed; apt-get install bubblewrap"
-    outcome, complaint = _finish(_start("pass", Limits(wall_s=60.0)), b"", Limits(wall_s=60.0))
+    with _adopting():
+        outcome, complaint = _finish(_start("pass", Limits(wall_s=60.0)), b"", Limits(wall_s=60.0))
     if complaint or outcome.status:
         return f"bubblewrap does not work here: {complaint or outcome}"
     return None
@@ -80,11 +87,12 @@ def execute(program: str, stdin: bytes, limits: Limits) -> Outcome:
     sandbox, RuntimeError where the sandbox fails."""
     require()
     boot = "exec(compile(open('/program.py').read(), 'program.py', 'exec'), vars(sys.modules['__main__']))"
-    with tempfile.TemporaryFile() as file:
-        file.write(program.encode("utf-8", "replace"))
-        file.seek(0)
-        started = _start(boot, limits, file.fileno())
-    outcome, complaint = _finish(started, stdin, limits)
+    with _adopting():
+        with tempfile.TemporaryFile() as file:
+            file.write(program.encode("utf-8", "replace"))
+            file.seek(0)
+            started = _start(boot, limits, file.fileno())
+        outcome, complaint = _finish(started, stdin, limits)
     if complaint:
         raise RuntimeError(f"the sandbox failed: {complaint}")
     return outcome
@@ -94,6 +102,14 @@ def examine(task: Mapping[str, object], limits: Limits) -> Outcome:
     """Run a candidate's program in one sandbox and its tests in another (`rewards.sandbox.inside`); the output is the verdict.
     Raises ValueError without a sandbox, RuntimeError where one fails."""
     require()
+    with _adopting():
+        outcome, complaint = _examine(task, limits)
+    if complaint:
+        raise RuntimeError(f"the sandbox failed: {complaint}")
+    return outcome
+
+
+def _examine(task: Mapping[str, object], limits: Limits) -> tuple[Outcome, str]:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         boot = "from rewards.sandbox.inside.candidate import main; main()"
@@ -108,9 +124,19 @@ def examine(task: Mapping[str, object], limits: Limits) -> Outcome:
         outcome, complaint = _finish(tests, json.dumps(task).encode(), limits, candidate)
     finally:
         complaint_too = candidate.end()
-    if complaint or complaint_too:
-        raise RuntimeError(f"the sandbox failed: {complaint or complaint_too}")
-    return outcome
+    return outcome, complaint or complaint_too
+
+
+@contextmanager
+def _adopting() -> Generator[None]:
+    """While it lasts, processes below that lose their parent become children of this one. Bubblewrap leaves the first
+    process of a sandbox behind: whoever waits for it is told the CPU time of the program."""
+    prctl = ctypes.CDLL(None).prctl
+    prctl(_SUBREAPER, 1)
+    try:
+        yield
+    finally:
+        prctl(_SUBREAPER, 0)
 
 
 @dataclass(slots=True, eq=False)
@@ -119,7 +145,6 @@ class _Started:
     info: int
     """Where bubblewrap writes the id of the first process inside."""
     _inside: int | None = None
-    _starved_ns: dict[int, int] = field(default_factory=dict[int, int])
 
     @property
     def inside(self) -> int:
@@ -130,16 +155,6 @@ class _Started:
             self._inside = int(found[1]) if found else 0
         return self._inside
 
-    def starved_s(self) -> float:
-        """How long what runs here, bubblewrap itself included, has been ready to run while no core was free."""
-        pids = [self.process.pid, self.inside]
-        with suppress(OSError):  # it has ended
-            pids += map(int, Path(f"/proc/{self.inside}/task/{self.inside}/children").read_text().split())
-        for pid in pids:
-            with suppress(OSError, IndexError):  # what has ended stays as last seen; some kernels do not count
-                self._starved_ns[pid] = int(Path(f"/proc/{pid}/schedstat").read_text().split()[1])
-        return sum(self._starved_ns.values()) / 1e9
-
     def end(self) -> str:
         """Kill everything in it; what bubblewrap had to complain of."""
         inside = self.inside
@@ -147,6 +162,8 @@ class _Started:
             # The first process inside takes all others along, and bubblewrap stays to reap it.
             os.kill(inside, signal.SIGKILL) if inside else self.process.kill()
         self.process.wait()
+        with suppress(ChildProcessError):  # bubblewrap has waited for it
+            os.waitpid(inside, 0) if inside else None
         assert self.process.stderr is not None
         with self.process.stderr as stderr:
             complaint = stderr.read(1000).decode(errors="replace").strip()
@@ -203,7 +220,7 @@ def _boot(limits: Limits) -> str:
     """The limits of one process; then only the sandbox itself can complain on stderr, since nothing else has it."""
     bounds = {
         "RLIMIT_AS": limits.memory_mb * _MEGABYTE,
-        "RLIMIT_CPU": limits.cpu_s,
+        "RLIMIT_CPU": math.ceil(limits.cpu_s) + 1,  # should nobody look
         "RLIMIT_FSIZE": limits.disk_mb * _MEGABYTE,
         "RLIMIT_NOFILE": limits.files,
         "RLIMIT_CORE": 0,
@@ -229,10 +246,10 @@ def _system() -> tuple[str, ...]:
 
 
 def _finish(started: _Started, stdin: bytes, limits: Limits, beside: _Started | None = None) -> tuple[Outcome, str]:
-    """Feed it, read it until it ends or must be ended; how it went, and what bubblewrap had to complain of. Time for
-    which it, or the one beside that it waits for, has been starved of a core is not counted: a busy machine must not
-    make a right program wrong."""
-    began = time.monotonic()
+    """Feed it, read it until it ends or must be ended; how it went, and what bubblewrap had to complain of. The limits
+    are for it and the one beside that it waits for together."""
+    pids = tuple(program.process.pid for program in (started, beside) if program is not None)
+    watch, cpu_before_s = Watch(Deadline(limits.cpu_s, limits.wall_s), pids, fresh=True), _cpu_of_ended_s()
     most = limits.output_kb << 10
     process, output, unsent, stopped = started.process, bytearray(), memoryview(stdin), ""
     assert process.stdin is not None
@@ -242,8 +259,7 @@ def _finish(started: _Started, stdin: bytes, limits: Limits, beside: _Started | 
             os.set_blocking(stream.fileno(), False)
             selector.register(stream, events)
         while not stopped and process.stdout in selector.get_map():
-            left = _left(began, limits, started, beside)
-            for key, _ in selector.select(min(max(0.0, left), _LOOK_S)):
+            for key, _ in selector.select(watch.left_s()):
                 if key.fileobj is process.stdin:
                     unsent = _feed(process.stdin.fileno(), unsent)
                     if not unsent:
@@ -253,27 +269,24 @@ def _finish(started: _Started, stdin: bytes, limits: Limits, beside: _Started | 
                     output += piece
                 else:
                     selector.unregister(process.stdout)
-            late = left <= 0 and process.stdout in selector.get_map()  # what has ended is not late: we may be
-            stopped = f"deadline of {limits.wall_s:g} s passed" if late else ""
+            if process.stdout in selector.get_map():  # what has ended is not late: we may be
+                stopped = watch.missed()
             stopped = f"more than {limits.output_kb} kB of output" if len(output) > most else stopped
     while not stopped and process.poll() is None:
-        left = _left(began, limits, started, beside)
         try:
-            process.wait(min(max(0.0, left), _LOOK_S))
+            process.wait(watch.left_s())
         except subprocess.TimeoutExpired:
-            stopped = f"deadline of {limits.wall_s:g} s passed" if left <= 0 else ""
+            stopped = watch.missed()
     complaint = started.end()
-    status = process.returncode
-    if status == 128 + signal.SIGKILL and not stopped:  # bubblewrap's way to say so; nobody else kills in there
-        stopped = f"{limits.cpu_s} s of CPU or {limits.memory_mb} MB of memory used up"
-    return Outcome(bytes(output[:most]), status, time.monotonic() - began, stopped), complaint
+    status, cpu_s = process.returncode, max(watch.worked_s, _cpu_of_ended_s() - cpu_before_s)  # less where we killed it
+    if status == 128 + signal.SIGKILL and not stopped:  # bubblewrap's way to say so; only the system kills in there
+        stopped = watch.deadline.reasons[0] if cpu_s >= limits.cpu_s else "killed: the machine may be out of memory"
+    return Outcome(bytes(output[:most]), status, cpu_s, watch.waited_s, stopped), complaint
 
 
-def _left(began: float, limits: Limits, *programs: _Started | None) -> float:
-    passed = time.monotonic() - began
-    if passed < min(_LOOK_S, limits.wall_s):
-        return limits.wall_s - passed
-    return limits.wall_s - passed + sum(program.starved_s() for program in programs if program is not None)
+def _cpu_of_ended_s() -> float:
+    """CPU time of what this process has started and waited for, and of what that has."""
+    return sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
 
 
 def _feed(descriptor: int, data: memoryview) -> memoryview:

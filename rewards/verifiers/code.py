@@ -7,6 +7,7 @@ import builtins
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from textwrap import indent
 from typing import Any, cast
 
@@ -32,8 +33,9 @@ def verify(
     """1.0 where the last block of code in the response (or else all of it) passes all its tests, otherwise 0.0, or with
     `partial` the share that it passes. `prompt.fields` gives the tests: `test` (a module of them; its `check` is handed
     `entry_point`, which `prompt` begins), or `test_list` (assertions, with `test_imports`), or `inputs` and `outputs`.
-    A program that takes longer, more memory or prints more than the limits fails; time for which it got no core does
-    not count, up to the reward's `deadline_s`, above `wall_s`, past which it is an error.
+    A program that works for more than `cpu_s` seconds of CPU time, waits for `wall_s`, or takes or prints more than the
+    limits fails, however busy the machine: time without a free core does not count. With `cpu_s` as long as the
+    reward's `deadline_s` (CPU seconds too) it would be an error instead.
     Raises ValueError without tests or without bubblewrap."""
     limits = Limits(wall_s, cpu_s, memory_mb, output_kb=output_kb)
     fields = prompt.fields
@@ -117,25 +119,21 @@ def _by_tests(task: dict[str, Any], limits: Limits) -> tuple[int, list[str]]:
 
 
 def _by_output(code: str, fields: Mapping[str, Any], limits: Limits) -> tuple[int, list[str]]:
-    """Every input in a process of its own; all of them together have the wall time of one."""
+    """Every input in a process of its own; all of them together have the time of one."""
     inputs, outputs = _texts(fields["inputs"]), _texts(fields.get("outputs"))
     if len(inputs) != len(outputs) or not inputs:
         raise ValueError(f"{len(inputs)} inputs and {len(outputs)} outputs: one of each for each test")
-    passed, left, failures = 0, limits.wall_s, list[str]()
+    passed, left, failures = 0, limits, list[str]()
     for given, expected in zip(inputs, outputs, strict=True):
-        if left <= 0:
-            failures.append(f"deadline of {limits.wall_s:g} s passed")
+        if left.cpu_s <= 0 or left.wall_s <= 0:
+            failures.append("the inputs before it took all the time")
             continue
-        outcome = sandbox.execute(code, given.encode(), _within(limits, left))
-        left -= outcome.seconds
+        outcome = sandbox.execute(code, given.encode(), left)
+        left = replace(left, cpu_s=left.cpu_s - outcome.cpu_s, wall_s=left.wall_s - outcome.waited_s)
         fault = _fault(outcome, expected)
         passed += not fault
         failures += [fault] if fault else []
     return passed, failures
-
-
-def _within(limits: Limits, wall_s: float) -> Limits:
-    return Limits(wall_s, limits.cpu_s, limits.memory_mb, limits.disk_mb, limits.files, limits.output_kb)
 
 
 def _fault(outcome: Outcome, expected: str) -> str:

@@ -9,7 +9,7 @@ import platform
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,14 @@ def write_summary(run_dir: Path, summary: Summary) -> Path:
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(asdict(summary), indent=2, default=float) + "\n")
     return path
+
+
+def mark_interrupted(run_dir: Path) -> None:
+    """Say so in the summary of a run that has one and has not ended."""
+    if (run_dir / SUMMARY).is_file():
+        summary = read_summary(run_dir)
+        if summary is not None and summary.status == "running":
+            write_summary(run_dir, replace(summary, status="interrupted"))
 
 
 def read_summary(run_dir: Path) -> Summary | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.folder import on_disk
+from rl import signals
 from rl.config import ConfigError, did_you_mean
 from rl.planning.plan import plan
 from rl.planning.requirements import check_functions
@@ -81,8 +82,9 @@ class Run:
         try:
             self._stages()
             status = "done"
-        except KeyboardInterrupt:
-            status = "interrupted"
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt) or signals.received():  # which may break what is at work, too
+                status = "interrupted"
             raise
         finally:
             summary = self._summarise(status)

@@ -16,7 +16,10 @@ verifiers = typer.Typer(help="What can judge an answer: list, write, try, attack
 Verifier = Annotated[str, typer.Argument(metavar="VERIFIER", help="A name, file.py:fn or pkg.mod:fn.")]
 Args = Annotated[list[str] | None, typer.Option("--arg", metavar="KEY=VALUE", help="An argument of the verifier.")]
 Cases = Annotated[str | None, typer.Option("--cases", metavar="FILE", help="jsonl rows {pred, gold, equal}.")]
-Deadline = Annotated[float, typer.Option("--deadline", min=0.01, metavar="S", help="Seconds for one case.")]
+Deadline = Annotated[
+    float,
+    typer.Option("--deadline", min=0.01, metavar="S", help="CPU seconds for one case; six times as many to wait."),
+]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; one a core unless said otherwise.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 

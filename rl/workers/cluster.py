@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import signal
+import threading
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any
 
 import ray
+from ray._private import ray_constants
 from ray.util.placement_group import PlacementGroup, placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
@@ -183,7 +187,8 @@ def _start_ray(config: ClusterConfig, weights: int) -> None:
     os.environ.setdefault("RAY_worker_niceness", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if address := config.address or os.environ.get("RAY_ADDRESS"):
-        ray.init(address=address, **QUIET)
+        with _own_sigterm():
+            ray.init(address=address, **QUIET)
     else:
         start_local_ray(os.cpu_count() or 1, weights)
 
@@ -194,12 +199,34 @@ def start_local_ray(cpus: int, weights: int = 0) -> None:
     store = store_bytes(weights, shutil.disk_usage("/dev/shm").free if os.path.isdir("/dev/shm") else 0)
     for chance in range(RAY_STARTS):
         try:
-            ray.init(num_cpus=cpus, include_dashboard=False, object_store_memory=store, **QUIET)
+            with _own_sigterm():
+                ray.init(num_cpus=cpus, include_dashboard=False, object_store_memory=store, **QUIET)
             return
         except Exception as error:  # of no class of its own
             if "timed out during startup" not in str(error) or chance == RAY_STARTS - 1:
                 raise
             ray.shutdown()
+
+
+@contextmanager
+def _own_sigterm() -> Generator[None]:
+    """Keep the program's answer to SIGTERM through a start of Ray, which puts two of its own in the place: one in Python
+    that exits, and one in C++ that prints a trace and aborts."""
+    if threading.current_thread() is not threading.main_thread():  # there Ray leaves it, and nobody may set it
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    ray_constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER = (
+        True  # in this process alone: actors read it from the environment
+    )
+    try:
+        yield
+    except SystemExit as stopped:
+        if stopped.code == signal.SIGTERM and callable(before):  # Ray's answer, to a signal that came meanwhile
+            before(signal.SIGTERM, None)
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def store_bytes(weights: int, shared: int) -> int:

@@ -30,7 +30,9 @@ SLOW = """
 import time
 from rl.types import Verdict
 def verify(prompt, rollout):
-    time.sleep(3600 if rollout.text == "hang" else 0.01)
+    while rollout.text == "hang":
+        pass
+    time.sleep(0.01)
     return Verdict(1.0)
 """
 

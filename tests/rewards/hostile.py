@@ -17,6 +17,8 @@ def verify(prompt: Prompt, rollout: Rollout, *, scale: float = 1.0) -> Verdict |
     if deed == "loop":
         while True:
             pass
+    elif deed == "delegate":
+        subprocess.run([sys.executable, "-c", "while True: pass"])
     elif deed == "sleep":
         time.sleep(float(argument))
     elif deed == "await":

@@ -123,12 +123,12 @@ def slow(prompt, rollout):
         ("right", {}, None),
         ("right", {"scale": 0.9}, r"'own.py:right' fails its GOLD\[0\]: 'yes' .* should score 1.0; scored 0.9"),
         ("generous", {}, r"'own.py:generous' fails its GOLD\[1\]: 'no' against gold 'yes' should score below 1.0"),
-        ("slow", {}, r"'own.py:slow' fails its GOLD\[0\]: .*; deadline of 2 s passed"),
+        ("slow", {}, r"'own.py:slow' fails its GOLD\[0\]: .*; gave no answer within 0.6 s"),
     ],
 )
 def test_a_verifier_of_the_users_own_must_judge_its_gold(tmp_path: Path, function, args, message):
     (tmp_path / "own.py").write_text(GOLD)
-    config = RewardConfig([PartConfig(f"own.py:{function}", args=args)], deadline_s=2.0 if function == "slow" else 60.0)
+    config = RewardConfig([PartConfig(f"own.py:{function}", args=args)], deadline_s=0.1 if function == "slow" else 60.0)
     with RewardService(config, tmp_path) as service:
         if message is None:
             assert service.prove() == []

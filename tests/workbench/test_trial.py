@@ -26,7 +26,7 @@ def write(home: Path, rows: list[object]) -> None:
 
 def test_the_json_counts_every_case_once(rl, home: Path):
     write(home, ROWS)
-    code, out, err = rl("verifiers", "test", "own.py:verify", "--cases", "cases.jsonl", "--deadline", "0.5", "--json")
+    code, out, err = rl("verifiers", "test", "own.py:verify", "--cases", "cases.jsonl", "--deadline", "0.2", "--json")
     assert (code, err) == (1, "")
     found = json.loads(out)
     assert list(found) == ["n", "agree", "false_positive", "false_negative", "errors", "timeouts", "per_second", "disagreements"]  # fmt: skip
@@ -41,12 +41,12 @@ def test_the_json_counts_every_case_once(rl, home: Path):
         "cls": "plain", "score": 1.0, "reason": "heard open sesame",
     }  # fmt: skip
     assert found["disagreements"][3]["error"] == "RuntimeError: no luck"
-    assert found["disagreements"][4]["error"] == "deadline of 0.5 s passed"
+    assert found["disagreements"][4]["error"] == "gave no answer within 1.2 s"
 
 
 def test_the_table_has_a_line_for_each_class(rl, home: Path):
     write(home, ROWS)
-    _, out, _ = rl("verifiers", "test", "own.py:verify", "--cases", "cases.jsonl", "--deadline", "0.5")
+    _, out, _ = rl("verifiers", "test", "own.py:verify", "--cases", "cases.jsonl", "--deadline", "0.2")
     lines = [" ".join(line.split()) for line in out.splitlines()]
     assert "2 false positive open sesame yes 1 heard open sesame" in lines
     assert {"bad 2 0 0 0 1 1", "list 2 1 0 1 0 0", "plain 3 1 1 1 0 0", "all 7 2 1 2 1 1"} <= set(lines)
