@@ -141,7 +141,8 @@ def _dataclasses_in(hint: object, item: str = "") -> Iterator[tuple[type, str]]:
     """Yield (dataclass, how a place names one of several) for each dataclass that a type holds."""
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         yield hint, item
-    item = {dict: ".NAME", list: "[i]"}.get(typing.get_origin(hint), item)  # type: ignore[arg-type]
+    items: dict[object, str] = {dict: ".NAME", list: "[i]"}
+    item = items.get(typing.get_origin(hint), item)
     for inner in typing.get_args(hint):
         yield from _dataclasses_in(inner, item)
 
@@ -181,9 +182,10 @@ def _yaml(value: object) -> str:
         names = [field.name for field in dataclasses.fields(value)]
         value = {name: getattr(value, name) for name in names if getattr(value, name) != getattr(plain, name)}
     if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{key}: {_yaml(inner)}' for key, inner in value.items())}}}"
+        pairs = typing.cast(Mapping[str, object], value).items()
+        return f"{{{', '.join(f'{key}: {_yaml(inner)}' for key, inner in pairs)}}}"
     if isinstance(value, list | tuple):
-        return f"[{', '.join(_yaml(inner) for inner in value)}]"
+        return f"[{', '.join(_yaml(inner) for inner in typing.cast(Sequence[object], value))}]"
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -206,8 +208,9 @@ def _docstrings(config: type) -> dict[str, str]:
             continue
         (node,) = (n for n in _tree(cls.__module__).body if isinstance(n, ast.ClassDef) and n.name == cls.__name__)
         for statement, after in zip(node.body, node.body[1:], strict=False):
-            is_field = isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
-            if is_field and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+            if not (isinstance(statement, ast.AnnAssign) and isinstance(after, ast.Expr)):
+                continue
+            if isinstance(after.value, ast.Constant):
                 docstrings[ast.unparse(statement.target)] = str(after.value.value)
     return docstrings
 
