@@ -1,25 +1,22 @@
-"""The command `rl`. Every command imports what it needs when it runs, so that `rl --help` answers at once."""
+"""The command `rl`. Every command imports what it needs inside its function, so that `rl --help` answers at once."""
 
 from __future__ import annotations
 
 import os
 import sys
-import tempfile
 import traceback
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from rl import signals
+from rl.commands import listings, single_stage
+from rl.commands.arguments import Json, Overrides, RecipeName
 from rl.workbench.commands import verifiers
 
-if TYPE_CHECKING:
-    from rl.recipe import Recipe
-
 USAGE: type[Exception] = typer.BadParameter.__mro__[1]
-"""Click's UsageError, wherever this version of typer keeps it: a command line that cannot be read."""
+"""Click's UsageError, a command line that cannot be read: this version of typer carries click inside."""
 QUIET = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "TRANSFORMERS_VERBOSITY": "error",
@@ -30,36 +27,35 @@ QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
-"""Libraries that write to the terminal of whoever imports them; what the user has set stays."""
+"""Settings that keep libraries from writing to the terminal; a variable that the user has set is left alone."""
 
 HELP = "RL post-training for models that read and listen: SFT, distillation, RL, DPO, reward models, evaluation; one recipe."
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=HELP)
+HELP_FLAGS = {"help_option_names": ["-h", "--help"]}  # commands inherit them from the app
+app = typer.Typer(pretty_exceptions_enable=False, help=HELP, context_settings=HELP_FLAGS)
 data = typer.Typer(help="Where prompts can come from.")
 app.add_typer(verifiers, name="verifiers")
 app.add_typer(data, name="data")
 
-RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A YAML file, or the name of a bundled recipe.")]
-Overrides = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes, such as rlvr.steps=20.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with a run; without --out the newest.")]
-Model = Annotated[str, typer.Argument(metavar="MODEL", help="A model's folder, a run, or a name of the hub.")]
-DataFile = Annotated[str | None, typer.Option("--data", metavar="FILE", help="Prompts: jsonl or parquet.")]
-Fields = Annotated[str, typer.Option(help="Which columns hold what: question=problem,answer=gold.")]
-Split = Annotated[str | None, typer.Option(help="Rows of this split alone.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="The first so many prompts.")]
-Samples = Annotated[int | None, typer.Option(min=1, help="Samples of each prompt; 8 unless said otherwise.")]
-VerifierName = Annotated[str | None, typer.Option(help="A name, file.py:fn or pkg.mod:fn; math unless said otherwise.")]
-Longest = Annotated[int | None, typer.Option(min=2, help="Prompt and response together.")]
-FromRecipe = Annotated[str | None, typer.Option("--recipe", help="Take data, reward and engines from this recipe.")]
-Think = Annotated[bool, typer.Option(help="Open every answer with <think>.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with a run: that in --out, or else the newest.")]
+
+
+def _print_version(version_flag: bool) -> None:
+    if version_flag:
+        from importlib.metadata import version
+
+        print(f"groundtone {version('groundtone')}")
+        raise typer.Exit
 
 
 @app.callback(invoke_without_command=True)
 def _options(
     context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a user's mistake too.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
 ) -> None:
-    """`main` takes --debug out of the command line before it comes here, so that it may stand anywhere."""
+    """Print the help where no command is named. `main` has taken --debug out before, so that it may stand anywhere."""
     _help(context)
 
 
@@ -114,23 +110,23 @@ def run(
 
 @app.command()
 def check(recipe: RecipeName, overrides: Overrides = None, as_json: Json = False) -> None:
-    """Show what a recipe will do, what it needs and what is missing; start nothing."""
+    """Show what a recipe will do, what it needs and what is missing, without starting anything."""
     from rl.planning import table
     from rl.planning.plan import plan
     from rl.recipe import load
     from rl.terminal import console, print_json, refuse
 
-    made = plan(load(recipe, overrides or ()))
+    recipe_plan = plan(load(recipe, overrides or ()))
     if as_json:
-        print_json(table.as_json(made))
+        print_json(table.as_json(recipe_plan))
     else:
-        console().print(table.render(made))
-    refuse(made.problems)
+        console().print(table.render(recipe_plan))
+    refuse(recipe_plan.problems)
 
 
 @app.command()
 def show(run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory.")]) -> None:
-    """Show one run: its stages, how far it came, what it left."""
+    """Show one run: its stages, how far each came, and what it wrote."""
     from rl.report import tables
     from rl.terminal import console
 
@@ -139,7 +135,7 @@ def show(run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="A run's di
 
 @app.command()
 def compare(run_dirs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Two or more runs.")]) -> None:
-    """Show runs side by side with intervals, paired where their prompts are the same."""
+    """Show runs side by side, with intervals; differences are paired where the prompts are the same."""
     from rl.config import ConfigError
     from rl.report import tables
     from rl.terminal import console
@@ -151,74 +147,20 @@ def compare(run_dirs: Annotated[list[Path], typer.Argument(metavar="RUN", help="
     console().print(tables.compare(run_dirs))
 
 
-@app.command("eval")
-def evaluate(
-    model: Model,
-    overrides: Overrides = None,
-    data_file: DataFile = None,
-    split: Split = None,
-    limit: Limit = None,
-    samples: Samples = None,
-    verifier: VerifierName = None,
-    fields: Fields = "",
-    max_sequence_tokens: Longest = None,
-    recipe: FromRecipe = None,
-    think: Think = True,
-    as_json: Json = False,
-) -> None:
-    """Measure how good a model is on a file: accuracies with intervals, pass@k, lengths."""
-    from rl.recipe.single_stage import single_stage
-    from rl.report.run_data import Stage, measures
-    from rl.report.tables import interval_text
-    from rl.terminal import complain, console, print_json, stdout_kept_for, two_columns
-
-    settings = {"split": split, "limit": limit, "samples": samples, "max_sequence_tokens": max_sequence_tokens}
-    made = single_stage("evaluate", model, data_file, settings, fields, verifier, recipe, think, overrides or ())
-    with stdout_kept_for(as_json):
-        metrics = _once(made, complain)
-    if as_json:
-        return print_json(metrics)
-    stage = Stage("eval", "evaluate", True, None, metrics, (), None)
-    rows = [(name, interval_text(stage.interval(name))) for name in measures([stage])]
-    console().print(two_columns(str(made.header.model.path), rows))
-
-
-@app.command()
-def curate(
-    model: Model,
-    out: Annotated[Path, typer.Option(help="The difficulty file (parquet) to write.")],
-    overrides: Overrides = None,
-    data_file: DataFile = None,
-    keep: Annotated[tuple[int, int], typer.Option(help="Fewest and most right answers.")] = (3, 6),
-    samples: Samples = None,
-    split: Split = None,
-    limit: Limit = None,
-    verifier: VerifierName = None,
-    fields: Fields = "",
-    max_sequence_tokens: Longest = None,
-    recipe: FromRecipe = None,
-    think: Think = True,
-) -> None:
-    """Find the prompts that are neither too easy nor too hard for a model; a recipe's `difficulty:` reads the file."""
-    from rl.recipe.single_stage import single_stage
-    from rl.terminal import say
-
-    settings = {"split": split, "limit": limit, "samples": samples, "max_sequence_tokens": max_sequence_tokens}
-    settings |= {"keep": list(keep), "reuse": str(out)}
-    _once(single_stage("curate", model, data_file, settings, fields, verifier, recipe, think, overrides or ()), say)
-    say(f"wrote {out}")
+app.command("eval")(single_stage.evaluate)
+app.command("curate")(single_stage.curate)
 
 
 @app.command()
 def submit(
     recipe: RecipeName,
-    address: Annotated[str, typer.Option(help="The cluster's dashboard, http://HEAD:8265.")],
+    address: Annotated[str, typer.Option(help="The cluster's dashboard, such as http://HEAD:8265.")],
     overrides: Overrides = None,
-    follow: Annotated[bool, typer.Option("--follow", help="Show its output and exit as the job does.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Print the job's output; exit with 1 if it fails.")] = False,
     out: Annotated[str | None, typer.Option(help="The run's directory, on storage that its machines share.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
 ) -> None:
-    """Hand a recipe to a running Ray cluster as a job, with the files it names."""
+    """Send a recipe to a running Ray cluster as a job, with the files that it names."""
     from rl import submit as jobs
     from rl.recipe import load
     from rl.terminal import complain, say
@@ -233,28 +175,8 @@ def submit(
     raise typer.Exit(0 if succeeded else 1)
 
 
-@data.command("list")
-def list_data() -> None:
-    """Name the kinds of data and the built-in tasks."""
-    from rl.data.tasks import TASKS, summary
-    from rl.terminal import console, two_columns
-
-    files = [
-        ("jsonl", "A file of one JSON object a line."),
-        ("parquet", "A parquet file."),
-        ("huggingface", "A data set by its name on the hub, or its folder."),
-        ("folder", "Audio files in class folders, or with names that a pattern reads."),
-    ]
-    own = ("file.py:fn", "Your own, or pkg.mod:fn; called with the split, it gives rl.types.Prompt after Prompt.")
-    console().print(two_columns("source", [*files, *((name, summary(task)) for name, task in TASKS.items()), own]))
-
-
-def _once(recipe: Recipe, say: Callable[[str], None]) -> dict[str, float]:
-    """The metrics of a recipe of one stage, run where nothing stays."""
-    from rl import runner
-
-    with tempfile.TemporaryDirectory(prefix="groundtone-") as folder:
-        return dict(runner.run(recipe, Path(folder) / "run", say=say).stages[-1].metrics)
+app.command("recipes")(listings.list_recipes)
+data.command("list")(listings.list_data)
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 HOUSES = ("rl", "rewards", "rollouts", "models")
 FLOORS = [
-    {"rl.types", "rl.config", "rl.units"},
+    {"rl.bundled", "rl.types", "rl.config", "rl.units"},
     {"rl.audio", "rl.functions", "rl.terminal"},
     {"rl.algorithms", "rl.data", "models", "rollouts", "rewards"},
     {"rl.run", "rl.signals", "rewards.pool", "rewards.judge", "rewards.grounding", "rewards.sandbox"},
@@ -23,7 +23,9 @@ FLOORS = [
     {"rl.planning", "rl.report"},
     {"rl.runner"},
     {"rl.submit", "rl.workbench"},
+    {"rl.commands"},
     {"rl.cli"},
+    {"rl.__main__"},
 ]
 """Rooms from the ground up. A module belongs to the most exact name; it imports from its own room and from floors below.
 `rewards` is what verifiers, pool and judges share; `rewards.service` brings them together."""

@@ -23,6 +23,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from rl import bundled
+from rl.bundled import BUNDLED
 from rl.config import ConfigError, build, did_you_mean, merged, read_yaml, resolve
 from rl.data.mixture import limits
 from rl.data.rows import beside
@@ -31,7 +33,6 @@ from rl.recipe.names import check_references
 from rl.recipe.stage_list import Stage, as_yaml, expanded, parse_stages, reward_models, served_judges, stage_rewards
 from rollouts.judge_engine import JudgeConfig
 
-BUNDLED = Path(__file__).parents[2] / "recipes"
 DATA_ARTIFACTS = ("distilled", "pairs")
 """Artifacts that are data to later stages."""
 
@@ -161,8 +162,7 @@ def find(recipe: str | Path) -> Path:
     for candidate in (Path(recipe), Path(f"{recipe}.yaml"), BUNDLED / f"{recipe}.yaml", BUNDLED.parent / recipe):
         if candidate.is_file():
             return candidate
-    names = [str(p.relative_to(BUNDLED).with_suffix("")) for p in sorted(BUNDLED.rglob("*.yaml"))]
-    raise ConfigError(f"recipe '{recipe}': no such file or bundled recipe{did_you_mean(str(recipe), names)}")
+    raise ConfigError(f"recipe '{recipe}': no such file or bundled recipe{did_you_mean(str(recipe), bundled.names())}")
 
 
 def _read(path: Path, seen: tuple[Path, ...]) -> Any:

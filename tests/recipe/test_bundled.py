@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from rl.bundled import BUNDLED
 from rl.recipe import load
-from rl.recipe.loader import BUNDLED
 
 ROOT = Path(__file__).parents[2]
 WHOLE = {"step_audio_r1", "step_audio_r1_mini", "format_and_data"}

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rl.bundled import BUNDLED
 from rl.config import ConfigError
 from rl.recipe import load
-from rl.recipe.loader import BUNDLED, find
+from rl.recipe.loader import find
 
 BASE = """
 name: base
