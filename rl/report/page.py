@@ -25,7 +25,7 @@ from rl.report.players import players
 from rl.report.run_data import Run, Stage, measures, paired, read_run
 from rl.report.samples import sampled_rollouts
 from rl.run.files import replacing
-from rl.run.progress import clock
+from rl.run.progress import format_clock
 
 HERE = Path(__file__).parent
 CLIP_BYTES = 1_000_000
@@ -78,7 +78,7 @@ def write_report(run_dir: Path) -> Path:
 
 def header(run: Run) -> str:
     """Name, status, what came of it in one line, the stages along the time they took, and what it ran on."""
-    seconds = "" if run.seconds is None else f"<span>{clock(run.seconds)}</span>"
+    seconds = "" if run.seconds is None else f"<span>{format_clock(run.seconds)}</span>"
     mood = run.status if run.status in ("done", "failed", "interrupted") else "running"
     return (
         f'<header><p class="eyebrow">Groundtone run</p><div class="title"><h1>{escape(run.name)}</h1>'
@@ -126,7 +126,7 @@ def curation(stage: Stage) -> str:
 def curves(stage: Stage, place: int) -> str:
     """The frame of a training stage's charts; `page.js` fills it from the data at `place`."""
     steps = len({row["step"] for row in stage.rows})
-    took = "unfinished" if stage.seconds is None else clock(stage.seconds)
+    took = "unfinished" if stage.seconds is None else format_clock(stage.seconds)
     note = " · ".join(filter(None, [stage.kind, f"{steps:,} steps", took]))
     body = f'<div class="curves" data-stage="{place}" tabindex="0"></div>'
     return _section(f"stage-{stage.name}", stage.name, note, body)
@@ -182,7 +182,7 @@ def _timeline(stages: Sequence[Stage], seconds: str) -> str:
     timed = [stage for stage in stages if stage.finished]
     blocks = "".join(
         f'<li style="flex-grow:{max(stage.seconds or 0.0, 0.01):.3f}" class="{escape(stage.kind)}">'
-        f"<b>{escape(stage.name)}</b><span>{clock(stage.seconds or 0.0)}</span></li>"
+        f"<b>{escape(stage.name)}</b><span>{format_clock(stage.seconds or 0.0)}</span></li>"
         for stage in timed
     )
     begun = "".join(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rl.audio import SAMPLE_RATE, waveform
-from rl.run.clips import CLIPS, kept
+from rl.run.clips import CLIPS, stored_clip
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +26,7 @@ def players(run_dir: Path, names: Iterable[str], most_bytes: int) -> dict[str, d
     for name in dict.fromkeys(names):
         if spent > most_bytes or not (run_dir / CLIPS / name).exists():
             continue
-        samples = waveform(kept(run_dir, name))
+        samples = waveform(stored_clip(run_dir, name))
         shown[name] = {
             "audio": _address("audio/ogg", _vorbis(samples[: SHOWN_S * SAMPLE_RATE])),
             "image": _address("image/png", _spectrogram(samples[: SHOWN_S * SAMPLE_RATE])),

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from rl.report.lineage import read_lineage, tree
 from rl.report.run_data import Interval, Run, Stage, artifacts, measures, paired, read_run
-from rl.run.progress import clock, headlines
+from rl.run.progress import format_clock, format_headlines
 
 COLOURS = {"done": "green", "failed": "red", "interrupted": "yellow"}
 
@@ -27,10 +27,10 @@ def show(run_dir: Path) -> RenderableType:
     run = read_run(run_dir)
     title = Text.assemble((run.name, "bold"), "  ", (run.status, COLOURS.get(run.status, "cyan")))
     if run.seconds is not None:
-        title.append(f"  {clock(run.seconds)}", "dim")
+        title.append(f"  {format_clock(run.seconds)}", "dim")
     stages = _table("stage", "kind", "time", "steps", "metrics")
     for stage in run.stages:
-        state = clock(stage.seconds or 0.0) if stage.finished else "unfinished"
+        state = format_clock(stage.seconds or 0.0) if stage.finished else "unfinished"
         last = "" if stage.last_step is None else str(stage.last_step)
         stages.add_row(Text(stage.name), stage.kind, state, last, Text(_says(stage)))
     lists = _table("artifact", "")
@@ -115,7 +115,7 @@ def _says(stage: Stage) -> str:
     if stage.kind == "evaluate":
         said = [f"{name} {interval_text(stage.interval(name))}" for name in measures([stage])[:2]]
         return "  ".join(said + [f"{name} {stage.metrics[name]:.3f}" for name in RESTS_ON if name in stage.metrics])
-    return headlines(stage.metrics or (stage.rows[-1] if stage.rows else {}))
+    return format_headlines(stage.metrics or (stage.rows[-1] if stage.rows else {}))
 
 
 def _labels(runs: Sequence[Run]) -> list[str]:

@@ -80,7 +80,7 @@ class Config:
 
 def run(config: Config, context: Context) -> Outcome:
     """Leaves the distilled data set. Raises ValueError with the funnel when it would be empty."""
-    from rl.run.files import write_lines
+    from rl.run.files import write_jsonl
     from rl.run.provenance import fingerprint
     from rl.stages.sampling import SAMPLES, collect_samples
 
@@ -100,7 +100,7 @@ def run(config: Config, context: Context) -> Outcome:
         )
     context.say(f"{context.name}: {told}")
     file = context.folder / FILE
-    write_lines(file, [_row(sample) for sample in kept])
+    write_jsonl(file, [_row(sample) for sample in kept])
     judged = [sample for sample in samples if sample.error is None]
     metrics = {name: float(count) for name, count in counts.items()}
     metrics |= {f"kept/{name}": value for name, value in _means(kept).items()}

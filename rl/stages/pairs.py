@@ -73,7 +73,7 @@ class Config:
 
 def run(config: Config, context: Context) -> Outcome:
     """Leaves the pairs. Raises ValueError with the funnel when there would be none."""
-    from rl.run.files import write_lines
+    from rl.run.files import write_jsonl
     from rl.run.provenance import fingerprint
     from rl.stages.sampling import collect_samples, read_samples, selected
 
@@ -94,7 +94,7 @@ def run(config: Config, context: Context) -> Outcome:
             f"apart in {config.by or 'score'} ({told}); lower margin, raise samples or choose other prompts"
         )
     context.say(f"{context.name}: {told}")
-    write_lines(context.folder / FILE, (_row(*pair, config.by) for pair in pairs))
+    write_jsonl(context.folder / FILE, (_row(*pair, config.by) for pair in pairs))
     metrics = {name: float(count) for name, count in counts.items()}
     gaps = [value_of(chosen, config.by) - value_of(rejected, config.by) for chosen, rejected in pairs]
     metrics["margin"] = sum(gaps) / len(gaps)

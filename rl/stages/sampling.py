@@ -235,10 +235,10 @@ def _rollout(sample: Sample, prompt: Prompt) -> Rollout:
 
 def appending(file: Path) -> Callable[[Sequence[Any]], None]:
     """Adds dataclasses to the file, a line each, whole."""
-    from rl.run.files import full_disk_named
+    from rl.run.files import detect_full_disk
 
     def write(rows: Sequence[Any]) -> None:
-        with full_disk_named(file), file.open("ab") as out:
+        with detect_full_disk(file), file.open("ab") as out:
             out.write("".join(json.dumps(asdict(row)) + "\n" for row in rows).encode())
 
     return write

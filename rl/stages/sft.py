@@ -114,8 +114,8 @@ def train(
 
 def counts(config: Config, context: Context) -> dict[str, int]:
     """What was learned from so far, before a resume and after it. A step's pace times its seconds is its tokens."""
-    from rl.run.tracker import recorded
+    from rl.run.tracker import read_stage_metrics
 
-    rows = recorded(context.tracker.run_dir, context.name)
+    rows = read_stage_metrics(context.tracker.run_dir, context.name)
     tokens = sum(round(row["tokens_per_second/step"] * row["time/step"]) for row in rows)
     return {"sequences": len(rows) * config.sequences_per_step, "tokens": tokens, "steps": len(rows)}

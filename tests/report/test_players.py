@@ -13,7 +13,7 @@ from rl.audio import SAMPLE_RATE, waveform
 from rl.report.page import write_report
 from rl.report.players import players
 from rl.report.samples import sampled_rollouts
-from rl.run.clips import keep, kept
+from rl.run.clips import store_clips, stored_clip
 from rl.run.tracker import Tracker, rollout_files
 from rl.types import Clip, Scored
 
@@ -29,12 +29,12 @@ def heard(sample: Scored, id: str, *clips: Clip) -> Scored:
     return replace(sample, rollout=replace(sample.rollout, prompt=replace(sample.rollout.prompt, id=id, clips=clips)))
 
 
-def test_a_clip_is_kept_once_and_as_it_came(tmp_path: Path) -> None:
+def test_a_clip_is_stored_once_and_as_it_came(tmp_path: Path) -> None:
     low, high = tone(220), tone(440)
-    first, second, again = keep(tmp_path, [low, high, low])
+    first, second, again = store_clips(tmp_path, [low, high, low])
     assert first == again != second
     assert len(list((tmp_path / "clips").iterdir())) == 2
-    assert np.array_equal(waveform(kept(tmp_path, first)), waveform(low))
+    assert np.array_equal(waveform(stored_clip(tmp_path, first)), waveform(low))
 
 
 def test_rollouts_name_their_clips_and_text_alone_has_no_such_column(tmp_path: Path, sample) -> None:
@@ -62,5 +62,5 @@ def test_the_report_plays_every_clip_that_fits(tmp_path: Path, sample) -> None:
 
 @pytest.mark.parametrize("seconds", [0.02, 60.0])
 def test_very_short_and_long_sounds_have_a_picture(tmp_path: Path, seconds: float) -> None:
-    (name,) = keep(tmp_path, [tone(440, seconds)])
+    (name,) = store_clips(tmp_path, [tone(440, seconds)])
     assert players(tmp_path, [name], 1 << 20)[name]["seconds"] == seconds

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rl.algorithms.policy_losses import POLICY_LOSSES
 from rl.run.checkpoint import BEST
 from rl.run.metrics import is_timing
-from rl.run.tracker import recorded
+from rl.run.tracker import read_stage_metrics
 from rl.stages.scoring import Scorer, by_prompt, sample_metrics
 from rl.workers.group import Absent
 from rollouts.sampler import seed_of
@@ -218,7 +218,7 @@ class Learner:
     def counts(self) -> dict[str, int]:
         """What was drawn, sampled and written so far, before a resume and after it. The engines' pace times their
         seconds is what they wrote in a step, and that over its mean length the number of samples."""
-        rows = recorded(self.context.tracker.run_dir, self.context.name)
+        rows = read_stage_metrics(self.context.tracker.run_dir, self.context.name)
         written = [round(row["tokens_per_second/rollout"] * row["time/generate"]) for row in rows]
         lengths = [row["length/mean"] for row in rows]
         return {
