@@ -82,7 +82,7 @@ def run(
     from rl.planning.plan import plan
     from rl.planning.table import render
     from rl.recipe import load
-    from rl.report.evaluations import next_steps, over_seeds, results
+    from rl.report.evaluations import render_results, render_seeds, suggest_next_steps
     from rl.runner.run_dir import RUNS, free_folder, newest_run
     from rl.terminal import Interrupted, console, refuse, say
 
@@ -101,14 +101,14 @@ def run(
         for seed, path in folders.items():
             say(f"{path}")
             runner.run(load(recipe, [*changes, f"seed={seed}"]) if seeds > 1 else first, path, resume, say)
-            console().print(results(path))
+            console().print(render_results(path))
     except KeyboardInterrupt:
         more = f" --seeds {seeds}" if seeds > 1 else ""
         command = " ".join(["rl run", recipe, *changes])
         raise Interrupted(f"interrupted; go on with: {command} --resume --out {folder}{more}") from None
     if seeds > 1:
-        console().print(over_seeds(folders))
-    for line in next_steps(recipe, first, next(iter(folders.values())), free_folder(folder, again=True)):
+        console().print(render_seeds(folders))
+    for line in suggest_next_steps(recipe, first, next(iter(folders.values())), free_folder(folder, again=True)):
         say(line)
 
 
@@ -168,8 +168,8 @@ def evaluate(
 ) -> None:
     """Measure how good a model is on a file: accuracies with intervals, pass@k, lengths."""
     from rl.recipe.single_stage import single_stage
-    from rl.report.run_data import Stage, measures
-    from rl.report.tables import interval_text
+    from rl.report.run_data import Stage, list_metrics
+    from rl.report.tables import format_interval
     from rl.terminal import complain, console, print_json, stdout_kept_for, two_columns
 
     settings = {"split": split, "limit": limit, "samples": samples, "max_sequence_tokens": max_sequence_tokens}
@@ -179,7 +179,7 @@ def evaluate(
     if as_json:
         return print_json(metrics)
     stage = Stage("eval", "evaluate", True, None, metrics, (), None)
-    rows = [(name, interval_text(stage.interval(name))) for name in measures([stage])]
+    rows = [(name, format_interval(stage.interval(name))) for name in list_metrics([stage])]
     console().print(two_columns(str(made.header.model.path), rows))
 
 
