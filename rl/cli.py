@@ -80,11 +80,11 @@ def run(
     from rl import runner
     from rl.config import ConfigError
     from rl.planning.plan import plan
-    from rl.planning.table import render
+    from rl.planning.table import render_plan
     from rl.recipe import load
     from rl.report.evaluations import render_results, render_seeds, suggest_next_steps
     from rl.runner.run_dir import RUNS, free_folder, newest_run
-    from rl.terminal import Interrupted, console, refuse, say
+    from rl.terminal import Interruption, console, refuse, say
 
     changes = list(overrides or ())
     first = load(recipe, changes)
@@ -96,7 +96,7 @@ def run(
             raise ConfigError(f"{path}: holds a run already; go on with --resume or choose another --out")
     made = plan(first, folder)
     refuse(made.problems)
-    console().print(render(made, brief=True))
+    console().print(render_plan(made, brief=True))
     try:
         for seed, path in folders.items():
             say(f"{path}")
@@ -105,7 +105,7 @@ def run(
     except KeyboardInterrupt:
         more = f" --seeds {seeds}" if seeds > 1 else ""
         command = " ".join(["rl run", recipe, *changes])
-        raise Interrupted(f"interrupted; go on with: {command} --resume --out {folder}{more}") from None
+        raise Interruption(f"interrupted; go on with: {command} --resume --out {folder}{more}") from None
     if seeds > 1:
         console().print(render_seeds(folders))
     for line in suggest_next_steps(recipe, first, next(iter(folders.values())), free_folder(folder, again=True)):
@@ -124,7 +124,7 @@ def check(recipe: RecipeName, overrides: Overrides = None, as_json: Json = False
     if as_json:
         print_json(table.as_json(made))
     else:
-        console().print(table.render(made))
+        console().print(table.render_plan(made))
     refuse(made.problems)
 
 
@@ -170,11 +170,11 @@ def evaluate(
     from rl.recipe.single_stage import single_stage
     from rl.report.run_data import Stage, list_metrics
     from rl.report.tables import format_interval
-    from rl.terminal import complain, console, print_json, stdout_kept_for, two_columns
+    from rl.terminal import complain, console, print_json, reserve_stdout, two_columns
 
     settings = {"split": split, "limit": limit, "samples": samples, "max_sequence_tokens": max_sequence_tokens}
     made = single_stage("evaluate", model, data_file, settings, fields, verifier, recipe, think, overrides or ())
-    with stdout_kept_for(as_json):
+    with reserve_stdout(as_json):
         metrics = _once(made, complain)
     if as_json:
         return print_json(metrics)
@@ -221,7 +221,7 @@ def submit(
     """Hand a recipe to a running Ray cluster as a job, with the files it names."""
     from rl import submit as jobs
     from rl.recipe import load
-    from rl.terminal import Interrupted, complain, say
+    from rl.terminal import Interruption, complain, say
 
     job, folder = jobs.submit(load(recipe, overrides or ()), address, out, resume, complain)
     say(f"job {job}, its run in {folder} on the cluster")
@@ -230,7 +230,7 @@ def submit(
     try:
         succeeded = jobs.follow(address, job, lambda text: print(text, end="", flush=True))
     except KeyboardInterrupt:
-        raise Interrupted(f"the job goes on; stop it with: ray job stop {job} --address {address}") from None
+        raise Interruption(f"the job goes on; stop it with: ray job stop {job} --address {address}") from None
     say(f"job {job} {'succeeded' if succeeded else 'failed'}")
     raise typer.Exit(0 if succeeded else 1)
 
@@ -273,12 +273,12 @@ def main() -> None:
 
 def _exit_code(arguments: list[str], debug: bool) -> int:
     from rl.run.files import DiskFull
-    from rl.terminal import Interrupted, complain
+    from rl.terminal import Interruption, complain
 
     try:
         code = app(arguments, prog_name="rl", standalone_mode=False) or 0
-    except Interrupted as interrupted:
-        complain(str(interrupted))
+    except Interruption as interruption:
+        complain(str(interruption))
         return 130
     except USAGE as error:
         command = getattr(getattr(error, "ctx", None), "command_path", "rl")
