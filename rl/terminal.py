@@ -52,6 +52,7 @@ def two_columns(title: str, rows: Iterable[tuple[str, str]]) -> Table:
 
 def print_json(values: object) -> None:
     """Print values as indented JSON; NumPy numbers become floats."""
+    # `default=float` is called for NumPy scalars alone; anything else raises TypeError.
     print(json.dumps(values, indent=2, ensure_ascii=False, default=float))
 
 
@@ -65,6 +66,7 @@ def reserve_stdout(for_json: bool) -> Iterator[None]:
         yield
         return
     sys.stdout.flush()
+    # Print buffers are flushed before and after, or text would end up on the wrong side of the switch.
     original = os.dup(1)
     os.dup2(2, 1)
     try:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MEMORY_PARTS = ("weights", "gradients", "optimizer", "kv", "activations", "other")
 
-Bundle = tuple[float, int, tuple[str, ...], float]  # (CPUs, GPUs, actors, bytes of the device that they need)
+Bundle = tuple[float, int, tuple[str, ...], float]  # (CPUs, GPUs, actors, bytes needed on its device)
 
 
 def as_json(plan: Plan) -> dict[str, Any]:
@@ -28,10 +28,10 @@ def as_json(plan: Plan) -> dict[str, Any]:
     values = asdict(plan)
     values["roles"] = [{**asdict(role), "bytes": role.bytes} for role in plan.roles]
     values["bundles"] = [
-        {"count": count, "cpus": cpus, "gpus": gpus, "actors": list(actors), "bytes": needed}
-        for (cpus, gpus, actors, needed), count in _group_bundles(plan).items()
+        {"count": count, "cpus": cpus, "gpus": gpus, "actors": list(actors), "bytes": need}
+        for (cpus, gpus, actors, need), count in _group_bundles(plan).items()
     ]
-    del values["placed"]
+    del values["placed"]  # it is what `bundles` groups
     return values
 
 
@@ -43,6 +43,7 @@ def render_plan(plan: Plan, brief: bool = False) -> RenderableType:
     parts: list[RenderableType] = [Text.assemble((plan.recipe, "bold"), f"  {plan.model}"), _stages_table(plan)]
     if plan.roles and not brief:
         parts.append(_memory_table(plan))
+    # Text, because rich would read the [brackets] around bundles as markup.
     parts += [Text(line) for line in _describe_resources(plan)]
     parts += [Text(f"note: {note}", "yellow") for note in plan.notes]
     return Group(*parts)
@@ -94,6 +95,7 @@ def _describe_resources(plan: Plan) -> list[str]:
         else:
             available = f" of {size(plan.present.memory)}" if plan.present else ""
             lines.append(f"memory     about {size(plan.memory)}{available}")
+        # All that the run writes.
         sizes = ", ".join(f"{name} {size(plan.disk[name])}" for name in ("models", "checkpoints", "rollouts"))
         free = f"; {size(plan.disk['free'])} free" if "free" in plan.disk else ""
         lines.append(f"disk       up to {sizes}{free}")
@@ -116,6 +118,7 @@ def _fold_iterations(stages: Sequence[StagePlan]) -> list[tuple[list[str], Stage
     """Return [(names, plan)], with the iterations of a repeated stage that have equal plans as one entry."""
     names_of: dict[tuple[str, StagePlan], list[str]] = {}
     for stage in stages:
+        # Plans that differ in their name alone are equal.
         names_of.setdefault((base(stage.name), replace(stage, name="")), []).append(stage.name)
     return [(names, replace(stage, name=names[0])) for (_, stage), names in names_of.items()]
 
@@ -123,8 +126,8 @@ def _fold_iterations(stages: Sequence[StagePlan]) -> list[tuple[list[str], Stage
 def _group_bundles(plan: Plan) -> Counter[Bundle]:
     """Return the number of bundles of each sort."""
     return Counter(
-        (bundle.cpus, bundle.gpus, tuple(name for name, _ in bundle.actors), needed)
-        for bundle, needed in zip(plan.placed, plan.devices, strict=True)
+        (bundle.cpus, bundle.gpus, tuple(name for name, _ in bundle.actors), need)
+        for bundle, need in zip(plan.placed, plan.devices, strict=True)
     )
 
 
@@ -136,7 +139,7 @@ def _describe_placement(plan: Plan) -> str:
         devices = f"{cpus:g} CPU + {gpus} GPU" if gpus else f"{cpus:g} CPU"
         groups.append(f"{factor}[{devices}: {_describe_actors(actors)}]")
     cpus, gpus = total(plan.placed)
-    needed = f"{many(gpus, 'GPU')} and {many(cpus, 'CPU')}" if plan.gpu else many(cpus, "CPU")
+    need = f"{many(gpus, 'GPU')} and {many(cpus, 'CPU')}" if plan.gpu else many(cpus, "CPU")
     if plan.present is not None:
         available = f"{plan.present.gpus} and {plan.present.cpus}" if plan.gpu else str(plan.present.cpus)
         where = f"of {available} here"
@@ -145,7 +148,7 @@ def _describe_placement(plan: Plan) -> str:
         where = f"of {available} expected on {many(plan.expected.nodes, 'node')}"
     else:
         where = f"of the cluster at {plan.address}"
-    return f"{plan.placement}, {needed} {where}: {'; '.join(groups)}"
+    return f"{plan.placement}, {need} {where}: {'; '.join(groups)}"
 
 
 def _describe_actors(names: Sequence[str]) -> str:
@@ -157,9 +160,9 @@ def _describe_gpu_memory(plan: Plan) -> str:
     """Return the memory needed on a GPU of each sort of bundle."""
     capacity = f" of {plan.expected.gpu_memory_gb:g}" if plan.expected else ""
     sorts: list[str] = []
-    for (_, _, actors, needed), count in _group_bundles(plan).items():
+    for (_, _, actors, need), count in _group_bundles(plan).items():
         where = f"a GPU of {count} ×" if count > 1 else "on the GPU of"
-        sorts.append(f"about {size(needed)}{capacity} {where} [{_describe_actors(actors)}]")
+        sorts.append(f"about {size(need)}{capacity} {where} [{_describe_actors(actors)}]")
     text = "; ".join(sorts)
     if plan.kv_tokens:
         return f"{text}; the KV cache of an engine holds {amount(plan.kv_tokens)} tokens"
@@ -171,9 +174,10 @@ def _describe_gpu_memory(plan: Plan) -> str:
 def _describe_time(plan: Plan, expect: ExpectConfig) -> str:
     bound, estimate = format_duration(sum(stage.seconds for stage in plan.stages)), ""
     if any(stage.expected_seconds for stage in plan.stages):
+        # Full where no length is expected.
         likely = format_duration(sum(stage.expected_seconds or stage.seconds for stage in plan.stages))
         estimate = f"about {likely} at the expected lengths, "
-        if any(stage.seconds and not stage.expected_seconds for stage in plan.stages):
+        if any(stage.seconds and not stage.expected_seconds for stage in plan.stages):  # the estimate mixes both
             estimate = f"about {likely} at the expected lengths (full where none is expected), "
     return (
         f"{estimate}up to {bound} if every sequence has its full length, at {expect.train_tflops:g} TFLOP/s of training "

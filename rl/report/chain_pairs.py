@@ -38,9 +38,9 @@ class Pair:
     """Two samples from one source, of the same prompt where there are such; None where the stage has none."""
 
     source: str
-    surrogate: Row | None
+    surrogate_row: Row | None
     """A chain that reasons from an imagined text."""
-    grounded: Row | None
+    grounded_row: Row | None
     """A chain whose claims are true of the sound."""
     surrogate_tally: Tally
     grounded_tally: Tally
@@ -48,7 +48,7 @@ class Pair:
     @property
     def rows(self) -> list[Row]:
         """The samples that exist, one or two."""
-        return [row for row in (self.surrogate, self.grounded) if row is not None]
+        return [row for row in (self.surrogate_row, self.grounded_row) if row is not None]
 
     @property
     def same_prompt(self) -> bool:
@@ -84,8 +84,9 @@ def read_chains(run: Run) -> list[Chains]:
             continue
         rows = [row for row in read_rollouts(files[stage.name]) if _has_verdict(row)]
         if rows:
-            shuffled = random.Random(stage.name).sample(rows, len(rows))
-            pairs = _choose_pairs(shuffled, earlier_ids)
+            # A seed of its own for each stage: another stage in the recipe changes no choice.
+            random_order = random.Random(stage.name).sample(rows, len(rows))
+            pairs = _choose_pairs(random_order, earlier_ids)
             chains.append(Chains(stage, _tally(rows, filter(reasons_from_text, rows)), pairs))
             earlier_ids |= {row["id"] for pair in pairs for row in pair.rows}
     return chains
@@ -109,6 +110,7 @@ def is_correct(row: Row) -> bool:
 
 def _has_verdict(row: Row) -> bool:
     """Return whether the sample has a chain and a verdict of `grounding` on it."""
+    # Runs without `grounding` have no such column.
     if row["error"] is not None or row.get("part/grounding/surrogates") is None:
         return False
     return bool(split_think(row["text"])[0])
@@ -121,8 +123,10 @@ def _choose_pairs(rows: Sequence[Row], earlier_ids: set[str]) -> list[Pair]:
     surrogate_rates = {
         source: sum(map(reasons_from_text, source_rows)) / len(source_rows) for source, source_rows in by_source.items()
     }
+    # Sources with the most imagined texts come first: those are what the section is about.
     sources = sorted(by_source, key=lambda source: (-surrogate_rates[source], source))
     columns = [_choose_pairs_of_source(source, by_source[source], earlier_ids) for source in sources]
+    # Sources take turns, so that one of them does not fill all places.
     return [pair for turn in zip_longest(*columns) for pair in turn if pair is not None][:PAIRS]
 
 
@@ -130,23 +134,25 @@ def _choose_pairs_of_source(source: str, rows: Sequence[Row], earlier_ids: set[s
     """Return pairs of the same prompt, else of any two prompts, else one sample alone."""
 
     def rank(row: Row) -> tuple[float, float, bool]:
+        # Best first; False sorts before True.
         return -row["part/grounding"], -row["part/grounding/true"], row["id"] not in earlier_ids
 
     surrogate_rows = [row for row in rows if reasons_from_text(row)]
     grounded_rows = sorted(filter(is_grounded, rows), key=rank)
     tallies = _tally(rows, surrogate_rows), _tally(rows, grounded_rows)
-    surrogates, grounded = _first_by_prompt(surrogate_rows), _first_by_prompt(grounded_rows)
+    first_surrogates, first_grounded = _first_by_prompt(surrogate_rows), _first_by_prompt(grounded_rows)
     matches: list[tuple[Row | None, Row | None]] = [
-        (surrogates[id], grounded[id]) for id in grounded if id in surrogates
+        (first_surrogates[id], first_grounded[id]) for id in first_grounded if id in first_surrogates
     ]
     if not matches:
-        candidates = sorted(surrogates.values(), key=lambda row: row["id"] not in earlier_ids)
-        if candidates and grounded:
-            matches = list(zip(candidates, grounded.values(), strict=False))
+        candidates = sorted(first_surrogates.values(), key=lambda row: row["id"] not in earlier_ids)
+        if candidates and first_grounded:
+            # No prompt has both: two prompts of the same kind of question come closest.
+            matches = list(zip(candidates, first_grounded.values(), strict=False))
         elif candidates:
             matches = [(candidates[0], None)]
-        elif grounded:
-            matches = [(None, next(iter(grounded.values())))]
+        elif first_grounded:
+            matches = [(None, next(iter(first_grounded.values())))]
     return [Pair(source, *match, *tallies) for match in matches[:PAIRS]]
 
 

@@ -36,6 +36,7 @@ def render_chains(all_chains: Sequence[Chains]) -> str:
     open_names = {stage.name for stage in (*longest[:1], *longest[-1:])}  # before and after: what changed
     if not open_names:
         open_names = {all_chains[0].stage.name}
+    # All chains share the characters that the page can hold.
     number_of_rows = sum(len(pair.rows) for chains in all_chains for pair in chains.pairs)
     limit = min(MAX_CHAIN_CHARACTERS, MAX_CHARACTERS // max(number_of_rows, 1))
     stages = "".join(_render_stage(chains, chains.stage.name in open_names, limit) for chains in all_chains)
@@ -80,8 +81,8 @@ def _render_pair(pair: Pair, limit: int) -> str:
     if pair.same_prompt:
         question = _render_question(pair.rows[0], limit)
     sides = (
-        ("surrogate", "From an imagined text", pair.surrogate, pair.surrogate_tally),
-        ("grounded", "From the sound", pair.grounded, pair.grounded_tally),
+        ("surrogate", "From an imagined text", pair.surrogate_row, pair.surrogate_tally),
+        ("grounded", "From the sound", pair.grounded_row, pair.grounded_tally),
     )
     return (
         f'<article class="pair"><div class="question"><h4>{escape(pair.source or "question")}</h4>{question}</div>'
@@ -90,6 +91,7 @@ def _render_pair(pair: Pair, limit: int) -> str:
 
 
 def _render_question(row: Row, limit: int) -> str:
+    # A player takes the place of the audio.
     text = shorten(row["prompt"].replace(AUDIO_PATCH, "").strip(), limit // 2) or ""
     gold = ""
     if row["answer"] is not None:
@@ -121,14 +123,14 @@ def _render_side(css_class: str, title: str, row: Row | None, tally: Tally, same
 
 def _describe_claims(row: Row) -> str:
     """Return the counts of the verdict's parts in words."""
-    claims, checked, true, texts = (
+    claims, measured_claims, true_claims, texts = (
         round(row.get(f"part/grounding/{name}") or 0) for name in ("claimed", "checked", "true", "surrogates")
     )
     words = [f"{texts} {'phrase' if texts == 1 else 'phrases'} from a text"] if texts else []
     if not claims:
         return " · ".join([*words, "no claim about the sound"])
     words.append(f"{claims} {'claim' if claims == 1 else 'claims'} about the sound")
-    words.append(f"{checked} measured, {true} true" if checked else "none that can be measured")
+    words.append(f"{measured_claims} measured, {true_claims} true" if measured_claims else "none that can be measured")
     return " · ".join(words)
 
 

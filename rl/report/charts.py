@@ -98,10 +98,11 @@ def build_charts(rows: Sequence[MetricRow]) -> StageCharts:
     """
     by_step: dict[int, MetricRow] = {}
     for row in rows:
-        by_step.setdefault(row["step"], {}).update(row)
+        by_step.setdefault(row["step"], {}).update(row)  # an evaluation adds a line to its step
     steps = sorted(by_step)
     steps_per_point = math.ceil(len(steps) / MAX_POINTS) or 1
     groups = [steps[i : i + steps_per_point] for i in range(0, len(steps), steps_per_point)]
+    # In the order they first appear.
     names = [n for n in dict.fromkeys(n for step in steps for n in by_step[step]) if n not in ("stage", "step")]
     bounds = {n for n in names if n.endswith(("/low", "/high")) and n.rpartition("/")[0] in names}
     timings = [n for n in names if n.startswith("time/")]

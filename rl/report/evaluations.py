@@ -31,6 +31,7 @@ def render_results(run_dir: Path) -> RenderableType:
     table = _table("evaluation", "accuracy", "greedy accuracy", "gain in accuracy, same prompts")
     for i, stage in enumerate(evaluations):
         gain = _gain_over_earlier(evaluations[:i], stage)
+        # Text, because rich would read [brackets] in a stage's name as markup.
         cells = [Text(format_interval(stage.interval(metric))) for metric in METRICS]
         table.add_row(Text(stage.name), *cells, Text(format_difference(gain), _colour(gain)))
     return table
@@ -45,15 +46,15 @@ def render_seeds(run_dirs: Mapping[int, Path]) -> RenderableType:
     names = list(dict.fromkeys(stage.name for run in runs.values() for stage in run.evaluations))
     for name in names:
         stages = [_evaluation(run, name) for run in runs.values()]
-        for row, metric in enumerate(METRICS):
+        for row, metric in enumerate(METRICS):  # the name stands in the first row of its group alone
             intervals = [stage.interval(metric) if stage else None for stage in stages]
             mean = _format_spread([interval[0] for interval in intervals if interval])
             table.add_row(Text("" if row else name), metric, mean, *(Text(format_interval(i)) for i in intervals))
     gains_table = _table("gain, same prompts", "metric", "mean ± sd", *seeds)
-    for name in names[:-1]:
+    for name in names[:-1]:  # the last evaluation, against each earlier one
         for row, (metric, column) in enumerate(METRICS.items()):
             gains = [_gain(run, name, names[-1], column) for run in runs.values()]
-            if any(gains):
+            if any(gains):  # evaluations of different splits share no prompt
                 cells = [Text(format_difference(gain), _colour(gain)) for gain in gains]
                 mean = _format_spread([gain.mean for gain in gains if gain], "+")
                 gains_table.add_row(Text("" if row else f"{names[-1]} − {name}"), metric, mean, *cells)
@@ -76,6 +77,7 @@ def suggest_next_steps(recipe_argument: str, recipe: Recipe, run_dir: Path, next
 
 def _suggest_override(recipe: Recipe) -> str:
     """Return another algorithm for the last RL stage, or another seed for a recipe without one."""
+    # A change of algorithm is the comparison that says most; it runs with the same recipe otherwise.
     rl_stages = [stage for stage in recipe.stages if stage.kind == "rlvr"]
     if not rl_stages:
         return f"seed={recipe.header.seed + 1}"
@@ -91,7 +93,7 @@ def format_difference(difference: Difference | None) -> str:
 
 
 def _gain_over_earlier(earlier: Sequence[Stage], stage: Stage) -> Difference | None:
-    for before in reversed(earlier):
+    for before in reversed(earlier):  # the one just before may be of another split
         gain = compute_paired_difference(before, stage)
         if gain is not None:
             return gain
@@ -110,7 +112,7 @@ def _colour(difference: Difference | None) -> str:
         return ""
     if difference.low > 0:
         return "green"
-    return "red" if difference.high < 0 else "dim"
+    return "red" if difference.high < 0 else "dim"  # dim: the interval includes 0
 
 
 def _evaluation(run: Run, name: str) -> Stage | None:
@@ -120,6 +122,7 @@ def _evaluation(run: Run, name: str) -> Stage | None:
 def _format_spread(values: Sequence[float], sign: str = "") -> str:
     if not values:
         return "–"
+    # One seed has no spread.
     return f"{fmean(values):{sign}.3f}" + (f" ± {stdev(values):.3f}" if len(values) > 1 else "")
 
 

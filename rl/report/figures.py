@@ -36,7 +36,7 @@ class Budget:
 
 def render_lineage(nodes: Sequence[Node]) -> str:
     """Return nested lists: every stage under the one whose model it started from, with its other inputs."""
-    if not any(node.model and node.model.stage for node in nodes):
+    if not any(node.model and node.model.stage for node in nodes):  # without a trained model there is no tree to draw
         return ""
 
     def item(node: Node) -> str:
@@ -101,7 +101,7 @@ def _render_grid(max_tokens: float) -> str:
 
 
 def _render_bars(counts: Sequence[tuple[str, int]]) -> str:
-    largest = max(max(count for _, count in counts), 1)
+    largest = max(max(count for _, count in counts), 1)  # a bar of full width; 1 avoids a division by 0
     rows = "".join(
         f'<tr><th scope="row">{escape(name)}</th><td class="number">{count:,}</td><td><svg class="bar" role="img" '
         f'aria-label="{count:,}"><rect class="track" width="100%" y="3" height="8"/><rect class="fill" '

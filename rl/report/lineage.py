@@ -59,12 +59,14 @@ class Node:
 def read_lineage(run_dir: Path) -> list[Node]:
     """Return the finished stages, in order. Raises ValueError for a stage whose record cannot be read."""
     nodes: list[Node] = []
+    # By number: 10-… comes after 9-….
     for path in sorted((run_dir / "stages").glob(f"[0-9]*-*/{DONE_FILE}"), key=lambda path: _number(path.parent)):
         try:
             record = json.loads(path.read_text())
             parents = [Parent(**parent) for parent in record.get("parents", ())]
         except (ValueError, TypeError) as error:
             raise ValueError(f"{path}: {error}; delete it, and --resume runs the stage again") from error
+        # A folder is NUMBER-NAME; records of earlier versions lack some of the keys.
         name, kind, counts = path.parent.name.partition("-")[2], record.get("kind", ""), record.get("counts", {})
         if kind in FILTERS:
             nodes.append(Node(name, kind, parents, funnel=counts))
@@ -78,6 +80,7 @@ def find_roots(nodes: Sequence[Node]) -> list[tuple[str, list[Node]]]:
     roots: dict[str, list[Node]] = {}
     for node in nodes:
         if node.model is None or not node.model.stage:
+            # `no model`: a stage that reads data alone.
             roots.setdefault(node.model.name if node.model else "no model", []).append(node)
     return list(roots.items())
 

@@ -78,6 +78,7 @@ def write_report(run_dir: Path) -> Path:
         "rollouts": render_browser(samples),
         "data": json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
     }
+    # Placeholders are `<!--name-->`. No content can hold one: `escape` and the JSON leave no `<` of a run as it is.
     page = (HERE / "page.html").read_text()
     for name, content in contents.items():
         page = page.replace(f"<!--{name}-->", content)
@@ -112,6 +113,7 @@ def render_results(evaluations: Sequence[Stage]) -> str:
         for stage in evaluations
     )
     note = "Bars: mean; whiskers: 95 % bootstrap interval over prompts."
+    # Many metrics make it wider than the page: it scrolls in a box of its own.
     table = f"<table><thead><tr><td></td>{heads}</tr></thead><tbody>{rows}</tbody></table>"
     return _render_section("results", "Results", note, f'<div class="scroll">{table}</div>')
 
@@ -124,9 +126,9 @@ def render_difficulty(stage: Stage) -> str:
     import pyarrow.parquet
 
     rows = pyarrow.parquet.read_table(path, columns=["correct", "k", "keep"]).to_pylist()
-    k = max((row["k"] for row in rows), default=0)
+    k = max((row["k"] for row in rows), default=0)  # 0 for a file without prompts
     counts = [sum(row["correct"] == correct for row in rows) for correct in range(k + 1)]
-    band = {row["correct"] for row in rows if row["keep"]}
+    band = {row["correct"] for row in rows if row["keep"]}  # the numbers of correct answers that `keep` allows
     note = (
         f"{len(rows):,} prompts, {k} samples each; {sum(counts[1:-1]):,} were solved sometimes but not always, "
         f"{sum(row['keep'] for row in rows):,} are kept (darker)."
@@ -201,6 +203,7 @@ def _render_timeline(stages: Sequence[Stage], seconds: str) -> str:
     """Return the stages as blocks whose widths are their durations."""
     if not stages:
         return f'<p class="total">{seconds}</p>' if seconds else ""
+    # Widths share the line in proportion to seconds; 0.01 s keeps a stage without duration visible.
     finished_blocks = "".join(
         f'<li style="flex-grow:{max(stage.seconds or 0.0, 0.01):.3f}" class="{escape(stage.kind)}">'
         f"<b>{escape(stage.name)}</b><span>{format_clock(stage.seconds or 0.0)}</span></li>"
@@ -218,6 +221,7 @@ def _render_timeline(stages: Sequence[Stage], seconds: str) -> str:
 
 
 def _render_environment(run: Run) -> str:
+    # Packages follow, one fact each.
     facts = {name: value for name, value in run.environment.items() if value and name != "packages"}
     facts |= run.environment.get("packages") or {}
     if not facts:
@@ -233,9 +237,11 @@ def _render_cell(stage: Stage, name: str, full_scale: float) -> str:
     value, low, high = interval
     is_share = name.startswith(SHARE_METRICS)
     number = _format_share(value) if is_share else f"{value:,.4g}"
+    # NaN: an evaluation without prompts.
     if low is None or high is None or not all(map(math.isfinite, (value, low, high))):
         return f'<span class="number">{number}</span>'
     bounds = f"{100 * low:.1f} – {_format_share(high)}" if is_share else f"{low:,.4g} – {high:,.4g}"
+    # Positions in percent, because the width of a column is known to the browser alone.
     x, x_low, x_high = (f"{100 * bound / full_scale:.2f}%" for bound in (value, low, high))
     return (
         f'<span class="number">{number}</span><span class="bounds">{bounds}</span>'
@@ -249,12 +255,13 @@ def _render_cell(stage: Stage, name: str, full_scale: float) -> str:
 def _full_scale(stages: Sequence[Stage], name: str) -> float:
     """Return the value of a bar of full width: the smallest of 0.1, 0.25, 0.5 and 1 that holds all, else the largest."""
     ends = [bound for stage in stages for bound in stage.interval(name) or () if bound is not None]
-    largest = max((end for end in ends if math.isfinite(end)), default=0.0)
+    largest = max((end for end in ends if math.isfinite(end)), default=0.0)  # a NaN bound sets no scale
     return next((scale for scale in (0.1, 0.25, 0.5, 1.0) if largest <= scale), largest)
 
 
 def _render_histogram(counts: Sequence[int], band: Set[int]) -> str:
     """Return columns for 0 … k correct answers; those outside the band of difficulty that is kept are paler."""
+    # In percent of the width; counts above the columns, the axis below.
     width, largest = 100 / len(counts), max(*counts, 1)
     columns = "".join(
         f'<rect class="{"inside" if correct in band else "outside"}" x="{width * (correct + 0.1):.2f}%" '

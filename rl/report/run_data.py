@@ -84,6 +84,7 @@ def read_run(run_dir: Path) -> Run:
         Stage(s.name, s.kind, True, s.seconds, s.metrics, rows.get(s.name, []), folders.get(s.name))
         for s in (summary.stages if summary else ())
     ]
+    # A stage that a kill interrupted has a folder or metrics, and is not in the summary.
     finished_names = {stage.name for stage in stages}
     unfinished_names = [name for name in dict.fromkeys([*folders, *rows]) if name not in finished_names]
     stages += [Stage(name, "", False, None, {}, rows.get(name, []), folders.get(name)) for name in unfinished_names]
@@ -118,6 +119,7 @@ def compute_paired_difference(before: Stage, after: Stage, column: str = "accura
 
 def group_by_prompts(evaluations: Sequence[Stage]) -> list[list[Stage]]:
     """Return the evaluations in groups that were given the same prompts, in order."""
+    # Keyed by the set of prompts.
     groups: dict[frozenset[tuple[str, str]] | str, list[Stage]] = {}
     for stage in evaluations:
         prompts = frozenset(_read_per_prompt(stage, "accuracy"))

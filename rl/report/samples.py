@@ -61,8 +61,8 @@ def _pick_rows(rows: Sequence[Row], limit: int, rng: random.Random) -> list[tupl
     best, ranking = ranking[:quarter], ranking[quarter:]
     worst, rest = ranking[::-1][:quarter], ranking[: max(len(ranking) - quarter, 0)]
     errors = [row for row in rows if row["error"] is not None][:quarter]
-    others = rng.sample(rest, min(len(rest), max(limit - len(errors) - len(best) - len(worst), 0)))
-    picks = (("errored", errors), ("best", best), ("worst", worst), ("other", others))
+    other_rows = rng.sample(rest, min(len(rest), max(limit - len(errors) - len(best) - len(worst), 0)))
+    picks = (("errored", errors), ("best", best), ("worst", worst), ("other", other_rows))
     return [(pick, row) for pick, group in picks for row in group]
 
 

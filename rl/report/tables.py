@@ -63,10 +63,11 @@ def show(run_dir: Path) -> RenderableType:
     for stage in run.stages:
         state = format_clock(stage.seconds or 0.0) if stage.is_finished else "unfinished"
         last = "" if stage.last_step is None else str(stage.last_step)
+        # Text, because rich would read [brackets] in a stage's name as markup.
         stages.add_row(Text(stage.name), stage.kind, state, last, Text(_summarise(stage)))
     parts: list[RenderableType] = [title, stages]
     nodes = read_lineage(run_dir)
-    if nodes:
+    if nodes:  # an unfinished run may have none
         parts.append(render_tree(nodes))
     artifacts = _table("artifact", "")
     for name, description in list_artifacts(run_dir):
@@ -98,8 +99,8 @@ def compare_data(run_dirs: Sequence[Path]) -> Comparison:
     ValueError if a directory holds no run.
     """
     runs = [read_run(Path(path)) for path in run_dirs]
-    labels = _labels(runs)
-    names = dict.fromkeys(stage.name for run in runs for stage in run.evaluations)
+    labels = _labels(runs)  # columns are headed by them
+    names = dict.fromkeys(stage.name for run in runs for stage in run.evaluations)  # a set that keeps the order
     stages_by_name = [{stage.name: stage for stage in run.evaluations} for run in runs]
     evaluations = {
         name: {
@@ -131,7 +132,7 @@ def _paired_rows(first: tuple[str, Run], second: tuple[str, Run]) -> list[Paired
     if not pairs:
         return []
     rows: list[PairedRow] = []
-    before, after = pairs[-1]
+    before, after = pairs[-1]  # the last evaluation both have is the one after training
     for column, metric in (("accuracy", "accuracy"), ("greedy", "greedy_accuracy")):
         difference = compute_paired_difference(before, after, column)
         if difference is not None:
@@ -168,6 +169,7 @@ def _differences(data: Comparison) -> Table:
 def _summarise(stage: Stage) -> str:
     """Return one line on a stage: its results, or the metrics of its last step."""
     if stage.kind == "evaluate":
+        # Accuracy and greedy accuracy.
         accuracies = [f"{name} {format_interval(stage.interval(name))}" for name in list_metrics([stage])[:2]]
         grounding = [f"{name} {stage.metrics[name]:.3f}" for name in GROUNDING_METRICS if name in stage.metrics]
         return "  ".join(accuracies + grounding)

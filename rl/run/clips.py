@@ -20,7 +20,7 @@ def store_clips(run_dir: Path, clips: Sequence[Clip]) -> list[str]:
     names = [fingerprint(clip) for clip in clips]
     for name, clip in zip(names, clips, strict=True):
         file = run_dir / CLIPS / name
-        if not file.exists():
+        if not file.exists():  # the fingerprint is of the content: an existing file is this clip
             with replacing(file) as temporary:
                 temporary.write_bytes(content(clip))
     return names

@@ -56,10 +56,11 @@ class Progress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
         if self.console.is_terminal:
             self._bar.stop()
-        elif self._latest:
+        elif self._latest:  # a stage that stopped early ends with its last step
             self._print(time.monotonic())
 
     def _print(self, now: float) -> None:
+        # As it is: neither markup nor wrapped.
         self.console.print(self._latest, markup=False, highlight=False, soft_wrap=True)
         self._printed_at, self._latest = now, ""
 

@@ -59,9 +59,9 @@ def read_provenance(artifact: Path) -> dict[str, Any] | None:
 def fingerprint(model: Path) -> str:
     """Return 16 hex digits that identify the weights in a model's folder (SHA-256 over its safetensors files)."""
     digest = hashlib.sha256()
-    for file in sorted(model.glob("*.safetensors")):
+    for file in sorted(model.glob("*.safetensors")):  # a large model has several shards
         with file.open("rb") as content:
-            while block := content.read(1 << 24):
+            while block := content.read(1 << 24):  # 16 MiB at a time
                 digest.update(block)
     return digest.hexdigest()[:16]
 
@@ -71,6 +71,6 @@ def _text(name: str, record: Mapping[str, object]) -> str:
 
 
 def _to_json(value: object) -> object:
-    if is_dataclass(value) and not isinstance(value, type):
+    if is_dataclass(value) and not isinstance(value, type):  # such as Parent; the rest are paths
         return asdict(value)
     return str(value)

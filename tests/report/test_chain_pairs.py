@@ -58,7 +58,9 @@ def chosen(run: Path) -> list[list[tuple[str | None, str | None]]]:
     def name(row: dict[str, str] | None) -> str | None:
         return row and f"{row['id']}:{row['text'].split()[1]}"
 
-    return [[(name(p.surrogate), name(p.grounded)) for p in chains.pairs] for chains in read_chains(read_run(run))]
+    return [
+        [(name(p.surrogate_row), name(p.grounded_row)) for p in chains.pairs] for chains in read_chains(read_run(run))
+    ]
 
 
 def test_chains_of_the_same_prompt_stand_side_by_side(tmp_path: Path, sample: Sample) -> None:
