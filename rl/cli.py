@@ -77,9 +77,9 @@ def run(
     from rl import runner
     from rl.config import ConfigError
     from rl.planning.plan import plan
-    from rl.planning.table import render
+    from rl.planning.table import render_plan
     from rl.recipe import load
-    from rl.report.evaluations import next_steps, over_seeds, results
+    from rl.report.evaluations import render_results, render_seeds, suggest_next_steps
     from rl.run.summary import mark_interrupted
     from rl.runner.run_dir import RUNS, free_folder, newest_run
     from rl.terminal import console, refuse, say
@@ -94,17 +94,17 @@ def run(
             raise ConfigError(f"{path}: holds a run already; go on with --resume or choose another --out")
     made = plan(first, folder)
     refuse(made.problems)
-    console().print(render(made, brief=True))
+    console().print(render_plan(made, brief=True))
     more = f" --seeds {seeds}" if seeds > 1 else ""
     again = f"interrupted; go on with: {' '.join(['rl run', recipe, *changes])} --resume --out {folder}{more}"
     with signals.interruptible(again, lambda: [mark_interrupted(path) for path in folders.values()]):
         for seed, path in folders.items():
             say(f"{path}")
             runner.run(load(recipe, [*changes, f"seed={seed}"]) if seeds > 1 else first, path, resume, say)
-            console().print(results(path))
+            console().print(render_results(path))
     if seeds > 1:
-        console().print(over_seeds(folders))
-    for line in next_steps(recipe, first, next(iter(folders.values())), free_folder(folder, again=True)):
+        console().print(render_seeds(folders))
+    for line in suggest_next_steps(recipe, first, next(iter(folders.values())), free_folder(folder, again=True)):
         say(line)
 
 
@@ -120,7 +120,7 @@ def check(recipe: RecipeName, overrides: Overrides = None, as_json: Json = False
     if as_json:
         print_json(table.as_json(recipe_plan))
     else:
-        console().print(table.render(recipe_plan))
+        console().print(table.render_plan(recipe_plan))
     refuse(recipe_plan.problems)
 
 
@@ -200,11 +200,11 @@ def main() -> None:
 
 def _exit_code(arguments: list[str], debug: bool) -> int:
     from rl.run.files import DiskFull
-    from rl.terminal import Interrupted, complain
+    from rl.terminal import Interruption, complain
 
     try:
         code = app(arguments, prog_name="rl", standalone_mode=False) or 0
-    except Interrupted as interrupted:
+    except Interruption as interrupted:
         return signals.say_interrupted(str(interrupted))
     except USAGE as error:
         command = getattr(getattr(error, "ctx", None), "command_path", "rl")

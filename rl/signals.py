@@ -54,18 +54,18 @@ def received() -> bool:
 
 @contextmanager
 def interruptible(line: str, mark: Callable[[], object] = lambda: None) -> Generator[None]:
-    """While it lasts, an interruption is told by `line` (rl.terminal.Interrupted), and noted by `mark` as soon as the
+    """While it lasts, an interruption is told by `line` (rl.terminal.Interruption), and noted by `mark` as soon as the
     signal is there: whoever has sent it may not wait for the rest."""
-    from rl.terminal import Interrupted
+    from rl.terminal import Interruption
 
     _Ending.line, _Ending.mark = line, staticmethod(mark)
     try:
         yield
     except KeyboardInterrupt:
-        raise Interrupted(line) from None
+        raise Interruption(line) from None
     except Exception:
         if _Ending.received:  # what was interrupted may say so in words of its own
-            raise Interrupted(line) from None
+            raise Interruption(line) from None
         raise
     finally:
         if not _Ending.received:

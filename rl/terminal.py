@@ -1,4 +1,4 @@
-"""How the command speaks: tables and lines on stdout, complaints in one line on stderr; and where runs lie."""
+"""Output of the `rl` command: results on stdout, errors and warnings on stderr, one line each."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -15,28 +14,28 @@ from rich.table import Table
 from rich.text import Text
 
 
-class Interrupted(Exception):
-    """Ctrl-C, with what to do next."""
+class Interruption(Exception):
+    """Ctrl-C; the message tells the user how to go on."""
 
 
 def console() -> Console:
-    """Stdout, wide enough for tables where nobody says how wide the paper is."""
+    """Return a console on stdout, 120 columns wide where the width is unknown (a file, a pipe)."""
     return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120, highlight=False)
 
 
 def say(text: str) -> None:
-    """A line of text as it is."""
+    """Print a line of text as it is, neither wrapped nor read as markup."""
     console().print(text, markup=False, soft_wrap=True)
 
 
 def complain(text: str) -> None:
-    """One line on stderr, whatever `text` holds."""
-    sys.stdout.flush()
+    """Print `text` on stderr, joined into one line."""
+    sys.stdout.flush()  # or the two streams of a job's log would be out of order
     print(" ".join(text.split("\n")), file=sys.stderr, flush=True)
 
 
 def refuse(problems: Sequence[str]) -> None:
-    """Ends the command with a line for each problem, if there are any."""
+    """Exit with code 2 and a line for each problem, if there are any."""
     for problem in problems:
         complain(f"error: {problem}")
     if problems:
@@ -44,28 +43,35 @@ def refuse(problems: Sequence[str]) -> None:
 
 
 def two_columns(title: str, rows: Iterable[tuple[str, str]]) -> Table:
+    """Return a table of (name, description) rows; `title` heads the names."""
     table = Table(title, "", box=box.SIMPLE_HEAD, pad_edge=False)
-    for name, says in rows:
-        table.add_row(Text(name), Text(says))
+    for name, description in rows:
+        table.add_row(Text(name), Text(description))
     return table
 
 
-def print_json(values: Any) -> None:
+def print_json(values: object) -> None:
+    """Print values as indented JSON; NumPy numbers become floats."""
+    # `default=float` is called for NumPy scalars alone; anything else raises TypeError.
     print(json.dumps(values, indent=2, ensure_ascii=False, default=float))
 
 
 @contextmanager
-def stdout_kept_for(json_: bool) -> Iterator[None]:
-    """While it lasts, what any library or child process writes to stdout goes to stderr, if stdout is for JSON."""
-    if not json_:
+def reserve_stdout(for_json: bool) -> Iterator[None]:
+    """Send to stderr what the block prints to stdout, if `for_json`, so that stdout holds the JSON alone.
+
+    Works on the file descriptor, so it covers libraries in C and child processes too.
+    """
+    if not for_json:
         yield
         return
     sys.stdout.flush()
-    kept = os.dup(1)
+    # Print buffers are flushed before and after, or text would end up on the wrong side of the switch.
+    original = os.dup(1)
     os.dup2(2, 1)
     try:
         yield
     finally:
         sys.stdout.flush()
-        os.dup2(kept, 1)
-        os.close(kept)
+        os.dup2(original, 1)
+        os.close(original)

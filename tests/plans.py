@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from rl.planning.plan import Plan, plan
-from rl.planning.table import render
+from rl.planning.table import render_plan
 from rl.recipe import load
 
 GIB = 1 << 30
@@ -62,5 +62,5 @@ def whole(folder: Path, config: dict[str, Any]) -> Path:
 
 def rendered(made: Plan, brief: bool = False) -> str:
     console = Console(width=500, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
-    console.print(render(made, brief))
+    console.print(render_plan(made, brief))
     return console.export_text()

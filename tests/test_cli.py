@@ -252,8 +252,8 @@ def test_a_bug_shows_its_traceback(home: Path) -> None:
 
 def test_stdout_is_kept_for_json_whoever_else_writes(home: Path) -> None:
     program = (
-        "import os; from rl.terminal import print_json, stdout_kept_for\n"
-        "with stdout_kept_for(True):\n    print('library'); os.system('echo child')\n"
+        "import os; from rl.terminal import print_json, reserve_stdout\n"
+        "with reserve_stdout(True):\n    print('library'); os.system('echo child')\n"
         "print_json({'a': 1})"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -44,17 +44,17 @@ def evaluate(
     """Measure a model on a file of questions: accuracy with intervals, pass@k, lengths."""
     from rl.recipe.single_stage import single_stage
     from rl.report.run_data import Stage, measures
-    from rl.report.tables import interval_text
-    from rl.terminal import complain, console, print_json, stdout_kept_for, two_columns
+    from rl.report.tables import format_interval
+    from rl.terminal import complain, console, print_json, reserve_stdout, two_columns
 
     settings = {"split": split, "limit": limit, "samples": samples, "max_sequence_tokens": max_sequence_tokens}
     plan = single_stage("evaluate", model, data_file, settings, fields, verifier, recipe, think, overrides or ())
-    with stdout_kept_for(as_json):
+    with reserve_stdout(as_json):
         metrics = _run_once(plan, complain)
     if as_json:
         return print_json(metrics)
     stage = Stage("eval", "evaluate", True, None, metrics, (), None)
-    rows = [(name, interval_text(stage.interval(name))) for name in measures([stage])]
+    rows = [(name, format_interval(stage.interval(name))) for name in measures([stage])]
     console().print(two_columns(str(plan.header.model.path), rows))
 
 

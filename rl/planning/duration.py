@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rl.workers.placement import ExpectConfig
 
 
-def timed(stage_plan: StagePlan, recipe: Recipe, shape: Shape, expect: ExpectConfig) -> StagePlan:
+def add_durations(stage_plan: StagePlan, recipe: Recipe, shape: Shape, expect: ExpectConfig) -> StagePlan:
     """Return the plan with its seconds at most, and at the lengths that are expected, where some are."""
     most, expected = (
         seconds(stage_plan, tokens, recipe, shape, expect) for tokens in (stage_plan.tokens, stage_plan.expected_tokens)
@@ -37,7 +37,7 @@ def seconds(stage_plan: StagePlan, tokens: int, recipe: Recipe, shape: Shape, ex
     return learning + sampled / (engines.count * expect.engine_tokens_per_second)
 
 
-def words(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Return `40 min`, `5.2 h` or `3.1 days`."""
     if seconds < 5400:
         return f"{max(1, round(seconds / 60))} min"

@@ -1,4 +1,4 @@
-"""What is present where the command runs, told within milliseconds."""
+"""The machine that the command runs on, found out within milliseconds, without importing torch."""
 
 from __future__ import annotations
 
@@ -13,28 +13,36 @@ PACKAGES = ("rl", "models", "rewards", "rollouts")
 
 @dataclass(frozen=True)
 class Machine:
-    """CPUs, NVIDIA GPUs, and bytes of memory (of the machine, or what its container may use)."""
+    """Number of CPUs and of NVIDIA GPUs, and bytes of memory (of the machine, or those its container may use)."""
 
     cpus: int
     gpus: int
     memory: int
 
     @classmethod
-    def here(cls) -> Machine:
-        most, limit = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), Path("/sys/fs/cgroup/memory.max")
-        if limit.is_file() and (text := limit.read_text().strip()).isdigit():
-            most = min(most, int(text))
-        visible, driver = os.environ.get("CUDA_VISIBLE_DEVICES"), Path("/proc/driver/nvidia/gpus")
+    def detect(cls) -> Machine:
+        """Return the machine that this process runs on."""
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        cgroup_limit = Path("/sys/fs/cgroup/memory.max")
+        if cgroup_limit.is_file():
+            text = cgroup_limit.read_text().strip()
+            if text.isdigit():  # else it is "max"
+                memory = min(memory, int(text))
+        driver = Path("/proc/driver/nvidia/gpus")
         gpus = len(list(driver.iterdir())) if driver.is_dir() else 0
-        if visible is not None:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        if visible is not None:  # empty or -1 hides all GPUs
             gpus = min(gpus, sum(bool(name.strip()) and not name.startswith("-") for name in visible.split(",")))
-        return cls(os.cpu_count() or 1, gpus, most)
+        return cls(os.cpu_count() or 1, gpus, memory)
 
 
-def shadowed() -> list[str]:
-    """Packages and modules of the working directory that bear the name of one of ours. Ray's workers look there first,
-    so they would import them in its place. A folder without `__init__.py` is no package and does no harm."""
-    ours = Path(__file__).resolve().parents[2]
-    found = (PathFinder.find_spec(name, [str(Path.cwd()), *sys.path]) for name in PACKAGES)
-    origins = [Path(spec.origin).resolve() for spec in found if spec and spec.origin]
-    return [str(origin) for origin in origins if origin.parent.parent != ours]
+def find_shadowing_modules() -> list[str]:
+    """Return the files of packages or modules on the path that hide one of ours.
+
+    Ray's workers search the working directory first, so they would import these in place of ours. A folder without
+    `__init__.py` is no package and does no harm.
+    """
+    root = Path(__file__).resolve().parents[2]
+    specs = [PathFinder.find_spec(name, [str(Path.cwd()), *sys.path]) for name in PACKAGES]
+    origins = [Path(spec.origin).resolve() for spec in specs if spec and spec.origin]
+    return [str(origin) for origin in origins if origin.parent.parent != root]

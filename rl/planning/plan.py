@@ -18,7 +18,7 @@ from models.supported import unsupported
 from rl.data.mixture import weights_of
 from rl.data.sources import inspect
 from rl.planning import checks, duration, judges, memory, requirements, workload
-from rl.planning.machine import Machine, shadowed
+from rl.planning.machine import Machine, find_shadowing_modules
 from rl.planning.memory import RolePlan
 from rl.stages.workload import StagePlan
 from rl.units import GIB, amount, size
@@ -77,7 +77,7 @@ class Plan:
 def plan(recipe: Recipe, out: Path | None = None) -> Plan:
     """The plan of running `recipe` into `out`; None: nothing is run yet, and where the recipe says which machines it
     expects, the plan is for those. A user's mistake is not raised: it becomes one of `problems`."""
-    header, here = recipe.header, Machine.here()
+    header, here = recipe.header, Machine.detect()
     address = header.cluster.address or os.environ.get("RAY_ADDRESS")
     expect = header.cluster.expect
     # What a cluster elsewhere has is known once a run connects; bfloat16 is what one trains in on GPUs.
@@ -86,7 +86,7 @@ def plan(recipe: Recipe, out: Path | None = None) -> Plan:
     made = Plan(recipe.name, "", address, present, expect, gpu, header.cluster.placement)
     made.problems += [
         f"{file}: has the name of a package of ours and would be imported in its place; rename it or run from elsewhere"
-        for file in shadowed()
+        for file in find_shadowing_modules()
     ]
     lacking = requirements.packages(recipe.roles, here.gpus > 0) if present else []
     (made.notes if out is None else made.problems).extend(lacking)
@@ -133,7 +133,7 @@ def plan(recipe: Recipe, out: Path | None = None) -> Plan:
         _disk(recipe, shape, made, out or Path("runs"))
     if shape is not None and expect is not None:
         _fits(recipe, shape, made, expect)
-        made.stages = [duration.timed(stage_plan, recipe, shape, expect) for stage_plan in made.stages]
+        made.stages = [duration.add_durations(stage_plan, recipe, shape, expect) for stage_plan in made.stages]
     return made
 
 

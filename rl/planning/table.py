@@ -1,4 +1,4 @@
-"""The plan for a terminal, and as plain values."""
+"""A plan as tables for a terminal, and as JSON values."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from rl.planning.duration import words
+from rl.planning.duration import format_duration
 from rl.planning.plan import Plan
 from rl.recipe.repeat import base
 from rl.stages.workload import StagePlan
@@ -16,126 +16,171 @@ from rl.workers.placement import ExpectConfig, total
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.table import Table
+
+MEMORY_PARTS = ("weights", "gradients", "optimizer", "kv", "activations", "other")
+
+Bundle = tuple[float, int, tuple[str, ...], float]  # (CPUs, GPUs, actors, bytes needed on its device)
 
 
 def as_json(plan: Plan) -> dict[str, Any]:
-    """The plan as plain values; memory and disk in bytes, `bundles` grouped by what sits on them."""
+    """Return the plan as JSON values; memory and disk in bytes, `bundles` grouped by the actors on them."""
     values = asdict(plan)
     values["roles"] = [{**asdict(role), "bytes": role.bytes} for role in plan.roles]
-    groups = _groups(plan)
     values["bundles"] = [
-        {"count": n, "cpus": cpus, "gpus": gpus, "actors": list(actors), "bytes": need}
-        for (cpus, gpus, actors, need), n in groups.items()
+        {"count": count, "cpus": cpus, "gpus": gpus, "actors": list(actors), "bytes": need}
+        for (cpus, gpus, actors, need), count in _group_bundles(plan).items()
     ]
-    del values["placed"]
+    del values["placed"]  # it is what `bundles` groups
     return values
 
 
-def render(plan: Plan, brief: bool = False) -> RenderableType:
-    """The plan for a terminal; `brief` leaves out the memory by role. Problems are the caller's to print."""
-    from rich import box
+def render_plan(plan: Plan, brief: bool = False) -> RenderableType:
+    """Return the plan for a terminal; `brief` leaves out the memory of each role. Problems are printed by the caller."""
     from rich.console import Group
-    from rich.table import Table
     from rich.text import Text
 
-    def table(texts: list[str], numbers: list[str]) -> Table:
-        made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for column in texts + numbers:
-            made.add_column(column, overflow="fold", justify="right" if column in numbers else "left")
-        return made
+    parts: list[RenderableType] = [Text.assemble((plan.recipe, "bold"), f"  {plan.model}"), _stages_table(plan)]
+    if plan.roles and not brief:
+        parts.append(_memory_table(plan))
+    # Text, because rich would read the [brackets] around bundles as markup.
+    parts += [Text(line) for line in _describe_resources(plan)]
+    parts += [Text(f"note: {note}", "yellow") for note in plan.notes]
+    return Group(*parts)
 
-    timed = any(stage.seconds for stage in plan.stages)
-    stages = table(["stage", "kind", "what it does"], ["tokens", "time"] if timed else ["tokens"])
-    for names, stage in _folded(plan.stages):
-        name, times = (
-            (stage.name, "") if len(names) == 1 else (f"{names[0]} … {names[-1].partition('@')[2]}", f"{len(names)} × ")
-        )
-        both = [_both(times, amount, stage.tokens, stage.expected_tokens)]
-        both += [_both(times, words, stage.seconds, stage.expected_seconds)] if timed else []
-        stages.add_row(Text(name), stage.kind, Text(stage.says), *both)
-    lines = [f"placement  {_placement(plan)}"]
-    if plan.roles:
-        here = f" of {size(plan.present.memory)}" if plan.present else ""
-        lines.append(f"memory     {_per_gpu(plan) if plan.gpu else f'about {size(plan.memory)}{here}'}")
-        each = ", ".join(f"{name} {size(plan.disk[name])}" for name in ("models", "checkpoints", "rollouts"))
-        free = f"; {size(plan.disk['free'])} free" if "free" in plan.disk else ""
-        lines.append(f"disk       up to {each}{free}")
-    if timed and plan.expected:
-        lines.append(f"time       {_time(plan, plan.expected)}")
-    title = Text.assemble((plan.recipe, "bold"), f"  {plan.model}")
-    told = [Text(line) for line in lines] + [Text(f"note: {note}", "yellow") for note in plan.notes]
-    if brief or not plan.roles:
-        return Group(title, stages, *told)
-    parts = ("weights", "gradients", "optimizer", "kv", "activations", "other")
-    columns = ["actors", *("KV cache" if part == "kv" else part for part in parts), "each"]
-    roles_table = table(["memory of"], columns)
+
+def _stages_table(plan: Plan) -> Table:
+    from rich.text import Text
+
+    has_times = any(stage.seconds for stage in plan.stages)
+    table = _table(["stage", "kind", "what it does"], ["tokens", "time"] if has_times else ["tokens"])
+    for names, stage in _fold_iterations(plan.stages):
+        name, factor = stage.name, ""
+        if len(names) > 1:
+            name, factor = f"{names[0]} … {names[-1].partition('@')[2]}", f"{len(names)} × "  # curate@1 … 3
+        cells = [_bound_and_estimate(factor, amount, stage.tokens, stage.expected_tokens)]
+        if has_times:
+            cells.append(_bound_and_estimate(factor, format_duration, stage.seconds, stage.expected_seconds))
+        table.add_row(Text(name), stage.kind, Text(stage.says), *cells)
+    return table
+
+
+def _memory_table(plan: Plan) -> Table:
+    titles = ["KV cache" if part == "kv" else part for part in MEMORY_PARTS]
+    table = _table(["memory of"], ["actors", *titles, "each"])
     for role in plan.roles:
-        cells = (size(role.parts[part]) if role.parts[part] else "" for part in parts)
-        roles_table.add_row(role.role, str(role.count), *cells, size(role.bytes))
-    return Group(title, stages, roles_table, *told)
+        cells = [size(role.parts[part]) if role.parts[part] else "" for part in MEMORY_PARTS]
+        table.add_row(role.role, str(role.count), *cells, size(role.bytes))
+    return table
 
 
-def _both(times: str, text: Callable[[float], str], most: float, expected: float) -> str:
-    """`3 × ≤ 4.1B`, and on a second line what is expected, `3 × ≈ 1B`."""
-    return "\n".join(f"{times}{sign} {text(value)}" for sign, value in (("≤", most), ("≈", expected)) if value)
+def _table(text_columns: list[str], number_columns: list[str]) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in text_columns:
+        table.add_column(column, overflow="fold")
+    for column in number_columns:
+        table.add_column(column, overflow="fold", justify="right")
+    return table
 
 
-def _folded(stages: Sequence[StagePlan]) -> list[tuple[list[str], StagePlan]]:
-    """[(names, plan)]: the iterations of a repeated stage that do the same are one."""
-    alike: dict[tuple[str, StagePlan], list[str]] = {}
+def _describe_resources(plan: Plan) -> list[str]:
+    """Return the lines on placement, memory, disk and time."""
+    lines = [f"placement  {_describe_placement(plan)}"]
+    if plan.roles:
+        if plan.gpu:
+            lines.append(f"memory     {_describe_gpu_memory(plan)}")
+        else:
+            available = f" of {size(plan.present.memory)}" if plan.present else ""
+            lines.append(f"memory     about {size(plan.memory)}{available}")
+        # All that the run writes.
+        sizes = ", ".join(f"{name} {size(plan.disk[name])}" for name in ("models", "checkpoints", "rollouts"))
+        free = f"; {size(plan.disk['free'])} free" if "free" in plan.disk else ""
+        lines.append(f"disk       up to {sizes}{free}")
+    if plan.expected and any(stage.seconds for stage in plan.stages):
+        lines.append(f"time       {_describe_time(plan, plan.expected)}")
+    return lines
+
+
+def _bound_and_estimate(factor: str, text: Callable[[float], str], bound: float, estimate: float) -> str:
+    """Return `3 × ≤ 4.1B`, and on a second line the estimate, `3 × ≈ 1B`, each if it is not 0."""
+    lines: list[str] = []
+    if bound:
+        lines.append(f"{factor}≤ {text(bound)}")
+    if estimate:
+        lines.append(f"{factor}≈ {text(estimate)}")
+    return "\n".join(lines)
+
+
+def _fold_iterations(stages: Sequence[StagePlan]) -> list[tuple[list[str], StagePlan]]:
+    """Return [(names, plan)], with the iterations of a repeated stage that have equal plans as one entry."""
+    names_of: dict[tuple[str, StagePlan], list[str]] = {}
     for stage in stages:
-        alike.setdefault((base(stage.name), replace(stage, name="")), []).append(stage.name)
-    return [(names, replace(stage, name=names[0])) for (_, stage), names in alike.items()]
+        # Plans that differ in their name alone are equal.
+        names_of.setdefault((base(stage.name), replace(stage, name="")), []).append(stage.name)
+    return [(names, replace(stage, name=names[0])) for (_, stage), names in names_of.items()]
 
 
-def _groups(plan: Plan) -> Counter[tuple[float, int, tuple[str, ...], float]]:
-    """Bundles that are alike, with their number."""
+def _group_bundles(plan: Plan) -> Counter[Bundle]:
+    """Return the number of bundles of each sort."""
     return Counter(
         (bundle.cpus, bundle.gpus, tuple(name for name, _ in bundle.actors), need)
         for bundle, need in zip(plan.placed, plan.devices, strict=True)
     )
 
 
-def _placement(plan: Plan) -> str:
-    groups = "; ".join(
-        f"{f'{n} × ' if n > 1 else ''}[{cpus:g} CPU{f' + {gpus} GPU' if gpus else ''}: {_actors(actors)}]"
-        for (cpus, gpus, actors, _), n in _groups(plan).items()
-    )
+def _describe_placement(plan: Plan) -> str:
+    """Return `spread, 2 CPUs of 8 here: [1 CPU: engine]; [1 CPU: policy]`."""
+    groups: list[str] = []
+    for (cpus, gpus, actors, _), count in _group_bundles(plan).items():
+        factor = f"{count} × " if count > 1 else ""
+        devices = f"{cpus:g} CPU + {gpus} GPU" if gpus else f"{cpus:g} CPU"
+        groups.append(f"{factor}[{devices}: {_describe_actors(actors)}]")
     cpus, gpus = total(plan.placed)
-    asked = f"{many(gpus, 'GPU')} and {many(cpus, 'CPU')}" if plan.gpu else many(cpus, "CPU")
-    if plan.expected and plan.present is None:
-        there = f"{plan.expected.gpus} and {plan.expected.cpus}" if plan.gpu else str(plan.expected.cpus)
-        return f"{plan.placement}, {asked} of {there} expected on {many(plan.expected.nodes, 'node')}: {groups}"
-    if plan.present is None:
-        return f"{plan.placement}, {asked} of the cluster at {plan.address}: {groups}"
-    have = f"{plan.present.gpus} and {plan.present.cpus}" if plan.gpu else str(plan.present.cpus)
-    return f"{plan.placement}, {asked} of {have} here: {groups}"
+    need = f"{many(gpus, 'GPU')} and {many(cpus, 'CPU')}" if plan.gpu else many(cpus, "CPU")
+    if plan.present is not None:
+        available = f"{plan.present.gpus} and {plan.present.cpus}" if plan.gpu else str(plan.present.cpus)
+        where = f"of {available} here"
+    elif plan.expected:
+        available = f"{plan.expected.gpus} and {plan.expected.cpus}" if plan.gpu else str(plan.expected.cpus)
+        where = f"of {available} expected on {many(plan.expected.nodes, 'node')}"
+    else:
+        where = f"of the cluster at {plan.address}"
+    return f"{plan.placement}, {need} {where}: {'; '.join(groups)}"
 
 
-def _actors(names: Sequence[str]) -> str:
-    """`engine policy`, `engine 8 policy 8 critic`."""
-    return " ".join(f"{n} {name}" if n > 1 else name for name, n in Counter(names).items())
+def _describe_actors(names: Sequence[str]) -> str:
+    """Return `engine policy`, or `engine 8 policy 8 critic`."""
+    return " ".join(f"{count} {name}" if count > 1 else name for name, count in Counter(names).items())
 
 
-def _per_gpu(plan: Plan) -> str:
-    """What is needed on a GPU of each kind of bundle."""
-    of = f" of {plan.expected.gpu_memory_gb:g}" if plan.expected else ""
-    kinds = "; ".join(
-        f"about {size(need)}{of} {f'a GPU of {n} ×' if n > 1 else 'on the GPU of'} [{_actors(actors)}]"
-        for (_, _, actors, need), n in _groups(plan).items()
-    )
+def _describe_gpu_memory(plan: Plan) -> str:
+    """Return the memory needed on a GPU of each sort of bundle."""
+    capacity = f" of {plan.expected.gpu_memory_gb:g}" if plan.expected else ""
+    sorts: list[str] = []
+    for (_, _, actors, need), count in _group_bundles(plan).items():
+        where = f"a GPU of {count} ×" if count > 1 else "on the GPU of"
+        sorts.append(f"about {size(need)}{capacity} {where} [{_describe_actors(actors)}]")
+    text = "; ".join(sorts)
     if plan.kv_tokens:
-        return f"{kinds}; the KV cache of an engine holds {amount(plan.kv_tokens)} tokens"
-    return kinds + ("; engines fill what is left with KV cache" if any(r.role == "engine" for r in plan.roles) else "")
+        return f"{text}; the KV cache of an engine holds {amount(plan.kv_tokens)} tokens"
+    if any(role.role == "engine" for role in plan.roles):
+        return f"{text}; engines fill what is left with KV cache"
+    return text
 
 
-def _time(plan: Plan, expect: ExpectConfig) -> str:
-    whole, told = words(sum(stage.seconds for stage in plan.stages)), ""
+def _describe_time(plan: Plan, expect: ExpectConfig) -> str:
+    bound, estimate = format_duration(sum(stage.seconds for stage in plan.stages)), ""
     if any(stage.expected_seconds for stage in plan.stages):
-        likely = words(sum(stage.expected_seconds or stage.seconds for stage in plan.stages))
-        bound = any(stage.seconds and not stage.expected_seconds for stage in plan.stages)
-        told = f"about {likely} at the expected lengths{' (full, where none is)' * bound}, "
+        # Full where no length is expected.
+        likely = format_duration(sum(stage.expected_seconds or stage.seconds for stage in plan.stages))
+        estimate = f"about {likely} at the expected lengths, "
+        if any(stage.seconds and not stage.expected_seconds for stage in plan.stages):  # the estimate mixes both
+            estimate = f"about {likely} at the expected lengths (full where none is expected), "
     return (
-        f"{told}up to {whole} if every sequence has its full length, at {expect.train_tflops:g} TFLOP/s of training a GPU and "
-        f"{expect.engine_tokens_per_second:,g} tokens/s an engine (cluster.expect); starting and loading left out"
+        f"{estimate}up to {bound} if every sequence has its full length, at {expect.train_tflops:g} TFLOP/s of training "
+        f"per GPU and {expect.engine_tokens_per_second:,g} tokens/s per engine (cluster.expect); starting and "
+        "loading not included"
     )

@@ -1,1 +1,1 @@
-"""Reads a finished or running run: the report page, tables for a terminal, comparisons."""
+"""Readers of a finished or running run: the report page, tables for a terminal, comparisons."""

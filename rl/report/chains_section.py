@@ -1,5 +1,8 @@
-"""The page's section on what chains rest on: the shares over the stages, then chains side by side. Players are drawn by
-`page.js` from the clips that the page carries once; everything that comes from a run goes through `escape`."""
+"""The page's section on the grounding of chains: shares over the stages, then chains side by side.
+
+Everything that comes from a run goes through `escape`. `page.js` adds the audio players, from clips that the page holds
+once.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,9 @@ import re
 from collections.abc import Sequence
 from html import escape
 
-from rl.report.chain_pairs import Chains, Pair, Row, Tally, right
-from rl.report.run_data import Stage, same_prompts
-from rl.report.samples import clipped
+from rl.report.chain_pairs import Chains, Pair, Row, Tally, is_correct
+from rl.report.run_data import Stage, group_by_prompts
+from rl.report.samples import shorten
 from rl.types import AUDIO_PATCH, split_think
 
 SHARES = {
@@ -17,124 +20,141 @@ SHARES = {
     "grounding": "grounding",
     "claims_true": "claims that are true",
 }
-CHARACTERS, LONGEST = 200_000, 1500
-"""Of all chains together, and of one."""
-NOTHING = '<p class="none">Nor does any claim what is true of the sound.</p>'
-_TEXT, _SOUND = "From an imagined text", "From the sound"
+"""Metric of an evaluation -> its column."""
+MAX_CHARACTERS, MAX_CHAIN_CHARACTERS = 200_000, 1500
+"""Most characters of all chains together, and of one."""
+NO_PAIRS = '<p class="none">No chain makes a true claim about the sound either.</p>'
+ARROW = " <i>→</i> "
 
 
-def beside(told: Sequence[Chains]) -> str:
-    """Empty when no stage judged its chains."""
-    if not told:
+def render_chains(all_chains: Sequence[Chains]) -> str:
+    """Return the section's HTML; empty if no stage judged its chains."""
+    if not all_chains:
         return ""
-    tracks = same_prompts([chains.stage for chains in told if "surrogate_rate" in chains.stage.metrics])
-    longest = max(tracks, key=len, default=[])  # the first of them, where several are as long
-    opened = {stage.name for stage in (*longest[:1], *longest[-1:])} or {told[0].stage.name}
-    limit = min(LONGEST, CHARACTERS // max(sum(len(pair.rows) for chains in told for pair in chains.pairs), 1))
-    stages = "".join(_stage(chains, chains.stage.name in opened, limit) for chains in told)
-    return f'{_shares(tracks)}<div class="chains">{stages}</div>'
+    tracks = group_by_prompts([chains.stage for chains in all_chains if "surrogate_rate" in chains.stage.metrics])
+    longest = max(tracks, key=len, default=[])  # the first of them where several are as long
+    open_names = {stage.name for stage in (*longest[:1], *longest[-1:])}  # before and after: what changed
+    if not open_names:
+        open_names = {all_chains[0].stage.name}
+    # All chains share the characters that the page can hold.
+    number_of_rows = sum(len(pair.rows) for chains in all_chains for pair in chains.pairs)
+    limit = min(MAX_CHAIN_CHARACTERS, MAX_CHARACTERS // max(number_of_rows, 1))
+    stages = "".join(_render_stage(chains, chains.stage.name in open_names, limit) for chains in all_chains)
+    return f'{_render_shares(tracks)}<div class="chains">{stages}</div>'
 
 
-def _shares(tracks: Sequence[Sequence[Stage]]) -> str:
-    """A row for stages that were asked the same, so that their numbers can be compared."""
+def _render_shares(tracks: Sequence[Sequence[Stage]]) -> str:
+    """Return a table with a row for each group of stages with the same prompts, whose numbers can be compared."""
     if not tracks:
         return ""
-    heads = "".join(f'<th scope="col">{escape(says)}</th>' for says in SHARES.values())
-    rows = "".join(
-        f'<tr><th scope="row">{" <i>→</i> ".join(escape(stage.name) for stage in track)}</th>'
-        + "".join(
-            f"<td>{' <i>→</i> '.join(_share(stage.metrics.get(name)) for stage in track)}</td>" for name in SHARES
-        )
-        + "</tr>"
-        for track in tracks
-    )
+    heads = "".join(f'<th scope="col">{escape(title)}</th>' for title in SHARES.values())
+    rows = ""
+    for track in tracks:
+        names = ARROW.join(escape(stage.name) for stage in track)
+        cells = [ARROW.join(_format_share(stage.metrics.get(metric)) for stage in track) for metric in SHARES]
+        rows += f'<tr><th scope="row">{names}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
     return (
         f'<div class="scroll"><table class="tracks"><thead><tr><th scope="col">stages with the same prompts</th>{heads}'
         f"</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
 
-def _stage(chains: Chains, opened: bool, limit: int) -> str:
-    found, rate = chains.surrogates, chains.stage.metrics.get("surrogate_rate")
-    share = _percent(found.count, found.chains) if rate is None else f"{100 * rate:.1f} %"
-    number = f"{found.chains:,}{' recorded' if rate is None else ''} chains"
-    told = f"of {number} reason" if found.count else f"· none of {number} reasons"
-    says = f"{share} {told} from an imagined text"
-    pairs = "".join(_pair(pair, limit) for pair in chains.pairs)
+def _render_stage(chains: Chains, is_open: bool, limit: int) -> str:
+    tally, rate = chains.surrogate_tally, chains.stage.metrics.get("surrogate_rate")
+    if rate is None:  # a distillation, which records only some of its samples
+        share, number = _format_percent(tally.count, tally.chains), f"{tally.chains:,} recorded chains"
+    else:
+        share, number = f"{100 * rate:.1f} %", f"{tally.chains:,} chains"
+    if tally.count:
+        text = f"{share} of {number} reason from an imagined text"
+    else:
+        text = f"{share} · none of {number} reasons from an imagined text"
+    pairs = "".join(_render_pair(pair, limit) for pair in chains.pairs)
     return (
-        f"<details{' open' if opened else ''}><summary><b>{escape(chains.stage.name)}</b><span>{escape(says)}</span>"
-        f"</summary>{pairs or NOTHING}</details>"
+        f"<details{' open' if is_open else ''}><summary><b>{escape(chains.stage.name)}</b><span>{escape(text)}</span>"
+        f"</summary>{pairs or NO_PAIRS}</details>"
     )
 
 
-def _pair(pair: Pair, limit: int) -> str:
-    asked = _asked(pair.rows[0], limit) if pair.together else '<p class="apart">Two questions of this kind.</p>'
+def _render_pair(pair: Pair, limit: int) -> str:
+    question = '<p class="apart">Two prompts from this source.</p>'
+    if pair.same_prompt:
+        question = _render_question(pair.rows[0], limit)
+    sides = (
+        ("surrogate", "From an imagined text", pair.surrogate_row, pair.surrogate_tally),
+        ("grounded", "From the sound", pair.grounded_row, pair.grounded_tally),
+    )
     return (
-        f'<article class="pair"><div class="asked"><h4>{escape(pair.source or "question")}</h4>{asked}</div>'
-        f"{_side('surrogate', _TEXT, pair.surrogate, pair.surrogates, pair.together, limit)}"
-        f"{_side('grounded', _SOUND, pair.grounded, pair.groundeds, pair.together, limit)}</article>"
+        f'<article class="pair"><div class="question"><h4>{escape(pair.source or "question")}</h4>{question}</div>'
+        f"{''.join(_render_side(*side, pair.same_prompt, limit) for side in sides)}</article>"
     )
 
 
-def _asked(row: Row, limit: int) -> str:
-    question = clipped(row["prompt"].replace(AUDIO_PATCH, "").strip(), limit // 2) or ""
-    gold = (
-        "" if row["answer"] is None else f'<p class="gold">gold: {escape(clipped(row["answer"], limit // 4) or "")}</p>'
-    )
+def _render_question(row: Row, limit: int) -> str:
+    # A player takes the place of the audio.
+    text = shorten(row["prompt"].replace(AUDIO_PATCH, "").strip(), limit // 2) or ""
+    gold = ""
+    if row["answer"] is not None:
+        gold = f'<p class="gold">gold: {escape(shorten(row["answer"], limit // 4) or "")}</p>'
     names = " ".join(row.get("clips") or ())
-    return f'<pre>{escape(question)}</pre>{gold}<div class="clips" data-clips="{escape(names)}"></div>'
+    return f'<pre>{escape(text)}</pre>{gold}<div class="clips" data-clips="{escape(names)}"></div>'
 
 
-def _side(kind: str, title: str, row: Row | None, tally: Tally, together: bool, limit: int) -> str:
-    answered = f", {_percent(tally.right, tally.count)} of them right" if tally.count else ""
-    share = f"{tally.count:,} of {tally.chains:,} chains of this kind{answered}"
+def _render_side(css_class: str, title: str, row: Row | None, tally: Tally, same_prompt: bool, limit: int) -> str:
+    share = f"{tally.count:,} of {tally.chains:,} chains of this kind"
+    if tally.count:
+        share += f", {_format_percent(tally.correct, tally.count)} of them right"
     head = f"<h4>{escape(title)}</h4><p>{escape(share)}</p>"
     if row is None:
-        return f'<div class="side absent {kind}">{head}<p class="none">None.</p></div>'
+        return f'<div class="side absent {css_class}">{head}<p class="none">None.</p></div>'
     chain, response = split_think(row["text"])
-    reason = _reason(row)
-    verdict = "right" if right(row) else "wrong"
-    asked = "" if together else f'<div class="asked">{_asked(row, limit)}</div>'
-    told = "".join(f"<p>{escape(says)}</p>" for says in (_told(row), clipped(reason, limit // 4)) if says)
-    answer = escape(clipped(response, limit // 2) or "(no answer)")
+    reason = _grounding_reason(row)
+    verdict = "right" if is_correct(row) else "wrong"
+    question = "" if same_prompt else f'<div class="question">{_render_question(row, limit)}</div>'
+    notes = "".join(f"<p>{escape(text)}</p>" for text in (_describe_claims(row), shorten(reason, limit // 4)) if text)
+    chain = _mark_quotation(shorten(chain, limit) or "", reason)
+    answer = escape(shorten(response, limit // 2) or "(no answer)")
     return (
-        f'<div class="side {kind}">{head}{asked}<pre class="chain">{_marked(clipped(chain, limit) or "", reason)}</pre>'
-        f'<div class="answer"><b class="{verdict}">{verdict}</b><pre>{answer}</pre></div><div class="told">{told}</div></div>'
+        f'<div class="side {css_class}">{head}{question}<pre class="chain">{chain}</pre>'
+        f'<div class="answer"><b class="{verdict}">{verdict}</b><pre>{answer}</pre></div>'
+        f'<div class="notes">{notes}</div></div>'
     )
 
 
-def _told(row: Row) -> str:
-    """The verdict's parts in plain words."""
-    claimed, checked, true, texts = (
+def _describe_claims(row: Row) -> str:
+    """Return the counts of the verdict's parts in words."""
+    claims, measured_claims, true_claims, texts = (
         round(row.get(f"part/grounding/{name}") or 0) for name in ("claimed", "checked", "true", "surrogates")
     )
-    says = [f"{texts} {'phrase' if texts == 1 else 'phrases'} from a text"] if texts else []
-    if not claimed:
-        return " · ".join([*says, "no claim about the sound"])
-    claims = f"{claimed} {'claim' if claimed == 1 else 'claims'} about the sound"
-    return " · ".join([*says, claims, f"{checked} measured, {true} true" if checked else "none that can be measured"])
+    words = [f"{texts} {'phrase' if texts == 1 else 'phrases'} from a text"] if texts else []
+    if not claims:
+        return " · ".join([*words, "no claim about the sound"])
+    words.append(f"{claims} {'claim' if claims == 1 else 'claims'} about the sound")
+    words.append(f"{measured_claims} measured, {true_claims} true" if measured_claims else "none that can be measured")
+    return " · ".join(words)
 
 
-def _reason(row: Row) -> str:
-    """What the verdict says of the grounding, without what it says of other parts."""
+def _grounding_reason(row: Row) -> str:
+    """Return the reason that the verdict gives for `grounding`, without those of its other parts."""
+    # A reason reads `grounding: …; format: …`, with the names of the parts, which are columns `part/NAME`.
     names = "|".join(re.escape(name[5:]) for name in row if name.startswith("part/") and "/" not in name[5:])
-    said = re.search(rf"(?:^|; )grounding: (.*?)(?:; (?:{names}): |\Z)", row["reason"], re.DOTALL)
-    return said[1] if said else ""
+    match = re.search(rf"(?:^|; )grounding: (.*?)(?:; (?:{names}): |\Z)", row["reason"], re.DOTALL)
+    return match[1] if match else ""
 
 
-def _marked(chain: str, reason: str) -> str:
-    """The chain with what the verdict quotes of it set off."""
-    for quoted in re.findall(r"'([^']+)'", reason):
-        place = chain.lower().find(quoted.lower())
-        if place >= 0:
-            before, said, after = chain[:place], chain[place : place + len(quoted)], chain[place + len(quoted) :]
-            return f"{escape(before)}<mark>{escape(said)}</mark>{escape(after)}"
+def _mark_quotation(chain: str, reason: str) -> str:
+    """Return the chain as HTML, with the first passage marked that the verdict's reason quotes."""
+    for quotation in re.findall(r"'([^']+)'", reason):
+        start = chain.lower().find(quotation.lower())
+        if start >= 0:
+            end = start + len(quotation)
+            return f"{escape(chain[:start])}<mark>{escape(chain[start:end])}</mark>{escape(chain[end:])}"
     return escape(chain)
 
 
-def _share(value: float | None) -> str:
+def _format_share(value: float | None) -> str:
     return "–" if value is None else f"<b>{100 * value:.1f} %</b>"
 
 
-def _percent(count: int, whole: int) -> str:
-    return f"{100 * count / whole:.1f} %"
+def _format_percent(count: int, total: int) -> str:
+    return f"{100 * count / total:.1f} %"

@@ -1,4 +1,4 @@
-"""What a run came to, as one ends it: its evaluations with intervals, what changed between them, and over seeds."""
+"""Tables that `rl run` prints at its end: evaluations with intervals, differences between them, spread over seeds."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from rl.report.run_data import Run, Stage, paired, read_run
-from rl.report.tables import interval_text
+from rl.report.run_data import Difference, Run, Stage, compute_paired_difference, read_run
+from rl.report.tables import format_interval
 
 if TYPE_CHECKING:
     from rl.recipe import Recipe
@@ -21,74 +21,108 @@ if TYPE_CHECKING:
 METRICS = {"accuracy": "accuracy", "greedy_accuracy": "greedy"}
 """Metric -> its column in per_prompt.parquet."""
 
-Change = tuple[float, float, float, int]
 
-
-def results(run_dir: Path) -> RenderableType:
-    """The evaluations of a run: accuracies with 95 % intervals, and how they changed since the evaluation before over
-    the same prompts. Raises ValueError for what is no run directory."""
+def render_results(run_dir: Path) -> RenderableType:
+    """Return a table of the run's evaluations: accuracies with 95 % intervals, and each one's gain over the latest
+    earlier evaluation with the same prompts. Raises ValueError if `run_dir` holds no run."""
     evaluations = read_run(run_dir).evaluations
-    table = _table("evaluation", "accuracy", "greedy accuracy", "accuracy gained, same prompts")
+    if not evaluations:
+        return Text("no evaluation in this recipe; add one with `- evaluate: {data: …}`", "dim")
+    table = _table("evaluation", "accuracy", "greedy accuracy", "gain in accuracy, same prompts")
     for i, stage in enumerate(evaluations):
-        change = next((c for before in reversed(evaluations[:i]) if (c := paired(before, stage))), None)
-        cells = [Text(interval_text(stage.interval(metric))) for metric in METRICS]
-        table.add_row(Text(stage.name), *cells, Text(change_text(change), _colour(change)))
-    return table if evaluations else Text("no evaluation in this recipe; add one with `- evaluate: {data: …}`", "dim")
+        gain = _gain_over_earlier(evaluations[:i], stage)
+        # Text, because rich would read [brackets] in a stage's name as markup.
+        cells = [Text(format_interval(stage.interval(metric))) for metric in METRICS]
+        table.add_row(Text(stage.name), *cells, Text(format_difference(gain), _colour(gain)))
+    return table
 
 
-def over_seeds(run_dirs: Mapping[int, Path]) -> RenderableType:
-    """Runs that differ in their seed: mean ± standard deviation of each evaluation, and for each seed what the last
-    evaluation gained over each earlier one. Raises ValueError for what is no run directory."""
+def render_seeds(run_dirs: Mapping[int, Path]) -> RenderableType:
+    """Return tables of runs that differ in their seed: mean ± standard deviation of each evaluation, and for each seed
+    the gain of the last evaluation over each earlier one. Raises ValueError if a directory holds no run."""
     runs = {seed: read_run(path) for seed, path in run_dirs.items()}
     seeds = [f"seed {seed}" for seed in runs]
     table = _table("evaluation", "metric", "mean ± sd", *seeds)
     names = list(dict.fromkeys(stage.name for run in runs.values() for stage in run.evaluations))
     for name in names:
-        stages = [_named(run, name) for run in runs.values()]
-        for place, metric in enumerate(METRICS):
+        stages = [_evaluation(run, name) for run in runs.values()]
+        for row, metric in enumerate(METRICS):  # the name stands in the first row of its group alone
             intervals = [stage.interval(metric) if stage else None for stage in stages]
-            mean = _spread([interval[0] for interval in intervals if interval])
-            table.add_row(Text("" if place else name), metric, mean, *(Text(interval_text(i)) for i in intervals))
-    changes = _table("gained, same prompts", "metric", "mean ± sd", *seeds)
-    for name in names[:-1]:
-        for place, (metric, column) in enumerate(METRICS.items()):
-            pairs = [(_named(run, name), _named(run, names[-1])) for run in runs.values()]
-            found = [paired(before, after, column) if before and after else None for before, after in pairs]
-            if any(found):
-                cells = [Text(change_text(change), _colour(change)) for change in found]
-                mean = _spread([change[0] for change in found if change], "+")
-                changes.add_row(Text("" if place else f"{names[-1]} − {name}"), metric, mean, *cells)
-    return Group(table, changes) if changes.row_count else table
+            mean = _format_spread([interval[0] for interval in intervals if interval])
+            table.add_row(Text("" if row else name), metric, mean, *(Text(format_interval(i)) for i in intervals))
+    gains_table = _table("gain, same prompts", "metric", "mean ± sd", *seeds)
+    for name in names[:-1]:  # the last evaluation, against each earlier one
+        for row, (metric, column) in enumerate(METRICS.items()):
+            gains = [_gain(run, name, names[-1], column) for run in runs.values()]
+            if any(gains):  # evaluations of different splits share no prompt
+                cells = [Text(format_difference(gain), _colour(gain)) for gain in gains]
+                mean = _format_spread([gain.mean for gain in gains if gain], "+")
+                gains_table.add_row(Text("" if row else f"{names[-1]} − {name}"), metric, mean, *cells)
+    return Group(table, gains_table) if gains_table.row_count else table
 
 
-def next_steps(argument: str, recipe: Recipe, run_dir: Path, again: Path) -> list[str]:
-    """Where the run's things are, and commands worth trying: `argument` is what the recipe was called, `again` where a
-    second run could lie."""
-    trained = [stage for stage in recipe.stages if stage.kind == "rlvr"]
-    other = "grpo" if not trained or trained[-1].config.algorithm != "grpo" else "rloo"
-    change = f"{trained[-1].base}.algorithm={other}" if trained else f"seed={recipe.header.seed + 1}"
+def suggest_next_steps(recipe_argument: str, recipe: Recipe, run_dir: Path, next_dir: Path) -> list[str]:
+    """Return lines with the run's files and commands worth trying next.
+
+    `recipe_argument` is the recipe as the user gave it to `rl run`, `next_dir` a free folder for a second run.
+    """
     lines: list[tuple[str, object]] = [("report", run_dir / "report.html")]
-    lines += [("model", run_dir / "model")] if (run_dir / "model").is_dir() else []
-    lines += [("look", f"rl show {run_dir}"), ("try", f"rl run {argument} {change} --out {again}")]
-    return [f"{name:8}{what}" for name, what in [*lines, ("then", f"rl compare {run_dir} {again}")]]
+    if (run_dir / "model").is_dir():
+        lines.append(("model", run_dir / "model"))
+    lines.append(("look", f"rl show {run_dir}"))
+    lines.append(("try", f"rl run {recipe_argument} {_suggest_override(recipe)} --out {next_dir}"))
+    lines.append(("then", f"rl compare {run_dir} {next_dir}"))
+    return [f"{name:8}{value}" for name, value in lines]
 
 
-def change_text(change: Change | None) -> str:
-    """`+0.071 [0.052, 0.090]`."""
-    return "" if change is None else f"{change[0]:+.3f} [{change[1]:+.3f}, {change[2]:+.3f}]"
+def _suggest_override(recipe: Recipe) -> str:
+    """Return another algorithm for the last RL stage, or another seed for a recipe without one."""
+    # A change of algorithm is the comparison that says most; it runs with the same recipe otherwise.
+    rl_stages = [stage for stage in recipe.stages if stage.kind == "rlvr"]
+    if not rl_stages:
+        return f"seed={recipe.header.seed + 1}"
+    algorithm = "rloo" if rl_stages[-1].config.algorithm == "grpo" else "grpo"
+    return f"{rl_stages[-1].base}.algorithm={algorithm}"
 
 
-def _colour(change: Change | None) -> str:
-    return "" if change is None else "green" if change[1] > 0 else "red" if change[2] < 0 else "dim"
+def format_difference(difference: Difference | None) -> str:
+    """Return `+0.071 [+0.052, +0.090]`, or nothing for None."""
+    if difference is None:
+        return ""
+    return f"{difference.mean:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]"
 
 
-def _named(run: Run, name: str) -> Stage | None:
+def _gain_over_earlier(earlier: Sequence[Stage], stage: Stage) -> Difference | None:
+    for before in reversed(earlier):  # the one just before may be of another split
+        gain = compute_paired_difference(before, stage)
+        if gain is not None:
+            return gain
+    return None
+
+
+def _gain(run: Run, before_name: str, after_name: str, column: str) -> Difference | None:
+    before, after = _evaluation(run, before_name), _evaluation(run, after_name)
+    if before is None or after is None:
+        return None
+    return compute_paired_difference(before, after, column)
+
+
+def _colour(difference: Difference | None) -> str:
+    if difference is None:
+        return ""
+    if difference.low > 0:
+        return "green"
+    return "red" if difference.high < 0 else "dim"  # dim: the interval includes 0
+
+
+def _evaluation(run: Run, name: str) -> Stage | None:
     return next((stage for stage in run.evaluations if stage.name == name), None)
 
 
-def _spread(values: Sequence[float], sign: str = "") -> str:
+def _format_spread(values: Sequence[float], sign: str = "") -> str:
     if not values:
         return "–"
+    # One seed has no spread.
     return f"{fmean(values):{sign}.3f}" + (f" ± {stdev(values):.3f}" if len(values) > 1 else "")
 
 

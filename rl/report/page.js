@@ -1,5 +1,5 @@
 "use strict";
-// Draws the curves and the sample browser from the JSON in the page. Text only ever enters through textContent.
+// Draws the curves and the sample browser from the JSON in the page. Text of a run is set through textContent alone.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const SVG = "http://www.w3.org/2000/svg";
@@ -32,7 +32,7 @@ function tickText(value) {
 
 function linearScale(values) {
   let low = Math.min(...values), high = Math.max(...values);
-  if (low >= 0 && low < 0.6 * high) low = 0;
+  if (low >= 0 && low < 0.6 * high) low = 0; // start at 0 unless that would squeeze the curve into the upper part
   if (high <= 0 && high > 0.6 * low) high = 0;
   if (low === high) [low, high] = low === 0 ? [0, 1] : [low - Math.abs(low) * 0.1, high + Math.abs(high) * 0.1];
   const rough = (high - low) / 3, power = 10 ** Math.floor(Math.log10(rough));
@@ -43,7 +43,7 @@ function linearScale(values) {
 }
 
 function logScale(values) {
-  const positive = values.filter((v) => v > 0);
+  const positive = values.filter((v) => v > 0); // zeros are drawn at the bottom
   if (!positive.length) return linearScale(values);
   const from = Math.floor(Math.log10(Math.min(...positive))), to = Math.ceil(Math.log10(Math.max(...positive)) + 1e-9);
   const every = Math.ceil((to - from) / 4) || 1, ticks = [];
@@ -53,25 +53,28 @@ function logScale(values) {
   return { ticks, at, forward: (v) => Math.log10(Math.max(v, floor)), back: (v) => 10 ** v };
 }
 
-// A Gaussian window over the points, both ways: a mean that looks back only would draw every fall too late.
-function smoothed(values, scale) {
-  const at = values.map((_, i) => i).filter((i) => values[i] !== null), reach = Math.max(2, at.length / 40);
-  const forward = at.map((i) => scale.forward(values[i])), span = Math.ceil(2.5 * reach), found = values.map(() => null);
-  at.forEach((i, place) => {
+// A Gaussian window to both sides of each point: a mean over past points alone would show every fall too late.
+function smooth(values, scale) {
+  const indices = values.map((_, i) => i).filter((i) => values[i] !== null), sigma = Math.max(2, indices.length / 40);
+  const forward = indices.map((i) => scale.forward(values[i])); // on a log scale, the mean is taken of logarithms
+  const span = Math.ceil(2.5 * sigma), means = values.map(() => null);
+  indices.forEach((i, place) => {
     let sum = 0, weight = 0;
-    for (let other = Math.max(0, place - span); other <= Math.min(at.length - 1, place + span); other++) {
-      const w = Math.exp(-0.5 * ((other - place) / reach) ** 2);
-      (sum += w * forward[other]), (weight += w);
+    for (let other = Math.max(0, place - span); other <= Math.min(indices.length - 1, place + span); other++) {
+      const w = Math.exp(-0.5 * ((other - place) / sigma) ** 2);
+      sum += w * forward[other];
+      weight += w;
     }
-    found[i] = scale.back(sum / weight);
+    means[i] = scale.back(sum / weight);
   });
-  return found;
+  return means;
 }
 
 // ---- charts ------------------------------------------------------------------------------------------------------
 
 const EDGE = { left: 46, right: 8, top: 8, bottom: 18 };
 
+// Axes, grid and cursor of a chart, with the functions from data to pixels.
 function frame(width, height, steps, scale) {
   const inner = { width: width - EDGE.left - EDGE.right, height: height - EDGE.top - EDGE.bottom };
   const x = (i) => EDGE.left + (steps.length < 2 ? 0.5 : i / (steps.length - 1)) * inner.width;
@@ -105,16 +108,18 @@ function path(values, x, y) {
 }
 
 function band(low, high, x, y) {
-  const both = low.map((_, i) => i).filter((i) => low[i] !== null && high[i] !== null);
-  const along = (indices, values) => indices.map((i) => `${x(i).toFixed(1)},${y(values[i]).toFixed(1)}`);
-  return both.length ? `M${[...along(both, high), ...along([...both].reverse(), low)].join("L")}Z` : "";
+  const indices = low.map((_, i) => i).filter((i) => low[i] !== null && high[i] !== null);
+  const points = (order, values) => order.map((i) => `${x(i).toFixed(1)},${y(values[i]).toFixed(1)}`);
+  return indices.length ? `M${[...points(indices, high), ...points([...indices].reverse(), low)].join("L")}Z` : "";
 }
 
+// The last value at or before point i.
 function latest(values, i) {
   for (let at = i; at >= 0; at--) if (values[at] !== null) return values[at];
   return null;
 }
 
+// Names for a legend, without a first part that all share: `part/format` is `format`.
 function labels(names) {
   if (names.length < 2) return [""];
   const parts = names.map((name) => name.split("/"));
@@ -122,32 +127,32 @@ function labels(names) {
 }
 
 // Title, legend and read-out in one: the value at the cursor, or the last one.
-function caption(title, about, series) {
+function caption(title, subtitle, series) {
   const names = labels(series.map((s) => s.name));
   const values = series.map(() => html("b"));
   const items = series.map((s, i) => html("li", { class: `c${s.colour ?? i % 6}` }, names[i] ? html("i") : null, names[i] ? html("span", {}, names[i]) : null, values[i]));
-  const node = html("figcaption", {}, html("h3", {}, title), html("p", { title: about }, about), html("ul", {}, items));
+  const node = html("figcaption", {}, html("h3", {}, title), html("p", { title: subtitle }, subtitle), html("ul", {}, items));
   const read = (i, last) => series.forEach((s, at) => (values[at].textContent = format(latest(s.values, i ?? last))));
   return { node, read };
 }
 
-function lineChart(chart, steps, width, smooth) {
+function lineChart(chart, steps, width, isSmooth) {
   const { series } = chart, all = series.flatMap((s) => [...s.values, ...(s.low ?? []), ...(s.high ?? [])]).filter((v) => v !== null);
   const scale = all.length ? (chart.scale === "log" ? logScale : linearScale)(all) : linearScale([0]);
   const { node, x, y, cursor, nearest, point } = frame(width, 148, steps, scale);
   const dots = series.map((s, i) => svg("circle", { class: `dot c${i % 6}`, r: 3 }));
   series.forEach((s, i) => {
-    const present = s.values.filter((v) => v !== null).length, soft = smooth && chart.noisy && present >= 50, sparse = present <= 40;
+    const count = s.values.filter((v) => v !== null).length, addSmooth = isSmooth && chart.smooth && count >= 50, isSparse = count <= 40;
     const layer = svg("g", { class: `c${i % 6}` });
     if (s.low && s.high) layer.append(svg("path", { class: "band", d: band(s.low, s.high, x, y) }));
-    layer.append(svg("path", { class: soft ? "raw" : "line", d: path(s.values, x, y) }));
-    if (soft) layer.append(svg("path", { class: "line", d: path(smoothed(s.values, scale), x, y) }));
-    if (sparse) s.values.forEach((v, at) => v !== null && layer.append(svg("circle", { class: "mark", r: 2, cx: x(at), cy: y(v) })));
+    layer.append(svg("path", { class: addSmooth ? "raw" : "line", d: path(s.values, x, y) }));
+    if (addSmooth) layer.append(svg("path", { class: "line", d: path(smooth(s.values, scale), x, y) }));
+    if (isSparse) s.values.forEach((v, at) => v !== null && layer.append(svg("circle", { class: "mark", r: 2, cx: x(at), cy: y(v) })));
     node.append(layer);
   });
   cursor.append(...dots);
   node.append(cursor);
-  const { node: head, read } = caption(chart.title, chart.about, series);
+  const { node: head, read } = caption(chart.title, chart.subtitle, series);
   const focus = (i) => {
     point(i), read(i, steps.length - 1);
     if (i !== null) series.forEach((s, at) => {
@@ -159,9 +164,10 @@ function lineChart(chart, steps, width, smooth) {
   return { figure: html("figure", {}, head, node), node, nearest, focus };
 }
 
+// Phases of a step stacked on each other. A phase has the same colour in every stage.
 function phaseChart(phases, steps, width) {
-  const known = ["generate", "verify", "logprobs", "update", "sync", "other"];
-  const series = phases.map((p, i) => ({ ...p, colour: p.name === "other" ? "other" : (known.includes(p.name) ? known.indexOf(p.name) : i) % 6 }));
+  const order = ["generate", "verify", "logprobs", "update", "sync", "other"];
+  const series = phases.map((p, i) => ({ ...p, colour: p.name === "other" ? "other" : (order.includes(p.name) ? order.indexOf(p.name) : i) % 6 }));
   const tops = [steps.map(() => 0)];
   for (const s of series) tops.push(s.values.map((v, i) => tops[tops.length - 1][i] + (v ?? 0)));
   const { node, x, y, cursor, nearest, point } = frame(width, 190, steps, linearScale([0, ...tops[tops.length - 1]]));
@@ -174,20 +180,20 @@ function phaseChart(phases, steps, width) {
 
 function drawStage(place) {
   const stage = data.stages[Number(place.dataset.stage)], { steps } = stage, last = steps.length - 1;
-  let smooth = true, charts = [], at = null;
-  const focus = (i) => { at = i; for (const chart of charts) chart.focus(i); };
+  let isSmooth = true, charts = [], cursor = null;
+  const focus = (i) => { cursor = i; for (const chart of charts) chart.focus(i); }; // all charts of a stage move together
   function draw() {
     const whole = place.clientWidth, gap = 20, columns = Math.max(1, Math.floor((whole + gap) / (270 + gap)));
     const width = Math.floor((whole - gap * (columns - 1)) / columns);
-    charts = stage.charts.map((chart) => lineChart(chart, steps, width, smooth));
+    charts = stage.charts.map((chart) => lineChart(chart, steps, width, isSmooth));
     if (stage.phases.length) charts.push(phaseChart(stage.phases, steps, whole));
     for (const { node, nearest } of charts) {
       node.addEventListener("pointermove", (event) => focus(nearest(event)));
       node.addEventListener("pointerleave", () => focus(null));
     }
-    const box = html("input", { type: "checkbox", onchange: () => { smooth = box.checked; draw(); } });
-    box.checked = smooth;
-    const note = stage.per > 1 ? html("span", {}, `each point is the mean of ${stage.per} steps`) : null;
+    const box = html("input", { type: "checkbox", onchange: () => { isSmooth = box.checked; draw(); } });
+    box.checked = isSmooth;
+    const note = stage.steps_per_point > 1 ? html("span", {}, `each point is the mean of ${stage.steps_per_point} steps`) : null;
     const bar = html("div", { class: "bar" }, note, steps.length >= 50 ? html("label", {}, box, "smooth") : null);
     place.style.setProperty("--columns", columns);
     place.replaceChildren(...(bar.childNodes.length ? [bar] : []), ...charts.map((chart) => chart.figure));
@@ -197,16 +203,16 @@ function drawStage(place) {
     const move = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (event.key === "Escape") focus(null);
     if (!move || event.target !== place) return;
-    focus(Math.max(0, Math.min(last, (at ?? (move > 0 ? -1 : last + 1)) + move)));
+    focus(Math.max(0, Math.min(last, (cursor ?? (move > 0 ? -1 : last + 1)) + move)));
     event.preventDefault();
   });
-  let drawn = 0;
-  new ResizeObserver(() => { if (place.clientWidth !== drawn) { drawn = place.clientWidth; draw(); } }).observe(place);
+  let width = 0; // drawing changes the height alone, which must not draw again
+  new ResizeObserver(() => { if (place.clientWidth !== width) { width = place.clientWidth; draw(); } }).observe(place);
 }
 
 // ---- samples -----------------------------------------------------------------------------------------------------
 
-function marked(text, query) {
+function mark(text, query) {
   if (!query || !text) return [text ?? ""];
   const parts = [], lower = text.toLowerCase();
   let from = 0;
@@ -218,63 +224,64 @@ function marked(text, query) {
 }
 
 function players(names) {
-  const known = names.map((name) => data.clips[name]);
-  return known.map((clip, i) => html("figure", { class: "clip" },
+  const clips = names.map((name) => data.clips[name]); // undefined for a clip that did not fit on the page
+  return clips.map((clip, i) => html("figure", { class: "clip" },
     html("figcaption", {}, `sound ${i + 1}${clip ? ` · ${format(clip.seconds)} s` : " · in the run’s clips folder"}`),
     clip ? html("img", { src: clip.image, alt: "mel spectrogram" }) : null,
     clip ? html("audio", { src: clip.audio, controls: "", preload: "metadata" }) : null));
 }
 
 function sampleBody(sample, query) {
-  const block = (kind, name, text) => (text ? html("div", { class: kind }, html("h4", {}, name), html("pre", {}, marked(text, query))) : null);
+  const block = (kind, name, text) => (text ? html("div", { class: kind }, html("h4", {}, name), html("pre", {}, mark(text, query))) : null);
   const facts = [
     ...Object.entries(sample.parts).map(([name, value]) => [name, format(value)]),
-    ["tokens", format(sample.tokens)], ["ended by", sample.finish_reason], ["mean logprob", format(sample.logprob)],
+    ["tokens", format(sample.tokens)], ["finish reason", sample.finish_reason], ["mean logprob", format(sample.logprob)],
     ["policy version", String(sample.version)], ["sample", String(sample.sample)], ["id", sample.id], ["source", sample.source],
   ].filter(([, value]) => value);
   return html("div", { class: "body" },
-    html("div", { class: "asked" }, block("prompt", "Prompt", sample.prompt), players(sample.clips), block("gold", "Gold answer", sample.gold),
-      html("dl", {}, facts.map(([name, value]) => html("div", {}, html("dt", {}, name), html("dd", {}, marked(value, query)))))),
-    html("div", { class: "said" }, block("error", "Verifier error", sample.error), block("think", "Thinking", sample.think),
+    html("div", { class: "question" }, block("prompt", "Prompt", sample.prompt), players(sample.clips), block("gold", "Gold answer", sample.gold),
+      html("dl", {}, facts.map(([name, value]) => html("div", {}, html("dt", {}, name), html("dd", {}, mark(value, query)))))),
+    html("div", { class: "output" }, block("error", "Verifier error", sample.error), block("think", "Thinking", sample.think),
       block("response", "Response", sample.response || (sample.finish_reason === "length" ? "(cut off before an answer)" : "(empty)")),
       block("reason", "Verdict", sample.reason)));
 }
 
 function browse(place) {
-  const all = data.rollouts.map((sample) => ({ ...sample, hay:
+  const all = data.rollouts.map((sample) => ({ ...sample, searchText:
     [sample.prompt, sample.think, sample.response, sample.gold, sample.reason, sample.error, sample.id].join("\n").toLowerCase() }));
   const scores = all.map((s) => s.score).filter((s) => s !== null), low = Math.min(...scores), high = Math.max(...scores);
-  const options = (values, every) => [html("option", { value: "" }, every), ...values.map((v) => html("option", { value: v }, String(v)))];
+  const options = (values, label) => [html("option", { value: "" }, label), ...values.map((v) => html("option", { value: v }, String(v)))];
   const picks = ["all", "best", "worst", "errored"];
   let pick = "all";
   const stages = [...new Set(all.map((s) => s.stage))];
-  const stage = html("select", { "aria-label": "stage", onchange: () => { steps(); show(); } }, options(stages, "every stage"));
+  const stage = html("select", { "aria-label": "stage", onchange: () => { steps(); show(); } }, options(stages, "all stages"));
   const step = html("select", { "aria-label": "step", onchange: () => show() });
   const search = html("input", { type: "search", placeholder: "search the text", "aria-label": "search the text", oninput: () => show() });
   const buttons = picks.map((name) => html("button", { type: "button", onclick: () => { pick = name; show(); } }, name));
   const count = html("output"), list = html("div", { class: "list" });
   const inStage = (s) => !stage.value || s.stage === stage.value;
-  const steps = () => step.replaceChildren(...options([...new Set(all.filter(inStage).map((s) => s.step))].sort((a, b) => a - b), "every step"));
+  const steps = () => step.replaceChildren(...options([...new Set(all.filter(inStage).map((s) => s.step))].sort((a, b) => a - b), "all steps"));
 
   function row(sample, query) {
     const shade = sample.score === null ? 0 : high > low ? (sample.score - low) / (high - low) : 1;
     const score = sample.error !== null ? html("span", { class: "score errored" }, "error")
       : html("span", { class: "score", style: `--shade:${Math.round(8 + 70 * shade)}%` }, format(sample.score));
-    const line = (text) => marked((text ?? "").slice(0, 200).replace(/\s+/g, " "), query);
+    const line = (text) => mark((text ?? "").slice(0, 200).replace(/\s+/g, " "), query);
     const node = html("details", {}, html("summary", {}, score,
       html("span", { class: "where" }, `${sample.stage} · ${sample.step}`), html("span", { class: "line" }, line(sample.prompt)),
       html("span", { class: "line answer" }, line(sample.error ?? (sample.response || sample.think))), html("span", { class: "tokens" }, `${format(sample.tokens)} tok`)));
+    // A body is built when it is first opened: 300 at once would make the page slow.
     node.addEventListener("toggle", () => node.open && node.children.length < 2 && node.append(sampleBody(sample, query)));
     return node;
   }
   function show() {
     const query = search.value.trim().toLowerCase();
-    const found = all.filter((s) => inStage(s) && (!step.value || s.step === Number(step.value)) &&
-      (pick === "all" || s.pick === pick) && (!query || s.hay.includes(query)));
-    if (pick === "best" || pick === "worst") found.sort((a, b) => (pick === "best" ? b.score - a.score : a.score - b.score));
+    const matches = all.filter((s) => inStage(s) && (!step.value || s.step === Number(step.value)) &&
+      (pick === "all" || s.pick === pick) && (!query || s.searchText.includes(query)));
+    if (pick === "best" || pick === "worst") matches.sort((a, b) => (pick === "best" ? b.score - a.score : a.score - b.score));
     buttons.forEach((button, i) => button.setAttribute("aria-pressed", picks[i] === pick));
-    count.textContent = `${found.length} of ${all.length}`;
-    list.replaceChildren(...(found.length ? found.map((sample) => row(sample, query)) : [html("p", { class: "none" }, "No sample matches.")]));
+    count.textContent = `${matches.length} of ${all.length}`;
+    list.replaceChildren(...(matches.length ? matches.map((sample) => row(sample, query)) : [html("p", { class: "none" }, "No sample matches.")]));
   }
   steps();
   place.append(html("div", { class: "filters" }, html("div", { class: "picks", role: "group" }, buttons), stages.length > 1 ? stage : null, step, search, count), list);

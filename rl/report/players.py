@@ -1,4 +1,4 @@
-"""Players of a run's sounds for the report: audio and spectrogram as data addresses."""
+"""Audio players of a run's clips for the report: sound and spectrogram as data URLs."""
 
 from __future__ import annotations
 
@@ -6,37 +6,45 @@ import base64
 import io
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from rl.audio import SAMPLE_RATE, waveform
-from rl.run.clips import CLIPS, kept
+from rl.run.clips import CLIPS, stored_clip
 
 if TYPE_CHECKING:
     import numpy as np
 
+MAX_SECONDS = 30
+"""Longest part of a clip that a player holds, from its beginning."""
 
-SHOWN_S = 30
-"""A player holds the first so many seconds."""
+
+class Player(TypedDict):
+    """A clip as `page.js` reads it: `audio` and `image` are data URLs, `seconds` is the length of the whole clip."""
+
+    audio: str
+    image: str
+    seconds: float
 
 
-def players(run_dir: Path, names: Iterable[str], most_bytes: int) -> dict[str, dict[str, Any]]:
-    """Fingerprint → `{"audio", "image" (data addresses), "seconds"}` of as many clips as fit into `most_bytes`."""
-    shown: dict[str, dict[str, Any]] = {}
-    spent = 0
+def render_players(run_dir: Path, names: Iterable[str], max_bytes: int) -> dict[str, Player]:
+    """Return {fingerprint: player} of the first clips among `names` that fit into about `max_bytes`."""
+    players: dict[str, Player] = {}
+    size = 0
     for name in dict.fromkeys(names):
-        if spent > most_bytes or not (run_dir / CLIPS / name).exists():
+        if size > max_bytes or not (run_dir / CLIPS / name).exists():
             continue
-        samples = waveform(kept(run_dir, name))
-        shown[name] = {
-            "audio": _address("audio/ogg", _vorbis(samples[: SHOWN_S * SAMPLE_RATE])),
-            "image": _address("image/png", _spectrogram(samples[: SHOWN_S * SAMPLE_RATE])),
+        samples = waveform(stored_clip(run_dir, name))
+        excerpt = samples[: MAX_SECONDS * SAMPLE_RATE]
+        players[name] = {
+            "audio": _data_url("audio/ogg", _encode_vorbis(excerpt)),
+            "image": _data_url("image/png", _render_spectrogram(excerpt)),
             "seconds": round(len(samples) / SAMPLE_RATE, 2),
         }
-        spent += len(shown[name]["audio"]) + len(shown[name]["image"])
-    return shown
+        size += len(players[name]["audio"]) + len(players[name]["image"])
+    return players
 
 
-def _vorbis(samples: np.ndarray) -> bytes:
+def _encode_vorbis(samples: np.ndarray) -> bytes:
     import soundfile
 
     file = io.BytesIO()
@@ -44,21 +52,21 @@ def _vorbis(samples: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def _spectrogram(samples: np.ndarray) -> bytes:
-    """64 mel bands over at most 240 columns, 60 dB from black to white, as PNG."""
+def _render_spectrogram(samples: np.ndarray) -> bytes:
+    """Return 64 mel bands over at most 240 columns, 60 dB from black to white, as a PNG."""
     import librosa
     import numpy as np
     from PIL import Image
 
-    hop = max(160, -(-len(samples) // 240))
-    samples = np.pad(samples, (0, max(0, 512 - len(samples))))
+    hop = max(160, -(-len(samples) // 240))  # 10 ms, or longer so that 240 columns hold the clip
+    samples = np.pad(samples, (0, max(0, 512 - len(samples))))  # a clip shorter than one window has no column
     mel = librosa.feature.melspectrogram(y=samples, sr=SAMPLE_RATE, n_fft=max(512, hop), hop_length=hop, n_mels=64)
     decibels = librosa.power_to_db(mel, ref=max(float(mel.max()), 1e-10), top_db=60)
-    grey = ((decibels - decibels.min()) / max(float(np.ptp(decibels)), 1e-9) * 255).astype("uint8")[::-1]
+    grey = ((decibels - decibels.min()) / max(float(np.ptp(decibels)), 1e-9) * 255).astype("uint8")
     file = io.BytesIO()
-    Image.fromarray(grey).save(file, "PNG", optimize=True)
+    Image.fromarray(grey[::-1]).save(file, "PNG", optimize=True)  # low bands at the bottom
     return file.getvalue()
 
 
-def _address(kind: str, data: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+def _data_url(media_type: str, data: bytes) -> str:
+    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"

@@ -1,4 +1,4 @@
-"""A run directory as one value, whatever state the run was left in: what `show`, `compare` and the report look at."""
+"""A run directory as one value, in whatever state the run was left: the input of `rl show`, `rl compare` and the report."""
 
 from __future__ import annotations
 
@@ -6,41 +6,59 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rl.run.metrics import paired_interval
 from rl.run.summary import read_summary
-from rl.run.tracker import read_metrics, rollout_files
+from rl.run.tracker import MetricRow, read_metrics, rollout_files
 
 Interval = tuple[float, float | None, float | None]
-"""(value, low, high); the bounds are None where a stage gave none."""
+"""(value, low, high); the bounds are None where a stage recorded none."""
+
+
+class Difference(NamedTuple):
+    """A difference between two stages over the prompts that both have, with its paired 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+    prompts: int
+    """Number of prompts that both stages have."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One stage of a run, finished or begun. `rows` are its lines of metrics.jsonl, one for each step."""
+    """One stage of a run, finished or not."""
 
     name: str
     kind: str
-    """Empty while the stage is unfinished and only its files tell of it."""
-    finished: bool
+    """Kind as in the recipe; empty while the stage is unfinished, because the summary does not list it yet."""
+    is_finished: bool
     seconds: float | None
     metrics: Mapping[str, float]
-    rows: Sequence[Mapping[str, Any]]
+    """Final metrics of a finished stage."""
+    rows: Sequence[MetricRow]
+    """Its lines of metrics.jsonl, one for each step."""
     folder: Path | None
+    """Its folder under `stages/`, or None before it has one."""
 
     @property
     def last_step(self) -> int | None:
+        """Last recorded step, or None before the first."""
         return self.rows[-1]["step"] if self.rows else None
 
     def interval(self, metric: str) -> Interval | None:
-        """The metric with its `/low` and `/high`, or None if the stage has it not."""
+        """Return the metric with its `/low` and `/high`, or None if the stage does not have it."""
         value = self.metrics.get(metric)
-        return None if value is None else (value, self.metrics.get(f"{metric}/low"), self.metrics.get(f"{metric}/high"))
+        if value is None:
+            return None
+        return value, self.metrics.get(f"{metric}/low"), self.metrics.get(f"{metric}/high")
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
+    """A run with its stages, those of the summary first, then the unfinished ones."""
+
     path: Path
     name: str
     status: str
@@ -50,75 +68,92 @@ class Run:
 
     @property
     def evaluations(self) -> list[Stage]:
+        """Finished evaluations, in order."""
         return [stage for stage in self.stages if stage.kind == "evaluate"]
 
 
 def read_run(run_dir: Path) -> Run:
-    """Reads summary, metrics and folders. Raises ValueError for what is no run directory."""
+    """Read summary, metrics and stage folders of a run. Raises ValueError if `run_dir` holds no run."""
     summary = read_summary(run_dir)
-    rows: dict[str, list[dict[str, Any]]] = {}
+    rows: dict[str, list[MetricRow]] = {}
     for row in read_metrics(run_dir):
         rows.setdefault(row["stage"], []).append(row)
+    # A stage's folder is `stages/NN-NAME`.
     folders = {p.name.partition("-")[2]: p for p in sorted((run_dir / "stages").glob("[0-9]*-*")) if p.is_dir()}
     stages = [
         Stage(s.name, s.kind, True, s.seconds, s.metrics, rows.get(s.name, []), folders.get(s.name))
         for s in (summary.stages if summary else ())
     ]
-    done = {stage.name for stage in stages}
-    begun = [name for name in dict.fromkeys([*folders, *rows]) if name not in done]
-    stages += [Stage(name, "", False, None, {}, rows.get(name, []), folders.get(name)) for name in begun]
+    # A stage that a kill interrupted has a folder or metrics, and is not in the summary.
+    finished_names = {stage.name for stage in stages}
+    unfinished_names = [name for name in dict.fromkeys([*folders, *rows]) if name not in finished_names]
+    stages += [Stage(name, "", False, None, {}, rows.get(name, []), folders.get(name)) for name in unfinished_names]
     if summary is None:
         return Run(run_dir, run_dir.resolve().name, "no summary yet", None, stages)
     return Run(run_dir, summary.name, summary.status, summary.seconds, stages, summary.environment)
 
 
-def measures(stages: Sequence[Stage]) -> list[str]:
-    """The metrics of these stages, bounds apart, in order: the three that are read first, then as the stages have them."""
+def list_metrics(stages: Sequence[Stage]) -> list[str]:
+    """Return the metrics of these stages without their bounds: accuracies first, then pass@k, then in recorded order."""
     names = dict.fromkeys(name for stage in stages for name in stage.metrics)
-    shown = [name for name in names if not re.search(r"/(low|high)$", name)]
-    first = [name for name in ("accuracy", "greedy_accuracy") if name in names]
-    passes = [name for name in shown if name.startswith("pass@")]
-    return list(dict.fromkeys([*first, *passes, *shown]))
+    means = [name for name in names if not re.search(r"/(low|high)$", name)]
+    accuracies = [name for name in ("accuracy", "greedy_accuracy") if name in names]
+    passes = [name for name in means if name.startswith("pass@")]
+    return list(dict.fromkeys([*accuracies, *passes, *means]))
 
 
-def paired(before: Stage, after: Stage, column: str = "accuracy") -> tuple[float, float, float, int] | None:
-    """(difference, low, high, prompts) of `column` in the two stages' `per_prompt.parquet`, over the prompts that both
-    have, by id and by what was asked; None where there are none."""
-    values_before, values_after = _per_prompt(before, column), _per_prompt(after, column)
-    shared = [prompt for prompt in values_before if prompt in values_after]
-    if not shared:
+def compute_paired_difference(before: Stage, after: Stage, column: str = "accuracy") -> Difference | None:
+    """Return the difference of `column` in the `per_prompt.parquet` of two stages, or None if they share no prompt.
+
+    Prompts are the same if both their id and their text are.
+    """
+    values_before, values_after = _read_per_prompt(before, column), _read_per_prompt(after, column)
+    prompts = [prompt for prompt in values_before if prompt in values_after]
+    if not prompts:
         return None
-    interval = paired_interval(
-        [values_before[prompt] for prompt in shared], [values_after[prompt] for prompt in shared]
+    mean, low, high = paired_interval(
+        [values_before[prompt] for prompt in prompts], [values_after[prompt] for prompt in prompts]
     )
-    return *interval, len(shared)
+    return Difference(mean, low, high, len(prompts))
 
 
-def same_prompts(evaluations: Sequence[Stage]) -> list[list[Stage]]:
-    """The evaluations by what they were asked: those over the same prompts together, in order."""
+def group_by_prompts(evaluations: Sequence[Stage]) -> list[list[Stage]]:
+    """Return the evaluations in groups that were given the same prompts, in order."""
+    # Keyed by the set of prompts.
     groups: dict[frozenset[tuple[str, str]] | str, list[Stage]] = {}
     for stage in evaluations:
-        groups.setdefault(frozenset(_per_prompt(stage, "accuracy")) or stage.name, []).append(stage)
+        prompts = frozenset(_read_per_prompt(stage, "accuracy"))
+        groups.setdefault(prompts or stage.name, []).append(stage)  # without a file, a stage is a group of its own
     return list(groups.values())
 
 
-def _per_prompt(stage: Stage, column: str) -> dict[tuple[str, str], float]:
+def _read_per_prompt(stage: Stage, column: str) -> dict[tuple[str, str], float]:
+    """Return {(id, text of the prompt): value}, without the prompts that have no value."""
     path = stage.folder / "per_prompt.parquet" if stage.folder else None
     if path is None or not path.exists():
         return {}
     import pyarrow.parquet
 
-    rows = pyarrow.parquet.read_table(path).to_pylist()  # a run of an earlier version does not tell what was asked
+    # Ids alone do not do: rows of a file without ids are numbered, so `test/1` of two files are two prompts. Files of
+    # an earlier version have no column `asked`.
+    rows = pyarrow.parquet.read_table(path).to_pylist()
     return {(row["id"], row.get("asked", "")): float(row[column]) for row in rows if row.get(column) is not None}
 
 
-def artifacts(run_dir: Path) -> list[tuple[str, str]]:
-    """(path within the run, what it is) of what there is to look at or to use next."""
-    known = [("report.html", "the report"), ("model", "the model, Hugging Face layout"), ("recipe.yaml", "the recipe")]
-    found = [(name, says) for name, says in known if (run_dir / name).exists()]
+def list_artifacts(run_dir: Path) -> list[tuple[str, str]]:
+    """Return (path within the run, description) of the artifacts that exist."""
+    artifacts = [
+        (name, description)
+        for name, description in (
+            ("report.html", "the report"),
+            ("model", "the model, Hugging Face layout"),
+            ("recipe.yaml", "the recipe"),
+        )
+        if (run_dir / name).exists()
+    ]
     files = rollout_files(run_dir)
     if files:
-        found.append(("rollouts/", f"{len(files)} files of samples"))
+        artifacts.append(("rollouts/", f"{len(files)} files of samples"))
     if (run_dir / "tensorboard").is_dir():
-        found.append(("tensorboard/", f"tensorboard --logdir {run_dir / 'tensorboard'}"))
-    return found
+        artifacts.append(("tensorboard/", f"tensorboard --logdir {run_dir / 'tensorboard'}"))
+    return artifacts

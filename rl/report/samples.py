@@ -1,5 +1,5 @@
-"""Which of a run's recorded samples the report shows: some of the best, the worst, the errored and of the rest, from
-steps spread over each stage, clipped to what a page can carry."""
+"""Samples for the report: some of the best, the worst, the errored and of the rest, from steps spread over each stage,
+shortened to what a page can hold."""
 
 from __future__ import annotations
 
@@ -12,85 +12,89 @@ from typing import Any
 from rl.run.tracker import rollout_files
 from rl.types import split_think
 
-MOST, FILES, BYTES = 300, 60, 1_800_000
+MAX_SAMPLES, MAX_FILES, MAX_BYTES = 300, 60, 1_800_000  # bytes of all samples together, as JSON
+
+Row = dict[str, Any]  # of a rollout file: columns `part/…` and `clips` differ between runs
+RolloutFile = tuple[str, int, Path]  # (stage, step, path)
 
 
-def sampled_rollouts(run_dir: Path) -> list[dict[str, Any]]:
-    """At most 300 samples as plain dicts, about 1.8 MB as JSON. The choice is the same each time."""
-    chosen = _spread(rollout_files(run_dir))
-    each = min(max(MOST // max(len(chosen), 1), 4), 24)
+def choose_samples(run_dir: Path) -> list[Row]:
+    """Return at most 300 samples as JSON objects of at most about 1.8 MB; the same for every call on the same run."""
+    files = _choose_files(rollout_files(run_dir))
+    per_file = min(max(MAX_SAMPLES // max(len(files), 1), 4), 24)
     rows = [
         {"stage": stage, "step": step, "pick": pick, **row}
-        for stage, step, path in chosen
-        for pick, row in _picks(recorded(path), each, random.Random(f"{stage}/{step}"))
-    ][:MOST]
-    limit = 6000
-    shown = [_shown(row, limit) for row in rows]
-    while len(json.dumps(shown, ensure_ascii=False).encode()) > BYTES and limit > 100:
+        for stage, step, path in files
+        for pick, row in _pick_rows(read_rollouts(path), per_file, random.Random(f"{stage}/{step}"))
+    ][:MAX_SAMPLES]
+    limit = 6000  # characters of a text
+    samples = [_to_sample(row, limit) for row in rows]
+    while len(json.dumps(samples, ensure_ascii=False).encode()) > MAX_BYTES and limit > 100:
         limit //= 2
-        shown = [_shown(row, limit) for row in rows]
-    return shown
+        samples = [_to_sample(row, limit) for row in rows]
+    return samples
 
 
-def _spread(files: list[tuple[str, int, Path]]) -> list[tuple[str, int, Path]]:
-    """At most 60 files: as many of each stage, evenly spaced, first and last among them."""
-    stages: dict[str, list[tuple[str, int, Path]]] = {}
+def _choose_files(files: list[RolloutFile]) -> list[RolloutFile]:
+    """Return at most 60 files: equally many of each stage, evenly spaced, the first and the last among them."""
+    stages: dict[str, list[RolloutFile]] = {}
     for file in files:
         stages.setdefault(file[0], []).append(file)
-    share = max(FILES // max(len(stages), 1), 2)
-    return [
-        file
-        for of_stage in stages.values()
-        for file in (
-            of_stage
-            if len(of_stage) <= share
-            else [of_stage[round(i * (len(of_stage) - 1) / (share - 1))] for i in range(share)]
-        )
-    ]
+    per_stage = max(MAX_FILES // max(len(stages), 1), 2)
+    chosen_files: list[RolloutFile] = []
+    for stage_files in stages.values():
+        if len(stage_files) > per_stage:
+            last = len(stage_files) - 1
+            stage_files = [stage_files[round(i * last / (per_stage - 1))] for i in range(per_stage)]
+        chosen_files += stage_files
+    return chosen_files
 
 
-def _picks(rows: Sequence[dict[str, Any]], most: int, rng: random.Random) -> list[tuple[str, dict[str, Any]]]:
-    """(why, row): a quarter each for errored, best and worst, ties broken by chance, then any others."""
-    rows, quarter = rng.sample(list(rows), len(rows)), max(most // 4, 1)
-    errored = [row for row in rows if row["error"] is not None]
-    ranked = sorted((row for row in rows if row["score"] is not None), key=lambda row: -row["score"])
-    best, ranked = ranked[:quarter], ranked[quarter:]
-    worst, rest = ranked[::-1][:quarter], ranked[: max(len(ranked) - quarter, 0)]
-    errored = errored[:quarter]
-    others = rng.sample(rest, min(len(rest), max(most - len(errored) - len(best) - len(worst), 0)))
-    named = (("errored", errored), ("best", best), ("worst", worst), ("other", others))
-    return [(pick, row) for pick, found in named for row in found]
+def _pick_rows(rows: Sequence[Row], limit: int, rng: random.Random) -> list[tuple[str, Row]]:
+    """Return at most `limit` (pick, row): a quarter each for errored, best and worst, then any others.
+
+    Ties are broken by chance.
+    """
+    quarter = max(limit // 4, 1)
+    rows = rng.sample(list(rows), len(rows))  # sorting is stable, so equal scores stay in this random order
+    ranking = sorted((row for row in rows if row["score"] is not None), key=lambda row: -row["score"])
+    best, ranking = ranking[:quarter], ranking[quarter:]
+    worst, rest = ranking[::-1][:quarter], ranking[: max(len(ranking) - quarter, 0)]
+    errors = [row for row in rows if row["error"] is not None][:quarter]
+    other_rows = rng.sample(rest, min(len(rest), max(limit - len(errors) - len(best) - len(worst), 0)))
+    picks = (("errored", errors), ("best", best), ("worst", worst), ("other", other_rows))
+    return [(pick, row) for pick, group in picks for row in group]
 
 
-def recorded(path: Path) -> list[dict[str, Any]]:
-    """The rows of a rollout file, without their token ids."""
+def read_rollouts(path: Path) -> list[Row]:
+    """Return the rows of a rollout file, without their token ids, which are most of it."""
     import pyarrow.parquet
 
     names = [name for name in pyarrow.parquet.read_schema(path).names if name != "token_ids"]
     return pyarrow.parquet.read_table(path, columns=names).to_pylist()
 
 
-def _shown(row: dict[str, Any], limit: int) -> dict[str, Any]:
-    """The row with its text split at the chain of thought, long texts clipped, parts gathered."""
+def _to_sample(row: Row, limit: int) -> Row:
+    """Return the row as `page.js` reads it: chain and response apart, texts shortened, parts of the score together."""
     think, response = split_think(row["text"])
-    kept = ("stage", "step", "pick", "id", "source", "sample", "tokens", "score", "version", "finish_reason")
+    columns = ("stage", "step", "pick", "id", "source", "sample", "tokens", "score", "version", "finish_reason")
     return {
-        **{name: row[name] for name in kept},
+        **{name: row[name] for name in columns},
         "logprob": row["logprob_mean"],
-        "prompt": clipped(row["prompt"], limit // 2),
-        "think": clipped(think, limit),
-        "response": clipped(response, limit),
-        "gold": clipped(row["answer"], limit // 4),
-        "reason": clipped(row["reason"], limit // 4),
-        "error": clipped(row["error"], limit // 4),
+        "prompt": shorten(row["prompt"], limit // 2),
+        "think": shorten(think, limit),
+        "response": shorten(response, limit),
+        "gold": shorten(row["answer"], limit // 4),
+        "reason": shorten(row["reason"], limit // 4),
+        "error": shorten(row["error"], limit // 4),
         "clips": row.get("clips") or [],
         "parts": {n.removeprefix("part/"): v for n, v in row.items() if n.startswith("part/") and v is not None},
     }
 
 
-def clipped(text: str | None, limit: int) -> str | None:
-    """Head and tail: a chain's beginning and its conclusion tell most."""
+def shorten(text: str | None, limit: int) -> str | None:
+    """Return the text with its middle cut out where it is longer than `limit` characters."""
     if text is None or len(text) <= limit:
         return text
-    head, tail = limit * 2 // 3, limit // 3
+    head, tail = limit * 2 // 3, limit // 3  # of a chain, its beginning and its conclusion say most
     return f"{text[:head]}\n⋯ {len(text) - head - tail:,} characters left out ⋯\n{text[len(text) - tail :]}"

@@ -1,1 +1,1 @@
-"""What a run writes: metrics, rollouts, checkpoints, provenance."""
+"""Files that a run writes: metrics, rollouts, checkpoints, provenance, summary."""

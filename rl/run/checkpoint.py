@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or absent: written aside, checked by a manifest, renamed into place."""
+"""Checkpoints that are complete or absent: written to a temporary folder, checked by a manifest, renamed into place."""
 
 from __future__ import annotations
 
@@ -10,53 +10,61 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from rl.run.files import full_disk_named
-from rl.run.provenance import write_inside
+from rl.run.files import detect_full_disk
+from rl.run.provenance import write_provenance_inside
 
 STATE, MANIFEST = "state.json", "manifest.json"
 BEST = "best_step"
-"""Key of a state: the step of the checkpoint that is the best by evaluation, of it and those before it."""
+"""Key of a state: the step of the best checkpoint by evaluation so far."""
+
+State = dict[str, Any]  # JSON values; each stage knows the types of its own keys
 
 
 class Checkpoints:
-    """Of one stage, in `folder/step-NNNNNN/`. The newest `keep` stay, and beside them the best one by evaluation that each
-    of them names in its state: saved and named at once, it outlives a kill at any moment, and the loss of a newer one."""
+    """The checkpoints of one stage, in `folder/step-NNNNNN/`.
+
+    The newest `keep` stay, and with them the best one by evaluation that each of them names in its state: that one is
+    never deleted while a checkpoint that a resume may fall back to refers to it.
+    """
 
     def __init__(
         self,
         folder: Path,
         keep: int = 2,
         warn: Callable[[str], None] = print,
-        record: Callable[[], Mapping[str, Any]] | None = None,
+        record: Callable[[], Mapping[str, object]] | None = None,
     ) -> None:
-        """`record` tells what the provenance of each says, its counts apart."""
+        """Save into `folder`; `record` returns the provenance of a checkpoint, without its counts."""
         self.folder, self.keep, self.warn, self.record = folder, keep, warn, record
 
     def save(
         self,
         step: int,
-        state: Mapping[str, Any],
+        state: Mapping[str, object],
         write: Callable[[Path], None],
         counts: Mapping[str, int] | None = None,
     ) -> Path:
-        """`write(folder)` puts the large files there; `state` (plain JSON) is saved beside them, and where it comes from,
-        with the `counts` so far. Raises DiskFull, and leaves every earlier checkpoint as it was. Later ones, of a future
-        that was gone back on, are dropped."""
-        final, temporary = self._at(step), self.folder / f".step-{step:06d}.tmp"
-        for unfinished in self.folder.glob(".step-*.tmp"):
-            shutil.rmtree(unfinished)
+        """Save a checkpoint of `step` and return its folder.
+
+        `write(folder)` puts the large files there; `state` (JSON values) is saved beside them, and the provenance with
+        the `counts` so far. Checkpoints of later steps are deleted: they belong to a run that was rewound. Raises
+        DiskFull, and then leaves every earlier checkpoint as it was.
+        """
+        final, temporary = self._folder_of(step), self.folder / f".step-{step:06d}.tmp"
+        for leftover in self.folder.glob(".step-*.tmp"):  # of a process that was killed while it saved
+            shutil.rmtree(leftover)
         try:
-            with full_disk_named(final):
+            with detect_full_disk(final):
                 temporary.mkdir(parents=True)
                 write(temporary)
                 (temporary / STATE).write_text(json.dumps({"step": step, **state}, indent=1))
                 if self.record is not None:
                     record = {"kind": "checkpoint", **self.record(), "counts": counts or {}}
-                    write_inside(temporary, final.name, record)
+                    write_provenance_inside(temporary, final.name, record)
                 files = sorted(p for p in temporary.rglob("*") if p.is_file())
                 manifest = {str(p.relative_to(temporary)): _checksum(p) for p in files}
                 (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1))
-                _flush(temporary)
+                _flush(temporary)  # before the rename: a crash must not leave a final name with unwritten content
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
@@ -66,17 +74,20 @@ class Checkpoints:
         self._prune(step)
         return final
 
-    def latest(self) -> tuple[Path, dict[str, Any]] | None:
-        """(folder, state) of the newest checkpoint that is whole; one that is not is named in a warning and passed
-        over. None when there is none."""
+    def latest(self) -> tuple[Path, State] | None:
+        """Return (folder, state) of the newest intact checkpoint, or None if there is none.
+
+        Damaged ones are skipped with a warning.
+        """
         for step in sorted(self._steps(), reverse=True):
-            folder = self._at(step)
-            if (damage := _damage(folder)) is None:
+            folder = self._folder_of(step)
+            damage = _find_damage(folder)
+            if damage is None:
                 return folder, json.loads((folder / STATE).read_text())
             self.warn(f"{folder}: {damage}; going back to the checkpoint before it")
         return None
 
-    def _at(self, step: int) -> Path:
+    def _folder_of(self, step: int) -> Path:
         return self.folder / f"step-{step:06d}"
 
     def _steps(self) -> list[int]:
@@ -84,22 +95,23 @@ class Checkpoints:
 
     def _prune(self, newest: int) -> None:
         steps = sorted(self._steps())
-        kept = [step for step in steps if step <= newest][-self.keep :]
-        best = [_best(self._at(step)) for step in kept]
+        recent = [step for step in steps if step <= newest][-self.keep :]
+        best = [_read_best(self._folder_of(step)) for step in recent]
         for step in steps:
-            if step > newest or step not in (*kept, *best):
-                shutil.rmtree(self._at(step))
+            if step > newest or step not in (*recent, *best):
+                shutil.rmtree(self._folder_of(step))
 
 
-def _best(folder: Path) -> int | None:
-    """That a checkpoint, perhaps a damaged one, names."""
+def _read_best(folder: Path) -> int | None:
+    """Return the best step that the state in `folder` names, or None, also where the checkpoint is damaged."""
     try:
         return json.loads((folder / STATE).read_text()).get(BEST)
     except (OSError, ValueError):
         return None
 
 
-def _damage(folder: Path) -> str | None:
+def _find_damage(folder: Path) -> str | None:
+    """Return what is wrong with the checkpoint in `folder`, or None if every file has its checksum."""
     try:
         manifest: dict[str, int] = json.loads((folder / MANIFEST).read_text())
     except (OSError, ValueError):
@@ -113,15 +125,16 @@ def _damage(folder: Path) -> str | None:
 
 
 def _checksum(file: Path) -> int:
+    # CRC-32 finds torn writes and bit rot; nobody forges a checkpoint, and hashing gigabytes would delay each save.
     value = 0
     with file.open("rb") as content:
-        while block := content.read(1 << 24):
+        while block := content.read(1 << 24):  # 16 MiB at a time: a model's file may be larger than memory
             value = zlib.crc32(block, value)
     return value
 
 
 def _flush(folder: Path) -> None:
-    """To the disk: all that is below it, then the directory that names it."""
+    """Flush everything below `folder` to the disk, then the directory entry that names it."""
     for path in [*folder.rglob("*"), folder]:
         descriptor = os.open(path, os.O_RDONLY)
         try:

@@ -1,7 +1,7 @@
-"""What the numbers of a run mean: intervals over prompts, pass@k, and which metrics are mere timings.
+"""Statistics of a run: bootstrap intervals over prompts, pass@k, calibration error; and which metrics are timings.
 
-Shape legend: P prompts. Everything is per prompt first, because samples of one prompt are not independent: the prompt
-is what is resampled.
+Shape legend: P prompts. Samples are averaged per prompt first, because samples of one prompt are not independent: the
+bootstrap resamples prompts.
 """
 
 from __future__ import annotations
@@ -13,14 +13,17 @@ TIMINGS = ("time/", "tokens_per_second/")
 
 
 def is_timing(name: str) -> bool:
-    """Does this metric say how long something took? Such metrics differ between two runs that are otherwise equal."""
+    """Return whether a metric measures time; such metrics differ between two runs that are otherwise equal."""
     return name.startswith(TIMINGS)
 
 
 def bootstrap_interval(
     per_prompt_values: ArrayLike, resamples: int = 2000, level: float = 0.95, seed: int = 0
 ) -> tuple[float, float, float]:
-    """(mean, low, high) of [P] values: the percentile bootstrap over prompts (Efron 1979). Three NaN without prompts."""
+    """Return (mean, low, high) of [P] values by the percentile bootstrap over prompts (Efron 1979).
+
+    Three NaN without prompts.
+    """
     values_P = np.asarray(per_prompt_values, dtype=np.float64)
     assert values_P.ndim == 1, "one value for each prompt"
     assert np.isfinite(values_P).all(), "a prompt without a value must be left out"
@@ -41,17 +44,21 @@ def bootstrap_interval(
 def paired_interval(
     before: ArrayLike, after: ArrayLike, resamples: int = 2000, level: float = 0.95, seed: int = 0
 ) -> tuple[float, float, float]:
-    """(mean, low, high) of `after - before` over the same prompts in the same order, both [P]. Pairing removes the
-    spread between easy and hard prompts, so it sees differences that two intervals side by side do not."""
+    """Return (mean, low, high) of `after - before`, both [P], over the same prompts in the same order.
+
+    Pairing removes the spread between easy and hard prompts, so it detects differences that two separate intervals hide.
+    """
     before_P, after_P = np.asarray(before, dtype=np.float64), np.asarray(after, dtype=np.float64)
     assert before_P.shape == after_P.shape, "pairs need the same prompts"
     return bootstrap_interval(after_P - before_P, resamples, level, seed)
 
 
 def pass_at_k(correct_counts: ArrayLike, n: ArrayLike, k: int) -> NDArray[np.float64]:
-    """[P] unbiased estimates of the chance that at least one of `k` samples is right, from `correct_counts` [P] right
-    ones among `n` (a number, or [P]): 1 - C(n - c, k) / C(n, k), Chen et al. 2021 (arXiv:2107.03374), equation 1.
-    Raises ValueError when a prompt has fewer than `k` samples."""
+    """Return [P] unbiased estimates of the chance that at least one of `k` samples is right.
+
+    `correct_counts` [P] are right among `n` (a number, or [P]) samples: 1 - C(n - c, k) / C(n, k), Chen et al. 2021
+    (arXiv:2107.03374), equation 1. Raises ValueError when a prompt has fewer than `k` samples.
+    """
     counts_P = np.asarray(correct_counts, dtype=np.int64)
     n_P = np.broadcast_to(np.asarray(n, dtype=np.int64), counts_P.shape)
     if n_P.size and int(n_P.min()) < k:
@@ -64,12 +71,13 @@ def pass_at_k(correct_counts: ArrayLike, n: ArrayLike, k: int) -> NDArray[np.flo
 
 
 def calibration_error(confidence: ArrayLike, correct: ArrayLike, bins: int = 10) -> float:
-    """How far confidence and accuracy are apart, over `bins` equal bins of confidence weighted by what falls into them
-    (expected calibration error: Guo et al. 2017, arXiv 1706.04599, eq. 3). `confidence` [n] in [0, 1], `correct` [n]."""
+    """Return the expected calibration error (Guo et al. 2017, arXiv 1706.04599, eq. 3): the mean gap between confidence
+    and accuracy over `bins` equal bins of confidence, weighted by their size. `confidence` [n] in [0, 1], `correct` [n].
+    """
     confidence_n, correct_n = np.asarray(confidence, dtype=np.float64), np.asarray(correct, dtype=np.float64)
     assert confidence_n.shape == correct_n.shape, "one verdict for each confidence"
     if not confidence_n.size:
         return float("nan")
-    bin_n = np.minimum((confidence_n * bins).astype(int), bins - 1)
+    bin_n = np.minimum((confidence_n * bins).astype(int), bins - 1)  # a confidence of 1 belongs to the last bin
     gaps = [abs(float((correct_n - confidence_n)[bin_n == b].sum())) for b in range(bins)]
     return sum(gaps) / confidence_n.size

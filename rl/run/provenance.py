@@ -1,12 +1,15 @@
-"""Where an artifact comes from: one small JSON beside each, `NAME.provenance.json`, with what made it, of what, and the
-counts on the way. A checkpoint has it inside, as `provenance.json`: it comes and goes with the rest of the folder."""
+"""Provenance of artifacts: a small JSON file beside each, `NAME.provenance.json`, with the stage that wrote it, what that
+stage read, and its counts.
+
+A checkpoint has it inside its folder, as `provenance.json`, so that it is deleted with the checkpoint.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,55 +20,57 @@ SUFFIX, INSIDE = ".provenance.json", "provenance.json"
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """What a stage read: a data set (`name`, `split`), or an artifact of the stage `name` (or at the path `name`)."""
+    """An input of a stage: a data set (`name`, `split`), or an artifact of the stage `name` or at the path `name`."""
 
     kind: str
-    """`data`, `model`, `difficulty`, `distilled`, `pairs`, …"""
+    """Kind of artifact: `data`, `model`, `difficulty`, `distilled`, `pairs`, …"""
     name: str
     stage: bool = False
-    """Is `name` an earlier stage?"""
+    """True if `name` is an earlier stage, False if it is a data set or a path."""
     split: str | None = None
 
 
-def write_provenance(artifact: Path, record: Mapping[str, Any]) -> Path:
-    """Writes what is known of the file or folder `artifact` beside it. Raises DiskFull."""
+def write_provenance(artifact: Path, record: Mapping[str, object]) -> Path:
+    """Write `record` beside the file or folder `artifact` and return its path. Raises DiskFull."""
     path = artifact.with_name(artifact.name + SUFFIX)
     with replacing(path) as temporary:
         temporary.write_text(_text(artifact.name, record))
     return path
 
 
-def write_inside(folder: Path, name: str, record: Mapping[str, Any]) -> None:
-    """The same within a folder that is not yet at its place, where it will be called `name`."""
+def write_provenance_inside(folder: Path, name: str, record: Mapping[str, object]) -> None:
+    """Write `record` into `folder`, a temporary one that will be renamed to `name`."""
     (folder / INSIDE).write_text(_text(name, record))
 
 
 def read_provenance(artifact: Path) -> dict[str, Any] | None:
-    """What stands in a checkpoint or beside an artifact; None where nothing does. Raises ValueError for what is no
-    provenance."""
-    places = artifact / INSIDE, artifact.with_name(artifact.name + SUFFIX)
-    path = next((place for place in places if place.exists()), None)
-    if path is None:
+    """Return the provenance inside or beside an artifact, or None if it has none. Raises ValueError for invalid JSON."""
+    path = artifact / INSIDE
+    if not path.exists():
+        path = artifact.with_name(artifact.name + SUFFIX)
+    if not path.exists():
         return None
     try:
         return dict(json.loads(path.read_text()))
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{path}: {error}; delete it to read the artifact without") from error
+        raise ValueError(f"{path}: {error}; delete it to read the artifact without its provenance") from error
 
 
 def fingerprint(model: Path) -> str:
-    """A digest of the weights of a model's folder."""
+    """Return 16 hex digits that identify the weights in a model's folder (SHA-256 over its safetensors files)."""
     digest = hashlib.sha256()
-    for file in sorted(model.glob("*.safetensors")):
+    for file in sorted(model.glob("*.safetensors")):  # a large model has several shards
         with file.open("rb") as content:
-            while block := content.read(1 << 24):
+            while block := content.read(1 << 24):  # 16 MiB at a time
                 digest.update(block)
     return digest.hexdigest()[:16]
 
 
-def _text(name: str, record: Mapping[str, Any]) -> str:
-    return json.dumps({"artifact": name, **record}, indent=1, default=_plain) + "\n"
+def _text(name: str, record: Mapping[str, object]) -> str:
+    return json.dumps({"artifact": name, **record}, indent=1, default=_to_json) + "\n"
 
 
-def _plain(value: Any) -> Any:
-    return asdict(value) if hasattr(value, "__dataclass_fields__") else str(value)
+def _to_json(value: object) -> object:
+    if is_dataclass(value) and not isinstance(value, type):  # such as Parent; the rest are paths
+        return asdict(value)
+    return str(value)

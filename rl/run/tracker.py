@@ -1,6 +1,8 @@
-"""What a run leaves behind step by step: `metrics.jsonl` (the record everything else is drawn from), TensorBoard events
-and `rollouts/<stage>-<step>.parquet`. Nothing is held open and every line is written whole, so a kill at any moment
-costs at most the line being written."""
+"""Records of a run, step by step: `metrics.jsonl` (which reports read), TensorBoard events, and
+`rollouts/<stage>-<step>.parquet`.
+
+No file is held open and every line is written whole, so a kill at any moment costs at most the line being written.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsFloat
 
-from rl.run.clips import keep
-from rl.run.files import full_disk_named, replacing
+from rl.run.clips import store_clips
+from rl.run.files import detect_full_disk, replacing
 from rl.types import Prompt, Scored
 
 if TYPE_CHECKING:
@@ -22,83 +24,96 @@ if TYPE_CHECKING:
 
 METRICS, ROLLOUTS, TENSORBOARD = "metrics.jsonl", "rollouts", "tensorboard"
 
+MetricRow = dict[str, Any]  # JSON: "stage" is a str, "step" an int, every other value a float
+
 
 class Tracker:
-    """Records one stage of the run in `run_dir`. Every method raises DiskFull when there is no space left."""
+    """The recorder of one stage of the run in `run_dir`. Every method raises DiskFull when no space is left."""
 
     def __init__(self, run_dir: Path, stage: str) -> None:
         self.run_dir, self.stage = run_dir, stage
         self._events = run_dir / TENSORBOARD / stage / f"events.out.tfevents.{time.time_ns()}"
-        with full_disk_named(run_dir):
+        with detect_full_disk(run_dir):
             run_dir.mkdir(parents=True, exist_ok=True)
         _drop_torn_line(run_dir / METRICS)
 
     def record(self, step: int, metrics: Mapping[str, SupportsFloat]) -> None:
-        """Appends one line to metrics.jsonl and the same numbers to TensorBoard."""
-        assert not {"stage", "step"} & metrics.keys(), "'stage' and 'step' are no metrics"
+        """Append one line to metrics.jsonl and the same numbers to TensorBoard."""
+        assert not {"stage", "step"} & metrics.keys(), "'stage' and 'step' cannot be names of metrics"
         numbers = {name: float(value) for name, value in metrics.items()}
         line = json.dumps({"stage": self.stage, "step": step, **numbers}) + "\n"
         _append(self.run_dir / METRICS, line.encode())
-        self._write_event(_scalars(step, numbers))
+        self._write_event(_scalar_event(step, numbers))
 
     def record_rollouts(self, step: int, scored: Sequence[Scored]) -> None:
-        """Writes the step's samples, all at once: the file is whole or absent."""
+        """Write the step's samples to a parquet file, which is complete or absent, and their clips."""
         import pyarrow.parquet
 
-        clips = {s.rollout.prompt.id: keep(self.run_dir, s.rollout.prompt.clips) for s in scored}
+        clips = {s.rollout.prompt.id: store_clips(self.run_dir, s.rollout.prompt.clips) for s in scored}
         with replacing(rollout_file(self.run_dir, self.stage, step)) as path:
             pyarrow.parquet.write_table(_rollout_table(scored, clips), path, compression="zstd")
 
     def rewind(self, step: int) -> None:
-        """Forgets what this stage recorded after `step`, to go on from a checkpoint taken there (-1: forgets it all).
-        Other stages stay as they are."""
+        """Delete what this stage recorded after `step` (-1: everything), to continue from a checkpoint taken there.
+
+        Records of other stages stay.
+        """
         path = self.run_dir / METRICS
-        lines = list(_parsed_lines(path))
-        kept = [line for line, row in lines if row["stage"] != self.stage or row["step"] <= step]
-        if len(kept) < len(lines):
+        lines = list(_read_lines(path))
+        remaining = [line for line, row in lines if row["stage"] != self.stage or row["step"] <= step]
+        if len(remaining) < len(lines):
             with replacing(path) as temporary:
-                temporary.write_bytes(b"".join(kept))
-        for stage, recorded, file in rollout_files(self.run_dir):
-            if stage == self.stage and recorded > step:
+                temporary.write_bytes(b"".join(remaining))
+        for stage, file_step, file in rollout_files(self.run_dir):
+            if stage == self.stage and file_step > step:
                 file.unlink()
-        for abandoned in (self.run_dir / ROLLOUTS).glob(".*.tmp"):
-            abandoned.unlink()
-        self._write_event(_restart(step + 1))
+        for leftover in (self.run_dir / ROLLOUTS).glob(".*.tmp"):  # of a process that was killed while it wrote
+            leftover.unlink()
+        self._write_event(_restart_event(step + 1))
 
     def _write_event(self, event: Event) -> None:
-        # tensorboard's EventFileWriter would put the host name into the file name and lose a full disk in a thread.
+        # TensorBoard's EventFileWriter would put the host's name into the file's name and lose a full disk in a thread.
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.summary.writer.record_writer import RecordWriter
 
-        with full_disk_named(self._events):
+        with detect_full_disk(self._events):
             self._events.parent.mkdir(parents=True, exist_ok=True)
             with self._events.open("ab") as file:
                 writer = RecordWriter(file)
-                if not file.tell():
+                if not file.tell():  # an event file begins with its format's version
                     writer.write(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
                 writer.write(event.SerializeToString())
 
 
-def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl in order, `{"stage": …, "step": …, metric: number…}`; a torn last line is left out and
-    a missing file has none. Raises ValueError (file, line number) for a line that is no such record."""
-    return [row for _, row in _parsed_lines(run_dir / METRICS)]
+def read_metrics(run_dir: Path) -> list[MetricRow]:
+    """Return the lines of metrics.jsonl in order, `{"stage": …, "step": …, metric: number…}`.
+
+    A torn last line is skipped; a missing file has no lines. Raises ValueError (file, line number) for any other line
+    without `stage` and `step`.
+    """
+    return [row for _, row in _read_lines(run_dir / METRICS)]
 
 
 def rollout_file(run_dir: Path, stage: str, step: int) -> Path:
+    """Return the path of the rollout file of a stage's step, written or not."""
     return run_dir / ROLLOUTS / f"{stage}-{step:06d}.parquet"
 
 
 def rollout_files(run_dir: Path) -> list[tuple[str, int, Path]]:
-    """(stage, step, path) of every rollout file, ordered by stage and step."""
-    found = [(re.fullmatch(r"(.+)-(\d{6,})", p.stem), p) for p in (run_dir / ROLLOUTS).glob("*.parquet")]
-    return sorted((match[1], int(match[2]), path) for match, path in found if match)
+    """Return (stage, step, path) of every rollout file, ordered by stage and step."""
+    files: list[tuple[str, int, Path]] = []
+    for path in (run_dir / ROLLOUTS).glob("*.parquet"):
+        match = re.fullmatch(r"(.+)-(\d{6,})", path.stem)
+        if match:
+            files.append((match[1], int(match[2]), path))
+    return sorted(files)
 
 
-def _parsed_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
+def _read_lines(path: Path) -> Iterator[tuple[bytes, MetricRow]]:
+    """Yield (line with its newline, parsed row) of metrics.jsonl."""
     if not path.exists():
         return
-    *lines, _torn = path.read_bytes().split(b"\n")
+    *lines, _torn = path.read_bytes().split(b"\n")  # after the last newline: empty, or a line cut off by a kill
     for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
@@ -116,18 +131,18 @@ def _drop_torn_line(path: Path) -> None:
 
 
 def _append(path: Path, line: bytes) -> None:
-    with full_disk_named(path), path.open("ab", buffering=0) as file:
+    with detect_full_disk(path), path.open("ab", buffering=0) as file:
         end = file.tell()
         try:
-            while line:
+            while line:  # an unbuffered write may write less than it was given
                 line = line[file.write(line) :]
         except OSError:
             with suppress(OSError):
-                file.truncate(end)  # what fitted on the full disk is no record
+                file.truncate(end)  # the part of the line that fitted on the full disk
             raise
 
 
-def _scalars(step: int, numbers: Mapping[str, float]) -> Event:
+def _scalar_event(step: int, numbers: Mapping[str, float]) -> Event:
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
 
@@ -135,24 +150,27 @@ def _scalars(step: int, numbers: Mapping[str, float]) -> Event:
     return Event(wall_time=time.time(), step=step, summary=Summary(value=values))
 
 
-def _restart(step: int) -> Event:
-    """Tells TensorBoard to forget what earlier event files of the stage say from `step` on."""
+def _restart_event(step: int) -> Event:
+    """Return the event that makes TensorBoard drop what earlier event files of the stage hold from `step` on."""
     from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 
     return Event(wall_time=time.time(), step=max(step, 0), session_log=SessionLog(status=SessionLog.START))
 
 
 def _rollout_table(scored: Sequence[Scored], clips: Mapping[str, list[str]]) -> pa.Table:
-    """One row for each sample. `tokens` counts what the policy wrote, `token_ids` are all ids the engine saw; an errored
-    sample has no score; `clips` are names under the run's `clips/`."""
+    """Return a table with a row for each sample.
+
+    `tokens` counts what the policy wrote, `token_ids` are prompt and response as the engine saw them; an errored sample
+    has no score; `clips` are names under the run's `clips/`.
+    """
     import pyarrow as pa
 
     rollouts, verdicts = [s.rollout for s in scored], [s.verdict for s in scored]
     text, number, ids = pa.string(), pa.float64(), pa.list_(pa.int32())
-    columns: dict[str, tuple[pa.DataType, list[Any]]] = {
+    columns: dict[str, tuple[pa.DataType, Sequence[object]]] = {
         "id": (text, [_storable(r.prompt.id) for r in rollouts]),
         "source": (text, [_storable(r.prompt.source) for r in rollouts]),
-        "prompt": (text, [_storable(transcript(r.prompt)) for r in rollouts]),
+        "prompt": (text, [_storable(render_transcript(r.prompt)) for r in rollouts]),
         "text": (text, [_storable(r.text) for r in rollouts]),
         "answer": (text, [None if r.prompt.answer is None else _storable(r.prompt.answer) for r in rollouts]),
         "sample": (pa.int32(), [r.sample for r in rollouts]),
@@ -162,7 +180,7 @@ def _rollout_table(scored: Sequence[Scored], clips: Mapping[str, list[str]]) -> 
         "error": (text, [None if v.error is None else _storable(v.error) for v in verdicts]),
         "reason": (text, [_storable(v.reason) for v in verdicts]),
     }
-    if any(clips.values()):
+    if any(clips.values()):  # a run on text alone has no such column
         columns["clips"] = pa.list_(text), [clips[r.prompt.id] for r in rollouts]
     for part in dict.fromkeys(name for v in verdicts for name in v.parts):
         columns[f"part/{part}"] = number, [v.parts.get(part) for v in verdicts]
@@ -173,18 +191,18 @@ def _rollout_table(scored: Sequence[Scored], clips: Mapping[str, list[str]]) -> 
     return pa.table(arrays, names=list(columns))
 
 
-def transcript(prompt: Prompt) -> str:
-    """What the policy was asked, as text: the question alone, or every turn under its role."""
+def render_transcript(prompt: Prompt) -> str:
+    """Return the prompt as text: a single message as it is, or every message under its role."""
     if len(prompt.messages) == 1:
         return prompt.messages[0].content
     return "\n\n".join(f"[{m.role}]\n{m.content}" for m in prompt.messages)
 
 
 def _storable(text: str) -> str:
-    """Half a surrogate pair (a truncated escape in a data file) is no UTF-8; it becomes '?'."""
+    """Return the text as valid UTF-8: half a surrogate pair (a truncated escape in a data file) becomes '?'."""
     return text.encode("utf-8", "replace").decode()
 
 
-def recorded(run_dir: Path, stage: str) -> list[dict[str, Any]]:
-    """What the stage's lines of metrics.jsonl tell, one a step: of the whole stage, resumed or not."""
+def read_stage_metrics(run_dir: Path, stage: str) -> list[MetricRow]:
+    """Return the stage's lines of metrics.jsonl, from its first step on, also when the stage was resumed."""
     return [row for row in read_metrics(run_dir) if row["stage"] == stage]

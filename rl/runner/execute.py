@@ -21,9 +21,9 @@ from rl.recipe import Recipe
 from rl.recipe.repeat import latest
 from rl.recipe.stage_list import Stage, served_judges
 from rl.report.page import write_report
-from rl.run.files import full_disk_named, link, replacing, replacing_folder
+from rl.run.files import detect_full_disk, link, replacing, replacing_folder
 from rl.run.provenance import Parent, write_provenance
-from rl.run.summary import SUMMARY, StageSummary, Summary, environment, read_summary, redact, write_summary
+from rl.run.summary import SUMMARY, StageSummary, Summary, describe_environment, read_summary, redact, write_summary
 from rl.run.tracker import Tracker
 from rl.runner.reward_services import RewardServices
 from rl.runner.run_dir import prepare_run_dir
@@ -50,7 +50,7 @@ def run(recipe: Recipe, out: str | Path, resume: bool = False, say: Callable[[st
     if problems := plan(recipe, out).problems:
         raise ConfigError(problems[0])
     check_functions(recipe)
-    with full_disk_named(out):
+    with detect_full_disk(out):
         prepare_run_dir(recipe, out, resume)
         return Run(recipe, out, say).execute()
 
@@ -62,7 +62,7 @@ class Run:
         self.started = time.monotonic() - (earlier.seconds if earlier else 0.0)
         self.finished: list[StageSummary] = []
         self.outcomes: dict[str, Outcome] = {}
-        self.environment = environment()
+        self.environment = describe_environment()
         self.prompts: dict[tuple[str, str | None, int | None], list[Prompt]] = {}
         self.read: dict[Parent, None] = {}
         """What the stage at work has read so far."""
@@ -283,6 +283,6 @@ class Run:
 
         model = self.recipe.header.model
         if model.build is not None:
-            with full_disk_named(self.out / "initial"):
+            with detect_full_disk(self.out / "initial"):
                 return build(model.build, self.out / "initial", self.recipe.header.seed)
         return on_disk(str(model.path))

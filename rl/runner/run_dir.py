@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from omegaconf import OmegaConf
 
 from rl.config import ConfigError, read_yaml
-from rl.run.files import DiskFull, full_disk_named, replacing
+from rl.run.files import DiskFull, detect_full_disk, replacing
 from rl.run.summary import redact
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def prepare_run_dir(recipe: Recipe, out: Path, resume: bool) -> None:
     try:
         if resume and out.exists() and any(out.iterdir()):
             raise ConfigError(f"{out}: holds no run to resume")
-        with full_disk_named(out):
+        with detect_full_disk(out):
             out.mkdir(parents=True, exist_ok=True)
         with replacing(saved) as temporary:
             OmegaConf.save(OmegaConf.create(values), temporary)

@@ -84,7 +84,7 @@ def plan(config: Config, work: Work) -> StagePlan:
 
 def run(config: Config, context: Context) -> Outcome:
     """Leave the distilled data set. Raises ValueError with the funnel when it would be empty."""
-    from rl.run.files import write_lines
+    from rl.run.files import write_jsonl
     from rl.run.provenance import fingerprint
     from rl.stages.sampling import SAMPLES, collect_samples, means_by_part
 
@@ -104,7 +104,7 @@ def run(config: Config, context: Context) -> Outcome:
         )
     context.say(f"{context.name}: {summary}")
     file = context.folder / FILE
-    write_lines(file, [_row(sample) for sample in best])
+    write_jsonl(file, [_row(sample) for sample in best])
     judged = [sample for sample in samples if sample.error is None]
     metrics = {name: float(count) for name, count in counts.items()}
     metrics |= {f"kept/{name}": value for name, value in means_by_part(best).items()}

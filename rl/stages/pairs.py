@@ -85,7 +85,7 @@ def plan(config: Config, work: Work) -> StagePlan:
 
 def run(config: Config, context: Context) -> Outcome:
     """Leave the pairs. Raises ValueError with the funnel when there would be none."""
-    from rl.run.files import write_lines
+    from rl.run.files import write_jsonl
     from rl.run.provenance import fingerprint
     from rl.stages.sampling import collect_samples, read_samples
     from rl.stages.selection import select_prompts
@@ -107,7 +107,7 @@ def run(config: Config, context: Context) -> Outcome:
             f"apart in {config.by or 'score'} ({summary}); lower margin, raise samples or choose other prompts"
         )
     context.say(f"{context.name}: {summary}")
-    write_lines(context.folder / FILE, (_row(*pair, config.by) for pair in pairs))
+    write_jsonl(context.folder / FILE, (_row(*pair, config.by) for pair in pairs))
     metrics = {name: float(count) for name, count in counts.items()}
     gaps = [value_of(chosen, config.by) - value_of(rejected, config.by) for chosen, rejected in pairs]
     metrics["margin"] = sum(gaps) / len(gaps)

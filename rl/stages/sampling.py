@@ -233,10 +233,10 @@ def means_by_part(samples: Sequence[Sample]) -> dict[str, float]:
 
 def line_appender(file: Path) -> Callable[[Sequence[Any]], None]:
     """Return a function that adds dataclasses to the file, a line each, whole."""
-    from rl.run.files import full_disk_named
+    from rl.run.files import detect_full_disk
 
     def write(rows: Sequence[Any]) -> None:
-        with full_disk_named(file), file.open("ab") as out:
+        with detect_full_disk(file), file.open("ab") as out:
             out.write("".join(json.dumps(asdict(row)) + "\n" for row in rows).encode())
 
     return write

@@ -115,9 +115,9 @@ def read_opinions(file: Path) -> list[Opinion]:
 
 
 def _write(file: Path, opinions: Iterable[Opinion]) -> None:
-    from rl.run.files import write_lines
+    from rl.run.files import write_jsonl
 
-    write_lines(file, (asdict(opinion) for opinion in opinions))
+    write_jsonl(file, (asdict(opinion) for opinion in opinions))
 
 
 def _ask(by: SelectBy, context: Context, prompts: Sequence[Prompt], shared: RewardConfig) -> dict[str, Opinion]:

@@ -121,9 +121,9 @@ def train(
 
 def counts(config: Config, context: Context) -> dict[str, int]:
     """Return how much was learned from so far, before a resume and after it."""
-    from rl.run.tracker import recorded
+    from rl.run.tracker import read_stage_metrics
 
-    rows = recorded(context.tracker.run_dir, context.name)
+    rows = read_stage_metrics(context.tracker.run_dir, context.name)
     # Tokens are not recorded themselves: a step's pace times its seconds gives them back.
     tokens = sum(round(row["tokens_per_second/step"] * row["time/step"]) for row in rows)
     return {"sequences": len(rows) * config.sequences_per_step, "tokens": tokens, "steps": len(rows)}

@@ -1,5 +1,5 @@
-"""What listening costs: the encoder over clips of several lengths, how often features are reused, and rollouts beside
-vLLM's own offline `LLM.generate` on the same prompts, in turns.
+"""Cost of audio: the encoder on clips of several lengths, reuse of features, and rollouts beside vLLM's own offline
+`LLM.generate` on the same prompts, in turns.
 
 scripts/bench audio [--json FILE] [--rounds N] [key=value …]
 """
@@ -39,12 +39,13 @@ AUDIO = AudioConfig(mel_bins=128, hidden_size=256, layers=4, heads=4)
 BUILD = BuildConfig(hidden_size=128, layers=4, heads=4, audio=AUDIO)
 
 
-def encoder_cost(model: Path, repeats: int = 5) -> dict[str, float]:
-    """Milliseconds for one clip of so many seconds (the fastest of a few), and for half a second padded to a window."""
+def measure_encoder(model: Path, repeats: int = 5) -> dict[str, float]:
+    """Return {seconds of a clip: milliseconds to encode it}, the fastest of `repeats`, and the same for half a second
+    padded to Whisper's window of 30 s."""
     torch.set_num_threads(1)
     policy, random = LogprobModel(model, "float32"), np.random.default_rng(0)
 
-    def fastest(wave: np.ndarray) -> float:
+    def fastest_ms(wave: np.ndarray) -> float:
         times = []
         for _ in range(repeats):
             began = time.perf_counter()
@@ -54,20 +55,20 @@ def encoder_cost(model: Path, repeats: int = 5) -> dict[str, float]:
 
     clips = {f"{s:g}": random.normal(0, 0.1, round(s * SAMPLE_RATE)).astype(np.float32) for s in SECONDS}
     padded = np.pad(clips["0.5"], (0, round((WINDOW_S - 0.5) * SAMPLE_RATE)))
-    return {name: fastest(wave) for name, wave in {**clips, "0.5 padded to 30": padded}.items()}
+    return {name: fastest_ms(wave) for name, wave in {**clips, "0.5 padded to 30": padded}.items()}
 
 
-class Alone(EngineWorker):
-    """Ray actor: vLLM's offline entry point with the engine options and sampling parameters of ours."""
+class OfflineEngine(EngineWorker):
+    """A Ray actor with vLLM's offline entry point, the engine options and the sampling parameters of our engines."""
 
-    def __init__(self, model: str, longest: int) -> None:
+    def __init__(self, model: str, max_tokens: int) -> None:
         from vllm import LLM
 
         torch.set_num_threads(1)
         self.llm = LLM(
             model,
             dtype="float32",
-            max_model_len=longest,
+            max_model_len=max_tokens,
             max_num_seqs=256,
             max_num_batched_tokens=8192,
             enforce_eager=True,
@@ -81,7 +82,7 @@ class Alone(EngineWorker):
         self.stop_tokens = [self.llm.llm_engine.model_config.hf_text_config.eos_token_id]
 
     def write(self, requests: Sequence[Request]) -> tuple[float, list[list[int]]]:
-        """(seconds, what was written to each)."""
+        """Return (seconds, sampled tokens of each request)."""
         from rollouts.worker import _prompt
 
         began = time.perf_counter()
@@ -90,72 +91,77 @@ class Alone(EngineWorker):
         return time.perf_counter() - began, [list(output.outputs[0].token_ids) for output in outputs]
 
 
-def prompts_of(round_: int) -> list[Prompt]:
-    """Made sounds that no other round has: two clips each."""
-    made = sounds("train", kinds=["higher", "longer"], size=400, seed=round_)
-    return list(islice(made, PROMPTS))
+def build_prompts(seed: int) -> list[Prompt]:
+    """Return prompts on synthetic sounds, two clips each, that no other seed has."""
+    return list(islice(sounds("train", kinds=["higher", "longer"], size=400, seed=seed), PROMPTS))
 
 
-def rollouts(model: Path, rounds: int, overrides: Sequence[str]) -> dict[str, Any]:
-    """Tokens a second of both, round by round in turns, and how many clips were asked for and encoded by the trainer."""
-    longest = 256
-    what = load(
+def measure_rollouts(model: Path, rounds: int, overrides: Sequence[str]) -> dict[str, Any]:
+    """Return tokens per second of both, round by round, and the clips that the trainer asked for and encoded."""
+    max_tokens = 256
+    recipe = load(
         {
             "name": "bench-audio",
             "model": {"path": str(model)},
             "data": {"sounds": {"source": "sounds"}},
             "reward": {"parts": [{"verifier": "text"}]},
-            "stages": [{"rlvr": {"data": "sounds", "max_sequence_tokens": longest}}],
+            "stages": [{"rlvr": {"data": "sounds", "max_sequence_tokens": max_tokens}}],
         },
         overrides,
     )
-    header, ours, theirs, tokens = what.header, list[float](), list[float](), 0
-    with Cluster(what.roles, header.cluster, header.engines, header.trainer, header.model, model, longest) as cluster:
-        alone = ray.remote(Alone).options(num_cpus=0, runtime_env={"env_vars": ENVIRONMENT}).remote(str(model), longest)
+    header, ours, theirs, tokens = recipe.header, list[float](), list[float](), 0
+    with Cluster(
+        recipe.roles, header.cluster, header.engines, header.trainer, header.model, model, max_tokens
+    ) as cluster:
+        offline = (
+            ray.remote(OfflineEngine)
+            .options(num_cpus=0, runtime_env={"env_vars": ENVIRONMENT})
+            .remote(str(model), max_tokens)
+        )
         sampler = cluster.sampler
         sampler.load(model)
         for round_ in range(-1, rounds):  # the first warms up
-            prompts = prompts_of(round_)
-            room = max(sampler._encoded(prompt)[1] for prompt in prompts) + NEW_TOKENS
-            asked = list(sampler._requests(prompts, SAMPLES, 1.0, room, round_))
+            prompts = build_prompts(round_)
+            limit = max(sampler._encoded(prompt)[1] for prompt in prompts) + NEW_TOKENS
+            requests = list(sampler._requests(prompts, SAMPLES, 1.0, limit, round_))
             began = time.perf_counter()
-            done = [
+            rollouts = [
                 rollout
-                for some in sampler.generate(
-                    prompts, samples=SAMPLES, temperature=1.0, max_sequence_tokens=room, seed=round_
+                for group in sampler.generate(
+                    prompts, samples=SAMPLES, temperature=1.0, max_sequence_tokens=limit, seed=round_
                 )
-                for rollout in some
+                for rollout in group
             ]
             seconds = time.perf_counter() - began
-            others, written = ray.get(alone.write.remote(asked))
-            check(done, asked, written, prompts)
+            offline_seconds, offline_tokens = ray.get(offline.write.remote(requests))
+            check_equal(rollouts, requests, offline_tokens, prompts)
             if round_ >= 0:
-                tokens = sum(map(len, written))
+                tokens = sum(map(len, offline_tokens))
                 ours.append(tokens / seconds)
-                theirs.append(tokens / others)
-        ray.kill(alone)
-        reuse = features(cluster, header, model, done)
+                theirs.append(tokens / offline_seconds)
+        ray.kill(offline)
+        reuse = measure_reuse(cluster, header, model, rollouts)
     ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
     return {"ours": ours, "alone": theirs, "ratios": ratios, "tokens": tokens, **reuse}
 
 
-def check(
-    done: Sequence[Rollout], asked: Sequence[Request], written: Sequence[list[int]], prompts: Sequence[Prompt]
+def check_equal(
+    rollouts: Sequence[Rollout], requests: Sequence[Request], tokens: Sequence[list[int]], prompts: Sequence[Prompt]
 ) -> None:
-    """Both wrote the very same."""
-    theirs = {(prompts[r.key[0]].id, r.key[1]): tokens for r, tokens in zip(asked, written, strict=True)}
-    for rollout in done:
+    """Assert that both engines sampled the same tokens."""
+    theirs = {(prompts[r.key[0]].id, r.key[1]): ids for r, ids in zip(requests, tokens, strict=True)}
+    for rollout in rollouts:
         assert rollout.tokens[rollout.action_mask].tolist() == theirs[rollout.prompt.id, rollout.sample]
 
 
-def features(cluster: Cluster, header: Any, model: Path, done: Sequence[Rollout]) -> dict[str, int]:
-    """Clips asked for and encoded in what a PPO step of two epochs does with the rollouts."""
+def measure_reuse(cluster: Cluster, header: Any, model: Path, rollouts: Sequence[Rollout]) -> dict[str, int]:
+    """Return the number of clips asked for and encoded in a PPO step of two epochs over the rollouts."""
     from rl.workers.optimizer import OptimizerConfig
 
     policy, critic = cluster.policy, cluster.critic
     for group in (policy, critic):
         group.load(model, header.model, OptimizerConfig())
-    batch = collate([Scored(rollout, Verdict(1.0)) for rollout in done])
+    batch = collate([Scored(rollout, Verdict(1.0)) for rollout in rollouts])
     for _ in range(2):
         policy.logprobs(batch).get()
         critic.values(batch).get()
@@ -170,26 +176,26 @@ def main() -> None:
     options = parser.parse_args()
     with TemporaryDirectory() as folder:
         model = build(BUILD, Path(folder) / "model", seed=0)
-        result = {"encoder_ms": encoder_cost(model), **rollouts(model, options.rounds, options.overrides)}
+        result = {"encoder_ms": measure_encoder(model), **measure_rollouts(model, options.rounds, options.overrides)}
     if options.json:
         options.json.write_text(json.dumps(result, indent=2))
-    Console().print(table(result))
+    Console().print(render_table(result))
 
 
-def table(result: dict[str, Any]) -> Table:
+def render_table(result: dict[str, Any]) -> Table:
     costs = result["encoder_ms"]
-    drawn = Table("", "measured")
+    table = Table("", "measured")
     for name, cost in costs.items():
-        drawn.add_row(f"encoder, a clip of {name} s", f"{cost:.1f} ms")
-    drawn.add_row("padded ÷ its own length, 0.5 s", f"{costs['0.5 padded to 30'] / costs['0.5']:.0f} ×")
-    drawn.add_row("clips asked for ÷ encoded", f"{result['asked']} ÷ {result['encoded']}")
-    drawn.add_row("features reused", f"{1 - result['encoded'] / result['asked']:.1%}")
+        table.add_row(f"encoder, a clip of {name} s", f"{cost:.1f} ms")
+    table.add_row("padded ÷ its own length, 0.5 s", f"{costs['0.5 padded to 30'] / costs['0.5']:.0f} ×")
+    table.add_row("clips asked for ÷ encoded", f"{result['asked']} ÷ {result['encoded']}")
+    table.add_row("features reused", f"{1 - result['encoded'] / result['asked']:.1%}")
     low, middle, high = np.percentile(result["ratios"], [0, 50, 100])
-    drawn.add_row("rollout tokens/s ÷ vLLM offline", f"{middle:.2f} ({low:.2f} – {high:.2f})")
-    drawn.add_row(
+    table.add_row("rollout tokens/s ÷ vLLM offline", f"{middle:.2f} ({low:.2f} – {high:.2f})")
+    table.add_row(
         "rollout tokens/s", f"{np.median(result['ours']):,.0f}, vLLM offline {np.median(result['alone']):,.0f}"
     )
-    return drawn
+    return table
 
 
 if __name__ == "__main__":

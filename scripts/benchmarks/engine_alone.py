@@ -1,5 +1,5 @@
 """vLLM by itself: `LLM.generate` on the requests that one of our engines gets in a step, with the same engine options and
-sampling parameters (a seed for each sample, logprobs on). One process for each engine (started by peer.py).
+sampling parameters (a seed for each sample, logprobs on). peer.py starts a process for each engine.
 
     python scripts/benchmarks/engine_alone.py LOAD FOLDER ENGINE ENGINES
 """
@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import workload
-from turns import Finished, Turns
+from turns import NoMoreTurns, Turns
 
 from rollouts.serving import ENVIRONMENT
 
@@ -47,11 +47,11 @@ def main(load_name: str, folder: str, engine: str, engines: str) -> None:
         disable_log_stats=True,
         seed=0,
     )
-    mine = range(int(engine), workload.PROMPTS_PER_STEP * workload.SAMPLES, int(engines))
+    sample_indices = range(int(engine), workload.PROMPTS_PER_STEP * workload.SAMPLES, int(engines))
     turns.wait()
     for step in range(10_000):
         prompts, settings = [], []
-        for i in mine:
+        for i in sample_indices:  # samples are dealt to the engines in turn
             question = (step * workload.PROMPTS_PER_STEP + i // workload.SAMPLES) % len(questions)
             prompts.append({"prompt_token_ids": questions[question]})
             settings.append(
@@ -70,5 +70,5 @@ def main(load_name: str, folder: str, engine: str, engines: str) -> None:
 
 
 if __name__ == "__main__":
-    with suppress(Finished):
+    with suppress(NoMoreTurns):
         main(*sys.argv[1:])

@@ -1,12 +1,12 @@
-"""How well `rewards.verifiers.grounding` judges claims about real recordings, and how fast.
+"""Accuracy and speed of `rewards.verifiers.grounding` on claims about real recordings.
 
     scripts/bench grounding [--clips 300] [--json]
 
-Of fsdd/ and esc10/ in GROUNDTONE_DATA. Claims are written from the metadata's attributes, each true one with a false
-twin in the same words, with the margins that a fair question has (2 semitones, 3 dB, 20 %); each is a chain of its own.
-A claim is accepted when all that is read in it is true, rejected when something in it is false. The reader of claims was
-written with `own wording`; at first sight of `other wording` it accepted 91.7 % and rejected 92.0 %, of `third wording` 89.4 %
-and 93.0 %, and then learned those phrases too.
+The recordings are fsdd/ and esc10/ in GROUNDTONE_DATA. Claims are written from the attributes of their metadata, each true
+one with a false twin in the same words, with the margins that a fair question has (2 semitones, 3 dB, 20 %); each is a
+chain of its own. A claim is accepted if all that the parser finds in it is true, rejected if some of it is false. The
+parser was written with `own wording`; on first contact it accepted 91.7 % and rejected 92.0 % of `other wording`, 89.4 %
+and 93.0 % of `third wording`; then it was extended to those phrases too.
 """
 
 from __future__ import annotations
@@ -41,60 +41,72 @@ ORDINALS = ("first", "second", "third")
 
 @dataclass(frozen=True)
 class Statement:
+    """A claim about clips that is true or false."""
+
     kind: str
     text: str
     true: bool
     clips: tuple[Clip, ...]
 
 
-def rows(data: Path, name: str, column: str, clips: int) -> list[Row]:
+def read_rows(data: Path, name: str, column: str, clips: int) -> list[Row]:
+    """Return `clips` random rows of a collection, with the sound of `column` as `clip`."""
     table = pq.read_table(data / name / f"{name}.parquet").to_pylist()
-    chosen = random.Random(name).sample(table, min(clips, len(table)))
-    return [{**row, "clip": Clip(data=row[column])} for row in chosen]
+    sample = random.Random(name).sample(table, min(clips, len(table)))
+    return [{**row, "clip": Clip(data=row[column])} for row in sample]
 
 
 def semitones(a: float, b: float) -> float:
+    """Return the interval from `b` to `a` (Hz)."""
     return 12 * log2(a / b)
 
 
 class Writer:
-    """Writes claims in the words of one set of templates."""
+    """A writer of claims in the words of one set of templates."""
 
     def __init__(self, wording: str, seed: int) -> None:
         self.templates, self.random = TEMPLATES[wording], random.Random(seed)
 
-    def both(self, kind: str, true: dict[str, Any], false: dict[str, Any], *clips: Clip) -> Iterator[Statement]:
+    def true_and_false(
+        self, kind: str, true: dict[str, Any], false: dict[str, Any], *clips: Clip
+    ) -> Iterator[Statement]:
+        """Yield a true claim and a false one of the same wording."""
         template = self.random.choice(self.templates[kind])
         yield Statement(kind, template.format(**true), True, clips)
         yield Statement(kind, template.format(**false), False, clips)
 
-    def off(self, least: float, most: float) -> float:
+    def error(self, least: float, most: float) -> float:
+        """Return a random error of a size between the two, in either direction."""
         return self.random.choice((-1, 1)) * self.random.uniform(least, most)
 
     def single(self, row: Row) -> Iterator[Statement]:
+        """Yield claims about one clip."""
         clip = row["clip"]
         level, centroid = row["rms_dbfs"], row["spectral_centroid_hz"]
-        yield from self.both("loudness value", {"v": round(level)}, {"v": round(level + self.off(9, 15))}, clip)
-        wrong = centroid * 2 ** (self.off(9, 14) / 12)
-        yield from self.both("brightness value", {"v": round(centroid, -2)}, {"v": round(wrong, -2)}, clip)
+        yield from self.true_and_false(
+            "loudness value", {"v": round(level)}, {"v": round(level + self.error(9, 15))}, clip
+        )
+        wrong = centroid * 2 ** (self.error(9, 14) / 12)
+        yield from self.true_and_false("brightness value", {"v": round(centroid, -2)}, {"v": round(wrong, -2)}, clip)
         if "f0_median_hz" not in row:
             return
         seconds = row["duration_s"]
-        wrong = seconds * 2 ** self.off(0.7, 1.3)
-        yield from self.both("duration value", {"v": f"{seconds:.2f}"}, {"v": f"{wrong:.2f}"}, clip)
+        wrong = seconds * 2 ** self.error(0.7, 1.3)
+        yield from self.true_and_false("duration value", {"v": f"{seconds:.2f}"}, {"v": f"{wrong:.2f}"}, clip)
         f0 = row["f0_median_hz"]
         if row["f0_reliable"]:
-            wrong = f0 * 2 ** (self.off(4, 9) / 12)
-            yield from self.both("pitch value", {"v": round(f0)}, {"v": round(wrong)}, clip)
+            wrong = f0 * 2 ** (self.error(4, 9) / 12)
+            yield from self.true_and_false("pitch value", {"v": round(f0)}, {"v": round(wrong)}, clip)
             if f0 < 180:
-                yield from self.both("pitch level", {"v": "low"}, {"v": "high"}, clip)
-            spoken = row["voiced_fraction"] * (row["active_end_s"] - row["active_start_s"])
-            moved = (row["f0_slope_st_per_s"] or 0) * spoken
-            if 3 <= abs(moved) <= 1.5 * semitones(row["f0_p90_hz"], row["f0_p10_hz"]):
+                yield from self.true_and_false("pitch level", {"v": "low"}, {"v": "high"}, clip)
+            voiced_s = row["voiced_fraction"] * (row["active_end_s"] - row["active_start_s"])
+            change_st = (row["f0_slope_st_per_s"] or 0) * voiced_s
+            if 3 <= abs(change_st) <= 1.5 * semitones(row["f0_p90_hz"], row["f0_p10_hz"]):
                 up, down = {"ing": "rising", "es": "rises"}, {"ing": "falling", "es": "falls"}
-                yield from self.both("trend", *((up, down) if moved > 0 else (down, up)), clip)
+                yield from self.true_and_false("trend", *((up, down) if change_st > 0 else (down, up)), clip)
 
     def pair(self, a: Row, b: Row) -> Iterator[Statement]:
+        """Yield comparisons of two clips that differ by at least the margin."""
         kinds: list[tuple[str, float, str, str]] = []
         if a.get("f0_reliable") and b.get("f0_reliable"):
             kinds.append(("pitch", semitones(a["f0_median_hz"], b["f0_median_hz"]) / 2, "higher", "lower"))
@@ -109,56 +121,60 @@ class Writer:
             first = (margins > 0) == (word == more)
             one, two = ORDINALS[:2] if first else ORDINALS[1::-1]
             clips = (a["clip"], b["clip"])
-            yield from self.both(
+            yield from self.true_and_false(
                 f"{quantity} of two", {"a": one, "b": two, "w": word}, {"a": two, "b": one, "w": word}, *clips
             )
 
     def sequence(self, parts: list[Row]) -> Iterator[Statement]:
-        """Three words in one clip: how many, which is loudest, how two of them compare."""
+        """Yield claims about three words in one clip: their number, the loudest, a comparison of two."""
         gap = np.zeros(4000, np.float32)
         pieces = [piece for row in parts for piece in (waveform(row["clip"]), gap)][:-1]
         clip = Clip(data=encode(np.concatenate(pieces)))
-        yield from self.both("count", {"n": "three"}, {"n": self.random.choice(["two", "four", "five"])}, clip)
+        yield from self.true_and_false(
+            "count", {"n": "three"}, {"n": self.random.choice(["two", "four", "five"])}, clip
+        )
         order = sorted(range(3), key=lambda i: parts[i]["rms_dbfs"])
         if parts[order[2]]["rms_dbfs"] - parts[order[1]]["rms_dbfs"] > 3:
-            yield from self.both("loudest", {"a": ORDINALS[order[2]]}, {"a": ORDINALS[order[0]]}, clip)
+            yield from self.true_and_false("loudest", {"a": ORDINALS[order[2]]}, {"a": ORDINALS[order[0]]}, clip)
         i, j = self.random.sample(range(3), 2)
         if all(parts[k]["f0_reliable"] for k in (i, j)):
-            apart = semitones(parts[i]["f0_median_hz"], parts[j]["f0_median_hz"])
-            if abs(apart) > 2:
+            interval = semitones(parts[i]["f0_median_hz"], parts[j]["f0_median_hz"])
+            if abs(interval) > 2:
                 names = {"a": ORDINALS[i], "b": ORDINALS[j]}
                 words = ({**names, "w": "higher"}, {**names, "w": "lower"})
-                yield from self.both("pitch in sequence", *(words if apart > 0 else words[::-1]), clip)
+                yield from self.true_and_false("pitch in sequence", *(words if interval > 0 else words[::-1]), clip)
 
 
-def statements(wording: str, fsdd: list[Row], esc10: list[Row]) -> list[Statement]:
+def write_statements(wording: str, fsdd: list[Row], esc10: list[Row]) -> list[Statement]:
+    """Return claims about single clips, pairs and sequences."""
     writer = Writer(wording, seed=1)
-    found: list[Statement] = []
+    statements: list[Statement] = []
     for row in [*fsdd, *esc10]:
-        found += writer.single(row)
+        statements += writer.single(row)
     for collection in (fsdd, esc10):
         for a, b in pairwise(collection):
-            found += writer.pair(a, b)
+            statements += writer.pair(a, b)
     for i in range(0, len(fsdd) - 2, 3):
-        found += writer.sequence(fsdd[i : i + 3])
-    return found
+        statements += writer.sequence(fsdd[i : i + 3])
+    return statements
 
 
-def judged(statement: Statement) -> bool | None:
-    """Whether the verifier holds it true, false, or neither."""
+def judge(statement: Statement) -> bool | None:
+    """Return whether the verifier finds the claim true, or None if it checks nothing in it."""
     rollout = Case(f"<think>\n{statement.text}\n</think>\nA", None, clips=statement.clips).rollout()
     parts = grounding.verify(rollout.prompt, rollout).parts
     return None if not parts["checked"] else parts["true"] == parts["checked"]
 
 
-def judge(found: list[Statement], show: int) -> dict[str, Any]:
+def measure_accuracy(statements: list[Statement], show: int) -> dict[str, Any]:
+    """Return acceptance and rejection rates by kind of claim; print up to `show` misjudged claims of each."""
     table: dict[str, Counter[tuple[bool, bool | None]]] = defaultdict(Counter)
-    shown = Counter[tuple[str, bool]]()
-    for statement in found:
-        verdict = judged(statement)
+    printed = Counter[tuple[str, bool]]()
+    for statement in statements:
+        verdict = judge(statement)
         table[statement.kind][statement.true, verdict] += 1
-        if verdict is not statement.true and shown[statement.kind, statement.true] < show:
-            shown[statement.kind, statement.true] += 1
+        if verdict is not statement.true and printed[statement.kind, statement.true] < show:
+            printed[statement.kind, statement.true] += 1
             print(f"    {statement.true} read as {verdict}: {statement.text}")
     result: dict[str, Any] = {}
     for kind, cells in [*table.items(), ("all", sum(table.values(), Counter()))]:
@@ -172,18 +188,19 @@ def judge(found: list[Statement], show: int) -> dict[str, Any]:
     return result
 
 
-def pitch(data: Path) -> dict[str, Any]:
-    off: list[float] = []
+def measure_pitch(data: Path) -> dict[str, Any]:
+    """Return the share of fsdd's clips whose measured pitch is within a semitone of its metadata."""
+    errors_st: list[float] = []
     for row in pq.read_table(data / "fsdd" / "fsdd.parquet").to_pylist():
         if row["f0_reliable"]:
             sound = measure(Clip(data=row["audio_flac"])).whole
-            off.append(abs(semitones(sound.f0_hz, row["f0_median_hz"])) if sound and sound.f0_hz else 99.0)
-    return {"clips": len(off), "within a semitone": round(float(np.mean(np.array(off) <= 1)), 4)}
+            errors_st.append(abs(semitones(sound.f0_hz, row["f0_median_hz"])) if sound and sound.f0_hz else 99.0)
+    return {"clips": len(errors_st), "within a semitone": round(float(np.mean(np.array(errors_st) <= 1)), 4)}
 
 
-def speed(fsdd: list[Row], esc10: list[Row]) -> dict[str, float]:
-    """Chains a second of one core, 16 of each prompt on two clips, of which the first measures; and what measuring a
-    clip costs."""
+def measure_speed(fsdd: list[Row], esc10: list[Row]) -> dict[str, float]:
+    """Return chains per second on one core, for 16 chains of each prompt with two clips, of which the first measures the
+    clips; and milliseconds to measure a clip."""
     chain = (
         "Let me listen closely. The first clip has a low pitch of about 120 Hz, and its contour is falling. It lasts "
         "0.45 s and is rather quiet, near -25 dB. The second clip is clearly higher in pitch than the first one, at "
@@ -199,15 +216,15 @@ def speed(fsdd: list[Row], esc10: list[Row]) -> dict[str, float]:
         rollout = Case(f"<think>\n{chain}\n</think>\nB", None, clips=pair).rollout()
         for _ in range(16):
             grounding.verify(rollout.prompt, rollout)
-    taken = time.process_time() - start
+    seconds = time.process_time() - start
     costs: dict[str, float] = {}
     for name, collection in (("fsdd", fsdd), ("esc10", esc10)):
         samples = [waveform(row["clip"]) for row in collection[:40]]
         start = time.process_time()
-        for one in samples:
-            analyse(one)
+        for samples_of_clip in samples:
+            analyse(samples_of_clip)
         costs[f"ms to measure a clip of {name}"] = round((time.process_time() - start) / len(samples) * 1e3, 1)
-    return {"chains a second": round(16 * len(pairs) / taken, 1), **costs}
+    return {"chains a second": round(16 * len(pairs) / seconds, 1), **costs}
 
 
 def main() -> None:
@@ -217,14 +234,14 @@ def main() -> None:
     parser.add_argument("--show", type=int, default=0, help="misjudged claims of each kind to print")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    fsdd = rows(args.data, "fsdd", "audio_flac", args.clips)
-    esc10 = rows(args.data, "esc10", "audio_ogg", args.clips)
-    report: dict[str, Any] = {"pitch": pitch(args.data)}
+    fsdd = read_rows(args.data, "fsdd", "audio_flac", args.clips)
+    esc10 = read_rows(args.data, "esc10", "audio_ogg", args.clips)
+    report: dict[str, Any] = {"pitch": measure_pitch(args.data)}
     for wording in TEMPLATES:
-        report[wording] = judge(statements(wording, fsdd, esc10), args.show)
+        report[wording] = measure_accuracy(write_statements(wording, fsdd, esc10), args.show)
     right = [(self_cognition.denial(r["text"]) is not None) == r["denies"] for r in self_cognition.phrasings()]
     report["self_cognition"] = {"phrasings": len(right), "right": round(sum(right) / len(right), 4)}
-    report["speed"] = speed(fsdd, esc10)
+    report["speed"] = measure_speed(fsdd, esc10)
     if args.json:
         print(json.dumps(report))
         return

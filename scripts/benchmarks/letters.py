@@ -9,11 +9,12 @@ if TYPE_CHECKING:
 
 
 def share(text: str) -> float:
-    """The share of ASCII letters."""
+    """Return the share of ASCII letters in the text."""
     return sum(c.isascii() and c.isalpha() for c in text) / max(1, len(text))
 
 
 def verify(prompt: Prompt, rollout: Rollout) -> Verdict:
+    """Return the share of letters in the response as the score."""
     from rl.types import Verdict
 
     return Verdict(score=share(rollout.response or rollout.text))

@@ -17,7 +17,7 @@ import ours
 import workload
 from rich.console import Console
 from rich.table import Table
-from turns import used_by_tree
+from turns import cpu_seconds_of_tree
 
 from rl.run.tracker import Tracker, read_metrics
 
@@ -25,20 +25,20 @@ ROLES = ("EngineWorker", "PolicyWorker", "CriticWorker")
 
 
 class Peaks(threading.Thread):
-    """The largest resident memory that each process of this one's has reached, by the name Ray gives it."""
+    """A thread that records the peak resident memory (bytes) of this process and its descendants, by Ray's name for them."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
         self.bytes: dict[str, dict[int, int]] = defaultdict(dict)
-        self.done = threading.Event()
+        self.end = threading.Event()
 
     def run(self) -> None:
-        while not self.done.wait(1.0):
-            for pid, _ in used_by_tree(os.getpid()):
+        while not self.end.wait(1.0):
+            for pid, _ in cpu_seconds_of_tree(os.getpid()):
                 try:
                     command = Path(f"/proc/{pid}/cmdline").read_text()
                     status = Path(f"/proc/{pid}/status").read_text()
-                except OSError:  # it has just ended
+                except OSError:  # the process has just ended
                     continue
                 role = next((r for r in ROLES if command.startswith(f"ray::{r}")), None)
                 if pid == os.getpid():
@@ -56,7 +56,7 @@ def main() -> None:
     folder = Path(__file__).parents[2] / ".bench/runs/long"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    recipe = ours.recipe(
+    recipe = ours.build_recipe(
         workload.LONG,
         folder,
         ["trainer.ranks=1", *options.overrides],
@@ -69,12 +69,12 @@ def main() -> None:
     peaks = Peaks()
     peaks.start()
     ours.run(recipe, folder, Tracker(folder, "rlvr"))
-    peaks.done.set()
+    peaks.end.set()
     (line,) = read_metrics(folder)
     seconds = {name: line[f"time/{name}"] for name in ("step", *ours.PHASES)}
     show(seconds, peaks.bytes, options.tokens)
     if options.json is not None:
-        peak = {role: sorted(of_role.values()) for role, of_role in peaks.bytes.items()}
+        peak = {role: sorted(by_pid.values()) for role, by_pid in peaks.bytes.items()}
         options.json.write_text(json.dumps({"seconds": seconds, "peak_bytes": peak}, indent=1))
 
 

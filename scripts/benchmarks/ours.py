@@ -1,5 +1,6 @@
-"""Groundtone's side: the `rlvr` stage as a recipe runs it, on the actors a recipe starts. Only the tracker is wrapped, so
-that the loop waits between its steps while it is another library's turn.
+"""Groundtone's side: the `rlvr` stage as a recipe runs it, on the actors a recipe starts.
+
+Only the tracker is wrapped, so that the loop waits between two steps while another library has its turn.
 
     python scripts/benchmarks/ours.py LOAD FOLDER [key=value …]       (started by peer.py)
 """
@@ -13,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import workload
-from turns import Finished, Turns
+from turns import NoMoreTurns, Turns
 
 from models.load import load_tokenizer
 from rewards.service import RewardService
 from rl.data.chat import Chat
 from rl.data.sources import load as load_data
-from rl.recipe import Recipe, load
+from rl.recipe import Recipe
+from rl.recipe import load as load_recipe
 from rl.run.tracker import Tracker
 from rl.stages.context import Context
 from rl.stages.rlvr import loop
@@ -27,14 +29,16 @@ from rl.types import Message, Scored
 from rl.workers.cluster import Cluster
 
 PHASES = ("generate", "verify", "logprobs", "update", "sync")
-STEPS = 10_000  # more than any run takes: the parent says when it is enough
+STEPS = 10_000  # more than any run takes: the parent ends it
 
 
-def recipe(load_: workload.Load, folder: Path, overrides: Sequence[str], steps: int = STEPS, **stage: Any) -> Recipe:
-    """The same work as the peer's, as a recipe."""
+def build_recipe(
+    load: workload.Load, folder: Path, overrides: Sequence[str], steps: int = STEPS, **stage: Any
+) -> Recipe:
+    """Return a recipe of the same work as the peer's."""
     data = folder / "data.jsonl"
     workload.write_data(data, 512)
-    model = workload.write_model(folder / "model", load_)
+    model = workload.write_model(folder / "model", load)
     question = Chat(load_tokenizer(model)).prompt([Message("user", workload.questions(1)[0][0])])
     parts = [
         {"verifier": "text", "weight": 0.5},
@@ -47,12 +51,12 @@ def recipe(load_: workload.Load, folder: Path, overrides: Sequence[str], steps: 
         "steps": steps,
         "prompts_per_step": workload.PROMPTS_PER_STEP,
         "samples_per_prompt": workload.SAMPLES,
-        "max_sequence_tokens": len(question) + load_.max_new,
+        "max_sequence_tokens": len(question) + load.max_new,
         "optimizer": {"learning_rate": workload.LEARNING_RATE},
         "checkpoint_every": steps,
     }
     values = {
-        "name": f"bench-{load_.name}",
+        "name": f"bench-{load.name}",
         "model": {"path": str(model)},
         "data": {"words": {"source": "jsonl", "path": str(data)}},
         "reward": {"parts": parts},
@@ -60,11 +64,11 @@ def recipe(load_: workload.Load, folder: Path, overrides: Sequence[str], steps: 
         "trainer": {"ranks": 2},
         "stages": [{"rlvr": {**settings, **stage}}],
     }
-    return load(values, overrides)
+    return load_recipe(values, overrides)
 
 
 class TurnTracker(Tracker):
-    """Records as ever, and ends each step's turn."""
+    """A tracker that also ends the contestant's turn after each step."""
 
     def __init__(self, folder: Path, turns: Turns) -> None:
         super().__init__(folder, "rlvr")
@@ -81,14 +85,20 @@ class TurnTracker(Tracker):
         self.turns.step({**self.phases, **counts})
 
 
-def run(what: Recipe, folder: Path, tracker: Tracker, ready: Any = lambda cluster: None) -> None:
-    """Runs the recipe's one stage on actors of its own."""
-    header, (stage,) = what.header, what.stages
+def run(recipe: Recipe, folder: Path, tracker: Tracker, ready: Any = lambda cluster: None) -> None:
+    """Run the recipe's only stage on actors of its own; `ready(cluster)` is called before the first step."""
+    header, (stage,) = recipe.header, recipe.stages
     model = Path(str(header.model.path))
     with (
-        RewardService(header.reward, what.folder) as rewards,
+        RewardService(header.reward, recipe.folder) as rewards,
         Cluster(
-            what.roles, header.cluster, header.engines, header.trainer, header.model, model, what.max_sequence_tokens
+            recipe.roles,
+            header.cluster,
+            header.engines,
+            header.trainer,
+            header.model,
+            model,
+            recipe.max_sequence_tokens,
         ) as cluster,
     ):
         context = Context(
@@ -108,12 +118,12 @@ def run(what: Recipe, folder: Path, tracker: Tracker, ready: Any = lambda cluste
 
 
 def main(load_name: str, folder: str, *overrides: str) -> None:
-    turns, where = Turns(), Path(folder)
-    where.mkdir(parents=True, exist_ok=True)
-    what = recipe(workload.LOADS[load_name], where, overrides)
-    facts = {"engines": what.header.engines.count, "ranks": what.header.trainer.ranks}
-    with suppress(Finished):
-        run(what, where, TurnTracker(where, turns), lambda cluster: turns.wait(**facts))
+    turns, run_dir = Turns(), Path(folder)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    recipe = build_recipe(workload.LOADS[load_name], run_dir, overrides)
+    facts = {"engines": recipe.header.engines.count, "ranks": recipe.header.trainer.ranks}
+    with suppress(NoMoreTurns):
+        run(recipe, run_dir, TurnTracker(run_dir, turns), lambda cluster: turns.wait(**facts))
 
 
 if __name__ == "__main__":

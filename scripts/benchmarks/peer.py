@@ -1,5 +1,5 @@
-"""Groundtone and TRL on the same model, prompts, lengths, algorithm and machine, in turns; then what ours costs beside
-vLLM alone, and for verifying and weight sync. `scripts/bench` runs it; docs/benchmarks.md says what is measured and why.
+"""Groundtone beside TRL on the same model, prompts, lengths, algorithm and machine, in turns; and our rollouts beside vLLM
+alone, verification and weight sync. `scripts/bench` runs it; docs/benchmarks.md explains what is measured and why.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 import workload
 from rich.console import Console
 from rich.table import Table
-from turns import Player, Quiet, Step, together
+from turns import Player, Quiet, Step, play_together
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
 PHASES = ("generate", "verify", "logprobs", "update", "sync")
@@ -34,21 +34,23 @@ PEER_GOALS = {"fixed": (1.1, 1.5), "tail": (2.5, 4.0)}
 
 @dataclass(frozen=True)
 class Side:
-    """What one contestant did in all its turns."""
+    """Figures of one contestant over all its turns."""
 
     samples_per_second: float
     tokens_per_second: float
-    """Written tokens, end to end."""
+    """Sampled tokens per second of the whole step."""
     seconds: dict[str, float]
-    """Of a step: wall, its phases, what is left over (other), and processor time (cpu). Means."""
+    """Means of a step: wall, its phases, the rest (other), and processor time (cpu)."""
     mean_length: float
     longest: float
     """Mean over steps of the longest sample."""
     others: float
-    """Cores that other processes of the machine kept busy meanwhile: above 0.1 or so the figures are not worth much."""
+    """Cores that other processes kept busy meanwhile; above about 0.1 the figures are not reliable."""
 
     @classmethod
     def of(cls, steps: Sequence[Step]) -> Side:
+        """Return the means and rates of the steps."""
+
         def total(name: str) -> float:
             return sum(step.get(name, 0.0) for step in steps)
 
@@ -66,33 +68,36 @@ class Side:
 
 @dataclass(frozen=True)
 class Goal:
+    """A figure and the bound that it should keep."""
+
     name: str
     measured: float
     goal: float
     least: bool = True
-    """The goal is a lower bound."""
+    """True if the goal is a lower bound."""
     aim: float | None = None
     spread: tuple[float, float] | None = None
-    """Least and greatest of all rounds."""
+    """Smallest and largest of all rounds."""
 
     @property
-    def met(self) -> bool:
+    def is_met(self) -> bool:
+        """True if the figure keeps the bound."""
         return self.measured >= self.goal if self.least else self.measured <= self.goal
 
 
-def ours(load: str, folder: Path, *overrides: str) -> Player:
+def start_ours(load: str, folder: Path, *overrides: str) -> Player:
     command = [sys.executable, HERE / "ours.py", load, folder, *overrides]
     return Player("groundtone", command, folder / "groundtone.log")
 
 
-def peer(load: str, folder: Path, threads: int, micro_batch: int) -> Player:
+def start_peer(load: str, folder: Path, threads: int, micro_batch: int) -> Player:
     command = [ROOT / ".bench/trl/bin/python", HERE / "theirs.py", load, folder / "model", threads, micro_batch]
     return Player("trl", command, folder / f"trl-{threads}-{micro_batch}.log")
 
 
-def best_peer(load: str, folder: Path, quiet: Quiet, console: Console) -> tuple[Player, tuple[int, int]]:
-    """TRL with the settings that are fastest here."""
-    players = {settings: peer(load, folder, *settings) for settings in PEER_SETTINGS}
+def start_best_peer(load: str, folder: Path, quiet: Quiet, console: Console) -> tuple[Player, tuple[int, int]]:
+    """Return TRL with the settings that are fastest on this machine, and these."""
+    players = {settings: start_peer(load, folder, *settings) for settings in PEER_SETTINGS}
     walls: dict[tuple[int, int], float] = {}
     for player in players.values():
         player.ready().turn(1)
@@ -102,84 +107,86 @@ def best_peer(load: str, folder: Path, quiet: Quiet, console: Console) -> tuple[
     for settings, player in players.items():
         if settings != best:
             player.close()
-    tried = ", ".join(f"{t} threads × {m}: {walls[t, m]:.2f} s" for t, m in walls)
-    console.print(f"TRL, seconds a step: {tried}")
+    times = ", ".join(f"{t} threads × {m}: {walls[t, m]:.2f} s" for t, m in walls)
+    console.print(f"TRL, seconds a step: {times}")
     return players[best], best
 
 
-def contest(load: str, folder: Path, rounds: int, steps: int, quiet: Quiet, console: Console) -> dict[str, Any]:
-    """All three in turns on one load."""
+def run_contest(load: str, folder: Path, rounds: int, steps: int, quiet: Quiet, console: Console) -> dict[str, Any]:
+    """Return the figures of all three contestants on one load, measured in turns."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     workload.write_model(folder / "model", workload.LOADS[load])
-    theirs, settings = best_peer(load, folder, quiet, console)
-    mine = ours(load, folder, f"engines.count={ENGINES}").ready()
+    theirs, settings = start_best_peer(load, folder, quiet, console)
+    mine = start_ours(load, folder, f"engines.count={ENGINES}").ready()
     alone = [
         Player("vllm", [sys.executable, HERE / "engine_alone.py", load, folder, i, ENGINES], folder / f"vllm-{i}.log")
         for i in range(ENGINES)
     ]
     for player in alone:
         player.ready()
-    took: dict[str, list[list[Step]]] = defaultdict(list)
+    turns_of: dict[str, list[list[Step]]] = defaultdict(list)
     try:
         for player in (theirs, mine):
             player.turn(3)
-        together(alone, 2)
+        play_together(alone, 2)
         for _ in range(rounds):
-            took["groundtone"].append(quiet.turn(lambda: mine.turn(steps)))
-            took["trl"].append(quiet.turn(lambda: theirs.turn(steps)))
-            took["vllm"].append(quiet.turn(lambda: _together(alone, steps)))
+            turns_of["groundtone"].append(quiet.turn(lambda: mine.turn(steps)))
+            turns_of["trl"].append(quiet.turn(lambda: theirs.turn(steps)))
+            turns_of["vllm"].append(quiet.turn(lambda: _play_engines(alone, steps)))
     finally:
         for player in (mine, theirs, *alone):
             player.close()
-    sides = {name: Side.of([step for turn in turns for step in turn]) for name, turns in took.items()}
+    sides = {name: Side.of([step for turn in turns for step in turn]) for name, turns in turns_of.items()}
     ratios = [
         Side.of(a).samples_per_second / Side.of(b).samples_per_second
-        for a, b in zip(took["groundtone"], took["trl"], strict=True)
+        for a, b in zip(turns_of["groundtone"], turns_of["trl"], strict=True)
     ]
-    engine = [_generating(a) / _generating(b) for a, b in zip(took["groundtone"], took["vllm"], strict=True)]
+    engine = [
+        _generation_rate(a) / _generation_rate(b) for a, b in zip(turns_of["groundtone"], turns_of["vllm"], strict=True)
+    ]
     return {"sides": sides, "ratios": ratios, "rollout_ratios": engine, "peer": settings}
 
 
-def _together(engines: Sequence[Player], steps: int) -> list[Step]:
-    """Engines side by side have done a step when the last one has."""
-    done: list[Step] = []
+def _play_engines(engines: Sequence[Player], steps: int) -> list[Step]:
+    """Return the steps of engines side by side; a step ends when the last engine has finished it."""
+    all_steps: list[Step] = []
     for _ in range(steps):
-        turns = [turn[0] for turn in together(engines, 1)]
+        turns = [turn[0] for turn in play_together(engines, 1)]
         wall = max(step["wall"] for step in turns)
         sums = {name: sum(step[name] for step in turns) for name in ("tokens", "samples", "cpu")}
         others = max(0.0, turns[0]["others"] - sum(step["cpu"] for step in turns[1:]) / wall)
-        done.append({"wall": wall, "generate": wall, "others": others, **sums})
-    return [{**step, "others": sum(s["others"] for s in done) / steps} for step in done]
+        all_steps.append({"wall": wall, "generate": wall, "others": others, **sums})
+    return [{**step, "others": sum(s["others"] for s in all_steps) / steps} for step in all_steps]
 
 
-def _generating(steps: Sequence[Step]) -> float:
-    """Tokens a second while generating."""
+def _generation_rate(steps: Sequence[Step]) -> float:
+    """Return tokens per second of generation."""
     return sum(step["tokens"] for step in steps) / sum(step["generate"] for step in steps)
 
 
-def math_share(folder: Path, steps: int, quiet: Quiet) -> Side:
-    """Ours with the `math` verifier."""
-    with ours("fixed", folder, "reward.parts=[{verifier: math}]").ready() as player:
+def measure_math(folder: Path, steps: int, quiet: Quiet) -> Side:
+    """Return our figures with the `math` verifier."""
+    with start_ours("fixed", folder, "reward.parts=[{verifier: math}]").ready() as player:
         player.turn(3)
         return Side.of(quiet.turn(lambda: player.turn(steps)))
 
 
-def goals(contests: dict[str, dict[str, Any]], math: Side) -> list[Goal]:
-    found: list[Goal] = []
+def check_goals(contests: dict[str, dict[str, Any]], math: Side) -> list[Goal]:
+    goals: list[Goal] = []
     for load, result in contests.items():
         (goal, aim), ratios = PEER_GOALS[load], result["ratios"]
         name = f"{load}: samples/s, Groundtone ÷ TRL"
-        found.append(Goal(name, statistics.median(ratios), goal, True, aim, (min(ratios), max(ratios))))
+        goals.append(Goal(name, statistics.median(ratios), goal, True, aim, (min(ratios), max(ratios))))
         ratios = result["rollout_ratios"]
         name = f"{load}: rollout tokens/s ÷ vLLM alone"
-        found.append(Goal(name, statistics.median(ratios), 0.95, True, None, (min(ratios), max(ratios))))
+        goals.append(Goal(name, statistics.median(ratios), 0.95, True, None, (min(ratios), max(ratios))))
         seconds = result["sides"]["groundtone"].seconds
         for phase, share in (("verify", 0.02), ("sync", 0.05)):
             name = f"{load}: {'verifying (`text`)' if phase == 'verify' else 'weight sync'}, share of a step"
-            found.append(Goal(name, seconds[phase] / seconds["wall"], share, False))
+            goals.append(Goal(name, seconds[phase] / seconds["wall"], share, False))
     share = math.seconds["verify"] / math.seconds["wall"]
-    return [*found, Goal("fixed: verifying (`math`), share of a step", share, 0.02, False)]
+    return [*goals, Goal("fixed: verifying (`math`), share of a step", share, 0.02, False)]
 
 
 def show_contest(console: Console, load: str, result: dict[str, Any]) -> None:
@@ -201,16 +208,16 @@ def show_contest(console: Console, load: str, result: dict[str, Any]) -> None:
     )
 
 
-def show_goals(console: Console, reached: Sequence[Goal]) -> None:
+def show_goals(console: Console, goals: Sequence[Goal]) -> None:
     table = Table(title="goals", title_justify="left")
     for name in ("", "measured", "over rounds", "goal", "aim", ""):
         table.add_column(name, justify="left" if not name else "right")
-    for goal in reached:
+    for goal in goals:
         spread = "–".join(f"{value:.2f}" for value in goal.spread) if goal.spread else ""
         bound = f"{'≥' if goal.least else '≤'} {goal.goal:g}"
         aim = f"{goal.aim:g}" if goal.aim else ""
         number = f"{goal.measured:.2f}" if goal.least else f"{goal.measured:.1%}"
-        table.add_row(goal.name, number, spread, bound, aim, "met" if goal.met else "not met")
+        table.add_row(goal.name, number, spread, bound, aim, "met" if goal.is_met else "not met")
     console.print(table)
 
 
@@ -227,17 +234,17 @@ def main() -> None:
     console = Console()
     quiet, contests = Quiet(options.others, options.patience), dict[str, dict[str, Any]]()
     for load in options.loads:
-        contests[load] = contest(load, options.folder / load, options.rounds, options.steps, quiet, console)
+        contests[load] = run_contest(load, options.folder / load, options.rounds, options.steps, quiet, console)
         show_contest(console, load, contests[load])
-    math = math_share(options.folder / "fixed", options.steps, quiet)
-    reached = goals(contests, math)
-    show_goals(console, reached)
+    math = measure_math(options.folder / "fixed", options.steps, quiet)
+    goals = check_goals(contests, math)
+    show_goals(console, goals)
     if options.json is not None:
         results = {
             load: {**result, "sides": {name: asdict(side) for name, side in result["sides"].items()}}
             for load, result in contests.items()
         }
-        figures = {"loads": results, "math": asdict(math), "goals": [{**asdict(g), "met": g.met} for g in reached]}
+        figures = {"loads": results, "math": asdict(math), "goals": [{**asdict(g), "met": g.is_met} for g in goals]}
         options.json.write_text(json.dumps({"cpus": os.cpu_count(), **figures}, indent=1))
 
 

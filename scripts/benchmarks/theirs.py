@@ -2,8 +2,8 @@
 
     python scripts/benchmarks/theirs.py LOAD MODEL THREADS MICRO_BATCH
 
-Its settings are the best found for it here (docs/benchmarks.md): the whole step generated as one batch, no gradient
-checkpointing, no float16 casts, nothing logged, no KL model; threads and micro-batch as given.
+Its settings are the fastest that we know for it on this machine (docs/benchmarks.md): the whole step generated as one
+batch, no gradient checkpointing, no float16 casts, no logging, no KL model; threads and micro-batch from the arguments.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from datasets import Dataset
 from letters import share
 from transformers import AutoTokenizer, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
-from turns import Finished, Turns
+from turns import NoMoreTurns, Turns
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from rewards.verifiers.text import answer_text, normalised
@@ -30,23 +30,24 @@ SAMPLES = workload.PROMPTS_PER_STEP * workload.SAMPLES
 
 
 def text(completions: list[Any], answer: list[str], **_: Any) -> list[float]:
-    """What the verifier `text` computes."""
-    given = [answer_text(turn[0]["content"]) for turn in completions]
-    return [float(normalised(pred) == normalised(gold) != "") for pred, gold in zip(given, answer, strict=True)]
+    """Return the scores of our verifier `text`."""
+    predictions = [answer_text(turn[0]["content"]) for turn in completions]
+    return [float(normalised(pred) == normalised(gold) != "") for pred, gold in zip(predictions, answer, strict=True)]
 
 
 def letters(completions: list[Any], **_: Any) -> list[float]:
+    """Return the scores of our verifier `letters`."""
     return [share(turn[0]["content"]) for turn in completions]
 
 
-class Timed(GRPOTrainer):
-    """Times what the table calls generate and verify; the rest of a step is the update."""
+class TimedTrainer(GRPOTrainer):
+    """A trainer that times what the table calls generate and verify; the rest of a step is the update."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.seconds: dict[str, float] = defaultdict(float)
         self.counts: dict[str, float] = {}
-        self.update_from = 0.0
+        self.update_start = 0.0
 
     def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
         start = time.perf_counter()
@@ -64,11 +65,13 @@ class Timed(GRPOTrainer):
 
     def _prepare_inputs(self, *args: Any, **kwargs: Any) -> Any:
         inputs = super()._prepare_inputs(*args, **kwargs)
-        self.update_from = self.update_from or time.perf_counter()  # the first micro-batch of a step
+        self.update_start = self.update_start or time.perf_counter()  # the first micro-batch of a step
         return inputs
 
 
 class Gate(TrainerCallback):
+    """A callback that ends the contestant's turn after each step."""
+
     def __init__(self, turns: Turns) -> None:
         self.turns = turns
 
@@ -77,10 +80,10 @@ class Gate(TrainerCallback):
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
         trainer = self.trainer
-        trainer.seconds["update"] += time.perf_counter() - trainer.update_from
+        trainer.seconds["update"] += time.perf_counter() - trainer.update_start
         self.turns.step({**trainer.seconds, **trainer.counts})
         trainer.seconds.clear()
-        trainer.update_from = 0.0
+        trainer.update_start = 0.0
 
 
 def main(load_name: str, model: str, threads: str, micro_batch: str) -> None:
@@ -111,7 +114,7 @@ def main(load_name: str, model: str, threads: str, micro_batch: str) -> None:
         model_init_kwargs={"dtype": "float32"},
     )
     gate = Gate(turns)
-    trainer = Timed(
+    trainer = TimedTrainer(
         model=model,
         processing_class=AutoTokenizer.from_pretrained(model),
         reward_funcs=[text, letters],
@@ -120,7 +123,7 @@ def main(load_name: str, model: str, threads: str, micro_batch: str) -> None:
         callbacks=[gate],
     )
     gate.trainer = trainer
-    with suppress(Finished):
+    with suppress(NoMoreTurns):
         trainer.train()
 
 

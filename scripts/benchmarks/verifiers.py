@@ -1,5 +1,5 @@
-"""Are the verifiers right, and fast? Agreement with labelled answers, programs that must pass and fail, throughput
-beside the same verifier without isolation, what hanging samples cost, and what a sandbox costs (docs/benchmarks.md).
+"""Accuracy and speed of the verifiers: agreement with labelled answers, programs that must pass and fail, throughput
+beside the same verifier without isolation, the cost of hanging samples and of a sandbox (docs/benchmarks.md).
 
     scripts/bench verifiers [--json FILE] [--quick]
 """
@@ -37,43 +37,45 @@ def verify(prompt, rollout):
 """
 
 
-def rows(name: str) -> list[dict[str, Any]]:
+def read_rows(name: str) -> list[dict[str, Any]]:
+    """Return the rows of a jsonl file of the data folder."""
     return [json.loads(line) for line in (DATA / name).read_text().splitlines()]
 
 
-def service(verifier: str, folder: Path | None = None, **settings: Any) -> RewardService:
-    made = RewardService(RewardConfig([PartConfig(verifier)], **{"workers": CORES, **settings}), folder)
-    made.start()
-    return made
+def start_service(verifier: str, folder: Path | None = None, **settings: Any) -> RewardService:
+    """Return a running pool of one verifier, with a worker for each core."""
+    service = RewardService(RewardConfig([PartConfig(verifier)], **{"workers": CORES, **settings}), folder)
+    service.start()
+    return service
 
 
-def agreement() -> dict[str, Any]:
-    """How often each class of labelled answers is judged as labelled."""
-    labelled = rows("verifier_gold.jsonl")
+def measure_agreement() -> dict[str, Any]:
+    """Return, for each class of labelled answers, how often the verdict agrees with the label."""
+    labelled_rows = read_rows("verifier_gold.jsonl")
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for row in labelled:
+    for row in labelled_rows:
         verifier = row["cls"] if row["cls"] in ("text", "choice") else "math"
         groups.setdefault((row["cls"], verifier), []).append(row)
-    groups["model solutions", "math"] = rows("gsm8k/model_solutions_labelled.jsonl")
-    found: dict[str, Any] = {}
+    groups["model solutions", "math"] = read_rows("gsm8k/model_solutions_labelled.jsonl")
+    results: dict[str, Any] = {}
     for (name, verifier), group in groups.items():
-        with service(verifier) as judge:
+        with start_service(verifier) as judge:
             scored = judge.score([_rollout(row) for row in group])
         kinds = Counter(_kind(row, s.verdict) for row, s in zip(group, scored, strict=True))
-        found[name] = {"verifier": verifier, "cases": len(group), **kinds}
-    return found
+        results[name] = {"verifier": verifier, "cases": len(group), **kinds}
+    return results
 
 
-def gold() -> dict[str, str]:
-    """How many of its own cases each verifier judges right; those that ask a model need one and are left to their run."""
+def check_gold_cases() -> dict[str, str]:
+    """Return how many of its own cases each verifier judges right, without those that need a model."""
     names = sorted(path.stem for path in (Path(__file__).parents[2] / "rewards/verifiers").glob("[a-z]*.py"))
-    found: dict[str, str] = {}
+    results: dict[str, str] = {}
     for name in names:
         if name not in ("judge", "reward_model"):
             command = [Path(sys.executable).parent / "rl", "verifiers", "test", name, "--json"]
-            told = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=False).stdout)
-            found[name] = f"{told['agree']} of {told['n']}"
-    return found
+            trial = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=False).stdout)
+            results[name] = f"{trial['agree']} of {trial['n']}"
+    return results
 
 
 def _rollout(row: dict[str, Any]) -> Rollout:
@@ -92,27 +94,27 @@ def _kind(row: dict[str, Any], verdict: Any) -> str:
     return "false negative" if equal else "false positive"
 
 
-def programs(every: int) -> dict[str, Any]:
-    """Reference solutions, and the same with what they return changed."""
-    found: dict[str, Any] = {}
-    with service("code", deadline_s=60.0) as judge:
+def check_programs(every: int) -> dict[str, Any]:
+    """Return how many reference solutions pass, and how many of them pass with their return value changed."""
+    results: dict[str, Any] = {}
+    with start_service("code", deadline_s=60.0) as judge:
         for name, file in (("HumanEval", "humaneval/test.jsonl"), ("MBPP", "mbpp/data.jsonl")):
-            tasks = rows(file)[::every]
+            tasks = read_rows(file)[::every]
             texts = [_solution(row) for row in tasks]
             began = time.monotonic()
             right = judge.score([_program(text, row) for text, row in zip(texts, tasks, strict=True)])
             seconds = time.monotonic() - began
             wrong = judge.score(
-                [_program(_spoilt(text, _entry(row)), row) for text, row in zip(texts, tasks, strict=True)]
+                [_program(_with_wrong_result(text, _entry(row)), row) for text, row in zip(texts, tasks, strict=True)]
             )
-            found[name] = {
+            results[name] = {
                 "programs": len(tasks),
                 "reference solutions passed": sum(s.verdict.score == 1.0 for s in right),
                 "spoilt ones passed": sum(s.verdict.score == 1.0 for s in wrong),
                 "errors": sum(s.verdict.error is not None for s in right + wrong),
                 "per second": len(tasks) / seconds,
             }
-    return found
+    return results
 
 
 def _solution(row: dict[str, Any]) -> str:
@@ -120,14 +122,14 @@ def _solution(row: dict[str, Any]) -> str:
 
 
 def _entry(row: dict[str, Any]) -> str:
-    """The function under test: for MBPP the one of the program's that its first assertion calls."""
+    """Return the function under test: for MBPP, the one that the first assertion calls."""
     if "entry_point" in row:
         return row["entry_point"]
     names = [line.split("(")[0][4:].strip() for line in row["code"].splitlines() if line.startswith("def ")]
     return next(name for name in reversed(names) if name in row["test_list"][0])
 
 
-def _spoilt(program: str, entry: str) -> str:
+def _with_wrong_result(program: str, entry: str) -> str:
     return f"{program}\n\n_right = {entry}\ndef {entry}(*args):\n    return (_right(*args), 'spoilt')\n"
 
 
@@ -135,47 +137,49 @@ def _program(text: str, row: dict[str, Any]) -> Rollout:
     return Case(f"```python\n{text}\n```", None, fields=row).rollout()
 
 
-def throughput(rounds: int) -> dict[str, float]:
-    """Samples a second of `math` in a pool of a worker for each core, on every second of its labelled cases; beside as many
-    plain processes in which math-verify itself, or `math`, judges them without any isolation; and beside a new process
-    for each sample. In turns, so that all see the same load. All are new each time and have judged the other cases
-    before: parsers grow faster with use, and know by heart what they have parsed."""
-    warming, timed = ([_rollout(row) for row in _cases()[i::2]] for i in (0, 1))
+def measure_throughput(rounds: int) -> dict[str, float]:
+    """Return samples per second of `math` in a pool with a worker for each core, on every second labelled case; beside as
+    many plain processes in which math-verify itself, or `math`, judges them without isolation; and beside a new process
+    for each sample. In turns, so that all see the same load.
+    """
+    # Each time all are new and have judged the other half of the cases: parsers get faster with use, and cache what
+    # they have parsed.
+    warm_up, cases = ([_rollout(row) for row in _cases()[i::2]] for i in (0, 1))
     rates: dict[str, list[float]] = {"pool": [], "math-verify": [], "math": []}
     for _ in range(rounds):
-        with service("math") as judge:
-            judge.score(CORES * warming)
+        with start_service("math") as judge:
+            judge.score(CORES * warm_up)
             began = time.monotonic()
-            judge.score(timed)
-            rates["pool"].append(len(timed) / (time.monotonic() - began))
+            judge.score(cases)
+            rates["pool"].append(len(cases) / (time.monotonic() - began))
         for name in ("math-verify", "math"):
             command = [sys.executable, __file__, "--plain", name]
-            running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(CORES)]
-            rates[name].append(sum(float(process.communicate()[0]) for process in running))
+            processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(CORES)]
+            rates[name].append(sum(float(process.communicate()[0]) for process in processes))
     began = time.monotonic()
     for _ in range(5):
         subprocess.run([sys.executable, __file__, "--plain", "one"], check=True, stdout=subprocess.DEVNULL)
-    each = 5 * CORES / (time.monotonic() - began)
+    one_each = 5 * CORES / (time.monotonic() - began)
     ratios = {
         f"pool / {CORES} processes of {name}": median(a / b for a, b in zip(rates["pool"], rates[name], strict=True))
         for name in ("math-verify", "math")
     }
     per_second = {f"{name} per second": median(values) for name, values in rates.items()}
-    return {**per_second, **ratios, "pool / process for each call": median(rates["pool"]) / each}
+    return {**per_second, **ratios, "pool / process for each call": median(rates["pool"]) / one_each}
 
 
 def _cases() -> list[dict[str, Any]]:
-    return [row for row in rows("verifier_gold.jsonl") if row["cls"] == "math"]
+    return [row for row in read_rows("verifier_gold.jsonl") if row["cls"] == "math"]
 
 
-def alone(name: str) -> float:
-    """Samples a second in this process, of `math` or of the library that it stands on; `one`: judges a single one."""
+def measure_plain(name: str) -> float:
+    """Return samples per second in this process, of `math` or of math-verify; `one` judges a single sample."""
     cases = _cases()[: 2 if name == "one" else None]
     if name == "math-verify":
         from math_verify import parse, verify
 
-        wrapped = [(f"${_rollout(row).prompt.answer}$", f"${row['pred']}$") for row in cases]
-        judges = [lambda gold=gold, pred=pred: verify(parse(gold), parse(pred)) for gold, pred in wrapped]
+        pairs = [(f"${_rollout(row).prompt.answer}$", f"${row['pred']}$") for row in cases]
+        judges = [lambda gold=gold, pred=pred: verify(parse(gold), parse(pred)) for gold, pred in pairs]
     else:
         from rewards.verifiers.math import verify as ours
 
@@ -188,11 +192,12 @@ def alone(name: str) -> float:
     return len(judges[1::2]) / (time.monotonic() - began)
 
 
-def hangs(count: int, hanging: int, deadline_s: float) -> dict[str, Any]:
-    """A pool in which some samples hang beside the ideal (N·c / (N·c + h·d) of its own throughput without them)."""
+def measure_hangs(count: int, hanging: int, deadline_s: float) -> dict[str, Any]:
+    """Return the throughput of a pool in which h of N samples hang until the deadline of d seconds, as a share of the
+    ideal: N·c / (N·c + h·d) of its throughput without them, c seconds a sample."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "slow.py").write_text(SLOW)
-        with service("slow.py:verify", Path(folder), deadline_s=deadline_s) as judge:
+        with start_service("slow.py:verify", Path(folder), deadline_s=deadline_s) as judge:
             began = time.monotonic()
             judge.score([Case("good", None).rollout() for _ in range(count)])
             without = time.monotonic() - began
@@ -202,17 +207,17 @@ def hangs(count: int, hanging: int, deadline_s: float) -> dict[str, Any]:
             scored = judge.score(samples)
             seconds = time.monotonic() - began
             lost = sum((s.verdict.error is not None) != (s.rollout.text == "hang") for s in scored)
-    reached = without / seconds
+    ratio = without / seconds
     ideal = without / (without + hanging * deadline_s / CORES)
-    return {"samples": count, "hanging": hanging, "share of the ideal": reached / ideal, "lost or wrong": lost}
+    return {"samples": count, "hanging": hanging, "share of the ideal": ratio / ideal, "lost or wrong": lost}
 
 
-def sandboxes(count: int) -> dict[str, float]:
-    """Milliseconds of an empty program in its sandbox, and of one test of one function, one at a time."""
+def measure_sandboxes(count: int) -> dict[str, float]:
+    """Return milliseconds of an empty program in its sandbox, and of one test of one function, one at a time."""
     task = {"program": "def f(x): return x", "preamble": "", "imports": [], "tests": ["assert f(1) == 1"]}
     task |= {"module": "", "entry_point": None, "lent": []}
     limits = sandbox.Limits(wall_s=60.0)
-    found: dict[str, float] = {}
+    results: dict[str, float] = {}
     for name, act in {
         "by output": lambda: sandbox.execute("pass", b"", limits),
         "by tests": lambda: sandbox.examine(task, limits),
@@ -222,27 +227,27 @@ def sandboxes(count: int) -> dict[str, float]:
             began = time.monotonic()
             act()
             times.append(1000 * (time.monotonic() - began))
-        found[name] = median(times)
-    return found
+        results[name] = median(times)
+    return results
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--quick", action="store_true", help="a tenth of it")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the samples")
     parser.add_argument("--plain", choices=("math", "math-verify", "one"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.plain:
-        print(alone(arguments.plain))
+        print(measure_plain(arguments.plain))
         return
     quick = arguments.quick
     figures = {
-        "gold": gold(),
-        "agreement": agreement(),
-        "programs": programs(10 if quick else 1),
-        "throughput": throughput(1 if quick else 5),
-        "hangs": hangs(200 if quick else 2000, 2 if quick else 20, 1.0),
-        "sandbox, ms": sandboxes(5 if quick else 50),
+        "gold": check_gold_cases(),
+        "agreement": measure_agreement(),
+        "programs": check_programs(10 if quick else 1),
+        "throughput": measure_throughput(1 if quick else 5),
+        "hangs": measure_hangs(200 if quick else 2000, 2 if quick else 20, 1.0),
+        "sandbox, ms": measure_sandboxes(5 if quick else 50),
     }
     print(json.dumps(figures, indent=2))
     if arguments.json:

@@ -100,7 +100,7 @@ def test_without_checkpointing_it_says_what_would_help() -> None:
 
 
 def test_a_model_too_large_for_this_machine_is_named_with_both_numbers() -> None:
-    present = Machine.here().memory
+    present = Machine.detect().memory
     (problem,) = (p for p in planned("model.dtype=bfloat16", model=huge()).problems if p.startswith("memory: "))
     assert f"{size(present)} present" in problem
     assert "policy" in problem

@@ -15,7 +15,7 @@ from plans import FIELDS, QWEN2_32B, big, planned, rendered
 from models.shape import config_shape
 from rl.config import ConfigError
 from rl.data.collate import pack
-from rl.planning.machine import Machine, shadowed
+from rl.planning.machine import Machine, find_shadowing_modules
 from rl.planning.table import as_json
 from rl.stages.workload import micro_batches
 
@@ -146,7 +146,7 @@ def test_expected_lengths_tell_what_is_likely_beside_what_is_the_most() -> None:
     assert made.stages[1].seconds == 400 * 64 / 100
     assert made.stages[4].expected_seconds == 0
     text = rendered(made)
-    assert "at the expected lengths (full, where none is), up to" in text
+    assert "at the expected lengths (full where none is expected), up to" in text
     assert "≈ 3,250" in text
     bound = rendered(planned(stages=stages[3:4], data={"more": file()}, cluster={"expect": expect}))
     assert "≈" not in bound
@@ -275,19 +275,19 @@ def test_heads_that_do_not_divide_over_gpus() -> None:
 
 def test_hidden_gpus_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert Machine.here().gpus == 0
+    assert Machine.detect().gpus == 0
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    assert Machine.here().gpus == 0
-    assert Machine.here().cpus == os.cpu_count()
-    assert 0 < Machine.here().memory <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert Machine.detect().gpus == 0
+    assert Machine.detect().cpus == os.cpu_count()
+    assert 0 < Machine.detect().memory <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_a_package_of_our_name_in_the_working_directory_is_a_problem() -> None:
     Path("models").mkdir()
-    assert shadowed() == []  # a folder of weights, say
+    assert find_shadowing_modules() == []  # a folder of weights, say
     Path("models/__init__.py").write_text("")
     Path("rewards.py").write_text("")
-    assert [Path(file).name for file in shadowed()] == ["__init__.py", "rewards.py"]
+    assert [Path(file).name for file in find_shadowing_modules()] == ["__init__.py", "rewards.py"]
     assert "models/__init__.py: has the name of a package of ours" in planned().problems[0]
 
 

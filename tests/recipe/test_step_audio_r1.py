@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from rl.planning.plan import Plan, plan
-from rl.planning.table import render
+from rl.planning.table import render_plan
 from rl.recipe import Recipe, load
 from rl.units import GIB
 
@@ -161,5 +161,5 @@ def test_a_plan_of_millions_of_prompts_imports_nothing_heavy() -> None:
 
 def shown(made: Plan, width: int = 500) -> str:
     console = Console(width=width, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
-    console.print(render(made))
+    console.print(render_plan(made))
     return console.export_text()

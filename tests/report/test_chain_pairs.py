@@ -58,7 +58,9 @@ def chosen(run: Path) -> list[list[tuple[str | None, str | None]]]:
     def name(row: dict[str, str] | None) -> str | None:
         return row and f"{row['id']}:{row['text'].split()[1]}"
 
-    return [[(name(p.surrogate), name(p.grounded)) for p in chains.pairs] for chains in read_chains(read_run(run))]
+    return [
+        [(name(p.surrogate_row), name(p.grounded_row)) for p in chains.pairs] for chains in read_chains(read_run(run))
+    ]
 
 
 def test_chains_of_the_same_prompt_stand_side_by_side(tmp_path: Path, sample: Sample) -> None:
@@ -74,8 +76,8 @@ def test_chains_of_the_same_prompt_stand_side_by_side(tmp_path: Path, sample: Sa
     run = told(tmp_path, {"base": base})
     assert chosen(run) == [[("x1:reads", "x1:three")]]
     (chains,) = read_chains(read_run(run))
-    assert chains.surrogates == chains.pairs[0].surrogates == Tally(5, 2, 1)
-    assert chains.pairs[0].groundeds == Tally(5, 3, 3)
+    assert chains.surrogate_tally == chains.pairs[0].surrogate_tally == Tally(5, 2, 1)
+    assert chains.pairs[0].grounded_tally == Tally(5, 3, 3)
 
 
 def test_else_of_the_same_kind_and_questions_come_back(tmp_path: Path, sample: Sample) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from rl.report.figures import funnels, lineage, thinking
-from rl.report.lineage import read_lineage, tree
+from rl.report.figures import render_funnels, render_lineage, render_thinking
+from rl.report.lineage import read_lineage, render_tree
 from rl.report.run_data import Stage
 from rl.run.provenance import fingerprint, read_provenance, write_provenance
 
@@ -40,7 +40,7 @@ def test_stages_hang_from_the_models_they_started_from(run: Path) -> None:
     nodes = read_lineage(run)
     assert [node.name for node in nodes] == ["sft", "distill@1", "curate@1", "again@1", "after"]
     console = Console(width=200, record=True, file=io.StringIO())
-    console.print(tree(nodes))
+    console.print(render_tree(nodes))
     assert [line.rstrip() for line in console.export_text().splitlines()] == [
         "model: built from scratch",
         "└── sft  ← words (train)",
@@ -52,11 +52,11 @@ def test_stages_hang_from_the_models_they_started_from(run: Path) -> None:
         "        4,096 sequences, 1,048,576 tokens, 32 steps",
         "        └── after  evaluate  ← words (train)",
     ]
-    page = lineage(nodes)
+    page = render_lineage(nodes)
     assert page.count("<li>") == 6
     assert "<b>distill@1</b> <span>← words (train)</span></li><li><b>curate@1</b>" in page
-    assert funnels(nodes).count("<tr>") == 6, "what was learned from is no funnel"
-    assert 'width="1.41%"' in funnels(nodes)
+    assert render_funnels(nodes).count("<tr>") == 6, "what was learned from is no funnel"
+    assert 'width="1.41%"' in render_funnels(nodes)
 
 
 def test_a_record_that_cannot_be_read_says_which(run: Path) -> None:
@@ -73,8 +73,8 @@ def test_a_line_for_each_evaluation_that_cut_its_chains() -> None:
             metrics |= {f"accuracy@{budget}/low": accuracy - 0.1, f"accuracy@{budget}/high": accuracy + 0.1}
         return Stage(name, "evaluate", True, 1.0, metrics, (), None)
 
-    assert thinking([stage("plain")]) == ""
-    page = thinking(
+    assert render_thinking([stage("plain")]) == ""
+    page = render_thinking(
         [
             stage("before", ("0", 0, 0.2), ("full", 20, 0.4)),
             stage("plain"),

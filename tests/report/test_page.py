@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rl.report.charts import stage_charts
+from rl.report.charts import build_charts
 from rl.report.page import write_report
-from rl.report.samples import sampled_rollouts
+from rl.report.samples import choose_samples
 from rl.run.summary import StageSummary, Summary, write_summary
 from rl.run.tracker import Tracker
 from rl.types import Scored
@@ -71,7 +71,7 @@ def whole_run(run: Path, sample: Callable[..., Scored], text: str = "<think>\nhm
 
 def test_a_run_has_all_its_sections(tmp_path: Path, sample: Callable[..., Scored]) -> None:
     page = Page(write_report(whole_run(tmp_path, sample)))
-    for says in ("Results", "Difficulty · curate", "3 prompts, 4 samples each; 2 were right", "Samples", "torch"):
+    for says in ("Results", "Difficulty · curate", "3 prompts, 4 samples each; 2 were solved", "Samples", "torch"):
         assert says in page.text
     assert "+50.0 points 95 %: +50.0 to +50.0, 2 prompts paired" in page.text
     assert "40.0 – 60.0 %" in page.text
@@ -137,8 +137,8 @@ def test_a_long_run_of_long_texts_stays_small(tmp_path: Path, sample: Callable[.
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     path = write_report(tmp_path)
     assert path.stat().st_size < 3_000_000
-    samples = sampled_rollouts(tmp_path)
-    assert samples == sampled_rollouts(tmp_path)
+    samples = choose_samples(tmp_path)
+    assert samples == choose_samples(tmp_path)
     assert len(samples) == 300
     assert {1, 70} <= {row["step"] for row in samples}
     assert "characters left out" in samples[0]["think"]
@@ -147,10 +147,10 @@ def test_a_long_run_of_long_texts_stays_small(tmp_path: Path, sample: Callable[.
 def test_charts_average_long_runs_and_keep_unknown_metrics() -> None:
     rows = [{"stage": "s", "step": i, "reward": i % 2, "mine": 1.0} for i in range(1, 801)]
     rows += [{"stage": "s", "step": 2, "eval/accuracy": 0.5, "eval/accuracy/low": 0.4, "eval/accuracy/high": 0.6}]
-    found = stage_charts(rows)
-    assert found["per"] == 2
-    assert found["steps"] == list(range(2, 801, 2))
-    reward, held_out, mine = found["charts"]
+    charts = build_charts(rows)
+    assert charts["steps_per_point"] == 2
+    assert charts["steps"] == list(range(2, 801, 2))
+    reward, held_out, mine = charts["charts"]
     assert set(reward["series"][0]["values"]) == {0.5}
     assert held_out["series"][0]["values"][:2] == [0.5, None]
     assert held_out["series"][0]["low"][0] == 0.4
@@ -160,12 +160,12 @@ def test_charts_average_long_runs_and_keep_unknown_metrics() -> None:
 def test_phases_leave_the_rest_of_the_step_to_other() -> None:
     row = {"stage": "s", "step": 1, "time/generate": 2.0, "time/update": 1.0, "time/step": 3.5}
     overlapping = {"stage": "s", "step": 2, "time/generate": 2.0, "time/update": 1.0, "time/step": 2.5}
-    assert stage_charts([row, overlapping])["phases"] == [
+    assert build_charts([row, overlapping])["phases"] == [
         {"name": "generate", "values": [2.0, 2.0]},
         {"name": "update", "values": [1.0, 1.0]},
         {"name": "other", "values": [0.5, 0.0]},
     ]
-    (alone,) = stage_charts([{"stage": "s", "step": 1, "time/step": 3.0}])["charts"]
+    (alone,) = build_charts([{"stage": "s", "step": 1, "time/step": 3.0}])["charts"]
     assert alone["title"] == "Time per step"
 
 

@@ -11,9 +11,9 @@ import soundfile
 
 from rl.audio import SAMPLE_RATE, waveform
 from rl.report.page import write_report
-from rl.report.players import players
-from rl.report.samples import sampled_rollouts
-from rl.run.clips import keep, kept
+from rl.report.players import render_players
+from rl.report.samples import choose_samples
+from rl.run.clips import store_clips, stored_clip
 from rl.run.tracker import Tracker, rollout_files
 from rl.types import Clip, Scored
 
@@ -29,12 +29,12 @@ def heard(sample: Scored, id: str, *clips: Clip) -> Scored:
     return replace(sample, rollout=replace(sample.rollout, prompt=replace(sample.rollout.prompt, id=id, clips=clips)))
 
 
-def test_a_clip_is_kept_once_and_as_it_came(tmp_path: Path) -> None:
+def test_a_clip_is_stored_once_and_as_it_came(tmp_path: Path) -> None:
     low, high = tone(220), tone(440)
-    first, second, again = keep(tmp_path, [low, high, low])
+    first, second, again = store_clips(tmp_path, [low, high, low])
     assert first == again != second
     assert len(list((tmp_path / "clips").iterdir())) == 2
-    assert np.array_equal(waveform(kept(tmp_path, first)), waveform(low))
+    assert np.array_equal(waveform(stored_clip(tmp_path, first)), waveform(low))
 
 
 def test_rollouts_name_their_clips_and_text_alone_has_no_such_column(tmp_path: Path, sample) -> None:
@@ -50,17 +50,17 @@ def test_the_report_plays_every_clip_that_fits(tmp_path: Path, sample) -> None:
     Tracker(tmp_path, "rlvr").record(1, {"reward": 1.0})
     clips = [tone(200 + 20 * i) for i in range(8)]
     Tracker(tmp_path, "rlvr").record_rollouts(1, [heard(sample(), str(i), c) for i, c in enumerate(clips)])
-    names = [name for row in sampled_rollouts(tmp_path) for name in row["clips"]]
+    names = [name for row in choose_samples(tmp_path) for name in row["clips"]]
     assert len(set(names)) == 8
-    shown = players(tmp_path, names, 1 << 20)
-    assert {clip["seconds"] for clip in shown.values()} == {0.5}
-    assert all(clip["audio"].startswith("data:audio/ogg;base64,") for clip in shown.values())
-    assert 1 <= len(players(tmp_path, names, 10_000)) < 8
+    players = render_players(tmp_path, names, 1 << 20)
+    assert {clip["seconds"] for clip in players.values()} == {0.5}
+    assert all(clip["audio"].startswith("data:audio/ogg;base64,") for clip in players.values())
+    assert 1 <= len(render_players(tmp_path, names, 10_000)) < 8
     page = write_report(tmp_path).read_text()
     assert page.count("data:audio/ogg") == page.count("data:image/png") == 8
 
 
 @pytest.mark.parametrize("seconds", [0.02, 60.0])
 def test_very_short_and_long_sounds_have_a_picture(tmp_path: Path, seconds: float) -> None:
-    (name,) = keep(tmp_path, [tone(440, seconds)])
-    assert players(tmp_path, [name], 1 << 20)[name]["seconds"] == seconds
+    (name,) = store_clips(tmp_path, [tone(440, seconds)])
+    assert render_players(tmp_path, [name], 1 << 20)[name]["seconds"] == seconds

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rl.run.files import DiskFull, full_disk_named, link, replacing, replacing_folder
+from rl.run.files import DiskFull, detect_full_disk, link, replacing, replacing_folder
 
 
 def half_write(path: Path) -> None:
@@ -79,7 +79,7 @@ class Wrapped(Exception):
     ],
 )
 def test_a_full_disk_is_known_in_all_its_words(tmp_path: Path, error: Exception) -> None:
-    with pytest.raises(DiskFull, match=rf"^{tmp_path}: the disk is full"), full_disk_named(tmp_path):
+    with pytest.raises(DiskFull, match=rf"^{tmp_path}: the disk is full"), detect_full_disk(tmp_path):
         raise error
 
 
@@ -87,12 +87,12 @@ def test_a_full_disk_is_known_in_all_its_words(tmp_path: Path, error: Exception)
     "error", [PermissionError(errno.EACCES, "denied"), ValueError("[Errno 28] in a line"), KeyError("os error 28")]
 )
 def test_what_is_no_full_disk_stays(tmp_path: Path, error: Exception) -> None:
-    with pytest.raises(type(error)), full_disk_named(tmp_path):
+    with pytest.raises(type(error)), detect_full_disk(tmp_path):
         raise error
 
 
 def test_the_first_name_stays_through_nets_and_processes(tmp_path: Path) -> None:
-    with pytest.raises(DiskFull) as caught, full_disk_named(tmp_path), full_disk_named(tmp_path / "model"):
+    with pytest.raises(DiskFull) as caught, detect_full_disk(tmp_path), detect_full_disk(tmp_path / "model"):
         raise OSError(errno.ENOSPC, "No space left on device")
     sent = pickle.loads(pickle.dumps(caught.value))
     assert str(sent) == str(caught.value)

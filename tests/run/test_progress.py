@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from rl.run.progress import Progress, clock, headlines
+from rl.run.progress import Progress, format_clock, format_headlines
 
 
 def plain(total: int, steps: range, every: float) -> list[str]:
@@ -39,6 +39,6 @@ def test_on_a_terminal_a_bar() -> None:
 
 
 def test_words() -> None:
-    assert [clock(s) for s in (0.4, 59.6, 725, 11220)] == ["0:00", "1:00", "12:05", "3:07:00"]
-    assert headlines({"time/step": 1.0, "reward": 0.5}) == "reward 0.5  time/step 1"
-    assert headlines({"stage": "x", "kept": 12.0}) == "kept 12"  # type: ignore[dict-item]
+    assert [format_clock(s) for s in (0.4, 59.6, 725, 11220)] == ["0:00", "1:00", "12:05", "3:07:00"]
+    assert format_headlines({"time/step": 1.0, "reward": 0.5}) == "reward 0.5  time/step 1"
+    assert format_headlines({"stage": "x", "kept": 12.0}) == "kept 12"  # type: ignore[dict-item]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rl.run.summary import HIDDEN, StageSummary, Summary, environment, read_summary, redact, write_summary
+from rl.run.summary import HIDDEN, StageSummary, Summary, describe_environment, read_summary, redact, write_summary
 
 
 def test_a_summary_reads_as_it_was_written(tmp_path: Path) -> None:
@@ -30,7 +30,7 @@ def test_what_is_no_run_is_named_in_one_line(tmp_path: Path) -> None:
 
 
 def test_the_environment_names_versions_and_no_host() -> None:
-    found = environment()
+    found = describe_environment()
     assert {"torch", "ray", "transformers"} <= found["packages"].keys()
     assert found["cpus"] >= 1
     assert socket.gethostname() not in str(found)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from rl.run.files import DiskFull
-from rl.run.tracker import Tracker, read_metrics, rollout_files, transcript
+from rl.run.tracker import Tracker, read_metrics, render_transcript, rollout_files
 from rl.types import Message, Prompt, Scored
 
 names = st.text(min_size=1).filter(lambda name: name not in ("stage", "step"))
@@ -134,4 +134,4 @@ def test_a_kill_costs_at_most_the_line_being_written(tmp_path: Path) -> None:
 
 def test_several_turns_stand_under_their_roles() -> None:
     asked = (Message("system", "Be brief."), Message("user", "2 + 2?"))
-    assert transcript(Prompt("p", asked)) == "[system]\nBe brief.\n\n[user]\n2 + 2?"
+    assert render_transcript(Prompt("p", asked)) == "[system]\nBe brief.\n\n[user]\n2 + 2?"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rewards.combine import PartConfig, RewardConfig
 from rl.config import ConfigError, build
 from rl.data.stage_outputs import distilled, preference_pairs
-from rl.run.files import write_lines
+from rl.run.files import write_jsonl
 from rl.stages import distill, pairs
 from rl.stages.sampling import Sample, read_samples, with_instructions
 from rl.stages.selection import select_prompts
@@ -168,7 +168,7 @@ def test_questions_are_selected_by_a_rule() -> None:
 def test_samples_outlive_a_kill(tmp_path: Path) -> None:
     file = tmp_path / "samples.jsonl"
     kept = [sample("p", 0), sample("p", 1, error="hung")]
-    write_lines(file, map(asdict, kept))
+    write_jsonl(file, map(asdict, kept))
     with file.open("ab") as out:
         out.write(b'{"data": "d", "pro')
     assert list(read_samples(file)) == kept
@@ -183,14 +183,14 @@ def test_rows_are_joined_with_their_prompts(tmp_path: Path) -> None:
     known = {("d", "train"): [prompt("p"), prompt("q")]}
     row = {"id": "q#3", "data": "d", "split": "train", "prompt": "q", "reasoning": "r", "response": "a"}
     file = tmp_path / "distilled.jsonl"
-    write_lines(file, [row])
+    write_jsonl(file, [row])
     (found,) = distilled(file, lambda data, split: known[data, str(split)])
     assert (found.id, found.clips, found.demonstration) == ("q#3", (Clip("x.wav"),), Demonstration("r", "a"))
     side = {"reasoning": "r", "response": "a"}
-    write_lines(file, [{**row, "chosen": side, "rejected": {**side, "response": "b"}}])
+    write_jsonl(file, [{**row, "chosen": side, "rejected": {**side, "response": "b"}}])
     (pair,) = preference_pairs(file, lambda data, split: known[data, str(split)])
     assert (pair.id, pair.chosen.response, pair.rejected.response) == ("q#3", "a", "b")
-    write_lines(file, [{**row, "prompt": "z"}])
+    write_jsonl(file, [{**row, "prompt": "z"}])
     with pytest.raises(ValueError, match="has no prompt 'z'; was the data changed since"):
         distilled(file, lambda data, split: known[data, str(split)])
     file.write_text(json.dumps({"id": "x"}) + "\n")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rl.run.checkpoint import BEST
 from rl.run.metrics import is_timing
-from rl.run.tracker import recorded
+from rl.run.tracker import read_stage_metrics
 from rl.stages.scoring import sample_metrics
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class Journal:
 
     def counts(self) -> dict[str, int]:
         """Return what was drawn, sampled and written so far, before a resume and after it."""
-        rows = recorded(self.context.tracker.run_dir, self.context.name)
+        rows = read_stage_metrics(self.context.tracker.run_dir, self.context.name)
         # Counts are not recorded themselves: the engines' pace times their seconds gives back the tokens they wrote in
         # a step, and those over their mean length the number of samples.
         tokens = [round(row["tokens_per_second/rollout"] * row["time/generate"]) for row in rows]
