@@ -13,12 +13,16 @@ from pathlib import Path
 from rl.report.run_data import Run, Stage
 from rl.report.samples import Row, read_rollouts
 from rl.run.tracker import rollout_files
+from rl.stages.registry import STAGES, measures_model
 from rl.types import split_think
 
 PAIRS = 4
 """Most pairs of a stage."""
-KINDS = ("evaluate", "distill")
-"""Kinds of stages whose chains are shown."""
+
+
+def _shows_chains(kind: str) -> bool:
+    """Return whether stages of that kind record chains worth setting side by side: evaluations and distillations."""
+    return measures_model(kind) or (kind in STAGES and "samples" in STAGES[kind].makes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,7 @@ def read_chains(run: Run) -> list[Chains]:
     chains: list[Chains] = []
     earlier_ids: set[str] = set()
     for stage in run.stages:
-        if stage.kind not in KINDS or stage.name not in files:
+        if stage.name not in files or not _shows_chains(stage.kind):
             continue
         rows = [row for row in read_rollouts(files[stage.name]) if _has_verdict(row)]
         if rows:

@@ -78,7 +78,7 @@ def suggest_next_steps(recipe_argument: str, recipe: Recipe, run_dir: Path, next
 def _suggest_override(recipe: Recipe) -> str:
     """Return another algorithm for the last RL stage, or another seed for a recipe without one."""
     # A change of algorithm is the comparison that says most; it runs with the same recipe otherwise.
-    rl_stages = [stage for stage in recipe.stages if stage.kind == "rlvr"]
+    rl_stages = [stage for stage in recipe.stages if hasattr(stage.config, "algorithm")]
     if not rl_stages:
         return f"seed={recipe.header.seed + 1}"
     algorithm = "rloo" if rl_stages[-1].config.algorithm == "grpo" else "grpo"

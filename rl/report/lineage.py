@@ -11,11 +11,10 @@ from rich.text import Text
 from rich.tree import Tree
 
 from rl.run.provenance import Parent
+from rl.stages.registry import filters_rows
 
 DONE_FILE = "done.json"
 """Record of a finished stage, in its folder."""
-FILTERS = ("curate", "distill", "pairs")
-"""Kinds of stages whose counts are a funnel; the counts of other stages are sequences, tokens and steps trained on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ def read_lineage(run_dir: Path) -> list[Node]:
             raise ValueError(f"{path}: {error}; delete it, and --resume runs the stage again") from error
         # A folder is NUMBER-NAME; records of earlier versions lack some of the keys.
         name, kind, counts = path.parent.name.partition("-")[2], record.get("kind", ""), record.get("counts", {})
-        if kind in FILTERS:
+        if filters_rows(kind):  # else the counts are sequences, tokens and steps trained on
             nodes.append(Node(name, kind, parents, funnel=counts))
         else:
             nodes.append(Node(name, kind, parents, work=counts))

@@ -28,6 +28,7 @@ from rl.report.run_data import Run, Stage, compute_paired_difference, list_metri
 from rl.report.samples import Row, choose_samples
 from rl.run.files import replacing
 from rl.run.progress import format_clock
+from rl.stages.registry import filters_rows, measures_model
 
 HERE = Path(__file__).parent
 MAX_CLIP_BYTES = 1_000_000
@@ -36,13 +37,16 @@ CHAINS_NOTE = (
     "Left: chains that reason from an imagined text. Right: chains that make true claims about the sound. "
     "Marked: the passage that the verifier objects to."
 )
-MEASURING = ("evaluate", "curate", "distill", "pairs")
-"""Kinds of stages that record a single line of metrics, of which no curve can be drawn."""
 SHARE_METRICS = (
     *("accuracy", "audio_reliance", "greedy_accuracy", "pass@", "think_rate", "truncation_rate", "vote@"),
     *("grounding", "claims_true", "surrogate_rate", "denial_rate"),
 )
 """Beginnings of the metrics that are shares of 1, shown as percentages."""
+
+
+def has_one_line(kind: str) -> bool:
+    """Return whether stages of that kind write a single line of metrics, so that there is no curve to draw."""
+    return filters_rows(kind) or measures_model(kind)
 
 
 def write_report(run_dir: Path) -> Path:
@@ -52,7 +56,7 @@ def write_report(run_dir: Path) -> Path:
     """
     run = read_run(run_dir)
     nodes = read_lineage(run_dir)
-    training = [stage for stage in run.stages if stage.rows and stage.kind not in MEASURING]
+    training = [stage for stage in run.stages if stage.rows and not has_one_line(stage.kind)]
     order = {stage.name: i for i, stage in enumerate(run.stages)}
     samples = sorted(choose_samples(run_dir), key=lambda sample: order.get(sample["stage"], len(order)))
     chains = read_chains(run)

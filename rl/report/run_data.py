@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from rl.run.metrics import paired_interval
 from rl.run.summary import read_summary
 from rl.run.tracker import MetricRow, read_metrics, rollout_files
+from rl.stages.registry import measures_model
 
 Interval = tuple[float, float | None, float | None]
 """(value, low, high); the bounds are None where a stage recorded none."""
@@ -69,7 +70,7 @@ class Run:
     @property
     def evaluations(self) -> list[Stage]:
         """Finished evaluations, in order."""
-        return [stage for stage in self.stages if stage.kind == "evaluate"]
+        return [stage for stage in self.stages if measures_model(stage.kind)]
 
 
 def read_run(run_dir: Path) -> Run:

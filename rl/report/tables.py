@@ -22,6 +22,7 @@ from rl.report.run_data import (
     read_run,
 )
 from rl.run.progress import format_clock, format_headlines
+from rl.stages.registry import measures_model
 
 COLOURS = {"done": "green", "failed": "red", "interrupted": "yellow"}
 """Status of a run -> colour."""
@@ -168,7 +169,7 @@ def _differences(data: Comparison) -> Table:
 
 def _summarise(stage: Stage) -> str:
     """Return one line on a stage: its results, or the metrics of its last step."""
-    if stage.kind == "evaluate":
+    if measures_model(stage.kind):
         # Accuracy and greedy accuracy.
         accuracies = [f"{name} {format_interval(stage.interval(name))}" for name in list_metrics([stage])[:2]]
         grounding = [f"{name} {stage.metrics[name]:.3f}" for name in GROUNDING_METRICS if name in stage.metrics]

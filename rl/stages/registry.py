@@ -17,3 +17,13 @@ STAGES: dict[str, Kind] = {
     "reward_model": reward_model.KIND,
     "evaluate": evaluate.KIND,
 }
+
+
+def measures_model(kind: str) -> bool:
+    """Return whether stages of that kind measure a model. False for a kind that only the run's files know."""
+    return kind in STAGES and STAGES[kind].measures
+
+
+def filters_rows(kind: str) -> bool:
+    """Return whether the counts of stages of that kind are a funnel. False for a kind that only the run's files know."""
+    return kind in STAGES and STAGES[kind].filters
