@@ -14,6 +14,7 @@ ROOMS = ("rl", "rewards", "rollouts", "models")
 FLOORS = {
     "rl.types": 0,
     "rl.config": 0,
+    "rl.native_libraries": 0,
     "rl.audio": 1,
     "rl.functions": 1,
     "rl.algorithms": 2,
