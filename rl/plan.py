@@ -17,7 +17,7 @@ from models.supported import unsupported
 from rl import arithmetic, duration, footprint, memory, needs, objections, plan_judges
 from rl.arithmetic import StagePlan
 from rl.data.mixture import weights_of
-from rl.data.sources import inspect
+from rl.data.sources import DataFacts, inspect
 from rl.footprint import RolePlan
 from rl.machine import Machine, shadowed
 from rl.memory import GIB, Shape, amount, size
@@ -89,12 +89,19 @@ def plan(recipe: Recipe, out: Path | None = None) -> Plan:
     ]
     lacking = needs.packages(recipe.roles, here.gpus > 0) if present else []
     (made.notes if out is None else made.problems).extend(lacking)
+    made.problems += needs.libraries(recipe) if present else []
     (made.problems if present or out else made.notes).extend(needs.models(recipe))
     shape = _model(recipe, made)
     for name, judge in header.judges.items():
         _present(judge.model, f"judges.{name}.model", made)
-    facts = {(name, split): inspect(header.data[name], split, f"data.{name}") for _, name, split, *_ in recipe.loads()}
-    made.problems += dict.fromkeys(problem for fact in facts.values() for problem in fact.problems)
+    unnamed, lines = needs.unnamed_folder(recipe)
+    (made.problems if present or out else made.notes).extend(lines)
+    facts = {
+        (name, split): DataFacts(None, []) if name in unnamed else inspect(header.data[name], split, f"data.{name}")
+        for _, name, split, *_ in recipe.loads()
+    }
+    wrong = dict.fromkeys(problem for fact in facts.values() for problem in fact.problems)
+    made.problems += [line for line in wrong if line not in made.problems]  # a library may be among them already
     made.notes += dict.fromkeys(note for fact in facts.values() for note in fact.notes)
     made.notes += objections.same_rows(facts)
     for lines, more in zip((made.problems, made.notes), objections.unjudged(recipe, facts), strict=True):
