@@ -65,7 +65,7 @@ def mend(package: str, reason: str) -> None:
         if open_error(package) is None:
             return
     if system and os.geteuid() == 0 and shutil.which("apt-get"):
-        install = ["apt-get", "install", "-qq", "-y", *system]
+        install = ["apt-get", "install", "-qq", "-y", "--no-install-recommends", *system]
         if subprocess.run(install, capture_output=True).returncode:
             subprocess.run(["apt-get", "update", "-qq"], capture_output=True)
             subprocess.run(install, capture_output=True)
