@@ -22,8 +22,7 @@ TRAINED = {"policy", "critic", "reference", "reward_model"}
 
 def packages(roles: Collection[str], gpu: bool) -> list[str]:
     """A line for each engine that is not installed, told without importing it."""
-    serves = any(role == "engine" or role.startswith("judge ") for role in roles)
-    needed = {"ray": True, "deepspeed": bool(TRAINED & {*roles}), "vllm": serves}
+    needed = {"ray": True, "deepspeed": bool(TRAINED & {*roles}), "vllm": _serves(roles)}
     missing = [name for name, need in needed.items() if need and find_spec(name) is None]
     if not missing:
         return []
@@ -33,16 +32,20 @@ def packages(roles: Collection[str], gpu: bool) -> list[str]:
     return [f"packages: {' and '.join(missing)} {verb} not installed; {fix}"]
 
 
+def _serves(roles: Collection[str]) -> bool:
+    return any(role == "engine" or role.startswith("judge ") for role in roles)
+
+
 def libraries(recipe: Recipe) -> list[str]:
-    """Return a line for each installed package that the recipe needs and whose native library cannot be opened here."""
+    """Return a line for each package that the recipe needs and whose native library cannot be opened here."""
     needed = ["pyarrow"]  # every run writes its samples with it
     if any(_has_sound(data) for data in recipe.header.data.values()):
         needed += ["soundfile", "soxr"]
-    if any(role == "engine" or role.startswith("judge ") for role in recipe.roles):
+    if _serves(recipe.roles) and find_spec("vllm"):
         needed.append("vllm")
     lines = list[str]()
     for package in needed:
-        if find_spec(package) is not None and (reason := native_libraries.open_error(package)):
+        if reason := native_libraries.open_error(package):
             lines.append(native_libraries.complaint(package, reason))
     return lines
 

@@ -94,16 +94,7 @@ def plan(recipe: Recipe, out: Path | None = None) -> Plan:
     shape = _model(recipe, made)
     for name, judge in header.judges.items():
         _present(judge.model, f"judges.{name}.model", made)
-    unnamed, lines = needs.unnamed_folder(recipe)
-    (made.problems if present or out else made.notes).extend(lines)
-    facts = {
-        (name, split): DataFacts(None, []) if name in unnamed else inspect(header.data[name], split, f"data.{name}")
-        for _, name, split, *_ in recipe.loads()
-    }
-    wrong = dict.fromkeys(problem for fact in facts.values() for problem in fact.problems)
-    made.problems += [line for line in wrong if line not in made.problems]  # a library may be among them already
-    made.notes += dict.fromkeys(note for fact in facts.values() for note in fact.notes)
-    made.notes += objections.same_rows(facts)
+    facts = _facts(recipe, made, runs=bool(present or out))
     for lines, more in zip((made.problems, made.notes), objections.unjudged(recipe, facts), strict=True):
         lines += more
     written: dict[str, int | None] = {}
@@ -139,6 +130,24 @@ def plan(recipe: Recipe, out: Path | None = None) -> Plan:
         pairs = zip(recipe.stages, made.stages, strict=True)
         made.stages = [duration.timed(told, stage, recipe, shape, expect) for stage, told in pairs]
     return made
+
+
+def _facts(recipe: Recipe, made: Plan, runs: bool) -> dict[tuple[str, str | None], DataFacts]:
+    """Return what each data set and split holds, and tell what is wrong with them; a folder that is not named is only
+    worth a note where nothing `runs` here."""
+    unnamed, lines = needs.unnamed_folder(recipe)
+    (made.problems if runs else made.notes).extend(lines)
+    facts = {
+        (name, split): DataFacts(None, [])
+        if name in unnamed
+        else inspect(recipe.header.data[name], split, f"data.{name}")
+        for _, name, split, *_ in recipe.loads()
+    }
+    wrong = dict.fromkeys(problem for fact in facts.values() for problem in fact.problems)
+    made.problems += [line for line in wrong if line not in made.problems]  # a library may be among them already
+    made.notes += dict.fromkeys(note for fact in facts.values() for note in fact.notes)
+    made.notes += objections.same_rows(facts)
+    return facts
 
 
 def _model(recipe: Recipe, made: Plan) -> Shape | None:

@@ -97,7 +97,7 @@ def _try_sandbox() -> None:
     from rewards.sandbox import refusal
 
     if shutil.which("bwrap") and (reason := refusal()):
-        print(f"note: {reason}; the verifier 'code' will refuse to run", file=sys.stderr)
+        print(f"note: {reason.rstrip('.')}; the verifier 'code' will refuse to run", file=sys.stderr)
 
 
 if __name__ == "__main__":

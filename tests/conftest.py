@@ -12,6 +12,9 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from judge_api import Api, served
+from skips import pytest_sessionfinish, pytest_unconfigure
+
+__all__ = ["pytest_sessionfinish", "pytest_unconfigure"]
 
 os.environ |= {
     "OMP_NUM_THREADS": "1",
