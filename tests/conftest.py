@@ -13,6 +13,9 @@ import pytest
 from hypothesis import settings
 from judge_api import Api, served
 from samples import scored_sample
+from skips import pytest_sessionfinish, pytest_unconfigure
+
+__all__ = ["pytest_sessionfinish", "pytest_unconfigure"]
 
 os.environ |= {
     "OMP_NUM_THREADS": "1",

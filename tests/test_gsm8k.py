@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-import pytest
+from real_data import real
 
 from rl.recipe import load
 from rl.run.tracker import read_metrics
 from rl.runner import run
 
-DATA = Path(os.environ.get("GROUNDTONE_DATA", Path(__file__).parents[2] / "shared" / "data"))
 TINY = [
     *("model.path=null", "model.build={hidden_size: 64, layers: 1, heads: 2}", "model.dtype=float32"),
     "engines.kv_cache_mb=64",
@@ -24,7 +22,7 @@ TINY = [
 ]
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="GROUNDTONE_DATA is not set")
+@real
 def test_the_recipe_runs_on_its_questions(ray_session: None, tmp_path: Path) -> None:
     summary = run(load("gsm8k", TINY), tmp_path / "run", say=lambda _: None)
     assert summary.status == "done"

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 HOUSES = ("rl", "rewards", "rollouts", "models")
 FLOORS = [
-    {"rl.bundled", "rl.types", "rl.config", "rl.units"},
+    {"rl.bundled", "rl.native_libraries", "rl.types", "rl.config", "rl.units"},
     {"rl.audio", "rl.functions", "rl.terminal"},
     {"rl.algorithms", "rl.data", "models", "rollouts", "rewards"},
     {"rl.run", "rl.signals", "rewards.pool", "rewards.judge", "rewards.grounding", "rewards.sandbox"},

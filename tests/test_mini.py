@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
-import pytest
+from real_data import real
 
 from rl.recipe import load
 from rl.runner import run
 from rl.stages.registry import STAGES
 
-DATA = Path(os.environ.get("GROUNDTONE_DATA", Path(__file__).parents[2] / "shared" / "data"))
 MEASURED = ("base", "thinking_before", "thinking", "check", "listening")
 TINY = [
     *(f"data.{name}.args.limit=30" for name in ("speech_clips", "scene_clips", "shot_clips", "scenes", "shots")),
@@ -37,7 +35,7 @@ TINY = [
 ]
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="GROUNDTONE_DATA is not set")
+@real
 def test_every_stage_of_the_miniature(ray_session: None, tmp_path: Path) -> None:
     recipe = load("step_audio_r1_mini", TINY)
     full = [stage.kind for stage in load("step_audio_r1").stages if stage.iteration <= 1]

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rl import native_libraries
 from rl.config import ConfigError, did_you_mean
 
 Row = dict[str, Any]
@@ -47,11 +48,12 @@ def locate(path: str, place: str) -> Path:
     if file.exists():
         return file
     root = os.environ.get("GROUNDTONE_DATA")
-    if "GROUNDTONE_DATA" in str(file) or file.is_relative_to(root or "../shared/data"):
-        now = f"it is {root}" if root else "it is not set"
-        fix = f"set the environment variable GROUNDTONE_DATA ({now}) to the folder that holds the data"
-    else:
-        fix = "correct the path"
+    if not root and "GROUNDTONE_DATA" in str(file):
+        example = "set it, for example GROUNDTONE_DATA=~/groundtone-data"
+        raise ConfigError(f"{place}: {file} is in the folder that GROUNDTONE_DATA names; {example}")
+    fix = "correct the path"
+    if root and file.is_relative_to(root):
+        fix = f"set the environment variable GROUNDTONE_DATA (it is {root}) to the folder that holds the data"
     raise ConfigError(f"{place}: no such file: {file}; {fix}")
 
 
@@ -127,6 +129,7 @@ def parquet_counts(file: Path, name: str) -> dict[str | None, int]:
 
 @contextmanager
 def _parquet_file(file: Path) -> Generator[Any]:
+    native_libraries.require("pyarrow")
     import pyarrow
     import pyarrow.parquet
 

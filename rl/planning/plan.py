@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from models.shape import BYTES, Shape, folder_of, read_shape
 from models.supported import unsupported
 from rl.data.mixture import weights_of
-from rl.data.sources import inspect
+from rl.data.sources import DataFacts, inspect
 from rl.planning import checks, duration, judges, memory, requirements, workload
 from rl.planning.machine import Machine, find_shadowing_modules
 from rl.planning.memory import RolePlan
@@ -90,17 +90,12 @@ def plan(recipe: Recipe, out: Path | None = None) -> Plan:
     ]
     lacking = requirements.packages(recipe.roles, here.gpus > 0) if present else []
     (made.notes if out is None else made.problems).extend(lacking)
+    made.problems += requirements.libraries(recipe) if present else []
     (made.problems if present or out else made.notes).extend(requirements.models(recipe))
     shape = _model(recipe, made)
     for name, judge in header.judges.items():
         _present(judge.model, f"judges.{name}.model", made)
-    facts = {
-        (read.data, read.split): inspect(header.data[read.data], read.split, f"data.{read.data}")
-        for read in recipe.loads()
-    }
-    made.problems += dict.fromkeys(problem for fact in facts.values() for problem in fact.problems)
-    made.notes += dict.fromkeys(note for fact in facts.values() for note in fact.notes)
-    made.notes += checks.same_rows(facts)
+    facts = _facts(recipe, made, runs=bool(present or out))
     for lines, more in zip((made.problems, made.notes), checks.foreign_difficulties(recipe, facts), strict=True):
         lines += more
     written: dict[str, int | None] = {}
@@ -135,6 +130,24 @@ def plan(recipe: Recipe, out: Path | None = None) -> Plan:
         _fits(recipe, shape, made, expect)
         made.stages = [duration.add_durations(stage_plan, recipe, shape, expect) for stage_plan in made.stages]
     return made
+
+
+def _facts(recipe: Recipe, made: Plan, runs: bool) -> dict[tuple[str, str | None], DataFacts]:
+    """Return what each data set and split holds, and tell what is wrong with them; a folder that is not named is only
+    worth a note where nothing `runs` here."""
+    unnamed, lines = requirements.unnamed_folder(recipe)
+    (made.problems if runs else made.notes).extend(lines)
+    facts: dict[tuple[str, str | None], DataFacts] = {}
+    for read in recipe.loads():
+        if read.data in unnamed:
+            facts[read.data, read.split] = DataFacts(None, [])
+        else:
+            facts[read.data, read.split] = inspect(recipe.header.data[read.data], read.split, f"data.{read.data}")
+    wrong = dict.fromkeys(problem for fact in facts.values() for problem in fact.problems)
+    made.problems += [line for line in wrong if line not in made.problems]  # a library may be among them already
+    made.notes += dict.fromkeys(note for fact in facts.values() for note in fact.notes)
+    made.notes += checks.same_rows(facts)
+    return facts
 
 
 def _model(recipe: Recipe, made: Plan) -> Shape | None:

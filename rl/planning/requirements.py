@@ -1,15 +1,20 @@
-"""What a recipe needs beside data and machines: packages, whole models, functions of the user's own."""
+"""What a recipe needs beside machines: packages and their native libraries, the folder of data, whole models, functions
+of the user's own."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.folder import check_whole
+from rl import native_libraries
+from rl.planning.checks import SOURCES_OF_SOUND
 
 if TYPE_CHECKING:
+    from rl.data.sources import DataConfig
     from rl.recipe import Recipe
 
 TRAINED = {"policy", "critic", "reference", "reward_model"}
@@ -17,8 +22,7 @@ TRAINED = {"policy", "critic", "reference", "reward_model"}
 
 def packages(roles: Collection[str], gpu: bool) -> list[str]:
     """A line for each engine that is not installed, told without importing it."""
-    serves = any(role == "engine" or role.startswith("judge ") for role in roles)
-    needed = {"ray": True, "deepspeed": bool(TRAINED & {*roles}), "vllm": serves}
+    needed = {"ray": True, "deepspeed": bool(TRAINED & {*roles}), "vllm": _serves(roles)}
     missing = [name for name, need in needed.items() if need and find_spec(name) is None]
     if not missing:
         return []
@@ -26,6 +30,42 @@ def packages(roles: Collection[str], gpu: bool) -> list[str]:
     verb = "is" if len(missing) == 1 else "are"
     fix = f"install with the extra that brings it: scripts/setup --profile {extra}, or pip install '.[{extra}]'"
     return [f"packages: {' and '.join(missing)} {verb} not installed; {fix}"]
+
+
+def _serves(roles: Collection[str]) -> bool:
+    return any(role == "engine" or role.startswith("judge ") for role in roles)
+
+
+def libraries(recipe: Recipe) -> list[str]:
+    """Return a line for each package that the recipe needs and whose native library cannot be opened here."""
+    needed = ["pyarrow"]  # every run writes its samples with it
+    if any(_has_sound(data) for data in recipe.header.data.values()):
+        needed += ["soundfile", "soxr"]
+    if _serves(recipe.roles) and find_spec("vllm"):
+        needed.append("vllm")
+    lines = list[str]()
+    for package in needed:
+        if reason := native_libraries.open_error(package):
+            lines.append(native_libraries.complaint(package, reason))
+    return lines
+
+
+def _has_sound(data: DataConfig) -> bool:
+    return data.source in SOURCES_OF_SOUND or "audio" in data.fields
+
+
+def unnamed_folder(recipe: Recipe) -> tuple[set[str], list[str]]:
+    """Return the data sets that lie in the folder of GROUNDTONE_DATA while that is not set, and one line about them."""
+    if os.environ.get("GROUNDTONE_DATA"):
+        return set(), []
+    data = recipe.header.data
+    names_read = dict.fromkeys(read.data for read in recipe.loads())
+    names = [name for name in names_read if "GROUNDTONE_DATA" in str((data[name].path, data[name].args))]
+    if not names:
+        return set(), []
+    places, verb = ", ".join(f"data.{name}" for name in names), "reads" if len(names) == 1 else "read"
+    example = f"GROUNDTONE_DATA=~/groundtone-data rl check {recipe.name}"
+    return {*names}, [f"{places}: {verb} the folder that GROUNDTONE_DATA names; set it, for example {example}"]
 
 
 def models(recipe: Recipe) -> list[str]:

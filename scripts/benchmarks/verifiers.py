@@ -24,7 +24,7 @@ from rewards.sandbox import sandbox
 from rewards.service import RewardService
 from rl.types import Rollout
 
-DATA = Path(os.environ.get("GROUNDTONE_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
+DATA = Path(os.environ.get("GROUNDTONE_DATA") or sys.exit("error: set GROUNDTONE_DATA to the folder of the data"))
 CORES = len(os.sched_getaffinity(0))
 SLOW = """
 import time

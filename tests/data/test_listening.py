@@ -1,5 +1,4 @@
 import math
-import os
 from collections import Counter
 from pathlib import Path
 
@@ -7,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from real_data import DATA, real
 
 from rl.audio import SAMPLE_RATE, waveform
 from rl.data.sources import DataConfig, inspect, load
@@ -14,8 +14,6 @@ from rl.data.tasks.questions import COMPARISONS, QUANTITIES
 from rl.data.tasks.sounds import KINDS
 from rl.types import AUDIO_PATCH, Prompt
 
-DATA = Path(os.environ.get("GROUNDTONE_DATA", Path(__file__).parents[3] / "shared" / "data"))
-real = pytest.mark.skipif(not DATA.is_dir(), reason="GROUNDTONE_DATA is not set")
 SPLITS = ("train", "validation", "test")
 
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from real_data import DATA, real
 from written import ROWS, jsonl, write
 
 from rl.config import ConfigError, build
@@ -13,8 +14,6 @@ from rl.data.sources import CHECKED_BYTES, DataConfig, inspect, load
 from rl.types import Message
 
 REPOSITORY = Path(__file__).parents[2]
-DATA = Path(os.environ.get("GROUNDTONE_DATA", REPOSITORY.parent / "shared" / "data"))
-real = pytest.mark.skipif(not DATA.is_dir(), reason="GROUNDTONE_DATA is not set")
 
 
 def test_splits_that_are_not_there(tmp_path: Path):
@@ -60,9 +59,11 @@ def test_a_missing_file_names_the_path_and_the_variable(tmp_path: Path, monkeypa
     with pytest.raises(ConfigError, match=r"^data\.path: no such file: /no/file\.jsonl; correct the path$"):
         load(jsonl(Path("/no/file.jsonl")))
     monkeypatch.delenv("GROUNDTONE_DATA", raising=False)
-    unset = r"data\.path: no such file: .*gsm8k/train\.jsonl; set the environment variable GROUNDTONE_DATA \(it is not"
+    unset = (
+        r"^data\.path: \$.*gsm8k/train\.jsonl is in the folder that GROUNDTONE_DATA names; set it, for example GROUND"
+    )
     monkeypatch.chdir(tmp_path)
-    for path in ("${GROUNDTONE_DATA}/gsm8k/train.jsonl", "../shared/data/gsm8k/train.jsonl"):
+    for path in ("${GROUNDTONE_DATA}/gsm8k/train.jsonl", "$GROUNDTONE_DATA/gsm8k/train.jsonl"):
         with pytest.raises(ConfigError, match=unset):
             load(jsonl(Path(path)))
     monkeypatch.setenv("GROUNDTONE_DATA", str(tmp_path))

@@ -1,7 +1,7 @@
-import os
 from pathlib import Path
 
 import pytest
+from real_data import DATA, real
 
 from rl.config import ConfigError
 from rl.data.rows import rank, split_of
@@ -10,9 +10,7 @@ from rl.data.tasks import COUNTS, TASKS, procedural, summary
 from rl.data.tasks.procedural import COMPACT, Item
 from rl.types import Demonstration, Message, Prompt
 
-DATA = Path(os.environ.get("GROUNDTONE_DATA", Path(__file__).parents[3] / "shared" / "data"))
 GSM8K = DATA / "gsm8k"
-real = pytest.mark.skipif(not GSM8K.is_dir(), reason="GROUNDTONE_DATA is not set")
 SPLITS = ("train", "validation", "test")
 
 
@@ -103,7 +101,10 @@ def test_mistakes_with_words_are_one_line(text: str, tmp_path: Path, monkeypatch
         ({"path": text, "min_letters": 9, "max_letters": 3}, "words: min_letters 9 and max_letters 3 leave no word"),
         ({"path": text, "columns": ["body"]}, f"{text}:1: no column 'body'; known: question, solution"),
         ({"path": "/no/file"}, "words.path: no such file: /no/file; correct the path"),
-        ({"path": "$GROUNDTONE_DATA/x"}, "words.path: no such file: $GROUNDTONE_DATA/x; set the environment variable"),
+        (
+            {"path": "$GROUNDTONE_DATA/x"},
+            "words.path: $GROUNDTONE_DATA/x is in the folder that GROUNDTONE_DATA names; set it, for",
+        ),
         ({"path": str(tmp_path / "empty")}, f"words.path: {tmp_path}/empty holds no train.jsonl; name the jsonl files"),
         ({"path": text, "max_letters": 20, "min_letters": 19}, "data: words holds no prompts; check it"),
     ]:

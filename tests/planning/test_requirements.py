@@ -11,7 +11,7 @@ from plans import QWEN2_32B, planned, whole
 from rl import runner
 from rl.config import ConfigError
 from rl.planning.plan import plan
-from rl.planning.requirements import packages
+from rl.planning.requirements import libraries, packages
 from rl.recipe import Recipe, load
 
 pytestmark = pytest.mark.usefixtures("alone")
@@ -80,3 +80,28 @@ def test_a_function_that_only_an_import_shows_missing_stops_a_run_at_once(
     ):
         runner.run(recipe, "run")
     assert not Path("run").exists()
+
+
+def test_the_folder_of_data_is_asked_for_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GROUNDTONE_DATA")
+    made = plan(load("acoustic_qa"))
+    example = "GROUNDTONE_DATA=~/groundtone-data rl check acoustic_qa"
+    says = f"read the folder that GROUNDTONE_DATA names; set it, for example {example}"
+    assert made.problems == [f"data.clips, data.questions: {says}"]
+    with pytest.raises(ConfigError, match=r"^data.words: reads the folder that GROUNDTONE_DATA names; set it, for"):
+        runner.run(load("gsm8k_words"), "run")
+    elsewhere = plan(load("step_audio_r1"))
+    assert elsewhere.problems == [], "planned for machines that are not here"
+    assert any("data.perception: read the folder that GROUNDTONE_DATA names" in note for note in elsewhere.notes)
+    monkeypatch.setenv("GROUNDTONE_DATA", "nowhere")
+    assert all(": no such file: nowhere/" in problem for problem in plan(load("acoustic_qa")).problems)
+
+
+def test_libraries_are_looked_at_where_the_recipe_wants_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "soundfile", None)  # as if its library did not open
+    assert [line.partition(" (")[0] for line in libraries(load("quickstart"))] == [
+        "packages: soundfile cannot be opened"
+    ]
+    assert libraries(small()) == []
+    assert plan(load("quickstart")).problems == libraries(load("quickstart"))
+    assert not any("soundfile" in line for line in plan(load("step_audio_r1")).problems), "it runs elsewhere"

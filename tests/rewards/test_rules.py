@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import jiwer
@@ -13,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from real_data import data_file
 
 from rewards.combine import PartConfig, RewardConfig
 from rewards.contract import Case
@@ -20,8 +19,6 @@ from rewards.service import RewardService
 from rewards.verifiers import choice, format, language, length, logic, numeric, repetition, text, wer
 from rl.algorithms.advantages import overlong_penalty
 from rl.config import ConfigError
-
-DATA = Path(os.environ.get("GROUNDTONE_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 
 def score(
@@ -96,9 +93,7 @@ def test_f1_is_of_words():
 
 
 def rows(name: str) -> list[dict[str, Any]]:
-    if not (DATA / name).exists():
-        pytest.skip(f"no {name} in {DATA}; set GROUNDTONE_DATA")
-    whole = (DATA / name).read_text()
+    whole = data_file(name).read_text()
     return json.loads(whole) if name.endswith(".json") else [json.loads(line) for line in whole.splitlines()]
 
 

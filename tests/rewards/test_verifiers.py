@@ -2,20 +2,18 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from real_data import data_file
 
 from rewards import resolve
 from rewards.contract import Case
 from rewards.verifiers.text import normalised
 
-DATA = Path(os.environ.get("GROUNDTONE_DATA", Path(__file__).parents[3] / "shared" / "data"))
 NAMES = sorted(name for name in resolve.known() if not resolve.asks_a_model(name))
 
 
@@ -29,9 +27,7 @@ def score(name: str, case: Case) -> float:
 
 
 def rows(file: str) -> list[dict[str, Any]]:
-    if not (DATA / file).exists():
-        pytest.skip(f"no {file} in {DATA}; set GROUNDTONE_DATA")
-    return [json.loads(line) for line in (DATA / file).read_text().splitlines()]
+    return [json.loads(line) for line in data_file(file).read_text().splitlines()]
 
 
 @pytest.mark.parametrize(("name", "case"), [(n, c) for n in NAMES for c in module(n).GOLD])

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
+from real_data import data_file
 
-DATA = Path(os.environ.get("GROUNDTONE_DATA", Path(__file__).parents[3] / "shared" / "data"))
 ROWS = [
     {"pred": "yes", "gold": "yes", "equal": True, "cls": "plain"},
     {"pred": "open sesame", "gold": "yes", "equal": False, "cls": "plain"},
@@ -128,8 +127,6 @@ def test_a_mistake_is_one_line(rl, home: Path, arguments: list[str], says: str):
 
 
 def test_published_gold_of_choice_and_math(rl):
-    cases = DATA / "verifier_gold.jsonl"
-    if not cases.exists():
-        pytest.skip(f"no {cases}; set GROUNDTONE_DATA")
+    cases = data_file("verifier_gold.jsonl")
     found = json.loads(rl("verifiers", "test", "choice", "--cases", str(cases), "--cls", "choice", "--json")[1])
     assert (found["n"], found["agree"]) == (13, 13)

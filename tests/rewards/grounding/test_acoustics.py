@@ -1,26 +1,22 @@
 from __future__ import annotations
 
-import os
 from math import log2
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from real_data import data_file
 
 from rewards.grounding.acoustics import QUIETEST_DBFS, analyse, measure
 from rewards.grounding.pitch import track
 from rewards.grounding.tones import tone
 from rl.types import Clip
 
-DATA = Path(os.environ.get("GROUNDTONE_DATA", Path(__file__).parents[4] / "shared" / "data"))
 SECOND = np.arange(16000) / 16000
 
 
 def recordings(name: str, column: str, step: int) -> list[tuple[dict[str, Any], Clip]]:
-    file = DATA / name / f"{name}.parquet"
-    if not file.exists():
-        pytest.skip(f"no {file}; set GROUNDTONE_DATA")
+    file = data_file(f"{name}/{name}.parquet")
     import pyarrow.parquet as pq
 
     rows = pq.read_table(file).to_pylist()[::step]

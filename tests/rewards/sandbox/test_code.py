@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from real_data import data_file
 
 from rewards.contract import Case
 from rewards.sandbox import sandbox
@@ -17,7 +18,6 @@ from rewards.sandbox.sandbox import Limits
 from rewards.verifiers.code import verify
 from rl.types import Verdict
 
-DATA = Path(os.environ.get("GROUNDTONE_DATA", Path(__file__).parents[4] / "shared" / "data"))
 TESTS = {"test_list": ["assert double(2) == 4", "assert double('ab') == 'abab'"]}
 QUICK = {"cpu_s": 1, "wall_s": 60.0}  # what loops uses up its CPU time, however busy the machine
 HASTY = {"wall_s": 1.0}  # for what only waits
@@ -293,9 +293,7 @@ def test_without_bubblewrap_it_refuses_before_the_run(monkeypatch, tmp_path: Pat
 
 @pytest.mark.parametrize("name", ["humaneval/test.jsonl", "mbpp/data.jsonl"])
 def test_reference_solutions_pass_and_others_fail(name: str):
-    if not (DATA / name).exists():
-        pytest.skip(f"no {name} in {DATA}; set GROUNDTONE_DATA")
-    for row in [json.loads(line) for line in (DATA / name).read_text().splitlines()][::25]:
+    for row in [json.loads(line) for line in data_file(name).read_text().splitlines()][::25]:
         assert judged(row.get("canonical_solution") or row["code"], row, cpu_s=60).score == 1.0, row["task_id"]
         name = row.get("entry_point") or row["test_list"][0].partition("(")[0].split()[-1]
         assert judged(f"def {name}(*args): return None", row).score == 0.0, row["task_id"]

@@ -1,0 +1,101 @@
+"""Native libraries of the installed packages: which of them cannot be opened on this machine, and what mends it.
+
+`scripts/setup` imports every package once, in processes of their own; `rl check` and `rl run` look at those that a
+recipe needs in their own process, where nothing heavy may be imported.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import struct
+from importlib.util import find_spec
+from pathlib import Path
+
+SYSTEM_PACKAGES = {"libnuma.so.1": "libnuma1", "libsndfile.so": "libsndfile1"}
+"""Libraries that a wheel may leave to the system, and the packages of Debian that hold them. Of nothing else may the
+environment depend: `scripts/system_libraries.py` says so."""
+
+IMPORTED = ("soundfile", "soxr")
+"""Packages that are imported to see whether they open: a few hundredths of a second each."""
+
+SHARED = {"pyarrow": "lib.*.so"}
+"""Packages whose extension is opened without the package: that brings its libraries in, and costs a hundredth of a second."""
+
+READ = {"vllm": "_C*.so"}
+"""Packages whose extensions open only beside torch: what they link to is read from the files."""
+
+
+def open_error(package: str) -> str | None:
+    """Return why the native library of `package` cannot be opened here, in one line, or None if it can. Nothing heavy
+    is imported."""
+    try:
+        if package in IMPORTED:
+            importlib.import_module(package)
+            return None
+        for file in _extensions(package, SHARED.get(package) or READ[package]):
+            if package in SHARED:
+                ctypes.CDLL(str(file))
+            elif absent := [name for name in linked_libraries(file) if name in SYSTEM_PACKAGES and not _opens(name)]:
+                return f"{absent[0]}: cannot open shared object file: no such file"
+    except (ImportError, OSError) as error:  # whatever a foreign library says when it does not open
+        return str(error).strip().splitlines()[-1]
+    return None
+
+
+def complaint(package: str, reason: str) -> str:
+    """Return the line that names a package which does not open, and the commands that mend it."""
+    fixes = [f"pip install --force-reinstall --no-deps {package}"]
+    system = [f"apt-get install {name}" for library, name in SYSTEM_PACKAGES.items() if library in reason]
+    if package in READ and system:
+        fixes = []  # no wheel of it brings the library
+    return f"packages: {package} cannot be opened ({reason}); install what is missing: {', or '.join(fixes + system)}"
+
+
+def require(package: str) -> None:
+    """Raise ValueError, in one line with the fix, if `package` cannot be opened here."""
+    if reason := open_error(package):
+        raise ValueError(complaint(package, reason))
+
+
+def linked_libraries(file: Path) -> list[str]:
+    """Return the names of the libraries that an ELF file asks the loader for (DT_NEEDED), in order; of any other file
+    none. 64-bit little-endian, as on x86-64 and aarch64."""
+    with open(file, "rb") as elf:
+        header = elf.read(64)
+        if header[:6] != b"\x7fELF\x02\x01":
+            return []
+        (start,) = struct.unpack_from("<Q", header, 32)
+        size, count = struct.unpack_from("<HH", header, 54)
+        elf.seek(start)
+        table = elf.read(size * count)
+        # program headers: type, flags, offset in the file, address, physical address, size in the file
+        segments = [struct.unpack_from("<IIQQQQ", table, size * i) for i in range(count)]
+        dynamic = next((segment for segment in segments if segment[0] == 2), None)  # PT_DYNAMIC
+        if dynamic is None:
+            return []
+        elf.seek(dynamic[2])
+        entries = list(struct.iter_unpack("<qQ", elf.read(dynamic[5] // 16 * 16)))
+        strings = next((value for tag, value in entries if tag == 5), 0)  # DT_STRTAB: an address, not an offset
+        offset = next(s[2] + strings - s[3] for s in segments if s[0] == 1 and s[3] <= strings < s[3] + s[5])
+        names: list[str] = []
+        for tag, value in entries:
+            if tag == 1:  # DT_NEEDED: where in the strings the name begins
+                elf.seek(offset + value)
+                names.append(elf.read(256).partition(b"\0")[0].decode())
+        return names
+
+
+def _extensions(package: str, pattern: str) -> list[Path]:
+    spec = find_spec(package)
+    if spec is None:
+        raise ImportError(f"{package} is not installed")
+    return [file for folder in spec.submodule_search_locations or () for file in Path(folder).glob(pattern)]
+
+
+def _opens(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True

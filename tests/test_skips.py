@@ -1,0 +1,58 @@
+"""What a test run says of the tests it left out."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+TESTS = """
+import pytest
+from real_data import data_file, real
+
+@real
+def test_data(): ...
+
+def test_file(): data_file("rows.jsonl")
+
+def test_device(): pytest.skip("needs a GPU")
+
+def test_passes(): ...
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path):
+    (tmp_path / "conftest.py").write_text("from skips import pytest_sessionfinish, pytest_unconfigure\n")
+    (tmp_path / "test_some.py").write_text(TESTS)
+
+    def run(*arguments: str, **env: str) -> tuple[int, list[str]]:
+        plain = {k: v for k, v in os.environ.items() if not k.startswith(("GROUNDTONE_", "PYTEST_"))}
+        plain |= {"PYTHONPATH": str(HERE)} | env
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
+        done = subprocess.run(command, cwd=tmp_path, env=plain, capture_output=True, text=True)
+        return done.returncode, done.stdout.splitlines()
+
+    return run
+
+
+@pytest.mark.parametrize("workers", [[], ["-n", "1"]])
+def test_the_last_line_counts_what_wants_data(run, workers: list[str]) -> None:
+    code, lines = run(*workers)
+    says = "skipped for want of data (set GROUNDTONE_DATA to its folder): 2 tests: test_some.py (2)"
+    assert (code, lines[-1]) == (0, says)
+    code, lines = run(*workers, "-k", "passes")
+    assert code == 0
+    assert lines[-1].startswith("1 passed")
+
+
+@pytest.mark.parametrize("workers", [[], ["-n", "1"]])
+def test_where_all_tests_are_wanted_a_skip_fails_that_is_not_the_machines(run, tmp_path, workers: list[str]) -> None:
+    code, lines = run(*workers, GROUNDTONE_ALL_TESTS="1", GROUNDTONE_DATA=str(tmp_path))
+    says = "error: GROUNDTONE_ALL_TESTS is set and 1 were skipped: test_some.py: GROUNDTONE_DATA holds no rows.jsonl"
+    assert (code, lines[-1]) == (1, says)
+    assert run(*workers, "-k", "device or passes", GROUNDTONE_ALL_TESTS="1")[0] == 0
