@@ -130,7 +130,7 @@ def judged(rewards: RewardService, rollouts: Iterable[Rollout]) -> Iterator[list
             rewards.submit(rollout)
         if not rewards.pending:
             return
-        if scored := rewards.ready(1.0):
+        if scored := rewards.take_finished(1.0):
             yield scored
             rewards.check_errors()
 

@@ -42,11 +42,11 @@ class Scorer:
         for finished in stream:
             for rollout in finished:
                 self.rewards.submit(rollout)
-            if judged := self.rewards.ready(0.0):
+            if judged := self.rewards.take_finished(0.0):
                 yield judged
         streamed = time.monotonic()
         while self.rewards.pending:
-            if judged := self.rewards.ready(1.0):
+            if judged := self.rewards.take_finished(1.0):
                 yield judged
         self.seconds["generate"] += streamed - start
         self.seconds["verify"] += time.monotonic() - streamed

@@ -30,11 +30,11 @@ def _help(context: typer.Context) -> None:
 @verifiers.command("list")
 def list_verifiers() -> None:
     """Name the verifiers that come with the library."""
-    from rewards.resolve import known
+    from rewards.resolve import list_verifiers
     from rl.terminal import console, two_columns
 
     own = ("file.py:fn", "Your own, or pkg.mod:fn; called as verify(prompt, rollout), it answers a Verdict.")
-    console().print(two_columns("verifier", [*known().items(), own]))
+    console().print(two_columns("verifier", [*list_verifiers().items(), own]))
 
 
 @verifiers.command()

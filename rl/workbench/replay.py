@@ -73,7 +73,7 @@ def replay(
         say(f"{missing} of {len(rows)} samples: their data is not at hand; judged without audio and further fields")
     rollouts = [_rollout(row, prompts) for _, _, row in rows]
     with RewardService(config, folder) as service:
-        for warning in service.prove():
+        for warning in service.check_verifiers():
             say(f"warning: {warning}")
         scored = service.score(rollouts)
     found: list[Replayed] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from rewards.resolve import known
+from rewards.resolve import list_verifiers
 from rl.config import ConfigError
 
 MODULE = '''"""One sentence: what {name} judges."""
@@ -51,7 +51,7 @@ def write(name: str, folder: Path) -> tuple[Path, Path]:
     name = name.removesuffix(".py")
     if not name.isidentifier():
         raise ConfigError(f"'{name}' is no name for a module; use letters, digits and _")
-    if name in known():
+    if name in list_verifiers():
         raise ConfigError(f"'{name}' is a verifier of the library; choose another name")
     module, cases = folder / f"{name}.py", folder / f"{name}.jsonl"
     for path in (module, cases):

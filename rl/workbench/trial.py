@@ -104,7 +104,7 @@ class Bench:
 
     def judge(self, samples: Sequence[tuple[Rollout, Mapping[str, Any] | None]]) -> list[Verdict]:
         """What the verifier says of each rollout under its variant of the arguments, in order."""
-        return self.service.ask([self._place[_key(variant)] for _, variant in samples], [r for r, _ in samples])
+        return self.service.judge_parts([self._place[_key(variant)] for _, variant in samples], [r for r, _ in samples])
 
     def try_on(self, cases: Sequence[Labelled]) -> Trial:
         """Judges every case; the clock starts when the workers are up."""
@@ -120,7 +120,7 @@ class Bench:
         low, high = case.bounds
         failed = next((v for v in verdicts if v.error is not None), None)
         if failed is not None and not (best.error is None and case.equal and best.score >= low):
-            return Judged(case, failed, "timeout" if self.service.timed_out(failed) else "error")
+            return Judged(case, failed, "timeout" if self.service.is_timeout(failed) else "error")
         if low <= best.score <= high:
             return Judged(case, best, "agree")
         return Judged(case, best, "false_positive" if best.score > high else "false_negative")

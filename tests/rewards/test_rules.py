@@ -230,7 +230,7 @@ def test_a_reward_model_is_asked_in_batches_and_its_faults_are_errors(rollout):
     config = RewardConfig(
         [PartConfig("reward_model", args={"served": "head", "centre": 3.0, "scale": 2.0, "batch": 8})]
     )
-    with RewardService(config, served={"head": head}) as service:
+    with RewardService(config, models={"head": head}) as service:
         scored = service.score([rollout("a" * n) for n in range(20)])
         values = [s.verdict.parts["accuracy/value"] for s in scored]
         assert values == [float(n) for n in range(20)]

@@ -16,7 +16,7 @@ from rewards.contract import Case
 from rewards.verifiers.text import normalised
 
 DATA = Path(os.environ.get("GROUNDTONE_DATA", Path(__file__).parents[3] / "shared" / "data"))
-NAMES = sorted(name for name in resolve.known() if not resolve.asks_a_model(name))
+NAMES = sorted(name for name in resolve.list_verifiers() if not resolve.asks_a_model(name))
 
 
 def module(name: str) -> Any:

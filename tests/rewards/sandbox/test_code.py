@@ -287,7 +287,7 @@ def test_without_bubblewrap_it_refuses_before_the_run(monkeypatch, tmp_path: Pat
         RewardService(RewardConfig([PartConfig("code")])) as service,
         pytest.raises(ValueError, match=r"'code' .*sandbox only, and bubblewrap \(bwrap\) is not installed") as error,
     ):
-        service.prove()
+        service.check_verifiers()
     assert "\n" not in str(error.value)
 
 
