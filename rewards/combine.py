@@ -81,10 +81,10 @@ class PartConfig:
             return {self.only_if: math.ulp(0.0)}  # the smallest positive float: "above 0" as an "at least"
         return self.only_if or {}
 
-    def disjoint(self, other: PartConfig) -> bool:
-        """Return whether no prompt can be judged by both this part and the other."""
-        when, other_when = self.when or {}, other.when or {}
-        if not self._kinds() & other._kinds() or _values_differ(when, other_when, "source"):
+    def disjoint(self, other_part: PartConfig) -> bool:
+        """Return whether no prompt can be judged by both parts."""
+        when, other_when = self.when or {}, other_part.when or {}
+        if not self._kinds() & other_part._kinds() or _values_differ(when, other_when, "source"):
             return True
         fields, other_fields = when.get("field", {}), other_when.get("field", {})
         return any(_values_differ(fields, other_fields, name) for name in fields)
@@ -228,6 +228,8 @@ def _values(one_or_many: object) -> list[object]:
     return cast(list[object], one_or_many) if isinstance(one_or_many, list) else [one_or_many]
 
 
-def _values_differ(when: Mapping[str, object], other: Mapping[str, object], key: str) -> bool:
+def _values_differ(when: Mapping[str, object], other_when: Mapping[str, object], key: str) -> bool:
     """Return whether both name values for `key` and have none in common."""
-    return key in when and key in other and not any(value in _values(other[key]) for value in _values(when[key]))
+    if key not in when or key not in other_when:
+        return False  # one without the key judges prompts of every value
+    return not any(value in _values(other_when[key]) for value in _values(when[key]))

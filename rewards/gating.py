@@ -27,8 +27,8 @@ class PartialVerdict:
         self._applying = config.applying(rollout.prompt)
         # A gated part of the pool runs at once all the same: it costs CPU time and no money, and its score is
         # logged even where combine() does not count it.
-        self._gated = [i for i in self._applying if i in model_parts and config.parts[i].gates]
-        self.first = [i for i in self._applying if i not in self._gated]
+        self._gated_parts = [i for i in self._applying if i in model_parts and config.parts[i].gates]
+        self.first = [i for i in self._applying if i not in self._gated_parts]
         """Indices of the parts that judge the rollout at once."""
         self._verdicts: dict[int, Verdict] = {}
         self._missing = set(self.first)  # asked, without a verdict yet
@@ -40,8 +40,10 @@ class PartialVerdict:
         if self._missing:
             return ()
         # All that were asked have answered: the gates of the parts still waiting can be decided.
-        next_parts = [i for i in self._gated if i not in self._verdicts and self._may_count(self._config.parts[i])]
-        self._gated = []  # the second round is the last: who is not asked now never is
+        next_parts = [
+            i for i in self._gated_parts if i not in self._verdicts and self._may_count(self._config.parts[i])
+        ]
+        self._gated_parts = []  # the second round is the last: who is not asked now never is
         self._missing = set(next_parts)
         if not next_parts:
             results = [(self._config.parts[i], self._verdicts.get(i)) for i in self._applying]
@@ -57,5 +59,5 @@ class PartialVerdict:
                 scores[name] = verdict.score
                 scores |= {f"{name}/{inner}": value for inner, value in verdict.parts.items()}
         # A gate on another gated part cannot be decided yet: both are asked, and combine() decides.
-        undecided = {self._config.parts[i].name for i in self._gated}
-        return is_open(part, scores) or any(gate.partition("/")[0] in undecided for gate in part.gates)
+        undecided_parts = {self._config.parts[i].name for i in self._gated_parts}
+        return is_open(part, scores) or any(gate.partition("/")[0] in undecided_parts for gate in part.gates)

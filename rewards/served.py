@@ -46,7 +46,7 @@ class ModelVerifier(Protocol):
         ...
 
 
-def connect(verifier: str, args: Mapping[str, Any], models: Mapping[str, Model]) -> ModelVerifier:
+def connect(verifier: str, args: Mapping[str, object], models: Mapping[str, Model]) -> ModelVerifier:
     """Return the verifier of that name, connected to the model that its `args` name. Raises ConfigError."""
     return cast(ModelVerifier, importlib.import_module(f"rewards.verifiers.{verifier}").connect(args, models))
 
@@ -69,7 +69,7 @@ class Loop:
         self._thread.start()
 
     def submit(self, verifier: ModelVerifier, rollout: Rollout, take: Callable[[Verdict], None]) -> None:
-        """Have a verifier judge a rollout; `take` is called with the verdict, in the loop's thread. May be called from
+        """Let a verifier judge a rollout; `take` is called with the verdict, in the loop's thread. May be called from
         any thread and never waits."""
         self._loop.call_soon_threadsafe(self._begin, _judge(verifier, rollout, take))
 

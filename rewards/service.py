@@ -123,7 +123,7 @@ class RewardService:
         return sum(error is not None for error in self._recent) / max(1, len(self._recent))
 
     def submit(self, rollout: Rollout) -> None:
-        """Have one rollout judged in the background; `take_finished` returns it. Raises ValueError if the verifiers cannot
+        """Judge one rollout in the background; `take_finished` returns it. Raises ValueError if the verifiers cannot
         be started."""
         with self._pool.changed:
             self._judge(rollout, self._results.append)
@@ -135,10 +135,10 @@ class RewardService:
         started."""
         with self._pool.changed:
             self._wait(lambda: self._results or not self._pending, timeout_s)
-            finished = list(self._results)
+            results = list(self._results)
             self._results.clear()
-            self._pending -= len(finished)
-        return finished
+            self._pending -= len(results)
+        return results
 
     def score(self, rollouts: Sequence[Rollout]) -> list[Scored]:
         """Judge rollouts and return them all, in the order given. Raises ValueError if the verifiers cannot be started."""
@@ -172,7 +172,7 @@ class RewardService:
             )
 
     def check_verifiers(self) -> list[str]:
-        """Have every verifier judge its own GOLD under the run's deadline, and return a warning for each that has none.
+        """Let every verifier judge its own GOLD under the run's deadline, and return a warning for each that has none.
 
         One without GOLD judges a probe answer: it must answer in time, and where it asks a model, without an error. Raises
         ValueError naming the verifier and the case that it judges wrong.
@@ -232,7 +232,7 @@ class RewardService:
         self._ask(rollout, [part], lambda verdicts: take(verdicts[part]))
 
     def _judge(self, rollout: Rollout, take: Callable[[Scored], None]) -> None:
-        """Have every part that applies judge a rollout. `take` is called with the lock held when the verdict is whole:
+        """Let every part that applies judge a rollout. `take` is called with the lock held when the verdict is whole:
         in the pool's or the loop's thread, or at once where there is nothing to ask."""
 
         def finish(verdict: Verdict) -> None:
@@ -254,7 +254,7 @@ class RewardService:
                 self._pool.changed.notify_all()
 
     def _ask(self, rollout: Rollout, parts: Sequence[int], take: Callable[[Mapping[int, Verdict]], None]) -> None:
-        """Have `parts` judge a rollout, without waiting. `take` is called with the lock held as verdicts come, several
+        """Let `parts` judge a rollout, without waiting. `take` is called with the lock held as verdicts come, several
         times: with those of all the pool's parts together, and with that of each model alone."""
         pool_parts = [i for i in parts if i not in self._model_verifiers]
         if pool_parts:

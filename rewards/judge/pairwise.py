@@ -88,7 +88,7 @@ def build_question(
     material: Mapping[str, object] = {
         "conversation": [
             {
-                "role": clean_text(turn.role, longest),
+                "role": clean_text(turn.role, longest),  # a role comes from the data too
                 "content": clean_text(name_clips(turn.content, prompt), longest),
             }
             for turn in turns

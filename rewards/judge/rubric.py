@@ -37,6 +37,7 @@ def build_question(
         "reasoning": rollout.reasoning,
         "answer": rollout.response,
     }
+    # in the order of TEXTS, whatever the order of `names`: the same question then has the same place in the cache
     material = {name: clean_text(texts[name], longest) for name in TEXTS if name in names}
     if any(name in names for name in POLICY_TEXTS):
         object_words = {"what": "an answer", "wary": WARY}

@@ -155,7 +155,7 @@ def verify(prompt: Prompt, rollout: Rollout, **args: Any) -> Verdict:
     return asyncio.run(judge_once())
 
 
-def connect(args: Mapping[str, Any], models: Mapping[str, Model]) -> Judge:
+def connect(args: Mapping[str, object], models: Mapping[str, Model]) -> Judge:
     """Return the judge with its arguments, ready to be asked. Raises ConfigError."""
     return Judge(build(Config, args, "judge.args"), models)
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from rewards.contract import Case
 from rewards.served import Batches, Model, find_model
@@ -50,7 +49,7 @@ def verify(prompt: Prompt, rollout: Rollout, *, value: float, centre: float = 0.
     return Verdict(0.5 + 0.5 * math.tanh((value - centre) / scale / 2), {"value": value})
 
 
-def connect(args: Mapping[str, Any], models: Mapping[str, Model]) -> RewardModel:
+def connect(args: Mapping[str, object], models: Mapping[str, Model]) -> RewardModel:
     """Return the verifier of a head that the run serves. Raises ConfigError where it serves none of that name."""
     config = build(Config, args, "reward_model.args")
     return RewardModel(config, find_model(models, config.served, "reward_model.args.served"))

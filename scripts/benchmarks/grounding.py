@@ -222,7 +222,9 @@ def main() -> None:
     report: dict[str, Any] = {"pitch": pitch(args.data)}
     for wording in TEMPLATES:
         report[wording] = judge(statements(wording, fsdd, esc10), args.show)
-    right = [(self_cognition.denial(r["text"]) is not None) == r["denies"] for r in self_cognition.phrasings()]
+    right = [
+        (self_cognition.find_denial(r["text"]) is not None) == r["denies"] for r in self_cognition.read_phrasings()
+    ]
     report["self_cognition"] = {"phrasings": len(right), "right": round(sum(right) / len(right), 4)}
     report["speed"] = speed(fsdd, esc10)
     if args.json:

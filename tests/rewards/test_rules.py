@@ -214,7 +214,7 @@ def test_language_by_parts_of_the_turn():
     assert score(language, turn, language="en", where="response") == 1.0
     assert score(language, turn, language="en", where="reasoning") == 0.0
     assert 0.5 < score(language, turn, language="en") < 1.0
-    with pytest.raises(ConfigError, match="'xx' cannot be told"):
+    with pytest.raises(ConfigError, match="'xx' cannot be recognised"):
         score(language, "a", language="xx")
 
 

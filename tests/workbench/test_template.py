@@ -27,7 +27,7 @@ def test_what_is_written_runs_as_it_is(rl, home: Path):
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("own", "own.py: is there already"),
+        ("own", "own.py: exists already"),
         ("math", "'math' is a verifier of the library"),
         ("two words", "'two words' is no name for a module"),
     ],

@@ -241,13 +241,13 @@ def test_asked_alone_it_is_a_verifier_like_any(api: Api, rollout):
 
 def test_known_hacks_do_not_score_with_a_judge_that_compares(api: Api):
     """Over HTTP, by the bench that a designer uses."""
-    from rl.workbench.attacks import attempts, scores_full
-    from rl.workbench.cases import of_gold
-    from rl.workbench.trial import Bench
+    from rl.workbench.attacks import list_attempts, scores_full
+    from rl.workbench.cases import from_gold
+    from rl.workbench.trial import Workbench
 
-    cases = of_gold(judge.GOLD[:1])
-    tried = [attempt for attempt in attempts(cases) if attempt.attack in ("empty", "injection", "master keys")]
-    with Bench("judge", None, {"endpoint": api.address, "model": "m"}, [{}], workers=1) as bench:
-        verdicts = bench.judge([(attempt.rollout, {}) for attempt in tried])
+    cases = from_gold(judge.GOLD[:1])
+    tried = [attempt for attempt in list_attempts(cases) if attempt.attack in ("empty", "injection", "master keys")]
+    with Workbench("judge", None, {"endpoint": api.address, "model": "m"}, [{}], workers=1) as workbench:
+        verdicts = workbench.judge([(attempt.rollout, {}) for attempt in tried])
     assert all(verdict.error is None for verdict in verdicts)
     assert not any(map(scores_full, tried, verdicts))
