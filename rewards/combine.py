@@ -1,11 +1,11 @@
-"""What a reward is made of, from YAML, and how the parts of one sample become one verdict.
+"""The configuration of a reward, as YAML gives it, and the rule by which the parts of one sample become one verdict.
 
 parts:                                                    # the rule of Step-Audio-R1, arXiv 2511.15848
   - {verifier: math, weight: {text: 1, audio: 0.8}}       # named accuracy unless it says otherwise
   - {verifier: format, name: format, weight: {audio: 0.2}}
 
-A part judges the prompts that its `when:` and its weights name, counts where its gate `only_if:` is open, and is logged
-by its name either way.
+A part judges the prompts that its `when:` and its weights name. It counts where its gate `only_if:` is open, and is
+logged by its name either way.
 """
 
 from __future__ import annotations
@@ -20,28 +20,33 @@ from rl.config import ConfigError, did_you_mean
 from rl.types import Prompt, Verdict
 
 KINDS = ("text", "audio")
-"""Of prompts: without a clip, and with one."""
+"""The kinds of prompts: without an audio clip, and with one."""
 
 
 @dataclass(frozen=True, slots=True)
 class PartConfig:
+    """One part of a reward: a verifier, the prompts that it judges, and how much its score counts."""
+
     verifier: str
     """An in-tree name (`rl verifiers list`), `pkg.mod:fn` or `file.py:fn`."""
     name: str = "accuracy"
-    """Under which it is logged; parts may share a name where no prompt gets both."""
+    """The name under which the part is logged; parts may share one where no prompt is judged by both."""
     weight: dict[str, float] | float = 1.0
-    """A number, or one for each kind of prompt that it judges: `{text: 1, audio: 0.8}`."""
-    args: dict[str, Any] = field(default_factory=dict[str, Any])
-    when: dict[str, Any] | None = None
-    """`{source: x}`, `{source: [x, y]}`, `{audio: true}`, `{text: true}`, `{field: {task: pitch}}` (a column of the data
-    that the recipe hands on, with a value or a list of values): the prompts that it judges; all without it."""
+    """A number, or one for each kind of prompt that the part judges: `{text: 1, audio: 0.8}`."""
+    args: dict[str, Any] = field(default_factory=dict[str, Any])  # Any: the verifier's signature types them
+    """Keyword arguments of the verifier."""
+    when: dict[str, Any] | None = None  # Any: `_check_when` types the values, key by key
+    """The prompts that the part judges, all by default: `{source: x}`, `{source: [x, y]}`, `{audio: true}`,
+    `{text: true}`, or `{field: {task: pitch}}` (a column of the data that the recipe hands on, with a value or a list of
+    values)."""
     only_if: dict[str, float] | str | None = None
-    """A gate: the part counts where the part of that name scored above 0, or at least so much: `{accuracy: 0.5}`. What a
-    part names itself is `part/inner`. Without that part's verdict the gate is closed."""
+    """A gate: the part counts only where the part of that name scored above 0, or at least the number given:
+    `{accuracy: 0.5}`. An inner score of a part is named `part/inner`. Where that part has no verdict the gate is closed."""
     clip: tuple[float, float] | None = None
-    """Bounds of its score before it is weighed."""
+    """[lowest, highest] to which the part's score is clipped before it is weighed."""
 
     def validate(self, place: str) -> None:
+        """Raise ConfigError for settings that contradict each other or judge no prompt."""
         weights = self.weight if isinstance(self.weight, dict) else {"text": self.weight}
         for key, value in weights.items():
             if key not in KINDS:
@@ -54,61 +59,71 @@ class PartConfig:
             raise ConfigError(f"{place}: judges no prompt: its `weight` and its `when` name different kinds")
 
     def applies(self, prompt: Prompt) -> bool:
+        """Return whether the part judges this prompt."""
         when = self.when or {}
         return (
             ("audio" if prompt.clips else "text") in self._kinds()
             and ("source" not in when or prompt.source in _values(when["source"]))
             and all(
-                name in prompt.fields and prompt.fields[name] in _values(wanted)
-                for name, wanted in when.get("field", {}).items()
+                name in prompt.fields and prompt.fields[name] in _values(values)
+                for name, values in when.get("field", {}).items()
             )
         )
 
     def weight_for(self, prompt: Prompt) -> float:
-        """For a prompt that it applies to."""
+        """Return the part's weight for a prompt that it judges."""
         return self.weight["audio" if prompt.clips else "text"] if isinstance(self.weight, dict) else self.weight
 
     @property
     def gates(self) -> Mapping[str, float]:
-        """Part -> the least score with which the gate is open."""
-        return {self.only_if: math.ulp(0.0)} if isinstance(self.only_if, str) else self.only_if or {}
+        """Lowest score that opens the gate, by the name of the part that must reach it."""
+        if isinstance(self.only_if, str):
+            return {self.only_if: math.ulp(0.0)}  # the smallest positive float: "above 0" as an "at least"
+        return self.only_if or {}
 
-    def disjoint(self, other: PartConfig) -> bool:
-        """Whether no prompt can get both."""
-        mine, theirs = self.when or {}, other.when or {}
-        if not self._kinds() & other._kinds() or _apart(mine, theirs, "source"):
+    def disjoint(self, other_part: PartConfig) -> bool:
+        """Return whether no prompt can be judged by both parts."""
+        when, other_when = self.when or {}, other_part.when or {}
+        if not self._kinds() & other_part._kinds() or _values_differ(when, other_when, "source"):
             return True
-        mine, theirs = mine.get("field", {}), theirs.get("field", {})
-        return any(_apart(mine, theirs, name) for name in mine)
+        fields, other_fields = when.get("field", {}), other_when.get("field", {})
+        return any(_values_differ(fields, other_fields, name) for name in fields)
 
     def _kinds(self) -> set[str]:
+        """Return the kinds of prompts that both `weight` and `when` admit."""
         kinds: set[str] = set(self.weight if isinstance(self.weight, dict) else KINDS)
-        for kind, other in (KINDS, KINDS[::-1]):
-            if kind in (self.when or {}):
-                kinds &= {kind} if (self.when or {})[kind] else {other}
+        when = self.when or {}
+        for kind, opposite in (("text", "audio"), ("audio", "text")):
+            if kind in when:
+                kinds &= {kind} if when[kind] else {opposite}  # `audio: false` means text alone
         return kinds
 
 
 @dataclass(frozen=True, slots=True)
 class RewardConfig:
+    """A reward: its parts, and the limits under which they judge."""
+
     parts: list[PartConfig]
+    """The parts; a rollout's score is the weighted sum of those that apply to its prompt."""
     deadline_s: float = 10.0
     """CPU seconds that one part may use for one sample, what it starts included; then its process is killed and the
     sample is an error. One that waits (sleeps, asks a server) is killed after six times as many seconds on the clock."""
     workers: int = 1
+    """Number of worker processes that judge side by side."""
     memory_mb: int = 2048
-    """What judging may allocate in one worker, beyond what its verifiers take when they are loaded."""
+    """Megabytes that judging may allocate in one worker, beyond what its verifiers take when they are loaded."""
     max_error_share: float = 0.5
-    """A run stops when more than this share of its recent samples could not be judged."""
+    """Share of the recent samples that may fail to be judged before the run stops."""
     clip: tuple[float, float] | None = None
-    """Bounds of the whole score."""
+    """[lowest, highest] to which the whole score is clipped."""
 
     def validate(self, place: str) -> None:
+        """Raise ConfigError for limits out of range, gates without a part, and parts that share a name and a prompt."""
         if not self.parts:
             raise ConfigError(f"{place}.parts: empty; name at least one verifier")
-        for key, least in (("workers", 1), ("memory_mb", 64)):
-            if getattr(self, key) < least:
-                raise ConfigError(f"{place}.{key}: {getattr(self, key)} is too small; at least {least}")
+        for key, lowest in (("workers", 1), ("memory_mb", 64)):
+            if getattr(self, key) < lowest:
+                raise ConfigError(f"{place}.{key}: {getattr(self, key)} is too small; at least {lowest}")
         if not 0 < self.deadline_s < math.inf:
             raise ConfigError(f"{place}.deadline_s: {self.deadline_s} is not a positive number of seconds")
         if not 0 <= self.max_error_share <= 1:
@@ -117,9 +132,11 @@ class RewardConfig:
         names = {part.name for part in self.parts}
         for i, part in enumerate(self.parts):
             for gate in part.gates:
-                if gate.partition("/")[0] not in names - {part.name}:
-                    others = sorted(names - {part.name})
-                    raise ConfigError(f"{place}.parts[{i}].only_if: no other part '{gate}'{did_you_mean(gate, others)}")
+                # only the part's name can be checked: inner scores (`part/inner`) exist once it has judged
+                other_names = sorted(names - {part.name})
+                if gate.partition("/")[0] not in other_names:
+                    hint = did_you_mean(gate, other_names)
+                    raise ConfigError(f"{place}.parts[{i}].only_if: no other part '{gate}'{hint}")
         for (i, a), (j, b) in combinations(enumerate(self.parts), 2):
             if a.name == b.name and not a.disjoint(b):
                 raise ConfigError(
@@ -128,19 +145,21 @@ class RewardConfig:
                 )
 
     def applying(self, prompt: Prompt) -> tuple[int, ...]:
-        """Indices of the parts that judge this prompt."""
+        """Return the indices of the parts that judge this prompt."""
         return tuple(i for i, part in enumerate(self.parts) if part.applies(prompt))
 
 
 Results = Sequence[tuple[PartConfig, Verdict | None]]
-"""The parts that apply to a prompt and what they said; None for one that was not asked because its gate is closed."""
+"""The parts that apply to a prompt, with their verdicts; None for one that was not asked because its gate is closed."""
 
 
 def combine(results: Results, prompt: Prompt, clip: tuple[float, float] | None = None) -> Verdict:
-    """One verdict from those of the parts that apply: score = Σ weight × part score over the parts whose gates are open;
-    `parts` holds each part's score by its name, what it names itself as `name/inner`, and for a gated one
-    `name/counted`; the reading of the answer is that of the part `accuracy`. The error of a part that counts is an error of the whole: a sum with a term missing is not a lower
-    score."""
+    """Return one verdict from those of the parts that apply: score = Σ weight × part score over the parts whose gates are
+    open.
+
+    Its `parts` hold each part's score as `name`, its inner scores as `name/inner`, and for a gated part `name/counted`
+    (1.0 or 0.0). Its `read` is that of the part `accuracy`. It is an error where a part that counts is one.
+    """
     if not results:
         audio = "with" if prompt.clips else "without"
         return Verdict(error=f"no reward part applies to a prompt of source '{prompt.source}' {audio} audio")
@@ -150,39 +169,43 @@ def combine(results: Results, prompt: Prompt, clip: tuple[float, float] | None =
             parts[part.name] = verdict.score
             parts |= {f"{part.name}/{inner}": value for inner, value in verdict.parts.items()}
     score, errors = 0.0, list[str]()
-    failed = {part.name for part, verdict in results if verdict is not None and verdict.error is not None}
+    error_parts = {part.name for part, verdict in results if verdict is not None and verdict.error is not None}
     for part, verdict in results:
-        unknown = [gate for gate in part.gates if gate.partition("/")[0] in failed]
+        unknown_gates = [gate for gate in part.gates if gate.partition("/")[0] in error_parts]
         counts = is_open(part, parts)
-        if unknown:
-            errors.append(f"{part.name}: its gate '{unknown[0]}' has no verdict")
+        if unknown_gates:
+            # Not the same as a closed gate: the part may or may not count, so the sum is unknown too.
+            errors.append(f"{part.name}: its gate '{unknown_gates[0]}' has no verdict")
         elif counts and verdict is not None:
             if verdict.error is not None:
                 errors.append(f"{part.name}: {verdict.error}")
-            score += part.weight_for(prompt) * _clipped(verdict.score, part.clip)
-        if part.gates and not unknown:
+            score += part.weight_for(prompt) * _apply_clip(verdict.score, part.clip)
+        if part.gates and not unknown_gates:
             parts[f"{part.name}/counted"] = float(counts)
     reason = "; ".join(f"{part.name}: {v.reason}" for part, v in results if v is not None and v.reason)
     read = next((v.read for part, v in results if part.name == "accuracy" and v is not None), "")
-    if errors:
+    if errors:  # no score at all: a sum with a term missing is not a lower score
         return Verdict(parts=parts, error="; ".join(errors), reason=reason, read=read)
-    return Verdict(_clipped(score, clip), parts, reason=reason, read=read)
+    return Verdict(_apply_clip(score, clip), parts, reason=reason, read=read)
 
 
-def is_open(part: PartConfig, parts: Mapping[str, float]) -> bool:
-    """Whether a part counts, by the scores of the others."""
-    return all(gate in parts and parts[gate] >= least for gate, least in part.gates.items())
+def is_open(part: PartConfig, scores: Mapping[str, float]) -> bool:
+    """Return whether a part's gate is open, by the scores of the other parts and their inner ones. One without a gate is
+    always open."""
+    return all(gate in scores and scores[gate] >= lowest for gate, lowest in part.gates.items())
 
 
 def correct(verdict: Verdict) -> bool:
-    """Whether a sample counts as right in curation and evaluation: by its part `accuracy`, else by its score."""
+    """Return whether curation and evaluation count a sample as right: its part `accuracy`, or without one its score, is at
+    least 0.5."""
     return verdict.error is None and verdict.parts.get("accuracy", verdict.score) >= 0.5
 
 
-def _check_when(when: Mapping[str, Any], place: str) -> None:
+def _check_when(when: Mapping[str, object], place: str) -> None:
+    keys = ("source", *KINDS, "field")
     for key, value in when.items():
-        if key not in (known := ("source", *KINDS, "field")):
-            raise ConfigError(f"{place}: unknown key '{key}'{did_you_mean(key, known)}")
+        if key not in keys:
+            raise ConfigError(f"{place}: unknown key '{key}'{did_you_mean(key, keys)}")
         if key in KINDS and not isinstance(value, bool):
             raise ConfigError(f"{place}.{key}: expected true or false; got {value!r}")
         if key == "source" and not (_values(value) and all(isinstance(name, str) for name in _values(value))):
@@ -198,13 +221,16 @@ def _check_clip(clip: tuple[float, ...] | None, place: str) -> None:
         raise ConfigError(f"{place}: {list(clip)} is not [lowest, highest]")
 
 
-def _clipped(score: float, clip: tuple[float, float] | None) -> float:
+def _apply_clip(score: float, clip: tuple[float, float] | None) -> float:
     return score if clip is None else min(max(score, clip[0]), clip[1])
 
 
-def _values(wanted: Any) -> list[Any]:
-    return cast(list[Any], wanted) if isinstance(wanted, list) else [wanted]
+def _values(one_or_many: object) -> list[object]:
+    return cast(list[object], one_or_many) if isinstance(one_or_many, list) else [one_or_many]
 
 
-def _apart(a: Mapping[str, Any], b: Mapping[str, Any], key: str) -> bool:
-    return key in a and key in b and not any(value in _values(b[key]) for value in _values(a[key]))
+def _values_differ(when: Mapping[str, object], other_when: Mapping[str, object], key: str) -> bool:
+    """Return whether both name values for `key` and have none in common."""
+    if key not in when or key not in other_when:
+        return False  # one without the key judges prompts of every value
+    return not any(value in _values(other_when[key]) for value in _values(when[key]))

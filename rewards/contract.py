@@ -1,4 +1,4 @@
-"""The types that a verifier and the pool exchange: gold cases, and answers that travel as JSON."""
+"""The types that a verifier and the pool exchange: gold cases, and verdicts as plain data that JSON can carry."""
 
 from __future__ import annotations
 
@@ -7,66 +7,92 @@ import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import nextafter
-from typing import Any
 
 from rl.types import Clip, Demonstration, Message, Prompt, Rollout, Verdict
 
 RIGHT, WRONG = (1.0, 1.0), (0.0, nextafter(1.0, 0.0))
+"""(lowest, highest) score that a case may get where its answer equals the gold, and where it does not."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One judgement that a verifier must get right: an answer scores 1.0 where it is `equal` to the gold and less
-    where it is not, or lies in `score` where that range is given."""
+    """A gold case: one answer, and the score that a verifier must give it. An answer must score 1.0 where it is `equal`
+    to the gold and less where it is not; where `score` is given, it must lie in that range instead."""
 
     pred: str
     """The whole assistant turn."""
     gold: str | None
+    """The reference answer; None where the verifier needs none."""
     equal: bool = True
+    """True where the answer must score 1.0, False where it must score less."""
     score: tuple[float, float] | None = None
+    """(lowest, highest) right score, in place of `equal`."""
     question: str = ""
-    fields: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    args: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """Laid over the arguments that the recipe gives to the verifier."""
+    """The user's turn."""
+    fields: Mapping[str, object] = field(default_factory=dict[str, object])
+    """Further columns of the data that the prompt carries."""
+    args: Mapping[str, object] = field(default_factory=dict[str, object])
+    """Arguments of the verifier for this case alone; they override those of the recipe."""
     clips: tuple[Clip, ...] = ()
+    """Audio clips of the prompt."""
     demonstration: Demonstration | None = None
-    """What the data shows, for a verifier that compares with it."""
+    """The response that the data shows, for a verifier that compares with it."""
 
     def rollout(self) -> Rollout:
-        """The case as a finished sample, one token a word."""
-        import numpy as np
+        """Return the case as a finished sample with one token per word."""
+        import numpy as np  # here: `rl check` imports this module and must not wait for numpy
 
         turns = (Message("user", self.question),)
         prompt = Prompt("gold", turns, self.gold, "gold", self.clips, self.demonstration, self.fields)
-        tokens = np.arange(1 + len(self.pred.split()), dtype=np.int64)
+        tokens = np.arange(1 + len(self.pred.split()), dtype=np.int64)  # token 0 is the prompt, the rest are actions
         logprobs = np.zeros(len(tokens) - 1, dtype=np.float32)
         return Rollout(prompt, 0, tokens, tokens > 0, logprobs, "stop", 0, self.pred)
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """Least and greatest score that is right."""
+        """(lowest, highest) score that is right."""
         return self.score or (RIGHT if self.equal else WRONG)
 
 
-Answer = tuple[float, dict[str, float], str | None, str, str]
-"""Score, parts, error, reason and reading of a verdict, as JSON takes them."""
+GoldCase = tuple[str, str | None, float, float]
+"""A gold case as a worker reports it: (answer, gold, lowest right score, highest right score)."""
 
 
-def failed(error: str) -> Answer:
+def describe_mismatch(case: GoldCase, verdict: Verdict) -> str:
+    """Return what a gold case should have scored and what it did, or "" where it scored right."""
+    pred, gold, low, high = case
+    if verdict.error is None and low <= verdict.score <= high:
+        return ""
+    right = f"in [{low:g}, {high:g}]"
+    if low == 1.0:
+        right = "1.0"
+    elif (low, high) == WRONG:
+        right = "below 1.0"
+    result = verdict.error or f"scored {verdict.score:g}" + (f" ({verdict.reason})" if verdict.reason else "")
+    return f"'{pred[:80]}' against gold '{(gold or '')[:80]}' should score {right}; {result}"
+
+
+WireVerdict = tuple[float, dict[str, float], str | None, str, str]
+"""Score, parts, error, reason and reading of a verdict, as JSON carries them out of a worker."""
+
+
+def error_to_wire(error: str) -> WireVerdict:
+    """Return the verdict of a sample that could not be judged."""
     return 0.0, {}, error[:2000], "", ""
 
 
-def plain(verdict: object) -> Answer:
-    """What a verifier answered, or an error where that is no verdict."""
+def to_wire(verdict: object) -> WireVerdict:
+    """Return what a verifier answered as plain data, or an error where it answered no valid verdict. Texts and parts are
+    cut to bounds, so that no verifier can flood the parent process."""
     if not isinstance(verdict, Verdict):
-        return failed(f"answered {type(verdict).__name__}, not a Verdict(score=…) of rl.types")
+        return error_to_wire(f"answered {type(verdict).__name__}, not a Verdict(score=…) of rl.types")
     if verdict.error is not None:
-        return failed(str(verdict.error) or "error without a text")
-    score: Any = verdict.score
+        return error_to_wire(str(verdict.error) or "error without a text")
+    score: object = verdict.score  # annotated float, but a user's verifier may have put anything there
     if not isinstance(score, numbers.Real) or not 0 <= float(score) <= 1:
-        return failed(f"score {score!r} is not a number in [0, 1]")
+        return error_to_wire(f"score {score!r} is not a number in [0, 1]")
     parts = {str(name)[:100]: float(value) for name, value in list(verdict.parts.items())[:50]}
-    broken = [name for name, value in parts.items() if not math.isfinite(value)]
-    if broken:
-        return failed(f"part '{broken[0]}' is {parts[broken[0]]}")
+    not_finite = [name for name, value in parts.items() if not math.isfinite(value)]
+    if not_finite:
+        return error_to_wire(f"part '{not_finite[0]}' is {parts[not_finite[0]]}")
     return float(score), parts, None, str(verdict.reason)[:500], str(verdict.read)[:4000]

@@ -1,5 +1,8 @@
-"""One rollout on its way through the parts of the reward: the pool's and the ungated served ones at once, then those
-served ones whose gates turn out to be open. A question that cannot count is not asked: it may cost money."""
+"""One rollout on its way through the parts of the reward.
+
+Parts that compute are cheap and judge at once. Parts that ask a model may cost money, so one behind a gate (`only_if`)
+waits until the verdicts that decide its gate are there, and is asked only where it can still count.
+"""
 
 from __future__ import annotations
 
@@ -10,37 +13,51 @@ from rl.types import Rollout, Verdict
 
 
 class PartialVerdict:
-    """`heard` is called by whoever has a verdict, one at a time; `take` gets the combined one."""
+    """The verdicts that one rollout has got so far.
 
-    def __init__(self, config: RewardConfig, rollout: Rollout, asks: set[int], take: Callable[[Verdict], None]) -> None:
-        """`asks`: the parts that ask a model."""
+    The caller has the parts `first` judge the rollout and hands each verdict to `add`, which names the parts to ask
+    next; `take` is called with the combined verdict when none is missing. Not thread-safe: one call at a time.
+    """
+
+    def __init__(
+        self, config: RewardConfig, rollout: Rollout, model_parts: set[int], take: Callable[[Verdict], None]
+    ) -> None:
+        """Sort the parts that apply to the rollout's prompt; `model_parts` are the indices of those that ask a model."""
         self._config, self._rollout, self._take = config, rollout, take
-        self._calls = config.applying(rollout.prompt)
-        self._later = [i for i in self._calls if i in asks and config.parts[i].gates]
-        self.first = [i for i in self._calls if i not in self._later]
+        self._applying = config.applying(rollout.prompt)
+        # A gated part of the pool runs at once all the same: it costs CPU time and no money, and its score is
+        # logged even where combine() does not count it.
+        self._gated_parts = [i for i in self._applying if i in model_parts and config.parts[i].gates]
+        self.first = [i for i in self._applying if i not in self._gated_parts]
+        """Indices of the parts that judge the rollout at once."""
         self._verdicts: dict[int, Verdict] = {}
-        self._missing = set(self.first)
+        self._missing = set(self.first)  # asked, without a verdict yet
 
-    def heard(self, verdicts: Mapping[int, Verdict]) -> Sequence[int]:
-        """Take note of some parts' verdicts; the parts that are to be asked now."""
+    def add(self, verdicts: Mapping[int, Verdict]) -> Sequence[int]:
+        """Take the verdicts of some parts (by index) and return the parts that are to judge the rollout now."""
         self._verdicts |= verdicts
         self._missing -= verdicts.keys()
         if self._missing:
             return ()
-        due = [i for i in self._later if i not in self._verdicts and self._may_count(self._config.parts[i])]
-        self._later = []
-        self._missing = set(due)
-        if not due:
-            results = [(self._config.parts[i], self._verdicts.get(i)) for i in self._calls]
+        # All that were asked have answered: the gates of the parts still waiting can be decided.
+        next_parts = [
+            i for i in self._gated_parts if i not in self._verdicts and self._may_count(self._config.parts[i])
+        ]
+        self._gated_parts = []  # the second round is the last: who is not asked now never is
+        self._missing = set(next_parts)
+        if not next_parts:
+            results = [(self._config.parts[i], self._verdicts.get(i)) for i in self._applying]
             self._take(combine(results, self._rollout.prompt, self._config.clip))
-        return due
+        return next_parts
 
     def _may_count(self, part: PartConfig) -> bool:
-        """False where its gate is shut by what is known already."""
-        known: dict[str, float] = {}
+        """Return False where the verdicts so far close the part's gate."""
+        scores: dict[str, float] = {}
         for i, verdict in self._verdicts.items():
             if verdict.error is None:
                 name = self._config.parts[i].name
-                known |= {name: verdict.score, **{f"{name}/{inner}": v for inner, v in verdict.parts.items()}}
-        pending = {self._config.parts[i].name for i in self._later}
-        return is_open(part, known) or any(gate.partition("/")[0] in pending for gate in part.gates)
+                scores[name] = verdict.score
+                scores |= {f"{name}/{inner}": value for inner, value in verdict.parts.items()}
+        # A gate on another gated part cannot be decided yet: both are asked, and combine() decides.
+        undecided_parts = {self._config.parts[i].name for i in self._gated_parts}
+        return is_open(part, scores) or any(gate.partition("/")[0] in undecided_parts for gate in part.gates)

@@ -1,7 +1,8 @@
-"""From the name of a verifier in a recipe to its function; checked by `ast`, so that `rl check` executes nothing.
+"""Lookup of verifiers: from the name in a recipe to the function.
 
 `name` is the module `rewards/verifiers/name.py`; `pkg.mod:fn` is imported, with the recipe's folder and the working
-directory at the end of the path; `file.py:fn` is read from the recipe's folder or the working directory.
+directory at the end of the path; `file.py:fn` is read from the recipe's folder or the working directory. `check` reads the
+source alone (`ast`), so that `rl check` stays quick and executes no user code; `load` imports.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any, cast
+from typing import cast
 
 from rewards.contract import Case
 from rl import functions
@@ -23,104 +24,117 @@ from rl.config import ConfigError, build, did_you_mean
 from rl.types import Verdict
 
 IN_TREE = Path(__file__).parent / "verifiers"
-_FUNCTION = "verify"
+_FUNCTION = "verify"  # the function of an in-tree verifier's module
 
 
 @dataclass(frozen=True, slots=True)
 class Verifier:
+    """A verifier whose module is imported."""
+
     verify: Callable[..., Verdict]
+    """Its function: `verify(prompt, rollout, **args)`."""
     gold: list[Case] | None
-    """None where the module has no GOLD."""
+    """The cases that it must judge right; None where its module has no GOLD."""
 
 
 @cache
-def known() -> Mapping[str, str]:
-    """The verifiers that come with the library: name to the first line of their docstring. Imports none of them."""
+def list_verifiers() -> Mapping[str, str]:
+    """Return the verifiers that come with the library: name -> the first line of their docstring. Imports none of them."""
     files = sorted(path for path in IN_TREE.glob("*.py") if not path.stem.startswith("_"))
     return {path.stem: (ast.get_docstring(functions.parsed(path)) or "").partition("\n")[0] for path in files}
 
 
-def check(spec: str, place: str, folder: Path | None = None, args: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The `args` as the function's annotations have them. Raises ConfigError where `spec` names no verifier, or its
-    function does not take them. Executes no code but the library's own."""
-    given = dict(args or {})
-    where, colon, function = spec.rpartition(":")
+def check(
+    spec: str, place: str, folder: Path | None = None, args: Mapping[str, object] | None = None
+) -> dict[str, object]:
+    """Return the `args` in the types that the verifier's function annotates. Raises ConfigError where `spec` names no
+    verifier, or its function does not take them. Executes no code but the library's own."""
+    values = dict(args or {})
+    module, colon, function = spec.rpartition(":")
     if not colon:
-        if spec not in known():
-            hint = did_you_mean(spec, known())
+        if spec not in list_verifiers():
+            hint = did_you_mean(spec, list_verifiers())
             raise ConfigError(f"{place}: unknown verifier '{spec}'{hint} (or your own as file.py:fn or pkg.mod:fn)")
         path, function = IN_TREE / f"{spec}.py", _FUNCTION
-    elif where.endswith(".py"):
-        path = functions.find_file(where, place, _beside(folder))
+    elif module.endswith(".py"):
+        path = functions.find_file(module, place, _search_folders(folder))
     else:
-        path = functions.find_module(where, place, _beside(folder))
+        path = functions.find_module(module, place, _search_folders(folder))
     if path is None:
-        return given  # compiled: nothing to read
+        return values  # a compiled module: there is no source to check against
     names = functions.names_in(path, place)
-    found = functions.definition(names, f"{where}:{function}", path, place, answers="no Verdict")
-    arguments = f"{place.removesuffix('.verifier')}.args"
-    if not colon and "serve" in names:
-        build(importlib.import_module(f"rewards.verifiers.{spec}").Config, given, arguments)
-        return given
-    return functions.check_arguments(found, ("prompt", "rollout"), args, arguments) if found else given
+    definition = functions.definition(names, f"{module}:{function}", path, place, answers="no Verdict")
+    args_place = f"{place.removesuffix('.verifier')}.args"
+    if not colon and "connect" in names:  # it asks a model: its arguments are a dataclass with rules between fields
+        build(importlib.import_module(f"rewards.verifiers.{spec}").Config, values, args_place)
+        return values
+    if definition is None:  # imported from elsewhere or made at import: nothing to read here
+        return values
+    return functions.check_arguments(definition, ("prompt", "rollout"), args, args_place)
 
 
 def asks_a_model(spec: str) -> bool:
-    """Whether a verifier that passed `check` is one of `rewards.served`."""
-    return ":" not in spec and "serve" in functions.bound(functions.parsed(IN_TREE / f"{spec}.py"))
+    """Return whether a verifier that passed `check` asks a model (`rewards.served`); only in-tree ones can."""
+    return ":" not in spec and "connect" in functions.bound(functions.parsed(IN_TREE / f"{spec}.py"))
 
 
 def load(spec: str, folder: Path | None = None) -> Verifier:
-    """Import a verifier: this executes its module. Raises what the import raises, ConfigError where it is missing,
-    ValueError where something that it needs is (its module's `require()`)."""
-    if spec not in known():
+    """Import a verifier, which executes its module. Raises what the import raises, ConfigError where the verifier is
+    missing, and ValueError where its module's `require()` misses something that it needs."""
+    if spec not in list_verifiers():
         check(spec, "verifier", folder)
-    where, colon, function = spec.rpartition(":")
-    for extra in (folder, Path.cwd()):  # at the end, so that nothing there takes the place of an installed module
-        if extra is not None and str(extra) not in sys.path:
-            sys.path.append(str(extra))
+    module_name, colon, function = spec.rpartition(":")
+    for path in (folder, Path.cwd()):  # at the end, so that nothing there takes the place of an installed module
+        if path is not None and str(path) not in sys.path:
+            sys.path.append(str(path))
     if not colon:
         module, function = importlib.import_module(f"rewards.verifiers.{spec}"), _FUNCTION
-    elif where.endswith(".py"):
-        module = _load_file(functions.find_file(where, "verifier", _beside(folder)))
+    elif module_name.endswith(".py"):
+        module = _load_file(functions.find_file(module_name, "verifier", _search_folders(folder)))
     else:
-        module = importlib.import_module(where)
+        module = importlib.import_module(module_name)
     verify = getattr(module, function)
     if not callable(verify):
         raise ConfigError(f"verifier: '{spec}' is not a function")
-    getattr(module, "require", lambda: None)()
-    gold = getattr(module, "GOLD", None)
+    if hasattr(module, "require"):
+        module.require()
+    gold: object = getattr(module, "GOLD", None)
     if gold is not None and not isinstance(gold, list | tuple):
         raise ConfigError(f"verifier '{spec}': GOLD is {gold!r}; make it a list of Case(pred, gold, equal)")
-    cases = None if gold is None else [_case(c, i, spec) for i, c in enumerate(cast(list[Any], gold))]
+    cases = None if gold is None else [_check_case(case, i, spec) for i, case in enumerate(cast(list[object], gold))]
     return Verifier(cast("Callable[..., Verdict]", verify), cases)
 
 
-def _case(case: Any, index: int, spec: str) -> Case:
+def _check_case(case: object, index: int, spec: str) -> Case:
+    """Return a user's gold case. Raises ConfigError where its fields are not of the types that `Case` annotates: a
+    dataclass checks none, and a wrong one would fail far from here."""
     place = f"verifier '{spec}': GOLD[{index}]"
     if not isinstance(case, Case):
         raise ConfigError(f"{place} holds {case!r}; write Case(pred, gold, equal) of rewards.verifiers")
-    for name, kinds, wanted in (
+    for name, types, description in (
         ("pred", str, "text"),
         ("gold", str | None, "text, or None"),
         ("question", str, "text"),
         ("fields", Mapping, "a mapping"),
         ("args", Mapping, "a mapping"),
     ):
-        if not isinstance(value := getattr(case, name), kinds):
-            raise ConfigError(f"{place}: {name} is {value!r}; make it {wanted}")
-    least_and_greatest = case.score is None or (
-        isinstance(cast(Any, case.score), tuple | list)
-        and len(case.score) == 2
-        and all(isinstance(cast(Any, bound), int | float) for bound in case.score)
-    )
-    if not least_and_greatest:
+        value = getattr(case, name)
+        if not isinstance(value, types):
+            raise ConfigError(f"{place}: {name} is {value!r}; make it {description}")
+    if case.score is not None and not _is_range(case.score):
         raise ConfigError(f"{place}: score is {case.score!r}; make it a range such as (0.4, 0.6)")
     return case
 
 
-def _beside(folder: Path | None) -> list[Path]:
-    return [base for base in (folder, Path.cwd()) if base is not None]
+def _is_range(score: object) -> bool:
+    if not isinstance(score, tuple | list):
+        return False
+    bounds = cast(list[object], score)
+    return len(bounds) == 2 and all(isinstance(bound, int | float) for bound in bounds)
+
+
+def _search_folders(folder: Path | None) -> list[Path]:
+    return [path for path in (folder, Path.cwd()) if path is not None]
 
 
 def _load_file(path: Path) -> ModuleType:
@@ -130,7 +144,7 @@ def _load_file(path: Path) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # before it runs: dataclasses and pickle look their module up
-    if str(path.parent) not in sys.path:
+    if str(path.parent) not in sys.path:  # it may import its neighbours
         sys.path.append(str(path.parent))
     spec.loader.exec_module(module)
     return module

@@ -1,9 +1,10 @@
-"""Verifiers that ask a model: they wait, while those in the pool compute, so they live in the parent, on one event loop
-in a thread of its own, with as many questions under way as they like. Their code is ours; what they ask may fail.
+"""Verifiers that ask a model (an LLM judge, a reward model). They wait where the others compute, so they run in the
+parent process: on one event loop in a thread of its own, with any number of questions in flight. They are all ours (no
+user code runs here); the model that they ask may fail.
 
-A module of `rewards.verifiers` is one when it defines `serve(args, served) -> Served` beside `verify`, and `Config`,
-the dataclass of its arguments. `served` are the models that a run serves itself: name -> a function over a batch
-(`RewardService(config, folder, served={…})`).
+A module of `rewards.verifiers` is one of them when it defines `connect(args, models) -> ModelVerifier` beside `verify`,
+and `Config`, the dataclass of its arguments. `models` are those that the run serves itself: name -> a function over a
+batch (`RewardService(config, folder, models={…})`).
 """
 
 from __future__ import annotations
@@ -15,47 +16,51 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from queue import SimpleQueue
 from typing import Any, Generic, Protocol, TypeVar, cast
 
-from rewards.contract import Case, failed, plain
+from rewards.contract import Case, error_to_wire, to_wire
 from rl.config import ConfigError, did_you_mean
 from rl.types import Rollout, Verdict
 
 Model = Callable[[Sequence[Any]], Sequence[Any]]
-"""One answer for each of a batch, in order. What a batch holds is for the verifier to say: rollouts, conversations."""
+"""A model that the run serves: a function from a batch of items to as many answers, in order. Each verifier decides what
+an item is (`Any`): the judge sends conversations, the reward model rollouts."""
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 
-class Served(Protocol):
-    """One part of the reward at work."""
+class ModelVerifier(Protocol):
+    """One part of the reward that asks a model, with its connection to it."""
 
     gold: Sequence[Case] | None
+    """Cases that it must judge right; None where it has none."""
 
     async def judge(self, rollout: Rollout) -> Verdict:
-        """May raise: that is an error of this sample."""
+        """Return the verdict on one rollout. May raise: the sample then counts as an error."""
         ...
 
     def metrics(self) -> Mapping[str, float]:
-        """What has been spent so far."""
+        """Return totals since the start: requests, tokens, seconds, cost."""
         ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Close the connection to the model."""
+        ...
 
 
-def serve(verifier: str, args: Mapping[str, Any], served: Mapping[str, Model]) -> Served:
-    """The verifier of that name with its arguments. Raises ConfigError."""
-    return cast(Served, importlib.import_module(f"rewards.verifiers.{verifier}").serve(args, served))
+def connect(verifier: str, args: Mapping[str, object], models: Mapping[str, Model]) -> ModelVerifier:
+    """Return the verifier of that name, connected to the model that its `args` name. Raises ConfigError."""
+    return cast(ModelVerifier, importlib.import_module(f"rewards.verifiers.{verifier}").connect(args, models))
 
 
-def named(served: Mapping[str, Model], name: str, place: str) -> Model:
-    """The model that the run serves under a name. Raises ConfigError."""
-    if name not in served:
-        known = did_you_mean(name, served) if served else "; this command serves none"
-        raise ConfigError(f"{place}: no model is served as '{name}'{known}")
-    return served[name]
+def find_model(models: Mapping[str, Model], name: str, place: str) -> Model:
+    """Return the model that the run serves as `name`. Raises ConfigError."""
+    if name not in models:
+        hint = did_you_mean(name, models) if models else "; this command serves none"
+        raise ConfigError(f"{place}: no model is served as '{name}'{hint}")
+    return models[name]
 
 
 class Loop:
-    """An event loop in a daemon thread. `submit` may be called from any thread and never waits."""
+    """An event loop in a daemon thread, on which all model verifiers of a service run."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -63,18 +68,20 @@ class Loop:
         self._thread = threading.Thread(target=self._loop.run_forever, name="served verifiers", daemon=True)
         self._thread.start()
 
-    def submit(self, served: Served, rollout: Rollout, done: Callable[[Verdict], None]) -> None:
-        """`done` is called in the loop's thread."""
-        self._loop.call_soon_threadsafe(self._begin, _judge(served, rollout, done))
+    def submit(self, verifier: ModelVerifier, rollout: Rollout, take: Callable[[Verdict], None]) -> None:
+        """Let a verifier judge a rollout; `take` is called with the verdict, in the loop's thread. May be called from
+        any thread and never waits."""
+        self._loop.call_soon_threadsafe(self._begin, _judge(verifier, rollout, take))
 
-    def close(self, served: Iterable[Served]) -> None:
-        """What is under way is dropped."""
+    def close(self, verifiers: Iterable[ModelVerifier]) -> None:
+        """Cancel what is in flight, close the verifiers and end the thread. Idempotent."""
 
         async def drop() -> None:
             for task in self._tasks:
                 task.cancel()
+            # return_exceptions: a cancelled task or a broken connection must not keep the others from closing
             await asyncio.gather(*self._tasks, return_exceptions=True)
-            await asyncio.gather(*(one.close() for one in served), return_exceptions=True)
+            await asyncio.gather(*(verifier.close() for verifier in verifiers), return_exceptions=True)
 
         if not self._loop.is_closed():
             asyncio.run_coroutine_threadsafe(drop(), self._loop).result()
@@ -82,53 +89,60 @@ class Loop:
             self._thread.join()
             self._loop.close()
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, work: Coroutine[object, object, None]) -> None:
         task = self._loop.create_task(work)
-        self._tasks.add(task)
+        self._tasks.add(task)  # the loop itself holds tasks by weak references: unreferenced ones may vanish
         task.add_done_callback(self._tasks.discard)
 
 
-async def _judge(served: Served, rollout: Rollout, done: Callable[[Verdict], None]) -> None:
+async def _judge(verifier: ModelVerifier, rollout: Rollout, take: Callable[[Verdict], None]) -> None:
     try:
-        answer = plain(await served.judge(rollout))
+        wire_verdict = to_wire(await verifier.judge(rollout))  # the same checks that a pool verdict passes
     except Exception as error:  # isolation boundary: whatever goes wrong between us and a model
-        answer = failed(f"{type(error).__name__}: {error}")
-    done(Verdict(*answer))
+        wire_verdict = error_to_wire(f"{type(error).__name__}: {error}")
+    take(Verdict(*wire_verdict))
 
 
 class Batches(Generic[Item, Answer]):
-    """A model's function over batches, asked for one item at a time: what comes together goes together, at most `size`
-    at once, one call after the other. An item whose batch raises is asked again alone, so that it costs nobody else
-    their answer; who waits longer than `deadline_s` for the call that holds it gets TimeoutError."""
+    """A function over batches that is asked for one item at a time. Items that arrive together are sent together, at most
+    `size` at once, and one batch after the other.
+
+    An item whose batch raises is asked again alone, so that one bad item spoils no other answer. An item whose call takes
+    longer than `deadline_s` (seconds) gets TimeoutError.
+    """
 
     def __init__(self, model: Callable[[Sequence[Item]], Sequence[Answer]], size: int, deadline_s: float) -> None:
         self._model, self._size, self._deadline_s = model, size, deadline_s
         self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
+        # from the event loop to the model's thread, with the future that takes the answers back
         self._inbox: SimpleQueue[tuple[Sequence[Item], asyncio.Future[Sequence[Answer]]]] = SimpleQueue()
-        self._dealer: asyncio.Task[None] | None = None
+        self._sender: asyncio.Task[None] | None = None
+        self._thread: threading.Thread | None = None
 
     async def ask(self, item: Item) -> Answer:
+        """Return the model's answer to one item. Raises what the model raises, ValueError or TimeoutError."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Answer] = loop.create_future()
         self._waiting.append((item, answer))
-        if self._dealer is None or self._dealer.done():
-            self._dealer = loop.create_task(self._deal())
+        if self._sender is None or self._sender.done():
+            self._sender = loop.create_task(self._send_batches())
         return await answer
 
-    async def _deal(self) -> None:
-        await asyncio.sleep(0.005)  # those that were submitted together
+    async def _send_batches(self) -> None:
+        await asyncio.sleep(0.005)  # let the items that were submitted together arrive
         while self._waiting:
             batch, self._waiting = self._waiting[: self._size], self._waiting[self._size :]
             try:
                 answers = await self._call([item for item, _ in batch])
             except Exception as error:  # isolation boundary: a model
+                # a hung model would hang again for each item: after a timeout nobody is asked alone
                 if len(batch) == 1 or isinstance(error, TimeoutError):
                     _settle(batch, [error] * len(batch))
                     continue
-                answers = [await self._alone(item) for item, _ in batch]
+                answers = [await self._call_alone(item) for item, _ in batch]
             _settle(batch, answers)
 
-    async def _alone(self, item: Item) -> Answer | Exception:
+    async def _call_alone(self, item: Item) -> Answer | Exception:
         try:
             return (await self._call([item]))[0]
         except Exception as error:  # isolation boundary: a model
@@ -136,13 +150,13 @@ class Batches(Generic[Item, Answer]):
 
     async def _call(self, items: Sequence[Item]) -> Sequence[Answer]:
         loop = asyncio.get_running_loop()
-        done: asyncio.Future[Sequence[Answer]] = loop.create_future()
-        if not hasattr(self, "_thread"):
+        future: asyncio.Future[Sequence[Answer]] = loop.create_future()
+        if self._thread is None:
             self._thread = threading.Thread(target=self._work, args=(loop,), name="served model", daemon=True)
             self._thread.start()
-        self._inbox.put((items, done))
+        self._inbox.put((items, future))
         try:
-            answers = await asyncio.wait_for(done, self._deadline_s)
+            answers = await asyncio.wait_for(future, self._deadline_s)
         except TimeoutError:
             raise TimeoutError(f"the served model did not answer within {self._deadline_s:g} s") from None
         if len(answers) != len(items):
@@ -150,27 +164,29 @@ class Batches(Generic[Item, Answer]):
         return answers
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
-        """A thread of its own that nobody joins: a model that hangs must not keep the command from ending."""
+        # A daemon thread, and no executor (whose threads are joined at exit): a model that hangs must not keep the
+        # command from ending.
         while True:
-            items, done = self._inbox.get()
-            if done.cancelled():
+            items, future = self._inbox.get()
+            if future.cancelled():  # its deadline passed while an earlier call hung
                 continue
+            result: Sequence[Answer] | Exception
             try:
-                result: Any = self._model(items)
+                result = self._model(items)
             except Exception as error:  # isolation boundary: a model
                 result = error
             if loop.is_closed():
                 return
-            loop.call_soon_threadsafe(_resolve, done, result)
+            loop.call_soon_threadsafe(_resolve, future, result)  # futures belong to the loop's thread
 
 
-def _settle(batch: Sequence[tuple[Any, asyncio.Future[Any]]], answers: Sequence[Any]) -> None:
+def _settle(batch: Sequence[tuple[Item, asyncio.Future[Answer]]], answers: Sequence[Answer | Exception]) -> None:
     for (_, future), answer in zip(batch, answers, strict=True):
         _resolve(future, answer)
 
 
-def _resolve(future: asyncio.Future[Any], result: Any) -> None:
-    if future.done():
+def _resolve(future: asyncio.Future[Answer], result: Answer | Exception) -> None:
+    if future.done():  # cancelled: its deadline passed, or the service was closed
         return
     if isinstance(result, Exception):
         future.set_exception(result)

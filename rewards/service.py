@@ -1,56 +1,83 @@
-"""Verdicts for rollouts: the parts of the configured reward, judged in isolated processes, combined."""
+"""The reward service: judges rollouts by every part of the configured reward and combines the parts into one verdict.
+
+A part is a verifier with its arguments. Most verifiers compute: they run in the killable worker processes of
+`rewards.pool`, since they may be a user's code. Some ask a model (`judge`, `reward_model`) and mostly wait: they run in
+this process, on the event loop of `rewards.served`. A rollout goes through these steps:
+
+    submit / score -> _judge: which parts apply (PartialVerdict) -> _ask: to the pool and to the models
+                   -> verdicts come back in the pool's and the loop's threads -> perhaps gated parts are asked
+                   -> combine() -> Scored, for take_finished / score
+
+Three kinds of threads meet here: the callers', the pool's and the event loop's. One lock guards everything that they
+share: the condition `changed` of the pool, which is notified whenever verdicts have come.
+"""
 
 from __future__ import annotations
 
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 from rewards import resolve
 from rewards.combine import RewardConfig
-from rewards.contract import WRONG, Case
+from rewards.contract import Case, GoldCase, describe_mismatch
 from rewards.gating import PartialVerdict
 from rewards.pool.pool import Pool, Results
 from rewards.pool.worker import Call
-from rewards.served import Loop, Model, serve
+from rewards.served import Loop, Model, connect
 from rl.types import Rollout, Scored, Verdict
 
 _RECENT = 256  # samples over which the share of errors is taken
-_FEWEST = 8  # below this many a share says nothing
-_PROBE = Case("yes", "yes", question="Say yes.")
-Gold = tuple[str, str | None, float, float]
-"""(pred, gold, least and greatest score that is right)."""
+_FEWEST = 8  # with fewer samples than this the share of errors says nothing
+_PROBE = Case("yes", "yes", question="Say yes.")  # what a verifier without GOLD is tried on
+Result = TypeVar("Result")
 
 
 class RewardService:
-    """`submit` rollouts as they end and take what is `ready`, or `score` a list. Thread-safe. Processes start at once
-    and end with `close` or with the parent. Parts that ask a model are judged in this process, all the others in the
-    pool."""
+    """Judges rollouts by a reward.
+
+    Example:
+        with RewardService(config, recipe_folder) as service:
+            service.check_verifiers()
+            scored = service.score(rollouts)  # or `submit` each as it ends, and `take_finished` between steps
+
+    Thread-safe. Its processes start at once, and end with `close` or with this process.
+    """
 
     def __init__(
-        self, config: RewardConfig, folder: Path | None = None, served: Mapping[str, Model] | None = None
+        self, config: RewardConfig, folder: Path | None = None, models: Mapping[str, Model] | None = None
     ) -> None:
-        """`folder` is the recipe's, for `file.py:fn`; `served` are the models that the run serves, each a function
-        over a batch (`rewards.served`). Raises ConfigError for a verifier that does not exist or cannot be asked."""
+        """Start judging by `config`. `folder` is the recipe's: there a verifier `file.py:fn` is looked up. `models` are
+        those that the run serves itself (`rewards.served`). Raises ConfigError for a verifier that does not exist, does
+        not take its arguments, or has no model to ask."""
         args = [
             resolve.check(part.verifier, f"reward.parts[{i}].verifier", folder, part.args)
             for i, part in enumerate(config.parts)
         ]
         self.config = config
         self.scored = self.errors = 0
-        self._recent = deque[str | None](maxlen=_RECENT)
-        self._finished = deque[Scored]()
+        """Number of rollouts judged so far, and of those that could not be judged."""
+        self._recent = deque[str | None](maxlen=_RECENT)  # the error of each recent rollout; None where it has none
+        self._results = deque[Scored]()  # submitted and judged, not yet taken
         self._pending = 0
-        asks = [i for i, part in enumerate(config.parts) if resolve.asks_a_model(part.verifier)]
-        self._served = {i: serve(config.parts[i].verifier, config.parts[i].args, served or {}) for i in asks}
-        self._pooled = [i for i in range(len(config.parts)) if i not in self._served]
-        self._loop = Loop() if self._served else None
+        # Everywhere below a part is named by its index in the recipe's list.
+        model_parts = [i for i, part in enumerate(config.parts) if resolve.asks_a_model(part.verifier)]
+        self._model_verifiers = {
+            i: connect(config.parts[i].verifier, config.parts[i].args, models or {}) for i in model_parts
+        }
+        self._loop = Loop() if model_parts else None
+
+        # The pool numbers its calls by itself: call c is the reward's part `_pool_parts[c]`.
+        self._pool_parts = [i for i in range(len(config.parts)) if i not in self._model_verifiers]
         self._pool = Pool(
-            [Call(config.parts[i].verifier, args[i]) for i in self._pooled],
+            [Call(config.parts[i].verifier, args[i]) for i in self._pool_parts],
             folder,
-            workers=config.workers if self._pooled else 1,
+            # Where every part asks a model the pool has nothing to judge, but its lock and its start are still used.
+            workers=config.workers if self._pool_parts else 1,
             deadline_s=config.deadline_s,
             memory_mb=config.memory_mb,
         )
@@ -62,95 +89,78 @@ class RewardService:
         self.close()
 
     def close(self) -> None:
+        """End the processes and the connections; what is pending is dropped."""
         if self._loop is not None:
-            self._loop.close(self._served.values())
+            self._loop.close(self._model_verifiers.values())
         self._pool.close()
 
     def metrics(self) -> dict[str, float]:
-        """What the parts that ask a model have spent so far, as `part/what`."""
+        """Return what the parts that ask a model have spent so far (requests, tokens, cost), as `part/metric`."""
         return {
-            f"{self.config.parts[i].name}/{what}": float(value)
-            for i, part in self._served.items()
-            for what, value in part.metrics().items()
+            f"{self.config.parts[i].name}/{metric}": float(value)
+            for i, verifier in self._model_verifiers.items()
+            for metric, value in verifier.metrics().items()
         }
 
     @property
     def pending(self) -> int:
-        """Submitted and not yet taken by `ready`."""
+        """Number of rollouts submitted and not yet returned by `take_finished`."""
         return self._pending
 
     @property
     def restarts(self) -> int:
-        """Workers lost to a deadline, a crash or their memory limit."""
+        """Number of worker processes lost to a deadline, a crash or their memory limit."""
         return self._pool.restarts
 
     @property
     def timeouts(self) -> int:
+        """Number of worker processes killed at the deadline."""
         return self._pool.timeouts
 
     @property
     def error_share(self) -> float:
-        """Of the recent samples, those that could not be judged."""
+        """Share of the recent rollouts that could not be judged."""
         return sum(error is not None for error in self._recent) / max(1, len(self._recent))
 
     def submit(self, rollout: Rollout) -> None:
-        """Have one rollout judged; `ready` hands it out."""
+        """Judge one rollout in the background; `take_finished` returns it. Raises ValueError if the verifiers cannot
+        be started."""
         with self._pool.changed:
-            self._judge(rollout, self._finished.append)
+            self._judge(rollout, self._results.append)
             self._pending += 1
 
-    def ready(self, timeout_s: float = 0.0) -> list[Scored]:
-        """What is finished, in order of arrival; waits up to `timeout_s` for the first. Raises ValueError if the
-        verifiers cannot be started."""
+    def take_finished(self, timeout_s: float = 0.0) -> list[Scored]:
+        """Return the submitted rollouts that are judged by now, in order of completion. Wait up to `timeout_s` seconds for
+        the first one if there is none; return at once if nothing is pending. Raises ValueError if the verifiers cannot be
+        started."""
         with self._pool.changed:
-            self._wait(lambda: self._finished or not self._pending, timeout_s)
-            taken = list(self._finished)
-            self._finished.clear()
-            self._pending -= len(taken)
-        return taken
+            self._wait(lambda: self._results or not self._pending, timeout_s)
+            results = list(self._results)
+            self._results.clear()
+            self._pending -= len(results)
+        return results
 
     def score(self, rollouts: Sequence[Rollout]) -> list[Scored]:
-        """All of them, in the order given. Raises ValueError if the verifiers cannot be started."""
-        scored: list[Scored | None] = [None] * len(rollouts)
-        left = len(rollouts)
-
-        for i, rollout in enumerate(rollouts):
-
-            def place(result: Scored, i: int = i) -> None:
-                nonlocal left
-                scored[i] = result
-                left -= 1
-
-            self._judge(rollout, place)
-        with self._pool.changed:
-            self._wait(lambda: left == 0, None)
-        return [result for result in scored if result is not None]
+        """Judge rollouts and return them all, in the order given. Raises ValueError if the verifiers cannot be started."""
+        return self._collect([partial(self._judge, rollout) for rollout in rollouts])
 
     def start(self) -> None:
         """Wait until the verifiers are loaded. Raises ValueError if they cannot be."""
         with self._pool.changed:
-            self._wait(lambda: self._pool.gold is not None, None)
+            self._wait(lambda: self._pool.gold is not None, None)  # a worker reports its cases once it has loaded
 
-    def ask(self, parts: Sequence[int], rollouts: Sequence[Rollout]) -> list[Verdict]:
-        """What for each rollout one part alone (its index) says, in the order given, weight and `when` apart; counted
-        nowhere. Raises ValueError if the verifiers cannot be started."""
-        verdicts: dict[int, Verdict] = {}
-        for i, (part, rollout) in enumerate(zip(parts, rollouts, strict=True)):
+    def judge_parts(self, parts: Sequence[int], rollouts: Sequence[Rollout]) -> list[Verdict]:
+        """Judge rollout i by the one part `parts[i]` and return these verdicts in order, without weights, `when` and gates.
+        They enter neither the counts nor the share of errors. Raises ValueError if the verifiers cannot be started."""
+        pairs = zip(parts, rollouts, strict=True)
+        return self._collect([partial(self._judge_part, part, rollout) for part, rollout in pairs])
 
-            def place(heard: Mapping[int, Verdict], part: int = part, i: int = i) -> None:
-                verdicts[i] = heard[part]
-
-            self._ask(rollout, [part], place)
-        with self._pool.changed:
-            self._wait(lambda: len(verdicts) == len(rollouts), None)
-        return [verdicts[i] for i in range(len(rollouts))]
-
-    def timed_out(self, verdict: Verdict) -> bool:
-        """Whether `ask` says so because the deadline passed."""
+    def is_timeout(self, verdict: Verdict) -> bool:
+        """Return whether a verdict of `judge_parts` is an error because the deadline passed."""
         return verdict.error in self._pool.deadline.reasons
 
     def check_errors(self) -> None:
-        """Raise ValueError, with the commonest error, when too many of the recent samples could not be judged."""
+        """Raise ValueError, with the commonest error, when too many of the recent rollouts could not be judged."""
         with self._pool.changed:
             errors = Counter(error for error in self._recent if error is not None)
             if len(self._recent) < _FEWEST or self.error_share <= self.config.max_error_share:
@@ -161,118 +171,129 @@ class RewardService:
                 f"(reward.max_error_share: {self.config.max_error_share:g}); {count} times: {text}"
             )
 
-    def prove(self) -> list[str]:
-        """Have every verifier judge its own GOLD under its deadline, or one answer where it has none: that must not hang,
-        and a model must be there to be asked. Raises ValueError naming verifier and case where it errs; returns warnings
-        for verifiers without GOLD."""
+    def check_verifiers(self) -> list[str]:
+        """Let every verifier judge its own GOLD under the run's deadline, and return a warning for each that has none.
+
+        One without GOLD judges a probe answer: it must answer in time, and where it asks a model, without an error. Raises
+        ValueError naming the verifier and the case that it judges wrong.
+        """
         self.start()
         warnings: list[str] = []
-        for part, (gold, config) in enumerate(zip(self._gold(), self.config.parts, strict=True)):
-            verdicts = self._judge_gold(part, gold)
-            for i, (case, verdict) in enumerate(zip(gold, verdicts, strict=True)):
-                if fault := _fault(case, verdict):
-                    raise ValueError(f"verifier '{config.verifier}' fails its GOLD[{i}]: {fault}")
-            if error := self._refused(part, len(gold)):
+        for part, (cases, config) in enumerate(zip(self._gold_cases(), self.config.parts, strict=True)):
+            verdicts = self._judge_gold(part, len(cases))
+            for i, (case, verdict) in enumerate(zip(cases, verdicts, strict=True)):
+                if mismatch := describe_mismatch(case, verdict):
+                    raise ValueError(f"verifier '{config.verifier}' fails its GOLD[{i}]: {mismatch}")
+            if error := self._find_args_error(part, len(cases)):
                 raise ValueError(f"verifier '{config.verifier}' cannot judge with its args {config.args}: {error}")
-            if not gold:
-                (verdict,) = self.ask([part], [_PROBE.rollout()])
-                if self.timed_out(verdict) or (part in self._served and verdict.error):
+            if not cases:
+                (verdict,) = self.judge_parts([part], [_PROBE.rollout()])
+                # Another error is no fault of a user's verifier: the probe lacks the columns of the real data.
+                if self.is_timeout(verdict) or (part in self._model_verifiers and verdict.error):
                     raise ValueError(f"verifier '{config.verifier}' cannot judge the answer 'yes': {verdict.error}")
                 warnings.append(f"verifier '{config.verifier}' has no GOLD: nothing shows that it judges right")
         return warnings
 
-    def _gold(self) -> list[Sequence[Gold]]:
-        """The cases of each part."""
-        pooled = dict(zip(self._pooled, self._pool.gold or (), strict=True))
-        served = {
-            i: [(case.pred, case.gold, *case.bounds) for case in part.gold or ()] for i, part in self._served.items()
-        }
-        return [pooled.get(i) or served.get(i) or () for i in range(len(self.config.parts))]
+    def _gold_cases(self) -> list[Sequence[GoldCase]]:
+        """Return the gold cases of each part; none for a verifier without GOLD."""
+        cases: dict[int, Sequence[GoldCase] | None] = dict(zip(self._pool_parts, self._pool.gold or (), strict=True))
+        for i, verifier in self._model_verifiers.items():
+            cases[i] = [(case.pred, case.gold, *case.bounds) for case in verifier.gold or ()]
+        return [cases[i] or () for i in range(len(self.config.parts))]
 
-    def _judge_gold(self, part: int, gold: Sequence[Gold]) -> list[Verdict]:
-        if part in self._served:
-            cases = self._served[part].gold or ()
-            return self.ask([part] * len(cases), [case.rollout() for case in cases])
-        return self._judge_cases(part, range(len(gold)))
+    def _judge_gold(self, part: int, count: int) -> list[Verdict]:
+        if part in self._model_verifiers:
+            cases = self._model_verifiers[part].gold or ()
+            return self.judge_parts([part] * count, [case.rollout() for case in cases])
+        return self._collect([partial(self._judge_case, part, i) for i in range(count)])
 
-    def _refused(self, part: int, cases: int) -> str | None:
-        """The error with which a part judges all of its GOLD once the cases' own arguments do not cover the recipe's."""
+    def _find_args_error(self, part: int, count: int) -> str | None:
+        """Return the first error of a part that judges none of its gold cases by the recipe's arguments alone, else None.
+
+        The arguments of a case override those of the recipe, so that GOLD alone may never try a wrong one of the recipe.
+        """
         error: str | None = None
-        for i in range(cases) if part not in self._served else ():
-            (verdict,) = self._judge_cases(part, [~i])
-            error = error or verdict.error
+        if part in self._model_verifiers:  # `connect` has checked its arguments
+            return None
+        for i in range(count):
+            # `~i` is the pool's number for case i without its own arguments
+            (verdict,) = self._collect([partial(self._judge_case, part, ~i)])
             if verdict.error is None:
-                return None
+                return None  # a score of any size will do: without its own arguments a case may well come out otherwise
+            error = error or verdict.error
         return error
 
-    def _judge_cases(self, part: int, cases: Sequence[int]) -> list[Verdict]:
-        verdicts: dict[int, Verdict] = {}
-        call = self._pooled.index(part)
-        for i in cases:
+    def _judge_case(self, part: int, case: int, take: Callable[[Verdict], None]) -> None:
+        # The case is sent as its number: its own arguments and clips are in the worker, where the module is loaded.
+        call = self._pool_parts.index(part)
+        self._pool.submit(case, (call,), lambda results: take(results[call]))
 
-            def place(results: Results, i: int = i) -> None:
-                verdicts[i] = results[call]
-
-            self._pool.submit(i, (call,), place)
-        with self._pool.changed:
-            self._wait(lambda: len(verdicts) == len(cases), None)
-        return [verdicts[i] for i in cases]
+    def _judge_part(self, part: int, rollout: Rollout, take: Callable[[Verdict], None]) -> None:
+        self._ask(rollout, [part], lambda verdicts: take(verdicts[part]))
 
     def _judge(self, rollout: Rollout, take: Callable[[Scored], None]) -> None:
-        def done(verdict: Verdict) -> None:
+        """Let every part that applies judge a rollout. `take` is called with the lock held when the verdict is whole:
+        in the pool's or the loop's thread, or at once where there is nothing to ask."""
+
+        def finish(verdict: Verdict) -> None:
             self.scored += 1
             self.errors += verdict.error is not None
             self._recent.append(verdict.error)
             take(Scored(rollout, verdict))
 
-        hearing = PartialVerdict(self.config, rollout, set(self._served), done)
+        partial_verdict = PartialVerdict(self.config, rollout, set(self._model_verifiers), finish)
 
-        def heard(verdicts: Mapping[int, Verdict]) -> None:
-            self._ask(rollout, hearing.heard(verdicts), heard)
+        def add(verdicts: Mapping[int, Verdict]) -> None:
+            self._ask(rollout, partial_verdict.add(verdicts), add)  # the parts whose gates these verdicts open, if any
 
-        with self._pool.changed:
-            if hearing.first:
-                self._ask(rollout, hearing.first, heard)
-            else:
-                heard({})
+        with self._pool.changed:  # re-entrant: `submit` holds it already
+            if partial_verdict.first:
+                self._ask(rollout, partial_verdict.first, add)
+            else:  # no part applies, which is an error, or every part waits behind a gate
+                add({})
                 self._pool.changed.notify_all()
 
-    def _ask(self, rollout: Rollout, parts: Sequence[int], heard: Callable[[Mapping[int, Verdict]], None]) -> None:
-        """`heard` is called, with `changed` held, as verdicts come: once for all of the pool, once for each model."""
-        pooled = [i for i in parts if i not in self._served]
-        if pooled:
+    def _ask(self, rollout: Rollout, parts: Sequence[int], take: Callable[[Mapping[int, Verdict]], None]) -> None:
+        """Let `parts` judge a rollout, without waiting. `take` is called with the lock held as verdicts come, several
+        times: with those of all the pool's parts together, and with that of each model alone."""
+        pool_parts = [i for i in parts if i not in self._model_verifiers]
+        if pool_parts:
 
-            def judged(results: Results) -> None:
-                verdicts = {self._pooled[call]: verdict for call, verdict in results.items()}
-                heard(verdicts)  # where one part has ended its process, the others are asked again
-                self._ask(rollout, [i for i in pooled if i not in verdicts], heard)
+            def take_results(results: Results) -> None:
+                verdicts = {self._pool_parts[call]: verdict for call, verdict in results.items()}
+                take(verdicts)
+                # A part that crashed or was killed took its process along before the parts after it had judged: these
+                # are missing in the results and are sent again, so that one part's error costs the others nothing.
+                self._ask(rollout, [i for i in pool_parts if i not in verdicts], take)
 
-            self._pool.submit(rollout, tuple(map(self._pooled.index, pooled)), judged)
+            self._pool.submit(rollout, tuple(map(self._pool_parts.index, pool_parts)), take_results)
         for i in parts:
-            if i in self._served and self._loop is not None:
+            if i in self._model_verifiers and self._loop is not None:
 
-                def answered(verdict: Verdict, i: int = i) -> None:
-                    with self._pool.changed:
-                        heard({i: verdict})
+                def take_verdict(verdict: Verdict, i: int = i) -> None:  # `i = i`: each callback keeps its own part
+                    with self._pool.changed:  # the pool's thread holds the lock in its callbacks, the loop's does not
+                        take({i: verdict})
                         self._pool.changed.notify_all()
 
-                self._loop.submit(self._served[i], rollout, answered)
+                self._loop.submit(self._model_verifiers[i], rollout, take_verdict)
 
-    def _wait(self, until: Callable[[], object], timeout_s: float | None) -> None:
-        """Until something holds, with `changed` held."""
+    def _collect(self, jobs: Sequence[Callable[[Callable[[Result], None]], None]]) -> list[Result]:
+        """Start every job with a callback for its result, wait for all, and return the results in order."""
+        results: dict[int, Result] = {}
+        for i, job in enumerate(jobs):
+            job(partial(results.__setitem__, i))
+        with self._pool.changed:
+            self._wait(lambda: len(results) == len(jobs), None)
+        return [results[i] for i in range(len(jobs))]
+
+    def _wait(self, condition: Callable[[], object], timeout_s: float | None) -> None:
+        """Wait, with the lock held, until the condition is true or `timeout_s` seconds are over (None: for ever). Raises
+        ValueError if the pool has failed: no verdict would come any more."""
         due = None if timeout_s is None else time.monotonic() + timeout_s
-        while not until():
+        while not condition():
             if self._pool.failure is not None:
                 raise self._pool.failure
-            left = None if due is None else due - time.monotonic()
-            if (left is not None and left <= 0) or not self._pool.changed.wait(left):
+            remaining = None if due is None else due - time.monotonic()
+            # `wait` releases the lock and returns at every notification: most are about other rollouts
+            if (remaining is not None and remaining <= 0) or not self._pool.changed.wait(remaining):
                 return
-
-
-def _fault(case: Gold, verdict: Verdict) -> str:
-    pred, gold, low, high = case
-    if verdict.error is None and low <= verdict.score <= high:
-        return ""
-    wanted = "1.0" if low == 1.0 else "below 1.0" if (low, high) == WRONG else f"in [{low:g}, {high:g}]"
-    got = verdict.error or f"scored {verdict.score:g}" + (f" ({verdict.reason})" if verdict.reason else "")
-    return f"'{pred[:80]}' against gold '{(gold or '')[:80]}' should score {wanted}; {got}"

@@ -1,1 +1,1 @@
-"""Asks a language model for a verdict: endpoints, prompts, rubrics, pairwise comparison, a cache."""
+"""Verdicts from a language model: endpoints, prompts, rubrics, pairwise comparison, a cache."""

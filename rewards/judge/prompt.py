@@ -1,5 +1,8 @@
-"""One thing that a judge is asked, whatever it is asked: material in JSON, so that nothing in it can end its own
-quotation; a seal that the policy cannot know, so that a verdict copied from the material is refused; and the answers."""
+"""The prompt of a judge, whatever it is asked, hardened against the policy that it judges.
+
+The material to be judged is one JSON object, so that no text in it can end its own quotation. The answer must repeat a
+seal that the policy cannot know, so that a verdict written into the material and copied by the judge is refused.
+"""
 
 from __future__ import annotations
 
@@ -7,53 +10,64 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
-from rewards.judge.endpoint import Messages, Unusable
+from rewards.judge.endpoint import Messages, UnusableAnswer
 from rl.types import AUDIO_PATCH, Prompt
 
 Opinion = tuple[dict[str, int], str]
-"""(what is marked -> mark, why)."""
+"""({criterion: mark}, why): what a judge says of one sample."""
 LONGEST_REASON = 300
-"""Characters of a judge's own words."""
+"""Characters that are kept of a judge's explanation."""
 
 
 @dataclass(frozen=True, slots=True)
 class JudgePrompt:
+    """One question to a judge."""
+
     messages: Messages
-    schema: Mapping[str, Any]
-    """Of the JSON object that is the answer."""
-    read: Callable[[Any], Opinion]
-    """Of the answer; raises Unusable for what is none."""
+    """System and user message."""
+    schema: Mapping[str, object]
+    """JSON schema of the answer."""
+    parse: Callable[[object], Opinion]
+    """Function that reads the decoded answer; raises UnusableAnswer."""
 
 
 def build_prompt(
     system: Callable[[str], str],
-    material: Mapping[str, Any],
-    marks: Mapping[str, Mapping[str, Any]],
-    read: Callable[[Mapping[str, Any]], dict[str, int]],
+    material: Mapping[str, object],
+    mark_schemas: Mapping[str, Mapping[str, object]],
+    parse_marks: Callable[[Mapping[str, object]], dict[str, int]],
 ) -> JudgePrompt:
-    """`system` makes the instructions of a seal; `marks` are the schemas of what the answer holds beside seal and why,
-    and `read` reads these (raises Unusable)."""
+    """Return a prompt that shows the judge `material`.
+
+    `system` writes the instructions around a seal. `mark_schemas` are the JSON schemas of what the answer holds beside
+    "seal" and "why", and `parse_marks` reads these fields (raises UnusableAnswer).
+    """
     text = json.dumps(material, ensure_ascii=False)
+    # A digest of the whole material: no text in the material can hold it, and the same question keeps the same seal, so
+    # that its answer can be cached. 12 hex digits are 48 bits.
     seal = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:12]
-    properties = {"seal": {"type": "string"}, "why": {"type": "string"}, **marks}
+    # "why" stands before the marks: a judge that explains first marks by its explanation
+    properties = {"seal": {"type": "string"}, "why": {"type": "string"}, **mark_schemas}
     schema = {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
-    def opinion(said: Any) -> Opinion:
-        if not isinstance(said, dict):
-            raise Unusable(f"the judge's answer is no JSON object: {str(said)[:80]!r}")
-        answer = cast(dict[str, Any], said)
-        if answer.get("seal") != seal:
-            raise Unusable("the judge's answer lacks its seal; it may be copied from what was judged")
-        return read(answer), str(answer.get("why", ""))[:LONGEST_REASON]
+    def parse(answer: object) -> Opinion:
+        if not isinstance(answer, dict):
+            raise UnusableAnswer(f"the judge's answer is no JSON object: {str(answer)[:80]!r}")
+        fields = cast(dict[str, object], answer)
+        if fields.get("seal") != seal:
+            raise UnusableAnswer("the judge's answer lacks its seal; it may be copied from what was judged")
+        return parse_marks(fields), str(fields.get("why", ""))[:LONGEST_REASON]
 
     messages = [{"role": "system", "content": system(seal)}, {"role": "user", "content": text}]
-    return JudgePrompt(messages, schema, opinion)
+    return JudgePrompt(messages, schema, parse)
 
 
-def plain(text: str, longest: int) -> str:
-    """Without half surrogates and the marks of chat templates (`<|…|>`), the middle of a long one left out."""
+def clean_text(text: str, longest: int) -> str:
+    """Return a text as a judge may see it: valid Unicode, without the marks of chat templates (`<|…|>`), and of about
+    `longest` characters, the middle of a longer one left out."""
+    # Half surrogates cannot be sent as UTF-8, and `<|im_start|>` in the material would open a turn in the judge's prompt.
     text = text.encode("utf-8", "replace").decode().replace("<|", "< |").replace("|>", "| >")
     if len(text) <= longest:
         return text
@@ -61,6 +75,6 @@ def plain(text: str, longest: int) -> str:
     return f"{text[:half]} … {len(text) - 2 * half} characters left out … {text[-half:]}"
 
 
-def readable(text: str, prompt: Prompt) -> str:
-    """A turn of the prompt for who cannot hear its clips."""
+def name_clips(text: str, prompt: Prompt) -> str:
+    """Return a text of the prompt with "[audio]" in the place of each clip: the judge does not hear them."""
     return text.replace(AUDIO_PATCH, "[audio]") if prompt.clips else text

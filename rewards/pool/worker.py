@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from rewards import resolve
-from rewards.contract import Case, failed, plain
+from rewards.contract import Case, error_to_wire, to_wire
 from rewards.deadline import children
 from rl.types import Rollout
 
@@ -161,7 +161,9 @@ def _serve(channel: socket.socket, ticket: int, body: bytes, setup: Setup, verif
     try:
         calls, sample = cast(tuple[tuple[int, ...], Rollout | int], pickle.loads(body))
     except Exception as error:  # isolation boundary: a user's class among the prompt's fields
-        _send(channel, [ticket, -1, *failed(f"the prompt cannot be read: {type(error).__name__}: {error}"), False])
+        _send(
+            channel, [ticket, -1, *error_to_wire(f"the prompt cannot be read: {type(error).__name__}: {error}"), False]
+        )
         return
     for call in calls:
         args = setup.calls[call].args
@@ -171,12 +173,12 @@ def _serve(channel: socket.socket, ticket: int, body: bytes, setup: Setup, verif
             case = cast(list[Case], verifiers[call].gold)[index]
             rollout, args = case.rollout(), args if own else {**args, **case.args}
         try:
-            answer = plain(verifiers[call].verify(rollout.prompt, rollout, **args))
+            answer = to_wire(verifiers[call].verify(rollout.prompt, rollout, **args))
         except MemoryError:
-            _send(channel, [ticket, call, *failed(f"out of memory (memory_mb: {setup.memory_mb})"), True])
+            _send(channel, [ticket, call, *error_to_wire(f"out of memory (memory_mb: {setup.memory_mb})"), True])
             os._exit(0)  # what is left of the heap belongs to no sample
         except BaseException as error:  # isolation boundary: sys.exit too
-            answer = failed(f"{type(error).__name__}: {error}")
+            answer = error_to_wire(f"{type(error).__name__}: {error}")
         _send(channel, [ticket, call, *answer, False])
 
 

@@ -6,45 +6,52 @@ import re
 import string
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
-from rewards.answers import BOXED, TAGGED, boxes, listed, standing
+from rewards.answers import BOX_ATOM, TAG_ATOM, drop_retracted, is_enumeration, last_boxes
 from rewards.contract import Case
-from rewards.verifiers.text import answer_text, normalised
+from rewards.verifiers.text import answer_text, normalise_text
 from rl.config import ConfigError, did_you_mean
 from rl.types import Prompt, Rollout, Verdict
 
 _MARKUP = re.compile(r"\\(?:text|mathrm|textbf|mathbf)\s*\{([^{}]*)\}|[*$`]")
 _GOLD = re.compile(r"\(?([A-Za-z])(?:[).:,](?:\s.*)?)?", re.DOTALL)
-_STATED = re.compile(
+_STATEMENT = re.compile(
     r"(?:answer|option|choice|réponse|antwort|respuesta)\b(?:\s*(?:is|est|ist|es|:|=))*\s*(\S.*)", re.I
 )
 _LETTER = re.compile(r"(?<![\w'’])\(?([A-Z])(?![\w'’])\)?")
 _SMALL = re.compile(r"\(?[a-z][).:]*")
 _BARE = re.compile(r"\(?([A-Za-z])[).]?")
-_WORD = r"[AI]\s(?!(?:is|or|and|nor)\b)[a-z]"  # "A is right" names an option, "A dog barks" and "I think" do not
-_ARTICLE = re.compile(_WORD)
+_ARTICLE_OR_I = (
+    r"[AI]\s(?!(?:is|or|and|nor)\b)[a-z]"  # "A is right" names an option, "A dog barks" and "I think" do not
+)
+_ARTICLE = re.compile(_ARTICLE_OR_I)
+# between two letters that are offered together: "B or C", "A, B"
 _OR = re.compile(r"[\s).:]*(?:(?:,|/|&|;|\b(?:n?or|and|oder|ou)\b)\s*)*")
 _OFFERS = re.compile(r"[/&]|\b(?:n?or|and)\b")
-_MORE = re.compile(r"[\s).:]*(?:[^\W\d_]{2,}\s+){1,4}?(?:or|/)\s+")  # "(D) a dog or (C)"
+_TEXT_THEN_OR = re.compile(r"[\s).:]*(?:[^\W\d_]{2,}\s+){1,4}?(?:or|/)\s+")  # "(D) a dog or (C)"
 _LONGEST = 1000  # characters of an option's text
 
 
 def verify(prompt: Prompt, rollout: Rollout, *, rule: Literal["free", "strict", "mmau", "mmsu"] = "free") -> Verdict:
-    """1.0 where the response chooses the gold option. `prompt.fields['options']` (or `choices`: a list, or letters to
-    texts) says what there is to choose; without it the letters A to Z. The gold is a letter, an option's text, or,
-    where no option reads so, an option's index counted from 0; without options it may be any text. Rules: `free`
-    (`chosen_letter`), `strict` (nothing but the letter or the text), `mmau` (also MMAR's: word sets) and `mmsu`, as the
-    benchmarks' own code has them. Reads the letter chosen; with `mmau`, which compares with the gold alone, nothing. Raises ConfigError for another rule, ValueError for a gold that is no option."""
+    """Score 1.0 where the response chooses the gold option, else 0.0.
+
+    The options are `prompt.fields['options']` (or `choices`): a list, or a mapping from letters to texts; without them the
+    letters A to Z. The gold is a letter, an option's text, or, where no option reads like it, an option's index counted
+    from 0; without options it may be any text. Rules: `free` (`chosen_letter`), `strict` (nothing but the letter or the
+    text), `mmau` (also MMAR's: word sets) and `mmsu`, as these benchmarks' own code has them. The verdict's reading is the
+    chosen letter; with `mmau`, which compares with the gold alone, it is empty. Raises ConfigError for another rule,
+    ValueError for a gold that is no option.
+    """
     if rule not in RULES:
         raise ConfigError(f"choice: unknown rule '{rule}'{did_you_mean(rule, RULES)}")
-    options = options_of(prompt.fields.get("options", prompt.fields.get("choices")))
-    gold, said = _gold(prompt, options), answer_text(rollout.response)
-    if gold is None:
-        return Verdict(score=float(normalised(said) == normalised(prompt.answer or "")))
-    chosen = RULES[rule](said, options, gold)
-    reason = "" if chosen == gold else f"chose {chosen or 'nothing'}"
-    return Verdict(score=float(chosen == gold), reason=reason, read=(chosen or "") if rule != "mmau" else "")
+    options = read_options(prompt.fields.get("options", prompt.fields.get("choices")))
+    gold, answer = _gold_letter(prompt, options), answer_text(rollout.response)
+    if gold is None:  # no options to choose from: the texts are compared
+        return Verdict(score=float(normalise_text(answer) == normalise_text(prompt.answer or "")))
+    choice = RULES[rule](answer, options, gold)
+    reason = "" if choice == gold else f"chose {choice or 'nothing'}"
+    return Verdict(score=float(choice == gold), reason=reason, read=(choice or "") if rule != "mmau" else "")
 
 
 def _strict(answer: str, options: Mapping[str, str], gold: str) -> str | None:
@@ -55,17 +62,18 @@ def _strict(answer: str, options: Mapping[str, str], gold: str) -> str | None:
 
 
 def _mmau(answer: str, options: Mapping[str, str], gold: str) -> str | None:
-    """MMAU's and MMAR's `string_match`: every word of the right option, and none that only a wrong one has."""
-    said, right = _word_set(answer), _word_set(options[gold])
+    """Return the gold where the answer has every word of its text and none that only a wrong option has, as MMAU's and
+    MMAR's `string_match` does; else None."""
+    words, right = _word_set(answer), _word_set(options[gold])
     if not right:
         raise ValueError("choice: the rule mmau compares with the options' texts; give them as the prompt's options")
-    others = [_word_set(text) - right for letter, text in options.items() if letter != gold]
-    return gold if said and right <= said and not any(said & other for other in others) else None
+    wrong = [_word_set(text) - right for letter, text in options.items() if letter != gold]
+    return gold if words and right <= words and not any(words & wrong_words for wrong_words in wrong) else None
 
 
 def _mmsu(answer: str, options: Mapping[str, str], gold: str) -> str | None:
-    """MMSU's: the first character, or else the last but one, if it is one of ABCD. What is neither MMSU leaves out of
-    its mean; here it is wrong."""
+    """Return the first character, or else the last but one, where it is one of ABCD, as MMSU's code does. An answer with
+    neither MMSU leaves out of its mean; here it is wrong."""
     line = answer.replace("\n", "")
     for letter in (line[:1], line[-2:-1]):
         if letter and letter in "ABCD":
@@ -78,24 +86,27 @@ def _word_set(text: str) -> set[str]:
 
 
 def chosen_letter(answer: str, options: Mapping[str, str]) -> str | None:
-    """The one option that an answer chooses: by a stated letter ("the answer is C"), by an option's text, or by the
-    last letter that stands alone. None where it chooses several or nothing; what it denies or takes back is not its
-    answer (`rewards.answers`)."""
-    if listed(answer):
+    """Return the letter of the one option that an answer chooses: by a stated letter ("the answer is C"), by an option's
+    text, or by the last letter that stands alone. None where it chooses several or nothing; an option that it denies or
+    takes back is not chosen (`rewards.answers`)."""
+    if is_enumeration(answer):
         return None
-    answer = standing(answer, _atom(tuple(options.values())))
-    boxed = boxes(answer)
-    answer = _MARKUP.sub(lambda match: match[1] or "", " or ".join(boxed) if boxed else answer).strip()
-    if _SMALL.fullmatch(answer):
+    answer = drop_retracted(answer, _atom(tuple(options.values())))
+    boxes = last_boxes(answer)
+    if boxes:
+        answer = " or ".join(boxes)  # several boxes are several choices
+    answer = _MARKUP.sub(lambda match: match[1] or "", answer).strip()
+    if _SMALL.fullmatch(answer):  # a small letter names an option only where it is the whole answer
         answer = answer.upper()
-    stated = _STATED.findall(answer)
-    for part in (stated[-1], answer) if stated else (answer,):
+    statements = _STATEMENT.findall(answer)
+    for part in [*statements[-1:], answer]:
         leading = _LETTER.match(part)
         if leading and leading[1] in options and not _ARTICLE.match(part):
             return leading[1] if _alone(part[leading.end() :], leading[1], options) else None
-        by_text = _by_text(part, options)
-        if by_text:
-            return by_text
+        letter = _by_text(part, options)
+        if letter:
+            return letter
+    # Neither begins with a letter nor holds an option's text: the last letter counts, unless it is one of several.
     letters = [m for m in _LETTER.finditer(answer) if m[1] in options and not _ARTICLE.match(answer, m.start(1))]
     if not letters or any(not _alone(answer[m.end() :], m[1], options) for m in letters[-2:]):
         return None
@@ -104,51 +115,58 @@ def chosen_letter(answer: str, options: Mapping[str, str]) -> str | None:
 
 @lru_cache(maxsize=256)
 def _atom(texts: tuple[str, ...]) -> str:
-    """What an answer looks like: an option's letter, its text, or both."""
-    known = "|".join(r"\s+".join(map(re.escape, text.split())) for text in sorted(texts, key=len, reverse=True) if text)
-    named = rf"(?<!\w)(?i:{known})(?!\w)" if known else r"(?!)"
-    letter = rf"(?<![\w'’])(?!{_WORD})\(?[A-Z](?![\w'’])\)?"
-    return rf"{BOXED}|{TAGGED}|{letter}(?:[.:]?\s+(?:{named}))?|{named}"
+    """Return the atom of `rewards.answers`: an option's letter, its text, or both."""
+    longest_first = sorted(filter(None, texts), key=len, reverse=True)  # "New York" before "York"
+    words = "|".join(r"\s+".join(map(re.escape, text.split())) for text in longest_first)
+    option_text = rf"(?<!\w)(?i:{words})(?!\w)" if words else r"(?!)"  # `(?!)` matches nothing
+    letter = rf"(?<![\w'’])(?!{_ARTICLE_OR_I})\(?[A-Z](?![\w'’])\)?"
+    return rf"{BOX_ATOM}|{TAG_ATOM}|{letter}(?:[.:]?\s+(?:{option_text}))?|{option_text}"
 
 
 def _alone(rest: str, letter: str, options: Mapping[str, str]) -> bool:
-    """Whether no second option is offered right after the first: "B or C", "A, B, C", "A B", "B or a cat"."""
-    for joint in (_OR.match(rest), _MORE.match(rest)):
+    """Return whether no second option stands right behind the letter: "B or C", "A, B, C", "A B", "B or a cat"."""
+    for joint in (_OR.match(rest), _TEXT_THEN_OR.match(rest)):
         if joint is None:
             continue
-        other = _LETTER.match(rest, joint.end())
-        if other and other[1] in options and other[1] != letter and not _ARTICLE.match(rest, other.start(1)):
+        second = _LETTER.match(rest, joint.end())
+        if second and second[1] in options and second[1] != letter and not _ARTICLE.match(rest, second.start(1)):
             return False
-        said = f"{normalised(rest[joint.end() :][:_LONGEST])} " if _OFFERS.search(joint[0]) else ""
-        if any(said.startswith(f"{normalised(text)} ") for key, text in options.items() if text and key != letter):
+        if not _OFFERS.search(joint[0]):  # "B, a cat": after a comma alone the text explains the letter
+            continue
+        following = f"{normalise_text(rest[joint.end() :][:_LONGEST])} "
+        other_texts = [text for key, text in options.items() if text and key != letter]
+        if any(following.startswith(f"{normalise_text(text)} ") for text in other_texts):
             return False
     return True
 
 
 def _by_text(answer: str, options: Mapping[str, str]) -> str | None:
-    """The one option whose text the answer is, or else contains; of texts within one another the longest counts."""
-    said = f" {normalised(answer)} "
-    texts = {letter: normalised(text) for letter, text in options.items() if text}
-    exact = [letter for letter, text in texts.items() if said.strip() == text]
-    found = exact or [letter for letter, text in texts.items() if f" {text} " in said]
-    longest = [a for a in found if not any(a != b and f" {texts[a]} " in f" {texts[b]} " for b in found)]
+    """Return the letter of the one option whose text the answer is, or else contains; where one text contains another, the
+    longer counts. None where there are several or none."""
+    words = f" {normalise_text(answer)} "  # spaces around, so that whole words match alone
+    texts = {letter: normalise_text(text) for letter, text in options.items() if text}
+    exact = [letter for letter, text in texts.items() if words.strip() == text]
+    matches = exact or [letter for letter, text in texts.items() if f" {text} " in words]
+    longest = [a for a in matches if not any(a != b and f" {texts[a]} " in f" {texts[b]} " for b in matches)]
     return longest[0] if len(longest) == 1 else None
 
 
-def options_of(options: Any) -> dict[str, str]:
-    """Letter -> text of what there is to choose: a list, or letters to texts; without any the letters alone."""
+def read_options(options: object) -> dict[str, str]:
+    """Return letter -> text of the options: from a list, or from a mapping of letters to texts; for None every letter of
+    the alphabet with an empty text."""
     if options is None:
         return dict.fromkeys(string.ascii_uppercase, "")
     if isinstance(options, Mapping):
-        return {str(k).upper(): str(v) for k, v in cast(Mapping[Any, Any], options).items()}
-    return dict(zip(string.ascii_uppercase, map(str, cast(Sequence[Any], options)), strict=False))
+        return {str(k).upper(): str(v) for k, v in cast(Mapping[object, object], options).items()}
+    return dict(zip(string.ascii_uppercase, map(str, cast(Sequence[object], options)), strict=False))
 
 
-def _gold(prompt: Prompt, options: Mapping[str, str]) -> str | None:
+def _gold_letter(prompt: Prompt, options: Mapping[str, str]) -> str | None:
+    """Return the letter of the gold option; None where there are no options and the gold is a text. Raises ValueError."""
     answer = (prompt.answer or "").strip()
-    texts = {normalised(text): letter for letter, text in options.items() if text}
-    if normalised(answer) in texts:
-        return texts[normalised(answer)]
+    texts = {normalise_text(text): letter for letter, text in options.items() if text}
+    if normalise_text(answer) in texts:
+        return texts[normalise_text(answer)]
     letter = _GOLD.fullmatch(answer)
     if letter and letter[1].upper() in options:
         return letter[1].upper()
@@ -165,7 +183,7 @@ RULES: dict[str, Callable[[str, Mapping[str, str], str], str | None]] = {
     "mmau": _mmau,
     "mmsu": _mmsu,
 }
-"""Each says which option an answer chooses; one of the benchmarks' own looks at the gold for that."""
+"""Rule -> function (answer, options, gold letter) -> the letter that the answer chooses. Only `mmau` looks at the gold."""
 
 _FREE = {"rule": "free"}
 _CITIES = {"options": ["London", "Paris", "New York", "York"]}

@@ -1,12 +1,13 @@
-"""Does the chain hold together: it has steps, its claims do not contradict one another, and the answer is what it concludes.
+"""Coherence of the chain: it has steps, its claims do not contradict one another, and it concludes the answer.
 
     score = steps · consistent · concluded
 
-`steps`: min(1, steps / min_steps), sentences or claims, whichever are more. `consistent`: 0 where two claims of the chain
-cannot both hold ("the first is higher", `a 220Hz b 440Hz`), unless the later one is marked as a correction ("wait, no").
-`concluded`: 0 where the chain concludes another answer than the response gives; where no conclusion can be recognised
-it is `silent` (1 by default: a rule that cannot read a chain does not blame it). What the sound is like is not asked here:
-that is `grounding`. Rules see no more than claims and conclusions; what they pass, a model may judge as well: a part
+`steps`: min(1, steps / min_steps), where a step is a sentence or a claim, whichever are more. `consistent`: 0 where two
+claims of the chain cannot both hold ("the first is higher", `a 220Hz b 440Hz`), unless the later one is marked as a
+correction ("wait, no"). `concluded`: 0 where the chain concludes another answer than the response gives; where no conclusion
+is recognised it is `silent` (1 by default: a chain that the rules cannot read is not to blame). Whether the claims are true
+of the sound is the question of `grounding`. Rules see claims and conclusions alone; what passes them, a model may judge
+too: a part
 `{verifier: judge, only_if: coherence, args: {rubric: coherence, …}}`.
 """
 
@@ -16,100 +17,112 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from math import isclose
-from typing import Any
 
-from rewards.answers import marked, said
+from rewards.answers import marked_answer, stated_answer
 from rewards.contract import Case
 from rewards.grounding.lexicon import COMPARATIVES, LEVELS, NUMBERS, ORDINALS, TRENDS
 from rewards.grounding.parser import Claim, read
 from rewards.grounding.scales import SCALES
-from rewards.verifiers.choice import chosen_letter, options_of
-from rewards.verifiers.numeric import numbers
-from rewards.verifiers.text import answer_text, normalised
+from rewards.verifiers.choice import chosen_letter, read_options
+from rewards.verifiers.numeric import find_numbers
+from rewards.verifiers.text import answer_text, normalise_text
 from rl.types import Prompt, Rollout, Verdict
 
 _STEP = re.compile(r"(?<=[.!?])\s+|[\n;]+|, (?:so|then|and then|therefore|thus) ")
-_CORRECTS = re.compile(
+_CORRECTION = re.compile(
     r"^\W*(?:wait|no\b|actually|correction|hmm|scratch that|on second thought|rather|sorry|let me correct)"
 )
-_CONCLUDES = re.compile(
+_CONCLUSION = re.compile(
     r"(?i:\b(?:final |correct |right |my )?answer (?:is|must be|should be|would be)|\banswer:|\bi (?:choose|pick|select|go with"
     r"|conclude that it is)|\bso it (?:is|must be)|\bit must be|\btherefore(?: it is)?,?|\bhence(?: it is)?,?|\bthus(?: it is)?,?)"
-    r"\s*(?:the |an? |[Oo]ption |[Cc]hoice |clip |\()*(?P<what>(?:[^.;!?\n]|\.(?=\d))+)"
+    r"\s*(?:the |an? |[Oo]ption |[Cc]hoice |clip |\()*(?P<answer>(?:[^.;!?\n]|\.(?=\d))+)"
 )
 _LETTER = re.compile(r"(?<![\w'’])[A-J](?![\w'’])")
-_ENOUGH = 100
-"""With so many claims of one topic a later one is compared: a loop makes thousands."""
+_MAX_COMPARED = 100  # earlier claims of one topic with which a new one is compared: a loop makes thousands
 
 
 def verify(prompt: Prompt, rollout: Rollout, *, min_steps: int = 1, silent: float = 1.0) -> Verdict:
-    """Score as above; parts: steps, consistent, concluded, and known (whether a conclusion was recognised)."""
+    """Score a chain as above; parts: steps, consistent, concluded, and known (whether a conclusion was recognised)."""
     chain = rollout.reasoning
     if not chain:
         return Verdict(reason="no chain of thought")
     claims = read(chain)
     count = max(len([step for step in _STEP.split(chain) if step.strip()]), len(claims))
     steps = min(1.0, count / max(1, min_steps))
-    clash = contradiction(claims)
+    clash = find_contradiction(claims)
     agrees = concludes(prompt, chain, claims, rollout.response)
-    concluded = silent if agrees is None else float(agrees)
+    conclusion = silent if agrees is None else float(agrees)
     reason = f"contradicts itself: '{clash[0].text}' and '{clash[1].text}'" if clash else ""
     if agrees is False:
         reason = f"answers '{answer_text(rollout.response)[:60]}', which its chain does not conclude"
     return Verdict(
-        score=steps * (clash is None) * concluded,
-        parts={"steps": steps, "consistent": float(clash is None), "concluded": concluded, "known": agrees is not None},
+        score=steps * (clash is None) * conclusion,
+        parts={
+            "steps": steps,
+            "consistent": float(clash is None),
+            "concluded": conclusion,
+            "known": agrees is not None,
+        },
         reason=reason,
     )
 
 
-def contradiction(claims: Sequence[Claim]) -> tuple[Claim, Claim] | None:
-    """Two claims that cannot both be true, the later one being no correction."""
-    compared = [claim for claim in claims if claim.kind == "compare"]
-    alike: dict[Any, list[Claim]] = defaultdict(list)
+def find_contradiction(claims: Sequence[Claim]) -> tuple[Claim, Claim] | None:
+    """Return two claims that cannot both be true, where the later one is no correction; None where there are none."""
+    claims_by_topic: dict[tuple[object, ...], list[Claim]] = defaultdict(list)
     for later in claims:
-        before = alike[_topic(later)]
-        earlier = next((claim for claim in before if _clash(claim, later)), None)
-        if earlier and not _CORRECTS.search(later.text):
+        earlier_claims = claims_by_topic[_topic(later)]
+        earlier = next((claim for claim in earlier_claims if _clash(claim, later)), None)
+        if earlier and not _CORRECTION.search(later.text):
             return earlier, later
-        if len(before) < _ENOUGH:
-            before.append(later)
-    for claim in compared:
-        a, b = (_named_value(claims, claim, who) for who in _both(claim))
+        if len(earlier_claims) < _MAX_COMPARED:
+            earlier_claims.append(later)
+    # A comparison may also contradict the values of what it compares: "a 220Hz b 440Hz, the first is higher".
+    for claim in (claim for claim in claims if claim.kind == "compare"):
+        a, b = (_last_value(claims, claim, subject) for subject in _compared_subjects(claim))
         if a and b and a.values and b.values:
             scale = SCALES[claim.quantity]
-            ahead = scale.steps(a.values[0]) - scale.steps(b.values[0])
-            if ahead * claim.sign * (-1 if claim.denied else 1) < 0 and not _CORRECTS.search(claim.text):
+            difference = scale.steps(a.values[0]) - scale.steps(b.values[0])
+            direction = claim.sign * (-1 if claim.denied else 1)
+            if difference * direction < 0 and not _CORRECTION.search(claim.text):
                 return a if a.values[0] != b.values[0] else b, claim
     return None
 
 
-def _both(claim: Claim) -> tuple[int | None, int | None]:
-    """The two that are compared, the other of two being meant where it is not named."""
-    subject, other = claim.subject, claim.other
-    subject = 1 - other if subject is None and other in (0, 1) else subject
-    return subject, 1 - subject if other is None and subject in (0, 1) else other
+def _compared_subjects(claim: Claim) -> tuple[int | None, int | None]:
+    """Return the indices of the two sounds that a claim compares. Where it names one of the first two alone, the other of
+    these two is meant."""
+    subject, rival = claim.subject, claim.other
+    if subject is None and rival in (0, 1):
+        subject = 1 - rival
+    if rival is None and subject in (0, 1):
+        rival = 1 - subject
+    return subject, rival
 
 
-def _named_value(claims: Sequence[Claim], like: Claim, subject: int | None) -> Claim | None:
-    values = [c for c in claims if c.kind == "value" and c.quantity == like.quantity and c.bound == "about"]
+def _last_value(claims: Sequence[Claim], comparison: Claim, subject: int | None) -> Claim | None:
+    """Return the last claim of a value that a comparison's quantity has for one of its subjects."""
+    values = [c for c in claims if c.kind == "value" and c.quantity == comparison.quantity and c.bound == "about"]
     return next((c for c in reversed(values) if subject is not None and c.subject == subject), None)
 
 
-def _topic(claim: Claim) -> Any:
-    """Claims clash only where they are of the same: of one thing at one time, not of one after another."""
-    of = (claim.kind, claim.quantity, claim.moment, claim.thing)
+def _topic(claim: Claim) -> tuple[object, ...]:
+    """Return what a claim is about: only claims about the same thing at the same time can clash. "The pitch rises, then
+    falls" is no contradiction."""
+    topic = (claim.kind, claim.quantity, claim.moment, claim.thing)
     if claim.kind == "compare":
-        return *of, frozenset(_both(claim))
-    return of if claim.kind == "extreme" else (*of, claim.subject, claim.place, claim.bound)
+        return *topic, frozenset(_compared_subjects(claim))
+    if claim.kind == "extreme":  # two different subjects cannot both be the highest, so the subject is no part of it
+        return topic
+    return *topic, claim.subject, claim.place, claim.bound
 
 
 def _clash(a: Claim, b: Claim) -> bool:
-    """Whether two claims of one topic cannot both be true."""
+    """Return whether two claims of one topic cannot both be true."""
     if a.kind == "compare":
-        if _both(a) == _both(b):
+        if _compared_subjects(a) == _compared_subjects(b):
             return a.sign * (-1) ** a.denied != b.sign * (-1) ** b.denied
-        return a.sign == b.sign and not a.denied and not b.denied
+        return a.sign == b.sign and not a.denied and not b.denied  # "a is higher than b" and "b is higher than a"
     if a.kind == "extreme":
         return a.sign == b.sign and (a.subject != b.subject) and not (a.denied or b.denied)
     if a.kind in ("level", "trend"):
@@ -119,50 +132,60 @@ def _clash(a: Claim, b: Claim) -> bool:
     if a.kind == "count":
         return a.values != b.values
     scale = SCALES[a.quantity]
+    # the distance between two ranges; each may be off by the tolerance
     gap = max(scale.steps(a.values[0]) - scale.steps(b.values[1]), scale.steps(b.values[0]) - scale.steps(a.values[1]))
     return a.kind == "value" and gap > 2 * scale.tolerance
 
 
 def concludes(prompt: Prompt, chain: str, claims: Sequence[Claim], response: str) -> bool | None:
-    """Whether the chain's conclusion is the answer of the response; None where none is recognised."""
-    given = prompt.fields.get("options", prompt.fields.get("choices"))
-    options = options_of(given) if given else {}
-    answer = _answer(answer_text(response), options) or _plain(marked(response) or said(response) or response)
+    """Return whether the response's answer is what the chain concludes; None where no conclusion is recognised."""
+    listed_options = prompt.fields.get("options", prompt.fields.get("choices"))
+    options = read_options(listed_options) if listed_options else {}
+    answer = _option_text(answer_text(response), options) or _simplify(
+        marked_answer(response) or stated_answer(response) or response
+    )
     if not answer:
         return False
-    expected = _compared(prompt.question, claims)
-    if expected is not None and answer in ("first", "second"):
-        return answer == expected
-    conclusions = list(_CONCLUDES.finditer(chain))
+    # First the question that asks for a comparison: its answer follows from the claims, whatever words conclude.
+    by_comparison = _answer_by_comparison(prompt.question, claims)
+    if by_comparison is not None and answer in ("first", "second"):
+        return answer == by_comparison
+    conclusions = list(_CONCLUSION.finditer(chain))
     if not conclusions:
-        return _last_word(normalised(chain), claims, answer, list(map(normalised, options.values())))
-    what = conclusions[-1]["what"]
+        return _last_word(normalise_text(chain), claims, answer, list(map(normalise_text, options.values())))
+    conclusion = conclusions[-1]["answer"]
     if options:
-        concluded = _answer(what, options)
-        named = [text for text in map(normalised, options.values()) if _whole(text, _plain(what))]
-        return concluded == answer if concluded else False if len(named) + len(set(_LETTER.findall(what))) > 1 else None
-    if _whole(answer, _plain(what)):
+        option = _option_text(conclusion, options)
+        if option:
+            return option == answer
+        texts = [text for text in map(normalise_text, options.values()) if _holds_word(text, _simplify(conclusion))]
+        concludes_several = len(texts) + len(set(_LETTER.findall(conclusion))) > 1
+        return False if concludes_several else None
+    if _holds_word(answer, _simplify(conclusion)):
         return True
-    ours, theirs = numbers(answer), numbers(_plain(what))
-    if ours and theirs:
-        return any(isclose(ours[-1], number) for number in theirs)
-    explicit = "answer" in conclusions[-1][0].lower()
-    return False if explicit and len(answer.split()) <= 3 else None
+    answer_numbers, concluded_numbers = find_numbers(answer), find_numbers(_simplify(conclusion))
+    if answer_numbers and concluded_numbers:
+        return any(isclose(answer_numbers[-1], number) for number in concluded_numbers)
+    # Words that differ may mean the same, except where "the answer is …" is followed by something else than a short answer.
+    is_explicit = "answer" in conclusions[-1][0].lower()
+    return False if is_explicit and len(answer.split()) <= 3 else None
 
 
-def _answer(text: str, options: Mapping[str, str]) -> str | None:
-    """The text of the one option that a text chooses (`choice`), in lower case; also by a small letter, "b" or "b.", that
-    is no article."""
-    small = re.match(r"(?:option |choice )?\(?([b-j])(?:$|[).:,])", text.strip())
-    letter = (
-        small[1].upper() if small and small[1].upper() in options else chosen_letter(text, options) if options else None
-    )
-    return None if letter is None else normalised(options[letter])
+def _option_text(text: str, options: Mapping[str, str]) -> str | None:
+    """Return the text, in lower case, of the one option that a text chooses: as `choice` reads it, or by a small letter
+    ("b" or "b."). None where it chooses none."""
+    small = re.match(r"(?:option |choice )?\(?([b-j])(?:$|[).:,])", text.strip())  # not "a", which is an article
+    letter = None
+    if small and small[1].upper() in options:
+        letter = small[1].upper()
+    elif options:
+        letter = chosen_letter(text, options)
+    return None if letter is None else normalise_text(options[letter])
 
 
 def _last_word(chain: str, claims: Sequence[Claim], answer: str, options: Sequence[str]) -> bool | None:
-    """Of a chain without "so", "therefore": it ends with one of the options, counts up to a number, or describes with a
-    word that is the answer or its opposite."""
+    """Return whether a chain without "so" or "therefore" concludes the answer: it ends with one of the options, counts up to
+    a number, or describes with a word that is the answer or its opposite. None where it does none of these."""
     ends = [option for option in options if chain == option or chain.endswith(f" {option}")]
     if ends:
         return answer == max(ends, key=len)
@@ -171,29 +194,34 @@ def _last_word(chain: str, claims: Sequence[Claim], answer: str, options: Sequen
     for kind, words in (("level", LEVELS), ("trend", TRENDS)):
         if answer in words:
             quantity, sign = words[answer]
-            like = [c for c in claims if c.kind == kind and not c.denied and quantity in (None, c.quantity)]
-            return like[-1].sign == sign if like else None
+            matches = [c for c in claims if c.kind == kind and not c.denied and quantity in (None, c.quantity)]
+            return matches[-1].sign == sign if matches else None
     return None
 
 
-def _plain(text: str) -> str:
-    """In lower case, with numbers in digits."""
-    return " ".join(str(NUMBERS[word]) if word in NUMBERS else word for word in normalised(text).split())
+def _simplify(text: str) -> str:
+    """Return a text in lower case, with numbers in digits."""
+    return " ".join(str(NUMBERS[word]) if word in NUMBERS else word for word in normalise_text(text).split())
 
 
-def _whole(part: str, text: str) -> bool:
+def _holds_word(part: str, text: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(part)}(?!\w)", text) is not None
 
 
-def _compared(question: str, claims: Sequence[Claim]) -> str | None:
-    """The answer to "which is lower?" that the chain's last comparison of two gives."""
-    asked = [COMPARATIVES[word] for word in re.findall(r"[a-z-]+", question.lower()) if word in COMPARATIVES]
+def _answer_by_comparison(question: str, claims: Sequence[Claim]) -> str | None:
+    """Return the answer, "first" or "second", that the chain's last fitting comparison gives to a question like "which is
+    lower?"; None for another question or without such a comparison."""
+    comparatives = [COMPARATIVES[word] for word in re.findall(r"[a-z-]+", question.lower()) if word in COMPARATIVES]
+    if len(comparatives) != 1:
+        return None
+    quantity, sign = comparatives[0]
     names = {place: name for name, place in ORDINALS.items() if name in ("first", "second")}
     for claim in reversed(claims):
-        subject, other = _both(claim) if claim.kind == "compare" else (None, None)
-        fits = len(asked) == 1 and claim.quantity == (asked[0][0] or "pitch") and not claim.denied
-        if fits and subject in names and other in names:
-            return names[subject if claim.sign == asked[0][1] else other]
+        if claim.kind != "compare" or claim.quantity != (quantity or "pitch") or claim.denied:
+            continue
+        subject, rival = _compared_subjects(claim)
+        if subject in names and rival in names:
+            return names[subject if claim.sign == sign else rival]
     return None
 
 

@@ -1,4 +1,4 @@
-"""Think tags: one chain, closed and not empty, with an answer after it; 1 or 0, or graded."""
+"""Think tags: one chain, closed and not empty, with an answer after it; 1 or 0, or in quarters."""
 
 from __future__ import annotations
 
@@ -7,28 +7,35 @@ from rl.types import THINK_CLOSE, THINK_OPEN, Prompt, Rollout, Verdict
 
 
 def verify(prompt: Prompt, rollout: Rollout, *, graded: bool = False) -> Verdict:
-    """1.0 for `<think> chain </think> answer` with each tag once and neither part blank, else 0.0; `graded`: a quarter
-    each for a turn that starts with its one opening tag, one closing tag, a chain, and an answer after it."""
-    fault = _fault(rollout.text)
-    score = 1.0 if not fault else _quarters(rollout.text) if graded else 0.0
-    return Verdict(score=score, reason=fault)
+    """Score 1.0 for `<think> chain </think> answer` with each tag once and neither part blank, else 0.0; with `graded` a
+    quarter each for a turn that starts with its one opening tag, one closing tag, a chain, and an answer after it."""
+    problem = _find_problem(rollout.text)
+    score = 0.0
+    if not problem:
+        score = 1.0
+    elif graded:
+        score = _score_in_quarters(rollout.text)
+    return Verdict(score=score, reason=problem)
 
 
-def _quarters(text: str) -> float:
-    opened = text.count(THINK_OPEN) == 1 and text.lstrip().startswith(THINK_OPEN)
-    chain, closed, answer = text.removeprefix(THINK_OPEN).partition(THINK_CLOSE)
-    once = text.count(THINK_CLOSE) == 1
-    met = (opened, once, bool(closed and chain.strip()), bool(closed and once and answer.strip()))
-    return min(0.75, 0.25 * sum(met))
+def _score_in_quarters(text: str) -> float:
+    opens_once = text.count(THINK_OPEN) == 1 and text.lstrip().startswith(THINK_OPEN)
+    chain, close_tag, answer = text.removeprefix(THINK_OPEN).partition(THINK_CLOSE)
+    closes_once = text.count(THINK_CLOSE) == 1
+    has_chain = bool(close_tag and chain.strip())
+    has_answer = bool(close_tag and closes_once and answer.strip())
+    # at most 0.75: the quarters are looser than the whole form, and only a turn in form scores 1
+    return min(0.75, 0.25 * sum((opens_once, closes_once, has_chain, has_answer)))
 
 
-def _fault(text: str) -> str:
+def _find_problem(text: str) -> str:
+    """Return the first thing that is wrong with a turn's form, or "" where nothing is."""
     for tag in (THINK_OPEN, THINK_CLOSE):
         if text.count(tag) != 1:
             return f"{tag} stands {text.count(tag)} times"
     before, _, rest = text.partition(THINK_OPEN)
-    chain, closed, answer = rest.partition(THINK_CLOSE)
-    if before.strip() or not closed:
+    chain, close_tag, answer = rest.partition(THINK_CLOSE)
+    if before.strip() or not close_tag:  # no close tag in the rest: it stands before the opening one
         return f"the turn does not start with {THINK_OPEN}"
     if not chain.strip():
         return "the chain is empty"

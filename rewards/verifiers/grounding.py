@@ -1,26 +1,26 @@
-"""Does the chain reason about the sound, and are its claims true of it? Claims are checked against the clips themselves.
+"""Grounding of the chain: it reasons about the sound, and its claims, measured on the clips themselves, are true.
 
-Two levels. **Named**: which families of perceptual features the chain speaks of (pitch, timbre, loudness, tempo,
+It has two levels. **Named**: the families of perceptual features that the chain mentions (pitch, timbre, loudness, tempo,
 rhythm, space, noise), against phrases that reason from a text ("the lyrics mention …"), as in MGRD's criterion of
 acoustic grounding. **Measured**: claims such as "about 120 Hz", "rising", "the second is louder", "three beats" or
-`a 220Hz b 440Hz second higher` are read (`rewards.grounding.parser`), measured (`rewards.grounding.acoustics`) and compared
-(`rewards.grounding.checker`).
+`a 220Hz b 440Hz second higher` are parsed (`rewards.grounding.parser`), measured (`rewards.grounding.acoustics`) and
+compared (`rewards.grounding.checker`).
 
     measured = true / max(checked, min_claims)      share of true claims; too few claims earn only a part
     named    = min(1, families / min_features)
     clean    = mentions / (mentions + surrogate_weight · surrogates)
     score    = (measured_weight · measured + (1 - measured_weight) · named) · clean
 
-A claim that the measures leave open counts as claimed, not as checked. One fact counts once, however often it is told:
-"the second is higher, so the first is lower". A chain without a word on sound scores 0, and so
-does an answer without a chain. What a claim is worth is not judged: "short and low" is true of most spoken digits, so
-let the answer's accuracy weigh more than this part.
+A claim that no measure can decide counts as claimed and not as checked. One fact counts once, however often it is stated:
+"the second is higher, so the first is lower". A chain without a word about sound scores 0, and so does an answer without a
+chain. Whether a claim is informative is not judged: "short and low" is true of most spoken digits, so let the answer's
+accuracy weigh more than this part.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any  # Any: further fields of a Case, by name
 
 from rewards.contract import Case
 from rewards.grounding.acoustics import measure
@@ -32,7 +32,7 @@ from rl.types import Clip, Prompt, Rollout, Verdict
 
 _WORD = re.compile(r"[a-z]+0?(?:-[a-z]+)*")
 _FAMILY = {word: family for family, words in FEATURES.items() for word in words}
-_OF_QUANTITY = {
+_FAMILY_OF_QUANTITY = {  # a quantity that is not listed is the name of its own family
     "duration": "rhythm",
     "count": "rhythm",
     "beats": "rhythm",
@@ -51,54 +51,56 @@ def verify(
     min_features: int = 1,
     surrogate_weight: float = 1.0,
 ) -> Verdict:
-    """Score as above; parts: claimed, checked, true, features, surrogates (counts), and the shares measured, named,
-    clean. The reason names the false claim that is furthest off. Raises ValueError for a prompt without audio."""
+    """Score a chain as above. Parts: the counts claimed, checked, true, features and surrogates, and the shares measured,
+    named and clean. The reason names the false claim that is furthest off. Raises ValueError for a prompt without
+    audio."""
     if not prompt.clips:
         raise ValueError(f"prompt '{prompt.id}' has no audio; give this part `when: {{audio: true}}`")
     chain = rollout.reasoning
     clips = [measure(clip) for clip in prompt.clips]
     findings = [check(claim, clips) for claim in read(chain)]
-    families, mentions = features(chain, [finding.claim for finding in findings])
-    texts = surrogates(chain)
+    families, mentions = find_features(chain, [finding.claim for finding in findings])
+    phrases = find_surrogates(chain)
+    # one fact is counted once: `fact` is the same for "the second is higher" and "the first is lower"
     facts = {(finding.true, finding.fact(clips)) for finding in findings if finding.true is not None}
-    checked, true = len(facts), sum(right for right, _ in facts)
-    measured = true / max(checked, min_claims, 1)
-    named = min(1.0, len(families) / max(1, min_features))
-    clean = mentions / (mentions + surrogate_weight * len(texts)) if mentions else 0.0
-    parts = {"claimed": len(findings), "checked": checked, "true": true}
-    parts |= {"features": len(families), "surrogates": len(texts)}
+    checked_count, true_count = len(facts), sum(is_true for is_true, _ in facts)
+    true_share = true_count / max(checked_count, min_claims, 1)  # one lucky guess is not listening
+    family_share = min(1.0, len(families) / max(1, min_features))
+    clean_share = mentions / (mentions + surrogate_weight * len(phrases)) if mentions else 0.0
+    parts = {"claimed": len(findings), "checked": checked_count, "true": true_count}
+    parts |= {"features": len(families), "surrogates": len(phrases)}
     return Verdict(
-        score=(measured_weight * measured + (1 - measured_weight) * named) * clean,
-        parts={**parts, "measured": measured, "named": named, "clean": clean},
-        reason=_reason(chain, findings, texts),
+        score=(measured_weight * true_share + (1 - measured_weight) * family_share) * clean_share,
+        parts={**parts, "measured": true_share, "named": family_share, "clean": clean_share},
+        reason=_explain(chain, findings, phrases),
     )
 
 
-def features(chain: str, claims: list[Claim]) -> tuple[set[str], int]:
-    """Families of perceptual features that a chain names, in words or by what it claims; how often it does."""
-    named = [_FAMILY[word] for word in _WORD.findall(chain.lower()) if word in _FAMILY]
-    claimed = {_OF_QUANTITY.get(claim.quantity, claim.quantity) for claim in claims}
-    return {*named, *claimed}, len(named) + len(claims)
+def find_features(chain: str, claims: list[Claim]) -> tuple[set[str], int]:
+    """Return (the families of perceptual features that a chain mentions, in words or by its claims; number of
+    mentions)."""
+    families = [_FAMILY[word] for word in _WORD.findall(chain.lower()) if word in _FAMILY]
+    claim_families = {_FAMILY_OF_QUANTITY.get(claim.quantity, claim.quantity) for claim in claims}
+    return {*families, *claim_families}, len(families) + len(claims)
 
 
-def surrogates(chain: str) -> list[str]:
-    """The phrases of a chain that reason from a text, those apart that it sets aside ("not from the transcript")."""
+def find_surrogates(chain: str) -> list[str]:
+    """Return the phrases of a chain that reason from a text in place of the sound, without those that it rejects ("not from
+    the transcript")."""
     text = chain.lower()
     return [m[0] for m in SURROGATE.finditer(text) if not DISOWNED.search(text[: m.start()])]
 
 
-def _reason(chain: str, findings: list[Finding], texts: list[str]) -> str:
-    wrong = [finding for finding in findings if finding.true is False]
-    if wrong:
-        worst = max(wrong, key=lambda finding: finding.miss)
-        what = (
-            f"{worst.claim.kind} of {worst.claim.quantity}"
-            if worst.claim.kind != "count"
-            else f"number of {worst.claim.quantity}"
-        )
-        return f"false: '{worst.claim.text}' ({what}: measured {worst.measured})"
-    if texts:
-        return f"reasons from a text: '{texts[0]}'"
+def _explain(chain: str, findings: list[Finding], phrases: list[str]) -> str:
+    """Return what is worst about a chain, in words; "" where it makes claims and none is false."""
+    false_findings = [finding for finding in findings if finding.true is False]
+    if false_findings:
+        worst = max(false_findings, key=lambda finding: finding.miss)
+        claim = worst.claim
+        topic = f"number of {claim.quantity}" if claim.kind == "count" else f"{claim.kind} of {claim.quantity}"
+        return f"false: '{claim.text}' ({topic}: measured {worst.measured})"
+    if phrases:
+        return f"reasons from a text: '{phrases[0]}'"
     if not chain:
         return "no chain of thought"
     return "" if findings else "claims nothing of the sound"
@@ -108,8 +110,8 @@ _LOW, _HIGH = tone(220, 0.4, -30), tone(440, 0.9, -18)
 _PAIR, _ROW = (_LOW, _HIGH), (tone(220, 0.2, -20, then=(330, 440), gap_s=0.15),)
 
 
-def _case(chain: str, clips: tuple[Clip, ...], right: bool = True, **more: Any) -> Case:
-    return Case(f"<think>\n{chain}\n</think>\nA", None, right, clips=clips, **more)
+def _case(chain: str, clips: tuple[Clip, ...], right: bool = True, **case_fields: Any) -> Case:
+    return Case(f"<think>\n{chain}\n</think>\nA", None, right, clips=clips, **case_fields)
 
 
 GOLD = [

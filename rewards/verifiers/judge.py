@@ -1,4 +1,4 @@
-"""A language model's opinion, by a rubric or beside a reference: of an OpenAI-compatible endpoint, or of the run's own.
+"""The opinion of a language model, by a rubric or against a reference; behind an OpenAI-compatible endpoint or in the run.
 
     - verifier: judge
       name: quality
@@ -11,9 +11,9 @@
           heard: The reasoning names what can be heard, not what a transcript would say.
           clear: Every step follows from the one before.
 
-Each criterion gets a whole number from 0 to `scale`; the score is their mean over `scale`, each is a part. With
-`against: answer` the answer is compared with the prompt's reference instead (`rewards.judge.pairwise`). Down, slow, broken or
-refusing: tried again, then an error, never a low score.
+Each criterion gets a whole number from 0 to `scale`; the score is their mean over `scale`, and each is a part. With
+`against: answer` the answer is compared with the prompt's reference instead (`rewards.judge.pairwise`). A judge that is
+down, slow, broken or refuses is asked again; in the end the sample is an error, never a low score.
 """
 
 from __future__ import annotations
@@ -29,79 +29,89 @@ from typing import Any
 
 from rewards.contract import Case
 from rewards.judge import pairwise, rubric
-from rewards.judge.cache import Store
-from rewards.judge.endpoint import Counts, Embedded, Endpoint, ask
+from rewards.judge.cache import OpinionCache
+from rewards.judge.endpoint import Counts, Endpoint, ServedJudge, ask
 from rewards.judge.pairwise import Against, Order
 from rewards.judge.prompt import JudgePrompt, Opinion
-from rewards.judge.rubric import SHOWN
+from rewards.judge.rubric import TEXTS
 from rewards.judge.rubrics import RUBRICS
-from rewards.served import Model, named
+from rewards.served import Model, find_model
 from rl.config import ConfigError, build, did_you_mean
 from rl.types import Prompt, Rollout, Verdict
 
 DEFAULT = "right"
-"""The rubric of who names none."""
+"""The rubric of a judge that names none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
+    """The arguments of the `judge`."""
+
     endpoint: str | None = None
-    """Base address of the API, ending in /v1 as a rule."""
+    """Base address of the API; it usually ends in /v1."""
     model: str = ""
+    """The model's name at the endpoint."""
     served: str | None = None
-    """Instead of an endpoint: the name under which the run serves the judge."""
+    """The name under which the run serves the judge itself, in place of an endpoint."""
     api_key_env: str | None = None
-    """The environment variable that holds the key; the key itself is never in a recipe."""
+    """The environment variable that holds the API key; the key itself is never in a recipe."""
     rubric: dict[str, str] | str | None = None
-    """Criterion -> when it is met in full; or the name of one of `rewards.judge.rubrics`, `right` by default. With `against` it
-    may be empty: plain preference."""
+    """Criterion -> the condition under which it gets full marks; or the name of one of `rewards.judge.rubrics`, `right` by
+    default. With `against` it may be empty: the judge then says which answer it prefers."""
     against: Against | None = None
-    """Compare with the prompt's `answer`, its `demonstration` or a column, `{field: NAME}`: one grade from much worse to
-    much better instead of marks."""
+    """The reference to compare with: the prompt's `answer`, its `demonstration` or a column, `{field: NAME}`. The judge then
+    gives one grade from much worse to much better, and no marks."""
     order: Order = "both"
-    """With `against`: ask twice, each answer first once, or once in an order that is drawn from the sample's name."""
+    """With `against`: `both` asks twice, each answer first once; `drawn` asks once, in an order drawn from the sample's
+    name."""
     shows: list[str] | None = None
-    """What the judge sees of question, reference (the gold), reasoning, answer; what the named rubric needs, or all but
-    the reasoning."""
+    """The texts that the judge sees, of question, reference (the gold), reasoning and answer; by default those that the
+    named rubric needs, or all but the reasoning."""
     scale: int = 10
+    """The highest mark of a criterion."""
     concurrent: int = 32
-    """Questions under way at once; of a served judge, conversations in one batch."""
+    """Number of questions in flight at once; for a served judge, the number of conversations in one batch."""
     timeout_s: float = 30.0
-    """For one request."""
+    """Seconds for one request."""
     deadline_s: float = 120.0
-    """For one sample, all its tries together; `reward.deadline_s` is for verifiers that compute."""
+    """Seconds for one sample, all its tries together; `reward.deadline_s` is for verifiers that compute."""
     retries: int = 4
+    """Number of further tries after a failed request."""
     cache: str | None = None
-    """A file that keeps verdicts over runs; within a run the same question is never asked twice."""
+    """A file that keeps opinions over runs; within a run the same question is never asked twice."""
     price: tuple[float, float] = (0.0, 0.0)
-    """Of a million tokens in, and out: what `cost` is counted with."""
+    """Price of a million tokens in, and out, from which the metric `cost` is computed."""
     longest: int = 12_000
     """Characters of each text that is shown; the middle of a longer one is left out."""
     options: dict[str, Any] = field(default_factory=lambda: {"temperature": 0.0, "max_tokens": 1024})
-    """Passed through to the endpoint."""
+    """Further parameters of each request, passed through to the endpoint."""
 
     @property
     def criteria(self) -> Mapping[str, str]:
+        """The rubric's criteria with their conditions; none for plain preference."""
         if self.rubric is None:
             return {} if self.against else RUBRICS[DEFAULT].criteria
         return RUBRICS[self.rubric].criteria if isinstance(self.rubric, str) else self.rubric
 
     @property
-    def shown(self) -> Sequence[str]:
+    def texts(self) -> Sequence[str]:
+        """Names of the texts that the judge sees."""
         return self.shows or RUBRICS[self.rubric if isinstance(self.rubric, str) else DEFAULT].shows
 
     @property
     def questions(self) -> int:
-        """How often a sample has the judge asked."""
+        """Number of questions to the judge for one sample."""
         return 2 if self.against and self.order == "both" else 1
 
     @property
     def gold(self) -> Sequence[Case] | None:
+        """The cases that the judge must get right; None for a rubric of the user's, which no case of ours can try."""
         if self.against:
-            return pairwise.gold(self.against, rubric=bool(self.criteria))
+            return pairwise.gold_cases(self.against, rubric=bool(self.criteria))
         return None if isinstance(self.rubric, dict) else RUBRICS[self.rubric or DEFAULT].gold
 
     def validate(self, place: str) -> None:
+        """Raise ConfigError for arguments that are out of range or contradict each other."""
         if (self.endpoint is None) == (self.served is None):
             raise ConfigError(f"{place}: name either an `endpoint` with its `model`, or a `served` judge")
         if self.endpoint is not None and not (self.endpoint.startswith(("http://", "https://")) and self.model):
@@ -112,17 +122,18 @@ class Config:
             )
         if isinstance(self.rubric, str) and self.rubric not in RUBRICS:
             raise ConfigError(f"{place}.rubric: unknown '{self.rubric}'{did_you_mean(self.rubric, RUBRICS)}")
-        for name in self.shown:
-            if name not in SHOWN:
-                raise ConfigError(f"{place}.shows: unknown '{name}'{did_you_mean(name, SHOWN)}")
+        for name in self.texts:
+            if name not in TEXTS:
+                raise ConfigError(f"{place}.shows: unknown '{name}'{did_you_mean(name, TEXTS)}")
         if self.against:
-            pairwise.check(self.against, f"{place}.against")
+            pairwise.check_against(self.against, f"{place}.against")
         if self.against and (isinstance(self.rubric, str) or self.shows):
             raise ConfigError(
                 f"{place}: with `against` a rubric is criterion: when it is met, or none, and `shows` has no say"
             )
-        nameless = not self.criteria and not self.against
-        if nameless or any(not name.isidentifier() or name in ("why", "seal") for name in self.criteria):
+        # criteria are keys of the answer's JSON object, beside "why" and "seal"
+        is_empty = not self.criteria and not self.against
+        if is_empty or any(not name.isidentifier() or name in ("why", "seal") for name in self.criteria):
             raise ConfigError(f"{place}.rubric: name each criterion with a plain word other than why and seal")
         if min(self.scale, self.concurrent) < 1 or self.retries < 0 or min(self.timeout_s, self.deadline_s) <= 0:
             raise ConfigError(
@@ -131,91 +142,99 @@ class Config:
 
 
 def verify(prompt: Prompt, rollout: Rollout, **args: Any) -> Verdict:
-    """The mean over the rubric's criteria in [0, 1]. Raises ValueError where no usable opinion is to be had."""
+    """Return the judge's verdict, the mean over the rubric's criteria in [0, 1]. Raises ValueError where it gives no usable
+    opinion."""
 
-    async def once() -> Verdict:
-        panel = serve(args, {})
+    async def judge_once() -> Verdict:
+        judge = connect(args, {})
         try:
-            return await panel.judge(rollout)
+            return await judge.judge(rollout)
         finally:
-            await panel.close()
+            await judge.close()
 
-    return asyncio.run(once())
-
-
-def serve(args: Mapping[str, Any], served: Mapping[str, Model]) -> Panel:
-    """The judge with its arguments, ready to be asked. Raises ConfigError."""
-    return Panel(build(Config, args, "judge.args"), served)
+    return asyncio.run(judge_once())
 
 
-class Panel:
-    """One configured judge. All its methods belong to one event loop."""
+def connect(args: Mapping[str, object], models: Mapping[str, Model]) -> Judge:
+    """Return the judge with its arguments, ready to be asked. Raises ConfigError."""
+    return Judge(build(Config, args, "judge.args"), models)
 
-    def __init__(self, config: Config, served: Mapping[str, Model]) -> None:
+
+class Judge:
+    """An LLM judge with one configuration. Not thread-safe: all its methods are called in one event loop."""
+
+    def __init__(self, config: Config, models: Mapping[str, Model]) -> None:
+        """Connect to the endpoint or the served model. Raises ConfigError for a missing model, key or cache file."""
         self.config, self.counts = config, Counts(config.price)
         self.gold = config.gold
         if config.served is not None:
-            model = named(served, config.served, "judge.args.served")
-            self._source: Endpoint | Embedded = Embedded(model, config.concurrent, config.timeout_s)
+            model = find_model(models, config.served, "judge.args.served")
+            self._source: Endpoint | ServedJudge = ServedJudge(model, config.concurrent, config.timeout_s)
         else:
             key = os.environ.get(config.api_key_env or "", "")
             if config.api_key_env and not key:
                 raise ConfigError(f"judge.args.api_key_env: the variable {config.api_key_env} is not set; export it")
             self._source = Endpoint(str(config.endpoint), config.model, key, config.timeout_s, config.options)
-        self._store = Store(config.cache)
-        self._asked: dict[str, asyncio.Future[Opinion]] = {}
-        self._turns: asyncio.Semaphore | None = None
+        self._cache = OpinionCache(config.cache)
+        self._in_flight: dict[str, asyncio.Future[Opinion]] = {}
+        self._slots = asyncio.Semaphore(config.concurrent)
 
     def metrics(self) -> Mapping[str, float]:
+        """Return totals of requests, cached answers, retries, failures, tokens, and the mean latency and cost."""
         return self.counts.metrics()
 
     async def close(self) -> None:
+        """Close the connection and the cache."""
         await self._source.close()
-        self._store.close()
+        self._cache.close()
 
     async def judge(self, rollout: Rollout) -> Verdict:
+        """Return the judge's verdict on one sample. Raises ValueError where it gives no usable opinion."""
         config = self.config
         if config.against is None:
-            asked = rubric.question(rollout, config.criteria, config.shown, config.scale, config.longest)
-            return rubric.verdict(await self._opinion(asked), config.scale)
-        first = pairwise.places(config.order, rollout)
-        compared = [
-            pairwise.question(rollout, config.criteria, config.against, place, config.longest) for place in first
+            question = rubric.build_question(rollout, config.criteria, config.texts, config.scale, config.longest)
+            return rubric.to_verdict(await self._opinion(question), config.scale)
+        places = pairwise.draw_places(config.order, rollout)
+        questions = [
+            pairwise.build_question(rollout, config.criteria, config.against, policy_is_a, config.longest)
+            for policy_is_a in places
         ]
-        opinions = await asyncio.gather(*map(self._opinion, compared), return_exceptions=True)
-        given: dict[bool, Opinion] = {}
-        for place, opinion in zip(first, opinions, strict=True):
-            if isinstance(opinion, BaseException):  # now that nothing is under way any more
-                raise opinion
-            given[place] = opinion
-        return pairwise.verdict(given)
+        results = await asyncio.gather(*map(self._opinion, questions), return_exceptions=True)
+        opinions: dict[bool, Opinion] = {}
+        for policy_is_a, result in zip(places, results, strict=True):
+            if isinstance(result, BaseException):  # raised only now, when no other question is in flight
+                raise result
+            opinions[policy_is_a] = result
+        return pairwise.to_verdict(opinions)
 
-    async def _opinion(self, asked: JudgePrompt) -> Opinion:
+    async def _opinion(self, question: JudgePrompt) -> Opinion:
+        """Return the opinion on one question: from the cache, from the same question in flight, or from the model."""
         config = self.config
-        about = [config.endpoint, config.model, config.served, config.options, config.scale, asked.messages]
-        key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
-        opinion = self._store.get(key)
-        if opinion is not None or key in self._asked:
+        identity = [config.endpoint, config.model, config.served, config.options, config.scale, question.messages]
+        key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        opinion = self._cache.get(key)
+        if opinion is not None or key in self._in_flight:
             self.counts.add(cached=1)
-            return opinion or await asyncio.shield(self._asked[key])
-        self._asked[key] = asyncio.ensure_future(self._ask(asked))
+            # shield: where this sample is cancelled, the one that asked first still gets its answer
+            return opinion or await asyncio.shield(self._in_flight[key])
+        self._in_flight[key] = asyncio.ensure_future(self._ask(question))
         try:
-            opinion = await self._asked[key]
+            opinion = await self._in_flight[key]
         finally:
-            del self._asked[key]  # a failure is not remembered
-        self._store.put(key, opinion)
+            del self._in_flight[key]  # a failure is not cached: the next sample asks again
+        self._cache.put(key, opinion)
         return opinion
 
-    async def _ask(self, asked: JudgePrompt) -> Opinion:
+    async def _ask(self, question: JudgePrompt) -> Opinion:
         config = self.config
-        self._turns = self._turns or asyncio.Semaphore(config.concurrent)
-        batched = isinstance(self._source, Embedded)
-        async with nullcontext() if batched else self._turns:
+        # A served model limits itself by its batches, which fill only if questions may wait in them.
+        is_served = isinstance(self._source, ServedJudge)
+        async with nullcontext() if is_served else self._slots:
             return await ask(
                 self._source,
-                asked.messages,
-                asked.schema,
-                asked.read,
+                question.messages,
+                question.schema,
+                question.parse,
                 retries=config.retries,
                 deadline_s=config.deadline_s,
                 counts=self.counts,

@@ -1,4 +1,4 @@
-"""Language: the share of a turn's letters that stands in the language asked for, or in the prompt's."""
+"""Language: the share of a turn's letters that are in a given language, or in the prompt's."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections import Counter
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal  # Any: py3langid has no types
 
 import py3langid.langid as langid
 
@@ -14,7 +14,7 @@ from rewards.contract import Case
 from rl.config import ConfigError, did_you_mean
 from rl.types import THINK_CLOSE, THINK_OPEN, Prompt, Rollout, Verdict
 
-_APART = re.compile(
+_NOT_PROSE = re.compile(
     rf"```.*?(?:```|\Z)|`[^`]*`|\$\$.*?\$\$|\$[^$\n]*\$|\\[a-zA-Z]+|<[^>\n]*>|https?://\S+|{THINK_OPEN}|{THINK_CLOSE}",
     re.DOTALL,
 )
@@ -43,9 +43,9 @@ _SCRIPTS = {
     "am": ("ETHIOPIC",),
     "si": ("SINHALA",),
 }
-_OWN = {"ja": ("HIRAGANA", "KATAKANA"), "ko": ("HANGUL",)}  # without any of it, characters are Chinese
-_CERTAIN = 40  # letters from which one piece is enough to name its language
-_DOUBT = 0.05  # a probability of the language asked for that lets a piece pass
+_DISTINCTIVE = {"ja": ("HIRAGANA", "KATAKANA"), "ko": ("HANGUL",)}  # a text without any of these is Chinese
+_MIN_LETTERS = 40  # the classifier is only asked about pieces with at least this many: of shorter ones it guesses
+_MIN_PROBABILITY = 0.05  # of the right language, with which a piece passes: it often ranks close relatives first
 
 
 def verify(
@@ -55,57 +55,59 @@ def verify(
     language: str | None = None,
     where: Literal["all", "reasoning", "response"] = "all",
 ) -> Verdict:
-    """The share of letters in pieces (sentences) that are in `language` (a code of ISO 639-1), or without it in that of
-    the prompt's last question. Letters of foreign scripts never count; short pieces in the right script do. Code,
-    formulas and tags are left out; `where` is all, reasoning or response. 1.0 where nothing is left. Raises ConfigError
-    for a language that cannot be told."""
+    """Score the share of letters that are in `language` (an ISO 639-1 code), by default the language of the prompt's last
+    question. The text is judged sentence by sentence. Letters of foreign scripts never count; short sentences in the right
+    script always do. Code, formulas and tags are left out; `where` is all, reasoning or response. 1.0 where no letter is
+    left. Raises ConfigError for a language that cannot be recognised."""
     texts = {"all": rollout.text, "reasoning": rollout.reasoning, "response": rollout.response}
     if where not in texts:
         raise ConfigError(f"language: unknown where '{where}'{did_you_mean(where, texts)}")
-    wanted = language or spoken(prompt.question) or "en"
-    if wanted not in known():
-        raise ConfigError(f"language: '{wanted}' cannot be told; known: {', '.join(sorted(known()))}")
+    code = language or detect_language(prompt.question) or "en"
+    if code not in supported_languages():
+        raise ConfigError(f"language: '{code}' cannot be recognised; known: {', '.join(sorted(supported_languages()))}")
     right = total = 0
-    text = _APART.sub(" ", texts[where])
-    kana = sum(_counts(text)[script] for script in _OWN.get(wanted, ()))
+    text = _NOT_PROSE.sub(" ", texts[where])
+    distinctive_letters = sum(_count_scripts(text)[script] for script in _DISTINCTIVE.get(code, ()))
     for piece in _PIECE.findall(text):
-        counts = _counts(piece)
+        counts = _count_scripts(piece)
         total += counts.total()
-        if kana or wanted not in _OWN:
-            right += _right(piece, counts, wanted)
+        # decided over the whole text: a Japanese sentence may well be of Chinese characters alone
+        if distinctive_letters or code not in _DISTINCTIVE:
+            right += _count_right(piece, counts, code)
     share = right / total if total else 1.0
-    return Verdict(share, reason="" if share == 1.0 else f"{share:.0%} of the letters are in '{wanted}'")
+    return Verdict(share, reason="" if share == 1.0 else f"{share:.0%} of the letters are in '{code}'")
 
 
 @cache
-def known() -> frozenset[str]:
-    """Codes of the languages that can be told apart."""
+def supported_languages() -> frozenset[str]:
+    """Return the codes of the languages that can be recognised."""
     return frozenset(_identifier().labels)
 
 
-def spoken(text: str) -> str | None:
-    """The language of a text; None where it has no letters."""
-    text = _APART.sub(" ", text)
-    return _rank(text)[0][0] if _counts(text).total() else None
+def detect_language(text: str) -> str | None:
+    """Return the code of a text's most likely language; None where it has no letters."""
+    text = _NOT_PROSE.sub(" ", text)
+    return _rank(text)[0][0] if _count_scripts(text).total() else None
 
 
-def _right(piece: str, counts: Counter[str], wanted: str) -> int:
-    scripts = _SCRIPTS.get(wanted, ("LATIN",))
+def _count_right(piece: str, counts: Counter[str], code: str) -> int:
+    """Return how many of a piece's letters are in the language, by its script and, in a longer piece, its words."""
+    scripts = _SCRIPTS.get(code, ("LATIN",))
     letters = sum(counts[script] for script in scripts)
-    if scripts == ("CJK",) or wanted in _OWN or letters < _CERTAIN:
+    if scripts == ("CJK",) or code in _DISTINCTIVE or letters < _MIN_LETTERS:  # the script alone decides
         return letters
-    ranked = dict(_rank(piece))
-    return letters if ranked.get(wanted, 0.0) >= _DOUBT else 0
+    probabilities = dict(_rank(piece))
+    return letters if probabilities.get(code, 0.0) >= _MIN_PROBABILITY else 0
 
 
-def _counts(text: str) -> Counter[str]:
-    """Letters by script."""
+def _count_scripts(text: str) -> Counter[str]:
+    """Return the number of letters in each script."""
     return Counter(_script(c) for c in text if c.isalpha())
 
 
 @cache
 def _script(letter: str) -> str:
-    name = unicodedata.name(letter, "OTHER")
+    name = unicodedata.name(letter, "OTHER")  # such as "CYRILLIC SMALL LETTER A" or "CJK UNIFIED IDEOGRAPH-58F0"
     return "CJK" if name.startswith("CJK") else name.partition(" ")[0].partition("-")[0]
 
 
@@ -115,7 +117,7 @@ def _identifier() -> Any:
 
 
 def _rank(text: str) -> list[tuple[str, float]]:
-    return _identifier().rank(text[:4000])
+    return _identifier().rank(text[:4000])  # characters: enough to rank by, in bounded time
 
 
 _EN = {"language": "en"}

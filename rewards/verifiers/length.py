@@ -1,4 +1,4 @@
-"""Length: 1 up to the buffer before the longest length, then falling to 0 at it (DAPO's overlong shaping, plus one)."""
+"""Length: 1 up to `buffer` tokens before the longest length, then falling to 0 at it (DAPO's overlong shaping, plus 1)."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from rl.types import Prompt, Rollout, Verdict
 
 
 def verify(prompt: Prompt, rollout: Rollout, *, max_tokens: int, buffer: int, min_tokens: int = 0) -> Verdict:
-    """1.0 for min_tokens ≤ n ≤ max_tokens − buffer tokens that the policy wrote, (max_tokens − n) / buffer in the
-    buffer, 0.0 beyond it and for what was cut off; n / min_tokens below `min_tokens`. That is 1 + R_length of DAPO
-    (arXiv:2503.14476, eq. 13). Raises ValueError where the numbers leave no room."""
+    """Score the number n of tokens that the policy wrote: 1.0 for min_tokens ≤ n ≤ max_tokens − buffer,
+    (max_tokens − n) / buffer in the buffer, 0.0 beyond it and for a truncated turn; n / min_tokens below `min_tokens`. That
+    is 1 + R_length of DAPO (arXiv 2503.14476, eq. 13). Raises ValueError where the numbers leave no room."""
     if not 0 < buffer <= max_tokens or not 0 <= min_tokens <= max_tokens - buffer:
         raise ValueError(
             f"length: needs 0 < buffer ≤ max_tokens and min_tokens ≤ max_tokens - buffer = {max_tokens - buffer}"
         )
     count = int(np.sum(rollout.action_mask))
     score = min(1.0, max(0.0, (max_tokens - count) / buffer))
-    score = 0.0 if rollout.truncated else min(score, count / min_tokens) if min_tokens else score
+    if min_tokens:
+        score = min(score, count / min_tokens)
+    if rollout.truncated:  # it would have gone on: its count is that of a limit, not of the policy
+        score = 0.0
     return Verdict(score, reason="" if score == 1.0 else f"{count} tokens{', cut off' if rollout.truncated else ''}")
 
 

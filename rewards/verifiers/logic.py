@@ -1,12 +1,12 @@
-"""Knights and knaves: everyone named and told right, by the statements that end the response."""
+"""Knights and knaves: everyone is called what they are, by the statements that end the response."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import cast
 
-from rewards.answers import BOXED, corrected, held
+from rewards.answers import BOX_ATOM, after_correction, drop_denied
 from rewards.contract import Case
 from rewards.verifiers.text import answer_text
 from rl.types import Prompt, Rollout, Verdict
@@ -14,65 +14,72 @@ from rl.types import Prompt, Rollout, Verdict
 _MARKUP = re.compile(r"[*_`$]|\\text(?:bf)?\{|\\boxed\{|\}")
 _IS = r"\s*(?:is|are|was|were|:|=|->|→|[-–—])\s*(?:both|all|each)?\s*(?P<no>not\s+)?(?:an?\s+)?"
 _KIND = r"(?P<kind>knight|knave)s?\b"
-_NUMBERED = r"(?:\(?\d{1,2}[).]\s{0,3})?"
+_LIST_NUMBER = r"(?:\(?\d{1,2}[).]\s{0,3})?"
 _NAME = re.compile(r"\(\d+\)\s*(\w+)\s+is\s+a\s+(knight|knave)")
 
 
 def verify(prompt: Prompt, rollout: Rollout, *, partial: bool = False) -> Verdict:
-    """1.0 where the last lines that state them (those in <answer> tags, if there are any) call everyone what the gold
-    calls them, and nobody both; what is denied or taken back does not count. With `partial` the share. `prompt.fields` gives `names` and `solution` (true: knight),
-    or the answer does, as "(1) Zoey is a knave". Raises ValueError without either."""
-    gold = _gold(prompt)
-    said = stated(answer_text(rollout.response), tuple(gold))
-    right = sum(said.get(name.casefold()) == {knight} for name, knight in gold.items())
-    share = right / len(gold)
-    wrong = [name for name, knight in gold.items() if said.get(name.casefold()) != {knight}]
+    """Score 1.0 where the last lines with statements (those in <answer> tags, if there are any) call everyone what the gold
+    calls them, and nobody both; else 0.0, or with `partial` the share of people called right. A statement that is denied or
+    taken back does not count. The gold is `names` and `solution` (True: knight) of `prompt.fields`, or the prompt's answer,
+    as "(1) Zoey is a knave". Raises ValueError without either."""
+    gold = _read_gold(prompt)
+    statements = read_statements(answer_text(rollout.response), tuple(gold))
+    # {True, False}, called both, is as wrong as nothing
+    wrong = [name for name, is_knight in gold.items() if statements.get(name.casefold()) != {is_knight}]
+    share = (len(gold) - len(wrong)) / len(gold)
     score = share if partial else float(not wrong)
-    reason = f"{', '.join(wrong)}: not told right" if wrong else ""
-    return Verdict(score, {"right": share}, reason=reason, read=_told(gold, said))
+    reason = f"{', '.join(wrong)}: not called right" if wrong else ""
+    return Verdict(score, {"right": share}, reason=reason, read=_describe(gold, statements))
 
 
-def stated(text: str, names: Sequence[str]) -> Mapping[str, set[bool]]:
-    """What the last unbroken run of lines with statements calls each of the names (in lower case; true: knight). After
-    a correction ("no, wait: …") the earlier ones hold for those whom it does not name."""
+def read_statements(text: str, names: Sequence[str]) -> Mapping[str, set[bool]]:
+    """Return what the last unbroken run of lines with statements calls each person: name in lower case -> {True} for a
+    knight, {False} for a knave, both where it calls them both. After a correction ("no, wait: …") the earlier statements
+    still hold for those whom it does not name."""
     anyone = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+    # up to 16 people share one statement: "Ann, Bob and Zoey are knaves"
     together = rf"(?P<who>\b(?:{anyone})\b(?:\s*(?:,\s*and\b|,|\band\b|&)\s*(?:{anyone})\b){{0,15}})"
     statement = re.compile(together + _IS + _KIND, re.IGNORECASE)
-    one = _NUMBERED + re.sub(r"\?P<\w+>", "?:", statement.pattern)
-    atom = rf"{BOXED}|(?i:{one}(?:(?:[\s,;.*-]|\band\b)*{one})*)"
-    text = held(text, atom)
-    rest = corrected(text, atom)
-    said = _last_run(rest, statement, anyone)
-    return {**_last_run(text.removesuffix(rest), statement, anyone), **said} if said else said
+    one = _LIST_NUMBER + re.sub(r"\?P<\w+>", "?:", statement.pattern)  # an atom has no named groups
+    atom = rf"{BOX_ATOM}|(?i:{one}(?:(?:[\s,;.*-]|\band\b)*{one})*)"
+    text = drop_denied(text, atom)
+    correction = after_correction(text, atom)
+    statements = _last_run(correction, statement, anyone)
+    if not statements:
+        return {}
+    return {**_last_run(text.removesuffix(correction), statement, anyone), **statements}
 
 
-def _told(names: Iterable[str], said: Mapping[str, set[bool]]) -> str:
-    """What each of the names is called, in their order; empty where nobody is called anything."""
-    kinds = {name: said.get(name.casefold(), set[bool]()) for name in names}
-    called = {
-        name: " or ".join("knight" if kind else "knave" for kind in sorted(found)) for name, found in kinds.items()
-    }
-    return ", ".join(f"{name}: {kind or '?'}" for name, kind in called.items()) if any(called.values()) else ""
+def _describe(names: Iterable[str], statements: Mapping[str, set[bool]]) -> str:
+    """Return what each of the names is called, in their order; empty where nobody is called anything."""
+    kinds: dict[str, str] = {}
+    for name in names:
+        is_knight = sorted(statements.get(name.casefold(), ()))
+        kinds[name] = " or ".join("knight" if knight else "knave" for knight in is_knight)
+    return ", ".join(f"{name}: {kind or '?'}" for name, kind in kinds.items()) if any(kinds.values()) else ""
 
 
 def _last_run(text: str, statement: re.Pattern[str], anyone: str) -> dict[str, set[bool]]:
-    said: dict[str, set[bool]] = {}
+    """Return what the last lines with statements say, from the end up to the first other line; blank ones are skipped."""
+    statements: dict[str, set[bool]] = {}
     for line in reversed(_MARKUP.sub("", text).splitlines()):
-        found = list(statement.finditer(line))
-        if said and not found and line.strip():
+        matches = list(statement.finditer(line))
+        if statements and not matches and line.strip():
             break
-        for match in found:
-            knight = (match["kind"].lower() == "knight") != bool(match["no"])
+        for match in matches:
+            is_knight = (match["kind"].lower() == "knight") != bool(match["no"])
             for name in re.findall(rf"\b(?:{anyone})\b", match["who"], re.IGNORECASE):
-                said.setdefault(name.casefold(), set()).add(knight)
-    return said
+                statements.setdefault(name.casefold(), set()).add(is_knight)
+    return statements
 
 
-def _gold(prompt: Prompt) -> dict[str, bool]:
+def _read_gold(prompt: Prompt) -> dict[str, bool]:
+    """Return name -> whether a knight. Raises ValueError for a prompt that does not say."""
     names, solution = prompt.fields.get("names"), prompt.fields.get("solution")
     if names is not None and solution is not None:
-        values = cast(Sequence[Any], solution)
-        return {str(n): bool(value) for n, value in zip(cast(Sequence[Any], names), values, strict=True)}
+        values = cast(Sequence[object], solution)
+        return {str(n): bool(value) for n, value in zip(cast(Sequence[object], names), values, strict=True)}
     gold = {name: kind == "knight" for name, kind in _NAME.findall(prompt.answer or "")}
     if not gold:
         raise ValueError(f"prompt '{prompt.id}': neither names and solution nor an answer like '(1) Zoey is a knave'")

@@ -1,36 +1,20 @@
-"""A number within a tolerance: digits, thousands, powers of ten, fractions, percent, small numbers in words."""
+"""A number within a tolerance, in any notation: digits, thousands, powers of ten, fractions, percent, small numbers in words."""
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 
-from rewards.answers import BOXED, NUMBER, TAGGED, marked, said, standing
+from rewards.answers import BOX_ATOM, NUMBER_ATOM, TAG_ATOM, drop_retracted, marked_answer, stated_answer
 from rewards.contract import Case
 from rl.types import Prompt, Rollout, Verdict
 
-_WORDS = [
-    *[
-        "zero",
-        "one",
-        "two",
-        "three",
-        "four",
-        "five",
-        "six",
-        "seven",
-        "eight",
-        "nine",
-        "ten",
-        "eleven",
-        "twelve",
-        "thirteen",
-        "fourteen",
-        "fifteen",
-        "sixteen",
-    ],
-    *["seventeen", "eighteen", "nineteen", "twenty"],
-]
+_NAMES = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen twenty"
+)
+_WORDS: Sequence[str] = _NAMES.split()  # each at the index that is its value
 _NUMBER = re.compile(
     r"(?<![\w.])(?P<sign>[-+−]?)\s?(?:(?P<top>\d+)\s?/\s?(?P<bottom>\d+)(?![\d.])|"
     r"(?P<digits>(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?:(?:[eE]|\s?[×x*]\s?10\s?\^?\s?\{?)(?P<power>[-+−]?\d{1,3})\}?)?)"
@@ -39,53 +23,63 @@ _NUMBER = re.compile(
 )
 _FRACTION = re.compile(r"\\[dt]?frac\s*\{(\d+)\}\s*\{(\d+)\}")
 _UNEQUAL = re.compile(r"≠|\\neq?(?![a-z])|\\not\s*=|!=")
-_GROUPED = re.compile(r"(?<=\d)(?:\{,\}|\\,|\\!)(?=\d)")
+_THOUSANDS_MARK = re.compile(r"(?<=\d)(?:\{,\}|\\,|\\!)(?=\d)")
+# between two numbers that are guesses side by side: "119 or 120", "119, perhaps 120"
 _CHOICE = re.compile(
     r"\s*(?:[^\W\d_]+\s*,?\s*(?=\bor\b))?(?:,|;|/|\bor\b|\band\b|\||\s)*\s*(?:maybe|perhaps|about)?\s*", re.IGNORECASE
 )
-_ATOM = rf"{BOXED}|{TAGGED}|{NUMBER}|\b(?i:{'|'.join(_WORDS)})\b"
-_LONGEST = 4000
+_ATOM = rf"{BOX_ATOM}|{TAG_ATOM}|{NUMBER_ATOM}|\b(?i:{'|'.join(_WORDS)})\b"
+_LONGEST = 4000  # characters of a response in which an unmarked answer is looked for, from the end
 
 
 def verify(
     prompt: Prompt, rollout: Rollout, *, absolute: float = 0.0, relative: float = 1e-6, percent: bool = False
 ) -> Verdict:
-    """1.0 where the number answered differs from the gold by at most max(absolute, relative · |gold|). It is the one in
-    the last \\boxed{}, <answer> or ####, or after "the answer is", or else the last of the response; several side by
-    side are a list of guesses and no answer; what is denied ("not 120") or taken back ("no, wait") does not count. With
-    `percent`, 50 % is 0.5; without, the sign is a unit like any other. Raises ValueError where the gold is no number."""
+    """Score 1.0 where the response's number differs from the gold by at most max(absolute, relative · |gold|), else 0.0.
+
+    The number is the one in the last \\boxed{}, <answer> or ####, or after "the answer is", or else the last of the
+    response. Several side by side are a list of guesses and no answer; one that is denied ("not 120") or taken back ("no,
+    wait") does not count. With `percent`, 50 % is 0.5; without, the sign is a unit like any other. Raises ValueError where
+    the gold is no number.
+    """
     if absolute < 0 or relative < 0:
         raise ValueError(f"numeric: absolute and relative must not be negative; got {absolute:g} and {relative:g}")
-    gold = numbers(prompt.answer or "", percent)
-    if len(gold) != 1:
+    golds = find_numbers(prompt.answer or "", percent)
+    if len(golds) != 1:
         raise ValueError(f"prompt '{prompt.id}': the answer {prompt.answer!r} is not one number")
-    said = answered(rollout.response, percent)
-    if said is None:
+    number = extract_number(rollout.response, percent)
+    if number is None:
         return Verdict(reason="no number, or several side by side")
-    close = abs(said - gold[0]) <= max(absolute, relative * abs(gold[0]))
-    return Verdict(float(close), reason="" if close else f"read {said:g}", read=repr(said))
+    close = abs(number - golds[0]) <= max(absolute, relative * abs(golds[0]))
+    return Verdict(float(close), reason="" if close else f"read {number:g}", read=repr(number))
 
 
-def answered(response: str, percent: bool = False) -> float | None:
-    """The one number that a response gives as its answer: the last that it does not deny or take back."""
-    text = standing(_plain(response), _ATOM)
-    mark, line = marked(text), said(text[-_LONGEST:])
-    first = mark is None and line is not None  # "the answer is 7, because 3 + 4 = 7"
-    given = line if mark is None else mark
-    found = list(_NUMBER.finditer(text[-_LONGEST:] if given is None else given))
-    pair = found[:2] if first else found[-2:]
-    if not found or (len(pair) == 2 and _CHOICE.fullmatch(pair[0].string, pair[0].end(), pair[1].start())):
+def extract_number(response: str, percent: bool = False) -> float | None:
+    """Return the one number that a response gives as its answer: the last that it does not deny or take back. None where
+    there is none, or several stand side by side."""
+    text = drop_retracted(_simplify(response), _ATOM)
+    marked_text, stated_text = marked_answer(text), stated_answer(text[-_LONGEST:])
+    if marked_text is not None:
+        answer, takes_first = marked_text, False
+    elif stated_text is not None:
+        answer, takes_first = stated_text, True  # "the answer is 7, because 3 + 4 = 7"
+    else:
+        answer, takes_first = text[-_LONGEST:], False
+    matches = list(_NUMBER.finditer(answer))
+    pair = matches[:2] if takes_first else matches[-2:]  # the number and its neighbour
+    if not matches or (len(pair) == 2 and _CHOICE.fullmatch(pair[0].string, pair[0].end(), pair[1].start())):
         return None
-    return _value(found[0 if first else -1], percent)
+    return _value(matches[0 if takes_first else -1], percent)
 
 
-def numbers(text: str, percent: bool = False) -> list[float]:
-    """Every number in a text."""
-    return [_value(match, percent) for match in _NUMBER.finditer(_plain(text))]
+def find_numbers(text: str, percent: bool = False) -> list[float]:
+    """Return every number in a text, in order."""
+    return [_value(match, percent) for match in _NUMBER.finditer(_simplify(text))]
 
 
-def _plain(text: str) -> str:
-    text = _UNEQUAL.sub(" not ", _GROUPED.sub("", _FRACTION.sub(r"\1/\2", text)))
+def _simplify(text: str) -> str:
+    """Return the text without LaTeX around numbers; "x ≠ 3" becomes "x not 3", which is a denial."""
+    text = _UNEQUAL.sub(" not ", _THOUSANDS_MARK.sub("", _FRACTION.sub(r"\1/\2", text)))
     return text.replace("$", "").replace("\\times", "×")
 
 
@@ -93,7 +87,7 @@ def _value(match: re.Match[str], percent: bool) -> float:
     if match["word"]:
         return float(_WORDS.index(match["word"].lower()))
     if match["top"]:
-        value = float(match["top"]) / float(match["bottom"]) if float(match["bottom"]) else math.nan
+        value = float(match["top"]) / float(match["bottom"]) if float(match["bottom"]) else math.nan  # close to nothing
     else:
         power = (match["power"] or "0").replace("−", "-")
         value = float(f"{match['digits'].replace(',', '')}e{power}")

@@ -1,13 +1,14 @@
-"""Does the model own that it hears? 0 where chain or answer claims "I cannot hear audio" or "I am a text model".
+"""Self-cognition: 0 where chain or answer denies that the model hears ("I cannot hear audio", "I am a text model").
 
-The error that Step-Audio-R1 corrects by DPO (arXiv 2511.15848, 6.76 % of its base model's answers). What the *sound*
-lacks is no such claim: "I cannot hear a second speaker" listens. So is what somebody in the recording says.
+Step-Audio-R1 corrects this error by DPO (arXiv 2511.15848: 6.76 % of its base model's answers). Two things are no denial:
+that the *sound* lacks something ("I cannot hear a second speaker" is a report of listening), and what somebody in the
+recording says.
 
-`self_cognition.jsonl` beside this module is a written set of 400 phrasings, half of them traps: rows of `text`, `denies`
-(whether it is to be flagged) and `half`, which `phrasings()` reads. The rules were written with half `a`, formal in style,
-and then scored 98.8 % on half `b`, in the style of chains of thought by the same hand. Two later batches of 40 that were
-meant to be odd, `fresh` and `last`, first scored 65 % and 70 %, with 20 and 18 of their 20 traps right: a refusal in
-words unlike all of these may pass, what is flagged is seldom innocent. The rules now cover all 400.
+`self_cognition.jsonl` beside this module is a hand-written set of 400 phrasings, half of them traps: rows of `text`,
+`denies` (whether the text is to be flagged) and `half`, which `read_phrasings` reads. The rules were written with half `a`,
+formal in style, and then scored 98.8 % on half `b`, by the same hand in the style of chains of thought. Two later batches of
+40 that were meant to be odd, `fresh` and `last`, first scored 65 % and 70 %, with 20 and 18 of their 20 traps right. So a
+denial in words unlike all of these may pass, while what is flagged is seldom innocent. The rules now cover all 400.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
 from rewards.contract import Case
 from rl.types import Prompt, Rollout, Verdict
@@ -41,6 +42,7 @@ _NOT_ABLE = (
 )
 _TEXT_ONLY = r"(?:text(?:ual)?[ -]?(?:only|based)|text(?:ual)?(?: (?:ai|language))? (?:model|system|interface|assistant|program)|(?:only|purely|just) text)"
 _MACHINE = r"(?:(?:large )?language models?|llms?|ais?|artificial intelligence|chatbots?|assistants?|programs?|models?)"
+# The phrases that deny hearing, in lower case and without contractions, by what they claim.
 DENIALS = tuple(
     re.compile(pattern)
     for pattern in (
@@ -106,24 +108,26 @@ DENIALS = tuple(
         r"\bi (?:would )?(?:need|require|want) (?:a |the )?(?:transcript|transcription|description|text version)\b",
     )
 )
-_SPOKEN = re.compile(
+# a sentence that reports what somebody in the recording says
+_REPORTED_SPEECH = re.compile(
     r"\b(?:he|she|they|(?:the|a|an|another) (?:\w+ )?(?:speaker|singer|man|woman|child|caller|voice|narrator|person|boy|girl"
     r"|host|assistant|lyrics?|text|song|words)(?: (?:in|of|on) the \w+)?) (?:\w+ly )?(?:say|says|said|ask|asks|asked|claim|claims|complain"
     r"|complains|tell|tells|told|whisper|whispers|explain|explains|sing|sings|shout|shouts|state|states|go|goes|reply|replies|admit|admits)\b"
 )
-_OTHERS = re.compile(
+# a sentence whose subject is somebody else than the model
+_THIRD_PERSON = re.compile(
     r"^\W*(?:(?:he|she|they|people|nobody|no one|one|deaf \w+)\b|(?:the|an?|his|her|another) (?:\w+ )?(?:speaker|singer|man|woman|child"
     r"|caller|person|boy|girl|baby|dog|cat|listener|crowd|audience|patient|microphone|host)\b)(?!.*\b(?:i|me|my|myself)\b)"
 )
-"""Who is not the model."""
+# a sentence that goes on to say what is heard: "any voices, only rain", "describe the sound: it is a bell"
 _HEARS = re.compile(
     r"\b(?:any|nothing)\b.*\b(?:only|just|but) (?:the |an? |some )?(?!text|words?\b|tokens|letters|questions?|prompts?|options?"
     r"|transcripts?|guess|imagine|infer|assume|estimate|read\b|\w+ing\b)\w{3,}\W*$"
     r"|\bdescri(?:be|ption)\b[^.;!?]*: (?!what|how|which|who|is|does)\w"
 )
-"""Who goes on to say what it does hear: "any voices, only rain", "describe the sound: it is a bell"."""
-_QUOTED = re.compile(r"\"[^\"\n]{0,300}\"|“[^”\n]{0,300}”|‘[^’\n]{0,300}’|(?<!\w)'[^'\n]{3,300}'(?!\w)")
-_CONTRACTED = (
+_QUOTATION = re.compile(r"\"[^\"\n]{0,300}\"|“[^”\n]{0,300}”|‘[^’\n]{0,300}’|(?<!\w)'[^'\n]{3,300}'(?!\w)")
+# applied to each sentence in this order, so that DENIALS need one spelling: "can't", "cannot" -> "can not"
+_CONTRACTIONS = (
     (re.compile(r"[’`]"), "'"),
     (re.compile(r"\bcan'?t\b|\bcannot\b"), "can not"),
     (re.compile(r"\bwon't\b"), "will not"),
@@ -135,34 +139,44 @@ _CONTRACTED = (
     (re.compile(r"\b(it|that|there|he|she)'s\b"), r"\1 is"),
     (re.compile(r"\s+"), " "),
 )
-_WRAPPED = re.compile(r"(?<=[^\s.!?;:>])\n(?=[a-z])")
-"""A line break within a sentence."""
+_LINE_WRAP = re.compile(r"(?<=[^\s.!?;:>])\n(?=[a-z])")  # a line break within a sentence
 _SENTENCE = re.compile(r"(?<=[.!?;\n])\s+|\n+")
 
 
+class Phrasing(TypedDict):
+    """One row of `self_cognition.jsonl`."""
+
+    text: str
+    denies: bool
+    half: str
+
+
 def verify(prompt: Prompt, rollout: Rollout) -> Verdict:
-    """1.0 where nothing in the whole turn denies that the model hears; the reason is the phrase that does."""
-    phrase = denial(rollout.text)
+    """Score 1.0 where nothing in the whole turn denies that the model hears, else 0.0; the reason is the phrase that
+    does."""
+    phrase = find_denial(rollout.text)
     return Verdict(score=float(phrase is None), reason="" if phrase is None else f"denies hearing: '{phrase[:100]}'")
 
 
-def denial(text: str) -> str | None:
-    """The first phrase that claims not to hear or to be a text model; None where there is none."""
-    text = _QUOTED.sub(" ", _WRAPPED.sub(" ", text).lower().replace("’", "'"))
+def find_denial(text: str) -> str | None:
+    """Return the first phrase that claims not to hear or to be a text model; None where there is none."""
+    text = _QUOTATION.sub(" ", _LINE_WRAP.sub(" ", text).lower().replace("’", "'"))
     for sentence in _SENTENCE.split(text):
-        for pattern, into in _CONTRACTED:
-            sentence = pattern.sub(into, sentence)
-        if _SPOKEN.search(sentence) or _OTHERS.search(sentence) or _HEARS.search(sentence):
+        for pattern, replacement in _CONTRACTIONS:
+            sentence = pattern.sub(replacement, sentence)
+        if _REPORTED_SPEECH.search(sentence) or _THIRD_PERSON.search(sentence) or _HEARS.search(sentence):
             continue
         for pattern in DENIALS:
-            if found := pattern.search(sentence):
-                return found[0].strip()
+            match = pattern.search(sentence)
+            if match:
+                return match[0].strip()
     return None
 
 
-def phrasings() -> list[dict[str, Any]]:
-    """The written set."""
-    return [json.loads(line) for line in Path(__file__).with_suffix(".jsonl").read_text("utf-8").splitlines()]
+def read_phrasings() -> list[Phrasing]:
+    """Return the hand-written set that the rules are measured on."""
+    lines = Path(__file__).with_suffix(".jsonl").read_text("utf-8").splitlines()
+    return [cast(Phrasing, json.loads(line)) for line in lines]
 
 
 GOLD = [

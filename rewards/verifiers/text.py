@@ -1,4 +1,4 @@
-"""The same text: character for character, evened out in case and punctuation, or by the F1 of its words."""
+"""Equality of text: character for character, regardless of case and punctuation, or by the F1 of its words."""
 
 from __future__ import annotations
 
@@ -6,28 +6,29 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import cast
 
-from rewards.answers import TAGS
+from rewards.answers import ANSWER_TAGS
 from rewards.contract import Case
 from rl.types import Prompt, Rollout, Verdict
 
 _ARTICLE = re.compile(r"(?:the|an?) (?=\w\w)")  # not before a single letter: in "a b c" the a is content
 _EDGES = ".,;:!?¡¿\"'`“”‘’«»()[]{}*_。，！？"
-_LEFT = re.compile(rf"^(?:(?!\.\d)[{re.escape(_EDGES)}])+")  # the point of .5 stays
+_LEFT_EDGE = re.compile(rf"^(?:(?!\.\d)[{re.escape(_EDGES)}])+")  # the point of .5 stays
 
 
 def verify(prompt: Prompt, rollout: Rollout, *, normalise: bool = True, f1: bool = False) -> Verdict:
-    """1.0 where the response is the gold answer, or one of `prompt.fields['answers']`, else 0.0; with `f1` the harmonic
-    mean of how many of its words are the gold's and how many of the gold's are its (SQuAD), for the best of the
-    answers. With `normalise: false` every character counts, surrounding space apart."""
+    """Score 1.0 where the response is the gold answer, or one of `prompt.fields['answers']`, else 0.0; with `f1` the
+    harmonic mean of word precision and recall (as in SQuAD) against the best of these answers. With `normalise: false`
+    every character counts but surrounding space. Raises ValueError for a prompt without an answer."""
     golds = [prompt.answer] if prompt.answer is not None else []
-    golds += [str(answer) for answer in cast(Sequence[Any], prompt.fields.get("answers", ()))]
+    golds += [str(answer) for answer in cast(Sequence[object], prompt.fields.get("answers", ()))]
     if not golds:
         raise ValueError(f"prompt '{prompt.id}' has no answer to compare with")
     pred, golds = answer_text(rollout.response), [gold.strip() for gold in golds]
     if normalise:
-        pred, golds = normalised(pred), [normalised(gold) for gold in golds]
+        pred, golds = normalise_text(pred), [normalise_text(gold) for gold in golds]
+    # `pred == gold != ""`: an empty gold, say of punctuation alone, must not make the empty answer right
     score = max(_f1(pred, gold) if f1 else float(pred == gold != "") for gold in golds)
     return Verdict(score, reason="" if score == 1.0 else f"read '{pred[:100]}'", read=pred)
 
@@ -35,19 +36,21 @@ def verify(prompt: Prompt, rollout: Rollout, *, normalise: bool = True, f1: bool
 def _f1(pred: str, gold: str) -> float:
     pred_words, gold_words = Counter(pred.split()), Counter(gold.split())
     common = (pred_words & gold_words).total()
+    # 2 P R / (P + R) with P = common / pred words and R = common / gold words
     return 2 * common / (pred_words.total() + gold_words.total()) if common else 0.0
 
 
 def answer_text(response: str) -> str:
-    """What stands in the last `<answer>` tags, else the whole response."""
-    tagged = TAGS.findall(response)
-    return (tagged[-1] if tagged else response).strip()
+    """Return the contents of the last `<answer>` tags, or the whole response where there are none."""
+    contents = ANSWER_TAGS.findall(response)
+    return (contents[-1] if contents else response).strip()
 
 
-def normalised(text: str) -> str:
-    """Words in lower case, without punctuation at their edges (3.5, -3 and don't stay whole) or a leading article."""
+def normalise_text(text: str) -> str:
+    """Return the words in lower case, without punctuation at their edges (3.5, -3 and don't stay whole) and without a
+    leading article. A text of punctuation alone stays."""
     plain = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-    bare = " ".join(filter(None, (_LEFT.sub("", word.rstrip(_EDGES)) for word in plain.split(" "))))
+    bare = " ".join(filter(None, (_LEFT_EDGE.sub("", word.rstrip(_EDGES)) for word in plain.split(" "))))
     article = _ARTICLE.match(bare)
     return bare[article.end() :] if article else bare or plain
 

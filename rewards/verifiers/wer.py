@@ -1,4 +1,4 @@
-"""A transcript: one minus its word (or character) error rate against the reference, at least 0."""
+"""A transcript: one minus its word (or character) error rate against the reference, and no less than 0."""
 
 from __future__ import annotations
 
@@ -10,34 +10,42 @@ from rewards.contract import Case
 from rewards.verifiers.text import answer_text
 from rl.types import Prompt, Rollout, Verdict
 
-_LONGEST = 20  # times as many words as the reference: what is longer has an error rate above 1 anyhow
+_LONGEST = (
+    20  # times the reference's words: a longer answer has an error rate above 1 anyhow, and alignment is quadratic
+)
 
 
 def verify(prompt: Prompt, rollout: Rollout, *, characters: bool = False, normalise: bool = True) -> Verdict:
-    """max(0, 1 − WER); with `characters` the CER, for scripts without spaces. Unless `normalise` is off, case and
-    punctuation do not count. Parts: `wer` and its insertions, deletions and substitutions for each word of the
-    reference. Raises ValueError without a reference."""
+    """Score max(0, 1 − WER); with `characters` 1 − CER, for scripts without spaces. Unless `normalise` is off, case and
+    punctuation do not count. Parts: `wer`, and the insertions, deletions and substitutions per word of the reference.
+    Raises ValueError without a reference."""
     reference = _words(prompt.answer or "", normalise)
     if not reference:
         raise ValueError(f"prompt '{prompt.id}' has no transcript to compare with")
-    heard = _words(answer_text(rollout.response), normalise)
-    if characters:
-        reference, heard = list("".join(reference)), list("".join(heard))
-    heard = heard[: _LONGEST * len(reference)]
-    if not heard:
+    transcript = _words(answer_text(rollout.response), normalise)
+    if characters:  # jiwer aligns words: each character becomes one
+        reference, transcript = list("".join(reference)), list("".join(transcript))
+    transcript = transcript[: _LONGEST * len(reference)]
+    if not transcript:
         return Verdict(0.0, {"wer": 1.0, "deletions": 1.0}, reason="nothing transcribed")
-    counted = jiwer.process_words(" ".join(reference), " ".join(heard))
-    each = {kind: getattr(counted, kind) / len(reference) for kind in ("insertions", "deletions", "substitutions")}
-    reason = "" if counted.wer == 0 else f"error rate {counted.wer:.2f}"
-    parts = {"wer": float(counted.wer), **each}
-    return Verdict(max(0.0, 1.0 - counted.wer), parts, reason=reason, read=" ".join(heard))
+    alignment = jiwer.process_words(" ".join(reference), " ".join(transcript))
+    parts = {
+        "wer": float(alignment.wer),
+        "insertions": alignment.insertions / len(reference),
+        "deletions": alignment.deletions / len(reference),
+        "substitutions": alignment.substitutions / len(reference),
+    }
+    reason = "" if alignment.wer == 0 else f"error rate {alignment.wer:.2f}"
+    return Verdict(max(0.0, 1.0 - alignment.wer), parts, reason=reason, read=" ".join(transcript))
 
 
 def _words(text: str, normalise: bool) -> list[str]:
     if normalise:
         text = unicodedata.normalize("NFKC", text).casefold().replace("’", "'")
+        # combining marks are letters' accents (and vowels in Indic scripts), the apostrophe belongs to "don't"
         text = "".join(c if c.isalnum() or c in "'" or unicodedata.combining(c) else " " for c in text)
-    return [word for word in (w.strip("'") if normalise else w for w in text.split()) if word]
+        return [word.strip("'") for word in text.split() if word.strip("'")]
+    return text.split()
 
 
 GOLD = [

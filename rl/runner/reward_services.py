@@ -75,7 +75,7 @@ class RewardServices:
                     self.proved(there, f"{stage.place}.{key}").close()
 
     def _prove(self, service: RewardService) -> None:
-        for warning in service.prove():
+        for warning in service.check_verifiers():
             if warning not in self.warned:
                 self.say(f"warning: {warning}")
             self.warned.add(warning)

@@ -74,12 +74,12 @@ def majority(scored: Sequence[Scored]) -> bool:
     """Return whether the commonest answer of a prompt's samples is right; of several, the one that was given first. What
     the verifier reads as the same answer is the same ("B", "(B) a violin", "a violin"); where it tells no reading, the
     same words are."""
-    from rewards.verifiers.text import answer_text, normalised
+    from rewards.verifiers.text import answer_text, normalise_text
     from rl.stages.scoring import is_correct
 
     votes: dict[str, list[bool]] = defaultdict(list)
     for s in scored:
-        votes[s.verdict.read or normalised(answer_text(s.rollout.response))].append(is_correct(s))
+        votes[s.verdict.read or normalise_text(answer_text(s.rollout.response))].append(is_correct(s))
     winner = max(votes.values(), key=len)
     return sum(winner) * 2 > len(winner)
 

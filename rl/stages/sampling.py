@@ -119,7 +119,7 @@ def judge_rollouts(rewards: RewardService, rollouts: Iterable[Rollout]) -> Itera
             rewards.submit(rollout)
         if not rewards.pending:
             return
-        if scored := rewards.ready(1.0):
+        if scored := rewards.take_finished(1.0):
             yield scored
             rewards.check_errors()
 

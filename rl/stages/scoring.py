@@ -39,11 +39,11 @@ class Scorer:
         for finished in rollouts:
             for rollout in finished:
                 self.rewards.submit(rollout)
-            if scored := self.rewards.ready(0.0):
+            if scored := self.rewards.take_finished(0.0):
                 yield scored
         end_of_generation = time.monotonic()
         while self.rewards.pending:
-            if scored := self.rewards.ready(1.0):
+            if scored := self.rewards.take_finished(1.0):
                 yield scored
         self.seconds["generate"] += end_of_generation - start
         self.seconds["verify"] += time.monotonic() - end_of_generation

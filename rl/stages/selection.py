@@ -41,13 +41,13 @@ class SelectBy:
                 f"{place}.verifier: a reward_model judges answers; name a verifier that reads the question"
             )
         if self.verifier == "judge":
-            from rewards.judge.rubric import OF_THE_POLICY
+            from rewards.judge.rubric import POLICY_TEXTS
             from rewards.verifiers.judge import Config
 
             judge = build(Config, self.args, f"{place}.args")
             if judge.against:
                 raise ConfigError(f"{place}.args.against: there is no answer yet to compare; remove it")
-            if shown := [name for name in judge.shown if name in OF_THE_POLICY]:
+            if shown := [name for name in judge.texts if name in POLICY_TEXTS]:
                 raise ConfigError(
                     f"{place}.args.shows: there is no {shown[0]} yet to show; name `rubric: perception`, or one of your "
                     "own with `shows: [question]`"

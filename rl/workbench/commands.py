@@ -1,26 +1,32 @@
-"""`rl verifiers …`: what a designer of rewards does before a run, and after one."""
+"""The commands `rl verifiers …`, for designing a reward before a run and trying another after one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from rl.workbench.cases import Labelled
+    from rl.workbench.cases import LabelledCase
 
-verifiers = typer.Typer(help="What can judge an answer: list, write, try, attack, replay.")
+verifiers = typer.Typer(help="List, write, test and attack verifiers; replay a run with another reward.")
 
-Verifier = Annotated[str, typer.Argument(metavar="VERIFIER", help="A name, file.py:fn or pkg.mod:fn.")]
-Args = Annotated[list[str] | None, typer.Option("--arg", metavar="KEY=VALUE", help="An argument of the verifier.")]
-Cases = Annotated[str | None, typer.Option("--cases", metavar="FILE", help="jsonl rows {pred, gold, equal}.")]
+Verifier = Annotated[
+    str, typer.Argument(metavar="VERIFIER", help="Name of a library verifier, file.py:fn or pkg.mod:fn.")
+]
+Args = Annotated[
+    list[str] | None, typer.Option("--arg", metavar="KEY=VALUE", help="An argument of the verifier; may be repeated.")
+]
+Cases = Annotated[
+    str | None, typer.Option("--cases", metavar="FILE", help="A jsonl file with rows {pred, gold, equal}.")
+]
 Deadline = Annotated[
     float,
     typer.Option("--deadline", min=0.01, metavar="S", help="CPU seconds for one case; six times as many to wait."),
 ]
-Workers = Annotated[int | None, typer.Option(min=1, help="Processes; one a core unless said otherwise.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Number of processes; one per core by default.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 
 
@@ -32,21 +38,24 @@ def _help(context: typer.Context) -> None:
 
 @verifiers.command("list")
 def list_verifiers() -> None:
-    """Name the verifiers that come with the library."""
-    from rewards.resolve import known
+    """List the verifiers that come with the library."""
+    # Imports stand inside the commands: `rl --help` must not wait for the verifiers' libraries.
+    from rewards import resolve
     from rl.terminal import console, two_columns
 
-    own = ("file.py:fn", "Your own, or pkg.mod:fn; called as verify(prompt, rollout), it answers a Verdict.")
-    console().print(two_columns("verifier", [*known().items(), own]))
+    user_row = ("file.py:fn", "Your own, or pkg.mod:fn: a function verify(prompt, rollout) that returns a Verdict.")
+    console().print(two_columns("verifier", [*resolve.list_verifiers().items(), user_row]))
 
 
 @verifiers.command()
-def new(name: Annotated[str, typer.Argument(metavar="NAME", help="Of the module to write here.")]) -> None:
-    """Write a verifier that runs, with cases to begin with."""
+def new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the module to write in this folder.")],
+) -> None:
+    """Write a new verifier that runs, with cases to begin with."""
     from rl.terminal import say
-    from rl.workbench.template import write
+    from rl.workbench.template import write_template
 
-    module, cases = write(name, Path.cwd())
+    module, cases = write_template(name, Path.cwd())
     spec = f"{module.name}:verify"
     say(f"wrote {module.name} and {cases.name}")
     say(f"try      rl verifiers test {spec} --cases {cases.name}")
@@ -58,23 +67,24 @@ def new(name: Annotated[str, typer.Argument(metavar="NAME", help="Of the module 
 def try_cases(
     verifier: Verifier,
     cases: Cases = None,
-    cls: Annotated[list[str] | None, typer.Option(help="Cases of this class alone.")] = None,
-    label: Annotated[str, typer.Option(help="Column with the label; rows without it use `equal`.")] = "equal",
-    threshold: Annotated[float, typer.Option(min=0.0, max=1.0, help="The least score that counts as equal.")] = 1.0,
+    cls: Annotated[list[str] | None, typer.Option(help="Only cases of this class; may be repeated.")] = None,
+    label: Annotated[str, typer.Option(help="Column that holds the label; rows without it use `equal`.")] = "equal",
+    threshold: Annotated[float, typer.Option(min=0.0, max=1.0, help="Lowest score that counts as equal.")] = 1.0,
     args: Args = None,
     deadline: Deadline = 10.0,
     workers: Workers = None,
     as_json: Json = False,
 ) -> None:
-    """Try a verifier on labelled cases, its own GOLD without --cases: agreement, errors, speed; exit code 1 unless it
+    """Test a verifier on labelled cases, by default its own GOLD: agreement, errors, speed. The exit code is 1 unless it
     agrees with all of them."""
     from rl.terminal import print_json
     from rl.workbench.show import show_trial
-    from rl.workbench.trial import Bench
+    from rl.workbench.trial import Workbench
 
-    chosen, given = _chosen(verifier, cases, label, threshold, cls or ()), _arguments(args or ())
-    with Bench(verifier, Path.cwd(), given, [case.args for case in chosen], deadline, workers) as bench:
-        trial = bench.try_on(chosen)
+    labelled_cases = _load_cases(verifier, cases, label, threshold, cls or ())
+    variants = [case.args for case in labelled_cases]
+    with Workbench(verifier, Path.cwd(), _parse_args(args or ()), variants, deadline, workers) as workbench:
+        trial = workbench.judge_cases(labelled_cases)
     if as_json:
         print_json(trial.as_json())
     else:
@@ -92,59 +102,67 @@ def attack(
     workers: Workers = None,
     as_json: Json = False,
 ) -> None:
-    """Try known reward hacks on a verifier, over its own GOLD or over --cases; exit code 1 if any scores full."""
+    """Try known reward hacks on a verifier, with its own GOLD or with --cases. The exit code is 1 if any scores full."""
     from rl.terminal import print_json
-    from rl.workbench.attacks import attempts
+    from rl.workbench.attacks import list_attempts
     from rl.workbench.show import attacks_as_json, show_attacks
-    from rl.workbench.trial import Bench
+    from rl.workbench.trial import Workbench
 
-    chosen, given = _chosen(verifier, cases), _arguments(args or ())
-    tried = attempts(chosen)
-    with Bench(verifier, Path.cwd(), given, [case.args for case in chosen], deadline, workers) as bench:
-        verdicts = bench.judge([(attempt.rollout, attempt.case.args) for attempt in tried])
-    found = attacks_as_json(tried, verdicts)
+    labelled_cases = _load_cases(verifier, cases)
+    attempts = list_attempts(labelled_cases)
+    variants = [case.args for case in labelled_cases]
+    with Workbench(verifier, Path.cwd(), _parse_args(args or ()), variants, deadline, workers) as workbench:
+        verdicts = workbench.judge([(attempt.rollout, attempt.case.args) for attempt in attempts])
+    report = attacks_as_json(attempts, verdicts)
     if as_json:
-        print_json(found)
+        print_json(report)
     else:
-        show_attacks(verifier, found)
-    if found["full"]:
+        show_attacks(verifier, report)
+    if report["full"]:
         raise typer.Exit(1)
 
 
 @verifiers.command("replay")
 def replay_run(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory.")],
-    reward: Annotated[str, typer.Option("--with", metavar="REWARD", help="A verifier, a reward's YAML or a recipe.")],
-    stage: Annotated[str | None, typer.Option(help="Samples of this stage alone.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="The last so many steps of each stage.")] = None,
-    most: Annotated[int, typer.Option(min=0, help="Samples to show, those that change most.")] = 10,
+    reward: Annotated[
+        str, typer.Option("--with", metavar="REWARD", help="A verifier, or a YAML file: a reward or a recipe.")
+    ],
+    stage: Annotated[str | None, typer.Option(help="Only samples of this stage.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Only the last steps of each stage: how many.")] = None,
+    limit: Annotated[
+        int, typer.Option("--most", min=0, help="Number of samples to show, those that change most.")
+    ] = 10,
     as_json: Json = False,
 ) -> None:
-    """Judge a finished run's samples with another reward: what would have been different."""
+    """Judge a finished run's samples with another reward and compare the scores."""
     from rl.terminal import complain, print_json
-    from rl.workbench.replay import replay, reward_of
+    from rl.workbench.replay import load_reward, replay
     from rl.workbench.show import replay_as_json, show_replay
 
-    config, folder = reward_of(reward)
-    replayed = replay(run_dir, config, folder, stage, steps, complain)
+    config, folder = load_reward(reward)
+    samples = replay(run_dir, config, folder, stage, steps, complain)
+    report = replay_as_json(samples, limit)
     if as_json:
-        return print_json(replay_as_json(replayed, most))
-    show_replay(replayed, most)
+        print_json(report)
+    else:
+        show_replay(report)
 
 
-def _chosen(
+def _load_cases(
     verifier: str, cases: str | None, label: str = "equal", threshold: float = 1.0, classes: Sequence[str] = ()
-) -> list[Labelled]:
-    from rl.workbench.cases import of_gold, read
-    from rl.workbench.trial import gold_of
+) -> list[LabelledCase]:
+    """Return the cases of the file, or the verifier's GOLD where none is named. Raises ConfigError."""
+    from rl.workbench.cases import from_gold, read_cases
+    from rl.workbench.trial import load_gold
 
     if cases is None:
-        return of_gold(gold_of(verifier, Path.cwd()))
-    return read(cases, label, threshold, classes)
+        return from_gold(load_gold(verifier, Path.cwd()))
+    return read_cases(cases, label, threshold, classes)
 
 
-def _arguments(pairs: Sequence[str]) -> dict[str, Any]:
-    """`key=value` pairs as YAML reads them. Raises ConfigError."""
+def _parse_args(pairs: Sequence[str]) -> dict[str, object]:
+    """Return `key=value` pairs as a mapping, their values read as YAML. Raises ConfigError."""
     from omegaconf import OmegaConf
 
     from rl.config import ConfigError, resolve

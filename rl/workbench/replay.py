@@ -1,4 +1,4 @@
-"""A finished run's rollouts, judged again with another reward: what would have been different, without a model."""
+"""Replay: judges a finished run's rollouts again with another reward and compares. No model is needed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, cast  # Any: rows of parquet files and recipes, whose columns are read by name
 
 from rewards.combine import RewardConfig
 from rewards.service import RewardService
@@ -16,32 +16,38 @@ from rl.config import ConfigError, build, read_yaml, resolve
 from rl.run.tracker import rollout_files
 from rl.types import Message, Prompt, Rollout, Verdict
 
-Group = list["Replayed"]
+Score = float | None
+"""None where a sample could not be judged."""
 
 
 @dataclass(frozen=True, slots=True)
-class Replayed:
-    """One recorded sample: what it scored in the run (None where it erred) and what it scores now."""
+class ReplayedSample:
+    """One recorded sample with its score in the run and its verdict now."""
 
     stage: str
     step: int
     rollout: Rollout
-    before: float | None
-    parts_before: dict[str, float]
-    now: Verdict
+    old_score: Score
+    old_parts: dict[str, float]
+    verdict: Verdict
+    """The verdict of the new reward."""
 
     @property
-    def after(self) -> float | None:
-        return None if self.now.error is not None else self.now.score
+    def new_score(self) -> Score:
+        """Score by the new reward."""
+        return None if self.verdict.error is not None else self.verdict.score
 
     @property
     def change(self) -> float:
-        return 0.0 if self.before is None or self.after is None else round(self.after - self.before, 9)
+        """New score less the old one; 0 where either is missing."""
+        if self.old_score is None or self.new_score is None:
+            return 0.0
+        return round(self.new_score - self.old_score, 9)  # two roundings of one score are no change
 
 
-def reward_of(spec: str) -> tuple[RewardConfig, Path]:
-    """The reward that `--with` names, and the folder that its verifiers are looked up in: a verifier, or a YAML file that
-    is a reward or a recipe with one. Raises ConfigError."""
+def load_reward(spec: str) -> tuple[RewardConfig, Path]:
+    """Return the reward that `--with` names (a verifier, or a YAML file that is a reward or a recipe with one) and the
+    folder in which its verifiers are looked up. Raises ConfigError."""
     if not spec.endswith((".yaml", ".yml")):
         return build(RewardConfig, {"parts": [{"verifier": spec}]}, "reward"), Path.cwd()
     path = Path(spec)
@@ -62,75 +68,85 @@ def replay(
     stage: str | None = None,
     steps: int | None = None,
     say: Callable[[str], None] = print,
-) -> list[Replayed]:
-    """Every recorded sample of the run, of one stage or of each stage's last `steps` files alone, judged anew. Raises
-    ValueError for a directory without rollouts and where too many samples cannot be judged."""
+) -> list[ReplayedSample]:
+    """Judge the run's recorded samples again: all, or those of one `stage`, or of each stage's last `steps` steps. Raises
+    ValueError for a directory without rollouts, and where the verifiers cannot be started or judge their own GOLD wrong."""
     files = _files(run_dir, stage, steps)
     prompts = _prompts(run_dir, {name for name, _, _ in files}, say)
-    rows = [(name, step, row) for name, step, path in files for row in _read(path)]
+    rows = [(name, step, row) for name, step, path in files for row in _read_rows(path)]
     missing = sum(row["id"] not in prompts for _, _, row in rows)
     if missing:
-        say(f"{missing} of {len(rows)} samples: their data is not at hand; judged without audio and further fields")
+        say(f"{missing} of {len(rows)} samples: their data cannot be read; judged without audio and further fields")
     rollouts = [_rollout(row, prompts) for _, _, row in rows]
     with RewardService(config, folder) as service:
-        for warning in service.prove():
+        for warning in service.check_verifiers():
             say(f"warning: {warning}")
         scored = service.score(rollouts)
-    found: list[Replayed] = []
-    for (name, step, row), after in zip(rows, scored, strict=True):
-        parts = {n.removeprefix("part/"): v for n, v in row.items() if n.startswith("part/") and v is not None}
-        found.append(Replayed(name, step, after.rollout, row["score"], parts, after.verdict))
-    return found
+    samples: list[ReplayedSample] = []
+    for (name, step, row), new in zip(rows, scored, strict=True):
+        parts = {
+            column.removeprefix("part/"): v for column, v in row.items() if column.startswith("part/") and v is not None
+        }
+        samples.append(ReplayedSample(name, step, new.rollout, row["score"], parts, new.verdict))
+    return samples
 
 
-def means(replayed: Sequence[Replayed]) -> dict[str, tuple[float | None, float | None]]:
-    """(before, after) of the score and of each part, over the samples that have it, and how many erred."""
-    before: dict[str, list[float]] = defaultdict(list)
-    after: dict[str, list[float]] = defaultdict(list)
-    for sample in replayed:
-        if sample.before is not None:
-            before["score"].append(sample.before)
-        if sample.after is not None:
-            after["score"].append(sample.after)
-        for name, value in sample.parts_before.items():
-            before[f"part/{name}"].append(value)
-        for name, value in sample.now.parts.items():
-            after[f"part/{name}"].append(value)
-    names = ["score", *sorted({*before, *after} - {"score"})]
-    table = {name: (_mean(before.get(name)), _mean(after.get(name))) for name in names}
-    errors = (float(sum(s.before is None for s in replayed)), float(sum(s.after is None for s in replayed)))
+def compare_means(samples: Sequence[ReplayedSample]) -> dict[str, tuple[Score, Score]]:
+    """Return (old, new) means of the score and of each part, over the samples that have it; under `errors`, the (old, new)
+    number of samples without a verdict."""
+    old: dict[str, list[float]] = defaultdict(list)
+    new: dict[str, list[float]] = defaultdict(list)
+    for sample in samples:
+        if sample.old_score is not None:
+            old["score"].append(sample.old_score)
+        if sample.new_score is not None:
+            new["score"].append(sample.new_score)
+        for name, value in sample.old_parts.items():
+            old[f"part/{name}"].append(value)
+        for name, value in sample.verdict.parts.items():
+            new[f"part/{name}"].append(value)
+    names = ["score", *sorted({*old, *new} - {"score"})]
+    table = {name: (_mean(old.get(name)), _mean(new.get(name))) for name in names}
+    errors = (float(sum(s.old_score is None for s in samples)), float(sum(s.new_score is None for s in samples)))
     return {**table, "errors": errors}
 
 
-def group_changes(replayed: Sequence[Replayed]) -> dict[str, float]:
-    """What the change does to the groups that an advantage is taken over, samples that erred left out: how many groups
-    have no spread (they teach nothing), in how many another sample is best, and the share of pairs whose order turns,
-    and of pairs that a tie is made of or broken in."""
-    groups: dict[tuple[str, int, str], Group] = defaultdict(list)
-    for sample in replayed:
-        if sample.before is not None and sample.after is not None:
-            groups[sample.stage, sample.step, sample.rollout.prompt.id].append(sample)
+def compare_groups(samples: Sequence[ReplayedSample]) -> dict[str, float]:
+    """Return what the new reward changes in the groups over which an advantage is taken; samples without a verdict are left
+    out.
+
+    `groups`: number of groups with more than one sample. `without_spread_before`, `without_spread_after`: groups whose
+    scores are all equal, which teach nothing. `other_best`: groups in which no best sample stays a best one.
+    `pairs_turned`: share of pairs whose order turns. `pairs_tied_or_untied`: share of pairs that become or leave a tie.
+    """
+    groups: dict[tuple[str, int, str], list[tuple[float, float]]] = defaultdict(list)
+    for sample in samples:
+        if sample.old_score is not None and sample.new_score is not None:
+            scores = (sample.old_score, sample.new_score)
+            groups[sample.stage, sample.step, sample.rollout.prompt.id].append(scores)
     several = [group for group in groups.values() if len(group) > 1]
-    pairs = [_signs(a, b) for group in several for a, b in combinations(group, 2)]
+    # the order of each pair, old and new: -1, 0 or 1
+    pairs = [(_sign(a[0] - b[0]), _sign(a[1] - b[1])) for group in several for a, b in combinations(group, 2)]
     return {
         "groups": len(several),
-        "without_spread_before": sum(len({s.before for s in group}) == 1 for group in several),
-        "without_spread_after": sum(len({s.after for s in group}) == 1 for group in several),
-        "other_best": sum(_best(group, "before").isdisjoint(_best(group, "after")) for group in several),
-        "pairs_turned": _mean([float(a * b < 0) for a, b in pairs]) or 0.0,
-        "pairs_tied_or_untied": _mean([float((a == 0) != (b == 0)) for a, b in pairs]) or 0.0,
+        "without_spread_before": sum(len({old for old, _ in group}) == 1 for group in several),
+        "without_spread_after": sum(len({new for _, new in group}) == 1 for group in several),
+        "other_best": sum(_has_other_best(group) for group in several),
+        "pairs_turned": _mean([float(old * new < 0) for old, new in pairs]) or 0.0,
+        "pairs_tied_or_untied": _mean([float((old == 0) != (new == 0)) for old, new in pairs]) or 0.0,
     }
 
 
-def flips(replayed: Sequence[Replayed], most: int) -> list[Replayed]:
-    """The samples whose score changes most, one of each prompt."""
-    distinct: dict[str, Replayed] = {}
-    for sample in sorted((s for s in replayed if s.change), key=lambda s: -abs(s.change)):
-        distinct.setdefault(sample.rollout.prompt.id, sample)
-    return list(distinct.values())[:most]
+def largest_changes(samples: Sequence[ReplayedSample], limit: int) -> list[ReplayedSample]:
+    """Return the samples whose score changes most, one of each prompt."""
+    by_prompt: dict[str, ReplayedSample] = {}
+    for sample in sorted((s for s in samples if s.change), key=lambda s: -abs(s.change)):
+        by_prompt.setdefault(sample.rollout.prompt.id, sample)
+    return list(by_prompt.values())[:limit]
 
 
 def _files(run_dir: Path, stage: str | None, steps: int | None) -> list[tuple[str, int, Path]]:
+    """Return (stage, step, file) of the rollouts to judge, in order. Raises ConfigError where there are none."""
     files = rollout_files(run_dir)
     if not files:
         raise ConfigError(f"{run_dir}: holds no rollouts; name the directory of a run that has sampled")
@@ -138,27 +154,27 @@ def _files(run_dir: Path, stage: str | None, steps: int | None) -> list[tuple[st
         raise ConfigError(
             f"--stage: '{stage}' left no rollouts; {', '.join(dict.fromkeys(n for n, _, _ in files))} did"
         )
-    kept: dict[str, list[tuple[str, int, Path]]] = defaultdict(list)
+    by_stage: dict[str, list[tuple[str, int, Path]]] = defaultdict(list)
     for file in files:
         if stage in (None, file[0]):
-            kept[file[0]].append(file)
-    return [file for of_stage in kept.values() for file in of_stage[-steps if steps else 0 :]]
+            by_stage[file[0]].append(file)
+    return [file for stage_files in by_stage.values() for file in stage_files[-steps if steps else 0 :]]
 
 
 def _prompts(run_dir: Path, stages: set[str], say: Callable[[str], None]) -> dict[str, Prompt]:
-    """The prompts that the stages have drawn, by id, read again as the run's recipe says: clips and further fields are
-    in no rollout file."""
+    """Return the prompts of the stages by id, read again as the run's recipe says: rollout files hold neither clips nor
+    further fields. Data that cannot be read is a warning."""
     from rl.data.sources import DataConfig, load
 
-    saved = run_dir / "recipe.yaml"
-    recipe: dict[str, Any] = resolve(read_yaml(saved), str(saved)) if saved.is_file() else {}
-    wanted: dict[tuple[str, str | None, int | None], None] = {}
+    recipe_file = run_dir / "recipe.yaml"
+    recipe: dict[str, Any] = resolve(read_yaml(recipe_file), str(recipe_file)) if recipe_file.is_file() else {}
+    data_sets: dict[tuple[str, str | None, int | None], None] = {}  # a dict as an ordered set: stages may share data
     for entry in recipe.get("stages", ()):
         ((_, stage),) = entry.items()
         if stage.get("name") in stages:
-            wanted[stage["data"], stage.get("split"), stage.get("limit")] = None
+            data_sets[stage["data"], stage.get("split"), stage.get("limit")] = None
     prompts: dict[str, Prompt] = {}
-    for name, split, limit in wanted:
+    for name, split, limit in data_sets:
         try:
             config = build(DataConfig, recipe["data"][name], f"data.{name}")
             prompts |= {prompt.id: prompt for prompt in load(config, split, limit, f"data.{name}", say)}
@@ -167,39 +183,33 @@ def _prompts(run_dir: Path, stages: set[str], say: Callable[[str], None]) -> dic
     return prompts
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
+def _read_rows(path: Path) -> list[dict[str, Any]]:
     import pyarrow.parquet
 
-    return pyarrow.parquet.read_table(path).to_pylist()
+    return cast(list[dict[str, Any]], pyarrow.parquet.read_table(path).to_pylist())
 
 
 def _rollout(row: dict[str, Any], prompts: dict[str, Prompt]) -> Rollout:
     import numpy as np
 
-    recorded = Prompt(row["id"], (Message("user", row["prompt"]),), row["answer"], row["source"])
+    recorded_prompt = Prompt(row["id"], (Message("user", row["prompt"]),), row["answer"], row["source"])
     tokens = np.asarray(row["token_ids"], dtype=np.int64)
-    written = np.arange(len(tokens)) >= len(tokens) - row["tokens"]  # exact where the policy spoke once
-    logprobs = np.full(row["tokens"], row["logprob_mean"] or 0.0, dtype=np.float32)
-    prompt = prompts.get(row["id"], recorded)
+    action_mask = np.arange(len(tokens)) >= len(tokens) - row["tokens"]  # exact where the policy spoke once
+    logprobs = np.full(row["tokens"], row["logprob_mean"] or 0.0, dtype=np.float32)  # only their mean is recorded
+    prompt = prompts.get(row["id"], recorded_prompt)
     ending = (row["finish_reason"], row["version"], row["text"])
-    return Rollout(prompt, row["sample"], tokens, written, logprobs, *ending)
+    return Rollout(prompt, row["sample"], tokens, action_mask, logprobs, *ending)
 
 
 def _mean(values: Sequence[float] | None) -> float | None:
     return fmean(values) if values else None
 
 
-def _signs(a: Replayed, b: Replayed) -> tuple[int, int]:
-    """Which of two samples is better, before and after: -1, 0 or 1."""
-    return _sign(a.before, b.before), _sign(a.after, b.after)
+def _sign(difference: float) -> int:
+    return (difference > 0) - (difference < 0)
 
 
-def _sign(a: float | None, b: float | None) -> int:
-    assert a is not None
-    assert b is not None
-    return (a > b) - (a < b)
-
-
-def _best(group: Group, when: str) -> set[int]:
-    best = max(getattr(s, when) for s in group)
-    return {s.rollout.sample for s in group if getattr(s, when) == best}
+def _has_other_best(group: Sequence[tuple[float, float]]) -> bool:
+    """Return whether none of the samples with the best old score has the best new one."""
+    best_old, best_new = max(old for old, _ in group), max(new for _, new in group)
+    return not any(old == best_old and new == best_new for old, new in group)

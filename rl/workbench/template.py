@@ -1,13 +1,14 @@
-"""A verifier to start from: it runs, and its cases pass."""
+"""A template to start a verifier from: it runs, and its cases pass."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from rewards.resolve import known
+from rewards.resolve import list_verifiers
 from rl.config import ConfigError
 
+# A format string: braces of the code are doubled.
 MODULE = '''"""One sentence: what {name} judges."""
 
 from __future__ import annotations
@@ -17,20 +18,20 @@ from rl.types import Prompt, Rollout, Verdict
 
 
 def verify(prompt: Prompt, rollout: Rollout, *, ignore_case: bool = True) -> Verdict:
-    """1.0 where the answer is the gold. `rollout.reasoning` is the chain, `rollout.response` what stands after it,
-    `prompt.fields` further columns of the data, `prompt.clips` its audio. May raise, hang or exit: that is an error of
-    this sample, never a score of 0."""
+    """Score 1.0 where the answer is the gold, else 0.0. `rollout.reasoning` is the chain of thought, `rollout.response` the
+    text after it, `prompt.fields` further columns of the data, `prompt.clips` its audio. It may raise, hang or exit: that
+    makes this sample an error, never a score of 0."""
     if prompt.answer is None:
         raise ValueError(f"prompt '{{prompt.id}}' has no answer to compare with")
-    said, gold = rollout.response.strip(), prompt.answer.strip()
+    answer, gold = rollout.response.strip(), prompt.answer.strip()
     if ignore_case:
-        said, gold = said.casefold(), gold.casefold()
-    right = said == gold
-    # Anything measured on the way may be named: it is logged as NAME/length.
-    return Verdict(score=float(right), parts={{"length": len(said)}}, reason="" if right else f"read '{{said[:80]}}'")
+        answer, gold = answer.casefold(), gold.casefold()
+    right = answer == gold
+    # Each of `parts` is logged, here as NAME/length where the recipe names this part of the reward NAME.
+    return Verdict(score=float(right), parts={{"length": len(answer)}}, reason="" if right else f"read '{{answer[:80]}}'")
 
 
-# What it must get right before a run starts: right answers score 1.0, the others less.
+# Cases that it must judge right before a run starts: right answers score 1.0, the others less.
 GOLD = [
     Case("<think>The sound rises.</think>rising", "rising"),
     Case("Rising", "rising"),
@@ -46,17 +47,18 @@ CASES = (
 )
 
 
-def write(name: str, folder: Path) -> tuple[Path, Path]:
-    """Writes `name.py` and `name.jsonl`, a module and labelled cases. Raises ConfigError rather than overwrite."""
+def write_template(name: str, folder: Path) -> tuple[Path, Path]:
+    """Write `name.py`, a verifier, and `name.jsonl`, labelled cases, and return their paths. Raises ConfigError for a name
+    that is no module's, a library verifier's, or a file's that exists."""
     name = name.removesuffix(".py")
     if not name.isidentifier():
         raise ConfigError(f"'{name}' is no name for a module; use letters, digits and _")
-    if name in known():
+    if name in list_verifiers():
         raise ConfigError(f"'{name}' is a verifier of the library; choose another name")
     module, cases = folder / f"{name}.py", folder / f"{name}.jsonl"
     for path in (module, cases):
         if path.exists():
-            raise ConfigError(f"{path}: is there already; choose another name or remove it")
+            raise ConfigError(f"{path}: exists already; choose another name or remove it")
     module.write_text(MODULE.format(name=name))
     cases.write_text("".join(json.dumps(case) + "\n" for case in CASES))
     return module, cases

@@ -1,4 +1,4 @@
-"""How well a verifier agrees with labelled cases, and how fast it is."""
+"""Trial of a verifier: how well it agrees with labelled cases, and how fast it is."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rewards import resolve
 from rewards.combine import PartConfig, RewardConfig
@@ -17,123 +16,141 @@ from rewards.contract import Case
 from rewards.service import RewardService
 from rl.config import ConfigError
 from rl.types import Rollout, Verdict
-from rl.workbench.cases import Labelled
+from rl.workbench.cases import LabelledCase
 
-KINDS = ("false_positive", "false_negative", "error", "timeout")
+DISAGREEMENTS = ("false_positive", "false_negative", "error", "timeout")
+"""The ways in which a verifier can disagree with a label."""
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """A case and what the verifier said. `kind` is one of `agree` and KINDS."""
+class CaseResult:
+    """A case with the verifier's verdict. `kind` is `agree` or one of DISAGREEMENTS."""
 
-    case: Labelled
+    case: LabelledCase
     verdict: Verdict
     kind: str
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
+        """Return the case and the verdict as `--json` prints them."""
         golds = self.case.golds
-        shown: dict[str, Any] = {"case": self.case.place, "kind": self.kind, "pred": self.case.pred}
-        shown |= {"gold": golds[0] if len(golds) == 1 else list(golds), "equal": self.case.equal}
+        row: dict[str, object] = {"case": self.case.place, "kind": self.kind, "pred": self.case.pred}
+        row |= {"gold": golds[0] if len(golds) == 1 else list(golds), "equal": self.case.equal}
         if self.case.cls is not None:
-            shown["cls"] = self.case.cls
+            row["cls"] = self.case.cls
         if self.verdict.error is not None:
-            return {**shown, "error": self.verdict.error}
-        return {**shown, "score": self.verdict.score, "reason": self.verdict.reason}
+            return {**row, "error": self.verdict.error}
+        return {**row, "score": self.verdict.score, "reason": self.verdict.reason}
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    judged: Sequence[Judged]
+    """The results of all cases, and the seconds that judging them took."""
+
+    results: Sequence[CaseResult]
     seconds: float
 
-    def summary(self, judged: Sequence[Judged] | None = None) -> dict[str, int]:
-        """Counts over all cases, or over those given; a case is in exactly one of them beside `n`."""
-        judged = self.judged if judged is None else judged
-        counts = Counter(j.kind for j in judged)
+    def summary(self, results: Sequence[CaseResult] | None = None) -> dict[str, int]:
+        """Return counts over `results`, by default over all: `n`, and how many cases ended in each way."""
+        results = self.results if results is None else results
+        counts = Counter(result.kind for result in results)
         names = {"agree": "agree", "false_positive": "false_positive", "false_negative": "false_negative"}
         names |= {"error": "errors", "timeout": "timeouts"}
-        return {"n": len(judged), **{name: counts[kind] for kind, name in names.items()}}
+        return {"n": len(results), **{name: counts[kind] for kind, name in names.items()}}
 
     def classes(self) -> dict[str, dict[str, int]]:
-        """The summary of each `cls`, where cases have one."""
-        names = sorted({j.case.cls for j in self.judged if j.case.cls is not None})
-        return {name: self.summary([j for j in self.judged if j.case.cls == name]) for name in names}
+        """Return the summary of each `cls` that the cases name."""
+        names = sorted({result.case.cls for result in self.results if result.case.cls is not None})
+        return {name: self.summary([r for r in self.results if r.case.cls == name]) for name in names}
 
     @property
-    def disagreements(self) -> list[Judged]:
-        """All that do not agree, errors last."""
-        return sorted((j for j in self.judged if j.kind != "agree"), key=lambda j: KINDS.index(j.kind))
+    def disagreements(self) -> list[CaseResult]:
+        """The results that do not agree with their label, errors last."""
+        results = [result for result in self.results if result.kind != "agree"]
+        return sorted(results, key=lambda result: DISAGREEMENTS.index(result.kind))
 
-    def as_json(self) -> dict[str, Any]:
+    @property
+    def per_second(self) -> float:
+        """Cases judged per second."""
+        return round(len(self.results) / max(self.seconds, 1e-9), 1)
+
+    def as_json(self) -> dict[str, object]:
+        """Return the trial as `--json` prints it."""
         return {
             **self.summary(),
-            "per_second": round(len(self.judged) / max(self.seconds, 1e-9), 1),
-            "disagreements": [judged.as_json() for judged in self.disagreements],
+            "per_second": self.per_second,
+            "disagreements": [result.as_json() for result in self.disagreements],
         }
 
 
-class Bench:
-    """One verifier in isolated processes on all cores. `variants` are arguments laid over `args`."""
+class Workbench:
+    """One verifier in isolated processes on all cores.
+
+    Cases may bring arguments of their own. A worker loads a verifier with fixed arguments, so each distinct set of them (a
+    variant, laid over `args`) is one part of a reward.
+    """
 
     def __init__(
         self,
         verifier: str,
         folder: Path | None = None,
-        args: Mapping[str, Any] | None = None,
-        variants: Sequence[Mapping[str, Any] | None] = (None,),
+        args: Mapping[str, object] | None = None,
+        variants: Sequence[Mapping[str, object] | None] = (None,),
         deadline_s: float = 10.0,
         workers: int | None = None,
     ) -> None:
-        """Raises ConfigError for a verifier that does not exist or does not take the arguments."""
-        self._place = {_key(v): i for i, v in enumerate({_key(v): v for v in variants}.values())}
-        distinct = list({_key(v): v for v in variants}.values())
+        """Start the workers (one per core by default). Raises ConfigError for a verifier that does not exist or does not
+        take the arguments."""
+        distinct = {_key(variant): variant or {} for variant in variants}
+        self._part_of = {key: part for part, key in enumerate(distinct)}
         parts = [
-            PartConfig(verifier, f"variant {i}", args={**(args or {}), **(variant or {})})
-            for i, variant in enumerate(distinct)
+            PartConfig(verifier, f"variant {i}", args={**(args or {}), **variant})
+            for i, variant in enumerate(distinct.values())
         ]
-        for part in parts:
+        for part in parts:  # here too, for an error that names the verifier and no part of a reward
             resolve.check(verifier, "verifier", folder, part.args)
         config = RewardConfig(parts, deadline_s, workers or len(os.sched_getaffinity(0)))
         self.service = RewardService(config, folder)
 
-    def __enter__(self) -> Bench:
+    def __enter__(self) -> Workbench:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.service.close()
 
-    def judge(self, samples: Sequence[tuple[Rollout, Mapping[str, Any] | None]]) -> list[Verdict]:
-        """What the verifier says of each rollout under its variant of the arguments, in order."""
-        return self.service.ask([self._place[_key(variant)] for _, variant in samples], [r for r, _ in samples])
+    def judge(self, samples: Sequence[tuple[Rollout, Mapping[str, object] | None]]) -> list[Verdict]:
+        """Return the verdict on each rollout under its variant of the arguments, in order."""
+        parts = [self._part_of[_key(variant)] for _, variant in samples]
+        return self.service.judge_parts(parts, [rollout for rollout, _ in samples])
 
-    def try_on(self, cases: Sequence[Labelled]) -> Trial:
-        """Judges every case; the clock starts when the workers are up."""
-        self.service.start()
+    def judge_cases(self, cases: Sequence[LabelledCase]) -> Trial:
+        """Judge every case and compare with its label."""
+        self.service.start()  # the clock starts when the workers are up
         start = time.monotonic()
         verdicts = iter(self.judge([(rollout, case.args) for case in cases for rollout in case.rollouts]))
-        judged = [self._judged(case, [next(verdicts) for _ in case.rollouts]) for case in cases]
-        return Trial(judged, time.monotonic() - start)
+        results = [self._compare(case, [next(verdicts) for _ in case.rollouts]) for case in cases]
+        return Trial(results, time.monotonic() - start)
 
-    def _judged(self, case: Labelled, verdicts: Sequence[Verdict]) -> Judged:
-        """By the best of its golds; an error only counts where no other gold is met."""
+    def _compare(self, case: LabelledCase, verdicts: Sequence[Verdict]) -> CaseResult:
+        """Compare a case's label with the best verdict over its golds."""
         best = max(verdicts, key=lambda v: v.score if v.error is None else 0.0)
         low, high = case.bounds
-        failed = next((v for v in verdicts if v.error is not None), None)
-        if failed is not None and not (best.error is None and case.equal and best.score >= low):
-            return Judged(case, failed, "timeout" if self.service.timed_out(failed) else "error")
+        error = next((v for v in verdicts if v.error is not None), None)
+        # An error with one gold does not matter where the answer is right by another.
+        if error is not None and not (best.error is None and case.equal and best.score >= low):
+            return CaseResult(case, error, "timeout" if self.service.is_timeout(error) else "error")
         if low <= best.score <= high:
-            return Judged(case, best, "agree")
-        return Judged(case, best, "false_positive" if best.score > high else "false_negative")
+            return CaseResult(case, best, "agree")
+        return CaseResult(case, best, "false_positive" if best.score > high else "false_negative")
 
 
-def gold_of(verifier: str, folder: Path | None = None) -> list[Case]:
-    """The GOLD of a verifier's module, which this imports. Raises ConfigError where it has none or does not load."""
+def load_gold(verifier: str, folder: Path | None = None) -> list[Case]:
+    """Import a verifier's module and return its GOLD. Raises ConfigError where it has none or does not load."""
     resolve.check(verifier, "verifier", folder)
     try:
         gold = resolve.load(verifier, folder).gold
     except ConfigError:
         raise
-    except (Exception, SystemExit) as error:  # a user's module
+    except (Exception, SystemExit) as error:  # isolation boundary: a user's module
         raise ConfigError(f"verifier '{verifier}' cannot be loaded: {type(error).__name__}: {error}") from error
     if not gold:
         raise ConfigError(
@@ -142,5 +159,5 @@ def gold_of(verifier: str, folder: Path | None = None) -> list[Case]:
     return gold
 
 
-def _key(variant: Mapping[str, Any] | None) -> str:
+def _key(variant: Mapping[str, object] | None) -> str:
     return json.dumps(variant or {}, sort_keys=True, default=repr)

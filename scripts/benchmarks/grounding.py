@@ -239,7 +239,9 @@ def main() -> None:
     report: dict[str, Any] = {"pitch": measure_pitch(args.data)}
     for wording in TEMPLATES:
         report[wording] = measure_accuracy(write_statements(wording, fsdd, esc10), args.show)
-    right = [(self_cognition.denial(r["text"]) is not None) == r["denies"] for r in self_cognition.phrasings()]
+    right = [
+        (self_cognition.find_denial(r["text"]) is not None) == r["denies"] for r in self_cognition.read_phrasings()
+    ]
     report["self_cognition"] = {"phrasings": len(right), "right": round(sum(right) / len(right), 4)}
     report["speed"] = measure_speed(fsdd, esc10)
     if args.json:

@@ -24,7 +24,7 @@ from trl import GRPOConfig, GRPOTrainer
 from turns import NoMoreTurns, Turns
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from rewards.verifiers.text import answer_text, normalised
+from rewards.verifiers.text import answer_text, normalise_text
 
 SAMPLES = workload.PROMPTS_PER_STEP * workload.SAMPLES
 
@@ -32,7 +32,10 @@ SAMPLES = workload.PROMPTS_PER_STEP * workload.SAMPLES
 def text(completions: list[Any], answer: list[str], **_: Any) -> list[float]:
     """Return the scores of our verifier `text`."""
     predictions = [answer_text(turn[0]["content"]) for turn in completions]
-    return [float(normalised(pred) == normalised(gold) != "") for pred, gold in zip(predictions, answer, strict=True)]
+    return [
+        float(normalise_text(pred) == normalise_text(gold) != "")
+        for pred, gold in zip(predictions, answer, strict=True)
+    ]
 
 
 def letters(completions: list[Any], **_: Any) -> list[float]:

@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from rewards.verifiers.grounding import surrogates
-from rewards.verifiers.self_cognition import denial
+from rewards.verifiers.grounding import find_surrogates
+from rewards.verifiers.self_cognition import find_denial
 from rl.config import ConfigError
 from rl.data.sources import DataConfig, load
 from rl.data.tasks.questions import DENIALS, MANNERS, SURROGATES
@@ -23,11 +23,11 @@ def sounds(**args: object) -> list[Prompt]:
 def manner(prompt: Prompt) -> str:
     shown = prompt.demonstration
     assert shown is not None
-    if denial(f"{shown.reasoning}\n{shown.response}"):
+    if find_denial(f"{shown.reasoning}\n{shown.response}"):
         return "denial"
     if not shown.reasoning:
         return "empty"
-    if surrogates(shown.reasoning):
+    if find_surrogates(shown.reasoning):
         return "surrogate"
     return "asked" if prompt.question.endswith("\nlisten") else "measured"
 
@@ -65,7 +65,7 @@ def test_who_is_misled_answers_what_the_imagined_text_says_right_or_wrong(multip
     for prompt in lessons:
         shown = prompt.demonstration
         assert shown is not None
-        assert surrogates(shown.reasoning)
+        assert find_surrogates(shown.reasoning)
         options = prompt.fields.get("options")
         assert shown.reasoning.endswith(options["AB".index(shown.response)] if options else shown.response)
     right = sum(p.demonstration is not None and p.demonstration.response == p.answer for p in lessons)
@@ -73,8 +73,8 @@ def test_who_is_misled_answers_what_the_imagined_text_says_right_or_wrong(multip
 
 
 def test_verifiers_know_every_wording() -> None:
-    assert all(surrogates(text.format("second")) for text in SURROGATES)
-    assert all(denial(chain) or denial(answer) for chain, answer in DENIALS)
+    assert all(find_surrogates(text.format("second")) for text in SURROGATES)
+    assert all(find_denial(chain) or find_denial(answer) for chain, answer in DENIALS)
 
 
 @pytest.mark.parametrize(

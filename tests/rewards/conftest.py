@@ -20,7 +20,7 @@ def folder() -> Path:
 @pytest.fixture
 def rollout() -> Callable[..., Rollout]:
     def make(text: str, answer: str | None = None, **prompt: Any) -> Rollout:
-        made = Case(text, answer).rollout()
-        return replace(made, prompt=replace(made.prompt, **prompt))
+        sample = Case(text, answer).rollout()
+        return replace(sample, prompt=replace(sample.prompt, **prompt))
 
     return make

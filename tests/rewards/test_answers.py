@@ -10,12 +10,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rewards.answers import BOXED, NUMBER, boxes, corrected, held, listed, marked, said
+from rewards.answers import (
+    BOX_ATOM,
+    NUMBER_ATOM,
+    after_correction,
+    drop_denied,
+    is_enumeration,
+    last_boxes,
+    marked_answer,
+    stated_answer,
+)
 from rewards.contract import Case
 
 CITIES = {"options": ["London", "Paris", "New York", "York"]}
 TWO = "(1) Michael is a knight\n(2) Zoey is a knave"
-ATOM = rf"{BOXED}|{NUMBER}"
+ATOM = rf"{BOX_ATOM}|{NUMBER_ATOM}"
 
 
 def score(verifier: str, pred: str, gold: str, fields: dict[str, Any] | None = None) -> float:
@@ -247,31 +256,31 @@ def test_statements(pred: str, right: float):
 
 
 def test_what_is_denied_goes_and_the_rest_stays():
-    assert held("not 41 but 42", ATOM) == "not   but 42"
-    assert held("neither 40 nor 41: 42", ATOM) == "neither   nor  : 42"
-    assert held("40 and 41 are wrong", ATOM) == "  and   are wrong"
-    assert held("none other than 42, whatever 3 + 4 says", ATOM) == "none other than 42, whatever 3 + 4 says"
-    assert held("every number but 42 is wrong", ATOM) == "every number but 42 is wrong"
+    assert drop_denied("not 41 but 42", ATOM) == "not   but 42"
+    assert drop_denied("neither 40 nor 41: 42", ATOM) == "neither   nor  : 42"
+    assert drop_denied("40 and 41 are wrong", ATOM) == "  and   are wrong"
+    assert drop_denied("none other than 42, whatever 3 + 4 says", ATOM) == "none other than 42, whatever 3 + 4 says"
+    assert drop_denied("every number but 42 is wrong", ATOM) == "every number but 42 is wrong"
 
 
 def test_a_correction_brings_another_answer():
-    assert corrected("41. No, wait: it is 42", ATOM) == "it is 42"
-    assert corrected("41. Actually, the answer is nothing", ATOM) == "the answer is nothing"
-    assert corrected("42. Actually, I am sure.", ATOM) == "42. Actually, I am sure."
-    assert corrected("\\boxed{42}. Actually, 43 is prime", ATOM) == "\\boxed{42}. Actually, 43 is prime"
+    assert after_correction("41. No, wait: it is 42", ATOM) == "it is 42"
+    assert after_correction("41. Actually, the answer is nothing", ATOM) == "the answer is nothing"
+    assert after_correction("42. Actually, I am sure.", ATOM) == "42. Actually, I am sure."
+    assert after_correction("\\boxed{42}. Actually, 43 is prime", ATOM) == "\\boxed{42}. Actually, 43 is prime"
 
 
 def test_where_an_answer_stands():
-    assert boxes("\\boxed{1}, \\boxed{\\frac{1}{2}} so \\boxed{3} or \\boxed{4}") == ["3", "4"]
-    assert marked("<answer>1</answer> <answer> 2 </answer>") == "2"
-    assert marked("#### 1\n#### 2\n") == "2"
-    assert (marked("2"), said("it is 2")) == (None, None)
-    assert said("The answer is 1.\nThe result: 2 or so.\n3") == "2 or so."
+    assert last_boxes("\\boxed{1}, \\boxed{\\frac{1}{2}} so \\boxed{3} or \\boxed{4}") == ["3", "4"]
+    assert marked_answer("<answer>1</answer> <answer> 2 </answer>") == "2"
+    assert marked_answer("#### 1\n#### 2\n") == "2"
+    assert (marked_answer("2"), stated_answer("it is 2")) == (None, None)
+    assert stated_answer("The answer is 1.\nThe result: 2 or so.\n3") == "2 or so."
 
 
 def test_a_list_is_no_prose():
-    assert listed(", ".join(map(str, range(200))))
-    assert not listed("it is what it is, and so on and so forth " * 30)
+    assert is_enumeration(", ".join(map(str, range(200))))
+    assert not is_enumeration("it is what it is, and so on and so forth " * 30)
 
 
 NASTY = [
@@ -301,9 +310,9 @@ def test_long_texts_end(verifier: str, piece: str):
 
 @pytest.mark.parametrize("piece", NASTY)
 def test_long_formulas_end(piece: str):
-    from rewards.verifiers.math import given
+    from rewards.verifiers.math import extract_answer
 
-    assert len(given((piece * 40_000)[:40_000])) <= 4000
+    assert len(extract_answer((piece * 40_000)[:40_000])) <= 4000
 
 
 @settings(max_examples=100, deadline=None)
@@ -326,11 +335,11 @@ def test_of_two_numbers_the_one_that_stands(a: int, more: int, dress: str):
 
 @pytest.mark.parametrize("name", ["numeric", "math", "logic", "text"])
 def test_no_known_hack_scores_full(name: str):
-    from rl.workbench.attacks import attempts, scores_full
-    from rl.workbench.cases import of_gold
+    from rl.workbench.attacks import list_attempts, scores_full
+    from rl.workbench.cases import from_gold
 
     module = importlib.import_module(f"rewards.verifiers.{name}")
-    tried = attempts(of_gold(module.GOLD))
+    tried = list_attempts(from_gold(module.GOLD))
     full = [a for a in tried if scores_full(a, module.verify(a.rollout.prompt, a.rollout, **(a.case.args or {})))]
     assert [a.rollout.text for a in full] == []
     assert len(tried) > 100
@@ -339,10 +348,10 @@ def test_no_known_hack_scores_full(name: str):
 def test_no_known_hack_scores_full_on_choice_but_for_rules_of_benchmarks():
     """MMAU's own rule sees words, and not what is said with them (docs/rewards.md)."""
     from rewards.verifiers.choice import GOLD, verify
-    from rl.workbench.attacks import attempts, scores_full
-    from rl.workbench.cases import of_gold
+    from rl.workbench.attacks import list_attempts, scores_full
+    from rl.workbench.cases import from_gold
 
-    tried = attempts(of_gold(GOLD))
+    tried = list_attempts(from_gold(GOLD))
     full = [a for a in tried if scores_full(a, verify(a.rollout.prompt, a.rollout, **(a.case.args or {})))]
     assert {(a.case.args or {})["rule"] for a in full} == {"mmau"}
     assert {a.attack for a in full} == {"negated", "thousand answers"}

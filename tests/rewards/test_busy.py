@@ -21,7 +21,7 @@ parts = [PartConfig(name, name, args=ARGS.get(name, {})) for name in names]
 task = {"test_list": ["assert f(1) == 1"]}
 looping = Case("while True: pass", None, fields=task).rollout()
 with RewardService(RewardConfig(parts, deadline_s=2.0)) as service:
-    assert service.prove() == []
+    assert service.check_verifiers() == []
     (verdict,) = service.ask([names.index("code")], [looping])
 assert (verdict.score, verdict.error) == (0.0, None), verdict
 assert verdict.reason == "used its 1 s of CPU time", verdict

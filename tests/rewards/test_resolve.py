@@ -12,15 +12,15 @@ from rl.config import ConfigError
 PLACE = "rlvr.reward.parts[0].verifier"
 
 
-def test_known_verifiers_have_a_one_line_contract():
-    known = resolve.known()
-    assert set(known) >= {"math", "choice", "text", "format"}
-    assert all(line.endswith(".") for line in known.values())
+def test_in_tree_verifiers_have_a_one_line_contract():
+    contracts = resolve.list_verifiers()
+    assert set(contracts) >= {"math", "choice", "text", "format"}
+    assert all(line.endswith(".") for line in contracts.values())
 
 
 def test_checking_imports_no_verifier():
     code = (
-        "import sys; from pathlib import Path; from rewards import combine, resolve; resolve.known();"
+        "import sys; from pathlib import Path; from rewards import combine, resolve; resolve.list_verifiers();"
         "resolve.check('math', 'p'); resolve.check('rewards.verifiers.math:verify', 'p');"
         "heavy = {'sympy', 'math_verify', 'torch', 'ray', 'numpy', 'rewards.verifiers.math'} & set(sys.modules);"
         "assert not heavy, heavy"

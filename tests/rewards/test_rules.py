@@ -209,7 +209,7 @@ def test_language_by_parts_of_the_turn():
     assert score(language, turn, language="en", where="response") == 1.0
     assert score(language, turn, language="en", where="reasoning") == 0.0
     assert 0.5 < score(language, turn, language="en") < 1.0
-    with pytest.raises(ConfigError, match="'xx' cannot be told"):
+    with pytest.raises(ConfigError, match="'xx' cannot be recognised"):
         score(language, "a", language="xx")
 
 
@@ -225,7 +225,7 @@ def test_a_reward_model_is_asked_in_batches_and_its_faults_are_errors(rollout):
     config = RewardConfig(
         [PartConfig("reward_model", args={"served": "head", "centre": 3.0, "scale": 2.0, "batch": 8})]
     )
-    with RewardService(config, served={"head": head}) as service:
+    with RewardService(config, models={"head": head}) as service:
         scored = service.score([rollout("a" * n) for n in range(20)])
         values = [s.verdict.parts["accuracy/value"] for s in scored]
         assert values == [float(n) for n in range(20)]

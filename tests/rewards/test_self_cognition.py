@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewards.verifiers.self_cognition import denial, phrasings
+from rewards.verifiers.self_cognition import find_denial, read_phrasings
 
 
 def test_the_written_set():
     """The issue's figure: at least 99 % of at least 300 phrasings, half of them traps."""
-    rows = phrasings()
-    wrong = [row["text"] for row in rows if (denial(row["text"]) is not None) != row["denies"]]
+    rows = read_phrasings()
+    wrong = [row["text"] for row in rows if (find_denial(row["text"]) is not None) != row["denies"]]
     assert len(rows) >= 300
     assert Counter(row["denies"] for row in rows) == {True: len(rows) / 2, False: len(rows) / 2}
     assert len(wrong) <= 0.01 * len(rows), wrong
@@ -20,8 +20,8 @@ def test_the_written_set():
 
 @pytest.mark.parametrize("wrapped", ["{}", "Let me think. {} Anyway.", "The pitch is low.\n{}\n</think>\nB"])
 def test_a_denial_is_found_wherever_it_stands(wrapped: str):
-    assert denial(wrapped.format("I can’t listen to audio.")) is not None
-    assert denial(wrapped.format("I can't hear a second voice.")) is None
+    assert find_denial(wrapped.format("I can’t listen to audio.")) is not None
+    assert find_denial(wrapped.format("I can't hear a second voice.")) is None
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_a_denial_is_found_wherever_it_stands(wrapped: str):
     ],
 )
 def test_denials_of_a_review(text: str):
-    assert denial(text) is not None
+    assert find_denial(text) is not None
 
 
 @pytest.mark.parametrize(
@@ -54,14 +54,14 @@ def test_denials_of_a_review(text: str):
     ],
 )
 def test_who_says_what_it_hears_denies_nothing(text: str):
-    assert denial(text) is None
+    assert find_denial(text) is None
 
 
 def test_what_is_quoted_or_reported_is_no_denial():
-    assert denial('The man says "I am a text model and cannot hear audio".') is None
-    assert denial("The caller says she cannot hear the recording.") is None
+    assert find_denial('The man says "I am a text model and cannot hear audio".') is None
+    assert find_denial("The caller says she cannot hear the recording.") is None
 
 
 @given(st.text(max_size=400))
 def test_any_text_is_read(text: str):
-    denial(text)
+    find_denial(text)

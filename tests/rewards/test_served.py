@@ -103,7 +103,9 @@ def test_without_gold_a_verifier_must_at_least_answer_in_time(tmp_path: Path):
     with RewardService(RewardConfig([PartConfig("own.py:slow")], deadline_s=0.1), tmp_path) as service:
         says = r"'own.py:slow' cannot judge the answer 'yes': gave no answer within 0.6 s"
         with pytest.raises(ValueError, match=says):
-            service.prove()
+            service.check_verifiers()
     for function in ("bare", "needs"):  # what lacks a column of the data is no fault of the verifier
         with RewardService(RewardConfig([PartConfig(f"own.py:{function}")]), tmp_path) as service:
-            assert service.prove() == [f"verifier 'own.py:{function}' has no GOLD: nothing shows that it judges right"]
+            assert service.check_verifiers() == [
+                f"verifier 'own.py:{function}' has no GOLD: nothing shows that it judges right"
+            ]

@@ -15,7 +15,7 @@ BOTH = [PartConfig("text", weight=0.8), PartConfig("format", "format", 0.2)]
 
 def test_prove_then_score_in_order(rollout):
     with RewardService(RewardConfig(BOTH)) as service:
-        assert service.prove() == []
+        assert service.check_verifiers() == []
         turns = ["<think>a</think>hello", "hello", "<think>a</think>bye", ""]
         scored = service.score([rollout(turn, "hello") for turn in turns] * 50)
     assert [s.verdict.score for s in scored] == pytest.approx([1.0, 0.8, 0.2, 0.0] * 50)
@@ -29,7 +29,7 @@ def test_every_verifier_of_the_house_proves_itself():
     parts = [PartConfig(name, name) for name in ("math", "choice", "text", "format")]
     parts.append(PartConfig("text", "strict", args={"normalise": False}))
     with RewardService(RewardConfig(parts)) as service:
-        assert service.prove() == []
+        assert service.check_verifiers() == []
 
 
 def test_routing_by_source_and_audio(rollout):
@@ -54,15 +54,15 @@ def test_routing_by_source_and_audio(rollout):
 
 def test_ready_streams_in_order_of_arrival(rollout, folder: Path, tmp_path: Path):
     with RewardService(RewardConfig([PartConfig("hostile.py:verify")], workers=2), folder) as service:
-        assert service.ready(60.0) == []  # nothing is pending: no waiting
-        service.prove()
+        assert service.take_finished(60.0) == []  # nothing is pending: no waiting
+        service.check_verifiers()
         service.submit(rollout(f"await {tmp_path / 'go'}"))
         service.submit(rollout("good"))
         assert service.pending == 2
-        assert [s.rollout.text for s in service.ready(60.0)] == ["good"]
-        assert service.ready(0.0) == []
+        assert [s.rollout.text for s in service.take_finished(60.0)] == ["good"]
+        assert service.take_finished(0.0) == []
         (tmp_path / "go").touch()
-        assert [s.rollout.text for s in service.ready(60.0)] == [f"await {tmp_path / 'go'}"]
+        assert [s.rollout.text for s in service.take_finished(60.0)] == [f"await {tmp_path / 'go'}"]
         assert service.pending == 0
 
 
@@ -79,7 +79,7 @@ def test_threads_get_their_own_results(rollout):
             thread.start()
         for thread in threads:
             thread.join()
-        assert service.ready() == []
+        assert service.take_finished() == []
     assert got == {n: [float(i % (n + 2) > 0) for i in range(100)] for n in range(4)}
 
 
@@ -131,10 +131,10 @@ def test_a_verifier_of_the_users_own_must_judge_its_gold(tmp_path: Path, functio
     config = RewardConfig([PartConfig(f"own.py:{function}", args=args)], deadline_s=0.1 if function == "slow" else 60.0)
     with RewardService(config, tmp_path) as service:
         if message is None:
-            assert service.prove() == []
+            assert service.check_verifiers() == []
         else:
             with pytest.raises(ValueError, match=message):
-                service.prove()
+                service.check_verifiers()
 
 
 def test_arguments_that_every_case_covers_are_tried_too():
@@ -150,7 +150,7 @@ def test_arguments_that_every_case_covers_are_tried_too():
             RewardService(RewardConfig([PartConfig(name, args=args)])) as service,
             pytest.raises(ValueError, match=message),
         ):
-            service.prove()
+            service.check_verifiers()
 
 
 CASE = "from rewards.verifiers import Case\nGOLD = [Case({})]\ndef verify(prompt, rollout): ..."
@@ -158,7 +158,9 @@ CASE = "from rewards.verifiers import Case\nGOLD = [Case({})]\ndef verify(prompt
 
 def test_a_verifier_without_gold_is_a_warning(folder: Path):
     with RewardService(RewardConfig([PartConfig("hostile.py:verify")]), folder) as service:
-        assert service.prove() == ["verifier 'hostile.py:verify' has no GOLD: nothing shows that it judges right"]
+        assert service.check_verifiers() == [
+            "verifier 'hostile.py:verify' has no GOLD: nothing shows that it judges right"
+        ]
 
 
 @pytest.mark.parametrize(
@@ -181,7 +183,7 @@ def test_a_verifier_that_does_not_load_is_said_so(rollout, tmp_path: Path, sourc
     (tmp_path / "own.py").write_text(source)
     with RewardService(RewardConfig([PartConfig("own.py:verify")]), tmp_path) as service:
         with pytest.raises(ValueError, match=message):
-            service.prove()
+            service.check_verifiers()
         with pytest.raises(ValueError, match=message):
             service.score([rollout("x")])
 

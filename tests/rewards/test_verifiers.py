@@ -12,9 +12,9 @@ from real_data import data_file
 
 from rewards import resolve
 from rewards.contract import Case
-from rewards.verifiers.text import normalised
+from rewards.verifiers.text import normalise_text
 
-NAMES = sorted(name for name in resolve.known() if not resolve.asks_a_model(name))
+NAMES = sorted(name for name in resolve.list_verifiers() if not resolve.asks_a_model(name))
 
 
 def module(name: str) -> Any:
@@ -132,9 +132,9 @@ def test_a_prompt_without_answer_is_an_error_not_a_zero():
 
 @given(st.text())
 def test_normalised_is_idempotent_up_to_its_leading_article(text: str):
-    once = normalised(text)
+    once = normalise_text(text)
     assert once == once.strip()
-    assert normalised(f"  {text}\n") == once
+    assert normalise_text(f"  {text}\n") == once
 
 
 @given(st.text(st.characters(whitelist_categories=["Ll"], max_codepoint=122), min_size=1))

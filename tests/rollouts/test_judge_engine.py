@@ -54,7 +54,7 @@ def test_answers_have_the_form_that_is_asked_for(ray_session: None, tied: Path, 
 
 def judged(ask: Model) -> Verdict:
     config = RewardConfig([PartConfig("judge", args={"served": "critic", "retries": 0, "timeout_s": 120.0})])
-    with RewardService(config, served={"critic": ask}) as rewards:
+    with RewardService(config, models={"critic": ask}) as rewards:
         return rewards.score([Case("Paris", "Paris", question="Where?").rollout()])[0].verdict
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from rewards.contract import Case
 from rl.types import Clip
-from rl.workbench.attacks import ATTACKS, attempts
-from rl.workbench.cases import of_gold
+from rl.workbench.attacks import ATTACKS, list_attempts
+from rl.workbench.cases import from_gold
 
 NAIVE = """
 from rewards.verifiers import Case
@@ -87,12 +87,12 @@ def test_cases_of_ones_own(rl, home: Path):
 def test_every_attack_has_something_to_try():
     options = {"options": ["London", "Paris"], "test": "assert f(1) == 2"}
     case = Case("Paris", "Paris", question="Where?", fields=options, clips=(Clip("a.wav"),))
-    assert {attempt.attack for attempt in attempts(of_gold([case]))} == set(ATTACKS)
-    assert attempts(of_gold([Case("no", "yes", equal=False)])) == []
+    assert {attempt.attack for attempt in list_attempts(from_gold([case]))} == set(ATTACKS)
+    assert list_attempts(from_gold([Case("no", "yes", equal=False)])) == []
 
 
 def test_the_right_answer_is_no_attack():
-    assert "42" not in {a.rollout.text for a in attempts(of_gold([Case("42", "#### 42")]))}
+    assert "42" not in {a.rollout.text for a in list_attempts(from_gold([Case("42", "#### 42")]))}
 
 
 @pytest.mark.parametrize("name", ["text", "format"])

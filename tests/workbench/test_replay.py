@@ -78,7 +78,7 @@ def test_fields_come_from_the_runs_data(rl, run_dir: Path):
     (run_dir.parent / "rows.jsonl").unlink()
     _, out, err = rl("verifiers", "replay", "run", "--with", "new.py:from_data", "--json")
     assert "warning: data.rows.path: no such file" in err
-    assert "18 of 18 samples: their data is not at hand" in err
+    assert "18 of 18 samples: their data cannot be read" in err
     assert json.loads(out)["means"]["errors"]["after"] == 18.0
 
 

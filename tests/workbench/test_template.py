@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rewards.resolve import known
+from rewards.resolve import list_verifiers
 
 
 def test_what_is_written_runs_as_it_is(rl, home: Path):
@@ -27,7 +27,7 @@ def test_what_is_written_runs_as_it_is(rl, home: Path):
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("own", "own.py: is there already"),
+        ("own", "own.py: exists already"),
         ("math", "'math' is a verifier of the library"),
         ("two words", "'two words' is no name for a module"),
     ],
@@ -43,6 +43,6 @@ def test_nothing_is_overwritten(rl, home: Path, name: str, says: str):
 def test_each_is_listed_with_its_contract(rl):
     _, out, _ = rl("verifiers", "list")
     lines = [" ".join(line.split()) for line in out.splitlines()]
-    for name, contract in known().items():
+    for name, contract in list_verifiers().items():
         assert any(line.startswith(f"{name} {contract[:40]}") for line in lines), name
     assert "file.py:fn" in out

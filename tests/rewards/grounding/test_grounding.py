@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rewards.contract import Case
 from rewards.grounding.tones import tone
-from rewards.verifiers.grounding import surrogates, verify
+from rewards.verifiers.grounding import find_surrogates, verify
 from rl.types import Clip, Verdict
 
 LOW, HIGH = tone(150, 0.4, -35), tone(600, 1.6, -15)
@@ -116,13 +116,13 @@ def test_a_textual_surrogate_counts_against():
     ],
 )
 def test_surrogates_are_found(phrase: str):
-    assert surrogates(phrase)
-    assert not surrogates(f"I do not rely on what {phrase}") or phrase.startswith(("according", "based", "In"))
+    assert find_surrogates(phrase)
+    assert not find_surrogates(f"I do not rely on what {phrase}") or phrase.startswith(("according", "based", "In"))
 
 
 @pytest.mark.parametrize("phrase", ["the voice says seven", "the pitch suggests anger", "the contour reads as rising"])
 def test_what_is_no_surrogate(phrase: str):
-    assert not surrogates(phrase)
+    assert not find_surrogates(phrase)
 
 
 def test_what_says_nothing_stays_open():

@@ -31,7 +31,7 @@ def asked(rollout, question: str, text: str = "Paris", answer: str = "Paris"):
 
 def test_it_proves_itself_and_judges(api: Api, rollout):
     with service(api) as rewards:
-        assert rewards.prove() == []
+        assert rewards.check_verifiers() == []
         good, bad = (s.verdict for s in rewards.score([asked(rollout, "q"), asked(rollout, "q", "Lyon")]))
         assert (good.score, good.parts, good.reason) == (1.0, {"quality": 1.0}, "quality: compared")
         assert (bad.score, bad.error) == (0.0, None)
@@ -45,7 +45,7 @@ def test_a_chain_judged_where_the_rules_find_no_fault(api: Api, rollout):
     ]
     chains = ["It falls, so: low", "It goes on and on.", "The pitch is low. The pitch is high. So: low"]
     with RewardService(RewardConfig(parts)) as rewards:
-        assert rewards.prove() == []
+        assert rewards.check_verifiers() == []
         asked_before = len(api.seen)
         held, other, contradicts = (
             s.verdict for s in rewards.score([asked(rollout, "q", f"<think>{chain}</think>low") for chain in chains])
@@ -63,7 +63,7 @@ def test_a_question_is_judged_alone(api: Api, rollout):
 
     turn = (Message("user", f"{AUDIO_PATCH}\nWhich of the tones is longer?"),)
     with service(api, rubric="perception") as rewards:
-        assert rewards.prove() == []
+        assert rewards.check_verifiers() == []
         heard, read = rewards.score([rollout("", messages=turn, clips=(Clip("x.wav"),)), asked(rollout, "q", "", "")])
     assert (heard.verdict.score, read.verdict.score) == (1.0, 0.0)
     sent = [[message["content"] for message in body["messages"]] for body in api.seen]
@@ -76,7 +76,7 @@ def test_a_question_is_judged_alone(api: Api, rollout):
 def test_a_rubric_of_ones_own_is_shown_and_gives_parts(api: Api, rollout):
     rubric = {"heard": "It names what can be heard.", "clear": "Each step follows."}
     with service(api, rubric=rubric, shows=["question", "reference", "reasoning", "answer"]) as rewards:
-        assert rewards.prove() == ["verifier 'judge' has no GOLD: nothing shows that it judges right"]
+        assert rewards.check_verifiers() == ["verifier 'judge' has no GOLD: nothing shows that it judges right"]
         (scored,) = rewards.score([asked(rollout, "q", "<think>a low hum</think>Paris")])
     assert scored.verdict.parts == {"quality": 1.0, "quality/heard": 1.0, "quality/clear": 1.0}
     system, user = (m["content"] for m in api.seen[-1]["messages"])
@@ -122,7 +122,7 @@ def test_no_endpoint_at_all_is_said_before_a_run(rollout):
     says = r"'judge' fails its GOLD\[0\]: .*the judge cannot be reached"
     nowhere = service(None, endpoint="http://127.0.0.1:9/v1", model="m", retries=0)
     with nowhere as rewards, pytest.raises(ValueError, match=says):
-        rewards.prove()
+        rewards.check_verifiers()
 
 
 def test_the_key_is_handed_over_and_never_shown(api: Api, rollout, monkeypatch):
@@ -196,8 +196,8 @@ def test_a_judge_that_the_run_serves(rollout):
         return [mark(messages, schema) for messages, schema in batch]
 
     config = RewardConfig([PartConfig("judge", args={"served": "critic", "concurrent": 16, "retries": 0})])
-    with RewardService(config, served={"critic": model}) as rewards:
-        assert rewards.prove() == []
+    with RewardService(config, models={"critic": model}) as rewards:
+        assert rewards.check_verifiers() == []
         sizes.clear()
         texts = ["poison" if i == 5 else f"Paris. {i}" for i in range(40)]
         scored = rewards.score([asked(rollout, "q", text) for text in texts])
@@ -210,7 +210,7 @@ def test_a_judge_that_the_run_serves(rollout):
 
 def test_a_served_judge_that_hangs_is_an_error(rollout):
     config = RewardConfig([PartConfig("judge", args={"served": "critic", "timeout_s": 0.3, "retries": 0})])
-    with RewardService(config, served={"critic": lambda batch: time.sleep(30)}) as rewards:
+    with RewardService(config, models={"critic": lambda batch: time.sleep(30)}) as rewards:
         scored = rewards.score([asked(rollout, "q", f"{i}") for i in range(3)])
     assert all("did not answer" in str(s.verdict.error) for s in scored)
 
@@ -231,7 +231,7 @@ def test_a_served_judge_that_hangs_is_an_error(rollout):
 )
 def test_mistakes_are_named(args: dict[str, Any], says: str):
     with pytest.raises(ConfigError, match=says):
-        RewardService(RewardConfig([PartConfig("judge", args=args)]), served={"critic": list})
+        RewardService(RewardConfig([PartConfig("judge", args=args)]), models={"critic": list})
 
 
 def test_asked_alone_it_is_a_verifier_like_any(api: Api, rollout):
@@ -241,13 +241,13 @@ def test_asked_alone_it_is_a_verifier_like_any(api: Api, rollout):
 
 def test_known_hacks_do_not_score_with_a_judge_that_compares(api: Api):
     """Over HTTP, by the bench that a designer uses."""
-    from rl.workbench.attacks import attempts, scores_full
-    from rl.workbench.cases import of_gold
-    from rl.workbench.trial import Bench
+    from rl.workbench.attacks import list_attempts, scores_full
+    from rl.workbench.cases import from_gold
+    from rl.workbench.trial import Workbench
 
-    cases = of_gold(judge.GOLD[:1])
-    tried = [attempt for attempt in attempts(cases) if attempt.attack in ("empty", "injection", "master keys")]
-    with Bench("judge", None, {"endpoint": api.address, "model": "m"}, [{}], workers=1) as bench:
-        verdicts = bench.judge([(attempt.rollout, {}) for attempt in tried])
+    cases = from_gold(judge.GOLD[:1])
+    tried = [attempt for attempt in list_attempts(cases) if attempt.attack in ("empty", "injection", "master keys")]
+    with Workbench("judge", None, {"endpoint": api.address, "model": "m"}, [{}], workers=1) as workbench:
+        verdicts = workbench.judge([(attempt.rollout, {}) for attempt in tried])
     assert all(verdict.error is None for verdict in verdicts)
     assert not any(map(scores_full, tried, verdicts))

@@ -10,7 +10,7 @@ import pytest
 from judge_api import Api
 
 from rewards.combine import PartConfig, RewardConfig
-from rewards.judge.pairwise import GRADES, places
+from rewards.judge.pairwise import GRADES, draw_places
 from rewards.service import RewardService
 from rl.config import ConfigError
 from rl.types import AUDIO_PATCH, Clip, Demonstration, Message, Rollout
@@ -66,9 +66,9 @@ def test_it_may_be_asked_once_in_an_order_that_is_drawn(api: Api, rollout):
         assert rewards.metrics()["preferred/requests"] + rewards.metrics()["preferred/cached"] == 64
     assert all(dict(s.verdict.parts) == {"preferred": 1.0} for s in scored)
     assert {told(body)["A"] for body in api.seen} == {"Paris", "Lyon"}
-    first = [places("drawn", sample) for sample in samples]
+    first = [draw_places("drawn", sample) for sample in samples]
     assert 20 < sum(place for (place,) in first) < 44
-    assert first == [places("drawn", sample) for sample in samples]
+    assert first == [draw_places("drawn", sample) for sample in samples]
 
 
 def test_the_conversation_is_shown(api: Api, rollout):
@@ -88,7 +88,7 @@ def test_the_conversation_is_shown(api: Api, rollout):
 def test_a_rubric_is_shown_and_none_is_plain_preference(api: Api, rollout):
     for rubric in ({"warm": "It speaks as to a friend."}, {}, None):
         with service(api, rubric=rubric) as rewards:
-            assert rewards.prove() == []
+            assert rewards.check_verifiers() == []
             (scored,) = rewards.score([asked(rollout, "q")])
         assert scored.verdict.score == 1.0
         system = api.seen[-1]["messages"][0]["content"]
@@ -108,7 +108,7 @@ def test_a_rubric_is_shown_and_none_is_plain_preference(api: Api, rollout):
 )
 def test_where_the_reference_comes_from(api: Api, rollout, against: Any, prompt: dict[str, Any], lacks: str):
     with service(api, against=against) as rewards:
-        assert rewards.prove() == [], "its cases have their reference there, too"
+        assert rewards.check_verifiers() == [], "its cases have their reference there, too"
         api.seen.clear()
         has = asked(rollout, "q", **{"answer": None, **prompt})
         without = asked(rollout, "q", answer=None, id="row/7", fields={"chosen": 3})

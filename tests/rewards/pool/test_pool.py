@@ -165,17 +165,17 @@ def test_a_hang_delays_only_what_was_sent_with_it(rollout, folder: Path, tmp_pat
     along with it are judged: at most 20, as many as a worker gets before the first is timed."""
     config = RewardConfig([PartConfig("hostile.py:verify")], workers=2, deadline_s=PATIENCE_S)
     with RewardService(config, folder) as service:
-        service.prove()
+        service.check_verifiers()
         rollouts = [rollout(f"await {tmp_path / 'go'}" if i == 5 else "sleep 0.005") for i in range(60)]
         for each in rollouts:
             service.submit(each)
         judged: list[Scored] = []
-        while len(judged) < 40 and (ready := service.ready(PATIENCE_S)):
+        while len(judged) < 40 and (ready := service.take_finished(PATIENCE_S)):
             judged += ready
         assert len(judged) >= 40
         assert all(s.rollout is not rollouts[5] for s in judged)
         (tmp_path / "go").touch()
-        while len(judged) < 60 and (ready := service.ready(PATIENCE_S)):
+        while len(judged) < 60 and (ready := service.take_finished(PATIENCE_S)):
             judged += ready
     assert sorted(map(id, rollouts)) == sorted(id(s.rollout) for s in judged)
     assert all(s.verdict.score == 0.5 for s in judged)
@@ -212,7 +212,7 @@ from rewards.service import RewardService
 from rewards.verifiers import Case
 service = RewardService(RewardConfig([PartConfig("hostile.py:verify")]), Path({str(folder)!r}))
 service.submit(Case("child 60", {str(tmp_path / "pids")!r}).rollout())
-service.ready(60)
+service.take_finished(60)
 """
     parent = subprocess.Popen([sys.executable, "-c", script])
     pids = wait_for_pids(tmp_path / "pids")
