@@ -32,7 +32,7 @@ class Segments:
     """Index of each pack token in the buckets laid end to end."""
 
     @classmethod
-    def of(cls, lengths_N: Tensor) -> Segments:
+    def from_lengths(cls, lengths_N: Tensor) -> Segments:
         """From the lengths of the sequences, in pack order."""
         starts = (lengths_N.cumsum(0) - lengths_N).tolist()
         by_size: dict[int, list[int]] = {}

@@ -32,7 +32,7 @@ class AugmentConfig:
             raise ConfigError(f"{place}: delay_s must be 0 or more, silence and band at least 0 and less than 1")
 
 
-def augmented(wave_S: np.ndarray, config: AugmentConfig, random: np.random.Generator) -> np.ndarray:
+def augment_clip(wave_S: np.ndarray, config: AugmentConfig, random: np.random.Generator) -> np.ndarray:
     """A changed copy, [S + at most delay_s] float32."""
     import numpy as np
 

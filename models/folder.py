@@ -18,12 +18,12 @@ INDEX = "model.safetensors.index.json"
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "*.tiktoken")
 
 
-def config_of(folder: str | Path) -> dict[str, Any]:
+def read_config(folder: str | Path) -> dict[str, Any]:
     """config.json as it is."""
     return _mapping(Path(folder) / "config.json")
 
 
-def parameters(folder: str | Path) -> int:
+def count_parameters(folder: str | Path) -> int:
     """In the folder's safetensors, by their headers (Hugging Face's format: length, JSON, data)."""
     return sum(_parameters(file) for file in sorted(Path(folder).glob("*.safetensors")))
 
@@ -32,7 +32,7 @@ def check_whole(folder: Path, tokenizer: bool = True) -> None:
     """Raises ValueError where something is missing or broken that loading the model takes, of its `tokenizer` too."""
     if not (folder / "config.json").is_file():
         raise ValueError(f"{folder} holds no config.json; expected the files of a Hugging Face model")
-    config_of(folder)
+    read_config(folder)
     try:
         shards = set(_mapping(folder / INDEX)["weight_map"].values()) if (folder / INDEX).is_file() else None
     except (KeyError, AttributeError) as error:
@@ -41,7 +41,7 @@ def check_whole(folder: Path, tokenizer: bool = True) -> None:
         if not (folder / name).is_file():
             fix = "fetch it again" if shards else "expected its weights as safetensors"
             raise ValueError(f"{folder} holds no {name}; {fix}")
-    parameters(folder)
+    count_parameters(folder)
     if tokenizer and not any(any(folder.glob(name)) for name in TOKENIZERS):
         raise ValueError(f"{folder} holds no tokenizer; expected tokenizer.json beside the weights")
     if tokenizer and (file := folder / "tokenizer.json").is_file():

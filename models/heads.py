@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from models.attention import Segments
-from models.hearing import PartialVerdict, hearing_of
+from models.hearing import Hearing, get_hearing
 from models.load import Dtype, empty_model, load_model
 from models.logprobs import chunked_logprobs
 from models.supported import logit_divisor
@@ -40,7 +40,7 @@ class LogprobModel(nn.Module):
         super().__init__()
         self.lm = load_model(path, dtype)
         self.divisor = logit_divisor(self.lm.config.to_dict())
-        self.hearing = hearing_of(self.lm)
+        self.hearing = get_hearing(self.lm)
         if train_encoder and (self.hearing is None or self.hearing.encoder is None):
             raise ValueError(f"model.train_encoder: model {path} reads text only and has no audio encoder; remove it")
         self._frozen: tuple[str, nn.Module] | None = None
@@ -95,7 +95,7 @@ class ValueModel(nn.Module):
         self.config = lm.config
         self.trunk = lm.get_decoder()
         self.hearing = None
-        if hearing := hearing_of(lm):
+        if hearing := get_hearing(lm):
             self.hearing, self.adapter = replace(hearing, encoder=None), hearing.adapter
         self.head = nn.Linear(lm.config.get_text_config().hidden_size, 1, dtype=self.trunk.dtype)
         nn.init.zeros_(self.head.weight)
@@ -118,10 +118,10 @@ class ValueModel(nn.Module):
         return self.head(states_AH)[:, 0].float()
 
 
-def ears(path: str | Path, dtype: Dtype) -> PartialVerdict:
+def load_hearing(path: str | Path, dtype: Dtype) -> Hearing:
     """How the model at `path` hears, with its frozen encoder in eval mode; the decoder is not kept. Raises ValueError
     for a model of text only."""
-    hearing = hearing_of(load_model(path, dtype))
+    hearing = get_hearing(load_model(path, dtype))
     if hearing is None or hearing.encoder is None:
         raise ValueError(f"model {path} reads text only: it has no audio encoder to hear with; use one that listens")
     hearing.encoder.requires_grad_(False).eval()
@@ -139,13 +139,13 @@ def _taken_out(model: nn.Module, part: nn.Module) -> tuple[str, nn.Module]:
 
 def _states_before_actions(
     trunk: nn.Module,
-    hearing: PartialVerdict | None,
+    hearing: Hearing | None,
     tokens_T: Tensor,
     lengths_N: Tensor,
     action_mask_T: Tensor,
     sounds: Sequence[Tensor],
 ) -> Tensor:
-    segments = Segments.of(lengths_N.cpu()).to(tokens_T.device)
+    segments = Segments.from_lengths(lengths_N.cpu()).to(tokens_T.device)
     if hearing is None:
         assert not sounds, "a model of text only hears nothing"
         seen = {"input_ids": tokens_T[None]}

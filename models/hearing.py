@@ -26,8 +26,8 @@ Wave = np.ndarray | Tensor
 
 
 @dataclass(frozen=True, slots=True)
-class PartialVerdict:
-    """Made by `hearing_of`. Modules are the model's own, not copies."""
+class Hearing:
+    """Made by `get_hearing`. Modules are the model's own, not copies."""
 
     patch_id: int
     """Token that stands for audio: once per clip in what an engine is sent, K times in what the model sees."""
@@ -95,7 +95,7 @@ def clip_counter(path: str | Path) -> Callable[[Clip], int] | None:
     return count
 
 
-def hearing_of(model: Any) -> PartialVerdict | None:
+def get_hearing(model: Any) -> Hearing | None:
     """How `model` hears; None for a model of text only."""
     tokens = _tokens_of(model.config)
     if tokens is None:
@@ -111,11 +111,11 @@ def _tokens_of(config: Any) -> Callable[[int], int] | None:
     return _qwen2_audio_tokens if config.model_type == "qwen2_audio" else None
 
 
-def _step_audio(model: Any, tokens: Callable[[int], int]) -> PartialVerdict:
+def _step_audio(model: Any, tokens: Callable[[int], int]) -> Hearing:
     from models.audio import modeling
 
     config = model.config.audio_encoder_config
-    return PartialVerdict(
+    return Hearing(
         model.config.audio_token_id,
         config.n_audio_state,
         model.encoder,
@@ -132,7 +132,7 @@ def _qwen2_audio_tokens(samples: int) -> int:
     return ((samples + 159) // 160 + 1) // 2 // 2  # mel frames, halved by a convolution, then by pooling
 
 
-def _qwen2_audio(model: Any, tokens: Callable[[int], int]) -> PartialVerdict:
+def _qwen2_audio(model: Any, tokens: Callable[[int], int]) -> Hearing:
     """Its encoder takes 30 s whatever the clip's length, and its projector is one linear layer per frame."""
     from transformers import WhisperFeatureExtractor
 
@@ -155,4 +155,4 @@ def _qwen2_audio(model: Any, tokens: Callable[[int], int]) -> PartialVerdict:
         return list(adapter(together).split([len(clip) for clip in encoded]))
 
     width = model.config.audio_config.d_model
-    return PartialVerdict(model.config.audio_token_id, width, tower, projector, tokens, encode, adapt)
+    return Hearing(model.config.audio_token_id, width, tower, projector, tokens, encode, adapt)

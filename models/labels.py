@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from models.hearing import hearing_of
+from models.hearing import get_hearing
 from models.load import Dtype, load_model
 
 ABSENT = -1
@@ -31,7 +31,7 @@ class LabelledEncoder(nn.Module):
     def __init__(self, path: str | Path, dtype: Dtype, classes: Sequence[int]) -> None:
         super().__init__()
         self.lm = load_model(path, dtype).requires_grad_(False)
-        self.hearing = hearing_of(self.lm)
+        self.hearing = get_hearing(self.lm)
         if self.hearing is None or self.hearing.encoder is None:
             raise ValueError(f"model {path} reads text only: it has no audio encoder to train; use one that listens")
         self.hearing.encoder.requires_grad_(True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from models.folder import config_of
+from models.folder import read_config
 from rl.config import ConfigError
 from rl.types import AUDIO_PATCH
 
@@ -129,7 +129,7 @@ class ModelConfig:
 
             audio = {"audio_encoder_config": self.build.audio.shape()} if self.build.audio else {}
             return {**self.build.shape(), "vocab_size": len(VOCABULARY), **audio}
-        return config_of(str(self.path)) if (Path(str(self.path)) / "config.json").is_file() else {}
+        return read_config(str(self.path)) if (Path(str(self.path)) / "config.json").is_file() else {}
 
 
 def build(config: BuildConfig, folder: Path, seed: int) -> Path:
@@ -184,7 +184,7 @@ def load_model(path: str | Path, dtype: Dtype = "float32") -> PreTrainedModel:
     from safetensors import SafetensorError
 
     from models import attention
-    from models.supported import unsupported, unsupported_parts
+    from models.supported import find_unsupported_key, find_unsupported_part
 
     attention.register()
     try:
@@ -206,7 +206,7 @@ def load_model(path: str | Path, dtype: Dtype = "float32") -> PreTrainedModel:
     if any(wrong.values()):
         listed = "; ".join(f"{what}: {', '.join(names)}" for what, names in wrong.items() if names)
         raise ValueError(f"model {path}: its weights are not those of its config.json; {listed}")
-    if foreign := unsupported(model.config.to_dict()) or unsupported_parts(model):
+    if foreign := find_unsupported_key(model.config.to_dict()) or find_unsupported_part(model):
         raise ValueError(f"model {path}: {foreign}; choose another model")
     return model
 
@@ -271,7 +271,7 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerFast:
         raise ValueError(f"model {path}: its tokenizer has no vocabulary; expected tokenizer.json beside it")
     if not tokenizer.is_fast:
         raise ValueError(f"model {path}: its tokenizer has no fast version (tokenizer.json); convert it first")
-    config = config_of(path) if (Path(path) / "config.json").is_file() else {}
+    config = read_config(path) if (Path(path) / "config.json").is_file() else {}
     if "step_audio" in config.get("model_type", ""):
         released.complete(tokenizer, config.get("audio_token_id", released.AUDIO_TOKEN_ID), f"model {path}")
     if tokenizer.chat_template is None:

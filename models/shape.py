@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models.folder import config_of, parameters
+from models.folder import count_parameters, read_config
 from models.load import ModelConfig
 
 BYTES = {"float32": 4, "bfloat16": 2}
@@ -96,7 +96,7 @@ def folder_shape(folder: Path | None, place: str) -> Shape | None:
     if folder is None or not (folder / "config.json").is_file():
         return None
     try:
-        return config_shape(config_of(folder), parameters(folder) or None)
+        return config_shape(read_config(folder), count_parameters(folder) or None)
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from error
 

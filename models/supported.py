@@ -14,7 +14,7 @@ CAPS = ("final_logit_softcapping", "logits_soft_cap", "attn_logit_softcapping")
 ATTENDING = {"full_attention", "sliding_attention"}
 
 
-def unsupported(config: Mapping[str, Any]) -> str | None:
+def find_unsupported_key(config: Mapping[str, Any]) -> str | None:
     """What the config.json of a language model asks for that is not supported, in words; needs nothing heavy."""
     text = {**config, **(config.get("text_config") or {})}
     if found := next((key for key in CAPS if text.get(key)), None):
@@ -26,7 +26,7 @@ def unsupported(config: Mapping[str, Any]) -> str | None:
     return None
 
 
-def unsupported_parts(model: PreTrainedModel) -> str | None:
+def find_unsupported_part(model: PreTrainedModel) -> str | None:
     """What a loaded model has that is not supported, in words, where its config.json does not say so."""
     head, trunk = model.get_output_embeddings(), model.get_decoder()
     if getattr(head, "bias", None) is not None:

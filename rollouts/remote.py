@@ -1,4 +1,4 @@
-"""Answers of actors."""
+"""Answers of Ray actors, with their errors."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from typing import Any
 
 
 def fetch(refs: Any) -> Any:
-    """`ray.get`, but a worker's ValueError or OSError is raised as it is, in one line; anything else as Ray reports it."""
+    """Return `ray.get(refs)`. A worker's own ValueError or OSError is raised as it is, in one line, for the user to read;
+    anything else is raised as Ray reports it."""
     import ray
+    from ray.exceptions import RayTaskError
 
     try:
         return ray.get(refs)
-    except ray.exceptions.RayTaskError as error:
+    except RayTaskError as error:
         if isinstance(error.cause, ValueError | OSError):
             raise error.cause from None
         raise

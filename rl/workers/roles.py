@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rl.algorithms.presets import Objective
     from rl.types import Batch
     from rl.workers.optimizer import OptimizerConfig
-    from rollouts.worker import WeightBucket
+    from rollouts.weights import WeightBucket
 
 Result = TypeVar("Result", covariant=True)
 Report = dict[str, float]

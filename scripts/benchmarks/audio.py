@@ -159,7 +159,7 @@ def features(cluster: Cluster, header: Any, model: Path, done: Sequence[Rollout]
     for _ in range(2):
         policy.logprobs(batch).get()
         critic.values(batch).get()
-    return {"asked": policy.sounds.asked, "encoded": policy.sounds.encoded}
+    return {"asked": policy.audio_features.clips_requested, "encoded": policy.audio_features.clips_encoded}
 
 
 def main() -> None:

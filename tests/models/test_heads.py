@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from models.heads import CRITIC_FILE, LogprobModel, ValueModel
-from models.hearing import clip_counter, hearing_of
+from models.hearing import clip_counter, get_hearing
 from models.load import AudioConfig, BuildConfig, build, load_model
 from models.tokenizer import VOCABULARY
 from rl.types import AUDIO_PATCH, Clip
@@ -153,7 +153,7 @@ def test_clips_are_counted_from_the_config_alone(folder: Path, tied: Path, tmp_p
     assert count
     assert count(Clip(str(file))) == 7
     assert clip_counter(tied) is None
-    assert hearing_of(LogprobModel(tied, "float32").lm) is None
+    assert get_hearing(LogprobModel(tied, "float32").lm) is None
     file.write_bytes(b"no sound")
     with pytest.raises(ValueError, match=rf"^{file}: no audio that can be read"):
         count(Clip(str(file)))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from models.heads import LogprobModel
-from models.supported import unsupported
+from models.supported import find_unsupported_key
 
 SMALL = {
     "hidden_size": 64,
@@ -89,5 +89,5 @@ def test_what_would_be_computed_wrongly_is_refused(
 
 
 def test_a_config_that_wraps_a_decoder_is_read_through() -> None:
-    assert unsupported({"text_config": {"attn_logit_softcapping": 50.0}})
-    assert unsupported({"text_config": None, "final_logit_softcapping": None, "layer_types": None}) is None
+    assert find_unsupported_key({"text_config": {"attn_logit_softcapping": 50.0}})
+    assert find_unsupported_key({"text_config": None, "final_logit_softcapping": None, "layer_types": None}) is None

@@ -83,7 +83,7 @@ def test_two_engines_write_what_one_writes(
     assert same(by_key(stream(made)), alone)
     assert same(by_key(stream(made, PROMPTS[::-1])), alone)
     assert not same(by_key(stream(made, seed=8)), alone)
-    assert made.reissued == 0
+    assert made.reissued_requests == 0
 
 
 def test_a_stream_that_is_left_early_leaves_nothing_behind(
@@ -114,7 +114,7 @@ def test_what_a_dead_engine_lost_is_written_again(
     early = [next(flowing)]
     ray.kill(second)
     assert same(by_key([*early, *flowing]), alone)
-    assert 0 < made.reissued < len(alone)
+    assert 0 < made.reissued_requests < len(alone)
     assert made.engines[1] is not second
 
     ray.kill(made.engines[1])
