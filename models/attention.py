@@ -13,6 +13,7 @@ Suffixes: T tokens of the pack, N its sequences, n those of one bucket, L the lo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -36,9 +37,10 @@ class Segments:
     @classmethod
     def from_lengths(cls, lengths_N: Tensor) -> Segments:
         """Return the segments of a pack from its sequences' lengths, in pack order."""
-        starts: list[int] = (lengths_N.cumsum(0) - lengths_N).tolist()
+        lengths = cast("list[int]", lengths_N.tolist())  # torch leaves `tolist` untyped
+        starts = cast("list[int]", (lengths_N.cumsum(0) - lengths_N).tolist())
         members_by_size: dict[int, list[int]] = {}
-        for i, length in enumerate(lengths_N.tolist()):
+        for i, length in enumerate(lengths):
             # By the bits of length²: lengths within a factor of √2 share a bucket, so padding is less than 30 % of it.
             members_by_size.setdefault((length * length).bit_length(), []).append(i)
         restore_T = torch.empty(int(lengths_N.sum()), dtype=torch.long)
@@ -72,7 +74,11 @@ def register() -> None:
 
     AttentionInterface.register(NAME, segment_attention)
     # Without this entry transformers would build a dense [T, T] mask; None tells it to pass none.
-    AttentionMaskInterface.register(NAME, lambda *args, **kwargs: None)
+    AttentionMaskInterface.register(NAME, _no_mask)
+
+
+def _no_mask(*_: object, **__: object) -> None:
+    return None
 
 
 def segment_attention(
@@ -102,10 +108,10 @@ def segment_attention(
     qkv = [x[0].transpose(0, 1) for x in (query, key, value)]  # [T, heads, size]
     outputs: list[Tensor] = []
     for rows_nL in segments.buckets:
-        side_by_side = [x[rows_nL].transpose(1, 2) for x in qkv]  # [n, heads, L, size]
+        q, k, v = (x[rows_nL].transpose(1, 2) for x in qkv)  # [n, heads, L, size]
         visible_LL = _sliding_mask(rows_nL.shape[1], sliding_window, query.device)
         out = scaled_dot_product_attention(
-            *side_by_side, visible_LL, dropout, is_causal=visible_LL is None, scale=scaling, enable_gqa=grouped
+            q, k, v, visible_LL, dropout, is_causal=visible_LL is None, scale=scaling, enable_gqa=grouped
         )
         outputs.append(out.transpose(1, 2).flatten(0, 1))  # [n × L, heads, size]
     # Back into pack order; what was computed for padding is left out.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 LFS_POINTER = b"version https://git-lfs"
 """Beginning of the text that a clone without git-lfs has in the place of a large file."""
@@ -54,11 +54,15 @@ def on_disk(path: str) -> Path:
     needed. Raises ValueError."""
     if Path(path).is_dir():
         return Path(path).absolute()
-    from huggingface_hub import snapshot_download
+    import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(path, allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]))
+        return Path(
+            huggingface_hub.snapshot_download(
+                path, allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+            )
+        )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
         raise ValueError(
             f"model.path: '{path}' is no folder and could not be fetched ({type(error).__name__})"
@@ -70,13 +74,13 @@ def _mapping(file: Path) -> dict[str, Any]:
     try:
         content = file.read_bytes()
         _refuse_pointer(content, file)
-        values = json.loads(content)
+        values: object = json.loads(content)
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError, OSError) as error:
         raise ValueError(f"{file}: {error}; expected the files of a Hugging Face model") from error
     if not isinstance(values, dict):
         kind = type(values).__name__
         raise ValueError(f"{file}: a {kind}, not a mapping; expected the files of a Hugging Face model")
-    return values
+    return cast("dict[str, Any]", values)
 
 
 def _parameters(file: Path) -> int:

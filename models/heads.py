@@ -14,12 +14,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+import safetensors.torch
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from models.attention import Segments
@@ -27,6 +27,9 @@ from models.hearing import Hearing, get_hearing
 from models.load import Dtype, empty_model, load_model
 from models.logprobs import chunked_logprobs
 from models.supported import logit_divisor
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 CRITIC_FILE = "critic.safetensors"
 """File with a critic's trunk and head, beside its config.json."""
@@ -80,9 +83,9 @@ class LogprobModel(nn.Module):
         sounds: Sequence[Tensor] = (),
     ) -> tuple[Tensor, Tensor]:
         """Return (logprobs_A, entropy_A), both float32."""
-        trunk = self.lm.get_decoder()
+        trunk = cast("PreTrainedModel", self.lm.get_decoder())
         hidden_AH = _states_before_actions(trunk, self.hearing, tokens_T, lengths_N, action_mask_T, sounds)
-        head = self.lm.get_output_embeddings()
+        head = cast("nn.Linear", self.lm.get_output_embeddings())
         # Here, within the module that DeepSpeed wraps: under ZeRO-3 `head.weight` is an empty tensor elsewhere.
         return chunked_logprobs(hidden_AH, head.weight, tokens_T[action_mask_T], temperature * self.divisor)
 
@@ -100,7 +103,7 @@ class ValueModel(nn.Module):
         if gradient_checkpointing:
             lm.gradient_checkpointing_enable({"use_reentrant": False})
         self.config = lm.config
-        self.trunk = lm.get_decoder()
+        self.trunk = cast("PreTrainedModel", lm.get_decoder())
         self.hearing = None
         if hearing := get_hearing(lm):
             self.hearing, self.adapter = replace(hearing, encoder=None), hearing.adapter
@@ -109,7 +112,7 @@ class ValueModel(nn.Module):
         nn.init.zeros_(self.head.bias)
         if file.exists():
             try:
-                self.load_state_dict(load_file(file))
+                self.load_state_dict(safetensors.torch.load_file(file))
             except (SafetensorError, RuntimeError) as error:
                 reason = str(error).splitlines()[-1].strip()
                 raise ValueError(f"critic {file}: {reason}; expected one of the shape in its config.json") from error
@@ -138,14 +141,15 @@ def load_hearing(path: str | Path, dtype: Dtype) -> Hearing:
 
 def _detach_module(model: nn.Module, part: nn.Module) -> tuple[str, nn.Module]:
     """Remove `part` from the model's modules; return (its name in the model, part)."""
-    name = next(name for name, module in model.named_modules() if module is part)
+    modules = cast("Iterator[tuple[str, nn.Module]]", model.named_modules())
+    name = next(name for name, module in modules if module is part)
     parent, _, attribute = name.rpartition(".")
     setattr(model.get_submodule(parent), attribute, None)
     return name, part
 
 
 def _states_before_actions(
-    trunk: nn.Module,
+    trunk: PreTrainedModel,
     hearing: Hearing | None,
     tokens_T: Tensor,
     lengths_N: Tensor,
@@ -158,7 +162,7 @@ def _states_before_actions(
         assert not sounds, "a model of text only takes no clips"
         inputs = {"input_ids": tokens_T[None]}
     else:
-        embeddings_TH = trunk.get_input_embeddings()(tokens_T)
+        embeddings_TH: Tensor = trunk.get_input_embeddings()(tokens_T)
         inputs = {"inputs_embeds": hearing.place(embeddings_TH, tokens_T, action_mask_T, sounds)[None]}
     hidden_TH = trunk(
         **inputs,

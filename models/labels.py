@@ -50,6 +50,7 @@ class LabelledEncoder(nn.Module):
         losses: list[Tensor] = []
         correct: list[Tensor] = []
         for head, target_N in zip(self.heads, targets_NL.T, strict=True):
+            assert isinstance(head, nn.Linear)
             logits_NC = head(mean_ND.to(head.weight.dtype)).float()
             losses.append(cross_entropy(logits_NC, target_N, ignore_index=ABSENT, reduction="none"))
             correct.append(logits_NC.argmax(-1) == target_N)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from models.folder import read_config
 from rl.config import ConfigError
@@ -239,7 +239,8 @@ def _auto_class(path: str | Path) -> Any:
     from models import audio
 
     audio.register()
-    causal = type(AutoConfig.from_pretrained(path)) in MODEL_FOR_CAUSAL_LM_MAPPING
+    config = cast("object", AutoConfig.from_pretrained(path))
+    causal = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING
     return AutoModelForCausalLM if causal else AutoModelForMultimodalLM
 
 
@@ -272,7 +273,7 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerFast:
 
     try:
         audio.register()
-        tokenizer = AutoTokenizer.from_pretrained(path)
+        tokenizer = cast("PreTrainedTokenizerFast", AutoTokenizer.from_pretrained(path))
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"model {path}: {_reason(path, error)}; expected a tokenizer beside it") from error
     if not tokenizer("a").input_ids:  # so transformers loads a folder without tokenizer.json

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
+    from torch import nn
     from transformers import PreTrainedModel
 
 CAPS = ("final_logit_softcapping", "logits_soft_cap", "attn_logit_softcapping")
@@ -18,7 +19,7 @@ LAYER_TYPES = {"full_attention", "sliding_attention"}
 def find_unsupported_key(config: Mapping[str, Any]) -> str | None:
     """Return what the config.json of a language model asks for that is not supported, as text; None if nothing. Imports
     nothing heavy."""
-    text = {**config, **(config.get("text_config") or {})}
+    text = _text_config(config)
     for key in CAPS:
         if text.get(key):
             return (
@@ -32,7 +33,8 @@ def find_unsupported_key(config: Mapping[str, Any]) -> str | None:
 def find_unsupported_part(model: PreTrainedModel) -> str | None:
     """Return what a loaded model has that is not supported, as text, where its config.json does not say so; None if
     nothing."""
-    head, trunk = model.get_output_embeddings(), model.get_decoder()
+    head = cast("nn.Module", model.get_output_embeddings())
+    trunk = cast("nn.Module", model.get_decoder())
     if getattr(head, "bias", None) is not None:
         return "lm_head.bias is not supported (the head is one matrix)"
     if getattr(trunk, "_is_stateful", False):
@@ -44,8 +46,13 @@ def find_unsupported_part(model: PreTrainedModel) -> str | None:
     return None
 
 
+def _text_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of the language model, which in a model that takes other inputs stand in `text_config`."""
+    return {**config, **(config.get("text_config") or {})}
+
+
 def logit_divisor(config: Mapping[str, Any]) -> float:
     """Return the number by which the product of hidden states and head is divided to give logits: Granite's
     logits_scaling, or one over Cohere's logit_scale; 1 for other models."""
-    text = {**config, **(config.get("text_config") or {})}
+    text = _text_config(config)
     return float(text.get("logits_scaling") or 1.0) / float(text.get("logit_scale") or 1.0)

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from rl.config import ConfigError
+from rollouts.remote import Actor
 from rollouts.serving import ServingConfig
 
-Question = tuple[Sequence[Mapping[str, str]], Mapping[str, Any]]
+Question = tuple[Sequence[Mapping[str, str]], Mapping[str, object]]
 """(messages, JSON schema of the answer)."""
 
 
@@ -76,7 +77,7 @@ class JudgeWorker:
         return [output.outputs[0].text for output in outputs]
 
 
-def judge_client(actor: Callable[[], Any]) -> Callable[[Sequence[Question]], list[str]]:
+def judge_client(actor: Callable[[], Actor]) -> Callable[[Sequence[Question]], list[str]]:
     """Return the function through which a reward asks the `JudgeWorker` that `actor()` returns. It raises ValueError,
     in one line, when the actor has died."""
 
@@ -85,7 +86,8 @@ def judge_client(actor: Callable[[], Any]) -> Callable[[Sequence[Question]], lis
         from ray.exceptions import RayActorError
 
         try:
-            return ray.get(actor().answer.remote(list(questions)))
+            answers: list[str] = ray.get(actor().answer.remote(list(questions)))
+            return answers
         except RayActorError as error:
             raise ValueError(f"its engine died: {last_line(error)}") from error
 

@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 
 from rl.config import ConfigError
 from rl.types import Clip, Message, Prompt, Rollout
-from rollouts.remote import fetch
+from rollouts.remote import Actor, fetch
 from rollouts.serving import ServingConfig
 from rollouts.weights import WeightBucket
 from rollouts.worker import Completion, Request
@@ -87,7 +87,7 @@ class Sampler:
     process (128 of 128 measured), and a seed depends on the run's seed, the prompt and the sample's index alone. So
     neither the number of engines nor a death changes a single token."""
 
-    def __init__(self, engines: Sequence[Any], respawn: Callable[[int], Any], chat: ChatFormat) -> None:
+    def __init__(self, engines: Sequence[Actor], respawn: Callable[[int], Actor], chat: ChatFormat) -> None:
         self.engines, self.respawn, self.chat = list(engines), respawn, chat
         self.version = -1
         self.weights: Sequence[WeightBucket] = []  # what a new engine loads in a dead one's place

@@ -94,6 +94,7 @@ class EngineWorker:
             # A prompt cut into chunks would rewind its seeded generator, which CPU generators cannot do.
             options["enable_chunked_prefill"] = False
             options["max_num_batched_tokens"] = max(max_sequence_tokens, 8192)
+        # The recipe's `engines.vllm` comes last: its keys win.
         self.engine = LLMEngine.from_engine_args(EngineArgs(**{**options, **config.vllm}))
         # A config.json may name ends of turn beside the tokenizer's one, at which vLLM stops anyway.
         eos: int | list[int] | None = self.engine.model_config.hf_text_config.eos_token_id
@@ -162,7 +163,7 @@ class EngineWorker:
         """Give the GPU memory of weights and cache to trainers that share it, until the engine is next used."""
         # Weights and cache together: vLLM 0.30 takes an engine of which only the weights are awake for one that sleeps.
         if self.sleeps and not self.asleep:
-            self.engine.sleep(level=1)
+            self.engine.sleep(level=1)  # the weights wait in host memory
             self.asleep = True
 
     def _wake(self) -> None:
@@ -186,7 +187,7 @@ class EngineWorker:
         )
 
     def _completion(self, output: Any) -> Completion:
-        """Return what vLLM's RequestOutput says of a finished request."""
+        """Return the sample of a finished request (vLLM's RequestOutput, whose parts are optional in its types)."""
         request = self.running.pop(output.request_id)
         response = output.outputs[0]
         # Flat logprobs hold the entries of all positions end to end; the sampled token's is each position's first.

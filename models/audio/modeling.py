@@ -219,14 +219,14 @@ class StepAudioFlatForCausalLM(StepAudio2ForCausalLM):
     config_class = StepAudioFlatConfig
 
 
-def encode(encoder: nn.Module, config: Any, waves: Sequence[np.ndarray | Tensor]) -> list[Tensor]:
+def encode(encoder: nn.Module, config: StepAudioEncoderConfig, waves: Sequence[np.ndarray | Tensor]) -> list[Tensor]:
     """Return features [P, D] of each clip, a long clip's chunks end to end."""
     device = next(encoder.parameters()).device
     mels = [[mel.to(device) for mel in features.mels(wave, config)] for wave in waves]
     return join_pieces(encoder([mel for clip in mels for mel in clip]), [len(clip) for clip in mels])
 
 
-def adapt(adapter: nn.Module, config: Any, clips: Sequence[Tensor]) -> list[Tensor]:
+def adapt(adapter: nn.Module, config: StepAudioEncoderConfig, clips: Sequence[Tensor]) -> list[Tensor]:
     """Return embeddings [K, H] of each clip, from its features."""
     # Chunk by chunk, as they were encoded: the adapter's convolution must not reach across a cut.
     full = features.encoder_frames(features.frames(features.window(config)))

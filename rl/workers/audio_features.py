@@ -12,11 +12,15 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rl.audio import fingerprint
 from rl.types import Batch, Clip
-from rollouts.remote import fetch
+from rollouts.remote import Actor, fetch
+
+if TYPE_CHECKING:
+    from ray import ObjectRef
+    from torch import Tensor
 
 CACHE_BYTES = 512 << 20
 """Size up to which features stay in the object store beyond what the present batch needs."""
@@ -28,10 +32,10 @@ class AudioFeatures:
     `actors` are the policy's ranks, or others that can encode. Features stay until the encoder changes or space is
     short; the longest unused go first. `clips_requested` and `clips_encoded` count over the object's life."""
 
-    def __init__(self, actors: Sequence[Any]) -> None:
+    def __init__(self, actors: Sequence[Actor]) -> None:
         self.actors = list(actors)
         # name → (handle, bytes), the longest unused first. The handle stands for a clip in `Batch.clips_N`.
-        self.features: OrderedDict[str, tuple[Any, int]] = OrderedDict()
+        self.features: OrderedDict[str, tuple[ObjectRef[Tensor], int]] = OrderedDict()
         self.names: dict[Clip, str] = {}
         self.encoder = ""
         """Digest of the encoder that gave the features; empty where none has been named."""

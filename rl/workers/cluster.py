@@ -28,6 +28,7 @@ from rl.workers.placement import TRAINERS, Bundle, ClusterConfig, bundles, descr
 from rl.workers.policy import PolicyWorker
 from rl.workers.trainer import TrainerConfig
 from rollouts.judge_engine import JudgeConfig, JudgeWorker, Question, judge_client, last_line
+from rollouts.remote import Actor
 from rollouts.sampler import EngineConfig, Sampler
 from rollouts.worker import EngineWorker
 
@@ -59,7 +60,7 @@ class Cluster:
         self.names, self.config, self.engines, self.training = names, cluster, engines, training
         self.model, self.model_path, self.max_sequence_tokens = model, model_path, max_sequence_tokens
         self.chat = Chat(load_tokenizer(model_path), model.think, clip_counter(model_path))
-        self.actors: dict[Seat, Any] = {}  # Ray's handles have no types for remote methods
+        self.actors: dict[Seat, Actor] = {}
         self.owns_ray = False
         self.group: PlacementGroup | None = None
 
@@ -99,7 +100,7 @@ class Cluster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for actor in self.actors.values():
-            ray.kill(actor)
+            ray.kill(cast("Any", actor))
         if self.group:
             ray.util.remove_placement_group(self.group)
         if self.owns_ray:
@@ -155,29 +156,29 @@ class Cluster:
             place = "engines" if role == "engine" else f"judges.{role.removeprefix('judge ')}"
             raise ValueError(f"{place}: vLLM did not start: {last_line(error)}; --debug shows all of it") from error
 
-    def _ranks(self, role: str) -> tuple[list[Any], TrainerConfig, AudioFeatures]:
+    def _ranks(self, role: str) -> tuple[list[Actor], TrainerConfig, AudioFeatures]:
         actors = [self.actors[role, i] for i in range(self.training.ranks)]
         if role == "reference" and self.model.train_encoder:
             # The policy's encoder learns; the reference's features come from the encoder it started with.
             return actors, self.training, AudioFeatures(actors)
         return actors, self.training, self.audio_features
 
-    def _respawn(self, i: int) -> Any:
+    def _respawn(self, i: int) -> Actor:
         self.actors["engine", i] = self._spawn("engine", i)
         return self.actors["engine", i]
 
-    def _spawn(self, role: str, i: int) -> Any:
+    def _spawn(self, role: str, i: int) -> Actor:
         assert self.group is not None, "actors are spawned within the reservation"
         index, bundle = self.seats[role, i]
-        options: dict[str, Any] = {
+        options = {
             "num_cpus": bundle.cpus_per_actor,
             "scheduling_strategy": PlacementGroupSchedulingStrategy(self.group, placement_group_bundle_index=index),
         }
         if role == "engine":
             variables = self.engines.environment(self.gpu)
             model = str(self.model_path), self.model.dtype, self.max_sequence_tokens
-            arguments: tuple[Any, ...] = (*model, self.engines, self.shares_gpus)
-            kind: Any = EngineWorker
+            arguments: tuple[object, ...] = (*model, self.engines, self.shares_gpus)
+            kind: type[object] = EngineWorker
         elif role.startswith("judge "):
             judge = self.judges[role.removeprefix("judge ")]
             variables = judge.environment(self.gpu)

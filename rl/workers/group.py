@@ -1,8 +1,8 @@
 """Trainers as the loop sees them: one object per role, whose methods hide its ranks and their micro-batches.
 
 A method that computes starts its work at once and returns a `Future`; `gather` waits for several, so that policy and
-critic work side by side. An absent critic or reference is an object too (`Absent`). The types that a loop is written
-against are in `rl.workers.roles`. Suffixes as in `rl.types`.
+critic work side by side. The types that a loop is written against, and the object in place of an absent role, are in
+`rl.workers.roles`. Suffixes as in `rl.types`.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from rl.run.files import replacing_folder
 from rl.types import Batch, Clip
 from rl.workers.audio_features import AudioFeatures
 from rl.workers.optimizer import OptimizerConfig
-from rl.workers.roles import Future, Report
+from rl.workers.roles import Absent, Future, Report
 from rl.workers.trainer import OptimiserStep, TrainerConfig
+from rollouts.remote import Actor
 
 if TYPE_CHECKING:
+    from ray import ObjectRef
     from torch import Tensor
 
     from models.augment import AugmentConfig
@@ -37,6 +39,7 @@ Second = TypeVar("Second")
 Third = TypeVar("Third")
 
 
+# By number of arguments: Python's types have no "the same tuple without Future".
 @overload
 def gather(first: Future[First], second: Future[Second], /) -> tuple[First, Second]: ...
 @overload
@@ -46,34 +49,6 @@ def gather(*futures: Future[Any]) -> tuple[Any, ...]:
     return tuple(future.get() for future in futures)
 
 
-class Absent:
-    """The critic of an algorithm without one, the reference of a loss without KL, the policy while it does not learn:
-    every verb is answered with nothing, so that the loop needs no `if`."""
-
-    temperature: float = 1.0
-
-    def load(self, *_: object, **__: object) -> None:
-        """Load nothing."""
-
-    def values(self, batch: Batch) -> Future[None]:
-        """Return None in place of values."""
-        return Future([], lambda _: None)
-
-    def logprobs(self, batch: Batch) -> Future[None]:
-        """Return None in place of logprobs."""
-        return Future([], lambda _: None)
-
-    def update(self, *_: object, **__: object) -> Future[Report]:
-        """Return no metric."""
-        return Future([], lambda _: {})
-
-    def save(self, folder: Path) -> None:
-        """Write nothing."""
-
-    def restore_optimizer(self, folder: Path) -> None:
-        """Read nothing."""
-
-
 class TrainerGroup:
     """The ranks of one role. Batches with audio go to them with features in place of their clips."""
 
@@ -81,10 +56,11 @@ class TrainerGroup:
     """Batches go to the ranks as they are, clips included."""
 
     def __init__(
-        self, actors: Sequence[Any], config: TrainerConfig, audio_features: AudioFeatures | None = None
+        self, actors: Sequence[Actor], config: TrainerConfig, audio_features: AudioFeatures | None = None
     ) -> None:
         self.actors, self.config = list(actors), config
         self.audio_features = audio_features or AudioFeatures(actors)
+        # The process group outlives every model: `load` builds engines within it.
         host, port = ray.get(self.actors[0].address.remote())
         self._call_all("connect", host, port).get()
 
@@ -107,11 +83,13 @@ class TrainerGroup:
         """Read the optimizer back from what `save` wrote. Raises ValueError when other ranks or stages wrote it."""
         self._call_all("load_optimizer", str(folder)).get()
 
-    def _call_all(self, method: str, *arguments: Any) -> Future[list[Any]]:
+    def _call_all(self, method: str, *arguments: object) -> Future[list[Any]]:
         """Call the same method on every rank: most are collective, and a rank that is not called blocks the others."""
         return Future([getattr(actor, method).remote(*arguments) for actor in self.actors], lambda answers: answers)
 
-    def _call_each(self, method: str, shares: Sequence[Any], batch: Batch, *arguments: Any) -> list[Any]:
+    def _call_each(
+        self, method: str, shares: Sequence[object], batch: Batch, *arguments: object
+    ) -> list[ObjectRef[Any]]:
         """Call a method on every rank with the whole batch and its share of the rows."""
         if not self.trains_encoder:
             batch = self.audio_features.replace_clips(batch)
@@ -121,7 +99,8 @@ class TrainerGroup:
             for actor, share in zip(self.actors, shares, strict=True)
         ]
 
-    def _forward(self, method: str, batch: Batch, *arguments: Any) -> Future[Tensor]:
+    def _forward(self, method: str, batch: Batch, *arguments: object) -> Future[Tensor]:
+        # Rank → its micro-batches → their rows: balanced by tokens, and equally many micro-batches on every rank.
         plan = pack(_lengths(batch), self.config.tokens_per_microbatch, len(self.actors))
         return Future(self._call_each(method, plan, batch, *arguments), _in_order)
 
@@ -137,7 +116,7 @@ class TrainerGroup:
                 continue
             units = [rows[i : i + together] for i in range(0, len(rows), together)]
             sizes = [sum(lengths[i] for i in unit) for unit in units]
-            # Packed by tokens and balanced over ranks; each rank gets equally many micro-batches, some perhaps empty.
+            # As in `_forward`, but whole units, and one step's rows at a time: steps are taken one after the other.
             for rank, plan in enumerate(pack(sizes, self.config.tokens_per_microbatch, len(self.actors))):
                 micro_batches = [[i for unit in micro_batch for i in units[unit]] for micro_batch in plan]
                 shares[rank].append(OptimiserStep(rows, micro_batches, rate))
@@ -151,7 +130,7 @@ class PolicyGroup(TrainerGroup):
     """The sampling temperature: logprobs are those of the distribution at it. `load` sets it back to 1."""
 
     def __init__(
-        self, actors: Sequence[Any], config: TrainerConfig, audio_features: AudioFeatures | None = None
+        self, actors: Sequence[Actor], config: TrainerConfig, audio_features: AudioFeatures | None = None
     ) -> None:
         super().__init__(actors, config, audio_features)
         self.handles: list[WeightBucket] = []
@@ -160,6 +139,7 @@ class PolicyGroup(TrainerGroup):
         """Build every rank anew around the model at `path`, with a fresh optimizer."""
         self.handles.clear()
         super().load(path, model, optimizer)
+        # An encoder that trains wants the clips themselves: features of theirs would be constants to autograd.
         self.temperature, self.trains_encoder = 1.0, model.train_encoder
         if self.audio_features.actors == self.actors:  # not for a reference that reads the policy's features
             self.audio_features.use_encoder(self._call_all("encoder_digest").get()[0])
@@ -181,6 +161,7 @@ class PolicyGroup(TrainerGroup):
         seed: int = 0,
     ) -> Future[Report]:
         """Take one optimiser step on the labels of `clips` (-1: absent); `seed` draws how each clip is changed."""
+        # The loss is a mean over the step's (clip, label) pairs: counted here, since a rank sees only its own.
         ranks, pairs = len(self.actors), max(1, sum(target >= 0 for row in targets for target in row))
         calls = [
             actor.fit_encoder.remote(
@@ -224,7 +205,7 @@ class PolicyGroup(TrainerGroup):
         shares = self._schedule(batch, steps, rates, together=2)
         return self._learn(self._call_each("update_pairs", shares, batch, preference, self.temperature))
 
-    def _learn(self, calls: Sequence[Any]) -> Future[Report]:
+    def _learn(self, calls: Sequence[ObjectRef[Any]]) -> Future[Report]:
         def finish(answers: list[list[Report]]) -> Report:
             if self.trains_encoder:
                 # Not before the update is over: the critic, beside it, still reads the features of the step's start.
@@ -272,6 +253,7 @@ def _in_order(answers: list[dict[int, np.ndarray]]) -> Tensor:
     """Return the ranks' answers {row: [a]} end to end, in the order of the rows."""
     import torch
 
+    # Every row is on exactly one rank.
     rows: dict[int, np.ndarray] = {row: piece for answer in answers for row, piece in answer.items()}
     return torch.from_numpy(np.concatenate([rows[i] for i in range(len(rows))]))
 

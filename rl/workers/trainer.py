@@ -175,19 +175,19 @@ class TrainerWorker:
             report: dict[str, Any] = defaultdict(float)
             for rows in step.micro_batches:
                 # Every rank runs equally many forwards and backwards, for ZeRO gathers and reduces in each: a rank
-                # without rows computes the step's first sequence (first pair) with weight 0.
-                present = bool(rows)
-                computed = rows if present else step.rows[: 2 if pairs else 1]
-                loss_A, diagnostics = loss(batch.select(computed).to(self.device))
-                weights_A = present * torch.cat([weights_by_row[row] for row in computed]).to(self.device)
+                # without rows computes the step's first sequence (or pair) as a dummy, with weight 0.
+                has_rows = bool(rows)
+                rows_or_dummy = rows if has_rows else step.rows[: 2 if pairs else 1]
+                loss_A, diagnostics = loss(batch.select(rows_or_dummy).to(self.device))
+                weights_A = has_rows * torch.cat([weights_by_row[row] for row in rows_or_dummy]).to(self.device)
                 scalar = (loss_A * weights_A).sum()
-                # DeepSpeed averages gradients over ranks, and ours are to be added up: hence `* world`. Unless
-                # scale_wrt_gas is off it also divides by accumulation steps: 83 % error with unequal micro-batches.
+                # DeepSpeed averages gradients over ranks, and ours are to be added up: hence `* world`. With its default
+                # scale_wrt_gas it would also divide by accumulation steps: 83 % error with unequal micro-batches.
                 self.engine.backward(scalar * self.world, scale_wrt_gas=False)
                 report["loss"] += scalar.detach()
                 for name, values_A in diagnostics.items():
-                    # In double, so that the sum of many terms does not depend on how they were cut.
-                    report[name] += present * values_A.detach().double().sum() / int(actions_N.sum())
+                    # In double, so that the sum hardly depends on how the step was cut.
+                    report[name] += has_rows * values_A.detach().double().sum() / int(actions_N.sum())
             self.engine.step()
             reports.append({name: float(value) for name, value in report.items()} | {"grad_norm": self._norm()})
         return reports
