@@ -104,14 +104,14 @@ def segment_attention(
     # `models.supported` refuses such models at loading: without the cap or the sinks scores would be wrong in silence.
     assert softcap is None, "refused when the model is loaded"
     assert s_aux is None, "refused when the model is loaded"
-    grouped = query.shape[1] != key.shape[1]  # fewer heads of keys than of queries
+    enable_gqa = query.shape[1] != key.shape[1]  # fewer heads of keys than of queries
     qkv = [x[0].transpose(0, 1) for x in (query, key, value)]  # [T, heads, size]
     outputs: list[Tensor] = []
     for rows_nL in segments.buckets:
         q, k, v = (x[rows_nL].transpose(1, 2) for x in qkv)  # [n, heads, L, size]
         visible_LL = _sliding_mask(rows_nL.shape[1], sliding_window, query.device)
         out = scaled_dot_product_attention(
-            q, k, v, visible_LL, dropout, is_causal=visible_LL is None, scale=scaling, enable_gqa=grouped
+            q, k, v, visible_LL, dropout, is_causal=visible_LL is None, scale=scaling, enable_gqa=enable_gqa
         )
         outputs.append(out.transpose(1, 2).flatten(0, 1))  # [n × L, heads, size]
     # Back into pack order; what was computed for padding is left out.

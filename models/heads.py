@@ -49,23 +49,23 @@ class LogprobModel(nn.Module):
         self.hearing = get_hearing(self.lm)
         if train_encoder and (self.hearing is None or self.hearing.encoder is None):
             raise ValueError(f"model.train_encoder: model {path} reads text only and has no audio encoder; remove it")
-        self._frozen: tuple[str, nn.Module] | None = None
+        self._frozen_encoder: tuple[str, nn.Module] | None = None
         if self.hearing and self.hearing.encoder and not train_encoder:
             # No longer one of the model's modules: under ZeRO-3 the trainer's engine would shard it, and gather it at
             # every call.
-            self._frozen = _detach_module(self.lm, self.hearing.encoder.requires_grad_(False))
+            self._frozen_encoder = _detach_module(self.lm, self.hearing.encoder.requires_grad_(False))
         if gradient_checkpointing:
             self.lm.gradient_checkpointing_enable({"use_reentrant": False})
 
     def frozen_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """Yield (name, weight) of the frozen audio encoder, which `named_parameters` leaves out."""
-        if self._frozen:
-            name, encoder = self._frozen
+        if self._frozen_encoder:
+            name, encoder = self._frozen_encoder
             yield from ((f"lm.{name}.{inner}", weight) for inner, weight in encoder.named_parameters())
 
     def _apply(self, *args: Any, **kwargs: Any) -> LogprobModel:
-        if self._frozen:  # so that `.to(device)` and the like move it too
-            self._frozen[1]._apply(*args, **kwargs)
+        if self._frozen_encoder:  # so that `.to(device)` and the like move it too
+            self._frozen_encoder[1]._apply(*args, **kwargs)
         return super()._apply(*args, **kwargs)
 
     @torch.no_grad()

@@ -87,16 +87,16 @@ def read_shape(model: ModelConfig) -> Shape | None:
     recipe expects. Raises ValueError for a broken config.json, or one of another model than the recipe expects."""
     if model.build is not None:
         return config_shape({**model.shape(), "model_type": "qwen2"})
-    expected = config_shape(model.expect) if model.expect is not None else None
-    if model.expect is not None and expected is None:
+    expected_shape = config_shape(model.expect) if model.expect is not None else None
+    if model.expect is not None and expected_shape is None:
         keys = "hidden_size, num_hidden_layers, num_attention_heads and vocab_size"
         raise ValueError(f"model.expect: describes no decoder that is known here; give at least {keys}")
     folder = folder_of(str(model.path))
     shape = folder_shape(folder, "model.path")
-    if shape is None or expected is None:
-        return shape or expected
+    if shape is None or expected_shape is None:
+        return shape or expected_shape
     for name, key in CONFIG_KEYS.items():
-        want, have = getattr(expected, name), getattr(shape, name)
+        want, have = getattr(expected_shape, name), getattr(shape, name)
         if want != have:
             raise ValueError(
                 f"model.expect: {key} {want} expected, {folder}/config.json has {have}; correct it or the path"

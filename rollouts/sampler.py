@@ -146,7 +146,7 @@ class Sampler:
                 except RayActorError:
                     # The engine is gone with all it held. Its other call is dropped, its requests go to the front of
                     # the queue with their old seeds, and whoever takes them writes the same tokens.
-                    calls = {other: j for other, j in calls.items() if j != i}
+                    calls = {ref: j for ref, j in calls.items() if j != i}
                     queue.extendleft(running[i].values())
                     self.reissued_requests += len(running[i])
                     running[i] = {}

@@ -37,7 +37,7 @@ BACKEND = "object_store"
 
 @dataclass
 class Rendezvous(WeightTransferInitInfo):
-    """What the two sides would agree on first: nothing, the object store needs no rendezvous."""
+    """Empty first message between the two sides: the object store needs no rendezvous."""
 
 
 @dataclass
@@ -89,7 +89,7 @@ class ObjectStoreWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
         self.updated_parameters: set[str] = set()
 
     def init_transfer_engine(self, init_info: Rendezvous) -> None:
-        """Do nothing: there is no connection to open."""
+        """Return at once: there is no connection to open."""
 
     def start_weight_update(self) -> None:
         """Make the model's layers ready to be loaded again."""
@@ -112,12 +112,12 @@ class ObjectStoreWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
         earlier, self.frozen_parameters = self.frozen_parameters, {}
         # Names of the parameters as vLLM calls them, some of which it fuses from several of ours.
         model: Any = self.model  # vLLM types it as a plain nn.Module
-        loaded: set[str] = model.load_weights(update_info.read()) or set()
+        loaded_names: set[str] = model.load_weights(update_info.read()) or set()
         # A frozen bucket of which a parameter was overwritten is no longer in place.
-        self.frozen_parameters = {other: names for other, names in earlier.items() if not names & loaded}
+        self.frozen_parameters = {key: names for key, names in earlier.items() if not names & loaded_names}
         if name is not None:
-            self.frozen_parameters[name] = loaded
-        self.updated_parameters |= loaded
+            self.frozen_parameters[name] = loaded_names
+        self.updated_parameters |= loaded_names
 
     def finish_weight_update(self) -> None:
         """Make the loaded layers ready to run."""
@@ -130,7 +130,7 @@ class ObjectStoreWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
         dispatch_cpu_unquantized_gemm(language_model.lm_head, remove_weight=False)
 
     def shutdown(self) -> None:
-        """Do nothing: there is no connection to close."""
+        """Return at once: there is no connection to close."""
 
 
 def missing_parameters(worker: Any) -> list[str]:

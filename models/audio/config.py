@@ -80,7 +80,7 @@ class StepAudioConfig(PretrainedConfig):
 
 
 class StepAudioFlatConfig(StepAudioConfig):
-    """The same configuration under the 32B model's type name."""
+    """Step-Audio's configuration under the 32B model's type name."""
 
     model_type = "step_audio_qwen2"
 

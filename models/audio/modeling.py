@@ -77,13 +77,13 @@ class Encoder(nn.Module):
     def _bucket(self, mels_nFm: Tensor, frames_n: Tensor) -> tuple[Tensor, Tensor]:
         """Return (features [n, P, D], P of each piece) of padded pieces with so many real frames."""
         mels_nFm = mels_nFm.to(self.conv1.weight)
-        x_nDF = gelu(self.conv1(mels_nFm.transpose(1, 2))) * _real(frames_n, mels_nFm.shape[1])[:, None]
+        x_nDF = gelu(self.conv1(mels_nFm.transpose(1, 2))) * _real_frames(frames_n, mels_nFm.shape[1])[:, None]
         x_nPD = gelu(self.conv2(x_nDF)).transpose(1, 2)
         halves_n = (frames_n + 1) // 2  # the second convolution has stride 2
         x_nPD = x_nPD + self.positional_embedding(torch.arange(x_nPD.shape[1], device=x_nPD.device))
         mask = None  # none is needed where no piece is padded
         if bool((halves_n != halves_n[0]).any()):
-            mask = _real(halves_n, x_nPD.shape[1])[:, None, None]
+            mask = _real_frames(halves_n, x_nPD.shape[1])[:, None, None]
         for block in self.blocks:
             x_nPD = block(x_nPD, mask)
         x_nPD = nn.functional.avg_pool1d(x_nPD.transpose(1, 2), 2).transpose(1, 2)  # P halves once more, to 25 Hz
@@ -110,7 +110,7 @@ class Adapter(nn.Module):
         return [row[:length] for row, length in zip(self.linear2(relu(self.linear1(x_nKD))), lengths, strict=True)]
 
 
-def _real(lengths_n: Tensor, longest: int) -> Tensor:
+def _real_frames(lengths_n: Tensor, longest: int) -> Tensor:
     """Return [n, longest] bool, True before each piece's end."""
     return torch.arange(longest, device=lengths_n.device) < lengths_n[:, None]
 
@@ -120,9 +120,9 @@ def _by_bucket(pieces: Sequence[Tensor], call: Callable[[Tensor, Tensor], tuple[
     piece's result, in the order of the pieces."""
     results: dict[int, Tensor] = {}
     for members in features.buckets([len(piece) for piece in pieces]):
-        padded = pad_sequence([pieces[i] for i in members], batch_first=True)
-        lengths_n = torch.tensor([len(pieces[i]) for i in members], device=padded.device)
-        out, out_lengths_n = call(padded, lengths_n)
+        padded_nL = pad_sequence([pieces[i] for i in members], batch_first=True)
+        lengths_n = torch.tensor([len(pieces[i]) for i in members], device=padded_nL.device)
+        out, out_lengths_n = call(padded_nL, lengths_n)
         results |= {i: row[:length] for i, row, length in zip(members, out, out_lengths_n.tolist(), strict=True)}
     return [results[i] for i in range(len(pieces))]
 
@@ -214,7 +214,7 @@ class StepAudio2ForCausalLM(PreTrainedModel, GenerationMixin):
 
 
 class StepAudioFlatForCausalLM(StepAudio2ForCausalLM):
-    """The same network for the 32B model's config."""
+    """Step-Audio's network under the 32B model's config."""
 
     config_class = StepAudioFlatConfig
 

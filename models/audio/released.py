@@ -42,9 +42,9 @@ def encoder_name(name: str, inverse: bool = False) -> str:
     """Return StepFun's name of a parameter of transformers' Qwen2AudioEncoder; with `inverse`, the other way round."""
     # `layer_norm.` is also the end of names within the layers, so only the outermost one is renamed.
     outer = ("layer_norm.", "after_norm.")
-    here, there = outer[::-1] if inverse else outer
-    if name.startswith(here):
-        return there + name.removeprefix(here)
+    prefix, replacement = outer[::-1] if inverse else outer
+    if name.startswith(prefix):
+        return replacement + name.removeprefix(prefix)
     for theirs, ours in ENCODER_NAMES.items():
         name = name.replace(*((ours, theirs) if inverse else (theirs, ours)))
     return name

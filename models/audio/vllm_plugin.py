@@ -163,7 +163,7 @@ class StepAudioEngine(nn.Module, SupportsMultiModal, SupportsPP):
         """Return embeddings [K, H] of each clip."""
         if kwargs.get("mels") is None:
             return []
-        mels, frames, chunks = (_flat(kwargs[name]) for name in ("mels", "frames", "chunks"))
+        mels, frames, chunks = (_flatten(kwargs[name]) for name in ("mels", "frames", "chunks"))
         chunk_features = self.encoder(mels.split(frames.tolist()))
         clips = join_pieces(chunk_features, chunks.tolist())
         return tuple(adapt(self.adapter, self.config.audio_encoder_config, clips))
@@ -190,6 +190,6 @@ class StepAudioEngine(nn.Module, SupportsMultiModal, SupportsPP):
         return AutoWeightsLoader(self).load_weights(weights, mapper=self.hf_to_vllm_mapper)
 
 
-def _flat(field: Tensor | Sequence[Tensor]) -> Tensor:
+def _flatten(field: Tensor | Sequence[Tensor]) -> Tensor:
     """Return a field of all clips as one tensor: vLLM hands it over so, or clip by clip."""
     return field if isinstance(field, Tensor) else torch.cat(list(field))

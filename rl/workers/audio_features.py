@@ -53,7 +53,7 @@ class AudioFeatures:
         self.encoder = ""
 
     def borrow_encoder(self, path: str | Path, dtype: str) -> None:
-        """Have the actors load the encoder of the model at `path`, where no policy has brought one."""
+        """Let the actors load the encoder of the model at `path`, where no policy has brought one."""
         if not self.encoder:
             self.use_encoder(fetch([actor.borrow_encoder.remote(str(path), dtype) for actor in self.actors])[0])
 

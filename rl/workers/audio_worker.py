@@ -1,5 +1,5 @@
-"""What a rank does with audio: features of clips from a frozen encoder, for every role, and, before the encoder is
-frozen, its own training on labels.
+"""Audio in a trainer's rank: features of clips from a frozen encoder, for every role, and, before the encoder is frozen,
+its own training on labels.
 
 Suffixes: N clips, L labels, P encoder frames, D encoder width, S samples.
 """

@@ -93,9 +93,9 @@ class TrainerGroup:
         """Call a method on every rank with the whole batch and its share of the rows."""
         if not self.trains_encoder:
             batch = self.audio_features.replace_clips(batch)
-        stored = ray.put(batch)  # once for all ranks: as a plain argument it would be copied for each
+        batch_ref = ray.put(batch)  # once for all ranks: as a plain argument it would be copied for each
         return [
-            getattr(actor, method).remote(stored, share, *arguments)
+            getattr(actor, method).remote(batch_ref, share, *arguments)
             for actor, share in zip(self.actors, shares, strict=True)
         ]
 
@@ -105,16 +105,16 @@ class TrainerGroup:
         return Future(self._call_each(method, plan, batch, *arguments), _in_order)
 
     def _schedule(
-        self, batch: Batch, steps: Sequence[Sequence[int]], rates: Sequence[float], together: int = 1
+        self, batch: Batch, steps: Sequence[Sequence[int]], rates: Sequence[float], rows_per_unit: int = 1
     ) -> list[list[OptimiserStep]]:
-        """Return, for each rank, its share of each optimiser step. `steps` are the rows of each; every `together` of
+        """Return, for each rank, its share of each optimiser step. `steps` are the rows of each; every `rows_per_unit` of
         them in a row (2 for a pair) stay in one micro-batch."""
         lengths = _lengths(batch)
         shares: list[list[OptimiserStep]] = [[] for _ in self.actors]
         for rows, rate in zip(steps, rates, strict=True):
             if not len(rows):  # fewer sequences were left than steps to cut them into
                 continue
-            units = [rows[i : i + together] for i in range(0, len(rows), together)]
+            units = [rows[i : i + rows_per_unit] for i in range(0, len(rows), rows_per_unit)]
             sizes = [sum(lengths[i] for i in unit) for unit in units]
             # As in `_forward`, but whole units, and one step's rows at a time: steps are taken one after the other.
             for rank, plan in enumerate(pack(sizes, self.config.tokens_per_microbatch, len(self.actors))):
@@ -202,7 +202,7 @@ class PolicyGroup(TrainerGroup):
         self, batch: Batch, steps: Sequence[Sequence[int]], rates: Sequence[float], preference: Preference
     ) -> Future[Report]:
         """Take steps as `update` does, on chosen and rejected answers by turns; a pair stays in one micro-batch."""
-        shares = self._schedule(batch, steps, rates, together=2)
+        shares = self._schedule(batch, steps, rates, rows_per_unit=2)
         return self._learn(self._call_each("update_pairs", shares, batch, preference, self.temperature))
 
     def _learn(self, calls: Sequence[ObjectRef[Any]]) -> Future[Report]:
@@ -241,7 +241,7 @@ class CriticGroup(TrainerGroup):
     def update_pairs(self, batch: Batch, steps: Sequence[Sequence[int]], rates: Sequence[float]) -> Future[Report]:
         """Take Bradley–Terry steps on chosen and rejected answers by turns, one action each; a pair stays in one
         micro-batch."""
-        shares = self._schedule(batch, steps, rates, together=2)
+        shares = self._schedule(batch, steps, rates, rows_per_unit=2)
         return Future(self._call_each("update_pairs", shares, batch), _mean_of_steps)
 
 

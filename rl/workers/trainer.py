@@ -40,7 +40,7 @@ CACHED_CLIPS = 4096
 
 @dataclass
 class TrainerConfig:
-    """How policy, critic and reference are trained."""
+    """Options that policy, critic and reference share as trainers."""
 
     ranks: int = 1
     threads: int = 1
@@ -287,5 +287,7 @@ def _engine_settings(dtype: str, trainer: TrainerConfig, optimizer: OptimizerCon
 
 def _merge(base: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
     """Return `base` with the keys of `extra` over it, mappings merged key by key."""
-    nested = {key: _merge(base[key], extra[key]) for key in base.keys() & extra.keys() if isinstance(base[key], dict)}
-    return {**base, **extra, **nested}
+    submappings = {
+        key: _merge(base[key], extra[key]) for key in base.keys() & extra.keys() if isinstance(base[key], dict)
+    }
+    return {**base, **extra, **submappings}
