@@ -1,7 +1,7 @@
-"""Other versions of a clip that mean the same, so that a small encoder learns what is said and not the few clips it has.
+"""Augmentation of clips: altered copies with the same labels, so that a small encoder does not learn its few clips by heart.
 
 SpecAugment (Park et al. 2019) on the waveform: a stretch of time and a band of frequencies are silenced, and the clip
-starts later. What is labelled with its length, loudness or rhythm does not stay what it was: leave those labels out.
+starts later. Labels of a clip's length, loudness or rhythm do not survive this: leave them out.
 """
 
 from __future__ import annotations
@@ -18,22 +18,23 @@ if TYPE_CHECKING:
 
 @dataclass
 class AugmentConfig:
-    """The most that is done to a clip; how much, and where, is drawn anew each time it is heard."""
+    """Limits of what is done to a clip; how much, and where, is drawn anew each time it is used."""
 
     delay_s: float = 0.1
-    """Silence before the clip."""
+    """Longest silence put before the clip, in seconds."""
     silence: float = 0.2
-    """Share of the clip's length that is silenced."""
+    """Largest share of the clip's length that is silenced."""
     band: float = 0.25
-    """Share of the mel scale up to 8 kHz that is taken out."""
+    """Largest share of the mel scale, up to 8 kHz, that is taken out."""
 
     def validate(self, place: str) -> None:
+        """Raise ConfigError for a value out of range."""
         if self.delay_s < 0 or not 0 <= self.silence < 1 or not 0 <= self.band < 1:
             raise ConfigError(f"{place}: delay_s must be 0 or more, silence and band at least 0 and less than 1")
 
 
-def augmented(wave_S: np.ndarray, config: AugmentConfig, random: np.random.Generator) -> np.ndarray:
-    """A changed copy, [S + at most delay_s] float32."""
+def augment_clip(wave_S: np.ndarray, config: AugmentConfig, random: np.random.Generator) -> np.ndarray:
+    """Return an altered copy of a 16 kHz wave, float32, longer by at most `delay_s`."""
     import numpy as np
 
     samples = len(wave_S)
@@ -48,13 +49,14 @@ def augmented(wave_S: np.ndarray, config: AugmentConfig, random: np.random.Gener
     return np.concatenate([delay, wave]).astype(np.float32)
 
 
-def _span(most: float, random: np.random.Generator) -> tuple[float, float]:
-    """A part of [0, 1] that is at most `most` long."""
-    length = random.uniform(0, most)
+def _span(longest: float, random: np.random.Generator) -> tuple[float, float]:
+    """Draw (start, end) within [0, 1], at most `longest` apart."""
+    length = random.uniform(0, longest)
     start = random.uniform(0, 1 - length)
     return start, start + length
 
 
 def _hertz(share: float) -> float:
-    """Of the mel scale from 0 to 8 kHz (O'Shaughnessy: 2595 log10(1 + f / 700))."""
+    """Return the frequency in Hz at a share of the mel scale from 0 to 8 kHz."""
+    # O'Shaughnessy's mel = 2595 log10(1 + f / 700), inverted
     return 700 * ((1 + SAMPLE_RATE / 2 / 700) ** share - 1)

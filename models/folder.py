@@ -1,4 +1,4 @@
-"""What lies in the folder of a Hugging Face model (config.json, weights, a tokenizer), told without torch or transformers.
+"""Reading of a Hugging Face model's folder (config.json, weights, tokenizer) without torch or transformers.
 
 Every function raises ValueError in one line that names the file and the fix.
 """
@@ -8,31 +8,32 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 LFS_POINTER = b"version https://git-lfs"
-"""What a clone without git-lfs has in the place of a large file."""
+"""Beginning of the text that a clone without git-lfs has in the place of a large file."""
 LONGEST_HEADER = 100_000_000
-"""Bytes, the format's own limit."""
+"""Longest header of a safetensors file, in bytes: the format's own limit."""
 INDEX = "model.safetensors.index.json"
+"""File that maps parameters to the several files of a large model."""
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "*.tiktoken")
 
 
-def config_of(folder: str | Path) -> dict[str, Any]:
-    """config.json as it is."""
+def read_config(folder: str | Path) -> dict[str, Any]:
+    """Return the folder's config.json."""
     return _mapping(Path(folder) / "config.json")
 
 
-def parameters(folder: str | Path) -> int:
-    """In the folder's safetensors, by their headers (Hugging Face's format: length, JSON, data)."""
+def count_parameters(folder: str | Path) -> int:
+    """Return the number of parameters in the folder's safetensors files, by their headers."""
     return sum(_parameters(file) for file in sorted(Path(folder).glob("*.safetensors")))
 
 
 def check_whole(folder: Path, tokenizer: bool = True) -> None:
-    """Raises ValueError where something is missing or broken that loading the model takes, of its `tokenizer` too."""
+    """Raise ValueError when something that loading the model needs is missing or broken, of the tokenizer if `tokenizer`."""
     if not (folder / "config.json").is_file():
         raise ValueError(f"{folder} holds no config.json; expected the files of a Hugging Face model")
-    config_of(folder)
+    read_config(folder)
     try:
         shards = set(_mapping(folder / INDEX)["weight_map"].values()) if (folder / INDEX).is_file() else None
     except (KeyError, AttributeError) as error:
@@ -41,7 +42,7 @@ def check_whole(folder: Path, tokenizer: bool = True) -> None:
         if not (folder / name).is_file():
             fix = "fetch it again" if shards else "expected its weights as safetensors"
             raise ValueError(f"{folder} holds no {name}; {fix}")
-    parameters(folder)
+    count_parameters(folder)  # reads every header, and so finds files that are cut short
     if tokenizer and not any(any(folder.glob(name)) for name in TOKENIZERS):
         raise ValueError(f"{folder} holds no tokenizer; expected tokenizer.json beside the weights")
     if tokenizer and (file := folder / "tokenizer.json").is_file():
@@ -49,14 +50,19 @@ def check_whole(folder: Path, tokenizer: bool = True) -> None:
 
 
 def on_disk(path: str) -> Path:
-    """A hub name becomes its folder in the local cache (downloaded when needed). Raises ValueError."""
+    """Return the folder of a model: `path` itself, or for a hub name its folder in the local cache, downloaded when
+    needed. Raises ValueError."""
     if Path(path).is_dir():
         return Path(path).absolute()
-    from huggingface_hub import snapshot_download
+    import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(path, allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]))
+        return Path(
+            huggingface_hub.snapshot_download(
+                path, allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+            )
+        )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
         raise ValueError(
             f"model.path: '{path}' is no folder and could not be fetched ({type(error).__name__})"
@@ -64,39 +70,43 @@ def on_disk(path: str) -> Path:
 
 
 def _mapping(file: Path) -> dict[str, Any]:
+    """Return the mapping in a JSON file."""
     try:
         content = file.read_bytes()
         _refuse_pointer(content, file)
-        values = json.loads(content)
+        values: object = json.loads(content)
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError, OSError) as error:
         raise ValueError(f"{file}: {error}; expected the files of a Hugging Face model") from error
     if not isinstance(values, dict):
         kind = type(values).__name__
         raise ValueError(f"{file}: a {kind}, not a mapping; expected the files of a Hugging Face model")
-    return values
+    return cast("dict[str, Any]", values)
 
 
 def _parameters(file: Path) -> int:
-    there = file.stat().st_size
+    """Return the number of parameters in a safetensors file: 8 bytes of header length, the header in JSON, the data."""
+    size = file.stat().st_size
     with file.open("rb") as content:
         start = content.read(len(LFS_POINTER))
         _refuse_pointer(start, file)
         length = int.from_bytes(start[:8], "little")
-        if there < 8 or 8 + length > there or length > LONGEST_HEADER:  # before that many bytes are read
-            raise ValueError(f"{file}: {there:,} bytes are no whole safetensors file; fetch it again")
+        # Checked before the header is read: a broken file may claim any length.
+        if size < 8 or 8 + length > size or length > LONGEST_HEADER:
+            raise ValueError(f"{file}: {size:,} bytes are no whole safetensors file; fetch it again")
         content.seek(8)
         header = content.read(length)
     try:
         entries = [entry for name, entry in json.loads(header).items() if name != "__metadata__"]
         count = sum(math.prod(entry["shape"]) for entry in entries)
-        whole = 8 + length + max((entry["data_offsets"][1] for entry in entries), default=0)
+        expected_size = 8 + length + max((entry["data_offsets"][1] for entry in entries), default=0)
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"{file}: its header is not that of a safetensors file; fetch it again") from error
-    if there < whole:
-        raise ValueError(f"{file}: cut short, {there:,} of {whole:,} bytes; fetch it again")
+    if size < expected_size:
+        raise ValueError(f"{file}: cut short, {size:,} of {expected_size:,} bytes; fetch it again")
     return count
 
 
 def _refuse_pointer(content: bytes, file: Path) -> None:
+    """Raise ValueError when `content`, the beginning of `file`, is a Git LFS pointer."""
     if content.startswith(LFS_POINTER):
         raise ValueError(f"{file} is a Git LFS pointer, not the file itself; run `git lfs pull` where it was cloned")

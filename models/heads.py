@@ -1,10 +1,12 @@
-"""What a trainer wraps: a causal LM that answers with logprobs (policy, reference) or with values (critic).
+"""The modules that trainers wrap: a causal LM that gives logprobs (policy, reference) or values (critic).
 
 Both take a pack (sequences end to end, see `models.attention`) and answer at the actions only: the head runs on no
 prompt token. The hidden state that predicts action i is the one at the token before it.
 
 Where prompts have audio, `tokens_T` are the expanded ids that the engine used, and `sounds` the pack's clips in order:
 encoder features [P, D] of a frozen encoder (see `models.hearing`), or waves [S] when the encoder trains.
+
+Suffixes: T tokens of a pack, N sequences, A actions, H hidden size, P encoder frames, D encoder width, S samples.
 """
 
 from __future__ import annotations
@@ -12,25 +14,29 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+import safetensors.torch
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from models.attention import Segments
-from models.hearing import PartialVerdict, hearing_of
+from models.hearing import Hearing, get_hearing
 from models.load import Dtype, empty_model, load_model
 from models.logprobs import chunked_logprobs
 from models.supported import logit_divisor
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 CRITIC_FILE = "critic.safetensors"
+"""File with a critic's trunk and head, beside its config.json."""
 
 
 class LogprobModel(nn.Module):
-    """forward(tokens_T, lengths_N, written_T, temperature, sounds) -> (logprobs_A, entropy_A), float32.
+    """A causal LM: forward(tokens_T, lengths_N, action_mask_T, temperature, sounds) -> (logprobs_A, entropy_A), float32.
 
     `hearing` is None for a model of text only. The audio encoder is frozen unless `train_encoder`."""
 
@@ -40,30 +46,32 @@ class LogprobModel(nn.Module):
         super().__init__()
         self.lm = load_model(path, dtype)
         self.divisor = logit_divisor(self.lm.config.to_dict())
-        self.hearing = hearing_of(self.lm)
+        self.hearing = get_hearing(self.lm)
         if train_encoder and (self.hearing is None or self.hearing.encoder is None):
             raise ValueError(f"model.train_encoder: model {path} reads text only and has no audio encoder; remove it")
-        self._frozen: tuple[str, nn.Module] | None = None
+        self._frozen_encoder: tuple[str, nn.Module] | None = None
         if self.hearing and self.hearing.encoder and not train_encoder:
-            self._frozen = _taken_out(self.lm, self.hearing.encoder.requires_grad_(False))
+            # No longer one of the model's modules: under ZeRO-3 the trainer's engine would shard it, and gather it at
+            # every call.
+            self._frozen_encoder = _detach_module(self.lm, self.hearing.encoder.requires_grad_(False))
         if gradient_checkpointing:
             self.lm.gradient_checkpointing_enable({"use_reentrant": False})
 
     def frozen_parameters(self) -> Iterator[tuple[str, Tensor]]:
-        """(name, weight) of the frozen audio encoder, which `named_parameters` leaves out."""
-        if self._frozen:
-            name, encoder = self._frozen
+        """Yield (name, weight) of the frozen audio encoder, which `named_parameters` leaves out."""
+        if self._frozen_encoder:
+            name, encoder = self._frozen_encoder
             yield from ((f"lm.{name}.{inner}", weight) for inner, weight in encoder.named_parameters())
 
     def _apply(self, *args: Any, **kwargs: Any) -> LogprobModel:
-        if self._frozen:
-            self._frozen[1]._apply(*args, **kwargs)
+        if self._frozen_encoder:  # so that `.to(device)` and the like move it too
+            self._frozen_encoder[1]._apply(*args, **kwargs)
         return super()._apply(*args, **kwargs)
 
     @torch.no_grad()
     def encode(self, waves: Sequence[np.ndarray]) -> list[Tensor]:
-        """Features [P, D] of each clip (16 kHz mono), for `sounds`: the same as long as the encoder is frozen."""
-        assert self.hearing, "a model of text only hears nothing"
+        """Return features [P, D] of each clip (16 kHz mono), for `sounds`: the same as long as the encoder is frozen."""
+        assert self.hearing, "a model of text only has no encoder"
         return self.hearing.encode(waves)
 
     def forward(
@@ -74,89 +82,94 @@ class LogprobModel(nn.Module):
         temperature: float = 1.0,
         sounds: Sequence[Tensor] = (),
     ) -> tuple[Tensor, Tensor]:
-        trunk = self.lm.get_decoder()
+        """Return (logprobs_A, entropy_A), both float32."""
+        trunk = cast("PreTrainedModel", self.lm.get_decoder())
         hidden_AH = _states_before_actions(trunk, self.hearing, tokens_T, lengths_N, action_mask_T, sounds)
-        head = self.lm.get_output_embeddings()
+        head = cast("nn.Linear", self.lm.get_output_embeddings())
+        # Here, within the module that DeepSpeed wraps: under ZeRO-3 `head.weight` is an empty tensor elsewhere.
         return chunked_logprobs(hidden_AH, head.weight, tokens_T[action_mask_T], temperature * self.divisor)
 
 
 class ValueModel(nn.Module):
-    """forward(tokens_T, lengths_N, written_T, sounds) -> values_A, float32: the value of the state before each action.
+    """A critic: forward(tokens_T, lengths_N, action_mask_T, sounds) -> values_A, float32, of the states before the actions.
 
-    It has an audio adapter of its own, and no encoder: what it hears are the policy's features. The trunk is the policy's (or a path's); the head starts at zero, so that the first advantages are plain returns.
-    A folder with an earlier critic's `critic.safetensors` gives trunk and head."""
+    The trunk is that of the causal LM at `path`; a folder with an earlier critic's `critic.safetensors` gives trunk and
+    head. It has an audio adapter of its own, and no encoder: it reads the features of the policy's."""
 
     def __init__(self, path: str | Path, dtype: Dtype, gradient_checkpointing: bool = False) -> None:
         super().__init__()
-        saved = Path(path) / CRITIC_FILE
-        lm = empty_model(path, dtype) if saved.exists() else load_model(path, dtype)
+        file = Path(path) / CRITIC_FILE
+        lm = empty_model(path, dtype) if file.exists() else load_model(path, dtype)
         if gradient_checkpointing:
             lm.gradient_checkpointing_enable({"use_reentrant": False})
         self.config = lm.config
-        self.trunk = lm.get_decoder()
+        self.trunk = cast("PreTrainedModel", lm.get_decoder())
         self.hearing = None
-        if hearing := hearing_of(lm):
+        if hearing := get_hearing(lm):
             self.hearing, self.adapter = replace(hearing, encoder=None), hearing.adapter
         self.head = nn.Linear(lm.config.get_text_config().hidden_size, 1, dtype=self.trunk.dtype)
-        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.weight)  # values start at 0, so the first advantages are plain returns
         nn.init.zeros_(self.head.bias)
-        if saved.exists():
+        if file.exists():
             try:
-                self.load_state_dict(load_file(saved))
+                self.load_state_dict(safetensors.torch.load_file(file))
             except (SafetensorError, RuntimeError) as error:
-                why = str(error).splitlines()[-1].strip()
-                raise ValueError(f"critic {saved}: {why}; expected one of the shape in its config.json") from error
+                reason = str(error).splitlines()[-1].strip()
+                raise ValueError(f"critic {file}: {reason}; expected one of the shape in its config.json") from error
 
     def save_config(self, folder: str | Path) -> None:
-        """Writes the config.json that a folder with `critic.safetensors` needs."""
+        """Write the config.json that a folder with `critic.safetensors` needs."""
         self.config.save_pretrained(folder)
 
     def forward(
         self, tokens_T: Tensor, lengths_N: Tensor, action_mask_T: Tensor, sounds: Sequence[Tensor] = ()
     ) -> Tensor:
+        """Return values_A, float32."""
         states_AH = _states_before_actions(self.trunk, self.hearing, tokens_T, lengths_N, action_mask_T, sounds)
         return self.head(states_AH)[:, 0].float()
 
 
-def ears(path: str | Path, dtype: Dtype) -> PartialVerdict:
-    """How the model at `path` hears, with its frozen encoder in eval mode; the decoder is not kept. Raises ValueError
-    for a model of text only."""
-    hearing = hearing_of(load_model(path, dtype))
+def load_hearing(path: str | Path, dtype: Dtype) -> Hearing:
+    """Return the audio parts of the model at `path`, the encoder frozen and in eval mode; the decoder is dropped. Raises
+    ValueError for a model of text only."""
+    hearing = get_hearing(load_model(path, dtype))
     if hearing is None or hearing.encoder is None:
         raise ValueError(f"model {path} reads text only: it has no audio encoder to hear with; use one that listens")
     hearing.encoder.requires_grad_(False).eval()
     return hearing
 
 
-def _taken_out(model: nn.Module, part: nn.Module) -> tuple[str, nn.Module]:
-    """(its name in the model, the part), no longer one of the model's modules: what is frozen is no business of the
-    trainer's engine, which under ZeRO-3 would shard it and gather it at every call."""
-    name = next(name for name, module in model.named_modules() if module is part)
+def _detach_module(model: nn.Module, part: nn.Module) -> tuple[str, nn.Module]:
+    """Remove `part` from the model's modules; return (its name in the model, part)."""
+    modules = cast("Iterator[tuple[str, nn.Module]]", model.named_modules())
+    name = next(name for name, module in modules if module is part)
     parent, _, attribute = name.rpartition(".")
     setattr(model.get_submodule(parent), attribute, None)
     return name, part
 
 
 def _states_before_actions(
-    trunk: nn.Module,
-    hearing: PartialVerdict | None,
+    trunk: PreTrainedModel,
+    hearing: Hearing | None,
     tokens_T: Tensor,
     lengths_N: Tensor,
     action_mask_T: Tensor,
     sounds: Sequence[Tensor],
 ) -> Tensor:
-    segments = Segments.of(lengths_N.cpu()).to(tokens_T.device)
+    """Return the trunk's hidden state [A, H] at the token before each action, which is the one that predicts it."""
+    segments = Segments.from_lengths(lengths_N.cpu()).to(tokens_T.device)
     if hearing is None:
-        assert not sounds, "a model of text only hears nothing"
-        seen = {"input_ids": tokens_T[None]}
+        assert not sounds, "a model of text only takes no clips"
+        inputs = {"input_ids": tokens_T[None]}
     else:
-        embeddings_TH = trunk.get_input_embeddings()(tokens_T)
-        seen = {"inputs_embeds": hearing.place(embeddings_TH, tokens_T, action_mask_T, sounds)[None]}
+        embeddings_TH: Tensor = trunk.get_input_embeddings()(tokens_T)
+        inputs = {"inputs_embeds": hearing.place(embeddings_TH, tokens_T, action_mask_T, sounds)[None]}
     hidden_TH = trunk(
-        **seen,
+        **inputs,
         position_ids=segments.positions_T[None],
         attention_mask=None,
-        use_cache=False,
-        segments=segments,
+        use_cache=False,  # with the default neighbours in the pack would see each other, in silence
+        segments=segments,  # transformers hands it down to `models.attention.segment_attention`
     ).last_hidden_state[0]
+    # Never -1: a sequence's first token is no action (see `rl.types.Batch`).
     return hidden_TH[torch.nonzero(action_mask_T)[:, 0] - 1]

@@ -1,9 +1,9 @@
-"""How a loaded model hears: the seam between a trainer and whatever audio architecture the model has.
+"""The audio front-end of a loaded model: one interface for trainers to whatever audio architecture the model has.
 
-An encoder turns waves into features (frozen: computed once per clip and cached), an adapter turns features into the
-embeddings that stand at the prompt's audio tokens (trains).
+An encoder turns waves into features (frozen: computed once per clip and cached); an adapter, which trains, turns features
+into the embeddings that stand at the prompt's audio tokens.
 
-Legend: S samples (16 kHz), P encoder frames, D encoder width, K tokens, H decoder width.
+Suffixes: T tokens of a pack, S samples (16 kHz), P encoder frames, D encoder width, K tokens, H decoder width.
 """
 
 from __future__ import annotations
@@ -26,52 +26,56 @@ Wave = np.ndarray | Tensor
 
 
 @dataclass(frozen=True, slots=True)
-class PartialVerdict:
-    """Made by `hearing_of`. Modules are the model's own, not copies."""
+class Hearing:
+    """The audio parts of a model, from `get_hearing`. Modules are the model's own, not copies."""
 
     patch_id: int
-    """Token that stands for audio: once per clip in what an engine is sent, K times in what the model sees."""
+    """Id of the token that stands for audio: once per clip in what an engine is sent, K times in what the model sees."""
     width: int
-    """D."""
+    """Encoder width D."""
     encoder: nn.Module | None
-    """None where only features arrive (a critic)."""
+    """Encoder; None where only features arrive (a critic)."""
     adapter: nn.Module
     tokens: Callable[[int], int]
-    """tokens(S) -> K of a clip. Raises ValueError for a clip without samples."""
+    """Function from a clip's samples S to its tokens K. It raises ValueError for a clip without samples."""
     _encode: Callable[[nn.Module, Sequence[Wave]], list[Tensor]]
     _adapt: Callable[[nn.Module, Sequence[Tensor]], list[Tensor]]
 
     def encode(self, waves: Sequence[Wave]) -> list[Tensor]:
-        """[P, D] of each clip, on the encoder's device and in its dtype; differentiable if the encoder trains."""
-        assert self.encoder is not None, "hears features only"
+        """Return features [P, D] of each clip, on the encoder's device and in its dtype; differentiable if the encoder
+        trains."""
+        assert self.encoder is not None, "it has no encoder and takes features only"
         return self._encode(self.encoder, waves)
 
     def embed(self, sounds: Sequence[Tensor]) -> list[Tensor]:
-        """[K, H] of each clip, from its features [P, D] or, when the encoder trains, from its wave [S]."""
-        waves = {id(sound): sound for sound in sounds if sound.dim() == 1}  # once, however many samples share the clip
+        """Return embeddings [K, H] of each clip, from its features [P, D] or, when the encoder trains, its wave [S]."""
+        # By identity: a clip is encoded once, however many samples of a group share it.
+        waves = {id(sound): sound for sound in sounds if sound.dim() == 1}
         fresh = dict(zip(waves, self.encode([*waves.values()]), strict=True)) if waves else {}
         return self._adapt(self.adapter, [fresh.get(id(sound), sound) for sound in sounds])
 
     def place(self, embeddings_TH: Tensor, tokens_T: Tensor, action_mask_T: Tensor, sounds: Sequence[Tensor]) -> Tensor:
-        """`embeddings_TH` with the sounds of the pack's clips, in order, at the patches that the policy did not write
-        itself. Raises ValueError when they are not as many. A pack without clips still runs what trains, weighing
-        nothing: every rank's gradient then has the same parameters."""
+        """Return `embeddings_TH` with the clips' embeddings, in order, at the audio tokens that the policy did not write
+        itself. Raises ValueError unless there are as many of both."""
         device = embeddings_TH.device
         if not sounds:
+            # A pack without clips still runs what trains, with weight 0: under ZeRO every rank's backward must reach the
+            # same parameters.
             trains = self.encoder is not None and any(p.requires_grad for p in self.encoder.parameters())
             silence = torch.zeros(SAMPLE_RATE // 10 if trains else (1, self.width), device=device)
             return embeddings_TH + 0 * self.embed([silence])[0].sum().to(embeddings_TH.dtype)
         patches_T = (tokens_T == self.patch_id) & ~action_mask_T
-        moved = {id(sound): sound.to(device) for sound in sounds}
-        sound_KH = torch.cat(self.embed([moved[id(sound)] for sound in sounds])).to(embeddings_TH.dtype)
+        # Moved once each, so that `embed` still sees which are the same.
+        on_device = {id(sound): sound.to(device) for sound in sounds}
+        sound_KH = torch.cat(self.embed([on_device[id(sound)] for sound in sounds])).to(embeddings_TH.dtype)
         if int(patches_T.sum()) != len(sound_KH):
             raise ValueError(f"{int(patches_T.sum())} audio tokens in the pack for {len(sound_KH)} tokens of audio")
         return embeddings_TH.masked_scatter(patches_T[:, None], sound_KH)
 
 
 def clip_counter(path: str | Path) -> Callable[[Clip], int] | None:
-    """How many tokens the model at `path` hears of a clip, from its config alone; None for a model of text only. The
-    function raises ValueError naming a clip that cannot be heard."""
+    """Return a function from a clip to the number of tokens that it expands to in the model at `path`, or None for a model
+    of text only. It reads config.json alone, and raises ValueError naming a clip that cannot be decoded."""
     from transformers import AutoConfig
 
     from models import audio
@@ -95,15 +99,18 @@ def clip_counter(path: str | Path) -> Callable[[Clip], int] | None:
     return count
 
 
-def hearing_of(model: Any) -> PartialVerdict | None:
-    """How `model` hears; None for a model of text only."""
+def get_hearing(model: Any) -> Hearing | None:
+    """Return the audio parts of `model`; None for a model of text only."""
     tokens = _tokens_of(model.config)
     if tokens is None:
         return None
-    return (_qwen2_audio if model.config.model_type == "qwen2_audio" else _step_audio)(model, tokens)
+    if model.config.model_type == "qwen2_audio":
+        return _qwen2_audio(model, tokens)
+    return _step_audio(model, tokens)
 
 
 def _tokens_of(config: Any) -> Callable[[int], int] | None:
+    """Return the function from a clip's samples to its tokens; None for a model of text only."""
     if config.model_type in ("step_audio_2", "step_audio_qwen2"):
         from models.audio import features
 
@@ -111,18 +118,18 @@ def _tokens_of(config: Any) -> Callable[[int], int] | None:
     return _qwen2_audio_tokens if config.model_type == "qwen2_audio" else None
 
 
-def _step_audio(model: Any, tokens: Callable[[int], int]) -> PartialVerdict:
+def _step_audio(model: Any, tokens: Callable[[int], int]) -> Hearing:
     from models.audio import modeling
 
     config = model.config.audio_encoder_config
-    return PartialVerdict(
+    return Hearing(
         model.config.audio_token_id,
         config.n_audio_state,
         model.encoder,
         model.adapter,
         tokens,
         lambda encoder, waves: modeling.encode(encoder, config, waves),
-        lambda adapter, encoded: modeling.adapt(adapter, config, encoded),
+        lambda adapter, clips: modeling.adapt(adapter, config, clips),
     )
 
 
@@ -132,8 +139,9 @@ def _qwen2_audio_tokens(samples: int) -> int:
     return ((samples + 159) // 160 + 1) // 2 // 2  # mel frames, halved by a convolution, then by pooling
 
 
-def _qwen2_audio(model: Any, tokens: Callable[[int], int]) -> PartialVerdict:
-    """Its encoder takes 30 s whatever the clip's length, and its projector is one linear layer per frame."""
+def _qwen2_audio(model: Any, tokens: Callable[[int], int]) -> Hearing:
+    """Return Qwen2-Audio's parts: its encoder takes 30 s whatever the clip's length, and its adapter ("projector") is one
+    linear layer per frame."""
     from transformers import WhisperFeatureExtractor
 
     tower, projector = model.model.audio_tower, model.model.multi_modal_projector
@@ -145,14 +153,15 @@ def _qwen2_audio(model: Any, tokens: Callable[[int], int]) -> PartialVerdict:
         arrays = [wave.cpu().numpy() if isinstance(wave, Tensor) else wave for wave in waves]
         mels = extractor(arrays, sampling_rate=SAMPLE_RATE, return_tensors="pt", return_attention_mask=True)
         halves_n = (mels["attention_mask"].sum(-1) + 1) // 2
-        heard = torch.arange(mels["input_features"].shape[-1] // 2) < halves_n[:, None]
-        mask = heard[:, None, None].expand(-1, 1, heard.shape[1], -1)
+        # The encoder's first convolution halves the frames; attention to those of the padding is masked.
+        real_nF = torch.arange(mels["input_features"].shape[-1] // 2) < halves_n[:, None]
+        mask = real_nF[:, None, None].expand(-1, 1, real_nF.shape[1], -1)
         out = encoder(mels["input_features"].to(encoder.device), attention_mask=mask.to(encoder.device))
         return [row[:count] for row, count in zip(out.last_hidden_state, counts, strict=True)]
 
-    def adapt(adapter: Any, encoded: Sequence[Tensor]) -> list[Tensor]:
-        together = torch.cat(list(encoded)).to(adapter.linear.weight)
-        return list(adapter(together).split([len(clip) for clip in encoded]))
+    def adapt(adapter: Any, clips: Sequence[Tensor]) -> list[Tensor]:
+        frames_PD = torch.cat(list(clips)).to(adapter.linear.weight)
+        return list(adapter(frames_PD).split([len(clip) for clip in clips]))
 
     width = model.config.audio_config.d_model
-    return PartialVerdict(model.config.audio_token_id, width, tower, projector, tokens, encode, adapt)
+    return Hearing(model.config.audio_token_id, width, tower, projector, tokens, encode, adapt)

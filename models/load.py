@@ -1,7 +1,7 @@
-"""Where a model comes from: a Hugging Face causal LM on disk or hub, or a small one built from scratch by the recipe.
+"""Loading, building and saving of models: a Hugging Face causal LM on disk or hub, or a small one built from scratch.
 
-Whatever it is, it ends as a Hugging Face folder (config.json, model.safetensors, tokenizer): trainer, engine and the
-user's own tools then read the same files.
+Either becomes a Hugging Face folder (config.json, model.safetensors, tokenizer): trainer, engine and the user's own tools
+read the same files.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from models.folder import config_of
+from models.folder import read_config
 from rl.config import ConfigError
 from rl.types import AUDIO_PATCH
 
@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 Dtype = Literal["float32", "bfloat16"]
-ENGINE_HEAD_SIZES = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)  # what vLLM's CPU attention serves
+ENGINE_HEAD_SIZES = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
+"""Sizes of an attention head for which vLLM has a CPU kernel."""
 
 
 @dataclass
 class AudioConfig:
-    """Encoder and adapter of a model that listens, in the Step-Audio architecture."""
+    """Audio encoder and adapter of a built model, in the Step-Audio architecture."""
 
     mel_bins: int = 40
     hidden_size: int = 96
@@ -34,6 +35,7 @@ class AudioConfig:
     adapter_size: int = 128
 
     def validate(self, place: str) -> None:
+        """Raise ConfigError for a size that does not fit."""
         for name in ("mel_bins", "hidden_size", "layers", "heads", "adapter_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{place}.{name}: must be at least 1; got {getattr(self, name)}")
@@ -41,7 +43,7 @@ class AudioConfig:
             raise ConfigError(f"{place}: hidden_size {self.hidden_size} is not a multiple of heads {self.heads}")
 
     def shape(self) -> dict[str, Any]:
-        """The matching keys of `audio_encoder_config` in a Step-Audio config."""
+        """Return the matching keys of `audio_encoder_config` in a Step-Audio config."""
         return {
             "n_mels": self.mel_bins,
             "n_audio_state": self.hidden_size,
@@ -53,21 +55,22 @@ class AudioConfig:
 
 @dataclass
 class BuildConfig:
-    """A Qwen2-shaped decoder from scratch with a byte tokenizer; with `audio:` a model that listens."""
+    """A Qwen2-shaped decoder from scratch with a byte tokenizer; `audio:` adds an audio encoder."""
 
     hidden_size: int = 128
     layers: int = 3
     heads: int = 4
     kv_heads: int | None = None
-    """Default: as many as heads."""
+    """Heads of keys and values; default: as many as heads."""
     ffn_size: int | None = None
-    """Default: 3 × hidden_size."""
+    """Width of the feed-forward layers; default: 3 × hidden_size."""
     tied: bool = True
     """Embedding and head share one matrix."""
     max_positions: int = 16384
     audio: AudioConfig | None = None
 
     def validate(self, place: str) -> None:
+        """Raise ConfigError for a size that does not fit, or that no engine serves."""
         for name in ("hidden_size", "layers", "heads", "kv_heads", "ffn_size", "max_positions"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -83,7 +86,7 @@ class BuildConfig:
             raise ConfigError(f"{place}: heads {self.heads} is not a multiple of kv_heads {self.kv_heads}")
 
     def shape(self) -> dict[str, Any]:
-        """The matching keys of a Hugging Face Qwen2 config."""
+        """Return the matching keys of a Hugging Face Qwen2 config."""
         return {
             "hidden_size": self.hidden_size,
             "num_hidden_layers": self.layers,
@@ -97,53 +100,56 @@ class BuildConfig:
 
 @dataclass
 class ModelConfig:
-    """`path:` to a Hugging Face causal LM, or `build:` a small one."""
+    """The recipe's model: either `path:` or `build:`."""
 
     path: str | None = None
+    """Folder or hub name of a Hugging Face causal LM."""
     build: BuildConfig | None = None
+    """A small model to build from scratch."""
     dtype: Dtype = "float32"
     think: bool = True
-    """Open every assistant turn with `<think>`, as reasoning models do."""
+    """Whether every assistant turn is opened with `<think>`, as for reasoning models."""
     gradient_checkpointing: bool = False
     train_encoder: bool = False
-    """The audio encoder learns wherever the policy does. Frozen, as the paper has it, its features are computed once per
-    clip; else anew at every pass over a batch."""
+    """Whether the audio encoder learns wherever the policy does. Frozen, as in the Step-Audio-R1 paper, its features are
+    computed once per clip; otherwise anew at every pass over a batch."""
     expect: dict[str, Any] | None = None
-    """What config.json at `path` says, for a plan where the model is not: `{hidden_size: 5120, …}`. Where it is, the two
-    must describe the same model."""
+    """Keys of the config.json at `path`, for a plan on a machine without the model: `{hidden_size: 5120, …}`. Where the
+    model is present, the two must describe the same one."""
 
     def validate(self, place: str) -> None:
+        """Raise ConfigError for keys that contradict each other."""
         if (self.path is None) == (self.build is None):
-            raise ConfigError(f"{place}: give either `path: …` or `build: {{…}}`, not both and not neither")
+            raise ConfigError(f"{place}: give either `path: …` or `build: {{…}}`, exactly one of them")
         if self.path is not None and not self.path.strip():
             raise ConfigError(f"{place}.path: is empty; name a folder or a model of the hub")
         if self.expect is not None and self.build is not None:
-            raise ConfigError(f"{place}.expect: the model is built and its shape known; remove it")
+            raise ConfigError(f"{place}.expect: the model is built, so its shape is known already; remove it")
         if self.train_encoder and self.build is not None and self.build.audio is None:
             raise ConfigError(f"{place}.train_encoder: the model reads text only; add `audio: {{}}` to {place}.build")
 
     def shape(self) -> dict[str, Any]:
-        """config.json of the model as a dict, without transformers; empty for a hub name that is not on disk."""
+        """Return the model's config.json as a dict, without transformers; empty for a hub name that is not on disk."""
         if self.build is not None:
             from models.tokenizer import VOCABULARY
 
             audio = {"audio_encoder_config": self.build.audio.shape()} if self.build.audio else {}
             return {**self.build.shape(), "vocab_size": len(VOCABULARY), **audio}
-        return config_of(str(self.path)) if (Path(str(self.path)) / "config.json").is_file() else {}
+        return read_config(str(self.path)) if (Path(str(self.path)) / "config.json").is_file() else {}
 
 
 def build(config: BuildConfig, folder: Path, seed: int) -> Path:
-    """Writes a randomly initialised model to `folder` (once: an existing one is kept) and returns the folder, which is
-    whole or absent."""
+    """Write a randomly initialised model to `folder`, unless one is there, and return the folder. It appears whole or not
+    at all."""
     import torch
 
     from models.tokenizer import byte_tokenizer
 
     if (folder / "model.safetensors").exists():
         return folder
-    with torch.random.fork_rng():
+    with torch.random.fork_rng():  # the caller's random state stays as it was
         torch.manual_seed(seed)
-        model = _random(config)
+        model = _random_model(config)
     partial = folder.with_name(f".{folder.name}.tmp")
     try:
         byte_tokenizer().save_pretrained(partial)
@@ -153,7 +159,7 @@ def build(config: BuildConfig, folder: Path, seed: int) -> Path:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _random(config: BuildConfig) -> PreTrainedModel:
+def _random_model(config: BuildConfig) -> PreTrainedModel:
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     from models.tokenizer import END_OF_TURN, PAD, VOCABULARY
@@ -170,21 +176,21 @@ def _random(config: BuildConfig) -> PreTrainedModel:
     from models.audio.config import StepAudioConfig
     from models.audio.modeling import StepAudio2ForCausalLM
 
-    listens = StepAudioConfig(
+    audio_config = StepAudioConfig(
         audio_encoder_config=config.audio.shape(), text_config=decoder, audio_token_id=VOCABULARY[AUDIO_PATCH]
     )
-    return StepAudio2ForCausalLM(listens)
+    return StepAudio2ForCausalLM(audio_config)
 
 
 def load_model(path: str | Path, dtype: Dtype = "float32") -> PreTrainedModel:
-    """The causal LM at `path` with per-segment attention, ready to train. Raises ValueError in one line, also when the
-    file lacks weights that the model has (they would be random), or a Step-Audio file has others, and for a model whose
-    arithmetic is not supported (see `models.supported`)."""
+    """Return the causal LM at `path` with per-segment attention, ready to train. Raises ValueError, in one line, when it
+    cannot be read, when its weights are not those of its config.json, and when its arithmetic is not supported (see
+    `models.supported`)."""
     import torch
     from safetensors import SafetensorError
 
     from models import attention
-    from models.supported import unsupported, unsupported_parts
+    from models.supported import find_unsupported_key, find_unsupported_part
 
     attention.register()
     try:
@@ -193,26 +199,28 @@ def load_model(path: str | Path, dtype: Dtype = "float32") -> PreTrainedModel:
             dtype=getattr(torch, dtype),
             attn_implementation=attention.NAME,
             use_safetensors=True,
-            ignore_mismatched_sizes=True,
+            ignore_mismatched_sizes=True,  # reported below, in one line, with what is missing
             output_loading_info=True,
         )
     except (OSError, ValueError, SafetensorError) as error:
         raise ValueError(f"model {path}: {_reason(path, error)}; expected a Hugging Face causal LM") from error
-    wrong = {
+    # transformers only warns of these: missing weights would be random. Other models' files may hold more than is used
+    # (buffers of old versions); a Step-Audio file that does is of another variant.
+    problems = {
         "missing": sorted(report["missing_keys"]),
         "of another shape": sorted(name for name, *_ in report["mismatched_keys"]),
         "unexpected": sorted(report["unexpected_keys"]) if "step_audio" in model.config.model_type else [],
     }
-    if any(wrong.values()):
-        listed = "; ".join(f"{what}: {', '.join(names)}" for what, names in wrong.items() if names)
-        raise ValueError(f"model {path}: its weights are not those of its config.json; {listed}")
-    if foreign := unsupported(model.config.to_dict()) or unsupported_parts(model):
-        raise ValueError(f"model {path}: {foreign}; choose another model")
+    if any(problems.values()):
+        details = "; ".join(f"{problem}: {', '.join(names)}" for problem, names in problems.items() if names)
+        raise ValueError(f"model {path}: its weights are not those of its config.json; {details}")
+    if problem := find_unsupported_key(model.config.to_dict()) or find_unsupported_part(model):
+        raise ValueError(f"model {path}: {problem}; choose another model")
     return model
 
 
 def empty_model(path: str | Path, dtype: Dtype = "float32") -> PreTrainedModel:
-    """A causal LM of the shape that config.json at `path` gives; its weights are still to be loaded."""
+    """Return a causal LM of the shape in the config.json at `path`, its weights still to be loaded."""
     import torch
     from transformers import AutoConfig
 
@@ -225,19 +233,20 @@ def empty_model(path: str | Path, dtype: Dtype = "float32") -> PreTrainedModel:
 
 
 def _auto_class(path: str | Path) -> Any:
-    """transformers' Auto class for the model at `path`: a causal LM, or one that takes other inputs too."""
+    """Return transformers' Auto class for the model at `path`: for causal LMs, or for those that take other inputs too."""
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoModelForCausalLM, AutoModelForMultimodalLM
 
     from models import audio
 
     audio.register()
-    causal = type(AutoConfig.from_pretrained(path)) in MODEL_FOR_CAUSAL_LM_MAPPING
+    config = cast("object", AutoConfig.from_pretrained(path))
+    causal = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING
     return AutoModelForCausalLM if causal else AutoModelForMultimodalLM
 
 
 def public_name(model: PreTrainedModel, name: str) -> str:
-    """What checkpoints and engines call a parameter of `model`. They differ for Qwen2-Audio, whose decoder transformers
-    5.10 saves as `language_model.model.model`, which no engine reads."""
+    """Return the name under which checkpoints and engines know a parameter of `model`."""
+    # transformers 5.10 saves Qwen2-Audio's decoder as `language_model.model.model`, which no engine reads.
     if model.config.model_type == "qwen2_audio":
         for inner, outer in (
             ("model.language_model.", "language_model.model."),
@@ -250,13 +259,13 @@ def public_name(model: PreTrainedModel, name: str) -> str:
 
 
 def save_model(model: PreTrainedModel, folder: str | Path, state: dict[str, Tensor]) -> None:
-    """Writes config.json and weights; `state` has the names that the model's parameters have. Raises OSError."""
+    """Write config.json and weights; `state` goes by the model's own parameter names. Raises OSError."""
     public = {public_name(model, name): tensor for name, tensor in state.items()}
     model.save_pretrained(folder, state_dict=public, save_original_format=public.keys() == state.keys())
 
 
 def load_tokenizer(path: str | Path) -> PreTrainedTokenizerFast:
-    """The fast tokenizer at `path`, with a chat template. Raises ValueError in one line."""
+    """Return the fast tokenizer at `path`, with a chat template. Raises ValueError, in one line, when it lacks a part."""
     from transformers import AutoTokenizer
 
     from models import audio
@@ -264,14 +273,14 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerFast:
 
     try:
         audio.register()
-        tokenizer = AutoTokenizer.from_pretrained(path)
+        tokenizer = cast("PreTrainedTokenizerFast", AutoTokenizer.from_pretrained(path))
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"model {path}: {_reason(path, error)}; expected a tokenizer beside it") from error
-    if not tokenizer("a").input_ids:  # what transformers makes of a folder without tokenizer.json
+    if not tokenizer("a").input_ids:  # so transformers loads a folder without tokenizer.json
         raise ValueError(f"model {path}: its tokenizer has no vocabulary; expected tokenizer.json beside it")
     if not tokenizer.is_fast:
         raise ValueError(f"model {path}: its tokenizer has no fast version (tokenizer.json); convert it first")
-    config = config_of(path) if (Path(path) / "config.json").is_file() else {}
+    config = read_config(path) if (Path(path) / "config.json").is_file() else {}
     if "step_audio" in config.get("model_type", ""):
         released.complete(tokenizer, config.get("audio_token_id", released.AUDIO_TOKEN_ID), f"model {path}")
     if tokenizer.chat_template is None:
@@ -284,4 +293,5 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerFast:
 
 
 def _reason(path: str | Path, error: Exception) -> str:
+    """Return the first line of a library's error, which says enough where the folder exists."""
     return str(error).splitlines()[0].rstrip(".") if Path(path).is_dir() else "no such folder"

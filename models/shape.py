@@ -1,4 +1,4 @@
-"""What a model weighs in memory, as arithmetic on its config.json: nothing heavy is imported.
+"""Shape and memory of a model, as arithmetic on its config.json: nothing heavy is imported.
 
 Legend: P parameters, H hidden size, I feed-forward size, V vocabulary, L layers, q = heads × head size,
 k = kv heads × head size, b bytes of a number (4 in float32, 2 in bfloat16), T tokens of a micro-batch.
@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models.folder import config_of, parameters
+from models.folder import count_parameters, read_config
 from models.load import ModelConfig
 
 BYTES = {"float32": 4, "bfloat16": 2}
-TIED = {"gpt2", "opt", "bloom", "gemma", "gemma2", "gemma3_text", "cohere"}
-NAMED = {
+"""Bytes of a number."""
+TIED_FAMILIES = {"gpt2", "opt", "bloom", "gemma", "gemma2", "gemma3_text", "cohere"}
+"""Values of `model_type` whose head is the embedding unless config.json says otherwise."""
+CONFIG_KEYS = {
     "hidden": "hidden_size",
     "layers": "num_hidden_layers",
     "heads": "num_attention_heads",
@@ -26,8 +28,9 @@ NAMED = {
     "vocabulary": "vocab_size",
     "tied": "tie_word_embeddings",
 }
-"""What config.json calls the parts of a `Shape` by which two models are told apart."""
-UNGATED = {"gpt2", "gpt_neox", "gptj", "opt", "bloom", "falcon", "phi", "codegen", "mpt", "starcoder2"}
+"""Fields of a `Shape` by which two models are compared, and their names in config.json."""
+UNGATED_FAMILIES = {"gpt2", "gpt_neox", "gptj", "opt", "bloom", "falcon", "phi", "codegen", "mpt", "starcoder2"}
+"""Values of `model_type` whose feed-forward layers have two matrices (up, down) and not three (gate, up, down)."""
 
 
 @dataclass(frozen=True)
@@ -37,26 +40,32 @@ class Shape:
     hidden: int
     layers: int
     q: int
+    """Width of queries: heads × head size."""
     k: int
+    """Width of keys, and of values: kv heads × head size."""
     heads: int
     ffn: int
     """Feed-forward size that a token passes (of its experts together, where there are several)."""
     vocabulary: int
     tied: bool
+    """Whether embedding and head share one matrix."""
     positions: int | None
+    """Longest sequence in tokens, where config.json names one."""
     parameters: int
+    """Number of parameters, the audio encoder's included."""
     frozen: int = 0
-    """Of those, the audio encoder's: it never learns, and stays whole on every rank that has it."""
+    """Parameters of the audio encoder, which stays whole on every rank that has it."""
 
     @property
     def active(self) -> int:
-        """Parameters of the matrices that a token is multiplied with: of the layers and the head."""
+        """Number of parameters in the matrices that a token is multiplied with: of the layers and the head."""
         layer = self.hidden * (2 * self.q + 2 * self.k) + 3 * self.hidden * self.ffn
         return self.layers * layer + self.vocabulary * self.hidden
 
     def activations(self, dtype: str, keep: str) -> int:
-        """Bytes for one token while the model runs: of what autograd keeps (`all`), of the layers' inputs and one layer
-        at a time (`inputs`: gradient checkpointing), or of one layer (`none`: a forward alone).
+        """Return the bytes of activations for one token. `keep`: what stays until the backward pass. `all`: what autograd
+        keeps; `inputs`: the layers' inputs, and one layer at a time (gradient checkpointing); `none`: one layer (a forward
+        alone).
 
         L × b × (6H + 3q + 2k + 4I) + 3bH for a gated layer with a flash-like attention (no T² term): both norms' inputs,
         values and outputs, q, k and v rotated and laid out by segment, and gate, up, activation and product of the
@@ -68,41 +77,46 @@ class Shape:
         return layers[keep] + (3 + copies // 2) * b * self.hidden
 
     def kv_per_token(self, dtype: str) -> int:
-        """Bytes of the engine's cache for one token: keys and values of every layer, 2 L k b."""
+        """Return the bytes of the engine's cache for one token: keys and values of every layer, 2 L k b."""
         return 2 * self.layers * self.k * BYTES[dtype]
 
 
 def read_shape(model: ModelConfig) -> Shape | None:
-    """The shape of the recipe's model; None where there is no config.json or it describes no decoder known here.
-    Weights that are there are counted exactly, by their files' headers. A model that is not there has the shape that
-    the recipe expects. Raises ValueError for a broken config.json, or one of another model than is expected."""
+    """Return the shape of the recipe's model, or None without a config.json that describes a decoder known here.
+    Parameters on disk are counted exactly, by their files' headers. A model that is not on disk has the shape that the
+    recipe expects. Raises ValueError for a broken config.json, or one of another model than the recipe expects."""
     if model.build is not None:
         return config_shape({**model.shape(), "model_type": "qwen2"})
-    expected = config_shape(model.expect) if model.expect is not None else None
-    if model.expect is not None and expected is None:
-        known = "hidden_size, num_hidden_layers, num_attention_heads and vocab_size"
-        raise ValueError(f"model.expect: describes no decoder that is known here; give at least {known}")
-    found = folder_shape(folder := folder_of(str(model.path)), "model.path")
-    for name in NAMED if expected and found else ():
-        if (wanted := getattr(expected, name)) != (has := getattr(found, name)):
+    expected_shape = config_shape(model.expect) if model.expect is not None else None
+    if model.expect is not None and expected_shape is None:
+        keys = "hidden_size, num_hidden_layers, num_attention_heads and vocab_size"
+        raise ValueError(f"model.expect: describes no decoder that is known here; give at least {keys}")
+    folder = folder_of(str(model.path))
+    shape = folder_shape(folder, "model.path")
+    if shape is None or expected_shape is None:
+        return shape or expected_shape
+    for name, key in CONFIG_KEYS.items():
+        want, have = getattr(expected_shape, name), getattr(shape, name)
+        if want != have:
             raise ValueError(
-                f"model.expect: {NAMED[name]} {wanted} expected, {folder}/config.json has {has}; correct it or the path"
+                f"model.expect: {key} {want} expected, {folder}/config.json has {have}; correct it or the path"
             )
-    return found or expected
+    return shape
 
 
 def folder_shape(folder: Path | None, place: str) -> Shape | None:
-    """As `read`, of the model in a folder."""
+    """Return the shape of the model in a folder, or None without a config.json that describes a decoder known here. Raises
+    ValueError, beginning with `place`, for a broken one."""
     if folder is None or not (folder / "config.json").is_file():
         return None
     try:
-        return config_shape(config_of(folder), parameters(folder) or None)
+        return config_shape(read_config(folder), count_parameters(folder) or None)
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from error
 
 
 def folder_of(path: str) -> Path | None:
-    """The model's folder: `path` itself, or where a hub name's newest snapshot lies in the local cache."""
+    """Return the model's folder: `path` itself, or a hub name's newest snapshot in the local cache; None without either."""
     if Path(path).is_dir():
         return Path(path)
     home = os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface")
@@ -111,11 +125,13 @@ def folder_of(path: str) -> Path | None:
     return snapshots[-1] if snapshots else None
 
 
-def config_shape(config: Mapping[str, Any], counted: int | None = None) -> Shape | None:
-    """From the keys of a config.json (its `text_config`, if it has one); `counted` parameters, else by formula."""
+def config_shape(config: Mapping[str, Any], parameters: int | None = None) -> Shape | None:
+    """Return the shape that the keys of a config.json (of its `text_config`, if it has one) describe, or None if they
+    describe no decoder known here. `parameters`: their number, where it is known; by default by formula."""
     text: Mapping[str, Any] = config.get("text_config") or config
 
     def first(*names: str, default: Any = None) -> Any:
+        # Families have their own names for the same number.
         return next((text[name] for name in names if text.get(name) is not None), default)
 
     hidden, layers = first("hidden_size", "n_embd", "d_model"), first("num_hidden_layers", "n_layer", "num_layers")
@@ -125,16 +141,16 @@ def config_shape(config: Mapping[str, Any], counted: int | None = None) -> Shape
     kind = str(text.get("model_type", ""))
     size = first("head_dim", default=hidden // heads)
     q, k = heads * size, first("num_key_value_heads", "num_attention_groups", default=heads) * size
-    tied = bool(first("tie_word_embeddings", default=config.get("tie_word_embeddings", kind in TIED)))
+    tied = bool(first("tie_word_embeddings", default=config.get("tie_word_embeddings", kind in TIED_FAMILIES)))
     experts = first("num_experts", "num_local_experts", "n_routed_experts", default=0)
     ffn = first("moe_intermediate_size" if experts else "intermediate_size", "intermediate_size", "n_inner", "ffn_dim")
     ffn = ffn or 4 * hidden
-    biases = q + 2 * k if "qwen2" in kind or text.get("attention_bias") or kind in UNGATED else 0
+    biases = q + 2 * k if "qwen2" in kind or text.get("attention_bias") or kind in UNGATED_FAMILIES else 0
     norms = 2 * hidden + (2 * size if kind.startswith("qwen3") else 0)
-    feed_forward = (2 if kind in UNGATED else 3) * hidden * ffn * max(experts, 1) + hidden * experts
+    feed_forward = (2 if kind in UNGATED_FAMILIES else 3) * hidden * ffn * max(experts, 1) + hidden * experts
     layer = hidden * (2 * q + 2 * k) + biases + norms + feed_forward
     formula = layers * layer + vocabulary * hidden * (1 if tied else 2) + hidden
-    encoder, adapter = _listening(config, hidden)
+    encoder, adapter = _audio_parameters(config, hidden)
     active = ffn * first("num_experts_per_tok", default=1)
     positions = first("max_position_embeddings", "n_positions")
     return Shape(
@@ -147,13 +163,13 @@ def config_shape(config: Mapping[str, Any], counted: int | None = None) -> Shape
         vocabulary,
         tied,
         positions,
-        counted or formula + encoder + adapter,
+        parameters or formula + encoder + adapter,
         encoder,
     )
 
 
-def _listening(config: Mapping[str, Any], hidden: int) -> tuple[int, int]:
-    """Parameters of Step-Audio's encoder (width d) and of its adapter; none for a model of text only."""
+def _audio_parameters(config: Mapping[str, Any], hidden: int) -> tuple[int, int]:
+    """Return the numbers of parameters of Step-Audio's encoder (width d) and of its adapter; 0 for a model of text only."""
     audio = config.get("audio_encoder_config")
     if not audio:
         return 0, 0

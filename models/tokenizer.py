@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 PAD, BEGIN_OF_TURN, END_OF_TURN = "<|endoftext|>", "<|BOT|>", "<|EOT|>"  # the padding has the name that Qwen gives it
 AUDIO_START, AUDIO_END = "<audio_start>", "<audio_end>"
 AUDIO = AUDIO_START + AUDIO_PATCH + AUDIO_END
-"""What stands in a prompt for one clip."""
+"""Text that stands in a prompt for one clip."""
 CONTROL = (PAD, BEGIN_OF_TURN, END_OF_TURN, AUDIO_START, AUDIO_PATCH, AUDIO_END)
 ROLES = ("system\n", "user\n", "assistant\n")
 CHAT_TEMPLATE = (
@@ -26,24 +26,26 @@ CHAT_TEMPLATE = (
 
 
 def _byte_alphabet() -> list[str]:
-    """GPT-2's printable stand-in for each of the 256 bytes, in byte order."""
+    """Return GPT-2's printable stand-in for each of the 256 bytes, in byte order."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    others = iter(range(256, 512))
-    return [chr(byte) if byte in printable else chr(next(others)) for byte in range(256)]
+    stand_ins = iter(range(256, 512))  # for control characters and spaces
+    return [chr(byte) if byte in printable else chr(next(stand_ins)) for byte in range(256)]
 
 
-ADDED = (*CONTROL, THINK_OPEN, THINK_CLOSE, *ROLES)
-VOCABULARY = {token: i for i, token in enumerate([*_byte_alphabet(), *ADDED])}
+ADDED_TOKENS = (*CONTROL, THINK_OPEN, THINK_CLOSE, *ROLES)
+VOCABULARY = {token: i for i, token in enumerate([*_byte_alphabet(), *ADDED_TOKENS])}
+"""Token → id: the 256 bytes, then the added tokens."""
 
 
 def byte_tokenizer() -> PreTrainedTokenizerFast:
+    """Return the byte tokenizer, with its chat template."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = Tokenizer(models.BPE(vocab=VOCABULARY, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_tokens([AddedToken(token, special=token in CONTROL, normalized=False) for token in ADDED])
+    tokenizer.add_tokens([AddedToken(token, special=token in CONTROL, normalized=False) for token in ADDED_TOKENS])
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, eos_token=END_OF_TURN, pad_token=PAD, clean_up_tokenization_spaces=False
     )

@@ -1,5 +1,5 @@
-"""A vLLM engine that answers a judge's questions: conversations and JSON schemas in, texts of that form out. A Ray actor
-beside the policy's engines; its weights never change."""
+"""The vLLM engine behind an LLM judge: conversations and JSON schemas in, texts of that form out. It is a Ray actor beside
+the policy's engines, and its weights never change."""
 
 from __future__ import annotations
 
@@ -8,24 +8,26 @@ from dataclasses import dataclass
 from typing import Any
 
 from rl.config import ConfigError
+from rollouts.remote import Actor
 from rollouts.serving import ServingConfig
 
-Question = tuple[Sequence[Mapping[str, str]], Mapping[str, Any]]
+Question = tuple[Sequence[Mapping[str, str]], Mapping[str, object]]
 """(messages, JSON schema of the answer)."""
 
 
 @dataclass(kw_only=True)
 class JudgeConfig(ServingConfig):
-    """A model that judges, served by the run under its name."""
+    """An LLM judge that the run serves under its name."""
 
     model: str
-    """A folder with weights, tokenizer and chat template."""
+    """Folder with weights, tokenizer and chat template, or a model of the hub."""
     dtype: str = "bfloat16"
     max_sequence_tokens: int = 8192
-    """Question and answer together."""
+    """Longest question and answer, together."""
     max_answer_tokens: int = 1024
 
     def validate(self, place: str) -> None:
+        """Raise ConfigError for a value out of range."""
         super().validate(place)
         if not self.model.strip():
             raise ConfigError(f"{place}.model: is empty; name a folder or a model of the hub")
@@ -38,26 +40,31 @@ class JudgeConfig(ServingConfig):
 
 
 class JudgeWorker:
-    """Ray actor."""
+    """Ray actor of one judge's engine."""
 
     def __init__(self, config: JudgeConfig) -> None:
         from vllm import LLM
 
-        options: dict[str, Any] = {"dtype": config.dtype, "max_model_len": config.max_sequence_tokens, "seed": 0}
-        # White space between tokens is free in JSON: a model in doubt writes nothing else until it is cut off.
-        options["structured_outputs_config"] = {"backend": "xgrammar", "disable_any_whitespace": True}
+        options: dict[str, Any] = {
+            "dtype": config.dtype,
+            "max_model_len": config.max_sequence_tokens,
+            "seed": 0,
+            # JSON allows white space between tokens: a model in doubt would write nothing else until it is cut off.
+            "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
+        }
         self.config, self.engine = config, LLM(config.model, **{**options, **config.on_device(), **config.vllm})
 
     def ready(self) -> bool:
+        """Return True once the model is loaded: Ray calls no method before the constructor has ended."""
         return True
 
     def answer(self, questions: Sequence[Question]) -> list[str]:
-        """A text for each, greedy. One that was cut off is no JSON, as its reader will say. Raises what vLLM raises,
-        for instance where a conversation is longer than the model takes."""
+        """Return a text for each question, sampled greedily. One that was cut off is no valid JSON; whoever parses it
+        reports that. Raises what vLLM raises, for instance for a conversation longer than the model takes."""
         from vllm import SamplingParams
         from vllm.sampling_params import StructuredOutputsParams
 
-        how = [
+        parameters = [
             SamplingParams(
                 temperature=0.0,
                 max_tokens=self.config.max_answer_tokens,
@@ -66,24 +73,27 @@ class JudgeWorker:
             for _, schema in questions
         ]
         conversations: Any = [[dict(message) for message in messages] for messages, _ in questions]
-        outputs = self.engine.chat(conversations, how, use_tqdm=False)
+        outputs = self.engine.chat(conversations, parameters, use_tqdm=False)
         return [output.outputs[0].text for output in outputs]
 
 
-def asking(actor: Callable[[], Any]) -> Callable[[Sequence[Question]], list[str]]:
-    """The function that the reward's judge is handed. Raises ValueError in one line when the actor has died."""
+def judge_client(actor: Callable[[], Actor]) -> Callable[[Sequence[Question]], list[str]]:
+    """Return the function through which a reward asks the `JudgeWorker` that `actor()` returns. It raises ValueError,
+    in one line, when the actor has died."""
 
     def ask(questions: Sequence[Question]) -> list[str]:
         import ray
+        from ray.exceptions import RayActorError
 
         try:
-            return ray.get(actor().answer.remote(list(questions)))
-        except ray.exceptions.RayActorError as error:
+            answers: list[str] = ray.get(actor().answer.remote(list(questions)))
+            return answers
+        except RayActorError as error:
             raise ValueError(f"its engine died: {last_line(error)}") from error
 
     return ask
 
 
 def last_line(error: Exception) -> str:
-    """Of what Ray says of an actor that died: the cause."""
+    """Return the last line of what Ray says of an actor that died: the cause."""
     return str(error).strip().splitlines()[-1].strip()

@@ -1,17 +1,44 @@
-"""Answers of actors."""
+"""Ray actors as the driver sees them: the type of a handle, and waiting for answers."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
+
+if TYPE_CHECKING:
+    from ray import ObjectRef
+
+Answer = TypeVar("Answer")
 
 
-def fetch(refs: Any) -> Any:
-    """`ray.get`, but a worker's ValueError or OSError is raised as it is, in one line; anything else as Ray reports it."""
+class RemoteMethod(Protocol):
+    """A method of an actor in another process."""
+
+    def remote(self, *arguments: object) -> ObjectRef[Any]:
+        """Start the call and return a reference to its answer, whose type Ray does not know."""
+        ...
+
+
+class Actor(Protocol):
+    """Handle of a Ray actor: `actor.method.remote(…)`."""
+
+    def __getattr__(self, method: str) -> RemoteMethod: ...
+
+
+@overload
+def fetch(refs: ObjectRef[Answer]) -> Answer: ...
+@overload
+def fetch(refs: Sequence[ObjectRef[Answer]]) -> list[Answer]: ...
+def fetch(refs: object) -> object:
+    """Wait for one answer, or for several. A worker's own ValueError or OSError is raised as it is, in one line, for the
+    user to read; anything else is raised as Ray reports it."""
     import ray
+    from ray.exceptions import RayTaskError
 
+    get: Any = ray.get  # Ray's own overloads do not take a union
     try:
-        return ray.get(refs)
-    except ray.exceptions.RayTaskError as error:
+        return get(refs)
+    except RayTaskError as error:
         if isinstance(error.cause, ValueError | OSError):
             raise error.cause from None
         raise

@@ -1,24 +1,24 @@
-"""How an engine receives weights: vLLM's weight-transfer interface over Ray's shared-memory object store.
+"""Weights from a trainer to an engine: vLLM's weight-transfer interface over Ray's shared-memory object store.
 
 vLLM ships transports between GPUs (NCCL, CUDA IPC) and none for CPU; this one is registered beside them. The trainer puts
-buckets of tensors into the object store; the engine maps a bucket, copies each tensor out of it (a layer is built once its
-last tensor has come, which may be when the bucket has gone) and loads layer by layer. The processes of a tensor-parallel
-engine are none of Ray's: they read the bucket from a file in shared memory.
+buckets of tensors into the object store; the engine maps a bucket, copies each tensor out of it and loads layer by layer.
+The processes of a tensor-parallel engine are not Ray's: they read the bucket from a file in shared memory.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import ray
+import safetensors.torch
 import torch
-from safetensors.torch import load_file, save_file
 from vllm.distributed.weight_transfer import WeightTransferEngineFactory
 from vllm.distributed.weight_transfer.base import (
     WeightTransferEngine,
@@ -26,98 +26,122 @@ from vllm.distributed.weight_transfer.base import (
     WeightTransferUpdateInfo,
 )
 from vllm.model_executor.layers.utils import dispatch_cpu_unquantized_gemm
-from vllm.model_executor.model_loader.reload import finalize_layerwise_reload, initialize_layerwise_reload
+from vllm.model_executor.model_loader import reload
 from vllm.model_executor.models.interfaces import supports_multimodal
 
+from rollouts.weights import WeightBucket
+
 BACKEND = "object_store"
+"""Name under which vLLM knows this transport."""
 
 
 @dataclass
 class Rendezvous(WeightTransferInitInfo):
-    """The object store needs no rendezvous."""
+    """Empty first message between the two sides: the object store needs no rendezvous."""
 
 
 @dataclass
 class Bucket(WeightTransferUpdateInfo):
-    """Either `tensors`, a Ray reference to {parameter name: numpy array} (bfloat16, which numpy lacks, travels as its
-    bits in uint16), or `folder`, a Hugging Face model on disk."""
+    """Some of a model's weights: either `tensors` or `folder`. `rollouts.worker.WeightBucket` is the same as a dict."""
 
-    tensors: Any = None
+    tensors: ray.ObjectRef[dict[str, np.ndarray]] | None = None
+    """Parameter name → array. bfloat16, which numpy lacks, travels as its bits in uint16."""
     folder: str | None = None
+    """A Hugging Face model on disk."""
     frozen: str | None = None
-    """Names what is in it, where no update changes that: an engine that holds it does not take it again."""
+    """Name of the content, where no update changes it: an engine that holds it does not load it again."""
 
     def read(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Yield (parameter name, tensor)."""
         if self.folder is not None:
             for file in Path(self.folder).glob("*.safetensors"):
-                yield from load_file(file).items()
+                yield from safetensors.torch.load_file(file).items()
             return
-        for name, array in ray.get(self.tensors).items():
+        for name, array in ray.get(cast("ray.ObjectRef[dict[str, np.ndarray]]", self.tensors)).items():
+            # Copied out of shared memory: vLLM builds a layer once its last tensor has come, which may be in a later
+            # bucket, when Ray has freed this one.
             tensor = torch.from_numpy(array.copy())
             yield name, tensor.view(torch.bfloat16) if tensor.dtype == torch.uint16 else tensor
 
 
 @contextmanager
-def within_reach(bucket: dict[str, Any], parallel: bool) -> Iterator[dict[str, Any]]:
-    """The bucket, in a form that vLLM's workers can read when they are processes of their own (`parallel`)."""
+def readable_by_workers(bucket: WeightBucket, parallel: bool) -> Generator[WeightBucket]:
+    """Yield the bucket in a form that vLLM's workers can read, also where they are processes of their own (`parallel`)."""
     if not parallel or bucket.get("tensors") is None:
         yield bucket
         return
+    # Processes that vLLM starts are no Ray workers and cannot read the object store: a file in shared memory they can.
     with TemporaryDirectory(prefix="groundtone-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as folder:
-        save_file(dict(Bucket(**bucket).read()), Path(folder) / "bucket.safetensors")
+        safetensors.torch.save_file(dict(Bucket(**bucket).read()), Path(folder) / "bucket.safetensors")
         yield {**bucket, "tensors": None, "folder": folder}
 
 
 class ObjectStoreWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
+    """The receiving side, one in each of vLLM's workers. vLLM calls start, update for each bucket, finish."""
+
     init_info_cls = Rendezvous
     update_info_cls = Bucket
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self.held: dict[str, set[str]] = {}  # what a frozen bucket is called: the parameters it brought
+        # Frozen bucket's name → the parameters that it brought and that nothing has overwritten since.
+        self.frozen_parameters: dict[str, set[str]] = {}
+        self.updated_parameters: set[str] = set()
 
     def init_transfer_engine(self, init_info: Rendezvous) -> None:
-        pass
+        """Return at once: there is no connection to open."""
 
     def start_weight_update(self) -> None:
-        self.loaded: set[str] = set()
-        initialize_layerwise_reload(self.model)
+        """Make the model's layers ready to be loaded again."""
+        self.updated_parameters = set()
+        # A plain `load_weights` into a live engine fails (`'Parameter' object has no attribute 'weight_loader'`): vLLM
+        # prepacks CPU layers after the first load. This undoes it layer by layer, `finalize…` does it again.
+        reload.initialize_layerwise_reload(self.model)
 
     def update_weights(self, update_info: dict[str, Any]) -> None:
+        """Load one bucket, given as a dict."""
         self.receive_weights(self.parse_update_info(update_info))  # the base class would wait for an accelerator
 
     def receive_weights(self, update_info: Bucket) -> None:
+        """Load one bucket, unless it is frozen and its parameters are still in place."""
         name = update_info.frozen
-        if name not in self.held:
-            held, self.held = self.held, {}  # a load that fails half-way may have overwritten anything
-            brought = self.model.load_weights(update_info.read()) or set()
-            self.held = {other: names for other, names in held.items() if not names & brought}
-            if name is None:
-                self.loaded |= brought
-                return
-            self.held[name] = brought
-        self.loaded |= self.held[name]
+        if name is not None and name in self.frozen_parameters:
+            self.updated_parameters |= self.frozen_parameters[name]
+            return
+        # Emptied first: a load that fails half-way may have overwritten anything.
+        earlier, self.frozen_parameters = self.frozen_parameters, {}
+        # Names of the parameters as vLLM calls them, some of which it fuses from several of ours.
+        model: Any = self.model  # vLLM types it as a plain nn.Module
+        loaded_names: set[str] = model.load_weights(update_info.read()) or set()
+        # A frozen bucket of which a parameter was overwritten is no longer in place.
+        self.frozen_parameters = {key: names for key, names in earlier.items() if not names & loaded_names}
+        if name is not None:
+            self.frozen_parameters[name] = loaded_names
+        self.updated_parameters |= loaded_names
 
     def finish_weight_update(self) -> None:
-        finalize_layerwise_reload(self.model, self.model_config)
+        """Make the loaded layers ready to run."""
+        reload.finalize_layerwise_reload(self.model, self.model_config)
         if self.device.type != "cpu":
             return
-        # With tied embeddings the head is the embedding, whose reload does not re-pack the head's copy of the matrix:
-        # without this the engine goes on with stale logits, in silence.
-        language = self.model.get_language_model() if supports_multimodal(self.model) else self.model
-        dispatch_cpu_unquantized_gemm(language.lm_head, remove_weight=False)
+        # With tied embeddings the head is the embedding, whose reload does not re-pack the head's copy of the matrix.
+        # Without this the engine goes on with stale logits, in silence: logprobs were wrong by 1.6 to 2.7.
+        language_model: Any = self.model.get_language_model() if supports_multimodal(self.model) else self.model
+        dispatch_cpu_unquantized_gemm(language_model.lm_head, remove_weight=False)
 
     def shutdown(self) -> None:
-        pass
+        """Return at once: there is no connection to close."""
 
 
-def missing(worker: Any) -> list[str]:
-    """Runs in vLLM's worker: the parameters that the last update did not bring."""
+def missing_parameters(worker: Any) -> list[str]:
+    """Return the parameters that the last update did not bring. Runs in vLLM's worker, by `collective_rpc`."""
     receiver = worker.weight_transfer_engine
-    return sorted({name for name, _ in receiver.model.named_parameters()} - receiver.loaded)
+    return sorted({name for name, _ in receiver.model.named_parameters()} - receiver.updated_parameters)
 
 
 def register() -> None:
-    """Idempotent; vLLM calls it in every process of an engine (entry point `vllm.general_plugins`)."""
-    if BACKEND not in WeightTransferEngineFactory._registry:
+    """Make the transport known to vLLM, which calls this in every process of an engine (entry point
+    `vllm.general_plugins`). Idempotent."""
+    # Registering a name twice is an error, and vLLM has no public way to ask.
+    if BACKEND not in WeightTransferEngineFactory._registry:  # pyright: ignore[reportPrivateUsage]
         WeightTransferEngineFactory.register_engine(BACKEND, ObjectStoreWeightTransferEngine)

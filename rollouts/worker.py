@@ -1,33 +1,26 @@
 """One vLLM engine in one Ray actor, advanced in slices of time.
 
-The engine runs in the actor's own process. `advance` takes new requests, steps the engine for a slice and returns what
-has finished: with two calls in flight the engine never waits for the driver, and no thread is needed.
+The engine runs in the actor's own process: with vLLM's multiprocessing a CPU engine takes three processes and 40 s to
+start. `advance` takes new requests, steps the engine for a slice and returns what has finished; with two calls in flight
+the engine never waits for the driver, and no thread is needed.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rl.audio import SAMPLE_RATE, waveform
 from rl.types import Clip
 from rollouts.serving import ServingConfig
+from rollouts.weights import WeightBucket
 
 if TYPE_CHECKING:
-    from ray import ObjectRef
-
-
-class WeightBucket(TypedDict, total=False):
-    """Some of a model's weights, as a trainer hands them to an engine: the fields of
-    `rollouts.weight_transfer.Bucket`, whose module imports vLLM and so stays out of the driver."""
-
-    tensors: ObjectRef[Mapping[str, np.ndarray]] | None
-    folder: str | None
-    frozen: str | None
+    from vllm import SamplingParams
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,29 +30,38 @@ class Request:
     key: tuple[int, int]
     """(index of the prompt in its call, index of the sample in its group)."""
     tokens: tuple[int, ...]
+    """Ids of the prompt, one audio token for each clip."""
     seed: int
     max_tokens: int
     temperature: float
     """0 is greedy."""
     clips: tuple[Clip, ...] = ()
-    """What is heard at the audio tokens of `tokens`, one each."""
+    """The clips that stand at the audio tokens, in order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """`tokens` [t] int64: the prompt as the engine saw it, then what it wrote; `logprobs` [written] float32."""
+    """One finished sample."""
 
     key: tuple[int, int]
+    """The request's."""
     tokens: np.ndarray
+    """[t] int64: the prompt as the engine saw it, audio expanded, then the response."""
     prompt_length: int
+    """Tokens of the prompt among `tokens`."""
     logprobs: np.ndarray
+    """[t - prompt_length] float32, of the response's tokens under the sampling distribution."""
     finish_reason: str
+    """`stop` or `length`."""
     version: int
+    """Version of the weights that wrote it."""
 
 
 class EngineWorker:
-    """Ray actor. `version` is that of the weights it holds; it refuses to write for any other. With `sleeps` it is awake
-    while it loads weights and from the first request of a generation to `rest`, and at no other time."""
+    """Ray actor of one of the policy's engines.
+
+    `version` names the weights it holds; it refuses to write for any other. With `sleeps`, where trainers share its GPU,
+    it holds that memory only while it loads weights and from a generation's first request to `rest`."""
 
     def __init__(
         self,
@@ -79,7 +81,7 @@ class EngineWorker:
             "dtype": dtype,
             "max_model_len": max_sequence_tokens,
             "max_num_seqs": 256,
-            "logprobs_mode": "processed_logprobs",
+            "logprobs_mode": "processed_logprobs",  # at the sampling temperature; by default vLLM gives those at 1
             "disable_log_stats": True,
             "seed": 0,
         }
@@ -92,32 +94,41 @@ class EngineWorker:
             # A prompt cut into chunks would rewind its seeded generator, which CPU generators cannot do.
             options["enable_chunked_prefill"] = False
             options["max_num_batched_tokens"] = max(max_sequence_tokens, 8192)
+        # The recipe's `engines.vllm` comes last: its keys win.
         self.engine = LLMEngine.from_engine_args(EngineArgs(**{**options, **config.vllm}))
-        eos = self.engine.model_config.hf_text_config.eos_token_id  # beside the tokenizer's, at which vLLM stops anyway
-        self.stop_tokens: list[int] = list(eos) if isinstance(eos, list | tuple) else [] if eos is None else [eos]
+        # A config.json may name ends of turn beside the tokenizer's one, at which vLLM stops anyway.
+        eos: int | list[int] | None = self.engine.model_config.hf_text_config.eos_token_id
+        if eos is None:
+            eos = []
+        self.stop_tokens = [eos] if isinstance(eos, int) else list(eos)
         self.parallel = self.engine.vllm_config.parallel_config.world_size > 1
         self.version = -1
-        self.running: dict[str, Request] = {}
+        self.running: dict[str, Request] = {}  # by vLLM's request id
         self.sleeps, self.asleep = sleeps, False
         self.rest()
 
     def ready(self) -> bool:
+        """Return True once vLLM has started: Ray calls no method before the constructor has ended."""
         return True
 
     def load(self, version: int, buckets: Sequence[WeightBucket]) -> int:
-        """Takes new weights and forgets all that was computed with the old ones. Returns the version now held."""
+        """Load new weights, forget all that was computed with the old ones, and return the version now held. Raises
+        ValueError unless the buckets bring every parameter."""
         from rollouts import weight_transfer
 
         assert not self.running, "weights change only between generations"
         self._wake()
-        self.version = -1  # a load that fails half-way leaves an engine that refuses to write
+        self.version = -1  # until all is loaded: after a load that fails half-way it refuses to write
         self.engine.collective_rpc("start_weight_update")
         for bucket in buckets:
-            with weight_transfer.within_reach(bucket, self.parallel) as near:
-                self.engine.collective_rpc("update_weights", args=(near,))
+            # By handle or path: tensors nested in `collective_rpc` arguments would arrive as lists.
+            with weight_transfer.readable_by_workers(bucket, self.parallel) as readable:
+                self.engine.collective_rpc("update_weights", args=(readable,))
         self.engine.collective_rpc("finish_weight_update")
-        if lacking := self.engine.collective_rpc(weight_transfer.missing)[0]:
-            raise ValueError(f"the new weights lack {lacking[0]} ({len(lacking)} in all); are they another model's?")
+        missing: list[str] = self.engine.collective_rpc(weight_transfer.missing_parameters)[0]
+        if missing:
+            raise ValueError(f"the new weights lack {missing[0]} ({len(missing)} in all); are they another model's?")
+        # Keys and values, and audio embeddings (the adapter trains), of the old weights would be served on.
         self.engine.reset_prefix_cache()
         self.engine.reset_mm_cache()
         self.engine.reset_encoder_cache()
@@ -126,8 +137,8 @@ class EngineWorker:
         return version
 
     def advance(self, version: int, requests: Sequence[Request], slice_s: float) -> list[Completion]:
-        """Takes `requests` in, steps for `slice_s` seconds or until idle, and returns the samples that ended.
-        Raises RuntimeError if the weights are not those of `version`."""
+        """Take `requests` in, step for `slice_s` seconds or until idle, and return the samples that ended. Raises
+        RuntimeError unless the engine holds the weights of `version`."""
         if version != self.version:
             raise RuntimeError(f"the engine holds policy version {self.version}, not {version}: load the weights first")
         self._wake()
@@ -136,23 +147,23 @@ class EngineWorker:
             self.running[name] = request
             self.engine.add_request(name, _prompt(request), self._sampling(request))
         completions: list[Completion] = []
-        until = time.monotonic() + slice_s
+        deadline = time.monotonic() + slice_s
         while self.engine.has_unfinished_requests():
             completions += [self._completion(output) for output in self.engine.step() if output.finished]
-            if time.monotonic() > until:
+            if time.monotonic() > deadline:
                 break
         return completions
 
     def abort(self) -> None:
-        """Drops everything in flight."""
+        """Drop everything in flight."""
         self.engine.abort_request(list(self.running))
         self.running.clear()
 
     def rest(self) -> None:
-        """Where trainers share its GPU, gives them the memory of weights and cache until it is next asked for something.
-        (Weights alone cannot be woken for a load: vLLM 0.30 takes an engine half awake for one that sleeps.)"""
+        """Give the GPU memory of weights and cache to trainers that share it, until the engine is next used."""
+        # Weights and cache together: vLLM 0.30 takes an engine of which only the weights are awake for one that sleeps.
         if self.sleeps and not self.asleep:
-            self.engine.sleep(level=1)
+            self.engine.sleep(level=1)  # the weights wait in host memory
             self.asleep = True
 
     def _wake(self) -> None:
@@ -160,7 +171,7 @@ class EngineWorker:
             self.engine.wake_up()
             self.asleep = False
 
-    def _sampling(self, request: Request) -> Any:
+    def _sampling(self, request: Request) -> SamplingParams:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
@@ -168,29 +179,32 @@ class EngineWorker:
             temperature=request.temperature,
             seed=request.seed,
             max_tokens=request.max_tokens,
-            logprobs=0,
+            logprobs=0,  # of the sampled token alone
             flat_logprobs=True,
-            detokenize=False,
+            detokenize=False,  # 4.2 → 4.8–5.2 thousand tokens/s on one thread
             stop_token_ids=self.stop_tokens,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
 
     def _completion(self, output: Any) -> Completion:
+        """Return the sample of a finished request (vLLM's RequestOutput, whose parts are optional in its types)."""
         request = self.running.pop(output.request_id)
-        written = output.outputs[0]
-        starts = written.logprobs.start_indices
+        response = output.outputs[0]
+        # Flat logprobs hold the entries of all positions end to end; the sampled token's is each position's first.
+        starts = response.logprobs.start_indices
         return Completion(
-            request.key,
-            np.asarray([*output.prompt_token_ids, *written.token_ids], dtype=np.int64),
-            len(output.prompt_token_ids),
-            np.asarray([written.logprobs.logprobs[i] for i in starts], dtype=np.float32),
-            "stop" if written.finish_reason == "stop" else "length",
-            self.version,
+            key=request.key,
+            # The prompt as the engine saw it, one id for every audio token: what the trainer must learn on.
+            tokens=np.asarray([*output.prompt_token_ids, *response.token_ids], dtype=np.int64),
+            prompt_length=len(output.prompt_token_ids),
+            logprobs=np.asarray([response.logprobs.logprobs[i] for i in starts], dtype=np.float32),
+            finish_reason="stop" if response.finish_reason == "stop" else "length",
+            version=self.version,
         )
 
 
 def _prompt(request: Request) -> Any:
-    """As vLLM takes it. Raises ValueError naming a clip that cannot be heard."""
+    """Return the prompt as vLLM takes it. Raises ValueError naming a clip that cannot be decoded."""
     prompt: dict[str, Any] = {"prompt_token_ids": list(request.tokens)}
     if request.clips:
         prompt["multi_modal_data"] = {"audio": [(waveform(clip), SAMPLE_RATE) for clip in request.clips]}

@@ -18,8 +18,8 @@ from rl.config import build
 from rl.data.sources import DataConfig, load
 from rl.recipe import load as load_recipe
 from rl.types import Batch, Prompt, Rollout
-from rl.workbench.cases import of_gold
-from rl.workbench.trial import Bench
+from rl.workbench.cases import from_gold
+from rl.workbench.trial import Workbench
 
 ROOT = Path(__file__).parent.parent
 GUIDE = (ROOT / "CONTRIBUTING.md").read_text()
@@ -82,8 +82,8 @@ def test_the_verifier_judges_its_cases() -> None:
     gold = load_verifier("json_object.py:verify", Path.cwd()).gold
     assert gold is not None
     assert len(gold) == 6
-    with Bench("json_object.py:verify", Path.cwd(), {}, [case.args for case in gold], 10.0, 1) as bench:
-        trial = bench.try_on(of_gold(gold))
+    with Workbench("json_object.py:verify", Path.cwd(), {}, [case.args for case in gold], 10.0, 1) as bench:
+        trial = bench.judge_cases(from_gold(gold))
     assert trial.disagreements == []
     reward = load_recipe(recipe("reward: {parts: [{verifier: 'json_object.py:verify'}]}")).header.reward
     assert reward.parts[0].verifier == "json_object.py:verify"

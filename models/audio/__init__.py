@@ -1,10 +1,10 @@
-"""Models that listen: StepFun's Step-Audio architecture for transformers and vLLM."""
+"""StepFun's Step-Audio architecture, for transformers and vLLM."""
 
 from __future__ import annotations
 
 
 def register() -> None:
-    """Makes the architecture known to transformers' Auto classes. Idempotent."""
+    """Make the architecture known to transformers' Auto classes. Idempotent."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
     from models.audio.config import StepAudioConfig, StepAudioEncoderConfig, StepAudioFlatConfig

@@ -1,6 +1,6 @@
 """Configuration of the Step-Audio architecture (Step-Audio 2, Step-Audio-R1), under StepFun's key names.
 
-Defaults are the values of the released models; those of the public config class (512 / 8 / 6) are not.
+Defaults are the values of the released models, which those of StepFun's public config class (512 / 8 / 6) are not.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ TEXT_KEYS = (
     "pad_token_id",
     "tie_word_embeddings",
 )
-"""What the 32B model's flat config says about its decoder beside `audio_encoder_config`."""
+"""Keys of the decoder in the 32B model's flat config, beside `audio_encoder_config`."""
 
 
 class StepAudioEncoderConfig(PretrainedConfig):
-    """Encoder and adapter. `n_audio_ctx` positions at 50 Hz bound a chunk; `chunk_seconds` is where longer clips are cut,
-    as the public client does."""
+    """Sizes of encoder and adapter. `n_audio_ctx` positions at 50 Hz bound a chunk; clips longer than `chunk_seconds` are cut
+    there, as StepFun's public client does."""
 
     model_type = "step_audio_2_encoder"
 
@@ -45,7 +45,7 @@ class StepAudioEncoderConfig(PretrainedConfig):
     n_audio_head: int = 20
     n_audio_layer: int = 32
     llm_dim: int | None = None
-    """Width of the decoder, as StepFun's files repeat it."""
+    """Width of the decoder, which StepFun's files repeat here."""
     kernel_size: int = 3
     adapter_stride: int = 2
     adapter_width: int = 2048
@@ -53,8 +53,8 @@ class StepAudioEncoderConfig(PretrainedConfig):
 
 
 class StepAudioConfig(PretrainedConfig):
-    """`audio_encoder_config` and `text_config` (a Qwen2 config); also reads the 32B model's flat layout, whose decoder
-    keys stand at the top."""
+    """Configuration of the model: `audio_encoder_config` and `text_config` (a Qwen2 config). It also reads the 32B model's
+    flat layout, whose decoder keys stand at the top."""
 
     model_type = "step_audio_2"
     sub_configs: ClassVar = {"audio_encoder_config": StepAudioEncoderConfig, "text_config": Qwen2Config}
@@ -62,7 +62,7 @@ class StepAudioConfig(PretrainedConfig):
     audio_encoder_config: dict[str, Any] | PretrainedConfig | None = None
     text_config: dict[str, Any] | PretrainedConfig | None = None
     audio_token_id: int = AUDIO_TOKEN_ID
-    """`<audio_patch>`."""
+    """Id of `<audio_patch>`."""
 
     def __post_init__(self, **kwargs: Any) -> None:
         flat = {key: kwargs.pop(key) for key in TEXT_KEYS if key in kwargs}
@@ -71,25 +71,26 @@ class StepAudioConfig(PretrainedConfig):
         if not isinstance(self.text_config, PretrainedConfig):
             self.text_config = _decoder({**flat, **(self.text_config or {})})
         if not isinstance(self.audio_encoder_config, PretrainedConfig):
-            given = dict(self.audio_encoder_config or {})
-            given.pop("model_type", None)
-            self.audio_encoder_config = StepAudioEncoderConfig(**given)
+            values = dict(self.audio_encoder_config or {})
+            values.pop("model_type", None)
+            self.audio_encoder_config = StepAudioEncoderConfig(**values)
         self.audio_encoder_config.llm_dim = self.text_config.hidden_size
         kwargs["tie_word_embeddings"] = self.text_config.tie_word_embeddings
         super().__post_init__(**kwargs)
 
 
 class StepAudioFlatConfig(StepAudioConfig):
-    """The same under the 32B model's type name."""
+    """Step-Audio's configuration under the 32B model's type name."""
 
     model_type = "step_audio_qwen2"
 
 
 def _decoder(values: dict[str, Any]) -> Qwen2Config:
+    """Return the decoder's config from StepFun's keys."""
     values = {key: value for key, value in values.items() if key not in ("model_type", "torch_dtype", "architectures")}
     groups = values.pop("num_attention_groups", None)
     if groups is not None:
         values["num_key_value_heads"] = groups
     if "rope_parameters" not in values:
-        values.setdefault("rope_theta", 1e6)
+        values.setdefault("rope_theta", 1e6)  # Qwen2.5's
     return Qwen2Config(architectures=["Qwen2ForCausalLM"], **values)

@@ -1,10 +1,10 @@
 """The Step-Audio network: audio encoder → stride-2 adapter → Qwen2 decoder. Parameter names are StepFun's.
 
 The encoder is Qwen2-Audio's arithmetic, on each clip's own frames: pieces of similar length are padded together, frames
-past a piece's end are zeroed before both strided convolutions and masked in attention, so what a clip sounds like does
-not depend on its company (the released tower lets padding leak: 1.29 against a mean of 0.76).
+past a piece's end are zeroed before both strided convolutions and masked in attention. So a clip's features do not depend
+on the clips beside it (in the released encoder padding leaks in: features differ by 1.29, where their mean is 0.76).
 
-Legend: n pieces of a bucket, F mel frames, P encoder frames, K tokens, D encoder width, H decoder width.
+Suffixes: n pieces of a bucket, m mel bins, F mel frames, P encoder frames, K tokens, D encoder width, H decoder width.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from models.audio.config import StepAudioConfig, StepAudioEncoderConfig, StepAud
 
 
 class Attention(nn.Module):
+    """Self-attention of the encoder, whose keys have no bias (Whisper's)."""
+
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
@@ -34,12 +36,15 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, x_nPD: Tensor, mask: Tensor | None) -> Tensor:
-        split = (projection(x_nPD) for projection in (self.query, self.key, self.value))
-        qkv = [x.unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in split]
+        """Return [n, P, D]; `mask` [n, 1, 1, P] is True at real frames, None where all are."""
+        projections = (projection(x_nPD) for projection in (self.query, self.key, self.value))
+        qkv = [x.unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in projections]  # [n, heads, P, D / heads]
         return self.out(scaled_dot_product_attention(*qkv, attn_mask=mask).transpose(1, 2).flatten(2))
 
 
 class Block(nn.Module):
+    """A layer of the encoder: attention and feed-forward, each after a norm and added to its input."""
+
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.attn = Attention(width, heads)
@@ -48,12 +53,13 @@ class Block(nn.Module):
         self.mlp_ln = nn.LayerNorm(width)
 
     def forward(self, x_nPD: Tensor, mask: Tensor | None) -> Tensor:
+        """Return [n, P, D]."""
         x_nPD = x_nPD + self.attn(self.attn_ln(x_nPD), mask)
         return x_nPD + self.mlp(self.mlp_ln(x_nPD))
 
 
 class Encoder(nn.Module):
-    """forward(mels: list of [F, n_mels]) -> list of [P, D], each as if it were alone."""
+    """The audio encoder: forward(mels: list of [F, n_mels]) -> list of [P, D], each as if it were alone."""
 
     def __init__(self, config: StepAudioEncoderConfig) -> None:
         super().__init__()
@@ -65,24 +71,27 @@ class Encoder(nn.Module):
         self.after_norm = nn.LayerNorm(width)
 
     def forward(self, mels: Sequence[Tensor]) -> list[Tensor]:
+        """Return the features of each piece."""
         return _by_bucket(mels, self._bucket)
 
     def _bucket(self, mels_nFm: Tensor, frames_n: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (features [n, P, D], P of each piece) of padded pieces with so many real frames."""
         mels_nFm = mels_nFm.to(self.conv1.weight)
-        x_nDF = gelu(self.conv1(mels_nFm.transpose(1, 2))) * _real(frames_n, mels_nFm.shape[1])[:, None]
+        x_nDF = gelu(self.conv1(mels_nFm.transpose(1, 2))) * _real_frames(frames_n, mels_nFm.shape[1])[:, None]
         x_nPD = gelu(self.conv2(x_nDF)).transpose(1, 2)
-        halves_n = (frames_n + 1) // 2
+        halves_n = (frames_n + 1) // 2  # the second convolution has stride 2
         x_nPD = x_nPD + self.positional_embedding(torch.arange(x_nPD.shape[1], device=x_nPD.device))
-        ragged = bool((halves_n != halves_n[0]).any())
-        mask = _real(halves_n, x_nPD.shape[1])[:, None, None] if ragged else None
+        mask = None  # none is needed where no piece is padded
+        if bool((halves_n != halves_n[0]).any()):
+            mask = _real_frames(halves_n, x_nPD.shape[1])[:, None, None]
         for block in self.blocks:
             x_nPD = block(x_nPD, mask)
-        pooled = nn.functional.avg_pool1d(x_nPD.transpose(1, 2), 2).transpose(1, 2)
-        return self.after_norm(pooled), halves_n // 2
+        x_nPD = nn.functional.avg_pool1d(x_nPD.transpose(1, 2), 2).transpose(1, 2)  # P halves once more, to 25 Hz
+        return self.after_norm(x_nPD), halves_n // 2
 
 
 class Adapter(nn.Module):
-    """forward(features: list of [P, D]) -> list of [K, H]."""
+    """The adapter to the decoder: forward(features: list of [P, D]) -> list of [K, H]."""
 
     def __init__(self, config: StepAudioEncoderConfig, hidden_size: int) -> None:
         super().__init__()
@@ -92,39 +101,41 @@ class Adapter(nn.Module):
         self.linear2 = nn.Linear(config.adapter_width, hidden_size)
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Return the embeddings of each piece."""
         # All at once: under ZeRO-3 every call gathers the weights, so ranks must make equally many.
         features_nPD = pad_sequence(list(features), batch_first=True).to(self.conv.weight)
         x_nKD = gelu(self.conv(features_nPD.transpose(1, 2))).transpose(1, 2)
         (kernel,), (stride,) = self.conv.kernel_size, self.conv.stride
-        lengths = [(len(each) + 2 - kernel) // stride + 1 for each in features]
+        lengths = [(len(piece) + 2 - kernel) // stride + 1 for piece in features]
         return [row[:length] for row, length in zip(self.linear2(relu(self.linear1(x_nKD))), lengths, strict=True)]
 
 
-def _real(lengths_n: Tensor, longest: int) -> Tensor:
-    """[n, longest] bool."""
+def _real_frames(lengths_n: Tensor, longest: int) -> Tensor:
+    """Return [n, longest] bool, True before each piece's end."""
     return torch.arange(longest, device=lengths_n.device) < lengths_n[:, None]
 
 
 def _by_bucket(pieces: Sequence[Tensor], call: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> list[Tensor]:
-    """Runs `call(padded [n, L, …], lengths_n) -> (padded, lengths_n)` on pieces of similar length at a time."""
-    done: dict[int, Tensor] = {}
+    """Run `call(padded [n, L, …], lengths_n) -> (padded, lengths_n)` on pieces of similar length at a time; return each
+    piece's result, in the order of the pieces."""
+    results: dict[int, Tensor] = {}
     for members in features.buckets([len(piece) for piece in pieces]):
-        padded = pad_sequence([pieces[i] for i in members], batch_first=True)
-        lengths_n = torch.tensor([len(pieces[i]) for i in members], device=padded.device)
-        out, out_lengths_n = call(padded, lengths_n)
-        done |= {i: row[:length] for i, row, length in zip(members, out, out_lengths_n.tolist(), strict=True)}
-    return [done[i] for i in range(len(pieces))]
+        padded_nL = pad_sequence([pieces[i] for i in members], batch_first=True)
+        lengths_n = torch.tensor([len(pieces[i]) for i in members], device=padded_nL.device)
+        out, out_lengths_n = call(padded_nL, lengths_n)
+        results |= {i: row[:length] for i, row, length in zip(members, out, out_lengths_n.tolist(), strict=True)}
+    return [results[i] for i in range(len(pieces))]
 
 
-def gathered(pieces: Sequence[Tensor], counts: Sequence[int]) -> list[Tensor]:
-    """The pieces of each clip end to end; clip i has `counts[i]` of them."""
+def join_pieces(pieces: Sequence[Tensor], counts: Sequence[int]) -> list[Tensor]:
+    """Return the pieces of each clip end to end; clip i has `counts[i]` of them."""
     ends = np.cumsum(counts).tolist()
     return [torch.cat(list(pieces[end - count : end])) for end, count in zip(ends, counts, strict=True)]
 
 
 class StepAudio2ForCausalLM(PreTrainedModel, GenerationMixin):
-    """`<audio_patch>` in `input_ids` stands once for every token of a clip (expanded); `sounds` are the clips, in order,
-    as waves [S] or as encoder features from `encode`."""
+    """The whole network, as a transformers model. `<audio_patch>` in `input_ids` stands once for every token of a clip
+    (expanded); `sounds` are the clips, in order, as waves [S] or as encoder features from `encode`."""
 
     config_class = StepAudioConfig
     base_model_prefix = "model"
@@ -146,24 +157,28 @@ class StepAudio2ForCausalLM(PreTrainedModel, GenerationMixin):
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
+        """Return the decoder's embedding."""
         return self.model.embed_tokens
 
     def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace the decoder's embedding."""
         self.model.embed_tokens = value
 
     def get_output_embeddings(self) -> nn.Module:
+        """Return the head."""
         return self.lm_head
 
     def get_decoder(self) -> nn.Module:
+        """Return the decoder without its head."""
         return self.model
 
     def encode(self, waves: Sequence[np.ndarray | Tensor]) -> list[Tensor]:
-        """[P, D] of each clip (16 kHz mono): what a frozen encoder lets one cache. A long clip's chunks end to end."""
+        """Return features [P, D] of each clip (16 kHz mono), a long clip's chunks end to end."""
         return encode(self.encoder, self.config.audio_encoder_config, waves)
 
-    def adapt(self, encoded: Sequence[Tensor]) -> list[Tensor]:
-        """[K, H] of each clip, from what `encode` gave."""
-        return adapt(self.adapter, self.config.audio_encoder_config, encoded)
+    def adapt(self, clips: Sequence[Tensor]) -> list[Tensor]:
+        """Return embeddings [K, H] of each clip, from its features."""
+        return adapt(self.adapter, self.config.audio_encoder_config, clips)
 
     def forward(
         self,
@@ -174,21 +189,23 @@ class StepAudio2ForCausalLM(PreTrainedModel, GenerationMixin):
         logits_to_keep: int | Tensor = 0,
         **kwargs: Any,
     ) -> CausalLMOutputWithPast:
+        """Compute logits, and with `labels` the loss, as transformers' causal LMs do."""
         if inputs_embeds is None:
             inputs_embeds = self.model.embed_tokens(input_ids)
             if sounds:
-                heard = self.adapt([x if x.dim() == 2 else self.encode([x])[0] for x in sounds])
+                embeddings = self.adapt([sound if sound.dim() == 2 else self.encode([sound])[0] for sound in sounds])
                 patches = (input_ids == self.config.audio_token_id)[..., None]
-                inputs_embeds = inputs_embeds.masked_scatter(patches, torch.cat(heard).to(inputs_embeds.dtype))
+                inputs_embeds = inputs_embeds.masked_scatter(patches, torch.cat(embeddings).to(inputs_embeds.dtype))
         out = self.model(inputs_embeds=inputs_embeds, **kwargs)
-        kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
-        logits = self.lm_head(out.last_hidden_state[:, kept])
+        positions = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+        logits = self.lm_head(out.last_hidden_state[:, positions])
         loss = None
         if labels is not None:
             loss = self.loss_function(logits, labels, self.config.text_config.vocab_size)
         return CausalLMOutputWithPast(loss=loss, logits=logits, past_key_values=out.past_key_values)
 
     def prepare_inputs_for_generation(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Return the inputs of the next `forward`; clips go into the first one alone."""
         sounds = kwargs.pop("sounds", None)
         inputs = super().prepare_inputs_for_generation(*args, **kwargs)
         if kwargs.get("is_first_iteration", False) or not kwargs.get("use_cache", True):
@@ -197,20 +214,21 @@ class StepAudio2ForCausalLM(PreTrainedModel, GenerationMixin):
 
 
 class StepAudioFlatForCausalLM(StepAudio2ForCausalLM):
-    """The same for the 32B model's config."""
+    """Step-Audio's network under the 32B model's config."""
 
     config_class = StepAudioFlatConfig
 
 
-def encode(encoder: nn.Module, config: Any, waves: Sequence[np.ndarray | Tensor]) -> list[Tensor]:
-    """[P, D] of each clip."""
+def encode(encoder: nn.Module, config: StepAudioEncoderConfig, waves: Sequence[np.ndarray | Tensor]) -> list[Tensor]:
+    """Return features [P, D] of each clip, a long clip's chunks end to end."""
     device = next(encoder.parameters()).device
     mels = [[mel.to(device) for mel in features.mels(wave, config)] for wave in waves]
-    return gathered(encoder([mel for clip in mels for mel in clip]), [len(clip) for clip in mels])
+    return join_pieces(encoder([mel for clip in mels for mel in clip]), [len(clip) for clip in mels])
 
 
-def adapt(adapter: nn.Module, config: Any, encoded: Sequence[Tensor]) -> list[Tensor]:
-    """[K, H] of each clip. Chunks are adapted one by one, as they were encoded."""
+def adapt(adapter: nn.Module, config: StepAudioEncoderConfig, clips: Sequence[Tensor]) -> list[Tensor]:
+    """Return embeddings [K, H] of each clip, from its features."""
+    # Chunk by chunk, as they were encoded: the adapter's convolution must not reach across a cut.
     full = features.encoder_frames(features.frames(features.window(config)))
-    pieces = [clip.split(full) for clip in encoded]
-    return gathered(adapter([piece for clip in pieces for piece in clip]), [len(clip) for clip in pieces])
+    pieces = [clip.split(full) for clip in clips]
+    return join_pieces(adapter([piece for clip in pieces for piece in clip]), [len(clip) for clip in pieces])

@@ -1,4 +1,4 @@
-"""What vLLM calls in every process that makes an engine (entry point `vllm.general_plugins`)."""
+"""Registration of the Step-Audio architecture in vLLM, by the entry point `vllm.general_plugins`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ ARCHITECTURES = ("StepAudio2ForCausalLM", "StepAudioFlatForCausalLM")
 
 
 def register() -> None:
-    """Makes the architecture known to transformers and to vLLM, whose model class is imported when first used.
-    Idempotent."""
+    """Make the architecture known to transformers and vLLM. vLLM calls this in every process of an engine. Idempotent."""
     from vllm import ModelRegistry
 
     from models import audio
@@ -15,4 +14,5 @@ def register() -> None:
     audio.register()
     for name in ARCHITECTURES:
         if name not in ModelRegistry.get_supported_archs():
+            # By name: the class is imported only when such a model is loaded.
             ModelRegistry.register_model(name, "models.audio.vllm_plugin:StepAudioEngine")

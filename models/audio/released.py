@@ -1,15 +1,20 @@
-"""StepFun's released checkpoints. Their parameter names are this network's own (`models.audio.modeling`), so loading and
-exporting need no renaming; here is what else a released folder brings or lacks, and the way to and from other encoders.
+"""StepFun's released checkpoints: what their tokenizers lack, and the names of their encoder's parameters elsewhere.
+
+Their own parameter names are those of `models.audio.modeling`, so loading and exporting need no renaming.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rl.types import AUDIO_PATCH
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
 AUDIO_TOKEN_ID = 151690
+"""Id of `<audio_patch>`."""
 END_OF_TURN = "<|EOT|>"
 CONTROL = ("<|BOT|>", END_OF_TURN, "<audio_start>", AUDIO_PATCH, "<audio_end>")
 CHAT_TEMPLATE = (
@@ -30,22 +35,23 @@ ENCODER_NAMES = {
     "fc2.": "mlp.2.",
     "embed_positions.": "positional_embedding.",
 }
-"""transformers' Qwen2AudioEncoder (and Whisper's) → StepFun's."""
+"""Parts of parameter names in transformers' Qwen2AudioEncoder (and Whisper's) → StepFun's."""
 
 
 def encoder_name(name: str, inverse: bool = False) -> str:
-    """StepFun's name of a parameter of transformers' Qwen2AudioEncoder, or with `inverse` the way back."""
+    """Return StepFun's name of a parameter of transformers' Qwen2AudioEncoder; with `inverse`, the other way round."""
+    # `layer_norm.` is also the end of names within the layers, so only the outermost one is renamed.
     outer = ("layer_norm.", "after_norm.")
-    here, there = outer[::-1] if inverse else outer
-    if name.startswith(here):
-        return there + name.removeprefix(here)
+    prefix, replacement = outer[::-1] if inverse else outer
+    if name.startswith(prefix):
+        return replacement + name.removeprefix(prefix)
     for theirs, ours in ENCODER_NAMES.items():
         name = name.replace(*((ours, theirs) if inverse else (theirs, ours)))
     return name
 
 
-def complete(tokenizer: Any, audio_token_id: int, place: str) -> None:
-    """Gives a released tokenizer the chat template and end of turn that it may lack. Raises ValueError when it is not the
+def complete(tokenizer: PreTrainedTokenizerFast, audio_token_id: int, place: str) -> None:
+    """Give a released tokenizer the chat template and end of turn that it may lack. Raises ValueError when it is not the
     model's: a control token is absent, or `<audio_patch>` has another id than the config says."""
     vocabulary: Mapping[str, int] = tokenizer.get_vocab()
     if absent := [token for token in CONTROL if token not in vocabulary]:

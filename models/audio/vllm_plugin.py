@@ -1,7 +1,7 @@
 """The Step-Audio architecture in vLLM, found by every engine process through the entry point `vllm.general_plugins`.
 
 A prompt has one `<audio_patch>` per clip; it is expanded here, once, to as many as `features.tokens` says, and the
-request's output tells the expanded ids. Encoder and adapter are the trainer's own modules.
+request's output has the expanded ids. Encoder and adapter are the trainer's own modules.
 """
 
 from __future__ import annotations
@@ -32,52 +32,64 @@ from vllm.sequence import IntermediateTensors
 
 from models.audio import features
 from models.audio.config import StepAudioConfig
-from models.audio.modeling import Adapter, Encoder, adapt, gathered
+from models.audio.modeling import Adapter, Encoder, adapt, join_pieces
 from models.tokenizer import AUDIO
 from rl.audio import SAMPLE_RATE
 
 LONGEST_S = 600
-"""Seconds of audio up to which the engine plans its memory for one clip."""
+"""Longest clip, in seconds, for which the engine plans its memory."""
 
 
 class ProcessingInfo(BaseProcessingInfo):
+    """Facts about the model's audio that vLLM asks for."""
+
     def get_hf_config(self) -> StepAudioConfig:
+        """Return the model's config."""
         return self.ctx.get_hf_config(StepAudioConfig)
 
     @property
-    def audio_config(self) -> Any:
+    def audio_config(self) -> Any:  # a StepAudioEncoderConfig; the field may also be a dict until it is read
+        """Config of encoder and adapter."""
         return self.get_hf_config().audio_encoder_config
 
     def get_data_parser(self) -> MultiModalDataParser:
+        """Return a parser that makes clips mono at 16 kHz."""
         return MultiModalDataParser(target_sr=SAMPLE_RATE, target_channels=1)
 
     def get_supported_mm_limits(self) -> Mapping[str, int | None]:
+        """Return the most clips of a prompt: None, any number."""
         return {"audio": None}
 
     def get_mm_max_tokens_per_item(self, seq_len: int, mm_counts: Mapping[str, int] | None = None) -> Mapping[str, int]:
-        return {"audio": features.tokens(self.longest(seq_len), self.audio_config)}
+        """Return the most tokens of one clip."""
+        return {"audio": features.tokens(self.longest_samples(seq_len), self.audio_config)}
 
-    def longest(self, max_tokens: int) -> int:
-        """Samples of the longest clip that takes at most `max_tokens`."""
+    def longest_samples(self, max_tokens: int) -> int:
+        """Return the samples of the longest clip that takes at most `max_tokens`."""
         samples = range(1, LONGEST_S * SAMPLE_RATE)
         return max(1, bisect_right(samples, max_tokens, key=lambda s: features.tokens(s, self.audio_config)))
 
 
 class DummyInputsBuilder(BaseDummyInputsBuilder[ProcessingInfo]):
+    """Inputs of the largest size, by which vLLM measures its memory."""
+
     def get_dummy_text(self, mm_counts: Mapping[str, int]) -> str:
+        """Return a prompt with so many clips."""
         return AUDIO * mm_counts.get("audio", 0)
 
     def get_dummy_mm_data(
         self, seq_len: int, mm_counts: Mapping[str, int], mm_options: Mapping[str, BaseDummyOptions]
     ) -> MultiModalDataDict:
+        """Return so many clips of the greatest length."""
         count = mm_counts.get("audio", 0)
         overrides: Any = mm_options.get("audio")
-        length = self.info.longest(seq_len)
+        length = self.info.longest_samples(seq_len)
         return {"audio": self._get_dummy_audios(length=length, num_audios=count, overrides=overrides)}
 
 
 class MultiModalProcessor(BaseMultiModalProcessor[ProcessingInfo]):
-    """Fields: `mels` [frames of all chunks of all clips, n_mels], `frames` of each chunk, `chunks` of each clip."""
+    """Clips to the model's inputs: `mels` [frames of all chunks of all clips, n_mels], `frames` of each chunk, `chunks` of
+    each clip."""
 
     def _apply_hf_processor_main(
         self, mm_items: MultiModalDataItems, hf_processor_mm_kwargs: Mapping[str, object]
@@ -95,9 +107,9 @@ class MultiModalProcessor(BaseMultiModalProcessor[ProcessingInfo]):
     ) -> Mapping[str, MultiModalFieldConfig]:
         chunks = hf_inputs.get("chunks", torch.empty(0, dtype=torch.long))
         frames = hf_inputs.get("frames", torch.empty(0, dtype=torch.long))
-        of_clips = torch.tensor([int(piece.sum()) for piece in frames.split(chunks.tolist())], dtype=torch.long)
+        clip_frames = torch.tensor([int(piece.sum()) for piece in frames.split(chunks.tolist())], dtype=torch.long)
         return {
-            "mels": MultiModalFieldConfig.flat_from_sizes("audio", of_clips),
+            "mels": MultiModalFieldConfig.flat_from_sizes("audio", clip_frames),
             "frames": MultiModalFieldConfig.flat_from_sizes("audio", chunks, keep_on_cpu=True),
             "chunks": MultiModalFieldConfig.batched("audio", keep_on_cpu=True),
         }
@@ -110,24 +122,27 @@ class MultiModalProcessor(BaseMultiModalProcessor[ProcessingInfo]):
     ) -> Sequence[PromptUpdate]:
         patch = self.info.get_hf_config().audio_token_id
 
-        def expanded(i: int) -> list[int]:
+        def expand(i: int) -> list[int]:
             samples = mm_items.get_items("audio", AudioProcessorItems).get_audio_length(i)
             return [patch] * features.tokens(samples, self.info.audio_config)
 
-        return [PromptReplacement(modality="audio", target=[patch], replacement=expanded)]
+        return [PromptReplacement(modality="audio", target=[patch], replacement=expand)]
 
 
 @MULTIMODAL_REGISTRY.register_processor(MultiModalProcessor, info=ProcessingInfo, dummy_inputs=DummyInputsBuilder)
 class StepAudioEngine(nn.Module, SupportsMultiModal, SupportsPP):
+    """The model as vLLM runs it: the trainer's encoder and adapter, vLLM's own Qwen2 decoder."""
+
     hf_to_vllm_mapper = WeightsMapper(
         orig_to_new_prefix={"model.": "language_model.model.", "lm_head.": "language_model.lm_head."}
     )
 
     @classmethod
     def get_placeholder_str(cls, modality: str, i: int) -> str | None:
+        """Return the text that stands for a clip."""
         if modality.startswith("audio"):
             return AUDIO
-        raise ValueError(f"this model hears audio and text, no {modality}")
+        raise ValueError(f"this model takes audio and text, no {modality}")
 
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
         super().__init__()
@@ -145,12 +160,13 @@ class StepAudioEngine(nn.Module, SupportsMultiModal, SupportsPP):
         self.make_empty_intermediate_tensors = self.language_model.make_empty_intermediate_tensors
 
     def embed_multimodal(self, **kwargs: Any) -> MultiModalEmbeddings:
-        """[tokens, hidden size] of each clip."""
+        """Return embeddings [K, H] of each clip."""
         if kwargs.get("mels") is None:
             return []
-        mels, frames, chunks = (_flat(kwargs[name]) for name in ("mels", "frames", "chunks"))
-        encoded = self.encoder(mels.split(frames.tolist()))
-        return tuple(adapt(self.adapter, self.config.audio_encoder_config, gathered(encoded, chunks.tolist())))
+        mels, frames, chunks = (_flatten(kwargs[name]) for name in ("mels", "frames", "chunks"))
+        chunk_features = self.encoder(mels.split(frames.tolist()))
+        clips = join_pieces(chunk_features, chunks.tolist())
+        return tuple(adapt(self.adapter, self.config.audio_encoder_config, clips))
 
     def forward(
         self,
@@ -160,16 +176,20 @@ class StepAudioEngine(nn.Module, SupportsMultiModal, SupportsPP):
         inputs_embeds: Tensor | None = None,
         **kwargs: object,
     ) -> Tensor | IntermediateTensors:
+        """Return the decoder's hidden states."""
+        # With pipeline parallelism only the first stage is given embeddings.
         embeds = None if intermediate_tensors is not None else inputs_embeds
         return self.language_model.model(input_ids, positions, intermediate_tensors, inputs_embeds=embeds)
 
     def compute_logits(self, hidden_states: Tensor) -> Tensor | None:
+        """Return the logits of hidden states."""
         return self.language_model.compute_logits(hidden_states)
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
+        """Load weights by StepFun's names; return the names of the parameters they went to."""
         return AutoWeightsLoader(self).load_weights(weights, mapper=self.hf_to_vllm_mapper)
 
 
-def _flat(field: Tensor | Sequence[Tensor]) -> Tensor:
-    """vLLM hands a batch of clips over as one tensor, or clip by clip."""
+def _flatten(field: Tensor | Sequence[Tensor]) -> Tensor:
+    """Return a field of all clips as one tensor: vLLM hands it over so, or clip by clip."""
     return field if isinstance(field, Tensor) else torch.cat(list(field))

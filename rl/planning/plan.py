@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.shape import BYTES, Shape, folder_of, read_shape
-from models.supported import unsupported
+from models.supported import find_unsupported_key
 from rl.data.mixture import weights_of
 from rl.data.sources import DataFacts, inspect
 from rl.planning import checks, duration, judges, memory, requirements, workload
@@ -22,7 +22,7 @@ from rl.planning.machine import Machine, find_shadowing_modules
 from rl.planning.memory import RolePlan
 from rl.stages.workload import StagePlan
 from rl.units import GIB, amount, size
-from rl.workers.placement import Bundle, ExpectConfig, bundles, misfit, roles, shortage
+from rl.workers.placement import Bundle, ExpectConfig, bundles, describe_misfit, describe_shortage, roles
 
 if TYPE_CHECKING:
     from rl.recipe import Recipe
@@ -116,9 +116,9 @@ def plan(recipe: Recipe, out: Path | None = None) -> Plan:
     )
     ray = sys.modules.get("ray")  # a notebook's own Ray may say that it has more than this machine; it is asked later
     if expect:
-        made.problems += filter(None, [misfit(made.placed, expect)])
+        made.problems += filter(None, [describe_misfit(made.placed, expect)])
     if present and not (ray and ray.is_initialized()):
-        made.problems += filter(None, [shortage(made.placed, here.cpus, here.gpus)])
+        made.problems += filter(None, [describe_shortage(made.placed, here.cpus, here.gpus)])
     if shape is not None:
         _engines(recipe, shape, made)
         _memory(recipe, shape, made)
@@ -159,7 +159,7 @@ def _model(recipe: Recipe, made: Plan) -> Shape | None:
         return None
     try:
         shape = read_shape(model)
-        foreign = unsupported(model.shape()) if recipe.roles & {"policy", "critic", "reference"} else None
+        foreign = find_unsupported_key(model.shape()) if recipe.roles & {"policy", "critic", "reference"} else None
     except ValueError as error:
         made.problems += [str(error)] if str(error) not in made.problems else []
         return None

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from models.folder import config_of
+from models.folder import read_config
 from models.load import ModelConfig
 from models.shape import folder_of, read_shape
 from rl.config import ConfigError
@@ -76,7 +76,7 @@ def described(model: str) -> dict[str, str]:
         model, folder = str(folder / "model"), folder / "model"
     stored = ""
     if folder and (folder / "config.json").is_file():
-        config = config_of(folder)
+        config = read_config(folder)
         stored = str(config.get("dtype") or config.get("torch_dtype") or "")
     return {"path": model, "dtype": "bfloat16" if stored in ("bfloat16", "float16") else "float32"}
 

@@ -47,7 +47,7 @@ class RewardModels:
             cluster = self.cluster()
             self._load(cluster, self.folder(name))
             if any(rollout.prompt.clips for rollout in rollouts):
-                cluster.sounds.hear(self.model(), cluster.model.dtype)
+                cluster.audio_features.borrow_encoder(self.model(), cluster.model.dtype)
             return [value - self.mean for value in cluster.reward_model.values(batch).get().tolist()]
 
     def _load(self, cluster: Cluster, folder: Path) -> None:

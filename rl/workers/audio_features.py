@@ -1,8 +1,9 @@
-"""What the audio encoder makes of each clip: computed once, by the policy's ranks, and read by every role.
+"""Features of clips: computed once by the policy's frozen audio encoder, and read by every role.
 
 A clip comes back with each of its 16 samples, each epoch, and for policy, critic and reference alike; its features,
-taken before the adapter (which trains), are the same every time as long as the encoder is frozen. Where it trains, the
-policy is sent the clips themselves; the critic hears what the encoder made of them at the start of the step.
+taken before the adapter (which trains), are the same every time as long as the encoder is frozen. Where the encoder
+trains, the policy is sent the clips themselves; the critic reads the features that the encoder gave at the start of
+the step.
 """
 
 from __future__ import annotations
@@ -11,59 +12,67 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rl.audio import fingerprint
 from rl.types import Batch, Clip
-from rollouts.remote import fetch
+from rollouts.remote import Actor, fetch
 
-MOST_BYTES = 512 << 20
-"""Of features kept in the object store beyond what the present batch needs."""
+if TYPE_CHECKING:
+    from ray import ObjectRef
+    from torch import Tensor
+
+CACHE_BYTES = 512 << 20
+"""Size up to which features stay in the object store beyond what the present batch needs."""
 
 
-class Sounds:
-    """Lives in the driver; `actors` are the policy's ranks, or others that `hear`. Features stay until the encoder
-    changes or room is short, the longest unused first. `asked` and `encoded` count clips."""
+class AudioFeatures:
+    """The clips' features as the driver sees them: handles into the object store, by the clip's fingerprint.
 
-    def __init__(self, actors: Sequence[Any]) -> None:
+    `actors` are the policy's ranks, or others that can encode. Features stay until the encoder changes or space is
+    short; the longest unused go first. `clips_requested` and `clips_encoded` count over the object's life."""
+
+    def __init__(self, actors: Sequence[Actor]) -> None:
         self.actors = list(actors)
-        self.features: OrderedDict[str, tuple[Any, int]] = OrderedDict()
+        # name → (handle, bytes), the longest unused first. The handle stands for a clip in `Batch.clips_N`.
+        self.features: OrderedDict[str, tuple[ObjectRef[Tensor], int]] = OrderedDict()
         self.names: dict[Clip, str] = {}
         self.encoder = ""
-        self.asked = self.encoded = 0
+        """Digest of the encoder that gave the features; empty where none has been named."""
+        self.clips_requested = self.clips_encoded = 0
 
-    def use(self, encoder: str) -> None:
-        """The policy now has the encoder with this digest: what another one made is forgotten."""
-        if encoder != self.encoder:
+    def use_encoder(self, digest: str) -> None:
+        """Drop the features, unless this encoder gave them: the policy has it from now on."""
+        if digest != self.encoder:
             self.features.clear()
-            self.encoder = encoder
+            self.encoder = digest
 
-    def forget(self) -> None:
-        """The encoder has learned: what it made of the clips before is no longer what it makes of them."""
+    def forget_encoder(self) -> None:
+        """Drop the features: the encoder has learned and would give others now."""
         self.features.clear()
         self.encoder = ""
 
-    def hear(self, path: str | Path, dtype: str) -> None:
-        """Where no policy has been loaded, the actors take the encoder of the model at `path`."""
+    def borrow_encoder(self, path: str | Path, dtype: str) -> None:
+        """Let the actors load the encoder of the model at `path`, where no policy has brought one."""
         if not self.encoder:
-            self.use(fetch([actor.listen.remote(str(path), dtype) for actor in self.actors])[0])
+            self.use_encoder(fetch([actor.borrow_encoder.remote(str(path), dtype) for actor in self.actors])[0])
 
-    def listen(self, batch: Batch) -> Batch:
-        """The batch with the handle of its features in place of every clip."""
+    def replace_clips(self, batch: Batch) -> Batch:
+        """Return the batch with the handle of its features in place of every clip."""
         if not any(batch.clips_N):
             return batch
         names_N = [[self._name(clip) for clip in clips] for clips in batch.clips_N]
-        wanted = {
+        clip_of = {
             name: clip
             for names, clips in zip(names_N, batch.clips_N, strict=True)
             for name, clip in zip(names, clips, strict=True)
         }
-        self.asked += sum(map(len, names_N))
-        self._encode({name: clip for name, clip in wanted.items() if name not in self.features})
-        for name in wanted:
+        self.clips_requested += sum(map(len, names_N))
+        self._encode({name: clip for name, clip in clip_of.items() if name not in self.features})
+        for name in clip_of:
             self.features.move_to_end(name)
-        handles_N = tuple(tuple(self.features[name][0] for name in names) for names in names_N)
-        self._make_room(len(wanted))
+        handles_N: Any = tuple(tuple(self.features[name][0] for name in names) for names in names_N)
+        self._evict(len(clip_of))
         return replace(batch, clips_N=handles_N)
 
     def _name(self, clip: Clip) -> str:
@@ -76,13 +85,17 @@ class Sounds:
             return
         names, ranks = list(missing), len(self.actors)
         shares = [names[rank::ranks] for rank in range(ranks)]
-        calls = [a.encode.remote([missing[n] for n in share]) for a, share in zip(self.actors, shares, strict=True)]
-        for share, answer in zip(shares, fetch(calls), strict=True):
-            self.features.update(zip(share, answer, strict=True))
-        self.encoded += len(missing)
+        calls = [
+            actor.encode.remote([missing[name] for name in share])
+            for actor, share in zip(self.actors, shares, strict=True)
+        ]
+        for share, handles in zip(shares, fetch(calls), strict=True):
+            self.features.update(zip(share, handles, strict=True))
+        self.clips_encoded += len(missing)
 
-    def _make_room(self, present: int) -> None:
-        size = sum(size for _, size in self.features.values())
-        while size > MOST_BYTES and len(self.features) > present:
-            _, (_, freed) = self.features.popitem(last=False)
-            size -= freed
+    def _evict(self, present: int) -> None:
+        """Drop the longest unused features beyond CACHE_BYTES, but never those of the `present` batch."""
+        total = sum(size for _, size in self.features.values())
+        while total > CACHE_BYTES and len(self.features) > present:
+            _, (_, size) = self.features.popitem(last=False)
+            total -= size

@@ -1,17 +1,20 @@
-"""The part of a rank that hears: features of a frozen audio encoder for every role, and, before it is frozen, the
-encoder's own training on labels."""
+"""Audio in a trainer's rank: features of clips from a frozen encoder, for every role, and, before the encoder is frozen,
+its own training on labels.
+
+Suffixes: N clips, L labels, P encoder frames, D encoder width, S samples.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models.augment import AugmentConfig, augmented
+from models.augment import AugmentConfig, augment_clip
 from rl.audio import waveform
 from rl.types import Clip
 from rl.workers.cuda_cache import frees_cuda_cache
@@ -19,7 +22,11 @@ from rl.workers.optimizer import OptimizerConfig
 from rl.workers.trainer import TrainerConfig, TrainerWorker
 
 if TYPE_CHECKING:
-    from models.hearing import PartialVerdict
+    from ray import ObjectRef
+    from torch import Tensor, nn
+
+    from models.hearing import Hearing
+    from models.load import Dtype
 
 CLIPS_AT_ONCE = 64
 TOKENIZER_FILES = (
@@ -32,66 +39,82 @@ TOKENIZER_FILES = (
     "processor",
     "preprocessor",
 )
+"""Beginnings of the names of files that a tokenizer or audio processor is read from."""
 
 
-class HearingWorker(TrainerWorker):
-    """Makes features of clips: with the encoder of the module it trains, or with one that it was lent."""
+class AudioWorker(TrainerWorker):
+    """A trainer's rank that computes features of clips, with the encoder of the module it trains or a borrowed one."""
 
-    ears: PartialVerdict | None = None
-
-    @frees_cuda_cache
-    def wrap(self, *arguments: Any) -> None:
-        super().wrap(*arguments)
+    borrowed_hearing: Hearing | None = None
 
     @frees_cuda_cache
-    def listen(self, path: str, dtype: str) -> str:
-        """Takes the frozen audio encoder of the model at `path`, and nothing else of it; returns `encoder()`. Raises
-        ValueError for a model of text only."""
-        from models.heads import ears
+    def wrap(
+        self, make: Callable[[], nn.Module], dtype: str, trainer: TrainerConfig, optimizer: OptimizerConfig
+    ) -> None:
+        """Build the engine anew around the module that `make` returns. Collective."""
+        super().wrap(make, dtype, trainer, optimizer)
 
-        self.ears = ears(path, dtype)  # type: ignore[arg-type]
-        self.ears.encoder.to(self.device)
-        return self.encoder()
+    @frees_cuda_cache
+    def borrow_encoder(self, path: str, dtype: Dtype) -> str:
+        """Load the frozen audio encoder of the model at `path`, and nothing else of it; return `encoder_digest()`.
+        Raises ValueError for a model of text only."""
+        from models.heads import load_hearing
 
-    def encoder(self) -> str:
-        """Digest of the audio encoder's weights; empty for a model of text only."""
-        hearing = self.ears or self.engine.module.hearing
+        self.borrowed_hearing = load_hearing(path, dtype)
+        assert self.borrowed_hearing.encoder is not None
+        self.borrowed_hearing.encoder.to(self.device)
+        return self.encoder_digest()
+
+    def encoder_digest(self) -> str:
+        """Return a digest of the audio encoder's weights; empty for a model of text only."""
+        hearing: Hearing | None = self.borrowed_hearing or self.engine.module.hearing
+        if hearing is None:
+            return ""
+        assert hearing.encoder is not None, "a critic has no encoder"
         digest = hashlib.blake2b(digest_size=16)
-        for tensor in hearing.encoder.state_dict().values() if hearing else ():
-            digest.update(tensor.cpu().float().numpy().tobytes())
-        return digest.hexdigest() if hearing else ""
+        for tensor in hearing.encoder.state_dict().values():
+            digest.update(tensor.cpu().float().numpy().tobytes())  # as float32: numpy has no bfloat16
+        return digest.hexdigest()
 
     @frees_cuda_cache
-    def encode(self, clips: Sequence[Clip]) -> list[tuple[Any, int]]:
-        """(handle of the features [P, D], their bytes) of each clip. Raises ValueError for a model of text only and for
-        a clip that cannot be heard."""
+    def encode(self, clips: Sequence[Clip]) -> list[tuple[ObjectRef[Tensor], int]]:
+        """Return (handle of the features [P, D], their bytes) of each clip. Raises ValueError for a model of text only
+        and for a clip that cannot be decoded."""
         import ray
 
-        module, kept = self.ears or self.engine.module, list[tuple[Any, int]]()
-        if not self.ears and module.hearing is None:
+        module: Any = self.engine.module if self.borrowed_hearing is None else self.borrowed_hearing  # both `encode`
+        if self.borrowed_hearing is None and module.hearing is None:
             raise ValueError("the data has audio, and the model reads text only; use one that listens")
+        handles: list[tuple[ObjectRef[Tensor], int]] = []
         for start in range(0, len(clips), CLIPS_AT_ONCE):
-            features = module.encode([waveform(clip) for clip in clips[start : start + CLIPS_AT_ONCE]])
-            kept += [(ray.put(each.cpu().clone()), each.numel() * each.element_size()) for each in features]
-        return kept
+            features: list[Tensor] = module.encode([waveform(clip) for clip in clips[start : start + CLIPS_AT_ONCE]])
+            for features_PD in features:
+                # Cloned: a view of the padded batch would be pickled with all of it.
+                handle = ray.put(features_PD.cpu().clone())
+                handles.append((handle, features_PD.numel() * features_PD.element_size()))
+        return handles
 
 
-class ListeningWorker(HearingWorker):
-    """The module it trains has an `lm`, the model it leaves behind."""
+class LanguageModelWorker(AudioWorker):
+    """A rank whose module has an `lm`, the language model that it exports."""
 
-    def wrap(self, *arguments: Any) -> None:
-        self.ears = None
-        super().wrap(*arguments)
+    def wrap(
+        self, make: Callable[[], nn.Module], dtype: str, trainer: TrainerConfig, optimizer: OptimizerConfig
+    ) -> None:
+        """Build the engine anew around the module that `make` returns, without a borrowed encoder. Collective."""
+        self.borrowed_hearing = None
+        super().wrap(make, dtype, trainer, optimizer)
 
     def keep_tokenizer(self, path: str) -> None:
-        """Holds its files in memory, because a checkpoint that was resumed from does not stay for ever."""
+        """Hold the tokenizer's files in memory for `export`: the checkpoint they lie in may be deleted before that."""
         self.tokenizer = {f.name: f.read_bytes() for f in Path(path).iterdir() if f.name.startswith(TOKENIZER_FILES)}
 
     def export(self, folder: str) -> None:
-        """Writes a Hugging Face model folder, tokenizer included. Collective; the first rank writes."""
-        state = {
-            n.removeprefix("lm."): t.cpu().clone() for n, t in self._gathered() if n.startswith("lm.") and not self.rank
-        }
+        """Write a Hugging Face model folder, tokenizer included. Collective; the first rank writes."""
+        state: dict[str, Tensor] = {}
+        for name, tensor in self._named_parameters():  # on every rank: gathering is collective
+            if name.startswith("lm.") and self.rank == 0:
+                state[name.removeprefix("lm.")] = tensor.cpu().clone()
         if self.rank:
             return
         from models.load import save_model
@@ -101,16 +124,17 @@ class ListeningWorker(HearingWorker):
             (Path(folder) / name).write_bytes(content)
 
     def load_encoder(
-        self, path: str, dtype: str, trainer: TrainerConfig, optimizer: OptimizerConfig, classes: Sequence[int]
+        self, path: str, dtype: Dtype, trainer: TrainerConfig, optimizer: OptimizerConfig, classes: Sequence[int]
     ) -> None:
-        """Rebuilds the engine around the audio encoder of the model at `path` and one head per label. Collective. Under
-        ZeRO-3 every call of a module gathers its weights, and ranks, whose clips differ in length, call the encoder
-        differently often: weights stay whole here."""
+        """Build the engine anew around the audio encoder of the model at `path` and a linear head per label, with so
+        many `classes` each. Collective."""
         from models.labels import LabelledEncoder
 
         self.keep_tokenizer(path)
+        # Under ZeRO-3 every call of a module gathers its weights, and ranks, whose clips differ in length, call the
+        # encoder differently often: they would wait for each other for ever. So weights stay whole here.
         trainer = replace(trainer, zero_stage=min(trainer.zero_stage, 2))
-        self.wrap(lambda: LabelledEncoder(path, dtype, classes), dtype, trainer, optimizer)  # type: ignore[arg-type]
+        self.wrap(lambda: LabelledEncoder(path, dtype, classes), dtype, trainer, optimizer)
 
     @frees_cuda_cache
     def fit_encoder(
@@ -122,32 +146,34 @@ class ListeningWorker(HearingWorker):
         augment: AugmentConfig | None,
         seeds: Sequence[tuple[int, int]],
     ) -> dict[str, float]:
-        """One optimiser step on this rank's clips; `pairs` counts the labels of the whole step, over which the loss is a
-        mean. Metrics sum over ranks. Collective."""
+        """Take one optimiser step on this rank's clips and return its share of the metrics. `targets` [N][L] are
+        class indices, `pairs` counts the labels of the whole step, over which the loss is a mean; `seeds` [N] draw how
+        each clip is changed. Collective."""
         import torch
 
         waves = [waveform(clip) for clip in clips]
         if augment:
             generators = [np.random.default_rng(seed) for seed in seeds]
-            waves = [augmented(wave, augment, random) for wave, random in zip(waves, generators, strict=True)]
+            waves = [augment_clip(wave, augment, random) for wave, random in zip(waves, generators, strict=True)]
         self.engine.train()
         for group in self.engine.optimizer.param_groups:
             group["lr"] = rate
         loss_NL, _ = self.engine(waves, torch.tensor(targets))
         scalar = loss_NL.sum() / pairs
-        self.engine.backward(scalar * self.world, scale_wrt_gas=False)
+        self.engine.backward(scalar * self.world, scale_wrt_gas=False)  # as in `TrainerWorker.optimise`
         self.engine.step()
         return {"loss": float(scalar.detach()), "grad_norm": self._norm()}
 
     @frees_cuda_cache
     def classify(self, clips: Sequence[Clip], targets: Sequence[Sequence[int]]) -> list[list[bool]]:
-        """[N][L] is the heads' likeliest class the right one? Collective."""
+        """Return, for each clip and label [N][L], whether the likeliest class is the target. Collective."""
         import torch
 
         self.engine.eval()
-        right: list[list[bool]] = []
+        correct: list[list[bool]] = []
         with torch.no_grad():
             for start in range(0, len(clips), CLIPS_AT_ONCE):
                 waves = [waveform(clip) for clip in clips[start : start + CLIPS_AT_ONCE]]
-                right += self.engine(waves, torch.tensor(targets[start : start + CLIPS_AT_ONCE]))[1].tolist()
-        return right
+                _, correct_NL = self.engine(waves, torch.tensor(targets[start : start + CLIPS_AT_ONCE]))
+                correct += correct_NL.tolist()
+        return correct

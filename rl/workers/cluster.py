@@ -1,4 +1,5 @@
-"""Ray and the actors on it. They live for the recipe, not for the stage: starting them is the largest fixed cost."""
+"""The cluster of a run: Ray and the actors on it. They live for the recipe, not for the stage, since starting them is the
+largest fixed cost (Ray 10–17 s, importing vLLM 15–20 s)."""
 
 from __future__ import annotations
 
@@ -11,37 +12,42 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Any
+from typing import Any, cast
 
 import ray
 from ray._private import ray_constants
+from ray.exceptions import RayActorError
 from ray.util.placement_group import PlacementGroup, placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from models.folder import parameters
+from models.folder import count_parameters
 from models.hearing import clip_counter
 from models.load import ModelConfig, load_tokenizer
 from rl.data.chat import Chat
 from rl.workers import trainer
-from rl.workers.audio_features import Sounds
+from rl.workers.audio_features import AudioFeatures
 from rl.workers.critic import CriticWorker
 from rl.workers.group import CriticGroup, PolicyGroup
-from rl.workers.placement import TRAINERS, Bundle, ClusterConfig, bundles, roles, shortage
+from rl.workers.placement import TRAINERS, Bundle, ClusterConfig, bundles, describe_shortage, roles
 from rl.workers.policy import PolicyWorker
 from rl.workers.trainer import TrainerConfig
-from rollouts.judge_engine import JudgeConfig, JudgeWorker, Question, asking, last_line
+from rollouts.judge_engine import JudgeConfig, JudgeWorker, Question, judge_client, last_line
+from rollouts.remote import Actor
 from rollouts.sampler import EngineConfig, Sampler
 from rollouts.worker import EngineWorker
 
 RESERVE_TIMEOUT_S = 120
 RAY_STARTS = 3
-STORE = 1 << 30
-"""Of Ray's object store, beside weights."""
+STORE_BYTES = 1 << 30
+"""Size of Ray's object store, beside weights: for batches and features."""
 QUIET: Mapping[str, Any] = {"logging_level": "error", "log_to_driver": False}
+Seat = tuple[str, int]
+"""(role, index) of an actor."""
 
 
 class Cluster:
-    """Context manager. Actors of all `names` are started at once on entry; each is waited for when first asked for."""
+    """Context manager for the actors of a run. On entry the actors of all roles in `names` are started at once; each is
+    waited for when it is first used."""
 
     def __init__(
         self,
@@ -58,7 +64,7 @@ class Cluster:
         self.names, self.config, self.engines, self.training = names, cluster, engines, training
         self.model, self.model_path, self.max_sequence_tokens = model, model_path, max_sequence_tokens
         self.chat = Chat(load_tokenizer(model_path), model.think, clip_counter(model_path))
-        self.actors: dict[tuple[str, int], Any] = {}
+        self.actors: dict[Seat, Actor] = {}
         self.owns_ray = False
         self.group: PlacementGroup | None = None
 
@@ -73,30 +79,32 @@ class Cluster:
 
     def _start(self) -> None:
         if self.owns_ray:
-            _start_ray(self.config, parameters(self.model_path) * (2 if self.model.dtype == "bfloat16" else 4))
-        present = ray.cluster_resources()
-        self.gpu = present.get("GPU", 0) > 0
-        placed = bundles(roles(self.names, self.engines, self.training, self.gpu, self.judges), self.config.placement)
-        if problem := shortage(placed, present.get("CPU", 0), present.get("GPU", 0)):
+            _start_ray(self.config, count_parameters(self.model_path) * (2 if self.model.dtype == "bfloat16" else 4))
+        resources = cast("dict[str, float]", ray.cluster_resources())
+        cpus, gpus = resources.get("CPU", 0), resources.get("GPU", 0)
+        self.gpu = gpus > 0
+        role_sizes = roles(self.names, self.engines, self.training, self.gpu, self.judges)
+        reservation = bundles(role_sizes, self.config.placement)
+        if problem := describe_shortage(reservation, cpus, gpus):
             raise ValueError(problem)
-        self.group = _reserve(placed)
-        self.seats = {seat: (i, bundle) for i, bundle in enumerate(placed) for seat in bundle.actors}
-        self.visible = dict[tuple[str, int], tuple[str, ...]]()
-        for bundle, ids in zip(placed, devices(self.group, placed), strict=True):
-            self.visible |= bundle.visible(ids)
-        self.takes_turns = self.gpu and self.config.placement == "colocated"
+        self.group = _reserve(reservation)
+        self.seats = {seat: (i, bundle) for i, bundle in enumerate(reservation) for seat in bundle.actors}
+        self.gpus_by_seat = dict[Seat, tuple[str, ...]]()
+        for bundle, ids in zip(reservation, devices(self.group, reservation), strict=True):
+            self.gpus_by_seat |= bundle.gpus_by_actor(ids)
+        self.shares_gpus = self.gpu and self.config.placement == "colocated"
         for role in dict.fromkeys(name for name, _ in self.seats):
             for seat in [seat for seat in self.seats if seat[0] == role]:
                 self.actors[seat] = self._spawn(*seat)
-            # vLLM measures its device as it starts: no two at once, nor one while a trainer loads.
-            if self.takes_turns and role not in TRAINERS:
+            # vLLM measures its device's free memory as it starts: no two at once, nor one while a trainer loads.
+            if self.shares_gpus and role not in TRAINERS:
                 self._await(role)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for actor in self.actors.values():
-            ray.kill(actor)
+            ray.kill(cast("Any", actor))
         if self.group:
             ray.util.remove_placement_group(self.group)
         if self.owns_ray:
@@ -110,66 +118,71 @@ class Cluster:
         return Sampler(engines, self._respawn, self.chat)
 
     @cached_property
-    def sounds(self) -> Sounds:
-        """Features of the clips, from the policy's encoder; where nothing trains, from the reward model's ranks."""
+    def audio_features(self) -> AudioFeatures:
+        """Features of the clips, from the policy's encoder; where no policy trains, from the reward model's ranks."""
         role = "policy" if "policy" in self.names else "reward_model"
-        return Sounds([self.actors[role, i] for i in range(self.training.ranks)])
+        return AudioFeatures([self.actors[role, i] for i in range(self.training.ranks)])
 
     @cached_property
     def policy(self) -> PolicyGroup:
+        """The policy's ranks, connected; `load` gives them a model."""
         return PolicyGroup(*self._ranks("policy"))
 
     @cached_property
     def critic(self) -> CriticGroup:
+        """The critic's ranks, connected."""
         return CriticGroup(*self._ranks("critic"))
 
     @cached_property
     def reference(self) -> PolicyGroup:
+        """The frozen reference's ranks, connected."""
         return PolicyGroup(*self._ranks("reference"))
 
     @cached_property
     def reward_model(self) -> CriticGroup:
+        """The ranks that serve the run's reward models, connected."""
         return CriticGroup(*self._ranks("reward_model"))
 
     def judge(self, name: str) -> Callable[[Sequence[Question]], list[str]]:
-        """What the reward's judge is handed to ask the model of that name."""
-        return asking(lambda: self.actors[f"judge {name}", 0])
+        """Return the function through which a reward asks the judge of that name."""
+        return judge_client(lambda: self.actors[f"judge {name}", 0])
 
     def await_judges(self, names: Iterable[str]) -> None:
-        """Until their models are loaded. Raises ValueError naming one that does not start."""
+        """Wait until the judges' models are loaded. Raises ValueError naming one that does not start."""
         for name in names:
             self._await(f"judge {name}")
 
     def _await(self, role: str) -> None:
-        """Until the vLLM of each of its actors has started."""
+        """Wait until the vLLM of each of the role's actors has started."""
         try:
             ray.get([actor.ready.remote() for (name, _), actor in self.actors.items() if name == role])
-        except ray.exceptions.RayActorError as error:
+        except RayActorError as error:
             place = "engines" if role == "engine" else f"judges.{role.removeprefix('judge ')}"
             raise ValueError(f"{place}: vLLM did not start: {last_line(error)}; --debug shows all of it") from error
 
-    def _ranks(self, role: str) -> tuple[list[Any], TrainerConfig, Sounds]:
+    def _ranks(self, role: str) -> tuple[list[Actor], TrainerConfig, AudioFeatures]:
         actors = [self.actors[role, i] for i in range(self.training.ranks)]
         if role == "reference" and self.model.train_encoder:
-            # The policy's encoder learns; the reference keeps the one it started with, and hears through that.
-            return actors, self.training, Sounds(actors)
-        return actors, self.training, self.sounds
+            # The policy's encoder learns; the reference's features come from the encoder it started with.
+            return actors, self.training, AudioFeatures(actors)
+        return actors, self.training, self.audio_features
 
-    def _respawn(self, i: int) -> Any:
+    def _respawn(self, i: int) -> Actor:
         self.actors["engine", i] = self._spawn("engine", i)
         return self.actors["engine", i]
 
-    def _spawn(self, role: str, i: int) -> Any:
+    def _spawn(self, role: str, i: int) -> Actor:
+        assert self.group is not None, "actors are spawned within the reservation"
         index, bundle = self.seats[role, i]
-        options: dict[str, Any] = {
-            "num_cpus": bundle.share(),
+        options = {
+            "num_cpus": bundle.cpus_per_actor,
             "scheduling_strategy": PlacementGroupSchedulingStrategy(self.group, placement_group_bundle_index=index),
         }
         if role == "engine":
             variables = self.engines.environment(self.gpu)
-            what = str(self.model_path), self.model.dtype, self.max_sequence_tokens
-            arguments = (*what, self.engines, self.takes_turns)
-            kind: Any = EngineWorker
+            model = str(self.model_path), self.model.dtype, self.max_sequence_tokens
+            arguments: tuple[object, ...] = (*model, self.engines, self.shares_gpus)
+            kind: type[object] = EngineWorker
         elif role.startswith("judge "):
             judge = self.judges[role.removeprefix("judge ")]
             variables = judge.environment(self.gpu)
@@ -179,12 +192,13 @@ class Cluster:
             arguments = (i, self.training.ranks, self.training.threads)
             kind = CriticWorker if role in ("critic", "reward_model") else PolicyWorker
         if self.gpu:
-            variables |= seeing(self.visible[role, i])
-        return ray.remote(kind).options(**options, runtime_env={"env_vars": variables}).remote(*arguments)
+            variables |= gpu_environment(self.gpus_by_seat[role, i])
+        actor_class = cast("Any", ray.remote(kind))  # Ray leaves it untyped
+        return actor_class.options(**options, runtime_env={"env_vars": variables}).remote(*arguments)
 
 
 def _start_ray(config: ClusterConfig, weights: int) -> None:
-    os.environ.setdefault("RAY_worker_niceness", "0")
+    os.environ.setdefault("RAY_worker_niceness", "0")  # Ray gives its workers less of the CPU otherwise
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if address := config.address or os.environ.get("RAY_ADDRESS"):
         with _own_sigterm():
@@ -194,16 +208,17 @@ def _start_ray(config: ClusterConfig, weights: int) -> None:
 
 
 def start_local_ray(cpus: int, weights: int = 0) -> None:
-    """For a policy of so many bytes. Ray gives its own processes half a minute; a machine that is busy just now gets a
-    second and a third chance."""
-    store = store_bytes(weights, shutil.disk_usage("/dev/shm").free if os.path.isdir("/dev/shm") else 0)
-    for chance in range(RAY_STARTS):
+    """Start a Ray of this machine's own, for a policy whose weights are so many bytes."""
+    shared_memory = shutil.disk_usage("/dev/shm").free if os.path.isdir("/dev/shm") else 0
+    store = store_bytes(weights, shared_memory)
+    # Ray gives its own processes half a minute; a machine that is busy just then gets a second and a third chance.
+    for attempt in range(RAY_STARTS):
         try:
             with _own_sigterm():
                 ray.init(num_cpus=cpus, include_dashboard=False, object_store_memory=store, **QUIET)
             return
-        except Exception as error:  # of no class of its own
-            if "timed out during startup" not in str(error) or chance == RAY_STARTS - 1:
+        except Exception as error:  # Ray raises this one as a bare Exception
+            if "timed out during startup" not in str(error) or attempt == RAY_STARTS - 1:
                 raise
             ray.shutdown()
 
@@ -229,47 +244,53 @@ def _own_sigterm() -> Generator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def store_bytes(weights: int, shared: int) -> int:
-    """Of the local object store: what batches and features take, and two versions of the policy's weights (Ray frees the
-    earlier one up to a second after it was let go), in at most four fifths of the `shared` memory that is free. What does
-    not fit goes to disk and back with every step."""
-    return max(STORE, min(STORE + 2 * weights, shared * 4 // 5))
+def store_bytes(weights: int, shared_memory: int) -> int:
+    """Return the size of the local object store: for batches and features, and for two versions of the policy's weights,
+    in at most four fifths of the free `shared_memory`. All in bytes."""
+    # Two versions: Ray frees the earlier one up to a second after the last handle is gone. What does not fit goes to
+    # disk and back with every step.
+    return max(STORE_BYTES, min(STORE_BYTES + 2 * weights, shared_memory * 4 // 5))
 
 
-def _reserve(placed: list[Bundle]) -> PlacementGroup:
-    group = placement_group([{"CPU": b.cpus} | ({"GPU": b.gpus} if b.gpus else {}) for b in placed], strategy="PACK")
-    ready, _ = ray.wait([group.ready()], timeout=RESERVE_TIMEOUT_S)
-    if not ready:
+def _reserve(reservation: Sequence[Bundle]) -> PlacementGroup:
+    """Reserve the bundles in Ray. Raises ValueError when that takes longer than RESERVE_TIMEOUT_S."""
+    resources: list[dict[str, float]] = []
+    for bundle in reservation:
+        resources.append({"CPU": bundle.cpus, "GPU": bundle.gpus} if bundle.gpus else {"CPU": bundle.cpus})
+    group = placement_group(resources, strategy="PACK")
+    if not ray.wait([group.ready()], timeout=RESERVE_TIMEOUT_S)[0]:
         ray.util.remove_placement_group(group)
-        free = ray.available_resources()
+        free = cast("dict[str, float]", ray.available_resources())
         raise ValueError(
-            f"cluster: {len(placed)} bundles could not be reserved in {RESERVE_TIMEOUT_S} s; "
+            f"cluster: {len(reservation)} bundles could not be reserved in {RESERVE_TIMEOUT_S} s; "
             f"free now: {free.get('CPU', 0):g} CPUs, {free.get('GPU', 0):g} GPUs; wait for other jobs or ask for less"
         )
     return group
 
 
-def devices(group: PlacementGroup, placed: Sequence[Bundle]) -> list[list[str]]:
-    """The GPUs that Ray has reserved for each bundle, named as in CUDA_VISIBLE_DEVICES on its node."""
-    asked = [
-        ray.remote(_assigned)
+def devices(group: PlacementGroup, reservation: Sequence[Bundle]) -> list[list[str]]:
+    """Return the GPUs that Ray has reserved for each bundle, named as in CUDA_VISIBLE_DEVICES on its node."""
+    # Only a task inside a bundle is told its GPUs: one that claims them all runs in each.
+    calls = [
+        ray.remote(_accelerator_ids)
         .options(
             num_cpus=0,
             num_gpus=bundle.gpus,
             scheduling_strategy=PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=i),
         )
         .remote()
-        for i, bundle in enumerate(placed)
+        for i, bundle in enumerate(reservation)
         if bundle.gpus
     ]
-    answers = iter(ray.get(asked))
-    return [next(answers) if bundle.gpus else [] for bundle in placed]
+    answers = iter(ray.get(calls))
+    return [next(answers) if bundle.gpus else [] for bundle in reservation]
 
 
-def _assigned() -> list[str]:
+def _accelerator_ids() -> list[str]:
+    # In numeric order where the names are numbers: 10 after 9.
     return sorted(ray.get_runtime_context().get_accelerator_ids()["GPU"], key=lambda name: (len(name), name))
 
 
-def seeing(gpus: Sequence[str]) -> dict[str, str]:
-    """Environment of an actor that claims no GPU of Ray and uses these."""
+def gpu_environment(gpus: Sequence[str]) -> dict[str, str]:
+    """Return the environment of an actor that uses these GPUs without claiming them of Ray."""
     return {"CUDA_VISIBLE_DEVICES": ",".join(gpus), "RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1"}

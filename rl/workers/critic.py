@@ -1,71 +1,83 @@
-"""The critic's rank: values and their regression to returns (PPO); a reward model is one that learns from preferences."""
+"""One rank of a critic: values, and their regression to returns (PPO). A reward model is one that learns from
+preferences instead.
+
+Suffixes as in `rl.types`: N sequences, A the tokens of a batch that the policy wrote; P pairs (chosen, rejected).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rl.types import Batch
-from rl.workers.audio_worker import HearingWorker
+from rl.workers.audio_worker import AudioWorker
 from rl.workers.cuda_cache import frees_cuda_cache
 from rl.workers.trainer import OptimiserStep
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    import numpy as np
+    from torch import Tensor, nn
 
     from models.load import ModelConfig
 
 
-class CriticWorker(HearingWorker):
-    """Ray actor. Starts from a causal LM's trunk with a zero head, or from a folder an earlier critic was saved to."""
+class CriticWorker(AudioWorker):
+    """Ray actor. Starts from a causal LM's trunk with a zero head, or from a folder that an earlier critic was saved
+    to."""
 
-    def module(self, path: str, model: ModelConfig) -> Any:
+    def module(self, path: str, model: ModelConfig) -> nn.Module:
+        """Return the trunk of the model at `path` with a head that gives values."""
         from models.heads import ValueModel
 
         return ValueModel(path, model.dtype, model.gradient_checkpointing)
 
     @frees_cuda_cache
-    def values(self, batch: Batch, micro_batches: Sequence[Sequence[int]]) -> dict[int, Any]:
-        """{row: value of the state before each of its actions}."""
-        return self.forward(batch, micro_batches, self._values)
+    def values(self, batch: Batch, micro_batches: Sequence[Sequence[int]]) -> dict[int, np.ndarray]:
+        """Return {row: value of the state before each of its actions}. Collective."""
+        return self.forward(batch, micro_batches, self._forward)
 
     @frees_cuda_cache
     def update(self, batch: Batch, steps: Sequence[OptimiserStep], value_clip: float | None) -> list[dict[str, float]]:
+        """Take steps towards `batch.returns_A`; return this rank's share of each one's metrics. Collective."""
         from rl.algorithms.policy_losses import action_weights
         from rl.algorithms.value_losses import value_loss
 
         def loss(micro_batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
             old_A, returns_A = micro_batch.values_A, micro_batch.returns_A
-            loss_A, clipped_A = value_loss(self._values(micro_batch), old_A, returns_A, value_clip)
+            loss_A, clipped_A = value_loss(self._forward(micro_batch), old_A, returns_A, value_clip)
             return loss_A, {"clipped": clipped_A}
 
         return self.optimise(batch, steps, loss, lambda n: action_weights(n, "token_mean"))
 
     @frees_cuda_cache
     def update_pairs(self, batch: Batch, steps: Sequence[OptimiserStep]) -> list[dict[str, float]]:
-        """Bradley–Terry steps; the batch holds chosen and rejected answers by turns, one action each."""
+        """Take Bradley–Terry steps; return this rank's share of each one's metrics. The batch holds chosen and
+        rejected answers by turns, one action each. Collective."""
         from rl.algorithms.policy_losses import action_weights
         from rl.algorithms.preference_losses import ahead, bradley_terry
 
         def loss(micro_batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-            rewards_N = self._values(micro_batch)
+            rewards_N = self._forward(micro_batch)  # one action a sequence: A is N
             margins_P = rewards_N[0::2] - rewards_N[1::2]
-            said = {"margin": margins_P.detach(), "accuracy": ahead(margins_P)}
-            return bradley_terry(margins_P).repeat_interleave(2), {n: v.repeat_interleave(2) for n, v in said.items()}
+            diagnostics_P = {"margin": margins_P.detach(), "accuracy": ahead(margins_P)}
+            # `optimise` wants a term for each sequence: a pair's stands at both of its two.
+            diagnostics_N = {name: value_P.repeat_interleave(2) for name, value_P in diagnostics_P.items()}
+            return bradley_terry(margins_P).repeat_interleave(2), diagnostics_N
 
         return self.optimise(batch, steps, loss, lambda n: action_weights(n, "token_mean"), pairs=True)
 
-    def save_weights(self, folder: str) -> None:
-        """Writes trunk and head. Collective; the first rank writes."""
-        from safetensors.torch import save_file
+    def export(self, folder: str) -> None:
+        """Write config.json, trunk and head. Collective; the first rank writes."""
+        import safetensors.torch
 
         from models.heads import CRITIC_FILE
 
-        state = {name: tensor.cpu().clone() for name, tensor in self._gathered() if self.rank == 0}
+        state = {name: tensor.cpu().clone() for name, tensor in self._named_parameters() if self.rank == 0}
         if self.rank == 0:
             self.engine.module.save_config(folder)
-            save_file(state, Path(folder) / CRITIC_FILE)
+            safetensors.torch.save_file(state, Path(folder) / CRITIC_FILE)
 
-    def _values(self, batch: Batch) -> Tensor:
-        return self.engine(batch.tokens_T, batch.lengths_N, batch.action_mask_T, self.sounds(batch))
+    def _forward(self, batch: Batch) -> Tensor:
+        """Return values_A."""
+        return self.engine(batch.tokens_T, batch.lengths_N, batch.action_mask_T, self.clip_tensors(batch))

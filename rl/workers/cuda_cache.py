@@ -1,27 +1,33 @@
-"""Taking turns on a GPU: who trains gives back, when a verb is done, what only torch's cache still holds. The engine on
+"""Taking turns on a GPU: when a trainer's call ends, it gives back what only torch's cache still holds. The engine on
 the same device wakes next, and vLLM allocates beside torch's cache, not from it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
-P = ParamSpec("P")
-R = TypeVar("R")
+if TYPE_CHECKING:
+    from rl.workers.trainer import TrainerWorker
+
+Arguments = ParamSpec("Arguments")
+Worker = TypeVar("Worker", bound="TrainerWorker")
+Result = TypeVar("Result")
 
 
-def frees_cuda_cache(verb: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[Any, P], R]:
-    """Of a worker with a `device`; failed or not."""
+def frees_cuda_cache(
+    method: Callable[Concatenate[Worker, Arguments], Result],
+) -> Callable[Concatenate[Worker, Arguments], Result]:
+    """Decorate a worker's method to empty torch's cache when it ends, failed or not."""
 
-    @wraps(verb)
-    def wrapped(worker: Any, *args: P.args, **kwargs: P.kwargs) -> R:
+    @wraps(method)
+    def call(worker: Worker, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         import torch
 
         try:
-            return verb(worker, *args, **kwargs)
+            return method(worker, *args, **kwargs)
         finally:
             if worker.device.type == "cuda":
                 torch.cuda.empty_cache()
 
-    return wrapped
+    return call

@@ -1,14 +1,15 @@
-"""Trainers as the loop sees them: one object per role, one verb per line, ranks and micro-batches behind it.
+"""Trainers as the loop sees them: one object per role, whose methods hide its ranks and their micro-batches.
 
-Every verb starts its work at once and answers with a `Future`; `gather` waits for several, so policy and critic work
-side by side. An absent critic or reference is an object too (`Absent`).
+A method that computes starts its work at once and returns a `Future`; `gather` waits for several, so that policy and
+critic work side by side. The types that a loop is written against, and the object in place of an absent role, are in
+`rl.workers.roles`. Suffixes as in `rl.types`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 import numpy as np
 import ray
@@ -16,12 +17,14 @@ import ray
 from rl.data.collate import pack
 from rl.run.files import replacing_folder
 from rl.types import Batch, Clip
-from rl.workers.audio_features import Sounds
+from rl.workers.audio_features import AudioFeatures
 from rl.workers.optimizer import OptimizerConfig
-from rl.workers.roles import Future, Report
+from rl.workers.roles import Absent, Future, Report
 from rl.workers.trainer import OptimiserStep, TrainerConfig
+from rollouts.remote import Actor
 
 if TYPE_CHECKING:
+    from ray import ObjectRef
     from torch import Tensor
 
     from models.augment import AugmentConfig
@@ -29,13 +32,14 @@ if TYPE_CHECKING:
     from rl.algorithms.objective import Objective
     from rl.algorithms.preference_losses import Preference
     from rl.workers.roles import Critic, Policy, Reference, Trainee
-    from rollouts.worker import WeightBucket
+    from rollouts.weights import WeightBucket
 
 First = TypeVar("First")
 Second = TypeVar("Second")
 Third = TypeVar("Third")
 
 
+# By number of arguments: Python's types have no "the same tuple without Future".
 @overload
 def gather(first: Future[First], second: Future[Second], /) -> tuple[First, Second]: ...
 @overload
@@ -45,75 +49,74 @@ def gather(*futures: Future[Any]) -> tuple[Any, ...]:
     return tuple(future.get() for future in futures)
 
 
-class Absent:
-    """The critic of an algorithm without one, the reference of a loss without KL, the policy while it does not learn:
-    every verb is answered with nothing, so that the loop needs no `if`."""
-
-    temperature: float = 1.0
-
-    def load(self, *_: object, **__: object) -> None:
-        """Load nothing."""
-
-    def values(self, batch: Batch) -> Future[None]:
-        """Return None in place of values."""
-        return Future([], lambda _: None)
-
-    def logprobs(self, batch: Batch) -> Future[None]:
-        """Return None in place of logprobs."""
-        return Future([], lambda _: None)
-
-    def update(self, *_: object, **__: object) -> Future[Report]:
-        """Return no metric."""
-        return Future([], lambda _: {})
-
-    def save(self, folder: Path) -> None:
-        """Write nothing."""
-
-    def restore_optimizer(self, folder: Path) -> None:
-        """Read nothing."""
-
-
 class TrainerGroup:
-    """The ranks of one role. Batches with audio go to them through `sounds`, which all roles share."""
+    """The ranks of one role. Batches with audio go to them with features in place of their clips."""
 
     trains_encoder: bool = False
-    """Batches go to the ranks as they are."""
+    """Batches go to the ranks as they are, clips included."""
 
-    def __init__(self, actors: Sequence[Any], config: TrainerConfig, sounds: Sounds | None = None) -> None:
+    def __init__(
+        self, actors: Sequence[Actor], config: TrainerConfig, audio_features: AudioFeatures | None = None
+    ) -> None:
         self.actors, self.config = list(actors), config
-        self.sounds = sounds or Sounds(actors)
+        self.audio_features = audio_features or AudioFeatures(actors)
+        # The process group outlives every model: `load` builds engines within it.
         host, port = ray.get(self.actors[0].address.remote())
-        self._everyone("connect", host, port).get()
+        self._call_all("connect", host, port).get()
 
     def load(self, path: str | Path, model: ModelConfig, optimizer: OptimizerConfig) -> None:
-        """Rebuilds every rank around the model at `path`, with a fresh optimizer."""
-        self._everyone("load", str(path), model, self.config, optimizer).get()
+        """Build every rank anew around the model at `path`, with a fresh optimizer."""
+        self._call_all("load", str(path), model, self.config, optimizer).get()
 
-    def _everyone(self, verb: str, *arguments: Any) -> Future[list[Any]]:
-        return Future([getattr(a, verb).remote(*arguments) for a in self.actors], lambda answers: answers)
+    def save(self, folder: Path) -> None:
+        """Write model and optimizer, from which a killed run goes on."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._call_all("export", str(folder)).get()
+        self._call_all("save_optimizer", str(folder)).get()
 
-    def _shared(self, verb: str, shares: Sequence[Any], batch: Batch, *arguments: Any) -> list[Any]:
-        stored = ray.put(batch if self.trains_encoder else self.sounds.listen(batch))
+    def export(self, folder: Path) -> None:
+        """Write the model alone, whole or not at all. Raises DiskFull."""
+        with replacing_folder(folder) as temporary:
+            self._call_all("export", str(temporary)).get()
+
+    def restore_optimizer(self, folder: Path) -> None:
+        """Read the optimizer back from what `save` wrote. Raises ValueError when other ranks or stages wrote it."""
+        self._call_all("load_optimizer", str(folder)).get()
+
+    def _call_all(self, method: str, *arguments: object) -> Future[list[Any]]:
+        """Call the same method on every rank: most are collective, and a rank that is not called blocks the others."""
+        return Future([getattr(actor, method).remote(*arguments) for actor in self.actors], lambda answers: answers)
+
+    def _call_each(
+        self, method: str, shares: Sequence[object], batch: Batch, *arguments: object
+    ) -> list[ObjectRef[Any]]:
+        """Call a method on every rank with the whole batch and its share of the rows."""
+        if not self.trains_encoder:
+            batch = self.audio_features.replace_clips(batch)
+        batch_ref = ray.put(batch)  # once for all ranks: as a plain argument it would be copied for each
         return [
-            getattr(a, verb).remote(stored, share, *arguments) for a, share in zip(self.actors, shares, strict=True)
+            getattr(actor, method).remote(batch_ref, share, *arguments)
+            for actor, share in zip(self.actors, shares, strict=True)
         ]
 
-    def _forward(self, verb: str, batch: Batch, *arguments: Any) -> Future[Tensor]:
-        plan = pack(batch.lengths_N.tolist(), self.config.tokens_per_microbatch, len(self.actors))
-        return Future(self._shared(verb, plan, batch, *arguments), _in_order)
+    def _forward(self, method: str, batch: Batch, *arguments: object) -> Future[Tensor]:
+        # Rank → its micro-batches → their rows: balanced by tokens, and equally many micro-batches on every rank.
+        plan = pack(_lengths(batch), self.config.tokens_per_microbatch, len(self.actors))
+        return Future(self._call_each(method, plan, batch, *arguments), _in_order)
 
     def _schedule(
-        self, batch: Batch, steps: Sequence[Sequence[int]], rates: Sequence[float], together: int = 1
+        self, batch: Batch, steps: Sequence[Sequence[int]], rates: Sequence[float], rows_per_unit: int = 1
     ) -> list[list[OptimiserStep]]:
-        """Rank → its share of each optimiser step; `steps` are the rows of each, of which so many in a row stay
-        `together` in one micro-batch."""
-        lengths = batch.lengths_N.tolist()
+        """Return, for each rank, its share of each optimiser step. `steps` are the rows of each; every `rows_per_unit` of
+        them in a row (2 for a pair) stay in one micro-batch."""
+        lengths = _lengths(batch)
         shares: list[list[OptimiserStep]] = [[] for _ in self.actors]
         for rows, rate in zip(steps, rates, strict=True):
             if not len(rows):  # fewer sequences were left than steps to cut them into
                 continue
-            units = [rows[i : i + together] for i in range(0, len(rows), together)]
+            units = [rows[i : i + rows_per_unit] for i in range(0, len(rows), rows_per_unit)]
             sizes = [sum(lengths[i] for i in unit) for unit in units]
+            # As in `_forward`, but whole units, and one step's rows at a time: steps are taken one after the other.
             for rank, plan in enumerate(pack(sizes, self.config.tokens_per_microbatch, len(self.actors))):
                 micro_batches = [[i for unit in micro_batch for i in units[unit]] for micro_batch in plan]
                 shares[rank].append(OptimiserStep(rows, micro_batches, rate))
@@ -121,28 +124,33 @@ class TrainerGroup:
 
 
 class PolicyGroup(TrainerGroup):
-    """Policy or frozen reference. `temperature` is the sampling one: logprobs are those of the sampling distribution.
-    A model that is loaded has 1 until another is set."""
+    """The ranks of a policy or of a frozen reference."""
 
     temperature: float = 1.0
+    """The sampling temperature: logprobs are those of the distribution at it. `load` sets it back to 1."""
 
-    def __init__(self, actors: Sequence[Any], config: TrainerConfig, sounds: Sounds | None = None) -> None:
-        super().__init__(actors, config, sounds)
+    def __init__(
+        self, actors: Sequence[Actor], config: TrainerConfig, audio_features: AudioFeatures | None = None
+    ) -> None:
+        super().__init__(actors, config, audio_features)
         self.handles: list[WeightBucket] = []
 
     def load(self, path: str | Path, model: ModelConfig, optimizer: OptimizerConfig) -> None:
+        """Build every rank anew around the model at `path`, with a fresh optimizer."""
         self.handles.clear()
         super().load(path, model, optimizer)
+        # An encoder that trains wants the clips themselves: features of theirs would be constants to autograd.
         self.temperature, self.trains_encoder = 1.0, model.train_encoder
-        if self.sounds.actors == self.actors:
-            self.sounds.use(self._everyone("encoder").get()[0])
+        if self.audio_features.actors == self.actors:  # not for a reference that reads the policy's features
+            self.audio_features.use_encoder(self._call_all("encoder_digest").get()[0])
 
     def load_encoder(
         self, path: str | Path, model: ModelConfig, optimizer: OptimizerConfig, classes: Sequence[int]
     ) -> None:
-        """Makes ready to teach the model's audio encoder labels, of so many `classes` each."""
-        self.sounds.use("")  # what trains gives no features
-        self._everyone("load_encoder", str(path), model.dtype, self.config, optimizer, classes).get()
+        """Build every rank anew around the model's audio encoder and a linear head for each label, with so many
+        `classes` each."""
+        self.audio_features.use_encoder("")  # an encoder that trains gives no features that last
+        self._call_all("load_encoder", str(path), model.dtype, self.config, optimizer, classes).get()
 
     def fit_encoder(
         self,
@@ -152,27 +160,30 @@ class PolicyGroup(TrainerGroup):
         augment: AugmentConfig | None = None,
         seed: int = 0,
     ) -> Future[Report]:
-        """One optimiser step on the labels of `clips` (-1: absent); `seed` draws how each clip is changed."""
+        """Take one optimiser step on the labels of `clips` (-1: absent); `seed` draws how each clip is changed."""
+        # The loss is a mean over the step's (clip, label) pairs: counted here, since a rank sees only its own.
         ranks, pairs = len(self.actors), max(1, sum(target >= 0 for row in targets for target in row))
         calls = [
             actor.fit_encoder.remote(
+                # A rank without clips takes the first one with absent labels: the step is collective.
                 clips[rank::ranks] or clips[:1],
                 targets[rank::ranks] or [[-1] * len(targets[0])],
                 pairs,
                 rate,
                 augment,
+                # By the clip's place in the step, so that the number of ranks changes nothing.
                 [(seed, i) for i in range(rank, max(len(clips), rank + 1), ranks)],
             )
             for rank, actor in enumerate(self.actors)
         ]
-        return Future(calls, lambda shares: {name: sum(share[name] for share in shares) for name in shares[0]})
+        return Future(calls, _sum_over_ranks)
 
     def classify(self, clips: Sequence[Clip], targets: Sequence[Sequence[int]]) -> Future[list[list[bool]]]:
-        """[N][L] is the likeliest class the right one?"""
+        """Return, for each clip and label [N][L], whether the likeliest class is the target."""
         return Future([actor.classify.remote(clips, targets) for actor in self.actors], lambda answers: answers[0])
 
     def logprobs(self, batch: Batch) -> Future[Tensor]:
-        """[A], in the order of the batch."""
+        """Compute logprobs [A], in the order of the batch."""
         return self._forward("logprobs", batch, self.temperature)
 
     def update(
@@ -183,87 +194,78 @@ class PolicyGroup(TrainerGroup):
         objective: Objective,
         max_tokens: int,
     ) -> Future[Report]:
-        """One optimiser step for each entry of `steps` (rows) at the learning rate beside it."""
+        """Take one optimiser step on each entry of `steps` (rows of the batch), at the learning rate beside it."""
         shares = self._schedule(batch, steps, rates)
-        return self._learn(self._shared("update", shares, batch, objective, self.temperature, max_tokens))
+        return self._learn(self._call_each("update", shares, batch, objective, self.temperature, max_tokens))
 
     def update_pairs(
         self, batch: Batch, steps: Sequence[Sequence[int]], rates: Sequence[float], preference: Preference
     ) -> Future[Report]:
-        """Like `update`, for a batch of chosen and rejected answers by turns; a pair is never parted."""
-        shares = self._schedule(batch, steps, rates, together=2)
-        return self._learn(self._shared("update_pairs", shares, batch, preference, self.temperature))
+        """Take steps as `update` does, on chosen and rejected answers by turns; a pair stays in one micro-batch."""
+        shares = self._schedule(batch, steps, rates, rows_per_unit=2)
+        return self._learn(self._call_each("update_pairs", shares, batch, preference, self.temperature))
 
-    def _learn(self, calls: Sequence[Any]) -> Future[Report]:
+    def _learn(self, calls: Sequence[ObjectRef[Any]]) -> Future[Report]:
         def finish(answers: list[list[Report]]) -> Report:
             if self.trains_encoder:
-                self.sounds.forget()
+                # Not before the update is over: the critic, beside it, still reads the features of the step's start.
+                self.audio_features.forget_encoder()
             return _mean_of_steps(answers)
 
         return Future(calls, finish)
 
     def weights(self) -> list[WeightBucket]:
-        """Handles of the weights; the tensors go from worker to engine, not through here. The handles given out before
-        are void: their list is emptied, so that Ray's store holds one version and not two."""
+        """Return handles of the weights; the tensors go from worker to engine, not through here. Handles returned
+        earlier become void."""
+        # The list is emptied, not only dropped: the sampler holds it too, and Ray frees what nobody refers to. So its
+        # store holds one version of the weights and not two.
         self.handles.clear()
-        self.handles = self._everyone("weights").get()[0]
+        self.handles = self._call_all("weights").get()[0]
         return self.handles
-
-    def save(self, folder: Path) -> None:
-        """Model (Hugging Face layout) and optimizer."""
-        folder.mkdir(parents=True, exist_ok=True)
-        self._everyone("export", str(folder)).get()
-        self._everyone("save_optimizer", str(folder)).get()
-
-    def export(self, folder: Path) -> None:
-        """The model alone, whole or not at all. Raises DiskFull."""
-        with replacing_folder(folder) as temporary:
-            self._everyone("export", str(temporary)).get()
-
-    def restore_optimizer(self, folder: Path) -> None:
-        self._everyone("load_optimizer", str(folder)).get()
 
 
 class CriticGroup(TrainerGroup):
+    """The ranks of a critic or of a reward model."""
+
     def values(self, batch: Batch) -> Future[Tensor]:
-        """[A], in the order of the batch."""
+        """Compute values [A], in the order of the batch."""
         return self._forward("values", batch)
 
     def update(
         self, batch: Batch, steps: Sequence[Sequence[int]], rates: Sequence[float], value_clip: float | None
     ) -> Future[Report]:
-        return Future(self._shared("update", self._schedule(batch, steps, rates), batch, value_clip), _mean_of_steps)
+        """Take one optimiser step towards `batch.returns_A` on each entry of `steps`, at the learning rate beside it."""
+        shares = self._schedule(batch, steps, rates)
+        return Future(self._call_each("update", shares, batch, value_clip), _mean_of_steps)
 
     def update_pairs(self, batch: Batch, steps: Sequence[Sequence[int]], rates: Sequence[float]) -> Future[Report]:
-        """For chosen and rejected answers by turns, one action each; a pair is never parted."""
-        return Future(
-            self._shared("update_pairs", self._schedule(batch, steps, rates, together=2), batch), _mean_of_steps
-        )
+        """Take Bradley–Terry steps on chosen and rejected answers by turns, one action each; a pair stays in one
+        micro-batch."""
+        shares = self._schedule(batch, steps, rates, rows_per_unit=2)
+        return Future(self._call_each("update_pairs", shares, batch), _mean_of_steps)
 
-    def export(self, folder: Path) -> None:
-        """Trunk and head alone, whole or not at all. Raises DiskFull."""
-        with replacing_folder(folder) as temporary:
-            self._everyone("save_weights", str(temporary)).get()
 
-    def save(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._everyone("save_weights", str(folder)).get()
-        self._everyone("save_optimizer", str(folder)).get()
-
-    def restore_optimizer(self, folder: Path) -> None:
-        self._everyone("load_optimizer", str(folder)).get()
+def _lengths(batch: Batch) -> list[int]:
+    return cast("list[int]", batch.lengths_N.tolist())  # torch leaves it untyped
 
 
 def _in_order(answers: list[dict[int, np.ndarray]]) -> Tensor:
+    """Return the ranks' answers {row: [a]} end to end, in the order of the rows."""
     import torch
 
+    # Every row is on exactly one rank.
     rows: dict[int, np.ndarray] = {row: piece for answer in answers for row, piece in answer.items()}
     return torch.from_numpy(np.concatenate([rows[i] for i in range(len(rows))]))
 
 
+def _sum_over_ranks(shares: Sequence[Report]) -> Report:
+    """Return a step's metrics, of which each rank reported its share."""
+    return {name: sum(share[name] for share in shares) for name in shares[0]}
+
+
 def _mean_of_steps(answers: list[list[Report]]) -> Report:
-    """Ranks add up to a step's metrics; steps are averaged."""
-    steps = [{name: sum(rank[name] for rank in ranks) for name in ranks[0]} for ranks in zip(*answers, strict=True)]
+    """Return the mean over optimiser steps of metrics that sum over ranks (`answers[rank][step]`)."""
+    steps = [_sum_over_ranks(shares) for shares in zip(*answers, strict=True)]
     return {name: float(np.mean([step[name] for step in steps])) for name in steps[0]}
 
 

@@ -19,9 +19,10 @@ class OptimizerConfig:
     weight_decay: float = 0.0
     betas: tuple[float, float] = (0.9, 0.95)
     gradient_clipping: float = 1.0
-    """Largest global gradient norm; 0 clips nothing."""
+    """Gradient norm, over all parameters and ranks, beyond which gradients are scaled down; 0: never."""
 
     def validate(self, place: str) -> None:
+        """Raise ConfigError for a value out of range."""
         for name in ("learning_rate", "warmup_steps", "weight_decay", "gradient_clipping"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ConfigError(f"{place}.{name}: must not be negative; got {getattr(self, name)}")
@@ -29,7 +30,7 @@ class OptimizerConfig:
             raise ConfigError(f"{place}.betas: each must lie in [0, 1); got {list(self.betas)}")
 
     def rate(self, step: int, total: int) -> float:
-        """Learning rate of optimiser step `step` (from 0) of `total`."""
+        """Return the learning rate of optimiser step `step` (from 0) of `total`."""
         if step < self.warmup_steps:
             return self.learning_rate * (step + 1) / self.warmup_steps
         progress = (step - self.warmup_steps) / max(1, total - self.warmup_steps)

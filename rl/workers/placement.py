@@ -1,4 +1,4 @@
-"""Which actor sits where: pure arithmetic over roles, used by `rl check` for its plan and by the cluster for real."""
+"""Placement of actors on devices: arithmetic over roles, for the plan that `rl check` shows and for the real cluster."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ from rollouts.judge_engine import JudgeConfig
 from rollouts.sampler import EngineConfig
 
 TRAINERS = ("policy", "critic", "reference", "reward_model")
-"""Roles of a trainer's kind; the last two are asked and never learn."""
+"""Roles whose actors are trainers; the last two give answers and never learn."""
 
 
 @dataclass
 class ExpectConfig:
-    """Machines that a recipe is meant for: `rl check` plans for them, wherever it is asked."""
+    """Machines that a recipe is meant for: `rl check` plans for them, wherever it runs."""
 
     nodes: int = 1
     gpus_per_node: int = 8
     gpu_memory_gb: float = 80.0
     cpus_per_node: int = 64
     train_tflops: float | None = None
-    """What one GPU gets done in training, in 10¹² operations a second; with the next one the plan tells times."""
+    """Training speed of one GPU, in 10¹² operations a second; with the next field the plan gives times."""
     engine_tokens_per_second: float | None = None
-    """What one engine writes, all its samples together."""
+    """Generation speed of one engine, all its samples together."""
 
     def validate(self, place: str) -> None:
+        """Raise ConfigError for a count or speed out of range, or one speed without the other."""
         for name, least in (("nodes", 1), ("gpus_per_node", 0), ("cpus_per_node", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{place}.{name}: must be at least {least}; got {getattr(self, name)}")
@@ -42,22 +43,25 @@ class ExpectConfig:
 
     @property
     def gpus(self) -> int:
+        """Number of GPUs on all nodes."""
         return self.nodes * self.gpus_per_node
 
     @property
     def cpus(self) -> int:
+        """Number of CPUs on all nodes."""
         return self.nodes * self.cpus_per_node
 
 
 @dataclass
 class ClusterConfig:
-    """`colocated`: roles take turns on the same devices; `split`: every actor has its own."""
+    """The Ray cluster that a recipe runs on."""
 
     address: str | None = None
-    """Of a running Ray cluster; default: RAY_ADDRESS, else a Ray of one's own on this machine."""
+    """Address of a running Ray cluster; default: RAY_ADDRESS, else a new Ray on this machine."""
     placement: Literal["colocated", "split"] = "colocated"
+    """`colocated`: roles take turns on the same devices; `split`: every actor has devices of its own."""
     expect: ExpectConfig | None = None
-    """What the plan is made for; default: this machine. A run is held against what is really there."""
+    """Machines that the plan is made for; default: this one. A run is always checked against the real machines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +73,17 @@ class Bundle:
     actors: tuple[tuple[str, int], ...]
     """(role, index) of each."""
     places: tuple[int | None, ...] = ()
-    """The device of each actor within a bundle that several GPUs make; None: all of them."""
+    """Device index of each actor within a bundle of several GPUs; None: the actor uses all of them."""
 
-    def share(self) -> float:
-        """CPUs that each actor claims."""
+    @property
+    def cpus_per_actor(self) -> float:
+        """Share of the CPUs that each actor claims."""
         return self.cpus / len(self.actors)
 
-    def visible(self, ids: Sequence[str]) -> dict[tuple[str, int], tuple[str, ...]]:
-        """Which of the bundle's GPUs each actor sees. Actors claim none of Ray, which deals shares of GPUs as it likes:
-        the bundle keeps them from others, and what an actor may use is said here."""
+    def gpus_by_actor(self, ids: Sequence[str]) -> dict[tuple[str, int], tuple[str, ...]]:
+        """Return the GPUs that each actor may use, of those (`ids`) that Ray reserved for the bundle."""
+        # The bundle keeps the GPUs from others. Within it actors claim none of Ray, which would choose the devices
+        # itself where several actors share one.
         assert len(ids) == self.gpus, f"{len(ids)} devices for {self.gpus}"
         places = self.places or (None,) * len(self.actors)
         return {
@@ -87,7 +93,7 @@ class Bundle:
 
     @property
     def devices(self) -> list[list[tuple[str, int]]]:
-        """The actors that meet on each."""
+        """Actors on each device of the bundle."""
         if not self.places:
             return [list(self.actors)]
         seats = list(zip(self.actors, self.places, strict=True))
@@ -96,6 +102,8 @@ class Bundle:
 
 @dataclass(frozen=True, slots=True)
 class Role:
+    """Number of actors in a role, and the devices of each."""
+
     count: int
     cpus: int
     gpus: int
@@ -104,8 +112,8 @@ class Role:
 def roles(
     names: set[str], engines: EngineConfig, training: TrainerConfig, gpu: bool, judges: Mapping[str, JudgeConfig]
 ) -> dict[str, Role]:
-    """How many actors each role of `names` (engine, policy, critic, reference, reward_model, `judge NAME`) has, and the
-    devices of one."""
+    """Return the roles in `names` (of engine, policy, critic, reference, reward_model and `judge NAME`) with their
+    numbers of actors and the devices of each; `gpu`: whether the cluster has GPUs."""
     role = {"engine": Role(engines.count, engines.threads, engines.gpus if gpu else 0)}
     role |= {name: Role(training.ranks, training.threads, int(gpu)) for name in TRAINERS}
     role |= {f"judge {name}": Role(1, judge.threads, judge.gpus if gpu else 0) for name, judge in judges.items()}
@@ -113,18 +121,19 @@ def roles(
 
 
 def bundles(roles: Mapping[str, Role], placement: Literal["colocated", "split"]) -> list[Bundle]:
-    """One bundle per actor when split. Colocated: as few bundles as hold the largest role, each as wide as the widest
-    actor (a tensor-parallel engine), on whose GPUs those of one GPU sit side by side. Each role's actors are dealt
-    round, beginning where the last role ended, so that roles that work at the same time part company."""
+    """Return the bundles to reserve. Split: one for each actor. Colocated: as few as hold the largest role, each as
+    wide as the widest actor (a tensor-parallel engine); actors with one GPU sit side by side on a bundle's GPUs."""
     if placement == "split":
         return [Bundle(r.cpus, r.gpus, ((name, i),)) for name, r in roles.items() for i in range(r.count)]
     width = max(1, *(role.gpus for role in roles.values()))
     count = max(role.count if role.gpus > 1 else ceil(role.count / width) for role in roles.values())
     seats: list[list[tuple[int, str, int]]] = [[] for _ in range(count)]
+    # Each role's actors are dealt round the devices, beginning where the last role ended: so roles that work at the
+    # same time (policy, critic) sit on different devices where there are enough.
     turn = 0
     for name, role in roles.items():
         step = width if role.gpus > 1 else 1
-        turn = ceil(turn / step) * step
+        turn = ceil(turn / step) * step  # a wide actor begins at a bundle's first device
         for i in range(role.count):
             bundle, place = divmod(turn % (count * width), width)
             seats[bundle].append((place, name, i))
@@ -133,38 +142,41 @@ def bundles(roles: Mapping[str, Role], placement: Literal["colocated", "split"])
 
 
 def _bundle(seats: Sequence[tuple[int, str, int]], roles: Mapping[str, Role], width: int) -> Bundle:
-    """On each device CPUs for the actor that needs most; at least those of an actor that has all devices."""
-    whole = {name for name, role in roles.items() if role.gpus > 1}
+    """Return the bundle of these seats (device, role, index). Its CPUs are enough for whoever works at one time: on
+    each device the actor that needs most, or an actor that has all devices."""
+    wide_roles = {name for name, role in roles.items() if role.gpus > 1}
     actors = tuple((name, i) for _, name, i in seats)
-    most = max((roles[name].cpus for name, _ in actors if name in whole), default=0)
-    each = sum(
-        max((roles[n].cpus for at, n, _ in seats if at == i and n not in whole), default=0) for i in range(width)
-    )
+    wide_cpus = max((roles[name].cpus for name, _ in actors if name in wide_roles), default=0)
+    narrow_cpus = 0
+    for device in range(width):
+        narrow = [roles[name].cpus for place, name, _ in seats if place == device and name not in wide_roles]
+        narrow_cpus += max(narrow, default=0)
     if width == 1:
-        return Bundle(each, max(roles[name].gpus for name, _ in actors), actors)
-    return Bundle(max(most, each), width, actors, tuple(None if n in whole else at for at, n, _ in seats))
+        return Bundle(narrow_cpus, max(roles[name].gpus for name, _ in actors), actors)
+    places = tuple(None if name in wide_roles else place for place, name, _ in seats)
+    return Bundle(max(wide_cpus, narrow_cpus), width, actors, places)
 
 
-def total(placed: Sequence[Bundle]) -> tuple[float, int]:
-    """(CPUs, GPUs) over all bundles."""
-    return sum(b.cpus for b in placed), sum(b.gpus for b in placed)
+def total(bundles: Sequence[Bundle]) -> tuple[float, int]:
+    """Return (CPUs, GPUs) over all bundles."""
+    return sum(bundle.cpus for bundle in bundles), sum(bundle.gpus for bundle in bundles)
 
 
-def misfit(placed: Sequence[Bundle], expect: ExpectConfig) -> str | None:
-    """One line that says what does not fit the expected nodes; None when all does."""
-    widest = max((bundle.gpus for bundle in placed), default=0)
+def describe_misfit(bundles: Sequence[Bundle], expect: ExpectConfig) -> str | None:
+    """Return one line that says what does not fit the expected nodes; None if everything does."""
+    widest = max((bundle.gpus for bundle in bundles), default=0)
     if widest > expect.gpus_per_node:
         return (
             f"engines.gpus: {widest} GPUs on one node asked for, cluster.expect.gpus_per_node is {expect.gpus_per_node}"
         )
-    return shortage(placed, expect.cpus, expect.gpus, "expected")
+    return describe_shortage(bundles, expect.cpus, expect.gpus, "expected")
 
 
-def shortage(placed: Sequence[Bundle], cpus: float, gpus: float, word: str = "present") -> str | None:
-    """One line that says what is asked for and what is there; None when it fits."""
-    need_cpus, need_gpus = total(placed)
-    counts = Counter(name for b in placed for name, _ in b.actors)
-    actors = ", ".join(f"{n} × {name}" if n > 1 else name for name, n in counts.items())
+def describe_shortage(bundles: Sequence[Bundle], cpus: float, gpus: float, word: str = "present") -> str | None:
+    """Return one line that says what is asked for and what there is (`word`: present or expected); None if it fits."""
+    need_cpus, need_gpus = total(bundles)
+    counts = Counter(name for bundle in bundles for name, _ in bundle.actors)
+    actors = ", ".join(f"{count} × {name}" if count > 1 else name for name, count in counts.items())
     for kind, need, have in (("GPUs", need_gpus, gpus), ("CPUs", need_cpus, cpus)):
         if need > have:
             return (

@@ -1,39 +1,48 @@
-"""The policy's rank: logprobs, updates, weights for the engines, export."""
+"""One rank of the policy: logprobs, updates, weights for the engines, export.
+
+Suffixes as in `rl.types`: A, the tokens of a batch that the policy wrote; P, its pairs (chosen, rejected).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rl.types import Batch
-from rl.workers.audio_worker import ListeningWorker
+from rl.workers.audio_worker import LanguageModelWorker
 from rl.workers.cuda_cache import frees_cuda_cache
 from rl.workers.trainer import OptimiserStep
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    import numpy as np
+    from torch import Tensor, nn
 
     from models.load import ModelConfig
     from rl.algorithms.objective import Objective
     from rl.algorithms.preference_losses import Preference
+    from rollouts.weights import WeightBucket
 
 BUCKET_BYTES = 256 << 20
+"""Size from which a bucket of weights is sent off: engine and trainer hold copies of one at a time."""
 
 
-class PolicyWorker(ListeningWorker):
-    """Ray actor; also serves as the frozen reference, which is a policy nobody updates."""
+class PolicyWorker(LanguageModelWorker):
+    """Ray actor of the policy; also of the frozen reference, which is a policy that nobody updates."""
 
-    def module(self, path: str, model: ModelConfig) -> Any:
+    def module(self, path: str, model: ModelConfig) -> nn.Module:
+        """Return the language model at `path` with a head that gives logprobs."""
         from models.heads import LogprobModel
 
         self.keep_tokenizer(path)
-        self.lasting: list[dict[str, Any]] | None = None
+        self.frozen_buckets: list[WeightBucket] | None = None
         return LogprobModel(path, model.dtype, model.gradient_checkpointing, model.train_encoder)
 
     @frees_cuda_cache
-    def logprobs(self, batch: Batch, micro_batches: Sequence[Sequence[int]], temperature: float) -> dict[int, Any]:
-        """{row: logprobs of its actions}."""
-        return self.forward(batch, micro_batches, lambda b: self._answers(b, temperature)[0])
+    def logprobs(
+        self, batch: Batch, micro_batches: Sequence[Sequence[int]], temperature: float
+    ) -> dict[int, np.ndarray]:
+        """Return {row: logprobs of its actions}. Collective."""
+        return self.forward(batch, micro_batches, lambda micro_batch: self._forward(micro_batch, temperature)[0])
 
     @frees_cuda_cache
     def update(
@@ -44,12 +53,14 @@ class PolicyWorker(ListeningWorker):
         temperature: float,
         max_tokens: int,
     ) -> list[dict[str, float]]:
-        """Policy-gradient (or imitation) steps on the objective; metrics per step."""
+        """Take policy-gradient (or imitation) steps on the objective; return this rank's share of each one's metrics.
+        Collective."""
         from rl.algorithms.policy_losses import action_weights, policy_objective
 
         def loss(micro_batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-            logprobs_A, entropy_A = self._answers(micro_batch, temperature)
+            logprobs_A, entropy_A = self._forward(micro_batch, temperature)
             loss_A, diagnostics = policy_objective(logprobs_A, entropy_A, micro_batch, objective)
+            # Between trainer and engine: 0 but for rounding while the policy is the one that sampled.
             gap_A = (logprobs_A.detach() - micro_batch.rollout_logprobs_A).abs()
             return loss_A, {**diagnostics, "logprob_gap": gap_A}
 
@@ -59,49 +70,62 @@ class PolicyWorker(ListeningWorker):
     def update_pairs(
         self, batch: Batch, steps: Sequence[OptimiserStep], preference: Preference, temperature: float
     ) -> list[dict[str, float]]:
-        """Preference steps; the batch holds chosen and rejected answers by turns, with the reference's logprobs."""
+        """Take preference steps (DPO, IPO); return this rank's share of each one's metrics. The batch holds chosen and
+        rejected answers by turns, with the reference's logprobs. Collective."""
         from rl.algorithms.policy_losses import action_weights
         from rl.algorithms.preference_losses import preference_loss
 
         def loss(micro_batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-            logprobs_A, _ = self._answers(micro_batch, temperature)
-            loss_P, said = preference_loss(logprobs_A, micro_batch.ref_A, micro_batch.actions_N, preference)
-            return loss_P.repeat_interleave(2), {name: value_P.repeat_interleave(2) for name, value_P in said.items()}
+            logprobs_A, _ = self._forward(micro_batch, temperature)
+            loss_P, diagnostics_P = preference_loss(logprobs_A, micro_batch.ref_A, micro_batch.actions_N, preference)
+            # `optimise` wants a term for each sequence: a pair's stands at both of its two.
+            diagnostics_N = {name: value_P.repeat_interleave(2) for name, value_P in diagnostics_P.items()}
+            return loss_P.repeat_interleave(2), diagnostics_N
 
         return self.optimise(batch, steps, loss, lambda n: action_weights(n, "token_mean"), pairs=True)
 
     @frees_cuda_cache
-    def weights(self) -> list[dict[str, Any]]:
-        """The model's weights in Ray's object store, in buckets; the first rank's answer counts. Those of a frozen encoder
-        are put there once, in buckets that an engine takes once (see `rollouts.weight_transfer`). Collective."""
+    def weights(self) -> list[WeightBucket]:
+        """Put the model's weights into Ray's object store and return handles of them, in buckets; only the first rank
+        has any to return. Collective."""
         module = self.engine.module
         frozen = {name for name, _ in module.frozen_parameters()}
-        trained = self._buckets((name, tensor) for name, tensor in self._gathered() if name not in frozen)
-        if self.lasting is None:
-            digest, buckets = self.encoder(), self._buckets(module.frozen_parameters())
-            self.lasting = [{**bucket, "frozen": f"{digest}/{i}"} for i, bucket in enumerate(buckets)]
-        return [*trained, *self.lasting]
+        buckets = self._buckets((name, tensor) for name, tensor in self._named_parameters() if name not in frozen)
+        if self.frozen_buckets is None:
+            # A frozen encoder is put there once. An engine takes a bucket of one name only once, too: the name has
+            # the weights' digest in it (see `rollouts.weight_transfer`).
+            digest = self.encoder_digest()
+            self.frozen_buckets = self._buckets(module.frozen_parameters())
+            for i, bucket in enumerate(self.frozen_buckets):
+                bucket["frozen"] = f"{digest}/{i}"
+        return [*buckets, *self.frozen_buckets]
 
-    def _buckets(self, named: Iterable[tuple[str, Tensor]]) -> list[dict[str, Any]]:
-        """The tensors in the store under the names that engines know; nothing on other ranks than the first."""
+    def _buckets(self, parameters: Iterable[tuple[str, Tensor]]) -> list[WeightBucket]:
+        """Put (name, tensor) pairs into the object store under the names that engines know; on other ranks than the
+        first only walk through them, since gathering them is collective."""
         import ray
         import torch
 
         from models.load import public_name
 
-        buckets: list[dict[str, Any]] = []
-        bucket: dict[str, Any] = {}
-        for name, tensor in named:
+        buckets: list[WeightBucket] = []
+        arrays: dict[str, np.ndarray] = {}
+        for name, tensor in parameters:
             if self.rank:
                 continue
             host = tensor.cpu()
-            bucket[public_name(self.engine.module.lm, name.removeprefix("lm."))] = (
-                host.view(torch.uint16) if host.dtype == torch.bfloat16 else host
-            ).numpy()
-            if sum(array.nbytes for array in bucket.values()) > BUCKET_BYTES:
-                buckets.append({"tensors": ray.put(bucket)})
-                bucket = {}
-        return [*buckets, {"tensors": ray.put(bucket)}] if bucket else buckets
+            if host.dtype == torch.bfloat16:
+                host = host.view(torch.uint16)  # numpy has no bfloat16: its bits travel
+            arrays[public_name(self.engine.module.lm, name.removeprefix("lm."))] = host.numpy()
+            if sum(array.nbytes for array in arrays.values()) > BUCKET_BYTES:
+                buckets.append({"tensors": ray.put(arrays)})
+                arrays = {}
+        if arrays:
+            buckets.append({"tensors": ray.put(arrays)})
+        return buckets
 
-    def _answers(self, batch: Batch, temperature: float) -> tuple[Tensor, Tensor]:
-        return self.engine(batch.tokens_T, batch.lengths_N, batch.action_mask_T, temperature, self.sounds(batch))
+    def _forward(self, batch: Batch, temperature: float) -> tuple[Tensor, Tensor]:
+        """Return (logprobs_A, entropy_A). Called through the engine: under ZeRO-3 the head's weight is an empty tensor
+        outside the wrapped module's own forward."""
+        clips = self.clip_tensors(batch)
+        return self.engine(batch.tokens_T, batch.lengths_N, batch.action_mask_T, temperature, clips)

@@ -1,7 +1,7 @@
 """Types of what a training loop asks of its models: policy, critic and reference, and the work they have begun.
 
-`rl.workers.group` has the real ones (`PolicyGroup`, `CriticGroup`) and `Absent`, which stands in for a critic or a
-reference that an algorithm does without. A loop is written against these types; nothing here imports Ray or torch.
+A loop is written against these types. `rl.workers.group` has the real ones (`PolicyGroup`, `CriticGroup`), here is
+`Absent`, which stands in for a critic or reference that an algorithm does without. Nothing here imports Ray or torch.
 Suffixes as in `rl.types`: A, the tokens of a batch that the policy wrote, end to end.
 """
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rl.algorithms.objective import Objective
     from rl.types import Batch
     from rl.workers.optimizer import OptimizerConfig
-    from rollouts.worker import WeightBucket
+    from rollouts.weights import WeightBucket
 
 Result = TypeVar("Result", covariant=True)
 Report = dict[str, float]
@@ -121,3 +121,31 @@ class Critic(Protocol):
     def restore_optimizer(self, folder: Path) -> None:
         """Read the optimizer back from what `save` wrote."""
         ...
+
+
+class Absent:
+    """The critic of an algorithm without one, the reference of a loss without KL, the policy while it does not learn:
+    every verb is answered with nothing, so that the loop needs no `if`."""
+
+    temperature: float = 1.0
+
+    def load(self, *_: object, **__: object) -> None:
+        """Load nothing."""
+
+    def values(self, batch: Batch) -> Future[None]:
+        """Return None in place of values."""
+        return Future([], lambda _: None)
+
+    def logprobs(self, batch: Batch) -> Future[None]:
+        """Return None in place of logprobs."""
+        return Future([], lambda _: None)
+
+    def update(self, *_: object, **__: object) -> Future[Report]:
+        """Return no metric."""
+        return Future([], lambda _: {})
+
+    def save(self, folder: Path) -> None:
+        """Write nothing."""
+
+    def restore_optimizer(self, folder: Path) -> None:
+        """Read nothing."""

@@ -1,8 +1,11 @@
-"""One rank of a trainer: a module under DeepSpeed in a Ray actor. Policy, critic and reference share this mechanism.
+"""One rank of a trainer: a torch module under DeepSpeed in a Ray actor. Policy, critic and reference are subclasses.
 
-DeepSpeed owns sharding, reduction and clipping; the loop over micro-batches is ours. Two of its habits are switched
-off because they make the gradient depend on how a batch was cut: dividing by accumulation steps, and clipping at 1.0
-unasked. What is left is its mean over ranks, undone by `world` (see `TrainerWorker.optimise`).
+DeepSpeed shards, reduces and clips; the loop over micro-batches is ours. It has two habits that would make the
+gradient depend on how a batch was cut, and both are switched off: dividing by the number of micro-batches, and
+clipping at 1.0 unless told otherwise. What remains is its mean over the ranks; `TrainerWorker.optimise` undoes that.
+
+"Collective" in a docstring: every rank must make the call, or the others wait for ever. Suffixes as in `rl.types`:
+N sequences of a batch, A the tokens of them that the policy wrote, end to end.
 """
 
 from __future__ import annotations
@@ -13,28 +16,31 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from rl.audio import waveform
 from rl.config import ConfigError
 from rl.types import Batch, Clip
 from rl.workers.optimizer import OptimizerConfig
+from rl.workers.optimizer_state import read_optimizer, write_optimizer
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    import numpy as np
+    from ray import ObjectRef
+    from torch import Tensor, nn
 
     from models.load import ModelConfig
 
+# Of an actor on CPU. Two OpenMP threads that spin on two busy cores make a step six times slower: let them sleep.
 ENVIRONMENT = {"DS_ACCELERATOR": "cpu", "OMP_WAIT_POLICY": "PASSIVE", "DS_LOG_LEVEL": "warning"}
-"""On CPU. Spinning OpenMP threads make a step six times slower when cores are shared."""
 
-CLIPS_HEARD = 4096
-"""Features of so many clips are kept at hand in each rank."""
+CACHED_CLIPS = 4096
+"""Clips whose features a rank keeps at hand."""
 
 
 @dataclass
 class TrainerConfig:
-    """How policy, critic and reference are trained; `deepspeed:` is merged into DeepSpeed's own config."""
+    """Options that policy, critic and reference share as trainers."""
 
     ranks: int = 1
     threads: int = 1
@@ -42,8 +48,10 @@ class TrainerConfig:
     zero_stage: Literal[0, 1, 2, 3] = 0
     tokens_per_microbatch: int = 8192
     deepspeed: dict[str, Any] = field(default_factory=dict[str, Any])
+    """Merged into the config that DeepSpeed is given; its keys win."""
 
     def validate(self, place: str) -> None:
+        """Raise ConfigError unless every count is at least 1."""
         for name in ("ranks", "threads", "tokens_per_microbatch"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{place}.{name}: must be at least 1; got {getattr(self, name)}")
@@ -51,16 +59,17 @@ class TrainerConfig:
 
 @dataclass(frozen=True, slots=True)
 class OptimiserStep:
-    """One step's share of one rank. `rows` are all sequences of the step, over all ranks: the loss is normalised over
-    them."""
+    """One rank's share of one optimiser step."""
 
     rows: Sequence[int]
+    """Rows of the batch in this step, those of all ranks: the loss is normalised over them."""
     micro_batches: Sequence[Sequence[int]]
+    """The rows that this rank computes, cut into micro-batches; an empty one keeps it in step with the others."""
     learning_rate: float
 
 
 class TrainerWorker:
-    """Base of the Ray actors. A subclass says which module it trains and what it computes with it."""
+    """Base of the trainers' Ray actors. A subclass says which module it trains and what it computes with it."""
 
     def __init__(self, rank: int, world: int, threads: int) -> None:
         import torch
@@ -68,69 +77,69 @@ class TrainerWorker:
         self.rank, self.world = rank, world
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.set_num_threads(threads)
-        self.engine: Any = None
+        self.engine: Any = None  # a deepspeed.DeepSpeedEngine, which has no types
         self.norm = float("nan")
-        self.heard: dict[Any, Tensor] = {}
+        self.clip_features: dict[ObjectRef[Tensor], Tensor] = {}
 
     def address(self) -> tuple[str, int]:
-        """Where the other ranks find this one: (ip, free port)."""
+        """Return (IP address, free port) under which the other ranks find this one."""
         import socket
 
         import ray
 
         with socket.socket() as listener:
             listener.bind(("", 0))
-            return ray.util.get_node_ip_address(), int(listener.getsockname()[1])
+            return cast("str", ray.util.get_node_ip_address()), int(listener.getsockname()[1])
 
     def connect(self, host: str, port: int) -> None:
-        """Joins the process group. Collective."""
+        """Join the process group whose first rank is at `host`. Collective."""
         import deepspeed
         import torch.distributed as dist
 
+        # LOCAL_RANK is 0 on every rank: an actor sees only its own GPU, as device 0.
         os.environ.update(
             MASTER_ADDR=host, MASTER_PORT=str(port), RANK=str(self.rank), WORLD_SIZE=str(self.world), LOCAL_RANK="0"
         )
         if self.device.type == "cpu":
-            deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False  # compiles for minutes otherwise
+            # Otherwise DeepSpeed compiles this extension for minutes, at every start.
+            deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
         if not dist.is_initialized():
             deepspeed.init_distributed("nccl" if self.device.type == "cuda" else "gloo", verbose=False)
 
-    def module(self, path: str, model: ModelConfig) -> Any:
-        """The torch module this worker trains: `model` as it stands at `path`."""
+    def module(self, path: str, model: ModelConfig) -> nn.Module:
+        """Return the module this worker trains, made of the `model` at `path`."""
         raise NotImplementedError
 
     def load(self, path: str, model: ModelConfig, trainer: TrainerConfig, optimizer: OptimizerConfig) -> None:
-        """(Re)builds the engine around the model at `path`, with a fresh optimizer. Collective."""
+        """Build the engine anew around the model at `path`, with a fresh optimizer. Collective."""
         self.wrap(lambda: self.module(path, model), model.dtype, trainer, optimizer)
 
-    def wrap(self, make: Callable[[], Any], dtype: str, trainer: TrainerConfig, optimizer: OptimizerConfig) -> None:
-        """(Re)builds the engine around the module that `make` makes. Collective."""
+    def wrap(
+        self, make: Callable[[], nn.Module], dtype: str, trainer: TrainerConfig, optimizer: OptimizerConfig
+    ) -> None:
+        """Build the engine anew around the module that `make` returns. Collective."""
         import deepspeed
         import torch
 
-        self.heard = {}
-        self.engine = None  # before the next one is made: both at once may not fit
+        self.clip_features = {}
+        self.engine = None  # freed before the next one is made: both at once may not fit
         module = make().to(self.device)
-        trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        # The learning rate comes with each step (`OptimiserStep`). Fused, AdamW would count its steps on the device;
+        # `optimizer_state` reads that count back as a scalar on the host.
         adam = torch.optim.AdamW(
-            trained, lr=0.0, betas=optimizer.betas, weight_decay=optimizer.weight_decay, fused=False
+            parameters, lr=0.0, betas=optimizer.betas, weight_decay=optimizer.weight_decay, fused=False
         )
-        settings = {
-            "train_micro_batch_size_per_gpu": 1,
-            "managed_gradient_accumulation": False,
-            "gradient_clipping": optimizer.gradient_clipping,
-            "zero_optimization": {"stage": trainer.zero_stage, "overlap_comm": False},
-            "zero_allow_untested_optimizer": True,
-        }
-        if dtype == "bfloat16":
-            # Left to itself DeepSpeed adds up micro-batches' gradients in bfloat16 and, without ZeRO, counts AdamW's
-            # steps from 2. Stage 1 on one rank is what stage 0 should be.
-            settings |= {"bf16": {"enabled": True}, "data_types": {"grad_accum_dtype": "fp32"}}
-            settings["zero_optimization"] |= {"stage": max(1, trainer.zero_stage)}
-        settings = _merged(settings, trainer.deepspeed)
+        settings = _engine_settings(dtype, trainer, optimizer)
         if not settings["zero_optimization"]["stage"]:
+            # Without ZeRO DeepSpeed 0.19 reports no gradient norm in float32 (`get_global_grad_norm` is None): we
+            # clip ourselves, just before the optimizer steps, and keep the norm.
             limit, settings["gradient_clipping"] = settings["gradient_clipping"], 0.0
-            adam.register_step_pre_hook(lambda *_: self._clip(module, limit))
+
+            def clip(*_: object) -> None:
+                self._clip(module, limit)
+
+            adam.register_step_pre_hook(clip)
         self.engine, *_ = deepspeed.initialize(model=module, optimizer=adam, config=settings, dist_init_required=False)
 
     def optimise(
@@ -141,140 +150,144 @@ class TrainerWorker:
         weights: Callable[[Tensor], Tensor],
         pairs: bool = False,
     ) -> list[dict[str, float]]:
-        """Takes the optimiser steps; returns this rank's share of each step's metrics (they sum over ranks).
+        """Take the optimiser steps and return this rank's share of each one's metrics; shares sum over the ranks.
 
-        `loss(micro_batch) -> (loss_A, diagnostics_A)`, one term for each action; `weights(actions_N of the whole step)`
-        gives every action its share in the step's loss. The shares of all micro-batches of all ranks add up to the
-        normalised loss, so the gradient is the same however the step was cut. Diagnostics are means over actions.
+        `loss(micro_batch)` returns (loss_A, diagnostics_A), a term for each action. `weights(actions_N)`, for the
+        number of actions of every sequence of the step, returns what each of those actions weighs in the step's loss:
+        the weights carry the normalisation (by tokens, by sequences, …). So the weighted terms of all micro-batches
+        of all ranks add up to the step's loss, and the gradient is the same however the step was cut. Diagnostics are
+        means over the step's actions.
 
-        With `pairs` the rows come two by two (chosen, rejected), the terms are one for each sequence (a pair's at both
-        of its sequences), `weights` is asked with ones, and diagnostics are means over sequences."""
+        With `pairs` rows come two by two (chosen, rejected) and a sequence counts as one action: `loss` returns one
+        term per sequence, a pair's at both of its sequences, and diagnostics are means over sequences. Collective."""
         import torch
 
         self.engine.train()
         counts_N = torch.ones_like(batch.lengths_N) if pairs else batch.actions_N
-        reports = list[dict[str, float]]()
+        reports: list[dict[str, float]] = []
         for step in steps:
             actions_N = counts_N[list(step.rows)]
-            shares = dict(zip(step.rows, weights(actions_N).split(actions_N.tolist()), strict=True))
+            # Row → weights of its actions, from the counts of the whole step: a rank alone could not normalise.
+            weights_by_row = dict(zip(step.rows, _split(weights(actions_N), actions_N), strict=True))
             for group in self.engine.optimizer.param_groups:
                 group["lr"] = step.learning_rate
-            report: dict[str, Any] = defaultdict(float)  # tensors until the step is taken: reading one waits for it
+            # Sums stay tensors until the step is taken: reading one would wait for the GPU at every micro-batch.
+            report: dict[str, Any] = defaultdict(float)
             for rows in step.micro_batches:
-                taken = rows or step.rows[: 1 + pairs]  # a rank without work walks along, weighing nothing
-                loss_A, diagnostics = loss(batch.select(taken).to(self.device))
-                weights_A = bool(rows) * torch.cat([shares[i] for i in taken]).to(self.device)
+                # Every rank runs equally many forwards and backwards, for ZeRO gathers and reduces in each: a rank
+                # without rows computes the step's first sequence (or pair) as a dummy, with weight 0.
+                has_rows = bool(rows)
+                rows_or_dummy = rows if has_rows else step.rows[: 2 if pairs else 1]
+                loss_A, diagnostics = loss(batch.select(rows_or_dummy).to(self.device))
+                weights_A = has_rows * torch.cat([weights_by_row[row] for row in rows_or_dummy]).to(self.device)
                 scalar = (loss_A * weights_A).sum()
+                # DeepSpeed averages gradients over ranks, and ours are to be added up: hence `* world`. With its default
+                # scale_wrt_gas it would also divide by accumulation steps: 83 % error with unequal micro-batches.
                 self.engine.backward(scalar * self.world, scale_wrt_gas=False)
                 report["loss"] += scalar.detach()
                 for name, values_A in diagnostics.items():
-                    report[name] += bool(rows) * values_A.detach().double().sum() / int(actions_N.sum())
+                    # In double, so that the sum hardly depends on how the step was cut.
+                    report[name] += has_rows * values_A.detach().double().sum() / int(actions_N.sum())
             self.engine.step()
             reports.append({name: float(value) for name, value in report.items()} | {"grad_norm": self._norm()})
         return reports
 
     def forward(
-        self, batch: Batch, micro_batches: Iterable[Sequence[int]], call: Callable[[Batch], Tensor]
-    ) -> dict[int, Any]:
-        """{row: what `call` says of its actions, [a] numpy} without gradients."""
+        self, batch: Batch, micro_batches: Iterable[Sequence[int]], compute: Callable[[Batch], Tensor]
+    ) -> dict[int, np.ndarray]:
+        """Return {row: what `compute(micro_batch)` [A] says of its actions}, without gradients. Collective."""
         import torch
 
         self.engine.eval()
-        answers: dict[int, Any] = {}
+        answers: dict[int, np.ndarray] = {}
         with torch.no_grad():
             for rows in micro_batches:
+                # A rank without rows computes row 0 beside the others (see `optimise`); zip then drops the answer.
                 micro_batch = batch.select(rows or [0]).to(self.device)
-                pieces = call(micro_batch).cpu().split(micro_batch.actions_N.tolist())
+                pieces = _split(compute(micro_batch).cpu(), micro_batch.actions_N)
                 answers.update({row: piece.numpy() for row, piece in zip(rows, pieces, strict=False)})
         return answers
 
-    def sounds(self, batch: Batch) -> list[Tensor]:
-        """Of the batch's clips, in order: features, from the handles that stand in their place (`rl.workers.audio_features`), or,
-        where the clips themselves came, waves for an encoder that trains."""
+    def clip_tensors(self, batch: Batch) -> list[Tensor]:
+        """Return a tensor for each clip of the batch, in order: encoder features [P, D] where their handles stand in
+        the clips' places (see `rl.workers.audio_features`), or waves [S] of the clips, for an encoder that trains."""
         import ray
         import torch
 
-        places = [place for places in batch.clips_N for place in places]
-        if len(self.heard) > CLIPS_HEARD:
-            self.heard.clear()
-        waves = {clip: torch.tensor(waveform(clip)) for clip in dict.fromkeys(places) if isinstance(clip, Clip)}
-        missing = [place for place in dict.fromkeys(places) if place not in waves and place not in self.heard]
-        self.heard |= dict(zip(missing, ray.get(missing), strict=True))
-        return [waves[place] if place in waves else self.heard[place] for place in places]
+        places: list[Any] = [place for places in batch.clips_N for place in places]
+        if len(self.clip_features) > CACHED_CLIPS:
+            self.clip_features.clear()
+        distinct = dict.fromkeys(places)  # the samples of a group share their clips
+        waves = {place: torch.tensor(waveform(place)) for place in distinct if isinstance(place, Clip)}
+        missing = [place for place in distinct if place not in waves and place not in self.clip_features]
+        self.clip_features |= dict(zip(missing, ray.get(missing), strict=True))
+        return [waves[place] if place in waves else self.clip_features[place] for place in places]
 
     def save_optimizer(self, folder: str) -> None:
-        """This rank's shard of master weights and optimizer state, as safetensors."""
-        from safetensors.torch import save_file
-
-        state = {}
-        for i, shard, moments in self._shards():
-            tensors = {"weight": shard, **moments}
-            state |= {f"{i}.{name}": value.detach().cpu().clone() for name, value in tensors.items()}
-        save_file(state, self._optimizer_file(folder))
+        """Write this rank's share of master weights and optimizer state, as safetensors."""
+        write_optimizer(self.engine.optimizer, self._optimizer_file(folder))
 
     def load_optimizer(self, folder: str) -> None:
-        """Undoes `save_optimizer`; the model's weights were loaded before. Raises ValueError when the checkpoint was
-        written by another number of ranks."""
-        from safetensors.torch import load_file
-
-        file = self._optimizer_file(folder)
-        if not file.exists():
-            raise ValueError(f"{folder}: no {file.name}; resume with the trainer.ranks that wrote this checkpoint")
-        state: dict[str, dict[str, Tensor]] = defaultdict(dict)
-        for name, value in load_file(file).items():
-            i, _, key = name.partition(".")
-            state[i][key] = value
-        for i, shard, moments in self._shards():
-            saved = state.pop(str(i), {})
-            if "weight" not in saved or saved["weight"].shape != shard.shape:
-                raise ValueError(f"{file}: other shards than this trainer's; resume with the same trainer.zero_stage")
-            shard.data.copy_(saved.pop("weight"))
-            # AdamW counts its steps on the host
-            moments |= {key: value.to(shard.device) if value.dim() else value for key, value in saved.items()}
+        """Read back what `save_optimizer` wrote, after the model's weights. Raises ValueError when another number of
+        ranks or another ZeRO stage wrote it."""
+        read_optimizer(self.engine.optimizer, self._optimizer_file(folder))
 
     def _optimizer_file(self, folder: str) -> Path:
         return Path(folder) / f"optimizer-{self.rank}-of-{self.world}.safetensors"
 
-    def _shards(self) -> Iterator[tuple[int, Tensor, dict[str, Tensor]]]:
-        """(index, fp32 master weights, optimizer state) of what this rank updates, for every ZeRO stage."""
-        optimizer = self.engine.optimizer
-        shards = next(
-            (getattr(optimizer, name) for name in _MASTER_SHARDS if hasattr(optimizer, name)),
-            [p for group in optimizer.param_groups for p in group["params"]],
-        )
-        state = getattr(optimizer, "optimizer", optimizer).state
-        yield from ((i, shard, state[shard]) for i, shard in enumerate(shards))
-
-    def _clip(self, module: Any, limit: float) -> None:
-        """What DeepSpeed does under ZeRO and leaves out without it: tells the norm, and takes no step on a gradient that
-        is not finite."""
+    def _clip(self, module: nn.Module, limit: float) -> None:
+        """Clip the gradient to the norm `limit` (0: not at all) and keep the norm it had, for `_norm`."""
         from torch.nn.utils import clip_grad_norm_
 
         self.norm = float(clip_grad_norm_(module.parameters(), limit or math.inf))
         if not math.isfinite(self.norm):
+            # As DeepSpeed does under ZeRO: AdamW skips parameters without a gradient, so no step is taken.
             self.norm = math.inf
             module.zero_grad(set_to_none=True)
 
     def _norm(self) -> float:
-        """This rank's share of the last step's gradient norm before clipping; inf where the step was not taken."""
+        """Return this rank's share of the last step's gradient norm before clipping; inf if no step was taken."""
         norm = self.engine.get_global_grad_norm()
+        # Every rank knows the whole norm, and the group adds up what the ranks report.
         return float(self.norm if norm is None else norm) / self.world
 
-    def _gathered(self) -> Iterator[tuple[str, Tensor]]:
-        """(name, full parameter) one at a time. Collective under ZeRO-3."""
+    def _named_parameters(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield (name, whole parameter), one at a time, the frozen ones last. Collective under ZeRO-3."""
         import deepspeed
 
         for name, parameter in self.engine.module.named_parameters():
+            # ZeRO-3 marks its shards with `ds_id`; gathering one at a time needs memory for one.
             with deepspeed.zero.GatheredParameters([parameter], enabled=hasattr(parameter, "ds_id")):
                 yield name, parameter.detach()
         if hasattr(self.engine.module, "frozen_parameters"):
             yield from self.engine.module.frozen_parameters()
 
 
-_MASTER_SHARDS = ("fp32_partitioned_groups_flat", "single_partition_of_fp32_groups", "fp32_groups_flat_partition")
-"""What DeepSpeed calls its master weights under ZeRO 3, under ZeRO 1 and 2, and under ZeRO 1 in bfloat16."""
+def _split(values_A: Tensor, actions_N: Tensor) -> tuple[Tensor, ...]:
+    """Return each sequence's part of `values_A`."""
+    return cast("tuple[Tensor, ...]", values_A.split(actions_N.tolist()))  # torch leaves both untyped
 
 
-def _merged(base: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
-    both = {key: _merged(base[key], extra[key]) for key in base.keys() & extra.keys() if isinstance(base[key], dict)}
-    return {**base, **extra, **both}
+def _engine_settings(dtype: str, trainer: TrainerConfig, optimizer: OptimizerConfig) -> dict[str, Any]:
+    """Return the config that DeepSpeed is given, with the recipe's own `deepspeed:` merged in last."""
+    settings: dict[str, Any] = {
+        "train_micro_batch_size_per_gpu": 1,  # it wants a number; batches are ragged, and it never counts them
+        "managed_gradient_accumulation": False,  # `optimise` says when a step is due
+        "gradient_clipping": optimizer.gradient_clipping,  # explicit, or DeepSpeed clips at 1.0: 14 % gradient error
+        "zero_optimization": {"stage": trainer.zero_stage, "overlap_comm": False},
+        "zero_allow_untested_optimizer": True,  # torch's AdamW is one
+    }
+    if dtype == "bfloat16":
+        # Left to itself DeepSpeed adds up micro-batches' gradients in bfloat16 and, without ZeRO, counts AdamW's
+        # steps from 2. Stage 1 on one rank is what stage 0 should be.
+        settings |= {"bf16": {"enabled": True}, "data_types": {"grad_accum_dtype": "fp32"}}
+        settings["zero_optimization"]["stage"] = max(1, trainer.zero_stage)
+    return _merge(settings, trainer.deepspeed)
+
+
+def _merge(base: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
+    """Return `base` with the keys of `extra` over it, mappings merged key by key."""
+    submappings = {
+        key: _merge(base[key], extra[key]) for key in base.keys() & extra.keys() if isinstance(base[key], dict)
+    }
+    return {**base, **extra, **submappings}

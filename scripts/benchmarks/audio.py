@@ -165,7 +165,7 @@ def measure_reuse(cluster: Cluster, header: Any, model: Path, rollouts: Sequence
     for _ in range(2):
         policy.logprobs(batch).get()
         critic.values(batch).get()
-    return {"asked": policy.sounds.asked, "encoded": policy.sounds.encoded}
+    return {"asked": policy.audio_features.clips_requested, "encoded": policy.audio_features.clips_encoded}
 
 
 def main() -> None:

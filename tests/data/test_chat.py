@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.tokenizer import ADDED, VOCABULARY, byte_tokenizer
+from models.tokenizer import ADDED_TOKENS, VOCABULARY, byte_tokenizer
 from rl.data.chat import Chat
 from rl.types import Clip, Demonstration, Message, split_think
 
 TOKENIZER = byte_tokenizer()
 CHAT, PLAIN = Chat(TOKENIZER), Chat(TOKENIZER, think=False)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
-TYPED = st.lists(st.sampled_from([*ADDED, "<", "think>", "user", "é", "\n", " "])).map("".join)
+TYPED = st.lists(st.sampled_from([*ADDED_TOKENS, "<", "think>", "user", "é", "\n", " "])).map("".join)
 """What looks like control tokens, whole and in pieces."""
 
 

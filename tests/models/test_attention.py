@@ -22,7 +22,7 @@ def pack(lengths: list[int], seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def hidden(model: torch.nn.Module, tokens_T: Tensor, lengths_N: Tensor) -> Tensor:
-    segments = Segments.of(lengths_N)
+    segments = Segments.from_lengths(lengths_N)
     with torch.no_grad():
         return model(
             input_ids=tokens_T[None], position_ids=segments.positions_T[None], use_cache=False, segments=segments

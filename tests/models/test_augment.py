@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.augment import AugmentConfig, augmented
+from models.augment import AugmentConfig, augment_clip
 from rl.config import ConfigError
 
 RATE = 16000
@@ -19,13 +19,13 @@ def noise(samples: int) -> np.ndarray:
 
 def test_nothing_asked_nothing_done():
     wave_S = noise(4001)
-    same = augmented(wave_S, AugmentConfig(0.0, 0.0, 0.0), np.random.default_rng(1))
+    same = augment_clip(wave_S, AugmentConfig(0.0, 0.0, 0.0), np.random.default_rng(1))
     np.testing.assert_allclose(same, wave_S, atol=1e-6)
 
 
 def test_a_seed_draws_the_same_and_another_another():
     wave_S, config = noise(8000), AugmentConfig()
-    first, again, other = (augmented(wave_S, config, np.random.default_rng((7, i))) for i in (0, 0, 1))
+    first, again, other = (augment_clip(wave_S, config, np.random.default_rng((7, i))) for i in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert len(first) != len(other) or not np.array_equal(first, other)
 
@@ -33,7 +33,7 @@ def test_a_seed_draws_the_same_and_another_another():
 def test_a_stretch_falls_silent():
     wave_S = noise(16000)
     silenced = [
-        float(np.mean(augmented(wave_S, AugmentConfig(0.0, 0.5, 0.0), np.random.default_rng(i)) == 0))
+        float(np.mean(augment_clip(wave_S, AugmentConfig(0.0, 0.5, 0.0), np.random.default_rng(i)) == 0))
         for i in range(200)
     ]
     assert max(silenced) <= 0.5
@@ -44,7 +44,7 @@ def test_a_band_is_taken_out():
     wave_S = noise(16000)
     powers = np.array(
         [
-            np.abs(np.fft.rfft(augmented(wave_S, AugmentConfig(0.0, 0.0, 0.4), np.random.default_rng(i)))) ** 2
+            np.abs(np.fft.rfft(augment_clip(wave_S, AugmentConfig(0.0, 0.0, 0.4), np.random.default_rng(i)))) ** 2
             for i in range(200)
         ]
     )
@@ -58,7 +58,7 @@ def test_a_band_is_taken_out():
 
 @given(st.integers(1, 3000), st.floats(0, 0.5), st.floats(0, 0.99), st.floats(0, 0.99), st.integers(0, 99))
 def test_any_clip_stays_a_clip(samples: int, delay_s: float, silence: float, band: float, seed: int):
-    heard = augmented(noise(samples), AugmentConfig(delay_s, silence, band), np.random.default_rng(seed))
+    heard = augment_clip(noise(samples), AugmentConfig(delay_s, silence, band), np.random.default_rng(seed))
     assert heard.dtype == np.float32
     assert np.isfinite(heard).all()
     assert samples <= len(heard) <= samples + round(delay_s * RATE)

@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 from safetensors import safe_open
 
-from models.folder import INDEX, check_whole, config_of, parameters
+from models.folder import INDEX, check_whole, count_parameters, read_config
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 988097824\n"
 
 
 def test_a_model_as_it_is_saved_is_whole_and_counted(tied: Path) -> None:
     check_whole(tied)
-    assert config_of(tied)["model_type"] == "qwen2"
+    assert read_config(tied)["model_type"] == "qwen2"
     with safe_open(tied / "model.safetensors", "pt") as weights:
-        assert parameters(tied) == sum(weights.get_tensor(name).numel() for name in weights.keys())  # noqa: SIM118
+        assert count_parameters(tied) == sum(weights.get_tensor(name).numel() for name in weights.keys())  # noqa: SIM118
 
 
 def content(name: str, text: str | bytes) -> Callable[[Path], object]:

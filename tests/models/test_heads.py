@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from models.heads import CRITIC_FILE, LogprobModel, ValueModel
-from models.hearing import clip_counter, hearing_of
+from models.hearing import clip_counter, get_hearing
 from models.load import AudioConfig, BuildConfig, build, load_model
 from models.tokenizer import VOCABULARY
 from rl.types import AUDIO_PATCH, Clip
@@ -96,13 +96,13 @@ def test_the_encoder_is_frozen_unless_asked(folder: Path, pack: Pack) -> None:
         sounds = [torch.from_numpy(wave) for wave in pack.waves] if train else model.encode(pack.waves)
         model(*pack.columns, 1.0, sounds)[0].sum().backward()
         assert model.hearing
-        ears = list(model.hearing.encoder.parameters())
-        assert all(p.requires_grad == train for p in ears)
-        assert all((p.grad is not None and p.grad.abs().sum() > 0) == train for p in ears)
+        encoder = list(model.hearing.encoder.parameters())
+        assert all(p.requires_grad == train for p in encoder)
+        assert all((p.grad is not None and p.grad.abs().sum() > 0) == train for p in encoder)
         names = {name for name, _ in model.named_parameters()}
         frozen = {name for name, _ in model.frozen_parameters()}
         assert any(name.startswith("lm.encoder.") for name in names) == train, "what is frozen is not the engine's"
-        assert (len(frozen) == len(ears)) != train
+        assert (len(frozen) == len(encoder)) != train
         assert names | frozen == {f"lm.{name}" for name, _ in load_model(folder).named_parameters()}
         assert all(p.grad.abs().sum() > 0 for p in model.lm.adapter.parameters())
 
@@ -113,8 +113,8 @@ def test_a_pack_without_clips_touches_the_adapter_harmlessly(folder: Path, train
     columns = torch.arange(6), torch.tensor([6]), torch.arange(6) > 2
     logprobs_A, _ = model(*columns)
     logprobs_A.sum().backward()
-    ears = [*model.lm.adapter.parameters(), *(model.lm.encoder.parameters() if train else ())]
-    assert all(p.grad is not None and not p.grad.any() for p in ears)
+    audio_parameters = [*model.lm.adapter.parameters(), *(model.lm.encoder.parameters() if train else ())]
+    assert all(p.grad is not None and not p.grad.any() for p in audio_parameters)
     model.hearing = None
     assert torch.equal(model(*columns)[0], logprobs_A)
 
@@ -153,7 +153,7 @@ def test_clips_are_counted_from_the_config_alone(folder: Path, tied: Path, tmp_p
     assert count
     assert count(Clip(str(file))) == 7
     assert clip_counter(tied) is None
-    assert hearing_of(LogprobModel(tied, "float32").lm) is None
+    assert get_hearing(LogprobModel(tied, "float32").lm) is None
     file.write_bytes(b"no sound")
     with pytest.raises(ValueError, match=rf"^{file}: no audio that can be read"):
         count(Clip(str(file)))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from models.heads import LogprobModel
-from models.supported import unsupported
+from models.supported import find_unsupported_key
 
 SMALL = {
     "hidden_size": 64,
@@ -26,7 +26,7 @@ SMALL = {
 }
 
 
-def made(folder: Path, family: str, **more: Any) -> Path:
+def save_family(folder: Path, family: str, **more: Any) -> Path:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     torch.manual_seed(0)
@@ -56,7 +56,7 @@ def made(folder: Path, family: str, **more: Any) -> Path:
 def test_logprobs_are_those_of_the_models_own_forward(tmp_path: Path, family: str, more: dict[str, Any]) -> None:
     from transformers import AutoModelForCausalLM
 
-    folder, lengths = made(tmp_path, family, **more), [11, 3]
+    folder, lengths = save_family(tmp_path, family, **more), [11, 3]
     tokens_T = torch.randint(3, 64, (14,), generator=torch.Generator().manual_seed(1))
     action_mask_T = torch.cat([torch.arange(n) > 0 for n in lengths])
     plain = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32).eval()
@@ -82,12 +82,12 @@ def test_logprobs_are_those_of_the_models_own_forward(tmp_path: Path, family: st
 def test_what_would_be_computed_wrongly_is_refused(
     tmp_path: Path, family: str, more: dict[str, Any], reason: str
 ) -> None:
-    folder = made(tmp_path, family, **more)
+    folder = save_family(tmp_path, family, **more)
     with pytest.raises(ValueError, match=rf"^model {folder}: {reason}.*; choose another model$") as error:
         LogprobModel(folder, "float32")
     assert "\n" not in str(error.value)
 
 
 def test_a_config_that_wraps_a_decoder_is_read_through() -> None:
-    assert unsupported({"text_config": {"attn_logit_softcapping": 50.0}})
-    assert unsupported({"text_config": None, "final_logit_softcapping": None, "layer_types": None}) is None
+    assert find_unsupported_key({"text_config": {"attn_logit_softcapping": 50.0}})
+    assert find_unsupported_key({"text_config": None, "final_logit_softcapping": None, "layer_types": None}) is None

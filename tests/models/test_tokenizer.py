@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.tokenizer import ADDED, CONTROL, ROLES, VOCABULARY, byte_tokenizer
+from models.tokenizer import ADDED_TOKENS, CONTROL, ROLES, VOCABULARY, byte_tokenizer
 from rl.types import THINK_CLOSE, THINK_OPEN
 
 TOKENIZER = byte_tokenizer()
@@ -17,7 +17,7 @@ def test_any_text_comes_back(text: str) -> None:
 
 
 def test_the_vocabulary_is_bytes_and_control_tokens() -> None:
-    assert len(TOKENIZER) == len(VOCABULARY) == 256 + len(ADDED)
+    assert len(TOKENIZER) == len(VOCABULARY) == 256 + len(ADDED_TOKENS)
     assert sorted(VOCABULARY.values()) == list(range(len(VOCABULARY)))
     assert TOKENIZER("Aé", add_special_tokens=False).input_ids == [65, 0xC3, 0xA9]
     for token in (*CONTROL, THINK_OPEN, THINK_CLOSE, *ROLES):

@@ -32,14 +32,14 @@ DIVIDED = [
 @pytest.mark.parametrize(("dtype", "stage", "each"), DIVIDED)
 def test_zero_divides_states_over_ranks(dtype: str, stage: int, each: float) -> None:
     """As in its paper (arXiv 1910.02054), but for gradients, which DeepSpeed adds up in float32."""
-    shape = config_shape(QWEN2_32B, counted=7_500_000_000)
+    shape = config_shape(QWEN2_32B, parameters=7_500_000_000)
     assert shape is not None
     parts = memory.trainer("policy", shape, dtype, stage, 64, 1, False, True)
     assert parts["weights"] + parts["gradients"] + parts["optimizer"] == each * 7.5e9
 
 
 def test_what_never_learns_has_masters_and_the_buffers_of_gradients() -> None:
-    shape = config_shape(QWEN2_32B, counted=6400)
+    shape = config_shape(QWEN2_32B, parameters=6400)
     assert shape is not None
     of = {
         (dtype, stage): memory.trainer("reference", shape, dtype, stage, 64, 1, False, True)
@@ -55,7 +55,7 @@ def test_what_never_learns_has_masters_and_the_buffers_of_gradients() -> None:
 
 def test_an_optimizer_that_steps_on_more_than_activations_is_what_counts() -> None:
     """7.5 B parameters on two ranks: 8 bytes of the 3.75 B that a rank steps on, and under stage 3 12 of a group of 1 B."""
-    shape = config_shape(QWEN2_32B, counted=7_500_000_000)
+    shape = config_shape(QWEN2_32B, parameters=7_500_000_000)
     assert shape is not None
     least = [memory.trainer("policy", shape, "bfloat16", stage, 2, 1, True, True)["activations"] for stage in (1, 2, 3)]
     assert least == [30e9, 30e9, 12e9]
@@ -64,7 +64,7 @@ def test_an_optimizer_that_steps_on_more_than_activations_is_what_counts() -> No
 
 
 def test_float32_has_no_masters_without_zero() -> None:
-    shape = config_shape(QWEN2_32B, counted=1000)
+    shape = config_shape(QWEN2_32B, parameters=1000)
     assert shape is not None
     parts = memory.trainer("policy", shape, "float32", 0, 1, 1, False, False)
     assert (parts["weights"], parts["gradients"], parts["optimizer"]) == (4000, 4000, 8000)

@@ -25,9 +25,9 @@ def respawn(i: int) -> Any:
 
 
 def sampler(engines: list[Any], model: Path, respawn: Callable[[int], Any] = respawn) -> Sampler:
-    made = Sampler(engines, respawn, CHAT)
-    made.load(model, version=3)
-    return made
+    source = Sampler(engines, respawn, CHAT)
+    source.load(model, version=3)
+    return source
 
 
 def stream(sampler: Sampler, prompts: list[Prompt] = PROMPTS, limit: int = LIMIT, seed: int = 7) -> Any:
@@ -36,9 +36,9 @@ def stream(sampler: Sampler, prompts: list[Prompt] = PROMPTS, limit: int = LIMIT
 
 def by_key(batches: Iterable[list[Rollout]]) -> dict[tuple[str, int], Rollout]:
     rollouts = [r for batch in batches for r in batch]
-    found = {(r.prompt.id, r.sample): r for r in rollouts}
-    assert len(found) == len(rollouts), "no sample comes twice"
-    return found
+    by_name = {(r.prompt.id, r.sample): r for r in rollouts}
+    assert len(by_name) == len(rollouts), "no sample comes twice"
+    return by_name
 
 
 def same(one: dict[Any, Rollout], other: dict[Any, Rollout]) -> bool:
@@ -79,22 +79,22 @@ def test_every_sample_comes_once_and_whole(alone: dict[tuple[str, int], Rollout]
 def test_two_engines_write_what_one_writes(
     engine: Any, second: Any, tied: Path, alone: dict[tuple[str, int], Rollout]
 ) -> None:
-    made = sampler([engine, second], tied)
-    assert same(by_key(stream(made)), alone)
-    assert same(by_key(stream(made, PROMPTS[::-1])), alone)
-    assert not same(by_key(stream(made, seed=8)), alone)
-    assert made.reissued == 0
+    source = sampler([engine, second], tied)
+    assert same(by_key(stream(source)), alone)
+    assert same(by_key(stream(source, PROMPTS[::-1])), alone)
+    assert not same(by_key(stream(source, seed=8)), alone)
+    assert source.reissued_requests == 0
 
 
 def test_a_stream_that_is_left_early_leaves_nothing_behind(
     engine: Any, tied: Path, alone: dict[tuple[str, int], Rollout]
 ) -> None:
-    made = sampler([engine], tied)
-    unfinished = stream(made)
+    source = sampler([engine], tied)
+    unfinished = stream(source)
     next(unfinished)
     unfinished.close()
-    made.load(tied, version=3)
-    assert same(by_key(stream(made)), alone)
+    source.load(tied, version=3)
+    assert same(by_key(stream(source)), alone)
 
 
 def test_a_prompt_that_leaves_no_room_is_one_line(engine: Any, tied: Path) -> None:
@@ -109,23 +109,23 @@ def test_what_a_dead_engine_lost_is_written_again(
     """Killed in mid-generation, then found dead by a load, then dead beyond replacing."""
     import ray
 
-    made = sampler([engine, second], tied, lambda i: start_engine(tied))
-    flowing = stream(made)
+    source = sampler([engine, second], tied, lambda i: start_engine(tied))
+    flowing = stream(source)
     early = [next(flowing)]
     ray.kill(second)
     assert same(by_key([*early, *flowing]), alone)
-    assert 0 < made.reissued < len(alone)
-    assert made.engines[1] is not second
+    assert 0 < source.reissued_requests < len(alone)
+    assert source.engines[1] is not second
 
-    ray.kill(made.engines[1])
-    made.respawn = lambda i: engine
-    made.load(tied, version=4)
-    made.engines.pop()
-    assert {r.version for r in by_key(stream(made)).values()} == {4}
+    ray.kill(source.engines[1])
+    source.respawn = lambda i: engine
+    source.load(tied, version=4)
+    source.engines.pop()
+    assert {r.version for r in by_key(stream(source)).values()} == {4}
 
-    made.engines, made.respawn = [second], lambda i: second
+    source.engines, source.respawn = [second], lambda i: second
     with pytest.raises(ValueError, match=r"^engine 0 died and so did those in its place; is memory short\?"):
-        made.load(tied)
+        source.load(tied)
 
 
 def test_seeds_are_far_apart() -> None:

@@ -96,7 +96,7 @@ def test_logprobs_are_the_trainers(served: tuple[Any, Path, BuildConfig]) -> Non
 def _states(model: LogprobModel, completion: Completion) -> torch.Tensor:
     from models.attention import Segments
 
-    segments = Segments.of(torch.tensor([len(completion.tokens)]))
+    segments = Segments.from_lengths(torch.tensor([len(completion.tokens)]))
     return model.lm.get_decoder()(
         input_ids=torch.tensor(completion.tokens)[None],
         position_ids=segments.positions_T[None],

@@ -45,9 +45,9 @@ def test_it_scores_text_and_hears_without_a_policy(ray_session: None, tmp_path: 
         scorers = RewardModels(lambda: cluster, lambda name: tmp_path / name, lambda: listener)
         scorer = scorers.named("taste")
         assert scorer([rollout("text")]) == [-0.25], "an untrained head says 0"
-        assert not cluster.sounds.encoder, "no clip was asked about"
+        assert not cluster.audio_features.encoder, "no clip was asked about"
         assert scorer([rollout("text"), rollout("heard", (clip,))]) == [-0.25, -0.25]
-        assert (cluster.sounds.asked, cluster.sounds.encoded) == (1, 1)
+        assert (cluster.audio_features.clips_requested, cluster.audio_features.clips_encoded) == (1, 1)
         (differs,) = scorers.named("other")([rollout("text")])
         assert differs != -4.0, "its own head"
         with ThreadPoolExecutor(4) as threads:  # as the parts of a reward ask

@@ -21,7 +21,7 @@ from rl.data.chat import Chat
 from rl.data.collate import demonstrations
 from rl.types import Clip, Demonstration, Message, Prompt
 from rl.workers import audio_features
-from rl.workers.audio_features import Sounds
+from rl.workers.audio_features import AudioFeatures
 from rl.workers.group import CriticGroup, PolicyGroup
 from rl.workers.optimizer import OptimizerConfig
 from rl.workers.trainer import TrainerConfig
@@ -49,7 +49,7 @@ def listener(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def group(worlds):
     """A group of that kind over `count` ranks."""
 
-    def make(kind, count: int, shared: Sounds | None = None, **settings):
+    def make(kind, count: int, shared: AudioFeatures | None = None, **settings):
         role = "policy" if kind is PolicyGroup else "critic"
         seats = [Seat(actor, role) for actor in worlds(count).actors]
         return kind(seats, TrainerConfig(ranks=count, **settings), shared)
@@ -59,14 +59,14 @@ def group(worlds):
 
 def test_clips_are_encoded_once_for_every_role(group, listener: Path) -> None:
     policy = group(PolicyGroup, 1)
-    critic = group(CriticGroup, 1, policy.sounds)
+    critic = group(CriticGroup, 1, policy.audio_features)
     for role in (policy, critic):
         role.load(listener, ModelConfig(path=str(listener)), OptimizerConfig())
     chat = Chat(load_tokenizer(listener), heard=clip_counter(listener))
     batch = demonstrations(PROMPTS, chat, 200)
     logprobs_A, values_A = policy.logprobs(batch).get(), critic.values(batch).get()
     assert logprobs_A.shape == values_A.shape == batch.rollout_logprobs_A.shape
-    assert (policy.sounds.asked, policy.sounds.encoded) == (10, 3)
+    assert (policy.audio_features.clips_requested, policy.audio_features.clips_encoded) == (10, 3)
 
     alone = [policy.logprobs(batch.select([row])).get() for row in range(len(PROMPTS))]
     torch.testing.assert_close(torch.cat(alone), logprobs_A, atol=1e-5, rtol=0)
@@ -77,10 +77,10 @@ def test_clips_are_encoded_once_for_every_role(group, listener: Path) -> None:
 
     policy.load(listener, ModelConfig(path=str(listener)), OptimizerConfig())
     policy.logprobs(batch).get()
-    assert policy.sounds.encoded == 3, "the same encoder: nothing is encoded again"
-    policy.sounds.use("another")
+    assert policy.audio_features.clips_encoded == 3, "the same encoder: nothing is encoded again"
+    policy.audio_features.use_encoder("another")
     policy.logprobs(batch).get()
-    assert policy.sounds.encoded == 6
+    assert policy.audio_features.clips_encoded == 6
 
 
 def test_a_frozen_encoder_is_put_into_the_store_once(group, listener: Path) -> None:
@@ -120,15 +120,15 @@ def test_two_ranks_hear_as_one_does(group, listener: Path, zero_stage: int, trai
 
 
 def test_the_longest_unused_features_make_room(ray_session: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    shared = Sounds([])
+    shared = AudioFeatures([])
     shared.features.update({name: (ray.put(name), 100) for name in "abcd"})
-    monkeypatch.setattr(audio_features, "MOST_BYTES", 250)
-    shared._make_room(1)
+    monkeypatch.setattr(audio_features, "CACHE_BYTES", 250)
+    shared._evict(1)
     assert list(shared.features) == ["c", "d"]
-    shared._make_room(2)
+    shared._evict(2)
     assert list(shared.features) == ["c", "d"]
-    monkeypatch.setattr(audio_features, "MOST_BYTES", 0)
-    shared._make_room(1)
+    monkeypatch.setattr(audio_features, "CACHE_BYTES", 0)
+    shared._evict(1)
     assert list(shared.features) == ["d"], "what the batch needs stays"
 
 
@@ -137,15 +137,20 @@ def test_without_a_policy_a_reward_model_hears_with_the_encoder_alone(group, lis
     for role in (policy, reward_model):
         role.load(listener, ModelConfig(path=str(listener)), OptimizerConfig())
     batch = demonstrations(PROMPTS, Chat(load_tokenizer(listener), heard=clip_counter(listener)), 200)
-    assert reward_model.sounds.encoder == ""
-    reward_model.sounds.hear(listener, "float32")
-    assert reward_model.sounds.encoder == policy.sounds.encoder != ""
-    lent, own = reward_model.sounds.listen(batch).clips_N, policy.sounds.listen(batch).clips_N
+    assert reward_model.audio_features.encoder == ""
+    reward_model.audio_features.borrow_encoder(listener, "float32")
+    assert reward_model.audio_features.encoder == policy.audio_features.encoder != ""
+    lent, own = (
+        reward_model.audio_features.replace_clips(batch).clips_N,
+        policy.audio_features.replace_clips(batch).clips_N,
+    )
     for one, other in zip((h for row in lent for h in row), (h for row in own for h in row), strict=True):
         torch.testing.assert_close(ray.get(one), ray.get(other))
     assert reward_model.values(batch).get().shape == batch.rollout_logprobs_A.shape
     reward_model.load(listener, ModelConfig(path=str(listener)), OptimizerConfig())
-    assert reward_model.sounds.listen(replace(batch)).clips_N == lent, "a newer reward model hears as before"
+    assert reward_model.audio_features.replace_clips(replace(batch)).clips_N == lent, (
+        "a newer reward model hears as before"
+    )
 
 
 def test_an_encoder_that_trains(group, listener: Path) -> None:
@@ -159,20 +164,20 @@ def test_an_encoder_that_trains(group, listener: Path) -> None:
     (-plain(batch.tokens_T, batch.lengths_N, batch.action_mask_T, 1.0, waves)[0].mean()).backward()
     expected = float(torch.stack([p.grad.norm() for p in plain.parameters() if p.grad is not None]).norm())
     before = {name: weight.detach().clone() for name, weight in load_model(listener).named_parameters()}
-    critic = group(CriticGroup, 1, (policy := group(PolicyGroup, 1, tokens_per_microbatch=64)).sounds)
+    critic = group(CriticGroup, 1, (policy := group(PolicyGroup, 1, tokens_per_microbatch=64)).audio_features)
     for role in (policy, critic):
         role.load(listener, model, OptimizerConfig())
     critic.values(batch).get()
-    assert (policy.sounds.asked, policy.sounds.encoded) == (5, 3)
+    assert (policy.audio_features.clips_requested, policy.audio_features.clips_encoded) == (5, 3)
     learning = policy.update(batch, [range(len(batch))], [1e-3], Objective(policy_loss="nll"), 200)
     critic.values(batch).get()
-    assert policy.sounds.encoded == 3, "what the step began with"
+    assert policy.audio_features.clips_encoded == 3, "what the step began with"
     assert learning.get()["grad_norm"] == pytest.approx(expected, rel=1e-4)
     critic.values(batch).get()
-    assert policy.sounds.encoded == 6
+    assert policy.audio_features.clips_encoded == 6
     policy.load(listener, model, OptimizerConfig())
     critic.values(batch).get()
-    assert policy.sounds.encoded == 9, "the encoder of before is not the one that has learned"
+    assert policy.audio_features.clips_encoded == 9, "the encoder of before is not the one that has learned"
     policy.update(batch, [range(len(batch))], [1e-3], Objective(policy_loss="nll"), 200).get()
     sent = {name: array for bucket in policy.weights() for name, array in ray.get(bucket["tensors"]).items()}
     assert sent.keys() == before.keys()

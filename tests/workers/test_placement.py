@@ -13,7 +13,17 @@ from hypothesis import strategies as st
 
 from rl.config import ConfigError, build
 from rl.recipe import load
-from rl.workers.placement import Bundle, ClusterConfig, ExpectConfig, Role, bundles, misfit, roles, shortage, total
+from rl.workers.placement import (
+    Bundle,
+    ClusterConfig,
+    ExpectConfig,
+    Role,
+    bundles,
+    describe_misfit,
+    describe_shortage,
+    roles,
+    total,
+)
 
 ROLES = st.dictionaries(
     st.sampled_from(["engine", "policy", "critic", "reference"]),
@@ -28,8 +38,8 @@ def test_every_actor_has_a_seat_and_its_devices(roles: dict[str, Role], placemen
     seats = [seat for bundle in placed for seat in bundle.actors]
     assert sorted(seats) == sorted((name, i) for name, role in roles.items() for i in range(role.count))
     for bundle in placed:
-        assert bundle.share() * len(bundle.actors) == pytest.approx(bundle.cpus)
-        seen = bundle.visible([f"gpu {i}" for i in range(bundle.gpus)])
+        assert bundle.cpus_per_actor * len(bundle.actors) == pytest.approx(bundle.cpus)
+        seen = bundle.gpus_by_actor([f"gpu {i}" for i in range(bundle.gpus)])
         for i, device in enumerate(bundle.devices if bundle.gpus else []):
             assert {actor for actor, gpus in seen.items() if f"gpu {i}" in gpus} == set(device)
         assert all(bundle.cpus >= roles[name].cpus and bundle.gpus >= roles[name].gpus for name, _ in bundle.actors)
@@ -58,11 +68,11 @@ def test_33b_on_eight_nodes_of_eight() -> None:
     placed = bundles(roles, "colocated")
     assert [bundle.gpus for bundle in placed] == [8] * 8
     assert placed[3].devices[5] == [("engine", 3), ("policy", 29), ("critic", 29)]
-    assert misfit(placed, ExpectConfig(nodes=8)) is None
+    assert describe_misfit(placed, ExpectConfig(nodes=8)) is None
     assert "64 GPUs asked for (8 × engine, 64 × policy, 64 × critic), 56 expected" in (
-        misfit(placed, ExpectConfig(nodes=7)) or ""
+        describe_misfit(placed, ExpectConfig(nodes=7)) or ""
     )
-    assert misfit(placed, ExpectConfig(nodes=16, gpus_per_node=4)) == (
+    assert describe_misfit(placed, ExpectConfig(nodes=16, gpus_per_node=4)) == (
         "engines.gpus: 8 GPUs on one node asked for, cluster.expect.gpus_per_node is 4"
     )
 
@@ -72,7 +82,11 @@ def test_the_33b_recipe_puts_each_rank_on_a_gpu_of_its_own_and_an_engine_on_its_
     header = recipe.header
     placed = bundles(roles(recipe.roles, header.engines, header.trainer, True, {}), header.cluster.placement)
     names = [[f"{node}:{i}" for i in range(8)] for node in range(8)]
-    seen = {seat: gpus for bundle, ids in zip(placed, names, strict=True) for seat, gpus in bundle.visible(ids).items()}
+    seen = {
+        seat: gpus
+        for bundle, ids in zip(placed, names, strict=True)
+        for seat, gpus in bundle.gpus_by_actor(ids).items()
+    }
     for role in ("policy", "critic"):
         ranks = [seen[role, rank] for rank in range(64)]
         assert all(len(gpus) == 1 for gpus in ranks)
@@ -84,7 +98,7 @@ def test_the_33b_recipe_puts_each_rank_on_a_gpu_of_its_own_and_an_engine_on_its_
 RESERVED = """
 import os
 import ray
-from rl.workers.cluster import _reserve, devices, seeing
+from rl.workers.cluster import _reserve, devices, gpu_environment
 from rl.workers.placement import Role, bundles
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy as Strategy
 
@@ -100,8 +114,8 @@ class Actor:
 actors = {}
 ids = devices(group, placed)
 for i, bundle in enumerate(placed):
-    for actor, gpus in bundle.visible(ids[i]).items():
-        options = {"num_cpus": bundle.share(), "runtime_env": {"env_vars": seeing(gpus)}}
+    for actor, gpus in bundle.gpus_by_actor(ids[i]).items():
+        options = {"num_cpus": bundle.cpus_per_actor, "runtime_env": {"env_vars": gpu_environment(gpus)}}
         actors[actor] = Actor.options(**options, scheduling_strategy=Strategy(group, i)).remote()
 seen = ray.get([actor.sees.remote() for actor in actors.values()], timeout=120)
 print(dict(zip(map("{0[0]} {0[1]}".format, actors), seen)))
@@ -142,10 +156,14 @@ def test_colocated_roles_take_turns_and_split_ones_do_not() -> None:
         (("critic", 0),),
     ]
     assert total(split) == (4, 0)
-    assert shortage(split, cpus=4, gpus=0) is None
+    assert describe_shortage(split, cpus=4, gpus=0) is None
 
 
 def test_a_shortage_names_what_is_asked_and_what_is_there() -> None:
     placed = bundles({"engine": Role(2, 2, 1), "policy": Role(1, 1, 1)}, "split")
-    assert re.match(r"cluster: 5 CPUs asked for \(.*engine.*policy.*\), 4 present; ", shortage(placed, 4, 8) or "")
-    assert re.match(r"cluster: 3 GPUs asked for \(.*engine.*policy.*\), 1 present; ", shortage(placed, 8, 1) or "")
+    assert re.match(
+        r"cluster: 5 CPUs asked for \(.*engine.*policy.*\), 4 present; ", describe_shortage(placed, 4, 8) or ""
+    )
+    assert re.match(
+        r"cluster: 3 GPUs asked for \(.*engine.*policy.*\), 1 present; ", describe_shortage(placed, 8, 1) or ""
+    )

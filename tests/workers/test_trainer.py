@@ -20,8 +20,9 @@ from rl.planning import memory
 from rl.run.checkpoint import Checkpoints
 from rl.run.files import DiskFull
 from rl.types import Batch
-from rl.workers.group import Absent, gather
+from rl.workers.group import gather
 from rl.workers.optimizer import OptimizerConfig
+from rl.workers.roles import Absent
 
 IMITATE = Objective(advantage="none", policy_loss="nll", critic=False)
 LENGTHS = [5, 30, 12, 7, 21]

@@ -50,7 +50,7 @@ class Rank:
 
     def parameters(self, role: str) -> dict[str, Any]:
         """{parameter: its values}, whole. Collective."""
-        return {name: tensor.clone() for name, tensor in self.workers[role]._gathered()}
+        return {name: tensor.clone() for name, tensor in self.workers[role]._named_parameters()}
 
     def watch(self, role: str) -> None:
         """Notes what the engine's tensors take whenever its gradients are there, before each optimiser step. Those of

@@ -91,6 +91,6 @@ def start_listener(ray_session: None) -> Callable[[Path], Any]:
 
 
 @pytest.fixture(scope="session")
-def ears(start_listener: Callable[[Path], Any], listener: Path) -> Any:
+def audio_engine(start_listener: Callable[[Path], Any], listener: Path) -> Any:
     """An engine with the listener; a test may load other weights, and loads the ones it needs."""
     return start_listener(listener)

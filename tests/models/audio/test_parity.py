@@ -89,12 +89,12 @@ def generated(folder: Path, prompts: Sequence[Prompt], done: Sequence[Completion
         ]
 
 
-def test_greedy_tokens_are_transformers(ears: Any, listener: Path, prompts: list[Prompt]) -> None:
+def test_greedy_tokens_are_transformers(audio_engine: Any, listener: Path, prompts: list[Prompt]) -> None:
     import ray
 
     chat = chat_of(listener)
-    ray.get(ears.load.remote(1, [{"folder": str(listener)}]))
-    done = write(ears, chat, prompts, 1, temperature=0.0)
+    ray.get(audio_engine.load.remote(1, [{"folder": str(listener)}]))
+    done = write(audio_engine, chat, prompts, 1, temperature=0.0)
     for prompt, completion in zip(prompts, done, strict=True):
         expanded = chat.prompt(prompt.messages, prompt.clips, expand=True)
         assert completion.tokens[: completion.prompt_length].tolist() == expanded
@@ -104,14 +104,14 @@ def test_greedy_tokens_are_transformers(ears: Any, listener: Path, prompts: list
 
 
 def test_logprobs_are_the_trainers_also_when_the_adapter_has_learned(
-    ears: Any, listener: Path, prompts: list[Prompt], policy: LogprobModel, tmp_path: Path
+    audio_engine: Any, listener: Path, prompts: list[Prompt], policy: LogprobModel, tmp_path: Path
 ) -> None:
     """The very same clips before and after: the engine keeps nothing that the old adapter made of them."""
     import ray
 
     chat = chat_of(listener)
-    ray.get(ears.load.remote(1, [{"folder": str(listener)}]))
-    before = write(ears, chat, prompts, 1, temperature=1.0)
+    ray.get(audio_engine.load.remote(1, [{"folder": str(listener)}]))
+    before = write(audio_engine, chat, prompts, 1, temperature=1.0)
     assert gap(policy, prompts, before) <= 1e-5
     silent = [i for i in range(len(prompts)) if not prompts[i].clips]
     assert abs(gap(policy, [prompts[i] for i in silent], [before[i] for i in silent])) <= 1e-5
@@ -120,19 +120,19 @@ def test_logprobs_are_the_trainers_also_when_the_adapter_has_learned(
     with torch.no_grad():
         for parameter in learned.lm.adapter.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
-    ray.get(ears.load.remote(2, handles(learned)))
-    after = write(ears, chat, prompts, 2, temperature=1.0)
+    ray.get(audio_engine.load.remote(2, handles(learned)))
+    after = write(audio_engine, chat, prompts, 2, temperature=1.0)
     assert gap(learned, prompts, after) <= 1e-5
     assert gap(policy, prompts, after) > 0.01
     same = [i for i in range(len(prompts)) if np.array_equal(before[i].tokens, after[i].tokens)]
     assert set(silent) <= set(same), "what has no clip is written as before"
     save_model(learned.lm, tmp_path, weights(learned))
-    greedy = write(ears, chat, prompts[:12], 2, temperature=0.0)
+    greedy = write(audio_engine, chat, prompts[:12], 2, temperature=0.0)
     assert generated(tmp_path, prompts[:12], greedy) == [c.tokens.tolist() for c in greedy]
 
 
 def test_an_engine_takes_a_frozen_encoder_once(
-    ears: Any, listener: Path, prompts: list[Prompt], policy: LogprobModel
+    audio_engine: Any, listener: Path, prompts: list[Prompt], policy: LogprobModel
 ) -> None:
     """Under a name that it holds it takes nothing, under another it does; what overwrites the encoder ends the holding."""
     import ray
@@ -143,26 +143,26 @@ def test_an_engine_takes_a_frozen_encoder_once(
         return {"tensors": ray.put({n.removeprefix("lm."): w.detach().numpy() for n, w in weights.items()}), **frozen}
 
     def gap_with(version: int, *buckets: dict[str, Any]) -> float:
-        ray.get(ears.load.remote(version, [bucket(dict(policy.named_parameters())), *buckets]))
-        return gap(policy, prompts, write(ears, chat, prompts, version, temperature=1.0))
+        ray.get(audio_engine.load.remote(version, [bucket(dict(policy.named_parameters())), *buckets]))
+        return gap(policy, prompts, write(audio_engine, chat, prompts, version, temperature=1.0))
 
     first = bucket(dict(policy.frozen_parameters()), frozen="a/0")
     assert gap_with(1, first) <= 1e-5
     assert gap_with(2, bucket(silence, frozen="a/0")) <= 1e-5
     assert gap_with(3, bucket(silence, frozen="b/0")) > 0.01
     assert gap_with(4, first) <= 1e-5
-    ray.get(ears.load.remote(5, [bucket({**dict(policy.named_parameters()), **silence})]))
+    ray.get(audio_engine.load.remote(5, [bucket({**dict(policy.named_parameters()), **silence})]))
     assert gap_with(6, first) <= 1e-5
 
 
-def test_the_sampler_counts_what_is_heard(ears: Any, listener: Path, prompts: list[Prompt]) -> None:
+def test_the_sampler_counts_what_is_heard(audio_engine: Any, listener: Path, prompts: list[Prompt]) -> None:
     """Expanded audio leaves less room; a prompt that it fills, or whose clips have no place, is one line."""
     chat = chat_of(listener)
 
     def respawn(i: int) -> Any:
         raise AssertionError("no engine died")
 
-    sampler = Sampler([ears], respawn, chat)
+    sampler = Sampler([audio_engine], respawn, chat)
     sampler.load(listener, version=1)
     asked = [p for p in prompts if len(chat.prompt(p.messages, p.clips, expand=True)) < 250]
     stream = sampler.generate(asked, samples=2, temperature=1.0, max_sequence_tokens=256, seed=0)
