@@ -37,7 +37,7 @@ class Verifier:
 def known() -> Mapping[str, str]:
     """The verifiers that come with the library: name to the first line of their docstring. Imports none of them."""
     files = sorted(path for path in IN_TREE.glob("*.py") if not path.stem.startswith("_"))
-    return {path.stem: (ast.get_docstring(functions.parsed(path)) or "").partition("\n")[0] for path in files}
+    return {path.stem: (ast.get_docstring(functions.parse_file(path)) or "").partition("\n")[0] for path in files}
 
 
 def check(spec: str, place: str, folder: Path | None = None, args: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -56,8 +56,8 @@ def check(spec: str, place: str, folder: Path | None = None, args: Mapping[str, 
         path = functions.find_module(where, place, _beside(folder))
     if path is None:
         return given  # compiled: nothing to read
-    names = functions.names_in(path, place)
-    found = functions.definition(names, f"{where}:{function}", path, place, answers="no Verdict")
+    names = functions.names_in_file(path, place)
+    found = functions.find_function(names, f"{where}:{function}", path, place, answers="no Verdict")
     arguments = f"{place.removesuffix('.verifier')}.args"
     if not colon and "serve" in names:
         build(importlib.import_module(f"rewards.verifiers.{spec}").Config, given, arguments)
@@ -67,7 +67,7 @@ def check(spec: str, place: str, folder: Path | None = None, args: Mapping[str, 
 
 def asks_a_model(spec: str) -> bool:
     """Whether a verifier that passed `check` is one of `rewards.served`."""
-    return ":" not in spec and "serve" in functions.bound(functions.parsed(IN_TREE / f"{spec}.py"))
+    return ":" not in spec and "serve" in functions.top_level_names(functions.parse_file(IN_TREE / f"{spec}.py"))
 
 
 def load(spec: str, folder: Path | None = None) -> Verifier:

@@ -50,7 +50,7 @@ def check_name(name: str, known: Iterable[str], place: str, given: Sequence[str]
     if path is None:
         return  # compiled: nothing to read
     spec = f"{module}:{attribute}"
-    if found := functions.definition(functions.names_in(path, place), spec, path, place):
+    if found := functions.find_function(functions.names_in_file(path, place), spec, path, place):
         functions.check_call(found, given, place)
 
 

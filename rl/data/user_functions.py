@@ -21,7 +21,7 @@ def check(source: str, args: Mapping[str, Any], place: str) -> None:
     path = locate(where, here) if where.endswith(".py") else functions.find_module(where, here)
     if path is None:
         return  # compiled: nothing to read
-    if found := functions.definition(functions.names_in(path, here), source, path, here, answers="no prompts"):
+    if found := functions.find_function(functions.names_in_file(path, here), source, path, here, answers="no prompts"):
         functions.check_arguments(found, ("split",), args, f"{place}.args")
 
 

@@ -23,7 +23,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from rl.config import ConfigError, build, did_you_mean, merged, read_yaml, resolve
+from rl.config import ConfigError, build, did_you_mean, merge, read_yaml, resolve
 from rl.data.mixture import limits
 from rl.data.rows import beside
 from rl.recipe.header import Header
@@ -155,7 +155,7 @@ def _read(path: Path, seen: tuple[Path, ...]) -> Any:
         return own
     beside = path.parent / str(base)
     parent = next((p for p in (beside, beside.with_suffix(".yaml")) if p.is_file()), None) or find(str(base))
-    return merged(_read(parent, (*seen, path.resolve())), own, f"{path}:")
+    return merge(_read(parent, (*seen, path.resolve())), own, f"{path}:")
 
 
 def _override(whole: Any, override: str) -> None:
