@@ -11,10 +11,9 @@ GIB = 1 << 30
 def many(count: float, word: str) -> str:
     """Return a count with its noun: `1 prompt`, `8,000 prompts`, `2 batches`."""
     if count == 1:
-        ending = ""
-    else:
-        ending = "es" if word.endswith("batch") else "s"
-    return f"{count:,.10g} {word}{ending}"
+        return f"1 {word}"
+    plural = f"{word}es" if word.endswith("batch") else f"{word}s"
+    return f"{count:,.10g} {plural}"
 
 
 def amount(count: float, names: str = "k M B") -> str:

@@ -15,7 +15,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rl import audio
-from rl.audio import LONGEST_S, SAMPLE_RATE, SHORTEST_S, Waveforms, content, duration_s, encode, fingerprint, waveform
+from rl.audio import (
+    LONGEST_S,
+    SAMPLE_RATE,
+    SHORTEST_S,
+    WaveformCache,
+    content,
+    duration_s,
+    encode,
+    fingerprint,
+    waveform,
+)
 from rl.types import Clip
 
 
@@ -97,10 +107,10 @@ def test_what_is_no_sound_is_one_line() -> None:
         ),
         (
             written(sine(440, 0.01, 16_000), 16_000),
-            "0.01 s long, at least 0.02 s are needed; lengthen it or remove it",
+            "0.01 s long, at least 0.02 s are needed; lengthen or remove it",
         ),
-        (written(np.zeros(0), 16_000), "0 s long, at least 0.02 s are needed; lengthen it or remove it"),
-        (written(np.zeros(8000 * 601), 8000), "601 s long, at most 600 s are heard; cut it in pieces"),
+        (written(np.zeros(0), 16_000), "0 s long, at least 0.02 s are needed; lengthen or remove it"),
+        (written(np.zeros(8000 * 601), 8000), "601 s long, the limit is 600 s; cut it in pieces"),
         (written(np.zeros(1000), 1000), "a sampling rate of 1000 Hz; resample it to 16000"),
     ]:
         assert refusal(data) == f"row 7: {reason}"
@@ -121,7 +131,7 @@ def test_a_header_that_claims_hours_costs_no_memory() -> None:
     data[21] |= 0x03
     data[22:26] = b"\xff\xff\xff\xff"
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert "s long, at most 600 s are heard; cut it in pieces" in refusal(bytes(data))
+    assert "s long, the limit is 600 s; cut it in pieces" in refusal(bytes(data))
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000, "KB"
 
 
@@ -154,10 +164,10 @@ def test_waveforms_are_decoded_once_and_forgotten_by_size(tmp_path: Path) -> Non
     file.write_bytes(written(sine(880, 0.2, 16_000), 16_000))
     os.utime(file, ns=(1, 1))
     assert len(waveform(clip)) == 2 * len(first)
-    cache, made = Waveforms(most_bytes=100), list[int]()
+    cache, calls = WaveformCache(most_bytes=100), list[int]()
     for key, size in [(1, 10), (2, 10), (1, 10), (3, 10), (1, 10), (2, 10), (4, 50)]:
-        cache.get(key, lambda key=key, size=size: made.append(key) or np.zeros(size, np.float32))
-    assert made == [1, 2, 3, 2, 4]
+        cache.get(key, lambda key=key, size=size: calls.append(key) or np.zeros(size, np.float32))
+    assert calls == [1, 2, 3, 2, 4]
     assert cache.bytes <= 100
 
 

@@ -130,7 +130,7 @@ def same_rows(facts: Mapping[tuple[str, str | None], DataFacts]) -> list[str]:
     """Data sets without splits of which several are asked for, from the facts of each (data set, split)."""
     asked: dict[str, list[str]] = {}
     for (name, split), fact in facts.items():
-        if fact.unsplit and split is not None:
+        if fact.without_splits and split is not None:
             asked.setdefault(name, []).append(split)
     return [
         f"data.{name} has no split column: {' and '.join(splits)} read the same rows"
@@ -143,7 +143,7 @@ def unjudged(recipe: Recipe, facts: Mapping[tuple[str, str | None], DataFacts]) 
     """(problems, notes) of rlvr stages whose `difficulty` is that of other data: a prompt is kept by its id, so nothing
     is left of data that surely has other ids, such as the rows of another file that are called by their numbers."""
     known, found, unsure = recipe.header.data, dict[str, None](), dict[str, None]()
-    numbered = {name for (name, _), fact in facts.items() if fact.numbered}
+    numbered = {name for (name, _), fact in facts.items() if fact.without_ids}
     judges = {stage.base: stage for stage in recipe.stages if stage.kind == "curate"}
     for stage in recipe.stages:
         judge = judges.get(getattr(stage.config, "difficulty", None) or "")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
-from rl.data.mixture import Data, called, epoch, limits, weights_of
+from rl.data.mixture import Data, describe, epoch, limits, weights_of
 from rl.data.tasks import TASKS
 from rl.units import many
 
@@ -124,7 +124,7 @@ def leaves(stage: Stage, told: StagePlan) -> int | None:
 
 
 def quoted(data: Data) -> str:
-    return f"'{data}'" if isinstance(data, str) else called(data)
+    return f"'{data}'" if isinstance(data, str) else describe(data)
 
 
 def _sft(work: _Work) -> StagePlan:

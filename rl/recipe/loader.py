@@ -25,7 +25,7 @@ from yaml import YAMLError
 
 from rl.config import ConfigError, build, did_you_mean, merge, read_yaml, resolve
 from rl.data.mixture import limits
-from rl.data.rows import beside
+from rl.data.rows import resolve_in
 from rl.recipe.header import Header
 from rl.recipe.names import check_references
 from rl.recipe.stage_list import TRAINS, Stage, blocks_of, expanded, judges, own_rewards, reward_models, saved
@@ -124,11 +124,11 @@ def _find_data(header: Header, source: dict[str, Any], folder: Path) -> dict[str
     found: dict[str, str] = {}
     for name, config in header.data.items():
         where, colon, function = config.source.rpartition(":")
-        if config.path is not None and (path := beside(config.path, folder)) != config.path:
+        if config.path is not None and (path := resolve_in(folder, config.path)) != config.path:
             found[name] = config.path
             header.data[name] = dataclasses.replace(config, path=path)
             source["data"][name]["path"] = path
-        elif where.endswith(".py") and (path := beside(where, folder)) != where:
+        elif where.endswith(".py") and (path := resolve_in(folder, where)) != where:
             header.data[name] = dataclasses.replace(config, source=f"{path}{colon}{function}")
             source["data"][name]["source"] = header.data[name].source
     return found

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from rewards.combine import PartConfig, RewardConfig
 from rl.config import ConfigError
-from rl.data.mixture import Data, called
+from rl.data.mixture import Data, describe
 from rl.stages.context import Context, Outcome
 from rl.stages.selection import SELECTION, UNJUDGED, SelectBy
 
@@ -96,7 +96,7 @@ def run(config: Config, context: Context) -> Outcome:
         why = "; ".join(f"{count:,} {reason}" for reason, count in dropped.items())
         fix = "lower keep, raise samples, or train the model first" if prompts else "select other questions"
         raise ValueError(
-            f"distill '{context.name}': nothing is left of '{called(config.data)}' ({told}; dropped: {why or 'none'}); {fix}"
+            f"distill '{context.name}': nothing is left of '{describe(config.data)}' ({told}; dropped: {why or 'none'}); {fix}"
         )
     context.say(f"{context.name}: {told}")
     file = context.folder / FILE

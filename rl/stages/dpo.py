@@ -107,7 +107,7 @@ def train(
     policy, total = context.cluster.policy, config.steps(len(pairs))
     place = {pair.id: row for row, pair in enumerate(pairs)}
     curriculum = Curriculum(pairs, context.seed)
-    curriculum.drawn = state["drawn"]
+    curriculum.position = state["drawn"]
     recent = deque[dict[str, float]](state["recent"], maxlen=10)
     with Progress(context.name, total) as progress:
         for step in range(state["step"] + 1, total + 1):
@@ -121,7 +121,7 @@ def train(
             context.tracker.record(step, metrics | {"time/step": time.monotonic() - began})
             progress.advance(step, metrics)
             if config.checkpoint_every and step % config.checkpoint_every == 0 and step < total:
-                state = {"drawn": curriculum.drawn, "recent": list(recent)}
+                state = {"drawn": curriculum.position, "recent": list(recent)}
                 checkpoints.save(step, state, policy.save, config.counts(step))
     return {name: sum(row[name] for row in recent) / len(recent) for name in recent[-1]} if recent else {}
 

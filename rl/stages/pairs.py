@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from rewards.combine import PartConfig, RewardConfig
 from rl.config import ConfigError
-from rl.data.mixture import Data, called
+from rl.data.mixture import Data, describe
 from rl.stages.context import Context, Outcome
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def run(config: Config, context: Context) -> Outcome:
     told = ", ".join(f"{name} {count:,}" for name, count in counts.items())
     if not pairs:
         raise ValueError(
-            f"pairs '{context.name}': no prompt of '{called(config.data)}' has two answers that are {config.margin:g} "
+            f"pairs '{context.name}': no prompt of '{describe(config.data)}' has two answers that are {config.margin:g} "
             f"apart in {config.by or 'score'} ({told}); lower margin, raise samples or choose other prompts"
         )
     context.say(f"{context.name}: {told}")

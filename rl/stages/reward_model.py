@@ -82,7 +82,7 @@ def run(config: Config, context: Context) -> Outcome:
 def train(config: Config, context: Context, pairs: Sequence[Pair]) -> int:
     """The loop. Returns how many steps it took."""
     from rl.data.curriculum import Curriculum
-    from rl.data.pairs import at_end, pair_batch
+    from rl.data.pairs import last_token_batch, pair_batch
     from rl.run.progress import Progress
 
     curriculum = Curriculum(pairs, context.seed)
@@ -90,7 +90,7 @@ def train(config: Config, context: Context, pairs: Sequence[Pair]) -> int:
     with Progress(context.name, total) as progress:
         for step in range(1, total + 1):
             began, drawn = time.monotonic(), curriculum.draw(config.pairs_per_step)
-            batch = at_end(pair_batch(drawn, context.cluster.chat, config.max_sequence_tokens))
+            batch = last_token_batch(pair_batch(drawn, context.cluster.chat, config.max_sequence_tokens))
             rate = config.optimizer.rate(step - 1, total)
             learned = context.cluster.critic.update_pairs(batch, [range(len(batch))], [rate]).get()
             metrics = {"grad_norm/critic": learned.pop("grad_norm"), "learning_rate": rate, **learned}
@@ -131,7 +131,7 @@ def measured(rewards_N: Sequence[float]) -> dict[str, float]:
 
 
 def _rewards(config: Config, context: Context, pairs: Sequence[Pair]):
-    from rl.data.pairs import at_end, pair_batch
+    from rl.data.pairs import last_token_batch, pair_batch
 
-    batch = at_end(pair_batch(pairs, context.cluster.chat, config.max_sequence_tokens))
+    batch = last_token_batch(pair_batch(pairs, context.cluster.chat, config.max_sequence_tokens))
     return context.cluster.critic.values(batch).get().numpy().astype(float)

@@ -68,7 +68,7 @@ def run(config: Config, context: Context) -> Outcome:
     policy.load(restored[0] if restored else context.model, context.cluster.model, config.optimizer)
     if restored:
         policy.restore_optimizer(restored[0])
-        curriculum.drawn = restored[1]["drawn"]
+        curriculum.state = restored[1]["drawn"]
     context.tracker.rewind(start)
     recent = deque(restored[1]["recent"] if restored else (), maxlen=10)
     train(config, context, curriculum, checkpoints, start, recent)
@@ -87,7 +87,7 @@ def train(
 ) -> None:
     """The loop, from step `start` on. `recent` holds the last losses."""
     from rl.algorithms.presets import Objective
-    from rl.data.collate import demonstrations
+    from rl.data.collate import collate_demonstrations
     from rl.run.progress import Progress
 
     policy, chat, limit = context.cluster.policy, context.cluster.chat, config.max_sequence_tokens
@@ -98,7 +98,7 @@ def train(
             if config.stop_at_loss is not None and len(recent) == 10 and sum(recent) / 10 < config.stop_at_loss:
                 break
             began = time.monotonic()
-            batch = demonstrations(curriculum.draw(config.sequences_per_step), chat, limit)
+            batch = collate_demonstrations(curriculum.draw(config.sequences_per_step), chat, limit)
             rate = config.optimizer.rate(step - 1, total)
             learned = policy.update(batch, [range(len(batch))], [rate], imitation, limit).get()
             recent.append(learned["loss"])
@@ -108,7 +108,7 @@ def train(
             context.tracker.record(step, metrics)
             progress.advance(step, metrics)
             if config.checkpoint_every and step % config.checkpoint_every == 0 and step < total:
-                state = {"recent": list(recent), "drawn": curriculum.drawn}
+                state = {"recent": list(recent), "drawn": curriculum.state}
                 checkpoints.save(step, state, policy.save, counts(config, context))
 
 

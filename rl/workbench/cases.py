@@ -14,7 +14,7 @@ from typing import Any
 
 from rewards.contract import RIGHT, WRONG, Case
 from rl.config import ConfigError, did_you_mean
-from rl.data.rows import Row, column, jsonl, kind, locate
+from rl.data.rows import Row, column, jsonl, locate, type_name
 from rl.types import Clip, Rollout
 
 
@@ -104,7 +104,7 @@ def _fields(row: Row, where: str) -> dict[str, Any]:
     if isinstance(context, str):
         return {"context": context}
     if not isinstance(context, dict):
-        raise ValueError(f"{where}: column 'context' is a {kind(context)}; write a mapping or text")
+        raise ValueError(f"{where}: column 'context' is a {type_name(context)}; write a mapping or text")
     fields = dict(context)
     if isinstance(metadata := fields.get("metadata"), str):
         try:
@@ -134,7 +134,7 @@ def _text(value: Any, name: str, where: str) -> str:
         return value
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
-    raise ValueError(f"{where}: column '{name}' is a {kind(value)}; write text")
+    raise ValueError(f"{where}: column '{name}' is a {type_name(value)}; write text")
 
 
 def _below(value: float) -> float:

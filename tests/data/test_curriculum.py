@@ -26,7 +26,7 @@ def test_every_prompt_comes_once_per_epoch(count: int, epochs: int, seed: int, d
         draw = ids(curriculum.draw(size))
         assert len(set(draw)) == size, "no prompt twice in one draw"
         stream += draw
-    assert curriculum.drawn == len(stream)
+    assert curriculum.position == len(stream)
     for epoch in range(epochs):
         assert Counter(stream[epoch * count : (epoch + 1) * count]).most_common(1)[0][1] == 1
 
@@ -39,9 +39,9 @@ def test_how_many_were_drawn_is_the_whole_state(sizes: list[int], stop: int) -> 
     expected = [ids(whole.draw(size)) for size in sizes]
     assert all(len(set(draw)) == len(draw) for draw in expected)
     first = [ids(before.draw(size)) for size in sizes[:stop]]
-    after.drawn = before.drawn
+    after.position = before.position
     assert first + [ids(after.draw(size)) for size in sizes[stop:]] == expected
-    after.drawn = 0
+    after.position = 0
     assert ids(after.draw(sizes[0])) == expected[0], "back to an earlier epoch"
 
 

@@ -188,10 +188,10 @@ def test_options_are_shuffled_and_the_right_letter_is_anywhere():
 
 
 def test_silence_says_nothing_of_what_was_heard():
-    from rl.data.controls import silenced
+    from rl.data.controls import silence
 
     prompts = sounds(size=300)
-    quiet = silenced(prompts)
+    quiet = silence(prompts)
     assert len({clip.data for p in quiet for clip in p.clips}) == 1
     assert [(p.id, p.question, p.answer) for p in quiet] == [(p.id, p.question, p.answer) for p in prompts]
 

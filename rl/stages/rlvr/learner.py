@@ -83,7 +83,7 @@ class Learner:
             if self.goal.critic:
                 self.critic.restore_optimizer(folder / "critic")
         self.policy.temperature = self.reference.temperature = config.temperature
-        self.curriculum.drawn, self.last = state["drawn"], state["last"]
+        self.curriculum.state, self.last = state["drawn"], state["last"]
         self.best, self.best_step = state["best"], state[BEST]
         context.tracker.rewind(state["step"])
         context.cluster.sampler.load(self.policy.weights(), version=state["step"])
@@ -212,7 +212,7 @@ class Learner:
             self.policy.save(folder / "policy")
             self.critic.save(folder / "critic")
 
-        state = {"drawn": self.curriculum.drawn, "best": self.best, BEST: self.best_step, "last": self.last}
+        state = {"drawn": self.curriculum.state, "best": self.best, BEST: self.best_step, "last": self.last}
         self.checkpoints.save(step, state, write, self.counts())
 
     def counts(self) -> dict[str, int]:
@@ -222,7 +222,7 @@ class Learner:
         written = [round(row["tokens_per_second/rollout"] * row["time/generate"]) for row in rows]
         lengths = [row["length/mean"] for row in rows]
         return {
-            "prompts": sum(taken for taken, _ in self.curriculum.drawn.values()),
+            "prompts": sum(draws for draws, _ in self.curriculum.state.values()),
             "rollouts": sum(round(tokens / mean) for tokens, mean in zip(written, lengths, strict=True) if mean),
             "tokens": sum(written),
             "steps": len(rows),
