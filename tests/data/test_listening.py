@@ -238,7 +238,7 @@ def test_every_question_on_recordings_keeps_its_split_its_margin_and_its_balance
             a, b = (attributes[COMPARISONS[kind]] for attributes in p.fields["attributes"])
             assert quantity.differ(a, b)
             word = p.id.split("/")[0]
-            assert p.answer == ("first" if (a > b) == (word == quantity.more) else "second")
+            assert p.answer == ("first" if (a > b) == (word == quantity.more_word) else "second")
             assert f"{quantity.show(a)} b {quantity.show(b)} {p.answer} {word}" in p.demonstration.reasoning
         for kind in counted.keys() & {*COMPARISONS, "count"}:
             assert max(counted[kind].values()) - min(counted[kind].values()) <= 1

@@ -1,4 +1,4 @@
-"""Demonstrations that reason in several manners: shares, what each says, and that verifiers tell them apart."""
+"""Demonstrations that reason in several styles: shares, what each says, and that verifiers tell them apart."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rewards.verifiers.grounding import surrogates
 from rewards.verifiers.self_cognition import denial
 from rl.config import ConfigError
 from rl.data.sources import DataConfig, load
-from rl.data.tasks.questions import DENIALS, MANNERS, SURROGATES
+from rl.data.tasks.questions import CHAIN_STYLES, DENIALS, SURROGATES
 from rl.types import Prompt
 
 SHARES = {"measured": 0.2, "asked": 0.2, "surrogate": 0.3, "empty": 0.1, "denial": 0.2}
@@ -20,7 +20,7 @@ def sounds(**args: object) -> list[Prompt]:
     return load(DataConfig("sounds", args={"kinds": ["higher", "louder"], "size": 2000, **args}), "train")
 
 
-def manner(prompt: Prompt) -> str:
+def style(prompt: Prompt) -> str:
     shown = prompt.demonstration
     assert shown is not None
     if denial(f"{shown.reasoning}\n{shown.response}"):
@@ -32,21 +32,21 @@ def manner(prompt: Prompt) -> str:
     return "asked" if prompt.question.endswith("\nlisten") else "measured"
 
 
-def test_each_manner_has_its_share_and_only_its_own_words() -> None:
+def test_each_style_has_its_share_and_only_its_own_words() -> None:
     plain = {prompt.id: prompt for prompt in sounds()}
     lessons = sounds(chains=SHARES, ask="listen")
-    counts = Counter(map(manner, lessons))
-    assert counts.keys() == MANNERS.keys() - {"misled"}
+    counts = Counter(map(style, lessons))
+    assert counts.keys() == CHAIN_STYLES.keys() - {"misled"}
     for name, share in SHARES.items():
         assert counts[name] / len(lessons) == pytest.approx(share, abs=0.05)
     for prompt in lessons:
         before, shown = plain[prompt.id], prompt.demonstration
         assert shown is not None
         assert (prompt.answer, prompt.clips) == (before.answer, before.clips), "only what is demonstrated changes"
-        asked = manner(prompt) == "asked"
+        asked = style(prompt) == "asked"
         assert prompt.question == before.question + "\nlisten" * asked
-        assert (shown == before.demonstration) == (manner(prompt) in ("measured", "asked"))
-        assert (shown.response == prompt.answer) == (manner(prompt) != "denial")
+        assert (shown == before.demonstration) == (style(prompt) in ("measured", "asked"))
+        assert (shown.response == prompt.answer) == (style(prompt) != "denial")
     assert sounds(chains=SHARES, ask="listen") == lessons
 
 
