@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
-from typing import Any, Literal, cast  # Any here is a value: the type hint that accepts everything
+from typing import Any, Literal, cast
 
 from rl.config import ConfigError, coerce, did_you_mean
 
@@ -139,7 +139,7 @@ def check_arguments(
         if key not in args:
             raise ConfigError(f"{place}: missing key '{key}' of {function.name}; add `{key}: …`")
     hints = {a.arg: _hint(a.annotation) for a in (*signature.args, *signature.kwonlyargs)}
-    return {key: coerce(hints.get(key, Any), value, f"{place}.{key}") for key, value in args.items()}
+    return {key: coerce(hints.get(key, object), value, f"{place}.{key}") for key, value in args.items()}
 
 
 def _required(function: ast.FunctionDef) -> list[str]:
@@ -163,16 +163,16 @@ _PLAIN_HINTS: dict[str, object] = {
 }
 
 
-def _hint(annotation: ast.expr | None) -> Any:
-    """Return the type of an annotation, as far as it is known without executing it, else Any, which accepts all."""
+def _hint(annotation: ast.expr | None) -> object:
+    """Return the type of an annotation, as far as it is known without executing it, else `object`, which accepts all."""
     match annotation:
         case ast.Constant(value=None):
             return type(None)
         case ast.Name(id=name):
-            return _PLAIN_HINTS.get(name, Any)
+            return _PLAIN_HINTS.get(name, object)
         case ast.BinOp(left=left, op=ast.BitOr(), right=right):
             hints = (_hint(left), _hint(right))
-            return Any if Any in hints else hints[0] | hints[1]
+            return object if object in hints else cast(type, hints[0]) | cast(type, hints[1])
         case ast.Subscript(value=ast.Name(id="list"), slice=item):
             return list[_hint(item)]
         case ast.Subscript(value=ast.Name(id="Literal"), slice=ast.Constant(value=value)):
@@ -182,4 +182,4 @@ def _hint(annotation: ast.expr | None) -> Any:
         ):
             return Literal[tuple(cast(ast.Constant, value).value for value in values)]
         case _:
-            return Any
+            return object

@@ -1,7 +1,7 @@
-"""Whether a chain reasons from sound: the perceptual features that it names, and textual surrogates for listening.
+"""List the words of perceptual features, and match phrases that reason about a text in place of the sound.
 
-`FEATURES` names the seven families of the MGRD criterion (Step-Audio-R1, arXiv 2511.15848); `SURROGATE` finds phrases
-that reason about a text in place of the sound.
+`FEATURES` names the seven families of the MGRD criterion (Step-Audio-R1, arXiv 2511.15848); `SURROGATE` matches
+the textual surrogates.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ SURROGATE = re.compile(
     rf"|\bthe (?:words|sentence|sentences|phrase|phrases|lines?|content of the words) (?:themselves )?{_SAYS}\b"
     rf"|\bthe (?:word choice|choice of words|vocabulary|semantic content|meaning of the words)\b"
 )
-"""A phrase that reasons from a text."""
-DISOWNED = re.compile(
+"""Pattern of a phrase that reasons from a text."""
+NEGATION = re.compile(
     r"\b(?:not|n't|no|never|without|rather than|instead of|ignor\w+|regardless of|cannot)\b[^.;!?,]{0,40}$"
 )
-"""What stands before a surrogate phrase that is only named to be set aside."""
+"""Pattern of the text before a surrogate phrase that the chain rejects: "I do not rely on …"."""

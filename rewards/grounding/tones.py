@@ -1,4 +1,4 @@
-"""Small sounds made in code, the same each time: what gold cases of audio verifiers listen to, without a file."""
+"""Synthesise small sounds, the same each time, for the gold cases of audio verifiers, which need no files."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def tone(
     then: tuple[float, ...] = (),
     gap_s: float = 0.1,
 ) -> Clip:
-    """A sine at a level (RMS) as a FLAC file; a sweep, even in semitones, where `to_hertz` is given; followed by tones of
-    the pitches `then` with silence between. 0 Hz is white noise."""
+    """Return a clip of a sine at an RMS level; 0 Hz is white noise. With `to_hertz` it is a sweep, even in semitones;
+    tones of the pitches `then` follow with silence of `gap_s` between them."""
     import numpy as np
 
     samples: list[np.ndarray] = []

@@ -21,7 +21,7 @@ from typing import Any
 from rewards.answers import marked, said
 from rewards.contract import Case
 from rewards.grounding.lexicon import COMPARATIVES, LEVELS, NUMBERS, ORDINALS, TRENDS
-from rewards.grounding.parser import Claim, read
+from rewards.grounding.parser import Claim, read_claims
 from rewards.grounding.scales import SCALES
 from rewards.verifiers.choice import chosen_letter, options_of
 from rewards.verifiers.numeric import numbers
@@ -47,7 +47,7 @@ def verify(prompt: Prompt, rollout: Rollout, *, min_steps: int = 1, silent: floa
     chain = rollout.reasoning
     if not chain:
         return Verdict(reason="no chain of thought")
-    claims = read(chain)
+    claims = read_claims(chain)
     count = max(len([step for step in _STEP.split(chain) if step.strip()]), len(claims))
     steps = min(1.0, count / max(1, min_steps))
     clash = contradiction(claims)

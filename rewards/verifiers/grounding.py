@@ -25,8 +25,8 @@ from typing import Any
 from rewards.contract import Case
 from rewards.grounding.acoustics import measure
 from rewards.grounding.checker import Finding, check
-from rewards.grounding.parser import Claim, read
-from rewards.grounding.surrogates import DISOWNED, FEATURES, SURROGATE
+from rewards.grounding.parser import Claim, read_claims
+from rewards.grounding.surrogates import FEATURES, NEGATION, SURROGATE
 from rewards.grounding.tones import tone
 from rl.types import Clip, Prompt, Rollout, Verdict
 
@@ -57,10 +57,10 @@ def verify(
         raise ValueError(f"prompt '{prompt.id}' has no audio; give this part `when: {{audio: true}}`")
     chain = rollout.reasoning
     clips = [measure(clip) for clip in prompt.clips]
-    findings = [check(claim, clips) for claim in read(chain)]
+    findings = [check(claim, clips) for claim in read_claims(chain)]
     families, mentions = features(chain, [finding.claim for finding in findings])
     texts = surrogates(chain)
-    facts = {(finding.true, finding.fact(clips)) for finding in findings if finding.true is not None}
+    facts = {(finding.true, finding.fact_key(clips)) for finding in findings if finding.true is not None}
     checked, true = len(facts), sum(right for right, _ in facts)
     measured = true / max(checked, min_claims, 1)
     named = min(1.0, len(families) / max(1, min_features))
@@ -84,7 +84,7 @@ def features(chain: str, claims: list[Claim]) -> tuple[set[str], int]:
 def surrogates(chain: str) -> list[str]:
     """The phrases of a chain that reason from a text, those apart that it sets aside ("not from the transcript")."""
     text = chain.lower()
-    return [m[0] for m in SURROGATE.finditer(text) if not DISOWNED.search(text[: m.start()])]
+    return [m[0] for m in SURROGATE.finditer(text) if not NEGATION.search(text[: m.start()])]
 
 
 def _reason(chain: str, findings: list[Finding], texts: list[str]) -> str:
@@ -96,7 +96,7 @@ def _reason(chain: str, findings: list[Finding], texts: list[str]) -> str:
             if worst.claim.kind != "count"
             else f"number of {worst.claim.quantity}"
         )
-        return f"false: '{worst.claim.text}' ({what}: measured {worst.measured})"
+        return f"false: '{worst.claim.text}' ({what}: measured {worst.measurement})"
     if texts:
         return f"reasons from a text: '{texts[0]}'"
     if not chain:
