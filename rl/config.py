@@ -35,8 +35,8 @@ def build(cls: type[C], values: object, place: str = "") -> C:
     hints = typing.get_type_hints(cls)  # fields hold their annotations as text (`from __future__ import annotations`)
     arguments = {key: coerce(hints[key], value, f"{place}.{key}".lstrip(".")) for key, value in values.items()}
     for name, f in fields.items():
-        required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-        if required and name not in arguments:
+        is_required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+        if is_required and name not in arguments:
             raise ConfigError(f"{place or cls.__name__}: missing key '{name}'; add `{name}: …`")
     instance = cls(**arguments)
     validate = getattr(instance, "validate", None)
@@ -111,15 +111,15 @@ def did_you_mean(word: object, names: Iterable[object]) -> str:
 def _nearest_key(cls: type, word: str) -> str:
     """Like `did_you_mean` over the fields of `cls`, and over those of the dataclasses in it: `optimizer.learning_rate`."""
     names = _field_names(cls)
-    nested = {
+    inner_names = {
         name: f"{field}.{name}"
         for field, hint in reversed(typing.get_type_hints(cls).items())  # the first of a name wins
         if dataclasses.is_dataclass(hint)
         for name in _field_names(typing.cast(type, hint))
     }
-    close = difflib.get_close_matches(word, [*names, *nested], n=1, cutoff=0.6)
+    close = difflib.get_close_matches(word, [*names, *inner_names], n=1, cutoff=0.6)
     if close and close[0] not in names:
-        return f"; did you mean '{nested[close[0]]}'?"
+        return f"; did you mean '{inner_names[close[0]]}'?"
     return did_you_mean(word, names)
 
 
@@ -149,8 +149,8 @@ def to_plain(config: object) -> object:
 
 def _check_same_shape(base: object, change: object, place: str) -> None:
     """Raise ConfigError where one has a list and the other a mapping: OmegaConf cannot merge these."""
-    for kind, other, name in ((Mapping, list, "mapping"), (list, Mapping, "list")):
-        if isinstance(base, kind) and isinstance(change, other):
+    for kind, opposite, name in ((Mapping, list, "mapping"), (list, Mapping, "list")):
+        if isinstance(base, kind) and isinstance(change, opposite):
             raise ConfigError(f"{place}: expected a {name}, as in what it changes; got {change!r}")
     if isinstance(base, Mapping) and isinstance(change, Mapping):
         base_values = typing.cast(Mapping[str, object], base)

@@ -108,7 +108,7 @@ def check_call(function: ast.FunctionDef, arguments: Sequence[str], place: str) 
     """Raise ConfigError unless the function can be called with these positional `arguments` and no more."""
     signature = function.args
     positional = [a.arg for a in (*signature.posonlyargs, *signature.args)]
-    missing = _required(function)[len(arguments) :] + _required_keywords(function)
+    missing = _required_parameters(function)[len(arguments) :] + _required_keyword_parameters(function)
     if missing or (len(positional) < len(arguments) and signature.vararg is None):
         parameters = [*positional, *(name for name in missing if name not in positional)]
         raise ConfigError(
@@ -135,20 +135,20 @@ def check_arguments(
             if key not in names:
                 hint = did_you_mean(key, names) if names else "; it takes none"
                 raise ConfigError(f"{place}: unknown key '{key}'{hint}")
-    for key in _required(function)[count:] + _required_keywords(function):
+    for key in _required_parameters(function)[count:] + _required_keyword_parameters(function):
         if key not in args:
             raise ConfigError(f"{place}: missing key '{key}' of {function.name}; add `{key}: …`")
     hints = {a.arg: _hint(a.annotation) for a in (*signature.args, *signature.kwonlyargs)}
     return {key: coerce(hints.get(key, object), value, f"{place}.{key}") for key, value in args.items()}
 
 
-def _required(function: ast.FunctionDef) -> list[str]:
+def _required_parameters(function: ast.FunctionDef) -> list[str]:
     """Return the positional parameters without a default; `ast` lists the defaults of the last ones."""
     positional = [a.arg for a in (*function.args.posonlyargs, *function.args.args)]
     return positional[: len(positional) - len(function.args.defaults)]
 
 
-def _required_keywords(function: ast.FunctionDef) -> list[str]:
+def _required_keyword_parameters(function: ast.FunctionDef) -> list[str]:
     keywords = zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True)
     return [a.arg for a, default in keywords if default is None]
 

@@ -92,7 +92,7 @@ class Acoustics:
 
     @property
     def tempo_bpm(self) -> float | None:
-        """The same rate in beats per minute."""
+        """`rate_hz` in beats per minute."""
         return None if self.rate_hz is None else 60 * self.rate_hz
 
 
@@ -173,8 +173,8 @@ def _spectra(samples: np.ndarray, count: int) -> np.ndarray:
     import numpy as np
 
     # 400 samples are 25 ms; 120 before put the middle of the window on the middle of its frame of 160.
-    padded = np.pad(samples, (120, 400))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, 400)[::HOP][:count]
+    samples_with_edges = np.pad(samples, (120, 400))
+    windows = np.lib.stride_tricks.sliding_window_view(samples_with_edges, 400)[::HOP][:count]
     return np.abs(np.fft.rfft(windows * np.hanning(400).astype(np.float32), 512)) ** 2
 
 

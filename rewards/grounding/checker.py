@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from rewards.grounding.acoustics import Acoustics
 from rewards.grounding.claim import Claim
-from rewards.grounding.scales import LEVEL_MOVES_DB, PITCH_MOVES_ST, SCALES, UNVOICED, VOICED, Scale
+from rewards.grounding.scales import LEVEL_MOVES_DB, PITCH_MOVES_ST, SCALES, UNVOICED_BELOW, VOICED_FROM, Scale
 from rewards.grounding.targets import Target, find_target, parts, readings, voiced_share
 from rl.units import many
 
@@ -33,11 +33,11 @@ class Finding:
         and 221 Hz. That of a false claim holds what it says too, so that a second guess counts as another error."""
         claim, sign = self.claim, self.claim.sign * (-1 if self.claim.denied else 1)
         if claim.kind in ("compare", "same", "extreme"):
-            count = len(parts(clips, max(claim.subject or 0, claim.other or 0) + 1))
-            subject, other = _sides(claim, max(1, count))
-            pair = subject is not None and other is not None and (count == 2 or claim.kind != "extreme")
-            sounds: Hashable = frozenset((subject, other)) if pair else subject
-            if pair and subject != min(subject or 0, other or 0):
+            count = len(parts(clips, max(claim.subject or 0, claim.reference or 0) + 1))
+            subject, reference = _sides(claim, max(1, count))
+            pair = subject is not None and reference is not None and (count == 2 or claim.kind != "extreme")
+            sounds: Hashable = frozenset((subject, reference)) if pair else subject
+            if pair and subject != min(subject or 0, reference or 0):
                 sign = -sign  # as seen from the first of the pair
             topic = ("between", claim.quantity, sounds, "same" if claim.kind == "same" and not self.true else "")
         else:
@@ -49,9 +49,9 @@ class Finding:
 def check(claim: Claim, clips: Sequence[Acoustics]) -> Finding:
     """Check a claim against the prompt's clips. With one clip, `subject` is the k-th sound in it."""
     if claim.kind == "count":
-        finding = _count(claim, clips)
+        finding = _check_count(claim, clips)
     elif claim.kind in ("compare", "same", "extreme"):
-        finding = _between(claim, clips)
+        finding = _check_comparison(claim, clips)
     else:
         target, rest = find_target(claim, clips)
         if target is None:
@@ -62,8 +62,8 @@ def check(claim: Claim, clips: Sequence[Acoustics]) -> Finding:
         # Measurements are of whole sounds and their ends, not of parts.
         if claim.moment in ("early", "late") or (claim.kind == "trend" and claim.place and claim.moment):
             return Finding(claim, None)
-        checks = {"value": _value, "trend": _trend, "ends": _ends, "unpitched": _unpitched}
-        finding = _level(claim, target, rest) if claim.kind == "level" else checks[claim.kind](claim, target)
+        checks = {"value": _check_value, "trend": _check_trend, "ends": _check_ends, "unpitched": _check_no_pitch}
+        finding = _check_level(claim, target, rest) if claim.kind == "level" else checks[claim.kind](claim, target)
     if not claim.denied or finding.true is None:
         return finding
     if claim.kind in ("value", "count", "ends") and not finding.true:
@@ -84,14 +84,14 @@ def _in_words(quantity: str, *values: float) -> str:
     return " against ".join(f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}" for value in values) + f" {unit}"
 
 
-def _value(claim: Claim, target: Target) -> Finding:
+def _check_value(claim: Claim, target: Target) -> Finding:
     assert claim.values is not None
     scale, (low, high) = SCALES[claim.quantity], claim.values
     if (claim.quantity == "pitch" and high < 45) or (claim.quantity == "loudness" and low > 6):
         return Finding(claim, None)  # an interval or decibels above some reference: not what is measured
     values = readings(target, claim.quantity, claim.moment)
     if not values:
-        if claim.quantity == "pitch" and voiced_share(target) < UNVOICED:
+        if claim.quantity == "pitch" and voiced_share(target) < UNVOICED_BELOW:
             return Finding(claim, False, 5.0, "no pitch")
         return Finding(claim, None)
     low_step, high_step = scale.steps(low), scale.steps(high)
@@ -113,7 +113,7 @@ def _value(claim: Claim, target: Target) -> Finding:
     return Finding(claim, None if empty else True)
 
 
-def _level(claim: Claim, target: Target, rest: Sequence[Target]) -> Finding:
+def _check_level(claim: Claim, target: Target, rest: Sequence[Target]) -> Finding:
     """Check "low" or "loud" on the scale, and where that does not make it true against the mean of the `rest`."""
     values = readings(target, claim.quantity, claim.moment)
     if not values:
@@ -136,36 +136,36 @@ def _on_scale(scale: Scale, value: float, sign: int) -> bool | None:
     return (value >= scale.high) == (sign > 0)
 
 
-def _between(claim: Claim, clips: Sequence[Acoustics]) -> Finding:
-    """Check a comparison: with one other, with the only other one, or with all others."""
-    last = max((i for i in (claim.subject, claim.other) if i is not None), default=0)
+def _check_comparison(claim: Claim, clips: Sequence[Acoustics]) -> Finding:
+    """Check a comparison: with the sound that it names, with the only other one, or with all others."""
+    last = max((i for i in (claim.subject, claim.reference) if i is not None), default=0)
     candidates = parts(clips, last + 1)
     if len(candidates) < 2 or last >= len(candidates):
         return Finding(claim, False, 9.0, f"only {many(len(candidates), 'sound')}")
-    subject, other = _sides(claim, len(candidates))
-    if subject is None or subject == other:
+    subject, reference = _sides(claim, len(candidates))
+    if subject is None or subject == reference:
         return Finding(claim, None)  # it does not say which, or compares one with itself
-    if other is not None and claim.kind != "extreme":
-        rest = [other]
+    if reference is not None and claim.kind != "extreme":
+        rest = [reference]
     else:
         rest = [i for i in range(len(candidates)) if i != subject]
-    findings = [_pair(claim, candidates[subject], candidates[i]) for i in rest]
+    findings = [_check_pair(claim, candidates[subject], candidates[i]) for i in rest]
     truths = [finding.true for finding in findings]
     if False in truths:
-        return max((f for f in findings if f.true is False), key=lambda f: f.miss)
+        return max((f for f in findings if f.true is False), key=lambda f: f.miss)  # the reason names the worst
     return Finding(claim, None) if None in truths else findings[0]
 
 
 def _sides(claim: Claim, count: int) -> tuple[int | None, int | None]:
-    """Return the indices that are compared, out of `count` sounds; -1 is the last, and with two the other one is meant."""
-    subject, other = (None if i is None else i % count for i in (claim.subject, claim.other))
-    if count == 2 and (subject is None or subject != other):
-        subject = 1 - other if subject is None and other is not None else subject or 0
-        other = 1 - subject
-    return subject, other
+    """Return the indices that are compared, out of `count` sounds; -1 is the last, and of two the other one is meant."""
+    subject, reference = (None if i is None else i % count for i in (claim.subject, claim.reference))
+    if count == 2 and (subject is None or subject != reference):
+        subject = 1 - reference if subject is None and reference is not None else subject or 0
+        reference = 1 - subject
+    return subject, reference
 
 
-def _pair(claim: Claim, subject: Target, reference: Target) -> Finding:
+def _check_pair(claim: Claim, subject: Target, reference: Target) -> Finding:
     scale = SCALES[claim.quantity]
     pairs = list(zip(readings(subject, claim.quantity), readings(reference, claim.quantity), strict=False))
     if not pairs:
@@ -181,7 +181,7 @@ def _pair(claim: Claim, subject: Target, reference: Target) -> Finding:
     return Finding(claim, ahead >= 1, 1 - ahead, measurement)
 
 
-def _trend(claim: Claim, target: Target) -> Finding:
+def _check_trend(claim: Claim, target: Target) -> Finding:
     sound = target.whole if isinstance(target, Acoustics) else target
     if sound is None or claim.quantity not in ("pitch", "loudness"):
         return Finding(claim, None)
@@ -192,19 +192,20 @@ def _trend(claim: Claim, target: Target) -> Finding:
     measurement = f"changes by {change:+.1f} {'semitones' if pitch else 'dB'}"
     if claim.sign == 0:
         movement = abs(change) / least
-        return Finding(claim, _between_bounds(movement, 1.5, 3), movement, measurement)
+        return Finding(claim, _compare_to_bounds(movement, 1.5, 3), movement, measurement)
+    # Against the claimed direction is false; less than `least` along it is open.
     ahead = claim.sign * change / least
-    return Finding(claim, _between_bounds(-ahead, -1, 0), 1 - ahead, measurement)
+    return Finding(claim, _compare_to_bounds(-ahead, -1, 0), 1 - ahead, measurement)
 
 
-def _between_bounds(value: float, true_up_to: float, false_from: float) -> bool | None:
+def _compare_to_bounds(value: float, true_up_to: float, false_from: float) -> bool | None:
     """Return True up to the first bound, False from the second, None between them."""
     if value <= true_up_to:
         return True
     return False if value >= false_from else None
 
 
-def _ends(claim: Claim, target: Target) -> Finding:
+def _check_ends(claim: Claim, target: Target) -> Finding:
     """Check the pitches of a sweep's two ends, or of the first and the last sound."""
     assert claim.values is not None
     whole = target.whole if isinstance(target, Acoustics) else target
@@ -214,17 +215,21 @@ def _ends(claim: Claim, target: Target) -> Finding:
         rows.append([target.sounds[0].f0_hz, target.sounds[-1].f0_hz])
     steps = SCALES["pitch"].steps
     misses = [
-        max(abs(steps(claimed) - steps(hertz)) for claimed, hertz in zip(claim.values, row, strict=True) if hertz)
+        max(
+            abs(steps(claimed_hertz) - steps(hertz))
+            for claimed_hertz, hertz in zip(claim.values, row, strict=True)
+            if hertz
+        )
         for row in rows
         if row and all(row)
     ]
     if not misses:
-        return Finding(claim, False, 5.0, "no pitch") if voiced_share(target) < UNVOICED else Finding(claim, None)
+        return Finding(claim, False, 5.0, "no pitch") if voiced_share(target) < UNVOICED_BELOW else Finding(claim, None)
     miss = min(misses) / (2 * SCALES["pitch"].tolerance)  # the ends of a line are less sure than a median
     return Finding(claim, miss <= 1, miss, " to ".join(f"{hertz:.0f}" for hertz in rows[0] if hertz) + " Hz")
 
 
-def _count(claim: Claim, clips: Sequence[Acoustics]) -> Finding:
+def _check_count(claim: Claim, clips: Sequence[Acoustics]) -> Finding:
     assert claim.values is not None
     if len(clips) > 1 and (claim.subject is None or claim.subject >= len(clips)):
         return Finding(claim, None)
@@ -232,25 +237,25 @@ def _count(claim: Claim, clips: Sequence[Acoustics]) -> Finding:
     counts = {len(clip.sounds)} if claim.quantity == "beats" else {len(clip.phrases)}
     if claim.quantity == "count":  # "sounds", "events" may be short or long
         counts.add(len(clip.sounds))
-    claimed = claim.values[0]
+    claimed_count = claim.values[0]
     measurement = " or ".join(map(str, sorted(counts))) + " sounds"
     if claim.bound == "about":
-        return Finding(claim, claimed in counts, min(abs(claimed - count) for count in counts), measurement)
+        return Finding(claim, claimed_count in counts, min(abs(claimed_count - count) for count in counts), measurement)
     above = claim.bound == "above"
-    matches = [count for count in counts if (count >= claimed if above else count <= claimed)]
+    matches = [count for count in counts if (count >= claimed_count if above else count <= claimed_count)]
     if not matches:
         return Finding(claim, False, 1.0, measurement)
     says_something = any(
-        max(count, claimed) <= 2 * min(count, claimed) for count in matches
+        max(count, claimed_count) <= 2 * min(count, claimed_count) for count in matches
     )  # not "at most 50" of three
-    return Finding(claim, True if says_something and (claimed > 1 or not above) else None)
+    return Finding(claim, True if says_something and (claimed_count > 1 or not above) else None)
 
 
-def _unpitched(claim: Claim, target: Target) -> Finding:
+def _check_no_pitch(claim: Claim, target: Target) -> Finding:
     share = voiced_share(target)
     true = None
-    if share < UNVOICED:
+    if share < UNVOICED_BELOW:
         true = True
-    elif share > VOICED:
+    elif share > VOICED_FROM:
         true = False
     return Finding(claim, true, 1.0, f"{share:.0%} pitched")

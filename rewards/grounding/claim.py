@@ -24,7 +24,7 @@ class Claim:
     """How a value is meant: about, above or below."""
     subject: int | None = None
     """Index of the clip, or of the sound within the only clip; -1 is the last; None all that the prompt plays."""
-    other: int | None = None
+    reference: int | None = None
     """Index of the clip or sound that `subject` is compared with; None is all others."""
     place: tuple[int, int] | None = None
     """(i, n) of the i-th of n like claims in a row that name no sound: about the i-th sound where there are n."""

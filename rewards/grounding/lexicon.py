@@ -175,6 +175,7 @@ _PHRASES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 )
 _UNIT = r"k?hz|k|ms|milliseconds?|s|secs?|seconds?|db(?:fs)?|decibels?|bpm|/ ?s"
 _NUMBER = r"\d+(?:,\d{3})*(?:\.\d+)?"
+# Alternatives are tried in this order: a range before its numbers, a number with its unit, a name before its noun.
 _TOKEN = re.compile(
     rf"(?P<range>\bbetween (?P<l1>-?{_NUMBER}) ?(?:{_UNIT})? and (?P<h1>-?{_NUMBER}) ?(?P<u1>{_UNIT})"
     rf"|(?<![\w.])(?P<l2>-?{_NUMBER})(?: ?- ?| to )(?P<h2>-?{_NUMBER}) ?(?P<u2>{_UNIT}))(?![\w-])"
@@ -184,7 +185,15 @@ _TOKEN = re.compile(
     r"|a(?= (?:is|has|was|sounds|lasts|and|at|than)\b|[^\w\s]|$))))\b(?!-)"
     r"|(?P<word>[a-z][a-z0-9]*(?:[-’'][a-z]+)*)|(?P<stop>[,:()/|])|(?P<sign>[<>])"
 )
-_UNIT_FACTOR = {"khz": 1000.0, "k": 1000.0, "ms": 0.001, "milliseconds": 0.001, "millisecond": 0.001, "bpm": 1 / 60}
+_UNIT_FACTOR = {
+    "khz": 1000.0,
+    "k": 1000.0,
+    "ms": 0.001,
+    "milliseconds": 0.001,
+    "millisecond": 0.001,
+    "bpm": 1 / 60,
+}  # rates are per second
+# A bare `k` is brightness: the chains of the listening tasks write it as `1.2k`.
 OF_UNIT = {"hz": "pitch", "khz": "pitch", "k": "brightness", "bpm": "rate", "/s": "rate", "/ s": "rate"}
 """Unit -> the quantity of a number with it."""
 OF_UNIT.update(
@@ -270,6 +279,6 @@ def _word(text: str) -> Token:
         ("function", _FUNCTION_WORDS), ("quantity", QUANTITIES), ("more", COMPARATIVES), ("most", SUPERLATIVES),
         ("level", LEVELS), ("trend", TRENDS), ("count", COUNT_NOUNS), ("cardinal", NUMBERS), ("subject", ORDINALS),
     ):  # fmt: skip
-        if text in table:
+        if text in table:  # the first table that has the word wins
             return Token(str(table[text]) if kind == "function" else kind, text, table[text])
     return Token("word", text)

@@ -35,7 +35,7 @@ class _Reader:
     """A reader of one sentence, in lower case; `claims` are what it read."""
 
     def __init__(self, sentence: str) -> None:
-        self.sentence = " ".join(sentence.split())[:120]
+        self.sentence = " ".join(sentence.split())[:120]  # for reasons, which are a line
         self.tokens = tokenize(sentence)
         self.subject: int | None = None
         self.reference: int | None = None
@@ -90,11 +90,11 @@ class _Reader:
         values: tuple[float, float] | None = None,
         rounding: float = 0.0,
         bound: str = "about",
-        other: int | None = None,
+        reference: int | None = None,
     ) -> None:
         subject = self.subject if subject is None else subject
         claim = Claim(
-            kind, quantity, sign, values, rounding, bound, subject, other,
+            kind, quantity, sign, values, rounding, bound, subject, reference,
             thing=self.thing, denied=self.denied, text=self.sentence,
         )  # fmt: skip
         self.placed_claims.append((self.at, claim))
@@ -206,12 +206,12 @@ class _Reader:
         if degree in ("least", "most"):
             self._read_superlative(i, (value[0], -sign if degree == "least" else sign))
         elif self._is(i - 1, "as") or (i and self.tokens[i - 1].text == "equally"):
-            other = self._compared_with(i, "as")
+            reference = self._compared_with(i, "as")
             if self.denied:  # "not as loud as" is softer
                 self.denied = False
-                self._add("compare", quantity, sign=-sign, other=other)
+                self._add("compare", quantity, sign=-sign, reference=reference)
             else:
-                self._add("same", quantity, other=other)
+                self._add("same", quantity, reference=reference)
         elif self._is(i - 1, "less") or self._is(i - 1, "more"):
             self._compare(i, quantity, -sign if self._is(i - 1, "less") else sign)
         else:
@@ -254,9 +254,9 @@ class _Reader:
         if than is None and self._is(i - 1, "become"):
             self._add("trend", quantity, sign=sign)
             return
-        subject, other = self._subject_of(i), self._compared_with(i)
-        if (subject is not None or other is not None) and subject != other:
-            self._add("compare", quantity, subject, sign=sign, other=other)
+        subject, reference = self._subject_of(i), self._compared_with(i)
+        if (subject is not None or reference is not None) and subject != reference:
+            self._add("compare", quantity, subject, sign=sign, reference=reference)
 
     def _read_superlative(self, i: int, value: tuple[str | None, int]) -> None:
         quantity, subject = self._quantity_of(i, value[0]), self._subject_of(i)
@@ -271,14 +271,14 @@ class _Reader:
         quantity = quantity or "pitch"
         names = [token.value for token in self.tokens[i + 1 : i + 8] if token.kind == "subject"]
         if len(names) == 2 and self._is(i + 1, "from"):  # "rises from the first to the second"
-            self._add("compare", quantity, names[1], sign=value[1], other=names[0])
+            self._add("compare", quantity, names[1], sign=value[1], reference=names[0])
         elif quantity in ("pitch", "loudness") and not self._is(i - 1, "or") and not self._is(i + 1, "or"):
             self._add("trend", quantity, sign=value[1])
 
     def _read_same(self, i: int, _: object) -> None:
         quantity = self._quantity_after(i)
         if quantity not in (None, "elsewhere"):
-            self._add("same", str(quantity), other=self._compared_with(i, "as"))
+            self._add("same", str(quantity), reference=self._compared_with(i, "as"))
 
     def _read_unpitched(self, i: int, _: object) -> None:
         self._add("unpitched", "pitch")

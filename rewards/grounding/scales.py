@@ -43,5 +43,5 @@ SCALES: dict[str, Scale] = {
 """Scales by quantity. Steps are semitones (12 to a factor of two; 2.5 are 15 %), for loudness decibels."""
 PITCH_MOVES_ST, LEVEL_MOVES_DB = 1.0, 3.0
 """Least change with which a contour rises or falls. "Flat" is true up to 1.5 times as much, false from 3 times."""
-VOICED, UNVOICED = 0.4, 0.2
+VOICED_FROM, UNVOICED_BELOW = 0.4, 0.2
 """Shares of frames with a pitch: a sound with more than the first is pitched, one with less than the second is not."""

@@ -19,36 +19,37 @@ _CLAIMING = ("number", "range", "level", "more", "most", "trend", "count", "same
 _DURING = ("in", "within", "during", "over", "for", "throughout")
 
 
-def order_claims(tokens: Sequence[Token], placed: PlacedClaims) -> list[Claim]:
+def order_claims(tokens: Sequence[Token], placed_claims: PlacedClaims) -> list[Claim]:
     """Return the claims of one sentence in order, with their places and moments."""
     moments = _moments(tokens)
-    claims = [replace(claim, moment=moments[at]) if moments[at] else claim for at, claim in placed]
-    merged: set[int] = set()
-    for row in _rows(tokens, placed):
+    claims = [replace(claim, moment=moments[at]) if moments[at] else claim for at, claim in placed_claims]
+    sweep_ends: set[int] = set()
+    for row in _rows(tokens, placed_claims):
         first, last = claims[row[0]], claims[row[-1]]
-        sweep = any(token.kind == "to" for token in tokens[placed[row[0]][0] : placed[row[-1]][0]])
+        sweep = any(token.kind == "to" for token in tokens[placed_claims[row[0]][0] : placed_claims[row[-1]][0]])
         # `110Hz to 440Hz` is one sweep, not two sounds.
         if sweep and len(row) == 2 and first.quantity == "pitch" and first.values and last.values:
             ends = first.values[0], last.values[0]
             claims[row[0]] = Claim("ends", "pitch", values=ends, thing=first.thing, text=first.text)
-            merged.add(row[1])
+            sweep_ends.add(row[1])
         else:
             for place, j in enumerate(row):
                 claims[j] = replace(claims[j], place=(place, len(row)))
-    _place_stages(tokens, placed, claims)
-    return [claim for j, claim in enumerate(claims) if j not in merged]
+    _place_stages(tokens, placed_claims, claims)
+    return [claim for j, claim in enumerate(claims) if j not in sweep_ends]
 
 
-def _rows(tokens: Sequence[Token], placed: PlacedClaims) -> list[list[int]]:
+def _rows(tokens: Sequence[Token], placed_claims: PlacedClaims) -> list[list[int]]:
     """Return the rows of values, as indices of claims: no names, and nothing between them but a stop or "to"."""
     numbers = [i for i, token in enumerate(tokens) if token.kind == "number"]
     previous = dict(zip(numbers[1:], numbers, strict=False))
     rows: list[list[int]] = []
-    for j, (at, claim) in enumerate(placed):
+    for j, (at, claim) in enumerate(placed_claims):
         if claim.kind != "value" or claim.subject is not None or tokens[at].kind != "number":
             continue
+        # Words between two numbers would make them claims of their own.
         between = {token.kind for token in tokens[previous.get(at, -1) + 1 : at]}
-        alike = bool(rows) and placed[rows[-1][-1]][1].quantity == claim.quantity
+        alike = bool(rows) and placed_claims[rows[-1][-1]][1].quantity == claim.quantity
         if alike and between <= {"stop", "to"}:
             rows[-1].append(j)
         else:
@@ -62,16 +63,16 @@ def _moments(tokens: Sequence[Token]) -> list[str]:
     moments: list[str] = []
     clause: list[Token] = []
     clause_moments: set[str] = set()
-    inherited = ""
+    inherited_moment = ""
     for i, token in enumerate((*tokens, Token("stop", ""))):
         clause.append(token)
         clause_moments |= {MOMENTS.get(token.text, ""), part_of(tokens, i)} - {""}
         if token.kind != "stop":
             continue
         # Of two moments in one clause it is not known which claim belongs to which.
-        moment = "" if len(clause_moments) > 1 else next(iter(clause_moments), inherited)
+        moment = "" if len(clause_moments) > 1 else next(iter(clause_moments), inherited_moment)
         names_only_moment = bool(clause_moments) and not any(t.kind in _CLAIMING for t in clause)
-        inherited = moment if names_only_moment else ""
+        inherited_moment = moment if names_only_moment else ""
         moments += [moment] * len(clause)
         clause, clause_moments = [], set()
     return moments
@@ -89,7 +90,7 @@ def part_of(tokens: Sequence[Token], i: int) -> str:
     return {"first": "early", "second": "late", "last": "late"}.get(tokens[i].text, "") if portion else ""
 
 
-def _place_stages(tokens: Sequence[Token], placed: PlacedClaims, claims: list[Claim]) -> None:
+def _place_stages(tokens: Sequence[Token], placed_claims: PlacedClaims, claims: list[Claim]) -> None:
     """Place the claims before and after "then", or beside "to" ("from low to high"), on one sound after another."""
     stage_at = [0]  # of each token: how many such words stand before it
     for i, token in enumerate(tokens):
@@ -97,7 +98,7 @@ def _place_stages(tokens: Sequence[Token], placed: PlacedClaims, claims: list[Cl
         stage_at.append(stage_at[-1] + (token.text in STAGES or to_level))
     claim_stages = [
         (j, stage_at[at])
-        for j, (at, claim) in enumerate(placed)
+        for j, (at, claim) in enumerate(placed_claims)
         if claim.subject is None and claim.kind in ("value", "level", "trend", "count") and claims[j].place is None
     ]
     stages = sorted({stage for _, stage in claim_stages})

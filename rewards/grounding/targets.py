@@ -32,7 +32,7 @@ def readings(target: Target, quantity: str, moment: str = "") -> list[float]:
             ends.insert(0, target.sounds[0 if at_start else -1].f0_hz)
         return [float(end) for end in ends if end]
     if moment and quantity in ("loudness", "brightness"):
-        return []
+        return []  # only pitch is measured at the ends
     if quantity == "pitch":
         return [] if sound.f0_hz is None else [sound.f0_hz]
     if quantity == "rate":
@@ -50,7 +50,7 @@ def find_target(claim: Claim, clips: Sequence[Acoustics]) -> tuple[Target | None
         i, n = claim.place
         rows: list[Sequence[Target]] = [clips] if len(clips) > 1 else [clips[0].sounds, clips[0].phrases]
         for row in rows:
-            if len(row) == n:
+            if len(row) == n:  # as many as the sentence has claims: they go one to one
                 return row[i], ()
     if claim.subject is None:
         return (clips[0] if len(clips) == 1 else None), ()

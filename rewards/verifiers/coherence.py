@@ -86,7 +86,7 @@ def contradiction(claims: Sequence[Claim]) -> tuple[Claim, Claim] | None:
 
 def _both(claim: Claim) -> tuple[int | None, int | None]:
     """The two that are compared, the other of two being meant where it is not named."""
-    subject, other = claim.subject, claim.other
+    subject, other = claim.subject, claim.reference
     subject = 1 - other if subject is None and other in (0, 1) else subject
     return subject, 1 - subject if other is None and subject in (0, 1) else other
 

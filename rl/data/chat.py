@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 SLOT = "\ue000{}\ue001"
-"""Stands for a message's content while the template is rendered; private-use characters, which no template holds."""
+"""Stands for a message's content while the template is template_text; private-use characters, which no template holds."""
 CLIP_TOKENS = (("<|audio_bos|>", "<|AUDIO|>", "<|audio_eos|>"), ("<audio_start>", AUDIO_PATCH, "<audio_end>"))
 """The control tokens that stand for a clip, in Qwen2-Audio's vocabulary and in Step-Audio's."""
 
@@ -44,7 +44,7 @@ class Chat:
 
     @cached_property
     def text_tokenizer(self) -> Tokenizer:
-        """The same tokenizer without its added tokens, which cannot produce a control token."""
+        """A copy of the tokenizer without its added tokens, which cannot produce a control token."""
         from tokenizers import Tokenizer
 
         layout = json.loads(self.tokenizer.backend_tokenizer.to_str())
@@ -124,20 +124,20 @@ class Chat:
 
         slots = [{"role": role, "content": SLOT.format(i)} for i, role in enumerate(roles)]
         try:
-            rendered: str = self.tokenizer.apply_chat_template(slots, add_generation_prompt=True, tokenize=False)
+            template_text: str = self.tokenizer.apply_chat_template(slots, add_generation_prompt=True, tokenize=False)
         except TemplateError as error:
             raise ValueError(f"the chat template refuses the turns {', '.join(roles)}: {error}") from error
         opening = f"{THINK_OPEN}\n"
-        rendered = rendered.removesuffix(opening)  # some templates open the chain themselves
+        template_text = template_text.removesuffix(opening)  # some templates open the chain themselves
         if self.think:
-            rendered += opening
+            template_text += opening
         pieces: list[list[int] | int] = []
         for i in range(len(roles)):
-            before, slot, rendered = rendered.partition(SLOT.format(i))
+            before, slot, template_text = template_text.partition(SLOT.format(i))
             if not slot:
                 raise ValueError(f"the chat template drops or reorders the turns {', '.join(roles)}; use other roles")
             pieces += [self._control(before), i]
-        return [*pieces, self._control(rendered)]
+        return [*pieces, self._control(template_text)]
 
     def _content(self, content: str, patches: Iterator[int]) -> list[int]:
         """Encode a message; `patches` are the numbers of audio tokens of the clips still to come."""

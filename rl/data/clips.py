@@ -63,13 +63,13 @@ def place_marks(messages: Sequence[Message], clips: Sequence[Clip], where: str) 
     """Return the messages with one `<audio_patch>` for each clip, put before the last user turn where the text has
     none. Raises ValueError when the text has another number of them."""
     marks = sum(message.content.count(AUDIO_PATCH) for message in messages)
-    if not clips or marks == len(clips):
+    if not clips or marks == len(clips):  # without clips a mark is text like any other
         return tuple(messages)
     if marks:
         raise ValueError(f"{where}: {marks} {AUDIO_PATCH} in the text for {len(clips)} clips; write one for each")
     last = max(i for i, message in enumerate(messages) if message.role == "user")
-    marked = replace(messages[last], content=AUDIO_PATCH * len(clips) + messages[last].content)
-    return (*messages[:last], marked, *messages[last + 1 :])
+    last_turn = replace(messages[last], content=AUDIO_PATCH * len(clips) + messages[last].content)
+    return (*messages[:last], last_turn, *messages[last + 1 :])
 
 
 def check_clips(prompt: Prompt, where: str) -> None:

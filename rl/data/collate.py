@@ -78,13 +78,13 @@ def pack(lengths: Sequence[int], budget: int, ranks: int = 1) -> list[list[list[
 
     def cut(limit: int) -> list[list[int]]:
         micro_batches: list[list[int]] = []
-        filled = limit  # so that the first sequence opens a micro-batch
+        fill = limit  # so that the first sequence opens a micro-batch
         for i in longest_first:
-            if filled + lengths[i] > limit:
+            if fill + lengths[i] > limit:
                 micro_batches.append([])
-                filled = 0
+                fill = 0
             micro_batches[-1].append(i)
-            filled += lengths[i]
+            fill += lengths[i]
         return micro_batches
 
     rounds = -(-len(cut(budget)) // ranks)  # micro-batches of each rank, rounded up

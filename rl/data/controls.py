@@ -33,7 +33,8 @@ def shuffle_frames(prompts: Sequence[Prompt]) -> list[Prompt]:
     def scramble(clip: Clip) -> Clip:
         samples, width = waveform(clip), int(FRAME_S * SAMPLE_RATE)
         frames = [samples[i : i + width] for i in range(0, len(samples), width)]
-        order = np.random.default_rng(int(fingerprint(clip)[:12], 16)).permutation(len(frames))
+        seed = int(fingerprint(clip)[:12], 16)  # the same clip is always shuffled alike
+        order = np.random.default_rng(seed).permutation(len(frames))
         return Clip(data=encode(np.concatenate([frames[i] for i in order])))
 
     return _change_clips(prompts, scramble)
@@ -42,6 +43,7 @@ def shuffle_frames(prompts: Sequence[Prompt]) -> list[Prompt]:
 def swap_clips(prompts: Sequence[Prompt]) -> list[Prompt]:
     """Return the prompts, each with the clips of another one that has as many; one without such a partner is left out."""
     groups: dict[int, list[Prompt]] = {}
+    # In an order of their own: neighbours in a data set often share their sound or its answer.
     for prompt in sorted((p for p in prompts if p.clips), key=lambda p: rank(p.id)):
         groups.setdefault(len(prompt.clips), []).append(prompt)
     clips = {

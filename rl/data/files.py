@@ -61,7 +61,7 @@ def rows(config: FileConfig, split: str | None, place: str, refuse: Refuse) -> P
     if config.source == "folder":
         return _folder(config, place, refuse)
     file = locate_file(str(config.path), place)
-    if config.source == "jsonl":
+    if config.source == "jsonl":  # a parquet file can be read or not, as a whole; here single lines may fail
         return jsonl(file, refuse)
     batch = AUDIO_ROWS if "audio" in config.fields else 1024
     return parquet(file, config.columns, config.required_columns, batch)

@@ -47,7 +47,7 @@ def limits(data: Data, limit: int | None) -> dict[str, int | None]:
     # What rounding down left goes to the largest remainders.
     for name in sorted(exact, key=lambda name: whole[name] - exact[name])[: limit - sum(whole.values())]:
         whole[name] += 1
-    return {name: max(1, count) for name, count in whole.items()}
+    return {name: max(1, count) for name, count in whole.items()}  # a source without prompts cannot be drawn from
 
 
 def apportion(count: int, shares: Mapping[str, float], earlier: Mapping[str, int] | None = None) -> dict[str, int]:
@@ -86,6 +86,7 @@ class Mixture(Generic[Item]):
     """An endless seeded stream over several sources, each in its own order (`Curriculum`), by weight."""
 
     def __init__(self, sources: Mapping[str, Sequence[Item]], shares: Mapping[str, float], seed: int) -> None:
+        # One seed for all: a source keeps its order whatever others it is mixed with.
         self.parts = {name: Curriculum(items, seed) for name, items in sources.items()}
         self.shares = dict(shares)
         self.draws = dict.fromkeys(sources, 0)

@@ -51,6 +51,7 @@ def pair_batch(pairs: Sequence[Pair], chat: Chat, max_sequence_tokens: int) -> B
     prompt that does not fit."""
     from rl.data.collate import collate_demonstrations
 
+    # By turns, so that rows 2i and 2i + 1 are a pair, as the losses take them.
     sides = [replace(p.prompt, demonstration=side) for p in pairs for side in (p.chosen, p.rejected)]
     return collate_demonstrations(sides, chat, max_sequence_tokens)
 
@@ -67,7 +68,7 @@ def last_token_batch(batch: Batch) -> Batch:
         tokens_T=batch.tokens_T,
         lengths_N=batch.lengths_N,
         action_mask_T=action_mask_T,
-        rollout_logprobs_A=torch.zeros(len(batch)),
+        rollout_logprobs_A=torch.zeros(len(batch)),  # one action each now, whose logprob nobody reads
         scores_N=batch.scores_N,
         groups_N=batch.groups_N,
         versions_N=batch.versions_N,

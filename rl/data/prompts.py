@@ -35,7 +35,7 @@ def to_prompt(row: Row, config: RowConfig, where: str, number: int) -> Prompt:
     # By column names and by keys of `fields`, so that the template may use either.
     values = {**row, **{key: column(row, name, where) for key, name in config.fields.items()}}
     options = _options(values["options"], where) if "options" in config.fields else None
-    if options is not None:
+    if options is not None:  # one lettered line each, as the verifier `choice` reads them
         values["options"] = "\n".join(f"{string.ascii_uppercase[i]}. {option}" for i, option in enumerate(options))
     clips = ()
     if "audio" in config.fields:

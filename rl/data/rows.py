@@ -27,7 +27,7 @@ SPLITS = {"train": 0.8, "validation": 0.9, "test": 1.0}
 
 def rank(text: str) -> float:
     """Return a fixed pseudo-random number in [0, 1) for `text`, from SHA-256."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2**48
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2**48  # 48 bits are exact in a float
 
 
 def split_of(text: str) -> str:
@@ -77,14 +77,14 @@ def jsonl(file: Path, refuse: Callable[[ValueError], None] = fail) -> Iterator[t
     with open(file, "rb") as lines:  # bytes, so that lines end at \n only: JSON text may hold other line separators
         for number, line in enumerate(lines, 1):
             if not line.strip():
-                blank = blank or number
+                blank = blank or number  # an error only if a row follows
                 continue
             if blank:
                 refuse(ValueError(f"{file}:{blank}: blank line; remove it"))
                 blank = 0
             where = f"{file}:{number}"
             try:
-                row = _object(line.removeprefix(b"\xef\xbb\xbf").rstrip(), where)
+                row = _object(line.removeprefix(b"\xef\xbb\xbf").rstrip(), where)  # the byte order mark
             except ValueError as error:
                 refuse(error)
             else:

@@ -57,7 +57,7 @@ class DataConfig:
     """A mark such as GSM8K's `####`: the reasoning is the text before it, answer and response the text after it."""
     args: dict[str, Any] = field(default_factory=dict[str, Any])
     """Arguments of the task, the function, or `datasets.load_dataset`; of a folder `pattern`, a regular expression whose
-    named groups, searched in a file's path, become columns."""
+    keywords groups, searched in a file's path, become columns."""
     expect_tokens: int | None = None
     """Mean length of a sequence, prompt and response: with it `rl check` tells likely costs, not only the highest."""
     on_bad_row: str = "fail"
@@ -287,13 +287,13 @@ def arguments(function: Callable[..., object], args: Mapping[str, object], place
     """Return `args`, converted as the signature of a task or a user's function says: names, types where a task annotates
     them, none missing. Raises ConfigError."""
     parameters = list(introspect.signature(function).parameters.values())[1:]  # the first is the split
-    named = {p.name: p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+    keywords = {p.name: p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
     # Annotations of a user's function may name what its module does not import.
     hints = typing.get_type_hints(function) if function in TASKS.values() else {}
     for key in args:
-        if key not in named and all(p.kind is not p.VAR_KEYWORD for p in parameters):
-            raise ConfigError(f"{place}.args: unknown key '{key}'{did_you_mean(key, named)}")
-    for key, parameter in named.items():
+        if key not in keywords and all(p.kind is not p.VAR_KEYWORD for p in parameters):
+            raise ConfigError(f"{place}.args: unknown key '{key}'{did_you_mean(key, keywords)}")
+    for key, parameter in keywords.items():
         if parameter.default is parameter.empty and key not in args:
             raise ConfigError(f"{place}.args: missing key '{key}'; add `{key}: …`")
     return {key: coerce(hints.get(key, object), value, f"{place}.args.{key}") for key, value in args.items()}

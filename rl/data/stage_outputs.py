@@ -23,7 +23,7 @@ def load_distilled(file: Path, lookup: Lookup) -> list[Prompt]:
     "data", "split", "prompt", "reasoning", "response"}`. Raises ValueError for a row whose prompt is missing."""
     return [
         replace(prompt, id=row["id"], demonstration=_demonstration(row, where))
-        for where, row, prompt in _joined(file, lookup)
+        for where, row, prompt in _join(file, lookup)
     ]
 
 
@@ -36,17 +36,18 @@ def load_pairs(file: Path, lookup: Lookup) -> list[Pair]:
             _demonstration(row.get("chosen"), where),
             _demonstration(row.get("rejected"), where),
         )
-        for where, row, prompt in _joined(file, lookup)
+        for where, row, prompt in _join(file, lookup)
     ]
 
 
-def _joined(file: Path, lookup: Lookup) -> Iterator[tuple[str, Row, Prompt]]:
+def _join(file: Path, lookup: Lookup) -> Iterator[tuple[str, Row, Prompt]]:
     """Yield (place, row, its prompt)."""
     prompts: dict[tuple[str, str | None], dict[str, Prompt]] = {}  # by data set and split, read once each
     for where, row in jsonl(file):
         try:
             data, split, id, name = row["data"], row["split"], row["prompt"], row["id"]
         except KeyError as error:
+            # Any jsonl file may be named here, not only one that a stage wrote.
             raise ValueError(f"{where}: no column {error}; give the file that a stage of this recipe wrote") from None
         assert isinstance(name, str)
         if (data, split) not in prompts:

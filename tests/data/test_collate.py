@@ -60,14 +60,14 @@ def test_demonstrations_are_what_was_written() -> None:
 
 def test_demonstrations_have_their_audio_expanded() -> None:
     chat = Chat(byte_tokenizer(), count_audio_tokens=lambda clip: 5)
-    asked = Prompt("a", (Message("user", "<audio_patch>?"),), clips=(Clip("x"),), demonstration=Demonstration("", "4"))
-    batch = collate_demonstrations([asked], chat, 64)
-    question = chat.prompt(asked.messages, asked.clips, expand=True)
+    prompt = Prompt("a", (Message("user", "<audio_patch>?"),), clips=(Clip("x"),), demonstration=Demonstration("", "4"))
+    batch = collate_demonstrations([prompt], chat, 64)
+    question = chat.prompt(prompt.messages, prompt.clips, expand=True)
     assert batch.tokens_T.tolist() == [*question, *chat.demonstration(Demonstration("", "4"))]
     assert question.count(chat.clip_ids[1]) == 5
     assert batch.clips_N == ((Clip("x"),),)
     with pytest.raises(ValueError, match=r"^prompt 'a': it has audio, and the model reads text only"):
-        collate_demonstrations([asked], CHAT, 64)
+        collate_demonstrations([prompt], CHAT, 64)
 
 
 def test_a_prompt_that_cannot_be_imitated_is_named() -> None:

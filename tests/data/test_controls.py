@@ -12,11 +12,16 @@ def sweep(hz: float, seconds: float = 0.5) -> Clip:
     return Clip(data=encode((0.5 * np.sin(2 * np.pi * hz * t * (1 + t))).astype(np.float32)))
 
 
-def asked(id: str, *clips: Clip) -> Prompt:
+def question(id: str, *clips: Clip) -> Prompt:
     return Prompt(id, (Message("user", "<audio_patch>" * len(clips) + "which?"),), "a", clips=clips)
 
 
-PROMPTS = [asked("a", sweep(200)), asked("b", sweep(300, 0.7)), asked("c", sweep(400), sweep(500)), asked("text")]
+PROMPTS = [
+    question("a", sweep(200)),
+    question("b", sweep(300, 0.7)),
+    question("c", sweep(400), sweep(500)),
+    question("text"),
+]
 
 
 def test_silence_tells_nothing_not_even_how_long_the_sound_was() -> None:

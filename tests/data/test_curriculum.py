@@ -13,8 +13,8 @@ def prompts(count: int) -> list[Prompt]:
     return [Prompt(str(i), (Message("user", str(i)),)) for i in range(count)]
 
 
-def ids(drawn: list[Prompt]) -> list[str]:
-    return [prompt.id for prompt in drawn]
+def ids(draw: list[Prompt]) -> list[str]:
+    return [prompt.id for prompt in draw]
 
 
 @given(count=st.integers(1, 40), epochs=st.integers(1, 5), seed=st.integers(0, 99), data=st.data())
@@ -55,5 +55,5 @@ def test_the_seed_and_the_epoch_make_the_order() -> None:
 
 
 def test_a_draw_of_more_than_all_repeats() -> None:
-    drawn = ids(Curriculum(prompts(3), seed=0).draw(7))
-    assert sorted(Counter(drawn).values()) == [2, 2, 3]
+    draw = ids(Curriculum(prompts(3), seed=0).draw(7))
+    assert sorted(Counter(draw).values()) == [2, 2, 3]

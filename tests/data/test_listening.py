@@ -48,8 +48,8 @@ def test_made_sounds_are_one_thing_forever_and_cross_no_split():
     assert [len(p) for p in parts.values()] == [240, 30, 30]
     assert [inspect(DataConfig("sounds", args={"size": 300}), split).rows for split in SPLITS] == [240, 30, 30]
     assert sounds(None, size=300) == [p for prompts in parts.values() for p in prompts]
-    heard = {split: {clip.data for p in prompts for clip in p.clips} for split, prompts in parts.items()}
-    assert sum(map(len, heard.values())) == len(set.union(*heard.values()))
+    clip_data = {split: {clip.data for p in prompts for clip in p.clips} for split, prompts in parts.items()}
+    assert sum(map(len, clip_data.values())) == len(set.union(*clip_data.values()))
     assert sounds("test", size=300) == parts["test"]
     assert not {p.id for p in sounds("train", size=300, seed=1)} & {p.id for p in parts["train"]}
     for prompts in parts.values():
@@ -88,10 +88,10 @@ def test_pitch_comparisons_of_recordings_keep_their_margin():
             assert abs(12 * math.log2(a / b)) >= 2
             asks_more = p.question.endswith("higher?")
             assert p.answer == ("first" if (a > b) == asks_more else "second")
-            shown = [QUANTITIES["pitch"].show(x) for x in (a, b)]
+            pitches = [QUANTITIES["pitch"].show(x) for x in (a, b)]
             word = "higher" if asks_more else "lower"
             assert p.demonstration is not None
-            assert p.demonstration.reasoning == f"a {shown[0]} b {shown[1]} {p.answer} {word}"
+            assert p.demonstration.reasoning == f"a {pitches[0]} b {pitches[1]} {p.answer} {word}"
 
 
 @real

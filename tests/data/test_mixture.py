@@ -55,9 +55,9 @@ def test_an_epoch_sees_no_source_twice() -> None:
     assert epoch({"distilled": 1000, "text": 3}, shares) == 10
     mixture = Mixture({"distilled": prompts("d", 70), "text": prompts("t", 1000)}, shares, seed=1)
     assert len(mixture) == 100
-    drawn = Counter(p.id for _ in range(10) for p in mixture.draw(10))
-    assert max(drawn.values()) == 1
-    assert sum(count for id, count in drawn.items() if id[0] == "d") == 70
+    counts = Counter(p.id for _ in range(10) for p in mixture.draw(10))
+    assert max(counts.values()) == 1
+    assert sum(count for id, count in counts.items() if id[0] == "d") == 70
 
 
 def test_it_goes_on_where_it_was_left() -> None:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from written import ROWS, jsonl, write
+from row_files import ROWS, jsonl, write
 
 from rl.config import ConfigError, build
 from rl.data.sources import CHECKED_BYTES, DataConfig, inspect, load

@@ -73,6 +73,7 @@ def _column(name: str) -> Callable[[Row], float | None]:
 
 
 def _if_reliable(name: str) -> Callable[[Row], float | None]:
+    # The metadata marks the clips on which two pitch trackers agree within a semitone.
     return lambda row: row.get(name) if row.get("f0_reliable") else None
 
 
@@ -133,10 +134,10 @@ def load_rows(file: Path) -> tuple[Row, ...]:
     """Return every row without its sound, from the metadata.jsonl beside the file, or else the file. Raises
     ValueError."""
     collection, metadata = COLLECTIONS[file.name], file.with_name("metadata.jsonl")
-    required = ["id", "split", *(name for name, _ in collection.classes.values())]
+    columns = ["id", "split", *(name for name, _ in collection.classes.values())]
     rows: list[Row] = []
-    for where, row in jsonl(metadata) if metadata.is_file() else parquet(file, None, required):
-        check_columns(required, list(row), where)
+    for where, row in jsonl(metadata) if metadata.is_file() else parquet(file, None, columns):
+        check_columns(columns, list(row), where)
         rows.append({name: value for name, value in row.items() if name != collection.audio})
     return tuple(rows)
 

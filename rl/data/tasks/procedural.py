@@ -98,6 +98,7 @@ def procedural(
         if template is not None:
             values = {**entry["metadata"], "question": item.question, "answer": item.answer}
             question = render(template, values, f"reasoning_gym: {dataset} item {index}")
+        # Ids stand in tables, and a key may be a whole paragraph.
         short_key = item.key if len(item.key) <= 32 else hashlib.sha256(item.key.encode()).hexdigest()[:12]
         yield Prompt(
             id=f"{dataset}/{short_key}",

@@ -151,7 +151,7 @@ def make_prompt(
     fields: dict[str, Any] = {"kind": question.kind, "attributes": list(question.attributes)}
     if question.labels is not None:
         fields["labels"] = dict(question.labels)
-    random = Random(f"options/{question.id}")
+    random = Random(f"options/{question.id}")  # the same question has the same options in every stage
     if random.random() < multiple_choice and len(question.choices) > 1:
         wrong = [choice for choice in question.choices if choice != answer]
         options = random.sample(wrong, min(3, len(wrong)))
@@ -229,7 +229,7 @@ class Chains:
                 raise ConfigError(f"{place}.chains: unknown key '{name}'{did_you_mean(name, CHAIN_STYLES)}")
             if not 0 <= share <= 1:
                 raise ConfigError(f"{place}.chains.{name}: {share:g} is no share; use 0 to 1")
-        if shares is not None and not math.isclose(sum(shares.values()), 1, abs_tol=1e-6):
+        if shares is not None and not math.isclose(sum(shares.values()), 1, abs_tol=1e-6):  # ten times 0.1
             raise ConfigError(f"{place}.chains: the shares sum to {sum(shares.values()):g}; make that 1")
         if bool((shares or {}).get("asked")) != bool(ask):
             raise ConfigError(f"{place}.ask: it ends the questions of the share `asked` in `chains`; give both or none")
@@ -240,7 +240,7 @@ class Chains:
     ) -> tuple[str, Demonstration]:
         """Return the question's text and its demonstration; `answer` is the letter of one of `options`, where there are
         any. The same question always has the same style."""
-        random = Random(f"chains/{question.id}")
+        random = Random(f"chains/{question.id}")  # its own stream: shares change no options
         (style,) = random.choices(list(self.shares), list(self.shares.values()))
         if style == "asked":
             text = f"{text}\n{self.ask}"

@@ -44,7 +44,7 @@ class DrawnClip:
 
 def _near(random: Random, value: float, spread: float = 0.02) -> float:
     """Draw a value within a share `spread` of the one on the grid."""
-    return round(value * (1 + random.uniform(-spread, spread)), 4)
+    return round(value * (1 + random.uniform(-spread, spread)), 4)  # short in the `repr` that ids are hashes of
 
 
 def tone(
@@ -64,6 +64,7 @@ def tone(
     sound = Sound(
         "tone",
         seconds=_near(random, grid["duration"]),
+        # Decibels are a logarithm: half a decibel either way, not a share.
         decibels=round(grid["loudness"] + random.uniform(-0.5, 0.5), 2),
         hertz=_near(random, grid["pitch"]),
         harmonics=partials,
@@ -85,7 +86,7 @@ def noise(random: Random) -> DrawnClip:
 
 def sweep(random: Random, rising: bool) -> DrawnClip:
     """Draw a sweep from one pitch to another, nine semitones apart or more."""
-    start = random.randrange(len(PITCHES) - 3)
+    start = random.randrange(len(PITCHES) - 3)  # three steps of three semitones are left above it
     low, high = PITCHES[start], PITCHES[random.randrange(start + 3, len(PITCHES))]
     begin, to = (low, high) if rising else (high, low)
     like = tone(random, pitches=(begin,), harmonics=(1,))

@@ -158,9 +158,9 @@ def _plan_classes(kind: str, class_kind: str) -> Planner:
         groups: dict[str, list[Row]] = defaultdict(list)
         for row in rows:
             groups[str(row[name])].append(row)
-        least, most = min(map(len, groups.values())), max(map(len, groups.values()))
+        smallest, largest = min(map(len, groups.values())), max(map(len, groups.values()))
         # Equally many of each class, so that guessing the most frequent one earns nothing, unless that loses over half.
-        per_class = least if kind != "labels" and 2 * least >= most else most
+        per_class = smallest if kind != "labels" and 2 * smallest >= largest else largest
         in_turn = interleave(groups[label][:per_class] for label in sorted(groups))
         return [
             Item(_class_question(collection, kind, name, text, tuple(sorted(groups)), row), ((row["id"],),))
@@ -174,8 +174,8 @@ def _class_question(
     collection: Collection, kind: str, name: str, text: str, classes: tuple[str, ...], row: Row
 ) -> Question:
     values = {quantity: collection.value(quantity, row) for quantity in collection.measures}
-    shown = [QUANTITIES[q].show(value) for q in ("pitch", "brightness") if (value := values.get(q)) is not None]
-    chain = collection.chain_name(row) if name == "digit" else " ".join(shown)
+    texts = [QUANTITIES[q].show(value) for q in ("pitch", "brightness") if (value := values.get(q)) is not None]
+    chain = collection.chain_name(row) if name == "digit" else " ".join(texts)
     attributes = ({name: str(row[name]), **values},)
     labels = collection.labels(row)
     return Question(f"{kind}/{row['id']}", kind, text, str(row[name]), chain, classes, attributes, labels)

@@ -94,7 +94,7 @@ def _ask_direction(random: Random, n: int) -> Draw:
 def _ask_beats(random: Random, n: int) -> Draw:
     count = n % 5 + 1
     clip = beats(random, random.uniform(5, 8), count)
-    del clip.grid["rate"]
+    del clip.grid["rate"]  # any rate, on no grid: no label for it
     chain = " ".join(map(str, range(1, count + 1)))
     return _ask("beats", "how many beats?", str(count), chain, "12345", clip, "beats")
 

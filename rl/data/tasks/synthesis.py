@@ -58,7 +58,7 @@ def render(sound: Sound) -> np.ndarray:
         samples = np.zeros(round(sound.seconds * SAMPLE_RATE))
         for beat in range(sound.beats):
             start = round((sound.before_s + beat / sound.per_second) * SAMPLE_RATE)
-            samples[start : start + len(burst)] += burst[: len(samples) - start]
+            samples[start : start + len(burst)] += burst[: len(samples) - start]  # rounding may cut the last one
         return samples.astype(np.float32)
     t = np.arange(round(sound.seconds * SAMPLE_RATE)) / SAMPLE_RATE
     if sound.shape == "noise":
@@ -83,6 +83,7 @@ def _partials(sound: Sound, t: np.ndarray, random: np.random.Generator) -> np.nd
     import numpy as np
 
     numbers = np.arange(1, sound.harmonics + 1)[:, None]
+    # Random phases: in phase, many partials would peak far above their level.
     phases = random.uniform(0, 2 * np.pi, (sound.harmonics, 1))
     return np.sin(2 * np.pi * sound.hertz * numbers * t + phases).sum(0)
 
@@ -99,7 +100,7 @@ def fade(samples: np.ndarray) -> np.ndarray:
     """Fade the array in and out in place, so that its edges do not click, and return it."""
     import numpy as np
 
-    edge = min(round(FADE_S * SAMPLE_RATE), len(samples) // 4)
+    edge = min(round(FADE_S * SAMPLE_RATE), len(samples) // 4)  # half of a very short sound stays at full level
     ramp = np.linspace(0, 1, edge, endpoint=False, dtype=samples.dtype)
     samples[:edge] *= ramp
     samples[len(samples) - edge :] *= ramp[::-1]

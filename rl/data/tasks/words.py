@@ -20,7 +20,7 @@ def _reverse(word: str) -> tuple[str, str]:
 
 
 def _sort(word: str) -> tuple[str, str]:
-    return "".join(sorted(set(word))), "".join(sorted(word))
+    return "".join(sorted(set(word))), "".join(sorted(word))  # the chain lists the letters, the answer repeats them
 
 
 def _vowels(word: str) -> tuple[str, str]:
@@ -99,6 +99,7 @@ def _select_words(
     files: tuple[Path, ...], columns: tuple[str, ...], low: int, high: int, split: str | None, limit: int | None
 ) -> Sequence[str]:
     words_of_length = (word for word in _distinct_words(files, columns) if low <= len(word) <= high)
+    # By hash, so that a limit takes words from all over the text.
     return sorted((word for word in words_of_length if split in (None, split_of(word))), key=rank)[:limit]
 
 

@@ -12,7 +12,7 @@ def short(claim: Claim) -> str:
     words += [] if claim.values is None else [f"{claim.values[0]:g}..{claim.values[1]:g}"]
     words += [] if claim.bound == "about" else [claim.bound]
     words += [] if claim.subject is None else [f"of {claim.subject}"]
-    words += [] if claim.other is None else [f"than {claim.other}"]
+    words += [] if claim.reference is None else [f"than {claim.reference}"]
     words += [f"at {claim.moment or claim.place}"] if claim.moment or claim.place else []
     words += ["denied"] if claim.denied else []
     return " ".join(filter(None, words))
