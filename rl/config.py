@@ -123,7 +123,7 @@ def _nearest_key(cls: type, word: str) -> str:
     return did_you_mean(word, names)
 
 
-def read_yaml(path: Path) -> DictConfig | ListConfig:
+def read_yaml(path: Path) -> Any:  # a mapping in a valid recipe, which callers check
     """Read a YAML file, its `${…}` left as written. Raises ConfigError for one that is not valid YAML."""
     try:
         return OmegaConf.load(path)
@@ -142,7 +142,7 @@ def merge(base: object, change: object, place: str) -> DictConfig | ListConfig:
         raise ConfigError(f"{place}: {str(error).splitlines()[0]}") from error
 
 
-def to_plain(config: object) -> object:
+def to_plain(config: object) -> Any:  # of whatever type was in the container
     """Return OmegaConf's containers as Python mappings and lists, every `${…}` as it is written."""
     return OmegaConf.to_container(config, resolve=False) if OmegaConf.is_config(config) else config
 
