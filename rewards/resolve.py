@@ -41,7 +41,7 @@ class Verifier:
 def list_verifiers() -> Mapping[str, str]:
     """Return the verifiers that come with the library: name -> the first line of their docstring. Imports none of them."""
     files = sorted(path for path in IN_TREE.glob("*.py") if not path.stem.startswith("_"))
-    return {path.stem: (ast.get_docstring(functions.parsed(path)) or "").partition("\n")[0] for path in files}
+    return {path.stem: (ast.get_docstring(functions.parse_file(path)) or "").partition("\n")[0] for path in files}
 
 
 def check(
@@ -62,8 +62,8 @@ def check(
         path = functions.find_module(module, place, _search_folders(folder))
     if path is None:
         return values  # a compiled module: there is no source to check against
-    names = functions.names_in(path, place)
-    definition = functions.definition(names, f"{module}:{function}", path, place, answers="no Verdict")
+    names = functions.names_in_file(path, place)
+    definition = functions.find_function(names, f"{module}:{function}", path, place, answers="no Verdict")
     args_place = f"{place.removesuffix('.verifier')}.args"
     if not colon and "connect" in names:  # it asks a model: its arguments are a dataclass with rules between fields
         build(importlib.import_module(f"rewards.verifiers.{spec}").Config, values, args_place)
@@ -75,7 +75,7 @@ def check(
 
 def asks_a_model(spec: str) -> bool:
     """Return whether a verifier that passed `check` asks a model (`rewards.served`); only in-tree ones can."""
-    return ":" not in spec and "connect" in functions.bound(functions.parsed(IN_TREE / f"{spec}.py"))
+    return ":" not in spec and "connect" in functions.top_level_names(functions.parse_file(IN_TREE / f"{spec}.py"))
 
 
 def load(spec: str, folder: Path | None = None) -> Verifier:

@@ -1,4 +1,4 @@
-"""YAML to strict dataclasses: unknown keys, wrong types and impossible values are one line that names place and fix."""
+"""Build strict dataclasses from YAML: unknown keys, wrong types and impossible values are one line with place and fix."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import difflib
 import math
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -22,104 +22,109 @@ class ConfigError(ValueError):
     """A user's mistake in a recipe: `place: what is wrong; the fix`."""
 
 
-def build(cls: type[C], values: Any, place: str = "") -> C:
-    """An instance of the dataclass `cls` from plain `values`, checked deeply. Nested dataclasses recurse; a class may
-    define `validate(self, place)` for rules between fields. Raises ConfigError."""
+def build(cls: type[C], values: object, place: str = "") -> C:
+    """Build an instance of the dataclass `cls` from plain `values`, checked deeply. Nested dataclasses recurse; a class
+    may define `validate(self, place)` for rules between fields. Raises ConfigError."""
     if not isinstance(values, Mapping):
         raise ConfigError(f"{place}: expected a mapping of {', '.join(_field_names(cls))}; got {values!r}")
-    values = typing.cast(Mapping[str, Any], values)
-    known = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    values = typing.cast(Mapping[str, object], values)
+    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for key in values:
-        if key not in known:
+        if key not in fields:
             raise ConfigError(f"{place or cls.__name__}: unknown key '{key}'{_nearest_key(cls, str(key))}")
-    hints = typing.get_type_hints(cls)
-    built = {key: coerce(hints[key], value, f"{place}.{key}".lstrip(".")) for key, value in values.items()}
-    for name, f in known.items():
-        required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-        if required and name not in built:
+    hints = typing.get_type_hints(cls)  # fields hold their annotations as text (`from __future__ import annotations`)
+    arguments = {key: coerce(hints[key], value, f"{place}.{key}".lstrip(".")) for key, value in values.items()}
+    for name, f in fields.items():
+        is_required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+        if is_required and name not in arguments:
             raise ConfigError(f"{place or cls.__name__}: missing key '{name}'; add `{name}: …`")
-    instance = cls(**built)
+    instance = cls(**arguments)
     validate = getattr(instance, "validate", None)
     if validate is not None:
         validate(place)
     return instance
 
 
-def coerce(hint: Any, value: Any, place: str) -> Any:
-    """`value` as the annotated type, or ConfigError. Numbers widen (1 -> 1.0), nothing else is guessed."""
+def coerce(hint: object, value: object, place: str) -> Any:  # its type is what `hint` says, which no checker can follow
+    """Return `value` as the annotated type. Numbers widen (1 -> 1.0), nothing else is guessed. Raises ConfigError."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if hint is Any:
+    if hint is Any or hint is object:
         return value
-    if origin in (Union, types.UnionType):
+    if origin in (Union, types.UnionType):  # `Optional[int]` and `int | None` have different origins
         return _coerce_union(args, value, place)
     if origin is Literal:
         if value not in args:
             raise ConfigError(f"{place}: {value!r} is not allowed{did_you_mean(str(value), args)}")
         return value
     if dataclasses.is_dataclass(hint):
-        return value if isinstance(value, hint) else build(hint, value, place)  # type: ignore[arg-type]
+        cls = typing.cast(type[object], hint)
+        return value if isinstance(value, cls) else build(cls, value, place)
     if origin in (list, tuple):
-        if not isinstance(value, Sequence) or isinstance(value, str):
-            raise ConfigError(f"{place}: expected a list; got {value!r}")
-        if origin is tuple and Ellipsis not in args and len(args) != len(typing.cast(Sequence[Any], value)):
-            raise ConfigError(f"{place}: expected a list of {len(args)}; got {value!r}")
-        items = [
-            coerce(args[0] if args else Any, v, f"{place}[{i}]")
-            for i, v in enumerate(typing.cast(Sequence[Any], value))
-        ]
-        return items if origin is list else tuple(items)
+        return _coerce_sequence(origin, args, value, place)
     if origin is dict or hint is dict:
         if not isinstance(value, Mapping):
             raise ConfigError(f"{place}: expected a mapping; got {value!r}")
-        hint = args[1] if args else Any
-        return {k: coerce(hint, v, f"{place}.{k}") for k, v in typing.cast(Mapping[Any, Any], value).items()}
+        entries = typing.cast(Mapping[object, object], value)
+        entry_hint = args[1] if args else object
+        return {key: coerce(entry_hint, entry, f"{place}.{key}") for key, entry in entries.items()}
     if hint is float and (number := _number(value)) is not None:
         if not math.isfinite(number):
             raise ConfigError(f"{place}: {value} is not a finite number; give one")
         return number
-    if isinstance(value, hint) and not (hint in (int, float) and isinstance(value, bool)):
+    is_bool_for_number = hint in (int, float) and isinstance(value, bool)  # in Python a bool is an int
+    if isinstance(value, typing.cast(type, hint)) and not is_bool_for_number:
         return value
     raise ConfigError(f"{place}: expected {_type_name(hint)}; got {value!r}")
 
 
-def _coerce_union(args: tuple[Any, ...], value: Any, place: str) -> Any:
-    if value is None and type(None) in args:
+def _coerce_union(options: tuple[object, ...], value: object, place: str) -> object:
+    if value is None and type(None) in options:
         return None
-    options = [a for a in args if a is not type(None)]
-    for option in options[:-1]:
+    choices = [option for option in options if option is not type(None)]
+    for choice in choices[:-1]:
         try:
-            return coerce(option, value, place)
+            return coerce(choice, value, place)
         except ConfigError:
             continue
-    return coerce(options[-1], value, place)
+    return coerce(choices[-1], value, place)  # the last one's complaint is the user's
 
 
-def did_you_mean(word: object, known: typing.Iterable[Any]) -> str:
-    """'; did you mean …' when something known is close, else the list of what is known."""
-    names = [str(k) for k in known]
-    close = difflib.get_close_matches(str(word), names, n=1, cutoff=0.6)
-    return f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(sorted(names))}"
+def _coerce_sequence(origin: object, args: tuple[object, ...], value: object, place: str) -> object:
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise ConfigError(f"{place}: expected a list; got {value!r}")
+    entries = typing.cast(Sequence[object], value)
+    if origin is tuple and Ellipsis not in args and len(args) != len(entries):
+        raise ConfigError(f"{place}: expected a list of {len(args)}; got {value!r}")
+    # Tuples in configs hold one type, as `tuple[float, float]` does: the first argument stands for all.
+    entry_hint = args[0] if args else object
+    items = [coerce(entry_hint, entry, f"{place}[{i}]") for i, entry in enumerate(entries)]
+    return items if origin is list else tuple(items)
+
+
+def did_you_mean(word: object, names: Iterable[object]) -> str:
+    """Return '; did you mean …' when one of `names` is close to `word`, else '; known: …' with all of them."""
+    choices = [str(name) for name in names]
+    close = difflib.get_close_matches(str(word), choices, n=1, cutoff=0.6)
+    return f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(sorted(choices))}"
 
 
 def _nearest_key(cls: type, word: str) -> str:
     """Like `did_you_mean` over the fields of `cls`, and over those of the dataclasses in it: `optimizer.learning_rate`."""
-    own = _field_names(cls)
-    inner = {
+    names = _field_names(cls)
+    inner_names = {
         name: f"{field}.{name}"
         for field, hint in reversed(typing.get_type_hints(cls).items())  # the first of a name wins
         if dataclasses.is_dataclass(hint)
         for name in _field_names(typing.cast(type, hint))
     }
-    close = difflib.get_close_matches(word, [*own, *inner], n=1, cutoff=0.6)
-    return (
-        f"; did you mean '{inner.get(close[0], close[0])}'?"
-        if close and close[0] not in own
-        else did_you_mean(word, own)
-    )
+    close = difflib.get_close_matches(word, [*names, *inner_names], n=1, cutoff=0.6)
+    if close and close[0] not in names:
+        return f"; did you mean '{inner_names[close[0]]}'?"
+    return did_you_mean(word, names)
 
 
-def read_yaml(path: Path) -> Any:
-    """The file as OmegaConf has it. Raises ConfigError for one that is no YAML."""
+def read_yaml(path: Path) -> Any:  # a mapping in a valid recipe, which callers check
+    """Read a YAML file, its `${…}` left as written. Raises ConfigError for one that is not valid YAML."""
     try:
         return OmegaConf.load(path)
     except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
@@ -128,35 +133,36 @@ def read_yaml(path: Path) -> Any:
         raise ConfigError(f"{where}: not valid YAML ({getattr(error, 'problem', None) or error})") from error
 
 
-def merged(base: Any, change: Any, place: str) -> Any:
-    """`base` with what `change` says in its place, key by key. Raises ConfigError, which `place` and the key begin."""
-    _alike(plain(base), plain(change), place)
+def merge(base: object, change: object, place: str) -> DictConfig | ListConfig:
+    """Return `base` overridden key by key with `change`. Raises ConfigError, which begins with `place` and the key."""
+    _check_same_shape(to_plain(base), to_plain(change), place)
     try:
-        return OmegaConf.merge(base, change)
-    except (OmegaConfBaseException, TypeError) as error:  # of what stands behind a `${…}`
+        return OmegaConf.merge(base, change)  # type: ignore[arg-type]  # it takes plain mappings and lists too
+    except (OmegaConfBaseException, TypeError) as error:  # shapes that differ only behind a `${…}`
         raise ConfigError(f"{place}: {str(error).splitlines()[0]}") from error
 
 
-def plain(config: Any) -> Any:
-    """Mappings and lists of Python, every `${…}` as it is written."""
+def to_plain(config: object) -> Any:  # of whatever type was in the container
+    """Return OmegaConf's containers as Python mappings and lists, every `${…}` as it is written."""
     return OmegaConf.to_container(config, resolve=False) if OmegaConf.is_config(config) else config
 
 
-def _alike(base: Any, change: Any, place: str) -> None:
-    """Raises ConfigError where one has a list and the other a mapping: OmegaConf cannot merge these."""
-    for kind, other, name in ((Mapping, list, "mapping"), (list, Mapping, "list")):
-        if isinstance(base, kind) and isinstance(change, other):
+def _check_same_shape(base: object, change: object, place: str) -> None:
+    """Raise ConfigError where one has a list and the other a mapping: OmegaConf cannot merge these."""
+    for kind, opposite, name in ((Mapping, list, "mapping"), (list, Mapping, "list")):
+        if isinstance(base, kind) and isinstance(change, opposite):
             raise ConfigError(f"{place}: expected a {name}, as in what it changes; got {change!r}")
     if isinstance(base, Mapping) and isinstance(change, Mapping):
-        own = typing.cast(Mapping[str, Any], base)
-        for key, value in typing.cast(Mapping[str, Any], change).items():
-            _alike(own.get(key), value, f"{place}{' ' if place.endswith(':') else '.'}{key}")
+        base_values = typing.cast(Mapping[str, object], base)
+        for key, value in typing.cast(Mapping[str, object], change).items():
+            separator = " " if place.endswith(":") else "."  # `recipe.yaml: stages.0`: after a file comes no dot
+            _check_same_shape(base_values.get(key), value, f"{place}{separator}{key}")
 
 
-def resolve(config: Any, place: str) -> dict[str, Any]:
-    """A plain dict with every `${…}` interpolation resolved."""
+def resolve(config: object, place: str) -> dict[str, Any]:
+    """Return a plain dict with every `${…}` interpolation resolved. Raises ConfigError."""
     try:
-        return typing.cast(dict[str, Any], OmegaConf.to_container(OmegaConf.create(config), resolve=True))
+        return typing.cast(dict[str, Any], OmegaConf.to_container(OmegaConf.create(config), resolve=True))  # type: ignore[call-overload]
     except OmegaConfBaseException as error:
         key = f"{error.full_key}: " if getattr(error, "full_key", None) else ""
         raise ConfigError(f"{place}: {key}{str(error).splitlines()[0]}") from error
@@ -166,8 +172,8 @@ def _field_names(cls: type) -> list[str]:
     return [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
 
 
-def _number(value: Any) -> float | None:
-    """Of a number, or of text that is one: YAML 1.1 reads 1e-5 (no dot) as text."""
+def _number(value: object) -> float | None:
+    """Return the value of a number, or of text that is one: YAML 1.1 reads 1e-5 (no dot) as text."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -176,5 +182,6 @@ def _number(value: Any) -> float | None:
         return None
 
 
-def _type_name(hint: Any) -> str:
-    return {int: "a whole number", float: "a number", str: "text", bool: "true or false"}.get(hint, str(hint))
+def _type_name(hint: object) -> str:
+    names: dict[object, str] = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+    return names.get(hint, str(hint))

@@ -1,5 +1,7 @@
-"""A function that a recipe names, `file.py:fn` or `pkg.mod:fn`: found, and checked by `ast`, so that nothing is executed
-and `rl check` stays quick whatever its module imports."""
+"""Find and check a function that a recipe names, `file.py:fn` or `pkg.mod:fn`, without importing it.
+
+Modules are read with `ast`, so nothing of the user's is executed and `rl check` stays quick whatever they import.
+"""
 
 from __future__ import annotations
 
@@ -15,65 +17,70 @@ from rl.config import ConfigError, coerce, did_you_mean
 
 
 def find_file(where: str, place: str, folders: Sequence[Path]) -> Path:
-    """The first of `folders` / `where` that is a file. Raises ConfigError."""
-    bases = [base.absolute() for base in folders]
+    """Return the first `folder / where` that is a file. Raises ConfigError."""
+    bases = [folder.absolute() for folder in folders]
     for base in bases:
         if (base / where).is_file():
             return base / where
-    raise ConfigError(f"{place}: no file {where} in {' or '.join(dict.fromkeys(map(str, bases)))}")
+    raise ConfigError(f"{place}: no file {where} in {' or '.join(dict.fromkeys(map(str, bases)))}; correct the path")
 
 
 def find_module(
     where: str, place: str, folders: Sequence[Path] = (), fix: str = "install it or write file.py:fn"
 ) -> Path | None:
-    """The file of a module on Python's path with `folders` at its end; None for one that is compiled. Raises
-    ConfigError."""
+    """Return the source file of a module on Python's path followed by `folders`, or None for a compiled one. Raises
+    ConfigError, which ends with `fix`, where there is no such module."""
     path = [*sys.path, *map(str, folders)]
     spec: ModuleSpec | None = None
-    for depth, name in enumerate(parts := where.split("."), 1):
-        found = PathFinder.find_spec(".".join(parts[:depth]), path) if name.isidentifier() else None
-        if found is None and depth == 1 and name.isidentifier():
-            found = importlib.util.find_spec(name)  # built in or of an editable install; executes nothing at depth 1
-        if found is None:
+    parts = where.split(".")
+    for depth, name in enumerate(parts, 1):
+        # `importlib.util.find_spec("a.b")` would execute `a`: so each package is looked up in the folders of the last.
+        part_spec = PathFinder.find_spec(".".join(parts[:depth]), path) if name.isidentifier() else None
+        if part_spec is None and depth == 1 and name.isidentifier():
+            part_spec = importlib.util.find_spec(name)  # built in, or an editable install; executes nothing at depth 1
+        if part_spec is None:
             raise ConfigError(f"{place}: no module '{'.'.join(parts[:depth])}' to import; {fix}")
-        spec, path = found, list(found.submodule_search_locations or ())
+        spec, path = part_spec, list(part_spec.submodule_search_locations or ())
     origin = spec.origin if spec else None
     return Path(origin) if origin and origin.endswith(".py") else None
 
 
-def parsed(path: Path) -> ast.Module:
+def parse_file(path: Path) -> ast.Module:
+    """Parse a Python file. Raises SyntaxError, or ValueError for null bytes in it."""
     return ast.parse(path.read_bytes(), str(path))
 
 
-def names_in(path: Path, place: str) -> dict[str, ast.AST]:
-    """As `bound`, of a file. Raises ConfigError for one that is no Python."""
+def names_in_file(path: Path, place: str) -> dict[str, ast.AST]:
+    """Return the `top_level_names` of a file. Raises ConfigError where it is not valid Python."""
     try:
-        return bound(parsed(path))
+        return top_level_names(parse_file(path))
     except (SyntaxError, ValueError) as error:  # ValueError: null bytes
         line = getattr(error, "lineno", None)
-        raise ConfigError(
-            f"{place}: {path}{f', line {line}' if line else ''}: {getattr(error, 'msg', error)}"
-        ) from error
+        where = f"{path}, line {line}" if line else str(path)
+        raise ConfigError(f"{place}: {where}: {getattr(error, 'msg', error)}") from error
 
 
-def bound(tree: ast.Module) -> dict[str, ast.AST]:
-    """Names that a module binds at its top level ('*' for a star import), with the node that does."""
+def top_level_names(tree: ast.Module) -> dict[str, ast.AST]:
+    """Return the names that a module binds at its top level ('*' for a star import), each with the node that binds it."""
     names: dict[str, ast.AST] = {}
     for node in tree.body:
-        for inner in ast.walk(node) if isinstance(node, ast.If | ast.Try) else (node,):
+        # `try: import x` and `if TYPE_CHECKING:` bind at the top level too; the bodies of functions and classes do not.
+        nodes = ast.walk(node) if isinstance(node, ast.If | ast.Try) else (node,)
+        for inner in nodes:
             if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 names[inner.name] = inner
             elif isinstance(inner, ast.Import | ast.ImportFrom):
                 names |= {alias.asname or alias.name.partition(".")[0]: inner for alias in inner.names}
             elif isinstance(inner, ast.Assign | ast.AnnAssign):
                 targets = inner.targets if isinstance(inner, ast.Assign) else [inner.target]
-                names |= {each.id: inner for t in targets for each in ast.walk(t) if isinstance(each, ast.Name)}
+                for target in targets:  # `a, (b, c) = …` has its names nested
+                    names |= {leaf.id: inner for leaf in ast.walk(target) if isinstance(leaf, ast.Name)}
     return names
 
 
 def attributes_read(names: Mapping[str, ast.AST], function: str) -> set[str]:
     """Return the names of all attributes that `function` reads, in its own body and in the functions of its module that
-    it mentions (`names`: as `names_in` returns them)."""
+    it mentions (`names`: as `names_in_file` returns them)."""
     attributes: set[str] = set()
     visited: set[str] = set()
     pending = [function]
@@ -91,90 +98,108 @@ def attributes_read(names: Mapping[str, ast.AST], function: str) -> set[str]:
     return attributes
 
 
-def definition(
+def find_function(
     names: Mapping[str, ast.AST], spec: str, path: Path, place: str, answers: str = "nothing"
 ) -> ast.FunctionDef | None:
-    """The function that `spec` names among the `names` of its module at `path`; None where it comes from elsewhere.
-    Raises ConfigError where there is none, or it is async and `answers` that only later."""
+    """Return the function that `spec` names among the `names` of the module at `path`, or None where the name is there
+    but not as a `def` (imported or assigned). Raises ConfigError where the name is missing, or the function is async:
+    called like any other, it would answer `answers`."""
     module, _, function = spec.rpartition(":")
     if not function.isidentifier():
         raise ConfigError(f"{place}: '{spec}' names no function; write {module}:fn")
-    if function not in names and not _made_on_import(function, names, module):
+    if function not in names and not _may_exist_after_import(function, names, module):
         public = did_you_mean(function, [name for name in names if name.isidentifier() and name[0] != "_"])
         raise ConfigError(f"{place}: {path} defines no '{function}'{public}")
-    found = names.get(function)
-    if isinstance(found, ast.AsyncFunctionDef):
+    node = names.get(function)
+    if isinstance(node, ast.AsyncFunctionDef):
         raise ConfigError(f"{place}: {function} is async and would answer {answers}; write `def {function}`")
-    return found if isinstance(found, ast.FunctionDef) else None
+    return node if isinstance(node, ast.FunctionDef) else None
 
 
-def _made_on_import(function: str, names: Mapping[str, ast.AST], module: str) -> bool:
-    """Whether a name that is not to be read may be there still: by a star import or `__getattr__`. A module that is
-    imported already tells."""
+def _may_exist_after_import(function: str, names: Mapping[str, ast.AST], module: str) -> bool:
+    """Return True where a star import or a module's `__getattr__` may supply a name that its source does not show."""
     if not names.keys() & {"*", "__getattr__"}:
         return False
+    # A module that happens to be imported already can simply be asked.
     return hasattr(sys.modules[module], function) if module in sys.modules else True
 
 
-def check_call(function: ast.FunctionDef, given: Sequence[str], place: str) -> None:
-    """Raises ConfigError unless the function can be called with the positional arguments `given` and no more."""
-    taken = function.args
-    positional = [a.arg for a in (*taken.posonlyargs, *taken.args)]
-    required = positional[: len(positional) - len(taken.defaults)]
-    beyond = required[len(given) :]
-    beyond += [a.arg for a, default in zip(taken.kwonlyargs, taken.kw_defaults, strict=True) if default is None]
-    if beyond or (len(positional) < len(given) and taken.vararg is None):
+def check_call(function: ast.FunctionDef, arguments: Sequence[str], place: str) -> None:
+    """Raise ConfigError unless the function can be called with these positional `arguments` and no more."""
+    signature = function.args
+    positional = [a.arg for a in (*signature.posonlyargs, *signature.args)]
+    missing = _required_parameters(function)[len(arguments) :] + _required_keyword_parameters(function)
+    if missing or (len(positional) < len(arguments) and signature.vararg is None):
+        parameters = [*positional, *(name for name in missing if name not in positional)]
         raise ConfigError(
-            f"{place}: {function.name}({', '.join([*positional, *(a for a in beyond if a not in positional)])}) must take "
-            f"({', '.join(given)}) and no more"
+            f"{place}: {function.name}({', '.join(parameters)}) must take ({', '.join(arguments)}) and no more"
         )
 
 
 def check_arguments(
-    function: ast.FunctionDef, given: Sequence[str], args: Mapping[str, Any] | None, place: str
+    function: ast.FunctionDef, positional_arguments: Sequence[str], args: Mapping[str, object] | None, place: str
 ) -> dict[str, Any]:
-    """The `args`, which follow the positional arguments `given`, as the function's annotations have them (None: not told
-    yet). Raises ConfigError where it does not take them."""
-    taken = function.args
-    positional = [a.arg for a in (*taken.posonlyargs, *taken.args)]
-    if len(positional) < len(given) and taken.vararg is None:
-        raise ConfigError(f"{place}: {function.name}({', '.join(positional)}) must take ({', '.join(given)}, …)")
+    """Return the keyword arguments `args`, which follow `positional_arguments`, converted as the function's annotations
+    say; None: not known yet, only the positional ones are checked. Raises ConfigError where it does not take them."""
+    signature = function.args
+    count = len(positional_arguments)
+    positional = [a.arg for a in (*signature.posonlyargs, *signature.args)]
+    if len(positional) < count and signature.vararg is None:
+        parameters = ", ".join(positional)
+        raise ConfigError(f"{place}: {function.name}({parameters}) must take ({', '.join(positional_arguments)}, …)")
     if args is None:
         return {}
-    takes = [*positional[len(given) :], *(a.arg for a in taken.kwonlyargs)]
-    for key in args if taken.kwarg is None else ():
-        if key not in takes:
-            hint = did_you_mean(key, takes) if takes else "; it takes none"
-            raise ConfigError(f"{place}: unknown key '{key}'{hint}")
-    required = positional[: len(positional) - len(taken.defaults)][len(given) :]
-    required += [a.arg for a, default in zip(taken.kwonlyargs, taken.kw_defaults, strict=True) if default is None]
-    for key in required:
+    if signature.kwarg is None:
+        names = [*positional[count:], *(a.arg for a in signature.kwonlyargs)]
+        for key in args:
+            if key not in names:
+                hint = did_you_mean(key, names) if names else "; it takes none"
+                raise ConfigError(f"{place}: unknown key '{key}'{hint}")
+    for key in _required_parameters(function)[count:] + _required_keyword_parameters(function):
         if key not in args:
             raise ConfigError(f"{place}: missing key '{key}' of {function.name}; add `{key}: …`")
-    hints = {a.arg: _hint(a.annotation) for a in (*taken.args, *taken.kwonlyargs)}
-    return {key: coerce(hints.get(key, Any), value, f"{place}.{key}") for key, value in args.items()}
+    hints = {a.arg: _hint(a.annotation) for a in (*signature.args, *signature.kwonlyargs)}
+    return {key: coerce(hints.get(key, object), value, f"{place}.{key}") for key, value in args.items()}
 
 
-_PLAIN = {"int": int, "float": float, "str": str, "bool": bool, "list": list[Any], "dict": dict[str, Any]}
+def _required_parameters(function: ast.FunctionDef) -> list[str]:
+    """Return the positional parameters without a default; `ast` lists the defaults of the last ones."""
+    positional = [a.arg for a in (*function.args.posonlyargs, *function.args.args)]
+    return positional[: len(positional) - len(function.args.defaults)]
 
 
-def _hint(annotation: ast.expr | None) -> Any:
-    """What of an annotation can be told without executing it; Any of the rest."""
+def _required_keyword_parameters(function: ast.FunctionDef) -> list[str]:
+    keywords = zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True)
+    return [a.arg for a, default in keywords if default is None]
+
+
+_PLAIN_HINTS: dict[str, object] = {
+    "int": int,
+    "float": float,
+    "str": str,
+    "bool": bool,
+    "list": list[object],
+    "dict": dict[str, object],
+}
+
+
+def _hint(annotation: ast.expr | None) -> object:
+    """Return the type of an annotation, as far as it is known without executing it, else `object`, which accepts all."""
     match annotation:
         case ast.Constant(value=None):
             return type(None)
         case ast.Name(id=name):
-            return _PLAIN.get(name, Any)
+            return _PLAIN_HINTS.get(name, object)
         case ast.BinOp(left=left, op=ast.BitOr(), right=right):
             hints = (_hint(left), _hint(right))
-            return Any if Any in hints else hints[0] | hints[1]
+            return object if object in hints else cast(type, hints[0]) | cast(type, hints[1])
         case ast.Subscript(value=ast.Name(id="list"), slice=item):
             return list[_hint(item)]
-        case ast.Subscript(value=ast.Name(id="Literal"), slice=ast.Constant(value=only)):
-            return Literal[only]
+        case ast.Subscript(value=ast.Name(id="Literal"), slice=ast.Constant(value=value)):
+            return Literal[value]
         case ast.Subscript(value=ast.Name(id="Literal"), slice=ast.Tuple(elts=values)) if all(
             isinstance(value, ast.Constant) for value in values
         ):
             return Literal[tuple(cast(ast.Constant, value).value for value in values)]
         case _:
-            return Any
+            return object

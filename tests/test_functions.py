@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rl.config import ConfigError
-from rl.functions import bound, check_call, definition, find_module, names_in
+from rl.functions import check_call, find_function, find_module, names_in_file, top_level_names
 
 
 def function(text: str) -> ast.FunctionDef:
@@ -20,17 +20,17 @@ def function(text: str) -> ast.FunctionDef:
 def test_names_at_the_top_are_bound_however_they_come() -> None:
     text = "import a.b, c as d\nfrom e import f as g\nh, (i, j) = 1, (2, 3)\nk: int = 4\n"
     text += "try:\n    def l(): ...\nexcept ImportError:\n    l = None\nclass M: n = 5\n"
-    assert set(bound(ast.parse(text))) == {"a", "d", "g", "h", "i", "j", "k", "l", "M"}
+    assert set(top_level_names(ast.parse(text))) == {"a", "d", "g", "h", "i", "j", "k", "l", "M"}
 
 
 @pytest.mark.parametrize("text", ["from json import *\n", "def __getattr__(name): ...\n"])
 def test_what_a_module_makes_when_it_is_imported_is_not_denied(text: str, tmp_path: Path) -> None:
     path = tmp_path / "their.py"
     path.write_text(text)
-    assert definition(names_in(path, "p"), "their:any", path, "p") is None
+    assert find_function(names_in_file(path, "p"), "their:any", path, "p") is None
     path.write_text("")
     with pytest.raises(ConfigError, match=r"^p: .*their.py defines no 'any'"):
-        definition(names_in(path, "p"), "their:any", path, "p")
+        find_function(names_in_file(path, "p"), "their:any", path, "p")
 
 
 @pytest.mark.parametrize(

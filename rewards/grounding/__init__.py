@@ -1,1 +1,1 @@
-"""Measures claims about sound on the sound itself."""
+"""Check claims about sound against measurements of the sound itself."""

@@ -1,4 +1,4 @@
-"""A claim: one checkable statement about sound."""
+"""Define a claim: one checkable statement about sound."""
 
 from __future__ import annotations
 
@@ -7,31 +7,32 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One checkable statement."""
+    """One checkable statement, as the parser reads it and the checker measures it."""
 
     kind: str
-    """value (`values` = lowest and highest that it names), level (low, loud, …), trend, compare, extreme (the loudest
-    of all), same, count, ends (`values` = pitch at the start and at the end), unpitched."""
+    """Kind of claim: value (`values` = lowest and highest that it names), level (low, loud, …), trend, compare, extreme
+    (the loudest of all), same, count, ends (`values` = pitch at the start and at the end), unpitched."""
     quantity: str
-    """pitch (Hz), loudness (dBFS), duration (s), brightness (Hz, spectral centroid), rate (per second); of a
+    """Quantity: pitch (Hz), loudness (dBFS), duration (s), brightness (Hz, spectral centroid), rate (per second); of a
     count: beats, words or count (either)."""
     sign: int = 0
-    """+1 more (high, rising, louder), -1 less, 0 steady."""
+    """Direction: +1 more (high, rising, louder), -1 less, 0 steady."""
     values: tuple[float, float] | None = None
     rounding: float = 0.0
-    """What may have been lost to its last decimal."""
+    """Half a unit of the last decimal of the value: what rounding may have lost."""
     bound: str = "about"
-    """about, above or below, of a value."""
+    """How a value is meant: about, above or below."""
     subject: int | None = None
-    """0-based clip, or sound within the only clip; -1 the last; None what the prompt plays."""
-    other: int | None = None
-    """With which `subject` is compared; None all others."""
+    """Index of the clip, or of the sound within the only clip; -1 is the last; None all that the prompt plays."""
+    reference: int | None = None
+    """Index of the clip or sound that `subject` is compared with; None is all others."""
     place: tuple[int, int] | None = None
-    """(i, n): the i-th of n that the sentence tells one after another, without a name: of the i-th sound if there are n."""
+    """(i, n) of the i-th of n like claims in a row that name no sound: about the i-th sound where there are n."""
     moment: str = ""
-    """start or end, early or late: where it is of one end, or of one part, of the sound only."""
+    """start, end, early or late, where the claim is about one end or one part of the sound only."""
     thing: str = ""
-    """Of what it speaks where that is a thing of its own: the dog, the bell."""
+    """Noun that the claim is about, where that is a thing within the sound: the dog, the bell."""
     denied: bool = False
+    """True for the contrary: "not higher"."""
     text: str = field(default="", compare=False)
-    """The words that it was read from."""
+    """The sentence that it was read from."""

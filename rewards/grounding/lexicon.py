@@ -1,5 +1,8 @@
-"""The words in which a chain makes claims about sound, each with the sense that it has for the reader (`rewards.grounding.parser`):
-quantities, levels, comparisons, trends, counts, moments, names, units."""
+"""Split a sentence into tokens, each with its meaning for the parser: quantities, levels, comparisons, trends, counts,
+moments, names, units.
+
+The tables list the words in which chains make claims about sound.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +24,10 @@ QUANTITIES: dict[str, str] = {
     }.items()
     for word in words.split()
 }
-"""Noun -> what it is about; `elsewhere`: adjectives and numbers beside it claim nothing that is measured."""
+"""Noun -> its quantity; `elsewhere`: adjectives and numbers beside it claim nothing that is measured."""
 
-_SCALES: tuple[tuple[str | None, int, str], ...] = (
+# Quantity (None: the one that the sentence names), direction, and the three degrees; `_` where a degree is no word of it.
+_ADJECTIVES: tuple[tuple[str | None, int, str], ...] = (
     (None, 1, "high higher highest"),
     (None, -1, "low lower lowest"),
     (None, 1, "great greater greatest"),
@@ -52,7 +56,8 @@ _SCALES: tuple[tuple[str | None, int, str], ...] = (
 LEVELS: dict[str, tuple[str | None, int]] = {}
 COMPARATIVES: dict[str, tuple[str | None, int]] = {}
 SUPERLATIVES: dict[str, tuple[str | None, int]] = {}
-for _quantity, _sign, _words in _SCALES:
+"""Adjective in its degree -> (quantity, direction)."""
+for _quantity, _sign, _words in _ADJECTIVES:
     for _degree, _adjective in zip((LEVELS, COMPARATIVES, SUPERLATIVES), _words.split(), strict=True):
         _degree[_adjective] = (_quantity, _sign)
 
@@ -72,9 +77,9 @@ TRENDS: dict[str, tuple[str | None, int]] = {
     )
     for word in words.split()
 }
-"""Word -> (what changes, or None for what the sentence speaks of, which way)."""
+"""Word -> (the quantity that changes, None for the one that the sentence names, direction)."""
 
-COUNTED: dict[str, str] = {
+COUNT_NOUNS: dict[str, str] = {
     word: kind
     for kind, words in (
         (
@@ -87,14 +92,16 @@ COUNTED: dict[str, str] = {
     )
     for word in words.split()
 }
-"""Noun -> what is counted: `beats` are parted by the shortest pauses, `words` by longer ones, `count` may be either."""
+"""Noun -> what is counted: `beats` have short pauses between them, `words` longer ones, `count` may be either."""
 _CARDINALS = "zero one two three four five six seven eight nine ten eleven twelve"
 _ORDINALS = "first second third fourth fifth sixth seventh eighth"
 NUMBERS = {**{word: i for i, word in enumerate(_CARDINALS.split())}, "single": 1}
+"""Cardinal -> its number."""
 ORDINALS = {word: i for i, word in enumerate(_ORDINALS.split())}
 ORDINALS.update({"1st": 0, "2nd": 1, "3rd": 2, "4th": 3, "5th": 4, "former": 0, "latter": 1, "last": -1})
+"""Ordinal -> index of the sound that it names."""
 STAGES = frozenset(("then", "later", "afterwards", "finally"))
-"""What comes after them comes later in the sound."""
+"""Words after which a sentence speaks of a later sound."""
 MOMENTS = {
     word: moment
     for moment, words in (
@@ -103,30 +110,33 @@ MOMENTS = {
     )
     for word in words.split()
 }
-"""Words for one end of a sound."""
+"""Word -> the end of a sound that it speaks of."""
 TIMES = frozenset(("half", "second", "seconds", "moment", "moments", "instant", "time", "times", "thing"))
 """Nouns after which an ordinal names no sound."""
-_PLAYED = (
+_PLAYED_THINGS = (
     "clip audio recording sample voice track signal file sound tone note speaker segment excerpt whole one contour person "
     "utterance word digit melody answer result"
 )
-GENERIC = frozenset(_PLAYED.split())
-"""Subjects that are what the prompt plays, not a thing heard in it."""
+GENERIC = frozenset(_PLAYED_THINGS.split())
+"""Subjects that mean the clip as a whole, not a thing within it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A word or a number of a sentence with its sense."""
+    """A word or a number of a sentence with its meaning."""
 
     kind: str
+    """number, range, subject, cardinal, quantity, level, more, most, trend, count, word, stop, or a kind of
+    `_FUNCTION_WORDS`."""
     text: str
-    value: Any = None
+    value: Any = None  # what its kind has: (number, unit), (quantity, direction), an index, …
 
 
-_COUNT = rf"(?= (?:-?\d|(?:{_CARDINALS.replace(' ', '|')})\b))"
+_BEFORE_NUMBER = rf"(?= (?:-?\d|(?:{_CARDINALS.replace(' ', '|')})\b))"
+# Phrases of several words, replaced before the sentence is split by one that the tables have.
 _PHRASES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern), into)
-    for pattern, into in (
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
         (r"[–—−](?=\d)", "-"),
         (r"[–—]", " , "),
         (r"n['’]t\b|\bcannot\b", " not"),
@@ -141,11 +151,11 @@ _PHRASES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\bbeats per minute\b", "bpm"),
         (r"\bnot only\b|\bno doubt\b|\bno longer\b(?! than)|\bhigh quality\b", ""),
         (
-            rf"\b(?:less than|fewer than|under|at most|lower than|shorter than|smaller than|up to|no more than){_COUNT}",
+            rf"\b(?:less than|fewer than|under|at most|lower than|shorter than|smaller than|up to|no more than){_BEFORE_NUMBER}",
             "below",
         ),
         (
-            rf"\b(?:more than|over|at least|greater than|higher than|longer than|exceeds?|exceeding|upwards of){_COUNT}",
+            rf"\b(?:more than|over|at least|greater than|higher than|longer than|exceeds?|exceeding|upwards of){_BEFORE_NUMBER}",
             "above",
         ),
         (r"\b(high|low)[ -](?:frequencies|frequency (?:content|energy|components|emphasis))", r"\1 brightness "),
@@ -165,6 +175,7 @@ _PHRASES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 )
 _UNIT = r"k?hz|k|ms|milliseconds?|s|secs?|seconds?|db(?:fs)?|decibels?|bpm|/ ?s"
 _NUMBER = r"\d+(?:,\d{3})*(?:\.\d+)?"
+# Alternatives are tried in this order: a range before its numbers, a number with its unit, a name before its noun.
 _TOKEN = re.compile(
     rf"(?P<range>\bbetween (?P<l1>-?{_NUMBER}) ?(?:{_UNIT})? and (?P<h1>-?{_NUMBER}) ?(?P<u1>{_UNIT})"
     rf"|(?<![\w.])(?P<l2>-?{_NUMBER})(?: ?- ?| to )(?P<h2>-?{_NUMBER}) ?(?P<u2>{_UNIT}))(?![\w-])"
@@ -174,15 +185,23 @@ _TOKEN = re.compile(
     r"|a(?= (?:is|has|was|sounds|lasts|and|at|than)\b|[^\w\s]|$))))\b(?!-)"
     r"|(?P<word>[a-z][a-z0-9]*(?:[-’'][a-z]+)*)|(?P<stop>[,:()/|])|(?P<sign>[<>])"
 )
-_SCALE = {"khz": 1000.0, "k": 1000.0, "ms": 0.001, "milliseconds": 0.001, "millisecond": 0.001, "bpm": 1 / 60}
+_UNIT_FACTOR = {
+    "khz": 1000.0,
+    "k": 1000.0,
+    "ms": 0.001,
+    "milliseconds": 0.001,
+    "millisecond": 0.001,
+    "bpm": 1 / 60,
+}  # rates are per second
+# A bare `k` is brightness: the chains of the listening tasks write it as `1.2k`.
 OF_UNIT = {"hz": "pitch", "khz": "pitch", "k": "brightness", "bpm": "rate", "/s": "rate", "/ s": "rate"}
-"""What a number with this unit is of."""
+"""Unit -> the quantity of a number with it."""
 OF_UNIT.update(
     dict.fromkeys(("s", "sec", "secs", "second", "seconds", "ms", "millisecond", "milliseconds"), "duration")
 )
 OF_UNIT.update(dict.fromkeys(("db", "dbfs", "decibel", "decibels"), "loudness"))
 _NAMES = {"a": 0, "b": 1, "c": 2, "d": 3, "one": 0, "two": 1, "three": 2, "four": 3}
-_FUNCTION = {
+_FUNCTION_WORDS = {
     "than": "than", "versus": "versus", "as": "as", "not": "not", "never": "not", "neither": "not", "nor": "not",
     "hardly": "not", "no": "not", "above": "above", "below": "below", "from": "from", "to": "to", "but": "stop",
     "while": "stop", "whereas": "stop", "and": "stop", "so": "stop", "because": "stop", "since": "stop", "then": "stop",
@@ -194,62 +213,72 @@ _FUNCTION = {
 }  # fmt: skip
 
 
-def tokens(sentence: str) -> list[Token]:
-    """The sentence, in lower case, word by word."""
-    for pattern, into in _PHRASES:
-        sentence = pattern.sub(into, sentence)
-    found: list[Token] = []
+def tokenize(sentence: str) -> list[Token]:
+    """Split a sentence in lower case into tokens."""
+    for pattern, replacement in _PHRASES:
+        sentence = pattern.sub(replacement, sentence)
+    tokens: list[Token] = []
     for m in _TOKEN.finditer(sentence):
         text = m[0].strip()
         if m["range"]:
             unit = m["u1"] or m["u2"]
-            found.append(
-                Token("range", text, (_value(m["l1"] or m["l2"], unit), _value(m["h1"] or m["h2"], unit), unit))
-            )
+            low, high = _value(m["l1"] or m["l2"], unit), _value(m["h1"] or m["h2"], unit)
+            tokens.append(Token("range", text, (low, high, unit)))
         elif m["number"]:
-            found.append(Token("number", text, (_value(m["number"], m["unit"]), m["unit"])))
+            tokens.append(Token("number", text, (_value(m["number"], m["unit"]), m["unit"])))
         elif m["subject"]:
-            found.append(Token("subject", text, _NAMES[m["name"]] if m["name"] in _NAMES else int(m["name"]) - 1))
+            index = _NAMES[m["name"]] if m["name"] in _NAMES else int(m["name"]) - 1
+            tokens.append(Token("subject", text, index))
         elif m["word"]:
-            found.append(_word(text))
+            tokens.append(_word(text))
         else:
-            found.append(Token({"<": "below", ">": "above"}.get(text, "stop"), text))
-    _share_units(found)
-    for i, token in enumerate(found):
-        if token.text == "sounds" and any(t.kind in ("cardinal", "number") for t in found[max(0, i - 2) : i]):
-            found[i] = Token("count", token.text, COUNTED[token.text])
-    for i, token in enumerate(found):  # letters are clips where they are no article
-        if token.text in tuple("abcd") and token.kind == "word":
-            after = found[i + 1] if i + 1 < len(found) else Token("stop", "")
-            compared = i > 0 and found[i - 1].kind in ("than", "versus") and after.kind != "word"
-            adjective = after.kind in ("more", "most") and token.text != "a"
-            if after.kind in ("number", "range", "is") or after.text == ":" or compared or adjective:
-                found[i] = Token("subject", token.text, _NAMES[token.text])
-    return found
+            tokens.append(Token({"<": "below", ">": "above"}.get(text, "stop"), text))
+    _share_units(tokens)
+    _resolve_sounds(tokens)
+    _resolve_letters(tokens)
+    return tokens
 
 
-def _share_units(found: list[Token]) -> None:
-    """`220, 330 and 440 Hz`: a number has the unit of the one that it is listed with."""
+def _share_units(tokens: list[Token]) -> None:
+    """Give each number of a list the unit of the last one: `220, 330 and 440 Hz`."""
     unit: str | None = None
-    for i in range(len(found) - 1, -1, -1):
-        token = found[i]
+    for i in range(len(tokens) - 1, -1, -1):
+        token = tokens[i]
         if token.kind == "number":
-            value, own = token.value
-            unit = own or unit
-            found[i] = Token("number", token.text, (value if own else _value(token.text, unit), unit))
+            value, number_unit = token.value
+            unit = number_unit or unit
+            tokens[i] = Token("number", token.text, (value if number_unit else _value(token.text, unit), unit))
         elif token.text not in (",", "and"):
             unit = None
 
 
+def _resolve_sounds(tokens: list[Token]) -> None:
+    """Read `sounds` as a noun after a number ("three sounds"), else as the verb that `_FUNCTION_WORDS` has it for."""
+    for i, token in enumerate(tokens):
+        if token.text == "sounds" and any(t.kind in ("cardinal", "number") for t in tokens[max(0, i - 2) : i]):
+            tokens[i] = Token("count", token.text, COUNT_NOUNS[token.text])
+
+
+def _resolve_letters(tokens: list[Token]) -> None:
+    """Read the letters a to d as names of clips where they cannot be an article: "a is", "b 440", "than a"."""
+    for i, token in enumerate(tokens):
+        if token.text in tuple("abcd") and token.kind == "word":
+            after = tokens[i + 1] if i + 1 < len(tokens) else Token("stop", "")
+            after_than = i > 0 and tokens[i - 1].kind in ("than", "versus") and after.kind != "word"
+            before_adjective = after.kind in ("more", "most") and token.text != "a"
+            if after.kind in ("number", "range", "is") or after.text == ":" or after_than or before_adjective:
+                tokens[i] = Token("subject", token.text, _NAMES[token.text])
+
+
 def _value(digits: str, unit: str | None) -> float:
-    return float(digits.replace(",", "")) * _SCALE.get(unit or "", 1.0)
+    return float(digits.replace(",", "")) * _UNIT_FACTOR.get(unit or "", 1.0)
 
 
 def _word(text: str) -> Token:
     for kind, table in (
-        ("function", _FUNCTION), ("quantity", QUANTITIES), ("more", COMPARATIVES), ("most", SUPERLATIVES),
-        ("level", LEVELS), ("trend", TRENDS), ("count", COUNTED), ("cardinal", NUMBERS), ("subject", ORDINALS),
+        ("function", _FUNCTION_WORDS), ("quantity", QUANTITIES), ("more", COMPARATIVES), ("most", SUPERLATIVES),
+        ("level", LEVELS), ("trend", TRENDS), ("count", COUNT_NOUNS), ("cardinal", NUMBERS), ("subject", ORDINALS),
     ):  # fmt: skip
-        if text in table:
+        if text in table:  # the first table that has the word wins
             return Token(str(table[text]) if kind == "function" else kind, text, table[text])
     return Token("word", text)

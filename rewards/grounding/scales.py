@@ -1,4 +1,4 @@
-"""The scales on which quantities of sound are compared, and from which difference on they are told apart."""
+"""Define the scales on which quantities of sound are compared: tolerances, margins, and what counts as low or high."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ from math import log2
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How a quantity is compared."""
+    """The scale of one quantity."""
 
     tolerance: float
-    """By how much a named value may be off, in the scale's steps."""
+    """Largest error of a number in a claim that still counts as true, in steps of the scale."""
     margin: float
-    """From which difference on two sounds are told apart, in steps."""
+    """Least difference of two sounds for one to be more than the other, in steps."""
     low: float
     high: float
-    """Level words: at most `low` is low, at least `high` is high, what lies between is open."""
+    """Bounds of the words low and high: at most `low` is low, at least `high` is high, between them is open."""
     unit: str
     steps: Callable[[float], float]
-    """Value -> position on a scale of even steps."""
+    """A function from a value to its position on a scale of even steps."""
     wide: float
-    """Steps from which on a range or a bound says nothing."""
+    """Width in steps from which a range or a bound says nothing."""
 
 
 def _octaves(factor: float) -> Callable[[float], float]:
     return lambda value: factor * log2(max(value, 1e-6))
 
 
-def _same(value: float) -> float:
+def _identity(value: float) -> float:
     return value
 
 
 SCALES: dict[str, Scale] = {
     "pitch": Scale(1.5, 0.5, 250, 400, "Hz", _octaves(12), 12),
-    "loudness": Scale(2.5, 1.0, -30, -25, "dBFS", _same, 12),
+    "loudness": Scale(2.5, 1.0, -30, -25, "dBFS", _identity, 12),
     "duration": Scale(2.5, 0.7, 0.6, 1.5, "s", _octaves(12), 12),
     "brightness": Scale(4.0, 1.0, 1000, 2000, "Hz", _octaves(12), 18),
     "rate": Scale(2.5, 1.0, 1.5, 2.5, "per second", _octaves(12), 12),
 }
-"""Steps are semitones (12 to a factor of two; 2.5 are 15 %), for loudness decibels."""
+"""Scales by quantity. Steps are semitones (12 to a factor of two; 2.5 are 15 %), for loudness decibels."""
 PITCH_MOVES_ST, LEVEL_MOVES_DB = 1.0, 3.0
-"""From which change on a contour rises or falls; up to 1.5 times as much it is still flat, from 3 times no longer."""
-VOICED, UNVOICED = 0.4, 0.2
-"""Shares of frames with a pitch: from the one on a sound is pitched, below the other it is not."""
+"""Least change with which a contour rises or falls. "Flat" is true up to 1.5 times as much, false from 3 times."""
+VOICED_FROM, UNVOICED_BELOW = 0.4, 0.2
+"""Shares of frames with a pitch: a sound with more than the first is pitched, one with less than the second is not."""

@@ -1,7 +1,7 @@
-"""What a sentence tells one after another: values in a row, and what is said of one moment after another.
+"""Order the claims of a sentence that speaks of one sound, or one moment, after another.
 
-`220Hz 330Hz 440Hz`, "a low tone, then a high one", "low at the start and high at the end": such claims do not speak of the
-same thing, so each is given its `place` among its like, or the `moment` that it is of.
+`220Hz 330Hz 440Hz`, "a low tone, then a high one", "low at the start and high at the end": such claims are not about the
+same thing, so each gets its `place` among its like, or its `moment` in the sound.
 """
 
 from __future__ import annotations
@@ -12,42 +12,44 @@ from dataclasses import replace
 from rewards.grounding.claim import Claim
 from rewards.grounding.lexicon import MOMENTS, OF_UNIT, STAGES, TIMES, Token
 
-Found = Sequence[tuple[int, Claim]]
+PlacedClaims = Sequence[tuple[int, Claim]]
 """Claims, each with the index of the token that it was read at."""
 
-_TELLS = ("number", "range", "level", "more", "most", "trend", "count", "same", "unpitched")
+_CLAIMING = ("number", "range", "level", "more", "most", "trend", "count", "same", "unpitched")
 _DURING = ("in", "within", "during", "over", "for", "throughout")
 
 
-def in_sequence(tokens: Sequence[Token], found: Found) -> list[Claim]:
-    """The claims of one sentence in order, with their places and moments."""
+def order_claims(tokens: Sequence[Token], placed_claims: PlacedClaims) -> list[Claim]:
+    """Return the claims of one sentence in order, with their places and moments."""
     moments = _moments(tokens)
-    claims = [replace(claim, moment=moments[at]) if moments[at] else claim for at, claim in found]
-    swept: set[int] = set()
-    for row in _rows(tokens, found):
+    claims = [replace(claim, moment=moments[at]) if moments[at] else claim for at, claim in placed_claims]
+    sweep_ends: set[int] = set()
+    for row in _rows(tokens, placed_claims):
         first, last = claims[row[0]], claims[row[-1]]
-        sweep = any(token.kind == "to" for token in tokens[found[row[0]][0] : found[row[-1]][0]])
+        sweep = any(token.kind == "to" for token in tokens[placed_claims[row[0]][0] : placed_claims[row[-1]][0]])
+        # `110Hz to 440Hz` is one sweep, not two sounds.
         if sweep and len(row) == 2 and first.quantity == "pitch" and first.values and last.values:
             ends = first.values[0], last.values[0]
             claims[row[0]] = Claim("ends", "pitch", values=ends, thing=first.thing, text=first.text)
-            swept.add(row[1])
+            sweep_ends.add(row[1])
         else:
             for place, j in enumerate(row):
                 claims[j] = replace(claims[j], place=(place, len(row)))
-    _place_stages(tokens, found, claims)
-    return [claim for j, claim in enumerate(claims) if j not in swept]
+    _place_stages(tokens, placed_claims, claims)
+    return [claim for j, claim in enumerate(claims) if j not in sweep_ends]
 
 
-def _rows(tokens: Sequence[Token], found: Found) -> list[list[int]]:
-    """Indices of values without a name between which nothing stands but a stop or "to"."""
+def _rows(tokens: Sequence[Token], placed_claims: PlacedClaims) -> list[list[int]]:
+    """Return the rows of values, as indices of claims: no names, and nothing between them but a stop or "to"."""
     numbers = [i for i, token in enumerate(tokens) if token.kind == "number"]
     previous = dict(zip(numbers[1:], numbers, strict=False))
     rows: list[list[int]] = []
-    for j, (at, claim) in enumerate(found):
+    for j, (at, claim) in enumerate(placed_claims):
         if claim.kind != "value" or claim.subject is not None or tokens[at].kind != "number":
             continue
+        # Words between two numbers would make them claims of their own.
         between = {token.kind for token in tokens[previous.get(at, -1) + 1 : at]}
-        alike = bool(rows) and found[rows[-1][-1]][1].quantity == claim.quantity
+        alike = bool(rows) and placed_claims[rows[-1][-1]][1].quantity == claim.quantity
         if alike and between <= {"stop", "to"}:
             rows[-1].append(j)
         else:
@@ -56,26 +58,29 @@ def _rows(tokens: Sequence[Token], found: Found) -> list[list[int]]:
 
 
 def _moments(tokens: Sequence[Token]) -> list[str]:
-    """Of each token, when in the sound its clause is, or else a clause before it that only says when."""
+    """Return the moment of each token: the one that its clause names, or a clause before it that names nothing else ("at
+    the start, it is low")."""
     moments: list[str] = []
     clause: list[Token] = []
-    named: set[str] = set()
-    carried = ""
+    clause_moments: set[str] = set()
+    inherited_moment = ""
     for i, token in enumerate((*tokens, Token("stop", ""))):
         clause.append(token)
-        named |= {MOMENTS.get(token.text, ""), part_of(tokens, i)} - {""}
+        clause_moments |= {MOMENTS.get(token.text, ""), part_of(tokens, i)} - {""}
         if token.kind != "stop":
             continue
-        moment = "" if len(named) > 1 else next(iter(named), carried)
-        only_when = bool(named) and not any(t.kind in _TELLS for t in clause)
-        carried = moment if only_when else ""
+        # Of two moments in one clause it is not known which claim belongs to which.
+        moment = "" if len(clause_moments) > 1 else next(iter(clause_moments), inherited_moment)
+        names_only_moment = bool(clause_moments) and not any(t.kind in _CLAIMING for t in clause)
+        inherited_moment = moment if names_only_moment else ""
         moments += [moment] * len(clause)
-        clause, named = [], set()
+        clause, clause_moments = [], set()
     return moments
 
 
 def part_of(tokens: Sequence[Token], i: int) -> str:
-    """Which part of a sound the ordinal at i tells: "the second half", "within the first 0.1 s"; else nothing."""
+    """Return the part of a sound, early or late, that the ordinal at i names: "the second half", "within the first
+    0.1 s"; empty where it names none."""
     if i < 0 or i + 1 >= len(tokens):
         return ""
     noun = tokens[i + 1]
@@ -85,18 +90,18 @@ def part_of(tokens: Sequence[Token], i: int) -> str:
     return {"first": "early", "second": "late", "last": "late"}.get(tokens[i].text, "") if portion else ""
 
 
-def _place_stages(tokens: Sequence[Token], found: Found, claims: list[Claim]) -> None:
-    """What stands before and after "then", or beside "to" ("from low to high"), is of one sound after another."""
-    after = [0]
+def _place_stages(tokens: Sequence[Token], placed_claims: PlacedClaims, claims: list[Claim]) -> None:
+    """Place the claims before and after "then", or beside "to" ("from low to high"), on one sound after another."""
+    stage_at = [0]  # of each token: how many such words stand before it
     for i, token in enumerate(tokens):
         to_level = token.kind == "to" and i + 1 < len(tokens) and tokens[i + 1].kind == "level"
-        after.append(after[-1] + (token.text in STAGES or to_level))
-    staged = [
-        (j, after[at])
-        for j, (at, claim) in enumerate(found)
+        stage_at.append(stage_at[-1] + (token.text in STAGES or to_level))
+    claim_stages = [
+        (j, stage_at[at])
+        for j, (at, claim) in enumerate(placed_claims)
         if claim.subject is None and claim.kind in ("value", "level", "trend", "count") and claims[j].place is None
     ]
-    stages = sorted({stage for _, stage in staged})
+    stages = sorted({stage for _, stage in claim_stages})
     if len(stages) > 1:
-        for j, stage in staged:
+        for j, stage in claim_stages:
             claims[j] = replace(claims[j], place=(stages.index(stage), len(stages)))

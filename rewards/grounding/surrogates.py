@@ -1,7 +1,7 @@
-"""Whether a chain reasons from sound: the perceptual features that it names, and textual surrogates for listening.
+"""List the words of perceptual features, and match phrases that reason about a text in place of the sound.
 
-`FEATURES` names the seven families of the MGRD criterion (Step-Audio-R1, arXiv 2511.15848); `SURROGATE` finds phrases
-that reason about a text in place of the sound.
+`FEATURES` names the seven families of the MGRD criterion (Step-Audio-R1, arXiv 2511.15848); `SURROGATE` matches
+the textual surrogates.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ FEATURES: dict[str, frozenset[str]] = {
 }
 """Family of perceptual features -> its words."""
 
-_TEXT = (
+_TEXT_NOUNS = (
     r"(?:lyrics?|transcripts?|transcriptions?|captions?|subtitles?|text|texts|wording|script|written words|title"
     r"|file ?name|metadata|(?:text|textual|written) (?:description|content|form)|description|article|passage|paragraph)"
 )
-_SAYS = (
+_SAYING_VERBS = (
     r"(?:say|says|said|mention|mentions|mentioned|state|states|stated|describe|describes|described|read|reads|indicate"
     r"|indicates|indicated|suggest|suggests|suggested|tell|tells|imply|implies|contain|contains|note|notes|reveal"
     r"|reveals|refer|refers|speak|speaks|talk|talks|show|shows|provide|provides|give|gives|specify|specifies)"
 )
 SURROGATE = re.compile(
-    rf"\b{_TEXT}(?: (?:of|in|for) the \w+)?(?: (?:itself|above|clearly|also|explicitly|here|only))? {_SAYS}\b"
+    rf"\b{_TEXT_NOUNS}(?: (?:of|in|for) the \w+)?(?: (?:itself|above|clearly|also|explicitly|here|only))? {_SAYING_VERBS}\b"
     rf"|\b(?:according to|based on|judging (?:by|from)|going by|from|in|per|reading|from reading) (?:the|its|their|this|these)"
-    rf"(?: \w+)? ?{_TEXT}\b"
+    rf"(?: \w+)? ?{_TEXT_NOUNS}\b"
     rf"|\b(?:as|is|are|was) (?:written|transcribed|stated|described|mentioned) (?:in|by)\b"
-    rf"|\bthe (?:words|sentence|sentences|phrase|phrases|lines?|content of the words) (?:themselves )?{_SAYS}\b"
+    rf"|\bthe (?:words|sentence|sentences|phrase|phrases|lines?|content of the words) (?:themselves )?{_SAYING_VERBS}\b"
     rf"|\bthe (?:word choice|choice of words|vocabulary|semantic content|meaning of the words)\b"
 )
-"""A phrase that reasons from a text."""
-DISOWNED = re.compile(
+"""Pattern of a phrase that reasons from a text."""
+NEGATION = re.compile(
     r"\b(?:not|n't|no|never|without|rather than|instead of|ignor\w+|regardless of|cannot)\b[^.;!?,]{0,40}$"
 )
-"""What stands before a surrogate phrase that is only named to be set aside."""
+"""Pattern of the text before a surrogate phrase that the chain rejects: "I do not rely on …"."""

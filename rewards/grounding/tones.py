@@ -1,4 +1,4 @@
-"""Small sounds made in code, the same each time: what gold cases of audio verifiers listen to, without a file."""
+"""Synthesise small sounds, the same each time, for the gold cases of audio verifiers, which need no files."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def tone(
     then: tuple[float, ...] = (),
     gap_s: float = 0.1,
 ) -> Clip:
-    """A sine at a level (RMS) as a FLAC file; a sweep, even in semitones, where `to_hertz` is given; followed by tones of
-    the pitches `then` with silence between. 0 Hz is white noise."""
+    """Return a clip of a sine at an RMS level; 0 Hz is white noise. With `to_hertz` it is a sweep, even in semitones;
+    tones of the pitches `then` follow with silence of `gap_s` between them."""
     import numpy as np
 
     samples: list[np.ndarray] = []
@@ -37,8 +37,10 @@ def _sound(hertz: float, to_hertz: float, seconds: float, dbfs: float) -> np.nda
     if hertz == 0:
         samples = np.random.default_rng(0).normal(size=count)
     else:
-        contour = hertz * (to_hertz / hertz) ** (np.arange(count) / count)
+        contour = hertz * (to_hertz / hertz) ** (np.arange(count) / count)  # even in semitones
+        # The phase is the sum of the frequency: a sine of `contour * t` would overshoot it.
         samples = np.sin(2 * np.pi * np.cumsum(contour) / SAMPLE_RATE)
+    # 10 ms at either end, so that edges do not click.
     fade = np.minimum(1, np.arange(count) / (0.01 * SAMPLE_RATE))
     samples = samples * fade * fade[::-1]
     return samples * 10 ** (dbfs / 20) / np.sqrt(np.mean(samples**2))

@@ -21,7 +21,7 @@ from math import isclose
 from rewards.answers import marked_answer, stated_answer
 from rewards.contract import Case
 from rewards.grounding.lexicon import COMPARATIVES, LEVELS, NUMBERS, ORDINALS, TRENDS
-from rewards.grounding.parser import Claim, read
+from rewards.grounding.parser import Claim, read_claims
 from rewards.grounding.scales import SCALES
 from rewards.verifiers.choice import chosen_letter, read_options
 from rewards.verifiers.numeric import find_numbers
@@ -46,7 +46,7 @@ def verify(prompt: Prompt, rollout: Rollout, *, min_steps: int = 1, silent: floa
     chain = rollout.reasoning
     if not chain:
         return Verdict(reason="no chain of thought")
-    claims = read(chain)
+    claims = read_claims(chain)
     count = max(len([step for step in _STEP.split(chain) if step.strip()]), len(claims))
     steps = min(1.0, count / max(1, min_steps))
     clash = find_contradiction(claims)
@@ -92,7 +92,7 @@ def find_contradiction(claims: Sequence[Claim]) -> tuple[Claim, Claim] | None:
 def _compared_subjects(claim: Claim) -> tuple[int | None, int | None]:
     """Return the indices of the two sounds that a claim compares. Where it names one of the first two alone, the other of
     these two is meant."""
-    subject, rival = claim.subject, claim.other
+    subject, rival = claim.subject, claim.reference
     if subject is None and rival in (0, 1):
         subject = 1 - rival
     if rival is None and subject in (0, 1):

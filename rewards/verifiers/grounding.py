@@ -25,8 +25,8 @@ from typing import Any  # Any: further fields of a Case, by name
 from rewards.contract import Case
 from rewards.grounding.acoustics import measure
 from rewards.grounding.checker import Finding, check
-from rewards.grounding.parser import Claim, read
-from rewards.grounding.surrogates import DISOWNED, FEATURES, SURROGATE
+from rewards.grounding.parser import Claim, read_claims
+from rewards.grounding.surrogates import FEATURES, NEGATION, SURROGATE
 from rewards.grounding.tones import tone
 from rl.types import Clip, Prompt, Rollout, Verdict
 
@@ -58,11 +58,11 @@ def verify(
         raise ValueError(f"prompt '{prompt.id}' has no audio; give this part `when: {{audio: true}}`")
     chain = rollout.reasoning
     clips = [measure(clip) for clip in prompt.clips]
-    findings = [check(claim, clips) for claim in read(chain)]
+    findings = [check(claim, clips) for claim in read_claims(chain)]
     families, mentions = find_features(chain, [finding.claim for finding in findings])
     phrases = find_surrogates(chain)
     # one fact is counted once: `fact` is the same for "the second is higher" and "the first is lower"
-    facts = {(finding.true, finding.fact(clips)) for finding in findings if finding.true is not None}
+    facts = {(finding.true, finding.fact_key(clips)) for finding in findings if finding.true is not None}
     checked_count, true_count = len(facts), sum(is_true for is_true, _ in facts)
     true_share = true_count / max(checked_count, min_claims, 1)  # one lucky guess is not listening
     family_share = min(1.0, len(families) / max(1, min_features))
@@ -88,7 +88,7 @@ def find_surrogates(chain: str) -> list[str]:
     """Return the phrases of a chain that reason from a text in place of the sound, without those that it rejects ("not from
     the transcript")."""
     text = chain.lower()
-    return [m[0] for m in SURROGATE.finditer(text) if not DISOWNED.search(text[: m.start()])]
+    return [m[0] for m in SURROGATE.finditer(text) if not NEGATION.search(text[: m.start()])]
 
 
 def _explain(chain: str, findings: list[Finding], phrases: list[str]) -> str:
@@ -98,7 +98,7 @@ def _explain(chain: str, findings: list[Finding], phrases: list[str]) -> str:
         worst = max(false_findings, key=lambda finding: finding.miss)
         claim = worst.claim
         topic = f"number of {claim.quantity}" if claim.kind == "count" else f"{claim.kind} of {claim.quantity}"
-        return f"false: '{claim.text}' ({topic}: measured {worst.measured})"
+        return f"false: '{claim.text}' ({topic}: measured {worst.measurement})"
     if phrases:
         return f"reasons from a text: '{phrases[0]}'"
     if not chain:

@@ -57,7 +57,7 @@ def check_name(name: str, registry: Mapping[str, F], place: str, parameters: Seq
     path = functions.find_module(module, place, fix=f"is the folder of '{name}' on the Python path?")
     if path is None:
         return  # compiled: nothing to read
-    function = functions.definition(functions.names_in(path, place), f"{module}:{attribute}", path, place)
+    function = functions.find_function(functions.names_in_file(path, place), f"{module}:{attribute}", path, place)
     if function:
         functions.check_call(function, parameters, place)
 
@@ -75,7 +75,7 @@ def columns_read(name: str, registry: Mapping[str, F], place: str) -> frozenset[
         path, assumed = functions.find_module(module, place), frozenset({"old"})
     if path is None:
         return assumed
-    attributes = functions.attributes_read(functions.names_in(path, place), attribute)
+    attributes = functions.attributes_read(functions.names_in_file(path, place), attribute)
     return assumed | {COLUMNS[attribute] for attribute in attributes & COLUMNS.keys()}
 
 

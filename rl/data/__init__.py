@@ -1,1 +1,1 @@
-"""What a run reads: prompts from files, hubs and tasks; the text of a chat; which prompts are drawn next."""
+"""Read what a run learns from: prompts from files, hubs and tasks, the text of a chat, and the order prompts come in."""

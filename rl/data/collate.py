@@ -1,4 +1,4 @@
-"""Rollouts and demonstrations to ragged batches, and batches to micro-batches by token budget."""
+"""Collate rollouts and demonstrations to ragged batches, and cut batches to micro-batches by token budget."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 
 def collate(scored: Sequence[Scored]) -> Batch:
-    """One batch of what can be learned from: errored samples were left out before. Order is kept; samples of the same
-    prompt share a group."""
+    """Return one batch of samples in their order; samples of the same prompt share a group. Errored samples must have
+    been left out before: their score of 0 means nothing."""
     import numpy as np
     import torch
 
@@ -32,9 +32,9 @@ def collate(scored: Sequence[Scored]) -> Batch:
     )
 
 
-def demonstrations(prompts: Sequence[Prompt], chat: Chat, max_sequence_tokens: int) -> Batch:
-    """A batch to imitate: every prompt's demonstration is what was "written". Raises ValueError naming the prompt when
-    one has no demonstration or does not fit."""
+def collate_demonstrations(prompts: Sequence[Prompt], chat: Chat, max_sequence_tokens: int) -> Batch:
+    """Return a batch to imitate, in which the tokens of each prompt's demonstration are the actions. Raises ValueError
+    naming the prompt when one has no demonstration or does not fit."""
     import torch
 
     tokens, lengths, action_mask = [], [], []
@@ -59,50 +59,51 @@ def demonstrations(prompts: Sequence[Prompt], chat: Chat, max_sequence_tokens: i
         tokens_T=torch.tensor(tokens),
         lengths_N=torch.tensor(lengths),
         action_mask_T=torch.tensor(action_mask),
-        rollout_logprobs_A=torch.zeros(sum(action_mask)),
+        rollout_logprobs_A=torch.zeros(sum(action_mask)),  # no engine sampled them
         scores_N=torch.zeros(count),
-        groups_N=torch.arange(count),
+        groups_N=torch.arange(count),  # each its own group: nothing is compared
         versions_N=torch.zeros(count, dtype=torch.long),
         clips_N=tuple(prompt.clips for prompt in prompts),
     )
 
 
 def pack(lengths: Sequence[int], budget: int, ranks: int = 1) -> list[list[list[int]]]:
-    """Sequence indices as rank → micro-batches → sequences.
+    """Return the indices of sequences as rank → micro-batches → sequences.
 
-    Sequences of similar length share a micro-batch of at most `budget` tokens (a longer sequence gets one of its own);
-    micro-batches are dealt to the rank with the fewest tokens so far. Every rank gets equally many, because they
-    reduce gradients together: a rank that would have fewer gets empty ones.
+    Sequences of similar length share a micro-batch of at most `budget` tokens (a longer sequence gets one to itself);
+    each micro-batch goes to the rank with the fewest tokens so far. Every rank gets equally many, because they reduce
+    gradients together: a rank that would have fewer gets empty ones.
     """
     longest_first = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
 
     def cut(limit: int) -> list[list[int]]:
         micro_batches: list[list[int]] = []
-        filled = limit
+        fill = limit  # so that the first sequence opens a micro-batch
         for i in longest_first:
-            if filled + lengths[i] > limit:
+            if fill + lengths[i] > limit:
                 micro_batches.append([])
-                filled = 0
+                fill = 0
             micro_batches[-1].append(i)
-            filled += lengths[i]
+            fill += lengths[i]
         return micro_batches
 
-    most = -(-len(cut(budget)) // ranks)
+    rounds = -(-len(cut(budget)) // ranks)  # micro-batches of each rank, rounded up
     # The smallest limit that takes no more rounds: then micro-batches, and with them ranks, are about equally large.
-    limit = bisect_left(range(budget), -most * ranks, lo=1, key=lambda limit: -len(cut(limit)))
+    limit = bisect_left(range(budget), -rounds * ranks, lo=1, key=lambda limit: -len(cut(limit)))
     micro_batches = cut(limit)
-    dealt: list[list[list[int]]] = [[] for _ in range(ranks)]
+    ranks_work: list[list[list[int]]] = [[] for _ in range(ranks)]
     load = [0] * ranks
+    # The largest first, so that the small ones even out what is left.
     for micro_batch in sorted(micro_batches, key=lambda m: -sum(lengths[i] for i in m)):
-        rank = min((r for r in range(ranks) if len(dealt[r]) < most), key=lambda r: load[r])
-        dealt[rank].append(micro_batch)
+        rank = min((r for r in range(ranks) if len(ranks_work[r]) < rounds), key=lambda r: load[r])
+        ranks_work[rank].append(micro_batch)
         load[rank] += sum(lengths[i] for i in micro_batch)
-    return [mine + [[]] * (most - len(mine)) for mine in dealt]
+    return [work + [[]] * (rounds - len(work)) for work in ranks_work]
 
 
 def minibatches(count: int, epochs: int, parts: int, seed: int) -> list[list[int]]:
-    """Rows of each optimiser step: `epochs` passes over `count` sequences, each shuffled and cut into `parts`. A single
-    step takes all of them in order."""
+    """Return the rows of each optimiser step: `epochs` passes over `count` sequences, each shuffled and cut into
+    `parts`. A single step takes all of them in order."""
     import numpy as np
 
     if epochs * parts == 1:

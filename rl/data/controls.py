@@ -1,7 +1,7 @@
-"""Is it hearing, or guessing? The same questions with their sound taken away.
+"""Replace the sound of prompts, to measure whether a model hears or guesses.
 
-A model that listens loses its accuracy on all of these; one that has found a leak in the questions keeps it. Prompts
-without clips stay out.
+A model that listens loses its accuracy on all of these controls; one that has found a leak in the questions keeps it.
+Prompts without clips are left out.
 """
 
 from __future__ import annotations
@@ -14,58 +14,62 @@ from rl.data.rows import rank
 from rl.types import Clip, Prompt
 
 FRAME_S = 0.05
-"""Shuffled sound keeps its spectrum and loses its order beyond this."""
+"""Length of the frames that are shuffled, s: the sound keeps its spectrum and loses its order beyond this."""
 
 
-def silenced(prompts: Sequence[Prompt]) -> list[Prompt]:
-    """Every clip becomes a second of silence: silence of its own length would still say which of two is longer."""
+def silence(prompts: Sequence[Prompt]) -> list[Prompt]:
+    """Return the prompts with every clip replaced by one second of silence."""
     import numpy as np
 
-    silence = Clip(data=encode(np.zeros(SAMPLE_RATE, np.float32)))
-    return _with_clips(prompts, lambda clip: silence)
+    # One length for all: silence as long as the clip would still say which of two is longer.
+    second = Clip(data=encode(np.zeros(SAMPLE_RATE, np.float32)))
+    return _change_clips(prompts, lambda clip: second)
 
 
-def shuffled(prompts: Sequence[Prompt]) -> list[Prompt]:
-    """Every clip's frames of 50 ms in an order drawn from its content."""
+def shuffle_frames(prompts: Sequence[Prompt]) -> list[Prompt]:
+    """Return the prompts with the 50 ms frames of every clip in an order drawn from its content."""
     import numpy as np
 
     def scramble(clip: Clip) -> Clip:
         samples, width = waveform(clip), int(FRAME_S * SAMPLE_RATE)
         frames = [samples[i : i + width] for i in range(0, len(samples), width)]
-        order = np.random.default_rng(int(fingerprint(clip)[:12], 16)).permutation(len(frames))
+        seed = int(fingerprint(clip)[:12], 16)  # the same clip is always shuffled alike
+        order = np.random.default_rng(seed).permutation(len(frames))
         return Clip(data=encode(np.concatenate([frames[i] for i in order])))
 
-    return _with_clips(prompts, scramble)
+    return _change_clips(prompts, scramble)
 
 
-def swapped(prompts: Sequence[Prompt]) -> list[Prompt]:
-    """Every prompt gets the clips of another one with as many. A prompt that is alone in that stays out."""
+def swap_clips(prompts: Sequence[Prompt]) -> list[Prompt]:
+    """Return the prompts, each with the clips of another one that has as many; one without such a partner is left out."""
     groups: dict[int, list[Prompt]] = {}
+    # In an order of their own: neighbours in a data set often share their sound or its answer.
     for prompt in sorted((p for p in prompts if p.clips), key=lambda p: rank(p.id)):
         groups.setdefault(len(prompt.clips), []).append(prompt)
     clips = {
-        prompt.id: other.clips
+        prompt.id: neighbour.clips
         for group in groups.values()
         if len(group) > 1
-        for prompt, other in zip(group, [*group[1:], group[0]], strict=True)
+        for prompt, neighbour in zip(group, [*group[1:], group[0]], strict=True)
     }
     return [replace(prompt, clips=clips[prompt.id]) for prompt in prompts if prompt.id in clips]
 
 
 CONTROLS: dict[str, Callable[[Sequence[Prompt]], list[Prompt]]] = {
-    "silenced": silenced,
-    "swapped": swapped,
-    "shuffled": shuffled,
+    "silenced": silence,
+    "swapped": swap_clips,
+    "shuffled": shuffle_frames,
 }
+"""Name in the metrics of an evaluation -> the control."""
 
 
-def _with_clips(prompts: Sequence[Prompt], change: Callable[[Clip], Clip]) -> list[Prompt]:
-    changed: dict[str, Clip] = {}
+def _change_clips(prompts: Sequence[Prompt], change: Callable[[Clip], Clip]) -> list[Prompt]:
+    cache: dict[str, Clip] = {}
 
-    def once(clip: Clip) -> Clip:
-        name = fingerprint(clip)
-        if name not in changed:
-            changed[name] = change(clip)
-        return changed[name]
+    def change_once(clip: Clip) -> Clip:
+        key = fingerprint(clip)
+        if key not in cache:
+            cache[key] = change(clip)
+        return cache[key]
 
-    return [replace(p, clips=tuple(once(c) for c in p.clips)) for p in prompts if p.clips]
+    return [replace(p, clips=tuple(change_once(clip) for clip in p.clips)) for p in prompts if p.clips]

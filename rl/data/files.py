@@ -1,14 +1,14 @@
-"""The rows of data files: jsonl, parquet, Hugging Face `datasets`, and a folder of audio files.
+"""Read the rows of data files: jsonl, parquet, Hugging Face `datasets`, and a folder of audio files.
 
-`datasets` and `pyarrow` are imported where they are read.
+`datasets` and `pyarrow` take seconds to import, so they are imported where they are used.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rl.config import ConfigError
 from rl.data.clips import ENDINGS, audio_files
@@ -24,45 +24,51 @@ from rl.data.rows import (
     split_of,
 )
 
-FILES = ("jsonl", "parquet", "huggingface", "folder")
-AUDIO_ROWS = 64
-"""Rows of a parquet file that are in memory at a time when they hold sound."""
+if TYPE_CHECKING:
+    import datasets
 
-Placed = Iterator[tuple[str, Row]]
+FILES = ("jsonl", "parquet", "huggingface", "folder")
+"""Sources that are read row by row; the other ones make their own prompts."""
+AUDIO_ROWS = 64
+"""Number of rows of a parquet file in memory at a time when they hold sound."""
+
+PlacedRows = Iterator[tuple[str, Row]]
+"""Rows, each with its place for messages."""
 Refuse = Callable[[ValueError], None]
-"""What becomes of a row that cannot be read: raised, or counted."""
+"""A function that gets the error of a row that cannot be read, and raises or counts it."""
 
 
 class FileConfig(Protocol):
-    """What of `rl.data.sources.DataConfig` concerns files; documented there."""
+    """The part of `rl.data.sources.DataConfig`, where it is documented, that concerns files."""
 
     source: str
     path: str | None
     fields: dict[str, str]
-    args: dict[str, Any]
+    args: dict[str, Any]  # as `DataConfig` has it: values of YAML, for whatever function is called
 
     @property
     def split_name(self) -> str: ...
     @property
-    def needed(self) -> list[str]: ...
+    def required_columns(self) -> list[str]: ...
     @property
     def columns(self) -> list[str]: ...
 
 
-def rows(config: FileConfig, split: str | None, place: str, refuse: Refuse) -> Placed:
-    """(place, row) of everything in the file; `split` may be used to read less. Raises ValueError."""
+def rows(config: FileConfig, split: str | None, place: str, refuse: Refuse) -> PlacedRows:
+    """Yield (place, row) of the whole source; rows of other splits may be among them. Raises ValueError."""
     if config.source == "huggingface":
         return _huggingface(config, split, place)
     if config.source == "folder":
         return _folder(config, place, refuse)
     file = locate_file(str(config.path), place)
-    if config.source == "jsonl":
+    if config.source == "jsonl":  # a parquet file can be read or not, as a whole; here single lines may fail
         return jsonl(file, refuse)
     batch = AUDIO_ROWS if "audio" in config.fields else 1024
-    return parquet(file, config.columns, config.needed, batch)
+    return parquet(file, config.columns, config.required_columns, batch)
 
 
 def locate_file(path: str, place: str) -> Path:
+    """Return the file at `path`. Raises ConfigError where it is missing or a folder."""
     file = locate(path, f"{place}.path")
     if not file.is_file():
         raise ConfigError(f"{place}.path: {file} is a folder; name a file in it")
@@ -70,26 +76,30 @@ def locate_file(path: str, place: str) -> Path:
 
 
 def hub_name(path: str, place: str) -> str:
-    """A hub name as it is; what can only be a folder is looked for."""
+    """Return a hub name as it is, and a path as an existing folder. Raises ConfigError for a missing folder."""
+    # A hub name such as `openai/gsm8k` looks like a relative path: only these beginnings are surely paths.
     return str(locate(path, f"{place}.path")) if path.startswith((".", "/", "~", "$")) else path
 
 
-def _folder(config: FileConfig, place: str, refuse: Refuse) -> Placed:
-    """(file, row) with `audio`, `id`, and either the named groups of `pattern` in the file's path below the folder, or
-    `label`, its class folder. A file's split is a group or an outermost folder of such a name, else a hash of its path."""
+def _folder(config: FileConfig, place: str, refuse: Refuse) -> PlacedRows:
+    """Yield (file, row) with `audio`, `id`, and either the named groups of `pattern` in the file's path below the folder,
+    or `label`, its class folder. A file's split is a group of that name, or its outermost folder where all of these are
+    named after splits, else a hash of its path."""
     folder = locate(str(config.path), f"{place}.path")
     if not folder.is_dir():
         raise ConfigError(f"{place}.path: {folder} is a file; name the folder of the audio files")
-    found = list(audio_files(folder))
-    if not found:
+    files = list(audio_files(folder))
+    if not files:
         raise ConfigError(f"{place}.path: {folder} holds no audio files ({' '.join(ENDINGS)}); correct the path")
-    pattern = compiled(config.args, place)
-    tops = {file.parts[0] for file in found if len(file.parts) > 1}
-    splits = bool(tops) and tops <= SPLITS.keys() and all(len(file.parts) > 1 for file in found)
-    for file in found:
-        own = file.parts[0] if splits else split_of(file.as_posix())
-        row = {"audio": str(folder / file), "id": str(file.with_suffix("").as_posix()), config.split_name: own}
-        groups = _groups(pattern, file.relative_to(own) if splits else file)
+    pattern = compile_pattern(config.args, place)
+    outer_folders = {file.parts[0] for file in files if len(file.parts) > 1}
+    in_split_folders = (
+        bool(outer_folders) and outer_folders <= SPLITS.keys() and all(len(file.parts) > 1 for file in files)
+    )
+    for file in files:
+        split = file.parts[0] if in_split_folders else split_of(file.as_posix())
+        row = {"audio": str(folder / file), "id": str(file.with_suffix("").as_posix()), config.split_name: split}
+        groups = _groups(pattern, file.relative_to(split) if in_split_folders else file)
         if groups is None:
             fix = "match it with args.pattern" if pattern else "lay it into a class folder or give args.pattern"
             refuse(ValueError(f"{folder / file}: no label in its path; {fix}"))
@@ -98,14 +108,15 @@ def _folder(config: FileConfig, place: str, refuse: Refuse) -> Placed:
 
 
 def _groups(pattern: re.Pattern[str] | None, file: Path) -> dict[str, str] | None:
+    """Return the columns that a file's path gives; None where it gives no label."""
     if pattern is None:
         return {"label": file.parts[-2]} if len(file.parts) > 1 else None
     match = pattern.search(file.as_posix())
     return {name: text for name, text in match.groupdict().items() if text is not None} if match else None
 
 
-def compiled(args: dict[str, Any], place: str) -> re.Pattern[str] | None:
-    """`args.pattern`, the only argument of a folder. Raises ConfigError."""
+def compile_pattern(args: Mapping[str, Any], place: str) -> re.Pattern[str] | None:
+    """Return `args.pattern`, the only argument of a folder, compiled; None without it. Raises ConfigError."""
     for key in args:
         if key != "pattern":
             raise ConfigError(f"{place}.args: unknown key '{key}'; known: pattern")
@@ -120,41 +131,44 @@ def compiled(args: dict[str, Any], place: str) -> re.Pattern[str] | None:
     return pattern
 
 
-def _huggingface(config: FileConfig, split: str | None, place: str) -> Placed:
-    """(`NAME[SPLIT]: row N`, row). A split column of the rows wins over the splits the dataset is stored in."""
+def _huggingface(config: FileConfig, split: str | None, place: str) -> PlacedRows:
+    """Yield (`NAME[SPLIT]: row N`, row). A split column of the rows wins over the splits the dataset is stored in."""
     import datasets
     from datasets.exceptions import DatasetsError
 
     path = hub_name(str(config.path), place)
     try:
         if any((Path(path) / name).is_file() for name in ("dataset_dict.json", "state.json")):
-            loaded = datasets.load_from_disk(path)
+            dataset = datasets.load_from_disk(path)
         else:
-            loaded = datasets.load_dataset(path, **config.args)
+            dataset = datasets.load_dataset(path, **config.args)
     except (OSError, ValueError, RuntimeError, DatasetsError) as error:
         raise ValueError(f"{place}.path: {path}: {first_line(error)}; check the name, args and the network") from error
-    parts = {str(k): v for k, v in loaded.items()} if isinstance(loaded, dict) else {"": loaded}
+    # A `DatasetDict` is a dict of split to dataset; a single dataset has no name.
+    parts = {str(k): v for k, v in dataset.items()} if isinstance(dataset, dict) else {"": dataset}
     name = config.split_name
-    stored = "" not in parts and not any(name in part.column_names for part in parts.values())
-    if stored:
+    split_by_part = "" not in parts and not any(name in part.column_names for part in parts.values())
+    if split_by_part:
         check_split(split, parts, path)
-    for part, held in parts.items():
-        if stored and split not in (None, part):
+    for part_name, part in parts.items():
+        if split_by_part and split not in (None, part_name):
             continue
-        check_columns([c for c in config.needed if not (stored and c == name)], held.column_names, path)
-        chosen = _encoded(held.select_columns([c for c in held.column_names if c in config.columns]))
-        for number, row in enumerate(chosen, 1):
-            where = f"{path}{f'[{part}]' if part else ''}: row {number}"
-            yield where, dict(row, **{name: part}) if stored else dict(row)
+        check_columns(
+            [c for c in config.required_columns if not (split_by_part and c == name)], part.column_names, path
+        )
+        stored_rows = _keep_encoded(part.select_columns([c for c in part.column_names if c in config.columns]))
+        label = f"{path}[{part_name}]" if part_name else path
+        for number, row in enumerate(stored_rows, 1):
+            yield f"{label}: row {number}", dict(row, **{name: part_name}) if split_by_part else dict(row)
 
 
-def _encoded(held: Any) -> Any:
-    """The dataset with its sound as it is stored: decoding it would take torchcodec."""
+def _keep_encoded(dataset: datasets.Dataset) -> datasets.Dataset:
+    """Return the dataset with its sound as it is stored: decoding it would take torchcodec."""
     import datasets
 
-    for name, feature in held.features.items():
+    for name, feature in dataset.features.items():
         if isinstance(feature, datasets.Audio):
-            held = held.cast_column(name, datasets.Audio(decode=False))
-        elif isinstance(getattr(feature, "feature", None), datasets.Audio):
-            held = held.cast_column(name, datasets.List(datasets.Audio(decode=False)))
-    return held
+            dataset = dataset.cast_column(name, datasets.Audio(decode=False))
+        elif isinstance(getattr(feature, "feature", None), datasets.Audio):  # a list of clips
+            dataset = dataset.cast_column(name, datasets.List(datasets.Audio(decode=False)))
+    return dataset

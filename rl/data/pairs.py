@@ -1,4 +1,4 @@
-"""Preference pairs: two answers to one prompt, and which is preferred."""
+"""Pair two answers to one prompt by which is preferred, and batch such pairs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from rl.data.rows import kind
+from rl.data.rows import type_name
 from rl.types import Batch, Demonstration, Prompt, split_think
 
 if TYPE_CHECKING:
@@ -15,19 +15,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
+    """A preferred and a rejected answer to one prompt."""
+
     prompt: Prompt
-    """Its id is the pair's own."""
+    """The prompt; its id is that of the pair, since a prompt may have several pairs."""
     chosen: Demonstration
     rejected: Demonstration
 
     @property
     def id(self) -> str:
+        """The id of the pair."""
         return self.prompt.id
 
 
 def pairs_of(prompts: Iterable[Prompt], place: str) -> list[Pair]:
-    """The pairs of prompts whose rows have `chosen` and `rejected` (map both in `data.fields`): texts, with or without a
-    `<think>` chain. Raises ValueError naming the prompt."""
+    """Return the pairs of prompts whose rows have `chosen` and `rejected` (map both in `data.fields`): texts, with or
+    without a `<think>` chain. Raises ValueError naming the prompt."""
     pairs: list[Pair] = []
     for prompt in prompts:
         sides: list[Demonstration] = []
@@ -35,7 +38,7 @@ def pairs_of(prompts: Iterable[Prompt], place: str) -> list[Pair]:
             value = prompt.fields.get(name)
             if not isinstance(value, str) or not value.strip():
                 raise ValueError(
-                    f"{place}: prompt '{prompt.id}': '{name}' is {kind(value)}, not a text; "
+                    f"{place}: prompt '{prompt.id}': '{name}' is {type_name(value)}, not a text; "
                     "map `chosen:` and `rejected:` in data.fields"
                 )
             sides.append(Demonstration(*split_think(value)))
@@ -44,16 +47,18 @@ def pairs_of(prompts: Iterable[Prompt], place: str) -> list[Pair]:
 
 
 def pair_batch(pairs: Sequence[Pair], chat: Chat, max_sequence_tokens: int) -> Batch:
-    """Chosen and rejected answers by turns, two sequences a pair. Raises ValueError naming a prompt that does not fit."""
-    from rl.data.collate import demonstrations
+    """Return a batch of two sequences a pair, the chosen answer and then the rejected one. Raises ValueError naming a
+    prompt that does not fit."""
+    from rl.data.collate import collate_demonstrations
 
+    # By turns, so that rows 2i and 2i + 1 are a pair, as the losses take them.
     sides = [replace(p.prompt, demonstration=side) for p in pairs for side in (p.chosen, p.rejected)]
-    return demonstrations(sides, chat, max_sequence_tokens)
+    return collate_demonstrations(sides, chat, max_sequence_tokens)
 
 
-def at_end(batch: Batch) -> Batch:
-    """The same sequences with the last token of each as its one action: the value of the state before it is the value
-    of the whole answer."""
+def last_token_batch(batch: Batch) -> Batch:
+    """Return the sequences with the last token of each as its only action. A value head then gives one value a sequence:
+    that of the whole answer."""
     import torch
 
     ends_N = batch.lengths_N.cumsum(0) - 1
@@ -63,7 +68,7 @@ def at_end(batch: Batch) -> Batch:
         tokens_T=batch.tokens_T,
         lengths_N=batch.lengths_N,
         action_mask_T=action_mask_T,
-        rollout_logprobs_A=torch.zeros(len(batch)),
+        rollout_logprobs_A=torch.zeros(len(batch)),  # one action each now, whose logprob nobody reads
         scores_N=batch.scores_N,
         groups_N=batch.groups_N,
         versions_N=batch.versions_N,

@@ -1,23 +1,23 @@
-"""A row of a data file to a `Prompt`, as `fields` maps its columns. A mistake is one line that names the row."""
+"""Turn a row of a data file into a `Prompt`, as `fields` maps its columns. A mistake is one line that names the row."""
 
 from __future__ import annotations
 
 import string
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from rl.data.clips import clips_of, placed
-from rl.data.rows import Row, column, kind, render, text
+from rl.data.clips import place_marks, read_clips
+from rl.data.rows import Row, column, render, text, type_name
 from rl.types import AUDIO_PATCH, THINK_CLOSE, THINK_OPEN, Demonstration, Message, Prompt, split_think
 
 PROMPT_KEYS = ("question", "answer", "id", "source", "reasoning", "response", "split", "options", "messages", "audio")
-"""The keys of `fields` that mean something; any other is handed on in `Prompt.fields`."""
-IMPLIED = ("answer", "id")
-"""Taken from a column of the same name, where there is one, even when `fields` does not name it."""
+"""The keys of `fields` with a meaning; any other goes to `Prompt.fields`."""
+IMPLIED_KEYS = ("answer", "id")
+"""Keys that are read from a column of the same name, where there is one, even when `fields` does not name it."""
 
 
 class RowConfig(Protocol):
-    """What of `rl.data.sources.DataConfig` concerns a row; documented there."""
+    """The part of `rl.data.sources.DataConfig`, where it is documented, that concerns a row."""
 
     path: str | None
     fields: dict[str, str]
@@ -30,22 +30,25 @@ class RowConfig(Protocol):
 
 
 def to_prompt(row: Row, config: RowConfig, where: str, number: int) -> Prompt:
-    """The prompt of the row at `where`, the `number`th (its id when it brings none). Raises ValueError."""
+    """Return the prompt of the row at `where`; `number` counts rows and makes the id where the row has none. Raises
+    ValueError."""
+    # By column names and by keys of `fields`, so that the template may use either.
     values = {**row, **{key: column(row, name, where) for key, name in config.fields.items()}}
     options = _options(values["options"], where) if "options" in config.fields else None
-    if options is not None:
+    if options is not None:  # one lettered line each, as the verifier `choice` reads them
         values["options"] = "\n".join(f"{string.ascii_uppercase[i]}. {option}" for i, option in enumerate(options))
-    clips = clips_of(values["audio"], config.fields["audio"], config.root, where) if "audio" in config.fields else ()
+    clips = ()
     if "audio" in config.fields:
+        clips = read_clips(values["audio"], config.fields["audio"], config.root, where)
         values["audio"] = AUDIO_PATCH * len(clips)
     messages, last = _messages(values, config, where)
     answer = _value(values, config, "answer", where)
     extra = {key: values[key] for key in config.fields if key not in PROMPT_KEYS}
     return Prompt(
         id=_value(values, config, "id", where) or f"{Path(str(config.path)).stem}/{number}",
-        messages=placed(messages, clips, where),
+        messages=place_marks(messages, clips, where),
         clips=clips,
-        answer=None if answer is None else _after(answer, config.final_mark, "answer", where),
+        answer=None if answer is None else _after_mark(answer, config.final_mark, "answer", where),
         source=_value(values, config, "source", where) or "",
         demonstration=_demonstration(values, config, last, where),
         fields=extra if options is None else {**extra, "options": options},
@@ -53,18 +56,18 @@ def to_prompt(row: Row, config: RowConfig, where: str, number: int) -> Prompt:
 
 
 def _value(values: Row, config: RowConfig, key: str, where: str) -> str | None:
-    """The text of a key that `fields` maps, or of an implied column that is there; None when it is neither."""
-    if key not in config.fields and key != "question" and (key not in IMPLIED or values.get(key) is None):
+    """Return the text of a key that `fields` maps, or of an implied column that is there; None when it is neither."""
+    if key not in config.fields and key != "question" and (key not in IMPLIED_KEYS or values.get(key) is None):
         return None
     name = config.fields.get(key, key)
-    found = text(values[key], name, where, numbers=key != "question")
-    if not found.strip():
+    value = text(values[key], name, where, numbers=key != "question")
+    if not value.strip():
         raise ValueError(f"{where}: column '{name}' is empty; give the {key} or remove the row")
-    return found
+    return value
 
 
 def _messages(values: Row, config: RowConfig, where: str) -> tuple[tuple[Message, ...], str | None]:
-    """The conversation up to the user's last turn, and the assistant's turn after it when the row has one."""
+    """Return the conversation up to the user's last turn, and the text of the assistant's turn after it, if any."""
     if "messages" in config.fields:
         turns = _turns(values["messages"], config.fields["messages"], where)
     else:
@@ -82,9 +85,11 @@ def _messages(values: Row, config: RowConfig, where: str) -> tuple[tuple[Message
     return tuple(turns), last
 
 
-def _turns(value: Any, name: str, where: str) -> list[Message]:
+def _turns(value: object, name: str, where: str) -> list[Message]:
     if not isinstance(value, list) or not value:
-        raise ValueError(f"{where}: column '{name}' is {kind(value)}, not a list of {{role, content}}; correct the row")
+        raise ValueError(
+            f"{where}: column '{name}' is {type_name(value)}, not a list of {{role, content}}; correct the row"
+        )
     turns: list[Message] = []
     for turn in value:
         if not isinstance(turn, dict) or not isinstance(turn.get("role"), str):
@@ -98,8 +103,8 @@ def _turns(value: Any, name: str, where: str) -> list[Message]:
 
 
 def _demonstration(values: Row, config: RowConfig, last: str | None, where: str) -> Demonstration | None:
-    """From the mapped columns, or from the conversation's closing assistant turn. A response that brings its own
-    `<think>` chain is taken apart."""
+    """Return the demonstration of the mapped columns, or of the conversation's closing assistant turn. A response that
+    holds a `<think>` chain is split into chain and answer."""
     response = _value(values, config, "response", where)
     if response is not None and last is not None:
         raise ValueError(f"{where}: the conversation and column '{config.fields['response']}' both answer; drop one")
@@ -109,24 +114,25 @@ def _demonstration(values: Row, config: RowConfig, last: str | None, where: str)
     if values.get("reasoning") is not None and "reasoning" in config.fields:
         reasoning = text(values["reasoning"], config.fields["reasoning"], where)
         if config.final_mark and config.final_mark in reasoning:
-            reasoning = reasoning.rpartition(config.final_mark)[0]
+            reasoning = reasoning.rpartition(config.final_mark)[0]  # GSM8K: the answer follows the mark
     else:
         reasoning, response = split_think(response)
-    response = _after(response, config.final_mark, "response", where)
+    response = _after_mark(response, config.final_mark, "response", where)
     for part in (reasoning, response):
-        if THINK_OPEN in part or THINK_CLOSE in part:
+        if THINK_OPEN in part or THINK_CLOSE in part:  # the chain would be read back as another
             raise ValueError(f"{where}: the demonstration holds a second {THINK_OPEN} or {THINK_CLOSE}; remove the tag")
     return Demonstration(reasoning.strip(), response)
 
 
-def _after(value: str, mark: str | None, key: str, where: str) -> str:
-    found = (value.rpartition(mark)[2] if mark else value).strip()
-    if not found:
+def _after_mark(value: str, mark: str | None, key: str, where: str) -> str:
+    """Return the text after the last `mark`, all of it where there is none."""
+    answer = (value.rpartition(mark)[2] if mark else value).strip()
+    if not answer:
         raise ValueError(f"{where}: the {key} is empty; give one or remove the row")
-    return found
+    return answer
 
 
-def _options(value: Any, where: str) -> list[str]:
+def _options(value: object, where: str) -> list[str]:
     if not isinstance(value, list) or not 2 <= len(value) <= len(string.ascii_uppercase):
-        raise ValueError(f"{where}: options are {kind(value)}, not a list of 2 to 26 texts; correct the row")
+        raise ValueError(f"{where}: options are {type_name(value)}, not a list of 2 to 26 texts; correct the row")
     return [text(option, "options", where, numbers=True) for option in value]

@@ -1,7 +1,7 @@
-"""Rows of data files: where each stands, what its columns hold, and the text made of them.
+"""Read the rows of data files: their places, what their columns hold, and the text made of them.
 
 A row is a plain dict; its place is `FILE:LINE` (jsonl) or `FILE: row N` (others, counted from 1), so that every
-complaint about a row can be found with an editor.
+mistake in a row can be found with an editor.
 """
 
 from __future__ import annotations
@@ -21,25 +21,28 @@ from rl import native_libraries
 from rl.config import ConfigError, did_you_mean
 
 Row = dict[str, Any]
+"""A row of a data file: whatever JSON or parquet holds, by column."""
 SPLITS = {"train": 0.8, "validation": 0.9, "test": 1.0}
-"""Upper bounds of the splits of whatever brings none of its own (`rank`)."""
+"""Upper bounds, in `rank`, of the splits of data that have no splits of their own."""
 
 
 def rank(text: str) -> float:
-    """A fixed pseudo-random place of `text` in [0, 1), from SHA-256."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2**48
+    """Return a fixed pseudo-random number in [0, 1) for `text`, from SHA-256."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2**48  # 48 bits are exact in a float
 
 
 def split_of(text: str) -> str:
-    """The split a text belongs to: of the text alone, so it never crosses splits, whatever else is read beside it."""
-    place = rank(text)
-    return next(name for name, bound in SPLITS.items() if place < bound)
+    """Return the split of a text, a function of the text alone: it never crosses splits, whatever else is read."""
+    number = rank(text)
+    return next(name for name, bound in SPLITS.items() if number < bound)
 
 
-def check_split(split: str | None, known: Iterable[str], place: str) -> None:
-    """Raises ValueError when a split is asked for that is not among the `known` ones."""
-    if split is not None and split not in (names := list(known)):
-        raise ValueError(f"{place}: no split '{split}'; there {'is' if len(names) == 1 else 'are'} {', '.join(names)}")
+def check_split(split: str | None, names: Iterable[str], place: str) -> None:
+    """Raise ValueError when `split` is none of `names`; None, all splits, always passes."""
+    splits = list(names)
+    if split is not None and split not in splits:
+        verb = "is" if len(splits) == 1 else "are"
+        raise ValueError(f"{place}: no split '{split}'; there {verb} {', '.join(splits)}")
 
 
 def locate(path: str, place: str) -> Path:
@@ -57,34 +60,33 @@ def locate(path: str, place: str) -> Path:
     raise ConfigError(f"{place}: no such file: {file}; {fix}")
 
 
-def beside(path: str, folder: Path) -> str:
-    """`path`; absolute where nothing of that name is in the working directory, but in `folder`."""
+def resolve_in(folder: Path, path: str) -> str:
+    """Return `path` within `folder`, absolute, where it exists there and not in the working directory; else as it is."""
     file = Path(os.path.expanduser(os.path.expandvars(path)))
-    there = folder.absolute() / file
-    return str(there) if not file.exists() and there.exists() else path
+    candidate = folder.absolute() / file
+    return str(candidate) if not file.exists() and candidate.exists() else path
 
 
 def fail(error: ValueError) -> None:
-    """What is done about a bad row unless another way was chosen."""
+    """Raise the error of a bad row: the default of `refuse` arguments, which may count it instead."""
     raise error
 
 
 def jsonl(file: Path, refuse: Callable[[ValueError], None] = fail) -> Iterator[tuple[str, Row]]:
-    """(`FILE:LINE`, row) of a jsonl file in utf-8, with or without a byte order mark. Lines end at \\n only, since
-    JSON text may hold other line separators. Blank lines are allowed at the end. A line that is no row goes to `refuse`
-    as a ValueError."""
+    """Yield (`FILE:LINE`, row) of a jsonl file in utf-8, with or without a byte order mark. Blank lines are allowed at
+    the end. A line that is no row goes to `refuse` as a ValueError."""
     blank = 0
-    with open(file, "rb") as lines:
+    with open(file, "rb") as lines:  # bytes, so that lines end at \n only: JSON text may hold other line separators
         for number, line in enumerate(lines, 1):
             if not line.strip():
-                blank = blank or number
+                blank = blank or number  # an error only if a row follows
                 continue
             if blank:
                 refuse(ValueError(f"{file}:{blank}: blank line; remove it"))
                 blank = 0
             where = f"{file}:{number}"
             try:
-                row = _object(line.removeprefix(b"\xef\xbb\xbf").rstrip(), where)
+                row = _object(line.removeprefix(b"\xef\xbb\xbf").rstrip(), where)  # the byte order mark
             except ValueError as error:
                 refuse(error)
             else:
@@ -103,24 +105,24 @@ def _object(line: bytes, where: str) -> Row:
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
         raise ValueError(f"{where}: invalid JSON: {error}; write one JSON object a line") from error
     if not isinstance(row, dict):
-        raise ValueError(f"{where}: a {kind(row)} is not a row; write one JSON object a line")
+        raise ValueError(f"{where}: a {type_name(row)} is not a row; write one JSON object a line")
     return row
 
 
 def parquet(
-    file: Path, columns: Sequence[str] | None, needed: Sequence[str], batch: int = 1024
+    file: Path, columns: Sequence[str] | None, required: Sequence[str], batch: int = 1024
 ) -> Iterator[tuple[str, Row]]:
-    """(`FILE: row N`, row) of a parquet file with those of the `columns` (all when None) that it has, the `needed` ones
-    among them, `batch` rows in memory at a time. Raises ValueError."""
+    """Yield (`FILE: row N`, row) of a parquet file with those of `columns` (None: all) that it has, `batch` rows in
+    memory at a time. Raises ValueError where a `required` column is missing, or the file cannot be read."""
     with _parquet_file(file) as table:
-        there: list[str] = table.schema_arrow.names
-        check_columns(needed, there, str(file))
-        batches = table.iter_batches(batch, columns=[name for name in there if columns is None or name in columns])
+        names: list[str] = table.schema_arrow.names
+        check_columns(required, names, str(file))
+        batches = table.iter_batches(batch, columns=[name for name in names if columns is None or name in columns])
         yield from ((f"{file}: row {n}", row) for n, row in enumerate((r for b in batches for r in b.to_pylist()), 1))
 
 
 def parquet_counts(file: Path, name: str) -> dict[str | None, int]:
-    """How many rows hold each value of the column; {None: all of them} where there is no such column."""
+    """Return {value: rows that hold it in the column `name`}; {None: all rows} where there is no such column."""
     with _parquet_file(file) as table:
         if name not in table.schema_arrow.names:
             return {None: table.metadata.num_rows}
@@ -128,7 +130,7 @@ def parquet_counts(file: Path, name: str) -> dict[str | None, int]:
 
 
 @contextmanager
-def _parquet_file(file: Path) -> Generator[Any]:
+def _parquet_file(file: Path) -> Generator[Any]:  # pyarrow has no types
     native_libraries.require("pyarrow")
     import pyarrow
     import pyarrow.parquet
@@ -140,16 +142,16 @@ def _parquet_file(file: Path) -> Generator[Any]:
         raise ValueError(f"{file}: cannot be read as parquet: {first_line(error)}; write it again") from error
 
 
-def check_columns(needed: Iterable[str], there: Sequence[str], place: str) -> None:
-    """Raises ValueError for a needed column that is not there."""
-    for name in needed:
-        if name not in there:
-            raise ValueError(f"{place}: no column '{name}'{did_you_mean(name, there)}")
+def check_columns(required: Iterable[str], names: Sequence[str], place: str) -> None:
+    """Raise ValueError for a `required` column that is not among `names`."""
+    for name in required:
+        if name not in names:
+            raise ValueError(f"{place}: no column '{name}'{did_you_mean(name, names)}")
 
 
-def kind(value: Any) -> str:
-    """What a value is called in a message."""
-    names = {
+def type_name(value: object) -> str:
+    """Return the type of a value in a user's words, for messages."""
+    names: dict[type, str] = {
         bytes: "bytes",
         str: "text",
         bool: "true or false",
@@ -162,30 +164,30 @@ def kind(value: Any) -> str:
 
 
 def column(row: Row, name: str, where: str) -> Any:
-    """The row's column, or ValueError."""
+    """Return the value of a row's column. Raises ValueError where there is no such column."""
     if name not in row:
         raise ValueError(f"{where}: no column '{name}'{did_you_mean(name, row)}")
     return row[name]
 
 
-def text(value: Any, name: str, where: str, numbers: bool = False) -> str:
-    """A column's value as text; a number only where `numbers` are welcome. Raises ValueError for anything else, and for
-    text that no tokenizer could encode (half a surrogate pair, which JSON can express)."""
+def text(value: object, name: str, where: str, numbers: bool = False) -> str:
+    """Return a column's value as text; with `numbers`, a number too. Raises ValueError for anything else, and for text
+    that no tokenizer could encode."""
     number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if numbers and number:
         return str(value)
     if not isinstance(value, str):
-        wanted = "text or a number" if numbers else "text"
-        raise ValueError(f"{where}: column '{name}' is {kind(value)}, not {wanted}; correct the row")
+        expected = "text or a number" if numbers else "text"
+        raise ValueError(f"{where}: column '{name}' is {type_name(value)}, not {expected}; correct the row")
     try:
-        value.encode()
+        value.encode()  # fails for half a surrogate pair, which JSON can express as "\ud800"
     except UnicodeEncodeError as error:
         raise ValueError(f"{where}: column '{name}' holds half a surrogate pair; correct the row") from error
     return value
 
 
 def placeholders(template: str, place: str) -> list[str]:
-    """The `{column}` names in a template. Raises ConfigError for what is not a plain name in braces."""
+    """Return the `{column}` names in a template. Raises ConfigError for anything but a plain name in braces."""
     try:
         parts = list(string.Formatter().parse(template))
     except ValueError as error:
@@ -196,17 +198,19 @@ def placeholders(template: str, place: str) -> list[str]:
     return [name for _, name, _, _ in parts if name is not None]
 
 
-def render(template: str, values: Mapping[str, Any], where: str) -> str:
-    """The template with each `{column}` replaced by its value, a text or a number. Raises ValueError."""
-    out: list[str] = []
+def render(template: str, values: Mapping[str, object], where: str) -> str:
+    """Return the template with each `{column}` replaced by its value, a text or a number. Raises ValueError."""
+    pieces: list[str] = []
+    # Not `str.format`, which would render any value, and attributes and items of it.
     for literal, name, _, _ in string.Formatter().parse(template):
-        out.append(literal)
+        pieces.append(literal)
         if name is not None:
             if name not in values:
                 raise ValueError(f"{where}: the template's {{{name}}} is no column{did_you_mean(name, values)}")
-            out.append(text(values[name], name, where, numbers=True))
-    return "".join(out)
+            pieces.append(text(values[name], name, where, numbers=True))
+    return "".join(pieces)
 
 
 def first_line(error: Exception) -> str:
+    """Return the first line of an error's message, without its full stop; its type where there is no message."""
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

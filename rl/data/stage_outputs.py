@@ -1,59 +1,63 @@
-"""Data sets that stages write: each row names a prompt of a data set of the recipe and what was made of it. Joined with
-the prompts they came from, clips and all, when they are read."""
+"""Read the data sets that stages write, `distill` and `pairs`.
+
+Each row names a prompt of a data set of the recipe and holds what was made of it; reading joins the two, so that clips
+are not written twice.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from rl.data.pairs import Pair
-from rl.data.rows import jsonl
+from rl.data.rows import Row, jsonl
 from rl.types import Demonstration, Prompt
 
 Lookup = Callable[[str, str | None], Iterable[Prompt]]
-"""(data set, split) -> its prompts."""
+"""A function of (data set, split) that returns its prompts."""
 
 
-def distilled(file: Path, lookup: Lookup) -> list[Prompt]:
-    """The prompts of a `distill` stage's file, each with a chain it was given: rows `{"id", "data", "split", "prompt",
-    "reasoning", "response"}`. Raises ValueError for a row that names a prompt that is not there."""
+def load_distilled(file: Path, lookup: Lookup) -> list[Prompt]:
+    """Return the prompts of a `distill` stage's file, each with a sampled answer as its demonstration: rows `{"id",
+    "data", "split", "prompt", "reasoning", "response"}`. Raises ValueError for a row whose prompt is missing."""
     return [
         replace(prompt, id=row["id"], demonstration=_demonstration(row, where))
-        for where, row, prompt in _joined(file, lookup)
+        for where, row, prompt in _join(file, lookup)
     ]
 
 
-def preference_pairs(file: Path, lookup: Lookup) -> list[Pair]:
-    """The pairs of a `pairs` stage's file: rows `{"id", "data", "split", "prompt", "chosen", "rejected"}`. Raises
-    ValueError for a row that names a prompt that is not there."""
+def load_pairs(file: Path, lookup: Lookup) -> list[Pair]:
+    """Return the pairs of a `pairs` stage's file: rows `{"id", "data", "split", "prompt", "chosen", "rejected"}`. Raises
+    ValueError for a row whose prompt is missing."""
     return [
         Pair(
             replace(prompt, id=row["id"]),
             _demonstration(row.get("chosen"), where),
             _demonstration(row.get("rejected"), where),
         )
-        for where, row, prompt in _joined(file, lookup)
+        for where, row, prompt in _join(file, lookup)
     ]
 
 
-def _joined(file: Path, lookup: Lookup) -> Iterator[tuple[str, dict[str, Any], Prompt]]:
-    known: dict[tuple[str, str | None], dict[str, Prompt]] = {}
+def _join(file: Path, lookup: Lookup) -> Iterator[tuple[str, Row, Prompt]]:
+    """Yield (place, row, its prompt)."""
+    prompts: dict[tuple[str, str | None], dict[str, Prompt]] = {}  # by data set and split, read once each
     for where, row in jsonl(file):
         try:
             data, split, id, name = row["data"], row["split"], row["prompt"], row["id"]
         except KeyError as error:
+            # Any jsonl file may be named here, not only one that a stage wrote.
             raise ValueError(f"{where}: no column {error}; give the file that a stage of this recipe wrote") from None
         assert isinstance(name, str)
-        if (data, split) not in known:
-            known[data, split] = {prompt.id: prompt for prompt in lookup(data, split)}
-        if id not in known[data, split]:
+        if (data, split) not in prompts:
+            prompts[data, split] = {prompt.id: prompt for prompt in lookup(data, split)}
+        if id not in prompts[data, split]:
             raise ValueError(f"{where}: '{data}', split '{split}', has no prompt '{id}'; was the data changed since?")
-        yield where, row, known[data, split][id]
+        yield where, row, prompts[data, split][id]
 
 
-def _demonstration(row: Any, where: str) -> Demonstration:
+def _demonstration(row: object, where: str) -> Demonstration:
     texts = (row.get("reasoning"), row.get("response")) if isinstance(row, dict) else (None, None)
     if not all(isinstance(text, str) for text in texts):
         raise ValueError(f"{where}: an answer without reasoning and response; write both as texts")

@@ -1,4 +1,4 @@
-"""A data function of the user's own, `file.py:fn` or `pkg.mod:fn`: called with the split, it gives prompt after prompt."""
+"""Check and import a user's data function, `file.py:fn` or `pkg.mod:fn`: called with the split, it yields prompts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from rl import functions
 from rl.config import ConfigError, did_you_mean
@@ -15,33 +15,36 @@ from rl.data.rows import first_line, locate
 from rl.types import Prompt
 
 
-def check(source: str, args: Mapping[str, Any], place: str) -> None:
-    """Raises ConfigError where no such function is defined, or it does not take `args`. Executes nothing."""
+def check(source: str, args: Mapping[str, object], place: str) -> None:
+    """Raise ConfigError where no such function is defined, or it does not take `args`. Executes nothing."""
     where, here = source.rpartition(":")[0], f"{place}.source"
     path = locate(where, here) if where.endswith(".py") else functions.find_module(where, here)
     if path is None:
         return  # compiled: nothing to read
-    if found := functions.definition(functions.names_in(path, here), source, path, here, answers="no prompts"):
-        functions.check_arguments(found, ("split",), args, f"{place}.args")
+    names = functions.names_in_file(path, here)
+    function = functions.find_function(names, source, path, here, answers="no prompts")
+    if function is not None:
+        functions.check_arguments(function, ("split",), args, f"{place}.args")
 
 
 def load(source: str, place: str) -> Callable[..., Iterable[Prompt]]:
-    """Imports it: this executes its module. Raises ConfigError."""
-    module, _, name = source.rpartition(":")
+    """Import the function, which executes its module. Raises ConfigError."""
+    module_name, _, name = source.rpartition(":")
     try:
-        if module.endswith(".py"):
-            spec = importlib.util.spec_from_file_location(f"file_{Path(module).stem}", locate(module, place))
+        if module_name.endswith(".py"):
+            spec = importlib.util.spec_from_file_location(f"file_{Path(module_name).stem}", locate(module_name, place))
             assert spec is not None
             assert spec.loader is not None
-            loaded = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # dataclasses look it up there
-            spec.loader.exec_module(loaded)
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[spec.name] = module  # dataclasses look their module up there
+            spec.loader.exec_module(module)
         else:
-            loaded = importlib.import_module(module)
+            module = importlib.import_module(module_name)
     except (ImportError, SyntaxError, TypeError, ValueError) as error:
         raise ConfigError(
-            f"{place}: cannot import {module}: {first_line(error)}; correct the name or the file"
+            f"{place}: cannot import {module_name}: {first_line(error)}; correct the name or the file"
         ) from error
-    found = getattr(loaded, name, None)
-    if not callable(found):
-        raise ConfigError(f"{place}: {module} has no function '{name}'{did_you_mean(name, vars(loaded))}")
-    return cast(Callable[..., Iterable[Prompt]], found)
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise ConfigError(f"{place}: {module_name} has no function '{name}'{did_you_mean(name, vars(module))}")
+    return cast(Callable[..., Iterable[Prompt]], function)

@@ -112,7 +112,7 @@ def same_rows(facts: Mapping[tuple[str, str | None], DataFacts]) -> list[str]:
     """Return a note for each data set without splits of which several are read, from the facts of each (data set, split)."""
     splits_of: dict[str, list[str]] = {}
     for (name, split), fact in facts.items():
-        if fact.unsplit and split is not None:
+        if fact.without_splits and split is not None:
             splits_of.setdefault(name, []).append(split)
     return [
         f"data.{name} has no split column: {' and '.join(splits)} read the same rows"
@@ -128,7 +128,7 @@ def foreign_difficulties(
     is left of data that surely has other ids, such as the rows of another file that are called by their numbers."""
     data = recipe.header.data
     problems, notes = dict[str, None](), dict[str, None]()  # as ordered sets: iterations of a block say the same
-    numbered = {name for (name, _), fact in facts.items() if fact.numbered}
+    numbered = {name for (name, _), fact in facts.items() if fact.without_ids}
     curators = {stage.base: stage for stage in recipe.stages if "difficulty" in stage.facts.makes}
     for stage in recipe.stages:
         curator = curators.get(getattr(stage.config, "difficulty", None) or "")

@@ -25,9 +25,9 @@ from yaml import YAMLError
 
 from rl import bundled
 from rl.bundled import BUNDLED
-from rl.config import ConfigError, build, did_you_mean, merged, read_yaml, resolve
+from rl.config import ConfigError, build, did_you_mean, merge, read_yaml, resolve
 from rl.data.mixture import limits
-from rl.data.rows import beside
+from rl.data.rows import resolve_in
 from rl.recipe.header import Header
 from rl.recipe.names import check_references
 from rl.recipe.stage_list import Stage, as_yaml, expanded, parse_stages, reward_models, served_judges, stage_rewards
@@ -147,11 +147,11 @@ def _find_data(header: Header, source: dict[str, Any], folder: Path) -> dict[str
     moved: dict[str, str] = {}
     for name, config in header.data.items():
         where, colon, function = config.source.rpartition(":")
-        if config.path is not None and (path := beside(config.path, folder)) != config.path:
+        if config.path is not None and (path := resolve_in(folder, config.path)) != config.path:
             moved[name] = config.path
             header.data[name] = dataclasses.replace(config, path=path)
             source["data"][name]["path"] = path
-        elif where.endswith(".py") and (path := beside(where, folder)) != where:
+        elif where.endswith(".py") and (path := resolve_in(folder, where)) != where:
             header.data[name] = dataclasses.replace(config, source=f"{path}{colon}{function}")
             source["data"][name]["source"] = header.data[name].source
     return moved
@@ -177,7 +177,7 @@ def _read(path: Path, seen: tuple[Path, ...]) -> Any:
         return values
     beside = path.parent / str(base)
     parent = next((p for p in (beside, beside.with_suffix(".yaml")) if p.is_file()), None) or find(str(base))
-    return merged(_read(parent, (*seen, path.resolve())), values, f"{path}:")
+    return merge(_read(parent, (*seen, path.resolve())), values, f"{path}:")
 
 
 def _override(whole: Any, override: str) -> None:

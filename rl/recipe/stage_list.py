@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from rewards.combine import RewardConfig
-from rl.config import ConfigError, build, did_you_mean, merged, plain
+from rl.config import ConfigError, build, did_you_mean, merge, to_plain
 from rl.recipe.repeat import Repeat, Until, base
 from rl.stages.kind import Kind
 from rl.stages.registry import STAGES
@@ -63,7 +63,7 @@ def parse_stages(values: dict[str, Any], header: set[str]) -> list[Block]:
         change = values.pop(key)
         if not isinstance(change, dict):
             raise ConfigError(f"{key}: this is a stage; change one of its keys, for example {key}.data=…")
-        named[key] = kind, plain(merged(config, change, key)), place
+        named[key] = kind, to_plain(merge(config, change, key)), place
 
     def stage(name: str) -> Stage:
         kind, config, place = named[name]

@@ -233,10 +233,10 @@ class Run:
 
     def _data(self, name: str, split: str | None, limit: int | None, place: str = "data") -> list[Prompt]:
         from rl.data.sources import load
-        from rl.data.stage_outputs import distilled
+        from rl.data.stage_outputs import load_distilled
 
         if name not in self.recipe.header.data:
-            return distilled(self._artifact("distilled", name), self._lookup(name))[:limit]
+            return load_distilled(self._artifact("distilled", name), self._lookup(name))[:limit]
         key = name, split, limit
         if key not in self.prompts:
             self.prompts[key] = load(self.recipe.header.data[name], split, limit, f"data.{name}", self.say)

@@ -39,10 +39,10 @@ class RewardModels:
 
     def _score(self, name: str, rollouts: Sequence[Rollout]) -> list[float]:
         from rl.data.collate import collate
-        from rl.data.pairs import at_end
+        from rl.data.pairs import last_token_batch
         from rl.types import Scored, Verdict
 
-        batch = at_end(collate([Scored(rollout, Verdict()) for rollout in rollouts]))
+        batch = last_token_batch(collate([Scored(rollout, Verdict()) for rollout in rollouts]))
         with self.turn:
             cluster = self.cluster()
             self._load(cluster, self.folder(name))

@@ -82,9 +82,9 @@ class Context:
     def sources(self, data: Data, split: str | None, limit: int | None) -> dict[str, Sequence[Prompt]]:
         """Return {source: its prompts} of a data set, of what a `distill` stage wrote, or of a mixture of such. Raises
         ValueError, also where two sources have the same prompt."""
-        from rl.data.mixture import distinct, limits
+        from rl.data.mixture import limits, require_distinct_ids
 
-        return distinct({name: self.data(name, split, most) for name, most in limits(data, limit).items()})
+        return require_distinct_ids({name: self.data(name, split, most) for name, most in limits(data, limit).items()})
 
     def prompts(self, data: Data, split: str | None, limit: int | None) -> list[Prompt]:
         """Return the prompts of all sources, source by source."""
@@ -93,9 +93,9 @@ class Context:
     def pairs(self, name: str, split: str | None, limit: int | None) -> list[Pair]:
         """Return the preference pairs that a `pairs` stage wrote, or of a data set. Raises ValueError."""
         from rl.data.pairs import pairs_of
-        from rl.data.stage_outputs import preference_pairs
+        from rl.data.stage_outputs import load_pairs
 
         file = self.artifact("pairs", name)
         if file.is_file():
-            return preference_pairs(file, self.lookup(name))[:limit]
+            return load_pairs(file, self.lookup(name))[:limit]
         return pairs_of(self.data(name, split, limit), f"data.{name}")

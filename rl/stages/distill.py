@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from rewards.combine import RewardConfig
 from rl.config import ConfigError
-from rl.data.mixture import called
+from rl.data.mixture import describe
 from rl.stages.context import Context, Outcome
 from rl.stages.kind import Kind
 from rl.stages.selection import SELECTION, UNJUDGED, SelectBy
@@ -100,7 +100,7 @@ def run(config: Config, context: Context) -> Outcome:
         why = "; ".join(f"{count:,} {reason}" for reason, count in dropped.items())
         fix = "lower keep, raise samples, or train the model first" if prompts else "select other questions"
         raise ValueError(
-            f"distill '{context.name}': nothing is left of '{called(config.data)}' ({summary}; dropped: {why or 'none'}); {fix}"
+            f"distill '{context.name}': nothing is left of '{describe(config.data)}' ({summary}; dropped: {why or 'none'}); {fix}"
         )
     context.say(f"{context.name}: {summary}")
     file = context.folder / FILE

@@ -101,7 +101,7 @@ def train(
     policy, total = context.cluster.policy, config.steps(len(pairs))
     row_of = {pair.id: row for row, pair in enumerate(pairs)}
     curriculum = Curriculum(pairs, context.seed)
-    curriculum.drawn = state["drawn"]
+    curriculum.position = state["drawn"]
     recent = deque[dict[str, float]](state["recent"], maxlen=RECENT_STEPS)
     with Progress(context.name, total) as progress:
         for step in range(state["step"] + 1, total + 1):
@@ -116,7 +116,7 @@ def train(
             context.tracker.record(step, metrics | {"time/step": time.monotonic() - began})
             progress.advance(step, metrics)
             if config.is_due(step, total):
-                state = {"drawn": curriculum.drawn, "recent": list(recent)}
+                state = {"drawn": curriculum.position, "recent": list(recent)}
                 checkpoints.save(step, state, policy.save, config.counts(step))
     if not recent:
         return {}

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rl.config import ConfigError
-from rl.data.mixture import called
+from rl.data.mixture import describe
 from rl.stages.context import Context, Outcome
 from rl.stages.kind import MODEL_REFERENCE, Kind
 from rl.stages.settings import CandidatesConfig, check_least
@@ -103,7 +103,7 @@ def run(config: Config, context: Context) -> Outcome:
     summary = ", ".join(f"{name} {count:,}" for name, count in counts.items())
     if not pairs:
         raise ValueError(
-            f"pairs '{context.name}': no prompt of '{called(config.data)}' has two answers that are {config.margin:g} "
+            f"pairs '{context.name}': no prompt of '{describe(config.data)}' has two answers that are {config.margin:g} "
             f"apart in {config.by or 'score'} ({summary}); lower margin, raise samples or choose other prompts"
         )
     context.say(f"{context.name}: {summary}")

@@ -81,7 +81,7 @@ def run(config: Config, context: Context) -> Outcome:
 def train(config: Config, context: Context, pairs: Sequence[Pair]) -> int:
     """Learn from the pairs. Returns how many steps it took."""
     from rl.data.curriculum import Curriculum
-    from rl.data.pairs import at_end, pair_batch
+    from rl.data.pairs import last_token_batch, pair_batch
     from rl.run.progress import Progress
 
     curriculum = Curriculum(pairs, context.seed)
@@ -90,7 +90,7 @@ def train(config: Config, context: Context, pairs: Sequence[Pair]) -> int:
         for step in range(1, total + 1):
             began = time.monotonic()
             step_pairs = curriculum.draw(config.pairs_per_step)
-            batch = at_end(pair_batch(step_pairs, context.cluster.chat, config.max_sequence_tokens))
+            batch = last_token_batch(pair_batch(step_pairs, context.cluster.chat, config.max_sequence_tokens))
             rate = config.optimizer.rate(step - 1, total)
             critic_metrics = context.cluster.critic.update_pairs(batch, [range(len(batch))], [rate]).get()
             metrics = {"grad_norm/critic": critic_metrics.pop("grad_norm"), "learning_rate": rate, **critic_metrics}
@@ -133,9 +133,9 @@ def agreement(rewards_N: Sequence[float] | np.ndarray) -> dict[str, float]:
 
 def _rewards(config: Config, context: Context, pairs: Sequence[Pair]) -> np.ndarray:
     """Return [N] rewards of the pairs' answers, chosen and rejected in turn."""
-    from rl.data.pairs import at_end, pair_batch
+    from rl.data.pairs import last_token_batch, pair_batch
 
-    batch = at_end(pair_batch(pairs, context.cluster.chat, config.max_sequence_tokens))
+    batch = last_token_batch(pair_batch(pairs, context.cluster.chat, config.max_sequence_tokens))
     return context.cluster.critic.values(batch).get().numpy().astype(float)
 
 

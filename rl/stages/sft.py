@@ -69,7 +69,7 @@ def run(config: Config, context: Context) -> Outcome:
     policy.load(restored[0] if restored else context.model, context.cluster.model, config.optimizer)
     if restored:
         policy.restore_optimizer(restored[0])
-        curriculum.drawn = restored[1]["drawn"]
+        curriculum.state = restored[1]["drawn"]
     context.tracker.rewind(start)
     recent = deque[float](restored[1]["recent"] if restored else (), maxlen=RECENT_STEPS)
     train(config, context, curriculum, checkpoints, start, recent)
@@ -88,7 +88,7 @@ def train(
 ) -> None:
     """Imitate, from step `start` on. `recent` holds the last losses."""
     from rl.algorithms.objective import Objective
-    from rl.data.collate import demonstrations
+    from rl.data.collate import collate_demonstrations
     from rl.run.progress import Progress
 
     policy, chat, limit = context.cluster.policy, context.cluster.chat, config.max_sequence_tokens
@@ -101,7 +101,7 @@ def train(
                 break
             began = time.monotonic()
             # The prompt is masked: only the tokens of the demonstration are actions, so only they carry loss.
-            batch = demonstrations(curriculum.draw(config.sequences_per_step), chat, limit)
+            batch = collate_demonstrations(curriculum.draw(config.sequences_per_step), chat, limit)
             rate = config.optimizer.rate(step - 1, total)
             policy_metrics = policy.update(batch, [range(len(batch))], [rate], imitation, limit).get()
             recent.append(policy_metrics["loss"])
@@ -115,7 +115,7 @@ def train(
             context.tracker.record(step, metrics)
             progress.advance(step, metrics)
             if config.is_due(step, total):
-                state = {"recent": list(recent), "drawn": curriculum.drawn}
+                state = {"recent": list(recent), "drawn": curriculum.state}
                 checkpoints.save(step, state, policy.save, counts(config, context))
 
 

@@ -16,7 +16,7 @@ from typing import cast
 
 from rewards.contract import RIGHT, WRONG, Case
 from rl.config import ConfigError, did_you_mean
-from rl.data.rows import Row, column, jsonl, kind, locate
+from rl.data.rows import Row, column, jsonl, locate, type_name
 from rl.types import Clip, Rollout
 
 
@@ -112,7 +112,7 @@ def _fields(row: Row, where: str) -> dict[str, object]:
     if isinstance(context, str):
         return {"context": context}
     if not isinstance(context, dict):
-        raise ValueError(f"{where}: column 'context' is a {kind(context)}; write a mapping or text")
+        raise ValueError(f"{where}: column 'context' is a {type_name(context)}; write a mapping or text")
     fields = dict(cast(dict[str, object], context))
     metadata = fields.get("metadata")
     if isinstance(metadata, str):
@@ -144,4 +144,4 @@ def _text(value: object, name: str, where: str) -> str:
         return value
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
-    raise ValueError(f"{where}: column '{name}' is a {kind(value)}; write text")
+    raise ValueError(f"{where}: column '{name}' is a {type_name(value)}; write text")

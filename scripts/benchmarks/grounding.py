@@ -210,7 +210,7 @@ def measure_speed(fsdd: list[Row], esc10: list[Row]) -> dict[str, float]:
     pairs = [(a["clip"], b["clip"]) for a, b in zip(fsdd[::2], fsdd[1::2], strict=False)][:40]
     from rewards.grounding import acoustics
 
-    acoustics.forget()
+    acoustics.clear_cache()
     start = time.process_time()
     for pair in pairs:
         rollout = Case(f"<think>\n{chain}\n</think>\nB", None, clips=pair).rollout()

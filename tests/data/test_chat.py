@@ -125,7 +125,7 @@ def test_a_tag_of_several_tokens_that_merges_with_its_neighbour(tokenizer: Any) 
     assert chat.chain_length(turn) == 4
 
 
-HEARS = Chat(TOKENIZER, think=False, heard=lambda clip: int(str(clip.path)))
+HEARS = Chat(TOKENIZER, think=False, count_audio_tokens=lambda clip: int(str(clip.path)))
 TWO, THREE = Clip("2"), Clip("3")
 
 
@@ -165,10 +165,10 @@ def test_clips_that_have_no_place_are_one_line(chat: Chat, text: str, clips: lis
 def test_qwen2_audio_has_names_of_its_own() -> None:
     tokenizer = byte_tokenizer()
     names = ["<|audio_bos|>", "<|AUDIO|>", "<|audio_eos|>"]
-    assert Chat(tokenizer).sound == [VOCABULARY[n] for n in ("<audio_start>", "<audio_patch>", "<audio_end>")]
+    assert Chat(tokenizer).clip_ids == [VOCABULARY[n] for n in ("<audio_start>", "<audio_patch>", "<audio_end>")]
 
     class Qwen:
         def get_vocab(self) -> dict[str, int]:
             return {name: i for i, name in enumerate(names)}
 
-    assert Chat(Qwen()).sound == [0, 1, 2]
+    assert Chat(Qwen()).clip_ids == [0, 1, 2]

@@ -117,24 +117,24 @@ def test_a_bad_clip_is_named_with_its_row_or_skipped_and_counted(row: object, re
     line = str(caught.value).replace(", clip 1: ", ": clip 1: ")
     assert line.startswith(f"{config.path}:2: {expected}")
     assert "\n" not in line
-    told: list[str] = []
+    lines: list[str] = []
     skipping = jsonl(wav.parent, good, row, good, row, on_bad_row="skip")
-    prompts = load(skipping, say=told.append)
+    prompts = load(skipping, say=lines.append)
     assert [p.id for p in prompts] == ["rows/1", "rows/3"]
-    assert told == [f"data: 2 rows skipped, first {caught.value}"]
+    assert lines == [f"data: 2 rows skipped, first {caught.value}"]
 
 
 def test_what_is_skipped_beside_clips(wav: Path):
-    good, told = {"id": "x", "question": "q", "clip": "a.wav", "split": "train"}, list[str]()
+    good, lines = {"id": "x", "question": "q", "clip": "a.wav", "split": "train"}, list[str]()
     bad = ["{", "[1]", {**good, "split": None}, {**good, "id": "y", "question": ""}, good]
     config = jsonl(wav.parent, good, *bad, on_bad_row="skip")
-    assert [p.id for p in load(config, "train", say=told.append)] == ["x"]
-    assert told == [
+    assert [p.id for p in load(config, "train", say=lines.append)] == ["x"]
+    assert lines == [
         f"data: 5 rows skipped, first {config.path}:2: invalid JSON: Expecting property name enclosed in double quotes "
         "at column 2; write one JSON object a line"
     ]
     assert inspect(config, "train").rows == 1
-    assert inspect(config, "train").notes == told
+    assert inspect(config, "train").notes == lines
     with pytest.raises(ValueError, match=r"rows\.jsonl holds no prompts; 1 row skipped, first .*:1: invalid JSON"):
         load(jsonl(wav.parent, "{", on_bad_row="skip"))
     with pytest.raises(ConfigError, match=r"^data\.on_bad_row: no choice 'skp'; did you mean 'skip'\?"):
@@ -228,12 +228,12 @@ def test_clips_of_a_function_of_ones_own(tmp_path: Path):
     file = tmp_path / "mine.py"
     file.write_text(
         "from rl.types import Clip, Message, Prompt\n"
-        "def heard(split, text, data):\n"
+        "def prompts(split, text, data):\n"
         "    return [Prompt('a', (Message('user', text),), clips=(Clip(data=data.encode('latin-1')),))]\n"
     )
 
     def config(text: str, data: bytes) -> DataConfig:
-        return DataConfig(f"{file}:heard", args={"text": text, "data": data.decode("latin-1")})
+        return DataConfig(f"{file}:prompts", args={"text": text, "data": data.decode("latin-1")})
 
     assert load(config("what?", sound()))[0].question == f"{MARK}what?"
     assert load(config(f"what {MARK}?", sound()))[0].question == f"what {MARK}?"
@@ -243,7 +243,7 @@ def test_clips_of_a_function_of_ones_own(tmp_path: Path):
     ]:
         with pytest.raises(ValueError, match=r".") as caught:
             load(config(text, data))
-        assert str(caught.value) == f"data: {file}:heard: prompt 1: {reason}"
+        assert str(caught.value) == f"data: {file}:prompts: prompt 1: {reason}"
 
 
 def attempt(config: DataConfig) -> tuple[list[Prompt], str]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from models.tokenizer import byte_tokenizer
 from rl.data.chat import Chat
-from rl.data.collate import collate, demonstrations, minibatches, pack
+from rl.data.collate import collate, collate_demonstrations, minibatches, pack
 from rl.types import Batch, Clip, Demonstration, Message, Prompt, Rollout, Scored, Verdict
 
 CHAT = Chat(byte_tokenizer())
@@ -48,7 +48,7 @@ def test_demonstrations_are_what_was_written() -> None:
         Prompt("a", (Message("user", "2+2?"),), demonstration=Demonstration("two twos", "4")),
         Prompt("b", (Message("user", "?"),), demonstration=Demonstration("", "yes")),
     ]
-    batch = demonstrations(prompts, CHAT, 64)
+    batch = collate_demonstrations(prompts, CHAT, 64)
     questions = [CHAT.prompt(p.messages) for p in prompts]
     turns = [CHAT.demonstration(p.demonstration) for p in prompts if p.demonstration]
     assert batch.tokens_T.tolist() == [*questions[0], *turns[0], *questions[1], *turns[1]]
@@ -59,24 +59,24 @@ def test_demonstrations_are_what_was_written() -> None:
 
 
 def test_demonstrations_have_their_audio_expanded() -> None:
-    chat = Chat(byte_tokenizer(), heard=lambda clip: 5)
-    asked = Prompt("a", (Message("user", "<audio_patch>?"),), clips=(Clip("x"),), demonstration=Demonstration("", "4"))
-    batch = demonstrations([asked], chat, 64)
-    question = chat.prompt(asked.messages, asked.clips, expand=True)
+    chat = Chat(byte_tokenizer(), count_audio_tokens=lambda clip: 5)
+    prompt = Prompt("a", (Message("user", "<audio_patch>?"),), clips=(Clip("x"),), demonstration=Demonstration("", "4"))
+    batch = collate_demonstrations([prompt], chat, 64)
+    question = chat.prompt(prompt.messages, prompt.clips, expand=True)
     assert batch.tokens_T.tolist() == [*question, *chat.demonstration(Demonstration("", "4"))]
-    assert question.count(chat.sound[1]) == 5
+    assert question.count(chat.clip_ids[1]) == 5
     assert batch.clips_N == ((Clip("x"),),)
     with pytest.raises(ValueError, match=r"^prompt 'a': it has audio, and the model reads text only"):
-        demonstrations([asked], CHAT, 64)
+        collate_demonstrations([prompt], CHAT, 64)
 
 
 def test_a_prompt_that_cannot_be_imitated_is_named() -> None:
     bare = Prompt("row/7", (Message("user", "?"),))
     with pytest.raises(ValueError, match=r"^prompt 'row/7' has no demonstration to imitate; map `response:`"):
-        demonstrations([bare], CHAT, 64)
+        collate_demonstrations([bare], CHAT, 64)
     long = replace(bare, demonstration=Demonstration("", "x" * 60))
     with pytest.raises(ValueError, match=r"^prompt 'row/7': 72 tokens with its demonstration; raise max_sequence_tok"):
-        demonstrations([long], CHAT, 64)
+        collate_demonstrations([long], CHAT, 64)
 
 
 LENGTHS = st.lists(st.integers(1, 60), min_size=1, max_size=40)

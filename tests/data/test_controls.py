@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from rl.audio import SAMPLE_RATE, encode, waveform
-from rl.data.controls import CONTROLS, shuffled, silenced, swapped
+from rl.data.controls import CONTROLS, shuffle_frames, silence, swap_clips
 from rl.types import Clip, Message, Prompt
 
 
@@ -12,30 +12,35 @@ def sweep(hz: float, seconds: float = 0.5) -> Clip:
     return Clip(data=encode((0.5 * np.sin(2 * np.pi * hz * t * (1 + t))).astype(np.float32)))
 
 
-def asked(id: str, *clips: Clip) -> Prompt:
+def question(id: str, *clips: Clip) -> Prompt:
     return Prompt(id, (Message("user", "<audio_patch>" * len(clips) + "which?"),), "a", clips=clips)
 
 
-PROMPTS = [asked("a", sweep(200)), asked("b", sweep(300, 0.7)), asked("c", sweep(400), sweep(500)), asked("text")]
+PROMPTS = [
+    question("a", sweep(200)),
+    question("b", sweep(300, 0.7)),
+    question("c", sweep(400), sweep(500)),
+    question("text"),
+]
 
 
 def test_silence_tells_nothing_not_even_how_long_the_sound_was() -> None:
-    changed = silenced(PROMPTS)
+    changed = silence(PROMPTS)
     assert [p.id for p in changed] == ["a", "b", "c"]
     for before, after in zip(PROMPTS, changed, strict=False):
         assert after.messages == before.messages
-        for clip, silence in zip(before.clips, after.clips, strict=True):
-            assert len(waveform(silence)) == SAMPLE_RATE != len(waveform(clip))
-            assert not waveform(silence).any()
+        for clip, second in zip(before.clips, after.clips, strict=True):
+            assert len(waveform(second)) == SAMPLE_RATE != len(waveform(clip))
+            assert not waveform(second).any()
 
 
 def test_swapped_clips_are_another_prompts_with_as_many() -> None:
-    changed = {p.id: p.clips for p in swapped(PROMPTS)}
+    changed = {p.id: p.clips for p in swap_clips(PROMPTS)}
     assert changed == {"a": PROMPTS[1].clips, "b": PROMPTS[0].clips}, "c is alone with two clips"
 
 
 def test_shuffled_sound_has_the_same_samples_in_another_order() -> None:
-    before, after = waveform(PROMPTS[0].clips[0]), waveform(shuffled(PROMPTS)[0].clips[0])
+    before, after = waveform(PROMPTS[0].clips[0]), waveform(shuffle_frames(PROMPTS)[0].clips[0])
     assert not np.array_equal(before, after)
     assert np.array_equal(np.sort(before), np.sort(after))
 

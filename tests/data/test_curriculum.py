@@ -13,8 +13,8 @@ def prompts(count: int) -> list[Prompt]:
     return [Prompt(str(i), (Message("user", str(i)),)) for i in range(count)]
 
 
-def ids(drawn: list[Prompt]) -> list[str]:
-    return [prompt.id for prompt in drawn]
+def ids(draw: list[Prompt]) -> list[str]:
+    return [prompt.id for prompt in draw]
 
 
 @given(count=st.integers(1, 40), epochs=st.integers(1, 5), seed=st.integers(0, 99), data=st.data())
@@ -26,7 +26,7 @@ def test_every_prompt_comes_once_per_epoch(count: int, epochs: int, seed: int, d
         draw = ids(curriculum.draw(size))
         assert len(set(draw)) == size, "no prompt twice in one draw"
         stream += draw
-    assert curriculum.drawn == len(stream)
+    assert curriculum.position == len(stream)
     for epoch in range(epochs):
         assert Counter(stream[epoch * count : (epoch + 1) * count]).most_common(1)[0][1] == 1
 
@@ -39,9 +39,9 @@ def test_how_many_were_drawn_is_the_whole_state(sizes: list[int], stop: int) -> 
     expected = [ids(whole.draw(size)) for size in sizes]
     assert all(len(set(draw)) == len(draw) for draw in expected)
     first = [ids(before.draw(size)) for size in sizes[:stop]]
-    after.drawn = before.drawn
+    after.position = before.position
     assert first + [ids(after.draw(size)) for size in sizes[stop:]] == expected
-    after.drawn = 0
+    after.position = 0
     assert ids(after.draw(sizes[0])) == expected[0], "back to an earlier epoch"
 
 
@@ -55,5 +55,5 @@ def test_the_seed_and_the_epoch_make_the_order() -> None:
 
 
 def test_a_draw_of_more_than_all_repeats() -> None:
-    drawn = ids(Curriculum(prompts(3), seed=0).draw(7))
-    assert sorted(Counter(drawn).values()) == [2, 2, 3]
+    draw = ids(Curriculum(prompts(3), seed=0).draw(7))
+    assert sorted(Counter(draw).values()) == [2, 2, 3]

@@ -46,8 +46,8 @@ def test_made_sounds_are_one_thing_forever_and_cross_no_split():
     assert [len(p) for p in parts.values()] == [240, 30, 30]
     assert [inspect(DataConfig("sounds", args={"size": 300}), split).rows for split in SPLITS] == [240, 30, 30]
     assert sounds(None, size=300) == [p for prompts in parts.values() for p in prompts]
-    heard = {split: {clip.data for p in prompts for clip in p.clips} for split, prompts in parts.items()}
-    assert sum(map(len, heard.values())) == len(set.union(*heard.values()))
+    clip_data = {split: {clip.data for p in prompts for clip in p.clips} for split, prompts in parts.items()}
+    assert sum(map(len, clip_data.values())) == len(set.union(*clip_data.values()))
     assert sounds("test", size=300) == parts["test"]
     assert not {p.id for p in sounds("train", size=300, seed=1)} & {p.id for p in parts["train"]}
     for prompts in parts.values():
@@ -86,10 +86,10 @@ def test_pitch_comparisons_of_recordings_keep_their_margin():
             assert abs(12 * math.log2(a / b)) >= 2
             asks_more = p.question.endswith("higher?")
             assert p.answer == ("first" if (a > b) == asks_more else "second")
-            shown = [QUANTITIES["pitch"].show(x) for x in (a, b)]
+            pitches = [QUANTITIES["pitch"].show(x) for x in (a, b)]
             word = "higher" if asks_more else "lower"
             assert p.demonstration is not None
-            assert p.demonstration.reasoning == f"a {shown[0]} b {shown[1]} {p.answer} {word}"
+            assert p.demonstration.reasoning == f"a {pitches[0]} b {pitches[1]} {p.answer} {word}"
 
 
 @real
@@ -186,10 +186,10 @@ def test_options_are_shuffled_and_the_right_letter_is_anywhere():
 
 
 def test_silence_says_nothing_of_what_was_heard():
-    from rl.data.controls import silenced
+    from rl.data.controls import silence
 
     prompts = sounds(size=300)
-    quiet = silenced(prompts)
+    quiet = silence(prompts)
     assert len({clip.data for p in quiet for clip in p.clips}) == 1
     assert [(p.id, p.question, p.answer) for p in quiet] == [(p.id, p.question, p.answer) for p in prompts]
 
@@ -236,7 +236,7 @@ def test_every_question_on_recordings_keeps_its_split_its_margin_and_its_balance
             a, b = (attributes[COMPARISONS[kind]] for attributes in p.fields["attributes"])
             assert quantity.differ(a, b)
             word = p.id.split("/")[0]
-            assert p.answer == ("first" if (a > b) == (word == quantity.more) else "second")
+            assert p.answer == ("first" if (a > b) == (word == quantity.more_word) else "second")
             assert f"{quantity.show(a)} b {quantity.show(b)} {p.answer} {word}" in p.demonstration.reasoning
         for kind in counted.keys() & {*COMPARISONS, "count"}:
             assert max(counted[kind].values()) - min(counted[kind].values()) <= 1

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rl.config import ConfigError
 from rl.data.curriculum import Curriculum
-from rl.data.mixture import Mixture, apportion, called, check_weights, distinct, epoch, limits, weights_of
+from rl.data.mixture import Mixture, apportion, check_weights, describe, epoch, limits, require_distinct_ids, weights_of
 from rl.types import Message, Prompt
 
 
@@ -19,8 +19,8 @@ def prompts(name: str, count: int) -> list[Prompt]:
 def test_weights_are_shares() -> None:
     assert weights_of("a") == {"a": 1.0}
     assert weights_of({"a": 3, "b": 1}) == {"a": 0.75, "b": 0.25}
-    assert called("a") == "a"
-    assert called({"a": 3, "b": 1}) == "a (75%) + b (25%)"
+    assert describe("a") == "a"
+    assert describe({"a": 3, "b": 1}) == "a (75%) + b (25%)"
     assert limits({"a": 3, "b": 1}, 10) == {"a": 8, "b": 2}
     assert limits({"a": 99, "b": 1}, 10) == {"a": 10, "b": 1}, "a source that is named is never left out"
     assert limits({"a": 3, "b": 1}, None) == {"a": None, "b": None}
@@ -55,9 +55,9 @@ def test_an_epoch_sees_no_source_twice() -> None:
     assert epoch({"distilled": 1000, "text": 3}, shares) == 10
     mixture = Mixture({"distilled": prompts("d", 70), "text": prompts("t", 1000)}, shares, seed=1)
     assert len(mixture) == 100
-    drawn = Counter(p.id for _ in range(10) for p in mixture.draw(10))
-    assert max(drawn.values()) == 1
-    assert sum(count for id, count in drawn.items() if id[0] == "d") == 70
+    counts = Counter(p.id for _ in range(10) for p in mixture.draw(10))
+    assert max(counts.values()) == 1
+    assert sum(count for id, count in counts.items() if id[0] == "d") == 70
 
 
 def test_it_goes_on_where_it_was_left() -> None:
@@ -67,7 +67,7 @@ def test_it_goes_on_where_it_was_left() -> None:
     for _ in range(4):
         whole.draw(6)
     resumed = Mixture(sources, shares, seed=3)
-    resumed.drawn = whole.drawn
+    resumed.state = whole.state
     assert [resumed.draw(6) for _ in range(5)] == [whole.draw(6) for _ in range(5)]
 
 
@@ -84,4 +84,4 @@ def test_mistakes() -> None:
     with pytest.raises(ConfigError, match=r"data\.b: a weight must be above 0; got 0"):
         check_weights({"a": 1.0, "b": 0.0}, "data")
     with pytest.raises(ValueError, match="'a' and 'b' both have a prompt 'x0'"):
-        distinct({"a": prompts("x", 1), "b": prompts("x", 1)})
+        require_distinct_ids({"a": prompts("x", 1), "b": prompts("x", 1)})

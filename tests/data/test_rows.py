@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from written import ROWS, jsonl, write
+from row_files import ROWS, jsonl, write
 
 from rl.data.sources import DataConfig, inspect, load
 from rl.types import Demonstration, Message, Prompt

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from real_data import DATA, real
-from written import ROWS, jsonl, write
+from row_files import ROWS, jsonl, write
 
 from rl.config import ConfigError, build
 from rl.data.sources import CHECKED_BYTES, DataConfig, inspect, load

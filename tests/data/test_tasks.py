@@ -192,7 +192,7 @@ def test_the_names_of_reasoning_gym_are_read_without_importing_it():
     import reasoning_gym  # noqa: F401
     from reasoning_gym.factory import DATASETS
 
-    assert sorted(procedural._registered()) == sorted(DATASETS)
+    assert sorted(procedural._dataset_names()) == sorted(DATASETS)
 
 
 def test_the_registry_tells_what_there_is():

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewards.contract import Case
-from rewards.grounding.parser import read
+from rewards.grounding.parser import read_claims
 from rewards.verifiers.coherence import find_contradiction, verify
 
 
@@ -32,7 +32,7 @@ def verdict(chain: str, answer: str, question: str = "", options: object = None,
     ],
 )
 def test_contradictions(chain: str):
-    assert find_contradiction(read(chain)) is not None
+    assert find_contradiction(read_claims(chain)) is not None
     assert verdict(chain, "first").score == 0
 
 
@@ -42,7 +42,7 @@ def test_a_loop_is_judged_in_one_pass():
 
 
 def test_a_correction_is_no_contradiction():
-    assert find_contradiction(read("The pitch is low. Wait, the pitch is high.")) is None
+    assert find_contradiction(read_claims("The pitch is low. Wait, the pitch is high.")) is None
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_a_correction_is_no_contradiction():
     ],
 )
 def test_what_agrees_is_no_contradiction(chain: str):
-    assert find_contradiction(read(chain)) is None
+    assert find_contradiction(read_claims(chain)) is None
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from rl.runner.prompt_lengths import check
 from rl.types import Demonstration, Message, Prompt
 
 READS = Chat(byte_tokenizer())
-LISTENS = Chat(byte_tokenizer(), heard=lambda clip: 10)
+LISTENS = Chat(byte_tokenizer(), count_audio_tokens=lambda clip: 10)
 AROUND = len(READS.prompt([Message("user", "")]))
 """Tokens of the template."""
 SHORT = Prompt("row/3", (Message("user", "drow"),))

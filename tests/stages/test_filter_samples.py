@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from rewards.combine import PartConfig, RewardConfig
 from rl.config import ConfigError, build
-from rl.data.stage_outputs import distilled, preference_pairs
+from rl.data.stage_outputs import load_distilled, load_pairs
 from rl.run.files import write_jsonl
 from rl.stages import distill, pairs
 from rl.stages.sampling import Sample, read_samples, with_instructions
@@ -184,18 +184,18 @@ def test_rows_are_joined_with_their_prompts(tmp_path: Path) -> None:
     row = {"id": "q#3", "data": "d", "split": "train", "prompt": "q", "reasoning": "r", "response": "a"}
     file = tmp_path / "distilled.jsonl"
     write_jsonl(file, [row])
-    (found,) = distilled(file, lambda data, split: known[data, str(split)])
+    (found,) = load_distilled(file, lambda data, split: known[data, str(split)])
     assert (found.id, found.clips, found.demonstration) == ("q#3", (Clip("x.wav"),), Demonstration("r", "a"))
     side = {"reasoning": "r", "response": "a"}
     write_jsonl(file, [{**row, "chosen": side, "rejected": {**side, "response": "b"}}])
-    (pair,) = preference_pairs(file, lambda data, split: known[data, str(split)])
+    (pair,) = load_pairs(file, lambda data, split: known[data, str(split)])
     assert (pair.id, pair.chosen.response, pair.rejected.response) == ("q#3", "a", "b")
     write_jsonl(file, [{**row, "prompt": "z"}])
     with pytest.raises(ValueError, match="has no prompt 'z'; was the data changed since"):
-        distilled(file, lambda data, split: known[data, str(split)])
+        load_distilled(file, lambda data, split: known[data, str(split)])
     file.write_text(json.dumps({"id": "x"}) + "\n")
     with pytest.raises(ValueError, match=r"distilled\.jsonl:1: no column 'data'"):
-        distilled(file, lambda data, split: [])
+        load_distilled(file, lambda data, split: [])
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from models.load import AudioConfig, BuildConfig, ModelConfig, build, load_model
 from rl.algorithms.objective import Objective
 from rl.audio import SAMPLE_RATE, encode, waveform
 from rl.data.chat import Chat
-from rl.data.collate import demonstrations
+from rl.data.collate import collate_demonstrations
 from rl.types import Clip, Demonstration, Message, Prompt
 from rl.workers import audio_features
 from rl.workers.audio_features import AudioFeatures
@@ -62,8 +62,8 @@ def test_clips_are_encoded_once_for_every_role(group, listener: Path) -> None:
     critic = group(CriticGroup, 1, policy.audio_features)
     for role in (policy, critic):
         role.load(listener, ModelConfig(path=str(listener)), OptimizerConfig())
-    chat = Chat(load_tokenizer(listener), heard=clip_counter(listener))
-    batch = demonstrations(PROMPTS, chat, 200)
+    chat = Chat(load_tokenizer(listener), count_audio_tokens=clip_counter(listener))
+    batch = collate_demonstrations(PROMPTS, chat, 200)
     logprobs_A, values_A = policy.logprobs(batch).get(), critic.values(batch).get()
     assert logprobs_A.shape == values_A.shape == batch.rollout_logprobs_A.shape
     assert (policy.audio_features.clips_requested, policy.audio_features.clips_encoded) == (10, 3)
@@ -100,7 +100,9 @@ def test_a_frozen_encoder_is_put_into_the_store_once(group, listener: Path) -> N
 @pytest.mark.parametrize(("zero_stage", "train_encoder"), [(2, True), (3, False)])
 def test_two_ranks_hear_as_one_does(group, listener: Path, zero_stage: int, train_encoder: bool) -> None:
     model = ModelConfig(path=str(listener), train_encoder=train_encoder)
-    batch = demonstrations(PROMPTS, Chat(load_tokenizer(listener), heard=clip_counter(listener)), 200)
+    batch = collate_demonstrations(
+        PROMPTS, Chat(load_tokenizer(listener), count_audio_tokens=clip_counter(listener)), 200
+    )
     heard = []
     for count in (1, 2):
         policy = group(PolicyGroup, count, zero_stage=zero_stage, tokens_per_microbatch=64)
@@ -136,7 +138,9 @@ def test_without_a_policy_a_reward_model_hears_with_the_encoder_alone(group, lis
     policy, reward_model = group(PolicyGroup, 1), group(CriticGroup, 1)
     for role in (policy, reward_model):
         role.load(listener, ModelConfig(path=str(listener)), OptimizerConfig())
-    batch = demonstrations(PROMPTS, Chat(load_tokenizer(listener), heard=clip_counter(listener)), 200)
+    batch = collate_demonstrations(
+        PROMPTS, Chat(load_tokenizer(listener), count_audio_tokens=clip_counter(listener)), 200
+    )
     assert reward_model.audio_features.encoder == ""
     reward_model.audio_features.borrow_encoder(listener, "float32")
     assert reward_model.audio_features.encoder == policy.audio_features.encoder != ""
@@ -155,7 +159,9 @@ def test_without_a_policy_a_reward_model_hears_with_the_encoder_alone(group, lis
 
 def test_an_encoder_that_trains(group, listener: Path) -> None:
     """Its gradient is autograd's; afterwards the engines are given it, and the critic hears anew."""
-    batch = demonstrations(PROMPTS, Chat(load_tokenizer(listener), heard=clip_counter(listener)), 200)
+    batch = collate_demonstrations(
+        PROMPTS, Chat(load_tokenizer(listener), count_audio_tokens=clip_counter(listener)), 200
+    )
     model, plain = (
         ModelConfig(path=str(listener), train_encoder=True),
         LogprobModel(listener, "float32", train_encoder=True),

@@ -1,14 +1,13 @@
-"""Tasks that make their own prompts: `source: NAME` in a recipe, listed by `rl data list`.
+"""List the tasks that make their own prompts: `source: NAME` in a recipe, listed by `rl data list`.
 
-A task is a function `(split, **args)` giving prompts in a fixed order, `split` being None for all of them. The first
-line of its docstring is what the list shows; the annotations of its arguments are what a recipe is checked against.
-One of your own needs no entry here: `source: pkg.mod:fn` or `source: file.py:fn`.
+A task is a function `(split, **args)` that yields prompts in a fixed order; None is all splits. The list shows the
+first line of its docstring, and a recipe is checked against the annotations of its arguments. A task of your own needs
+no entry here: `source: pkg.mod:fn` or `source: file.py:fn`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from rl.data.tasks import procedural, recordings, sounds, words
 from rl.types import Prompt
@@ -19,15 +18,16 @@ TASKS: dict[str, Callable[..., Iterable[Prompt]]] = {
     "sounds": sounds.sounds,
     "recordings": recordings.recordings,
 }
+"""Name of a source -> the task."""
 COUNTS: dict[str, Callable[..., int]] = {
     "words": words.count,
     "reasoning_gym": procedural.count,
     "sounds": sounds.count,
     "recordings": recordings.count,
 }
-"""How many prompts a task makes, told within milliseconds for `rl check`."""
+"""Name of a task -> a function that counts its prompts within milliseconds, for `rl check`."""
 
 
-def summary(task: Callable[..., Any]) -> str:
-    """The first line of the task's docstring."""
+def summary(task: Callable[..., object]) -> str:
+    """Return the first line of the task's docstring."""
     return (task.__doc__ or "").strip().partition("\n")[0]

@@ -1,8 +1,8 @@
-"""Questions made on the spot by reasoning-gym: no files, no network, as many as wanted.
+"""Make questions with reasoning-gym: no files, no network, as many as one asks for.
 
 Its own wording is for large models. For the datasets in `COMPACT` the question is written anew from the item's
-metadata, in a few lower-case letters (every byte is a token to a model from scratch), and a short chain that does the
-work is added for the warm start; the others keep their own question and have no demonstration.
+metadata, in a few lower-case letters (every byte is a token to a model from scratch), with a short chain that does the
+work for the warm start; the others keep their own question and have no demonstration.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import dataclasses
 import hashlib
 import importlib.util
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sized
 from functools import cache
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast
 
 from rl.config import ConfigError, did_you_mean
 from rl.data.rows import SPLITS, check_split, first_line, placeholders, render, split_of
@@ -25,36 +25,48 @@ from rl.types import Demonstration, Message, Prompt
 
 @dataclasses.dataclass(frozen=True)
 class Item:
-    """`key` is what the item is about: it decides the split, and an item with the same key is drawn only once."""
+    """A question of a dataset, in the words that a prompt uses."""
 
     key: str
+    """What the item is about: it decides the split, and of items with the same key only the first is used."""
     question: str
     answer: str | None
     chain: str | None = None
 
 
-def _spell_backward(item: Mapping[str, Any]) -> Item:
+Entry = Mapping[str, Any]
+"""An item as reasoning-gym returns it: question, answer, and metadata that differ by dataset."""
+
+
+class Dataset(Sized, Protocol):
+    """A dataset of reasoning-gym, which comes without types."""
+
+    def __getitem__(self, index: int) -> Entry: ...
+
+
+def _spell_backward(item: Entry) -> Item:
     word: str = item["metadata"]["word"].lower()
     return Item(word, f"reverse: {word}", word[::-1], spell_numbered(word))
 
 
-def _letter_counting(item: Mapping[str, Any]) -> Item:
+def _letter_counting(item: Entry) -> Item:
     letter, span = item["metadata"]["target_letter"], " ".join(item["metadata"]["span"]).lower()
     return Item(f"{letter} {span}", f"count {letter}: {span}", item["answer"], running_count(span, letter))
 
 
-def _chain_sum(item: Mapping[str, Any]) -> Item:
-    """The chain is the running total after each term: 7-4+2 gives `7 3 5`."""
-    sum_: str = item["metadata"]["expression"].replace(" ", "")
-    totals = accumulate(int(term) for term in re.findall(r"[+-]?\d+", sum_))
-    return Item(sum_, sum_, item["answer"], " ".join(map(str, totals)))
+def _chain_sum(item: Entry) -> Item:
+    """Return the sum with the running total after each term as its chain: 7-4+2 has `7 3 5`."""
+    expression: str = item["metadata"]["expression"].replace(" ", "")
+    totals = accumulate(int(term) for term in re.findall(r"[+-]?\d+", expression))
+    return Item(expression, expression, item["answer"], " ".join(map(str, totals)))
 
 
-COMPACT: dict[str, Callable[[Mapping[str, Any]], Item]] = {
+COMPACT: dict[str, Callable[[Entry], Item]] = {
     "spell_backward": _spell_backward,
     "letter_counting": _letter_counting,
     "chain_sum": _chain_sum,
 }
+"""Name of a dataset -> its short form."""
 
 
 def procedural(
@@ -65,29 +77,31 @@ def procedural(
     config: dict[str, Any] | None = None,
     template: str | None = None,
 ) -> Iterator[Prompt]:
-    """A dataset of reasoning-gym; spell_backward, letter_counting and chain_sum in short form with a chain.
+    """Yield a dataset of reasoning-gym; spell_backward, letter_counting and chain_sum in short form with a chain.
 
     `size` items are drawn for all splits together (80 % train, 10 % validation, 10 % test, by a hash of the item, so
     that none crosses splits even when `size` or `seed` change); repeated ones are dropped. `config` holds the
     dataset's own settings; `template` words the question anew from {question}, {answer} and the item's metadata.
-    An item of a dataset without a short form is at hand as `prompt.fields["entry"]`, for a verifier of one's own that
-    calls reasoning-gym's `score_answer`. Raises ValueError."""
+    An item of a dataset without a short form is in `prompt.fields["entry"]`, for a user's verifier that calls
+    reasoning-gym's `score_answer`. Raises ValueError."""
     check_split(split, SPLITS, "reasoning_gym")
     if template is not None:
         placeholders(template, "reasoning_gym.template")
-    generator, seen = _generator(dataset, size, seed, config or {}), set[str]()
+    entries, keys = _create(dataset, size, seed, config or {}), set[str]()
     for index in range(size):
-        entry = generator[index]
-        item = COMPACT.get(dataset, _plain)(entry)
-        if item.key in seen or split not in (None, split_of(item.key)):
+        entry = entries[index]
+        item = COMPACT.get(dataset, _original)(entry)
+        if item.key in keys or split not in (None, split_of(item.key)):
             continue
-        seen.add(item.key)
+        keys.add(item.key)
         question = item.question
         if template is not None:
             values = {**entry["metadata"], "question": item.question, "answer": item.answer}
             question = render(template, values, f"reasoning_gym: {dataset} item {index}")
+        # Ids stand in tables, and a key may be a whole paragraph.
+        short_key = item.key if len(item.key) <= 32 else hashlib.sha256(item.key.encode()).hexdigest()[:12]
         yield Prompt(
-            id=f"{dataset}/{item.key if len(item.key) <= 32 else hashlib.sha256(item.key.encode()).hexdigest()[:12]}",
+            id=f"{dataset}/{short_key}",
             messages=(Message("user", question),),
             answer=item.answer,
             source=dataset,
@@ -97,10 +111,12 @@ def procedural(
 
 
 def count(split: str | None, dataset: str = "spell_backward", size: int = 5000, **_: object) -> int:
-    """About how many prompts `procedural` makes, without making them: repeated items are not known of."""
+    """Return about how many prompts `procedural` makes, without making them: repeated items are counted too."""
     check_split(split, SPLITS, "reasoning_gym")
-    if dataset not in COMPACT and (known := _registered()) and dataset not in known:
-        raise ConfigError(f"reasoning_gym.dataset: no dataset '{dataset}'{did_you_mean(dataset, known)}")
+    if dataset not in COMPACT:
+        names = _dataset_names()
+        if names and dataset not in names:
+            raise ConfigError(f"reasoning_gym.dataset: no dataset '{dataset}'{did_you_mean(dataset, names)}")
     if size < 1:
         raise ConfigError(f"reasoning_gym.size: must be at least 1; got {size}")
     low = 0.0
@@ -112,35 +128,39 @@ def count(split: str | None, dataset: str = "spell_backward", size: int = 5000, 
 
 
 @cache
-def _registered() -> list[str]:
-    """The names of reasoning-gym's datasets, read from its source: importing it takes a second. Empty where it is not
-    installed."""
+def _dataset_names() -> list[str]:
+    """Return the names of reasoning-gym's datasets, read from its source: importing it takes a second. Empty where it is
+    not installed."""
     spec = importlib.util.find_spec("reasoning_gym")
-    found = list[str]()
-    for file in Path(spec.origin).parent.rglob("*.py") if spec and spec.origin else ():
+    names = list[str]()
+    if spec is None or spec.origin is None:
+        return names
+    for file in Path(spec.origin).parent.rglob("*.py"):
         text = file.read_text()
+        # `register_dataset(DATASET_NAME, …)`, the name a constant of the same file, or a literal.
         for name in re.findall(r"^register_dataset\(\s*([\w\"']+)", text, re.MULTILINE):
             constant = re.search(rf"^{name}\b[^=\n]*=\s*[\"']([^\"']+)", text, re.MULTILINE)
-            found.append(constant[1] if constant else name.strip("\"'"))
-    return found
+            names.append(constant[1] if constant else name.strip("\"'"))
+    return names
 
 
-def _plain(entry: Mapping[str, Any]) -> Item:
+def _original(entry: Entry) -> Item:
     return Item(entry["question"], entry["question"], None if entry["answer"] is None else str(entry["answer"]))
 
 
-def _generator(dataset: str, size: int, seed: int, config: Mapping[str, Any]) -> Any:
+def _create(dataset: str, size: int, seed: int, config: Mapping[str, object]) -> Dataset:
     import reasoning_gym  # 1.1 s: it imports sympy and matplotlib for all of its datasets
     from reasoning_gym.factory import DATASETS
 
     if dataset not in DATASETS:
         raise ConfigError(f"reasoning_gym.dataset: no dataset '{dataset}'{did_you_mean(dataset, DATASETS)}")
-    known = [f.name for f in dataclasses.fields(DATASETS[dataset][1]) if f.name not in ("seed", "size")]
+    settings = [f.name for f in dataclasses.fields(DATASETS[dataset][1]) if f.name not in ("seed", "size")]
     for key in config:
-        if key not in known:
-            raise ConfigError(f"reasoning_gym.config: {dataset} has no setting '{key}'{did_you_mean(key, known)}")
+        if key not in settings:
+            raise ConfigError(f"reasoning_gym.config: {dataset} has no setting '{key}'{did_you_mean(key, settings)}")
     try:
-        # it adds the index to the seed, so neighbouring seeds would share all items but one
-        return reasoning_gym.create_dataset(dataset, seed=seed * 1_000_003 % 2**31, size=size, **config)
+        # It adds the index to the seed, so neighbouring seeds would share all items but one.
+        spread_seed = seed * 1_000_003 % 2**31
+        return cast(Dataset, reasoning_gym.create_dataset(dataset, seed=spread_seed, size=size, **config))
     except (AssertionError, TypeError, ValueError) as error:  # how its datasets refuse their settings
         raise ConfigError(f"reasoning_gym.config: {dataset}: {first_line(error)}") from error

@@ -1,7 +1,7 @@
-"""Listening to real recordings: what is said or sounds, by whom, and how two clips compare.
+"""Ask questions about real recordings: what is said or sounds, by whom, and how two clips compare.
 
-Gold answers of acoustic questions are the measurements that come with the recordings, asked only where they are apart
-by a safe margin (`questions.QUANTITIES`) and a second measurement, where there is one, says the same.
+Gold answers of acoustic questions are the measurements that come with the recordings. Two clips are compared only where
+these are apart by a safe margin (`questions.QUANTITIES`) and a second measurement, where there is one, agrees.
 """
 
 from __future__ import annotations
@@ -18,42 +18,43 @@ from rl.data.rows import Row, check_split, rank
 from rl.data.tasks.corpora import (
     COLLECTIONS,
     Collection,
-    fits,
-    in_a_row,
+    can_be_joined,
+    join_recordings,
+    joined_length_s,
+    load_clips,
+    load_rows,
     locate_collection,
-    recorded,
-    rows_of,
-    whole_s,
 )
 from rl.data.tasks.questions import (
     COMPARISONS,
     QUANTITIES,
     Chains,
     Question,
+    are_comparable,
     check_kinds,
     check_share,
-    comparable,
-    comparison,
-    in_turn,
-    prompt,
-    swapped,
+    interleave,
+    make_comparison,
+    make_prompt,
+    must_swap,
 )
 from rl.types import Prompt
 
-MOST = 4
-"""Sounds that are counted."""
+MOST_COUNTED = 4
+"""Largest number of sounds that a question asks to count."""
 TRIES = 500
-"""Draws without a new question before a kind is held to have no further one."""
+"""Draws without a new question after which a kind is taken to have no further one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A question and the recordings of each of its clips."""
+    """A question and the recordings of its clips."""
 
     question: Question
     clips: tuple[tuple[str, ...], ...]
+    """Ids of the recordings of each clip."""
     total_s: float | None = None
-    """None: each clip is one recording as it is; otherwise how long a clip made of several is, at least."""
+    """Least length of a clip made of several recordings; None: each clip is one recording as it is."""
 
 
 def recordings(
@@ -66,27 +67,31 @@ def recordings(
     chains: dict[str, float] | None = None,
     ask: str | None = None,
 ) -> Iterator[Prompt]:
-    """Real recordings (fsdd, esc10, sonicpi_oneshots): digit, speaker, sound class, and how they compare.
+    """Yield questions on real recordings (fsdd, esc10, sonicpi_oneshots): digit, speaker, sound class, comparisons.
 
     `path`: a folder with its parquet file and metadata.jsonl. `kinds` (default: all but `labels`, one prompt a
     recording for encoder pretraining) come in turn, at most `limit` prompts of each in a split; kinds that combine
     recordings have as many as there are recordings. Splits are those of the data and never mixed; where there is no
     test split, validation stands for it. A share `multiple_choice` asks for the letter of an option; `chains` are the
-    shares of what demonstrations reason with and `ask` ends the questions of one of them (see chains.py). Prompts on one
-    recording have `fields["labels"]`, a label for each head of an encoder that applies. Raises ValueError."""
+    shares of the styles of demonstrations and `ask` ends the questions of the style `asked` (`questions.CHAIN_STYLES`).
+    Prompts on one recording have `fields["labels"]`, a label for each head of an encoder that applies. Raises
+    ValueError."""
     check_share(multiple_choice, "recordings.multiple_choice")
-    manners = Chains.of(chains, ask, "recordings")
+    shares = Chains.build(chains, ask, "recordings")
     file = locate_collection(path)
     for item, ordinal in _plan(file, split, tuple(kinds) if kinds is not None else None, limit, seed):
-        whole, total_s = recorded(file), item.total_s
-        clips = [whole[ids[0]] if total_s is None else in_a_row(file, ids, total_s) for ids in item.clips]
-        yield prompt(item.question, clips, ordinal, multiple_choice, manners)
+        recordings_by_id = load_clips(file)  # cached; only here, since planning needs no sound
+        if item.total_s is None:
+            clips = [recordings_by_id[ids[0]] for ids in item.clips]
+        else:
+            clips = [join_recordings(file, ids, item.total_s) for ids in item.clips]
+        yield make_prompt(item.question, clips, ordinal, multiple_choice, shares)
 
 
 def count(
     split: str | None, path: str, kinds: list[str] | None = None, limit: int | None = None, seed: int = 0, **_: object
 ) -> int:
-    """How many prompts `recordings` makes, told without their sound."""
+    """Return the number of prompts that `recordings` makes, without reading sound."""
     return len(_plan(locate_collection(path), split, tuple(kinds) if kinds is not None else None, limit, seed))
 
 
@@ -97,66 +102,69 @@ def count(
 def _plan(
     file: Path, split: str | None, kinds: tuple[str, ...] | None, limit: int | None, seed: int
 ) -> tuple[tuple[Item, int], ...]:
-    """Every item with its ordinal within its kind and split, kinds in turn."""
-    collection, rows = COLLECTIONS[file.name], rows_of(file)
-    known = _kinds(collection)
-    check_kinds(kinds or (), known, "recordings")
-    wanted = [kind for kind in known if kind != "labels"] if kinds is None else kinds
+    """Return every item with its ordinal within its kind and split, kinds in turn."""
+    collection, rows = COLLECTIONS[file.name], load_rows(file)
+    planners = _planners(collection)
+    check_kinds(kinds or (), planners, "recordings")
+    names = [kind for kind in planners if kind != "labels"] if kinds is None else kinds
     splits = list(dict.fromkeys(row["split"] for row in rows))
     if split == "test" and "test" not in splits:
         split = "validation"
     check_split(split, splits, f"recordings: {file.parent.name}")
-    made: list[tuple[Item, int]] = []
+    plan: list[tuple[Item, int]] = []
     for part in splits if split is None else [split]:
-        there = sorted((row for row in rows if row["split"] == part), key=lambda row: rank(f"{seed}/{row['id']}"))
-        size = len(there) if limit is None else limit
-        series = [known[kind](collection, there, size, Random(f"{seed}/{part}/{kind}")) for kind in wanted]
-        made += in_turn([(item, n) for n, item in enumerate(items)] for items in series)
-    return tuple(made)
+        # An order of the rows that does not depend on which others there are.
+        part_rows = sorted((row for row in rows if row["split"] == part), key=lambda row: rank(f"{seed}/{row['id']}"))
+        size = len(part_rows) if limit is None else limit
+        series = [planners[kind](collection, part_rows, size, Random(f"{seed}/{part}/{kind}")) for kind in names]
+        plan += interleave([(item, n) for n, item in enumerate(items)] for items in series)
+    return tuple(plan)
 
 
 Planner = Callable[[Collection, Sequence[Row], int, Random], list[Item]]
+"""A function of a collection, the rows of a split, the greatest number of items, and randomness, that returns items."""
 
 
-def _kinds(collection: Collection) -> dict[str, Planner]:
-    """Kind -> a function of the rows of a split, how many items at most, and a source of chance, that gives items."""
-    compared = [kind for kind, quantity in COMPARISONS.items() if quantity in collection.measured]
+def _planners(collection: Collection) -> dict[str, Planner]:
+    """Return {kind: its planner}."""
+    comparisons = [kind for kind, quantity in COMPARISONS.items() if quantity in collection.measures]
     return {
-        **{kind: _named(kind, kind) for kind in collection.classes},
-        **{kind: _compared(kind) for kind in compared},
-        "order": _order,
-        "count": _count,
-        "labels": _named("labels", collection.main),
+        **{kind: _plan_classes(kind, kind) for kind in collection.classes},
+        **{kind: _plan_comparisons(kind) for kind in comparisons},
+        "order": _plan_orders,
+        "count": _plan_counts,
+        "labels": _plan_classes("labels", collection.main),
     }
 
 
-def _distinct(size: int, draw: Callable[[int], Item | None]) -> list[Item]:
-    """Up to `size` items with questions of their own; `draw` makes the nth, or None where chance was against it."""
+def _draw_distinct(size: int, draw: Callable[[int], Item | None]) -> list[Item]:
+    """Return up to `size` items with different questions; `draw` makes the nth, or None where what it drew is unfit."""
     items: dict[str, Item] = {}
-    missed = 0
-    while len(items) < size and missed < TRIES:
+    failures = 0
+    while len(items) < size and failures < TRIES:
         item = draw(len(items))
         if item is None or item.question.id in items:
-            missed += 1
+            failures += 1
         else:
-            items[item.question.id], missed = item, 0
+            items[item.question.id], failures = item, 0
     return list(items.values())
 
 
-def _named(kind: str, of: str) -> Planner:
-    """One recording, one of its classes: every class in turn, cut to equally many where none has under half."""
+def _plan_classes(kind: str, class_kind: str) -> Planner:
+    """Return the planner of questions on one class of one recording, every class in turn."""
 
     def plan(collection: Collection, rows: Sequence[Row], size: int, random: Random) -> list[Item]:
-        name, text = collection.classes[of]
+        name, text = collection.classes[class_kind]
         groups: dict[str, list[Row]] = defaultdict(list)
         for row in rows:
             groups[str(row[name])].append(row)
-        least, most = min(map(len, groups.values())), max(map(len, groups.values()))
-        even = least if kind != "labels" and 2 * least >= most else most
-        mixed = in_turn(groups[label][:even] for label in sorted(groups))
+        smallest, largest = min(map(len, groups.values())), max(map(len, groups.values()))
+        # Equally many of each class, so that guessing the most frequent one earns nothing, unless that loses over half.
+        per_class = smallest if kind != "labels" and 2 * smallest >= largest else largest
+        in_turn = interleave(groups[label][:per_class] for label in sorted(groups))
         return [
             Item(_class_question(collection, kind, name, text, tuple(sorted(groups)), row), ((row["id"],),))
-            for row, _ in zip(mixed, range(size), strict=False)
+            for row, _ in zip(in_turn, range(size), strict=False)
         ]
 
     return plan
@@ -165,84 +173,85 @@ def _named(kind: str, of: str) -> Planner:
 def _class_question(
     collection: Collection, kind: str, name: str, text: str, classes: tuple[str, ...], row: Row
 ) -> Question:
-    measured = {quantity: collection.value(quantity, row) for quantity in collection.measured}
-    heard = [QUANTITIES[q].show(value) for q in ("pitch", "brightness") if (value := measured.get(q)) is not None]
-    chain = collection.said(row) if name == "digit" else " ".join(heard)
-    attributes = ({name: str(row[name]), **measured},)
+    values = {quantity: collection.value(quantity, row) for quantity in collection.measures}
+    texts = [QUANTITIES[q].show(value) for q in ("pitch", "brightness") if (value := values.get(q)) is not None]
+    chain = collection.chain_name(row) if name == "digit" else " ".join(texts)
+    attributes = ({name: str(row[name]), **values},)
     labels = collection.labels(row)
     return Question(f"{kind}/{row['id']}", kind, text, str(row[name]), chain, classes, attributes, labels)
 
 
-def _compared(kind: str) -> Planner:
-    """Two recordings that are apart in one quantity; both orders and both directions in turn."""
+def _plan_comparisons(kind: str) -> Planner:
+    """Return the planner of questions on two recordings that differ in one quantity; both orders and both directions
+    come in turn."""
     quantity = COMPARISONS[kind]
 
-    def apart(collection: Collection, a: Row, b: Row) -> bool:
-        both = [(measure(a), measure(b)) for measure in collection.measured[quantity]]
-        if not all(comparable(quantity, x, y) for x, y in both):
+    def clearly_differ(collection: Collection, a: Row, b: Row) -> bool:
+        values = [(measure(a), measure(b)) for measure in collection.measures[quantity]]
+        if not all(are_comparable(quantity, x, y) for x, y in values):
             return False
-        return len({x > y for x, y in both if x is not None and y is not None}) == 1
+        return len({x > y for x, y in values if x is not None and y is not None}) == 1  # all measurements agree
 
     def plan(collection: Collection, rows: Sequence[Row], size: int, random: Random) -> list[Item]:
         usable = [(row, value) for row in rows if (value := collection.value(quantity, row)) is not None]
 
         def draw(n: int) -> Item | None:
             (a, x), (b, y) = random.sample(usable, 2)
-            if not apart(collection, a, b):
+            if not clearly_differ(collection, a, b):
                 return None
-            if swapped(n, x, y):
+            if must_swap(n, x, y):
                 a, b, x, y = b, a, y, x
-            return Item(comparison(kind, n, (a["id"], b["id"]), (x, y)), ((a["id"],), (b["id"],)))
+            return Item(make_comparison(kind, n, (a["id"], b["id"]), (x, y)), ((a["id"],), (b["id"],)))
 
-        return _distinct(size if len(usable) > 1 else 0, draw)
+        return _draw_distinct(size if len(usable) > 1 else 0, draw)
 
     return plan
 
 
-def _order(collection: Collection, rows: Sequence[Row], size: int, random: Random) -> list[Item]:
-    """Three recordings of different classes in one clip; every class comes first equally often."""
+def _plan_orders(collection: Collection, rows: Sequence[Row], size: int, random: Random) -> list[Item]:
+    """Plan clips of three recordings of different classes; every class comes first equally often."""
     groups: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
-        if fits(collection, row):
+        if can_be_joined(collection, row):
             groups[collection.label(row)].append(row)
-    labels, comma = sorted(groups), " " if collection.speech else ", "
+    labels, separator = sorted(groups), " " if collection.speech else ", "  # `dog bark` has a space of its own
 
     def draw(n: int) -> Item:
         first = labels[n % len(labels)]
-        chosen = [first, *random.sample([label for label in labels if label != first], 2)]
-        there = [random.choice(groups[label]) for label in chosen]
-        ids = tuple(row["id"] for row in there)
+        order = [first, *random.sample([label for label in labels if label != first], 2)]
+        clip_rows = [random.choice(groups[label]) for label in order]
+        ids = tuple(row["id"] for row in clip_rows)
         question = Question(
             id=f"order/{'/'.join(ids)}",
             kind="order",
             text="which digits?" if collection.speech else "in which order?",
-            answer=comma.join(chosen),
-            chain=" then ".join(collection.said(row) for row in there),
-            choices=tuple(comma.join(each) for each in permutations(chosen)),
-            attributes=({"order": chosen},),
+            answer=separator.join(order),
+            chain=" then ".join(collection.chain_name(row) for row in clip_rows),
+            choices=tuple(separator.join(permutation) for permutation in permutations(order)),
+            attributes=({"order": order},),
         )
-        return Item(question, (ids,), whole_s(len(chosen)))
+        return Item(question, (ids,), joined_length_s(len(order)))
 
-    return _distinct(size if len(labels) >= 3 else 0, draw)
+    return _draw_distinct(size if len(labels) >= 3 else 0, draw)
 
 
-def _count(collection: Collection, rows: Sequence[Row], size: int, random: Random) -> list[Item]:
-    """One to four recordings in a clip that is equally long for all."""
-    single = [row for row in rows if collection.label(row) not in collection.several]
-    fitting = [row["id"] for row in single if fits(collection, row)]
+def _plan_counts(collection: Collection, rows: Sequence[Row], size: int, random: Random) -> list[Item]:
+    """Plan clips of one to four recordings."""
+    single_sounds = [row for row in rows if collection.label(row) not in collection.may_repeat]
+    usable_ids = [row["id"] for row in single_sounds if can_be_joined(collection, row)]
 
     def draw(n: int) -> Item:
-        number = n % MOST + 1
-        ids = tuple(random.sample(fitting, number))
+        number = n % MOST_COUNTED + 1
+        ids = tuple(random.sample(usable_ids, number))
         question = Question(
             id=f"count/{'/'.join(ids)}",
             kind="count",
             text=f"how many {'words' if collection.speech else 'sounds'}?",
             answer=str(number),
             chain=" ".join(map(str, range(1, number + 1))),
-            choices=tuple(map(str, range(1, MOST + 1))),
+            choices=tuple(map(str, range(1, MOST_COUNTED + 1))),
             attributes=({"count": number},),
         )
-        return Item(question, (ids,), whole_s(MOST))
+        return Item(question, (ids,), joined_length_s(MOST_COUNTED))  # equally long for all: length tells no number
 
-    return _distinct(size if len(fitting) >= MOST else 0, draw)
+    return _draw_distinct(size if len(usable_ids) >= MOST_COUNTED else 0, draw)

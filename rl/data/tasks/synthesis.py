@@ -1,6 +1,6 @@
-"""Sounds made from what is known of them: tones, sweeps, noise, beats, and sounds one after the other.
+"""Synthesise sounds from their descriptions: tones, sweeps, noise, beats, and sounds one after the other.
 
-Levels are the RMS of the sounding part in dBFS, a full-scale square wave being 0. Everything is a function of the
+Levels are the RMS of the sounding part in dBFS, a full-scale square wave being 0. The samples depend on the
 description alone.
 """
 
@@ -18,11 +18,15 @@ if TYPE_CHECKING:
     import numpy as np
 
 FADE_S = 0.01
+"""Length of the fades at the edges of a sound."""
 BURST_S = 0.04
+"""Length of one beat."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sound:
+    """The description of a sound. Its `repr` is hashed to ids and splits: a change of fields moves every question."""
+
     shape: str
     """tone, sweep (`hertz` to `to_hertz`), noise, or beats (bursts of `hertz`, `per_second`)."""
     seconds: float
@@ -30,22 +34,22 @@ class Sound:
     hertz: float = 0.0
     to_hertz: float = 0.0
     harmonics: int = 1
-    """Partials of equal amplitude: the spectral centroid is hertz · (harmonics + 1) / 2."""
+    """Number of partials of equal amplitude: the spectral centroid is hertz · (harmonics + 1) / 2."""
     beats: int = 0
     per_second: float = 0.0
     before_s: float = 0.0
     """Silence before the sound, within `seconds`."""
     seed: int = 0
-    """Of noise and of the phases of partials."""
+    """Seed of noise and of the phases of partials."""
 
     @property
     def centroid(self) -> float:
-        """Hz, of a tone."""
+        """The spectral centroid of a tone, Hz."""
         return self.hertz * (self.harmonics + 1) / 2
 
 
 def render(sound: Sound) -> np.ndarray:
-    """[samples] float32 at 16 kHz."""
+    """Return the sound as [samples] float32 at 16 kHz."""
     import numpy as np
 
     random = np.random.default_rng(sound.seed)
@@ -54,55 +58,57 @@ def render(sound: Sound) -> np.ndarray:
         samples = np.zeros(round(sound.seconds * SAMPLE_RATE))
         for beat in range(sound.beats):
             start = round((sound.before_s + beat / sound.per_second) * SAMPLE_RATE)
-            samples[start : start + len(burst)] += burst[: len(samples) - start]
+            samples[start : start + len(burst)] += burst[: len(samples) - start]  # rounding may cut the last one
         return samples.astype(np.float32)
     t = np.arange(round(sound.seconds * SAMPLE_RATE)) / SAMPLE_RATE
     if sound.shape == "noise":
         samples = random.uniform(-1, 1, len(t))
     elif sound.shape == "sweep":
         ratio = sound.to_hertz / sound.hertz
+        # The phase is the integral of an exponential frequency: semitones pass evenly.
         samples = np.sin(2 * np.pi * sound.hertz * sound.seconds / np.log(ratio) * ratio ** (t / sound.seconds))
     else:
         samples = _partials(sound, t, random)
-    return _levelled(samples, sound.decibels)
+    return _set_level(samples, sound.decibels)
 
 
 def _burst(sound: Sound, random: np.random.Generator) -> np.ndarray:
     import numpy as np
 
     t = np.arange(round(BURST_S * SAMPLE_RATE)) / SAMPLE_RATE
-    return _levelled(_partials(sound, t, random), sound.decibels)
+    return _set_level(_partials(sound, t, random), sound.decibels)
 
 
 def _partials(sound: Sound, t: np.ndarray, random: np.random.Generator) -> np.ndarray:
     import numpy as np
 
     numbers = np.arange(1, sound.harmonics + 1)[:, None]
+    # Random phases: in phase, many partials would peak far above their level.
     phases = random.uniform(0, 2 * np.pi, (sound.harmonics, 1))
     return np.sin(2 * np.pi * sound.hertz * numbers * t + phases).sum(0)
 
 
-def _levelled(samples: np.ndarray, decibels: float) -> np.ndarray:
-    """Faded in and out, at the RMS level asked for."""
+def _set_level(samples: np.ndarray, decibels: float) -> np.ndarray:
+    """Return the samples faded in and out and scaled to an RMS level in dBFS."""
     import numpy as np
 
-    samples = faded(samples)
+    samples = fade(samples)
     return (samples * 10 ** (decibels / 20) / np.sqrt(np.mean(samples**2))).astype(np.float32)
 
 
-def faded(samples: np.ndarray) -> np.ndarray:
-    """The same array, faded in and out so that its edges do not click."""
+def fade(samples: np.ndarray) -> np.ndarray:
+    """Fade the array in and out in place, so that its edges do not click, and return it."""
     import numpy as np
 
-    edge = min(round(FADE_S * SAMPLE_RATE), len(samples) // 4)
+    edge = min(round(FADE_S * SAMPLE_RATE), len(samples) // 4)  # half of a very short sound stays at full level
     ramp = np.linspace(0, 1, edge, endpoint=False, dtype=samples.dtype)
     samples[:edge] *= ramp
     samples[len(samples) - edge :] *= ramp[::-1]
     return samples
 
 
-def joined(parts: Sequence[np.ndarray], gap_s: float, total_s: float | None = None) -> np.ndarray:
-    """The parts one after the other with silence between them, and after them up to `total_s` where it is given."""
+def concatenate(parts: Sequence[np.ndarray], gap_s: float, total_s: float | None = None) -> np.ndarray:
+    """Return the parts one after the other with silence between them, and after them up to `total_s` where given."""
     import numpy as np
 
     gap = np.zeros(round(gap_s * SAMPLE_RATE), np.float32)
@@ -112,6 +118,6 @@ def joined(parts: Sequence[np.ndarray], gap_s: float, total_s: float | None = No
 
 
 @lru_cache(maxsize=16384)  # the stages of a recipe ask for the same sounds
-def clip(*sounds: Sound, gap_s: float = 0.1) -> Clip:
-    """The sounds in one clip, encoded."""
-    return Clip(data=encode(joined([render(sound) for sound in sounds], gap_s)))
+def make_clip(*sounds: Sound, gap_s: float = 0.1) -> Clip:
+    """Return the sounds in one encoded clip, with silence of `gap_s` between them."""
+    return Clip(data=encode(concatenate([render(sound) for sound in sounds], gap_s)))

@@ -55,7 +55,7 @@ class Journal:
         start = {"step": 0, "drawn": {}, "best": float("-inf"), BEST: None, "last": {}}
         folder, state = self.checkpoints.latest() or (None, start)
         self.learner.load(folder)
-        self.stream.curriculum.drawn, self.last = state["drawn"], state["last"]
+        self.stream.curriculum.state, self.last = state["drawn"], state["last"]
         self.best_score, self.best_step = state["best"], state[BEST]
         context.tracker.rewind(state["step"])  # metrics of steps after the checkpoint are of a future that is gone
         context.cluster.sampler.load(self.learner.policy.weights(), version=state["step"])
@@ -152,7 +152,7 @@ class Journal:
         if is_best:
             self.best_score, self.best_step = score, step
         if is_best or step == self.config.steps or step % self.config.checkpoint_every == 0:
-            drawn = self.stream.curriculum.drawn
+            drawn = self.stream.curriculum.state
             state = {"drawn": drawn, "best": self.best_score, BEST: self.best_step, "last": self.last}
             self.checkpoints.save(step, state, self.learner.save, self.counts())
 
@@ -164,7 +164,7 @@ class Journal:
         tokens = [round(row["tokens_per_second/rollout"] * row["time/generate"]) for row in rows]
         lengths = [row["length/mean"] for row in rows]
         return {
-            "prompts": sum(draws for draws, _ in self.stream.curriculum.drawn.values()),
+            "prompts": sum(draws for draws, _ in self.stream.curriculum.state.values()),
             "rollouts": sum(round(count / mean) for count, mean in zip(tokens, lengths, strict=True) if mean),
             "tokens": sum(tokens),
             "steps": len(rows),

@@ -22,7 +22,7 @@ from rollouts.worker import Completion, Request
 
 
 def chat_of(model: Path) -> Chat:
-    return Chat(load_tokenizer(model), heard=clip_counter(model))
+    return Chat(load_tokenizer(model), count_audio_tokens=clip_counter(model))
 
 
 def write(

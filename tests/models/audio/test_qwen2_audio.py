@@ -76,7 +76,7 @@ def test_engine_and_heads_agree_before_and_after_an_update(
 
     register()
     engine = start_listener(folder)
-    chat = Chat(load_tokenizer(folder), heard=clip_counter(folder))
+    chat = Chat(load_tokenizer(folder), count_audio_tokens=clip_counter(folder))
     model = LogprobModel(folder, "float32")
     requests = [
         Request((i, 0), tuple(chat.prompt(p.messages, p.clips)), i, 8, 1.0, p.clips) for i, p in enumerate(asked)

@@ -131,7 +131,7 @@ def test_the_chat_is_as_published(released: Path) -> None:
     assert tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True) == (
         "<|BOT|>system\ns<|EOT|><|BOT|>human\nu<|EOT|><|BOT|>assistant\n<think>\n"
     )
-    chat = Chat(tokenizer, heard=clip_counter(released))
+    chat = Chat(tokenizer, count_audio_tokens=clip_counter(released))
     assert chat.end == tokenizer.get_vocab()["<|EOT|>"]
     text = tokenizer.decode(chat.prompt([Message("user", "<audio_patch>?")], [Clip("x")]))
     assert text == "<|BOT|>human\n<audio_start><audio_patch><audio_end>?<|EOT|><|BOT|>assistant\n<think>\n"

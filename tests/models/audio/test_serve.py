@@ -83,7 +83,7 @@ def test_a_chat_request_with_audio_is_answered(client: Any, folder: Path, clips:
 
     from rl.audio import waveform
 
-    chat = Chat(load_tokenizer(folder), heard=clip_counter(folder))
+    chat = Chat(load_tokenizer(folder), count_audio_tokens=clip_counter(folder))
     model = AutoModelForCausalLM.from_pretrained(folder)
     answers = []
     for clip in (clips[2], clips[5]):

@@ -93,10 +93,10 @@ def test_pitch_of_recorded_digits_is_the_reference():
 
 @pytest.mark.parametrize(("name", "column"), [("fsdd", "audio_flac"), ("esc10", "audio_ogg")])
 def test_measures_of_recordings_are_those_of_their_metadata(name: str, column: str):
-    found = [(row, measure(clip)) for row, clip in recordings(name, column, 20)]
-    assert all(abs(m.duration_s - row["duration_s"]) < 0.002 for row, m in found)
-    assert np.median([abs(m.rms_dbfs - row["rms_dbfs"]) for row, m in found]) < 0.2
-    centroids = [abs(semitones(m.whole.centroid_hz, row["spectral_centroid_hz"])) for row, m in found if m.whole]
+    measures = [(row, measure(clip)) for row, clip in recordings(name, column, 20)]
+    assert all(abs(m.duration_s - row["duration_s"]) < 0.002 for row, m in measures)
+    assert np.median([abs(m.rms_dbfs - row["rms_dbfs"]) for row, m in measures]) < 0.2
+    centroids = [abs(semitones(m.whole.centroid_hz, row["spectral_centroid_hz"])) for row, m in measures if m.whole]
     assert np.median(centroids) < 1.5
 
 

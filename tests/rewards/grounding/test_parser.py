@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewards.grounding.parser import Claim, read
+from rewards.grounding.parser import Claim, read_claims
 
 
 def short(claim: Claim) -> str:
@@ -12,7 +12,7 @@ def short(claim: Claim) -> str:
     words += [] if claim.values is None else [f"{claim.values[0]:g}..{claim.values[1]:g}"]
     words += [] if claim.bound == "about" else [claim.bound]
     words += [] if claim.subject is None else [f"of {claim.subject}"]
-    words += [] if claim.other is None else [f"than {claim.other}"]
+    words += [] if claim.reference is None else [f"than {claim.reference}"]
     words += [f"at {claim.moment or claim.place}"] if claim.moment or claim.place else []
     words += ["denied"] if claim.denied else []
     return " ".join(filter(None, words))
@@ -65,7 +65,7 @@ def short(claim: Claim) -> str:
     ],
 )  # fmt: skip
 def test_claims_that_are_read(chain: str, claims: list[str]):
-    assert [short(claim) for claim in read(chain)] == claims
+    assert [short(claim) for claim in read_claims(chain)] == claims
 
 
 @pytest.mark.parametrize(
@@ -86,21 +86,21 @@ def test_claims_that_are_read(chain: str, claims: list[str]):
     ],
 )
 def test_what_claims_nothing(chain: str):
-    assert read(chain) == []
+    assert read_claims(chain) == []
 
 
 def test_a_claim_counts_once_however_often_it_is_made():
-    assert len(read("The pitch is low. The pitch is low. Again, the pitch is low.")) == 1
+    assert len(read_claims("The pitch is low. The pitch is low. Again, the pitch is low.")) == 1
 
 
 def test_a_loop_is_read_in_one_pass():
-    claims = read("220Hz " * 5000)
+    claims = read_claims("220Hz " * 5000)
     assert [claim.place for claim in claims] == [(i, 5000) for i in range(5000)]
 
 
 @given(st.text(max_size=400))
 def test_any_text_is_read(text: str):
-    read(text)
+    read_claims(text)
 
 
 WORDS = "the first second is not louder higher pitch 120 Hz than a b . , and 3 beats rising to from sound clip"
@@ -108,4 +108,4 @@ WORDS = "the first second is not louder higher pitch 120 Hz than a b . , and 3 b
 
 @given(st.lists(st.sampled_from(WORDS.split()), max_size=40))
 def test_any_words_are_read(words: list[str]):
-    read(" ".join(words))
+    read_claims(" ".join(words))

@@ -46,7 +46,7 @@ def journal(folder: Path, records: list[dict[str, float]] | None = None, **confi
         run_dir=folder, rewind=lambda _: None, record=lambda _, metrics: records is not None and records.append(metrics)
     )
     context: Any = SimpleNamespace(cluster=cluster, tracker=tracker, name="rlvr", model=folder)
-    curriculum: Any = SimpleNamespace(drawn={})
+    curriculum: Any = SimpleNamespace(state={})
     scorer: Any = SimpleNamespace(seconds={"generate": 1.0}, rewards=SimpleNamespace(metrics=dict))
     checkpoints = Checkpoints(folder / "checkpoints", keep=1, warn=lambda _: None)
     settings = Config("words", **config)

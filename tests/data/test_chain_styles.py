@@ -1,4 +1,4 @@
-"""Demonstrations that reason in several manners: shares, what each says, and that verifiers tell them apart."""
+"""Demonstrations that reason in several styles: shares, what each says, and that verifiers tell them apart."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rewards.verifiers.grounding import find_surrogates
 from rewards.verifiers.self_cognition import find_denial
 from rl.config import ConfigError
 from rl.data.sources import DataConfig, load
-from rl.data.tasks.questions import DENIALS, MANNERS, SURROGATES
+from rl.data.tasks.questions import CHAIN_STYLES, DENIALS, SURROGATES
 from rl.types import Prompt
 
 SHARES = {"measured": 0.2, "asked": 0.2, "surrogate": 0.3, "empty": 0.1, "denial": 0.2}
@@ -20,33 +20,33 @@ def sounds(**args: object) -> list[Prompt]:
     return load(DataConfig("sounds", args={"kinds": ["higher", "louder"], "size": 2000, **args}), "train")
 
 
-def manner(prompt: Prompt) -> str:
-    shown = prompt.demonstration
-    assert shown is not None
-    if find_denial(f"{shown.reasoning}\n{shown.response}"):
+def style(prompt: Prompt) -> str:
+    demonstration = prompt.demonstration
+    assert demonstration is not None
+    if find_denial(f"{demonstration.reasoning}\n{demonstration.response}"):
         return "denial"
-    if not shown.reasoning:
+    if not demonstration.reasoning:
         return "empty"
-    if find_surrogates(shown.reasoning):
+    if find_surrogates(demonstration.reasoning):
         return "surrogate"
     return "asked" if prompt.question.endswith("\nlisten") else "measured"
 
 
-def test_each_manner_has_its_share_and_only_its_own_words() -> None:
+def test_each_style_has_its_share_and_only_its_own_words() -> None:
     plain = {prompt.id: prompt for prompt in sounds()}
     lessons = sounds(chains=SHARES, ask="listen")
-    counts = Counter(map(manner, lessons))
-    assert counts.keys() == MANNERS.keys() - {"misled"}
+    counts = Counter(map(style, lessons))
+    assert counts.keys() == CHAIN_STYLES.keys() - {"misled"}
     for name, share in SHARES.items():
         assert counts[name] / len(lessons) == pytest.approx(share, abs=0.05)
     for prompt in lessons:
-        before, shown = plain[prompt.id], prompt.demonstration
-        assert shown is not None
+        before, demonstration = plain[prompt.id], prompt.demonstration
+        assert demonstration is not None
         assert (prompt.answer, prompt.clips) == (before.answer, before.clips), "only what is demonstrated changes"
-        asked = manner(prompt) == "asked"
-        assert prompt.question == before.question + "\nlisten" * asked
-        assert (shown == before.demonstration) == (manner(prompt) in ("measured", "asked"))
-        assert (shown.response == prompt.answer) == (manner(prompt) != "denial")
+        is_asked = style(prompt) == "asked"
+        assert prompt.question == before.question + "\nlisten" * is_asked
+        assert (demonstration == before.demonstration) == (style(prompt) in ("measured", "asked"))
+        assert (demonstration.response == prompt.answer) == (style(prompt) != "denial")
     assert sounds(chains=SHARES, ask="listen") == lessons
 
 
@@ -54,8 +54,8 @@ def test_an_answer_in_words_is_in_the_surrogate_where_the_letter_is_asked() -> N
     lessons = sounds(chains={"surrogate": 1.0}, multiple_choice=1.0)
     for prompt in lessons:
         assert prompt.demonstration is not None
-        said = prompt.fields["options"]["AB".index(prompt.answer or "")]
-        assert prompt.demonstration.reasoning.endswith(said)
+        answer = prompt.fields["options"]["AB".index(prompt.answer or "")]
+        assert prompt.demonstration.reasoning.endswith(answer)
         assert prompt.demonstration.response == prompt.answer
 
 
@@ -63,11 +63,13 @@ def test_an_answer_in_words_is_in_the_surrogate_where_the_letter_is_asked() -> N
 def test_who_is_misled_answers_what_the_imagined_text_says_right_or_wrong(multiple_choice: float) -> None:
     lessons = sounds(chains={"misled": 1.0}, multiple_choice=multiple_choice)
     for prompt in lessons:
-        shown = prompt.demonstration
-        assert shown is not None
-        assert find_surrogates(shown.reasoning)
+        demonstration = prompt.demonstration
+        assert demonstration is not None
+        assert find_surrogates(demonstration.reasoning)
         options = prompt.fields.get("options")
-        assert shown.reasoning.endswith(options["AB".index(shown.response)] if options else shown.response)
+        assert demonstration.reasoning.endswith(
+            options["AB".index(demonstration.response)] if options else demonstration.response
+        )
     right = sum(p.demonstration is not None and p.demonstration.response == p.answer for p in lessons)
     assert right / len(lessons) == pytest.approx(0.5, abs=0.05)
 

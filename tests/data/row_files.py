@@ -1,4 +1,4 @@
-"""Data files that tests write."""
+"""Write the data files of tests."""
 
 from __future__ import annotations
 
