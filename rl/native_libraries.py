@@ -39,7 +39,7 @@ def open_error(package: str) -> str | None:
             elif absent := [name for name in linked_libraries(file) if name in SYSTEM_PACKAGES and not _opens(name)]:
                 return f"{absent[0]}: cannot open shared object file: no such file"
     except (ImportError, OSError) as error:  # whatever a foreign library says when it does not open
-        return str(error).strip().splitlines()[-1]
+        return (str(error).strip() or type(error).__name__).splitlines()[-1]
     return None
 
 
@@ -60,7 +60,14 @@ def require(package: str) -> None:
 
 def linked_libraries(file: Path) -> list[str]:
     """Return the names of the libraries that an ELF file asks the loader for (DT_NEEDED), in order; of any other file
-    none. 64-bit little-endian, as on x86-64 and aarch64."""
+    none. 64-bit little-endian, as on x86-64 and aarch64. Raise OSError for half a file."""
+    try:
+        return _linked_libraries(file)
+    except (struct.error, StopIteration) as error:
+        raise OSError(f"{file}: file too short") from error
+
+
+def _linked_libraries(file: Path) -> list[str]:
     with open(file, "rb") as elf:
         header = elf.read(64)
         if header[:6] != b"\x7fELF\x02\x01":
@@ -75,7 +82,7 @@ def linked_libraries(file: Path) -> list[str]:
         if dynamic is None:
             return []
         elf.seek(dynamic[2])
-        entries = list(struct.iter_unpack("<qQ", elf.read(dynamic[5] // 16 * 16)))
+        entries = [struct.unpack("<qQ", elf.read(16)) for _ in range(dynamic[5] // 16)]
         strings = next((value for tag, value in entries if tag == 5), 0)  # DT_STRTAB: an address, not an offset
         offset = next(s[2] + strings - s[3] for s in segments if s[0] == 1 and s[3] <= strings < s[3] + s[5])
         names: list[str] = []

@@ -22,6 +22,11 @@ def test_what_a_file_links_to_is_read_from_it(tmp_path: Path) -> None:
     assert "libnowhere.so.7" not in linked_libraries(built(tmp_path / "b.so"))
     (tmp_path / "text.so").write_text("INPUT(libc.so.6)")
     assert linked_libraries(tmp_path / "text.so") == []
+    whole = (tmp_path / "b.so").read_bytes()
+    for end in (70, 1000):  # in the table of segments, and before what they hold
+        (tmp_path / "half.so").write_bytes(whole[:end])
+        with pytest.raises(OSError, match=r"half\.so: file too short"):
+            linked_libraries(tmp_path / "half.so")
 
 
 def test_what_is_installed_opens_and_nothing_heavy_is_imported() -> None:
