@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-BUNDLED = Path(__file__).parents[1] / "recipes"
+FOLDER = Path(__file__).parents[1] / "recipes"
 """Folder of the bundled recipes."""
 
 
 def names() -> list[str]:
     """Return the names of the bundled recipes, such as `quickstart` and `findings/format_and_data`."""
-    return sorted(str(file.relative_to(BUNDLED).with_suffix("")) for file in BUNDLED.rglob("*.yaml"))
+    return sorted(str(file.relative_to(FOLDER).with_suffix("")) for file in FOLDER.rglob("*.yaml"))
 
 
 def path_of(name: str) -> Path:
     """Return the file of a bundled recipe."""
-    return BUNDLED / f"{name}.yaml"
+    return FOLDER / f"{name}.yaml"
 
 
 def summary(name: str) -> str:

@@ -30,7 +30,7 @@ def list_recipes(
         sys.stdout.write(render())
         return
     if name is None:
-        return console().print(two_columns("recipe", [(each, bundled.summary(each)) for each in bundled.names()]))
+        return console().print(two_columns("recipe", [(recipe, bundled.summary(recipe)) for recipe in bundled.names()]))
     name = name.removesuffix(".yaml")
     if name not in bundled.names():
         raise ConfigError(f"rl recipes: no bundled recipe '{name}'{did_you_mean(name, bundled.names())}")

@@ -24,7 +24,6 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from rl import bundled
-from rl.bundled import BUNDLED
 from rl.config import ConfigError, build, did_you_mean, merge, read_yaml, resolve
 from rl.data.mixture import limits
 from rl.data.rows import resolve_in
@@ -159,7 +158,8 @@ def _find_data(header: Header, source: dict[str, Any], folder: Path) -> dict[str
 
 def find(recipe: str | Path) -> Path:
     """Return the file of a recipe given by path or, if it is bundled, by name. Raises ConfigError."""
-    for candidate in (Path(recipe), Path(f"{recipe}.yaml"), BUNDLED / f"{recipe}.yaml", BUNDLED.parent / recipe):
+    bundled_file = bundled.FOLDER / f"{recipe}.yaml"
+    for candidate in (Path(recipe), Path(f"{recipe}.yaml"), bundled_file, bundled.FOLDER.parent / recipe):
         if candidate.is_file():
             return candidate
     raise ConfigError(f"recipe '{recipe}': no such file or bundled recipe{did_you_mean(str(recipe), bundled.names())}")

@@ -10,18 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from rl.bundled import BUNDLED
+from rl import bundled
 from rl.recipe import load
 
 ROOT = Path(__file__).parents[2]
 WHOLE = {"step_audio_r1", "step_audio_r1_mini", "format_and_data"}
 """A whole pipeline or experiment each, written out to be read."""
-RECIPES = sorted(BUNDLED.rglob("*.yaml"))
+RECIPES = sorted(bundled.FOLDER.rglob("*.yaml"))
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_bundled_recipes_are_valid_and_short(recipe: Path) -> None:
-    made = load(str(recipe.relative_to(BUNDLED).with_suffix("")))
+    made = load(str(recipe.relative_to(bundled.FOLDER).with_suffix("")))
     assert made.name == recipe.stem
     assert recipe.read_text().count("\n") <= (120 if made.name in WHOLE else 50)
 
@@ -38,7 +38,7 @@ def test_the_wheel_carries_the_recipes(tmp_path: Path) -> None:
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    assert {f"recipes/{recipe.relative_to(BUNDLED)}" for recipe in RECIPES} <= set(names)
+    assert {f"recipes/{recipe.relative_to(bundled.FOLDER)}" for recipe in RECIPES} <= set(names)
     assert {"rl/report/page.html", "rl/report/page.css", "rl/report/page.js", "rewards/verifiers/math.py"} <= set(names)
     assert not any(name.startswith(("tests/", "scripts/")) for name in names)
 

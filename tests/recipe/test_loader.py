@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rl.bundled import BUNDLED
+from rl import bundled
 from rl.config import ConfigError
 from rl.recipe import load
 from rl.recipe.loader import find
@@ -186,7 +186,7 @@ def test_roles_are_what_the_stages_need() -> None:
 
 
 def test_bundled_recipes_are_found_by_name_and_files_by_path() -> None:
-    assert find("quickstart") == BUNDLED / "quickstart.yaml"
+    assert find("quickstart") == bundled.FOLDER / "quickstart.yaml"
     assert find("base") == Path("base.yaml")
     assert find(Path("base.yaml").absolute()).name == "base.yaml"
 
