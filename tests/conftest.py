@@ -41,7 +41,7 @@ def ray_session() -> Iterator[None]:
     """One Ray with four logical CPUs; a `Cluster` that finds it running leaves it running."""
     import ray
 
-    from rl.workers.cluster import start_local_ray
+    from rl.workers.ray_start import start_local_ray
 
     start_local_ray(4)
     yield

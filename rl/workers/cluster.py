@@ -3,19 +3,13 @@ largest fixed cost (Ray 10–17 s, importing vLLM 15–20 s)."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import signal
-import threading
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, cast
 
 import ray
-from ray._private import ray_constants
 from ray.exceptions import RayActorError
 from ray.util.placement_group import PlacementGroup, placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
@@ -30,6 +24,7 @@ from rl.workers.critic import CriticWorker
 from rl.workers.group import CriticGroup, PolicyGroup
 from rl.workers.placement import TRAINERS, Bundle, ClusterConfig, bundles, describe_shortage, roles
 from rl.workers.policy import PolicyWorker
+from rl.workers.ray_start import start_ray
 from rl.workers.trainer import TrainerConfig
 from rollouts.judge_engine import JudgeConfig, JudgeWorker, Question, judge_client, last_line
 from rollouts.remote import Actor
@@ -37,10 +32,6 @@ from rollouts.sampler import EngineConfig, Sampler
 from rollouts.worker import EngineWorker
 
 RESERVE_TIMEOUT_S = 120
-RAY_STARTS = 3
-STORE_BYTES = 1 << 30
-"""Size of Ray's object store, beside weights: for batches and features."""
-QUIET: Mapping[str, Any] = {"logging_level": "error", "log_to_driver": False}
 Seat = tuple[str, int]
 """(role, index) of an actor."""
 
@@ -79,7 +70,7 @@ class Cluster:
 
     def _start(self) -> None:
         if self.owns_ray:
-            _start_ray(self.config, count_parameters(self.model_path) * (2 if self.model.dtype == "bfloat16" else 4))
+            start_ray(self.config, count_parameters(self.model_path) * (2 if self.model.dtype == "bfloat16" else 4))
         resources = cast("dict[str, float]", ray.cluster_resources())
         cpus, gpus = resources.get("CPU", 0), resources.get("GPU", 0)
         self.gpu = gpus > 0
@@ -195,61 +186,6 @@ class Cluster:
             variables |= gpu_environment(self.gpus_by_seat[role, i])
         actor_class = cast("Any", ray.remote(kind))  # Ray leaves it untyped
         return actor_class.options(**options, runtime_env={"env_vars": variables}).remote(*arguments)
-
-
-def _start_ray(config: ClusterConfig, weights: int) -> None:
-    os.environ.setdefault("RAY_worker_niceness", "0")  # Ray gives its workers less of the CPU otherwise
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if address := config.address or os.environ.get("RAY_ADDRESS"):
-        with _own_sigterm():
-            ray.init(address=address, **QUIET)
-    else:
-        start_local_ray(os.cpu_count() or 1, weights)
-
-
-def start_local_ray(cpus: int, weights: int = 0) -> None:
-    """Start a Ray of this machine's own, for a policy whose weights are so many bytes."""
-    shared_memory = shutil.disk_usage("/dev/shm").free if os.path.isdir("/dev/shm") else 0
-    store = store_bytes(weights, shared_memory)
-    # Ray gives its own processes half a minute; a machine that is busy just then gets a second and a third chance.
-    for attempt in range(RAY_STARTS):
-        try:
-            with _own_sigterm():
-                ray.init(num_cpus=cpus, include_dashboard=False, object_store_memory=store, **QUIET)
-            return
-        except Exception as error:  # Ray raises this one as a bare Exception
-            if "timed out during startup" not in str(error) or attempt == RAY_STARTS - 1:
-                raise
-            ray.shutdown()
-
-
-@contextmanager
-def _own_sigterm() -> Generator[None]:
-    """Keep the program's answer to SIGTERM through a start of Ray, which puts two of its own in the place: one in Python
-    that exits, and one in C++ that prints a trace and aborts."""
-    if threading.current_thread() is not threading.main_thread():  # there Ray leaves it, and nobody may set it
-        yield
-        return
-    before = signal.getsignal(signal.SIGTERM)
-    ray_constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER = (
-        True  # in this process alone: actors read it from the environment
-    )
-    try:
-        yield
-    except SystemExit as stopped:
-        if stopped.code == signal.SIGTERM and callable(before):  # Ray's answer, to a signal that came meanwhile
-            before(signal.SIGTERM, None)
-        raise
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def store_bytes(weights: int, shared_memory: int) -> int:
-    """Return the size of the local object store: for batches and features, and for two versions of the policy's weights,
-    in at most four fifths of the free `shared_memory`. All in bytes."""
-    # Two versions: Ray frees the earlier one up to a second after the last handle is gone. What does not fit goes to
-    # disk and back with every step.
-    return max(STORE_BYTES, min(STORE_BYTES + 2 * weights, shared_memory * 4 // 5))
 
 
 def _reserve(reservation: Sequence[Bundle]) -> PlacementGroup:

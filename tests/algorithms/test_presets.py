@@ -8,9 +8,10 @@ import pytest
 from rl.algorithms.advantages import ADVANTAGES
 from rl.algorithms.objective import Objective
 from rl.algorithms.policy_losses import POLICY_LOSSES, ppo_clip
-from rl.algorithms.presets import ALGORITHMS, check_imports, objective
+from rl.algorithms.presets import ALGORITHMS, check_imports, columns, objective
 from rl.algorithms.registry import resolve
 from rl.config import ConfigError
+from rl.stages.rlvr.config import Config
 
 
 def test_registries_are_readable_without_torch():
@@ -120,3 +121,54 @@ def test_what_only_an_import_shows_is_told_before_the_first_step(tmp_path, monke
         goal = objective("grpo", {"policy_loss": f"their_names:{name}"}, "a")  # by * it may have any name
         with pytest.raises(ConfigError, match=says):
             check_imports(goal, "a")
+
+
+# --- which columns of a batch an algorithm reads --------------------------------------------------------------------
+
+
+def test_ours_need_no_pass_before_a_single_update() -> None:
+    assert columns(objective("ppo", {}, "a")) == frozenset()
+    assert columns(objective("grpo", {"kl_coef": 0.04}, "a")) == {"ref"}
+    assert columns(objective("ppo", {"kl_coef": 0.04}, "a")) == {"ref", "old"}, (
+        "KL in the reward is taken before the update"
+    )
+
+
+THEIRS = """
+from rl.algorithms.advantages import gae_advantages
+
+def td(batch, objective):
+    return _td(batch)
+
+def _td(batch):
+    return batch.add(advantages=batch.rewards_A - batch.values_A, returns=batch.rewards_A)
+
+def surprise(batch, objective):
+    return batch.add(advantages=batch.rewards_A - batch.old_A)
+
+def anchored(batch, objective):
+    return batch.add(advantages=batch.rewards_A - batch.ref_A)
+"""
+
+
+def test_an_advantage_that_reads_values_needs_a_critic(tmp_path, monkeypatch):
+    (tmp_path / "their_advantages.py").write_text(THEIRS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with_critic = {"advantage": "their_advantages:td", "critic": True}
+    assert objective("grpo", with_critic, "a").critic
+    with pytest.raises(ConfigError) as caught:
+        objective("grpo", {"advantage": "their_advantages:td"}, "a")
+    message = "a.critic: got False; advantage 'their_advantages:td' needs values; set critic: true"
+    assert str(caught.value) == message
+
+
+def test_what_an_advantage_reads_is_computed_before_it(tmp_path, monkeypatch):
+    """One that read `old_A` passed every check and ended a run at its first step."""
+    (tmp_path / "their_advantages.py").write_text(THEIRS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert "old" in columns(objective("grpo", {"advantage": "their_advantages:surprise"}, "a"))
+    assert columns(objective("grpo", {"advantage": "their_advantages:anchored"}, "a")) == {"old", "ref"}
+    config = Config("words", algorithm="grpo", objective={"advantage": "their_advantages:anchored"})
+    assert config.roles == {"engine", "policy", "reference"}
+    monkeypatch.setitem(ADVANTAGES, "surprise", __import__("their_advantages").surprise)
+    assert columns(objective("grpo", {"advantage": "surprise"}, "a")) == {"old"}, "one of ours would be read too"

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from rl.workers.cluster import STORE_BYTES, store_bytes
+from rl.workers.ray_start import STORE_BYTES, store_bytes
 
 GIB = 1 << 30
 

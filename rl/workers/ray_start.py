@@ -1,0 +1,79 @@
+"""Starts Ray for a run: a cluster by its address, or a Ray of this machine's own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+from ray._private import ray_constants
+
+from rl.workers.placement import ClusterConfig
+
+RAY_STARTS = 3
+"""Attempts to start a local Ray."""
+STORE_BYTES = 1 << 30
+"""Size of Ray's object store, beside weights: for batches and features."""
+QUIET: Mapping[str, Any] = {"logging_level": "error", "log_to_driver": False}
+"""Arguments of ray.init that keep its own log lines from the terminal."""
+
+
+def start_ray(config: ClusterConfig, weights: int) -> None:
+    """Connect to the Ray cluster that the recipe or RAY_ADDRESS names, or start one here, for `weights` bytes of weights."""
+    os.environ.setdefault("RAY_worker_niceness", "0")  # Ray gives its workers less of the CPU otherwise
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if address := config.address or os.environ.get("RAY_ADDRESS"):
+        with keep_sigterm_handler():
+            ray.init(address=address, **QUIET)
+    else:
+        start_local_ray(os.cpu_count() or 1, weights)
+
+
+def start_local_ray(cpus: int, weights: int = 0) -> None:
+    """Start a Ray of this machine's own, for a policy whose weights are so many bytes."""
+    shared_memory = shutil.disk_usage("/dev/shm").free if os.path.isdir("/dev/shm") else 0
+    store = store_bytes(weights, shared_memory)
+    # Ray gives its own processes half a minute; a machine that is busy just then gets a second and a third chance.
+    for attempt in range(RAY_STARTS):
+        try:
+            with keep_sigterm_handler():
+                ray.init(num_cpus=cpus, include_dashboard=False, object_store_memory=store, **QUIET)
+            return
+        except Exception as error:  # Ray raises this one as a bare Exception
+            if "timed out during startup" not in str(error) or attempt == RAY_STARTS - 1:
+                raise
+            ray.shutdown()
+
+
+@contextmanager
+def keep_sigterm_handler() -> Generator[None]:
+    """Keep the program's SIGTERM handler through a start of Ray, which replaces it by two of its own: one in Python that
+    exits, and one in C++ that prints a trace and aborts."""
+    if threading.current_thread() is not threading.main_thread():  # there Ray leaves it, and nobody may set it
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    ray_constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER = (
+        True  # in this process alone: actors read it from the environment
+    )
+    try:
+        yield
+    except SystemExit as stopped:
+        if stopped.code == signal.SIGTERM and callable(before):  # Ray's answer, to a signal that came meanwhile
+            before(signal.SIGTERM, None)
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def store_bytes(weights: int, shared_memory: int) -> int:
+    """Return the size of the local object store: for batches and features, and for two versions of the policy's weights,
+    in at most four fifths of the free `shared_memory`. All in bytes."""
+    # Two versions: Ray frees the earlier one up to a second after the last handle is gone. What does not fit goes to
+    # disk and back with every step.
+    return max(STORE_BYTES, min(STORE_BYTES + 2 * weights, shared_memory * 4 // 5))
