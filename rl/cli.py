@@ -92,11 +92,11 @@ def run(
     for path in folders.values():
         if not resume and (path / "recipe.yaml").exists():
             raise ConfigError(f"{path}: holds a run already; go on with --resume or choose another --out")
-    made = plan(first, folder)
-    refuse(made.problems)
-    console().print(render_plan(made, brief=True))
-    more = f" --seeds {seeds}" if seeds > 1 else ""
-    again = f"interrupted; go on with: {' '.join(['rl run', recipe, *changes])} --resume --out {folder}{more}"
+    recipe_plan = plan(first, folder)
+    refuse(recipe_plan.problems)
+    console().print(render_plan(recipe_plan, brief=True))
+    seeds_option = f" --seeds {seeds}" if seeds > 1 else ""
+    again = f"interrupted; go on with: {' '.join(['rl run', recipe, *changes])} --resume --out {folder}{seeds_option}"
     with signals.interruptible(again, lambda: [mark_interrupted(path) for path in folders.values()]):
         for seed, path in folders.items():
             say(f"{path}")
@@ -170,9 +170,9 @@ def submit(
     if not follow:
         return say(f"follow it with: ray job logs {job} --address {address} --follow")
     with signals.interruptible(f"the job goes on; stop it with: ray job stop {job} --address {address}"):
-        succeeded = jobs.follow(address, job, lambda text: print(text, end="", flush=True))
-    say(f"job {job} {'succeeded' if succeeded else 'failed'}")
-    raise typer.Exit(0 if succeeded else 1)
+        success = jobs.follow(address, job, lambda text: print(text, end="", flush=True))
+    say(f"job {job} {'succeeded' if success else 'failed'}")
+    raise typer.Exit(0 if success else 1)
 
 
 app.command("recipes")(listings.list_recipes)

@@ -59,7 +59,7 @@ def recipe(text: str) -> Path:
 
 def test_the_advantage() -> None:
     stage = load_recipe(recipe("rlvr: {algorithm: grpo, objective: {advantage: 'rank:rank'}}")).stages[-2]
-    chosen = stage.config.resolved()
+    chosen = stage.config.build_objective()
     check_imports(chosen, "rlvr.objective")
     estimated = estimate(batch([0.2, 0.9, 0.9, 5.0], [0, 0, 0, 1], [1, 2, 1, 3]), chosen)
     assert estimated.advantages_A.tolist() == [-1.0, 0.5, 0.5, 0.5, 0.0, 0.0, 0.0]

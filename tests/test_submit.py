@@ -161,7 +161,10 @@ def test_an_objective_of_ones_own_is_packed(project: Path, monkeypatch: pytest.M
     files, _ = packed("tiny.yaml", project / "job", f"stages=[{{evaluate: {{data: words}}}}, {rlvr}]")
     assert {"gains.py", "scale.py", "steps/__init__.py"} <= files
     (sent,) = (stage for stage in load(project / "job" / "recipe.yaml").stages if stage.kind == "rlvr")
-    assert (sent.config.resolved().advantage, sent.config.resolved().policy_loss) == ("gains:fair", "steps:bold")
+    assert (sent.config.build_objective().advantage, sent.config.build_objective().policy_loss) == (
+        "gains:fair",
+        "steps:bold",
+    )
 
 
 def test_models_and_files_that_a_reward_or_a_stage_names_are_named(project: Path) -> None:

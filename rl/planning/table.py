@@ -61,7 +61,7 @@ def _stages_table(plan: Plan) -> Table:
         cells = [_bound_and_estimate(factor, amount, stage.tokens, stage.expected_tokens)]
         if has_times:
             cells.append(_bound_and_estimate(factor, format_duration, stage.seconds, stage.expected_seconds))
-        table.add_row(Text(name), stage.kind, Text(stage.says), *cells)
+        table.add_row(Text(name), stage.kind, Text(stage.summary), *cells)
     return table
 
 

@@ -36,7 +36,7 @@ class Questions:
             actions = _actions(s)
             if self.sampler.chat.chain_length(actions) > budget:
                 openings[s.rollout.prompt.id, s.rollout.sample] = [*actions[:budget], *self.sampler.chat.closing]
-        unchanged = [s for s in samples if (s.rollout.prompt.id, s.rollout.sample) not in openings]
+        short_enough = [s for s in samples if (s.rollout.prompt.id, s.rollout.sample) not in openings]
         answers = self.scorer.collect(
             self.sampler.generate(
                 self.prompts,
@@ -44,11 +44,11 @@ class Questions:
                 temperature=self.config.settled_temperature,
                 max_sequence_tokens=self.config.max_sequence_tokens,
                 seed=self.seed,
-                skip={(s.rollout.prompt.id, s.rollout.sample) for s in unchanged},
+                skip={(s.rollout.prompt.id, s.rollout.sample) for s in short_enough},
                 openings=openings,
             )
         )
-        return sorted([*unchanged, *answers], key=lambda s: (s.rollout.prompt.id, s.rollout.sample))
+        return sorted([*short_enough, *answers], key=lambda s: (s.rollout.prompt.id, s.rollout.sample))
 
 
 def budget_curve(

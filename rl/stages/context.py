@@ -1,4 +1,5 @@
-"""What the runner hands to a stage: where to write, what to read, and the actors, all named as the recipe names them."""
+"""Surroundings that the runner hands to a stage: where to write, what to read, and the actors, all under the names that
+the recipe gives them."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Outcome:
-    """What a stage leaves to later ones: metrics, and artifacts by kind (`model`, `difficulty`, `distilled`, `pairs`)."""
+    """Result of a stage, for later ones: metrics, and artifacts by kind (`model`, `difficulty`, `distilled`, `pairs`)."""
 
     metrics: dict[str, float]
     artifacts: dict[str, str] = field(default_factory=dict[str, str])
@@ -84,7 +85,9 @@ class Context:
         ValueError, also where two sources have the same prompt."""
         from rl.data.mixture import limits, require_distinct_ids
 
-        return require_distinct_ids({name: self.data(name, split, most) for name, most in limits(data, limit).items()})
+        return require_distinct_ids(
+            {name: self.data(name, split, count) for name, count in limits(data, limit).items()}
+        )
 
     def prompts(self, data: Data, split: str | None, limit: int | None) -> list[Prompt]:
         """Return the prompts of all sources, source by source."""

@@ -59,11 +59,11 @@ def plan(config: Config, work: Work) -> StagePlan:
     """Return the plan of `curate`."""
     rollouts = (work.rows or 0) * config.samples
     low, high = config.keep
-    says = (
+    summary = (
         f"{work.prompts} × {config.samples} samples{temperature_in_words(config.temperature)}"
         f"{rollouts_in_words(rollouts, config.max_sequence_tokens)}; keeps prompts with {low} to {high} right"
     )
-    return work.plan(says, rollouts, config.max_sequence_tokens, rollouts=rollouts)
+    return work.plan(summary, rollouts, config.max_sequence_tokens, rollouts=rollouts)
 
 
 def run(config: Config, context: Context) -> Outcome:
@@ -72,8 +72,8 @@ def run(config: Config, context: Context) -> Outcome:
     path = context.folder / FILE
     conditions = {"think": context.cluster.model.think, "reward": asdict(context.rewards.config), "seed": context.seed}
     key = fingerprint_of(config, context.model, prompts, conditions)
-    rows = _cached(Path(config.reuse) if config.reuse else path, key)
-    reused = rows is not None
+    rows = _read_cached(Path(config.reuse) if config.reuse else path, key)
+    is_reused = rows is not None
     if rows is None:
         rows = _difficulty(_sample(config, context, prompts), config, key)
     for target in {path, *([Path(config.reuse)] if config.reuse else [])}:
@@ -81,21 +81,21 @@ def run(config: Config, context: Context) -> Outcome:
     histogram = [
         sum(row["correct"] == c and row["k"] == config.samples for row in rows) for c in range(config.samples + 1)
     ]
-    kept = sum(row["keep"] for row in rows)
-    shown = " ".join(f"{c}:{n}" for c, n in enumerate(histogram))
-    if not kept:
+    kept_count = sum(row["keep"] for row in rows)
+    right_counts = " ".join(f"{c}:{n}" for c, n in enumerate(histogram))
+    if not kept_count:
         raise ValueError(
             f"curate '{context.name}': none of {len(rows)} prompts has {config.keep[0]} to {config.keep[1]} of "
-            f"{config.samples} right (right:prompts {shown}); widen keep, or train the model first"
+            f"{config.samples} right (right:prompts {right_counts}); widen keep, or train the model first"
         )
-    context.say(f"{context.name}: kept {kept} of {len(rows)} prompts (right:prompts {shown})")
-    metrics = {"prompts": float(len(rows)), "kept": float(kept), "reused": float(reused)}
+    context.say(f"{context.name}: kept {kept_count} of {len(rows)} prompts (right:prompts {right_counts})")
+    metrics = {"prompts": float(len(rows)), "kept": float(kept_count), "reused": float(is_reused)}
     metrics |= {"accuracy": sum(row["correct"] for row in rows) / max(1, sum(row["k"] for row in rows))}
     context.tracker.rewind(0)
     context.tracker.record(1, metrics)
-    judged = sum(row["k"] for row in rows)
-    counts = {"asked": len(rows), "sampled": len(rows) * config.samples, "judged": judged, "kept": kept}
-    return Outcome(metrics, {"difficulty": str(path)}, counts, {"reused": reused})
+    verdict_count = sum(row["k"] for row in rows)
+    counts = {"asked": len(rows), "sampled": len(rows) * config.samples, "judged": verdict_count, "kept": kept_count}
+    return Outcome(metrics, {"difficulty": str(path)}, counts, {"reused": is_reused})
 
 
 def kept_ids(path: Path) -> set[str]:
@@ -156,14 +156,14 @@ def _difficulty(scored: Sequence[Scored], config: Config, fingerprint: str) -> l
     rows = []
     for id, group in by_prompt(scored).items():
         verdicts = [is_correct(s) for s in group]
-        known = len(verdicts) == config.samples
-        keep = known and config.keep[0] <= sum(verdicts) <= config.keep[1]
+        is_known = len(verdicts) == config.samples
+        keep = is_known and config.keep[0] <= sum(verdicts) <= config.keep[1]
         row = {"id": id, "correct": sum(verdicts), "k": len(verdicts), "keep": keep, "verdicts": verdicts}
         rows.append({**row, "fingerprint": fingerprint})
     return rows
 
 
-def _cached(path: Path, fingerprint: str) -> list[dict[str, Any]] | None:
+def _read_cached(path: Path, fingerprint: str) -> list[dict[str, Any]] | None:
     from pyarrow import parquet
 
     if not path.is_file():

@@ -18,7 +18,7 @@ from rl.config import ConfigError
 from rl.data.mixture import describe
 from rl.stages.context import Context, Outcome
 from rl.stages.kind import Kind
-from rl.stages.selection import SELECTION, UNJUDGED, SelectBy
+from rl.stages.selection import NOT_JUDGED, SELECTION, SelectBy
 from rl.stages.settings import CandidatesConfig, check_least
 from rl.stages.workload import StagePlan, Work, rollouts_in_words, selection_in_words
 from rl.units import many
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rl.types import Prompt
 
 FILE = "distilled.jsonl"
-PASSED = {"accuracy": "correct", "grounding": "grounded", "coherence": "coherent", "self_cognition": "self-aware"}
+FUNNEL_NAMES = {"accuracy": "correct", "grounding": "grounded", "coherence": "coherent", "self_cognition": "self-aware"}
 """What the funnel calls the samples that pass the part of that name; others are called by the part."""
 
 
@@ -65,15 +65,15 @@ class Config(CandidatesConfig):
 def plan(config: Config, work: Work) -> StagePlan:
     """Return the plan of `distill`."""
     rollouts = (work.rows or 0) * config.samples
-    says = work.prompts + selection_in_words(config.select)
+    summary = work.prompts + selection_in_words(config.select)
     if config.select_by:
-        says = says.removesuffix(",")
-        says += f", as far as '{config.select_by.verifier}' gives the question {config.select_by.least:g} or more,"
-    says += f" × {config.samples} samples{rollouts_in_words(rollouts, config.max_sequence_tokens)}"
+        summary = summary.removesuffix(",")
+        summary += f", as far as '{config.select_by.verifier}' gives the question {config.select_by.least:g} or more,"
+    summary += f" × {config.samples} samples{rollouts_in_words(rollouts, config.max_sequence_tokens)}"
     least = ", ".join(f"{name} ≥ {value:g}" for name, value in config.keep.items())
-    says += f"; keeps at most {many(config.per_question, 'chain')} of a prompt with {least}"
+    summary += f"; keeps at most {many(config.per_question, 'chain')} of a prompt with {least}"
     return work.plan(
-        says,
+        summary,
         rollouts,
         config.max_sequence_tokens,
         records=True,
@@ -90,14 +90,14 @@ def run(config: Config, context: Context) -> Outcome:
 
     reward = config.reward or context.rewards.config
     context.tracker.rewind(0)
-    sources, counts, unselected = _questions(config, context, reward)
+    sources, counts, selection_drops = _questions(config, context, reward)
     prompts = {prompt.id: prompt for of_source in sources.values() for prompt in of_source}
     samples = collect_samples(config, context, sources) if prompts else []
-    best, funnel, dropped = filter_samples(samples, prompts, config, reward)
-    counts, dropped = counts | funnel, unselected | dropped
+    best, funnel, drop_counts = filter_samples(samples, prompts, config, reward)
+    counts, drop_counts = counts | funnel, selection_drops | drop_counts
     summary = ", ".join(f"{name} {count:,}" for name, count in counts.items())
     if not best:
-        why = "; ".join(f"{count:,} {reason}" for reason, count in dropped.items())
+        why = "; ".join(f"{count:,} {reason}" for reason, count in drop_counts.items())
         fix = "lower keep, raise samples, or train the model first" if prompts else "select other questions"
         raise ValueError(
             f"distill '{context.name}': nothing is left of '{describe(config.data)}' ({summary}; dropped: {why or 'none'}); {fix}"
@@ -105,13 +105,13 @@ def run(config: Config, context: Context) -> Outcome:
     context.say(f"{context.name}: {summary}")
     file = context.folder / FILE
     write_jsonl(file, [_row(sample) for sample in best])
-    judged = [sample for sample in samples if sample.error is None]
+    judged_samples = [sample for sample in samples if sample.error is None]
     metrics = {name: float(count) for name, count in counts.items()}
     metrics |= {f"kept/{name}": value for name, value in means_by_part(best).items()}
-    metrics |= {f"sampled/{name}": value for name, value in means_by_part(judged).items()}
-    metrics |= {"unjudged_questions": float(unselected.get(UNJUDGED, 0))} if config.select_by else {}
+    metrics |= {f"sampled/{name}": value for name, value in means_by_part(judged_samples).items()}
+    metrics |= {"unjudged_questions": float(selection_drops.get(NOT_JUDGED, 0))} if config.select_by else {}
     context.tracker.record(1, metrics)
-    facts = {"model_fingerprint": fingerprint(context.model), "reward": asdict(reward), "dropped": dropped}
+    facts = {"model_fingerprint": fingerprint(context.model), "reward": asdict(reward), "dropped": drop_counts}
     artifacts = {"distilled": str(file), "samples": str(context.folder / SAMPLES)}
     artifacts |= {"selection": str(context.folder / SELECTION)} if config.select_by else {}
     return Outcome(metrics, artifacts, counts, facts)
@@ -129,9 +129,9 @@ def _questions(
     if config.select_by is None:
         return sources, counts, {}
     counts |= {"eligible": sum(map(len, sources.values()))} if config.select else {}
-    sources, dropped = select_questions(config.select_by, context, sources, reward)
+    sources, drop_counts = select_questions(config.select_by, context, sources, reward)
     counts["selected"] = sum(map(len, sources.values()))
-    return sources, counts, {reason: count for reason, count in dropped.items() if count}
+    return sources, counts, {reason: count for reason, count in drop_counts.items() if count}
 
 
 def filter_samples(
@@ -139,11 +139,11 @@ def filter_samples(
 ) -> tuple[list[Sample], dict[str, int], dict[str, int]]:
     """Return (the samples to keep, in order; the funnel: how many remain after each step; how many each reason dropped)."""
     funnel = {"asked": len(prompts), "sampled": len(samples)}
-    dropped = Counter[str]()
+    drop_counts = Counter[str]()
 
     def step(name: str, remaining: list[Sample], reason: str, before: Sequence[Sample]) -> list[Sample]:
         funnel[name] = len(remaining)
-        dropped[reason] += len(before) - len(remaining)
+        drop_counts[reason] += len(before) - len(remaining)
         return remaining
 
     rest = step("judged", [s for s in samples if s.error is None], "could not be judged", samples)
@@ -152,11 +152,11 @@ def filter_samples(
         passing = [
             s for s in rest if not _judges(reward, part, prompts[s.prompt]) or s.parts.get(part, -math.inf) >= least
         ]
-        rest = step(PASSED.get(part, part), passing, f"{part} below {least:g}", rest)
+        rest = step(FUNNEL_NAMES.get(part, part), passing, f"{part} below {least:g}", rest)
     rest = step("distinct", _distinct(rest), "said before", rest)
     rest = step("best", _best(rest, config.per_question), f"more than {config.per_question} of a question", rest)
     rest = step("kept", balance_answers(rest, prompts, config.balance), "more than the answer's share", rest)
-    return rest, funnel, {reason: count for reason, count in dropped.items() if count}
+    return rest, funnel, {reason: count for reason, count in drop_counts.items() if count}
 
 
 def balance_answers(samples: list[Sample], prompts: Mapping[str, Prompt], balance: float | None) -> list[Sample]:
@@ -167,18 +167,18 @@ def balance_answers(samples: list[Sample], prompts: Mapping[str, Prompt], balanc
     counts = defaultdict[str, Counter[str | None]](Counter)
     for sample in samples:
         counts[prompts[sample.prompt].source][prompts[sample.prompt].answer] += 1
-    most = {source: _most(list(of_answer.values()), balance) for source, of_answer in counts.items()}
-    counted = Counter[tuple[str, str | None]]()
+    caps = {source: _fair_cap(list(of_answer.values()), balance) for source, of_answer in counts.items()}
+    taken_counts = Counter[tuple[str, str | None]]()
     rest: list[Sample] = []
     for sample in samples:
         source, answer = prompts[sample.prompt].source, prompts[sample.prompt].answer
-        if counted[source, answer] < most[source]:
-            counted[source, answer] += 1
+        if taken_counts[source, answer] < caps[source]:
+            taken_counts[source, answer] += 1
             rest.append(sample)
     return rest
 
 
-def _most(counts: Sequence[int], balance: float) -> int:
+def _fair_cap(counts: Sequence[int], balance: float) -> int:
     """Return the largest cap on an answer's count that is within `balance` times the mean of the counts it leaves."""
     for cap in range(max(counts), 1, -1):
         if cap * len(counts) <= balance * sum(min(count, cap) for count in counts):
@@ -199,12 +199,12 @@ def _distinct(samples: Sequence[Sample]) -> list[Sample]:
     return list(first.values())
 
 
-def _best(samples: Sequence[Sample], most: int) -> list[Sample]:
-    """Return at most `most` samples of each prompt, those of the highest scores."""
+def _best(samples: Sequence[Sample], limit: int) -> list[Sample]:
+    """Return at most `limit` samples of each prompt, those of the highest scores."""
     groups: dict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
         groups[sample.prompt].append(sample)
-    best = (sorted(group, key=lambda s: (-s.score, s.sample))[:most] for group in groups.values())
+    best = (sorted(group, key=lambda s: (-s.score, s.sample))[:limit] for group in groups.values())
     return [sample for group in best for sample in group]
 
 

@@ -74,11 +74,11 @@ def run(config: Config, context: Context) -> Outcome:
     policy.load(context.model, cluster.model, config.optimizer)
     batch = batch.add(ref=_reference(context, batch))
     checkpoints = Checkpoints(context.folder / "checkpoints", config.keep, context.say, context.record)
-    restored = checkpoints.latest()
-    if restored:
-        policy.load(restored[0], cluster.model, config.optimizer)
-        policy.restore_optimizer(restored[0])
-    state = restored[1] if restored else {"step": 0, "drawn": 0, "recent": []}
+    checkpoint = checkpoints.latest()
+    if checkpoint:
+        policy.load(checkpoint[0], cluster.model, config.optimizer)
+        policy.restore_optimizer(checkpoint[0])
+    state = checkpoint[1] if checkpoint else {"step": 0, "drawn": 0, "recent": []}
     context.tracker.rewind(state["step"])
     metrics = train(config, context, pairs, batch, checkpoints, state)
     policy.export(context.folder / "model")

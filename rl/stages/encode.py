@@ -53,12 +53,12 @@ class Config(TrainingConfig):
 def plan(config: Config, work: Work) -> StagePlan:
     """Return the plan of `encode`."""
     steps = config.steps(work.epoch) if work.epoch else 0
-    says = (
-        f"{many(config.epochs, 'epoch')} of {work.counted('clip')} → "
+    summary = (
+        f"{many(config.epochs, 'epoch')} of {work.count('clip')} → "
         f"{steps_in_words(steps)} of {many(config.clips_per_step, 'clip')}; "
         f"learns {', '.join(config.labels) if config.labels else 'all labels'}"
     )
-    return work.plan(says, steps=steps)
+    return work.plan(summary, steps=steps)
 
 
 def run(config: Config, context: Context) -> Outcome:
@@ -112,8 +112,8 @@ def prompts_with_labels(prompts: Sequence[Prompt], labels: Sequence[str] | None,
     if labels is not None:
         matches = [p for p in matches if any(name in p.fields["labels"] for name in labels)]
     if not matches:
-        needed = f"one of the labels {', '.join(labels)}" if labels else "`labels`"
-        raise ValueError(f"encode '{stage}': no row has one clip and {needed}; name a data set whose rows do")
+        requirement = f"one of the labels {', '.join(labels)}" if labels else "`labels`"
+        raise ValueError(f"encode '{stage}': no row has one clip and {requirement}; name a data set whose rows do")
     return matches
 
 

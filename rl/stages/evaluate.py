@@ -62,8 +62,8 @@ def plan(config: Config, work: Work) -> StagePlan:
     """Return the plan of `evaluate`."""
     cuts = sum(budget != "full" for budget in config.budgets)
     rollouts = (work.rows or 0) * (config.samples * (1 + cuts + len(config.controls)) + config.greedy)
-    says = f"{work.prompts} × {samples_in_words(config)}{rollouts_in_words(rollouts, config.max_sequence_tokens)}"
-    return work.plan(says, rollouts, config.max_sequence_tokens, records=True, rollouts=rollouts)
+    summary = f"{work.prompts} × {samples_in_words(config)}{rollouts_in_words(rollouts, config.max_sequence_tokens)}"
+    return work.plan(summary, rollouts, config.max_sequence_tokens, records=True, rollouts=rollouts)
 
 
 def run(config: Config, context: Context) -> Outcome:
@@ -173,8 +173,10 @@ def audio_reliance(
     metrics = with_interval("accuracy_heard", list(with_sound.values()))
     for place, name in enumerate(config.controls):
         prompts_without = CONTROLS[name](list(prompts.values()))
-        _, controlled, _ = measure(replace(config, greedy=False), prompts_without, sampler, scorer, context.seed)
-        without_sound = accuracy_by_prompt(controlled)
+        _, controlled_samples, _ = measure(
+            replace(config, greedy=False), prompts_without, sampler, scorer, context.seed
+        )
+        without_sound = accuracy_by_prompt(controlled_samples)
         metrics |= with_interval(f"accuracy_{name}", list(without_sound.values()))
         if place == 0:
             differences = [with_sound[id] - without_sound[id] for id in with_sound if id in without_sound]

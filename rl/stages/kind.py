@@ -1,4 +1,4 @@
-"""What a kind of stage declares of itself. A new stage is one file with a `KIND`, and one line in `registry.STAGES`."""
+"""The declaration of a kind of stage. A new stage is one file with a `KIND`, and one line in `registry.STAGES`."""
 
 from __future__ import annotations
 

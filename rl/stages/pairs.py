@@ -65,16 +65,16 @@ def plan(config: Config, work: Work) -> StagePlan:
     """Return the plan of `pairs`."""
     rollouts = 0
     if config.samples_of:
-        says = f"samples of '{config.samples_of}'"
+        summary = f"samples of '{config.samples_of}'"
     else:
         rollouts = (work.rows or 0) * config.samples
-        says = f"{work.prompts}{selection_in_words(config.select)} × {config.samples} samples"
-        says += rollouts_in_words(rollouts, config.max_sequence_tokens)
-    says += (
+        summary = f"{work.prompts}{selection_in_words(config.select)} × {config.samples} samples"
+        summary += rollouts_in_words(rollouts, config.max_sequence_tokens)
+    summary += (
         f"; at most {many(config.per_prompt, 'pair')} of a prompt, ≥ {config.margin:g} apart in {config.by or 'score'}"
     )
     return work.plan(
-        says,
+        summary,
         rollouts,
         config.max_sequence_tokens,
         records=True,
@@ -120,19 +120,19 @@ def run(config: Config, context: Context) -> Outcome:
 def match_samples(samples: Sequence[Sample], config: Config) -> tuple[list[tuple[Sample, Sample]], dict[str, int]]:
     """Return ([(chosen, rejected)], the funnel): within each prompt the best that may be chosen against the worst, as
     long as they are `margin` apart."""
-    judged = [s for s in samples if s.error is None and (config.by is None or config.by in s.parts)]
-    whole = [sample for sample in judged if sample.whole]
+    judged_samples = [s for s in samples if s.error is None and (config.by is None or config.by in s.parts)]
+    whole = [sample for sample in judged_samples if sample.whole]
     groups: dict[str, dict[str, Sample]] = defaultdict(dict)
     for sample in whole:
         groups[sample.prompt].setdefault(sample.text, sample)
     pairs: list[tuple[Sample, Sample]] = []
     for group in groups.values():
-        ranked = sorted(group.values(), key=lambda s: (-value_of(s, config.by), -s.score, s.sample))
-        better = [sample for sample in ranked if _may_be_chosen(sample, config.chosen)]
-        apart = zip(better[: config.per_prompt], reversed(ranked), strict=False)
+        by_rank = sorted(group.values(), key=lambda s: (-value_of(s, config.by), -s.score, s.sample))
+        better = [sample for sample in by_rank if _may_be_chosen(sample, config.chosen)]
+        apart = zip(better[: config.per_prompt], reversed(by_rank), strict=False)
         pairs += [(a, b) for a, b in apart if value_of(a, config.by) - value_of(b, config.by) >= config.margin]
     prompts = Counter(chosen.prompt for chosen, _ in pairs)
-    funnel = {"sampled": len(samples), "judged": len(judged), "whole": len(whole)}
+    funnel = {"sampled": len(samples), "judged": len(judged_samples), "whole": len(whole)}
     if config.chosen:
         funnel["fit to be chosen"] = sum(_may_be_chosen(sample, config.chosen) for sample in whole)
     return pairs, {**funnel, "prompts apart": len(prompts), "kept": len(pairs)}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rl.types import Scored
 
 SAMPLES = "samples.jsonl"
-RECORDED = 256
+RECORDED_SAMPLES = 256
 """Judged samples of a stage that are recorded for the report."""
 AHEAD = 256
 """Samples under judgement at once where none has to be generated: a judge answers in its own time."""
@@ -63,9 +63,9 @@ class Sample:
 
     @property
     def whole(self) -> bool:
-        """Whether it ended by itself, with one closed chain and an answer after it."""
-        closed = self.text.count(THINK_CLOSE) == 1 and bool(self.reasoning and self.response)
-        return closed and not self.truncated
+        """True for a sample that ended by itself, with one closed chain and an answer after it."""
+        has_one_chain = self.text.count(THINK_CLOSE) == 1 and bool(self.reasoning and self.response)
+        return has_one_chain and not self.truncated
 
 
 def collect_samples(
@@ -78,22 +78,26 @@ def collect_samples(
     source_of = {prompt.id: name for name, prompts in sources.items() for prompt in prompts}
     file = context.folder / SAMPLES
     # The last line of a sample counts: one that was judged again has an earlier line with its error.
-    stored = {sample.key: sample for sample in read_samples(file) if sample.prompt in source_of}
-    samples = {key: sample for key, sample in stored.items() if sample.error is None}
-    unjudged = [sample for sample in stored.values() if sample.error is not None and sample.again]
+    stored_samples = {sample.key: sample for sample in read_samples(file) if sample.prompt in source_of}
+    samples = {key: sample for key, sample in stored_samples.items() if sample.error is None}
+    without_verdict = [sample for sample in stored_samples.values() if sample.error is not None and sample.again]
     total = len(source_of) * config.samples
-    if samples or unjudged:
-        again = f"; {len(unjudged):,} of them could not be judged and are judged again" if unjudged else ""
-        context.say(f"{context.name}: {len(samples) + len(unjudged):,} of {total:,} samples are there already{again}")
+    if samples or without_verdict:
+        again = (
+            f"; {len(without_verdict):,} of them could not be judged and are judged again" if without_verdict else ""
+        )
+        context.say(
+            f"{context.name}: {len(samples) + len(without_verdict):,} of {total:,} samples are there already{again}"
+        )
     if len(samples) < total:
         to_record, write = list[Any](), line_appender(file)
         with Progress(context.name, total) as progress:
             progress.advance(len(samples), {})
-            for scored in _missing_samples(config, context, sources, {*samples}, unjudged):
+            for scored in _missing_samples(config, context, sources, {*samples}, without_verdict):
                 fresh = [_sample(s, source_of[s.rollout.prompt.id], config.split) for s in scored]
                 write(fresh)
                 samples |= {sample.key: sample for sample in fresh}
-                to_record += scored[: RECORDED - len(to_record)]
+                to_record += scored[: RECORDED_SAMPLES - len(to_record)]
                 progress.advance(len(samples), {"reward": sum(sample.score for sample in fresh) / len(fresh)})
         context.tracker.record_rollouts(1, to_record)
     return [samples[id, i] for id in source_of for i in range(config.samples)]
@@ -145,16 +149,16 @@ def _missing_samples(
     config: CandidatesConfig,
     context: Context,
     sources: Mapping[str, Sequence[Prompt]],
-    finished: set[tuple[str, int]],
-    unjudged: Sequence[Sample],
+    finished_keys: set[tuple[str, int]],
+    without_verdict: Sequence[Sample],
 ) -> Iterator[list[Scored]]:
     """Yield what is missing, as it is judged, on the prompts as they are: first the samples that exist already."""
     prompts = {prompt.id: prompt for of_source in sources.values() for prompt in of_source}
-    sampled = finished | {sample.key for sample in unjudged}
+    known_keys = finished_keys | {sample.key for sample in without_verdict}
     with context.reward_service(config.stage_reward) as rewards:
-        yield from judge_rollouts(rewards, (_rollout(sample, prompts[sample.prompt]) for sample in unjudged))
-        if len(sampled) < len(prompts) * config.samples:
-            yield from _fresh_samples(config, context, prompts, sampled, rewards)
+        yield from judge_rollouts(rewards, (_rollout(sample, prompts[sample.prompt]) for sample in without_verdict))
+        if len(known_keys) < len(prompts) * config.samples:
+            yield from _fresh_samples(config, context, prompts, known_keys, rewards)
 
 
 def _fresh_samples(
@@ -177,8 +181,8 @@ def _fresh_samples(
         skip=skip,
     )
     # Verifiers see the question that was asked of the data set, not the one that was put to the model.
-    restored = ([replace(r, prompt=prompts[r.prompt.id]) for r in rollouts] for rollouts in stream)
-    for scored in Scorer(rewards).stream(restored):
+    original_rollouts = ([replace(r, prompt=prompts[r.prompt.id]) for r in rollouts] for rollouts in stream)
+    for scored in Scorer(rewards).stream(original_rollouts):
         yield scored
         rewards.check_errors()
 

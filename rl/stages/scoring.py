@@ -36,8 +36,8 @@ class Scorer:
     def stream(self, rollouts: Iterable[list[Rollout]]) -> Iterator[list[Scored]]:
         """Yield the samples of the stream as they are judged."""
         start = time.monotonic()
-        for finished in rollouts:
-            for rollout in finished:
+        for group in rollouts:
+            for rollout in group:
                 self.rewards.submit(rollout)
             if scored := self.rewards.take_finished(0.0):
                 yield scored
@@ -76,21 +76,21 @@ def sample_metrics(*draws: Sequence[Scored]) -> dict[str, float]:
     """Return reward, parts, lengths and failures over the samples of all draws; a prompt drawn twice is two groups.
     Errored samples have no score; they are counted."""
     scored = [s for draw in draws for s in draw]
-    judged = [s for s in scored if s.verdict.error is None]
+    with_verdict = [s for s in scored if s.verdict.error is None]
     lengths = np.array([s.rollout.action_mask.sum() for s in scored])
     parts: dict[str, list[float]] = defaultdict(list)
-    for s in judged:
+    for s in with_verdict:
         for name, value in s.verdict.parts.items():
             parts[name].append(value)
     groups = [[s.verdict.score for s in group] for draw in draws for group in by_prompt(draw).values() if group]
     return {
-        "reward": float(np.mean([s.verdict.score for s in judged])) if judged else float("nan"),
+        "reward": float(np.mean([s.verdict.score for s in with_verdict])) if with_verdict else float("nan"),
         **{f"part/{name}": float(np.mean(values)) for name, values in sorted(parts.items())},
         "length/mean": float(lengths.mean()),
         "length/max": float(lengths.max()),
         "truncation_rate": float(np.mean([s.rollout.truncated for s in scored])),
         "zero_variance_groups": float(np.mean([len(set(scores)) == 1 for scores in groups])) if groups else 0.0,
-        "verifier_errors": float(len(scored) - len(judged)),
+        "verifier_errors": float(len(scored) - len(with_verdict)),
     }
 
 
@@ -103,8 +103,8 @@ def chain_metrics(scored: Sequence[Scored]) -> dict[str, float]:
         parts, prompt = s.verdict.parts, s.rollout.prompt.id
         if s.verdict.error is None and "grounding/checked" in parts:
             values["grounding"][prompt].append(parts["grounding"])
-            if checked := parts["grounding/checked"]:
-                values["claims_true"][prompt].append(parts["grounding/true"] / checked)
+            if count := parts["grounding/checked"]:
+                values["claims_true"][prompt].append(parts["grounding/true"] / count)
             if s.rollout.reasoning:
                 values["surrogate_rate"][prompt].append(float(parts["grounding/surrogates"] > 0))
         if s.verdict.error is None and "self_cognition" in parts:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SELECTION = "selection.jsonl"
 PART = "selected"
-UNJUDGED = "not judged as a question"
+NOT_JUDGED = "not judged as a question"
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class SelectBy:
             judge = build(Config, self.args, f"{place}.args")
             if judge.against:
                 raise ConfigError(f"{place}.args.against: there is no answer yet to compare; remove it")
-            if shown := [name for name in judge.texts if name in POLICY_TEXTS]:
+            if policy_texts := [name for name in judge.texts if name in POLICY_TEXTS]:
                 raise ConfigError(
-                    f"{place}.args.shows: there is no {shown[0]} yet to show; name `rubric: perception`, or one of your "
+                    f"{place}.args.shows: there is no {policy_texts[0]} yet to show; name `rubric: perception`, or one of your "
                     "own with `shows: [question]`"
                 )
 
@@ -84,20 +84,22 @@ def select_questions(
     earlier iteration of the stage has judged is not judged again. Raises ValueError when too many cannot be judged."""
     file = context.folder / SELECTION
     files = [path for path in (context.earlier("selection"), file) if path is not None]
-    stored = {o.prompt: o for path in files for o in read_opinions(path) if o.error is None}
-    _write(file, stored.values())
+    opinions_so_far = {o.prompt: o for path in files for o in read_opinions(path) if o.error is None}
+    _write(file, opinions_so_far.values())
     prompts = [prompt for of_source in sources.values() for prompt in of_source]
-    count = sum(prompt.id in stored for prompt in prompts)
+    count = sum(prompt.id in opinions_so_far for prompt in prompts)
     if count:
         context.say(f"{context.name}: {count:,} of {len(prompts):,} questions are judged already")
-    opinions = stored | _ask(by, context, [prompt for prompt in prompts if prompt.id not in stored], shared)
+    opinions = opinions_so_far | _ask(
+        by, context, [prompt for prompt in prompts if prompt.id not in opinions_so_far], shared
+    )
     passing = {
         name: [p for p in of_source if opinions[p.id].error is None and opinions[p.id].score >= by.least]
         for name, of_source in sources.items()
     }
     errors = sum(opinions[prompt.id].error is not None for prompt in prompts)
     below = len(prompts) - errors - sum(map(len, passing.values()))
-    return passing, {UNJUDGED: errors, f"as a question below {by.least:g}": below}
+    return passing, {NOT_JUDGED: errors, f"as a question below {by.least:g}": below}
 
 
 def read_opinions(file: Path) -> list[Opinion]:

@@ -1,4 +1,4 @@
-"""What the settings of several stages share. A stage's own `Config` extends one of these classes.
+"""Settings that several stages share. A stage's own `Config` extends one of these classes.
 
     StageConfig                     data, split, limit, model
     ├── SamplingConfig              + samples, temperature, max_sequence_tokens      curate, evaluate
@@ -67,7 +67,7 @@ class StageConfig:
 
     @property
     def judges_samples(self) -> bool:
-        """Whether the stage has samples judged by the reward."""
+        """True where the stage has samples judged by the reward."""
         return False
 
     @property
@@ -192,12 +192,12 @@ class TrainingConfig(StageConfig):
         return max(1, round(self.epochs * rows / self.rows_per_step))
 
     def notes(self, place: str, rows: int | None) -> list[str]:
-        taken = self.rows_per_step
-        if rows is None or not 0 < rows < taken:
+        step_rows = self.rows_per_step
+        if rows is None or not 0 < rows < step_rows:
             return []
         return [
-            f"{place}.{self.rows_key}: {taken} asked for, {quoted(self.data)} has {rows}: each is drawn about "
-            f"{taken / rows:.2g} times in one step; lower it"
+            f"{place}.{self.rows_key}: {step_rows} asked for, {quoted(self.data)} has {rows}: each is drawn about "
+            f"{step_rows / rows:.2g} times in one step; lower it"
         ]
 
 

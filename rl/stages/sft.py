@@ -39,12 +39,12 @@ def plan(config: Config, work: Work) -> StagePlan:
     """Return the plan of `sft`."""
     micro_batches, largest = work.optimiser_step(config.sequences_per_step, config.max_sequence_tokens)
     steps = config.steps(work.epoch) if work.epoch else 0
-    says = (
+    summary = (
         f"{many(config.epochs, 'epoch')} of {work.prompts} → {steps_in_words(steps)} "
         f"of {many(config.sequences_per_step, 'sequence')}, {micro_batches}"
     )
     return work.plan(
-        says,
+        summary,
         steps * config.sequences_per_step,
         config.max_sequence_tokens,
         steps=steps,
@@ -64,14 +64,14 @@ def run(config: Config, context: Context) -> Outcome:
     curriculum = Mixture(sources, weights_of(config.data), context.seed)
     policy = context.cluster.policy
     checkpoints = Checkpoints(context.folder / "checkpoints", config.keep, context.say, context.record)
-    restored = checkpoints.latest()
-    start = restored[1]["step"] if restored else 0
-    policy.load(restored[0] if restored else context.model, context.cluster.model, config.optimizer)
-    if restored:
-        policy.restore_optimizer(restored[0])
-        curriculum.state = restored[1]["drawn"]
+    checkpoint = checkpoints.latest()
+    start = checkpoint[1]["step"] if checkpoint else 0
+    policy.load(checkpoint[0] if checkpoint else context.model, context.cluster.model, config.optimizer)
+    if checkpoint:
+        policy.restore_optimizer(checkpoint[0])
+        curriculum.state = checkpoint[1]["drawn"]
     context.tracker.rewind(start)
-    recent = deque[float](restored[1]["recent"] if restored else (), maxlen=RECENT_STEPS)
+    recent = deque[float](checkpoint[1]["recent"] if checkpoint else (), maxlen=RECENT_STEPS)
     train(config, context, curriculum, checkpoints, start, recent)
     policy.export(context.folder / "model")
     metrics = {"loss": sum(recent) / len(recent)}

@@ -1,4 +1,4 @@
-"""What a stage will do with how many rows, in words and numbers: the vocabulary of each stage's `plan`."""
+"""The work of a stage in words and numbers: the vocabulary of each stage's `plan`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class StagePlan:
 
     name: str
     kind: str
-    says: str
+    summary: str
     """The batch arithmetic in words."""
     rows: int | None = None
     """Prompts it may draw from; None when that is known only at run time."""
@@ -43,7 +43,7 @@ class StagePlan:
     learners: int = 0
     """Models whose states make one checkpoint."""
     sequence_tokens: float | None = None
-    """Mean tokens of a sequence, as its data sets expect; None where one of them says nothing."""
+    """Mean tokens of a sequence, as its data sets expect; None where one of them summary nothing."""
     expected_tokens: int = 0
     """Tokens of all its sequences at that length."""
     seconds: float = 0.0
@@ -71,10 +71,10 @@ class Work:
 
     @property
     def prompts(self) -> str:
-        """How many prompts, in words."""
-        return self.counted("prompt")
+        """Number of prompts, in words."""
+        return self.count("prompt")
 
-    def counted(self, word: str) -> str:
+    def count(self, word: str) -> str:
         """Return how many rows, each called `word`: `about 1,000 prompts of spoken (70 %) + text (30 %)`."""
         data = self.config.data
         if self.rows is None:
@@ -90,7 +90,12 @@ class Work:
         return f"≤ {many(count, 'micro-batch')} of ≤ {tokens:,} tokens{ranks}", tokens
 
     def plan(
-        self, says: str, sequences: int = 0, max_sequence_tokens: int = 0, records: bool = False, **counts: int | None
+        self,
+        summary: str,
+        sequences: int = 0,
+        max_sequence_tokens: int = 0,
+        records: bool = False,
+        **counts: int | None,
     ) -> StagePlan:
         """Return the plan of a stage that trains on, or samples, so many `sequences` in all; `counts` are further
         fields of StagePlan."""
@@ -100,7 +105,7 @@ class Work:
         return StagePlan(
             self.name,
             self.kind,
-            says,
+            summary,
             self.rows,
             records=records,
             sequence_tokens=self.length,
@@ -115,20 +120,22 @@ def micro_batches(sequences: int, longest: int, budget: int, ranks: int) -> tupl
     most `longest` tokens: as many as fit the budget lie side by side, one that does not fit lies alone, and what would
     be less than a budget for each rank is shared out evenly."""
     side_by_side = max(1, budget // max(longest, 1))
-    most = ceil(ceil(sequences / side_by_side) / ranks)
-    return most, ceil(sequences / ranks) * longest if most == 1 else max(budget, longest)
+    count = ceil(ceil(sequences / side_by_side) / ranks)
+    return count, ceil(sequences / ranks) * longest if count == 1 else max(budget, longest)
 
 
 def pair_training_plan(config: PairTrainingConfig, work: Work, loss: str, **counts: int) -> StagePlan:
     """Return the plan of a stage that learns from preference pairs by `loss`."""
     micro_batches, largest = work.optimiser_step(config.sequences_per_step, config.max_sequence_tokens)
     steps = config.steps(work.rows) if work.rows else 0
-    says = (
-        f"{loss}, {many(config.epochs, 'epoch')} of {work.counted('pair')} → "
+    summary = (
+        f"{loss}, {many(config.epochs, 'epoch')} of {work.count('pair')} → "
         f"{steps_in_words(steps)} of {many(config.pairs_per_step, 'pair')}, {micro_batches}"
     )
     sequences = steps * config.sequences_per_step
-    return work.plan(says, sequences, config.max_sequence_tokens, steps=steps, micro_batch=largest, updates=1, **counts)
+    return work.plan(
+        summary, sequences, config.max_sequence_tokens, steps=steps, micro_batch=largest, updates=1, **counts
+    )
 
 
 def steps_in_words(steps: int) -> str:
@@ -154,8 +161,8 @@ def selection_in_words(rule: Mapping[str, object] | None) -> str:
 
 def alternatives(values: object) -> str:
     """Return `a, b or c` of a list, or the value alone."""
-    *others, last = map(str, values if isinstance(values, list) else [values])
-    return f"{', '.join(others)} or {last}" if others else last
+    *first, last = map(str, values if isinstance(values, list) else [values])
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 def temperature_in_words(temperature: float | None) -> str:

@@ -55,7 +55,7 @@ def test_a_temperature_that_is_not_1_is_told() -> None:
             {"evaluate": {"data": "words", "split": None, "greedy": False}},
         ],
     )
-    curate, rlvr, evaluate = (stage.says for stage in made.stages)
+    curate, rlvr, evaluate = (stage.summary for stage in made.stages)
     assert curate.startswith("50 prompts × 8 samples at temperature 0.7 = 400 rollouts of")
     assert rlvr.startswith("ppo, each step 16 prompts × 16 samples at temperature 0.7 = 256 rollouts of")
     assert rlvr.endswith("every 200 steps 20 prompts × (8 samples at temperature 0.7 + 1 greedy)")
@@ -84,7 +84,7 @@ def test_the_arithmetic_of_each_stage() -> None:
         ],
     )
     assert made.problems == []
-    assert [stage.says for stage in made.stages] == [
+    assert [stage.summary for stage in made.stages] == [
         "2 epochs of 100 prompts → 6 optimiser steps of 32 sequences, ≤ 1 micro-batch of ≤ 2,048 tokens",
         "50 prompts × 8 samples = 400 rollouts of ≤ 64 tokens; keeps prompts with 3 to 6 right",
         "ppo, each step 16 prompts × 16 samples = 256 rollouts of ≤ 64 tokens → 2 epochs × 4 mini-batches = 8 optimiser "
@@ -110,7 +110,7 @@ def test_the_arithmetic_of_distilled_and_preferred() -> None:
         data={name: {"source": "jsonl", "path": "words.jsonl", "fields": FIELDS} for name in ("words", "more")},
     )
     assert made.problems == []
-    assert [stage.says for stage in made.stages] == [
+    assert [stage.summary for stage in made.stages] == [
         "1 epoch of 200 prompts of words (75%) + more (25%) → 13 optimiser steps of 10 sequences, ≤ 1 micro-batch of ≤ "
         "640 tokens",
         "100 prompts × 4 samples = 400 rollouts of ≤ 64 tokens; keeps at most 1 chain of a prompt with accuracy ≥ 1",
@@ -388,7 +388,7 @@ def test_what_is_asked_of_judges_behind_an_address() -> None:
         "questions by rlvr.eval; whether it answers is seen before the first stage",
     ]
     assert {role.role for role in made.roles} == {"engine", "policy", "critic", "reference"}, "KL has a reference"
-    said = next(stage.says for stage in made.stages if stage.kind == "distill")
+    said = next(stage.summary for stage in made.stages if stage.kind == "distill")
     assert said.startswith("50 prompts, as far as 'judge' gives the question 0.5 or more, × 8 samples = 400 rollouts")
     hub = {"words": {"source": "huggingface", "path": "some/words", "fields": FIELDS}}
     unread = planned(stages=[{"evaluate": limit}], data=hub, reward={"parts": [part | {"only_if": None}]})

@@ -33,7 +33,7 @@ def test_every_knob_of_the_report_is_in_the_recipe() -> None:
     assert len(rlvr) == 4
     for config in rlvr:
         assert (config.algorithm, config.samples_per_prompt, config.max_sequence_tokens) == ("ppo", 16, 10240)
-        goal = config.resolved()
+        goal = config.build_objective()
         assert {name: getattr(goal, name) for name in OPTIMAL} == OPTIMAL
         assert goal.critic
         assert config.optimiser_steps == 1, "on-policy"

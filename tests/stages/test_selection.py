@@ -13,7 +13,7 @@ from judge_api import Api
 from rewards.combine import RewardConfig
 from rl.config import ConfigError, build
 from rl.stages import distill
-from rl.stages.selection import SELECTION, UNJUDGED, SelectBy, read_opinions, select_questions
+from rl.stages.selection import NOT_JUDGED, SELECTION, SelectBy, read_opinions, select_questions
 
 HEARS = """
 from pathlib import Path
@@ -50,7 +50,7 @@ def chosen(at: Any, by: SelectBy = OWN) -> tuple[dict[str, list[str]], dict[str,
 
 def test_each_question_is_judged_once(tmp_path: Path, asked: Path) -> None:
     first = context(tmp_path / "distill@1", SOURCES)
-    assert chosen(first) == ({"d": ["a1"], "e": ["a3"]}, {UNJUDGED: 1, "as a question below 0.5": 1})
+    assert chosen(first) == ({"d": ["a1"], "e": ["a3"]}, {NOT_JUDGED: 1, "as a question below 0.5": 1})
     kept = {o.prompt: o for o in read_opinions(first.folder / SELECTION)}
     assert (kept["a1"].score, kept["a1"].reason, kept["a1"].error) == (0.6, "selected: read", None)
     assert "no answer" in str(kept["b1"].error), "an error is no low score"
@@ -61,7 +61,7 @@ def test_each_question_is_judged_once(tmp_path: Path, asked: Path) -> None:
     before = asked.read_text().split()
     said: list[str] = []
     again = context(tmp_path / "distill@1", SOURCES, say=said.append)
-    assert chosen(again) == ({"d": ["a1", "b1"], "e": ["a3"]}, {UNJUDGED: 0, "as a question below 0.5": 1})
+    assert chosen(again) == ({"d": ["a1", "b1"], "e": ["a3"]}, {NOT_JUDGED: 0, "as a question below 0.5": 1})
     assert "distill: 3 of 4 questions are judged already" in said
     fresh = asked.read_text().split()[len(before) :]
     assert [id for id in fresh if id != "gold"] == ["b1"], "what could not be judged is judged again, and nothing else"

@@ -85,11 +85,11 @@ class Config(StageConfig):
         for name in ("max_logprob_gap", "critic_warmup_steps", "eval_every"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{place}.{name}: must not be negative; got {getattr(self, name)}")
-        if self.critic_warmup_steps and not self.resolved(place).critic:
+        if self.critic_warmup_steps and not self.build_objective(place).critic:
             raise ConfigError(f"{place}.critic_warmup_steps: {self.algorithm} has no critic to warm up; remove it")
-        self.resolved(place)
+        self.build_objective(place)
 
-    def resolved(self, place: str = "") -> Objective:
+    def build_objective(self, place: str = "") -> Objective:
         """Return the algorithm with this stage's changes. Raises ConfigError."""
         key = "objective" if self.algorithm in ALGORITHMS else "algorithm"
         return objective(self.algorithm, self.objective, f"{place}.{key}".lstrip("."))
@@ -102,9 +102,9 @@ class Config(StageConfig):
     @property
     def roles(self) -> set[str]:
         roles = {"engine", "policy"}
-        if self.resolved().critic:
+        if self.build_objective().critic:
             roles.add("critic")
-        if "ref" in columns(self.resolved()):
+        if "ref" in columns(self.build_objective()):
             roles.add("reference")
         return roles
 
@@ -138,10 +138,10 @@ class Config(StageConfig):
             self.eval = replace(self.eval, temperature=self.temperature)
 
     def check_functions(self, place: str) -> None:
-        check_imports(self.resolved(), f"{place}.objective")
+        check_imports(self.build_objective(), f"{place}.objective")
 
     def problems(self, place: str, rows: int | None) -> list[str]:
-        objective, lines = self.resolved(), list[str]()
+        objective, lines = self.build_objective(), list[str]()
         if rows is not None and 0 < rows < self.prompts_per_step:
             lines.append(
                 f"{place}.prompts_per_step: {self.prompts_per_step} prompts asked for, {quoted(self.data)} has {rows}; "
@@ -167,7 +167,7 @@ class Config(StageConfig):
             )
         if self.eval_every > self.steps:
             lines.append(f"eval_every: {self.eval_every}, of {self.steps} steps: nothing is evaluated on the way")
-        advantage = self.resolved().advantage
+        advantage = self.build_objective().advantage
         if self.samples_per_prompt == 1 and advantage in GROUP_ADVANTAGES:
             lines.append(f"samples_per_prompt: with 1 sample '{advantage}' has no group to compare it with")
         return [f"{place}.{line}" for line in lines]
@@ -175,27 +175,27 @@ class Config(StageConfig):
 
 def plan(config: Config, work: Work) -> StagePlan:
     """Return the plan of `rlvr`."""
-    objective = config.resolved()
+    objective = config.build_objective()
     batch = config.prompts_per_step * config.samples_per_prompt
     rollouts = config.steps * batch
     micro_batches, largest = work.optimiser_step(batch // config.minibatches, config.max_sequence_tokens)
-    says = (
+    summary = (
         f"{config.algorithm}, each step {many(config.prompts_per_step, 'prompt')} × "
         f"{many(config.samples_per_prompt, 'sample')}{temperature_in_words(config.temperature)}"
         f"{rollouts_in_words(batch, config.max_sequence_tokens)} → {_updates_in_words(config)}{micro_batches}\n"
         f"{_draws_in_words(config, work)}"
     )
     if objective.filter_zero_variance:
-        says += "; groups of equal scores are drawn anew"
+        summary += "; groups of equal scores are drawn anew"
     if config.eval_every and config.eval:
         limit = f"{config.eval.limit:,}" if config.eval.limit else "all"
-        says += f"; every {config.eval_every} steps {limit} prompts × {evaluate.samples_in_words(config.eval)}"
+        summary += f"; every {config.eval_every} steps {limit} prompts × {evaluate.samples_in_words(config.eval)}"
     learners = 2 if objective.critic else 1
     # Logprobs before the update take a pass of their own where the batch is used for more than one optimiser step;
     # the critic's values and the reference's logprobs take one each.
     forwards = int(config.optimiser_steps > 1) + int(objective.critic) + int("reference" in config.roles)
     return work.plan(
-        says,
+        summary,
         rollouts,
         config.max_sequence_tokens,
         records=True,

@@ -42,7 +42,7 @@ class Journal:
     def __init__(
         self, config: Config, context: Context, learner: Learner, stream: SampleStream, checkpoints: Checkpoints
     ) -> None:
-        self.config, self.context, self.objective = config, context, config.resolved()
+        self.config, self.context, self.objective = config, context, config.build_objective()
         self.learner, self.stream, self.checkpoints = learner, stream, checkpoints
         self.best_score = float("-inf")
         self.best_step: int | None = None
@@ -76,7 +76,7 @@ class Journal:
         metrics |= self.timings(scored, clock)
         metrics |= self.evaluate(step)
         self.context.tracker.record(step, metrics)
-        self.context.tracker.record_rollouts(step, self.stream.generated)
+        self.context.tracker.record_rollouts(step, self.stream.all_samples)
         self.checkpoint(step, metrics)
         return metrics
 
@@ -123,7 +123,7 @@ class Journal:
         # `rollout` is told apart: `generate` while samples were written, `verify` while verdicts were waited for.
         phases = {name: seconds for name, seconds in clock.seconds.items() if name != "rollout"} | scorer.seconds
         total = time.monotonic() - clock.start
-        actions = sum(int(s.rollout.action_mask.sum()) for s in self.stream.generated)
+        actions = sum(int(s.rollout.action_mask.sum()) for s in self.stream.all_samples)
         return {
             **{f"time/{name}": seconds for name, seconds in phases.items()},
             **{f"judge/{name}": value for name, value in scorer.rewards.metrics().items()},
@@ -152,8 +152,8 @@ class Journal:
         if is_best:
             self.best_score, self.best_step = score, step
         if is_best or step == self.config.steps or step % self.config.checkpoint_every == 0:
-            drawn = self.stream.curriculum.state
-            state = {"drawn": drawn, "best": self.best_score, BEST: self.best_step, "last": self.last}
+            position = self.stream.curriculum.state
+            state = {"drawn": position, "best": self.best_score, BEST: self.best_step, "last": self.last}
             self.checkpoints.save(step, state, self.learner.save, self.counts())
 
     def counts(self) -> dict[str, int]:

@@ -22,14 +22,14 @@ class Learner:
 
     def __init__(self, config: Config, context: Context) -> None:
         self.config, self.context = config, context
-        objective = config.resolved()
-        needed = columns(objective)
+        objective = config.build_objective()
+        batch_columns = columns(objective)
         self.policy: Policy = context.cluster.policy
         self.critic: Critic = context.cluster.critic if objective.critic else Absent()
-        self.reference: Reference = context.cluster.reference if "ref" in needed else Absent()
+        self.reference: Reference = context.cluster.reference if "ref" in batch_columns else Absent()
         # After a single update on its own samples the policy is still the one that wrote them: the loss takes its
         # logprobs as the old ones, and the pass over the batch that would compute them is spared.
-        self.spares_old_logprobs = config.optimiser_steps == 1 and "old" not in needed
+        self.spares_old_logprobs = config.optimiser_steps == 1 and "old" not in batch_columns
 
     def load(self, checkpoint: Path | None) -> None:
         """Load the models of a checkpoint, or those that the stage starts with."""

@@ -29,7 +29,7 @@ def train(config: Config, context: Context, learner: Learner, stream: SampleStre
     from rollouts.sampler import seed_of
 
     policy, critic, reference, sampler = learner.policy, learner.critic, learner.reference, context.cluster.sampler
-    objective, max_tokens = config.resolved(), config.max_sequence_tokens
+    objective, max_tokens = config.build_objective(), config.max_sequence_tokens
     with Progress(context.name, config.steps) as progress:
         for step in range(journal.resume() + 1, config.steps + 1):
             clock = Clock()

@@ -35,7 +35,7 @@ class SampleStream:
         advantages are 0) and are drawn anew (DAPO, arXiv 2503.14476, section 3.2). Raises ValueError without any sample
         to learn from."""
         config = self.config
-        drops_equal_groups = config.resolved().filter_zero_variance
+        drops_equal_groups = config.build_objective().filter_zero_variance
         samples: list[Scored] = []
         self.scorer.seconds.clear()
         self.draws = []
@@ -56,9 +56,9 @@ class SampleStream:
 
     def draw(self, count: int, samples: Sequence[Scored]) -> list[Prompt]:
         """Draw the next `count` prompts of the curriculum, without those that `samples` answer."""
-        answered = by_prompt(samples)
+        answers = by_prompt(samples)
         # A dict: a small data set may draw one prompt twice in a step, and its groups would run together.
-        return list({p.id: p for p in self.curriculum.draw(count) if p.id not in answered}.values())
+        return list({p.id: p for p in self.curriculum.draw(count) if p.id not in answers}.values())
 
     def answer(self, prompts: Sequence[Prompt], seed: int) -> list[Scored]:
         """Return `samples_per_prompt` judged answers of each prompt; each goes to the verifiers the moment it ends."""
@@ -72,7 +72,7 @@ class SampleStream:
         return self.scorer.collect(rollouts)
 
     @property
-    def generated(self) -> list[Scored]:
+    def all_samples(self) -> list[Scored]:
         """All samples of the step, those of dropped groups too."""
         return [sample for draw in self.draws for sample in draw]
 
