@@ -36,7 +36,7 @@ from rl.algorithms.objective import Objective
 from rl.algorithms.policy_losses import action_weights, nll, ppo_clip
 from rl.algorithms.value_losses import value_loss
 from rl.data.chat import Chat
-from rl.data.collate import collate, demonstrations, minibatches
+from rl.data.collate import collate, collate_demonstrations, minibatches
 from rl.data.tasks.procedural import procedural
 from rl.types import Batch, Prompt, Rollout, Scored
 
@@ -110,7 +110,7 @@ def warm_start(policy: LogprobModel, chat: Chat, prompts: list[Prompt], loss_goa
     optimizer = torch.optim.AdamW(policy.parameters(), lr=WARM_RATE, betas=(0.9, 0.95), weight_decay=0.0)
     losses: list[float] = []
     while len(losses) < 10 or sum(losses[-10:]) / 10 > loss_goal:
-        batch = demonstrations(random.sample(prompts, WARM_BATCH), chat, MAX_TOKENS)
+        batch = collate_demonstrations(random.sample(prompts, WARM_BATCH), chat, MAX_TOKENS)
         logprobs_A, _ = policy(batch.tokens_T, batch.lengths_N, batch.action_mask_T)
         terms_A, _ = nll(logprobs_A, batch, OBJECTIVE)  # -logprob of each demonstrated token
         loss = (terms_A * action_weights(batch.actions_N, "token_mean")).sum()
