@@ -17,6 +17,8 @@ import sys
 from importlib.metadata import distributions
 from pathlib import Path
 
+from pip._internal.models.index import PyPI
+
 PIP = [sys.executable, "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--no-deps"]
 
 
@@ -57,8 +59,8 @@ def with_platform_wheel(names: list[str]) -> list[str]:
 
 
 def main(pins: str, default: str, *options: str) -> None:
-    """Install again, by pip, what has a better wheel."""
-    names = doubtful(origins(pins, list(options)), default)
+    """Install again, by pip, what has a better wheel. An empty `default` is the index that pip asks of its own accord."""
+    names = doubtful(origins(pins, list(options)), default or PyPI.simple_url)
     if names and (better := with_platform_wheel(names)):
         subprocess.run([*PIP, "--force-reinstall", *better], check=True)
 
