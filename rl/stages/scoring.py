@@ -24,7 +24,7 @@ class Scorer:
     def __init__(self, rewards: RewardService) -> None:
         self.rewards = rewards
         self.seconds: dict[str, float] = defaultdict(float)
-        """Seconds of the last `collect`: `generate` until the stream ended, `verify` waited for verdicts after that."""
+        """Seconds since it was last cleared: `generate` until streams ended, `verify` waiting for verdicts after that."""
 
     def collect(self, stream: Iterable[list[Rollout]]) -> list[Scored]:
         """Return all samples of the stream, scored, samples of a prompt together in their order: nothing in the result

@@ -35,10 +35,13 @@ class Config(StageConfig):
     algorithm: str = "ppo"
     """ppo, grpo, rloo, reinforce++, reinforce++-baseline, dr_grpo, dapo, gspo, cispo."""
     objective: dict[str, object] = field(default_factory=dict[str, object])
-    """Settings of the algorithm that differ from its own (see rl/algorithms/objective.py)."""
+    """Overrides of the algorithm's preset (see rl/algorithms/objective.py)."""
     steps: int = 100
+    """Steps of the loop: each samples, judges and updates."""
     prompts_per_step: int = 64
+    """Prompts that each step draws."""
     samples_per_prompt: int = 16
+    """Samples of each prompt, which form a group."""
     max_sequence_tokens: int = 10240
     """Prompt and response together."""
     temperature: float = 1.0
@@ -48,18 +51,18 @@ class Config(StageConfig):
     """Optimiser steps of each pass."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     critic: str | None = None
-    """Where the critic starts: an earlier stage or a path; default: the policy."""
+    """Where the critic's trunk starts: an earlier stage or a path; default: the stage's own start, with a zero head."""
     critic_optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(learning_rate=1e-5))
     critic_warmup_steps: int = 0
     """Steps in which only the critic learns; the schedule of `optimizer` begins after them."""
     max_logprob_gap: float = 1.0
-    """The run stops when the logprobs of engine and trainer differ by more than this on average."""
+    """Nats; the run stops when the logprobs of engine and trainer differ by more than this on average."""
     eval_every: int = 0
     """Steps between two evaluations; 0: none."""
     eval: evaluate.Config | None = None
     """What is evaluated on the way."""
     checkpoint_every: int = 10
-    """Steps."""
+    """Steps between two checkpoints."""
     keep: int = 2
     """Checkpoints that stay, beside the best one by evaluation."""
 
@@ -98,6 +101,15 @@ class Config(StageConfig):
     def optimiser_steps(self) -> int:
         """Optimiser steps on each batch of rollouts."""
         return self.epochs * self.minibatches
+
+    @property
+    def spares_old_logprobs(self) -> bool:
+        """True where no pass over the batch is needed for the logprobs before the update."""
+        # With one optimiser step, the policy in that step's forward pass is still the one that wrote the samples: the loss
+        # uses its own detached logprobs as the old ones.
+        return self.optimiser_steps == 1 and "old" not in columns(self.build_objective())
+
+    # Answers to the questions of StageConfig, which explains them.
 
     @property
     def roles(self) -> set[str]:
@@ -191,9 +203,8 @@ def plan(config: Config, work: Work) -> StagePlan:
         limit = f"{config.eval.limit:,}" if config.eval.limit else "all"
         summary += f"; every {config.eval_every} steps {limit} prompts × {evaluate.samples_in_words(config.eval)}"
     learners = 2 if objective.critic else 1
-    # Logprobs before the update take a pass of their own where the batch is used for more than one optimiser step;
-    # the critic's values and the reference's logprobs take one each.
-    forwards = int(config.optimiser_steps > 1) + int(objective.critic) + int("reference" in config.roles)
+    # One pass each: logprobs before the update, the critic's values, the reference's logprobs.
+    forwards = int(not config.spares_old_logprobs) + int(objective.critic) + int("reference" in config.roles)
     return work.plan(
         summary,
         rollouts,

@@ -1,4 +1,4 @@
-"""The models of one rlvr stage: which of them an algorithm has, how they start, who works in a step, at what rate."""
+"""The models of one rlvr stage: which of them an algorithm has, how they start, which run in a given step, at what rate."""
 
 from __future__ import annotations
 
@@ -18,35 +18,34 @@ if TYPE_CHECKING:
 
 
 class Learner:
-    """Policy, critic and reference. What the algorithm does without is an `Absent` object, so the loop asks no `if`."""
+    """Policy, critic and reference. A model that the algorithm does not use is an `Absent` object, so the loop needs no
+    `if`."""
 
     def __init__(self, config: Config, context: Context) -> None:
         self.config, self.context = config, context
         objective = config.build_objective()
-        batch_columns = columns(objective)
         self.policy: Policy = context.cluster.policy
         self.critic: Critic = context.cluster.critic if objective.critic else Absent()
-        self.reference: Reference = context.cluster.reference if "ref" in batch_columns else Absent()
-        # After a single update on its own samples the policy is still the one that wrote them: the loss takes its
-        # logprobs as the old ones, and the pass over the batch that would compute them is spared.
-        self.spares_old_logprobs = config.optimiser_steps == 1 and "old" not in batch_columns
+        self.reference: Reference = context.cluster.reference if "ref" in columns(objective) else Absent()
 
     def load(self, checkpoint: Path | None) -> None:
         """Load the models of a checkpoint, or those that the stage starts with."""
         config, context = self.config, self.context
         model = context.cluster.model
-        policy, critic = context.model, context.model
+        policy_path, critic_path = context.model, context.model
         if config.critic:
-            critic = context.artifact("model", config.critic)
+            critic_path = context.artifact("model", config.critic)
         if checkpoint:
-            policy, critic = checkpoint / "policy", checkpoint / "critic"
-        self.policy.load(policy, model, config.optimizer)
-        self.critic.load(critic, model, config.critic_optimizer)
-        # The reference never learns, so its encoder is frozen even where the policy's trains.
+            policy_path, critic_path = checkpoint / "policy", checkpoint / "critic"
+        self.policy.load(policy_path, model, config.optimizer)
+        self.critic.load(critic_path, model, config.critic_optimizer)
+        # The reference is the model that the stage started with, also after a resume. It never learns, so its encoder is
+        # frozen even where the policy's trains; DeepSpeed wants an optimizer's settings all the same.
         self.reference.load(context.model, replace(model, train_encoder=False), config.optimizer)
         if checkpoint:
-            self.policy.restore_optimizer(policy)
-            self.critic.restore_optimizer(critic)
+            self.policy.restore_optimizer(policy_path)
+            self.critic.restore_optimizer(critic_path)
+        # After `load`, which sets it to 1: logprobs are those of the distribution that was sampled from.
         self.policy.temperature = self.reference.temperature = config.temperature
 
     def save(self, folder: Path) -> None:
@@ -54,12 +53,14 @@ class Learner:
         self.policy.save(folder / "policy")
         self.critic.save(folder / "critic")
 
-    def old_policy(self, step: int) -> Reference:
-        """Return who gives the logprobs before the step's update: the policy, or nobody where its single update does."""
-        return Absent() if self.spares_old_logprobs and self.policy_learns(step) else self.policy
+    def old_logprob_source(self, step: int) -> Reference:
+        """Return the policy, whose logprobs before the update are the old ones; or Absent where the update computes them
+        itself (see `Config.spares_old_logprobs`)."""
+        # Without an update, while the critic warms up, nobody else would measure the gap between engine and trainer.
+        return Absent() if self.config.spares_old_logprobs and self.policy_learns(step) else self.policy
 
     def trained_policy(self, step: int) -> Trainee:
-        """Return who is updated: the policy, or nobody while the critic warms up."""
+        """Return the policy, or Absent while the critic warms up."""
         return self.policy if self.policy_learns(step) else Absent()
 
     def policy_learns(self, step: int) -> bool:
@@ -79,5 +80,6 @@ class Learner:
         return self._rates(self.config.critic_optimizer, step, self.config.steps)
 
     def _rates(self, optimizer: OptimizerConfig, step: int, steps: int) -> list[float]:
+        # The schedule counts optimiser steps, of which a step of the loop takes epochs × minibatches.
         updates = self.config.optimiser_steps
         return [optimizer.rate((step - 1) * updates + i, steps * updates) for i in range(updates)]

@@ -1,6 +1,7 @@
-"""`rlvr`: reinforcement learning with verifiable rewards. `train` is the whole algorithm.
+"""`rlvr`: reinforcement learning with verifiable rewards. `train` is the whole control flow of the algorithm.
 
-Shape legend as in `rl.types`: N sequences, T tokens, A actions (tokens that the policy wrote), all laid end to end.
+Shape legend as in `rl.types`: N sequences, T tokens, A actions (tokens that the policy wrote), all laid end to end. Torch,
+Ray and what needs them are imported inside functions, so that `rl check` reads a recipe without them.
 """
 
 from __future__ import annotations
@@ -13,35 +14,37 @@ from rl.stages.kind import MODEL_REFERENCE, Kind
 from rl.stages.rlvr.config import Config, plan
 
 if TYPE_CHECKING:
-    from rl.stages.rlvr.journal import Journal
     from rl.stages.rlvr.learner import Learner
+    from rl.stages.rlvr.recorder import Recorder
     from rl.stages.rlvr.stream import SampleStream
     from rl.types import Prompt
 
 
-def train(config: Config, context: Context, learner: Learner, stream: SampleStream, journal: Journal) -> None:
+def train(config: Config, context: Context, learner: Learner, stream: SampleStream, recorder: Recorder) -> None:
     """Train the policy. Step s samples with policy version s - 1 and makes version s."""
     from rl.algorithms.advantages import estimate
     from rl.data.collate import collate, minibatches
     from rl.run.progress import Progress
-    from rl.stages.rlvr.journal import Clock
+    from rl.stages.rlvr.recorder import Clock
     from rl.workers.group import gather
     from rollouts.sampler import seed_of
 
     policy, critic, reference, sampler = learner.policy, learner.critic, learner.reference, context.cluster.sampler
+    # max_tokens: where the overlong penalty ends, and the constant that Dr.GRPO divides by.
     objective, max_tokens = config.build_objective(), config.max_sequence_tokens
+    finished_steps = recorder.resume()  # loads models and engines, from the newest checkpoint if there is one
     with Progress(context.name, config.steps) as progress:
-        for step in range(journal.resume() + 1, config.steps + 1):
+        for step in range(finished_steps + 1, config.steps + 1):
             clock = Clock()
-            # Draw prompts, sample answers, judge them while others are being written (rl/stages/rlvr/stream.py).
+            # Judged while others are being written, then sorted by prompt: the order of completion has no influence.
             scored = stream.take(step)
             # An errored verdict is no score of 0: such a sample is recorded and kept out of the gradient.
             batch = collate([s for s in scored if s.verdict.error is None])
             clock.lap("rollout")
-            # [A] each, side by side on their own ranks; who is absent gives None.
-            old_policy, trained_policy = learner.old_policy(step), learner.trained_policy(step)
-            old, ref, values = gather(old_policy.logprobs(batch), reference.logprobs(batch), critic.values(batch))
-            # Advantages over the whole batch, before it is cut into mini-batches: groups and whitening span it.
+            # Three tensors [A], computed in parallel by their own ranks; None from an absent model.
+            source, trained_policy = learner.old_logprob_source(step), learner.trained_policy(step)
+            old, ref, values = gather(source.logprobs(batch), reference.logprobs(batch), critic.values(batch))
+            # On the whole batch, before it is cut into mini-batches: group baselines and whitening need all samples.
             batch = estimate(batch.add(old=old, ref=ref, values=values), objective, max_tokens)
             clock.lap("logprobs")
             # epochs × minibatches lists of rows, shuffled by a seed of the step, so that a resumed run repeats them.
@@ -51,18 +54,19 @@ def train(config: Config, context: Context, learner: Learner, stream: SampleStre
                 critic.update(batch, rows, learner.critic_rates(step), objective.value_clip),
             )
             clock.lap("update")
-            # Every token of the next step then carries the version that wrote it.
+            # On-policy: engines get the new weights before the next step (the same ones while the critic warms up).
             sampler.load(policy.weights(), version=step)
             clock.lap("sync")
-            progress.advance(step, journal.record(step, scored, batch, policy_metrics, critic_metrics, clock))
+            metrics = recorder.record(step, scored, batch, policy_metrics, critic_metrics, clock)
+            progress.advance(step, metrics)
 
 
 def run(config: Config, context: Context) -> Outcome:
     """Train from `context.model` and leave `model/` in the stage's folder."""
     from rl.data.mixture import Mixture, weights_of
     from rl.run.checkpoint import Checkpoints
-    from rl.stages.rlvr.journal import Journal
     from rl.stages.rlvr.learner import Learner
+    from rl.stages.rlvr.recorder import Recorder
     from rl.stages.rlvr.stream import SampleStream
     from rl.stages.scoring import Scorer
 
@@ -70,10 +74,10 @@ def run(config: Config, context: Context) -> Outcome:
     checkpoints = Checkpoints(context.folder / "checkpoints", config.keep, context.say, context.record)
     with context.reward_service(config.reward) as rewards:
         learner, stream = Learner(config, context), SampleStream(config, context, curriculum, Scorer(rewards))
-        journal = Journal(config, context, learner, stream, checkpoints)
-        train(config, context, learner, stream, journal)
+        recorder = Recorder(config, context, learner, stream, checkpoints)
+        train(config, context, learner, stream, recorder)
     learner.policy.export(context.folder / "model")
-    return Outcome(journal.last, {"model": str(context.folder / "model")}, journal.counts())
+    return Outcome(recorder.last, {"model": str(context.folder / "model")}, recorder.counts())
 
 
 def _sources(config: Config, context: Context) -> dict[str, Sequence[Prompt]]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rl.types import Prompt, Scored
 
 MAX_DRAWS = 10
-"""Dynamic sampling gives up after this many draws of a step and learns from the groups it has."""
+"""Most rounds of draws in a step. After them the step goes on with the groups it has, fewer than `prompts_per_step`."""
 
 
 class SampleStream:
@@ -32,7 +32,7 @@ class SampleStream:
 
     def take(self, step: int) -> list[Scored]:
         """Return the step's samples. With dynamic sampling, groups whose scores are all equal teach nothing (their
-        advantages are 0) and are drawn anew (DAPO, arXiv 2503.14476, section 3.2). Raises ValueError without any sample
+        advantages are 0): they are dropped, and further prompts drawn in their place (DAPO, arXiv 2503.14476, section 3.2). Raises ValueError without any sample
         to learn from."""
         config = self.config
         drops_equal_groups = config.build_objective().filter_zero_variance
@@ -57,7 +57,8 @@ class SampleStream:
     def draw(self, count: int, samples: Sequence[Scored]) -> list[Prompt]:
         """Draw the next `count` prompts of the curriculum, without those that `samples` answer."""
         answers = by_prompt(samples)
-        # A dict: a small data set may draw one prompt twice in a step, and its groups would run together.
+        # A dict: where a round takes more than a small source has left, a prompt comes twice, and its two groups would run
+        # together.
         return list({p.id: p for p in self.curriculum.draw(count) if p.id not in answers}.values())
 
     def answer(self, prompts: Sequence[Prompt], seed: int) -> list[Scored]:
@@ -78,7 +79,7 @@ class SampleStream:
 
     @property
     def dropped_groups(self) -> int:
-        """Groups of the step that were drawn anew."""
+        """Groups of the step that were dropped: equal scores, or no verdict."""
         return sum(len(by_prompt(draw)) - len(by_prompt(with_variance(draw))) for draw in self.draws)
 
 

@@ -18,8 +18,8 @@ from models.load import ModelConfig
 from rl.data.collate import collate
 from rl.run.checkpoint import Checkpoints
 from rl.stages.rlvr.config import Config
-from rl.stages.rlvr.journal import Journal
 from rl.stages.rlvr.learner import Learner
+from rl.stages.rlvr.recorder import Recorder
 from rl.stages.rlvr.stream import SampleStream
 from rl.types import Message, Prompt, Rollout, Scored, Verdict
 from rl.workers.group import Absent
@@ -37,7 +37,7 @@ class Role(Absent):
         return []
 
 
-def journal(folder: Path, records: list[dict[str, float]] | None = None, **config: Any) -> Journal:
+def recorder(folder: Path, records: list[dict[str, float]] | None = None, **config: Any) -> Recorder:
     """A stage in `folder` without engines; `records` takes what it would write to metrics.jsonl."""
     cluster = SimpleNamespace(
         policy=Role(), critic=Role(), model=ModelConfig(path="model"), sampler=SimpleNamespace(load=lambda *_, **__: 0)
@@ -51,11 +51,11 @@ def journal(folder: Path, records: list[dict[str, float]] | None = None, **confi
     checkpoints = Checkpoints(folder / "checkpoints", keep=1, warn=lambda _: None)
     settings = Config("words", **config)
     stream = SampleStream(settings, context, curriculum, scorer)
-    return Journal(settings, context, Learner(settings, context), stream, checkpoints)
+    return Recorder(settings, context, Learner(settings, context), stream, checkpoints)
 
 
 def learner(folder: Path, **config: Any) -> Learner:
-    return journal(folder, **config).learner
+    return recorder(folder, **config).learner
 
 
 # --- critic warm-up ------------------------------------------------------------------------------------------------
@@ -79,15 +79,17 @@ def test_its_decay_spans_its_own_updates(tmp_path: Path) -> None:
 
 def test_somebody_tells_the_logprobs_in_every_step(tmp_path: Path) -> None:
     made = learner(tmp_path, critic_warmup_steps=2)
-    absent = [(isinstance(made.old_policy(s), Absent), isinstance(made.trained_policy(s), Absent)) for s in (1, 2, 3)]
-    told = [(made.old_policy(s) is made.policy, made.trained_policy(s) is made.policy) for s in (1, 2, 3)]
+    absent = [
+        (isinstance(made.old_logprob_source(s), Absent), isinstance(made.trained_policy(s), Absent)) for s in (1, 2, 3)
+    ]
+    told = [(made.old_logprob_source(s) is made.policy, made.trained_policy(s) is made.policy) for s in (1, 2, 3)]
     assert absent == [(True, True)] * 3  # a Role is one too
     assert told == [(True, False), (True, False), (False, True)]
     several = learner(tmp_path, minibatches=2)
-    assert (several.old_policy(1), several.trained_policy(1)) == (several.policy, several.policy)
+    assert (several.old_logprob_source(1), several.trained_policy(1)) == (several.policy, several.policy)
 
 
-def measure(made: Journal, step: int, old: float | None, policy_metrics: dict[str, float]) -> dict[str, float]:
+def measure(made: Recorder, step: int, old: float | None, policy_metrics: dict[str, float]) -> dict[str, float]:
     """The metrics of a step with one sample of two actions, to which the engine gave a logprob of 0 each."""
     tokens, action_mask = np.zeros(3, np.int64), np.array([False, True, True])
     prompt = Prompt("x", (Message("user", "?"),))
@@ -95,12 +97,14 @@ def measure(made: Journal, step: int, old: float | None, policy_metrics: dict[st
     made.stream.draws = [[Scored(rollout, Verdict(1.0))]]
     batch = collate(made.stream.draws[0])
     batch = batch if old is None else batch.add(old=torch.full((2,), old))
-    return made.measure(step, batch, policy_metrics, {})
+    metrics = made.measure(step, batch, policy_metrics, {})
+    made.check_logprob_gap(step, metrics)
+    return metrics
 
 
 def test_the_gap_is_measured_while_the_policy_rests(tmp_path: Path) -> None:
     said: list[dict[str, float]] = []
-    made = journal(tmp_path, said, algorithm="ppo", critic_warmup_steps=2, max_logprob_gap=0.5)
+    made = recorder(tmp_path, said, algorithm="ppo", critic_warmup_steps=2, max_logprob_gap=0.5)
     resting = measure(made, 1, 0.25, {})
     assert resting["logprob_gap/mean"] == 0.25
     assert "learning_rate" not in resting
@@ -111,7 +115,7 @@ def test_the_gap_is_measured_while_the_policy_rests(tmp_path: Path) -> None:
     ):
         measure(made, 2, 0.75, {})
     assert said[-1]["logprob_gap/mean"] == 0.75
-    with pytest.raises(AssertionError, match="told the logprobs"):
+    with pytest.raises(AssertionError, match="gave the logprobs"):
         measure(made, 1, None, {})
 
 
@@ -121,8 +125,8 @@ SCORES = (0.5, 0.9, 0.2, 0.4)
 MOMENTS = ("os.rename", "shutil.rmtree")
 
 
-def go_on(folder: Path) -> Journal:
-    made = journal(folder, algorithm="grpo", steps=len(SCORES), checkpoint_every=1)
+def go_on(folder: Path) -> Recorder:
+    made = recorder(folder, algorithm="grpo", steps=len(SCORES), checkpoint_every=1)
     for step in range(made.resume() + 1, len(SCORES) + 1):
         made.checkpoint(step, {"eval/accuracy": SCORES[step - 1]})
     return made

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rl.types import Batch, Scored
 
 METRIC_NAMES = {"loss": "loss/policy", "grad_norm": "grad_norm/policy", "clipped": "clip_fraction", "kl": "kl/ref"}
-"""Metrics of the policy's update that are recorded under another name."""
+"""Metrics of the policy's update that are recorded under another name, beside those of the critic."""
 
 
 class Clock:
@@ -36,8 +36,8 @@ class Clock:
         self.seconds[phase], self.last = now - self.last, now
 
 
-class Journal:
-    """Everything that a stage writes beside its model."""
+class Recorder:
+    """Writes what a stage leaves beside its model, and reads back where a killed run goes on."""
 
     def __init__(
         self, config: Config, context: Context, learner: Learner, stream: SampleStream, checkpoints: Checkpoints
@@ -57,7 +57,7 @@ class Journal:
         self.learner.load(folder)
         self.stream.curriculum.state, self.last = state["drawn"], state["last"]
         self.best_score, self.best_step = state["best"], state[BEST]
-        context.tracker.rewind(state["step"])  # metrics of steps after the checkpoint are of a future that is gone
+        context.tracker.rewind(state["step"])  # the steps after the checkpoint will run again
         context.cluster.sampler.load(self.learner.policy.weights(), version=state["step"])
         return state["step"]
 
@@ -71,8 +71,10 @@ class Journal:
         clock: Clock,
     ) -> dict[str, float]:
         """Write the step's metrics and rollouts, and a checkpoint when one is due; return the metrics. Raises ValueError
-        when engine and trainer have come apart."""
+        as `check_logprob_gap` does."""
         metrics = self.measure(step, batch, policy_metrics, critic_metrics)
+        self.check_logprob_gap(step, metrics)
+        # Before the evaluation, which adds to the scorer's seconds; so a step's time leaves evaluation and checkpoint out.
         metrics |= self.timings(scored, clock)
         metrics |= self.evaluate(step)
         self.context.tracker.record(step, metrics)
@@ -87,8 +89,7 @@ class Journal:
         policy_metrics: Mapping[str, float],
         critic_metrics: Mapping[str, float],
     ) -> dict[str, float]:
-        """Return what the step tells of samples, policy and critic. Raises ValueError when the logprobs of engine and
-        trainer differ by more than `max_logprob_gap`."""
+        """Return the metrics of samples, policy and critic."""
         from rl.algorithms.kl import kl
         from rl.algorithms.value_losses import explained_variance
 
@@ -98,29 +99,35 @@ class Journal:
             metrics["learning_rate"] = rates[-1]
         if self.objective.filter_zero_variance:
             metrics["dropped_groups"] = float(self.stream.dropped_groups)
-        # Step s trains version s - 1; a sample that an older version wrote is stale by the difference.
+        # Always 0 while engines get new weights before the next step and refuse other versions: recorded as a check.
         metrics["staleness"] = float((step - 1 - batch.versions_N).float().mean())
         for name, value in policy_metrics.items():
-            if name not in ("logprob_gap", "ratio"):
+            if name not in ("logprob_gap", "ratio"):  # the gap is recorded above; the mean ratio is 1 by design
                 metrics[METRIC_NAMES.get(name, name)] = value
-        if batch.has("ref") and self.objective.kl_in == "reward":
+        if batch.has("ref") and self.objective.kl_in == "reward":  # in the loss, the update itself reports it
             metrics["kl/ref"] = float(kl(batch.old_A, batch.ref_A, self.objective.kl_estimator).mean())
         if critic_metrics:
             metrics |= {"loss/value": critic_metrics["loss"], "grad_norm/critic": critic_metrics["grad_norm"]}
             metrics["value_clip_fraction"] = critic_metrics["clipped"]
             metrics["explained_variance"] = explained_variance(batch.values_A, batch.returns_A)
+        return metrics
+
+    def check_logprob_gap(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Raise ValueError when the logprobs of engine and trainer differ by more than `max_logprob_gap`: checked after the
+        update and before any checkpoint, so a resumed run repeats the step."""
+        gap = metrics["logprob_gap/mean"]
         if not gap <= self.config.max_logprob_gap:  # written so that NaN stops the run too
             self.context.tracker.record(step, metrics)
             raise ValueError(
                 f"rlvr '{self.context.name}', step {step}: engine and trainer logprobs differ by {gap:.3g} in the mean, "
                 f"more than max_logprob_gap ({self.config.max_logprob_gap}); check dtype, temperature and vllm options"
             )
-        return metrics
 
     def timings(self, scored: list[Scored], clock: Clock) -> dict[str, float]:
-        """Return seconds and tokens per second of the step's phases, and what the judges of the reward tell."""
+        """Return seconds of the step's phases, tokens per second (of `rollout`: actions of all samples; of `step`: all tokens
+        that were trained on), and the metrics of verifiers that ask a model, which are totals since their service started."""
         scorer = self.stream.scorer
-        # `rollout` is told apart: `generate` while samples were written, `verify` while verdicts were waited for.
+        # `rollout` is replaced by its two parts: `generate` while samples were written, `verify` waiting for verdicts.
         phases = {name: seconds for name, seconds in clock.seconds.items() if name != "rollout"} | scorer.seconds
         total = time.monotonic() - clock.start
         actions = sum(int(s.rollout.action_mask.sum()) for s in self.stream.all_samples)
@@ -134,14 +141,14 @@ class Journal:
 
     def evaluate(self, step: int) -> dict[str, float]:
         """Return `eval/…` metrics on the steps that are due."""
-        from rl.stages.evaluate import measure
+        from rl.stages import evaluate
 
         config = self.config
         if not config.eval_every or config.eval is None or step % config.eval_every:
             return {}
         prompts = self.context.prompts(config.eval.data, config.eval.split, config.eval.limit)
         sampler = self.context.cluster.sampler
-        metrics, *_ = measure(config.eval, prompts, sampler, self.stream.scorer, self.context.seed)
+        metrics, *_ = evaluate.measure(config.eval, prompts, sampler, self.stream.scorer, self.context.seed)
         return {f"eval/{name}": value for name, value in metrics.items()}
 
     def checkpoint(self, step: int, metrics: Mapping[str, float]) -> None:
@@ -159,8 +166,7 @@ class Journal:
     def counts(self) -> dict[str, int]:
         """Return what was drawn, sampled and written so far, before a resume and after it."""
         rows = read_stage_metrics(self.context.tracker.run_dir, self.context.name)
-        # Counts are not recorded themselves: the engines' pace times their seconds gives back the tokens they wrote in
-        # a step, and those over their mean length the number of samples.
+        # tokens = rate × seconds, samples = tokens / mean length: exact once rounded, for these are how the rates were made.
         tokens = [round(row["tokens_per_second/rollout"] * row["time/generate"]) for row in rows]
         lengths = [row["length/mean"] for row in rows]
         return {
@@ -176,5 +182,5 @@ def logprob_gap(batch: Batch, policy_metrics: Mapping[str, float]) -> float:
     if batch.has("old"):
         return float((batch.old_A - batch.rollout_logprobs_A).abs().mean())
     # Without a pass before the update the update itself measured it, in its first and only forward pass.
-    assert "logprob_gap" in policy_metrics, "neither a pass before the update nor the update itself told the logprobs"
+    assert "logprob_gap" in policy_metrics, "neither a pass before the update nor the update itself gave the logprobs"
     return policy_metrics["logprob_gap"]
