@@ -22,7 +22,7 @@ task = {"test_list": ["assert f(1) == 1"]}
 looping = Case("while True: pass", None, fields=task).rollout()
 with RewardService(RewardConfig(parts, deadline_s=2.0)) as service:
     assert service.check_verifiers() == []
-    (verdict,) = service.ask([names.index("code")], [looping])
+    (verdict,) = service.judge_parts([names.index("code")], [looping])
 assert (verdict.score, verdict.error) == (0.0, None), verdict
 assert verdict.reason == "used its 1 s of CPU time", verdict
 assert (service.restarts, service.timeouts) == (0, 0)

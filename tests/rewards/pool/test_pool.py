@@ -113,7 +113,7 @@ def test_a_worker_that_gets_no_core_for_longer_than_its_deadline_still_answers(r
         time.sleep(2.2)
         (tmp_path / "go").touch()
         os.kill(worker, signal.SIGCONT)
-        (scored,) = service.ready(PATIENCE_S)
+        (scored,) = service.take_finished(PATIENCE_S)
     assert (scored.verdict.score, scored.verdict.error) == (0.5, None)
     assert (service.restarts, service.timeouts) == (0, 0)
 
@@ -123,16 +123,16 @@ def test_answers_read_together_with_nonsense_count(rollout, folder: Path, tmp_pa
     results: list[Results] = []
     pool = Pool([Call("hostile.py:verify", {})], folder, workers=1, deadline_s=PATIENCE_S, memory_mb=128)
     try:
-        with pool.changed:
+        with pool.condition:
             for deed in (f"await {tmp_path / 'held'}", "good", "good", "stray nonsense"):
                 pool.submit(rollout(deed, str(tmp_path / "done")), (0,), results.append)
-            pool.changed.wait_for(lambda: pool.gold is not None or pool.failure, PATIENCE_S)
+            pool.condition.wait_for(lambda: pool.gold is not None or pool.failure, PATIENCE_S)
         until(lambda: not pool.waiting)
-        with pool.changed:
+        with pool.condition:
             (tmp_path / "held").touch()
             until((tmp_path / "done").exists)
-        with pool.changed:
-            pool.changed.wait_for(lambda: len(results) == 4, PATIENCE_S)
+        with pool.condition:
+            pool.condition.wait_for(lambda: len(results) == 4, PATIENCE_S)
     finally:
         pool.close()
     assert [result[0].score for result in results] == [0.5, 0.5, 0.5, 0.0]
@@ -224,8 +224,8 @@ service.take_finished(60)
 def test_a_library_that_does_not_import_is_said_so():
     pool = Pool([Call("nothing", {})], workers=1, deadline_s=1.0, memory_mb=64)
     try:
-        with pool.changed:
-            pool.changed.wait_for(lambda: pool.failure is not None, PATIENCE_S)
+        with pool.condition:
+            pool.condition.wait_for(lambda: pool.failure is not None, PATIENCE_S)
         assert "nothing died while starting: ModuleNotFoundError: No module named" in str(pool.failure)
     finally:
         pool.close()

@@ -14,7 +14,7 @@ from real_data import data_file
 
 from rewards.contract import Case
 from rewards.sandbox import sandbox
-from rewards.sandbox.sandbox import Limits
+from rewards.sandbox.bubblewrap import Limits
 from rewards.verifiers.code import verify
 from rl.types import Verdict
 
@@ -156,7 +156,7 @@ def test_a_prompt_without_tests_is_an_error_not_a_zero():
 
 
 @pytest.mark.parametrize(
-    ("program", "limits", "stopped"),
+    ("program", "limits", "reason"),
     [
         ("while True: pass", {"cpu_s": 1}, "used its 1 s of CPU time"),
         ("9 ** 9 ** 9", {"cpu_s": 1}, "used its 1 s of CPU time"),
@@ -169,9 +169,9 @@ def test_a_prompt_without_tests_is_an_error_not_a_zero():
         ("import os\nwhile True: os.write(1, b'x' * 100_000)", {"output_kb": 10}, "more than 10 kB of output"),
     ],
 )  # fmt: skip
-def test_limits_end_it(program: str, limits: dict[str, Any], stopped: str):
+def test_limits_end_it(program: str, limits: dict[str, Any], reason: str):
     outcome = run(program, **limits)
-    assert outcome.stopped.startswith(stopped)
+    assert outcome.stop_reason.startswith(reason)
     assert len(outcome.output) <= limits.get("output_kb", 1024) << 10
     assert children() == set()
 
@@ -190,8 +190,8 @@ try:
 finally:
     for hog in hogs:
         hog.kill()
-assert (busy.output, busy.stopped) == (b"1\\n", ""), busy
-assert idle.stopped == "gave no answer within 1 s", idle
+assert (busy.output, busy.stop_reason) == (b"1\\n", ""), busy
+assert idle.stop_reason == "gave no answer within 1 s", idle
 """
     subprocess.run([sys.executable, "-c", program], check=True)
 
@@ -208,7 +208,7 @@ REFUSED = {
     "the network": "import urllib.request; urllib.request.urlopen('http://127.0.0.1:1')",
     "home": f"open({str(Path.home() / 'x')!r}, 'w')",
     "its program": "open('/program.py', 'w')",
-    "the harness": "open('/exam/rewards/exam/wire.py', 'a')",
+    "the harness": "open('/harness/rewards/sandbox/inside/wire.py', 'a')",
     "the system": "open('/usr/x', 'w')",
     "the root": "open('/x', 'w')",
     "shared memory": "open('/dev/shm/x', 'w')",
