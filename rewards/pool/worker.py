@@ -55,7 +55,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a worker needs to know before its first sample."""
+    """Verifiers and limits of a worker, the same for all workers of a pool."""
 
     calls: tuple[Call, ...]
     """The verifiers to load; messages name them by their index here."""
