@@ -14,7 +14,8 @@ from rewards.sandbox.inside.wire import decode, encode, receive, send
 
 TYPE_CHECKING = False  # importing typing takes a fifth of the start
 if TYPE_CHECKING:
-    from typing import Any  # any value of the candidate's
+    from collections.abc import Callable
+    from typing import Any  # messages, which JSON leaves untyped
 
 
 def main() -> None:
@@ -25,9 +26,9 @@ def main() -> None:
     os.dup2(null, 0)  # `input()` finds nothing, and `print` does not write into the channel
     os.dup2(null, 1)
     module = ModuleType("candidate")
-    names: dict[str, Any] = vars(module)
+    names: dict[str, object] = vars(module)
     sys.modules["candidate"] = module  # dataclasses look their module up
-    objects: list[Any] = []  # values that stay here; the tests know them by index
+    objects: list[object] = []  # values that stay here; the tests know them by index
 
     def encode_object(value: object) -> object:
         objects.append(value)
@@ -44,7 +45,7 @@ def main() -> None:
         return names[operands[0]] if operation == "name" else _OPERATIONS[operation](*operands)
 
     message = receive(channel)
-    handle: Any = run  # the first message is the program, all others are requests
+    handle: Callable[[Any], object] = run  # the first message is the program, all others are requests
     while True:
         try:
             reply = ["value", encode(handle(message), encode_object)]
@@ -54,11 +55,11 @@ def main() -> None:
         handle, message = answer, receive(channel)
 
 
-def _call(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> object:
+def _call(function: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]) -> object:
     return function(*args, **kwargs)
 
 
-_OPERATIONS: dict[str, Any] = {
+_OPERATIONS: dict[str, Callable[..., object]] = {
     "call": _call,
     "attribute": getattr,
     "item": operator.getitem,

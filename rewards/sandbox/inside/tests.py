@@ -11,7 +11,7 @@ from rewards.sandbox.inside.wire import Unsendable, decode, encode, receive, sen
 
 TYPE_CHECKING = False  # importing typing takes a fifth of the start
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any  # any value of the candidate's or the tests'
 
 # Not raised again here: a candidate that raises them in `assert all(map(f, …))` would end the loop and pass.
@@ -39,7 +39,7 @@ class Link:
     def __init__(self, channel: int) -> None:
         self._channel = channel
 
-    def ask(self, *message: Any) -> Any:
+    def ask(self, *message: object) -> Any:
         """Send `[operation, operand, …]` and return the value of the answer. Raises as `receive_value` does."""
         send(self._channel, [encode(part, _encode_object) for part in message])
         return self.receive_value()
@@ -63,7 +63,7 @@ class Link:
             raise builtin(*text)  # a test may expect it: `with assertRaises(ValueError)`
         raise RuntimeError(f"{value}: {text}")
 
-    def _decode_object(self, tag: str, index: Any) -> Remote:
+    def _decode_object(self, tag: str, index: object) -> Remote:
         if tag != "object":
             raise EOFError
         return Remote(self, index)
@@ -73,10 +73,10 @@ class Remote:
     """A proxy for an object in the candidate's process. It equals no data: an `__eq__` of the candidate's decides nothing
     but the equality of two objects of its own."""
 
-    def __init__(self, link: Link, index: Any) -> None:
+    def __init__(self, link: Link, index: object) -> None:
         self.__dict__.update(_link=link, _index=index)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: object, **kwargs: object) -> Any:
         return self._link.ask("call", self, args, kwargs)
 
     def __getattr__(self, name: str) -> Any:
@@ -84,17 +84,17 @@ class Remote:
             raise AttributeError(name)
         return self._link.ask("attribute", self, name)
 
-    def __getitem__(self, key: Any) -> Any:
+    def __getitem__(self, key: object) -> Any:
         return self._link.ask("item", self, key)
 
-    def __contains__(self, item: Any) -> bool:
+    def __contains__(self, item: object) -> bool:
         # `is True`: an object of the candidate's that counts as true is no answer
         return self._link.ask("contains", self, item) is True
 
     def __len__(self) -> int:
         return self._link.ask("length", self)
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[object]:
         return iter(self._link.ask("iterate", self))
 
     def __str__(self) -> str:

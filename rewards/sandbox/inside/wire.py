@@ -59,7 +59,7 @@ def _read_exactly(descriptor: int, count: int) -> bytes:
     return b"".join(pieces)
 
 
-def encode(value: Any, encode_object: Callable[[Any], object]) -> object:
+def encode(value: Any, encode_object: Callable[[object], object]) -> object:
     """Return a value in JSON's types; `encode_object` encodes what is no plain data."""
     # Every branch takes the value apart by its base type's own method: a subclass of the candidate's arrives as a plain
     # value, and an `__eq__`, `__int__` or `__iter__` of its own has no say.
@@ -93,7 +93,7 @@ def encode(value: Any, encode_object: Callable[[Any], object]) -> object:
     return encode_object(value)
 
 
-def decode(value: Any, decode_object: Callable[[str, Any], Any]) -> Any:
+def decode(value: Any, decode_object: Callable[[str, Any], object]) -> Any:
     """Return the value that `encode` encoded; `decode_object` gets the tag and content of what is no plain data. Raises
     EOFError for anything that `encode` cannot have returned."""
     if not isinstance(value, list):
@@ -104,7 +104,7 @@ def decode(value: Any, decode_object: Callable[[str, Any], Any]) -> Any:
         raise EOFError from None
 
 
-def _decode(value: Any, decode_object: Callable[[str, Any], Any]) -> Any:
+def _decode(value: Any, decode_object: Callable[[str, Any], object]) -> Any:
     tag, content = value[0], value[1]
     if tag in _GROUPS:
         return _GROUPS[tag](decode(item, decode_object) for item in content)
