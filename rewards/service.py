@@ -125,7 +125,7 @@ class RewardService:
     def submit(self, rollout: Rollout) -> None:
         """Judge one rollout in the background; `take_finished` returns it. Raises ValueError if the verifiers cannot
         be started."""
-        with self._pool.changed:
+        with self._pool.condition:
             self._judge(rollout, self._results.append)
             self._pending += 1
 
@@ -133,7 +133,7 @@ class RewardService:
         """Return the submitted rollouts that are judged by now, in order of completion. Wait up to `timeout_s` seconds for
         the first one if there is none; return at once if nothing is pending. Raises ValueError if the verifiers cannot be
         started."""
-        with self._pool.changed:
+        with self._pool.condition:
             self._wait(lambda: self._results or not self._pending, timeout_s)
             results = list(self._results)
             self._results.clear()
@@ -146,7 +146,7 @@ class RewardService:
 
     def start(self) -> None:
         """Wait until the verifiers are loaded. Raises ValueError if they cannot be."""
-        with self._pool.changed:
+        with self._pool.condition:
             self._wait(lambda: self._pool.gold is not None, None)  # a worker reports its cases once it has loaded
 
     def judge_parts(self, parts: Sequence[int], rollouts: Sequence[Rollout]) -> list[Verdict]:
@@ -161,7 +161,7 @@ class RewardService:
 
     def check_errors(self) -> None:
         """Raise ValueError, with the commonest error, when too many of the recent rollouts could not be judged."""
-        with self._pool.changed:
+        with self._pool.condition:
             errors = Counter(error for error in self._recent if error is not None)
             if len(self._recent) < _FEWEST or self.error_share <= self.config.max_error_share:
                 return
@@ -246,12 +246,12 @@ class RewardService:
         def add(verdicts: Mapping[int, Verdict]) -> None:
             self._ask(rollout, partial_verdict.add(verdicts), add)  # the parts whose gates these verdicts open, if any
 
-        with self._pool.changed:  # re-entrant: `submit` holds it already
+        with self._pool.condition:  # re-entrant: `submit` holds it already
             if partial_verdict.first:
                 self._ask(rollout, partial_verdict.first, add)
             else:  # no part applies, which is an error, or every part waits behind a gate
                 add({})
-                self._pool.changed.notify_all()
+                self._pool.condition.notify_all()
 
     def _ask(self, rollout: Rollout, parts: Sequence[int], take: Callable[[Mapping[int, Verdict]], None]) -> None:
         """Let `parts` judge a rollout, without waiting. `take` is called with the lock held as verdicts come, several
@@ -271,9 +271,9 @@ class RewardService:
             if i in self._model_verifiers and self._loop is not None:
 
                 def take_verdict(verdict: Verdict, i: int = i) -> None:  # `i = i`: each callback keeps its own part
-                    with self._pool.changed:  # the pool's thread holds the lock in its callbacks, the loop's does not
+                    with self._pool.condition:  # the pool's thread holds the lock in its callbacks, the loop's does not
                         take({i: verdict})
-                        self._pool.changed.notify_all()
+                        self._pool.condition.notify_all()
 
                 self._loop.submit(self._model_verifiers[i], rollout, take_verdict)
 
@@ -282,7 +282,7 @@ class RewardService:
         results: dict[int, Result] = {}
         for i, job in enumerate(jobs):
             job(partial(results.__setitem__, i))
-        with self._pool.changed:
+        with self._pool.condition:
             self._wait(lambda: len(results) == len(jobs), None)
         return [results[i] for i in range(len(jobs))]
 
@@ -295,5 +295,5 @@ class RewardService:
                 raise self._pool.failure
             remaining = None if due is None else due - time.monotonic()
             # `wait` releases the lock and returns at every notification: most are about other rollouts
-            if (remaining is not None and remaining <= 0) or not self._pool.changed.wait(remaining):
+            if (remaining is not None and remaining <= 0) or not self._pool.condition.wait(remaining):
                 return

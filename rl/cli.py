@@ -182,7 +182,7 @@ data.command("list")(listings.list_data)
 def main() -> None:
     """The entry point. Exit codes: 0 done, 1 a bug (with its traceback) or a failed job, 2 a user's mistake (one line),
     130 Ctrl-C, 143 SIGTERM."""
-    signals.listen()
+    signals.install_handlers()
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
     for name, value in QUIET.items():
@@ -193,8 +193,8 @@ def main() -> None:
         code = _exit_code(arguments, debug)
     except KeyboardInterrupt:  # while something was imported
         code = signals.say_interrupted()
-    if signals.received():
-        signals.end(code)
+    if signals.is_interrupted():
+        signals.kill_and_exit(code)
     sys.exit(code)
 
 

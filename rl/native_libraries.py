@@ -1,7 +1,7 @@
-"""Native libraries of the installed packages: which of them cannot be opened on this machine, and what mends it.
+"""Check of the native libraries of installed packages: whether they open on this machine, and the fix if one does not.
 
-`scripts/setup` imports every package once, in processes of their own; `rl check` and `rl run` look at those that a
-recipe needs in their own process, where nothing heavy may be imported.
+`scripts/setup` imports every package once, in processes of their own; `rl check` and `rl run` check those that a recipe
+needs in their own process, where nothing heavy may be imported: hence three ways to check, by what an import costs.
 """
 
 from __future__ import annotations
@@ -13,41 +13,45 @@ from importlib.util import find_spec
 from pathlib import Path
 
 SYSTEM_PACKAGES = {"libnuma.so.1": "libnuma1", "libsndfile.so": "libsndfile1"}
-"""Libraries that a wheel may leave to the system, and the packages of Debian that hold them. Of nothing else may the
-environment depend: `scripts/system_libraries.py` says so."""
+"""Libraries that a wheel may leave to the system, and the Debian packages that contain them. The environment may depend
+on no other: `scripts/system_libraries.py` checks that."""
 
-IMPORTED = ("soundfile", "soxr")
-"""Packages that are imported to see whether they open: a few hundredths of a second each."""
+CHECKED_BY_IMPORT = ("soundfile", "soxr")
+"""Packages that are imported, which takes a few hundredths of a second each."""
 
-SHARED = {"pyarrow": "lib.*.so"}
-"""Packages whose extension is opened without the package: that brings its libraries in, and costs a hundredth of a second."""
+CHECKED_BY_DLOPEN = {"pyarrow": "lib.*.so"}
+"""Packages whose extension (glob in the package's folder) is opened without the package, in a hundredth of a second: the
+loader opens the libraries that it links to as well."""
 
-READ = {"vllm": "_C*.so"}
-"""Packages whose extensions open only beside torch: what they link to is read from the files."""
+CHECKED_BY_HEADER = {"vllm": "_C*.so"}
+"""Packages whose extensions (glob) open only once torch is loaded: what they link to is read from the files."""
 
 
 def open_error(package: str) -> str | None:
     """Return why the native library of `package` cannot be opened here, in one line, or None if it can. Nothing heavy
     is imported."""
     try:
-        if package in IMPORTED:
+        if package in CHECKED_BY_IMPORT:
             importlib.import_module(package)
             return None
-        for file in _extensions(package, SHARED.get(package) or READ[package]):
-            if package in SHARED:
+        for file in _find_extensions(package, CHECKED_BY_DLOPEN.get(package) or CHECKED_BY_HEADER[package]):
+            if package in CHECKED_BY_DLOPEN:
                 ctypes.CDLL(str(file))
-            elif absent := [name for name in linked_libraries(file) if name in SYSTEM_PACKAGES and not _opens(name)]:
-                return f"{absent[0]}: cannot open shared object file: no such file"
+                continue
+            # Of system libraries alone: torch's, which are linked to as well, are not found before torch is loaded.
+            for library in linked_libraries(file):
+                if library in SYSTEM_PACKAGES and not _opens(library):
+                    return f"{library}: cannot open shared object file: no such file"
     except (ImportError, OSError) as error:  # whatever a foreign library says when it does not open
         return (str(error).strip() or type(error).__name__).splitlines()[-1]
     return None
 
 
-def complaint(package: str, reason: str) -> str:
-    """Return the line that names a package which does not open, and the commands that mend it."""
+def describe_problem(package: str, reason: str) -> str:
+    """Return the line that names a package which does not open, and the commands that repair it."""
     fixes = [f"pip install --force-reinstall --no-deps {package}"]
     system = [f"apt-get install {name}" for library, name in SYSTEM_PACKAGES.items() if library in reason]
-    if package in READ and system:
+    if package in CHECKED_BY_HEADER and system:
         fixes = []  # no wheel of it brings the library
     return f"packages: {package} cannot be opened ({reason}); install what is missing: {', or '.join(fixes + system)}"
 
@@ -55,7 +59,7 @@ def complaint(package: str, reason: str) -> str:
 def require(package: str) -> None:
     """Raise ValueError, in one line with the fix, if `package` cannot be opened here."""
     if reason := open_error(package):
-        raise ValueError(complaint(package, reason))
+        raise ValueError(describe_problem(package, reason))
 
 
 def linked_libraries(file: Path) -> list[str]:
@@ -72,8 +76,8 @@ def _linked_libraries(file: Path) -> list[str]:
         header = elf.read(64)
         if header[:6] != b"\x7fELF\x02\x01":
             return []
-        (start,) = struct.unpack_from("<Q", header, 32)
-        size, count = struct.unpack_from("<HH", header, 54)
+        (start,) = struct.unpack_from("<Q", header, 32)  # e_phoff: where the program headers begin
+        size, count = struct.unpack_from("<HH", header, 54)  # e_phentsize, e_phnum
         elf.seek(start)
         table = elf.read(size * count)
         # program headers: type, flags, offset in the file, address, physical address, size in the file
@@ -93,7 +97,7 @@ def _linked_libraries(file: Path) -> list[str]:
         return names
 
 
-def _extensions(package: str, pattern: str) -> list[Path]:
+def _find_extensions(package: str, pattern: str) -> list[Path]:
     spec = find_spec(package)
     if spec is None:
         raise ImportError(f"{package} is not installed")

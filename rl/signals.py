@@ -1,9 +1,9 @@
-"""How a command ends that is told to end: by Ctrl-C (SIGINT) or by SIGTERM.
+"""Orderly end of a command after Ctrl-C (SIGINT) or SIGTERM.
 
 The first signal raises KeyboardInterrupt in the main thread, so that the command can tidy up; further ones change nothing,
-since whoever wraps a command often sends each signal twice. Whatever keeps the main thread (C code that does not come
-back, a Ray that does not shut down) has `GRACE_S`; then a thread of this module says the last line and ends the process.
-Either way nothing that the command has started outlives it.
+since whoever wraps a command often sends each signal twice. Whatever keeps the main thread (C code that does not return, a
+Ray that does not shut down) has `GRACE_S`; then a thread of this module prints the last line and ends the process. Either
+way nothing that the command has started outlives it.
 """
 
 from __future__ import annotations
@@ -18,112 +18,123 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 GRACE_S = 7.0
-_DEAD_S = 1.0  # for what has been killed to be gone
-_SUBREAPER = 36  # prctl(2)
-_HEARD = (signal.SIGINT, signal.SIGTERM)
+"""Seconds between the first signal and the end of the process, whatever the main thread is doing."""
+_KILL_S = 1.0  # for killed processes to be gone
+_PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class _Ending:
-    """What is known of the command's end; one for the process."""
+class _Shutdown:
+    """State of this process's end. A class and not an object: there is one for the process."""
 
-    received = 0
+    signal_number = 0
     """The first signal; 0 until there is one."""
-    line = "interrupted"
-    mark: Callable[[], object] = staticmethod(lambda: None)
-    """Notes, where it lasts, that the command was interrupted."""
-    last_word = threading.Lock()
-    """Taken, and never given back, by whoever says the line."""
+    message = "interrupted"
+    """The command's last line."""
+    on_signal: Callable[[], object] = staticmethod(lambda: None)
+    """Records on disk that the command was interrupted."""
+    message_lock = threading.Lock()
+    """Acquired, and never released, by the thread that prints the message: it is printed once."""
 
 
-def listen() -> None:
-    """Heed the signals from now on. For the main thread of a command."""
-    reading, writing = os.pipe()
-    os.set_blocking(writing, False)
-    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)  # reaches a thread while the main one is in C code
-    for number in _HEARD:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # a shell's background job is deaf to Ctrl-C
+def install_handlers() -> None:
+    """Handle SIGINT and SIGTERM from now on. Call it once, in the main thread of a command."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    # Python runs a handler in the main thread alone, between two bytecodes; C code there can keep it from that for ever.
+    # The wake-up pipe gets the signal's number at once, and a thread can read it.
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    for number in _SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # a shell starts background jobs with SIGINT ignored
             signal.signal(number, _interrupt)
-    os.register_at_fork(after_in_child=_be_deaf)
-    threading.Thread(target=_watch, args=(reading,), name="signals", daemon=True).start()
+    os.register_at_fork(after_in_child=_restore_handlers)
+    threading.Thread(target=_wait_for_signal, args=(reader,), name="signals", daemon=True).start()
 
 
-def received() -> bool:
-    """Say whether the command has been told to end."""
-    return bool(_Ending.received)
+def is_interrupted() -> bool:
+    """Return whether the command has received SIGINT or SIGTERM."""
+    return bool(_Shutdown.signal_number)
 
 
 @contextmanager
-def interruptible(line: str, mark: Callable[[], object] = lambda: None) -> Generator[None]:
-    """While it lasts, an interruption is told by `line` (rl.terminal.Interruption), and noted by `mark` as soon as the
-    signal is there: whoever has sent it may not wait for the rest."""
+def interruptible(message: str, on_signal: Callable[[], object] = lambda: None) -> Generator[None]:
+    """Turn an interruption of the block into `rl.terminal.Interruption(message)`.
+
+    `on_signal` is called as soon as the signal arrives: whoever has sent it may not wait for the rest.
+    """
     from rl.terminal import Interruption
 
-    _Ending.line, _Ending.mark = line, staticmethod(mark)
+    _Shutdown.message, _Shutdown.on_signal = message, staticmethod(on_signal)
     try:
         yield
     except KeyboardInterrupt:
-        raise Interruption(line) from None
+        raise Interruption(message) from None
     except Exception:
-        if _Ending.received:  # what was interrupted may say so in words of its own
-            raise Interruption(line) from None
+        if is_interrupted():  # a library that was interrupted may raise an error of its own
+            raise Interruption(message) from None
         raise
     finally:
-        if not _Ending.received:
-            _Ending.mark = staticmethod(lambda: None)
+        if not is_interrupted():
+            _Shutdown.on_signal = staticmethod(lambda: None)
 
 
-def say_interrupted(line: str = "interrupted") -> int:
-    """Say the command's last line; return its exit code, as a shell would: 130 after Ctrl-C, 143 after SIGTERM."""
+def say_interrupted(message: str = "interrupted") -> int:
+    """Print the command's last line and return its exit code as a shell would: 130 after Ctrl-C, 143 after SIGTERM."""
     from rl.terminal import complain
 
-    if _Ending.received:
-        _Ending.last_word.acquire()  # forever, where `_watch` has it already: it ends the process
-    complain(line)
-    return 128 + (_Ending.received or signal.SIGINT)
+    if is_interrupted():
+        # If `_wait_for_signal` has it already, this waits for ever: that thread prints the line and ends the process.
+        _Shutdown.message_lock.acquire()
+    complain(message)
+    return 128 + (_Shutdown.signal_number or signal.SIGINT)
 
 
-def end(code: int) -> None:
-    """Kill all that this process has started, and end it at once."""
-    from rewards.deadline import descendants
+def kill_and_exit(code: int) -> None:
+    """Kill all that this process has started, and exit at once with `code`."""
+    from rewards.deadline import list_descendants
 
-    until = time.monotonic() + _DEAD_S
+    deadline = time.monotonic() + _KILL_S
     with suppress(ChildProcessError):  # nothing is left
-        while time.monotonic() < until:
-            for pid in descendants(os.getpid()):
+        # Again and again: a process that was just starting another one may have escaped the last round.
+        while time.monotonic() < deadline:
+            for pid in list_descendants(os.getpid()):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
             time.sleep(0.01)
-    os._exit(code)
+    os._exit(code)  # not sys.exit, which waits for threads and for the exit handlers of libraries
 
 
 def _interrupt(number: int, _: FrameType | None) -> None:
-    if not _Ending.received:
-        _Ending.received = number
+    """Raise KeyboardInterrupt at the first signal; the handler of both."""
+    if not _Shutdown.signal_number:
+        _Shutdown.signal_number = number
         raise KeyboardInterrupt
 
 
-def _watch(reading: int) -> None:
+def _wait_for_signal(reader: int) -> None:
+    """Wait for the first signal, and end the process where the main thread has not done so within `GRACE_S`."""
     number = 0
-    while number not in _HEARD:
-        number = os.read(reading, 1)[0]
-    ctypes.CDLL(None).prctl(_SUBREAPER, 1)  # what loses its parent from now on becomes our child, and `end` finds it
+    while number not in _SIGNALS:
+        number = os.read(reader, 1)[0]
+    # A process that loses its parent from now on becomes our child, and `kill_and_exit` finds it.
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
     with suppress(Exception):  # the disk may be full
-        _Ending.mark()
+        _Shutdown.on_signal()
     time.sleep(GRACE_S)
-    if _Ending.last_word.acquire(blocking=False):
+    if _Shutdown.message_lock.acquire(blocking=False):
         from rl.terminal import complain
 
-        with suppress(Exception):
-            _Ending.mark()
-        complain(_Ending.line)
-    end(128 + number)
+        with suppress(Exception):  # again: the main thread may have written over the first mark
+            _Shutdown.on_signal()
+        complain(_Shutdown.message)
+    kill_and_exit(128 + number)
 
 
-def _be_deaf() -> None:
-    """A forked child is no command: it has the signals' usual effects, and none on its parent."""
-    signal.set_wakeup_fd(-1)
-    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+def _restore_handlers() -> None:
+    """Give a forked child the signals' usual effects: it is no command, and its signals must not end its parent."""
+    signal.set_wakeup_fd(-1)  # it shares the pipe with its parent
+    for number, usual_handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
         if signal.getsignal(number) is _interrupt:
-            signal.signal(number, usual)
+            signal.signal(number, usual_handler)

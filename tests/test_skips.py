@@ -1,4 +1,4 @@
-"""What a test run says of the tests it left out."""
+"""The lines of a test run about the tests that it skipped."""
 
 from __future__ import annotations
 
@@ -31,28 +31,30 @@ def run(tmp_path: Path):
     (tmp_path / "test_some.py").write_text(TESTS)
 
     def run(*arguments: str, **env: str) -> tuple[int, list[str]]:
-        plain = {k: v for k, v in os.environ.items() if not k.startswith(("GROUNDTONE_", "PYTEST_"))}
-        plain |= {"PYTHONPATH": str(HERE)} | env
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("GROUNDTONE_", "PYTEST_"))}
+        environment |= {"PYTHONPATH": str(HERE)} | env
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
-        done = subprocess.run(command, cwd=tmp_path, env=plain, capture_output=True, text=True)
-        return done.returncode, done.stdout.splitlines()
+        result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        return result.returncode, result.stdout.splitlines()
 
     return run
 
 
 @pytest.mark.parametrize("workers", [[], ["-n", "1"]])
-def test_the_last_line_counts_what_wants_data(run, workers: list[str]) -> None:
+def test_the_last_line_counts_the_tests_that_need_data(run, workers: list[str]) -> None:
     code, lines = run(*workers)
-    says = "skipped for want of data (set GROUNDTONE_DATA to its folder): 2 tests: test_some.py (2)"
-    assert (code, lines[-1]) == (0, says)
+    message = "skipped for lack of data (set GROUNDTONE_DATA to its folder): 2 tests: test_some.py (2)"
+    assert (code, lines[-1]) == (0, message)
     code, lines = run(*workers, "-k", "passes")
     assert code == 0
     assert lines[-1].startswith("1 passed")
 
 
 @pytest.mark.parametrize("workers", [[], ["-n", "1"]])
-def test_where_all_tests_are_wanted_a_skip_fails_that_is_not_the_machines(run, tmp_path, workers: list[str]) -> None:
+def test_where_all_tests_are_required_a_skip_fails_that_is_not_due_to_the_machine(
+    run, tmp_path, workers: list[str]
+) -> None:
     code, lines = run(*workers, GROUNDTONE_ALL_TESTS="1", GROUNDTONE_DATA=str(tmp_path))
-    says = "error: GROUNDTONE_ALL_TESTS is set and 1 were skipped: test_some.py: GROUNDTONE_DATA holds no rows.jsonl"
-    assert (code, lines[-1]) == (1, says)
+    message = "error: GROUNDTONE_ALL_TESTS is set and 1 were skipped: test_some.py: GROUNDTONE_DATA holds no rows.jsonl"
+    assert (code, lines[-1]) == (1, message)
     assert run(*workers, "-k", "device or passes", GROUNDTONE_ALL_TESTS="1")[0] == 0

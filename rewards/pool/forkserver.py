@@ -1,4 +1,4 @@
-"""The parent's handle on the process that forks workers (`rewards.pool.worker.nurse`)."""
+"""The parent's handle on the forkserver, the process that forks the workers (`rewards.pool.worker.serve_forks`)."""
 
 from __future__ import annotations
 
@@ -12,43 +12,53 @@ import sys
 import tempfile
 from contextlib import suppress
 
-from rewards.deadline import descendants
+from rewards.deadline import list_descendants
 from rewards.pool.worker import Setup
 
-_ANSWER_S = 600.0  # for an answer to `K`, at once as a rule: it may yet be importing, on a busy machine
-_GONE_S = 5.0  # to bury its workers and go
-_KEPT = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
-_SET = {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+_ANSWER_S = 600.0  # for an answer to `K`, usually immediate: it may still be importing, on a busy machine
+_EXIT_S = 5.0  # to kill its workers and exit
+# No other variable reaches a verifier: the rest may hold secrets, and a verifier may be anybody's code.
+_INHERITED_VARIABLES = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
+# One thread each: workers run side by side. A fixed hash seed makes the order of sets repeatable.
+_FIXED_VARIABLES = {
+    "PYTHONHASHSEED": "0",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+}
 _BOOT = """
 import pickle, socket, sys
 control = socket.socket(fileno=0)
 sys.path[:] = pickle.loads(control.recv(1 << 20))
-from rewards.pool.worker import nurse
-nurse(control)
+from rewards.pool.worker import serve_forks
+serve_forks(control)
 """
 
 
-class Nursery:
-    """Starts with a clean environment and without any of the parent's threads or open files."""
+class ForkServer:
+    """A process that forks and kills workers on request. It starts with a clean environment and with none of the
+    parent's threads or open files."""
 
     def __init__(self, setup: Setup) -> None:
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        # Datagrams that keep their order and bounds, and end-of-file when the other side dies.
+        self._control, child_socket = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.settimeout(_ANSWER_S)
         self._scratch = tempfile.mkdtemp(prefix="groundtone-verifiers-")
-        kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-        with theirs:
+        environment = {name: os.environ[name] for name in _INHERITED_VARIABLES if name in os.environ}
+        with child_socket:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _BOOT],
-                stdin=theirs.fileno(),
+                stdin=child_socket.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
-                env=kept | _SET | {"TMPDIR": self._scratch},
-                start_new_session=True,  # Ctrl-C in the terminal is the parent's business
+                env=environment | _FIXED_VARIABLES | {"TMPDIR": self._scratch},
+                start_new_session=True,  # Ctrl-C in the terminal must reach the parent alone
             )
         for message in (sys.path, setup):
             self._send(pickle.dumps(message))
 
     def _send(self, message: bytes, *sockets: socket.socket) -> bool:
+        """Return whether the forkserver still takes messages."""
         try:
             socket.send_fds(self._control, [message], [s.fileno() for s in sockets])
         except OSError:
@@ -56,40 +66,42 @@ class Nursery:
         return True
 
     def fork(self, number: int, channel: socket.socket) -> bool:
-        """Ask for worker `number`; False if the nursery is dead."""
+        """Ask for worker `number`, which gets `channel`; return False if the forkserver is dead."""
         return self._send(b"F %d" % number, channel)
 
     def kill(self, number: int) -> int | None:
-        """Kill and reap worker `number`: its wait status, 0 if it is not one of ours, None if the nursery is dead."""
+        """Kill and reap worker `number`; return its wait status, 0 if there is no such worker, None if the forkserver is
+        dead."""
         try:
             return int(self._control.recv(64)) if self._send(b"K %d" % number) else None
         except (OSError, ValueError):
             return None
 
-    def last_words(self) -> str:
+    def read_last_error(self) -> str:
+        """Return the last line that the dying forkserver wrote on stderr. Kills it if it does not exit by itself."""
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(_GONE_S)
-        self._process.kill()  # it neither answers nor ends
+            self._process.wait(_EXIT_S)
+        self._process.kill()  # else `read` below would wait for ever for one that neither answers nor exits
         assert self._process.stderr is not None
         return (self._process.stderr.read().decode(errors="replace").strip().splitlines() or ["no message"])[-1]
 
     def close(self) -> None:
-        """It sees the end of its control socket, buries its workers and goes."""
-        self._control.close()
+        """End the forkserver and its workers."""
+        self._control.close()  # it reads the end of its socket, kills its workers and exits
         try:
-            self._process.wait(_GONE_S)
+            self._process.wait(_EXIT_S)
         except subprocess.TimeoutExpired:
-            for pid in (*descendants(self._process.pid), self._process.pid):
+            for pid in (*list_descendants(self._process.pid), self._process.pid):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             self._process.wait()
         if self._process.stderr is not None:
             self._process.stderr.close()
-        shutil.rmtree(self._scratch, ignore_errors=True)  # it does so itself unless it was killed
+        shutil.rmtree(self._scratch, ignore_errors=True)  # still there only if the forkserver was killed
 
 
-def cause(status: int | None) -> str:
-    """Say how a worker ended, from its wait status; None: nobody knows it."""
+def describe_exit(status: int | None) -> str:
+    """Return how a worker ended, from its wait status; None stands for a status that is unknown."""
     if status is None:
         return "the verifier's process was lost with the one that had forked it"
     if os.WIFSIGNALED(status):

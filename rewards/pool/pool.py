@@ -1,8 +1,8 @@
 """A pool of killable processes in which verifiers run.
 
-One thread of the parent deals samples out to the workers, reads their answers and watches the clock. Each worker
+One thread of the parent hands samples out to the workers, reads their answers and enforces the deadlines. Each worker
 judges one sample at a time, so a hang, a crash or a memory bomb costs exactly the sample that caused it: the worker is
-killed with all that it started, another one is forked, and what it had not begun is dealt out again.
+killed with all that it started, another one is forked, and the samples that it had not begun are handed out again.
 """
 
 from __future__ import annotations
@@ -14,285 +14,279 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
+from rewards.contract import GoldCase
 from rewards.deadline import Deadline, Watch
-from rewards.pool.forkserver import Nursery, cause
+from rewards.pool.forkserver import ForkServer, describe_exit
+from rewards.pool.jobs import Job, Results, Worker, parse_answer
 from rewards.pool.worker import HEAD, Call, Setup
 from rl.types import Rollout, Verdict
 
-_CHUNK, _CHUNK_S = 32, 0.02  # samples sent ahead to one worker: a hang delays these, few samples starve a fast verifier
-_LONGEST_LINE = 1 << 20  # of a worker's answer, which `worker.plain` keeps far shorter
-_STARTS = 3  # workers in a row that die while they start
-_WAITING = 6  # seconds on the clock for each of CPU time: a load of six a core, or a verifier that waits for a server
-_START = Deadline(cpu_s=120.0, wall_s=600.0)  # to import the verifiers; a user's module may bring torch along
-
-Results = Mapping[int, Verdict]
-"""What each call (index into the pool's calls) said of a sample; a call that was not reached is missing."""
-
-
-@dataclass(slots=True, eq=False)
-class _Job:
-    ticket: int
-    calls: tuple[int, ...]
-    message: bytes
-    done: Callable[[Results], None]
-    results: dict[int, Verdict] = field(default_factory=dict[int, Verdict])
-
-    @property
-    def current(self) -> int:
-        return next(call for call in self.calls if call not in self.results)
-
-
-@dataclass(slots=True, eq=False)
-class _Worker:
-    number: int
-    channel: socket.socket
-    since: float
-    watch: Watch | None
-    """On its start or on the call that it is at; None while it is idle."""
-    pid: int = 0
-    """0 until it has said so."""
-    ready: bool = False
-    jobs: deque[_Job] = field(default_factory=deque[_Job])
-    """Sent to it and not answered, in order: it works on the first."""
-    unread: bytes = b""
-    retired: bool = False
+# Samples sent ahead to one worker, at most 32 or 20 ms of work: a hang delays all of these, but a fast verifier that gets
+# too few of them at a time waits for the pool.
+_CHUNK, _CHUNK_S = 32, 0.02
+_LONGEST_LINE = 1 << 20  # bytes; `rewards.contract.to_wire` keeps an answer far shorter
+_MAX_FAILED_STARTS = 3  # workers in a row that die while they start
+_WALL_PER_CPU_S = 6  # wall-clock seconds for one of CPU time: leaves room for verifiers that wait for a server
+_START = Deadline(cpu_s=120.0, wall_s=600.0)  # to import the verifiers; a user's module may import torch
 
 
 class Pool:
-    """`workers` processes, each with every one of `calls` loaded. All public methods may be called from any thread.
-    `changed` is notified whenever something is done; `failure` is set when the pool cannot go on at all."""
+    """`workers` processes that each have loaded all of `calls`. All public methods may be called from any thread."""
 
     def __init__(
         self, calls: Sequence[Call], folder: Path | None = None, *, workers: int, deadline_s: float, memory_mb: int
     ) -> None:
-        self.restarts = self.timeouts = 0
+        self.restarts = 0
+        """Number of workers lost after their start."""
+        self.timeouts = 0
+        """Number of workers killed at the deadline."""
         self.failure: ValueError | None = None
-        self.gold: list[list[tuple[str, str | None, float, float]] | None] | None = None
-        """For each call its own cases (pred, gold, least and greatest right score); None until the first worker is up."""
-        self.changed = threading.Condition()
-        self._size, self.deadline = workers, Deadline(deadline_s, _WAITING * deadline_s)
+        """Why the pool cannot judge any more; None while it can."""
+        self.gold: list[list[GoldCase] | None] | None = None
+        """Gold cases of each call's verifier, None for one without; None until the first worker has started."""
+        self.condition = threading.Condition()
+        """Lock of the pool; notified after every verdict and when the pool fails."""
+        self.deadline = Deadline(deadline_s, _WALL_PER_CPU_S * deadline_s)
+        """Time limits of one call."""
+        self._size = workers
         self._names = ", ".join(dict.fromkeys(call.verifier for call in calls))
         self._setup = Setup(tuple(calls), folder, memory_mb)
-        self._queue = deque[_Job]()
-        self._workers: dict[int, _Worker] = {}
-        self._nursery: Nursery | None = None
-        self._tickets = self._numbers = self._failed_starts = 0
-        self._seconds_each = 0.001  # running mean for one call
+        self._queue = deque[Job]()
+        self._workers: dict[int, Worker] = {}
+        self._forkserver: ForkServer | None = None
+        self._ticket_count = self._worker_count = self._failed_starts = 0
+        self._seconds_per_call = 0.001  # running mean
         self._closing = False
         self._selector = selectors.DefaultSelector()
-        self._alarm, self._bell = socket.socketpair()
-        self._selector.register(self._alarm, selectors.EVENT_READ)
+        # A byte through this pair wakes the pool's thread, which otherwise sleeps until a worker answers or is late.
+        self._wake_receiver, self._wake_sender = socket.socketpair()
+        self._selector.register(self._wake_receiver, selectors.EVENT_READ)
         self._thread = threading.Thread(target=self._run, name="verifiers", daemon=True)
         self._thread.start()
 
-    def submit(self, sample: Rollout | int, calls: tuple[int, ...], done: Callable[[Results], None]) -> None:
-        """Have a sample judged by some of the calls, or the gold case `sample` by the one call given (`~sample`:
-        without the arguments that the case lays over the call's). `done` is called by the pool's thread with `changed` held. Raises ValueError if the pool has failed."""
+    def submit(self, sample: Rollout | int, calls: tuple[int, ...], callback: Callable[[Results], None]) -> None:
+        """Judge a sample by some of the calls; the pool's thread passes the verdicts to `callback`, with the lock held.
+
+        An integer `i` stands for gold case i of the one call in `calls`, `~i` for the same without the case's own
+        arguments. Raises ValueError if the pool has failed.
+        """
         body = pickle.dumps((calls, sample), protocol=pickle.HIGHEST_PROTOCOL)
-        with self.changed:
+        with self.condition:
             if self.failure is not None:
                 raise self.failure
             assert not self._closing, "the pool is closed"
-            self._tickets += 1
-            self._queue.append(_Job(self._tickets, calls, HEAD.pack(self._tickets, len(body)) + body, done))
-            idle = len(self._queue) == 1
-        if idle:
-            self._bell.send(b"!")
+            self._ticket_count += 1
+            message = HEAD.pack(self._ticket_count, len(body)) + body
+            self._queue.append(Job(self._ticket_count, calls, message, callback))
+            was_empty = len(self._queue) == 1
+        if was_empty:  # else the thread has been woken already
+            self._wake_sender.send(b"!")
 
     @property
     def waiting(self) -> int:
-        """Samples that no worker has been given yet."""
+        """Number of samples that no worker has received yet."""
         return len(self._queue)
 
     def close(self) -> None:
-        """Kill the workers; what is pending is dropped."""
-        with self.changed:
+        """Kill the workers and drop the samples that have no verdict."""
+        with self.condition:
             if self._closing:
                 return
             self._closing = True
-        self._bell.send(b"!")
+        self._wake_sender.send(b"!")
         self._thread.join()
-        for resource in (self._selector, self._alarm, self._bell):
+        for resource in (self._selector, self._wake_receiver, self._wake_sender):
             resource.close()
 
     def _run(self) -> None:
+        """Serve until the pool closes or fails; the body of the pool's thread."""
         try:
             while not self._closing:
-                self._fill()
-                self._deal()
-                now = time.monotonic()
-                due = min((worker.watch.due for worker in self._workers.values() if worker.watch), default=None)
-                for key, _ in self._selector.select(None if due is None else max(0.0, due - now)):
+                self._start_workers()
+                self._hand_out()
+                due = min((worker.watch.next_check for worker in self._workers.values() if worker.watch), default=None)
+                timeout_s = None if due is None else max(0.0, due - time.monotonic())
+                for key, _ in self._selector.select(timeout_s):
                     if key.data is None:
-                        self._alarm.recv(4096)
+                        self._wake_receiver.recv(4096)
                     else:
-                        self._read(cast(_Worker, key.data))
-                self._enforce(time.monotonic())
+                        self._read(cast(Worker, key.data))
+                self._enforce_deadlines(time.monotonic())
         except ValueError as error:  # the verifiers do not start
             self._fail(error)
-        except BaseException as error:  # a fault of this module must not leave its callers waiting
+        except BaseException as error:  # a bug in this module must not leave its callers waiting for ever
             self._fail(ValueError(f"the verifiers' pool failed: {type(error).__name__}: {error}"))
             raise
         finally:
             for worker in self._workers.values():
                 worker.channel.close()
-            if self._nursery is not None:
-                self._nursery.close()
+            if self._forkserver is not None:
+                self._forkserver.close()
 
     def _fail(self, error: ValueError) -> None:
-        with self.changed:
+        with self.condition:
             self.failure = error
-            self.changed.notify_all()
+            self.condition.notify_all()
 
-    def _fill(self) -> None:
+    def _start_workers(self) -> None:
         """Fork the workers that are missing."""
         while len(self._workers) < self._size:
-            if self._nursery is None:
-                self._nursery = Nursery(self._setup)
-            self._numbers += 1
-            ours, theirs = socket.socketpair()
-            ours.settimeout(_START.wall_s)
-            worker = _Worker(self._numbers, ours, time.monotonic(), Watch(_START, (), fresh=False))
-            with theirs:
-                alive = self._nursery.fork(worker.number, theirs)
+            if self._forkserver is None:
+                self._forkserver = ForkServer(self._setup)
+            self._worker_count += 1
+            channel, child_channel = socket.socketpair()
+            channel.settimeout(_START.wall_s)
+            # Without a process id yet nothing but the clock can be watched.
+            watch = Watch(_START, (), new_processes=False)
+            worker = Worker(self._worker_count, channel, time.monotonic(), watch)
+            with child_channel:
+                alive = self._forkserver.fork(worker.number, child_channel)
             if alive:
                 self._workers[worker.number] = worker
-                self._selector.register(ours, selectors.EVENT_READ, worker)
+                self._selector.register(channel, selectors.EVENT_READ, worker)
             else:
-                ours.close()
-                self._count_failed_start(self._nursery.last_words())
-                self._nursery.close()
-                self._nursery = None
+                channel.close()
+                self._count_failed_start(self._forkserver.read_last_error())
+                self._forkserver.close()
+                self._forkserver = None
 
-    def _deal(self) -> None:
+    def _hand_out(self) -> None:
+        """Send queued samples to the idle workers, to each about its share of them."""
         for worker in list(self._workers.values()):
             if not worker.ready or worker.jobs:
                 continue
-            with self.changed:
-                share = -(-len(self._queue) // self._size)
-                count = min(share, _CHUNK, max(1, int(_CHUNK_S / max(self._seconds_each, 1e-6))))
+            with self.condition:
+                share = -(-len(self._queue) // self._size)  # rounded up
+                count = min(share, _CHUNK, max(1, int(_CHUNK_S / max(self._seconds_per_call, 1e-6))))
                 worker.jobs.extend(self._queue.popleft() for _ in range(count))
             if worker.jobs:
-                self._begin(worker)
-                try:  # it is idle, so it reads at once
+                self._begin_call(worker)
+                try:  # blocks for no long time: an idle worker reads at once
                     worker.channel.sendall(b"".join(job.message for job in worker.jobs))
                 except OSError:
-                    self._lose(worker)
+                    self._replace(worker)
 
-    def _begin(self, worker: _Worker) -> None:
-        """It is at its next call from now on."""
-        worker.watch = Watch(self.deadline, (worker.pid,), fresh=False)
-        worker.since = worker.watch.since
+    def _begin_call(self, worker: Worker) -> None:
+        """Start the deadline of the worker's next call."""
+        worker.watch = Watch(self.deadline, (worker.pid,), new_processes=False)
+        worker.start_time = worker.watch.start_time
 
-    def _read(self, worker: _Worker) -> None:
+    def _read(self, worker: Worker) -> None:
+        """Read what a worker has written, and replace it where that is nonsense or it has ended."""
         try:
             data = worker.channel.recv(1 << 16)
         except OSError:
             data = b""
         *lines, worker.unread = (worker.unread + data).split(b"\n")
-        sane = bool(data) and len(worker.unread) <= _LONGEST_LINE
-        with self.changed:
-            for line in lines:  # a verifier that has found the channel and written into it voids nothing said before
-                sane = sane and self._hear(worker, line)
-            self.changed.notify_all()
-        if worker.retired or not sane:
-            self._lose(worker)
+        valid = bool(data) and len(worker.unread) <= _LONGEST_LINE
+        with self.condition:
+            for line in lines:
+                # A verifier may find the channel and write into it: from its line on nothing counts, but what came before
+                # does.
+                valid = valid and self._handle_line(worker, line)
+            self.condition.notify_all()
+        if worker.exiting or not valid:
+            self._replace(worker)
 
-    def _hear(self, worker: _Worker, line: bytes) -> bool:
-        """Take one message of a worker; False if it is none."""
+    def _handle_line(self, worker: Worker, line: bytes) -> bool:
+        """Take one message of a worker; return False if it is not a valid one. Raises ValueError where the worker reports
+        that a verifier cannot be loaded."""
         try:
-            message: Any = json.loads(line)
+            message: object = json.loads(line)
         except (ValueError, RecursionError):
             return False
         if isinstance(message, list):
-            answer = _answer(cast(list[Any], message), worker)
-            if answer is None:
-                return False
-            job, (call, verdict) = worker.jobs[0], answer
-            job.results[call] = verdict
-            self._seconds_each += 0.1 * (time.monotonic() - worker.since - self._seconds_each)
-            self._begin(worker)
-            if message[1] < 0 or len(job.results) == len(job.calls):
-                worker.jobs.popleft()
-                job.done(job.results)
-            if message[-1]:  # it ends after a memory error: the next in line is not to blame
-                worker.retired = True
-                self._give_back(worker)
-            if not worker.jobs:
-                worker.watch = None
-        elif not worker.pid and isinstance(message, dict) and "pid" in message:  # no user's code has run in it yet
-            worker.pid = cast(Any, message)["pid"]
-            worker.watch = Watch(_START, (worker.pid,), fresh=True, since=worker.since)
-        elif not worker.ready and isinstance(message, dict) and "failed" in message:
-            raise ValueError(cast(Any, message)["failed"])
-        elif not worker.ready and isinstance(message, dict) and "ready" in message:
-            self.gold = cast(Any, message)["gold"]
+            return self._take_answer(worker, cast(list[object], message))
+        if worker.ready or not isinstance(message, dict):
+            return False
+        report = cast(dict[str, object], message)
+        if not worker.pid and "pid" in report:  # its first message, before any user's code runs in it
+            worker.pid = cast(int, report["pid"])
+            worker.watch = Watch(_START, (worker.pid,), new_processes=True, start_time=worker.start_time)
+        elif "failed" in report:
+            raise ValueError(report["failed"])
+        elif "ready" in report:
+            self.gold = cast(list[list[GoldCase] | None], report["gold"])
             worker.ready, worker.watch, self._failed_starts = True, None, 0
         else:
             return False
         return True
 
-    def _give_back(self, worker: _Worker) -> None:
+    def _take_answer(self, worker: Worker, message: list[object]) -> bool:
+        """Record a worker's verdict; return False if the message is no answer about its current call."""
+        answer = parse_answer(message, worker)
+        if answer is None:
+            return False
+        job, (call, verdict) = worker.jobs[0], answer
+        job.results[call] = verdict
+        self._seconds_per_call += 0.1 * (time.monotonic() - worker.start_time - self._seconds_per_call)
+        self._begin_call(worker)
+        unreadable = message[1] == -1  # no other call could read the sample either
+        if unreadable or len(job.results) == len(job.calls):
+            worker.jobs.popleft()
+            job.callback(job.results)
+        if message[-1]:  # it exits after a memory error, for which the next sample is not to blame
+            worker.exiting = True
+            self._queue_again(worker)
+        if not worker.jobs:
+            worker.watch = None
+        return True
+
+    def _queue_again(self, worker: Worker) -> None:
+        """Put the worker's jobs back at the head of the queue, in their order."""
         self._queue.extendleft(reversed(worker.jobs))
         worker.jobs.clear()
 
-    def _enforce(self, now: float) -> None:
-        late = [(worker, worker.watch) for worker in self._workers.values() if worker.watch and worker.watch.due <= now]
-        answered = [key.data for key, _ in self._selector.select(0)] if late else []  # this thread may be the late one
-        for worker, watch in late:
-            if worker in answered:
+    def _enforce_deadlines(self, now: float) -> None:
+        """Replace the workers that have missed their deadline."""
+        due = [
+            (worker, worker.watch)
+            for worker in self._workers.values()
+            if worker.watch and worker.watch.next_check <= now
+        ]
+        # This thread may be the late one: a worker whose answer lies unread has made its deadline.
+        answering = [key.data for key, _ in self._selector.select(0)] if due else []
+        for worker, watch in due:
+            if worker in answering:
                 continue
-            why = watch.missed()
-            if why and not worker.ready:
-                raise ValueError(f"the verifiers {self._names} do not start: {why}")
-            if why:
+            reason = watch.check()
+            if reason and not worker.ready:
+                raise ValueError(f"the verifiers {self._names} do not start: {reason}")
+            if reason:
                 self.timeouts += 1
-                self._lose(worker, why)
+                self._replace(worker, reason)
 
-    def _lose(self, worker: _Worker, why: str = "") -> None:
-        """Bury a worker that has died or must; the call that it was at is an error, the others are dealt again."""
+    def _replace(self, worker: Worker, reason: str = "") -> None:
+        """Kill a worker, if it still lives, and remove it: `_start_workers` forks another. Its current call becomes an
+        error, its other jobs are queued again. Raises ValueError after too many failed starts."""
         self._selector.unregister(worker.channel)
         worker.channel.close()
         del self._workers[worker.number]
-        status = self._nursery.kill(worker.number) if self._nursery is not None else None
-        if status is None and self._nursery is not None:  # it could not start, or a verifier has killed it
+        status = self._forkserver.kill(worker.number) if self._forkserver is not None else None
+        if status is None and self._forkserver is not None:  # the forkserver is dead: a verifier can kill its parent
             if not worker.ready:
-                why = self._nursery.last_words()
-            self._nursery.close()
-            self._nursery = None
-        why = why or cause(status)
+                reason = self._forkserver.read_last_error()
+            self._forkserver.close()
+            self._forkserver = None
+        reason = reason or describe_exit(status)
         if not worker.ready:
-            self._count_failed_start(why)
+            self._count_failed_start(reason)
             return
         self.restarts += 1
-        with self.changed:
+        with self.condition:
             if worker.jobs:
                 job = worker.jobs.popleft()
-                job.results[job.current] = Verdict(error=why)
-                job.done(job.results)
-            self._give_back(worker)
-            self.changed.notify_all()
+                job.results[job.current_call] = Verdict(error=reason)
+                job.callback(job.results)
+            self._queue_again(worker)
+            self.condition.notify_all()
 
-    def _count_failed_start(self, why: str) -> None:
+    def _count_failed_start(self, reason: str) -> None:
         self._failed_starts += 1
-        if self._failed_starts >= _STARTS:
-            raise ValueError(f"{_STARTS} processes for the verifiers {self._names} died while starting: {why}")
-
-
-def _answer(message: list[Any], worker: _Worker) -> tuple[int, Verdict] | None:
-    """What a worker says of the call that it is at; None where it says anything else."""
-    if len(message) != 8 or not worker.jobs:
-        return None
-    ticket, call, score, parts, error, reason, read, _ = message
-    current = worker.jobs[0].current
-    sane = ticket == worker.jobs[0].ticket and call in (current, -1) and isinstance(score, float)
-    sane = sane and isinstance(reason, str) and isinstance(read, str)
-    sane = sane and isinstance(error, str | None) and isinstance(parts, dict)
-    if not sane or not all(isinstance(part, float) for part in cast(dict[str, Any], parts).values()):
-        return None
-    return current, Verdict(score, cast(dict[str, float], parts), error, reason, read)
+        if self._failed_starts >= _MAX_FAILED_STARTS:
+            count = _MAX_FAILED_STARTS
+            raise ValueError(f"{count} processes for the verifiers {self._names} died while starting: {reason}")

@@ -1,10 +1,13 @@
-"""The child side of the pool. A nursery, a process without threads that has imported the verifiers' libraries, forks
-the workers (5 ms each, where a fresh interpreter with sympy takes 400); a worker judges one sample at a time.
+"""The child side of the pool. The forkserver, a process without threads that has imported the verifiers' libraries, forks
+the workers (5 ms each, where a fresh interpreter with sympy takes 400 ms); a worker judges one sample at a time.
 
-Wire: pool -> nursery, one datagram each: `sys.path`, the set-up, then `F n` with the socket of worker n attached, or `K n`:
-kill worker n and all that it started, answered with its wait status. pool -> worker: HEAD (ticket, length) and a pickle
-of (calls, rollout). worker -> pool: lines of JSON, first `{"pid": …}` and `{"ready": …}`, then `[ticket, call, score, parts, error, reason, read, last]` for each call,
-with call -1 for a sample that could not be read and `last` true from a worker that ends. JSON, because whatever runs in a worker must not reach into the parent.
+Wire protocol:
+- pool -> forkserver, one datagram each: `sys.path`, the `Setup`, then `F n` with the socket of worker n attached, or
+  `K n`: kill worker n and all that it started, answered with its wait status.
+- pool -> worker: HEAD (ticket, length) and a pickle of (calls, rollout).
+- worker -> pool: lines of JSON, first `{"pid": …}` and `{"ready": …}`, then
+  `[ticket, call, score, parts, error, reason, read, last]` for each call, with call -1 for a sample that could not be
+  unpickled and `last` true from a worker that exits. JSON, because whatever runs in a worker must not reach into the parent.
 """
 
 from __future__ import annotations
@@ -30,13 +33,14 @@ from typing import Any, cast
 
 from rewards import resolve
 from rewards.contract import Case, error_to_wire, to_wire
-from rewards.deadline import children
+from rewards.deadline import list_children
 from rl.types import Rollout
 
 HEAD = struct.Struct("<QI")
-_PDEATHSIG, _SUBREAPER = 1, 36  # prctl(2)
+"""Header of a sample on the wire: ticket, length of the pickle in bytes."""
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # prctl(2)
 _MEGABYTE = 1 << 20
-_SWEEP_S = 1.0
+_SWEEP_S = 1.0  # between two looks for ended orphans
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,67 +48,78 @@ class Call:
     """A verifier with its arguments."""
 
     verifier: str
-    args: Mapping[str, Any]
+    """Its name in the recipe: `name`, `file.py:fn` or `pkg.mod:fn`."""
+    args: Mapping[str, Any]  # Any: the arguments of a user's function
+    """Keyword arguments beside the prompt and the rollout."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
+    """Verifiers and limits of a worker, the same for all workers of a pool."""
+
     calls: tuple[Call, ...]
+    """The verifiers to load; messages name them by their index here."""
     folder: Path | None
+    """The recipe's folder, where a user's verifiers lie."""
     memory_mb: int
+    """Memory that a worker may map beyond what its libraries take."""
 
 
-def nurse(control: socket.socket) -> None:
-    """Fork and bury workers until the parent closes its end or dies."""
+def serve_forks(control: socket.socket) -> None:
+    """Fork and kill workers as the parent asks, until it closes its end of `control` or dies."""
     setup: Setup = pickle.loads(control.recv(_MEGABYTE))
-    ctypes.CDLL(None).prctl(_SUBREAPER, 1)  # what a worker leaves behind becomes our child
+    # What a worker leaves behind when it dies becomes our child, and `_kill_worker` finds it.
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
     for module in ("numpy", *(f"rewards.verifiers.{c.verifier}" for c in setup.calls if ":" not in c.verifier)):
         importlib.import_module(module)
-    gc.freeze()  # else a worker's first collection copies every page
-    workers: dict[str, int] = {}
+    gc.freeze()  # else a worker's first collection writes to, and so copies, every page that it shares with us
+    workers: dict[str, int] = {}  # number -> process id
     while True:
         while not select.select([control], [], [], _SWEEP_S)[0]:
-            _sweep(workers)
+            _reap_orphans(workers)
         message, sockets, _, _ = socket.recv_fds(control, 64, 1)
         command, _, number = message.decode().partition(" ")
         if command == "F":
-            nursery, pid = os.getpid(), os.fork()
+            forkserver_pid, pid = os.getpid(), os.fork()
             if pid == 0:
                 try:
                     control.close()
-                    _work(socket.socket(fileno=sockets[0]), setup, nursery, number)
+                    _run_worker(socket.socket(fileno=sockets[0]), setup, forkserver_pid, number)
                 finally:
-                    os._exit(1)
+                    os._exit(1)  # never back into the loop, whatever happened
             os.close(sockets[0])
             workers[number] = pid
         elif command == "K":
-            status = _bury(workers.pop(number, 0), workers)
-            shutil.rmtree(_scratch(number), ignore_errors=True)
+            status = _kill_worker(workers.pop(number, 0), workers)
+            shutil.rmtree(_scratch_folder(number), ignore_errors=True)
             control.send(str(status).encode())
-        else:
+        else:  # an empty message: the parent has closed its end
             break
     for number in list(workers):
-        _bury(workers.pop(number), workers)
+        _kill_worker(workers.pop(number), workers)
     shutil.rmtree(tempfile.gettempdir(), ignore_errors=True)
 
 
-def _scratch(number: str) -> str:
-    """A worker's own folder for temporary files, which goes when it goes."""
+def _scratch_folder(number: str) -> str:
+    """Return a worker's folder for temporary files, which is deleted with it."""
     return os.path.join(tempfile.gettempdir(), number)
 
 
-def _bury(pid: int, workers: Mapping[str, int]) -> int:
-    """SIGKILL to a worker, its process group and what escaped from it; its wait status. Nobody else waits for
-    workers, so that the id cannot have passed to another process."""
+def _kill_worker(pid: int, workers: Mapping[str, int]) -> int:
+    """Kill a worker, its process group and whatever has escaped from it; return its wait status (0 for `pid` 0).
+    `workers` holds the others, which live on."""
     status = 0
     if pid:
+        # Nobody else waits for workers, so that the id cannot have passed to another process.
         for kill in (os.kill, os.killpg):  # the group may not exist yet
             with contextlib.suppress(ProcessLookupError):
                 kill(pid, signal.SIGKILL)
         status = os.waitpid(pid, 0)[1]
     living = set(workers.values())
+    # A child that neither is a worker nor belongs to the session of a living one was left behind by a dead one. Each
+    # that is killed may hand us its own children: repeat until there are none.
     while orphans := [
-        child for child in children(os.getpid()) if child not in living and os.getsid(child) not in living
+        child for child in list_children(os.getpid()) if child not in living and os.getsid(child) not in living
     ]:
         for child in orphans:
             with contextlib.suppress(ProcessLookupError):
@@ -113,26 +128,27 @@ def _bury(pid: int, workers: Mapping[str, int]) -> int:
     return status
 
 
-def _sweep(workers: Mapping[str, int]) -> None:
-    """Reap what has ended and was no worker: bubblewrap leaves the first process of a sandbox to its forefathers."""
-    for child in set(children(os.getpid())) - set(workers.values()):
+def _reap_orphans(workers: Mapping[str, int]) -> None:
+    """Reap the ended children that are no workers: bubblewrap leaves the first process of a sandbox to its ancestors."""
+    for child in set(list_children(os.getpid())) - set(workers.values()):
         os.waitpid(child, os.WNOHANG)
 
 
-def _work(channel: socket.socket, setup: Setup, nursery: int, number: str) -> None:
-    """A worker's whole life."""
-    os.environ["TMPDIR"] = tempfile.tempdir = _scratch(number)
+def _run_worker(channel: socket.socket, setup: Setup, forkserver_pid: int, number: str) -> None:
+    """Load the verifiers and judge samples until the pool closes the channel."""
+    os.environ["TMPDIR"] = tempfile.tempdir = _scratch_folder(number)
     os.mkdir(tempfile.tempdir)
-    channel.set_inheritable(False)  # descriptors that are received pass through exec
-    os.setsid()  # a group of its own: SIGKILL to it takes along what a verifier has started
-    ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != nursery:
+    channel.set_inheritable(False)  # received descriptors survive exec by default
+    os.setsid()  # a process group of its own: SIGKILL to it takes along what a verifier has started
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != forkserver_pid:  # it died before prctl took effect
         return
-    silence = os.open(os.devnull, os.O_RDWR)
+    null = os.open(os.devnull, os.O_RDWR)
     for stream in range(3):  # what a verifier prints belongs neither in the protocol nor on the user's screen
-        os.dup2(silence, stream)
+        os.dup2(null, stream)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _send(channel, {"pid": os.getpid()})  # before anybody else's code runs: the pool measures what this process uses
+    # Before any user's code runs: the pool measures the CPU time of this process, and nobody else may name another one.
+    _send(channel, {"pid": os.getpid()})
     verifiers: list[resolve.Verifier] = []
     for call in setup.calls:
         try:
@@ -147,40 +163,43 @@ def _work(channel: socket.socket, setup: Setup, nursery: int, number: str) -> No
     inbox = channel.makefile("rb")
     while head := inbox.read(HEAD.size):
         ticket, length = HEAD.unpack(head)
-        _serve(channel, ticket, inbox.read(length), setup, verifiers)
+        _judge(channel, ticket, inbox.read(length), setup, verifiers)
 
 
 def _limit_memory(memory_mb: int) -> None:
-    """RLIMIT_AS counts what is mapped, so what libraries have mapped so far comes on top."""
-    mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    limit = mapped + memory_mb * _MEGABYTE
+    """Limit what this process may map beyond what it has mapped so far."""
+    # RLIMIT_AS counts address space, of which imported libraries take gigabytes without using them.
+    libraries = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    limit = libraries + memory_mb * _MEGABYTE
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
-def _serve(channel: socket.socket, ticket: int, body: bytes, setup: Setup, verifiers: list[resolve.Verifier]) -> None:
+def _judge(channel: socket.socket, ticket: int, body: bytes, setup: Setup, verifiers: list[resolve.Verifier]) -> None:
+    """Judge one sample by each of its calls and send the verdicts, one line each."""
     try:
         calls, sample = cast(tuple[tuple[int, ...], Rollout | int], pickle.loads(body))
     except Exception as error:  # isolation boundary: a user's class among the prompt's fields
-        _send(
-            channel, [ticket, -1, *error_to_wire(f"the prompt cannot be read: {type(error).__name__}: {error}"), False]
-        )
+        text = f"the prompt cannot be read: {type(error).__name__}: {error}"
+        _send(channel, [ticket, -1, *error_to_wire(text), False])
         return
     for call in calls:
         args = setup.calls[call].args
         rollout = sample
-        if isinstance(rollout, int):  # a case of the verifier's own gold
-            own, index = rollout < 0, max(rollout, ~rollout)
+        if isinstance(rollout, int):  # `i` is gold case i of the verifier, `~i` the same without the case's arguments
+            index = max(rollout, ~rollout)
             case = cast(list[Case], verifiers[call].gold)[index]
-            rollout, args = case.rollout(), args if own else {**args, **case.args}
+            if rollout >= 0:
+                args = {**args, **case.args}
+            rollout = case.rollout()
         try:
             answer = to_wire(verifiers[call].verify(rollout.prompt, rollout, **args))
         except MemoryError:
             _send(channel, [ticket, call, *error_to_wire(f"out of memory (memory_mb: {setup.memory_mb})"), True])
-            os._exit(0)  # what is left of the heap belongs to no sample
-        except BaseException as error:  # isolation boundary: sys.exit too
+            os._exit(0)  # a fragmented heap would fail the next sample, which is not to blame
+        except BaseException as error:  # isolation boundary: also sys.exit
             answer = error_to_wire(f"{type(error).__name__}: {error}")
         _send(channel, [ticket, call, *answer, False])
 
 
-def _send(channel: socket.socket, message: Any) -> None:
+def _send(channel: socket.socket, message: object) -> None:
     channel.sendall(json.dumps(message).encode() + b"\n")

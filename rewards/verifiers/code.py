@@ -13,7 +13,8 @@ from typing import cast
 
 from rewards.contract import Case
 from rewards.sandbox import sandbox
-from rewards.sandbox.sandbox import Limits, Outcome
+from rewards.sandbox.bubblewrap import Limits
+from rewards.sandbox.sandbox import Outcome
 from rl.types import Prompt, Rollout, Verdict
 
 _CODE_BLOCK = re.compile(r"^```[ \t]*(?:python3?|py)?[ \t]*\n(.*?)^```", re.DOTALL | re.MULTILINE | re.IGNORECASE)
@@ -82,7 +83,7 @@ def _build_task(prompt: Prompt, code: str) -> dict[str, object]:
         "tests": tests,
         "module": module,
         "entry_point": entry_point,
-        "lent": _shadowed_builtins(tests),
+        "shadowed_builtins": _shadowed_builtins(tests),
     }
 
 
@@ -117,8 +118,8 @@ def _targets(node: ast.stmt) -> list[str]:
 def _run_tests(task: dict[str, object], limits: Limits) -> tuple[int, list[str]]:
     """Return (number of tests passed, why each of the others failed)."""
     outcome = sandbox.examine(task, limits)
-    if outcome.stopped or outcome.status or not outcome.output:
-        return 0, [outcome.stopped or "the tests did not come to an end"]
+    if outcome.stop_reason or outcome.status or not outcome.output:
+        return 0, [outcome.stop_reason or "the tests did not come to an end"]
     result = json.loads(outcome.output)
     if "error" in result:  # the tests themselves cannot be run: no fault of the answer
         raise ValueError(result["error"])
@@ -139,7 +140,7 @@ def _run_on_inputs(code: str, fields: Mapping[str, object], limits: Limits) -> t
             failures.append("the inputs before it took all the time")
             continue
         outcome = sandbox.execute(code, text.encode(), rest)
-        rest = replace(rest, cpu_s=rest.cpu_s - outcome.cpu_s, wall_s=rest.wall_s - outcome.waited_s)
+        rest = replace(rest, cpu_s=rest.cpu_s - outcome.cpu_s, wall_s=rest.wall_s - outcome.idle_s)
         failure = _describe_failure(outcome, right_output)
         if failure:
             failures.append(failure)
@@ -150,8 +151,8 @@ def _run_on_inputs(code: str, fields: Mapping[str, object], limits: Limits) -> t
 
 def _describe_failure(outcome: Outcome, right_output: str) -> str:
     """Return why a program failed on an input, or "" where it printed the right output."""
-    if outcome.stopped:
-        return outcome.stopped
+    if outcome.stop_reason:
+        return outcome.stop_reason
     if outcome.status:
         return f"it ended with status {outcome.status}"
     output = outcome.output.decode(errors="replace")

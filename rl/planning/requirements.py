@@ -46,7 +46,7 @@ def libraries(recipe: Recipe) -> list[str]:
     lines = list[str]()
     for package in needed:
         if reason := native_libraries.open_error(package):
-            lines.append(native_libraries.complaint(package, reason))
+            lines.append(native_libraries.describe_problem(package, reason))
     return lines
 
 

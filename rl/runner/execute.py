@@ -83,7 +83,7 @@ class Run:
             self._stages()
             status = "done"
         except BaseException as error:
-            if isinstance(error, KeyboardInterrupt) or signals.received():  # which may break what is at work, too
+            if isinstance(error, KeyboardInterrupt) or signals.is_interrupted():  # which may break what is at work, too
                 status = "interrupted"
             raise
         finally:

@@ -21,6 +21,7 @@ from typing import Any
 from rewards.combine import PartConfig, RewardConfig
 from rewards.contract import Case
 from rewards.sandbox import sandbox
+from rewards.sandbox.bubblewrap import Limits
 from rewards.service import RewardService
 from rl.types import Rollout
 
@@ -215,8 +216,8 @@ def measure_hangs(count: int, hanging: int, deadline_s: float) -> dict[str, Any]
 def measure_sandboxes(count: int) -> dict[str, float]:
     """Return milliseconds of an empty program in its sandbox, and of one test of one function, one at a time."""
     task = {"program": "def f(x): return x", "preamble": "", "imports": [], "tests": ["assert f(1) == 1"]}
-    task |= {"module": "", "entry_point": None, "lent": []}
-    limits = sandbox.Limits(wall_s=60.0)
+    task |= {"module": "", "entry_point": None, "shadowed_builtins": []}
+    limits = Limits(wall_s=60.0)
     results: dict[str, float] = {}
     for name, act in {
         "by output": lambda: sandbox.execute("pass", b"", limits),

@@ -15,14 +15,14 @@ from rewards.service import RewardService
 from rewards.verifiers import Case
 
 ARGS = {"length": {"max_tokens": 512, "buffer": 64}, "code": {"cpu_s": 1}}
-served = ("judge", "reward_model")  # these ask a model
-names = [file.stem for file in sorted(Path(verifiers.__file__).parent.glob("[a-z]*.py")) if file.stem not in served]
+model_verifiers = ("judge", "reward_model")
+names = [file.stem for file in sorted(Path(verifiers.__file__).parent.glob("[a-z]*.py")) if file.stem not in model_verifiers]
 parts = [PartConfig(name, name, args=ARGS.get(name, {})) for name in names]
 task = {"test_list": ["assert f(1) == 1"]}
 looping = Case("while True: pass", None, fields=task).rollout()
 with RewardService(RewardConfig(parts, deadline_s=2.0)) as service:
     assert service.check_verifiers() == []
-    (verdict,) = service.ask([names.index("code")], [looping])
+    (verdict,) = service.judge_parts([names.index("code")], [looping])
 assert (verdict.score, verdict.error) == (0.0, None), verdict
 assert verdict.reason == "used its 1 s of CPU time", verdict
 assert (service.restarts, service.timeouts) == (0, 0)
@@ -30,15 +30,16 @@ assert (service.restarts, service.timeouts) == (0, 0)
 
 
 def test_every_verifier_proves_itself_and_a_looping_program_scores_zero_on_a_busy_machine() -> None:
-    """All on one core, with three others that never rest: what takes 2 s of CPU time takes 8 on the clock."""
-    pinned = f"import os; os.sched_setaffinity(0, {{{min(os.sched_getaffinity(0))}}})\n"
-    hog = [sys.executable, "-c", f"{pinned}while True: pass"]
-    # In a session of its own each: the kernel shares a core out by session first.
+    """All on one core, beside three processes that never rest: what takes 2 s of CPU time takes 8 on the clock."""
+    pin = f"import os; os.sched_setaffinity(0, {{{min(os.sched_getaffinity(0))}}})\n"
+    pinned_program = pin + PROGRAM
+    hog = [sys.executable, "-c", f"{pin}while True: pass"]
+    # Each in a session of its own: the kernel divides a core among sessions first.
     hogs = [subprocess.Popen(hog, start_new_session=True) for _ in range(3)]
     try:
-        done = subprocess.run([sys.executable, "-c", pinned + PROGRAM], capture_output=True, text=True)
+        result = subprocess.run([sys.executable, "-c", pinned_program], capture_output=True, text=True)
     finally:
-        for one in hogs:
-            one.kill()
-            one.wait()
-    assert done.returncode == 0, done.stderr
+        for process in hogs:
+            process.kill()
+            process.wait()
+    assert result.returncode == 0, result.stderr

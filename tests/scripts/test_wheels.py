@@ -97,7 +97,7 @@ def test_what_does_not_open_is_mended_or_named_in_one_line(environment: Environm
     wheel(environment.last, "soundfile", PLATFORM, WHOLE)
     mended = environment.python(check, "soundfile")
     assert (mended.returncode, mended.stderr) == (0, "")
-    assert mended.stdout.endswith("; mended\n")
+    assert mended.stdout.endswith("; repaired\n")
     again = environment.python(check, "soundfile")
     assert (again.returncode, again.stdout) == (0, "")
 

@@ -1,6 +1,7 @@
-"""What runs inside the sandboxes of the `code` verifier: a candidate's program in one, its tests in another.
+"""The two programs inside the sandboxes of the `code` verifier: one runs a candidate's code, the other its tests.
 
 The two share a socket and nothing else. The tests ask the candidate's process for values and compare them on their own
 side, with interpreters, names and expectations that the candidate's code cannot reach: whatever it prints, patches,
-exits or answers, it can only supply values. Only the standard library is imported here, as little of it as will do.
+exits or answers, it can only supply values. Only the standard library is imported here, and as little of it as will
+do: every import lengthens the start of every sandbox.
 """

@@ -17,8 +17,8 @@ from rewards.pool.worker import Call
 from rewards.service import RewardService
 from rl.types import Scored
 
-DEADLINE_S = 0.5  # for what must miss it; the good ones use next to no CPU time
-PATIENCE_S = 60.0  # for what comes sooner or later
+DEADLINE_S = 0.5  # of CPU time, for samples that must miss it; good ones use next to none
+PATIENCE_S = 60.0  # for events that must happen, however busy the machine
 
 
 def alive(pid: int) -> bool:
@@ -26,9 +26,9 @@ def alive(pid: int) -> bool:
     return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
-def until(done: Callable[[], object]) -> None:
+def wait_until(condition: Callable[[], object]) -> None:
     due = time.monotonic() + PATIENCE_S
-    while not done():
+    while not condition():
         assert time.monotonic() < due
         time.sleep(0.01)
 
@@ -47,8 +47,8 @@ def hurried():
         yield service
 
 
-def around(service: RewardService, rollout, deed: str, answer: str | None = None) -> Scored:
-    """The verdict of one sample amid good ones, all of which must be scored, in order."""
+def score_amid_good_ones(service: RewardService, rollout, deed: str, answer: str | None = None) -> Scored:
+    """Score one sample amid good ones, all of which must be scored, in order."""
     rollouts = [rollout(f"good {i}") for i in range(10)]
     rollouts.insert(4, rollout(deed, answer))
     scored = service.score(rollouts)
@@ -80,9 +80,9 @@ def around(service: RewardService, rollout, deed: str, answer: str | None = None
         ("parent", "accuracy: the verifier's process was lost with the one that had forked it", 1),
     ],
 )
-def test_an_error_of_its_own_sample_only(hostile, rollout, deed: str, error: str, restarts: int):
+def test_an_error_costs_its_own_sample_only(hostile, rollout, deed: str, error: str, restarts: int):
     before = hostile.restarts
-    verdict = around(hostile, rollout, deed).verdict
+    verdict = score_amid_good_ones(hostile, rollout, deed).verdict
     assert verdict.error is not None
     assert verdict.error.startswith(error)
     assert verdict.score == 0.0
@@ -97,14 +97,14 @@ def test_an_error_of_its_own_sample_only(hostile, rollout, deed: str, error: str
         ("sleep 60", "accuracy: gave no answer within 3 s"),
     ],
 )
-def test_a_deadline_missed_is_its_own_samples_error(hurried, rollout, deed: str, error: str):
+def test_a_missed_deadline_is_an_error_of_its_own_sample(hurried, rollout, deed: str, error: str):
     before = (hurried.restarts, hurried.timeouts)
-    assert around(hurried, rollout, deed).verdict.error == error
+    assert score_amid_good_ones(hurried, rollout, deed).verdict.error == error
     assert (hurried.restarts, hurried.timeouts) == (before[0] + 1, before[1] + 1)
 
 
 def test_a_worker_that_gets_no_core_for_longer_than_its_deadline_still_answers(rollout, folder: Path, tmp_path: Path):
-    """As on a machine that is busy with other things: the worker is stopped in the middle of a sample."""
+    """The worker is stopped in the middle of a sample, as on a machine that is busy with other things."""
     config = RewardConfig([PartConfig("hostile.py:verify")], deadline_s=2.0)
     with RewardService(config, folder) as service:
         worker = int(service.score([rollout("pid")])[0].verdict.reason.removeprefix("accuracy: "))
@@ -113,7 +113,7 @@ def test_a_worker_that_gets_no_core_for_longer_than_its_deadline_still_answers(r
         time.sleep(2.2)
         (tmp_path / "go").touch()
         os.kill(worker, signal.SIGCONT)
-        (scored,) = service.ready(PATIENCE_S)
+        (scored,) = service.take_finished(PATIENCE_S)
     assert (scored.verdict.score, scored.verdict.error) == (0.5, None)
     assert (service.restarts, service.timeouts) == (0, 0)
 
@@ -123,33 +123,33 @@ def test_answers_read_together_with_nonsense_count(rollout, folder: Path, tmp_pa
     results: list[Results] = []
     pool = Pool([Call("hostile.py:verify", {})], folder, workers=1, deadline_s=PATIENCE_S, memory_mb=128)
     try:
-        with pool.changed:
+        with pool.condition:
             for deed in (f"await {tmp_path / 'held'}", "good", "good", "stray nonsense"):
                 pool.submit(rollout(deed, str(tmp_path / "done")), (0,), results.append)
-            pool.changed.wait_for(lambda: pool.gold is not None or pool.failure, PATIENCE_S)
-        until(lambda: not pool.waiting)
-        with pool.changed:
+            pool.condition.wait_for(lambda: pool.gold is not None or pool.failure, PATIENCE_S)
+        wait_until(lambda: not pool.waiting)
+        with pool.condition:
             (tmp_path / "held").touch()
-            until((tmp_path / "done").exists)
-        with pool.changed:
-            pool.changed.wait_for(lambda: len(results) == 4, PATIENCE_S)
+            wait_until((tmp_path / "done").exists)
+        with pool.condition:
+            pool.condition.wait_for(lambda: len(results) == 4, PATIENCE_S)
     finally:
         pool.close()
     assert [result[0].score for result in results] == [0.5, 0.5, 0.5, 0.0]
     assert [result[0].error is None for result in results] == [True, True, True, False]
 
 
-def test_what_a_verifier_prints_goes_nowhere(hostile, rollout, capfd):
-    assert around(hostile, rollout, "print").verdict.score == 0.5
+def test_the_output_of_a_verifier_is_dropped(hostile, rollout, capfd):
+    assert score_amid_good_ones(hostile, rollout, "print").verdict.score == 0.5
     assert capfd.readouterr() == ("", "")
 
 
 def test_children_die_with_their_verifier(hurried, rollout, tmp_path: Path):
-    verdict = around(hurried, rollout, "child 60", str(tmp_path / "pids")).verdict
+    verdict = score_amid_good_ones(hurried, rollout, "child 60", str(tmp_path / "pids")).verdict
     assert verdict.error == "accuracy: gave no answer within 3 s"
     pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
     assert len(pids) == 3
-    until(lambda: not any(map(alive, pids)))
+    wait_until(lambda: not any(map(alive, pids)))
 
 
 def test_no_secrets_are_inherited(rollout, folder: Path, monkeypatch):
@@ -167,18 +167,18 @@ def test_a_hang_delays_only_what_was_sent_with_it(rollout, folder: Path, tmp_pat
     with RewardService(config, folder) as service:
         service.check_verifiers()
         rollouts = [rollout(f"await {tmp_path / 'go'}" if i == 5 else "sleep 0.005") for i in range(60)]
-        for each in rollouts:
-            service.submit(each)
-        judged: list[Scored] = []
-        while len(judged) < 40 and (ready := service.take_finished(PATIENCE_S)):
-            judged += ready
-        assert len(judged) >= 40
-        assert all(s.rollout is not rollouts[5] for s in judged)
+        for sample in rollouts:
+            service.submit(sample)
+        samples: list[Scored] = []
+        while len(samples) < 40 and (ready := service.take_finished(PATIENCE_S)):
+            samples += ready
+        assert len(samples) >= 40
+        assert all(s.rollout is not rollouts[5] for s in samples)
         (tmp_path / "go").touch()
-        while len(judged) < 60 and (ready := service.take_finished(PATIENCE_S)):
-            judged += ready
-    assert sorted(map(id, rollouts)) == sorted(id(s.rollout) for s in judged)
-    assert all(s.verdict.score == 0.5 for s in judged)
+        while len(samples) < 60 and (ready := service.take_finished(PATIENCE_S)):
+            samples += ready
+    assert sorted(map(id, rollouts)) == sorted(id(s.rollout) for s in samples)
+    assert all(s.verdict.score == 0.5 for s in samples)
 
 
 def test_hangs_lose_and_reorder_nothing(rollout, folder: Path):
@@ -196,11 +196,11 @@ def test_close_takes_workers_and_their_children_along(rollout, folder: Path, tmp
         service.submit(rollout("child 60", str(tmp_path / "pids")))
         pids = wait_for_pids(tmp_path / "pids")
         assert all(map(alive, pids))
-    until(lambda: not any(map(alive, pids)))
+    wait_until(lambda: not any(map(alive, pids)))
 
 
 def wait_for_pids(path: Path) -> list[int]:
-    until(lambda: path.exists() and len(path.read_text().split()) == 3)
+    wait_until(lambda: path.exists() and len(path.read_text().split()) == 3)
     return [int(pid) for pid in path.read_text().split()]
 
 
@@ -218,22 +218,22 @@ service.take_finished(60)
     pids = wait_for_pids(tmp_path / "pids")
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
-    until(lambda: not any(map(alive, pids)))
+    wait_until(lambda: not any(map(alive, pids)))
 
 
-def test_a_library_that_does_not_import_is_said_so():
+def test_a_library_that_cannot_be_imported_fails_the_pool():
     pool = Pool([Call("nothing", {})], workers=1, deadline_s=1.0, memory_mb=64)
     try:
-        with pool.changed:
-            pool.changed.wait_for(lambda: pool.failure is not None, PATIENCE_S)
+        with pool.condition:
+            pool.condition.wait_for(lambda: pool.failure is not None, PATIENCE_S)
         assert "nothing died while starting: ModuleNotFoundError: No module named" in str(pool.failure)
     finally:
         pool.close()
 
 
 def test_orphans_are_reaped_while_their_worker_lives(hostile, rollout, tmp_path: Path):
-    assert around(hostile, rollout, f"orphan {tmp_path / 'pid'}").verdict.score == 0.5
-    until(lambda: not Path("/proc", (tmp_path / "pid").read_text().strip()).exists())
+    assert score_amid_good_ones(hostile, rollout, f"orphan {tmp_path / 'pid'}").verdict.score == 0.5
+    wait_until(lambda: not Path("/proc", (tmp_path / "pid").read_text().strip()).exists())
 
 
 def test_temporary_files_go_with_their_worker(rollout, folder: Path, tmp_path: Path, monkeypatch):

@@ -1,4 +1,4 @@
-"""The `code` verifier and its sandbox, attacked."""
+"""Attacks on the `code` verifier and its sandbox."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from real_data import data_file
 
 from rewards.contract import Case
 from rewards.sandbox import sandbox
-from rewards.sandbox.sandbox import Limits
+from rewards.sandbox.bubblewrap import Limits
 from rewards.verifiers.code import verify
 from rl.types import Verdict
 
 TESTS = {"test_list": ["assert double(2) == 4", "assert double('ab') == 'abab'"]}
-QUICK = {"cpu_s": 1, "wall_s": 60.0}  # what loops uses up its CPU time, however busy the machine
-HASTY = {"wall_s": 1.0}  # for what only waits
+SHORT_CPU = {"cpu_s": 1, "wall_s": 60.0}  # for programs that loop: they use up their CPU time on a busy machine too
+SHORT_WAIT = {"wall_s": 1.0}  # for programs that only wait
 
 
-def judged(code: str, fields: dict[str, Any] = TESTS, **args: Any) -> Verdict:
+def judge(code: str, fields: dict[str, Any] = TESTS, **args: Any) -> Verdict:
     rollout = Case(f"```python\n{code}\n```", None, fields=fields).rollout()
     return verify(rollout.prompt, rollout, **{"wall_s": 60.0, **args})
 
@@ -33,14 +33,14 @@ def run(program: str, stdin: bytes = b"", **limits: Any) -> sandbox.Outcome:
 
 
 def test_right_and_wrong():
-    assert judged("def double(x):\n    return x + x").score == 1.0
-    assert judged("def double(x):\n    return 4") == Verdict(0.0, {"passed": 0.5}, reason="AssertionError: ")
-    assert judged("def double(x):\n    return 4", partial=True).score == 0.5
-    assert judged("double = lambda x: 2 * x").score == 1.0
-    assert judged("def double(x) return").reason.startswith("SyntaxError")
+    assert judge("def double(x):\n    return x + x").score == 1.0
+    assert judge("def double(x):\n    return 4") == Verdict(0.0, {"passed": 0.5}, reason="AssertionError: ")
+    assert judge("def double(x):\n    return 4", partial=True).score == 0.5
+    assert judge("double = lambda x: 2 * x").score == 1.0
+    assert judge("def double(x) return").reason.startswith("SyntaxError")
 
 
-FORGED = {
+CHEATS = {
     "prints that it passed": "print('all tests passed'); print('{\"outcomes\": [null, null]}')",
     "exits with success": "import sys; sys.exit(0)",
     "leaves at once": "import os; os._exit(0)",
@@ -80,9 +80,9 @@ FORGED = {
 }
 
 
-@pytest.mark.parametrize("code", FORGED.values(), ids=FORGED.keys())
-def test_what_does_not_compute_does_not_pass(code: str):
-    verdict = judged(code, **QUICK)
+@pytest.mark.parametrize("code", CHEATS.values(), ids=CHEATS.keys())
+def test_a_program_that_does_not_compute_does_not_pass(code: str):
+    verdict = judge(code, **SHORT_CPU)
     assert verdict.score == 0.0
     assert verdict.error is None
     assert verdict.reason
@@ -98,16 +98,16 @@ def test_names_of_the_tests_are_their_own():
         "test_imports": ["from math import isclose"],
     }
     honest = "def some(x): return [1, 2]\ndef half(x): return x / 2\n"
-    assert judged(honest, fields).score == 1.0
+    assert judge(honest, fields).score == 1.0
     forged = "set = abs = lambda x: 0.5\nisclose = lambda a, b: True\ndef some(x): return 0\ndef half(x): return 9\n"
-    assert judged(forged, fields).parts == {"passed": 0.0}
-    assert judged("def sum(a, b): return a * b", {"test_list": ["assert sum(2, 3) == 6"]}).score == 1.0
+    assert judge(forged, fields).parts == {"passed": 0.0}
+    assert judge("def sum(a, b): return a * b", {"test_list": ["assert sum(2, 3) == 6"]}).score == 1.0
 
 
-def test_objects_of_the_candidates_own():
+def test_objects_of_a_class_of_the_candidate():
     pair = "class Pair:\n    def __init__(self, a, b): self.a, self.b = a, b\n    def total(self): return self.a + self.b\n"
     fields = {"test_list": ["assert Pair(1, 2).total() == 3", "assert best([Pair(1, 2), Pair(3, 4)]).a == 3"]}
-    assert judged(pair + "def best(pairs): return max(pairs, key=Pair.total)", fields).score == 1.0
+    assert judge(pair + "def best(pairs): return max(pairs, key=Pair.total)", fields).score == 1.0
 
 
 VALUES = """None; True; 2 ** 200; 10 ** 5000; -0.5; float('inf'); 1j; '\\ud800\\n'; b'\\0'; bytearray(b'a'); (1, [2, {3}]);
@@ -117,15 +117,15 @@ VALUES = """None; True; 2 ** 200; 10 ** 5000; -0.5; float('inf'); 1j; '\\ud800\\
 @pytest.mark.parametrize("value", [value.strip() for value in VALUES.split(";")])
 def test_values_arrive_as_they_are(value: str):
     tests = [f"assert same({value}) == {value}", f"assert type(same({value})) is type({value})"]
-    assert judged("def same(x): return x", {"test_list": tests}).score == 1.0
+    assert judge("def same(x): return x", {"test_list": tests}).score == 1.0
 
 
 def test_a_list_is_no_tuple_and_an_iterator_no_list():
     fields = {"test_list": ["assert f() == [1, 2]"]}
-    assert judged("def f(): return [1, 2]", fields).score == 1.0
-    assert judged("def f(): return (1, 2)", fields).score == 0.0
-    assert judged("def f(): return iter([1, 2])", fields).score == 0.0
-    assert judged("def f(): return iter([1, 2])", {"test_list": ["assert list(f()) == [1, 2]"]}).score == 1.0
+    assert judge("def f(): return [1, 2]", fields).score == 1.0
+    assert judge("def f(): return (1, 2)", fields).score == 0.0
+    assert judge("def f(): return iter([1, 2])", fields).score == 0.0
+    assert judge("def f(): return iter([1, 2])", {"test_list": ["assert list(f()) == [1, 2]"]}).score == 1.0
 
 
 def test_modules_of_tests():
@@ -134,50 +134,50 @@ def test_modules_of_tests():
     functions = "def test_one(): assert f(1) == 2\ndef test_two(): assert f(2) == 3\n"
     right = "def f(x):\n    if x < 0: raise ValueError(x)\n    return x + 1"
     for module in (case, functions):
-        assert judged(right, {"test": module}).score == 1.0
-        assert judged("def f(x): return 2", {"test": module}).parts == {"passed": 0.5}
+        assert judge(right, {"test": module}).score == 1.0
+        assert judge("def f(x): return 2", {"test": module}).parts == {"passed": 0.5}
 
 
-def test_by_output():
+def test_a_program_is_judged_by_its_output():
     fields = {"inputs": ["1 2\n", "3 4"], "outputs": ["3", "7\n\n"]}
-    assert judged("print(sum(map(int, input().split())), ' ')", fields).score == 1.0
-    assert judged("print(3)", fields, partial=True).score == 0.5
-    assert judged("print(sum(map(int, input().split()))); exit(1)", fields).reason == "it ended with status 1"
-    assert judged("while True: pass", fields, **QUICK).score == 0.0
+    assert judge("print(sum(map(int, input().split())), ' ')", fields).score == 1.0
+    assert judge("print(3)", fields, partial=True).score == 0.5
+    assert judge("print(sum(map(int, input().split()))); exit(1)", fields).reason == "it ended with status 1"
+    assert judge("while True: pass", fields, **SHORT_CPU).score == 0.0
 
 
 def test_a_prompt_without_tests_is_an_error_not_a_zero():
     with pytest.raises(ValueError, match="has no tests"):
-        judged("pass", {})
+        judge("pass", {})
     with pytest.raises(ValueError, match="2 inputs and 1 outputs"):
-        judged("pass", {"inputs": ["", ""], "outputs": [""]})
+        judge("pass", {"inputs": ["", ""], "outputs": [""]})
     with pytest.raises(ValueError, match="cannot leave its process: a value of type function"):
-        judged("def f(g): return 1", {"test_list": ["assert f(lambda x: x) == 1"]})
+        judge("def f(g): return 1", {"test_list": ["assert f(lambda x: x) == 1"]})
 
 
 @pytest.mark.parametrize(
-    ("program", "limits", "stopped"),
+    ("program", "limits", "reason"),
     [
         ("while True: pass", {"cpu_s": 1}, "used its 1 s of CPU time"),
         ("9 ** 9 ** 9", {"cpu_s": 1}, "used its 1 s of CPU time"),
-        ("import time; time.sleep(600)", HASTY, "gave no answer within 1 s"),
-        ("import os, time; os.close(1); os.close(0); time.sleep(600)", HASTY, "gave no answer within 1 s"),
-        ("import threading, time\nfor _ in range(3): threading.Thread(target=time.sleep, args=(600,)).start()", HASTY, "gave"),
+        ("import time; time.sleep(600)", SHORT_WAIT, "gave no answer within 1 s"),
+        ("import os, time; os.close(1); os.close(0); time.sleep(600)", SHORT_WAIT, "gave no answer within 1 s"),
+        ("import threading, time\nfor _ in range(3): threading.Thread(target=time.sleep, args=(600,)).start()", SHORT_WAIT, "gave"),
         ("import signal, time\nfor s in range(1, 32):\n    try: signal.signal(s, signal.SIG_IGN)\n    except OSError: pass\n"
-         "time.sleep(600)", HASTY, "gave"),
+         "time.sleep(600)", SHORT_WAIT, "gave"),
         ("while True: print('x' * 100_000)", {}, "more than 1024 kB of output"),
         ("import os\nwhile True: os.write(1, b'x' * 100_000)", {"output_kb": 10}, "more than 10 kB of output"),
     ],
 )  # fmt: skip
-def test_limits_end_it(program: str, limits: dict[str, Any], stopped: str):
+def test_a_program_ends_at_its_limits(program: str, limits: dict[str, Any], reason: str):
     outcome = run(program, **limits)
-    assert outcome.stopped.startswith(stopped)
+    assert outcome.stop_reason.startswith(reason)
     assert len(outcome.output) <= limits.get("output_kb", 1024) << 10
-    assert children() == set()
+    assert list_sandboxes() == set()
 
 
 def test_a_busy_machine_makes_no_right_program_wrong():
-    """All on one core, with five others that never rest: half a second of CPU takes about three on the clock."""
+    """All on one core, beside five processes that never rest: half a second of CPU takes about three on the clock."""
     program = f"""
 import os, subprocess, sys
 sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parents[2])!r}]
@@ -190,13 +190,13 @@ try:
 finally:
     for hog in hogs:
         hog.kill()
-assert (busy.output, busy.stopped) == (b"1\\n", ""), busy
-assert idle.stopped == "gave no answer within 1 s", idle
+assert (busy.output, busy.stop_reason) == (b"1\\n", ""), busy
+assert idle.stop_reason == "gave no answer within 1 s", idle
 """
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-REFUSED = {
+FORBIDDEN = {
     "memory": "x = []\nwhile True: x.append(bytearray(1 << 20))",
     "one number": "x = 1 << (1 << 40)",
     "fork": "import os; os.fork()",
@@ -208,7 +208,7 @@ REFUSED = {
     "the network": "import urllib.request; urllib.request.urlopen('http://127.0.0.1:1')",
     "home": f"open({str(Path.home() / 'x')!r}, 'w')",
     "its program": "open('/program.py', 'w')",
-    "the harness": "open('/exam/rewards/exam/wire.py', 'a')",
+    "the harness": "open('/harness/rewards/sandbox/inside/wire.py', 'a')",
     "the system": "open('/usr/x', 'w')",
     "the root": "open('/x', 'w')",
     "shared memory": "open('/dev/shm/x', 'w')",
@@ -225,13 +225,13 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("program", REFUSED.values(), ids=REFUSED.keys())
-def test_refused(program: str):
+@pytest.mark.parametrize("program", FORBIDDEN.values(), ids=FORBIDDEN.keys())
+def test_a_forbidden_action_fails(program: str):
     outcome = run(program)
     assert (outcome.status, outcome.output) == (1, b"")
 
 
-def test_nothing_of_ours_is_seen(monkeypatch):
+def test_a_program_sees_nothing_of_the_host(monkeypatch):
     monkeypatch.setenv("GROUNDTONE_TOKEN", "secret")
     program = (
         "import json, os; print(json.dumps([dict(os.environ), os.listdir('/'), os.listdir('/tmp'), os.getppid()]))"
@@ -255,25 +255,25 @@ def test_a_long_input_that_nobody_reads():
 
 
 def test_nothing_is_left_behind():
-    """In a process of its own: others that run tests have children and files of theirs."""
+    """Runs in a process of its own: a process that runs other tests has other children and open files."""
     program = f"""
 import os, sys
 sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parents[2])!r}]
-from test_code import children, judged, run
+from test_code import list_sandboxes, judge, run
 run("pass")
 before = os.listdir("/proc/self/fd")
 for _ in range(3):
     run("import time; time.sleep(60)", wall_s=0.2)
-    judged("def double(x): return x + x")
-    judged("def double(x):\\n    while True: pass", wall_s=0.2)
+    judge("def double(x): return x + x")
+    judge("def double(x):\\n    while True: pass", wall_s=0.2)
 assert os.listdir("/proc/self/fd") == before
-assert children() == set()
+assert list_sandboxes() == set()
 """
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-def children() -> set[str]:
-    """Sandboxes that this process has started and not reaped."""
+def list_sandboxes() -> set[str]:
+    """Return the process ids of the sandboxes that this process has started and not reaped."""
     pids = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     return {pid for pid in pids if Path(f"/proc/{pid}/comm").read_text() == "bwrap\n"}
 
@@ -294,6 +294,6 @@ def test_without_bubblewrap_it_refuses_before_the_run(monkeypatch, tmp_path: Pat
 @pytest.mark.parametrize("name", ["humaneval/test.jsonl", "mbpp/data.jsonl"])
 def test_reference_solutions_pass_and_others_fail(name: str):
     for row in [json.loads(line) for line in data_file(name).read_text().splitlines()][::25]:
-        assert judged(row.get("canonical_solution") or row["code"], row, cpu_s=60).score == 1.0, row["task_id"]
+        assert judge(row.get("canonical_solution") or row["code"], row, cpu_s=60).score == 1.0, row["task_id"]
         name = row.get("entry_point") or row["test_list"][0].partition("(")[0].split()[-1]
-        assert judged(f"def {name}(*args): return None", row).score == 0.0, row["task_id"]
+        assert judge(f"def {name}(*args): return None", row).score == 0.0, row["task_id"]
