@@ -25,7 +25,6 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any
 
 from rewards.contract import Case
 from rewards.judge import pairwise, rubric
@@ -83,7 +82,7 @@ class Config:
     """Price of a million tokens in, and out, from which the metric `cost` is computed."""
     longest: int = 12_000
     """Characters of each text that is shown; the middle of a longer one is left out."""
-    options: dict[str, Any] = field(default_factory=lambda: {"temperature": 0.0, "max_tokens": 1024})
+    options: dict[str, object] = field(default_factory=lambda: {"temperature": 0.0, "max_tokens": 1024})
     """Further parameters of each request, passed through to the endpoint."""
 
     @property
@@ -141,7 +140,7 @@ class Config:
             )
 
 
-def verify(prompt: Prompt, rollout: Rollout, **args: Any) -> Verdict:
+def verify(prompt: Prompt, rollout: Rollout, **args: object) -> Verdict:
     """Return the judge's verdict, the mean over the rubric's criteria in [0, 1]. Raises ValueError where it gives no usable
     opinion."""
 

@@ -11,7 +11,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rewards.combine import RewardConfig
 from rl.config import ConfigError
@@ -208,7 +208,7 @@ def _best(samples: Sequence[Sample], limit: int) -> list[Sample]:
     return [sample for group in best for sample in group]
 
 
-def _row(sample: Sample) -> dict[str, Any]:
+def _row(sample: Sample) -> dict[str, object]:
     """Return a row of the distilled data set: the prompt by reference, and the chain and answer it was given."""
     place = {"data": sample.data, "split": sample.split, "prompt": sample.prompt, "sample": sample.sample}
     answer = {"reasoning": sample.reasoning, "response": sample.response}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rl.config import ConfigError
 from rl.data.mixture import describe
@@ -148,7 +148,7 @@ def value_of(sample: Sample, by: str | None) -> float:
     return sample.score if by is None else sample.parts[by]
 
 
-def _row(chosen: Sample, rejected: Sample, by: str | None) -> dict[str, Any]:
+def _row(chosen: Sample, rejected: Sample, by: str | None) -> dict[str, object]:
     """Return a row of the preference data set: the prompt by reference, and both answers."""
     place = {"data": chosen.data, "split": chosen.split, "prompt": chosen.prompt}
     sides = {

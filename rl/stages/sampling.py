@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rl.types import THINK_CLOSE, Message, Prompt, Rollout, split_think
 
@@ -90,7 +90,7 @@ def collect_samples(
             f"{context.name}: {len(samples) + len(without_verdict):,} of {total:,} samples are there already{again}"
         )
     if len(samples) < total:
-        to_record, write = list[Any](), line_appender(file)
+        to_record, write = list[object](), line_appender(file)
         with Progress(context.name, total) as progress:
             progress.advance(len(samples), {})
             for scored in _missing_samples(config, context, sources, {*samples}, without_verdict):
@@ -235,11 +235,11 @@ def means_by_part(samples: Sequence[Sample]) -> dict[str, float]:
     return {name: sum(numbers) / len(numbers) for name, numbers in values.items()}
 
 
-def line_appender(file: Path) -> Callable[[Sequence[Any]], None]:
+def line_appender(file: Path) -> Callable[[Sequence[object]], None]:
     """Return a function that adds dataclasses to the file, a line each, whole."""
     from rl.run.files import detect_full_disk
 
-    def write(rows: Sequence[Any]) -> None:
+    def write(rows: Sequence[object]) -> None:
         with detect_full_disk(file), file.open("ab") as out:
             out.write("".join(json.dumps(asdict(row)) + "\n" for row in rows).encode())
 

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rewards.combine import PartConfig, RewardConfig
 from rl.config import ConfigError, build
@@ -29,7 +29,7 @@ class SelectBy:
 
     verifier: str
     """As in a part of the reward; it sees the question with an empty answer."""
-    args: dict[str, Any] = field(default_factory=dict[str, Any])
+    args: dict[str, object] = field(default_factory=dict[str, object])
     least: float = 0.5
     """The least score of a question that is asked."""
 
@@ -71,7 +71,7 @@ class Opinion:
 Sources = Mapping[str, Sequence[Prompt]]
 
 
-def select_prompts(sources: Sources, rule: Mapping[str, Any] | None) -> dict[str, list[Prompt]]:
+def select_prompts(sources: Sources, rule: Mapping[str, object] | None) -> dict[str, list[Prompt]]:
     """Return {source: the prompts that a `when` rule of a reward part names}; all of them without a rule."""
     part = PartConfig("select", when=dict(rule) if rule else None)
     return {name: [prompt for prompt in prompts if part.applies(prompt)] for name, prompts in sources.items()}

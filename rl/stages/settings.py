@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
 from rewards.combine import PartConfig, RewardConfig
 from rl.config import ConfigError
@@ -140,7 +140,7 @@ class CandidatesConfig(SamplingConfig):
     """Settings of a stage that samples answers to choose from."""
 
     temperature: float | None = 1.0
-    select: dict[str, Any] | None = None
+    select: dict[str, object] | None = None
     """Which prompts: a `when` rule, as a reward part has it, such as `{source: timbre}` or `{audio: true}`."""
     ask: str | None = None
     """Put after the question while sampling, and not stored: "Refer to what you hear …"."""
