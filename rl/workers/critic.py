@@ -46,12 +46,12 @@ class CriticWorker(HearingWorker):
     def update_pairs(self, batch: Batch, steps: Sequence[OptimiserStep]) -> list[dict[str, float]]:
         """Bradley–Terry steps; the batch holds chosen and rejected answers by turns, one action each."""
         from rl.algorithms.policy_losses import action_weights
-        from rl.algorithms.preference_losses import ahead, bradley_terry
+        from rl.algorithms.preference_losses import bradley_terry, pair_accuracy
 
         def loss(micro_batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
             rewards_N = self._values(micro_batch)
             margins_P = rewards_N[0::2] - rewards_N[1::2]
-            said = {"margin": margins_P.detach(), "accuracy": ahead(margins_P)}
+            said = {"margin": margins_P.detach(), "accuracy": pair_accuracy(margins_P)}
             return bradley_terry(margins_P).repeat_interleave(2), {n: v.repeat_interleave(2) for n, v in said.items()}
 
         return self.optimise(batch, steps, loss, lambda n: action_weights(n, "token_mean"), pairs=True)

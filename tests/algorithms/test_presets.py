@@ -65,14 +65,14 @@ def test_overrides_are_on_top():
         (
             "rloo",
             {"advantage": "grop"},
-            "a.advantage: 'grop' is neither known nor `pkg.mod:fn`; did you mean 'grpo'?",
+            "a.advantage: 'grop' is neither a built-in name nor `pkg.mod:fn`; did you mean 'grpo'?",
         ),
         (
             "rloo",
             {"policy_loss": "no.such:fn"},
             "a.policy_loss: no module 'no' to import; is the folder of 'no.such:fn' on the Python path?",
         ),
-        ("rloo", {"policy_loss": ":fn"}, "a.policy_loss: ':fn' is neither known nor `pkg.mod:fn`; known: "),
+        ("rloo", {"policy_loss": ":fn"}, "a.policy_loss: ':fn' is neither a built-in name nor `pkg.mod:fn`; known: "),
         ("rloo", {"policy_loss": "json:dump_s"}, "a.policy_loss: /"),
         ("rloo", {"policy_loss": "os:nope"}, "a.policy_loss: /"),  # it imports names by *, and is imported
         ("rloo", {"advantage": "json:dumps"}, "a.advantage: dumps(obj) must take (batch, objective) and no more"),
