@@ -101,20 +101,7 @@ def plan(recipe: Recipe, out: Path | None = None) -> Plan:
     problems, notes = checks.foreign_difficulties(recipe, facts)
     result.problems += problems
     result.notes += notes
-    rows_written: dict[str, int | None] = {}
-    lengths = {name: data.expect_tokens for name, data in header.data.items()}
-    for stage in recipe.stages:
-        rows = rows_written | {
-            name: facts[name, stage.config.split].rows for name in weights_of(stage.config.data) if name in header.data
-        }
-        stage_plan = workload.stage_plan(stage, recipe, rows, lengths)
-        result.stages.append(stage_plan)
-        rows_written[stage.base], lengths[stage.base] = stage_plan.rows_made, stage_plan.sequence_tokens
-        problems = checks.problems(stage, recipe, stage_plan.rows, shape.positions if shape else None)
-        result.problems += [
-            line for line in problems if line not in result.problems
-        ]  # iterations of a block have the same
-        result.notes += [line for line in checks.notes(stage, stage_plan.rows) if line not in result.notes]
+    _stages(recipe, shape, facts, result)
     result.notes += judges.notes(recipe, result.stages, facts)
     result.placed = bundles(
         roles(recipe.roles, header.engines, header.trainer, gpu, header.judges), header.cluster.placement
@@ -153,6 +140,23 @@ def _facts(recipe: Recipe, plan: Plan, runs: bool) -> dict[tuple[str, str | None
     plan.notes += dict.fromkeys(note for fact in facts.values() for note in fact.notes)
     plan.notes += checks.same_rows(facts)
     return facts
+
+
+def _stages(recipe: Recipe, shape: Shape | None, facts: judges.Facts, plan: Plan) -> None:
+    """Add the plan of every stage, with its problems and notes."""
+    rows_written: dict[str, int | None] = {}
+    lengths = {name: data.expect_tokens for name, data in recipe.header.data.items()}
+    for stage in recipe.stages:
+        names = [name for name in weights_of(stage.config.data) if name in recipe.header.data]
+        rows = rows_written | {name: facts[name, stage.config.split].rows for name in names}
+        stage_plan = workload.stage_plan(stage, recipe, rows, lengths)
+        plan.stages.append(stage_plan)
+        # Later stages may read what this one writes.
+        rows_written[stage.base], lengths[stage.base] = stage_plan.rows_made, stage_plan.sequence_tokens
+        # Iterations of a block repeat their lines.
+        problems = checks.problems(stage, recipe, stage_plan.rows, shape.positions if shape else None)
+        plan.problems += [line for line in problems if line not in plan.problems]
+        plan.notes += [line for line in checks.notes(stage, stage_plan.rows) if line not in plan.notes]
 
 
 def _model(recipe: Recipe, plan: Plan) -> Shape | None:
