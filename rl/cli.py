@@ -104,7 +104,7 @@ def run(
             console().print(render_results(path))
     if seeds > 1:
         console().print(render_seeds(folders))
-    for line in suggest_next_steps(recipe, first, next(iter(folders.values())), free_folder(folder, again=True)):
+    for line in suggest_next_steps(recipe, first, next(iter(folders.values())), free_folder(folder, is_numbered=True)):
         say(line)
 
 

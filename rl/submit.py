@@ -136,8 +136,8 @@ def _pack_data(recipe: Recipe, data: dict[str, Values], folder: Path) -> list[st
         config["source"] = _pack_code(config["source"], f"data.{name}.source", [Path.cwd()], folder)
         if config["source"] in FILES:
             # A path is relative to the recipe if there is such a file, else to the working directory.
-            base = recipe.folder if name in recipe.found else Path.cwd()
-            config["path"] = recipe.found.get(name, config.get("path"))
+            base = recipe.folder if name in recipe.paths_beside else Path.cwd()
+            config["path"] = recipe.paths_beside.get(name, config.get("path"))
             warnings += _pack_file(str(config["path"]), f"data.{name}.path", config["source"], base, folder)
         else:
             warnings += _warn_of_arguments(config, f"data.{name}.args")

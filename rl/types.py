@@ -1,4 +1,4 @@
-"""The five types that flow through the loop; each adds one thing to the one before.
+"""The five types that flow through the training loop; each adds one thing to the one before.
 
     Prompt -> Rollout -> Verdict -> Scored -> Batch
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,13 +20,12 @@ if TYPE_CHECKING:
 
 THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
 AUDIO_PATCH = "<audio_patch>"
-"""Where a clip stands in a message. A prompt with clips holds as many as it has clips, in their order; in a prompt
-without clips it is text like any other."""
+"""Mark of a clip's place in a message, one for each clip, in their order. A prompt without clips has it as plain text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation; see `AUDIO_PATCH` for where clips stand in it."""
+    """One turn of a conversation; `AUDIO_PATCH` in its content marks the place of a clip."""
 
     role: str
     content: str
@@ -34,7 +33,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One audio clip, not yet decoded: a file's path or its encoded bytes."""
+    """One audio clip, not yet decoded: the path of a file, or its encoded bytes."""
 
     path: str | None = None
     data: bytes | None = None
@@ -42,7 +41,7 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class Demonstration:
-    """What a warm start imitates: the chain (may be empty) and the answer after it."""
+    """Target of supervised training: the chain of thought (may be empty) and the answer after it."""
 
     reasoning: str
     response: str
@@ -50,64 +49,77 @@ class Demonstration:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A question to the policy. `answer` is the gold a verifier compares with; `fields` are the further columns of
-    the data row that a verifier may ask for (options, unit tests, …)."""
+    """A question to the policy, with everything that a verifier needs to score the answer.
+
+    Example:
+        >>> prompt = Prompt("row-7", (Message("system", "Be brief."), Message("user", "What is 2 + 2?")), answer="4")
+        >>> prompt.question
+        'What is 2 + 2?'
+    """
 
     id: str
     messages: tuple[Message, ...]
     answer: str | None = None
+    """Gold answer that a verifier compares with."""
     source: str = ""
+    """Data set or task that the prompt comes from."""
     clips: tuple[Clip, ...] = ()
     demonstration: Demonstration | None = None
-    fields: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    fields: Mapping[str, object] = field(default_factory=dict[str, object])
+    """Further columns of the data row that a verifier may read: options, unit tests, …"""
 
     @property
     def question(self) -> str:
-        """The content of the last user turn."""
+        """Content of the last user turn."""
         return next((m.content for m in reversed(self.messages) if m.role == "user"), "")
 
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """A finished sample, tokens in and tokens out: `tokens` are all ids the engine saw (prompt, then what was
-    written, then perhaps a tool's answer and more); `action_mask` marks which of them the policy wrote."""
+    """A finished sample as token ids: what the engine sampled is what is trained on, and no text is encoded again.
+
+    Example:
+        >>> prompt = Prompt("row-7", (Message("user", "What is 2 + 2?"),), answer="4")
+        >>> tokens, is_action = np.array([5, 6, 7, 8]), np.array([False, False, True, True])
+        >>> logprobs = np.array([-0.1, -0.7], dtype=np.float32)
+        >>> rollout = Rollout(prompt, 0, tokens, is_action, logprobs, "stop", 3, "<think>Two and two.</think>4")
+        >>> rollout.reasoning, rollout.response, rollout.truncated
+        ('Two and two.', '4', False)
+    """
 
     prompt: Prompt
     sample: int
     """Index of this sample within its prompt's group."""
-    tokens: np.ndarray
-    """[t] int64."""
-    action_mask: np.ndarray
-    """[t] bool."""
-    logprobs: np.ndarray
-    """[action_mask.sum()] float32, under the sampling distribution."""
-    finish_reason: str
-    """`stop` (the policy ended its turn) or `length`."""
-    version: int
-    """Version of the policy that wrote it."""
+    tokens: np.ndarray  # [t] int64: the prompt, the policy's tokens, then perhaps a tool's answer and more
+    action_mask: np.ndarray  # [t] bool, True at the tokens that the policy wrote
+    logprobs: np.ndarray  # [action_mask.sum()] float32, under the sampling distribution
+    finish_reason: str  # `stop` (the policy ended its turn) or `length`
+    version: int  # of the weights that wrote it
     text: str
-    """The whole assistant turn as text, from `<think>` on when the turn was opened with it; without the end token."""
+    """Text of the whole assistant turn, without the end token; begins with `<think>` if the chat template opened it."""
 
     @property
     def reasoning(self) -> str:
-        """The chain of thought; empty if the tags are missing or unclosed."""
+        """Chain of thought; empty if its tags are missing or unclosed."""
         return split_think(self.text)[0]
 
     @property
     def response(self) -> str:
-        """What stands after the chain; the whole text if it has no closed chain."""
+        """Text after the chain of thought; the whole text if it has no tags."""
         return split_think(self.text)[1]
 
     @property
     def truncated(self) -> bool:
+        """Whether the sample ended at the token limit."""
         return self.finish_reason == "length"
 
 
 def split_think(text: str) -> tuple[str, str]:
-    """(chain, answer) of an assistant turn in the standard format `<think>\\n chain \\n</think>\\n answer`.
-    An opened chain that never closes has no answer; a text without tags is all answer."""
-    head, closed, tail = text.rpartition(THINK_CLOSE)
-    if closed:
+    """Return (chain, answer) of an assistant turn in the format `<think>\\n chain \\n</think>\\n answer`. A chain that
+    is opened and never closed has no answer; a text without tags is all answer."""
+    # The last closing tag counts: a chain may quote the tag.
+    head, closing_tag, tail = text.rpartition(THINK_CLOSE)
+    if closing_tag:
         return head.removeprefix(THINK_OPEN).strip(), tail.strip()
     if text.startswith(THINK_OPEN):
         return text.removeprefix(THINK_OPEN).strip(), ""
@@ -116,41 +128,68 @@ def split_think(text: str) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a verifier says. An `error` (verifier crashed, hung, ran out of memory) is not a score of 0: the sample is
-    counted, shown, and kept out of the gradient."""
+    """A verifier's judgement of one rollout. An `error` (the verifier crashed, hung or ran out of memory) is not a score
+    of 0: the sample is counted, shown, and kept out of the gradient.
+
+    Example:
+        >>> right = Verdict(score=1.0, parts={"math": 1.0, "format": 1.0}, read="4")
+        >>> broken = Verdict(error="math: no answer within 5 s")
+        >>> right.error is None, broken.score
+        (True, 0.0)
+    """
 
     score: float = 0.0
     parts: Mapping[str, float] = field(default_factory=dict[str, float])
+    """Scores by the name of the reward's part."""
     error: str | None = None
     reason: str = ""
+    """Explanation for people, in the verifier's words."""
     read: str = ""
-    """The answer it found, in one form however it is said and whatever the gold is; empty where it tells none. Votes
-    are counted by it."""
+    """Answer that the verifier read in the response, in a normal form that does not depend on the gold; empty if it reads
+    none. Majority votes count these."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
+    """A rollout with its verdict.
+
+    Example:
+        >>> rollout = Rollout(Prompt("row-7", ()), 0, *[np.array([])] * 3, "stop", version=3, text="4")
+        >>> samples = [Scored(rollout, Verdict(score=1.0)), Scored(rollout, Verdict(error="crashed"))]
+        >>> [sample.verdict.score for sample in samples if sample.verdict.error is None]  # these are trained on
+        [1.0]
+    """
+
     rollout: Rollout
     verdict: Verdict
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Ragged sequences with named tensors. What every algorithm needs is required; what some add later (`old`, `ref`,
-    `values`, `advantages`, `returns`) raises on access while it is absent."""
+    """Ragged sequences with named tensors. Columns that every algorithm needs are required; those that some algorithms
+    add later (`old`, `ref`, `values`, `rewards`, `advantages`, `returns`) raise ValueError when read while absent.
 
-    tokens_T: Tensor
-    lengths_N: Tensor
-    """Tokens per sequence, int64; sums to T."""
-    action_mask_T: Tensor
-    """Bool; True at actions. The first token of a sequence is never an action."""
-    rollout_logprobs_A: Tensor
-    """Logprobs under the engine that sampled; zeros for demonstrations."""
-    scores_N: Tensor
-    """The verdict's score, given at the last action."""
-    groups_N: Tensor
-    """Sequences that answer the same prompt share an id, int64."""
-    versions_N: Tensor
+    Example: two sequences of 3 and 2 tokens, whose last 2 and 1 the policy wrote.
+        >>> batch = Batch(
+        ...     tokens_T=torch.tensor([5, 6, 7, 5, 8]),
+        ...     lengths_N=torch.tensor([3, 2]),
+        ...     action_mask_T=torch.tensor([False, True, True, False, True]),
+        ...     rollout_logprobs_A=torch.tensor([-0.1, -0.2, -0.3]),
+        ...     scores_N=torch.tensor([1.0, 0.0]), groups_N=torch.tensor([0, 0]), versions_N=torch.tensor([3, 3]),
+        ... )
+        >>> batch.actions_N.tolist(), batch.has("values")
+        ([2, 1], False)
+        >>> batch.add(values=torch.tensor([0.5, 0.6, 0.7])).select([1]).values_A
+        tensor([0.7000])
+    """
+
+    tokens_T: Tensor  # token ids, int64
+    lengths_N: Tensor  # tokens per sequence, int64; sums to T
+    action_mask_T: Tensor  # bool, True at actions; never at a sequence's first token, which no logits precede
+    rollout_logprobs_A: Tensor  # logprobs under the engine that sampled; zeros for demonstrations
+    scores_N: Tensor  # score of each verdict, given at the sequence's last action
+    groups_N: Tensor  # group ids, int64; sequences that answer the same prompt share one
+    versions_N: Tensor  # version of the weights that wrote each sequence, int64
     clips_N: tuple[tuple[Clip, ...], ...] = ()
     _old_A: Tensor | None = None
     _ref_A: Tensor | None = None
@@ -175,12 +214,13 @@ class Batch:
         """Actions per sequence, int64; sums to A."""
         import torch
 
-        before_T = torch.nn.functional.pad(self.action_mask_T.cumsum(0), (1, 0))
+        # [T + 1] actions before each token: a sequence's count is a difference of two entries, without a loop.
+        actions_before_T = torch.nn.functional.pad(self.action_mask_T.cumsum(0), (1, 0))
         ends_N = self.lengths_N.cumsum(0)
-        return before_T[ends_N] - before_T[ends_N - self.lengths_N]
+        return actions_before_T[ends_N] - actions_before_T[ends_N - self.lengths_N]
 
     def add(self, **tensors: Tensor | None) -> Batch:
-        """A copy with more columns: `batch.add(old=…, values=…)`. Each is [A]; None (an absent critic) adds nothing."""
+        """Return a copy with more [A] columns: `batch.add(old=…, values=…)`. None (from an absent critic) adds nothing."""
         for name, tensor in tensors.items():
             assert tensor is None or tensor.shape == self.rollout_logprobs_A.shape, (
                 f"{name}: expected one entry for each action"
@@ -188,34 +228,39 @@ class Batch:
         return replace(self, **{f"_{name}_A": tensor for name, tensor in tensors.items() if tensor is not None})
 
     def has(self, name: str) -> bool:
-        """Return whether the column is there: `batch.has("old")`."""
+        """Return whether the batch has the column: `batch.has("old")`."""
         return getattr(self, f"_{name}_A") is not None
 
     def old_logprobs(self, logprobs_A: Tensor) -> Tensor:
-        """Return [A] logprobs before the step's first update. A batch that carries none is trained on exactly once, by
-        the policy that `logprobs_A` come from: then they are the old ones themselves, without their gradient."""
+        """Return [A] logprobs before the step's first update; `logprobs_A` are the current ones."""
+        # A batch without the column is trained on exactly once: then the current logprobs are still the old ones.
         return logprobs_A.detach() if self._old_A is None else self._old_A
 
     def to(self, device: torch.device) -> Batch:
-        """The batch with its tensors on `device`."""
-        columns = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "clips_N"}
-        return replace(self, **{name: value.to(device) for name, value in columns.items() if value is not None})
+        """Return the batch with its tensors on `device`."""
+        return replace(self, **{name: value.to(device) for name, value in self._tensors().items()})
 
     def select(self, rows: Sequence[int]) -> Batch:
-        """The sequences at `rows`, in that order, with every column they have."""
+        """Return the sequences at `rows`, in that order, with every column they have."""
         import torch
 
-        def spans(counts_N: Tensor) -> Tensor:
-            """Indices of what the chosen sequences have, where each has `counts_N`."""
+        def entries_of(counts_N: Tensor) -> Tensor:
+            """Return the indices of the selected sequences' entries in a column with `counts_N` entries per sequence."""
             starts, counts = (counts_N.cumsum(0) - counts_N)[index], counts_N[index]
+            # Added to an entry's new position, this gives its position in the old column.
             shift = starts - (counts.cumsum(0) - counts)
             return torch.arange(int(counts.sum()), device=index.device) + shift.repeat_interleave(counts)
 
         index = torch.as_tensor(rows, dtype=torch.long, device=self.lengths_N.device)
-        entries = {"N": index, "T": spans(self.lengths_N), "A": spans(self.actions_N)}
+        entries = {"N": index, "T": entries_of(self.lengths_N), "A": entries_of(self.actions_N)}
+        # A column's last letter is its shape: N, T or A.
+        selected = {name: value[entries[name[-1]]] for name, value in self._tensors().items()}
+        return Batch(**selected, clips_N=tuple(self.clips_N[i] for i in rows) if self.clips_N else ())
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """Return the columns that are present, by field name."""
         columns = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "clips_N"}
-        chosen = {name: value[entries[name[-1]]] for name, value in columns.items() if value is not None}
-        return Batch(**chosen, clips_N=tuple(self.clips_N[i] for i in rows) if self.clips_N else ())
+        return {name: value for name, value in columns.items() if value is not None}
 
     def _present(self, name: str) -> Tensor:
         tensor = getattr(self, f"_{name}_A")
@@ -225,7 +270,7 @@ class Batch:
 
     @property
     def old_A(self) -> Tensor:
-        """Logprobs under the policy before this step's first update."""
+        """Logprobs under the policy as it was before this step's first update."""
         return self._present("old")
 
     @property
@@ -235,19 +280,20 @@ class Batch:
 
     @property
     def values_A(self) -> Tensor:
-        """The critic's value of the state before each action."""
+        """Critic's value of the state before each action."""
         return self._present("values")
 
     @property
     def rewards_A(self) -> Tensor:
-        """Token-level rewards: the score at each last action, minus what KL in the reward costs."""
+        """Token-level rewards: the score at each last action, minus the KL penalty if it is in the reward."""
         return self._present("rewards")
 
     @property
     def advantages_A(self) -> Tensor:
+        """Advantage of each action, whitened where the objective says so."""
         return self._present("advantages")
 
     @property
     def returns_A(self) -> Tensor:
-        """Targets of the critic."""
+        """Returns, the critic's targets."""
         return self._present("returns")

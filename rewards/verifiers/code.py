@@ -71,7 +71,7 @@ def _build_task(prompt: Prompt, code: str) -> dict[str, object]:
     if not module and not tests:
         raise ValueError(f"prompt '{prompt.id}' has no tests: neither test, test_list nor inputs among its fields")
     entry_point, preamble = fields.get("entry_point"), str(fields.get("prompt") or "")
-    if preamble and not (entry_point and _defines(code, entry_point)):
+    if preamble and not (entry_point and _defines(code, str(entry_point))):
         program = preamble + (code if code[:1].isspace() else indent(code, "    "))  # code is the function's body alone
     else:
         program = f"{preamble}\n\n{code}"  # code defines the function anew; the preamble's imports are still needed

@@ -1,8 +1,9 @@
 """Advantage estimators: token-level rewards in, one advantage and one return for each action out.
 
-Shape legend: N sequences, A actions of all sequences laid end to end, `actions_N` how many each has (at least one).
-Nothing is padded. Each estimator is a pure function of tensors that can be worked by hand, and under it in `ADVANTAGES`
-the same on a `Batch`. Written with tensor methods alone, so that the registry can be listed without importing torch.
+Shape legend: N sequences, A actions of all sequences laid end to end, G groups; `actions_N` counts the actions of each
+sequence (at least one). Nothing is padded. Each estimator is a pure function of tensors (`gae_advantages`, …) that can be
+checked by hand, and a function of a `Batch` (`gae`, …) that stands in `ADVANTAGES`. Written with tensor methods alone, so
+that the registry can be listed without importing torch.
 
 Checked against verl.trainer.ppo.core_algos. Deliberate differences: means and deviations of groups are taken in
 float64 (in float32 a group of equal fractional scores gets advantages of up to 0.15, rounding noise over rounding
@@ -29,28 +30,31 @@ WHITEN_EPSILON = 1e-8  # as in verl
 
 
 def estimate(batch: Batch, objective: Objective, max_tokens: int | None = None) -> Batch:
-    """The batch with `rewards`, `advantages` and `returns`: the whole batch, since groups and whitening span it.
-    `max_tokens` is the limit on a sequence's length, prompt included; needed with an overlong buffer.
-    Raises ConfigError if an outsider's estimator cannot be found or returns something else."""
+    """Return the batch with `rewards`, `advantages` and `returns`. It must be the whole batch, since groups and whitening
+    span it. `max_tokens` is the limit on a sequence's length, prompt included; needed with an overlong buffer.
+    Raises ConfigError if a user's estimator cannot be found or returns something else."""
     batch = batch.add(rewards=token_rewards(batch, objective, max_tokens))
-    estimated = resolve(objective.advantage, ADVANTAGES, "advantage")(batch, objective)
-    if not isinstance(cast(object, estimated), Batch):
-        raise ConfigError(f"advantage '{objective.advantage}': returned {type(estimated).__name__}; return a Batch")
-    advantages_A = estimated.advantages_A
-    return estimated.add(advantages=whiten(advantages_A)) if objective.whiten else estimated
+    with_advantages = resolve(objective.advantage, ADVANTAGES, "advantage")(batch, objective)
+    if not isinstance(cast(object, with_advantages), Batch):
+        raise ConfigError(
+            f"advantage '{objective.advantage}': returned {type(with_advantages).__name__}; return a Batch"
+        )
+    advantages_A = with_advantages.advantages_A
+    return with_advantages.add(advantages=whiten(advantages_A)) if objective.whiten else with_advantages
 
 
 def token_rewards(batch: Batch, objective: Objective, max_tokens: int | None = None) -> Tensor:
-    """[A] the score (less the punishment for length) at each last action, less kl_coef × KL(old || reference) at every
-    action if that is in the reward."""
+    """Return [A] the score (minus the length penalty) at each last action, minus kl_coef × KL(old || reference) at every
+    action if the KL penalty is in the reward."""
     actions_N, scores_N = batch.actions_N, batch.scores_N
     assert bool((actions_N > 0).all()), "a sequence without actions has nowhere to put its reward"
     if objective.overlong_buffer:
         assert max_tokens is not None, "the overlong buffer ends at max_tokens"
-        # both ends of the buffer are shifted by the prompt's length, so whole sequences may be compared
+        # DAPO counts the response's tokens. Here limit and length both include the prompt, which cancels out.
         scores_N = scores_N + objective.overlong_penalty * overlong_penalty(
             batch.lengths_N, max_tokens, objective.overlong_buffer
         )
+    # A score judges the whole response, so it is the reward of its last action: Ouyang et al. 2022, arXiv 2203.02155.
     rewards_A = batch.rollout_logprobs_A.new_zeros(batch.rollout_logprobs_A.shape)
     rewards_A[actions_N.cumsum(0) - 1] = scores_N.to(rewards_A.dtype)
     if objective.kl_in == "reward" and objective.kl_coef:
@@ -59,7 +63,7 @@ def token_rewards(batch: Batch, objective: Objective, max_tokens: int | None = N
 
 
 def overlong_penalty(actions_N: Tensor, max_tokens: int, buffer: int) -> Tensor:
-    """[N] in [-1, 0]: 0 up to `max_tokens - buffer` tokens, then falling evenly to -1 at `max_tokens`.
+    """Return [N] in [-1, 0]: 0 up to `max_tokens - buffer` tokens, then falling evenly to -1 at `max_tokens`.
     DAPO eq. 13, arXiv 2503.14476. Raises ConfigError for a buffer that does not fit."""
     if not 0 < buffer <= max_tokens:
         raise ConfigError(f"overlong_buffer: {buffer} tokens do not fit the limit of {max_tokens}; make it smaller")
@@ -70,14 +74,16 @@ def overlong_penalty(actions_N: Tensor, max_tokens: int, buffer: int) -> Tensor:
 
 
 def discounted_sum(x_A: Tensor, actions_N: Tensor, discount: float) -> Tensor:
-    """[A] y[i] = x[i] + discount × y[i + 1] within each sequence. Sums over windows of 1, 2, 4, … actions (a scan in
-    log2 of the longest sequence steps): 16 × 10,240 takes milliseconds, where a loop over time takes half a second."""
-    left_A = _each(actions_N.cumsum(0), actions_N) - (actions_N.new_ones(x_A.shape).cumsum(0) - 1)  # own end, inclusive
+    """Return [A] y[i] = x[i] + discount × y[i + 1] within each sequence."""
+    # Actions from this one to the end of its sequence, both included.
+    remaining_A = _repeat(actions_N.cumsum(0), actions_N) - (actions_N.new_ones(x_A.shape).cumsum(0) - 1)
+    # Each pass doubles the window that y sums over, so log2(longest) passes do (Hillis and Steele 1986): 16 × 10,240
+    # actions take milliseconds, where a loop over time takes half a second.
     y_A, window, longest = x_A.clone(), 1, int(actions_N.max())
     while window < longest:
-        # where, not a product with the mask: a NaN stays in its own sequence
-        beyond_A = y_A[window:].where(left_A[:-window] > window, 0.0)
-        y_A[:-window] += discount**window * beyond_A
+        # `where`, not a product with the mask: a NaN must stay in its own sequence.
+        next_window_A = y_A[window:].where(remaining_A[:-window] > window, 0.0)
+        y_A[:-window] += discount**window * next_window_A
         window *= 2
     return y_A
 
@@ -85,20 +91,22 @@ def discounted_sum(x_A: Tensor, actions_N: Tensor, discount: float) -> Tensor:
 def gae_advantages(
     rewards_A: Tensor, values_A: Tensor, actions_N: Tensor, gamma: float, lam: float
 ) -> tuple[Tensor, Tensor]:
-    """Advantages [A] and λ-returns [A], the critic's targets; after the last action the value is 0.
-    Schulman et al. 2016, arXiv 1506.02438, eq. 16, as G = r + γ((1 - λ) V' + λ G') and advantage G - V: the same
-    numbers, and at λ = 1 the targets are exact returns whatever the critic says."""
-    next_A = values_A.roll(-1)
-    next_A[actions_N.cumsum(0) - 1] = 0.0
-    returns_A = discounted_sum(rewards_A + gamma * (1 - lam) * next_A, actions_N, gamma * lam)
+    """Return advantages [A] and λ-returns [A], the critic's targets. Schulman et al. 2016, arXiv 1506.02438, eq. 16."""
+    next_values_A = values_A.roll(-1)
+    next_values_A[actions_N.cumsum(0) - 1] = 0.0  # the episode ends with the last action
+    # The paper's sum of TD errors, written as the λ-return G = r + γ((1 - λ) V' + λ G') with advantage G - V: the same
+    # numbers, but at λ = 1 the targets are exact returns, without the critic's values added and subtracted again.
+    returns_A = discounted_sum(rewards_A + gamma * (1 - lam) * next_values_A, actions_N, gamma * lam)
     return returns_A - values_A, returns_A
 
 
 def group_statistics(scores_N: Tensor, groups_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Each sequence's group: mean, unbiased deviation (float64) and size, [N] each. A group of one has mean 0 and
-    deviation 1, as in verl: its score stands without a baseline."""
-    distinct = cast("tuple[Tensor, Tensor, Tensor]", groups_N.unique(return_inverse=True, return_counts=True))
-    _, group_N, size_G = distinct
+    """Return the mean and unbiased deviation (float64) and the size of each sequence's group, [N] each. A group of one has
+    mean 0 and deviation 1, as in verl: its score is left without a baseline."""
+    # torch leaves the type of `unique` open.
+    unique = cast("tuple[Tensor, Tensor, Tensor]", groups_N.unique(return_inverse=True, return_counts=True))
+    _, group_N, size_G = unique
+    # In float32 a group of equal fractional scores has a mean that differs from them by rounding.
     scores_N = scores_N.double()
     mean_G = scores_N.new_zeros(len(size_G)).index_add(0, group_N, scores_N) / size_G
     squares_G = mean_G.new_zeros(len(size_G)).index_add(0, group_N, (scores_N - mean_G[group_N]).square())
@@ -111,7 +119,7 @@ def group_statistics(scores_N: Tensor, groups_N: Tensor) -> tuple[Tensor, Tensor
 
 
 def grpo_advantages(scores_N: Tensor, groups_N: Tensor, by_deviation: bool = True) -> Tensor:
-    """[N] score minus the group's mean, over the group's deviation. DeepSeekMath, arXiv 2402.03300, section 4.1.2;
+    """Return [N] score minus the group's mean, divided by the group's deviation. DeepSeekMath, arXiv 2402.03300, section 4.1.2;
     without the division Dr.GRPO, arXiv 2503.20783."""
     mean_N, deviation_N, _ = group_statistics(scores_N, groups_N)
     centred_N = scores_N - mean_N
@@ -119,22 +127,25 @@ def grpo_advantages(scores_N: Tensor, groups_N: Tensor, by_deviation: bool = Tru
 
 
 def rloo_advantages(scores_N: Tensor, groups_N: Tensor) -> Tensor:
-    """[N] score minus the mean of the *other* scores of its group. Ahmadian et al. 2024, arXiv 2402.14740."""
+    """Return [N] score minus the mean of the *other* scores of its group. Ahmadian et al. 2024, arXiv 2402.14740."""
     mean_N, _, size_N = group_statistics(scores_N, groups_N)
+    # score - (sum of the group - score) / (size - 1), with the sum written as mean × size.
     return ((scores_N - mean_N) * size_N / (size_N - 1).clamp(min=1)).to(scores_N.dtype)
 
 
 def whiten(x_A: Tensor) -> Tensor:
-    """[A] shifted to mean 0 and scaled to (unbiased) variance 1."""
+    """Return [A] shifted to mean 0 and scaled to (unbiased) variance 1."""
+    # float64, because centring equal values in float32 leaves rounding noise that the division would blow up.
     centred_A = x_A.double() - x_A.double().mean()
     variance = centred_A.square().sum() / max(x_A.numel() - 1, 1)
     return (centred_A * (variance + WHITEN_EPSILON).rsqrt()).to(x_A.dtype)
 
 
-# The same on a batch
+# Functions of a batch, as `ADVANTAGES` names them
 
 
 def gae(batch: Batch, objective: Objective) -> Batch:
+    """Add generalised advantage estimates, arXiv 1506.02438: the only estimator here that reads a critic."""
     advantages_A, returns_A = gae_advantages(
         batch.rewards_A, batch.values_A, batch.actions_N, objective.gamma, objective.lam
     )
@@ -142,25 +153,28 @@ def gae(batch: Batch, objective: Objective) -> Batch:
 
 
 def grpo(batch: Batch, objective: Objective) -> Batch:
-    return _per_sequence(batch, objective, grpo_advantages(_totals(batch), batch.groups_N))
+    """Add GRPO's advantages, arXiv 2402.03300: scores standardised within their group."""
+    return _per_sequence(batch, objective, grpo_advantages(_reward_sums(batch), batch.groups_N))
 
 
 def dr_grpo(batch: Batch, objective: Objective) -> Batch:
-    return _per_sequence(batch, objective, grpo_advantages(_totals(batch), batch.groups_N, by_deviation=False))
+    """Add Dr.GRPO's advantages, arXiv 2503.20783: scores centred within their group, not divided by its deviation."""
+    return _per_sequence(batch, objective, grpo_advantages(_reward_sums(batch), batch.groups_N, by_deviation=False))
 
 
 def rloo(batch: Batch, objective: Objective) -> Batch:
-    return _per_sequence(batch, objective, rloo_advantages(_totals(batch), batch.groups_N))
+    """Add leave-one-out advantages, arXiv 2402.14740."""
+    return _per_sequence(batch, objective, rloo_advantages(_reward_sums(batch), batch.groups_N))
 
 
 def reinforce_pp(batch: Batch, objective: Objective) -> Batch:
-    """REINFORCE++, arXiv 2501.03262: the return, whitened over the batch."""
+    """Add REINFORCE++'s advantages, arXiv 2501.03262: the return, whitened over the batch."""
     returns_A = discounted_sum(batch.rewards_A, batch.actions_N, objective.gamma)
     return batch.add(advantages=whiten(returns_A), returns=returns_A)
 
 
 def reinforce_pp_baseline(batch: Batch, objective: Objective) -> Batch:
-    """REINFORCE++-baseline, arXiv 2501.03262: less the group's mean, then whitened over the batch's actions."""
+    """Add REINFORCE++-baseline's advantages, arXiv 2501.03262: the group's mean subtracted, whitened over the batch."""
     batch = dr_grpo(batch, objective)
     return batch.add(advantages=whiten(batch.advantages_A))
 
@@ -177,20 +191,20 @@ ADVANTAGES: dict[str, Estimator] = {
 }
 
 
-def _each(x_N: Tensor, actions_N: Tensor) -> Tensor:
-    """[A] a quantity of a sequence, at each of its actions."""
+def _repeat(x_N: Tensor, actions_N: Tensor) -> Tensor:
+    """Return [A] a sequence's entry, repeated at each of its actions."""
     return x_N.repeat_interleave(actions_N)
 
 
-def _totals(batch: Batch) -> Tensor:
-    """[N] all reward of a sequence."""
+def _reward_sums(batch: Batch) -> Tensor:
+    """Return [N] the sum of each sequence's rewards."""
     actions_N = batch.actions_N
-    sequence_A = _each(actions_N.new_ones(len(batch)).cumsum(0) - 1, actions_N)
+    sequence_A = _repeat(actions_N.new_ones(len(batch)).cumsum(0) - 1, actions_N)
     return batch.rewards_A.new_zeros(len(batch)).index_add(0, sequence_A, batch.rewards_A)
 
 
 def _per_sequence(batch: Batch, objective: Objective, advantages_N: Tensor) -> Batch:
-    """One advantage for every action of a sequence; the return is the discounted reward to come."""
+    """Add the same advantage at every action of a sequence. The return is the discounted sum of the rewards to come."""
     actions_N = batch.actions_N
     returns_A = discounted_sum(batch.rewards_A, actions_N, objective.gamma)
-    return batch.add(advantages=_each(advantages_N, actions_N), returns=returns_A)
+    return batch.add(advantages=_repeat(advantages_N, actions_N), returns=returns_A)

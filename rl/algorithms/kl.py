@@ -18,22 +18,23 @@ if TYPE_CHECKING:
 
 
 def k1(logprobs_A: Tensor, ref_A: Tensor) -> Tensor:
-    """[A] log(policy / reference)."""
+    """Return [A] log(policy / reference)."""
     return logprobs_A - ref_A
 
 
 def k2(logprobs_A: Tensor, ref_A: Tensor) -> Tensor:
-    """[A] half the squared log ratio."""
+    """Return [A] half the squared log ratio."""
     return 0.5 * (logprobs_A - ref_A).square()
 
 
 def k3(logprobs_A: Tensor, ref_A: Tensor) -> Tensor:
-    """[A] r - 1 - log r with r = reference / policy. Clamped as in verl, or one action the reference finds likely and
-    the policy does not would overflow; where it is clamped its gradient is 0."""
+    """Return [A] r - 1 - log r with r = reference / policy."""
+    # Clamped as in verl: an action that is likely under the reference and not under the policy would overflow exp. Where
+    # a clamp takes effect the gradient is 0.
     log_ratio_A = (ref_A - logprobs_A).clamp(-20.0, 20.0)
     return (log_ratio_A.exp() - log_ratio_A - 1).clamp(-10.0, 10.0)
 
 
 def kl(logprobs_A: Tensor, ref_A: Tensor, estimator: Literal["k1", "k2", "k3"]) -> Tensor:
-    """[A] the estimate by name."""
+    """Return [A] the estimate of that name."""
     return {"k1": k1, "k2": k2, "k3": k3}[estimator](logprobs_A, ref_A)

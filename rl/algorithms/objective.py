@@ -1,4 +1,4 @@
-"""What an algorithm maximises, and how: every setting with its bounds."""
+"""The settings of a policy-gradient algorithm, with their bounds."""
 
 from __future__ import annotations
 
@@ -10,42 +10,54 @@ from rl.config import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """What is maximised, and how. The defaults are on-policy PPO with a critic, reward at the last token, no KL."""
+    """Settings of a policy-gradient algorithm. The defaults are PPO (Schulman et al. 2017, arXiv 1707.06347) with a critic,
+    the reward at the last token and no KL penalty."""
 
     advantage: str = "gae"
-    """A name in `advantages.ADVANTAGES`, or `pkg.mod:fn`."""
+    """Advantage estimator: a name in `advantages.ADVANTAGES`, or `pkg.mod:fn`."""
     policy_loss: str = "ppo_clip"
-    """A name in `policy_losses.POLICY_LOSSES`, or `pkg.mod:fn`."""
+    """Policy loss: a name in `policy_losses.POLICY_LOSSES`, or `pkg.mod:fn`."""
     normalise: Literal["token_mean", "sequence_mean", "constant"] = "token_mean"
-    """Over all actions of the optimiser step, over each sequence's actions and then over sequences, or over sequences
-    times a constant number of tokens (Dr.GRPO)."""
+    """Mean of the loss over an optimiser step: over all its actions (DAPO, arXiv 2503.14476), over each sequence's actions
+    and then over sequences (GRPO, arXiv 2402.03300), or the sum over sequences times a constant number of tokens (Dr.GRPO,
+    arXiv 2503.20783)."""
     critic: bool = True
+    """Train a critic, whose values the advantage reads."""
     gamma: float = 1.0
+    """Discount per token, γ."""
     lam: float = 1.0
+    """λ of generalised advantage estimation (Schulman et al. 2016, arXiv 1506.02438)."""
     whiten: bool = True
     """Shift and scale the advantages of the whole batch to mean 0, variance 1."""
     clip_low: float = 0.2
-    """The ratio is clipped to [1 - clip_low, 1 + clip_high]; 1 means no lower bound."""
+    """The ratio of new to old probability is clipped to [1 - clip_low, 1 + clip_high]; 1 means no lower bound."""
     clip_high: float = 0.2
+    """Upper bound of the ratio, 1 + clip_high; above clip_low it is DAPO's clip-higher (arXiv 2503.14476)."""
     dual_clip: float | None = None
-    """Bound on ratio times |advantage| where the advantage is negative (ppo_clip only)."""
+    """Bound on ratio times |advantage| where the advantage is negative, ppo_clip only (Ye et al. 2020, arXiv 1912.09729)."""
     value_clip: float | None = 0.5
-    """How far a value may move from the critic's value before the update; 0.5 is verl's default."""
+    """Distance that a value may move from the critic's value before the update; 0.5 is verl's default, null is no bound."""
     kl_coef: float = 0.0
+    """Weight of the KL divergence from the reference; 0 needs no reference."""
     kl_estimator: Literal["k1", "k2", "k3"] = "k1"
+    """Schulman's estimator of the KL divergence (http://joschu.net/blog/kl-approx.html)."""
     kl_in: Literal["reward", "loss"] = "reward"
+    """Place of the KL divergence: subtracted from the reward (PPO), or added to the loss (GRPO, arXiv 2402.03300)."""
     entropy_coef: float = 0.0
+    """Weight of the entropy bonus (Mnih et al. 2016, arXiv 1602.01783)."""
     importance_cap: float | None = None
     """Weigh each term by min(trainer probability / engine probability, cap), for engines that differ from the trainer
-    or lag behind it (TIS)."""
+    or lag behind it (truncated importance sampling, https://fengyao.notion.site/off-policy-rl)."""
     filter_zero_variance: bool = False
-    """Drop groups whose scores are all equal and draw others in their place (DAPO's dynamic sampling)."""
+    """Drop groups whose scores are all equal and draw others in their place (DAPO's dynamic sampling, arXiv 2503.14476)."""
     overlong_buffer: int = 0
-    """Tokens before the limit over which the punishment for length grows from 0 to `overlong_penalty`; 0: none."""
+    """Tokens before the limit over which the length penalty grows from 0 to `overlong_penalty`; 0 is no penalty (DAPO, eq.
+    13)."""
     overlong_penalty: float = 1.0
+    """Score that a response of the full length loses."""
 
     def validate(self, place: str) -> None:
-        """Bounds, and rules between fields; raises ConfigError. The names are checked by `presets.objective`."""
+        """Raise ConfigError where a field is out of bounds or contradicts another. Names are checked by `presets.objective`."""
         k1_in_loss = bool(self.kl_coef) and (self.kl_in, self.kl_estimator) == ("loss", "k1")
         for name, ok, fix in (
             ("gamma", 0 <= self.gamma <= 1, "it must lie in [0, 1]"),
@@ -59,6 +71,7 @@ class Objective:
             ("importance_cap", self.importance_cap is None or self.importance_cap > 0, "it must be above 0, or null"),
             ("overlong_buffer", self.overlong_buffer >= 0, "it must not be negative"),
             ("overlong_penalty", self.overlong_penalty > 0, "it must be above 0; overlong_buffer: 0 turns it off"),
+            # Rules between fields.
             ("dual_clip", not self.dual_clip or self.policy_loss == "ppo_clip", "only policy_loss: ppo_clip has one"),
             ("kl_estimator", not k1_in_loss, "in the loss its gradient has mean zero; set k2 or k3, or kl_in: reward"),
             ("importance_cap", not self.importance_cap or self.policy_loss != "nll", "nll has no engine; remove it"),

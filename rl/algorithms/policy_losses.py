@@ -1,4 +1,4 @@
-"""Policy losses as terms per action, not reduced: weighed by `action_weights` of the whole optimiser step, their sum
+"""Policy losses as terms per action, not reduced: weighted by `action_weights` of the whole optimiser step, their sum
 over all micro-batches and ranks is the loss, so the gradient does not depend on how the step was cut up.
 
 Shape legend: N sequences, A actions of all sequences laid end to end. A loss takes the new logprobs [A] (they carry the
@@ -21,28 +21,33 @@ from rl.types import Batch
 if TYPE_CHECKING:
     from torch import Tensor
 
-LOG_RATIO_BOUND = 20.0  # as in verl: exp stays finite in float32
+LOG_RATIO_BOUND = 20.0  # as in verl; exp of it is 4.9e8, finite in float32
+GSPO_LOG_RATIO_BOUND = 10.0  # as in verl; the ratio of a whole sequence is a mean and stays closer to 1
 
 
 def policy_objective(
     logprobs_A: Tensor, entropy_A: Tensor | None, batch: Batch, objective: Objective
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """All terms of the policy's loss [A], and diagnostics [A]: the named loss, weighed for the gap between trainer and
-    engine, plus KL in the loss, minus the entropy bonus. `entropy_A` may be left out when its coefficient is 0.
-    Raises ConfigError if an outsider's loss cannot be found or is reduced."""
+    """Return all terms of the policy's loss [A], and diagnostics [A]: the named loss, weighted for the gap between trainer
+    and engine, plus the KL penalty, minus the entropy bonus. `entropy_A` may be None when its coefficient is 0.
+    Raises ConfigError if a user's loss cannot be found or is reduced."""
     policy_loss = resolve(objective.policy_loss, POLICY_LOSSES, "policy_loss")
     loss_A, diagnostics = policy_loss(logprobs_A, batch, objective)
     if loss_A.shape != logprobs_A.shape:
+        # A mean over this micro-batch would make the gradient depend on how the step was cut up.
         shape = tuple(loss_A.shape)
         raise ConfigError(
             f"policy_loss '{objective.policy_loss}': returned shape {shape}; return a term for each action"
         )
+    # Importance weights correct the expectation over sampled actions, so they multiply the policy's loss and neither KL
+    # nor entropy, which are regularisers of the trainer's own policy.
     if objective.importance_cap is not None:
         importance_A = importance_weights(logprobs_A, batch, objective.importance_cap)
         loss_A, diagnostics = loss_A * importance_A, {**diagnostics, "importance": importance_A}
     if objective.kl_in == "loss" and objective.kl_coef:
         kl_A = kl(logprobs_A, batch.ref_A, objective.kl_estimator)
         loss_A, diagnostics = loss_A + objective.kl_coef * kl_A, {**diagnostics, "kl": kl_A.detach()}
+    # Entropy is reported whenever it was computed, also without a bonus: its collapse is the first thing to look for.
     if entropy_A is not None:
         diagnostics = {**diagnostics, "entropy": entropy_A.detach()}
     if objective.entropy_coef:
@@ -54,32 +59,39 @@ def policy_objective(
 def action_weights(
     actions_N: Tensor, normalise: Literal["token_mean", "sequence_mean", "constant"], constant: int = 1
 ) -> Tensor:
-    """[A] what each term of an optimiser step counts, from the action counts of *all* its sequences: 1/A (`token_mean`:
-    DAPO), 1/(N × actions) (`sequence_mean`: GRPO) or 1/(N × constant) (`constant`, the token limit: Dr.GRPO)."""
-    each_N = actions_N.double()
+    """Return [A] the weight of each term of an optimiser step, from the action counts of *all* its sequences: 1/A
+    (`token_mean`: DAPO), 1/(N × actions) (`sequence_mean`: GRPO) or 1/(N × constant) (`constant`, the token limit:
+    Dr.GRPO)."""
+    weights_N = actions_N.double()  # sums above 2^24 are not exact in float32
     if normalise == "token_mean":
-        each_N = each_N * 0 + 1 / each_N.sum()
+        # Every action weighs the same, so long sequences weigh more: DAPO, arXiv 2503.14476, section 3.3.
+        weights_N = weights_N * 0 + 1 / weights_N.sum()
     elif normalise == "sequence_mean":
-        each_N = 1 / (each_N * len(actions_N))
+        # Every sequence weighs the same: GRPO, arXiv 2402.03300, eq. 3.
+        weights_N = 1 / (weights_N * len(actions_N))
     else:
-        each_N = each_N * 0 + 1 / (len(actions_N) * constant)
-    return each_N.float().repeat_interleave(actions_N)
+        # No sequence's own length appears, which removes GRPO's length bias: Dr.GRPO, arXiv 2503.20783.
+        weights_N = weights_N * 0 + 1 / (len(actions_N) * constant)
+    return weights_N.float().repeat_interleave(actions_N)
 
 
 def importance_weights(logprobs_A: Tensor, batch: Batch, cap: float) -> Tensor:
-    """[A] min(trainer / engine, cap), both before the update. Truncated importance sampling for the mismatch of the
-    two: Yao et al. 2025, https://fengyao.notion.site/off-policy-rl; truncation: Ionides 2008."""
+    """Return [A] min(trainer / engine, cap), both before the update. Truncated importance sampling for the mismatch of
+    the two: Yao et al. 2025, https://fengyao.notion.site/off-policy-rl; truncation: Ionides 2008."""
+    # A constant weight: the ratio in the loss already carries the gradient of the trainer's probability.
     gap_A = batch.old_logprobs(logprobs_A) - batch.rollout_logprobs_A
-    return gap_A.clamp(-LOG_RATIO_BOUND, LOG_RATIO_BOUND).exp().clamp(max=cap).detach()
+    return _bound(gap_A).exp().clamp(max=cap).detach()
 
 
 def ppo_clip(logprobs_A: Tensor, batch: Batch, objective: Objective) -> tuple[Tensor, dict[str, Tensor]]:
-    """-min(ratio × advantage, clipped ratio × advantage): Schulman et al. 2017, arXiv 1707.06347, eq. 7; with unequal
-    bounds DAPO's clip-higher, arXiv 2503.14476; with `dual_clip` c, at most c × |advantage| where the advantage is
-    negative, Ye et al. 2020, arXiv 1912.09729, eq. 5 (verl always does it, with c = 3)."""
+    """Return -min(ratio × advantage, clipped ratio × advantage): Schulman et al. 2017, arXiv 1707.06347, eq. 7; with
+    unequal bounds DAPO's clip-higher, arXiv 2503.14476; with `dual_clip` c, at most c × |advantage| where the
+    advantage is negative, Ye et al. 2020, arXiv 1912.09729, eq. 5."""
     old_A, advantages_A = batch.old_logprobs(logprobs_A), batch.advantages_A
-    ratio_A = _bounded(logprobs_A - old_A).exp()
+    ratio_A = _bound(logprobs_A - old_A).exp()
     loss_A, clipped_A = _pessimistic(ratio_A, advantages_A, objective)
+    # Where the advantage is negative the plain clip has no upper bound: a ratio of 100 would weigh 100 times. verl always
+    # bounds it, with c = 3.
     if objective.dual_clip is not None:
         ceiling_A = -advantages_A * objective.dual_clip
         dual_A = (advantages_A < 0) & (loss_A > ceiling_A)
@@ -88,35 +100,40 @@ def ppo_clip(logprobs_A: Tensor, batch: Batch, objective: Objective) -> tuple[Te
 
 
 def gspo(logprobs_A: Tensor, batch: Batch, objective: Objective) -> tuple[Tensor, dict[str, Tensor]]:
-    """PPO's clip on the sequence's ratio, the geometric mean of its actions' ratios: Zheng et al. 2025, arXiv
-    2507.18071, in the form per token (eq. 14), whose value is the sequence's and whose gradient stays at each action."""
+    """Return PPO's clip on the sequence's ratio, the geometric mean of its actions' ratios: Zheng et al. 2025, arXiv
+    2507.18071, as GSPO-token (eq. 14), whose value is the sequence's and whose gradient stays at each action."""
     old_A, actions_N = batch.old_logprobs(logprobs_A), batch.actions_N
+    # [A] index of each action's sequence: 0 0 0 1 1 …
     sequence_A = (actions_N.new_ones(len(batch)).cumsum(0) - 1).repeat_interleave(actions_N)
     gap_A = (logprobs_A - old_A).detach()
-    mean_N = gap_A.new_zeros(len(batch)).index_add(0, sequence_A, gap_A) / actions_N
-    ratio_A = (mean_N[sequence_A] + logprobs_A - logprobs_A.detach()).clamp(max=10.0).exp()  # the bound is verl's
+    # Log of the geometric mean, the paper's s_i(θ).
+    mean_gap_N = gap_A.new_zeros(len(batch)).index_add(0, sequence_A, gap_A) / actions_N
+    # logprobs - logprobs.detach() is 0 and has the gradient of this action's logprob alone.
+    ratio_A = (mean_gap_N[sequence_A] + logprobs_A - logprobs_A.detach()).clamp(max=GSPO_LOG_RATIO_BOUND).exp()
     loss_A, clipped_A = _pessimistic(ratio_A, batch.advantages_A, objective)
     return loss_A, _diagnose(logprobs_A, old_A, ratio_A, clipped_A)
 
 
 def cispo(logprobs_A: Tensor, batch: Batch, objective: Objective) -> tuple[Tensor, dict[str, Tensor]]:
-    """REINFORCE weighed by the clipped ratio, without its gradient: no action's gradient is ever dropped, so `clipped`
-    here means a weight held at its bound. MiniMax-M1 2025, arXiv 2506.13585, eq. 4 and 5."""
+    """Return REINFORCE's terms, weighted by the clipped ratio without its gradient: no action's gradient is ever dropped,
+    so `clipped` here means a weight held at its bound. MiniMax-M1 2025, arXiv 2506.13585, eq. 4 and 5."""
     old_A = batch.old_logprobs(logprobs_A)
-    ratio_A = _bounded(logprobs_A - old_A).exp().detach()
+    # Detached: the gradient flows through logprobs_A in the product below, also where the weight is clipped.
+    ratio_A = _bound(logprobs_A - old_A).exp().detach()
     weight_A = ratio_A.clamp(1 - objective.clip_low, 1 + objective.clip_high)
     return -weight_A * batch.advantages_A * logprobs_A, _diagnose(logprobs_A, old_A, ratio_A, ratio_A != weight_A)
 
 
 def reinforce(logprobs_A: Tensor, batch: Batch, objective: Objective) -> tuple[Tensor, dict[str, Tensor]]:
-    """-advantage × logprob, without a clip: Williams 1992."""
+    """Return -advantage × logprob, without a clip: Williams 1992, https://doi.org/10.1007/BF00992696."""
     old_A = batch.old_logprobs(logprobs_A)
-    ratio_A = _bounded(logprobs_A - old_A).exp()
+    ratio_A = _bound(logprobs_A - old_A).exp()
+    # The ratio is for the diagnostics alone: it shows how far the policy has moved without a clip.
     return -batch.advantages_A * logprobs_A, _diagnose(logprobs_A, old_A, ratio_A, ratio_A.new_zeros(ratio_A.shape))
 
 
 def nll(logprobs_A: Tensor, batch: Batch, objective: Objective) -> tuple[Tensor, dict[str, Tensor]]:
-    """-logprob: imitation of what was written. Needs no advantages, and has no ratio to report."""
+    """Return -logprob, the loss of supervised training. Needs no advantages, and has no ratio to report."""
     return -logprobs_A, {}
 
 
@@ -132,20 +149,25 @@ POLICY_LOSSES: dict[str, PolicyLoss] = {
 }
 
 
-def _bounded(log_ratio_A: Tensor) -> Tensor:
+def _bound(log_ratio_A: Tensor) -> Tensor:
+    """Return the log ratio clamped so that its exp is finite and its inverse not 0."""
     return log_ratio_A.clamp(-LOG_RATIO_BOUND, LOG_RATIO_BOUND)
 
 
 def _pessimistic(ratio_A: Tensor, advantages_A: Tensor, objective: Objective) -> tuple[Tensor, Tensor]:
-    """The worse of the plain and the clipped term [A], and where that is the clipped one (no gradient) [A] bool."""
+    """Return the larger of the plain and the clipped loss [A], and where that is the clipped one [A] bool."""
     plain_A = -advantages_A * ratio_A
-    held_A = -advantages_A * ratio_A.clamp(1 - objective.clip_low, 1 + objective.clip_high)
-    return plain_A.maximum(held_A), held_A > plain_A
+    clipped_A = -advantages_A * ratio_A.clamp(1 - objective.clip_low, 1 + objective.clip_high)
+    # The larger loss is the paper's min of the two objectives. Where the clipped one is larger the ratio is a constant at
+    # its bound and has no gradient; at a tie (inside the bounds) torch splits the gradient between two equal branches.
+    return plain_A.maximum(clipped_A), clipped_A > plain_A
 
 
 def _diagnose(logprobs_A: Tensor, old_A: Tensor, ratio_A: Tensor, clipped_A: Tensor) -> dict[str, Tensor]:
+    """Return the diagnostics of a loss that has a ratio, each [A] without gradient."""
     return {
         "ratio": ratio_A.detach(),
-        "clipped": clipped_A.to(logprobs_A.dtype),
+        "clipped": clipped_A.to(logprobs_A.dtype),  # a mean over actions of this is the clip fraction
+        # The actions were drawn from the old policy, so it stands first: KL(old || new).
         "approx_kl": k3(old_A, logprobs_A.detach()),
     }

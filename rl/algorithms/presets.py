@@ -1,9 +1,8 @@
-"""Named algorithms: each a handful of differences from PPO as in `Objective()`, with its paper. Readable without torch."""
+"""Named algorithms, each as its differences from PPO (the defaults of `Objective`), with its paper. Needs no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from rl.algorithms.advantages import ADVANTAGES
 from rl.algorithms.objective import Objective
@@ -13,14 +12,17 @@ from rl.config import ConfigError, build, did_you_mean
 
 ADVANTAGE_PARAMETERS = ("batch", "objective")
 POLICY_LOSS_PARAMETERS = ("logprobs", "batch", "objective")
-"""Positional parameters of the functions in the two registries."""
+"""Positional parameters of the functions in ADVANTAGES and POLICY_LOSSES."""
 
-_CRITICLESS: dict[str, Any] = {"critic": False, "whiten": False}
+Setting = str | float | bool
+"""Value of one field of an Objective."""
+
+_CRITICLESS: dict[str, Setting] = {"critic": False, "whiten": False}
 _GRPO = _CRITICLESS | {"advantage": "grpo", "normalise": "sequence_mean", "kl_in": "loss", "kl_estimator": "k3"}
 
-# Papers' KL coefficients are left at 0, so that no preset needs a reference model: setting `kl_coef` alone gives the
-# paper's KL, in its place and with its estimator.
-ALGORITHMS: dict[str, dict[str, Any]] = {
+# `kl_coef` stays 0 in every preset, so that none needs a reference model. Setting it alone gives the paper's KL, in the
+# paper's place and with the paper's estimator.
+ALGORITHMS: dict[str, dict[str, Setting]] = {
     # Schulman et al. 2017, arXiv 1707.06347, with the settings of Step-Audio-R1, arXiv 2511.15848
     "ppo": {},
     # DeepSeekMath, Shao et al. 2024, arXiv 2402.03300 (eq. 3; its kl_coef is 0.04)
@@ -36,40 +38,41 @@ ALGORITHMS: dict[str, dict[str, Any]] = {
     "dapo": _GRPO | {"normalise": "token_mean", "clip_high": 0.28, "filter_zero_variance": True},
     # Zheng et al. 2025, arXiv 2507.18071 (clips from section 5.1)
     "gspo": _GRPO | {"policy_loss": "gspo", "clip_low": 3e-4, "clip_high": 4e-4},
-    # MiniMax-M1 2025, arXiv 2506.13585: no lower bound; the upper one is tuned but not told, 0.28 is DAPO's
+    # MiniMax-M1 2025, arXiv 2506.13585: no lower bound; the paper does not give its upper one, 0.28 is DAPO's
     "cispo": _GRPO | {"policy_loss": "cispo", "normalise": "token_mean", "clip_low": 1.0, "clip_high": 0.28},
 }
 
 
 def objective(name: str, overrides: Mapping[str, object], place: str) -> Objective:
-    """Return the algorithm `name` with `overrides` on top, checked whole. Raises ConfigError."""
+    """Return the objective of the algorithm `name`, changed by `overrides` and checked. Raises ConfigError."""
     if name not in ALGORITHMS:
         raise ConfigError(f"{place}: unknown algorithm '{name}'{did_you_mean(name, ALGORITHMS)}")
-    built = build(Objective, {**ALGORITHMS[name], **overrides}, place)
-    check_name(built.advantage, ADVANTAGES, f"{place}.advantage", ADVANTAGE_PARAMETERS)
-    check_name(built.policy_loss, POLICY_LOSSES, f"{place}.policy_loss", POLICY_LOSS_PARAMETERS)
-    reads_values = "values" in columns_read(built.advantage, ADVANTAGES, f"{place}.advantage")
-    if reads_values and not built.critic:
-        raise ConfigError(f"{place}.critic: got False; advantage '{built.advantage}' needs values; set critic: true")
-    if built.critic and not reads_values and built.advantage in ADVANTAGES:
-        raise ConfigError(f"{place}.critic: advantage '{built.advantage}' reads no values; set critic: false")
-    return built
+    settings = build(Objective, {**ALGORITHMS[name], **overrides}, place)
+    check_name(settings.advantage, ADVANTAGES, f"{place}.advantage", ADVANTAGE_PARAMETERS)
+    check_name(settings.policy_loss, POLICY_LOSSES, f"{place}.policy_loss", POLICY_LOSS_PARAMETERS)
+    reads_values = "values" in columns_read(settings.advantage, ADVANTAGES, f"{place}.advantage")
+    if reads_values and not settings.critic:
+        raise ConfigError(f"{place}.critic: got False; advantage '{settings.advantage}' needs values; set critic: true")
+    # A user's estimator may read values through code that is not seen, so only the built-in ones are sure not to.
+    if settings.critic and not reads_values and settings.advantage in ADVANTAGES:
+        raise ConfigError(f"{place}.critic: advantage '{settings.advantage}' reads no values; set critic: false")
+    return settings
 
 
 def columns(objective: Objective) -> frozenset[str]:
-    """Return the columns that an algorithm needs of a batch beside rewards and values: `old` (logprobs before the update)
-    and `ref` (logprobs under the reference). Raises ConfigError."""
+    """Return the columns of a batch that cost another forward pass and that the objective reads: `old` (logprobs before the
+    update) and `ref` (logprobs under the reference). Raises ConfigError."""
     names = columns_read(objective.advantage, ADVANTAGES, "advantage")
     names |= columns_read(objective.policy_loss, POLICY_LOSSES, "policy_loss")
     if objective.kl_coef:
         names |= {"ref"}
     if objective.kl_coef and objective.kl_in == "reward":
         names |= {"old"}
-    return names - {"values"}
+    return names - {"values"}  # `critic` decides on these
 
 
 def check_imports(objective: Objective, place: str) -> None:
-    """Import the user's functions that the objective names, so that a run does not find at its first step what cannot be
-    imported or called. Raises ConfigError."""
+    """Import the user's functions that the objective names. Raises ConfigError for one that cannot be imported or called:
+    better now than at a run's first step."""
     check_call(objective.advantage, ADVANTAGES, f"{place}.advantage", ADVANTAGE_PARAMETERS)
     check_call(objective.policy_loss, POLICY_LOSSES, f"{place}.policy_loss", POLICY_LOSS_PARAMETERS)

@@ -1,5 +1,5 @@
-"""Functions that a recipe names: by a name in a registry, or as `pkg.mod:fn` of the user's own. They are checked by reading
-their source, so that `rl check` imports nothing of theirs."""
+"""Looks up functions that a recipe names, by a name in a registry or as the user's `pkg.mod:fn`. A user's function is
+checked by reading its source, so that `rl check` runs no user code."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 from rl import functions
 from rl.config import ConfigError, did_you_mean
 
-F = TypeVar("F", bound=Callable[..., Any])
+F = TypeVar("F", bound=Callable[..., object])
 
 COLUMNS = {"old_A": "old", "ref_A": "ref", "values_A": "values"}
-"""Columns of a batch that cost a pass of some model, by the attribute that reads them."""
+"""Columns of a batch that cost a forward pass of a model, by the attribute of Batch that reads them."""
 
 
 def resolve(name: str, registry: Mapping[str, F], kind: str) -> F:
@@ -35,7 +35,7 @@ def resolve(name: str, registry: Mapping[str, F], kind: str) -> F:
 
 
 def check_call(name: str, registry: Mapping[str, F], kind: str, parameters: Sequence[str]) -> None:
-    """Import what `resolve` finds. Raises ConfigError unless it can be called with the positional `parameters`."""
+    """Import the function. Raises ConfigError unless it can be called with the positional `parameters`."""
     if name in registry:
         return
     try:
@@ -45,14 +45,15 @@ def check_call(name: str, registry: Mapping[str, F], kind: str, parameters: Sequ
     except ValueError as error:
         if isinstance(error, ConfigError):
             raise
-        # Any other ValueError: a compiled function without a signature, of which nothing can be said.
+        # inspect raises ValueError for a compiled function without a signature, which cannot be checked.
 
 
 def check_name(name: str, registry: Mapping[str, F], place: str, parameters: Sequence[str]) -> None:
     """Raise ConfigError unless `name` is in the registry, or a function that a module defines and that takes the
-    positional `parameters`. The module is read and not imported, so that a check stays quick whatever it needs."""
+    positional `parameters`."""
     if name in registry:
         return
+    # The module is read, not imported: a check stays quick whatever the module imports.
     module, attribute = _split(name, registry, place)
     path = functions.find_module(module, place, fix=f"is the folder of '{name}' on the Python path?")
     if path is None:
@@ -63,25 +64,27 @@ def check_name(name: str, registry: Mapping[str, F], place: str, parameters: Seq
 
 
 def columns_read(name: str, registry: Mapping[str, F], place: str) -> frozenset[str]:
-    """Return which of the costly columns of a batch (`old`, `ref`, `values`) a function reads, from its source and that of
-    the functions it calls in its module. What a user's function reads elsewhere is not seen, and `old` is assumed.
-    Raises ConfigError as `check_name` does."""
+    """Return the costly columns of a batch (`old`, `ref`, `values`) that a function reads, by its source and that of the
+    functions it calls in its module. Raises ConfigError as `check_name` does."""
     if name in registry:
         function = registry[name]
         path, attribute = Path(str(sys.modules[function.__module__].__file__)), function.__name__
-        assumed = frozenset[str]()
+        always = frozenset[str]()
     else:
         module, attribute = _split(name, registry, place)
-        path, assumed = functions.find_module(module, place), frozenset({"old"})
+        path = functions.find_module(module, place)
+        always = frozenset({"old"})  # a user's function may read it through another module, which is not read here
     if path is None:
-        return assumed
+        return always
     attributes = functions.attributes_read(functions.names_in_file(path, place), attribute)
-    return assumed | {COLUMNS[attribute] for attribute in attributes & COLUMNS.keys()}
+    return always | {COLUMNS[attribute] for attribute in attributes & COLUMNS.keys()}
 
 
 def _split(name: str, registry: Mapping[str, F], place: str) -> tuple[str, str]:
     """Return (module, function) of `pkg.mod:fn`. Raises ConfigError for anything else."""
     module, colon, attribute = name.partition(":")
     if not (colon and attribute.isidentifier() and all(part.isidentifier() for part in module.split("."))):
-        raise ConfigError(f"{place}: '{name}' is neither known nor `pkg.mod:fn`{did_you_mean(name, registry)}")
+        raise ConfigError(
+            f"{place}: '{name}' is neither a built-in name nor `pkg.mod:fn`{did_you_mean(name, registry)}"
+        )
     return module, attribute

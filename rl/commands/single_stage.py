@@ -43,7 +43,7 @@ def evaluate(
 ) -> None:
     """Measure a model on a file of questions: accuracy with intervals, pass@k, lengths."""
     from rl.recipe.single_stage import single_stage
-    from rl.report.run_data import Stage, measures
+    from rl.report.run_data import Stage, list_metrics
     from rl.report.tables import format_interval
     from rl.terminal import complain, console, print_json, reserve_stdout, two_columns
 
@@ -54,7 +54,7 @@ def evaluate(
     if as_json:
         return print_json(metrics)
     stage = Stage("eval", "evaluate", True, None, metrics, (), None)
-    rows = [(name, format_interval(stage.interval(name))) for name in measures([stage])]
+    rows = [(name, format_interval(stage.interval(name))) for name in list_metrics([stage])]
     console().print(two_columns(str(plan.header.model.path), rows))
 
 

@@ -1,4 +1,4 @@
-"""Finds what in a recipe's numbers cannot come out, and what is possible and probably not meant."""
+"""Finds mistakes in a recipe's numbers and data, and settings that are allowed but probably not intended."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ SOURCES_OF_SOUND = ("sounds", "recordings", "folder")
 """Sources whose every prompt has a clip."""
 
 LEAST = {"max_sequence_tokens": 2, "limit": 1, "keep": 1}
-"""Least values of keys, in any stage that has them (a curate stage's `keep` is a range and checked there)."""
+"""Least values of keys, in any stage that has them. A curate stage's `keep` is a range, which it checks itself."""
 
 FIELDS = {"demonstrations": ("response", "messages"), "pairs": ("chosen",)}
-"""Fields of a file's rows, one of which must be mapped for what a stage reads of each."""
+"""Fields of a file's rows, one of which must be mapped, by the kind of rows that a stage reads."""
 
 
 def problems(stage: Stage, recipe: Recipe, rows: int | None, positions: int | None) -> list[str]:
@@ -35,7 +35,7 @@ def problems(stage: Stage, recipe: Recipe, rows: int | None, positions: int | No
         )
     if getattr(config, "budgets", ()) and not recipe.header.model.think:
         lines.append(f"{stage.place}.budgets: the model does not think (model.think: false); remove them")
-    lines += _missing_fields(stage, recipe) + _deaf(stage, recipe)
+    lines += _missing_fields(stage, recipe) + _unheard_sound(stage, recipe)
     return lines or config.problems(stage.place, rows)
 
 
@@ -60,32 +60,32 @@ def _bounds(stage: Stage, positions: int | None) -> list[str]:
 
 def _missing_fields(stage: Stage, recipe: Recipe) -> list[str]:
     """Return a line for each data set whose rows have no demonstration, or no pair, for a stage that reads these."""
-    what, lines = stage.facts.reads, list[str]()
-    if what not in FIELDS:
+    row_kind, lines = stage.facts.reads, list[str]()
+    if row_kind not in FIELDS:
         return lines
-    fields = FIELDS[what]
+    fields = FIELDS[row_kind]
     for name in weights_of(stage.config.data):
         data = recipe.header.data.get(name)
         if data is None:
             continue  # an earlier stage makes it
         if data.source in FILES and not set(fields) & data.fields.keys():
-            lines.append(f"{stage.place}.data: '{name}' has no {what}; map `{fields[0]}:` in data.{name}.fields")
-        elif data.source not in FILES and _task_lacks(what, data):
+            lines.append(f"{stage.place}.data: '{name}' has no {row_kind}; map `{fields[0]}:` in data.{name}.fields")
+        elif data.source not in FILES and _task_lacks(row_kind, data):
             lines.append(
-                f"{stage.place}.data: '{name}' has no {what}; name a data set that has, or the stage that makes it"
+                f"{stage.place}.data: '{name}' has no {row_kind}; name a data set that has, or the stage that makes it"
             )
     return lines
 
 
-def _task_lacks(what: str, data: DataConfig) -> bool:
+def _task_lacks(row_kind: str, data: DataConfig) -> bool:
     """Return whether a built-in task surely makes no rows with pairs, or with demonstrations."""
-    if what == "pairs":
+    if row_kind == "pairs":
         return data.source in TASKS
     return data.source == "reasoning_gym" and data.args.get("dataset", "spell_backward") not in COMPACT
 
 
-def _deaf(stage: Stage, recipe: Recipe) -> list[str]:
-    """Return a line for each data set with sound that a model without ears would read."""
+def _unheard_sound(stage: Stage, recipe: Recipe) -> list[str]:
+    """Return a line for each data set with sound, where the model has no audio encoder."""
     build, lines = recipe.header.model.build, list[str]()
     if build is None or build.audio or stage.config.model:
         return lines
@@ -99,7 +99,7 @@ def _deaf(stage: Stage, recipe: Recipe) -> list[str]:
 
 
 def notes(stage: Stage, rows: int | None) -> list[str]:
-    """Return what is possible and probably not meant in a stage that has `rows` prompts, and when a repeated block ends."""
+    """Return notes on settings that are probably not intended in a stage with `rows` prompts, and on when a block ends."""
     lines = stage.config.notes(stage.place, rows)
     block = stage.repeat
     if block and block.until and stage.base == block.until.stage and stage.iteration == 1:
@@ -124,11 +124,12 @@ def same_rows(facts: Mapping[tuple[str, str | None], DataFacts]) -> list[str]:
 def foreign_difficulties(
     recipe: Recipe, facts: Mapping[tuple[str, str | None], DataFacts]
 ) -> tuple[list[str], list[str]]:
-    """Return (problems, notes) of stages whose `difficulty` is that of other data: a prompt is kept by its id, so nothing
-    is left of data that surely has other ids, such as the rows of another file that are called by their numbers."""
+    """Return (problems, notes) about stages whose `difficulty` was measured on other data. Prompts are matched by id, so no
+    prompt is left where the ids surely differ."""
     data = recipe.header.data
-    problems, notes = dict[str, None](), dict[str, None]()  # as ordered sets: iterations of a block say the same
-    numbered = {name for (name, _), fact in facts.items() if fact.without_ids}
+    problems, notes = dict[str, None](), dict[str, None]()  # ordered sets: iterations of a block repeat a line
+    # Rows without an id are called FILE/NUMBER, so ids of two such files never match.
+    numbered_data = {name for (name, _), fact in facts.items() if fact.without_ids}
     curators = {stage.base: stage for stage in recipe.stages if "difficulty" in stage.facts.makes}
     for stage in recipe.stages:
         curator = curators.get(getattr(stage.config, "difficulty", None) or "")
@@ -138,11 +139,11 @@ def foreign_difficulties(
         for name in weights_of(stage.config.data):
             if name in others or any(_same_rows(data.get(name), data.get(other)) for other in others):
                 continue
-            says = f"{stage.place}.difficulty: '{curator.base}' judges {quoted(curator.config.data)}, not '{name}'"
-            if all((name in data) != (other in data) or {name, other} <= numbered for other in others):
-                problems[f"{says}, of which no prompt would be left; give both stages the same data"] = None
+            problem = f"{stage.place}.difficulty: '{curator.base}' judges {quoted(curator.config.data)}, not '{name}'"
+            if all((name in data) != (other in data) or {name, other} <= numbered_data for other in others):
+                problems[f"{problem}, of which no prompt would be left; give both stages the same data"] = None
             else:
-                notes[f"{says}: only prompts whose id is in both are kept"] = None
+                notes[f"{problem}: only prompts whose id is in both are kept"] = None
     return list(problems), list(notes)
 
 

@@ -1,4 +1,4 @@
-"""How long a stage takes, where the recipe says what its machines get done: operations and tokens over a stated pace."""
+"""Estimates how long a stage takes, from the pace of training and sampling that the recipe states (cluster.expect)."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ if TYPE_CHECKING:
 
 
 def add_durations(stage_plan: StagePlan, recipe: Recipe, shape: Shape, expect: ExpectConfig) -> StagePlan:
-    """Return the plan with its seconds at most, and at the lengths that are expected, where some are."""
-    most, expected = (
-        seconds(stage_plan, tokens, recipe, shape, expect) for tokens in (stage_plan.tokens, stage_plan.expected_tokens)
+    """Return the plan with its seconds at full length, and at the expected lengths where there are some."""
+    return replace(
+        stage_plan,
+        seconds=seconds(stage_plan, stage_plan.tokens, recipe, shape, expect),
+        expected_seconds=seconds(stage_plan, stage_plan.expected_tokens, recipe, shape, expect),
     )
-    return replace(stage_plan, seconds=most, expected_seconds=expected)
 
 
 def seconds(stage_plan: StagePlan, tokens: int, recipe: Recipe, shape: Shape, expect: ExpectConfig) -> float:
-    """Return the seconds for so many tokens, starting and loading left out. 0 where nothing is known.
+    """Return the seconds for so many tokens, starting and loading left out. 0 where no pace is stated.
 
     2 P operations for a token forward and 4 P backward (Kaplan et al. 2020, arXiv 2001.08361, section 2.1), 2 P more
     where gradient checkpointing works the layers again; attention's own, about an eighth of that at 10,240 tokens of a
@@ -31,10 +32,10 @@ def seconds(stage_plan: StagePlan, tokens: int, recipe: Recipe, shape: Shape, ex
         return 0.0
     update, forward = 8 if recipe.header.model.gradient_checkpointing else 6, 2
     operations = update * stage_plan.updates + forward * stage_plan.forwards
-    sampled = tokens if stage_plan.rollouts else 0
+    sampled_tokens = tokens if stage_plan.rollouts else 0
     trainer, engines = recipe.header.trainer, recipe.header.engines
     learning = operations * shape.active * tokens / (trainer.ranks * expect.train_tflops * 1e12)
-    return learning + sampled / (engines.count * expect.engine_tokens_per_second)
+    return learning + sampled_tokens / (engines.count * expect.engine_tokens_per_second)
 
 
 def format_duration(seconds: float) -> str:

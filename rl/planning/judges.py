@@ -21,12 +21,12 @@ Facts = Mapping[tuple[str, str | None], "DataFacts"]
 
 @dataclass(frozen=True)
 class Use:
-    """One use of a reward: who asks, and how many samples or questions at most."""
+    """One use of a reward by a stage."""
 
     asker: str
     reward: RewardConfig
-    most: int | None
-    """None where that is not known yet."""
+    limit: int | None
+    """Samples or questions at most; None where that is not known yet."""
 
 
 def notes(recipe: Recipe, plans: Sequence[StagePlan], facts: Facts) -> list[str]:
@@ -36,8 +36,8 @@ def notes(recipe: Recipe, plans: Sequence[StagePlan], facts: Facts) -> list[str]
     for stage, stage_plan in zip(recipe.stages, plans, strict=True):
         for use in _uses(stage, stage_plan, recipe, facts):
             for endpoint, times in _endpoints(use.reward.parts):
-                counts[endpoint][use.asker] += (use.most or 0) * times
-                if use.most is None:
+                counts[endpoint][use.asker] += (use.limit or 0) * times
+                if use.limit is None:
                     unknown.add((endpoint, use.asker))
     lines: list[str] = []
     for endpoint, askers in counts.items():
@@ -59,13 +59,13 @@ def _uses(stage: Stage, stage_plan: StagePlan, recipe: Recipe, facts: Facts) -> 
     if not config.judges_samples:
         return
     reward = rewards.get("reward", shared)
-    most = stage_plan.rollouts if stage_plan.rollouts or stage_plan.rows is not None else None
-    yield Use(stage.base, reward, most)
+    limit = stage_plan.rollouts if stage_plan.rollouts or stage_plan.rows is not None else None
+    yield Use(stage.base, reward, limit)
     if config.evaluation:
         evaluation, times = config.evaluation
         rows = _evaluation_rows(stage, recipe, facts)
-        each = evaluation.samples + getattr(evaluation, "greedy", False)
-        yield Use(f"{stage.base}.eval", reward, None if rows is None else times * rows * each)
+        samples = evaluation.samples + getattr(evaluation, "greedy", False)
+        yield Use(f"{stage.base}.eval", reward, None if rows is None else times * rows * samples)
 
 
 def _evaluation_rows(stage: Stage, recipe: Recipe, facts: Facts) -> int | None:
@@ -91,8 +91,8 @@ def _endpoints(parts: Sequence[PartConfig]) -> Iterator[tuple[tuple[str, str], i
             yield (str(judge.endpoint), judge.model), judge.questions
 
 
-def _count(count: int, more: bool) -> str:
-    """Return the number of questions in words; `more`: beside those there are others, of unknown number."""
-    if more:
+def _count(count: int, has_unknown: bool) -> str:
+    """Return the number of questions in words; `has_unknown`: there are others beside, of unknown number."""
+    if has_unknown:
         return f"{count:,} and more questions" if count else "an unknown number of questions"
     return f"{count:,} questions"

@@ -1,4 +1,4 @@
-"""What every actor of a recipe holds in memory, as arithmetic on its model's shape.
+"""Estimates the memory of every actor of a recipe, as arithmetic on its model's shape.
 
 Legend: P parameters, b bytes of a number (4 in float32, 2 in bfloat16).
 """
@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 VALUES = ("critic", "reward_model")
 """Roles that answer with one number in place of a head over the vocabulary, and hear through the policy's encoder."""
 PROCESS = {"trainer": 0.4 * GIB, "engine": 0.6 * GIB, "driver": 1.0 * GIB}
-"""What libraries take on a CPU, measured: a trainer with DeepSpeed, an engine with vLLM, the driver with Ray's own."""
+"""Bytes that libraries take on a CPU, measured: a trainer with DeepSpeed, an engine with vLLM, the driver with Ray's own
+processes."""
 CUDA_CONTEXT = 1.0 * GIB
 UTILIZATION = 0.92
-"""Of a GPU's memory by an engine, vLLM's default."""
+"""Share of a GPU's memory that an engine takes, vLLM's default."""
 LOGIT_CHUNKS = 3 * (48 << 20)
-"""Chunks of logits that exist at once (see models/logprobs.py)."""
+"""Bytes of the chunks of logits that exist at once (see models/logprobs.py)."""
 REDUCE_BUCKET, LIVE, SUB_GROUP = 5e8, 1e9, 1e9
 """Parameters in DeepSpeed's gradient bucket (ZeRO 1 to 3), gathered at once and stepped on at once (ZeRO 3), by its
 defaults."""
@@ -34,6 +35,8 @@ defaults."""
 
 @dataclass(frozen=True)
 class RolePlan:
+    """Memory of the actors of one role."""
+
     role: str
     count: int
     parts: dict[str, float]
@@ -44,6 +47,7 @@ class RolePlan:
 
     @property
     def bytes(self) -> float:
+        """Bytes of one actor."""
         return sum(self.parts.values())
 
     @property
@@ -53,43 +57,47 @@ class RolePlan:
 
 
 def role_plans(recipe: Recipe, shape: Shape, micro_batch: int, gpu: bool) -> list[RolePlan]:
-    """Memory of every role of the recipe, when a rank trains on at most `micro_batch` tokens at once."""
+    """Return the memory of every role of the recipe, when a rank trains on at most `micro_batch` tokens at once."""
     header, model = recipe.header, recipe.header.model
     shape = replace(shape, frozen=0) if any(stage.facts.teaches_encoder for stage in recipe.stages) else shape
-    how = header.trainer.zero_stage, header.trainer.ranks, micro_batch, model.gradient_checkpointing, gpu
-    parted = gpu and header.trainer.zero_stage == 3 and header.trainer.ranks > 1
-    made: list[RolePlan] = []
+    settings = header.trainer.zero_stage, header.trainer.ranks, micro_batch, model.gradient_checkpointing, gpu
+    is_split = gpu and header.trainer.zero_stage == 3 and header.trainer.ranks > 1
+    plans: list[RolePlan] = []
     for name, role in roles(recipe.roles, header.engines, header.trainer, gpu, {}).items():
         if name == "engine":
             kv = kv_bytes(recipe, shape, gpu)
-            made.append(RolePlan(name, role.count, engine(shape, model.dtype, header.engines.gpus, kv, gpu)))
+            plans.append(RolePlan(name, role.count, engine(shape, model.dtype, header.engines.gpus, kv, gpu)))
             continue
-        whole = BYTES[model.dtype] * (divided(name, shape) + (0 if name in VALUES else shape.frozen)) + CUDA_CONTEXT
-        made.append(RolePlan(name, role.count, trainer(name, shape, model.dtype, *how), whole * parted))
-    return made
+        whole_model = 0.0
+        if is_split:  # every rank builds the whole model before ZeRO-3 divides it
+            whole_model = BYTES[model.dtype] * zero_parameters(name, shape) + CUDA_CONTEXT
+            if name not in VALUES:
+                whole_model += BYTES[model.dtype] * shape.frozen
+        plans.append(RolePlan(name, role.count, trainer(name, shape, model.dtype, *settings), whole_model))
+    return plans
 
 
 def judge_plan(name: str, judge: JudgeConfig, gpu: bool, expect: ExpectConfig | None) -> RolePlan:
-    """As the policy's engines, but never asleep; nothing where the model is not here, or broken (see `rl.planning.requirements`)."""
+    """Return the memory of a judge: that of an engine which never sleeps. All 0 where its model is not here, or is broken."""
     try:
         shape = folder_shape(folder_of(judge.model), f"judges.{name}.model")
     except ValueError:
-        shape = None
+        shape = None  # `rl.planning.requirements` names the mistake
     if shape is None:
         parts = dict.fromkeys(("weights", "gradients", "optimizer", "kv", "activations", "other"), 0.0)
     else:
-        most = expect.gpu_memory_gb if expect else None
-        kept = served_kv(shape, judge.dtype, judge, judge.max_sequence_tokens, most, gpu)
-        parts = engine(shape, judge.dtype, judge.gpus, kept, gpu)
+        capacity_gb = expect.gpu_memory_gb if expect else None
+        kv = served_kv(shape, judge.dtype, judge, judge.max_sequence_tokens, capacity_gb, gpu)
+        parts = engine(shape, judge.dtype, judge.gpus, kv, gpu)
     return RolePlan(f"judge {name}", 1, parts)
 
 
 def device(actors: Sequence[RolePlan], gpu: bool) -> float:
-    """Bytes needed on a device where these meet. On a CPU all stay. On a GPU there stays what trainers keep, judges, and
-    what an engine asleep keeps; beside that either the engine is awake, while a reward model may be asked, or trainers
-    work, all at once."""
+    """Return the bytes needed on a device that these actors share."""
     if not gpu:
         return sum(actor.bytes for actor in actors)
+    # Trainers' weights and states, judges, and what a sleeping engine keeps always stay. Beside them either the engine is
+    # awake, while a reward model may score, or all trainers work at once.
     working = {actor.role: actor.parts["activations"] for actor in actors}
     awake = sum(actor.bytes - actor.parts["other"] for actor in actors if actor.role == "engine")
     awake += working.pop("reward_model", 0.0)
@@ -97,28 +105,30 @@ def device(actors: Sequence[RolePlan], gpu: bool) -> float:
 
 
 def loading(actors: Sequence[RolePlan]) -> float:
-    """Bytes needed on a GPU where these meet while one of its trainers loads its model and the others have theirs, as
-    they do from the second stage on; 0 where loading takes no more than what is kept."""
-    once = [
-        _resting([other for other in actors if other != actor]) + actor.loading for actor in actors if actor.loading
+    """Return the bytes needed on a GPU that these actors share while one of its trainers loads a model and the others have
+    theirs, as from the second stage on; 0 where loading takes no more than what stays."""
+    peaks = [
+        _resting([neighbour for neighbour in actors if neighbour != actor]) + actor.loading
+        for actor in actors
+        if actor.loading
     ]
-    return max(once, default=0.0)
+    return max(peaks, default=0.0)
 
 
 def _resting(actors: Sequence[RolePlan]) -> float:
-    """Bytes that stay on a GPU while nobody works."""
+    """Return the bytes that stay on a GPU while no actor works."""
     asleep = sum(actor.parts["other"] for actor in actors if actor.role == "engine")
     return asleep + sum(actor.bytes - actor.parts["activations"] for actor in actors if actor.role != "engine")
 
 
-def divided(role: str, shape: Shape) -> int:
-    """Parameters of a trainer's role that ZeRO divides: all but the frozen encoder's, and a critic has no head."""
+def zero_parameters(role: str, shape: Shape) -> int:
+    """Return the parameters of a trainer that ZeRO divides: all but the frozen encoder's, and a critic has no LM head."""
     head = shape.vocabulary * shape.hidden if role in VALUES and not shape.tied else 0
     return shape.parameters - shape.frozen - head
 
 
 def kv_bytes(recipe: Recipe, shape: Shape, gpu: bool) -> float:
-    """What an engine's cache takes: as configured on CPU; on GPUs what vLLM's gpu_memory_utilization leaves beside the
+    """Return the bytes of an engine's cache: as configured on CPU; on GPUs what vLLM's gpu_memory_utilization leaves beside the
     weights, where the recipe says how much memory it expects, else at least the longest sequence."""
     engines, dtype, expect = recipe.header.engines, recipe.header.model.dtype, recipe.header.cluster.expect
     return served_kv(shape, dtype, engines, recipe.max_sequence_tokens, expect.gpu_memory_gb if expect else None, gpu)
@@ -127,7 +137,7 @@ def kv_bytes(recipe: Recipe, shape: Shape, gpu: bool) -> float:
 def served_kv(
     shape: Shape, dtype: str, config: ServingConfig, longest: int, gpu_memory_gb: float | None, gpu: bool
 ) -> float:
-    """`kv_bytes` of an engine or a judge whose sequences have at most `longest` tokens."""
+    """Return `kv_bytes` of an engine or a judge whose sequences have at most `longest` tokens."""
     amount: float = config.kv_cache_mb << 20
     if gpu and gpu_memory_gb is None:
         amount = longest * shape.kv_per_token(dtype)
@@ -140,7 +150,7 @@ def served_kv(
 def trainer(
     role: str, shape: Shape, dtype: str, zero_stage: int, ranks: int, tokens: int, checkpointing: bool, gpu: bool
 ) -> dict[str, float]:
-    """Bytes on one rank of policy, critic or reference, for micro-batches of `tokens`.
+    """Return the bytes on one rank of policy, critic or reference, for micro-batches of `tokens`.
 
     As Rajbhandari et al. 2020 (ZeRO, arXiv 1910.02054, section 3) for weights bP, AdamW's two moments 8P and fp32 master
     weights 4P (in float32 only where ZeRO keeps a partition of its own): stage 1 divides optimizer states by the ranks,
@@ -149,7 +159,7 @@ def trainer(
     what stage 0 is there; the latter has those of the backward beside, 2P in bfloat16, whole. The frozen encoder has
     neither gradients nor states and is outside of ZeRO. What is there while the optimizer steps takes the place of
     activations, where it is more."""
-    b, learns, count = BYTES[dtype], role not in ("reference", "reward_model"), divided(role, shape)
+    b, learns, count = BYTES[dtype], role not in ("reference", "reward_model"), zero_parameters(role, shape)
     stage = max(1, zero_stage) if dtype == "bfloat16" else zero_stage
     plain = dtype == "bfloat16" and stage == 1  # DeepSpeed's BF16_Optimizer
     gradients = 4 * count / (ranks if stage >= 2 else 1) if learns or plain or stage == 3 else 0
@@ -171,7 +181,7 @@ def trainer(
 
 
 def _stepping(count: int, stage: int, ranks: int, plain: bool) -> float:
-    """Bytes that exist while the optimizer steps, when activations are gone: a root and a quotient of AdamW's, 8 a
+    """Return the bytes that exist while the optimizer steps, when activations are gone: a root and a quotient of AdamW's, 8 a
     parameter of what it steps on at once, with a copy of its gradient under stage 3; before that in bfloat16, under
     stage 1, the gradients as they are sent. Without ZeRO it steps on one tensor after another."""
     if stage == 3:
@@ -180,7 +190,7 @@ def _stepping(count: int, stage: int, ranks: int, plain: bool) -> float:
 
 
 def engine(shape: Shape, dtype: str, gpus: int, kv_bytes: float, gpu: bool) -> dict[str, float]:
-    """Bytes of one engine, on each of its `gpus` where it has any; `kv_bytes` over all of them."""
+    """Return the bytes of one engine, on each of its `gpus` where it has any; `kv_bytes` over all of them."""
     share = gpus if gpu else 1
     return {
         "weights": BYTES[dtype] * shape.parameters / share,

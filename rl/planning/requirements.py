@@ -1,4 +1,4 @@
-"""What a recipe needs beside machines: packages and their native libraries, the folder of data, whole models, functions
+"""Checks what a recipe needs beside machines: packages and their native libraries, the folder of data, whole models, functions
 of the user's own."""
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from rl.data.sources import DataConfig
     from rl.recipe import Recipe
 
-TRAINED = {"policy", "critic", "reference", "reward_model"}
+TRAINER_ROLES = {"policy", "critic", "reference", "reward_model"}
 
 
 def packages(roles: Collection[str], gpu: bool) -> list[str]:
-    """A line for each engine that is not installed, told without importing it."""
-    needed = {"ray": True, "deepspeed": bool(TRAINED & {*roles}), "vllm": _serves(roles)}
-    missing = [name for name, need in needed.items() if need and find_spec(name) is None]
+    """Return a line about the engines that are not installed, found without importing them."""
+    is_needed = {"ray": True, "deepspeed": bool(TRAINER_ROLES & {*roles}), "vllm": _serves(roles)}
+    missing = [name for name, needed in is_needed.items() if needed and find_spec(name) is None]
     if not missing:
         return []
     extra = "gpu" if gpu else "cpu"
@@ -33,24 +33,26 @@ def packages(roles: Collection[str], gpu: bool) -> list[str]:
 
 
 def _serves(roles: Collection[str]) -> bool:
+    """Return whether vLLM serves one of the roles."""
     return any(role == "engine" or role.startswith("judge ") for role in roles)
 
 
 def libraries(recipe: Recipe) -> list[str]:
     """Return a line for each package that the recipe needs and whose native library cannot be opened here."""
-    needed = ["pyarrow"]  # every run writes its samples with it
+    names = ["pyarrow"]  # every run writes its samples with it
     if any(_has_sound(data) for data in recipe.header.data.values()):
-        needed += ["soundfile", "soxr"]
+        names += ["soundfile", "soxr"]
     if _serves(recipe.roles) and find_spec("vllm"):
-        needed.append("vllm")
+        names.append("vllm")
     lines = list[str]()
-    for package in needed:
+    for package in names:
         if reason := native_libraries.open_error(package):
             lines.append(native_libraries.describe_problem(package, reason))
     return lines
 
 
 def _has_sound(data: DataConfig) -> bool:
+    """Return whether the prompts of a data set have clips."""
     return data.source in SOURCES_OF_SOUND or "audio" in data.fields
 
 
@@ -69,20 +71,20 @@ def unnamed_folder(recipe: Recipe) -> tuple[set[str], list[str]]:
 
 
 def models(recipe: Recipe) -> list[str]:
-    """A line for each model of the recipe whose folder is here, but not all that loading it takes."""
-    header, named = recipe.header, dict[str, str]()
+    """Return a line for each model of the recipe whose folder is here but lacks files that loading it needs."""
+    header, path_of = recipe.header, dict[str, str]()
     if header.model.path is not None:
-        named["model.path"] = header.model.path
-    named |= {f"judges.{name}.model": judge.model for name, judge in header.judges.items()}
-    made = {name for stage in recipe.stages for name in (stage.base, stage.name)}
+        path_of["model.path"] = header.model.path
+    path_of |= {f"judges.{name}.model": judge.model for name, judge in header.judges.items()}
+    stage_names = {name for stage in recipe.stages for name in (stage.base, stage.name)}
     for stage in recipe.stages:
         for key in ("model", "critic"):
-            if (path := getattr(stage.config, key, None)) and path not in made:
-                named[f"{stage.place}.{key}"] = path
+            if (path := getattr(stage.config, key, None)) and path not in stage_names:
+                path_of[f"{stage.place}.{key}"] = path
     lines = list[str]()
-    for place, path in named.items():
+    for place, path in path_of.items():
         try:
-            if Path(path).is_dir():  # a name of the hub is completed from there
+            if Path(path).is_dir():  # a model of the hub is downloaded whole
                 check_whole(Path(path), tokenizer=not place.endswith(".critic"))
         except ValueError as error:
             lines.append(f"{place}: {error}")
@@ -90,7 +92,7 @@ def models(recipe: Recipe) -> list[str]:
 
 
 def check_functions(recipe: Recipe) -> None:
-    """Imports what the stages' objectives name: what only an import shows is told before the first stage. Raises
-    ConfigError."""
+    """Import the user's functions that the stages name, so that a mistake which only an import shows stops the run before its
+    first stage. Raises ConfigError."""
     for stage in recipe.stages:
         stage.config.check_functions(stage.place)

@@ -1,4 +1,4 @@
-"""Brings what the recipe and its data say of a stage to the stage's own `plan`."""
+"""Calls a stage's own `plan` with the numbers of rows and tokens that the recipe and its data give."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 def stage_plan(
     stage: Stage, recipe: Recipe, available: Mapping[str, int | None], lengths: Mapping[str, float | None]
 ) -> StagePlan:
-    """Return what `stage` does when its data sets have `available` rows (None: not known before they are read), of which
-    sequences of so many tokens are expected (`lengths`; None: of any length)."""
+    """Return the plan of `stage`, given the `available` rows of its data sets (None: not known before they are read) and the
+    expected tokens of their sequences (`lengths`; None: not stated)."""
     config = stage.config
     shares = weights_of(config.data)
     rows: dict[str, int | None] = {}
     for name, limit in limits(config.data, config.limit).items():
         have = available.get(name)
         rows[name] = have if limit is None or (have is not None and have < limit) else limit
-    known = {name: count for name, count in rows.items() if count is not None}
-    total = sum(known.values()) if len(known) == len(rows) else None
+    known_rows = {name: count for name, count in rows.items() if count is not None}
+    total = sum(known_rows.values()) if len(known_rows) == len(rows) else None
     work = Work(
         stage.name,
         stage.kind,
         config,
         recipe.header.trainer,
         total,
-        epoch(known, shares) if total else total,
+        epoch(known_rows, shares) if total else total,
         _prefix(stage, recipe),
         _mean_length(shares, lengths),
     )
@@ -41,8 +41,7 @@ def stage_plan(
 
 
 def _prefix(stage: Stage, recipe: Recipe) -> str:
-    """Return what the number of rows is when it is no exact one: what a stage writes is at most so much, what a task makes
-    is about so much."""
+    """Return the word before a number of rows that is not exact: `up to ` for what a stage writes, `about ` for a task."""
     data = [recipe.header.data.get(name) for name in weights_of(stage.config.data)]
     if None in data:
         return "up to "

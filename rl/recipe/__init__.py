@@ -1,4 +1,4 @@
-"""From YAML to a checked list of stages. `load` is the door."""
+"""Reads recipes: YAML to a checked list of stages. Callers import `load` from here."""
 
 from rl.recipe.loader import Recipe, load
 

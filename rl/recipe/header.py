@@ -17,7 +17,7 @@ from rollouts.sampler import EngineConfig
 
 @dataclass
 class Header:
-    """A recipe's keys beside its stages."""
+    """Settings of a recipe that all its stages share."""
 
     name: str
     model: ModelConfig
@@ -31,12 +31,15 @@ class Header:
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
 
     def validate(self, place: str) -> None:
+        """Raise ConfigError for settings that are out of bounds or contradict each other."""
         if not re.fullmatch(r"\w[\w.-]*", self.name):
             raise ConfigError(f"name: '{self.name}' names folders; use letters, digits, '-', '_' and '.'")
         if self.seed < 0:
             raise ConfigError(f"seed: must not be negative; got {self.seed}")
+        # ZeRO-3 gathers a module's weights at each call, on all ranks at once. Ranks whose clips differ in length call the
+        # encoder differently often, so they would wait for each other forever.
         if self.model.train_encoder and self.trainer.zero_stage == 3:
             raise ConfigError(
-                "trainer.zero_stage: 3 gathers weights at every call, and ranks, whose clips differ in length, call an encoder "
-                "that trains (model.train_encoder) differently often; use 2"
+                "trainer.zero_stage: 3 does not work with model.train_encoder, because ranks whose clips differ in length "
+                "would wait for each other; use 2"
             )

@@ -1,4 +1,4 @@
-"""A recipe: YAML with `extends`, overrides and interpolation to a checked list of stages. Imports nothing heavy.
+"""Reads a recipe: YAML with `extends`, overrides and interpolation becomes a checked list of stages. Imports nothing heavy.
 
     name: quickstart
     model: {build: {hidden_size: 128}}
@@ -29,7 +29,7 @@ from rl.data.mixture import limits
 from rl.data.rows import resolve_in
 from rl.recipe.header import Header
 from rl.recipe.names import check_references
-from rl.recipe.stage_list import Stage, as_yaml, expanded, parse_stages, reward_models, served_judges, stage_rewards
+from rl.recipe.stage_list import Stage, as_yaml, expand, parse_stages, reward_models, served_judges, stage_rewards
 from rollouts.judge_engine import JudgeConfig
 
 DATA_ARTIFACTS = ("distilled", "pairs")
@@ -50,22 +50,22 @@ class DataRead:
 
     @property
     def place(self) -> str:
-        """Where the recipe asks for it, for messages."""
+        """Place in the recipe that asks for it, for messages."""
         return f"{self.stage.place}.{self.key}" if self.key else self.stage.place
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A checked recipe. Made by `load`."""
+    """A checked recipe, as `load` returns it."""
 
     header: Header
     stages: tuple[Stage, ...]
     folder: Path
-    """Folder of the recipe's file: verifiers and data are looked up there too."""
+    """Folder of the recipe's file, in which verifiers and data are looked up as well as in the working directory."""
     source: dict[str, Any]
     """The resolved YAML; `load` makes the same recipe from it."""
-    found: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Data sets that lie beside the recipe and not in the working directory, and their paths as the recipe has them; in
+    paths_beside: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Paths, as the recipe has them, of the data sets that lie beside the recipe and not in the working directory; in
     `header` and `source` they are absolute."""
 
     @property
@@ -88,6 +88,7 @@ class Recipe:
         for stage in self.stages:
             roles |= stage.config.roles
             rewards += stage_rewards(stage.config, self.header.reward).values()
+        # A run serves a judge or a reward model only where some reward asks it.
         for reward in rewards:
             roles |= {f"judge {name}" for name in served_judges(reward)}
             if reward_models(reward):
@@ -107,7 +108,7 @@ class Recipe:
                     if name in self.header.data:
                         yield DataRead(stage, name, read.split, limit, read.key)
 
-    def most(self, data: str, split: str | None) -> int | None:
+    def largest_limit(self, data: str, split: str | None) -> int | None:
         """Return the largest limit with which a stage that writes data reads this split, or None if one reads all of it
         or none reads it."""
         limits = [
@@ -130,9 +131,10 @@ def load(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = (), 
         folder, whole = path.parent, _read(path, ())
     for override in overrides:
         _override(whole, override)
+    # Interpolation comes after the overrides, so that `${…}` sees them.
     values = resolve(whole, str(recipe) if not isinstance(recipe, Mapping) else "recipe")
     blocks = parse_stages(values, {f.name for f in dataclasses.fields(Header)})
-    stages = [stage for block in blocks for stage in expanded(block)]
+    stages = [stage for block in blocks for stage in expand(block)]
     keys = {f.name for f in dataclasses.fields(Header)}
     header = build(Header, {key: value for key, value in values.items() if key in keys}, "")
     check_references(header, stages, folder)
@@ -142,18 +144,19 @@ def load(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = (), 
 
 
 def _find_data(header: Header, source: dict[str, Any], folder: Path) -> dict[str, str]:
-    """Make paths of data that only lie beside the recipe absolute, in both; return {data set: its path before}."""
-    moved: dict[str, str] = {}
+    """Make the paths of data that lie only beside the recipe absolute, in `header` and `source`; return
+    {data set: its path as the recipe has it}."""
+    paths_beside: dict[str, str] = {}
     for name, config in header.data.items():
         where, colon, function = config.source.rpartition(":")
         if config.path is not None and (path := resolve_in(folder, config.path)) != config.path:
-            moved[name] = config.path
+            paths_beside[name] = config.path
             header.data[name] = dataclasses.replace(config, path=path)
             source["data"][name]["path"] = path
         elif where.endswith(".py") and (path := resolve_in(folder, where)) != where:
             header.data[name] = dataclasses.replace(config, source=f"{path}{colon}{function}")
             source["data"][name]["source"] = header.data[name].source
-    return moved
+    return paths_beside
 
 
 def find(recipe: str | Path) -> Path:
@@ -165,10 +168,10 @@ def find(recipe: str | Path) -> Path:
     raise ConfigError(f"recipe '{recipe}': no such file or bundled recipe{did_you_mean(str(recipe), bundled.names())}")
 
 
-def _read(path: Path, seen: tuple[Path, ...]) -> Any:
-    """Return the file merged over what it extends."""
-    if path.resolve() in seen:
-        raise ConfigError(f"{path}: extends itself, through {' -> '.join(p.name for p in seen)}")
+def _read(path: Path, descendants: tuple[Path, ...]) -> Any:
+    """Return the file merged over what it extends; `descendants` are the files that extend this one."""
+    if path.resolve() in descendants:
+        raise ConfigError(f"{path}: extends itself, through {' -> '.join(p.name for p in descendants)}")
     values = read_yaml(path)
     if not OmegaConf.is_dict(values):
         raise ConfigError(f"{path}: expected keys such as name, model, data, reward, stages")
@@ -177,7 +180,7 @@ def _read(path: Path, seen: tuple[Path, ...]) -> Any:
         return values
     beside = path.parent / str(base)
     parent = next((p for p in (beside, beside.with_suffix(".yaml")) if p.is_file()), None) or find(str(base))
-    return merge(_read(parent, (*seen, path.resolve())), values, f"{path}:")
+    return merge(_read(parent, (*descendants, path.resolve())), values, f"{path}:")
 
 
 def _override(whole: Any, override: str) -> None:
@@ -186,8 +189,9 @@ def _override(whole: Any, override: str) -> None:
     if not (key and equals):
         raise ConfigError(f"override '{override}': expected key=value, for example rlvr.steps=10")
     try:
-        parsed = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={value}"]))
-        OmegaConf.update(whole, key, cast(dict[str, Any], parsed)["value"], merge=True)
+        # OmegaConf parses the value as YAML: `1e-5` is a number, `[a, b]` a list.
+        container = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={value}"]))
+        OmegaConf.update(whole, key, cast(dict[str, object], container)["value"], merge=True)
     except (OmegaConfBaseException, YAMLError, TypeError, LookupError, ValueError) as error:
         raise ConfigError(
             f"override '{override}': {str(error).splitlines()[0]}; check the key and the value"

@@ -16,14 +16,16 @@ if TYPE_CHECKING:
     from rl.recipe.header import Header
 
 Artifacts = dict[str, tuple[str, ...]]
-"""Earlier stages by name, and the kinds of artifacts that each makes."""
+"""Kinds of the artifacts that each earlier stage makes, by its name."""
 
 
 def _is_model(path: Path) -> bool:
+    """Return whether a path is the folder of a model."""
     return (path / "config.json").is_file()
 
 
 def _is_parquet(path: Path) -> bool:
+    """Return whether a file begins with parquet's magic bytes."""
     if not path.is_file():
         return False
     with open(path, "rb") as file:
@@ -36,11 +38,11 @@ FILES: dict[str, tuple[Callable[[Path], bool], str]] = {
     "difficulty": (_is_parquet, "difficulty file"),
     "samples": (Path.is_file, "file of samples"),
 }
-"""Artifacts of other runs, given by path: a test whether there is one, and what it is called."""
+"""Test for an artifact of another run at a path, and a title for messages, by kind."""
 
 
 def check_references(header: Header, stages: Sequence[Stage], folder: Path) -> None:
-    """Raise ConfigError where the recipe, whose file lies in `folder`, names what is not there."""
+    """Raise ConfigError where the recipe, whose file lies in `folder`, refers to something that does not exist."""
     _check_rewards(header, stages, folder)
     artifacts: Artifacts = {}
     rewards: dict[str, RewardConfig] = {}
@@ -54,6 +56,7 @@ def check_references(header: Header, stages: Sequence[Stage], folder: Path) -> N
 
 
 def _check_rewards(header: Header, stages: Sequence[Stage], folder: Path) -> None:
+    """Raise ConfigError where a reward names a verifier or a judge that does not exist."""
     rewards = {"reward": header.reward}
     for stage in stages:
         for key, reward in stage_rewards(stage.config, header.reward).items():
@@ -68,14 +71,14 @@ def _check_rewards(header: Header, stages: Sequence[Stage], folder: Path) -> Non
             check_verifier(part.verifier, f"{at}.verifier", folder, part.args)
         for name in served_judges(reward):
             if name not in header.judges:
-                known = did_you_mean(name, header.judges) if header.judges else "; add `judges: {NAME: {model: …}}`"
-                raise ConfigError(f"{place}: no judge '{name}' is served{known}")
+                fix = did_you_mean(name, header.judges) if header.judges else "; add `judges: {NAME: {model: …}}`"
+                raise ConfigError(f"{place}: no judge '{name}' is served{fix}")
 
 
 def _check_data(stage: Stage, header: Header, artifacts: Artifacts) -> None:
     """Raise ConfigError where a stage reads data that are neither in the recipe nor made by an earlier stage."""
-    made = "pairs" if stage.facts.reads == "pairs" else "distilled"
-    names = [*header.data, *(name for name, kinds in artifacts.items() if made in kinds)]
+    kind = "pairs" if stage.facts.reads == "pairs" else "distilled"
+    names = [*header.data, *(name for name, kinds in artifacts.items() if kind in kinds)]
     for read in stage.config.reads:
         place = f"{stage.place}.{read.key}" if read.key == "eval" else stage.place
         check_weights(read.data, f"{place}.data")
@@ -85,7 +88,7 @@ def _check_data(stage: Stage, header: Header, artifacts: Artifacts) -> None:
 
 
 def _check_earlier(stage: Stage, header: Header, artifacts: Artifacts) -> None:
-    """Raise ConfigError where a stage names an earlier one that is not there, or makes no such artifact."""
+    """Raise ConfigError where a stage names an earlier one that does not exist, or that makes no such artifact."""
     for key, kind in stage.facts.references.items():
         _check_artifact(f"{stage.place}.{key}", kind, getattr(stage.config, key), artifacts)
     stage_reward = stage.config.stage_reward
@@ -115,12 +118,13 @@ def _check_artifact(place: str, kind: str, name: str | None, artifacts: Artifact
 
 
 def _check_parts(stage: Stage, header: Header, rewards: dict[str, RewardConfig]) -> None:
-    """Raise ConfigError where a stage names a part that the verdict does not have; `rewards` are those of earlier stages,
-    whose samples a stage may use in place of its own."""
+    """Raise ConfigError where a stage names a part that its reward does not have. The stage's reward is added to `rewards`,
+    those of earlier stages by name."""
     reward = rewards[stage.base] = stage.config.stage_reward or header.reward
+    # The verdicts of samples that an earlier stage drew have the parts of that stage's reward.
     if source := getattr(stage.config, "samples_of", None):
         reward = rewards.get(source)
-    if reward is None:
+    if reward is None:  # a file of another run, whose reward is not known
         return
     names = [part.name for part in reward.parts]
     for key, parts in stage.config.named_parts.items():

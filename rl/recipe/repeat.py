@@ -1,4 +1,4 @@
-"""`repeat`: a block of a recipe's stages run several times, each time on what the time before has left.
+"""`repeat`: a block of a recipe's stages run several times, each iteration on what the one before has left.
 
     - repeat:
         times: 3
@@ -19,17 +19,18 @@ from rl.config import ConfigError
 
 @dataclass(frozen=True)
 class Until:
-    """The block ends early once `metric` has not improved for `patience` iterations."""
+    """Early end of a block, once `metric` has not improved for `patience` iterations."""
 
     metric: str
-    """STAGE/METRIC, of a stage of the block: `check/accuracy`."""
+    """STAGE/METRIC of a stage of the block: `check/accuracy`."""
     patience: int = 1
     least: float = 0.0
-    """A smaller gain than this is none."""
+    """Smallest gain that counts as an improvement."""
     lower: bool = False
     """Lower is better."""
 
     def validate(self, place: str) -> None:
+        """Raise ConfigError, beginning with `place`, for a setting out of bounds."""
         if "/" not in self.metric:
             raise ConfigError(f"{place}.metric: '{self.metric}' names no stage; write STAGE/METRIC, say check/accuracy")
         if self.patience < 1 or self.least < 0:
@@ -37,15 +38,17 @@ class Until:
 
     @property
     def stage(self) -> str:
+        """Name of the stage whose metric it is."""
         return self.metric.partition("/")[0]
 
     @property
     def of_stage(self) -> str:
-        """The metric's name within its stage."""
+        """Name of the metric within its stage."""
         return self.metric.partition("/")[2]
 
-    def settled(self, values: Sequence[float]) -> int | None:
-        """After how many iterations, with these values of the metric, there is no need for another; None: go on."""
+    def last_iteration(self, values: Sequence[float]) -> int | None:
+        """Return the iteration, from 1, at which the block ends, by the metric's value after each so far; None to go on."""
+        # A first value is always a gain, however small.
         sign, best, best_at = -1 if self.lower else 1, float("-inf"), 0
         for i, value in enumerate(values, 1):
             if sign * value > best + (self.least if i > 1 else 0.0):
@@ -57,7 +60,7 @@ class Until:
 
 @dataclass(frozen=True)
 class Repeat:
-    """The block's own keys."""
+    """Settings of a repeated block."""
 
     times: int
     until: Until | None = None
@@ -65,6 +68,7 @@ class Repeat:
     name: str = "repeat"
 
     def validate(self, place: str) -> None:
+        """Raise ConfigError, beginning with `place`, for a setting out of bounds."""
         if self.times < 1:
             raise ConfigError(f"{place}.times: must be at least 1; got {self.times}")
         if not self.stages:
@@ -72,10 +76,10 @@ class Repeat:
 
 
 def base(name: str) -> str:
-    """The name without its iteration: `rlvr` of `rlvr@2`."""
+    """Return the name without its iteration: `rlvr` of `rlvr@2`."""
     return name.partition("@")[0]
 
 
 def latest(name: str, names: Sequence[str]) -> str | None:
-    """Which of `names`, in the order they were made, is meant by `name`: itself, or its latest iteration."""
-    return next((made for made in reversed(names) if name in (made, base(made))), None)
+    """Return the last of `names` that is `name` or an iteration of it, or None; `names` are in the order the stages ran."""
+    return next((candidate for candidate in reversed(names) if name in (candidate, base(candidate))), None)

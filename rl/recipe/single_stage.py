@@ -1,4 +1,4 @@
-"""Recipes of one stage, made from flags: `rl eval` and `rl curate` judge any model on any file without a YAML."""
+"""Builds recipes of one stage from flags, so that `rl eval` and `rl curate` judge any model on any file without YAML."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from rl.data.rows import jsonl, locate
 from rl.recipe import Recipe, load
 
 QUESTIONS, ANSWERS = ("question", "problem", "prompt"), ("answer_final", "answer", "gold")
-"""Columns that are taken when none is named, the first that is there."""
-MOST_TOKENS = 10240
+"""Usual names of the columns; without `--fields` the first that the file has is used."""
+DEFAULT_MAX_TOKENS = 10240
+"""max_sequence_tokens of a model that takes more, and of one whose limit is not known."""
 
 
 def single_stage(
@@ -30,9 +31,9 @@ def single_stage(
     think: bool = True,
     overrides: Sequence[str] = (),
 ) -> Recipe:
-    """A recipe whose one stage of `kind` judges `model` on the file `data`. With `recipe`, data sets, reward, engines
+    """Return a recipe whose one stage of `kind` judges `model` on the file `data`. With `recipe`, data sets, reward, engines
     and the settings of its last evaluation are taken from there, and `data` may name one of its data sets; `settings`
-    that are None are left to that or to the stage's default. Raises ConfigError."""
+    that are None are left to that recipe or to the stage's default. Raises ConfigError."""
     base = load(recipe) if recipe else None
     values: dict[str, Any] = {"name": kind, "reward": {"parts": [{"verifier": verifier or "math"}]}}
     stage: dict[str, Any] = {"split": None}
@@ -51,47 +52,50 @@ def single_stage(
             stage["temperature"] = temperatures[-1]
         if verifier:
             values["reward"] = {"parts": [{"verifier": verifier}]}
-        else:  # which may ask them
+        else:  # the recipe's reward may ask its judges
             values["judges"] = base.source.get("judges", {})
     if data is not None and not (base and data in base.header.data):
-        values["data"] = {"data": source(data, fields)}
+        values["data"] = {"data": describe_data(data, fields)}
         stage |= {"data": "data", "split": None, "limit": None}
     elif data is not None:
         stage["data"] = data
     if "data" not in stage:
         raise ConfigError("--data: name a jsonl or parquet file" + (f", or a data set of {recipe}" if base else ""))
     stage |= {key: value for key, value in settings.items() if value is not None}
-    found = described(model)
-    values["model"] = {**found, "think": think}
+    model_values = describe_model(model)
+    values["model"] = {**model_values, "think": think}
     if "max_sequence_tokens" not in stage:
-        shape = read_shape(ModelConfig(path=found["path"]))
-        stage["max_sequence_tokens"] = min(MOST_TOKENS, (shape and shape.positions) or MOST_TOKENS)
+        shape = read_shape(ModelConfig(path=model_values["path"]))
+        stage["max_sequence_tokens"] = DEFAULT_MAX_TOKENS
+        if shape and shape.positions:
+            stage["max_sequence_tokens"] = min(DEFAULT_MAX_TOKENS, shape.positions)
     return load({**values, "stages": [{kind: stage}]}, overrides, base.folder if base else None)
 
 
-def described(model: str) -> dict[str, str]:
-    """`model:` of a recipe for a folder, a run's directory (its `model/`) or a hub name, in the type it is stored in."""
+def describe_model(model: str) -> dict[str, str]:
+    """Return the recipe's `model:` for a folder, a run's directory (its `model/`) or a hub name, in its stored dtype."""
     folder = folder_of(model)
     if folder and not (folder / "config.json").is_file() and (folder / "model" / "config.json").is_file():
         model, folder = str(folder / "model"), folder / "model"
-    stored = ""
+    stored_dtype = ""
     if folder and (folder / "config.json").is_file():
         config = read_config(folder)
-        stored = str(config.get("dtype") or config.get("torch_dtype") or "")
-    return {"path": model, "dtype": "bfloat16" if stored in ("bfloat16", "float16") else "float32"}
+        stored_dtype = str(config.get("dtype") or config.get("torch_dtype") or "")
+    # float16 weights are loaded as bfloat16, which has the range of float32.
+    return {"path": model, "dtype": "bfloat16" if stored_dtype in ("bfloat16", "float16") else "float32"}
 
 
-def source(path: str, fields: str) -> dict[str, Any]:
-    """`data:` of a recipe for a jsonl or parquet file, with its `fields` (`question=problem,answer=gold`) or the columns
-    that go by a usual name. Raises ConfigError."""
+def describe_data(path: str, fields: str) -> dict[str, object]:
+    """Return the recipe's entry in `data:` for a jsonl or parquet file, with its `fields` (`question=problem,answer=gold`),
+    or the columns that have a usual name. Raises ConfigError."""
     file = locate(path, "--data")
     if not file.is_file():
         raise ConfigError(f"--data: {file} is a folder; name a jsonl or parquet file in it")
     kind = "parquet" if file.suffix == ".parquet" else "jsonl"
     mapping: dict[str, str] = {}
     for pair in filter(None, fields.split(",")):
-        key, found, column = (part.strip() for part in pair.partition("="))
-        if not (found and key and column):
+        key, equals, column = (part.strip() for part in pair.partition("="))
+        if not (equals and key and column):
             raise ConfigError(
                 f"--fields: '{pair}' is not key=column, for example question=question,answer=answer_final"
             )
@@ -115,4 +119,4 @@ def _columns(file: Path, kind: str) -> list[str]:
     try:
         return list(parquet.read_schema(file).names)
     except (ArrowInvalid, OSError) as error:
-        raise ConfigError(f"--data: {file}: no parquet file ({str(error).splitlines()[0]})") from error
+        raise ConfigError(f"--data: {file}: not a parquet file ({str(error).splitlines()[0]})") from error

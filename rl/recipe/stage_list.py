@@ -1,4 +1,4 @@
-"""The list of stages in a recipe: from YAML entries to stages in the order they run."""
+"""Turns the `stages:` of a recipe into stages in the order they run."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from rl.stages.settings import StageConfig
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage as it runs."""
+    """A stage of a run; a stage of a repeated block is one `Stage` for each iteration."""
 
     name: str
-    """Name, in a repeated block with its iteration: `rlvr@2`."""
+    """Name; in a repeated block with its iteration: `rlvr@2`."""
     kind: str
     """Key of `STAGES`."""
     config: Any
     """An instance of `STAGES[kind].Config`."""
     place: str
-    """Where it stands in the recipe, for messages."""
+    """Place in the recipe, for messages: `stages[0].sft`."""
     repeat: Repeat | None = None
     """The block that it is in."""
     iteration: int = 0
@@ -39,7 +39,7 @@ class Stage:
 
     @property
     def facts(self) -> Kind:
-        """What its kind declares of itself."""
+        """Declarations of its kind."""
         return STAGES[self.kind]
 
 
@@ -51,22 +51,22 @@ Entry = tuple[str, dict[str, Any], str]
 def parse_stages(values: dict[str, Any], header: set[str]) -> list[Block]:
     """Return the stages and repeated blocks of `stages:`, each with the changes that the recipe makes under its name at the
     top, beside the keys of the `header`; both are removed from `values`. Raises ConfigError."""
-    named: dict[str, Entry] = {}
-    entries = _entries(values.pop("stages", None), "stages", named)
-    for name, (*_, place) in named.items():
+    entry_of: dict[str, Entry] = {}
+    entries = _entries(values.pop("stages", None), "stages", entry_of)
+    for name, (*_, place) in entry_of.items():
         if name in {*header, "stages", "extends"}:
             raise ConfigError(f"{place}: the name '{name}' is a key of recipes; give it another with `name: …`")
     for key in [key for key in values if key not in header]:
-        if key not in named:
-            raise ConfigError(f"unknown key '{key}'{did_you_mean(key, [*header, 'stages', 'extends', *named])}")
-        kind, config, place = named[key]
+        if key not in entry_of:
+            raise ConfigError(f"unknown key '{key}'{did_you_mean(key, [*header, 'stages', 'extends', *entry_of])}")
+        kind, config, place = entry_of[key]
         change = values.pop(key)
         if not isinstance(change, dict):
             raise ConfigError(f"{key}: this is a stage; change one of its keys, for example {key}.data=…")
-        named[key] = kind, to_plain(merge(config, change, key)), place
+        entry_of[key] = kind, to_plain(merge(config, change, key)), place
 
     def stage(name: str) -> Stage:
-        kind, config, place = named[name]
+        kind, config, place = entry_of[name]
         return Stage(name, kind, build(STAGES[kind].Config, config, place), place)
 
     blocks: list[Block] = []
@@ -74,15 +74,16 @@ def parse_stages(values: dict[str, Any], header: set[str]) -> list[Block]:
         if inner is None:
             blocks.append(stage(name))
             continue
-        _, config, place = named[name]
+        _, config, place = entry_of[name]
         block = build(Repeat, {**config, "name": name, "stages": inner}, place)
         if block.until and block.until.stage not in inner:
-            known = did_you_mean(block.until.stage, inner)
-            raise ConfigError(f"{place}.until.metric: no stage '{block.until.stage}' in the block{known}")
+            suggestion = did_you_mean(block.until.stage, inner)
+            raise ConfigError(f"{place}.until.metric: no stage '{block.until.stage}' in the block{suggestion}")
         stages = [stage(name) for name in inner]
         if block.until:
             _check_metric(block.until, stages, f"{place}.until.metric")
         blocks.append((block, stages))
+    # In the order of the recipe and before blocks are expanded, so that iterations of a stage share one temperature.
     settle_temperatures([stage for block in blocks for stage in ([block] if isinstance(block, Stage) else block[1])])
     return blocks
 
@@ -98,42 +99,41 @@ def settle_temperatures(stages: Sequence[Stage]) -> None:
 
 
 def _check_metric(until: Until, stages: Sequence[Stage], place: str) -> None:
-    """Raise ConfigError where the stage surely has no such metric: of some it is known only once they have run."""
+    """Raise ConfigError where the stage has no such metric. Some kinds know their metrics only once they have run."""
     stage = next(stage for stage in stages if stage.name == until.stage)
     if stage.facts.metric_names is None:
         return
     names = stage.facts.metric_names(stage.config)
     if until.of_stage.partition("/")[0] not in names:
-        raise ConfigError(f"{place}: '{until.stage}' tells no such metric{did_you_mean(until.of_stage, names)}")
+        raise ConfigError(f"{place}: '{until.stage}' has no such metric{did_you_mean(until.of_stage, names)}")
 
 
-def _entries(listed: Any, place: str, named: dict[str, Entry]) -> list[tuple[str, list[str] | None]]:
-    """Return [(name, names of the stages in it, for a repeated block)]; their entries are added to `named`."""
-    if not isinstance(listed, list) or not listed:
+def _entries(entries: Any, place: str, entry_of: dict[str, Entry]) -> list[tuple[str, list[str] | None]]:
+    """Return [(name, names of the stages in it, for a repeated block)]; their entries are added to `entry_of`."""
+    if not isinstance(entries, list) or not entries:
         raise ConfigError(f"{place}: expected a list such as `stages: [{{sft: {{…}}}}, {{rlvr: {{…}}}}]`")
     layout: list[tuple[str, list[str] | None]] = []
-    nested = place != "stages"
-    for i, entry in enumerate(cast(list[Any], listed)):
+    for i, entry in enumerate(cast(list[Any], entries)):
         kind, config = next(iter(entry.items())) if isinstance(entry, dict) and len(entry) == 1 else (entry, {})
-        kinds = STAGES if nested else [*STAGES, "repeat"]
+        kinds = [*STAGES, "repeat"] if place == "stages" else list(STAGES)  # a block may not hold another
         if not isinstance(kind, str) or kind not in kinds:
-            known = did_you_mean(str(kind), kinds)
-            raise ConfigError(f"{place}[{i}]: expected one stage such as `- sft: {{…}}`; got {kind!r}{known}")
+            suggestion = did_you_mean(str(kind), kinds)
+            raise ConfigError(f"{place}[{i}]: expected one stage such as `- sft: {{…}}`; got {kind!r}{suggestion}")
         here = f"{place}[{i}].{kind}"
         if not isinstance(config or {}, dict):
             raise ConfigError(f"{here}: expected a mapping; got {config!r}")
         config = dict(config or {})
         name = str(config.pop("name", kind))
-        if name in named or not name.replace("-", "_").isidentifier():
-            why = "is taken by an earlier stage" if name in named else "is not a plain word"
+        if name in entry_of or not name.replace("-", "_").isidentifier():
+            why = "is taken by an earlier stage" if name in entry_of else "is not a plain word"
             raise ConfigError(f"{here}: the name '{name}' {why}; give it one with `name: …`")
         inner = config.pop("stages", None) if kind == "repeat" else None
-        named[name] = kind, config, here
-        layout.append((name, [n for n, _ in _entries(inner, f"{here}.stages", named)] if kind == "repeat" else None))
+        entry_of[name] = kind, config, here
+        layout.append((name, [n for n, _ in _entries(inner, f"{here}.stages", entry_of)] if kind == "repeat" else None))
     return layout
 
 
-def expanded(block: Block) -> list[Stage]:
+def expand(block: Block) -> list[Stage]:
     """Return the stages of a block as they run."""
     if isinstance(block, Stage):
         return [block]
@@ -146,7 +146,7 @@ def expanded(block: Block) -> list[Stage]:
 
 
 def as_yaml(block: Block) -> dict[str, Any]:
-    """Return the entry of `stages:` from which the block is made again."""
+    """Return the entry of `stages:` that `parse_stages` reads as this block."""
     if isinstance(block, Stage):
         return {block.kind: {"name": block.name, **dataclasses.asdict(block.config)}}
     repeat, stages = block
@@ -154,7 +154,7 @@ def as_yaml(block: Block) -> dict[str, Any]:
 
 
 def stage_rewards(config: StageConfig, shared: RewardConfig) -> dict[str, RewardConfig]:
-    """Return {key: reward} of what a stage judges with beside the recipe's `shared` reward."""
+    """Return {key: reward} of the rewards that a stage uses beside the recipe's `shared` one."""
     rewards: dict[str, RewardConfig] = {}
     if config.stage_reward:
         rewards["reward"] = config.stage_reward
@@ -164,12 +164,12 @@ def stage_rewards(config: StageConfig, shared: RewardConfig) -> dict[str, Reward
 
 
 def served_judges(reward: RewardConfig | None) -> list[str]:
-    """Return the names of the run's own judges that a reward asks."""
+    """Return the names of the judges that the run serves and that a reward uses."""
     parts = reward.parts if reward else ()
     return [str(part.args["served"]) for part in parts if part.verifier == "judge" and part.args.get("served")]
 
 
 def reward_models(reward: RewardConfig | None) -> list[str]:
-    """Return the stages or folders of the reward models that a reward asks."""
+    """Return the stages or folders of the reward models that a reward uses."""
     parts = reward.parts if reward else ()
     return [str(part.args.get("served")) for part in parts if part.verifier == "reward_model"]

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any  # for JSON and for nested recipe values
 
 from rl.run.files import replacing
 
@@ -42,7 +43,7 @@ class Summary:
     status: str
     seconds: float
     stages: Sequence[StageSummary] = ()
-    environment: Mapping[str, object] = field(default_factory=dict[str, object])
+    environment: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 def write_summary(run_dir: Path, summary: Summary) -> Path:
@@ -83,7 +84,7 @@ def require_run(run_dir: Path) -> None:
         raise ValueError(f"{run_dir}: {why}; give the directory that `rl run` printed (it has a {RECIPE})")
 
 
-def describe_environment() -> dict[str, object]:
+def describe_environment() -> dict[str, Any]:
     """Return Python, platform, number of CPUs, package versions, and the commit of a checkout. No host or user names."""
     versions = {name: _version(name) for name in PACKAGES}
     return {
@@ -95,7 +96,7 @@ def describe_environment() -> dict[str, object]:
     }
 
 
-def redact(config: object) -> object:
+def redact(config: Any) -> Any:
     """Return a copy of a recipe (nested mappings and lists) in which every value whose key looks secret is hidden."""
     if isinstance(config, Mapping):
         return {key: _hide(value) if _is_secret(str(key), value) else redact(value) for key, value in config.items()}
@@ -113,7 +114,7 @@ def _is_secret(key: str, value: object) -> bool:
     return bool(secret_words & set(words)) or is_key or is_token
 
 
-def _hide(value: object) -> object:
+def _hide(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _hide(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):

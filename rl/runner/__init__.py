@@ -1,4 +1,4 @@
-"""Runs a recipe's stages in order, and goes on with a stopped run. `run` is the door."""
+"""Runs a recipe's stages in order and resumes a stopped run. Callers import `run` from here."""
 
 from rl.runner.execute import run
 

@@ -1,4 +1,4 @@
-"""Runs a recipe's stages in order, each in its own folder, and takes a stopped run up at the first unfinished one."""
+"""Runs a recipe's stages in order, each in its own folder, and resumes a stopped run at its first unfinished stage."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
 from os.path import relpath
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from models.folder import on_disk
 from rl import signals
@@ -18,28 +18,27 @@ from rl.config import ConfigError, did_you_mean
 from rl.planning.plan import plan
 from rl.planning.requirements import check_functions
 from rl.recipe import Recipe
-from rl.recipe.repeat import latest
 from rl.recipe.stage_list import Stage, served_judges
 from rl.report.page import write_report
 from rl.run.files import detect_full_disk, link, replacing, replacing_folder
-from rl.run.provenance import Parent, write_provenance
+from rl.run.provenance import write_provenance
 from rl.run.summary import SUMMARY, StageSummary, Summary, describe_environment, read_summary, redact, write_summary
 from rl.run.tracker import Tracker
+from rl.runner.artifacts import Artifacts
 from rl.runner.reward_services import RewardServices
 from rl.runner.run_dir import prepare_run_dir
 from rl.stages.context import Context, Outcome
 
 if TYPE_CHECKING:
     from rewards.service import RewardService
-    from rl.data.stage_outputs import Lookup
-    from rl.types import Prompt
     from rl.workers.cluster import Cluster
 
-DONE = "done.json"
+OUTCOME = "done.json"
+"""File in a stage's folder that holds its outcome; a stage without one is not finished."""
 
 
 def run(recipe: Recipe, out: str | Path, resume: bool = False, say: Callable[[str], None] = print) -> Summary:
-    """Runs every unfinished stage and returns the summary that also stands in `out`. From a notebook:
+    """Run every unfinished stage and return the summary, which is also written into `out`. From a notebook:
 
         from rl.recipe import load
         from rl.runner import run
@@ -56,125 +55,140 @@ def run(recipe: Recipe, out: str | Path, resume: bool = False, say: Callable[[st
 
 
 class Run:
+    """One run of a recipe: starts the actors, runs the stages, and keeps the run's summary up to date."""
+
     def __init__(self, recipe: Recipe, out: Path, say: Callable[[str], None]) -> None:
         self.recipe, self.out, self.say = recipe, out, say
         earlier = read_summary(out) if (out / SUMMARY).exists() else None
-        self.started = time.monotonic() - (earlier.seconds if earlier else 0.0)
-        self.finished: list[StageSummary] = []
-        self.outcomes: dict[str, Outcome] = {}
+        # A resumed run counts on from the seconds that it had when it stopped.
+        self.start_time = time.monotonic() - (earlier.seconds if earlier else 0.0)
+        self.summaries: list[StageSummary] = []
+        """Summaries of the finished stages."""
         self.environment = describe_environment()
-        self.prompts: dict[tuple[str, str | None, int | None], list[Prompt]] = {}
-        self.read: dict[Parent, None] = {}
-        """What the stage at work has read so far."""
-        self.told: dict[str, int] = {}
-        """The iteration after which a repeated block was said to end."""
-        self.judging = RewardServices(
+        self.artifacts = Artifacts(recipe, out, say)
+        self.announced: dict[str, int] = {}
+        """Last iteration of each repeated block whose early end was printed."""
+        self.reward_services = RewardServices(
             recipe.header.reward,
             recipe.folder,
-            lambda: self.cluster,
-            lambda name: self._artifact("reward_model", name),
-            self._model,
+            lambda: self.cluster,  # which is started later, and asked for only when a reward needs it
+            lambda name: self.artifacts.path("reward_model", name),
+            self.artifacts.model,
             say,
         )
 
     def execute(self) -> Summary:
+        """Run the unfinished stages and return the summary. The report is written also when a stage fails."""
         status = "failed"
         try:
-            self._stages()
+            self._run_stages()
             status = "done"
         except BaseException as error:
-            if isinstance(error, KeyboardInterrupt) or signals.is_interrupted():  # which may break what is at work, too
+            # A signal may reach an actor first, and what arrives here is the actor's failure.
+            if isinstance(error, KeyboardInterrupt) or signals.is_interrupted():
                 status = "interrupted"
             raise
         finally:
             summary = self._summarise(status)
             if status != "done":
-                with suppress(Exception):  # what stopped the run is what has to be told
+                with suppress(Exception):  # the error that stopped the run must not be hidden by one of the report
                     write_report(self.out)
         write_report(self.out)
         return summary
 
     def folder(self, stage: Stage) -> Path:
-        return self.out / "stages" / f"{self._place(stage):02d}-{stage.name}"
+        """Return the folder of a stage: `stages/03-rlvr`."""
+        return self.out / "stages" / f"{self._number(stage):02d}-{stage.name}"
 
-    def _place(self, stage: Stage) -> int:
-        return [other.name for other in self.recipe.stages].index(stage.name) + 1
+    def _number(self, stage: Stage) -> int:
+        """Return the position of a stage in the recipe, from 1."""
+        return [member.name for member in self.recipe.stages].index(stage.name) + 1
 
-    def _stages(self) -> None:
-        unfinished = [stage for stage in self.recipe.stages if not self._restore(stage)]
-        unfinished = [stage for stage in unfinished if not self._over(stage)]
-        if unfinished:
+    def _run_stages(self) -> None:
+        # All finished stages are restored before any question about the others: a block's end depends on their metrics.
+        pending = [stage for stage in self.recipe.stages if not self._restore(stage)]
+        pending = [stage for stage in pending if not self._is_skipped(stage)]
+        if pending:
             self._summarise("running")
             for read in self.recipe.loads():  # a bad row is found before anything heavy starts
-                self._data(read.data, read.split, read.limit, place=read.place)
+                self.artifacts.read_prompts(read.data, read.split, read.limit, place=read.place)
             with ExitStack() as stack:
-                cluster, rewards = self._actors(stack, unfinished)
-                for stage in unfinished:
-                    if not self._over(stage):
-                        self._stage(stage, cluster, rewards)
-        if any("model" in outcome.artifacts for outcome in self.outcomes.values()):
+                cluster, rewards = self._start_actors(stack, pending)
+                for stage in pending:
+                    if not self._is_skipped(stage):  # an earlier stage may have ended its block since
+                        self._run_stage(stage, cluster, rewards)
+        if any("model" in outcome.artifacts for outcome in self.artifacts.outcomes.values()):
             with replacing_folder(self.out / "model") as temporary:
-                shutil.copytree(self._model(), temporary, copy_function=link, dirs_exist_ok=True)
+                # Hard links where the file system has them: the last stage's model stands in its own folder too.
+                shutil.copytree(self.artifacts.model(), temporary, copy_function=link, dirs_exist_ok=True)
 
-    def _actors(self, stack: ExitStack, stages: list[Stage]) -> tuple[Cluster, RewardService]:
+    def _start_actors(self, stack: ExitStack, stages: list[Stage]) -> tuple[Cluster, RewardService]:
+        """Start the reward service and the cluster that `stages` need, closed with `stack`. Cheap checks come before what
+        is slow to start."""
         from rl.runner.prompt_lengths import check_prompt_lengths
         from rl.workers.cluster import Cluster
 
         header = self.recipe.header
         self.say(f"starting Ray and {', '.join(sorted(self.recipe.roles))}")
-        rewards = stack.enter_context(self.judging.service(header.reward))
-        self.judging.prove(rewards, stages, served=False)
+        rewards = stack.enter_context(self.reward_services.create(header.reward))
+        self.reward_services.check_all(rewards, stages, served=False)
         self.cluster = Cluster(
             self.recipe.roles,
             header.cluster,
             header.engines,
             header.trainer,
             header.model,
-            self._first_model(),
+            self.artifacts.initial_model(),
             self.recipe.max_sequence_tokens,
             {name: replace(judge, model=str(on_disk(judge.model))) for name, judge in self.recipe.judges.items()},
         )
-        check_prompt_lengths(self.recipe, stages, self._data, self.cluster.chat)
+        check_prompt_lengths(self.recipe, stages, self.artifacts.read_prompts, self.cluster.chat)
         stack.enter_context(self.cluster)
         self.cluster.await_judges(served_judges(header.reward))
-        self.judging.prove(rewards, stages, served=True)
+        self.reward_services.check_all(rewards, stages, served=True)
         return self.cluster, rewards
 
-    def _stage(self, stage: Stage, cluster: Cluster, rewards: RewardService) -> None:
-        began, folder = time.monotonic(), self.folder(stage)
-        self.say(f"stage {self._place(stage)} of {len(self.recipe.stages)}: {stage.name}")
+    def _run_stage(self, stage: Stage, cluster: Cluster, rewards: RewardService) -> None:
+        start_time, folder = time.monotonic(), self.folder(stage)
+        self.say(f"stage {self._number(stage)} of {len(self.recipe.stages)}: {stage.name}")
         folder.mkdir(parents=True, exist_ok=True)
-        self.read = {}
+        self.artifacts.start_stage()
         context = Context(
             name=stage.name,
             seed=self.recipe.header.seed,
             folder=folder,
-            model=self._model(stage.config.model),
+            model=self.artifacts.model(stage.config.model),
             cluster=cluster,
             rewards=rewards,
             tracker=Tracker(self.out, stage.name),
-            data=self._data,
-            lookup=self._lookup,
-            artifact=self._artifact,
+            data=self.artifacts.read_prompts,
+            lookup=self.artifacts.lookup,
+            artifact=self.artifacts.path,
             say=self.say,
-            service=lambda reward: self.judging.proved(reward, stage.place),
-            earlier=lambda kind: self._earlier(stage, kind),
-            record=lambda: self._record(stage),
+            service=lambda reward: self.reward_services.create_checked(reward, stage.place),
+            earlier=lambda kind: self.artifacts.previous(stage, kind),
+            record=lambda: self._provenance(stage),
         )
         outcome: Outcome = stage.facts.run(stage.config, context)
-        seconds, parents = time.monotonic() - began, [asdict(parent) for parent in self.read]
+        seconds = time.monotonic() - start_time
         for kind, path in outcome.artifacts.items():
-            counted = {"counts": outcome.counts, **outcome.facts}
-            write_provenance(Path(path), {"kind": kind, **self._record(stage), **counted})
-        with replacing(folder / DONE) as temporary:
-            done = {"kind": stage.kind, **asdict(outcome), "parents": parents}
-            done["artifacts"] = {kind: relpath(path, self.out) for kind, path in outcome.artifacts.items()}
-            temporary.write_text(json.dumps({**done, "seconds": seconds}))
+            counts = {"counts": outcome.counts, **outcome.facts}
+            write_provenance(Path(path), {"kind": kind, **self._provenance(stage), **counts})
+        self._store(stage, outcome, seconds)
         self._remember(stage, outcome, seconds)
         self._summarise("running")
 
-    def _record(self, stage: Stage) -> dict[str, Any]:
-        """What is to be known of anything that the stage at work leaves, but its counts."""
+    def _store(self, stage: Stage, outcome: Outcome, seconds: float) -> None:
+        """Write the outcome into the stage's folder, from which `_restore` takes it when the run is resumed."""
+        values = {"kind": stage.kind, **asdict(outcome)}
+        values["parents"] = [asdict(parent) for parent in self.artifacts.parents]
+        # Relative paths, so that a run's directory can be moved.
+        values["artifacts"] = {kind: relpath(path, self.out) for kind, path in outcome.artifacts.items()}
+        with replacing(self.folder(stage) / OUTCOME) as temporary:
+            temporary.write_text(json.dumps({**values, "seconds": seconds}))
+
+    def _provenance(self, stage: Stage) -> dict[str, object]:
+        """Return the provenance of anything that the current stage writes, without its counts."""
         return {
             "stage": stage.name,
             "made_by": stage.kind,
@@ -182,107 +196,53 @@ class Run:
             "seed": self.recipe.header.seed,
             "code": {"version": self.environment["packages"].get("groundtone"), "commit": self.environment["commit"]},
             "settings": redact(asdict(stage.config)),
-            "parents": list(self.read),
+            "parents": list(self.artifacts.parents),
         }
 
-    def _over(self, stage: Stage) -> bool:
-        """Is the stage in a later iteration than its block needs?"""
+    def _is_skipped(self, stage: Stage) -> bool:
+        """Return whether the stage belongs to an iteration after the early end of its block."""
         block = stage.repeat
         if block is None or block.until is None:
             return False
+        until = block.until
         values: list[float] = []
         for i in range(1, stage.iteration):
-            outcome = self.outcomes.get(f"{block.until.stage}@{i}")
+            outcome = self.artifacts.outcomes.get(f"{until.stage}@{i}")
             if outcome is None:
                 break
-            if block.until.of_stage not in outcome.metrics:
-                known = did_you_mean(block.until.of_stage, outcome.metrics)
-                raise ValueError(
-                    f"{stage.place}: until.metric: stage '{block.until.stage}' tells no such metric{known}"
-                )
-            values.append(outcome.metrics[block.until.of_stage])
-        settled = block.until.settled(values)
-        if settled is not None and self.told.get(block.name) != settled:
-            self.told[block.name] = settled
-            listed = ", ".join(f"{value:.4g}" for value in values)
+            if until.of_stage not in outcome.metrics:
+                suggestion = did_you_mean(until.of_stage, outcome.metrics)
+                raise ValueError(f"{stage.place}: until.metric: stage '{until.stage}' has no such metric{suggestion}")
+            values.append(outcome.metrics[until.of_stage])
+        last = until.last_iteration(values)
+        if last is None:
+            return False
+        if self.announced.get(block.name) != last:  # every stage of the later iterations comes by here
+            self.announced[block.name] = last
+            trend = ", ".join(f"{value:.4g}" for value in values)
             self.say(
-                f"{block.name}: {block.until.metric} improves no more ({listed}); it ends after {settled} iterations"
+                f"{block.name}: {until.metric} no longer improves ({trend}); the block ends after {last} iterations"
             )
-        return settled is not None
+        return True
 
     def _restore(self, stage: Stage) -> bool:
-        """Is the stage finished already? Then what it left is taken up."""
-        done = self.folder(stage) / DONE
-        if not done.exists():
+        """Return whether the stage is finished already, and if so remember its outcome."""
+        file = self.folder(stage) / OUTCOME
+        if not file.exists():
             return False
-        values = json.loads(done.read_text())
+        values = json.loads(file.read_text())
         artifacts = {kind: str(self.out / path) for kind, path in values["artifacts"].items()}
         outcome = Outcome(values["metrics"], artifacts, values.get("counts", {}))
         self._remember(stage, outcome, values["seconds"])
         return True
 
     def _remember(self, stage: Stage, outcome: Outcome, seconds: float) -> None:
-        self.outcomes[stage.name] = outcome
-        self.finished.append(StageSummary(stage.name, stage.kind, seconds, outcome.metrics))
+        self.artifacts.outcomes[stage.name] = outcome
+        self.summaries.append(StageSummary(stage.name, stage.kind, seconds, outcome.metrics))
 
     def _summarise(self, status: str) -> Summary:
-        seconds = time.monotonic() - self.started
-        summary = Summary(self.recipe.name, status, seconds, tuple(self.finished), self.environment)
+        """Write the run's summary and return it."""
+        seconds = time.monotonic() - self.start_time
+        summary = Summary(self.recipe.name, status, seconds, tuple(self.summaries), self.environment)
         write_summary(self.out, summary)
         return summary
-
-    def _data(self, name: str, split: str | None, limit: int | None, place: str = "data") -> list[Prompt]:
-        from rl.data.sources import load
-        from rl.data.stage_outputs import load_distilled
-
-        if name not in self.recipe.header.data:
-            return load_distilled(self._artifact("distilled", name), self._lookup(name))[:limit]
-        key = name, split, limit
-        if key not in self.prompts:
-            self.prompts[key] = load(self.recipe.header.data[name], split, limit, f"data.{name}", self.say)
-            if not self.prompts[key]:
-                raise ValueError(f"{place}: data set '{name}', split '{split}' has no rows")
-        self.read[Parent("data", name, split=split)] = None
-        return self.prompts[key]
-
-    def _lookup(self, maker: str) -> Lookup:
-        """Prompts as the stage `maker` of this run could choose from; all of them for a file from elsewhere."""
-        own = maker in {stage.base for stage in self.recipe.stages}
-        return lambda data, split: self._data(data, split, self.recipe.most(data, split) if own else None)
-
-    def _artifact(self, kind: str, name: str) -> Path:
-        """Of the latest iteration of the stage called so, else the path."""
-        makers = [made for made, outcome in self.outcomes.items() if kind in outcome.artifacts]
-        stage = latest(name, makers)
-        if stage is None and kind == "pairs" and name in self.recipe.header.data:
-            return Path(name)
-        self.read[Parent(kind, stage or name, stage is not None)] = None
-        return Path(self.outcomes[stage].artifacts[kind]) if stage else Path(name)
-
-    def _earlier(self, stage: Stage, kind: str) -> Path | None:
-        """What the last iteration of a stage in a repeated block has left of that kind."""
-        name = f"{stage.base}@{stage.iteration - 1}"
-        made = self.outcomes.get(name)
-        if made is None or kind not in made.artifacts:
-            return None
-        self.read[Parent(kind, name, True)] = None
-        return Path(made.artifacts[kind])
-
-    def _model(self, wanted: str | None = None) -> Path:
-        """That of the stage or at the path `wanted`; without it the model so far: of the last stage that made one, else
-        the recipe's."""
-        made = [name for name, outcome in self.outcomes.items() if "model" in outcome.artifacts]
-        if wanted is None and not made:
-            model = self.recipe.header.model
-            self.read[Parent("model", "built from scratch" if model.build else str(model.path))] = None
-            return self._first_model()
-        return self._artifact("model", wanted or made[-1])
-
-    def _first_model(self) -> Path:
-        from models.load import build
-
-        model = self.recipe.header.model
-        if model.build is not None:
-            with detect_full_disk(self.out / "initial"):
-                return build(model.build, self.out / "initial", self.recipe.header.seed)
-        return on_disk(str(model.path))

@@ -1,4 +1,4 @@
-"""Checks that every prompt leaves room for a response, before a run starts anything, while nothing is lost."""
+"""Checks that every prompt leaves room for a response, before a run starts an engine or a trainer."""
 
 from __future__ import annotations
 
@@ -16,44 +16,51 @@ if TYPE_CHECKING:
     from rl.types import Prompt
 
 TEMPLATE_TOKENS = 256
-"""Tokens that a chat template adds at most."""
+"""Upper bound on the tokens that a chat template adds."""
 SOUND_TOKENS_PER_S = 50
-"""Tokens of a second of sound at most. A prompt that is short even by these bounds is neither encoded nor decoded."""
+"""Upper bound on the tokens of a second of sound. A prompt that is short even by these bounds need not be encoded, nor its
+clips decoded."""
 
 
 def check_prompt_lengths(
     recipe: Recipe, stages: Container[Stage], read_prompts: Callable[..., Sequence[Prompt]], chat: Chat
 ) -> None:
-    """Raise ValueError naming stage and prompt when one that `stages` read from a data set is too long for them. Those that
-    a difficulty file will leave out cannot be told yet: where there is one, nothing is said."""
+    """Raise ValueError, naming stage and prompt, where a prompt that one of `stages` reads from a data set is too long."""
     for read in recipe.loads():
         config = read.stage.config.eval if read.key == "eval" else read.stage.config
-        longest = getattr(config, "max_sequence_tokens", None)
-        if read.stage not in stages or longest is None or getattr(config, "difficulty", None):
+        max_tokens = getattr(config, "max_sequence_tokens", None)
+        # A difficulty file may leave out the long prompts, and an earlier stage may have yet to write it.
+        if read.stage not in stages or max_tokens is None or getattr(config, "difficulty", None):
             continue
         system, ask, rule = (getattr(config, key, None) for key in ("system", "ask", "select"))
         prompts = read_prompts(read.data, read.split, read.limit, place=read.place)
-        imitated = read.stage.facts.reads == "demonstrations"
+        with_demonstration = read.stage.facts.reads == "demonstrations"
         for prompt in select_prompts({"": prompts}, rule)[""]:
             try:
-                check(with_instructions(prompt, system, ask), chat, longest, imitated)
+                check(with_instructions(prompt, system, ask), chat, max_tokens, with_demonstration)
             except ValueError as error:
                 raise ValueError(f"{read.place}: prompt '{prompt.id}': {error}") from error
 
 
-def check(prompt: Prompt, chat: Chat, longest: int, imitated: bool = False) -> None:
-    """Raise ValueError when the prompt leaves no token to a response or, when it is `imitated`, has no room for its
-    demonstration, or when the model cannot hear its clips."""
-    turn = prompt.demonstration if imitated else None
-    texts = [message.content for message in prompt.messages] + ([turn.reasoning, turn.response] if turn else [])
+def check(prompt: Prompt, chat: Chat, max_tokens: int, with_demonstration: bool = False) -> None:
+    """Raise ValueError where the prompt leaves no token for a response, or `with_demonstration` no room for that, or where
+    the model cannot hear its clips."""
+    turn = prompt.demonstration if with_demonstration else None
+    texts = [message.content for message in prompt.messages]
+    if turn:
+        texts += [turn.reasoning, turn.response]
     if prompt.clips:
-        chat.prompt(prompt.messages, prompt.clips)
+        chat.prompt(prompt.messages, prompt.clips)  # raises for clips that the model cannot hear
     sound = sum(SOUND_TOKENS_PER_S * duration_s(clip) + 1 for clip in prompt.clips)
     # No token of a text is shorter than a byte, so the bytes bound the tokens from above.
-    if sum(len(text.encode()) for text in texts) + sound + TEMPLATE_TOKENS < longest:
+    if sum(len(text.encode()) for text in texts) + sound + TEMPLATE_TOKENS < max_tokens:
         return
     length = len(chat.prompt(prompt.messages, prompt.clips, expand=True))
-    needed = length + (len(chat.demonstration(turn)) if turn else 1)
-    if needed > longest:
-        why = f"{needed} tokens with its demonstration" if turn else f"{length} tokens leave no room for a response"
-        raise ValueError(f"{why}; raise max_sequence_tokens ({longest}) or drop the row")
+    if turn:
+        total = length + len(chat.demonstration(turn))
+        problem = f"{total} tokens with its demonstration"
+    else:
+        total = length + 1
+        problem = f"{length} tokens leave no room for a response"
+    if total > max_tokens:
+        raise ValueError(f"{problem}; raise max_sequence_tokens ({max_tokens}) or drop the row")

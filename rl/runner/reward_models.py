@@ -1,4 +1,4 @@
-"""The reward models that a run serves to its own rewards."""
+"""Serves a run's reward models to its rewards."""
 
 from __future__ import annotations
 
@@ -18,23 +18,26 @@ if TYPE_CHECKING:
 
 
 class RewardModels:
-    """The served reward models of a run, for each a function from rollouts to their rewards less the mean over the answers
-    it learned from, so that σ of one is the chance of being preferred to an average one. They share the ranks of the
-    role: one is loaded when it is first asked, again after another one, and again when a later iteration has made a newer.
-    """
+    """The served reward models of a run. They share the ranks of one role, so one is loaded when a reward first uses it,
+    again after another one was, and again when a later iteration has trained a newer one."""
 
     def __init__(
         self, cluster: Callable[[], Cluster], folder: Callable[[str], Path], model: Callable[[], Path]
     ) -> None:
-        """All are asked for at a call: there is no cluster before, and perhaps no reward model of that name. `model` is
-        the one whose encoder hears for them where no policy is loaded."""
+        """`folder` returns that of a reward model by name; `model` that of the policy, whose audio encoder reward models
+        use."""
+        # Functions, called with each batch: at this time there is no cluster, and perhaps no reward model of that name.
         self.cluster, self.folder, self.model = cluster, folder, model
-        self.loaded: Path | None = None
+        self.current: Path | None = None
+        """Folder of the reward model that is loaded."""
         self.mean = 0.0
-        self.turn = Lock()
-        """Each part of a reward asks in a thread of its own."""
+        """Mean reward of the answers that it was trained on."""
+        self.lock = Lock()
+        """Held while one model is loaded and used: each part of a reward runs in a thread of its own."""
 
-    def named(self, name: str) -> Callable[[Sequence[Rollout]], list[float]]:
+    def scorer(self, name: str) -> Callable[[Sequence[Rollout]], list[float]]:
+        """Return a function from rollouts to the rewards of the model `name`, less their mean over the answers it was
+        trained on: σ of one is the probability of being preferred to an average answer."""
         return partial(self._score, name)
 
     def _score(self, name: str, rollouts: Sequence[Rollout]) -> list[float]:
@@ -43,16 +46,18 @@ class RewardModels:
         from rl.types import Scored, Verdict
 
         batch = last_token_batch(collate([Scored(rollout, Verdict()) for rollout in rollouts]))
-        with self.turn:
+        with self.lock:
             cluster = self.cluster()
             self._load(cluster, self.folder(name))
+            # Where no policy is loaded, nobody has told the audio worker whose encoder to run.
             if any(rollout.prompt.clips for rollout in rollouts):
                 cluster.audio_features.borrow_encoder(self.model(), cluster.model.dtype)
             return [value - self.mean for value in cluster.reward_model.values(batch).get().tolist()]
 
     def _load(self, cluster: Cluster, folder: Path) -> None:
-        if self.loaded == folder:
+        """Load a reward model and its mean, unless it is the current one."""
+        if self.current == folder:
             return
-        self.loaded = None  # a load that fails half-way leaves nothing to ask
+        self.current = None  # a load that fails half-way leaves no usable model
         cluster.reward_model.load(folder, cluster.model, OptimizerConfig())
-        self.mean, self.loaded = float(json.loads((folder / SCALE).read_text())["mean"]), folder
+        self.mean, self.current = float(json.loads((folder / SCALE).read_text())["mean"]), folder

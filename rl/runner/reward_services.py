@@ -1,4 +1,4 @@
-"""The reward services of a run: which there are, and that each has proved itself before the first stage runs."""
+"""Creates the reward services of a run and checks their verifiers before the first stage runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class RewardServices:
-    """Makes services for the `shared` reward of a recipe, whose file lies in `folder`, and for those of its stages."""
+    """Creates services for the `shared` reward of a recipe, whose file lies in `folder`, and for its stages' own rewards."""
 
     def __init__(
         self,
@@ -30,52 +30,56 @@ class RewardServices:
         model: Callable[[], Path],
         say: Callable[[str], None],
     ) -> None:
-        """`reward_model` finds one by its name, `model` is the model so far; both and the cluster are asked for when a
-        reward model or a judge of the run's own is first asked."""
+        """`reward_model` returns the folder of a reward model by name, `model` that of the model so far. They and `cluster`
+        are called when a reward first uses a model that the run serves."""
         self.shared, self.folder, self.say = shared, folder, say
-        self.cluster, self.scorers = cluster, RewardModels(cluster, reward_model, model)
-        self.warned: set[str] = set()
+        self.cluster, self.reward_models = cluster, RewardModels(cluster, reward_model, model)
+        self.warnings: set[str] = set()
+        """Warnings printed so far; services that share a verifier would repeat them."""
 
-    def service(self, reward: RewardConfig) -> RewardService:
-        """Judges by `reward`."""
+    def create(self, reward: RewardConfig) -> RewardService:
+        """Return a service that judges by `reward`; it starts when entered as a context."""
         from rewards.service import RewardService
 
         def judge(name: str) -> Model:
-            return lambda questions: self.cluster().judge(name)(questions)
+            return lambda questions: self.cluster().judge(name)(questions)  # no cluster yet when the service is created
 
-        served: dict[str, Model] = {name: self.scorers.named(name) for name in reward_models(reward)}
-        return RewardService(reward, self.folder, served | {name: judge(name) for name in served_judges(reward)})
+        models: dict[str, Model] = {name: self.reward_models.scorer(name) for name in reward_models(reward)}
+        models |= {name: judge(name) for name in served_judges(reward)}
+        return RewardService(reward, self.folder, models)
 
-    def proved(self, reward: RewardConfig, place: str) -> RewardService:
-        """The same, once it has judged its own gold cases. Judges of the run's own load first: a verifier's deadline is
-        for answers. Raises ValueError with the place."""
+    def create_checked(self, reward: RewardConfig, place: str) -> RewardService:
+        """Return a started service that has judged its verifiers' gold cases right. Raises ValueError with the place."""
         if names := served_judges(reward):
+            # A verifier's deadline is meant for an answer, not for loading the judge.
             self.cluster().await_judges(names)
-        with ExitStack() as unproved:
+        with ExitStack() as stack:
             try:
-                service = unproved.enter_context(self.service(reward))
-                self._prove(service)
+                service = stack.enter_context(self.create(reward))
+                self._check_verifiers(service)
             except ValueError as error:
                 raise ValueError(f"{place}: {error}") from error
-            unproved.pop_all()
+            stack.pop_all()  # the checks passed: the service stays open
         return service
 
-    def prove(self, rewards: RewardService, stages: Sequence[Stage], served: bool) -> None:
-        """The shared reward's service, and every reward that `stages` have of their own: those that ask a model of the run
-        (`served`) once it is there, all others before anything heavy starts. A reward model may yet have to be made: in a
-        stage's own reward it is left to that stage. Raises ValueError with the place."""
+    def check_all(self, shared_service: RewardService, stages: Sequence[Stage], served: bool) -> None:
+        """Check the shared reward's service and every reward of the `stages`' own: with `served` those that use a model of
+        the run, once it is loaded; without, all others, before anything heavy starts. Raises ValueError with the place."""
         if bool(reward_models(self.shared) or served_judges(self.shared)) == served:
-            self._prove(rewards)
-        known = [self.shared]
+            self._check_verifiers(shared_service)
+        rewards_checked = [self.shared]
         for stage in stages:
             for key, reward in stage_rewards(stage.config, self.shared).items():
-                there = replace(reward, parts=[part for part in reward.parts if part.verifier != "reward_model"])
-                if there.parts and there not in known and bool(served_judges(there)) == served:
-                    known.append(there)
-                    self.proved(there, f"{stage.place}.{key}").close()
+                # A reward model may be trained by a stage before this one: its part is checked when this stage starts.
+                parts = [part for part in reward.parts if part.verifier != "reward_model"]
+                rest = replace(reward, parts=parts)
+                if parts and rest not in rewards_checked and bool(served_judges(rest)) == served:
+                    rewards_checked.append(rest)
+                    self.create_checked(rest, f"{stage.place}.{key}").close()
 
-    def _prove(self, service: RewardService) -> None:
+    def _check_verifiers(self, service: RewardService) -> None:
+        """Let the service judge its gold cases, and print each warning once."""
         for warning in service.check_verifiers():
-            if warning not in self.warned:
+            if warning not in self.warnings:
                 self.say(f"warning: {warning}")
-            self.warned.add(warning)
+            self.warnings.add(warning)

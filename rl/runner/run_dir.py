@@ -1,11 +1,11 @@
-"""Whose run a directory holds: a recipe is saved into it, and only the same one goes on there."""
+"""Creates run directories, finds them again, and refuses to resume a run with another recipe."""
 
 from __future__ import annotations
 
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from omegaconf import OmegaConf
 
@@ -18,77 +18,81 @@ if TYPE_CHECKING:
 
 
 def prepare_run_dir(recipe: Recipe, out: Path, resume: bool) -> None:
-    """Makes the run directory, or checks that the one that is there is this recipe's and may be gone on with.
-    Raises ConfigError."""
-    saved = out / "recipe.yaml"
+    """Create the run directory and save the recipe into it; or check that an existing one is this recipe's and that the run
+    is to be resumed. Raises ConfigError."""
+    file = out / "recipe.yaml"
+    # Through JSON, so that tuples and paths compare equal to what YAML reads back.
     values = json.loads(json.dumps(redact(recipe.source)))
-    if saved.exists():
+    if file.exists():
         if not resume:
             raise ConfigError(f"{out}: holds a run already; go on with --resume or choose another --out")
-        before = saved_recipe(saved)
-        if values != before:
-            changed = _difference(before, values)
-            raise ConfigError(f"{out}: was run with another recipe ({changed}); resume with the same one")
+        saved_values = read_recipe(file)
+        if values != saved_values:
+            difference = _first_difference(saved_values, values)
+            raise ConfigError(f"{out}: was run with another recipe ({difference}); resume with the same one")
         return
     try:
         if resume and out.exists() and any(out.iterdir()):
             raise ConfigError(f"{out}: holds no run to resume")
         with detect_full_disk(out):
             out.mkdir(parents=True, exist_ok=True)
-        with replacing(saved) as temporary:
+        with replacing(file) as temporary:
             OmegaConf.save(OmegaConf.create(values), temporary)
-    except DiskFull:
+    except DiskFull:  # an OSError whose message names its own fix
         raise
     except OSError as error:
         raise ConfigError(f"--out: {out} cannot be a run's directory ({error.strerror}); name another") from error
 
 
-def saved_recipe(saved: Path) -> dict[str, Any]:
-    """The recipe.yaml of a run. Raises ConfigError for a damaged one."""
+def read_recipe(file: Path) -> dict[str, object]:
+    """Return the content of a run's recipe.yaml. Raises ConfigError for a damaged one."""
     fix = "put back the recipe it was run with, or start anew with another --out"
     try:
-        values = OmegaConf.to_container(read_yaml(saved))
+        values = OmegaConf.to_container(read_yaml(file))
     except ConfigError as error:
         raise ConfigError(f"{error}; {fix}") from error
     if not isinstance(values, dict) or "name" not in values:
-        raise ConfigError(f"{saved}: holds no recipe; {fix}")
-    return cast(dict[str, Any], values)
+        raise ConfigError(f"{file}: holds no recipe; {fix}")
+    return cast(dict[str, object], values)
 
 
-def _difference(before: Any, after: Any, place: str = "") -> str:
-    """The first place where two recipes differ."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        for key in [*before, *after]:
-            if before.get(key) != after.get(key):
-                return _difference(before.get(key), after.get(key), f"{place}.{key}".lstrip("."))
-    if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
-        for i, (b, a) in enumerate(zip(before, after, strict=True)):
-            if b != a:
-                return _difference(b, a, f"{place}[{i}]")
-    return f"{place}: {before!r} then, {after!r} now"
+def _first_difference(old: object, new: object, place: str = "") -> str:
+    """Return the first place where two recipes differ, with both values."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in [*old, *new]:
+            if old.get(key) != new.get(key):
+                return _first_difference(old.get(key), new.get(key), f"{place}.{key}".lstrip("."))
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for i, (old_item, new_item) in enumerate(zip(old, new, strict=True)):
+            if old_item != new_item:
+                return _first_difference(old_item, new_item, f"{place}[{i}]")
+    return f"{place}: {old!r} then, {new!r} now"
 
 
 RUNS = Path("runs")
+"""Folder of the runs whose `--out` is not named, in the working directory."""
 
 
-def free_folder(wanted: Path, again: bool = False) -> Path:
-    """`wanted`, or with the first number behind it that is not taken; `again`: `wanted` has one already, perhaps."""
-    wanted = wanted.with_name(re.sub(r"-\d+$", "", wanted.name)) if again else wanted
-    folder, number = wanted, 2
-    while folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        folder, number = wanted.with_name(f"{wanted.name}-{number}"), number + 1
-    return folder
+def free_folder(folder: Path, is_numbered: bool = False) -> Path:
+    """Return `folder`, or where that holds something, the first of `folder-2`, `folder-3`, … that does not. With
+    `is_numbered` the folder's own number is dropped first."""
+    if is_numbered:
+        folder = folder.with_name(re.sub(r"-\d+$", "", folder.name))
+    candidate, number = folder, 2
+    while candidate.exists() and (not candidate.is_dir() or any(candidate.iterdir())):
+        candidate, number = folder.with_name(f"{folder.name}-{number}"), number + 1
+    return candidate
 
 
 def newest_run(name: str, seeds: bool) -> Path:
-    """The directory of the recipe's run that was begun last (of several seeds, or of one). Raises ConfigError."""
-
-    begun: list[tuple[float, Path]] = []
+    """Return the directory of the recipe's latest run, of several `seeds` or of one. Raises ConfigError."""
+    runs: list[tuple[float, Path]] = []
     for folder in RUNS.glob(f"{name}*"):
-        saved = next(folder.glob("seed-*/recipe.yaml" if seeds else "recipe.yaml"), None)
-        numbered = re.fullmatch(rf"{re.escape(name)}(-\d+)?", folder.name)
-        if saved and numbered and saved_recipe(saved)["name"] == name:
-            begun.append((saved.stat().st_mtime, folder))
-    if not begun:
+        file = next(folder.glob("seed-*/recipe.yaml" if seeds else "recipe.yaml"), None)
+        # `quick*` also matches the runs of a recipe called `quickstart`.
+        is_run_name = re.fullmatch(rf"{re.escape(name)}(-\d+)?", folder.name)
+        if file and is_run_name and read_recipe(file)["name"] == name:
+            runs.append((file.stat().st_mtime, folder))  # a run's recipe is written once, when it begins
+    if not runs:
         raise ConfigError(f"--resume: no run of '{name}' in {RUNS}/; name its directory with --out")
-    return max(begun)[1]
+    return max(runs)[1]

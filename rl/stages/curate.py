@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rl.audio import fingerprint
 from rl.config import ConfigError
@@ -122,7 +122,7 @@ def fingerprint_of(config: Config, model: Path, prompts: Sequence[Prompt], condi
     return digest.hexdigest()[:16]
 
 
-def write_difficulty(path: Path, rows: Sequence[dict[str, object]]) -> None:
+def write_difficulty(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Write the difficulty file, whole or not at all."""
     import pyarrow as pa
     from pyarrow import parquet
@@ -149,7 +149,7 @@ def _sample(config: Config, context: Context, prompts: Sequence[Prompt]) -> list
     )
 
 
-def _difficulty(scored: Sequence[Scored], config: Config, fingerprint: str) -> list[dict[str, object]]:
+def _difficulty(scored: Sequence[Scored], config: Config, fingerprint: str) -> list[dict[str, Any]]:
     """Return one row a prompt. A prompt with errored samples has fewer than `samples` verdicts and is not kept: its difficulty is not known."""
     from rl.stages.scoring import by_prompt, is_correct
 
@@ -163,7 +163,7 @@ def _difficulty(scored: Sequence[Scored], config: Config, fingerprint: str) -> l
     return rows
 
 
-def _read_cached(path: Path, fingerprint: str) -> list[dict[str, object]] | None:
+def _read_cached(path: Path, fingerprint: str) -> list[dict[str, Any]] | None:
     from pyarrow import parquet
 
     if not path.is_file():

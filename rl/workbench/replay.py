@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from statistics import fmean
-from typing import cast, object  # Any: rows of parquet files and recipes, whose columns are read by name
+from typing import Any, cast  # Any: rows of parquet files and recipes, whose columns are read by name
 
 from rewards.combine import RewardConfig
 from rewards.service import RewardService
@@ -167,7 +167,7 @@ def _prompts(run_dir: Path, stages: set[str], say: Callable[[str], None]) -> dic
     from rl.data.sources import DataConfig, load
 
     recipe_file = run_dir / "recipe.yaml"
-    recipe: dict[str, object] = resolve(read_yaml(recipe_file), str(recipe_file)) if recipe_file.is_file() else {}
+    recipe: dict[str, Any] = resolve(read_yaml(recipe_file), str(recipe_file)) if recipe_file.is_file() else {}
     data_sets: dict[tuple[str, str | None, int | None], None] = {}  # a dict as an ordered set: stages may share data
     for entry in recipe.get("stages", ()):
         ((_, stage),) = entry.items()
@@ -183,13 +183,13 @@ def _prompts(run_dir: Path, stages: set[str], say: Callable[[str], None]) -> dic
     return prompts
 
 
-def _read_rows(path: Path) -> list[dict[str, object]]:
+def _read_rows(path: Path) -> list[dict[str, Any]]:
     import pyarrow.parquet
 
-    return cast(list[dict[str, object]], pyarrow.parquet.read_table(path).to_pylist())
+    return cast(list[dict[str, Any]], pyarrow.parquet.read_table(path).to_pylist())
 
 
-def _rollout(row: dict[str, object], prompts: dict[str, Prompt]) -> Rollout:
+def _rollout(row: dict[str, Any], prompts: dict[str, Prompt]) -> Rollout:
     import numpy as np
 
     recorded_prompt = Prompt(row["id"], (Message("user", row["prompt"]),), row["answer"], row["source"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import object  # Any: values of JSON reports, which are read by name
+from typing import Any  # Any: values of JSON reports, which are read by name
 
 from rich import box
 from rich.table import Table
@@ -47,9 +47,9 @@ def show_trial(trial: Trial) -> None:
     say(f"{trial.per_second:g} cases a second")
 
 
-def attacks_as_json(attempts: Sequence[Attempt], verdicts: Sequence[Verdict]) -> dict[str, object]:
+def attacks_as_json(attempts: Sequence[Attempt], verdicts: Sequence[Verdict]) -> dict[str, Any]:
     """Return the numbers of attempts, errors and full scores, by attack and in all, with each answer that scored full."""
-    attacks: dict[str, dict[str, object]] = {}
+    attacks: dict[str, dict[str, Any]] = {}
     for attempt, verdict in zip(attempts, verdicts, strict=True):
         row = attacks.setdefault(attempt.attack, {"tried": 0, "errors": 0, "full": 0, "best": 0.0, "scored": []})
         row["tried"] += 1
@@ -63,7 +63,7 @@ def attacks_as_json(attempts: Sequence[Attempt], verdicts: Sequence[Verdict]) ->
     return {**totals, "attacks": {name: attacks[name] for name in ATTACKS if name in attacks}}
 
 
-def show_attacks(verifier: str, report: Mapping[str, object]) -> None:
+def show_attacks(verifier: str, report: Mapping[str, Any]) -> None:
     """Print a report of `attacks_as_json`."""
     table = _table("attack", "tried", "errors", "full", "best", numbers=True)
     for name, row in report["attacks"].items():
@@ -86,7 +86,7 @@ def show_attacks(verifier: str, report: Mapping[str, object]) -> None:
         say("it compares with no gold: let it count only where a part that does is right (only_if: accuracy)")
 
 
-def replay_as_json(samples: Sequence[ReplayedSample], limit: int) -> dict[str, object]:
+def replay_as_json(samples: Sequence[ReplayedSample], limit: int) -> dict[str, Any]:
     """Return the means by part, the changes in the groups, and the `limit` samples that change most."""
     flips = [
         {
@@ -107,7 +107,7 @@ def replay_as_json(samples: Sequence[ReplayedSample], limit: int) -> dict[str, o
     return {"n": len(samples), "changed": changes, "means": means, **compare_groups(samples), "flips": flips}
 
 
-def show_replay(report: Mapping[str, object]) -> None:
+def show_replay(report: Mapping[str, Any]) -> None:
     """Print a report of `replay_as_json`."""
     table = _table("mean of", "in the run", "now", "change", numbers=True)
     for name, row in report["means"].items():

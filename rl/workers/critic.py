@@ -55,12 +55,12 @@ class CriticWorker(AudioWorker):
         """Take Bradley–Terry steps; return this rank's share of each one's metrics. The batch holds chosen and
         rejected answers by turns, one action each. Collective."""
         from rl.algorithms.policy_losses import action_weights
-        from rl.algorithms.preference_losses import ahead, bradley_terry
+        from rl.algorithms.preference_losses import bradley_terry, pair_accuracy
 
         def loss(micro_batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
             rewards_N = self._forward(micro_batch)  # one action a sequence: A is N
             margins_P = rewards_N[0::2] - rewards_N[1::2]
-            diagnostics_P = {"margin": margins_P.detach(), "accuracy": ahead(margins_P)}
+            diagnostics_P = {"margin": margins_P.detach(), "accuracy": pair_accuracy(margins_P)}
             # `optimise` wants a term for each sequence: a pair's stands at both of its two.
             diagnostics_N = {name: value_P.repeat_interleave(2) for name, value_P in diagnostics_P.items()}
             return bradley_terry(margins_P).repeat_interleave(2), diagnostics_N

@@ -65,7 +65,10 @@ def test_a_pair_is_judged_by_whole_sequences() -> None:
     [
         (Preference(beta=0.0), r"stage\.beta: got 0\.0; it must be above 0"),
         (Preference(label_smoothing=0.5), r"stage\.label_smoothing: got 0\.5; it must lie in \[0, 0\.5\)"),
-        (Preference("ipo", label_smoothing=0.1), r"stage\.label_smoothing: got 0\.1; only loss: dpo has one"),
+        (
+            Preference("ipo", label_smoothing=0.1),
+            r"stage\.label_smoothing: got 0\.1; only loss: dpo smooths labels; remove it",
+        ),
     ],
 )
 def test_knobs_out_of_bounds(preference: Preference, says: str) -> None:

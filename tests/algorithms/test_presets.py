@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 
@@ -66,14 +67,14 @@ def test_overrides_are_on_top():
         (
             "rloo",
             {"advantage": "grop"},
-            "a.advantage: 'grop' is neither known nor `pkg.mod:fn`; did you mean 'grpo'?",
+            "a.advantage: 'grop' is neither a built-in name nor `pkg.mod:fn`; did you mean 'grpo'?",
         ),
         (
             "rloo",
             {"policy_loss": "no.such:fn"},
             "a.policy_loss: no module 'no' to import; is the folder of 'no.such:fn' on the Python path?",
         ),
-        ("rloo", {"policy_loss": ":fn"}, "a.policy_loss: ':fn' is neither known nor `pkg.mod:fn`; known: "),
+        ("rloo", {"policy_loss": ":fn"}, "a.policy_loss: ':fn' is neither a built-in name nor `pkg.mod:fn`; known: "),
         ("rloo", {"policy_loss": "json:dump_s"}, "a.policy_loss: /"),
         ("rloo", {"policy_loss": "os:nope"}, "a.policy_loss: /"),  # it imports names by *, and is imported
         ("rloo", {"advantage": "json:dumps"}, "a.advantage: dumps(obj) must take (batch, objective) and no more"),
@@ -170,5 +171,6 @@ def test_what_an_advantage_reads_is_computed_before_it(tmp_path, monkeypatch):
     assert columns(objective("grpo", {"advantage": "their_advantages:anchored"}, "a")) == {"old", "ref"}
     config = Config("words", algorithm="grpo", objective={"advantage": "their_advantages:anchored"})
     assert config.roles == {"engine", "policy", "reference"}
-    monkeypatch.setitem(ADVANTAGES, "surprise", __import__("their_advantages").surprise)
+    monkeypatch.delitem(sys.modules, "their_advantages", raising=False)
+    monkeypatch.setitem(ADVANTAGES, "surprise", importlib.import_module("their_advantages").surprise)
     assert columns(objective("grpo", {"advantage": "surprise"}, "a")) == {"old"}, "one of ours would be read too"

@@ -13,7 +13,7 @@ from models.shape import config_shape, folder_shape
 from rl.planning import memory
 from rl.planning.machine import Machine
 from rl.planning.memory import RolePlan
-from rl.planning.plan import Plan, spilled
+from rl.planning.plan import Plan, object_store_notes
 from rl.units import size
 from rl.workers.placement import Bundle
 
@@ -201,6 +201,6 @@ def test_a_model_is_whole_while_it_is_loaded() -> None:
 
 
 def test_weights_that_shared_memory_cannot_hold_are_noted() -> None:
-    assert spilled(2 * GIB, 3 * GIB) == []
-    (note,) = spilled(3 * GIB, 64 << 20)
+    assert object_store_notes(2 * GIB, 3 * GIB) == []
+    (note,) = object_store_notes(3 * GIB, 64 << 20)
     assert note.startswith("memory: a version of the weights takes 3.0 GiB, 64 MiB of /dev/shm are free")

@@ -353,7 +353,7 @@ def test_an_encoder_that_trains_is_planned(tmp_path: Path) -> None:
     assert policy[0].parts["optimizer"] < policy[1].parts["optimizer"]
     with pytest.raises(ConfigError, match=r"^model\.train_encoder: the model reads text only; add `audio: \{\}`"):
         planned("model.train_encoder=true")
-    with pytest.raises(ConfigError, match=r"^trainer\.zero_stage: 3 gathers weights .*; use 2$"):
+    with pytest.raises(ConfigError, match=r"^trainer\.zero_stage: 3 does not work .*; use 2$"):
         planned("model.train_encoder=true", "trainer.zero_stage=3", model=hears)
     scored = {"parts": [{"verifier": "reward_model", "args": {"model": str(tmp_path)}}]}
     with pytest.raises(ConfigError, match=r"^reward: a reward model hears with the policy's encoder"):

@@ -137,7 +137,7 @@ def test_data_are_found_in_the_working_directory_and_else_beside_the_recipe(
     assert (paths["rows"], paths["clips"]) == (str(home / "rows.jsonl"), str(home / "clips"))
     assert (paths["both"], paths["nowhere"]) == ("both.jsonl", "nowhere.jsonl")
     assert recipe.header.data["own"].source == f"{home}/own.py:draw"
-    assert recipe.found == {"rows": "rows.jsonl", "clips": "clips"}
+    assert recipe.paths_beside == {"rows": "rows.jsonl", "clips": "clips"}
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")  # where what was saved reads the same files
     again = load(recipe.source).header.data

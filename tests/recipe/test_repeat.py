@@ -83,7 +83,7 @@ def test_a_name_is_its_latest_iteration() -> None:
 def test_enough_is_when_nothing_improves(
     values: list[float], patience: int, least: float, lower: bool, ends: int | None
 ) -> None:
-    assert Until("check/accuracy", patience, least, lower).settled(values) == ends
+    assert Until("check/accuracy", patience, least, lower).last_iteration(values) == ends
 
 
 @pytest.mark.parametrize(
@@ -94,8 +94,8 @@ def test_enough_is_when_nothing_improves(
         ({"stages": [{"repeat": {}}]}, r"stages\[1\]\.repeat\.stages\[0\]: expected one stage"),
         ({"stages": [{"sft": {"data": "words"}}]}, r"stages\[0\]\.sft: the name 'sft' is taken by an earlier stage"),
         ({"until": {"metric": "accuracy"}}, "'accuracy' names no stage; write STAGE/METRIC"),
-        ({"until": {"metric": "check/acuracy"}}, "'check' tells no such metric; did you mean 'accuracy'?"),
-        ({"until": {"metric": "curate/loss"}}, "'curate' tells no such metric; known: accuracy, kept, prompts, reused"),
+        ({"until": {"metric": "check/acuracy"}}, "'check' has no such metric; did you mean 'accuracy'?"),
+        ({"until": {"metric": "curate/loss"}}, "'curate' has no such metric; known: accuracy, kept, prompts, reused"),
         ({"until": {"metric": "sft/loss"}}, "until.metric: no stage 'sft' in the block; known: check, curate, rlvr"),
         ({"until": {"metric": "check/accuracy", "patience": 0}}, "patience must be at least 1"),
     ],

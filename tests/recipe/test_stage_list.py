@@ -59,7 +59,7 @@ def test_a_block_goes_on_from_its_last_iteration_until_nothing_improves(ray_sess
     assert [stage.name for stage in summary.stages] == [
         *("sft", "curate@1", "rlvr@1", "check@1", "curate@2", "rlvr@2", "check@2", "after"),
     ]
-    assert "repeat: check/prompts improves no more (4, 4); it ends after 2 iterations" in said
+    assert "repeat: check/prompts no longer improves (4, 4); the block ends after 2 iterations" in said
     done = {
         path.parent.name: json.loads(path.read_text()) for path in (tmp_path / "run" / "stages").glob("*/done.json")
     }

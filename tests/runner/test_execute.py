@@ -19,11 +19,11 @@ def test_what_a_stage_at_work_leaves_says_what_made_it_and_no_secret(tmp_path: P
     )
     recipe = load(tmp_path / "words.yaml")
     run = Run(recipe, tmp_path / "run", say=lambda _: None)
-    run.read[Parent("model", "built from scratch")] = None
-    record = run._record(recipe.stages[0])
-    run.read[Parent("data", "words", split="train")] = None
+    run.artifacts.parents[Parent("model", "built from scratch")] = None
+    record = run._provenance(recipe.stages[0])
+    run.artifacts.parents[Parent("data", "words", split="train")] = None
     assert record["parents"] == [Parent("model", "built from scratch")], "what was read by then"
     assert record["settings"]["reward"]["parts"][0]["args"] == {"api_key": HIDDEN, "strict": True}
-    told = {key: record[key] for key in ("stage", "made_by", "recipe", "seed")}
-    assert told == {"stage": "rlvr", "made_by": "rlvr", "recipe": "words", "seed": 3}
+    facts = {key: record[key] for key in ("stage", "made_by", "recipe", "seed")}
+    assert facts == {"stage": "rlvr", "made_by": "rlvr", "recipe": "words", "seed": 3}
     assert record["code"].keys() == {"version", "commit"}

@@ -31,9 +31,9 @@ def test_a_prompt_must_leave_a_token() -> None:
 
 def test_what_is_imitated_must_fit_whole() -> None:
     check(SHOWN, READS, AROUND + 4 + 1)
-    check(SHOWN, READS, AROUND + 4 + TURN, imitated=True)
+    check(SHOWN, READS, AROUND + 4 + TURN, with_demonstration=True)
     with pytest.raises(ValueError, match=f"^{AROUND + 4 + TURN} tokens with its demonstration; raise max_sequence"):
-        check(SHOWN, READS, AROUND + 4 + TURN - 1, imitated=True)
+        check(SHOWN, READS, AROUND + 4 + TURN - 1, with_demonstration=True)
 
 
 def test_clips_count_as_the_model_hears_them() -> None:

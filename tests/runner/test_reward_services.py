@@ -30,32 +30,32 @@ def asks(args: dict[str, Any], **stage: Any) -> dict[str, Any]:
     return {"data": "words", "max_sequence_tokens": 64, "reward": {"parts": parts}, **stage}
 
 
-def judging(made: Recipe, say: Any = lambda text: None) -> RewardServices:
+def reward_services(tiny: Recipe, say: Any = lambda text: None) -> RewardServices:
     """Of a run that has no cluster and no models yet."""
 
     def nothing(*_: Any) -> Any:
         raise AssertionError("asked for what is not there yet")
 
-    return RewardServices(made.header.reward, made.folder, nothing, nothing, nothing, say)
+    return RewardServices(tiny.header.reward, tiny.folder, nothing, nothing, nothing, say)
 
 
 @pytest.mark.parametrize("key", ["reward", "select_by"])
 def test_a_run_does_not_start(tmp_path: Path, key: str) -> None:
     by = {"select_by": {"verifier": "judge", "args": {**NOWHERE, "rubric": "perception"}}}
     distill = asks(NOWHERE) if key == "reward" else {"data": "words", "max_sequence_tokens": 64, **by}
-    made = recipe([{"sft": {"data": "words"}}, {"distill": distill}])
-    said: list[str] = []
+    tiny = recipe([{"sft": {"data": "words"}}, {"distill": distill}])
+    messages: list[str] = []
     says = rf"^stages\[1\]\.distill\.{key}: verifier 'judge' fails its GOLD\[0\]: .*the judge cannot be reached"
     with pytest.raises(ValueError, match=says) as caught:
-        run(made, tmp_path / "run", say=said.append)
+        run(tiny, tmp_path / "run", say=messages.append)
     assert "\n" not in str(caught.value)
-    assert not any("stage 1 of 2" in line for line in said)
+    assert not any("stage 1 of 2" in line for line in messages)
     assert not (tmp_path / "run" / "initial").exists(), "the model is not even built"
 
 
-def test_each_reward_is_proved_once_where_a_stage_will_ask_it(api: Api) -> None:
+def test_each_reward_is_checked_once_where_a_stage_will_ask_it(api: Api) -> None:
     at = {"endpoint": api.address, "model": "m", "timeout_s": 10.0}
-    made = recipe(
+    tiny = recipe(
         [
             {"curate": {"data": "words"}},
             {"distill": asks(at)},
@@ -64,19 +64,19 @@ def test_each_reward_is_proved_once_where_a_stage_will_ask_it(api: Api) -> None:
             {"rlvr": asks(at | {"rubric": "coherence"}, prompts_per_step=4)},
         ]
     )
-    said: list[str] = []
-    own = judging(made, said.append)
-    with own.service(made.header.reward) as shared:
-        own.prove(shared, made.stages[:1], served=False)
+    messages: list[str] = []
+    services = reward_services(tiny, messages.append)
+    with services.create(tiny.header.reward) as shared:
+        services.check_all(shared, tiny.stages[:1], served=False)
         assert not api.seen, "those of finished stages, or of none, are left alone"
-        own.prove(shared, made.stages[1:4], served=False)
+        services.check_all(shared, tiny.stages[1:4], served=False)
         assert len(api.seen) == 5 + 1, "the gold of `right` and a probe"
-        own.prove(shared, made.stages, served=True)
+        services.check_all(shared, tiny.stages, served=True)
         assert len(api.seen) == 5 + 1
-        own.prove(shared, made.stages[4:], served=False)
+        services.check_all(shared, tiny.stages[4:], served=False)
         assert len(api.seen) == 5 + 1 + 4
-        own.prove(shared, made.stages[3:4], served=False)
-    assert said == ["warning: verifier 'judge' has no GOLD: nothing shows that it judges right"], "once"
+        services.check_all(shared, tiny.stages[3:4], served=False)
+    assert messages == ["warning: verifier 'judge' has no GOLD: nothing shows that it judges right"], "once"
 
 
 def test_a_model_that_is_yet_to_be_made_is_left_to_its_stage(api: Api) -> None:
@@ -84,9 +84,9 @@ def test_a_model_that_is_yet_to_be_made_is_left_to_its_stage(api: Api) -> None:
     blend = asks(at, prompts_per_step=4)
     blend["reward"]["parts"].append({"verifier": "reward_model", "name": "preferred", "args": {"served": "taste"}})
     pairs = {"data": "words", "max_sequence_tokens": 64}
-    made = recipe([{"pairs": pairs}, {"reward_model": {"name": "taste", "data": "pairs"}}, {"rlvr": blend}])
-    own = judging(made)
-    with own.service(made.header.reward) as shared:
+    tiny = recipe([{"pairs": pairs}, {"reward_model": {"name": "taste", "data": "pairs"}}, {"rlvr": blend}])
+    services = reward_services(tiny)
+    with services.create(tiny.header.reward) as shared:
         for served in (False, True):
-            own.prove(shared, made.stages, served)
-    assert len(api.seen) == 5, "its other parts are proved"
+            services.check_all(shared, tiny.stages, served)
+    assert len(api.seen) == 5, "its other parts are checked"

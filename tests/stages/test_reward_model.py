@@ -43,14 +43,14 @@ def test_it_scores_text_and_hears_without_a_policy(ray_session: None, tmp_path: 
         heads = load_file(other / "critic.safetensors")
         save_file({n: w + 1 if "head" in n else w for n, w in heads.items()}, other / "critic.safetensors")
         scorers = RewardModels(lambda: cluster, lambda name: tmp_path / name, lambda: listener)
-        scorer = scorers.named("taste")
+        scorer = scorers.scorer("taste")
         assert scorer([rollout("text")]) == [-0.25], "an untrained head says 0"
         assert not cluster.audio_features.encoder, "no clip was asked about"
         assert scorer([rollout("text"), rollout("heard", (clip,))]) == [-0.25, -0.25]
         assert (cluster.audio_features.clips_requested, cluster.audio_features.clips_encoded) == (1, 1)
-        (differs,) = scorers.named("other")([rollout("text")])
+        (differs,) = scorers.scorer("other")([rollout("text")])
         assert differs != -4.0, "its own head"
         with ThreadPoolExecutor(4) as threads:  # as the parts of a reward ask
             asked = ["taste", "other", "taste", "other"]
-            told = list(threads.map(lambda name: scorers.named(name)([rollout("text")]), asked))
+            told = list(threads.map(lambda name: scorers.scorer(name)([rollout("text")]), asked))
         assert told == [[-0.25], [differs], [-0.25], [differs]]

@@ -1,0 +1,105 @@
+"""Finds the data sets and artifacts that the stages of a run read, and records which of them the current stage has read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from models.folder import on_disk
+from rl.recipe import Recipe
+from rl.recipe.repeat import latest
+from rl.recipe.stage_list import Stage
+from rl.run.files import detect_full_disk
+from rl.run.provenance import Parent
+from rl.stages.context import Outcome
+
+if TYPE_CHECKING:
+    from rl.data.stage_outputs import Lookup
+    from rl.types import Prompt
+
+
+class Artifacts:
+    """Inputs of the stages of a run: data sets of the recipe, and what earlier stages have left.
+
+    Example: `artifacts.start_stage()`, then `artifacts.model("sft")` returns the folder of that stage's model, and
+    `artifacts.parents` holds `Parent("model", "sft", True)`.
+    """
+
+    def __init__(self, recipe: Recipe, out: Path, say: Callable[[str], None]) -> None:
+        self.recipe, self.out, self.say = recipe, out, say
+        self.outcomes: dict[str, Outcome] = {}
+        """Outcomes of the finished stages by name, in the order they finished."""
+        self.parents: dict[Parent, None] = {}
+        """Everything that the current stage has read so far, as an ordered set."""
+        self._prompts: dict[tuple[str, str | None, int | None], list[Prompt]] = {}
+
+    def start_stage(self) -> None:
+        """Forget what the stage before has read."""
+        self.parents = {}
+
+    def read_prompts(self, name: str, split: str | None, limit: int | None, place: str = "data") -> list[Prompt]:
+        """Return the prompts of a data set of the recipe, or of what a distill stage wrote. Raises ValueError, which begins
+        with `place` where the split has no rows."""
+        from rl.data.sources import load
+        from rl.data.stage_outputs import load_distilled
+
+        if name not in self.recipe.header.data:
+            return load_distilled(self.path("distilled", name), self.lookup(name))[:limit]
+        key = name, split, limit
+        if key not in self._prompts:  # several stages read the same rows, and decoding their clips takes a while
+            self._prompts[key] = load(self.recipe.header.data[name], split, limit, f"data.{name}", self.say)
+            if not self._prompts[key]:
+                raise ValueError(f"{place}: data set '{name}', split '{split}' has no rows")
+        self.parents[Parent("data", name, split=split)] = None
+        return self._prompts[key]
+
+    def lookup(self, writer: str) -> Lookup:
+        """Return a function from (data set, split) to the prompts that `writer`, a stage or the path of its file, could choose
+        from: a file of samples names its prompts by their ids alone."""
+        is_stage = writer in {stage.base for stage in self.recipe.stages}
+
+        def prompts(data: str, split: str | None) -> list[Prompt]:
+            # Of a file from another run nobody knows how many prompts its stage read: all are looked through.
+            limit = self.recipe.largest_limit(data, split) if is_stage else None
+            return self.read_prompts(data, split, limit)
+
+        return prompts
+
+    def path(self, kind: str, name: str) -> Path:
+        """Return the artifact of the stage `name` (in a repeated block of its latest iteration), or `name` as a path."""
+        makers = [stage for stage, outcome in self.outcomes.items() if kind in outcome.artifacts]
+        maker = latest(name, makers)
+        if maker is None and kind == "pairs" and name in self.recipe.header.data:
+            return Path(name)  # pairs that are rows of a data set; reading them records the parent
+        self.parents[Parent(kind, maker or name, maker is not None)] = None
+        return Path(self.outcomes[maker].artifacts[kind]) if maker else Path(name)
+
+    def previous(self, stage: Stage, kind: str) -> Path | None:
+        """Return the artifact that the iteration before left, for a stage in a repeated block; None if it left none."""
+        name = f"{stage.base}@{stage.iteration - 1}"
+        outcome = self.outcomes.get(name)
+        if outcome is None or kind not in outcome.artifacts:
+            return None
+        self.parents[Parent(kind, name, True)] = None
+        return Path(outcome.artifacts[kind])
+
+    def model(self, name: str | None = None) -> Path:
+        """Return the model of the stage `name`, or at that path; without a name the model so far: that of the last stage
+        that made one, or else the recipe's."""
+        makers = [stage for stage, outcome in self.outcomes.items() if "model" in outcome.artifacts]
+        if name is None and not makers:
+            model = self.recipe.header.model
+            self.parents[Parent("model", "built from scratch" if model.build else str(model.path))] = None
+            return self.initial_model()
+        return self.path("model", name or makers[-1])
+
+    def initial_model(self) -> Path:
+        """Return the folder of the recipe's model; one that the recipe builds is built on the first call."""
+        from models.load import build
+
+        model = self.recipe.header.model
+        if model.build is not None:
+            with detect_full_disk(self.out / "initial"):
+                return build(model.build, self.out / "initial", self.recipe.header.seed)
+        return on_disk(str(model.path))
