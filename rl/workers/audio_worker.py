@@ -101,8 +101,8 @@ class AudioWorker(TrainerWorker):
         return handles
 
     def clip_tensors(self, batch: Batch) -> list[Tensor]:
-        """Return a tensor for each clip of the batch, in order: encoder features [P, D] where `batch.clips_N` holds their
-        handles (see `rl.workers.audio_features`), or waves [S] where it holds clips, for an encoder that trains."""
+        """Return a tensor for each clip of the batch, in order: encoder features [P, D] where `batch.clips_N` holds
+        their handles (see `rl.workers.audio_features`), or waves [S] where it holds clips, for an encoder that trains."""
         import ray
         import torch
 

@@ -127,5 +127,5 @@ class PolicyWorker(LanguageModelWorker):
     def _forward(self, batch: Batch, temperature: float) -> tuple[Tensor, Tensor]:
         """Return (logprobs_A, entropy_A)."""
         clips = self.clip_tensors(batch)
-        # Through the DeepSpeed engine: under ZeRO-3 the head's weight is empty outside the wrapped module's own forward.
+        # Through the DeepSpeed engine: under ZeRO-3 the head's weight is empty outside the wrapped module's forward.
         return self.deepspeed(batch.tokens_T, batch.lengths_N, batch.action_mask_T, temperature, clips)

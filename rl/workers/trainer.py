@@ -74,8 +74,8 @@ class OptimiserStep:
     rows: Sequence[int]
     """Rows of the batch in this step, those of all ranks: the loss is normalised over them."""
     micro_batches: Sequence[Sequence[int]]
-    """The rows that this rank computes, cut into micro-batches: equally many on every rank, so some may be empty. ZeRO's
-    communication is collective, so that a rank with fewer would leave the others waiting."""
+    """The rows that this rank computes, in micro-batches: equally many on every rank, so that some may be empty. ZeRO's
+    communication is collective: a rank with fewer would leave the others waiting."""
     learning_rate: float
 
 
@@ -165,11 +165,11 @@ class TrainerWorker:
 
         `loss(micro_batch)` returns (loss_A, diagnostics_A), one term for each action.
         `action_weights(actions_N)` maps the action counts of all sequences in the step to one weight per action [A]; it
-        carries the normalisation (by tokens, by sequences, …). The step's loss is Σ weight × term over all micro-batches
-        and ranks, so its gradient is the same however the step was cut. Diagnostics are means over the step's actions.
+        carries the normalisation. The step's loss is Σ weight × term over all micro-batches and ranks, so its gradient
+        is the same however the step was cut. Diagnostics are means over the step's actions.
 
-        With `pairs`, rows come two by two (chosen, rejected) and every sequence counts as one action: `loss` returns one
-        term per sequence [N], a pair's at both of its sequences, and diagnostics are means over sequences. Collective."""
+        With `pairs`, rows come two by two (chosen, rejected) and a sequence counts as one action: `loss` returns a term
+        for each sequence [N], a pair's at both of its two, and diagnostics are means over sequences. Collective."""
         import torch
 
         self.deepspeed.train()
@@ -193,8 +193,8 @@ class TrainerWorker:
                 if not rows:
                     weights_A = torch.zeros_like(weights_A)
                 scalar = (loss_A * weights_A).sum()
-                # DeepSpeed averages gradients over ranks, and ours are to be added up: hence `* world`. With its default
-                # scale_wrt_gas it would also divide by accumulation steps.
+                # DeepSpeed averages gradients over ranks, and ours are to be added up: hence `* world`. By default
+                # (scale_wrt_gas) it would also divide by accumulation steps.
                 self.deepspeed.backward(scalar * self.world, scale_wrt_gas=False)
                 report["loss"] += scalar.detach()
                 for name, values_A in diagnostics.items():
