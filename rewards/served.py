@@ -62,16 +62,18 @@ def find_model(models: Mapping[str, Model], name: str, place: str) -> Model:
 class Loop:
     """An event loop in a daemon thread, on which all model verifiers of a service run."""
 
-    def __init__(self) -> None:
+    def __init__(self, fail: Callable[[ValueError], None]) -> None:
+        """`fail` is called, in the loop's thread, with what a callback of `submit` has raised."""
+        self._fail = fail
         self._loop = asyncio.new_event_loop()
         self._tasks = set[asyncio.Task[None]]()
         self._thread = threading.Thread(target=self._loop.run_forever, name="served verifiers", daemon=True)
         self._thread.start()
 
-    def submit(self, verifier: ModelVerifier, rollout: Rollout, take: Callable[[Verdict], None]) -> None:
-        """Let a verifier judge a rollout; `take` is called with the verdict, in the loop's thread. May be called from
+    def submit(self, verifier: ModelVerifier, rollout: Rollout, deliver: Callable[[Verdict], None]) -> None:
+        """Let a verifier judge a rollout; `deliver` is called with the verdict, in the loop's thread. May be called from
         any thread and never waits."""
-        self._loop.call_soon_threadsafe(self._begin, _judge(verifier, rollout, take))
+        self._loop.call_soon_threadsafe(self._begin, self._judge(verifier, rollout, deliver))
 
     def close(self, verifiers: Iterable[ModelVerifier]) -> None:
         """Cancel what is in flight, close the verifiers and end the thread. Idempotent."""
@@ -94,13 +96,18 @@ class Loop:
         self._tasks.add(task)  # the loop itself holds tasks by weak references: unreferenced ones may vanish
         task.add_done_callback(self._tasks.discard)
 
-
-async def _judge(verifier: ModelVerifier, rollout: Rollout, take: Callable[[Verdict], None]) -> None:
-    try:
-        wire_verdict = to_wire(await verifier.judge(rollout))  # the same checks that a pool verdict passes
-    except Exception as error:  # isolation boundary: whatever goes wrong between us and a model
-        wire_verdict = error_to_wire(f"{type(error).__name__}: {error}")
-    take(Verdict(*wire_verdict))
+    async def _judge(self, verifier: ModelVerifier, rollout: Rollout, deliver: Callable[[Verdict], None]) -> None:
+        try:
+            wire_verdict = to_wire(await verifier.judge(rollout))  # the same checks that a pool verdict passes
+        except Exception as error:  # isolation boundary: whatever goes wrong between us and a model
+            wire_verdict = error_to_wire(f"{type(error).__name__}: {error}")
+        try:
+            deliver(Verdict(*wire_verdict))
+        except (
+            Exception
+        ) as error:  # a fault of ours, which asyncio would keep to itself: callers must not wait for ever
+            self._fail(ValueError(f"the reward's parts that ask a model failed: {type(error).__name__}: {error}"))
+            raise
 
 
 class Batches(Generic[Item, Answer]):

@@ -1,14 +1,15 @@
 """Prompts in, a stream of finished samples out, from several vLLM engines.
 
 The sampler turns prompts into requests (one per sample, each with its own seed), deals them to the engines, and yields
-rollouts as they end. A request that an engine loses by dying is written again by another engine, token for token.
+rollouts in the order in which they end, which differs from run to run. A request that an engine loses by dying is
+written again by another engine.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -29,11 +30,13 @@ if TYPE_CHECKING:
     from ray import ObjectRef
 
 SLICE_S = 0.05
-"""Seconds for which an engine runs before it reports what has ended: two calls in flight hide the report's cost."""
-IN_FLIGHT = 320
-"""Samples that an engine holds at most: the 256 it runs at once (`max_num_seqs`), and some that wait."""
-DEATHS = 3
-"""Engines that may die, and be replaced, during one load or generation."""
+"""Seconds for which an engine runs before it reports what has ended. A second call already waits at the engine, so that
+it runs on during the report."""
+MAX_SAMPLES_PER_ENGINE = 320
+"""Samples that an engine holds at most. It runs 256 at once (`max_num_seqs` in `rollouts.worker`, unless the recipe's
+`engines.vllm` sets it); the others wait in vLLM's queue and take the place of those that end within a slice."""
+MAX_DEATHS = 3
+"""Deaths of engines, in all, that one load or generation survives: each is replaced; at the next one it gives up."""
 
 NO_OPENINGS: Mapping[tuple[str, int], Sequence[int]] = MappingProxyType({})
 
@@ -52,7 +55,10 @@ class EngineConfig(ServingConfig):
 
 
 class ChatFormat(Protocol):
-    """Conversations to token ids, and ids that an engine wrote back to text; `rl.data.chat.Chat` is one."""
+    """Conversations to token ids, and ids that an engine wrote back to text; `rl.data.chat.Chat` is one.
+
+    The sampler itself calls `prompt` and `turn`. `closing` and `chain_length` serve its callers that cut chains of thought
+    short (`rl.stages.budgets`)."""
 
     def prompt(self, messages: Sequence[Message], clips: Sequence[Clip] = (), expand: bool = False) -> list[int]:
         """Return the ids of a conversation: one audio token a clip, or with `expand` as many as the model hears."""
@@ -73,23 +79,25 @@ class ChatFormat(Protocol):
 
 
 def seed_of(*parts: object) -> int:
-    """Return a seed for what these parts name, for instance (run's seed, prompt id, sample)."""
-    # Hashed: vLLM's own n=16 takes seed + i, so the samples of neighbouring prompts would share their random numbers.
+    """Return a seed for what these parts name, for instance (seed of the call, prompt id, sample index)."""
+    # Hashed: with `n` > 1 vLLM itself takes seed + i for sample i, so neighbouring seeds would share random numbers.
     digest = hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 2  # 62 bits: torch's seeds are signed 64-bit integers
+    # 62 bits: vLLM and torch take seeds as signed 64-bit integers; 63 would fit, and one bit less costs nothing.
+    return int.from_bytes(digest, "big") >> 2
 
 
 class Sampler:
     """The policy's engines as one source of rollouts.
 
-    `engines` are handles of `EngineWorker` actors; `respawn(i)` returns a new i-th engine after one died. Seeded tokens
-    and logprobs are bit-identical whatever the order of arrival, the batch's company, the number of threads or the
-    process (128 of 128 measured), and a seed depends on the run's seed, the prompt and the sample's index alone. So
-    neither the number of engines nor a death changes a single token."""
+    `engines` are handles of `EngineWorker` actors; `respawn(i)` returns a new i-th engine after one died. A sample's seed
+    depends on `seed`, the prompt's id and its index alone. On CPU an engine writes the same tokens and logprobs from the
+    same seed, bit for bit, whatever else it runs: neither the number of engines nor a death changes a token
+    (tests/rollouts/test_sampler.py). Nothing of the kind is claimed for a GPU, where roundings may depend on the batch's
+    size."""
 
     def __init__(self, engines: Sequence[Actor], respawn: Callable[[int], Actor], chat: ChatFormat) -> None:
         self.engines, self.respawn, self.chat = list(engines), respawn, chat
-        self.version = -1
+        self.version = -1  # nothing loaded: the engines hold the weights that they started with
         self.weights: Sequence[WeightBucket] = []  # what a new engine loads in a dead one's place
         self.reissued_requests = self.deaths = 0
 
@@ -117,26 +125,31 @@ class Sampler:
         seed: int,
         skip: Container[tuple[str, int]] = (),
         openings: Mapping[tuple[str, int], Sequence[int]] = NO_OPENINGS,
-    ) -> Iterator[list[Rollout]]:
-        """Yield rollouts as they end, `samples` for each prompt, in no fixed order.
+    ) -> Generator[list[Rollout]]:
+        """Yield rollouts in the order in which they end, `samples` for each prompt, a few at a time.
 
-        A response gets the tokens that its prompt leaves of `max_sequence_tokens`. Samples named in `skip`, by (prompt
-        id, index), are not written; those in `openings` go on from these ids, which count as not written by the policy.
-        Raises ValueError when a prompt leaves nothing."""
+        Nothing happens before the first `next`. A caller may stop early: closing the generator drops what still runs.
+        A response has at most `max_sequence_tokens` minus its prompt's tokens. Samples named in `skip`, by (prompt id,
+        index), are not written; those in `openings` go on from these ids, which count as not written by the policy.
+
+        Raises ValueError when a prompt or an opening leaves no token for the response, when a clip cannot be decoded,
+        and when more than MAX_DEATHS engines die."""
         import ray
         from ray.exceptions import RayActorError
 
         self.deaths = 0
         queue = deque[Request]()
         for request in self._requests(prompts, samples, temperature, max_sequence_tokens, seed):
+            # A request goes by the prompt's index, which is unique in this call; `skip` and `openings` by the prompt's
+            # id, which their callers know.
             prompt_index, sample = request.key
-            name = prompts[prompt_index].id, sample
-            if name not in skip:
-                queue.append(_with_opening(request, openings.get(name, ())))
+            sample_id = prompts[prompt_index].id, sample
+            if sample_id not in skip:
+                queue.append(_with_opening(request, openings.get(sample_id, ()), prompts[prompt_index].id))
         running: list[dict[tuple[int, int], Request]] = [{} for _ in self.engines]  # by engine, then by request.key
         calls: dict[ObjectRef[list[Completion]], int] = {}  # call in flight → its engine
         try:
-            # Until the last calls have returned, even if they find nothing to do: then the engines are idle for sure.
+            # Wait for every call, also those without work: only then is no engine still stepping.
             while queue or calls:
                 self._feed(queue, running, calls)
                 call = cast("ObjectRef[list[Completion]]", ray.wait(list(calls), num_returns=1)[0][0])
@@ -159,9 +172,10 @@ class Sampler:
         finally:  # also when the caller leaves the stream early: what still runs is dropped
             if aborts := [engine.abort.remote() for i, engine in enumerate(self.engines) if running[i]]:
                 ray.wait(aborts, num_returns=len(aborts))
-            for resting in [engine.rest.remote() for engine in self.engines]:
+            # `rest` gives the GPU memory of weights and cache to the trainers that share the device.
+            for call in [engine.rest.remote() for engine in self.engines]:
                 with suppress(RayActorError):  # a dead engine is replaced when it is next used
-                    ray.get(resting)
+                    ray.get(call)
 
     def _feed(
         self,
@@ -175,7 +189,7 @@ class Sampler:
             while list(calls.values()).count(i) < 2:
                 # An even share of all that is left, rounded up: a fast engine must not empty the queue at the end.
                 share = -(-(len(queue) + sum(map(len, running))) // len(self.engines))
-                space = max(0, min(share, IN_FLIGHT) - len(running[i]))
+                space = max(0, min(share, MAX_SAMPLES_PER_ENGINE) - len(running[i]))
                 requests = [queue.popleft() for _ in range(min(space, len(queue)))]
                 running[i] |= {request.key: request for request in requests}
                 if not running[i]:
@@ -184,22 +198,23 @@ class Sampler:
                 calls[engine.advance.remote(self.version, requests, SLICE_S)] = i
 
     def _replace(self, i: int) -> None:
-        """Put a new engine with the present weights in the place of the dead i-th. Raises ValueError after DEATHS."""
-        import ray
+        """Put a new engine with the present weights in the place of the dead i-th. Raises ValueError beyond MAX_DEATHS
+        and where the weights do not load."""
         from ray.exceptions import RayActorError
 
-        while self.deaths < DEATHS:
-            self.deaths += 1
+        self.deaths += 1
+        while self.deaths <= MAX_DEATHS:
             self.engines[i] = self.respawn(i)
             try:
                 if self.weights:
-                    ray.get(self.engines[i].load.remote(self.version, self.weights))
+                    fetch(self.engines[i].load.remote(self.version, self.weights))
                 return
-            except RayActorError:
-                continue
+            except RayActorError:  # the new one died too
+                self.deaths += 1
         raise ValueError(
-            f"engine {i} died and so did those in its place; is memory short? lower engines.count, or what an engine "
-            "takes: engines.kv_cache_mb on CPU, engines.vllm.gpu_memory_utilization on a GPU; --debug shows all of it"
+            f"{self.deaths} engines died during one generation or load of weights, the last was engine {i}; is memory "
+            "short? lower engines.count, or what an engine takes: engines.kv_cache_mb on CPU, "
+            "engines.vllm.gpu_memory_utilization on a GPU; --debug shows all of it"
         )
 
     def _requests(
@@ -248,11 +263,12 @@ class Sampler:
         )
 
 
-def _with_opening(request: Request, opening: Sequence[int]) -> Request:
+def _with_opening(request: Request, opening: Sequence[int], prompt_id: str) -> Request:
     """Return the request to go on after `opening`. Raises ValueError when that leaves nothing to write."""
     max_tokens = request.max_tokens - len(opening)
     if max_tokens < 1:
         raise ValueError(
-            f"{len(opening)} tokens of thinking leave no room for an answer; raise max_sequence_tokens or think less"
+            f"prompt '{prompt_id}': its tokens and {len(opening)} of thinking leave no room for an answer; raise "
+            "max_sequence_tokens or lower the budget of thinking"
         )
     return replace(request, tokens=(*request.tokens, *opening), max_tokens=max_tokens)

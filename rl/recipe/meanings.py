@@ -47,7 +47,6 @@ MEANINGS = {
     "judges.NAME.dtype": "Type of the judge's weights.",
     "judges.NAME.max_answer_tokens": "Tokens of the longest answer of the judge.",
     "trainer.ranks": "Processes, each with its own device, over which a trainer is spread.",
-    "trainer.zero_stage": "DeepSpeed's ZeRO stage: what the ranks split between them.",
     "trainer.tokens_per_microbatch": "Tokens that a rank takes through the model at once; it bounds memory, not the result.",
     "trainer.deepspeed": "Options merged into DeepSpeed's own configuration.",
     "cluster.placement": "Whether roles take turns on the same devices, or every actor has devices of its own.",

@@ -10,13 +10,13 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from models.augment import AugmentConfig, augment_clip
 from rl.audio import waveform
-from rl.types import Clip
+from rl.types import Batch, Clip
 from rl.workers.cuda_cache import frees_cuda_cache
 from rl.workers.optimizer import OptimizerConfig
 from rl.workers.trainer import TrainerConfig, TrainerWorker
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from models.load import Dtype
 
 CLIPS_AT_ONCE = 64
+CACHED_CLIPS = 4096
+"""Number of clips past which a rank empties its cache of features, before the next micro-batch. Loading a model empties
+it too."""
 TOKENIZER_FILES = (
     "tokenizer",
     "special_tokens",
@@ -46,12 +49,15 @@ class AudioWorker(TrainerWorker):
     """A trainer's rank that computes features of clips, with the encoder of the module it trains or a borrowed one."""
 
     borrowed_hearing: Hearing | None = None
+    features_by_handle: dict[ObjectRef[Tensor], Tensor]
+    """Cache of `clip_tensors`."""
 
     @frees_cuda_cache
     def wrap(
         self, make: Callable[[], nn.Module], dtype: str, trainer: TrainerConfig, optimizer: OptimizerConfig
     ) -> None:
-        """Build the engine anew around the module that `make` returns. Collective."""
+        """Build the DeepSpeed engine anew around the module that `make` returns. Collective."""
+        self.features_by_handle = {}
         super().wrap(make, dtype, trainer, optimizer)
 
     @frees_cuda_cache
@@ -67,7 +73,7 @@ class AudioWorker(TrainerWorker):
 
     def encoder_digest(self) -> str:
         """Return a digest of the audio encoder's weights; empty for a model of text only."""
-        hearing: Hearing | None = self.borrowed_hearing or self.engine.module.hearing
+        hearing: Hearing | None = self.borrowed_hearing or self.deepspeed.module.hearing
         if hearing is None:
             return ""
         assert hearing.encoder is not None, "a critic has no encoder"
@@ -82,7 +88,7 @@ class AudioWorker(TrainerWorker):
         and for a clip that cannot be decoded."""
         import ray
 
-        module: Any = self.engine.module if self.borrowed_hearing is None else self.borrowed_hearing  # both `encode`
+        module: Any = self.deepspeed.module if self.borrowed_hearing is None else self.borrowed_hearing  # both `encode`
         if self.borrowed_hearing is None and module.hearing is None:
             raise ValueError("the data has audio, and the model reads text only; use one that listens")
         handles: list[tuple[ObjectRef[Tensor], int]] = []
@@ -94,6 +100,21 @@ class AudioWorker(TrainerWorker):
                 handles.append((handle, features_PD.numel() * features_PD.element_size()))
         return handles
 
+    def clip_tensors(self, batch: Batch) -> list[Tensor]:
+        """Return a tensor for each clip of the batch, in order: encoder features [P, D] where `batch.clips_N` holds
+        their handles (see `rl.workers.audio_features`), or waves [S] where it holds clips, for an encoder that trains."""
+        import ray
+        import torch
+
+        clips_or_handles = cast("list[Clip | ObjectRef[Tensor]]", [item for items in batch.clips_N for item in items])
+        if len(self.features_by_handle) > CACHED_CLIPS:
+            self.features_by_handle.clear()
+        distinct = dict.fromkeys(clips_or_handles)  # the samples of a group share their clips
+        waves = {clip: torch.tensor(waveform(clip)) for clip in distinct if isinstance(clip, Clip)}
+        handles = [item for item in distinct if not isinstance(item, Clip) and item not in self.features_by_handle]
+        self.features_by_handle |= dict(zip(handles, ray.get(handles), strict=True))
+        return [waves[x] if isinstance(x, Clip) else self.features_by_handle[x] for x in clips_or_handles]
+
 
 class LanguageModelWorker(AudioWorker):
     """A rank whose module has an `lm`, the language model that it exports."""
@@ -101,7 +122,8 @@ class LanguageModelWorker(AudioWorker):
     def wrap(
         self, make: Callable[[], nn.Module], dtype: str, trainer: TrainerConfig, optimizer: OptimizerConfig
     ) -> None:
-        """Build the engine anew around the module that `make` returns, without a borrowed encoder. Collective."""
+        """Build the DeepSpeed engine anew around the module that `make` returns, without a borrowed encoder.
+        Collective."""
         self.borrowed_hearing = None
         super().wrap(make, dtype, trainer, optimizer)
 
@@ -119,15 +141,15 @@ class LanguageModelWorker(AudioWorker):
             return
         from models.load import save_model
 
-        save_model(self.engine.module.lm, folder, state)
+        save_model(self.deepspeed.module.lm, folder, state)
         for name, content in self.tokenizer.items():
             (Path(folder) / name).write_bytes(content)
 
     def load_encoder(
         self, path: str, dtype: Dtype, trainer: TrainerConfig, optimizer: OptimizerConfig, classes: Sequence[int]
     ) -> None:
-        """Build the engine anew around the audio encoder of the model at `path` and a linear head per label, with so
-        many `classes` each. Collective."""
+        """Build the DeepSpeed engine anew around the audio encoder of the model at `path` and a linear head per label,
+        with so many `classes` each. Collective."""
         from models.labels import LabelledEncoder
 
         self.keep_tokenizer(path)
@@ -155,13 +177,13 @@ class LanguageModelWorker(AudioWorker):
         if augment:
             generators = [np.random.default_rng(seed) for seed in seeds]
             waves = [augment_clip(wave, augment, random) for wave, random in zip(waves, generators, strict=True)]
-        self.engine.train()
-        for group in self.engine.optimizer.param_groups:
+        self.deepspeed.train()
+        for group in self.deepspeed.optimizer.param_groups:
             group["lr"] = rate
-        loss_NL, _ = self.engine(waves, torch.tensor(targets))
+        loss_NL, _ = self.deepspeed(waves, torch.tensor(targets))
         scalar = loss_NL.sum() / pairs
-        self.engine.backward(scalar * self.world, scale_wrt_gas=False)  # as in `TrainerWorker.optimise`
-        self.engine.step()
+        self.deepspeed.backward(scalar * self.world, scale_wrt_gas=False)  # as in `TrainerWorker.optimise`
+        self.deepspeed.step()
         return {"loss": float(scalar.detach()), "grad_norm": self._norm()}
 
     @frees_cuda_cache
@@ -169,11 +191,11 @@ class LanguageModelWorker(AudioWorker):
         """Return, for each clip and label [N][L], whether the likeliest class is the target. Collective."""
         import torch
 
-        self.engine.eval()
+        self.deepspeed.eval()
         correct: list[list[bool]] = []
         with torch.no_grad():
             for start in range(0, len(clips), CLIPS_AT_ONCE):
                 waves = [waveform(clip) for clip in clips[start : start + CLIPS_AT_ONCE]]
-                _, correct_NL = self.engine(waves, torch.tensor(targets[start : start + CLIPS_AT_ONCE]))
+                _, correct_NL = self.deepspeed(waves, torch.tensor(targets[start : start + CLIPS_AT_ONCE]))
                 correct += correct_NL.tolist()
         return correct

@@ -26,11 +26,11 @@ class CriticWorker(AudioWorker):
     """Ray actor. Starts from a causal LM's trunk with a zero head, or from a folder that an earlier critic was saved
     to."""
 
-    def module(self, path: str, model: ModelConfig) -> nn.Module:
+    def module(self, path: str, config: ModelConfig) -> nn.Module:
         """Return the trunk of the model at `path` with a head that gives values."""
         from models.heads import ValueModel
 
-        return ValueModel(path, model.dtype, model.gradient_checkpointing)
+        return ValueModel(path, config.dtype, config.gradient_checkpointing)
 
     @frees_cuda_cache
     def values(self, batch: Batch, micro_batches: Sequence[Sequence[int]]) -> dict[int, np.ndarray]:
@@ -75,9 +75,9 @@ class CriticWorker(AudioWorker):
 
         state = {name: tensor.cpu().clone() for name, tensor in self._named_parameters() if self.rank == 0}
         if self.rank == 0:
-            self.engine.module.save_config(folder)
+            self.deepspeed.module.save_config(folder)
             safetensors.torch.save_file(state, Path(folder) / CRITIC_FILE)
 
     def _forward(self, batch: Batch) -> Tensor:
         """Return values_A."""
-        return self.engine(batch.tokens_T, batch.lengths_N, batch.action_mask_T, self.clip_tensors(batch))
+        return self.deepspeed(batch.tokens_T, batch.lengths_N, batch.action_mask_T, self.clip_tensors(batch))

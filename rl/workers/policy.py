@@ -29,13 +29,13 @@ BUCKET_BYTES = 256 << 20
 class PolicyWorker(LanguageModelWorker):
     """Ray actor of the policy; also of the frozen reference, which is a policy that nobody updates."""
 
-    def module(self, path: str, model: ModelConfig) -> nn.Module:
+    def module(self, path: str, config: ModelConfig) -> nn.Module:
         """Return the language model at `path` with a head that gives logprobs."""
         from models.heads import LogprobModel
 
         self.keep_tokenizer(path)
         self.frozen_buckets: list[WeightBucket] | None = None
-        return LogprobModel(path, model.dtype, model.gradient_checkpointing, model.train_encoder)
+        return LogprobModel(path, config.dtype, config.gradient_checkpointing, config.train_encoder)
 
     @frees_cuda_cache
     def logprobs(
@@ -88,7 +88,7 @@ class PolicyWorker(LanguageModelWorker):
     def weights(self) -> list[WeightBucket]:
         """Put the model's weights into Ray's object store and return handles of them, in buckets; only the first rank
         has any to return. Collective."""
-        module = self.engine.module
+        module = self.deepspeed.module
         frozen = {name for name, _ in module.frozen_parameters()}
         buckets = self._buckets((name, tensor) for name, tensor in self._named_parameters() if name not in frozen)
         if self.frozen_buckets is None:
@@ -116,7 +116,7 @@ class PolicyWorker(LanguageModelWorker):
             host = tensor.cpu()
             if host.dtype == torch.bfloat16:
                 host = host.view(torch.uint16)  # numpy has no bfloat16: its bits travel
-            arrays[public_name(self.engine.module.lm, name.removeprefix("lm."))] = host.numpy()
+            arrays[public_name(self.deepspeed.module.lm, name.removeprefix("lm."))] = host.numpy()
             if sum(array.nbytes for array in arrays.values()) > BUCKET_BYTES:
                 buckets.append({"tensors": ray.put(arrays)})
                 arrays = {}
@@ -125,7 +125,7 @@ class PolicyWorker(LanguageModelWorker):
         return buckets
 
     def _forward(self, batch: Batch, temperature: float) -> tuple[Tensor, Tensor]:
-        """Return (logprobs_A, entropy_A). Called through the engine: under ZeRO-3 the head's weight is an empty tensor
-        outside the wrapped module's own forward."""
+        """Return (logprobs_A, entropy_A)."""
         clips = self.clip_tensors(batch)
-        return self.engine(batch.tokens_T, batch.lengths_N, batch.action_mask_T, temperature, clips)
+        # Through the DeepSpeed engine: under ZeRO-3 the head's weight is empty outside the wrapped module's forward.
+        return self.deepspeed(batch.tokens_T, batch.lengths_N, batch.action_mask_T, temperature, clips)

@@ -86,6 +86,32 @@ def test_a_crash_in_one_part_leaves_the_others_their_verdicts(rollout, folder: P
     assert scored.verdict.parts == {"accuracy": 0.0, "extra/counted": 0.0, "format": 0.0}
 
 
+@pytest.mark.parametrize(
+    ("verifier", "message"),
+    [
+        ("text", "the verifiers' pool failed: TypeError: "),
+        ("reward_model", "the reward's parts that ask a model failed: TypeError: "),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # the pool's thread shows its fault
+def test_a_fault_of_ours_between_verdict_and_score_leaves_nobody_waiting(rollout, verifier: str, message: str):
+    """A weight that no recipe can have makes the sum fail, in the thread that brings the verdict."""
+    config = RewardConfig([PartConfig(verifier, weight="heavy")])  # type: ignore[arg-type]
+    errors: list[str] = []
+    service = RewardService(config, models={"reward": lambda rollouts: [0.0] * len(rollouts)})
+
+    def score() -> None:
+        with pytest.raises(ValueError, match=message) as error:
+            service.score([rollout("yes", "yes")])
+        errors.append(str(error.value))
+
+    thread = threading.Thread(target=score, daemon=True)
+    thread.start()
+    thread.join(60.0)
+    service.close()
+    assert len(errors) == 1
+
+
 SLOW = """
 import time
 from rl.types import Verdict

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -81,6 +83,31 @@ def test_threads_get_their_own_results(rollout):
             thread.join()
         assert service.take_finished() == []
     assert got == {n: [float(i % (n + 2) > 0) for i in range(100)] for n in range(4)}
+
+
+def test_closing_ends_every_wait_in_one_error(rollout, folder: Path, tmp_path: Path):
+    errors: list[str] = []
+    service = RewardService(RewardConfig([PartConfig("hostile.py:verify")]), folder)
+    service.start()
+    waiting = rollout(f"await {tmp_path / 'never'}")
+
+    def expect_error(wait: Callable[[], object]) -> None:
+        with pytest.raises(ValueError, match="closed") as error:
+            wait()
+        errors.append(str(error.value))
+
+    waits = (lambda: service.score([waiting]), lambda: service.judge_parts([0], [waiting]))
+    threads = [threading.Thread(target=expect_error, args=(wait,), daemon=True) for wait in waits]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.2)
+    service.close()
+    for thread in threads:
+        thread.join(10.0)
+    assert errors == ["the reward service was closed before all verdicts had come"] * 2
+    expect_error(lambda: service.score([waiting]))
+    expect_error(lambda: service.submit(waiting))
+    service.close()
 
 
 def test_too_many_errors_stop_a_run(rollout, folder: Path):

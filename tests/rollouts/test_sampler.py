@@ -103,6 +103,14 @@ def test_a_prompt_that_leaves_no_room_is_one_line(engine: Any, tied: Path) -> No
         next(stream(sampler([engine], tied), [PROMPTS[0], long]))
 
 
+def test_an_opening_that_leaves_no_room_is_one_line(engine: Any, tied: Path) -> None:
+    stream = sampler([engine], tied).generate(
+        PROMPTS[:2], samples=1, temperature=1.0, max_sequence_tokens=LIMIT, seed=7, openings={("p1", 0): [65] * LIMIT}
+    )
+    with pytest.raises(ValueError, match=rf"^prompt 'p1': its tokens and {LIMIT} of thinking leave no room"):
+        next(stream)
+
+
 def test_what_a_dead_engine_lost_is_written_again(
     start_engine: Callable[[Path], Any], engine: Any, second: Any, tied: Path, alone: dict[tuple[str, int], Rollout]
 ) -> None:
@@ -123,8 +131,13 @@ def test_what_a_dead_engine_lost_is_written_again(
     source.engines.pop()
     assert {r.version for r in by_key(stream(source)).values()} == {4}
 
+    source.engines, source.respawn = [second], lambda i: engine
+    with pytest.raises(ValueError, match=r"^the new weights lack ") as error:
+        source.load(tied / "absent")
+    assert "\n" not in str(error.value), "one line, and not Ray's traceback"
+
     source.engines, source.respawn = [second], lambda i: second
-    with pytest.raises(ValueError, match=r"^engine 0 died and so did those in its place; is memory short\?"):
+    with pytest.raises(ValueError, match=r"^4 engines died during one .*, the last was engine 0; is memory short\?"):
         source.load(tied)
 
 

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from models.load import ModelConfig, load_model
 from models.shape import read_shape
 from rl.algorithms.objective import Objective
+from rl.config import ConfigError, build
 from rl.planning import memory
 from rl.run.checkpoint import Checkpoints
 from rl.run.files import DiskFull
@@ -23,6 +24,7 @@ from rl.types import Batch
 from rl.workers.group import gather
 from rl.workers.optimizer import OptimizerConfig
 from rl.workers.roles import Absent
+from rl.workers.trainer import TrainerConfig
 
 IMITATE = Objective(advantage="none", policy_loss="nll", critic=False)
 LENGTHS = [5, 30, 12, 7, 21]
@@ -182,6 +184,18 @@ def test_a_full_disk_leaves_the_last_checkpoint(
     restored = checkpoints.latest()
     assert restored is not None
     assert restored[1]["step"] == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"gradient_clipping": 0.0}, "trainer.deepspeed.gradient_clipping: set optimizer.gradient_clipping of a stage"),
+        ({"train_batch_size": 8}, "trainer.deepspeed.train_batch_size: set trainer.tokens_per_microbatch instead"),
+    ],
+)
+def test_options_that_would_change_the_gradient_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^{message}"):
+        build(TrainerConfig, {"deepspeed": options}, "trainer")
 
 
 def test_the_learning_rate_warms_up_and_decays() -> None:

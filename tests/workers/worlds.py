@@ -40,7 +40,7 @@ class Rank:
         import torch
         from deepspeed.utils import safe_get_full_optimizer_state
 
-        engine = self.workers[role].engine
+        engine = self.workers[role].deepspeed
         found: dict[str, Any] = {}
         for name, parameter in engine.module.named_parameters():
             plain = getattr(engine.optimizer, "state", {}).get(parameter)
@@ -55,7 +55,7 @@ class Rank:
     def watch(self, role: str) -> None:
         """Notes what the engine's tensors take whenever its gradients are there, before each optimiser step. Those of
         earlier engines are held on to, so that no new one lies where they were."""
-        engine, self.noted = self.workers[role].engine, list[int]()
+        engine, self.noted = self.workers[role].deepspeed, list[int]()
         step = engine.step
 
         def noting(*arguments: Any, **named: Any) -> Any:
@@ -68,7 +68,7 @@ class Rank:
     def clear(self) -> None:
         """Forgets every engine; what tensors there are now is old."""
         for worker in self.workers.values():
-            worker.engine = None
+            worker.deepspeed = None
         self.kept = _tensors()
         self.old = _storages([])
 
