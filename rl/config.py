@@ -16,6 +16,8 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 C = TypeVar("C")
+Values = dict[str, Any]
+"""A mapping of a recipe as YAML gives it, before it is read into dataclasses."""
 
 
 class ConfigError(ValueError):
@@ -159,10 +161,10 @@ def _check_same_shape(base: object, change: object, place: str) -> None:
             _check_same_shape(base_values.get(key), value, f"{place}{separator}{key}")
 
 
-def resolve(config: object, place: str) -> dict[str, Any]:
+def resolve(config: object, place: str) -> Values:
     """Return a plain dict with every `${…}` interpolation resolved. Raises ConfigError."""
     try:
-        return typing.cast(dict[str, Any], OmegaConf.to_container(OmegaConf.create(config), resolve=True))  # type: ignore[call-overload]
+        return typing.cast(Values, OmegaConf.to_container(OmegaConf.create(config), resolve=True))  # type: ignore[call-overload]
     except OmegaConfBaseException as error:
         key = f"{error.full_key}: " if getattr(error, "full_key", None) else ""
         raise ConfigError(f"{place}: {key}{str(error).splitlines()[0]}") from error

@@ -19,11 +19,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from omegaconf import OmegaConf
 
-from rl.config import ConfigError
+from rl.config import ConfigError, Values
 from rl.data.sources import FILES
 from rl.planning.machine import PACKAGES
 from rl.recipe import Recipe
@@ -43,8 +43,6 @@ CHATTY_LOGGERS = (
     "ray._private.runtime_env.packaging",
 )
 """Loggers of Ray that report every upload."""
-
-Values = dict[str, Any]  # a mapping of a recipe, as YAML reads it
 
 
 def submit(recipe: Recipe, address: str, out: str | None, resume: bool, say: Callable[[str], None]) -> tuple[str, str]:

@@ -24,7 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from rl import bundled
-from rl.config import ConfigError, build, did_you_mean, merge, read_yaml, resolve
+from rl.config import ConfigError, Values, build, did_you_mean, merge, read_yaml, resolve
 from rl.data.mixture import limits
 from rl.data.rows import resolve_in
 from rl.recipe.header import Header
@@ -62,7 +62,7 @@ class Recipe:
     stages: tuple[Stage, ...]
     folder: Path
     """Folder of the recipe's file, in which verifiers and data are looked up as well as in the working directory."""
-    source: dict[str, Any]
+    source: Values
     """The resolved YAML; `load` makes the same recipe from it."""
     paths_beside: Mapping[str, str] = field(default_factory=dict[str, str])
     """Paths, as the recipe has them, of the data sets that lie beside the recipe and not in the working directory; in
@@ -121,7 +121,9 @@ class Recipe:
         return max((limit for limit in limits if limit is not None), default=None)
 
 
-def load(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = (), folder: Path | None = None) -> Recipe:
+def load(
+    recipe: str | Path | Mapping[str, object], overrides: Sequence[str] = (), folder: Path | None = None
+) -> Recipe:
     """Return the recipe of that name or path, or of a mapping whose files are looked up in `folder` (default: the working
     directory), with `key=value` overrides, checked whole. Raises ConfigError; whether files exist is for `rl.planning.plan`."""
     if isinstance(recipe, Mapping):
@@ -143,7 +145,7 @@ def load(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = (), 
     return Recipe(header, tuple(stages), folder, source, _find_data(header, source, folder))
 
 
-def _find_data(header: Header, source: dict[str, Any], folder: Path) -> dict[str, str]:
+def _find_data(header: Header, source: Values, folder: Path) -> dict[str, str]:
     """Make the paths of data that lie only beside the recipe absolute, in `header` and `source`; return
     {data set: its path as the recipe has it}."""
     paths_beside: dict[str, str] = {}

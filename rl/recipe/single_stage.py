@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from models.folder import read_config
 from models.load import ModelConfig
 from models.shape import folder_of, read_shape
-from rl.config import ConfigError
+from rl.config import ConfigError, Values
 from rl.data.rows import jsonl, locate
 from rl.recipe import Recipe, load
 
@@ -24,7 +23,7 @@ def single_stage(
     kind: str,
     model: str,
     data: str | None,
-    settings: Mapping[str, Any],
+    settings: Mapping[str, object],
     fields: str = "",
     verifier: str | None = None,
     recipe: str | None = None,
@@ -35,8 +34,8 @@ def single_stage(
     and the settings of its last evaluation are taken from there, and `data` may name one of its data sets; `settings`
     that are None are left to that recipe or to the stage's default. Raises ConfigError."""
     base = load(recipe) if recipe else None
-    values: dict[str, Any] = {"name": kind, "reward": {"parts": [{"verifier": verifier or "math"}]}}
-    stage: dict[str, Any] = {"split": None}
+    values: Values = {"name": kind, "reward": {"parts": [{"verifier": verifier or "math"}]}}
+    stage: Values = {"split": None}
     if base is not None:
         values |= {
             key: base.source[key] for key in ("data", "reward", "engines", "cluster", "seed") if key in base.source

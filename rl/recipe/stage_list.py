@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from rewards.combine import RewardConfig
-from rl.config import ConfigError, build, did_you_mean, merge, to_plain
+from rl.config import ConfigError, Values, build, did_you_mean, merge, to_plain
 from rl.recipe.repeat import Repeat, Until, base
 from rl.stages.kind import Kind
 from rl.stages.registry import STAGES
@@ -44,11 +44,11 @@ class Stage:
 
 
 Block = Stage | tuple[Repeat, list[Stage]]
-Entry = tuple[str, dict[str, Any], str]
+Entry = tuple[str, Values, str]
 """(kind, config, place) of a stage or of a repeated block."""
 
 
-def parse_stages(values: dict[str, Any], header: set[str]) -> list[Block]:
+def parse_stages(values: Values, header: set[str]) -> list[Block]:
     """Return the stages and repeated blocks of `stages:`, each with the changes that the recipe makes under its name at the
     top, beside the keys of the `header`; both are removed from `values`. Raises ConfigError."""
     entry_of: dict[str, Entry] = {}
@@ -145,7 +145,7 @@ def expand(block: Block) -> list[Stage]:
     ]
 
 
-def as_yaml(block: Block) -> dict[str, Any]:
+def as_yaml(block: Block) -> Values:
     """Return the entry of `stages:` that `parse_stages` reads as this block."""
     if isinstance(block, Stage):
         return {block.kind: {"name": block.name, **dataclasses.asdict(block.config)}}

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from rl.types import Prompt, Scored
 
 FILE = "difficulty.parquet"
+Row = dict[str, Any]
+"""A row of that file: id, correct, k, keep, verdicts, fingerprint."""
 
 
 @dataclass
@@ -122,7 +124,7 @@ def fingerprint_of(config: Config, model: Path, prompts: Sequence[Prompt], condi
     return digest.hexdigest()[:16]
 
 
-def write_difficulty(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+def write_difficulty(path: Path, rows: Sequence[Row]) -> None:
     """Write the difficulty file, whole or not at all."""
     import pyarrow as pa
     from pyarrow import parquet
@@ -149,7 +151,7 @@ def _sample(config: Config, context: Context, prompts: Sequence[Prompt]) -> list
     )
 
 
-def _difficulty(scored: Sequence[Scored], config: Config, fingerprint: str) -> list[dict[str, Any]]:
+def _difficulty(scored: Sequence[Scored], config: Config, fingerprint: str) -> list[Row]:
     """Return one row a prompt. A prompt with errored samples has fewer than `samples` verdicts and is not kept: its difficulty is not known."""
     from rl.stages.scoring import by_prompt, is_correct
 
@@ -163,7 +165,7 @@ def _difficulty(scored: Sequence[Scored], config: Config, fingerprint: str) -> l
     return rows
 
 
-def _read_cached(path: Path, fingerprint: str) -> list[dict[str, Any]] | None:
+def _read_cached(path: Path, fingerprint: str) -> list[Row] | None:
     from pyarrow import parquet
 
     if not path.is_file():

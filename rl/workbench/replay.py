@@ -16,6 +16,9 @@ from rl.config import ConfigError, build, read_yaml, resolve
 from rl.run.tracker import rollout_files
 from rl.types import Message, Prompt, Rollout, Verdict
 
+Row = dict[str, Any]
+"""A row of a rollout file."""
+
 Score = float | None
 """None where a sample could not be judged."""
 
@@ -167,7 +170,7 @@ def _prompts(run_dir: Path, stages: set[str], say: Callable[[str], None]) -> dic
     from rl.data.sources import DataConfig, load
 
     recipe_file = run_dir / "recipe.yaml"
-    recipe: dict[str, Any] = resolve(read_yaml(recipe_file), str(recipe_file)) if recipe_file.is_file() else {}
+    recipe: Row = resolve(read_yaml(recipe_file), str(recipe_file)) if recipe_file.is_file() else {}
     data_sets: dict[tuple[str, str | None, int | None], None] = {}  # a dict as an ordered set: stages may share data
     for entry in recipe.get("stages", ()):
         ((_, stage),) = entry.items()
@@ -183,13 +186,13 @@ def _prompts(run_dir: Path, stages: set[str], say: Callable[[str], None]) -> dic
     return prompts
 
 
-def _read_rows(path: Path) -> list[dict[str, Any]]:
+def _read_rows(path: Path) -> list[Row]:
     import pyarrow.parquet
 
-    return cast(list[dict[str, Any]], pyarrow.parquet.read_table(path).to_pylist())
+    return cast(list[Row], pyarrow.parquet.read_table(path).to_pylist())
 
 
-def _rollout(row: dict[str, Any], prompts: dict[str, Prompt]) -> Rollout:
+def _rollout(row: Row, prompts: dict[str, Prompt]) -> Rollout:
     import numpy as np
 
     recorded_prompt = Prompt(row["id"], (Message("user", row["prompt"]),), row["answer"], row["source"])

@@ -15,6 +15,9 @@ from rl.workbench.attacks import ATTACKS, Attempt, scores_full
 from rl.workbench.replay import ReplayedSample, compare_groups, compare_means, largest_changes
 from rl.workbench.trial import Trial
 
+Json = dict[str, Any]
+"""A report as `--json` prints it."""
+
 MAX_LINES = 50
 """Number of lines in a table; --json prints all."""
 
@@ -47,9 +50,9 @@ def show_trial(trial: Trial) -> None:
     say(f"{trial.per_second:g} cases a second")
 
 
-def attacks_as_json(attempts: Sequence[Attempt], verdicts: Sequence[Verdict]) -> dict[str, Any]:
+def attacks_as_json(attempts: Sequence[Attempt], verdicts: Sequence[Verdict]) -> Json:
     """Return the numbers of attempts, errors and full scores, by attack and in all, with each answer that scored full."""
-    attacks: dict[str, dict[str, Any]] = {}
+    attacks: dict[str, Json] = {}
     for attempt, verdict in zip(attempts, verdicts, strict=True):
         row = attacks.setdefault(attempt.attack, {"tried": 0, "errors": 0, "full": 0, "best": 0.0, "scored": []})
         row["tried"] += 1
@@ -86,7 +89,7 @@ def show_attacks(verifier: str, report: Mapping[str, Any]) -> None:
         say("it compares with no gold: let it count only where a part that does is right (only_if: accuracy)")
 
 
-def replay_as_json(samples: Sequence[ReplayedSample], limit: int) -> dict[str, Any]:
+def replay_as_json(samples: Sequence[ReplayedSample], limit: int) -> Json:
     """Return the means by part, the changes in the groups, and the `limit` samples that change most."""
     flips = [
         {

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from rl.config import ConfigError
+from rl.config import ConfigError, Values
 from rl.types import Batch
 from rl.workers.optimizer import OptimizerConfig
 from rl.workers.optimizer_state import read_optimizer, write_optimizer
@@ -54,7 +54,7 @@ class TrainerConfig:
     zero_stage: Literal[0, 1, 2, 3] = 0
     """DeepSpeed's ZeRO stage: what the ranks split between them. With `model.dtype: bfloat16` 0 means 1."""
     tokens_per_microbatch: int = 8192
-    deepspeed: dict[str, Any] = field(default_factory=dict[str, Any])
+    deepspeed: Values = field(default_factory=Values)
     """Options merged into the config that DeepSpeed is given; the recipe's keys win."""
 
     def validate(self, place: str) -> None:
@@ -182,7 +182,7 @@ class TrainerWorker:
             for group in self.deepspeed.optimizer.param_groups:
                 group["lr"] = step.learning_rate
             # Sums stay tensors until the step is taken: reading one would wait for the GPU at every micro-batch.
-            report: dict[str, Any] = defaultdict(float)
+            report: Values = defaultdict(float)
             for rows in step.micro_batches:
                 # Every rank runs equally many forwards and backwards, for ZeRO gathers and reduces in each: a rank
                 # without rows computes the step's first sequence (or pair) as a dummy, with weight 0. Where that gives
@@ -270,9 +270,9 @@ def _split(values_A: Tensor, actions_N: Tensor) -> tuple[Tensor, ...]:
     return cast("tuple[Tensor, ...]", values_A.split(actions_N.tolist()))  # torch leaves both untyped
 
 
-def _deepspeed_settings(dtype: str, trainer: TrainerConfig, optimizer: OptimizerConfig) -> dict[str, Any]:
+def _deepspeed_settings(dtype: str, trainer: TrainerConfig, optimizer: OptimizerConfig) -> Values:
     """Return the config that DeepSpeed is given, with `trainer.deepspeed` of the recipe merged in last."""
-    settings: dict[str, Any] = {
+    settings: Values = {
         "train_micro_batch_size_per_gpu": 1,  # it wants a number; batches are ragged, and it never counts them
         "managed_gradient_accumulation": False,  # `optimise` says when a step is due
         "gradient_clipping": optimizer.gradient_clipping,  # explicit, or DeepSpeed clips at 1.0
@@ -288,7 +288,7 @@ def _deepspeed_settings(dtype: str, trainer: TrainerConfig, optimizer: Optimizer
     return _merge(settings, trainer.deepspeed)
 
 
-def _merge(base: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
+def _merge(base: Values, extra: Values) -> Values:
     """Return `base` with the keys of `extra` over it, mappings merged key by key."""
     submappings = {
         key: _merge(base[key], extra[key]) for key in base.keys() & extra.keys() if isinstance(base[key], dict)
