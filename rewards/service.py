@@ -19,8 +19,8 @@ from types import TracebackType
 
 from rewards.combine import RewardConfig
 from rewards.contract import Case, describe_mismatch
-from rewards.dispatch import Dispatcher
 from rewards.gating import PartialVerdict
+from rewards.pool.dispatch import Dispatcher
 from rewards.served import Model
 from rl.types import Rollout, Scored, Verdict
 
@@ -59,7 +59,7 @@ class RewardService:
         self._results = deque[Scored]()  # submitted and judged, not yet taken
         self._pending = 0
         self._dispatcher = Dispatcher(config, folder, models or {})
-        self._condition = self._dispatcher.condition  # the one lock of all threads; see `rewards.dispatch`
+        self._condition = self._dispatcher.condition  # the one lock of all threads; see `rewards.pool.dispatch`
 
     def __enter__(self) -> RewardService:
         return self

@@ -17,8 +17,7 @@ FLOORS = [
     {"rl.audio", "rl.functions", "rl.terminal"},
     {"rl.algorithms", "rl.data", "models", "rollouts", "rewards"},
     {"rl.run", "rl.signals", "rewards.pool", "rewards.judge", "rewards.grounding", "rewards.sandbox"},
-    {"rewards.verifiers", "rewards.dispatch", "rl.workers"},
-    {"rewards.service"},
+    {"rewards.verifiers", "rewards.service", "rl.workers"},
     {"rl.stages"},
     {"rl.recipe"},
     {"rl.planning", "rl.report"},
@@ -29,7 +28,7 @@ FLOORS = [
     {"rl.__main__"},
 ]
 """Rooms from the ground up. A module belongs to the most exact name; it imports from its own room and from floors below.
-`rewards` is what verifiers, pool and judges share; `rewards.dispatch` and `rewards.service` bring them together."""
+`rewards` is what verifiers, pool and judges share; `rewards.service` brings them together."""
 
 
 @cache
