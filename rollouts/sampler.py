@@ -11,7 +11,7 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Container, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -138,14 +138,7 @@ class Sampler:
         from ray.exceptions import RayActorError
 
         self.deaths = 0
-        queue = deque[Request]()
-        for request in self._requests(prompts, samples, temperature, max_sequence_tokens, seed):
-            # A request goes by the prompt's index, which is unique in this call; `skip` and `openings` by the prompt's
-            # id, which their callers know.
-            prompt_index, sample = request.key
-            sample_id = prompts[prompt_index].id, sample
-            if sample_id not in skip:
-                queue.append(_with_opening(request, openings.get(sample_id, ()), prompts[prompt_index].id))
+        queue = deque(self._requests(prompts, samples, temperature, max_sequence_tokens, seed, skip, openings))
         running: list[dict[tuple[int, int], Request]] = [{} for _ in self.engines]  # by engine, then by request.key
         calls: dict[ObjectRef[list[Completion]], int] = {}  # call in flight → its engine
         try:
@@ -218,9 +211,16 @@ class Sampler:
         )
 
     def _requests(
-        self, prompts: Sequence[Prompt], samples: int, temperature: float, max_sequence_tokens: int, seed: int
+        self,
+        prompts: Sequence[Prompt],
+        samples: int,
+        temperature: float,
+        max_sequence_tokens: int,
+        seed: int,
+        skip: Container[tuple[str, int]],
+        openings: Mapping[tuple[str, int], Sequence[int]],
     ) -> Iterator[Request]:
-        """Yield a request for each sample of each prompt."""
+        """Yield a request for each sample of each prompt, as `generate` describes them."""
         for p, prompt in enumerate(prompts):
             ids, length = self._encode(prompt)
             if length >= max_sequence_tokens:
@@ -230,8 +230,20 @@ class Sampler:
                 )
             # One request a sample, not vLLM's n: it withholds every sibling until the group's last one has ended.
             for s in range(samples):
-                sample_seed, max_tokens = seed_of(seed, prompt.id, s), max_sequence_tokens - length
-                yield Request((p, s), ids, sample_seed, max_tokens, temperature, prompt.clips)
+                # `skip` and `openings` name a sample by the prompt's id, which their callers know; a request goes by
+                # the prompt's index, which finds the prompt again.
+                sample_id = prompt.id, s
+                if sample_id in skip:
+                    continue
+                opening = openings.get(sample_id, ())
+                max_tokens = max_sequence_tokens - length - len(opening)
+                if max_tokens < 1:
+                    raise ValueError(
+                        f"prompt '{prompt.id}': its {length} tokens and {len(opening)} of thinking leave no room for an "
+                        f"answer; raise max_sequence_tokens ({max_sequence_tokens}) or lower the budget of thinking"
+                    )
+                sample_seed = seed_of(seed, prompt.id, s)
+                yield Request((p, s), (*ids, *opening), sample_seed, max_tokens, temperature, prompt.clips)
 
     def _encode(self, prompt: Prompt) -> tuple[tuple[int, ...], int]:
         """Return (ids to send, their number once the engine has expanded the audio)."""
@@ -261,14 +273,3 @@ class Sampler:
             version=completion.version,
             text=self.chat.turn(completion.tokens[turn_start:].tolist()),
         )
-
-
-def _with_opening(request: Request, opening: Sequence[int], prompt_id: str) -> Request:
-    """Return the request to go on after `opening`. Raises ValueError when that leaves nothing to write."""
-    max_tokens = request.max_tokens - len(opening)
-    if max_tokens < 1:
-        raise ValueError(
-            f"prompt '{prompt_id}': its tokens and {len(opening)} of thinking leave no room for an answer; raise "
-            "max_sequence_tokens or lower the budget of thinking"
-        )
-    return replace(request, tokens=(*request.tokens, *opening), max_tokens=max_tokens)
