@@ -110,7 +110,7 @@ class Rollout:
 
     @property
     def truncated(self) -> bool:
-        """Whether the sample ended at the token limit."""
+        """True for a sample that ended at the token limit."""
         return self.finish_reason == "length"
 
 
