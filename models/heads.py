@@ -24,8 +24,9 @@ from torch import Tensor, nn
 
 from models.attention import Segments
 from models.hearing import Hearing, get_hearing
-from models.load import Dtype, empty_model, load_model
+from models.load import empty_model, load_model
 from models.logprobs import chunked_logprobs
+from models.settings import Dtype
 from models.supported import logit_divisor
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from models.hearing import get_hearing
-from models.load import Dtype, load_model
+from models.load import load_model
+from models.settings import Dtype
 
 ABSENT = -1
 """Target of a clip that does not have the label."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from models.folder import count_parameters, read_config
-from models.load import ModelConfig
+from models.settings import ModelConfig
 
 BYTES = {"float32": 4, "bfloat16": 2}
 """Bytes of a number."""

@@ -29,7 +29,8 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
 from models.heads import LogprobModel, ValueModel
-from models.load import BuildConfig, build, load_tokenizer
+from models.load import build, load_tokenizer
+from models.settings import BuildConfig
 from rewards.verifiers import text
 from rl.algorithms.advantages import gae_advantages, token_rewards, whiten
 from rl.algorithms.objective import Objective

@@ -22,9 +22,11 @@ class JudgeConfig(ServingConfig):
     model: str
     """Folder with weights, tokenizer and chat template, or a model of the hub."""
     dtype: str = "bfloat16"
+    """Type of the judge's weights."""
     max_sequence_tokens: int = 8192
     """Longest question and answer, together."""
     max_answer_tokens: int = 1024
+    """Tokens of the longest answer of the judge."""
 
     def validate(self, place: str) -> None:
         """Raise ConfigError for a value out of range."""

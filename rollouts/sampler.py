@@ -46,6 +46,7 @@ class EngineConfig(ServingConfig):
     """The engines that write for the policy."""
 
     count: int = 1
+    """Number of engines."""
 
     def validate(self, place: str) -> None:
         """Raise ConfigError for a value out of range."""

@@ -51,7 +51,8 @@ def ray_session() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def tied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two layers, 64 wide, embedding and head one matrix."""
-    from models.load import BuildConfig, build
+    from models.load import build
+    from models.settings import BuildConfig
 
     return build(BuildConfig(hidden_size=64, layers=2, heads=2), tmp_path_factory.mktemp("models") / "tied", seed=1)
 
@@ -59,7 +60,8 @@ def tied(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def untied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two layers, 64 wide, grouped-query attention, a head of its own."""
-    from models.load import BuildConfig, build
+    from models.load import build
+    from models.settings import BuildConfig
 
     config = BuildConfig(hidden_size=64, layers=2, heads=2, kv_heads=1, tied=False)
     return build(config, tmp_path_factory.mktemp("models") / "untied", seed=2)

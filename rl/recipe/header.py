@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from models.load import ModelConfig
+from models.settings import ModelConfig
 from rewards.combine import RewardConfig
 from rl.config import ConfigError
 from rl.data.sources import DataConfig
@@ -20,15 +20,23 @@ class Header:
     """Settings of a recipe that all its stages share."""
 
     name: str
+    """Name of the recipe, and of its folder under `runs/`."""
     model: ModelConfig
+    """The model to start from."""
     reward: RewardConfig
+    """What scores a sample, unless a stage has a reward of its own."""
     seed: int = 0
+    """Seed of everything that is drawn at random; two runs with the same seed give the same numbers."""
     data: dict[str, DataConfig] = field(default_factory=dict[str, DataConfig])
+    """Data sets by the names that stages call them by."""
     engines: EngineConfig = field(default_factory=EngineConfig)
+    """vLLM engines that sample from the policy."""
     judges: dict[str, JudgeConfig] = field(default_factory=dict[str, JudgeConfig])
     """Models that the run serves to parts of the reward: `{verifier: judge, args: {served: NAME}}`."""
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    """DeepSpeed trainers of policy, critic and reference."""
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    """Where the engines and trainers run."""
 
     def validate(self, place: str) -> None:
         """Raise ConfigError for settings that are out of bounds or contradict each other."""

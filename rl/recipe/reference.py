@@ -22,7 +22,6 @@ from typing import Any, Literal, Union
 from rl.algorithms.objective import Objective
 from rl.algorithms.presets import ALGORITHMS
 from rl.recipe.header import Header
-from rl.recipe.meanings import MEANINGS
 from rl.recipe.repeat import Repeat
 from rl.stages.registry import STAGES
 
@@ -57,10 +56,8 @@ class Section:
         return f"{self.title}.{name}".lstrip(".")
 
     def meaning(self, name: str) -> str:
-        """Return what one of the section's keys means: its docstring in the dataclass, or else its entry in MEANINGS."""
-        entries = MEANINGS.get(f"{self.title or 'recipe'}.{name}"), MEANINGS.get(name)
-        text = next(filter(None, (_docstrings(self.config).get(name), *entries)), "")
-        return " ".join(text.split())
+        """Return what one of the section's keys means: its docstring in the dataclass."""
+        return " ".join(_docstrings(self.config).get(name, "").split())
 
 
 def config_of_stage(kind: str) -> type:

@@ -24,6 +24,7 @@ class Until:
     metric: str
     """STAGE/METRIC of a stage of the block: `check/accuracy`."""
     patience: int = 1
+    """Iterations without a gain after which the block ends."""
     least: float = 0.0
     """Smallest gain that counts as an improvement."""
     lower: bool = False
@@ -63,9 +64,13 @@ class Repeat:
     """Settings of a repeated block."""
 
     times: int
+    """Iterations at most."""
     until: Until | None = None
+    """When to stop before that."""
     stages: list[Any] = field(default_factory=list[Any])
+    """Stages of the block, as in `stages:`."""
     name: str = "repeat"
+    """Name of the block."""
 
     def validate(self, place: str) -> None:
         """Raise ConfigError, beginning with `place`, for a setting out of bounds."""

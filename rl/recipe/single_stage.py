@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from models.folder import read_config
-from models.load import ModelConfig
+from models.settings import ModelConfig
 from models.shape import folder_of, read_shape
 from rl.config import ConfigError, Values
 from rl.data.rows import jsonl, locate

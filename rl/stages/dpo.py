@@ -35,6 +35,7 @@ class Config(CheckpointConfig, PairTrainingConfig):
     """Settings of `dpo`. The model that it starts from is the reference too."""
 
     loss: Literal["dpo", "ipo"] = "dpo"
+    """DPO's loss (arXiv 2305.18290), or IPO's (arXiv 2310.12036)."""
     beta: float = 0.1
     """Strength of the tie to the reference: DPO's β, IPO's τ."""
     label_smoothing: float = 0.0

@@ -34,6 +34,7 @@ class Config(TrainingConfig):
     """Split on which the heads' accuracy is measured at the end."""
     epochs: float = 20.0
     clips_per_step: int = 32
+    """Clips in each optimiser step."""
     augment: AugmentConfig | None = None
     """How clips are changed each time they are heard; default: not at all."""
     optimizer: OptimizerConfig = field(

@@ -30,6 +30,7 @@ class SelectBy:
     verifier: str
     """As in a part of the reward; it sees the question with an empty answer."""
     args: dict[str, object] = field(default_factory=dict[str, object])
+    """Arguments of the verifier."""
     least: float = 0.5
     """The least score of a question that is asked."""
 

@@ -174,6 +174,7 @@ class TrainingConfig(StageConfig):
     epochs: float = 1.0
     """Of a mixture: until the first of its sources has been seen once."""
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(learning_rate=1e-5))
+    """The optimiser and its learning rate."""
 
     rows_key: ClassVar[str]
     """Key that says how many rows one optimiser step takes."""
@@ -208,7 +209,9 @@ class PairTrainingConfig(TrainingConfig):
     data: str  # pyright: ignore[reportIncompatibleVariableOverride]  # pairs come from one place, not from a mixture
     """A `pairs` stage, or a data set whose rows have `chosen` and `rejected`."""
     pairs_per_step: int = 64
+    """Preference pairs in each optimiser step."""
     max_sequence_tokens: int = 10240
+    """Tokens of the longest sequence, prompt and response together."""
 
     rows_key: ClassVar[str] = "pairs_per_step"
 

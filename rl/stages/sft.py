@@ -27,7 +27,9 @@ class Config(CheckpointConfig, TrainingConfig):
     """Settings of `sft`. Its data: a data set whose rows have a demonstration, a `distill` stage, or several."""
 
     sequences_per_step: int = 128
+    """Demonstrations in each optimiser step."""
     max_sequence_tokens: int = 10240
+    """Tokens of the longest sequence, prompt and response together."""
     stop_at_loss: float | None = None
     """Ends the stage early, once the mean loss of the last ten steps is below: a model that imitates perfectly leaves
     RL nothing to explore. On answers with one right wording, exp(-loss × tokens) is about the accuracy of a sample."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from models.hearing import Hearing
-    from models.load import Dtype
+    from models.settings import Dtype
 
 CLIPS_AT_ONCE = 64
 CACHED_CLIPS = 4096

@@ -16,7 +16,8 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from models.folder import count_parameters
 from models.hearing import clip_counter
-from models.load import ModelConfig, load_tokenizer
+from models.load import load_tokenizer
+from models.settings import ModelConfig
 from rl.data.chat import Chat
 from rl.workers import trainer
 from rl.workers.audio_features import AudioFeatures

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
-    from models.load import ModelConfig
+    from models.settings import ModelConfig
 
 
 class CriticWorker(AudioWorker):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from models.augment import AugmentConfig
-    from models.load import ModelConfig
+    from models.settings import ModelConfig
     from rl.algorithms.objective import Objective
     from rl.algorithms.preference_losses import Preference
     from rl.workers.roles import Critic, Policy, Reference, Trainee

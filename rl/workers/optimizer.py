@@ -14,10 +14,15 @@ class OptimizerConfig:
     """AdamW with linear warm-up, then constant or decaying to zero over the stage's steps."""
 
     learning_rate: float = 1e-6
+    """Learning rate after warm-up."""
     warmup_steps: int = 0
+    """Optimiser steps over which the learning rate rises from 0."""
     schedule: Literal["constant", "cosine", "linear"] = "constant"
+    """Course of the learning rate after warm-up: constant, or falling to 0 at the stage's end."""
     weight_decay: float = 0.0
+    """AdamW's weight decay."""
     betas: tuple[float, float] = (0.9, 0.95)
+    """AdamW's decay rates of the first and second moment."""
     gradient_clipping: float = 1.0
     """Gradient norm, over all parameters and ranks, beyond which gradients are scaled down; 0: never."""
 

@@ -22,9 +22,13 @@ class ExpectConfig:
     """Machines that a recipe is meant for: `rl check` plans for them, wherever it runs."""
 
     nodes: int = 1
+    """Number of machines."""
     gpus_per_node: int = 8
+    """GPUs of each machine."""
     gpu_memory_gb: float = 80.0
+    """Memory of each GPU, in GB."""
     cpus_per_node: int = 64
+    """CPU cores of each machine."""
     train_tflops: float | None = None
     """Training speed of one GPU, in 10¹² operations a second; with the next field the plan gives times."""
     engine_tokens_per_second: float | None = None

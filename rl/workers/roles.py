@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ray import ObjectRef
     from torch import Tensor
 
-    from models.load import ModelConfig
+    from models.settings import ModelConfig
     from rl.algorithms.objective import Objective
     from rl.types import Batch
     from rl.workers.optimizer import OptimizerConfig

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
-    from models.load import ModelConfig
+    from models.settings import ModelConfig
 
 # PASSIVE: idle OpenMP threads sleep instead of spinning, which on two busy cores makes a step six times slower.
 ENVIRONMENT = {"DS_ACCELERATOR": "cpu", "OMP_WAIT_POLICY": "PASSIVE", "DS_LOG_LEVEL": "warning"}
@@ -49,11 +49,13 @@ class TrainerConfig:
     """Options that policy, critic and reference share as trainers."""
 
     ranks: int = 1
+    """Processes, each with its own device, over which a trainer is spread."""
     threads: int = 1
     """CPU threads of each rank."""
     zero_stage: Literal[0, 1, 2, 3] = 0
     """DeepSpeed's ZeRO stage: what the ranks split between them. With `model.dtype: bfloat16` 0 means 1."""
     tokens_per_microbatch: int = 8192
+    """Tokens that a rank takes through the model at once; it bounds memory, not the result."""
     deepspeed: Values = field(default_factory=Values)
     """Options merged into the config that DeepSpeed is given; the recipe's keys win."""
 

@@ -22,7 +22,8 @@ from rich.console import Console
 from rich.table import Table
 
 from models.heads import LogprobModel
-from models.load import AudioConfig, BuildConfig, build
+from models.load import build
+from models.settings import AudioConfig, BuildConfig
 from rl.audio import SAMPLE_RATE
 from rl.data.collate import collate
 from rl.data.tasks.sounds import sounds

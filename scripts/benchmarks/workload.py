@@ -54,7 +54,8 @@ def write_model(folder: Path, load: Load, layers: int = 4, hidden: int = 128) ->
     import torch
     from transformers import AutoModelForCausalLM
 
-    from models.load import BuildConfig, build
+    from models.load import build
+    from models.settings import BuildConfig
 
     if (folder / "ready").exists():
         return folder

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from models.heads import CRITIC_FILE, LogprobModel, ValueModel
 from models.hearing import clip_counter, get_hearing
-from models.load import AudioConfig, BuildConfig, build, load_model
+from models.load import build, load_model
+from models.settings import AudioConfig, BuildConfig
 from models.tokenizer import VOCABULARY
 from rl.types import AUDIO_PATCH, Clip
 

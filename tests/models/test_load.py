@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from models.heads import CRITIC_FILE, LogprobModel, ValueModel
-from models.load import BuildConfig, ModelConfig, build, load_model, load_tokenizer
+from models.load import build, load_model, load_tokenizer
+from models.settings import BuildConfig, ModelConfig
 from models.tokenizer import VOCABULARY
 from rl.config import ConfigError
 from rl.config import build as build_config

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from plans import QWEN2_32B, planned
 
-from models.load import AudioConfig
+from models.settings import AudioConfig
 from models.shape import config_shape, read_shape
 
 pytestmark = pytest.mark.usefixtures("alone")
@@ -84,7 +84,8 @@ def test_parameters_are_those_that_the_models_are_known_for(name: str) -> None:
     ],
 )
 def test_a_built_model_has_the_parameters_that_were_planned(changes: dict[str, Any], tmp_path: Path) -> None:
-    from models.load import BuildConfig, ModelConfig, build
+    from models.load import build
+    from models.settings import BuildConfig, ModelConfig
 
     config = BuildConfig(**{"hidden_size": 128, "layers": 2, **changes})
     folder = build(config, tmp_path / "model", 0)
@@ -106,7 +107,8 @@ def test_activations_are_what_autograd_keeps(dtype: Any, checkpointing: bool, tm
     import torch
 
     from models.heads import ValueModel
-    from models.load import BuildConfig, build
+    from models.load import build
+    from models.settings import BuildConfig
 
     config, tokens = BuildConfig(hidden_size=256, layers=3, heads=4, kv_heads=2, ffn_size=640), 1024
     model = ValueModel(build(config, tmp_path / "model", 0), dtype, checkpointing).train()

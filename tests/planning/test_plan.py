@@ -326,7 +326,7 @@ def test_disk_counts_every_model_and_checkpoint() -> None:
 
 
 def load_shape() -> dict[str, Any]:
-    from models.load import BuildConfig
+    from models.settings import BuildConfig
 
     return BuildConfig(hidden_size=64, heads=2, layers=1).shape()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from rl.recipe.meanings import MEANINGS
 from rl.recipe.reference import keys, render, sections
 from rl.stages.registry import STAGES
 
@@ -25,11 +24,10 @@ def test_every_key_stands_once() -> None:
     assert not any(key.startswith(("sft.optimizer.", "rlvr.eval.")) for key in keys())  # declared elsewhere
 
 
-def test_every_key_has_a_meaning_and_every_meaning_a_key() -> None:
+def test_every_key_has_a_meaning() -> None:
+    """A docstring under the field, which says what the key means."""
     fields = [(section, field.name) for section in sections() for field in dataclasses.fields(section.config)]
     assert [section.key(name) for section, name in fields if not section.meaning(name)] == []
-    names = {name for _, name in fields} | {f"{section.title or 'recipe'}.{name}" for section, name in fields}
-    assert set(MEANINGS) <= names
 
 
 def test_a_key_shows_its_type_and_default() -> None:

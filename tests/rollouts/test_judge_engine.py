@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from models.load import ModelConfig
+from models.settings import ModelConfig
 from rewards.combine import PartConfig, RewardConfig
 from rewards.contract import Case
 from rewards.served import Model

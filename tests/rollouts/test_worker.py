@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from models.heads import LogprobModel
-from models.load import BuildConfig, build
+from models.load import build
+from models.settings import BuildConfig
 from models.tokenizer import END_OF_TURN, VOCABULARY
 from rollouts.worker import Completion, Request
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from safetensors.torch import load_file, save_file
 
-from models.load import AudioConfig, BuildConfig, ModelConfig, build
+from models.load import build
+from models.settings import AudioConfig, BuildConfig, ModelConfig
 from rl.audio import SAMPLE_RATE, encode
 from rl.runner.reward_models import RewardModels
 from rl.stages.reward_model import SCALE

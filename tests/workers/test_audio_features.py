@@ -14,7 +14,8 @@ from worlds import Seat
 from models.augment import AugmentConfig
 from models.heads import LogprobModel
 from models.hearing import clip_counter
-from models.load import AudioConfig, BuildConfig, ModelConfig, build, load_model, load_tokenizer
+from models.load import build, load_model, load_tokenizer
+from models.settings import AudioConfig, BuildConfig, ModelConfig
 from rl.algorithms.objective import Objective
 from rl.audio import SAMPLE_RATE, encode, waveform
 from rl.data.chat import Chat

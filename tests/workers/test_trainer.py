@@ -13,7 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from models.load import ModelConfig, load_model
+from models.load import load_model
+from models.settings import ModelConfig
 from models.shape import read_shape
 from rl.algorithms.objective import Objective
 from rl.config import ConfigError, build

@@ -11,7 +11,7 @@ from typing import Any
 
 import ray
 
-from models.load import ModelConfig
+from models.settings import ModelConfig
 from rl.workers.optimizer import OptimizerConfig
 from rl.workers.trainer import ENVIRONMENT, TrainerConfig
 

@@ -45,14 +45,17 @@ class Config(StageConfig):
     max_sequence_tokens: int = 10240
     """Prompt and response together."""
     temperature: float = 1.0
+    """Sampling temperature."""
     epochs: int = 1
     """Passes over each batch of rollouts."""
     minibatches: int = 1
     """Optimiser steps of each pass."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """The optimiser and its learning rate."""
     critic: str | None = None
     """Where the critic's trunk starts: an earlier stage or a path; default: the stage's own start, with a zero head."""
     critic_optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(learning_rate=1e-5))
+    """The critic's optimiser and learning rate."""
     critic_warmup_steps: int = 0
     """Steps in which only the critic learns; the schedule of `optimizer` begins after them."""
     max_logprob_gap: float = 1.0

@@ -67,7 +67,8 @@ def loud(model: Any, seed: int) -> Any:
 @pytest.fixture(scope="session")
 def listener(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Step-Audio's architecture with the byte tokenizer; embedding and head are one matrix."""
-    from models.load import AudioConfig, BuildConfig, build, load_model
+    from models.load import build, load_model
+    from models.settings import AudioConfig, BuildConfig
 
     config = BuildConfig(hidden_size=64, layers=2, heads=2, audio=AudioConfig(mel_bins=16, hidden_size=32, layers=2))
     folder = build(config, tmp_path_factory.mktemp("models") / "listener", seed=0)

@@ -12,7 +12,8 @@ from models.audio import register
 from models.audio.config import StepAudioEncoderConfig
 from models.audio.modeling import Encoder, StepAudio2ForCausalLM
 from models.audio.released import encoder_name
-from models.load import AudioConfig, BuildConfig, build
+from models.load import build
+from models.settings import AudioConfig, BuildConfig
 from models.tokenizer import VOCABULARY
 from rl.types import AUDIO_PATCH
 

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from models.hearing import clip_counter
-from models.load import AudioConfig, BuildConfig, build, load_model, load_tokenizer, save_model
+from models.load import build, load_model, load_tokenizer, save_model
+from models.settings import AudioConfig, BuildConfig
 from rl.data.chat import Chat
 from rl.types import AUDIO_PATCH, Clip, Message
 from rollouts.serving import ENVIRONMENT

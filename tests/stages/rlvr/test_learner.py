@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.load import ModelConfig
+from models.settings import ModelConfig
 from rl.data.collate import collate
 from rl.run.checkpoint import Checkpoints
 from rl.stages.rlvr.config import Config

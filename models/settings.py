@@ -1,0 +1,146 @@
+"""Settings of the model: which one it is, or the shape of one that is built from scratch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from models.folder import read_config
+from rl.config import ConfigError
+
+if TYPE_CHECKING:
+    pass
+
+
+Dtype = Literal["float32", "bfloat16"]
+
+
+ENGINE_HEAD_SIZES = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
+"""Sizes of an attention head for which vLLM has a CPU kernel."""
+
+
+@dataclass
+class AudioConfig:
+    """Audio encoder and adapter of a built model, in the Step-Audio architecture."""
+
+    mel_bins: int = 40
+    """Mel bands of the spectrogram that the encoder reads."""
+    hidden_size: int = 96
+    """Width of the layers."""
+    layers: int = 2
+    """Number of transformer layers."""
+    heads: int = 2
+    """Attention heads of each layer."""
+    adapter_size: int = 128
+    """Width of the adapter between encoder and decoder."""
+
+    def validate(self, place: str) -> None:
+        """Raise ConfigError for a size that does not fit."""
+        for name in ("mel_bins", "hidden_size", "layers", "heads", "adapter_size"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{place}.{name}: must be at least 1; got {getattr(self, name)}")
+        if self.hidden_size % self.heads:
+            raise ConfigError(f"{place}: hidden_size {self.hidden_size} is not a multiple of heads {self.heads}")
+
+    def shape(self) -> dict[str, Any]:
+        """Return the matching keys of `audio_encoder_config` in a Step-Audio config."""
+        return {
+            "n_mels": self.mel_bins,
+            "n_audio_state": self.hidden_size,
+            "n_audio_layer": self.layers,
+            "n_audio_head": self.heads,
+            "adapter_width": self.adapter_size,
+        }
+
+
+@dataclass
+class BuildConfig:
+    """A Qwen2-shaped decoder from scratch with a byte tokenizer; `audio:` adds an audio encoder."""
+
+    hidden_size: int = 128
+    """Width of the layers."""
+    layers: int = 3
+    """Number of transformer layers."""
+    heads: int = 4
+    """Attention heads of each layer."""
+    kv_heads: int | None = None
+    """Heads of keys and values; default: as many as heads."""
+    ffn_size: int | None = None
+    """Width of the feed-forward layers; default: 3 × hidden_size."""
+    tied: bool = True
+    """Embedding and head share one matrix."""
+    max_positions: int = 16384
+    """Tokens of the longest sequence that the model takes."""
+    audio: AudioConfig | None = None
+    """Encoder and adapter that let the model listen; null builds a model of text."""
+
+    def validate(self, place: str) -> None:
+        """Raise ConfigError for a size that does not fit, or that no engine serves."""
+        for name in ("hidden_size", "layers", "heads", "kv_heads", "ffn_size", "max_positions"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{place}.{name}: must be at least 1; got {value}")
+        if self.hidden_size % self.heads:
+            raise ConfigError(f"{place}: hidden_size {self.hidden_size} is not a multiple of heads {self.heads}")
+        if self.hidden_size // self.heads not in ENGINE_HEAD_SIZES:
+            raise ConfigError(
+                f"{place}: hidden_size / heads = {self.hidden_size // self.heads} is no head size of the engine; "
+                f"choose one of {', '.join(map(str, ENGINE_HEAD_SIZES))}"
+            )
+        if self.heads % (self.kv_heads or self.heads):
+            raise ConfigError(f"{place}: heads {self.heads} is not a multiple of kv_heads {self.kv_heads}")
+
+    def shape(self) -> dict[str, Any]:
+        """Return the matching keys of a Hugging Face Qwen2 config."""
+        return {
+            "hidden_size": self.hidden_size,
+            "num_hidden_layers": self.layers,
+            "num_attention_heads": self.heads,
+            "num_key_value_heads": self.kv_heads or self.heads,
+            "intermediate_size": self.ffn_size or 3 * self.hidden_size,
+            "tie_word_embeddings": self.tied,
+            "max_position_embeddings": self.max_positions,
+        }
+
+
+@dataclass
+class ModelConfig:
+    """The recipe's model: either `path:` or `build:`."""
+
+    path: str | None = None
+    """Folder or hub name of a Hugging Face causal LM."""
+    build: BuildConfig | None = None
+    """A small model to build from scratch."""
+    dtype: Dtype = "float32"
+    """Type of the weights in engines and trainers."""
+    think: bool = True
+    """Whether every assistant turn is opened with `<think>`, as for reasoning models."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass, which saves memory and costs time."""
+    train_encoder: bool = False
+    """Whether the audio encoder learns wherever the policy does. Frozen, as in the Step-Audio-R1 paper, its features are
+    computed once per clip; otherwise anew at every pass over a batch."""
+    expect: dict[str, Any] | None = None
+    """Keys of the config.json at `path`, for a plan on a machine without the model: `{hidden_size: 5120, …}`. Where the
+    model is present, the two must describe the same one."""
+
+    def validate(self, place: str) -> None:
+        """Raise ConfigError for keys that contradict each other."""
+        if (self.path is None) == (self.build is None):
+            raise ConfigError(f"{place}: give either `path: …` or `build: {{…}}`, exactly one of them")
+        if self.path is not None and not self.path.strip():
+            raise ConfigError(f"{place}.path: is empty; name a folder or a model of the hub")
+        if self.expect is not None and self.build is not None:
+            raise ConfigError(f"{place}.expect: the model is built, so its shape is known already; remove it")
+        if self.train_encoder and self.build is not None and self.build.audio is None:
+            raise ConfigError(f"{place}.train_encoder: the model reads text only; add `audio: {{}}` to {place}.build")
+
+    def shape(self) -> dict[str, Any]:
+        """Return the model's config.json as a dict, without transformers; empty for a hub name that is not on disk."""
+        if self.build is not None:
+            from models.tokenizer import VOCABULARY
+
+            audio = {"audio_encoder_config": self.build.audio.shape()} if self.build.audio else {}
+            return {**self.build.shape(), "vocab_size": len(VOCABULARY), **audio}
+        return read_config(str(self.path)) if (Path(str(self.path)) / "config.json").is_file() else {}
