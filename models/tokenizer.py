@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rl.types import AUDIO_PATCH, THINK_CLOSE, THINK_OPEN
+from rl.think import THINK_CLOSE, THINK_OPEN
+from rl.types import AUDIO_PATCH
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

@@ -13,12 +13,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
+from rl.think import Turn
+
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from torch import Tensor
 
-THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
 AUDIO_PATCH = "<audio_patch>"
 """Mark of a clip's place in a message, one for each clip, in their order. A prompt without clips has it as plain text."""
 
@@ -75,7 +76,7 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
-class Rollout:
+class Rollout(Turn):
     """A finished sample as token ids: what the engine sampled is what is trained on, and no text is encoded again.
 
     Example:
@@ -99,31 +100,9 @@ class Rollout:
     """Text of the whole assistant turn, without the end token; begins with `<think>` if the chat template opened it."""
 
     @property
-    def reasoning(self) -> str:
-        """Chain of thought; empty if its tags are missing or unclosed."""
-        return split_think(self.text)[0]
-
-    @property
-    def response(self) -> str:
-        """Text after the chain of thought; the whole text if it has no tags."""
-        return split_think(self.text)[1]
-
-    @property
     def truncated(self) -> bool:
         """True for a sample that ended at the token limit."""
         return self.finish_reason == "length"
-
-
-def split_think(text: str) -> tuple[str, str]:
-    """Return (chain, answer) of an assistant turn in the format `<think>\\n chain \\n</think>\\n answer`. A chain that
-    is opened and never closed has no answer; a text without tags is all answer."""
-    # The last closing tag counts: a chain may quote the tag.
-    head, closing_tag, tail = text.rpartition(THINK_CLOSE)
-    if closing_tag:
-        return head.removeprefix(THINK_OPEN).strip(), tail.strip()
-    if text.startswith(THINK_OPEN):
-        return text.removeprefix(THINK_OPEN).strip(), ""
-    return "", text.strip()
 
 
 @dataclass(frozen=True, slots=True)

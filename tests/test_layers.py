@@ -13,7 +13,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 HOUSES = ("rl", "rewards", "rollouts", "models")
 FLOORS = [
-    {"rl.bundled", "rl.native_libraries", "rl.types", "rl.config", "rl.units"},
+    {"rl.bundled", "rl.native_libraries", "rl.think", "rl.config", "rl.units"},
+    {"rl.types"},
     {"rl.audio", "rl.functions", "rl.terminal"},
     {"rl.algorithms", "rl.data", "models", "rollouts", "rewards"},
     {"rl.run", "rl.signals", "rewards.pool", "rewards.judge", "rewards.grounding", "rewards.sandbox"},

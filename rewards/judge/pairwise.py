@@ -16,7 +16,8 @@ from rewards.contract import Case
 from rewards.judge.endpoint import UnusableAnswer
 from rewards.judge.prompt import JudgePrompt, Opinion, build_prompt, clean_text, name_clips
 from rl.config import ConfigError, did_you_mean
-from rl.types import Demonstration, Prompt, Rollout, Verdict, split_think
+from rl.think import split_think
+from rl.types import Demonstration, Prompt, Rollout, Verdict
 
 Against = str | dict[str, str]
 """The place of the reference: `answer` (the gold), `demonstration` (the response that the data shows), or

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from rewards.contract import Case
-from rl.types import THINK_CLOSE, THINK_OPEN, Prompt, Rollout, Verdict
+from rl.think import THINK_CLOSE, THINK_OPEN
+from rl.types import Prompt, Rollout, Verdict
 
 
 def verify(prompt: Prompt, rollout: Rollout, *, graded: bool = False) -> Verdict:

@@ -12,7 +12,8 @@ import py3langid.langid as langid
 
 from rewards.contract import Case
 from rl.config import ConfigError, did_you_mean
-from rl.types import THINK_CLOSE, THINK_OPEN, Prompt, Rollout, Verdict
+from rl.think import THINK_CLOSE, THINK_OPEN
+from rl.types import Prompt, Rollout, Verdict
 
 _NOT_PROSE = re.compile(
     rf"```.*?(?:```|\Z)|`[^`]*`|\$\$.*?\$\$|\$[^$\n]*\$|\\[a-zA-Z]+|<[^>\n]*>|https?://\S+|{THINK_OPEN}|{THINK_CLOSE}",

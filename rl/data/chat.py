@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from rl.types import AUDIO_PATCH, THINK_CLOSE, THINK_OPEN, Clip, Demonstration, Message
+from rl.think import THINK_CLOSE, THINK_OPEN
+from rl.types import AUDIO_PATCH, Clip, Demonstration, Message
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -110,7 +111,7 @@ class Chat:
         `think`."""
         if not self.think:
             return 0
-        # Searched in the text, as `rl.types.split_think` does: many tokenizers write the tag in several tokens.
+        # Searched in the text, as `rl.think.split_think` does: many tokenizers write the tag in several tokens.
         close = self._decode(ids).rfind(THINK_CLOSE)
         if close < 0:
             return len(ids)

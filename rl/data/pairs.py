@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rl.data.rows import type_name
-from rl.types import Batch, Demonstration, Prompt, split_think
+from rl.think import split_think
+from rl.types import Batch, Demonstration, Prompt
 
 if TYPE_CHECKING:
     from rl.data.chat import Chat

@@ -8,7 +8,8 @@ from typing import Protocol
 
 from rl.data.clips import place_marks, read_clips
 from rl.data.rows import Row, column, render, text, type_name
-from rl.types import AUDIO_PATCH, THINK_CLOSE, THINK_OPEN, Demonstration, Message, Prompt, split_think
+from rl.think import THINK_CLOSE, THINK_OPEN, split_think
+from rl.types import AUDIO_PATCH, Demonstration, Message, Prompt
 
 PROMPT_KEYS = ("question", "answer", "id", "source", "reasoning", "response", "split", "options", "messages", "audio")
 """The keys of `fields` with a meaning; any other goes to `Prompt.fields`."""

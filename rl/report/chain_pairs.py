@@ -14,7 +14,7 @@ from rl.report.run_data import Run, Stage
 from rl.report.samples import Row, read_rollouts
 from rl.run.tracker import rollout_files
 from rl.stages.registry import STAGES, measures_model
-from rl.types import split_think
+from rl.think import split_think
 
 PAIRS = 4
 """Most pairs of a stage."""

@@ -13,7 +13,8 @@ from html import escape
 from rl.report.chain_pairs import Chains, Pair, Row, Tally, is_correct
 from rl.report.run_data import Stage, group_by_prompts
 from rl.report.samples import shorten
-from rl.types import AUDIO_PATCH, split_think
+from rl.think import split_think
+from rl.types import AUDIO_PATCH
 
 SHARES = {
     "surrogate_rate": "chains from an imagined text",

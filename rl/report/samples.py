@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rl.run.tracker import rollout_files
-from rl.types import split_think
+from rl.think import split_think
 
 MAX_SAMPLES, MAX_FILES, MAX_BYTES = 300, 60, 1_800_000  # bytes of all samples together, as JSON
 

@@ -13,7 +13,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rl.types import THINK_CLOSE, Message, Prompt, Rollout, split_think
+from rl.think import THINK_CLOSE, Turn
+from rl.types import Message, Prompt, Rollout
 
 if TYPE_CHECKING:
     from rewards.service import RewardService
@@ -29,7 +30,7 @@ AHEAD = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(Turn):
     """A sample with its verdict, as a line of `samples.jsonl` holds it."""
 
     data: str
@@ -50,16 +51,6 @@ class Sample:
     def key(self) -> tuple[str, int]:
         """(prompt, number) of the sample, which no other sample of the stage has."""
         return self.prompt, self.sample
-
-    @property
-    def reasoning(self) -> str:
-        """Chain of thought; empty without a closed one."""
-        return split_think(self.text)[0]
-
-    @property
-    def response(self) -> str:
-        """Text after the chain."""
-        return split_think(self.text)[1]
 
     @property
     def whole(self) -> bool:

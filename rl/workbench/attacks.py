@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
-from rl.types import THINK_CLOSE, THINK_OPEN, Rollout, Verdict
+from rl.think import THINK_CLOSE, THINK_OPEN
+from rl.types import Rollout, Verdict
 from rl.workbench.cases import LabelledCase
 
 NOTHING = "nothing"

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from models.tokenizer import ADDED_TOKENS, VOCABULARY, byte_tokenizer
 from rl.data.chat import Chat
-from rl.types import Clip, Demonstration, Message, split_think
+from rl.think import split_think
+from rl.types import Clip, Demonstration, Message
 
 TOKENIZER = byte_tokenizer()
 CHAT, PLAIN = Chat(TOKENIZER), Chat(TOKENIZER, think=False)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.tokenizer import ADDED_TOKENS, CONTROL, ROLES, VOCABULARY, byte_tokenizer
-from rl.types import THINK_CLOSE, THINK_OPEN
+from rl.think import THINK_CLOSE, THINK_OPEN
 
 TOKENIZER = byte_tokenizer()
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))  # all but lone surrogates, which UTF-8 cannot write
