@@ -185,7 +185,7 @@ from test_code import run
 os.sched_setaffinity(0, {{min(os.sched_getaffinity(0))}})
 hogs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(5)]
 try:
-    busy = run("import time\\nwhile time.process_time() < 0.5: pass\\nprint(1)", wall_s=1.5, cpu_s=10)
+    busy = run("import time\\nwhile time.process_time() < 1.5: pass\\nprint(1)", wall_s=5.0, cpu_s=10)
     idle = run("import time; time.sleep(600)", wall_s=1.0)
 finally:
     for hog in hogs:
