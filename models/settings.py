@@ -115,11 +115,11 @@ class ModelConfig:
     dtype: Dtype = "float32"
     """Type of the weights in engines and trainers."""
     think: bool = True
-    """Whether every assistant turn is opened with `<think>`, as for reasoning models."""
+    """True if every assistant turn is opened with `<think>`, as for reasoning models."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass, which saves memory and costs time."""
     train_encoder: bool = False
-    """Whether the audio encoder learns wherever the policy does. Frozen, as in the Step-Audio-R1 paper, its features are
+    """True if the audio encoder learns wherever the policy does. Frozen, as in the Step-Audio-R1 paper, its features are
     computed once per clip; otherwise anew at every pass over a batch."""
     expect: dict[str, Any] | None = None
     """Keys of the config.json at `path`, for a plan on a machine without the model: `{hidden_size: 5120, …}`. Where the

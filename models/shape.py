@@ -48,7 +48,7 @@ class Shape:
     """Feed-forward size that a token passes (of its experts together, where there are several)."""
     vocabulary: int
     tied: bool
-    """Whether embedding and head share one matrix."""
+    """True if embedding and head share one matrix."""
     positions: int | None
     """Longest sequence in tokens, where config.json names one."""
     parameters: int

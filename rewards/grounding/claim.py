@@ -21,7 +21,7 @@ class Claim:
     rounding: float = 0.0
     """Half a unit of the last decimal of the value: what rounding may have lost."""
     bound: str = "about"
-    """How a value is meant: about, above or below."""
+    """Sense of a value: about, above or below."""
     subject: int | None = None
     """Index of the clip, or of the sound within the only clip; -1 is the last; None all that the prompt plays."""
     reference: int | None = None

@@ -24,7 +24,7 @@ class Job:
     calls: tuple[int, ...]
     """Indices into the pool's calls, in the order in which the worker makes them."""
     message: bytes
-    """What is sent to the worker (`rewards.pool.worker`, wire protocol)."""
+    """Bytes that are sent to the worker (`rewards.pool.worker`, wire protocol)."""
     callback: Callable[[Results], None]
     """Called once with the verdicts, with the pool's lock held."""
     results: dict[int, Verdict] = field(default_factory=dict[int, Verdict])

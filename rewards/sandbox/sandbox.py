@@ -33,7 +33,7 @@ class Outcome:
     """Result of a sandboxed program."""
 
     output: bytes
-    """What it printed, cut at the limit."""
+    """Output of the program, cut at the limit."""
     status: int
     """Exit status, or minus the number of the signal that ended it."""
     cpu_s: float

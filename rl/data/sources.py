@@ -38,7 +38,7 @@ class DataConfig:
     """A data set of a recipe."""
 
     source: str
-    """Where prompts come from: jsonl, parquet, huggingface, folder, the name of a task, `pkg.mod:fn` or `file.py:fn`."""
+    """Source of the prompts: jsonl, parquet, huggingface, folder, the name of a task, `pkg.mod:fn` or `file.py:fn`."""
     path: str | None = None
     """A file; for huggingface a hub name or a local folder; for folder a folder of audio files, whose class folders are
     answers. A relative path begins at the working directory, or at the recipe's folder where it exists only there."""
@@ -61,7 +61,7 @@ class DataConfig:
     expect_tokens: int | None = None
     """Mean length of a sequence, prompt and response: with it `rl check` tells likely costs, not only the highest."""
     on_bad_row: str = "fail"
-    """What to do about rows that cannot be read and clips that are no sound: `fail`, or `skip` them and say how many
+    """Treatment of rows that cannot be read and clips that are no sound: `fail`, or `skip` them and say how many
     and why the first."""
 
     def __post_init__(self) -> None:

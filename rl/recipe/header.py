@@ -24,7 +24,7 @@ class Header:
     model: ModelConfig
     """The model to start from."""
     reward: RewardConfig
-    """What scores a sample, unless a stage has a reward of its own."""
+    """The reward that scores a sample, unless a stage has a reward of its own."""
     seed: int = 0
     """Seed of everything that is drawn at random; two runs with the same seed give the same numbers."""
     data: dict[str, DataConfig] = field(default_factory=dict[str, DataConfig])
