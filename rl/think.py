@@ -7,11 +7,11 @@ THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
 
 def split_think(text: str) -> tuple[str, str]:
     """Return (chain, answer) of an assistant turn in the format `<think>\\n chain \\n</think>\\n answer`. A chain that
-    is opened and never closed has no answer; a text without tags is all answer."""
+    is opened and never closed has no answer, also a second one behind the answer; a text without tags is all answer."""
     # The last closing tag counts: a chain may quote the tag.
     head, closing_tag, tail = text.rpartition(THINK_CLOSE)
     if closing_tag:
-        return head.removeprefix(THINK_OPEN).strip(), tail.strip()
+        return head.removeprefix(THINK_OPEN).strip(), tail.partition(THINK_OPEN)[0].strip()
     if text.startswith(THINK_OPEN):
         return text.removeprefix(THINK_OPEN).strip(), ""
     return "", text.strip()

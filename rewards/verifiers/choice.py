@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Literal, cast
 
-from rewards.answers import BOX_ATOM, TAG_ATOM, drop_retracted, is_enumeration, last_boxes
+from rewards.answers.marks import BOX_ATOM, TAG_ATOM, is_enumeration, last_boxes
+from rewards.answers.retractions import drop_retracted
 from rewards.contract import Case
 from rewards.verifiers.text import answer_text, normalise_text
 from rl.config import ConfigError, did_you_mean

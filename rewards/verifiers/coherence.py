@@ -18,7 +18,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from math import isclose
 
-from rewards.answers import marked_answer, stated_answer
+from rewards.answers.marks import marked_answer, stated_answer
 from rewards.contract import Case
 from rewards.grounding.lexicon import COMPARATIVES, LEVELS, NUMBERS, ORDINALS, TRENDS
 from rewards.grounding.parser import Claim, read_claims

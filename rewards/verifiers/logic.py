@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
-from rewards.answers import BOX_ATOM, after_correction, drop_denied
+from rewards.answers.marks import BOX_ATOM
+from rewards.answers.retractions import after_correction, drop_denied
 from rewards.contract import Case
 from rewards.verifiers.text import answer_text
 from rl.types import Prompt, Rollout, Verdict

@@ -1,156 +1,128 @@
-"""Mathematical equality of the last answer: LaTeX or plain numbers, fractions, percent, sets, intervals, equations."""
+"""Mathematical equality of the last answer: numbers, units, sets, intervals, matrices, equations, dates, in any notation."""
 
 from __future__ import annotations
 
-import logging
 import re
-from collections.abc import Callable
-from fractions import Fraction
-from functools import lru_cache
-from typing import cast
+from typing import Literal, cast
 
-import math_verify
-
-from rewards.answers import (
-    BOX_ATOM,
-    NUMBER_ATOM,
-    TAG_ATOM,
-    drop_retracted,
-    is_enumeration,
-    marked_answer,
-    stated_answer,
-)
+from rewards.answers.equality import equal
+from rewards.answers.grammar import read_plain
+from rewards.answers.kinds import Answer, Formula, Number, Policy, Words
+from rewards.answers.marks import is_enumeration, marked_answer
+from rewards.answers.notation import plain, unmarked
+from rewards.answers.prose import LONGEST, Span, find_answer
+from rewards.answers.values import PRODUCT
 from rewards.contract import Case
 from rewards.verifiers.text import normalise_text
 from rl.types import Prompt, Rollout, Verdict
 
-# SIGALRM stays unused (timeouts None): the pool's deadline governs, also where a signal cannot interrupt.
-_parse_expressions = cast(Callable[..., list[object]], math_verify.parse)
-_expressions_equal = cast(Callable[..., bool], math_verify.verify)
-_TEXT_FORMS = (math_verify.LatexExtractionConfig(), math_verify.ExprExtractionConfig())
-_BARE_FORMS = _TEXT_FORMS[:1]  # an expression that does not parse must not be read as the first number in it
-for _name in ("math_verify.parser", "math_verify.grader"):  # each would warn once that its timeouts are off
-    logging.getLogger(_name).setLevel(logging.ERROR)
-
-_LONGEST = 4000  # characters of an answer: the regular expressions that search it take up to quadratic time
-
-# Patterns that find an answer in a text
-_CJK = r"[\u3040-\u9fff\uac00-\ud7a3]"
-_PROSE = re.compile(
-    r"[^\W\d_]{2,}[\s,;:]+(?:[^\W\d_]+[\s,;:]+)*[^\W\d_]{2,}|[.!?;:]\s|\n|\*\*"
-    r"|\b(?:is|so|not)\b|['’]s\b|" + _CJK
-)
-_LABEL = re.compile(r"\b(?:r[ée]ponse|respuesta|risposta|antwort|resposta)\b|答案|答え|정답", re.IGNORECASE)
-_CJK_THEN_NUMBER = re.compile(f"(?<={_CJK})(?=[-\\d])")
-_SEVERAL = re.compile(r"(?:[-+.\d]+[,;\s]+)+[-+.\d]+|.*[\d$*%})],?\s+or\s+[-$*\s]*\d\S*(?:\s\w+)?\W*", re.DOTALL)
-
-_FORMULA = r"\$[^$\n]{1,200}\$|\\\([^\n]{1,200}?\\\)|[-+−]?\\(?:[dt]?frac|sqrt)(?:\{[^{}]*\}){1,2}"
-_ATOM = rf"{BOX_ATOM}|{TAG_ATOM}|{_FORMULA}|{NUMBER_ATOM}"
-
-# Patterns of what an answer is made of
-_NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:(?:,|\{,\}|\\,|\s)\d{3})+|\d+)?(?:\.\d+)?")
-_GAPS = re.compile(r"[,{}\\\s]")
-_DECIMAL_COMMA = re.compile(r"-?\d+,\d\d")
-_DOLLAR = re.compile(r"(?<!\\)\$")
-_CURRENCY = re.compile(r"\\\$|[€£¥]|\\!")
-_PERCENT = re.compile(r"\s*(?:\\?%|\bpercent(?:age)?\b|\bpct\b)\.?$", re.IGNORECASE)
-_SIGN = re.compile(r"(?<![^\s$(\[{,;:=])\+(?=\.?\d)")  # the + of +7, which would make a sum of the words before it
-_UPRIGHT = re.compile(r"\\(?:mathrm|text)\{\s*([ei])\s*\}")  # taken for a unit and dropped: 1 - 1/e would equal 1
-_FRACTION = re.compile(r"(-?)(?:\\[dt]?frac\{?)?(-?\d{1,300})(?:\}\{?|\{|/)(\d{1,300})\}?")
-_WORD = re.compile(r"\\(?:text|mathrm|textbf|mbox|operatorname)\{\s*([^{}\\]*[^\W\d_]{2}[^{}\\]*)\}|([^\W\d_]{4,})")
+_NUMBERS = re.compile(r"\d+(?:\.\d+)?")
 
 
-def verify(prompt: Prompt, rollout: Rollout) -> Verdict:
-    """Score 1.0 where the last answer of the response equals the gold (math-verify 0.9: exact, or to 6 decimals where one
-    side is a decimal fraction), else 0.0; an answer that is denied or taken back does not count. The gold may carry
-    commas, `#### 42` or `\\boxed{…}`."""
+def verify(
+    prompt: Prompt,
+    rollout: Rollout,
+    *,
+    unevaluated: Literal["refuse", "allow"] = "refuse",
+    units: Literal["optional", "required"] = "optional",
+    bases: Literal["written", "optional"] = "written",
+    inequalities: Literal["intervals", "distinct"] = "intervals",
+    order: Literal["free", "given"] = "free",
+) -> Verdict:
+    """Score 1.0 where the last answer of the response equals the gold, else 0.0; an answer that is denied, taken back or
+    repeated from the question does not count.
+
+    Where the gold is a number, an answer is a number in a final form: `3/4`, `\\sqrt{2}`, `2\\pi` and `1.2\\cdot 10^3` are,
+    `49+26`, `2^5` and `5!` are not, unless the gold is written so or `unevaluated` is `allow`. Values are compared exactly,
+    or to 5e-7 where one side is a decimal fraction and the other a root, a fraction, …. A missing unit is no fault, a
+    unit that differs is converted (`units: required` wants one where the gold has one). A number base must be written as in
+    the gold (`bases: optional` takes the digits alone). `x > 3` equals `(3, \\infty)` (`inequalities: distinct` keeps them
+    apart). Lists and sets have no order (`order: given`: the gold's). The gold may carry commas, `#### 42` or `\\boxed{…}`.
+    Raises ValueError for a prompt without an answer or an argument that is none of its choices.
+    """
     if not (prompt.answer or "").strip():
         raise ValueError(f"prompt '{prompt.id}' has no answer to compare with")
-    pred, gold = extract_answer(rollout.response), last_answer(cast(str, prompt.answer))
-    equal = same_answer(pred, gold)
-    return Verdict(score=float(equal), reason="" if equal else f"read '{pred[-100:]}'", read=_reading(pred, gold))
+    policy = _policy(unevaluated, units, bases, inequalities, order)
+    gold = read_gold(cast(str, prompt.answer))
+    span = find_answer(rollout.response)
+    pred = _pred_of(span, gold, rollout.response)
+    if _is_repeated(pred, gold, prompt.question, policy):
+        return Verdict(reason=f"repeats the question: '{unmarked(pred.text)[-100:]}'", read=_reading(pred))
+    right = bool(pred.text) and equal(gold, pred, policy)
+    return Verdict(float(right), reason="" if right else f"read '{unmarked(pred.text)[-100:]}'", read=_reading(pred))
 
 
-def extract_answer(response: str) -> str:
-    """Return the last answer that a response neither denies ("not 42") nor takes back ("no, wait: …")."""
-    return last_answer(drop_retracted(response, _ATOM))
+_CHOICES = {
+    "unevaluated": ("refuse", "allow"),
+    "units": ("optional", "required"),
+    "bases": ("written", "optional"),
+    "inequalities": ("intervals", "distinct"),
+    "order": ("free", "given"),
+}
 
 
-def last_answer(text: str) -> str:
-    """Return the answer that stands last in a text: in `\\boxed{}` (neighbours joined by commas), `<answer>` tags or after
-    `####`; the end of the text where none of them marks it."""
-    answer = marked_answer(text)
-    return (text if answer is None else answer)[-_LONGEST:].strip()
+def _policy(*values: str) -> Policy:
+    for (name, choices), value in zip(_CHOICES.items(), values, strict=True):
+        if value not in choices:
+            raise ValueError(f"math: {name} is '{value}'; choose {' or '.join(choices)}")
+    return Policy(*values)
 
 
-def same_answer(pred: str, gold: str) -> bool:
-    """Return whether two answers, bare or at the end of some text, are equal. Tries the cheap rules first: sympy behind
-    math-verify takes from milliseconds to seconds."""
-    if pred == gold or not pred:
-        return bool(pred)
-    pred_value, gold_value = _plain_number(pred), _plain_number(gold)
-    if pred_value is not None and gold_value is not None:
-        return pred_value == gold_value
-    if gold_value is not None and _SEVERAL.fullmatch(pred):
-        return False  # several guesses, of which the last would count
-    if is_enumeration(pred):
-        return False  # it would be parsed as one set for many seconds
-    if pred_value is not None and _DECIMAL_COMMA.fullmatch(gold):
-        return pred_value == Fraction(gold.replace(",", "."))
-    word = _word(gold)
-    if word is not None:  # letters are not a product of variables: 'silent' is not 'listen'
-        return _as_word(pred) == normalise_text(word)
-    return _expressions_equal(_parse(gold), _parse(pred), timeout_seconds=None)
+def read_gold(gold: str) -> Answer:
+    """Return what a gold is: the text itself, what it marks, or, where it is a worked solution, what that comes to."""
+    marked = marked_answer(gold)
+    answer = read_plain(plain((gold if marked is None else marked)[-LONGEST:]))
+    if marked is None and isinstance(answer, Words) and len(answer.text.split()) > 12:
+        span = find_answer(gold)
+        return read_plain(span.text) if span.text else answer
+    return answer
 
 
-def _reading(pred: str, gold: str) -> str:
+def _pred_of(span: Span, gold: Answer, response: str) -> Answer:
+    """Return what a response answers, beside a gold of this kind: a gold in words is compared with words."""
+    if isinstance(gold, Words):
+        whole = span.statement if span.source in ("stated", "marked") else plain(response[-LONGEST:])
+        return read_plain(whole)
+    pred = read_plain(span.text)
+    if span.source == "prose" and isinstance(gold, Formula) and not any(c.isdigit() or c == "\\" for c in gold.text):
+        return read_plain(plain(response[-LONGEST:]))
+    return pred
+
+
+def _is_repeated(pred: Answer, gold: Answer, question: str, policy: Policy) -> bool:
+    """Return whether an answer only repeats what the question holds: its expression (49+26), unless the gold is written
+    so, or a product of its numbers that is left to be worked out."""
+    if policy.unevaluated == "allow" or not question:
+        return False
+    text = _letters(pred.text)
+    if text == _letters(gold.text) or re.fullmatch(r"[-+]?[\d.,]+|\w*", text):
+        return False
+    asked = plain(question)
+    if isinstance(pred, Number) and PRODUCT in pred.value.undone:
+        return set(_NUMBERS.findall(pred.text)) <= set(_NUMBERS.findall(asked))
+    asked = _letters(asked)
+    start = asked.find(text)
+    while start >= 0:
+        around = asked[start - 1 : start] + " " + asked[start + len(text) : start + len(text) + 1]
+        if not re.search(r"[\w.]", around.replace("_", "")):
+            return True
+        start = asked.find(text, start + 1)
+    return False
+
+
+def _letters(text: str) -> str:
+    return "".join(unmarked(text).replace("\\left", "").replace("\\right", "").split())
+
+
+def _reading(pred: Answer) -> str:
     """Return an answer in one form however it is written, for votes: 0.5, `\\frac{1}{2}` and "it is 1/2" are all 1/2.
-    Answers that only algebra finds equal stay different. The gold decides nothing but whether the answer is read as a word,
-    as in `same_answer`."""
-    value = _plain_number(pred)
-    if value is not None:
-        return str(value)
-    if _word(gold) is not None:
-        return _as_word(pred)
-    no_single_answer = not pred or is_enumeration(pred) or _SEVERAL.fullmatch(pred)
-    expressions = [] if no_single_answer else _parse(pred)
-    # The last item is the text that was read, the others are expressions: printed, 5000! has more digits than Python prints.
-    text = "".join(str(expressions[-1]).split()).rstrip(".") if expressions else normalise_text(pred)
-    value, ratio = _plain_number(text), _FRACTION.fullmatch(text)
-    if ratio and int(ratio[3]):
-        value = Fraction(int(ratio[2]), int(ratio[3])) * (-1 if ratio[1] else 1)
-    return text if value is None else str(value)
-
-
-@lru_cache(maxsize=256)  # a group's samples share their gold and often their answers
-def _parse(answer: str) -> list[object]:
-    """Return what math-verify reads in an answer: expressions, then the text that it read them from."""
-    answer = _UPRIGHT.sub(r"{\1}", _SIGN.sub("", _CURRENCY.sub("", answer)))
-    if "$" in answer or "\\[" in answer or "\\(" in answer or _PROSE.search(answer):
-        # Prose: math-verify knows English labels alone and wants a space before a number.
-        text = _CJK_THEN_NUMBER.sub(" ", _LABEL.sub("answer", answer))
-        return _parse_expressions(text, _TEXT_FORMS, parsing_timeout=None)
-    return _parse_expressions(f"${_PERCENT.sub('', answer)}$", _BARE_FORMS, parsing_timeout=None)
-
-
-def _plain_number(answer: str) -> Fraction | None:
-    """Return the value of a number in digits, perhaps with thousands separators, currency or percent sign; None for
-    anything else."""
-    digits = _PERCENT.sub("", _CURRENCY.sub("", answer).strip().strip("$")).removesuffix(".").strip()
-    if not any(c.isdigit() for c in digits) or len(digits) > 1000 or not _NUMBER.fullmatch(digits):
-        return None
-    return Fraction(_GAPS.sub("", digits))
-
-
-def _as_word(answer: str) -> str:
-    answer = (stated_answer(answer) or answer).strip(" $.")
-    return normalise_text(_word(answer) or answer)
-
-
-def _word(answer: str) -> str | None:
-    """Return the word that an answer consists of, bare or in `\\text{}`; None where it is something else."""
-    match = _WORD.fullmatch(answer.strip().strip("$").strip())
-    return (match[1] or match[2]) if match else None
+    Answers that only algebra finds equal stay different."""
+    if isinstance(pred, Number) and pred.value.is_rational and not pred.value.undone:
+        real = pred.value.real
+        return str(real) if len(pred.text) < 1000 else _letters(pred.text)
+    if isinstance(pred, Words):
+        return normalise_text(pred.text)
+    return _letters(pred.text)
 
 
 GOLD = [
@@ -164,9 +136,16 @@ GOLD = [
     Case("Tuesday", "\\text{Tuesday}"),
     Case("The answer is Tuesday.", "\\text{Tuesday}"),
     Case("\\boxed{28\\%}", "28\\%"),
+    Case("The answer is 4π.", "4\\pi"),
+    Case("\\boxed{5 km/h}", "5"),
+    Case("49 + 26 = 75", "75", question="What is 49 + 26?"),
+    Case("The answer is 49+26.", "75", equal=False, question="What is 49 + 26?"),
+    Case("The answer is at least 7.", "7", equal=False),
+    Case("\\boxed{9.11\\times 10^{-31}}", "1.6\\times 10^{-19}", equal=False),
     Case("<think>It is 42</think>", "42", equal=False),
     Case("\\boxed{41} but \\boxed{43}", "41", equal=False),
     Case("1, 2, 3, 4", "4", equal=False),
     Case("silent", "listen", equal=False),
     Case("(0,1]", "(0,1)", equal=False),
 ]
+__all__ = ["GOLD", "is_enumeration", "verify"]

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import cast
 
-from rewards.answers import ANSWER_TAGS
+from rewards.answers.marks import ANSWER_TAGS
 from rewards.contract import Case
 from rl.types import Prompt, Rollout, Verdict
 

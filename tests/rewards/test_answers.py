@@ -10,16 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rewards.answers import (
-    BOX_ATOM,
-    NUMBER_ATOM,
-    after_correction,
-    drop_denied,
-    is_enumeration,
-    last_boxes,
-    marked_answer,
-    stated_answer,
-)
+from rewards.answers.marks import BOX_ATOM, NUMBER_ATOM, is_enumeration, last_boxes, marked_answer, stated_answer
+from rewards.answers.retractions import after_correction, drop_denied
 from rewards.contract import Case
 
 CITIES = {"options": ["London", "Paris", "New York", "York"]}
@@ -301,25 +293,18 @@ NASTY += ["every option ", "so it is ", "C or ", "New York ", "Michael, Zoey and
 
 
 @pytest.mark.parametrize("piece", NASTY)
-@pytest.mark.parametrize("verifier", ["numeric", "choice", "logic", "text"])
+@pytest.mark.parametrize("verifier", ["math", "numeric", "choice", "logic", "text"])
 def test_long_texts_end(verifier: str, piece: str):
     """40,000 characters: what is quadratic takes minutes, what is exponential does not end."""
     gold = {"logic": TWO, "choice": "D"}.get(verifier, "-7")
     assert score(verifier, (piece * 40_000)[:40_000], gold, CITIES if verifier == "choice" else None) == 0.0
 
 
-@pytest.mark.parametrize("piece", NASTY)
-def test_long_formulas_end(piece: str):
-    from rewards.verifiers.math import extract_answer
-
-    assert len(extract_answer((piece * 40_000)[:40_000])) <= 4000
-
-
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.sampled_from([*NASTY, "C", "42", "New York", "is wrong", "rather than ", "or ", "(", ") ", ". "])))
 def test_any_text_can_be_judged(pieces: list[str]):
     text = "".join(pieces)
-    for verifier, gold in (("numeric", "42"), ("choice", "C"), ("logic", TWO)):
+    for verifier, gold in (("math", "42"), ("numeric", "42"), ("choice", "C"), ("logic", TWO)):
         assert score(verifier, text, gold) in (0.0, 1.0)
 
 

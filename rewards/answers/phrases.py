@@ -1,0 +1,136 @@
+"""Finds phrases of mathematics in prose that is written in plain LaTeX: numbers with their units, formulas, lists of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from rewards.answers.notation import EDGE, WORD_MARK
+from rewards.answers.units import read_unit
+
+_LATIN = r"[^\W\d_\u3040-\u9fff\uac00-\ud7a3]"
+_TOKEN = re.compile(
+    r"(?P<grid>\\begin\{(?P<env>\w+\*?)\}.*?\\end\{(?P=env)\})"
+    r"|(?P<stop>\\(?:[Rr]ightarrow|[Ll]ongrightarrow|implies|therefore|because|to|iff|item|hline|newline|par|Longleftrightarrow|Leftrightarrow)(?![a-z])|\\\\)"
+    r"|(?P<command>\\[a-zA-Z]+|\\[{}|])"
+    r"|(?P<number>(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?(?![^\W\d_]*\d[^\W_])|\.\d+)"
+    rf"|(?P<word>{WORD_MARK}?{_LATIN}(?:['’-]?(?:{_LATIN}|\d))+|[^\W\d_a-zA-Z]+)"
+    r"|(?P<letter>[a-zA-Z])"
+    r"|(?P<operator>[-+/^_=<>!%|]|(?<=\d):(?=\d))"
+    r"|(?P<bracket>[()\[\]{}])"
+    rf"|(?P<space>[ {EDGE}]+)"
+    r"|(?P<other>.)",
+    re.DOTALL,
+)
+_JOINT = re.compile(
+    rf"[ {EDGE}]*(?:,?[ {EDGE}]*{WORD_MARK}?\b(?:or|and|oder|und|ou|et)\b[ {EDGE}]*(?:{WORD_MARK}?(?:maybe|perhaps|about)\s)?|[,;/|][ {EDGE}]*(?:(?:or|maybe|perhaps|about)\s)?|\bto\b[ {EDGE}]*)"
+)
+_LEADING = re.compile(rf"(?:[ {EDGE}=+^_)\]}}!%|<>/]|\\(?:approx|cdot|times|cap|cup)(?![a-z])|-(?=\s))+")
+_TRAILING = re.compile(rf"(?:[ {EDGE}=+^_(\[{{|<>/-]|\\(?:approx|cdot|times|ne|le|ge|cap|cup|ldots|in)|:)+\Z")
+_SUBSTANCE = re.compile(
+    r"\d|\\(?!text|ldots|quad|left|right|langle|rangle|approx)[a-z]{2,}|[a-zA-Z]\s*(?:=|\\ne|\\le|\\ge|<|>)"
+)
+
+
+def phrases(prose: str) -> Iterator[tuple[int, int]]:
+    """Yield (start, end) of each phrase of mathematics in a plain text: numbers with their units, formulas, lists of them."""
+    joined: tuple[int, int] | None = None
+    for span in _single_phrases(prose):
+        if joined is not None and _joins(prose, joined, span):
+            joined = (joined[0], span[1])
+            continue
+        if joined is not None:
+            yield joined
+        joined = span
+    if joined is not None:
+        yield joined
+
+
+def _joins(prose: str, a: tuple[int, int], b: tuple[int, int]) -> bool:
+    """Return whether two phrases are offered side by side: "41, 42", "5 to 7", "x = 1 or x = 2"."""
+    return _JOINT.fullmatch(prose, a[1], b[0]) is not None
+
+
+def _single_phrases(prose: str) -> Iterator[tuple[int, int]]:
+    start: int | None = None
+    end, depth = 0, 0  # of brackets that the phrase has open
+    for token in _TOKEN.finditer(prose):
+        kind = token.lastgroup if token.lastgroup != "env" else "grid"
+        if kind == "space":
+            continue
+        is_item = depth > 0 and token[0] in ",;"  # (2, 3)
+        if is_item or _is_math(prose, token, kind, start is not None and end == token.start(), start is not None):
+            start, end = (token.start() if start is None else start), token.end()
+            depth = max(0, depth + (token[0] in ("(", "[", "{", "\\{")) - (token[0] in (")", "]", "}", "\\}")))
+            continue
+        depth = 0
+        if start is not None:
+            if token.start() < end:
+                continue  # within a unit
+            end = _with_unit(prose, start, end)
+            yield from _trimmed(prose, start, end)
+            start = None
+    if start is not None:
+        yield from _trimmed(prose, start, _with_unit(prose, start, end))
+
+
+def _is_math(prose: str, token: re.Match[str], kind: str | None, is_glued: bool, within: bool) -> bool:
+    if kind in ("grid", "command", "number", "bracket"):
+        return True
+    if kind == "operator":
+        at_line_start = prose[: token.start()].rstrip(" ").endswith("\n") or not prose[: token.start()].strip()
+        is_bullet = token[0] == "-" and at_line_start and prose[token.end() : token.end() + 1] == " "
+        return not is_bullet
+    if kind == "letter":  # `a` and `I` in prose are words; in mathematics a letter touches something
+        following = prose[token.end() :].lstrip(f" {EDGE}")
+        touches = following[:1] and (following[0] in "=<>^_+-*/" or following.startswith(("\\", "(")))
+        alone = prose[token.start() - 1 : token.start()] == EDGE and prose[token.end() : token.end() + 1] == EDGE
+        return is_glued or bool(touches) or alone or (token[0] == "x" and within and following[:1].isdigit())
+    return False
+
+
+_UNIT = re.compile(
+    rf"[ {EDGE}]*(?:%|{WORD_MARK}?[^\W\d_]+)(?:\s*(?:/|\bper\b)\s*{WORD_MARK}?[^\W\d_]+)?(?:\^\{{\d\}})?"
+)
+
+
+def _with_unit(prose: str, start: int, end: int) -> int:
+    """Return where a phrase ends with the unit of measurement behind it, if there is one."""
+    if not re.search(r"[\d}]\s*$", prose[start:end]):
+        return end
+    match = _UNIT.match(prose, end)
+    if match is None:
+        return end
+    for text in (match[0], re.split(r"/|\bper\b", match[0])[0]):
+        unit = read_unit(text.replace(EDGE, " "))
+        if unit is not None and unit.dimensions:
+            return end + len(text)
+    return end
+
+
+def _trimmed(prose: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield the phrase without operators that join nothing and brackets that close nothing, if any mathematics is left."""
+    while True:
+        before = (start, end)
+        lead = _LEADING.match(prose, start, end)
+        start = lead.end() if lead else start
+        tail = _TRAILING.search(prose, start, end)
+        end = tail.start() if tail else end
+        start, end = _balanced(prose, start, end)
+        if (start, end) == before:
+            break
+    if start < end and _SUBSTANCE.search(prose, start, end):
+        yield start, end
+
+
+def _balanced(prose: str, start: int, end: int) -> tuple[int, int]:
+    opened: list[int] = []
+    for position in range(start, end):
+        char = prose[position]
+        if char in "([{":
+            opened.append(position)
+        elif char in ")]}":
+            if not opened:
+                return start, position
+            opened.pop()
+    return (opened[-1] + 1, end) if opened else (start, end)

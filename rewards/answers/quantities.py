@@ -1,0 +1,93 @@
+"""Judges whether two numbers, quantities, times or ratios are equal: all that is compared without algebra."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+from rewards.answers.kinds import Answer, Duration, Moment, Number, Policy, Series
+from rewards.answers.units import PERCENT, same_kind
+from rewards.answers.values import PRODUCT, Value, same_value
+
+
+def numbers_equal(gold: Number, pred: Number, policy: Policy) -> bool:
+    undone = pred.value.undone - gold.value.undone - {PRODUCT}
+    if undone and policy.unevaluated == "refuse":
+        return False
+    if not same_kind(gold.unit, pred.unit):
+        return _percent_equal(gold, pred)
+    if policy.units == "required" and dict(gold.unit.dimensions) and pred.unit.is_empty:
+        return False
+    if gold.unit.dimensions and pred.unit.dimensions and gold.unit != pred.unit:
+        return same_value(_in_base_units(gold), _in_base_units(pred))
+    return same_value(gold.value, pred.value) or _percent_equal(gold, pred)
+
+
+def _percent_equal(gold: Number, pred: Number) -> bool:
+    """Return whether one of two numbers is a percentage that equals the other as a share: 28 % and 0.28."""
+    is_percentage = [dict(number.unit.dimensions) == dict(PERCENT.dimensions) for number in (gold, pred)]
+    if sum(is_percentage) != 1 or not (gold.unit.is_empty or pred.unit.is_empty):
+        return False
+    a, b = (
+        _scaled(n.value, Fraction(1, 100)) if p else n.value for n, p in zip((gold, pred), is_percentage, strict=True)
+    )
+    return same_value(a, b)
+
+
+def _in_base_units(number: Number) -> Value:
+    return _scaled(number.value, number.unit.size)
+
+
+def _scaled(value: Value, factor: Fraction) -> Value:
+    real = (
+        value.real * factor if isinstance(value.real, Fraction) else value.real * factor.numerator / factor.denominator
+    )  # type: ignore[operator]
+    return replace(value, real=real)
+
+
+def ratio_value_equal(number: Number, ratio: Series) -> bool:
+    a, b = (item.value.real for item in ratio.items if isinstance(item, Number))
+    if not isinstance(a, Fraction) or not isinstance(b, Fraction) or not b or ratio.items[1].text.startswith("0"):
+        return False
+    return number.unit.is_empty and same_value(number.value, Value(a / b))
+
+
+def moments_equal(gold: Moment, pred: Moment, policy: Policy) -> bool:
+    if (gold.date is None) != (pred.date is None) or gold.minutes != pred.minutes:
+        return False
+    if gold.date is None or pred.date is None:
+        return True
+    year_fits = gold.date[0] is None or gold.date[0] == pred.date[0]
+    return year_fits and gold.date[1:] == pred.date[1:]
+
+
+def moment_and_ratio_equal(gold: Answer, pred: Answer, policy: Policy) -> bool:
+    moment, ratio = (gold, pred) if isinstance(gold, Moment) else (pred, gold)
+    assert isinstance(moment, Moment)
+    assert isinstance(ratio, Series)
+    if moment.minutes is None or ratio.opening != ":" or len(ratio.items) != 2 or policy.units == "required":
+        return False
+    hour, minute = (item.value.real for item in ratio.items if isinstance(item, Number))
+    return (hour * 60 + minute - moment.minutes) % 720 == 0  # type: ignore[operator]
+
+
+def durations_equal(gold: Answer, pred: Answer, policy: Policy) -> bool:
+    seconds = [_seconds(answer) for answer in (gold, pred)]
+    return seconds[0] is not None and seconds[0] == seconds[1]
+
+
+def _seconds(answer: Answer) -> Fraction | None:
+    if isinstance(answer, Duration):
+        return answer.seconds
+    if isinstance(answer, Number) and dict(answer.unit.dimensions) == {"time": 1}:
+        return answer.value.real * answer.unit.size if isinstance(answer.value.real, Fraction) else None
+    return None
+
+
+def ratios_equal(gold: Series, pred: Series) -> bool:
+    a, b = ([item.value.real for item in series.items if isinstance(item, Number)] for series in (gold, pred))
+    if len(a) != len(b):
+        return False
+    if any(not x for x in (*a, *b)) or any(item.text.startswith("0") for item in (*gold.items, *pred.items)):
+        return a == b  # a time of day: 12:00 is not 1:00
+    return all(x * b[0] == y * a[0] for x, y in zip(a, b, strict=True))  # type: ignore[operator]

@@ -1,0 +1,56 @@
+"""Tells what an equation or inequality comes to: the value that it names, or the interval that it describes."""
+
+from __future__ import annotations
+
+import re
+
+from rewards.answers.grammar import read_number, read_plain
+from rewards.answers.kinds import Answer, Relation, Series
+
+_COEFFICIENT = re.compile(r"\d\s*/?\s*[a-zA-Z]|[a-zA-Z]\s*/\s*\d|[a-zA-Z)}|]\s*[-+]|[-+]\s*[a-zA-Z]")
+_GROUPS = re.compile(r"\{[^{}]*\}|\([^()]*\)|\|[^|]*\||\\[a-zA-Z]+")
+
+
+def named_value(relation: Relation, approximate: bool = False) -> Answer | None:
+    """Return what `x = …`, `f(2) = …` or a chain `6 \\cdot 7 = 42` comes to; None for an equation such as `2x + z = 1` and
+    for inequalities. With `approximate` the value behind an \\approx."""
+    if "\\in" in relation.operators and len(relation.sides) == 2 and is_name(relation.sides[0]):
+        return read_plain(relation.sides[1])
+    if not set(relation.operators) <= {"=", "\\approx", "\\equiv"}:
+        return None
+    exact_count = next((i for i, sign in enumerate(relation.operators) if sign == "\\approx"), len(relation.operators))
+    side = relation.sides[-1] if approximate else relation.sides[exact_count]
+    if exact_count == 0 and not approximate:
+        return read_plain(relation.sides[0])
+    if len(relation.operators) == 1 and not is_name(relation.sides[0]) and read_number(relation.sides[0]) is None:
+        return None
+    if len(relation.operators) == 1 and read_number(relation.sides[0]) is not None and read_number(side) is None:
+        return None  # 7 = 11a + c is an equation
+    return read_plain(side)
+
+
+def is_name(text: str) -> bool:
+    """Return whether a side of an equation names something: `x`, `f(2)`, `|AB|`, `(p, q)`, `\\lim …`, but no sum."""
+    if read_number(text) is not None:
+        return False
+    before = None
+    while before != text:
+        before, text = text, _GROUPS.sub(" ", text)
+    return not _COEFFICIENT.search(text)
+
+
+def interval(relation: Relation) -> Series | None:
+    """Return the interval that `a < x \\le b` or `x > a` describes, else None."""
+    sides, signs = list(relation.sides), list(relation.operators)
+    if signs and set(signs) <= {">", "\\ge"}:  # b > x > a
+        sides, signs = sides[::-1], ["<" if sign == ">" else "\\le" for sign in signs[::-1]]
+    if not signs or not set(signs) <= {"<", "\\le"}:
+        return None
+    if len(sides) == 2:
+        lower_is_value = read_number(sides[0]) is not None
+        sides = [*sides, "\\infty"] if lower_is_value else ["-\\infty", *sides]
+        signs = [*signs, "<"] if lower_is_value else ["<", *signs]
+    if len(sides) != 3 or not is_name(sides[1]):
+        return None
+    opening, closing = ("(" if signs[0] == "<" else "["), (")" if signs[1] == "<" else "]")
+    return Series(relation.text, (read_plain(sides[0]), read_plain(sides[2])), opening, closing)
