@@ -13,6 +13,7 @@ import textwrap
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 _FENCE = re.compile(r"^(?P<before>.*?)(?P<fence>`{3,}|~{3,})(?P<info>[^`]*)$")
 _ONE_LINE = re.compile(r"^(?P<before>.*?)(?P<fence>`{3,})(?P<code>[^`]+)(?P=fence)(?!`)")
@@ -24,6 +25,8 @@ _TAG = re.compile(
 _PYTHON = re.compile(r"(?:i|c)?python[\d.]*|py[\d.]*|pypy[\d.]*|.*\.py")
 _UNTAGGED = ("", "code", "program", "solution", "answer", "script")
 _MOST_ENDS = 12  # fences at which a block is tried to end: each costs a parse
+_MOST_MARKS = 100  # backticks and tildes of a line with a fence: more only make the patterns slow
+_BARE_FENCE = re.compile(r"^[ \t>]*(?:`{3,}|~{3,})\s*$")
 _CLOSING_TAG = re.compile(r"^\s*</\w+>\s*$")
 
 
@@ -73,8 +76,10 @@ def read_blocks(response: str) -> tuple[list[Block], str]:
     number, before = 0, response
     while number < len(lines):
         line = lines[number]
-        one_line, opening = _ONE_LINE.match(line), _read_opening(line)
         start, number = number, number + 1
+        if line.count("`") + line.count("~") > _MOST_MARKS:
+            continue
+        one_line, opening = _ONE_LINE.match(line), _read_opening(line)
         if one_line:
             language, rest = _split_info(one_line["code"])
             tagged = bool(_PYTHON.fullmatch(language)) and bool(rest)
@@ -115,10 +120,10 @@ def _split_info(info: str) -> tuple[str, str]:
 
 def _read_block(lines: list[str], start: int, opening: _Opening) -> tuple[str, int]:
     """Return (the code of a block whose first line is `start`, the number of the line after the block)."""
-    ends = list(_list_ends(lines, start, opening.fence))
+    ends = list(islice(_list_ends(lines, start, opening.fence), _MOST_ENDS))
     head = [opening.first_line] if opening.first_line else []
     if opening.may_be_python:
-        for last, tail, after in ends[:_MOST_ENDS]:
+        for last, tail, after in ends:
             code = _strip_margin([*head, *lines[start:last], *tail], opening.margin)
             if parse(code) is not None:
                 return code, after
@@ -149,6 +154,10 @@ def _read_open_block(lines: list[str], opening: _Opening) -> str:
     at its end that keep it from being Python."""
     while lines and (_CLOSING_TAG.match(lines[-1]) or not lines[-1].strip()):
         lines = lines[:-1]
+    for number, line in enumerate(lines):
+        if _BARE_FENCE.match(line):  # too short, or of the other kind, and yet meant to close
+            lines = lines[:number]
+            break
     whole = _strip_margin(lines, opening.margin)
     paragraphs = whole.split("\n\n")
     for count in range(len(paragraphs), max(0, len(paragraphs) - _MOST_ENDS), -1):

@@ -54,6 +54,10 @@ def _rank(tree: ast.Module | None, wanted: frozenset[str], accepts_body: bool) -
     names = read_names(tree)
     is_body = accepts_body and any(isinstance(node, ast.Return) for node in _own_statements(tree))
     is_program = is_active(tree) and not _is_test(tree) and not names.free
+    if (
+        not wanted and not accepts_body
+    ):  # it is judged by what it prints: what prints nothing explains a line of another
+        is_program = is_program and _prints(tree)
     # A test may import the solution by its name.
     return len(wanted & (names.bound - names.imported | names.methods)), is_body, is_program
 
@@ -61,6 +65,13 @@ def _rank(tree: ast.Module | None, wanted: frozenset[str], accepts_body: bool) -
 def _is_test(tree: ast.Module) -> bool:
     """Return whether a program only asserts."""
     return all(isinstance(node, ast.Assert | ast.Import | ast.ImportFrom) for node in tree.body)
+
+
+def _prints(tree: ast.Module) -> bool:
+    """Return whether a program writes any output."""
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    attributes = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    return bool(names & {"print", "stdout"} or attributes & {"stdout", "write", "writelines"})
 
 
 def _own_statements(tree: ast.Module) -> list[ast.AST]:
