@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any, cast
 
+from rewards.contract import OVER_DEADLINE, TimeoutPolicy
 from rl.config import ConfigError, did_you_mean
 from rl.types import Prompt, Verdict
 
@@ -44,6 +45,12 @@ class PartConfig:
     `{accuracy: 0.5}`. An inner score of a part is named `part/inner`. Where that part has no verdict the gate is closed."""
     clip: tuple[float, float] | None = None
     """[lowest, highest] to which the part's score is clipped before it is weighed."""
+    on_timeout: TimeoutPolicy | None = None
+    """What an answer gets on which the verifier uses up `deadline_s` seconds of CPU time: `zero`, the part's score 0, or
+    `error`, which keeps the sample out of the gradient. By default `zero` where the time depends on the answer alone, as
+    for most of the library's verifiers; `error` for `grounding`, `judge`, `reward_model`, a verifier of yours whose module
+    has no `ON_TIMEOUT = "zero"`, and a part with a negative weight, whose 0 would be no loss. Who waits instead of working,
+    or crashes, is always an error."""
 
     def validate(self, place: str) -> None:
         """Raise ConfigError for settings that contradict each other or judge no prompt."""
@@ -55,8 +62,18 @@ class PartConfig:
                 raise ConfigError(f"{place}.weight: {value} is not a finite number")
         _check_when(self.when or {}, f"{place}.when")
         _check_clip(self.clip, f"{place}.clip")
+        if self.on_timeout == "zero" and self.is_penalty:
+            raise ConfigError(
+                f"{place}.on_timeout: zero would spare slow answers the negative weight; write error or remove it"
+            )
         if not self._kinds():
             raise ConfigError(f"{place}: judges no prompt: its `weight` and its `when` name different kinds")
+
+    @property
+    def is_penalty(self) -> bool:
+        """True where a weight is negative."""
+        weights = self.weight.values() if isinstance(self.weight, dict) else [self.weight]
+        return any(weight < 0 for weight in weights)
 
     def applies(self, prompt: Prompt) -> bool:
         """Return whether the part judges this prompt."""
@@ -106,8 +123,9 @@ class RewardConfig:
     parts: list[PartConfig]
     """The parts; a rollout's score is the weighted sum of those that apply to its prompt."""
     deadline_s: float = 10.0
-    """CPU seconds that one part may use for one sample, what it starts included; then its process is killed and the
-    sample is an error. One that waits (sleeps, asks a server) is killed after six times as many seconds on the clock."""
+    """CPU seconds that one part may use for one sample, what it starts included; then its process is killed and its
+    `on_timeout` decides. One that waits (sleeps, asks a server) is killed after six times as many seconds on the clock,
+    and the sample is an error."""
     workers: int = 1
     """Number of worker processes that judge side by side."""
     memory_mb: int = 2048
@@ -199,6 +217,11 @@ def correct(verdict: Verdict) -> bool:
     """Return whether curation and evaluation count a sample as right: its part `accuracy`, or without one its score, is at
     least 0.5."""
     return verdict.error is None and verdict.parts.get("accuracy", verdict.score) >= 0.5
+
+
+def is_over_deadline(verdict: Verdict) -> bool:
+    """Return whether a part scored 0 because the answer made its verifier use up its time (`on_timeout: zero`)."""
+    return any(name.endswith(f"/{OVER_DEADLINE}") for name in verdict.parts)
 
 
 def _check_when(when: Mapping[str, object], place: str) -> None:

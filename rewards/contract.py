@@ -7,11 +7,17 @@ import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import nextafter
+from typing import Literal
 
 from rl.types import Clip, Demonstration, Message, Prompt, Rollout, Verdict
 
 RIGHT, WRONG = (1.0, 1.0), (0.0, nextafter(1.0, 0.0))
 """(lowest, highest) score that a case may get where its answer equals the gold, and where it does not."""
+
+TimeoutPolicy = Literal["zero", "error"]
+"""What becomes of a sample on which a verifier uses up its CPU time: it scores 0, or is an error."""
+OVER_DEADLINE = "over_deadline"
+"""Inner score, 1.0, of a part that scores 0 by the policy `zero`."""
 
 
 @dataclass(frozen=True, slots=True)

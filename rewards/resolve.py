@@ -18,13 +18,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import cast
 
-from rewards.contract import Case
+from rewards.contract import Case, TimeoutPolicy
 from rl import functions
 from rl.config import ConfigError, build, did_you_mean
 from rl.types import Verdict
 
 IN_TREE = Path(__file__).parent / "verifiers"
 _FUNCTION = "verify"  # the function of an in-tree verifier's module
+_TIMEOUT_POLICY = (
+    "ON_TIMEOUT"  # the constant of a verifier's module that says what becomes of samples that are too slow
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +53,10 @@ def check(
     """Return the `args` in the types that the verifier's function annotates. Raises ConfigError where `spec` names no
     verifier, or its function does not take them. Executes no code but the library's own."""
     values = dict(args or {})
+    path = _find_source(spec, place, folder)
     module, colon, function = spec.rpartition(":")
     if not colon:
-        if spec not in list_verifiers():
-            hint = did_you_mean(spec, list_verifiers())
-            raise ConfigError(f"{place}: unknown verifier '{spec}'{hint} (or your own as file.py:fn or pkg.mod:fn)")
-        path, function = IN_TREE / f"{spec}.py", _FUNCTION
-    elif module.endswith(".py"):
-        path = functions.find_file(module, place, _search_folders(folder))
-    else:
-        path = functions.find_module(module, place, _search_folders(folder))
+        function = _FUNCTION
     if path is None:
         return values  # a compiled module: there is no source to check against
     names = functions.names_in_file(path, place)
@@ -71,6 +68,48 @@ def check(
     if definition is None:  # imported from elsewhere or made at import: nothing to read here
         return values
     return functions.check_arguments(definition, ("prompt", "rollout"), args, args_place)
+
+
+def settle_timeout(
+    spec: str, policy: TimeoutPolicy | None, place: str, folder: Path | None = None, is_penalty: bool = False
+) -> TimeoutPolicy:
+    """Return what becomes of samples on which a verifier uses up its CPU time: the recipe's `policy`, or else the
+    verifier's own. Raises ConfigError where they can have no meaning. Executes no code."""
+    if asks_a_model(spec):
+        if policy == "zero":
+            raise ConfigError(
+                f"{place}: '{spec}' waits for a model, which is no fault of the answer; remove it, a timeout is an error"
+            )
+        return "error"
+    if policy is None and is_penalty:
+        return "error"  # 0 would be the best score
+    return policy or _read_timeout_policy(spec, place, folder)
+
+
+def _read_timeout_policy(spec: str, place: str, folder: Path | None) -> TimeoutPolicy:
+    """Return the `ON_TIMEOUT` of a verifier's module. Without one, the time of a library verifier depends on the answer
+    alone; of a user's nobody has said so. Raises ConfigError for any other value."""
+    path = _find_source(spec, place, folder)
+    node = functions.names_in_file(path, place).get(_TIMEOUT_POLICY) if path else None
+    if node is None:
+        return "error" if ":" in spec else "zero"
+    value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
+    if not isinstance(value, ast.Constant) or value.value not in ("zero", "error"):
+        raise ConfigError(f'{place}: {path}: {_TIMEOUT_POLICY} must be "zero" or "error"; correct it')
+    return value.value
+
+
+def _find_source(spec: str, place: str, folder: Path | None) -> Path | None:
+    """Return the file that defines a verifier, None for a compiled module. Raises ConfigError where there is none."""
+    module, colon, _ = spec.rpartition(":")
+    if not colon:
+        if spec not in list_verifiers():
+            hint = did_you_mean(spec, list_verifiers())
+            raise ConfigError(f"{place}: unknown verifier '{spec}'{hint} (or your own as file.py:fn or pkg.mod:fn)")
+        return IN_TREE / f"{spec}.py"
+    if module.endswith(".py"):
+        return functions.find_file(module, place, _search_folders(folder))
+    return functions.find_module(module, place, _search_folders(folder))
 
 
 def asks_a_model(spec: str) -> bool:

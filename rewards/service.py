@@ -17,8 +17,8 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 
-from rewards.combine import RewardConfig
-from rewards.contract import Case, describe_mismatch
+from rewards.combine import RewardConfig, is_over_deadline
+from rewards.contract import OVER_DEADLINE, Case, describe_mismatch
 from rewards.gating import PartialVerdict
 from rewards.pool.dispatch import Dispatcher
 from rewards.served import Model
@@ -55,6 +55,8 @@ class RewardService:
         """Number of rollouts judged so far."""
         self.errors = 0
         """Number of them that could not be judged."""
+        self.over_deadline = 0
+        """Number of them with a part that scored 0 because it used up its CPU time (`on_timeout: zero`)."""
         self._recent = deque[str | None](maxlen=_RECENT)  # the error of each recent rollout; None where it has none
         self._results = deque[Scored]()  # submitted and judged, not yet taken
         self._pending = 0
@@ -198,6 +200,14 @@ class RewardService:
     def _judge_part(self, part: int, rollout: Rollout, deliver: Callable[[Verdict], None]) -> None:
         self._dispatcher.ask(rollout, [part], lambda verdicts: deliver(verdicts[part]))
 
+    def _settle_timeout(self, part: int, verdict: Verdict) -> Verdict:
+        """Return the score 0 for an error that the part's policy calls the answer's fault: used-up CPU time. Who waited
+        or crashed has not shown that the answer made it so."""
+        cpu_reason, _ = self._dispatcher.pool.deadline.reasons  # the pool's own text, as in `is_timeout`
+        if verdict.error != cpu_reason or self._dispatcher.timeout_policies[part] != "zero":
+            return verdict
+        return Verdict(0.0, {OVER_DEADLINE: 1.0}, reason=f"too slow to judge: {cpu_reason} (on_timeout: zero)")
+
     def _judge(self, rollout: Rollout, deliver: Callable[[Scored], None]) -> None:
         """Let every part that applies judge a rollout, without waiting. `deliver` is called with the lock held when the
         verdict is whole: in the pool's or the loop's thread, or at once where there is nothing to ask."""
@@ -205,14 +215,16 @@ class RewardService:
         def finish(verdict: Verdict) -> None:
             self.scored += 1
             self.errors += verdict.error is not None
+            self.over_deadline += is_over_deadline(verdict)
             self._recent.append(verdict.error)
             deliver(Scored(rollout, verdict))
 
         partial_verdict = PartialVerdict(self.config, rollout, set(self._dispatcher.model_verifiers), finish)
 
         def add(verdicts: Mapping[int, Verdict]) -> None:
+            settled = {part: self._settle_timeout(part, verdict) for part, verdict in verdicts.items()}
             # The parts whose gates these verdicts open, if any.
-            self._dispatcher.ask(rollout, partial_verdict.add(verdicts), add)
+            self._dispatcher.ask(rollout, partial_verdict.add(settled), add)
 
         with self._condition:  # re-entrant: `submit` holds it already
             if partial_verdict.first:

@@ -33,6 +33,13 @@ class Dispatcher:
             resolve.check(part.verifier, f"reward.parts[{i}].verifier", folder, part.args)
             for i, part in enumerate(config.parts)
         ]
+        self.timeout_policies = [
+            resolve.settle_timeout(
+                part.verifier, part.on_timeout, f"reward.parts[{i}].on_timeout", folder, part.is_penalty
+            )
+            for i, part in enumerate(config.parts)
+        ]
+        """What becomes of a sample on which a part uses up its CPU time."""
         self.model_verifiers = {
             i: connect(part.verifier, part.args, models)
             for i, part in enumerate(config.parts)

@@ -70,7 +70,7 @@ def execute(program: str, stdin: bytes, limits: Limits) -> Outcome:
     """Run a Python program as `__main__` with its input. Raises ValueError without a sandbox, RuntimeError where the
     sandbox fails."""
     require()
-    code = "exec(compile(open('/program.py').read(), 'program.py', 'exec'), vars(sys.modules['__main__']))"
+    code = "from rewards.sandbox.inside.program import main; main()"
     with _adopt_orphans():
         # A file and not the command line, which is limited to 128 KiB an argument.
         with tempfile.TemporaryFile() as file:

@@ -30,6 +30,8 @@ from rewards.grounding.surrogates import FEATURES, NEGATION, SURROGATE
 from rewards.grounding.tones import tone
 from rl.types import Clip, Prompt, Rollout, Verdict
 
+ON_TIMEOUT = "error"
+"""Measuring takes as long as the prompt's clips are: the answer is not to blame."""
 _WORD = re.compile(r"[a-z]+0?(?:-[a-z]+)*")
 _FAMILY = {word: family for family, words in FEATURES.items() for word in words}
 _FAMILY_OF_QUANTITY = {  # a quantity that is not listed is the name of its own family

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rewards.resolve import check as check_verifier
+from rewards.resolve import settle_timeout
 from rl.config import ConfigError, did_you_mean
 from rl.data.mixture import check_weights, limits
 from rl.recipe.stage_list import Stage, reward_models, served_judges, stage_rewards
@@ -69,6 +70,7 @@ def _check_rewards(header: Header, stages: Sequence[Stage], folder: Path) -> Non
         for i, part in enumerate(reward.parts):
             at = place if place.endswith(".select_by") else f"{place}.parts[{i}]"
             check_verifier(part.verifier, f"{at}.verifier", folder, part.args)
+            settle_timeout(part.verifier, part.on_timeout, f"{at}.on_timeout", folder, part.is_penalty)
         for name in served_judges(reward):
             if name not in header.judges:
                 fix = did_you_mean(name, header.judges) if header.judges else "; add `judges: {NAME: {model: …}}`"

@@ -120,6 +120,7 @@ def measure(
         **chain_metrics(samples),
         "truncation_rate": rates["truncation_rate"],
         "verifier_errors": rates["verifier_errors"],
+        "verifier_timeouts": rates["verifier_timeouts"],
         "prompts": float(len(accuracy_by_prompt(samples))),
     }
     return metrics, samples, greedy
@@ -210,7 +211,15 @@ def _write_per_prompt(path: Path, sampled: Sequence[Scored], greedy: Sequence[Sc
 def metric_names(config: Config) -> list[str]:
     """Return the beginnings of the names of its metrics."""
     plain = ["accuracy", "accuracy_in", f"pass@{config.samples}", "reasoning_tokens", "think_rate", "truncation_rate"]
-    plain += ["verifier_errors", "prompts", "grounding", "claims_true", "surrogate_rate", "denial_rate"]
+    plain += [
+        "verifier_errors",
+        "verifier_timeouts",
+        "prompts",
+        "grounding",
+        "claims_true",
+        "surrogate_rate",
+        "denial_rate",
+    ]
     controls = ["accuracy_heard", "audio_reliance", *(f"accuracy_{name}" for name in config.controls)]
     if config.greedy:
         plain.append("greedy_accuracy")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rewards.contract import OVER_DEADLINE
 from rl.audio import fingerprint
 from rl.types import Prompt, Rollout, Scored
 
@@ -74,14 +75,17 @@ def by_prompt(scored: Sequence[Scored]) -> dict[str, list[Scored]]:
 
 def sample_metrics(*draws: Sequence[Scored]) -> dict[str, float]:
     """Return reward, parts, lengths and failures over the samples of all draws; a prompt drawn twice is two groups.
-    Errored samples have no score; they are counted."""
+    Errored samples have no score; they are counted, as are those that were too slow to judge and scored 0."""
+    from rewards.combine import is_over_deadline
+
     scored = [s for draw in draws for s in draw]
     with_verdict = [s for s in scored if s.verdict.error is None]
     lengths = np.array([s.rollout.action_mask.sum() for s in scored])
     parts: dict[str, list[float]] = defaultdict(list)
     for s in with_verdict:
         for name, value in s.verdict.parts.items():
-            parts[name].append(value)
+            if not name.endswith(f"/{OVER_DEADLINE}"):  # counted below: it is there only where it is 1
+                parts[name].append(value)
     groups = [[s.verdict.score for s in group] for draw in draws for group in by_prompt(draw).values() if group]
     return {
         "reward": float(np.mean([s.verdict.score for s in with_verdict])) if with_verdict else float("nan"),
@@ -91,6 +95,7 @@ def sample_metrics(*draws: Sequence[Scored]) -> dict[str, float]:
         "truncation_rate": float(np.mean([s.rollout.truncated for s in scored])),
         "zero_variance_groups": float(np.mean([len(set(scores)) == 1 for scores in groups])) if groups else 0.0,
         "verifier_errors": float(len(scored) - len(with_verdict)),
+        "verifier_timeouts": float(sum(is_over_deadline(s.verdict) for s in scored)),
     }
 
 

@@ -16,10 +16,14 @@ from __future__ import annotations
 from rewards.verifiers import Case
 from rl.types import Prompt, Rollout, Verdict
 
+# An answer on which this takes longer than `deadline_s` seconds of CPU time scores 0, for its time depends on the answer
+# alone. Write "error" if it may be slow for other reasons: such samples are then kept out of the gradient.
+ON_TIMEOUT = "zero"
+
 
 def verify(prompt: Prompt, rollout: Rollout, *, ignore_case: bool = True) -> Verdict:
     """Score 1.0 where the answer is the gold, else 0.0. `rollout.reasoning` is the chain of thought, `rollout.response` the
-    text after it, `prompt.fields` further columns of the data, `prompt.clips` its audio. It may raise, hang or exit: that
+    text after it, `prompt.fields` further columns of the data, `prompt.clips` its audio. It may raise, wait or exit: that
     makes this sample an error, never a score of 0."""
     if prompt.answer is None:
         raise ValueError(f"prompt '{{prompt.id}}' has no answer to compare with")

@@ -215,8 +215,8 @@ def measure_hangs(count: int, hanging: int, deadline_s: float) -> dict[str, Any]
 
 def measure_sandboxes(count: int) -> dict[str, float]:
     """Return milliseconds of an empty program in its sandbox, and of one test of one function, one at a time."""
-    task = {"program": "def f(x): return x", "preamble": "", "imports": [], "tests": ["assert f(1) == 1"]}
-    task |= {"module": "", "entry_point": None, "shadowed_builtins": []}
+    task = {"program": ["def f(x): return x"], "preamble": "", "imports": [], "tests": ["assert f(1) == 1"]}
+    task |= {"module": "", "entry_point": "", "classes": [], "shadowed_builtins": [], "calls": None}
     limits = Limits(wall_s=60.0)
     results: dict[str, float] = {}
     for name, act in {

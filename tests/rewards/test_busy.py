@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 PROGRAM = """
 from pathlib import Path
@@ -26,13 +27,20 @@ with RewardService(RewardConfig(parts, deadline_s=2.0)) as service:
 assert (verdict.score, verdict.error) == (0.0, None), verdict
 assert verdict.reason == "used its 1 s of CPU time", verdict
 assert (service.restarts, service.timeouts) == (0, 0)
+
+for policy, error in (("zero", None), ("error", "accuracy: used its 1 s of CPU time")):
+    config = RewardConfig([PartConfig("hostile.py:verify", on_timeout=policy)], deadline_s=1.0)
+    with RewardService(config, Path(FOLDER)) as service:
+        loop, good = (scored.verdict for scored in service.score([Case(text, None).rollout() for text in ("loop", "good")]))
+    assert (loop.score, loop.error, good.score, good.error) == (0.0, error, 0.5, None), (loop, good)
+    assert (service.restarts, service.timeouts, service.over_deadline) == (1, 1, policy == "zero"), policy
 """
 
 
-def test_every_verifier_proves_itself_and_a_looping_program_scores_zero_on_a_busy_machine() -> None:
+def test_every_verifier_proves_itself_and_a_loop_has_its_verdict_on_a_busy_machine() -> None:
     """All on one core, beside three processes that never rest: what takes 2 s of CPU time takes 8 on the clock."""
     pin = f"import os; os.sched_setaffinity(0, {{{min(os.sched_getaffinity(0))}}})\n"
-    pinned_program = pin + PROGRAM
+    pinned_program = f"{pin}FOLDER = {str(Path(__file__).parent)!r}\n{PROGRAM}"
     hog = [sys.executable, "-c", f"{pin}while True: pass"]
     # Each in a session of its own: the kernel divides a core among sessions first.
     hogs = [subprocess.Popen(hog, start_new_session=True) for _ in range(3)]

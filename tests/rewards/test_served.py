@@ -95,8 +95,8 @@ def test_a_crash_in_one_part_leaves_the_others_their_verdicts(rollout, folder: P
 )
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # the pool's thread shows its fault
 def test_a_fault_of_ours_between_verdict_and_score_leaves_nobody_waiting(rollout, verifier: str, message: str):
-    """A weight that no recipe can have makes the sum fail, in the thread that brings the verdict."""
-    config = RewardConfig([PartConfig(verifier, weight="heavy")])  # type: ignore[arg-type]
+    """A clip that no recipe can have makes the sum fail, in the thread that brings the verdict."""
+    config = RewardConfig([PartConfig(verifier, clip=("low", "high"))])  # type: ignore[arg-type]
     errors: list[str] = []
     service = RewardService(config, models={"reward": lambda rollouts: [0.0] * len(rollouts)})
 

@@ -57,6 +57,13 @@ def test_a_prompt_drawn_twice_is_two_groups() -> None:
     assert metrics["zero_variance_groups"] == 2 / 3
 
 
+def test_answers_that_were_too_slow_to_judge_are_counted() -> None:
+    slow = replace(sample("x", {}), verdict=Verdict(0.0, {"accuracy": 0.0, "accuracy/over_deadline": 1.0}))
+    metrics = sample_metrics([slow, scored("x", 1.0), scored("x", 0.0, error="TimeoutError")])
+    assert (metrics["reward"], metrics["verifier_timeouts"], metrics["verifier_errors"]) == (0.5, 1.0, 1.0)
+    assert "part/accuracy/over_deadline" not in metrics
+
+
 def test_a_digest_is_of_what_is_asked() -> None:
     prompt = Prompt("p", (Message("user", "1+1"),), "2")
     assert digest(prompt) == digest(replace(prompt, id="q", source="sums"))

@@ -10,7 +10,8 @@ import os
 import sys
 from types import ModuleType
 
-from rewards.sandbox.inside.wire import decode, encode, receive, send
+from rewards.sandbox.inside.program import add_exit
+from rewards.sandbox.inside.wire import decode, decode_record, encode, encode_record, receive, send
 
 TYPE_CHECKING = False  # importing typing takes a fifth of the start
 if TYPE_CHECKING:
@@ -19,30 +20,46 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Serve on descriptor 0: the program's text first, then `[operation, operand, …]`, answered by `["value", …]` or
-    `["raised", name, text]`."""
+    """Serve on descriptor 0: `[parts of the program, classes whose objects cross as data]` first, then
+    `[operation, operand, …]`, answered by `["value", …]` or `["raised", name, text]`."""
     channel = os.dup(0)
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)  # `input()` finds nothing, and `print` does not write into the channel
     os.dup2(null, 1)
+    add_exit()
     module = ModuleType("candidate")
-    names: dict[str, object] = vars(module)
+    names: dict[str, Any] = vars(module)
     sys.modules["candidate"] = module  # dataclasses look their module up
-    objects: list[object] = []  # values that stay here; the tests know them by index
+    objects: list[object] = []  # values that stay here; the tests know them by index, one for each
+    indices: dict[int, int] = {}
+    records: list[str] = []
 
     def encode_object(value: object) -> object:
-        objects.append(value)
-        return ["object", len(objects) - 1]
+        if type(value).__name__ in records and hasattr(value, "__dict__"):
+            return encode_record(value, encode_object)
+        if id(value) not in indices:  # unique, since `objects` keeps it alive
+            indices[id(value)] = len(objects)
+            objects.append(value)
+        return ["object", indices[id(value)]]
 
-    def decode_object(tag: str, index: int) -> object:
-        return objects[index]
+    def decode_object(tag: str, content: Any) -> object:
+        if tag == "record":
+            return decode_record(names[content[0]], content, decode_object)
+        return objects[content]
 
-    def run(program: str) -> None:
-        exec(compile(program, "candidate.py", "exec"), names)
+    def run(message: list[list[str]]) -> None:
+        parts, records[:] = message
+        for part in parts:
+            try:
+                exec(compile(part, "candidate.py", "exec"), names)
+            except SystemExit as end:
+                if end.code not in (None, 0):
+                    raise
+                # A program may end by `exit()`: what it has defined so far is what the tests get.
 
     def answer(message: list[Any]) -> object:
         operation, *operands = [decode(part, decode_object) for part in message]
-        return names[operands[0]] if operation == "name" else _OPERATIONS[operation](*operands)
+        return names[operands[0]] if operation == "name" else find_operation(operation)(*operands)
 
     message = receive(channel)
     handle: Callable[[Any], object] = run  # the first message is the program, all others are requests
@@ -55,6 +72,11 @@ def main() -> None:
         handle, message = answer, receive(channel)
 
 
+def find_operation(name: str) -> Callable[..., object]:
+    """Return what carries out a request: one of those below, or an operator such as `__lt__`."""
+    return _OPERATIONS[name] if name in _OPERATIONS else getattr(operator, name)
+
+
 def _call(function: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]) -> object:
     return function(*args, **kwargs)
 
@@ -62,11 +84,12 @@ def _call(function: Callable[..., object], args: tuple[object, ...], kwargs: dic
 _OPERATIONS: dict[str, Callable[..., object]] = {
     "call": _call,
     "attribute": getattr,
-    "item": operator.getitem,
-    "contains": operator.contains,
-    "length": len,
-    "iterate": list,
-    "text": str,
+    "set": setattr,
+    "len": len,
+    "iter": list,
+    "str": str,
+    "repr": repr,
     "truth": bool,
-    "equal": operator.eq,
+    "instance": isinstance,
 }
+"""Requests beside Python's operators."""

@@ -6,22 +6,25 @@ import builtins
 import json
 import os
 import sys
+from types import CodeType
 
-from rewards.sandbox.inside.wire import Unsendable, decode, encode, receive, send
+from rewards.sandbox.inside.calls import describe_failures, number_keys
+from rewards.sandbox.inside.remote import CLASS_UNDER_TEST, HOLDER, Link
+from rewards.sandbox.inside.wire import Unsendable
 
 TYPE_CHECKING = False  # importing typing takes a fifth of the start
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import Any  # any value of the candidate's or the tests'
 
-# Not raised again here: a candidate that raises them in `assert all(map(f, …))` would end the loop and pass.
-_ENDS_LOOPS = ("StopIteration", "StopAsyncIteration", "GeneratorExit")
+
+class BrokenTests(Exception):
+    """Tests that cannot be run, whatever the candidate: no fault of its own."""
 
 
 def main(channel: int) -> None:
-    """Read the task from descriptor 0 (JSON: program, preamble, imports, tests, module, entry_point, shadowed_builtins),
-    ask the candidate on descriptor `channel` and write `{"outcomes": [null or why it failed, …]}` or `{"error": …}` to
-    descriptor 1."""
+    """Read the task from descriptor 0 (JSON, see `examine`), ask the candidate on descriptor `channel` and write
+    `{"outcomes": [null or why it failed, …]}` or `{"error": …}` to descriptor 1."""
     output = os.dup(1)
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 1)  # a test may print
@@ -30,90 +33,9 @@ def main(channel: int) -> None:
         result = {"outcomes": examine(task, Link(channel))}
     except Unsendable as error:
         result = {"error": f"a test hands the candidate what cannot leave its process: {error}"}
+    except BrokenTests as error:
+        result = {"error": f"the tests cannot be run: {error}"}
     os.write(output, json.dumps(result).encode())
-
-
-class Link:
-    """The connection to the candidate's process."""
-
-    def __init__(self, channel: int) -> None:
-        self._channel = channel
-
-    def ask(self, *message: object) -> Any:
-        """Send `[operation, operand, …]` and return the value of the answer. Raises as `receive_value` does."""
-        send(self._channel, [encode(part, _encode_object) for part in message])
-        return self.receive_value()
-
-    def load(self, program: str) -> None:
-        """Run the candidate's program in its process. Raises as `receive_value` does."""
-        send(self._channel, program)
-        self.receive_value()
-
-    def receive_value(self) -> Any:
-        """Return the value of the next answer. Raises the exception that the candidate raised, or EOFError where its
-        process is gone or answers nonsense."""
-        try:
-            kind, value, *text = receive(self._channel)
-        except (ValueError, TypeError):
-            raise EOFError from None
-        if kind == "value":
-            return decode(value, self._decode_object)
-        builtin = getattr(builtins, str(value), None)
-        if isinstance(builtin, type) and issubclass(builtin, Exception) and value not in _ENDS_LOOPS:
-            raise builtin(*text)  # a test may expect it: `with assertRaises(ValueError)`
-        raise RuntimeError(f"{value}: {text}")
-
-    def _decode_object(self, tag: str, index: object) -> Remote:
-        if tag != "object":
-            raise EOFError
-        return Remote(self, index)
-
-
-class Remote:
-    """A proxy for an object in the candidate's process. It equals no data: an `__eq__` of the candidate's decides nothing
-    but the equality of two objects of its own."""
-
-    def __init__(self, link: Link, index: object) -> None:
-        self.__dict__.update(_link=link, _index=index)
-
-    def __call__(self, *args: object, **kwargs: object) -> Any:
-        return self._link.ask("call", self, args, kwargs)
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return self._link.ask("attribute", self, name)
-
-    def __getitem__(self, key: object) -> Any:
-        return self._link.ask("item", self, key)
-
-    def __contains__(self, item: object) -> bool:
-        # `is True`: an object of the candidate's that counts as true is no answer
-        return self._link.ask("contains", self, item) is True
-
-    def __len__(self) -> int:
-        return self._link.ask("length", self)
-
-    def __iter__(self) -> Iterator[object]:
-        return iter(self._link.ask("iterate", self))
-
-    def __str__(self) -> str:
-        return str(self._link.ask("text", self))
-
-    def __bool__(self) -> bool:
-        return self._link.ask("truth", self) is True
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Remote) and self._link.ask("equal", self, other) is True
-
-    def __hash__(self) -> int:
-        return hash(self._index)
-
-
-def _encode_object(value: object) -> object:
-    if isinstance(value, Remote):
-        return ["object", value.__dict__["_index"]]
-    raise Unsendable(f"a value of type {type(value).__name__}")
 
 
 class Names(dict[str, "Any"]):
@@ -124,31 +46,82 @@ class Names(dict[str, "Any"]):
     """The connection to the candidate; None until its program has run."""
     shadowed_builtins: frozenset[str] = frozenset()
     """Names of builtins that mean the candidate's functions here."""
+    classes: frozenset[str] = frozenset()
+    """Names of the candidate's classes that are themselves under test."""
 
     def __missing__(self, name: str) -> Any:  # called by exec's lookup of a global before it looks among the builtins
         is_builtin = hasattr(builtins, name) and name not in self.shadowed_builtins
         if self.link is None or is_builtin or name.startswith("__"):
             raise KeyError(name)
-        return self.link.ask("name", name)
+        steps = CLASS_UNDER_TEST if name in self.classes else 0
+        return self.link.ask(HOLDER if name == "Solution" else steps, "name", name)
 
 
 def examine(task: dict[str, Any], link: Link) -> list[str | None]:
-    """Run all tests of a task; return for each None if it passed, or why it failed, in one line."""
+    """Run all tests of a task; return for each None if it passed, or why it failed, in one line.
+
+    A task has `program` (its parts), `preamble` and `imports` (code that the tests share), `classes` and
+    `shadowed_builtins` (see `Names`), and `tests` (assertions), `module` with its `entry_point`, or `calls`: an
+    expression for the `function`, `arguments`, `results` and `tolerance`. Raises BrokenTests or Unsendable.
+    """
     names = Names(__name__="tests", __builtins__=builtins)
-    for text in (task["preamble"], *task["imports"]):
-        exec(compile(text, "preamble.py", "exec"), names)
+    names.shadowed_builtins, names.classes = frozenset(task["shadowed_builtins"]), frozenset(task["classes"])
+    setup = _run_preamble([task["preamble"], *task["imports"]], names)
+    function = task["entry_point"].partition("(")[0].partition(".")[0]  # `Solution().add` is looked up as `Solution`
+    if function:  # the preamble may define it as a stub, which must not hide the candidate's
+        names.pop(function, None)
+        names.shadowed_builtins |= {function}
+    link.records = {name: v for name, v in names.items() if isinstance(v, type) and v.__module__ == "tests"}
     load_failure = _run_test(lambda: link.load(task["program"]))
     if load_failure is not None:
         return [load_failure]
     names.link = link
-    names.shadowed_builtins = frozenset(task["shadowed_builtins"])
-    if task["entry_point"]:  # the preamble may define it as a stub, which must not hide the candidate's
-        names.pop(task["entry_point"], None)
+    for text in setup:
+        if failure := _run_test(lambda text=text: exec(text, names)):
+            return [failure]
+    if task["calls"]:
+        return _run_calls(names=names, **task["calls"])
     # `code=code`: a lambda looks its names up when it is called
     outcomes = [_run_test(lambda code=code: exec(compile(code, "test.py", "exec"), names)) for code in task["tests"]]
     if task["module"]:
         outcomes += _run_module(task["module"], task["entry_point"], names)
     return outcomes
+
+
+def _run_preamble(texts: list[str], names: Names) -> list[CodeType]:
+    """Run code that the tests share and return the parts of it that need the candidate's program: those that miss a name.
+    Raises BrokenTests where one fails otherwise."""
+    setup: list[CodeType] = []
+    for text in texts:
+        try:
+            code = compile(text, "preamble.py", "exec")
+            setup.append(code)
+            exec(code, names)
+            setup.pop()
+        except NameError:
+            continue
+        except Exception as error:
+            raise BrokenTests(f"{type(error).__name__}: {error}") from None
+    return setup
+
+
+def _run_calls(
+    names: Names, function: str, arguments: list[list[Any]], results: list[Any], tolerance: float
+) -> list[str | None]:
+    """Call the candidate's function and compare what it returns."""
+    values: list[Any] = []
+    errors: list[str | None] = []
+    for call in arguments:
+        values.append(None)
+
+        def test(call: list[Any] = call) -> None:
+            values[-1] = eval(function, names)(
+                *map(number_keys, call)
+            )  # anew each time: an instance of a class may keep a state
+
+        errors.append(_run_test(test))
+    failures = describe_failures(values, results, tolerance)
+    return [error or failure for error, failure in zip(errors, failures, strict=True)]
 
 
 def _run_module(text: str, entry_point: str, names: Names) -> list[str | None]:
@@ -161,7 +134,7 @@ def _run_module(text: str, entry_point: str, names: Names) -> list[str | None]:
     for name in [name for name in names if name not in names_before]:  # a list: a test may define more names
         value = names[name]
         if name == "check":
-            outcomes.append(_run_test(lambda value=value: value(names[entry_point])))
+            outcomes.append(_run_test(lambda value=value: value(eval(entry_point, names))))
         elif name.startswith("test_") and callable(value):
             outcomes.append(_run_test(value))
         elif isinstance(value, type) and hasattr(value, "assertEqual") and value.__module__ == "tests":
@@ -191,5 +164,12 @@ def _run_test(test: Callable[[], object]) -> str | None:
     except EOFError:
         return "the candidate's process ended"
     except BaseException as error:  # a test fails by raising
-        return f"{type(error).__name__}: {error}"[:200]
+        return _describe(error)
     return None
+
+
+def _describe(error: BaseException) -> str:
+    try:
+        return f"{type(error).__name__}: {error}"[:200]
+    except BaseException:  # an assertion's message may be an object of the candidate's
+        return type(error).__name__

@@ -5,8 +5,10 @@ Not pickle: whoever reads a pickle executes it.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import sys
 
 TYPE_CHECKING = False  # importing typing takes a fifth of the start
 if TYPE_CHECKING:
@@ -17,7 +19,27 @@ LONGEST = 8 << 20
 """Most bytes of a frame."""
 _LONGEST_ITERATION = 100_000  # items of an iterator; it may have no end
 _DICT: Any = dict
+_TYPE: Any = type
+_EMPTY: Any = {}
+_VIEWS: Any = (type(_EMPTY.keys()), type(_EMPTY.values()), type(_EMPTY.items()))
 _GROUPS: dict[str, Any] = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}
+# Types of the standard library that arrive as they are: tag -> (module, its parts as plain data, the value of these parts).
+# Only the exact type: what a subclass of the candidate's defines anew must not have a say.
+_STANDARD: dict[str, tuple[str, Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
+    "Fraction": ("fractions", lambda v: (v.numerator, v.denominator), lambda kind, parts: kind(*parts)),
+    "Decimal": ("decimal", str, lambda kind, text: kind(text)),
+    "datetime": ("datetime", lambda v: v.isoformat(), lambda kind, text: kind.fromisoformat(text)),
+    "date": ("datetime", lambda v: v.isoformat(), lambda kind, text: kind.fromisoformat(text)),
+    "time": ("datetime", lambda v: v.isoformat(), lambda kind, text: kind.fromisoformat(text)),
+    "timedelta": ("datetime", lambda v: (v.days, v.seconds, v.microseconds), lambda kind, parts: kind(*parts)),
+    "deque": ("collections", lambda v: (list(v), v.maxlen), lambda kind, parts: kind(*parts)),
+    "Counter": ("collections", dict, lambda kind, items: kind(items)),
+    "OrderedDict": ("collections", dict, lambda kind, items: kind(items)),
+    "defaultdict": ("collections", dict, lambda kind, items: kind(None, items)),
+    "dict_keys": ("builtins", list, lambda _, keys: dict.fromkeys(keys).keys()),
+    "dict_values": ("builtins", list, lambda _, values: _number(values).values()),
+    "dict_items": ("builtins", list, lambda _, items: dict(items).items()),
+}
 
 
 class Unsendable(TypeError):
@@ -25,10 +47,10 @@ class Unsendable(TypeError):
 
 
 def send(descriptor: int, message: object) -> None:
-    """Write a message of JSON's types. Raises Unsendable where it is too long."""
+    """Write a message of JSON's types. Raises ValueError where it is too long."""
     body = json.dumps(message).encode()
     if len(body) > LONGEST:
-        raise Unsendable(f"a value of {len(body)} bytes")
+        raise ValueError(f"a value of {len(body)} bytes")
     data = memoryview(len(body).to_bytes(4, "little") + body)
     while data:
         data = data[os.write(descriptor, data) :]
@@ -70,6 +92,9 @@ def encode(value: Any, encode_object: Callable[[object], object]) -> object:
         return plain if abs(plain) < 1 << 53 else ["int", hex(plain)]  # Python refuses decimals of over 4300 digits
     if isinstance(value, float):
         return float.__float__(value)
+    standard = _STANDARD.get(type(value).__name__)
+    if standard and _is_standard(value, standard[0]):
+        return ["standard", type(value).__name__, encode(standard[1](value), encode_object)]
     for tag, kind in _GROUPS.items():
         if isinstance(value, kind):
             items: Any = kind.__iter__(value)
@@ -83,7 +108,7 @@ def encode(value: Any, encode_object: Callable[[object], object]) -> object:
         return ["complex", value.real, value.imag]
     if isinstance(value, range):
         return ["range", value.start, value.stop, value.step]
-    if hasattr(value, "__next__"):
+    if hasattr(_TYPE(value), "__next__"):  # an object may claim to have any attribute, its type cannot
         elements: list[object] = []
         for item in value:
             elements.append(encode(item, encode_object))
@@ -93,6 +118,16 @@ def encode(value: Any, encode_object: Callable[[object], object]) -> object:
     return encode_object(value)
 
 
+def _is_standard(value: object, module: str) -> bool:
+    kind: Any = type(value)
+    # dict_keys and its like have no name in `builtins`, and a class of the candidate's may call itself by theirs.
+    return kind in _VIEWS if module == "builtins" else getattr(sys.modules.get(module), kind.__name__, None) is kind
+
+
+def _number(values: list[Any]) -> dict[int, Any]:
+    return dict(enumerate(values))
+
+
 def decode(value: Any, decode_object: Callable[[str, Any], object]) -> Any:
     """Return the value that `encode` encoded; `decode_object` gets the tag and content of what is no plain data. Raises
     EOFError for anything that `encode` cannot have returned."""
@@ -100,7 +135,7 @@ def decode(value: Any, decode_object: Callable[[str, Any], object]) -> Any:
         return value
     try:
         return _decode(value, decode_object)
-    except (ValueError, TypeError, IndexError, RecursionError):
+    except (ValueError, TypeError, IndexError, KeyError, ArithmeticError, RecursionError):
         raise EOFError from None
 
 
@@ -118,6 +153,24 @@ def _decode(value: Any, decode_object: Callable[[str, Any], object]) -> Any:
         return complex(content, value[2])
     if tag == "range":
         return range(content, value[2], value[3])
+    if tag == "standard":
+        module, _, build = _STANDARD[content]
+        kind = getattr(importlib.import_module(module), content, None)
+        return build(kind, decode(value[2], decode_object))
     if tag == "iterator":
         return iter([decode(item, decode_object) for item in content])
     return decode_object(tag, content)
+
+
+def encode_record(value: object, encode_object: Callable[[object], object]) -> object:
+    """Return an object of a class that both sides have, as its class's name and the values of its attributes."""
+    pairs = [[name, encode(item, encode_object)] for name, item in vars(value).items()]
+    return ["record", [type(value).__name__, pairs]]
+
+
+def decode_record(kind: Any, content: Any, decode_object: Callable[[str, Any], object]) -> object:
+    """Return an object of the class `kind` from the content of a record, without calling its `__init__`."""
+    value: object = object.__new__(kind)
+    for name, item in content[1]:
+        object.__setattr__(value, name, decode(item, decode_object))
+    return value

@@ -1,0 +1,1 @@
+"""Programs in responses, and the tests that data sets give for them."""
