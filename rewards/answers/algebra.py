@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import cast
 
 import math_verify
+import sympy
 
 # SIGALRM stays unused (timeouts None): the pool's deadline governs, also where a signal cannot interrupt.
 _parse_expressions = cast(Callable[..., list[object]], math_verify.parse)
@@ -27,3 +28,15 @@ def algebra_equal(gold: str, pred: str) -> bool:
 @lru_cache(maxsize=256)  # a group's samples share their gold and often their answers
 def _parse(formula: str) -> list[object]:
     return _parse_expressions(f"${formula}$", _FORMS, parsing_timeout=None)
+
+
+def equations_equal(gold: tuple[str, str], pred: tuple[str, str]) -> bool:
+    """Return whether two equations, each given by its sides in LaTeX, say the same: one is a multiple of the other."""
+    differences = [_parse(f"({left})-({right})") for left, right in (gold, pred)]
+    if not all(differences):
+        return False
+    a, b = (difference[0] for difference in differences)
+    if not isinstance(a, sympy.Expr) or not isinstance(b, sympy.Expr) or b.is_zero:
+        return False
+    ratio = sympy.simplify(a / b)
+    return bool(ratio.is_number and ratio.is_finite and not ratio.is_zero)

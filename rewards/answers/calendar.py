@@ -45,6 +45,12 @@ _DATES = [
         rf"(?:the\s+)?{_DAY}\s+(?:of\s+)?(?P<name>{_MONTH})\.?,?(?:\s+(?P<year>\d{{4}}))?",
     )
 ]
+_CAPITALISED = "|".join(sorted((name.capitalize() for name in _MONTHS), key=len, reverse=True))
+DATE_IN_TEXT = (
+    rf"\b(?:{_CAPITALISED})\.?\s+\d{{1,2}}(?:st|nd|rd|th)?\b(?:,?\s+\d{{4}})?"
+    rf"|\b\d{{1,2}}(?:st|nd|rd|th)?\s+(?:of\s+)?(?:{_CAPITALISED})\b\.?,?(?:\s+\d{{4}})?"
+)
+"""Pattern of a date with a month's name in prose."""
 _TIME = re.compile(
     r"(?:(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2}))?|(?P<bare>\d{1,2}))\s*"
     rf"(?P<half>{WORD_MARK}?[ap]\.?\s?m\.?)?",

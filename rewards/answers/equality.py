@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from rewards.answers.algebra import algebra_equal
+from rewards.answers.algebra import algebra_equal, equations_equal
 from rewards.answers.grammar import read_decimal_comma, to_latex
 from rewards.answers.kinds import (
     DEFAULT_POLICY,
@@ -21,7 +21,7 @@ from rewards.answers.kinds import (
     Series,
     Words,
 )
-from rewards.answers.notation import unmarked
+from rewards.answers.notation import latex, unmarked
 from rewards.answers.quantities import (
     durations_equal,
     moment_and_ratio_equal,
@@ -35,7 +35,6 @@ from rewards.answers.values import same_value
 from rewards.verifiers.text import normalise_text
 
 _ORDERED = frozenset({"(", "[", "]", "<"})
-_INFINITY = Formula("\\infty")
 
 
 def equal(gold: Answer, pred: Answer, policy: Policy = DEFAULT_POLICY) -> bool:
@@ -66,6 +65,8 @@ def _number_and_series(gold: Answer, pred: Answer, policy: Policy) -> bool:
     assert isinstance(series, Series)
     if len(series.items) == 1:
         return equal(number, series.items[0], policy)
+    if series.opening == "or":  # "1/2, or 0.5" says one thing twice
+        return number is gold and all(equal(number, item, policy) for item in series.items)
     if series.opening == ":" and len(series.items) == 2:
         return ratio_value_equal(number, series)
     comma = read_decimal_comma(series.text)  # `2,74` beside 2.74
@@ -203,7 +204,12 @@ def _relations(gold: Relation, pred: Relation, policy: Policy) -> bool:
     if "\\approx" in (*gold.operators, *pred.operators):
         exact = [r if "\\approx" not in r.operators else Formula(_without_approximation(r)) for r in (gold, pred)]
         return algebra_equal(to_latex(exact[0]), to_latex(exact[1]))
-    return algebra_equal(to_latex(gold), to_latex(pred))
+    if algebra_equal(to_latex(gold), to_latex(pred)):
+        return True
+    if gold.operators != ("=",) or pred.operators != ("=",) or a is not None or b is not None:
+        return False
+    sides = [(latex(r.sides[0]), latex(r.sides[1])) for r in (gold, pred)]
+    return equations_equal(sides[0], sides[1])
 
 
 def _without_approximation(relation: Relation) -> str:

@@ -55,6 +55,7 @@ _FUNCTION_WORD = re.compile(
     r"|was|has|one|two|six|ten|nor|my|its|our|can|how|why|who)(?![^\W\d_])",
     re.IGNORECASE,
 )
+_LABEL = re.compile(r"^[A-Za-z]\s*:\s+")  # `A: 42`
 _LABELLED = re.compile(r"(?:^|\s)\(?([a-e]|i{1,3}|iv|[1-9])[.)]\s+")
 _GRID = re.compile(
     r"\s*(?:=\s*)?\\begin\{(\w?matrix|array|smallmatrix|cases|aligned|align|gathered|gather)\}(.*)\\end\{\1\}\s*",
@@ -96,7 +97,7 @@ def _bare(text: str) -> str:
 
 
 def _strip_edges(text: str) -> str:
-    before = text.rstrip(_EDGES)
+    before = re.sub(r"\\+$", "", text.rstrip(_EDGES)).rstrip(_EDGES)
     return before[_LEFT_EDGE.match(before).end() :]  # type: ignore[union-attr]
 
 
@@ -122,7 +123,7 @@ def is_wordy(text: str) -> bool:
 
 
 def _read_number(text: str) -> Number | None:
-    spelt = with_digits(text).replace(EDGE, " ").strip()
+    spelt = _LABEL.sub("", with_digits(text).replace(EDGE, " ").strip())
     value, end = evaluate_prefix(spelt)
     unit = read_unit(spelt[end:]) if value is not None else None
     return None if value is None or unit is None else Number(text, value, unit)

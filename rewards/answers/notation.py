@@ -84,6 +84,7 @@ _REWRITES: list[tuple[re.Pattern[str], str]] = [
     for pattern, replacement in (
         (r"\\+\$|[€£¥₹]", " "),  # a currency sign
         (r"\\+\"", '"'),
+        (r"\+/-", r"\\pm "),
         (r"\\(begin|end)\{(\w+)\*\}", r"\\\1{\2}"),
         (r"\$\$?|(?<!\\)\\[()\[\]]", EDGE),
         (r"\\(?:displaystyle|textstyle|limits|nolimits|left|right|[bB]ig{1,2}[lrm]?|[bB]igg[lrm]?|hfill|thinspace)(?![a-zA-Z])\.?", ""),

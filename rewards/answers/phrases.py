@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from rewards.answers.calendar import DATE_IN_TEXT
 from rewards.answers.notation import EDGE, WORD_MARK
 from rewards.answers.units import read_unit
 
@@ -13,8 +14,9 @@ _TOKEN = re.compile(
     r"(?P<grid>\\begin\{(?P<env>\w+\*?)\}.*?\\end\{(?P=env)\})"
     r"|(?P<stop>\\(?:[Rr]ightarrow|[Ll]ongrightarrow|implies|therefore|because|to|iff|item|hline|newline|par|Longleftrightarrow|Leftrightarrow)(?![a-z])|\\\\)"
     r"|(?P<command>\\[a-zA-Z]+|\\[{}|])"
+    rf"|(?P<date>{DATE_IN_TEXT})"
     r"|(?P<number>(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?(?![^\W\d_]*\d[^\W_])|\.\d+)"
-    rf"|(?P<word>{WORD_MARK}?{_LATIN}(?:['’-]?(?:{_LATIN}|\d))+|[^\W\d_a-zA-Z]+)"
+    rf"|(?P<word>{WORD_MARK}?{_LATIN}(?:['’-]?(?:{_LATIN}|\d))+(?:\^\{{-?\d\}})?|[^\W\d_a-zA-Z]+)"
     r"|(?P<letter>[a-zA-Z])"
     r"|(?P<operator>[-+/^_=<>!%|]|(?<=\d):(?=\d))"
     r"|(?P<bracket>[()\[\]{}])"
@@ -23,7 +25,7 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _JOINT = re.compile(
-    rf"[ {EDGE}]*(?:,?[ {EDGE}]*{WORD_MARK}?\b(?:or|and|oder|und|ou|et)\b[ {EDGE}]*(?:{WORD_MARK}?(?:maybe|perhaps|about)\s)?|[,;/|][ {EDGE}]*(?:(?:or|maybe|perhaps|about)\s)?|\bto\b[ {EDGE}]*)"
+    rf"[ {EDGE}]*(?:,?[ {EDGE}]*{WORD_MARK}?\b(?:or|and|oder|und|ou|et)\b[ {EDGE}]*(?:{WORD_MARK}?(?:maybe|perhaps|about)\s)?|[,;/|][ {EDGE}]*(?:(?:or|maybe|perhaps|about)\s)?|\b(?:to|through)\b[ {EDGE}]*)"
 )
 _LEADING = re.compile(rf"(?:[ {EDGE}=+^_)\]}}!%|<>/]|\\(?:approx|cdot|times|cap|cup)(?![a-z])|-(?=\s))+")
 _TRAILING = re.compile(rf"(?:[ {EDGE}=+^_(\[{{|<>/-]|\\(?:approx|cdot|times|ne|le|ge|cap|cup|ldots|in)|:)+\Z")
@@ -75,7 +77,7 @@ def _single_phrases(prose: str) -> Iterator[tuple[int, int]]:
 
 
 def _is_math(prose: str, token: re.Match[str], kind: str | None, is_glued: bool, within: bool) -> bool:
-    if kind in ("grid", "command", "number", "bracket"):
+    if kind in ("grid", "command", "date", "number", "bracket"):
         return True
     if kind == "operator":
         at_line_start = prose[: token.start()].rstrip(" ").endswith("\n") or not prose[: token.start()].strip()
@@ -96,7 +98,7 @@ _UNIT = re.compile(
 
 def _with_unit(prose: str, start: int, end: int) -> int:
     """Return where a phrase ends with the unit of measurement behind it, if there is one."""
-    if not re.search(r"[\d}]\s*$", prose[start:end]):
+    if not re.search(r"(?:[\d})]|\\pi)\s*$", prose[start:end]):
         return end
     match = _UNIT.match(prose, end)
     if match is None:

@@ -7,16 +7,18 @@ from typing import Literal, cast
 
 from rewards.answers.equality import equal
 from rewards.answers.grammar import read_plain
-from rewards.answers.kinds import Answer, Formula, Number, Policy, Words
-from rewards.answers.marks import is_enumeration, marked_answer
-from rewards.answers.notation import plain, unmarked
+from rewards.answers.kinds import Answer, Number, Policy, Relation, Words
+from rewards.answers.marks import marked_answer
+from rewards.answers.notation import EDGE, WORD_MARK, plain, unmarked
 from rewards.answers.prose import LONGEST, Span, find_answer
+from rewards.answers.relations import named_value
 from rewards.answers.values import PRODUCT
 from rewards.contract import Case
 from rewards.verifiers.text import normalise_text
 from rl.types import Prompt, Rollout, Verdict
 
-_NUMBERS = re.compile(r"\d+(?:\.\d+)?")
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_TOKEN = re.compile(r"\d[\d,]*(?:\.\d+)?|\.\d+|\\?[a-zA-Z]+|\S")
 
 
 def verify(
@@ -84,34 +86,28 @@ def _pred_of(span: Span, gold: Answer, response: str) -> Answer:
         whole = span.statement if span.source in ("stated", "marked") else plain(response[-LONGEST:])
         return read_plain(whole)
     pred = read_plain(span.text)
-    if span.source == "prose" and isinstance(gold, Formula) and not any(c.isdigit() or c == "\\" for c in gold.text):
-        return read_plain(plain(response[-LONGEST:]))
+    if span.source == "prose" and isinstance(gold, Number) and isinstance(pred, Relation):
+        return named_value(pred) or read_plain(pred.sides[-1])  # "so x + 2x = 15": prose ends with what it comes to
     return pred
 
 
 def _is_repeated(pred: Answer, gold: Answer, question: str, policy: Policy) -> bool:
     """Return whether an answer only repeats what the question holds: its expression (49+26), unless the gold is written
     so, or a product of its numbers that is left to be worked out."""
-    if policy.unevaluated == "allow" or not question:
+    if policy.unevaluated == "allow" or not question or _tokens(pred.text) == _tokens(gold.text):
         return False
-    text = _letters(pred.text)
-    if text == _letters(gold.text) or re.fullmatch(r"[-+]?[\d.,]+|\w*", text):
-        return False
-    asked = plain(question)
-    if isinstance(pred, Number) and PRODUCT in pred.value.undone:
-        return set(_NUMBERS.findall(pred.text)) <= set(_NUMBERS.findall(asked))
-    asked = _letters(asked)
-    start = asked.find(text)
-    while start >= 0:
-        around = asked[start - 1 : start] + " " + asked[start + len(text) : start + len(text) + 1]
-        if not re.search(r"[\w.]", around.replace("_", "")):
-            return True
-        start = asked.find(text, start + 1)
-    return False
+    asked, answer = _tokens(plain(question)), _tokens(pred.text)
+    if isinstance(pred, Number):
+        if PRODUCT in pred.value.undone:
+            return set(filter(_NUMBER.fullmatch, answer)) <= set(asked)
+        if pred.value.is_digits and isinstance(gold, Number) and gold.value.is_digits:
+            return False  # of two numbers in the question one may be the answer
+    starts = range(len(asked) - len(answer) + 1) if answer else ()
+    return any(asked[start : start + len(answer)] == answer for start in starts)
 
 
-def _letters(text: str) -> str:
-    return "".join(unmarked(text).replace("\\left", "").replace("\\right", "").split())
+def _tokens(text: str) -> list[str]:
+    return _TOKEN.findall(text.replace(EDGE, " ").replace(WORD_MARK, ""))
 
 
 def _reading(pred: Answer) -> str:
@@ -119,10 +115,10 @@ def _reading(pred: Answer) -> str:
     Answers that only algebra finds equal stay different."""
     if isinstance(pred, Number) and pred.value.is_rational and not pred.value.undone:
         real = pred.value.real
-        return str(real) if len(pred.text) < 1000 else _letters(pred.text)
+        return str(real) if len(pred.text) < 1000 else "".join(_tokens(pred.text))
     if isinstance(pred, Words):
         return normalise_text(pred.text)
-    return _letters(pred.text)
+    return "".join(_tokens(pred.text))
 
 
 GOLD = [
@@ -148,4 +144,3 @@ GOLD = [
     Case("silent", "listen", equal=False),
     Case("(0,1]", "(0,1)", equal=False),
 ]
-__all__ = ["GOLD", "is_enumeration", "verify"]

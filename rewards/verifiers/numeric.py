@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from rewards.answers.grammar import read_number, read_plain
+from rewards.answers.grammar import read_decimal_comma, read_number, read_plain
 from rewards.answers.kinds import Answer, Duration, Number, Relation, Series
 from rewards.answers.notation import plain
 from rewards.answers.prose import find_answer, phrases
@@ -78,6 +78,9 @@ def _center(series: Series, percent: bool) -> float | None:
     """Return the measured value of `120 \\pm 5`, the value of a ratio or the only item of a series; else None."""
     if len(series.items) == 1:
         return _value(series.items[0], percent)
+    comma = read_decimal_comma(series.text)
+    if comma is not None:
+        return _value(comma, percent)
     measured = _PLUS_MINUS.split(series.text)
     if len(measured) == 2 and measured[0].strip() and not series.opening:
         return _value(read_plain(measured[0]), percent)
