@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
 
@@ -27,6 +28,7 @@ def drop_invisible(text: str) -> str:
     return "".join(c for c in text if c.isspace() or not _is_blank_character(c))
 
 
+@lru_cache(maxsize=4096)
 def _is_blank_character(character: str) -> bool:
     if character.isascii():
         return character.isspace() or not character.isprintable()

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import cast
 
-from rewards.answers import ANSWER_TAGS
 from rewards.contract import Case
+from rewards.words import answer_text, normalise_text
 from rl.types import Prompt, Rollout, Verdict
 
-_ARTICLE = re.compile(r"(?:the|an?) (?=\w\w)")  # not before a single letter: in "a b c" the a is content
-_EDGES = ".,;:!?¡¿\"'`“”‘’«»()[]{}*_。，！？"
-_LEFT_EDGE = re.compile(rf"^(?:(?!\.\d)[{re.escape(_EDGES)}])+")  # the point of .5 stays
 # as a column of floats writes a whole number, or one so large or small that it takes a power of ten: 42.0, 3e+20, 1.5e-07
 _FLOAT = re.compile(r"-?(?:0|[1-9][0-9]{0,15})\.0|-?[1-9](?:\.[0-9]{1,16})?e[-+][0-9]{2,3}")
 _NUMBER = re.compile(r"[-+]?(?:(?:0|[1-9][0-9]{0,400})(?:\.[0-9]{1,400})?|\.[0-9]{1,400})(?:e[-+]?[0-9]{1,3})?")
@@ -52,21 +48,6 @@ def _write_as_float(pred: str, gold: str) -> str:
     if not _FLOAT.fullmatch(gold):
         return pred
     return " ".join(gold if _NUMBER.fullmatch(w) and Decimal(w) == Decimal(gold) else w for w in pred.split())
-
-
-def answer_text(response: str) -> str:
-    """Return the contents of the last `<answer>` tags, or the whole response where there are none."""
-    contents = ANSWER_TAGS.findall(response)
-    return (contents[-1] if contents else response).strip()
-
-
-def normalise_text(text: str) -> str:
-    """Return the words in lower case, without punctuation at their edges (3.5, -3 and don't stay whole) and without a
-    leading article. A text of punctuation alone stays."""
-    plain = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-    bare = " ".join(filter(None, (_LEFT_EDGE.sub("", word.rstrip(_EDGES)) for word in plain.split(" "))))
-    article = _ARTICLE.match(bare)
-    return bare[article.end() :] if article else bare or plain
 
 
 GOLD = [
