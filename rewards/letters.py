@@ -19,6 +19,7 @@ from rewards.statements import (
     WEAK_HEAD,
     after,
     in_english,
+    list_start,
 )
 from rl.think import drop_invisible
 
@@ -36,7 +37,7 @@ _LATEX_SWITCH = re.compile(r"\\(?:(?:bf|rm|it|bfseries|displaystyle|left|right|q
 _TOKEN = re.compile(r"<\|[^|<>\n]{1,40}\|>|</[A-Za-z_]{1,20}>|<s>|<br\s?/?>")
 _TAG = re.compile(r"<(?:[bius]|em|strong|code|span|mark|p|div)(?:\s[^<>\n]{0,100})?>")
 _NAMING_TAG = re.compile(r"<(?:final_?)?(?:answer|choice|option|letter|response)>", re.I)
-_MARKUP = re.compile(r"[*$`~]|(?<!\w)_{1,3}(?=\S)|(?<=\S)_{1,3}(?!\w)|^[ \t]*[>+-][ \t]+", re.M)
+_MARKUP = re.compile(rf"[*$`~]|(?<![{_LATIN}_])_{{1,3}}(?=\S)|(?<=\S)_{{1,3}}(?![{_LATIN}_])|^[ \t]*[>+-][ \t]+", re.M)
 _NUMBERED = re.compile(r"^[ \t]*\d{1,3}[.)][ \t]+(?=\(?[A-Za-z]\)?[ \t.]*$)", re.M)  # "1. B"
 _QUOTE = re.compile(rf"[\"“”„‟«»‹›「」『』｢｣〝〞‘‛]|(?<![{_LATIN}])['’](?=\S)|(?<=\S)['’](?![{_LATIN}])")
 _BRACKETED = re.compile(r"(?:[\[<(]|(?<![A-Za-z]){)\s*([A-Za-z])\s*[.:)]?\s*[\]}>)]")  # not the braces of \\boxed{B}
@@ -95,7 +96,8 @@ def name_letters(text: str, texts: Mapping[str, str]) -> str:
         if len(line) < _LONGEST_LIST and _LIST_OF_SMALL.fullmatch(line):
             places |= {start + m.start(1) for m in _SMALL.finditer(line)}
         elif label:
-            places |= {start + m.start(1) for m in _SMALL.finditer(line, 0, label.end())}
+            named = {m.start(1) for m in _SMALL.finditer(line, 0, label.end())} | _stated_places(line, 0, texts)
+            places |= {start + place for place in named}
     for pattern in (STATEMENT, WEAK_HEAD):
         named = set[int]()
         for head in pattern.finditer(text):
@@ -104,7 +106,10 @@ def name_letters(text: str, texts: Mapping[str, str]) -> str:
             named = _stated_places(text, head.end(), texts)
             if named and not NOT_STATED.search(text, max(0, head.start() - 60), head.start()):
                 places |= named
-    places |= {m.start(1) for m in _SMALL.finditer(text) if POSTFIX.match(text, m.end())}
+    letters = list(_SMALL.finditer(text))
+    for i, letter in enumerate(letters):
+        if POSTFIX.match(text, letter.end()):
+            places |= {m.start(1) for m in letters[list_start(text, letters, i) : i + 1]}
     characters = list(text)
     for place in places:
         if text[place] in small:
@@ -117,14 +122,15 @@ def _stated_places(text: str, start: int, texts: Mapping[str, str]) -> set[int]:
     places: set[int] = set()
     for _ in range(_MOST_OFFERED):
         letter = _SMALL.match(text, after(LEAD_IN, text, start))
-        if not letter or not (
-            _END.match(text, letter.end()) or _is_own_text(text[letter.start() : letter.end() + _LONGEST_TEXT], texts)
-        ):
+        if not letter:
+            break
+        start = after(JOINT, text, letter.end())
+        offers = OFFERS.search(text[letter.end() : start]) is not None
+        own_text = text[letter.start() : letter.end() + _LONGEST_TEXT]
+        if not (offers or _END.match(text, letter.end()) or _is_own_text(own_text, texts)):
             break
         places.add(letter.start(1))
-        start = after(JOINT, text, letter.end())
-        joint = text[letter.end() : start]
-        if not OFFERS.search(joint) and "," not in joint:
+        if not offers and "," not in text[letter.end() : start]:
             break
     return places
 

@@ -23,6 +23,7 @@ from rewards.statements import (
     STATEMENT,
     WEAK_HEAD,
     after,
+    list_start,
 )
 from rewards.words import normalise_text
 
@@ -41,7 +42,7 @@ _FORMULA = re.compile(
     r"[=+^_\\<>≤≥≈∼→Δ∆∑∫|]|^\s*[-−]|(?<![A-Za-z])(?:[A-Za-z]|sin|cos|tan|log|ln|exp)\(|\d[A-Z]|[A-Z]\s*/\s*\d"
 )
 _BOXES = re.compile(rf"{BOX_ATOM}(?:(?:\s|[,;/$.&]|\b(?:and|or)\b)*{BOX_ATOM})*|\\(?:boxed|fbox)\s*\{{[^{{}}]*\Z")
-_IN_FORMULA = re.compile(r"\s*(\([A-Z]\)|[A-Z](?=[).:]))[).:]*(?:\s|$)")  # "(C) -3"
+_BEFORE_FORMULA = re.compile(r"\s*(?=\([A-Z]\)(?:\s|$)|\(?[A-Z][).:]+(?:\s|$))")  # "(C) -3"
 # a letter on a line of its own, and a line that begins with a letter as a list of options does
 _LINE = re.compile(r"[^\w\n]*(?:(?:option|choice)\s+)?([A-Z])[^\w\n]*", re.I)
 _ITEM = re.compile(r"[^\w\n]*[A-Z](?:[).:]|[^\w\n]*$)")
@@ -139,16 +140,17 @@ class _Reader:
         content = name_letters(content, self.texts)
         if not _FORMULA.search(content):
             return self.read(content)
-        labelled = _IN_FORMULA.match(content)
-        letter = labelled[1].strip("()") if labelled else ""
-        return [letter] if letter in self.texts else self._by_text(content)
+        label = _BEFORE_FORMULA.match(content)
+        return (self._offered(content, label.end())[0] if label else []) or self._by_text(content)
 
     def _stated(self, text: str, head: re.Pattern[str], postfix: re.Pattern[str] | None = None) -> list[str]:
         """Return the options that the last statement names: what stands behind a head ("the answer is"), before a postfix
         ("is correct"), or on the last line alone."""
         places = [(m.start(), m.end()) for m in head.finditer(text)]
         if postfix:
-            places += [(m.start(), m.start()) for m in self.label.finditer(text) if postfix.match(text, m.end())]
+            labels = list(self.label.finditer(text))
+            stated = [list_start(text, labels, i) for i, m in enumerate(labels) if postfix.match(text, m.end())]
+            places += [(labels[i].start(), labels[i].start()) for i in stated]
             places += [(start, start) for start in self._lone_last_line(text)]
         later: tuple[int, list[str]] | None = None  # start and options of the last statement
         for start, end in sorted(places, reverse=True)[:_MOST]:

@@ -4,6 +4,7 @@ denials and joints, in English and, more plainly, in some thirty other languages
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 _LETTER = r"\(?(?<![\w'’])(?-i:[A-Z])(?![\w'’])\)?"
 
@@ -103,24 +104,28 @@ NOT_STATED = re.compile(
 """What stands right before a statement that is none: "if the answer is A", "some would say the answer is A", 不选A."""
 NO_ANSWER = re.compile(r"(?:unclear|unknown|nothing|undetermined|uncertain|ambiguous|impossible)(?!\w)", re.I)
 """What an answer states where it gives none."""
-_BOTH = r"[/&;|]|(?<!\w)(?:n?or|and|as\s+well\s+as|oder|und|ou|et|maybe|perhaps|possibly)(?!\w)"
+_OR_UNSPACED = r"和|或者?|与|與|及|跟|还是|還是|と|または|又は|もしくは|か|や|와|과|또는|이나|나|혹은|및|그리고|หรือ|และ|,?\s*(?:也可[能以]是?|也是|或是|要么是?)"
+_OR_SPACED = (
+    r"oder|ou|o|u|y|e|et|und|of|en|lub|albo|i|oraz|или|и|або|та|eller|och|og|tai|veya|ve|nebo|sau|[șs]i|vagy|és|ή|και|hoặc|và"
+    r"|atau|dan|أو|و|او|या|और"
+)
+_OR_ENGLISH = r"[/&;|]|(?<!\w)(?:n?or|and|as\s+well\s+as|maybe|perhaps|possibly)(?!\w)"
+_OR_FOREIGN = rf"(?:{_OR_UNSPACED})|(?<!\w)(?:{_OR_SPACED})(?!\w)"
 JOINT = re.compile(
-    rf"[\s().:?!–—-]*(?:(?:,|{_BOTH})\s*(?:(?:but|also|even|either|the|option|choice|answer|letter)\s+)*)*", re.I
+    rf"[\s().:?!–—-]*(?:(?:,|{_OR_ENGLISH}|(?:{_OR_FOREIGN})(?=\s*\(?[A-Za-z](?![\w'’])))\s*"
+    r"(?:(?:but|also|even|either|the|option|choice|answer|letter)\s+)*)*",
+    re.I,
 )
 """What may stand between two options that are offered together; it also matches nothing."""
-OFFERS = re.compile(_BOTH, re.I)
+OFFERS = re.compile(rf"{_OR_ENGLISH}|{_OR_FOREIGN}", re.I)
 """What makes a joint an offer of both; after a comma alone the one may explain the other."""
 
-_OR = (
-    r"oder|ou|o|u|y|e|et|und|of|en|lub|albo|i|oraz|или|и|або|та|eller|och|og|tai|veya|ve|nebo|sau|[șs]i|vagy|és|ή|και|hoặc|và"
-    r"|atau|dan|أو|و|או|या|और"
-)
 _IN_ENGLISH = tuple(
     (re.compile(pattern, re.I), english)
     for pattern, english in (
         (
-            rf"({_LETTER})(?:\s*(?:和|或者?|与|與|及|跟|还是|還是|と|または|又は|もしくは|か|や|와|과|또는|이나|나|혹은|및|그리고|หรือ|และ|,?\s*(?:也可[能以]是?|也是|或是|要么是?))\s*"
-            rf"|\s+(?:{_OR})\s+)(?=(?:[选選][项項]|選択肢|선택지|la\s|le\s|die\s)?\s*{_LETTER})",
+            rf"({_LETTER})(?:\s*(?:{_OR_UNSPACED})\s*|\s+(?:{_OR_SPACED})\s+)"
+            rf"(?=(?:[选選][项項]|選択肢|선택지|la\s|le\s|die\s)?\s*{_LETTER})",
             r"\1 or ",
         ),
         (  # lists that are denied as a whole: A、B都不对, AでもBでもない
@@ -165,6 +170,17 @@ _IN_ENGLISH = tuple(
         (r"(?<![\w'’])((?-i:[A-Z]))['’](?:[dt][ıiuü]r|y[ıiuü]|[ıiuü]n)(?!\w)", r"\1 "),  # Turkish: B'dir
     )
 )
+
+
+def list_start(text: str, letters: Sequence[re.Match[str]], index: int) -> int:
+    """Return the index of the first of the letters that joints connect to one of them: in "A, B or C" that of A."""
+    while index:
+        end, start = letters[index - 1].end(), letters[index].start()
+        joint = text[end:start]
+        if after(JOINT, text, end) != start or not ("," in joint or OFFERS.search(joint)):
+            break
+        index -= 1
+    return index
 
 
 def after(pattern: re.Pattern[str], text: str, start: int) -> int:
