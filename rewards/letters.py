@@ -46,13 +46,16 @@ _MARKS = str.maketrans({**dict.fromkeys("【〔《〈〖", "("), **dict.fromkeys
 _CIRCLED = re.compile("(?<![①-⑳])[①-⑳](?![①-⑳])")
 _SMALL = re.compile(r"\(?(?<![\w'’])([a-z])(?![\w'’])\)?")
 _LIST_OF_SMALL = re.compile(r"[^\w(]*\(?[a-z]\)?[).:]*(?:(?:\s*(?:[,/&;|]|\b(?:or|and)\b))*\s*\(?[a-z]\b\)?[).:]*)*\s*")
-_SMALL_LABEL = re.compile(r"\s*(?:\([a-z]\)|[a-z][.:)])(?=\s)")
+_SMALL_LABEL = re.compile(
+    r"\s*(?:\([a-z]\)(?=\s)|[a-z](?:[.:)](?=\s)|(?=\s+[-–—]\s|,?\s+(?:because|since|weil|parce|porque|perché)\b)))"
+)
+_FURTHER_LABEL = re.compile(r"(?:[;,|/\n]|\b(?:or|and))\s*(?:\(([a-z])\)|([a-z])[.:)])(?=\s)")
 _LONGEST_LIST, _LONGEST_TEXT = 200, 1000  # characters
 _MOST_OFFERED = 30  # letters in one statement
 # what ends a small letter: the end of a clause, or a word that no noun is: "the answer is a because", not "a dog"
 _END = re.compile(
     rf"\s*(?:$|[.,;:!?)}}\]]+(?=\s|$)|[/&|(–—]|-\s|\n\s*(?![a-z])|(?=[{_UNSPACED}])|(?:because|since|as|for|is|was|would|seems|fits|or|and"
-    r"|rather|over|not|but|which|parce|car|weil|denn|da|porque|pues|perché|omdat|oder|und|ou|et|y|o)(?!\w))"
+    r"|rather|over|not|but|which|parce|car|weil|denn|da|porque|pues|perché|omdat|oder|und|ou|et|y|o|wählen|nehmen)(?!\w))"
 )
 
 
@@ -97,6 +100,7 @@ def name_letters(text: str, texts: Mapping[str, str]) -> str:
             places |= {start + m.start(1) for m in _SMALL.finditer(line)}
         elif label:
             named = {m.start(1) for m in _SMALL.finditer(line, 0, label.end())} | _stated_places(line, 0, texts)
+            named |= {m.start(m.lastindex or 0) for m in _FURTHER_LABEL.finditer(line)}
             places |= {start + place for place in named}
     for pattern in (STATEMENT, WEAK_HEAD):
         named = set[int]()

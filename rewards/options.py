@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import cast
 
-from rewards.answers import BOX_ATOM, TAG_ATOM, drop_retracted, is_enumeration, last_boxes
+from rewards.answers import BOX_ATOM, TAG_ATOM, drop_denied, drop_retracted, is_enumeration, last_boxes
 from rewards.letters import name_letters, plain
 from rewards.statements import (
     CONCLUDED,
@@ -37,12 +37,12 @@ _ARTICLE = (
     rf"|I[^\S\n](?!(?:{_VERBS})\b)[a-z]|[AI][^\S\n](?!(?:IS|OR|AND|NOR|BECAUSE|SINCE|AS|NOT|BUT)\b)[A-Z]{{2}})"
 )
 # neither a part of a word (X-ray, U.S.) nor of a formula (E = mc^2)
-_LETTER = rf"(?<![\w'’])(?<![A-Z]\.)\(?(?!{_ARTICLE})[A-Z](?![\w'’]|-[a-z]|[+#^]|\s?=|\.[A-Z]\.)\)?"
+_LETTER = rf"(?<![\w'’+])(?<![A-Z]\.)\(?(?!{_ARTICLE})[A-Z](?![\w'’]|-[a-z]|[+#^]|\s?=|\.[A-Z]\.)\)?"
 _FORMULA = re.compile(
-    r"[=+^_\\<>≤≥≈∼→Δ∆∑∫|]|^\s*[-−]|(?<![A-Za-z])(?:[A-Za-z]|sin|cos|tan|log|ln|exp)\(|\d[A-Z]|[A-Z]\s*/\s*\d"
+    r"[=+^_\\<>≤≥≈∼→Δ∆∑∫|]|^\s*[-−]|(?<![A-Za-z])(?:[A-Za-z]|sin|cos|tan|log|ln|exp)\(|\d\s*[A-Z]\b|[A-Z]\s*/\s*\d"
 )
 _BOXES = re.compile(rf"{BOX_ATOM}(?:(?:\s|[,;/$.&]|\b(?:and|or)\b)*{BOX_ATOM})*|\\(?:boxed|fbox)\s*\{{[^{{}}]*\Z")
-_BEFORE_FORMULA = re.compile(r"\s*(?=\([A-Z]\)(?:\s|$)|\(?[A-Z][).:]+(?:\s|$))")  # "(C) -3"
+_BEFORE_FORMULA = re.compile(r"\s*(?=\([A-Z]\)(?:\s|$)|\(?[A-Z]\s?[).:]+(?:\s|$))")  # "(C) -3"
 # a letter on a line of its own, and a line that begins with a letter as a list of options does
 _LINE = re.compile(r"[^\w\n]*(?:(?:option|choice)\s+)?([A-Z])[^\w\n]*", re.I)
 _ITEM = re.compile(r"[^\w\n]*[A-Z](?:[).:]|[^\w\n]*$)")
@@ -57,6 +57,7 @@ _SHORT_TEXT = re.compile(
     r"(?=\([A-Z]\)|[A-Z](?:[).:]|$))"
 )
 _TEXT_THEN_OR = re.compile(r"[\s).:]*(?:[^\W\d_]{2,}\s+){1,4}?(?:or|/)\s+")  # "(D) a dog or (C)"
+_CORRECTS = re.compile(r"\b(?:wait|actually|sorry|I\s+mean|correction|scratch)\b", re.I)
 _SPACE, _AFTER_LABEL = re.compile(r"[\s(]*"), re.compile(r"[).:,]*\s*\(?")
 # words of many uses: the "no" of "no doubt" chooses nothing
 _IDIOMS = ("yes", "no", "true", "false", "right", "wrong", "correct", "incorrect", "none", "all", "both")
@@ -87,7 +88,10 @@ def chosen_letter(answer: str, options: Mapping[str, str]) -> str | None:
     if len(exact) == 1:  # first of all, since an option may well deny: "not given"
         return exact[0]
     reader = _Reader(texts, words, _label_pattern(tuple(texts)), _text_pattern(tuple(texts.values())))
-    letters = reader.read(drop_retracted(name_letters(text, texts), _atom(reader.label.pattern, reader.text.pattern)))
+    text, atom = name_letters(text, texts), _atom(reader.label.pattern, reader.text.pattern)
+    # where "no" is an option, it corrects nothing unless more is said: "No. Yes would need a dog"
+    is_option = "no" in words.values() and not _CORRECTS.search(text)
+    letters = reader.read(drop_denied(text, atom) if is_option else drop_retracted(text, atom))
     return letters[0] if len(letters) == 1 else None
 
 
@@ -108,7 +112,7 @@ class _Reader:
         """Return the letters that a whole answer chooses; none or several are no choice."""
         text, has_other_box = self._read_boxes(text)
         letters = self._stated(text, STATEMENT, POSTFIX)
-        letters = letters or self._stated(text, CONCLUSION if self.is_lettered else WEAK_HEAD)
+        letters = letters or self._stated(text, CONCLUSION if self.is_lettered and not has_other_box else WEAK_HEAD)
         letters = letters or self._leading(text) or self._by_text(text)
         if letters or has_other_box or not self.is_lettered:
             return letters  # beside a formula in a box, the letters of its derivation are no answer
@@ -223,7 +227,9 @@ class _Reader:
             if label:
                 in_full = second[1] > label.end() and "\n" not in joint  # with its text, on the same line
                 return second if offers or "," in joint or ends or in_full else None
-            return second if offers or (is_text and ends) else None  # after a letter and a comma it explains the letter
+            # after a letter and a comma a text explains the letter, and the "no" of "yes, and no doubt" is none
+            is_offered = offers and ";" not in joint and self.words[second[0]] not in _IDIOMS
+            return second if is_offered or ((offers or is_text) and ends) else None
         for pattern in (_SHORT_TEXT, _TEXT_THEN_OR):
             label = self.label.match(text, after(pattern, text, end))
             letter = self._option(label) if label and label.start() > end else None

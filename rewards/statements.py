@@ -11,7 +11,7 @@ _LETTER = r"\(?(?<![\w'’])(?-i:[A-Z])(?![\w'’])\)?"
 # language -> (nouns that an answer is called by, words that join them to the letter)
 _NOUNS = {
     "en": (
-        r"answer|ans\.?|choice|option|selection|pick|solution|alternative|response|(?:correct|right|best|final)\s+one",
+        r"answer|ans\.?|choice|option|selection|pick|solution|alternative|response|guess|(?:correct|right|best|final)\s+one",
         r"is|(?:must|should|would|will|has\s+to|have\s+to|seems\s+to|appears\s+to|turns\s+out\s+to|going\s+to)\s+be|remains",
     ),
     "fr": (r"r[ée]ponse|choix|solution|option|proposition|lettre", r"est|serait|doit\s+être|sera|reste"),
@@ -36,9 +36,9 @@ _NOUNS = {
 }
 _NOUN = "|".join(nouns for nouns, _ in _NOUNS.values())
 # what parts a noun from its answer where no verb does: "answer: B", "Answer - B", "answer (letter) => B"
-_COLON = r"(?:\s*\([^()\n]{0,30}\)|(?:\s+[^\W\d_]{2,20}){0,2})\s*(?:[:=→]|[-=]>|[-–—](?=\s))"
+_COLON = r"(?:\s*\([^()\n]{0,30}\)|(?:\s+[^\W\d_]{2,20}){0,2})\s*(?:[:=→]|[-=]>|[-–—](?=\s)|['’]s(?=\s))"
 _NAMED = "|".join(  # up to ten words may stand between noun and verb: "the answer to the question above is"
-    rf"(?:{nouns})(?!\w)(?:{_COLON}|(?:\s+[^\s.;!?:=]{{1,30}}){{0,10}}?\s+(?:{verbs})(?!\w))"
+    rf"(?:{nouns})(?!\w)(?:{_COLON}|,?(?:\s+[^\s.;!?:=]{{1,30}}){{0,10}}?\s+(?:{verbs})(?!\w))"
     for nouns, verbs in _NOUNS.values()
 )
 _CHOOSE = (
@@ -79,8 +79,8 @@ CONCLUSION = re.compile(
 CONCLUDED = re.compile(r"\s*(?:$|[.,;!\n)]|(?:because|since|as)(?!\w))", re.I)
 """What ends the clause in which a conclusion names its option."""
 WEAK_HEAD = re.compile(
-    rf"(?<!\w)(?:{_NOUN}|letter|(?:it|that|this)(?:\s+(?:is|must\s+be|should\s+be|would\s+be)|['’]s)|(?:could|might|may|can|to)\s+be"
-    r"|(?:choose|select|pick|go\s+with|going\s+with|say|guess|opt\s+for|prefer|corresponds?\s+to|closest\s+to|so|thus|therefore|hence|namely|no|wait|sorry|actually|I\s+mean))(?!\w)|[选選][项項]|選択肢|선택지|보기|ข้อ",
+    rf"(?<!\w)(?:{_NOUN}|letter|(?:it|that|this)(?:\s+(?:is|must\s+be|should\s+be|would\s+be)|['’]s)|(?:could|might|may|can|to|gotta)\s+be"
+    r"|(?:choose|select|pick|go\s+with|going\s+with|say|guess|opt\s+for|prefer|corresponds?\s+to|closest\s+to|so|thus|therefore|hence|namely|think|definitely|probably|clearly|surely|obviously|certainly|no|wait|sorry|actually|I\s+mean))(?!\w)|→|[选選][项項]|選択肢|선택지|보기|ข้อ",
     re.I,
 )
 """What names a small letter too, but is no statement by itself: "option b", "it is b"."""
@@ -98,22 +98,22 @@ NOT_STATED = re.compile(
     r"(?:(?<!\w)(?:if|whether|suppos\w+|assum\w+|unless|(?:some|many|others|people|they|you)\s+(?:\w+\s+){0,2}(?:say|think|choose|pick"
     r"|select|claim|argue|believe|guess)\w*)(?:\s+\w+){0,4}\s*|(?<!\w)(?:wrong|incorrect|other|another|worst)\s+"
     r"|(?:(?<!\w)(?:not|never|cannot)|n['’]t)(?:\s+(?:be|to|that|say|think|the))*\s+"
-    r"|[不未勿别別非](?:应该?|應該?|能|要|会|會|可以?)?|(?:如果|假如|若|もし|만약)[^.,!?\n]{0,8})\Z",
+    r"|[不未勿别別非没沒](?:有|应该?|應該?|能|要|会|會|可以?)?|(?:如果|假如|若|もし|만약)[^.,!?\n]{0,8})\Z",
     re.I,
 )
 """What stands right before a statement that is none: "if the answer is A", "some would say the answer is A", 不选A."""
 NO_ANSWER = re.compile(r"(?:unclear|unknown|nothing|undetermined|uncertain|ambiguous|impossible)(?!\w)", re.I)
 """What an answer states where it gives none."""
-_OR_UNSPACED = r"和|或者?|与|與|及|跟|还是|還是|と|または|又は|もしくは|か|や|와|과|또는|이나|나|혹은|및|그리고|หรือ|และ|,?\s*(?:也可[能以]是?|也是|或是|要么是?)"
+_OR_UNSPACED = r"和|或者?|与|與|及|跟|还是|還是|と|または|又は|もしくは|か|や|와|과|또는|이나|나|이?랑|혹은|も|도|및|그리고|หรือ|และ|,?\s*(?:也可[能以]是?|也是|或是|要么是?)"
 _OR_SPACED = (
     r"oder|ou|o|u|y|e|et|und|of|en|lub|albo|i|oraz|или|и|або|та|eller|och|og|tai|veya|ve|nebo|sau|[șs]i|vagy|és|ή|και|hoặc|và"
     r"|atau|dan|أو|و|او|या|और"
 )
-_OR_ENGLISH = r"[/&;|]|(?<!\w)(?:n?or|and|as\s+well\s+as|maybe|perhaps|possibly)(?!\w)"
+_OR_ENGLISH = r"[/&;|+]|(?<!\w)(?:n?or|and|as\s+well\s+as|maybe|perhaps|possibly)(?!\w)"
 _OR_FOREIGN = rf"(?:{_OR_UNSPACED})|(?<!\w)(?:{_OR_SPACED})(?!\w)"
 JOINT = re.compile(
     rf"[\s().:?!–—-]*(?:(?:,|{_OR_ENGLISH}|(?:{_OR_FOREIGN})(?=\s*\(?[A-Za-z](?![\w'’])))\s*"
-    r"(?:(?:but|also|even|either|the|option|choice|answer|letter)\s+)*)*",
+    r"(?:(?:but|also|even|else|either|I\s+(?:think|guess)\s*,?|the|option|choice|answer|letter)\s+)*)*",
     re.I,
 )
 """What may stand between two options that are offered together; it also matches nothing."""
@@ -128,13 +128,14 @@ _IN_ENGLISH = tuple(
             rf"(?=(?:[选選][项項]|選択肢|선택지|la\s|le\s|die\s)?\s*{_LETTER})",
             r"\1 or ",
         ),
+        (rf"除了?\s*({_LETTER})\s*(?:以|之)?外(?!\s*[,]?\s*(?:都|均|皆|其[他它]))", r"not \1 "),
         (  # lists that are denied as a whole: A、B都不对, AでもBでもない
             rf"({_LETTER})(?:\s*,\s*(?=(?:{_LETTER}\s*,\s*){{0,8}}{_LETTER}\s*(?:都|均|皆|全))"
             rf"|\s*(?:でも|も|도)\s*(?={_LETTER}\s*(?:でも|も|도)\s*(?:な|違|間違|誤|아니|아닙|틀)))",
             r"\1 or ",
         ),
         (
-            r"(?:不(?:应该?|應該?|能|要|会|會|可以?)?(?:是|为|為|[选選](?:择|擇)?)|[并並而]?非|排除了?|不)\s*(?:[选選][项項])?\s*"
+            r"(?:[不没沒](?:有|应该?|應該?|能|要|会|會|可以?)?(?:是|为|為|[选選](?:择|擇)?)|[并並而]?非|排除了?|不)\s*(?:[选選][项項])?\s*"
             rf"(?={_LETTER})",
             " not ",
         ),
@@ -149,9 +150,9 @@ _IN_ENGLISH = tuple(
             "not ",
         ),
         (
-            rf"({_LETTER})\s*(?:[选選]?[项項]|번)?\s*(?:都|均|皆|全|也|显然|明显|是|为|為)*"
-            r"(?:错|錯|不对|不對|不正确|不正確|不符|不成立|不合|不是|有误|有誤|(?:可以|可|应|被)?排除"
-            r"|(?:は|が|でも|も)?\s*(?:間違|誤|不正解|違|ではな|ではあ|じゃな|な[いく]|不適|正しくな)|(?:은|는|이|가|도)?\s*(?:틀|아니|아닙|오답|잘못|맞지\s*않))",
+            rf"({_LETTER})\s*(?:[选選]?[项項]|번)?\s*(?:都|均|皆|全|也|并|並|显然|明显|肯定|绝对|應該|应该|是|为|為)*"
+            r"(?:错|錯|不对|不對|不正确|不正確|不可能|不符|不成立|不合|不是|有误|有誤|(?:可以|可|应|被)?排除"
+            r"|(?:は|が|でも|も)?\s*(?:間違|誤|不正解|違|(?:正解)?(?:ではな|ではあ|じゃな)|な[いく]|不適|正しくな)|(?:은|는|이|가|도)?\s*(?:(?:정답|답)이?\s*)?(?:틀|아니|아닙|오답|잘못|맞지\s*않))",
             r"\1 is wrong ",
         ),
         (
