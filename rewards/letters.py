@@ -12,21 +12,21 @@ from functools import lru_cache
 from rewards.statements import (
     JOINT,
     LEAD_IN,
-    NOT_STATED,
+    NO_STATEMENT,
     OFFERS,
     POSTFIX,
     STATEMENT,
     WEAK_HEAD,
-    after,
     in_english,
     list_start,
+    match_end,
 )
 from rl.think import drop_invisible
 
 _LATIN = "A-Za-z0-9\u00c0-\u024f"
 # scripts whose words a letter may touch: Thai, Lao, Burmese, Khmer, Chinese, Japanese, Korean
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3131-\u318e\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3"
-_GLUED = re.compile(
+_SCRIPT_EDGE = re.compile(
     rf"(?<=[{_UNSPACED}])(?=\(?[A-Za-z](?![A-Za-z]))|(?<=(?<![A-Za-z])[A-Za-z])(?=[{_UNSPACED}])|(?<=\))(?=[{_UNSPACED}])"
 )
 _LATEX_TEXT = re.compile(
@@ -40,10 +40,12 @@ _NAMING_TAG = re.compile(r"<(?:final_?)?(?:answer|choice|option|letter|response)
 _MARKUP = re.compile(rf"[*$`~]|(?<![{_LATIN}_])_{{1,3}}(?=\S)|(?<=\S)_{{1,3}}(?![{_LATIN}_])|^[ \t]*[>+-][ \t]+", re.M)
 _NUMBERED = re.compile(r"^[ \t]*\d{1,3}[.)][ \t]+(?=\(?[A-Za-z]\)?[ \t.]*$)", re.M)  # "1. B"
 _QUOTE = re.compile(rf"[\"“”„‟«»‹›「」『』｢｣〝〞‘‛]|(?<![{_LATIN}])['’](?=\S)|(?<=\S)['’](?![{_LATIN}])")
-_BRACKETED = re.compile(r"(?:[\[<(]|(?<![A-Za-z]){)\s*([A-Za-z])\s*[.:)]?\s*[\]}>)]")  # not the braces of \\boxed{B}
-_OPENING = re.compile(r"(?<![\w\\}])[\[{<](?=[A-Za-z][.:)]\s)")
+_LETTER_IN_BRACKETS = re.compile(
+    r"(?:[\[<(]|(?<![A-Za-z]){)\s*([A-Za-z])\s*[.:)]?\s*[\]}>)]"
+)  # not the braces of \\boxed{B}
+_OPENING_BRACKET = re.compile(r"(?<![\w\\}])[\[{<](?=[A-Za-z][.:)]\s)")
 _MARKS = str.maketrans({**dict.fromkeys("【〔《〈〖", "("), **dict.fromkeys("】〕》〉〗", ")"), "、": ", ", "。": ". "})
-_CIRCLED = re.compile("(?<![①-⑳])[①-⑳](?![①-⑳])")
+_CIRCLE = re.compile("(?<![①-⑳])[①-⑳](?![①-⑳])")
 _SMALL = re.compile(r"\(?(?<![\w'’])([a-z])(?![\w'’])\)?")
 _LIST_OF_SMALL = re.compile(r"[^\w(]*\(?[a-z]\)?[).:]*(?:(?:\s*(?:[,/&;|]|\b(?:or|and)\b))*\s*\(?[a-z]\b\)?[).:]*)*\s*")
 _SMALL_LABEL = re.compile(
@@ -59,7 +61,7 @@ _END = re.compile(
 )
 
 
-def plain(text: str) -> str:
+def plain_text(text: str) -> str:
     """Return the text without markup, quotes and invisible characters, with full-width, circled and styled characters as
     plain ones, and with spaces around a letter that touches Chinese, Japanese or Korean."""
     text = drop_invisible("".join(map(_fold, text.replace("\x08oxed", "\\boxed"))))
@@ -68,7 +70,7 @@ def plain(text: str) -> str:
     for _ in range(3):  # one in the other: \text{\textbf{B}}
         text = _LATEX_TEXT.sub(r" \1 ", text)
     text = _QUOTE.sub(" ", _MARKUP.sub("", _LATEX_SWITCH.sub(" ", text)))
-    return _GLUED.sub(" ", _NUMBERED.sub("", _OPENING.sub("", _BRACKETED.sub(r"(\1)", text))))
+    return _SCRIPT_EDGE.sub(" ", _NUMBERED.sub("", _OPENING_BRACKET.sub("", _LETTER_IN_BRACKETS.sub(r"(\1)", text))))
 
 
 @lru_cache(maxsize=4096)
@@ -93,23 +95,16 @@ def name_letters(text: str, texts: Mapping[str, str]) -> str:
     statement says it, where it is the whole answer or its last line, or before the option's own text."""
     small = {letter.lower() for letter in texts if len(letter) == 1}
     text = _letters_for_circles(text, texts)
-    places: set[int] = set()
-    for start, line in ((0, text), _last_line(text)):
-        label = _SMALL_LABEL.match(line) or (_SMALL.match(line) if _is_own_text(line, texts) else None)
-        if len(line) < _LONGEST_LIST and _LIST_OF_SMALL.fullmatch(line):
-            places |= {start + m.start(1) for m in _SMALL.finditer(line)}
-        elif label:
-            named = {m.start(1) for m in _SMALL.finditer(line, 0, label.end())} | _stated_places(line, 0, texts)
-            named |= {m.start(m.lastindex or 0) for m in _FURTHER_LABEL.finditer(line)}
-            places |= {start + place for place in named}
+    places = _places_in_line(text, 0, texts) | _places_in_line(text, _last_line_start(text), texts)
     for pattern in (STATEMENT, WEAK_HEAD):
-        named = set[int]()
+        stop = 0
         for head in pattern.finditer(text):
-            if named and head.end() < max(named):  # inside the list of the statement before
+            if head.end() < stop:  # inside the list of the statement before
                 continue
-            named = _stated_places(text, head.end(), texts)
-            if named and not NOT_STATED.search(text, max(0, head.start() - 60), head.start()):
-                places |= named
+            head_places = _find_places(text, head.end(), texts)
+            stop = max(head_places, default=stop)
+            if head_places and not NO_STATEMENT.search(text, max(0, head.start() - 60), head.start()):
+                places |= head_places
     letters = list(_SMALL.finditer(text))
     for i, letter in enumerate(letters):
         if POSTFIX.match(text, letter.end()):
@@ -121,14 +116,28 @@ def name_letters(text: str, texts: Mapping[str, str]) -> str:
     return in_english("".join(characters))
 
 
-def _stated_places(text: str, start: int, texts: Mapping[str, str]) -> set[int]:
+def _places_in_line(text: str, start: int, texts: Mapping[str, str]) -> set[int]:
+    """Return where small letters stand that the rest of a text consists of, or begins with as with a label: "b", "b, c",
+    "(b) Paris"."""
+    rest = text[start:]
+    if len(rest) < _LONGEST_LIST and _LIST_OF_SMALL.fullmatch(rest):
+        return {start + m.start(1) for m in _SMALL.finditer(rest)}
+    label = _SMALL_LABEL.match(rest) or (_SMALL.match(rest) if _is_own_text(rest, texts) else None)
+    if not label:
+        return set()
+    places = {m.start(1) for m in _SMALL.finditer(rest, 0, label.end())} | _find_places(rest, 0, texts)
+    places |= {m.start(m.lastindex or 0) for m in _FURTHER_LABEL.finditer(rest)}
+    return {start + place for place in places}
+
+
+def _find_places(text: str, start: int, texts: Mapping[str, str]) -> set[int]:
     """Return where small letters stand that a statement names whose head ends at `start`: one, or several with joints."""
     places: set[int] = set()
     for _ in range(_MOST_OFFERED):
-        letter = _SMALL.match(text, after(LEAD_IN, text, start))
+        letter = _SMALL.match(text, match_end(LEAD_IN, text, start))
         if not letter:
             break
-        start = after(JOINT, text, letter.end())
+        start = match_end(JOINT, text, letter.end())
         offers = OFFERS.search(text[letter.end() : start]) is not None
         own_text = text[letter.start() : letter.end() + _LONGEST_TEXT]
         if not (offers or _END.match(text, letter.end()) or _is_own_text(own_text, texts)):
@@ -144,13 +153,12 @@ def _is_own_text(text: str, texts: Mapping[str, str]) -> bool:
     text = text.lstrip()
     letter = _SMALL.match(text)
     own_text = texts.get(letter[1].upper(), "").strip().casefold() if letter else ""
-    rest = text[after(_SMALL, text, 0) :].lstrip(" .:)").casefold()
+    rest = text[match_end(_SMALL, text, 0) :].lstrip(" .:)").casefold()
     return bool(own_text) and rest.startswith(own_text) and not rest[len(own_text) : len(own_text) + 1].isalnum()
 
 
-def _last_line(text: str) -> tuple[int, str]:
-    line = text.rstrip().rpartition("\n")[2]
-    return len(text.rstrip()) - len(line), line
+def _last_line_start(text: str) -> int:
+    return text.rstrip().rfind("\n") + 1
 
 
 def _letters_for_circles(text: str, texts: Mapping[str, str]) -> str:
@@ -162,4 +170,4 @@ def _letters_for_circles(text: str, texts: Mapping[str, str]) -> str:
         number = ord(match[0]) - ord("①")
         return f" {letters[number]} " if number < len(letters) and not has_numbers else f" {number + 1} "
 
-    return _CIRCLED.sub(replace, text)
+    return _CIRCLE.sub(replace, text)

@@ -10,20 +10,20 @@ from functools import lru_cache
 from typing import cast
 
 from rewards.answers import BOX_ATOM, TAG_ATOM, drop_denied, drop_retracted, is_enumeration, last_boxes
-from rewards.letters import name_letters, plain
+from rewards.letters import name_letters, plain_text
 from rewards.statements import (
-    CONCLUDED,
     CONCLUSION,
+    CONCLUSION_END,
     JOINT,
     LEAD_IN,
     NO_ANSWER,
-    NOT_STATED,
+    NO_STATEMENT,
     OFFERS,
     POSTFIX,
     STATEMENT,
     WEAK_HEAD,
-    after,
     list_start,
+    match_end,
 )
 from rewards.words import normalise_text
 
@@ -57,7 +57,7 @@ _SHORT_TEXT = re.compile(
     r"(?=\([A-Z]\)|[A-Z](?:[).:]|$))"
 )
 _TEXT_THEN_OR = re.compile(r"[\s).:]*(?:[^\W\d_]{2,}\s+){1,4}?(?:or|/)\s+")  # "(D) a dog or (C)"
-_CORRECTS = re.compile(r"\b(?:wait|actually|sorry|I\s+mean|correction|scratch)\b", re.I)
+_CORRECTION = re.compile(r"\b(?:wait|actually|sorry|I\s+mean|correction|scratch)\b", re.I)
 _SPACE, _AFTER_LABEL = re.compile(r"[\s(]*"), re.compile(r"[).:,]*\s*\(?")
 # words of many uses: the "no" of "no doubt" chooses nothing
 _IDIOMS = ("yes", "no", "true", "false", "right", "wrong", "correct", "incorrect", "none", "all", "both")
@@ -81,17 +81,17 @@ def chosen_letter(answer: str, options: Mapping[str, str]) -> str | None:
     stands alone. An option that it denies or takes back is not chosen (`rewards.answers`)."""
     if is_enumeration(answer):
         return None
-    texts = {letter: plain(text) for letter, text in options.items()}
+    texts = {letter: plain_text(text) for letter, text in options.items()}
     words = {letter: normalise_text(text) for letter, text in texts.items() if text.strip()}
-    text = plain(answer)
+    text = plain_text(answer)
     exact = [letter for letter, own in words.items() if own == normalise_text(text) and len(own) > 1]
     if len(exact) == 1:  # first of all, since an option may well deny: "not given"
         return exact[0]
     reader = _Reader(texts, words, _label_pattern(tuple(texts)), _text_pattern(tuple(texts.values())))
     text, atom = name_letters(text, texts), _atom(reader.label.pattern, reader.text.pattern)
     # where "no" is an option, it corrects nothing unless more is said: "No. Yes would need a dog"
-    is_option = "no" in words.values() and not _CORRECTS.search(text)
-    letters = reader.read(drop_denied(text, atom) if is_option else drop_retracted(text, atom))
+    may_correct = "no" not in words.values() or _CORRECTION.search(text)
+    letters = reader.read(drop_retracted(text, atom) if may_correct else drop_denied(text, atom))
     return letters[0] if len(letters) == 1 else None
 
 
@@ -111,13 +111,15 @@ class _Reader:
     def read(self, text: str) -> list[str]:
         """Return the letters that a whole answer chooses; none or several are no choice."""
         text, has_other_box = self._read_boxes(text)
-        letters = self._stated(text, STATEMENT, POSTFIX)
-        letters = letters or self._stated(text, CONCLUSION if self.is_lettered and not has_other_box else WEAK_HEAD)
-        letters = letters or self._leading(text) or self._by_text(text)
+        letters = self._read_statement(text, STATEMENT, POSTFIX)
+        letters = letters or self._read_statement(
+            text, CONCLUSION if self.is_lettered and not has_other_box else WEAK_HEAD
+        )
+        letters = letters or self._read_start(text) or self._find_texts(text)
         if letters or has_other_box or not self.is_lettered:
             return letters  # beside a formula in a box, the letters of its derivation are no answer
         labels = [m.start() for m in self.label.finditer(text) if self._option(m)]
-        last = [self._offered(text, start)[0] for start in labels[-2:]]
+        last = [self._read_offer(text, start)[0] for start in labels[-2:]]
         return last[-1] if all(len(letters) == 1 for letters in last) and last else []
 
     @property
@@ -130,50 +132,50 @@ class _Reader:
         there are others."""
         has_other = False
 
-        def read_box(match: re.Match[str]) -> str:
+        def replace_box(match: re.Match[str]) -> str:
             nonlocal has_other
-            letters = [letter for content in last_boxes(match[0]) for letter in self._in_box(content)]
+            letters = [letter for content in last_boxes(match[0]) for letter in self._read_box(content)]
             has_other |= not letters
             return f"\n#### {' or '.join(letters)}\n" if letters else " "
 
-        return _BOXES.sub(read_box, text), has_other
+        return _BOXES.sub(replace_box, text), has_other
 
-    def _in_box(self, content: str) -> list[str]:
+    def _read_box(self, content: str) -> list[str]:
         if not self.words and re.fullmatch(r"\s*[k-z]\s*", content):  # without options: a variable
             return []
         content = name_letters(content, self.texts)
         if not _FORMULA.search(content):
             return self.read(content)
         label = _BEFORE_FORMULA.match(content)
-        return (self._offered(content, label.end())[0] if label else []) or self._by_text(content)
+        return (self._read_offer(content, label.end())[0] if label else []) or self._find_texts(content)
 
-    def _stated(self, text: str, head: re.Pattern[str], postfix: re.Pattern[str] | None = None) -> list[str]:
+    def _read_statement(self, text: str, head: re.Pattern[str], postfix: re.Pattern[str] | None = None) -> list[str]:
         """Return the options that the last statement names: what stands behind a head ("the answer is"), before a postfix
         ("is correct"), or on the last line alone."""
         places = [(m.start(), m.end()) for m in head.finditer(text)]
         if postfix:
             labels = list(self.label.finditer(text))
-            stated = [list_start(text, labels, i) for i, m in enumerate(labels) if postfix.match(text, m.end())]
-            places += [(labels[i].start(), labels[i].start()) for i in stated]
-            places += [(start, start) for start in self._lone_last_line(text)]
+            firsts = [list_start(text, labels, i) for i, m in enumerate(labels) if postfix.match(text, m.end())]
+            places += [(labels[i].start(), labels[i].start()) for i in firsts]
+            places += [(start, start) for start in self._find_lone_letter(text)]
         later: tuple[int, list[str]] | None = None  # start and options of the last statement
         for start, end in sorted(places, reverse=True)[:_MOST]:
-            if NOT_STATED.search(text, max(0, start - 60), start):
+            if NO_STATEMENT.search(text, max(0, start - 60), start):
                 continue
-            begin = after(LEAD_IN, text, end)
+            begin = match_end(LEAD_IN, text, end)
             if postfix and later is None and NO_ANSWER.match(text, begin):
                 return []
-            letters, stop = self._offered(text, begin)
-            if postfix is None and not (letters and CONCLUDED.match(text, stop)):
+            letters, stop = self._read_offer(text, begin)
+            if postfix is None and not (letters and CONCLUSION_END.match(text, stop)):
                 continue
-            letters = letters or self._by_text(text[begin : begin + _LONGEST].partition("\n")[0])
+            letters = letters or self._find_texts(text[begin : begin + _LONGEST].partition("\n")[0])
             if later and letters:
                 offers_both = stop < later[0] and _OR_STATES.fullmatch(text, stop, later[0])
                 return [*letters, *later[1]] if offers_both else later[1]
             later = (start, letters) if letters else later
         return later[1] if later else []
 
-    def _lone_last_line(self, text: str) -> list[int]:
+    def _find_lone_letter(self, text: str) -> list[int]:
         """Return where the letter stands that is the last line alone, below something else than a list of options."""
         above, newline, line = text.rstrip().rpartition("\n")
         lone = _LINE.fullmatch(line)
@@ -181,31 +183,31 @@ class _Reader:
             return []
         return [len(above) + 1 + lone.start(1)]
 
-    def _leading(self, text: str) -> list[str]:
+    def _read_start(self, text: str) -> list[str]:
         """Return the options that a text begins with: a letter, or a text that is a whole clause."""
-        start = after(_SPACE, text, 0)
-        letters, end = self._offered(text, start)
+        start = match_end(_SPACE, text, 0)
+        letters, end = self._read_offer(text, start)
         is_clause = self.label.match(text, start) or len(letters) > 1 or _CLAUSE_END.match(text, end)
         return letters if is_clause else []
 
-    def _offered(self, text: str, start: int) -> tuple[list[str], int]:
+    def _read_offer(self, text: str, start: int) -> tuple[list[str], int]:
         """Return (letters, end) of the options that stand at a place of the text: one, or several that are offered
         together, as in "B or C", "A, B, C", "A B", "B or a cat", "B. Paris; C. New York"."""
-        option, letters, end = self._mention(text, start), list[str](), start
+        option, letters, end = self._read_mention(text, start), list[str](), start
         for _ in range(_MOST):
             if not option:
                 break
             letter, end = option
             letters += [letter] if letter not in letters else []
-            option = self._second(text, end, is_text=not self.label.match(text, start))
+            option = self._read_second(text, end, is_text=not self.label.match(text, start))
         return letters, end
 
-    def _mention(self, text: str, start: int) -> tuple[str, int] | None:
+    def _read_mention(self, text: str, start: int) -> tuple[str, int] | None:
         """Return (letter, end) of the option that stands at a place: its letter, its text, or both."""
         label = self.label.match(text, start)
         letter = self._option(label) if label else None
         if label and letter:
-            own_text = self.text.match(text, after(_AFTER_LABEL, text, label.end()))
+            own_text = self.text.match(text, match_end(_AFTER_LABEL, text, label.end()))
             has_own = own_text and normalise_text(own_text[0]) == self.words.get(letter)
             return letter, own_text.end() if own_text and has_own else label.end()
         option = self.text.match(text, start)
@@ -216,10 +218,10 @@ class _Reader:
         letter = label[0].strip("()").upper()
         return letter if letter in self.texts else None
 
-    def _second(self, text: str, end: int, is_text: bool) -> tuple[str, int] | None:
+    def _read_second(self, text: str, end: int, is_text: bool) -> tuple[str, int] | None:
         """Return (letter, end) of an option that is offered beside the one that ends at `end`."""
-        start = after(JOINT, text, end)
-        joint, second = text[end:start], self._mention(text, start)
+        start = match_end(JOINT, text, end)
+        joint, second = text[end:start], self._read_mention(text, start)
         if second:
             offers = OFFERS.search(joint) is not None
             ends = _CLAUSE_END.match(text, second[1]) is not None
@@ -231,13 +233,13 @@ class _Reader:
             is_offered = offers and ";" not in joint and self.words[second[0]] not in _IDIOMS
             return second if is_offered or ((offers or is_text) and ends) else None
         for pattern in (_SHORT_TEXT, _TEXT_THEN_OR):
-            label = self.label.match(text, after(pattern, text, end))
+            label = self.label.match(text, match_end(pattern, text, end))
             letter = self._option(label) if label and label.start() > end else None
             if label and letter:
                 return letter, label.end()
         return None
 
-    def _by_text(self, text: str) -> list[str]:
+    def _find_texts(self, text: str) -> list[str]:
         """Return the options whose text a text is, or else contains; where one contains another, the longer counts. A
         word of many uses counts less than one that is a clause of its own."""
         words = f" {normalise_text(text)} "  # spaces around, so that whole words match alone

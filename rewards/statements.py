@@ -37,11 +37,11 @@ _NOUNS = {
 _NOUN = "|".join(nouns for nouns, _ in _NOUNS.values())
 # what parts a noun from its answer where no verb does: "answer: B", "Answer - B", "answer (letter) => B"
 _COLON = r"(?:\s*\([^()\n]{0,30}\)|(?:\s+[^\W\d_]{2,20}){0,2})\s*(?:[:=→]|[-=]>|[-–—](?=\s)|['’]s(?=\s))"
-_NAMED = "|".join(  # up to ten words may stand between noun and verb: "the answer to the question above is"
+_NOUN_HEADS = "|".join(  # up to ten words may stand between noun and verb: "the answer to the question above is"
     rf"(?:{nouns})(?!\w)(?:{_COLON}|,?(?:\s+[^\s.;!?:=]{{1,30}}){{0,10}}?\s+(?:{verbs})(?!\w))"
     for nouns, verbs in _NOUNS.values()
 )
-_CHOOSE = (
+_VERB_HEADS = (
     r"(?:I|we)(?:\s?['’](?:d|ll|m|ve)|\s+(?:would|will|shall|should|must|can|am|are|have|had|going|to|do|therefore|thus|hence|then|now"
     r"|also|finally|definitely|still|rather|ultimately))*\s+"
     r"(?:choose|chose|choosing|select|selected|selecting|pick|picked|picking|go\s+(?:with|for)|went\s+with|going\s+with|say|vote\s+for"
@@ -52,7 +52,7 @@ _CHOOSE = (
     r"|elijo|escojo|elegiría|selecciono|opto\s+por|marco|escolho|seleciono|scelgo|sceglierei|ik\s+kies|wybieram|выбираю|выберу"
     r"|(?:final|finally|conclusion|verdict|result|correct|best|richtig|правильно)\s*(?::|\s(?:is|ist)(?!\w))"
 )
-_UNSPACED = (  # Chinese, Japanese, Korean, Thai
+_UNSPACED_HEADS = (  # Chinese, Japanese, Korean, Thai
     r"(?:答案|正答|正解|答え|こたえ|解答|回答|答(?=\s*[:是])|正[确確]的?[选選][项項])(?:[选選][项項])?"
     r"(?:应该|應該|应当|應當|应|應|就|便|显然|一定|只能|可能|是|为|為|乃|即|[选選](?:择|擇)?|は|が|[:=,]|\s)*"
     r"|(?:[选選][项項]|選択肢)\s*(?:应该|應該|就)?(?:[是为為:]|は)"
@@ -61,7 +61,7 @@ _UNSPACED = (  # Chinese, Japanese, Korean, Thai
     r"|(?:정답|해답|답변|답)(?:\s*(?:은|는|이|가|:|=))*|선택(?:은|:)"
     r"|(?:คำตอบ(?:ที่ถูกต้อง)?|ตอบ)\s*(?:คือ|:)?\s*(?:ข้อ|ตัวเลือก)?"
 )
-STATEMENT = re.compile(rf"(?:(?<!\w)(?:{_NAMED}|{_CHOOSE})|#{{4}}|{_UNSPACED})", re.I)
+STATEMENT = re.compile(rf"(?:(?<!\w)(?:{_NOUN_HEADS}|{_VERB_HEADS})|#{{4}}|{_UNSPACED_HEADS})", re.I)
 """What an answer is stated by; the option stands behind it, after a `LEAD_IN`."""
 LEAD_IN = re.compile(
     r"(?:[\s:=,(<>→–—-]+|(?<!\w)(?:most|likely|probably|definitely|certainly|clearly|obviously|surely|simply|just|indeed|therefore|thus"
@@ -75,8 +75,8 @@ CONCLUSION = re.compile(
     r"(?<!\w)(?:(?:it|that|this)(?:\s+(?:is|must\s+be|should\s+be|would\s+be)|['’]s)|so|thus|therefore|hence)(?!\w)|→",
     re.I,
 )
-"""What concludes where nothing is stated: "so it is B"; a `CONCLUDED` follows the option."""
-CONCLUDED = re.compile(r"\s*(?:$|[.,;!\n)]|(?:because|since|as)(?!\w))", re.I)
+"""What concludes where nothing is stated: "so it is B"; a `CONCLUSION_END` follows the option."""
+CONCLUSION_END = re.compile(r"\s*(?:$|[.,;!\n)]|(?:because|since|as)(?!\w))", re.I)
 """What ends the clause in which a conclusion names its option."""
 WEAK_HEAD = re.compile(
     rf"(?<!\w)(?:{_NOUN}|letter|(?:it|that|this)(?:\s+(?:is|must\s+be|should\s+be|would\s+be)|['’]s)|(?:could|might|may|can|to|gotta)\s+be"
@@ -94,7 +94,7 @@ POSTFIX = re.compile(
     re.I,
 )
 """What makes a statement of the letter before it: "B is correct", B是正确的."""
-NOT_STATED = re.compile(
+NO_STATEMENT = re.compile(
     r"(?:(?<!\w)(?:if|whether|suppos\w+|assum\w+|unless|(?:some|many|others|people|they|you)\s+(?:\w+\s+){0,2}(?:say|think|choose|pick"
     r"|select|claim|argue|believe|guess)\w*)(?:\s+\w+){0,4}\s*|(?<!\w)(?:wrong|incorrect|other|another|worst)\s+"
     r"|(?:(?<!\w)(?:not|never|cannot)|n['’]t)(?:\s+(?:be|to|that|say|think|the))*\s+"
@@ -178,13 +178,13 @@ def list_start(text: str, letters: Sequence[re.Match[str]], index: int) -> int:
     while index:
         end, start = letters[index - 1].end(), letters[index].start()
         joint = text[end:start]
-        if after(JOINT, text, end) != start or not ("," in joint or OFFERS.search(joint)):
+        if match_end(JOINT, text, end) != start or not ("," in joint or OFFERS.search(joint)):
             break
         index -= 1
     return index
 
 
-def after(pattern: re.Pattern[str], text: str, start: int) -> int:
+def match_end(pattern: re.Pattern[str], text: str, start: int) -> int:
     """Return where a match of a pattern that begins at `start` ends; `start` where there is none."""
     match = pattern.match(text, start)
     return match.end() if match else start
