@@ -1,20 +1,58 @@
-"""The standard form of a turn that thinks: a chain between tags, then the answer."""
+"""The standard form of a turn that thinks: a chain between tags, then the answer; and what of a text is blank."""
 
 from __future__ import annotations
 
+import re
+import unicodedata
+from functools import lru_cache
+
 THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
+
+# Characters without a glyph that Unicode does not call a space, control or format character: fillers, joiners and variation
+# selectors, with the braille cell without dots and the musical note without a head.
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U00016fe4\U0001d159\U000e0000-\U000e0fff]"
+)
+# format characters that do show: signs of Arabic, Syriac and Kaithi that enclose a number
+_SHOWN = re.compile("[\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd]")
+
+
+def is_blank(text: str) -> bool:
+    """Return whether a reader sees nothing of a text: spaces, control and format characters and characters without a
+    glyph, such as the zero-width space, the soft hyphen and the Hangul filler."""
+    return all(map(_is_blank_character, text))
+
+
+def drop_invisible(text: str) -> str:
+    """Return the text without its blank characters that are no space: "an\u200bswer" is "answer"."""
+    return "".join(c for c in text if c.isspace() or not _is_blank_character(c))
+
+
+@lru_cache(maxsize=4096)
+def _is_blank_character(character: str) -> bool:
+    if character.isascii():
+        return character.isspace() or not character.isprintable()
+    if _UNSEEN.match(character):
+        return True
+    return unicodedata.category(character) in ("Cc", "Cf", "Zs", "Zl", "Zp") and not _SHOWN.match(character)
 
 
 def split_think(text: str) -> tuple[str, str]:
-    """Return (chain, answer) of an assistant turn in the format `<think>\\n chain \\n</think>\\n answer`. A chain that
-    is opened and never closed has no answer, also a second one behind the answer; a text without tags is all answer."""
+    """Return (chain, answer) of an assistant turn in the format `<think>\\n chain \\n</think>\\n answer`; a part that is
+    blank is empty. A chain that is opened and never closed has no answer, also a second one behind the answer; a text
+    without tags is all answer."""
     # The last closing tag counts: a chain may quote the tag.
     head, closing_tag, tail = text.rpartition(THINK_CLOSE)
+    before, opening_tag, chain = (head if closing_tag else text).partition(THINK_OPEN)
+    is_opened = bool(opening_tag) and is_blank(before)
     if closing_tag:
-        return head.removeprefix(THINK_OPEN).strip(), tail.partition(THINK_OPEN)[0].strip()
-    if text.startswith(THINK_OPEN):
-        return text.removeprefix(THINK_OPEN).strip(), ""
-    return "", text.strip()
+        return _strip(chain if is_opened else head), _strip(tail.partition(THINK_OPEN)[0])
+    return (_strip(chain), "") if is_opened else ("", _strip(text))
+
+
+def _strip(part: str) -> str:
+    # Only what is blank as a whole: at an edge a variation selector belongs to the sign before it.
+    return "" if is_blank(part) else part.strip()
 
 
 class Turn:

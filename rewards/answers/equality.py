@@ -32,7 +32,7 @@ from rewards.answers.quantities import (
 )
 from rewards.answers.relations import interval, named_value
 from rewards.answers.values import same_value
-from rewards.verifiers.text import normalise_text
+from rewards.words import normalise_text
 
 _ORDERED = frozenset({"(", "[", "]", "<"})
 

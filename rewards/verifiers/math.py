@@ -14,7 +14,7 @@ from rewards.answers.prose import LONGEST, Span, find_answer
 from rewards.answers.relations import named_value
 from rewards.answers.values import PRODUCT
 from rewards.contract import Case
-from rewards.verifiers.text import normalise_text
+from rewards.words import normalise_text
 from rl.types import Prompt, Rollout, Verdict
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")

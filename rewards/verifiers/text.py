@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import cast
 
-from rewards.answers.marks import ANSWER_TAGS
 from rewards.contract import Case
+from rewards.words import answer_text, normalise_text
 from rl.types import Prompt, Rollout, Verdict
 
-_ARTICLE = re.compile(r"(?:the|an?) (?=\w\w)")  # not before a single letter: in "a b c" the a is content
-_EDGES = ".,;:!?¡¿\"'`“”‘’«»()[]{}*_。，！？"
-_LEFT_EDGE = re.compile(rf"^(?:(?!\.\d)[{re.escape(_EDGES)}])+")  # the point of .5 stays
+# as a column of floats writes a whole number, or one so large or small that it takes a power of ten: 42.0, 3e+20, 1.5e-07
+_FLOAT = re.compile(r"-?(?:0|[1-9][0-9]{0,15})\.0|-?[1-9](?:\.[0-9]{1,16})?e[-+][0-9]{2,3}")
+_NUMBER = re.compile(r"[-+]?(?:(?:0|[1-9][0-9]{0,400})(?:\.[0-9]{1,400})?|\.[0-9]{1,400})(?:e[-+]?[0-9]{1,3})?")
 
 
 def verify(prompt: Prompt, rollout: Rollout, *, normalise: bool = True, f1: bool = False) -> Verdict:
     """Score 1.0 where the response is the gold answer, or one of `prompt.fields['answers']`, else 0.0; with `f1` the
-    harmonic mean of word precision and recall (as in SQuAD) against the best of these answers. With `normalise: false`
-    every character counts but surrounding space. Raises ValueError for a prompt without an answer."""
+    harmonic mean of word precision and recall (as in SQuAD) against the best of these answers. A gold that a column of
+    floats wrote (42.0, 1e-05) means its value: 42 is right. With `normalise: false` every character counts but surrounding
+    space. Raises ValueError for a prompt without an answer."""
     golds = [prompt.answer] if prompt.answer is not None else []
     golds += [str(answer) for answer in cast(Sequence[object], prompt.fields.get("answers", ()))]
     if not golds:
@@ -29,8 +30,9 @@ def verify(prompt: Prompt, rollout: Rollout, *, normalise: bool = True, f1: bool
     if normalise:
         pred, golds = normalise_text(pred), [normalise_text(gold) for gold in golds]
     # `pred == gold != ""`: an empty gold, say of punctuation alone, must not make the empty answer right
-    score = max(_f1(pred, gold) if f1 else float(pred == gold != "") for gold in golds)
-    return Verdict(score, reason="" if score == 1.0 else f"read '{pred[:100]}'", read=pred)
+    preds = [_write_as_float(pred, gold) if normalise else pred for gold in golds]
+    scores = [_f1(p, gold) if f1 else float(p == gold != "") for p, gold in zip(preds, golds, strict=True)]
+    return Verdict(max(scores), reason="" if max(scores) == 1.0 else f"read '{pred[:100]}'", read=pred)
 
 
 def _f1(pred: str, gold: str) -> float:
@@ -40,19 +42,12 @@ def _f1(pred: str, gold: str) -> float:
     return 2 * common / (pred_words.total() + gold_words.total()) if common else 0.0
 
 
-def answer_text(response: str) -> str:
-    """Return the contents of the last `<answer>` tags, or the whole response where there are none."""
-    contents = ANSWER_TAGS.findall(response)
-    return (contents[-1] if contents else response).strip()
-
-
-def normalise_text(text: str) -> str:
-    """Return the words in lower case, without punctuation at their edges (3.5, -3 and don't stay whole) and without a
-    leading article. A text of punctuation alone stays."""
-    plain = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-    bare = " ".join(filter(None, (_LEFT_EDGE.sub("", word.rstrip(_EDGES)) for word in plain.split(" "))))
-    article = _ARTICLE.match(bare)
-    return bare[article.end() :] if article else bare or plain
+def _write_as_float(pred: str, gold: str) -> str:
+    """Return the answer with its numbers in the gold's form where a column of floats wrote the gold and they are equal.
+    Only the forms that such a column alone writes: 3.5 and 1.10 may as well be text (a version, a time) and stay so."""
+    if not _FLOAT.fullmatch(gold):
+        return pred
+    return " ".join(gold if _NUMBER.fullmatch(w) and Decimal(w) == Decimal(gold) else w for w in pred.split())
 
 
 GOLD = [
@@ -65,6 +60,10 @@ GOLD = [
     Case("Hello", "hello", equal=False, args={"normalise": False}),
     Case("3.5", "35", equal=False),
     Case("-3", "3", equal=False),
+    Case("42", "42.0", args={"normalise": True}),
+    Case("0.00001", "1e-05", args={"normalise": True}),
+    Case("420", "42.0", equal=False),
+    Case("1.1", "1.10", equal=False),
     Case("b c", "a b c", equal=False),
     Case("<think>olleh", "olleh", equal=False),
     Case("olleh hello", "olleh", equal=False),

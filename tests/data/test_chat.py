@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from models.tokenizer import ADDED_TOKENS, VOCABULARY, byte_tokenizer
 from rl.data.chat import Chat
-from rl.think import split_think
+from rl.think import is_blank, split_think
 from rl.types import Clip, Demonstration, Message
 
 TOKENIZER = byte_tokenizer()
@@ -63,7 +63,7 @@ def test_a_demonstration_is_read_back_and_measured(reasoning: str, response: str
     turn = CHAT.demonstration(Demonstration(reasoning, response))
     text = CHAT.turn(turn)
     assert text == f"<think>\n{reasoning}\n</think>\n{response}"
-    assert split_think(text) == (reasoning, response)
+    assert split_think(text) == tuple("" if is_blank(part) else part for part in (reasoning, response))
     assert CHAT.chain_length(turn) == len(reasoning.encode()) + 1
 
 

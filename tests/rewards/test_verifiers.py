@@ -12,7 +12,7 @@ from real_data import data_file
 
 from rewards import resolve
 from rewards.contract import Case
-from rewards.verifiers.text import normalise_text
+from rewards.words import normalise_text
 
 NAMES = sorted(name for name in resolve.list_verifiers() if not resolve.asks_a_model(name))
 
