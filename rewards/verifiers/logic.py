@@ -9,7 +9,7 @@ from typing import cast
 from rewards.answers.marks import BOX_ATOM
 from rewards.answers.retractions import after_correction, drop_denied
 from rewards.contract import Case
-from rewards.verifiers.text import answer_text
+from rewards.words import answer_text
 from rl.types import Prompt, Rollout, Verdict
 
 _MARKUP = re.compile(r"[*_`$]|\\text(?:bf)?\{|\\boxed\{|\}")

@@ -7,7 +7,7 @@ import unicodedata
 import jiwer
 
 from rewards.contract import Case
-from rewards.verifiers.text import answer_text
+from rewards.words import answer_text
 from rl.types import Prompt, Rollout, Verdict
 
 _LONGEST = (
