@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from rl.data.inspection import DataFacts
 from rl.data.mixture import quoted, weights_of
-from rl.data.sources import FILES, DataConfig, DataFacts
+from rl.data.sources import FILES, DataConfig
 from rl.data.tasks import TASKS
 from rl.data.tasks.procedural import COMPACT
 from rl.units import many

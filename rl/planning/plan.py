@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from models.shape import BYTES, Shape, folder_of, read_shape
 from models.supported import find_unsupported_key
+from rl.data.inspection import DataFacts, inspect
 from rl.data.mixture import weights_of
-from rl.data.sources import DataFacts, inspect
 from rl.planning import checks, disk, duration, judges, memory, requirements, workload
 from rl.planning.machine import Machine, find_shadowing_modules
 from rl.planning.memory import RolePlan
