@@ -50,16 +50,8 @@ def check(
     """Return the `args` in the types that the verifier's function annotates. Raises ConfigError where `spec` names no
     verifier, or its function does not take them. Executes no code but the library's own."""
     values = dict(args or {})
-    module, colon, function = spec.rpartition(":")
-    if not colon:
-        if spec not in list_verifiers():
-            hint = did_you_mean(spec, list_verifiers())
-            raise ConfigError(f"{place}: unknown verifier '{spec}'{hint} (or your own as file.py:fn or pkg.mod:fn)")
-        path, function = IN_TREE / f"{spec}.py", _FUNCTION
-    elif module.endswith(".py"):
-        path = functions.find_file(module, place, _search_folders(folder))
-    else:
-        path = functions.find_module(module, place, _search_folders(folder))
+    module, colon, _ = spec.rpartition(":")
+    path, function = _find_source(spec, place, folder)
     if path is None:
         return values  # a compiled module: there is no source to check against
     names = functions.names_in_file(path, place)
@@ -71,6 +63,27 @@ def check(
     if definition is None:  # imported from elsewhere or made at import: nothing to read here
         return values
     return functions.check_arguments(definition, ("prompt", "rollout"), args, args_place)
+
+
+def _find_source(spec: str, place: str, folder: Path | None) -> tuple[Path | None, str]:
+    """Return (the file of a verifier, None for a compiled module; the name of its function). Raises ConfigError."""
+    module, colon, function = spec.rpartition(":")
+    if not colon:
+        if spec not in list_verifiers():
+            hint = did_you_mean(spec, list_verifiers())
+            raise ConfigError(f"{place}: unknown verifier '{spec}'{hint} (or your own as file.py:fn or pkg.mod:fn)")
+        return IN_TREE / f"{spec}.py", _FUNCTION
+    if module.endswith(".py"):
+        return functions.find_file(module, place, _search_folders(folder)), function
+    return functions.find_module(module, place, _search_folders(folder)), function
+
+
+def reads_gold(spec: str, folder: Path | None = None) -> bool:
+    """Return whether a verifier that passed `check` reads the prompt's `answer`, as far as its source shows."""
+    path, function = _find_source(spec, "verifier", folder)
+    if path is None:
+        return False
+    return "answer" in functions.attributes_read(functions.names_in_file(path, "verifier"), function)
 
 
 def asks_a_model(spec: str) -> bool:

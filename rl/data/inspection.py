@@ -10,7 +10,7 @@ from pathlib import Path
 from rl.data import user_functions
 from rl.data.arrow import parquet_columns, parquet_counts
 from rl.data.files import AUDIO_ROWS, hub_name, locate_file, rows
-from rl.data.rows import Row, normal_split
+from rl.data.rows import Row, check_columns, normal_split
 from rl.data.sources import DataConfig, arguments, read
 from rl.data.tasks import COUNTS, TASKS
 from rl.types import Prompt
@@ -48,6 +48,8 @@ def inspect(config: DataConfig, split: str | None = None, place: str = "data") -
         config.validate(place)
         count, prompts = _read(config, split, place, notes.append)
         row, columns = _first_row(config, place), _columns(config, place)
+        if columns:  # a column of splits may be made of the parts that a data set is stored in
+            check_columns([c for c in config.required_columns if c != config.split_name], columns, str(config.path))
         if row is None:
             return DataFacts(count, [], notes, prompts, columns)
         without_ids = "id" not in config.fields and row.get("id") is None

@@ -17,7 +17,7 @@ from models.shape import BYTES, Shape, folder_of, read_shape
 from models.supported import find_unsupported_key
 from rl.data.inspection import DataFacts, inspect
 from rl.data.mixture import weights_of
-from rl.planning import checks, disk, duration, judges, memory, requirements, workload
+from rl.planning import checks, disk, duration, golds, judges, memory, requirements, workload
 from rl.planning.machine import Machine, find_shadowing_modules
 from rl.planning.memory import RolePlan
 from rl.stages.workload import StagePlan
@@ -98,9 +98,9 @@ def plan(recipe: Recipe, out: Path | None = None) -> Plan:
     for name, judge in header.judges.items():
         _present(judge.model, f"judges.{name}.model", result)
     facts = _facts(recipe, result, runs=bool(present or out))
-    problems, notes = checks.foreign_difficulties(recipe, facts)
-    result.problems += problems
-    result.notes += notes
+    for problems, notes in (checks.foreign_difficulties(recipe, facts), golds.check(recipe, facts)):
+        result.problems += problems
+        result.notes += notes
     _stages(recipe, shape, facts, result)
     result.notes += judges.notes(recipe, result.stages, facts)
     result.placed = bundles(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from models.folder import on_disk
 from rl import signals
 from rl.config import ConfigError, did_you_mean
+from rl.planning import golds
 from rl.planning.plan import plan
 from rl.planning.requirements import check_functions
 from rl.recipe import Recipe
@@ -112,6 +113,7 @@ class Run:
             self._summarise("running")
             for read in self.recipe.loads():  # a bad row is found before anything heavy starts
                 self.artifacts.read_prompts(read.data, read.split, read.limit, place=read.place)
+            golds.check_prompts(self.recipe, self.artifacts.read_prompts, self.say)
             with ExitStack() as stack:
                 cluster, rewards = self._start_actors(stack, pending)
                 for stage in pending:
