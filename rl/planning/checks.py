@@ -34,7 +34,7 @@ def problems(stage: Stage, recipe: Recipe, rows: int | None, positions: int | No
         lines.append(
             f"{stage.place}.data: {quoted(config.data)}, split '{config.split}', has no rows; choose another split"
         )
-    if getattr(config, "budgets", ()) and not recipe.header.model.think:
+    if getattr(config, "budgets", ()) and recipe.header.model.think is False:
         lines.append(f"{stage.place}.budgets: the model does not think (model.think: false); remove them")
     lines += _missing_fields(stage, recipe) + _unheard_sound(stage, recipe)
     return lines or config.problems(stage.place, rows)

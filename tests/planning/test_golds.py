@@ -93,7 +93,7 @@ def test_who_compares_needs_a_gold(verifier: str) -> None:
 
 @pytest.mark.parametrize("verifier", ["format", "length", "repetition", "language", "coherence"])
 def test_who_does_not_compare_needs_none(verifier: str) -> None:
-    args = {"language": {"language": "en"}, "length": {"max_tokens": 9}}.get(verifier, {})
+    args = {"language": {"language": "en"}, "length": {"max_tokens": 9, "buffer": 3}}.get(verifier, {})
     write(renamed("Answer"))
     part = {"verifier": verifier, "args": args}
     assert plan(recipe({"source": "jsonl", "path": "rows.jsonl"}, [part])).problems == []
