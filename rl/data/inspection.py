@@ -87,7 +87,7 @@ def _read(
 
 def _first_row(config: DataConfig, place: str) -> Row | None:
     """Return the first row; None for sources that `inspect` does not open."""
-    if config.source not in ("jsonl", "parquet"):
+    if config.source not in ("jsonl", "parquet", "folder"):
         return None
     return next((row for _, row in rows(config, None, place, lambda _: None)), None)
 

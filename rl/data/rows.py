@@ -108,7 +108,7 @@ def jsonl(file: Path, refuse: Callable[[ValueError], None] = fail) -> Iterator[t
 
 def _object(line: bytes, where: str) -> Row:
     try:
-        row = json.loads(line.decode())
+        row = json.loads(line.decode(), object_pairs_hook=_mapping_of_unique_keys)
     except UnicodeDecodeError as error:
         raise ValueError(f"{where}: not utf-8 (byte {error.start + 1}); save the file as utf-8") from error
     except json.JSONDecodeError as error:
@@ -120,6 +120,15 @@ def _object(line: bytes, where: str) -> Row:
     if not isinstance(row, dict):
         raise ValueError(f"{where}: a {type_name(row)} is not a row; write one JSON object a line")
     return row
+
+
+def _mapping_of_unique_keys(pairs: list[tuple[str, Any]]) -> Row:
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):  # of two values Python would keep the last, without a word
+        names = [name for name, _ in pairs]
+        twice = next(name for name in mapping if names.count(name) > 1)
+        raise ValueError(f"key '{twice}' stands twice in an object")
+    return mapping
 
 
 def check_columns(required: Iterable[str], names: Sequence[str], place: str) -> None:

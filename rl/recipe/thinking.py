@@ -61,7 +61,7 @@ def choose_thinking(recipe: Recipe, prompts_of: PromptsOf, folder: Path | None) 
         return Thinking(None, unknown or "the chat template is read once the model is here")
     return Thinking(
         False,
-        f"the model's chat template does not know {THINK_OPEN}, and no demonstration or reward has or asks for chains",
+        f"the model's chat template does not know {THINK_OPEN}, and neither demonstrations nor reward call for chains",
     )
 
 

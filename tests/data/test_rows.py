@@ -74,6 +74,11 @@ def test_byte_order_mark_line_separators_and_blank_last_lines(tmp_path: Path):
 GOOD = {"id": "x", "question": "1+1", "answer": "2"}
 BAD_ROWS = [
     ('{"question": ', {}, "invalid JSON: Expecting value at column 13; write one JSON object a line"),
+    (
+        '{"question": "1", "answer": 2, "answer": 3}',
+        {},
+        "invalid JSON: key 'answer' stands twice in an object; write one",
+    ),
     ("[1]", {}, "a list is not a row; write one JSON object a line"),
     ('{"question": 1' + "0" * 5000 + "}", {}, "invalid JSON: Exceeds the limit"),
     ("[" * 200_000, {}, "invalid JSON: maximum recursion depth"),

@@ -146,6 +146,15 @@ def test_saved_data_sets_and_parquet_tell_their_columns() -> None:
         assert plan(wrong).problems == [f"{path}: no column 'gold'; did you mean 'Gold'?"], source
 
 
+def test_a_folder_has_the_names_of_its_classes() -> None:
+    for name in ("dog", "cat"):
+        Path(name).mkdir()
+        Path(name, "1.wav").write_bytes(b"")
+    data = {"source": "folder", "path": ".", "template": "What is it?"}
+    used = recipe(data, [{"verifier": "text"}], split=None, prompts_per_step=2)
+    assert any(problem.endswith("map it: data.d.fields: {answer: label}") for problem in plan(used).problems)
+
+
 def test_all_prompts_are_checked_when_they_are_read() -> None:
     """Also of sources that `rl check` does not open."""
     Path("mine.py").write_text("def prompts(split):\n    yield None\n")

@@ -62,7 +62,7 @@ def thinking(*args: Any, **keys: Any) -> str:
 
 
 def test_a_model_that_knows_no_chains_answers_at_once() -> None:
-    says = "off (model.think: auto): the model's chat template does not know <think>, and no demonstration or reward has or"
+    says = "off (model.think: auto): the model's chat template does not know <think>, and neither demonstrations nor"
     assert thinking([RLVR]).startswith(says)
     assert thinking([{"sft": {"data": "d"}}, RLVR]).startswith(says)
     assert thinking([{"evaluate": {"data": "d", "max_sequence_tokens": 64}}]).startswith(says)
