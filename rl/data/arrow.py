@@ -16,7 +16,8 @@ from typing import Any, cast
 from rl import native_libraries
 from rl.data.rows import Row, check_columns, first_line
 
-Decoder = Callable[[Any], Any]  # values of whatever type the column has
+Arrow = Any  # pyarrow has no types: a table, a schema, a type of its
+Decoder = Callable[[Arrow], object]
 """A function from a stored value, not null, to the one that was meant."""
 
 
@@ -49,7 +50,7 @@ def parquet_counts(file: Path, name: str) -> dict[str | None, int]:
 
 
 @contextmanager
-def _parquet_file(file: Path) -> Generator[Any]:  # pyarrow has no types
+def _parquet_file(file: Path) -> Generator[Arrow]:
     native_libraries.require("pyarrow")
     import pyarrow
     import pyarrow.parquet
@@ -61,7 +62,7 @@ def _parquet_file(file: Path) -> Generator[Any]:  # pyarrow has no types
         raise ValueError(f"{file}: cannot be read as parquet: {first_line(error)}; write it again") from error
 
 
-def decode_rows(rows: Iterable[Row], schema: Any) -> Iterator[Row]:  # pyarrow has no types
+def decode_rows(rows: Iterable[Row], schema: Arrow) -> Iterator[Row]:
     """Yield the rows, which have columns of the arrow `schema`, with every value as it was meant."""
     decoders = column_decoders(schema)
     for row in rows:
@@ -69,7 +70,7 @@ def decode_rows(rows: Iterable[Row], schema: Any) -> Iterator[Row]:  # pyarrow h
         yield {**row, **decoded}
 
 
-def column_decoders(schema: Any) -> dict[str, Decoder]:
+def column_decoders(schema: Arrow) -> dict[str, Decoder]:
     """Return the decoders of the columns that need one."""
     stored = (schema.metadata or {}).get(b"huggingface", b"{}")
     try:
@@ -80,7 +81,7 @@ def column_decoders(schema: Any) -> dict[str, Decoder]:
     return {name: decoder for name, decoder in decoders.items() if decoder is not None}
 
 
-def _decoder(kind: Any, feature: object) -> Decoder | None:
+def _decoder(kind: Arrow, feature: object) -> Decoder | None:
     """Return the decoder of a type with its `feature` (as `datasets` describes it); None where values are what they seem."""
     import pyarrow.types as types
 
@@ -132,5 +133,5 @@ def _struct_decoder(inner_decoders: Mapping[str, Decoder]) -> Decoder | None:
     }
 
 
-def _mapping(value: object) -> dict[str, Any]:
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+def _mapping(value: object) -> dict[str, object]:
+    return cast("dict[str, object]", value) if isinstance(value, dict) else {}

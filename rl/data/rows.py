@@ -122,7 +122,7 @@ def _object(line: bytes, where: str) -> Row:
     return row
 
 
-def _mapping_of_unique_keys(pairs: list[tuple[str, Any]]) -> Row:
+def _mapping_of_unique_keys(pairs: list[tuple[str, object]]) -> Row:
     mapping = dict(pairs)
     if len(mapping) < len(pairs):  # of two values Python would keep the last, without a word
         names = [name for name, _ in pairs]

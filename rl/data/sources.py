@@ -203,7 +203,7 @@ def _file_prompts(
     name = config.split_name
     has_splits: bool | None = True if "split" in config.fields else None  # None: the first row tells
     spellings: dict[str, str] = {}  # split -> how it is written first
-    is_told = False
+    has_said = False
     where = ""
     for number, (where, row) in enumerate(placed_rows, 1):
         if has_splits is None:
@@ -215,8 +215,8 @@ def _file_prompts(
             if has_splits:
                 row_split = text(column(row, name, where), name, where)
                 spelling = spellings.setdefault(normal_split(row_split), row_split)
-                if spelling != row_split and not is_told:
-                    is_told = True
+                if spelling != row_split and not has_said:
+                    has_said = True
                     say(f"{place}: {where}: split '{row_split}' is read as '{spelling}', as it was written before")
                 if split is not None and normal_split(split) != normal_split(row_split):
                     continue

@@ -29,7 +29,7 @@ PromptsOf = Callable[["DataRead"], "Sequence[Prompt] | None"]
 
 @dataclass(frozen=True)
 class Thinking:
-    """Whether the model thinks, and why."""
+    """A decision whether the model thinks, with its reason."""
 
     think: bool | None
     """None where that is not known before the run starts."""

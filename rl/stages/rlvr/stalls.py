@@ -11,12 +11,12 @@ STEPS = 3
 
 @dataclass
 class Stalls:
-    """What one stage has been warned of, a function of the metrics of its steps."""
+    """The stalls that one stage has been warned of, a function of the metrics of its steps."""
 
     stage: str
     samples_per_prompt: int
     max_sequence_tokens: int
-    told: set[str] = field(default_factory=set[str])
+    warned_kinds: set[str] = field(default_factory=set[str])
     """Kinds of warnings that were given."""
     equal_steps: int = 0
     """Steps in a row, up to the latest, in which every group had equal scores."""
@@ -31,8 +31,8 @@ class Stalls:
             warnings["chains"] = f"step {step}: {self._describe_chains(metrics['truncation_rate'])}"
         if self.equal_steps >= STEPS:
             warnings["scores"] = f"steps {step - STEPS + 1} to {step}: {_describe_scores(metrics['reward'])}"
-        new = {kind: text for kind, text in warnings.items() if kind not in self.told}
-        self.told |= new.keys()
+        new = {kind: text for kind, text in warnings.items() if kind not in self.warned_kinds}
+        self.warned_kinds |= new.keys()
         return [f"rlvr '{self.stage}', {text}" for text in new.values()]
 
     def _describe_chains(self, truncation_rate: float) -> str:
