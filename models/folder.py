@@ -29,6 +29,18 @@ def count_parameters(folder: str | Path) -> int:
     return sum(_parameters(file) for file in sorted(Path(folder).glob("*.safetensors")))
 
 
+def read_chat_template(folder: Path) -> str | None:
+    """Return the folder's chat template, several of them joined; None where it has none."""
+    files = [folder / "chat_template.jinja", *sorted(folder.glob("additional_chat_templates/*.jinja"))]
+    templates = [file.read_text(encoding="utf-8", errors="replace") for file in files if file.is_file()]
+    for name in ("chat_template.json", "tokenizer_config.json"):
+        stored: object = _mapping(folder / name).get("chat_template") if (folder / name).is_file() else None
+        # A text, or a list of several: [{"name": "default", "template": …}, …].
+        named = cast("list[dict[str, object]]", stored) if isinstance(stored, list) else [{"template": stored}]
+        templates += [text for entry in named if isinstance(text := entry.get("template"), str)]
+    return "\n".join(templates) or None
+
+
 def check_whole(folder: Path, tokenizer: bool = True) -> None:
     """Raise ValueError when something that loading the model needs is missing or broken, of the tokenizer if `tokenizer`."""
     if not (folder / "config.json").is_file():

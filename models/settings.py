@@ -114,8 +114,10 @@ class ModelConfig:
     """A small model to build from scratch."""
     dtype: Dtype = "float32"
     """Type of the weights in engines and trainers."""
-    think: bool = True
-    """True if every assistant turn is opened with `<think>`, as for reasoning models."""
+    think: Literal["auto"] | bool = "auto"
+    """True if every assistant turn is opened with `<think>`, as for reasoning models; false if answers come at once. auto:
+    true where demonstrations have chains, the reward or a stage asks for them, or the model's chat template knows the tag
+    (`rl check` says what was chosen and why)."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass, which saves memory and costs time."""
     train_encoder: bool = False
@@ -135,6 +137,12 @@ class ModelConfig:
             raise ConfigError(f"{place}.expect: the model is built, so its shape is known already; remove it")
         if self.train_encoder and self.build is not None and self.build.audio is None:
             raise ConfigError(f"{place}.train_encoder: the model reads text only; add `audio: {{}}` to {place}.build")
+
+    @property
+    def thinks(self) -> bool:
+        """True if every assistant turn is opened with `<think>`."""
+        assert self.think != "auto", "rl.recipe.thinking settles it before a run starts its actors"
+        return self.think
 
     def shape(self) -> dict[str, Any]:
         """Return the model's config.json as a dict, without transformers; empty for a hub name that is not on disk."""

@@ -53,10 +53,8 @@ def check(
     """Return the `args` in the types that the verifier's function annotates. Raises ConfigError where `spec` names no
     verifier, or its function does not take them. Executes no code but the library's own."""
     values = dict(args or {})
-    path = _find_source(spec, place, folder)
-    module, colon, function = spec.rpartition(":")
-    if not colon:
-        function = _FUNCTION
+    module, colon, _ = spec.rpartition(":")
+    path, function = _find_source(spec, place, folder)
     if path is None:
         return values  # a compiled module: there is no source to check against
     names = functions.names_in_file(path, place)
@@ -89,7 +87,7 @@ def settle_timeout(
 def _read_timeout_policy(spec: str, place: str, folder: Path | None) -> TimeoutPolicy:
     """Return the `ON_TIMEOUT` of a verifier's module. Without one, the time of a library verifier depends on the answer
     alone; of a user's nobody has said so. Raises ConfigError for any other value."""
-    path = _find_source(spec, place, folder)
+    path, _ = _find_source(spec, place, folder)
     node = functions.names_in_file(path, place).get(_TIMEOUT_POLICY) if path else None
     if node is None:
         return "error" if ":" in spec else "zero"
@@ -99,17 +97,25 @@ def _read_timeout_policy(spec: str, place: str, folder: Path | None) -> TimeoutP
     return value.value
 
 
-def _find_source(spec: str, place: str, folder: Path | None) -> Path | None:
-    """Return the file that defines a verifier, None for a compiled module. Raises ConfigError where there is none."""
-    module, colon, _ = spec.rpartition(":")
+def _find_source(spec: str, place: str, folder: Path | None) -> tuple[Path | None, str]:
+    """Return (the file of a verifier, None for a compiled module; the name of its function). Raises ConfigError."""
+    module, colon, function = spec.rpartition(":")
     if not colon:
         if spec not in list_verifiers():
             hint = did_you_mean(spec, list_verifiers())
             raise ConfigError(f"{place}: unknown verifier '{spec}'{hint} (or your own as file.py:fn or pkg.mod:fn)")
-        return IN_TREE / f"{spec}.py"
+        return IN_TREE / f"{spec}.py", _FUNCTION
     if module.endswith(".py"):
-        return functions.find_file(module, place, _search_folders(folder))
-    return functions.find_module(module, place, _search_folders(folder))
+        return functions.find_file(module, place, _search_folders(folder)), function
+    return functions.find_module(module, place, _search_folders(folder)), function
+
+
+def reads_gold(spec: str, folder: Path | None = None) -> bool:
+    """Return whether a verifier that passed `check` reads the prompt's `answer`, as far as its source shows."""
+    path, function = _find_source(spec, "verifier", folder)
+    if path is None:
+        return False
+    return "answer" in functions.attributes_read(functions.names_in_file(path, "verifier"), function)
 
 
 def asks_a_model(spec: str) -> bool:

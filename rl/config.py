@@ -15,6 +15,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from rl.yaml_scalars import find_ambiguous
+
 C = TypeVar("C")
 Values = dict[str, Any]
 """A mapping of a recipe as YAML gives it, before it is read into dataclasses."""
@@ -76,7 +78,8 @@ def coerce(hint: object, value: object, place: str) -> Any:  # its type is what 
     is_bool_for_number = hint in (int, float) and isinstance(value, bool)  # in Python a bool is an int
     if isinstance(value, typing.cast(type, hint)) and not is_bool_for_number:
         return value
-    raise ConfigError(f"{place}: expected {_type_name(hint)}; got {value!r}")
+    fix = "; write its decimal digits" if hint in (int, float) and isinstance(value, str) else ""
+    raise ConfigError(f"{place}: expected {_type_name(hint)}; got {value!r}{fix}")
 
 
 def _coerce_union(options: tuple[object, ...], value: object, place: str) -> object:
@@ -126,13 +129,30 @@ def _nearest_key(cls: type, word: str) -> str:
 
 
 def read_yaml(path: Path) -> Any:  # a mapping in a valid recipe, which callers check
-    """Read a YAML file, its `${…}` left as written. Raises ConfigError for one that is not valid YAML."""
+    """Read a YAML file, its `${…}` left as written. Raises ConfigError for one that is not valid YAML, or holds a value
+    that YAML would read as another one than is written."""
     try:
-        return OmegaConf.load(path)
+        values = OmegaConf.load(path)
+        if ambiguous := find_ambiguous(path.read_text(encoding="utf-8")):
+            raise ConfigError(f"{path}:{ambiguous[0]}: {ambiguous[1]}")
+        return values
     except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
         line = getattr(getattr(error, "problem_mark", None), "line", None)
         where = f"{path}:{line + 1}" if line is not None else str(path)
         raise ConfigError(f"{where}: not valid YAML ({getattr(error, 'problem', None) or error})") from error
+
+
+def read_assignment(value: str, place: str) -> object:
+    """Return the value of an override or argument `key=value`, read as YAML: `1e-5` is a number, `[a, b]` a list. Raises
+    ConfigError, which begins with `place`."""
+    try:
+        ambiguous = find_ambiguous(value)
+        parsed = typing.cast(Values, OmegaConf.to_container(OmegaConf.from_dotlist([f"value={value}"])))["value"]
+    except (OmegaConfBaseException, YAMLError, TypeError, LookupError, ValueError) as error:
+        raise ConfigError(f"{place}: {str(error).splitlines()[0]}; check the key and the value") from error
+    if ambiguous:
+        raise ConfigError(f"{place}: {ambiguous[1]}")
+    return parsed
 
 
 def merge(base: object, change: object, place: str) -> DictConfig | ListConfig:

@@ -55,6 +55,11 @@ def _strip(part: str) -> str:
     return "" if is_blank(part) else part.strip()
 
 
+def join_think(chain: str, answer: str) -> str:
+    """Return the assistant turn of a chain and an answer, which `split_think` takes apart again."""
+    return f"{THINK_OPEN}\n{chain}\n{THINK_CLOSE}\n{answer}"
+
+
 class Turn:
     """An assistant's turn, from its text. Classes with a field `text` extend it."""
 

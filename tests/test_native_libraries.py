@@ -11,7 +11,7 @@ import pytest
 from elf import build_library
 
 from rl import native_libraries
-from rl.data.rows import parquet
+from rl.data.arrow import parquet
 from rl.native_libraries import describe_problem, linked_libraries, open_error, require
 
 ROOT = Path(__file__).parents[1]

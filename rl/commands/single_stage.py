@@ -24,7 +24,9 @@ Limit = Annotated[int | None, typer.Option(min=1, help="Read only so many prompt
 Samples = Annotated[int | None, typer.Option(min=1, help="Samples per prompt (default: 8).")]
 VerifierName = Annotated[str | None, typer.Option(help="A verifier: a name, file.py:fn or pkg.mod:fn (default: math).")]
 MaxTokens = Annotated[int | None, typer.Option(min=2, help="Tokens of the longest prompt and response together.")]
-Think = Annotated[bool, typer.Option(help="Open every answer with <think>.")]
+Think = Annotated[
+    bool | None, typer.Option(help="Open every answer with <think> (default: as the recipe or the chat template says).")
+]
 
 
 def evaluate(
@@ -38,7 +40,7 @@ def evaluate(
     fields: Fields = "",
     max_sequence_tokens: MaxTokens = None,
     recipe: FromRecipe = None,
-    think: Think = True,
+    think: Think = None,
     as_json: Json = False,
 ) -> None:
     """Measure a model on a file of questions: accuracy with intervals, pass@k, lengths."""
@@ -71,7 +73,7 @@ def curate(
     fields: Fields = "",
     max_sequence_tokens: MaxTokens = None,
     recipe: FromRecipe = None,
-    think: Think = True,
+    think: Think = None,
 ) -> None:
     """Find the prompts that are neither too easy nor too hard for a model; `difficulty: FILE` in a recipe uses them."""
     from rl.recipe.single_stage import single_stage

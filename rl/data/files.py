@@ -11,16 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rl.config import ConfigError
+from rl.data.arrow import decode_rows, parquet, parquet_columns
 from rl.data.clips import ENDINGS, audio_files
 from rl.data.rows import (
     SPLITS,
     Row,
     check_columns,
     check_split,
+    check_split_column,
     first_line,
     jsonl,
     locate,
-    parquet,
+    normal_split,
     split_of,
 )
 
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 FILES = ("jsonl", "parquet", "huggingface", "folder")
 """Sources that are read row by row; the other ones make their own prompts."""
+SPLIT_FOLDERS = {name: name for name in SPLITS} | {"val": "validation", "valid": "validation", "dev": "validation"}
+"""Name of a folder, in small letters -> the split whose files it holds."""
 AUDIO_ROWS = 64
 """Number of rows of a parquet file in memory at a time when they hold sound."""
 
@@ -64,6 +68,7 @@ def rows(config: FileConfig, split: str | None, place: str, refuse: Refuse) -> P
     if config.source == "jsonl":  # a parquet file can be read or not, as a whole; here single lines may fail
         return jsonl(file, refuse)
     batch = AUDIO_ROWS if "audio" in config.fields else 1024
+    check_split_column(config.split_name, parquet_columns(file), str(file))
     return parquet(file, config.columns, config.required_columns, batch)
 
 
@@ -84,7 +89,7 @@ def hub_name(path: str, place: str) -> str:
 def _folder(config: FileConfig, place: str, refuse: Refuse) -> PlacedRows:
     """Yield (file, row) with `audio`, `id`, and either the named groups of `pattern` in the file's path below the folder,
     or `label`, its class folder. A file's split is a group of that name, or its outermost folder where all of these are
-    named after splits, else a hash of its path."""
+    named after splits (`SPLIT_FOLDERS`), else a hash of its path."""
     folder = locate(str(config.path), f"{place}.path")
     if not folder.is_dir():
         raise ConfigError(f"{place}.path: {folder} is a file; name the folder of the audio files")
@@ -92,14 +97,11 @@ def _folder(config: FileConfig, place: str, refuse: Refuse) -> PlacedRows:
     if not files:
         raise ConfigError(f"{place}.path: {folder} holds no audio files ({' '.join(ENDINGS)}); correct the path")
     pattern = compile_pattern(config.args, place)
-    outer_folders = {file.parts[0] for file in files if len(file.parts) > 1}
-    in_split_folders = (
-        bool(outer_folders) and outer_folders <= SPLITS.keys() and all(len(file.parts) > 1 for file in files)
-    )
+    in_split_folders = all(len(file.parts) > 1 and file.parts[0].lower() in SPLIT_FOLDERS for file in files)
     for file in files:
-        split = file.parts[0] if in_split_folders else split_of(file.as_posix())
+        split = SPLIT_FOLDERS[file.parts[0].lower()] if in_split_folders else split_of(file.as_posix())
         row = {"audio": str(folder / file), "id": str(file.with_suffix("").as_posix()), config.split_name: split}
-        groups = _groups(pattern, file.relative_to(split) if in_split_folders else file)
+        groups = _groups(pattern, file.relative_to(file.parts[0]) if in_split_folders else file)
         if groups is None:
             fix = "match it with args.pattern" if pattern else "lay it into a class folder or give args.pattern"
             refuse(ValueError(f"{folder / file}: no label in its path; {fix}"))
@@ -147,19 +149,23 @@ def _huggingface(config: FileConfig, split: str | None, place: str) -> PlacedRow
     # A `DatasetDict` is a dict of split to dataset; a single dataset has no name.
     parts = {str(k): v for k, v in dataset.items()} if isinstance(dataset, dict) else {"": dataset}
     name = config.split_name
+    for part in parts.values():
+        check_split_column(name, part.column_names, path)
     split_by_part = "" not in parts and not any(name in part.column_names for part in parts.values())
-    if split_by_part:
+    if split_by_part and split is not None and normal_split(split) not in map(normal_split, parts):
         check_split(split, parts, path)
     for part_name, part in parts.items():
-        if split_by_part and split not in (None, part_name):
+        if split_by_part and split is not None and normal_split(part_name) != normal_split(split):
             continue
         check_columns(
             [c for c in config.required_columns if not (split_by_part and c == name)], part.column_names, path
         )
-        stored_rows = _keep_encoded(part.select_columns([c for c in part.column_names if c in config.columns]))
+        # Without a format: a data set that was saved with `set_format("numpy")` would give arrays in place of numbers.
+        columns = part.with_format(None).select_columns([c for c in part.column_names if c in config.columns])
+        stored_rows = _keep_encoded(columns)
         label = f"{path}[{part_name}]" if part_name else path
-        for number, row in enumerate(stored_rows, 1):
-            yield f"{label}: row {number}", dict(row, **{name: part_name}) if split_by_part else dict(row)
+        for number, row in enumerate(decode_rows(stored_rows, stored_rows.features.arrow_schema), 1):
+            yield f"{label}: row {number}", dict(row, **{name: part_name}) if split_by_part else row
 
 
 def _keep_encoded(dataset: datasets.Dataset) -> datasets.Dataset:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Protocol
 
 from rl.data.clips import place_marks, read_clips
-from rl.data.rows import Row, column, render, text, type_name
+from rl.data.messages import CHAIN_KEYS, one_chain, read_turns
+from rl.data.rows import Row, column, is_missing, render, text, type_name
 from rl.think import THINK_CLOSE, THINK_OPEN, split_think
 from rl.types import AUDIO_PATCH, Demonstration, Message, Prompt
 
@@ -15,6 +16,10 @@ PROMPT_KEYS = ("question", "answer", "id", "source", "reasoning", "response", "s
 """The keys of `fields` with a meaning; any other goes to `Prompt.fields`."""
 IMPLIED_KEYS = ("answer", "id")
 """Keys that are read from a column of the same name, where there is one, even when `fields` does not name it."""
+
+
+FLAGS = {"on", "off", "true", "false", "yes", "no", "none", "auto", "low", "medium", "high"}
+"""Texts in a column of a chain's name that say whether a model thinks, and are no chain."""
 
 
 class RowConfig(Protocol):
@@ -42,7 +47,11 @@ def to_prompt(row: Row, config: RowConfig, where: str, number: int) -> Prompt:
     if "audio" in config.fields:
         clips = read_clips(values["audio"], config.fields["audio"], config.root, where)
         values["audio"] = AUDIO_PATCH * len(clips)
-    messages, last = _messages(values, config, where)
+    messages, last, sounds = _messages(values, config, where)
+    if sounds and clips:
+        raise ValueError(f"{where}: sound in column '{config.fields['audio']}' and in the conversation; drop one")
+    if sounds:
+        clips = read_clips(sounds, config.fields["messages"], config.root, where)
     answer = _value(values, config, "answer", where)
     extra = {key: values[key] for key in config.fields if key not in PROMPT_KEYS}
     return Prompt(
@@ -51,14 +60,14 @@ def to_prompt(row: Row, config: RowConfig, where: str, number: int) -> Prompt:
         clips=clips,
         answer=None if answer is None else _after_mark(answer, config.final_mark, "answer", where),
         source=_value(values, config, "source", where) or "",
-        demonstration=_demonstration(values, config, last, where),
+        demonstration=_demonstration(row, values, config, last, where),
         fields=extra if options is None else {**extra, "options": options},
     )
 
 
 def _value(values: Row, config: RowConfig, key: str, where: str) -> str | None:
     """Return the text of a key that `fields` maps, or of an implied column that is there; None when it is neither."""
-    if key not in config.fields and key != "question" and (key not in IMPLIED_KEYS or values.get(key) is None):
+    if key not in config.fields and key != "question" and (key not in IMPLIED_KEYS or is_missing(values.get(key))):
         return None
     name = config.fields.get(key, key)
     value = text(values[key], name, where, numbers=key != "question")
@@ -67,10 +76,12 @@ def _value(values: Row, config: RowConfig, key: str, where: str) -> str | None:
     return value
 
 
-def _messages(values: Row, config: RowConfig, where: str) -> tuple[tuple[Message, ...], str | None]:
-    """Return the conversation up to the user's last turn, and the text of the assistant's turn after it, if any."""
+def _messages(values: Row, config: RowConfig, where: str) -> tuple[tuple[Message, ...], str | None, list[object]]:
+    """Return the conversation up to the user's last turn, the text of the assistant's turn after it, if any, and the
+    sound of its audio parts."""
+    sounds: list[object] = []
     if "messages" in config.fields:
-        turns = _turns(values["messages"], config.fields["messages"], where)
+        turns, sounds = read_turns(values["messages"], config.fields["messages"], where)
     else:
         if "question" in values and "{question}" in config.template:
             _value(values, config, "question", where)
@@ -83,46 +94,46 @@ def _messages(values: Row, config: RowConfig, where: str) -> tuple[tuple[Message
         raise ValueError(f"{where}: no user turn to answer; end with one, or with one and the assistant's answer")
     if config.system and turns[0].role != "system":
         turns.insert(0, Message("system", config.system))
-    return tuple(turns), last
+    return tuple(turns), last, sounds
 
 
-def _turns(value: object, name: str, where: str) -> list[Message]:
-    if not isinstance(value, list) or not value:
-        raise ValueError(
-            f"{where}: column '{name}' is {type_name(value)}, not a list of {{role, content}}; correct the row"
-        )
-    turns: list[Message] = []
-    for turn in value:
-        if not isinstance(turn, dict) or not isinstance(turn.get("role"), str):
-            raise ValueError(f"{where}: column '{name}': a turn without a role; write {{role: user, content: …}}")
-        turns.append(
-            Message(text(turn["role"], f"{name}.role", where), text(turn.get("content"), f"{name}.content", where))
-        )
-    if not any(turn.role == "user" and turn.content.strip() for turn in turns):
-        raise ValueError(f"{where}: column '{name}': no user turn with text; write {{role: user, content: …}}")
-    return turns
-
-
-def _demonstration(values: Row, config: RowConfig, last: str | None, where: str) -> Demonstration | None:
-    """Return the demonstration of the mapped columns, or of the conversation's closing assistant turn. A response that
-    holds a `<think>` chain is split into chain and answer."""
+def _demonstration(row: Row, values: Row, config: RowConfig, last: str | None, where: str) -> Demonstration | None:
+    """Return the demonstration of the mapped columns, or of the conversation's closing assistant turn. The chain stands in
+    a column of its own, or in the response between tags."""
     response = _value(values, config, "response", where)
     if response is not None and last is not None:
         raise ValueError(f"{where}: the conversation and column '{config.fields['response']}' both answer; drop one")
     response = response or last
     if response is None:
         return None
-    if values.get("reasoning") is not None and "reasoning" in config.fields:
-        reasoning = text(values["reasoning"], config.fields["reasoning"], where)
-        if config.final_mark and config.final_mark in reasoning:
-            reasoning = reasoning.rpartition(config.final_mark)[0]  # GSM8K: the answer follows the mark
-    else:
-        reasoning, response = split_think(response)
+    inner_chain, response = split_think(response)
+    reasoning = one_chain([_chain_column(row, values, config, where), inner_chain], where)
     response = _after_mark(response, config.final_mark, "response", where)
     for part in (reasoning, response):
         if THINK_OPEN in part or THINK_CLOSE in part:  # the chain would be read back as another
             raise ValueError(f"{where}: the demonstration holds a second {THINK_OPEN} or {THINK_CLOSE}; remove the tag")
     return Demonstration(reasoning.strip(), response)
+
+
+def _chain_column(row: Row, values: Row, config: RowConfig, where: str) -> str:
+    """Return the chain that a column of its own holds: the one that `fields` maps to `reasoning`, or else one with a usual
+    name that `fields` does not use otherwise. Empty without one."""
+    chains: list[str] = []
+    if "reasoning" in config.fields:
+        candidates = {config.fields["reasoning"]: values["reasoning"]}
+    else:
+        candidates = {name: row.get(name) for name in CHAIN_KEYS if name not in config.fields.values()}
+    for name, value in candidates.items():
+        if is_missing(value):
+            continue
+        fix = f"if it is no chain of thought, name it otherwise: fields: {{flag: {name}}}"
+        if not isinstance(value, str) or value.strip().casefold() in FLAGS:
+            raise ValueError(f"{where}: column '{name}' is {type_name(value)} {value!r:.40}, which is no chain; {fix}")
+        chain = text(value, name, where)
+        if config.final_mark and config.final_mark in chain:
+            chain = chain.rpartition(config.final_mark)[0]  # GSM8K: the answer follows the mark
+        chains.append(chain)
+    return one_chain(chains, where)
 
 
 def _after_mark(value: str, mark: str | None, key: str, where: str) -> str:

@@ -11,13 +11,12 @@ import json
 import math
 import os
 import string
-from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from rl import native_libraries
 from rl.config import ConfigError, did_you_mean
 
 Row = dict[str, Any]
@@ -35,6 +34,20 @@ def split_of(text: str) -> str:
     """Return the split of a text, a function of the text alone: it never crosses splits, whatever else is read."""
     number = rank(text)
     return next(name for name, bound in SPLITS.items() if number < bound)
+
+
+def normal_split(name: str) -> str:
+    """Return the name of a split as all its spellings have it: `Train` and `train ` are `train`."""
+    return unicodedata.normalize("NFKC", name).strip().casefold()
+
+
+def check_split_column(column: str, names: Iterable[str], place: str) -> None:
+    """Raise ValueError where `names` have no such column, but one that differs only in how it is written: without its
+    splits, training would read the rows of the test."""
+    columns = list(names)
+    for name in columns:
+        if column not in columns and normal_split(name) == normal_split(column):
+            raise ValueError(f"{place}: no column '{column}', but '{name}'; write `split_column: '{name}'`")
 
 
 def check_split(split: str | None, names: Iterable[str], place: str) -> None:
@@ -95,7 +108,7 @@ def jsonl(file: Path, refuse: Callable[[ValueError], None] = fail) -> Iterator[t
 
 def _object(line: bytes, where: str) -> Row:
     try:
-        row = json.loads(line.decode())
+        row = json.loads(line.decode(), object_pairs_hook=_mapping_of_unique_keys)
     except UnicodeDecodeError as error:
         raise ValueError(f"{where}: not utf-8 (byte {error.start + 1}); save the file as utf-8") from error
     except json.JSONDecodeError as error:
@@ -109,37 +122,13 @@ def _object(line: bytes, where: str) -> Row:
     return row
 
 
-def parquet(
-    file: Path, columns: Sequence[str] | None, required: Sequence[str], batch: int = 1024
-) -> Iterator[tuple[str, Row]]:
-    """Yield (`FILE: row N`, row) of a parquet file with those of `columns` (None: all) that it has, `batch` rows in
-    memory at a time. Raises ValueError where a `required` column is missing, or the file cannot be read."""
-    with _parquet_file(file) as table:
-        names: list[str] = table.schema_arrow.names
-        check_columns(required, names, str(file))
-        batches = table.iter_batches(batch, columns=[name for name in names if columns is None or name in columns])
-        yield from ((f"{file}: row {n}", row) for n, row in enumerate((r for b in batches for r in b.to_pylist()), 1))
-
-
-def parquet_counts(file: Path, name: str) -> dict[str | None, int]:
-    """Return {value: rows that hold it in the column `name`}; {None: all rows} where there is no such column."""
-    with _parquet_file(file) as table:
-        if name not in table.schema_arrow.names:
-            return {None: table.metadata.num_rows}
-        return dict(Counter(table.read(columns=[name]).column(0).to_pylist()))
-
-
-@contextmanager
-def _parquet_file(file: Path) -> Generator[Any]:  # pyarrow has no types
-    native_libraries.require("pyarrow")
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        with pyarrow.parquet.ParquetFile(file) as table:
-            yield table
-    except (pyarrow.ArrowException, OSError) as error:
-        raise ValueError(f"{file}: cannot be read as parquet: {first_line(error)}; write it again") from error
+def _mapping_of_unique_keys(pairs: list[tuple[str, object]]) -> Row:
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):  # of two values Python would keep the last, without a word
+        names = [name for name, _ in pairs]
+        twice = next(name for name in mapping if names.count(name) > 1)
+        raise ValueError(f"key '{twice}' stands twice in an object")
+    return mapping
 
 
 def check_columns(required: Iterable[str], names: Sequence[str], place: str) -> None:
@@ -160,6 +149,8 @@ def type_name(value: object) -> str:
         list: "list",
         dict: "mapping",
     }
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "infinite"
     return "null" if value is None else names.get(type(value), type(value).__name__)
 
 
@@ -171,19 +162,39 @@ def column(row: Row, name: str, where: str) -> Any:
 
 
 def text(value: object, name: str, where: str, numbers: bool = False) -> str:
-    """Return a column's value as text; with `numbers`, a number too. Raises ValueError for anything else, and for text
-    that no tokenizer could encode."""
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Return a column's value as text; with `numbers`, a number too, in plain decimal digits. Raises ValueError for anything
+    else, and for text that no tokenizer could encode."""
+    number = isinstance(value, int | float | Decimal) and not isinstance(value, bool) and math.isfinite(value)
     if numbers and number:
-        return str(value)
+        return plain_decimal(value)
     if not isinstance(value, str):
         expected = "text or a number" if numbers else "text"
-        raise ValueError(f"{where}: column '{name}' is {type_name(value)}, not {expected}; correct the row")
+        # A date or a truth value has many written forms, and only the user knows which one an answer takes.
+        is_stored_type = numbers and value is not None and not isinstance(value, float | list | dict)
+        fix = "store it as text, as an answer would say it" if is_stored_type else "correct the row"
+        raise ValueError(f"{where}: column '{name}' is {type_name(value)}, not {expected}; {fix}")
     try:
         value.encode()  # fails for half a surrogate pair, which JSON can express as "\ud800"
     except UnicodeEncodeError as error:
         raise ValueError(f"{where}: column '{name}' holds half a surrogate pair; correct the row") from error
     return value
+
+
+def plain_decimal(number: float | Decimal) -> str:
+    """Return a finite number in decimal digits, without an exponent and without zeros that say nothing: 42.0 is `42`, 1e-5
+    is `0.00001`. A float column holds whole numbers too, wherever one of its rows is null or has a fraction."""
+    if isinstance(number, int):
+        return str(number)
+    # `repr` has the fewest digits that give the same float, `Decimal` writes them out.
+    digits = format(Decimal(repr(number)) if isinstance(number, float) else number, "f")
+    if "." in digits:
+        digits = digits.rstrip("0").rstrip(".")
+    return "0" if digits == "-0" else digits
+
+
+def is_missing(value: object) -> bool:
+    """Return whether a value stands for none: null, or the NaN that pandas and numpy store in its place."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def placeholders(template: str, place: str) -> list[str]:

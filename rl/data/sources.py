@@ -6,7 +6,7 @@ module imports nothing heavy.
 
 from __future__ import annotations
 
-import inspect as introspect  # `inspect` below is what `rl check` calls
+import inspect
 import os
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,17 +17,25 @@ from typing import Any
 from rl.config import ConfigError, coerce, did_you_mean
 from rl.data import user_functions
 from rl.data.clips import check_clips, place_marks
-from rl.data.files import FILES, PlacedRows, Refuse, compile_pattern, hub_name, locate_file, rows
+from rl.data.files import FILES, PlacedRows, Refuse, compile_pattern, rows
+from rl.data.messages import CHAIN_KEYS
 from rl.data.prompts import IMPLIED_KEYS, to_prompt
-from rl.data.rows import Row, check_split, column, fail, parquet_counts, placeholders, text, type_name
-from rl.data.tasks import COUNTS, TASKS
+from rl.data.rows import (
+    check_split,
+    check_split_column,
+    column,
+    fail,
+    normal_split,
+    placeholders,
+    text,
+    type_name,
+)
+from rl.data.tasks import TASKS
 from rl.types import Message, Prompt
 from rl.units import many
 
 ON_BAD_ROW = ("fail", "skip")
 """Choices of `on_bad_row`."""
-CHECKED_BYTES = 8 << 20
-"""Size up to which `inspect` reads a jsonl file whole (about 0.2 s)."""
 
 PlacedPrompts = Iterator[tuple[str, Prompt]]
 """Prompts, each with the place of its row for messages."""
@@ -126,23 +134,7 @@ class DataConfig:
     @property
     def columns(self) -> list[str]:
         """The columns that are read, where they exist."""
-        return [*self.required_columns, self.split_column, *IMPLIED_KEYS]
-
-
-@dataclass(frozen=True)
-class DataFacts:
-    """Facts of a data set that are known before anything heavy starts."""
-
-    rows: int | None
-    """Number of prompts; None where it is not known, roughly for some tasks."""
-    problems: list[str]
-    """Mistakes that would end a run, a line each."""
-    notes: list[str] = field(default_factory=list[str])
-    """Remarks for the user, such as rows that were skipped."""
-    without_splits: bool = False
-    """True where rows have no split column: all of them are read, whatever split is asked for."""
-    without_ids: bool = False
-    """True where rows have no ids: prompts are called by their file and row number."""
+        return [*self.required_columns, self.split_column, *IMPLIED_KEYS, *CHAIN_KEYS]
 
 
 def load(
@@ -155,12 +147,13 @@ def load(
     """Return the prompts of `split` (None: all) in the order of the source, the first `limit` of them, ids unique. Clips
     are decoded once to learn that they are sound, except those of `TASKS`. `say` gets a line about skipped rows. Raises
     ConfigError for a mistake in `config`, ValueError for one in the data, each in one line."""
-    return _load(config, split, limit, place, say, decode=True)
+    return read(config, split, limit, place, say, decode=True)
 
 
-def _load(
+def read(
     config: DataConfig, split: str | None, limit: int | None, place: str, say: Callable[[str], None], decode: bool
 ) -> list[Prompt]:
+    """Return the prompts as `load` does; without `decode`, their clips are taken for sound as they are."""
     config.validate(place)
     if limit is not None and limit < 1:
         raise ConfigError(f"{place}: limit {limit} leaves no prompt; use 1 or more")
@@ -168,7 +161,7 @@ def _load(
     refuse = errors.append if config.on_bad_row == "skip" else fail
     places: dict[str, str] = {}  # of each id
     prompts: list[Prompt] = []
-    for where, prompt in _prompts(config, split, place, refuse):
+    for where, prompt in _prompts(config, split, place, refuse, say):
         try:
             if decode and config.source not in TASKS:  # tasks make or know their own sound
                 check_clips(prompt, where)
@@ -189,81 +182,51 @@ def _load(
     return prompts
 
 
-def inspect(config: DataConfig, split: str | None = None, place: str = "data") -> DataFacts:
-    """Return what `rl check` tells of a data set: in a fraction of a second, without `datasets`, without a network, and
-    without decoding a clip."""
-    notes: list[str] = []
-    try:
-        config.validate(place)
-        count, row = _count(config, split, place, notes.append), _first_row(config, place)
-        if row is None:
-            return DataFacts(count, [], notes)
-        without_ids = "id" not in config.fields and row.get("id") is None
-        return DataFacts(count, [], notes, without_splits=config.split_name not in row, without_ids=without_ids)
-    except ValueError as error:
-        return DataFacts(None, [str(error)])
-
-
-def _count(config: DataConfig, split: str | None, place: str, say: Callable[[str], None]) -> int | None:
-    """Return the number of prompts in `split`, None where counting would take long. Raises ValueError as `load` does."""
-    if config.source in COUNTS:
-        return COUNTS[config.source](split, **arguments(TASKS[config.source], config.args, place))
-    if config.source == "huggingface":
-        hub_name(str(config.path), place)
-        return None
-    if config.source == "folder":
-        return len(_load(config, split, None, place, say, decode=False))
-    if config.source not in FILES:
-        user_functions.check(config.source, config.args, place)
-        return None
-    file = locate_file(str(config.path), place)
-    if config.source == "jsonl":
-        if file.stat().st_size <= CHECKED_BYTES:
-            return len(_load(config, split, None, place, say, decode=False))
-        _load(config, None, 1, place, say, decode=False)  # the first row shows whether the columns are right
-        return None
-    _load(config, split, 1, place, say, decode=False)
-    counts = parquet_counts(file, config.split_name)
-    return sum(counts.values()) if split is None else counts.get(split, counts.get(None, 0))
-
-
-def _first_row(config: DataConfig, place: str) -> Row | None:
-    """Return the first row; None for sources that `inspect` does not open."""
-    if config.source not in ("jsonl", "parquet"):
-        return None
-    return next((row for _, row in rows(config, None, place, lambda _: None)), None)
-
-
-def _prompts(config: DataConfig, split: str | None, place: str, refuse: Refuse) -> PlacedPrompts:
+def _prompts(
+    config: DataConfig, split: str | None, place: str, refuse: Refuse, say: Callable[[str], None]
+) -> PlacedPrompts:
     if config.source in FILES:
-        return _file_prompts(rows(config, split, place, refuse), config, split, refuse)
+        return _file_prompts(rows(config, split, place, refuse), config, split, place, refuse, say)
     return _function_prompts(config, split, place)
 
 
-def _file_prompts(placed_rows: PlacedRows, config: DataConfig, split: str | None, refuse: Refuse) -> PlacedPrompts:
-    """Yield the prompts of `split`, or of all rows where these have no split."""
+def _file_prompts(
+    placed_rows: PlacedRows,
+    config: DataConfig,
+    split: str | None,
+    place: str,
+    refuse: Refuse,
+    say: Callable[[str], None],
+) -> PlacedPrompts:
+    """Yield the prompts of `split`, or of all rows where these have no split. `say` gets a line where one split is written
+    in two ways."""
     name = config.split_name
     has_splits: bool | None = True if "split" in config.fields else None  # None: the first row tells
-    splits: dict[str, None] = {}  # a set that keeps its order
+    spellings: dict[str, str] = {}  # split -> how it is written first
+    has_said = False
     where = ""
     for number, (where, row) in enumerate(placed_rows, 1):
         if has_splits is None:
             has_splits = name in row
+            check_split_column(name, row, where)
         if has_splits != (name in row) and "split" not in config.fields:
             raise ValueError(f"{where}: column '{name}' is in some rows only; give it to all or to none")
         try:
             if has_splits:
                 row_split = text(column(row, name, where), name, where)
-                splits[row_split] = None
-                if split not in (None, row_split):
+                spelling = spellings.setdefault(normal_split(row_split), row_split)
+                if spelling != row_split and not has_said:
+                    has_said = True
+                    say(f"{place}: {where}: split '{row_split}' is read as '{spelling}', as it was written before")
+                if split is not None and normal_split(split) != normal_split(row_split):
                     continue
             prompt = to_prompt(row, config, where, number)
         except ValueError as error:
             refuse(error)
         else:
             yield where, prompt
-    if splits:  # after the last row, when all splits are known
-        check_split(split, splits, where.rpartition(":")[0] or str(config.path))
+    if spellings and split is not None and normal_split(split) not in spellings:  # known after the last row
+        check_split(split, spellings.values(), where.rpartition(":")[0] or str(config.path))
 
 
 # --- tasks and user functions --------------------------------------------------------------------------------------
@@ -286,7 +249,7 @@ def _function_prompts(config: DataConfig, split: str | None, place: str) -> Plac
 def arguments(function: Callable[..., object], args: Mapping[str, object], place: str) -> dict[str, Any]:
     """Return `args`, converted as the signature of a task or a user's function says: names, types where a task annotates
     them, none missing. Raises ConfigError."""
-    parameters = list(introspect.signature(function).parameters.values())[1:]  # the first is the split
+    parameters = list(inspect.signature(function).parameters.values())[1:]  # the first is the split
     keywords = {p.name: p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
     # Annotations of a user's function may name what its module does not import.
     hints = typing.get_type_hints(function) if function in TASKS.values() else {}

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from rl.data.inspection import DataFacts
 from rl.data.mixture import quoted, weights_of
-from rl.data.sources import FILES, DataConfig, DataFacts
+from rl.data.sources import FILES, DataConfig
 from rl.data.tasks import TASKS
 from rl.data.tasks.procedural import COMPACT
 from rl.units import many
@@ -33,7 +34,7 @@ def problems(stage: Stage, recipe: Recipe, rows: int | None, positions: int | No
         lines.append(
             f"{stage.place}.data: {quoted(config.data)}, split '{config.split}', has no rows; choose another split"
         )
-    if getattr(config, "budgets", ()) and not recipe.header.model.think:
+    if getattr(config, "budgets", ()) and recipe.header.model.think is False:
         lines.append(f"{stage.place}.budgets: the model does not think (model.think: false); remove them")
     lines += _missing_fields(stage, recipe) + _unheard_sound(stage, recipe)
     return lines or config.problems(stage.place, rows)

@@ -13,7 +13,7 @@ from rl.stages.workload import StagePlan
 
 if TYPE_CHECKING:
     from rewards.combine import PartConfig, RewardConfig
-    from rl.data.sources import DataFacts
+    from rl.data.inspection import DataFacts
     from rl.recipe import Recipe
 
 Facts = Mapping[tuple[str, str | None], "DataFacts"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from models.shape import BYTES, Shape, folder_of, folder_shape
-from rl.units import GIB
+from rl.units import GIB, size
 from rl.workers.placement import ExpectConfig, roles
 
 if TYPE_CHECKING:
@@ -200,3 +200,13 @@ def engine(shape: Shape, dtype: str, gpus: int, kv_bytes: float, gpu: bool) -> d
         "activations": 0,
         "other": CUDA_CONTEXT if gpu else PROCESS["engine"],
     }
+
+
+def object_store_notes(weights: float, shm_free: float) -> list[str]:
+    """Return a note if Ray's object store cannot hold one version of the weights; both in bytes."""
+    if weights <= shm_free * 4 // 5:
+        return []
+    return [
+        f"memory: a version of the weights takes {size(weights)}, {size(shm_free)} of /dev/shm are free: with every step "
+        "they go through the disk; give the container more (docker run --shm-size)"
+    ]

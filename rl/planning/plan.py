@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from models.shape import BYTES, Shape, folder_of, read_shape
 from models.supported import find_unsupported_key
+from rl.data.inspection import DataFacts, inspect
 from rl.data.mixture import weights_of
-from rl.data.sources import DataFacts, inspect
-from rl.planning import checks, disk, duration, judges, memory, requirements, workload
+from rl.planning import checks, disk, duration, golds, judges, memory, requirements, thinking, workload
 from rl.planning.machine import Machine, find_shadowing_modules
 from rl.planning.memory import RolePlan
 from rl.stages.workload import StagePlan
@@ -34,6 +34,8 @@ class Plan:
 
     recipe: str
     model: str
+    thinking: str = ""
+    """Whether the model thinks, and why, where the recipe leaves that open."""
     address: str | None = None
     """Address of the cluster that runs it; None for this machine (`present`) or for machines as `expected`."""
     present: Machine | None = None
@@ -83,7 +85,7 @@ def plan(recipe: Recipe, out: Path | None = None) -> Plan:
     # What a cluster elsewhere has is known once a run connects; bfloat16 is what one trains in on GPUs.
     gpu = expect.gpus > 0 if expect else here.gpus > 0 or (address is not None and header.model.dtype == "bfloat16")
     present = None if address or (expect and out is None) else here
-    result = Plan(recipe.name, "", address, present, expect, gpu, header.cluster.placement)
+    result = Plan(recipe.name, "", "", address, present, expect, gpu, header.cluster.placement)
     result.problems += [
         f"{file}: has the name of a package of ours and would be imported in its place; rename it or run from elsewhere"
         for file in find_shadowing_modules()
@@ -98,9 +100,11 @@ def plan(recipe: Recipe, out: Path | None = None) -> Plan:
     for name, judge in header.judges.items():
         _present(judge.model, f"judges.{name}.model", result)
     facts = _facts(recipe, result, runs=bool(present or out))
-    problems, notes = checks.foreign_difficulties(recipe, facts)
-    result.problems += problems
-    result.notes += notes
+    for problems, notes in (checks.foreign_difficulties(recipe, facts), golds.check(recipe, facts)):
+        result.problems += problems
+        result.notes += notes
+    result.thinking, lines = thinking.describe(recipe, facts)
+    result.notes += lines
     _stages(recipe, shape, facts, result)
     result.notes += judges.notes(recipe, result.stages, facts)
     result.placed = bundles(
@@ -116,7 +120,7 @@ def plan(recipe: Recipe, out: Path | None = None) -> Plan:
         _memory(recipe, shape, result)
         if result.present and {"engine", "policy"} <= recipe.roles and os.path.isdir("/dev/shm"):
             weights = BYTES[header.model.dtype] * shape.parameters
-            result.notes += object_store_notes(weights, shutil.disk_usage("/dev/shm").free)
+            result.notes += memory.object_store_notes(weights, shutil.disk_usage("/dev/shm").free)
         _disk(recipe, shape, result, out or Path("runs"))
     if shape is not None and expect is not None:
         _fits(recipe, shape, result, expect)
@@ -248,16 +252,6 @@ def _memory(recipe: Recipe, shape: Shape, plan: Plan) -> None:
         plan.notes.append(
             f"activations take {size(activations)} a rank; model.gradient_checkpointing=true keeps far less"
         )
-
-
-def object_store_notes(weights: float, shm_free: float) -> list[str]:
-    """Return a note if Ray's object store cannot hold one version of the weights; both in bytes."""
-    if weights <= shm_free * 4 // 5:
-        return []
-    return [
-        f"memory: a version of the weights takes {size(weights)}, {size(shm_free)} of /dev/shm are free: with every step "
-        "they go through the disk; give the container more (docker run --shm-size)"
-    ]
 
 
 def _fits(recipe: Recipe, shape: Shape, plan: Plan, expect: ExpectConfig) -> None:

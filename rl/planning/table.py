@@ -88,7 +88,8 @@ def _table(text_columns: list[str], number_columns: list[str]) -> Table:
 
 def _describe_resources(plan: Plan) -> list[str]:
     """Return the lines on placement, memory, disk and time."""
-    lines = [f"placement  {_describe_placement(plan)}"]
+    lines = [f"thinking   {plan.thinking}"] if plan.thinking else []
+    lines.append(f"placement  {_describe_placement(plan)}")
     if plan.roles:
         if plan.gpu:
             lines.append(f"memory     {_describe_gpu_memory(plan)}")

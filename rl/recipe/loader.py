@@ -17,14 +17,13 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from rl import bundled
-from rl.config import ConfigError, Values, build, did_you_mean, merge, read_yaml, resolve
+from rl.config import ConfigError, Values, build, did_you_mean, merge, read_assignment, read_yaml, resolve
 from rl.data.mixture import limits
 from rl.data.rows import resolve_in
 from rl.recipe.header import Header
@@ -190,11 +189,9 @@ def _override(whole: Any, override: str) -> None:
     key, equals, value = override.partition("=")
     if not (key and equals):
         raise ConfigError(f"override '{override}': expected key=value, for example rlvr.steps=10")
+    place = f"override '{override}'"
+    parsed_value = read_assignment(value, place)
     try:
-        # OmegaConf parses the value as YAML: `1e-5` is a number, `[a, b]` a list.
-        container = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={value}"]))
-        OmegaConf.update(whole, key, cast(dict[str, object], container)["value"], merge=True)
-    except (OmegaConfBaseException, YAMLError, TypeError, LookupError, ValueError) as error:
-        raise ConfigError(
-            f"override '{override}': {str(error).splitlines()[0]}; check the key and the value"
-        ) from error
+        OmegaConf.update(whole, key, parsed_value, merge=True)
+    except (OmegaConfBaseException, TypeError, LookupError, ValueError) as error:
+        raise ConfigError(f"{place}: {str(error).splitlines()[0]}; check the key and the value") from error

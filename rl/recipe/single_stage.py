@@ -10,8 +10,11 @@ from models.folder import read_config
 from models.settings import ModelConfig
 from models.shape import folder_of, read_shape
 from rl.config import ConfigError, Values
+from rl.data.inspection import inspect
 from rl.data.rows import jsonl, locate
-from rl.recipe import Recipe, load
+from rl.recipe.loader import DataRead, Recipe, load
+from rl.recipe.thinking import choose_thinking
+from rl.types import Prompt
 
 QUESTIONS, ANSWERS = ("question", "problem", "prompt"), ("answer_final", "answer", "gold")
 """Usual names of the columns; without `--fields` the first that the file has is used."""
@@ -27,12 +30,12 @@ def single_stage(
     fields: str = "",
     verifier: str | None = None,
     recipe: str | None = None,
-    think: bool = True,
+    think: bool | None = None,
     overrides: Sequence[str] = (),
 ) -> Recipe:
     """Return a recipe whose one stage of `kind` judges `model` on the file `data`. With `recipe`, data sets, reward, engines
     and the settings of its last evaluation are taken from there, and `data` may name one of its data sets; `settings`
-    that are None are left to that recipe or to the stage's default. Raises ConfigError."""
+    that are None are left to that recipe or to the stage's default, and so is `think`. Raises ConfigError."""
     base = load(recipe) if recipe else None
     values: Values = {"name": kind, "reward": {"parts": [{"verifier": verifier or "math"}]}}
     stage: Values = {"split": None}
@@ -40,7 +43,8 @@ def single_stage(
         values |= {
             key: base.source[key] for key in ("data", "reward", "engines", "cluster", "seed") if key in base.source
         }
-        think = base.header.model.think
+        if think is None:
+            think = _thinks(base)
         evaluations = [s.config.evaluation[0] for s in base.stages if s.config.evaluation]
         evaluations += [s.config for s in base.stages if s.facts.measures]
         temperatures = [s.config.training_temperature for s in base.stages if s.config.training_temperature]
@@ -62,13 +66,22 @@ def single_stage(
         raise ConfigError("--data: name a jsonl or parquet file" + (f", or a data set of {recipe}" if base else ""))
     stage |= {key: value for key, value in settings.items() if value is not None}
     model_values = describe_model(model)
-    values["model"] = {**model_values, "think": think}
+    values["model"] = model_values if think is None else {**model_values, "think": think}
     if "max_sequence_tokens" not in stage:
         shape = read_shape(ModelConfig(path=model_values["path"]))
         stage["max_sequence_tokens"] = DEFAULT_MAX_TOKENS
         if shape and shape.positions:
             stage["max_sequence_tokens"] = min(DEFAULT_MAX_TOKENS, shape.positions)
     return load({**values, "stages": [{kind: stage}]}, overrides, base.folder if base else None)
+
+
+def _thinks(recipe: Recipe) -> bool | None:
+    """Return whether the model of a recipe thinks; None where its chat template has to tell."""
+
+    def prompts(read: DataRead) -> Sequence[Prompt] | None:
+        return inspect(recipe.header.data[read.data], read.split).prompts or None
+
+    return choose_thinking(recipe, prompts, folder_of(str(recipe.header.model.path))).think
 
 
 def describe_model(model: str) -> dict[str, str]:

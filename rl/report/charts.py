@@ -69,6 +69,7 @@ CHARTS = (
     Chart("Loss", ("loss",)),
     Chart("Response length", ("length/mean", "length/max"), "tokens"),
     Chart("Truncated", ("truncation_rate",), "share cut off at the length limit"),
+    Chart("Closed chains", ("closed_chains",), "share whose chain of thought ended, so that an answer may follow"),
     Chart("Entropy", ("entropy",), "nats per token; at 0 exploration has ended"),
     Chart("KL", ("kl/ref", "approx_kl"), "to the reference; from before to after an update"),
     Chart(

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING
 from models.folder import on_disk
 from rl import signals
 from rl.config import ConfigError, did_you_mean
+from rl.planning import golds
 from rl.planning.plan import plan
 from rl.planning.requirements import check_functions
 from rl.recipe import Recipe
 from rl.recipe.stage_list import Stage, served_judges
+from rl.recipe.thinking import choose_thinking
 from rl.report.page import write_report
 from rl.run.files import detect_full_disk, link, replacing, replacing_folder
 from rl.run.provenance import write_provenance
@@ -112,6 +114,7 @@ class Run:
             self._summarise("running")
             for read in self.recipe.loads():  # a bad row is found before anything heavy starts
                 self.artifacts.read_prompts(read.data, read.split, read.limit, place=read.place)
+            golds.check_prompts(self.recipe, self.artifacts.read_prompts, self.say)
             with ExitStack() as stack:
                 cluster, rewards = self._start_actors(stack, pending)
                 for stage in pending:
@@ -132,13 +135,14 @@ class Run:
         self.say(f"starting Ray and {', '.join(sorted(self.recipe.roles))}")
         rewards = stack.enter_context(self.reward_services.create(header.reward))
         self.reward_services.check_all(rewards, stages, served=False)
+        initial_model = self.artifacts.initial_model()
         self.cluster = Cluster(
             self.recipe.roles,
             header.cluster,
             header.engines,
             header.trainer,
-            header.model,
-            self.artifacts.initial_model(),
+            replace(header.model, think=self._thinks(initial_model)),
+            initial_model,
             self.recipe.max_sequence_tokens,
             {name: replace(judge, model=str(on_disk(judge.model))) for name, judge in self.recipe.judges.items()},
         )
@@ -147,6 +151,18 @@ class Run:
         self.cluster.await_judges(served_judges(header.reward))
         self.reward_services.check_all(rewards, stages, served=True)
         return self.cluster, rewards
+
+    def _thinks(self, initial_model: Path) -> bool:
+        """Return whether the model thinks, and say why where the recipe leaves it open."""
+        choice = choose_thinking(
+            self.recipe,
+            lambda read: self.artifacts.read_prompts(read.data, read.split, read.limit, place=read.place),
+            initial_model,
+        )
+        assert choice.think is not None, "all rows and the chat template have been read"
+        if self.recipe.header.model.think == "auto":
+            self.say(f"thinking is {choice}")
+        return choice.think
 
     def _run_stage(self, stage: Stage, cluster: Cluster, rewards: RewardService) -> None:
         start_time, folder = time.monotonic(), self.folder(stage)

@@ -165,9 +165,10 @@ def _parse_args(pairs: Sequence[str]) -> dict[str, object]:
     """Return `key=value` pairs as a mapping, their values read as YAML. Raises ConfigError."""
     from omegaconf import OmegaConf
 
-    from rl.config import ConfigError, resolve
+    from rl.config import ConfigError, read_assignment, resolve
 
     for pair in pairs:
         if not pair.partition("=")[0] or "=" not in pair:
             raise ConfigError(f"--arg: '{pair}' is not key=value, for example --arg normalise=false")
+        read_assignment(pair.partition("=")[2], f"--arg {pair}")  # refuses what YAML would read as something else
     return resolve(OmegaConf.from_dotlist(list(pairs)), "--arg")

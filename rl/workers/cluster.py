@@ -55,7 +55,7 @@ class Cluster:
         self.judges = judges
         self.names, self.config, self.engines, self.training = names, cluster, engines, training
         self.model, self.model_path, self.max_sequence_tokens = model, model_path, max_sequence_tokens
-        self.chat = Chat(load_tokenizer(model_path), model.think, clip_counter(model_path))
+        self.chat = Chat(load_tokenizer(model_path), model.thinks, clip_counter(model_path))
         self.actors: dict[Seat, Actor] = {}
         self.owns_ray = False
         self.group: PlacementGroup | None = None

@@ -103,7 +103,7 @@ def measure_rollouts(model: Path, rounds: int, overrides: Sequence[str]) -> dict
     recipe = load(
         {
             "name": "bench-audio",
-            "model": {"path": str(model)},
+            "model": {"path": str(model), "think": True},
             "data": {"sounds": {"source": "sounds"}},
             "reward": {"parts": [{"verifier": "text"}]},
             "stages": [{"rlvr": {"data": "sounds", "max_sequence_tokens": max_tokens}}],

@@ -57,7 +57,7 @@ def build_recipe(
     }
     values = {
         "name": f"bench-{load.name}",
-        "model": {"path": str(model)},
+        "model": {"path": str(model), "think": True},
         "data": {"words": {"source": "jsonl", "path": str(data)}},
         "reward": {"parts": parts},
         "engines": {"count": 2},

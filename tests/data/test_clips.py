@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from rl.audio import SAMPLE_RATE, waveform
 from rl.config import ConfigError, build
-from rl.data.sources import DataConfig, inspect, load
+from rl.data.inspection import inspect
+from rl.data.sources import DataConfig, load
 from rl.types import Clip, Message, Prompt
 
 MARK = "<audio_patch>"

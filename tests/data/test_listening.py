@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from real_data import DATA, real
 
 from rl.audio import SAMPLE_RATE, waveform
-from rl.data.sources import DataConfig, inspect, load
+from rl.data.inspection import inspect
+from rl.data.sources import DataConfig, load
 from rl.data.tasks.questions import COMPARISONS, QUANTITIES
 from rl.data.tasks.sounds import KINDS
 from rl.types import AUDIO_PATCH, Prompt

@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from row_files import ROWS, jsonl, write
 
-from rl.data.sources import DataConfig, inspect, load
+from rl.data.inspection import inspect
+from rl.data.sources import DataConfig, load
 from rl.types import Demonstration, Message, Prompt
 
 
@@ -73,6 +74,11 @@ def test_byte_order_mark_line_separators_and_blank_last_lines(tmp_path: Path):
 GOOD = {"id": "x", "question": "1+1", "answer": "2"}
 BAD_ROWS = [
     ('{"question": ', {}, "invalid JSON: Expecting value at column 13; write one JSON object a line"),
+    (
+        '{"question": "1", "answer": 2, "answer": 3}',
+        {},
+        "invalid JSON: key 'answer' stands twice in an object; write one",
+    ),
     ("[1]", {}, "a list is not a row; write one JSON object a line"),
     ('{"question": 1' + "0" * 5000 + "}", {}, "invalid JSON: Exceeds the limit"),
     ("[" * 200_000, {}, "invalid JSON: maximum recursion depth"),
@@ -85,8 +91,22 @@ BAD_ROWS = [
     ('{"question": "\\ud800"}', {}, "column 'question' holds half a surrogate pair; correct the row"),
     (GOOD, {"fields": {"answer": "gold"}}, "no column 'gold'; known: answer, id, question"),
     ({**GOOD, "answer": None}, {"fields": {"answer": "answer"}}, "column 'answer' is null, not text or a number"),
-    ('{"question": "1", "answer": NaN}', {}, "column 'answer' is number, not text or a number"),
-    ({**GOOD, "answer": True}, {}, "column 'answer' is true or false, not text or a number"),
+    (
+        '{"question": "1", "answer": NaN}',
+        {"fields": {"answer": "answer"}},
+        "column 'answer' is NaN, not text or a number; correct the row",
+    ),
+    (
+        '{"question": "1", "answer": -Infinity}',
+        {},
+        "column 'answer' is infinite, not text or a number; correct the row",
+    ),
+    (
+        {**GOOD, "answer": True},
+        {},
+        "column 'answer' is true or false, not text or a number; store it as text, as an answer would say it",
+    ),
+    ({**GOOD, "answer": ["2"]}, {}, "column 'answer' is list, not text or a number; correct the row"),
     ({**GOOD, "answer": ""}, {}, "column 'answer' is empty; give the answer or remove the row"),
     ({**GOOD, "answer": "so ####"}, {"final_mark": "####"}, "the answer is empty; give one"),
     (GOOD, {"template": "{x}{question}"}, "the template's {x} is no column; known: answer, id, question"),

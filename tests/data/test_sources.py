@@ -1,6 +1,8 @@
 """Sources of data: formats, splits, what a recipe gets wrong, functions of one's own, the hub."""
 
+import dataclasses
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,8 @@ from real_data import DATA, real
 from row_files import ROWS, jsonl, write
 
 from rl.config import ConfigError, build
-from rl.data.sources import CHECKED_BYTES, DataConfig, inspect, load
+from rl.data.inspection import CHECKED_BYTES, inspect
+from rl.data.sources import DataConfig, load
 from rl.types import Message
 
 REPOSITORY = Path(__file__).parents[2]
@@ -24,6 +27,73 @@ def test_splits_that_are_not_there(tmp_path: Path):
     assert len(load(jsonl(unsplit), "dev")) == 1
     with pytest.raises(ValueError, match=r"unsplit\.jsonl:1: no column 'split'"):
         load(jsonl(unsplit, fields={"split": "split"}), "dev")
+
+
+@pytest.mark.parametrize(
+    "spelling", ["train ", "Train", "TRAIN", " train\n", "ｔｒａｉｎ", "\ufefftrain".strip("\ufeff")]
+)
+def test_a_split_is_one_split_however_it_is_written(spelling: str, tmp_path: Path):
+    rows = [{"question": "Q?", "id": str(i), "split": s} for i, s in enumerate([spelling, "train", "test", spelling])]
+    config = jsonl(write(tmp_path, *rows))
+    for asked in ("train", spelling):
+        said: list[str] = []
+        assert [p.id for p in load(config, asked, say=said.append)] == ["0", "1", "3"]
+        told = f"data: {config.path}:2: split 'train' is read as '{spelling}', as it was written before"
+        assert said == ([] if spelling == "train" else [told])
+        assert inspect(config, asked).rows == 3
+        assert inspect(config, asked).notes == said
+    with pytest.raises(ValueError, match=r"no split 'dev'; there are"):
+        load(config, "dev")
+
+
+def test_splits_of_parquet_and_of_hugging_face_are_written_in_any_way(tmp_path: Path):
+    import datasets
+
+    rows = [
+        {"question": "1", "split": "Train"},
+        {"question": "2", "split": "train "},
+        {"question": "3", "split": "Test"},
+    ]
+    data = datasets.Dataset.from_list(rows)
+    data.to_parquet(tmp_path / "rows.parquet")
+    config = DataConfig("parquet", str(tmp_path / "rows.parquet"))
+    assert [p.question for p in load(config, "train")] == ["1", "2"]
+    assert inspect(config, "train").rows == 2
+    parts = {"Train": data.remove_columns("split").select([0]), "TEST": data.remove_columns("split").select([2])}
+    datasets.DatasetDict(parts).save_to_disk(tmp_path / "parts")
+    assert [p.question for p in load(DataConfig("huggingface", str(tmp_path / "parts")), "train")] == ["1"]
+    assert [p.question for p in load(DataConfig("huggingface", str(tmp_path / "parts")), "test")] == ["3"]
+
+
+@pytest.mark.parametrize("name", ["Split", "SPLIT", " split", "split "])
+def test_a_split_column_under_another_spelling_is_named(name: str, tmp_path: Path):
+    """Without its splits, training would read the rows of the test."""
+    import datasets
+
+    rows = [{"question": "1", name: "train"}, {"question": "2", name: "test"}]
+    data = datasets.Dataset.from_list(rows)
+    data.to_parquet(tmp_path / "rows.parquet")
+    data.save_to_disk(tmp_path / "saved")
+    file = write(tmp_path, *rows)
+    for config in (
+        jsonl(file),
+        DataConfig("parquet", str(tmp_path / "rows.parquet")),
+        DataConfig("huggingface", str(tmp_path / "saved")),
+    ):
+        says = f": no column 'split', but '{name}'; write `split_column: '{name}'`"
+        with pytest.raises(ValueError, match=f"{re.escape(says)}$"):
+            load(config, "train")
+        assert len(load(dataclasses.replace(config, split_column=name), "train")) == 1
+
+
+def test_split_folders_have_their_usual_names(tmp_path: Path):
+    for name in ("Train/dog/1.wav", "val/dog/2.wav", "TEST/cat/3.wav"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_bytes(b"")
+    config = DataConfig("folder", str(tmp_path), {"answer": "label"}, "What?")
+    for split, label in (("train", "dog"), ("validation", "dog"), ("test", "cat")):
+        [prompt] = inspect(config, split).prompts
+        assert prompt.answer == label
 
 
 BAD_CONFIGS = [
@@ -97,9 +167,11 @@ def test_parquet_round_trip(tmp_path: Path):
     with pytest.raises(ValueError, match=r"rows\.parquet: no column 'anser'; did you mean 'answer'\?"):
         load(DataConfig("parquet", str(file), fields={"answer": "anser"}))
     pyarrow.parquet.write_table(pyarrow.table({"question": ["1+1", None]}), file)
-    assert inspect(DataConfig("parquet", str(file)), "train").rows == 2
-    with pytest.raises(ValueError, match=r"rows\.parquet: row 2: column 'question' is null, not text; correct the row"):
+    with pytest.raises(
+        ValueError, match=r"rows\.parquet: row 2: column 'question' is null, not text; correct the row"
+    ) as bad:
         load(DataConfig("parquet", str(file)))
+    assert inspect(DataConfig("parquet", str(file)), "train").problems == [str(bad.value)]
     file.write_text("no parquet")
     with pytest.raises(ValueError, match=r"rows\.parquet: cannot be read as parquet: .*; write it again$"):
         load(DataConfig("parquet", str(file)))
@@ -195,7 +267,7 @@ def test_inspect_reads_only_the_first_row_of_a_large_file(tmp_path: Path):
 
 def test_reading_a_recipe_imports_nothing_heavy():
     code = (
-        "import sys; from rl.data.sources import DataConfig, inspect\n"
+        "import sys; from rl.data.inspection import inspect; from rl.data.sources import DataConfig\n"
         "inspect(DataConfig('reasoning_gym', args={'dataset': 'gcd'})); inspect(DataConfig('huggingface', 'a/b'))\n"
         "heavy = {'torch', 'ray', 'transformers', 'datasets', 'pyarrow', 'reasoning_gym', 'numpy', 'sympy'}\n"
         "print(sorted(heavy & set(sys.modules)))"

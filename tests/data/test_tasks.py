@@ -4,8 +4,9 @@ import pytest
 from real_data import DATA, real
 
 from rl.config import ConfigError
+from rl.data.inspection import inspect
 from rl.data.rows import rank, split_of
-from rl.data.sources import DataConfig, inspect, load
+from rl.data.sources import DataConfig, load
 from rl.data.tasks import COUNTS, TASKS, procedural, summary
 from rl.data.tasks.procedural import COMPACT, Item
 from rl.types import Demonstration, Message, Prompt

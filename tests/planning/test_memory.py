@@ -12,8 +12,8 @@ from plans import GIB, QWEN2_32B, big, planned, rendered, whole
 from models.shape import config_shape, folder_shape
 from rl.planning import memory
 from rl.planning.machine import Machine
-from rl.planning.memory import RolePlan
-from rl.planning.plan import Plan, object_store_notes
+from rl.planning.memory import RolePlan, object_store_notes
+from rl.planning.plan import Plan
 from rl.units import size
 from rl.workers.placement import Bundle
 

@@ -35,7 +35,7 @@ def test_answers_have_the_form_that_is_asked_for(ray_session: None, tied: Path, 
     config = JudgeConfig(
         model=str(tied), dtype="float32", max_sequence_tokens=4096, max_answer_tokens=64, kv_cache_mb=64
     )
-    header = ClusterConfig(), EngineConfig(), TrainerConfig(), ModelConfig(path=str(tied))
+    header = ClusterConfig(), EngineConfig(), TrainerConfig(), ModelConfig(path=str(tied), think=True)
     judges = {"critic": config, "broken": replace(config, model=str(tmp_path))}
     with Cluster({f"judge {name}" for name in judges}, *header, tied, 64, judges) as cluster:
         cluster.await_judges(["critic"])

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rl.run.checkpoint import BEST
 from rl.run.metrics import is_timing
 from rl.run.tracker import read_stage_metrics
+from rl.stages.rlvr.stalls import Stalls
 from rl.stages.scoring import sample_metrics
+from rl.think import THINK_CLOSE
 
 if TYPE_CHECKING:
     from rl.run.checkpoint import Checkpoints
@@ -48,6 +50,7 @@ class Recorder:
         self.best_step: int | None = None
         self.last: dict[str, float] = {}
         """Metrics of the last step, without timings."""
+        self.stalls = Stalls(context.name, config.samples_per_prompt, config.max_sequence_tokens)
 
     def resume(self) -> int:
         """Load the newest whole checkpoint, or the stage's first models; return how many steps are behind it."""
@@ -58,6 +61,8 @@ class Recorder:
         self.stream.curriculum.state, self.last = state["drawn"], state["last"]
         self.best_score, self.best_step = state["best"], state[BEST]
         context.tracker.rewind(state["step"])  # the steps after the checkpoint will run again
+        for row in read_stage_metrics(context.tracker.run_dir, context.name):
+            self.stalls.observe(row["step"], row)  # what it was warned of before
         context.cluster.sampler.load(self.learner.policy.weights(), version=state["step"])
         return state["step"]
 
@@ -74,6 +79,7 @@ class Recorder:
         as `check_logprob_gap` does."""
         metrics = self.measure(step, batch, policy_metrics, critic_metrics)
         self.check_logprob_gap(step, metrics)
+        self.warn_of_stalls(step, metrics)
         # Before the evaluation, which adds to the scorer's seconds; so a step's time leaves evaluation and checkpoint out.
         metrics |= self.timings(scored, clock)
         metrics |= self.evaluate(step)
@@ -95,6 +101,8 @@ class Recorder:
 
         gap = logprob_gap(batch, policy_metrics)
         metrics = sample_metrics(*self.stream.draws) | {"logprob_gap/mean": gap}
+        if self.context.cluster.model.think is True:
+            metrics["closed_chains"] = closed_share(self.stream.all_samples)
         if rates := self.learner.policy_rates(step):
             metrics["learning_rate"] = rates[-1]
         if self.objective.filter_zero_variance:
@@ -122,6 +130,12 @@ class Recorder:
                 f"rlvr '{self.context.name}', step {step}: engine and trainer logprobs differ by {gap:.3g} in the mean, "
                 f"more than max_logprob_gap ({self.config.max_logprob_gap}); check dtype, temperature and vllm options"
             )
+
+    def warn_of_stalls(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Say once in a stage when a step has nothing to learn from, for the terminal and the report."""
+        for text in self.stalls.observe(step, metrics):
+            self.context.tracker.record_warning(step, text)
+            self.context.say(f"warning: {text}")
 
     def timings(self, scored: list[Scored], clock: Clock) -> dict[str, float]:
         """Return seconds of the step's phases, tokens per second (of `rollout`: actions of all samples; of `step`: all tokens
@@ -175,6 +189,11 @@ class Recorder:
             "tokens": sum(tokens),
             "steps": len(rows),
         }
+
+
+def closed_share(samples: Sequence[Scored]) -> float:
+    """Return the share of the samples whose chain of thought is closed, and an answer may follow."""
+    return sum(THINK_CLOSE in sample.rollout.text for sample in samples) / max(len(samples), 1)
 
 
 def logprob_gap(batch: Batch, policy_metrics: Mapping[str, float]) -> float:

@@ -1,0 +1,137 @@
+"""Read parquet files, and turn the values of arrow columns into what was meant where their storage hides it.
+
+A `ClassLabel` of Hugging Face is stored as a number, whose name stands in the schema's metadata, also in a parquet file
+that `datasets` wrote. A float of 32 bits read as one of 64 has digits that nobody wrote: 0.1 becomes 0.10000000149011612.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from rl import native_libraries
+from rl.data.rows import Row, check_columns, first_line
+
+Arrow = Any  # pyarrow has no types: a table, a schema, a type of its
+Decoder = Callable[[Arrow], object]
+"""A function from a stored value, not null, to the one that was meant."""
+
+
+def parquet(
+    file: Path, columns: Sequence[str] | None, required: Sequence[str], batch: int = 1024
+) -> Iterator[tuple[str, Row]]:
+    """Yield (`FILE: row N`, row) of a parquet file with those of `columns` (None: all) that it has, `batch` rows in
+    memory at a time. Raises ValueError where a `required` column is missing, or the file cannot be read."""
+    with _parquet_file(file) as table:
+        names: list[str] = table.schema_arrow.names
+        check_columns(required, names, str(file))
+        batches = table.iter_batches(batch, columns=[name for name in names if columns is None or name in columns])
+        decoded_rows = (row for part in batches for row in decode_rows(part.to_pylist(), part.schema))
+        yield from ((f"{file}: row {number}", row) for number, row in enumerate(decoded_rows, 1))
+
+
+def parquet_columns(file: Path) -> list[str]:
+    """Return the names of a parquet file's columns. Raises ValueError where it cannot be read."""
+    with _parquet_file(file) as table:
+        return list(table.schema_arrow.names)
+
+
+def parquet_counts(file: Path, name: str) -> dict[str | None, int]:
+    """Return {value: rows that hold it in the column `name`}; {None: all rows} where there is no such column."""
+    with _parquet_file(file) as table:
+        if name not in table.schema_arrow.names:
+            return {None: table.metadata.num_rows}
+        column = table.read(columns=[name])
+        return dict(Counter(row[name] for row in decode_rows(column.to_pylist(), column.schema)))
+
+
+@contextmanager
+def _parquet_file(file: Path) -> Generator[Arrow]:
+    native_libraries.require("pyarrow")
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        with pyarrow.parquet.ParquetFile(file) as table:
+            yield table
+    except (pyarrow.ArrowException, OSError) as error:
+        raise ValueError(f"{file}: cannot be read as parquet: {first_line(error)}; write it again") from error
+
+
+def decode_rows(rows: Iterable[Row], schema: Arrow) -> Iterator[Row]:
+    """Yield the rows, which have columns of the arrow `schema`, with every value as it was meant."""
+    decoders = column_decoders(schema)
+    for row in rows:
+        decoded = {name: decode(row[name]) for name, decode in decoders.items() if row.get(name) is not None}
+        yield {**row, **decoded}
+
+
+def column_decoders(schema: Arrow) -> dict[str, Decoder]:
+    """Return the decoders of the columns that need one."""
+    stored = (schema.metadata or {}).get(b"huggingface", b"{}")
+    try:
+        features = _mapping(_mapping(_mapping(json.loads(stored)).get("info")).get("features"))
+    except ValueError:  # metadata of somebody else under the same name
+        features = {}
+    decoders = {field.name: _decoder(field.type, features.get(field.name)) for field in schema}
+    return {name: decoder for name, decoder in decoders.items() if decoder is not None}
+
+
+def _decoder(kind: Arrow, feature: object) -> Decoder | None:
+    """Return the decoder of a type with its `feature` (as `datasets` describes it); None where values are what they seem."""
+    import pyarrow.types as types
+
+    described = _mapping(feature)
+    if types.is_dictionary(kind):
+        return _decoder(kind.value_type, feature)
+    if described.get("_type") == "ClassLabel" and isinstance(described.get("names"), list):
+        return _class_namer(cast("list[str]", described["names"]))
+    if types.is_float16(kind) or types.is_float32(kind):
+        return _shortener("float16" if types.is_float16(kind) else "float32")
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        inner_feature = feature[0] if isinstance(feature, list) and feature else described.get("feature")
+        inner = _decoder(kind.value_type, inner_feature)
+        return inner and _list_decoder(inner)
+    if types.is_struct(kind):
+        # `Sequence` of a mapping was stored as a mapping of lists, each described by the feature of its items.
+        of_field = _mapping(described.get("feature")) or described
+        inner_decoders = {field.name: _decoder(field.type, of_field.get(field.name)) for field in kind}
+        return _struct_decoder({name: inner for name, inner in inner_decoders.items() if inner is not None})
+    return None
+
+
+def _class_namer(names: Sequence[str]) -> Decoder:
+    def name_of(label: int) -> str | int | None:
+        if label == -1:  # `datasets` stores a label that is not known as -1
+            return None
+        return names[label] if 0 <= label < len(names) else label
+
+    return name_of
+
+
+def _shortener(dtype: str) -> Decoder:
+    import numpy as np
+
+    shorten = np.dtype(dtype).type
+    return lambda value: float(str(shorten(value)))
+
+
+def _list_decoder(inner: Decoder) -> Decoder:
+    return lambda values: [None if value is None else inner(value) for value in values]
+
+
+def _struct_decoder(inner_decoders: Mapping[str, Decoder]) -> Decoder | None:
+    if not inner_decoders:
+        return None
+    return lambda values: {
+        name: inner_decoders[name](value) if name in inner_decoders and value is not None else value
+        for name, value in values.items()
+    }
+
+
+def _mapping(value: object) -> dict[str, object]:
+    return cast("dict[str, object]", value) if isinstance(value, dict) else {}
