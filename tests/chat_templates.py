@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 CHATML = (
@@ -253,7 +253,6 @@ GRANITE = """\
 """
 GLM_4_5 = """\
 [gMASK]<sop>
-{%- for m in messages %}{%- if m.role == 'user' %}{% set last_user = loop.index0 %}{%- endif %}{%- endfor %}
 {%- set ns = namespace(last_user=-1) %}
 {%- for m in messages %}{%- if m.role == 'user' %}{%- set ns.last_user = loop.index0 %}{%- endif %}{%- endfor %}
 {%- for m in messages %}
@@ -285,7 +284,7 @@ GLM_4_5 = """\
 {%- endif -%}
 """
 EMPTY_CHAIN = CHATML.replace("assistant\n' }}{% endif %}", "assistant\n<think>\n\n</think>\n\n' }}{% endif %}")
-STRIPS_HISTORY = CHATML.replace("m['content']", "m['content'].split('</think>')[-1].lstrip('\n')")
+STRIPS_CHAINS = CHATML.replace("m['content']", "m['content'].split('</think>')[-1].lstrip('\n')")
 VICUNA = (
     "{% if messages[0]['role'] == 'system' %}{{ messages[0]['content'] + ' ' }}{% set messages = messages[1:] %}"
     "{% else %}{{ 'A chat between a user and an assistant. ' }}{% endif %}"
@@ -355,7 +354,7 @@ MODELS = {
         thinks=True,
     ),
     "empty chain": Model(EMPTY_CHAIN, CHATML_TOKENS, "<|im_end|>"),
-    "strips history": Model(STRIPS_HISTORY, (*CHATML_TOKENS, *TAGS), "<|im_end|>"),
+    "strips chains": Model(STRIPS_CHAINS, (*CHATML_TOKENS, *TAGS), "<|im_end|>"),
     "vicuna": Model(VICUNA, ("</s>", "<s>"), "</s>", "<s>"),
 }
 
@@ -380,7 +379,11 @@ def _bytes() -> Tokenizer:
     merges = [("Ċ", "Ċ"), (">", "Ċ"), ("Ġ", "Ġ"), (".", "Ċ"), ("Ġ", "a")]  # across the borders of turns and tags
     pieces = [*sorted(pre_tokenizers.ByteLevel.alphabet()), *(left + right for left, right in merges)]
     core = Tokenizer(models.BPE(vocab={piece: i for i, piece in enumerate(pieces)}, merges=merges))
-    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    # As Qwen and Llama 3: line breaks are a piece of their own, whatever follows.
+    words = Regex(r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+    core.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(words, "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    )
     core.decoder = decoders.ByteLevel()
     return core
 

@@ -21,6 +21,8 @@ from rl.types import AUDIO_PATCH, Clip, Demonstration, Message
 CLIP_TOKENS = (("<|audio_bos|>", "<|AUDIO|>", "<|audio_eos|>"), ("<audio_start>", AUDIO_PATCH, "<audio_end>"))
 """The control tokens that stand for a clip, in Qwen2-Audio's vocabulary and in Step-Audio's."""
 
+NO_PATCHES: Iterator[int] = iter(())
+
 
 class Chat:
     """A chat template applied to prompts and demonstrations.
@@ -101,7 +103,7 @@ class Chat:
             patches = iter([1] * len(clips))
         return self.controls.encode(self.prompt_text(messages, patches))
 
-    def prompt_text(self, messages: Sequence[Message], patches: Iterator[int] = iter(())) -> str:
+    def prompt_text(self, messages: Sequence[Message], patches: Iterator[int] = NO_PATCHES) -> str:
         """Return the text of a prompt, with the signs of `rl.data.control_tokens` in it; `patches` are the numbers of audio
         tokens of its clips."""
         roles = tuple(message.role for message in messages)
@@ -167,17 +169,16 @@ class Chat:
 
     def _rendered_turn(self, content: str) -> str | None:
         """Return what the template itself writes for an assistant turn after a prompt, end token included; None where
-        that does not begin as the prompt ends, or has no end."""
-        question = self.turn_format.start
-        user = Message("user", SLOT.format(0))
-        text = self.template.render([user, Message("assistant", content)], open_turn=False)
-        if not text.startswith(question):
+        that does not begin as the prompt ends."""
+        turns = [Message("user", SLOT.format(0)), Message("assistant", content)]
+        text = self.template.render(turns, open_turn=False)
+        if not text.startswith(self.turn_format.start):
             return None
-        text = text.removeprefix(question)
+        text = text.removeprefix(self.turn_format.start)
         for token in self.controls.literals.finditer(text):
             if self.controls.ids[token[0]] == self.end:
                 return text[: token.end()]
-        return None
+        return text.rstrip() + self.turn_format.ending
 
     def _continue(self, start: str, text: str) -> list[int]:
         """Return the ids of a text that follows another."""

@@ -5,7 +5,7 @@ which token ends it. All of it is seen by rendering, since templates are program
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,13 +30,21 @@ class ChatTemplate:
         self.think = think
         """None leaves the template's switches as they are by default."""
 
-    def render(self, messages: Sequence[Message], open_turn: bool, template: str | None = None) -> str:
-        """Return the conversation's text, with `open_turn` up to where the assistant goes on. Raises ValueError when the
-        template (by default the tokenizer's) refuses it."""
+    def render(
+        self,
+        messages: Sequence[Message],
+        open_turn: bool,
+        template: str | None = None,
+        switches: Mapping[str, bool] | None = None,
+    ) -> str:
+        """Return the conversation's text, with `open_turn` up to where the assistant goes on; by default with the
+        tokenizer's own template, and the switches for a model that thinks or does not. Raises ValueError when the
+        template refuses the conversation."""
         from jinja2 import TemplateError
 
         turns = [{"role": message.role, "content": message.content} for message in messages]
-        switches = {} if self.think is None else dict.fromkeys(SWITCHES, self.think)
+        if switches is None:
+            switches = {} if self.think is None else dict.fromkeys(SWITCHES, self.think)
         try:
             return self.tokenizer.apply_chat_template(
                 turns, chat_template=template, add_generation_prompt=open_turn, tokenize=False, **switches

@@ -28,7 +28,7 @@ class ControlTokens:
         self.tokenizer = tokenizer
         self.secret = secrets.token_hex(8)
         # From a plane for private use: neither white space nor letters, and no normalizer changes them.
-        self.guard_sign = f"\U000f0000{self.secret}\U000f0001"
+        self.guard_sign, self.guard_end = f"\U000f0000{self.secret}\U000f0001", f"\U000f0003{self.secret}\U000f0001"
 
     @cached_property
     def ids(self) -> dict[str, int]:
@@ -45,11 +45,12 @@ class ControlTokens:
     def lookalikes(self) -> re.Pattern[str]:
         """Finds the places at which letters of a control token begin, also of one that the end of the text cuts off: the
         template's next letters might complete it."""
-        return re.compile(f"(?={_any_of(self.ids, cut_off=True)})")
+        return re.compile(f"(?={_any_of(self.ids, cut_off=True)})(.)", re.DOTALL)
 
     def guard(self, text: str) -> str:
-        """Return the text with a guard before everything in it that looks like a control token."""
-        return self.lookalikes.sub(self.guard_sign, text) if self.ids else text
+        """Return the text with a guard around the first letter of everything in it that looks like a control token. The
+        template's program does not see the token then, either."""
+        return self.lookalikes.sub(rf"{self.guard_sign}\1{self.guard_end}", text) if self.ids else text
 
     def mark(self, token_id: int) -> str:
         """Return the sign that is encoded as this control token."""
@@ -68,7 +69,8 @@ class ControlTokens:
             if sum(i in control_ids for i in ids) == (len(self.literals.findall(text)) if self.ids else 0):
                 return ids
         marked = self.literals.sub(lambda match: self.mark(self.ids[match[0]]), text) if self.ids else text
-        return self._marked_tokenizer.encode(marked.replace(self.guard_sign, ""), add_special_tokens=False).ids
+        letters = marked.replace(self.guard_sign, "").replace(self.guard_end, "")
+        return self._marked_tokenizer.encode(letters, add_special_tokens=False).ids
 
     @cached_property
     def _marked_tokenizer(self) -> Tokenizer:
