@@ -143,11 +143,12 @@ class LanguageModelWorker(AudioWorker):
         if self.rank:
             return
         from models.load import save_model
+        from rl.workers.exported_chat import write_chat
 
         save_model(self.deepspeed.module.lm, folder, state)
         for name, content in self.tokenizer.items():
             (Path(folder) / name).write_bytes(content)
-        _write_chat(Path(folder), self.think)
+        write_chat(Path(folder), self.think)
 
     def load_encoder(
         self, path: str, model: ModelConfig, trainer: TrainerConfig, optimizer: OptimizerConfig, classes: Sequence[int]
@@ -203,16 +204,3 @@ class LanguageModelWorker(AudioWorker):
                 _, correct_NL = self.deepspeed(waves, torch.tensor(targets[start : start + CLIPS_AT_ONCE]))
                 correct += correct_NL.tolist()
         return correct
-
-
-def _write_chat(folder: Path, think: bool | None) -> None:
-    """Let the exported model be prompted and stopped as it was in training: `<think>` is opened by its own template, and
-    the token that ends a turn there is one at which engines stop."""
-    from models.folder import declared_ends, write_chat_template, write_ends
-    from models.load import load_tokenizer
-    from rl.data.chat import Chat
-    from rl.data.chat_export import exported_template
-
-    chat = Chat(load_tokenizer(folder), think, end_ids=declared_ends(folder))
-    write_chat_template(folder, exported_template(chat))
-    write_ends(folder, chat.ends)
