@@ -72,6 +72,11 @@ class Chat:
         return list(dict.fromkeys([self.end, *self.end_ids, int(self.tokenizer.eos_token_id)]))
 
     @cached_property
+    def template_length(self) -> int:
+        """Number of tokens in a prompt of one turn that says nothing: the template's own, with its default system turn."""
+        return len(self.prompt([Message("user", "")]))
+
+    @cached_property
     def clip_ids(self) -> list[int]:
         """The three ids that stand for a clip, the audio token in the middle; empty where the tokenizer lacks them."""
         vocabulary = self.tokenizer.get_vocab()
