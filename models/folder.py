@@ -1,4 +1,5 @@
-"""Reading of a Hugging Face model's folder (config.json, weights, tokenizer) without torch or transformers.
+"""Reading of a Hugging Face model's folder (config.json, weights, tokenizer) without torch or transformers, and writing
+of the chat that a trained model answers to.
 
 Every function raises ValueError in one line that names the file and the fix.
 """
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,12 +18,67 @@ LONGEST_HEADER = 100_000_000
 """Longest header of a safetensors file, in bytes: the format's own limit."""
 INDEX = "model.safetensors.index.json"
 """File that maps parameters to the several files of a large model."""
+GENERATION_CONFIG = "generation_config.json"
+"""File that tells engines how to sample, and where to stop."""
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "*.tiktoken")
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:
     """Return the folder's config.json."""
     return _mapping(Path(folder) / "config.json")
+
+
+def declared_ends(folder: str | Path) -> list[int]:
+    """Return the ids of the tokens at which the folder's files tell engines to stop."""
+    files = [Path(folder) / GENERATION_CONFIG, Path(folder) / "config.json"]
+    return list(dict.fromkeys(i for file in files if file.is_file() for i in _ends(_mapping(file))))
+
+
+def write_ends(folder: Path, ends: Sequence[int]) -> None:
+    """Let engines that load the folder stop at these tokens too."""
+    file = folder / GENERATION_CONFIG
+    # Without the file, engines take what config.json says.
+    values = _mapping(file) if file.is_file() else {}
+    stops = _ends(values or read_config(folder))
+    if not set(ends) <= set(stops):
+        values["eos_token_id"] = list(dict.fromkeys([*ends, *stops]))
+        file.write_text(json.dumps(values, indent=2) + "\n")
+
+
+def _ends(values: Mapping[str, Any]) -> list[int]:
+    """Return the ids under `eos_token_id`, also of the decoder in a model of several parts."""
+    ids: list[int] = []
+    decoder: Mapping[str, Any] = values.get("text_config") or {}
+    for part in (values, decoder):
+        declared: int | list[int] | None = part.get("eos_token_id")
+        if isinstance(declared, list):
+            ids += declared
+        elif declared is not None:
+            ids.append(declared)
+    return ids
+
+
+def write_chat_template(folder: Path, template: str) -> None:
+    """Write the template to every file of the folder that holds one, or to a file of its own. A file that holds this very
+    template stays as it is."""
+    holders = 0
+    for name in ("tokenizer_config.json", "processor_config.json", "chat_template.json"):
+        file = folder / name
+        values = _mapping(file) if file.is_file() else {}
+        if not values.get("chat_template"):
+            continue
+        holders += 1
+        changed: object = template
+        if isinstance(values["chat_template"], list):  # several templates by name, for tools and the like
+            entries = cast("list[dict[str, str]]", values["chat_template"])
+            changed = [{**e, "template": template} if e.get("name") == "default" else e for e in entries]
+        if changed != values["chat_template"]:
+            file.write_text(json.dumps({**values, "chat_template": changed}, indent=2, ensure_ascii=False) + "\n")
+    file = folder / "chat_template.jinja"
+    if file.is_file() and file.read_text() == template:
+        return
+    if file.is_file() or not holders:
+        file.write_text(template)
 
 
 def count_parameters(folder: str | Path) -> int:

@@ -58,7 +58,7 @@ class EngineConfig(ServingConfig):
 class ChatFormat(Protocol):
     """Conversations to token ids, and ids that an engine wrote back to text; `rl.data.chat.Chat` is one.
 
-    The sampler itself calls `prompt` and `turn`. `closing` and `chain_length` serve its callers that cut chains of thought
+    The sampler itself calls `prompt`, `ends` and `turn`. `closing` and `chain_length` serve its callers that cut chains of thought
     short (`rl.stages.budgets`)."""
 
     def prompt(self, messages: Sequence[Message], clips: Sequence[Clip] = (), expand: bool = False) -> list[int]:
@@ -68,6 +68,11 @@ class ChatFormat(Protocol):
     @cached_property  # a plain property would not admit the cached one of `Chat` to a type checker
     def closing(self) -> list[int]:
         """Ids that end a chain of thought."""
+        ...
+
+    @cached_property
+    def ends(self) -> list[int]:
+        """Ids of the tokens that end a turn."""
         ...
 
     def turn(self, ids: Sequence[int]) -> str:
@@ -222,6 +227,7 @@ class Sampler:
         openings: Mapping[tuple[str, int], Sequence[int]],
     ) -> Iterator[Request]:
         """Yield a request for each sample of each prompt, as `generate` describes them."""
+        ends = tuple(self.chat.ends)
         for p, prompt in enumerate(prompts):
             ids, length = self._encode(prompt)
             if length >= max_sequence_tokens:
@@ -244,7 +250,7 @@ class Sampler:
                         f"answer; raise max_sequence_tokens ({max_sequence_tokens}) or lower the budget of thinking"
                     )
                 sample_seed = seed_of(seed, prompt.id, s)
-                yield Request((p, s), (*ids, *opening), sample_seed, max_tokens, temperature, prompt.clips)
+                yield Request((p, s), (*ids, *opening), sample_seed, max_tokens, temperature, prompt.clips, ends)
 
     def _encode(self, prompt: Prompt) -> tuple[tuple[int, ...], int]:
         """Return (ids to send, their number once the engine has expanded the audio)."""

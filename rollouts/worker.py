@@ -37,6 +37,8 @@ class Request:
     """0 is greedy."""
     clips: tuple[Clip, ...] = ()
     """The clips that stand at the audio tokens, in order."""
+    ends: tuple[int, ...] = ()
+    """Ids of tokens that end the sample, beside those that the model's config.json declares."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +184,7 @@ class EngineWorker:
             logprobs=0,  # of the sampled token alone
             flat_logprobs=True,
             detokenize=False,  # 4.2 → 4.8–5.2 thousand tokens/s on one thread
-            stop_token_ids=self.stop_tokens,
+            stop_token_ids=sorted({*self.stop_tokens, *request.ends}),
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
 

@@ -1,61 +1,80 @@
 """Encode conversations as token ids and decode them, with the tokenizer's own chat template.
 
-User text is text: the content of a message is encoded apart from the template and without any control token, so
-`<think>` or `<|EOT|>` typed by a user stays letters, and so does `<audio_patch>` in a prompt without clips. Tokens in,
-tokens out: text is only for people.
+The template renders each conversation as the model's own tools do, so a prompt has the ids of
+`tokenizer.apply_chat_template`. User text is text: `<think>` or `<|EOT|>` typed by a user stays letters (see
+`rl.data.control_tokens`), and so does `<audio_patch>` in a prompt without clips. Tokens in, tokens out: text is only for
+people.
 """
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from rl.data.chat_template import SLOT, ChatTemplate, TurnFormat, find_turn_format, template_thinks
+from rl.data.control_tokens import ControlTokens
 from rl.think import THINK_CLOSE, THINK_OPEN
 from rl.types import AUDIO_PATCH, Clip, Demonstration, Message
 
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
-
-SLOT = "\ue000{}\ue001"
-"""Stands for a message's content while the template is template_text; private-use characters, which no template holds."""
 CLIP_TOKENS = (("<|audio_bos|>", "<|AUDIO|>", "<|audio_eos|>"), ("<audio_start>", AUDIO_PATCH, "<audio_end>"))
 """The control tokens that stand for a clip, in Qwen2-Audio's vocabulary and in Step-Audio's."""
+
+NO_PATCHES: Iterator[int] = iter(())
 
 
 class Chat:
     """A chat template applied to prompts and demonstrations.
 
     `tokenizer` is a fast Hugging Face tokenizer with a chat template. With `think`, every assistant turn is opened by
-    `<think>` in the prompt, so the policy starts inside its chain. `count_audio_tokens` returns how many tokens of the
-    model a clip takes; None for a model of text only."""
+    `<think>` in the prompt, so the policy starts inside its chain; None asks the template. `count_audio_tokens` returns
+    how many tokens of the model a clip takes; None for a model of text only. `end_ids` are the tokens at which engines
+    stop beside the template's own end of turn, as the model's files declare them."""
 
     def __init__(
         self,
         tokenizer: Any,  # transformers has no common type for fast tokenizers of all models
-        think: bool = True,
+        think: bool | None = None,
         count_audio_tokens: Callable[[Clip], int] | None = None,
+        end_ids: Collection[int] = (),
     ) -> None:
         self.tokenizer = tokenizer
-        self.think = think
+        self.given_think = think
         self.count_audio_tokens = count_audio_tokens
-        self.skeletons: dict[tuple[str, ...], list[list[int] | int]] = {}
+        self.end_ids = end_ids
+        self.controls = ControlTokens(tokenizer)
+        self.checked_roles: set[tuple[str, ...]] = set()
 
     @cached_property
-    def text_tokenizer(self) -> Tokenizer:
-        """A copy of the tokenizer without its added tokens, which cannot produce a control token."""
-        from tokenizers import Tokenizer
+    def think(self) -> bool:
+        """True if every assistant turn is opened by `<think>`."""
+        return template_thinks(self.tokenizer) if self.given_think is None else self.given_think
 
-        layout = json.loads(self.tokenizer.backend_tokenizer.to_str())
-        # A post-processor would add tokens such as BOS to every message.
-        return Tokenizer.from_str(json.dumps({**layout, "added_tokens": [], "post_processor": None}))
+    @cached_property
+    def template(self) -> ChatTemplate:
+        """The tokenizer's chat template, rendered for a model that thinks or does not."""
+        return ChatTemplate(self.tokenizer, self.think)
+
+    @cached_property
+    def turn_format(self) -> TurnFormat:
+        """The format of an assistant's turn in this template."""
+        return find_turn_format(self.template, self.controls, self.end_ids)
 
     @property
     def end(self) -> int:
-        """The id of the token that ends a turn."""
-        return int(self.tokenizer.eos_token_id)
+        """The id of the token that ends a turn: the one with which the template ends the assistant's."""
+        return self.turn_format.end
+
+    @cached_property
+    def ends(self) -> list[int]:
+        """Ids of all tokens at which a turn is over, `end` first."""
+        return list(dict.fromkeys([self.end, *self.end_ids, int(self.tokenizer.eos_token_id)]))
+
+    @cached_property
+    def template_length(self) -> int:
+        """Number of tokens in a prompt of one turn that says nothing: the template's own, with its default system turn."""
+        return len(self.prompt([Message("user", "")]))
 
     @cached_property
     def clip_ids(self) -> list[int]:
@@ -69,7 +88,8 @@ class Chat:
     @cached_property
     def closing(self) -> list[int]:
         """The ids that end a chain: the closing tag between line breaks."""
-        return self._control(f"\n{THINK_CLOSE}\n")
+        # After a letter, so that a tokenizer that marks the beginnings of texts marks none here.
+        return self._continue(f"{self.turn_format.start}x", self.turn_format.closing)
 
     def prompt(self, messages: Sequence[Message], clips: Sequence[Clip] = (), expand: bool = False) -> list[int]:
         """Return the ids of the conversation up to where the policy goes on. Each clip has one audio token, as engines
@@ -86,25 +106,33 @@ class Chat:
             patches = iter([self.count_audio_tokens(clip) for clip in clips])
         else:
             patches = iter([1] * len(clips))
+        return self.controls.encode(self.prompt_text(messages, patches))
+
+    def prompt_text(self, messages: Sequence[Message], patches: Iterator[int] = NO_PATCHES) -> str:
+        """Return the text of a prompt, with the signs of `rl.data.control_tokens` in it; `patches` are the numbers of audio
+        tokens of its clips."""
         roles = tuple(message.role for message in messages)
-        if roles not in self.skeletons:
-            self.skeletons[roles] = self._skeleton(roles)
-        ids: list[int] = []
-        for piece in self.skeletons[roles]:
-            ids += piece if isinstance(piece, list) else self._content(messages[piece].content, patches)
-        return ids
+        if roles not in self.checked_roles:
+            self._check_roles(roles)
+            self.checked_roles.add(roles)
+        guarded = [Message(message.role, self._content(message, patches)) for message in messages]
+        text = self.template.render(guarded, open_turn=True)
+        return text.removesuffix(self.turn_format.dropped) + self.turn_format.opening
 
     def demonstration(self, demonstration: Demonstration) -> list[int]:
-        """Return the ids of an assistant turn in the standard format, end token included; no chain is an empty chain."""
-        if not self.think:
-            return [*self._text(demonstration.response), self.end]
-        chain = self._text(demonstration.reasoning)
-        return [*chain, *self.closing, *self._text(demonstration.response), self.end]
+        """Return the ids of an assistant turn in the template's format, end token included; no chain is an empty chain."""
+        chain, answer = self.controls.guard(demonstration.reasoning), self.controls.guard(demonstration.response)
+        form = self.turn_format
+        content = f"{THINK_OPEN}\n{chain}\n{THINK_CLOSE}\n{answer}" if self.think else answer
+        text = self._rendered_turn(content)
+        if text is None:  # a template that keeps no chain, or has no such turn
+            text = f"{chain}{form.closing}{answer}{form.ending}" if self.think else f"{answer}{form.ending}"
+        return self._continue(form.start, text)
 
     def turn(self, ids: Sequence[int]) -> str:
         """Return the text of what the policy wrote, from the `<think>` that the prompt opened, without the end token."""
-        ids = ids[:-1] if len(ids) and ids[-1] == self.end else ids  # `len`: an array has no truth value
-        return f"{THINK_OPEN}\n{self._decode(ids)}" if self.think else self._decode(ids)
+        ids = ids[:-1] if len(ids) and ids[-1] in self.ends else ids  # `len`: an array has no truth value
+        return f"{self.turn_format.chain_start}{self._decode(ids)}"
 
     def chain_length(self, ids: Sequence[int]) -> int:
         """Return the number of tokens before the last `</think>`, or of all when the chain never closes; 0 without
@@ -118,46 +146,49 @@ class Chat:
         # Bisection, since decoding each prefix would be quadratic in the length of the chain.
         return bisect_right(range(len(ids)), close, key=lambda n: len(self._decode(ids[:n]))) - 1
 
-    def _skeleton(self, roles: tuple[str, ...]) -> list[list[int] | int]:
-        """Render the template once for these roles: return the ids of its own pieces, and between them the indices of the
-        messages whose content goes there."""
-        from jinja2 import TemplateError
+    def _check_roles(self, roles: Sequence[str]) -> None:
+        """Raise ValueError for turns that the template cannot hold."""
+        for role in roles:
+            if self.controls.first(role):
+                raise ValueError(f"the role '{role}' holds a control token; write user, assistant or system")
+        ChatTemplate(self.tokenizer, self.given_think).check_roles(roles)  # before any other conversation is rendered
 
-        slots = [{"role": role, "content": SLOT.format(i)} for i, role in enumerate(roles)]
-        try:
-            template_text: str = self.tokenizer.apply_chat_template(slots, add_generation_prompt=True, tokenize=False)
-        except TemplateError as error:
-            raise ValueError(f"the chat template refuses the turns {', '.join(roles)}: {error}") from error
-        opening = f"{THINK_OPEN}\n"
-        template_text = template_text.removesuffix(opening)  # some templates open the chain themselves
-        if self.think:
-            template_text += opening
-        pieces: list[list[int] | int] = []
-        for i in range(len(roles)):
-            before, slot, template_text = template_text.partition(SLOT.format(i))
-            if not slot:
-                raise ValueError(f"the chat template drops or reorders the turns {', '.join(roles)}; use other roles")
-            pieces += [self._control(before), i]
-        return [*pieces, self._control(template_text)]
+    def _content(self, message: Message, patches: Iterator[int]) -> str:
+        """Return a message's content as the template gets it; `patches` are the numbers of audio tokens of the clips still
+        to come."""
+        *heard, rest = message.content.split(AUDIO_PATCH)
+        pieces: list[str] = []
+        while heard and (count := next(patches, 0)):  # 0: a prompt without clips, whose marks are text
+            opening, patch, closing = (self.controls.mark(i) for i in self.clip_ids)
+            pieces.append(f"{self.controls.guard(heard.pop(0))}{opening}{patch * count}{closing}")
+        text = AUDIO_PATCH.join([*heard, rest])
+        return "".join(pieces) + (self._guard_turn(text) if message.role == "assistant" else self.controls.guard(text))
 
-    def _content(self, content: str, patches: Iterator[int]) -> list[int]:
-        """Encode a message; `patches` are the numbers of audio tokens of the clips still to come."""
-        ids: list[int] = []
-        while AUDIO_PATCH in content:
-            count = next(patches, 0)
-            if not count:
-                break  # a prompt without clips: the mark is text
-            before, _, content = content.partition(AUDIO_PATCH)
-            opening, patch, closing = self.clip_ids
-            ids += [*self._text(before), opening, *[patch] * count, closing]
-        return ids + self._text(content)
+    def _guard_turn(self, text: str) -> str:
+        """Guard an earlier turn of the assistant, all but the tags of its chain: the model itself has written those."""
+        head, close, answer = text.rpartition(THINK_CLOSE)
+        opening = THINK_OPEN if (head or answer).startswith(THINK_OPEN) else ""
+        if not close:
+            return opening + self.controls.guard(answer.removeprefix(opening))
+        return opening + self.controls.guard(head.removeprefix(opening)) + close + self.controls.guard(answer)
 
-    def _text(self, text: str) -> list[int]:
-        return self.text_tokenizer.encode(text, add_special_tokens=False).ids
+    def _rendered_turn(self, content: str) -> str | None:
+        """Return what the template itself writes for an assistant turn after a prompt, end token included; None where
+        that does not begin as the prompt ends."""
+        turns = [Message("user", SLOT.format(0)), Message("assistant", content)]
+        text = self.template.render(turns, open_turn=False)
+        if not text.startswith(self.turn_format.start):
+            return None
+        text = text.removeprefix(self.turn_format.start)
+        for token in self.controls.literals.finditer(text):
+            if self.controls.ids[token[0]] == self.end:
+                return text[: token.end()]
+        return text.rstrip() + self.turn_format.ending
+
+    def _continue(self, start: str, text: str) -> list[int]:
+        """Return the ids of a text that follows another."""
+        before, whole = self.controls.encode(start), self.controls.encode(start + text)
+        return whole[len(before) :] if whole[: len(before)] == before else self.controls.encode(text)
 
     def _decode(self, ids: Sequence[int]) -> str:
         return self.tokenizer.backend_tokenizer.decode(ids, skip_special_tokens=False)
-
-    def _control(self, text: str) -> list[int]:
-        """Encode text of the template, in which control tokens are control tokens."""
-        return self.tokenizer(text, add_special_tokens=False).input_ids

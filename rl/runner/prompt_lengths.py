@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rl.types import Prompt
 
 TEMPLATE_TOKENS = 256
-"""Upper bound on the tokens that a chat template adds."""
+"""Upper bound on the tokens that a chat template adds to those of a prompt without a word."""
 SOUND_TOKENS_PER_S = 50
 """Upper bound on the tokens of a second of sound. A prompt that is short even by these bounds need not be encoded, nor its
 clips decoded."""
@@ -53,7 +53,7 @@ def check(prompt: Prompt, chat: Chat, max_tokens: int, with_demonstration: bool 
         chat.prompt(prompt.messages, prompt.clips)  # raises for clips that the model cannot hear
     sound = sum(SOUND_TOKENS_PER_S * duration_s(clip) + 1 for clip in prompt.clips)
     # No token of a text is shorter than a byte, so the bytes bound the tokens from above.
-    if sum(len(text.encode()) for text in texts) + sound + TEMPLATE_TOKENS < max_tokens:
+    if sum(len(text.encode()) for text in texts) + sound + TEMPLATE_TOKENS + chat.template_length < max_tokens:
         return
     length = len(chat.prompt(prompt.messages, prompt.clips, expand=True))
     if turn:

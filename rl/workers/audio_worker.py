@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from models.hearing import Hearing
-    from models.settings import Dtype
+    from models.settings import Dtype, ModelConfig
 
 CLIPS_AT_ONCE = 64
 CACHED_CLIPS = 4096
@@ -127,12 +127,15 @@ class LanguageModelWorker(AudioWorker):
         self.borrowed_hearing = None
         super().wrap(make, dtype, trainer, optimizer)
 
-    def keep_tokenizer(self, path: str) -> None:
-        """Hold the tokenizer's files in memory for `export`: the checkpoint they lie in may be deleted before that."""
+    def keep_tokenizer(self, path: str, think: bool | None) -> None:
+        """Hold the tokenizer's files in memory for `export`: the checkpoint they lie in may be deleted before that.
+        `think` is the recipe's `model.think`."""
+        self.think = think
         self.tokenizer = {f.name: f.read_bytes() for f in Path(path).iterdir() if f.name.startswith(TOKENIZER_FILES)}
 
     def export(self, folder: str) -> None:
-        """Write a Hugging Face model folder, tokenizer included. Collective; the first rank writes."""
+        """Write a Hugging Face model folder, tokenizer included, that engines prompt and stop as training did. Collective;
+        the first rank writes."""
         state: dict[str, Tensor] = {}
         for name, tensor in self._named_parameters():  # on every rank: gathering is collective
             if name.startswith("lm.") and self.rank == 0:
@@ -140,23 +143,25 @@ class LanguageModelWorker(AudioWorker):
         if self.rank:
             return
         from models.load import save_model
+        from rl.workers.exported_chat import write_chat
 
         save_model(self.deepspeed.module.lm, folder, state)
         for name, content in self.tokenizer.items():
             (Path(folder) / name).write_bytes(content)
+        write_chat(Path(folder), self.think)
 
     def load_encoder(
-        self, path: str, dtype: Dtype, trainer: TrainerConfig, optimizer: OptimizerConfig, classes: Sequence[int]
+        self, path: str, model: ModelConfig, trainer: TrainerConfig, optimizer: OptimizerConfig, classes: Sequence[int]
     ) -> None:
         """Build the DeepSpeed engine anew around the audio encoder of the model at `path` and a linear head per label,
         with so many `classes` each. Collective."""
         from models.labels import LabelledEncoder
 
-        self.keep_tokenizer(path)
+        self.keep_tokenizer(path, model.think)
         # Under ZeRO-3 every call of a module gathers its weights, and ranks, whose clips differ in length, call the
         # encoder differently often: they would wait for each other for ever. So weights stay whole here.
         trainer = replace(trainer, zero_stage=min(trainer.zero_stage, 2))
-        self.wrap(lambda: LabelledEncoder(path, dtype, classes), dtype, trainer, optimizer)
+        self.wrap(lambda: LabelledEncoder(path, model.dtype, classes), model.dtype, trainer, optimizer)
 
     @frees_cuda_cache
     def fit_encoder(

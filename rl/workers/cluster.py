@@ -14,11 +14,12 @@ from ray.exceptions import RayActorError
 from ray.util.placement_group import PlacementGroup, placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from models.folder import count_parameters
+from models.folder import count_parameters, declared_ends
 from models.hearing import clip_counter
 from models.load import load_tokenizer
 from models.settings import ModelConfig
 from rl.data.chat import Chat
+from rl.data.chat_export import exported_template
 from rl.workers import trainer
 from rl.workers.audio_features import AudioFeatures
 from rl.workers.critic import CriticWorker
@@ -55,7 +56,8 @@ class Cluster:
         self.judges = judges
         self.names, self.config, self.engines, self.training = names, cluster, engines, training
         self.model, self.model_path, self.max_sequence_tokens = model, model_path, max_sequence_tokens
-        self.chat = Chat(load_tokenizer(model_path), model.thinks, clip_counter(model_path))
+        self.chat = Chat(load_tokenizer(model_path), model.thinks, clip_counter(model_path), declared_ends(model_path))
+        exported_template(self.chat)  # a template that cannot be exported is refused before anything starts
         self.actors: dict[Seat, Actor] = {}
         self.owns_ray = False
         self.group: PlacementGroup | None = None

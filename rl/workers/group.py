@@ -150,7 +150,7 @@ class PolicyGroup(TrainerGroup):
         """Build every rank anew around the model's audio encoder and a linear head for each label, with so many
         `classes` each."""
         self.audio_features.use_encoder("")  # an encoder that trains gives no features that last
-        self._call_all("load_encoder", str(path), model.dtype, self.config, optimizer, classes).get()
+        self._call_all("load_encoder", str(path), model, self.config, optimizer, classes).get()
 
     def fit_encoder(
         self,

@@ -88,7 +88,8 @@ def tokenizer() -> Any:
 
 def test_a_template_without_think_gets_it_and_one_with_it_keeps_one(tokenizer: Any) -> None:
     tokenizer.chat_template = tokenizer.chat_template.replace("<think>\n", "")
-    assert Chat(tokenizer).prompt(user("a")) == CHAT.prompt(user("a"))
+    assert Chat(tokenizer, think=True).prompt(user("a")) == CHAT.prompt(user("a"))
+    assert Chat(tokenizer).prompt(user("a")) == PLAIN.prompt(user("a")), "by default as the template does"
     assert Chat(tokenizer, think=False).prompt(user("a")) == PLAIN.prompt(user("a"))
 
 

@@ -10,7 +10,16 @@ from pathlib import Path
 import pytest
 from safetensors import safe_open
 
-from models.folder import INDEX, check_whole, count_parameters, read_config
+from models.folder import (
+    GENERATION_CONFIG,
+    INDEX,
+    check_whole,
+    count_parameters,
+    declared_ends,
+    read_config,
+    write_chat_template,
+    write_ends,
+)
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 988097824\n"
 
@@ -78,3 +87,69 @@ def test_a_critic_needs_no_tokenizer(tied: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(tied, tmp_path / "m"))
     (folder / "tokenizer.json").unlink()
     check_whole(folder, tokenizer=False)
+
+
+@pytest.mark.parametrize(
+    ("config", "generation", "declared", "written"),
+    [
+        ({"eos_token_id": 2}, None, [2], None),
+        ({"eos_token_id": 2}, {"eos_token_id": 2, "top_p": 0.9}, [2], None),
+        ({"eos_token_id": 2}, {"eos_token_id": [7, 2]}, [7, 2], None),
+        ({"eos_token_id": 1}, {"eos_token_id": 1, "top_p": 0.9}, [1], {"eos_token_id": [2, 1], "top_p": 0.9}),
+        ({"eos_token_id": 1}, None, [1], {"eos_token_id": [2, 1]}),
+        ({"eos_token_id": [1, 2]}, {"eos_token_id": 1}, [1, 2], {"eos_token_id": [2, 1]}),
+        ({"text_config": {"eos_token_id": [1, 106]}}, {}, [1, 106], {"eos_token_id": [2, 1, 106]}),
+        ({"text_config": None, "eos_token_id": None}, {}, [], {"eos_token_id": [2]}),
+    ],
+)
+def test_engines_stop_where_a_turn_ends(
+    tmp_path: Path,
+    config: dict[str, object],
+    generation: dict[str, object] | None,
+    declared: list[int],
+    written: dict[str, object] | None,
+) -> None:
+    """The token 2 ends a turn; what stops engines there already is left alone."""
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    file = tmp_path / GENERATION_CONFIG
+    if generation is not None:
+        file.write_text(json.dumps(generation))
+    assert declared_ends(tmp_path) == declared
+    before = file.read_bytes() if file.exists() else None
+    write_ends(tmp_path, [2])
+    if written is None:
+        assert (file.read_bytes() if file.exists() else None) == before
+    else:
+        assert json.loads(file.read_text()) == written
+
+
+@pytest.mark.parametrize(
+    ("files", "written"),
+    [
+        ({}, {"chat_template.jinja": "new"}),
+        ({"chat_template.jinja": "old"}, {"chat_template.jinja": "new"}),
+        (
+            {"tokenizer_config.json": {"a": "é"}, "chat_template.jinja": "old"},
+            {"tokenizer_config.json": {"a": "é"}, "chat_template.jinja": "new"},
+        ),
+        ({"tokenizer_config.json": {"chat_template": "old"}}, {"tokenizer_config.json": {"chat_template": "new"}}),
+        (
+            {"tokenizer_config.json": {"chat_template": "old"}, "chat_template.json": {"chat_template": "old"}},
+            {"tokenizer_config.json": {"chat_template": "new"}, "chat_template.json": {"chat_template": "new"}},
+        ),
+        (
+            {"tokenizer_config.json": {"chat_template": [{"name": "default", "template": "old"}, {"name": "rag"}]}},
+            {"tokenizer_config.json": {"chat_template": [{"name": "default", "template": "new"}, {"name": "rag"}]}},
+        ),
+    ],
+)
+def test_a_template_is_written_where_it_stands(
+    tmp_path: Path, files: dict[str, object], written: dict[str, object]
+) -> None:
+    for name, content in files.items():
+        (tmp_path / name).write_text(content if isinstance(content, str) else json.dumps(content))
+    write_chat_template(tmp_path, "new")
+    contents = {file.name: file.read_text() for file in tmp_path.iterdir()}
+    assert {n: text if n.endswith("jinja") else json.loads(text) for n, text in contents.items()} == written
+    write_chat_template(tmp_path, "new")
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == contents

@@ -166,6 +166,19 @@ def test_a_sample_ends_with_its_turn_or_at_its_limit(served: tuple[Any, Path, Bu
     assert {c.finish_reason for c in done} == {"stop", "length"}
 
 
+def test_a_sample_ends_at_the_ends_of_its_request(engine: Any, tied: Path) -> None:
+    """As at the template's end of turn, which config.json need not know; the token itself is the sample's last."""
+    import ray
+
+    ray.get(engine.load.remote(1, [{"folder": str(tied)}]))
+    (whole,) = write(engine, requests(1), version=1).values()
+    written = whole.tokens[whole.prompt_length :].tolist()
+    end = written[5]
+    (cut,) = write(engine, [replace(requests(1)[0], ends=(end,))], version=1).values()
+    assert cut.tokens[cut.prompt_length :].tolist() == written[: written.index(end) + 1]
+    assert cut.finish_reason == "stop"
+
+
 def test_an_engine_refuses_to_write_for_another_version(served: tuple[Any, Path, BuildConfig], tmp_path: Path) -> None:
     import ray
 
