@@ -56,8 +56,8 @@ _LONGEST_LIST, _LONGEST_TEXT = 200, 1000  # characters
 _MOST_OFFERED = 30  # letters in one statement
 # what ends a small letter: the end of a clause, or a word that no noun is: "the answer is a because", not "a dog"
 _END = re.compile(
-    rf"\s*(?:$|[.,;:!?)}}\]]+(?=\s|$)|[/&|(–—]|-\s|\n\s*(?![a-z])|(?=[{_UNSPACED}])|(?:because|since|as|for|is|was|would|seems|fits|or|and"
-    r"|rather|over|not|but|which|parce|car|weil|denn|da|porque|pues|perché|omdat|oder|und|ou|et|y|o|wählen|nehmen)(?!\w))"
+    rf"\s*(?:$|[.,;:!?)}}\]]+(?=\s|$)|[/&|(–—]|-\s|\n\s*(?![a-z])|(?=[{_UNSPACED}])|(?:because|since|as|for"
+    r"|rather|over|not|but|which|parce|car|weil|denn|da|porque|pues|perché|omdat|wählen|nehmen)(?!\w))"
 )
 
 

@@ -87,6 +87,7 @@ WEAK_HEAD = re.compile(
 POSTFIX = re.compile(
     r"\s+(?:is|seems|must\s+be|should\s+be|would\s+be|will\s+be)\s+(?:\w+ly\s+)?(?:the\s+)?(?:(?:only|single|most|best|correct|right|final)\s+)*"
     r"(?:correct|right|best|true|answer|choice|option|appropriate|suitable|accurate|fitting|one)(?!\w)"
+    r"|\s+(?:fits|matches)\s+(?:the\s+)?(?:best|better|perfectly|well)(?!\w)"
     r"|\s+(?:ist|est|es|è|é|is|jest|är|er)\s+(?:(?:la|le|die|de|het|the)\s+)?(?:richtig\w*|korrekt\w*|correcte?|bonne|juste|correct[ao]|corrett[ao]"
     r"|cert[ao]|juist|goed|poprawn\w+|prawidłow\w+|rätt|riktig|rigtig)(?!\w)"
     r"|\s+(?:—\s+)?(?:правильн|верн)\w+"
@@ -174,8 +175,10 @@ _IN_ENGLISH = tuple(
 
 
 def list_start(text: str, letters: Sequence[re.Match[str]], index: int) -> int:
-    """Return the index of the first of the letters that joints connect to one of them: in "A, B or C" that of A."""
-    while index:
+    """Return the index of the first of the letters that joints connect to one of them: in "A, B or C" that of A. "Of A and
+    C, C fits" names C once more, alone."""
+    own = letters[index][0].strip("()")
+    while index and letters[index - 1][0].strip("()") != own:
         end, start = letters[index - 1].end(), letters[index].start()
         joint = text[end:start]
         if match_end(JOINT, text, end) != start or not ("," in joint or OFFERS.search(joint)):
