@@ -98,7 +98,7 @@ def render_header(run: Run) -> str:
     return (
         f'<header><p class="eyebrow">Groundtone run</p><div class="title"><h1>{escape(run.name)}</h1>'
         f'<p class="status {css_class}">{escape(run.status)}</p></div>'
-        f"{_render_gain(run.evaluations)}{_render_timeline(run.stages, seconds)}{_render_environment(run)}</header>"
+        f"{_render_warnings(run.warnings)}{_render_gain(run.evaluations)}{_render_timeline(run.stages, seconds)}{_render_environment(run)}</header>"
     )
 
 
@@ -185,6 +185,11 @@ def _render_section(id: str, title: str, note: str, body: str) -> str:
         f'<section id="{escape(id)}"><div class="heading"><h2>{escape(title)}</h2><p>{escape(note)}</p></div>'
         f"{body}</section>"
     )
+
+
+def _render_warnings(warnings: Sequence[str]) -> str:
+    """Return what the run's stages warned of, a paragraph each."""
+    return "".join(f'<p class="warning">{escape(text)}</p>' for text in warnings)
 
 
 def _render_gain(evaluations: Sequence[Stage]) -> str:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from rl.run.metrics import paired_interval
 from rl.run.summary import read_summary
-from rl.run.tracker import MetricRow, read_metrics, rollout_files
+from rl.run.tracker import MetricRow, read_metrics, read_warnings, rollout_files
 from rl.stages.registry import measures_model
 
 Interval = tuple[float, float | None, float | None]
@@ -66,6 +66,8 @@ class Run:
     seconds: float | None
     stages: Sequence[Stage]
     environment: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    warnings: Sequence[str] = ()
+    """Warnings that its stages gave."""
 
     @property
     def evaluations(self) -> list[Stage]:
@@ -89,9 +91,10 @@ def read_run(run_dir: Path) -> Run:
     finished_names = {stage.name for stage in stages}
     unfinished_names = [name for name in dict.fromkeys([*folders, *rows]) if name not in finished_names]
     stages += [Stage(name, "", False, None, {}, rows.get(name, []), folders.get(name)) for name in unfinished_names]
+    warnings = read_warnings(run_dir)
     if summary is None:
-        return Run(run_dir, run_dir.resolve().name, "no summary yet", None, stages)
-    return Run(run_dir, summary.name, summary.status, summary.seconds, stages, summary.environment)
+        return Run(run_dir, run_dir.resolve().name, "no summary yet", None, stages, warnings=warnings)
+    return Run(run_dir, summary.name, summary.status, summary.seconds, stages, summary.environment, warnings)
 
 
 def list_metrics(stages: Sequence[Stage]) -> list[str]:

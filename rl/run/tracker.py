@@ -1,5 +1,5 @@
-"""Records of a run, step by step: `metrics.jsonl` (which reports read), TensorBoard events, and
-`rollouts/<stage>-<step>.parquet`.
+"""Records of a run, step by step: `metrics.jsonl` (which reports read), TensorBoard events,
+`rollouts/<stage>-<step>.parquet`, and `warnings.jsonl`.
 
 No file is held open and every line is written whole, so a kill at any moment costs at most the line being written.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from tensorboard.compat.proto.event_pb2 import Event
 
-METRICS, ROLLOUTS, TENSORBOARD = "metrics.jsonl", "rollouts", "tensorboard"
+METRICS, WARNINGS, ROLLOUTS, TENSORBOARD = "metrics.jsonl", "warnings.jsonl", "rollouts", "tensorboard"
 
 MetricRow = dict[str, Any]  # JSON: "stage" is a str, "step" an int, every other value a float
 
@@ -35,7 +35,8 @@ class Tracker:
         self._events = run_dir / TENSORBOARD / stage / f"events.out.tfevents.{time.time_ns()}"
         with detect_full_disk(run_dir):
             run_dir.mkdir(parents=True, exist_ok=True)
-        _drop_torn_line(run_dir / METRICS)
+        for name in (METRICS, WARNINGS):
+            _drop_torn_line(run_dir / name)
 
     def record(self, step: int, metrics: Mapping[str, SupportsFloat]) -> None:
         """Append one line to metrics.jsonl and the same numbers to TensorBoard."""
@@ -44,6 +45,11 @@ class Tracker:
         line = json.dumps({"stage": self.stage, "step": step, **numbers}) + "\n"
         _append(self.run_dir / METRICS, line.encode())
         self._write_event(_scalar_event(step, numbers))
+
+    def record_warning(self, step: int, text: str) -> None:
+        """Append a warning about the stage, which the report shows."""
+        line = json.dumps({"stage": self.stage, "step": step, "text": text}, ensure_ascii=False) + "\n"
+        _append(self.run_dir / WARNINGS, line.encode("utf-8", "replace"))
 
     def record_rollouts(self, step: int, scored: Sequence[Scored]) -> None:
         """Write the step's samples to a parquet file, which is complete or absent, and their clips."""
@@ -58,12 +64,12 @@ class Tracker:
 
         Records of other stages stay.
         """
-        path = self.run_dir / METRICS
-        lines = list(_read_lines(path))
-        remaining = [line for line, row in lines if row["stage"] != self.stage or row["step"] <= step]
-        if len(remaining) < len(lines):
-            with replacing(path) as temporary:
-                temporary.write_bytes(b"".join(remaining))
+        for path in (self.run_dir / METRICS, self.run_dir / WARNINGS):
+            lines = list(_read_lines(path))
+            remaining = [line for line, row in lines if row["stage"] != self.stage or row["step"] <= step]
+            if len(remaining) < len(lines):
+                with replacing(path) as temporary:
+                    temporary.write_bytes(b"".join(remaining))
         for stage, file_step, file in rollout_files(self.run_dir):
             if stage == self.stage and file_step > step:
                 file.unlink()
@@ -92,6 +98,11 @@ def read_metrics(run_dir: Path) -> list[MetricRow]:
     without `stage` and `step`.
     """
     return [row for _, row in _read_lines(run_dir / METRICS)]
+
+
+def read_warnings(run_dir: Path) -> list[str]:
+    """Return the texts of the run's warnings, in order. Raises ValueError as `read_metrics` does."""
+    return [str(row.get("text", "")) for _, row in _read_lines(run_dir / WARNINGS)]
 
 
 def rollout_file(run_dir: Path, stage: str, step: int) -> Path:

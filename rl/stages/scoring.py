@@ -73,15 +73,18 @@ def by_prompt(scored: Sequence[Scored]) -> dict[str, list[Scored]]:
 
 
 def sample_metrics(*draws: Sequence[Scored]) -> dict[str, float]:
-    """Return reward, parts, lengths and failures over the samples of all draws; a prompt drawn twice is two groups.
-    Errored samples have no score; they are counted."""
+    """Return reward, parts (without second opinions), lengths and failures over the samples of all draws; a prompt drawn
+    twice is two groups. Errored samples have no score; they are counted."""
+    from rewards.watch import WATCH
+
     scored = [s for draw in draws for s in draw]
     with_verdict = [s for s in scored if s.verdict.error is None]
     lengths = np.array([s.rollout.action_mask.sum() for s in scored])
     parts: dict[str, list[float]] = defaultdict(list)
     for s in with_verdict:
         for name, value in s.verdict.parts.items():
-            parts[name].append(value)
+            if not name.startswith(f"{WATCH}/"):
+                parts[name].append(value)
     groups = [[s.verdict.score for s in group] for draw in draws for group in by_prompt(draw).values() if group]
     return {
         "reward": float(np.mean([s.verdict.score for s in with_verdict])) if with_verdict else float("nan"),

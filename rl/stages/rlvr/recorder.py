@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rl.run.checkpoint import BEST
 from rl.run.metrics import is_timing
 from rl.run.tracker import read_stage_metrics
+from rl.stages.rlvr.watch import Watch, mark_shapes
 from rl.stages.scoring import sample_metrics
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Recorder:
     ) -> None:
         self.config, self.context, self.objective = config, context, config.build_objective()
         self.learner, self.stream, self.checkpoints = learner, stream, checkpoints
+        self.watch = Watch(stream.scorer.rewards.config)
         self.best_score = float("-inf")
         self.best_step: int | None = None
         self.last: dict[str, float] = {}
@@ -57,6 +59,8 @@ class Recorder:
         self.learner.load(folder)
         self.stream.curriculum.state, self.last = state["drawn"], state["last"]
         self.best_score, self.best_step = state["best"], state[BEST]
+        if folder is not None:
+            self.watch.restore(state["watch"])
         context.tracker.rewind(state["step"])  # the steps after the checkpoint will run again
         context.cluster.sampler.load(self.learner.policy.weights(), version=state["step"])
         return state["step"]
@@ -77,8 +81,8 @@ class Recorder:
         # Before the evaluation, which adds to the scorer's seconds; so a step's time leaves evaluation and checkpoint out.
         metrics |= self.timings(scored, clock)
         metrics |= self.evaluate(step)
+        metrics |= self.watch_reward(step)
         self.context.tracker.record(step, metrics)
-        self.context.tracker.record_rollouts(step, self.stream.all_samples)
         self.checkpoint(step, metrics)
         return metrics
 
@@ -139,6 +143,19 @@ class Recorder:
             "tokens_per_second/step": sum(len(s.rollout.tokens) for s in scored) / total,
         }
 
+    def watch_reward(self, step: int) -> dict[str, float]:
+        """Write the step's rollouts, and a warning the first time the reward rises without its second opinions; return the
+        metrics of these."""
+        context = self.context
+        draws = [mark_shapes(draw) for draw in self.stream.draws]
+        metrics, divergences = self.watch.observe(draws)
+        context.tracker.record_rollouts(step, [sample for draw in draws for sample in draw])
+        if divergences:
+            text = self.watch.describe(divergences, draws, step, context.name, context.tracker.run_dir)
+            context.tracker.record_warning(step, text)
+            context.say(f"warning: {text}")
+        return metrics
+
     def evaluate(self, step: int) -> dict[str, float]:
         """Return `eval/…` metrics on the steps that are due."""
         from rl.stages import evaluate
@@ -160,7 +177,8 @@ class Recorder:
             self.best_score, self.best_step = score, step
         if is_best or step == self.config.steps or step % self.config.checkpoint_every == 0:
             position = self.stream.curriculum.state
-            state = {"drawn": position, "best": self.best_score, BEST: self.best_step, "last": self.last}
+            best = {"best": self.best_score, BEST: self.best_step}
+            state = {"drawn": position, **best, "last": self.last, "watch": self.watch.state}
             self.checkpoints.save(step, state, self.learner.save, self.counts())
 
     def counts(self) -> dict[str, int]:

@@ -1,0 +1,56 @@
+"""Second opinions on the samples of a reward, as its key `watch:` configures them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+from dataclasses import dataclass, field
+from typing import Any
+
+from rewards.shapes import SHAPES
+from rewards.when import check_when
+from rl.config import ConfigError, did_you_mean
+
+WATCH = "watch"
+"""Name under which verdicts hold second opinions: the score of one named `strict` is the part `watch/strict`."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchConfig:
+    """A second opinion: a verifier that judges the same samples and never counts. An `rlvr` stage warns where the reward
+    rises and its second opinion does not."""
+
+    verifier: str
+    """An in-tree name (`rl verifiers list`), `pkg.mod:fn` or `file.py:fn`."""
+    name: str | None = None
+    """The name under which it is logged, as `watch/NAME`; the verifier's own name by default."""
+    args: dict[str, Any] = field(default_factory=dict[str, Any])  # Any: the verifier's signature types them
+    """Keyword arguments of the verifier, such as those that make it stricter than the part it is compared with."""
+    when: dict[str, Any] | None = None  # Any: `check_when` types the values, key by key
+    """The prompts that it judges, all by default, written like the `when` of a part."""
+    of: str | None = None
+    """The part of the reward that it is compared with; by default `accuracy`, or the whole score where a sample has no such
+    part."""
+
+    @property
+    def title(self) -> str:
+        """The name under which it is logged."""
+        return self.name or self.verifier
+
+    @property
+    def part_name(self) -> str:
+        """The name of its score in a verdict: `watch/NAME`."""
+        return f"{WATCH}/{self.title}"
+
+
+def check_watch(watch: Sequence[WatchConfig], part_names: Set[str], place: str) -> None:
+    """Raise ConfigError where a name is taken, or an opinion is about no part of the reward."""
+    if WATCH in {name.partition("/")[0] for name in part_names}:
+        raise ConfigError(f"{place}.parts: the name '{WATCH}' is that of second opinions; rename the part")
+    titles = [opinion.title for opinion in watch]
+    for i, opinion in enumerate(watch):
+        here = f"{place}.{WATCH}[{i}]"
+        check_when(opinion.when or {}, f"{here}.when")
+        if opinion.title in titles[:i] or opinion.title in SHAPES:
+            raise ConfigError(f"{here}: the name '{opinion.title}' is taken; give it another `name`")
+        if opinion.of is not None and opinion.of not in part_names:
+            raise ConfigError(f"{here}.of: no part '{opinion.of}'{did_you_mean(opinion.of, part_names)}")
