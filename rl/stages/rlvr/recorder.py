@@ -54,12 +54,12 @@ class Recorder:
     def resume(self) -> int:
         """Load the newest whole checkpoint, or the stage's first models; return how many steps are behind it."""
         context = self.context
-        start = {"step": 0, "drawn": {}, "best": float("-inf"), BEST: None, "last": {}}
+        start = {"step": 0, "drawn": {}, "best": float("-inf"), BEST: None, "last": {}, "watch": None}
         folder, state = self.checkpoints.latest() or (None, start)
         self.learner.load(folder)
         self.stream.curriculum.state, self.last = state["drawn"], state["last"]
         self.best_score, self.best_step = state["best"], state[BEST]
-        if folder is not None:
+        if state["watch"] is not None:
             self.watch.restore(state["watch"])
         context.tracker.rewind(state["step"])  # the steps after the checkpoint will run again
         context.cluster.sampler.load(self.learner.policy.weights(), version=state["step"])
