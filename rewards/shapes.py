@@ -26,7 +26,8 @@ _DECIMAL_COMMA = re.compile(r"\d+,\d+")
 # a word, or a single sign of a script that is written without spaces
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\d_\u3040-\u30ff\u3400-\u9fff]+")
 _POWER = re.compile(r"(\d{1,3})\s?\^\s?\{?(\d{1,2})\b")
-_SUM = re.compile(r"\d[\d.,]*(?:\s*(?:[-+*/^×÷·−x]|\\times|\\cdot|\\div)\s*\d[\d.,]*)+")
+_TERM = r"\(*\d[\d.,]*\)*"
+_SUM = re.compile(rf"{_TERM}(?:\s*(?:[-+*/^×÷·−x]|\\times|\\cdot|\\div)\s*{_TERM})+")
 _OPERATORS = {"×": "*", "·": "*", "x": "*", "\\times": "*", "\\cdot": "*", "÷": "/", "\\div": "/", "−": "-"}
 _LATEX = re.compile(r"\\[a-zA-Z]+")
 _NAMES = (
@@ -150,10 +151,16 @@ def _numbers(text: str) -> frozenset[float]:
 @lru_cache(maxsize=1024)
 def find_sums(text: str) -> frozenset[str]:
     """Return what a text has of numbers joined by signs of arithmetic, each without spaces and in ASCII: `49+26`."""
-    sums = ["".join(match[0].split()).rstrip(".,") for match in _SUM.finditer(text)]
+    sums = [_balance("".join(match[0].split()).rstrip(".,")) for match in _SUM.finditer(text)]
     for sign, plain in _OPERATORS.items():
         sums = [text.replace(sign, plain) for text in sums]
     return frozenset(sums)
+
+
+def _balance(text: str) -> str:
+    """Return a sum without brackets that open before it or close after it."""
+    surplus = text.count("(") - text.count(")")
+    return text[min(surplus, len(text) - len(text.lstrip("("))) :] if surplus > 0 else text[: len(text) + surplus]
 
 
 @lru_cache(maxsize=1024)
