@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rewards.shapes import find_shape
 from rl.types import Message, Prompt
@@ -104,6 +106,17 @@ def test_nothing_at_all():
     assert shape(SUM, "75", " ...\n") == "empty"
     assert shape("Say nothing.", "...", "") is None
     assert shape("Be silent.", None, "") is None
+
+
+PIECES = st.sampled_from(
+    ["3/0", "9^99", "1e99", "1,111", "0,5", ".5", "٣", "²", "((1+2", "3))", "\\frac{1}{0}", "%", " x "]
+)
+
+
+@given(*[st.lists(PIECES | st.text(max_size=5), max_size=8).map("".join)] * 3)
+def test_no_text_is_too_odd(question: str, gold: str, response: str):
+    assert shape(question, gold, response, options=[gold, question]) in (None, "empty", "parroted", "listed")
+    assert shape(question, gold, gold) != "parroted"
 
 
 def test_it_is_cheap():

@@ -115,10 +115,13 @@ class Watch:
         )
         has_part = compared_part or any(other.name == "accuracy" for other in self.reward.parts)
         title = f"{part.name} ({part.verifier})" if has_part else "the score"
+        others = [
+            f"{_title(other)} from {_from_to(divergences[other].opinion)}" for other in divergences if other != name
+        ]
         return (
             f"rlvr '{stage}', step {step}: the reward may be hacked. {title} rises from {_from_to(divergence.reward)} within "
             f"{2 * divergence.steps} steps, but {_title(name, suspects)} from {_from_to(divergence.opinion)}"
-            f"{_quote(suspect)}. Next: {command}read the samples in {rollout_file(run_dir, stage, step)}"
+            f"{''.join(f', and {other}' for other in others)}{_quote(suspect)}. Next: {command}read the samples in {rollout_file(run_dir, stage, step)}"
         )
 
     def _look(self, name: str, samples: Sequence[Scored]) -> list[Look]:
@@ -181,7 +184,7 @@ def _gap(divergence: Divergence) -> float:
     return (b1 - b0) - (w1 - w0)
 
 
-def _title(name: str, suspects: Sequence[Look]) -> str:
+def _title(name: str, suspects: Sequence[Look] = ()) -> str:
     """Return the subject and verb of what does not rise."""
     if name != SOLVED:
         return f"its second opinion {name} goes"

@@ -83,6 +83,9 @@ def test_the_warning_says_what_how_much_and_what_next(tmp_path: Path):
     rises = {"solved": Divergence(3, (0.25, 0.5), (0.125, 0.125))}
     text = watcher.describe(rises, [mark_shapes(step(1, 4))], 8, "rlvr", tmp_path)
     assert "but without the answers that only say the question again it goes from 0.12 to 0.12; 'The answer" in text
+    both = {"numeric": Divergence(3, (0.25, 0.5), (0.1, 0.0)), **rises}
+    text = watcher.describe(both, [mark_shapes(step(1, 4))], 8, "rlvr", tmp_path)
+    assert "numeric goes from 0.10 to 0.00, and without the answers that take no solving it goes from 0.12" in text
     # an opinion on which the last step has no example
     assert "0.12. Next" in watcher.describe(rises, [mark_shapes(step(1, 0))], 8, "rlvr", tmp_path)
 
