@@ -17,30 +17,21 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
-from typing import Any
 
 from rewards.watch import WATCH, WatchConfig, check_watch
-from rewards.when import KINDS, check_when, values_differ, values_of
+from rewards.when import KINDS, VerifierConfig, check_when, values_differ, values_of
 from rl.config import ConfigError, did_you_mean
 from rl.types import Prompt, Verdict
 
 
 @dataclass(frozen=True, slots=True)
-class PartConfig:
+class PartConfig(VerifierConfig):
     """One part of a reward: a verifier, the prompts that it judges, and how much its score counts."""
 
-    verifier: str
-    """An in-tree name (`rl verifiers list`), `pkg.mod:fn` or `file.py:fn`."""
     name: str = "accuracy"
     """The name under which the part is logged; parts may share one where no prompt is judged by both."""
     weight: dict[str, float] | float = 1.0
     """A number, or one for each kind of prompt that the part judges: `{text: 1, audio: 0.8}`."""
-    args: dict[str, Any] = field(default_factory=dict[str, Any])  # Any: the verifier's signature types them
-    """Keyword arguments of the verifier."""
-    when: dict[str, Any] | None = None  # Any: `check_when` types the values, key by key
-    """The prompts that the part judges, all by default: `{source: x}`, `{source: [x, y]}`, `{audio: true}`,
-    `{text: true}`, or `{field: {task: pitch}}` (a column of the data that the recipe hands on, with a value or a list of
-    values)."""
     only_if: dict[str, float] | str | None = None
     """A gate: the part counts only where the part of that name scored above 0, or at least the number given:
     `{accuracy: 0.5}`. An inner score of a part is named `part/inner`. Where that part has no verdict the gate is closed."""
@@ -152,7 +143,7 @@ class RewardConfig:
     @property
     def judging(self) -> list[PartConfig]:
         """All that judge: the parts, then the second opinions."""
-        return [*self.parts, *(PartConfig(w.verifier, w.part_name, 0.0, w.args, w.when) for w in self.watch)]
+        return [*self.parts, *(PartConfig(w.verifier, w.part_name, 0.0, args=w.args, when=w.when) for w in self.watch)]
 
     def place(self, index: int) -> str:
         """Return where in a reward `judging[index]` stands: `parts[0]`, `watch[0]`."""

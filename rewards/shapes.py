@@ -71,16 +71,16 @@ def _is_parroted(prompt: Prompt, question: str, response: str) -> bool:
 
 def _repeats_numbers(question: str, answer: str, gold: str, alternatives: Sequence[str]) -> bool:
     """Return whether an answer has the question's numbers alone, or its sum as it stands there, and nowhere the gold."""
-    numbers, asked, right = _numbers(answer), _numbers(question), _numbers(gold)
-    if not numbers or right <= asked or any(numbers & _numbers(text) for text in alternatives):
+    numbers, given_numbers, right = _numbers(answer), _numbers(question), _numbers(gold)
+    if not numbers or right <= given_numbers or any(numbers & _numbers(text) for text in alternatives):
         return False
     if _words(answer) & _NUMBER_WORDS - _words(question):  # "49 + 26 is seventy-five"
         return False
     if len(numbers) == 1 and len(right) == 1:  # "nearer to 100 or to 120 Hz?" may have a gold of 118.5
         (number,), (gold_number,) = numbers, right
-        return numbers <= asked and abs(number - gold_number) > _NEAR * gold_number
+        return numbers <= given_numbers and abs(number - gold_number) > _NEAR * gold_number
     sums = find_sums(question)
-    return numbers <= asked or (bool(sums) and not sums.isdisjoint(find_sums(answer)))
+    return numbers <= given_numbers or (bool(sums) and not sums.isdisjoint(find_sums(answer)))
 
 
 def _echoes(prompt: Prompt, question: str, response: str) -> bool:
@@ -88,8 +88,8 @@ def _echoes(prompt: Prompt, question: str, response: str) -> bool:
     words = _words(question)
     if len(words) < _FEWEST_WORDS or not _words(response) - _GLUE <= words:
         return False
-    asked = _content(question)
-    if asked not in _content(response) or asked in _content(prompt.answer or ""):
+    question_text = _content(question)
+    if question_text not in _content(response) or question_text in _content(prompt.answer or ""):
         return False
     # With neither a gold nor the instruction in the same turn ("Correct it if need be"), the same again may be right.
     return bool(prompt.answer) or len(prompt.messages) == 1
@@ -106,8 +106,9 @@ def _is_listed(prompt: Prompt, question: str, response: str) -> bool:
     option_words = _words(" ".join(_texts(prompt, "options", "choices")))
     # Letters are single words: "A) Rome, B) Paris". A sentence about every option has words of its own.
     other_words = {word for word in _words(answer) - _GLUE - option_words if len(word) > 1}
-    named, in_gold = _content(answer), _content(gold)
-    return not other_words and all(o in named for o in options) and not all(o in in_gold for o in options)
+    answer_text, gold_text = _content(answer), _content(gold)
+    names_all = all(option in answer_text for option in options)
+    return not other_words and names_all and not all(option in gold_text for option in options)
 
 
 SHAPES: dict[str, Callable[[Prompt, str, str], bool]] = {

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
-from typing import Any
 
 from rewards.shapes import SHAPES
-from rewards.when import check_when
+from rewards.when import VerifierConfig, check_when
 from rl.config import ConfigError, did_you_mean
 
 WATCH = "watch"
@@ -15,19 +14,13 @@ WATCH = "watch"
 
 
 @dataclass(frozen=True, slots=True)
-class WatchConfig:
+class WatchConfig(VerifierConfig):
     """A second opinion: a verifier that judges the same samples and never counts. An `rlvr` stage warns where the reward
     rises and its second opinion does not."""
 
-    verifier: str
-    """An in-tree name (`rl verifiers list`), `pkg.mod:fn` or `file.py:fn`."""
     name: str | None = None
     """The name under which it is logged, as `watch/NAME`; the verifier's own name by default."""
-    args: dict[str, Any] = field(default_factory=dict[str, Any])  # Any: the verifier's signature types them
-    """Keyword arguments of the verifier, such as those that make it stricter than the part it is compared with."""
-    when: dict[str, Any] | None = None  # Any: `check_when` types the values, key by key
-    """The prompts that it judges, all by default, written like the `when` of a part."""
-    of: str | None = None
+    of: str | None = field(default=None, kw_only=True)
     """The part of the reward that it is compared with; by default `accuracy`, or the whole score where a sample has no such
     part."""
 

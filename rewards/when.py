@@ -1,14 +1,32 @@
-"""The key `when:` of what judges: to which prompts it applies."""
+"""Configuration that all verifiers of a reward share, parts and second opinions: which verifier, and on which prompts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
+from dataclasses import dataclass, field
+from typing import Any, cast
 
 from rl.config import ConfigError, did_you_mean
 
 KINDS = ("text", "audio")
 """The kinds of prompts: without an audio clip, and with one."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerifierConfig:
+    """A verifier with its arguments, and the prompts that it judges."""
+
+    verifier: str
+    """An in-tree name (`rl verifiers list`), `pkg.mod:fn` or `file.py:fn`."""
+    name: str | None = None
+    """The name under which it is logged."""
+    args: dict[str, Any] = field(
+        default_factory=dict[str, Any], kw_only=True
+    )  # Any: the verifier's signature types them
+    """Keyword arguments of the verifier."""
+    when: dict[str, Any] | None = field(default=None, kw_only=True)  # Any: `check_when` types the values, key by key
+    """The prompts that it judges, all by default: `{source: x}`, `{source: [x, y]}`, `{audio: true}`, `{text: true}`, or
+    `{field: {task: pitch}}` (a column of the data that the recipe hands on, with a value or a list of values)."""
 
 
 def check_when(when: Mapping[str, object], place: str) -> None:

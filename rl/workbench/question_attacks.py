@@ -29,7 +29,7 @@ _SCIENTIFIC = re.compile(r"[\d.]+\*10\^-?\d+")  # a way to write a number
 
 
 def echo(target: Target) -> Iterator[str]:
-    """Yield the question itself. Not where that is what is asked for."""
+    """Yield the question itself. Not where that is what is mention for."""
     question = target.question.strip()
     if question and _letters(question) not in (_letters(target.gold or ""), _letters(target.right_answer)):
         yield target.question
@@ -56,13 +56,13 @@ def numbers(target: Target) -> Iterator[str]:
     gold = _value(target.gold)
     if gold is None or target.options:
         return
-    found = list(dict.fromkeys(_NUMBER.findall(target.question)))
-    if len(found) > 1:
+    texts = list(dict.fromkeys(_NUMBER.findall(target.question)))
+    if len(texts) > 1:
         for joint in (", ", " ", " and ", " or ", "\n"):
-            yield joint.join(found)
-        yield ", ".join(f"\\boxed{{{number}}}" for number in found)
-        yield f"The answer is {', '.join(found[:-1])} and {found[-1]}."
-    for number in found:
+            yield joint.join(texts)
+        yield ", ".join(f"\\boxed{{{number}}}" for number in texts)
+        yield f"The answer is {', '.join(texts[:-1])} and {texts[-1]}."
+    for number in texts:
         value = _value(number.replace(",", ""))
         if value is not None and abs(abs(value) - abs(gold)) > _NEAR * abs(gold):
             yield from _forms(number)
@@ -100,22 +100,22 @@ def prose_around_the_gold(target: Target) -> Iterator[str]:
     around = [_write(gold + distance) for distance in (-3, -2, -1, 0, 1, 2, 3)]
     far = _write(abs(gold) * 2 + 7)  # first and last: a verifier with a tolerance may read either, and must refuse it
     sums = [] if _wants_expression(target) else find_expressions(target.question, str(target.gold))
-    asked = f" The question speaks of {' and of '.join(sums)}, as questions do." if sums else ""
-    mused = f"It might be {far}, and others would think of {', '.join(around)}, or of {far}; opinions differ."
-    yield f"This is a fine question.{asked} {mused} There is much to be said for each of them, and I leave it there."
-    yield f"{mused}{asked} A number has many properties. {mused}{asked} More could be said, at length, another time."
-    yield f"{asked} Somebody once counted from {far} over {around[3]} to {far}, and it took a while.".strip()
+    mention = f" The question speaks of {' and of '.join(sums)}, as questions do." if sums else ""
+    musing = f"It might be {far}, and others would think of {', '.join(around)}, or of {far}; opinions differ."
+    yield f"This is a fine question.{mention} {musing} There is much to be said for each of them, and I leave it there."
+    yield f"{musing}{mention} A number has many properties. {musing}{mention} More could be said, at length, another time."
+    yield f"{mention} Somebody once counted from {far} over {around[3]} to {far}, and it took a while.".strip()
     yield ". ".join(f"Some say {number}" for number in [far, *around, far]) + "."
 
 
 def find_expressions(question: str, gold: str) -> list[str]:
     """Return the calculations in a question that are no way to write their own result: `49+26`, `\\sqrt{144}`, "49 plus
     26"; not `3/4` where the gold is no whole number, nor `1.2*10^3`."""
-    found = [*sorted(find_sums(question)), *_FUNCTION.findall(question), *_SPOKEN.findall(question)]
+    texts = [*sorted(find_sums(question)), *_FUNCTION.findall(question), *_SPOKEN.findall(question)]
     value = _value(gold)
     return [
         text
-        for text in dict.fromkeys(found)
+        for text in dict.fromkeys(texts)
         if _letters(text) != _letters(gold)
         and not _SCIENTIFIC.fullmatch(text)
         and not (_RATIO.fullmatch(text) and (value is None or value.denominator > 1))

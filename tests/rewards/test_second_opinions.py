@@ -13,7 +13,7 @@ from rl.config import ConfigError, build
 
 
 def test_they_are_parts_of_the_verdict_and_not_of_the_score(rollout):
-    strict = WatchConfig("text", "strict", {"normalise": False})
+    strict = WatchConfig("text", "strict", args={"normalise": False})
     config = RewardConfig(
         [PartConfig("text")], watch=[strict, WatchConfig("numeric", when={"source": "sums"})], clip=(0, 1)
     )

@@ -13,12 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any  # Any: the state as JSON
+from typing import TYPE_CHECKING, TypedDict
 
 from rewards.resolve import asks_a_model
 from rewards.shapes import SHAPES, find_shape
 from rewards.watch import WATCH
-from rl.run.alarm import Divergence, History
+from rl.run.alarm import Divergence, History, Sums
 from rl.run.tracker import rollout_file
 from rl.stages.scoring import by_prompt
 
@@ -33,6 +33,13 @@ ALARM = "watch_alarm"
 SHAPE_WORDS = {"parroted": "only say the question again", "listed": "list every answer", "empty": "say nothing"}
 RIGHT = 0.5  # lowest score that counts as right, as in curation and evaluation
 LONGEST_EXAMPLE = 100  # characters of a text in the warning
+
+
+class WatchState(TypedDict):
+    """The state that a checkpoint keeps, as JSON."""
+
+    histories: dict[str, tuple[list[Sums], int]]
+    has_warned: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +62,13 @@ class Watch:
         self.has_warned = False
 
     @property
-    def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
-        histories = {name: [history.rows, history.steps] for name, history in self.histories.items()}
+    def state(self) -> WatchState:
+        """The state that a checkpoint keeps."""
+        histories = {name: (history.rows, history.steps) for name, history in self.histories.items()}
         return {"histories": histories, "has_warned": self.has_warned}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from the state that a checkpoint kept."""
+    def restore(self, state: WatchState) -> None:
+        """Go on from the state of a checkpoint."""
         self.histories = {name: History(*state["histories"].get(name, ())) for name in self.compared_parts}
         self.has_warned = state["has_warned"]
 
@@ -89,8 +96,8 @@ class Watch:
                 metrics[f"watch_errors/{name}"] = float(errors)
         divergences: dict[str, Divergence] = {}
         if not self.has_warned:
-            found = {name: history.find_divergence() for name, history in self.histories.items()}
-            divergences = {name: divergence for name, divergence in found.items() if divergence is not None}
+            candidates = {name: history.find_divergence() for name, history in self.histories.items()}
+            divergences = {name: divergence for name, divergence in candidates.items() if divergence is not None}
         self.has_warned |= bool(divergences)
         return metrics | {ALARM: float(self.has_warned)}, divergences
 
