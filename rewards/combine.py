@@ -6,40 +6,33 @@ parts:                                                    # the rule of Step-Aud
 
 A part judges the prompts that its `when:` and its weights name. It counts where its gate `only_if:` is open, and is
 logged by its name either way.
+
+watch:                                                    # second opinions: they never count, an rlvr stage compares them
+  - {verifier: numeric}
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
-from typing import Any, cast
 
 from rewards.contract import OVER_DEADLINE, TimeoutPolicy
+from rewards.watch import WATCH, WatchConfig, check_watch
+from rewards.when import KINDS, VerifierConfig, check_when, values_differ, values_of
 from rl.config import ConfigError, did_you_mean
 from rl.types import Prompt, Verdict
 
-KINDS = ("text", "audio")
-"""The kinds of prompts: without an audio clip, and with one."""
-
 
 @dataclass(frozen=True, slots=True)
-class PartConfig:
+class PartConfig(VerifierConfig):
     """One part of a reward: a verifier, the prompts that it judges, and how much its score counts."""
 
-    verifier: str
-    """An in-tree name (`rl verifiers list`), `pkg.mod:fn` or `file.py:fn`."""
     name: str = "accuracy"
     """The name under which the part is logged; parts may share one where no prompt is judged by both."""
     weight: dict[str, float] | float = 1.0
     """A number, or one for each kind of prompt that the part judges: `{text: 1, audio: 0.8}`."""
-    args: dict[str, Any] = field(default_factory=dict[str, Any])  # Any: the verifier's signature types them
-    """Keyword arguments of the verifier."""
-    when: dict[str, Any] | None = None  # Any: `_check_when` types the values, key by key
-    """The prompts that the part judges, all by default: `{source: x}`, `{source: [x, y]}`, `{audio: true}`,
-    `{text: true}`, or `{field: {task: pitch}}` (a column of the data that the recipe hands on, with a value or a list of
-    values)."""
     only_if: dict[str, float] | str | None = None
     """A gate: the part counts only where the part of that name scored above 0, or at least the number given:
     `{accuracy: 0.5}`. An inner score of a part is named `part/inner`. Where that part has no verdict the gate is closed."""
@@ -60,7 +53,7 @@ class PartConfig:
                 raise ConfigError(f"{place}.weight: unknown key '{key}'{did_you_mean(key, KINDS)}")
             if not math.isfinite(value):
                 raise ConfigError(f"{place}.weight: {value} is not a finite number")
-        _check_when(self.when or {}, f"{place}.when")
+        check_when(self.when or {}, f"{place}.when")
         _check_clip(self.clip, f"{place}.clip")
         if self.on_timeout == "zero" and self.is_penalty:
             raise ConfigError(
@@ -80,9 +73,9 @@ class PartConfig:
         when = self.when or {}
         return (
             ("audio" if prompt.clips else "text") in self._kinds()
-            and ("source" not in when or prompt.source in _values(when["source"]))
+            and ("source" not in when or prompt.source in values_of(when["source"]))
             and all(
-                name in prompt.fields and prompt.fields[name] in _values(values)
+                name in prompt.fields and prompt.fields[name] in values_of(values)
                 for name, values in when.get("field", {}).items()
             )
         )
@@ -101,10 +94,10 @@ class PartConfig:
     def disjoint(self, other_part: PartConfig) -> bool:
         """Return whether no prompt can be judged by both parts."""
         when, other_when = self.when or {}, other_part.when or {}
-        if not self._kinds() & other_part._kinds() or _values_differ(when, other_when, "source"):
+        if not self._kinds() & other_part._kinds() or values_differ(when, other_when, "source"):
             return True
         fields, other_fields = when.get("field", {}), other_when.get("field", {})
-        return any(_values_differ(fields, other_fields, name) for name in fields)
+        return any(values_differ(fields, other_fields, name) for name in fields)
 
     def _kinds(self) -> set[str]:
         """Return the kinds of prompts that both `weight` and `when` admit."""
@@ -118,7 +111,7 @@ class PartConfig:
 
 @dataclass(frozen=True, slots=True)
 class RewardConfig:
-    """A reward: its parts, and the limits under which they judge."""
+    """A reward: its parts, second opinions on them, and the limits under which all of them judge."""
 
     parts: list[PartConfig]
     """The parts; a rollout's score is the weighted sum of those that apply to its prompt."""
@@ -134,6 +127,8 @@ class RewardConfig:
     """Share of the recent samples that may fail to be judged before the run stops."""
     clip: tuple[float, float] | None = None
     """[lowest, highest] to which the whole score is clipped."""
+    watch: list[WatchConfig] = field(default_factory=list[WatchConfig])
+    """Second opinions on the same samples. They never enter the score, and their errors cost no sample its verdict."""
 
     def validate(self, place: str) -> None:
         """Raise ConfigError for limits out of range, gates without a part, and parts that share a name and a prompt."""
@@ -148,6 +143,7 @@ class RewardConfig:
             raise ConfigError(f"{place}.max_error_share: {self.max_error_share} is not between 0 and 1")
         _check_clip(self.clip, f"{place}.clip")
         names = {part.name for part in self.parts}
+        check_watch(self.watch, names, place)
         for i, part in enumerate(self.parts):
             for gate in part.gates:
                 # only the part's name can be checked: inner scores (`part/inner`) exist once it has judged
@@ -162,9 +158,19 @@ class RewardConfig:
                     "rename one or give them disjoint `when`"
                 )
 
+    @property
+    def judging(self) -> list[PartConfig]:
+        """All that judge: the parts, then the second opinions."""
+        return [*self.parts, *(PartConfig(w.verifier, w.part_name, 0.0, args=w.args, when=w.when) for w in self.watch)]
+
+    def place(self, index: int) -> str:
+        """Return where in a reward `judging[index]` stands: `parts[0]`, `watch[0]`."""
+        count = len(self.parts)
+        return f"parts[{index}]" if index < count else f"{WATCH}[{index - count}]"
+
     def applying(self, prompt: Prompt) -> tuple[int, ...]:
-        """Return the indices of the parts that judge this prompt."""
-        return tuple(i for i, part in enumerate(self.parts) if part.applies(prompt))
+        """Return the indices in `judging` of those that judge this prompt."""
+        return tuple(i for i, part in enumerate(self.judging) if part.applies(prompt))
 
 
 Results = Sequence[tuple[PartConfig, Verdict | None]]
@@ -207,6 +213,19 @@ def combine(results: Results, prompt: Prompt, clip: tuple[float, float] | None =
     return Verdict(_apply_clip(score, clip), parts, reason=reason, read=read)
 
 
+def add_opinions(verdict: Verdict, results: Results) -> Verdict:
+    """Return the verdict with the second opinions among its parts: `watch/NAME` is an opinion's score, or where it could
+    not judge `watch/NAME/error` is 1 and the reason says why. Nothing else of the verdict changes."""
+    parts, reasons = dict(verdict.parts), [verdict.reason]
+    for part, opinion in results:
+        if opinion is not None and opinion.error is None:
+            parts[part.name] = opinion.score
+        elif opinion is not None:
+            parts[f"{part.name}/error"] = 1.0
+            reasons.append(f"{part.name}: {opinion.error}")
+    return replace(verdict, parts=parts, reason="; ".join(filter(None, reasons)))
+
+
 def is_open(part: PartConfig, scores: Mapping[str, float]) -> bool:
     """Return whether a part's gate is open, by the scores of the other parts and their inner ones. One without a gate is
     always open."""
@@ -224,21 +243,6 @@ def is_over_deadline(verdict: Verdict) -> bool:
     return any(name.endswith(f"/{OVER_DEADLINE}") for name in verdict.parts)
 
 
-def _check_when(when: Mapping[str, object], place: str) -> None:
-    keys = ("source", *KINDS, "field")
-    for key, value in when.items():
-        if key not in keys:
-            raise ConfigError(f"{place}: unknown key '{key}'{did_you_mean(key, keys)}")
-        if key in KINDS and not isinstance(value, bool):
-            raise ConfigError(f"{place}.{key}: expected true or false; got {value!r}")
-        if key == "source" and not (_values(value) and all(isinstance(name, str) for name in _values(value))):
-            raise ConfigError(f"{place}.source: expected a source's name or a list of names; got {value!r}")
-        if key == "field" and not (isinstance(value, dict) and value):
-            raise ConfigError(
-                f"{place}.field: expected fields and their values, such as {{task: pitch}}; got {value!r}"
-            )
-
-
 def _check_clip(clip: tuple[float, ...] | None, place: str) -> None:
     if clip is not None and not (len(clip) == 2 and clip[0] <= clip[1]):
         raise ConfigError(f"{place}: {list(clip)} is not [lowest, highest]")
@@ -246,14 +250,3 @@ def _check_clip(clip: tuple[float, ...] | None, place: str) -> None:
 
 def _apply_clip(score: float, clip: tuple[float, float] | None) -> float:
     return score if clip is None else min(max(score, clip[0]), clip[1])
-
-
-def _values(one_or_many: object) -> list[object]:
-    return cast(list[object], one_or_many) if isinstance(one_or_many, list) else [one_or_many]
-
-
-def _values_differ(when: Mapping[str, object], other_when: Mapping[str, object], key: str) -> bool:
-    """Return whether both name values for `key` and have none in common."""
-    if key not in when or key not in other_when:
-        return False  # one without the key judges prompts of every value
-    return not any(value in _values(other_when[key]) for value in _values(when[key]))

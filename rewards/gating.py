@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from rewards.combine import PartConfig, RewardConfig, combine, is_open
+from rewards.combine import PartConfig, RewardConfig, add_opinions, combine, is_open
 from rl.types import Rollout, Verdict
 
 
@@ -24,10 +24,11 @@ class PartialVerdict:
     ) -> None:
         """Sort the parts that apply to the rollout's prompt; `model_parts` are the indices of those that ask a model."""
         self._config, self._rollout, self._take = config, rollout, take
+        self._judging = config.judging
         self._applying = config.applying(rollout.prompt)
         # A gated part of the pool runs at once all the same: it costs CPU time and no money, and its score is
         # logged even where combine() does not count it.
-        self._gated_parts = [i for i in self._applying if i in model_parts and config.parts[i].gates]
+        self._gated_parts = [i for i in self._applying if i in model_parts and self._judging[i].gates]
         self.first = [i for i in self._applying if i not in self._gated_parts]
         """Indices of the parts that judge the rollout at once."""
         self._verdicts: dict[int, Verdict] = {}
@@ -40,14 +41,14 @@ class PartialVerdict:
         if self._missing:
             return ()
         # All that were asked have answered: the gates of the parts still waiting can be decided.
-        next_parts = [
-            i for i in self._gated_parts if i not in self._verdicts and self._may_count(self._config.parts[i])
-        ]
+        next_parts = [i for i in self._gated_parts if i not in self._verdicts and self._may_count(self._judging[i])]
         self._gated_parts = []  # the second round is the last: who is not asked now never is
         self._missing = set(next_parts)
         if not next_parts:
-            results = [(self._config.parts[i], self._verdicts.get(i)) for i in self._applying]
-            self._take(combine(results, self._rollout.prompt, self._config.clip))
+            results = [(i, (self._judging[i], self._verdicts.get(i))) for i in self._applying]
+            count = len(self._config.parts)
+            verdict = combine([r for i, r in results if i < count], self._rollout.prompt, self._config.clip)
+            self._take(add_opinions(verdict, [r for i, r in results if i >= count]))
         return next_parts
 
     def _may_count(self, part: PartConfig) -> bool:
@@ -55,9 +56,9 @@ class PartialVerdict:
         scores: dict[str, float] = {}
         for i, verdict in self._verdicts.items():
             if verdict.error is None:
-                name = self._config.parts[i].name
+                name = self._judging[i].name
                 scores[name] = verdict.score
                 scores |= {f"{name}/{inner}": value for inner, value in verdict.parts.items()}
         # A gate on another gated part cannot be decided yet: both are asked, and combine() decides.
-        undecided_parts = {self._config.parts[i].name for i in self._gated_parts}
+        undecided_parts = {self._judging[i].name for i in self._gated_parts}
         return is_open(part, scores) or any(gate.partition("/")[0] in undecided_parts for gate in part.gates)

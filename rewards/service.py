@@ -76,7 +76,7 @@ class RewardService:
     def metrics(self) -> dict[str, float]:
         """Return what the parts that ask a model have spent so far (requests, tokens, cost), as `part/metric`."""
         return {
-            f"{self.config.parts[i].name}/{metric}": float(value)
+            f"{self.config.judging[i].name}/{metric}": float(value)
             for i, verifier in self._dispatcher.model_verifiers.items()
             for metric, value in verifier.metrics().items()
         }
@@ -162,7 +162,7 @@ class RewardService:
         """
         self.start()
         warnings: list[str] = []
-        for part, (cases, config) in enumerate(zip(self._dispatcher.gold_cases(), self.config.parts, strict=True)):
+        for part, (cases, config) in enumerate(zip(self._dispatcher.gold_cases(), self.config.judging, strict=True)):
             verdicts = self._judge_gold(part, len(cases))
             for i, (case, verdict) in enumerate(zip(cases, verdicts, strict=True)):
                 if mismatch := describe_mismatch(case, verdict):

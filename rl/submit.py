@@ -110,8 +110,9 @@ def _pack_rewards(recipe: Recipe, reward: Values, stages: list[tuple[str, Values
     rewards += [(f"{place}.reward", config["reward"]) for place, config in stages if config.get("reward")]
     warnings: list[str] = []
     for place, stage_reward in rewards:
-        for i, part in enumerate(stage_reward["parts"]):
-            warnings += _pack_verifier(recipe, part, f"{place}.parts[{i}]", folder)
+        for key in ("parts", "watch"):
+            for i, part in enumerate(stage_reward.get(key) or ()):
+                warnings += _pack_verifier(recipe, part, f"{place}.{key}[{i}]", folder)
     return warnings
 
 

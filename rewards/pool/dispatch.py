@@ -25,13 +25,15 @@ Result = TypeVar("Result")
 
 
 class Dispatcher:
-    """The pool and the event loop in which the parts of a reward judge. A part is named by its index in `config.parts`."""
+    """The pool and the event loop in which the parts of a reward judge. A part is named by its index in
+    `config.judging`, which has the second opinions too."""
 
     def __init__(self, config: RewardConfig, folder: Path | None, models: Mapping[str, Model]) -> None:
         """Start the pool and the loop. The arguments and errors are those of `RewardService`."""
+        parts = config.judging
         args = [
-            resolve.check(part.verifier, f"reward.parts[{i}].verifier", folder, part.args)
-            for i, part in enumerate(config.parts)
+            resolve.check(part.verifier, f"reward.{config.place(i)}.verifier", folder, part.args)
+            for i, part in enumerate(parts)
         ]
         self.timeout_policies = [
             resolve.settle_timeout(
@@ -42,14 +44,14 @@ class Dispatcher:
         """What becomes of a sample on which a part uses up its CPU time."""
         self.model_verifiers = {
             i: connect(part.verifier, part.args, models)
-            for i, part in enumerate(config.parts)
+            for i, part in enumerate(parts)
             if resolve.asks_a_model(part.verifier)
         }
         """The parts that ask a model; the pool has the others."""
-        pool_parts = [i for i in range(len(config.parts)) if i not in self.model_verifiers]
+        pool_parts = [i for i in range(len(parts)) if i not in self.model_verifiers]
         self._call_of = {part: call for call, part in enumerate(pool_parts)}  # part → its number in the pool's list
         self.pool = Pool(
-            [Call(config.parts[i].verifier, args[i]) for i in pool_parts],
+            [Call(parts[i].verifier, args[i]) for i in pool_parts],
             folder,
             # Where every part asks a model the pool has nothing to judge, but its lock and its start are still used.
             workers=config.workers if pool_parts else 1,

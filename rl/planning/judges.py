@@ -35,7 +35,7 @@ def notes(recipe: Recipe, plans: Sequence[StagePlan], facts: Facts) -> list[str]
     unknown: set[tuple[tuple[str, str], str]] = set()
     for stage, stage_plan in zip(recipe.stages, plans, strict=True):
         for use in _uses(stage, stage_plan, recipe, facts):
-            for endpoint, times in _endpoints(use.reward.parts):
+            for endpoint, times in _endpoints(use.reward.judging):
                 counts[endpoint][use.asker] += (use.limit or 0) * times
                 if use.limit is None:
                     unknown.add((endpoint, use.asker))

@@ -67,8 +67,8 @@ def _check_rewards(header: Header, stages: Sequence[Stage], folder: Path) -> Non
             raise ConfigError(
                 f"{place}: a reward model hears with the policy's encoder, which model.train_encoder changes; remove one"
             )
-        for i, part in enumerate(reward.parts):
-            at = place if place.endswith(".select_by") else f"{place}.parts[{i}]"
+        for i, part in enumerate(reward.judging):
+            at = place if place.endswith(".select_by") else f"{place}.{reward.place(i)}"
             check_verifier(part.verifier, f"{at}.verifier", folder, part.args)
             settle_timeout(part.verifier, part.on_timeout, f"{at}.on_timeout", folder, part.is_penalty)
         for name in served_judges(reward):
@@ -95,17 +95,20 @@ def _check_earlier(stage: Stage, header: Header, artifacts: Artifacts) -> None:
         _check_artifact(f"{stage.place}.{key}", kind, getattr(stage.config, key), artifacts)
     stage_reward = stage.config.stage_reward
     place = f"{stage.place}.reward" if stage_reward else "reward"
-    for i, part in enumerate((stage_reward or header.reward).parts):
+    reward = stage_reward or header.reward
+    for i, part in enumerate(reward.judging):
         if part.verifier != "reward_model":
             continue
         if not part.args.get("served"):
             raise ConfigError(
-                f"{place}.parts[{i}].args: add `served: STAGE`, an earlier reward_model stage, or its folder"
+                f"{place}.{reward.place(i)}.args: add `served: STAGE`, an earlier reward_model stage, or its folder"
             )
         fix = None
         if stage_reward is None:
             fix = f" when {stage.place} runs; give the stages after it a `reward` of their own"
-        _check_artifact(f"{place}.parts[{i}].args.served", "reward_model", str(part.args["served"]), artifacts, fix)
+        _check_artifact(
+            f"{place}.{reward.place(i)}.args.served", "reward_model", str(part.args["served"]), artifacts, fix
+        )
 
 
 def _check_artifact(place: str, kind: str, name: str | None, artifacts: Artifacts, fix: str | None = None) -> None:

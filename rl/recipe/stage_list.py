@@ -165,11 +165,11 @@ def stage_rewards(config: StageConfig, shared: RewardConfig) -> dict[str, Reward
 
 def served_judges(reward: RewardConfig | None) -> list[str]:
     """Return the names of the judges that the run serves and that a reward uses."""
-    parts = reward.parts if reward else ()
+    parts = reward.judging if reward else ()
     return [str(part.args["served"]) for part in parts if part.verifier == "judge" and part.args.get("served")]
 
 
 def reward_models(reward: RewardConfig | None) -> list[str]:
     """Return the stages or folders of the reward models that a reward uses."""
-    parts = reward.parts if reward else ()
+    parts = reward.judging if reward else ()
     return [str(part.args.get("served")) for part in parts if part.verifier == "reward_model"]

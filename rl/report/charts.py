@@ -65,6 +65,7 @@ class StageCharts(TypedDict):
 CHARTS = (
     Chart("Reward", ("reward",), "mean score of the step's samples"),
     Chart("Parts of the reward", ("part/*",), "before weighting"),
+    Chart("Second opinions", ("watch/*", "watch_alarm"), "parroted, listed, empty: of the answers that score right"),
     Chart("Held-out accuracy", ("eval/accuracy", "eval/greedy_accuracy"), "measured during training"),
     Chart("Loss", ("loss",)),
     Chart("Response length", ("length/mean", "length/max"), "tokens"),

@@ -72,7 +72,8 @@ class RewardServices:
             for key, reward in stage_rewards(stage.config, self.shared).items():
                 # A reward model may be trained by a stage before this one: its part is checked when this stage starts.
                 parts = [part for part in reward.parts if part.verifier != "reward_model"]
-                rest = replace(reward, parts=parts)
+                watch = [opinion for opinion in reward.watch if opinion.verifier != "reward_model"]
+                rest = replace(reward, parts=parts, watch=watch)
                 if parts and rest not in rewards_checked and bool(served_judges(rest)) == served:
                     rewards_checked.append(rest)
                     self.create_checked(rest, f"{stage.place}.{key}").close()

@@ -74,9 +74,11 @@ def by_prompt(scored: Sequence[Scored]) -> dict[str, list[Scored]]:
 
 
 def sample_metrics(*draws: Sequence[Scored]) -> dict[str, float]:
-    """Return reward, parts, lengths and failures over the samples of all draws; a prompt drawn twice is two groups.
-    Errored samples have no score; they are counted, as are those that were too slow to judge and scored 0."""
+    """Return reward, parts (without second opinions), lengths and failures over the samples of all draws; a prompt drawn
+    twice is two groups. Errored samples have no score; they are counted, as are those that were too slow to judge and
+    scored 0."""
     from rewards.combine import is_over_deadline
+    from rewards.watch import WATCH
 
     scored = [s for draw in draws for s in draw]
     with_verdict = [s for s in scored if s.verdict.error is None]
@@ -84,7 +86,8 @@ def sample_metrics(*draws: Sequence[Scored]) -> dict[str, float]:
     parts: dict[str, list[float]] = defaultdict(list)
     for s in with_verdict:
         for name, value in s.verdict.parts.items():
-            if not name.endswith(f"/{OVER_DEADLINE}"):  # counted below: it is there only where it is 1
+            # those over a deadline are counted below: the part is there only where it is 1
+            if not name.endswith(f"/{OVER_DEADLINE}") and not name.startswith(f"{WATCH}/"):
                 parts[name].append(value)
     groups = [[s.verdict.score for s in group] for draw in draws for group in by_prompt(draw).values() if group]
     return {

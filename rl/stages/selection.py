@@ -56,7 +56,7 @@ class SelectBy:
 
     def reward(self, shared: RewardConfig) -> RewardConfig:
         """Return a reward of this part alone, with the deadline and workers of the `shared` one."""
-        return replace(shared, parts=[PartConfig(self.verifier, PART, args=self.args)], clip=None)
+        return replace(shared, parts=[PartConfig(self.verifier, PART, args=self.args)], watch=[], clip=None)
 
 
 @dataclass(frozen=True, slots=True)

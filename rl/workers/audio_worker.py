@@ -157,7 +157,7 @@ class LanguageModelWorker(AudioWorker):
         with so many `classes` each. Collective."""
         from models.labels import LabelledEncoder
 
-        self.keep_tokenizer(path, model.think)
+        self.keep_tokenizer(path, model.thinks)
         # Under ZeRO-3 every call of a module gathers its weights, and ranks, whose clips differ in length, call the
         # encoder differently often: they would wait for each other for ever. So weights stay whole here.
         trainer = replace(trainer, zero_stage=min(trainer.zero_stage, 2))

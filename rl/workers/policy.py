@@ -33,7 +33,7 @@ class PolicyWorker(LanguageModelWorker):
         """Return the language model at `path` with a head that gives logprobs."""
         from models.heads import LogprobModel
 
-        self.keep_tokenizer(path, config.think)
+        self.keep_tokenizer(path, config.thinks)
         self.frozen_buckets: list[WeightBucket] | None = None
         return LogprobModel(path, config.dtype, config.gradient_checkpointing, config.train_encoder)
 

@@ -44,7 +44,10 @@ def full(found: dict) -> set[str]:
 @pytest.mark.parametrize(
     ("function", "holes"),
     [
-        ("anywhere", {"never closed", "hidden in the chain", "taken back", "negated", "hedged", "thousand answers", "every option"}),
+        ("anywhere", {
+            "never closed", "hidden in the chain", "taken back", "negated", "hedged", "thousand answers", "every option",
+            "sum of the gold", "prose around the gold",
+        }),
         ("tolerant", {"no number"}),
         ("exact", set()),
     ],
@@ -87,7 +90,8 @@ def test_cases_of_ones_own(rl, home: Path):
 def test_every_attack_has_something_to_try():
     options = {"options": ["London", "Paris"], "test": "assert f(1) == 2"}
     case = Case("Paris", "Paris", question="Where?", fields=options, clips=(Clip("a.wav"),))
-    assert {attempt.attack for attempt in list_attempts(from_gold([case]))} == set(ATTACKS)
+    calculation = Case("75", "75", question="What is 49+26?")
+    assert {attempt.attack for attempt in list_attempts(from_gold([case, calculation]))} == set(ATTACKS)
     assert list_attempts(from_gold([Case("no", "yes", equal=False)])) == []
 
 

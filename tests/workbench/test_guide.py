@@ -37,6 +37,8 @@ def test_the_example_is_tried_attacked_and_checked(rl, home: Path):
 def test_the_rewards_it_shows_are_valid():
     values = yaml.safe_load(block("reward:\n  parts:                "))
     build(RewardConfig, values["reward"], "reward").validate("reward")
+    values = yaml.safe_load(block("reward:\n  parts:\n    - {verifier: math}\n  watch:"))
+    assert [opinion.title for opinion in build(RewardConfig, values["reward"], "reward").watch] == ["numeric", "exact"]
     (part,) = yaml.safe_load(block("    - verifier: judge"))
     build(judge.Config, part["args"], "args")
 

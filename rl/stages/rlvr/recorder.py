@@ -10,6 +10,7 @@ from rl.run.checkpoint import BEST
 from rl.run.metrics import is_timing
 from rl.run.tracker import read_stage_metrics
 from rl.stages.rlvr.stalls import Stalls
+from rl.stages.rlvr.watch import Watch, mark_shapes
 from rl.stages.scoring import sample_metrics
 from rl.think import THINK_CLOSE
 
@@ -46,6 +47,7 @@ class Recorder:
     ) -> None:
         self.config, self.context, self.objective = config, context, config.build_objective()
         self.learner, self.stream, self.checkpoints = learner, stream, checkpoints
+        self.watch = Watch(stream.scorer.rewards.config)
         self.best_score = float("-inf")
         self.best_step: int | None = None
         self.last: dict[str, float] = {}
@@ -55,11 +57,13 @@ class Recorder:
     def resume(self) -> int:
         """Load the newest whole checkpoint, or the stage's first models; return how many steps are behind it."""
         context = self.context
-        start = {"step": 0, "drawn": {}, "best": float("-inf"), BEST: None, "last": {}}
+        start = {"step": 0, "drawn": {}, "best": float("-inf"), BEST: None, "last": {}, "watch": None}
         folder, state = self.checkpoints.latest() or (None, start)
         self.learner.load(folder)
         self.stream.curriculum.state, self.last = state["drawn"], state["last"]
         self.best_score, self.best_step = state["best"], state[BEST]
+        if state["watch"] is not None:
+            self.watch.restore(state["watch"])
         context.tracker.rewind(state["step"])  # the steps after the checkpoint will run again
         for row in read_stage_metrics(context.tracker.run_dir, context.name):
             self.stalls.observe(row["step"], row)  # what it was warned of before
@@ -83,8 +87,8 @@ class Recorder:
         # Before the evaluation, which adds to the scorer's seconds; so a step's time leaves evaluation and checkpoint out.
         metrics |= self.timings(scored, clock)
         metrics |= self.evaluate(step)
+        metrics |= self.watch_reward(step)
         self.context.tracker.record(step, metrics)
-        self.context.tracker.record_rollouts(step, self.stream.all_samples)
         self.checkpoint(step, metrics)
         return metrics
 
@@ -153,6 +157,19 @@ class Recorder:
             "tokens_per_second/step": sum(len(s.rollout.tokens) for s in scored) / total,
         }
 
+    def watch_reward(self, step: int) -> dict[str, float]:
+        """Write the step's rollouts, and a warning the first time the reward rises without its second opinions; return the
+        metrics of these."""
+        context = self.context
+        draws = [mark_shapes(draw) for draw in self.stream.draws]
+        metrics, divergences = self.watch.observe(draws)
+        context.tracker.record_rollouts(step, [sample for draw in draws for sample in draw])
+        if divergences:
+            text = self.watch.describe(divergences, draws, step, context.name, context.tracker.run_dir)
+            context.tracker.record_warning(step, text)
+            context.say(f"warning: {text}")
+        return metrics
+
     def evaluate(self, step: int) -> dict[str, float]:
         """Return `eval/…` metrics on the steps that are due."""
         from rl.stages import evaluate
@@ -174,7 +191,8 @@ class Recorder:
             self.best_score, self.best_step = score, step
         if is_best or step == self.config.steps or step % self.config.checkpoint_every == 0:
             position = self.stream.curriculum.state
-            state = {"drawn": position, "best": self.best_score, BEST: self.best_step, "last": self.last}
+            best = {"best": self.best_score, BEST: self.best_step}
+            state = {"drawn": position, **best, "last": self.last, "watch": self.watch.state}
             self.checkpoints.save(step, state, self.learner.save, self.counts())
 
     def counts(self) -> dict[str, int]:

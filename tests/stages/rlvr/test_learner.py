@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from models.settings import ModelConfig
+from rewards.combine import PartConfig, RewardConfig
 from rl.data.collate import collate
 from rl.run.checkpoint import Checkpoints
 from rl.stages.rlvr.config import Config
@@ -47,7 +48,9 @@ def recorder(folder: Path, records: list[dict[str, float]] | None = None, **conf
     )
     context: Any = SimpleNamespace(cluster=cluster, tracker=tracker, name="rlvr", model=folder)
     curriculum: Any = SimpleNamespace(state={})
-    scorer: Any = SimpleNamespace(seconds={"generate": 1.0}, rewards=SimpleNamespace(metrics=dict))
+    scorer: Any = SimpleNamespace(
+        seconds={"generate": 1.0}, rewards=SimpleNamespace(metrics=dict, config=RewardConfig([PartConfig("text")]))
+    )
     checkpoints = Checkpoints(folder / "checkpoints", keep=1, warn=lambda _: None)
     settings = Config("words", **config)
     stream = SampleStream(settings, context, curriculum, scorer)
