@@ -31,8 +31,8 @@ from rewards.answers.quantities import (
     ratios_equal,
 )
 from rewards.answers.relations import interval, named_value
+from rewards.answers.texts import normalise_text
 from rewards.answers.values import same_value
-from rewards.words import normalise_text
 
 _ORDERED = frozenset({"(", "[", "]", "<"})
 

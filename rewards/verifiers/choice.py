@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Literal
 
+from rewards.answers.texts import answer_text, normalise_text
+from rewards.choices.options import chosen_letter, read_options
 from rewards.contract import Case
-from rewards.options import chosen_letter, read_options
-from rewards.words import answer_text, normalise_text
 from rl.config import ConfigError, did_you_mean
 from rl.types import Prompt, Rollout, Verdict
 

@@ -19,13 +19,13 @@ from collections.abc import Mapping, Sequence
 from math import isclose
 
 from rewards.answers.marks import marked_answer, stated_answer
+from rewards.answers.texts import answer_text, normalise_text
+from rewards.choices.options import chosen_letter, read_options
 from rewards.contract import Case
 from rewards.grounding.lexicon import COMPARATIVES, LEVELS, NUMBERS, ORDINALS, TRENDS
 from rewards.grounding.parser import Claim, read_claims
 from rewards.grounding.scales import SCALES
-from rewards.options import chosen_letter, read_options
 from rewards.verifiers.numeric import find_numbers
-from rewards.words import answer_text, normalise_text
 from rl.types import Prompt, Rollout, Verdict
 
 _STEP = re.compile(r"(?<=[.!?])\s+|[\n;]+|, (?:so|then|and then|therefore|thus) ")

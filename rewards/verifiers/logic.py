@@ -8,8 +8,8 @@ from typing import cast
 
 from rewards.answers.marks import BOX_ATOM
 from rewards.answers.retractions import after_correction, drop_denied
+from rewards.answers.texts import answer_text
 from rewards.contract import Case
-from rewards.words import answer_text
 from rl.types import Prompt, Rollout, Verdict
 
 _MARKUP = re.compile(r"[*_`$]|\\text(?:bf)?\{|\\boxed\{|\}")

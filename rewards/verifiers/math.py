@@ -12,9 +12,9 @@ from rewards.answers.marks import marked_answer
 from rewards.answers.notation import EDGE, WORD_MARK, plain, unmarked
 from rewards.answers.prose import LONGEST, Span, find_answer
 from rewards.answers.relations import named_value
+from rewards.answers.texts import normalise_text
 from rewards.answers.values import PRODUCT
 from rewards.contract import Case
-from rewards.words import normalise_text
 from rl.types import Prompt, Rollout, Verdict
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import cast
 
+from rewards.answers.texts import answer_text, normalise_text
 from rewards.contract import Case
-from rewards.words import answer_text, normalise_text
 from rl.types import Prompt, Rollout, Verdict
 
 # as a column of floats writes a whole number, or one so large or small that it takes a power of ten: 42.0, 3e+20, 1.5e-07

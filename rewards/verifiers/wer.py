@@ -6,8 +6,8 @@ import unicodedata
 
 import jiwer
 
+from rewards.answers.texts import answer_text
 from rewards.contract import Case
-from rewards.words import answer_text
 from rl.types import Prompt, Rollout, Verdict
 
 _LONGEST = (

@@ -74,7 +74,7 @@ def majority(scored: Sequence[Scored]) -> bool:
     """Return whether the commonest answer of a prompt's samples is right; of several, the one that was given first. What
     the verifier reads as the same answer is the same ("B", "(B) a violin", "a violin"); where it tells no reading, the
     same words are."""
-    from rewards.words import answer_text, normalise_text
+    from rewards.answers.texts import answer_text, normalise_text
     from rl.stages.scoring import is_correct
 
     votes: dict[str, list[bool]] = defaultdict(list)

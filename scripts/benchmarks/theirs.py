@@ -24,7 +24,7 @@ from trl import GRPOConfig, GRPOTrainer
 from turns import NoMoreTurns, Turns
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from rewards.words import answer_text, normalise_text
+from rewards.answers.texts import answer_text, normalise_text
 
 SAMPLES = workload.PROMPTS_PER_STEP * workload.SAMPLES
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from rewards.choices.options import chosen_letter, read_options
 from rewards.contract import Case
-from rewards.options import chosen_letter, read_options
 from rewards.verifiers import choice
 
 CITIES = ["London", "Paris", "New York", "York"]

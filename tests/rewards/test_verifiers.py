@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from real_data import data_file
 
 from rewards import resolve
+from rewards.answers.texts import normalise_text
 from rewards.contract import Case
-from rewards.words import normalise_text
 
 NAMES = sorted(name for name in resolve.list_verifiers() if not resolve.asks_a_model(name))
 

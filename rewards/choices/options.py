@@ -11,8 +11,9 @@ from typing import cast
 
 from rewards.answers.marks import BOX_ATOM, TAG_ATOM, is_enumeration, last_boxes
 from rewards.answers.retractions import drop_denied, drop_retracted
-from rewards.letters import name_letters, plain_text
-from rewards.statements import (
+from rewards.answers.texts import normalise_text
+from rewards.choices.letters import name_letters, plain_text
+from rewards.choices.statements import (
     CONCLUSION,
     CONCLUSION_END,
     JOINT,
@@ -26,7 +27,6 @@ from rewards.statements import (
     list_start,
     match_end,
 )
-from rewards.words import normalise_text
 
 # what may follow "A" where it is an option's letter and no article, and "I" where it is no pronoun
 _VERBS = (

@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Mapping
 from functools import lru_cache
 
-from rewards.statements import (
+from rewards.choices.statements import (
     JOINT,
     LEAD_IN,
     NO_STATEMENT,

@@ -1,0 +1,1 @@
+"""Reads which option of a multiple-choice question an answer chooses, in many languages."""
