@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import cast
 
 from rewards.answers import values
-from rewards.answers.values import FACTORIAL, Factor, UnreadableError, Value
+from rewards.answers.values import DIVISION, FACTORIAL, Factor, UnreadableError, Value
 
 
 def evaluate(text: str) -> Value | None:
@@ -76,7 +76,6 @@ class _Parser:
     def _product(self) -> Value:
         factors = [self._power()]
         divisors: list[Factor] = []
-        is_explicit = False
         while True:
             start = self.position
             times, over = _TIMES.match(self.text, start), _OVER.match(self.text, start)
@@ -90,9 +89,13 @@ class _Parser:
             except UnreadableError:
                 self.position = start
                 break
-            is_explicit |= times is not None
             (divisors if over else factors).append(factor)
-        return values.multiply(factors, divisors)
+        value = values.multiply(factors, divisors)
+        comes_out = isinstance(value.real, Fraction) and value.real.denominator == 1
+        has_decimals = value.is_rational and value.is_decimal
+        # 3/4 is a number, 150/2 and 1.5/2 are divisions to be done
+        is_undone = divisors and (comes_out or has_decimals)
+        return replace(value, undone=value.undone | {DIVISION}) if is_undone else value
 
     def _juxtaposed(self) -> bool:
         """Return whether a factor may follow without a sign: 2\\pi, 4\\sqrt{2}, 2(3), 3e^{2}, but no digit after a number."""

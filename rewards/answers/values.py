@@ -54,8 +54,9 @@ _CLOSE = REALS.mpf(10) ** -45  # relative difference below which two irrational 
 _LONGEST_POWER = 200_000  # bits up to which a power stays exact
 _LARGEST_FACTORIAL = 3000  # up to which a factorial stays exact
 
-SUM, POWER, FACTORIAL, PRODUCT, PADDING, FUNCTION = "sum", "power", "factorial", "product", "padding", "function"
-"""Work that a notation leaves undone. PADDING is a factor or divisor 1 that only dresses a number up."""
+SUM, PRODUCT, DIVISION, POWER, FACTORIAL, FUNCTION = "sum", "product", "division", "power", "factorial", "function"
+PADDING = "padding"
+"""Work that a notation leaves undone. A DIVISION is one by a slash that comes out whole. PADDING is a factor or divisor 1 that only dresses a number up."""
 
 
 @dataclass(frozen=True, slots=True)

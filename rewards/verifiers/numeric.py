@@ -23,7 +23,7 @@ def verify(
 
     The number is the one in the last \\boxed{}, <answer> or ####, or after "the answer is", or else the last of the
     response, read as `math` reads it, with number words. Several side by side, a range or a bound ("at least 120") are no
-    answer; of `120 ± 5` the 120 counts; a number that is denied ("not 120") or taken back ("no, wait") does not. A unit is
+    answer, nor is a calculation that is left to be worked out (`49+26`, `2^5`); of `120 ± 5` the 120 counts; a number that is denied ("not 120") or taken back ("no, wait") does not. A unit is
     read over; magnitudes count ("5 thousand" is 5000). With `percent`, 50 % is 0.5; without, the sign is a unit like any
     other. Raises ValueError where the gold is no number.
     """
@@ -66,8 +66,8 @@ def _value(answer: Answer, percent: bool) -> float | None:
         return _last_side(answer, percent)
     if isinstance(answer, Duration):
         return None
-    if not isinstance(answer, Number):
-        return None
+    if not isinstance(answer, Number) or answer.value.undone:
+        return None  # 49+26 is left to be worked out
     value = float(answer.value)
     is_percentage = "percent" in answer.unit.dimensions
     value = value / 100 if percent and is_percentage else value

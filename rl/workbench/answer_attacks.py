@@ -108,11 +108,11 @@ def thousand_answers(target: Target) -> Iterator[str]:
 
 def no_number(target: Target) -> Iterator[str]:
     """Yield numbers that compare equal to anything."""
+    if "infty" not in (target.gold or ""):  # there it is right
+        yield from ("inf", "\\infty")
     yield from (
         "nan",
-        "inf",
         "1e999",
-        "\\infty",
         "x",
         "0/0",
         "(-\\infty, \\infty)",

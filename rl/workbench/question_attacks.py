@@ -29,7 +29,7 @@ _SCIENTIFIC = re.compile(r"[\d.]+\*10\^-?\d+")  # a way to write a number
 
 
 def echo(target: Target) -> Iterator[str]:
-    """Yield the question itself. Not where that is what is mention for."""
+    """Yield the question itself. Not where it is its own answer."""
     question = target.question.strip()
     if question and _letters(question) not in (_letters(target.gold or ""), _letters(target.right_answer)):
         yield target.question
@@ -85,8 +85,8 @@ def sum_of_the_gold(target: Target) -> Iterator[str]:
         f"{text}*1",
         f"1*{operand}",
         f"{text}/1",
-        f"{_write(2 * gold)}/2",
     ]
+    sums += [f"{_write(2 * gold)}/2"] if gold.denominator == 1 else []  # 1/2 is a right way to write 0.5
     sums += [f"{text} \\times 1", f"\\frac{{{text}}}{{1}}"]
     for calculation in sums:
         yield from _forms(calculation)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
+from rewards.answers.marks import marked_answer
 from rl.workbench.cases import LabelledCase
 
 NOTHING = "nothing"
@@ -15,7 +16,6 @@ MAX_CASES = 40
 """Number of cases that are attacked; of more, as many evenly spread ones are taken."""
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 """Pattern of a gold that is a plain number."""
-_BOX = re.compile(r"^.*\\boxed\{(.*)\}$", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def choose_targets(cases: Sequence[LabelledCase]) -> list[tuple[LabelledCase, Ta
 def _target(case: LabelledCase, golds: Sequence[str]) -> Target:
     prompt, gold = case.rollouts[0].prompt, case.golds[0]
     if gold is not None:
-        gold = _BOX.sub(r"\1", gold).rpartition("####")[2].strip()  # the answer alone, without its mark
+        gold = (marked_answer(gold) or gold).strip()  # the answer alone, without its mark
     options = prompt.fields.get("options")
     if isinstance(options, Mapping):
         options = list(cast(Mapping[str, object], options).values())
@@ -76,6 +76,10 @@ def _find_wrong_answer(gold: str | None, golds: Sequence[str], options: Sequence
         return str(int(float(gold)) + 7)
     if re.fullmatch(r"\(?[A-Z]\)?", gold):
         return "A" if "A" not in gold else "B"
-    return next(
-        (g for g in golds if g.casefold() not in gold.casefold() and gold.casefold() not in g.casefold()), NOTHING
-    )
+    letters = _letters(gold)
+    return next((g for g in golds if _letters(g) not in letters and letters not in _letters(g)), NOTHING)
+
+
+def _letters(text: str) -> str:
+    """Return a text without capitals, spaces and line breaks: a matrix in one line is no other answer."""
+    return "".join(text.casefold().split())
