@@ -187,6 +187,7 @@ class _Parser:
                 self._expect("}")
             else:
                 raise UnreadableError  # to which base is not said
+        self.position = cast(re.Match[str], _SPACE.match(self.text, self.position)).end()
         argument = self._power().value
         degrees = self.text.startswith("^{\\circ}", self.position)
         self.position += len("^{\\circ}") if degrees else 0
