@@ -39,20 +39,26 @@ def _is_blank_character(character: str) -> bool:
 
 def split_think(text: str) -> tuple[str, str]:
     """Return (chain, answer) of an assistant turn in the format `<think>\\n chain \\n</think>\\n answer`; a part that is
-    blank is empty. A chain that is opened and never closed has no answer, also a second one behind the answer; a text
-    without tags is all answer."""
+    blank is empty. A chain that is opened and never closed has no answer; a text without tags is all answer."""
     # The last closing tag counts: a chain may quote the tag.
     head, closing_tag, tail = text.rpartition(THINK_CLOSE)
     before, opening_tag, chain = (head if closing_tag else text).partition(THINK_OPEN)
     is_opened = bool(opening_tag) and is_blank(before)
     if closing_tag:
-        return _strip(chain if is_opened else head), _strip(tail.partition(THINK_OPEN)[0])
+        return _strip(chain if is_opened else head), _strip(tail)
     return (_strip(chain), "") if is_opened else ("", _strip(text))
 
 
 def _strip(part: str) -> str:
     # Only what is blank as a whole: at an edge a variation selector belongs to the sign before it.
     return "" if is_blank(part) else part.strip()
+
+
+def answer_of(text: str) -> str:
+    """Return the answer of an assistant turn, up to a second chain that is opened behind it: nothing there counts."""
+    chain, answer = split_think(text)
+    is_second = bool(chain) or THINK_CLOSE in text
+    return _strip(answer.partition(THINK_OPEN)[0]) if is_second else answer
 
 
 def join_think(chain: str, answer: str) -> str:
@@ -73,5 +79,5 @@ class Turn:
 
     @property
     def response(self) -> str:
-        """Text after the chain; the whole text if there is no closed chain."""
-        return split_think(self.text)[1]
+        """Text after the chain; the whole text if there is no closed chain. A second chain behind it is none of it."""
+        return answer_of(self.text)

@@ -16,7 +16,7 @@ from rewards.contract import Case
 from rewards.judge.endpoint import UnusableAnswer
 from rewards.judge.prompt import JudgePrompt, Opinion, build_prompt, clean_text, name_clips
 from rl.config import ConfigError, did_you_mean
-from rl.think import split_think
+from rl.think import answer_of
 from rl.types import Demonstration, Prompt, Rollout, Verdict
 
 Against = str | dict[str, str]
@@ -64,7 +64,7 @@ def find_reference(prompt: Prompt, against: Against) -> str:
         raise ValueError(
             f"prompt '{prompt.id}' has no {kind} to compare with; give it one or judge it by other parts (`when`)"
         )
-    return split_think(text)[1]
+    return answer_of(text)
 
 
 def draw_places(order: Order, rollout: Rollout) -> Sequence[bool]:
