@@ -40,8 +40,8 @@ class Dispatcher:
                 part.verifier, part.on_timeout, f"reward.parts[{i}].on_timeout", folder, part.is_penalty
             )
             for i, part in enumerate(config.parts)
-        ]
-        """What becomes of a sample on which a part uses up its CPU time."""
+        ] + ["error"] * len(config.watch)
+        """What becomes of a sample on which a part uses up its CPU time. An opinion's error costs no sample anything."""
         self.model_verifiers = {
             i: connect(part.verifier, part.args, models)
             for i, part in enumerate(parts)

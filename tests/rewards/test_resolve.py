@@ -51,7 +51,7 @@ def test_a_module_is_found_beside_the_recipe(tmp_path: Path):
         ("nowhere.at.all:fn", {}, r"no module 'nowhere' to import"),
         ("rewards.nothing:fn", {}, r"no module 'rewards.nothing' to import"),
         ("text", {"normalize": True}, r"parts\[0\].args: unknown key 'normalize'; did you mean 'normalise'\?"),
-        ("math", {"tolerance": 1}, r"parts\[0\].args: unknown key 'tolerance'; it takes none"),
+        ("math", {"tolerance": 1}, r"parts\[0\].args: unknown key 'tolerance'; known: bases, inequalities"),
         ("choice", {"rule": "freee"}, r"parts\[0\].args.rule: 'freee' is not allowed; did you mean 'free'\?"),
         ("text", {"normalise": "maybe"}, r"args.normalise: expected true or false; got 'maybe'"),
         ("numeric", {"relative": "abc"}, r"args.relative: expected a number; got 'abc'"),
