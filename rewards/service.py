@@ -222,9 +222,9 @@ class RewardService:
         partial_verdict = PartialVerdict(self.config, rollout, set(self._dispatcher.model_verifiers), finish)
 
         def add(verdicts: Mapping[int, Verdict]) -> None:
-            settled = {part: self._settle_timeout(part, verdict) for part, verdict in verdicts.items()}
+            settled_verdicts = {part: self._settle_timeout(part, verdict) for part, verdict in verdicts.items()}
             # The parts whose gates these verdicts open, if any.
-            self._dispatcher.ask(rollout, partial_verdict.add(settled), add)
+            self._dispatcher.ask(rollout, partial_verdict.add(settled_verdicts), add)
 
         with self._condition:  # re-entrant: `submit` holds it already
             if partial_verdict.first:

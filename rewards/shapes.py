@@ -121,8 +121,8 @@ SHAPES: dict[str, Callable[[Prompt, str, str], bool]] = {
 
 def _bare_answer(text: str) -> str:
     """Return what a text marks or states as its answer, or else all of it."""
-    marked = marked_answer(text)
-    return (marked if marked is not None else stated_answer(text) or text).strip()
+    marked_text = marked_answer(text)
+    return (marked_text if marked_text is not None else stated_answer(text) or text).strip()
 
 
 def _texts(prompt: Prompt, *names: str) -> list[str]:

@@ -72,9 +72,9 @@ def decode_rows(rows: Iterable[Row], schema: Arrow) -> Iterator[Row]:
 
 def column_decoders(schema: Arrow) -> dict[str, Decoder]:
     """Return the decoders of the columns that need one."""
-    stored = (schema.metadata or {}).get(b"huggingface", b"{}")
+    feature_text = (schema.metadata or {}).get(b"huggingface", b"{}")
     try:
-        features = _mapping(_mapping(_mapping(json.loads(stored)).get("info")).get("features"))
+        features = _mapping(_mapping(_mapping(json.loads(feature_text)).get("info")).get("features"))
     except ValueError:  # metadata of somebody else under the same name
         features = {}
     decoders = {field.name: _decoder(field.type, features.get(field.name)) for field in schema}

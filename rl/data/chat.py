@@ -115,8 +115,8 @@ class Chat:
         if roles not in self.checked_roles:
             self._check_roles(roles)
             self.checked_roles.add(roles)
-        guarded = [Message(message.role, self._content(message, patches)) for message in messages]
-        text = self.template.render(guarded, open_turn=True)
+        guarded_messages = [Message(message.role, self._content(message, patches)) for message in messages]
+        text = self.template.render(guarded_messages, open_turn=True)
         return text.removesuffix(self.turn_format.dropped) + self.turn_format.opening
 
     def demonstration(self, demonstration: Demonstration) -> list[int]:

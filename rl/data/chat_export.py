@@ -24,8 +24,8 @@ def exported_template(chat: Chat) -> str:
     switch = next((n for n in SWITCHES if _differs(chat, conversations, {n: True}, {n: False})), SWITCHES[0])
     template = source
     if form.dropped or form.opening:
-        wished = switch if chat.think else f"not {switch}"
-        condition = f"add_generation_prompt and ({switch} is not defined or {wished})"
+        condition = switch if chat.think else f"not {switch}"
+        condition = f"add_generation_prompt and ({switch} is not defined or {condition})"
         # Jinja drops the last line break of a template, and `{%+` keeps the spaces before a block.
         template = source.removesuffix("\n")
         if form.dropped:
@@ -56,14 +56,14 @@ def _conversations(chat: Chat) -> list[list[Message]]:
     chain = Message("assistant", f"{THINK_OPEN}\n{question}\n{THINK_CLOSE}\n\n{answer}")
     forms: list[list[Message]] = [[user], [user, Message("assistant", answer), user], [user, chain, user]]
     forms += [[Message("system", system), *messages] for messages in forms]
-    accepted: list[list[Message]] = []
+    accepted_list: list[list[Message]] = []
     for messages in forms:
         try:
             chat.prompt_text(messages)
         except ValueError:  # a template without a system turn, or without several
             continue
-        accepted.append(messages)
-    return accepted
+        accepted_list.append(messages)
+    return accepted_list
 
 
 def _differs(
@@ -82,5 +82,5 @@ def _differs(
 
 def _literal(text: str) -> str:
     """Return the text as a Jinja literal."""
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n")
-    return f"'{escaped}'"
+    escaped_text = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n")
+    return f"'{escaped_text}'"

@@ -1,4 +1,4 @@
-"""What a model's chat template says of an assistant's turn: how one is opened, where a chain of thought stands in it, and
+"""Finds in a model's chat template how an assistant's turn is opened, where a chain of thought stands in it, and
 which token ends it. All of it is seen by rendering, since templates are programs.
 """
 
@@ -73,7 +73,7 @@ class ChatTemplate:
 
 @dataclass(frozen=True, slots=True)
 class TurnFormat:
-    """How an assistant's turn is opened, thinks and ends."""
+    """The opening, the chain and the end of an assistant's turn."""
 
     dropped: str
     """End of the template's own opening that is left out: an empty chain before one that thinks, or `<think>` before an
@@ -96,9 +96,9 @@ def template_thinks(tokenizer: Any) -> bool:
     """Return whether the model behind this chat template writes a chain of thought by default: the template opens one
     for it (DeepSeek-R1), or closes one only when it is told that the model shall not think (Qwen3)."""
     user = [Message("user", SLOT.format(0))]
-    opened = ChatTemplate(tokenizer, think=None).render(user, open_turn=True)
-    if OPENED.search(opened) or CLOSED.search(opened):
-        return not CLOSED.search(opened)
+    opened_prompt = ChatTemplate(tokenizer, think=None).render(user, open_turn=True)
+    if OPENED.search(opened_prompt) or CLOSED.search(opened_prompt):
+        return not CLOSED.search(opened_prompt)
     return bool(CLOSED.search(ChatTemplate(tokenizer, think=False).render(user, open_turn=True)))
 
 
@@ -108,8 +108,8 @@ def find_turn_format(template: ChatTemplate, controls: ControlTokens, end_ids: C
     user = Message("user", question)
     prompt = template.render([user], open_turn=True)
     tail = prompt.rpartition(question)[2]
-    unwanted = (CLOSED if template.think else OPENED).search(tail)
-    dropped = unwanted[0] if unwanted else ""
+    unwanted_opening = (CLOSED if template.think else OPENED).search(tail)
+    dropped = unwanted_opening[0] if unwanted_opening else ""
     prompt = prompt.removesuffix(dropped)
     content = f"{THINK_OPEN}\n{chain}\n{THINK_CLOSE}\n{answer}" if template.think else answer
     turn = template.render([user, Message("assistant", content)], open_turn=False)

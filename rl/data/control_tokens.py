@@ -85,10 +85,10 @@ class ControlTokens:
         _rename(layout["model"], marks)
         # A post-processor would add tokens such as BOS; truncation belongs to whoever made the file.
         layout |= {"post_processor": None, "truncation": None, "padding": None}
-        renamed = Tokenizer.from_str(json.dumps(layout))
-        if any(renamed.token_to_id(mark) != self.ids[text] for text, mark in marks.items()):
+        renamed_tokenizer = Tokenizer.from_str(json.dumps(layout))
+        if any(renamed_tokenizer.token_to_id(mark) != self.ids[text] for text, mark in marks.items()):
             raise ValueError("the tokenizer's added tokens cannot be told from text; save it anew with transformers")
-        return renamed
+        return renamed_tokenizer
 
 
 def _is_control(token: AddedToken) -> bool:
