@@ -26,7 +26,7 @@ from rollouts.sampler import EngineConfig
 def test_it_scores_text_and_hears_without_a_policy(ray_session: None, tmp_path: Path) -> None:
     config = BuildConfig(hidden_size=64, layers=1, heads=2, audio=AudioConfig(hidden_size=32, layers=1, heads=1))
     listener, folder = build(config, tmp_path / "listener", seed=3), tmp_path / "taste"
-    model = ModelConfig(path=str(listener))
+    model = ModelConfig(path=str(listener), think=True)
     clip = Clip(data=encode(np.sin(np.arange(SAMPLE_RATE // 3) / 9).astype(np.float32)))
     with Cluster({"reward_model"}, ClusterConfig(), EngineConfig(), TrainerConfig(), model, listener, 200) as cluster:
 

@@ -137,7 +137,7 @@ def stage(folder: Path, said: list[str]) -> Recorder:
     tracker = Tracker(folder, "rlvr")
     context: Any = SimpleNamespace(tracker=tracker, name="rlvr", say=said.append)
     stream: Any = SimpleNamespace(scorer=SimpleNamespace(rewards=SimpleNamespace(config=REWARD)), draws=[])
-    config: Any = SimpleNamespace(build_objective=lambda: None)
+    config: Any = SimpleNamespace(build_objective=lambda: None, samples_per_prompt=8, max_sequence_tokens=64)
     nothing: Any = None
     return Recorder(config, context, nothing, stream, nothing)
 
