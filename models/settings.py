@@ -139,10 +139,10 @@ class ModelConfig:
             raise ConfigError(f"{place}.train_encoder: the model reads text only; add `audio: {{}}` to {place}.build")
 
     @property
-    def thinks(self) -> bool:
-        """True if every assistant turn is opened with `<think>`."""
-        assert self.think != "auto", "rl.recipe.thinking settles it before a run starts its actors"
-        return self.think
+    def thinks(self) -> bool | None:
+        """True if every assistant turn is opened with `<think>`; None where the model's chat template has to tell. A run
+        settles it before it starts its actors (`rl.recipe.thinking`)."""
+        return None if self.think == "auto" else self.think
 
     def shape(self) -> dict[str, Any]:
         """Return the model's config.json as a dict, without transformers; empty for a hub name that is not on disk."""

@@ -135,7 +135,7 @@ GOLD = [
     Case("The answer is 4π.", "4\\pi"),
     Case("\\boxed{5 km/h}", "5"),
     Case("49 + 26 = 75", "75", question="What is 49 + 26?"),
-    Case("The answer is 49+26.", "75", equal=False, question="What is 49 + 26?"),
+    Case("The answer is 49+26.", "75", equal=False, question="What is 49 + 26?", args={"unevaluated": "refuse"}),
     Case("The answer is at least 7.", "7", equal=False),
     Case("\\boxed{9.11\\times 10^{-31}}", "1.6\\times 10^{-19}", equal=False),
     Case("<think>It is 42</think>", "42", equal=False),

@@ -72,7 +72,7 @@ def run(config: Config, context: Context) -> Outcome:
     """Leave the difficulty file. Raises ValueError with the histogram when no prompt would be kept."""
     prompts = context.prompts(config.data, config.split, config.limit)
     path = context.folder / FILE
-    conditions = {"think": context.cluster.model.thinks, "reward": asdict(context.rewards.config), "seed": context.seed}
+    conditions = {"think": context.cluster.chat.think, "reward": asdict(context.rewards.config), "seed": context.seed}
     key = fingerprint_of(config, context.model, prompts, conditions)
     rows = _read_cached(Path(config.reuse) if config.reuse else path, key)
     is_reused = rows is not None
