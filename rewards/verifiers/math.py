@@ -127,7 +127,7 @@ GOLD = [
     Case("#### 1,234", "1234"),
     Case("so it is $\\boxed{\\frac{1}{2}}$", "0.5"),
     Case("$x^2+2x+1$", "(x+1)^2"),
-    Case("\\boxed{-2} and \\boxed{1}", "\\{1,-2\\}"),
+    Case("\\boxed{-2} and \\boxed{1}", "\\{1,-2\\}", args={"order": "free"}),
     Case("First 30, no: 45", "45"),
     Case("Tuesday", "\\text{Tuesday}"),
     Case("The answer is Tuesday.", "\\text{Tuesday}"),

@@ -36,6 +36,19 @@ def test_gold(name: str, case: Case):
     assert low <= score(name, case) <= high
 
 
+@pytest.mark.parametrize(
+    "args",
+    [{"unevaluated": "allow"}, {"units": "required"}, {"bases": "optional"}, {"inequalities": "distinct"}, {"order": "given"}],
+    ids=str,
+)
+def test_the_gold_of_math_holds_under_every_policy(args: dict[str, str]):
+    """A run judges the gold cases with the recipe's arguments: none of these may stop it."""
+    for case in module("math").GOLD:
+        low, high = case.bounds
+        rollout = case.rollout()
+        assert low <= module("math").verify(rollout.prompt, rollout, **(args | dict(case.args))).score <= high, case
+
+
 def test_every_verifier_has_gold_of_both_kinds():
     assert all({case.equal for case in module(name).GOLD} == {True, False} for name in NAMES)
 
