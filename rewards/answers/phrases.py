@@ -24,8 +24,11 @@ _TOKEN = re.compile(
     r"|(?P<other>.)",
     re.DOTALL,
 )
+_HEDGE = rf"(?:{WORD_MARK}?(?:maybe|perhaps|possibly|probably|even|about|also|else|it|they|he|she|there|might|may|could|would|is|are|was|be|it['’]s|the\s+answer)\s+)"
 _JOINT = re.compile(
-    rf"[ {EDGE}]*(?:,?[ {EDGE}]*{WORD_MARK}?\b(?:or|and|oder|und|ou|et)\b[ {EDGE}]*(?:{WORD_MARK}?(?:maybe|perhaps|about)\s)?|[,;/|][ {EDGE}]*(?:(?:or|maybe|perhaps|about)\s)?|\b(?:to|through)\b[ {EDGE}]*)"
+    rf"[ {EDGE}]*(?:[,.]?[ {EDGE}]*{WORD_MARK}?\b(?:or|oder|ou)\b[ {EDGE}]*{_HEDGE}{{0,5}}|,?[ {EDGE}]*{WORD_MARK}?\b(?:and|und|et)\b[ {EDGE}]*(?:(?:maybe|perhaps|about)\s)?"
+    rf"|[,;/|(][ {EDGE}]*(?:(?:or|maybe|perhaps|possibly|about)\s)|[,;/|][ {EDGE}]*|\b(?:to|through)\b[ {EDGE}]*)",
+    re.IGNORECASE,
 )
 _LEADING = re.compile(rf"(?:[ {EDGE}=+^_)\]}}!%|<>/]|\\(?:approx|cdot|times|cap|cup)(?![a-z])|-(?=\s))+")
 _TRAILING = re.compile(rf"(?:[ {EDGE}=+^_(\[{{|<>/-]|\\(?:approx|cdot|times|ne|le|ge|cap|cup|ldots|in)|:)+\Z")
