@@ -7,7 +7,7 @@ import re
 
 from rewards.answers.notation import EDGE, WORD_MARK
 
-_ABOUT = rf"(?:\s|{EDGE}|{WORD_MARK}|[*$(\"“:]|\b(?:about|roughly|approximately|around|exactly|only|the|a|an|or\s+equal\s+to)\b)*\Z"
+_ABOUT = rf"(?:\s|{EDGE}|{WORD_MARK}|[*$(\"“]|\b(?:about|roughly|approximately|around|exactly|only|the|a|an|or\s+equal\s+to)\b)*\Z"
 _COMPARATIVE = r"(?:more|less|fewer|greater|smaller|larger|higher|lower|bigger|older|younger|longer|shorter)"
 _BEFORE = re.compile(
     r"(?:\b(?:"

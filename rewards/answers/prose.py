@@ -16,8 +16,10 @@ from rewards.answers.grammar import is_wordy, read_plain
 from rewards.answers.kinds import Based, Duration, Formula, Grid, Moment, Number, Series, Words
 from rewards.answers.marks import BOX_ATOM, NUMBER_ATOM, TAG_ATOM, is_enumeration, marked_answer
 from rewards.answers.notation import EDGE, WORD_MARK, plain
+from rewards.answers.numerals import in_one_convention
 from rewards.answers.phrases import phrases
 from rewards.answers.retractions import after_correction, denied_spans, drop_retracted, is_doubted
+from rewards.answers.values import same_value
 from rewards.answers.words import with_digits, with_magnitudes
 
 _BARE = 400  # characters of a response that may be one bare answer
@@ -58,6 +60,7 @@ def find_answer(response: str, number_words: bool = False) -> Span:
             return later
         return _from_mark(marked[-LONGEST:], number_words)
     prose = after_correction(_prose(text[-LONGEST:], number_words), _PLAIN_ATOM)
+    prose = _without_reason(prose)
     stated = _stated(prose)
     if stated.source == "stated":
         return stated
@@ -71,8 +74,10 @@ def _end_of_last_mark(text: str) -> int:
 
 
 def _prose(text: str, number_words: bool) -> str:
+    if number_words:
+        text = in_one_convention(text)
     text = plain(_DRESS.sub(r"\1", _without_symbols(text)))
-    text = _TOLERANCE.sub(r" \\pm ", text)
+    text = _MEASURED.sub(r" \1 ", _TOLERANCE.sub(r" \\pm ", text))
     if number_words or not any(char.isdigit() for char in text):
         return with_digits(text)
     return with_magnitudes(text)
@@ -80,6 +85,8 @@ def _prose(text: str, number_words: bool) -> str:
 
 _DRESS = re.compile(r"(?<![\w\\}])_{1,3}([^_\s](?:[^_\n]{0,200}[^_\s])?)_{1,3}(?![\w{])")  # Markdown's italics
 _TOLERANCE = re.compile(r",?\s+(?:plus\s*(?:-|/|or)\s*minus|give\s+or\s+take)\s+(?=\d)|\s*\+/-\s*(?=\d)", re.IGNORECASE)
+
+_MEASURED = re.compile(r"\(\s*((?:\d[^()\n]{0,40})?\\pm[^()\n]{0,40})\)")  # 120 (± 5), (120 ± 5) Hz
 
 
 def _without_symbols(text: str) -> str:
@@ -98,7 +105,9 @@ _MEANT = "℃℉❌✗✘"
 
 def _from_mark(content: str, number_words: bool) -> Span:
     """Return the answer that a mark holds: all of it, or, where that is a sentence, what the sentence comes to."""
-    text = plain(content)
+    text = plain(in_one_convention(content) if number_words else content)
+    if number_words and not any(char.isdigit() for char in text):
+        text = with_digits(text.replace(WORD_MARK, ""))
     if not isinstance(read_plain(text), Words) or not re.search(r"\d|\\[a-z]", text):
         return Span(text, "marked", text)
     prose = _prose(content, number_words)
@@ -143,7 +152,7 @@ def _stated(prose: str) -> Span:
     sentence = rest[: _sentence_end(rest)]
     if offers_alternatives(prose[heads[0].start() :]):
         return Span("", "stated", sentence)
-    for text in (_REASON.sub("", sentence), _CLAUSE.split(sentence, maxsplit=1)[0]):
+    for text in (_without_reason(sentence), _CLAUSE.split(sentence, maxsplit=1)[0]):
         if text.strip() and not _is_bounded(text) and _is_mathematics(text):
             return Span(text, "stated", sentence)
     for start, end in _standing(sentence):
@@ -156,10 +165,23 @@ def _stated(prose: str) -> Span:
 
 
 _BULLET = re.compile(r"\A\s*\n\s*[-•–]\s+")
-# `75 apples (49 + 26)`: arithmetic in brackets behind an answer explains it
+# `75 (49 + 26)`, `21 (21)`: digits in brackets behind an answer explain or repeat it
 _REASON = re.compile(
-    r"\s+\((?=[^()a-z]*\d\s*(?:[-+*/]|\\(?:times|cdot))\s*\d)[^()a-z=]*(?:\\(?:times|cdot)[^()a-z=]*)*\)\s*\.?\s*\Z"
+    r"(?P<answer>[^\s(]*[\d}%])\s+\((?P<reason>(?:[^()a-z\\]|\\(?:times|cdot|approx|frac)(?![a-z])){1,100})\)\s*\.?\s*(?=\Z|[a-zA-Z])"
 )
+
+
+def _without_reason(text: str) -> str:
+    return _REASON.sub(_answer_of_reason, text)
+
+
+def _answer_of_reason(match: re.Match[str]) -> str:
+    answer, reason = read_plain(match["answer"]), read_plain(match["reason"])
+    if not isinstance(answer, Number) or not re.search(r"\d", match["reason"]):
+        return match[0]
+    if isinstance(reason, Number) and not reason.value.undone and not same_value(answer.value, reason.value):
+        return match[0]  # 2 (3) is a product
+    return f"{match['answer']} "
 
 
 def _is_bounded(text: str) -> bool:
@@ -219,7 +241,7 @@ def _last_in(prose: str) -> Span:
         return NOTHING
     if is_bounded_before(prose[sentence_start:start]) or is_bounded_after(prose, end):
         return NOTHING
-    return Span(_REASON.sub("", prose[start:end]), "prose")
+    return Span(_without_reason(prose[start:end]), "prose")
 
 
 _SENTENCE_BREAK = re.compile(r"[.!?](?=\s)|\n")
@@ -228,7 +250,24 @@ _ASIDE = re.compile(r"[,(–—;]|\b(?:because|since|of)\b", re.IGNORECASE)
 _REASON_WORD = re.compile(
     r"\b(?:because|since)\b|(?:\s\w+)?\s+(?:out\s+)?of\s+(?:(?:the|those|all)\s+)?\S\Z", re.IGNORECASE
 )
-_SUM = re.compile(r"\([^()a-z=]*\d\s*(?:[-+*/]|\\(?:times|cdot))[^()a-z=]*(?:\\(?:times|cdot)[^()a-z=]*)*\)")
+_SUM = re.compile(r"\([^(),;a-z=]*\d\s*(?:[-+*/]|\\(?:times|cdot))[^(),;=]*\)")
+_BREAKDOWN = re.compile(r"(?:\s[^\W\d_]+){0,4}\s*[:,(–—]")
+
+
+def _opens(between: str) -> bool:
+    """Return whether a bracket is opened between two phrases and not closed: "4 (two men and two women)"."""
+    return "(" in between and ")" not in between
+
+
+def _is_breakdown(prose: str, spans: list[tuple[int, int]]) -> bool:
+    """Return whether a sentence's first number is the sum of the others, which it counts up: "4 voices: 2 men, 2 women"."""
+    if not 3 <= len(spans) <= 8 or not _BREAKDOWN.match(prose, spans[0][1]):
+        return False
+    numbers = [read_plain(prose[slice(*span)]) for span in spans]
+    values = [n.value.real for n in numbers if isinstance(n, Number) and n.value.is_digits]
+    return len(values) == len(spans) and values[0] == sum(values[1:])  # type: ignore[arg-type]
+
+
 _EXPLANATION = re.compile(
     rf"\n[\s#>{WORD_MARK}-]*(?:explanation|reason(?:ing)?|justification|because|here['’]?s\s+(?:why|how|the\s+\w+)|why|how|check|verification|proof|note)"
     r"\b(?:[^\n]{0,20}:|\s*$)",
@@ -253,6 +292,8 @@ def _last_before(ends: list[int], position: int) -> int:
 
 def _main_phrase(prose: str, spans: list[tuple[int, int]]) -> tuple[int, int]:
     """Return the last of a sentence's phrases that stands in no aside: "75, 26 more than 49" gives the 75."""
+    if _is_breakdown(prose, spans):
+        return spans[0]
     for i in range(len(spans) - 1, 0, -1):
         between = prose[spans[i - 1][1] : spans[i][0] + 1]
         if not _ASIDE.search(between):
@@ -263,7 +304,7 @@ def _main_phrase(prose: str, spans: list[tuple[int, int]]) -> tuple[int, int]:
             ):
                 return spans[i - 2]  # ", 26 more than 49"
             return spans[i]
-        is_reason = _REASON_WORD.search(between) is not None or _SUM.fullmatch(prose[slice(*spans[i])]) is not None
+        is_reason = _REASON_WORD.search(between) is not None or _opens(between) or _SUM.fullmatch(prose[slice(*spans[i])])
         if not (is_reason or is_bounded_before(between[:-1])) or re.search(
             r"\b(?:so|then|thus|therefore|hence)\b", between
         ):
