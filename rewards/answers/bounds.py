@@ -12,7 +12,7 @@ _COMPARATIVE = r"(?:more|less|fewer|greater|smaller|larger|higher|lower|bigger|o
 _BEFORE = re.compile(
     r"(?:\b(?:"
     rf"at\s+(?:the\s+)?(?:very\s+)?(?:least|most|minimum|maximum)|(?<!never ){_COMPARATIVE}\s+than(?:\s+or\s+equal\s+to)?"
-    r"|over|under|above|below|beneath|beyond|up\s+to|upwards?\s+of|(?:north|south|short|shy|in\s+excess)\s+of|between"
+    r"|over|under|above|below|beneath|beyond|as\s+(?:many|much|few|little|high|low)\s+as|(?<!add )(?<!adds )(?<!adding )(?<!sum )(?<!sums )(?<!comes )up\s+to|upwards?\s+of|(?:north|south|short|shy|in\s+excess)\s+of|between"
     r"|exceeds?|exceeding|(?:minimum|maximum)\s+of|such\s+as|includ(?:e|es|ing)"
     # what alters the number behind it
     r"|twice|thrice|double|triple|quadruple|half|(?:half|third|quarter|fifth|tenth|opposite|negative|inverse|reciprocal|complement"
@@ -20,7 +20,7 @@ _BEFORE = re.compile(
     r"|(?<=\d )(?:plus|minus|mod|modulo)"
     r"|mindestens|wenigstens|höchstens|maximal|minimal|(?:mehr|weniger|größer|kleiner)\s+als|über|unter|bis\s+zu|zwischen"
     r"|au\s+(?:moins|plus|maximum|minimum)|(?:plus|moins)\s+(?:de|que)|jusqu['’]à|(?:supérieur|inférieur)e?\s+à|entre"
-    r"|(?:al|por\s+lo)\s+menos|como\s+(?:mínimo|máximo)|a\s+lo\s+sumo|(?:más|menos)\s+de|hasta|(?:mayor|menor)\s+(?:que|o\s+igual\s+a)"
+    r"|(?:al|por\s+lo)\s+menos|como\s+(?:mínimo|máximo)|a\s+lo\s+sumo|(?:más|menos)\s+(?:de|que)|hasta|(?:mayor|menor)\s+(?:que|o\s+igual\s+a)"
     r"|almeno|al\s+massimo|(?:più|meno)\s+di|pelo\s+menos|no\s+máximo|mais\s+(?:de|que)"
     r"|не\s+(?:менее|более|меньше|больше)|более|менее|больше|меньше|свыше|до|как\s+минимум|максимум|минимум|от"
     r"|على\s+(?:الأقل|الأكثر)|(?:أكثر|أقل|أكبر|أصغر)\s+من|कम\s+से\s+कम|अधिकतम"
@@ -31,11 +31,11 @@ _BEFORE = re.compile(
 )
 _MORE = r"(?:more|less|fewer|greater|above|below|higher|lower|over|under|larger|smaller|bigger|beyond)"
 _AFTER = re.compile(
-    rf"\s*,?\s*(?:(?:{WORD_MARK}?(?:or|and)\s+(?:even\s+)?{_MORE}|{WORD_MARK}?and\s+(?:up|upwards?|counting)"
+    rf"(?:(?:\s+{WORD_MARK}?[^\W\d_]+){{0,2}}\s+(?:(?:or|and)\s+(?:more|less|fewer)|at\s+(?:least|most))(?=\s*(?:[.,;!?)]|$))|\s*,?\s*(?:(?:{WORD_MARK}?(?:or|and)\s+(?:even\s+)?{_MORE}|{WORD_MARK}?and\s+(?:up|upwards?|counting)"
     rf"|{WORD_MARK}?at\s+(?:the\s+)?(?:very\s+)?(?:least|most|minimum|maximum)|{WORD_MARK}?(?:tops|minimum|maximum|max)(?=\s*(?:[.,;!)]|$))"
     rf"|{WORD_MARK}?(?:times|plus|minus)(?=\s+(?:\d|\\|x\b|itself|the\b))|{WORD_MARK}?(?:squared|cubed|factorial|modulo|mod)(?!\s+(?:met|cent|in|f|y|k|mi))"
     r"|oder\s+(?:mehr|weniger)|ou\s+(?:plus|moins)|o\s+(?:más|menos)|или\s+(?:больше|меньше|более|менее)|и\s+более|либо\s+больше)\b"
-    r"|\+(?!\s*\d)|[個个人개명円원]?(?:以上|以下|以内|以內|未満|未满|を超え|より(?:大|小|多|少)|或(?:以上|更多|更少)|이상|이하|미만|초과)|\s*से\s*(?:अधिक|कम|ज़्यादा))",
+    r"|\+(?!\s*\d)|[個个人개명円원]?(?:以上|以下|以内|以內|未満|未满|を超え|より(?:大|小|多|少)|或(?:以上|更多|更少)|이상|이하|미만|초과)|\s*से\s*(?:अधिक|कम|ज़्यादा)))",
     re.IGNORECASE,
 )
 _QUESTION = re.compile(

@@ -28,10 +28,14 @@ _TOKEN = re.compile(
 _HEDGE = rf"(?:{WORD_MARK}?(?:maybe|perhaps|possibly|probably|even|about|also|else|it|they|he|she|there|might|may|could|would|is|are|was|be|it['’]s|the\s+answer)\s+)"
 _JOINT = re.compile(
     rf"[ {EDGE}]*(?:[,.]?[ {EDGE}]*{WORD_MARK}?\b(?:or|oder|ou)\b[ {EDGE}]*{_HEDGE}{{0,5}}|,?[ {EDGE}]*{WORD_MARK}?\b(?:and|und|et)\b[ {EDGE}]*(?:(?:maybe|perhaps|about)\s)?"
-    rf"|[,;/|(][ {EDGE}]*(?:(?:or|maybe|perhaps|possibly|about)\s)|[,;/|][ {EDGE}]*|\b(?:to|through)\b[ {EDGE}]*)",
+    rf"|[,;/|(][ {EDGE}]*(?:(?:or|maybe|perhaps|possibly|about)\s){{1,3}}|[,;/|][ {EDGE}]*|\b(?:to|through)\b[ {EDGE}]*)",
     re.IGNORECASE,
 )
 _LONGEST_JOINT = 60  # characters: the pattern takes cubic time
+_INTRODUCTION = re.compile(
+    r"(?:^|[.!?\n]\s*)(?:out\s+of|of|in|by|after|since|from|with|at|on|before|until|during)\s+(?:(?:the|these|those|all)\s+)?\Z",
+    re.IGNORECASE,
+)
 _LEADING = re.compile(rf"(?:[ {EDGE}=+^_)\]}}!%|<>/]|\\(?:approx|cdot|times|cap|cup)(?![a-z])|-(?=\s))+")
 _LAST = re.compile(rf"(?:[ {EDGE}=+^_(\[{{|<>/:-]|\\(?:approx|cdot|times|ne|le|ge|cap|cup|ldots|in))\Z")
 _SUBSTANCE = re.compile(
@@ -55,6 +59,8 @@ def phrases(prose: str) -> Iterator[tuple[int, int]]:
 
 def _joins(prose: str, a: tuple[int, int], b: tuple[int, int]) -> bool:
     """Return whether two phrases are offered side by side: "41, 42", "5 to 7", "x = 1 or x = 2"."""
+    if prose[a[1] : b[0]].strip() == "," and _INTRODUCTION.search(prose[max(0, a[0] - 20) : a[0]]):
+        return False  # "Out of 100, 48 remain"
     return b[0] - a[1] <= _LONGEST_JOINT and _JOINT.fullmatch(prose, a[1], b[0]) is not None
 
 

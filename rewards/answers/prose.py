@@ -74,6 +74,7 @@ def _end_of_last_mark(text: str) -> int:
 
 
 def _prose(text: str, number_words: bool) -> str:
+    text = _ARROW.sub("", text)
     if number_words:
         text = in_one_convention(text)
     text = plain(_DRESS.sub(r"\1", _without_symbols(text)))
@@ -87,6 +88,9 @@ _DRESS = re.compile(r"(?<![\w\\}])_{1,3}([^_\s](?:[^_\n]{0,200}[^_\s])?)_{1,3}(?
 _TOLERANCE = re.compile(r",?\s+(?:plus\s*(?:-|/|or)\s*minus|give\s+or\s+take)\s+(?=\d)|\s*\+/-\s*(?=\d)", re.IGNORECASE)
 
 _MEASURED = re.compile(r"\(\s*((?:\d[^()\n]{0,40})?\\pm[^()\n]{0,40})\)")  # 120 (± 5), (120 ± 5) Hz
+
+
+_ARROW = re.compile(r"\A\s*(?:=>|->|[→⇒➜➔•]|\*\s)\s*")
 
 
 def _without_symbols(text: str) -> str:
@@ -167,7 +171,7 @@ def _stated(prose: str) -> Span:
 _BULLET = re.compile(r"\A\s*\n\s*[-•–]\s+")
 # `75 (49 + 26)`, `21 (21)`: digits in brackets behind an answer explain or repeat it
 _REASON = re.compile(
-    r"(?P<answer>[^\s(]*[\d}%])\s+\((?P<reason>(?:[^()a-z\\]|\\(?:times|cdot|approx|frac)(?![a-z])){1,100})\)\s*\.?\s*(?=\Z|[a-zA-Z])"
+    r"(?P<answer>[^\s(]*[\d}%])\s+\((?P<reason>(?:[^()a-z\\]|\\(?:times|cdot|approx|frac)(?![a-z])){1,100}|[a-zA-Z -]{3,60})\)\s*\.?\s*(?=\Z|[a-zA-Z])"
 )
 
 
@@ -177,7 +181,10 @@ def _without_reason(text: str) -> str:
 
 def _answer_of_reason(match: re.Match[str]) -> str:
     answer, reason = read_plain(match["answer"]), read_plain(match["reason"])
-    if not isinstance(answer, Number) or not re.search(r"\d", match["reason"]):
+    is_in_words = match["reason"][:1].isalpha()
+    if not isinstance(answer, Number) or (is_in_words and not isinstance(reason, Number)):
+        return match[0]
+    if not is_in_words and not re.search(r"\d", match["reason"]):
         return match[0]
     if isinstance(reason, Number) and not reason.value.undone and not same_value(answer.value, reason.value):
         return match[0]  # 2 (3) is a product
@@ -247,8 +254,10 @@ def _last_in(prose: str) -> Span:
 _SENTENCE_BREAK = re.compile(r"[.!?](?=\s)|\n")
 # what opens an aside behind an answer: "75, which is more than 50", "75 (half of 150)", "75 because 49 + 26 …"
 _ASIDE = re.compile(r"[,(–—;]|\b(?:because|since|of)\b", re.IGNORECASE)
+_PER = re.compile(r"\s+(?:(?:for|in)\s+(?:each|every)|per\b|apiece)", re.IGNORECASE)
 _REASON_WORD = re.compile(
-    r"\b(?:because|since)\b|(?:\s\w+)?\s+(?:out\s+)?of\s+(?:(?:the|those|all)\s+)?\S\Z", re.IGNORECASE
+    r"\b(?:because|since)\b|,\s+as\s(?!a\b|well\b)|(?:\s\w+)?\s+(?:out\s+)?of\s+(?:(?:the|those|all)\s+)?\S\Z",
+    re.IGNORECASE,
 )
 _SUM = re.compile(r"\([^(),;a-z=]*\d\s*(?:[-+*/]|\\(?:times|cdot))[^(),;=]*\)")
 _BREAKDOWN = re.compile(r"(?:\s[^\W\d_]+){0,4}\s*[:,(–—]")
@@ -296,6 +305,8 @@ def _main_phrase(prose: str, spans: list[tuple[int, int]]) -> tuple[int, int]:
         return spans[0]
     for i in range(len(spans) - 1, 0, -1):
         between = prose[spans[i - 1][1] : spans[i][0] + 1]
+        if _PER.match(prose, spans[i][1]) and re.search(r"[,:(]\s*\S\Z", between):
+            continue  # "48 eggs, 12 for each cake"
         if not _ASIDE.search(between):
             if (
                 is_bounded_before(between[:-1])
@@ -304,7 +315,9 @@ def _main_phrase(prose: str, spans: list[tuple[int, int]]) -> tuple[int, int]:
             ):
                 return spans[i - 2]  # ", 26 more than 49"
             return spans[i]
-        is_reason = _REASON_WORD.search(between) is not None or _opens(between) or _SUM.fullmatch(prose[slice(*spans[i])])
+        is_reason = (
+            _REASON_WORD.search(between) is not None or _opens(between) or _SUM.fullmatch(prose[slice(*spans[i])])
+        )
         if not (is_reason or is_bounded_before(between[:-1])) or re.search(
             r"\b(?:so|then|thus|therefore|hence)\b", between
         ):

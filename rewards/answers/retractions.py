@@ -16,7 +16,7 @@ from rewards.answers.marks import STATEMENT, marked_answer, stated_answer
 _NEAR = 80  # characters before an answer in which it can be denied
 _FILLER = (
     r"(?:[\s*$(\"'“‘]|\\[(\[]|\\text\{|(?:be|just|simply|either|both|exactly|quite|really|actually|necessarily|even|about|equal|to"
-    r"|the|an?|option|choice|answer)\b)*+"
+    r"|the|an?|option|choice|answer|(?:is|was)\s+it)\b)*+"
 )
 # at most six words of the clause that a doubt governs: "I doubt that it is …"
 _CLAUSE = r"(?:\s+(?!(?:but|so|and|then|because|since|until|just)\b)[^\W\d]+(?:['’][^\W\d]+)?){0,6}+[\s*$(\"'“‘]*+"
@@ -26,9 +26,9 @@ _SUBJECT = (
 # a denial that ends right before an answer ("not", "anything but", "ruled out")
 _DENIAL = re.compile(
     r"(?:(?<![\w\\])(?:(?<!\bor )(?<!\bwhy )not|(?:nor|neither)(?:\s+(?:is|was|can|could|would|does|do)\s+(?:it|this|that|the\s+(?:answer|result))(?:\s+equal)?)?|never|(?:isn|wasn|aren|weren)['’]t"
-    r"|(?:cannot|can['’]t|couldn['’]t|can(?:no|\s+no)t\s+possibly|could\s+(?:never|not))\s+be"
+    r"|(?:cannot|can['’]t|couldn['’]t|can(?:['’]|no|\s+no)t\s+possibly|could\s+(?:never|not))\s+be"
     r"|rather\s+than|instead\s+of|(?:rul|eliminat|exclud|reject|discard|dismiss|disregard)(?:e|es|ed|ing)?(?:\s+out)?"
-    r"|(?:wrong|incorrect)\s+(?:\w+\s+)?(?:is|was|:)|(?:by|in)\s+no\s+(?:means|way)|under\s+no\s+circumstances"
+    r"|(?:wrong|incorrect)\s+(?:\w+\s+)?(?:is|was|:)|(?:by|in)\s+no\s+(?:means|way)|under\s+no\s+circumstances|no\s+longer|auf\s+keinen\s+Fall"
     r"|far\s+from|nowhere\s+near|unlike|differ(?:s|ent)?\s+from|distinct\s+from|(?<!n['’]t )(?<!not )(?:forget|ignore|avoid)"
     r"|nicht|kein(?:e|er|es|eswegs|esfalls)?|niemals|pas|jamais|no\s+(?:es|son|puede\s+ser)|nunca|non\s+(?:è|sono)|não\s+é|niet|не"
     r"|ليس|ليست|لا\s+يساوي"
@@ -62,12 +62,14 @@ _FALSE = (
 )
 # a verdict right after an answer ("is wrong", "can't be right")
 _WRONG = re.compile(
-    r"(?!,?\s*(?:that|this|it)(?:\s+is|['’]s)\s+false)[\s*$)\"'”’}?.,]*(?:(?:but\s+)?(?:which|that|this|it|they|these)(?:\s+|(?=['’]s)))?"
-    rf"(?:(?:is|was|are|were|seems|looks|(?:would|must|can|has|have)\s+(?:be|been)|gets|['’]s)(?:\s+\w+)?\s+{_FALSE}"
+    r"(?!,?\s*(?:that|this|it)(?:\s+is|['’]s)\s+false)[\s*$)\"'”’}?.,]{0,12}+(?:(?:but\s+)?(?:which|that|this|it|they|these)(?:\s+|(?=['’]s)))?"
+    rf"(?:(?:is|was|are|were|seems|looks|(?:would|must|can|has|have)\s+(?:be|been)|(?:has|have|had|turn(?:s|ed)\s+out|prove[sd])\s+to\s+(?:be|have\s+been)|gets|['’]s)(?:\s+\w+)?\s+{_FALSE}"
     r"|(?:(?:isn|wasn)['’]t|can(?:not|['’]t)\s+be)\s+(?:right|correct|true|it|possible|valid|the\s+(?:right\s+|correct\s+)?(?:answer|one))"
     r"|(?:(?:does|do|did|will|would|can)(?:n['’]t|\s+not)|won['’]t|cannot|fails\s+to)\s+(?:work|fit|hold|do|satisfy|make\s+sense|add\s+up|match))\b"
+    r"|[^.;!?\n\d]{0,40}\bbut\s+(?:it|that|this|they|I|he|she)(?:\s+(?:is|was|are|were)|['’]s)\s+(?:wrong|incorrect|mistaken|false)\b"
+    r"|\s+(?:ist\s+es\s+nicht|fail(?:s|ed)(?=\s*(?:[.,;!?)]|$)))"
     r"|,?\s*but\s+(?:it['’]?s\s+|it\s+is\s+)?not(?:\s+(?:quite|exactly|really|right|correct))?(?=\s*(?:[.,;!?)]|$))"
-    r"|[\s*$.?!:–—-]*\(?(?:wrong|incorrect|false)\b(?=\s*(?:[.!?)\n]|$))|\s*\?\s*no\s*(?=[.!\n]|$)|\s*(?:[✗❌✘])"
+    r"|[\s*$.?!:–—-]{0,12}+\(?(?:wrong|incorrect|false)\b(?=\s*(?:[.!?)\n]|$))|\s*\?\s*no\s*(?=[.!\n]|$)|\s*(?:[✗❌✘])"
     r"|\s*(?:ist\s+(?:falsch|nicht)|est\s+(?:faux|fausse|incorrect)|es\s+(?:incorrect[oa]|fals[oa])|no\s+es|неверно|неправильно|غير\s+صحيح|خطأ)\b"
     r"|\s*[個个人개명円원]?\s*(?:では(?:ありません|ない|なく)|じゃない|は(?:間違|違|誤)|[은는이가]\s*(?:아니|아닙|틀)"
     r"|नहीं|गलत|是?(?:错|錯)|不(?:对|對|正确|正確|成立)|是不(?:对|可能))",
