@@ -33,7 +33,7 @@ _MORE = r"(?:more|less|fewer|greater|above|below|higher|lower|over|under|larger|
 _AFTER = re.compile(
     rf"(?:(?:\s+{WORD_MARK}?[^\W\d_]+){{0,2}}\s+(?:(?:or|and)\s+(?:more|less|fewer)|at\s+(?:least|most))(?=\s*(?:[.,;!?)]|$))|\s*,?\s*(?:(?:{WORD_MARK}?(?:or|and)\s+(?:even\s+)?{_MORE}|{WORD_MARK}?and\s+(?:up|upwards?|counting)"
     rf"|{WORD_MARK}?at\s+(?:the\s+)?(?:very\s+)?(?:least|most|minimum|maximum)|{WORD_MARK}?(?:tops|minimum|maximum|max)(?=\s*(?:[.,;!)]|$))"
-    rf"|{WORD_MARK}?(?:times|plus|minus)(?=\s+(?:\d|\\|x\b|itself|the\b))|{WORD_MARK}?(?:squared|cubed|factorial|modulo|mod)(?!\s+(?:met|cent|in|f|y|k|mi))"
+    rf"|{WORD_MARK}?(?:times|plus|minus)(?=\s+(?:\d|\\|x\b|itself|the\b))|{WORD_MARK}?(?:squared|cubed|doubled|tripled|halved|factorial|modulo|mod)(?!\s+(?:met|cent|in|f|y|k|mi))"
     r"|oder\s+(?:mehr|weniger)|ou\s+(?:plus|moins)|o\s+(?:más|menos)|или\s+(?:больше|меньше|более|менее)|и\s+более|либо\s+больше)\b"
     r"|\+(?!\s*\d)|[個个人개명円원]?(?:以上|以下|以内|以內|未満|未满|を超え|より(?:大|小|多|少)|或(?:以上|更多|更少)|이상|이하|미만|초과)|\s*से\s*(?:अधिक|कम|ज़्यादा)))",
     re.IGNORECASE,

@@ -16,7 +16,7 @@ _TOKEN = re.compile(
     r"|(?P<command>\\[a-zA-Z]+|\\[{}|])"
     rf"|(?P<date>{DATE_IN_TEXT})"
     r"|(?P<ordinal>\d++(?:st|nd|rd|th)\b)"
-    r"|(?P<number>(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?(?![^\W\d_]*\d[^\W_])|\.\d+)"
+    r"|(?P<number>(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?(?![a-zA-Z]*\d[^\W_])|\.\d+)"
     rf"|(?P<word>{WORD_MARK}?{_LATIN}(?:['’-]?(?:{_LATIN}|\d))+(?:\^\{{-?\d\}})?|[^\W\d_a-zA-Z]+)"
     r"|(?P<letter>[a-zA-Z])"
     r"|(?P<operator>[-+/^_=<>!%|]|(?<=\d):(?=\d))"
@@ -28,7 +28,7 @@ _TOKEN = re.compile(
 _HEDGE = rf"(?:{WORD_MARK}?(?:maybe|perhaps|possibly|probably|even|about|also|else|it|they|he|she|there|might|may|could|would|is|are|was|be|it['’]s|the\s+answer)\s+)"
 _JOINT = re.compile(
     rf"[ {EDGE}]*(?:[,.]?[ {EDGE}]*{WORD_MARK}?\b(?:or|oder|ou)\b[ {EDGE}]*{_HEDGE}{{0,5}}|,?[ {EDGE}]*{WORD_MARK}?\b(?:and|und|et)\b[ {EDGE}]*(?:(?:maybe|perhaps|about)\s)?"
-    rf"|[,;/|(][ {EDGE}]*(?:(?:or|maybe|perhaps|possibly|about)\s){{1,3}}|[,;/|][ {EDGE}]*|\b(?:to|through)\b[ {EDGE}]*)",
+    rf"|[,;/|(][ {EDGE}]*(?:(?:or|maybe|perhaps|possibly|about)\s){{1,3}}|[,;/|][ {EDGE}]*|(?:または|もしくは|或者?|か|또는|혹은|أو|या|или|либо)[ {EDGE}]*|\b(?:to|through)\b[ {EDGE}]*)",
     re.IGNORECASE,
 )
 _LONGEST_JOINT = 60  # characters: the pattern takes cubic time

@@ -6,12 +6,13 @@ A span is returned in plain LaTeX (`rewards.answers.notation`), as `rewards.answ
 from __future__ import annotations
 
 import re
-import unicodedata
 from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Literal
 
+from rewards.answers.asides import is_alternative, main_phrase, without_reason
 from rewards.answers.bounds import is_asked, is_bounded_after, is_bounded_before, offers_alternatives
+from rewards.answers.dress import plain_prose
 from rewards.answers.grammar import is_wordy, read_plain
 from rewards.answers.kinds import Based, Duration, Formula, Grid, Moment, Number, Series, Words
 from rewards.answers.marks import BOX_ATOM, NUMBER_ATOM, TAG_ATOM, is_enumeration, marked_answer
@@ -19,8 +20,7 @@ from rewards.answers.notation import EDGE, WORD_MARK, plain
 from rewards.answers.numerals import in_one_convention
 from rewards.answers.phrases import phrases
 from rewards.answers.retractions import after_correction, denied_spans, drop_retracted, is_doubted
-from rewards.answers.values import same_value
-from rewards.answers.words import with_digits, with_magnitudes
+from rewards.answers.words import with_digits
 
 _BARE = 400  # characters of a response that may be one bare answer
 LONGEST = 4000
@@ -55,12 +55,12 @@ def find_answer(response: str, number_words: bool = False) -> Span:
     if marked is not None:
         rest = text[_end_of_last_mark(text) :]
         # "\boxed{41} … The final answer is 42": the statement is later
-        later = _stated(_prose(rest[-LONGEST:], number_words)) if rest.strip() else NOTHING
+        later = _stated(plain_prose(rest[-LONGEST:], number_words)) if rest.strip() else NOTHING
         if later.text and not isinstance(read_plain(later.text), Words):
             return later
         return _from_mark(marked[-LONGEST:], number_words)
-    prose = after_correction(_prose(text[-LONGEST:], number_words), _PLAIN_ATOM)
-    prose = _without_reason(prose)
+    prose = after_correction(plain_prose(text[-LONGEST:], number_words), _PLAIN_ATOM)
+    prose = without_reason(prose)
     stated = _stated(prose)
     if stated.source == "stated":
         return stated
@@ -73,40 +73,6 @@ def _end_of_last_mark(text: str) -> int:
     return max((match.end() for match in re.finditer(rf"{BOX_ATOM}|{TAG_ATOM}|####[^\n]*", text)), default=len(text))
 
 
-def _prose(text: str, number_words: bool) -> str:
-    text = _ARROW.sub("", text)
-    if number_words:
-        text = in_one_convention(text)
-    text = plain(_DRESS.sub(r"\1", _without_symbols(text)))
-    text = _MEASURED.sub(r" \1 ", _TOLERANCE.sub(r" \\pm ", text))
-    if number_words or not any(char.isdigit() for char in text):
-        return with_digits(text)
-    return with_magnitudes(text)
-
-
-_DRESS = re.compile(r"(?<![\w\\}])_{1,3}([^_\s](?:[^_\n]{0,200}[^_\s])?)_{1,3}(?![\w{])")  # Markdown's italics
-_TOLERANCE = re.compile(r",?\s+(?:plus\s*(?:-|/|or)\s*minus|give\s+or\s+take)\s+(?=\d)|\s*\+/-\s*(?=\d)", re.IGNORECASE)
-
-_MEASURED = re.compile(r"\(\s*((?:\d[^()\n]{0,40})?\\pm[^()\n]{0,40})\)")  # 120 (± 5), (120 ± 5) Hz
-
-
-_ARROW = re.compile(r"\A\s*(?:=>|->|[→⇒➜➔•]|\*\s)\s*")
-
-
-def _without_symbols(text: str) -> str:
-    """Return the text without emoji and ticks, and with the full stop of Hindi as one."""
-    if text.isascii():
-        return text
-    text = text.replace("।", ".\n")
-    return "".join(
-        " " if char > "\u2190" and unicodedata.category(char) in ("So", "Sk", "Cs") and char not in _MEANT else char
-        for char in text
-    )
-
-
-_MEANT = "℃℉❌✗✘"
-
-
 def _from_mark(content: str, number_words: bool) -> Span:
     """Return the answer that a mark holds: all of it, or, where that is a sentence, what the sentence comes to."""
     text = plain(in_one_convention(content) if number_words else content)
@@ -114,7 +80,7 @@ def _from_mark(content: str, number_words: bool) -> Span:
         text = with_digits(text.replace(WORD_MARK, ""))
     if not isinstance(read_plain(text), Words) or not re.search(r"\d|\\[a-z]", text):
         return Span(text, "marked", text)
-    prose = _prose(content, number_words)
+    prose = plain_prose(content, number_words)
     inner = _stated(prose)
     if inner.source != "stated":
         inner = _last_in(prose)
@@ -156,8 +122,8 @@ def _stated(prose: str) -> Span:
     sentence = rest[: _sentence_end(rest)]
     if offers_alternatives(prose[heads[0].start() :]):
         return Span("", "stated", sentence)
-    for text in (_without_reason(sentence), _CLAUSE.split(sentence, maxsplit=1)[0]):
-        if text.strip() and not _is_bounded(text) and _is_mathematics(text):
+    for text in (without_reason(sentence), _CLAUSE.split(sentence, maxsplit=1)[0]):
+        if text.strip() and _is_mathematics(text) and _stands(text):
             return Span(text, "stated", sentence)
     for start, end in _standing(sentence):
         if _FILLERS.fullmatch(sentence[:start]) and not is_bounded_after(sentence, end):
@@ -169,26 +135,6 @@ def _stated(prose: str) -> Span:
 
 
 _BULLET = re.compile(r"\A\s*\n\s*[-•–]\s+")
-# `75 (49 + 26)`, `21 (21)`: digits in brackets behind an answer explain or repeat it
-_REASON = re.compile(
-    r"(?P<answer>[^\s(]*[\d}%])\s+\((?P<reason>(?:[^()a-z\\]|\\(?:times|cdot|approx|frac)(?![a-z])){1,100}|[a-zA-Z -]{3,60})\)\s*\.?\s*(?=\Z|[a-zA-Z])"
-)
-
-
-def _without_reason(text: str) -> str:
-    return _REASON.sub(_answer_of_reason, text)
-
-
-def _answer_of_reason(match: re.Match[str]) -> str:
-    answer, reason = read_plain(match["answer"]), read_plain(match["reason"])
-    is_in_words = match["reason"][:1].isalpha()
-    if not isinstance(answer, Number) or (is_in_words and not isinstance(reason, Number)):
-        return match[0]
-    if not is_in_words and not re.search(r"\d", match["reason"]):
-        return match[0]
-    if isinstance(reason, Number) and not reason.value.undone and not same_value(answer.value, reason.value):
-        return match[0]  # 2 (3) is a product
-    return f"{match['answer']} "
 
 
 def _is_bounded(text: str) -> bool:
@@ -242,41 +188,18 @@ def _last_in(prose: str) -> Span:
         return NOTHING
     sentence_start = _last_before(ends, spans[-1][0])
     in_sentence = [span for span in spans if span[0] >= sentence_start]
-    start, end = _main_phrase(prose, in_sentence)
+    if len(in_sentence) > 1 and is_alternative(prose, in_sentence[-2][1], in_sentence[-1][0]):
+        return NOTHING
+    start, end = main_phrase(prose, in_sentence)
     number_count = len({prose[a:b] for a, b in in_sentence})
     if number_count > _MOST_NUMBERS and len(prose[sentence_start:start].split()) < 5 * number_count:
         return NOTHING
     if is_bounded_before(prose[sentence_start:start]) or is_bounded_after(prose, end):
         return NOTHING
-    return Span(_without_reason(prose[start:end]), "prose")
+    return Span(without_reason(prose[start:end]), "prose")
 
 
 _SENTENCE_BREAK = re.compile(r"[.!?](?=\s)|\n")
-# what opens an aside behind an answer: "75, which is more than 50", "75 (half of 150)", "75 because 49 + 26 …"
-_ASIDE = re.compile(r"[,(–—;]|\b(?:because|since|of)\b", re.IGNORECASE)
-_PER = re.compile(r"\s+(?:(?:for|in)\s+(?:each|every)|per\b|apiece)", re.IGNORECASE)
-_REASON_WORD = re.compile(
-    r"\b(?:because|since)\b|,\s+as\s(?!a\b|well\b)|(?:\s\w+)?\s+(?:out\s+)?of\s+(?:(?:the|those|all)\s+)?\S\Z",
-    re.IGNORECASE,
-)
-_SUM = re.compile(r"\([^(),;a-z=]*\d\s*(?:[-+*/]|\\(?:times|cdot))[^(),;=]*\)")
-_BREAKDOWN = re.compile(r"(?:\s[^\W\d_]+){0,4}\s*[:,(–—]")
-
-
-def _opens(between: str) -> bool:
-    """Return whether a bracket is opened between two phrases and not closed: "4 (two men and two women)"."""
-    return "(" in between and ")" not in between
-
-
-def _is_breakdown(prose: str, spans: list[tuple[int, int]]) -> bool:
-    """Return whether a sentence's first number is the sum of the others, which it counts up: "4 voices: 2 men, 2 women"."""
-    if not 3 <= len(spans) <= 8 or not _BREAKDOWN.match(prose, spans[0][1]):
-        return False
-    numbers = [read_plain(prose[slice(*span)]) for span in spans]
-    values = [n.value.real for n in numbers if isinstance(n, Number) and n.value.is_digits]
-    return len(values) == len(spans) and values[0] == sum(values[1:])  # type: ignore[arg-type]
-
-
 _EXPLANATION = re.compile(
     rf"\n[\s#>{WORD_MARK}-]*(?:explanation|reason(?:ing)?|justification|because|here['’]?s\s+(?:why|how|the\s+\w+)|why|how|check|verification|proof|note)"
     r"\b(?:[^\n]{0,20}:|\s*$)",
@@ -297,32 +220,6 @@ def _without_explanation(prose: str) -> str:
 def _last_before(ends: list[int], position: int) -> int:
     index = bisect_right(ends, position)
     return ends[index - 1] if index else 0
-
-
-def _main_phrase(prose: str, spans: list[tuple[int, int]]) -> tuple[int, int]:
-    """Return the last of a sentence's phrases that stands in no aside: "75, 26 more than 49" gives the 75."""
-    if _is_breakdown(prose, spans):
-        return spans[0]
-    for i in range(len(spans) - 1, 0, -1):
-        between = prose[spans[i - 1][1] : spans[i][0] + 1]
-        if _PER.match(prose, spans[i][1]) and re.search(r"[,:(]\s*\S\Z", between):
-            continue  # "48 eggs, 12 for each cake"
-        if not _ASIDE.search(between):
-            if (
-                is_bounded_before(between[:-1])
-                and i > 1
-                and _ASIDE.search(prose[spans[i - 2][1] : spans[i - 1][0] + 1])
-            ):
-                return spans[i - 2]  # ", 26 more than 49"
-            return spans[i]
-        is_reason = (
-            _REASON_WORD.search(between) is not None or _opens(between) or _SUM.fullmatch(prose[slice(*spans[i])])
-        )
-        if not (is_reason or is_bounded_before(between[:-1])) or re.search(
-            r"\b(?:so|then|thus|therefore|hence)\b", between
-        ):
-            return spans[i]
-    return spans[0]
 
 
 def _standing(prose: str) -> list[tuple[int, int]]:

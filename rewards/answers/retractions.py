@@ -28,7 +28,7 @@ _DENIAL = re.compile(
     r"(?:(?<![\w\\])(?:(?<!\bor )(?<!\bwhy )not|(?:nor|neither)(?:\s+(?:is|was|can|could|would|does|do)\s+(?:it|this|that|the\s+(?:answer|result))(?:\s+equal)?)?|never|(?:isn|wasn|aren|weren)['’]t"
     r"|(?:cannot|can['’]t|couldn['’]t|can(?:['’]|no|\s+no)t\s+possibly|could\s+(?:never|not))\s+be"
     r"|rather\s+than|instead\s+of|(?:rul|eliminat|exclud|reject|discard|dismiss|disregard)(?:e|es|ed|ing)?(?:\s+out)?"
-    r"|(?:wrong|incorrect)\s+(?:\w+\s+)?(?:is|was|:)|(?:by|in)\s+no\s+(?:means|way)|under\s+no\s+circumstances|no\s+longer|auf\s+keinen\s+Fall"
+    r"|(?:wrong|incorrect)\s+(?:\w+\s+)?(?:is|was|:)|(?:by|in)\s+no\s+(?:means|way)|under\s+no\s+circumstances|no\s+longer|(?:do|does|did)(?:n['’]t|\s+not)\s+equal|auf\s+keinen\s+Fall"
     r"|far\s+from|nowhere\s+near|unlike|differ(?:s|ent)?\s+from|distinct\s+from|(?<!n['’]t )(?<!not )(?:forget|ignore|avoid)"
     r"|nicht|kein(?:e|er|es|eswegs|esfalls)?|niemals|pas|jamais|no\s+(?:es|son|puede\s+ser)|nunca|non\s+(?:è|sono)|não\s+é|niet|не"
     r"|ليس|ليست|لا\s+يساوي"
@@ -42,7 +42,7 @@ _DOUBT = re.compile(
     r"(?:(?:don|doesn|didn|can|wouldn|won|shouldn|couldn)['’]t|(?:do|does|did|can|would|will|should|could)\s*not|hardly|never"
     r"|(?:nobody|no\s*one|no\s+sane\s+\w+)(?:\s+(?:would|could|will))?)"
     r"\s+(?:ever\s+)?(?:think|thinks|believe|believes|say|says|guess|accept|suppose|claim|claims|choose|pick|bet|answer|conclude)"
-    r"|(?:I|we)\s+(?:highly\s+|strongly\s+|really\s+)?(?:doubt|deny|refuse)|(?:there\s+is|there['’]s|it\s+is|it['’]s)?\s*no\s+way"
+    r"|(?:I|we)\s+(?:highly\s+|strongly\s+|really\s+)?(?:doubt|deny|refuse)|(?:there\s+is|there['’]s|it\s+is|it['’]s)?\s*no\s+(?:way|chance)|not\s+(?:saying|claiming|suggesting|convinced)"
     r"|(?:mistake|wrong|incorrect|silly|absurd|foolish|tempting|easy)\s+to\s+(?:say|think|answer|believe|claim|guess|conclude|assume)"
     r"|(?:impossible|false|untrue|unlikely|not\s+true|not\s+the\s+case|a\s+lie|a\s+myth)\s+(?:that|for)"
     r"|(?:one|you|some|many|people|others)\s+(?:might|may|could|would)\s+(?:think|say|guess|believe|assume|expect|answer)"
@@ -58,7 +58,7 @@ _FALSE = (
     r"(?:wrong|incorrect|mistaken|false|impossible|invalid|unlikely|absurd|nonsense|(?:a|the)\s+(?:mistake|trap|lie|wrong\s+\w+)"
     r"|(?:ruled\s+)?out(?:\s+of\s+the\s+question)?(?=\s*(?:[.,;!?)]|$))|ruled\s+out|excluded|eliminated|rejected|disproved"
     r"|too\s+(?:high|low|big|small|large|much|many|few|little)|one\s+(?:of\s+(?:the|several|many)|possible|candidate)"
-    r"|not\s+(?:right|correct|true|it|possible|valid|an?\s+(?:answer|solution|option)|the\s+(?:right\s+|correct\s+)?(?:answer|one|result|solution)))"
+    r"|not\s+(?:right|correct|true|it|possible|valid|(?:an?|the)\s+(?:\w+\s+)?(?:answer|one|option|result|solution)))"
 )
 # a verdict right after an answer ("is wrong", "can't be right")
 _WRONG = re.compile(
@@ -70,9 +70,9 @@ _WRONG = re.compile(
     r"|\s+(?:ist\s+es\s+nicht|fail(?:s|ed)(?=\s*(?:[.,;!?)]|$)))"
     r"|,?\s*but\s+(?:it['’]?s\s+|it\s+is\s+)?not(?:\s+(?:quite|exactly|really|right|correct))?(?=\s*(?:[.,;!?)]|$))"
     r"|[\s*$.?!:–—-]{0,12}+\(?(?:wrong|incorrect|false)\b(?=\s*(?:[.!?)\n]|$))|\s*\?\s*no\s*(?=[.!\n]|$)|\s*(?:[✗❌✘])"
-    r"|\s*(?:ist\s+(?:falsch|nicht)|est\s+(?:faux|fausse|incorrect)|es\s+(?:incorrect[oa]|fals[oa])|no\s+es|неверно|неправильно|غير\s+صحيح|خطأ)\b"
+    r"|\s*(?:ist\s+(?:falsch|nicht)|est\s+(?:faux|fausse|incorrect)|es\s+(?:incorrect[oa]|fals[oa])|no\s+es|n['’]est\s+pas|неверно|неправильно|غير\s+صحيح|خطأ)\b"
     r"|\s*[個个人개명円원]?\s*(?:では(?:ありません|ない|なく)|じゃない|は(?:間違|違|誤)|[은는이가]\s*(?:아니|아닙|틀)"
-    r"|नहीं|गलत|是?(?:错|錯)|不(?:对|對|正确|正確|成立)|是不(?:对|可能))",
+    r"|不是(?:答案|正[确確]|[对對])|नहीं|गलत|是?(?:错|錯)|不(?:对|對|正确|正確|成立)|是不(?:对|可能))",
     re.IGNORECASE,
 )
 # between answers that share a denial ("neither 41 nor 42")
