@@ -15,7 +15,8 @@ _TOKEN = re.compile(
     r"|(?P<stop>\\(?:[Rr]ightarrow|[Ll]ongrightarrow|implies|therefore|because|to|iff|item|hline|newline|par|Longleftrightarrow|Leftrightarrow)(?![a-z])|\\\\)"
     r"|(?P<command>\\[a-zA-Z]+|\\[{}|])"
     rf"|(?P<date>{DATE_IN_TEXT})"
-    r"|(?P<number>(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?(?![^\W\d_]*\d[^\W_])|\.\d+)"
+    r"|(?P<ordinal>\d++(?:st|nd|rd|th)\b)"
+    r"|(?P<number>(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?(?![a-zA-Z]*\d[^\W_])|\.\d+)"
     rf"|(?P<word>{WORD_MARK}?{_LATIN}(?:['’-]?(?:{_LATIN}|\d))+(?:\^\{{-?\d\}})?|[^\W\d_a-zA-Z]+)"
     r"|(?P<letter>[a-zA-Z])"
     r"|(?P<operator>[-+/^_=<>!%|]|(?<=\d):(?=\d))"
@@ -24,11 +25,19 @@ _TOKEN = re.compile(
     r"|(?P<other>.)",
     re.DOTALL,
 )
+_HEDGE = rf"(?:{WORD_MARK}?(?:maybe|perhaps|possibly|probably|even|about|also|else|it|they|he|she|there|might|may|could|would|is|are|was|be|it['’]s|the\s+answer)\s+)"
 _JOINT = re.compile(
-    rf"[ {EDGE}]*(?:,?[ {EDGE}]*{WORD_MARK}?\b(?:or|and|oder|und|ou|et)\b[ {EDGE}]*(?:{WORD_MARK}?(?:maybe|perhaps|about)\s)?|[,;/|][ {EDGE}]*(?:(?:or|maybe|perhaps|about)\s)?|\b(?:to|through)\b[ {EDGE}]*)"
+    rf"[ {EDGE}]*(?:[,.]?[ {EDGE}]*{WORD_MARK}?\b(?:or|oder|ou)\b[ {EDGE}]*{_HEDGE}{{0,5}}|,?[ {EDGE}]*{WORD_MARK}?\b(?:and|und|et)\b[ {EDGE}]*(?:(?:maybe|perhaps|about)\s)?"
+    rf"|[,;/|(][ {EDGE}]*(?:(?:or|maybe|perhaps|possibly|about)\s){{1,3}}|[,;/|][ {EDGE}]*|(?:または|もしくは|或者?|か|또는|혹은|أو|या|или|либо)[ {EDGE}]*|\b(?:to|through)\b[ {EDGE}]*)",
+    re.IGNORECASE,
+)
+_LONGEST_JOINT = 60  # characters: the pattern takes cubic time
+_INTRODUCTION = re.compile(
+    r"(?:^|[.!?\n]\s*)(?:out\s+of|of|in|by|after|since|from|with|at|on|before|until|during)\s+(?:(?:the|these|those|all)\s+)?\Z",
+    re.IGNORECASE,
 )
 _LEADING = re.compile(rf"(?:[ {EDGE}=+^_)\]}}!%|<>/]|\\(?:approx|cdot|times|cap|cup)(?![a-z])|-(?=\s))+")
-_TRAILING = re.compile(rf"(?:[ {EDGE}=+^_(\[{{|<>/-]|\\(?:approx|cdot|times|ne|le|ge|cap|cup|ldots|in)|:)+\Z")
+_LAST = re.compile(rf"(?:[ {EDGE}=+^_(\[{{|<>/:-]|\\(?:approx|cdot|times|ne|le|ge|cap|cup|ldots|in))\Z")
 _SUBSTANCE = re.compile(
     r"\d|\\(?!text|ldots|quad|left|right|langle|rangle|approx)[a-z]{2,}|[a-zA-Z]\s*(?:=|\\ne|\\le|\\ge|<|>)"
 )
@@ -50,7 +59,9 @@ def phrases(prose: str) -> Iterator[tuple[int, int]]:
 
 def _joins(prose: str, a: tuple[int, int], b: tuple[int, int]) -> bool:
     """Return whether two phrases are offered side by side: "41, 42", "5 to 7", "x = 1 or x = 2"."""
-    return _JOINT.fullmatch(prose, a[1], b[0]) is not None
+    if prose[a[1] : b[0]].strip() == "," and _INTRODUCTION.search(prose[max(0, a[0] - 20) : a[0]]):
+        return False  # "Out of 100, 48 remain"
+    return b[0] - a[1] <= _LONGEST_JOINT and _JOINT.fullmatch(prose, a[1], b[0]) is not None
 
 
 def _single_phrases(prose: str) -> Iterator[tuple[int, int]]:
@@ -111,28 +122,52 @@ def _with_unit(prose: str, start: int, end: int) -> int:
 
 
 def _trimmed(prose: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Yield the phrase without operators that join nothing and brackets that close nothing, if any mathematics is left."""
+    """Yield the phrase without operators that join nothing and brackets that close nothing, if any mathematics is left:
+    on both sides of a bracket that is never closed."""
+    opened = _unclosed(prose, start, end)
+    for a, b in zip([start, *(position + 1 for position in opened)], [*opened, end], strict=True):
+        yield from _trimmed_part(prose, a, b)
+
+
+def _trimmed_part(prose: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     while True:
         before = (start, end)
         lead = _LEADING.match(prose, start, end)
         start = lead.end() if lead else start
-        tail = _TRAILING.search(prose, start, end)
-        end = tail.start() if tail else end
-        start, end = _balanced(prose, start, end)
+        end = _trailing_start(prose, start, _balanced_end(prose, start, end))
         if (start, end) == before:
             break
     if start < end and _SUBSTANCE.search(prose, start, end):
         yield start, end
 
 
-def _balanced(prose: str, start: int, end: int) -> tuple[int, int]:
+def _trailing_start(prose: str, start: int, end: int) -> int:
+    """Return where the operators begin that join nothing behind a phrase. It is looked for from the end, so that no run
+    of them makes the search slow."""
+    while end > start:
+        tail = _LAST.search(prose, max(start, end - 8), end)
+        if tail is None:
+            break
+        end = tail.start()
+    return end
+
+
+def _balanced_end(prose: str, start: int, end: int) -> int:
+    """Return where a closing bracket stands that nothing opens, or the end."""
+    depth = 0
+    for position in range(start, end):
+        depth += (prose[position] in "([{") - (prose[position] in ")]}")
+        if depth < 0:
+            return position
+    return end
+
+
+def _unclosed(prose: str, start: int, end: int) -> list[int]:
+    """Return where the brackets stand that are opened and not closed."""
     opened: list[int] = []
     for position in range(start, end):
-        char = prose[position]
-        if char in "([{":
+        if prose[position] in "([{":
             opened.append(position)
-        elif char in ")]}":
-            if not opened:
-                return start, position
+        elif prose[position] in ")]}" and opened:
             opened.pop()
-    return (opened[-1] + 1, end) if opened else (start, end)
+    return opened

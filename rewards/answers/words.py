@@ -68,12 +68,33 @@ _DIGITS = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+"
 _FRACTION_WORDS = rf"(?:(?P<top>{_ONES}|an?|\d+)[\s-]+)?(?P<part>{_PART})"
 _AFTER_SCALE = "(?:" + "|".join(f"(?<={name})" for name in ("hundred", *_SCALES)) + ")"
 _RUN = re.compile(
-    rf"(?<![\w-])(?:{_ONES}|a\s+(?:{_SCALE}))(?:(?:[\s-]+|{_AFTER_SCALE}\s+and\s+){_WORD})*(?!\w)", re.IGNORECASE
+    rf"(?<![\w-])(?:{_ONES}|a\s+(?:{_SCALE}))(?:(?:[\s-]+|{_AFTER_SCALE}(?:,\s+(?=(?:{_ONES})\s+hundred\s+and\s)|\s+and\s+)){_WORD})*(?!\w)",
+    re.IGNORECASE,
+)
+# "no one", "the first one", "one another": a pronoun
+_PRONOUN = re.compile(
+    r"\b(?:(?:no|any|every|some|the|this|that|which|each|another|other|first|second|third|last|next|previous|former|latter|correct|right|wrong|same)"
+    r"[\s-]+one(?![\s-]+(?:hundred|thousand|million|billion|half|third|quarter|fourth|fifth|point|and|over)\b)"
+    r"|one\s+(?:another|by\s+one|can|could|must|should|may|might|would|has\s+to|needs\s+to|gets|sees))\b",
+    re.IGNORECASE,
+)
+_DOZEN = re.compile(
+    r"(?<![\w-])(?P<half>half(?:\s+a|-a)?[\s-]+)?(?:(?<=half )|(?<=half-)|(?<=half a )|(?<=half-a-)|a\s+|one\s+)dozen\b",
+    re.IGNORECASE,
+)
+_HALF_SCALE = re.compile(rf"(?<![\w-])half\s+an?\s+(?P<scale>{_SCALE})\b", re.IGNORECASE)
+# "2 hours and a half", "a million and a half"
+_NOUN_AND_HALF = re.compile(
+    r"(?<![\w.,-])(?P<count>an?|\d+)\s+(?P<noun>[a-z]+)\s+and\s+a\s+(?P<part>half|quarter)\b", re.IGNORECASE
+)
+_MIXED_SCALE = re.compile(
+    rf"(?<![\w.,/])(?P<whole>\d*)\s*(?:\\frac\{{(?P<top>\d+)\}}\{{(?P<bottom>\d+)\}}|(?P<a>(?<!\d)\d+)/(?P<b>\d+))\s*(?P<scale>{_SCALE})s?\b",
+    re.IGNORECASE,
 )
 _AND_PART = re.compile(rf"\s+and\s+{_FRACTION_WORDS}(?!\w)", re.IGNORECASE)
 _OF_PART = re.compile(rf"(?<![\w-])(?P<top>{_ONES}|an?|\d+)[\s-]+(?P<part>{_PART})(?![\w])", re.IGNORECASE)
 _LONE_HALF = re.compile(r"(?<![\w-])half(?=\s*(?:$|[.,;!?]))", re.IGNORECASE)
-_POINT = re.compile(rf"(?<=\w)\s+point\s+((?:(?:{'|'.join(_SMALL)})\b\s*)+)", re.IGNORECASE)
+_POINT = re.compile(rf"(?:(?<=\w)\s+|^|(?<=\bis\s))point\s+((?:(?:{'|'.join(_SMALL)})\b\s*)+)", re.IGNORECASE)
 _DIGITS_AND_PART = re.compile(rf"(?<![\w.])(\d+){_AND_PART.pattern}", re.IGNORECASE)
 _MAGNITUDE = re.compile(
     rf"(?<![\w.,])(?P<digits>{_DIGITS})(?:\s*(?P<cjk>[万萬億亿千百]+)(?![克米瓦卡])|\s?(?P<k>[kK])(?![\w/^{{²³])|\s?(?P<m>[MB]|bn|mn)(?![\w/^{{])"
@@ -90,9 +111,15 @@ def with_digits(text: str) -> str:
     text = _POINT.sub(
         lambda match: ".".join(("", "".join(str(_SMALL[w.lower()]) for w in match[1].split()))) + " ", text
     )
+    text = _HALF_SCALE.sub(
+        lambda match: str(_scale(match["scale"]) // 2), _DOZEN.sub(lambda m: "6" if m["half"] else "12", text)
+    )
+    text = _PRONOUN.sub(lambda match: match[0].replace("one", "person").replace("One", "Person"), text)
+    text = _MIXED_SCALE.sub(_scaled, _NOUN_AND_HALF.sub(_noun_and_half, text))
     text = _write_magnitudes(_RUN.sub(_digits_of_run, text))
+    text = _MIXED_SCALE.sub(_scaled, _NOUN_AND_HALF.sub(_noun_and_half, text))
     text = _DIGITS_AND_PART.sub(lambda match: f"{match[1]}{_fraction(match)}", text)
-    text = _OF_PART.sub(_fraction, text)
+    text = _MIXED_SCALE.sub(_scaled, _OF_PART.sub(_fraction, text))
     return _SIGN.sub("-", _STRAY_MARK.sub("", _LONE_HALF.sub("1/2", text)))
 
 
@@ -107,6 +134,30 @@ def _write_magnitudes(text: str) -> str:
     return text
 
 
+def _scale(name: str) -> int:
+    return 100 if name.lower() == "hundred" else _SCALES[name.lower()]
+
+
+def _scaled(match: re.Match[str]) -> str:
+    """Return "1½ million" in digits."""
+    bottom = int(match["bottom"] or match["b"])
+    if not bottom or (match["whole"] and match["a"] and not match["whole"].strip()):
+        return match[0]
+    value = (int(match["whole"] or 0) + Fraction(int(match["top"] or match["a"]), bottom)) * _scale(match["scale"])
+    return str(value.numerator) if value.denominator == 1 else f"{float(value):.15g}"
+
+
+def _noun_and_half(match: re.Match[str]) -> str:
+    """Return "2 hours and a half" as 2.5 hours."""
+    noun, part = match["noun"].lower(), Fraction(1, 2 if match["part"].lower() == "half" else 4)
+    if noun in _PARTS or noun in _SMALL or noun in _TENS:
+        return match[0]
+    count = int(match["count"]) if match["count"].isdigit() else 1
+    value = (count + part) * (_scale(noun) if noun == "hundred" or noun in _SCALES else 1)
+    number = str(value.numerator) if value.denominator == 1 else f"{float(value):.15g}"
+    return number if noun == "hundred" or noun in _SCALES else f"{number} {match['noun']}"
+
+
 def _fraction(match: re.Match[str]) -> str:
     top = (match["top"] or "1").lower()
     value = int(top) if top.isdigit() else _SMALL.get(top, _TENS.get(top, 1))
@@ -118,7 +169,7 @@ def _digits_of_run(match: re.Match[str]) -> str:
     numbers: list[int] = []
     total, current, last = 0, 0, ""
     has_number = False
-    for word in re.split(r"[\s-]+", match[0].lower()):
+    for word in re.split(r"[\s,-]+", match[0].lower()):
         if word == "and":
             continue
         if word == "a":

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from typing import Literal, cast
 
+from rewards.answers.chains import single_number
 from rewards.answers.equality import equal
 from rewards.answers.grammar import read_plain
-from rewards.answers.kinds import Answer, Number, Policy, Relation, Words
+from rewards.answers.kinds import Answer, Number, Policy, Relation, Series, Words
 from rewards.answers.marks import marked_answer
-from rewards.answers.notation import EDGE, WORD_MARK, plain, unmarked
+from rewards.answers.notation import plain, unmarked
 from rewards.answers.prose import LONGEST, Span, find_answer
 from rewards.answers.relations import named_value
+from rewards.answers.repeats import repeats_question, tokens
 from rewards.answers.texts import normalise_text
-from rewards.answers.values import PRODUCT
 from rewards.contract import Case
 from rl.types import Prompt, Rollout, Verdict
-
-_NUMBER = re.compile(r"\d+(?:\.\d+)?")
-_TOKEN = re.compile(r"\d[\d,]*(?:\.\d+)?|\.\d+|\\?[a-zA-Z]+|\S")
 
 
 def verify(
@@ -48,7 +45,8 @@ def verify(
     gold = read_gold(cast(str, prompt.answer))
     span = find_answer(rollout.response)
     pred = _pred_of(span, gold, rollout.response)
-    if _is_repeated(pred, gold, prompt.question, policy):
+    digits_may = isinstance(gold, Number) and gold.value.is_digits
+    if policy.unevaluated == "refuse" and repeats_question(pred, gold.text, prompt.question, digits_may):
         return Verdict(reason=f"repeats the question: '{unmarked(pred.text)[-100:]}'", read=_reading(pred))
     right = bool(pred.text) and equal(gold, pred, policy)
     return Verdict(float(right), reason="" if right else f"read '{unmarked(pred.text)[-100:]}'", read=_reading(pred))
@@ -86,28 +84,13 @@ def _pred_of(span: Span, gold: Answer, response: str) -> Answer:
         whole = span.statement if span.source in ("stated", "marked") else plain(response[-LONGEST:])
         return read_plain(whole)
     pred = read_plain(span.text)
-    if span.source == "prose" and isinstance(gold, Number) and isinstance(pred, Relation):
+    if not isinstance(gold, Number):
+        return pred
+    if isinstance(pred, Series):
+        return single_number(pred) or pred
+    if span.source == "prose" and isinstance(pred, Relation) and pred.operators[-1] in ("=", "\\approx"):
         return named_value(pred) or read_plain(pred.sides[-1])  # "so x + 2x = 15": prose ends with what it comes to
     return pred
-
-
-def _is_repeated(pred: Answer, gold: Answer, question: str, policy: Policy) -> bool:
-    """Return whether an answer only repeats what the question holds: its expression (49+26), unless the gold is written
-    so, or a product of its numbers that is left to be worked out."""
-    if policy.unevaluated == "allow" or not question or _tokens(pred.text) == _tokens(gold.text):
-        return False
-    asked, answer = _tokens(plain(question)), _tokens(pred.text)
-    if isinstance(pred, Number):
-        if PRODUCT in pred.value.undone:
-            return set(filter(_NUMBER.fullmatch, answer)) <= set(asked)
-        if pred.value.is_digits and isinstance(gold, Number) and gold.value.is_digits:
-            return False  # of two numbers in the question one may be the answer
-    starts = range(len(asked) - len(answer) + 1) if answer else ()
-    return any(asked[start : start + len(answer)] == answer for start in starts)
-
-
-def _tokens(text: str) -> list[str]:
-    return _TOKEN.findall(text.replace(EDGE, " ").replace(WORD_MARK, ""))
 
 
 def _reading(pred: Answer) -> str:
@@ -115,10 +98,10 @@ def _reading(pred: Answer) -> str:
     Answers that only algebra finds equal stay different."""
     if isinstance(pred, Number) and pred.value.is_rational and not pred.value.undone:
         real = pred.value.real
-        return str(real) if len(pred.text) < 1000 else "".join(_tokens(pred.text))
+        return str(real) if len(pred.text) < 1000 else "".join(tokens(pred.text))
     if isinstance(pred, Words):
         return normalise_text(pred.text)
-    return "".join(_tokens(pred.text))
+    return "".join(tokens(pred.text))
 
 
 GOLD = [

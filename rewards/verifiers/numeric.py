@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import re
 
+from rewards.answers.chains import single_number
 from rewards.answers.grammar import read_decimal_comma, read_number, read_plain
 from rewards.answers.kinds import Answer, Duration, Number, Relation, Series
 from rewards.answers.notation import plain
 from rewards.answers.prose import find_answer, phrases
+from rewards.answers.repeats import repeats_question
 from rewards.answers.words import with_digits
 from rewards.contract import Case
 from rl.types import Prompt, Rollout, Verdict
@@ -23,16 +25,20 @@ def verify(
 
     The number is the one in the last \\boxed{}, <answer> or ####, or after "the answer is", or else the last of the
     response, read as `math` reads it, with number words. Several side by side, a range or a bound ("at least 120") are no
-    answer, nor is a calculation that is left to be worked out (`49+26`, `2^5`); of `120 ± 5` the 120 counts; a number that is denied ("not 120") or taken back ("no, wait") does not. A unit is
-    read over; magnitudes count ("5 thousand" is 5000). With `percent`, 50 % is 0.5; without, the sign is a unit like any
-    other. Raises ValueError where the gold is no number.
+    answer; of `120 ± 5` the 120 counts; a number that is denied ("not 120") or taken back ("no, wait") does not, nor does
+    a calculation that is left to be worked out (`49+26`, `2^5`) or an expression of the question. A unit is read over;
+    magnitudes count ("5 thousand" is 5000). With `percent`, 50 % is 0.5; without, the sign is a unit like any other.
+    Raises ValueError where the gold is no number.
     """
     if absolute < 0 or relative < 0:
         raise ValueError(f"numeric: absolute and relative must not be negative; got {absolute:g} and {relative:g}")
     gold = extract_number(prompt.answer or "", percent)
     if gold is None:
         raise ValueError(f"prompt '{prompt.id}': the answer {prompt.answer!r} is not one number")
-    number = extract_number(rollout.response, percent)
+    pred = _read(rollout.response)
+    number = None if pred is None else _value(pred, percent)
+    if pred is not None and repeats_question(pred, prompt.answer or "", prompt.question, digits_may=True):
+        return Verdict(reason=f"repeats the question: '{pred.text[-100:]}'")
     if number is None:
         return Verdict(reason="no number, or several side by side")
     close = abs(number - gold) <= max(absolute, relative * abs(gold))
@@ -42,8 +48,13 @@ def verify(
 def extract_number(response: str, percent: bool = False) -> float | None:
     """Return the one number that a response gives as its answer: the last that it does not deny or take back. None where
     there is none, or several stand side by side."""
+    pred = _read(response)
+    return None if pred is None else _value(pred, percent)
+
+
+def _read(response: str) -> Answer | None:
     span = find_answer(response, number_words=True)
-    return _value(read_plain(span.text), percent) if span.text else None
+    return read_plain(span.text) if span.text else None
 
 
 def find_numbers(text: str, percent: bool = False) -> list[float]:
@@ -76,6 +87,9 @@ def _value(answer: Answer, percent: bool) -> float | None:
 
 def _center(series: Series, percent: bool) -> float | None:
     """Return the measured value of `120 \\pm 5`, the value of a ratio or the only item of a series; else None."""
+    single = single_number(series)
+    if single is not None:
+        return _value(single, percent)
     if len(series.items) == 1:
         return _value(series.items[0], percent)
     comma = read_decimal_comma(series.text)
@@ -112,6 +126,7 @@ GOLD = [
     Case("130 Hz", "120", equal=False, args=_CLOSE),
     Case("119, 120", "120", equal=False),
     Case("119 or 120", "120", equal=False),
+    Case("The answer is 70 + 50.", "120", equal=False),
     Case("119-121", "121", equal=False),
     Case("at least 120", "120", equal=False),
     Case("-120", "120", equal=False, args=_CLOSE),

@@ -38,7 +38,13 @@ def test_gold(name: str, case: Case):
 
 @pytest.mark.parametrize(
     "args",
-    [{"unevaluated": "allow"}, {"units": "required"}, {"bases": "optional"}, {"inequalities": "distinct"}, {"order": "given"}],
+    [
+        {"unevaluated": "allow"},
+        {"units": "required"},
+        {"bases": "optional"},
+        {"inequalities": "distinct"},
+        {"order": "given"},
+    ],
     ids=str,
 )
 def test_the_gold_of_math_holds_under_every_policy(args: dict[str, str]):

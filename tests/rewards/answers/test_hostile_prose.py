@@ -1,0 +1,41 @@
+"""Any text can be judged, and soon, however it is put together."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rewards.answers.prose import find_answer
+from rewards.contract import Case
+
+
+def score(verifier: str, pred: str, gold: str) -> float:
+    rollout = Case(pred, gold).rollout()
+    return importlib.import_module(f"rewards.verifiers.{verifier}").verify(rollout.prompt, rollout).score
+
+
+PIECES = [
+    "not ", "I don't think it is ", "if it were ", "is it ", "42", "42 ", "?", ". ", "\n", "- ", "| ", "$", "$ ", "(", ")", "{", "}", "\\boxed{", "or ",
+    "or maybe ", "at least ", " or more", "half a ", "a dozen ", "twenty", "-one", " point ", "and a half ", "million ", "1.234", ",5", "12,34,567", "三百", "個",
+    "ではありません", "✓", "।", "_", "**", "± ", "give or take ", "because ", "of the ", ": ", ", ", " is wrong", "The answer is ", "Explanation: ", "=> ",
+    "\\frac{", "\\text{", "x = ", "\\begin{align}", "\\end{align}", "&", "\\\\", "<answer>", "</answer>", "#### ", "no, wait: ", "1/2", "0,", "3rd ",
+]  # fmt: skip
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.sampled_from(PIECES), max_size=40))
+def test_any_prose_can_be_judged(pieces: list[str]):
+    text = "".join(pieces)
+    find_answer(text)
+    find_answer(text, number_words=True)
+    assert score("math", text, "42") in (0.0, 1.0)
+    assert score("numeric", text, "42") in (0.0, 1.0)
+
+
+@pytest.mark.parametrize("piece", PIECES)
+@pytest.mark.parametrize("verifier", ["math", "numeric"])
+def test_long_prose_ends(verifier: str, piece: str):
+    assert score(verifier, (piece * 40_000)[:40_000], "-7") == 0.0
