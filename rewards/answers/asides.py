@@ -44,6 +44,8 @@ _REASON_WORD = re.compile(
     re.IGNORECASE,
 )
 _SUM = re.compile(r"\([^(),;a-z=]*\d\s*(?:[-+*/]|\\(?:times|cdot))[^(),;=]*\)")
+# "30, but 3 left, which leaves 27" counts nothing up
+_CHANGE = re.compile(r"\b(?:but|so|which|leav\w+|left|remain\w*|then|minus|gives?|makes?|gets?)\b|=", re.IGNORECASE)
 _BREAKDOWN = re.compile(r"(?:\s[^\W\d_]+){0,4}\s*[:,(–—]")
 
 
@@ -54,7 +56,11 @@ def _opens(between: str) -> bool:
 
 def _is_breakdown(prose: str, spans: list[tuple[int, int]]) -> bool:
     """Return whether a sentence's first number is the sum of the others, which it counts up: "4 voices: 2 men, 2 women"."""
-    if not 3 <= len(spans) <= 8 or not _BREAKDOWN.match(prose, spans[0][1]):
+    if (
+        not 3 <= len(spans) <= 8
+        or not _BREAKDOWN.match(prose, spans[0][1])
+        or _CHANGE.search(prose, spans[0][1], spans[-1][0])
+    ):
         return False
     numbers = [read_plain(prose[slice(*span)]) for span in spans]
     values = [n.value.real for n in numbers if isinstance(n, Number) and n.value.is_digits]

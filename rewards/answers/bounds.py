@@ -12,7 +12,7 @@ _COMPARATIVE = r"(?:more|less|fewer|greater|smaller|larger|higher|lower|bigger|o
 _BEFORE = re.compile(
     r"(?:\b(?:"
     rf"at\s+(?:the\s+)?(?:very\s+)?(?:least|most|minimum|maximum)|(?<!never ){_COMPARATIVE}\s+than(?:\s+or\s+equal\s+to)?"
-    r"|over|under|above|below|beneath|beyond|as\s+(?:many|much|few|little|high|low)\s+as|(?<!add )(?<!adds )(?<!adding )(?<!sum )(?<!sums )(?<!comes )up\s+to|upwards?\s+of|(?:north|south|short|shy|in\s+excess)\s+of|between"
+    r"|over|under|above|below|beneath|beyond|as\s+(?:many|much|few|little|high|low)\s+as|(?<!add )(?<!adds )(?<!adding )(?<!sum )(?<!sums )(?<!comes )up\s+to|upwards?\s+of|(?:north|south|short|shy|in\s+excess)\s+of|between(?:\s+[\w.-]+(?:\s+\w+)?\s+and)?"
     r"|exceeds?|exceeding|(?:minimum|maximum)\s+of|such\s+as|includ(?:e|es|ing)"
     # what alters the number behind it
     r"|twice|thrice|double|triple|quadruple|half|(?:half|third|quarter|fifth|tenth|opposite|negative|inverse|reciprocal|complement"
@@ -31,7 +31,7 @@ _BEFORE = re.compile(
 )
 _MORE = r"(?:more|less|fewer|greater|above|below|higher|lower|over|under|larger|smaller|bigger|beyond)"
 _AFTER = re.compile(
-    rf"(?:(?:\s+{WORD_MARK}?[^\W\d_]+){{0,2}}\s+(?:(?:or|and)\s+(?:more|less|fewer)|at\s+(?:least|most))(?=\s*(?:[.,;!?)]|$))|\s*,?\s*(?:(?:{WORD_MARK}?(?:or|and)\s+(?:even\s+)?{_MORE}|{WORD_MARK}?and\s+(?:up|upwards?|counting)"
+    rf"(?:(?:\s+{WORD_MARK}?[^\W\d_]+){{0,2}}\s+(?:(?:or|and|oder|ou|o|или)\s+(?:more|less|fewer|mehr|weniger|plus|moins|más|menos|больше|меньше)|at\s+(?:least|most))(?=\s*(?:[.,;!?)]|$))|\s*,?\s*(?:(?:{WORD_MARK}?(?:or|and)\s+(?:even\s+)?{_MORE}|{WORD_MARK}?and\s+(?:up|upwards?|counting)"
     rf"|{WORD_MARK}?at\s+(?:the\s+)?(?:very\s+)?(?:least|most|minimum|maximum)|{WORD_MARK}?(?:tops|minimum|maximum|max)(?=\s*(?:[.,;!)]|$))"
     rf"|{WORD_MARK}?(?:times|plus|minus)(?=\s+(?:\d|\\|x\b|itself|the\b))|{WORD_MARK}?(?:squared|cubed|doubled|tripled|halved|factorial|modulo|mod)(?!\s+(?:met|cent|in|f|y|k|mi))"
     r"|oder\s+(?:mehr|weniger)|ou\s+(?:plus|moins)|o\s+(?:más|menos)|или\s+(?:больше|меньше|более|менее)|и\s+более|либо\s+больше)\b"
@@ -53,7 +53,7 @@ _ALTERNATIVE_LABEL = re.compile(
 
 def is_bounded_before(lead: str) -> bool:
     """Return whether the text before a number bounds or alters it: "at least", "half of"."""
-    return _BEFORE.search(lead[-80:]) is not None
+    return _BEFORE.search(lead[-80:].replace(WORD_MARK, "")) is not None
 
 
 def is_bounded_after(text: str, end: int) -> bool:

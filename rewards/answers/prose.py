@@ -90,7 +90,7 @@ def _from_mark(content: str, number_words: bool) -> Span:
 # What is stated
 
 _HEAD = re.compile(
-    rf"(?:\b(?:answer|ans|result)\b(?:\s+to\s+[^.\n]{{1,80}}?|\s+here|\s+therefore)?\s*{WORD_MARK}?(?:\bis\b|\bequals\b|\bcomes\s+to\b|\bwould\s+be\b|\bmust\s+be\b|:|=|(?<=\bans)\.(?=\s*\d))"
+    rf"(?:(?<!wrong )(?<!incorrect )\b(?:answer|ans|result)\b(?:\s+to\s+[^.\n]{{1,80}}?|\s+here|\s+therefore)?\s*{WORD_MARK}?(?:\bis\b|\bequals\b|\bcomes\s+to\b|\bwould\s+be\b|\bmust\s+be\b|:|=|(?<=\bans)\.(?=\s*\d))"
     r"|\b(?:r[ée]ponse|respuesta|risposta|antwort|resposta)\b\s*(?:est\b|es\b|è\b|ist\b|é\b|:|=)"
     r"|(?:答案|答え|结果|結果|정답|답)\s*(?:是|为|為|は|은|는|:|=))\s*:?",
     re.IGNORECASE,

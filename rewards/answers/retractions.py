@@ -27,13 +27,13 @@ _SUBJECT = (
 _DENIAL = re.compile(
     r"(?:(?<![\w\\])(?:(?<!\bor )(?<!\bwhy )not|(?:nor|neither)(?:\s+(?:is|was|can|could|would|does|do)\s+(?:it|this|that|the\s+(?:answer|result))(?:\s+equal)?)?|never|(?:isn|wasn|aren|weren)['’]t"
     r"|(?:cannot|can['’]t|couldn['’]t|can(?:['’]|no|\s+no)t\s+possibly|could\s+(?:never|not))\s+be"
-    r"|rather\s+than|instead\s+of|(?:rul|eliminat|exclud|reject|discard|dismiss|disregard)(?:e|es|ed|ing)?(?:\s+out)?"
-    r"|(?:wrong|incorrect)\s+(?:\w+\s+)?(?:is|was|:)|(?:by|in)\s+no\s+(?:means|way)|under\s+no\s+circumstances|no\s+longer|(?:do|does|did)(?:n['’]t|\s+not)\s+equal|auf\s+keinen\s+Fall"
+    r"|(?:should|would|could|might|must|will|wo|can)(?:n['’]t|\s+not)\s+(?:possibly\s+)?be|(?:unlikely|impossible)\s+to\s+be|rather\s+than|instead\s+of|(?:rul|eliminat|exclud|reject|discard|dismiss|disregard)(?:e|es|ed|ing)?(?:\s+out)?"
+    r"|(?:wrong|incorrect)\s+(?:\w+\s+)?(?:is|was|would\s+be|:)|(?:by|in)\s+no\s+(?:means|way)|under\s+no\s+circumstances|no\s+longer|(?:(?:do|does|did|wo|will|would|could|can)(?:n['’]t|\s*not)|never)\s+(?:equal|equals|gets?|gives?|comes?\s+to|makes?|yields?|obtain|reach)|(?<!\w\s)(?:wrong|incorrect)\s*:|auf\s+keinen\s+Fall"
     r"|far\s+from|nowhere\s+near|unlike|differ(?:s|ent)?\s+from|distinct\s+from|(?<!n['’]t )(?<!not )(?:forget|ignore|avoid)"
-    r"|nicht|kein(?:e|er|es|eswegs|esfalls)?|niemals|pas|jamais|no\s+(?:es|son|puede\s+ser)|nunca|non\s+(?:è|sono)|não\s+é|niet|не"
+    r"|nicht|kein(?:e|er|es|eswegs|esfalls)?|niemals|pas|jamais|no\s+(?:es|son|fue|fueron|era|eran|puede\s+ser)|nunca|non\s+(?:è|sono)|não\s+é|niet|не"
     r"|ليس|ليست|لا\s+يساوي"
     r"|(?P<all_but>(?:any|every|all)(?:thing|one|\s+\w+)?\s+but|other\s+than|except(?:\s+for)?))"
-    r"|不是|不等于|不等於|并非|並非|绝非|不可能是|不会是|不為|不为|排除)" + _FILLER + r"\Z",
+    r"|不是|不等于|不等於|并非|並非|绝非|不可能是|不会是|不為|不为|排除|没有|沒有)" + _FILLER + r"\Z",
     re.IGNORECASE,
 )
 # a doubt or a condition whose clause holds the answer ("I don't think it is", "if it were")
@@ -58,7 +58,7 @@ _FALSE = (
     r"(?:wrong|incorrect|mistaken|false|impossible|invalid|unlikely|absurd|nonsense|(?:a|the)\s+(?:mistake|trap|lie|wrong\s+\w+)"
     r"|(?:ruled\s+)?out(?:\s+of\s+the\s+question)?(?=\s*(?:[.,;!?)]|$))|ruled\s+out|excluded|eliminated|rejected|disproved"
     r"|too\s+(?:high|low|big|small|large|much|many|few|little)|one\s+(?:of\s+(?:the|several|many)|possible|candidate)"
-    r"|not\s+(?:right|correct|true|it|possible|valid|(?:an?|the)\s+(?:\w+\s+)?(?:answer|one|option|result|solution)))"
+    r"|no\s+(?:solution|answer)|not\s+(?:right|correct|true|it|possible|valid|(?:an?|the)\s+(?:\w+\s+)?(?:answer|one|option|result|solution)))"
 )
 # a verdict right after an answer ("is wrong", "can't be right")
 _WRONG = re.compile(
@@ -71,8 +71,8 @@ _WRONG = re.compile(
     r"|,?\s*but\s+(?:it['’]?s\s+|it\s+is\s+)?not(?:\s+(?:quite|exactly|really|right|correct))?(?=\s*(?:[.,;!?)]|$))"
     r"|[\s*$.?!:–—-]{0,12}+\(?(?:wrong|incorrect|false)\b(?=\s*(?:[.!?)\n]|$))|\s*\?\s*no\s*(?=[.!\n]|$)|\s*(?:[✗❌✘])"
     r"|\s*(?:ist\s+(?:falsch|nicht)|est\s+(?:faux|fausse|incorrect)|es\s+(?:incorrect[oa]|fals[oa])|no\s+es|n['’]est\s+pas|неверно|неправильно|غير\s+صحيح|خطأ)\b"
-    r"|\s*[個个人개명円원]?\s*(?:では(?:ありません|ない|なく)|じゃない|は(?:間違|違|誤)|[은는이가]\s*(?:아니|아닙|틀)"
-    r"|不是(?:答案|正[确確]|[对對])|नहीं|गलत|是?(?:错|錯)|不(?:对|對|正确|正確|成立)|是不(?:对|可能))",
+    r"|\s*[\u3040-\u9fff\uac00-\ud7a3]{0,6}?\s*(?:では(?:ありません|ない|なく)|じゃない|は(?:間違|違|誤)|[은는이가]\s*(?:아니|아닙|틀)"
+    r"|不是(?:答案|正[确確]|[对對])|नहीं|गलत|是?(?:错|錯)|不(?:对|對|正确|正確|成立)|是不(?:对|可能))|(?:\s*[\u0900-\u097f]{1,12}){1,3}?\s*नहीं",
     re.IGNORECASE,
 )
 # between answers that share a denial ("neither 41 nor 42")

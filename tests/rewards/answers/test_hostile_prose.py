@@ -39,3 +39,13 @@ def test_any_prose_can_be_judged(pieces: list[str]):
 @pytest.mark.parametrize("verifier", ["math", "numeric"])
 def test_long_prose_ends(verifier: str, piece: str):
     assert score(verifier, (piece * 40_000)[:40_000], "-7") == 0.0
+
+
+@pytest.mark.parametrize("verifier", ["math", "numeric"])
+@pytest.mark.parametrize("form", ["It could be {}.", "the number {}", "{},", "Option {}: {}.", "so {} then", "{} or "])
+@pytest.mark.parametrize("last", [200, 48])
+def test_every_number_is_no_answer(verifier: str, form: str, last: int):
+    """One that names every number in turn, the right one among them, gives none."""
+    numbers = [number for number in range(200) if number != last]
+    text = " ".join(form.replace("{}", str(number)) for number in [*numbers, last])
+    assert score(verifier, text, "48" if last != 48 else "47") == 0.0

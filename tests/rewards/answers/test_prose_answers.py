@@ -296,13 +296,3 @@ def test_a_number_that_is_no_answer_does_not_count(verifier: str, pred: str, gol
 @pytest.mark.parametrize("pred", ["12*4", "The answer is 12*4.", "\\boxed{12 \\cdot 4}", "What is 12*4?"])
 def test_the_question_repeated_is_no_answer(verifier: str, pred: str):
     assert score(verifier, pred, "48", "What is 12*4?") == 0.0
-
-
-@pytest.mark.parametrize("verifier", ["math", "numeric"])
-@pytest.mark.parametrize("form", ["It could be {}.", "the number {}", "{},", "Option {}: {}.", "so {} then", "{} or "])
-@pytest.mark.parametrize("last", [200, 48])
-def test_every_number_is_no_answer(verifier: str, form: str, last: int):
-    """One that names every number in turn, the right one among them, gives none."""
-    numbers = [number for number in range(200) if number != last]
-    text = " ".join(form.replace("{}", str(number)) for number in [*numbers, last])
-    assert score(verifier, text, "48" if last != 48 else "47") == 0.0
