@@ -30,6 +30,7 @@ from rewards.answers.quantities import (
     ratio_value_equal,
     ratios_equal,
 )
+from rewards.answers.regions import region, same_region
 from rewards.answers.relations import interval, named_value
 from rewards.answers.texts import normalise_text
 from rewards.answers.values import same_value
@@ -41,6 +42,10 @@ def equal(gold: Answer, pred: Answer, policy: Policy = DEFAULT_POLICY) -> bool:
     """Return whether an answer equals the gold under a policy."""
     if _letters(gold.text) == _letters(pred.text):
         return bool(_letters(gold.text))
+    if _are_regions(gold, pred, policy):
+        a, b = region(gold), region(pred)
+        if a is not None and b is not None:
+            return same_region(a, b, lambda x, y: equal(x, y, policy))
     for kinds, compare in _COMPARISONS:
         if isinstance(gold, kinds[0]) and isinstance(pred, kinds[1]):
             return compare(gold, pred, policy)
@@ -52,6 +57,14 @@ def equal(gold: Answer, pred: Answer, policy: Policy = DEFAULT_POLICY) -> bool:
     if isinstance(gold, hard) or isinstance(pred, (hard, Words)):
         return False
     return algebra_equal(to_latex(gold), to_latex(pred))
+
+
+def _are_regions(gold: Answer, pred: Answer, policy: Policy) -> bool:
+    """Return whether two answers may be read as parts of the number line: not two pairs of brackets, which may be points."""
+    if not (isinstance(gold, Relation | Series) and isinstance(pred, Relation | Series)):
+        return False
+    brackets = [isinstance(answer, Series) and answer.opening not in ("+", "or", "") for answer in (gold, pred)]
+    return not all(brackets) and not (policy.inequalities == "distinct" and type(gold) is not type(pred))
 
 
 def _letters(text: str) -> str:
@@ -196,8 +209,7 @@ def _relations(gold: Relation, pred: Relation, policy: Policy) -> bool:
     a, b = named_value(gold), named_value(pred)
     are_equations = "=" in gold.operators and "=" in pred.operators
     if are_equations and isinstance(a, Number) and b is not None and equal(a, b, policy):
-        same_name = _letters(gold.sides[0]) == _letters(pred.sides[0])
-        if same_name or not (_is_single(gold.sides[0]) and _is_single(pred.sides[0])):
+        if _may_name_one(_letters(gold.sides[0]), _letters(pred.sides[0])):
             return True
     if a is not None and b is not None and _is_function(gold.sides[0]) and _is_function(pred.sides[0]):
         return equal(a, b, policy)  # y = 2x + 1 and f(x) = 2x + 1
@@ -220,8 +232,17 @@ def _is_function(side: str) -> bool:
     return re.fullmatch(r"y|[a-zA-Z]\([a-z]\)", _letters(side)) is not None
 
 
-def _is_single(side: str) -> bool:
-    return len(_letters(side)) == 1
+_COMPUTED = re.compile(r"\\frac|\\sqrt|\^|/|\d[a-zA-Z]")
+
+
+def _may_name_one(gold: str, pred: str) -> bool:
+    """Return whether the left sides of two equations may name the same: `P(A)` and `p`, `|AB|` and `AB`, but neither `x` and
+    `y`, nor `f(2)` and `f(3)`, nor `x` and `x^2`."""
+    if gold == pred:
+        return True
+    if _COMPUTED.search(gold) or _COMPUTED.search(pred):
+        return False
+    return not (len(gold) == 1 and len(pred) == 1) and not ("(" in gold and "(" in pred)
 
 
 # Texts and algebra

@@ -61,6 +61,7 @@ _GRID = re.compile(
     r"\s*(?:=\s*)?\\begin\{(\w?matrix|array|smallmatrix|cases|aligned|align|gathered|gather)\}(.*)\\end\{\1\}\s*",
     re.DOTALL,
 )
+_CASE_WORD = re.compile(rf"^\s*{WORD_MARK}?(?:if|for|when|where)(?![a-zA-Z])")
 _DECIMAL_COMMA = re.compile(r"-?\d+,\d{1,2}|-?\d+,\d{4,}|-?0,\d+")
 _BRACKETS = {"(": ")]", "[": "])[(", "]": "[]", "\\{": ("\\}",), "{": "}", "\\langle": ("\\rangle",)}
 _UNION = re.compile(r"\\cup(?![a-z])")
@@ -93,7 +94,7 @@ def _bare(text: str) -> str:
         inside = _unwrapped(text)
         if inside is not None:
             text = inside
-    return _CONDITION.sub("", text) or text
+    return text if "\\begin{" in text else _CONDITION.sub("", text) or text
 
 
 def _strip_edges(text: str) -> str:
@@ -168,10 +169,15 @@ def _read_grid(text: str) -> Answer | None:
         if len(steps) == 1:  # one calculation over several lines
             return read_plain(" ".join(lines))
         return Series(text, tuple(read_plain(line) for line in lines), "", "")
+    if match[1] == "cases":
+        rows = [[_CASE_WORD.sub("", cell) for cell in row] for row in rows]
     return Grid(text, tuple(tuple(read_plain(cell) for cell in row) for row in rows), match[1])
 
 
-def _read_brackets(text: str) -> Series | None:
+_BUILDER = re.compile(r"([a-zA-Z])(?:\s*\\in\s*(?:\\mathbb\s*\{R\}|R))?\s*[|:](.*)", re.DOTALL)
+
+
+def _read_brackets(text: str) -> Answer | None:
     for opening, closings in _BRACKETS.items():
         if not text.startswith(opening):
             continue
@@ -181,6 +187,10 @@ def _read_brackets(text: str) -> Series | None:
         inside = text[len(opening) : -len(closing)]
         if "\\{" in inside or "\\}" in inside:
             return None
+        builder = _BUILDER.fullmatch(inside.strip()) if opening == "\\{" else None
+        condition = read_plain(builder[2]) if builder else None
+        if isinstance(condition, Relation | Series):  # \{x \mid x > 3\}
+            return condition
         items = tuple(read_plain(part) for part in split_items(inside))
         mark = {"\\{": "{", "\\langle": "<"}.get(opening, opening)
         if mark in "([]" and len(items) < 2:
@@ -190,7 +200,7 @@ def _read_brackets(text: str) -> Series | None:
 
 
 def _closes_at_end(text: str) -> bool:
-    if text[0] == "]":  # ]0, 1[
+    if text[0] == "]" or text[-1] == "[":  # ]0, 1[
         return True
     return closing_of(text, 0) == len(text) - 1
 
@@ -200,7 +210,11 @@ def _read_union(text: str) -> Series | None:
     if len(parts) < 2:
         return None
     items = tuple(read_plain(part) for part in parts)
-    return Series(text, items, "+", "+") if all(isinstance(item, Series) for item in items) else None
+    if not all(isinstance(item, Series) for item in items):
+        return None
+    if all(isinstance(item, Series) and item.opening == "{" for item in items):
+        return Series(text, tuple(i for item in items if isinstance(item, Series) for i in item.items), "{", "}")
+    return Series(text, items, "+", "+")
 
 
 def _read_relation(text: str) -> Relation | None:
@@ -210,11 +224,22 @@ def _read_relation(text: str) -> Relation | None:
     spoken = spoken.strip()
     if len(_list_parts(spoken)) > 1 and _RELATION.search(_list_parts(spoken)[0]) is not None:
         return None
-    parts = _RELATION.split(spoken)
+    parts = _split_relation(spoken)
     sides = tuple(part.strip(f" {EDGE}") for part in parts[::2])
     if len(parts) < 3 or not all(sides) or any(is_wordy(side) and read_number(side) is None for side in sides):
         return None
     return Relation(spoken, sides, tuple(parts[1::2]))
+
+
+def _split_relation(text: str) -> list[str]:
+    """Return sides and operators in turn. Those within an environment, of the rows of cases, are none."""
+    parts: list[str] = []
+    start = 0
+    for match in _RELATION.finditer(text):
+        if text.count("\\begin{", 0, match.start()) == text.count("\\end{", 0, match.start()):
+            parts += text[start : match.start()], match[1]
+            start = match.end()
+    return [*parts, text[start:]]
 
 
 def read_number(text: str) -> Number | None:

@@ -78,10 +78,23 @@ _TEXT = re.compile(
 )
 _WORD = re.compile(r"(?<![\\a-zA-Z])([^\W\d_]{2,})")
 _GROUPED = re.compile(r"(?<=\d)\s*(?:\{\s*,\s*\}|,?\\[,!;: ])\s*(?=\d{3}(?!\d))")  # 1{,}234  1\,234  12,\!000
+# Commands whose backslash a JSON escape has doubled: no line of a matrix begins so
+_ESCAPED = re.compile(
+    r"(?<!\\)\\\\(?=(?:[dtc]?frac|sqrt|d?binom|boxed|text(?:bf|it)?|math(?:rm|bf|bb|cal|it)|left|right|begin|end|pi|theta|infty|cdot|times"
+    r"|circ|degree|le|leq|ge|geq|ne|neq|pm|mp|in|cup|cap|setminus|emptyset|langle|rangle|approx|sin|cos|tan|log|ln|[lc]?dots"
+    r"|quad|qquad|overline)(?![a-zA-Z]))"
+)
+_RECURRING = re.compile(r"(?<![\d.])(\d*)\.(\d{2,40})\s*\\ldots")
 # Patterns and what takes their place, in this order
 _REWRITES: list[tuple[re.Pattern[str], str]] = [
     (re.compile(pattern), replacement)
     for pattern, replacement in (
+        (r"\\[clv]?dots[bcmio]?(?![a-z])|\.{3,}", r"\\ldots "),
+        (r"\^\s*\{\s*o\s*\}(?<=[\d.]\^\{o\})", r"^{\\circ}"),  # \text{o} for the degree sign
+        (r"\\lbrack(?![a-z])", "["),
+        (r"\\rbrack(?![a-z])", "]"),
+        (r"\{\s*:\s*\}", ":"),
+        (r"\{((?:[^{}]|\{[^{}]*\})*?)\\over(?![a-z])((?:[^{}]|\{[^{}]*\})*)\}", r"\\frac{\1}{\2}"),
         (r"\\+\$|[€£¥₹]", " "),  # a currency sign
         (r"\\+\"", '"'),
         (r"\+/-", r"\\pm "),
@@ -117,7 +130,7 @@ _REWRITES: list[tuple[re.Pattern[str], str]] = [
         (r"(?<![\\A-Za-z])(?:sqrt|Sqrt)\s*\(([^()]*)\)", r"\\sqrt{\1}"),
         (r"(?<![\\A-Za-z])exp\s*\(([^()]*)\)|\\exp\s*\(([^()]*)\)|\\exp\s*\{([^{}]*)\}", r"e^{\1\2\3}"),
         (r"(?<![\\A-Za-z])(sin|cos|tan|log|ln|arcsin|arccos|arctan)(?=\s*[\d({\\])", r"\\\1 "),
-        (r"\\sqrt\s*(\d|[a-zA-Z](?![a-zA-Z])|\\[a-z]+)", r"\\sqrt{\1}"),
+        (r"\\sqrt\s*(\[[^][]*\])?\s*(\d|[a-zA-Z](?![a-zA-Z])|\\[a-z]+)", r"\\sqrt\1{\2}"),
         (r"\\sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}"),
         (r"\\frac\s*([^\s{}\\])\s*([^\s{}\\])", r"\\frac{\1}{\2}"),
         (r"\\frac\s*([^\s{}\\])\s*\{", r"\\frac{\1}{"),
@@ -126,7 +139,10 @@ _REWRITES: list[tuple[re.Pattern[str], str]] = [
         (r"\^\s*\(([^()]*)\)", r"^{\1}"),
         (r"\^\s*(-?\d+)", r"^{\1}"),
         (r"_\s*(\d+|[a-zA-Z])", r"_{\1}"),
+        (r"\\begin\{(?:d|r)cases\}", r"\\begin{cases}"),
+        (r"\\end\{(?:d|r)cases\}", r"\\end{cases}"),
         (r"\\begin\{array\}\s*\{[^{}]*\}", r"\\begin{array}"),
+        (r"\\\{\s*\\begin\{array\}((?:(?!\\begin|\\end).)*)\\end\{array\}", r"\\begin{cases}\1\\end{cases}"),
     )
 ]  # fmt: skip
 # 1 234 567, 1'000 or 1_000: groups of three after one separator
@@ -139,7 +155,7 @@ _MARKED_NUMBER = re.compile(
 def plain(text: str) -> str:
     """Return the text in the one notation that `rewards.answers` reads. Line breaks stay where they may part answers;
     within an environment and beside a comma they go."""
-    text = "".join(_ascii_of(char) for char in text)
+    text = "".join(_ascii_of(char) for char in _ESCAPED.sub(r"\\", text))
     text = _POWER_RUN.sub(lambda run: "^{" + "".join(_POWERS[c] for c in run[0]) + "}", text)
     text = _INDEX_RUN.sub(lambda run: "_{" + "".join(_INDICES[c] for c in run[0]) + "}", text)
     text = _MARKED_NUMBER.sub(lambda number: re.sub(r"['’_ ]", "", number[0]), _GROUPED.sub("", text))
@@ -148,6 +164,7 @@ def plain(text: str) -> str:
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
     text = re.sub(r"(?<=[\d}])\s+(?=\^\{\\circ\})", "", text)
+    text = _RECURRING.sub(_with_overline, text)
     text = _join_lines(text)
     return re.sub(r"[ \r]+", " ", text).strip()
 
@@ -178,6 +195,19 @@ def _ascii_of(char: str) -> str:
     if unicodedata.category(char) == "Nd":
         return str(unicodedata.digit(char))
     return char
+
+
+def _with_overline(match: re.Match[str]) -> str:
+    """Return a decimal fraction that goes on, 0.1666…, with its repeating digits overlined; without dots where none repeat."""
+    whole, digits = match[1], match[2]
+    for length in range(1, len(digits) // 2 + 1):
+        block = digits[-length:]
+        repeats = 1
+        while digits.endswith(block * (repeats + 1)):
+            repeats += 1
+        if repeats * length >= 3 and repeats > 1:
+            return f"{whole}.{digits[: -length * repeats]}\\overline{{{block}}}"
+    return f"{whole}.{digits}"
 
 
 def _marked_words(match: re.Match[str]) -> str:

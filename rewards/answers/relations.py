@@ -7,7 +7,7 @@ import re
 from rewards.answers.grammar import read_number, read_plain
 from rewards.answers.kinds import Answer, Relation, Series
 
-_COEFFICIENT = re.compile(r"\d\s*/?\s*[a-zA-Z]|[a-zA-Z]\s*/\s*\d|[a-zA-Z)}|]\s*[-+]|[-+]\s*[a-zA-Z]")
+_COEFFICIENT = re.compile(r"\d\s*/?\s*[a-zA-Z]|[a-zA-Z]\s*/\s*\d|\S\s*[-+]|[-+]\s*[a-zA-Z]")
 _GROUPS = re.compile(r"\{[^{}]*\}|\([^()]*\)|\|[^|]*\||\\[a-zA-Z]+")
 
 
@@ -35,7 +35,7 @@ def is_name(text: str) -> bool:
         return False
     before = None
     while before != text:
-        before, text = text, _GROUPS.sub(" ", text)
+        before, text = text, _GROUPS.sub(" # ", text)
     return not _COEFFICIENT.search(text)
 
 
