@@ -25,12 +25,23 @@ def algebra_equal(gold: str, pred: str) -> bool:
     """Return whether math-verify finds two formulas equal, each in LaTeX without delimiters."""
     if "\\ldots" in gold + pred:
         return "".join(gold.split()) == "".join(pred.split())  # math-verify would read on as if nothing were left out
+    if _differ_in_case(gold, pred):
+        return False
     if _expressions_equal(_parse(gold), _parse(pred), timeout_seconds=None):
         return True
     if not (_IMAGINARY.search(gold) or _IMAGINARY.search(pred)):
         return False
     a, b = _complex_value(gold), _complex_value(pred)
     return a is not None and b is not None and abs(a - b) <= 1e-12 * max(abs(a), abs(b))
+
+
+_NAME = re.compile(r"\\[a-zA-Z]+|(?<![a-zA-Z])[a-zA-Z](?![a-zA-Z])")
+
+
+def _differ_in_case(gold: str, pred: str) -> bool:
+    """Return whether two formulas name the same variables but for their case, which math-verify ignores: R is not r."""
+    a, b = ({name for name in _NAME.findall(text) if name[0] != "\\"} for text in (gold, pred))
+    return a != b and {name.lower() for name in a} == {name.lower() for name in b}
 
 
 _IMAGINARY = re.compile(r"(?<![\\a-zA-Z])i(?![a-zA-Z])|\\sqrt\{-")
@@ -46,12 +57,14 @@ def _complex_value(formula: str) -> complex | None:
     expression = parsed[0] if parsed else None
     if not isinstance(expression, sympy.Expr):
         return None
-    units = [symbol for symbol in expression.free_symbols if symbol.name == "i"]  # math-verify's i has assumptions
-    value = expression.subs({unit: sympy.I for unit in units})
-    if value.free_symbols:
+    # math-verify's i is a variable, of other assumptions than sympy's plain symbols
+    units = [symbol for symbol in expression.free_symbols if str(symbol) == "i"]
+    for unit in units:
+        expression = cast(sympy.Expr, expression.subs(unit, sympy.I))
+    if expression.free_symbols:
         return None
-    number = value.evalf(30)
-    return complex(number) if number.is_number and number.is_finite else None
+    number = cast(sympy.Expr, expression.evalf(30))
+    return complex(cast(complex, number)) if number.is_number and number.is_finite else None
 
 
 @lru_cache(maxsize=256)  # a group's samples share their gold and often their answers
@@ -59,13 +72,16 @@ def _parse(formula: str) -> list[object]:
     return _parse_expressions(f"${formula}$", _FORMS, parsing_timeout=None)
 
 
-def equations_equal(gold: tuple[str, str], pred: tuple[str, str]) -> bool:
-    """Return whether two equations, each given by its sides in LaTeX, say the same: one is a multiple of the other."""
+def equations_equal(gold: tuple[str, str], pred: tuple[str, str], keeps_sign: bool = False) -> bool:
+    """Return whether two equations, each given by its sides in LaTeX, say the same: one is a multiple of the other; for
+    inequalities, which keep their sign, a positive multiple."""
     differences = [_parse(f"({left})-({right})") for left, right in (gold, pred)]
     if not all(differences):
         return False
     a, b = (difference[0] for difference in differences)
     if not isinstance(a, sympy.Expr) or not isinstance(b, sympy.Expr) or b.is_zero:
         return False
+    if {str(symbol) for symbol in a.free_symbols} != {str(symbol) for symbol in b.free_symbols}:
+        return False  # and sympy need not find that out
     ratio = sympy.simplify(a / b)
-    return bool(ratio.is_number and ratio.is_finite and not ratio.is_zero)
+    return bool(ratio.is_number and ratio.is_finite and (ratio.is_positive if keeps_sign else not ratio.is_zero))

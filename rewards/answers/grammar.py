@@ -10,25 +10,13 @@ from functools import lru_cache
 from rewards.answers.arithmetic import evaluate, evaluate_prefix
 from rewards.answers.brackets import closing_of, split_items, split_outside, split_top
 from rewards.answers.calendar import read_duration, read_moment
+from rewards.answers.dress import bare
 from rewards.answers.kinds import Answer, Based, Formula, Grid, Number, Relation, Series, Words
 from rewards.answers.notation import EDGE, WORD_MARK, latex, plain, unmarked
 from rewards.answers.units import read_unit
 from rewards.answers.values import Value
 from rewards.answers.words import with_digits
 
-_EDGES = f" \n.,;:?\"“”'’{EDGE}"
-_LEFT_EDGE = re.compile(rf"(?:(?!\.\d)[{re.escape(_EDGES)}])*")  # the point of .5 stays
-_ABOUT = re.compile(
-    rf"^(?:\s|{EDGE}|\\(?:approx|sim)(?![a-z])|=|{WORD_MARK}?(?:about|approximately|approx\.?|roughly|around|circa|exactly|simply|just"
-    r"|only|equal\s+to|equals|precisely|a\s+total\s+of|the\s+number|the\s+value|environ|ungefähr|etwa|约|大约)(?![\w]))+",
-    re.IGNORECASE,
-)
-# `f(x) = cx for any c`, `x = 2 (since x > 0)`: what follows explains the answer
-_CONDITION = re.compile(
-    rf"[\s,(]+{WORD_MARK}?(?:for\s+(?:any|all|every|some|each)|where|when|whenever|with\s|such\s+that|provided|if\s|because|since|as\s+well"
-    rf"|given\s+that|in\s+which|{WORD_MARK}(?:for|with|if|where)\b).*$",
-    re.IGNORECASE | re.DOTALL,
-)
 _BASE = re.compile(
     rf"(-?[0-9a-zA-Z]+(?:\.[0-9a-fA-F]+)?)(?:_\{{\s*\(?{WORD_MARK}?(\d+|[a-z]+)\)?\s*\}}"
     rf"|\s*\(?\s*{WORD_MARK}?(?:in\s+)?{WORD_MARK}?base[\s-]*{WORD_MARK}?(\d+|[a-z]+)\)?)"
@@ -76,43 +64,12 @@ def read(text: str) -> Answer:
 @lru_cache(maxsize=2048)
 def read_plain(text: str) -> Answer:
     """Return what an answer is, from its plain LaTeX (`rewards.answers.notation`)."""
-    text = _bare(text)
+    text = bare(text)
     for reader in _READERS:
         answer = reader(text)
         if answer is not None:
             return answer
     return Words(unmarked(text)) if is_wordy(text) else Formula(text)
-
-
-def _bare(text: str) -> str:
-    """Return the text without what dresses an answer: punctuation at its ends, "about", brackets around all of it."""
-    before = None
-    while before != text:
-        before = text
-        text = _strip_edges(text)
-        text = _ABOUT.sub("", text)
-        inside = _unwrapped(text)
-        if inside is not None:
-            text = inside
-    return text if "\\begin{" in text else _CONDITION.sub("", text) or text
-
-
-def _strip_edges(text: str) -> str:
-    before = re.sub(r"\\+$", "", text.rstrip(_EDGES)).rstrip(_EDGES)
-    return before[_LEFT_EDGE.match(before).end() :]  # type: ignore[union-attr]
-
-
-def _unwrapped(text: str) -> str | None:
-    """Return what one pair of brackets around the whole text holds, where it is no tuple, set or interval; else None."""
-    if len(text) < 2 or (text[0], text[-1]) not in (("(", ")"), ("{", "}"), ("[", "]")):
-        return None
-    inside = text[1:-1]
-    if closing_of(text, 0) != len(text) - 1:
-        return None
-    if text[0] == "{":
-        return inside
-    has_items = len(split_top(inside, ",;")) > 1 or re.fullmatch(r"\s*-?\d+(?:,\d+)+\s*", inside)
-    return None if has_items else inside
 
 
 def is_wordy(text: str) -> bool:
@@ -138,7 +95,7 @@ def read_decimal_comma(text: str) -> Number | None:
 
 
 def _read_base(text: str) -> Based | None:
-    match = _BASE.fullmatch(text)
+    match = _BASE.fullmatch(re.sub(r"^\((-?[0-9a-zA-Z]+)\)(?=_)", r"\1", text))
     if match is None:
         return None
     name = match[2] or match[3]
@@ -232,11 +189,15 @@ def _read_relation(text: str) -> Relation | None:
 
 
 def _split_relation(text: str) -> list[str]:
-    """Return sides and operators in turn. Those within an environment, of the rows of cases, are none."""
+    """Return sides and operators in turn. Those of an environment's rows or a sum's index are none."""
     parts: list[str] = []
     start = 0
     for match in _RELATION.finditer(text):
-        if text.count("\\begin{", 0, match.start()) == text.count("\\end{", 0, match.start()):
+        is_within = any(
+            text.count(opening, 0, match.start()) > text.count(closing, 0, match.start())
+            for opening, closing in (("\\begin{", "\\end{"), ("{", "}"))
+        )
+        if not is_within:
             parts += text[start : match.start()], match[1]
             start = match.end()
     return [*parts, text[start:]]
@@ -244,7 +205,7 @@ def _split_relation(text: str) -> list[str]:
 
 def read_number(text: str) -> Number | None:
     """Return the number, perhaps with its unit, that a plain text is; None where it is anything else."""
-    return _read_number(_bare(text))
+    return _read_number(bare(text))
 
 
 _JOINTS = re.compile(

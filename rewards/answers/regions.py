@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
+from rewards.answers.brackets import split_items
 from rewards.answers.grammar import read_number, read_plain
 from rewards.answers.kinds import Answer, Formula, Number, Relation, Series
 from rewards.answers.notation import unmarked
@@ -42,6 +43,8 @@ def region(answer: Answer) -> Region | None:
     """Return the region that an answer describes between numbers; None where it describes none."""
     if isinstance(answer, Relation):
         return _region_of_relation(answer)
+    if isinstance(answer, Formula):
+        return _reals_without(answer)
     if not isinstance(answer, Series):
         return None
     if answer.opening in "([]" and answer.opening:
@@ -133,6 +136,20 @@ def _region_of_relation(relation: Relation) -> Region | None:
     return Region(sides[1], (part,)) if part else None
 
 
+_WITHOUT = re.compile(r"\\mathbb\{R\}\s*\\setminus\s*\\\{(.*)\\\}")
+
+
+def _reals_without(answer: Formula) -> Region | None:
+    """Return the region that `\\mathbb{R} \\setminus \\{1, 2\\}` is."""
+    match = _WITHOUT.fullmatch(answer.text)
+    numbers = [read_number(item) for item in split_items(match[1])] if match else []
+    present = sorted((number for number in numbers if number is not None), key=_place)
+    if not present or len(present) < len(numbers):
+        return None
+    ends = [_LOWEST, *present, _HIGHEST]
+    return Region("", tuple(Part(low, high, False, False) for low, high in pairwise(ends)))
+
+
 def _outside(name: str, low: str, high: str, has_ends: bool) -> Region | None:
     """Return what lies below `low` and above `high`."""
     below = _part(_LOWEST, read_plain(low), False, has_ends)
@@ -145,7 +162,9 @@ def _overlap(name: str, parts: list[Part]) -> Region | None:
     common = parts[0]
     for _, part in pairwise(parts):
         a, b = _place(common.low), _place(part.low)
-        low, has_low = (common.low, common.has_low) if a > b or (a == b and not common.has_low) else (part.low, part.has_low)
+        low, has_low = (
+            (common.low, common.has_low) if a > b or (a == b and not common.has_low) else (part.low, part.has_low)
+        )
         c, d = _place(common.high), _place(part.high)
         high, has_high = (
             (common.high, common.has_high) if c < d or (c == d and not common.has_high) else (part.high, part.has_high)
