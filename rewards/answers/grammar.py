@@ -95,7 +95,7 @@ def read_decimal_comma(text: str) -> Number | None:
 
 
 def _read_base(text: str) -> Based | None:
-    match = _BASE.fullmatch(re.sub(r"^\((-?[0-9a-zA-Z]+)\)(?=_)", r"\1", text))
+    match = _BASE.fullmatch(re.sub(r"^[({](-?[0-9a-zA-Z]+)[)}](?=_)", r"\1", text))
     if match is None:
         return None
     name = match[2] or match[3]
@@ -126,6 +126,9 @@ def _read_grid(text: str) -> Answer | None:
         if len(steps) == 1:  # one calculation over several lines
             return read_plain(" ".join(lines))
         return Series(text, tuple(read_plain(line) for line in lines), "", "")
+    cells = [read_plain(row[0]) for row in rows if len(row) == 1]
+    if match[1] == "cases" and len(cells) == len(rows) > 1 and all(isinstance(cell, Relation) for cell in cells):
+        return Series(text, tuple(cells), "", "")  # a system of equations
     if match[1] == "cases":
         rows = [[_CASE_WORD.sub("", cell) for cell in row] for row in rows]
     return Grid(text, tuple(tuple(read_plain(cell) for cell in row) for row in rows), match[1])
@@ -149,6 +152,8 @@ def _read_brackets(text: str) -> Answer | None:
         if isinstance(condition, Relation | Series):  # \{x \mid x > 3\}
             return condition
         items = tuple(read_plain(part) for part in split_items(inside))
+        if opening == "\\{":
+            items = tuple(single for item in items for single in _flat(item))
         mark = {"\\{": "{", "\\langle": "<"}.get(opening, opening)
         if mark in "([]" and len(items) < 2:
             return None
@@ -183,7 +188,8 @@ def _read_relation(text: str) -> Relation | None:
         return None
     parts = _split_relation(spoken)
     sides = tuple(part.strip(f" {EDGE}") for part in parts[::2])
-    if len(parts) < 3 or not all(sides) or any(is_wordy(side) and read_number(side) is None for side in sides):
+    phrases = [side for side in sides if "\\begin{" not in side]
+    if len(parts) < 3 or not all(sides) or any(is_wordy(side) and read_number(side) is None for side in phrases):
         return None
     return Relation(spoken, sides, tuple(parts[1::2]))
 

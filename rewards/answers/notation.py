@@ -95,6 +95,8 @@ _REWRITES: list[tuple[re.Pattern[str], str]] = [
         (r"\\[clv]?dots[bcmio]?(?![a-z])|\.{3,}", r"\\ldots "),
         (r"\^\s*\{\s*o\s*\}(?<=[\d.]\^\{o\})", r"^{\\circ}"),  # \text{o} for the degree sign
         (r"\\lbrack(?![a-z])", "["),
+        (r"\\underline\s*(?=\{)", ""),
+        (r"(?<=\d)\{\.\}(?=\d)", "."),
         (r"\\rbrack(?![a-z])", "]"),
         (r"\{\s*:\s*\}", ":"),
         (r"\{((?:[^{}]|\{[^{}]*\})*?)\\over(?![a-z])((?:[^{}]|\{[^{}]*\})*)\}", r"\\frac{\1}{\2}"),

@@ -116,6 +116,9 @@ _TOKEN = re.compile(
 _FRACTION = re.compile(
     rf"\s*\\frac\{{((?=[^{{}}]*{WORD_MARK})(?:[^{{}}]|\{{[^{{}}]*\}})*)\}}\{{((?:[^{{}}]|\{{[^{{}}]*\}})*)\}}\s*"
 )
+_UNNAMED = re.compile(
+    rf"\s*(?:{WORD_MARK}?(?:square|sq\.?|cubic|cu\.?)\s*)?{WORD_MARK}?units?\.?\s*(?:\^\{{\d\}})?\s*"
+)  # any unit
 _PER = frozenset({"per", "a", "an", "each", "every", "par", "pro"})
 _CJK_POWER = re.compile(r"^(平方|立方)(.+)$")
 _MOST_NOUN_WORDS, _LONGEST = 6, 200
@@ -129,6 +132,8 @@ def read_unit(text: str) -> Unit | None:
         return NO_UNIT
     if fraction := _FRACTION.fullmatch(text):
         text = f" {fraction[1].strip()}/{fraction[2].strip()}"
+    if _UNNAMED.fullmatch(text):
+        return NO_UNIT
     if len(text) > _LONGEST:
         return None
     unit = _read_measure(text)
