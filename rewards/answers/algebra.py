@@ -10,13 +10,19 @@ from typing import cast
 
 import math_verify
 import sympy
+from latex2sympy2_extended import NormalizationConfig
 
 # SIGALRM stays unused (timeouts None): the pool's deadline governs, also where a signal cannot interrupt.
 _parse_expressions = cast(Callable[..., list[object]], math_verify.parse)
 _expressions_equal = cast(Callable[..., bool], math_verify.verify)
+# Only LaTeX: an expression that does not parse must not be read as its first number. With `units` it would read 1+2t as 1+2.
 _FORMS = (
-    math_verify.LatexExtractionConfig(),
-)  # an expression that does not parse must not be read as its first number
+    math_verify.LatexExtractionConfig(
+        normalization_config=NormalizationConfig(
+            basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="all"
+        )
+    ),
+)
 for _name in ("math_verify.parser", "math_verify.grader"):  # each would warn once that its timeouts are off
     logging.getLogger(_name).setLevel(logging.ERROR)
 

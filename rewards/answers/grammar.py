@@ -43,6 +43,7 @@ _FUNCTION_WORD = re.compile(
     r"|was|has|one|two|six|ten|nor|my|its|our|can|how|why|who)(?![^\W\d_])",
     re.IGNORECASE,
 )
+_VARIABLE_K = re.compile(r"\d[kK]\s*[-+^/\\]|[-+]\s*\d+[kK](?![\w])")  # 2k+1 is no 2001
 _LABEL = re.compile(r"^[A-Za-z]\s*:\s+")  # `A: 42`
 _LABELLED = re.compile(r"(?:^|\s)\(?([a-e]|i{1,3}|iv|[1-9])[.)]\s+")
 _GRID = re.compile(
@@ -81,7 +82,8 @@ def is_wordy(text: str) -> bool:
 
 
 def _read_number(text: str) -> Number | None:
-    spelt = _LABEL.sub("", with_digits(text).replace(EDGE, " ").strip())
+    words_read = text if _VARIABLE_K.search(text) else with_digits(text)
+    spelt = _LABEL.sub("", words_read.replace(EDGE, " ").strip())
     value, end = evaluate_prefix(spelt)
     unit = read_unit(spelt[end:]) if value is not None else None
     return None if value is None or unit is None else Number(text, value, unit)
@@ -95,7 +97,7 @@ def read_decimal_comma(text: str) -> Number | None:
 
 
 def _read_base(text: str) -> Based | None:
-    match = _BASE.fullmatch(re.sub(r"^[({](-?[0-9a-zA-Z]+)[)}](?=_)", r"\1", text))
+    match = _BASE.fullmatch(re.sub(r"^[({]?(-?[0-9a-zA-Z]+)[)}]?\s*(?=_)", r"\1", text))
     if match is None:
         return None
     name = match[2] or match[3]

@@ -95,6 +95,7 @@ _REWRITES: list[tuple[re.Pattern[str], str]] = [
         (r"\\[clv]?dots[bcmio]?(?![a-z])|\.{3,}", r"\\ldots "),
         (r"\^\s*\{\s*o\s*\}(?<=[\d.]\^\{o\})", r"^{\\circ}"),  # \text{o} for the degree sign
         (r"\\lbrack(?![a-z])", "["),
+        (r"\^\s*\{?\s*\\prime\s*\}?", "'"),
         (r"\\underline\s*(?=\{)", ""),
         (r"(?<=\d)\{\.\}(?=\d)", "."),
         (r"\\rbrack(?![a-z])", "]"),

@@ -132,6 +132,7 @@ def read_unit(text: str) -> Unit | None:
         return NO_UNIT
     if fraction := _FRACTION.fullmatch(text):
         text = f" {fraction[1].strip()}/{fraction[2].strip()}"
+    text = re.sub(r"/\s*\(([^()]*)\)\s*$", r"/\1", text)  # all that follows a bar stands under it
     if _UNNAMED.fullmatch(text):
         return NO_UNIT
     if len(text) > _LONGEST:
