@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from rewards.answers.algebra import algebra_equal, equations_equal
-from rewards.answers.grammar import read_decimal_comma, to_latex
+from rewards.answers.grammar import read_decimal_comma, read_plain, to_latex
 from rewards.answers.kinds import (
     DEFAULT_POLICY,
     Answer,
@@ -30,7 +30,8 @@ from rewards.answers.quantities import (
     ratio_value_equal,
     ratios_equal,
 )
-from rewards.answers.relations import interval, named_value
+from rewards.answers.regions import region, same_region
+from rewards.answers.relations import interval, may_name_one, named_value, upward
 from rewards.answers.texts import normalise_text
 from rewards.answers.values import same_value
 
@@ -41,6 +42,10 @@ def equal(gold: Answer, pred: Answer, policy: Policy = DEFAULT_POLICY) -> bool:
     """Return whether an answer equals the gold under a policy."""
     if _letters(gold.text) == _letters(pred.text):
         return bool(_letters(gold.text))
+    if _are_regions(gold, pred, policy):
+        a, b = region(gold), region(pred)
+        if a is not None and b is not None:
+            return same_region(a, b, lambda x, y: equal(x, y, policy))
     for kinds, compare in _COMPARISONS:
         if isinstance(gold, kinds[0]) and isinstance(pred, kinds[1]):
             return compare(gold, pred, policy)
@@ -52,6 +57,15 @@ def equal(gold: Answer, pred: Answer, policy: Policy = DEFAULT_POLICY) -> bool:
     if isinstance(gold, hard) or isinstance(pred, (hard, Words)):
         return False
     return algebra_equal(to_latex(gold), to_latex(pred))
+
+
+def _are_regions(gold: Answer, pred: Answer, policy: Policy) -> bool:
+    """Return whether two answers may be read as parts of the number line: not two pairs of brackets, which may be points."""
+    kinds = Relation | Series | Formula
+    if not (isinstance(gold, kinds) and isinstance(pred, kinds)):
+        return False
+    brackets = [isinstance(answer, Series) and answer.opening not in ("+", "or", "") for answer in (gold, pred)]
+    return not all(brackets) and not (policy.inequalities == "distinct" and type(gold) is not type(pred))
 
 
 def _letters(text: str) -> str:
@@ -195,10 +209,14 @@ def _relation_and_other(gold: Answer, pred: Answer, policy: Policy) -> bool:
 def _relations(gold: Relation, pred: Relation, policy: Policy) -> bool:
     a, b = named_value(gold), named_value(pred)
     are_equations = "=" in gold.operators and "=" in pred.operators
-    if are_equations and isinstance(a, Number) and b is not None and equal(a, b, policy):
-        same_name = _letters(gold.sides[0]) == _letters(pred.sides[0])
-        if same_name or not (_is_single(gold.sides[0]) and _is_single(pred.sides[0])):
-            return True
+    if (
+        are_equations
+        and isinstance(a, Number)
+        and b is not None
+        and equal(a, b, policy)
+        and may_name_one(_letters(gold.sides[0]), _letters(pred.sides[0]))
+    ):
+        return True
     if a is not None and b is not None and _is_function(gold.sides[0]) and _is_function(pred.sides[0]):
         return equal(a, b, policy)  # y = 2x + 1 and f(x) = 2x + 1
     if "\\approx" in (*gold.operators, *pred.operators):
@@ -206,10 +224,23 @@ def _relations(gold: Relation, pred: Relation, policy: Policy) -> bool:
         return algebra_equal(to_latex(exact[0]), to_latex(exact[1]))
     if algebra_equal(to_latex(gold), to_latex(pred)):
         return True
+    if len(gold.sides) == len(pred.sides) and _chains(gold, pred, policy):
+        return True
     if gold.operators != ("=",) or pred.operators != ("=",) or a is not None or b is not None:
         return False
     sides = [(latex(r.sides[0]), latex(r.sides[1])) for r in (gold, pred)]
     return equations_equal(sides[0], sides[1])
+
+
+def _chains(gold: Relation, pred: Relation, policy: Policy) -> bool:
+    """Return whether two inequalities say the same: a < b < c and c > b > a, x + y < 1 and 2 > 2x + 2y."""
+    (signs, sides), (other_signs, other_sides) = upward(gold), upward(pred)
+    if signs != other_signs or not set(signs) <= {"<", "\\le"}:
+        return False
+    if len(signs) == 1:
+        a, b = (latex(sides[0]), latex(sides[1])), (latex(other_sides[0]), latex(other_sides[1]))
+        return equations_equal(a, b, keeps_sign=True)
+    return all(equal(read_plain(a), read_plain(b), policy) for a, b in zip(sides, other_sides, strict=True))
 
 
 def _without_approximation(relation: Relation) -> str:
@@ -217,17 +248,19 @@ def _without_approximation(relation: Relation) -> str:
 
 
 def _is_function(side: str) -> bool:
-    return re.fullmatch(r"y|[a-zA-Z]\([a-z]\)", _letters(side)) is not None
-
-
-def _is_single(side: str) -> bool:
-    return len(_letters(side)) == 1
+    return re.fullmatch(r"y|[a-zA-Z](?:_\{\w+\}|\^\{-1\}|'+)?\([a-z]\)", _letters(side)) is not None
 
 
 # Texts and algebra
 
 
+_REALS = ("\\mathbb{R}", "(-\\infty,\\infty)", "(-\\infty,+\\infty)", "x\\in\\mathbb{R}")
+
+
 def _words(gold: Answer, pred: Answer, policy: Policy) -> bool:
+    texts = [normalise_text(unmarked(answer.text)) for answer in (gold, pred)]
+    if "all real numbers" in texts or "all reals" in texts:
+        return texts[0] == texts[1] or _letters(gold.text) in _REALS or _letters(pred.text) in _REALS
     return normalise_text(unmarked(gold.text)) == normalise_text(unmarked(pred.text))
 
 

@@ -15,20 +15,8 @@ from rewards.answers.notation import EDGE, WORD_MARK, latex, plain, unmarked
 from rewards.answers.units import read_unit
 from rewards.answers.values import Value
 from rewards.answers.words import with_digits
+from rewards.answers.wrapping import bare
 
-_EDGES = f" \n.,;:?\"“”'’{EDGE}"
-_LEFT_EDGE = re.compile(rf"(?:(?!\.\d)[{re.escape(_EDGES)}])*")  # the point of .5 stays
-_ABOUT = re.compile(
-    rf"^(?:\s|{EDGE}|\\(?:approx|sim)(?![a-z])|=|{WORD_MARK}?(?:about|approximately|approx\.?|roughly|around|circa|exactly|simply|just"
-    r"|only|equal\s+to|equals|precisely|a\s+total\s+of|the\s+number|the\s+value|environ|ungefähr|etwa|约|大约)(?![\w]))+",
-    re.IGNORECASE,
-)
-# `f(x) = cx for any c`, `x = 2 (since x > 0)`: what follows explains the answer
-_CONDITION = re.compile(
-    rf"[\s,(]+{WORD_MARK}?(?:for\s+(?:any|all|every|some|each)|where|when|whenever|with\s|such\s+that|provided|if\s|because|since|as\s+well"
-    rf"|given\s+that|in\s+which|{WORD_MARK}(?:for|with|if|where)\b).*$",
-    re.IGNORECASE | re.DOTALL,
-)
 _BASE = re.compile(
     rf"(-?[0-9a-zA-Z]+(?:\.[0-9a-fA-F]+)?)(?:_\{{\s*\(?{WORD_MARK}?(\d+|[a-z]+)\)?\s*\}}"
     rf"|\s*\(?\s*{WORD_MARK}?(?:in\s+)?{WORD_MARK}?base[\s-]*{WORD_MARK}?(\d+|[a-z]+)\)?)"
@@ -55,12 +43,14 @@ _FUNCTION_WORD = re.compile(
     r"|was|has|one|two|six|ten|nor|my|its|our|can|how|why|who)(?![^\W\d_])",
     re.IGNORECASE,
 )
+_VARIABLE_K = re.compile(r"\d[kK]\s*[-+^/\\]|[-+]\s*\d+[kK](?![\w])")  # 2k+1 is no 2001
 _LABEL = re.compile(r"^[A-Za-z]\s*:\s+")  # `A: 42`
 _LABELLED = re.compile(r"(?:^|\s)\(?([a-e]|i{1,3}|iv|[1-9])[.)]\s+")
 _GRID = re.compile(
     r"\s*(?:=\s*)?\\begin\{(\w?matrix|array|smallmatrix|cases|aligned|align|gathered|gather)\}(.*)\\end\{\1\}\s*",
     re.DOTALL,
 )
+_CASE_WORD = re.compile(rf"^\s*{WORD_MARK}?(?:if|for|when|where)(?![a-zA-Z])")
 _DECIMAL_COMMA = re.compile(r"-?\d+,\d{1,2}|-?\d+,\d{4,}|-?0,\d+")
 _BRACKETS = {"(": ")]", "[": "])[(", "]": "[]", "\\{": ("\\}",), "{": "}", "\\langle": ("\\rangle",)}
 _UNION = re.compile(r"\\cup(?![a-z])")
@@ -75,43 +65,12 @@ def read(text: str) -> Answer:
 @lru_cache(maxsize=2048)
 def read_plain(text: str) -> Answer:
     """Return what an answer is, from its plain LaTeX (`rewards.answers.notation`)."""
-    text = _bare(text)
+    text = bare(text)
     for reader in _READERS:
         answer = reader(text)
         if answer is not None:
             return answer
     return Words(unmarked(text)) if is_wordy(text) else Formula(text)
-
-
-def _bare(text: str) -> str:
-    """Return the text without what dresses an answer: punctuation at its ends, "about", brackets around all of it."""
-    before = None
-    while before != text:
-        before = text
-        text = _strip_edges(text)
-        text = _ABOUT.sub("", text)
-        inside = _unwrapped(text)
-        if inside is not None:
-            text = inside
-    return _CONDITION.sub("", text) or text
-
-
-def _strip_edges(text: str) -> str:
-    before = re.sub(r"\\+$", "", text.rstrip(_EDGES)).rstrip(_EDGES)
-    return before[_LEFT_EDGE.match(before).end() :]  # type: ignore[union-attr]
-
-
-def _unwrapped(text: str) -> str | None:
-    """Return what one pair of brackets around the whole text holds, where it is no tuple, set or interval; else None."""
-    if len(text) < 2 or (text[0], text[-1]) not in (("(", ")"), ("{", "}"), ("[", "]")):
-        return None
-    inside = text[1:-1]
-    if closing_of(text, 0) != len(text) - 1:
-        return None
-    if text[0] == "{":
-        return inside
-    has_items = len(split_top(inside, ",;")) > 1 or re.fullmatch(r"\s*-?\d+(?:,\d+)+\s*", inside)
-    return None if has_items else inside
 
 
 def is_wordy(text: str) -> bool:
@@ -123,7 +82,8 @@ def is_wordy(text: str) -> bool:
 
 
 def _read_number(text: str) -> Number | None:
-    spelt = _LABEL.sub("", with_digits(text).replace(EDGE, " ").strip())
+    words_read = text if _VARIABLE_K.search(text) else with_digits(text)
+    spelt = _LABEL.sub("", words_read.replace(EDGE, " ").strip())
     value, end = evaluate_prefix(spelt)
     unit = read_unit(spelt[end:]) if value is not None else None
     return None if value is None or unit is None else Number(text, value, unit)
@@ -137,7 +97,7 @@ def read_decimal_comma(text: str) -> Number | None:
 
 
 def _read_base(text: str) -> Based | None:
-    match = _BASE.fullmatch(text)
+    match = _BASE.fullmatch(re.sub(r"^[({]?(-?[0-9a-zA-Z]+)[)}]?\s*(?=_)", r"\1", text))
     if match is None:
         return None
     name = match[2] or match[3]
@@ -168,10 +128,18 @@ def _read_grid(text: str) -> Answer | None:
         if len(steps) == 1:  # one calculation over several lines
             return read_plain(" ".join(lines))
         return Series(text, tuple(read_plain(line) for line in lines), "", "")
+    cells = [read_plain(row[0]) for row in rows if len(row) == 1]
+    if match[1] == "cases" and len(cells) == len(rows) > 1 and all(isinstance(cell, Relation) for cell in cells):
+        return Series(text, tuple(cells), "", "")  # a system of equations
+    if match[1] == "cases":
+        rows = [[_CASE_WORD.sub("", cell) for cell in row] for row in rows]
     return Grid(text, tuple(tuple(read_plain(cell) for cell in row) for row in rows), match[1])
 
 
-def _read_brackets(text: str) -> Series | None:
+_BUILDER = re.compile(r"([a-zA-Z])(?:\s*\\in\s*(?:\\mathbb\s*\{R\}|R))?\s*[|:](.*)", re.DOTALL)
+
+
+def _read_brackets(text: str) -> Answer | None:
     for opening, closings in _BRACKETS.items():
         if not text.startswith(opening):
             continue
@@ -181,7 +149,13 @@ def _read_brackets(text: str) -> Series | None:
         inside = text[len(opening) : -len(closing)]
         if "\\{" in inside or "\\}" in inside:
             return None
+        builder = _BUILDER.fullmatch(inside.strip()) if opening == "\\{" else None
+        condition = read_plain(builder[2]) if builder else None
+        if isinstance(condition, Relation | Series):  # \{x \mid x > 3\}
+            return condition
         items = tuple(read_plain(part) for part in split_items(inside))
+        if opening == "\\{":
+            items = tuple(single for item in items for single in _flat(item))
         mark = {"\\{": "{", "\\langle": "<"}.get(opening, opening)
         if mark in "([]" and len(items) < 2:
             return None
@@ -190,7 +164,7 @@ def _read_brackets(text: str) -> Series | None:
 
 
 def _closes_at_end(text: str) -> bool:
-    if text[0] == "]":  # ]0, 1[
+    if text[0] == "]" or text[-1] == "[":  # ]0, 1[
         return True
     return closing_of(text, 0) == len(text) - 1
 
@@ -200,7 +174,11 @@ def _read_union(text: str) -> Series | None:
     if len(parts) < 2:
         return None
     items = tuple(read_plain(part) for part in parts)
-    return Series(text, items, "+", "+") if all(isinstance(item, Series) for item in items) else None
+    if not all(isinstance(item, Series) for item in items):
+        return None
+    if all(isinstance(item, Series) and item.opening == "{" for item in items):
+        return Series(text, tuple(i for item in items if isinstance(item, Series) for i in item.items), "{", "}")
+    return Series(text, items, "+", "+")
 
 
 def _read_relation(text: str) -> Relation | None:
@@ -210,16 +188,32 @@ def _read_relation(text: str) -> Relation | None:
     spoken = spoken.strip()
     if len(_list_parts(spoken)) > 1 and _RELATION.search(_list_parts(spoken)[0]) is not None:
         return None
-    parts = _RELATION.split(spoken)
+    parts = _split_relation(spoken)
     sides = tuple(part.strip(f" {EDGE}") for part in parts[::2])
-    if len(parts) < 3 or not all(sides) or any(is_wordy(side) and read_number(side) is None for side in sides):
+    phrases = [side for side in sides if "\\begin{" not in side]
+    if len(parts) < 3 or not all(sides) or any(is_wordy(side) and read_number(side) is None for side in phrases):
         return None
     return Relation(spoken, sides, tuple(parts[1::2]))
 
 
+def _split_relation(text: str) -> list[str]:
+    """Return sides and operators in turn. Those of an environment's rows or a sum's index are none."""
+    parts: list[str] = []
+    start = 0
+    for match in _RELATION.finditer(text):
+        is_within = any(
+            text.count(opening, 0, match.start()) > text.count(closing, 0, match.start())
+            for opening, closing in (("\\begin{", "\\end{"), ("{", "}"))
+        )
+        if not is_within:
+            parts += text[start : match.start()], match[1]
+            start = match.end()
+    return [*parts, text[start:]]
+
+
 def read_number(text: str) -> Number | None:
     """Return the number, perhaps with its unit, that a plain text is; None where it is anything else."""
-    return _read_number(_bare(text))
+    return _read_number(bare(text))
 
 
 _JOINTS = re.compile(

@@ -76,18 +76,41 @@ _TEXT = re.compile(
     r"\\(?:text(?:bf|it|rm|tt|sf|normal)?|mathrm|mathbf|mathit|mathsf|mathtt|boldsymbol|bm|mbox|hbox|operatorname\*?|emph)\s*"
     + _BRACED
 )
+_FONT = re.compile(r"\{\s*\\(?:rm|bf|it|tt|sf)(?![a-zA-Z])\s*([^{}]*)\}")
+_FONT_LETTER = re.compile(r"\\(mathbf|mathrm|mathbb|mathcal|boldsymbol|text)\s+([A-Za-z])(?![A-Za-z])")
 _WORD = re.compile(r"(?<![\\a-zA-Z])([^\W\d_]{2,})")
 _GROUPED = re.compile(r"(?<=\d)\s*(?:\{\s*,\s*\}|,?\\[,!;: ])\s*(?=\d{3}(?!\d))")  # 1{,}234  1\,234  12,\!000
+# Commands whose backslash a JSON escape has doubled: no line of a matrix begins so
+_ESCAPED = re.compile(
+    r"(?<!\\)\\\\(?=(?:[dtc]?frac|sqrt|d?binom|boxed|text(?:bf|it)?|math(?:rm|bf|bb|cal|it)|left|right|begin|end|pi|theta|infty|cdot|times"
+    r"|circ|degree|le|leq|ge|geq|ne|neq|pm|mp|in|cup|cap|setminus|emptyset|langle|rangle|approx|sin|cos|tan|log|ln|[lc]?dots"
+    r"|quad|qquad|overline)(?![a-zA-Z]))"
+)
+_BEFORE_UNIT = re.compile(r"(?:\d\}?|\\frac\{|\}\{|/|\\cdot)(?:\s|~|\\[, ])*\Z")
+_RECURRING = re.compile(r"(?<![\d.])(\d*)\.(\d{2,40})\s*\\ldots")
 # Patterns and what takes their place, in this order
 _REWRITES: list[tuple[re.Pattern[str], str]] = [
     (re.compile(pattern), replacement)
     for pattern, replacement in (
+        (r"\\[clv]?dots[bcmio]?(?![a-z])|\.{3,}", r"\\ldots "),
+        (r"\^\s*\{\s*o\s*\}(?<=[\d.]\^\{o\})", r"^{\\circ}"),  # \text{o} for the degree sign
+        (r"\\lbrack(?![a-z])", "["),
+        (r"\^\s*\{?\s*\\prime\s*\}?", "'"),
+        (r"\\underline\s*(?=\{)", ""),
+        (r"(?<=\d)\{\.\}(?=\d)", "."),
+        (r"\\rbrack(?![a-z])", "]"),
+        (r"\{\s*:\s*\}", ":"),
+        (r"\{((?:[^{}]|\{[^{}]*\})*?)\\over(?![a-z])((?:[^{}]|\{[^{}]*\})*)\}", r"\\frac{\1}{\2}"),
+        (r"\{((?:[^{}]|\{[^{}]*\})*?)\\choose(?![a-z])((?:[^{}]|\{[^{}]*\})*)\}", r"\\binom{\1}{\2}"),
+        (r"\\[dt]binom(?![a-z])", r"\\binom"),
+        (r"\\backslash(?![a-z])|(?<=\\mathbb\{R\})\s*-\s*(?=\\\{)", r"\\setminus "),
+        (r"\\\{\s*\\\}", r"\\emptyset "),
         (r"\\+\$|[€£¥₹]", " "),  # a currency sign
         (r"\\+\"", '"'),
         (r"\+/-", r"\\pm "),
         (r"\\(begin|end)\{(\w+)\*\}", r"\\\1{\2}"),
         (r"\$\$?|(?<!\\)\\[()\[\]]", EDGE),
-        (r"\\(?:displaystyle|textstyle|limits|nolimits|left|right|[bB]ig{1,2}[lrm]?|[bB]igg[lrm]?|hfill|thinspace)(?![a-zA-Z])\.?", ""),
+        (r"\\(?:displaystyle|textstyle|limits|nolimits|left|right|middle|[bB]ig{1,2}[lrm]?|[bB]igg[lrm]?|hfill|thinspace)(?![a-zA-Z])\.?", ""),
         (r"\\(?:boxed|fbox)\s*(?=\{)", ""),
         (r"\\!", ""),
         (r"\\[,;:>]|(?<!\\)\\ |~|\\q?quad|\\(?:hspace|vspace|phantom)\*?\{[^{}]*\}", " "),
@@ -101,6 +124,7 @@ _REWRITES: list[tuple[re.Pattern[str], str]] = [
         (r"\\div(?![a-z])", "/"),
         (r"\\colon(?![a-z])", ":"),
         (r"\\(?:lvert|rvert|vert|mid)(?![a-z])", "|"),
+        (r"\\\{([^{}:|,]{1,40}):(?=[^{}]*(?:\\in(?![a-z])|[<>=]|\\[lgn]e))", r"\\{\1|"),  # {x : x > 2}
         (r"\\lbrace(?![a-z])", r"\\{"),
         (r"\\rbrace(?![a-z])", r"\\}"),
         (r"\\(?:infin|inf)(?![a-z])", r"\\infty "),
@@ -112,12 +136,12 @@ _REWRITES: list[tuple[re.Pattern[str], str]] = [
         (r"(?<=[\w)}])\*\*(?=[-\d({])", "^"),  # Python's power; other ** are Markdown's
         (r"\*\*|(?<![\w)}\s])\*(?=\S)|(?<=\S)\*(?![\w({\\\s])|(?<!\w)__|__(?!\w)|`", " "),
         (r"\*", r"\\cdot "),
-        (r"(?<![\\A-Za-z])(?:infinity|oo)(?![A-Za-z])", r"\\infty "),
+        (rf"(?<![\\A-Za-z]){WORD_MARK}?(?:[Ii]nfinity|oo)(?![A-Za-z])", r"\\infty "),
         (r"(?<![\\A-Za-z])[pP]i(?![A-Za-z])", r"\\pi "),
         (r"(?<![\\A-Za-z])(?:sqrt|Sqrt)\s*\(([^()]*)\)", r"\\sqrt{\1}"),
         (r"(?<![\\A-Za-z])exp\s*\(([^()]*)\)|\\exp\s*\(([^()]*)\)|\\exp\s*\{([^{}]*)\}", r"e^{\1\2\3}"),
         (r"(?<![\\A-Za-z])(sin|cos|tan|log|ln|arcsin|arccos|arctan)(?=\s*[\d({\\])", r"\\\1 "),
-        (r"\\sqrt\s*(\d|[a-zA-Z](?![a-zA-Z])|\\[a-z]+)", r"\\sqrt{\1}"),
+        (r"\\sqrt\s*(\[[^][]*\])?\s*(\d|[a-zA-Z](?![a-zA-Z])|\\[a-z]+)", r"\\sqrt\1{\2}"),
         (r"\\sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}"),
         (r"\\frac\s*([^\s{}\\])\s*([^\s{}\\])", r"\\frac{\1}{\2}"),
         (r"\\frac\s*([^\s{}\\])\s*\{", r"\\frac{\1}{"),
@@ -126,7 +150,10 @@ _REWRITES: list[tuple[re.Pattern[str], str]] = [
         (r"\^\s*\(([^()]*)\)", r"^{\1}"),
         (r"\^\s*(-?\d+)", r"^{\1}"),
         (r"_\s*(\d+|[a-zA-Z])", r"_{\1}"),
+        (r"\\begin\{(?:d|r)cases\}", r"\\begin{cases}"),
+        (r"\\end\{(?:d|r)cases\}", r"\\end{cases}"),
         (r"\\begin\{array\}\s*\{[^{}]*\}", r"\\begin{array}"),
+        (r"\\\{\s*\\begin\{array\}((?:(?!\\begin|\\end).)*)\\end\{array\}", r"\\begin{cases}\1\\end{cases}"),
     )
 ]  # fmt: skip
 # 1 234 567, 1'000 or 1_000: groups of three after one separator
@@ -139,7 +166,11 @@ _MARKED_NUMBER = re.compile(
 def plain(text: str) -> str:
     """Return the text in the one notation that `rewards.answers` reads. Line breaks stay where they may part answers;
     within an environment and beside a comma they go."""
+    text = _ESCAPED.sub(r"\\", text)
+    if "\\begin" not in text:
+        text = re.sub(r"(?<!\\)\\\\(?=[{}])", r"\\", text)
     text = "".join(_ascii_of(char) for char in text)
+    text = _FONT.sub(r"\\text{\1}", _FONT_LETTER.sub(r"\\\1{\2}", text))
     text = _POWER_RUN.sub(lambda run: "^{" + "".join(_POWERS[c] for c in run[0]) + "}", text)
     text = _INDEX_RUN.sub(lambda run: "_{" + "".join(_INDICES[c] for c in run[0]) + "}", text)
     text = _MARKED_NUMBER.sub(lambda number: re.sub(r"['’_ ]", "", number[0]), _GROUPED.sub("", text))
@@ -148,6 +179,7 @@ def plain(text: str) -> str:
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
     text = re.sub(r"(?<=[\d}])\s+(?=\^\{\\circ\})", "", text)
+    text = _RECURRING.sub(_with_overline, text)
     text = _join_lines(text)
     return re.sub(r"[ \r]+", " ", text).strip()
 
@@ -180,10 +212,26 @@ def _ascii_of(char: str) -> str:
     return char
 
 
+def _with_overline(match: re.Match[str]) -> str:
+    """Return a decimal fraction that goes on, 0.1666…, with its repeating digits overlined; without dots where none repeat."""
+    whole, digits = match[1], match[2]
+    for length in range(1, len(digits) // 2 + 1):
+        block = digits[-length:]
+        repeats = 1
+        while digits.endswith(block * (repeats + 1)):
+            repeats += 1
+        if repeats * length >= 3 and repeats > 1:
+            return f"{whole}.{digits[: -length * repeats]}\\overline{{{block}}}"
+    return f"{whole}.{digits}"
+
+
 def _marked_words(match: re.Match[str]) -> str:
     content = match[1]
-    if len(content.strip()) == 1:  # \mathrm{e} is e
-        return content.strip()
+    if len(content.strip()) == 1:  # \mathrm{e} is e, but 5\text{ m} five metres
+        is_unit = content.strip() in "mshgLNJWVCKF" and _BEFORE_UNIT.search(
+            match.string, max(0, match.start() - 12), match.start()
+        )
+        return f" {WORD_MARK}{content.strip()} " if is_unit else content.strip()
     words = _WORD.sub(WORD_MARK + r"\1", content)
     return f" {words} "
 

@@ -7,7 +7,7 @@ import re
 from rewards.answers.grammar import read_number, read_plain
 from rewards.answers.kinds import Answer, Relation, Series
 
-_COEFFICIENT = re.compile(r"\d\s*/?\s*[a-zA-Z]|[a-zA-Z]\s*/\s*\d|[a-zA-Z)}|]\s*[-+]|[-+]\s*[a-zA-Z]")
+_COEFFICIENT = re.compile(r"\d\s*/?\s*[a-zA-Z]|[a-zA-Z]\s*/\s*\d|\S\s*[-+]|[-+]\s*[a-zA-Z]")
 _GROUPS = re.compile(r"\{[^{}]*\}|\([^()]*\)|\|[^|]*\||\\[a-zA-Z]+")
 
 
@@ -20,8 +20,9 @@ def named_value(relation: Relation, approximate: bool = False) -> Answer | None:
         return None
     exact_count = next((i for i, sign in enumerate(relation.operators) if sign == "\\approx"), len(relation.operators))
     side = relation.sides[-1] if approximate else relation.sides[exact_count]
-    if exact_count == 0 and not approximate:
-        return read_plain(relation.sides[0])
+    if exact_count == 0 and not approximate:  # x \approx 3.14 names 3.14, \pi \approx 3.14 names \pi
+        is_variable = re.fullmatch(r"[a-zA-Z](?:_\{\w+\})?", relation.sides[0]) is not None
+        return read_plain(relation.sides[-1 if is_variable else 0])
     if len(relation.operators) == 1 and not is_name(relation.sides[0]) and read_number(relation.sides[0]) is None:
         return None
     if len(relation.operators) == 1 and read_number(relation.sides[0]) is not None and read_number(side) is None:
@@ -35,7 +36,7 @@ def is_name(text: str) -> bool:
         return False
     before = None
     while before != text:
-        before, text = text, _GROUPS.sub(" ", text)
+        before, text = text, _GROUPS.sub(" # ", text)
     return not _COEFFICIENT.search(text)
 
 
@@ -54,3 +55,27 @@ def interval(relation: Relation) -> Series | None:
         return None
     opening, closing = ("(" if signs[0] == "<" else "["), (")" if signs[1] == "<" else "]")
     return Series(relation.text, (read_plain(sides[0]), read_plain(sides[2])), opening, closing)
+
+
+_TURNED = {">": "<", "\\ge": "\\le"}
+
+
+def upward(relation: Relation) -> tuple[list[str], list[str]]:
+    """Return the signs and sides of a relation, from the other end where it falls."""
+    signs, sides = list(relation.operators), list(relation.sides)
+    if set(signs) <= set(_TURNED):
+        return [_TURNED[sign] for sign in reversed(signs)], sides[::-1]
+    return signs, sides
+
+
+_COMPUTED = re.compile(r"\\frac|\\sqrt|\^|/|\d[a-zA-Z]")
+
+
+def may_name_one(gold: str, pred: str) -> bool:
+    """Return whether the left sides of two equations may name the same: `P(A)` and `p`, `|AB|` and `AB`, but neither `x` and
+    `y`, nor `f(2)` and `f(3)`, nor `x` and `x^2`."""
+    if gold == pred:
+        return True
+    if _COMPUTED.search(gold) or _COMPUTED.search(pred):
+        return False
+    return not (len(gold) == 1 and len(pred) == 1) and not ("(" in gold and "(" in pred)

@@ -29,6 +29,7 @@ class Unit:
 NO_UNIT = Unit()
 PERCENT = Unit({"percent": 1})
 DEGREES = Unit({"angle": 1})
+_TEMPERATURES = frozenset({"celsius", "fahrenheit"})
 
 
 _TABLE: dict[str, dict[str, str]] = {  # dimension -> size in its base unit -> the unit's names
@@ -38,7 +39,7 @@ _TABLE: dict[str, dict[str, str]] = {  # dimension -> size in its base unit -> t
         "1/1000": "mm millimeter millimeters millimetre millimetres 毫米",
         "1/10": "dm decimeter decimeters 分米",
         "1000": "km kilometer kilometers kilometre kilometres 千米 公里",
-        "254/10000": "inch inches",
+        "254/10000": "inch inches in",
         "3048/10000": "ft foot feet 英尺",
         "9144/10000": "yd yard yards",
         "1609344/1000": "mi mile miles 英里",
@@ -94,6 +95,7 @@ _TABLE: dict[str, dict[str, str]] = {  # dimension -> size in its base unit -> t
     "energy": {"1": "J joule joules 焦耳", "1000": "kJ kilojoule kilojoules", "1/1000": "mJ"},
     "force": {"1": "N newton newtons 牛顿", "1000": "kN"},
     "pressure": {"1": "Pa pascal pascals", "1000": "kPa", "101325": "atm"},
+    "resistance": {"1": "ohm ohms \\Omega", "1000": "kiloohm kiloohms"},
     "amount": {"1": "mol mole moles"},
     "data": {"1": "byte bytes", "1/8": "bit bits"},
 }
@@ -103,12 +105,20 @@ _UNITS: dict[str, Unit] = {
     for size, names in sizes.items()
     for name in names.split()
 }
+_UNITS["mph"] = Unit({"length": 1, "time": -1}, _UNITS["mile"].size / 3600)
+_UNITS["kph"] = _UNITS["kmph"] = Unit({"length": 1, "time": -1}, Fraction(1000, 3600))
 _GLUED = frozenset(name for name in _UNITS if len(name) > 1)  # `5km` has a unit; `5m` may be a product with m
 _POWERS = {"square": 2, "sq": 2, "squared": 2, "cubic": 3, "cu": 3, "cubed": 3, "平方": 2, "立方": 3}
 _TOKEN = re.compile(
-    rf"\s*(?:(?P<degrees>\^\{{\\circ\}}\s*(?P<scale>[CF](?![a-zA-Z]))?)|(?P<power>平方|立方)|(?P<name>%|¢|{WORD_MARK}?[^\W\d_]+(?:-[^\W\d_]+)*)"
+    rf"\s*(?:(?P<degrees>\^\{{\\circ\}}\s*(?P<scale>[CF](?![a-zA-Z]))?)|(?P<power>平方|立方)|(?P<name>%|¢|\\Omega(?![a-z])|{WORD_MARK}?[^\W\d_]+(?:-[^\W\d_]+)*)"
     r"|\^\{(?P<exponent>-?\d)\}|(?P<per>/)|(?P<times>\\cdot(?![a-z])))"
 )
+_FRACTION = re.compile(
+    rf"\s*\\frac\{{((?=[^{{}}]*{WORD_MARK})(?:[^{{}}]|\{{[^{{}}]*\}})*)\}}\{{((?:[^{{}}]|\{{[^{{}}]*\}})*)\}}\s*"
+)
+_UNNAMED = re.compile(
+    rf"\s*(?:{WORD_MARK}?(?:square|sq\.?|cubic|cu\.?)\s*)?{WORD_MARK}?units?\.?\s*(?:\^\{{\d\}})?\s*"
+)  # any unit
 _PER = frozenset({"per", "a", "an", "each", "every", "par", "pro"})
 _CJK_POWER = re.compile(r"^(平方|立方)(.+)$")
 _MOST_NOUN_WORDS, _LONGEST = 6, 200
@@ -119,6 +129,11 @@ def read_unit(text: str) -> Unit | None:
     """Return the unit that a plain text consists of: `km/h`, `m^{2}`, `square meters`, `平方厘米`, `dollars per hour`, or the
     noun of what is counted; None where it is neither."""
     if not text.strip():
+        return NO_UNIT
+    if fraction := _FRACTION.fullmatch(text):
+        text = f" {fraction[1].strip()}/{fraction[2].strip()}"
+    text = re.sub(r"/\s*\(([^()]*)\)\s*$", r"/\1", text)  # all that follows a bar stands under it
+    if _UNNAMED.fullmatch(text):
         return NO_UNIT
     if len(text) > _LONGEST:
         return None
@@ -140,26 +155,28 @@ def _read_measure(text: str) -> Unit | None:
             return None
         first = position == 0
         position = token.end()
-        if token["per"] or (token["name"] and token["name"] in _PER):
+        name = (token["name"] or "").lstrip(WORD_MARK)
+        if token["per"] or name in _PER:
             direction, last = -1, None
             continue
         if token["times"]:
             continue
-        if token["exponent"] or token["name"] in ("squared", "cubed"):
-            extra = (int(token["exponent"]) if token["exponent"] else _POWERS[token["name"]]) - 1
+        if token["exponent"] or name in ("squared", "cubed"):
+            extra = (int(token["exponent"]) if token["exponent"] else _POWERS[name]) - 1
             if last is None:
                 return None
             _multiply(dimensions, last, direction * extra)
             size *= last.size ** (direction * extra)
             last = None
             continue
-        name = (token["name"] or "").lstrip(WORD_MARK)
         if token["power"] or name in _POWERS:
             power = _POWERS[token["power"] or name]
             continue
         unit = _named_unit(token, name, glued=first and is_glued and not (token["name"] or "").startswith(WORD_MARK))
         if unit is None:
             return None
+        if last == DEGREES and last is not None and set(unit.dimensions) <= _TEMPERATURES:  # degrees Celsius
+            _multiply(dimensions, last, -direction)
         _multiply(dimensions, unit, direction * power)
         size *= unit.size ** (direction * power)
         last, power = unit, 1
@@ -169,6 +186,8 @@ def _read_measure(text: str) -> Unit | None:
 def _named_unit(token: re.Match[str], name: str, glued: bool) -> Unit | None:
     if token["degrees"]:
         return _UNITS[token["scale"]] if token["scale"] else DEGREES
+    if name in ("deg", "degree", "degrees"):
+        return DEGREES
     if glued and name not in _GLUED and name.isascii() and name != "%":
         return None
     return _UNITS.get(name) or (_UNITS.get(name.lower()) if len(name) > 2 else None)
@@ -195,6 +214,8 @@ def _read_noun(text: str) -> Unit | None:
     if not _NOUN.fullmatch(text) or len(words) > _MOST_NOUN_WORDS or _CHANGING.search(text.replace(WORD_MARK, "")):
         return None
     first = words[0]
+    if first == "in":  # "5 in total"
+        return Unit(noun=" ".join(words).casefold())
     measure = _read_measure(f" {first}") if len(words) > 1 else None
     if measure is not None:  # "centimetres long", "hours of work"
         return measure
@@ -207,8 +228,10 @@ def _read_noun(text: str) -> Unit | None:
 
 
 def same_kind(a: Unit, b: Unit) -> bool:
-    """Return whether two units measure the same, so that their numbers can be compared. Where one is missing, or both are
-    nouns, they do."""
+    """Return whether an answer's unit `b` measures the same as the gold's `a`, so that their numbers can be compared. Where
+    one is missing, or both are nouns, they do."""
     if a.is_empty or b.is_empty or (a.noun and b.noun):
         return True
+    if set(a.dimensions) <= _TEMPERATURES and set(b.dimensions) == {"angle"}:
+        return True  # 20° may leave out the C, but no angle has one
     return dict(a.dimensions) == dict(b.dimensions) and bool(a.noun) == bool(b.noun)

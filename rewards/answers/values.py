@@ -202,7 +202,9 @@ def raise_to(base: Value, exponent: Value) -> Value:
     if isinstance(exponent.real, Fraction) and exponent.real.denominator > 1 and base.is_rational:
         numerator = exponent.real.numerator
         power = base if numerator == 1 else raise_to(base, Value(Fraction(numerator)))
-        return replace(root_of(power, exponent.real.denominator), is_digits=False)
+        root = root_of(power, exponent.real.denominator)
+        # 2^{2/3} is final, as \sqrt[3]{4} is; 8^{2/3} is 4, still to be worked out
+        return replace(root, is_digits=False, undone=root.undone if root.is_rational else undone)
     real = _checked(REALS.power(_real(base), _real(exponent)))
     return Value(real, undone | ({POWER} if base.is_rational else frozenset[str]()), base.is_decimal)
 
