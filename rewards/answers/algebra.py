@@ -31,7 +31,7 @@ def algebra_equal(gold: str, pred: str) -> bool:
     """Return whether math-verify finds two formulas equal, each in LaTeX without delimiters."""
     if "\\ldots" in gold + pred:
         return "".join(gold.split()) == "".join(pred.split())  # math-verify would read on as if nothing were left out
-    if _differ_in_case(gold, pred) or _HUGE.search(gold) or _HUGE.search(pred):
+    if _differ_in_case(gold, pred) or _is_beyond_reason(gold) or _is_beyond_reason(pred):
         return False
     if _expressions_equal(_parse(gold), _parse(pred), timeout_seconds=None):
         return True
@@ -52,7 +52,24 @@ def _differ_in_case(gold: str, pred: str) -> bool:
 
 _IMAGINARY = re.compile(r"(?<![\\a-zA-Z])i(?![a-zA-Z])|\\sqrt\{-")
 # numbers that sympy would write out: 9^{9^{9}}, 2^{100000}, 10000!
-_HUGE = re.compile(r"\^\s*\{[-+\s\d]*\d[\s}]*\^[\s{]*\d|\^\s*\{?[^{}]*\d{5}|(?:\d{4}|[})])\s*!|[eE]\d{3}|!!")
+_HUGE = re.compile(
+    r"\^\s*\{[-+\s\d{]*\d[\s}]*\^[\s{]*\d|\^\{[^{}^]*\^\{[^{}^]*\^\{|\^\s*\{?[^{}]*\d{5}|(?:\d{4}|[})])\s*!|[eE]\d{3}|!!"
+)
+_POWER_OF_SUM = re.compile(r"\)\s*\^\s*\{?(\d+)")
+_LONGEST, _DEEPEST, _HIGHEST_POWERS = 1500, 25, 200
+
+
+def _is_beyond_reason(formula: str) -> bool:
+    """Return whether sympy would take minutes over a formula: only hostile answers are so."""
+    if len(formula) > _LONGEST or _HUGE.search(formula):
+        return True
+    depth = deepest = 0
+    for char in formula:
+        depth += {"(": 1, "{": 1, "[": 1, ")": -1, "}": -1, "]": -1}.get(char, 0)
+        deepest = max(deepest, depth)
+    return deepest > _DEEPEST or sum(int(power) for power in _POWER_OF_SUM.findall(formula)) > _HIGHEST_POWERS
+
+
 _LONG_POWER = re.compile(r"\d{4}|\^\{[^}]*(?:\^|\d{3})|!")  # beyond reason to evaluate
 _MOST_CHARACTERS = 120
 

@@ -254,14 +254,17 @@ def _is_function(side: str) -> bool:
 # Texts and algebra
 
 
+_ALL_REALS = ("all real numbers", "all reals")
 _REALS = ("\\mathbb{R}", "(-\\infty,\\infty)", "(-\\infty,+\\infty)", "x\\in\\mathbb{R}")
 
 
 def _words(gold: Answer, pred: Answer, policy: Policy) -> bool:
     texts = [normalise_text(unmarked(answer.text)) for answer in (gold, pred)]
-    if "all real numbers" in texts or "all reals" in texts:
-        return texts[0] == texts[1] or _letters(gold.text) in _REALS or _letters(pred.text) in _REALS
-    return normalise_text(unmarked(gold.text)) == normalise_text(unmarked(pred.text))
+    if texts[1] in _ALL_REALS and _letters(gold.text) in _REALS:
+        return True
+    if texts[0] in _ALL_REALS and "\\mathbb{R}" in pred.text:
+        return _letters(pred.text) in _REALS
+    return texts[0] == texts[1]
 
 
 Comparison = Callable[..., bool]

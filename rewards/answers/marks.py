@@ -18,7 +18,7 @@ NUMBER_ATOM = (
 
 _BOX_START = re.compile(r"\\(?:boxed|fbox)\s*\{")
 # what may stand between the boxes of one answer: \boxed{1}, \boxed{2} or \boxed{3}
-_JOINT = re.compile(r"(?:\s|[,;/$.&]|\\[()\[\]]|\\q?quad|\\text\{\s*(?:and|or)\s*\}|\b(?:and|or)\b)*")
+_JOINT = re.compile(r"(?:\s|[,;/$.&]|\\[()\[\]]|\\q?quad|\\text\{\s*(?:and|or)\s*\}|\b(?:and|or)\b|\b[a-zA-Z](?:_\{?\d\}?)?\s*=)*")
 _DOLLAR = re.compile(r"(?<!\\)\$")
 # what stands in a box that only shows where an answer goes
 _MENTION = re.compile(
@@ -42,7 +42,8 @@ def last_boxes(text: str) -> list[str]:
         # Braces are counted by hand: a regular expression cannot follow them to any depth.
         depth, end = 1, start.end()
         while end < len(text) and depth:
-            depth += {"{": 1, "}": -1}.get(text[end], 0)
+            is_escaped = text[end - 1] == "\\" and text[end - 2 : end] != "\\\\"  # \{ is no brace, \\{ has one
+            depth += 0 if is_escaped else {"{": 1, "}": -1}.get(text[end], 0)
             end += 1
         content = _DOLLAR.sub("", text[start.end() : end - (depth == 0)]).strip()  # depth > 0: cut off
         if _MENTION.fullmatch(content):

@@ -17,7 +17,7 @@ _TOKEN = re.compile(
     rf"|(?P<date>{DATE_IN_TEXT})"
     r"|(?P<ordinal>\d++(?:st|nd|rd|th)\b)"
     r"|(?P<number>(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?(?![a-zA-Z]*\d[^\W_])|\.\d+)"
-    rf"|(?P<word>{WORD_MARK}?{_LATIN}(?:['’-]?(?:{_LATIN}|\d))+(?:\^\{{-?\d\}})?|[^\W\d_a-zA-Z]+)"
+    rf"|(?P<word>{WORD_MARK}?{_LATIN}(?:['’]?(?:{_LATIN}|\d))+(?:-{_LATIN}(?:{_LATIN}|\d)*)*(?:\^\{{-?\d\}})?|[^\W\d_a-zA-Z]+)"
     r"|(?P<letter>[a-zA-Z])"
     r"|(?P<operator>[-+/^_=<>!%|]|(?<=\d):(?=\d))"
     r"|(?P<bracket>[()\[\]{}])"

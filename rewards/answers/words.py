@@ -97,7 +97,7 @@ _LONE_HALF = re.compile(r"(?<![\w-])half(?=\s*(?:$|[.,;!?]))", re.IGNORECASE)
 _POINT = re.compile(rf"(?:(?<=\w)\s+|^|(?<=\bis\s))point\s+((?:(?:{'|'.join(_SMALL)})\b\s*)+)", re.IGNORECASE)
 _DIGITS_AND_PART = re.compile(rf"(?<![\w.])(\d+){_AND_PART.pattern}", re.IGNORECASE)
 _MAGNITUDE = re.compile(
-    rf"(?<![\w.,])(?P<digits>{_DIGITS})(?:\s*(?P<cjk>[万萬億亿千百]+)(?![克米瓦卡])|\s?(?P<k>[kK])(?![\w/^{{²³])|\s?(?P<m>[MB]|bn|mn)(?![\w/^{{])"
+    rf"(?<![\w.,])(?P<digits>{_DIGITS})(?:\s*(?P<cjk>[万萬億亿千百]+)(?![克米瓦卡])|\s?(?P<k>[kK])(?![\w/^{{²³]|\s*[-+=<>*])|\s?(?P<m>[MB]|bn|mn)(?![\w/^{{]|\s*[-+=<>*])"
     rf"|[\s-]*{WORD_MARK}?(?P<name>(?i:hundred|dozen|{'|'.join(_SCALES)}))s?(?!\w))"
 )
 _SIGN = re.compile(rf"(?<!\w){WORD_MARK}?(?:minus|negative)\s+(?=\.?\d|\\(?:frac|sqrt|pi))", re.IGNORECASE)
