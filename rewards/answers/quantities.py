@@ -7,11 +7,13 @@ from fractions import Fraction
 
 from rewards.answers.kinds import Answer, Duration, Moment, Number, Policy, Series
 from rewards.answers.units import PERCENT, same_kind
-from rewards.answers.values import PRODUCT, Value, same_value
+from rewards.answers.values import DIVISION, PRODUCT, Value, same_value
 
 
 def numbers_equal(gold: Number, pred: Number, policy: Policy) -> bool:
     undone = pred.value.undone - gold.value.undone - {PRODUCT}
+    if gold.value.undone:
+        undone -= {DIVISION}  # beside \frac{2^{100}-1}{3} also (2^{100}-1)/3
     if undone and policy.unevaluated == "refuse":
         return False
     if not same_kind(gold.unit, pred.unit):

@@ -320,7 +320,7 @@ ABCD ⟹ \text{ABCD} ┃ ABCD ≠≠ ABDC ┃ ABC ┃ A
 \text{DNE} ⟹ DNE ┃ \mathrm{DNE} ┃ \text{DNE}. ≠≠ 0 ┃ \infty
 """,
     "missing braces": r"""
-\sqrt{3} ⟹ \sqrt3 ┃ {\sqrt{3}} ┃ \sqrt 3 ┃ {{\sqrt{3}}} ┃ \sqrt{3}\  ≠≠ 3 ┃ \sqrt{33}
+\sqrt{3} ⟹ \sqrt3 ┃ {\sqrt{3}} ┃ \sqrt 3 ┃ {{\sqrt{3}}} ≠≠ 3 ┃ \sqrt{33}
 10^{-3} ⟹ 10^-3 ┃ 0.001 ┃ \frac{1}{1000} ┃ 1\times10^{-3} ┃ 10^{-3} ┃ 1e-3 ┃ \frac{1}{10^3} ┃ 10^{- 3} ≠≠ 10^3 ┃ 10-3 ┃ 10^{-2} ┃ 7 ┃ -1000 ┃ 0.0001
 \frac{x}{2} ⟹ \frac x2 ┃ \frac{x}2 ┃ \frac x{2} ┃ x/2 ┃ \frac12x ┃ 0.5x ┃ \frac{1}{2}x ┃ \frac12 x ┃ \frac{1}{2}\cdot x ┃ \dfrac{x}{2} ≠≠ \frac2x ┃ x^2 ┃ \frac{x}{3} ┃ 2x ┃ \frac{y}{2} ┃ x
 x^{n+1} ⟹ x^{1+n} ┃ x\cdot x^n ┃ x^{n + 1} ≠≠ x^n+1 ┃ x^{n-1} ┃ x^n
