@@ -32,9 +32,9 @@ _NUMBER = re.compile(
     r"(?:(?P<whole>\d{1,3}(?:,\d{3})+(?![\d])|\d+)(?P<part>\.\d*(?!\.))?|(?P<bare_part>\.\d+))"
     r"(?:\\overline\{(?P<repeat>\d+)\})?(?:[eE](?P<power>[-+]?\d{1,4})(?![\d.]))?"
 )
-_MIXED = re.compile(r"\s?\\frac\{(\d+)\}\{(\d+)\}(?![\d^!])|\s(\d+)\s?/\s?(\d+)(?![\d^!.])")
+_FRACTION_BEHIND = re.compile(r"\s?\\frac\{(\d+)\}\{(\d+)\}(?![\d^!])|\s(\d+)\s?/\s?(\d+)(?![\d^!.])")
 _SPACE = re.compile(r"\s*")
-_JUXTAPOSED = re.compile(r"\s*(?=\\(?:frac|sqrt|pi)(?![a-z])|\(|e(?![a-zA-Z]))")
+_NEXT_FACTOR = re.compile(r"\s*(?=\\(?:frac|sqrt|pi)(?![a-z])|\(|e(?![a-zA-Z]))")
 _TIMES = re.compile(r"\s*(?:\\times|\\cdot)(?![a-z])\s*|\s+x\s+(?=\d)|(?<=\d)x(?=\s?10\s?\^)")
 _OVER = re.compile(r"\s*/\s*")
 _SIGN = re.compile(r"\s*([-+])\s*")
@@ -62,7 +62,7 @@ class _Parser:
             except UnreadableError:
                 self.position = start
                 break
-            terms.append(values.negated(term) if sign[1] == "-" else term)
+            terms.append(values.negate(term) if sign[1] == "-" else term)
         self.depth -= 1
         return values.add_up(terms)
 
@@ -71,7 +71,7 @@ class _Parser:
         lead = sign or _SPACE.match(self.text, self.position)
         self.position = lead.end() if lead else self.position
         value = self._product()
-        return values.negated(value) if sign and sign[1] == "-" else value
+        return values.negate(value) if sign and sign[1] == "-" else value
 
     def _product(self) -> Value:
         factors = [self._power()]
@@ -82,7 +82,7 @@ class _Parser:
             operator = times or over
             if operator:
                 self.position = operator.end()
-            elif not self._juxtaposed():
+            elif not self._skip_to_factor():
                 break
             try:
                 factor = self._power(signed=operator is not None)
@@ -97,9 +97,9 @@ class _Parser:
         is_undone = divisors and (comes_out or has_decimals)
         return replace(value, undone=value.undone | {DIVISION}) if is_undone else value
 
-    def _juxtaposed(self) -> bool:
+    def _skip_to_factor(self) -> bool:
         """Return whether a factor may follow without a sign: 2\\pi, 4\\sqrt{2}, 2(3), 3e^{2}, but no digit after a number."""
-        factor = _JUXTAPOSED.match(self.text, self.position)
+        factor = _NEXT_FACTOR.match(self.text, self.position)
         if factor:
             self.position = factor.end()
         return factor is not None
@@ -126,13 +126,13 @@ class _Parser:
                     value = replace(value, undone=frozenset())
             else:
                 break
-        return Factor(values.negated(value) if sign and sign[1] == "-" else value, is_power_of_ten)
+        return Factor(values.negate(value) if sign and sign[1] == "-" else value, is_power_of_ten)
 
     def _atom(self) -> Value:
         number = _NUMBER.match(self.text, self.position)
         if number:
             self.position = number.end()
-            return self._mixed(_value_of_digits(number))
+            return self._with_fraction(_value_of_digits(number))
         command = _COMMAND.match(self.text, self.position)
         if command:
             self.position = command.end()
@@ -148,9 +148,9 @@ class _Parser:
             return Value(values.E)
         raise UnreadableError
 
-    def _mixed(self, whole: Value) -> Value:
+    def _with_fraction(self, whole: Value) -> Value:
         """Return the mixed number that a whole number begins, `1\\frac{1}{2}` or `1 1/2`, or the number itself."""
-        fraction = _MIXED.match(self.text, self.position)
+        fraction = _FRACTION_BEHIND.match(self.text, self.position)
         if not fraction or whole.is_decimal or not isinstance(whole.real, Fraction) or whole.real.denominator != 1:
             return whole
         top, bottom = int(fraction[1] or fraction[3]), int(fraction[2] or fraction[4])

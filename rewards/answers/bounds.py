@@ -29,9 +29,9 @@ _BEFORE = re.compile(
     rf"|최소|최대|적어도|많아야|기껏해야){_ABOUT}",
     re.IGNORECASE,
 )
-_MORE = r"(?:more|less|fewer|greater|above|below|higher|lower|over|under|larger|smaller|bigger|beyond)"
+_MORE_WORD = r"(?:more|less|fewer|greater|above|below|higher|lower|over|under|larger|smaller|bigger|beyond)"
 _AFTER = re.compile(
-    rf"(?:(?:\s+{WORD_MARK}?[^\W\d_]+){{0,2}}\s+(?:(?:or|and|oder|ou|o|или)\s+(?:more|less|fewer|mehr|weniger|plus|moins|más|menos|больше|меньше)|at\s+(?:least|most))(?=\s*(?:[.,;!?)]|$))|\s*,?\s*(?:(?:{WORD_MARK}?(?:or|and)\s+(?:even\s+)?{_MORE}|{WORD_MARK}?and\s+(?:up|upwards?|counting)"
+    rf"(?:(?:\s+{WORD_MARK}?[^\W\d_]+){{0,2}}\s+(?:(?:or|and|oder|ou|o|или)\s+(?:more|less|fewer|mehr|weniger|plus|moins|más|menos|больше|меньше)|at\s+(?:least|most))(?=\s*(?:[.,;!?)]|$))|\s*,?\s*(?:(?:{WORD_MARK}?(?:or|and)\s+(?:even\s+)?{_MORE_WORD}|{WORD_MARK}?and\s+(?:up|upwards?|counting)"
     rf"|{WORD_MARK}?at\s+(?:the\s+)?(?:very\s+)?(?:least|most|minimum|maximum)|{WORD_MARK}?(?:tops|minimum|maximum|max)(?=\s*(?:[.,;!)]|$))"
     rf"|{WORD_MARK}?(?:times|plus|minus)(?=\s+(?:\d|\\|x\b|itself|the\b))|{WORD_MARK}?(?:squared|cubed|doubled|tripled|halved|factorial|modulo|mod)(?!\s+(?:met|cent|in|f|y|k|mi))"
     r"|oder\s+(?:mehr|weniger)|ou\s+(?:plus|moins)|o\s+(?:más|menos)|или\s+(?:больше|меньше|более|менее)|и\s+более|либо\s+больше)\b"
@@ -43,7 +43,7 @@ _QUESTION = re.compile(
     r"|will|what|why|how|which|who|has|have|¿|est-ce|est|ist|sind|wäre|könnte|wie|was|warum|combien|quel\w*|es|cuánt\w*|qué)(?![\w])",
     re.IGNORECASE,
 )
-_ASKED = re.compile(r"[^.!?\n]*?(?P<particle>[吗嗎か까])?\s*\?(?!\s*(?:[\"”’)]*\s*)(?:yes|yep|yeah|correct|right|indeed|exactly|ja|oui|sí|да|是的?|はい|네)\b)", re.IGNORECASE)  # fmt: skip
+_QUESTION_END = re.compile(r"[^.!?\n]*?(?P<particle>[吗嗎か까])?\s*\?(?!\s*(?:[\"”’)]*\s*)(?:yes|yep|yeah|correct|right|indeed|exactly|ja|oui|sí|да|是的?|はい|네)\b)", re.IGNORECASE)  # fmt: skip
 _ALTERNATIVE_LABEL = re.compile(
     r"\b(?:(?:option|answer|guess|possibility|candidate|choice)\s+(?:\d|one|two|three|[A-C])|(?:first|second|third|another|other|next|alternative)"
     r"\s+(?:option|answer|guess|possibility|candidate|choice))\s*(?:is|:|=)",
@@ -63,7 +63,7 @@ def is_bounded_after(text: str, end: int) -> bool:
 
 def is_asked(text: str, sentence_start: int, end: int) -> bool:
     """Return whether the sentence that holds a number asks ("Is it 7?") and is not answered by a yes."""
-    asked = _ASKED.match(text, end, end + 200)
+    asked = _QUESTION_END.match(text, end, end + 200)
     if asked is None:
         return False
     return bool(asked["particle"]) or _QUESTION.match(text, sentence_start) is not None

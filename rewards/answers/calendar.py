@@ -45,10 +45,10 @@ _DATES = [
         rf"(?:the\s+)?{_DAY}\s+(?:of\s+)?(?P<name>{_MONTH})\.?,?(?:\s+(?P<year>\d{{4}}))?",
     )
 ]
-_CAPITALISED = "|".join(sorted((name.capitalize() for name in _MONTHS), key=len, reverse=True))
+_MONTH_NAME = "|".join(sorted((name.capitalize() for name in _MONTHS), key=len, reverse=True))
 DATE_IN_TEXT = (
-    rf"\b(?:{_CAPITALISED})\.?\s+\d{{1,2}}(?:st|nd|rd|th)?\b(?:,?\s+\d{{4}})?"
-    rf"|\b\d{{1,2}}(?:st|nd|rd|th)?\s+(?:of\s+)?(?:{_CAPITALISED})\b\.?,?(?:\s+\d{{4}})?"
+    rf"\b(?:{_MONTH_NAME})\.?\s+\d{{1,2}}(?:st|nd|rd|th)?\b(?:,?\s+\d{{4}})?"
+    rf"|\b\d{{1,2}}(?:st|nd|rd|th)?\s+(?:of\s+)?(?:{_MONTH_NAME})\b\.?,?(?:\s+\d{{4}})?"
 )
 """Pattern of a date with a month's name in prose."""
 _TIME = re.compile(

@@ -16,7 +16,7 @@ def plain_prose(text: str, number_words: bool) -> str:
     if number_words:
         text = in_one_convention(text)
     text = plain(_DRESS.sub(r"\1", _without_symbols(text)))
-    text = _MEASURED.sub(r" \1 ", _TOLERANCE.sub(r" \\pm ", text))
+    text = _TOLERANCE_IN_BRACKETS.sub(r" \1 ", _TOLERANCE.sub(r" \\pm ", text))
     if number_words or not any(char.isdigit() for char in text):
         return with_digits(text)
     return with_magnitudes(text)
@@ -25,7 +25,7 @@ def plain_prose(text: str, number_words: bool) -> str:
 _DRESS = re.compile(r"(?<![\w\\}])_{1,3}([^_\s](?:[^_\n]{0,200}[^_\s])?)_{1,3}(?![\w{])")  # Markdown's italics
 _TOLERANCE = re.compile(r",?\s+(?:plus\s*(?:-|/|or)\s*minus|give\s+or\s+take)\s+(?=\d)|\s*\+/-\s*(?=\d)", re.IGNORECASE)
 
-_MEASURED = re.compile(r"\(\s*((?:\d[^()\n]{0,40})?\\pm[^()\n]{0,40})\)")  # 120 (± 5), (120 ± 5) Hz
+_TOLERANCE_IN_BRACKETS = re.compile(r"\(\s*((?:\d[^()\n]{0,40})?\\pm[^()\n]{0,40})\)")  # 120 (± 5), (120 ± 5) Hz
 
 
 _TABLE_ROW = re.compile(r"^[ \t]*\|[^|\n]*\|(?:[^|\n]*\|)+[ \t]*$", re.MULTILINE)

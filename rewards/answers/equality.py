@@ -21,7 +21,7 @@ from rewards.answers.kinds import (
     Series,
     Words,
 )
-from rewards.answers.notation import latex, unmarked
+from rewards.answers.notation import latex, without_marks
 from rewards.answers.quantities import (
     durations_equal,
     moment_and_ratio_equal,
@@ -35,7 +35,7 @@ from rewards.answers.relations import interval, may_name_one, named_value, upwar
 from rewards.answers.texts import normalise_text
 from rewards.answers.values import same_value
 
-_ORDERED = frozenset({"(", "[", "]", "<"})
+_TUPLE_BRACKETS = frozenset({"(", "[", "]", "<"})
 
 
 def equal(gold: Answer, pred: Answer, policy: Policy = DEFAULT_POLICY) -> bool:
@@ -70,7 +70,7 @@ def _are_regions(gold: Answer, pred: Answer, policy: Policy) -> bool:
 
 def _letters(text: str) -> str:
     """Return a text without its spaces and marks."""
-    return "".join(unmarked(text).split())
+    return "".join(without_marks(text).split())
 
 
 def _number_and_series(gold: Answer, pred: Answer, policy: Policy) -> bool:
@@ -87,7 +87,7 @@ def _number_and_series(gold: Answer, pred: Answer, policy: Policy) -> bool:
     return comma is not None and (number.value.is_decimal or number is gold) and same_value(number.value, comma.value)
 
 
-def _based(gold: Answer, pred: Answer, policy: Policy) -> bool:
+def _based_equal(gold: Answer, pred: Answer, policy: Policy) -> bool:
     if isinstance(gold, Based) and isinstance(pred, Based):
         return gold.base == pred.base and gold.digits.lstrip("0") == pred.digits.lstrip("0")
     based, other = (gold, pred) if isinstance(gold, Based) else (pred, gold)
@@ -111,9 +111,14 @@ def _series(gold: Series, pred: Series, policy: Policy) -> bool:
         return equal(gold.items[0], pred.items[0], policy)
     if not _brackets_agree(gold, pred):
         return False
-    if policy.order == "given" or gold.opening in _ORDERED or pred.opening in _ORDERED or gold.opening == "to":
+    if (
+        policy.order == "given"
+        or gold.opening in _TUPLE_BRACKETS
+        or pred.opening in _TUPLE_BRACKETS
+        or gold.opening == "to"
+    ):
         return len(gold.items) == len(pred.items) and _pairwise(gold.items, pred.items, policy)
-    return _matched(_distinct(gold.items), _distinct(pred.items), policy)
+    return _sets_equal(_distinct(gold.items), _distinct(pred.items), policy)
 
 
 def _brackets_agree(gold: Series, pred: Series) -> bool:
@@ -146,7 +151,7 @@ def _pairwise(gold: Sequence[Answer], pred: Sequence[Answer], policy: Policy) ->
     return all(equal(_value(a), _value(b), policy) for a, b in zip(gold, pred, strict=True))
 
 
-def _matched(gold: Sequence[Answer], pred: Sequence[Answer], policy: Policy) -> bool:
+def _sets_equal(gold: Sequence[Answer], pred: Sequence[Answer], policy: Policy) -> bool:
     """Return whether each of the gold's items has its equal in any order. `x = 1` fits 1, but not `y = 1`."""
     if len(gold) != len(pred) or len(gold) > 60:  # beyond it is a listing, and comparing every pair takes too long
         return False
@@ -259,7 +264,7 @@ _REALS = ("\\mathbb{R}", "(-\\infty,\\infty)", "(-\\infty,+\\infty)", "x\\in\\ma
 
 
 def _words(gold: Answer, pred: Answer, policy: Policy) -> bool:
-    texts = [normalise_text(unmarked(answer.text)) for answer in (gold, pred)]
+    texts = [normalise_text(without_marks(answer.text)) for answer in (gold, pred)]
     if texts[1] in _ALL_REALS and _letters(gold.text) in _REALS:
         return True
     if texts[0] in _ALL_REALS and "\\mathbb{R}" in pred.text:
@@ -274,8 +279,8 @@ _COMPARISONS: tuple[tuple[tuple[tuple[type, ...] | type, tuple[type, ...] | type
     ((Number, Number), numbers_equal),
     ((Number, Series), _number_and_series),
     ((Series, Number), _number_and_series),
-    ((Based, (Based, Number, Relation, Formula)), _based),
-    (((Number, Relation, Formula), Based), _based),
+    ((Based, (Based, Number, Relation, Formula)), _based_equal),
+    (((Number, Relation, Formula), Based), _based_equal),
     ((Moment, Moment), moments_equal),
     ((Moment, Series), moment_and_ratio_equal),
     ((Series, Moment), moment_and_ratio_equal),

@@ -11,7 +11,7 @@ from rewards.answers.arithmetic import evaluate, evaluate_prefix
 from rewards.answers.brackets import closing_of, split_items, split_outside, split_top
 from rewards.answers.calendar import read_duration, read_moment
 from rewards.answers.kinds import Answer, Based, Formula, Grid, Number, Relation, Series, Words
-from rewards.answers.notation import EDGE, WORD_MARK, latex, plain, unmarked
+from rewards.answers.notation import EDGE, WORD_MARK, latex, plain, without_marks
 from rewards.answers.units import read_unit
 from rewards.answers.values import Value
 from rewards.answers.words import with_digits
@@ -45,7 +45,7 @@ _FUNCTION_WORD = re.compile(
 )
 _VARIABLE_K = re.compile(r"\d[kK]\s*[-+^/\\]|[-+]\s*\d+[kK](?![\w])")  # 2k+1 is no 2001
 _LABEL = re.compile(r"^[A-Za-z]\s*:\s+")  # `A: 42`
-_LABELLED = re.compile(r"(?:^|\s)\(?([a-e]|i{1,3}|iv|[1-9])[.)]\s+")
+_ITEM_LABEL = re.compile(r"(?:^|\s)\(?([a-e]|i{1,3}|iv|[1-9])[.)]\s+")
 _GRID = re.compile(
     r"\s*(?:=\s*)?\\begin\{(\w?matrix|array|smallmatrix|cases|aligned|align|gathered|gather)\}(.*)\\end\{\1\}\s*",
     re.DOTALL,
@@ -70,7 +70,7 @@ def read_plain(text: str) -> Answer:
         answer = reader(text)
         if answer is not None:
             return answer
-    return Words(unmarked(text)) if is_wordy(text) else Formula(text)
+    return Words(without_marks(text)) if is_wordy(text) else Formula(text)
 
 
 def is_wordy(text: str) -> bool:
@@ -233,7 +233,7 @@ def _list_parts(text: str) -> list[str]:
 
 
 _PLUS_MINUS = re.compile(r"\\pm(?![a-z])")
-_NAMED = re.compile(r"\s*[a-zA-Z](?:_\{\w+\})?\s*=")
+_NAME_BEFORE = re.compile(r"\s*[a-zA-Z](?:_\{\w+\})?\s*=")
 
 
 def _flat(answer: Answer) -> tuple[Answer, ...]:
@@ -248,8 +248,8 @@ def _read_list(text: str) -> Series | None:
         ends = tuple(read_plain(part) for part in range_parts)
         if all(isinstance(end, Number) for end in ends):
             return Series(text, ends, "to", "to")
-    labelled = [part for part in _LABELLED.split(text)[2::2] if part.strip()]
-    if len(labelled) > 1 and _LABELLED.match(text):
+    labelled = [part for part in _ITEM_LABEL.split(text)[2::2] if part.strip()]
+    if len(labelled) > 1 and _ITEM_LABEL.match(text):
         return Series(text, tuple(read_plain(part) for part in labelled), "(", ")")
     both = _PLUS_MINUS.split(text)
     if len(both) == 2 and not is_wordy(text) and len(_list_parts(text)) == 1:  # 3 \pm 2 is two numbers
@@ -260,7 +260,7 @@ def _read_list(text: str) -> Series | None:
     parts = _list_parts(text)
     if len(parts) < 2:
         return None
-    name = _NAMED.match(parts[0])
+    name = _NAME_BEFORE.match(parts[0])
     if name and not any(_RELATION.search(part) for part in parts[1:]):  # `n = 1, 2, 3`
         parts[0] = parts[0][name.end() :]
     items = tuple(item for part in parts for item in _flat(read_plain(part)))

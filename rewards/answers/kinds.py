@@ -95,7 +95,7 @@ Answer = Number | Based | Duration | Moment | Series | Grid | Relation | Words |
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What counts as equal where mathematics leaves it open. Each verifier argument of that name sets one."""
+    """The choices of what counts as equal where mathematics leaves it open. Each verifier argument of that name sets one."""
 
     unevaluated: str = "refuse"
     units: str = "optional"

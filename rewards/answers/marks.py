@@ -18,7 +18,9 @@ NUMBER_ATOM = (
 
 _BOX_START = re.compile(r"\\(?:boxed|fbox)\s*\{")
 # what may stand between the boxes of one answer: \boxed{1}, \boxed{2} or \boxed{3}
-_JOINT = re.compile(r"(?:\s|[,;/$.&]|\\[()\[\]]|\\q?quad|\\text\{\s*(?:and|or)\s*\}|\b(?:and|or)\b|\b[a-zA-Z](?:_\{?\d\}?)?\s*=)*")
+_JOINT = re.compile(
+    r"(?:\s|[,;/$.&]|\\[()\[\]]|\\q?quad|\\text\{\s*(?:and|or)\s*\}|\b(?:and|or)\b|\b[a-zA-Z](?:_\{?\d\}?)?\s*=)*"
+)
 _DOLLAR = re.compile(r"(?<!\\)\$")
 # what stands in a box that only shows where an answer goes
 _MENTION = re.compile(

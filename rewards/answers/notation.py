@@ -71,17 +71,17 @@ _POWERS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n", stri
 _INDICES = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋", "0123456789+-", strict=True))
 _POWER_RUN, _INDEX_RUN = re.compile(f"[{''.join(_POWERS)}]+"), re.compile(f"[{''.join(_INDICES)}]+")
 
-_BRACED = r"\{((?:[^{}]++|\{[^{}]*+\})*+)\}"  # one group in braces, with one more level inside
+_BRACE_GROUP = r"\{((?:[^{}]++|\{[^{}]*+\})*+)\}"  # one group in braces, with one more level inside
 _TEXT = re.compile(
     r"\\(?:text(?:bf|it|rm|tt|sf|normal)?|mathrm|mathbf|mathit|mathsf|mathtt|boldsymbol|bm|mbox|hbox|operatorname\*?|emph)\s*"
-    + _BRACED
+    + _BRACE_GROUP
 )
 _FONT = re.compile(r"\{\s*\\(?:rm|bf|it|tt|sf)(?![a-zA-Z])\s*([^{}]*)\}")
 _FONT_LETTER = re.compile(r"\\(mathbf|mathrm|mathbb|mathcal|boldsymbol|text)\s+([A-Za-z])(?![A-Za-z])")
 _WORD = re.compile(r"(?<![\\a-zA-Z])([^\W\d_]{2,})")
-_GROUPED = re.compile(r"(?<=\d)\s*(?:\{\s*,\s*\}|,?\\[,!;: ])\s*(?=\d{3}(?!\d))")  # 1{,}234  1\,234  12,\!000
+_THOUSANDS_MARK = re.compile(r"(?<=\d)\s*(?:\{\s*,\s*\}|,?\\[,!;: ])\s*(?=\d{3}(?!\d))")  # 1{,}234  1\,234  12,\!000
 # Commands whose backslash a JSON escape has doubled: no line of a matrix begins so
-_ESCAPED = re.compile(
+_DOUBLE_ESCAPE = re.compile(
     r"(?<!\\)\\\\(?=(?:[dtc]?frac|sqrt|d?binom|boxed|text(?:bf|it)?|math(?:rm|bf|bb|cal|it)|left|right|begin|end|pi|theta|infty|cdot|times"
     r"|circ|degree|le|leq|ge|geq|ne|neq|pm|mp|in|cup|cap|setminus|emptyset|langle|rangle|approx|sin|cos|tan|log|ln|[lc]?dots"
     r"|quad|qquad|overline)(?![a-zA-Z]))"
@@ -166,14 +166,14 @@ _MARKED_NUMBER = re.compile(
 def plain(text: str) -> str:
     """Return the text in the one notation that `rewards.answers` reads. Line breaks stay where they may part answers;
     within an environment and beside a comma they go."""
-    text = _ESCAPED.sub(r"\\", text)
+    text = _DOUBLE_ESCAPE.sub(r"\\", text)
     if "\\begin" not in text:
         text = re.sub(r"(?<!\\)\\\\(?=[{}])", r"\\", text)
     text = "".join(_ascii_of(char) for char in text)
     text = _FONT.sub(r"\\text{\1}", _FONT_LETTER.sub(r"\\\1{\2}", text))
     text = _POWER_RUN.sub(lambda run: "^{" + "".join(_POWERS[c] for c in run[0]) + "}", text)
     text = _INDEX_RUN.sub(lambda run: "_{" + "".join(_INDICES[c] for c in run[0]) + "}", text)
-    text = _MARKED_NUMBER.sub(lambda number: re.sub(r"['’_ ]", "", number[0]), _GROUPED.sub("", text))
+    text = _MARKED_NUMBER.sub(lambda number: re.sub(r"['’_ ]", "", number[0]), _THOUSANDS_MARK.sub("", text))
     for _ in range(3):  # texts within texts
         text = _TEXT.sub(_marked_words, text)
     for pattern, replacement in _REWRITES:
@@ -184,7 +184,7 @@ def plain(text: str) -> str:
     return re.sub(r"[ \r]+", " ", text).strip()
 
 
-def unmarked(text: str) -> str:
+def without_marks(text: str) -> str:
     """Return the words of a plain text as a person would write them, without marks."""
     return " ".join(text.replace(WORD_MARK, "").replace(EDGE, " ").split())
 

@@ -16,7 +16,7 @@ _REWRITES = [
         (r"\be\.\s?g\.", "for example"),
     )
 ]
-_GROUPED = [  # digits in groups, with (1) the decimals after the mark that is a decimal one
+_THOUSANDS_MARK = [  # digits in groups, with (1) the decimals after the mark that is a decimal one
     re.compile(pattern)
     for pattern in (
         r"(?<![\w.,])\d{1,3}(?:\.\d{3})+(?:,(\d+))(?![\w,]|\.\d)",
@@ -37,14 +37,14 @@ _CJK_RUN = re.compile(
 
 def in_one_convention(text: str) -> str:
     """Return the text with its numbers in the convention of English, where there is no doubt how they are meant."""
-    for pattern in _GROUPED:
-        text = pattern.sub(_regrouped, text)
+    for pattern in _THOUSANDS_MARK:
+        text = pattern.sub(_regroup, text)
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
     return text if text.isascii() else _CJK_RUN.sub(lambda run: _of_cjk(run[0]), text)
 
 
-def _regrouped(number: re.Match[str]) -> str:
+def _regroup(number: re.Match[str]) -> str:
     """Return a number's digits without marks, with a point before its decimals."""
     decimals = number[1] or ""
     whole = number[0][: len(number[0]) - len(decimals)]

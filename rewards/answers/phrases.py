@@ -81,10 +81,10 @@ def _single_phrases(prose: str) -> Iterator[tuple[int, int]]:
             if token.start() < end:
                 continue  # within a unit
             end = _with_unit(prose, start, end)
-            yield from _trimmed(prose, start, end)
+            yield from _trim(prose, start, end)
             start = None
     if start is not None:
-        yield from _trimmed(prose, start, _with_unit(prose, start, end))
+        yield from _trim(prose, start, _with_unit(prose, start, end))
 
 
 def _is_math(prose: str, token: re.Match[str], kind: str | None, is_glued: bool, within: bool) -> bool:
@@ -121,7 +121,7 @@ def _with_unit(prose: str, start: int, end: int) -> int:
     return end
 
 
-def _trimmed(prose: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+def _trim(prose: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Yield the phrase without operators that join nothing and brackets that close nothing, if any mathematics is left:
     on both sides of a bracket that is never closed."""
     opened = _unclosed(prose, start, end)

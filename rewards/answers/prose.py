@@ -55,13 +55,13 @@ def find_answer(response: str, number_words: bool = False) -> Span:
     if marked is not None:
         rest = text[_end_of_last_mark(text) :]
         # "\boxed{41} … The final answer is 42": the statement is later
-        later = _stated(plain_prose(rest[-LONGEST:], number_words)) if rest.strip() else NOTHING
+        later = _find_statement(plain_prose(rest[-LONGEST:], number_words)) if rest.strip() else NOTHING
         if later.text and not isinstance(read_plain(later.text), Words):
             return later
         return _from_mark(marked[-LONGEST:], number_words)
     prose = after_correction(plain_prose(text[-LONGEST:], number_words), _PLAIN_ATOM)
     prose = without_reason(prose)
-    stated = _stated(prose)
+    stated = _find_statement(prose)
     if stated.source == "stated":
         return stated
     if len(prose) < _BARE and _is_mathematics(prose) and _stands(prose):
@@ -81,7 +81,7 @@ def _from_mark(content: str, number_words: bool) -> Span:
     if not isinstance(read_plain(text), Words) or not re.search(r"\d|\\[a-z]", text):
         return Span(text, "marked", text)
     prose = plain_prose(content, number_words)
-    inner = _stated(prose)
+    inner = _find_statement(prose)
     if inner.source != "stated":
         inner = _last_in(prose)
     return Span(inner.text, "marked", text)
@@ -111,7 +111,7 @@ def _stands(text: str) -> bool:
     return not _is_bounded(text) and not any(denied_spans(text, list(phrases(text))))
 
 
-def _stated(prose: str) -> Span:
+def _find_statement(prose: str) -> Span:
     """Return what the last "the answer is …" of a plain text says; NOTHING where it has none."""
     heads = [head for head in _HEAD.finditer(prose) if not is_doubted(prose[: head.start()])]
     if not heads:

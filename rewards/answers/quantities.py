@@ -31,16 +31,16 @@ def _percent_equal(gold: Number, pred: Number) -> bool:
     if sum(is_percentage) != 1 or not (gold.unit.is_empty or pred.unit.is_empty):
         return False
     a, b = (
-        _scaled(n.value, Fraction(1, 100)) if p else n.value for n, p in zip((gold, pred), is_percentage, strict=True)
+        _scale(n.value, Fraction(1, 100)) if p else n.value for n, p in zip((gold, pred), is_percentage, strict=True)
     )
     return same_value(a, b)
 
 
 def _in_base_units(number: Number) -> Value:
-    return _scaled(number.value, number.unit.size)
+    return _scale(number.value, number.unit.size)
 
 
-def _scaled(value: Value, factor: Fraction) -> Value:
+def _scale(value: Value, factor: Fraction) -> Value:
     real = (
         value.real * factor if isinstance(value.real, Fraction) else value.real * factor.numerator / factor.denominator
     )  # type: ignore[operator]

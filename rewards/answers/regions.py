@@ -11,7 +11,7 @@ from itertools import pairwise
 from rewards.answers.brackets import split_items
 from rewards.answers.grammar import read_number, read_plain
 from rewards.answers.kinds import Answer, Formula, Number, Relation, Series
-from rewards.answers.notation import unmarked
+from rewards.answers.notation import without_marks
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def region(answer: Answer) -> Region | None:
     if answer.opening in ("+", "or"):
         parts = sorted((part for one in present for part in one.parts), key=lambda part: _place(part.low))
         return Region(name, tuple(parts))
-    if not name or not _AND.search(unmarked(answer.text)) or any(len(one.parts) > 1 for one in present):
+    if not name or not _AND.search(without_marks(answer.text)) or any(len(one.parts) > 1 for one in present):
         return None
     return _overlap(name, [one.parts[0] for one in present])
 
@@ -89,7 +89,7 @@ def _end(answer: Answer) -> Answer | None:
     """Return a number or an infinity, else None."""
     if isinstance(answer, Number):
         return answer
-    text = "".join(unmarked(answer.text).split()).lstrip("+")
+    text = "".join(without_marks(answer.text).split()).lstrip("+")
     return {"\\infty": _HIGHEST, "-\\infty": _LOWEST}.get(text)
 
 

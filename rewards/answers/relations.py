@@ -57,14 +57,14 @@ def interval(relation: Relation) -> Series | None:
     return Series(relation.text, (read_plain(sides[0]), read_plain(sides[2])), opening, closing)
 
 
-_TURNED = {">": "<", "\\ge": "\\le"}
+_MIRROR = {">": "<", "\\ge": "\\le"}
 
 
 def upward(relation: Relation) -> tuple[list[str], list[str]]:
     """Return the signs and sides of a relation, from the other end where it falls."""
     signs, sides = list(relation.operators), list(relation.sides)
-    if set(signs) <= set(_TURNED):
-        return [_TURNED[sign] for sign in reversed(signs)], sides[::-1]
+    if set(signs) <= set(_MIRROR):
+        return [_MIRROR[sign] for sign in reversed(signs)], sides[::-1]
     return signs, sides
 
 

@@ -107,7 +107,7 @@ _UNITS: dict[str, Unit] = {
 }
 _UNITS["mph"] = Unit({"length": 1, "time": -1}, _UNITS["mile"].size / 3600)
 _UNITS["kph"] = _UNITS["kmph"] = Unit({"length": 1, "time": -1}, Fraction(1000, 3600))
-_GLUED = frozenset(name for name in _UNITS if len(name) > 1)  # `5km` has a unit; `5m` may be a product with m
+_GLUED_UNITS = frozenset(name for name in _UNITS if len(name) > 1)  # `5km` has a unit; `5m` may be a product with m
 _POWERS = {"square": 2, "sq": 2, "squared": 2, "cubic": 3, "cu": 3, "cubed": 3, "平方": 2, "立方": 3}
 _TOKEN = re.compile(
     rf"\s*(?:(?P<degrees>\^\{{\\circ\}}\s*(?P<scale>[CF](?![a-zA-Z]))?)|(?P<power>平方|立方)|(?P<name>%|¢|\\Omega(?![a-z])|{WORD_MARK}?[^\W\d_]+(?:-[^\W\d_]+)*)"
@@ -188,7 +188,7 @@ def _named_unit(token: re.Match[str], name: str, glued: bool) -> Unit | None:
         return _UNITS[token["scale"]] if token["scale"] else DEGREES
     if name in ("deg", "degree", "degrees"):
         return DEGREES
-    if glued and name not in _GLUED and name.isascii() and name != "%":
+    if glued and name not in _GLUED_UNITS and name.isascii() and name != "%":
         return None
     return _UNITS.get(name) or (_UNITS.get(name.lower()) if len(name) > 2 else None)
 

@@ -13,24 +13,24 @@ import mpmath
 
 
 class Real(Protocol):
-    """What mpmath's untyped numbers can do here."""
+    """The operations of mpmath's untyped numbers that are used here."""
 
-    def __add__(self, other: object) -> Real: ...
-    def __sub__(self, other: object) -> Real: ...
-    def __mul__(self, other: object) -> Real: ...
-    def __truediv__(self, other: object) -> Real: ...
+    def __add__(self, number: object) -> Real: ...
+    def __sub__(self, number: object) -> Real: ...
+    def __mul__(self, number: object) -> Real: ...
+    def __truediv__(self, number: object) -> Real: ...
     def __neg__(self) -> Real: ...
     def __abs__(self) -> Real: ...
     def __float__(self) -> float: ...
     def __int__(self) -> int: ...
-    def __lt__(self, other: object) -> bool: ...
-    def __le__(self, other: object) -> bool: ...
-    def __gt__(self, other: object) -> bool: ...
-    def __pow__(self, other: object) -> Real: ...
+    def __lt__(self, number: object) -> bool: ...
+    def __le__(self, number: object) -> bool: ...
+    def __gt__(self, number: object) -> bool: ...
+    def __pow__(self, number: object) -> Real: ...
 
 
 class _Context(Protocol):
-    """What mpmath's untyped context can do here."""
+    """The functions of mpmath's untyped context that are used here."""
 
     dps: int
     pi: Real
@@ -108,7 +108,7 @@ def _real(value: Value) -> Real:
     return _lift(value.real)
 
 
-def _checked(real: object) -> Real:
+def _check_real(real: object) -> Real:
     """Return a result that is real and finite; raise UnreadableError for a complex or an infinite one."""
     if not hasattr(real, "_mpf_") or not REALS.isfinite(cast(Real, real)):
         raise UnreadableError
@@ -123,7 +123,7 @@ class Factor:
     is_power_of_ten: bool = False
 
 
-def negated(value: Value) -> Value:
+def negate(value: Value) -> Value:
     return replace(value, real=-value.real)
 
 
@@ -131,7 +131,7 @@ def _undone(values: Iterable[Value]) -> frozenset[str]:
     return frozenset[str]().union(*(value.undone for value in values))
 
 
-def _combined(values: list[Value], real: Fraction | Real, *work: str) -> Value:
+def _combine(values: list[Value], real: Fraction | Real, *work: str) -> Value:
     return Value(real, _undone(values) | frozenset(work), any(value.is_decimal for value in values))
 
 
@@ -143,7 +143,7 @@ def add_up(terms: list[Value]) -> Value:
         real = _add(real, term.real)
     # 1 + \sqrt{2} is a number's final form; two rational terms could be added
     rational_count = sum(term.is_rational for term in terms)
-    return _combined(terms, real, *((SUM,) if rational_count > 1 else ()))
+    return _combine(terms, real, *((SUM,) if rational_count > 1 else ()))
 
 
 def _add(a: Fraction | Real, b: Fraction | Real) -> Fraction | Real:
@@ -177,7 +177,7 @@ def multiply(factors: list[Factor], divisors: list[Factor]) -> Value:
         divided_by_one = any(d.value.real == 1 for d in divisors) or (bool(divisors) and real == 0)  # 0/7 is 0
         if one_of_several or (divided_by_one and not powers_of_ten):
             work.append(PADDING)
-    value = _combined(values, real, *work)
+    value = _combine(values, real, *work)
     has_power_of_ten = any(f.is_power_of_ten for f in factors)
     if (
         has_power_of_ten
@@ -205,7 +205,7 @@ def raise_to(base: Value, exponent: Value) -> Value:
         root = root_of(power, exponent.real.denominator)
         # 2^{2/3} is final, as \sqrt[3]{4} is; 8^{2/3} is 4, still to be worked out
         return replace(root, is_digits=False, undone=root.undone if root.is_rational else undone)
-    real = _checked(REALS.power(_real(base), _real(exponent)))
+    real = _check_real(REALS.power(_real(base), _real(exponent)))
     return Value(real, undone | ({POWER} if base.is_rational else frozenset[str]()), base.is_decimal)
 
 
@@ -260,7 +260,7 @@ def apply(name: str, argument: Value, base: Value | None, degrees: bool) -> Valu
         raise UnreadableError
     function = cast(Callable[[Real], object], getattr(REALS, _FUNCTIONS.get(name, name)))
     try:
-        real = _checked(function(x))
+        real = _check_real(function(x))
         if base is not None:
             real = real / REALS.log(_real(base))
     except ValueError as error:  # the logarithm of 0

@@ -115,11 +115,11 @@ def with_digits(text: str) -> str:
         lambda match: str(_scale(match["scale"]) // 2), _DOZEN.sub(lambda m: "6" if m["half"] else "12", text)
     )
     text = _PRONOUN.sub(lambda match: match[0].replace("one", "person").replace("One", "Person"), text)
-    text = _MIXED_SCALE.sub(_scaled, _NOUN_AND_HALF.sub(_noun_and_half, text))
+    text = _MIXED_SCALE.sub(_write_scaled, _NOUN_AND_HALF.sub(_noun_and_half, text))
     text = _write_magnitudes(_RUN.sub(_digits_of_run, text))
-    text = _MIXED_SCALE.sub(_scaled, _NOUN_AND_HALF.sub(_noun_and_half, text))
+    text = _MIXED_SCALE.sub(_write_scaled, _NOUN_AND_HALF.sub(_noun_and_half, text))
     text = _DIGITS_AND_PART.sub(lambda match: f"{match[1]}{_fraction(match)}", text)
-    text = _MIXED_SCALE.sub(_scaled, _OF_PART.sub(_fraction, text))
+    text = _MIXED_SCALE.sub(_write_scaled, _OF_PART.sub(_fraction, text))
     return _SIGN.sub("-", _STRAY_MARK.sub("", _LONE_HALF.sub("1/2", text)))
 
 
@@ -138,7 +138,7 @@ def _scale(name: str) -> int:
     return 100 if name.lower() == "hundred" else _SCALES[name.lower()]
 
 
-def _scaled(match: re.Match[str]) -> str:
+def _write_scaled(match: re.Match[str]) -> str:
     """Return "1½ million" in digits."""
     bottom = int(match["bottom"] or match["b"])
     if not bottom or (match["whole"] and match["a"] and not match["whole"].strip()):

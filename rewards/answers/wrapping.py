@@ -29,7 +29,7 @@ def bare(text: str) -> str:
         before = text
         text = _strip_edges(text)
         text = _ABOUT.sub("", text)
-        inside = _unwrapped(text)
+        inside = _unwrap(text)
         if inside is not None:
             text = inside
     return text if "\\begin{" in text else _CONDITION.sub("", text) or text
@@ -40,7 +40,7 @@ def _strip_edges(text: str) -> str:
     return before[_LEFT_EDGE.match(before).end() :]  # type: ignore[union-attr]
 
 
-def _unwrapped(text: str) -> str | None:
+def _unwrap(text: str) -> str | None:
     """Return what one pair of brackets around the whole text holds, where it is no tuple, set or interval; else None."""
     if len(text) < 2 or (text[0], text[-1]) not in (("(", ")"), ("{", "}"), ("[", "]")):
         return None

@@ -9,7 +9,7 @@ from rewards.answers.equality import equal
 from rewards.answers.grammar import read_plain
 from rewards.answers.kinds import Answer, Number, Policy, Relation, Series, Words
 from rewards.answers.marks import marked_answer
-from rewards.answers.notation import plain, unmarked
+from rewards.answers.notation import plain, without_marks
 from rewards.answers.prose import LONGEST, Span, find_answer
 from rewards.answers.relations import named_value
 from rewards.answers.repeats import repeats_question, tokens
@@ -47,9 +47,11 @@ def verify(
     pred = _pred_of(span, gold, rollout.response)
     digits_may = isinstance(gold, Number) and gold.value.is_digits
     if policy.unevaluated == "refuse" and repeats_question(pred, gold.text, prompt.question, digits_may):
-        return Verdict(reason=f"repeats the question: '{unmarked(pred.text)[-100:]}'", read=_reading(pred))
+        return Verdict(reason=f"repeats the question: '{without_marks(pred.text)[-100:]}'", read=_reading(pred))
     right = bool(pred.text) and equal(gold, pred, policy)
-    return Verdict(float(right), reason="" if right else f"read '{unmarked(pred.text)[-100:]}'", read=_reading(pred))
+    return Verdict(
+        float(right), reason="" if right else f"read '{without_marks(pred.text)[-100:]}'", read=_reading(pred)
+    )
 
 
 _CHOICES = {
