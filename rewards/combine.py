@@ -39,7 +39,7 @@ class PartConfig(VerifierConfig):
     clip: tuple[float, float] | None = None
     """[lowest, highest] to which the part's score is clipped before it is weighed."""
     on_timeout: TimeoutPolicy | None = None
-    """What an answer gets on which the verifier uses up `deadline_s` seconds of CPU time: `zero`, the part's score 0, or
+    """The score of an answer on which the verifier uses up `deadline_s` seconds of CPU time: `zero`, the part's score 0, or
     `error`, which keeps the sample out of the gradient. By default `zero` where the time depends on the answer alone, as
     for most of the library's verifiers; `error` for `grounding`, `judge`, `reward_model`, a verifier of yours whose module
     has no `ON_TIMEOUT = "zero"`, and a part with a negative weight, whose 0 would be no loss. Who waits instead of working,
@@ -160,7 +160,7 @@ class RewardConfig:
 
     @property
     def judging(self) -> list[PartConfig]:
-        """All that judge: the parts, then the second opinions."""
+        """The parts that judge: those of the reward, then the second opinions."""
         return [*self.parts, *(PartConfig(w.verifier, w.part_name, 0.0, args=w.args, when=w.when) for w in self.watch)]
 
     def place(self, index: int) -> str:

@@ -15,7 +15,7 @@ RIGHT, WRONG = (1.0, 1.0), (0.0, nextafter(1.0, 0.0))
 """(lowest, highest) score that a case may get where its answer equals the gold, and where it does not."""
 
 TimeoutPolicy = Literal["zero", "error"]
-"""What becomes of a sample on which a verifier uses up its CPU time: it scores 0, or is an error."""
+"""The treatment of a sample on which a verifier uses up its CPU time: it scores 0, or is an error."""
 OVER_DEADLINE = "over_deadline"
 """Inner score, 1.0, of a part that scores 0 by the policy `zero`."""
 

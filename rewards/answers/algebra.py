@@ -78,8 +78,8 @@ def _complex_value(formula: str) -> complex | None:
     """Return the value of a formula of numbers and i, else None."""
     if len(formula) > _MOST_CHARACTERS or _LONG_POWER.search(formula):
         return None
-    parsed = _parse(formula)
-    expression = parsed[0] if parsed else None
+    expressions = _parse(formula)
+    expression = expressions[0] if expressions else None
     if not isinstance(expression, sympy.Expr):
         return None
     # math-verify's i is a variable, of other assumptions than sympy's plain symbols

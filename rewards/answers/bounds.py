@@ -63,10 +63,10 @@ def is_bounded_after(text: str, end: int) -> bool:
 
 def is_asked(text: str, sentence_start: int, end: int) -> bool:
     """Return whether the sentence that holds a number asks ("Is it 7?") and is not answered by a yes."""
-    asked = _QUESTION_END.match(text, end, end + 200)
-    if asked is None:
+    question_end = _QUESTION_END.match(text, end, end + 200)
+    if question_end is None:
         return False
-    return bool(asked["particle"]) or _QUESTION.match(text, sentence_start) is not None
+    return bool(question_end["particle"]) or _QUESTION.match(text, sentence_start) is not None
 
 
 def offers_alternatives(text: str) -> bool:

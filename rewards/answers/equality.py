@@ -90,13 +90,13 @@ def _number_and_series(gold: Answer, pred: Answer, policy: Policy) -> bool:
 def _based_equal(gold: Answer, pred: Answer, policy: Policy) -> bool:
     if isinstance(gold, Based) and isinstance(pred, Based):
         return gold.base == pred.base and gold.digits.lstrip("0") == pred.digits.lstrip("0")
-    based, other = (gold, pred) if isinstance(gold, Based) else (pred, gold)
-    assert isinstance(based, Based)
+    number, other = (gold, pred) if isinstance(gold, Based) else (pred, gold)
+    assert isinstance(number, Based)
     if isinstance(other, Relation):
         value = named_value(other)
-        return value is not None and (equal(gold, value, policy) if based is gold else equal(value, pred, policy))
+        return value is not None and (equal(gold, value, policy) if number is gold else equal(value, pred, policy))
     # Without its base a number reads as one of base ten: 52 is not 52_8
-    return policy.bases == "optional" and _letters(other.text).lower() == based.digits
+    return policy.bases == "optional" and _letters(other.text).lower() == number.digits
 
 
 # Several answers

@@ -182,18 +182,18 @@ def _read_union(text: str) -> Series | None:
 
 
 def _read_relation(text: str) -> Relation | None:
-    spoken = f" {text} "
+    text_with_signs = f" {text} "
     for pattern, sign in _SPOKEN_RELATIONS:
-        spoken = pattern.sub(lambda _, sign=sign: sign, spoken)
-    spoken = spoken.strip()
-    if len(_list_parts(spoken)) > 1 and _RELATION.search(_list_parts(spoken)[0]) is not None:
+        text_with_signs = pattern.sub(lambda _, sign=sign: sign, text_with_signs)
+    text_with_signs = text_with_signs.strip()
+    if len(_list_parts(text_with_signs)) > 1 and _RELATION.search(_list_parts(text_with_signs)[0]) is not None:
         return None
-    parts = _split_relation(spoken)
+    parts = _split_relation(text_with_signs)
     sides = tuple(part.strip(f" {EDGE}") for part in parts[::2])
     phrases = [side for side in sides if "\\begin{" not in side]
     if len(parts) < 3 or not all(sides) or any(is_wordy(side) and read_number(side) is None for side in phrases):
         return None
-    return Relation(spoken, sides, tuple(parts[1::2]))
+    return Relation(text_with_signs, sides, tuple(parts[1::2]))
 
 
 def _split_relation(text: str) -> list[str]:
@@ -248,12 +248,12 @@ def _read_list(text: str) -> Series | None:
         ends = tuple(read_plain(part) for part in range_parts)
         if all(isinstance(end, Number) for end in ends):
             return Series(text, ends, "to", "to")
-    labelled = [part for part in _ITEM_LABEL.split(text)[2::2] if part.strip()]
-    if len(labelled) > 1 and _ITEM_LABEL.match(text):
-        return Series(text, tuple(read_plain(part) for part in labelled), "(", ")")
-    both = _PLUS_MINUS.split(text)
-    if len(both) == 2 and not is_wordy(text) and len(_list_parts(text)) == 1:  # 3 \pm 2 is two numbers
-        head, tail = (part.strip() for part in both)
+    labelled_parts = [part for part in _ITEM_LABEL.split(text)[2::2] if part.strip()]
+    if len(labelled_parts) > 1 and _ITEM_LABEL.match(text):
+        return Series(text, tuple(read_plain(part) for part in labelled_parts), "(", ")")
+    sides = _PLUS_MINUS.split(text)
+    if len(sides) == 2 and not is_wordy(text) and len(_list_parts(text)) == 1:  # 3 \pm 2 is two numbers
+        head, tail = (part.strip() for part in sides)
         if not _RELATION.search(text):
             signs = (f"{head}+{tail}", f"{head}-{tail}") if head else (tail, f"-{tail}")
             return Series(text, tuple(read_plain(sign) for sign in signs))

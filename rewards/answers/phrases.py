@@ -45,16 +45,16 @@ _SUBSTANCE = re.compile(
 
 def phrases(prose: str) -> Iterator[tuple[int, int]]:
     """Yield (start, end) of each phrase of mathematics in a plain text: numbers with their units, formulas, lists of them."""
-    joined: tuple[int, int] | None = None
+    phrase: tuple[int, int] | None = None
     for span in _single_phrases(prose):
-        if joined is not None and _joins(prose, joined, span):
-            joined = (joined[0], span[1])
+        if phrase is not None and _joins(prose, phrase, span):
+            phrase = (phrase[0], span[1])
             continue
-        if joined is not None:
-            yield joined
-        joined = span
-    if joined is not None:
-        yield joined
+        if phrase is not None:
+            yield phrase
+        phrase = span
+    if phrase is not None:
+        yield phrase
 
 
 def _joins(prose: str, a: tuple[int, int], b: tuple[int, int]) -> bool:

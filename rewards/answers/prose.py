@@ -27,7 +27,7 @@ LONGEST = 4000
 """Characters of a response, from its end, in which an answer is looked for."""
 _FORMULA = r"\$[^$\n]{1,200}\$|\\\([^\n]{1,200}?\\\)|[-+−]?\\(?:[dt]?frac|sqrt)(?:\{[^{}]*\}){1,2}"
 ATOM = rf"{BOX_ATOM}|{TAG_ATOM}|{_FORMULA}|{NUMBER_ATOM}"
-"""What counts as an answer in a denial or a correction (`rewards.answers.retractions`)."""
+"""Pattern of an answer in a denial or a correction (`rewards.answers.retractions`)."""
 
 _PLAIN_ATOM = (
     r"[-+]?(?:\.?\d|\\(?:frac|sqrt|pi|begin)|[\[({]\d|[a-z]\s*=)"  # the beginnings of what ATOM does not cover
@@ -41,7 +41,7 @@ class Span:
     text: str
     source: Literal["marked", "stated", "prose", "nothing"]
     statement: str = ""
-    """All that a statement says, to its sentence's end: an answer in words may be longer than its mathematics."""
+    """The whole of a statement, to its sentence's end: an answer in words may be longer than its mathematics."""
 
 
 NOTHING = Span("", "nothing")
@@ -51,14 +51,14 @@ def find_answer(response: str, number_words: bool = False) -> Span:
     """Return the last answer that a response neither denies nor takes back. With `number_words`, "twenty-one" in its prose
     is a number too."""
     text = drop_retracted(response, ATOM)
-    marked = marked_answer(text)
-    if marked is not None:
+    mark = marked_answer(text)
+    if mark is not None:
         rest = text[_end_of_last_mark(text) :]
         # "\boxed{41} … The final answer is 42": the statement is later
         later = _find_statement(plain_prose(rest[-LONGEST:], number_words)) if rest.strip() else NOTHING
         if later.text and not isinstance(read_plain(later.text), Words):
             return later
-        return _from_mark(marked[-LONGEST:], number_words)
+        return _from_mark(mark[-LONGEST:], number_words)
     prose = after_correction(plain_prose(text[-LONGEST:], number_words), _PLAIN_ATOM)
     prose = without_reason(prose)
     stated = _find_statement(prose)

@@ -63,7 +63,7 @@ _SPACE, _AFTER_LABEL = re.compile(r"[\s(]*"), re.compile(r"[).:,]*\s*\(?")
 # words of many uses: the "no" of "no doubt" chooses nothing
 _IDIOMS = ("yes", "no", "true", "false", "right", "wrong", "correct", "incorrect", "none", "all", "both")
 _LONGEST = 1000  # characters of an option's text
-_MOST = 50  # statements of an answer that are looked at, from the last, and options that are offered in one
+_MOST_STATEMENTS = 50  # statements of an answer that are looked at, from the last, and options that are offered in one
 
 
 def read_options(options: object) -> dict[str, str]:
@@ -160,7 +160,7 @@ class _Reader:
             places += [(labels[i].start(), labels[i].start()) for i in firsts]
             places += [(start, start) for start in self._find_lone_letter(text)]
         later: tuple[int, list[str]] | None = None  # start and options of the last statement
-        for start, end in sorted(places, reverse=True)[:_MOST]:
+        for start, end in sorted(places, reverse=True)[:_MOST_STATEMENTS]:
             if NO_STATEMENT.search(text, max(0, start - 60), start):
                 continue
             begin = match_end(LEAD_IN, text, end)
@@ -195,7 +195,7 @@ class _Reader:
         """Return (letters, end) of the options that stand at a place of the text: one, or several that are offered
         together, as in "B or C", "A, B, C", "A B", "B or a cat", "B. Paris; C. New York"."""
         option, letters, end = self._read_mention(text, start), list[str](), start
-        for _ in range(_MOST):
+        for _ in range(_MOST_STATEMENTS):
             if not option:
                 break
             letter, end = option

@@ -62,7 +62,7 @@ _UNSPACED_HEADS = (  # Chinese, Japanese, Korean, Thai
     r"|(?:คำตอบ(?:ที่ถูกต้อง)?|ตอบ)\s*(?:คือ|:)?\s*(?:ข้อ|ตัวเลือก)?"
 )
 STATEMENT = re.compile(rf"(?:(?<!\w)(?:{_NOUN_HEADS}|{_VERB_HEADS})|#{{4}}|{_UNSPACED_HEADS})", re.I)
-"""What an answer is stated by; the option stands behind it, after a `LEAD_IN`."""
+"""Patterns of phrases that state an answer; the option stands behind it, after a `LEAD_IN`."""
 LEAD_IN = re.compile(
     r"(?:[\s:=,(<>→–—-]+|(?<!\w)(?:most|likely|probably|definitely|certainly|clearly|obviously|surely|simply|just|indeed|therefore|thus"
     r"|hence|then|actually|now|always|typically|often|usually|undoubtedly|to\s+be|be|that|it\s+is|it['’]s|the|either|both|letter|number|of"
@@ -75,15 +75,15 @@ CONCLUSION = re.compile(
     r"(?<!\w)(?:(?:it|that|this)(?:\s+(?:is|must\s+be|should\s+be|would\s+be)|['’]s)|so|thus|therefore|hence)(?!\w)|→",
     re.I,
 )
-"""What concludes where nothing is stated: "so it is B"; a `CONCLUSION_END` follows the option."""
+"""Patterns of phrases that conclude where nothing is stated: "so it is B"; a `CONCLUSION_END` follows the option."""
 CONCLUSION_END = re.compile(r"\s*(?:$|[.,;!\n)]|(?:because|since|as)(?!\w))", re.I)
-"""What ends the clause in which a conclusion names its option."""
+"""Pattern of the end of the clause in which a conclusion names its option."""
 WEAK_HEAD = re.compile(
     rf"(?<!\w)(?:{_NOUN}|letter|(?:it|that|this)(?:\s+(?:is|must\s+be|should\s+be|would\s+be)|['’]s)|(?:could|might|may|can|to|gotta)\s+be"
     r"|(?:choose|select|pick|go\s+with|going\s+with|say|guess|opt\s+for|prefer|corresponds?\s+to|closest\s+to|so|thus|therefore|hence|namely|think|definitely|probably|clearly|surely|obviously|certainly|no|wait|sorry|actually|I\s+mean))(?!\w)|→|[选選][项項]|選択肢|선택지|보기|ข้อ",
     re.I,
 )
-"""What names a small letter too, but is no statement by itself: "option b", "it is b"."""
+"""Pattern of phrases that name a small letter too, but is no statement by itself: "option b", "it is b"."""
 POSTFIX = re.compile(
     r"\s+(?:is|seems|must\s+be|should\s+be|would\s+be|will\s+be)\s+(?:\w+ly\s+)?(?:the\s+)?(?:(?:only|single|most|best|correct|right|final)\s+)*"
     r"(?:correct|right|best|true|answer|choice|option|appropriate|suitable|accurate|fitting|one)(?!\w)"
@@ -94,7 +94,7 @@ POSTFIX = re.compile(
     r"|\s*(?:[选選]?[项項])?\s*(?:是|为|為|最)*(?:正确|正確|对的|對的|合适|合適|符合)|\s*(?:が|を)\s*(?:正し|正解|選)|\s*번?\s*(?:이|가)?\s*(?:정답|답입|맞)",
     re.I,
 )
-"""What makes a statement of the letter before it: "B is correct", B是正确的."""
+"""Pattern of phrases that make a statement of the letter before them: "B is correct", B是正确的."""
 NO_STATEMENT = re.compile(
     r"(?:(?<!\w)(?:if|whether|suppos\w+|assum\w+|unless|(?:some|many|others|people|they|you)\s+(?:\w+\s+){0,2}(?:say|think|choose|pick"
     r"|select|claim|argue|believe|guess)\w*)(?:\s+\w+){0,4}\s*|(?<!\w)(?:wrong|incorrect|other|another|worst)\s+"
@@ -102,9 +102,9 @@ NO_STATEMENT = re.compile(
     r"|[不未勿别別非没沒](?:有|应该?|應該?|能|要|会|會|可以?)?|(?:如果|假如|若|もし|만약)[^.,!?\n]{0,8})\Z",
     re.I,
 )
-"""What stands right before a statement that is none: "if the answer is A", "some would say the answer is A", 不选A."""
+"""Pattern of phrases right before a statement that make it none: "if the answer is A", "some would say the answer is A", 不选A."""
 NO_ANSWER = re.compile(r"(?:unclear|unknown|nothing|undetermined|uncertain|ambiguous|impossible)(?!\w)", re.I)
-"""What an answer states where it gives none."""
+"""Pattern of statements that give no answer."""
 _OR_UNSPACED = r"和|或者?|与|與|及|跟|还是|還是|と|または|又は|もしくは|か|や|와|과|또는|이나|나|이?랑|혹은|も|도|및|그리고|หรือ|และ|,?\s*(?:也可[能以]是?|也是|或是|要么是?)"
 _OR_SPACED = (
     r"oder|ou|o|u|y|e|et|und|of|en|lub|albo|i|oraz|или|и|або|та|eller|och|og|tai|veya|ve|nebo|sau|[șs]i|vagy|és|ή|και|hoặc|và"
@@ -117,9 +117,9 @@ JOINT = re.compile(
     r"(?:(?:but|also|even|else|either|I\s+(?:think|guess)\s*,?|the|option|choice|answer|letter)\s+)*)*",
     re.I,
 )
-"""What may stand between two options that are offered together; it also matches nothing."""
+"""Pattern of the joint between two options that are offered together; it also matches an empty text."""
 OFFERS = re.compile(rf"{_OR_ENGLISH}|{_OR_FOREIGN}", re.I)
-"""What makes a joint an offer of both; after a comma alone the one may explain the other."""
+"""Pattern of words that make a joint an offer of both; after a comma alone the one may explain the other."""
 
 _IN_ENGLISH = tuple(
     (re.compile(pattern, re.I), english)

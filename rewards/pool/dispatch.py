@@ -41,7 +41,7 @@ class Dispatcher:
             )
             for i, part in enumerate(config.parts)
         ] + ["error"] * len(config.watch)
-        """What becomes of a sample on which a part uses up its CPU time. An opinion's error costs no sample anything."""
+        """The treatment of a sample on which a part uses up its CPU time. An opinion's error costs no sample anything."""
         self.model_verifiers = {
             i: connect(part.verifier, part.args, models)
             for i, part in enumerate(parts)

@@ -28,9 +28,9 @@ class PrintTests:
     """Inputs of a program, and what it must print for each."""
 
     inputs: list[str]
-    """What each run reads."""
+    """The input of each run."""
     outputs: list[str]
-    """What each run must print."""
+    """The text that each run must print."""
 
 
 @dataclass(frozen=True, slots=True)

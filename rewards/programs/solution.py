@@ -17,7 +17,7 @@ class Names:
     bound: frozenset[str]
     """Names that it defines, imports or assigns."""
     imported: frozenset[str]
-    """Those of them that it imports."""
+    """The bound names that it imports."""
     methods: frozenset[str]
     """Methods of its classes."""
     free: frozenset[str]

@@ -79,15 +79,15 @@ class TurnFormat:
     """End of the template's own opening that is left out: an empty chain before one that thinks, or `<think>` before an
     answer without a chain."""
     opening: str
-    """What is added in its place: "" where the template opens the turn as the model goes on."""
+    """The text that is added in its place: "" where the template opens the turn as the model goes on."""
     start: str
     """A whole prompt, of one user turn, up to where the model goes on."""
     chain_start: str
     """The end of a prompt from `<think>` on; "" without a chain."""
     closing: str
-    """What stands between chain and answer."""
+    """The text between chain and answer."""
     ending: str
-    """What stands after the answer, the end token included."""
+    """The text after the answer, the end token included."""
     end: int
     """Id of the token that ends a turn."""
 

@@ -35,7 +35,7 @@ class Plan:
     recipe: str
     model: str
     thinking: str = ""
-    """Whether the model thinks, and why, where the recipe leaves that open."""
+    """A line that says whether the model thinks, and why, where the recipe leaves that open."""
     address: str | None = None
     """Address of the cluster that runs it; None for this machine (`present`) or for machines as `expected`."""
     present: Machine | None = None

@@ -32,7 +32,7 @@ class Thinking:
     """A decision whether the model thinks, with its reason."""
 
     think: bool | None
-    """None where that is not known before the run starts."""
+    """The decision; None where it is not known before the run starts."""
     reason: str
 
     def __str__(self) -> str:

@@ -33,7 +33,7 @@ MIN_VARIANCE = 1e-4
 """Smallest variance between groups: a window of equal groups is no proof of anything."""
 
 Sums = list[float]
-"""Of one step: number of groups, then the sums of b, w, b², w² and b·w over their means, b of reward and w of opinion."""
+"""The sums of one step: number of groups, then the sums of b, w, b², w² and b·w over their means, b of reward and w of opinion."""
 
 
 @dataclass(frozen=True, slots=True)
