@@ -91,6 +91,9 @@ def _coerce_union(options: tuple[object, ...], value: object, place: str) -> obj
             return coerce(choice, value, place)
         except ConfigError:
             continue
+    words = [word for choice in choices if typing.get_origin(choice) is Literal for word in typing.get_args(choice)]
+    if words and choices[-1] is bool and not isinstance(value, bool):
+        raise ConfigError(f"{place}: expected {', '.join(words)}, true or false; got {value!r}")
     return coerce(choices[-1], value, place)  # the last one's complaint is the user's
 
 

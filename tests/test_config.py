@@ -21,6 +21,7 @@ class Outer:
     steps: int
     name: str | None = None
     mode: Literal["a", "b"] = "a"
+    think: Literal["auto"] | bool = "auto"
     optimizer: Inner = field(default_factory=Inner)
     extra: dict[str, int] = field(default_factory=dict[str, int])
 
@@ -39,13 +40,14 @@ def test_values_become_what_the_fields_say() -> None:
     [
         ({"step": 3}, "s: unknown key 'step'; did you mean 'steps'?"),
         ({"steps": 3, "lerning_rate": 1}, "s: unknown key 'lerning_rate'; did you mean 'optimizer.learning_rate'?"),
-        ({"steps": 3, "xyz": 1}, "s: unknown key 'xyz'; known: extra, mode, name, optimizer, steps"),
+        ({"steps": 3, "xyz": 1}, "s: unknown key 'xyz'; known: extra, mode, name, optimizer, steps, think"),
         ({"steps": 3, "optimizer": {"learning_rat": 1}}, "s.optimizer: unknown key 'learning_rat'; did you mean"),
         ({"steps": "ten"}, "s.steps: expected a whole number; got 'ten'"),
         ({"steps": True}, "s.steps: expected a whole number; got True"),
         ({"steps": 3, "mode": "c"}, "s.mode: 'c' is not allowed"),
         ({"steps": 3, "optimizer": 3}, "s.optimizer: expected a mapping of learning_rate, betas; got 3"),
         ({"steps": 3, "extra": {"x": "y"}}, "s.extra.x: expected a whole number; got 'y'"),
+        ({"steps": 3, "think": "maybe"}, "s.think: expected auto, true or false; got 'maybe'"),
         ({"steps": 0}, "s.steps: must be at least 1"),
         ({}, "s: missing key 'steps'; add `steps: …`"),
         ({"steps": 3, "optimizer": {"learning_rate": float("inf")}}, "s.optimizer.learning_rate: inf is not a finite"),
