@@ -110,6 +110,9 @@ def _interrupt(number: int, _: FrameType | None) -> None:
     """Raise KeyboardInterrupt at the first signal; the handler of both."""
     if not _Shutdown.signal_number:
         _Shutdown.signal_number = number
+        # Calls to actors are left without anyone to read their results; Ray prints each of them that fails from now on,
+        # such as a checkpoint whose folder is tidied away under the writer.
+        os.environ["RAY_IGNORE_UNHANDLED_ERRORS"] = "1"
         raise KeyboardInterrupt
 
 
