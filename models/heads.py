@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 CRITIC_FILE = "critic.safetensors"
 """File with a critic's trunk and head, beside its config.json."""
+SURPRISES = 3
+"""Inputs of a critic's head beside the trunk's state: see `surprises_before`."""
 
 
 class LogprobModel(nn.Module):
@@ -92,10 +94,14 @@ class LogprobModel(nn.Module):
 
 
 class ValueModel(nn.Module):
-    """A critic: forward(tokens_T, lengths_N, action_mask_T, sounds) -> values_A, float32, of the states before the actions.
+    """A critic: forward(tokens_T, lengths_N, action_mask_T, sounds, logprobs_A) -> values_A, float32, of the states before
+    the actions.
 
     The trunk is that of the causal LM at `path`; a folder with an earlier critic's `critic.safetensors` gives trunk and
-    head. It has an audio adapter of its own, and no encoder: it reads the features of the policy's."""
+    head. It has an audio adapter of its own, and no encoder: it reads the features of the policy's.
+
+    The head reads the trunk's state and how surprising the actions before it were to the policy that sampled them. A chain
+    of thought mostly goes wrong at an improbable token, which the trunk alone is slow to learn: see docs/learning.md."""
 
     def __init__(self, path: str | Path, dtype: Dtype, gradient_checkpointing: bool = False) -> None:
         super().__init__()
@@ -108,7 +114,7 @@ class ValueModel(nn.Module):
         self.hearing = None
         if hearing := get_hearing(lm):
             self.hearing, self.adapter = replace(hearing, encoder=None), hearing.adapter
-        self.head = nn.Linear(lm.config.get_text_config().hidden_size, 1, dtype=self.trunk.dtype)
+        self.head = nn.Linear(lm.config.get_text_config().hidden_size + SURPRISES, 1, dtype=self.trunk.dtype)
         nn.init.zeros_(self.head.weight)  # values start at 0, so the first advantages are plain returns
         nn.init.zeros_(self.head.bias)
         if file.exists():
@@ -123,11 +129,32 @@ class ValueModel(nn.Module):
         self.config.save_pretrained(folder)
 
     def forward(
-        self, tokens_T: Tensor, lengths_N: Tensor, action_mask_T: Tensor, sounds: Sequence[Tensor] = ()
+        self,
+        tokens_T: Tensor,
+        lengths_N: Tensor,
+        action_mask_T: Tensor,
+        sounds: Sequence[Tensor] = (),
+        logprobs_A: Tensor | None = None,
     ) -> Tensor:
-        """Return values_A, float32."""
+        """Return values_A, float32. `logprobs_A` are the sampler's; None where nobody sampled (a reward model)."""
         states_AH = _states_before_actions(self.trunk, self.hearing, tokens_T, lengths_N, action_mask_T, sounds)
-        return self.head(states_AH)[:, 0].float()
+        if logprobs_A is None:
+            surprises_A3 = states_AH.new_zeros(len(states_AH), SURPRISES)
+        else:
+            actions_N = [int(mask_t.sum()) for mask_t in action_mask_T.split(lengths_N.tolist())]
+            surprises_A3 = surprises_before(logprobs_A, actions_N).to(states_AH.dtype)
+        return self.head(torch.cat([states_AH, surprises_A3], dim=1))[:, 0].float()
+
+
+def surprises_before(logprobs_A: Tensor, actions_N: Sequence[int]) -> Tensor:
+    """Return [A, 3] how surprising the actions before each one were, in nats: the one just before it, the most surprising
+    of its sequence so far, and log(1 + sum of all so far). 0 at a sequence's first action."""
+    pieces: list[Tensor] = []
+    for logprobs_a in logprobs_A.split(list(actions_N)):
+        before_a = torch.cat([logprobs_a.new_zeros(1), -logprobs_a[:-1]])
+        # The logarithm keeps a chain of 10,000 actions within the range of the two others.
+        pieces.append(torch.stack([before_a, before_a.cummax(0).values, before_a.cumsum(0).log1p()], dim=1))
+    return torch.cat(pieces)
 
 
 def load_hearing(path: str | Path, dtype: Dtype) -> Hearing:

@@ -120,11 +120,17 @@ def warm_start(policy: LogprobModel, chat: Chat, prompts: list[Prompt], loss_goa
     return len(losses)
 
 
+def values(critic: ValueModel, batch: Batch) -> Tensor:
+    """Return [A] the value of the state before each action. The critic reads the tokens, and how probable the actions
+    before were."""
+    return critic(batch.tokens_T, batch.lengths_N, batch.action_mask_T, logprobs_A=batch.rollout_logprobs_A)
+
+
 def estimate(batch: Batch, policy: LogprobModel, critic: ValueModel) -> Batch:
     """Return the batch with old logprobs, values, advantages and returns, each [A]."""
     with torch.no_grad():
         old_A, _ = policy(batch.tokens_T, batch.lengths_N, batch.action_mask_T)
-        values_A = critic(batch.tokens_T, batch.lengths_N, batch.action_mask_T)
+        values_A = values(critic, batch)
     # The score stands at the last action of each sequence, all other rewards are 0; GAE turns them into advantages.
     rewards_A = token_rewards(batch, OBJECTIVE)
     advantages_A, returns_A = gae_advantages(rewards_A, values_A, batch.actions_N, OBJECTIVE.gamma, OBJECTIVE.lam)
@@ -168,8 +174,7 @@ def main(steps: int = 40, seed: int = 0, warm_loss: float = WARM_LOSS) -> list[f
             logprobs_A, _ = policy(part.tokens_T, part.lengths_N, part.action_mask_T)
             terms_A, diagnostics = ppo_clip(logprobs_A, part, OBJECTIVE)
             optimise(policy, policy_adam, (terms_A * weights_A).sum())
-            values_A = critic(part.tokens_T, part.lengths_N, part.action_mask_T)
-            errors_A, _ = value_loss(values_A, part.values_A, part.returns_A, OBJECTIVE.value_clip)
+            errors_A, _ = value_loss(values(critic, part), part.values_A, part.returns_A, OBJECTIVE.value_clip)
             optimise(critic, critic_adam, (errors_A * weights_A).sum())
             clipped += float((diagnostics["clipped"] * weights_A).sum()) / 4
         # 4. The engine gets the new weights: version `step`.

@@ -103,10 +103,10 @@ def pack(lengths: Sequence[int], budget: int, ranks: int = 1) -> list[list[list[
 
 def minibatches(count: int, epochs: int, parts: int, seed: int) -> list[list[int]]:
     """Return the rows of each optimiser step: `epochs` passes over `count` sequences, each shuffled and cut into
-    `parts`. A single step takes all of them in order."""
+    `parts`, or into single sequences where there are fewer. A single step takes all of them in order."""
     import numpy as np
 
     if epochs * parts == 1:
         return [list(range(count))]
-    random = np.random.default_rng(seed)
+    random, parts = np.random.default_rng(seed), min(parts, count)
     return [part.tolist() for _ in range(epochs) for part in np.array_split(random.permutation(count), parts)]

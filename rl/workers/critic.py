@@ -79,5 +79,8 @@ class CriticWorker(AudioWorker):
             safetensors.torch.save_file(state, Path(folder) / CRITIC_FILE)
 
     def _forward(self, batch: Batch) -> Tensor:
-        """Return values_A."""
-        return self.deepspeed(batch.tokens_T, batch.lengths_N, batch.action_mask_T, self.clip_tensors(batch))
+        """Return values_A. The logprobs of demonstrations and pairs are 0, and so are their surprises."""
+        clips = self.clip_tensors(batch)
+        return self.deepspeed(
+            batch.tokens_T, batch.lengths_N, batch.action_mask_T, clips, logprobs_A=batch.rollout_logprobs_A
+        )

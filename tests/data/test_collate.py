@@ -112,6 +112,7 @@ def test_packing_by_hand() -> None:
 
 def test_minibatches_are_passes_over_everything() -> None:
     assert minibatches(4, epochs=1, parts=1, seed=0) == [[0, 1, 2, 3]]
+    assert sorted(minibatches(3, epochs=1, parts=8, seed=0)) == [[0], [1], [2]], "no update without a sequence"
     parts = minibatches(10, epochs=3, parts=4, seed=1)
     assert [len(p) for p in parts] == [3, 3, 2, 2] * 3
     for epoch in range(3):

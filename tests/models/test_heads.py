@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from models.heads import CRITIC_FILE, LogprobModel, ValueModel
+from models.heads import CRITIC_FILE, LogprobModel, ValueModel, surprises_before
 from models.hearing import clip_counter, get_hearing
 from models.load import build, load_model
 from models.settings import AudioConfig, BuildConfig
@@ -158,3 +159,21 @@ def test_clips_are_counted_from_the_config_alone(folder: Path, tied: Path, tmp_p
     file.write_bytes(b"no sound")
     with pytest.raises(ValueError, match=rf"^{file}: no audio that can be read"):
         count(Clip(str(file)))
+
+
+def test_surprises_are_those_of_the_actions_before() -> None:
+    logprobs_A = torch.tensor([-1.0, -3.0, -2.0, -0.5, -4.0])
+    log1p = [math.log(1 + total) for total in (0.0, 1.0, 4.0)]
+    expected = [[0, 0, log1p[0]], [1, 1, log1p[1]], [3, 3, log1p[2]], [0, 0, 0], [0.5, 0.5, math.log(1.5)]]
+    torch.testing.assert_close(surprises_before(logprobs_A, [3, 2]), torch.tensor(expected))
+
+
+def test_a_critic_reads_how_probable_the_actions_before_were(tied: Path) -> None:
+    critic = ValueModel(tied, "float32")
+    torch.nn.init.normal_(critic.head.weight, generator=torch.Generator().manual_seed(0))
+    pack = torch.arange(9), torch.tensor([4, 5]), torch.tensor([0, 1, 1, 1, 0, 0, 0, 1, 1]).bool()
+    logprobs_A = torch.tensor([-0.1, -0.2, -0.3, -0.4, -0.5])
+    values_A, certain_A = critic(*pack, logprobs_A=logprobs_A), critic(*pack)
+    surprised = critic(*pack, logprobs_A=logprobs_A - torch.tensor([0.0, 5.0, 0.0, 0.0, 0.0]))
+    assert (values_A != certain_A).tolist() == [False, True, True, False, True], "nothing comes before the first ones"
+    assert (surprised != values_A).tolist() == [False, False, True, False, False], "later actions of its sequence alone"

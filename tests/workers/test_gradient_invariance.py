@@ -3,6 +3,7 @@ it is the gradient that plain autograd finds with every sequence alone."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -40,7 +41,7 @@ def batch() -> Batch:
         tokens_T=torch.randint(0, 256, (sum(LENGTHS),), generator=draw),
         lengths_N=torch.tensor(LENGTHS),
         action_mask_T=written,
-        rollout_logprobs_A=torch.zeros(actions),
+        rollout_logprobs_A=-2 * torch.rand(actions, generator=torch.Generator().manual_seed(1)),
         scores_N=torch.zeros(count),
         groups_N=torch.arange(count),
         versions_N=torch.zeros(count, dtype=torch.long),
@@ -56,7 +57,8 @@ def weights(batch: Batch, by_sequence: bool) -> list[Tensor]:
 def alone(batch: Batch) -> list[dict[str, Tensor]]:
     """Every sequence for itself: its tokens, the places before its actions, the actions, and its columns."""
     counts = batch.actions_N.tolist()
-    columns = {n: getattr(batch, f"{n}_A").split(counts) for n in ("advantages", "values", "returns", "old")}
+    names = ("advantages", "values", "returns", "old", "rollout_logprobs")
+    columns = {n: getattr(batch, f"{n}_A").split(counts) for n in names}
     pieces = zip(batch.tokens_T.split(LENGTHS), batch.action_mask_T.split(LENGTHS), strict=True)
     return [
         {"ids": ids[None], "before": torch.nonzero(written)[:, 0] - 1, "actions": ids[written]}
@@ -109,7 +111,11 @@ def critic_truth(critic_folder: Path, batch: Batch) -> tuple[float, Gradient]:
     head, bias = saved["head.weight"].requires_grad_(), saved["head.bias"].requires_grad_()
     loss = torch.zeros(())
     for s, w in zip(alone(batch), weights(batch, by_sequence=False), strict=True):
-        values = (trunk(s["ids"]).last_hidden_state[0, s["before"]] @ head.T)[:, 0] + bias
+        states = trunk(s["ids"]).last_hidden_state[0, s["before"]]
+        # What a critic reads beside the states, an action at a time: 0 for the first, which no other comes before.
+        surprises = [[0.0, *(-s["rollout_logprobs"]).tolist()][: i + 1] for i in range(len(states))]
+        beside = [[earlier[-1], max(earlier), math.log(1 + sum(earlier))] for earlier in surprises]
+        values = (torch.cat([states, torch.tensor(beside)], 1) @ head.T)[:, 0] + bias
         held = s["values"] + (values - s["values"]).clamp(-0.5, 0.5)
         loss = loss + (0.5 * torch.maximum((values - s["returns"]) ** 2, (held - s["returns"]) ** 2) * w).sum()
     names, parameters = zip(*trunk.named_parameters(), strict=True)

@@ -56,6 +56,8 @@ class Config(StageConfig):
     """Where the critic's trunk starts: an earlier stage or a path; default: the stage's own start, with a zero head."""
     critic_optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(learning_rate=1e-5))
     """The critic's optimiser and learning rate."""
+    critic_minibatches: int = 4
+    """Optimiser steps of the critic in each pass; more than the policy's, for its values are to be right from the start."""
     critic_warmup_steps: int = 0
     """Steps in which only the critic learns; the schedule of `optimizer` begins after them."""
     max_logprob_gap: float = 1.0
@@ -70,7 +72,15 @@ class Config(StageConfig):
     """Checkpoints that stay, beside the best one by evaluation."""
 
     def validate(self, place: str) -> None:
-        for name in ("steps", "prompts_per_step", "samples_per_prompt", "epochs", "minibatches", "checkpoint_every"):
+        for name in (
+            "steps",
+            "prompts_per_step",
+            "samples_per_prompt",
+            "epochs",
+            "minibatches",
+            "critic_minibatches",
+            "checkpoint_every",
+        ):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{place}.{name}: must be at least 1; got {getattr(self, name)}")
         if self.temperature <= 0:

@@ -73,13 +73,13 @@ class Learner:
         warmup = self.config.critic_warmup_steps
         if not self.policy_learns(step):
             return []
-        return self._rates(self.config.optimizer, step - warmup, self.config.steps - warmup)
+        return _rates(self.config.optimizer, step - warmup, self.config.steps - warmup, self.config.optimiser_steps)
 
-    def critic_rates(self, step: int) -> list[float]:
-        """Return the learning rate of each of the critic's updates in this step."""
-        return self._rates(self.config.critic_optimizer, step, self.config.steps)
+    def critic_rates(self, step: int, updates: int) -> list[float]:
+        """Return the learning rate of each of the critic's `updates` in this step."""
+        return _rates(self.config.critic_optimizer, step, self.config.steps, updates)
 
-    def _rates(self, optimizer: OptimizerConfig, step: int, steps: int) -> list[float]:
-        # The schedule counts optimiser steps, of which a step of the loop takes epochs × minibatches.
-        updates = self.config.optimiser_steps
-        return [optimizer.rate((step - 1) * updates + i, steps * updates) for i in range(updates)]
+
+def _rates(optimizer: OptimizerConfig, step: int, steps: int, updates: int) -> list[float]:
+    """Return the rates of the optimiser steps that step `step` of `steps` takes; the schedule counts optimiser steps."""
+    return [optimizer.rate((step - 1) * updates + i, steps * updates) for i in range(updates)]

@@ -48,10 +48,12 @@ def train(config: Config, context: Context, learner: Learner, stream: SampleStre
             batch = estimate(batch.add(old=old, ref=ref, values=values), objective, max_tokens)
             clock.lap("logprobs")
             # epochs × minibatches lists of rows, shuffled by a seed of the step, so that a resumed run repeats them.
-            rows = minibatches(len(batch), config.epochs, config.minibatches, seed_of(context.seed, step))
+            shuffle = seed_of(context.seed, step)
+            rows = minibatches(len(batch), config.epochs, config.minibatches, shuffle)
+            critic_rows = minibatches(len(batch), config.epochs, config.critic_minibatches, shuffle)
             policy_metrics, critic_metrics = gather(
                 trained_policy.update(batch, rows, learner.policy_rates(step), objective, max_tokens),
-                critic.update(batch, rows, learner.critic_rates(step), objective.value_clip),
+                critic.update(batch, critic_rows, learner.critic_rates(step, len(critic_rows)), objective.value_clip),
             )
             clock.lap("update")
             # On-policy: engines get the new weights before the next step (the same ones while the critic warms up).

@@ -69,7 +69,8 @@ def test_the_policys_schedule_begins_with_its_first_update(tmp_path: Path) -> No
     made = learner(tmp_path, steps=12, critic_warmup_steps=5, optimizer=rising, critic_optimizer=rising)
     assert [made.policy_rates(step) for step in range(1, 6)] == [[]] * 5
     assert [made.policy_rates(step) for step in range(6, 12)] == [[0.2], [0.4], [0.6], [0.8], [1.0], [1.0]]
-    assert [made.critic_rates(step) for step in range(1, 7)] == [[0.2], [0.4], [0.6], [0.8], [1.0], [1.0]]
+    assert [made.critic_rates(step, updates=1) for step in range(1, 7)] == [[0.2], [0.4], [0.6], [0.8], [1.0], [1.0]]
+    assert made.critic_rates(1, updates=4) == [0.2, 0.4, 0.6, 0.8], "it counts the critic's own updates"
 
 
 def test_its_decay_spans_its_own_updates(tmp_path: Path) -> None:
