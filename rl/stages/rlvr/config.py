@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from rewards.combine import RewardConfig
+from rl.algorithms.advantages import GROUP_ADVANTAGES
 from rl.algorithms.objective import Objective
 from rl.algorithms.presets import ALGORITHMS, check_imports, columns, objective
 from rl.config import ConfigError
@@ -19,9 +20,6 @@ from rl.stages.settings import Read, SamplingConfig, StageConfig
 from rl.stages.workload import StagePlan, Work, rollouts_in_words, temperature_in_words
 from rl.units import many
 from rl.workers.optimizer import OptimizerConfig
-
-GROUP_ADVANTAGES = {"grpo", "dr_grpo", "rloo", "reinforce++-baseline"}
-"""Advantages that compare a sample with others of its prompt."""
 
 
 @dataclass
@@ -172,6 +170,11 @@ class Config(StageConfig):
                 f"{place}.samples_per_prompt: a group of 1 has no variance and filter_zero_variance drops it; use at "
                 "least 2"
             )
+        elif self.samples_per_prompt == 1 and objective.advantage in GROUP_ADVANTAGES:
+            lines.append(
+                f"{place}.samples_per_prompt: with 1 sample '{objective.advantage}' has no group to compare it with and "
+                "nothing is learned; use at least 2, or algorithm: ppo or reinforce++"
+            )
         return lines
 
     def notes(self, place: str, rows: int | None) -> list[str]:
@@ -182,9 +185,6 @@ class Config(StageConfig):
             )
         if self.eval_every > self.steps:
             lines.append(f"eval_every: {self.eval_every}, of {self.steps} steps: nothing is evaluated on the way")
-        advantage = self.build_objective().advantage
-        if self.samples_per_prompt == 1 and advantage in GROUP_ADVANTAGES:
-            lines.append(f"samples_per_prompt: with 1 sample '{advantage}' has no group to compare it with")
         return [f"{place}.{line}" for line in lines]
 
 
