@@ -72,7 +72,9 @@ def test_every_algorithm_runs(ray_session: None, tmp_path: Path) -> None:
     assert "kl/ref" in next(row for row in rows if row["stage"] == "penalised")
     for row in (row for row in rows if row["stage"] == "dapo"):  # all that was sampled is measured and recorded
         groups = parquet.read_metadata(rollout_file(tmp_path / "run", "dapo", row["step"])).num_rows // 4
-        assert row["zero_variance_groups"] == pytest.approx(row["dropped_groups"] / groups)
+        # Groups of equal scores are equally right too; those that differ in format alone are dropped beside them.
+        assert row["zero_variance_groups"] - 1e-9 <= row["dropped_groups"] / groups
+        assert row["group_share"] == min(1.0, (groups - row["dropped_groups"]) / 4)
     assert (tmp_path / "run" / "model" / "config.json").exists()
     assert (tmp_path / "run" / "report.html").stat().st_size > 10_000
     for file in (tmp_path / "run" / "rollouts").glob("*.parquet"):

@@ -49,7 +49,8 @@ class Objective:
     """Weigh each term by min(trainer probability / engine probability, cap), for engines that differ from the trainer
     or lag behind it (truncated importance sampling, https://fengyao.notion.site/off-policy-rl)."""
     filter_zero_variance: bool = False
-    """Drop groups whose scores are all equal and draw others in their place (DAPO's dynamic sampling, arXiv 2503.14476)."""
+    """Drop groups whose samples are all equally right and draw others in their place, in up to 10 rounds (DAPO's dynamic
+    sampling, arXiv 2503.14476). The reward's part `accuracy` is compared; the score where no part of that name counts."""
     overlong_buffer: int = 0
     """Tokens before the limit over which the length penalty grows from 0 to `overlong_penalty`; 0 is no penalty (DAPO, eq.
     13)."""

@@ -201,7 +201,7 @@ def plan(config: Config, work: Work) -> StagePlan:
         f"{_draws_in_words(config, work)}"
     )
     if objective.filter_zero_variance:
-        summary += "; groups of equal scores are drawn anew"
+        summary += "; groups of equal accuracy are drawn anew"
     if config.eval_every and config.eval:
         limit = f"{config.eval.limit:,}" if config.eval.limit else "all"
         summary += f"; every {config.eval_every} steps {limit} prompts × {evaluate.samples_in_words(config.eval)}"

@@ -39,7 +39,8 @@ def train(config: Config, context: Context, learner: Learner, stream: SampleStre
             # Judged while others are being written, then sorted by prompt: the order of completion has no influence.
             scored = stream.take(step)
             # An errored verdict is no score of 0: such a sample is recorded and kept out of the gradient.
-            batch = collate([s for s in scored if s.verdict.error is None])
+            judged = [s for s in scored if s.verdict.error is None]
+            batch = collate(judged).add(scale=stream.loss_scale(judged))
             clock.lap("rollout")
             # Three tensors [A], computed in parallel by their own ranks; None from an absent model.
             source, trained_policy = learner.old_logprob_source(step), learner.trained_policy(step)

@@ -111,6 +111,7 @@ class Recorder:
             metrics["learning_rate"] = rates[-1]
         if self.objective.filter_zero_variance:
             metrics["dropped_groups"] = float(self.stream.dropped_groups)
+            metrics["group_share"] = self.stream.group_share
         # Always 0 while engines get new weights before the next step and refuse other versions: recorded as a check.
         metrics["staleness"] = float((step - 1 - batch.versions_N).float().mean())
         for name, value in policy_metrics.items():
