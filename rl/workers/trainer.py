@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from rl.algorithms.policy_losses import PER_SEQUENCE
 from rl.config import ConfigError, Values
 from rl.types import Batch
 from rl.workers.optimizer import OptimizerConfig
@@ -200,10 +201,10 @@ class TrainerWorker:
                 # (scale_wrt_gas) it would also divide by accumulation steps.
                 self.deepspeed.backward(scalar * self.world, scale_wrt_gas=False)
                 report["loss"] += scalar.detach()
-                for name, values_A in diagnostics.items():
-                    # In double, so that the sum hardly depends on how the step was cut. A dummy adds 0: every rank must
-                    # report every name.
-                    report[name] += values_A.detach().double().sum() / int(actions_N.sum()) if rows else 0.0
+                for name, values in diagnostics.items():  # [A], or [N] under a name for sequences
+                    count = len(step.rows) if name.endswith(PER_SEQUENCE) else int(actions_N.sum())
+                    # In double: the sum hardly depends on how the step was cut. A dummy adds 0 to every name.
+                    report[name] += values.detach().double().sum() / count if rows else 0.0
             self.deepspeed.step()
             reports.append({name: float(value) for name, value in report.items()} | {"grad_norm": self._norm()})
         return reports

@@ -31,7 +31,7 @@ class Config(StageConfig):
     reward: RewardConfig | None = None
     """A reward of the stage's own, such as one that asks a reward model trained before; default: the recipe's."""
     algorithm: str = "ppo"
-    """ppo, grpo, rloo, reinforce++, reinforce++-baseline, dr_grpo, dapo, gspo, cispo."""
+    """ppo, grpo, rloo, reinforce++, reinforce++-baseline, dr_grpo, dapo, gspo, icepop, cispo."""
     objective: dict[str, object] = field(default_factory=dict[str, object])
     """Overrides of the algorithm's preset (see rl/algorithms/objective.py)."""
     steps: int = 100

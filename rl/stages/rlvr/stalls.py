@@ -34,6 +34,11 @@ class Stalls:
             warnings["scores"] = f"steps {step - STEPS + 1} to {step}: {_describe_scores(metrics['reward'])}"
         if metrics.get("group_share", 1.0) < 1.0:
             warnings["groups"] = f"step {step}: {_describe_groups(metrics['group_share'])}"
+        if metrics.get("truncated_masked/sequences") == 1.0:
+            warnings["masked"] = (
+                f"step {step}: every sample reached max_sequence_tokens ({self.max_sequence_tokens}) and mask_truncated leaves "
+                "none to learn from; raise max_sequence_tokens, or teach shorter answers by an sft stage first"
+            )
         new = {kind: text for kind, text in warnings.items() if kind not in self.warned_kinds}
         self.warned_kinds |= new.keys()
         return [f"rlvr '{self.stage}', {text}" for text in new.values()]

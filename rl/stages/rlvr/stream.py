@@ -31,7 +31,7 @@ class SampleStream:
     def __init__(self, config: Config, context: Context, curriculum: Mixture[Prompt], scorer: Scorer) -> None:
         self.config, self.context = config, context
         self.curriculum, self.scorer = curriculum, scorer
-        self.drops_groups = config.build_objective().filter_zero_variance
+        self.objective = config.build_objective()
         self.draws: list[list[Scored]] = []
         """All samples of the step, draw by draw, those of dropped groups too."""
         self.group_share = 1.0
@@ -52,7 +52,7 @@ class SampleStream:
                 continue
             scored = self.answer(prompts, seed_of(self.context.seed, step, draw))
             self.draws.append(scored)
-            samples += self.informative(scored) if self.drops_groups else scored
+            samples += self.informative(scored) if self.objective.filter_zero_variance else scored
             if len(by_prompt(samples)) == wanted:
                 break
         if not any(s.verdict.error is None for s in samples):
@@ -65,12 +65,18 @@ class SampleStream:
 
         A step of fewer groups than asked for is scaled by their share. Means over its actions or sequences would give
         the few the weight of a whole step; so they have the weight that they have in one whose other groups teach nothing,
-        which is what the dropped groups taught."""
+        which is what the dropped groups taught. With `mask_truncated` the factor of truncated samples is 0."""
         import torch
 
-        if self.group_share == 1.0:
+        factors = [0.0 if self.masks(s) else self.group_share for s in scored]
+        if all(factor == 1.0 for factor in factors):
             return None
-        return torch.full((sum(int(s.rollout.action_mask.sum()) for s in scored),), self.group_share)
+        actions_N = torch.tensor([int(s.rollout.action_mask.sum()) for s in scored])
+        return torch.tensor(factors).repeat_interleave(actions_N)
+
+    def masks(self, sample: Scored) -> bool:
+        """Return whether the sample is left out of the losses for its length."""
+        return self.objective.mask_truncated and sample.rollout.truncated
 
     def informative(self, scored: Sequence[Scored]) -> list[Scored]:
         """Return the samples of the groups whose samples are not all equally right, by the part `accuracy` of the reward;

@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 
 from rewards.combine import PartConfig, RewardConfig
+from rl.algorithms.advantages import estimate
+from rl.data.collate import collate
 from rl.data.mixture import Mixture
 from rl.stages.rlvr.config import Config
+from rl.stages.rlvr.recorder import truncated_share
 from rl.stages.rlvr.stalls import Stalls
 from rl.stages.rlvr.stream import SampleStream
 from rl.types import Clip, Message, Prompt, Rollout, Scored, Verdict
@@ -151,6 +154,22 @@ def test_a_full_step_after_one_of_few_weighs_whole_again() -> None:
     assert (made.group_share, made.loss_scale(samples)) == (1.0, None)
 
 
+def test_truncated_samples_are_left_out_of_the_losses_and_stay_in_the_batch() -> None:
+    knobs = {"mask_truncated": True}
+    made = stream(lambda id, i: (RIGHT, WRONG)[i] if id in ("07", "08") else RIGHT, objective=knobs)
+    samples = made.take(1)
+    scale = made.loss_scale(samples)
+    assert scale is not None
+    assert scale.tolist() == [0.5, 0.5, 0, 0] * 2, "half of the groups, and of each the sample that ended by itself"
+    batch = collate(samples).add(scale=scale)
+    advantages = estimate(batch, made.objective).advantages_A
+    assert advantages.tolist() == pytest.approx([0.5**0.5, 0.5**0.5, -(0.5**0.5), -(0.5**0.5)] * 2, rel=1e-5)
+    assert truncated_share(batch) == {"truncated_masked": 0.5, "truncated_masked/sequences": 0.5}
+    assert truncated_share(collate(samples)) == {"truncated_masked": 0.0, "truncated_masked/sequences": 0.0}
+    unmasked = stream(alternating(RIGHT, WRONG))
+    assert unmasked.loss_scale(unmasked.take(1)) is None
+
+
 @pytest.mark.parametrize(
     ("prompts", "judge", "text"),
     [
@@ -191,3 +210,7 @@ def test_few_groups_are_said_once() -> None:
     assert "\n" not in text
     assert stalls.observe(5, metrics) == []
     assert stalls.observe(6, {**metrics, "group_share": 1.0}) == []
+    [text] = stalls.observe(7, {**metrics, "truncated_masked/sequences": 1.0})
+    assert text.startswith(
+        "rlvr 'rl', step 7: every sample reached max_sequence_tokens (64) and mask_truncated leaves none"
+    )
