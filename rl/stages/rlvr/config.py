@@ -27,7 +27,7 @@ class Config(StageConfig):
     """Settings of `rlvr`."""
 
     difficulty: str | None = None
-    """A curate stage or a difficulty file: only the prompts it keeps."""
+    """A curate stage or a difficulty file: only the prompts it keeps. `limit` then takes the first so many of these."""
     reward: RewardConfig | None = None
     """A reward of the stage's own, such as one that asks a reward model trained before; default: the recipe's."""
     algorithm: str = "ppo"
@@ -123,7 +123,9 @@ class Config(StageConfig):
 
     @property
     def reads(self) -> Sequence[Read]:
-        reads = [*super().reads]
+        # Which prompts a difficulty keeps is known once its file is there: it may be the last ones of the data.
+        limit = None if self.difficulty else self.limit
+        reads = [Read(self.data, self.split, limit)]
         if self.eval is not None:
             reads.append(Read(self.eval.data, self.eval.split, self.eval.limit, "eval"))
         return reads
@@ -155,9 +157,10 @@ class Config(StageConfig):
 
     def problems(self, place: str, rows: int | None) -> list[str]:
         objective, lines = self.build_objective(), list[str]()
-        if rows is not None and 0 < rows < self.prompts_per_step:
+        most = min((count for count in (rows, self.limit) if count is not None), default=0)
+        if 0 < most < self.prompts_per_step:
             lines.append(
-                f"{place}.prompts_per_step: {self.prompts_per_step} prompts asked for, {quoted(self.data)} has {rows}; "
+                f"{place}.prompts_per_step: {self.prompts_per_step} prompts asked for, {quoted(self.data)} has {most}; "
                 "lower it or raise limit"
             )
         if objective.overlong_buffer > self.max_sequence_tokens:
@@ -239,6 +242,7 @@ def _draws_in_words(config: Config, work: Work) -> str:
     draws = config.steps * config.prompts_per_step
     words = f"{many(config.steps, 'step')}: {many(draws, 'prompt')} drawn from "
     if config.difficulty:
-        return f"{words}what is kept of {work.prompts}"
+        most = f"at most {many(config.limit, 'prompt')} of " if config.limit else ""
+        return f"{words}{most}what is kept of {work.prompts}"
     epochs = f" ({draws / work.rows:.1f} epochs)" if work.rows else ""
     return words + work.prompts + epochs
