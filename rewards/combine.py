@@ -168,6 +168,13 @@ class RewardConfig:
         count = len(self.parts)
         return f"parts[{index}]" if index < count else f"{WATCH}[{index - count}]"
 
+    def success(self, prompt: Prompt, verdict: Verdict) -> float:
+        """Return what dynamic sampling compares within a group: the part `accuracy` where it counts in the score of this
+        prompt, 0 if its gate kept it from being asked; the score where no part of that name counts."""
+        if any(p.name == "accuracy" and p.applies(prompt) and p.weight_for(prompt) != 0 for p in self.parts):
+            return verdict.parts.get("accuracy", 0.0)
+        return verdict.score
+
     def applying(self, prompt: Prompt) -> tuple[int, ...]:
         """Return the indices in `judging` of those that judge this prompt."""
         return tuple(i for i, part in enumerate(self.judging) if part.applies(prompt))

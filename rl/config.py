@@ -94,7 +94,11 @@ def _coerce_union(options: tuple[object, ...], value: object, place: str) -> obj
     words = [word for choice in choices if typing.get_origin(choice) is Literal for word in typing.get_args(choice)]
     if words and choices[-1] is bool and not isinstance(value, bool):
         raise ConfigError(f"{place}: expected {', '.join(words)}, true or false; got {value!r}")
-    return coerce(choices[-1], value, place)  # the last one's complaint is the user's
+    # The complaint is that of the last choice, or of the one that takes lists where a list is given.
+    takes_lists = [choice for choice in choices if typing.get_origin(choice) in (list, tuple)]
+    if takes_lists and type(value) in (list, tuple):
+        return coerce(takes_lists[-1], value, place)
+    return coerce(choices[-1], value, place)
 
 
 def _coerce_sequence(origin: object, args: tuple[object, ...], value: object, place: str) -> object:

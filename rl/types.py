@@ -146,7 +146,7 @@ class Scored:
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Ragged sequences with named tensors. Columns that every algorithm needs are required; those that some algorithms
-    add later (`old`, `ref`, `values`, `rewards`, `advantages`, `returns`) raise ValueError when read while absent.
+    add later (`old`, `ref`, `values`, `rewards`, `advantages`, `returns`, `scale`) raise ValueError when read while absent.
 
     Example: two sequences of 3 and 2 tokens, whose last 2 and 1 the policy wrote.
         >>> batch = Batch(
@@ -176,6 +176,7 @@ class Batch:
     _rewards_A: Tensor | None = None
     _advantages_A: Tensor | None = None
     _returns_A: Tensor | None = None
+    _scale_A: Tensor | None = None
 
     def __post_init__(self) -> None:
         assert int(self.lengths_N.sum()) == self.tokens_T.numel() == self.action_mask_T.numel(), (
@@ -276,3 +277,9 @@ class Batch:
     def returns_A(self) -> Tensor:
         """Returns, the critic's targets."""
         return self._present("returns")
+
+    @property
+    def scale_A(self) -> Tensor:
+        """Factor of each action's term in the loss, policy's and critic's: 0 leaves the action out. A batch without the
+        column has 1 everywhere. It changes no normalisation: the other terms weigh what they weigh without it."""
+        return self._present("scale")

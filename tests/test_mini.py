@@ -11,12 +11,17 @@ from rl.recipe import load
 from rl.runner import run
 from rl.stages.registry import STAGES
 
-MEASURED = ("base", "thinking_before", "thinking", "check", "listening")
+DENIALS = ("denials_before", "denials_distilled", "denials")
+MEASURED = ("base", "thinking_before", "thinking", "check", "listening", *DENIALS)
 TINY = [
     *(f"data.{name}.args.limit=30" for name in ("speech_clips", "scene_clips", "shot_clips", "scenes", "shots")),
     *("data.lessons.args.limit=60", "data.speech.args.limit=30", "data.words.args.limit_words=300"),
     *("encode.epochs=1", "encode.held_out=null", "cold_start.epochs=12", "cold_start.optimizer.learning_rate=5e-3"),
-    *("text_rlvr.limit=16", "audio_rlvr.limit=16", "curate.limit=16", "curate.samples=2", "curate.keep=[0,2]"),
+    *(
+        "text_rlvr.limit=16",
+        "audio_rlvr.limit=16",
+    ),
+    *(f"{stage}.{key}" for stage in ("text_curate", "curate") for key in ("limit=16", "samples=2", "keep=[0,2]")),
     *(f"{stage}.{key}" for stage in ("text_rlvr", "audio_rlvr") for key in ("steps=1", "prompts_per_step=2")),
     *(f"{stage}.samples_per_prompt=2" for stage in ("text_rlvr", "audio_rlvr")),
     *("distill.limit=16", "distill.samples=4", "distill.keep={accuracy: 0, grounding: 0, coherence: 0}"),
@@ -45,14 +50,15 @@ def test_every_stage_of_the_miniature(ray_session: None, tmp_path: Path) -> None
     assert summary.status == "done"
     assert [stage.name for stage in summary.stages] == [stage.name for stage in recipe.stages]
     of = {stage.name: stage.metrics for stage in summary.stages}
-    for name in ("base", "check@2", "thinking", "listening"):
+    for name in ("base", "check@2", "thinking", "listening", *DENIALS):
         assert {"grounding", "surrogate_rate", "denial_rate/low"} <= of[name].keys()
     assert {"accuracy_silenced", "accuracy_swapped", "accuracy_shuffled"} <= of["listening"].keys()
     for stage in recipe.stages:  # what `until.metric` may name is all that there is
         if metric_names := STAGES[stage.kind].metric_names:
             assert {name.partition("/")[0] for name in of[stage.name]} <= {*metric_names(stage.config)}, stage.name
     folders = {path.name.partition("-")[2]: path for path in (tmp_path / "run" / "stages").iterdir()}
-    parents = {name: _parents(folders[name]) for name in ("imitate@2", "audio_rlvr@2", "dpo")}
+    parents = {name: _parents(folders[name]) for name in ("text_rlvr", "imitate@2", "audio_rlvr@2", "dpo")}
+    assert ("difficulty", "text_curate") in parents["text_rlvr"]
     assert {("model", "audio_rlvr@1"), ("distilled", "distill@2"), ("data", "words")} <= parents["imitate@2"]
     assert {("model", "imitate@2"), ("difficulty", "curate@2")} <= parents["audio_rlvr@2"]
     assert {("model", "audio_rlvr@2"), ("pairs", "pairs")} <= parents["dpo"]

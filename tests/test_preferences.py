@@ -162,8 +162,8 @@ def test_dpo_prefers_what_was_chosen(done: Done) -> None:
 
 
 def test_what_is_preferred_and_what_is_verified_in_one_objective(done: Done) -> None:
-    """RLHF beside RLVR (Step-Audio-R1.5) is configuration: a reward model's part, a judge's that compares with a reference
-    answer, a verifier's, KL to the reference."""
+    """RLHF beside RLVR is configuration: a reward model's part, a judge's that compares with a reference answer, a
+    verifier's, KL to the reference."""
     folder, _ = done
     rows = steps(folder, "rlvr")
     assert len(rows) == 2

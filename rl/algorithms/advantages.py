@@ -9,6 +9,11 @@ Checked against verl.trainer.ppo.core_algos. Deliberate differences: means and d
 float64 (in float32 a group of equal fractional scores gets advantages of up to 0.15, rounding noise over rounding
 noise), a batch of one action is whitened to 0 (verl raises), and critic-less returns are returns, not a copy of the
 advantages.
+
+A sample with nothing to be compared with has advantage 0 (verl gives it its raw score, which rewards it for being alone):
+one whose group has no other sample, be it that its peers' verdicts erred or that only one was drawn, and with
+`reinforce++`, which compares returns over the batch, the only sample of a batch. It counts in no mean and no deviation
+either, so the other samples' advantages are those that they have without it.
 """
 
 from __future__ import annotations
@@ -39,8 +44,10 @@ def estimate(batch: Batch, objective: Objective, max_tokens: int | None = None) 
         raise ConfigError(
             f"advantage '{objective.advantage}': returned {type(with_advantages).__name__}; return a Batch"
         )
-    advantages_A = with_advantages.advantages_A
-    return with_advantages.add(advantages=whiten(advantages_A)) if objective.whiten else with_advantages
+    advantages_A = with_advantages.advantages_A  # raises here if the estimator added none
+    if not objective.whiten:
+        return with_advantages
+    return with_advantages.add(advantages=_whiten_compared(advantages_A, batch, objective.advantage))
 
 
 def token_rewards(batch: Batch, objective: Objective, max_tokens: int | None = None) -> Tensor:
@@ -102,7 +109,7 @@ def gae_advantages(
 
 def group_statistics(scores_N: Tensor, groups_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return the mean and unbiased deviation (float64) and the size of each sequence's group, [N] each. A group of one has
-    mean 0 and deviation 1, as in verl: its score is left without a baseline."""
+    its own score as mean, and deviation 0."""
     # torch leaves the type of `unique` open.
     unique = cast("tuple[Tensor, Tensor, Tensor]", groups_N.unique(return_inverse=True, return_counts=True))
     _, group_N, size_G = unique
@@ -111,11 +118,7 @@ def group_statistics(scores_N: Tensor, groups_N: Tensor) -> tuple[Tensor, Tensor
     mean_G = scores_N.new_zeros(len(size_G)).index_add(0, group_N, scores_N) / size_G
     squares_G = mean_G.new_zeros(len(size_G)).index_add(0, group_N, (scores_N - mean_G[group_N]).square())
     deviation_G = (squares_G / (size_G - 1).clamp(min=1)).sqrt()
-    return (
-        mean_G.where(size_G > 1, 0.0)[group_N],
-        deviation_G.where(size_G > 1, 1.0)[group_N],
-        size_G[group_N],
-    )
+    return mean_G[group_N], deviation_G[group_N], size_G[group_N]
 
 
 def grpo_advantages(scores_N: Tensor, groups_N: Tensor, by_deviation: bool = True) -> Tensor:
@@ -133,11 +136,15 @@ def rloo_advantages(scores_N: Tensor, groups_N: Tensor) -> Tensor:
     return ((scores_N - mean_N) * size_N / (size_N - 1).clamp(min=1)).to(scores_N.dtype)
 
 
-def whiten(x_A: Tensor) -> Tensor:
-    """Return [A] shifted to mean 0 and scaled to (unbiased) variance 1."""
+def whiten(x_A: Tensor, among_A: Tensor | None = None) -> Tensor:
+    """Return [A] shifted to mean 0 and scaled to (unbiased) variance 1, among the entries where `among_A` is true (by
+    default all); the others are 0."""
+    among_A = x_A.new_ones(x_A.shape).bool() if among_A is None else among_A
+    count = int(among_A.sum())
     # float64, because centring equal values in float32 leaves rounding noise that the division would blow up.
-    centred_A = x_A.double() - x_A.double().mean()
-    variance = centred_A.square().sum() / max(x_A.numel() - 1, 1)
+    mean = x_A.double().where(among_A, 0.0).sum() / max(count, 1)
+    centred_A = (x_A.double() - mean).where(among_A, 0.0)
+    variance = centred_A.square().sum() / max(count - 1, 1)
     return (centred_A * (variance + WHITEN_EPSILON).rsqrt()).to(x_A.dtype)
 
 
@@ -170,13 +177,16 @@ def rloo(batch: Batch, objective: Objective) -> Batch:
 def reinforce_pp(batch: Batch, objective: Objective) -> Batch:
     """Add REINFORCE++'s advantages, arXiv 2501.03262: the return, whitened over the batch."""
     returns_A = discounted_sum(batch.rewards_A, batch.actions_N, objective.gamma)
-    return batch.add(advantages=whiten(returns_A), returns=returns_A)
+    # With one sequence the actions would be compared among themselves: under a discount the last ones look better than
+    # the first ones, whatever the score.
+    advantages_A = whiten(returns_A) if len(batch) > 1 else returns_A * 0.0
+    return batch.add(advantages=advantages_A, returns=returns_A)
 
 
 def reinforce_pp_baseline(batch: Batch, objective: Objective) -> Batch:
     """Add REINFORCE++-baseline's advantages, arXiv 2501.03262: the group's mean subtracted, whitened over the batch."""
     batch = dr_grpo(batch, objective)
-    return batch.add(advantages=whiten(batch.advantages_A))
+    return batch.add(advantages=_whiten_compared(batch.advantages_A, batch, "reinforce++-baseline"))
 
 
 Estimator = Callable[[Batch, Objective], Batch]
@@ -189,6 +199,17 @@ ADVANTAGES: dict[str, Estimator] = {
     "reinforce++": reinforce_pp,
     "reinforce++-baseline": reinforce_pp_baseline,
 }
+
+GROUP_ADVANTAGES = {"grpo", "dr_grpo", "rloo", "reinforce++-baseline"}
+"""Advantages that compare a sample with others of its prompt."""
+
+
+def _whiten_compared(advantages_A: Tensor, batch: Batch, advantage: str) -> Tensor:
+    """Return [A] the advantages whitened among the samples that the estimator of that name compares with others."""
+    if advantage not in GROUP_ADVANTAGES:
+        return whiten(advantages_A)
+    _, _, size_N = group_statistics(batch.scores_N, batch.groups_N)
+    return whiten(advantages_A, _repeat(size_N > 1, batch.actions_N))
 
 
 def _repeat(x_N: Tensor, actions_N: Tensor) -> Tensor:

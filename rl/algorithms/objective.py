@@ -45,11 +45,19 @@ class Objective:
     """Place of the KL divergence: subtracted from the reward (PPO), or added to the loss (GRPO, arXiv 2402.03300)."""
     entropy_coef: float = 0.0
     """Weight of the entropy bonus (Mnih et al. 2016, arXiv 1602.01783)."""
-    importance_cap: float | None = None
-    """Weigh each term by min(trainer probability / engine probability, cap), for engines that differ from the trainer
-    or lag behind it (truncated importance sampling, https://fengyao.notion.site/off-policy-rl)."""
+    importance_cap: tuple[float, float] | float | None = None
+    """Weigh each term by the ratio of trainer to engine probability, for engines that differ from the trainer or lag behind
+    it. A number caps the ratio (truncated importance sampling, https://fengyao.notion.site/off-policy-rl); a pair [low,
+    high] leaves out what lies outside (IcePop, arXiv 2510.18855, with [0.5, 5]). What is left out counts in the mean."""
+    importance_level: Literal["token", "sequence", "geometric"] = "token"
+    """The ratio that `importance_cap` is about: each token's, the product over its sequence (masked importance sampling,
+    https://richardli.xyz/rl-collapse), or the geometric mean over its sequence, which leaves sequences out and weighs none."""
+    mask_truncated: bool = False
+    """Leave samples that ended at the token limit out of every loss (DAPO's overlong filtering, arXiv 2503.14476). They
+    still count in their group's baseline and in the mean."""
     filter_zero_variance: bool = False
-    """Drop groups whose scores are all equal and draw others in their place (DAPO's dynamic sampling, arXiv 2503.14476)."""
+    """Drop groups whose samples are all equally right and draw others in their place, in up to 10 rounds (DAPO's dynamic
+    sampling, arXiv 2503.14476). The reward's part `accuracy` is compared; the score where no part of that name counts."""
     overlong_buffer: int = 0
     """Tokens before the limit over which the length penalty grows from 0 to `overlong_penalty`; 0 is no penalty (DAPO, eq.
     13)."""
@@ -68,13 +76,35 @@ class Objective:
             ("value_clip", self.value_clip is None or self.value_clip > 0, "it must be above 0, or null for none"),
             ("kl_coef", self.kl_coef >= 0, "it must not be negative"),
             ("entropy_coef", self.entropy_coef >= 0, "it must not be negative"),
-            ("importance_cap", self.importance_cap is None or self.importance_cap > 0, "it must be above 0, or null"),
+            (
+                "importance_cap",
+                self._has_sound_cap(),
+                "it must be a number above 0, a pair [low, high] around 1, or null",
+            ),
             ("overlong_buffer", self.overlong_buffer >= 0, "it must not be negative"),
             ("overlong_penalty", self.overlong_penalty > 0, "it must be above 0; overlong_buffer: 0 turns it off"),
             # Rules between fields.
             ("dual_clip", not self.dual_clip or self.policy_loss == "ppo_clip", "only policy_loss: ppo_clip has one"),
             ("kl_estimator", not k1_in_loss, "in the loss its gradient has mean zero; set k2 or k3, or kl_in: reward"),
             ("importance_cap", not self.importance_cap or self.policy_loss != "nll", "nll has no engine; remove it"),
+            (
+                "importance_level",
+                self.importance_level == "token" or self.importance_cap is not None,
+                "it says what importance_cap is about; set that too",
+            ),
+            (
+                "importance_level",
+                self.importance_level != "geometric" or isinstance(self.importance_cap, tuple),
+                "it leaves sequences out and caps nothing; set importance_cap to a pair, such as [0.99, 1.01]",
+            ),
         ):
             if not ok:
                 raise ConfigError(f"{place}.{name}: got {getattr(self, name)}; {fix}".lstrip("."))
+
+    def _has_sound_cap(self) -> bool:
+        """Return whether `importance_cap` is in bounds. A pair has 1 within it: else it would leave everything out where
+        trainer and engine agree."""
+        cap = self.importance_cap
+        if isinstance(cap, tuple):
+            return 0 <= cap[0] <= 1 <= cap[1] and cap[0] < cap[1]
+        return cap is None or cap > 0

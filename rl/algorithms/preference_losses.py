@@ -21,9 +21,9 @@ class Preference:
     """Settings of learning from preference pairs."""
 
     loss: Literal["dpo", "ipo"] = "dpo"
-    """DPO's loss (arXiv 2305.18290), or IPO's (arXiv 2310.12036)."""
+    """DPO's loss (arXiv 2305.18290) on whole answers, or IPO's (arXiv 2310.12036) on means over an answer's tokens."""
     beta: float = 0.1
-    """Strength of the pull towards the reference: DPO's β, IPO's τ."""
+    """Strength of the pull towards the reference: DPO's β, IPO's τ. IPO aims at a margin of 1 / 2β nats per token."""
     label_smoothing: float = 0.0
     """Share of the pairs that are assumed to be labelled the wrong way round (DPO only; https://ericmitchell.ai/cdpo.pdf)."""
 
@@ -46,11 +46,16 @@ def preference_loss(
     logprobs_A: Tensor, ref_A: Tensor, actions_N: Tensor, preference: Preference
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return terms [P] that carry the gradient of `logprobs_A`, and diagnostics [P] without it: the implicit rewards
-    β log(policy / reference) of both answers, their `margin`, 1 where the chosen one ranks higher (`accuracy`; a tie is
-    0.5), and the log-probabilities of both."""
+    β log(policy / reference) of both answers, with IPO in the mean over their tokens, as the loss has them; their
+    `margin`, 1 where the chosen one ranks higher (`accuracy`; a tie is 0.5), and the log-probabilities of both whole
+    answers."""
     # [N] log-probability of each whole answer, and its log ratio to the reference. Even rows are the chosen answers.
     logprobs_N = sequence_sums(logprobs_A, actions_N)
     log_ratio_N = logprobs_N - sequence_sums(ref_A, actions_N)
+    if preference.loss == "ipo":
+        # Not in the paper's formula, but what its authors computed: they confirmed it to TRL, whose `ipo` does the same.
+        # Sums would aim at one and the same margin, 1 / 2β, for an answer of five tokens and for one of five thousand.
+        log_ratio_N = log_ratio_N / actions_N
     margins_P = log_ratio_N[0::2] - log_ratio_N[1::2]
     if preference.loss == "ipo":
         loss_P = ipo(margins_P, preference.beta)
@@ -77,7 +82,8 @@ def dpo(margins_P: Tensor, beta: float, label_smoothing: float = 0.0) -> Tensor:
 
 
 def ipo(margins_P: Tensor, beta: float) -> Tensor:
-    """Return [P] (margin - 1 / 2β)²: Azar et al. 2023, arXiv 2310.12036, eq. 17, with β for its τ."""
+    """Return [P] (margin - 1 / 2β)²: Azar et al. 2023, arXiv 2310.12036, eq. 17, with β for its τ. The margin is between
+    means over the answers' tokens."""
     # Unlike DPO's, this loss grows again beyond its target margin, so the policy cannot lower it by drifting away.
     return (margins_P - 1 / (2 * beta)).square()
 

@@ -14,7 +14,7 @@ ADVANTAGE_PARAMETERS = ("batch", "objective")
 POLICY_LOSS_PARAMETERS = ("logprobs", "batch", "objective")
 """Positional parameters of the functions in ADVANTAGES and POLICY_LOSSES."""
 
-Setting = str | float | bool
+Setting = str | float | bool | tuple[float, float]
 """Value of one field of an Objective."""
 
 _CRITICLESS: dict[str, Setting] = {"critic": False, "whiten": False}
@@ -38,6 +38,8 @@ ALGORITHMS: dict[str, dict[str, Setting]] = {
     "dapo": _GRPO | {"normalise": "token_mean", "clip_high": 0.28, "filter_zero_variance": True},
     # Zheng et al. 2025, arXiv 2507.18071 (clips from section 5.1)
     "gspo": _GRPO | {"policy_loss": "gspo", "clip_low": 3e-4, "clip_high": 4e-4},
+    # Ring-1T 2025, arXiv 2510.18855: GRPO without the tokens on which trainer and engine disagree
+    "icepop": _GRPO | {"importance_cap": (0.5, 5.0)},
     # MiniMax-M1 2025, arXiv 2506.13585: no lower bound; the paper does not give its upper one, 0.28 is DAPO's
     "cispo": _GRPO | {"policy_loss": "cispo", "normalise": "token_mean", "clip_low": 1.0, "clip_high": 0.28},
 }

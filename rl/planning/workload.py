@@ -22,7 +22,7 @@ def stage_plan(
     config = stage.config
     shares = weights_of(config.data)
     rows: dict[str, int | None] = {}
-    for name, limit in limits(config.data, config.limit).items():
+    for name, limit in limits(config.data, config.reads[0].limit).items():
         have = available.get(name)
         rows[name] = have if limit is None or (have is not None and have < limit) else limit
     known_rows = {name: count for name, count in rows.items() if count is not None}
@@ -45,7 +45,7 @@ def _prefix(stage: Stage, recipe: Recipe) -> str:
     data = [recipe.header.data.get(name) for name in weights_of(stage.config.data)]
     if None in data:
         return "up to "
-    if stage.config.limit is None and any(source and source.source in TASKS for source in data):
+    if stage.config.reads[0].limit is None and any(source and source.source in TASKS for source in data):
         return "about "
     return ""
 

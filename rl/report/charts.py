@@ -80,6 +80,7 @@ CHARTS = (
         "log",
     ),
     Chart("Clip fraction", ("clip_fraction",), "share of tokens whose ratio left the clip range"),
+    Chart("Left out of the loss", ("importance_masked*", "truncated_masked*"), "share of tokens, and of sequences"),
     Chart("Explained variance", ("explained_variance",), "of the returns, by the critic; 1 is best"),
     Chart("Policy loss", ("loss/policy",)),
     Chart("Value loss", ("loss/value",)),

@@ -35,9 +35,9 @@ class Config(CheckpointConfig, PairTrainingConfig):
     """Settings of `dpo`. The model that it starts from is the reference too."""
 
     loss: Literal["dpo", "ipo"] = "dpo"
-    """DPO's loss (arXiv 2305.18290), or IPO's (arXiv 2310.12036)."""
+    """DPO's loss (arXiv 2305.18290) on whole answers, or IPO's (arXiv 2310.12036) on means over an answer's tokens."""
     beta: float = 0.1
-    """Strength of the tie to the reference: DPO's β, IPO's τ."""
+    """Strength of the tie to the reference: DPO's β, IPO's τ. IPO aims at a margin of 1 / 2β nats per token."""
     label_smoothing: float = 0.0
     """Share of pairs that are thought to be labelled the wrong way round (DPO alone)."""
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(learning_rate=5e-7))

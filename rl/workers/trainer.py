@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from rl.algorithms.policy_losses import PER_SEQUENCE
 from rl.config import ConfigError, Values
 from rl.types import Batch
 from rl.workers.optimizer import OptimizerConfig
@@ -168,7 +169,7 @@ class TrainerWorker:
         `loss(micro_batch)` returns (loss_A, diagnostics_A), one term for each action.
         `action_weights(actions_N)` maps the action counts of all sequences in the step to one weight per action [A]; it
         carries the normalisation. The step's loss is Σ weight × term over all micro-batches and ranks, so its gradient
-        is the same however the step was cut. Diagnostics are means over the step's actions.
+        is the same however the step was cut. A column `scale` multiplies the weights. Diagnostics are means over actions.
 
         With `pairs`, rows come two by two (chosen, rejected) and a sequence counts as one action: `loss` returns a term
         for each sequence [N], a pair's at both of its two, and diagnostics are means over sequences. Collective."""
@@ -190,19 +191,20 @@ class TrainerWorker:
                 # without rows computes the step's first sequence (or pair) as a dummy, with weight 0. Where that gives
                 # NaN, 0 × NaN is NaN too, which does no harm: the rank that has the sequence gives NaN all the same.
                 rows_or_dummy = rows or step.rows[: 2 if pairs else 1]
-                loss_A, diagnostics = loss(batch.select(rows_or_dummy).to(self.device))
+                micro_batch = batch.select(rows_or_dummy).to(self.device)
+                loss_A, diagnostics = loss(micro_batch)
                 weights_A = torch.cat([weights_by_row[row] for row in rows_or_dummy]).to(self.device)
-                if not rows:
-                    weights_A = torch.zeros_like(weights_A)
-                scalar = (loss_A * weights_A).sum()
+                if batch.has("scale"):
+                    weights_A = weights_A * micro_batch.scale_A
+                scalar = (loss_A * (weights_A if rows else torch.zeros_like(weights_A))).sum()
                 # DeepSpeed averages gradients over ranks, and ours are to be added up: hence `* world`. By default
                 # (scale_wrt_gas) it would also divide by accumulation steps.
                 self.deepspeed.backward(scalar * self.world, scale_wrt_gas=False)
                 report["loss"] += scalar.detach()
-                for name, values_A in diagnostics.items():
-                    # In double, so that the sum hardly depends on how the step was cut. A dummy adds 0: every rank must
-                    # report every name.
-                    report[name] += values_A.detach().double().sum() / int(actions_N.sum()) if rows else 0.0
+                for name, values in diagnostics.items():  # [A], or [N] under a name for sequences
+                    count = len(step.rows) if name.endswith(PER_SEQUENCE) else int(actions_N.sum())
+                    # In double: the sum hardly depends on how the step was cut. A dummy adds 0 to every name.
+                    report[name] += values.detach().double().sum() / count if rows else 0.0
             self.deepspeed.step()
             reports.append({name: float(value) for name, value in report.items()} | {"grad_norm": self._norm()})
         return reports

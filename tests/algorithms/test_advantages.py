@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from rl.algorithms.advantages import (
     ADVANTAGES,
+    GROUP_ADVANTAGES,
     discounted_sum,
     estimate,
     gae_advantages,
@@ -53,12 +54,49 @@ def test_gae_by_hand():
 def test_groups_by_hand():
     scores, groups = t(1, 0, 0, 0.5, 1), torch.tensor([7, 7, -3, 7, 9])  # a group of three, two of one
     mean, deviation, size = group_statistics(scores, groups)
-    assert mean.tolist() == [0.5, 0.5, 0, 0.5, 0]
-    assert deviation.tolist() == [0.5, 0.5, 1, 0.5, 1]
+    assert mean.tolist() == [0.5, 0.5, 0, 0.5, 1]
+    assert deviation.tolist() == [0.5, 0.5, 0, 0.5, 0]
     assert size.tolist() == [3, 3, 1, 3, 1]
-    assert grpo_advantages(scores, groups).tolist() == pytest.approx([1, -1, 0, 0, 1], abs=3e-6)
-    assert grpo_advantages(scores, groups, by_deviation=False).tolist() == [0.5, -0.5, 0, 0, 1]
-    assert rloo_advantages(scores, groups).tolist() == pytest.approx([0.75, -0.75, 0, 0, 1])
+    assert grpo_advantages(scores, groups).tolist() == pytest.approx([1, -1, 0, 0, 0], abs=3e-6)
+    assert grpo_advantages(scores, groups, by_deviation=False).tolist() == [0.5, -0.5, 0, 0, 0]
+    assert rloo_advantages(scores, groups).tolist() == pytest.approx([0.75, -0.75, 0, 0, 0])
+
+
+# A group of three, of four and two actions a sequence, and two groups of which one sample is left.
+SURVIVORS = {"actions": [1, 4, 1, 2, 3], "scores": [1, 0, 0, 0.7, -3], "groups": [0, 0, 0, 1, 2]}
+LONE = [3, 4]
+
+
+@pytest.mark.parametrize("whiten", [False, True])
+@pytest.mark.parametrize("kl_coef", [0.0, 0.1])
+@pytest.mark.parametrize("name", sorted(GROUP_ADVANTAGES))
+def test_a_sample_without_peers_has_no_advantage_and_changes_no_others(name: str, kl_coef: float, whiten: bool):
+    old = torch.linspace(-3, -1, 11)
+    batch = ragged(**SURVIVORS, old=old, ref=old * 1.1)
+    knobs = Objective(advantage=name, whiten=whiten, kl_coef=kl_coef)
+    advantages = estimate(batch, knobs).advantages_A
+    assert advantages[6:].tolist() == [0] * 5, "the lone samples' actions"
+    peers, _ = take(batch, [0, 1, 2])
+    expected = estimate(peers, knobs).advantages_A
+    assert expected.abs().min() > 0
+    torch.testing.assert_close(advantages[:6], expected, rtol=1e-12, atol=1e-12)
+    lone, _ = take(batch, LONE)
+    assert estimate(lone, knobs).advantages_A.tolist() == [0] * 5, "also where nobody has a peer"
+
+
+def test_the_baseline_form_of_reinforce_pp_by_hand():
+    """Centred scores 2/3, -1/3 four times, -1/3: mean -1/6 over six actions, squared distances 25/36 and five of 1/36."""
+    advantages = estimate(ragged(**SURVIVORS), objective("reinforce++-baseline", {}, "a")).advantages_A
+    deviation = (30 / 36 / 5) ** 0.5
+    assert advantages[:6].tolist() == pytest.approx([5 / 6 / deviation, *[-1 / 6 / deviation] * 5], rel=1e-6)
+
+
+@pytest.mark.parametrize("knobs", [{}, {"gamma": 0.5}, {"whiten": True}, {"gamma": 0.5, "kl_coef": 0.1}])
+def test_a_batch_of_one_sample_teaches_reinforce_pp_nothing(knobs):
+    batch = ragged([3], scores=[1], old=[-1, -2, -3], ref=[-1, -1, -1])
+    estimated = estimate(batch, objective("reinforce++", knobs, "a"))
+    assert estimated.advantages_A.tolist() == [0, 0, 0]
+    assert estimated.returns_A[-1] != 0
 
 
 def test_equal_fractional_scores_have_no_advantage():
@@ -70,6 +108,9 @@ def test_equal_fractional_scores_have_no_advantage():
 def test_whiten_by_hand():
     assert whiten(t(1, 3)).tolist() == pytest.approx([-(0.5**0.5), 0.5**0.5])
     assert whiten(t(4)).tolist() == [0]
+    among = torch.tensor([True, False, True])
+    assert whiten(t(1, 100, 3), among).tolist() == pytest.approx([-(0.5**0.5), 0, 0.5**0.5])
+    assert whiten(t(1, 100), torch.tensor([False, False])).tolist() == [0, 0]
 
 
 def test_rewards_stand_at_the_last_action():
@@ -146,9 +187,6 @@ def test_same_as_verl(batch, kl_coef: float, gamma: float, lam: float):
     core = pytest.importorskip("verl.trainer.ppo.core_algos")
     from verl.trainer.config import AlgoConfig
 
-    rewards = padded(token_rewards(batch, Objective(kl_coef=kl_coef)), batch)
-    shaped, index = {"response_mask": mask(batch)}, np.array(batch.groups_N.tolist())
-
     def theirs(name: str):
         if name == "gae":
             return core.compute_gae_advantage_return(
@@ -164,7 +202,16 @@ def test_same_as_verl(batch, kl_coef: float, gamma: float, lam: float):
         by_std = {"norm_adv_by_std_in_grpo": name == "grpo"}
         return core.compute_grpo_outcome_advantage(rewards.clone(), **shaped, index=index, **by_std)
 
+    whole = batch
+    # Groups of one apart: verl gives them their raw score, whitened with the others (see the module's docstring).
+    _, _, size = group_statistics(batch.scores_N, batch.groups_N)
     for name in ADVANTAGES:
+        compared = (size > 1).nonzero()[:, 0].tolist() if name in GROUP_ADVANTAGES else range(len(whole))
+        if len(compared) < 2 and name != "gae":
+            continue
+        batch, _ = take(whole, compared)
+        rewards = padded(token_rewards(batch, Objective(kl_coef=kl_coef)), batch)
+        shaped, index = {"response_mask": mask(batch)}, np.array(batch.groups_N.tolist())
         knobs = Objective(advantage=name, whiten=name == "gae", kl_coef=kl_coef, gamma=gamma, lam=lam)
         ours = estimate(batch, knobs)
         advantages, returns = theirs(name)

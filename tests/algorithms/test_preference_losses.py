@@ -56,8 +56,55 @@ def test_a_pair_is_judged_by_whole_sequences() -> None:
     pull = 0.5 / (1 + math.exp(1.5))
     assert logprobs.grad.tolist() == pytest.approx([-pull, -pull, pull, pull, -0.25, 0.25])
     assert not any(value.requires_grad for value in said.values())
-    loss, _ = preference_loss(logprobs.detach(), ref, actions, Preference("ipo", beta=0.5))
-    assert loss.tolist() == pytest.approx([4.0, 1.0])
+
+
+def test_ipo_takes_means_over_tokens() -> None:
+    logprobs = torch.tensor([-1.0, -2.0, -1.0, -3.0, -5.0, -1.0, -2.0, -2.0, -2.0], requires_grad=True)
+    ref = torch.tensor([-2.0, -2.0, -1.0, -1.0, -2.0, -2.0, -1.0, -1.0, -1.0])
+    actions = torch.tensor([2, 3, 1, 3])
+    loss, diagnostics = preference_loss(logprobs, ref, actions, Preference("ipo", beta=0.25))
+    # log ratios: 1 over two tokens and -5 over three, so 1/2 + 5/3; then 1 over one and -3 over three, so 1 + 1
+    assert loss.tolist() == pytest.approx([(1 / 2 + 5 / 3 - 2) ** 2, 0.0], rel=1e-5)
+    assert diagnostics["margin"].tolist() == pytest.approx([0.25 * (1 / 2 + 5 / 3), 0.5])
+    assert diagnostics["reward/chosen"].tolist() == pytest.approx([0.125, 0.25])
+    assert diagnostics["reward/rejected"].tolist() == pytest.approx([-5 / 12, -0.25])
+    assert diagnostics["logprob/rejected"].tolist() == [-9.0, -6.0], "of whole answers"
+    loss.sum().backward()
+    pull = 2 * (1 / 2 + 5 / 3 - 2)
+    assert logprobs.grad is not None
+    expected = [pull / 2] * 2 + [-pull / 3] * 3 + [0.0] * 4
+    assert logprobs.grad.tolist() == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("repeats", [1, 2, 50])
+def test_ipo_does_not_depend_on_the_length_of_an_answer_that_goes_on_alike(repeats: int) -> None:
+    chosen, rejected = torch.tensor([-1.0, -0.5]).repeat(repeats), torch.tensor([-2.0, -3.0, -1.0])
+    logprobs, actions = torch.cat([chosen, rejected]), torch.tensor([2 * repeats, 3])
+    loss, diagnostics = preference_loss(logprobs, torch.full_like(logprobs, -1.25), actions, Preference("ipo", 0.5))
+    assert loss.tolist() == pytest.approx([(0.5 + 0.75 - 1) ** 2])
+    assert diagnostics["accuracy"].tolist() == [1.0]
+
+
+def test_a_long_answer_that_loses_in_the_mean_and_wins_in_the_sum() -> None:
+    logprobs, ref = torch.tensor([-1.0] * 10 + [-1.5]), torch.tensor([-1.1] * 10 + [-2.0])
+    actions = torch.tensor([10, 1])
+    accuracies = [
+        preference_loss(logprobs, ref, actions, Preference(loss))[1]["accuracy"].tolist() for loss in ("dpo", "ipo")
+    ]
+    assert accuracies == [[1.0], [0.0]]
+
+
+def test_ipo_is_trls() -> None:
+    """The terms of trl.DPOTrainer with loss_type ipo, written out: its scores are masked sums of padded log ratios."""
+    draw = torch.Generator().manual_seed(0)
+    actions = torch.tensor([4, 7, 1, 3, 9, 2])
+    logprobs, ref = (-torch.rand(26, generator=draw, dtype=torch.float64) for _ in range(2))
+    ours, _ = preference_loss(logprobs, ref, actions, Preference("ipo", beta=0.3))
+    rows = [torch.nn.utils.rnn.pad_sequence(x.split(actions.tolist()), batch_first=True) for x in (logprobs, ref)]
+    mask = torch.arange(9) < actions[:, None]
+    scores = ((rows[0] - rows[1]) * mask).sum(1) / mask.sum(1).clamp(min=1.0)
+    theirs = (scores[0::2] - scores[1::2] - 1 / (2 * 0.3)) ** 2
+    torch.testing.assert_close(ours, theirs)
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,13 @@ def test_setting_a_kl_coefficient_alone_gives_the_papers_kl():
     assert (grpo.kl_in, grpo.kl_estimator, grpo.kl_coef) == ("loss", "k3", 0.04)
 
 
+def test_icepop_is_the_papers():
+    icepop = objective("icepop", {}, "algorithm")
+    assert (icepop.importance_cap, icepop.importance_level, icepop.normalise) == ((0.5, 5.0), "token", "sequence_mean")
+    assert objective("grpo", {"importance_cap": [0.5, 5]}, "algorithm") == icepop
+    assert objective("icepop", {"importance_cap": 2}, "algorithm").importance_cap == 2.0
+
+
 def test_overrides_are_on_top():
     built = objective("dapo", {"clip_high": "1e-1", "importance_cap": 2}, "algorithm")
     assert (built.clip_low, built.clip_high, built.importance_cap) == (0.2, 0.1, 2.0)
@@ -63,6 +70,28 @@ def test_overrides_are_on_top():
             "grpo",
             {"kl_coef": 0.1, "kl_estimator": "k1"},
             "a.kl_estimator: got k1; in the loss its gradient has mean zero; set k2 or k3, or kl_in: reward",
+        ),
+        (
+            "ppo",
+            {"importance_cap": 0},
+            "a.importance_cap: got 0.0; it must be a number above 0, a pair [low, high] around 1, or null",
+        ),
+        (
+            "ppo",
+            {"importance_cap": [2, 5]},
+            "a.importance_cap: got (2.0, 5.0); it must be a number above 0, a pair [low, high] around 1, or null",
+        ),
+        ("ppo", {"importance_cap": [0.5]}, "a.importance_cap: expected a list of 2; got [0.5]"),
+        (
+            "ppo",
+            {"importance_level": "sequence"},
+            "a.importance_level: got sequence; it says what importance_cap is about; set that too",
+        ),
+        (
+            "ppo",
+            {"importance_level": "geometric", "importance_cap": 2},
+            "a.importance_level: got geometric; it leaves sequences out and caps nothing; set importance_cap to a pair, "
+            "such as [0.99, 1.01]",
         ),
         (
             "rloo",

@@ -202,7 +202,9 @@ def test_data_that_a_stage_cannot_use(stage: str, source: dict[str, Any], says: 
 
 def test_groups_of_one() -> None:
     one = ("rlvr.samples_per_prompt=1", "rlvr.algorithm=grpo")
-    assert any("no group to compare" in note for note in planned(*one).notes)
+    (problem,) = planned(*one).problems
+    assert "with 1 sample 'grpo' has no group to compare it with and nothing is learned; use at least 2" in problem
+    assert planned(one[0], "rlvr.algorithm=reinforce++").problems == [], "which compares over the batch"
     (problem,) = planned(*one, "rlvr.objective.filter_zero_variance=true").problems
     assert "filter_zero_variance drops it" in problem
 

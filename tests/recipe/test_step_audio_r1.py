@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from rl.data.mixture import limits, weights_of
 from rl.planning.plan import Plan, plan
 from rl.planning.table import render_plan
 from rl.recipe import Recipe, load
+from rl.types import Clip, Prompt
 from rl.units import GIB
 
 OPTIMAL = {"clip_low": 0.2, "clip_high": 0.2, "gamma": 1.0, "lam": 1.0, "kl_coef": 0.0}
@@ -37,12 +39,23 @@ def test_every_knob_of_the_report_is_in_the_recipe() -> None:
         assert {name: getattr(goal, name) for name in OPTIMAL} == OPTIMAL
         assert goal.critic
         assert config.optimiser_steps == 1, "on-policy"
-    for curate in stages(recipe, "curate"):
-        assert (curate.samples, list(curate.keep)) == (8, [3, 6])  # type: ignore[attr-defined]
-    for audio in stages(recipe, "audio_rlvr"):
-        assert audio.difficulty == "curate"  # type: ignore[attr-defined]
+    curates = {"text_rlvr": "text_curate", "audio_rlvr": "curate"}
+    for learns, filters in curates.items():  # filtered first, by the model that is going to learn, and then capped
+        for curate in stages(recipe, filters):
+            assert (curate.samples, list(curate.keep)) == (8, [3, 6])  # type: ignore[attr-defined]
+        for config in stages(recipe, learns):
+            assert config.difficulty == filters  # type: ignore[attr-defined]
+            assert (
+                limits(config.data, config.limit)
+                == {  # type: ignore[attr-defined]
+                    "text_rlvr": {"text_rl": 2000},
+                    "audio_rlvr": {"text_rl": 2000, "audio_rl": 3000},
+                }[learns]
+            )
     taken = {(read.stage.base, read.data): read.limit for read in recipe.loads()}
-    assert (taken["audio_rlvr", "text_rl"], taken["audio_rlvr", "audio_rl"]) == (2000, 3000)
+    for data, capped in (("text_rl", 2000), ("audio_rl", 3000)):
+        assert taken["audio_rlvr", data] is None, "whatever is kept, wherever it stands"
+        assert taken["curate", data] >= 4 * capped, "a pool that is large enough to choose from"  # type: ignore[operator]
     for recipe_of in (recipe, load("step_audio_r1_mini")):  # prompts of medium difficulty for the model of t - 1
         block = [stage.kind for stage in recipe_of.stages if stage.iteration == 1]
         assert block == ["curate", "distill", "sft", "rlvr", "evaluate"]
@@ -52,10 +65,45 @@ def test_every_knob_of_the_report_is_in_the_recipe() -> None:
     assert dpo.limit == 8000  # type: ignore[attr-defined]
     for distill in stages(recipe, "distill"):
         assert (distill.select_by.verifier, distill.select_by.args["rubric"]) == ("judge", "perception")  # type: ignore[attr-defined]
-        assert [part.only_if for part in distill.reward.parts if part.verifier == "judge"] == [{"accuracy": 1.0}]  # type: ignore[attr-defined]
+        assert [part.only_if for part in distill.reward.parts if part.name == "judge"] == [{"accuracy": 1.0}]  # type: ignore[attr-defined]
     weights = {part.verifier: part.weight for part in recipe.header.reward.parts}
     assert weights["math"] == weights["code"] == {"text": 1}, "text is right or wrong"
     assert (weights["choice"], weights["format"]) == ({"audio": 0.8}, {"audio": 0.2})
+
+
+@pytest.mark.usefixtures("alone")
+def test_every_kind_of_audio_question_has_one_judge_of_its_answer() -> None:
+    recipe = load("step_audio_r1")
+    (distill, *_) = stages(recipe, "distill")
+    by_kind = {"choice": "choice", "number": "numeric", "open": "judge"}
+    for reward in (recipe.header.reward, distill.reward):  # type: ignore[attr-defined]
+        for kind, verifier in by_kind.items():
+            asked = Prompt("p", (), clips=(Clip("a.wav"),), source="pitch", fields={"kind": kind})
+            judges = [part.verifier for part in reward.parts if part.applies(asked) and part.name == "accuracy"]
+            assert judges == [verifier]
+    judge = next(part for part in recipe.header.reward.parts if part.verifier == "judge")
+    assert (judge.args["rubric"], judge.args["scale"]) == ("right", 1), "right or wrong, as the report has it"
+
+
+@pytest.mark.parametrize("name", ["step_audio_r1", "step_audio_r1_mini"])
+@pytest.mark.usefixtures("alone")
+def test_denials_are_measured_before_after_mgrd_and_after_dpo(name: str) -> None:
+    recipe = load(name)
+    names = [stage.base for stage in recipe.stages if stage.iteration <= 1]
+    order = ["denials_before", "distill", "denials_distilled", "dpo", "denials"]
+    assert [stage for stage in names if stage in order] == order
+    measured = [stage.config for stage in recipe.stages if stage.base.startswith("denials")]
+    learners = [stage for stage in recipe.stages if not stage.facts.measures]
+    trained = {
+        (name, read.split) for stage in learners for read in stage.config.reads for name in weights_of(read.data)
+    }
+    for config in measured:
+        assert (config.data, config.split, config.limit) == (measured[0].data, measured[0].split, measured[0].limit)
+        assert (config.data, config.split) not in trained, "prompts that no stage learns from"
+        assert config.stage_reward is None
+    assert any(part.name == "self_cognition" for part in recipe.header.reward.parts)
+    if name == "step_audio_r1":
+        assert measured[0].limit == 5000
 
 
 @pytest.mark.usefixtures("alone")
@@ -97,13 +145,14 @@ def test_what_is_shown() -> None:
         "ppo, each step 64 prompts × 16 samples = 1,024 rollouts of ≤ 10,240 tokens",
         "50,000 prompts, those from timbre, pitch, rhythm, tempo, loudness or background, as far as 'judge' gives the "
         "question 0.5 or more, × 8 samples",
-        "asked at most 50,000 questions by distill.select_by and 1,200,000 questions by distill; ",
+        "50,000 questions by distill.select_by and 2,400,000 questions by distill and ",
+        "drawn from at most 2,000 prompts of what is kept of all prompts of 'text_rl'",
         "keeps prompts with 3 to 6 right",
         "1 epoch of up to 8,000 pairs",
         "audio_rlvr@1 … 3",
         "64 GPUs and 64 CPUs of 64 and 768 expected on 8 nodes: 8 × [8 CPU + 8 GPU: engine 8 policy 8 critic]",
         "again silenced, swapped, shuffled",
-        "time       about 2.2 days at the expected lengths, up to 13.3 days if every sequence has its full length, at 350",
+        "time       about 2.6 days at the expected lengths, up to 14.7 days if every sequence has its full length, at 350",
     ):
         assert part in text
     assert "distill@2" not in text, "an iteration that does the same takes no lines of its own"

@@ -182,6 +182,68 @@ def test_critic(
         check(*gradients.of(budget, batch, [rows], [0.0], 0.5), critic_truth)
 
 
+MASKS = {"token": (0.8, 1.25), "sequence": (0.3, 3.0), "geometric": (0.95, 1.05)}
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("level", MASKS)
+@pytest.mark.parametrize("normalise", ["token_mean", "sequence_mean"])
+def test_masks(
+    worlds: Callable[[int], Any], untied: Path, batch: Batch, ranks: int, level: str, normalise: str
+) -> None:
+    """Terms are left out by trainer / engine, and sequences by their scale; the rest weighs what it weighs without that."""
+    from transformers import AutoModelForCausalLM
+
+    low, high = MASKS[level]
+    goal: Any = Objective(normalise=normalise, importance_cap=(low, high), importance_level=level)  # type: ignore[arg-type]
+    draw = torch.Generator().manual_seed(4)
+    batch = replace(batch, rollout_logprobs_A=batch.old_A + 0.3 * torch.randn(len(batch.old_A), generator=draw))
+    scales = [0.0 if i in (1, 5, 8) else 0.75 for i in range(len(LENGTHS))]
+    scaled = batch.add(scale=torch.tensor(scales).repeat_interleave(batch.actions_N))
+    model = AutoModelForCausalLM.from_pretrained(untied, attn_implementation="eager", dtype=torch.float32)
+    engine = batch.rollout_logprobs_A.split(batch.actions_N.tolist())
+    loss, masked, masked_sequences = torch.zeros(()), 0, 0
+    for s, w, e, scale in zip(alone(batch), weights(batch, normalise == "sequence_mean"), engine, scales, strict=True):
+        logprobs = torch.log_softmax(model(s["ids"]).logits[0, s["before"]], dim=-1)
+        ratio = (logprobs.gather(1, s["actions"][:, None])[:, 0] - s["old"]).exp()
+        term = -torch.minimum(ratio * s["advantages"], ratio.clamp(0.8, 1.2) * s["advantages"])
+        gap = s["old"] - e
+        gap = {"token": gap, "sequence": gap.sum() + 0 * gap, "geometric": gap.mean() + 0 * gap}[level].exp()
+        inside = (gap >= low) & (gap <= high)
+        kept = (torch.ones_like(gap) if level == "geometric" else gap) * inside
+        masked, masked_sequences = masked + int((~inside).sum()), masked_sequences + int(not bool(inside.all()))
+        loss = loss + scale * (kept * term * w).sum()
+    assert 0 < masked < len(batch.old_A)
+    names, parameters = zip(*model.named_parameters(), strict=True)
+    expected = {f"lm.{n}": g for n, g in zip(names, torch.autograd.grad(loss, parameters), strict=True)}
+    world = worlds(ranks)
+    world.load("policy", untied)
+    gradients = Gradients(world, "policy")
+    shuffled = torch.randperm(len(batch), generator=torch.Generator().manual_seed(1)).tolist()
+    for budget, cut in [*((budget, scaled) for budget in BUDGETS), (64, scaled.select(shuffled))]:
+        report, gradient = gradients.of(budget, cut, [list(range(len(batch)))], [0.0], goal, 64)
+        check(report, gradient, (float(loss.detach()), expected))
+        assert report["importance_masked"] == pytest.approx(masked / len(batch.old_A))
+        assert report["importance_masked/sequences"] == pytest.approx(masked_sequences / len(batch))
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_the_critic_leaves_out_what_is_masked(
+    worlds: Callable[[int], Any], critic_folder: Path, batch: Batch, ranks: int
+) -> None:
+    """Halves of a step, scaled to 0 outside themselves, add up to the step."""
+    world, rows = worlds(ranks), list(range(len(batch)))
+    world.load("critic", critic_folder)
+    gradients = Gradients(world, "critic")
+    _, whole = gradients.of(64, batch, [rows], [0.0], 0.5)
+    halves: list[Gradient] = []
+    for parity in (0.0, 1.0):
+        scale = (torch.arange(len(batch)) % 2 == parity).float().repeat_interleave(batch.actions_N)
+        halves.append(gradients.of(64, batch.add(scale=scale), [rows], [0.0], 0.5)[1])
+    assert norm(halves[0]) > 0
+    assert distance({n: halves[0][n] + halves[1][n] for n in whole}, whole) <= 1e-5
+
+
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_pairs(worlds: Callable[[int], Any], untied: Path, batch: Batch, ranks: int) -> None:
     """Chosen and rejected by turns: a pair is never parted, and the last rank may have none."""

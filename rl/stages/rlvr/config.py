@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from rewards.combine import RewardConfig
+from rl.algorithms.advantages import GROUP_ADVANTAGES
 from rl.algorithms.objective import Objective
 from rl.algorithms.presets import ALGORITHMS, check_imports, columns, objective
 from rl.config import ConfigError
@@ -20,20 +21,17 @@ from rl.stages.workload import StagePlan, Work, rollouts_in_words, temperature_i
 from rl.units import many
 from rl.workers.optimizer import OptimizerConfig
 
-GROUP_ADVANTAGES = {"grpo", "dr_grpo", "rloo", "reinforce++-baseline"}
-"""Advantages that compare a sample with others of its prompt."""
-
 
 @dataclass
 class Config(StageConfig):
     """Settings of `rlvr`."""
 
     difficulty: str | None = None
-    """A curate stage or a difficulty file: only the prompts it keeps."""
+    """A curate stage or a difficulty file: only the prompts it keeps. `limit` then takes the first so many of these."""
     reward: RewardConfig | None = None
     """A reward of the stage's own, such as one that asks a reward model trained before; default: the recipe's."""
     algorithm: str = "ppo"
-    """ppo, grpo, rloo, reinforce++, reinforce++-baseline, dr_grpo, dapo, gspo, cispo."""
+    """ppo, grpo, rloo, reinforce++, reinforce++-baseline, dr_grpo, dapo, gspo, icepop, cispo."""
     objective: dict[str, object] = field(default_factory=dict[str, object])
     """Overrides of the algorithm's preset (see rl/algorithms/objective.py)."""
     steps: int = 100
@@ -135,7 +133,9 @@ class Config(StageConfig):
 
     @property
     def reads(self) -> Sequence[Read]:
-        reads = [*super().reads]
+        # Which prompts a difficulty keeps is known once its file is there: it may be the last ones of the data.
+        limit = None if self.difficulty else self.limit
+        reads = [Read(self.data, self.split, limit)]
         if self.eval is not None:
             reads.append(Read(self.eval.data, self.eval.split, self.eval.limit, "eval"))
         return reads
@@ -167,9 +167,10 @@ class Config(StageConfig):
 
     def problems(self, place: str, rows: int | None) -> list[str]:
         objective, lines = self.build_objective(), list[str]()
-        if rows is not None and 0 < rows < self.prompts_per_step:
+        most = min((count for count in (rows, self.limit) if count is not None), default=0)
+        if 0 < most < self.prompts_per_step:
             lines.append(
-                f"{place}.prompts_per_step: {self.prompts_per_step} prompts asked for, {quoted(self.data)} has {rows}; "
+                f"{place}.prompts_per_step: {self.prompts_per_step} prompts asked for, {quoted(self.data)} has {most}; "
                 "lower it or raise limit"
             )
         if objective.overlong_buffer > self.max_sequence_tokens:
@@ -182,6 +183,11 @@ class Config(StageConfig):
                 f"{place}.samples_per_prompt: a group of 1 has no variance and filter_zero_variance drops it; use at "
                 "least 2"
             )
+        elif self.samples_per_prompt == 1 and objective.advantage in GROUP_ADVANTAGES:
+            lines.append(
+                f"{place}.samples_per_prompt: with 1 sample '{objective.advantage}' has no group to compare it with and "
+                "nothing is learned; use at least 2, or algorithm: ppo or reinforce++"
+            )
         return lines
 
     def notes(self, place: str, rows: int | None) -> list[str]:
@@ -192,9 +198,6 @@ class Config(StageConfig):
             )
         if self.eval_every > self.steps:
             lines.append(f"eval_every: {self.eval_every}, of {self.steps} steps: nothing is evaluated on the way")
-        advantage = self.build_objective().advantage
-        if self.samples_per_prompt == 1 and advantage in GROUP_ADVANTAGES:
-            lines.append(f"samples_per_prompt: with 1 sample '{advantage}' has no group to compare it with")
         return [f"{place}.{line}" for line in lines]
 
 
@@ -211,7 +214,7 @@ def plan(config: Config, work: Work) -> StagePlan:
         f"{_draws_in_words(config, work)}"
     )
     if objective.filter_zero_variance:
-        summary += "; groups of equal scores are drawn anew"
+        summary += "; groups of equal accuracy are drawn anew"
     if config.eval_every and config.eval:
         limit = f"{config.eval.limit:,}" if config.eval.limit else "all"
         summary += f"; every {config.eval_every} steps {limit} prompts × {evaluate.samples_in_words(config.eval)}"
@@ -249,6 +252,7 @@ def _draws_in_words(config: Config, work: Work) -> str:
     draws = config.steps * config.prompts_per_step
     words = f"{many(config.steps, 'step')}: {many(draws, 'prompt')} drawn from "
     if config.difficulty:
-        return f"{words}what is kept of {work.prompts}"
+        most = f"at most {many(config.limit, 'prompt')} of " if config.limit else ""
+        return f"{words}{most}what is kept of {work.prompts}"
     epochs = f" ({draws / work.rows:.1f} epochs)" if work.rows else ""
     return words + work.prompts + epochs

@@ -39,7 +39,8 @@ def train(config: Config, context: Context, learner: Learner, stream: SampleStre
             # Judged while others are being written, then sorted by prompt: the order of completion has no influence.
             scored = stream.take(step)
             # An errored verdict is no score of 0: such a sample is recorded and kept out of the gradient.
-            batch = collate([s for s in scored if s.verdict.error is None])
+            judged = [s for s in scored if s.verdict.error is None]
+            batch = collate(judged).add(scale=stream.loss_scale(judged))
             clock.lap("rollout")
             # Three tensors [A], computed in parallel by their own ranks; None from an absent model.
             source, trained_policy = learner.old_logprob_source(step), learner.trained_policy(step)
@@ -85,13 +86,16 @@ def run(config: Config, context: Context) -> Outcome:
 def _sources(config: Config, context: Context) -> dict[str, Sequence[Prompt]]:
     """Return {source: prompts to draw from}, those of medium difficulty alone where `difficulty` says so. Raises
     ValueError where a source has fewer than one step takes of it."""
-    from rl.data.mixture import apportion, weights_of
+    from rl.data.mixture import apportion, limits, weights_of
     from rl.stages.curate import kept_ids
 
-    sources = context.sources(config.data, config.split, config.limit)
+    own = config.reads[0]
+    sources = context.sources(own.data, own.split, own.limit)
     if config.difficulty is not None:
+        # First chosen, then capped: the other way round most of the few that the cap leaves would be thrown away.
         ids = kept_ids(context.artifact("difficulty", config.difficulty))
-        sources = {name: [p for p in prompts if p.id in ids] for name, prompts in sources.items()}
+        caps = limits(config.data, config.limit)
+        sources = {name: [p for p in prompts if p.id in ids][: caps[name]] for name, prompts in sources.items()}
     for name, share in apportion(config.prompts_per_step, weights_of(config.data)).items():
         if len(sources[name]) < max(1, share):
             raise ValueError(

@@ -111,6 +111,9 @@ class Recorder:
             metrics["learning_rate"] = rates[-1]
         if self.objective.filter_zero_variance:
             metrics["dropped_groups"] = float(self.stream.dropped_groups)
+            metrics["group_share"] = self.stream.group_share
+        if self.objective.mask_truncated:
+            metrics |= truncated_share(batch)
         # Always 0 while engines get new weights before the next step and refuse other versions: recorded as a check.
         metrics["staleness"] = float((step - 1 - batch.versions_N).float().mean())
         for name, value in policy_metrics.items():
@@ -212,6 +215,18 @@ class Recorder:
 def closed_share(samples: Sequence[Scored]) -> float:
     """Return the share of the samples whose chain of thought is closed, and an answer may follow."""
     return sum(THINK_CLOSE in sample.rollout.text for sample in samples) / max(len(samples), 1)
+
+
+def truncated_share(batch: Batch) -> dict[str, float]:
+    """Return the share of the actions and of the sequences that `mask_truncated` leaves out of the losses."""
+    if not batch.has("scale"):
+        return {"truncated_masked": 0.0, "truncated_masked/sequences": 0.0}
+    masked_A = (batch.scale_A == 0).double()
+    last_N = batch.actions_N.cumsum(0) - 1  # one action of each sequence: all of its actions have the same factor
+    return {
+        "truncated_masked": float(masked_A.mean()),
+        "truncated_masked/sequences": float(masked_A[last_N].mean()),
+    }
 
 
 def logprob_gap(batch: Batch, policy_metrics: Mapping[str, float]) -> float:

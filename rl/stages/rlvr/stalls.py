@@ -1,4 +1,5 @@
-"""Finds steps of which nothing can be learned: no answer ever begins, or every group has one score."""
+"""Finds steps of which nothing or little can be learned: no answer ever begins, every group has one score, or dynamic
+sampling finds too few groups."""
 
 from __future__ import annotations
 
@@ -31,6 +32,13 @@ class Stalls:
             warnings["chains"] = f"step {step}: {self._describe_chains(metrics['truncation_rate'])}"
         if self.equal_steps >= STEPS:
             warnings["scores"] = f"steps {step - STEPS + 1} to {step}: {_describe_scores(metrics['reward'])}"
+        if metrics.get("group_share", 1.0) < 1.0:
+            warnings["groups"] = f"step {step}: {_describe_groups(metrics['group_share'])}"
+        if metrics.get("truncated_masked/sequences") == 1.0:
+            warnings["masked"] = (
+                f"step {step}: every sample reached max_sequence_tokens ({self.max_sequence_tokens}) and mask_truncated leaves "
+                "none to learn from; raise max_sequence_tokens, or teach shorter answers by an sft stage first"
+            )
         new = {kind: text for kind, text in warnings.items() if kind not in self.warned_kinds}
         self.warned_kinds |= new.keys()
         return [f"rlvr '{self.stage}', {text}" for text in new.values()]
@@ -45,6 +53,14 @@ class Stalls:
             "no sample closed its chain with </think>, so none has an answer; teach chains by an sft stage first, or set "
             "model.think: false for a model that answers at once"
         )
+
+
+def _describe_groups(share: float) -> str:
+    return (
+        f"dynamic sampling found {share:.0%} of the step's groups, the others that it drew are equally right in all samples "
+        "or could not be judged; the step's gradient is scaled by that share; curate prompts of medium difficulty (a curate "
+        "stage, and its `difficulty` here) or lower prompts_per_step"
+    )
 
 
 def _describe_scores(reward: float) -> str:

@@ -6,11 +6,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rl.stages.scoring import by_prompt
+from rl.units import many
 from rollouts.sampler import seed_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from torch import Tensor
+
+    from rewards.combine import RewardConfig
     from rl.data.mixture import Mixture
     from rl.stages.context import Context
     from rl.stages.rlvr.config import Config
@@ -18,7 +22,7 @@ if TYPE_CHECKING:
     from rl.types import Prompt, Scored
 
 MAX_DRAWS = 10
-"""Most rounds of draws in a step. After them the step goes on with the groups it has, fewer than `prompts_per_step`."""
+"""Most rounds of draws in a step, as in DAPO's published recipe."""
 
 
 class SampleStream:
@@ -27,32 +31,57 @@ class SampleStream:
     def __init__(self, config: Config, context: Context, curriculum: Mixture[Prompt], scorer: Scorer) -> None:
         self.config, self.context = config, context
         self.curriculum, self.scorer = curriculum, scorer
+        self.objective = config.build_objective()
         self.draws: list[list[Scored]] = []
         """All samples of the step, draw by draw, those of dropped groups too."""
+        self.group_share = 1.0
+        """Groups of the step that are learned from, as a share of `prompts_per_step`."""
 
     def take(self, step: int) -> list[Scored]:
-        """Return the step's samples. With dynamic sampling, groups whose scores are all equal teach nothing (their
-        advantages are 0): they are dropped, and further prompts drawn in their place (DAPO, arXiv 2503.14476, section 3.2). Raises ValueError without any sample
-        to learn from."""
-        config = self.config
-        drops_equal_groups = config.build_objective().filter_zero_variance
+        """Return the step's samples. With dynamic sampling, groups whose samples are all equally right are dropped, and
+        further prompts drawn in their place (DAPO, arXiv 2503.14476, section 3.2). Where they run short after `MAX_DRAWS`
+        rounds, the step has the groups that were found. Raises ValueError without any sample to learn from."""
+        wanted = self.config.prompts_per_step
         samples: list[Scored] = []
         self.scorer.seconds.clear()
         self.draws = []
         # In rounds, not one group at a time: what is drawn must not depend on which group finishes first.
         for draw in range(MAX_DRAWS):
-            prompts = self.draw(config.prompts_per_step - len(by_prompt(samples)), samples)
+            prompts = self.draw(wanted - len(by_prompt(samples)), samples)
+            if not prompts:  # a small source may have none but those that are answered already
+                continue
             scored = self.answer(prompts, seed_of(self.context.seed, step, draw))
             self.draws.append(scored)
-            samples += with_variance(scored) if drops_equal_groups else scored
-            if len(by_prompt(samples)) == config.prompts_per_step:
+            samples += self.informative(scored) if self.objective.filter_zero_variance else scored
+            if len(by_prompt(samples)) == wanted:
                 break
         if not any(s.verdict.error is None for s in samples):
-            raise ValueError(
-                f"rlvr '{self.context.name}', step {step}: no sample to learn from after {len(self.draws)} draws; every "
-                "group has equal scores or erred; curate the prompts or train the model first"
-            )
+            raise ValueError(f"rlvr '{self.context.name}', step {step}: {self._describe_nothing()}")
+        self.group_share = len(by_prompt(samples)) / wanted
         return samples
+
+    def loss_scale(self, scored: Sequence[Scored]) -> Tensor | None:
+        """Return [A] the factor of each action's loss, for samples in the order of their batch; None where all are 1.
+
+        A step of fewer groups than asked for is scaled by their share. Means over its actions or sequences would give
+        the few the weight of a whole step; so they have the weight that they have in one whose other groups teach nothing,
+        which is what the dropped groups taught. With `mask_truncated` the factor of truncated samples is 0."""
+        import torch
+
+        factors = [0.0 if self.masks(s) else self.group_share for s in scored]
+        if all(factor == 1.0 for factor in factors):
+            return None
+        actions_N = torch.tensor([int(s.rollout.action_mask.sum()) for s in scored])
+        return torch.tensor(factors).repeat_interleave(actions_N)
+
+    def masks(self, sample: Scored) -> bool:
+        """Return whether the sample is left out of the losses for its length."""
+        return self.objective.mask_truncated and sample.rollout.truncated
+
+    def informative(self, scored: Sequence[Scored]) -> list[Scored]:
+        """Return the samples of the groups whose samples are not all equally right, by the part `accuracy` of the reward;
+        by the score where the reward has no such part."""
+        return with_variance(scored, self.scorer.rewards.config)
 
     def draw(self, count: int, samples: Sequence[Scored]) -> list[Prompt]:
         """Draw the next `count` prompts of the curriculum, without those that `samples` answer."""
@@ -79,12 +108,30 @@ class SampleStream:
 
     @property
     def dropped_groups(self) -> int:
-        """Groups of the step that were dropped: equal scores, or no verdict."""
-        return sum(len(by_prompt(draw)) - len(by_prompt(with_variance(draw))) for draw in self.draws)
+        """Groups of the step that were dropped: all samples equally right, or no verdict."""
+        return sum(len(by_prompt(draw)) - len(by_prompt(self.informative(draw))) for draw in self.draws)
+
+    def _describe_nothing(self) -> str:
+        """Return why the step has nothing to learn from, with what was drawn."""
+        groups = [group for draw in self.draws for group in by_prompt(draw).values()]
+        equal = sum(bool(group) for group in groups)
+        drawn = f"{many(len(groups), 'group')} in {many(len(self.draws), 'draw')}"
+        errors = [s.verdict.error for s in self.all_samples if s.verdict.error is not None]
+        first_error = f" (the first: {errors[0]})" if errors else ""
+        if not equal:
+            return f"no sample of {drawn} could be judged{first_error}; mend what judges them"
+        unjudged = f", of {len(groups) - equal} none could be judged{first_error}" if equal < len(groups) else ""
+        return (
+            f"nothing to learn from {drawn}: of {equal} all samples are equally right{unjudged}; curate prompts of medium "
+            "difficulty (a curate stage, and its `difficulty` here), or train the model first"
+        )
 
 
-def with_variance(scored: Sequence[Scored]) -> list[Scored]:
-    """Return the samples of the groups whose scores are not all equal."""
-    groups = by_prompt(scored)
-    informative = {id for id, group in groups.items() if len({s.verdict.score for s in group}) > 1}
+def with_variance(scored: Sequence[Scored], reward: RewardConfig) -> list[Scored]:
+    """Return the samples of the groups that differ in what the reward holds for success (`RewardConfig.success`)."""
+    informative = {
+        id
+        for id, group in by_prompt(scored).items()
+        if len({reward.success(s.rollout.prompt, s.verdict) for s in group}) > 1
+    }
     return [s for s in scored if s.rollout.prompt.id in informative]
