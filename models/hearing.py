@@ -81,7 +81,7 @@ def clip_counter(path: str | Path) -> Callable[[Clip], int] | None:
     from models import audio
 
     audio.register()
-    tokens = _tokens_of(AutoConfig.from_pretrained(path))
+    tokens = _tokens_of(AutoConfig.from_pretrained(path, trust_remote_code=False))
     if tokens is None:
         return None
     counts: dict[str, int] = {}

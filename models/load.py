@@ -81,6 +81,7 @@ def load_model(path: str | Path, dtype: Dtype = "float32") -> PreTrainedModel:
             dtype=getattr(torch, dtype),
             attn_implementation=attention.NAME,
             use_safetensors=True,
+            trust_remote_code=False,  # said, or transformers asks on the terminal, and a piped "y" would run the model's code
             ignore_mismatched_sizes=True,  # reported below, in one line, with what is missing
             output_loading_info=True,
         )
@@ -110,7 +111,10 @@ def empty_model(path: str | Path, dtype: Dtype = "float32") -> PreTrainedModel:
 
     attention.register()
     return _auto_class(path).from_config(
-        AutoConfig.from_pretrained(path), dtype=getattr(torch, dtype), attn_implementation=attention.NAME
+        AutoConfig.from_pretrained(path, trust_remote_code=False),
+        dtype=getattr(torch, dtype),
+        attn_implementation=attention.NAME,
+        trust_remote_code=False,
     )
 
 
@@ -121,7 +125,7 @@ def _auto_class(path: str | Path) -> Any:
     from models import audio
 
     audio.register()
-    config = cast("object", AutoConfig.from_pretrained(path))
+    config = cast("object", AutoConfig.from_pretrained(path, trust_remote_code=False))
     causal = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING
     return AutoModelForCausalLM if causal else AutoModelForMultimodalLM
 
@@ -155,7 +159,7 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerFast:
 
     try:
         audio.register()
-        tokenizer = cast("PreTrainedTokenizerFast", AutoTokenizer.from_pretrained(path))
+        tokenizer = cast("PreTrainedTokenizerFast", AutoTokenizer.from_pretrained(path, trust_remote_code=False))
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"model {path}: {_reason(path, error)}; expected a tokenizer beside it") from error
     if not tokenizer("a").input_ids:  # so transformers loads a folder without tokenizer.json

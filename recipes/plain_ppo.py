@@ -151,7 +151,8 @@ def main(steps: int = 40, seed: int = 0, warm_loss: float = WARM_LOSS) -> list[f
         chat, policy = Chat(load_tokenizer(path), think=False), LogprobModel(path, "float32")
         print(f"warm start: {warm_start(policy, chat, train, warm_loss)} steps on demonstrations")
         policy.lm.save_pretrained(path)
-        critic, engine = ValueModel(path, "float32"), AutoModelForCausalLM.from_pretrained(path).eval()
+        critic = ValueModel(path, "float32")
+        engine = AutoModelForCausalLM.from_pretrained(path, trust_remote_code=False).eval()
     policy_adam = torch.optim.AdamW(policy.parameters(), lr=RATE, betas=(0.9, 0.95), weight_decay=0.0)
     critic_adam = torch.optim.AdamW(critic.parameters(), lr=CRITIC_RATE, betas=(0.9, 0.95), weight_decay=0.0)
 

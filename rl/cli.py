@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from pathlib import Path
 from typing import Annotated
 
@@ -163,14 +162,14 @@ def submit(
     """Send a recipe to a running Ray cluster as a job, with the files that it names."""
     from rl import submit as jobs
     from rl.recipe import load
-    from rl.terminal import complain, say
+    from rl.terminal import complain, pass_on, say
 
     job, folder = jobs.submit(load(recipe, overrides or ()), address, out, resume, complain)
     say(f"job {job}, its run in {folder} on the cluster")
     if not follow:
         return say(f"follow it with: ray job logs {job} --address {address} --follow")
     with signals.interruptible(f"the job goes on; stop it with: ray job stop {job} --address {address}"):
-        success = jobs.follow(address, job, lambda text: print(text, end="", flush=True))
+        success = jobs.follow(address, job, pass_on)
     say(f"job {job} {'succeeded' if success else 'failed'}")
     raise typer.Exit(0 if success else 1)
 
@@ -200,8 +199,9 @@ def main() -> None:
 
 def _exit_code(arguments: list[str], debug: bool) -> int:
     from rl.run.files import DiskFull
-    from rl.terminal import Interruption, complain
+    from rl.terminal import Interruption, complain, print_traceback
 
+    sys.excepthook = print_traceback
     try:
         code = app(arguments, prog_name="rl", standalone_mode=False) or 0
     except Interruption as interrupted:
@@ -212,7 +212,7 @@ def _exit_code(arguments: list[str], debug: bool) -> int:
         return 2
     except (ValueError, DiskFull) as error:
         if debug:
-            traceback.print_exc()
+            print_traceback(type(error), error, error.__traceback__)
         else:
             complain(f"error: {error}")
         return 2

@@ -1,37 +1,91 @@
-"""Output of the `rl` command: results on stdout, errors and warnings on stderr, one line each."""
+"""Output of the `rl` command: results on stdout, errors and warnings on stderr, one line each.
+
+What is printed may hold text of models, verifiers, data and other people's file names. Here, where all of it passes,
+characters that would steer a terminal or change the order in which a line is read are made visible.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import sys
+import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from types import TracebackType
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
-from rich.text import Text
+from rich.text import Span, Text
+
+UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
+)
+"""Characters that are made visible: control characters of ASCII (but newline and tab) and of Latin-1, line separators, marks
+that embed, override and isolate a direction of writing, the byte order mark, halves of surrogate pairs, invisible tags."""
 
 
 class Interruption(Exception):
     """Ctrl-C; the message tells the user how to go on."""
 
 
+def visible(text: str) -> str:
+    """Return `text` with each character that could steer a terminal, or change the order in which a line is read, as its
+    escape: `\\x1b`, `\\u202e`. Newlines and tabs stay."""
+    return UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+class SafeConsole(Console):
+    """A console that makes unsafe characters visible in every text that it renders, those in tables included."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Return the segments of `renderable`, with its text made visible."""
+        if isinstance(renderable, str):
+            renderable = visible(renderable)
+        elif isinstance(renderable, Text) and UNSAFE.search(renderable.plain):
+            text, safe = renderable.plain, renderable.copy()
+            safe.plain = visible(text)
+            # Styles go by position, and escapes are longer than what they stand for.
+            spans = [(len(visible(text[: s.start])), len(visible(text[: s.end])), s.style) for s in renderable.spans]
+            safe.spans = [Span(*span) for span in spans]
+            renderable = safe
+        return super().render(renderable, options)
+
+
 def console() -> Console:
     """Return a console on stdout, 120 columns wide where the width is unknown (a file, a pipe)."""
-    return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120, highlight=False)
+    return SafeConsole(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120, highlight=False)
 
 
 def say(text: str) -> None:
-    """Print a line of text as it is, neither wrapped nor read as markup."""
-    console().print(text, markup=False, soft_wrap=True)
+    """Print a line of text, neither wrapped nor read as markup."""
+    # Here already, since rich drops some of these characters in silence.
+    console().print(visible(one_line(text)), markup=False, soft_wrap=True)
 
 
 def complain(text: str) -> None:
     """Print `text` on stderr, joined into one line."""
     sys.stdout.flush()  # or the two streams of a job's log would be out of order
-    print(" ".join(text.split("\n")), file=sys.stderr, flush=True)
+    print(visible(one_line(text)), file=sys.stderr, flush=True)
+
+
+def one_line(text: str) -> str:
+    """Return `text` with its lines joined: somebody else's text must not begin a line that looks like ours."""
+    return " ".join(text.split("\n"))
+
+
+def pass_on(text: str) -> None:
+    """Print a piece of another program's output, its newlines included."""
+    print(visible(text), end="", flush=True)
+
+
+def print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print an exception with its traceback on stderr, as Python does: `sys.excepthook` of the command."""
+    sys.stdout.flush()
+    print(visible("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr, flush=True)
 
 
 def refuse(problems: Sequence[str]) -> None:
@@ -53,7 +107,9 @@ def two_columns(title: str, rows: Iterable[tuple[str, str]]) -> Table:
 def print_json(values: object) -> None:
     """Print values as indented JSON; NumPy numbers become floats."""
     # `default=float` is called for NumPy scalars alone; anything else raises TypeError.
-    print(json.dumps(values, indent=2, ensure_ascii=False, default=float))
+    text = json.dumps(values, indent=2, ensure_ascii=False, default=float)
+    # JSON's own escape of a character, so that its readers get the same text.
+    print(UNSAFE.sub(lambda match: json.dumps(match[0])[1:-1], text))
 
 
 @contextmanager

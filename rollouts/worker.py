@@ -97,7 +97,7 @@ class EngineWorker:
             options["enable_chunked_prefill"] = False
             options["max_num_batched_tokens"] = max(max_sequence_tokens, 8192)
         # The recipe's `engines.vllm` comes last: its keys win.
-        self.engine = LLMEngine.from_engine_args(EngineArgs(**{**options, **config.vllm}))
+        self.engine = LLMEngine.from_engine_args(EngineArgs(**{"trust_remote_code": False, **options, **config.vllm}))
         # A config.json may name ends of turn beside the tokenizer's one, at which vLLM stops anyway.
         eos: int | list[int] | None = self.engine.model_config.hf_text_config.eos_token_id
         if eos is None:

@@ -39,13 +39,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
     """One Ray with four logical CPUs; a `Cluster` that finds it running leaves it running."""
-    import ray
-
-    from rl.workers.ray_start import start_local_ray
+    from rl.workers.ray_start import start_local_ray, stop_ray
 
     start_local_ray(4)
     yield
-    ray.shutdown()
+    stop_ray()
 
 
 @pytest.fixture(scope="session")

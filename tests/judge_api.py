@@ -6,6 +6,7 @@ import json
 import re
 import threading
 import time
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ class Api(ThreadingHTTPServer):
         self.keys: set[str] = set()
         self.tries = Counter[str]()
         self.busy = self.busiest = 0
+        self.fails = False
+        """Whether a bomb is the body of an error."""
         self.lock = threading.Lock()
 
     @property
@@ -65,6 +68,10 @@ class Handler(BaseHTTPRequestHandler):
             return self.send(503, {"error": {"message": "overloaded"}})
         if deed == "status401":
             return self.send(401, {"error": {"message": f"wrong key {KEY}"}})
+        if deed.startswith("redirect"):
+            return self.redirect(int(deed.removeprefix("redirect")))
+        if deed in ("bomb", "flood", "gzip", "brotli", "garbled"):
+            return self.send_compressed(deed, content)
         if deed == "hangup" and first:
             return self.connection.close()
         if deed == "slow" and first:
@@ -95,6 +102,35 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
+
+    def redirect(self, status: int) -> None:
+        self.send_response(status)
+        self.send_header("Location", f"{self.server.address}/elsewhere")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def send_compressed(self, deed: str, content: str) -> None:
+        """A verdict in gzip, or one that is followed by a gigabyte of spaces (`bomb`); `flood` is as long without."""
+        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": content}}
+        whole = {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]}
+        data = json.dumps(whole).encode()
+        encoding = {"brotli": "br", "flood": "identity"}.get(deed, "gzip")
+        self.send_response(500 if deed == "bomb" and self.server.fails else 200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Encoding", encoding)
+        self.send_header("Connection", "close")
+        self.end_headers()
+        packer = zlib.compressobj(wbits=31)
+        data += b" " * (1 << 10)
+        if deed in ("gzip", "bomb"):
+            data = packer.compress(data)
+        self.wfile.write(data)
+        for _ in range(1 << 10 if deed in ("bomb", "flood") else 0):
+            spaces = b" " * (1 << 20)
+            self.wfile.write(packer.compress(spaces) if deed == "bomb" else spaces)
+        if deed in ("gzip", "bomb"):
+            self.wfile.write(packer.flush())
+        self.close_connection = True
 
     def drip(self) -> None:
         """A byte at a time: no read ever times out."""

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
+from rewards.judge.bounded import REQUEST_HEADERS, UnusableAnswer, bound_reply
 from rewards.served import Batches, Model
 
 Messages = Sequence[Mapping[str, str]]
@@ -19,10 +20,6 @@ Messages = Sequence[Mapping[str, str]]
 Result = TypeVar("Result")
 FATAL_STATUSES = (400, 401, 403, 404, 405, 422)
 """HTTP statuses that no retry changes."""
-
-
-class UnusableAnswer(ValueError):
-    """An answer that cannot be read, or a refusal: another try may do better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +36,20 @@ class Endpoint:
 
     def __init__(self, address: str, model: str, key: str, timeout_s: float, options: Mapping[str, object]) -> None:
         """Open a client; `timeout_s` is for one request, `options` go into each (temperature, max_tokens, …)."""
-        from openai import AsyncOpenAI  # here, in the caller's thread: it would hold the event loop up for seconds
+        # here, in the caller's thread: it would hold the event loop up for seconds
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
         self._model, self._key, self._options = model, key, dict(options)
-        self._client = AsyncOpenAI(base_url=address, api_key=key or "none", timeout=timeout_s, max_retries=0)
-        # max_retries=0: `ask` retries, under the sample's deadline and counted
+        # A redirect would take the question, and on some servers the key, to an address that no recipe names.
+        http = DefaultAsyncHttpxClient(follow_redirects=False, event_hooks={"response": [bound_reply]})
+        self._client = AsyncOpenAI(
+            base_url=address,
+            api_key=key or "none",
+            timeout=timeout_s,
+            max_retries=0,  # `ask` retries, under the sample's deadline and counted
+            http_client=http,
+            default_headers=REQUEST_HEADERS,
+        )
 
     async def __call__(self, messages: Messages, schema: Mapping[str, object]) -> Reply:
         """Return the model's answer in the form of `schema`. Raises UnusableAnswer for none, a cut one or a refusal, and
@@ -155,9 +161,14 @@ def _explain(error: Exception) -> tuple[str, bool, float]:
 
     if isinstance(error, openai.APITimeoutError | TimeoutError):
         return "the judge did not answer in time; timeout_s is for one request, deadline_s for one sample", False, 0.0
+    if isinstance(error.__cause__, UnusableAnswer):  # raised while the client read the reply
+        return str(error.__cause__), False, 0.0
     if isinstance(error, openai.APIConnectionError):
         return f"the judge cannot be reached: {error.__cause__ or error}", False, 0.0
     if isinstance(error, openai.APIStatusError):
+        if error.response.is_redirect:
+            target = f"{error.response.headers.get('location', '')[:200]!r}, which is not followed"
+            return f"the judge's endpoint redirects to {target}; name the final address as `endpoint`", True, 0.0
         wait = error.response.headers.get("retry-after", "")
         seconds = float(wait) if wait.replace(".", "", 1).isdigit() else 0.0  # it may be a date, which is not read
         return f"the judge answered {error.status_code}: {error.message}", error.status_code in FATAL_STATUSES, seconds

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from rl import terminal
 from rl.config import ConfigError, coerce, did_you_mean
 from rl.data import user_functions
 from rl.data.clips import check_clips, place_marks
@@ -142,7 +143,7 @@ def load(
     split: str | None = None,
     limit: int | None = None,
     place: str = "data",
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = terminal.say,
 ) -> list[Prompt]:
     """Return the prompts of `split` (None: all) in the order of the source, the first `limit` of them, ids unique. Clips
     are decoded once to learn that they are sound, except those of `TASKS`. `say` gets a line about skipped rows. Raises

@@ -80,7 +80,7 @@ def plan(recipe: Recipe, out: Path | None = None) -> Plan:
     """Return the plan of running `recipe` into `out`. Without `out` nothing is run yet, and a recipe that says which
     machines it expects is planned for those. A user's mistake is not raised: it becomes one of `problems`."""
     header, here = recipe.header, Machine.detect()
-    address = header.cluster.address or os.environ.get("RAY_ADDRESS")
+    address = header.cluster.running_cluster()
     expect = header.cluster.expect
     # What a cluster elsewhere has is known once a run connects; bfloat16 is what one trains in on GPUs.
     gpu = expect.gpus > 0 if expect else here.gpus > 0 or (address is not None and header.model.dtype == "bfloat16")

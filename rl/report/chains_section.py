@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from html import escape
 
 from rl.report.chain_pairs import Chains, Pair, Row, Tally, is_correct
+from rl.report.markup import escape
 from rl.report.run_data import Stage, group_by_prompts
 from rl.report.samples import shorten
 from rl.think import split_think

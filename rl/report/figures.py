@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 
 from rl.report.lineage import Node, find_children, find_roots
+from rl.report.markup import escape
 from rl.report.run_data import Interval, Stage
 
 BUDGET_METRIC = re.compile(r"(accuracy|tokens|vote)@(\d+|full)(/low|/high)?")

@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import math
 from collections.abc import Sequence, Set
-from html import escape
 from itertools import zip_longest
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from rl.report.chains_section import render_chains
 from rl.report.charts import build_charts
 from rl.report.figures import BUDGET_METRIC, render_funnels, render_lineage, render_thinking
 from rl.report.lineage import Node, read_lineage
+from rl.report.markup import escape, to_json
 from rl.report.players import render_players
 from rl.report.run_data import Run, Stage, compute_paired_difference, list_metrics, read_run
 from rl.report.samples import Row, choose_samples
@@ -80,7 +79,7 @@ def write_report(run_dir: Path) -> Path:
         "curation": "".join(render_difficulty(stage) for stage in run.stages) + _render_figures(run, nodes, chains),
         "training": "".join(render_curves(stage, i) for i, stage in enumerate(training)),
         "rollouts": render_browser(samples),
-        "data": json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
+        "data": to_json(data),
     }
     # Placeholders are `<!--name-->`. No content can hold one: `escape` and the JSON leave no `<` of a run as it is.
     page = (HERE / "page.html").read_text()

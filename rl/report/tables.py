@@ -23,6 +23,7 @@ from rl.report.run_data import (
 )
 from rl.run.progress import format_clock, format_headlines
 from rl.stages.registry import measures_model
+from rl.terminal import one_line
 
 COLOURS = {"done": "green", "failed": "red", "interrupted": "yellow"}
 """Status of a run -> colour."""
@@ -66,7 +67,11 @@ def show(run_dir: Path) -> RenderableType:
         last = "" if stage.last_step is None else str(stage.last_step)
         # Text, because rich would read [brackets] in a stage's name as markup.
         stages.add_row(Text(stage.name), stage.kind, state, last, Text(_summarise(stage)))
-    parts: list[RenderableType] = [title, *(Text(f"warning: {text}", "yellow") for text in run.warnings), stages]
+    parts: list[RenderableType] = [
+        title,
+        *(Text(one_line(f"warning: {text}"), "yellow") for text in run.warnings),
+        stages,
+    ]
     nodes = read_lineage(run_dir)
     if nodes:  # an unfinished run may have none
         parts.append(render_tree(nodes))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from rl import terminal
 from rl.run.files import detect_full_disk
 from rl.run.provenance import write_provenance_inside
 
@@ -31,7 +32,7 @@ class Checkpoints:
         self,
         folder: Path,
         keep: int = 2,
-        warn: Callable[[str], None] = print,
+        warn: Callable[[str], None] = terminal.say,
         record: Callable[[], Mapping[str, object]] | None = None,
     ) -> None:
         """Save into `folder`; `record` returns the provenance of a checkpoint, without its counts."""

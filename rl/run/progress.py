@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 
+from rl import terminal
+
 HEADLINES = ("kept", "reward", "loss", "accuracy", "eval/accuracy", "length/mean", "entropy", "kl/ref", "time/step")
 """Metrics worth a place in one line, the first ones first."""
 
@@ -25,7 +27,7 @@ class Progress:
 
     def __init__(self, stage: str, total: int, console: Console | None = None, every: float = 10.0) -> None:
         self.stage, self.total, self.every = stage, total, every
-        self.console = console or Console()
+        self.console = console or terminal.console()
         self._first: int | None = None
         self._printed_at, self._latest = -float("inf"), ""  # seconds; the line not printed yet
         columns = (TextColumn("[bold]{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn())

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.folder import on_disk
-from rl import signals
+from rl import signals, terminal
 from rl.config import ConfigError, did_you_mean
 from rl.planning import golds
 from rl.planning.plan import plan
@@ -39,7 +39,7 @@ OUTCOME = "done.json"
 """File in a stage's folder that holds its outcome; a stage without one is not finished."""
 
 
-def run(recipe: Recipe, out: str | Path, resume: bool = False, say: Callable[[str], None] = print) -> Summary:
+def run(recipe: Recipe, out: str | Path, resume: bool = False, say: Callable[[str], None] = terminal.say) -> Summary:
     """Run every unfinished stage and return the summary, which is also written into `out`. From a notebook:
 
         from rl.recipe import load

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rl import terminal
 from rl.types import Prompt
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Context:
     """Name of the stage that wrote a data set or pairs, or their path -> where their prompts are found."""
     artifact: Callable[[str, str], Path]
     """(kind, name of an earlier stage or a path) -> where it is."""
-    say: Callable[[str], None] = print
+    say: Callable[[str], None] = terminal.say
     """Prints one line for the user."""
     service: Callable[[RewardConfig], RewardService] | None = None
     """Starts a service for a reward of the stage's own, once it has judged its gold cases right."""

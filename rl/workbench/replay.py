@@ -12,6 +12,7 @@ from typing import Any, cast  # Any: rows of parquet files and recipes, whose co
 
 from rewards.combine import RewardConfig
 from rewards.service import RewardService
+from rl import terminal
 from rl.config import ConfigError, build, read_yaml, resolve
 from rl.run.tracker import rollout_files
 from rl.types import Message, Prompt, Rollout, Verdict
@@ -70,7 +71,7 @@ def replay(
     folder: Path,
     stage: str | None = None,
     steps: int | None = None,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = terminal.say,
 ) -> list[ReplayedSample]:
     """Judge the run's recorded samples again: all, or those of one `stage`, or of each stage's last `steps` steps. Raises
     ValueError for a directory without rollouts, and where the verifiers cannot be started or judge their own GOLD wrong."""

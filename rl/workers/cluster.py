@@ -26,7 +26,7 @@ from rl.workers.critic import CriticWorker
 from rl.workers.group import CriticGroup, PolicyGroup
 from rl.workers.placement import TRAINERS, Bundle, ClusterConfig, bundles, describe_shortage, roles
 from rl.workers.policy import PolicyWorker
-from rl.workers.ray_start import start_ray
+from rl.workers.ray_start import start_ray, stop_ray
 from rl.workers.trainer import TrainerConfig
 from rollouts.judge_engine import JudgeConfig, JudgeWorker, Question, judge_client, last_line
 from rollouts.remote import Actor
@@ -66,8 +66,8 @@ class Cluster:
         self.owns_ray = not ray.is_initialized()
         try:
             self._start()
-        except BaseException:
-            self.__exit__(None, None, None)
+        except BaseException as error:
+            self.__exit__(type(error), error, error.__traceback__)
             raise
         return self
 
@@ -102,7 +102,7 @@ class Cluster:
         if self.group:
             ray.util.remove_placement_group(self.group)
         if self.owns_ray:
-            ray.shutdown()
+            stop_ray(error)
 
     @cached_property
     def sampler(self) -> Sampler:

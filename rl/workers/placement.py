@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -66,6 +67,12 @@ class ClusterConfig:
     """`colocated`: roles take turns on the same devices; `split`: every actor has devices of its own."""
     expect: ExpectConfig | None = None
     """Machines that the plan is made for; default: this one. A run is always checked against the real machines."""
+
+    def running_cluster(self) -> str | None:
+        """Return the address of the running cluster that the recipe or RAY_ADDRESS names, or None for a Ray of this
+        machine's own."""
+        address = self.address or os.environ.get("RAY_ADDRESS")
+        return None if address == "local" else address or None  # `local` is Ray's word for a new one
 
 
 @dataclass(frozen=True, slots=True)

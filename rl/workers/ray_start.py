@@ -8,12 +8,16 @@ import signal
 import threading
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import ray
 from ray._private import ray_constants
 
+from rl.run.files import DiskFull
+from rl.signals import is_interrupted
 from rl.workers.placement import ClusterConfig
+from rl.workers.ray_session import LOOPBACK, RaySession, loopback_address
 
 RAY_STARTS = 3
 """Attempts to start a local Ray."""
@@ -27,7 +31,7 @@ def start_ray(config: ClusterConfig, weights: int) -> None:
     """Connect to the Ray cluster that the recipe or RAY_ADDRESS names, or start one here, for `weights` bytes of weights."""
     os.environ.setdefault("RAY_worker_niceness", "0")  # Ray gives its workers less of the CPU otherwise
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if address := config.address or os.environ.get("RAY_ADDRESS"):
+    if address := config.running_cluster():
         with keep_sigterm_handler():
             ray.init(address=address, **QUIET)
     else:
@@ -35,14 +39,54 @@ def start_ray(config: ClusterConfig, weights: int) -> None:
 
 
 def start_local_ray(cpus: int, weights: int = 0) -> None:
-    """Start a Ray of this machine's own, for a policy whose weights are so many bytes."""
+    """Start a Ray of this machine's own, for a policy whose weights are so many bytes. It listens on loopback alone, and
+    nobody but this user can read its files. `stop_ray` ends it."""
+    if _Local.session:  # of a Ray that somebody has ended by `ray.shutdown`
+        _Local.session.close()
+    _Local.session = RaySession()
+    try:
+        _init_local_ray(cpus, weights, _Local.session.ray_folder)
+    except BaseException:
+        stop_ray()
+        raise
+
+
+def stop_ray(error: BaseException | None = None) -> None:
+    """End this process's Ray or its connection to a cluster. Of a local one nothing stays, unless `error` is a bug: then
+    its logs do, and the error's traceback says where."""
+    ray.shutdown()
+    if _Local.session is None:
+        return
+    # The others name their cause themselves.
+    is_bug = isinstance(error, Exception) and not isinstance(error, ValueError | DiskFull) and not is_interrupted()
+    if error and is_bug:
+        error.add_note(f"The logs of Ray are in {_Local.session.folder}; delete them when you have read them.")
+    _Local.session.close(keep_logs=is_bug)
+    _Local.session = None
+
+
+class _Local:
+    """State of this process's local Ray. A class and not an object: there is one for the process."""
+
+    session: RaySession | None = None
+
+
+def _init_local_ray(cpus: int, weights: int, folder: Path) -> None:
     shared_memory = shutil.disk_usage("/dev/shm").free if os.path.isdir("/dev/shm") else 0
     store = store_bytes(weights, shared_memory)
     # Ray gives its own processes half a minute; a machine that is busy just then gets a second and a third chance.
     for attempt in range(RAY_STARTS):
         try:
-            with keep_sigterm_handler():
-                ray.init(num_cpus=cpus, include_dashboard=False, object_store_memory=store, **QUIET)
+            with keep_sigterm_handler(), loopback_address():
+                ray.init(
+                    address="local",  # RAY_ADDRESS may name a cluster
+                    num_cpus=cpus,
+                    include_dashboard=False,
+                    object_store_memory=store,
+                    _node_ip_address=LOOPBACK,
+                    _temp_dir=str(folder),
+                    **QUIET,
+                )
             return
         except Exception as error:  # Ray raises this one as a bare Exception
             if "timed out during startup" not in str(error) or attempt == RAY_STARTS - 1:

@@ -88,21 +88,18 @@ class TrainerWorker:
     def __init__(self, rank: int, world: int, threads: int) -> None:
         import torch
 
+        from rl.workers.rendezvous import Rendezvous
+
         self.rank, self.world = rank, world
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.set_num_threads(threads)
         self.deepspeed: Any = None  # a deepspeed.DeepSpeedEngine, which has no types
         self.norm_before_clipping = float("nan")
+        self.rendezvous = Rendezvous()
 
     def address(self) -> tuple[str, int]:
-        """Return (IP address, free port) under which the other ranks find this one."""
-        import socket
-
-        import ray
-
-        with socket.socket() as listener:
-            listener.bind(("", 0))
-            return cast("str", ray.util.get_node_ip_address()), int(listener.getsockname()[1])
+        """Return (IP address, port) under which the other ranks find this one."""
+        return self.rendezvous.listen()
 
     def connect(self, host: str, port: int) -> None:
         """Join the process group whose first rank is at `host`. Collective."""
@@ -110,14 +107,14 @@ class TrainerWorker:
         import torch.distributed as dist
 
         # LOCAL_RANK is 0 on every rank: an actor sees only its own GPU, as device 0.
-        os.environ.update(
-            MASTER_ADDR=host, MASTER_PORT=str(port), RANK=str(self.rank), WORLD_SIZE=str(self.world), LOCAL_RANK="0"
-        )
+        os.environ.update(RANK=str(self.rank), WORLD_SIZE=str(self.world), LOCAL_RANK="0")
         if self.device.type == "cpu":
             # Otherwise DeepSpeed compiles this extension for minutes, at every start.
             deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
         if not dist.is_initialized():
-            deepspeed.init_distributed("nccl" if self.device.type == "cuda" else "gloo", verbose=False)
+            backend = "nccl" if self.device.type == "cuda" else "gloo"
+            self.rendezvous.join(backend, host, port, self.rank, self.world)
+            deepspeed.init_distributed(backend, verbose=False)  # which takes the process group that there is
 
     def module(self, path: str, config: ModelConfig) -> nn.Module:
         """Return the module that this worker trains, built from the model folder `path`."""

@@ -68,6 +68,7 @@ class OfflineEngine(EngineWorker):
         torch.set_num_threads(1)
         self.llm = LLM(
             model,
+            trust_remote_code=False,
             dtype="float32",
             max_model_len=max_tokens,
             max_num_seqs=256,

@@ -35,6 +35,7 @@ def main(load_name: str, folder: str, engine: str, engines: str) -> None:
     questions = [chat.prompt([Message("user", q)]) for q, _ in workload.questions(512)]
     llm = LLM(
         str(model),
+        trust_remote_code=False,
         dtype="float32",
         max_model_len=len(questions[0]) + load.max_new,
         max_num_seqs=256,

@@ -119,7 +119,7 @@ def main(load_name: str, model: str, threads: str, micro_batch: str) -> None:
     gate = Gate(turns)
     trainer = TimedTrainer(
         model=model,
-        processing_class=AutoTokenizer.from_pretrained(model),
+        processing_class=AutoTokenizer.from_pretrained(model, trust_remote_code=False),
         reward_funcs=[text, letters],
         args=config,
         train_dataset=Dataset.from_list(rows),

@@ -60,7 +60,7 @@ def write_model(folder: Path, load: Load, layers: int = 4, hidden: int = 128) ->
     if (folder / "ready").exists():
         return folder
     build(BuildConfig(hidden_size=hidden, layers=layers, tied=False), folder, seed=0)
-    model = AutoModelForCausalLM.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=False)
     end, constant = model.config.eos_token_id, 1.0
     with torch.no_grad():
         model.get_input_embeddings().weight[:, 0] = constant

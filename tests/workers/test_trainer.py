@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 import torch
 from safetensors.torch import load_file
 
@@ -83,6 +84,14 @@ def test_a_restored_trainer_takes_the_very_step_it_would_have_taken(
     (report,), parameters = train(group, role, batch, 1), world.parameters(role)
     assert [report] == expected[0]
     assert same(parameters, expected[1])
+
+
+def test_ranks_on_one_machine_listen_on_loopback_alone(worlds: Callable[[int], Any], untied: Path) -> None:
+    world = worlds(2)
+    world.load("policy", untied)
+    for addresses in ray.get([actor.listening.remote() for actor in world.actors]):
+        assert len(addresses) > 1, "Ray's socket and gloo's"
+        assert {address.removeprefix("::ffff:") for address in addresses} == {"127.0.0.1"}
 
 
 @pytest.mark.parametrize("stage", [0, 2, 3])

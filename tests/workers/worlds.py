@@ -35,6 +35,12 @@ class Rank:
     def call(self, role: str, verb: str, *arguments: Any) -> Any:
         return getattr(self.workers[role], verb)(*arguments)
 
+    def listening(self) -> list[str]:
+        """Addresses at which this process listens."""
+        import psutil
+
+        return [c.laddr.ip for c in psutil.Process().net_connections("inet") if c.status == psutil.CONN_LISTEN]
+
     def momentum(self, role: str) -> dict[str, Any]:
         """{parameter: AdamW's first moment}, whole whatever the ZeRO stage. Collective."""
         import torch

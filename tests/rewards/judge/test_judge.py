@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import time
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,34 @@ def test_what_keeps_failing_is_an_error_and_no_score(api: Api, rollout, deed: st
     assert scored.verdict.error.startswith("quality: ValueError: " + says)
     assert scored.verdict.score == 0.0
     assert scored.verdict.parts == {}
+
+
+@pytest.mark.parametrize("deed", ["bomb", "flood", "failing bomb"])
+def test_of_a_reply_without_end_little_is_read(api: Api, rollout, deed: str):
+    api.fails = deed.startswith("failing")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with service(api, retries=0, timeout_s=60.0) as rewards:
+        (scored,) = rewards.score([asked(rollout, deed.removeprefix("failing "))])
+    assert scored.verdict.error == "quality: ValueError: the judge's reply is longer than 4 MiB; the rest is not read"
+    assert (scored.verdict.score, scored.verdict.parts) == (0.0, {})
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 << 10, "KiB"
+
+
+def test_a_compressed_verdict_is_read(api: Api, rollout):
+    with service(api, retries=0) as rewards:
+        plain, other, garbled = rewards.score([asked(rollout, deed) for deed in ("gzip", "brotli", "garbled")])
+    assert (plain.verdict.score, plain.verdict.error) == (1.0, None)
+    assert "the judge's reply is compressed as 'br', which was not asked for" in str(other.verdict.error)
+    assert "the judge's reply is not the gzip that it says" in str(garbled.verdict.error)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed(api: Api, rollout, status: int):
+    with service(api) as rewards:
+        (scored,) = rewards.score([asked(rollout, f"redirect{status}")])
+    says = f"the judge's endpoint redirects to '{api.address}/elsewhere', which is not followed; name the final address"
+    assert says in str(scored.verdict.error)
+    assert len(api.seen) == 1, "nothing went elsewhere, and no retry makes it final"
 
 
 def test_no_endpoint_at_all_is_said_before_a_run(rollout):
