@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -142,6 +143,11 @@ def start(
     finally:  # bubblewrap has its own copies
         os.close(info_writer)
         os.close(filter_reader)
+    # Behind the deadline, should the process outside be stuck; set from here since the program may not, and so high that it
+    # cannot be reached earlier, though the kernel counts in ticks. Bubblewrap has not yet started the program.
+    cpu_s = math.ceil(limits.cpu_s + limits.wall_s) + 1
+    with suppress(ProcessLookupError):  # it has ended, which shows later
+        resource.prlimit(process.pid, resource.RLIMIT_CPU, (cpu_s, cpu_s))
     return SandboxProcess(process, info_reader)
 
 
@@ -149,7 +155,6 @@ def _set_limits(limits: Limits) -> str:
     """Return code that sets the limits of its process and silences its stderr."""
     bounds = {
         "RLIMIT_AS": limits.memory_mb * _MEGABYTE,
-        "RLIMIT_CPU": math.ceil(limits.cpu_s) + 1,  # behind the deadline, should the process outside be stuck
         "RLIMIT_FSIZE": limits.disk_mb * _MEGABYTE,
         "RLIMIT_NOFILE": limits.files,
         "RLIMIT_CORE": 0,

@@ -11,23 +11,25 @@ import platform
 import resource
 import selectors
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 
 from rewards.deadline import Deadline, Watch
 from rewards.sandbox import bubblewrap, seccomp
 from rewards.sandbox.bubblewrap import Limits, SandboxProcess
+from rewards.sandbox.inside.tests import ENDED
 from rewards.sandbox.kernel import KernelWatch
 
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 _CHUNK_BYTES = 1 << 16  # what a pipe holds
+_END_S = 5.0  # for bubblewrap to end after its program, on a busy machine
+_KILLED = "its program was killed from outside; the machine may be out of memory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,12 @@ def _run_pair(task: Mapping[str, object], limits: Limits) -> tuple[Outcome, str]
             raise
     try:
         outcome, error = _finish(tests, json.dumps(task).encode(), limits, candidate)
+        if not outcome.stop_reason and ENDED.encode() in outcome.output:
+            with suppress(subprocess.TimeoutExpired):
+                # Its end was seen on the socket; bubblewrap learns of it a moment later.
+                status = candidate.process.wait(_END_S)
+                if _is_killed(status) and outcome.cpu_s < limits.cpu_s:
+                    error = error or _KILLED
     finally:
         candidate_error = candidate.end()
     return outcome, error or candidate_error
@@ -165,12 +173,18 @@ def _finish(
     error = sandbox.end()
     # Ended processes report their CPU time exactly, but one that was killed from here may report less than was seen.
     status, cpu_s = process.returncode, max(watch.cpu_s, _measure_ended_s() - cpu_before_s)
-    # Bubblewrap's status where the program was killed: by the kernel at RLIMIT_CPU, or for lack of memory.
-    if status == 128 + signal.SIGKILL and not stop_reason:
-        stop_reason = "killed: the machine may be out of memory"
-        if cpu_s >= limits.cpu_s:
+    if not stop_reason and _is_killed(status):
+        if cpu_s >= limits.cpu_s:  # by the kernel, at RLIMIT_CPU
             stop_reason, _ = watch.deadline.reasons
+        else:
+            error = error or _KILLED
     return Outcome(output, status, cpu_s, watch.idle_s, stop_reason), error
+
+
+def _is_killed(status: int) -> bool:
+    """Return whether a program that was not ended from here was killed by something else than itself."""
+    # Minus a signal: bubblewrap itself, which no program inside sees.
+    return status < 0 or status == seccomp.KILLED_STATUS
 
 
 def _exchange(

@@ -13,8 +13,8 @@ ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 """(column of the call numbers, AUDIT_ARCH constant of linux/audit.h) by machine."""
 KILLED_STATUS = 137
 """Exit status (128 + SIGKILL) that no program can bring about itself: it is the mark of a kill from outside, for which the
-answer is not to blame. A program may exhaust RLIMIT_CPU, though."""
-_CLONE_THREAD, _MAP_HUGETLB, _AF_UNIX, _SIGKILL = 0x10000, 0x40000, 1, 9
+answer is not to blame."""
+_CLONE_THREAD, _MAP_HUGETLB, _AF_UNIX, _SIGKILL, _RLIMIT_CPU = 0x10000, 0x40000, 1, 9, 0
 _PRCTL_NAMES = (15, 16)  # PR_SET_NAME, PR_GET_NAME: of a thread
 # F_SETSIG could choose SIGKILL; F_NOTIFY and F_SETPIPE_SZ take memory of the kernel, and so do leases and locks of open files
 # (F_OFD_…), which name no process that could be held to account.
@@ -67,6 +67,16 @@ def _list_rules() -> list[tuple[tuple[int, int], list[_Instruction]]]:
         ),  # socketpair: asyncio wakes itself by it
         *((call, [_argument(1), *_unless_any((_SIGKILL,), _REFUSE), _ALLOW]) for call in ((62, 129), (200, 130))),
         ((234, 131), [_argument(2), *_unless_any((_SIGKILL,), _REFUSE), _ALLOW]),  # tgkill; above kill and tkill
+        # setrlimit and prlimit64: the kernel kills at RLIMIT_CPU, which it counts in ticks: a program that works at each tick
+        # for a moment would reach a low limit without work. Without a new limit (a null pointer, of two words) it only asks.
+        ((160, 164), [_argument(0), *_unless_any((_RLIMIT_CPU,), _IGNORE), _ALLOW]),
+        (
+            (302, 261),
+            [
+                *(_argument(1), (_EQUAL, 1, 0, _RLIMIT_CPU), _ALLOW),
+                *(_argument(2), (_EQUAL, 1, 0, 0), _IGNORE, (_LOAD, 0, 0, 36), (_EQUAL, 1, 0, 0), _IGNORE, _ALLOW),
+            ],
+        ),
         # exit and exit_group: the status of a process that was killed would otherwise be anybody's to choose.
         *(
             (call, [_argument(0), (_MASK, 0, 0, 0xFF), *_unless_any((KILLED_STATUS,), _KILL), _ALLOW])

@@ -28,15 +28,15 @@ ALLOWED: dict[str, Numbers] = {
     "readlinkat": (267, 78), "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "chown": (92, None),
     "fchown": (93, 55), "lchown": (94, None), "fchownat": (260, 54), "umask": (95, 166), "mknod": (133, None),
     "mknodat": (259, 33), "utime": (132, None), "utimes": (235, None), "utimensat": (280, 88),
-    "futimesat": (261, None), "gettimeofday": (96, 169), "getrlimit": (97, 163), "setrlimit": (160, 164),
-    "prlimit64": (302, 261), "getrusage": (98, 165), "sysinfo": (99, 179), "times": (100, 153),
+    "futimesat": (261, None), "gettimeofday": (96, 169), "getrlimit": (97, 163), 
+    "getrusage": (98, 165), "sysinfo": (99, 179), "times": (100, 153),
     "getuid": (102, 174), "getgid": (104, 176), "geteuid": (107, 175), "getegid": (108, 177), "getppid": (110, 173),
     "getpgrp": (111, None), "getpgid": (121, 155), "getsid": (124, 156), "getgroups": (115, 158),
     "getresuid": (118, 148), "getresgid": (120, 150), "setsid": (112, 157), "setpgid": (109, 154),
     "rt_sigpending": (127, 136), "rt_sigtimedwait": (128, 137), "rt_sigsuspend": (130, 133),
     "sigaltstack": (131, 132), "statfs": (137, 43), "fstatfs": (138, 44), "getpriority": (140, 141),
     "sched_getparam": (143, 121), "sched_getscheduler": (145, 120), "sched_get_priority_max": (146, 125),
-    "sched_get_priority_min": (147, 126), "sched_rr_get_interval": (148, 127), "sched_yield": (24, 124),
+    "sched_get_priority_min": (147, 126), "sched_rr_get_interval": (148, 127),
     "sched_getaffinity": (204, 123), "getcpu": (309, 168), "arch_prctl": (158, None), "gettid": (186, 178),
     "time": (201, None), "futex": (202, 98), "set_tid_address": (218, 96), "set_robust_list": (273, 99),
     "get_robust_list": (274, 100), "rseq": (334, 293), "restart_syscall": (219, 128), "clock_gettime": (228, 113),
@@ -54,6 +54,6 @@ ALLOWED: dict[str, Numbers] = {
 """Calls of Python's standard library and of the C library below it, whose memory the limits bound: files, pipes, threads."""
 IGNORED: dict[str, Numbers] = {
     "setpriority": (141, 140), "sched_setaffinity": (203, 122), "sched_setscheduler": (144, 119),
-    "sched_setparam": (142, 118), "sched_setattr": (314, 274), "ioprio_set": (251, 30),
+    "sched_yield": (24, 124), "sched_setparam": (142, 118), "sched_setattr": (314, 274), "ioprio_set": (251, 30),
 }  # fmt: skip
 """Calls that succeed and do nothing. A program that made itself slower than others would never use up its time."""
