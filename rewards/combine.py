@@ -39,7 +39,7 @@ class PartConfig(VerifierConfig):
     clip: tuple[float, float] | None = None
     """[lowest, highest] to which the part's score is clipped before it is weighed."""
     on_timeout: TimeoutPolicy | None = None
-    """The score of an answer on which the verifier uses up `deadline_s` seconds of CPU time: `zero`, the part's score 0, or
+    """The score of an answer on which the verifier uses up `deadline_s` seconds of CPU time, or `memory_mb`: `zero`, the part's score 0, or
     `error`, which keeps the sample out of the gradient. By default `zero` where the time depends on the answer alone, as
     for most of the library's verifiers; `error` for `grounding`, `judge`, `reward_model`, a verifier of yours whose module
     has no `ON_TIMEOUT = "zero"`, and a part with a negative weight, whose 0 would be no loss. Who waits instead of working,
@@ -122,7 +122,8 @@ class RewardConfig:
     workers: int = 1
     """Number of worker processes that judge side by side."""
     memory_mb: int = 2048
-    """Megabytes that judging may allocate in one worker, beyond what its verifiers take when they are loaded."""
+    """Megabytes that judging may allocate in one worker, beyond what its verifiers take when they are loaded. Where they do not
+    suffice in a fresh worker either, the part's `on_timeout` decides."""
     max_error_share: float = 0.5
     """Share of the recent samples that may fail to be judged before the run stops."""
     clip: tuple[float, float] | None = None
@@ -246,7 +247,7 @@ def correct(verdict: Verdict) -> bool:
 
 
 def is_over_deadline(verdict: Verdict) -> bool:
-    """Return whether a part scored 0 because the answer made its verifier use up its time (`on_timeout: zero`)."""
+    """Return whether a part scored 0 because the answer made its verifier use up its time or memory (`on_timeout: zero`)."""
     return any(name.endswith(f"/{OVER_DEADLINE}") for name in verdict.parts)
 
 

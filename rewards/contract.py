@@ -15,9 +15,14 @@ RIGHT, WRONG = (1.0, 1.0), (0.0, nextafter(1.0, 0.0))
 """(lowest, highest) score that a case may get where its answer equals the gold, and where it does not."""
 
 TimeoutPolicy = Literal["zero", "error"]
-"""The treatment of a sample on which a verifier uses up its CPU time: it scores 0, or is an error."""
+"""The treatment of a sample on which a verifier uses up its CPU time or its memory: it scores 0, or is an error."""
 OVER_DEADLINE = "over_deadline"
 """Inner score, 1.0, of a part that scores 0 by the policy `zero`."""
+
+
+def describe_memory_error(memory_mb: int) -> str:
+    """Return the error of a sample on which a verifier used up its memory."""
+    return f"out of memory (memory_mb: {memory_mb})"
 
 
 @dataclass(frozen=True, slots=True)

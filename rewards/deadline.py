@@ -18,6 +18,12 @@ _TICK_S = 1 / os.sysconf("SC_CLK_TCK")  # the unit of CPU time in /proc/PID/stat
 # Time between two checks. The longest is short because what a process was starved of since the last check is lost when
 # it ends; the shortest keeps a watched process from costing a core of its own.
 _SHORTEST_S, _LONGEST_S = 0.01, 0.5
+# Threads of one process whose starvation adds up, since each may have waited for the one before. More would let a process
+# that mostly sleeps excuse itself: a hundred threads that wake at the same moment starve each other, and use little.
+_TAKING_TURNS = 4
+# Starvation beyond this is the work's own doing: who sleeps for a microsecond at a time waits for a core after each, and on a
+# busy machine hardly ever uses one. Work that wants a core gets a hundredth of one on any machine that still answers.
+_STARVED_GRACE_S, _STARVED_PER_CPU_S = 60.0, 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,7 @@ class Watch:
     """Seconds up to the last check for which the work neither ran nor was ready to run."""
     _cpu_before_s: float = 0.0
     _starved_before_s: float = 0.0
+    _starved_s: float = 0.0
     _starved_ns: dict[int, int] = field(default_factory=dict[int, int])
     """Nanoseconds ready to run without a core, by thread; a thread that has ended keeps its last number."""
     _check_count: int = 0
@@ -77,7 +84,8 @@ class Watch:
         self._check_count += 1
         self.cpu_s = cpu_s - self._cpu_before_s
         starved_s -= self._starved_before_s
-        # Several threads add up to more than the clock shows, hence the maximum.
+        # Several processes and threads add up to more than the clock shows, hence the maximum.
+        starved_s = min(starved_s, _STARVED_GRACE_S + _STARVED_PER_CPU_S * self.cpu_s)
         self.idle_s = max(0.0, now - self.start_time - starved_s - self.cpu_s)
         cpu_left, wall_left = self.deadline.cpu_s - self.cpu_s, self.deadline.wall_s - self.idle_s
         # Without threads CPU time runs no faster than the clock, so that no deadline can pass before the time left does.
@@ -99,10 +107,19 @@ class Watch:
                     # The command's name, in parentheses, may hold spaces and parentheses itself: split after the last.
                     values = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
                     ticks += sum(map(int, values[11:15]))  # utime, stime, cutime, cstime of proc(5)
-                    for thread in map(int, os.listdir(f"/proc/{pid}/task")):
-                        schedule = Path(f"/proc/{pid}/task/{thread}/schedstat").read_text()
-                        self._starved_ns[thread] = int(schedule.split()[1])  # time on the run queue, not on a core
-        return ticks * _TICK_S, sum(self._starved_ns.values()) / 1e9
+                    self._starved_s += self._measure_starvation(pid)
+        return ticks * _TICK_S, self._starved_s
+
+    def _measure_starvation(self, pid: int) -> float:
+        """Return the seconds since the last check for which a process was ready to run and had no core."""
+        new_ns: list[int] = []
+        with suppress(OSError, IndexError):  # it has just ended
+            for thread in map(int, os.listdir(f"/proc/{pid}/task")):
+                schedule = Path(f"/proc/{pid}/task/{thread}/schedstat").read_text()
+                starved_ns = int(schedule.split()[1])  # time on the run queue, not on a core
+                new_ns.append(starved_ns - self._starved_ns.get(thread, 0))
+                self._starved_ns[thread] = starved_ns
+        return sum(sorted(new_ns)[-_TAKING_TURNS:]) / 1e9
 
 
 def list_children(pid: int) -> list[int]:

@@ -71,7 +71,7 @@ def check(
 def settle_timeout(
     spec: str, policy: TimeoutPolicy | None, place: str, folder: Path | None = None, is_penalty: bool = False
 ) -> TimeoutPolicy:
-    """Return what becomes of samples on which a verifier uses up its CPU time: the recipe's `policy`, or else the
+    """Return what becomes of samples on which a verifier uses up its CPU time or memory: the recipe's `policy`, or else the
     verifier's own. Raises ConfigError where they can have no meaning. Executes no code."""
     if asks_a_model(spec):
         if policy == "zero":

@@ -56,7 +56,7 @@ class RewardService:
         self.errors = 0
         """Number of them that could not be judged."""
         self.over_deadline = 0
-        """Number of them with a part that scored 0 because it used up its CPU time (`on_timeout: zero`)."""
+        """Number of them with a part that scored 0 because it used up its CPU time or memory (`on_timeout: zero`)."""
         self._recent = deque[str | None](maxlen=_RECENT)  # the error of each recent rollout; None where it has none
         self._results = deque[Scored]()  # submitted and judged, not yet taken
         self._pending = 0
@@ -201,12 +201,15 @@ class RewardService:
         self._dispatcher.ask(rollout, [part], lambda verdicts: deliver(verdicts[part]))
 
     def _settle_timeout(self, part: int, verdict: Verdict) -> Verdict:
-        """Return the score 0 for an error that the part's policy calls the answer's fault: used-up CPU time. Who waited
-        or crashed has not shown that the answer made it so."""
-        cpu_reason, _ = self._dispatcher.pool.deadline.reasons  # the pool's own text, as in `is_timeout`
-        if verdict.error != cpu_reason or self._dispatcher.timeout_policies[part] != "zero":
+        """Return the score 0 for an error that the part's policy calls the answer's fault: used-up CPU time or memory. Who
+        waited or crashed has not shown that the answer made it so."""
+        pool = self._dispatcher.pool
+        # The pool's own texts, as in `is_timeout`.
+        adjectives = {pool.deadline.reasons[0]: "slow", pool.memory_reason: "large"}
+        if verdict.error not in adjectives or self._dispatcher.timeout_policies[part] != "zero":
             return verdict
-        return Verdict(0.0, {OVER_DEADLINE: 1.0}, reason=f"too slow to judge: {cpu_reason} (on_timeout: zero)")
+        reason = f"too {adjectives[verdict.error]} to judge: {verdict.error} (on_timeout: zero)"
+        return Verdict(0.0, {OVER_DEADLINE: 1.0}, reason=reason)
 
     def _judge(self, rollout: Rollout, deliver: Callable[[Scored], None]) -> None:
         """Let every part that applies judge a rollout, without waiting. `deliver` is called with the lock held when the

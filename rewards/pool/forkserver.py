@@ -10,9 +10,11 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import suppress
 
-from rewards.deadline import list_descendants
+from rewards.deadline import Watch, list_descendants
+from rewards.pool.jobs import START, Worker
 from rewards.pool.worker import Setup
 
 _ANSWER_S = 600.0  # for an answer to `K`, usually immediate: it may still be importing, on a busy machine
@@ -54,6 +56,8 @@ class ForkServer:
                 env=environment | _FIXED_VARIABLES | {"TMPDIR": self._scratch},
                 start_new_session=True,  # Ctrl-C in the terminal must reach the parent alone
             )
+        self.sentinel = os.pidfd_open(self._process.pid)
+        """Descriptor that becomes readable when the process ends."""
         for message in (sys.path, setup):
             self._send(pickle.dumps(message))
 
@@ -65,9 +69,16 @@ class ForkServer:
             return False
         return True
 
-    def fork(self, number: int, channel: socket.socket) -> bool:
-        """Ask for worker `number`, which gets `channel`; return False if the forkserver is dead."""
-        return self._send(b"F %d" % number, channel)
+    def fork(self, number: int) -> Worker | None:
+        """Ask for worker `number`; return None if the forkserver is dead."""
+        channel, child_channel = socket.socketpair()
+        channel.settimeout(START.wall_s)
+        with child_channel:
+            if not self._send(b"F %d" % number, child_channel):
+                channel.close()
+                return None
+        # Without a process id yet nothing but the clock can be watched.
+        return Worker(number, channel, time.monotonic(), Watch(START, (), new_processes=False))
 
     def kill(self, number: int) -> int | None:
         """Kill and reap worker `number`; return its wait status, 0 if there is no such worker, None if the forkserver is
@@ -88,6 +99,7 @@ class ForkServer:
     def close(self) -> None:
         """End the forkserver and its workers."""
         self._control.close()  # it reads the end of its socket, kills its workers and exits
+        os.close(self.sentinel)
         try:
             self._process.wait(_EXIT_S)
         except subprocess.TimeoutExpired:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import socket
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
-from rewards.deadline import Watch
+from rewards.deadline import Deadline, Watch
 from rl.types import Verdict
 
+START = Deadline(cpu_s=120.0, wall_s=600.0)
+"""Time limits of a worker's start, in which it imports the verifiers; a user's module may import torch."""
 Results = Mapping[int, Verdict]
 """Verdicts of a sample by the call (index into the pool's calls) that gave them; a call that was not reached is missing."""
 
@@ -29,11 +31,51 @@ class Job:
     """Called once with the verdicts, with the pool's lock held."""
     results: dict[int, Verdict] = field(default_factory=dict[int, Verdict])
     """Verdicts so far."""
+    is_second_try: bool = False
+    """True once a worker has run out of memory on it. What a fresh one says holds."""
+    is_suspect: bool = False
+    """True where the forkserver died while a worker judged it. It is judged again, with no other beside it: where the
+    forkserver dies once more, it was this sample that killed it."""
 
     @property
     def current_call(self) -> int:
         """The first call without a verdict: the one that the worker is making."""
         return next(call for call in self.calls if call not in self.results)
+
+
+class JobQueue(deque[Job]):
+    """Samples that no worker has received yet, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._for_fresh = deque[Job]()  # jobs for workers that have judged nothing yet
+
+    def take(self, count: int, busy: Sequence[Job], is_fresh: bool) -> list[Job]:
+        """Remove and return what an idle worker should judge next: up to `count` jobs, a suspect alone once no worker is
+        busy, or nothing. `busy` are the jobs that workers judge now; a worker `is_fresh` that has judged none."""
+        if any(job.is_suspect for job in busy):
+            return []
+        if is_fresh and self._for_fresh:
+            return [self._for_fresh.popleft()]
+        if self and self[0].is_suspect:
+            return [] if busy else [self.popleft()]
+        jobs: list[Job] = []
+        while len(jobs) < count and self and not self[0].is_suspect:
+            jobs.append(self.popleft())
+        return jobs
+
+    def try_again(self, jobs: deque[Job]) -> None:
+        """Keep the first of a worker's jobs, on which it ran out of memory, for a fresh one, and put the others back. The
+        memory may have been full of what came before; the worker exits, so that there will be a fresh one."""
+        job = jobs.popleft()
+        job.is_second_try = True
+        self._for_fresh.append(job)
+        self.put_back(jobs)
+
+    def put_back(self, jobs: deque[Job]) -> None:
+        """Move jobs of a worker to the head of the queue, in their order."""
+        self.extendleft(reversed(jobs))
+        jobs.clear()
 
 
 @dataclass(slots=True, eq=False)
@@ -56,8 +98,21 @@ class Worker:
     """Jobs sent to it and not answered, in order: it works on the first."""
     unread: bytes = b""
     """The beginning of a line whose end has not arrived."""
+    is_fresh: bool = True
+    """True until it has given its first verdict."""
     exiting: bool = False
     """True once it has announced that it exits, after a memory error."""
+
+    def begin_call(self, deadline: Deadline) -> None:
+        """Start the deadline of its next call."""
+        self.watch = Watch(deadline, (self.pid,), new_processes=False)
+        self.start_time = self.watch.start_time
+
+    def fail_current_call(self, reason: str) -> None:
+        """Make its current call an error, and deliver the sample without the calls after it."""
+        job = self.jobs.popleft()
+        job.results[job.current_call] = Verdict(error=reason)
+        job.callback(job.results)
 
 
 def parse_answer(message: list[object], worker: Worker) -> tuple[int, Verdict] | None:

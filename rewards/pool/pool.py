@@ -2,7 +2,8 @@
 
 One thread of the parent hands samples out to the workers, reads their answers and enforces the deadlines. Each worker
 judges one sample at a time, so a hang, a crash or a memory bomb costs exactly the sample that caused it: the worker is
-killed with all that it started, another one is forked, and the samples that it had not begun are handed out again.
+killed with all that it started, another one is forked, and the samples that it had not begun are handed out again, or all
+where the forkserver dies.
 """
 
 from __future__ import annotations
@@ -13,17 +14,16 @@ import selectors
 import socket
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
-from rewards.contract import GoldCase
+from rewards.contract import GoldCase, describe_memory_error
 from rewards.deadline import Deadline, Watch
 from rewards.pool.forkserver import ForkServer, describe_exit
-from rewards.pool.jobs import Job, Results, Worker, parse_answer
+from rewards.pool.jobs import START, Job, JobQueue, Results, Worker, parse_answer
 from rewards.pool.worker import HEAD, Call, Setup
-from rl.types import Rollout, Verdict
+from rl.types import Rollout
 
 # Samples sent ahead to one worker, at most 32 or 20 ms of work: a hang delays all of these, but a fast verifier that gets
 # too few of them at a time waits for the pool.
@@ -31,7 +31,6 @@ _CHUNK, _CHUNK_S = 32, 0.02
 _LONGEST_LINE = 1 << 20  # bytes; `rewards.contract.to_wire` keeps an answer far shorter
 _MAX_FAILED_STARTS = 3  # workers in a row that die while they start
 _WALL_PER_CPU_S = 6  # wall-clock seconds for one of CPU time: leaves room for verifiers that wait for a server
-_START = Deadline(cpu_s=120.0, wall_s=600.0)  # to import the verifiers; a user's module may import torch
 
 
 class Pool:
@@ -52,10 +51,13 @@ class Pool:
         """Lock of the pool; notified after every verdict and when the pool fails."""
         self.deadline = Deadline(deadline_s, _WALL_PER_CPU_S * deadline_s)
         """Time limits of one call."""
+        self.memory_reason = describe_memory_error(memory_mb)
+        """Error of a call that used up its memory."""
+        self.queue = JobQueue()
+        """Samples that no worker has received yet."""
         self._size = workers
         self._names = ", ".join(dict.fromkeys(call.verifier for call in calls))
         self._setup = Setup(tuple(calls), folder, memory_mb)
-        self._queue = deque[Job]()
         self._workers: dict[int, Worker] = {}
         self._forkserver: ForkServer | None = None
         self._ticket_count = self._worker_count = self._failed_starts = 0
@@ -81,15 +83,10 @@ class Pool:
             assert not self._closing, "the pool is closed"
             self._ticket_count += 1
             message = HEAD.pack(self._ticket_count, len(body)) + body
-            self._queue.append(Job(self._ticket_count, calls, message, callback))
-            was_empty = len(self._queue) == 1
+            self.queue.append(Job(self._ticket_count, calls, message, callback))
+            was_empty = len(self.queue) == 1
         if was_empty:  # else the thread has been woken already
             self._wake_sender.send(b"!")
-
-    @property
-    def waiting(self) -> int:
-        """Number of samples that no worker has received yet."""
-        return len(self._queue)
 
     def close(self) -> None:
         """Kill the workers and drop the samples that have no verdict."""
@@ -111,10 +108,13 @@ class Pool:
                 due = min((worker.watch.next_check for worker in self._workers.values() if worker.watch), default=None)
                 timeout_s = None if due is None else max(0.0, due - time.monotonic())
                 for key, _ in self._selector.select(timeout_s):
-                    if key.data is None:
-                        self._wake_receiver.recv(4096)
-                    else:
-                        self._read(cast(Worker, key.data))
+                    match key.data:
+                        case Worker():
+                            self._read(key.data)
+                        case ForkServer():
+                            self._lose_forkserver(key.data)
+                        case _:
+                            self._wake_receiver.recv(4096)
                 self._enforce_deadlines(time.monotonic())
         except ValueError as error:  # the verifiers do not start
             self._fail(error)
@@ -137,46 +137,36 @@ class Pool:
         while len(self._workers) < self._size:
             if self._forkserver is None:
                 self._forkserver = ForkServer(self._setup)
+                self._selector.register(self._forkserver.sentinel, selectors.EVENT_READ, self._forkserver)
             self._worker_count += 1
-            channel, child_channel = socket.socketpair()
-            channel.settimeout(_START.wall_s)
-            # Without a process id yet nothing but the clock can be watched.
-            watch = Watch(_START, (), new_processes=False)
-            worker = Worker(self._worker_count, channel, time.monotonic(), watch)
-            with child_channel:
-                alive = self._forkserver.fork(worker.number, child_channel)
-            if alive:
-                self._workers[worker.number] = worker
-                self._selector.register(channel, selectors.EVENT_READ, worker)
+            worker = self._forkserver.fork(self._worker_count)
+            if worker is None:
+                self._lose_forkserver(self._forkserver, is_starting=True)
             else:
-                channel.close()
-                self._count_failed_start(self._forkserver.read_last_error())
-                self._forkserver.close()
-                self._forkserver = None
+                self._workers[worker.number] = worker
+                self._selector.register(worker.channel, selectors.EVENT_READ, worker)
 
     def _hand_out(self) -> None:
         """Send queued samples to the idle workers, to each about its share of them."""
         for worker in list(self._workers.values()):
-            if not worker.ready or worker.jobs:
+            if worker.number not in self._workers or not worker.ready or worker.jobs:
                 continue
             with self.condition:
-                share = -(-len(self._queue) // self._size)  # rounded up
+                busy = [worker.jobs[0] for worker in self._workers.values() if worker.jobs]
+                share = -(-len(self.queue) // self._size)  # rounded up
                 count = min(share, _CHUNK, max(1, int(_CHUNK_S / max(self._seconds_per_call, 1e-6))))
-                worker.jobs.extend(self._queue.popleft() for _ in range(count))
+                worker.jobs.extend(self.queue.take(count, busy, worker.is_fresh))
             if worker.jobs:
-                self._begin_call(worker)
+                worker.begin_call(self.deadline)
                 try:  # blocks for no long time: an idle worker reads at once
                     worker.channel.sendall(b"".join(job.message for job in worker.jobs))
                 except OSError:
                     self._replace(worker)
 
-    def _begin_call(self, worker: Worker) -> None:
-        """Start the deadline of the worker's next call."""
-        worker.watch = Watch(self.deadline, (worker.pid,), new_processes=False)
-        worker.start_time = worker.watch.start_time
-
     def _read(self, worker: Worker) -> None:
         """Read what a worker has written, and replace it where that is nonsense or it has ended."""
+        if worker.number not in self._workers:  # lost with the forkserver since the selector has named it
+            return
         try:
             data = worker.channel.recv(1 << 16)
         except OSError:
@@ -206,7 +196,7 @@ class Pool:
         report = cast(dict[str, object], message)
         if not worker.pid and "pid" in report:  # its first message, before any user's code runs in it
             worker.pid = cast(int, report["pid"])
-            worker.watch = Watch(_START, (worker.pid,), new_processes=True, start_time=worker.start_time)
+            worker.watch = Watch(START, (worker.pid,), new_processes=True, start_time=worker.start_time)
         elif "failed" in report:
             raise ValueError(report["failed"])
         elif "ready" in report:
@@ -222,38 +212,33 @@ class Pool:
         if answer is None:
             return False
         job, (call, verdict) = worker.jobs[0], answer
+        worker.exiting = bool(message[-1])  # after a memory error
+        if worker.exiting and not job.is_second_try:
+            self.queue.try_again(worker.jobs)
+            return True
         job.results[call] = verdict
         self._seconds_per_call += 0.1 * (time.monotonic() - worker.start_time - self._seconds_per_call)
-        self._begin_call(worker)
+        worker.is_fresh = False
+        worker.begin_call(self.deadline)
         unreadable = message[1] == -1  # no other call could read the sample either
         if unreadable or len(job.results) == len(job.calls):
             worker.jobs.popleft()
             job.callback(job.results)
-        if message[-1]:  # it exits after a memory error, for which the next sample is not to blame
-            worker.exiting = True
-            self._queue_again(worker)
+        if worker.exiting:  # the next sample is not to blame
+            self.queue.put_back(worker.jobs)
         if not worker.jobs:
             worker.watch = None
         return True
 
-    def _queue_again(self, worker: Worker) -> None:
-        """Put the worker's jobs back at the head of the queue, in their order."""
-        self._queue.extendleft(reversed(worker.jobs))
-        worker.jobs.clear()
-
     def _enforce_deadlines(self, now: float) -> None:
         """Replace the workers that have missed their deadline."""
         due = [
-            (worker, worker.watch)
-            for worker in self._workers.values()
-            if worker.watch and worker.watch.next_check <= now
+            (worker, watch) for worker in self._workers.values() if (watch := worker.watch) and watch.next_check <= now
         ]
         # This thread may be the late one: a worker whose answer lies unread has made its deadline.
         answering = [key.data for key, _ in self._selector.select(0)] if due else []
         for worker, watch in due:
-            if worker in answering:
-                continue
-            reason = watch.check()
+            reason = "" if worker in answering else watch.check()
             if reason and not worker.ready:
                 raise ValueError(f"the verifiers {self._names} do not start: {reason}")
             if reason:
@@ -263,15 +248,12 @@ class Pool:
     def _replace(self, worker: Worker, reason: str = "") -> None:
         """Kill a worker, if it still lives, and remove it: `_start_workers` forks another. Its current call becomes an
         error, its other jobs are queued again. Raises ValueError after too many failed starts."""
-        self._selector.unregister(worker.channel)
-        worker.channel.close()
-        del self._workers[worker.number]
-        status = self._forkserver.kill(worker.number) if self._forkserver is not None else None
-        if status is None and self._forkserver is not None:  # the forkserver is dead: a verifier can kill its parent
-            if not worker.ready:
-                reason = self._forkserver.read_last_error()
-            self._forkserver.close()
-            self._forkserver = None
+        if self._forkserver is None or worker.number not in self._workers:
+            return  # lost a moment ago
+        status = self._forkserver.kill(worker.number)
+        if status is None:
+            return self._lose_forkserver(self._forkserver)
+        self._drop(worker)
         reason = reason or describe_exit(status)
         if not worker.ready:
             self._count_failed_start(reason)
@@ -279,14 +261,40 @@ class Pool:
         self.restarts += 1
         with self.condition:
             if worker.jobs:
-                job = worker.jobs.popleft()
-                job.results[job.current_call] = Verdict(error=reason)
-                job.callback(job.results)
-            self._queue_again(worker)
+                worker.fail_current_call(reason)
+            self.queue.put_back(worker.jobs)
             self.condition.notify_all()
+
+    def _drop(self, worker: Worker) -> None:
+        """Forget a worker that is dead."""
+        self._selector.unregister(worker.channel)
+        self._workers.pop(worker.number).channel.close()
+
+    def _lose_forkserver(self, forkserver: ForkServer, is_starting: bool = False) -> None:
+        """Remove a dead forkserver with its workers, which die with it: `_start_workers` starts anew. All samples are
+        judged again; one during which this happens for the second time is an error, since a verifier can kill its parent.
+        Raises ValueError after too many failed starts."""
+        if forkserver is not self._forkserver:  # found out on another way, a moment ago
+            return
+        reason = forkserver.read_last_error()
+        self._selector.unregister(forkserver.sentinel)
+        forkserver.close()
+        self._forkserver = None
+        workers = list(self._workers.values())
+        with self.condition:
+            for worker in reversed(workers):
+                self._drop(worker)
+                self.restarts += worker.ready
+                if worker.jobs and worker.jobs[0].is_suspect:
+                    worker.fail_current_call(describe_exit(None))
+                elif worker.jobs:
+                    worker.jobs[0].is_suspect = True
+                self.queue.put_back(worker.jobs)
+            self.condition.notify_all()
+        if is_starting or not all(worker.ready for worker in workers):
+            self._count_failed_start(reason)
 
     def _count_failed_start(self, reason: str) -> None:
         self._failed_starts += 1
-        if self._failed_starts >= _MAX_FAILED_STARTS:
-            count = _MAX_FAILED_STARTS
+        if (count := self._failed_starts) >= _MAX_FAILED_STARTS:
             raise ValueError(f"{count} processes for the verifiers {self._names} died while starting: {reason}")

@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from rewards import resolve
-from rewards.contract import Case, error_to_wire, to_wire
+from rewards.contract import Case, describe_memory_error, error_to_wire, to_wire
 from rewards.deadline import list_children
 from rl.types import Rollout
 
@@ -194,7 +194,7 @@ def _judge(channel: socket.socket, ticket: int, body: bytes, setup: Setup, verif
         try:
             answer = to_wire(verifiers[call].verify(rollout.prompt, rollout, **args))
         except MemoryError:
-            _send(channel, [ticket, call, *error_to_wire(f"out of memory (memory_mb: {setup.memory_mb})"), True])
+            _send(channel, [ticket, call, *error_to_wire(describe_memory_error(setup.memory_mb)), True])
             os._exit(0)  # a fragmented heap would fail the next sample, which is not to blame
         except BaseException as error:  # isolation boundary: also sys.exit
             answer = error_to_wire(f"{type(error).__name__}: {error}")

@@ -1,7 +1,7 @@
 """Start of a Python interpreter in bubblewrap, and its end: no network, a read-only system without homes, /proc or
 environment, and a private /tmp.
 
-A filter of system calls (`rewards.sandbox.seccomp`) keeps a program to one process: RLIMIT_NPROC does not bind root.
+A filter of system calls (`rewards.sandbox.seccomp`) keeps a program to one process and to what the limits bound.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -43,6 +44,18 @@ class Limits:
     """Number of files open at once."""
     output_kb: int = 1024
     """Size of its output, in KiB."""
+    threads: int = 256
+    """Number of its threads."""
+    tmp_files: int = 4096
+    """Number of files, folders and links in /tmp."""
+    locks: int = 256
+    """Number of ranges of files that it has locked."""
+
+    @property
+    def page_tables_mb(self) -> int:
+        """Size of its page tables, in MiB. Densely used memory needs a 512th of its size; memory that is scattered over
+        the address space can need twice its size."""
+        return 8 + self.memory_mb // 256
 
 
 @dataclass(slots=True, eq=False)
@@ -130,6 +143,11 @@ def start(
     finally:  # bubblewrap has its own copies
         os.close(info_writer)
         os.close(filter_reader)
+    # Behind the deadline, should the process outside be stuck; set from here since the program may not, and so high that it
+    # cannot be reached earlier, though the kernel counts in ticks. Bubblewrap has not yet started the program.
+    cpu_s = math.ceil(limits.cpu_s + limits.wall_s) + 1
+    with suppress(ProcessLookupError):  # it has ended, which shows later
+        resource.prlimit(process.pid, resource.RLIMIT_CPU, (cpu_s, cpu_s))
     return SandboxProcess(process, info_reader)
 
 
@@ -137,10 +155,11 @@ def _set_limits(limits: Limits) -> str:
     """Return code that sets the limits of its process and silences its stderr."""
     bounds = {
         "RLIMIT_AS": limits.memory_mb * _MEGABYTE,
-        "RLIMIT_CPU": math.ceil(limits.cpu_s) + 1,  # behind the deadline, should the process outside be stuck
         "RLIMIT_FSIZE": limits.disk_mb * _MEGABYTE,
         "RLIMIT_NOFILE": limits.files,
         "RLIMIT_CORE": 0,
+        "RLIMIT_SIGPENDING": 64,
+        "RLIMIT_NPROC": limits.threads,  # for root it does not hold: see `rewards.sandbox.kernel`
     }
     lines = ["import os, sys, resource"]
     # bubblewrap shares its stderr with the program: after this only bubblewrap itself can write there.

@@ -11,21 +11,25 @@ import platform
 import resource
 import selectors
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 
 from rewards.deadline import Deadline, Watch
 from rewards.sandbox import bubblewrap, seccomp
 from rewards.sandbox.bubblewrap import Limits, SandboxProcess
+from rewards.sandbox.inside.tests import ENDED
+from rewards.sandbox.kernel import KernelWatch
 
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 _CHUNK_BYTES = 1 << 16  # what a pipe holds
+_END_S = 5.0  # for bubblewrap to end after its program, on a busy machine
+_KILLED = "its program was killed from outside; the machine may be out of memory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,22 @@ class Outcome:
     """Seconds for which it neither worked nor lacked a core, as far as it was watched."""
     stop_reason: str = ""
     """The limit that it exceeded; "" where it ended by itself."""
+
+
+@dataclass(slots=True, eq=False)
+class _Supervision:
+    """All limits on a running program that are watched from outside."""
+
+    watch: Watch
+    kernel: KernelWatch
+
+    def seconds_to_check(self) -> float:
+        """Return the seconds until the next check."""
+        return max(0.0, min(self.watch.next_check, self.kernel.next_check) - time.monotonic())
+
+    def check(self) -> str:
+        """Return why the program must end, or "" while it may go on."""
+        return self.kernel.check() or self.watch.check()
 
 
 @cache
@@ -108,6 +128,12 @@ def _run_pair(task: Mapping[str, object], limits: Limits) -> tuple[Outcome, str]
             raise
     try:
         outcome, error = _finish(tests, json.dumps(task).encode(), limits, candidate)
+        if not outcome.stop_reason and ENDED.encode() in outcome.output:
+            with suppress(subprocess.TimeoutExpired):
+                # Its end was seen on the socket; bubblewrap learns of it a moment later.
+                status = candidate.process.wait(_END_S)
+                if _is_killed(status) and outcome.cpu_s < limits.cpu_s:
+                    error = error or _KILLED
     finally:
         candidate_error = candidate.end()
     return outcome, error or candidate_error
@@ -135,25 +161,35 @@ def _finish(
     process = sandbox.process
     pids = (process.pid,) if peer is None else (process.pid, peer.process.pid)
     watch, cpu_before_s = Watch(Deadline(limits.cpu_s, limits.wall_s), pids, new_processes=True), _measure_ended_s()
-    output, stop_reason = _exchange(process, stdin, watch, limits.output_kb)
+    # Of two programs it is the peer that nobody has read.
+    supervision = _Supervision(watch, KernelWatch(pids[-1], limits))
+    output, stop_reason = _exchange(process, stdin, supervision, limits.output_kb)
     # A program may close its output and go on.
     while not stop_reason and process.poll() is None:
         try:
-            process.wait(watch.seconds_to_check())
+            process.wait(supervision.seconds_to_check())
         except subprocess.TimeoutExpired:
-            stop_reason = watch.check()
+            stop_reason = supervision.check()
     error = sandbox.end()
     # Ended processes report their CPU time exactly, but one that was killed from here may report less than was seen.
     status, cpu_s = process.returncode, max(watch.cpu_s, _measure_ended_s() - cpu_before_s)
-    # Bubblewrap's status where the program was killed: by the kernel at RLIMIT_CPU, or for lack of memory.
-    if status == 128 + signal.SIGKILL and not stop_reason:
-        stop_reason = "killed: the machine may be out of memory"
-        if cpu_s >= limits.cpu_s:
+    if not stop_reason and _is_killed(status):
+        if cpu_s >= limits.cpu_s:  # by the kernel, at RLIMIT_CPU
             stop_reason, _ = watch.deadline.reasons
+        else:
+            error = error or _KILLED
     return Outcome(output, status, cpu_s, watch.idle_s, stop_reason), error
 
 
-def _exchange(process: subprocess.Popen[bytes], stdin: bytes, watch: Watch, output_kb: int) -> tuple[bytes, str]:
+def _is_killed(status: int) -> bool:
+    """Return whether a program that was not ended from here was killed by something else than itself."""
+    # Minus a signal: bubblewrap itself, which no program inside sees.
+    return status < 0 or status == seccomp.KILLED_STATUS
+
+
+def _exchange(
+    process: subprocess.Popen[bytes], stdin: bytes, supervision: _Supervision, output_kb: int
+) -> tuple[bytes, str]:
     """Write the program's input and read its output at the same time, so that neither side waits for the other; return
     (output, the limit that it exceeded or "")."""
     output, unsent, stop_reason = bytearray(), memoryview(stdin), ""
@@ -164,7 +200,7 @@ def _exchange(process: subprocess.Popen[bytes], stdin: bytes, watch: Watch, outp
             os.set_blocking(stream.fileno(), False)
             selector.register(stream, events)
         while not stop_reason and process.stdout in selector.get_map():
-            for key, _ in selector.select(watch.seconds_to_check()):
+            for key, _ in selector.select(supervision.seconds_to_check()):
                 if key.fileobj is process.stdin:
                     unsent = _write_some(process.stdin.fileno(), unsent)
                     if not unsent:
@@ -175,7 +211,7 @@ def _exchange(process: subprocess.Popen[bytes], stdin: bytes, watch: Watch, outp
                 else:
                     selector.unregister(process.stdout)
             if process.stdout in selector.get_map():  # this process may be the late one: what has ended is not
-                stop_reason = watch.check()
+                stop_reason = supervision.check()
             if len(output) > output_kb << 10:
                 stop_reason = f"more than {output_kb} kB of output"
     return bytes(output[: output_kb << 10]), stop_reason

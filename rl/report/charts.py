@@ -88,7 +88,12 @@ CHARTS = (
     Chart("Learning rate", ("learning_rate*",), smooth=False),
     Chart("Zero-variance groups", ("zero_variance_groups",), "share of groups with equal scores: no gradient"),
     Chart("Verifier errors", ("verifier_errors",), "samples left out of the gradient", smooth=False),
-    Chart("Verifier timeouts", ("verifier_timeouts",), "answers too slow to judge, which score 0", smooth=False),
+    Chart(
+        "Verifier timeouts",
+        ("verifier_timeouts",),
+        "answers too slow or too large to judge, which score 0",
+        smooth=False,
+    ),
     Chart("Staleness", ("staleness",), "policy versions between sampling and training", smooth=False),
     Chart("Time per step", ("time/*",), "seconds"),
     Chart("Throughput", ("tokens_per_second/*",), "tokens per second"),

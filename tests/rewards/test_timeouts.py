@@ -21,6 +21,39 @@ def reward(policy: TimeoutPolicy | None, verifier: str = "hostile.py:verify") ->
     return RewardConfig([PartConfig(verifier, on_timeout=policy)], deadline_s=DEADLINE_S)
 
 
+@pytest.mark.parametrize("policy", ["zero", "error", None])
+def test_memory_is_settled_like_time(rollout, folder: Path, policy: TimeoutPolicy | None):
+    config = RewardConfig([PartConfig("hostile.py:verify", on_timeout=policy)], memory_mb=128)
+    deeds = ["good", "memory", "good", "memory", "good"]
+    with RewardService(config, folder) as service:
+        verdicts = [scored.verdict for scored in service.score([rollout(deed) for deed in deeds])]
+    error = "out of memory (memory_mb: 128)"
+    for verdict in verdicts[1::2]:
+        assert (verdict.score, verdict.error) == (0.0, None if policy == "zero" else f"accuracy: {error}")
+        if policy == "zero":
+            assert verdict.reason == f"accuracy: too large to judge: {error} (on_timeout: zero)"
+            assert verdict.parts == {"accuracy": 0.0, "accuracy/over_deadline": 1.0}
+    assert [verdict.score for verdict in verdicts[::2]] == [0.5] * 3
+    assert (service.errors, service.over_deadline) == ((0, 2) if policy == "zero" else (2, 0))
+
+
+LEAKING = """
+from rl.types import Verdict
+kept = []
+def verify(prompt, rollout):
+    kept.append(bytearray(int(rollout.text) << 20))
+    return Verdict(1.0)
+"""
+
+
+def test_an_answer_is_not_to_blame_for_the_memory_of_those_before(rollout, tmp_path: Path):
+    (tmp_path / "leaking.py").write_text(LEAKING)
+    config = RewardConfig([PartConfig("leaking.py:verify", on_timeout="zero")], workers=2, memory_mb=128)
+    with RewardService(config, tmp_path) as service:
+        scores = [scored.verdict.score for scored in service.score([rollout(text) for text in ["40"] * 20 + ["200"]])]
+    assert scores == [1.0] * 20 + [0.0]
+
+
 def test_a_verifier_that_works_too_long_scores_zero_and_every_other_failure_stays_an_error(rollout, folder: Path):
     deeds = ["loop", "good", "delegate", "sleep 60", "os._exit", "raise it", "good"]
     with RewardService(reward("zero"), folder) as service:

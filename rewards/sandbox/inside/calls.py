@@ -32,6 +32,8 @@ def _find_difference(value: Any, right: Any, tolerance: float) -> str | None:
         return None if same_value(value, right, tolerance) else f"returned {value!r:.100}, not {right!r:.100}"
     except Refused as refusal:
         return str(refusal)
+    except (ValueError, RecursionError) as error:  # an integer too long for decimals, lists in lists in lists
+        return f"returned what cannot be compared: {error}"[:200]
 
 
 def number_keys(argument: Any) -> Any:

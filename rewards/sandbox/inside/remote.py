@@ -13,8 +13,18 @@ themselves. A class named `Solution` only holds functions: what its methods retu
 from __future__ import annotations
 
 import builtins
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 
-from rewards.sandbox.inside.wire import Unsendable, decode, decode_record, encode, encode_record, receive, send
+from rewards.sandbox.inside.wire import (
+    TooLong,
+    Unsendable,
+    decode,
+    decode_record,
+    encode,
+    encode_record,
+    receive,
+    send,
+)
 
 TYPE_CHECKING = False  # importing typing takes a fifth of the start
 if TYPE_CHECKING:
@@ -51,18 +61,39 @@ class Refused(BaseException):
     """An object of the candidate's was to decide a test. No Exception: a test that expects one must not pass by it."""
 
 
+class OwnUnsendable(Unsendable):
+    """A value of the tests' own making that has no form on the wire, as a lambda, whatever the candidate answered."""
+
+
 class Link:
     """The connection to the candidate's process."""
 
     def __init__(self, channel: int) -> None:
         self._channel = channel
+        self.has_answered = False
+        """True once the current test has taken a value from the candidate, which may be behind all that follows."""
         self.records: dict[str, type] = {}
         """Classes that the prompt defines, as `ListNode`. Their objects cross as data: the values of their attributes."""
 
     def ask(self, steps: int, *message: object) -> Any:
-        """Send `[operation, operand, …]` and return the value of the answer. Raises as `receive_value` does."""
-        send(self._channel, [encode(part, self._encode_object) for part in message])
-        return self.receive_value(steps)
+        """Send `[operation, operand, …]` and return the value of the answer. Raises as `receive_value` does, and Unsendable
+        where the test alone is to blame that something in the message has no form on the wire, else Refused."""
+        try:
+            send(self._channel, [encode(part, self._encode_object) for part in message])
+        except OwnUnsendable:
+            raise
+        except (Unsendable, TooLong) as error:
+            if not self.has_answered:
+                raise Unsendable(str(error)) from None
+            raise Refused(f"returned what leads the test to hand on {error}, which cannot leave its process") from None
+        try:
+            value = self.receive_value(steps)
+        except BaseException:
+            self.has_answered = True
+            raise
+        # The function itself, which every test asks for, says nothing yet.
+        self.has_answered = self.has_answered or message[0] != "name" or type(value) is not Remote
+        return value
 
     def load(self, program: list[str]) -> None:
         """Run the parts of the candidate's program in its process. Raises as `receive_value` does."""
@@ -96,7 +127,19 @@ class Link:
             return ["object", value.__dict__["_index"]]
         if type(value) in self.records.values():
             return encode_record(value, self._encode_object)
-        raise Unsendable(f"a value of type {type(value).__name__}")
+        kind = OwnUnsendable if _is_own(value) else Unsendable
+        raise kind(f"a value of type {type(value).__name__}")
+
+
+def _is_own(value: object) -> bool:
+    """Return whether only the tests can have made a value, since what a candidate answers is data or a proxy."""
+    if isinstance(value, MethodType):
+        return _is_own(value.__self__)
+    is_function = isinstance(value, FunctionType) and value.__module__ != __name__  # not a proxy's
+    # `len` belongs to a module, `[].append` to what may have been an answer.
+    is_builtin = isinstance(value, BuiltinFunctionType) and isinstance(value.__self__, ModuleType)
+    kind = value if isinstance(value, type) else type(value)
+    return is_function or is_builtin or isinstance(value, ModuleType) or kind.__module__ == "tests"
 
 
 class Remote:

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from typing import Any  # any value of the candidate's or the tests'
 
 
+ENDED = "the candidate's process ended"
+"""Why a test failed whose candidate answers no more."""
+
+
 class BrokenTests(Exception):
     """Tests that cannot be run, whatever the candidate: no fault of its own."""
 
@@ -81,8 +85,11 @@ def examine(task: dict[str, Any], link: Link) -> list[str | None]:
             return [failure]
     if task["calls"]:
         return _run_calls(names=names, **task["calls"])
-    # `code=code`: a lambda looks its names up when it is called
-    outcomes = [_run_test(lambda code=code: exec(compile(code, "test.py", "exec"), names)) for code in task["tests"]]
+    outcomes: list[str | None] = []
+    for code in task["tests"]:
+        link.has_answered = False  # an assertion hands nothing on to the next
+        # `code=code`: a lambda looks its names up when it is called
+        outcomes.append(_run_test(lambda code=code: exec(compile(code, "test.py", "exec"), names)))
     if task["module"]:
         outcomes += _run_module(task["module"], task["entry_point"], names)
     return outcomes
@@ -162,7 +169,7 @@ def _run_test(test: Callable[[], object]) -> str | None:
     except Unsendable:
         raise
     except EOFError:
-        return "the candidate's process ended"
+        return ENDED
     except BaseException as error:  # a test fails by raising
         return _describe(error)
     return None

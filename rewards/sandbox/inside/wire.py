@@ -46,11 +46,15 @@ class Unsendable(TypeError):
     """A value that has no form on the wire."""
 
 
+class TooLong(ValueError):
+    """A value that no frame can hold."""
+
+
 def send(descriptor: int, message: object) -> None:
-    """Write a message of JSON's types. Raises ValueError where it is too long."""
+    """Write a message of JSON's types. Raises TooLong."""
     body = json.dumps(message).encode()
     if len(body) > LONGEST:
-        raise ValueError(f"a value of {len(body)} bytes")
+        raise TooLong(f"a value of {len(body)} bytes")
     data = memoryview(len(body).to_bytes(4, "little") + body)
     while data:
         data = data[os.write(descriptor, data) :]

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from rewards.combine import PartConfig, RewardConfig
+from rewards.deadline import list_children
 from rewards.pool.pool import Pool, Results
 from rewards.pool.worker import Call
 from rewards.service import RewardService
@@ -63,7 +64,7 @@ def score_amid_good_ones(service: RewardService, rollout, deed: str, answer: str
         ("exit", "accuracy: SystemExit: 3", 0),
         ("os._exit", "accuracy: the verifier ended its process (exit status 4)", 1),
         ("segfault", "accuracy: the verifier's process was ended by SIGSEGV", 1),
-        ("memory", "accuracy: out of memory (memory_mb: 128)", 1),
+        ("memory", "accuracy: out of memory (memory_mb: 128)", 2),  # the second time in a fresh worker
         ("raise no luck", "accuracy: RuntimeError: no luck", 0),
         ("recurse", "accuracy: RecursionError: maximum recursion depth exceeded", 0),
         ("none", "accuracy: answered NoneType, not a Verdict(score=…) of rl.types", 0),
@@ -77,7 +78,6 @@ def score_amid_good_ones(service: RewardService, rollout, deed: str, answer: str
         ('stray {"ready": 1}', "accuracy: the verifier", 1),
         ("stray [1, 0, 1.0, {}, null, null, null, true]", "accuracy: the verifier", 1),
         pytest.param("stray " + 100_000 * "[", "accuracy: the verifier", 1, id="stray nested"),
-        ("parent", "accuracy: the verifier's process was lost with the one that had forked it", 1),
     ],
 )
 def test_an_error_costs_its_own_sample_only(hostile, rollout, deed: str, error: str, restarts: int):
@@ -87,6 +87,52 @@ def test_an_error_costs_its_own_sample_only(hostile, rollout, deed: str, error: 
     assert verdict.error.startswith(error)
     assert verdict.score == 0.0
     assert hostile.restarts - before == restarts
+
+
+def find_forkserver() -> int:
+    """Return the process id of the youngest forkserver, 0 for none."""
+    children = [
+        pid for pid in list_children(os.getpid()) if b"serve_forks" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+    return max(children, default=0)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_verifier_that_kills_the_forkserver_costs_its_own_sample_only(rollout, folder: Path, workers: int):
+    """Those that are judged beside it are judged again, and so is it, once, alone."""
+    rollouts = [rollout("parent" if i == 4 else "sleep 0.1") for i in range(12)]
+    config = RewardConfig([PartConfig("hostile.py:verify")], workers=workers, deadline_s=PATIENCE_S)
+    with RewardService(config, folder) as service:
+        verdicts = [scored.verdict for scored in service.score(rollouts)]
+    lost = "accuracy: the verifier's process was lost with the one that had forked it"
+    assert [verdict.error for verdict in verdicts] == [lost if i == 4 else None for i in range(12)]
+
+
+@pytest.mark.parametrize("is_busy", [False, True])
+def test_a_forkserver_that_is_killed_from_outside_costs_no_sample_anything(
+    rollout, folder: Path, tmp_path: Path, is_busy: bool
+):
+    (tmp_path / "later").touch()
+    config = RewardConfig([PartConfig("hostile.py:verify")], workers=2, deadline_s=PATIENCE_S)
+    with RewardService(config, folder) as service:
+        service.start()
+        forkserver = find_forkserver()
+        rollouts = [rollout(f"await {tmp_path / ('go' if i < 2 else 'later')}") for i in range(8)]
+        if is_busy:
+            for sample in rollouts:
+                service.submit(sample)
+            time.sleep(0.3)
+        os.kill(forkserver, signal.SIGKILL)
+        wait_until(lambda: find_forkserver() not in (0, forkserver))
+        (tmp_path / "go").touch()
+        if not is_busy:
+            for sample in rollouts:
+                service.submit(sample)
+        samples: list[Scored] = []
+        while len(samples) < len(rollouts) and (ready := service.take_finished(PATIENCE_S)):
+            samples += ready
+    assert sorted(map(id, (s.rollout for s in samples))) == sorted(map(id, rollouts))
+    assert {(s.verdict.score, s.verdict.error) for s in samples} == {(0.5, None)}
 
 
 @pytest.mark.parametrize(
@@ -127,7 +173,7 @@ def test_answers_read_together_with_nonsense_count(rollout, folder: Path, tmp_pa
             for deed in (f"await {tmp_path / 'held'}", "good", "good", "stray nonsense"):
                 pool.submit(rollout(deed, str(tmp_path / "done")), (0,), results.append)
             pool.condition.wait_for(lambda: pool.gold is not None or pool.failure, PATIENCE_S)
-        wait_until(lambda: not pool.waiting)
+        wait_until(lambda: not pool.queue)
         with pool.condition:
             (tmp_path / "held").touch()
             wait_until((tmp_path / "done").exists)
