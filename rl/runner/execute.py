@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from models.folder import on_disk
 from rl import signals
 from rl.config import ConfigError, did_you_mean
+from rl.finite import NonFiniteError, drop_undefined
 from rl.planning import golds
 from rl.planning.plan import plan
 from rl.planning.requirements import check_functions
@@ -22,11 +23,21 @@ from rl.recipe import Recipe
 from rl.recipe.stage_list import Stage, served_judges
 from rl.recipe.thinking import choose_thinking
 from rl.report.page import write_report
-from rl.run.files import detect_full_disk, link, replacing, replacing_folder
+from rl.run.files import DiskFull, detect_full_disk, link, replacing, replacing_folder
 from rl.run.provenance import write_provenance
-from rl.run.summary import SUMMARY, StageSummary, Summary, describe_environment, read_summary, redact, write_summary
+from rl.run.summary import (
+    SUMMARY,
+    Failure,
+    StageSummary,
+    Summary,
+    describe_environment,
+    read_summary,
+    redact,
+    write_summary,
+)
 from rl.run.tracker import Tracker
 from rl.runner.artifacts import Artifacts
+from rl.runner.divergence import describe_divergence
 from rl.runner.reward_services import RewardServices
 from rl.runner.run_dir import prepare_run_dir
 from rl.stages.context import Context, Outcome
@@ -66,6 +77,9 @@ class Run:
         self.start_time = time.monotonic() - (earlier.seconds if earlier else 0.0)
         self.summaries: list[StageSummary] = []
         """Summaries of the finished stages."""
+        self.current_stage: Stage | None = None
+        self.tracker: Tracker | None = None
+        """That of the current stage."""
         self.environment = describe_environment()
         self.artifacts = Artifacts(recipe, out, say)
         self.announced: dict[str, int] = {}
@@ -81,22 +95,33 @@ class Run:
 
     def execute(self) -> Summary:
         """Run the unfinished stages and return the summary. The report is written also when a stage fails."""
-        status = "failed"
         try:
             self._run_stages()
-            status = "done"
         except BaseException as error:
             # A signal may reach an actor first, and what arrives here is the actor's failure.
             if isinstance(error, KeyboardInterrupt) or signals.is_interrupted():
-                status = "interrupted"
+                self._summarise("interrupted")
+            else:
+                self._summarise("failed", self._failure(error))
+            with suppress(Exception):  # the error that stopped the run must not be hidden by one of the report
+                write_report(self.out)
             raise
-        finally:
-            summary = self._summarise(status)
-            if status != "done":
-                with suppress(Exception):  # the error that stopped the run must not be hidden by one of the report
-                    write_report(self.out)
+        summary = self._summarise("done")
         write_report(self.out)
         return summary
+
+    def _failure(self, error: BaseException) -> Failure:
+        """Return what the summary keeps of the error that stops the run."""
+        lines = str(error).strip().splitlines() or [""]
+        # Of a bug, whose message may be anything, the kind of the exception says most; Ray puts its own name first.
+        is_told = isinstance(error, ValueError | DiskFull)
+        text = " ".join(lines) if is_told else f"{type(error).__name__}: {lines[-1].strip()}"
+        return Failure(text, self.current_stage and self.current_stage.name, self._current_step())
+
+    def _current_step(self) -> int | None:
+        """Return the step that the current stage is at; None where it counts none."""
+        last_step = self.tracker.last_step if self.tracker else None
+        return None if last_step is None else last_step + 1
 
     def folder(self, stage: Stage) -> Path:
         """Return the folder of a stage: `stages/03-rlvr`."""
@@ -167,6 +192,7 @@ class Run:
     def _run_stage(self, stage: Stage, cluster: Cluster, rewards: RewardService) -> None:
         start_time, folder = time.monotonic(), self.folder(stage)
         self.say(f"stage {self._number(stage)} of {len(self.recipe.stages)}: {stage.name}")
+        self.current_stage, self.tracker = stage, Tracker(self.out, stage.name)
         folder.mkdir(parents=True, exist_ok=True)
         self.artifacts.start_stage()
         context = Context(
@@ -176,7 +202,7 @@ class Run:
             model=self.artifacts.model(stage.config.model),
             cluster=cluster,
             rewards=rewards,
-            tracker=Tracker(self.out, stage.name),
+            tracker=self.tracker,
             data=self.artifacts.read_prompts,
             lookup=self.artifacts.lookup,
             artifact=self.artifacts.path,
@@ -185,7 +211,11 @@ class Run:
             earlier=lambda kind: self.artifacts.previous(stage, kind),
             record=lambda: self._provenance(stage),
         )
-        outcome: Outcome = stage.facts.run(stage.config, context)
+        try:
+            outcome: Outcome = stage.facts.run(stage.config, context)
+        except NonFiniteError as error:
+            raise ValueError(describe_divergence(stage, self._current_step(), error)) from error
+        outcome = replace(outcome, metrics=drop_undefined(outcome.metrics))
         seconds = time.monotonic() - start_time
         for kind, path in outcome.artifacts.items():
             counts = {"counts": outcome.counts, **outcome.facts}
@@ -256,9 +286,9 @@ class Run:
         self.artifacts.outcomes[stage.name] = outcome
         self.summaries.append(StageSummary(stage.name, stage.kind, seconds, outcome.metrics))
 
-    def _summarise(self, status: str) -> Summary:
+    def _summarise(self, status: str, failure: Failure | None = None) -> Summary:
         """Write the run's summary and return it."""
         seconds = time.monotonic() - self.start_time
-        summary = Summary(self.recipe.name, status, seconds, tuple(self.summaries), self.environment)
+        summary = Summary(self.recipe.name, status, seconds, tuple(self.summaries), self.environment, failure)
         write_summary(self.out, summary)
         return summary
