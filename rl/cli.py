@@ -193,7 +193,7 @@ def main() -> None:
         code = _exit_code(arguments, debug)
     except KeyboardInterrupt:  # while something was imported
         code = signals.say_interrupted()
-    if signals.is_interrupted():
+    if signals.is_ending():
         signals.kill_and_exit(code)
     sys.exit(code)
 
@@ -214,6 +214,7 @@ def _exit_code(arguments: list[str], debug: bool) -> int:
         if debug:
             traceback.print_exc()
         else:
+            signals.claim_last_line()
             complain(f"error: {error}")
         return 2
     return signals.say_interrupted() if code == 130 else code  # typer's answer to KeyboardInterrupt

@@ -40,7 +40,10 @@ STAGES = {
         r"step \d: .*critic_optimizer\.learning_rate \(1e\+06\)",
     ),
     "dpo": ({**PAIRS, **TOO_FAST}, r"step 2: .*; lower optimizer\.learning_rate \(1e\+06\) and run anew"),
-    "reward_model": ({**PAIRS, **TOO_FAST, "held_out": 0.4}, r"step \d+: .*; lower optimizer\.learning_rate \(1e\+06\) and run anew"),
+    "reward_model": (
+        {**PAIRS, "optimizer": {"learning_rate": 1e25}, "held_out": 0.4},
+        r"step \d+: .*; lower optimizer\.learning_rate \(1e\+25\) and run anew",
+    ),
 }
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from models.folder import on_disk
 from rl import signals
-from rl.config import ConfigError, did_you_mean
+from rl.config import ConfigError
 from rl.finite import NonFiniteError, drop_undefined
 from rl.planning import golds
 from rl.planning.plan import plan
@@ -23,7 +23,7 @@ from rl.recipe import Recipe
 from rl.recipe.stage_list import Stage, served_judges
 from rl.recipe.thinking import choose_thinking
 from rl.report.page import write_report
-from rl.run.files import DiskFull, detect_full_disk, link, replacing, replacing_folder
+from rl.run.files import detect_full_disk, link, replacing, replacing_folder
 from rl.run.provenance import write_provenance
 from rl.run.summary import (
     SUMMARY,
@@ -37,7 +37,8 @@ from rl.run.summary import (
 )
 from rl.run.tracker import Tracker
 from rl.runner.artifacts import Artifacts
-from rl.runner.divergence import describe_divergence
+from rl.runner.blocks import find_last_iteration
+from rl.runner.failures import describe_divergence, describe_failure, describe_place
 from rl.runner.reward_services import RewardServices
 from rl.runner.run_dir import prepare_run_dir
 from rl.stages.context import Context, Outcome
@@ -77,6 +78,7 @@ class Run:
         self.start_time = time.monotonic() - (earlier.seconds if earlier else 0.0)
         self.summaries: list[StageSummary] = []
         """Summaries of the finished stages."""
+        self.cluster: Cluster | None = None
         self.current_stage: Stage | None = None
         self.tracker: Tracker | None = None
         """That of the current stage."""
@@ -87,7 +89,7 @@ class Run:
         self.reward_services = RewardServices(
             recipe.header.reward,
             recipe.folder,
-            lambda: self.cluster,  # which is started later, and asked for only when a reward needs it
+            self._started_cluster,
             lambda name: self.artifacts.path("reward_model", name),
             self.artifacts.model,
             say,
@@ -98,30 +100,43 @@ class Run:
         try:
             self._run_stages()
         except BaseException as error:
+            # Whatever arrives here once a process stands still has that reason.
+            stuck = ValueError(reason) if (reason := signals.take_failure()) else None
             # A signal may reach an actor first, and what arrives here is the actor's failure.
-            if isinstance(error, KeyboardInterrupt) or signals.is_interrupted():
+            if not stuck and (isinstance(error, KeyboardInterrupt) or signals.is_interrupted()):
                 self._summarise("interrupted")
             else:
-                self._summarise("failed", self._failure(error))
+                self._fail(stuck or error)
             with suppress(Exception):  # the error that stopped the run must not be hidden by one of the report
                 write_report(self.out)
+            if stuck:
+                raise stuck from None
             raise
         summary = self._summarise("done")
         write_report(self.out)
         return summary
 
-    def _failure(self, error: BaseException) -> Failure:
-        """Return what the summary keeps of the error that stops the run."""
-        lines = str(error).strip().splitlines() or [""]
-        # Of a bug, whose message may be anything, the kind of the exception says most; Ray puts its own name first.
-        is_told = isinstance(error, ValueError | DiskFull)
-        text = " ".join(lines) if is_told else f"{type(error).__name__}: {lines[-1].strip()}"
-        return Failure(text, self.current_stage and self.current_stage.name, self._current_step())
+    def _fail(self, error: BaseException) -> None:
+        """Record in the summary that the error has stopped the run."""
+        name = self.current_stage and self.current_stage.name
+        self._summarise("failed", describe_failure(error, name, self._current_step()))
+
+    def _end_stuck(self, problem: str) -> None:
+        """End the run because of a process that stands still; called in a thread that is not the run's."""
+        place = describe_place(self.current_stage, self._current_step())
+        reason = f"{place}{problem}; end that process if it is still there, and go on with --resume"
+        with suppress(Exception):  # the disk may be full
+            self._fail(ValueError(reason))
+        signals.fail(reason)
 
     def _current_step(self) -> int | None:
         """Return the step that the current stage is at; None where it counts none."""
         last_step = self.tracker.last_step if self.tracker else None
         return None if last_step is None else last_step + 1
+
+    def _started_cluster(self) -> Cluster:
+        assert self.cluster is not None, "a reward asks for the cluster only once it is there"
+        return self.cluster
 
     def folder(self, stage: Stage) -> Path:
         """Return the folder of a stage: `stages/03-rlvr`."""
@@ -141,10 +156,16 @@ class Run:
                 self.artifacts.read_prompts(read.data, read.split, read.limit, place=read.place)
             golds.check_prompts(self.recipe, self.artifacts.read_prompts, self.say)
             with ExitStack() as stack:
-                cluster, rewards = self._start_actors(stack, pending)
-                for stage in pending:
-                    if not self._is_skipped(stage):  # an earlier stage may have ended its block since
-                        self._run_stage(stage, cluster, rewards)
+                try:
+                    cluster, rewards = self._start_actors(stack, pending)
+                    for stage in pending:
+                        if not self._is_skipped(stage):  # an earlier stage may have ended its block since
+                            self._run_stage(stage, cluster, rewards)
+                except Exception as error:
+                    if signals.is_ending() or not (death := self.cluster and self.cluster.describe_death(error)):
+                        raise
+                    place = describe_place(self.current_stage, self._current_step())
+                    raise ValueError(f"{place}{death}") from error
         if any("model" in outcome.artifacts for outcome in self.artifacts.outcomes.values()):
             with replacing_folder(self.out / "model") as temporary:
                 # Hard links where the file system has them: the last stage's model stands in its own folder too.
@@ -170,6 +191,7 @@ class Run:
             initial_model,
             self.recipe.max_sequence_tokens,
             {name: replace(judge, model=str(on_disk(judge.model))) for name, judge in self.recipe.judges.items()},
+            self._end_stuck,
         )
         check_prompt_lengths(self.recipe, stages, self.artifacts.read_prompts, self.cluster.chat)
         stack.enter_context(self.cluster)
@@ -248,26 +270,14 @@ class Run:
     def _is_skipped(self, stage: Stage) -> bool:
         """Return whether the stage belongs to an iteration after the early end of its block."""
         block = stage.repeat
-        if block is None or block.until is None:
-            return False
-        until = block.until
-        values: list[float] = []
-        for i in range(1, stage.iteration):
-            outcome = self.artifacts.outcomes.get(f"{until.stage}@{i}")
-            if outcome is None:
-                break
-            if until.of_stage not in outcome.metrics:
-                suggestion = did_you_mean(until.of_stage, outcome.metrics)
-                raise ValueError(f"{stage.place}: until.metric: stage '{until.stage}' has no such metric{suggestion}")
-            values.append(outcome.metrics[until.of_stage])
-        last = until.last_iteration(values)
-        if last is None:
+        last, values = find_last_iteration(stage, self.artifacts.outcomes)
+        if block is None or block.until is None or last is None:
             return False
         if self.announced.get(block.name) != last:  # every stage of the later iterations comes by here
             self.announced[block.name] = last
             trend = ", ".join(f"{value:.4g}" for value in values)
             self.say(
-                f"{block.name}: {until.metric} no longer improves ({trend}); the block ends after {last} iterations"
+                f"{block.name}: {block.until.metric} no longer improves ({trend}); the block ends after {last} iterations"
             )
         return True
 
