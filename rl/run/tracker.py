@@ -41,6 +41,11 @@ class Tracker:
         for name in (METRICS, WARNINGS):
             _drop_torn_line(run_dir / name)
 
+    @property
+    def current_step(self) -> int | None:
+        """The step that the stage is at; None where it counts none, or has not begun to."""
+        return None if self.last_step is None else self.last_step + 1
+
     def record(self, step: int, metrics: Mapping[str, SupportsFloat]) -> None:
         """Append one line to metrics.jsonl and the same numbers to TensorBoard. A metric that is undefined (NaN, infinite)
         is left out of both."""

@@ -40,7 +40,7 @@ from rl.runner.artifacts import Artifacts
 from rl.runner.blocks import find_last_iteration
 from rl.runner.failures import describe_divergence, describe_failure, describe_place
 from rl.runner.reward_services import RewardServices
-from rl.runner.run_dir import prepare_run_dir
+from rl.runner.run_dir import hold_run_dir
 from rl.stages.context import Context, Outcome
 
 if TYPE_CHECKING:
@@ -63,8 +63,7 @@ def run(recipe: Recipe, out: str | Path, resume: bool = False, say: Callable[[st
     if problems := plan(recipe, out).problems:
         raise ConfigError(problems[0])
     check_functions(recipe)
-    with detect_full_disk(out):
-        prepare_run_dir(recipe, out, resume)
+    with detect_full_disk(out), hold_run_dir(recipe, out, resume):
         return Run(recipe, out, say).execute()
 
 
@@ -118,21 +117,19 @@ class Run:
 
     def _fail(self, error: BaseException) -> None:
         """Record in the summary that the error has stopped the run."""
-        name = self.current_stage and self.current_stage.name
-        self._summarise("failed", describe_failure(error, name, self._current_step()))
+        self._summarise("failed", describe_failure(error, self.current_stage, self._step))
 
     def _end_stuck(self, problem: str) -> None:
         """End the run because of a process that stands still; called in a thread that is not the run's."""
-        place = describe_place(self.current_stage, self._current_step())
+        place = describe_place(self.current_stage, self._step)
         reason = f"{place}{problem}; end that process if it is still there, and go on with --resume"
         with suppress(Exception):  # the disk may be full
             self._fail(ValueError(reason))
         signals.fail(reason)
 
-    def _current_step(self) -> int | None:
-        """Return the step that the current stage is at; None where it counts none."""
-        last_step = self.tracker.last_step if self.tracker else None
-        return None if last_step is None else last_step + 1
+    @property
+    def _step(self) -> int | None:
+        return self.tracker.current_step if self.tracker else None
 
     def _started_cluster(self) -> Cluster:
         assert self.cluster is not None, "a reward asks for the cluster only once it is there"
@@ -164,7 +161,7 @@ class Run:
                 except Exception as error:
                     if signals.is_ending() or not (death := self.cluster and self.cluster.describe_death(error)):
                         raise
-                    place = describe_place(self.current_stage, self._current_step())
+                    place = describe_place(self.current_stage, self._step)
                     raise ValueError(f"{place}{death}") from error
         if any("model" in outcome.artifacts for outcome in self.artifacts.outcomes.values()):
             with replacing_folder(self.out / "model") as temporary:
@@ -236,7 +233,7 @@ class Run:
         try:
             outcome: Outcome = stage.facts.run(stage.config, context)
         except NonFiniteError as error:
-            raise ValueError(describe_divergence(stage, self._current_step(), error)) from error
+            raise ValueError(describe_divergence(stage, self._step, error)) from error
         outcome = replace(outcome, metrics=drop_undefined(outcome.metrics))
         seconds = time.monotonic() - start_time
         for kind, path in outcome.artifacts.items():

@@ -12,13 +12,15 @@ if TYPE_CHECKING:
     from rl.recipe.stage_list import Stage
 
 
-def describe_failure(error: BaseException, stage: str | None, step: int | None) -> Failure:
+def describe_failure(error: BaseException, stage: Stage | None, step: int | None) -> Failure:
     """Return what the summary keeps of the error that stops the run in a stage (None: before the first) at a step."""
     lines = str(error).strip().splitlines() or [""]
     # Of a bug, whose message may be anything, the kind of the exception says most; Ray puts its own name first.
     if isinstance(error, ValueError | DiskFull):
-        return Failure(" ".join(lines), stage, step)
-    return Failure(f"{type(error).__name__}: {lines[-1].strip()}", stage, step)
+        text = " ".join(lines)
+    else:
+        text = f"{type(error).__name__}: {lines[-1].strip()}"
+    return Failure(text, stage and stage.name, step)
 
 
 def describe_place(stage: Stage | None, step: int | None) -> str:
