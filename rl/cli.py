@@ -180,8 +180,8 @@ data.command("list")(listings.list_data)
 
 
 def main() -> None:
-    """The entry point. Exit codes: 0 done, 1 a bug (with its traceback) or a failed job, 2 a user's mistake (one line),
-    130 Ctrl-C, 143 SIGTERM."""
+    """The entry point. Exit codes: 0 done, 1 a bug (with its traceback) or a failed job, 2 a user's mistake or a failure
+    that has a name (one line), 130 Ctrl-C, 143 SIGTERM."""
     signals.install_handlers()
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
@@ -118,3 +124,72 @@ def test_a_reward_that_is_no_number_is_named(ray_session: None, tmp_path: Path, 
         run(recipe(tmp_path, "rlvr", settings, reward=reward), tmp_path / "run", say=lambda _: None)
     failure = getattr(read_summary(tmp_path / "run"), "failure", None)
     assert (failure.stage, failure.step) == ("rlvr", 1)
+
+
+SHORT = [
+    {"sft": {**SFT, "epochs": 1}},
+    {"rlvr": {**RLVR, "steps": 1000, "checkpoint_every": 1, "optimizer": {"learning_rate": 1e-3}}},
+]
+
+
+def start(file: Path, out: Path, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "rl.cli", "run", str(file), "--out", str(out), *arguments]
+    return subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+def last_step(out: Path) -> int:
+    rows = read_metrics(out) if (out / "recipe.yaml").exists() else []
+    return max((row["step"] for row in rows if row["stage"] == "rlvr"), default=0)
+
+
+def find_below(process: subprocess.Popen[str], title: str) -> psutil.Process:
+    return next(p for p in psutil.Process(process.pid).children(recursive=True) if title in " ".join(p.cmdline()))
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    ("number", "title", "says"),
+    [
+        (
+            signal.SIGKILL,
+            "ray::PolicyWorker",
+            r"the policy's trainer \(pid \d+, node \S+\) has died: .*(SIGKILL|memory)",
+        ),
+        (signal.SIGSTOP, "ray::EngineWorker", r"engine 0 \(pid \d+\) has not run for \d+ s: it is stopped \(SIGSTOP\)"),
+        (signal.SIGSTOP, "raylet/raylet", r"Ray's raylet \(pid \d+\) has not run for \d+ s: it is stopped \(SIGSTOP\)"),
+        (signal.SIGSTOP, "gcs/gcs_server", r"Ray's GCS \(pid \d+\) has not run for \d+ s: it is stopped \(SIGSTOP\)"),
+    ],
+)
+def test_a_process_that_is_lost_ends_the_run_in_one_line(
+    tmp_path: Path, number: signal.Signals, title: str, says: str
+) -> None:
+    """And leaves nothing; what was learned by then is there to go on with."""
+    file, out = tmp_path / "tiny.yaml", tmp_path / "run"
+    values = recipe(tmp_path, "sft", SFT, cluster={"heartbeat_s": 6}).source
+    OmegaConf.save(OmegaConf.create({**values, "stages": SHORT}), file)
+    process = start(file, out)
+    while last_step(out) < 2:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    below = psutil.Process(process.pid).children(recursive=True)
+    find_below(process, title).send_signal(number)
+    _, stderr = process.communicate(timeout=300)
+    assert process.returncode == 2, stderr
+    assert re.fullmatch(rf"error: rlvr 'rlvr', step \d+: {says}.* go on with --resume\n", stderr), stderr
+    assert psutil.wait_procs(below, timeout=30)[1] == []
+    summary = read_summary(out)
+    assert summary is not None
+    assert summary.failure is not None
+    assert f"error: {summary.failure.error}\n" == stderr
+    assert (summary.status, summary.failure.stage) == ("failed", "rlvr")
+    if number == signal.SIGKILL:
+        done = last_step(out)
+        again = start(file, out, "--resume")
+        while last_step(out) <= done:
+            assert again.poll() is None, again.communicate()
+            time.sleep(0.05)
+        assert getattr(read_summary(out), "failure", "gone") is None
+        again.send_signal(signal.SIGTERM)
+        assert again.wait(60) == 143

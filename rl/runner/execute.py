@@ -161,8 +161,7 @@ class Run:
                 except Exception as error:
                     if signals.is_ending() or not (death := self.cluster and self.cluster.describe_death(error)):
                         raise
-                    place = describe_place(self.current_stage, self._step)
-                    raise ValueError(f"{place}{death}") from error
+                    raise ValueError(f"{describe_place(self.current_stage, self._step)}{death}") from error
         if any("model" in outcome.artifacts for outcome in self.artifacts.outcomes.values()):
             with replacing_folder(self.out / "model") as temporary:
                 # Hard links where the file system has them: the last stage's model stands in its own folder too.
