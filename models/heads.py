@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from models.attention import Segments
 from models.hearing import Hearing, get_hearing
-from models.load import empty_model, load_model
+from models.load import check_finite, empty_model, load_model
 from models.logprobs import chunked_logprobs
 from models.settings import Dtype
 from models.supported import logit_divisor
@@ -123,6 +123,7 @@ class ValueModel(nn.Module):
             except (SafetensorError, RuntimeError) as error:
                 reason = str(error).splitlines()[-1].strip()
                 raise ValueError(f"critic {file}: {reason}; expected one of the shape in its config.json") from error
+            check_finite(f"critic {file}", self)
 
     def save_config(self, folder: str | Path) -> None:
         """Write the config.json that a folder with `critic.safetensors` needs."""

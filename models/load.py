@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from models.folder import read_config
+from rl.finite import find_non_finite
 from rl.types import AUDIO_PATCH
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
     from models.settings import BuildConfig, Dtype
@@ -97,9 +98,18 @@ def load_model(path: str | Path, dtype: Dtype = "float32") -> PreTrainedModel:
     if any(problems.values()):
         details = "; ".join(f"{problem}: {', '.join(names)}" for problem, names in problems.items() if names)
         raise ValueError(f"model {path}: its weights are not those of its config.json; {details}")
+    check_finite(f"model {path}", model)
     if problem := find_unsupported_key(model.config.to_dict()) or find_unsupported_part(model):
         raise ValueError(f"model {path}: {problem}; choose another model")
     return model
+
+
+def check_finite(place: str, module: nn.Module) -> None:
+    """Raise ValueError naming the first parameter with a NaN or an infinity, of which nothing good can be learned."""
+    if problem := find_non_finite(module.named_parameters()):
+        raise ValueError(
+            f"{place}: its weights are broken: {problem}; fetch or train it again, or choose another model"
+        )
 
 
 def empty_model(path: str | Path, dtype: Dtype = "float32") -> PreTrainedModel:

@@ -179,8 +179,8 @@ data.command("list")(listings.list_data)
 
 
 def main() -> None:
-    """The entry point. Exit codes: 0 done, 1 a bug (with its traceback) or a failed job, 2 a user's mistake (one line),
-    130 Ctrl-C, 143 SIGTERM."""
+    """The entry point. Exit codes: 0 done, 1 a bug (with its traceback) or a failed job, 2 a user's mistake or a failure
+    that has a name (one line), 130 Ctrl-C, 143 SIGTERM."""
     signals.install_handlers()
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
@@ -192,7 +192,7 @@ def main() -> None:
         code = _exit_code(arguments, debug)
     except KeyboardInterrupt:  # while something was imported
         code = signals.say_interrupted()
-    if signals.is_interrupted():
+    if signals.is_ending():
         signals.kill_and_exit(code)
     sys.exit(code)
 
@@ -214,6 +214,7 @@ def _exit_code(arguments: list[str], debug: bool) -> int:
         if debug:
             print_traceback(type(error), error, error.__traceback__)
         else:
+            signals.claim_last_line()
             complain(f"error: {error}")
         return 2
     return signals.say_interrupted() if code == 130 else code  # typer's answer to KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""Orderly end of a command after Ctrl-C (SIGINT) or SIGTERM.
+"""Orderly end of a command after Ctrl-C (SIGINT), SIGTERM, or a failure that another thread has found.
 
 The first signal raises KeyboardInterrupt in the main thread, so that the command can tidy up; further ones change nothing,
 since whoever wraps a command often sends each signal twice. Whatever keeps the main thread (C code that does not return, a
@@ -8,6 +8,7 @@ way nothing that the command has started outlives it.
 
 from __future__ import annotations
 
+import _thread
 import ctypes
 import os
 import signal
@@ -22,6 +23,8 @@ GRACE_S = 7.0
 _KILL_S = 1.0  # for killed processes to be gone
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_FAILURE = signal.SIGRTMIN + 7  # from this process to itself; SIGINT may be ignored (a shell's background job)
+_FAILED = 2  # the exit code of a failure
 
 
 class _Shutdown:
@@ -29,6 +32,10 @@ class _Shutdown:
 
     signal_number = 0
     """The first signal; 0 until there is one."""
+    failure = ""
+    """Why the command must end without a signal from outside; empty as long as it need not."""
+    is_installed = False
+    """`install_handlers` has been called."""
     message = "interrupted"
     """The command's last line."""
     on_signal: Callable[[], object] = staticmethod(lambda: None)
@@ -47,6 +54,8 @@ def install_handlers() -> None:
     for number in _SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # a shell starts background jobs with SIGINT ignored
             signal.signal(number, _interrupt)
+    signal.signal(_FAILURE, _interrupt)
+    _Shutdown.is_installed = True
     os.register_at_fork(after_in_child=_restore_handlers)
     threading.Thread(target=_wait_for_signal, args=(reader,), name="signals", daemon=True).start()
 
@@ -54,6 +63,32 @@ def install_handlers() -> None:
 def is_interrupted() -> bool:
     """Return whether the command has received SIGINT or SIGTERM."""
     return bool(_Shutdown.signal_number)
+
+
+def fail(reason: str) -> None:
+    """End the command with the line `reason` and exit code 2, from any thread: the main one gets KeyboardInterrupt, and
+    where it does not come to itself within `GRACE_S` the process ends without it. Without handlers, as in a notebook,
+    only the former. Do nothing where the command is ending already."""
+    if _Shutdown.signal_number or _Shutdown.failure:
+        return
+    _Shutdown.failure = reason
+    if _Shutdown.is_installed:
+        signal.pthread_kill(threading.main_thread().ident or 0, _FAILURE)
+    else:
+        _thread.interrupt_main()
+
+
+def take_failure() -> str:
+    """Return the reason that `fail` was given, and "" without one; where no handlers are installed, once."""
+    reason = _Shutdown.failure
+    if not _Shutdown.is_installed:
+        _Shutdown.failure = ""
+    return reason
+
+
+def is_ending() -> bool:
+    """Return whether the command has received a signal, or must end for a failure that another thread has found."""
+    return bool(_Shutdown.signal_number or _Shutdown.failure)
 
 
 @contextmanager
@@ -68,6 +103,8 @@ def interruptible(message: str, on_signal: Callable[[], object] = lambda: None) 
     try:
         yield
     except KeyboardInterrupt:
+        if _Shutdown.failure:
+            raise ValueError(_Shutdown.failure) from None
         raise Interruption(message) from None
     except Exception:
         if is_interrupted():  # a library that was interrupted may raise an error of its own
@@ -82,11 +119,16 @@ def say_interrupted(message: str = "interrupted") -> int:
     """Print the command's last line and return its exit code as a shell would: 130 after Ctrl-C, 143 after SIGTERM."""
     from rl.terminal import complain
 
-    if is_interrupted():
-        # If `_wait_for_signal` has it already, this waits for ever: that thread prints the line and ends the process.
-        _Shutdown.message_lock.acquire()
+    claim_last_line()
     complain(message)
     return 128 + (_Shutdown.signal_number or signal.SIGINT)
+
+
+def claim_last_line() -> None:
+    """Return once no other thread can print the command's last line."""
+    if is_ending():
+        # If `_wait_for_signal` has it already, this waits for ever: that thread prints the line and ends the process.
+        _Shutdown.message_lock.acquire()
 
 
 def kill_and_exit(code: int) -> None:
@@ -107,9 +149,10 @@ def kill_and_exit(code: int) -> None:
 
 
 def _interrupt(number: int, _: FrameType | None) -> None:
-    """Raise KeyboardInterrupt at the first signal; the handler of both."""
-    if not _Shutdown.signal_number:
-        _Shutdown.signal_number = number
+    """Raise KeyboardInterrupt at the first signal; the handler of all."""
+    if number == _FAILURE or not is_ending():
+        if number != _FAILURE:
+            _Shutdown.signal_number = number
         # Calls to actors are left without anyone to read their results; Ray prints each of them that fails from now on,
         # such as a checkpoint whose folder is tidied away under the writer.
         os.environ["RAY_IGNORE_UNHANDLED_ERRORS"] = "1"
@@ -119,25 +162,33 @@ def _interrupt(number: int, _: FrameType | None) -> None:
 def _wait_for_signal(reader: int) -> None:
     """Wait for the first signal, and end the process where the main thread has not done so within `GRACE_S`."""
     number = 0
-    while number not in _SIGNALS:
+    while number not in (*_SIGNALS, _FAILURE):
         number = os.read(reader, 1)[0]
+    failure = _Shutdown.failure
     # A process that loses its parent from now on becomes our child, and `kill_and_exit` finds it.
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
     with suppress(Exception):  # the disk may be full
-        _Shutdown.on_signal()
+        if not failure:
+            _Shutdown.on_signal()
     time.sleep(GRACE_S)
     if _Shutdown.message_lock.acquire(blocking=False):
         from rl.terminal import complain
 
         with suppress(Exception):  # again: the main thread may have written over the first mark
-            _Shutdown.on_signal()
-        complain(_Shutdown.message)
-    kill_and_exit(128 + number)
+            if not failure:
+                _Shutdown.on_signal()
+        complain(f"error: {failure}" if failure else _Shutdown.message)
+    kill_and_exit(_FAILED if failure else 128 + number)
 
 
 def _restore_handlers() -> None:
     """Give a forked child the signals' usual effects: it is no command, and its signals must not end its parent."""
     signal.set_wakeup_fd(-1)  # it shares the pipe with its parent
-    for number, usual_handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+    usual_handlers = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+        _FAILURE: signal.SIG_DFL,
+    }
+    for number, usual_handler in usual_handlers.items():
         if signal.getsignal(number) is _interrupt:
             signal.signal(number, usual_handler)

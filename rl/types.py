@@ -177,6 +177,7 @@ class Batch:
     _advantages_A: Tensor | None = None
     _returns_A: Tensor | None = None
     _scale_A: Tensor | None = None
+    names_N: tuple[str, ...] = ()  # ids of the prompts, for messages
 
     def __post_init__(self) -> None:
         assert int(self.lengths_N.sum()) == self.tokens_T.numel() == self.action_mask_T.numel(), (
@@ -235,11 +236,15 @@ class Batch:
         entries = {"N": index, "T": entries_of(self.lengths_N), "A": entries_of(self.actions_N)}
         # A column's last letter is its shape: N, T or A.
         selected = {name: value[entries[name[-1]]] for name, value in self._tensors().items()}
-        return Batch(**selected, clips_N=tuple(self.clips_N[i] for i in rows) if self.clips_N else ())
+        return Batch(
+            **selected,
+            clips_N=tuple(self.clips_N[i] for i in rows) if self.clips_N else (),
+            names_N=tuple(self.names_N[i] for i in rows) if self.names_N else (),
+        )
 
     def _tensors(self) -> dict[str, Tensor]:
         """Return the columns that are present, by field name."""
-        columns = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "clips_N"}
+        columns = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("clips_N", "names_N")}
         return {name: value for name, value in columns.items() if value is not None}
 
     def _present(self, name: str) -> Tensor:

@@ -37,6 +37,10 @@ def fetch(refs: object) -> object:
 
     get: Any = ray.get  # Ray's own overloads do not take a union
     try:
+        pending: list[Any] = [*refs] if isinstance(refs, Sequence) else []
+        while pending:  # the first failure is raised at once: the others may wait for the one that has failed
+            done, pending = ray.wait(pending)
+            get(done)
         return get(refs)
     except RayTaskError as error:
         if isinstance(error.cause, ValueError | OSError):

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 import numpy as np
 
 from rl.config import ConfigError
+from rl.finite import NonFiniteError, is_finite
 from rl.types import Clip, Message, Prompt, Rollout
 from rollouts.remote import Actor, fetch
 from rollouts.serving import ServingConfig
@@ -267,6 +268,10 @@ class Sampler:
         self, prompt: Prompt, completion: Completion, openings: Mapping[tuple[str, int], Sequence[int]]
     ) -> Rollout:
         _, sample = completion.key
+        if not is_finite(completion.logprobs):
+            raise NonFiniteError(
+                f"sample {sample} of prompt '{prompt.id}': the engine's logprobs are not finite numbers: its model is broken"
+            )
         action_mask = np.arange(len(completion.tokens)) >= completion.prompt_length
         # An opening was sent as the end of the prompt, and is part of the turn's text.
         turn_start = completion.prompt_length - len(openings.get((prompt.id, sample), ()))

@@ -29,6 +29,7 @@ from vllm.model_executor.layers.utils import dispatch_cpu_unquantized_gemm
 from vllm.model_executor.model_loader import reload
 from vllm.model_executor.models.interfaces import supports_multimodal
 
+from rl.finite import find_non_finite
 from rollouts.weights import WeightBucket
 
 BACKEND = "object_store"
@@ -87,13 +88,14 @@ class ObjectStoreWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
         # Frozen bucket's name → the parameters that it brought and that nothing has overwritten since.
         self.frozen_parameters: dict[str, set[str]] = {}
         self.updated_parameters: set[str] = set()
+        self.broken_parameter = ""  # first weight with a NaN or an infinity that the update has read from disk
 
     def init_transfer_engine(self, init_info: Rendezvous) -> None:
         """Return at once: there is no connection to open."""
 
     def start_weight_update(self) -> None:
         """Make the model's layers ready to be loaded again."""
-        self.updated_parameters = set()
+        self.updated_parameters, self.broken_parameter = set(), ""
         # A plain `load_weights` into a live engine fails (`'Parameter' object has no attribute 'weight_loader'`): vLLM
         # prepacks CPU layers after the first load. This undoes it layer by layer, `finalize…` does it again.
         reload.initialize_layerwise_reload(self.model)
@@ -112,12 +114,20 @@ class ObjectStoreWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
         earlier, self.frozen_parameters = self.frozen_parameters, {}
         # Names of the parameters as vLLM calls them, some of which it fuses from several of ours.
         model: Any = self.model  # vLLM types it as a plain nn.Module
-        loaded_names: set[str] = model.load_weights(update_info.read()) or set()
+        loaded_names: set[str] = model.load_weights(self._inspect(update_info)) or set()
         # A frozen bucket of which a parameter was overwritten is no longer in place.
         self.frozen_parameters = {key: names for key, names in earlier.items() if not names & loaded_names}
         if name is not None:
             self.frozen_parameters[name] = loaded_names
         self.updated_parameters |= loaded_names
+
+    def _inspect(self, bucket: Bucket) -> Iterator[tuple[str, torch.Tensor]]:
+        """Yield the bucket's tensors, and note the first that is broken where they come from disk: what a trainer sends
+        it has looked at."""
+        for name, tensor in bucket.read():
+            if bucket.folder is not None and not self.broken_parameter:
+                self.broken_parameter = find_non_finite([(name, tensor)])
+            yield name, tensor
 
     def finish_weight_update(self) -> None:
         """Make the loaded layers ready to run."""
@@ -137,6 +147,12 @@ def missing_parameters(worker: Any) -> list[str]:
     """Return the parameters that the last update did not bring. Runs in vLLM's worker, by `collective_rpc`."""
     receiver = worker.weight_transfer_engine
     return sorted({name for name, _ in receiver.model.named_parameters()} - receiver.updated_parameters)
+
+
+def broken_parameter(worker: Any) -> str:
+    """Return the first weight with a NaN or an infinity that the last update read from disk, and "" without one. Runs in
+    vLLM's worker, by `collective_rpc`."""
+    return worker.weight_transfer_engine.broken_parameter
 
 
 def register() -> None:

@@ -16,7 +16,7 @@ FLOORS = [
     {"rl.yaml_scalars"},
     {"rl.bundled", "rl.native_libraries", "rl.think", "rl.config", "rl.units"},
     {"rl.types"},
-    {"rl.audio", "rl.functions", "rl.terminal", "rewards.answers"},
+    {"rl.audio", "rl.finite", "rl.functions", "rl.terminal", "rewards.answers"},
     {"rl.algorithms", "rl.data", "models", "rollouts", "rewards"},
     {
         "rl.run",

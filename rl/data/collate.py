@@ -29,6 +29,7 @@ def collate(scored: Sequence[Scored]) -> Batch:
         groups_N=torch.tensor([groups.setdefault(r.prompt.id, len(groups)) for r in rollouts]),
         versions_N=torch.tensor([r.version for r in rollouts]),
         clips_N=tuple(r.prompt.clips for r in rollouts),
+        names_N=tuple(r.prompt.id for r in rollouts),
     )
 
 
@@ -64,6 +65,7 @@ def collate_demonstrations(prompts: Sequence[Prompt], chat: Chat, max_sequence_t
         groups_N=torch.arange(count),  # each its own group: nothing is compared
         versions_N=torch.zeros(count, dtype=torch.long),
         clips_N=tuple(prompt.clips for prompt in prompts),
+        names_N=tuple(prompt.id for prompt in prompts),
     )
 
 

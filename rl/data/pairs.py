@@ -74,4 +74,5 @@ def last_token_batch(batch: Batch) -> Batch:
         groups_N=batch.groups_N,
         versions_N=batch.versions_N,
         clips_N=batch.clips_N,
+        names_N=batch.names_N,
     )

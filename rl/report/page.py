@@ -93,11 +93,12 @@ def write_report(run_dir: Path) -> Path:
 def render_header(run: Run) -> str:
     """Return the page's head: name, status, gain in accuracy, a timeline of the stages, and the environment."""
     seconds = "" if run.seconds is None else f"<span>{format_clock(run.seconds)}</span>"
+    failure = f'<p class="failure">{escape(str(run.failure))}</p>' if run.failure else ""
     css_class = run.status if run.status in ("done", "failed", "interrupted") else "running"
     return (
         f'<header><p class="eyebrow">Groundtone run</p><div class="title"><h1>{escape(run.name)}</h1>'
         f'<p class="status {css_class}">{escape(run.status)}</p></div>'
-        f"{_render_warnings(run.warnings)}{_render_gain(run.evaluations)}{_render_timeline(run.stages, seconds)}{_render_environment(run)}</header>"
+        f"{failure}{_render_warnings(run.warnings)}{_render_gain(run.evaluations)}{_render_timeline(run.stages, seconds)}{_render_environment(run)}</header>"
     )
 
 

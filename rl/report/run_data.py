@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rl.run.metrics import paired_interval
-from rl.run.summary import read_summary
+from rl.run.summary import Failure, read_summary
 from rl.run.tracker import MetricRow, read_metrics, read_warnings, rollout_files
 from rl.stages.registry import measures_model
 
@@ -68,6 +68,8 @@ class Run:
     environment: Mapping[str, Any] = field(default_factory=dict[str, Any])
     warnings: Sequence[str] = ()
     """Warnings that its stages gave."""
+    failure: Failure | None = None
+    """Why it failed, and where."""
 
     @property
     def evaluations(self) -> list[Stage]:
@@ -94,7 +96,16 @@ def read_run(run_dir: Path) -> Run:
     warnings = read_warnings(run_dir)
     if summary is None:
         return Run(run_dir, run_dir.resolve().name, "no summary yet", None, stages, warnings=warnings)
-    return Run(run_dir, summary.name, summary.status, summary.seconds, stages, summary.environment, warnings)
+    return Run(
+        run_dir,
+        summary.name,
+        summary.status,
+        summary.seconds,
+        stages,
+        summary.environment,
+        warnings,
+        summary.failure,
+    )
 
 
 def list_metrics(stages: Sequence[Stage]) -> list[str]:

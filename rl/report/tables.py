@@ -67,11 +67,10 @@ def show(run_dir: Path) -> RenderableType:
         last = "" if stage.last_step is None else str(stage.last_step)
         # Text, because rich would read [brackets] in a stage's name as markup.
         stages.add_row(Text(stage.name), stage.kind, state, last, Text(_summarise(stage)))
-    parts: list[RenderableType] = [
-        title,
-        *(Text(one_line(f"warning: {text}"), "yellow") for text in run.warnings),
-        stages,
-    ]
+    parts: list[RenderableType] = [title]
+    if run.failure:
+        parts.append(Text(one_line(str(run.failure)), "red"))
+    parts += [*(Text(one_line(f"warning: {text}"), "yellow") for text in run.warnings), stages]
     nodes = read_lineage(run_dir)
     if nodes:  # an unfinished run may have none
         parts.append(render_tree(nodes))

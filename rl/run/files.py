@@ -12,20 +12,30 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+SHORTAGES = {
+    "space": "the disk is full; free some space",
+    "inodes": "the disk has no inode left for another file, though it may have space; delete files you do not need, many small ones first",
+    "quota": "your disk quota is used up; delete files of yours or have it raised",
+}
+"""What a disk may be short of, and what to do."""
+
 
 class DiskFull(OSError):
-    """Error for a full disk or a spent quota where the run is written; files that were complete before are untouched."""
+    """Error for a disk without space, or inodes, or quota, where the run is written; files that were complete before are
+    untouched."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(errno.ENOSPC, f"{path}: the disk is full; free some space, then go on with --resume")
-        self.path = path
+    def __init__(self, path: Path, shortage: str = "space") -> None:
+        """`shortage` is a key of `SHORTAGES`."""
+        number = errno.EDQUOT if shortage == "quota" else errno.ENOSPC
+        super().__init__(number, f"{path}: {SHORTAGES[shortage]}, then go on with --resume")
+        self.path, self.shortage = path, shortage
 
     def __str__(self) -> str:
         return str(self.strerror)
 
-    def __reduce__(self) -> tuple[type[DiskFull], tuple[Path]]:
+    def __reduce__(self) -> tuple[type[DiskFull], tuple[Path, str]]:
         # OSError's own would call DiskFull(errno, text); Ray pickles what a worker raises.
-        return DiskFull, (self.path,)
+        return DiskFull, (self.path, self.shortage)
 
 
 @contextmanager
@@ -39,9 +49,22 @@ def detect_full_disk(path: Path) -> Iterator[None]:
     except (DiskFull, ValueError):  # a ValueError may quote "[Errno 28]" from a file and is about its content
         raise
     except Exception as error:
-        if _system_error(error) not in (errno.ENOSPC, errno.EDQUOT):
+        number = _system_error(error)
+        if number not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise DiskFull(path) from error
+        shortage = "quota" if number == errno.EDQUOT else "space"
+        raise DiskFull(path, "inodes" if shortage == "space" and _lacks_inodes(path) else shortage) from error
+
+
+def _lacks_inodes(path: Path) -> bool:
+    """Return whether the file system of `path` can take no further file."""
+    while not path.exists() and path != path.parent:  # what could not be created is not there
+        path = path.parent
+    try:
+        disk = os.statvfs(path)
+    except OSError:
+        return False
+    return disk.f_files > 0 and disk.f_favail == 0  # some file systems count no inodes: 0 of 0
 
 
 def _system_error(error: Exception) -> int | None:

@@ -33,6 +33,24 @@ class StageSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """The error that stopped a run, and where the run was."""
+
+    error: str
+    """The error in one line."""
+    stage: str | None = None
+    """The stage that was at work; None before the first."""
+    step: int | None = None
+    """Its step; None for a stage that counts none, or had not begun to."""
+
+    def __str__(self) -> str:
+        if self.stage and f"'{self.stage}'" in self.error.partition(":")[0]:
+            return f"failed: {self.error}"  # it names its place itself
+        place = f"in stage '{self.stage}'" if self.stage else "before the first stage"
+        return f"failed {place}{'' if self.step is None else f', step {self.step}'}: {self.error}"
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """The content of summary.json.
 
@@ -44,13 +62,15 @@ class Summary:
     seconds: float
     stages: Sequence[StageSummary] = ()
     environment: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    failure: Failure | None = None
+    """Why the status is `failed`; None for any other."""
 
 
 def write_summary(run_dir: Path, summary: Summary) -> Path:
     """Write summary.json atomically and return its path. Raises DiskFull."""
     path = run_dir / SUMMARY
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(asdict(summary), indent=2, default=float) + "\n")
+        temporary.write_text(json.dumps(asdict(summary), indent=2, default=float, allow_nan=False) + "\n")
     return path
 
 
@@ -70,7 +90,9 @@ def read_summary(run_dir: Path) -> Summary | None:
         return None
     try:
         values = json.loads(path.read_text())
-        return Summary(**{**values, "stages": tuple(StageSummary(**stage) for stage in values["stages"])})
+        stages = tuple(StageSummary(**stage) for stage in values["stages"])
+        failure = Failure(**values["failure"]) if values.get("failure") else None
+        return Summary(**{**values, "stages": stages, "failure": failure})
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(
             f"{path}: not a run's summary ({error}); delete it to read the run without its summary"

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsFloat
 
+from rl.finite import drop_undefined
 from rl.run.clips import store_clips
 from rl.run.files import detect_full_disk, replacing
 from rl.types import Prompt, Scored
@@ -32,19 +33,28 @@ class Tracker:
 
     def __init__(self, run_dir: Path, stage: str) -> None:
         self.run_dir, self.stage = run_dir, stage
+        self.last_step: int | None = None
+        """The step that is behind the stage; None before it has counted any."""
         self._events = run_dir / TENSORBOARD / stage / f"events.out.tfevents.{time.time_ns()}"
         with detect_full_disk(run_dir):
             run_dir.mkdir(parents=True, exist_ok=True)
         for name in (METRICS, WARNINGS):
             _drop_torn_line(run_dir / name)
 
+    @property
+    def current_step(self) -> int | None:
+        """The step that the stage is at; None where it counts none, or has not begun to."""
+        return None if self.last_step is None else self.last_step + 1
+
     def record(self, step: int, metrics: Mapping[str, SupportsFloat]) -> None:
-        """Append one line to metrics.jsonl and the same numbers to TensorBoard."""
+        """Append one line to metrics.jsonl and the same numbers to TensorBoard. A metric that is undefined (NaN, infinite)
+        is left out of both."""
         assert not {"stage", "step"} & metrics.keys(), "'stage' and 'step' cannot be names of metrics"
-        numbers = {name: float(value) for name, value in metrics.items()}
-        line = json.dumps({"stage": self.stage, "step": step, **numbers}) + "\n"
+        numbers = drop_undefined({name: float(value) for name, value in metrics.items()})
+        line = json.dumps({"stage": self.stage, "step": step, **numbers}, allow_nan=False) + "\n"
         _append(self.run_dir / METRICS, line.encode())
         self._write_event(_scalar_event(step, numbers))
+        self.last_step = step
 
     def record_warning(self, step: int, text: str) -> None:
         """Append a warning about the stage, which the report shows."""
@@ -76,6 +86,7 @@ class Tracker:
         for leftover in (self.run_dir / ROLLOUTS).glob(".*.tmp"):  # of a process that was killed while it wrote
             leftover.unlink()
         self._write_event(_restart_event(step + 1))
+        self.last_step = step
 
     def _write_event(self, event: Event) -> None:
         # TensorBoard's EventFileWriter would put the host's name into the file's name and lose a full disk in a thread.

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from models.folder import on_disk
 from rl import signals, terminal
-from rl.config import ConfigError, did_you_mean
+from rl.config import ConfigError
+from rl.finite import NonFiniteError, drop_undefined
 from rl.planning import golds
 from rl.planning.plan import plan
 from rl.planning.requirements import check_functions
@@ -24,11 +25,22 @@ from rl.recipe.thinking import choose_thinking
 from rl.report.page import write_report
 from rl.run.files import detect_full_disk, link, replacing, replacing_folder
 from rl.run.provenance import write_provenance
-from rl.run.summary import SUMMARY, StageSummary, Summary, describe_environment, read_summary, redact, write_summary
+from rl.run.summary import (
+    SUMMARY,
+    Failure,
+    StageSummary,
+    Summary,
+    describe_environment,
+    read_summary,
+    redact,
+    write_summary,
+)
 from rl.run.tracker import Tracker
 from rl.runner.artifacts import Artifacts
+from rl.runner.blocks import find_last_iteration
+from rl.runner.failures import describe_divergence, describe_failure, describe_place
 from rl.runner.reward_services import RewardServices
-from rl.runner.run_dir import prepare_run_dir
+from rl.runner.run_dir import hold_run_dir
 from rl.stages.context import Context, Outcome
 
 if TYPE_CHECKING:
@@ -51,8 +63,7 @@ def run(recipe: Recipe, out: str | Path, resume: bool = False, say: Callable[[st
     if problems := plan(recipe, out).problems:
         raise ConfigError(problems[0])
     check_functions(recipe)
-    with detect_full_disk(out):
-        prepare_run_dir(recipe, out, resume)
+    with detect_full_disk(out), hold_run_dir(recipe, out, resume):
         return Run(recipe, out, say).execute()
 
 
@@ -66,6 +77,10 @@ class Run:
         self.start_time = time.monotonic() - (earlier.seconds if earlier else 0.0)
         self.summaries: list[StageSummary] = []
         """Summaries of the finished stages."""
+        self.cluster: Cluster | None = None
+        self.current_stage: Stage | None = None
+        self.tracker: Tracker | None = None
+        """That of the current stage."""
         self.environment = describe_environment()
         self.artifacts = Artifacts(recipe, out, say)
         self.announced: dict[str, int] = {}
@@ -73,7 +88,7 @@ class Run:
         self.reward_services = RewardServices(
             recipe.header.reward,
             recipe.folder,
-            lambda: self.cluster,  # which is started later, and asked for only when a reward needs it
+            self._started_cluster,
             lambda name: self.artifacts.path("reward_model", name),
             self.artifacts.model,
             say,
@@ -81,22 +96,44 @@ class Run:
 
     def execute(self) -> Summary:
         """Run the unfinished stages and return the summary. The report is written also when a stage fails."""
-        status = "failed"
         try:
             self._run_stages()
-            status = "done"
         except BaseException as error:
+            # Whatever arrives here once a process stands still has that reason.
+            stuck = ValueError(reason) if (reason := signals.take_failure()) else None
             # A signal may reach an actor first, and what arrives here is the actor's failure.
-            if isinstance(error, KeyboardInterrupt) or signals.is_interrupted():
-                status = "interrupted"
+            if not stuck and (isinstance(error, KeyboardInterrupt) or signals.is_interrupted()):
+                self._summarise("interrupted")
+            else:
+                self._fail(stuck or error)
+            with suppress(Exception):  # the error that stopped the run must not be hidden by one of the report
+                write_report(self.out)
+            if stuck:
+                raise stuck from None
             raise
-        finally:
-            summary = self._summarise(status)
-            if status != "done":
-                with suppress(Exception):  # the error that stopped the run must not be hidden by one of the report
-                    write_report(self.out)
+        summary = self._summarise("done")
         write_report(self.out)
         return summary
+
+    def _fail(self, error: BaseException) -> None:
+        """Record in the summary that the error has stopped the run."""
+        self._summarise("failed", describe_failure(error, self.current_stage, self._step))
+
+    def _end_stuck(self, problem: str) -> None:
+        """End the run because of a process that stands still; called in a thread that is not the run's."""
+        place = describe_place(self.current_stage, self._step)
+        reason = f"{place}{problem}; end that process if it is still there, and go on with --resume"
+        with suppress(Exception):  # the disk may be full
+            self._fail(ValueError(reason))
+        signals.fail(reason)
+
+    @property
+    def _step(self) -> int | None:
+        return self.tracker.current_step if self.tracker else None
+
+    def _started_cluster(self) -> Cluster:
+        assert self.cluster is not None, "a reward asks for the cluster only once it is there"
+        return self.cluster
 
     def folder(self, stage: Stage) -> Path:
         """Return the folder of a stage: `stages/03-rlvr`."""
@@ -116,10 +153,15 @@ class Run:
                 self.artifacts.read_prompts(read.data, read.split, read.limit, place=read.place)
             golds.check_prompts(self.recipe, self.artifacts.read_prompts, self.say)
             with ExitStack() as stack:
-                cluster, rewards = self._start_actors(stack, pending)
-                for stage in pending:
-                    if not self._is_skipped(stage):  # an earlier stage may have ended its block since
-                        self._run_stage(stage, cluster, rewards)
+                try:
+                    cluster, rewards = self._start_actors(stack, pending)
+                    for stage in pending:
+                        if not self._is_skipped(stage):  # an earlier stage may have ended its block since
+                            self._run_stage(stage, cluster, rewards)
+                except Exception as error:
+                    if signals.is_ending() or not (death := self.cluster and self.cluster.describe_death(error)):
+                        raise
+                    raise ValueError(f"{describe_place(self.current_stage, self._step)}{death}") from error
         if any("model" in outcome.artifacts for outcome in self.artifacts.outcomes.values()):
             with replacing_folder(self.out / "model") as temporary:
                 # Hard links where the file system has them: the last stage's model stands in its own folder too.
@@ -145,6 +187,7 @@ class Run:
             initial_model,
             self.recipe.max_sequence_tokens,
             {name: replace(judge, model=str(on_disk(judge.model))) for name, judge in self.recipe.judges.items()},
+            self._end_stuck,
         )
         check_prompt_lengths(self.recipe, stages, self.artifacts.read_prompts, self.cluster.chat)
         stack.enter_context(self.cluster)
@@ -167,6 +210,7 @@ class Run:
     def _run_stage(self, stage: Stage, cluster: Cluster, rewards: RewardService) -> None:
         start_time, folder = time.monotonic(), self.folder(stage)
         self.say(f"stage {self._number(stage)} of {len(self.recipe.stages)}: {stage.name}")
+        self.current_stage, self.tracker = stage, Tracker(self.out, stage.name)
         folder.mkdir(parents=True, exist_ok=True)
         self.artifacts.start_stage()
         context = Context(
@@ -176,7 +220,7 @@ class Run:
             model=self.artifacts.model(stage.config.model),
             cluster=cluster,
             rewards=rewards,
-            tracker=Tracker(self.out, stage.name),
+            tracker=self.tracker,
             data=self.artifacts.read_prompts,
             lookup=self.artifacts.lookup,
             artifact=self.artifacts.path,
@@ -185,7 +229,11 @@ class Run:
             earlier=lambda kind: self.artifacts.previous(stage, kind),
             record=lambda: self._provenance(stage),
         )
-        outcome: Outcome = stage.facts.run(stage.config, context)
+        try:
+            outcome: Outcome = stage.facts.run(stage.config, context)
+        except NonFiniteError as error:
+            raise ValueError(describe_divergence(stage, self._step, error)) from error
+        outcome = replace(outcome, metrics=drop_undefined(outcome.metrics))
         seconds = time.monotonic() - start_time
         for kind, path in outcome.artifacts.items():
             counts = {"counts": outcome.counts, **outcome.facts}
@@ -218,26 +266,14 @@ class Run:
     def _is_skipped(self, stage: Stage) -> bool:
         """Return whether the stage belongs to an iteration after the early end of its block."""
         block = stage.repeat
-        if block is None or block.until is None:
-            return False
-        until = block.until
-        values: list[float] = []
-        for i in range(1, stage.iteration):
-            outcome = self.artifacts.outcomes.get(f"{until.stage}@{i}")
-            if outcome is None:
-                break
-            if until.of_stage not in outcome.metrics:
-                suggestion = did_you_mean(until.of_stage, outcome.metrics)
-                raise ValueError(f"{stage.place}: until.metric: stage '{until.stage}' has no such metric{suggestion}")
-            values.append(outcome.metrics[until.of_stage])
-        last = until.last_iteration(values)
-        if last is None:
+        last, values = find_last_iteration(stage, self.artifacts.outcomes)
+        if block is None or block.until is None or last is None:
             return False
         if self.announced.get(block.name) != last:  # every stage of the later iterations comes by here
             self.announced[block.name] = last
             trend = ", ".join(f"{value:.4g}" for value in values)
             self.say(
-                f"{block.name}: {until.metric} no longer improves ({trend}); the block ends after {last} iterations"
+                f"{block.name}: {block.until.metric} no longer improves ({trend}); the block ends after {last} iterations"
             )
         return True
 
@@ -256,9 +292,9 @@ class Run:
         self.artifacts.outcomes[stage.name] = outcome
         self.summaries.append(StageSummary(stage.name, stage.kind, seconds, outcome.metrics))
 
-    def _summarise(self, status: str) -> Summary:
+    def _summarise(self, status: str, failure: Failure | None = None) -> Summary:
         """Write the run's summary and return it."""
         seconds = time.monotonic() - self.start_time
-        summary = Summary(self.recipe.name, status, seconds, tuple(self.summaries), self.environment)
+        summary = Summary(self.recipe.name, status, seconds, tuple(self.summaries), self.environment, failure)
         write_summary(self.out, summary)
         return summary

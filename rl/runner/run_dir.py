@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -11,15 +13,35 @@ from omegaconf import OmegaConf
 
 from rl.config import ConfigError, read_yaml
 from rl.run.files import DiskFull, detect_full_disk, replacing
+from rl.run.lock import LOCK, RunLock
 from rl.run.summary import redact
 
 if TYPE_CHECKING:
     from rl.recipe import Recipe
 
 
-def prepare_run_dir(recipe: Recipe, out: Path, resume: bool) -> None:
-    """Create the run directory and save the recipe into it; or check that an existing one is this recipe's and that the run
-    is to be resumed. Raises ConfigError."""
+@contextmanager
+def hold_run_dir(recipe: Recipe, out: Path, resume: bool) -> Generator[None]:
+    """Hold the run directory for one run alone. Create it and save the recipe into it; or check that an existing one is
+    this recipe's and that the run is to be resumed. Raises ConfigError."""
+    lock = RunLock(out)
+    try:
+        with detect_full_disk(out):
+            out.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except DiskFull:  # an OSError whose message names its own fix
+        raise
+    except OSError as error:
+        raise ConfigError(f"--out: {out} cannot be a run's directory ({error.strerror}); name another") from error
+    try:
+        _prepare(recipe, out, resume)
+        yield
+    finally:
+        lock.release()
+
+
+def _prepare(recipe: Recipe, out: Path, resume: bool) -> None:
+    """Save the recipe into the run directory, or compare it with the one there."""
     file = out / "recipe.yaml"
     # Through JSON, so that tuples and paths compare equal to what YAML reads back.
     values = json.loads(json.dumps(redact(recipe.source)))
@@ -31,17 +53,10 @@ def prepare_run_dir(recipe: Recipe, out: Path, resume: bool) -> None:
             difference = _first_difference(saved_values, values)
             raise ConfigError(f"{out}: was run with another recipe ({difference}); resume with the same one")
         return
-    try:
-        if resume and out.exists() and any(out.iterdir()):
-            raise ConfigError(f"{out}: holds no run to resume")
-        with detect_full_disk(out):
-            out.mkdir(parents=True, exist_ok=True)
-        with replacing(file) as temporary:
-            OmegaConf.save(OmegaConf.create(values), temporary)
-    except DiskFull:  # an OSError whose message names its own fix
-        raise
-    except OSError as error:
-        raise ConfigError(f"--out: {out} cannot be a run's directory ({error.strerror}); name another") from error
+    if resume and any(path.name != LOCK for path in out.iterdir()):
+        raise ConfigError(f"{out}: holds no run to resume")
+    with replacing(file) as temporary:
+        OmegaConf.save(OmegaConf.create(values), temporary)
 
 
 def read_recipe(file: Path) -> dict[str, object]:

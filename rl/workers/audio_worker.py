@@ -7,6 +7,7 @@ Suffixes: N clips, L labels, P encoder frames, D encoder width, S samples.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +17,10 @@ import numpy as np
 
 from models.augment import AugmentConfig, augment_clip
 from rl.audio import waveform
+from rl.finite import NonFiniteError
 from rl.types import Batch, Clip
 from rl.workers.cuda_cache import frees_cuda_cache
+from rl.workers.diagnosis import check_weights
 from rl.workers.optimizer import OptimizerConfig
 from rl.workers.trainer import TrainerConfig, TrainerWorker
 
@@ -189,7 +192,20 @@ class LanguageModelWorker(AudioWorker):
         scalar = loss_NL.sum() / pairs
         self.deepspeed.backward(scalar * self.world, scale_wrt_gas=False)  # as in `TrainerWorker.optimise`
         self.deepspeed.step()
-        return {"loss": float(scalar.detach()), "grad_norm": self._norm()}
+        report = {"loss": float(scalar.detach()), "grad_norm": self._norm()}
+        self._check_encoder_step(report, loss_NL.detach())
+        return report
+
+    def _check_encoder_step(self, report: dict[str, float], loss_NL: Tensor) -> None:
+        """Raise NonFiniteError where the step met or made a number that is none."""
+        import torch
+
+        for i, loss_L in enumerate(loss_NL):
+            if not bool(torch.isfinite(loss_L).all()):
+                raise NonFiniteError(f"the loss of clip {i + 1} of {len(loss_NL)} is {loss_L.tolist()}", is_update=True)
+        if not (math.isfinite(report["grad_norm"]) or self.deepspeed.fp16_enabled()):
+            raise NonFiniteError("the gradient of the encoder is not finite", is_update=True)
+        check_weights(self.deepspeed.module)
 
     @frees_cuda_cache
     def classify(self, clips: Sequence[Clip], targets: Sequence[Sequence[int]]) -> list[list[bool]]:

@@ -23,9 +23,12 @@ from rl.data.chat_export import exported_template
 from rl.workers import trainer
 from rl.workers.audio_features import AudioFeatures
 from rl.workers.critic import CriticWorker
+from rl.workers.deaths import Seat, count_oom_kills, describe_death, describe_seat, find_death
 from rl.workers.group import CriticGroup, PolicyGroup
+from rl.workers.liveness import Watchdog
 from rl.workers.placement import TRAINERS, Bundle, ClusterConfig, bundles, describe_shortage, roles
 from rl.workers.policy import PolicyWorker
+from rl.workers.processes import Processes
 from rl.workers.ray_start import start_ray, stop_ray
 from rl.workers.trainer import TrainerConfig
 from rollouts.judge_engine import JudgeConfig, JudgeWorker, Question, judge_client, last_line
@@ -34,8 +37,6 @@ from rollouts.sampler import EngineConfig, Sampler
 from rollouts.worker import EngineWorker
 
 RESERVE_TIMEOUT_S = 120
-Seat = tuple[str, int]
-"""(role, index) of an actor."""
 
 
 class Cluster:
@@ -52,18 +53,24 @@ class Cluster:
         model_path: Path,
         max_sequence_tokens: int,
         judges: Mapping[str, JudgeConfig] = MappingProxyType({}),
+        report_stuck: Callable[[str], None] = lambda _: None,
     ) -> None:
+        """`report_stuck` is called, in a thread of the cluster's own, with a process that has stood still for too long."""
         self.judges = judges
         self.names, self.config, self.engines, self.training = names, cluster, engines, training
         self.model, self.model_path, self.max_sequence_tokens = model, model_path, max_sequence_tokens
         self.chat = Chat(load_tokenizer(model_path), model.thinks, clip_counter(model_path), declared_ends(model_path))
         exported_template(self.chat)  # a template that cannot be exported is refused before anything starts
         self.actors: dict[Seat, Actor] = {}
+        self.processes = Processes(training.ranks)
+        self.report_stuck = report_stuck
+        self.oom_kills = count_oom_kills()
         self.owns_ray = False
         self.group: PlacementGroup | None = None
 
     def __enter__(self) -> Cluster:
         self.owns_ray = not ray.is_initialized()
+        self.watchdog = Watchdog(self.config.heartbeat_s, self.processes.find_lives, self.report_stuck)
         try:
             self._start()
         except BaseException as error:
@@ -97,6 +104,7 @@ class Cluster:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.watchdog.close()
         for actor in self.actors.values():
             ray.kill(cast("Any", actor))
         if self.group:
@@ -146,6 +154,13 @@ class Cluster:
         for name in names:
             self._await(f"judge {name}")
 
+    def describe_death(self, error: BaseException) -> str | None:
+        """Return in one line which actor's death is behind an error; None where none has died."""
+        death = find_death(error, self.actors)
+        if death is None:
+            return None
+        return describe_death(describe_seat(death[0], self.training.ranks), death[1], self.oom_kills)
+
     def _await(self, role: str) -> None:
         """Wait until the vLLM of each of the role's actors has started."""
         try:
@@ -188,7 +203,9 @@ class Cluster:
         if self.gpu:
             variables |= gpu_environment(self.gpus_by_seat[role, i])
         actor_class = cast("Any", ray.remote(kind))  # Ray leaves it untyped
-        return actor_class.options(**options, runtime_env={"env_vars": variables}).remote(*arguments)
+        actor: Actor = actor_class.options(**options, runtime_env={"env_vars": variables}).remote(*arguments)
+        self.processes.add((role, i), actor)
+        return actor
 
 
 def _reserve(reservation: Sequence[Bundle]) -> PlacementGroup:

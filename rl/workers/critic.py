@@ -35,7 +35,7 @@ class CriticWorker(AudioWorker):
     @frees_cuda_cache
     def values(self, batch: Batch, micro_batches: Sequence[Sequence[int]]) -> dict[int, np.ndarray]:
         """Return {row: value of the state before each of its actions}. Collective."""
-        return self.forward(batch, micro_batches, self._forward)
+        return self.forward(batch, micro_batches, self._forward, "values")
 
     @frees_cuda_cache
     def update(self, batch: Batch, steps: Sequence[OptimiserStep], value_clip: float | None) -> list[dict[str, float]]:

@@ -8,6 +8,9 @@ from typing import Literal
 
 from rl.config import ConfigError
 
+HIGHEST_RATE = 1e30
+"""Learning rate beyond which AdamW's arithmetic in float32 breaks off with an error of its own."""
+
 
 @dataclass
 class OptimizerConfig:
@@ -31,6 +34,8 @@ class OptimizerConfig:
         for name in ("learning_rate", "warmup_steps", "weight_decay", "gradient_clipping"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ConfigError(f"{place}.{name}: must not be negative; got {getattr(self, name)}")
+        if self.learning_rate > HIGHEST_RATE:
+            raise ConfigError(f"{place}.learning_rate: {self.learning_rate:g} is no learning rate; 1e-6 is a usual one")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ConfigError(f"{place}.betas: each must lie in [0, 1); got {list(self.betas)}")
 

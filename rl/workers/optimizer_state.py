@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rl.finite import NonFiniteError, find_non_finite
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -22,6 +24,8 @@ def write_optimizer(optimizer: Any, file: Path) -> None:
     for i, weight, moments in _shards(optimizer):
         tensors = {"weight": weight, **moments}
         state |= {f"{i}.{name}": value.detach().cpu().clone() for name, value in tensors.items()}
+    if problem := find_non_finite(state.items()):
+        raise NonFiniteError(f"of the optimizer's state {problem}")
     safetensors.torch.save_file(state, file)
 
 

@@ -65,8 +65,16 @@ class ClusterConfig:
     """Address of a running Ray cluster; default: RAY_ADDRESS, else a new Ray on this machine."""
     placement: Literal["colocated", "split"] = "colocated"
     """`colocated`: roles take turns on the same devices; `split`: every actor has devices of its own."""
+    heartbeat_s: float = 30.0
+    """Seconds for which a process of the run may stand still, stopped or frozen, before the run ends. A long step or load
+    does not stand still. 0: for ever."""
     expect: ExpectConfig | None = None
     """Machines that the plan is made for; default: this one. A run is always checked against the real machines."""
+
+    def validate(self, place: str) -> None:
+        """Raise ConfigError for a negative time."""
+        if self.heartbeat_s < 0:
+            raise ConfigError(f"{place}.heartbeat_s: must not be negative; got {self.heartbeat_s}")
 
     def running_cluster(self) -> str | None:
         """Return the address of the running cluster that the recipe or RAY_ADDRESS names, or None for a Ray of this

@@ -42,7 +42,9 @@ class PolicyWorker(LanguageModelWorker):
         self, batch: Batch, micro_batches: Sequence[Sequence[int]], temperature: float
     ) -> dict[int, np.ndarray]:
         """Return {row: logprobs of its actions}. Collective."""
-        return self.forward(batch, micro_batches, lambda micro_batch: self._forward(micro_batch, temperature)[0])
+        return self.forward(
+            batch, micro_batches, lambda micro_batch: self._forward(micro_batch, temperature)[0], "logprobs"
+        )
 
     @frees_cuda_cache
     def update(

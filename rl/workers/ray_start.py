@@ -89,9 +89,14 @@ def _init_local_ray(cpus: int, weights: int, folder: Path) -> None:
                 )
             return
         except Exception as error:  # Ray raises this one as a bare Exception
-            if "timed out during startup" not in str(error) or attempt == RAY_STARTS - 1:
+            if "timed out during startup" not in str(error):
                 raise
             ray.shutdown()
+            if attempt == RAY_STARTS - 1:
+                raise ValueError(
+                    f"Ray did not start within its time, {RAY_STARTS} times in a row; is the machine busy? end what else "
+                    "runs, then go on with --resume"
+                ) from error
 
 
 @contextmanager

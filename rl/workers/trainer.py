@@ -14,14 +14,18 @@ from __future__ import annotations
 import math
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from rl.algorithms.policy_losses import PER_SEQUENCE
 from rl.config import ConfigError, Values
+from rl.finite import NonFiniteError
 from rl.types import Batch
+from rl.workers.deepspeed_settings import deepspeed_settings
+from rl.workers.diagnosis import Compute, Losses, check_answers, check_weights, checked, explain_step
 from rl.workers.optimizer import OptimizerConfig
 from rl.workers.optimizer_state import read_optimizer, write_optimizer
 
@@ -68,6 +72,10 @@ class TrainerConfig:
         for name, key in REFUSED_OPTIONS.items():
             if name in self.deepspeed:
                 raise ConfigError(f"{place}.deepspeed.{name}: set {key} instead")
+
+
+Loss = Callable[[Batch], tuple["Tensor", dict[str, "Tensor"]]]
+"""Function of a micro-batch -> (loss_A, diagnostics_A)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +147,7 @@ class TrainerWorker:
         adam = torch.optim.AdamW(
             parameters, lr=0.0, betas=optimizer.betas, weight_decay=optimizer.weight_decay, fused=False
         )
-        settings = _deepspeed_settings(dtype, trainer, optimizer)
+        settings = deepspeed_settings(dtype, trainer.zero_stage, trainer.deepspeed, optimizer.gradient_clipping)
         if not settings["zero_optimization"]["stage"]:
             # Without ZeRO DeepSpeed 0.19 reports no gradient norm in float32 (`get_global_grad_norm` is None): we
             # clip ourselves, just before the optimizer steps, and keep the norm.
@@ -157,7 +165,7 @@ class TrainerWorker:
         self,
         batch: Batch,
         steps: Sequence[OptimiserStep],
-        loss: Callable[[Batch], tuple[Tensor, dict[str, Tensor]]],
+        loss: Loss,
         action_weights: Callable[[Tensor], Tensor],
         pairs: bool = False,
     ) -> list[dict[str, float]]:
@@ -183,17 +191,10 @@ class TrainerWorker:
                 group["lr"] = step.learning_rate
             # Sums stay tensors until the step is taken: reading one would wait for the GPU at every micro-batch.
             report: Values = defaultdict(float)
+            dummy = step.rows[: 2 if pairs else 1]
+            compute = partial(self._losses, batch, dummy, weights_by_row, loss)
             for rows in step.micro_batches:
-                # Every rank runs equally many forwards and backwards, for ZeRO gathers and reduces in each: a rank
-                # without rows computes the step's first sequence (or pair) as a dummy, with weight 0. Where that gives
-                # NaN, 0 × NaN is NaN too, which does no harm: the rank that has the sequence gives NaN all the same.
-                rows_or_dummy = rows or step.rows[: 2 if pairs else 1]
-                micro_batch = batch.select(rows_or_dummy).to(self.device)
-                loss_A, diagnostics = loss(micro_batch)
-                weights_A = torch.cat([weights_by_row[row] for row in rows_or_dummy]).to(self.device)
-                if batch.has("scale"):
-                    weights_A = weights_A * micro_batch.scale_A
-                scalar = (loss_A * (weights_A if rows else torch.zeros_like(weights_A))).sum()
+                _, scalar, diagnostics = compute(rows)
                 # DeepSpeed averages gradients over ranks, and ours are to be added up: hence `* world`. By default
                 # (scale_wrt_gas) it would also divide by accumulation steps.
                 self.deepspeed.backward(scalar * self.world, scale_wrt_gas=False)
@@ -204,12 +205,39 @@ class TrainerWorker:
                     report[name] += values.detach().double().sum() / count if rows else 0.0
             self.deepspeed.step()
             reports.append({name: float(value) for name, value in report.items()} | {"grad_norm": self._norm()})
+            self._check_step(reports[-1], step, batch, compute)
         return reports
 
+    def _losses(
+        self, batch: Batch, dummy: Sequence[int], weights_by_row: Mapping[int, Tensor], loss: Loss, rows: Sequence[int]
+    ) -> Losses:
+        """Return (loss_A, their weighted sum, diagnostics_A) of a micro-batch's rows. Collective."""
+        import torch
+
+        # Every rank runs equally many forwards and backwards, for ZeRO gathers and reduces in each: one without rows
+        # computes the dummy's, with weight 0. Where that gives NaN, 0 × NaN is NaN too, which does no harm: the rank
+        # that has the sequence gives NaN all the same.
+        micro_batch = batch.select(rows or dummy).to(self.device)
+        loss_A, diagnostics = loss(micro_batch)
+        weights_A = torch.cat([weights_by_row[row] for row in rows or dummy]).to(self.device)
+        if batch.has("scale"):
+            weights_A = weights_A * micro_batch.scale_A
+        return loss_A, (loss_A * weights_A * bool(rows)).sum(), diagnostics
+
+    def _check_step(self, report: dict[str, float], step: OptimiserStep, batch: Batch, compute: Compute) -> None:
+        """Raise NonFiniteError where the step met or made a number that is none."""
+        # Loss scaling (fp16) tries scales that are too large and takes no step with them, which is no fault.
+        if not (math.isfinite(report["grad_norm"]) or self.deepspeed.fp16_enabled()):
+            explain_step(self.deepspeed, batch, step.micro_batches, compute)
+        if not math.isfinite(report["loss"]):  # of this rank alone: the whole gradient is finite
+            raise NonFiniteError(f"the loss is {report['loss']}", is_update=True)
+        check_weights(self.deepspeed.module)
+
     def forward(
-        self, batch: Batch, micro_batches: Iterable[Sequence[int]], compute: Callable[[Batch], Tensor]
+        self, batch: Batch, micro_batches: Iterable[Sequence[int]], compute: Callable[[Batch], Tensor], name: str
     ) -> dict[int, np.ndarray]:
-        """Return {row: the entries [a] of `compute(micro_batch)` [A] at its actions}, without gradients. Collective."""
+        """Return {row: the entries [a] of `compute(micro_batch)` [A] at its actions}, without gradients. Raises
+        NonFiniteError, with the `name` of what is computed, for a NaN or an infinity. Collective."""
         import torch
 
         self.deepspeed.eval()
@@ -221,6 +249,7 @@ class TrainerWorker:
                 pieces = _split(compute(micro_batch).cpu(), micro_batch.actions_N)
                 if rows:
                     answers.update({row: piece.numpy() for row, piece in zip(rows, pieces, strict=True)})
+        check_answers(answers, name, batch)
         return answers
 
     def save_optimizer(self, folder: str) -> None:
@@ -260,7 +289,8 @@ class TrainerWorker:
         for name, parameter in self.deepspeed.module.named_parameters():
             # ZeRO-3 marks its shards with `ds_id`; gathering one at a time needs memory for one.
             with deepspeed.zero.GatheredParameters([parameter], enabled=hasattr(parameter, "ds_id")):
-                yield name, parameter.detach()
+                # Also where nobody reads it: what is exported or sent to engines passes here, and must be whole.
+                yield name, checked(name, parameter.detach())
         # Apart: the frozen encoder is no parameter of the module, so that ZeRO does not shard it.
         if hasattr(self.deepspeed.module, "frozen_parameters"):
             yield from self.deepspeed.module.frozen_parameters()
@@ -269,29 +299,3 @@ class TrainerWorker:
 def _split(values_A: Tensor, actions_N: Tensor) -> tuple[Tensor, ...]:
     """Return each sequence's part of `values_A`."""
     return cast("tuple[Tensor, ...]", values_A.split(actions_N.tolist()))  # torch leaves both untyped
-
-
-def _deepspeed_settings(dtype: str, trainer: TrainerConfig, optimizer: OptimizerConfig) -> Values:
-    """Return the config that DeepSpeed is given, with `trainer.deepspeed` of the recipe merged in last."""
-    settings: Values = {
-        "train_micro_batch_size_per_gpu": 1,  # it wants a number; batches are ragged, and it never counts them
-        "managed_gradient_accumulation": False,  # `optimise` says when a step is due
-        "gradient_clipping": optimizer.gradient_clipping,  # explicit, or DeepSpeed clips at 1.0
-        "zero_optimization": {"stage": trainer.zero_stage, "overlap_comm": False},
-        "zero_allow_untested_optimizer": True,  # torch's AdamW is one
-    }
-    if dtype == "bfloat16":
-        # Left to itself DeepSpeed adds up micro-batches' gradients in bfloat16 and, without ZeRO, counts AdamW's steps
-        # from 2. So stage 0 becomes 1, on any number of ranks: the ranks split master weights and optimizer states, and
-        # the same step is taken.
-        settings |= {"bf16": {"enabled": True}, "data_types": {"grad_accum_dtype": "fp32"}}
-        settings["zero_optimization"]["stage"] = max(1, trainer.zero_stage)
-    return _merge(settings, trainer.deepspeed)
-
-
-def _merge(base: Values, extra: Values) -> Values:
-    """Return `base` with the keys of `extra` over it, mappings merged key by key."""
-    submappings = {
-        key: _merge(base[key], extra[key]) for key in base.keys() & extra.keys() if isinstance(base[key], dict)
-    }
-    return {**base, **extra, **submappings}

@@ -3,6 +3,8 @@ from __future__ import annotations
 import errno
 import pickle
 import shutil
+import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -70,17 +72,55 @@ class Wrapped(Exception):
 
 
 @pytest.mark.parametrize(
-    "error",
+    ("error", "says"),
     [
-        OSError(errno.EDQUOT, "Disk quota exceeded"),
-        Exception("No space left on device (os error 28)"),  # tokenizers
-        Exception("Error while serializing: I/O error: Disk quota exceeded (os error 122)"),  # safetensors
-        Wrapped("ray::PolicyWorker.export() …"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "your disk quota is used up; delete files of yours"),
+        (Exception("No space left on device (os error 28)"), "the disk is full"),  # tokenizers
+        (Exception("I/O error: Disk quota exceeded (os error 122)"), "your disk quota is used up"),  # safetensors
+        (Wrapped("ray::PolicyWorker.export() …"), "the disk is full"),
     ],
 )
-def test_a_full_disk_is_known_in_all_its_words(tmp_path: Path, error: Exception) -> None:
-    with pytest.raises(DiskFull, match=rf"^{tmp_path}: the disk is full"), detect_full_disk(tmp_path):
+def test_a_full_disk_is_known_in_all_its_words(tmp_path: Path, error: Exception, says: str) -> None:
+    with (
+        pytest.raises(DiskFull, match=rf"^{tmp_path}: {says}.*, then go on with --resume$") as e,
+        detect_full_disk(tmp_path),
+    ):
         raise error
+    sent = pickle.loads(pickle.dumps(e.value))
+    assert (str(sent), sent.errno) == (str(e.value), e.value.errno)
+
+
+def test_a_disk_without_inodes_is_told_as_that(tmp_path: Path) -> None:
+    """Through every way of writing: a file, a folder, one below folders that are not there."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m,nr_inodes=8", "tmpfs", folder], capture_output=True
+    ).returncode:
+        pytest.skip("no right to mount a small disk")
+    try:
+        (folder / "kept").write_text("kept")
+        for i in range(10):
+            with suppress(OSError):
+                (folder / f"small-{i}").touch()
+        for path in (folder / "file", folder / "new" / "below" / "file"):
+            with pytest.raises(DiskFull, match=rf"^{path}: the disk has no inode left .*delete files .*--resume$"):
+                half_write(path)
+        with (
+            pytest.raises(DiskFull, match=rf"^{folder / 'model'}: the disk has no inode left"),
+            replacing_folder(folder / "model"),
+        ):
+            pass
+        assert (folder / "kept").read_text() == "kept"
+        (folder / "small-0").unlink()
+        (folder / "small-1").unlink()
+        with (
+            pytest.raises(DiskFull, match=rf"^{folder / 'large'}: the disk is full; free some space"),
+            replacing(folder / "large") as t,
+        ):
+            t.write_bytes(b"x" * (2 << 20))
+    finally:
+        subprocess.run(["umount", folder], check=True)
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,32 @@ from pathlib import Path
 
 import pytest
 
-from rl.run.summary import HIDDEN, StageSummary, Summary, describe_environment, read_summary, redact, write_summary
+from rl.run.summary import (
+    HIDDEN,
+    Failure,
+    StageSummary,
+    Summary,
+    describe_environment,
+    read_summary,
+    redact,
+    write_summary,
+)
 
 
 def test_a_summary_reads_as_it_was_written(tmp_path: Path) -> None:
     summary = Summary("quickstart", "done", 12.5, (StageSummary("sft", "sft", 3.0, {"loss": 0.5}),), {"cpus": 2})
     write_summary(tmp_path, summary)
     assert read_summary(tmp_path) == summary
+
+
+def test_a_summary_keeps_why_a_run_failed(tmp_path: Path) -> None:
+    failure = Failure("the disk is full", "sft", 3)
+    assert str(failure) == "failed in stage 'sft', step 3: the disk is full"
+    assert str(Failure("no engine", "before")) == "failed in stage 'before': no engine"
+    assert str(Failure("no engine")) == "failed before the first stage: no engine"
+    assert str(Failure("sft 'sft', step 3: a loss is NaN", "sft", 3)) == "failed: sft 'sft', step 3: a loss is NaN"
+    write_summary(tmp_path, Summary("quickstart", "failed", 1.0, failure=failure))
+    assert read_summary(tmp_path) == Summary("quickstart", "failed", 1.0, failure=failure)
 
 
 def test_a_run_killed_before_its_first_summary_has_none(tmp_path: Path) -> None:

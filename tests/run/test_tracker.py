@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -19,7 +21,7 @@ from rl.run.tracker import Tracker, read_metrics, render_transcript, rollout_fil
 from rl.types import Message, Prompt, Scored
 
 names = st.text(min_size=1).filter(lambda name: name not in ("stage", "step"))
-numbers = st.integers(-(2**53), 2**53) | st.floats(allow_nan=False)
+numbers = st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
 stages = st.from_regex(r"[a-z][a-z0-9_-]{0,8}", fullmatch=True)
 records = st.lists(st.tuples(stages, st.integers(0, 10**9), st.dictionaries(names, numbers)), max_size=8)
 
@@ -31,6 +33,18 @@ def test_what_is_recorded_is_what_is_read(records: list[tuple[str, int, dict[str
         for stage, step, metrics in records:
             Tracker(Path(folder), stage).record(step, metrics)
         assert read_metrics(Path(folder)) == [{"stage": s, "step": n, **metrics} for s, n, metrics in records]
+
+
+def test_a_record_is_strict_json(tmp_path: Path) -> None:
+    """What is undefined is absent, here and in TensorBoard."""
+
+    def refuse(text: str) -> float:
+        raise AssertionError(text)
+
+    undefined = {"reward": float("nan"), "grad_norm": float("inf"), "low": np.float32("-inf"), "loss": np.float64(2)}
+    Tracker(tmp_path, "sft").record(1, undefined)
+    (line,) = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(line, parse_constant=refuse) == {"stage": "sft", "step": 1, "loss": 2.0}
 
 
 def test_a_run_without_steps_has_no_metrics(tmp_path: Path) -> None:

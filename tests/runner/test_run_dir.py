@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from rl.config import ConfigError
 from rl.recipe import Recipe, load
-from rl.runner.run_dir import newest_run, prepare_run_dir
+from rl.run.lock import LOCK, RunLock, _start_of
+from rl.runner.run_dir import hold_run_dir, newest_run
 
 RECIPE = {
     "name": "tiny",
@@ -17,6 +28,11 @@ RECIPE = {
     "reward": {"parts": [{"verifier": "text"}]},
     "stages": [{"sft": {"data": "words"}}],
 }
+
+
+def prepare_run_dir(recipe: Recipe, out: Path, resume: bool) -> None:
+    with hold_run_dir(recipe, out, resume):
+        pass
 
 
 @pytest.fixture
@@ -58,3 +74,85 @@ def test_a_damaged_recipe_is_named(recipe: Recipe, text: str, says: str) -> None
             find()
         assert str(caught.value).startswith(f"runs/tiny/recipe.yaml{says}")
         assert str(caught.value).endswith("; put back the recipe it was run with, or start anew with another --out")
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from rl.recipe import load
+from rl.runner.run_dir import hold_run_dir
+import os, subprocess
+with hold_run_dir(load(%r), Path(sys.argv[1]), resume=False):
+    child = subprocess.Popen(["sleep", "60"], close_fds=False)
+    forked = os.fork()
+    if not forked:
+        time.sleep(60)
+        os._exit(0)
+    print(child.pid, forked, flush=True)
+    time.sleep(60)
+"""
+
+
+def test_one_run_at_a_time_works_in_it(recipe: Recipe, tmp_path: Path) -> None:
+    """Until it ends, or is killed: then at once, although what it has started lives on."""
+    out = tmp_path / "run"
+    process = subprocess.Popen([sys.executable, "-c", HOLD % RECIPE, str(out)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    children = [int(pid) for pid in process.stdout.readline().split()]
+    try:
+        says = (
+            rf"^{out}: a run is at work here already \(process {process.pid} on {socket.gethostname()}\); wait for it"
+        )
+        for resume in (False, True):
+            with pytest.raises(ConfigError, match=says):
+                prepare_run_dir(recipe, out, resume)
+        process.kill()
+        process.wait()
+        assert all(psutil.pid_exists(pid) for pid in children)
+        prepare_run_dir(recipe, out, resume=True)
+    finally:
+        for pid in (process.pid, *children):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def test_two_runs_of_one_process_exclude_each_other(recipe: Recipe, tmp_path: Path) -> None:
+    with (
+        hold_run_dir(recipe, tmp_path / "run", resume=False),
+        pytest.raises(ConfigError, match=rf"a run is at work here already \(process {os.getpid()} on"),
+    ):
+        prepare_run_dir(recipe, tmp_path / "run", resume=True)
+    prepare_run_dir(recipe, tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("owner", "is_free"),
+    [
+        ("", True),
+        ("{torn", True),
+        ({"pid": 2**22 - 1, "start": "5"}, True),  # ended
+        ({"pid": os.getppid(), "start": "5"}, True),  # another process has its id by now
+        ({"pid": os.getppid(), "start": _start_of(os.getppid())}, False),
+        ({"pid": 1, "start": "5", "host": "elsewhere"}, False),
+    ],
+)
+def test_where_the_file_system_has_no_locks_the_file_tells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: str | dict[str, object], is_free: bool
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    text = owner if isinstance(owner, str) else json.dumps({"host": socket.gethostname(), **owner})
+    (tmp_path / LOCK).write_text(text)
+    lock = RunLock(tmp_path)
+    if is_free:
+        lock.acquire()
+        assert json.loads((tmp_path / LOCK).read_text())["pid"] == os.getpid()
+        lock.release()
+        assert (tmp_path / LOCK).read_text() == ""
+    else:
+        with pytest.raises(
+            ConfigError, match=rf"a run is at work here already .*if it is not, delete {tmp_path / LOCK}"
+        ):
+            lock.acquire()

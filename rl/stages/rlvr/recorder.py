@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from rl.finite import drop_undefined
 from rl.run.checkpoint import BEST
 from rl.run.metrics import is_timing
 from rl.run.tracker import read_stage_metrics
@@ -48,7 +49,7 @@ class Recorder:
         self.config, self.context, self.objective = config, context, config.build_objective()
         self.learner, self.stream, self.checkpoints = learner, stream, checkpoints
         self.watch = Watch(stream.scorer.rewards.config)
-        self.best_score = float("-inf")
+        self.best_score: float | None = None
         self.best_step: int | None = None
         self.last: dict[str, float] = {}
         """Metrics of the last step, without timings."""
@@ -57,7 +58,7 @@ class Recorder:
     def resume(self) -> int:
         """Load the newest whole checkpoint, or the stage's first models; return how many steps are behind it."""
         context = self.context
-        start = {"step": 0, "drawn": {}, "best": float("-inf"), BEST: None, "last": {}, "watch": None}
+        start = {"step": 0, "drawn": {}, "best": None, BEST: None, "last": {}, "watch": None}
         folder, state = self.checkpoints.latest() or (None, start)
         self.learner.load(folder)
         self.stream.curriculum.state, self.last = state["drawn"], state["last"]
@@ -187,9 +188,9 @@ class Recorder:
 
     def checkpoint(self, step: int, metrics: Mapping[str, float]) -> None:
         """Save when due, at the end, and whenever the evaluation is the best so far."""
-        self.last = {name: value for name, value in metrics.items() if not is_timing(name)}
-        score = metrics.get("eval/accuracy", float("-inf"))
-        is_best = score > self.best_score
+        self.last = drop_undefined({name: value for name, value in metrics.items() if not is_timing(name)})
+        score = self.last.get("eval/accuracy")
+        is_best = score is not None and (self.best_score is None or score > self.best_score)
         if is_best:
             self.best_score, self.best_step = score, step
         if is_best or step == self.config.steps or step % self.config.checkpoint_every == 0:

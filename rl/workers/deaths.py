@@ -1,0 +1,103 @@
+"""Deaths of actors in one line: which of a run's actors has died, on which node, and why, as far as that is known."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, cast
+
+import ray
+from ray.exceptions import RayActorError, RayError
+
+from rollouts.judge_engine import last_line
+from rollouts.remote import Actor
+
+NOTICE_S = 10
+"""Seconds that Ray may take to notice a death, after a rank whose peer has died reports that."""
+Seat = tuple[str, int]
+"""(role, index) of an actor."""
+
+
+def find_death(error: BaseException, actors: Mapping[Seat, Actor]) -> tuple[Seat, RayActorError] | None:
+    """Return the actor whose death is behind an error, and what Ray says of it; None where none has died."""
+    if not isinstance(error, RayError) or not ray.is_initialized():
+        return None
+    if isinstance(error, RayActorError):
+        ids = {cast("Any", actor)._actor_id.hex(): seat for seat, actor in actors.items()}
+        seat = ids.get(str(error.actor_id))
+        return None if seat is None else (seat, error)
+    # A rank that waits for a dead one may report that first. A dead actor answers at once, one that works later.
+    calls = {actor.__ray_ready__.remote(): seat for seat, actor in actors.items()}
+    pending = list(calls)
+    while pending:
+        done, pending = ray.wait(pending, timeout=NOTICE_S)
+        if not done:
+            return None
+        try:
+            ray.get(done)
+        except RayActorError as death:
+            return calls[done[0]], death
+    return None
+
+
+def describe_seat(seat: Seat, ranks: int) -> str:
+    """Return an actor in words: `engine 0`, `the policy's rank 1`, `judge taste`."""
+    role, index = seat
+    if role == "engine":
+        return f"engine {index}"
+    if role.startswith("judge "):
+        return role
+    name = role.replace("_", " ")
+    return f"the {name}'s rank {index}" if ranks > 1 else f"the {name}'s trainer"
+
+
+def describe_death(name: str, error: RayActorError, oom_kills: int) -> str:
+    """Return the death of the actor `name` in one line. `oom_kills` is what `count_oom_kills` said at the start."""
+    text = str(error)
+    pid, address = (re.search(rf"\b{key}: (\S+)", text) for key in ("pid", "ip"))
+    place = ", ".join(part for part in (pid and f"pid {pid[1]}", address and f"node {address[1]}") if part)
+    cause = _find_cause(text, int(pid[1]) if pid else 0, oom_kills)
+    return f"{name}{f' ({place})' if place else ''} has died: {cause}; go on with --resume"
+
+
+def count_oom_kills() -> int:
+    """Return how many processes the kernel has killed for want of memory, on this machine and in this container."""
+    total = 0
+    for file in (Path("/proc/vmstat"), Path("/sys/fs/cgroup/memory.events")):
+        with suppress(OSError):
+            total += sum(map(int, re.findall(r"^oom_kill (\d+)$", file.read_text(), re.MULTILINE)))
+    return total
+
+
+def _find_cause(text: str, pid: int, oom_kills: int) -> str:
+    """Return why an actor has died, from what Ray says, from its log, and from the kernel's counts."""
+    if "creation task" in text:
+        return f"it did not start: {last_line(Exception(text))}"
+    if "low on memory" in text:
+        return "Ray ended it because its node ran out of memory; lower what the run takes or free some memory"
+    if re.search(r"\bnode\b.*\b(died|dead|terminated|preempted)", text, re.IGNORECASE) and not pid:
+        return "its node has died or cannot be reached"
+    if signal_name := _find_signal(pid):
+        return f"it crashed with {signal_name}"
+    if count_oom_kills() > oom_kills:
+        return "the kernel killed it because memory ran out; lower what the run takes or free some memory"
+    return "it was killed from outside (SIGKILL), as the kernel does when memory runs out"
+
+
+def _find_signal(pid: int) -> str | None:
+    """Return the signal with which a process has crashed on this machine, from the log that Ray keeps of it."""
+    node = cast("Any", ray)._private.worker._global_node
+    if node is None or not pid:
+        return None
+    for file in Path(node.get_session_dir_path(), "logs").glob(f"*[-_]{pid}.*"):
+        with suppress(OSError):
+            # Its end: a log may be long, and a crash is the last that a process writes.
+            with file.open("rb") as log:
+                log.seek(max(0, os.fstat(log.fileno()).st_size - 65536))
+                found = re.search(rb"\*\*\* (SIG[A-Z]+) received", log.read())
+            if found:
+                return found[1].decode()
+    return None

@@ -1,0 +1,31 @@
+"""The config that DeepSpeed is given: what the loop over micro-batches in `rl.workers.trainer` relies on."""
+
+from __future__ import annotations
+
+from rl.config import Values
+
+
+def deepspeed_settings(dtype: str, zero_stage: int, options: Values, gradient_clipping: float) -> Values:
+    """Return the config that DeepSpeed is given, with the `options` of the recipe (`trainer.deepspeed`) merged in last."""
+    settings: Values = {
+        "train_micro_batch_size_per_gpu": 1,  # it wants a number; batches are ragged, and it never counts them
+        "managed_gradient_accumulation": False,  # `optimise` says when a step is due
+        "gradient_clipping": gradient_clipping,  # explicit, or DeepSpeed clips at 1.0
+        "zero_optimization": {"stage": zero_stage, "overlap_comm": False},
+        "zero_allow_untested_optimizer": True,  # torch's AdamW is one
+    }
+    if dtype == "bfloat16":
+        # Left to itself DeepSpeed adds up micro-batches' gradients in bfloat16 and, without ZeRO, counts AdamW's steps
+        # from 2. So stage 0 becomes 1, on any number of ranks: the ranks split master weights and optimizer states, and
+        # the same step is taken.
+        settings |= {"bf16": {"enabled": True}, "data_types": {"grad_accum_dtype": "fp32"}}
+        settings["zero_optimization"]["stage"] = max(1, zero_stage)
+    return _merge(settings, options)
+
+
+def _merge(base: Values, extra: Values) -> Values:
+    """Return `base` with the keys of `extra` over it, mappings merged key by key."""
+    submappings = {
+        key: _merge(base[key], extra[key]) for key in base.keys() & extra.keys() if isinstance(base[key], dict)
+    }
+    return {**base, **extra, **submappings}

@@ -1,0 +1,95 @@
+"""The processes of a run's actors, wherever in the cluster they are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from rl.workers.deaths import Seat, describe_seat
+from rl.workers.liveness import Life, lives_of_ray, lives_of_workers, read_life
+from rollouts.remote import Actor
+
+if TYPE_CHECKING:
+    from ray import ObjectRef
+
+Place = tuple[str, int]
+"""(Ray's id of the node, process id)."""
+
+
+class Processes:
+    """The actors' processes, each known once its actor has started."""
+
+    def __init__(self, ranks: int) -> None:
+        self.ranks = ranks
+        self.pending: dict[Seat, ObjectRef[Place]] = {}
+        self.places: dict[Seat, Place] = {}
+        self.lives_by_node: dict[str, dict[str, Life]] = {}
+        """What the last answer of each other node said."""
+        self.calls: dict[str, ObjectRef[dict[str, Life]]] = {}
+        """The question to each other node that is not answered yet."""
+
+    def add(self, seat: Seat, actor: Actor) -> None:
+        """Ask a new actor where it is."""
+        self.places.pop(seat, None)
+        self.pending[seat] = actor.__ray_call__.remote(_place)
+
+    def find_lives(self) -> Mapping[str, Life]:
+        """Return the run's processes, by name, as the kernels of their machines see them. Another node that does not
+        answer stands still, whole."""
+        if not ray.is_initialized():
+            return {}
+        for seat, ref in list(self.pending.items()):
+            if ray.wait([ref], timeout=0)[0]:
+                del self.pending[seat]
+                try:
+                    self.places[seat] = ray.get(ref)
+                except ray.exceptions.RayError:  # it has died before it was asked; whoever calls it hears of that
+                    continue
+        here = _node()
+        lives = lives_of_ray(os.getpid(), self._names(here))
+        for node in {node for node, _ in self.places.values()} - {here}:
+            lives |= self._ask(node)
+        # A Ray that was running already is nobody's child: its actors here are looked at one by one.
+        for pid, name in self._names(here).items():
+            if (life := read_life(pid, counts_runs=True)) is not None:
+                lives.setdefault(f"{name} (pid {pid})", life)
+        return lives
+
+    def _names(self, node: str) -> dict[int, str]:
+        """Return {process id: the actor's name} on a node."""
+        return {pid: describe_seat(seat, self.ranks) for seat, (at, pid) in self.places.items() if at == node}
+
+    def _ask(self, node: str) -> dict[str, Life]:
+        """Return what another node last said of its processes, and ask it again."""
+        call = self.calls.get(node)
+        if call is not None and ray.wait([call], timeout=0)[0]:
+            del self.calls[node]
+            try:
+                self.lives_by_node[node] = ray.get(call)
+            except ray.exceptions.RayError:  # a node that has died takes its actors along, which says more
+                return {}
+        if node not in self.calls:
+            task: Any = ray.remote(_look)
+            strategy = NodeAffinitySchedulingStrategy(node, soft=False)
+            self.calls[node] = task.options(num_cpus=0, scheduling_strategy=strategy).remote(self._names(node))
+        # Counts of runs that stay the same where no new answer has come: then the node itself stands still.
+        return self.lives_by_node.get(node, {})
+
+
+def _node() -> str:
+    return str(ray.get_runtime_context().get_node_id())
+
+
+def _place(_: object) -> Place:
+    """Return where the actor is that runs this."""
+    return _node(), os.getpid()
+
+
+def _look(names: Mapping[int, str]) -> dict[str, Life]:
+    """Return the actors of `names` and what each has started, as this machine's kernel sees them."""
+    pids: Iterable[int] = names
+    return lives_of_workers(pids, names)

@@ -1,0 +1,120 @@
+"""What stands still is told from what works or waits, and named."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from rl.workers.liveness import Life, Watchdog, Watchlist, lives_of_workers, read_life
+
+RUNS, WAITS, STOPPED = Life(False, 1), Life(False, None), Life(True, None)
+
+
+def first_stuck(lives: list[dict[str, Life]], limit_s: float = 30.0, pause_s: float = 5.0) -> tuple[int, str] | None:
+    """(number of the check, what it says), of checks every `pause_s` seconds."""
+    watchlist = Watchlist(limit_s)
+    for i, seen in enumerate(lives):
+        if stuck := watchlist.find_stuck(seen, i * pause_s):
+            return i, stuck
+    return None
+
+
+def test_what_runs_or_waits_lives() -> None:
+    assert first_stuck([{"engine 0": Life(False, i), "verifiers": WAITS} for i in range(100)]) is None
+
+
+def test_what_is_stopped_is_named_after_its_time() -> None:
+    lives = [{"engine 0": Life(False, i), "a rank": RUNS if i < 5 else STOPPED} for i in range(5)]
+    lives += [{"engine 0": Life(False, i), "a rank": STOPPED} for i in range(5, 20)]
+    assert first_stuck(lives) == (11, "a rank has not run for 30 s: it is stopped (SIGSTOP)")
+
+
+def test_what_is_frozen_is_named() -> None:
+    lives = [{"engine 0": Life(False, min(i, 4)), "a rank": Life(False, i)} for i in range(20)]
+    says = "engine 0 has not run for 30 s: it is frozen, or the kernel does not wake it"
+    assert first_stuck(lives) == (10, says)
+
+
+def test_what_goes_on_in_time_is_forgiven() -> None:
+    lives = [{"engine 0": STOPPED if i % 6 else Life(False, i)} for i in range(60)]
+    assert first_stuck(lives) is None
+    assert first_stuck([{"engine 0": STOPPED} if i % 6 else {} for i in range(60)]) is None, "another one each time"
+
+
+def test_a_pause_of_the_run_itself_is_not_laid_on_others() -> None:
+    """As after Ctrl-Z and fg, or a machine that was suspended."""
+    watchlist = Watchlist(30.0)
+    assert watchlist.find_stuck({"engine 0": STOPPED}, 0.0) is None
+    assert watchlist.find_stuck({"engine 0": STOPPED}, 500.0) is None
+    assert watchlist.find_stuck({"engine 0": STOPPED}, 510.0) is None
+    assert watchlist.find_stuck({"engine 0": STOPPED}, 520.0) is None
+    assert watchlist.find_stuck({"engine 0": STOPPED}, 530.0) is not None
+
+
+@contextmanager
+def python(program: str) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen([sys.executable, "-c", program])
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_for(pid: int, is_right: object) -> Life:
+    assert callable(is_right)
+    for _ in range(600):
+        if (life := read_life(pid, counts_runs=True)) and is_right(life):
+            return life
+        time.sleep(0.05)
+    raise AssertionError(life)
+
+
+def test_the_kernel_says_who_runs_and_who_is_stopped() -> None:
+    with python("import time\nwhile True: time.sleep(0.01)") as process:
+        first = wait_for(process.pid, lambda life: life.runs)
+        later = wait_for(process.pid, lambda life: life.runs > (first.runs or 0))
+        assert not later.stopped
+        process.send_signal(signal.SIGSTOP)
+        wait_for(process.pid, lambda life: life.stopped)
+        process.send_signal(signal.SIGCONT)
+        wait_for(process.pid, lambda life: not life.stopped)
+    assert read_life(process.pid, counts_runs=True) is None
+
+
+def test_a_process_of_an_actor_is_named_by_it() -> None:
+    program = "import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])"
+    with python(program) as process:
+        for _ in range(600):
+            lives = lives_of_workers([process.pid], {process.pid: "engine 1"})
+            if len(lives) > 1:
+                break
+            time.sleep(0.05)
+        own, child = sorted(lives, key=len)
+        assert own == f"engine 1 (pid {process.pid})"
+        assert child.startswith("a process of engine 1 (pid ")
+        os.kill(int(child.split("pid ")[1].split(",")[0]), signal.SIGKILL)
+
+
+def test_the_watchdog_reports_once_and_can_be_switched_off() -> None:
+    reports: list[str] = []
+    heard = threading.Event()
+
+    def report(text: str) -> None:
+        reports.append(text)
+        heard.set()
+
+    Watchdog(0.3, lambda: {"engine 0": STOPPED}, report)
+    assert heard.wait(30)
+    assert reports[0].startswith("engine 0 has not run for ")
+    before = threading.active_count()
+    Watchdog(0.0, lambda: pytest.fail("asked"), report).close()
+    assert threading.active_count() <= before
