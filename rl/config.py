@@ -109,6 +109,15 @@ def _coerce_sequence(origin: object, args: tuple[object, ...], value: object, pl
     return items if origin is list else tuple(items)
 
 
+def shorten(value: object, limit: int = 100) -> str:
+    """Return a value as Python writes it, for a message: its middle is left out where it is longer than `limit`."""
+    try:
+        text = repr(value)
+    except RecursionError:
+        return f"a {type(value).__name__} of very many levels"
+    return text if len(text) <= limit else f"{text[: limit - 20]} … {text[-17:]}"
+
+
 def did_you_mean(word: object, names: Iterable[object]) -> str:
     """Return '; did you mean …' when one of `names` is close to `word`, else '; known: …' with all of them."""
     choices = [str(name) for name in names]
