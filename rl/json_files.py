@@ -67,7 +67,9 @@ class Fields:
 
     def first(self, *names: str) -> tuple[str, object]:
         """Return the first of `names` whose value is not null, and the value; the last name and None without any."""
-        return next(((name, self.values[name]) for name in names if self.values.get(name) is not None), (names[-1], None))
+        return next(
+            ((name, self.values[name]) for name in names if self.values.get(name) is not None), (names[-1], None)
+        )
 
     def whole(self, *names: str, least: int = 0) -> int | None:
         """Return a whole number, at least `least`."""

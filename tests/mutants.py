@@ -27,17 +27,89 @@ JSON_VALUES = (
 )
 """Values of every kind, as JSON."""
 YAML_VALUES = (
-    *("~", "true", "0", "-1", "3", "1.5", "1e-5", "1e400", ".nan", "-.inf", "9" * 30, "9" * 5000, "0x1F", "0b11", "1_000"),
+    *(
+        "~",
+        "true",
+        "0",
+        "-1",
+        "3",
+        "1.5",
+        "1e-5",
+        "1e400",
+        ".nan",
+        "-.inf",
+        "9" * 30,
+        "9" * 5000,
+        "0x1F",
+        "0b11",
+        "1_000",
+    ),
     *('""', '" "', "text", '"7"', "७", r'"\0"', r'"\uD800"', r'"a.b[0]\nc"', LONG, "a/../b", "{a: }", "[a, ]"),
-    *("[]", "[1]", "[a]", "[~]", "[[]]", "[{}]", "{}", "{a: 1}", "{1: 2}", "{~: 2}", "{true: 1}", "{1.5: a}", "{2020-01-01: 1}"),
+    *(
+        "[]",
+        "[1]",
+        "[a]",
+        "[~]",
+        "[[]]",
+        "[{}]",
+        "{}",
+        "{a: 1}",
+        "{1: 2}",
+        "{~: 2}",
+        "{true: 1}",
+        "{1.5: a}",
+        "{2020-01-01: 1}",
+    ),
     *("{? [a]: 1}", "{? {a: b} : 1}", "{a.b: 1}", '{"a[0]": 1}', r'{"a\nb": 1}', '{"": 1}', "{७: 1}"),
-    *("2020-01-01", "12:30", "010", "yes", "???", "${name}", "${nope}", "${", "${oc.env:NOPE}", "${oc.nope:1}", "\\${a}"),
-    *("!!python/object/apply:os.getcwd []", "!!python/name:os.system", "!!binary eA==", "!!set {a}", "!!int a", "!own x"),
-    *("&a [*a]", "&a {b: *a}", "*nowhere", "{<<: 1}", "{<<: {a: 1}}", "{<<: [{a: 1}, {b: 2}]}", "[" * 40 + "]" * 40, "@", "a: b: c", "{a: 1, a: 2}"),
+    *(
+        "2020-01-01",
+        "12:30",
+        "010",
+        "yes",
+        "???",
+        "${name}",
+        "${nope}",
+        "${",
+        "${oc.env:NOPE}",
+        "${oc.nope:1}",
+        "\\${a}",
+    ),
+    *(
+        "!!python/object/apply:os.getcwd []",
+        "!!python/name:os.system",
+        "!!binary eA==",
+        "!!set {a}",
+        "!!int a",
+        "!own x",
+    ),
+    *(
+        "&a [*a]",
+        "&a {b: *a}",
+        "*nowhere",
+        "{<<: 1}",
+        "{<<: {a: 1}}",
+        "{<<: [{a: 1}, {b: 2}]}",
+        "[" * 40 + "]" * 40,
+        "@",
+        "a: b: c",
+        "{a: 1, a: 2}",
+    ),
 )
 """Values of every kind, as YAML."""
 JSON_KEYS = ('""', '"a.b"', '"a[0]"', r'"a\nb"', r'"\u0000"', f'"{LONG}"', '"७"', '"[bold]"')
-YAML_KEYS = (*JSON_KEYS, "1", "~", "true", "1.5", "2020-01-01", "? [a]\n", "${name}", "<<", "!!python/name:os.system", "*nowhere")
+YAML_KEYS = (
+    *JSON_KEYS,
+    "1",
+    "~",
+    "true",
+    "1.5",
+    "2020-01-01",
+    "? [a]\n",
+    "${name}",
+    "<<",
+    "!!python/name:os.system",
+    "*nowhere",
+)
 
 TEXTS = {
     "empty": b"",
@@ -147,7 +219,9 @@ def texts(content: bytes) -> Iterator[Mutant]:
 
 def binaries(content: bytes, count: int = 40) -> Iterator[Mutant]:
     """Yield the file cut short, filled with zeros, and with single bytes changed at `count` places."""
-    yield from (Mutant(name, text) for name, text in TEXTS.items() if name in ("empty", "words", "pointer", "NUL", "html"))
+    yield from (
+        Mutant(name, text) for name, text in TEXTS.items() if name in ("empty", "words", "pointer", "NUL", "html")
+    )
     for i in range(count):
         at = (len(content) - 1) * i // (count - 1)
         yield Mutant(f"cut at {at}", content[:at])

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from rl import native_libraries
-from rl.data.rows import Row, check_columns, first_line
+from rl.config import first_line
+from rl.data.rows import Row, check_columns
 
 Arrow = Any  # pyarrow has no types: a table, a schema, a type of its
 Decoder = Callable[[Arrow], object]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -23,7 +24,7 @@ def prepare_run_dir(recipe: Recipe, out: Path, resume: bool) -> None:
     file = out / "recipe.yaml"
     # Through JSON, so that tuples and paths compare equal to what YAML reads back.
     values = json.loads(json.dumps(redact(recipe.source)))
-    if file.exists():
+    if os.path.exists(file):
         if not resume:
             raise ConfigError(f"{out}: holds a run already; go on with --resume or choose another --out")
         saved_values = read_recipe(file)
@@ -32,7 +33,7 @@ def prepare_run_dir(recipe: Recipe, out: Path, resume: bool) -> None:
             raise ConfigError(f"{out}: was run with another recipe ({difference}); resume with the same one")
         return
     try:
-        if resume and out.exists() and any(out.iterdir()):
+        if resume and os.path.exists(out) and any(out.iterdir()):
             raise ConfigError(f"{out}: holds no run to resume")
         with detect_full_disk(out):
             out.mkdir(parents=True, exist_ok=True)
@@ -79,7 +80,7 @@ def free_folder(folder: Path, is_numbered: bool = False) -> Path:
     if is_numbered:
         folder = folder.with_name(re.sub(r"-\d+$", "", folder.name))
     candidate, number = folder, 2
-    while candidate.exists() and (not candidate.is_dir() or any(candidate.iterdir())):
+    while os.path.exists(candidate) and (not candidate.is_dir() or any(candidate.iterdir())):
         candidate, number = folder.with_name(f"{folder.name}-{number}"), number + 1
     return candidate
 

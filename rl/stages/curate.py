@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -50,9 +51,9 @@ class Config(SamplingConfig):
 
 def check_reuse(path: Path, place: str) -> None:
     """Raise ConfigError where no file can be written at `path`: this is said before anything is sampled."""
-    if path.is_dir():
+    if os.path.isdir(path):
         raise ConfigError(f"{place}: {path} is a folder; name a file, such as {FILE} in it")
-    nearest = next((parent for parent in path.absolute().parents if parent.exists()), None)
+    nearest = next((parent for parent in path.absolute().parents if os.path.exists(parent)), None)
     if nearest is not None and not nearest.is_dir():
         raise ConfigError(f"{place}: {nearest} is no folder; name a file in one")
 
@@ -168,7 +169,7 @@ def _difficulty(scored: Sequence[Scored], config: Config, fingerprint: str) -> l
 def _read_cached(path: Path, fingerprint: str) -> list[Row] | None:
     from pyarrow import parquet
 
-    if not path.is_file():
+    if not os.path.isfile(path):
         return None
     rows = parquet.read_table(path).to_pylist()
     return rows if rows and rows[0].get("fingerprint") == fingerprint else None

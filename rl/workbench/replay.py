@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ def load_reward(spec: str) -> tuple[RewardConfig, Path]:
     if not spec.endswith((".yaml", ".yml")):
         return build(RewardConfig, {"parts": [{"verifier": spec}]}, "reward"), Path.cwd()
     path = Path(spec)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ConfigError(f"--with: no such file: {path}; correct the path")
     values = resolve(read_yaml(path), str(path))
     if "stages" in values or "extends" in values:
