@@ -3,8 +3,11 @@ file, the key and the fix."""
 
 from __future__ import annotations
 
+import collections.abc
+import dataclasses
 import json
 import os
+import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
@@ -127,11 +130,58 @@ class Fields:
         raise ValueError(f"{self.place}: {name} is {shorten(value)}, not {words}; {self.fix}")
 
 
+def build_record(cls: type[T], values: Mapping[str, object], place: object, fix: str) -> T:
+    """Return a dataclass with the values of its fields, each of the annotated kind; other keys are left out. Raises
+    ValueError, which begins with `place` and ends with `fix`."""
+    hints = typing.get_type_hints(cls)
+    arguments: dict[str, object] = {}
+    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+        if field.name in values:
+            arguments[field.name] = _typed(hints[field.name], values[field.name], f"{place}: {field.name}", fix)
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise ValueError(f"{place}: has no {field.name}; {fix}")
+    return cls(**arguments)
+
+
+def _typed(hint: object, value: object, place: str, fix: str) -> object:
+    """Return `value` as the annotation `hint` says: a text, a number, true or false, null, a list, a mapping, a record."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in args:
+            return None
+        return _typed(next(arg for arg in args if arg is not type(None)), value, place, fix)
+    if origin in (collections.abc.Mapping, dict) and isinstance(value, dict):
+        entries = typing.cast("dict[str, object]", value)
+        return {key: _typed(args[1], entry, f"{place}: {key}", fix) for key, entry in entries.items()}
+    if origin in (collections.abc.Sequence, list, tuple) and isinstance(value, list):
+        items = typing.cast("list[object]", value)
+        return tuple(_typed(args[0], item, f"{place}[{i}]", fix) for i, item in enumerate(items))
+    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
+        return build_record(typing.cast("type[object]", hint), typing.cast("dict[str, object]", value), place, fix)
+    is_right = {
+        str: isinstance(value, str),
+        bool: isinstance(value, bool),
+        float: is_number(value),
+        int: is_whole(value, 0),
+    }
+    if is_right.get(typing.cast("type", hint), hint in (typing.Any, object)):
+        return value
+    raise ValueError(f"{place} is {shorten(value)}, not {_words(hint)}; {fix}")
+
+
+def _words(hint: object) -> str:
+    names: dict[object, str] = {str: "a text", bool: "true or false", float: "a number", int: "a whole number"}
+    is_list = typing.get_origin(hint) in (collections.abc.Sequence, list, tuple)
+    return names.get(hint, "a list" if is_list else "a mapping")
+
+
 def is_whole(value: object, least: int) -> bool:
     """Return whether a value is a whole number from `least` that fits 64 bits."""
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= LARGEST
 
 
 def is_number(value: object) -> bool:
-    """Return whether a value is a number; true and false are none."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Return whether a value is a number, a whole one of at most 64 bits; true and false are none."""
+    return isinstance(value, float) or (
+        isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST
+    )

@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any  # for JSON and for nested recipe values
 
+from rl.json_files import build_record, read_object
 from rl.run.files import replacing
 
 SUMMARY, RECIPE, HIDDEN = "summary.json", "recipe.yaml", "<hidden>"
@@ -66,15 +67,10 @@ def read_summary(run_dir: Path) -> Summary | None:
     """Return the summary, or None if the run stopped before its first. Raises ValueError if `run_dir` holds no run."""
     require_run(run_dir)
     path = run_dir / SUMMARY
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
-    try:
-        values = json.loads(path.read_text())
-        return Summary(**{**values, "stages": tuple(StageSummary(**stage) for stage in values["stages"])})
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(
-            f"{path}: not a run's summary ({error}); delete it to read the run without its summary"
-        ) from error
+    fix = "delete it to read the run without its summary"
+    return build_record(Summary, read_object(path, fix), path, fix)
 
 
 def require_run(run_dir: Path) -> None:
