@@ -133,8 +133,8 @@ def folder_of(path: str) -> Path | None:
         return Path(path)
     home = os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface")
     cache = Path(os.environ.get("HF_HUB_CACHE", Path(home) / "hub"))
-    snapshots = sorted((cache / f"models--{path.replace('/', '--')}").glob("snapshots/*"), key=os.path.getmtime)
-    return snapshots[-1] if snapshots else None
+    snapshots = cache / f"models--{path.replace('/', '--')}" / "snapshots"
+    return max(snapshots.iterdir(), key=os.path.getmtime, default=None) if os.path.isdir(snapshots) else None
 
 
 def config_shape(

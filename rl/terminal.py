@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -12,6 +13,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+
+LONGEST_LINE = 1000
+"""Most characters of a complaint."""
 
 
 class Interruption(Exception):
@@ -31,7 +36,17 @@ def say(text: str) -> None:
 def complain(text: str) -> None:
     """Print `text` on stderr, joined into one line."""
     sys.stdout.flush()  # or the two streams of a job's log would be out of order
-    print(" ".join(text.split("\n")), file=sys.stderr, flush=True)
+    print(one_line(text), file=sys.stderr, flush=True)
+
+
+def one_line(text: str) -> str:
+    """Return `text` as a line that a terminal shows whole: line ends are spaces, control characters and halves of surrogate
+    pairs are escaped, and the middle of a very long text is left out."""
+    line = " ".join(text.split("\n"))
+    if len(line) > LONGEST_LINE:
+        line = f"{line[: LONGEST_LINE * 2 // 3]} … {line[-LONGEST_LINE // 3 + 3 :]}"
+    is_hidden = {"Cc", "Cs"}  # control characters, surrogates
+    return "".join(c.encode("unicode_escape").decode() if unicodedata.category(c) in is_hidden else c for c in line)
 
 
 def refuse(problems: Sequence[str]) -> None:

@@ -14,9 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rl import cli
+from rl.terminal import complain
 
 HERE = "@mutant@"
 """Text that stands where a replacement goes, as a value or a key, until the whole is text."""
+LONGEST = 1200
+"""Most characters of a message that a user may be shown."""
 LONG = "x" * 300
 """Name longer than any file's."""
 
@@ -275,6 +278,10 @@ class Answer:
             return "a traceback is printed"
         if self.code == 2 and not self.error.startswith("error: "):
             return "it fails without a message"
+        if any(not line.startswith("error: ") for line in self.error.splitlines() if self.code == 2):
+            return "its message has several lines"
+        if any(len(line) > LONGEST for line in self.error.splitlines()):
+            return "its message is too long"
         return ""
 
 
@@ -293,7 +300,7 @@ def ask(case: str, command: Sequence[str] | Callable[[], object]) -> Answer:
             code = exit.code if isinstance(exit.code, int) else str(exit.code)
         except ValueError as problem:
             code = 2
-            error.write(f"error: {problem}")
+            complain(f"error: {problem}")  # as `rl.cli` does
         except Exception:
             code = traceback.format_exc()
     return Answer(case, code, _content(out), _content(error))
