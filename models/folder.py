@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
+
+from rl.json_files import Fields, parse_object, read_bytes
 
 LFS_POINTER = b"version https://git-lfs"
 """Beginning of the text that a clone without git-lfs has in the place of a large file."""
@@ -20,10 +23,15 @@ INDEX = "model.safetensors.index.json"
 """File that maps parameters to the several files of a large model."""
 GENERATION_CONFIG = "generation_config.json"
 """File that tells engines how to sample, and where to stop."""
+MODEL_FIX = "expected the files of a Hugging Face model"
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "*.tiktoken")
 
 
-def read_config(folder: str | Path) -> dict[str, Any]:
+CONFIG_FIX = "correct it or fetch the file again"
+"""End of what is said of a value of another kind in a file of a model."""
+
+
+def read_config(folder: str | Path) -> dict[str, object]:
     """Return the folder's config.json."""
     return _mapping(Path(folder) / "config.json")
 
@@ -31,7 +39,7 @@ def read_config(folder: str | Path) -> dict[str, Any]:
 def declared_ends(folder: str | Path) -> list[int]:
     """Return the ids of the tokens at which the folder's files tell engines to stop."""
     files = [Path(folder) / GENERATION_CONFIG, Path(folder) / "config.json"]
-    return list(dict.fromkeys(i for file in files if file.is_file() for i in _ends(_mapping(file))))
+    return list(dict.fromkeys(i for file in files if file.is_file() for i in _ends(_mapping(file), file)))
 
 
 def write_ends(folder: Path, ends: Sequence[int]) -> None:
@@ -39,23 +47,16 @@ def write_ends(folder: Path, ends: Sequence[int]) -> None:
     file = folder / GENERATION_CONFIG
     # Without the file, engines take what config.json says.
     values = _mapping(file) if file.is_file() else {}
-    stops = _ends(values or read_config(folder))
+    stops = _ends(values or read_config(folder), file)
     if not set(ends) <= set(stops):
         values["eos_token_id"] = list(dict.fromkeys([*ends, *stops]))
         file.write_text(json.dumps(values, indent=2) + "\n")
 
 
-def _ends(values: Mapping[str, Any]) -> list[int]:
+def _ends(values: Mapping[str, object], file: Path) -> list[int]:
     """Return the ids under `eos_token_id`, also of the decoder in a model of several parts."""
-    ids: list[int] = []
-    decoder: Mapping[str, Any] = values.get("text_config") or {}
-    for part in (values, decoder):
-        declared: int | list[int] | None = part.get("eos_token_id")
-        if isinstance(declared, list):
-            ids += declared
-        elif declared is not None:
-            ids.append(declared)
-    return ids
+    whole = Fields(values, file, CONFIG_FIX)
+    return [*whole.wholes("eos_token_id"), *whole.inner("text_config").wholes("eos_token_id")]
 
 
 def write_chat_template(folder: Path, template: str) -> None:
@@ -89,39 +90,65 @@ def count_parameters(folder: str | Path) -> int:
 def read_chat_template(folder: Path) -> str | None:
     """Return the folder's chat template, several of them joined; None where it has none."""
     files = [folder / "chat_template.jinja", *sorted(folder.glob("additional_chat_templates/*.jinja"))]
-    templates = [file.read_text(encoding="utf-8", errors="replace") for file in files if file.is_file()]
+    templates = [
+        read_bytes(file, MODEL_FIX).decode("utf-8", errors="replace") for file in files if os.path.lexists(file)
+    ]
     for name in ("chat_template.json", "tokenizer_config.json"):
-        stored: object = _mapping(folder / name).get("chat_template") if (folder / name).is_file() else None
-        # A text, or a list of several: [{"name": "default", "template": …}, …].
-        named = cast("list[dict[str, object]]", stored) if isinstance(stored, list) else [{"template": stored}]
-        templates += [text for entry in named if isinstance(text := entry.get("template"), str)]
+        file = folder / name
+        templates += _templates(_mapping(file), file) if os.path.lexists(file) else []
     return "\n".join(templates) or None
+
+
+def _templates(values: Mapping[str, object], file: Path) -> list[str]:
+    """Return the templates in a file: a text, or a list of several, [{"name": "default", "template": …}, …]."""
+    fields = Fields(values, file, CONFIG_FIX)
+    stored = values.get("chat_template")
+    if not isinstance(stored, list):
+        template = fields.text("chat_template")
+        return [template] if template else []
+    templates: list[str] = []
+    for entry in cast("list[object]", stored):
+        if not isinstance(entry, dict):
+            fields.refuse("chat_template", stored, "a text, or a list of mappings with name and template")
+        named = Fields(cast("dict[str, object]", entry), f"{file}: chat_template", CONFIG_FIX)
+        templates.append(named.text("template") or "")
+    return templates
 
 
 def check_whole(folder: Path, tokenizer: bool = True) -> None:
     """Raise ValueError when something that loading the model needs is missing or broken, of the tokenizer if `tokenizer`."""
-    if not (folder / "config.json").is_file():
+    if not os.path.lexists(folder / "config.json"):
         raise ValueError(f"{folder} holds no config.json; expected the files of a Hugging Face model")
-    read_config(folder)
-    try:
-        shards = set(_mapping(folder / INDEX)["weight_map"].values()) if (folder / INDEX).is_file() else None
-    except (KeyError, AttributeError) as error:
-        raise ValueError(f"{folder / INDEX}: has no weight_map; fetch it again") from error
+    config = read_config(folder)
+    Fields(config, folder / "config.json", CONFIG_FIX).text("model_type")
+    declared_ends(folder)
+    shards = _shards(folder / INDEX) if os.path.lexists(folder / INDEX) else None
     for name in sorted(shards or {"model.safetensors"}):
-        if not (folder / name).is_file():
+        if not os.path.isfile(folder / name):
             fix = "fetch it again" if shards else "expected its weights as safetensors"
             raise ValueError(f"{folder} holds no {name}; {fix}")
     count_parameters(folder)  # reads every header, and so finds files that are cut short
     if tokenizer and not any(any(folder.glob(name)) for name in TOKENIZERS):
         raise ValueError(f"{folder} holds no tokenizer; expected tokenizer.json beside the weights")
-    if tokenizer and (file := folder / "tokenizer.json").is_file():
-        _refuse_pointer(file.read_bytes(), file)
+    if tokenizer:
+        read_chat_template(folder)
+        for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+            if os.path.lexists(folder / name):
+                _mapping(folder / name)
+
+
+def _shards(index: Path) -> set[str]:
+    """Return the names of the files that an index lists."""
+    weight_map = Fields(_mapping(index), index, "fetch it again").inner("weight_map")
+    if not weight_map.values:
+        raise ValueError(f"{index}: has no weight_map; fetch it again")
+    return {weight_map.text(name) or "" for name in weight_map.values}
 
 
 def on_disk(path: str) -> Path:
     """Return the folder of a model: `path` itself, or for a hub name its folder in the local cache, downloaded when
     needed. Raises ValueError."""
-    if Path(path).is_dir():
+    if os.path.isdir(path):
         return Path(path).absolute()
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
@@ -138,22 +165,17 @@ def on_disk(path: str) -> Path:
         ) from error
 
 
-def _mapping(file: Path) -> dict[str, Any]:
+def _mapping(file: Path) -> dict[str, object]:
     """Return the mapping in a JSON file."""
-    try:
-        content = file.read_bytes()
-        _refuse_pointer(content, file)
-        values: object = json.loads(content)
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError, OSError) as error:
-        raise ValueError(f"{file}: {error}; expected the files of a Hugging Face model") from error
-    if not isinstance(values, dict):
-        kind = type(values).__name__
-        raise ValueError(f"{file}: a {kind}, not a mapping; expected the files of a Hugging Face model")
-    return cast("dict[str, Any]", values)
+    content = read_bytes(file, MODEL_FIX)
+    _refuse_pointer(content, file)
+    return parse_object(content, str(file), MODEL_FIX)
 
 
 def _parameters(file: Path) -> int:
     """Return the number of parameters in a safetensors file: 8 bytes of header length, the header in JSON, the data."""
+    if not os.path.isfile(file):
+        raise ValueError(f"{file}: is no file; fetch it again")
     size = file.stat().st_size
     with file.open("rb") as content:
         start = content.read(len(LFS_POINTER))
@@ -163,15 +185,19 @@ def _parameters(file: Path) -> int:
         if size < 8 or 8 + length > size or length > LONGEST_HEADER:
             raise ValueError(f"{file}: {size:,} bytes are no whole safetensors file; fetch it again")
         content.seek(8)
-        header = content.read(length)
-    try:
-        entries = [entry for name, entry in json.loads(header).items() if name != "__metadata__"]
-        count = sum(math.prod(entry["shape"]) for entry in entries)
-        expected_size = 8 + length + max((entry["data_offsets"][1] for entry in entries), default=0)
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise ValueError(f"{file}: its header is not that of a safetensors file; fetch it again") from error
-    if size < expected_size:
-        raise ValueError(f"{file}: cut short, {size:,} of {expected_size:,} bytes; fetch it again")
+        header = parse_object(content.read(length), f"{file}: header", "fetch it again")
+    count, end = 0, 0
+    whole = Fields(header, file, "fetch it again")
+    for name in header:
+        if name == "__metadata__":
+            continue
+        entry = whole.inner(name)
+        shape, offsets = entry.wholes("shape"), entry.wholes("data_offsets")
+        if entry.text("dtype") is None or entry.values.get("shape") is None or len(offsets) != 2:
+            raise ValueError(f"{file}: '{name}' lacks dtype, shape or two data_offsets; fetch it again")
+        count, end = count + math.prod(shape), max(end, offsets[1])
+    if size < 8 + length + end:
+        raise ValueError(f"{file}: cut short, {size:,} of {8 + length + end:,} bytes; fetch it again")
     return count
 
 

@@ -6,6 +6,7 @@ read the same files.
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -190,4 +191,4 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerFast:
 
 def _reason(path: str | Path, error: Exception) -> str:
     """Return the first line of a library's error, which says enough where the folder exists."""
-    return str(error).splitlines()[0].rstrip(".") if Path(path).is_dir() else "no such folder"
+    return str(error).splitlines()[0].rstrip(".") if os.path.isdir(path) else "no such folder"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -151,4 +152,4 @@ class ModelConfig:
 
             audio = {"audio_encoder_config": self.build.audio.shape()} if self.build.audio else {}
             return {**self.build.shape(), "vocab_size": len(VOCABULARY), **audio}
-        return read_config(str(self.path)) if (Path(str(self.path)) / "config.json").is_file() else {}
+        return read_config(str(self.path)) if os.path.isfile(Path(str(self.path)) / "config.json") else {}

@@ -10,15 +10,27 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from models.folder import count_parameters, read_config
+from models.folder import CONFIG_FIX, count_parameters, read_config
 from models.settings import ModelConfig
+from rl.json_files import Fields
 
 BYTES = {"float32": 4, "bfloat16": 2}
 """Bytes of a number."""
 TIED_FAMILIES = {"gpt2", "opt", "bloom", "gemma", "gemma2", "gemma3_text", "cohere"}
 """Values of `model_type` whose head is the embedding unless config.json says otherwise."""
+TIE = "tie_word_embeddings"
+SIZES = {
+    "hidden": ("hidden_size", "n_embd", "d_model"),
+    "layers": ("num_hidden_layers", "n_layer", "num_layers"),
+    "heads": ("num_attention_heads", "n_head", "num_heads"),
+    "vocabulary": ("vocab_size",),
+    "kv_heads": ("num_key_value_heads", "num_attention_groups"),
+    "head": ("head_dim",),
+    "ffn": ("intermediate_size", "n_inner", "ffn_dim"),
+    "experts": ("num_experts", "num_local_experts", "n_routed_experts"),
+}
+"""Names of sizes in the config.json files of families, the usual one first."""
 CONFIG_KEYS = {
     "hidden": "hidden_size",
     "layers": "num_hidden_layers",
@@ -87,7 +99,7 @@ def read_shape(model: ModelConfig) -> Shape | None:
     recipe expects. Raises ValueError for a broken config.json, or one of another model than the recipe expects."""
     if model.build is not None:
         return config_shape({**model.shape(), "model_type": "qwen2"})
-    expected_shape = config_shape(model.expect) if model.expect is not None else None
+    expected_shape = config_shape(model.expect, place="model.expect") if model.expect is not None else None
     if model.expect is not None and expected_shape is None:
         keys = "hidden_size, num_hidden_layers, num_attention_heads and vocab_size"
         raise ValueError(f"model.expect: describes no decoder that is known here; give at least {keys}")
@@ -107,73 +119,70 @@ def read_shape(model: ModelConfig) -> Shape | None:
 def folder_shape(folder: Path | None, place: str) -> Shape | None:
     """Return the shape of the model in a folder, or None without a config.json that describes a decoder known here. Raises
     ValueError, beginning with `place`, for a broken one."""
-    if folder is None or not (folder / "config.json").is_file():
+    if folder is None or not os.path.isfile(folder / "config.json"):
         return None
     try:
-        return config_shape(read_config(folder), count_parameters(folder) or None)
+        return config_shape(read_config(folder), count_parameters(folder) or None, f"{folder}/config.json")
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from error
 
 
 def folder_of(path: str) -> Path | None:
     """Return the model's folder: `path` itself, or a hub name's newest snapshot in the local cache; None without either."""
-    if Path(path).is_dir():
+    if os.path.isdir(path):  # unlike Path.is_dir it answers for names that are too long for any file
         return Path(path)
     home = os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface")
     cache = Path(os.environ.get("HF_HUB_CACHE", Path(home) / "hub"))
-    snapshots = sorted((cache / f"models--{path.replace('/', '--')}").glob("snapshots/*"), key=os.path.getmtime)
-    return snapshots[-1] if snapshots else None
+    snapshots = cache / f"models--{path.replace('/', '--')}" / "snapshots"
+    return max(snapshots.iterdir(), key=os.path.getmtime, default=None) if os.path.isdir(snapshots) else None
 
 
-def config_shape(config: Mapping[str, Any], parameters: int | None = None) -> Shape | None:
+def config_shape(
+    config: Mapping[str, object], parameters: int | None = None, place: str = "config.json"
+) -> Shape | None:
     """Return the shape that the keys of a config.json (of its `text_config`, if it has one) describe, or None if they
-    describe no decoder known here. `parameters`: their number, where it is known; by default by formula."""
-    text: Mapping[str, Any] = config.get("text_config") or config
-
-    def first(*names: str, default: Any = None) -> Any:
-        # Families have their own names for the same number.
-        return next((text[name] for name in names if text.get(name) is not None), default)
-
-    hidden, layers = first("hidden_size", "n_embd", "d_model"), first("num_hidden_layers", "n_layer", "num_layers")
-    heads, vocabulary = first("num_attention_heads", "n_head", "num_heads"), first("vocab_size")
-    if not all(isinstance(value, int) and value > 0 for value in (hidden, layers, heads, vocabulary)):
+    describe no decoder known here. `parameters`: their number, where it is known; by default by formula. Raises ValueError,
+    which begins with `place`, for a value of the wrong kind."""
+    whole = Fields(config, place, CONFIG_FIX)
+    text = whole.inner("text_config") if config.get("text_config") else whole
+    # Families whose layers differ in size list a number for each of them.
+    if any(isinstance(text.first(*names)[1], list) for names in SIZES.values()):
         return None
-    kind = str(text.get("model_type", ""))
-    size = first("head_dim", default=hidden // heads)
-    q, k = heads * size, first("num_key_value_heads", "num_attention_groups", default=heads) * size
-    tied = bool(first("tie_word_embeddings", default=config.get("tie_word_embeddings", kind in TIED_FAMILIES)))
-    experts = first("num_experts", "num_local_experts", "n_routed_experts", default=0)
-    ffn = first("moe_intermediate_size" if experts else "intermediate_size", "intermediate_size", "n_inner", "ffn_dim")
-    ffn = ffn or 4 * hidden
-    biases = q + 2 * k if "qwen2" in kind or text.get("attention_bias") or kind in UNGATED_FAMILIES else 0
+    # Families have their own names for the same number.
+    hidden, layers, heads, vocabulary, kv_heads, stated_size, experts = (
+        text.whole(*SIZES[name]) for name in ("hidden", "layers", "heads", "vocabulary", "kv_heads", "head", "experts")
+    )
+    if not (hidden and layers and heads and vocabulary):
+        return None
+    kind, experts = text.text("model_type") or "", experts or 0
+    size = stated_size or hidden // heads
+    if not size:
+        raise ValueError(f"{text.place}: {heads} attention heads are more than hidden_size {hidden}; {CONFIG_FIX}")
+    q, k = heads * size, (kv_heads or heads) * size
+    tied = next((tie for tie in (text.flag(TIE), whole.flag(TIE)) if tie is not None), kind in TIED_FAMILIES)
+    ffn = text.whole(*(("moe_intermediate_size",) if experts else ()), *SIZES["ffn"]) or 4 * hidden
+    biases = q + 2 * k if "qwen2" in kind or text.flag("attention_bias") or kind in UNGATED_FAMILIES else 0
     norms = 2 * hidden + (2 * size if kind.startswith("qwen3") else 0)
     feed_forward = (2 if kind in UNGATED_FAMILIES else 3) * hidden * ffn * max(experts, 1) + hidden * experts
     layer = hidden * (2 * q + 2 * k) + biases + norms + feed_forward
     formula = layers * layer + vocabulary * hidden * (1 if tied else 2) + hidden
-    encoder, adapter = _audio_parameters(config, hidden)
-    active = ffn * first("num_experts_per_tok", default=1)
-    positions = first("max_position_embeddings", "n_positions")
-    return Shape(
-        hidden,
-        layers,
-        q,
-        k,
-        heads,
-        active,
-        vocabulary,
-        tied,
-        positions,
-        parameters or formula + encoder + adapter,
-        encoder,
-    )
+    encoder, adapter = _audio_parameters(whole.inner("audio_encoder_config"), hidden)
+    active = ffn * (text.whole("num_experts_per_tok") or 1)
+    positions = text.whole("max_position_embeddings", "n_positions", least=1)
+    count = parameters or formula + encoder + adapter
+    return Shape(hidden, layers, q, k, heads, active, vocabulary, tied, positions, count, encoder)
 
 
-def _audio_parameters(config: Mapping[str, Any], hidden: int) -> tuple[int, int]:
+def _audio_parameters(audio: Fields, hidden: int) -> tuple[int, int]:
     """Return the numbers of parameters of Step-Audio's encoder (width d) and of its adapter; 0 for a model of text only."""
-    audio = config.get("audio_encoder_config")
-    if not audio:
+    if not audio.values:
         return 0, 0
-    d, width = audio.get("n_audio_state", 1280), audio.get("adapter_width", 2048)
-    ends = 3 * d * audio.get("n_mels", 128) + 3 * d * d + (audio.get("n_audio_ctx", 1500) + 4) * d
-    blocks = audio.get("n_audio_layer", 32) * 12 * (d * d + d)
+
+    def size(name: str, default: int) -> int:
+        stated_size = audio.whole(name, least=1)
+        return default if stated_size is None else stated_size
+
+    d, width = size("n_audio_state", 1280), size("adapter_width", 2048)
+    ends = 3 * d * size("n_mels", 128) + 3 * d * d + (size("n_audio_ctx", 1500) + 4) * d
+    blocks = size("n_audio_layer", 32) * 12 * (d * d + d)
     return ends + blocks, 3 * d * d + d + (d + 1) * width + (width + 1) * hidden

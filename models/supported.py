@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
+
+from models.folder import CONFIG_FIX
+from rl.json_files import Fields
 
 if TYPE_CHECKING:
     from torch import nn
@@ -16,17 +19,16 @@ LAYER_TYPES = {"full_attention", "sliding_attention"}
 """Values of `layer_types` that `models.attention` computes."""
 
 
-def find_unsupported_key(config: Mapping[str, Any]) -> str | None:
-    """Return what the config.json of a language model asks for that is not supported, as text; None if nothing. Imports
-    nothing heavy."""
-    text = _text_config(config)
+def find_unsupported_key(config: Mapping[str, object], place: str = "config.json") -> str | None:
+    """Return what the config.json of a language model asks for that is not supported, as text; None if nothing. Raises
+    ValueError, which begins with `place`, for a value of the wrong kind. Imports nothing heavy."""
+    text = _text_config(config, place)
     for key in CAPS:
-        if text.get(key):
-            return (
-                f"{key}: {text[key]} in its config.json is not supported (scores are used as they are, without a cap)"
-            )
-    if unknown := sorted(set(text.get("layer_types") or ()) - LAYER_TYPES):
+        if cap := text.number(key):
+            return f"{key}: {cap} in its config.json is not supported (scores are used as they are, without a cap)"
+    if unknown := sorted(set(text.texts("layer_types")) - LAYER_TYPES):
         return f"layer_types: {', '.join(unknown)} in its config.json is not supported (full and sliding attention are)"
+    logit_divisor(config, place)
     return None
 
 
@@ -46,13 +48,14 @@ def find_unsupported_part(model: PreTrainedModel) -> str | None:
     return None
 
 
-def _text_config(config: Mapping[str, Any]) -> dict[str, Any]:
+def _text_config(config: Mapping[str, object], place: str) -> Fields:
     """Return the keys of the language model, which in a model that takes other inputs stand in `text_config`."""
-    return {**config, **(config.get("text_config") or {})}
+    inner = Fields(config, place, CONFIG_FIX).inner("text_config")
+    return Fields({**config, **inner.values}, place, CONFIG_FIX)
 
 
-def logit_divisor(config: Mapping[str, Any]) -> float:
+def logit_divisor(config: Mapping[str, object], place: str = "config.json") -> float:
     """Return the number by which the product of hidden states and head is divided to give logits: Granite's
     logits_scaling, or one over Cohere's logit_scale; 1 for other models."""
-    text = _text_config(config)
-    return float(text.get("logits_scaling") or 1.0) / float(text.get("logit_scale") or 1.0)
+    text = _text_config(config, place)
+    return (text.number("logits_scaling") or 1.0) / (text.number("logit_scale") or 1.0)

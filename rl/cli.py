@@ -89,7 +89,7 @@ def run(
     numbers = range(first.header.seed, first.header.seed + seeds)
     folders = {seed: folder / f"seed-{seed}" for seed in numbers} if seeds > 1 else {first.header.seed: folder}
     for path in folders.values():
-        if not resume and (path / "recipe.yaml").exists():
+        if not resume and os.path.exists(path / "recipe.yaml"):
             raise ConfigError(f"{path}: holds a run already; go on with --resume or choose another --out")
     recipe_plan = plan(first, folder)
     refuse(recipe_plan.problems)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import io
 import math
 import types
 import typing
@@ -58,7 +59,7 @@ def coerce(hint: object, value: object, place: str) -> Any:  # its type is what 
         return _coerce_union(args, value, place)
     if origin is Literal:
         if value not in args:
-            raise ConfigError(f"{place}: {value!r} is not allowed{did_you_mean(str(value), args)}")
+            raise ConfigError(f"{place}: {shorten(value)} is not allowed{did_you_mean(str(value), args)}")
         return value
     if dataclasses.is_dataclass(hint):
         cls = typing.cast(type[object], hint)
@@ -67,9 +68,11 @@ def coerce(hint: object, value: object, place: str) -> Any:  # its type is what 
         return _coerce_sequence(origin, args, value, place)
     if origin is dict or hint is dict:
         if not isinstance(value, Mapping):
-            raise ConfigError(f"{place}: expected a mapping; got {value!r}")
+            raise ConfigError(f"{place}: expected a mapping; got {shorten(value)}")
         entries = typing.cast(Mapping[object, object], value)
         entry_hint = args[1] if args else object
+        if args and args[0] is str and (keys := [key for key in entries if not isinstance(key, str)]):
+            raise ConfigError(f"{place}: key {keys[0]!r} is no text; write '{keys[0]}' in quotes, or another key")
         return {key: coerce(entry_hint, entry, f"{place}.{key}") for key, entry in entries.items()}
     if hint is float and (number := _number(value)) is not None:
         if not math.isfinite(number):
@@ -79,7 +82,7 @@ def coerce(hint: object, value: object, place: str) -> Any:  # its type is what 
     if isinstance(value, typing.cast(type, hint)) and not is_bool_for_number:
         return value
     fix = "; write its decimal digits" if hint in (int, float) and isinstance(value, str) else ""
-    raise ConfigError(f"{place}: expected {_type_name(hint)}; got {value!r}{fix}")
+    raise ConfigError(f"{place}: expected {_type_name(hint)}; got {shorten(value)}{fix}")
 
 
 def _coerce_union(options: tuple[object, ...], value: object, place: str) -> object:
@@ -93,7 +96,7 @@ def _coerce_union(options: tuple[object, ...], value: object, place: str) -> obj
             continue
     words = [word for choice in choices if typing.get_origin(choice) is Literal for word in typing.get_args(choice)]
     if words and choices[-1] is bool and not isinstance(value, bool):
-        raise ConfigError(f"{place}: expected {', '.join(words)}, true or false; got {value!r}")
+        raise ConfigError(f"{place}: expected {', '.join(words)}, true or false; got {shorten(value)}")
     # The complaint is that of the last choice, or of the one that takes lists where a list is given.
     takes_lists = [choice for choice in choices if typing.get_origin(choice) in (list, tuple)]
     if takes_lists and type(value) in (list, tuple):
@@ -103,14 +106,28 @@ def _coerce_union(options: tuple[object, ...], value: object, place: str) -> obj
 
 def _coerce_sequence(origin: object, args: tuple[object, ...], value: object, place: str) -> object:
     if not isinstance(value, Sequence) or isinstance(value, str):
-        raise ConfigError(f"{place}: expected a list; got {value!r}")
+        raise ConfigError(f"{place}: expected a list; got {shorten(value)}")
     entries = typing.cast(Sequence[object], value)
     if origin is tuple and Ellipsis not in args and len(args) != len(entries):
-        raise ConfigError(f"{place}: expected a list of {len(args)}; got {value!r}")
+        raise ConfigError(f"{place}: expected a list of {len(args)}; got {shorten(value)}")
     # Tuples in configs hold one type, as `tuple[float, float]` does: the first argument stands for all.
     entry_hint = args[0] if args else object
     items = [coerce(entry_hint, entry, f"{place}[{i}]") for i, entry in enumerate(entries)]
     return items if origin is list else tuple(items)
+
+
+def shorten(value: object, limit: int = 100) -> str:
+    """Return a value as Python writes it, for a message: its middle is left out where it is longer than `limit`."""
+    try:
+        text = repr(value)
+    except RecursionError:
+        return f"a {type(value).__name__} of very many levels"
+    return text if len(text) <= limit else f"{text[: limit - 20]} … {text[-17:]}"
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's message, without its full stop; its type where there is no message."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
 
 
 def did_you_mean(word: object, names: Iterable[object]) -> str:
@@ -139,14 +156,24 @@ def read_yaml(path: Path) -> Any:  # a mapping in a valid recipe, which callers 
     """Read a YAML file, its `${…}` left as written. Raises ConfigError for one that is not valid YAML, or holds a value
     that YAML would read as another one than is written."""
     try:
-        values = OmegaConf.load(path)
-        if ambiguous := find_ambiguous(path.read_text(encoding="utf-8")):
+        text = path.read_bytes().decode("utf-8-sig")
+        values = OmegaConf.load(io.StringIO(text))
+        if ambiguous := find_ambiguous(text):
             raise ConfigError(f"{path}:{ambiguous[0]}: {ambiguous[1]}")
         return values
-    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+    except ConfigError:
+        raise
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not utf-8 (byte {error.start + 1}); save the file as utf-8") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: not valid YAML (brackets or references without an end)") from error
+    # OSError: no file, or what OmegaConf takes for no configuration; ValueError: a date or a number that is none.
+    except (YAMLError, OmegaConfBaseException, OSError, ValueError, TypeError) as error:
         line = getattr(getattr(error, "problem_mark", None), "line", None)
         where = f"{path}:{line + 1}" if line is not None else str(path)
-        raise ConfigError(f"{where}: not valid YAML ({getattr(error, 'problem', None) or error})") from error
+        raise ConfigError(
+            f"{where}: not valid YAML ({getattr(error, 'problem', None) or first_line(error)})"
+        ) from error
 
 
 def read_assignment(value: str, place: str) -> object:
@@ -155,8 +182,8 @@ def read_assignment(value: str, place: str) -> object:
     try:
         ambiguous = find_ambiguous(value)
         parsed = typing.cast(Values, OmegaConf.to_container(OmegaConf.from_dotlist([f"value={value}"])))["value"]
-    except (OmegaConfBaseException, YAMLError, TypeError, LookupError, ValueError) as error:
-        raise ConfigError(f"{place}: {str(error).splitlines()[0]}; check the key and the value") from error
+    except (OmegaConfBaseException, YAMLError, TypeError, LookupError, ValueError, RecursionError, OSError) as error:
+        raise ConfigError(f"{place}: {first_line(error)}; check the key and the value") from error
     if ambiguous:
         raise ConfigError(f"{place}: {ambiguous[1]}")
     return parsed
@@ -168,7 +195,7 @@ def merge(base: object, change: object, place: str) -> DictConfig | ListConfig:
     try:
         return OmegaConf.merge(base, change)  # type: ignore[arg-type]  # it takes plain mappings and lists too
     except (OmegaConfBaseException, TypeError) as error:  # shapes that differ only behind a `${…}`
-        raise ConfigError(f"{place}: {str(error).splitlines()[0]}") from error
+        raise ConfigError(f"{place}: {first_line(error)}") from error
 
 
 def to_plain(config: object) -> Any:  # of whatever type was in the container
@@ -180,7 +207,7 @@ def _check_same_shape(base: object, change: object, place: str) -> None:
     """Raise ConfigError where one has a list and the other a mapping: OmegaConf cannot merge these."""
     for kind, opposite, name in ((Mapping, list, "mapping"), (list, Mapping, "list")):
         if isinstance(base, kind) and isinstance(change, opposite):
-            raise ConfigError(f"{place}: expected a {name}, as in what it changes; got {change!r}")
+            raise ConfigError(f"{place}: expected a {name}, as in what it changes; got {shorten(change)}")
     if isinstance(base, Mapping) and isinstance(change, Mapping):
         base_values = typing.cast(Mapping[str, object], base)
         for key, value in typing.cast(Mapping[str, object], change).items():
@@ -194,7 +221,7 @@ def resolve(config: object, place: str) -> Values:
         return typing.cast(Values, OmegaConf.to_container(OmegaConf.create(config), resolve=True))  # type: ignore[call-overload]
     except OmegaConfBaseException as error:
         key = f"{error.full_key}: " if getattr(error, "full_key", None) else ""
-        raise ConfigError(f"{place}: {key}{str(error).splitlines()[0]}") from error
+        raise ConfigError(f"{place}: {key}{first_line(error)}") from error
 
 
 def _field_names(cls: type) -> list[str]:

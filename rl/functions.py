@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
@@ -20,7 +21,7 @@ def find_file(where: str, place: str, folders: Sequence[Path]) -> Path:
     """Return the first `folder / where` that is a file. Raises ConfigError."""
     bases = [folder.absolute() for folder in folders]
     for base in bases:
-        if (base / where).is_file():
+        if os.path.isfile(base / where):
             return base / where
     raise ConfigError(f"{place}: no file {where} in {' or '.join(dict.fromkeys(map(str, bases)))}; correct the path")
 

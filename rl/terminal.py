@@ -28,6 +28,10 @@ UNSAFE = re.compile(
 that embed, override and isolate a direction of writing, the byte order mark, halves of surrogate pairs, invisible tags."""
 
 
+LONGEST_LINE = 1000
+"""Most characters of a complaint."""
+
+
 class Interruption(Exception):
     """Ctrl-C; the message tells the user how to go on."""
 
@@ -73,8 +77,12 @@ def complain(text: str) -> None:
 
 
 def one_line(text: str) -> str:
-    """Return `text` with its lines joined: somebody else's text must not begin a line that looks like ours."""
-    return " ".join(text.split("\n"))
+    """Return `text` with its lines joined, since somebody else's text must not begin a line that looks like ours, and the
+    middle of a very long one left out."""
+    line = " ".join(text.split("\n"))
+    if len(line) > LONGEST_LINE:
+        line = f"{line[: LONGEST_LINE * 2 // 3]} … {line[-LONGEST_LINE // 3 + 3 :]}"
+    return line
 
 
 def pass_on(text: str) -> None:

@@ -15,6 +15,7 @@ HOUSES = ("rl", "rewards", "rollouts", "models")
 FLOORS = [
     {"rl.yaml_scalars"},
     {"rl.bundled", "rl.native_libraries", "rl.think", "rl.config", "rl.units"},
+    {"rl.json_files"},
     {"rl.types"},
     {"rl.audio", "rl.finite", "rl.functions", "rl.terminal", "rewards.answers"},
     {"rl.algorithms", "rl.data", "models", "rollouts", "rewards"},

@@ -7,6 +7,7 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -76,8 +77,15 @@ def columns_read(name: str, registry: Mapping[str, F], place: str) -> frozenset[
         always = frozenset({"old"})  # a user's function may read it through another module, which is not read here
     if path is None:
         return always
-    attributes = functions.attributes_read(functions.names_in_file(path, place), attribute)
-    return always | {COLUMNS[attribute] for attribute in attributes & COLUMNS.keys()}
+    return always | _columns_in_source(path, attribute, place, path.stat().st_mtime_ns)
+
+
+@cache
+def _columns_in_source(path: Path, function: str, place: str, changed_at: int) -> frozenset[str]:
+    """Return the costly columns that a function reads in its module, which was last changed at that time: a plan asks
+    hundreds of times."""
+    attributes = functions.attributes_read(functions.names_in_file(path, place), function)
+    return frozenset(COLUMNS[attribute] for attribute in attributes & COLUMNS.keys())
 
 
 def _split(name: str, registry: Mapping[str, F], place: str) -> tuple[str, str]:

@@ -7,6 +7,7 @@ that `datasets` wrote. A float of 32 bits read as one of 64 has digits that nobo
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from rl import native_libraries
-from rl.data.rows import Row, check_columns, first_line
+from rl.config import first_line
+from rl.data.rows import Row, check_columns
 
 Arrow = Any  # pyarrow has no types: a table, a schema, a type of its
 Decoder = Callable[[Arrow], object]
@@ -32,6 +34,39 @@ def parquet(
         batches = table.iter_batches(batch, columns=[name for name in names if columns is None or name in columns])
         decoded_rows = (row for part in batches for row in decode_rows(part.to_pylist(), part.schema))
         yield from ((f"{file}: row {number}", row) for number, row in enumerate(decoded_rows, 1))
+
+
+def read_columns(file: Path, kinds: Mapping[str, str]) -> list[Row]:
+    """Return the rows of a parquet file that a run wrote. `kinds`: what each column holds, `text`, `number`, `whole` or `flag`,
+    or `list`, with `?` where rows without a value are allowed. Raises ValueError, which names the file, where it cannot be read, or lacks a column or holds another kind in it."""
+    with _parquet_file(file) as table:
+        schema = table.schema_arrow
+        check_columns(kinds, schema.names, str(file))
+        whole = table.read(columns=[*kinds])
+        for name, kind in kinds.items():
+            column, is_optional = whole.column(name), kind.endswith("?")
+            if not _holds(column.type, kind.removesuffix("?")):
+                raise ValueError(
+                    f"{file}: column '{name}' holds {column.type}, not {kind.removesuffix('?')}; write it again"
+                )
+            if column.null_count and not is_optional:
+                raise ValueError(f"{file}: column '{name}' lacks values; write it again")
+        return cast("list[Row]", whole.to_pylist())
+
+
+def _holds(kind: Arrow, name: str) -> bool:
+    """Return whether a column of that arrow type holds what `name` says."""
+    import pyarrow.types as types
+
+    is_whole, is_float = types.is_integer(kind), types.is_floating(kind)
+    tests = {
+        "text": types.is_string(kind) or types.is_large_string(kind),
+        "number": is_whole or is_float,
+        "whole": is_whole,
+        "flag": types.is_boolean(kind),
+        "list": types.is_list(kind) or types.is_large_list(kind),
+    }
+    return tests[name] or types.is_null(kind)
 
 
 def parquet_columns(file: Path) -> list[str]:
@@ -56,9 +91,11 @@ def _parquet_file(file: Path) -> Generator[Arrow]:
     import pyarrow.parquet
 
     try:
+        if not os.path.isfile(file):  # of a pipe the end would be waited for
+            raise FileNotFoundError("no such file")
         with pyarrow.parquet.ParquetFile(file) as table:
             yield table
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError, OverflowError, MemoryError) as error:
         raise ValueError(f"{file}: cannot be read as parquet: {first_line(error)}; write it again") from error
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -44,7 +45,7 @@ def _clip(value: object, name: str, root: Path, where: str, clip_name: str) -> C
             f"{where}: column '{name}' is {type_name(value)}, not bytes or a path of audio; correct the row"
         )
     file = root / value
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise ValueError(f"{where}: column '{name}': no such file: {one_line(file)}; correct the path")
     return Clip(str(file))
 

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from rl.config import ConfigError
+from rl.config import ConfigError, first_line
 from rl.data.arrow import decode_rows, parquet, parquet_columns
 from rl.data.clips import ENDINGS, audio_files
 from rl.data.rows import (
@@ -19,7 +20,6 @@ from rl.data.rows import (
     check_columns,
     check_split,
     check_split_column,
-    first_line,
     jsonl,
     locate,
     normal_split,
@@ -140,7 +140,7 @@ def _huggingface(config: FileConfig, split: str | None, place: str) -> PlacedRow
 
     path = hub_name(str(config.path), place)
     try:
-        if any((Path(path) / name).is_file() for name in ("dataset_dict.json", "state.json")):
+        if any(os.path.isfile(Path(path) / name) for name in ("dataset_dict.json", "state.json")):
             dataset = datasets.load_from_disk(path)
         else:
             dataset = datasets.load_dataset(path, **config.args)

@@ -61,7 +61,7 @@ def check_split(split: str | None, names: Iterable[str], place: str) -> None:
 def locate(path: str, place: str) -> Path:
     """The file or folder `path` names, environment variables and `~` resolved. Raises ConfigError when it is missing."""
     file = Path(os.path.expanduser(os.path.expandvars(path)))
-    if file.exists():
+    if os.path.exists(file):  # unlike Path.exists it answers for names that are too long for any file
         return file
     root = os.environ.get("GROUNDTONE_DATA")
     if not root and "GROUNDTONE_DATA" in str(file):
@@ -77,7 +77,7 @@ def resolve_in(folder: Path, path: str) -> str:
     """Return `path` within `folder`, absolute, where it exists there and not in the working directory; else as it is."""
     file = Path(os.path.expanduser(os.path.expandvars(path)))
     candidate = folder.absolute() / file
-    return str(candidate) if not file.exists() and candidate.exists() else path
+    return str(candidate) if not os.path.exists(file) and os.path.exists(candidate) else path
 
 
 def fail(error: ValueError) -> None:
@@ -220,8 +220,3 @@ def render(template: str, values: Mapping[str, object], where: str) -> str:
                 raise ValueError(f"{where}: the template's {{{name}}} is no column{did_you_mean(name, values)}")
             pieces.append(text(values[name], name, where, numbers=True))
     return "".join(pieces)
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of an error's message, without its full stop; its type where there is no message."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

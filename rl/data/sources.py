@@ -119,7 +119,7 @@ class DataConfig:
     def root(self) -> Path:
         """The folder in which relative paths of clips begin: that of the data file."""
         path = Path(os.path.expanduser(os.path.expandvars(str(self.path))))
-        return path.parent if path.is_file() else path
+        return path.parent if os.path.isfile(path) else path
 
     @property
     def split_name(self) -> str:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import cast
 
 from rl import functions
-from rl.config import ConfigError, did_you_mean
-from rl.data.rows import first_line, locate
+from rl.config import ConfigError, did_you_mean, first_line
+from rl.data.rows import locate
 from rl.types import Prompt
 
 

@@ -283,7 +283,7 @@ def _fits(recipe: Recipe, shape: Shape, plan: Plan, expect: ExpectConfig) -> Non
 def _disk(recipe: Recipe, shape: Shape, plan: Plan, out: Path) -> None:
     """Add the bytes that the run writes at most, and a note where the disk has too little free."""
     plan.disk = disk.upper_bounds(recipe, shape, plan.stages)
-    existing = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
+    existing = next(folder for folder in (out.absolute(), *out.absolute().parents) if os.path.exists(folder))
     need, free = sum(plan.disk.values()), shutil.disk_usage(existing).free
     if plan.present:
         plan.disk["free"] = free

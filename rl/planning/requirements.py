@@ -84,7 +84,7 @@ def models(recipe: Recipe) -> list[str]:
     lines = list[str]()
     for place, path in path_of.items():
         try:
-            if Path(path).is_dir():  # a model of the hub is downloaded whole
+            if os.path.isdir(path):  # a model of the hub is downloaded whole
                 check_whole(Path(path), tokenizer=not place.endswith(".critic"))
         except ValueError as error:
             lines.append(f"{place}: {error}")

@@ -14,6 +14,7 @@ Overrides (`rlvr.steps=10`) and recipes that extend this one address a stage by 
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,7 +85,7 @@ class Recipe:
         """Actors that the stages need: engine, policy, critic, reference, reward_model, `judge NAME`."""
         roles: set[str] = set()
         rewards = [self.header.reward]
-        for stage in self.stages:
+        for stage in {stage.base: stage for stage in self.stages}.values():  # iterations share a config
             roles |= stage.config.roles
             rewards += stage_rewards(stage.config, self.header.reward).values()
         # A run serves a judge or a reward model only where some reward asks it.
@@ -164,7 +165,7 @@ def find(recipe: str | Path) -> Path:
     """Return the file of a recipe given by path or, if it is bundled, by name. Raises ConfigError."""
     bundled_file = bundled.FOLDER / f"{recipe}.yaml"
     for candidate in (Path(recipe), Path(f"{recipe}.yaml"), bundled_file, bundled.FOLDER.parent / recipe):
-        if candidate.is_file():
+        if os.path.isfile(candidate):  # unlike Path.is_file it answers for names too long for any file
             return candidate
     raise ConfigError(f"recipe '{recipe}': no such file or bundled recipe{did_you_mean(str(recipe), bundled.names())}")
 
@@ -180,7 +181,7 @@ def _read(path: Path, descendants: tuple[Path, ...]) -> Any:
     if base is None:
         return values
     beside = path.parent / str(base)
-    parent = next((p for p in (beside, beside.with_suffix(".yaml")) if p.is_file()), None) or find(str(base))
+    parent = next((p for p in (beside, beside.with_suffix(".yaml")) if os.path.isfile(p)), None) or find(str(base))
     return merge(_read(parent, (*descendants, path.resolve())), values, f"{path}:")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,12 +23,12 @@ Artifacts = dict[str, tuple[str, ...]]
 
 def _is_model(path: Path) -> bool:
     """Return whether a path is the folder of a model."""
-    return (path / "config.json").is_file()
+    return os.path.isfile(path / "config.json")
 
 
 def _is_parquet(path: Path) -> bool:
     """Return whether a file begins with parquet's magic bytes."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         return False
     with open(path, "rb") as file:
         return file.read(4) == b"PAR1"
@@ -37,7 +38,7 @@ FILES: dict[str, tuple[Callable[[Path], bool], str]] = {
     "model": (_is_model, "folder of a model"),
     "reward_model": (_is_model, "folder of a reward model"),
     "difficulty": (_is_parquet, "difficulty file"),
-    "samples": (Path.is_file, "file of samples"),
+    "samples": (os.path.isfile, "file of samples"),
 }
 """Test for an artifact of another run at a path, and a title for messages, by kind."""
 

@@ -14,7 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rl.config import ConfigError
+from rl.config import ConfigError, shorten
+
+MOST_TIMES = 100
+"""Largest number of iterations of a block: each of its stages is listed once for each."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,9 @@ class Repeat:
     def validate(self, place: str) -> None:
         """Raise ConfigError, beginning with `place`, for a setting out of bounds."""
         if self.times < 1:
-            raise ConfigError(f"{place}.times: must be at least 1; got {self.times}")
+            raise ConfigError(f"{place}.times: must be at least 1; got {shorten(self.times)}")
+        if self.times > MOST_TIMES:
+            raise ConfigError(f"{place}.times: must be at most {MOST_TIMES}; got {shorten(self.times)}")
         if not self.stages:
             raise ConfigError(f"{place}.stages: empty; list the stages to repeat")
 

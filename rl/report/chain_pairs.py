@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 
+from rl.data.rows import fail
 from rl.report.run_data import Run, Stage
 from rl.report.samples import Row, read_rollouts
-from rl.run.tracker import rollout_files
+from rl.run.tracker import Refuse, rollout_files
 from rl.stages.registry import STAGES, measures_model
 from rl.think import split_think
 
@@ -74,11 +75,12 @@ class Chains:
         return [name for pair in self.pairs for row in pair.rows for name in row.get("clips") or ()]
 
 
-def read_chains(run: Run) -> list[Chains]:
+def read_chains(run: Run, refuse: Refuse = fail) -> list[Chains]:
     """Return the chains of each finished evaluation and distillation that has them, in order.
 
     The choice is the same for every call. Sources take turns; grounded chains are ranked by their score, ties broken by
-    chance; prompts shown for one stage are preferred in the next ones, so that a reader can follow them.
+    chance; prompts shown for one stage are preferred in the next ones, so that a reader can follow them. `refuse` gets a
+    ValueError for a file that cannot be read.
     """
     files: dict[str, Path] = {stage: path for stage, _, path in rollout_files(run.path)}  # the last step's
     chains: list[Chains] = []
@@ -86,7 +88,7 @@ def read_chains(run: Run) -> list[Chains]:
     for stage in run.stages:
         if stage.name not in files or not _shows_chains(stage.kind):
             continue
-        rows = [row for row in read_rollouts(files[stage.name]) if _has_verdict(row)]
+        rows = [row for row in read_rollouts(files[stage.name], refuse) if _has_verdict(row)]
         if rows:
             # A seed of its own for each stage: another stage in the recipe changes no choice.
             random_order = random.Random(stage.name).sample(rows, len(rows))

@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from rl.data.rows import fail
 from rl.report.chain_pairs import Chains, Pair, Row, Tally, is_correct
 from rl.report.markup import escape
 from rl.report.run_data import Stage, group_by_prompts
 from rl.report.samples import shorten
+from rl.run.tracker import Refuse
 from rl.think import split_think
 from rl.types import AUDIO_PATCH
 
@@ -28,11 +30,13 @@ NO_PAIRS = '<p class="none">No chain makes a true claim about the sound either.<
 ARROW = " <i>→</i> "
 
 
-def render_chains(all_chains: Sequence[Chains]) -> str:
-    """Return the section's HTML; empty if no stage judged its chains."""
+def render_chains(all_chains: Sequence[Chains], refuse: Refuse = fail) -> str:
+    """Return the section's HTML; empty if no stage judged its chains. `refuse` gets a ValueError for a file that cannot be
+    read."""
     if not all_chains:
         return ""
-    tracks = group_by_prompts([chains.stage for chains in all_chains if "surrogate_rate" in chains.stage.metrics])
+    measured_stages = [chains.stage for chains in all_chains if "surrogate_rate" in chains.stage.metrics]
+    tracks = group_by_prompts(measured_stages, refuse)
     longest = max(tracks, key=len, default=[])  # the first of them where several are as long
     open_names = {stage.name for stage in (*longest[:1], *longest[-1:])}  # before and after: what changed
     if not open_names:

@@ -24,8 +24,9 @@ METRICS = {"accuracy": "accuracy", "greedy_accuracy": "greedy"}
 
 def render_results(run_dir: Path) -> RenderableType:
     """Return a table of the run's evaluations: accuracies with 95 % intervals, and each one's gain over the latest
-    earlier evaluation with the same prompts. Raises ValueError if `run_dir` holds no run."""
-    evaluations = read_run(run_dir).evaluations
+    earlier evaluation with the same prompts; files that cannot be read, which the report names, are left out. Raises
+    ValueError if `run_dir` holds no run."""
+    evaluations = read_run(run_dir, _leave_out).evaluations
     if not evaluations:
         return Text("no evaluation in this recipe; add one with `- evaluate: {data: …}`", "dim")
     table = _table("evaluation", "accuracy", "greedy accuracy", "gain in accuracy, same prompts")
@@ -92,9 +93,13 @@ def format_difference(difference: Difference | None) -> str:
     return f"{difference.mean:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]"
 
 
+def _leave_out(_: ValueError) -> None:
+    """Go on without what cannot be read."""
+
+
 def _gain_over_earlier(earlier: Sequence[Stage], stage: Stage) -> Difference | None:
     for before in reversed(earlier):  # the one just before may be of another split
-        gain = compute_paired_difference(before, stage)
+        gain = compute_paired_difference(before, stage, refuse=_leave_out)
         if gain is not None:
             return gain
     return None

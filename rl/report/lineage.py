@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,11 +9,23 @@ from pathlib import Path
 from rich.text import Text
 from rich.tree import Tree
 
+from rl.data.rows import fail
+from rl.json_files import build_record, read_object
 from rl.run.provenance import Parent
+from rl.run.tracker import Refuse
 from rl.stages.registry import filters_rows
 
 DONE_FILE = "done.json"
 """Record of a finished stage, in its folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The part of a stage's record that its lineage needs; records of earlier versions lack some of the keys."""
+
+    kind: str = ""
+    counts: Mapping[str, int] = field(default_factory=dict[str, int])
+    parents: Sequence[Parent] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +66,19 @@ class Node:
         return ", ".join(f"{count:,} {name}" for name, count in self.work.items())
 
 
-def read_lineage(run_dir: Path) -> list[Node]:
-    """Return the finished stages, in order. Raises ValueError for a stage whose record cannot be read."""
+def read_lineage(run_dir: Path, refuse: Refuse = fail) -> list[Node]:
+    """Return the finished stages, in order; `refuse` gets a ValueError for a stage whose record cannot be read."""
     nodes: list[Node] = []
     # By number: 10-… comes after 9-….
     for path in sorted((run_dir / "stages").glob(f"[0-9]*-*/{DONE_FILE}"), key=lambda path: _number(path.parent)):
+        fix = "delete it, and --resume runs the stage again"
         try:
-            record = json.loads(path.read_text())
-            parents = [Parent(**parent) for parent in record.get("parents", ())]
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{path}: {error}; delete it, and --resume runs the stage again") from error
-        # A folder is NUMBER-NAME; records of earlier versions lack some of the keys.
-        name, kind, counts = path.parent.name.partition("-")[2], record.get("kind", ""), record.get("counts", {})
+            record = build_record(Record, read_object(path, fix), path, fix)
+        except ValueError as error:
+            refuse(error)
+            continue
+        # A folder is NUMBER-NAME.
+        name, kind, counts, parents = path.parent.name.partition("-")[2], record.kind, record.counts, record.parents
         if filters_rows(kind):  # else the counts are sequences, tokens and steps trained on
             nodes.append(Node(name, kind, parents, funnel=counts))
         else:

@@ -12,10 +12,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
-from collections.abc import Sequence, Set
+import os
+from collections.abc import Callable, Sequence, Set
 from itertools import zip_longest
 from pathlib import Path
 
+from rl.data.arrow import read_columns
+from rl.data.rows import fail
 from rl.report.chain_pairs import Chains, read_chains
 from rl.report.chains_section import render_chains
 from rl.report.charts import build_charts
@@ -27,11 +30,14 @@ from rl.report.run_data import Run, Stage, compute_paired_difference, list_metri
 from rl.report.samples import Row, choose_samples
 from rl.run.files import replacing
 from rl.run.progress import format_clock
+from rl.run.tracker import Refuse
 from rl.stages.registry import filters_rows, measures_model
 
 HERE = Path(__file__).parent
 MAX_CLIP_BYTES = 1_000_000
 """About how much of the page the audio players may take, as base64."""
+MAX_BARS = 4096
+"""Most samples of a prompt of which a histogram is drawn."""
 CHAINS_NOTE = (
     "Left: chains that reason from an imagined text. Right: chains that make true claims about the sound. "
     "Marked: the passage that the verifier objects to."
@@ -48,24 +54,32 @@ def has_one_line(kind: str) -> bool:
     return filters_rows(kind) or measures_model(kind)
 
 
-def write_report(run_dir: Path) -> Path:
-    """Write `report.html` (under 3.5 MB) from what the run has recorded so far, and return its path.
+def write_report(run_dir: Path, say: Callable[[str], None] = print) -> Path:
+    """Write `report.html` (under 3.5 MB) from what the run has recorded so far, and return its path. What cannot be read is
+    left out, and `say` gets a line about it.
 
     Raises ValueError if `run_dir` holds no run, and DiskFull.
     """
-    run = read_run(run_dir)
-    nodes = read_lineage(run_dir)
+    damage: list[str] = []
+
+    def refuse(error: ValueError) -> None:
+        if str(error) not in damage:  # several sections read the same file
+            damage.append(str(error))
+            say(f"warning: {error}; the report is without it")
+
+    run = read_run(run_dir, refuse)
+    nodes = read_lineage(run_dir, refuse)
     training = [stage for stage in run.stages if stage.rows and not has_one_line(stage.kind)]
     order = {stage.name: i for i, stage in enumerate(run.stages)}
-    samples = sorted(choose_samples(run_dir), key=lambda sample: order.get(sample["stage"], len(order)))
-    chains = read_chains(run)
+    samples = sorted(choose_samples(run_dir, refuse), key=lambda sample: order.get(sample["stage"], len(order)))
+    chains = read_chains(run, refuse)
     # Not all clips may fit on the page: those of the chains are first, then every stage's samples take turns.
     clips = [name for stage_chains in chains for name in stage_chains.clips]
     clips += [name for sample in _interleave_stages(samples) for name in sample["clips"]]
     data = {
         "stages": [{"name": stage.name, **build_charts(stage.rows)} for stage in training],
         "rollouts": samples,
-        "clips": render_players(run_dir, clips, MAX_CLIP_BYTES),
+        "clips": render_players(run_dir, clips, MAX_CLIP_BYTES, refuse),
     }
     script = (HERE / "page.js").read_text()
     contents = {
@@ -74,9 +88,10 @@ def write_report(run_dir: Path) -> Path:
         "policy": f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'",
         "style": (HERE / "page.css").read_text(),
         "script": script,
-        "header": render_header(run),
+        "header": render_header(run, refuse),
         "results": render_results(run.evaluations),
-        "curation": "".join(render_difficulty(stage) for stage in run.stages) + _render_figures(run, nodes, chains),
+        "curation": "".join(render_difficulty(stage, refuse) for stage in run.stages)
+        + _render_figures(run, nodes, chains, refuse),
         "training": "".join(render_curves(stage, i) for i, stage in enumerate(training)),
         "rollouts": render_browser(samples),
         "data": to_json(data),
@@ -86,11 +101,11 @@ def write_report(run_dir: Path) -> Path:
     for name, content in contents.items():
         page = page.replace(f"<!--{name}-->", content)
     with replacing(run_dir / "report.html") as temporary:
-        temporary.write_text(page)
+        temporary.write_text(page, encoding="utf-8", errors="replace")  # a text may hold half a surrogate pair
     return run_dir / "report.html"
 
 
-def render_header(run: Run) -> str:
+def render_header(run: Run, refuse: Refuse = fail) -> str:
     """Return the page's head: name, status, gain in accuracy, a timeline of the stages, and the environment."""
     seconds = "" if run.seconds is None else f"<span>{format_clock(run.seconds)}</span>"
     failure = f'<p class="failure">{escape(str(run.failure))}</p>' if run.failure else ""
@@ -98,7 +113,8 @@ def render_header(run: Run) -> str:
     return (
         f'<header><p class="eyebrow">Groundtone run</p><div class="title"><h1>{escape(run.name)}</h1>'
         f'<p class="status {css_class}">{escape(run.status)}</p></div>'
-        f"{failure}{_render_warnings(run.warnings)}{_render_gain(run.evaluations)}{_render_timeline(run.stages, seconds)}{_render_environment(run)}</header>"
+        f"{failure}{_render_warnings(run.warnings)}{_render_gain(run.evaluations, refuse)}"
+        f"{_render_timeline(run.stages, seconds)}{_render_environment(run)}</header>"
     )
 
 
@@ -122,14 +138,18 @@ def render_results(evaluations: Sequence[Stage]) -> str:
     return _render_section("results", "Results", note, f'<div class="scroll">{table}</div>')
 
 
-def render_difficulty(stage: Stage) -> str:
+def render_difficulty(stage: Stage, refuse: Refuse = fail) -> str:
     """Return a histogram of a curation: the number of prompts with 0, 1, … k correct answers of k."""
     path = stage.folder / "difficulty.parquet" if stage.folder else None
-    if path is None or not path.exists():
+    if path is None or not os.path.lexists(path):
         return ""
-    import pyarrow.parquet
-
-    rows = pyarrow.parquet.read_table(path, columns=["correct", "k", "keep"]).to_pylist()
+    try:
+        rows = read_columns(path, {"correct": "whole", "k": "whole", "keep": "flag"})
+        if any(not 0 <= row["correct"] <= row["k"] <= MAX_BARS for row in rows):
+            raise ValueError(f"{path}: counts of answers are out of range; write it again")
+    except ValueError as error:
+        refuse(error)
+        return ""
     k = max((row["k"] for row in rows), default=0)  # 0 for a file without prompts
     counts = [sum(row["correct"] == correct for row in rows) for correct in range(k + 1)]
     band = {row["correct"] for row in rows if row["keep"]}  # the numbers of correct answers that `keep` allows
@@ -167,14 +187,14 @@ def render_browser(samples: Sequence[Row]) -> str:
     return _render_section("samples", "Samples", note, '<div id="browser"></div>')
 
 
-def _render_figures(run: Run, nodes: Sequence[Node], chains: Sequence[Chains]) -> str:
+def _render_figures(run: Run, nodes: Sequence[Node], chains: Sequence[Chains], refuse: Refuse) -> str:
     thinking_note = "Accuracy with chains of thought cut after a number of tokens."
     funnels_note = "Prompts or samples left after each step of a stage that filters."
     lineage_note = "Each stage under the stage whose model it started from; ← its other inputs."
     sections = (
         ("thinking", "Thinking budgets", thinking_note, render_thinking(run.evaluations)),
         ("funnels", "Filters", funnels_note, render_funnels(nodes)),
-        ("chains", "Grounding of chains", CHAINS_NOTE, render_chains(chains)),
+        ("chains", "Grounding of chains", CHAINS_NOTE, render_chains(chains, refuse)),
         ("lineage", "Lineage", lineage_note, render_lineage(nodes)),
     )
     return "".join(_render_section(id, title, note, body) for id, title, note, body in sections if body)
@@ -192,12 +212,12 @@ def _render_warnings(warnings: Sequence[str]) -> str:
     return "".join(f'<p class="warning">{escape(text)}</p>' for text in warnings)
 
 
-def _render_gain(evaluations: Sequence[Stage]) -> str:
+def _render_gain(evaluations: Sequence[Stage], refuse: Refuse) -> str:
     """Return the accuracy of the first and the last evaluation, with the paired interval of their difference; empty if
     they share no prompt."""
     if len(evaluations) < 2:
         return ""
-    gain = compute_paired_difference(evaluations[0], evaluations[-1])
+    gain = compute_paired_difference(evaluations[0], evaluations[-1], refuse=refuse)
     if gain is None:
         return ""
     before, after = (stage.metrics.get("accuracy", math.nan) for stage in (evaluations[0], evaluations[-1]))
@@ -232,7 +252,8 @@ def _render_timeline(stages: Sequence[Stage], seconds: str) -> str:
 def _render_environment(run: Run) -> str:
     # Packages follow, one fact each.
     facts = {name: value for name, value in run.environment.items() if value and name != "packages"}
-    facts |= run.environment.get("packages") or {}
+    packages = run.environment.get("packages")
+    facts |= packages if isinstance(packages, dict) else {}
     if not facts:
         return ""
     items = "".join(f"<div><dt>{escape(str(n))}</dt><dd>{escape(str(v))}</dd></div>" for n, v in facts.items())

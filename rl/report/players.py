@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 from rl.audio import SAMPLE_RATE, waveform
+from rl.data.rows import fail
 from rl.run.clips import CLIPS, stored_clip
+from rl.run.tracker import Refuse
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,14 +29,19 @@ class Player(TypedDict):
     seconds: float
 
 
-def render_players(run_dir: Path, names: Iterable[str], max_bytes: int) -> dict[str, Player]:
-    """Return {fingerprint: player} of the first clips among `names` that fit into about `max_bytes`."""
+def render_players(run_dir: Path, names: Iterable[str], max_bytes: int, refuse: Refuse = fail) -> dict[str, Player]:
+    """Return {fingerprint: player} of the first clips among `names` that fit into about `max_bytes`. `refuse` gets a
+    ValueError for a clip that cannot be decoded."""
     players: dict[str, Player] = {}
     size = 0
     for name in dict.fromkeys(names):
-        if size > max_bytes or not (run_dir / CLIPS / name).exists():
+        if size > max_bytes or not os.path.isfile(run_dir / CLIPS / name):
             continue
-        samples = waveform(stored_clip(run_dir, name))
+        try:
+            samples = waveform(stored_clip(run_dir, name))
+        except ValueError as error:
+            refuse(error)
+            continue
         excerpt = samples[: MAX_SECONDS * SAMPLE_RATE]
         players[name] = {
             "audio": _data_url("audio/ogg", _encode_vorbis(excerpt)),

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rl.data.arrow import parquet_columns, read_columns
+from rl.data.rows import fail
 from rl.run.metrics import paired_interval
 from rl.run.summary import Failure, read_summary
-from rl.run.tracker import MetricRow, read_metrics, read_warnings, rollout_files
+from rl.run.tracker import MetricRow, Refuse, read_metrics, read_warnings, rollout_files
 from rl.stages.registry import measures_model
 
 Interval = tuple[float, float | None, float | None]
@@ -77,11 +81,12 @@ class Run:
         return [stage for stage in self.stages if measures_model(stage.kind)]
 
 
-def read_run(run_dir: Path) -> Run:
-    """Read summary, metrics and stage folders of a run. Raises ValueError if `run_dir` holds no run."""
+def read_run(run_dir: Path, refuse: Refuse = fail) -> Run:
+    """Read summary, metrics and stage folders of a run; `refuse` gets a ValueError for lines that cannot be read. Raises
+    ValueError if `run_dir` holds no run."""
     summary = read_summary(run_dir)
     rows: dict[str, list[MetricRow]] = {}
-    for row in read_metrics(run_dir):
+    for row in read_metrics(run_dir, refuse):
         rows.setdefault(row["stage"], []).append(row)
     # A stage's folder is `stages/NN-NAME`.
     folders = {p.name.partition("-")[2]: p for p in sorted((run_dir / "stages").glob("[0-9]*-*")) if p.is_dir()}
@@ -93,7 +98,7 @@ def read_run(run_dir: Path) -> Run:
     finished_names = {stage.name for stage in stages}
     unfinished_names = [name for name in dict.fromkeys([*folders, *rows]) if name not in finished_names]
     stages += [Stage(name, "", False, None, {}, rows.get(name, []), folders.get(name)) for name in unfinished_names]
-    warnings = read_warnings(run_dir)
+    warnings = read_warnings(run_dir, refuse)
     if summary is None:
         return Run(run_dir, run_dir.resolve().name, "no summary yet", None, stages, warnings=warnings)
     return Run(
@@ -117,12 +122,14 @@ def list_metrics(stages: Sequence[Stage]) -> list[str]:
     return list(dict.fromkeys([*accuracies, *passes, *means]))
 
 
-def compute_paired_difference(before: Stage, after: Stage, column: str = "accuracy") -> Difference | None:
+def compute_paired_difference(
+    before: Stage, after: Stage, column: str = "accuracy", refuse: Refuse = fail
+) -> Difference | None:
     """Return the difference of `column` in the `per_prompt.parquet` of two stages, or None if they share no prompt.
 
-    Prompts are the same if both their id and their text are.
+    Prompts are the same if both their id and their text are. `refuse` gets a ValueError for a file that cannot be read.
     """
-    values_before, values_after = _read_per_prompt(before, column), _read_per_prompt(after, column)
+    values_before, values_after = (_read_per_prompt(stage, column, refuse) for stage in (before, after))
     prompts = [prompt for prompt in values_before if prompt in values_after]
     if not prompts:
         return None
@@ -132,27 +139,33 @@ def compute_paired_difference(before: Stage, after: Stage, column: str = "accura
     return Difference(mean, low, high, len(prompts))
 
 
-def group_by_prompts(evaluations: Sequence[Stage]) -> list[list[Stage]]:
-    """Return the evaluations in groups that were given the same prompts, in order."""
+def group_by_prompts(evaluations: Sequence[Stage], refuse: Refuse = fail) -> list[list[Stage]]:
+    """Return the evaluations in groups that were given the same prompts, in order; `refuse` gets a ValueError for a file that
+    cannot be read."""
     # Keyed by the set of prompts.
     groups: dict[frozenset[tuple[str, str]] | str, list[Stage]] = {}
     for stage in evaluations:
-        prompts = frozenset(_read_per_prompt(stage, "accuracy"))
+        prompts = frozenset(_read_per_prompt(stage, "accuracy", refuse))
         groups.setdefault(prompts or stage.name, []).append(stage)  # without a file, a stage is a group of its own
     return list(groups.values())
 
 
-def _read_per_prompt(stage: Stage, column: str) -> dict[tuple[str, str], float]:
+def _read_per_prompt(stage: Stage, column: str, refuse: Refuse) -> dict[tuple[str, str], float]:
     """Return {(id, text of the prompt): value}, without the prompts that have no value."""
     path = stage.folder / "per_prompt.parquet" if stage.folder else None
-    if path is None or not path.exists():
+    if path is None or not os.path.lexists(path):
         return {}
-    import pyarrow.parquet
-
     # Ids alone do not do: rows of a file without ids are numbered, so `test/1` of two files are two prompts. Files of
     # an earlier version have no column `asked`.
-    rows = pyarrow.parquet.read_table(path).to_pylist()
-    return {(row["id"], row.get("asked", "")): float(row[column]) for row in rows if row.get(column) is not None}
+    kinds = {"id": "text", "asked": "text", column: "number?"}
+    try:
+        columns = parquet_columns(path)
+        rows = read_columns(path, {name: kind for name, kind in kinds.items() if name == "id" or name in columns})
+    except ValueError as error:
+        refuse(error)
+        return {}
+    values = {(row["id"], row.get("asked", "")): row.get(column) for row in rows}
+    return {prompt: float(value) for prompt, value in values.items() if value is not None and math.isfinite(value)}
 
 
 def list_artifacts(run_dir: Path) -> list[tuple[str, str]]:

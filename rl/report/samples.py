@@ -9,23 +9,36 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rl.run.tracker import rollout_files
+from rl.data.arrow import parquet_columns, read_columns
+from rl.data.rows import fail
+from rl.run.tracker import Refuse, rollout_files
 from rl.think import split_think
 
 MAX_SAMPLES, MAX_FILES, MAX_BYTES = 300, 60, 1_800_000  # bytes of all samples together, as JSON
 
 Row = dict[str, Any]  # of a rollout file: columns `part/…` and `clips` differ between runs
+ROLLOUT_COLUMNS = {
+    **dict.fromkeys(("id", "source", "prompt", "text", "reason"), "text"),
+    "answer": "text?",
+    "error": "text?",
+    "finish_reason": "text?",
+    "score": "number?",
+    "logprob_mean": "number?",
+    **dict.fromkeys(("sample", "tokens", "version"), "whole"),
+}
+"""Columns of a rollout file and what they hold, as `rl.data.arrow.read_columns` takes it."""
 RolloutFile = tuple[str, int, Path]  # (stage, step, path)
 
 
-def choose_samples(run_dir: Path) -> list[Row]:
-    """Return at most 300 samples as JSON objects of at most about 1.8 MB; the same for every call on the same run."""
+def choose_samples(run_dir: Path, refuse: Refuse = fail) -> list[Row]:
+    """Return at most 300 samples as JSON objects of at most about 1.8 MB; the same for every call on the same run. `refuse`
+    gets a ValueError for a file that cannot be read."""
     files = _choose_files(rollout_files(run_dir))
     per_file = min(max(MAX_SAMPLES // max(len(files), 1), 4), 24)
     rows = [
         {"stage": stage, "step": step, "pick": pick, **row}
         for stage, step, path in files
-        for pick, row in _pick_rows(read_rollouts(path), per_file, random.Random(f"{stage}/{step}"))
+        for pick, row in _pick_rows(read_rollouts(path, refuse), per_file, random.Random(f"{stage}/{step}"))
     ][:MAX_SAMPLES]
     limit = 6000  # characters of a text
     samples = [_to_sample(row, limit) for row in rows]
@@ -66,12 +79,16 @@ def _pick_rows(rows: Sequence[Row], limit: int, rng: random.Random) -> list[tupl
     return [(pick, row) for pick, group in picks for row in group]
 
 
-def read_rollouts(path: Path) -> list[Row]:
-    """Return the rows of a rollout file, without their token ids, which are most of it."""
-    import pyarrow.parquet
-
-    names = [name for name in pyarrow.parquet.read_schema(path).names if name != "token_ids"]
-    return pyarrow.parquet.read_table(path, columns=names).to_pylist()
+def read_rollouts(path: Path, refuse: Refuse = fail) -> list[Row]:
+    """Return the rows of a rollout file, without their token ids, which are most of it. Where it cannot be read, `refuse` gets
+    a ValueError and there are none."""
+    try:
+        names = parquet_columns(path)
+        kinds = {name: "number?" for name in names if name.startswith("part/")}
+        return read_columns(path, {**ROLLOUT_COLUMNS, **kinds, **{name: "list?" for name in names if name == "clips"}})
+    except ValueError as error:
+        refuse(error)
+        return []
 
 
 def _to_sample(row: Row, limit: int) -> Row:

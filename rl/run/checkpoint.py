@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import zlib
 from collections.abc import Callable, Mapping
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rl import terminal
+from rl.json_files import Fields, read_object
 from rl.run.files import detect_full_disk
 from rl.run.provenance import write_provenance_inside
 
@@ -92,7 +94,8 @@ class Checkpoints:
         return self.folder / f"step-{step:06d}"
 
     def _steps(self) -> list[int]:
-        return [int(p.name.removeprefix("step-")) for p in self.folder.glob("step-*") if p.is_dir()]
+        names = [p.name.removeprefix("step-") for p in self.folder.glob("step-*") if p.is_dir()]
+        return [int(name) for name in names if re.fullmatch("[0-9]{6,18}", name)]
 
     def _prune(self, newest: int) -> None:
         steps = sorted(self._steps())
@@ -106,19 +109,21 @@ class Checkpoints:
 def _read_best(folder: Path) -> int | None:
     """Return the best step that the state in `folder` names, or None, also where the checkpoint is damaged."""
     try:
-        return json.loads((folder / STATE).read_text()).get(BEST)
-    except (OSError, ValueError):
+        return Fields(read_object(folder / STATE, ""), STATE, "").whole(BEST)
+    except ValueError:
         return None
 
 
 def _find_damage(folder: Path) -> str | None:
     """Return what is wrong with the checkpoint in `folder`, or None if every file has its checksum."""
     try:
-        manifest: dict[str, int] = json.loads((folder / MANIFEST).read_text())
-    except (OSError, ValueError):
+        manifest = read_object(folder / MANIFEST, "")
+    except ValueError:
         return f"{MANIFEST} is missing or unreadable"
+    if STATE not in manifest:
+        return f"{MANIFEST} does not list {STATE}"
     for name, checksum in manifest.items():
-        if not (folder / name).is_file():
+        if not os.path.isfile(folder / name):
             return f"{name} is missing"
         if _checksum(folder / name) != checksum:
             return f"{name} is damaged"

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
-from typing import Any
 
+from rl.json_files import read_object
 from rl.run.files import replacing
 
 SUFFIX, INSIDE = ".provenance.json", "provenance.json"
@@ -43,17 +44,14 @@ def write_provenance_inside(folder: Path, name: str, record: Mapping[str, object
     (folder / INSIDE).write_text(_text(name, record))
 
 
-def read_provenance(artifact: Path) -> dict[str, Any] | None:
+def read_provenance(artifact: Path) -> dict[str, object] | None:
     """Return the provenance inside or beside an artifact, or None if it has none. Raises ValueError for invalid JSON."""
     path = artifact / INSIDE
     if not path.exists():
         path = artifact.with_name(artifact.name + SUFFIX)
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
-    try:
-        return dict(json.loads(path.read_text()))
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path}: {error}; delete it to read the artifact without its provenance") from error
+    return read_object(path, "delete it to read the artifact without its provenance")
 
 
 def fingerprint(model: Path) -> str:

@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any  # for JSON and for nested recipe values
 
+from rl.json_files import build_record, read_object
 from rl.run.files import replacing
 
 SUMMARY, RECIPE, HIDDEN = "summary.json", "recipe.yaml", "<hidden>"
@@ -86,23 +87,16 @@ def read_summary(run_dir: Path) -> Summary | None:
     """Return the summary, or None if the run stopped before its first. Raises ValueError if `run_dir` holds no run."""
     require_run(run_dir)
     path = run_dir / SUMMARY
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
-    try:
-        values = json.loads(path.read_text())
-        stages = tuple(StageSummary(**stage) for stage in values["stages"])
-        failure = Failure(**values["failure"]) if values.get("failure") else None
-        return Summary(**{**values, "stages": stages, "failure": failure})
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(
-            f"{path}: not a run's summary ({error}); delete it to read the run without its summary"
-        ) from error
+    fix = "delete it to read the run without its summary"
+    return build_record(Summary, read_object(path, fix), path, fix)
 
 
 def require_run(run_dir: Path) -> None:
     """Raise ValueError unless `run_dir` holds a run, finished or not."""
-    if not any((run_dir / name).is_file() for name in (RECIPE, SUMMARY, "metrics.jsonl")):
-        why = "holds no run" if run_dir.is_dir() else "no such directory"
+    if not any(os.path.isfile(run_dir / name) for name in (RECIPE, SUMMARY, "metrics.jsonl")):
+        why = "holds no run" if os.path.isdir(run_dir) else "no such directory"
         raise ValueError(f"{run_dir}: {why}; give the directory that `rl run` printed (it has a {RECIPE})")
 
 

@@ -7,14 +7,18 @@ No file is held open and every line is written whole, so a kill at any moment co
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsFloat
 
+from rl.config import shorten
+from rl.data.rows import fail
 from rl.finite import drop_undefined
+from rl.json_files import is_number, is_whole, parse_object, read_bytes
 from rl.run.clips import store_clips
 from rl.run.files import detect_full_disk, replacing
 from rl.types import Prompt, Scored
@@ -25,6 +29,8 @@ if TYPE_CHECKING:
 
 METRICS, WARNINGS, ROLLOUTS, TENSORBOARD = "metrics.jsonl", "warnings.jsonl", "rollouts", "tensorboard"
 
+Refuse = Callable[[ValueError], None]
+"""A function that gets the error of something that cannot be read, and raises it or goes on without."""
 MetricRow = dict[str, Any]  # JSON: "stage" is a str, "step" an int, every other value a float
 
 
@@ -102,18 +108,18 @@ class Tracker:
                 writer.write(event.SerializeToString())
 
 
-def read_metrics(run_dir: Path) -> list[MetricRow]:
+def read_metrics(run_dir: Path, refuse: Refuse = fail) -> list[MetricRow]:
     """Return the lines of metrics.jsonl in order, `{"stage": …, "step": …, metric: number…}`.
 
-    A torn last line is skipped; a missing file has no lines. Raises ValueError (file, line number) for any other line
-    without `stage` and `step`.
+    A torn last line is skipped; a missing file has no lines. Any other line without `stage` and `step`, or with a metric that
+    is no number, goes to `refuse` as a ValueError (file, line number).
     """
-    return [row for _, row in _read_lines(run_dir / METRICS)]
+    return [row for _, row in _read_lines(run_dir / METRICS, refuse, holds_numbers=True)]
 
 
-def read_warnings(run_dir: Path) -> list[str]:
-    """Return the texts of the run's warnings, in order. Raises ValueError as `read_metrics` does."""
-    return [str(row.get("text", "")) for _, row in _read_lines(run_dir / WARNINGS)]
+def read_warnings(run_dir: Path, refuse: Refuse = fail) -> list[str]:
+    """Return the texts of the run's warnings, in order; `refuse` gets errors as that of `read_metrics` does."""
+    return [str(row.get("text", "")) for _, row in _read_lines(run_dir / WARNINGS, refuse)]
 
 
 def rollout_file(run_dir: Path, stage: str, step: int) -> Path:
@@ -131,23 +137,37 @@ def rollout_files(run_dir: Path) -> list[tuple[str, int, Path]]:
     return sorted(files)
 
 
-def _read_lines(path: Path) -> Iterator[tuple[bytes, MetricRow]]:
-    """Yield (line with its newline, parsed row) of metrics.jsonl."""
-    if not path.exists():
+def _read_lines(path: Path, refuse: Refuse = fail, holds_numbers: bool = False) -> Iterator[tuple[bytes, MetricRow]]:
+    """Yield (line with its newline, parsed row) of metrics.jsonl, which `holds_numbers`, or warnings.jsonl."""
+    if not os.path.lexists(path):
         return
-    *lines, _torn = path.read_bytes().split(b"\n")  # after the last newline: empty, or a line cut off by a kill
+    try:
+        content = read_bytes(path, "delete it to go on without")
+    except ValueError as error:
+        return refuse(error)
+    *lines, _torn = content.split(b"\n")  # after the last newline: empty, or a line cut off by a kill
     for number, line in enumerate(lines, 1):
         try:
-            row = json.loads(line)
-        except ValueError:
-            row = None
-        if not (isinstance(row, dict) and isinstance(row.get("stage"), str) and isinstance(row.get("step"), int)):
-            raise ValueError(f"{path}:{number}: not a record with 'stage' and 'step'; remove the line")
-        yield line + b"\n", row
+            row = _parse_line(line, f"{path}:{number}", holds_numbers)
+        except ValueError as error:
+            refuse(error)
+        else:
+            yield line + b"\n", row
+
+
+def _parse_line(line: bytes, place: str, holds_numbers: bool) -> MetricRow:
+    fix = "remove the line"
+    row = parse_object(line, place, fix)
+    if not (isinstance(row.get("stage"), str) and is_whole(row.get("step"), -1)):
+        raise ValueError(f"{place}: not a record with 'stage' and 'step'; {fix}")
+    for name, value in row.items():
+        if holds_numbers and name != "stage" and not is_number(value):
+            raise ValueError(f"{place}: {name} is {shorten(value)}, not a number; {fix}")
+    return row
 
 
 def _drop_torn_line(path: Path) -> None:
-    if path.exists() and path.stat().st_size:
+    if path.is_file() and path.stat().st_size:
         with path.open("r+b") as file:
             file.truncate(file.read().rfind(b"\n") + 1)
 

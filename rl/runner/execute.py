@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from os.path import relpath
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from models.folder import on_disk
 from rl import signals, terminal
 from rl.config import ConfigError
 from rl.finite import NonFiniteError, drop_undefined
+from rl.json_files import build_record, read_object
 from rl.planning import golds
 from rl.planning.plan import plan
 from rl.planning.requirements import check_functions
@@ -35,7 +37,7 @@ from rl.run.summary import (
     redact,
     write_summary,
 )
-from rl.run.tracker import Tracker
+from rl.run.tracker import Tracker, read_metrics, read_warnings
 from rl.runner.artifacts import Artifacts
 from rl.runner.blocks import find_last_iteration
 from rl.runner.failures import describe_divergence, describe_failure, describe_place
@@ -49,6 +51,16 @@ if TYPE_CHECKING:
 
 OUTCOME = "done.json"
 """File in a stage's folder that holds its outcome; a stage without one is not finished."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredOutcome:
+    """The part of `done.json` from which a stage's outcome is restored."""
+
+    metrics: dict[str, float]
+    artifacts: dict[str, str]
+    seconds: float
+    counts: dict[str, int] = field(default_factory=dict[str, int])
 
 
 def run(recipe: Recipe, out: str | Path, resume: bool = False, say: Callable[[str], None] = terminal.say) -> Summary:
@@ -112,7 +124,7 @@ class Run:
                 raise stuck from None
             raise
         summary = self._summarise("done")
-        write_report(self.out)
+        write_report(self.out, self.say)
         return summary
 
     def _fail(self, error: BaseException) -> None:
@@ -148,6 +160,8 @@ class Run:
         pending = [stage for stage in self.recipe.stages if not self._restore(stage)]
         pending = [stage for stage in pending if not self._is_skipped(stage)]
         if pending:
+            read_metrics(self.out)  # a damaged line is found before anything heavy starts
+            read_warnings(self.out)
             self._summarise("running")
             for read in self.recipe.loads():  # a bad row is found before anything heavy starts
                 self.artifacts.read_prompts(read.data, read.split, read.limit, place=read.place)
@@ -280,12 +294,12 @@ class Run:
     def _restore(self, stage: Stage) -> bool:
         """Return whether the stage is finished already, and if so remember its outcome."""
         file = self.folder(stage) / OUTCOME
-        if not file.exists():
+        if not os.path.lexists(file):
             return False
-        values = json.loads(file.read_text())
-        artifacts = {kind: str(self.out / path) for kind, path in values["artifacts"].items()}
-        outcome = Outcome(values["metrics"], artifacts, values.get("counts", {}))
-        self._remember(stage, outcome, values["seconds"])
+        fix = "delete it, and --resume runs the stage again"
+        record = build_record(StoredOutcome, read_object(file, fix), file, fix)
+        artifacts = {kind: str(self.out / path) for kind, path in record.artifacts.items()}
+        self._remember(stage, Outcome(record.metrics, artifacts, record.counts), record.seconds)
         return True
 
     def _remember(self, stage: Stage, outcome: Outcome, seconds: float) -> None:

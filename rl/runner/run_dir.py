@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -45,7 +46,7 @@ def _prepare(recipe: Recipe, out: Path, resume: bool) -> None:
     file = out / "recipe.yaml"
     # Through JSON, so that tuples and paths compare equal to what YAML reads back.
     values = json.loads(json.dumps(redact(recipe.source)))
-    if file.exists():
+    if os.path.exists(file):
         if not resume:
             raise ConfigError(f"{out}: holds a run already; go on with --resume or choose another --out")
         saved_values = read_recipe(file)
@@ -55,8 +56,13 @@ def _prepare(recipe: Recipe, out: Path, resume: bool) -> None:
         return
     if resume and any(path.name != LOCK for path in out.iterdir()):
         raise ConfigError(f"{out}: holds no run to resume")
-    with replacing(file) as temporary:
-        OmegaConf.save(OmegaConf.create(values), temporary)
+    try:
+        with replacing(file) as temporary:
+            OmegaConf.save(OmegaConf.create(values), temporary)
+    except DiskFull:  # an OSError whose message names its own fix
+        raise
+    except OSError as error:
+        raise ConfigError(f"--out: {out} cannot be a run's directory ({error.strerror}); name another") from error
 
 
 def read_recipe(file: Path) -> dict[str, object]:
@@ -94,7 +100,7 @@ def free_folder(folder: Path, is_numbered: bool = False) -> Path:
     if is_numbered:
         folder = folder.with_name(re.sub(r"-\d+$", "", folder.name))
     candidate, number = folder, 2
-    while candidate.exists() and (not candidate.is_dir() or any(candidate.iterdir())):
+    while os.path.exists(candidate) and (not candidate.is_dir() or any(candidate.iterdir())):
         candidate, number = folder.with_name(f"{folder.name}-{number}"), number + 1
     return candidate
 

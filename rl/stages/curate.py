@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rl.audio import fingerprint
 from rl.config import ConfigError
+from rl.data.arrow import read_columns
 from rl.stages.context import Context, Outcome
 from rl.stages.kind import Kind
 from rl.stages.settings import SamplingConfig
@@ -50,9 +52,9 @@ class Config(SamplingConfig):
 
 def check_reuse(path: Path, place: str) -> None:
     """Raise ConfigError where no file can be written at `path`: this is said before anything is sampled."""
-    if path.is_dir():
+    if os.path.isdir(path):
         raise ConfigError(f"{place}: {path} is a folder; name a file, such as {FILE} in it")
-    nearest = next((parent for parent in path.absolute().parents if parent.exists()), None)
+    nearest = next((parent for parent in path.absolute().parents if os.path.exists(parent)), None)
     if nearest is not None and not nearest.is_dir():
         raise ConfigError(f"{place}: {nearest} is no folder; name a file in one")
 
@@ -74,7 +76,7 @@ def run(config: Config, context: Context) -> Outcome:
     path = context.folder / FILE
     conditions = {"think": context.cluster.chat.think, "reward": asdict(context.rewards.config), "seed": context.seed}
     key = fingerprint_of(config, context.model, prompts, conditions)
-    rows = _read_cached(Path(config.reuse) if config.reuse else path, key)
+    rows = _read_cached(Path(config.reuse) if config.reuse else path, key, context.say)
     is_reused = rows is not None
     if rows is None:
         rows = _difficulty(_sample(config, context, prompts), config, key)
@@ -102,13 +104,11 @@ def run(config: Config, context: Context) -> Outcome:
 
 def kept_ids(path: Path) -> set[str]:
     """Return the ids of the prompts that a difficulty file keeps. Raises ValueError for another file."""
-    from pyarrow import parquet
-
     try:
-        table = parquet.read_table(path, columns=["id", "keep"]).to_pydict()
-    except (OSError, ValueError, KeyError) as error:
+        rows = read_columns(path, {"id": "text", "keep": "flag"})
+    except ValueError as error:
         raise ValueError(f"{path}: no difficulty file ({error}); make one with a curate stage") from error
-    return {id for id, keep in zip(table["id"], table["keep"], strict=True) if keep}
+    return {row["id"] for row in rows if row["keep"]}
 
 
 def fingerprint_of(config: Config, model: Path, prompts: Sequence[Prompt], conditions: Mapping[str, object]) -> str:
@@ -165,13 +165,16 @@ def _difficulty(scored: Sequence[Scored], config: Config, fingerprint: str) -> l
     return rows
 
 
-def _read_cached(path: Path, fingerprint: str) -> list[Row] | None:
-    from pyarrow import parquet
-
-    if not path.is_file():
+def _read_cached(path: Path, fingerprint: str, say: Callable[[str], None]) -> list[Row] | None:
+    if not os.path.lexists(path):
         return None
-    rows = parquet.read_table(path).to_pylist()
-    return rows if rows and rows[0].get("fingerprint") == fingerprint else None
+    kinds = {"id": "text", "correct": "whole", "k": "whole", "keep": "flag", "verdicts": "list", "fingerprint": "text"}
+    try:
+        rows = read_columns(path, kinds)
+    except ValueError as error:
+        say(f"warning: {error}; its prompts are judged anew")
+        return None
+    return rows if rows and rows[0]["fingerprint"] == fingerprint else None
 
 
 def metric_names(config: Config) -> list[str]:

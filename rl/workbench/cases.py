@@ -8,6 +8,7 @@ files, relative to the file of cases).
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import nextafter
@@ -134,7 +135,7 @@ def _clips(row: Row, where: str, folder: Path) -> tuple[Clip, ...]:
     names = cast(list[object], audio) if isinstance(audio, list) else [audio]
     paths = [folder / _text(name, "audio", where) for name in names]
     for path in paths:
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise ValueError(f"{where}: no such file: {path}; correct the path in 'audio'")
     return tuple(Clip(path=str(path)) for path in paths)
 

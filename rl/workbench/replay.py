@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,11 @@ from rewards.combine import RewardConfig
 from rewards.service import RewardService
 from rl import terminal
 from rl.config import ConfigError, build, read_yaml, resolve
+from rl.data.arrow import parquet_columns, read_columns
+from rl.json_files import Fields
+from rl.report.samples import ROLLOUT_COLUMNS
 from rl.run.tracker import rollout_files
+from rl.runner.run_dir import read_recipe
 from rl.types import Message, Prompt, Rollout, Verdict
 
 Row = dict[str, Any]
@@ -55,9 +60,11 @@ def load_reward(spec: str) -> tuple[RewardConfig, Path]:
     if not spec.endswith((".yaml", ".yml")):
         return build(RewardConfig, {"parts": [{"verifier": spec}]}, "reward"), Path.cwd()
     path = Path(spec)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ConfigError(f"--with: no such file: {path}; correct the path")
     values = resolve(read_yaml(path), str(path))
+    if not isinstance(values, dict):
+        raise ConfigError(f"--with: {path} holds no reward; expected `parts:`, or a recipe with `reward:`")
     if "stages" in values or "extends" in values:
         from rl.recipe import load
 
@@ -75,13 +82,7 @@ def replay(
 ) -> list[ReplayedSample]:
     """Judge the run's recorded samples again: all, or those of one `stage`, or of each stage's last `steps` steps. Raises
     ValueError for a directory without rollouts, and where the verifiers cannot be started or judge their own GOLD wrong."""
-    files = _files(run_dir, stage, steps)
-    prompts = _prompts(run_dir, {name for name, _, _ in files}, say)
-    rows = [(name, step, row) for name, step, path in files for row in _read_rows(path)]
-    missing = sum(row["id"] not in prompts for _, _, row in rows)
-    if missing:
-        say(f"{missing} of {len(rows)} samples: their data cannot be read; judged without audio and further fields")
-    rollouts = [_rollout(row, prompts) for _, _, row in rows]
+    rows, rollouts = recorded_samples(run_dir, stage, steps, say)
     with RewardService(config, folder) as service:
         for warning in service.check_verifiers():
             say(f"warning: {warning}")
@@ -93,6 +94,19 @@ def replay(
         }
         samples.append(ReplayedSample(name, step, new.rollout, row["score"], parts, new.verdict))
     return samples
+
+
+def recorded_samples(
+    run_dir: Path, stage: str | None, steps: int | None, say: Callable[[str], None]
+) -> tuple[list[tuple[str, int, Row]], list[Rollout]]:
+    """Return ([(stage, step, row of the rollout file)], their rollouts). Raises ValueError for files that cannot be read."""
+    files = _files(run_dir, stage, steps)
+    prompts = _prompts(run_dir, {name for name, _, _ in files}, say)
+    rows = [(name, step, row) for name, step, path in files for row in _read_rows(path)]
+    missing = sum(row["id"] not in prompts for _, _, row in rows)
+    if missing:
+        say(f"{missing} of {len(rows)} samples: their data cannot be read; judged without audio and further fields")
+    return rows, [_rollout(row, prompts) for _, _, row in rows]
 
 
 def compare_means(samples: Sequence[ReplayedSample]) -> dict[str, tuple[Score, Score]]:
@@ -170,27 +184,41 @@ def _prompts(run_dir: Path, stages: set[str], say: Callable[[str], None]) -> dic
     further fields. Data that cannot be read is a warning."""
     from rl.data.sources import DataConfig, load
 
-    recipe_file = run_dir / "recipe.yaml"
-    recipe: Row = resolve(read_yaml(recipe_file), str(recipe_file)) if recipe_file.is_file() else {}
-    data_sets: dict[tuple[str, str | None, int | None], None] = {}  # a dict as an ordered set: stages may share data
-    for entry in recipe.get("stages", ()):
-        ((_, stage),) = entry.items()
-        if stage.get("name") in stages:
-            data_sets[stage["data"], stage.get("split"), stage.get("limit")] = None
     prompts: dict[str, Prompt] = {}
+    try:
+        recipe = read_recipe(run_dir / "recipe.yaml")
+        described = Fields(recipe, run_dir / "recipe.yaml", "put back the recipe it was run with")
+        data_sets = _data_sets(described, stages)
+    except ValueError as error:
+        say(f"warning: {error}")
+        return prompts
     for name, split, limit in data_sets:
         try:
-            config = build(DataConfig, recipe["data"][name], f"data.{name}")
+            config = build(DataConfig, described.inner("data").values.get(name), f"data.{name}")
             prompts |= {prompt.id: prompt for prompt in load(config, split, limit, f"data.{name}", say)}
         except (ValueError, OSError) as error:
             say(f"warning: {error}")
     return prompts
 
 
-def _read_rows(path: Path) -> list[Row]:
-    import pyarrow.parquet
+def _data_sets(recipe: Fields, stages: set[str]) -> list[tuple[str, str | None, int | None]]:
+    """Return each (data set, split, limit) that one of the stages reads, by the recipe of their run. Raises ValueError."""
+    data_sets: dict[tuple[str, str | None, int | None], None] = {}  # a dict as an ordered set: stages may share data
+    entries = recipe.values.get("stages")
+    for entry in cast("list[object]", entries) if isinstance(entries, list) else ():
+        for kind in cast("dict[str, object]", entry) if isinstance(entry, dict) else ():
+            stage = Fields(cast("dict[str, object]", entry), f"{recipe.place}: stages", recipe.fix).inner(kind)
+            if stage.text("name") in stages and isinstance(stage.values.get("data"), str):  # else a mixture
+                data_sets[stage.text("data") or "", stage.text("split"), stage.whole("limit")] = None
+    return list(data_sets)
 
-    return cast(list[Row], pyarrow.parquet.read_table(path).to_pylist())
+
+def _read_rows(path: Path) -> list[Row]:
+    parts = {name: "number?" for name in parquet_columns(path) if name.startswith("part/")}
+    rows = read_columns(path, {**ROLLOUT_COLUMNS, "token_ids": "list", **parts})
+    if any(not 0 <= row["tokens"] <= len(row["token_ids"]) for row in rows):
+        raise ValueError(f"{path}: counts of tokens are out of range; write it again")
+    return rows
 
 
 def _rollout(row: Row, prompts: dict[str, Prompt]) -> Rollout:

@@ -61,15 +61,21 @@ def shards(folder: Path) -> None:
         (content("config.json", POINTER), "{}/config.json is a Git LFS pointer, not the file itself; run"),
         (content("model.safetensors", ""), "{}/model.safetensors: 0 bytes are no whole safetensors file; fetch it"),
         (content("model.safetensors", b"\x10" + b"\0" * 7 + b'{"a"'), "{}/model.safetensors: 12 bytes are no whole"),
-        (content("model.safetensors", b"\x02" + b"\0" * 7 + b"[]"), "{}/model.safetensors: its header is not that of"),
+        (
+            content("model.safetensors", b"\x02" + b"\0" * 7 + b"[]"),
+            "{}/model.safetensors: header: holds a list, not a mapping",
+        ),
         (cut, "{}/model.safetensors: cut short, "),
         (shards, "{} holds no model-00002-of-00002.safetensors; fetch it again"),
         (content(INDEX, "{}"), f"{{}}/{INDEX}: has no weight_map; fetch it again"),
         (without("model.safetensors"), "{} holds no model.safetensors; expected its weights as safetensors"),
         (without("tokenizer.json"), "{} holds no tokenizer; expected tokenizer.json beside the weights"),
         (without("config.json"), "{} holds no config.json; expected the files of a Hugging Face model"),
-        (content("config.json", "[]"), "{}/config.json: a list, not a mapping; expected the files of a Hugging Face"),
-        (content("config.json", "{"), "{}/config.json: Expecting property name"),
+        (
+            content("config.json", "[]"),
+            "{}/config.json: holds a list, not a mapping; expected the files of a Hugging Face",
+        ),
+        (content("config.json", "{"), "{}/config.json: invalid JSON: Expecting property name"),
     ],
 )
 def test_what_is_missing_or_broken_is_one_line(

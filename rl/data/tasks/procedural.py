@@ -17,8 +17,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from rl.config import ConfigError, did_you_mean
-from rl.data.rows import SPLITS, check_split, first_line, placeholders, render, split_of
+from rl.config import ConfigError, did_you_mean, first_line
+from rl.data.rows import SPLITS, check_split, placeholders, render, split_of
 from rl.data.tasks.words import running_count, spell_numbered
 from rl.types import Demonstration, Message, Prompt
 
