@@ -119,7 +119,7 @@ class Run:
             else:
                 self._fail(stuck or error)
             with suppress(Exception):  # the error that stopped the run must not be hidden by one of the report
-                write_report(self.out)
+                write_report(self.out, self.say)
             if stuck:
                 raise stuck from None
             raise
