@@ -15,6 +15,7 @@ from rewards.service import RewardService
 from rl.config import ConfigError, build, read_yaml, resolve
 from rl.run.tracker import rollout_files
 from rl.types import Message, Prompt, Rollout, Verdict
+from rl.workbench.recorded_prompts import read_prompts
 
 Row = dict[str, Any]
 """A row of a rollout file."""
@@ -75,12 +76,12 @@ def replay(
     """Judge the run's recorded samples again: all, or those of one `stage`, or of each stage's last `steps` steps. Raises
     ValueError for a directory without rollouts, and where the verifiers cannot be started or judge their own GOLD wrong."""
     files = _files(run_dir, stage, steps)
-    prompts = _prompts(run_dir, {name for name, _, _ in files}, say)
+    prompts = read_prompts(run_dir, {name for name, _, _ in files}, say)
     rows = [(name, step, row) for name, step, path in files for row in _read_rows(path)]
-    missing = sum(row["id"] not in prompts for _, _, row in rows)
+    missing = sum(row["id"] not in prompts.get(name, {}) for name, _, row in rows)
     if missing:
         say(f"{missing} of {len(rows)} samples: their data cannot be read; judged without audio and further fields")
-    rollouts = [_rollout(row, prompts) for _, _, row in rows]
+    rollouts = [_rollout(row, prompts.get(name, {})) for name, _, row in rows]
     with RewardService(config, folder) as service:
         for warning in service.check_verifiers():
             say(f"warning: {warning}")
@@ -162,28 +163,6 @@ def _files(run_dir: Path, stage: str | None, steps: int | None) -> list[tuple[st
         if stage in (None, file[0]):
             by_stage[file[0]].append(file)
     return [file for stage_files in by_stage.values() for file in stage_files[-steps if steps else 0 :]]
-
-
-def _prompts(run_dir: Path, stages: set[str], say: Callable[[str], None]) -> dict[str, Prompt]:
-    """Return the prompts of the stages by id, read again as the run's recipe says: rollout files hold neither clips nor
-    further fields. Data that cannot be read is a warning."""
-    from rl.data.sources import DataConfig, load
-
-    recipe_file = run_dir / "recipe.yaml"
-    recipe: Row = resolve(read_yaml(recipe_file), str(recipe_file)) if recipe_file.is_file() else {}
-    data_sets: dict[tuple[str, str | None, int | None], None] = {}  # a dict as an ordered set: stages may share data
-    for entry in recipe.get("stages", ()):
-        ((_, stage),) = entry.items()
-        if stage.get("name") in stages:
-            data_sets[stage["data"], stage.get("split"), stage.get("limit")] = None
-    prompts: dict[str, Prompt] = {}
-    for name, split, limit in data_sets:
-        try:
-            config = build(DataConfig, recipe["data"][name], f"data.{name}")
-            prompts |= {prompt.id: prompt for prompt in load(config, split, limit, f"data.{name}", say)}
-        except (ValueError, OSError) as error:
-            say(f"warning: {error}")
-    return prompts
 
 
 def _read_rows(path: Path) -> list[Row]:
