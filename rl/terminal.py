@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,12 +21,33 @@ class Interruption(Exception):
 
 def console() -> Console:
     """Return a console on stdout, 120 columns wide where the width is unknown (a file, a pipe)."""
-    return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120, highlight=False)
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120
+    return Console(width=width, highlight=False, emoji=False)  # `:100:` in a path stays as it is
 
 
 def say(text: str) -> None:
     """Print a line of text as it is, neither wrapped nor read as markup."""
     console().print(text, markup=False, soft_wrap=True)
+
+
+def shell_command(*words: object) -> str:
+    """Return a command line that a shell reads as these words, whatever is in them, on one line of printable text.
+
+    >>> shell_command("rl", "run", "my recipe.yaml", "data.words={source: jsonl}")
+    "rl run 'my recipe.yaml' 'data.words={source: jsonl}'"
+    """
+    return " ".join(_quote(str(word)) for word in words)
+
+
+def _quote(word: str) -> str:
+    if word.isprintable():
+        return shlex.quote(word)
+    # Line breaks and tabs would not survive a terminal: $'…' (bash, zsh, ksh) has escapes for them.
+    escapes = {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
+    letters = (
+        escapes.get(c) or (c if c.isprintable() else "".join(f"\\x{byte:02x}" for byte in os.fsencode(c))) for c in word
+    )
+    return f"$'{''.join(letters)}'"
 
 
 def complain(text: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -14,9 +13,6 @@ from rich.text import Text
 
 from rl.report.run_data import Difference, Run, Stage, compute_paired_difference, read_run
 from rl.report.tables import format_interval
-
-if TYPE_CHECKING:
-    from rl.recipe import Recipe
 
 METRICS = {"accuracy": "accuracy", "greedy_accuracy": "greedy"}
 """Metric -> its column in per_prompt.parquet."""
@@ -59,30 +55,6 @@ def render_seeds(run_dirs: Mapping[int, Path]) -> RenderableType:
                 mean = _format_spread([gain.mean for gain in gains if gain], "+")
                 gains_table.add_row(Text("" if row else f"{names[-1]} − {name}"), metric, mean, *cells)
     return Group(table, gains_table) if gains_table.row_count else table
-
-
-def suggest_next_steps(recipe_argument: str, recipe: Recipe, run_dir: Path, next_dir: Path) -> list[str]:
-    """Return lines with the run's files and commands worth trying next.
-
-    `recipe_argument` is the recipe as the user gave it to `rl run`, `next_dir` a free folder for a second run.
-    """
-    lines: list[tuple[str, object]] = [("report", run_dir / "report.html")]
-    if (run_dir / "model").is_dir():
-        lines.append(("model", run_dir / "model"))
-    lines.append(("look", f"rl show {run_dir}"))
-    lines.append(("try", f"rl run {recipe_argument} {_suggest_override(recipe)} --out {next_dir}"))
-    lines.append(("then", f"rl compare {run_dir} {next_dir}"))
-    return [f"{name:8}{value}" for name, value in lines]
-
-
-def _suggest_override(recipe: Recipe) -> str:
-    """Return another algorithm for the last RL stage, or another seed for a recipe without one."""
-    # A change of algorithm is the comparison that says most; it runs with the same recipe otherwise.
-    rl_stages = [stage for stage in recipe.stages if hasattr(stage.config, "algorithm")]
-    if not rl_stages:
-        return f"seed={recipe.header.seed + 1}"
-    algorithm = "rloo" if rl_stages[-1].config.algorithm == "grpo" else "grpo"
-    return f"{rl_stages[-1].base}.algorithm={algorithm}"
 
 
 def format_difference(difference: Difference | None) -> str:

@@ -12,6 +12,7 @@ from rl.run.metrics import paired_interval
 from rl.run.summary import read_summary
 from rl.run.tracker import MetricRow, read_metrics, read_warnings, rollout_files
 from rl.stages.registry import measures_model
+from rl.terminal import shell_command
 
 Interval = tuple[float, float | None, float | None]
 """(value, low, high); the bounds are None where a stage recorded none."""
@@ -159,5 +160,5 @@ def list_artifacts(run_dir: Path) -> list[tuple[str, str]]:
     if files:
         artifacts.append(("rollouts/", f"{len(files)} files of samples"))
     if (run_dir / "tensorboard").is_dir():
-        artifacts.append(("tensorboard/", f"tensorboard --logdir {run_dir / 'tensorboard'}"))
+        artifacts.append(("tensorboard/", shell_command("tensorboard", "--logdir", run_dir / "tensorboard")))
     return artifacts
