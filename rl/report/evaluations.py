@@ -13,6 +13,7 @@ from rich.text import Text
 
 from rl.report.run_data import Difference, Run, Stage, compute_paired_difference, read_run
 from rl.report.tables import format_interval
+from rl.units import many
 
 METRICS = {"accuracy": "accuracy", "greedy_accuracy": "greedy"}
 """Metric -> its column in per_prompt.parquet."""
@@ -58,10 +59,11 @@ def render_seeds(run_dirs: Mapping[int, Path]) -> RenderableType:
 
 
 def format_difference(difference: Difference | None) -> str:
-    """Return `+0.071 [+0.052, +0.090]`, or nothing for None."""
+    """Return `+0.071 [+0.052, +0.090], 200 prompts`, or nothing for None."""
     if difference is None:
         return ""
-    return f"{difference.mean:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]"
+    interval = f"[{difference.low:+.3f}, {difference.high:+.3f}]"
+    return f"{difference.mean:+.3f} {interval}, {many(difference.prompts, 'prompt')}"
 
 
 def _gain_over_earlier(earlier: Sequence[Stage], stage: Stage) -> Difference | None:

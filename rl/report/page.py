@@ -29,6 +29,7 @@ from rl.report.samples import Row, choose_samples
 from rl.run.files import replacing
 from rl.run.progress import format_clock
 from rl.stages.registry import filters_rows, measures_model
+from rl.units import many
 
 HERE = Path(__file__).parent
 MAX_CLIP_BYTES = 1_000_000
@@ -103,23 +104,26 @@ def render_header(run: Run) -> str:
 
 
 def render_results(evaluations: Sequence[Stage]) -> str:
-    """Return a table of the evaluations: a bar with a 95 % whisker where a metric has bounds, plain numbers elsewhere."""
+    """Return a panel for each metric, with a row for each evaluation: a bar with a 95 % whisker where the metric has bounds,
+    plain numbers elsewhere. Panels fill the page's width, however many there are, and none is wider than it."""
     if not evaluations:
         return ""
     # Metrics of thinking budgets have their own section.
     names = [name for name in list_metrics(evaluations) if not BUDGET_METRIC.fullmatch(name) or name == "vote@full"]
-    scales = {name: _full_scale([stage for stage in evaluations if name in stage.metrics], name) for name in names}
-    heads = "".join(f'<th scope="col">{escape(_to_words(name))}</th>' for name in names)
-    rows = "".join(
-        f'<tr><th scope="row">{escape(stage.name)}</th>'
-        + "".join(f"<td>{_render_cell(stage, name, scales[name])}</td>" for name in names)
-        + "</tr>"
-        for stage in evaluations
-    )
+    names.sort(key=lambda name: not any(f"{name}/low" in stage.metrics for stage in evaluations))  # bars come first
+    panels = "".join(_render_panel([stage for stage in evaluations if name in stage.metrics], name) for name in names)
     note = "Bars: mean; whiskers: 95 % bootstrap interval over prompts."
-    # Many metrics make it wider than the page: it scrolls in a box of its own.
-    table = f"<table><thead><tr><td></td>{heads}</tr></thead><tbody>{rows}</tbody></table>"
-    return _render_section("results", "Results", note, f'<div class="scroll">{table}</div>')
+    return _render_section("results", "Results", note, f'<div class="panels">{panels}</div>')
+
+
+def _render_panel(stages: Sequence[Stage], name: str) -> str:
+    """Return the table of one metric over the evaluations that have it."""
+    scale = _full_scale(stages, name)
+    rows = "".join(
+        f'<tr><th scope="row">{escape(stage.name)}</th><td>{_render_cell(stage, name, scale)}</td></tr>'
+        for stage in stages
+    )
+    return f"<table><caption>{escape(_to_words(name))}</caption><tbody>{rows}</tbody></table>"
 
 
 def render_difficulty(stage: Stage) -> str:
@@ -163,7 +167,9 @@ def render_browser(samples: Sequence[Row]) -> str:
     """Return the frame of the sample browser; empty without samples."""
     if not samples:
         return ""
-    note = f"{len(samples)} of the recorded samples: best, worst, errored and others, from steps spread over the run."
+    picks = [pick for pick in ("best", "worst", "errored") if any(sample["pick"] == pick for sample in samples)]
+    chosen = f": {', '.join(picks)} and others" if picks else ""
+    note = f"{len(samples)} of the recorded samples{chosen}, from steps spread over the run."
     return _render_section("samples", "Samples", note, '<div id="browser"></div>')
 
 
@@ -193,18 +199,19 @@ def _render_warnings(warnings: Sequence[str]) -> str:
 
 
 def _render_gain(evaluations: Sequence[Stage]) -> str:
-    """Return the accuracy of the first and the last evaluation, with the paired interval of their difference; empty if
-    they share no prompt."""
+    """Return the accuracy of the first and the last evaluation on the prompts that both have, with the paired interval of
+    their difference; empty if they share no prompt."""
     if len(evaluations) < 2:
         return ""
     gain = compute_paired_difference(evaluations[0], evaluations[-1])
     if gain is None:
         return ""
-    before, after = (stage.metrics.get("accuracy", math.nan) for stage in (evaluations[0], evaluations[-1]))
     difference, low, high = (f"{100 * value:+.1f}" for value in (gain.mean, gain.low, gain.high))
+    names = f"{escape(evaluations[0].name)} → {escape(evaluations[-1].name)}"
+    prompts = many(gain.prompts, "prompt")
     return (
-        f'<p class="gain"><span>accuracy</span><b>{_format_share(before)}</b><i>→</i><b>{_format_share(after)}</b>'
-        f"<em>{difference} points <small>95 %: {low} to {high}, {gain.prompts:,} prompts paired</small></em></p>"
+        f'<p class="gain"><span>accuracy</span><b>{_format_share(gain.before)}</b><i>→</i><b>{_format_share(gain.after)}</b>'
+        f"<em>{difference} points <small>95 %: {low} to {high}; {names}, on the {prompts} that both have</small></em></p>"
     )
 
 

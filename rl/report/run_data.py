@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple
 
 from rl.run.metrics import paired_interval
@@ -26,6 +27,10 @@ class Difference(NamedTuple):
     high: float
     prompts: int
     """Number of prompts that both stages have."""
+    before: float
+    """Mean of the first stage over these prompts, which may be fewer than it measured."""
+    after: float
+    """Mean of the second stage over them; `after - before` is `mean`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +121,9 @@ def compute_paired_difference(before: Stage, after: Stage, column: str = "accura
     prompts = [prompt for prompt in values_before if prompt in values_after]
     if not prompts:
         return None
-    mean, low, high = paired_interval(
-        [values_before[prompt] for prompt in prompts], [values_after[prompt] for prompt in prompts]
-    )
-    return Difference(mean, low, high, len(prompts))
+    paired_before, paired_after = ([values[prompt] for prompt in prompts] for values in (values_before, values_after))
+    mean, low, high = paired_interval(paired_before, paired_after)
+    return Difference(mean, low, high, len(prompts), fmean(paired_before), fmean(paired_after))
 
 
 def group_by_prompts(evaluations: Sequence[Stage]) -> list[list[Stage]]:
