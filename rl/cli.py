@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from rl import signals
-from rl.commands import listings, single_stage
+from rl.commands import listings, runs, single_stage
 from rl.commands.arguments import Json, Overrides, RecipeName
 from rl.workbench.commands import verifiers
 
@@ -125,29 +125,8 @@ def check(recipe: RecipeName, overrides: Overrides = None, as_json: Json = False
     refuse(recipe_plan.problems)
 
 
-@app.command()
-def show(run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory.")]) -> None:
-    """Show one run: its stages, how far each came, and what it wrote."""
-    from rl.report import tables
-    from rl.terminal import console
-
-    console().print(tables.show(run_dir))
-
-
-@app.command()
-def compare(run_dirs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Two or more runs.")]) -> None:
-    """Show runs side by side, with intervals; differences are paired where the prompts are the same."""
-    from rl.config import ConfigError
-    from rl.report import tables
-    from rl.terminal import console, shell_command
-
-    if len(run_dirs) < 2:
-        raise ConfigError(
-            f"rl compare: one run, nothing to compare it with; name another, or use {shell_command('rl', 'show', run_dirs[0])}"
-        )
-    console().print(tables.compare(run_dirs))
-
-
+app.command("show")(runs.show)
+app.command("compare")(runs.compare)
 app.command("eval")(single_stage.evaluate)
 app.command("curate")(single_stage.curate)
 

@@ -73,9 +73,10 @@ def two_columns(title: str, rows: Iterable[tuple[str, str]]) -> Table:
 
 
 def print_json(values: object) -> None:
-    """Print values as indented JSON; NumPy numbers become floats."""
+    """Print values as indented JSON; NumPy numbers become floats, and NaN and infinities null, which JSON does not have."""
     # `default=float` is called for NumPy scalars alone; anything else raises TypeError.
-    print(json.dumps(values, indent=2, ensure_ascii=False, default=float))
+    plain = json.loads(json.dumps(values, default=float), parse_constant=lambda _: None)
+    print(json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False))
 
 
 @contextmanager

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 
-from rich import box
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
+from rl.report.bare_table import bare_table
 from rl.report.run_data import Difference, Run, Stage, compute_paired_difference, read_run
 from rl.report.tables import format_interval
 from rl.units import many
@@ -25,7 +24,7 @@ def render_results(run_dir: Path) -> RenderableType:
     evaluations = read_run(run_dir).evaluations
     if not evaluations:
         return Text("no evaluation in this recipe; add one with `- evaluate: {data: …}`", "dim")
-    table = _table("evaluation", "accuracy", "greedy accuracy", "gain in accuracy, same prompts")
+    table = bare_table("evaluation", "accuracy", "greedy accuracy", "gain in accuracy, same prompts")
     for i, stage in enumerate(evaluations):
         gain = _gain_over_earlier(evaluations[:i], stage)
         # Text, because rich would read [brackets] in a stage's name as markup.
@@ -39,7 +38,7 @@ def render_seeds(run_dirs: Mapping[int, Path]) -> RenderableType:
     the gain of the last evaluation over each earlier one. Raises ValueError if a directory holds no run."""
     runs = {seed: read_run(path) for seed, path in run_dirs.items()}
     seeds = [f"seed {seed}" for seed in runs]
-    table = _table("evaluation", "metric", "mean ± sd", *seeds)
+    table = bare_table("evaluation", "metric", "mean ± sd", *seeds)
     names = list(dict.fromkeys(stage.name for run in runs.values() for stage in run.evaluations))
     for name in names:
         stages = [_evaluation(run, name) for run in runs.values()]
@@ -47,7 +46,7 @@ def render_seeds(run_dirs: Mapping[int, Path]) -> RenderableType:
             intervals = [stage.interval(metric) if stage else None for stage in stages]
             mean = _format_spread([interval[0] for interval in intervals if interval])
             table.add_row(Text("" if row else name), metric, mean, *(Text(format_interval(i)) for i in intervals))
-    gains_table = _table("gain, same prompts", "metric", "mean ± sd", *seeds)
+    gains_table = bare_table("gain, same prompts", "metric", "mean ± sd", *seeds)
     for name in names[:-1]:  # the last evaluation, against each earlier one
         for row, (metric, column) in enumerate(METRICS.items()):
             gains = [_gain(run, name, names[-1], column) for run in runs.values()]
@@ -98,10 +97,3 @@ def _format_spread(values: Sequence[float], sign: str = "") -> str:
         return "–"
     # One seed has no spread.
     return f"{fmean(values):{sign}.3f}" + (f" ± {stdev(values):.3f}" if len(values) > 1 else "")
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table

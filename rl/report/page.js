@@ -291,3 +291,13 @@ function browse(place) {
 document.querySelectorAll(".curves").forEach(drawStage);
 document.querySelectorAll("#browser").forEach(browse);
 document.querySelectorAll("[data-clips]").forEach((place) => place.append(...players(place.dataset.clips.split(" ").filter(Boolean))));
+
+// ---- a run that goes on ----------------------------------------------------------------------------------------------
+
+// The file is written again while the run goes on: the page loads it again, unless somebody is reading a part of it.
+function isRead() {
+  const filters = [...document.querySelectorAll("#browser select, #browser input")];
+  return document.hidden || document.querySelector("details[open]") || filters.some((filter) => filter.value) ||
+    [...document.querySelectorAll("audio")].some((sound) => !sound.paused);
+}
+if (document.querySelector("main").dataset.status === "running") setInterval(() => isRead() || location.reload(), 10000);

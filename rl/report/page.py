@@ -13,7 +13,8 @@ import base64
 import hashlib
 import json
 import math
-from collections.abc import Sequence, Set
+import time
+from collections.abc import Sequence
 from html import escape
 from itertools import zip_longest
 from pathlib import Path
@@ -21,7 +22,7 @@ from pathlib import Path
 from rl.report.chain_pairs import Chains, read_chains
 from rl.report.chains_section import render_chains
 from rl.report.charts import build_charts
-from rl.report.figures import BUDGET_METRIC, render_funnels, render_lineage, render_thinking
+from rl.report.figures import BUDGET_METRIC, render_funnels, render_histogram, render_lineage, render_thinking
 from rl.report.lineage import Node, read_lineage
 from rl.report.players import render_players
 from rl.report.run_data import Run, Stage, compute_paired_difference, list_metrics, read_run
@@ -76,6 +77,7 @@ def write_report(run_dir: Path) -> Path:
         "policy": f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'",
         "style": (HERE / "page.css").read_text(),
         "script": script,
+        "status": escape(run.status),
         "header": render_header(run),
         "results": render_results(run.evaluations),
         "curation": "".join(render_difficulty(stage) for stage in run.stages) + _render_figures(run, nodes, chains),
@@ -95,10 +97,11 @@ def write_report(run_dir: Path) -> Path:
 def render_header(run: Run) -> str:
     """Return the page's head: name, status, gain in accuracy, a timeline of the stages, and the environment."""
     seconds = "" if run.seconds is None else f"<span>{format_clock(run.seconds)}</span>"
+    as_of = f"<span>as of {time.strftime('%H:%M:%S')}</span>" if run.status == "running" else ""
     css_class = run.status if run.status in ("done", "failed", "interrupted") else "running"
     return (
         f'<header><p class="eyebrow">Groundtone run</p><div class="title"><h1>{escape(run.name)}</h1>'
-        f'<p class="status {css_class}">{escape(run.status)}</p></div>'
+        f'<p class="status {css_class}">{escape(run.status)}</p>{as_of}</div>'
         f"{_render_warnings(run.warnings)}{_render_gain(run.evaluations)}{_render_timeline(run.stages, seconds)}{_render_environment(run)}</header>"
     )
 
@@ -142,7 +145,7 @@ def render_difficulty(stage: Stage) -> str:
         f"{sum(row['keep'] for row in rows):,} are kept (darker)."
     )
     return _render_section(
-        f"difficulty-{stage.name}", f"Difficulty · {stage.name}", note, _render_histogram(counts, band)
+        f"difficulty-{stage.name}", f"Difficulty · {stage.name}", note, render_histogram(counts, band)
     )
 
 
@@ -273,22 +276,6 @@ def _full_scale(stages: Sequence[Stage], name: str) -> float:
     ends = [bound for stage in stages for bound in stage.interval(name) or () if bound is not None]
     largest = max((end for end in ends if math.isfinite(end)), default=0.0)  # a NaN bound sets no scale
     return next((scale for scale in (0.1, 0.25, 0.5, 1.0) if largest <= scale), largest)
-
-
-def _render_histogram(counts: Sequence[int], band: Set[int]) -> str:
-    """Return columns for 0 … k correct answers; those outside the band of difficulty that is kept are paler."""
-    # In percent of the width; counts above the columns, the axis below.
-    width, largest = 100 / len(counts), max(*counts, 1)
-    columns = "".join(
-        f'<rect class="{"inside" if correct in band else "outside"}" x="{width * (correct + 0.1):.2f}%" '
-        f'width="{width * 0.8:.2f}%" y="{150 - 125 * count / largest:.1f}" height="{125 * count / largest:.1f}" rx="2"/>'
-        f'<text x="{width * (correct + 0.5):.2f}%" y="{144 - 125 * count / largest:.1f}">{count:,}</text>'
-        f'<text class="tick" x="{width * (correct + 0.5):.2f}%" y="168">{correct}</text>'
-        for correct, count in enumerate(counts)
-    )
-    label = ", ".join(f"{count} prompts {correct} times" for correct, count in enumerate(counts))
-    figure = f'<svg class="histogram" role="img" aria-label="{label}">{columns}</svg>'
-    return f"<figure>{figure}<figcaption>correct answers of {len(counts) - 1}</figcaption></figure>"
 
 
 def _to_words(metric: str) -> str:

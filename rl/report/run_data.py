@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
+from rl.config import ConfigError
 from rl.run.metrics import paired_interval
 from rl.run.summary import read_summary
 from rl.run.tracker import MetricRow, read_metrics, read_warnings, rollout_files
@@ -101,6 +102,18 @@ def read_run(run_dir: Path) -> Run:
     if summary is None:
         return Run(run_dir, run_dir.resolve().name, "no summary yet", None, stages, warnings=warnings)
     return Run(run_dir, summary.name, summary.status, summary.seconds, stages, summary.environment, warnings)
+
+
+def find_newest_run(folder: Path) -> Path:
+    """Return the run within `folder`, up to three folders deep, that was written to last. Raises ConfigError without any."""
+    ages: dict[Path, float] = {}
+    for pattern in ("*", "*/*", "*/*/*"):  # runs/NAME, runs/NAME/seed-0, runs/learning/NAME/seed-0
+        for recipe in folder.glob(f"{pattern}/recipe.yaml"):
+            files = [recipe, recipe.with_name("summary.json"), recipe.with_name("metrics.jsonl")]
+            ages[recipe.parent] = max(file.stat().st_mtime for file in files if file.exists())
+    if not ages:
+        raise ConfigError(f"{folder}/: holds no run; name the directory of one")
+    return max(ages, key=lambda run: ages[run])
 
 
 def list_metrics(stages: Sequence[Stage]) -> list[str]:

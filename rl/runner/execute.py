@@ -27,9 +27,11 @@ from rl.run.provenance import write_provenance
 from rl.run.summary import SUMMARY, StageSummary, Summary, describe_environment, read_summary, redact, write_summary
 from rl.run.tracker import Tracker
 from rl.runner.artifacts import Artifacts
+from rl.runner.live_report import LiveReport
 from rl.runner.reward_services import RewardServices
 from rl.runner.run_dir import prepare_run_dir
 from rl.stages.context import Context, Outcome
+from rl.terminal import shell_command
 
 if TYPE_CHECKING:
     from rewards.service import RewardService
@@ -83,7 +85,8 @@ class Run:
         """Run the unfinished stages and return the summary. The report is written also when a stage fails."""
         status = "failed"
         try:
-            self._run_stages()
+            with LiveReport(self.out):
+                self._run_stages()
             status = "done"
         except BaseException as error:
             # A signal may reach an actor first, and what arrives here is the actor's failure.
@@ -112,6 +115,7 @@ class Run:
         pending = [stage for stage in pending if not self._is_skipped(stage)]
         if pending:
             self._summarise("running")
+            self.say(f"watch it: {self.out / 'report.html'}, or {shell_command('rl', 'show', self.out, '--follow')}")
             for read in self.recipe.loads():  # a bad row is found before anything heavy starts
                 self.artifacts.read_prompts(read.data, read.split, read.limit, place=read.place)
             golds.check_prompts(self.recipe, self.artifacts.read_prompts, self.say)

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
+import threading
+import time
 from collections.abc import Callable
 from html import escape
 from html.parser import HTMLParser
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -262,6 +267,53 @@ def test_everything_fits_the_page(tmp_path: Path, sample: Callable[..., Scored],
     page.write_text(f"<!DOCTYPE html><body>{frame}</body>")
     measured = drawn_by_chromium(page).partition("MEASURED ")[2].partition("<")[0].split()
     assert measured == [str(width), "true", str(12 * 13)]
+
+
+def test_the_page_of_a_run_that_goes_on_says_when_it_was_written(tmp_path: Path, sample: Callable[..., Scored]) -> None:
+    run = whole_run(tmp_path, sample)
+    assert "as of" in Page(write_report(run)).text
+    write_summary(run, Summary("words", "done", 1.0))
+    assert "as of" not in Page(write_report(run)).text
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium")
+def test_the_page_of_a_run_that_goes_on_loads_itself_again(tmp_path: Path, sample: Callable[..., Scored]) -> None:
+    """Not that of one that has ended, nor one of which somebody reads a part."""
+    run, pages = whole_run(tmp_path / "run", sample), {}
+    for name, status in {"done": "done", "goes-on": "running"}.items():
+        write_summary(run, Summary("words", status, 1.0, environment={"python": "3.11"}))
+        pages[f"/{name}"] = write_report(run).read_text()
+    pages["/read"] = pages["/goes-on"].replace("<details>", "<details open>")
+    pages["/"] = "<!DOCTYPE html>" + "".join(f'<iframe src="{path}"></iframe>' for path in pages)
+    requests: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            requests.append(self.path)
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(pages.get(self.path, "").encode())
+
+        def log_message(self, format: str, *args: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        flags = f"--headless --no-sandbox --disable-gpu --no-first-run --remote-debugging-port=0 --user-data-dir={tmp_path}/p"
+        command = ["chromium", *flags.split(), f"http://127.0.0.1:{server.server_port}/"]
+        browser = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        try:
+            deadline = time.monotonic() + 200
+            while requests.count("/goes-on") < 3:
+                assert time.monotonic() < deadline, requests
+                time.sleep(0.1)
+        finally:
+            os.killpg(browser.pid, signal.SIGKILL)
+            browser.wait()
+            server.shutdown()
+    assert (requests.count("/done"), requests.count("/read")) == (1, 1)
 
 
 def drawn_by_chromium(path: Path) -> str:
