@@ -50,7 +50,7 @@ class RewardService:
         `folder` is the recipe's, in which verifiers written `file.py:function` are found; `models` are those that the run
         serves itself (`rewards.served`). Raises ConfigError for a verifier that does not exist, does not take its
         arguments, or has no model to ask."""
-        self.config = config
+        self.config, self.folder = config, folder
         self.scored = 0
         """Number of rollouts judged so far."""
         self.errors = 0

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from rl import signals
-from rl.commands import listings, single_stage
+from rl.commands import listings, runs, single_stage
 from rl.commands.arguments import Json, Overrides, RecipeName
 from rl.workbench.commands import verifiers
 
@@ -78,8 +78,9 @@ def run(
     from rl.planning.plan import plan
     from rl.planning.table import render_plan
     from rl.recipe import load
-    from rl.report.evaluations import render_results, render_seeds, suggest_next_steps
+    from rl.report.evaluations import render_results, render_seeds
     from rl.run.summary import mark_interrupted
+    from rl.runner.next_commands import read_command, suggest_next_steps
     from rl.runner.run_dir import RUNS, free_folder, newest_run
     from rl.terminal import console, refuse, say
 
@@ -87,15 +88,15 @@ def run(
     first = load(recipe, changes)
     folder = out or (newest_run(first.name, seeds > 1) if resume else free_folder(RUNS / first.name))
     numbers = range(first.header.seed, first.header.seed + seeds)
-    folders = {seed: folder / f"seed-{seed}" for seed in numbers} if seeds > 1 else {first.header.seed: folder}
+    folders = {seed: folder / f"seed-{seed}" if seeds > 1 else folder for seed in numbers}
     for path in folders.values():
         if not resume and os.path.exists(path / "recipe.yaml"):
             raise ConfigError(f"{path}: holds a run already; go on with --resume or choose another --out")
     recipe_plan = plan(first, folder)
     refuse(recipe_plan.problems)
     console().print(render_plan(recipe_plan, brief=True))
-    seeds_option = f" --seeds {seeds}" if seeds > 1 else ""
-    again = f"interrupted; go on with: {' '.join(['rl run', recipe, *changes])} --resume --out {folder}{seeds_option}"
+    command = read_command(recipe, changes, folder, seeds)
+    again = f"interrupted; go on with: {command.line(resume=True)}"
     with signals.interruptible(again, lambda: [mark_interrupted(path) for path in folders.values()]):
         for seed, path in folders.items():
             say(f"{path}")
@@ -103,7 +104,7 @@ def run(
             console().print(render_results(path))
     if seeds > 1:
         console().print(render_seeds(folders))
-    for line in suggest_next_steps(recipe, first, next(iter(folders.values())), free_folder(folder, is_numbered=True)):
+    for line in suggest_next_steps(command, first):
         say(line)
 
 
@@ -123,29 +124,8 @@ def check(recipe: RecipeName, overrides: Overrides = None, as_json: Json = False
     refuse(recipe_plan.problems)
 
 
-@app.command()
-def show(run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory.")]) -> None:
-    """Show one run: its stages, how far each came, and what it wrote."""
-    from rl.report import tables
-    from rl.terminal import console
-
-    console().print(tables.show(run_dir))
-
-
-@app.command()
-def compare(run_dirs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Two or more runs.")]) -> None:
-    """Show runs side by side, with intervals; differences are paired where the prompts are the same."""
-    from rl.config import ConfigError
-    from rl.report import tables
-    from rl.terminal import console
-
-    if len(run_dirs) < 2:
-        raise ConfigError(
-            f"rl compare: one run, nothing to compare it with; name another, or use rl show {run_dirs[0]}"
-        )
-    console().print(tables.compare(run_dirs))
-
-
+app.command("show")(runs.show)
+app.command("compare")(runs.compare)
 app.command("eval")(single_stage.evaluate)
 app.command("curate")(single_stage.curate)
 
@@ -153,22 +133,24 @@ app.command("curate")(single_stage.curate)
 @app.command()
 def submit(
     recipe: RecipeName,
-    address: Annotated[str, typer.Option(help="The cluster's dashboard, such as http://HEAD:8265.")],
+    address: Annotated[str, typer.Option(help="The cluster's dashboard: HOST, HOST:PORT or a URL.")],
     overrides: Overrides = None,
     follow: Annotated[bool, typer.Option("--follow", help="Print the job's output; exit with 1 if it fails.")] = False,
     out: Annotated[str | None, typer.Option(help="The run's directory, on storage that its machines share.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
 ) -> None:
     """Send a recipe to a running Ray cluster as a job, with the files that it names."""
-    from rl import submit as jobs
     from rl.recipe import load
-    from rl.terminal import complain, pass_on, say
+    from rl.submit import jobs
+    from rl.terminal import complain, pass_on, say, shell_command
 
-    job, folder = jobs.submit(load(recipe, overrides or ()), address, out, resume, complain)
+    address, changes = jobs.dashboard(address), list(overrides or ())
+    job, folder = jobs.submit(load(recipe, changes), address, out, resume, complain, (recipe, changes))
     say(f"job {job}, its run in {folder} on the cluster")
     if not follow:
-        return say(f"follow it with: ray job logs {job} --address {address} --follow")
-    with signals.interruptible(f"the job goes on; stop it with: ray job stop {job} --address {address}"):
+        return say(f"follow it with: {shell_command('ray', 'job', 'logs', job, '--address', address, '--follow')}")
+    stop = shell_command("ray", "job", "stop", job, "--address", address)
+    with signals.interruptible(f"the job goes on; stop it with: {stop}"):
         success = jobs.follow(address, job, pass_on)
     say(f"job {job} {'succeeded' if success else 'failed'}")
     raise typer.Exit(0 if success else 1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
@@ -61,13 +62,34 @@ class SafeConsole(Console):
 
 def console() -> Console:
     """Return a console on stdout, 120 columns wide where the width is unknown (a file, a pipe)."""
-    return SafeConsole(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120, highlight=False)
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120
+    return SafeConsole(width=width, highlight=False, emoji=False)  # `:100:` in a path stays as it is
 
 
 def say(text: str) -> None:
     """Print a line of text, neither wrapped nor read as markup."""
     # Here already, since rich drops some of these characters in silence.
     console().print(visible(one_line(text)), markup=False, soft_wrap=True)
+
+
+def shell_command(*words: object) -> str:
+    """Return a command line that a shell reads as these words, whatever is in them, on one line of printable text.
+
+    >>> shell_command("rl", "run", "my recipe.yaml", "data.words={source: jsonl}")
+    "rl run 'my recipe.yaml' 'data.words={source: jsonl}'"
+    """
+    return " ".join(_quote(str(word)) for word in words)
+
+
+def _quote(word: str) -> str:
+    if word.isprintable():
+        return shlex.quote(word)
+    # Line breaks and tabs would not survive a terminal: $'…' (bash, zsh, ksh) has escapes for them.
+    escapes = {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
+    letters = (
+        escapes.get(c) or (c if c.isprintable() else "".join(f"\\x{byte:02x}" for byte in os.fsencode(c))) for c in word
+    )
+    return f"$'{''.join(letters)}'"
 
 
 def complain(text: str) -> None:
@@ -113,9 +135,10 @@ def two_columns(title: str, rows: Iterable[tuple[str, str]]) -> Table:
 
 
 def print_json(values: object) -> None:
-    """Print values as indented JSON; NumPy numbers become floats."""
+    """Print values as indented JSON; NumPy numbers become floats, and NaN and infinities null, which JSON does not have."""
     # `default=float` is called for NumPy scalars alone; anything else raises TypeError.
-    text = json.dumps(values, indent=2, ensure_ascii=False, default=float)
+    plain = json.loads(json.dumps(values, default=float), parse_constant=lambda _: None)
+    text = json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False)
     # JSON's own escape of a character, so that its readers get the same text.
     print(UNSAFE.sub(lambda match: json.dumps(match[0])[1:-1], text))
 

@@ -66,7 +66,7 @@ def unnamed_folder(recipe: Recipe) -> tuple[set[str], list[str]]:
     if not names:
         return set(), []
     places, verb = ", ".join(f"data.{name}" for name in names), "reads" if len(names) == 1 else "read"
-    example = f"GROUNDTONE_DATA=~/groundtone-data rl check {recipe.name}"
+    example = "export GROUNDTONE_DATA=~/groundtone-data"
     return {*names}, [f"{places}: {verb} the folder that GROUNDTONE_DATA names; set it, for example {example}"]
 
 

@@ -122,10 +122,15 @@ class Recipe:
 
 
 def load(
-    recipe: str | Path | Mapping[str, object], overrides: Sequence[str] = (), folder: Path | None = None
+    recipe: str | Path | Mapping[str, object],
+    overrides: Sequence[str] = (),
+    folder: Path | None = None,
+    check: bool = True,
 ) -> Recipe:
     """Return the recipe of that name or path, or of a mapping whose files are looked up in `folder` (default: the working
-    directory), with `key=value` overrides, checked whole. Raises ConfigError; whether files exist is for `rl.planning.plan`."""
+    directory), with `key=value` overrides, checked whole. Raises ConfigError; whether files exist is for `rl.planning.plan`.
+
+    Without `check` the verifiers, stages and models that it names are not looked for: those of a past run may be gone."""
     if isinstance(recipe, Mapping):
         folder, whole = folder or Path.cwd(), OmegaConf.create(dict(recipe))
     else:
@@ -139,7 +144,8 @@ def load(
     stages = [stage for block in blocks for stage in expand(block)]
     keys = {f.name for f in dataclasses.fields(Header)}
     header = build(Header, {key: value for key, value in values.items() if key in keys}, "")
-    check_references(header, stages, folder)
+    if check:
+        check_references(header, stages, folder)
     source = {key: value for key, value in values.items() if key in keys}
     source["stages"] = [as_yaml(block) for block in blocks]
     return Recipe(header, tuple(stages), folder, source, _find_data(header, source, folder))

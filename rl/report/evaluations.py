@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING
 
-from rich import box
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
+from rl.report.bare_table import bare_table
 from rl.report.run_data import Difference, Run, Stage, compute_paired_difference, read_run
 from rl.report.tables import format_interval
-
-if TYPE_CHECKING:
-    from rl.recipe import Recipe
+from rl.units import many
 
 METRICS = {"accuracy": "accuracy", "greedy_accuracy": "greedy"}
 """Metric -> its column in per_prompt.parquet."""
@@ -29,7 +25,7 @@ def render_results(run_dir: Path) -> RenderableType:
     evaluations = read_run(run_dir, _leave_out).evaluations
     if not evaluations:
         return Text("no evaluation in this recipe; add one with `- evaluate: {data: …}`", "dim")
-    table = _table("evaluation", "accuracy", "greedy accuracy", "gain in accuracy, same prompts")
+    table = bare_table("evaluation", "accuracy", "greedy accuracy", "gain in accuracy, same prompts")
     for i, stage in enumerate(evaluations):
         gain = _gain_over_earlier(evaluations[:i], stage)
         # Text, because rich would read [brackets] in a stage's name as markup.
@@ -43,7 +39,7 @@ def render_seeds(run_dirs: Mapping[int, Path]) -> RenderableType:
     the gain of the last evaluation over each earlier one. Raises ValueError if a directory holds no run."""
     runs = {seed: read_run(path) for seed, path in run_dirs.items()}
     seeds = [f"seed {seed}" for seed in runs]
-    table = _table("evaluation", "metric", "mean ± sd", *seeds)
+    table = bare_table("evaluation", "metric", "mean ± sd", *seeds)
     names = list(dict.fromkeys(stage.name for run in runs.values() for stage in run.evaluations))
     for name in names:
         stages = [_evaluation(run, name) for run in runs.values()]
@@ -51,7 +47,7 @@ def render_seeds(run_dirs: Mapping[int, Path]) -> RenderableType:
             intervals = [stage.interval(metric) if stage else None for stage in stages]
             mean = _format_spread([interval[0] for interval in intervals if interval])
             table.add_row(Text("" if row else name), metric, mean, *(Text(format_interval(i)) for i in intervals))
-    gains_table = _table("gain, same prompts", "metric", "mean ± sd", *seeds)
+    gains_table = bare_table("gain, same prompts", "metric", "mean ± sd", *seeds)
     for name in names[:-1]:  # the last evaluation, against each earlier one
         for row, (metric, column) in enumerate(METRICS.items()):
             gains = [_gain(run, name, names[-1], column) for run in runs.values()]
@@ -62,35 +58,12 @@ def render_seeds(run_dirs: Mapping[int, Path]) -> RenderableType:
     return Group(table, gains_table) if gains_table.row_count else table
 
 
-def suggest_next_steps(recipe_argument: str, recipe: Recipe, run_dir: Path, next_dir: Path) -> list[str]:
-    """Return lines with the run's files and commands worth trying next.
-
-    `recipe_argument` is the recipe as the user gave it to `rl run`, `next_dir` a free folder for a second run.
-    """
-    lines: list[tuple[str, object]] = [("report", run_dir / "report.html")]
-    if (run_dir / "model").is_dir():
-        lines.append(("model", run_dir / "model"))
-    lines.append(("look", f"rl show {run_dir}"))
-    lines.append(("try", f"rl run {recipe_argument} {_suggest_override(recipe)} --out {next_dir}"))
-    lines.append(("then", f"rl compare {run_dir} {next_dir}"))
-    return [f"{name:8}{value}" for name, value in lines]
-
-
-def _suggest_override(recipe: Recipe) -> str:
-    """Return another algorithm for the last RL stage, or another seed for a recipe without one."""
-    # A change of algorithm is the comparison that says most; it runs with the same recipe otherwise.
-    rl_stages = [stage for stage in recipe.stages if hasattr(stage.config, "algorithm")]
-    if not rl_stages:
-        return f"seed={recipe.header.seed + 1}"
-    algorithm = "rloo" if rl_stages[-1].config.algorithm == "grpo" else "grpo"
-    return f"{rl_stages[-1].base}.algorithm={algorithm}"
-
-
 def format_difference(difference: Difference | None) -> str:
-    """Return `+0.071 [+0.052, +0.090]`, or nothing for None."""
+    """Return `+0.071 [+0.052, +0.090], 200 prompts`, or nothing for None."""
     if difference is None:
         return ""
-    return f"{difference.mean:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]"
+    interval = f"[{difference.low:+.3f}, {difference.high:+.3f}]"
+    return f"{difference.mean:+.3f} {interval}, {many(difference.prompts, 'prompt')}"
 
 
 def _leave_out(_: ValueError) -> None:
@@ -129,10 +102,3 @@ def _format_spread(values: Sequence[float], sign: str = "") -> str:
         return "–"
     # One seed has no spread.
     return f"{fmean(values):{sign}.3f}" + (f" ± {stdev(values):.3f}" if len(values) > 1 else "")
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table

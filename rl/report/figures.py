@@ -6,7 +6,7 @@ Each function returns HTML, empty if the run has nothing for it. Everything that
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from rl.report.lineage import Node, find_children, find_roots
@@ -59,6 +59,22 @@ def render_funnels(nodes: Sequence[Node]) -> str:
         if len(node.funnel) > 1
     )
     return f'<div class="funnels">{figures}</div>' if figures else ""
+
+
+def render_histogram(counts: Sequence[int], band: Set[int]) -> str:
+    """Return columns for 0 … k correct answers; those outside the band of difficulty that is kept are paler."""
+    # In percent of the width; counts above the columns, the axis below.
+    width, largest = 100 / len(counts), max(*counts, 1)
+    columns = "".join(
+        f'<rect class="{"inside" if correct in band else "outside"}" x="{width * (correct + 0.1):.2f}%" '
+        f'width="{width * 0.8:.2f}%" y="{150 - 125 * count / largest:.1f}" height="{125 * count / largest:.1f}" rx="2"/>'
+        f'<text x="{width * (correct + 0.5):.2f}%" y="{144 - 125 * count / largest:.1f}">{count:,}</text>'
+        f'<text class="tick" x="{width * (correct + 0.5):.2f}%" y="168">{correct}</text>'
+        for correct, count in enumerate(counts)
+    )
+    label = ", ".join(f"{count} prompts {correct} times" for correct, count in enumerate(counts))
+    figure = f'<svg class="histogram" role="img" aria-label="{label}">{columns}</svg>'
+    return f"<figure>{figure}<figcaption>correct answers of {len(counts) - 1}</figcaption></figure>"
 
 
 def render_thinking(evaluations: Sequence[Stage]) -> str:

@@ -251,7 +251,7 @@ function browse(place) {
     [sample.prompt, sample.think, sample.response, sample.gold, sample.reason, sample.error, sample.id].join("\n").toLowerCase() }));
   const scores = all.map((s) => s.score).filter((s) => s !== null), low = Math.min(...scores), high = Math.max(...scores);
   const options = (values, label) => [html("option", { value: "" }, label), ...values.map((v) => html("option", { value: v }, String(v)))];
-  const picks = ["all", "best", "worst", "errored"];
+  const picks = ["all", ...["best", "worst", "errored"].filter((name) => all.some((s) => s.pick === name))];
   let pick = "all";
   const stages = [...new Set(all.map((s) => s.stage))];
   const stage = html("select", { "aria-label": "stage", onchange: () => { steps(); show(); } }, options(stages, "all stages"));
@@ -263,7 +263,7 @@ function browse(place) {
   const steps = () => step.replaceChildren(...options([...new Set(all.filter(inStage).map((s) => s.step))].sort((a, b) => a - b), "all steps"));
 
   function row(sample, query) {
-    const shade = sample.score === null ? 0 : high > low ? (sample.score - low) / (high - low) : 1;
+    const shade = sample.score === null ? 0 : high > low ? (sample.score - low) / (high - low) : 0; // equal scores are neither good nor bad
     const score = sample.error !== null ? html("span", { class: "score errored" }, "error")
       : html("span", { class: "score", style: `--shade:${Math.round(8 + 70 * shade)}%` }, format(sample.score));
     const line = (text) => mark((text ?? "").slice(0, 200).replace(/\s+/g, " "), query);
@@ -284,10 +284,20 @@ function browse(place) {
     list.replaceChildren(...(matches.length ? matches.map((sample) => row(sample, query)) : [html("p", { class: "none" }, "No sample matches.")]));
   }
   steps();
-  place.append(html("div", { class: "filters" }, html("div", { class: "picks", role: "group" }, buttons), stages.length > 1 ? stage : null, step, search, count), list);
+  place.append(html("div", { class: "filters" }, picks.length > 1 ? html("div", { class: "picks", role: "group" }, buttons) : null, stages.length > 1 ? stage : null, step, search, count), list);
   show();
 }
 
 document.querySelectorAll(".curves").forEach(drawStage);
 document.querySelectorAll("#browser").forEach(browse);
 document.querySelectorAll("[data-clips]").forEach((place) => place.append(...players(place.dataset.clips.split(" ").filter(Boolean))));
+
+// ---- a run that goes on ----------------------------------------------------------------------------------------------
+
+// The file is written again while the run goes on: the page loads it again, unless somebody is reading a part of it.
+function isRead() {
+  const filters = [...document.querySelectorAll("#browser select, #browser input")];
+  return document.hidden || document.querySelector("details[open]") || filters.some((filter) => filter.value) ||
+    [...document.querySelectorAll("audio")].some((sound) => !sound.paused);
+}
+if (document.querySelector("main").dataset.status === "running") setInterval(() => isRead() || location.reload(), 10000);

@@ -13,7 +13,8 @@ import base64
 import hashlib
 import math
 import os
-from collections.abc import Callable, Sequence, Set
+import time
+from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from rl.data.rows import fail
 from rl.report.chain_pairs import Chains, read_chains
 from rl.report.chains_section import render_chains
 from rl.report.charts import build_charts
-from rl.report.figures import BUDGET_METRIC, render_funnels, render_lineage, render_thinking
+from rl.report.figures import BUDGET_METRIC, render_funnels, render_histogram, render_lineage, render_thinking
 from rl.report.lineage import Node, read_lineage
 from rl.report.markup import escape, to_json
 from rl.report.players import render_players
@@ -32,6 +33,7 @@ from rl.run.files import replacing
 from rl.run.progress import format_clock
 from rl.run.tracker import Refuse
 from rl.stages.registry import filters_rows, measures_model
+from rl.units import many
 
 HERE = Path(__file__).parent
 MAX_CLIP_BYTES = 1_000_000
@@ -88,6 +90,7 @@ def write_report(run_dir: Path, say: Callable[[str], None] = print) -> Path:
         "policy": f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'",
         "style": (HERE / "page.css").read_text(),
         "script": script,
+        "status": escape(run.status),
         "header": render_header(run, refuse),
         "results": render_results(run.evaluations),
         "curation": "".join(render_difficulty(stage, refuse) for stage in run.stages)
@@ -109,33 +112,37 @@ def render_header(run: Run, refuse: Refuse = fail) -> str:
     """Return the page's head: name, status, gain in accuracy, a timeline of the stages, and the environment."""
     seconds = "" if run.seconds is None else f"<span>{format_clock(run.seconds)}</span>"
     failure = f'<p class="failure">{escape(str(run.failure))}</p>' if run.failure else ""
+    as_of = f"<span>as of {time.strftime('%H:%M:%S')}</span>" if run.status == "running" else ""
     css_class = run.status if run.status in ("done", "failed", "interrupted") else "running"
     return (
         f'<header><p class="eyebrow">Groundtone run</p><div class="title"><h1>{escape(run.name)}</h1>'
-        f'<p class="status {css_class}">{escape(run.status)}</p></div>'
+        f'<p class="status {css_class}">{escape(run.status)}</p>{as_of}</div>'
         f"{failure}{_render_warnings(run.warnings)}{_render_gain(run.evaluations, refuse)}"
         f"{_render_timeline(run.stages, seconds)}{_render_environment(run)}</header>"
     )
 
 
 def render_results(evaluations: Sequence[Stage]) -> str:
-    """Return a table of the evaluations: a bar with a 95 % whisker where a metric has bounds, plain numbers elsewhere."""
+    """Return a panel for each metric, with a row for each evaluation: a bar with a 95 % whisker where the metric has bounds,
+    plain numbers elsewhere. Panels fill the page's width, however many there are, and none is wider than it."""
     if not evaluations:
         return ""
     # Metrics of thinking budgets have their own section.
     names = [name for name in list_metrics(evaluations) if not BUDGET_METRIC.fullmatch(name) or name == "vote@full"]
-    scales = {name: _full_scale([stage for stage in evaluations if name in stage.metrics], name) for name in names}
-    heads = "".join(f'<th scope="col">{escape(_to_words(name))}</th>' for name in names)
-    rows = "".join(
-        f'<tr><th scope="row">{escape(stage.name)}</th>'
-        + "".join(f"<td>{_render_cell(stage, name, scales[name])}</td>" for name in names)
-        + "</tr>"
-        for stage in evaluations
-    )
+    names.sort(key=lambda name: not any(f"{name}/low" in stage.metrics for stage in evaluations))  # bars come first
+    panels = "".join(_render_panel([stage for stage in evaluations if name in stage.metrics], name) for name in names)
     note = "Bars: mean; whiskers: 95 % bootstrap interval over prompts."
-    # Many metrics make it wider than the page: it scrolls in a box of its own.
-    table = f"<table><thead><tr><td></td>{heads}</tr></thead><tbody>{rows}</tbody></table>"
-    return _render_section("results", "Results", note, f'<div class="scroll">{table}</div>')
+    return _render_section("results", "Results", note, f'<div class="panels">{panels}</div>')
+
+
+def _render_panel(stages: Sequence[Stage], name: str) -> str:
+    """Return the table of one metric over the evaluations that have it."""
+    scale = _full_scale(stages, name)
+    rows = "".join(
+        f'<tr><th scope="row">{escape(stage.name)}</th><td>{_render_cell(stage, name, scale)}</td></tr>'
+        for stage in stages
+    )
+    return f"<table><caption>{escape(_to_words(name))}</caption><tbody>{rows}</tbody></table>"
 
 
 def render_difficulty(stage: Stage, refuse: Refuse = fail) -> str:
@@ -158,7 +165,7 @@ def render_difficulty(stage: Stage, refuse: Refuse = fail) -> str:
         f"{sum(row['keep'] for row in rows):,} are kept (darker)."
     )
     return _render_section(
-        f"difficulty-{stage.name}", f"Difficulty · {stage.name}", note, _render_histogram(counts, band)
+        f"difficulty-{stage.name}", f"Difficulty · {stage.name}", note, render_histogram(counts, band)
     )
 
 
@@ -183,7 +190,9 @@ def render_browser(samples: Sequence[Row]) -> str:
     """Return the frame of the sample browser; empty without samples."""
     if not samples:
         return ""
-    note = f"{len(samples)} of the recorded samples: best, worst, errored and others, from steps spread over the run."
+    picks = [pick for pick in ("best", "worst", "errored") if any(sample["pick"] == pick for sample in samples)]
+    chosen = f": {', '.join(picks)} and others" if picks else ""
+    note = f"{len(samples)} of the recorded samples{chosen}, from steps spread over the run."
     return _render_section("samples", "Samples", note, '<div id="browser"></div>')
 
 
@@ -213,18 +222,19 @@ def _render_warnings(warnings: Sequence[str]) -> str:
 
 
 def _render_gain(evaluations: Sequence[Stage], refuse: Refuse) -> str:
-    """Return the accuracy of the first and the last evaluation, with the paired interval of their difference; empty if
-    they share no prompt."""
+    """Return the accuracy of the first and the last evaluation on the prompts that both have, with the paired interval of
+    their difference; empty if they share no prompt."""
     if len(evaluations) < 2:
         return ""
     gain = compute_paired_difference(evaluations[0], evaluations[-1], refuse=refuse)
     if gain is None:
         return ""
-    before, after = (stage.metrics.get("accuracy", math.nan) for stage in (evaluations[0], evaluations[-1]))
     difference, low, high = (f"{100 * value:+.1f}" for value in (gain.mean, gain.low, gain.high))
+    names = f"{escape(evaluations[0].name)} → {escape(evaluations[-1].name)}"
+    prompts = many(gain.prompts, "prompt")
     return (
-        f'<p class="gain"><span>accuracy</span><b>{_format_share(before)}</b><i>→</i><b>{_format_share(after)}</b>'
-        f"<em>{difference} points <small>95 %: {low} to {high}, {gain.prompts:,} prompts paired</small></em></p>"
+        f'<p class="gain"><span>accuracy</span><b>{_format_share(gain.before)}</b><i>→</i><b>{_format_share(gain.after)}</b>'
+        f"<em>{difference} points <small>95 %: {low} to {high}; {names}, on the {prompts} that both have</small></em></p>"
     )
 
 
@@ -287,22 +297,6 @@ def _full_scale(stages: Sequence[Stage], name: str) -> float:
     ends = [bound for stage in stages for bound in stage.interval(name) or () if bound is not None]
     largest = max((end for end in ends if math.isfinite(end)), default=0.0)  # a NaN bound sets no scale
     return next((scale for scale in (0.1, 0.25, 0.5, 1.0) if largest <= scale), largest)
-
-
-def _render_histogram(counts: Sequence[int], band: Set[int]) -> str:
-    """Return columns for 0 … k correct answers; those outside the band of difficulty that is kept are paler."""
-    # In percent of the width; counts above the columns, the axis below.
-    width, largest = 100 / len(counts), max(*counts, 1)
-    columns = "".join(
-        f'<rect class="{"inside" if correct in band else "outside"}" x="{width * (correct + 0.1):.2f}%" '
-        f'width="{width * 0.8:.2f}%" y="{150 - 125 * count / largest:.1f}" height="{125 * count / largest:.1f}" rx="2"/>'
-        f'<text x="{width * (correct + 0.5):.2f}%" y="{144 - 125 * count / largest:.1f}">{count:,}</text>'
-        f'<text class="tick" x="{width * (correct + 0.5):.2f}%" y="168">{correct}</text>'
-        for correct, count in enumerate(counts)
-    )
-    label = ", ".join(f"{count} prompts {correct} times" for correct, count in enumerate(counts))
-    figure = f'<svg class="histogram" role="img" aria-label="{label}">{columns}</svg>'
-    return f"<figure>{figure}<figcaption>correct answers of {len(counts) - 1}</figcaption></figure>"
 
 
 def _to_words(metric: str) -> str:

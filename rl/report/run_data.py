@@ -8,14 +8,17 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple
 
+from rl.config import ConfigError
 from rl.data.arrow import parquet_columns, read_columns
 from rl.data.rows import fail
 from rl.run.metrics import paired_interval
 from rl.run.summary import Failure, read_summary
 from rl.run.tracker import MetricRow, Refuse, read_metrics, read_warnings, rollout_files
 from rl.stages.registry import measures_model
+from rl.terminal import shell_command
 
 Interval = tuple[float, float | None, float | None]
 """(value, low, high); the bounds are None where a stage recorded none."""
@@ -29,6 +32,10 @@ class Difference(NamedTuple):
     high: float
     prompts: int
     """Number of prompts that both stages have."""
+    before: float
+    """Mean of the first stage over these prompts, which may be fewer than it measured."""
+    after: float
+    """Mean of the second stage over them; `after - before` is `mean`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +120,18 @@ def read_run(run_dir: Path, refuse: Refuse = fail) -> Run:
     )
 
 
+def find_newest_run(folder: Path) -> Path:
+    """Return the run within `folder`, up to three folders deep, that was written to last. Raises ConfigError without any."""
+    ages: dict[Path, float] = {}
+    for pattern in ("*", "*/*", "*/*/*"):  # runs/NAME, runs/NAME/seed-0, runs/learning/NAME/seed-0
+        for recipe in folder.glob(f"{pattern}/recipe.yaml"):
+            files = [recipe, recipe.with_name("summary.json"), recipe.with_name("metrics.jsonl")]
+            ages[recipe.parent] = max(file.stat().st_mtime for file in files if file.exists())
+    if not ages:
+        raise ConfigError(f"{folder}/: holds no run; name the directory of one")
+    return max(ages, key=lambda run: ages[run])
+
+
 def list_metrics(stages: Sequence[Stage]) -> list[str]:
     """Return the metrics of these stages without their bounds: accuracies first, then pass@k, then in recorded order."""
     names = dict.fromkeys(name for stage in stages for name in stage.metrics)
@@ -133,10 +152,9 @@ def compute_paired_difference(
     prompts = [prompt for prompt in values_before if prompt in values_after]
     if not prompts:
         return None
-    mean, low, high = paired_interval(
-        [values_before[prompt] for prompt in prompts], [values_after[prompt] for prompt in prompts]
-    )
-    return Difference(mean, low, high, len(prompts))
+    paired_before, paired_after = ([values[prompt] for prompt in prompts] for values in (values_before, values_after))
+    mean, low, high = paired_interval(paired_before, paired_after)
+    return Difference(mean, low, high, len(prompts), fmean(paired_before), fmean(paired_after))
 
 
 def group_by_prompts(evaluations: Sequence[Stage], refuse: Refuse = fail) -> list[list[Stage]]:
@@ -183,5 +201,5 @@ def list_artifacts(run_dir: Path) -> list[tuple[str, str]]:
     if files:
         artifacts.append(("rollouts/", f"{len(files)} files of samples"))
     if (run_dir / "tensorboard").is_dir():
-        artifacts.append(("tensorboard/", f"tensorboard --logdir {run_dir / 'tensorboard'}"))
+        artifacts.append(("tensorboard/", shell_command("tensorboard", "--logdir", run_dir / "tensorboard")))
     return artifacts

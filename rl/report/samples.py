@@ -66,13 +66,16 @@ def _choose_files(files: list[RolloutFile]) -> list[RolloutFile]:
 def _pick_rows(rows: Sequence[Row], limit: int, rng: random.Random) -> list[tuple[str, Row]]:
     """Return at most `limit` (pick, row): a quarter each for errored, best and worst, then any others.
 
-    Ties are broken by chance.
+    Ties are broken by chance. The best score more than the lowest score and the worst less than the highest, so that there
+    are none where all scores are equal.
     """
     quarter = max(limit // 4, 1)
     rows = rng.sample(list(rows), len(rows))  # sorting is stable, so equal scores stay in this random order
     ranking = sorted((row for row in rows if row["score"] is not None), key=lambda row: -row["score"])
-    best, ranking = ranking[:quarter], ranking[quarter:]
-    worst, rest = ranking[::-1][:quarter], ranking[: max(len(ranking) - quarter, 0)]
+    highest, lowest = (ranking[0]["score"], ranking[-1]["score"]) if ranking else (0.0, 0.0)
+    best = [row for row in ranking[:quarter] if row["score"] > lowest]
+    worst = [row for row in ranking[len(best) :][::-1][:quarter] if row["score"] < highest]
+    rest = ranking[len(best) : len(ranking) - len(worst)]
     errors = [row for row in rows if row["error"] is not None][:quarter]
     other_rows = rng.sample(rest, min(len(rest), max(limit - len(errors) - len(best) - len(worst), 0)))
     picks = (("errored", errors), ("best", best), ("worst", worst), ("other", other_rows))

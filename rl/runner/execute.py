@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass, field, replace
-from os.path import relpath
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +15,6 @@ from models.folder import on_disk
 from rl import signals, terminal
 from rl.config import ConfigError
 from rl.finite import NonFiniteError, drop_undefined
-from rl.json_files import build_record, read_object
 from rl.planning import golds
 from rl.planning.plan import plan
 from rl.planning.requirements import check_functions
@@ -25,7 +22,7 @@ from rl.recipe import Recipe
 from rl.recipe.stage_list import Stage, served_judges
 from rl.recipe.thinking import choose_thinking
 from rl.report.page import write_report
-from rl.run.files import detect_full_disk, link, replacing, replacing_folder
+from rl.run.files import detect_full_disk, link, replacing_folder
 from rl.run.provenance import write_provenance
 from rl.run.summary import (
     SUMMARY,
@@ -41,26 +38,16 @@ from rl.run.tracker import Tracker, read_metrics, read_warnings
 from rl.runner.artifacts import Artifacts
 from rl.runner.blocks import find_last_iteration
 from rl.runner.failures import describe_divergence, describe_failure, describe_place
+from rl.runner.live_report import LiveReport
+from rl.runner.outcomes import OUTCOME, read_outcome, write_outcome
 from rl.runner.reward_services import RewardServices
 from rl.runner.run_dir import hold_run_dir
 from rl.stages.context import Context, Outcome
+from rl.terminal import shell_command
 
 if TYPE_CHECKING:
     from rewards.service import RewardService
     from rl.workers.cluster import Cluster
-
-OUTCOME = "done.json"
-"""File in a stage's folder that holds its outcome; a stage without one is not finished."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoredOutcome:
-    """The part of `done.json` from which a stage's outcome is restored."""
-
-    metrics: dict[str, float]
-    artifacts: dict[str, str]
-    seconds: float
-    counts: dict[str, int] = field(default_factory=dict[str, int])
 
 
 def run(recipe: Recipe, out: str | Path, resume: bool = False, say: Callable[[str], None] = terminal.say) -> Summary:
@@ -109,7 +96,8 @@ class Run:
     def execute(self) -> Summary:
         """Run the unfinished stages and return the summary. The report is written also when a stage fails."""
         try:
-            self._run_stages()
+            with LiveReport(self.out):
+                self._run_stages()
         except BaseException as error:
             # Whatever arrives here once a process stands still has that reason.
             stuck = ValueError(reason) if (reason := signals.take_failure()) else None
@@ -163,6 +151,7 @@ class Run:
             read_metrics(self.out)  # a damaged line is found before anything heavy starts
             read_warnings(self.out)
             self._summarise("running")
+            self.say(f"watch it: {self.out / 'report.html'}, or {shell_command('rl', 'show', self.out, '--follow')}")
             for read in self.recipe.loads():  # a bad row is found before anything heavy starts
                 self.artifacts.read_prompts(read.data, read.split, read.limit, place=read.place)
             golds.check_prompts(self.recipe, self.artifacts.read_prompts, self.say)
@@ -252,18 +241,10 @@ class Run:
         for kind, path in outcome.artifacts.items():
             counts = {"counts": outcome.counts, **outcome.facts}
             write_provenance(Path(path), {"kind": kind, **self._provenance(stage), **counts})
-        self._store(stage, outcome, seconds)
+        parents = [asdict(parent) for parent in self.artifacts.parents]
+        write_outcome(folder / OUTCOME, stage.kind, outcome, parents, self.out, seconds)
         self._remember(stage, outcome, seconds)
         self._summarise("running")
-
-    def _store(self, stage: Stage, outcome: Outcome, seconds: float) -> None:
-        """Write the outcome into the stage's folder, from which `_restore` takes it when the run is resumed."""
-        values = {"kind": stage.kind, **asdict(outcome)}
-        values["parents"] = [asdict(parent) for parent in self.artifacts.parents]
-        # Relative paths, so that a run's directory can be moved.
-        values["artifacts"] = {kind: relpath(path, self.out) for kind, path in outcome.artifacts.items()}
-        with replacing(self.folder(stage) / OUTCOME) as temporary:
-            temporary.write_text(json.dumps({**values, "seconds": seconds}))
 
     def _provenance(self, stage: Stage) -> dict[str, object]:
         """Return the provenance of anything that the current stage writes, without its counts."""
@@ -296,10 +277,7 @@ class Run:
         file = self.folder(stage) / OUTCOME
         if not os.path.lexists(file):
             return False
-        fix = "delete it, and --resume runs the stage again"
-        record = build_record(StoredOutcome, read_object(file, fix), file, fix)
-        artifacts = {kind: str(self.out / path) for kind, path in record.artifacts.items()}
-        self._remember(stage, Outcome(record.metrics, artifacts, record.counts), record.seconds)
+        self._remember(stage, *read_outcome(file, self.out))
         return True
 
     def _remember(self, stage: Stage, outcome: Outcome, seconds: float) -> None:

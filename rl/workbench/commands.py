@@ -52,14 +52,14 @@ def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the module to write in this folder.")],
 ) -> None:
     """Write a new verifier that runs, with cases to begin with."""
-    from rl.terminal import say
+    from rl.terminal import say, shell_command
     from rl.workbench.template import write_template
 
     module, cases = write_template(name, Path.cwd())
     spec = f"{module.name}:verify"
     say(f"wrote {module.name} and {cases.name}")
-    say(f"try      rl verifiers test {spec} --cases {cases.name}")
-    say(f"attack   rl verifiers attack {spec}")
+    say(f"try      {shell_command('rl', 'verifiers', 'test', spec, '--cases', cases.name)}")
+    say(f"attack   {shell_command('rl', 'verifiers', 'attack', spec)}")
     say(f"use      reward: {{parts: [{{verifier: {spec}}}]}}")
 
 

@@ -9,18 +9,17 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from statistics import fmean
-from typing import Any, cast  # Any: rows of parquet files and recipes, whose columns are read by name
+from typing import Any  # Any: rows of parquet files and recipes, whose columns are read by name
 
 from rewards.combine import RewardConfig
 from rewards.service import RewardService
 from rl import terminal
 from rl.config import ConfigError, build, read_yaml, resolve
 from rl.data.arrow import parquet_columns, read_columns
-from rl.json_files import Fields
 from rl.report.samples import ROLLOUT_COLUMNS
 from rl.run.tracker import rollout_files
-from rl.runner.run_dir import read_recipe
 from rl.types import Message, Prompt, Rollout, Verdict
+from rl.workbench.recorded_prompts import read_prompts
 
 Row = dict[str, Any]
 """A row of a rollout file."""
@@ -101,12 +100,12 @@ def recorded_samples(
 ) -> tuple[list[tuple[str, int, Row]], list[Rollout]]:
     """Return ([(stage, step, row of the rollout file)], their rollouts). Raises ValueError for files that cannot be read."""
     files = _files(run_dir, stage, steps)
-    prompts = _prompts(run_dir, {name for name, _, _ in files}, say)
+    prompts = read_prompts(run_dir, {name for name, _, _ in files}, say)
     rows = [(name, step, row) for name, step, path in files for row in _read_rows(path)]
-    missing = sum(row["id"] not in prompts for _, _, row in rows)
+    missing = sum(row["id"] not in prompts.get(name, {}) for name, _, row in rows)
     if missing:
         say(f"{missing} of {len(rows)} samples: their data cannot be read; judged without audio and further fields")
-    return rows, [_rollout(row, prompts) for _, _, row in rows]
+    return rows, [_rollout(row, prompts.get(name, {})) for name, _, row in rows]
 
 
 def compare_means(samples: Sequence[ReplayedSample]) -> dict[str, tuple[Score, Score]]:
@@ -177,40 +176,6 @@ def _files(run_dir: Path, stage: str | None, steps: int | None) -> list[tuple[st
         if stage in (None, file[0]):
             by_stage[file[0]].append(file)
     return [file for stage_files in by_stage.values() for file in stage_files[-steps if steps else 0 :]]
-
-
-def _prompts(run_dir: Path, stages: set[str], say: Callable[[str], None]) -> dict[str, Prompt]:
-    """Return the prompts of the stages by id, read again as the run's recipe says: rollout files hold neither clips nor
-    further fields. Data that cannot be read is a warning."""
-    from rl.data.sources import DataConfig, load
-
-    prompts: dict[str, Prompt] = {}
-    try:
-        recipe = read_recipe(run_dir / "recipe.yaml")
-        described = Fields(recipe, run_dir / "recipe.yaml", "put back the recipe it was run with")
-        data_sets = _data_sets(described, stages)
-    except ValueError as error:
-        say(f"warning: {error}")
-        return prompts
-    for name, split, limit in data_sets:
-        try:
-            config = build(DataConfig, described.inner("data").values.get(name), f"data.{name}")
-            prompts |= {prompt.id: prompt for prompt in load(config, split, limit, f"data.{name}", say)}
-        except (ValueError, OSError) as error:
-            say(f"warning: {error}")
-    return prompts
-
-
-def _data_sets(recipe: Fields, stages: set[str]) -> list[tuple[str, str | None, int | None]]:
-    """Return each (data set, split, limit) that one of the stages reads, by the recipe of their run. Raises ValueError."""
-    data_sets: dict[tuple[str, str | None, int | None], None] = {}  # a dict as an ordered set: stages may share data
-    entries = recipe.values.get("stages")
-    for entry in cast("list[object]", entries) if isinstance(entries, list) else ():
-        for kind in cast("dict[str, object]", entry) if isinstance(entry, dict) else ():
-            stage = Fields(cast("dict[str, object]", entry), f"{recipe.place}: stages", recipe.fix).inner(kind)
-            if stage.text("name") in stages and isinstance(stage.values.get("data"), str):  # else a mixture
-                data_sets[stage.text("data") or "", stage.text("split"), stage.whole("limit")] = None
-    return list(data_sets)
 
 
 def _read_rows(path: Path) -> list[Row]:

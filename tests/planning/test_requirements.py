@@ -85,7 +85,7 @@ def test_a_function_that_only_an_import_shows_missing_stops_a_run_at_once(
 def test_the_folder_of_data_is_asked_for_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GROUNDTONE_DATA")
     made = plan(load("acoustic_qa"))
-    example = "GROUNDTONE_DATA=~/groundtone-data rl check acoustic_qa"
+    example = "export GROUNDTONE_DATA=~/groundtone-data"
     says = f"read the folder that GROUNDTONE_DATA names; set it, for example {example}"
     assert made.problems == [f"data.clips, data.questions: {says}"]
     with pytest.raises(ConfigError, match=r"^data.words: reads the folder that GROUNDTONE_DATA names; set it, for"):

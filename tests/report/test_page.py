@@ -1,10 +1,16 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
+import threading
+import time
 from collections.abc import Callable
+from html import escape
 from html.parser import HTMLParser
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -73,11 +79,11 @@ def test_a_run_has_all_its_sections(tmp_path: Path, sample: Callable[..., Scored
     page = Page(write_report(whole_run(tmp_path, sample)))
     for says in ("Results", "Difficulty · curate", "3 prompts, 4 samples each; 2 were solved", "Samples", "torch"):
         assert says in page.text
-    assert "+50.0 points 95 %: +50.0 to +50.0, 2 prompts paired" in page.text
+    assert "accuracy25.0 %→75.0 %+50.0 points 95 %: +50.0 to +50.0; before → after, on the 2 prompts that" in page.text
     assert "40.0 – 60.0 %" in page.text
     assert "unfinished, step 3" in page.text
     assert [stage["name"] for stage in page.json["stages"]] == ["sft", "rlvr"]
-    assert [row["pick"] for row in page.json["rollouts"]] == ["errored", "best"]
+    assert [row["pick"] for row in page.json["rollouts"]] == ["errored", "other"]
 
 
 def test_the_vote_stands_beside_the_accuracy(tmp_path: Path) -> None:
@@ -88,7 +94,7 @@ def test_the_vote_stands_beside_the_accuracy(tmp_path: Path) -> None:
     write_summary(tmp_path, Summary("x", "done", 1.0, stages))
     page = Page(write_report(tmp_path))
     assert "cut attokensaccuracyvotevoted00.025.0 %50.0 %40.0 – 60.0full16.075.0 %100.0 %" in page.text
-    assert "accuracyvote@fullvoted75.0 %100.0 %" in page.text, "and in the table of results"
+    assert "accuracyvoted75.0 %vote@fullvoted100.0 %" in page.text, "and among the results"
     for says in ("majority vote", "voted: vote 50.0 % at 0 tokens", "voted: accuracy 25.0 % at 0 tokens"):
         assert says in page.text
     write_summary(tmp_path, Summary("x", "done", 1.0, [StageSummary("cut", "evaluate", 1.0, without)]))
@@ -103,6 +109,53 @@ def test_no_text_of_a_model_becomes_markup(tmp_path: Path, sample: Callable[...,
     assert page.text.count("Difficulty") == 1  # the placeholder in the text was not filled
     errored, best = page.json["rollouts"]
     assert (errored["error"], best["response"], best["reason"]) == (HOSTILE, HOSTILE, HOSTILE)
+
+
+def test_figures_and_difference_are_of_the_same_prompts(tmp_path: Path) -> None:
+    """The second evaluation measured more prompts than the first."""
+    stages = [
+        StageSummary("before", "evaluate", 1.0, {"accuracy": 0.25}),
+        StageSummary("after", "evaluate", 1.0, {"accuracy": 0.5}),
+    ]
+    for number, (name, values) in enumerate({"before": [0.0, 0.5], "after": [0.5, 1.0, 0.0, 0.5]}.items()):
+        folder = tmp_path / "stages" / f"{number:02d}-{name}"
+        folder.mkdir(parents=True)
+        ids = [f"p{i}" for i in range(len(values))]
+        table = pa.table({"id": ids, "asked": ids, "accuracy": values})
+        pq.write_table(table, folder / "per_prompt.parquet")
+    write_summary(tmp_path, Summary("x", "done", 1.0, stages))
+    text = Page(write_report(tmp_path)).text
+    assert "accuracy25.0 %→75.0 %+50.0 points" in text
+    assert "before → after, on the 2 prompts that both have" in text
+    assert "accuracybefore25.0 %after50.0 %" in text, "among the results each has all of its prompts"
+
+
+@pytest.mark.parametrize(
+    ("scores", "picks"),
+    [
+        ([1.0] * 8, {"other"}),
+        ([0.0] * 8, {"other"}),
+        ([0.5], {"other"}),
+        ([None] * 8, {"errored"}),
+        ([1.0, *[0.0] * 7], {"best", "worst", "other"}),
+        ([*[1.0] * 7, 0.0], {"best", "worst", "other"}),
+    ],
+)
+def test_equal_scores_are_neither_best_nor_worst(
+    tmp_path: Path, sample: Callable[..., Scored], scores: list[float | None], picks: set[str]
+) -> None:
+    samples = [
+        sample(id=str(i), error="broke") if score is None else sample(id=str(i), score=score)
+        for i, score in enumerate(scores)
+    ]
+    Tracker(tmp_path, "rlvr").record(1, {"reward": 0.5})
+    Tracker(tmp_path, "rlvr").record_rollouts(1, samples)
+    rows = choose_samples(tmp_path)
+    assert {row["pick"] for row in rows} == picks
+    assert all(row["score"] > min(s for s in scores if s is not None) for row in rows if row["pick"] == "best")
+    assert all(row["score"] < max(s for s in scores if s is not None) for row in rows if row["pick"] == "worst")
+    says = "best" in picks
+    assert ("best, worst" in Page(write_report(tmp_path)).text) == says
 
 
 def test_a_page_asks_nothing_of_the_network(tmp_path: Path, sample: Callable[..., Scored]) -> None:
@@ -175,6 +228,92 @@ def test_a_browser_draws_it(tmp_path: Path, sample: Callable[..., Scored]) -> No
     assert drawn.count("<figure") == 1 + 2 + 2  # histogram; loss and time; reward and phases
     assert drawn.count("<details") == 1 + 2  # environment and two samples
     assert "<img" not in drawn
+
+
+MEASURE = """
+<script>
+const isCut = (e) => { for (e = e.parentElement; e; e = e.parentElement) if (getComputedStyle(e).overflowX !== "visible") return true; };
+const rooms = [...document.querySelectorAll("section, header")];
+const wide = rooms.flatMap((room) => [...room.querySelectorAll("*")].filter((e) =>
+  e.getBoundingClientRect().right > room.getBoundingClientRect().right + 1 && !isCut(e)));
+const scrolling = [...document.querySelectorAll("#results, #results *, .scroll")].filter((e) => e.clientWidth && e.scrollWidth > e.clientWidth + 1);
+const cells = [...document.querySelectorAll("#results td")].filter((e) => e.getBoundingClientRect().right <= innerWidth);
+parent.document.body.textContent = `MEASURED ${innerWidth} ${document.documentElement.scrollWidth <= innerWidth} ` +
+  `${cells.length} ` + [...wide, ...scrolling].map((e) => e.tagName + "." + e.getAttribute("class")).join(" ");
+</script>
+"""
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium")
+@pytest.mark.parametrize("width", [1280, 390])
+def test_everything_fits_the_page(tmp_path: Path, sample: Callable[..., Scored], width: int) -> None:
+    """Also a dozen evaluations of a dozen metrics: nothing is hidden to the right of its card."""
+    run = whole_run(tmp_path / "run", sample)
+    names = ["accuracy", "greedy_accuracy", "pass@8", "accuracy_heard", "accuracy_silenced", "audio_reliance"]
+    metrics = {f"{name}{end}": 0.5 for name in names for end in ("", "/low", "/high")}
+    metrics |= {f"accuracy_in/a_source_with_a_long_name_{i}": 0.25 for i in range(6)}
+    metrics |= {f"{name}@{budget}": 1.0 for budget in (0, 16, "full") for name in ("tokens", "accuracy", "vote")}
+    stages = [StageSummary(f"check-after-imitation@{i}", "evaluate", 9.0, metrics) for i in range(12)]
+    write_summary(run, Summary("a-name-without-a-space-" * 4, "done", 99.0, stages))
+    for number, stage in enumerate(stages[:2]):
+        folder = run / "stages" / f"{number:02d}-{stage.name}"
+        folder.mkdir()
+        record = {"kind": "distill", "parents": [], "counts": {"asked": 10**6, "sampled": 10**7, "kept": 5}}
+        (folder / "done.json").write_text(json.dumps(record))
+    page = write_report(run)
+    text = page.read_text().replace("Content-Security-Policy", "no-policy").replace("</body>", f"{MEASURE}</body>")
+    # In a frame, because a window of Chromium is never narrower than 500 pixels.
+    frame = f'<iframe style="border: 0; width: {width}px; height: 3000px" srcdoc="{escape(text)}"></iframe>'
+    page.write_text(f"<!DOCTYPE html><body>{frame}</body>")
+    measured = drawn_by_chromium(page).partition("MEASURED ")[2].partition("<")[0].split()
+    assert measured == [str(width), "true", str(12 * 13)]
+
+
+def test_the_page_of_a_run_that_goes_on_says_when_it_was_written(tmp_path: Path, sample: Callable[..., Scored]) -> None:
+    run = whole_run(tmp_path, sample)
+    assert "as of" in Page(write_report(run)).text
+    write_summary(run, Summary("words", "done", 1.0))
+    assert "as of" not in Page(write_report(run)).text
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium")
+def test_the_page_of_a_run_that_goes_on_loads_itself_again(tmp_path: Path, sample: Callable[..., Scored]) -> None:
+    """Not that of one that has ended, nor one of which somebody reads a part."""
+    run, pages = whole_run(tmp_path / "run", sample), {}
+    for name, status in {"done": "done", "goes-on": "running"}.items():
+        write_summary(run, Summary("words", status, 1.0, environment={"python": "3.11"}))
+        pages[f"/{name}"] = write_report(run).read_text()
+    pages["/read"] = pages["/goes-on"].replace("<details>", "<details open>")
+    pages["/"] = "<!DOCTYPE html>" + "".join(f'<iframe src="{path}"></iframe>' for path in pages)
+    requests: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            requests.append(self.path)
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(pages.get(self.path, "").encode())
+
+        def log_message(self, format: str, *args: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        flags = f"--headless --no-sandbox --disable-gpu --no-first-run --remote-debugging-port=0 --user-data-dir={tmp_path}/p"
+        command = ["chromium", *flags.split(), f"http://127.0.0.1:{server.server_port}/"]
+        browser = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        try:
+            deadline = time.monotonic() + 200
+            while requests.count("/goes-on") < 3:
+                assert time.monotonic() < deadline, requests
+                time.sleep(0.1)
+        finally:
+            os.killpg(browser.pid, signal.SIGKILL)
+            browser.wait()
+            server.shutdown()
+    assert (requests.count("/done"), requests.count("/read")) == (1, 1)
 
 
 def drawn_by_chromium(path: Path) -> str:

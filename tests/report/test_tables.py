@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console, RenderableType
 
-from rl.report.tables import compare, compare_data, show
+from rl.report.comparison import compare, compare_data
+from rl.report.tables import show
 from rl.run.summary import StageSummary, Summary, write_summary
 from rl.run.tracker import Tracker
 
@@ -46,7 +47,8 @@ def test_compare_pairs_by_prompt_whatever_the_order(tmp_path: Path) -> None:
     assert data["evaluations"]["test"]["verifier_errors"] == [(0.0, None, None)] * 2
     by_metric = {row["metric"]: row for row in data["paired"]}
     both = {"before": "base", "after": "better", "stage": "test", "prompts": 3}
-    assert by_metric["accuracy"] == {**both, "metric": "accuracy", "difference": 0.25, "low": 0.25, "high": 0.25}
+    interval = {"difference": 0.25, "low": 0.25, "high": 0.25, "mean_before": 0.25, "mean_after": 0.5}
+    assert by_metric["accuracy"] == {**both, "metric": "accuracy", **interval}
     assert by_metric["greedy_accuracy"]["difference"] == pytest.approx(1 / 3)
     text = printed(compare([first, second]))
     assert "0.625 [0.525, 0.725]" in text

@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from rewards.contract import Case
+from rl import bundled
+from rl.recipe import load
 from rl.run.tracker import Tracker
+from rl.runner.run_dir import prepare_run_dir
 from rl.types import Scored, Verdict
+from rl.workbench.recorded_prompts import read_prompts
 
 NEW = """
 from rl.types import Verdict
@@ -25,6 +31,8 @@ def from_data(prompt, rollout):
 """
 RECIPE = """
 name: tiny
+model: {path: a model that is gone}
+reward: {parts: [{verifier: "gone.py:verify"}]}
 data: {rows: {source: jsonl, path: rows.jsonl, fields: {question: question, answer: answer, hint: hint}}}
 stages:
   - rlvr: {name: rlvr, data: rows, split: null, limit: null}
@@ -118,3 +126,104 @@ def test_it_needs_neither_torch_nor_ray(run_dir: Path):
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=run_dir.parent, capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+CHAINED = """
+name: chained
+model: {build: {hidden_size: 64, layers: 1, heads: 2}}
+reward: {parts: [{verifier: text}]}
+data:
+  a: {source: jsonl, path: a.jsonl, fields: {question: question, answer: answer, hint: hint}}
+  b: {source: jsonl, path: b.jsonl, fields: {question: question, answer: answer, hint: hint}}
+  same_ids: {source: jsonl, path: same_ids.jsonl, fields: {question: question, answer: answer, hint: hint}}
+stages:
+  - repeat:
+      times: 2
+      stages:
+        - distill: {data: {a: 1, b: 1}, split: null, limit: 3}
+        - rlvr: {data: {distill: 0.5, b: 0.5}, split: null, steps: 1, eval: {data: same_ids, split: null}, eval_every: 1}
+  - evaluate: {data: same_ids, split: null}
+  - evaluate: {name: once-more, data: distill, split: null}
+"""
+
+
+def write_rows(file: Path, ids: Sequence[str], hint: str) -> None:
+    rows = [{"question": f"q of {id}", "answer": "a", "hint": hint, "id": id} for id in ids]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.fixture
+def chained(home: Path) -> Path:
+    """A run whose stages read mixtures, what a `distill` stage wrote in each iteration, and data sets with equal ids."""
+    write_rows(home / "a.jsonl", ["a/1", "a/2", "a/3"], "from a")
+    write_rows(home / "b.jsonl", ["b/1", "b/2"], "from b")
+    write_rows(home / "same_ids.jsonl", ["a/1", "b/1"], "from same_ids")
+    (home / "chained.yaml").write_text(CHAINED)
+    prepare_run_dir(load("chained.yaml"), home / "run", resume=False)
+    for number, (stage, prompt) in enumerate([("distill@1", "a/1"), ("rlvr@1", ""), ("distill@2", "a/2")], 1):
+        folder = home / "run" / "stages" / f"{number:02d}-{stage}"
+        folder.mkdir(parents=True)
+        row = {"id": f"{prompt}#0", "data": "a", "split": None, "prompt": prompt, "reasoning": "", "response": "a"}
+        (folder / "distilled.jsonl").write_text(json.dumps(row) + "\n")
+        artifacts = {"distilled": f"stages/{folder.name}/distilled.jsonl"} if prompt else {}
+        (folder / "done.json").write_text(json.dumps({"kind": stage.partition("@")[0], "artifacts": artifacts}))
+    return home / "run"
+
+
+def test_every_stage_finds_the_prompts_that_it_read(chained: Path):
+    said: list[str] = []
+    stages = {"distill@1", "rlvr@1", "distill@2", "rlvr@2", "evaluate", "once-more"}
+    prompts = read_prompts(chained, stages, said.append)
+    assert said == []
+    hints = {
+        stage: {id: prompt.fields["hint"] for id, prompt in of_stage.items()} for stage, of_stage in prompts.items()
+    }
+    b = {"b/1": "from b", "b/2": "from b"}
+    assert hints["distill@1"] == hints["distill@2"] == {"a/1": "from a", "a/2": "from a", "b/1": "from b"}
+    assert hints["rlvr@1"] == {"a/1#0": "from a", **b}
+    assert hints["rlvr@2"] == {"a/2#0": "from a", **b}
+    assert hints["evaluate"] == {"a/1": "from same_ids", "b/1": "from same_ids"}
+    assert hints["once-more"] == {"a/2#0": "from a"}
+
+
+def test_samples_of_a_mixture_and_of_a_block_are_judged_again(rl, chained: Path):
+    (chained.parent / "hint.py").write_text(
+        "from rl.types import Verdict\n"
+        "def verify(prompt, rollout):\n    return Verdict(float(prompt.fields['hint'] == rollout.response))\n"
+    )
+    recorded = {"distill@1": "a/1", "rlvr@2": "b/2", "evaluate": "a/1"}
+    for stage, id in recorded.items():
+        Tracker(chained, stage).record_rollouts(1, [scored(id, 0, "from same_ids", 0.0)])
+    code, out, err = rl("verifiers", "replay", "run", "--with", "hint.py:verify", "--json")
+    assert code == 0, err
+    means = json.loads(out)["means"]
+    assert means["score"]["after"] == pytest.approx(1 / 3)
+    assert means["errors"]["after"] == 0
+    (chained.parent / "b.jsonl").unlink()  # what is left of a mixture is still read
+    _, out, err = rl("verifiers", "replay", "run", "--with", "hint.py:verify", "--json")
+    assert err.count("no such file") == 1
+    assert "1 of 3 samples: their data cannot be read" in err
+
+
+@pytest.mark.parametrize("name", bundled.names())
+def test_a_run_of_every_bundled_recipe_is_read(name: str, home: Path, monkeypatch: pytest.MonkeyPatch):
+    for variable in ("GROUNDTONE_DATA", "STEP_AUDIO_MODEL"):
+        monkeypatch.setenv(variable, str(home / "nowhere"))
+    source = json.loads(json.dumps(load(name).source))
+    for data in source["data"].values():
+        if "size" in data.get("args", {}):
+            data["args"]["size"] = 20  # drawing thousands takes seconds
+    (home / "run").mkdir()
+    OmegaConf.save(OmegaConf.create(source), home / "run" / "recipe.yaml")
+    stages = {stage.name for stage in load(source).stages}
+    said: list[str] = []
+    assert set(read_prompts(home / "run", stages, said.append)) == stages
+    assert all(line.startswith("warning: ") for line in said)
+
+
+def test_a_recipe_that_no_longer_reads_is_a_warning(rl, run_dir: Path):
+    (run_dir / "recipe.yaml").write_text(RECIPE + "  - gone: {data: rows}\n")
+    code, _, err = rl("verifiers", "replay", "run", "--with", "new.py:verify", "--json")
+    assert code == 0
+    assert err.startswith("warning: stages[1]: ")
+    assert "judged without audio and further fields" in err

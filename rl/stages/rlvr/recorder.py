@@ -48,7 +48,7 @@ class Recorder:
     ) -> None:
         self.config, self.context, self.objective = config, context, config.build_objective()
         self.learner, self.stream, self.checkpoints = learner, stream, checkpoints
-        self.watch = Watch(stream.scorer.rewards.config)
+        self.watch = Watch(stream.scorer.rewards.config, stream.scorer.rewards.folder)
         self.best_score: float | None = None
         self.best_step: int | None = None
         self.last: dict[str, float] = {}

@@ -7,7 +7,7 @@ answer may have been solved, 0 where it scores right and takes no solving.
 
 from __future__ import annotations
 
-import shlex
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, TypedDict
 from rewards.resolve import asks_a_model
 from rewards.shapes import SHAPES, find_shape
 from rewards.watch import WATCH
+from rl.config import ConfigError, read_assignment
 from rl.run.alarm import Divergence, History, Sums
 from rl.run.tracker import rollout_file
 from rl.stages.scoring import by_prompt
+from rl.terminal import shell_command
 
 if TYPE_CHECKING:
     from rewards.combine import PartConfig, RewardConfig
@@ -54,8 +56,9 @@ class Look:
 class Watch:
     """The second opinions of one stage."""
 
-    def __init__(self, reward: RewardConfig) -> None:
-        self.reward = reward
+    def __init__(self, reward: RewardConfig, folder: Path | None = None) -> None:
+        """`folder` is the recipe's, in which its verifiers are looked up."""
+        self.reward, self.folder = reward, folder
         self.compared_parts: dict[str, str | None] = {SOLVED: None, **{w.title: w.of for w in reward.watch}}
         """The part of the reward that each opinion is compared with; None for `accuracy` or the score."""
         self.histories = {name: History() for name in self.compared_parts}
@@ -117,9 +120,10 @@ class Watch:
         suspects = [look for look in self._look(name, samples) if look.reward >= RIGHT > look.opinion]
         suspect = min(suspects, key=lambda look: len(look.sample.rollout.text), default=None)
         part = self._find_part(compared_part, suspect)
-        command = (
-            "" if asks_a_model(part.verifier) else f"`rl verifiers attack {part.verifier}{_options(part.args)}`, and "
-        )
+        command = ""
+        if not asks_a_model(part.verifier):
+            verifier = _from_here(part.verifier, self.folder)
+            command = f"`{shell_command('rl', 'verifiers', 'attack', verifier, *_options(part.args))}`, and "
         has_part = compared_part or any(other.name == "accuracy" for other in self.reward.parts)
         title = f"{part.name} ({part.verifier})" if has_part else "the score"
         others = [
@@ -220,7 +224,25 @@ def _shorten(text: str) -> str:
     return line if len(line) <= LONGEST_EXAMPLE else f"{line[: LONGEST_EXAMPLE - 1]}…"
 
 
-def _options(args: Mapping[str, object]) -> str:
+def _from_here(verifier: str, folder: Path | None) -> str:
+    """Return a verifier as `rl verifiers` finds it in the working directory, and not in the recipe's `folder`."""
+    file = verifier.rpartition(":")[0]
+    if folder is None or not file.endswith(".py") or not (folder / file).is_file():
+        return verifier
+    beside = folder / verifier
+    return str(beside.relative_to(Path.cwd()) if beside.is_relative_to(Path.cwd()) else beside)
+
+
+def _options(args: Mapping[str, object]) -> list[str]:
     """Return a verifier's arguments as `rl verifiers` takes them."""
-    values = {key: str(value).lower() if isinstance(value, bool) else value for key, value in args.items()}
-    return "".join(f" --arg {shlex.quote(f'{key}={value}')}" for key, value in values.items())
+    # JSON is YAML too, and keeps the text "1" and the number 1 apart.
+    values = {key: value if _is_plain(value) else json.dumps(value, ensure_ascii=False) for key, value in args.items()}
+    return [word for key, value in values.items() for word in ("--arg", f"{key}={value}")]
+
+
+def _is_plain(value: object) -> bool:
+    """Return whether it is a text that `--arg` reads as it stands."""
+    try:
+        return isinstance(value, str) and read_assignment(value, "--arg") == value
+    except ConfigError:
+        return False

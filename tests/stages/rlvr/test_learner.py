@@ -49,7 +49,8 @@ def recorder(folder: Path, records: list[dict[str, float]] | None = None, **conf
     context: Any = SimpleNamespace(cluster=cluster, tracker=tracker, name="rlvr", model=folder)
     curriculum: Any = SimpleNamespace(state={})
     scorer: Any = SimpleNamespace(
-        seconds={"generate": 1.0}, rewards=SimpleNamespace(metrics=dict, config=RewardConfig([PartConfig("text")]))
+        seconds={"generate": 1.0},
+        rewards=SimpleNamespace(metrics=dict, config=RewardConfig([PartConfig("text")]), folder=None),
     )
     checkpoints = Checkpoints(folder / "checkpoints", keep=1, warn=lambda _: None)
     settings = Config("words", **config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +24,7 @@ from rl.stages.rlvr.watch import Watch, mark_shapes
 from rl.stages.scoring import sample_metrics
 from rl.terminal import console
 from rl.types import Message, Prompt, Scored, Verdict
+from rl.workbench.commands import _parse_args
 
 REWARD = RewardConfig([PartConfig("math", args={"unevaluated": "allow"})], watch=[WatchConfig("numeric")])
 
@@ -136,7 +138,7 @@ def test_scores_beyond_one_are_no_larger_rise():
 def stage(folder: Path, said: list[str]) -> Recorder:
     tracker = Tracker(folder, "rlvr")
     context: Any = SimpleNamespace(tracker=tracker, name="rlvr", say=said.append)
-    stream: Any = SimpleNamespace(scorer=SimpleNamespace(rewards=SimpleNamespace(config=REWARD)), draws=[])
+    stream: Any = SimpleNamespace(scorer=SimpleNamespace(rewards=SimpleNamespace(config=REWARD, folder=None)), draws=[])
     config: Any = SimpleNamespace(build_objective=lambda: None, samples_per_prompt=8, max_sequence_tokens=64)
     nothing: Any = None
     return Recorder(config, context, nothing, stream, nothing)
@@ -175,3 +177,17 @@ def test_a_resumed_stage_warns_at_the_same_step():
         cut.restore(state)
         assert observe(cut, step(1, min(number, 6))) == observe(whole, step(1, min(number, 6)))
     assert cut.has_warned
+
+
+def test_the_command_of_the_warning_can_be_copied(tmp_path: Path):
+    (tmp_path / "my recipe").mkdir()
+    (tmp_path / "my recipe" / "own.py").write_text("def verify(prompt, rollout, **args): ...")
+    args = {"words": "a b's", "number": "1", "list": ["x", None, 1e-05], "flag": True, "odd": "[", "line": "a\nb"}
+    watcher = Watch(RewardConfig([PartConfig("own.py:verify", args=args)]), tmp_path / "my recipe")
+    said = watcher.describe({"solved": Divergence(3, (0.1, 0.9), (0.1, 0.1))}, [], 6, "rlvr", tmp_path)
+    line = said.partition("Next: `")[2].partition("`, and ")[0]
+    words = subprocess.run(["bash", "-c", f"printf '%s\\0' {line}"], capture_output=True, text=True, check=True)
+    rl, verifiers, attack, verifier, *options = words.stdout.split("\0")[:-1]
+    assert (rl, verifiers, attack, verifier) == ("rl", "verifiers", "attack", f"{tmp_path}/my recipe/own.py:verify")
+    assert options[::2] == ["--arg"] * len(args)
+    assert _parse_args(options[1::2]) == args

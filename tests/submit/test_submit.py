@@ -22,7 +22,7 @@ from omegaconf import OmegaConf
 
 from rl.config import ConfigError
 from rl.recipe import load
-from rl.submit import pack
+from rl.submit.pack import pack
 
 BIN = Path(sys.executable).parent
 RECIPE = """
@@ -258,6 +258,7 @@ def test_a_job_on_a_real_head(project: Path, head: tuple[str, dict[str, str]]) -
     assert done.stdout.startswith("job tiny-")
     assert "evaluate" in done.stdout
     assert done.stdout.rstrip().endswith("succeeded")
+    assert f"try     rl submit tiny.yaml seed=1 --address {address} --out '{out}-2'" in done.stdout
     assert done.stderr == ""
     assert (out / "summary.json").is_file()
     assert (out / "report.html").is_file()
@@ -275,7 +276,8 @@ def test_a_job_on_a_real_head(project: Path, head: tuple[str, dict[str, str]]) -
     assert json.loads((stopped / "summary.json").read_text())["status"] == "interrupted"
     command[2] = "logs"
     logs = subprocess.run(command, check=True, capture_output=True, text=True, env=env).stdout
-    assert "interrupted; go on with: rl run recipe.yaml" in logs
+    again = f"rl submit tiny.yaml --address {address} --resume --out {stopped}"
+    assert f"interrupted; go on with: {again}" in logs
     assert "Traceback" not in logs
 
     failed = rl("submit", "tiny.yaml", "--address", address, "--follow", "--out", str(out), env=env, timeout=120)

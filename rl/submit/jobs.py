@@ -1,0 +1,161 @@
+"""Hands a recipe to a running Ray cluster as a job, and follows the job."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import secrets
+import shlex
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from rl.config import ConfigError
+from rl.recipe import Recipe
+from rl.runner.next_commands import SUBMITTED
+from rl.submit.pack import RECIPE, pack
+
+if TYPE_CHECKING:
+    from ray.job_submission import JobSubmissionClient
+
+PORT = 8265
+"""Port of a Ray dashboard unless it is told another."""
+CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S = 10, 60
+AGENT_TIMEOUT_S = 60
+CHATTY_LOGGERS = (
+    "ray.dashboard.modules.dashboard_sdk",
+    "ray.dashboard.modules.job.sdk",
+    "ray._private.runtime_env.packaging",
+)
+"""Loggers of Ray that report every upload."""
+
+
+def dashboard(address: str) -> str:
+    """Return the address of a dashboard as a URL: `head`, `head:8265` and `http://head:8265/` are one. Raises ConfigError."""
+    text = address.strip()
+    place, example = f"--address {address}", f"give the dashboard of the cluster's head, such as http://HEAD:{PORT}"
+    try:
+        url = urlsplit(text if "://" in text else f"http://{text}")
+        host, port = url.hostname, url.port
+    except ValueError as error:  # a port that is no number, a half bracket
+        raise ConfigError(f"{place}: no address of a machine ({error}); {example}") from error
+    if url.scheme == "ray":
+        raise ConfigError(f"{place}: that is for Ray's client, and jobs go to the dashboard; try http://{host}:{PORT}")
+    if url.scheme not in ("http", "https"):
+        raise ConfigError(f"{place}: '{url.scheme}' is no dashboard's; {example}")
+    if not host or any(character.isspace() for character in text):
+        raise ConfigError(f"{place}: names no machine; {example}")
+    default_port = "" if "://" in text or port else f":{PORT}"
+    return url._replace(netloc=url.netloc + default_port, path=url.path.rstrip("/")).geturl()
+
+
+def submit(
+    recipe: Recipe,
+    address: str,
+    out: str | None,
+    resume: bool,
+    say: Callable[[str], None],
+    command: tuple[str, Sequence[str]],
+) -> tuple[str, str]:
+    """Hand `recipe` to the cluster whose dashboard is at `address`; return (job id, run directory on the cluster). `command`
+    is (recipe, overrides) as the user gave them, for the commands that the job suggests.
+
+    A cluster with token authentication needs RAY_AUTH_MODE=token and RAY_AUTH_TOKEN in the environment. Raises
+    ConfigError if the cluster cannot be reached or refuses.
+    """
+    if resume and out is None:
+        raise ConfigError("--resume: each submission has a directory of its own; name the one to go on with: --out RUN")
+    job = f"{recipe.name}-{secrets.token_hex(3)}"
+    out = out or f"$HOME/runs/{job}"
+    if out.startswith("~/"):
+        out = f"$HOME/{out[2:]}"
+    if not out.startswith(("/", "$HOME/")):
+        raise ConfigError(
+            f"--out {out}: a relative directory would lie in the job's own folder, which Ray deletes; begin it with / or ~/"
+        )
+    entrypoint = f"rl run {RECIPE} --out {_quote(out)}{' --resume' if resume else ''}"
+    told = json.dumps({"recipe": command[0], "overrides": [*command[1]], "address": address})
+    with tempfile.TemporaryDirectory(prefix="groundtone-") as folder, _explain_ray_errors(address):
+        _check_dashboard(address)
+        for warning in pack(recipe, Path(folder)):
+            say(f"warning: {warning}")
+        environment = {"working_dir": folder, "env_vars": {SUBMITTED: told}}
+        _retry_until_agent_is_up(
+            lambda: _client(address).submit_job(entrypoint=entrypoint, submission_id=job, runtime_env=environment)
+        )
+    return job, out
+
+
+def follow(address: str, job: str, write: Callable[[str], None]) -> bool:
+    """Write the job's output as it comes until the job ends; return whether it succeeded. Raises ConfigError."""
+    with _explain_ray_errors(address):
+        client = _client(address)
+
+        async def tail() -> None:
+            async for text in client.tail_job_logs(job):
+                write(text)
+
+        asyncio.run(tail())
+        while not (status := client.get_job_status(job)).is_terminal():  # the log may end before the status changes
+            time.sleep(1.0)
+        return status == "SUCCEEDED"
+
+
+def _quote(path: str) -> str:
+    """Return the path quoted for the job's shell, with a leading $HOME left to that shell."""
+    return f'"$HOME"/{shlex.quote(path[6:])}' if path.startswith("$HOME/") else shlex.quote(path)
+
+
+def _check_dashboard(address: str) -> None:
+    """Raise an error of requests where nothing answers at the address; Ray's client would wait for minutes."""
+    import requests
+
+    requests.get(f"{address}/api/version", timeout=(CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S))
+
+
+def _client(address: str) -> JobSubmissionClient:
+    from ray.job_submission import JobSubmissionClient
+
+    for name in CHATTY_LOGGERS:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    return JobSubmissionClient(address)
+
+
+def _retry_until_agent_is_up(send: Callable[[], object]) -> None:
+    """Call `send`; again each second while a head that has just started has no agent yet, for up to a minute."""
+    deadline = time.monotonic() + AGENT_TIMEOUT_S
+    while True:
+        try:
+            send()
+            return
+        except RuntimeError as error:
+            if "No available agent" not in str(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(1.0)
+
+
+@contextmanager
+def _explain_ray_errors(address: str) -> Iterator[None]:
+    """Raise ConfigError, in one line, for what Ray's client raises if a cluster is away or refuses."""
+    from aiohttp import ClientError
+    from ray.exceptions import AuthenticationError
+    from requests import RequestException
+
+    try:
+        yield
+    except AuthenticationError as error:
+        raise ConfigError(
+            f"--address {address}: the cluster needs a valid token ({str(error.message).splitlines()[0]}); set "
+            "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to the values of its head"
+        ) from error
+    except (ConnectionError, RequestException, ClientError) as error:
+        raise ConfigError(
+            f"--address {address}: no Ray dashboard answers there; give the one of the cluster's head, http://HEAD:8265"
+        ) from error
+    except RuntimeError as error:
+        raise ConfigError(f"--address {address}: {str(error).splitlines()[0]}") from error
