@@ -12,7 +12,7 @@ import typer
 
 from rl import signals
 from rl.commands import listings, single_stage
-from rl.commands.arguments import Json, Overrides, RecipeName
+from rl.commands.arguments import Json, Overrides, RecipeName, as_override
 from rl.workbench.commands import verifiers
 
 USAGE: type[Exception] = typer.BadParameter.__mro__[1]
@@ -208,7 +208,8 @@ def _exit_code(arguments: list[str], debug: bool) -> int:
         return signals.say_interrupted(str(interrupted))
     except USAGE as error:
         command = getattr(getattr(error, "ctx", None), "command_path", "rl")
-        complain(f"error: {error.format_message().rstrip('.')}; see {command} --help")  # type: ignore[attr-defined]
+        fix = as_override(getattr(error, "option_name", ""), arguments) or f"see {command} --help"
+        complain(f"error: {error.format_message().rstrip('.')}; {fix}")  # type: ignore[attr-defined]
         return 2
     except (ValueError, DiskFull) as error:
         if debug:

@@ -23,10 +23,11 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rl import bundled
-from rl.config import ConfigError, Values, build, did_you_mean, merge, read_assignment, read_yaml, resolve
+from rl.config import ConfigError, UnknownKey, Values, build, did_you_mean, merge, read_assignment, read_yaml, resolve
 from rl.data.mixture import limits
 from rl.data.rows import resolve_in
 from rl.recipe.header import Header
+from rl.recipe.key_hints import check_data_names, explain_key, explain_override
 from rl.recipe.names import check_references
 from rl.recipe.stage_list import Stage, as_yaml, expand, parse_stages, reward_models, served_judges, stage_rewards
 from rollouts.judge_engine import JudgeConfig
@@ -134,10 +135,15 @@ def load(
         _override(whole, override)
     # Interpolation comes after the overrides, so that `${…}` sees them.
     values = resolve(whole, str(recipe) if not isinstance(recipe, Mapping) else "recipe")
-    blocks = parse_stages(values, {f.name for f in dataclasses.fields(Header)})
-    stages = [stage for block in blocks for stage in expand(block)]
     keys = {f.name for f in dataclasses.fields(Header)}
-    header = build(Header, {key: value for key, value in values.items() if key in keys}, "")
+    entries = values.get("stages")
+    try:
+        blocks = parse_stages(values, keys)
+        check_data_names(values.get("data"))
+        header = build(Header, {key: value for key, value in values.items() if key in keys}, "")
+    except UnknownKey as error:
+        raise ConfigError(explain_key(error, entries)) from error
+    stages = [stage for block in blocks for stage in expand(block)]
     check_references(header, stages, folder)
     source = {key: value for key, value in values.items() if key in keys}
     source["stages"] = [as_yaml(block) for block in blocks]
@@ -189,6 +195,8 @@ def _override(whole: Any, override: str) -> None:
     key, equals, value = override.partition("=")
     if not (key and equals):
         raise ConfigError(f"override '{override}': expected key=value, for example rlvr.steps=10")
+    if key.lstrip("+~-") != key:
+        raise ConfigError(f"override '{override}': {explain_override(override)}")
     place = f"override '{override}'"
     parsed_value = read_assignment(value, place)
     try:
