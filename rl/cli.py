@@ -81,11 +81,13 @@ def run(
     from rl.recipe import load
     from rl.report.evaluations import render_results, render_seeds, suggest_next_steps
     from rl.run.summary import mark_interrupted
-    from rl.runner.run_dir import RUNS, free_folder, newest_run
+    from rl.runner.run_dir import RUNS, check_resumable, free_folder, newest_run
     from rl.terminal import console, refuse, say
 
     changes = list(overrides or ())
     first = load(recipe, changes)
+    if out and resume:
+        check_resumable(out, seeds > 1)
     folder = out or (newest_run(first.name, seeds > 1) if resume else free_folder(RUNS / first.name))
     numbers = range(first.header.seed, first.header.seed + seeds)
     folders = {seed: folder / f"seed-{seed}" for seed in numbers} if seeds > 1 else {first.header.seed: folder}
@@ -100,7 +102,12 @@ def run(
     with signals.interruptible(again, lambda: [mark_interrupted(path) for path in folders.values()]):
         for seed, path in folders.items():
             say(f"{path}")
-            runner.run(load(recipe, [*changes, f"seed={seed}"]) if seeds > 1 else first, path, resume, say)
+            runner.run(
+                load(recipe, [*changes, f"seed={seed}"]) if seeds > 1 else first,
+                path,
+                resume and (path / "recipe.yaml").exists(),
+                say,
+            )
             console().print(render_results(path))
     if seeds > 1:
         console().print(render_seeds(folders))

@@ -27,6 +27,7 @@ from rl.run.provenance import write_provenance
 from rl.run.summary import SUMMARY, StageSummary, Summary, describe_environment, read_summary, redact, write_summary
 from rl.run.tracker import Tracker
 from rl.runner.artifacts import Artifacts
+from rl.runner.prolong import OUTCOME, stage_folder
 from rl.runner.reward_services import RewardServices
 from rl.runner.run_dir import prepare_run_dir
 from rl.stages.context import Context, Outcome
@@ -34,9 +35,6 @@ from rl.stages.context import Context, Outcome
 if TYPE_CHECKING:
     from rewards.service import RewardService
     from rl.workers.cluster import Cluster
-
-OUTCOME = "done.json"
-"""File in a stage's folder that holds its outcome; a stage without one is not finished."""
 
 
 def run(recipe: Recipe, out: str | Path, resume: bool = False, say: Callable[[str], None] = print) -> Summary:
@@ -52,7 +50,7 @@ def run(recipe: Recipe, out: str | Path, resume: bool = False, say: Callable[[st
         raise ConfigError(problems[0])
     check_functions(recipe)
     with detect_full_disk(out):
-        prepare_run_dir(recipe, out, resume)
+        prepare_run_dir(recipe, out, resume, say)
         return Run(recipe, out, say).execute()
 
 
@@ -100,7 +98,7 @@ class Run:
 
     def folder(self, stage: Stage) -> Path:
         """Return the folder of a stage: `stages/03-rlvr`."""
-        return self.out / "stages" / f"{self._number(stage):02d}-{stage.name}"
+        return stage_folder(self.out, self._number(stage), stage.name)
 
     def _number(self, stage: Stage) -> int:
         """Return the position of a stage in the recipe, from 1."""
