@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, cast
 from omegaconf import OmegaConf
 
 from rl.config import ConfigError, Values
+from rl.data.paths import names_below
 from rl.data.sources import FILES
 from rl.planning.machine import PACKAGES
 from rl.recipe import Recipe
@@ -137,7 +138,8 @@ def _pack_data(recipe: Recipe, data: dict[str, Values], folder: Path) -> list[st
             # A path is relative to the recipe if there is such a file, else to the working directory.
             base = recipe.folder if name in recipe.paths_beside else Path.cwd()
             config["path"] = recipe.paths_beside.get(name, config.get("path"))
-            warnings += _pack_file(str(config["path"]), f"data.{name}.path", config["source"], base, folder)
+            for path in names_below(base, config["path"]):
+                warnings += _pack_file(path, f"data.{name}.path", config["source"], base, folder)
         else:
             warnings += _warn_of_arguments(config, f"data.{name}.args")
     return warnings

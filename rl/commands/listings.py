@@ -53,6 +53,8 @@ def list_data() -> None:
 
     files = [
         ("jsonl", "A file with a JSON object on each line."),
+        ("json", "A file that is one list of JSON objects."),
+        ("csv", "A file of cells with a header, separated by commas, semicolons or tabs."),
         ("parquet", "A parquet file."),
         ("huggingface", "A data set by its name on the hub, or its folder."),
         ("folder", "Audio files in class folders, or with names that a pattern reads."),

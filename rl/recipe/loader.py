@@ -25,6 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rl import bundled
 from rl.config import ConfigError, UnknownKey, Values, build, did_you_mean, merge, read_assignment, read_yaml, resolve
 from rl.data.mixture import limits
+from rl.data.paths import Paths, resolve_beside
 from rl.data.rows import resolve_in
 from rl.recipe.header import Header
 from rl.recipe.key_hints import check_data_names, explain_key, explain_override
@@ -64,7 +65,7 @@ class Recipe:
     """Folder of the recipe's file, in which verifiers and data are looked up as well as in the working directory."""
     source: Values
     """The resolved YAML; `load` makes the same recipe from it."""
-    paths_beside: Mapping[str, str] = field(default_factory=dict[str, str])
+    paths_beside: Mapping[str, Paths] = field(default_factory=dict[str, Paths])
     """Paths, as the recipe has them, of the data sets that lie beside the recipe and not in the working directory; in
     `header` and `source` they are absolute."""
 
@@ -150,13 +151,13 @@ def load(
     return Recipe(header, tuple(stages), folder, source, _find_data(header, source, folder))
 
 
-def _find_data(header: Header, source: Values, folder: Path) -> dict[str, str]:
+def _find_data(header: Header, source: Values, folder: Path) -> dict[str, Paths]:
     """Make the paths of data that lie only beside the recipe absolute, in `header` and `source`; return
     {data set: its path as the recipe has it}."""
-    paths_beside: dict[str, str] = {}
+    paths_beside: dict[str, Paths] = {}
     for name, config in header.data.items():
         where, colon, function = config.source.rpartition(":")
-        if config.path is not None and (path := resolve_in(folder, config.path)) != config.path:
+        if config.path is not None and (path := resolve_beside(folder, config.path)) != config.path:
             paths_beside[name] = config.path
             header.data[name] = dataclasses.replace(config, path=path)
             source["data"][name]["path"] = path
