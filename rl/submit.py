@@ -24,8 +24,7 @@ from typing import TYPE_CHECKING, cast
 from omegaconf import OmegaConf
 
 from rl.config import ConfigError, Values
-from rl.data.paths import names_below
-from rl.data.sources import FILES
+from rl.data import paths, sources
 from rl.planning.machine import PACKAGES
 from rl.recipe import Recipe
 from rl.stages.registry import STAGES
@@ -134,12 +133,12 @@ def _pack_data(recipe: Recipe, data: dict[str, Values], folder: Path) -> list[st
     warnings: list[str] = []
     for name, config in data.items():
         config["source"] = _pack_code(config["source"], f"data.{name}.source", [Path.cwd()], folder)
-        if config["source"] in FILES:
+        if config["source"] in sources.FILES:
             # A path is relative to the recipe if there is such a file, else to the working directory.
             base = recipe.folder if name in recipe.paths_beside else Path.cwd()
             config["path"] = recipe.paths_beside.get(name, config.get("path"))
-            for path in names_below(base, config["path"]):
-                warnings += _pack_file(path, f"data.{name}.path", config["source"], base, folder)
+            for path in paths.names_below(base, config["path"]):
+                warnings += _pack_file(path, name, config["source"], base, folder)
         else:
             warnings += _warn_of_arguments(config, f"data.{name}.args")
     return warnings
@@ -211,14 +210,14 @@ def _imports(file: Path) -> Iterator[str]:
             yield node.module.partition(".")[0]
 
 
-def _pack_file(path: str, place: str, source: str, base: Path, folder: Path) -> list[str]:
+def _pack_file(path: str, name: str, source: str, base: Path, folder: Path) -> list[str]:
     """Copy a small data file from `base` to the same relative path; return a warning if it is not sent."""
     file = base / path
     if not (_is_relative(path) and file.exists()):
         return []
     is_inside = file.resolve().is_relative_to(base.resolve())  # `../words.jsonl` has no place in the job's folder
     if source == "huggingface" or not (is_inside and file.is_file() and file.stat().st_size <= MAX_FILE_BYTES):
-        return [_not_sent(place, path)]
+        return [_not_sent(f"data.{name}.path", path)]
     (folder / path).parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(file, folder / path)
     return []
