@@ -43,12 +43,16 @@ class RewardService:
     """
 
     def __init__(
-        self, config: RewardConfig, folder: Path | None = None, models: Mapping[str, Model] | None = None
+        self,
+        config: RewardConfig,
+        folder: Path | None = None,
+        models: Mapping[str, Model] | None = None,
+        output: Path | None = None,
     ) -> None:
         """Start the processes that judge by `config`.
 
         `folder` is the recipe's, in which verifiers written `file.py:function` are found; `models` are those that the run
-        serves itself (`rewards.served`). Raises ConfigError for a verifier that does not exist, does not take its
+        serves itself (`rewards.served`); what verifiers print goes into files of the folder `output`, if any. Raises ConfigError for a verifier that does not exist, does not take its
         arguments, or has no model to ask."""
         self.config, self.folder = config, folder
         self.scored = 0
@@ -60,7 +64,7 @@ class RewardService:
         self._recent = deque[str | None](maxlen=_RECENT)  # the error of each recent rollout; None where it has none
         self._results = deque[Scored]()  # submitted and judged, not yet taken
         self._pending = 0
-        self._dispatcher = Dispatcher(config, folder, models or {})
+        self._dispatcher = Dispatcher(config, folder, models or {}, output)
         self._condition = self._dispatcher.condition  # the one lock of all threads; see `rewards.pool.dispatch`
 
     def __enter__(self) -> RewardService:

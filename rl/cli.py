@@ -11,7 +11,7 @@ import typer
 
 from rl import signals
 from rl.commands import listings, runs, single_stage
-from rl.commands.arguments import Json, Overrides, RecipeName
+from rl.commands.arguments import Json, Overrides, RecipeName, as_override
 from rl.workbench.commands import verifiers
 
 USAGE: type[Exception] = typer.BadParameter.__mro__[1]
@@ -81,11 +81,13 @@ def run(
     from rl.report.evaluations import render_results, render_seeds
     from rl.run.summary import mark_interrupted
     from rl.runner.next_commands import read_command, suggest_next_steps
-    from rl.runner.run_dir import RUNS, free_folder, newest_run
+    from rl.runner.run_dir import RUNS, check_resumable, free_folder, newest_run
     from rl.terminal import console, refuse, say
 
     changes = list(overrides or ())
     first = load(recipe, changes)
+    if out and resume:
+        check_resumable(out, seeds > 1)
     folder = out or (newest_run(first.name, seeds > 1) if resume else free_folder(RUNS / first.name))
     numbers = range(first.header.seed, first.header.seed + seeds)
     folders = {seed: folder / f"seed-{seed}" if seeds > 1 else folder for seed in numbers}
@@ -100,7 +102,12 @@ def run(
     with signals.interruptible(again, lambda: [mark_interrupted(path) for path in folders.values()]):
         for seed, path in folders.items():
             say(f"{path}")
-            runner.run(load(recipe, [*changes, f"seed={seed}"]) if seeds > 1 else first, path, resume, say)
+            runner.run(
+                load(recipe, [*changes, f"seed={seed}"]) if seeds > 1 else first,
+                path,
+                resume and (path / "recipe.yaml").exists(),
+                say,
+            )
             console().print(render_results(path))
     if seeds > 1:
         console().print(render_seeds(folders))
@@ -190,7 +197,8 @@ def _exit_code(arguments: list[str], debug: bool) -> int:
         return signals.say_interrupted(str(interrupted))
     except USAGE as error:
         command = getattr(getattr(error, "ctx", None), "command_path", "rl")
-        complain(f"error: {error.format_message().rstrip('.')}; see {command} --help")  # type: ignore[attr-defined]
+        fix = as_override(getattr(error, "option_name", ""), arguments) or f"see {command} --help"
+        complain(f"error: {error.format_message().rstrip('.')}; {fix}")  # type: ignore[attr-defined]
         return 2
     except (ValueError, DiskFull) as error:
         if debug:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import io
 import math
+import re
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,6 +27,18 @@ class ConfigError(ValueError):
     """A user's mistake in a recipe: `place: what is wrong; the fix`."""
 
 
+class UnknownKey(ConfigError):
+    """A key that a recipe has and its dataclass does not."""
+
+    def __init__(self, place: str, key: str, value: object, hint: str, owner: str = "") -> None:
+        """`owner` stands for the place in the message where that is the top of a recipe."""
+        where = f"{place or owner}: " if place or owner else ""
+        super().__init__(f"{where}unknown key '{key}'{hint}")
+        self.place, self.key, self.value = place, key, value
+        self.is_near = "did you mean" in hint
+        """True where the key is likely a slip of the pen for one that there is."""
+
+
 def build(cls: type[C], values: object, place: str = "") -> C:
     """Build an instance of the dataclass `cls` from plain `values`, checked deeply. Nested dataclasses recurse; a class
     may define `validate(self, place)` for rules between fields. Raises ConfigError."""
@@ -36,7 +48,7 @@ def build(cls: type[C], values: object, place: str = "") -> C:
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for key in values:
         if key not in fields:
-            raise ConfigError(f"{place or cls.__name__}: unknown key '{key}'{_nearest_key(cls, str(key))}")
+            raise UnknownKey(place, str(key), values[key], _nearest_key(cls, str(key)), cls.__name__)
     hints = typing.get_type_hints(cls)  # fields hold their annotations as text (`from __future__ import annotations`)
     arguments = {key: coerce(hints[key], value, f"{place}.{key}".lstrip(".")) for key, value in values.items()}
     for name, f in fields.items():
@@ -133,8 +145,8 @@ def first_line(error: Exception) -> str:
 def did_you_mean(word: object, names: Iterable[object]) -> str:
     """Return '; did you mean …' when one of `names` is close to `word`, else '; known: …' with all of them."""
     choices = [str(name) for name in names]
-    close = difflib.get_close_matches(str(word), choices, n=1, cutoff=0.6)
-    return f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(sorted(choices))}"
+    close = _nearest(str(word), choices)
+    return f"; did you mean '{close}'?" if close else f"; known: {', '.join(sorted(choices))}"
 
 
 def _nearest_key(cls: type, word: str) -> str:
@@ -146,10 +158,53 @@ def _nearest_key(cls: type, word: str) -> str:
         if dataclasses.is_dataclass(hint)
         for name in _field_names(typing.cast(type, hint))
     }
-    close = difflib.get_close_matches(word, [*names, *inner_names], n=1, cutoff=0.6)
-    if close and close[0] not in names:
-        return f"; did you mean '{inner_names[close[0]]}'?"
+    close = _nearest(word, [*names, *inner_names])
+    if close and close not in names:
+        return f"; did you mean '{inner_names[close]}'?"
     return did_you_mean(word, names)
+
+
+def _nearest(word: str, names: Sequence[str]) -> str | None:
+    """Return the name that was probably meant by `word`: the same in other capitals or signs, one with a slip of the pen, or
+    an abbreviation; None where each would be a guess."""
+    bare_word = _bare(word)
+    distances: list[tuple[int, str]] = []
+    for name in names:
+        distance = edit_distance(bare_word, _bare(name))
+        length = min(len(bare_word), len(_bare(name)))
+        # One letter of three to four may be wrong, at most three: beyond that, words that mean something else are as near.
+        if distance <= min(3, (length + 1) // 3 if length > 2 else 0):
+            distances.append((distance, name))
+        elif _abbreviates(word.casefold(), name.casefold()):
+            distances.append((4, name))
+    return min(distances, key=lambda entry: entry[0])[1] if distances else None
+
+
+def _bare(name: str) -> str:
+    return re.sub(r"[\W_]", "", name).casefold() or name
+
+
+def _abbreviates(word: str, name: str) -> bool:
+    """Return whether the parts of `word` begin those of `name`: `learn_rate`, `max_seq_tokens`, `samples` (per prompt)."""
+    parts, full_parts = word.split("_"), name.split("_")
+    begins = len(parts) <= len(full_parts) and all(
+        part and full.startswith(part) for part, full in zip(parts, full_parts, strict=False)
+    )
+    return begins and len(word) > 3
+
+
+def edit_distance(one: str, other: str) -> int:
+    """Return how many letters must be inserted, left out, replaced or swapped with their neighbour to make them equal."""
+    before: list[int] = []
+    row = list(range(len(other) + 1))
+    for i, letter in enumerate(one, 1):
+        before, above, row = row, before, [i]
+        for j, target in enumerate(other, 1):
+            costs = [before[j] + 1, row[j - 1] + 1, before[j - 1] + (letter != target)]
+            if i > 1 and j > 1 and letter == other[j - 2] and one[i - 2] == target:
+                costs.append(above[j - 2] + 1)
+            row.append(min(costs))
+    return row[-1]
 
 
 def read_yaml(path: Path) -> Any:  # a mapping in a valid recipe, which callers check

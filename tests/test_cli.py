@@ -173,6 +173,18 @@ def test_a_mistake_is_one_line_that_names_place_and_fix(mistake: str, home: Path
         (["rum"], "No such command 'rum'. Did you mean 'run'?; see rl --help"),
         (["check"], "Missing argument 'RECIPE'; see rl check --help"),
         (["run", "tiny.yaml", "--sed", "3"], "No such option: --sed"),
+        (
+            ["run", "tiny.yaml", "--rlvr.steps=3"],
+            "No such option: --rlvr.steps; overrides have no sign before them; write r",
+        ),
+        (
+            ["check", "tiny.yaml", "--rlvr.steps", "3"],
+            "No such option: --rlvr.steps; overrides have no sign before them; write r",
+        ),
+        (
+            ["run", "tiny.yaml", "--num_generations=8"],
+            "No such option: --num_generations; overrides have no sign before them, and",
+        ),
         (["eval", "./nowhere", "--data", "rows.jsonl"], "model.path: no such folder: ./nowhere"),
         (["eval", "./nowhere", "--data", "nowhere.jsonl"], "--data: no such file: nowhere.jsonl"),
         (["eval", "./nowhere"], "--data: name a jsonl or parquet file"),

@@ -28,7 +28,9 @@ class Dispatcher:
     """The pool and the event loop in which the parts of a reward judge. A part is named by its index in
     `config.judging`, which has the second opinions too."""
 
-    def __init__(self, config: RewardConfig, folder: Path | None, models: Mapping[str, Model]) -> None:
+    def __init__(
+        self, config: RewardConfig, folder: Path | None, models: Mapping[str, Model], output: Path | None = None
+    ) -> None:
         """Start the pool and the loop. The arguments and errors are those of `RewardService`."""
         parts = config.judging
         args = [
@@ -57,6 +59,7 @@ class Dispatcher:
             workers=config.workers if pool_parts else 1,
             deadline_s=config.deadline_s,
             memory_mb=config.memory_mb,
+            output=output,
         )
         self.condition = self.pool.condition  # one lock for all: the pool holds it when it delivers a verdict
         self._closed = False

@@ -37,7 +37,14 @@ class Pool:
     """`workers` processes that each have loaded all of `calls`. All public methods may be called from any thread."""
 
     def __init__(
-        self, calls: Sequence[Call], folder: Path | None = None, *, workers: int, deadline_s: float, memory_mb: int
+        self,
+        calls: Sequence[Call],
+        folder: Path | None = None,
+        *,
+        workers: int,
+        deadline_s: float,
+        memory_mb: int,
+        output: Path | None = None,
     ) -> None:
         self.restarts = 0
         """Number of workers lost after their start."""
@@ -57,7 +64,7 @@ class Pool:
         """Samples that no worker has received yet."""
         self._size = workers
         self._names = ", ".join(dict.fromkeys(call.verifier for call in calls))
-        self._setup = Setup(tuple(calls), folder, memory_mb)
+        self._setup = Setup(tuple(calls), folder, memory_mb, output)
         self._workers: dict[int, Worker] = {}
         self._forkserver: ForkServer | None = None
         self._ticket_count = self._worker_count = self._failed_starts = 0

@@ -16,6 +16,7 @@ import contextlib
 import ctypes
 import gc
 import importlib
+import io
 import json
 import os
 import pickle
@@ -25,6 +26,7 @@ import shutil
 import signal
 import socket
 import struct
+import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,6 +40,8 @@ from rl.types import Rollout
 
 HEAD = struct.Struct("<QI")
 """Header of a sample on the wire: ticket, length of the pickle in bytes."""
+CASE_MARK = "\x1ecase "
+"""Begins the line before what a verifier prints about a prompt, whose id follows. A record separator, which nobody prints."""
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # prctl(2)
 _MEGABYTE = 1 << 20
 _SWEEP_S = 1.0  # between two looks for ended orphans
@@ -63,6 +67,8 @@ class Setup:
     """The recipe's folder, where a user's verifiers lie."""
     memory_mb: int
     """Memory that a worker may map beyond what its libraries take."""
+    output: Path | None = None
+    """Folder for what the verifiers print, a file for each worker; None: it is thrown away."""
 
 
 def serve_forks(control: socket.socket) -> None:
@@ -144,8 +150,13 @@ def _run_worker(channel: socket.socket, setup: Setup, forkserver_pid: int, numbe
     if os.getppid() != forkserver_pid:  # it died before prctl took effect
         return
     null = os.open(os.devnull, os.O_RDWR)
-    for stream in range(3):  # what a verifier prints belongs neither in the protocol nor on the user's screen
-        os.dup2(null, stream)
+    output = null  # what a verifier prints belongs neither in the protocol nor on the user's screen
+    if setup.output:
+        output = os.open(setup.output / number, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for stream, target in enumerate((null, output, output)):
+        os.dup2(target, stream)
+    for stream in (sys.stdout, sys.stderr):  # a killed worker does not write what it has kept in a buffer
+        cast(io.TextIOWrapper, stream).reconfigure(line_buffering=True)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # Before any user's code runs: the pool measures the CPU time of this process, and nobody else may name another one.
     _send(channel, {"pid": os.getpid()})
@@ -163,7 +174,7 @@ def _run_worker(channel: socket.socket, setup: Setup, forkserver_pid: int, numbe
     inbox = channel.makefile("rb")
     while head := inbox.read(HEAD.size):
         ticket, length = HEAD.unpack(head)
-        _judge(channel, ticket, inbox.read(length), setup, verifiers)
+        _judge(channel, ticket, inbox.read(length), setup, verifiers, output)
 
 
 def _limit_memory(memory_mb: int) -> None:
@@ -174,8 +185,10 @@ def _limit_memory(memory_mb: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
-def _judge(channel: socket.socket, ticket: int, body: bytes, setup: Setup, verifiers: list[resolve.Verifier]) -> None:
-    """Judge one sample by each of its calls and send the verdicts, one line each."""
+def _judge(
+    channel: socket.socket, ticket: int, body: bytes, setup: Setup, verifiers: list[resolve.Verifier], output: int
+) -> None:
+    """Judge one sample by each of its calls and send the verdicts, one line each. `output` is where verifiers print."""
     try:
         calls, sample = cast(tuple[tuple[int, ...], Rollout | int], pickle.loads(body))
     except Exception as error:  # isolation boundary: a user's class among the prompt's fields
@@ -191,6 +204,8 @@ def _judge(channel: socket.socket, ticket: int, body: bytes, setup: Setup, verif
             if rollout >= 0:
                 args = {**args, **case.args}
             rollout = case.rollout()
+        if setup.output:
+            os.write(output, f"\n{CASE_MARK}{rollout.prompt.id}\n".encode("utf-8", "replace"))
         try:
             answer = to_wire(verifiers[call].verify(rollout.prompt, rollout, **args))
         except MemoryError:
@@ -198,6 +213,10 @@ def _judge(channel: socket.socket, ticket: int, body: bytes, setup: Setup, verif
             os._exit(0)  # a fragmented heap would fail the next sample, which is not to blame
         except BaseException as error:  # isolation boundary: also sys.exit
             answer = error_to_wire(f"{type(error).__name__}: {error}")
+        if setup.output:
+            with contextlib.suppress(Exception):  # isolation boundary: it may have closed or replaced them
+                sys.stdout.flush()
+                sys.stderr.flush()
         _send(channel, [ticket, call, *answer, False])
 
 

@@ -43,12 +43,31 @@ ALGORITHMS: dict[str, dict[str, Setting]] = {
     # MiniMax-M1 2025, arXiv 2506.13585: no lower bound; the paper does not give its upper one, 0.28 is DAPO's
     "cispo": _GRPO | {"policy_loss": "cispo", "normalise": "token_mean", "clip_low": 1.0, "clip_high": 0.28},
 }
+NAMES_ELSEWHERE = {
+    "gae": "ppo",
+    "reinforce_plus_plus": "reinforce++",
+    "reinforce_plus_plus_baseline": "reinforce++-baseline",
+    "reinforce": "reinforce++",
+    "reinforce_baseline": "reinforce++-baseline",
+    "remax": "rloo",
+    "bnpo": "dapo",
+    "dpo": "a stage of its own: `- dpo: {…}`",
+    "sft": "a stage of its own: `- sft: {…}`",
+}
+"""Names of algorithms in other libraries -> what is nearest here."""
+
+
+def algorithm_name(name: str) -> str:
+    """Return the algorithm's name as `ALGORITHMS` has it, where only capitals differ."""
+    return name.casefold() if name.casefold() in ALGORITHMS else name
 
 
 def objective(name: str, overrides: Mapping[str, object], place: str) -> Objective:
     """Return the objective of the algorithm `name`, changed by `overrides` and checked. Raises ConfigError."""
     if name not in ALGORITHMS:
-        raise ConfigError(f"{place}: unknown algorithm '{name}'{did_you_mean(name, ALGORITHMS)}")
+        elsewhere = NAMES_ELSEWHERE.get(name.casefold().replace("-", "_"))
+        hint = f"; here it is {elsewhere}" if elsewhere else did_you_mean(name, ALGORITHMS)
+        raise ConfigError(f"{place}: unknown algorithm '{name}'{hint}")
     settings = build(Objective, {**ALGORITHMS[name], **overrides}, place)
     check_name(settings.advantage, ADVANTAGES, f"{place}.advantage", ADVANTAGE_PARAMETERS)
     check_name(settings.policy_loss, POLICY_LOSSES, f"{place}.policy_loss", POLICY_LOSS_PARAMETERS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -33,3 +35,16 @@ FromRecipe = Annotated[
         autocompletion=complete_recipe,
     ),
 ]
+
+
+def as_override(option: str, arguments: Sequence[str]) -> str | None:
+    """Return how to write an option that no command has, but a recipe as a key (`--rlvr.steps=3`, `--learning_rate 1e-6`), or
+    None for any other."""
+    from rl.recipe.key_hints import explain_override, find_setting
+
+    key = option.lstrip("-")
+    if "." not in key and find_setting(key) is None:
+        return None
+    following = dict(itertools.pairwise(arguments))
+    value = following.get(option) or next((a.partition("=")[2] for a in arguments if a.startswith(f"{option}=")), "")
+    return explain_override(f"{option}={value}")

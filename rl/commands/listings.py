@@ -19,6 +19,9 @@ def list_recipes(
     name: BundledName = None,
     path: Annotated[bool, typer.Option("--path", help="Print where NAME lies instead of what it says.")] = False,
     reference: Annotated[bool, typer.Option("--reference", help="Print every key that a recipe may hold.")] = False,
+    names_elsewhere: Annotated[
+        bool, typer.Option("--names-elsewhere", help="Print what keys of TRL, verl, OpenRLHF and ms-swift are here.")
+    ] = False,
 ) -> None:
     """List the bundled recipes, or print one to read or to start from."""
     from rl.config import ConfigError, did_you_mean
@@ -28,6 +31,11 @@ def list_recipes(
         from rl.recipe.reference import render
 
         sys.stdout.write(render())
+        return
+    if names_elsewhere:
+        from rl.recipe import other_libraries
+
+        sys.stdout.write(other_libraries.render())
         return
     if name is None:
         return console().print(two_columns("recipe", [(recipe, bundled.summary(recipe)) for recipe in bundled.names()]))
@@ -45,6 +53,8 @@ def list_data() -> None:
 
     files = [
         ("jsonl", "A file with a JSON object on each line."),
+        ("json", "A file that is one list of JSON objects."),
+        ("csv", "A file of cells with a header, separated by commas, semicolons or tabs."),
         ("parquet", "A parquet file."),
         ("huggingface", "A data set by its name on the hub, or its folder."),
         ("folder", "Audio files in class folders, or with names that a pattern reads."),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="A model's folder, a run's directory, or a name on the hub.")
 ]
-DataFile = Annotated[str | None, typer.Option("--data", metavar="FILE", help="Prompts, as jsonl or parquet.")]
+DataFile = Annotated[str | None, typer.Option("--data", metavar="FILE", help="Prompts: jsonl, json, csv or parquet.")]
 Fields = Annotated[str, typer.Option(help="Which column holds what, such as question=problem,answer=gold.")]
 Split = Annotated[str | None, typer.Option(help="Read only this split.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Read only so many prompts, from the first.")]

@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from rl import native_libraries
 from rl.config import first_line
-from rl.data.rows import Row, check_columns
+from rl.data.rows import Row, check_columns, column, top_level
 
 Arrow = Any  # pyarrow has no types: a table, a schema, a type of its
 Decoder = Callable[[Arrow], object]
@@ -31,7 +31,8 @@ def parquet(
     with _parquet_file(file) as table:
         names: list[str] = table.schema_arrow.names
         check_columns(required, names, str(file))
-        batches = table.iter_batches(batch, columns=[name for name in names if columns is None or name in columns])
+        wanted = None if columns is None else top_level(columns)
+        batches = table.iter_batches(batch, columns=[name for name in names if wanted is None or name in wanted])
         decoded_rows = (row for part in batches for row in decode_rows(part.to_pylist(), part.schema))
         yield from ((f"{file}: row {number}", row) for number, row in enumerate(decoded_rows, 1))
 
@@ -70,18 +71,31 @@ def _holds(kind: Arrow, name: str) -> bool:
 
 
 def parquet_columns(file: Path) -> list[str]:
-    """Return the names of a parquet file's columns. Raises ValueError where it cannot be read."""
+    """Return the names of a parquet file's columns, and after that of a struct those of its parts. Raises ValueError where it
+    cannot be read."""
     with _parquet_file(file) as table:
-        return list(table.schema_arrow.names)
+        return _flat_names(table.schema_arrow)
+
+
+def _flat_names(fields: Iterable[Arrow]) -> list[str]:
+    import pyarrow.types as types
+
+    names: list[str] = []
+    for field in fields:
+        names.append(field.name)
+        if types.is_struct(field.type):
+            names += [f"{field.name}.{inner}" for inner in _flat_names(field.type)]
+    return names
 
 
 def parquet_counts(file: Path, name: str) -> dict[str | None, int]:
     """Return {value: rows that hold it in the column `name`}; {None: all rows} where there is no such column."""
     with _parquet_file(file) as table:
-        if name not in table.schema_arrow.names:
+        names = [name for name in top_level([name]) if name in table.schema_arrow.names]
+        if not names:
             return {None: table.metadata.num_rows}
-        column = table.read(columns=[name])
-        return dict(Counter(row[name] for row in decode_rows(column.to_pylist(), column.schema)))
+        part = table.read(columns=names)
+        return dict(Counter(column(row, name, str(file)) for row in decode_rows(part.to_pylist(), part.schema)))
 
 
 @contextmanager

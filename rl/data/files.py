@@ -1,4 +1,4 @@
-"""Read the rows of data files: jsonl, parquet, Hugging Face `datasets`, and a folder of audio files.
+"""Read the rows of data files: jsonl, json, csv, parquet, Hugging Face `datasets`, and a folder of audio files.
 
 `datasets` and `pyarrow` take seconds to import, so they are imported where they are used.
 """
@@ -7,30 +7,37 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rl.config import ConfigError, first_line
 from rl.data.arrow import decode_rows, parquet, parquet_columns
 from rl.data.clips import ENDINGS, audio_files
+from rl.data.csv_rows import csv_columns, csv_rows
+from rl.data.json_rows import json_rows
+from rl.data.paths import Paths, data_files
 from rl.data.rows import (
     SPLITS,
     Row,
     check_columns,
     check_split,
     check_split_column,
-    jsonl,
     locate,
     normal_split,
     split_of,
+    top_level,
 )
 
 if TYPE_CHECKING:
     import datasets
 
-FILES = ("jsonl", "parquet", "huggingface", "folder")
+FILES = ("jsonl", "json", "csv", "parquet", "huggingface", "folder")
 """Sources that are read row by row; the other ones make their own prompts."""
+SINGLE_FILES = ("jsonl", "json", "csv", "parquet")
+"""Sources whose `path` names files, each read on its own."""
+ENDING_SOURCES = {".parquet": "parquet", ".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "jsonl"}
+"""Source of a file by the ending of its name."""
 SPLIT_FOLDERS = {name: name for name in SPLITS} | {"val": "validation", "valid": "validation", "dev": "validation"}
 """Name of a folder, in small letters -> the split whose files it holds."""
 AUDIO_ROWS = 64
@@ -46,7 +53,7 @@ class FileConfig(Protocol):
     """The part of `rl.data.sources.DataConfig`, where it is documented, that concerns files."""
 
     source: str
-    path: str | None
+    path: Paths | None
     fields: dict[str, str]
     args: dict[str, Any]  # as `DataConfig` has it: values of YAML, for whatever function is called
 
@@ -59,25 +66,41 @@ class FileConfig(Protocol):
 
 
 def rows(config: FileConfig, split: str | None, place: str, refuse: Refuse) -> PlacedRows:
-    """Yield (place, row) of the whole source; rows of other splits may be among them. Raises ValueError."""
+    """Yield (place, row) of the whole source, which is one file or none; rows of other splits may be among them. Raises
+    ValueError."""
     if config.source == "huggingface":
         return _huggingface(config, split, place)
     if config.source == "folder":
         return _folder(config, place, refuse)
-    file = locate_file(str(config.path), place)
-    if config.source == "jsonl":  # a parquet file can be read or not, as a whole; here single lines may fail
-        return jsonl(file, refuse)
+    (file,) = data_files(config.path, f"{place}.path")
+    if config.source in ("jsonl", "json"):  # a parquet file can be read or not, as a whole; here single lines may fail
+        return json_rows(file, refuse)
+    if config.source == "csv":
+        check_split_column(config.split_name, csv_columns(file), str(file))
+        check_columns(config.required_columns, csv_columns(file), str(file))
+        return csv_rows(file, refuse)
     batch = AUDIO_ROWS if "audio" in config.fields else 1024
     check_split_column(config.split_name, parquet_columns(file), str(file))
     return parquet(file, config.columns, config.required_columns, batch)
 
 
-def locate_file(path: str, place: str) -> Path:
-    """Return the file at `path`. Raises ConfigError where it is missing or a folder."""
-    file = locate(path, f"{place}.path")
-    if not file.is_file():
-        raise ConfigError(f"{place}.path: {file} is a folder; name a file in it")
-    return file
+def stored_columns(source: str, file: Path) -> list[str]:
+    """Return the columns that all rows of a file have, with the parts of mappings; empty where rows may differ."""
+    if source == "parquet":
+        return parquet_columns(file)
+    return csv_columns(file) if source == "csv" else []
+
+
+def check_same_columns(files: Sequence[Path], source: str, columns: Collection[str]) -> None:
+    """Raise ValueError where one of the files has one of the `columns` and another does not."""
+    first = {*stored_columns(source, files[0])}
+    for file in files[1:]:
+        names = {*stored_columns(source, file)}
+        for name in columns:
+            if (name in names) != (name in first):
+                with_it, without = (file, files[0]) if name in names else (files[0], file)
+                fix = "give it to all, or make a data set of each sort"
+                raise ValueError(f"{without}: no column '{name}', which {with_it} has; {fix}")
 
 
 def hub_name(path: str, place: str) -> str:
@@ -161,7 +184,9 @@ def _huggingface(config: FileConfig, split: str | None, place: str) -> PlacedRow
             [c for c in config.required_columns if not (split_by_part and c == name)], part.column_names, path
         )
         # Without a format: a data set that was saved with `set_format("numpy")` would give arrays in place of numbers.
-        columns = part.with_format(None).select_columns([c for c in part.column_names if c in config.columns])
+        columns = part.with_format(None).select_columns(
+            [c for c in part.column_names if c in top_level(config.columns)]
+        )
         stored_rows = _keep_encoded(columns)
         label = f"{path}[{part_name}]" if part_name else path
         for number, row in enumerate(decode_rows(stored_rows, stored_rows.features.arrow_schema), 1):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rl.data import user_functions
-from rl.data.arrow import parquet_columns, parquet_counts
-from rl.data.files import AUDIO_ROWS, hub_name, locate_file, rows
-from rl.data.rows import Row, check_columns, normal_split
+from rl.data.arrow import parquet_counts
+from rl.data.files import AUDIO_ROWS, SINGLE_FILES, hub_name, rows, stored_columns
+from rl.data.paths import data_files
+from rl.data.rows import Row, check_columns, flat_names, has_column, normal_split
 from rl.data.sources import DataConfig, arguments, read
 from rl.data.tasks import COUNTS, TASKS
 from rl.types import Prompt
@@ -53,8 +55,8 @@ def inspect(config: DataConfig, split: str | None = None, place: str = "data") -
         if row is None:
             return DataFacts(count, [], notes, prompts, columns)
         without_ids = "id" not in config.fields and row.get("id") is None
-        without_splits = config.split_name not in row
-        return DataFacts(count, [], notes, prompts, columns or list(row), without_splits, without_ids)
+        without_splits = not has_column(row, config.split_name)
+        return DataFacts(count, [], notes, prompts, columns or flat_names(row), without_splits, without_ids)
     except ValueError as error:
         return DataFacts(None, [str(error)])
 
@@ -69,17 +71,19 @@ def _read(
     if config.source == "huggingface":
         hub_name(str(config.path), place)
         return None, []
-    if config.source not in ("folder", "jsonl", "parquet"):
+    if config.source not in ("folder", *SINGLE_FILES):
         user_functions.check(config.source, config.args, place)
         return None, []
-    file = None if config.source == "folder" else locate_file(str(config.path), place)
-    if file is None or (config.source == "jsonl" and file.stat().st_size <= CHECKED_BYTES):
+    files = [] if config.source == "folder" else data_files(config.path, f"{place}.path")
+    if config.source != "parquet" and sum(file.stat().st_size for file in files) <= CHECKED_BYTES:
         prompts = read(config, split, None, place, say, decode=False)
         return len(prompts), prompts
-    if config.source == "jsonl":  # the first rows show whether the columns are right; the split may begin far below
+    if config.source != "parquet":  # the first rows show whether the columns are right; the split may begin far below
         return None, read(config, None, CHECKED_ROWS, place, say, decode=False)
     prompts = read(config, split, CHECKED_ROWS, place, say, decode=False)
-    counts = parquet_counts(file, config.split_name)
+    counts = Counter[str | None]()
+    for file in files:
+        counts.update(parquet_counts(file, config.split_name))
     if split is None or None in counts:
         return sum(counts.values()), prompts
     return sum(n for name, n in counts.items() if normal_split(str(name)) == normal_split(split)), prompts
@@ -87,15 +91,16 @@ def _read(
 
 def _first_row(config: DataConfig, place: str) -> Row | None:
     """Return the first row; None for sources that `inspect` does not open."""
-    if config.source not in ("jsonl", "parquet", "folder"):
+    if config.source not in ("folder", *SINGLE_FILES):
         return None
-    return next((row for _, row in rows(config, None, place, lambda _: None)), None)
+    _, first = config.by_file(place)[0]
+    return next((row for _, row in rows(first, None, place, lambda _: None)), None)
 
 
 def _columns(config: DataConfig, place: str) -> list[str]:
-    """Return the columns of a parquet file, or of a data set that `save_to_disk` wrote; empty for other sources."""
-    if config.source == "parquet":
-        return parquet_columns(locate_file(str(config.path), place))
+    """Return the columns of a parquet or csv file, or of a data set that `save_to_disk` wrote; empty for other sources."""
+    if config.source in SINGLE_FILES:
+        return stored_columns(config.source, data_files(config.path, f"{place}.path")[0])
     if config.source != "huggingface":
         return []
     folder = Path(hub_name(str(config.path), place))

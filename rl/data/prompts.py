@@ -25,7 +25,6 @@ FLAGS = {"on", "off", "true", "false", "yes", "no", "none", "auto", "low", "medi
 class RowConfig(Protocol):
     """The part of `rl.data.sources.DataConfig`, where it is documented, that concerns a row."""
 
-    path: str | None
     fields: dict[str, str]
     template: str
     system: str | None
@@ -35,9 +34,8 @@ class RowConfig(Protocol):
     def root(self) -> Path: ...
 
 
-def to_prompt(row: Row, config: RowConfig, where: str, number: int) -> Prompt:
-    """Return the prompt of the row at `where`; `number` counts rows and makes the id where the row has none. Raises
-    ValueError."""
+def to_prompt(row: Row, config: RowConfig, where: str, id: str) -> Prompt:
+    """Return the prompt of the row at `where`, with this `id` where the row has none. Raises ValueError."""
     # By column names and by keys of `fields`, so that the template may use either.
     values = {**row, **{key: column(row, name, where) for key, name in config.fields.items()}}
     options = _options(values["options"], where) if "options" in config.fields else None
@@ -55,7 +53,7 @@ def to_prompt(row: Row, config: RowConfig, where: str, number: int) -> Prompt:
     answer = _value(values, config, "answer", where)
     extra = {key: values[key] for key in config.fields if key not in PROMPT_KEYS}
     return Prompt(
-        id=_value(values, config, "id", where) or f"{Path(str(config.path)).stem}/{number}",
+        id=_value(values, config, "id", where) or id,
         messages=place_marks(messages, clips, where),
         clips=clips,
         answer=None if answer is None else _after_mark(answer, config.final_mark, "answer", where),

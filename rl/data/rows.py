@@ -7,12 +7,11 @@ mistake in a row can be found with an editor.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import os
 import string
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -73,6 +72,12 @@ def locate(path: str, place: str) -> Path:
     raise ConfigError(f"{place}: no such file: {file}; {fix}")
 
 
+def top_level(columns: Iterable[str]) -> set[str]:
+    """Return the columns as they are, and those of which they are parts: `reward_model` of `reward_model.ground_truth`."""
+    names = {*columns}
+    return names | {name.partition(".")[0] for name in names}
+
+
 def resolve_in(folder: Path, path: str) -> str:
     """Return `path` within `folder`, absolute, where it exists there and not in the working directory; else as it is."""
     file = Path(os.path.expanduser(os.path.expandvars(path)))
@@ -85,56 +90,10 @@ def fail(error: ValueError) -> None:
     raise error
 
 
-def jsonl(file: Path, refuse: Callable[[ValueError], None] = fail) -> Iterator[tuple[str, Row]]:
-    """Yield (`FILE:LINE`, row) of a jsonl file in utf-8, with or without a byte order mark. Blank lines are allowed at
-    the end. A line that is no row goes to `refuse` as a ValueError."""
-    blank = 0
-    with open(file, "rb") as lines:  # bytes, so that lines end at \n only: JSON text may hold other line separators
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                blank = blank or number  # an error only if a row follows
-                continue
-            if blank:
-                refuse(ValueError(f"{file}:{blank}: blank line; remove it"))
-                blank = 0
-            where = f"{file}:{number}"
-            try:
-                row = _object(line.removeprefix(b"\xef\xbb\xbf").rstrip(), where)  # the byte order mark
-            except ValueError as error:
-                refuse(error)
-            else:
-                yield where, row
-
-
-def _object(line: bytes, where: str) -> Row:
-    try:
-        row = json.loads(line.decode(), object_pairs_hook=_mapping_of_unique_keys)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{where}: not utf-8 (byte {error.start + 1}); save the file as utf-8") from error
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f"{where}: invalid JSON: {error.msg} at column {error.colno}; write one JSON object a line"
-        ) from error
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
-        raise ValueError(f"{where}: invalid JSON: {error}; write one JSON object a line") from error
-    if not isinstance(row, dict):
-        raise ValueError(f"{where}: a {type_name(row)} is not a row; write one JSON object a line")
-    return row
-
-
-def _mapping_of_unique_keys(pairs: list[tuple[str, object]]) -> Row:
-    mapping = dict(pairs)
-    if len(mapping) < len(pairs):  # of two values Python would keep the last, without a word
-        names = [name for name, _ in pairs]
-        twice = next(name for name in mapping if names.count(name) > 1)
-        raise ValueError(f"key '{twice}' stands twice in an object")
-    return mapping
-
-
 def check_columns(required: Iterable[str], names: Sequence[str], place: str) -> None:
-    """Raise ValueError for a `required` column that is not among `names`."""
+    """Raise ValueError for a `required` column that is not among `names`, nor a part of one."""
     for name in required:
-        if name not in names:
+        if name not in names and name.partition(".")[0] not in names:
             raise ValueError(f"{place}: no column '{name}'{did_you_mean(name, names)}")
 
 
@@ -155,10 +114,53 @@ def type_name(value: object) -> str:
 
 
 def column(row: Row, name: str, where: str) -> Any:
-    """Return the value of a row's column. Raises ValueError where there is no such column."""
-    if name not in row:
-        raise ValueError(f"{where}: no column '{name}'{did_you_mean(name, row)}")
-    return row[name]
+    """Return the value of a row's column, or of a part of it: `reward_model.ground_truth`, `prompt.0.content`. Raises
+    ValueError where there is none."""
+    if name in row:
+        return row[name]
+    head, *keys = name.split(".")
+    if head not in row or not keys:
+        raise ValueError(f"{where}: no column '{name}'{did_you_mean(name, flat_names(row))}")
+    value = row[head]
+    for key in keys:
+        if value is None:
+            return None
+        value = _part(value, key, head, where)
+        head = f"{head}.{key}"
+    return value
+
+
+def _part(value: object, key: str, name: str, where: str) -> object:
+    """Return the item `key` of a mapping or of a list, the value of the column `name`."""
+    if isinstance(value, Mapping):
+        if key not in value:
+            raise ValueError(f"{where}: column '{name}' has no key '{key}'{did_you_mean(key, value)}")
+        return value[key]
+    if isinstance(value, list) and key.removeprefix("-").isdecimal():
+        if not -len(value) <= int(key) < len(value):
+            raise ValueError(f"{where}: column '{name}' has {len(value)} items and no '{key}'; they are counted from 0")
+        return value[int(key)]
+    kind = "list; number its items from 0" if isinstance(value, list) else f"{type_name(value)}, not a mapping"
+    raise ValueError(f"{where}: column '{name}' is a {kind}; it has no '{key}'")
+
+
+def has_column(row: Row, name: str) -> bool:
+    """Return whether a row has the column, or the part of one."""
+    try:
+        column(row, name, "")
+    except ValueError:
+        return False
+    return True
+
+
+def flat_names(row: Mapping[str, object]) -> list[str]:
+    """Return the names of a row's columns, and after that of a mapping those of its parts."""
+    names: list[str] = []
+    for name, value in row.items():
+        names.append(name)
+        if isinstance(value, Mapping):
+            names += [f"{name}.{inner}" for inner in flat_names(value)]
+    return names
 
 
 def text(value: object, name: str, where: str, numbers: bool = False) -> str:
@@ -216,7 +218,7 @@ def render(template: str, values: Mapping[str, object], where: str) -> str:
     for literal, name, _, _ in string.Formatter().parse(template):
         pieces.append(literal)
         if name is not None:
-            if name not in values:
+            if name.partition(".")[0] not in values and name not in values:
                 raise ValueError(f"{where}: the template's {{{name}}} is no column{did_you_mean(name, values)}")
-            pieces.append(text(values[name], name, where, numbers=True))
+            pieces.append(text(column(values, name, where), name, where, numbers=True))
     return "".join(pieces)

@@ -18,14 +18,17 @@ from rl import terminal
 from rl.config import ConfigError, coerce, did_you_mean
 from rl.data import user_functions
 from rl.data.clips import check_clips, place_marks
-from rl.data.files import FILES, PlacedRows, Refuse, compile_pattern, rows
+from rl.data.files import ENDING_SOURCES, FILES, SINGLE_FILES, Refuse, check_same_columns, compile_pattern, rows
 from rl.data.messages import CHAIN_KEYS
+from rl.data.paths import Paths, as_list, data_files
 from rl.data.prompts import IMPLIED_KEYS, to_prompt
 from rl.data.rows import (
+    Row,
     check_split,
     check_split_column,
     column,
     fail,
+    has_column,
     normal_split,
     placeholders,
     text,
@@ -40,6 +43,8 @@ ON_BAD_ROW = ("fail", "skip")
 
 PlacedPrompts = Iterator[tuple[str, Prompt]]
 """Prompts, each with the place of its row for messages."""
+PlacedRow = tuple["DataConfig", str, str, Row]
+"""(config of the file alone, place, id of a row without one, row)."""
 
 
 @dataclass
@@ -47,12 +52,13 @@ class DataConfig:
     """A data set of a recipe."""
 
     source: str
-    """Source of the prompts: jsonl, parquet, huggingface, folder, the name of a task, `pkg.mod:fn` or `file.py:fn`."""
-    path: str | None = None
-    """A file; for huggingface a hub name or a local folder; for folder a folder of audio files, whose class folders are
+    """Source of the prompts: jsonl, json, csv, parquet, huggingface, folder, the name of a task, `pkg.mod:fn` or
+    `file.py:fn`."""
+    path: Paths | None = None
+    """A file, a pattern such as `data/*.jsonl`, or a list of these; for huggingface a hub name or a local folder; for folder a folder of audio files, whose class folders are
     answers. A relative path begins at the working directory, or at the recipe's folder where it exists only there."""
     fields: dict[str, str] = field(default_factory=dict[str, str])
-    """Part of a prompt -> the column that holds it. Keys with a meaning: question, answer, id, source, reasoning and
+    """Part of a prompt -> the column that holds it, or a part of one (`reward_model.ground_truth`, `prompt.0.content`). Keys with a meaning: question, answer, id, source, reasoning and
     response (the demonstration), split, options, messages, audio (bytes, a path beside the file, {bytes, path}, or a
     list of these: one clip each); any other becomes `prompt.fields[key]`."""
     template: str = "{question}"
@@ -100,6 +106,15 @@ class DataConfig:
     def _validate_files(self, place: str) -> None:
         if not self.path:
             raise ConfigError(f"{place}: source '{self.source}' needs `path: …`")
+        for path in as_list(self.path):
+            ending = Path(path).suffix.lower()
+            kind = ENDING_SOURCES.get(ending, self.source)
+            if self.source in SINGLE_FILES and kind != self.source and {kind, self.source} != {"json", "jsonl"}:
+                raise ConfigError(
+                    f"{place}.source: '{self.source}', and {path} ends in {ending}; write `source: {kind}`"
+                )
+        if isinstance(self.path, list) and self.source not in SINGLE_FILES:
+            raise ConfigError(f"{place}.path: source '{self.source}' takes one; make a data set of each")
         if self.on_bad_row not in ON_BAD_ROW:
             hint = did_you_mean(self.on_bad_row, ON_BAD_ROW)
             raise ConfigError(f"{place}.on_bad_row: no choice '{self.on_bad_row}'{hint}")
@@ -120,6 +135,21 @@ class DataConfig:
         """The folder in which relative paths of clips begin: that of the data file."""
         path = Path(os.path.expanduser(os.path.expandvars(str(self.path))))
         return path.parent if os.path.isfile(path) else path
+
+    def by_file(self, place: str) -> list[tuple[str, DataConfig]]:
+        """Return (beginning of the ids of rows without one, config of that file alone) of every file. Raises ValueError where
+        files are missing or have different columns."""
+        if self.source not in SINGLE_FILES:
+            return [(Path(str(self.path)).stem, self)]
+        files = data_files(self.path, f"{place}.path")
+        if len(files) == 1:
+            return [(files[0].stem, replace(self, path=str(files[0])))]
+        check_same_columns(files, self.source, self.columns)
+        common = Path(os.path.commonpath([file.absolute().parent for file in files]))
+        names = [file.absolute().relative_to(common).with_suffix("").as_posix() for file in files]
+        if len({*names}) < len(names):  # rows.csv beside rows.tsv
+            names = [file.absolute().relative_to(common).as_posix() for file in files]
+        return [(name, replace(self, path=str(file))) for name, file in zip(names, files, strict=True)]
 
     @property
     def split_name(self) -> str:
@@ -187,12 +217,17 @@ def _prompts(
     config: DataConfig, split: str | None, place: str, refuse: Refuse, say: Callable[[str], None]
 ) -> PlacedPrompts:
     if config.source in FILES:
-        return _file_prompts(rows(config, split, place, refuse), config, split, place, refuse, say)
+        return _file_prompts(config, split, place, refuse, say)
     return _function_prompts(config, split, place)
 
 
+def _placed_rows(config: DataConfig, split: str | None, place: str, refuse: Refuse) -> Iterator[PlacedRow]:
+    for id_start, file_config in config.by_file(place):
+        for number, (where, row) in enumerate(rows(file_config, split, place, refuse), 1):
+            yield file_config, where, f"{id_start}/{number}", row
+
+
 def _file_prompts(
-    placed_rows: PlacedRows,
     config: DataConfig,
     split: str | None,
     place: str,
@@ -206,11 +241,11 @@ def _file_prompts(
     spellings: dict[str, str] = {}  # split -> how it is written first
     has_said = False
     where = ""
-    for number, (where, row) in enumerate(placed_rows, 1):
+    for file_config, where, id, row in _placed_rows(config, split, place, refuse):
         if has_splits is None:
-            has_splits = name in row
+            has_splits = has_column(row, name)
             check_split_column(name, row, where)
-        if has_splits != (name in row) and "split" not in config.fields:
+        if has_splits != has_column(row, name) and "split" not in config.fields:
             raise ValueError(f"{where}: column '{name}' is in some rows only; give it to all or to none")
         try:
             if has_splits:
@@ -221,7 +256,7 @@ def _file_prompts(
                     say(f"{place}: {where}: split '{row_split}' is read as '{spelling}', as it was written before")
                 if split is not None and normal_split(split) != normal_split(row_split):
                     continue
-            prompt = to_prompt(row, config, where, number)
+            prompt = to_prompt(row, file_config, where, id)
         except ValueError as error:
             refuse(error)
         else:

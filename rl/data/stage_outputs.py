@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from rl.data.json_rows import jsonl
 from rl.data.pairs import Pair
-from rl.data.rows import Row, jsonl
+from rl.data.rows import Row
 from rl.types import Demonstration, Prompt
 
 Lookup = Callable[[str, str | None], Iterable[Prompt]]

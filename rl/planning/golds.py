@@ -154,7 +154,12 @@ def used_columns(config: DataConfig) -> set[str]:
 
 def nearest_column(columns: Sequence[str], used: set[str]) -> str | None:
     """Return the column that most likely holds the answers: by a usual name, or else by one that is spelled alike."""
-    simple_names = {re.sub(r"[\W_]", "", column).casefold(): column for column in columns if column not in used}
+    # The last part of a column such as `reward_model.ground_truth` says what it holds.
+    simple_names = {
+        re.sub(r"[\W_]", "", column.rpartition(".")[2]).casefold(): column
+        for column in reversed(columns)  # the first of a name wins
+        if column not in used
+    }
     for name in ANSWER_NAMES:
         if name in simple_names:
             return simple_names[name]

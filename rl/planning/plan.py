@@ -6,18 +6,30 @@ Arithmetic and `stat` only: `rl check` answers in about a second and imports no 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from models.shape import BYTES, Shape, folder_of, read_shape
+from models.shape import BYTES, Shape, read_shape
 from models.supported import find_unsupported_key
 from rl.data.inspection import DataFacts, inspect
 from rl.data.mixture import weights_of
-from rl.planning import checks, disk, duration, golds, judges, memory, requirements, thinking, workload
+from rl.planning import (
+    checks,
+    disk,
+    duration,
+    engine_options,
+    golds,
+    judges,
+    lengths,
+    memory,
+    origins,
+    requirements,
+    thinking,
+    workload,
+)
 from rl.planning.machine import Machine, find_shadowing_modules
 from rl.planning.memory import RolePlan
 from rl.stages.workload import StagePlan
@@ -36,6 +48,8 @@ class Plan:
     model: str
     thinking: str = ""
     """A line that says whether the model thinks, and why, where the recipe leaves that open."""
+    origins: list[str] = field(default_factory=list[str])
+    """Where models and data come from, a line each: `from disk`, or `from the hub`."""
     address: str | None = None
     """Address of the cluster that runs it; None for this machine (`present`) or for machines as `expected`."""
     present: Machine | None = None
@@ -85,7 +99,8 @@ def plan(recipe: Recipe, out: Path | None = None) -> Plan:
     # What a cluster elsewhere has is known once a run connects; bfloat16 is what one trains in on GPUs.
     gpu = expect.gpus > 0 if expect else here.gpus > 0 or (address is not None and header.model.dtype == "bfloat16")
     present = None if address or (expect and out is None) else here
-    result = Plan(recipe.name, "", "", address, present, expect, gpu, header.cluster.placement)
+    sources = origins.describe(recipe)
+    result = Plan(recipe.name, "", "", sources, address, present, expect, gpu, header.cluster.placement)
     result.problems += [
         f"{file}: has the name of a package of ours and would be imported in its place; rename it or run from elsewhere"
         for file in find_shadowing_modules()
@@ -95,12 +110,14 @@ def plan(recipe: Recipe, out: Path | None = None) -> Plan:
     (result.notes if out is None else result.problems).extend(missing_packages)
     if present:
         result.problems += requirements.libraries(recipe)
+    result.problems += engine_options.check(recipe)
     (result.problems if present or out else result.notes).extend(requirements.models(recipe))
     shape = _model(recipe, result)
     for name, judge in header.judges.items():
         _present(judge.model, f"judges.{name}.model", result)
     facts = _facts(recipe, result, runs=bool(present or out))
-    for problems, notes in (checks.foreign_difficulties(recipe, facts), golds.check(recipe, facts)):
+    for check in (checks.foreign_difficulties, golds.check, lengths.check):
+        problems, notes = check(recipe, facts)
         result.problems += problems
         result.notes += notes
     result.thinking, lines = thinking.describe(recipe, facts)
@@ -192,16 +209,9 @@ def _model(recipe: Recipe, plan: Plan) -> Shape | None:
 
 def _present(path: str, place: str, plan: Plan) -> bool:
     """Return whether the model is on this machine; add a note or a problem where it is not."""
-    if folder_of(path) is not None:
-        return True
-    hub = re.fullmatch(r"[\w.-]+(/[\w.-]+)?", path) and not path.startswith(".")
-    if not hub:
-        plan.problems.append(f"{place}: no such folder: {path}; correct it or name a model of the hub")
-    elif os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
-        plan.problems.append(f"{place}: '{path}' is no folder and not in the hub's cache; HF_HUB_OFFLINE is set")
-    else:
-        plan.notes.append(f"{place}: '{path}' is not here; it will be fetched from the hub when the run starts")
-    return False
+    lines, is_problem = origins.explain_absence(path, place)
+    (plan.problems if is_problem else plan.notes).extend(lines)
+    return not lines
 
 
 def _engines(recipe: Recipe, shape: Shape, plan: Plan) -> None:
@@ -265,10 +275,8 @@ def _fits(recipe: Recipe, shape: Shape, plan: Plan, expect: ExpectConfig) -> Non
         )
     if not any(loads := plan.loading if plan.gpu else []):
         return
-    model = recipe.header.model
-    whole = (
-        f"every rank builds the whole model, {size(BYTES[model.dtype] * shape.parameters)}, before ZeRO-3 divides it"
-    )
+    weights = size(BYTES[recipe.header.model.dtype] * shape.parameters)
+    whole = f"every rank builds the whole model, {weights}, before ZeRO-3 divides it"
     if max(loads) > capacity:
         plan.problems.append(
             f"memory: about {size(max(loads))} needed on a GPU while a model is loaded ({whole}), {size(capacity)} expected; "

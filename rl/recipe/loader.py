@@ -24,10 +24,12 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rl import bundled
-from rl.config import ConfigError, Values, build, did_you_mean, merge, read_assignment, read_yaml, resolve
+from rl.config import ConfigError, UnknownKey, Values, build, did_you_mean, merge, read_assignment, read_yaml, resolve
 from rl.data.mixture import limits
+from rl.data.paths import Paths, resolve_beside
 from rl.data.rows import resolve_in
 from rl.recipe.header import Header
+from rl.recipe.key_hints import check_data_names, explain_key, explain_override
 from rl.recipe.names import check_references
 from rl.recipe.stage_list import Stage, as_yaml, expand, parse_stages, reward_models, served_judges, stage_rewards
 from rollouts.judge_engine import JudgeConfig
@@ -64,7 +66,7 @@ class Recipe:
     """Folder of the recipe's file, in which verifiers and data are looked up as well as in the working directory."""
     source: Values
     """The resolved YAML; `load` makes the same recipe from it."""
-    paths_beside: Mapping[str, str] = field(default_factory=dict[str, str])
+    paths_beside: Mapping[str, Paths] = field(default_factory=dict[str, Paths])
     """Paths, as the recipe has them, of the data sets that lie beside the recipe and not in the working directory; in
     `header` and `source` they are absolute."""
 
@@ -140,10 +142,15 @@ def load(
         _override(whole, override)
     # Interpolation comes after the overrides, so that `${…}` sees them.
     values = resolve(whole, str(recipe) if not isinstance(recipe, Mapping) else "recipe")
-    blocks = parse_stages(values, {f.name for f in dataclasses.fields(Header)})
-    stages = [stage for block in blocks for stage in expand(block)]
     keys = {f.name for f in dataclasses.fields(Header)}
-    header = build(Header, {key: value for key, value in values.items() if key in keys}, "")
+    entries = values.get("stages")
+    try:
+        blocks = parse_stages(values, keys)
+        check_data_names(values.get("data"))
+        header = build(Header, {key: value for key, value in values.items() if key in keys}, "")
+    except UnknownKey as error:
+        raise ConfigError(explain_key(error, entries)) from error
+    stages = [stage for block in blocks for stage in expand(block)]
     if check:
         check_references(header, stages, folder)
     source = {key: value for key, value in values.items() if key in keys}
@@ -151,13 +158,13 @@ def load(
     return Recipe(header, tuple(stages), folder, source, _find_data(header, source, folder))
 
 
-def _find_data(header: Header, source: Values, folder: Path) -> dict[str, str]:
+def _find_data(header: Header, source: Values, folder: Path) -> dict[str, Paths]:
     """Make the paths of data that lie only beside the recipe absolute, in `header` and `source`; return
     {data set: its path as the recipe has it}."""
-    paths_beside: dict[str, str] = {}
+    paths_beside: dict[str, Paths] = {}
     for name, config in header.data.items():
         where, colon, function = config.source.rpartition(":")
-        if config.path is not None and (path := resolve_in(folder, config.path)) != config.path:
+        if config.path is not None and (path := resolve_beside(folder, config.path)) != config.path:
             paths_beside[name] = config.path
             header.data[name] = dataclasses.replace(config, path=path)
             source["data"][name]["path"] = path
@@ -196,6 +203,8 @@ def _override(whole: Any, override: str) -> None:
     key, equals, value = override.partition("=")
     if not (key and equals):
         raise ConfigError(f"override '{override}': expected key=value, for example rlvr.steps=10")
+    if key.lstrip("+~-") != key:
+        raise ConfigError(f"override '{override}': {explain_override(override)}")
     place = f"override '{override}'"
     parsed_value = read_assignment(value, place)
     try:

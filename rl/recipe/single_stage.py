@@ -10,8 +10,11 @@ from models.folder import read_config
 from models.settings import ModelConfig
 from models.shape import folder_of, read_shape
 from rl.config import ConfigError, Values
+from rl.data.files import ENDING_SOURCES, stored_columns
 from rl.data.inspection import inspect
-from rl.data.rows import jsonl, locate
+from rl.data.json_rows import json_rows
+from rl.data.paths import data_files
+from rl.data.rows import flat_names
 from rl.recipe.loader import DataRead, Recipe, load
 from rl.recipe.thinking import choose_thinking
 from rl.types import Prompt
@@ -98,12 +101,10 @@ def describe_model(model: str) -> dict[str, str]:
 
 
 def describe_data(path: str, fields: str) -> dict[str, object]:
-    """Return the recipe's entry in `data:` for a jsonl or parquet file, with its `fields` (`question=problem,answer=gold`),
+    """Return the recipe's entry in `data:` for a file, or files that a pattern matches, with its `fields` (`question=problem,answer=gold`),
     or the columns that have a usual name. Raises ConfigError."""
-    file = locate(path, "--data")
-    if not file.is_file():
-        raise ConfigError(f"--data: {file} is a folder; name a jsonl or parquet file in it")
-    kind = "parquet" if file.suffix == ".parquet" else "jsonl"
+    file = data_files(path, "--data")[0]
+    kind = ENDING_SOURCES.get(file.suffix.lower(), "jsonl")
     mapping: dict[str, str] = {}
     for pair in filter(None, fields.split(",")):
         key, equals, column = (part.strip() for part in pair.partition("="))
@@ -124,11 +125,7 @@ def describe_data(path: str, fields: str) -> dict[str, object]:
 
 
 def _columns(file: Path, kind: str) -> list[str]:
-    if kind == "jsonl":
-        return list(next((row for _, row in jsonl(file)), {}))
-    from pyarrow import ArrowInvalid, parquet
-
     try:
-        return list(parquet.read_schema(file).names)
-    except (ArrowInvalid, OSError) as error:
-        raise ConfigError(f"--data: {file}: not a parquet file ({str(error).splitlines()[0]})") from error
+        return stored_columns(kind, file) or flat_names(next((row for _, row in json_rows(file)), {}))
+    except ValueError as error:
+        raise ConfigError(f"--data: {error}") from error

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from rewards.combine import RewardConfig
-from rl.config import ConfigError, Values, build, did_you_mean, merge, to_plain
+from rl.config import ConfigError, UnknownKey, Values, build, did_you_mean, merge, to_plain
+from rl.recipe.key_hints import stage_hint
 from rl.recipe.repeat import Repeat, Until, base
 from rl.stages.kind import Kind
 from rl.stages.registry import STAGES
@@ -58,7 +59,7 @@ def parse_stages(values: Values, header: set[str]) -> list[Block]:
             raise ConfigError(f"{place}: the name '{name}' is a key of recipes; give it another with `name: …`")
     for key in [key for key in values if key not in header]:
         if key not in entry_of:
-            raise ConfigError(f"unknown key '{key}'{did_you_mean(key, [*header, 'stages', 'extends', *entry_of])}")
+            raise UnknownKey("", str(key), values[key], did_you_mean(key, [*header, "stages", "extends", *entry_of]))
         kind, config, place = entry_of[key]
         change = values.pop(key)
         if not isinstance(change, dict):
@@ -116,8 +117,9 @@ def _entries(entries: Any, place: str, entry_of: dict[str, Entry]) -> list[tuple
     for i, entry in enumerate(cast(list[Any], entries)):
         kind, config = next(iter(entry.items())) if isinstance(entry, dict) and len(entry) == 1 else (entry, {})
         kinds = [*STAGES, "repeat"] if place == "stages" else list(STAGES)  # a block may not hold another
+        kind = kind.casefold() if isinstance(kind, str) and kind.casefold() in kinds else kind
         if not isinstance(kind, str) or kind not in kinds:
-            suggestion = did_you_mean(str(kind), kinds)
+            suggestion = stage_hint(str(kind), kinds)
             raise ConfigError(f"{place}[{i}]: expected one stage such as `- sft: {{…}}`; got {kind!r}{suggestion}")
         here = f"{place}[{i}].{kind}"
         if not isinstance(config or {}, dict):

@@ -40,6 +40,7 @@ from rl.runner.blocks import find_last_iteration
 from rl.runner.failures import describe_divergence, describe_failure, describe_place
 from rl.runner.live_report import LiveReport
 from rl.runner.outcomes import OUTCOME, read_outcome, write_outcome
+from rl.runner.prolong import stage_folder
 from rl.runner.reward_services import RewardServices
 from rl.runner.run_dir import hold_run_dir
 from rl.stages.context import Context, Outcome
@@ -62,7 +63,7 @@ def run(recipe: Recipe, out: str | Path, resume: bool = False, say: Callable[[st
     if problems := plan(recipe, out).problems:
         raise ConfigError(problems[0])
     check_functions(recipe)
-    with detect_full_disk(out), hold_run_dir(recipe, out, resume):
+    with detect_full_disk(out), hold_run_dir(recipe, out, resume, say):
         return Run(recipe, out, say).execute()
 
 
@@ -137,7 +138,7 @@ class Run:
 
     def folder(self, stage: Stage) -> Path:
         """Return the folder of a stage: `stages/03-rlvr`."""
-        return self.out / "stages" / f"{self._number(stage):02d}-{stage.name}"
+        return stage_folder(self.out, self._number(stage), stage.name)
 
     def _number(self, stage: Stage) -> int:
         """Return the position of a stage in the recipe, from 1."""

@@ -1,30 +1,37 @@
-"""Creates run directories, finds them again, and refuses to resume a run with another recipe."""
+"""Creates run directories, finds them again, and refuses to resume a run that is not there or is another recipe's."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from omegaconf import OmegaConf
 
-from rl.config import ConfigError, read_yaml
+from rl.config import ConfigError, did_you_mean, read_yaml
 from rl.run.files import DiskFull, detect_full_disk, replacing
-from rl.run.lock import LOCK, RunLock
+from rl.run.lock import RunLock
 from rl.run.summary import redact
+from rl.runner.prolong import is_longer, prolong
 
 if TYPE_CHECKING:
     from rl.recipe import Recipe
 
+RUNS = Path("runs")
+"""Folder of the runs whose `--out` is not named, in the working directory."""
+_NAMED_RUNS = 5  # in a message
+
 
 @contextmanager
-def hold_run_dir(recipe: Recipe, out: Path, resume: bool) -> Generator[None]:
-    """Hold the run directory for one run alone. Create it and save the recipe into it; or check that an existing one is
-    this recipe's and that the run is to be resumed. Raises ConfigError."""
+def hold_run_dir(recipe: Recipe, out: Path, resume: bool, say: Callable[[str], None] = print) -> Generator[None]:
+    """Hold the run directory for one run alone. Create it and save the recipe into it; or check that an existing one is to be
+    resumed and is this recipe's, which may only train for longer. Raises ConfigError."""
+    if resume and not os.path.exists(out / "recipe.yaml"):
+        check_resumable(out)
     lock = RunLock(out)
     try:
         with detect_full_disk(out):
@@ -35,13 +42,13 @@ def hold_run_dir(recipe: Recipe, out: Path, resume: bool) -> Generator[None]:
     except OSError as error:
         raise ConfigError(f"--out: {out} cannot be a run's directory ({error.strerror}); name another") from error
     try:
-        _prepare(recipe, out, resume)
+        _prepare(recipe, out, resume, say)
         yield
     finally:
         lock.release()
 
 
-def _prepare(recipe: Recipe, out: Path, resume: bool) -> None:
+def _prepare(recipe: Recipe, out: Path, resume: bool, say: Callable[[str], None]) -> None:
     """Save the recipe into the run directory, or compare it with the one there."""
     file = out / "recipe.yaml"
     # Through JSON, so that tuples and paths compare equal to what YAML reads back.
@@ -50,12 +57,15 @@ def _prepare(recipe: Recipe, out: Path, resume: bool) -> None:
         if not resume:
             raise ConfigError(f"{out}: holds a run already; go on with --resume or choose another --out")
         saved_values = read_recipe(file)
-        if values != saved_values:
+        if values == saved_values:
+            return
+        if not is_longer(saved_values, values):
             difference = _first_difference(saved_values, values)
             raise ConfigError(f"{out}: was run with another recipe ({difference}); resume with the same one")
+        prolong(saved_values, values, out, say)
+        with replacing(file) as temporary:  # last: until then the old recipe stands, and does again what is missing
+            OmegaConf.save(OmegaConf.create(values), temporary)
         return
-    if resume and any(path.name != LOCK for path in out.iterdir()):
-        raise ConfigError(f"{out}: holds no run to resume")
     try:
         with replacing(file) as temporary:
             OmegaConf.save(OmegaConf.create(values), temporary)
@@ -63,6 +73,29 @@ def _prepare(recipe: Recipe, out: Path, resume: bool) -> None:
         raise
     except OSError as error:
         raise ConfigError(f"--out: {out} cannot be a run's directory ({error.strerror}); name another") from error
+
+
+def check_resumable(out: Path, seeds: bool = False) -> None:
+    """Raise ConfigError, with the runs that may be meant, unless a run lies in `out`, or runs of several `seeds` do."""
+    if _holds_run(out, seeds):
+        return
+    if _holds_run(out, not seeds):
+        fix = "leave out --seeds" if seeds else "add --seeds, as when they began"
+        raise ConfigError(f"--resume: {out} holds {'one run' if seeds else 'runs of several seeds'}; {fix}")
+    holders = [folder for folder in out.parents if _holds_run(folder, seeds)]
+    runs = {str(path) for folder in (out.parent, RUNS) for path in folder.glob("*") if _holds_run(path, seeds)}
+    newest = sorted(runs, key=lambda run: (Path(run).stat().st_mtime, run))[-_NAMED_RUNS:]
+    if holders:
+        hint = f"; it lies in a run: did you mean '{holders[0]}'?"
+    elif "did you mean" in (near := did_you_mean(str(out), runs)):
+        hint = near
+    else:
+        hint = f"; there are {', '.join(newest)}" if newest else ""
+    raise ConfigError(f"--resume: {out} holds no run{hint}; leave out --resume to begin one")
+
+
+def _holds_run(folder: Path, seeds: bool) -> bool:
+    return next(folder.glob("seed-*/recipe.yaml" if seeds else "recipe.yaml"), None) is not None
 
 
 def read_recipe(file: Path) -> dict[str, object]:
@@ -88,10 +121,6 @@ def _first_difference(old: object, new: object, place: str = "") -> str:
             if old_item != new_item:
                 return _first_difference(old_item, new_item, f"{place}[{i}]")
     return f"{place}: {old!r} then, {new!r} now"
-
-
-RUNS = Path("runs")
-"""Folder of the runs whose `--out` is not named, in the working directory."""
 
 
 def free_folder(folder: Path, is_numbered: bool = False) -> Path:

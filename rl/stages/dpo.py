@@ -139,4 +139,4 @@ def _reference(context: Context, batch: Batch) -> Tensor:
     return torch.from_numpy(np.load(file, allow_pickle=False))
 
 
-KIND = Kind(Config, run, plan, makes=("model",), reads="pairs")
+KIND = Kind(Config, run, plan, makes=("model",), reads="pairs", length="epochs")

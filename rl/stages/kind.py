@@ -54,5 +54,8 @@ class Kind:
     """Its metrics are a measurement of the model, with intervals, and not the course of a training."""
     teaches_encoder: bool = False
     """The audio encoder learns in it, though it is frozen elsewhere."""
+    length: str | None = None
+    """Key of its settings that says how long it trains, and that may be raised when a run is resumed: it goes on from its last
+    checkpoint. None for a stage that has no checkpoints."""
     metric_names: Callable[[Any], list[str]] | None = None
     """Beginnings (up to a `/`) of the names of its metrics; None where they are known only once it has run."""

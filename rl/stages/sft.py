@@ -142,5 +142,6 @@ KIND = Kind(
     plan,
     makes=("model",),
     reads="demonstrations",
+    length="epochs",
     metric_names=metric_names,
 )

@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 from rl.config import ConfigError, Values
 from rl.data.clips import ENDINGS
 from rl.data.files import FILES
+from rl.data.paths import names_below
 from rl.data.rows import jsonl
 from rl.planning.machine import PACKAGES
 from rl.recipe import Recipe
@@ -127,14 +128,20 @@ def _pack_data(recipe: Recipe, data: dict[str, Values], parcel: Parcel) -> None:
             continue
         # A path is relative to the recipe if there is such a file, else to the working directory.
         base = recipe.folder if name in recipe.paths_beside else Path.cwd()
-        path = config["path"] = recipe.paths_beside.get(name, config.get("path"))
-        place = f"data.{name}.path"
-        if config["source"] == "huggingface" and is_relative(path) and (base / path).exists():
-            parcel.warn(place, path)
-            continue
-        parcel.add_path(path, base, place)
-        if (parcel.folder / path).is_file() and is_relative(path):
-            _pack_clips(config["source"], path, base, f"data.{name}", parcel)
+        config["path"] = recipe.paths_beside.get(name, config.get("path"))
+        for path in names_below(base, config["path"]):
+            _pack_rows(path, config["source"], base, name, parcel)
+
+
+def _pack_rows(path: str, source: str, base: Path, name: str, parcel: Parcel) -> None:
+    """Pack a data file and the clips of its rows."""
+    place = f"data.{name}.path"
+    if source == "huggingface" and is_relative(path) and (base / path).exists():
+        parcel.warn(place, path)
+        return
+    parcel.add_path(path, base, place)
+    if (parcel.folder / path).is_file() and is_relative(path):
+        _pack_clips(source, path, base, f"data.{name}", parcel)
 
 
 def _pack_clips(source: str, path: str, base: Path, place: str, parcel: Parcel) -> None:

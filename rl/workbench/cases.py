@@ -17,7 +17,8 @@ from typing import cast
 
 from rewards.contract import RIGHT, WRONG, Case
 from rl.config import ConfigError, did_you_mean
-from rl.data.rows import Row, column, jsonl, locate, type_name
+from rl.data.json_rows import jsonl
+from rl.data.rows import Row, column, locate, type_name
 from rl.types import Clip, Rollout
 
 

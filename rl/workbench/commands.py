@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -153,11 +155,13 @@ def _load_cases(
     verifier: str, cases: str | None, label: str = "equal", threshold: float = 1.0, classes: Sequence[str] = ()
 ) -> list[LabelledCase]:
     """Return the cases of the file, or the verifier's GOLD where none is named. Raises ConfigError."""
+    from rl.terminal import reserve_stdout
     from rl.workbench.cases import from_gold, read_cases
     from rl.workbench.trial import load_gold
 
     if cases is None:
-        return from_gold(load_gold(verifier, Path.cwd()))
+        with reserve_stdout(True), redirect_stdout(sys.stderr):  # the module is imported here too, and may print
+            return from_gold(load_gold(verifier, Path.cwd()))
     return read_cases(cases, label, threshold, classes)
 
 

@@ -24,6 +24,7 @@ MAX_LINES = 50
 
 def show_trial(trial: Trial) -> None:
     """Print the cases with which a verifier disagrees, counts by class, and the speed."""
+    _say_printed(trial)
     disagreements = trial.disagreements
     if disagreements:
         table = _table("case", "kind", "answer", "gold", "score", "why")
@@ -48,6 +49,14 @@ def show_trial(trial: Trial) -> None:
     summary.add_row(Text("all"), *map(str, trial.summary().values()))
     console().print(summary)
     say(f"{trial.per_second:g} cases a second")
+
+
+def _say_printed(trial: Trial) -> None:
+    """Print what the verifier has printed, each line after its case."""
+    lines = [(place or "when loaded", line) for place, text in trial.printed.items() for line in text.splitlines()]
+    for place, line in lines[:MAX_LINES]:
+        say(f"printed, {place}: {line}")
+    _say_how_many_more(len(lines))
 
 
 def attacks_as_json(attempts: Sequence[Attempt], verdicts: Sequence[Verdict]) -> Json:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import keyword
+import sys
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 from rewards.resolve import list_verifiers
@@ -51,18 +55,35 @@ CASES = (
 )
 
 
+def _owner_of_module(name: str) -> str:
+    """Return whose module of that name is imported elsewhere than from this folder, in words; empty where there is none."""
+    if name in sys.stdlib_module_names:
+        return "a module of Python's own"
+    folders = [path for path in sys.path if Path(path or ".").resolve() != Path.cwd().resolve()]
+    # By the finder of paths alone: nothing is imported. Other finders serve editable installs.
+    found = PathFinder.find_spec(name, folders) or importlib.util.find_spec(name)
+    here = Path.cwd().resolve()
+    if found is None or (found.origin and Path(found.origin).resolve().parent == here):
+        return ""
+    return "an installed module"
+
+
 def write_template(name: str, folder: Path) -> tuple[Path, Path]:
     """Write `name.py`, a verifier, and `name.jsonl`, labelled cases, and return their paths. Raises ConfigError for a name
     that is no module's, a library verifier's, or a file's that exists."""
     name = name.removesuffix(".py")
     if not name.isidentifier():
         raise ConfigError(f"'{name}' is no name for a module; use letters, digits and _")
+    if keyword.iskeyword(name):
+        raise ConfigError(f"'{name}' is a word of Python's own and no name for a module; choose another name")
     if name in list_verifiers():
         raise ConfigError(f"'{name}' is a verifier of the library; choose another name")
     module, cases = folder / f"{name}.py", folder / f"{name}.jsonl"
     for path in (module, cases):
         if path.exists():
             raise ConfigError(f"{path}: exists already; choose another name or remove it")
+    if owner := _owner_of_module(name):
+        raise ConfigError(f"'{name}' is the name of {owner}, which {name}.py would stand in for; choose another name")
     module.write_text(MODULE.format(name=name))
     cases.write_text("".join(json.dumps(case) + "\n" for case in CASES))
     return module, cases

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rewards import resolve
 from rewards.combine import PartConfig, RewardConfig
 from rewards.contract import Case
+from rewards.pool.worker import CASE_MARK
 from rewards.service import RewardService
 from rl.config import ConfigError
 from rl.types import Rollout, Verdict
@@ -48,6 +50,8 @@ class Trial:
 
     results: Sequence[CaseResult]
     seconds: float
+    printed: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What the verifier printed about a case, by its place; under an empty place what it printed while it was loaded."""
 
     def summary(self, results: Sequence[CaseResult] | None = None) -> dict[str, int]:
         """Return counts over `results`, by default over all: `n`, and how many cases ended in each way."""
@@ -75,11 +79,11 @@ class Trial:
 
     def as_json(self) -> dict[str, object]:
         """Return the trial as `--json` prints it."""
-        return {
-            **self.summary(),
-            "per_second": self.per_second,
-            "disagreements": [result.as_json() for result in self.disagreements],
-        }
+        values: dict[str, object] = {**self.summary(), "per_second": self.per_second}
+        values["disagreements"] = [result.as_json() for result in self.disagreements]
+        if self.printed:
+            values["printed"] = dict(self.printed)
+        return values
 
 
 class Workbench:
@@ -109,26 +113,49 @@ class Workbench:
         for part in parts:  # here too, for an error that names the verifier and no part of a reward
             resolve.check(verifier, "verifier", folder, part.args)
         config = RewardConfig(parts, deadline_s, workers or len(os.sched_getaffinity(0)))
-        self.service = RewardService(config, folder)
+        # What a verifier prints helps who designs it; in a run it would be lost among the samples.
+        self._output = tempfile.TemporaryDirectory(prefix="groundtone-printed-", ignore_cleanup_errors=True)
+        self.service = RewardService(config, folder, output=Path(self._output.name))
 
     def __enter__(self) -> Workbench:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.service.close()
+        self._output.cleanup()
 
     def judge(self, samples: Sequence[tuple[Rollout, Mapping[str, object] | None]]) -> list[Verdict]:
         """Return the verdict on each rollout under its variant of the arguments, in order."""
         parts = [self._part_of[_key(variant)] for _, variant in samples]
         return self.service.judge_parts(parts, [rollout for rollout, _ in samples])
 
+    def printed(self) -> dict[str, str]:
+        """Return what the verifier has printed so far, by the place of the case, in the order of these; under an empty place
+        what it printed while it was loaded."""
+        texts: dict[str, str] = {}
+        for file in sorted(Path(self._output.name).iterdir()):
+            # Each worker loads the verifier: what it prints then is told once.
+            loading, *sections = file.read_text("utf-8", errors="replace").split(f"\n{CASE_MARK}")
+            texts.setdefault("", loading)
+            for section in sections:
+                place, _, text = section.partition("\n")
+                texts[place] = texts.get(place, "") + text
+        return {place: text.strip("\n") for place, text in texts.items() if text.strip()}
+
     def judge_cases(self, cases: Sequence[LabelledCase]) -> Trial:
         """Judge every case and compare with its label."""
         self.service.start()  # the clock starts when the workers are up
         start = time.monotonic()
-        verdicts = iter(self.judge([(rollout, case.args) for case in cases for rollout in case.rollouts]))
+        samples = [
+            (replace(rollout, prompt=replace(rollout.prompt, id=case.place)), case.args)
+            for case in cases
+            for rollout in case.rollouts
+        ]
+        verdicts = iter(self.judge(samples))
         results = [self._compare(case, [next(verdicts) for _ in case.rollouts]) for case in cases]
-        return Trial(results, time.monotonic() - start)
+        seconds, printed = time.monotonic() - start, self.printed()
+        places = ["", *dict.fromkeys(case.place for case in cases)]
+        return Trial(results, seconds, {place: printed[place] for place in places if place in printed})
 
     def _compare(self, case: LabelledCase, verdicts: Sequence[Verdict]) -> CaseResult:
         """Compare a case's label with the best verdict over its golds."""

@@ -143,7 +143,7 @@ def test_judges_are_lent_with_the_reward_that_asks_them() -> None:
     [
         (None, "", "--data: name a jsonl or parquet file"),
         ("nowhere.jsonl", "", "--data: no such file: nowhere.jsonl"),
-        ("model", "", "--data: model is a folder; name a jsonl or parquet file in it"),
+        ("model", "", "--data: model is a folder; name a file in it"),
         ("odd.jsonl", "", "--fields: odd.jsonl has no column 'question'; map one of text, label to it"),
         ("plain.jsonl", "question", "--fields: 'question' is not key=column"),
     ],

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from run_dirs import prepare_run_dir
 
 from rl.config import ConfigError
 from rl.recipe import Recipe, load
 from rl.run.lock import LOCK, RunLock, _start_of
-from rl.runner.run_dir import hold_run_dir, newest_run
+from rl.runner.run_dir import check_resumable, hold_run_dir, newest_run
 
 RECIPE = {
     "name": "tiny",
@@ -28,11 +29,6 @@ RECIPE = {
     "reward": {"parts": [{"verifier": "text"}]},
     "stages": [{"sft": {"data": "words"}}],
 }
-
-
-def prepare_run_dir(recipe: Recipe, out: Path, resume: bool) -> None:
-    with hold_run_dir(recipe, out, resume):
-        pass
 
 
 @pytest.fixture
@@ -51,17 +47,51 @@ def test_it_is_taken_once_and_gone_on_with_by_the_same_recipe(recipe: Recipe, tm
         prepare_run_dir(load(RECIPE, ["seed=3"]), out, resume=True)
 
 
-@pytest.mark.parametrize("resume", [False, True])
 @pytest.mark.parametrize(
     ("out", "why"),
     [("file", "File exists|Not a directory"), ("file/run", "Not a directory"), ("/proc/run", "No such file")],
 )
-def test_what_cannot_be_a_directory_is_named(recipe: Recipe, out: str, why: str, resume: bool) -> None:
+def test_what_cannot_be_a_directory_is_named(recipe: Recipe, out: str, why: str) -> None:
     Path("file").touch()
     with pytest.raises(
         ConfigError, match=rf"^--out: {out} cannot be a run's directory \(({why})[^)]*\); name another$"
     ):
-        prepare_run_dir(recipe, Path(out), resume)
+        prepare_run_dir(recipe, Path(out), resume=False)
+
+
+@pytest.mark.parametrize(
+    ("out", "seeds", "says"),
+    [
+        ("runs/tinny", False, "--resume: runs/tinny holds no run; did you mean 'runs/tiny'?; leave out --resume to begin one"),
+        ("run/tiny", False, "run/tiny holds no run; did you mean 'runs/tiny'?"),
+        ("elsewhere", False, "elsewhere holds no run; there are runs/"),
+        ("runs/tiny/stages/01-sft", False, "holds no run; it lies in a run: did you mean 'runs/tiny'?"),
+        ("runs", False, "runs holds no run; did you mean 'runs/tiny'?"),
+        ("runs/spread", False, "runs/spread holds runs of several seeds; add --seeds, as when they began"),
+        ("runs/tiny", True, "runs/tiny holds one run; leave out --seeds"),
+        ("runs/spred", True, "did you mean 'runs/spread'?"),
+        ("runs/empty", False, "runs/empty holds no run"),
+        ("file", False, "file holds no run"),
+        ("file/run", False, "file/run holds no run"),
+        ("/proc/run", False, "/proc/run holds no run"),
+    ],
+)  # fmt: skip
+def test_what_is_not_there_is_not_resumed(recipe: Recipe, out: str, seeds: bool, says: str) -> None:
+    for name in ("tiny", "tiny-2", "spread/seed-0", "spread/seed-1"):
+        prepare_run_dir(recipe, Path("runs") / name, resume=False)
+    Path("runs/empty").mkdir()
+    Path("runs/tiny/stages/01-sft").mkdir(parents=True)
+    Path("file").touch()
+    with pytest.raises(ConfigError) as caught:
+        check_resumable(Path(out), seeds)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+    if not seeds and "several seeds" not in says:
+        with pytest.raises(ConfigError, match="holds no run"):
+            prepare_run_dir(recipe, Path(out), resume=True)
+        assert not Path(out).is_dir() or not (Path(out) / "recipe.yaml").exists()
+    for run in ("runs/tiny", "runs/tiny-2"):
+        check_resumable(Path(run))
 
 
 @pytest.mark.parametrize(("text", "says"), [("{bad", ":2: not valid YAML (did not find"), ("", ": holds no recipe;")])

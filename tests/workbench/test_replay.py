@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
+from run_dirs import prepare_run_dir
 
 from rewards.contract import Case
 from rl import bundled
 from rl.recipe import load
 from rl.run.tracker import Tracker
-from rl.runner.run_dir import prepare_run_dir
 from rl.types import Scored, Verdict
 from rl.workbench.recorded_prompts import read_prompts
 

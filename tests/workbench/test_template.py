@@ -30,6 +30,16 @@ def test_what_is_written_runs_as_it_is(rl, home: Path):
         ("own", "own.py: exists already"),
         ("math", "'math' is a verifier of the library"),
         ("two words", "'two words' is no name for a module"),
+        (
+            "json",
+            "'json' is the name of a module of Python's own, which json.py would stand in for; choose another name",
+        ),
+        ("random.py", "'random' is the name of a module of Python's own"),
+        ("_thread", "'_thread' is the name of a module of Python's own"),
+        ("numpy", "'numpy' is the name of an installed module"),
+        ("rl", "'rl' is the name of an installed module"),
+        ("rewards", "'rewards' is the name of an installed module"),
+        ("class", "'class' is a word of Python's own"),
     ],
 )
 def test_nothing_is_overwritten(rl, home: Path, name: str, says: str):

@@ -130,3 +130,65 @@ def test_published_gold_of_choice_and_math(rl):
     cases = data_file("verifier_gold.jsonl")
     found = json.loads(rl("verifiers", "test", "choice", "--cases", str(cases), "--cls", "choice", "--json")[1])
     assert (found["n"], found["agree"]) == (13, 13)
+
+
+PRINTS = """
+import os, subprocess, sys, time
+from rewards.verifiers import Case
+from rl.types import Verdict
+
+print("loaded", flush=True)
+GOLD = [Case("yes", "yes"), Case("no", "yes", equal=False)]
+
+def verify(prompt, rollout):
+    print("heard", rollout.response, '{"ready": 1}')
+    print("and warned of", rollout.response, file=sys.stderr)
+    os.write(1, b"[0, 0, 1.0] \\xff\\n")
+    subprocess.run(["echo", "a child"])
+    if rollout.response == "hang":
+        print("before it hangs")
+        time.sleep(60)
+    if rollout.response == "close":
+        sys.stdout.close()
+    if rollout.response == "exit":
+        sys.exit(3)
+    return Verdict(score=float(rollout.response == prompt.answer))
+"""
+
+
+def test_what_a_verifier_prints_is_shown_with_its_case(rl, home: Path):
+    (home / "loud.py").write_text(PRINTS)
+    code, out, _ = rl("verifiers", "test", "loud.py:verify")
+    assert code == 0
+    lines = [line for line in out.splitlines() if line.startswith("printed, ")]
+    assert lines == [
+        "printed, when loaded: loaded",
+        'printed, GOLD[0]: heard yes {"ready": 1}',
+        "printed, GOLD[0]: and warned of yes",
+        "printed, GOLD[0]: [0, 0, 1.0] �",
+        "printed, GOLD[0]: a child",
+        'printed, GOLD[1]: heard no {"ready": 1}',
+        "printed, GOLD[1]: and warned of no",
+        "printed, GOLD[1]: [0, 0, 1.0] �",
+        "printed, GOLD[1]: a child",
+    ]
+    assert "2 2" in " ".join(out.split())
+    code, out, _ = rl("verifiers", "test", "loud.py:verify", "--json")
+    found = json.loads(out)
+    assert (code, found["n"], found["agree"]) == (0, 2, 2)
+    assert list(found["printed"]) == ["", "GOLD[0]", "GOLD[1]"]
+    assert json.loads(rl("verifiers", "attack", "loud.py:verify", "--json")[1])["tried"] > 0
+
+
+def test_what_it_prints_before_it_is_killed_or_exits_is_shown_too(rl, home: Path):
+    (home / "loud.py").write_text(PRINTS)
+    write(home, [{"pred": pred, "gold": "yes", "equal": pred == "yes"} for pred in ("hang", "exit", "yes", "close")])
+    options = ("--cases", "cases.jsonl", "--deadline", "0.3", "--workers", "1", "--json")
+    found = json.loads(rl("verifiers", "test", "loud.py:verify", *options)[1])
+    assert (found["n"], found["timeouts"]) == (4, 1)
+    assert "before it hangs" in found["printed"]["cases.jsonl:1"]
+    assert all(f"cases.jsonl:{number}" in found["printed"] for number in (2, 3, 4))
+
+
+def test_a_verifier_that_prints_nothing_has_no_such_key(rl, home: Path):
+    assert "printed" not in json.loads(rl("verifiers", "test", "own.py:verify", "--json")[1])

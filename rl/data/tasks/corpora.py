@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from rl.audio import SAMPLE_RATE, encode, waveform
 from rl.config import ConfigError
 from rl.data.arrow import parquet
-from rl.data.rows import Row, check_columns, column, jsonl, locate
+from rl.data.json_rows import jsonl
+from rl.data.rows import Row, check_columns, column, locate
 from rl.data.tasks.questions import QUANTITIES
 from rl.data.tasks.synthesis import concatenate, fade
 from rl.types import Clip

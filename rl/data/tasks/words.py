@@ -11,7 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from rl.config import ConfigError, did_you_mean
-from rl.data.rows import SPLITS, check_split, column, jsonl, locate, rank, split_of, text
+from rl.data.json_rows import jsonl
+from rl.data.rows import SPLITS, check_split, column, locate, rank, split_of, text
 from rl.types import Demonstration, Message, Prompt
 
 

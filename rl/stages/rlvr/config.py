@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from rewards.combine import RewardConfig
 from rl.algorithms.advantages import GROUP_ADVANTAGES
 from rl.algorithms.objective import Objective
-from rl.algorithms.presets import ALGORITHMS, check_imports, columns, objective
+from rl.algorithms.presets import ALGORITHMS, algorithm_name, check_imports, columns, objective
 from rl.config import ConfigError
 from rl.data.mixture import quoted
 from rl.stages import evaluate
@@ -70,6 +70,7 @@ class Config(StageConfig):
     """Checkpoints that stay, beside the best one by evaluation."""
 
     def validate(self, place: str) -> None:
+        self.algorithm = algorithm_name(self.algorithm)
         for name in (
             "steps",
             "prompts_per_step",

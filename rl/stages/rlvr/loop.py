@@ -110,5 +110,6 @@ KIND = Kind(
     run,
     plan,
     makes=("model",),
+    length="steps",
     references={**MODEL_REFERENCE, "critic": "model", "difficulty": "difficulty"},
 )
