@@ -90,7 +90,7 @@ def _sources(config: Config, context: Context) -> dict[str, Sequence[Prompt]]:
     from rl.stages.curate import kept_ids
 
     own = config.reads[0]
-    sources = context.sources(own.data, own.split, own.limit)
+    sources: dict[str, Sequence[Prompt]] = context.sources(own.data, own.split, own.limit)
     if config.difficulty is not None:
         # First chosen, then capped: the other way round most of the few that the cap leaves would be thrown away.
         ids = kept_ids(context.artifact("difficulty", config.difficulty))
