@@ -27,6 +27,7 @@ from rl.config import ConfigError, Values
 from rl.data.sources import FILES
 from rl.planning.machine import PACKAGES
 from rl.recipe import Recipe
+from rl.redaction import keep_interpolations, variables_in
 from rl.stages.registry import STAGES
 
 if TYPE_CHECKING:
@@ -36,11 +37,8 @@ RECIPE = "recipe.yaml"
 AGENT_TIMEOUT_S = 60
 MAX_FILE_BYTES = 16 << 20
 """Largest data file that is packed; Ray's own limit for the whole working directory is 500 MiB."""
-
 CHATTY_LOGGERS = (
-    "ray.dashboard.modules.dashboard_sdk",
-    "ray.dashboard.modules.job.sdk",
-    "ray._private.runtime_env.packaging",
+    *("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk", "ray._private.runtime_env.packaging"),
 )
 """Loggers of Ray that report every upload."""
 
@@ -85,7 +83,7 @@ def pack(recipe: Recipe, folder: Path) -> list[str]:
 
     Raises ConfigError if a Python file that the recipe names does not exist.
     """
-    values = cast("Values", OmegaConf.to_container(OmegaConf.create(recipe.source)))
+    values = cast("Values", OmegaConf.to_container(OmegaConf.create(keep_interpolations(recipe.source))))
     values.get("cluster", {}).pop("address", None)  # the job already runs on that cluster
     stages = list(_stages(values["stages"], "stages"))
     warnings = _pack_rewards(recipe, values["reward"], stages, folder)
@@ -101,6 +99,9 @@ def pack(recipe: Recipe, folder: Path) -> list[str]:
             warnings.append(_not_sent(f"{place}.reuse", reuse))
     warnings += [_not_sent(place, path) for place, path in paths.items() if path and _is_relative_file(path)]
     OmegaConf.save(OmegaConf.create(values), folder / RECIPE)
+    # Sent along, a secret would stand in the cluster's logs and in its object store.
+    names = variables_in((folder / RECIPE).read_text())
+    warnings += [f"{name}: is not sent along; the job reads it from its own environment" for name in names]
     return warnings
 
 

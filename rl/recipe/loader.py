@@ -29,6 +29,7 @@ from rl.data.rows import resolve_in
 from rl.recipe.header import Header
 from rl.recipe.names import check_references
 from rl.recipe.stage_list import Stage, as_yaml, expand, parse_stages, reward_models, served_judges, stage_rewards
+from rl.redaction import forget, remember_secrets
 from rollouts.judge_engine import JudgeConfig
 
 DATA_ARTIFACTS = ("distilled", "pairs")
@@ -134,6 +135,7 @@ def load(
         _override(whole, override)
     # Interpolation comes after the overrides, so that `${…}` sees them.
     values = resolve(whole, str(recipe) if not isinstance(recipe, Mapping) else "recipe")
+    remember_secrets(values)
     blocks = parse_stages(values, {f.name for f in dataclasses.fields(Header)})
     stages = [stage for block in blocks for stage in expand(block)]
     keys = {f.name for f in dataclasses.fields(Header)}
@@ -141,6 +143,7 @@ def load(
     check_references(header, stages, folder)
     source = {key: value for key, value in values.items() if key in keys}
     source["stages"] = [as_yaml(block) for block in blocks]
+    forget([header.name, *header.data, *(stage.name for stage in stages)])
     return Recipe(header, tuple(stages), folder, source, _find_data(header, source, folder))
 
 

@@ -21,10 +21,11 @@ from rl.planning.requirements import check_functions
 from rl.recipe import Recipe
 from rl.recipe.stage_list import Stage, served_judges
 from rl.recipe.thinking import choose_thinking
+from rl.redaction import redact
 from rl.report.page import write_report
 from rl.run.files import detect_full_disk, link, replacing, replacing_folder
 from rl.run.provenance import write_provenance
-from rl.run.summary import SUMMARY, StageSummary, Summary, describe_environment, read_summary, redact, write_summary
+from rl.run.summary import SUMMARY, StageSummary, Summary, describe_environment, read_summary, write_summary
 from rl.run.tracker import Tracker
 from rl.runner.artifacts import Artifacts
 from rl.runner.reward_services import RewardServices
@@ -201,7 +202,7 @@ class Run:
         # Relative paths, so that a run's directory can be moved.
         values["artifacts"] = {kind: relpath(path, self.out) for kind, path in outcome.artifacts.items()}
         with replacing(self.folder(stage) / OUTCOME) as temporary:
-            temporary.write_text(json.dumps({**values, "seconds": seconds}))
+            temporary.write_text(json.dumps(redact({**values, "seconds": seconds})))
 
     def _provenance(self, stage: Stage) -> dict[str, object]:
         """Return the provenance of anything that the current stage writes, without its counts."""
@@ -211,7 +212,7 @@ class Run:
             "recipe": self.recipe.name,
             "seed": self.recipe.header.seed,
             "code": {"version": self.environment["packages"].get("groundtone"), "commit": self.environment["commit"]},
-            "settings": redact(asdict(stage.config)),
+            "settings": asdict(stage.config),
             "parents": list(self.artifacts.parents),
         }
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, cast
 
 from omegaconf import OmegaConf
 
-from rl.config import ConfigError, read_yaml
+from rl.config import ConfigError, read_yaml, resolve
+from rl.redaction import redact
 from rl.run.files import DiskFull, detect_full_disk, replacing
-from rl.run.summary import redact
+from rl.run.summary import RECIPE
 
 if TYPE_CHECKING:
     from rl.recipe import Recipe
@@ -20,14 +21,14 @@ if TYPE_CHECKING:
 def prepare_run_dir(recipe: Recipe, out: Path, resume: bool) -> None:
     """Create the run directory and save the recipe into it; or check that an existing one is this recipe's and that the run
     is to be resumed. Raises ConfigError."""
-    file = out / "recipe.yaml"
+    file = out / RECIPE
     # Through JSON, so that tuples and paths compare equal to what YAML reads back.
     values = json.loads(json.dumps(redact(recipe.source)))
     if file.exists():
         if not resume:
             raise ConfigError(f"{out}: holds a run already; go on with --resume or choose another --out")
         saved_values = read_recipe(file)
-        if values != saved_values:
+        if values != saved_values and values != _resolve_again(saved_values):
             difference = _first_difference(saved_values, values)
             raise ConfigError(f"{out}: was run with another recipe ({difference}); resume with the same one")
         return
@@ -54,6 +55,14 @@ def read_recipe(file: Path) -> dict[str, object]:
     if not isinstance(values, dict) or "name" not in values:
         raise ConfigError(f"{file}: holds no recipe; {fix}")
     return cast(dict[str, object], values)
+
+
+def _resolve_again(saved_values: dict[str, object]) -> object:
+    """Return a saved recipe with what it takes from the environment as that is now, redacted like the recipe of a run."""
+    try:
+        return json.loads(json.dumps(redact(resolve(saved_values, RECIPE))))
+    except ConfigError:  # a variable is no longer set
+        return saved_values
 
 
 def _first_difference(old: object, new: object, place: str = "") -> str:
