@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import math
+import os
 import re
 import types
 import typing
@@ -14,13 +15,27 @@ from typing import Any, Literal, TypeVar, Union
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from omegaconf.resolvers import oc
 from yaml import YAMLError
 
+from rl import redaction
 from rl.yaml_scalars import find_ambiguous
 
 C = TypeVar("C")
 Values = dict[str, Any]
 """A mapping of a recipe as YAML gives it, before it is read into dataclasses."""
+
+
+def _read_variable(name: str, *default: str | None) -> str | None:
+    """Return what `${oc.env:name}` or `${oc.env:name,default}` stands for; what comes from the environment is remembered as a
+    secret, whatever key it stands under."""
+    value = oc.env(name, *default)
+    if name in os.environ:
+        redaction.remember(os.environ[name], f"${{oc.env:{name}}}")
+    return value
+
+
+OmegaConf.register_resolver("oc.env", _read_variable, replace=True)
 
 
 class ConfigError(ValueError):

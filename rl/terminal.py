@@ -1,7 +1,8 @@
 """Output of the `rl` command: results on stdout, errors and warnings on stderr, one line each.
 
 What is printed may hold text of models, verifiers, data and other people's file names. Here, where all of it passes,
-characters that would steer a terminal or change the order in which a line is read are made visible.
+secrets are hidden, and characters
+that would steer a terminal or change the order in which a line is read made visible.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Span, Text
+
+from rl.redaction import redact_text
 
 UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
@@ -43,18 +46,25 @@ def visible(text: str) -> str:
     return UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
+def printable(text: str) -> str:
+    """Return `text` as it may be printed: without secrets, and visible."""
+    return visible(redact_text(text))
+
+
 class SafeConsole(Console):
     """A console that makes unsafe characters visible in every text that it renders, those in tables included."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Return the segments of `renderable`, with its text made visible."""
         if isinstance(renderable, str):
-            renderable = visible(renderable)
-        elif isinstance(renderable, Text) and UNSAFE.search(renderable.plain):
+            renderable = printable(renderable)
+        elif isinstance(renderable, Text) and printable(renderable.plain) != renderable.plain:
             text, safe = renderable.plain, renderable.copy()
-            safe.plain = visible(text)
+            safe.plain = printable(text)
             # Styles go by position, and escapes are longer than what they stand for.
-            spans = [(len(visible(text[: s.start])), len(visible(text[: s.end])), s.style) for s in renderable.spans]
+            spans = [
+                (len(printable(text[: s.start])), len(printable(text[: s.end])), s.style) for s in renderable.spans
+            ]
             safe.spans = [Span(*span) for span in spans]
             renderable = safe
         return super().render(renderable, options)
@@ -69,7 +79,7 @@ def console() -> Console:
 def say(text: str) -> None:
     """Print a line of text, neither wrapped nor read as markup."""
     # Here already, since rich drops some of these characters in silence.
-    console().print(visible(one_line(text)), markup=False, soft_wrap=True)
+    console().print(one_line(printable(text)), markup=False, soft_wrap=True)
 
 
 def shell_command(*words: object) -> str:
@@ -95,7 +105,7 @@ def _quote(word: str) -> str:
 def complain(text: str) -> None:
     """Print `text` on stderr, joined into one line."""
     sys.stdout.flush()  # or the two streams of a job's log would be out of order
-    print(visible(one_line(text)), file=sys.stderr, flush=True)
+    print(one_line(printable(text)), file=sys.stderr, flush=True)
 
 
 def one_line(text: str) -> str:
@@ -109,13 +119,13 @@ def one_line(text: str) -> str:
 
 def pass_on(text: str) -> None:
     """Print a piece of another program's output, its newlines included."""
-    print(visible(text), end="", flush=True)
+    print(printable(text), end="", flush=True)
 
 
 def print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Print an exception with its traceback on stderr, as Python does: `sys.excepthook` of the command."""
     sys.stdout.flush()
-    print(visible("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr, flush=True)
+    print(printable("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr, flush=True)
 
 
 def refuse(problems: Sequence[str]) -> None:
@@ -138,7 +148,7 @@ def print_json(values: object) -> None:
     """Print values as indented JSON; NumPy numbers become floats, and NaN and infinities null, which JSON does not have."""
     # `default=float` is called for NumPy scalars alone; anything else raises TypeError.
     plain = json.loads(json.dumps(values, default=float), parse_constant=lambda _: None)
-    text = json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False)
+    text = redact_text(json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False))
     # JSON's own escape of a character, so that its readers get the same text.
     print(UNSAFE.sub(lambda match: json.dumps(match[0])[1:-1], text))
 

@@ -32,6 +32,7 @@ from rl.recipe.header import Header
 from rl.recipe.key_hints import check_data_names, explain_key, explain_override
 from rl.recipe.names import check_references
 from rl.recipe.stage_list import Stage, as_yaml, expand, parse_stages, reward_models, served_judges, stage_rewards
+from rl.redaction import forget, remember_secrets
 from rollouts.judge_engine import JudgeConfig
 
 DATA_ARTIFACTS = ("distilled", "pairs")
@@ -142,6 +143,7 @@ def load(
         _override(whole, override)
     # Interpolation comes after the overrides, so that `${…}` sees them.
     values = resolve(whole, str(recipe) if not isinstance(recipe, Mapping) else "recipe")
+    remember_secrets(values)
     keys = {f.name for f in dataclasses.fields(Header)}
     entries = values.get("stages")
     try:
@@ -155,6 +157,7 @@ def load(
         check_references(header, stages, folder)
     source = {key: value for key, value in values.items() if key in keys}
     source["stages"] = [as_yaml(block) for block in blocks]
+    forget([header.name, *header.data, *(stage.name for stage in stages)])
     return Recipe(header, tuple(stages), folder, source, _find_data(header, source, folder))
 
 

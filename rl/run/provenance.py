@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 
 from rl.json_files import read_object
+from rl.redaction import redact
 from rl.run.files import replacing
 
 SUFFIX, INSIDE = ".provenance.json", "provenance.json"
@@ -65,7 +66,9 @@ def fingerprint(model: Path) -> str:
 
 
 def _text(name: str, record: Mapping[str, object]) -> str:
-    return json.dumps({"artifact": name, **record}, indent=1, default=_to_json) + "\n"
+    # Through JSON first, so that what is inside paths and dataclasses is redacted too.
+    values = redact(json.loads(json.dumps({"artifact": name, **record}, default=_to_json)))
+    return json.dumps(values, indent=1) + "\n"
 
 
 def _to_json(value: object) -> object:

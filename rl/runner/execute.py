@@ -31,7 +31,6 @@ from rl.run.summary import (
     Summary,
     describe_environment,
     read_summary,
-    redact,
     write_summary,
 )
 from rl.run.tracker import Tracker, read_metrics, read_warnings
@@ -255,7 +254,7 @@ class Run:
             "recipe": self.recipe.name,
             "seed": self.recipe.header.seed,
             "code": {"version": self.environment["packages"].get("groundtone"), "commit": self.environment["commit"]},
-            "settings": redact(asdict(stage.config)),
+            "settings": asdict(stage.config),
             "parents": list(self.artifacts.parents),
         }
 

@@ -9,6 +9,7 @@ from os.path import relpath
 from pathlib import Path
 
 from rl.json_files import build_record, read_object
+from rl.redaction import redact
 from rl.run.files import replacing
 from rl.stages.context import Outcome
 
@@ -34,7 +35,7 @@ def write_outcome(
     # Relative paths, so that a run's directory can be moved.
     values["artifacts"] = {name: relpath(path, run_dir) for name, path in outcome.artifacts.items()}
     with replacing(file) as temporary:
-        temporary.write_text(json.dumps(values))
+        temporary.write_text(json.dumps(redact(values)))
 
 
 def read_outcome(file: Path, run_dir: Path) -> tuple[Outcome, float]:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, cast
 
 from omegaconf import OmegaConf
 
-from rl.config import ConfigError, did_you_mean, read_yaml
+from rl.config import ConfigError, did_you_mean, read_yaml, resolve
+from rl.redaction import redact
 from rl.run.files import DiskFull, detect_full_disk, replacing
 from rl.run.lock import RunLock
-from rl.run.summary import redact
+from rl.run.summary import RECIPE
 from rl.runner.prolong import is_longer, prolong
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ _NAMED_RUNS = 5  # in a message
 def hold_run_dir(recipe: Recipe, out: Path, resume: bool, say: Callable[[str], None] = print) -> Generator[None]:
     """Hold the run directory for one run alone. Create it and save the recipe into it; or check that an existing one is to be
     resumed and is this recipe's, which may only train for longer. Raises ConfigError."""
-    if resume and not os.path.exists(out / "recipe.yaml"):
+    if resume and not os.path.exists(out / RECIPE):
         check_resumable(out)
     lock = RunLock(out)
     try:
@@ -50,14 +51,14 @@ def hold_run_dir(recipe: Recipe, out: Path, resume: bool, say: Callable[[str], N
 
 def _prepare(recipe: Recipe, out: Path, resume: bool, say: Callable[[str], None]) -> None:
     """Save the recipe into the run directory, or compare it with the one there."""
-    file = out / "recipe.yaml"
+    file = out / RECIPE
     # Through JSON, so that tuples and paths compare equal to what YAML reads back.
     values = json.loads(json.dumps(redact(recipe.source)))
     if os.path.exists(file):
         if not resume:
             raise ConfigError(f"{out}: holds a run already; go on with --resume or choose another --out")
         saved_values = read_recipe(file)
-        if values == saved_values:
+        if values == saved_values or values == _resolve_again(saved_values):
             return
         if not is_longer(saved_values, values):
             difference = _first_difference(saved_values, values)
@@ -108,6 +109,14 @@ def read_recipe(file: Path) -> dict[str, object]:
     if not isinstance(values, dict) or "name" not in values:
         raise ConfigError(f"{file}: holds no recipe; {fix}")
     return cast(dict[str, object], values)
+
+
+def _resolve_again(saved_values: dict[str, object]) -> object:
+    """Return a saved recipe with what it takes from the environment as that is now, redacted like the recipe of a run."""
+    try:
+        return json.loads(json.dumps(redact(resolve(saved_values, RECIPE))))
+    except ConfigError:  # a variable is no longer set
+        return saved_values
 
 
 def _first_difference(old: object, new: object, place: str = "") -> str:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from rl.config import ConfigError
 from rl.recipe import Recipe
+from rl.redaction import redact_text
 from rl.runner.next_commands import SUBMITTED
 from rl.submit.pack import RECIPE, pack
 
@@ -79,7 +80,9 @@ def submit(
             f"--out {out}: a relative directory would lie in the job's own folder, which Ray deletes; begin it with / or ~/"
         )
     entrypoint = f"rl run {RECIPE} --out {_quote(out)}{' --resume' if resume else ''}"
-    told = json.dumps({"recipe": command[0], "overrides": [*command[1]], "address": address})
+    told = json.dumps(
+        {"recipe": command[0], "overrides": [redact_text(word) for word in command[1]], "address": address}
+    )
     with tempfile.TemporaryDirectory(prefix="groundtone-") as folder, _explain_ray_errors(address):
         _check_dashboard(address)
         for warning in pack(recipe, Path(folder)):

@@ -17,10 +17,11 @@ from omegaconf import OmegaConf
 from rl.config import ConfigError, Values
 from rl.data.clips import ENDINGS
 from rl.data.files import FILES
+from rl.data.json_rows import jsonl
 from rl.data.paths import names_below
-from rl.data.rows import jsonl
 from rl.planning.machine import PACKAGES
 from rl.recipe import Recipe
+from rl.redaction import keep_interpolations, variables_in
 from rl.stages.registry import STAGES
 from rl.submit.named_files import find_named_files, parse
 from rl.submit.parcel import Parcel, is_relative
@@ -35,7 +36,7 @@ def pack(recipe: Recipe, folder: Path) -> list[str]:
 
     Raises ConfigError if a Python file that the recipe names does not exist.
     """
-    values = cast("Values", OmegaConf.to_container(OmegaConf.create(recipe.source)))
+    values = cast("Values", OmegaConf.to_container(OmegaConf.create(keep_interpolations(recipe.source))))
     values.get("cluster", {}).pop("address", None)  # the job already runs on that cluster
     stages = list(_stages(values["stages"], "stages"))
     parcel = Parcel(folder)
@@ -58,7 +59,9 @@ def pack(recipe: Recipe, folder: Path) -> list[str]:
         elif path:
             parcel.add_path(path, Path.cwd(), place)
     OmegaConf.save(OmegaConf.create(values), folder / RECIPE)
-    return parcel.notes
+    # Sent along, a secret would stand in the cluster's logs and in its object store.
+    names = variables_in((folder / RECIPE).read_text())
+    return parcel.notes + [f"{name}: is not sent along; the job reads it from its own environment" for name in names]
 
 
 def _stages(entries: list[Values], place: str) -> Iterator[tuple[str, Values]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from ray._private import ray_constants
-from ray._raylet import AuthenticationTokenLoader
+from ray._raylet import AuthenticationTokenLoader  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
 
 from rl.workers import ray_watcher
 

@@ -25,5 +25,5 @@ class Rendezvous:
         """Join the process group of `world` ranks whose first one listens at `host`. Collective."""
         # With a socket of our own: torch would listen on every address of the machine.
         listener = self._listener.detach() if self._listener else None
-        store = dist.TCPStore(host, port, world, is_master=rank == 0, master_listen_fd=listener)
+        store = dist.TCPStore(host, port, world, is_master=rank == 0, master_listen_fd=listener)  # pyright: ignore[reportPrivateImportUsage]
         dist.init_process_group(backend, store=store, rank=rank, world_size=world)
