@@ -36,10 +36,11 @@ def fetch(refs: object) -> object:
     from ray.exceptions import RayTaskError
 
     get: Any = ray.get  # Ray's own overloads do not take a union
+    wait: Any = ray.wait
     try:
         pending: list[Any] = [*refs] if isinstance(refs, Sequence) else []
         while pending:  # the first failure is raised at once: the others may wait for the one that has failed
-            done, pending = ray.wait(pending)
+            done, pending = wait(pending)
             get(done)
         return get(refs)
     except RayTaskError as error:

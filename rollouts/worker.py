@@ -130,8 +130,11 @@ class EngineWorker:
         missing: list[str] = self.engine.collective_rpc(weight_transfer.missing_parameters)[0]
         if missing:
             raise ValueError(f"the new weights lack {missing[0]} ({len(missing)} in all); are they another model's?")
-        if broken := next(filter(None, self.engine.collective_rpc(weight_transfer.broken_parameter)), ""):
-            raise ValueError(f"{buckets[0].get('folder')}: its weights are broken: {broken}; fetch or train it again")
+        broken: list[str] = self.engine.collective_rpc(weight_transfer.broken_parameter)
+        if any(broken):
+            raise ValueError(
+                f"{buckets[0].get('folder')}: its weights are broken: {max(broken)}; fetch or train it again"
+            )
         # Keys and values, and audio embeddings (the adapter trains), of the old weights would be served on.
         self.engine.reset_prefix_cache()
         self.engine.reset_mm_cache()

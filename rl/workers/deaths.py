@@ -31,13 +31,14 @@ def find_death(error: BaseException, actors: Mapping[Seat, Actor]) -> tuple[Seat
         return None if seat is None else (seat, error)
     # A rank that waits for a dead one may report that first. A dead actor answers at once, one that works later.
     calls = {actor.__ray_ready__.remote(): seat for seat, actor in actors.items()}
-    pending = list(calls)
+    pending: list[Any] = list(calls)
+    wait, get = cast("Any", ray.wait), cast("Any", ray.get)  # whose types are half unknown
     while pending:
-        done, pending = ray.wait(pending, timeout=NOTICE_S)
+        done, pending = wait(pending, timeout=NOTICE_S)
         if not done:
             return None
         try:
-            ray.get(done)
+            get(done)
         except RayActorError as death:
             return calls[done[0]], death
     return None

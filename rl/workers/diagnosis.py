@@ -6,6 +6,7 @@ Suffixes as in `rl.types`: N sequences of a batch, A the tokens of them that the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from rl.finite import NonFiniteError, describe_non_finite, find_non_finite, is_finite
@@ -115,7 +116,7 @@ def _find_in_losses(batch: Batch, rows: Sequence[int], loss_A: Tensor) -> Findin
     if not rows or not describe_non_finite(loss_A):
         return NOTHING
     first = int(torch.nonzero(~torch.isfinite(loss_A))[0])
-    counts = [1] * len(rows) if len(loss_A) == len(rows) else batch.actions_N[list(rows)].tolist()
+    counts: list[int] = [1] * len(rows) if len(loss_A) == len(rows) else batch.actions_N[list(rows)].tolist()
     row = next(row for i, row in enumerate(rows) if first < sum(counts[: i + 1]))
     return len(COLUMNS), f"the loss of {describe_row(batch, row)} is {describe_non_finite(loss_A[first])}"
 
@@ -130,7 +131,7 @@ def _find_in_gradients(engine: Any, micro_batches: Sequence[Sequence[int]], comp
             finding = len(COLUMNS) + 1, f"the gradient of {name} is {problem}"
 
     hooks = [
-        parameter.register_hook(lambda gradient, name=name: note(name, gradient))
+        parameter.register_hook(partial(note, name))
         for name, parameter in engine.module.named_parameters()
         if parameter.requires_grad
     ]

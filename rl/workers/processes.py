@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import ray
+from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rl.workers.deaths import Seat, describe_seat
@@ -47,7 +48,7 @@ class Processes:
                 del self.pending[seat]
                 try:
                     self.places[seat] = ray.get(ref)
-                except ray.exceptions.RayError:  # it has died before it was asked; whoever calls it hears of that
+                except RayError:  # it has died before it was asked; whoever calls it hears of that
                     continue
         here = _node()
         lives = lives_of_ray(os.getpid(), self._names(here))
@@ -70,7 +71,7 @@ class Processes:
             del self.calls[node]
             try:
                 self.lives_by_node[node] = ray.get(call)
-            except ray.exceptions.RayError:  # a node that has died takes its actors along, which says more
+            except RayError:  # a node that has died takes its actors along, which says more
                 return {}
         if node not in self.calls:
             task: Any = ray.remote(_look)

@@ -16,7 +16,7 @@ from rl.stages.scoring import sample_metrics
 from rl.think import THINK_CLOSE
 
 if TYPE_CHECKING:
-    from rl.run.checkpoint import Checkpoints
+    from rl.run.checkpoint import Checkpoints, State
     from rl.stages.context import Context
     from rl.stages.rlvr.config import Config
     from rl.stages.rlvr.learner import Learner
@@ -58,7 +58,7 @@ class Recorder:
     def resume(self) -> int:
         """Load the newest whole checkpoint, or the stage's first models; return how many steps are behind it."""
         context = self.context
-        start = {"step": 0, "drawn": {}, "best": None, BEST: None, "last": {}, "watch": None}
+        start: State = {"step": 0, "drawn": {}, "best": None, BEST: None, "last": {}, "watch": None}
         folder, state = self.checkpoints.latest() or (None, start)
         self.learner.load(folder)
         self.stream.curriculum.state, self.last = state["drawn"], state["last"]
