@@ -54,7 +54,8 @@ stages:
       times: 2
       until: {metric: after/accuracy}
       stages:
-        - rlvr: {data: {rows: 1}, steps: 1, max_sequence_tokens: 64, objective: {clip_low: 0.2}, eval_every: 1, eval: {data: rows}}
+        - rlvr:
+            {data: {rows: 1}, steps: 1, prompts_per_step: 2, max_sequence_tokens: 64, eval_every: 1, eval: {data: rows}}
         - evaluate: {name: after, data: rows, samples: 2, max_sequence_tokens: 64, budgets: [8, 16]}
 rlvr: {steps: 2}
 """
