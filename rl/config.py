@@ -81,7 +81,8 @@ def coerce(hint: object, value: object, place: str) -> Any:  # its type is what 
     is_bool_for_number = hint in (int, float) and isinstance(value, bool)  # in Python a bool is an int
     if isinstance(value, typing.cast(type, hint)) and not is_bool_for_number:
         return value
-    fix = "; write its decimal digits" if hint in (int, float) and isinstance(value, str) else ""
+    is_written_number = isinstance(value, str) and any(character.isdigit() for character in value)
+    fix = "; write its decimal digits" if hint in (int, float) and is_written_number else ""
     raise ConfigError(f"{place}: expected {_type_name(hint)}; got {shorten(value)}{fix}")
 
 
@@ -89,6 +90,9 @@ def _coerce_union(options: tuple[object, ...], value: object, place: str) -> obj
     if value is None and type(None) in options:
         return None
     choices = [option for option in options if option is not type(None)]
+    mappings = [choice for choice in choices if typing.get_origin(choice) is dict]
+    if mappings and isinstance(value, Mapping):
+        return coerce(mappings[0], value, place)  # so that the complaint is about what is in it
     for choice in choices[:-1]:
         try:
             return coerce(choice, value, place)
