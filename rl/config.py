@@ -168,11 +168,12 @@ def read_yaml(path: Path) -> Any:  # a mapping in a valid recipe, which callers 
     except RecursionError as error:
         raise ConfigError(f"{path}: not valid YAML (brackets or references without an end)") from error
     # OSError: no file, or what OmegaConf takes for no configuration; ValueError: a date or a number that is none.
-    except (YAMLError, OmegaConfBaseException, OSError, ValueError, TypeError) as error:
+    # AssertionError: OmegaConf's, for a text in quotes alone.
+    except (YAMLError, OmegaConfBaseException, OSError, ValueError, TypeError, AssertionError) as error:
         line = getattr(getattr(error, "problem_mark", None), "line", None)
         where = f"{path}:{line + 1}" if line is not None else str(path)
         raise ConfigError(
-            f"{where}: not valid YAML ({getattr(error, 'problem', None) or first_line(error)})"
+            f"{where}: not valid YAML ({getattr(error, 'problem', None) or first_line(error).partition(';')[0]})"
         ) from error
 
 
