@@ -108,7 +108,8 @@ def coerce(hint: object, value: object, place: str) -> Any:  # its type is what 
     is_bool_for_number = hint in (int, float) and isinstance(value, bool)  # in Python a bool is an int
     if isinstance(value, typing.cast(type, hint)) and not is_bool_for_number:
         return value
-    fix = "; write its decimal digits" if hint in (int, float) and isinstance(value, str) else ""
+    is_written_number = isinstance(value, str) and any(character.isdigit() for character in value)
+    fix = "; write its decimal digits" if hint in (int, float) and is_written_number else ""
     raise ConfigError(f"{place}: expected {_type_name(hint)}; got {shorten(value)}{fix}")
 
 
@@ -116,6 +117,9 @@ def _coerce_union(options: tuple[object, ...], value: object, place: str) -> obj
     if value is None and type(None) in options:
         return None
     choices = [option for option in options if option is not type(None)]
+    mappings = [choice for choice in choices if typing.get_origin(choice) is dict]
+    if mappings and isinstance(value, Mapping):
+        return coerce(mappings[0], value, place)  # so that the complaint is about what is in it
     for choice in choices[:-1]:
         try:
             return coerce(choice, value, place)
@@ -238,11 +242,12 @@ def read_yaml(path: Path) -> Any:  # a mapping in a valid recipe, which callers 
     except RecursionError as error:
         raise ConfigError(f"{path}: not valid YAML (brackets or references without an end)") from error
     # OSError: no file, or what OmegaConf takes for no configuration; ValueError: a date or a number that is none.
-    except (YAMLError, OmegaConfBaseException, OSError, ValueError, TypeError) as error:
+    # AssertionError: OmegaConf's, for a text in quotes alone.
+    except (YAMLError, OmegaConfBaseException, OSError, ValueError, TypeError, AssertionError) as error:
         line = getattr(getattr(error, "problem_mark", None), "line", None)
         where = f"{path}:{line + 1}" if line is not None else str(path)
         raise ConfigError(
-            f"{where}: not valid YAML ({getattr(error, 'problem', None) or first_line(error)})"
+            f"{where}: not valid YAML ({getattr(error, 'problem', None) or first_line(error).partition(';')[0]})"
         ) from error
 
 

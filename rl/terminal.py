@@ -31,7 +31,6 @@ UNSAFE = re.compile(
 """Characters that are made visible: control characters of ASCII (but newline and tab) and of Latin-1, line separators, marks
 that embed, override and isolate a direction of writing, the byte order mark, halves of surrogate pairs, invisible tags."""
 
-
 LONGEST_LINE = 1000
 """Most characters of a complaint."""
 

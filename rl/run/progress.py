@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from types import TracebackType
@@ -76,7 +77,9 @@ def format_headlines(metrics: Mapping[str, float], limit: int = 4) -> str:
 
 
 def format_clock(seconds: float) -> str:
-    """Return seconds as `0:42`, `12:05` or `3:07:00`."""
+    """Return seconds as `0:42`, `12:05` or `3:07:00`; a dash where they are no finite number."""
+    if not math.isfinite(seconds):
+        return "–"
     minutes, rest = divmod(round(max(seconds, 0.0)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

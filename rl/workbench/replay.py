@@ -62,7 +62,7 @@ def load_reward(spec: str) -> tuple[RewardConfig, Path]:
     if not os.path.isfile(path):
         raise ConfigError(f"--with: no such file: {path}; correct the path")
     values = resolve(read_yaml(path), str(path))
-    if not isinstance(values, dict):
+    if not isinstance(values, dict):  # pyright: ignore[reportUnnecessaryIsInstance]  # a list or a text resolves to itself
         raise ConfigError(f"--with: {path} holds no reward; expected `parts:`, or a recipe with `reward:`")
     if "stages" in values or "extends" in values:
         from rl.recipe import load
