@@ -28,9 +28,10 @@ def render_results(run_dir: Path) -> RenderableType:
     table = bare_table("evaluation", "accuracy", "greedy accuracy", "gain in accuracy, same prompts")
     for i, stage in enumerate(evaluations):
         gain = _gain_over_earlier(evaluations[:i], stage)
+        text = f"{format_difference(gain)}, {many(gain.prompts, 'prompt')}" if gain else ""
         # Text, because rich would read [brackets] in a stage's name as markup.
         cells = [Text(format_interval(stage.interval(metric))) for metric in METRICS]
-        table.add_row(Text(stage.name), *cells, Text(format_difference(gain), _colour(gain)))
+        table.add_row(Text(stage.name), *cells, Text(text, _colour(gain)))
     return table
 
 
@@ -54,16 +55,17 @@ def render_seeds(run_dirs: Mapping[int, Path]) -> RenderableType:
             if any(gains):  # evaluations of different splits share no prompt
                 cells = [Text(format_difference(gain), _colour(gain)) for gain in gains]
                 mean = _format_spread([gain.mean for gain in gains if gain], "+")
-                gains_table.add_row(Text("" if row else f"{names[-1]} − {name}"), metric, mean, *cells)
+                # The number of prompts stands below the names.
+                prompts = many(max(gain.prompts for gain in gains if gain), "prompt")
+                gains_table.add_row(Text(prompts if row else f"{names[-1]} − {name}"), metric, mean, *cells)
     return Group(table, gains_table) if gains_table.row_count else table
 
 
 def format_difference(difference: Difference | None) -> str:
-    """Return `+0.071 [+0.052, +0.090], 200 prompts`, or nothing for None."""
+    """Return `+0.071 [+0.052, +0.090]`, or nothing for None."""
     if difference is None:
         return ""
-    interval = f"[{difference.low:+.3f}, {difference.high:+.3f}]"
-    return f"{difference.mean:+.3f} {interval}, {many(difference.prompts, 'prompt')}"
+    return f"{difference.mean:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]"
 
 
 def _leave_out(_: ValueError) -> None:
