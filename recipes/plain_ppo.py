@@ -16,9 +16,9 @@ all of them end to end, A those among them that the policy wrote (actions).
 
 from __future__ import annotations
 
+import argparse
 import os
 import random
-import sys
 import tempfile
 from pathlib import Path
 
@@ -192,4 +192,9 @@ def main(steps: int = 40, seed: int = 0, warm_loss: float = WARM_LOSS) -> list[f
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    arguments = argparse.ArgumentParser(description="Teach a tiny language model to spell words backward, with PPO.")
+    arguments.add_argument("steps", type=int, nargs="?", default=40, help="steps of PPO (default: %(default)s)")
+    arguments.add_argument(
+        "seed", type=int, nargs="?", default=0, help="seed of all that is drawn (default: %(default)s)"
+    )
+    main(**vars(arguments.parse_args()))

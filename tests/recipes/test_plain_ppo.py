@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -56,3 +57,11 @@ def test_it_learns(plain_ppo: ModuleType, capsys: pytest.CaptureFixture[str]) ->
     lines = capsys.readouterr().out.splitlines()
     before, after = (float(line.split(": ")[1].split()[0]) for line in lines if line.startswith("held-out accuracy"))
     assert after > before + 0.05
+
+
+@pytest.mark.parametrize(
+    ("argument", "code", "says"), [("--help", 0, "usage: plain_ppo.py"), ("many", 2, "invalid int value: 'many'")]
+)
+def test_its_arguments_are_explained(argument: str, code: int, says: str) -> None:
+    done = subprocess.run([sys.executable, str(FILE), argument], capture_output=True, text=True)
+    assert (done.returncode, says in done.stdout + done.stderr, "Traceback" in done.stderr) == (code, True, False)
