@@ -109,7 +109,9 @@ def _templates(values: Mapping[str, object], file: Path) -> list[str]:
     templates: list[str] = []
     for entry in cast("list[object]", stored):
         if not isinstance(entry, dict):
-            fields.refuse("chat_template", stored, "a text, or a list of mappings with name and template")
+            fields.refuse(
+                "chat_template", cast("object", stored), "a text, or a list of mappings with name and template"
+            )
         named = Fields(cast("dict[str, object]", entry), f"{file}: chat_template", CONFIG_FIX)
         templates.append(named.text("template") or "")
     return templates

@@ -142,8 +142,8 @@ class ValueModel(nn.Module):
         if logprobs_A is None:
             surprises_A3 = states_AH.new_zeros(len(states_AH), SURPRISES)
         else:
-            actions_N = [int(mask_t.sum()) for mask_t in action_mask_T.split(lengths_N.tolist())]
-            surprises_A3 = surprises_before(logprobs_A, actions_N).to(states_AH.dtype)
+            masks = cast("Sequence[Tensor]", action_mask_T.split(lengths_N.tolist()))
+            surprises_A3 = surprises_before(logprobs_A, [int(mask_t.sum()) for mask_t in masks]).to(states_AH.dtype)
         return self.head(torch.cat([states_AH, surprises_A3], dim=1))[:, 0].float()
 
 
@@ -151,7 +151,7 @@ def surprises_before(logprobs_A: Tensor, actions_N: Sequence[int]) -> Tensor:
     """Return [A, 3] how surprising the actions before each one were, in nats: the one just before it, the most surprising
     of its sequence so far, and log(1 + sum of all so far). 0 at a sequence's first action."""
     pieces: list[Tensor] = []
-    for logprobs_a in logprobs_A.split(list(actions_N)):
+    for logprobs_a in cast("Sequence[Tensor]", logprobs_A.split(list(actions_N))):
         before_a = torch.cat([logprobs_a.new_zeros(1), -logprobs_a[:-1]])
         # The logarithm keeps a chain of 10,000 actions within the range of the two others.
         pieces.append(torch.stack([before_a, before_a.cummax(0).values, before_a.cumsum(0).log1p()], dim=1))

@@ -178,8 +178,9 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerFast:
     if not tokenizer.is_fast:
         raise ValueError(f"model {path}: its tokenizer has no fast version (tokenizer.json); convert it first")
     config = read_config(path) if (Path(path) / "config.json").is_file() else {}
-    if "step_audio" in config.get("model_type", ""):
-        released.complete(tokenizer, config.get("audio_token_id", released.AUDIO_TOKEN_ID), f"model {path}")
+    if "step_audio" in str(config.get("model_type", "")):
+        token_id = cast("int", config.get("audio_token_id", released.AUDIO_TOKEN_ID))
+        released.complete(tokenizer, token_id, f"model {path}")
     if tokenizer.chat_template is None:
         raise ValueError(f"model {path}: its tokenizer has no chat template; add one to tokenizer_config.json")
     if tokenizer.eos_token_id is None:

@@ -119,7 +119,8 @@ def _coerce_union(options: tuple[object, ...], value: object, place: str) -> obj
     choices = [option for option in options if option is not type(None)]
     mappings = [choice for choice in choices if typing.get_origin(choice) is dict]
     if mappings and isinstance(value, Mapping):
-        return coerce(mappings[0], value, place)  # so that the complaint is about what is in it
+        mapping = typing.cast("Mapping[object, object]", value)
+        return coerce(mappings[0], mapping, place)  # so that the complaint is about what is in it
     for choice in choices[:-1]:
         try:
             return coerce(choice, value, place)
@@ -137,7 +138,7 @@ def _coerce_union(options: tuple[object, ...], value: object, place: str) -> obj
 
 def _coerce_sequence(origin: object, args: tuple[object, ...], value: object, place: str) -> object:
     if not isinstance(value, Sequence) or isinstance(value, str):
-        raise ConfigError(f"{place}: expected a list; got {shorten(value)}")
+        raise ConfigError(f"{place}: expected a list; got {shorten(typing.cast(object, value))}")
     entries = typing.cast(Sequence[object], value)
     if origin is tuple and Ellipsis not in args and len(args) != len(entries):
         raise ConfigError(f"{place}: expected a list of {len(args)}; got {shorten(value)}")
@@ -282,7 +283,9 @@ def _check_same_shape(base: object, change: object, place: str) -> None:
     """Raise ConfigError where one has a list and the other a mapping: OmegaConf cannot merge these."""
     for kind, opposite, name in ((Mapping, list, "mapping"), (list, Mapping, "list")):
         if isinstance(base, kind) and isinstance(change, opposite):
-            raise ConfigError(f"{place}: expected a {name}, as in what it changes; got {shorten(change)}")
+            raise ConfigError(
+                f"{place}: expected a {name}, as in what it changes; got {shorten(typing.cast(object, change))}"
+            )
     if isinstance(base, Mapping) and isinstance(change, Mapping):
         base_values = typing.cast(Mapping[str, object], base)
         for key, value in typing.cast(Mapping[str, object], change).items():

@@ -54,9 +54,9 @@ class JudgeWorker:
             # JSON allows white space between tokens: a model in doubt would write nothing else until it is cut off.
             "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
         }
-        options |= config.on_device()
+        options |= {"trust_remote_code": False, **config.on_device(), **config.vllm}
         self.config = config
-        self.engine = LLM(config.model, **{"trust_remote_code": False, **options, **config.vllm})
+        self.engine = LLM(config.model, **options)
 
     def ready(self) -> bool:
         """Return True once the model is loaded: Ray calls no method before the constructor has ended."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast, overload
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -36,7 +36,7 @@ def fetch(refs: object) -> object:
     from ray.exceptions import RayTaskError
 
     get: Any = ray.get  # Ray's own overloads do not take a union
-    wait: Any = ray.wait
+    wait: Any = cast(Any, ray).wait
     try:
         pending: list[Any] = [*refs] if isinstance(refs, Sequence) else []
         while pending:  # the first failure is raised at once: the others may wait for the one that has failed

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -97,7 +97,8 @@ class EngineWorker:
             options["enable_chunked_prefill"] = False
             options["max_num_batched_tokens"] = max(max_sequence_tokens, 8192)
         # The recipe's `engines.vllm` comes last: its keys win.
-        self.engine = LLMEngine.from_engine_args(EngineArgs(**{"trust_remote_code": False, **options, **config.vllm}))
+        options |= {"trust_remote_code": False, **config.vllm}
+        self.engine = LLMEngine.from_engine_args(EngineArgs(**options))
         # A config.json may name ends of turn beside the tokenizer's one, at which vLLM stops anyway.
         eos: int | list[int] | None = self.engine.model_config.hf_text_config.eos_token_id
         if eos is None:
@@ -130,7 +131,7 @@ class EngineWorker:
         missing: list[str] = self.engine.collective_rpc(weight_transfer.missing_parameters)[0]
         if missing:
             raise ValueError(f"the new weights lack {missing[0]} ({len(missing)} in all); are they another model's?")
-        broken: list[str] = self.engine.collective_rpc(weight_transfer.broken_parameter)
+        broken = cast("list[str]", self.engine.collective_rpc(weight_transfer.broken_parameter))
         if any(broken):
             raise ValueError(
                 f"{buckets[0].get('folder')}: its weights are broken: {max(broken)}; fetch or train it again"

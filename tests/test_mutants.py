@@ -22,13 +22,15 @@ from models.settings import AudioConfig, BuildConfig, ModelConfig
 from models.shape import read_shape
 from models.supported import find_unsupported_key
 from rl import cli
+from rl.commands import runs
 from rl.config import build
 from rl.data.inspection import inspect
 from rl.data.sources import DataConfig
 from rl.recipe import load
 from rl.recipe.single_stage import describe_data, describe_model
+from rl.report.comparison import compare_data
 from rl.report.page import write_report
-from rl.report.tables import compare_data, show
+from rl.report.tables import show
 from rl.run.checkpoint import Checkpoints
 from rl.run.provenance import read_provenance, write_provenance
 from rl.run.summary import StageSummary, Summary, write_summary
@@ -143,8 +145,8 @@ def test_names_that_are_too_long_or_no_names() -> None:
         commands: dict[str, Command] = {
             "check": lambda name=name: cli.check(name),
             "run": lambda name=name: cli.run(name),
-            "show": lambda name=name: cli.show(Path(name)),
-            "compare": lambda name=name: cli.compare([Path(name), Path(name)]),
+            "show": lambda name=name: runs.show(Path(name)),
+            "compare": lambda name=name: runs.compare([Path(name), Path(name)]),
             "model": lambda name=name: describe_model(name),
             "data": lambda name=name: describe_data(name, ""),
             "cases": lambda name=name: read_cases(name, "equal", 1.0),

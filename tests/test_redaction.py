@@ -14,13 +14,13 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from run_dirs import prepare_run_dir
 
 from rl.config import ConfigError
 from rl.recipe import load
 from rl.redaction import HIDDEN, redact, redact_text
 from rl.run.provenance import write_provenance
 from rl.run.tracker import Tracker
-from rl.runner.run_dir import prepare_run_dir
 from rl.submit import pack
 from rl.terminal import complain, console, print_json, say
 

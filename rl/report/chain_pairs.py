@@ -98,6 +98,10 @@ def read_chains(run: Run, refuse: Refuse = fail) -> list[Chains]:
     return chains
 
 
+GROUNDING_COLUMNS = ("part/grounding", "part/grounding/true", "part/grounding/surrogates")
+"""Parts of a score that say what a chain is grounded in."""
+
+
 def reasons_from_text(row: Row) -> bool:
     """Return whether the chain reasons from an imagined text."""
     return row["part/grounding/surrogates"] > 0
@@ -116,8 +120,8 @@ def is_correct(row: Row) -> bool:
 
 def _has_verdict(row: Row) -> bool:
     """Return whether the sample has a chain and a verdict of `grounding` on it."""
-    # Runs without `grounding` have no such column.
-    if row["error"] is not None or row.get("part/grounding/surrogates") is None:
+    # Runs without `grounding` have no such columns.
+    if row["error"] is not None or any(row.get(column) is None for column in GROUNDING_COLUMNS):
         return False
     return bool(split_think(row["text"])[0])
 

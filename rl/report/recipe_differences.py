@@ -65,22 +65,22 @@ def _flatten(values: Values) -> dict[str, object]:
     """Return {key: value} of everything in a recipe; nothing of an empty one."""
     if not values:
         return {}
-    values = dict(values)
-    stages = cast("list[dict[str, dict[str, object]]]", values.pop("stages", None) or [])
-    names = [name for name, _ in _stages(stages)]
-    flat = dict(_leaves(values, ""))
-    flat["stages"] = ", ".join(names)
-    for name, config in _stages(stages):
+    entries = values.get("stages")
+    flat = dict(_leaves({key: value for key, value in values.items() if key != "stages"}, ""))
+    flat["stages"] = ", ".join(name for name, _ in _stages(entries))
+    for name, config in _stages(entries):
         flat |= _leaves({key: value for key, value in config.items() if key not in ("name", "stages")}, name)
     return flat
 
 
-def _stages(entries: Sequence[Mapping[str, dict[str, object]]]) -> Iterator[tuple[str, dict[str, object]]]:
-    """Yield (name, config) of each stage and repeated block, and of the stages in a block."""
-    for entry in entries:
-        for kind, config in entry.items():
-            yield str(config.get("name", kind)), config
-            yield from _stages(cast("list[dict[str, dict[str, object]]]", config.get("stages") or []))
+def _stages(entries: object) -> Iterator[tuple[str, Mapping[str, object]]]:
+    """Yield (name, config) of each stage and repeated block, and of the stages in a block; of a recipe that was edited by hand
+    only what is a stage."""
+    for entry in cast("list[object]", entries) if isinstance(entries, list) else ():
+        for kind, config in cast("dict[object, object]", entry).items() if isinstance(entry, dict) else ():
+            settings = cast("dict[str, object]", config) if isinstance(config, dict) else {}
+            yield str(settings.get("name", kind)), settings
+            yield from _stages(settings.get("stages"))
 
 
 def _leaves(value: object, place: str) -> Iterator[tuple[str, object]]:

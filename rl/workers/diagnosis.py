@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from rl.finite import NonFiniteError, describe_non_finite, find_non_finite, is_finite
 from rl.types import Batch
@@ -116,7 +116,9 @@ def _find_in_losses(batch: Batch, rows: Sequence[int], loss_A: Tensor) -> Findin
     if not rows or not describe_non_finite(loss_A):
         return NOTHING
     first = int(torch.nonzero(~torch.isfinite(loss_A))[0])
-    counts: list[int] = [1] * len(rows) if len(loss_A) == len(rows) else batch.actions_N[list(rows)].tolist()
+    counts = [1] * len(rows)
+    if len(loss_A) != len(rows):  # a term for each action, and not for each sequence
+        counts = cast("list[int]", batch.actions_N[list(rows)].tolist())
     row = next(row for i, row in enumerate(rows) if first < sum(counts[: i + 1]))
     return len(COLUMNS), f"the loss of {describe_row(batch, row)} is {describe_non_finite(loss_A[first])}"
 

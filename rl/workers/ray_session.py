@@ -75,7 +75,8 @@ def loopback_address() -> Generator[None]:
     """Let a Ray that is started in the block take loopback for its node's address, and so listen there alone."""
     # Ray replaces the loopback address that it is given by one that other machines can reach, since it expects a cluster,
     # except where clusters are switched off (as they are by default on macOS and Windows).
-    before, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
+    before = bool(ray_constants.ENABLE_RAY_CLUSTER)
+    ray_constants.ENABLE_RAY_CLUSTER = False
     try:
         yield
     finally:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from rl.recipe import load
+from rl.redaction import HIDDEN
 from rl.run.provenance import Parent
-from rl.run.summary import HIDDEN
 from rl.runner.execute import Run
 
 
