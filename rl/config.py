@@ -6,7 +6,6 @@ import dataclasses
 import io
 import math
 import os
-import re
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +18,7 @@ from omegaconf.resolvers import oc
 from yaml import YAMLError
 
 from rl import redaction
+from rl.nearness import nearest
 from rl.yaml_scalars import find_ambiguous
 
 C = TypeVar("C")
@@ -132,7 +132,7 @@ def _coerce_union(options: tuple[object, ...], value: object, place: str) -> obj
     # The complaint is that of the last choice, or of the one that takes lists where a list is given.
     takes_lists = [choice for choice in choices if typing.get_origin(choice) in (list, tuple)]
     if takes_lists and type(value) in (list, tuple):
-        return coerce(takes_lists[-1], value, place)
+        return coerce(takes_lists[-1], typing.cast("Sequence[object]", value), place)
     return coerce(choices[-1], value, place)
 
 
@@ -141,7 +141,7 @@ def _coerce_sequence(origin: object, args: tuple[object, ...], value: object, pl
         raise ConfigError(f"{place}: expected a list; got {shorten(typing.cast(object, value))}")
     entries = typing.cast(Sequence[object], value)
     if origin is tuple and Ellipsis not in args and len(args) != len(entries):
-        raise ConfigError(f"{place}: expected a list of {len(args)}; got {shorten(value)}")
+        raise ConfigError(f"{place}: expected a list of {len(args)}; got {shorten(entries)}")
     # Tuples in configs hold one type, as `tuple[float, float]` does: the first argument stands for all.
     entry_hint = args[0] if args else object
     items = [coerce(entry_hint, entry, f"{place}[{i}]") for i, entry in enumerate(entries)]
@@ -165,7 +165,7 @@ def first_line(error: Exception) -> str:
 def did_you_mean(word: object, names: Iterable[object]) -> str:
     """Return '; did you mean …' when one of `names` is close to `word`, else '; known: …' with all of them."""
     choices = [str(name) for name in names]
-    close = _nearest(str(word), choices)
+    close = nearest(str(word), choices)
     return f"; did you mean '{close}'?" if close else f"; known: {', '.join(sorted(choices))}"
 
 
@@ -178,53 +178,10 @@ def _nearest_key(cls: type, word: str) -> str:
         if dataclasses.is_dataclass(hint)
         for name in _field_names(typing.cast(type, hint))
     }
-    close = _nearest(word, [*names, *inner_names])
+    close = nearest(word, [*names, *inner_names])
     if close and close not in names:
         return f"; did you mean '{inner_names[close]}'?"
     return did_you_mean(word, names)
-
-
-def _nearest(word: str, names: Sequence[str]) -> str | None:
-    """Return the name that was probably meant by `word`: the same in other capitals or signs, one with a slip of the pen, or
-    an abbreviation; None where each would be a guess."""
-    bare_word = _bare(word)
-    distances: list[tuple[int, str]] = []
-    for name in names:
-        distance = edit_distance(bare_word, _bare(name))
-        length = min(len(bare_word), len(_bare(name)))
-        # One letter of three to four may be wrong, at most three: beyond that, words that mean something else are as near.
-        if distance <= min(3, (length + 1) // 3 if length > 2 else 0):
-            distances.append((distance, name))
-        elif _abbreviates(word.casefold(), name.casefold()):
-            distances.append((4, name))
-    return min(distances, key=lambda entry: entry[0])[1] if distances else None
-
-
-def _bare(name: str) -> str:
-    return re.sub(r"[\W_]", "", name).casefold() or name
-
-
-def _abbreviates(word: str, name: str) -> bool:
-    """Return whether the parts of `word` begin those of `name`: `learn_rate`, `max_seq_tokens`, `samples` (per prompt)."""
-    parts, full_parts = word.split("_"), name.split("_")
-    begins = len(parts) <= len(full_parts) and all(
-        part and full.startswith(part) for part, full in zip(parts, full_parts, strict=False)
-    )
-    return begins and len(word) > 3
-
-
-def edit_distance(one: str, other: str) -> int:
-    """Return how many letters must be inserted, left out, replaced or swapped with their neighbour to make them equal."""
-    before: list[int] = []
-    row = list(range(len(other) + 1))
-    for i, letter in enumerate(one, 1):
-        before, above, row = row, before, [i]
-        for j, target in enumerate(other, 1):
-            costs = [before[j] + 1, row[j - 1] + 1, before[j - 1] + (letter != target)]
-            if i > 1 and j > 1 and letter == other[j - 2] and one[i - 2] == target:
-                costs.append(above[j - 2] + 1)
-            row.append(min(costs))
-    return row[-1]
 
 
 def read_yaml(path: Path) -> Any:  # a mapping in a valid recipe, which callers check

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -131,7 +131,7 @@ class EngineWorker:
         missing: list[str] = self.engine.collective_rpc(weight_transfer.missing_parameters)[0]
         if missing:
             raise ValueError(f"the new weights lack {missing[0]} ({len(missing)} in all); are they another model's?")
-        broken = cast("list[str]", self.engine.collective_rpc(weight_transfer.broken_parameter))
+        broken: list[str] = self.engine.collective_rpc(weight_transfer.broken_parameter)
         if any(broken):
             raise ValueError(
                 f"{buckets[0].get('folder')}: its weights are broken: {max(broken)}; fetch or train it again"

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 HOUSES = ("rl", "rewards", "rollouts", "models")
 FLOORS = [
-    {"rl.yaml_scalars", "rl.redaction"},
+    {"rl.yaml_scalars", "rl.redaction", "rl.nearness"},
     {"rl.bundled", "rl.native_libraries", "rl.think", "rl.config", "rl.units"},
     {"rl.json_files"},
     {"rl.types"},

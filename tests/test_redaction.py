@@ -21,7 +21,7 @@ from rl.recipe import load
 from rl.redaction import HIDDEN, redact, redact_text
 from rl.run.provenance import write_provenance
 from rl.run.tracker import Tracker
-from rl.submit import pack
+from rl.submit.pack import pack
 from rl.terminal import complain, console, print_json, say
 
 ROOT = Path(__file__).parents[1]

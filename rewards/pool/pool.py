@@ -46,10 +46,8 @@ class Pool:
         memory_mb: int,
         output: Path | None = None,
     ) -> None:
-        self.restarts = 0
-        """Number of workers lost after their start."""
-        self.timeouts = 0
-        """Number of workers killed at the deadline."""
+        self.restarts = self.timeouts = 0
+        """Number of workers lost after their start, and of those of them that were killed at the deadline."""
         self.failure: ValueError | None = None
         """Why the pool cannot judge any more; None while it can."""
         self.gold: list[list[GoldCase] | None] | None = None
@@ -182,8 +180,7 @@ class Pool:
         valid = bool(data) and len(worker.unread) <= _LONGEST_LINE
         with self.condition:
             for line in lines:
-                # A verifier may find the channel and write into it: from its line on nothing counts, but what came before
-                # does.
+                # A verifier may find the channel and write into it: nothing counts from its line on.
                 valid = valid and self._handle_line(worker, line)
             self.condition.notify_all()
         if worker.exiting or not valid:
@@ -227,8 +224,8 @@ class Pool:
         self._seconds_per_call += 0.1 * (time.monotonic() - worker.start_time - self._seconds_per_call)
         worker.is_fresh = False
         worker.begin_call(self.deadline)
-        unreadable = message[1] == -1  # no other call could read the sample either
-        if unreadable or len(job.results) == len(job.calls):
+        # -1: no other call could read the sample either.
+        if message[1] == -1 or len(job.results) == len(job.calls):
             worker.jobs.popleft()
             job.callback(job.results)
         if worker.exiting:  # the next sample is not to blame
@@ -239,9 +236,8 @@ class Pool:
 
     def _enforce_deadlines(self, now: float) -> None:
         """Replace the workers that have missed their deadline."""
-        due = [
-            (worker, watch) for worker in self._workers.values() if (watch := worker.watch) and watch.next_check <= now
-        ]
+        watches = [(worker, worker.watch) for worker in self._workers.values() if worker.watch]
+        due = [(worker, watch) for worker, watch in watches if watch.next_check <= now]
         # This thread may be the late one: a worker whose answer lies unread has made its deadline.
         answering = [key.data for key, _ in self._selector.select(0)] if due else []
         for worker, watch in due:
@@ -263,8 +259,7 @@ class Pool:
         self._drop(worker)
         reason = reason or describe_exit(status)
         if not worker.ready:
-            self._count_failed_start(reason)
-            return
+            return self._count_failed_start(reason)
         self.restarts += 1
         with self.condition:
             if worker.jobs:
@@ -278,9 +273,8 @@ class Pool:
         self._workers.pop(worker.number).channel.close()
 
     def _lose_forkserver(self, forkserver: ForkServer, is_starting: bool = False) -> None:
-        """Remove a dead forkserver with its workers, which die with it: `_start_workers` starts anew. All samples are
-        judged again; one during which this happens for the second time is an error, since a verifier can kill its parent.
-        Raises ValueError after too many failed starts."""
+        """Remove a dead forkserver with its workers: `_start_workers` starts anew. All samples are judged again; one during
+        which this happens twice is an error, since a verifier can kill its parent. Raises ValueError as `_replace` does."""
         if forkserver is not self._forkserver:  # found out on another way, a moment ago
             return
         reason = forkserver.read_last_error()

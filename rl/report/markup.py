@@ -20,3 +20,7 @@ def to_json(values: object) -> str:
     text = redact_text(json.dumps(values, ensure_ascii=False, separators=(",", ":")))
     # A second backslash: the escape is to be read by people, not by the page's script.
     return UNSAFE.sub(lambda match: "\\" + visible(match[0]), text).replace("<", "\\u003c")
+
+
+def format_share(value: float) -> str:
+    return f"{100 * value:.1f} %"

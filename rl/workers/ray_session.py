@@ -11,7 +11,7 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from ray._private import ray_constants
 from ray._raylet import AuthenticationTokenLoader  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
@@ -75,7 +75,7 @@ def loopback_address() -> Generator[None]:
     """Let a Ray that is started in the block take loopback for its node's address, and so listen there alone."""
     # Ray replaces the loopback address that it is given by one that other machines can reach, since it expects a cluster,
     # except where clusters are switched off (as they are by default on macOS and Windows).
-    before = bool(ray_constants.ENABLE_RAY_CLUSTER)
+    before = cast(bool, ray_constants.ENABLE_RAY_CLUSTER)
     ray_constants.ENABLE_RAY_CLUSTER = False
     try:
         yield

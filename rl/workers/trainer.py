@@ -291,8 +291,7 @@ class TrainerWorker:
             with deepspeed.zero.GatheredParameters([parameter], enabled=hasattr(parameter, "ds_id")):
                 # Also where nobody reads it: what is exported or sent to engines passes here, and must be whole.
                 yield name, checked(name, parameter.detach())
-        # Apart: the frozen encoder is no parameter of the module, so that ZeRO does not shard it.
-        if hasattr(self.deepspeed.module, "frozen_parameters"):
+        if hasattr(self.deepspeed.module, "frozen_parameters"):  # an encoder, kept apart so that ZeRO does not shard it
             yield from self.deepspeed.module.frozen_parameters()
 
 

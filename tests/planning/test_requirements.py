@@ -92,7 +92,9 @@ def test_the_folder_of_data_is_asked_for_in_one_line(monkeypatch: pytest.MonkeyP
         runner.run(load("gsm8k_words"), "run")
     elsewhere = plan(load("step_audio_r1"))
     assert elsewhere.problems == [], "planned for machines that are not here"
-    assert any("data.perception: read the folder that GROUNDTONE_DATA names" in note for note in elsewhere.notes)
+    assert any(
+        "data.perception, data.audio_rl: read the folder that GROUNDTONE_DATA names" in note for note in elsewhere.notes
+    )
     monkeypatch.setenv("GROUNDTONE_DATA", "nowhere")
     assert all(": no such file: nowhere/" in problem for problem in plan(load("acoustic_qa")).problems)
 

@@ -42,7 +42,7 @@ def test_what_is_no_run_is_named_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"nowhere: no such directory; give"):
         read_summary(tmp_path / "nowhere")
     (tmp_path / "summary.json").write_text('{"name": "x"}')
-    with pytest.raises(ValueError, match=r"summary\.json: not a run's summary"):
+    with pytest.raises(ValueError, match=r"summary\.json: has no status; delete it"):
         read_summary(tmp_path)
 
 

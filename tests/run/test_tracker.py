@@ -63,7 +63,7 @@ def test_a_torn_last_line_is_left_out_and_then_overwritten(tmp_path: Path) -> No
 def test_a_line_that_is_no_record_is_named(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"stage": "sft", "step": 1}\n[1, 2]\n')
-    with pytest.raises(ValueError, match=r"metrics\.jsonl:2: not a record with 'stage' and 'step'"):
+    with pytest.raises(ValueError, match=r"metrics\.jsonl:2: holds a list, not a mapping; remove the line"):
         read_metrics(tmp_path)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from rl.recipe import load
 from rl.redaction import HIDDEN
-from rl.run.provenance import Parent
+from rl.run.provenance import Parent, write_provenance
 from rl.runner.execute import Run
 
 
@@ -23,7 +24,9 @@ def test_what_a_stage_at_work_leaves_says_what_made_it_and_no_secret(tmp_path: P
     record = run._provenance(recipe.stages[0])
     run.artifacts.parents[Parent("data", "words", split="train")] = None
     assert record["parents"] == [Parent("model", "built from scratch")], "what was read by then"
-    assert record["settings"]["reward"]["parts"][0]["args"] == {"api_key": HIDDEN, "strict": True}
+    write_provenance(tmp_path / "model", record)
+    written = json.loads((tmp_path / "model.provenance.json").read_text())
+    assert written["settings"]["reward"]["parts"][0]["args"] == {"api_key": HIDDEN, "strict": True}
     facts = {key: record[key] for key in ("stage", "made_by", "recipe", "seed")}
     assert facts == {"stage": "rlvr", "made_by": "rlvr", "recipe": "words", "seed": 3}
     assert record["code"].keys() == {"version", "commit"}
