@@ -2,8 +2,7 @@
 
 One thread of the parent hands samples out to the workers, reads their answers and enforces the deadlines. Each worker
 judges one sample at a time, so a hang, a crash or a memory bomb costs exactly the sample that caused it: the worker is
-killed with all that it started, another one is forked, and the samples that it had not begun are handed out again, or all
-where the forkserver dies.
+killed with all that it started, and the samples that it had not begun are handed out again, or all if the forkserver dies.
 """
 
 from __future__ import annotations

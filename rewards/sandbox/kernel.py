@@ -1,4 +1,4 @@
-"""What a sandboxed program holds in the kernel: threads, files of its /tmp, locks and page tables.
+"""Counts what a sandboxed program holds in the kernel: threads, files of its /tmp, locks and page tables.
 
 None of these is in the address space that RLIMIT_AS bounds, no limit of a process binds them where the program is run by
 root, and the calls that make them are needed by honest programs. So they are counted from outside, every few milliseconds.

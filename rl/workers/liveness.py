@@ -24,7 +24,7 @@ LONGEST_PAUSE_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """What the kernel says of a process."""
+    """The kernel's account of a process."""
 
     stopped: bool
     """Stopped by a signal; not by a debugger, behind which somebody sits."""
@@ -34,7 +34,7 @@ class Life:
 
 @dataclass
 class Watchlist:
-    """How long each process has not run. Times are those of `time.monotonic`."""
+    """The time for which each process has not run. Times are those of `time.monotonic`."""
 
     limit_s: float
     seen: dict[str, tuple[float, Life]] = field(default_factory=dict[str, tuple[float, Life]])

@@ -71,12 +71,14 @@ class Learner:
         """Return the learning rate of each of the policy's updates in this step, by a schedule that begins with its first
         one; none while the critic warms up."""
         warmup = self.config.critic_warmup_steps
+        # Counted from its first update, or a warm-up as long as the critic's would be over before the policy moves.
         if not self.policy_learns(step):
             return []
         return _rates(self.config.optimizer, step - warmup, self.config.steps - warmup, self.config.optimiser_steps)
 
     def critic_rates(self, step: int, updates: int) -> list[float]:
         """Return the learning rate of each of the critic's `updates` in this step."""
+        # The critic's own, since it takes more and smaller steps on the same batch than the policy.
         return _rates(self.config.critic_optimizer, step, self.config.steps, updates)
 
 
