@@ -1,4 +1,4 @@
-"""What users of TRL, ms-swift, verl and OpenRLHF write, and what it is here: `rl recipes --names-elsewhere` prints the page
+"""Translates what users of TRL, ms-swift, verl and OpenRLHF write into what it is here: `rl recipes --names-elsewhere` prints the page
 docs/from_other_libraries.md, and an unknown key of a recipe is explained by it.
 """
 

@@ -36,7 +36,7 @@ class Part:
 
     @property
     def length(self) -> float:
-        """How long it trains, in steps or epochs; 0 for a stage that cannot be prolonged."""
+        """Steps or epochs for which it trains; 0 for a stage that cannot be prolonged."""
         key = STAGES[self.kind].length
         return float(cast(float, self.settings[key])) if key else 0.0
 
