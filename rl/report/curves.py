@@ -82,8 +82,10 @@ def _is_training(stage: Stage) -> bool:
 
 
 def _curve(label: str, stage: Stage, metric: str) -> Curve:
-    rows = [row for row in stage.rows if metric in row]
-    values = [float(row[metric]) if math.isfinite(row[metric]) else None for row in rows]
+    # A step whose metric was no number has none in its row: a gap in the curve.
+    rows = stage.rows if any(metric in row for row in stage.rows) else []
+    numbers = [row.get(metric) for row in rows]
+    values = [None if number is None or not math.isfinite(number) else float(number) for number in numbers]
     return {
         "run": label,
         "stage": stage.name,

@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any  # for JSON and for nested recipe values
 
+from rl.finite import drop_undefined
 from rl.json_files import build_record, read_object
 from rl.run.files import replacing
 
@@ -64,8 +65,9 @@ class Summary:
 
 
 def write_summary(run_dir: Path, summary: Summary) -> Path:
-    """Write summary.json atomically and return its path. Raises DiskFull."""
-    path = run_dir / SUMMARY
+    """Write summary.json atomically and return its path; metrics that are no numbers are left out. Raises DiskFull."""
+    stages = tuple(replace(stage, metrics=drop_undefined(stage.metrics)) for stage in summary.stages)
+    path, summary = run_dir / SUMMARY, replace(summary, stages=stages)
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(asdict(summary), indent=2, default=float, allow_nan=False) + "\n")
     return path

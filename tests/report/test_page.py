@@ -69,7 +69,9 @@ def whole_run(run: Path, sample: Callable[..., Scored], text: str = "<think>\nhm
     pq.write_table(table, run / "stages" / "02-curate" / "difficulty.parquet")
     for step in (1, 2, 3):
         Tracker(run, "sft").record(step, {"loss": 1 / step, "time/step": 1.0})
-        Tracker(run, "rlvr").record(step, {"reward": float("nan"), "time/step": 1.0, "time/generate": 0.75})
+        Tracker(run, "rlvr").record(
+            step, {"reward": float("nan") if step == 1 else 0.5, "time/step": 1.0, "time/generate": 0.75}
+        )
     Tracker(run, "rlvr").record_rollouts(3, [sample(text=text, reason=text), sample(error=text)])
     write_summary(run, Summary(f"words {text}", "running", 8.0, stages, {"python": "3.11", "packages": {"torch": "2"}}))
     return run
