@@ -108,10 +108,7 @@ def redact(config: Any) -> Any:
     """Return a copy of a recipe (nested mappings and lists) in which every value is hidden that came from the environment,
     whose key looks secret, or that has the form of a secret."""
     if isinstance(config, Mapping):
-        return {
-            _redact_leaf(key): _hide(value) if is_secret(str(key), value) else redact(value)
-            for key, value in config.items()
-        }
+        return {key: _hide(value) if is_secret(str(key), value) else redact(value) for key, value in config.items()}
     if isinstance(config, (list, tuple)):
         return [redact(value) for value in config]
     return _redact_leaf(config)

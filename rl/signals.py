@@ -133,19 +133,30 @@ def claim_last_line() -> None:
 
 def kill_and_exit(code: int) -> None:
     """Kill all that this process has started, and exit at once with `code`."""
-    from rewards.deadline import list_descendants
+    from rewards.deadline import list_children, list_descendants
 
     deadline = time.monotonic() + _KILL_S
-    with suppress(ChildProcessError):  # nothing is left
-        # Again and again: a process that was just starting another one may have escaped the last round.
-        while time.monotonic() < deadline:
-            for pid in list_descendants(os.getpid()):
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+    # Again and again: a process that was just starting another one may have escaped the last round.
+    while time.monotonic() < deadline:
+        children = set(list_children(os.getpid()))
+        below = [pid for pid in list_descendants(os.getpid()) if pid not in children]
+        for pid in below:
+            _kill(pid)
+        with suppress(ChildProcessError):  # nothing is left
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
-            time.sleep(0.01)
+        if not below:
+            break
+        time.sleep(0.01)
+    # At the very end, for Ray ends this process with a code of its own as soon as it misses the raylet.
+    for pid in list_descendants(os.getpid()):
+        _kill(pid)
     os._exit(code)  # not sys.exit, which waits for threads and for the exit handlers of libraries
+
+
+def _kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def _interrupt(number: int, _: FrameType | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from rl.config import ConfigError
 from rollouts.remote import Actor
@@ -54,9 +54,9 @@ class JudgeWorker:
             # JSON allows white space between tokens: a model in doubt would write nothing else until it is cut off.
             "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
         }
-        options |= {"trust_remote_code": False, **config.on_device(), **config.vllm}
+        options |= {**config.on_device(), **config.vllm}
         self.config = config
-        self.engine = LLM(config.model, **options)
+        self.engine = LLM(config.model, **{"trust_remote_code": cast(Any, False), **options})
 
     def ready(self) -> bool:
         """Return True once the model is loaded: Ray calls no method before the constructor has ended."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -97,8 +97,9 @@ class EngineWorker:
             options["enable_chunked_prefill"] = False
             options["max_num_batched_tokens"] = max(max_sequence_tokens, 8192)
         # The recipe's `engines.vllm` comes last: its keys win.
-        options |= {"trust_remote_code": False, **config.vllm}
-        self.engine = LLMEngine.from_engine_args(EngineArgs(**options))
+        options |= config.vllm
+        arguments = EngineArgs(**{"trust_remote_code": cast(Any, False), **options})
+        self.engine = LLMEngine.from_engine_args(arguments)
         # A config.json may name ends of turn beside the tokenizer's one, at which vLLM stops anyway.
         eos: int | list[int] | None = self.engine.model_config.hf_text_config.eos_token_id
         if eos is None:

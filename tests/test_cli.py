@@ -312,7 +312,7 @@ def test_a_finished_run_is_gone_on_with_by_name(finished: tuple[Path, subprocess
     assert "after" in done.stdout
     again = rl(run_dir.parent.parent, "run", "tiny.yaml", "--out", "runs/tiny")
     assert "holds a run already" in one_line(again)
-    other = rl(run_dir.parent.parent, "run", "tiny.yaml", "rlvr.steps=2", "--resume")
+    other = rl(run_dir.parent.parent, "run", "tiny.yaml", "rlvr.temperature=0.5", "--resume")
     assert "was run with another recipe" in one_line(other)
 
 

@@ -55,7 +55,9 @@ STAGES = {
 
 def recipe(folder: Path, stage: str, settings: dict[str, Any], **changes: Any) -> Any:
     values: Any = OmegaConf.to_container(OmegaConf.create(TINY))
-    rows = [{"question": f"Say {i}", "chosen": f"{i}", "rejected": f"no {i}"} for i in range(24)]
+    # Every third pair is the other way round, so that no head is right about all and has nothing left to learn.
+    answers = [(f"{i}", f"no {i}")[:: 1 if i % 3 else -1] for i in range(24)]
+    rows = [{"question": f"Say {i}", "chosen": good, "rejected": bad} for i, (good, bad) in enumerate(answers)]
     (folder / "taste.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     values["data"]["taste"]["path"] = str(folder / "taste.jsonl")
     return load({**values, **changes, "stages": [{stage: settings}]})

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from run_dirs import prepare_run_dir
 
+from rl import redaction
 from rl.config import ConfigError
 from rl.recipe import load
 from rl.redaction import HIDDEN, redact, redact_text
@@ -50,6 +51,14 @@ PLACES: dict[str, Callable[[Any, str], object]] = {
 SECRETS = st.text(
     st.characters(codec="utf-8", exclude_characters="\x00", exclude_categories=["Cs"]), min_size=8, max_size=30
 ).filter(lambda text: text == text.strip() and "${" not in text and len(set(text)) > 5)
+
+
+@pytest.fixture(autouse=True)
+def nothing_to_hide() -> Iterator[None]:
+    """Forget the secrets of a test, which would be hidden in the next one too."""
+    yield
+    secrets = redaction._Secrets
+    secrets.substitutes, secrets.spellings, secrets.pattern = {}, {}, None
 
 
 @pytest.mark.parametrize("place", PLACES)

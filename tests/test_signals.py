@@ -2,39 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
 
 import pytest
 
-CALL = """
-import os, signal, sys, threading, time
-from rl import signals
-signals.GRACE_S = 100.0
-signals.install_handlers()
-import ray
-from rl.workers.ray_start import start_local_ray
-start_local_ray(1)
-
-@ray.remote(num_cpus=0)
-class Actor:
-    def fail(self, seconds):
-        time.sleep(seconds)
-        raise KeyError("its folder is gone")
-
-actor = Actor.remote()
-ray.get(actor.__ray_ready__.remote())
-call = actor.fail.remote(1)  # as of a checkpoint that is written when the signal comes
-try:
-    os.kill(os.getpid(), signal.SIGINT)
-    time.sleep(60)
-except KeyboardInterrupt:
-    time.sleep(10)  # nobody reads the call; Ray reports one that has failed so after five seconds
-    code = signals.say_interrupted("interrupted; go on")
-signals.kill_and_exit(code)
-"""
 FAIL = """
 import sys, threading, time, hashlib
 from rl import signals
@@ -54,13 +27,6 @@ except KeyboardInterrupt:
     print("error:", signals.take_failure(), file=sys.stderr, flush=True)
     signals.kill_and_exit(2)
 """
-
-
-def test_a_call_that_nobody_waits_for_says_nothing_after_a_signal() -> None:
-    environment = {name: value for name, value in os.environ.items() if name != "RAY_IGNORE_UNHANDLED_ERRORS"}
-    done = subprocess.run([sys.executable, "-c", CALL], env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 130, done.stderr
-    assert done.stderr == "interrupted; go on\n"
 
 
 @pytest.mark.parametrize("stuck", [False, True])

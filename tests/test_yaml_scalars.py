@@ -93,4 +93,5 @@ def test_no_number_is_read_as_another(text: str) -> None:
     except (yaml.YAMLError, ValueError):
         return
     if ambiguous is None and isinstance(value, int | float):
-        assert value == float(text.replace("_", ""))
+        digits = text.replace("_", "")
+        assert value == (int(digits) if isinstance(value, int) else float(digits))

@@ -50,7 +50,8 @@ def _read(run_dir: Path) -> Values:
     """Return the content of a run's recipe, empty where it is missing or cannot be read."""
     file = run_dir / "recipe.yaml"
     try:
-        return resolve(read_yaml(file), str(file)) if file.is_file() else {}
+        values = resolve(read_yaml(file), str(file)) if file.is_file() else {}
+        return values if isinstance(cast(object, values), dict) else {}
     except ConfigError:
         return {}
 

@@ -35,6 +35,8 @@ def _refuses(call: ast.Call) -> bool:
             pairs = zip(keyword.value.keys, keyword.value.values, strict=True)
             values = {key.value: value for key, value in pairs if isinstance(key, ast.Constant)}
         flag = values.get("trust_remote_code")
+        if isinstance(flag, ast.Call) and ast.unparse(flag.func) == "cast":
+            flag = flag.args[1]
         if isinstance(flag, ast.Constant) and flag.value is False:
             return True
     return False

@@ -166,7 +166,9 @@ def chained(home: Path) -> Path:
         row = {"id": f"{prompt}#0", "data": "a", "split": None, "prompt": prompt, "reasoning": "", "response": "a"}
         (folder / "distilled.jsonl").write_text(json.dumps(row) + "\n")
         artifacts = {"distilled": f"stages/{folder.name}/distilled.jsonl"} if prompt else {}
-        (folder / "done.json").write_text(json.dumps({"kind": stage.partition("@")[0], "artifacts": artifacts}))
+        (folder / "done.json").write_text(
+            json.dumps({"kind": stage.partition("@")[0], "artifacts": artifacts, "metrics": {}, "seconds": 1.0})
+        )
     return home / "run"
 
 

@@ -43,7 +43,10 @@ print(json.dumps({"left": sorted(name for name in os.environ if name.startswith(
 def driver(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
     """A process that has started Ray and an actor in which a program runs."""
     root = str(Path(__file__).parents[2])
-    env = {**os.environ, "PYTHONPATH": root, "HOME": str(tmp_path), "RAY_AUTH_TOKEN": "of-a-cluster"}
+    env = {
+        name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")
+    }  # of a Ray of the tests
+    env |= {"PYTHONPATH": root, "HOME": str(tmp_path), "RAY_AUTH_TOKEN": "of-a-cluster"}
     command = [sys.executable, "-c", DRIVER]
     process = subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:

@@ -215,7 +215,7 @@ def kill(victim: int, count: int) -> None:
     own = set(list_descendants(os.getpid()))
     while len(pids := [pid for pid in list_descendants(os.getpid()) if pid not in own]) < count:
         time.sleep(0.01)
-    time.sleep(0.3)  # the program must have begun: before, Python cannot tell its death from its end
+    time.sleep(1.5)  # the program must have begun: before, Python cannot tell its death from its end
     os.kill(pids[victim], signal.SIGKILL)
 
 
