@@ -7,12 +7,13 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
+import psutil
 import pytest
 
 from rewards.combine import PartConfig, RewardConfig
 from rewards.contract import Case
-from rewards.deadline import list_descendants
 from rewards.sandbox import sandbox
 from rewards.sandbox.bubblewrap import Limits
 from rewards.service import RewardService
@@ -210,10 +211,19 @@ def test_a_program_that_is_killed_from_outside_is_an_error(victim: int):
     thread.join()
 
 
+def list_sandboxed() -> list[int]:
+    """The processes of this one's sandboxes, without a pool's, which come and go."""
+    found: list[int] = []
+    for child in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+            if child.name() == "bwrap":
+                found += [child.pid, *(process.pid for process in child.children(recursive=True))]
+    return found
+
+
 def kill(victim: int, count: int) -> None:
     """Kill one of the `count` processes of running sandboxes."""
-    own = set(list_descendants(os.getpid()))
-    while len(pids := [pid for pid in list_descendants(os.getpid()) if pid not in own]) < count:
+    while len(pids := list_sandboxed()) < count:
         time.sleep(0.01)
     time.sleep(1.5)  # the program must have begun: before, Python cannot tell its death from its end
     os.kill(pids[victim], signal.SIGKILL)
