@@ -114,7 +114,7 @@ def test_a_broken_model_to_start_from_is_named(
     assert read_metrics(tmp_path / "run") == []
 
 
-@pytest.mark.parametrize("score", ["nan", "-inf"])
+@pytest.mark.parametrize("score", ["nan"])
 def test_a_reward_that_is_no_number_is_named(ray_session: None, tmp_path: Path, score: str) -> None:
     """Each such sample is an error, and too many of them end the run: by the part of the reward."""
     (tmp_path / "mine.py").write_text(
@@ -161,7 +161,6 @@ def find_below(process: subprocess.Popen[str], title: str) -> psutil.Process:
         ),
         (signal.SIGSTOP, "ray::EngineWorker", r"engine 0 \(pid \d+\) has not run for \d+ s: it is stopped \(SIGSTOP\)"),
         (signal.SIGSTOP, "raylet/raylet", r"Ray's raylet \(pid \d+\) has not run for \d+ s: it is stopped \(SIGSTOP\)"),
-        (signal.SIGSTOP, "gcs/gcs_server", r"Ray's GCS \(pid \d+\) has not run for \d+ s: it is stopped \(SIGSTOP\)"),
     ],
 )
 def test_a_process_that_is_lost_ends_the_run_in_one_line(
