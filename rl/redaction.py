@@ -71,7 +71,9 @@ def remember(value: str, substitute: str = HIDDEN) -> None:
     """Look for `value` in all that is redacted from now on, and put `substitute` in its place. Left out are values that are
     too short, and paths of this machine: a message that names no path helps nobody."""
     is_path = os.path.isabs(os.path.expanduser(value)) and os.path.exists(os.path.expanduser(value))
-    if len(value) < SHORTEST or is_path or value in _Secrets.substitutes:
+    # `${oc.env:USER}` stands in the paths of everything.
+    is_in_path = any(value in folder for folder in (os.getcwd(), os.path.expanduser("~")))
+    if len(value) < SHORTEST or is_path or is_in_path or value in _Secrets.substitutes:
         return
     _Secrets.substitutes[value] = substitute
     for spelling in _spellings(value):

@@ -196,3 +196,22 @@ def test_secrets_are_hidden_and_the_vocabulary_is_not() -> None:
         "credentials": {"user": HIDDEN, "codes": [HIDDEN, None]},
     }
     assert recipe["token"] == "hf_abc"
+
+
+def test_what_an_interpolation_names_is_sent_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file itself; the saved recipe keeps the variable, which the job's own environment must have."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SCORER", "my_rewards.py:score")
+    Path("my_rewards.py").write_text("def score(prompt, rollout): ...\n")
+    source = {**BASE, "reward": {"parts": [{"verifier": "${oc.env:SCORER}"}]}}
+    (tmp_path / "parcel").mkdir()
+    notes = pack(load(source), tmp_path / "parcel")
+    assert (tmp_path / "parcel" / "my_rewards.py").is_file()
+    assert any(note.startswith("SCORER: is not sent along") for note in notes)
+
+
+def test_a_part_of_every_path_is_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "swimmer").mkdir()
+    monkeypatch.chdir(tmp_path / "swimmer")
+    redaction.remember("swimmer", "${oc.env:USER}")
+    assert redact_text("go on with: rl run --out /home/swimmer/runs/x").endswith("/home/swimmer/runs/x")

@@ -49,7 +49,7 @@ class LiveReport:
                 continue
             start = time.monotonic()
             with suppress(Exception):  # an error of the page must not stop the run; the last report raises it again
-                write_report(self.run_dir)
+                write_report(self.run_dir, lambda _: None)  # what it lacks is said once, by the last one
             written = state
             wait_s = max(self.every_s, (time.monotonic() - start) / SHARE)
 

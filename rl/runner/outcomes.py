@@ -31,11 +31,13 @@ def write_outcome(
     file: Path, kind: str, outcome: Outcome, parents: Sequence[object], run_dir: Path, seconds: float
 ) -> None:
     """Write the outcome of a stage of this kind, whole or not at all."""
-    values = {"kind": kind, **asdict(outcome), "parents": parents, "seconds": seconds}
+    values = {"kind": kind, **asdict(outcome), "parents": redact(parents), "seconds": seconds}
     # Relative paths, so that a run's directory can be moved.
     values["artifacts"] = {name: relpath(path, run_dir) for name, path in outcome.artifacts.items()}
+    # Not redacted as a whole: a metric may be called `part/secret`, and is read again as a number.
+    values["facts"] = redact(outcome.facts)
     with replacing(file) as temporary:
-        temporary.write_text(json.dumps(redact(values)))
+        temporary.write_text(json.dumps(values))
 
 
 def read_outcome(file: Path, run_dir: Path) -> tuple[Outcome, float]:

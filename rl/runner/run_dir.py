@@ -60,6 +60,8 @@ def _prepare(recipe: Recipe, out: Path, resume: bool, say: Callable[[str], None]
         saved_values = read_recipe(file)
         if values == saved_values or values == _resolve_again(saved_values):
             return
+        if not is_longer(saved_values, values):  # unless a variable, or what it names, has appeared since
+            saved_values = _resolve_again(saved_values)
         if not is_longer(saved_values, values):
             difference = _first_difference(saved_values, values)
             raise ConfigError(f"{out}: was run with another recipe ({difference}); resume with the same one")
@@ -111,7 +113,7 @@ def read_recipe(file: Path) -> dict[str, object]:
     return cast(dict[str, object], values)
 
 
-def _resolve_again(saved_values: dict[str, object]) -> object:
+def _resolve_again(saved_values: dict[str, object]) -> dict[str, object]:
     """Return a saved recipe with what it takes from the environment as that is now, redacted like the recipe of a run."""
     try:
         return json.loads(json.dumps(redact(resolve(saved_values, RECIPE))))

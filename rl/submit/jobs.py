@@ -81,7 +81,7 @@ def submit(
         )
     entrypoint = f"rl run {RECIPE} --out {_quote(out)}{' --resume' if resume else ''}"
     told = json.dumps(
-        {"recipe": command[0], "overrides": [redact_text(word) for word in command[1]], "address": address}
+        {"recipe": command[0], "overrides": [redact_text(word) for word in command[1]], "address": redact_text(address)}
     )
     with tempfile.TemporaryDirectory(prefix="groundtone-") as folder, _explain_ray_errors(address):
         _check_dashboard(address)

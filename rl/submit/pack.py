@@ -36,7 +36,7 @@ def pack(recipe: Recipe, folder: Path) -> list[str]:
 
     Raises ConfigError if a Python file that the recipe names does not exist.
     """
-    values = cast("Values", OmegaConf.to_container(OmegaConf.create(keep_interpolations(recipe.source))))
+    values = cast("Values", OmegaConf.to_container(OmegaConf.create(recipe.source)))
     values.get("cluster", {}).pop("address", None)  # the job already runs on that cluster
     stages = list(_stages(values["stages"], "stages"))
     parcel = Parcel(folder)
@@ -58,7 +58,7 @@ def pack(recipe: Recipe, folder: Path) -> list[str]:
             parcel.warn(place, path)
         elif path:
             parcel.add_path(path, Path.cwd(), place)
-    OmegaConf.save(OmegaConf.create(values), folder / RECIPE)
+    OmegaConf.save(OmegaConf.create(keep_interpolations(values)), folder / RECIPE)
     # Sent along, a secret would stand in the cluster's logs and in its object store.
     names = variables_in((folder / RECIPE).read_text())
     return parcel.notes + [f"{name}: is not sent along; the job reads it from its own environment" for name in names]

@@ -80,8 +80,16 @@ def describe_row(batch: Batch, row: int) -> str:
 
 def _local_weights(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Yield (name, what this rank holds of the parameter): under ZeRO-3 a shard of it."""
+    import torch.distributed as dist
+
     for name, parameter in module.named_parameters():
-        yield name, getattr(parameter, "ds_tensor", parameter).detach()
+        shard: Tensor | None = getattr(parameter, "ds_tensor", None)
+        if shard is None:
+            yield name, parameter.detach()
+            continue
+        # Shards are equally long; DeepSpeed never writes what the last ones have beyond the parameter's end.
+        start = dist.get_rank() * shard.numel()
+        yield name, shard.detach().flatten()[: max(0, cast(Any, parameter).ds_numel - start)]
 
 
 def _share(finding: Finding) -> Finding:

@@ -70,12 +70,15 @@ class Watchdog:
         self.watchlist, self.find_lives, self.report = Watchlist(limit_s), find_lives, report
         self.pause_s = min(limit_s / CHECKS, LONGEST_PAUSE_S)
         self.ended = threading.Event()
+        self.thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
         if limit_s:
-            threading.Thread(target=self._run, name="watchdog", daemon=True).start()
+            self.thread.start()
 
     def close(self) -> None:
-        """Stop watching."""
+        """Stop watching, before Ray is gone: a question to Ray would start another one."""
         self.ended.set()
+        if self.thread.is_alive() and self.thread is not threading.current_thread():
+            self.thread.join(timeout=2.0)  # a question to a Ray that stands still is not waited for
 
     def _run(self) -> None:
         while not self.ended.wait(self.pause_s):
