@@ -90,7 +90,7 @@ def check_resumable(out: Path, seeds: bool = False) -> None:
     newest = sorted(runs, key=lambda run: (Path(run).stat().st_mtime, run))[-_NAMED_RUNS:]
     if holders:
         hint = f"; it lies in a run: did you mean '{holders[0]}'?"
-    elif "did you mean" in (near := did_you_mean(str(out), runs)):
+    elif "did you mean" in (near := did_you_mean(str(out), sorted(runs))):
         hint = near
     else:
         hint = f"; there are {', '.join(newest)}" if newest else ""

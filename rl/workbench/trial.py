@@ -132,11 +132,11 @@ class Workbench:
     def printed(self) -> dict[str, str]:
         """Return what the verifier has printed so far, by the place of the case, in the order of these; under an empty place
         what it printed while it was loaded."""
-        texts: dict[str, str] = {}
+        texts = {"": ""}
         for file in sorted(Path(self._output.name).iterdir()):
-            # Each worker loads the verifier: what it prints then is told once.
+            # Each worker loads the verifier: what it prints then is told once, from one that has finished loading.
             loading, *sections = file.read_text("utf-8", errors="replace").split(f"\n{CASE_MARK}")
-            texts.setdefault("", loading)
+            texts[""] = max(texts[""], loading, key=len)
             for section in sections:
                 place, _, text = section.partition("\n")
                 texts[place] = texts.get(place, "") + text

@@ -201,7 +201,9 @@ def test_nothing_of_a_turn_is_lost(tmp_path: Path, turn: dict[str, Any]) -> None
     prompts, refusal = attempt(jsonl(file, fields=MESSAGES))
     assert prompts or refusal.startswith(f"{file}:1: ")
     for value in turn.values():
-        if prompts and isinstance(value, str):
+        if (
+            prompts and isinstance(value, str) and any(map(str.isprintable, value))
+        ):  # control characters alone say nothing
             assert value.strip().replace("<think>", "") in all_texts(prompts[0])
 
 
