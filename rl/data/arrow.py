@@ -31,8 +31,10 @@ def parquet(
     with _parquet_file(file) as table:
         names: list[str] = table.schema_arrow.names
         check_columns(required, names, str(file))
-        wanted = None if columns is None else top_level(columns)
-        batches = table.iter_batches(batch, columns=[name for name in names if wanted is None or name in wanted])
+        top_columns = None if columns is None else top_level(columns)
+        batches = table.iter_batches(
+            batch, columns=[name for name in names if top_columns is None or name in top_columns]
+        )
         decoded_rows = (row for part in batches for row in decode_rows(part.to_pylist(), part.schema))
         yield from ((f"{file}: row {number}", row) for number, row in enumerate(decoded_rows, 1))
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 LONGEST = 3
 """Prompts, the longest in bytes, whose tokens are counted: with few bytes a token, another than the first may be longest."""
 BYTES_PER_TOKEN = 4.0
-"""Of a tokenizer that is not here: about what those of today make of English."""
+"""Bytes of English that a token of today's models holds, for a tokenizer that is not here."""
 
 
 def check(recipe: Recipe, facts: Mapping[tuple[str, str | None], DataFacts]) -> tuple[list[str], list[str]]:

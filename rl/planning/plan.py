@@ -49,7 +49,7 @@ class Plan:
     thinking: str = ""
     """A line that says whether the model thinks, and why, where the recipe leaves that open."""
     origins: list[str] = field(default_factory=list[str])
-    """Where models and data come from, a line each: `from disk`, or `from the hub`."""
+    """Origins of models and data, a line each: `from disk`, or `from the hub`."""
     address: str | None = None
     """Address of the cluster that runs it; None for this machine (`present`) or for machines as `expected`."""
     present: Machine | None = None

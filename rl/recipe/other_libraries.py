@@ -37,7 +37,7 @@ class Setting:
     targets: str = ""
     """Keys of a recipe, or options of `rl run`; `*.key` is that of any stage which has it. Empty: there is none."""
     note: str = ""
-    """What differs, or why there is none."""
+    """Difference in meaning, or the reason why there is no such key."""
 
     @property
     def names(self) -> list[str]:

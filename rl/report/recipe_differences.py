@@ -30,11 +30,11 @@ def find_differences(run_dirs: Sequence[Path]) -> list[RecipeDifference]:
         recipes = [_with_defaults(values) if values else values for values in recipes]
     flat = [_flatten(values) for values in recipes]
     keys = dict.fromkeys(key for values in flat for key in values)
-    known = [values for values in flat if values]
+    readable = [values for values in flat if values]
     return [
         {"key": key, "values": [values.get(key) for values in flat]}
         for key in keys
-        if any(key not in values or values[key] != known[0].get(key) for values in known)
+        if any(key not in values or values[key] != readable[0].get(key) for values in readable)
     ]
 
 

@@ -17,7 +17,7 @@ SHORTAGES = {
     "inodes": "the disk has no inode left for another file, though it may have space; delete files you do not need, many small ones first",
     "quota": "your disk quota is used up; delete files of yours or have it raised",
 }
-"""What a disk may be short of, and what to do."""
+"""Messages for each thing that a disk may be short of, with the fix."""
 
 
 class DiskFull(OSError):

@@ -79,7 +79,7 @@ class Run:
         self.cluster: Cluster | None = None
         self.current_stage: Stage | None = None
         self.tracker: Tracker | None = None
-        """That of the current stage."""
+        """Records of the current stage; None before the first."""
         self.environment = describe_environment()
         self.artifacts = Artifacts(recipe, out, say)
         self.announced: dict[str, int] = {}

@@ -80,14 +80,14 @@ def submit(
             f"--out {out}: a relative directory would lie in the job's own folder, which Ray deletes; begin it with / or ~/"
         )
     entrypoint = f"rl run {RECIPE} --out {_quote(out)}{' --resume' if resume else ''}"
-    told = json.dumps(
+    command_json = json.dumps(
         {"recipe": command[0], "overrides": [redact_text(word) for word in command[1]], "address": redact_text(address)}
     )
     with tempfile.TemporaryDirectory(prefix="groundtone-") as folder, _explain_ray_errors(address):
         _check_dashboard(address)
         for warning in pack(recipe, Path(folder)):
             say(f"warning: {warning}")
-        environment = {"working_dir": folder, "env_vars": {SUBMITTED: told}}
+        environment = {"working_dir": folder, "env_vars": {SUBMITTED: command_json}}
         _retry_until_agent_is_up(
             lambda: _client(address).submit_job(entrypoint=entrypoint, submission_id=job, runtime_env=environment)
         )

@@ -56,8 +56,8 @@ def _match(pattern: str, file: Path, folders: list[Path]) -> Iterator[tuple[Path
         try:
             if "*" in pattern and not pattern.startswith(("/", "~")):
                 # A pattern needs an ending, or it would take whatever lies there.
-                found = sorted(folder.glob(pattern)) if re.search(r"\w[^/*]*\.\w+$|\.\w{2,}$", pattern) else []
-                yield from ((folder, str(path.relative_to(folder))) for path in found)
+                files = sorted(folder.glob(pattern)) if re.search(r"\w[^/*]*\.\w+$|\.\w{2,}$", pattern) else []
+                yield from ((folder, str(path.relative_to(folder))) for path in files)
             elif (folder / Path(pattern).expanduser()).exists():
                 yield folder, pattern
         except (OSError, ValueError, NotImplementedError, RuntimeError):  # a text that is no path

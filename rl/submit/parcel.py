@@ -13,7 +13,7 @@ MAX_BYTES = 16 << 20
 MAX_TOTAL_BYTES = 400 << 20
 """Most data that are packed; Ray's own limit for the whole working directory is 500 MiB."""
 FIX = "name a path that the cluster's machines share"
-"""What to do about a file that is not sent."""
+"""Fix for a file that is not sent."""
 
 
 class Parcel:

@@ -89,8 +89,8 @@ def _sources(config: Config, context: Context) -> dict[str, Sequence[Prompt]]:
     from rl.data.mixture import apportion, limits, weights_of
     from rl.stages.curate import kept_ids
 
-    own = config.reads[0]
-    sources: dict[str, Sequence[Prompt]] = context.sources(own.data, own.split, own.limit)
+    training_data = config.reads[0]  # the second is what is evaluated on the way
+    sources: dict[str, Sequence[Prompt]] = context.sources(training_data.data, training_data.split, training_data.limit)
     if config.difficulty is not None:
         # First chosen, then capped: the other way round most of the few that the cap leaves would be thrown away.
         ids = kept_ids(context.artifact("difficulty", config.difficulty))

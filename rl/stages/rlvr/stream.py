@@ -41,23 +41,23 @@ class SampleStream:
         """Return the step's samples. With dynamic sampling, groups whose samples are all equally right are dropped, and
         further prompts drawn in their place (DAPO, arXiv 2503.14476, section 3.2). Where they run short after `MAX_DRAWS`
         rounds, the step has the groups that were found. Raises ValueError without any sample to learn from."""
-        wanted = self.config.prompts_per_step
+        group_count = self.config.prompts_per_step
         samples: list[Scored] = []
         self.scorer.seconds.clear()
         self.draws = []
         # In rounds, not one group at a time: what is drawn must not depend on which group finishes first.
         for draw in range(MAX_DRAWS):
-            prompts = self.draw(wanted - len(by_prompt(samples)), samples)
+            prompts = self.draw(group_count - len(by_prompt(samples)), samples)
             if not prompts:  # a small source may have none but those that are answered already
                 continue
             scored = self.answer(prompts, seed_of(self.context.seed, step, draw))
             self.draws.append(scored)
             samples += self.informative(scored) if self.objective.filter_zero_variance else scored
-            if len(by_prompt(samples)) == wanted:
+            if len(by_prompt(samples)) == group_count:
                 break
         if not any(s.verdict.error is None for s in samples):
             raise ValueError(f"rlvr '{self.context.name}', step {step}: {self._describe_nothing()}")
-        self.group_share = len(by_prompt(samples)) / wanted
+        self.group_share = len(by_prompt(samples)) / group_count
         return samples
 
     def loss_scale(self, scored: Sequence[Scored]) -> Tensor | None:
