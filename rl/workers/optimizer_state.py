@@ -26,6 +26,7 @@ def write_optimizer(optimizer: Any, file: Path) -> None:
         state |= {f"{i}.{name}": value.detach().cpu().clone() for name, value in tensors.items()}
     if problem := find_non_finite(state.items()):
         raise NonFiniteError(f"of the optimizer's state {problem}")
+    file.parent.mkdir(exist_ok=True)
     safetensors.torch.save_file(state, file)
 
 

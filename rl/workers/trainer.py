@@ -262,7 +262,9 @@ class TrainerWorker:
         read_optimizer(self.deepspeed.optimizer, self._optimizer_file(folder))
 
     def _optimizer_file(self, folder: str) -> Path:
-        return Path(folder) / f"optimizer-{self.rank}-of-{self.world}.safetensors"
+        # In a folder of its own: engines, and who counts parameters, take every safetensors file beside config.json for
+        # the model's weights.
+        return Path(folder) / "optimizer" / f"{self.rank}-of-{self.world}.safetensors"
 
     def _clip_gradient(self, module: nn.Module, limit: float) -> None:
         """Scale the gradient down to the norm `limit` (0: not at all) and keep the norm that it had, for `_norm`."""
