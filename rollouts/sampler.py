@@ -22,9 +22,11 @@ import numpy as np
 from rl.config import ConfigError
 from rl.finite import NonFiniteError, is_finite
 from rl.types import Clip, Message, Prompt, Rollout
+from rollouts.arrival import ArrivalError, Receipt
+from rollouts.proof import Proof
 from rollouts.remote import Actor, fetch
 from rollouts.serving import ServingConfig
-from rollouts.weights import WeightBucket
+from rollouts.weights import Weights, folder_weights
 from rollouts.worker import Completion, Request
 
 if TYPE_CHECKING:
@@ -105,22 +107,42 @@ class Sampler:
     def __init__(self, engines: Sequence[Actor], respawn: Callable[[int], Actor], chat: ChatFormat) -> None:
         self.engines, self.respawn, self.chat = list(engines), respawn, chat
         self.version = -1  # nothing loaded: the engines hold the weights that they started with
-        self.weights: Sequence[WeightBucket] = []  # what a new engine loads in a dead one's place
+        self.weights: Weights | None = None  # what a new engine loads in a dead one's place
+        self.proof = Proof()
         self.reissued_requests = self.deaths = 0
 
-    def load(self, weights: Sequence[WeightBucket] | Path, version: int = 0) -> None:
-        """Load weights, or the model in a folder, into every engine under the name `version`."""
+    def load(self, weights: Weights | Path, version: int = 0) -> None:
+        """Load weights, or the model in a folder, into every engine under the name `version`. Raises ArrivalError, naming
+        the engine and the tensor, unless every engine holds what was sent and uses it."""
         from ray.exceptions import RayActorError
 
-        self.weights = [{"folder": str(weights)}] if isinstance(weights, Path) else weights
-        self.version = version
+        self.weights = folder_weights(weights) if isinstance(weights, Path) else weights
+        self.version = -1  # until all is proved: after a load that fails it refuses to generate
         self.deaths = 0
+        self.proof.begin(version, self.weights)
         # All engines start before the first is waited for.
-        for i, loading in enumerate([engine.load.remote(version, self.weights) for engine in self.engines]):
+        for i, loading in enumerate([self._load(i) for i in range(len(self.engines))]):
             try:
-                assert fetch(loading) == version, f"engine {i} does not hold version {version}"
+                receipt = self._fetch_receipt(i, loading)
             except RayActorError:
                 self._replace(i)
+            else:
+                self.proof.check(i, receipt)
+        self.version = version
+
+    def _load(self, i: int) -> ObjectRef[Receipt]:
+        assert self.weights is not None, "there are weights to load"
+        return self.engines[i].load.remote(self.proof.version, self.weights.buckets, self.weights.probe)
+
+    def _fetch_receipt(self, i: int, loading: ObjectRef[Receipt]) -> Receipt:
+        """Wait for the answer to `_load`. Raises ArrivalError for weights from a trainer that do not load, and ValueError
+        for a folder of such."""
+        try:
+            return fetch(loading)
+        except ValueError as error:
+            if self.weights is None or not self.weights.from_trainer:
+                raise
+            raise ArrivalError(f"engine {i}, version {self.proof.version}: {error}") from error
 
     def generate(
         self,
@@ -199,18 +221,22 @@ class Sampler:
 
     def _replace(self, i: int) -> None:
         """Put a new engine with the present weights in the place of the dead i-th. Raises ValueError beyond MAX_DEATHS
-        and where the weights do not load."""
+        and where the weights do not load, or not whole."""
         from ray.exceptions import RayActorError
 
         self.deaths += 1
         while self.deaths <= MAX_DEATHS:
             self.engines[i] = self.respawn(i)
-            try:
-                if self.weights:
-                    fetch(self.engines[i].load.remote(self.version, self.weights))
+            self.proof.forget(i)
+            if self.weights is None:
                 return
+            try:
+                receipt = self._fetch_receipt(i, self._load(i))
             except RayActorError:  # the new one died too
                 self.deaths += 1
+                continue
+            self.proof.check(i, receipt)
+            return
         raise ValueError(
             f"{self.deaths} engines died during one generation or load of weights, the last was engine {i}; is memory "
             "short? lower engines.count, or what an engine takes: engines.kv_cache_mb on CPU, "

@@ -19,9 +19,11 @@ from rl.run.files import replacing_folder
 from rl.types import Batch, Clip
 from rl.workers.audio_features import AudioFeatures
 from rl.workers.optimizer import OptimizerConfig
+from rl.workers.probe import probe_batch
 from rl.workers.roles import Absent, Future, Report
 from rl.workers.trainer import OptimiserStep, TrainerConfig
 from rollouts.remote import Actor
+from rollouts.weights import WeightBucket, Weights
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from rl.algorithms.objective import Objective
     from rl.algorithms.preference_losses import Preference
     from rl.workers.roles import Critic, Policy, Reference, Trainee
-    from rollouts.weights import WeightBucket
+    from rollouts.probe import Probe
 
 First = TypeVar("First")
 Second = TypeVar("Second")
@@ -130,10 +132,16 @@ class PolicyGroup(TrainerGroup):
     """The sampling temperature: logprobs are those of the distribution at it. `load` sets it back to 1."""
 
     def __init__(
-        self, actors: Sequence[Actor], config: TrainerConfig, audio_features: AudioFeatures | None = None
+        self,
+        actors: Sequence[Actor],
+        config: TrainerConfig,
+        audio_features: AudioFeatures | None = None,
+        probe: Probe | None = None,
     ) -> None:
+        """`probe` is scored beside the engines that get the weights."""
         super().__init__(actors, config, audio_features)
         self.handles: list[WeightBucket] = []
+        self.probe = probe
 
     def load(self, path: str | Path, model: ModelConfig, optimizer: OptimizerConfig) -> None:
         """Build every rank anew around the model at `path`, with a fresh optimizer."""
@@ -214,14 +222,19 @@ class PolicyGroup(TrainerGroup):
 
         return Future(calls, finish)
 
-    def weights(self) -> list[WeightBucket]:
-        """Return handles of the weights; the tensors go from worker to engine, not through here. Handles returned
-        earlier become void."""
+    def weights(self) -> Weights:
+        """Return handles of the weights, with what engines are to prove; the tensors go from worker to engine, not
+        through here. Handles returned earlier become void."""
         # The list is emptied, not only dropped: the sampler holds it too, and Ray frees what nobody refers to. So its
         # store holds one version of the weights and not two.
         self.handles.clear()
-        self.handles = self._call_all("weights").get()[0]
-        return self.handles
+        self.handles, checksums, seconds = self._call_all("weights").get()[0]
+        if self.probe is None:
+            return Weights(self.handles, checksums, seconds)
+        # Begun here and waited for by the sampler: the trainer scores the probe while the engines load. At temperature 1,
+        # at which engines score a prompt.
+        scoring = self._forward("logprobs", probe_batch(self.probe), 1.0)
+        return Weights(self.handles, checksums, seconds, self.probe, lambda: scoring.get().numpy())
 
 
 class CriticGroup(TrainerGroup):

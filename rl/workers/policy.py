@@ -5,6 +5,7 @@ Suffixes as in `rl.types`: A, the tokens of a batch that the policy wrote; P, it
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from models.settings import ModelConfig
     from rl.algorithms.objective import Objective
     from rl.algorithms.preference_losses import Preference
+    from rollouts.arrival import Checksum
     from rollouts.weights import WeightBucket
 
 BUCKET_BYTES = 256 << 20
@@ -35,6 +37,7 @@ class PolicyWorker(LanguageModelWorker):
 
         self.keep_tokenizer(path, config.thinks)
         self.frozen_buckets: list[WeightBucket] | None = None
+        self.frozen_checksums: dict[str, Checksum] = {}
         return LogprobModel(path, config.dtype, config.gradient_checkpointing, config.train_encoder)
 
     @frees_cuda_cache
@@ -87,28 +90,34 @@ class PolicyWorker(LanguageModelWorker):
         return self.optimise(batch, steps, loss, lambda n: action_weights(n, "token_mean"), pairs=True)
 
     @frees_cuda_cache
-    def weights(self) -> list[WeightBucket]:
-        """Put the model's weights into Ray's object store and return handles of them, in buckets; only the first rank
-        has any to return. Collective."""
+    def weights(self) -> tuple[list[WeightBucket], dict[str, Checksum], float]:
+        """Put the model's weights into Ray's object store and return handles of them, in buckets, their checksums, and
+        the seconds that the sums took; only the first rank has any to return. Collective."""
         module = self.deepspeed.module
         frozen = {name for name, _ in module.frozen_parameters()}
-        buckets = self._buckets((name, tensor) for name, tensor in self._named_parameters() if name not in frozen)
+        self.checksum_s = 0.0
+        checksums: dict[str, Checksum] = {}
+        trained = ((name, tensor) for name, tensor in self._named_parameters() if name not in frozen)
+        buckets = self._buckets(trained, checksums)
         if self.frozen_buckets is None:
             # A frozen encoder is put there once. An engine takes a bucket of one name only once, too: the name has
             # the weights' digest in it (see `rollouts.weight_transfer`).
             digest = self.encoder_digest()
-            self.frozen_buckets = self._buckets(module.frozen_parameters())
+            self.frozen_buckets = self._buckets(module.frozen_parameters(), self.frozen_checksums)
             for i, bucket in enumerate(self.frozen_buckets):
                 bucket["frozen"] = f"{digest}/{i}"
-        return [*buckets, *self.frozen_buckets]
+        return [*buckets, *self.frozen_buckets], checksums | self.frozen_checksums, self.checksum_s
 
-    def _buckets(self, parameters: Iterable[tuple[str, Tensor]]) -> list[WeightBucket]:
-        """Put (name, tensor) pairs into the object store under the names that engines know; on other ranks than the
-        first only walk through them, since gathering them is collective."""
+    def _buckets(
+        self, parameters: Iterable[tuple[str, Tensor]], checksums: dict[str, Checksum]
+    ) -> list[WeightBucket]:
+        """Put (name, tensor) pairs into the object store under the names that engines know, and note their checksums; on
+        other ranks than the first only walk through them, since gathering them is collective."""
         import ray
         import torch
 
         from models.load import public_name
+        from rollouts.arrival import checksum
 
         buckets: list[WeightBucket] = []
         arrays: dict[str, np.ndarray] = {}
@@ -116,9 +125,13 @@ class PolicyWorker(LanguageModelWorker):
             if self.rank:
                 continue
             host = tensor.cpu()
+            public = public_name(self.deepspeed.module.lm, name.removeprefix("lm."))
+            start = time.monotonic()
+            checksums[public] = checksum(host)
+            self.checksum_s += time.monotonic() - start
             if host.dtype == torch.bfloat16:
                 host = host.view(torch.uint16)  # numpy has no bfloat16: its bits travel
-            arrays[public_name(self.deepspeed.module.lm, name.removeprefix("lm."))] = host.numpy()
+            arrays[public] = host.numpy()
             if sum(array.nbytes for array in arrays.values()) > BUCKET_BYTES:
                 buckets.append({"tensors": ray.put(arrays)})
                 arrays = {}
