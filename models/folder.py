@@ -84,15 +84,7 @@ def write_chat_template(folder: Path, template: str) -> None:
 
 def count_parameters(folder: str | Path) -> int:
     """Return the number of parameters in the folder's safetensors files, by their headers."""
-    return sum(math.prod(shape) for _, shape in read_headers(folder).values())
-
-
-def read_headers(folder: str | Path) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Return {tensor: (type as safetensors calls it, shape)} of the folder's safetensors files, by their headers."""
-    tensors: dict[str, tuple[str, tuple[int, ...]]] = {}
-    for file in sorted(Path(folder).glob("*.safetensors")):
-        tensors |= _read_header(file)
-    return tensors
+    return sum(_parameters(file) for file in sorted(Path(folder).glob("*.safetensors")))
 
 
 def read_chat_template(folder: Path) -> str | None:
@@ -182,8 +174,8 @@ def _mapping(file: Path) -> dict[str, object]:
     return parse_object(content, str(file), MODEL_FIX)
 
 
-def _read_header(file: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Return {tensor: (type, shape)} of a safetensors file: 8 bytes of header length, the header in JSON, the data."""
+def _parameters(file: Path) -> int:
+    """Return the number of parameters in a safetensors file: 8 bytes of header length, the header in JSON, the data."""
     if not os.path.isfile(file):
         raise ValueError(f"{file}: is no file; fetch it again")
     size = file.stat().st_size
@@ -196,21 +188,19 @@ def _read_header(file: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
             raise ValueError(f"{file}: {size:,} bytes are no whole safetensors file; fetch it again")
         content.seek(8)
         header = parse_object(content.read(length), f"{file}: header", "fetch it again")
-    tensors: dict[str, tuple[str, tuple[int, ...]]] = {}
-    end = 0
+    count, end = 0, 0
     whole = Fields(header, file, "fetch it again")
     for name in header:
         if name == "__metadata__":
             continue
         entry = whole.inner(name)
         shape, offsets = entry.wholes("shape"), entry.wholes("data_offsets")
-        dtype = entry.text("dtype")
-        if dtype is None or entry.values.get("shape") is None or len(offsets) != 2:
+        if entry.text("dtype") is None or entry.values.get("shape") is None or len(offsets) != 2:
             raise ValueError(f"{file}: '{name}' lacks dtype, shape or two data_offsets; fetch it again")
-        tensors[name], end = (dtype, tuple(shape)), max(end, offsets[1])
+        count, end = count + math.prod(shape), max(end, offsets[1])
     if size < 8 + length + end:
         raise ValueError(f"{file}: cut short, {size:,} of {8 + length + end:,} bytes; fetch it again")
-    return tensors
+    return count
 
 
 def _refuse_pointer(content: bytes, file: Path) -> None:

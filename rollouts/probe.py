@@ -44,6 +44,4 @@ def score_probe(engine: LLMEngine, prompt: Any, tokens: Sequence[int], start: in
         output = next(iter(engine.step()), output)
     if output.prompt_token_ids != list(tokens):
         raise ValueError("vLLM expands the probe's audio to other tokens than the trainer")
-    return np.array(
-        [output.prompt_logprobs[t][tokens[t]].logprob for t in range(start, len(tokens))], dtype=np.float32
-    )
+    return np.array([output.prompt_logprobs[t][tokens[t]].logprob for t in range(start, len(tokens))], dtype=np.float32)

@@ -108,9 +108,7 @@ class PolicyWorker(LanguageModelWorker):
                 bucket["frozen"] = f"{digest}/{i}"
         return [*buckets, *self.frozen_buckets], checksums | self.frozen_checksums, self.checksum_s
 
-    def _buckets(
-        self, parameters: Iterable[tuple[str, Tensor]], checksums: dict[str, Checksum]
-    ) -> list[WeightBucket]:
+    def _buckets(self, parameters: Iterable[tuple[str, Tensor]], checksums: dict[str, Checksum]) -> list[WeightBucket]:
         """Put (name, tensor) pairs into the object store under the names that engines know, and note their checksums; on
         other ranks than the first only walk through them, since gathering them is collective."""
         import ray
