@@ -42,6 +42,7 @@ def score_probe(engine: LLMEngine, prompt: Any, tokens: Sequence[int], start: in
     output: Any = None
     while engine.has_unfinished_requests():
         output = next(iter(engine.step()), output)
+    assert output is not None, "vLLM answers every request"
     if output.prompt_token_ids != list(tokens):
         raise ValueError("vLLM expands the probe's audio to other tokens than the trainer")
     return np.array([output.prompt_logprobs[t][tokens[t]].logprob for t in range(start, len(tokens))], dtype=np.float32)

@@ -66,6 +66,8 @@ class Proof:
     def check(self, i: int, receipt: Receipt) -> None:
         """Take the answer of engine `i`. Raises ArrivalError when it does not hold the weights, or does not use them."""
         place = f"engine {i}, version {self.version}"
+        if receipt.version != self.version:
+            raise ArrivalError(f"{place}: it answers that it holds version {receipt.version}")
         for worker, received in enumerate(receipt.received):
             if problem := describe_difference(self.checksums, received):
                 where = f"{place}, tensor-parallel worker {worker}" if len(receipt.received) > 1 else place

@@ -50,6 +50,10 @@ class EngineConfig(ServingConfig):
 
     count: int = 1
     """Number of engines."""
+    probe: bool = True
+    """True if every engine scores a fixed sequence after each update of the weights, to compare with the trainer. false, for
+    options of vLLM that exclude prompt logprobs: that the weights arrive is still proved, by checksums, not that they are
+    used."""
 
     def validate(self, place: str) -> None:
         """Raise ConfigError for a value out of range."""

@@ -127,7 +127,7 @@ class ObjectStoreWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
         try:
             loaded_names = model.load_weights(self._inspect(update_info, checksums)) or set()
         except Exception as error:  # of a name or shape that the model has not; every loader of vLLM raises its own
-            reason = str(error).splitlines()[0].partition(". ")[0]
+            reason = (str(error).splitlines() or [type(error).__name__])[0].partition(". ")[0]
             self.refusal = f"vLLM does not take {next(reversed(checksums), 'them')}: {reason}"
         self.received |= checksums
         # A frozen bucket of which a parameter was overwritten is no longer in place.

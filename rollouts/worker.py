@@ -142,7 +142,8 @@ class EngineWorker:
                 f"{buckets[0].get('folder')}: its weights are broken: {max(broken)}; fetch or train it again"
             )
         # Keys and values, and audio embeddings (the adapter trains), of the old weights would be served on.
-        assert self.engine.reset_prefix_cache(), "vLLM keeps the prefixes of requests that have ended"
+        if not self.engine.reset_prefix_cache():
+            raise ValueError("vLLM goes on with prefixes that the old weights have computed")
         self.engine.reset_mm_cache()
         self.engine.reset_encoder_cache()
         self.version = version

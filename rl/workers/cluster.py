@@ -133,8 +133,10 @@ class Cluster:
         """The policy's ranks, connected; `load` gives them a model."""
         shape = folder_shape(self.model_path, "model.path")
         # One token less than the longest sequence: an engine that scores a prompt also writes a token.
-        probe = draw_probe(self.chat, shape and shape.vocabulary, self.max_sequence_tokens - 1, self.seed)
-        return PolicyGroup(*self._ranks("policy"), probe)
+        probe = None
+        if self.engines.probe:
+            probe = draw_probe(self.chat, shape and shape.vocabulary, self.max_sequence_tokens - 1, self.seed)
+        return PolicyGroup(*self._ranks("policy"), probe, self.shares_gpus)
 
     @cached_property
     def critic(self) -> CriticGroup:

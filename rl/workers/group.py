@@ -137,11 +137,13 @@ class PolicyGroup(TrainerGroup):
         config: TrainerConfig,
         audio_features: AudioFeatures | None = None,
         probe: Probe | None = None,
+        shares_gpus: bool = False,
     ) -> None:
-        """`probe` is scored beside the engines that get the weights."""
+        """`probe` is scored beside the engines that get the weights; before them where they share their GPUs with the
+        ranks."""
         super().__init__(actors, config, audio_features)
         self.handles: list[WeightBucket] = []
-        self.probe = probe
+        self.probe, self.shares_gpus = probe, shares_gpus
 
     def load(self, path: str | Path, model: ModelConfig, optimizer: OptimizerConfig) -> None:
         """Build every rank anew around the model at `path`, with a fresh optimizer."""
@@ -234,6 +236,8 @@ class PolicyGroup(TrainerGroup):
         # Begun here and waited for by the sampler: the trainer scores the probe while the engines load. At temperature 1,
         # at which engines score a prompt.
         scoring = self._forward("logprobs", probe_batch(self.probe), 1.0)
+        if self.shares_gpus:  # engines that load take back the memory of which they gave some for the step
+            ray.wait(list(scoring.refs), num_returns=len(scoring.refs))
         return Weights(self.handles, checksums, seconds, self.probe, lambda: scoring.get().numpy())
 
 

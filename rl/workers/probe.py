@@ -14,12 +14,16 @@ if TYPE_CHECKING:
     from rl.data.chat import Chat
 
 PROBE_TOKENS = 64
+LEAST_TOKENS = 8
+"""Tokens that are scored at least, beside a clip."""
 CLIP_S = 0.5
 
 
-def draw_probe(chat: Chat, vocabulary: int | None, max_tokens: int, seed: int) -> Probe:
-    """Return a probe of at most `max_tokens`, after a clip if the model listens. `vocabulary` is the number of tokens that
-    the model has, where it is known; the tokenizer may have more."""
+def draw_probe(chat: Chat, vocabulary: int | None, max_tokens: int, seed: int) -> Probe | None:
+    """Return a probe of at most `max_tokens`, after a clip if the model listens; None where that leaves too few to score.
+    `vocabulary` is the number of tokens that the model has, where it is known; the tokenizer may have more."""
+    if max_tokens <= LEAST_TOKENS:
+        return None
     random = np.random.default_rng(seed)
     control = {*chat.controls.ids.values()}
     ids: list[int] = sorted(chat.tokenizer.get_vocab().values())
@@ -29,7 +33,7 @@ def draw_probe(chat: Chat, vocabulary: int | None, max_tokens: int, seed: int) -
         clip = Clip(data=encode(_sweep(random)))
         opening, patch, closing = chat.clip_ids
         count = chat.count_audio_tokens(clip)
-        if count + 2 + 8 <= max_tokens:  # enough of the probe must be left to be scored
+        if count + 2 + LEAST_TOKENS <= min(PROBE_TOKENS, max_tokens):
             clips = (clip,)
             head, expanded = [opening, patch, closing], [opening, *[patch] * count, closing]
     # The first token follows nothing, so nothing scores it: it may as well be a clip's.

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import ray
-from faulty import LOST, MISNAMED, FaultyEngine
+from faulty_engine import LOST, MISNAMED, FaultyEngine
 from worlds import Seat
 
 from models.hearing import clip_counter
@@ -56,14 +56,14 @@ class Loop:
         self.sampler = Sampler(engines, respawn, self.chat)
         self.batch = collate_demonstrations(PROMPTS, self.chat, 100)
         self.gaps = Gaps("rlvr", choose_bounds(dtype, None))
-        self.version = 0
+        self.version, self.warnings = 0, list[str]()
         self.load()
 
     def load(self) -> dict[str, float]:
         self.sampler.load(self.policy.weights(), version=self.version)
         metrics = self.sampler.proof.metrics()
         self.gaps.check(self.version, metrics)
-        assert self.gaps.observe(self.version, metrics) == []
+        self.warnings += self.gaps.observe(self.version, metrics)
         assert self.sampler.version == self.version
         return metrics
 
@@ -146,7 +146,8 @@ def test_a_head_that_is_not_packed_anew_stops_the_run(loop: Loop) -> None:
     """Half of what the tied matrix does is of the old weights."""
     loop.learn(1e-3)
     loop.plant("head not packed")
-    with pytest.raises(ValueError, match=r"step \d+: engine and trainer logprobs of the probe .*max_logprob_gap"):
+    says = "engine and trainer logprobs of the probe .*max_logprob_gap|arrived and is not used"
+    with pytest.raises(ValueError, match=says):
         loop.learn_often(3e-2, 8)
 
 
@@ -172,6 +173,7 @@ def test_nothing_fires_where_nothing_is_wrong(
     loop.policy.restore_optimizer(tmp_path)
     loop.load()
     loop.learn(1e-3)
+    assert loop.warnings == []
 
 
 def test_a_model_that_listens_is_probed_with_a_clip(worlds: Callable[[int], Any], tmp_path: Path) -> None:
@@ -183,6 +185,7 @@ def test_a_model_that_listens_is_probed_with_a_clip(worlds: Callable[[int], Any]
     assert loop.policy.probe is not None
     assert loop.policy.probe.clips
     assert max(loop.learn(rate)[PROBE] for rate in (0.0, 1e-5, 1e-3)) < 1e-5
+    assert loop.warnings == []
     names = loop.policy.weights().checksums.keys()
     assert any(name.startswith("encoder.") for name in names)
     (received,) = ray.get(actors[0].__ray_call__.remote(lambda self: self.receipt)).received
@@ -200,8 +203,12 @@ def test_a_model_that_listens_is_probed_with_a_clip(worlds: Callable[[int], Any]
 def test_a_probe_is_of_ordinary_tokens(tied: Path, most: int) -> None:
     chat = chat_of(tied)
     probe, again, other = (draw_probe(chat, 270, most, seed) for seed in (1, 1, 2))
+    assert probe is not None
     assert probe == again != other
     assert len(probe.tokens) == min(most, 64)
     assert not {*probe.tokens} & {*chat.controls.ids.values()}
-    assert max(draw_probe(chat, 100, most, 1).tokens) < 100, "a tokenizer may have more than the model"
     assert probe.sent == probe.tokens
+    smaller = draw_probe(chat, 100, most, 1)
+    assert smaller is not None
+    assert max(smaller.tokens) < 100, "a tokenizer may have more than the model"
+    assert draw_probe(chat, 270, 8, 1) is None, "too short to tell anything"
