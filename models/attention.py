@@ -49,7 +49,8 @@ class Bucket:
         return self.keys_nK is self.queries_nL
 
     def visible(self, window: int | None) -> Tensor | None:
-        """Return a bool mask that broadcasts to [n, 1, L, K], True where a query sees a key; None where plain causality says it all."""
+        """Return a bool mask that broadcasts to [n, 1, L, K], True where a query sees a key; None where causality alone
+        decides."""
         if self.is_plain and (window is None or self.queries_nL.shape[1] <= window):
             return None
         # Of plain sequences all rows have the same positions.
