@@ -25,10 +25,11 @@ from rich.table import Table
 
 from models.folder import count_parameters, read_config
 from models.heads import LogprobModel
+from models.settings import Dtype
 from rollouts.worker import EngineWorker, Request
 
 PROMPTS, SAMPLES, PROMPT_TOKENS, ANSWER_TOKENS = 8, 8, 45, 16
-DTYPES = ("float32", "bfloat16")
+DTYPES: tuple[Dtype, ...] = ("float32", "bfloat16")
 
 
 def seconds_of(work: Callable[[], object], repeats: int = 5) -> float:
@@ -76,7 +77,7 @@ def measure_engine(model: Path, dtype: str, threads: int) -> dict[str, float]:
     return {"prefill": count * PROMPT_TOKENS / prefill, "decode": count / decoding}
 
 
-def measure_update(model: Path, dtype: str, threads: int, shared: bool) -> dict[str, float]:
+def measure_update(model: Path, dtype: Dtype, threads: int, shared: bool) -> dict[str, float]:
     """Return tokens a second of a forward and backward pass over 8 prompts × 8 samples, and how many of the tokens go
     through the trunk."""
     torch.set_num_threads(threads)
