@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,20 +61,21 @@ def checksum(tensor: Tensor) -> Checksum:
     import xxhash
 
     # As bytes: numpy has no bfloat16, and a tensor without dimensions has no bytes to view.
-    content = tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy()
+    content = tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().data
     return Checksum(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."), xxhash.xxh3_64_intdigest(content))
 
 
 def folder_checksums(folder: Path) -> dict[str, Checksum]:
     """Return the checksums of a model's folder as far as its headers tell them, without a byte of the weights read."""
-    from safetensors import safe_open
+    import safetensors
 
+    safe_open: Any = safetensors.safe_open  # without types
     sums: dict[str, Checksum] = {}
     for file in folder.glob("*.safetensors"):
         with safe_open(file, framework="np") as tensors:
             for name in list(tensors.keys()):  # it is no mapping
                 header = tensors.get_slice(name)
-                dtype = header.get_dtype()
+                dtype: str = header.get_dtype()
                 sums[name] = Checksum(tuple(header.get_shape()), SAFETENSORS_DTYPES.get(dtype, dtype), None)
     return sums
 
