@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from models.folder import CONFIG_FIX, count_parameters, read_config
-from models.settings import ModelConfig
+from models.settings import ComposeConfig, ModelConfig
 from rl.json_files import Fields
 
 BYTES = {"float32": 4, "bfloat16": 2}
@@ -103,6 +103,8 @@ def read_shape(model: ModelConfig) -> Shape | None:
     if model.expect is not None and expected_shape is None:
         keys = "hidden_size, num_hidden_layers, num_attention_heads and vocab_size"
         raise ValueError(f"model.expect: describes no decoder that is known here; give at least {keys}")
+    if model.compose is not None:
+        return _composed_shape(model.compose)
     folder = folder_of(str(model.path))
     shape = folder_shape(folder, "model.path")
     if shape is None or expected_shape is None:
@@ -114,6 +116,19 @@ def read_shape(model: ModelConfig) -> Shape | None:
                 f"model.expect: {key} {want} expected, {folder}/config.json has {have}; correct it or the path"
             )
     return shape
+
+
+def _composed_shape(compose: ComposeConfig) -> Shape | None:
+    """Return the shape of a composed model, or None while a part is not on disk."""
+    config = compose.shape()
+    if not config:
+        return None
+    whole, text = config_shape(config), config_shape(config["text_config"])
+    decoder = folder_shape(folder_of(compose.decoder), "model.compose.decoder")
+    if whole is None or text is None or decoder is None:
+        return None
+    # The decoder is counted by its files, encoder and adapter by formula; rows for audio tokens are a few.
+    return replace(whole, parameters=decoder.parameters + whole.parameters - text.parameters)
 
 
 def folder_shape(folder: Path | None, place: str) -> Shape | None:
@@ -184,5 +199,7 @@ def _audio_parameters(audio: Fields, hidden: int) -> tuple[int, int]:
 
     d, width = size("n_audio_state", 1280), size("adapter_width", 2048)
     ends = 3 * d * size("n_mels", 128) + 3 * d * d + (size("n_audio_ctx", 1500) + 4) * d
-    blocks = size("n_audio_layer", 32) * 12 * (d * d + d)
-    return ends + blocks, 3 * d * d + d + (d + 1) * width + (width + 1) * hidden
+    ffn = size("n_audio_ffn", 4 * d)
+    blocks = size("n_audio_layer", 32) * (4 * d * d + 8 * d + (2 * d + 1) * ffn)
+    adapter = size("kernel_size", 3) * d * d + d + (d + 1) * width + (width + 1) * hidden
+    return ends + blocks, adapter

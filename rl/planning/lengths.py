@@ -52,7 +52,7 @@ class _Counter:
     def __init__(self, recipe: Recipe) -> None:
         model = recipe.header.model
         self._tokenizer, self.is_exact, self._bytes_per_token = None, model.build is not None, 1.0
-        folder = None if model.build else folder_of(str(model.path))
+        folder = None if model.build else folder_of(str(model.text_source))
         file = folder / "tokenizer.json" if folder else Path("tokenizer.json")
         if model.build is not None:
             return  # a byte tokenizer

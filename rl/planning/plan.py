@@ -183,9 +183,10 @@ def _stages(recipe: Recipe, shape: Shape | None, facts: judges.Facts, plan: Plan
 def _model(recipe: Recipe, plan: Plan) -> Shape | None:
     """Describe the model in the plan; return its shape, or None where that is not known here."""
     model = recipe.header.model
-    path, name = str(model.path), "built by the recipe" if model.build else str(model.path)
-    plan.model = f"{name}, {model.dtype}"
-    if model.build is None and not _present(path, "model.path", plan) and model.expect is None:
+    place, path = next(iter(model.sources.items()), ("model", ""))
+    plan.model = f"{model.title}, {model.dtype}"
+    absent = [place for place, source in model.sources.items() if not _present(source, place, plan)]
+    if absent and model.expect is None:
         return None
     try:
         shape = read_shape(model)
@@ -195,10 +196,10 @@ def _model(recipe: Recipe, plan: Plan) -> Shape | None:
             plan.problems.append(str(error))
         return None
     if foreign:  # which an engine alone may be able to serve
-        plan.problems.append(f"model.path: {path}: {foreign}; choose another model")
-    if shape is None and not any(line.startswith("model.path:") for line in plan.problems + plan.notes):
+        plan.problems.append(f"{place}: {path}: {foreign}; choose another model")
+    if shape is None and not any(line.startswith(f"{place}:") for line in plan.problems + plan.notes):
         why = f"{path} holds no config.json of a decoder that is known here"
-        plan.notes.append(f"model.path: {why}; memory and disk are not estimated")
+        plan.notes.append(f"{place}: {why}; memory and disk are not estimated")
     elif shape is not None:
         plan.model = f"{amount(shape.parameters)} parameters, {plan.model}"
     config = model.shape() or model.expect

@@ -26,4 +26,4 @@ def describe(recipe: Recipe, facts: Mapping[tuple[str, str | None], DataFacts]) 
 
     if recipe.header.model.think != "auto":
         return "", list(dict.fromkeys(unused_chains(recipe, prompts)))
-    return str(choose_thinking(recipe, prompts, folder_of(str(recipe.header.model.path)))), []
+    return str(choose_thinking(recipe, prompts, folder_of(str(recipe.header.model.text_source)))), []
