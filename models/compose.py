@@ -122,7 +122,7 @@ def _encoder_weights(folder: Path) -> Iterator[tuple[str, Tensor]]:
     prefixes = PREFIXES[str(read_config(folder)["model_type"])]
     for file in sorted(folder.glob("*.safetensors")):
         with safe_open(file, "pt") as tensors:  # type: ignore[no-untyped-call]
-            for name in tensors.keys():
+            for name in tensors.keys():  # noqa: SIM118  # no dict: it cannot be iterated
                 prefix = next((prefix for prefix in prefixes if name.startswith(prefix)), None)
                 if prefix:
                     yield released.encoder_name(name.removeprefix(prefix)), tensors.get_tensor(name)

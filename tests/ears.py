@@ -68,9 +68,17 @@ def qwen2_audio(folder: Path) -> Path:
 
     from models.load import save_model
 
-    audio = {"num_mel_bins": 16, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 64, "d_model": 32}
+    audio = {
+        "num_mel_bins": 16,
+        "encoder_layers": 2,
+        "encoder_attention_heads": 2,
+        "encoder_ffn_dim": 64,
+        "d_model": 32,
+    }
     text = {"model_type": "qwen2", "vocab_size": 100, **SIZES, "num_key_value_heads": 2}
-    model = Qwen2AudioForConditionalGeneration(Qwen2AudioConfig(audio_config=audio, text_config=text, audio_token_index=99))
+    model = Qwen2AudioForConditionalGeneration(
+        Qwen2AudioConfig(audio_config=audio, text_config=text, audio_token_index=99)
+    )
     save_model(_loud(model, seed=2), folder, model.state_dict())
     return folder
 

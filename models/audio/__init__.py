@@ -9,9 +9,7 @@ def register() -> None:
 
     from models.audio import config, modeling
 
-    AutoConfig.register(
-        config.StepAudioEncoderConfig.model_type, config.StepAudioEncoderConfig, exist_ok=True
-    )
+    AutoConfig.register(config.StepAudioEncoderConfig.model_type, config.StepAudioEncoderConfig, exist_ok=True)
     for model in (
         modeling.StepAudio2ForCausalLM,
         modeling.StepAudioFlatForCausalLM,

@@ -49,8 +49,8 @@ class StepAudioEncoderConfig(PretrainedConfig):
     """Width of the feed-forward layers; default: 4 × n_audio_state."""
     pooling: int = 2
     """Neighbouring frames that are averaged after the last layer: 2 gives 25 Hz (Qwen2-Audio), 1 leaves 50 Hz (Whisper)."""
-    tail_samples: int = 479
-    """Zeros after a clip: Step-Audio's. 159 round a clip up to whole hops, so that 30 s are Whisper's 3,000 frames."""
+    tail_samples: int | None = 479
+    """Zeros after a clip: Step-Audio's; None: as many as fill its last hop, so that 30 s are Whisper's 3,000 frames."""
     llm_dim: int | None = None
     """Width of the decoder, which StepFun's files repeat here."""
     kernel_size: int = 3

@@ -34,7 +34,9 @@ def encoder_config(folder: Path, hidden_size: int) -> dict[str, object]:
     config = Fields(read_config(folder), file, CONFIG_FIX)
     kind = config.text("model_type") or ""
     if kind not in PREFIXES:
-        raise ValueError(f"{file}: model_type '{kind}' has no encoder that is known here; name a Whisper or Qwen2-Audio")
+        raise ValueError(
+            f"{file}: model_type '{kind}' has no encoder that is known here; name a Whisper or Qwen2-Audio"
+        )
     is_whisper = kind == "whisper"
     audio = config if is_whisper else config.inner("audio_config")
     values: dict[str, object] = {}
@@ -47,8 +49,7 @@ def encoder_config(folder: Path, hidden_size: int) -> dict[str, object]:
     stride = int(FRAME_RATE / pooling / TOKEN_RATE)
     return values | {
         "pooling": pooling,
-        # Rounded up to whole hops: 30 s are as many frames as Whisper's own front-end makes of them.
-        "tail_samples": 159,
+        "tail_samples": None,
         "chunk_seconds": chunk_seconds,
         "adapter_stride": stride,
         "kernel_size": stride + 1,  # neighbouring tokens share a frame, as in Step-Audio's adapter

@@ -27,7 +27,8 @@ SHORTEST = 3 * HOP
 def window(config: StepAudioEncoderConfig) -> int:
     """Return the samples S of a full chunk: `chunk_seconds`, or fewer where the encoder has not so many positions."""
     # Two mel frames a position, and a frame more only with a whole hop more.
-    return min(int(config.chunk_seconds * SAMPLE_RATE), (2 * config.n_audio_ctx + 1) * HOP - 1 - config.tail_samples)
+    tail = HOP - 1 if config.tail_samples is None else config.tail_samples
+    return min(int(config.chunk_seconds * SAMPLE_RATE), (2 * config.n_audio_ctx + 1) * HOP - 1 - tail)
 
 
 def chunks(samples: int, config: StepAudioEncoderConfig) -> list[slice]:
@@ -39,7 +40,8 @@ def chunks(samples: int, config: StepAudioEncoderConfig) -> list[slice]:
 
 def silence(samples: int, config: StepAudioEncoderConfig) -> int:
     """Return the zeros, in samples, that are appended to a chunk."""
-    return max(config.tail_samples, SHORTEST - samples)
+    tail = -samples % HOP if config.tail_samples is None else config.tail_samples
+    return max(tail, SHORTEST - samples)
 
 
 def frames(samples: int, config: StepAudioEncoderConfig) -> int:
