@@ -114,7 +114,9 @@ def test_digits_are_the_recordings_of_the_split():
 @real
 def test_two_digits_are_heard_and_added():
     speakers = ["george", "jackson", "lucas", "nicolas"]
-    parts = {split: recordings("fsdd", split, kinds=["digits", "sum"], limit=190, speakers=speakers) for split in SPLITS}
+    parts = {
+        split: recordings("fsdd", split, kinds=["digits", "sum"], limit=190, speakers=speakers) for split in SPLITS
+    }
     unseen = recordings("fsdd", "test", kinds=["sum"], limit=57, speakers=["theo"])
     takes = []
     for prompts in parts.values():
