@@ -67,6 +67,8 @@ class Shape:
     """Number of parameters, the audio encoder's included."""
     frozen: int = 0
     """Parameters of the audio encoder, which stays whole on every rank that has it."""
+    token_rate: float = 0.0
+    """Tokens of a second of sound; 0 for a model of text only."""
 
     @property
     def active(self) -> int:
@@ -185,7 +187,16 @@ def config_shape(
     active = ffn * (text.whole("num_experts_per_tok") or 1)
     positions = text.whole("max_position_embeddings", "n_positions", least=1)
     count = parameters or formula + encoder + adapter
-    return Shape(hidden, layers, q, k, heads, active, vocabulary, tied, positions, count, encoder)
+    rate = _token_rate(whole)
+    return Shape(hidden, layers, q, k, heads, active, vocabulary, tied, positions, count, encoder, rate)
+
+
+def _token_rate(whole: Fields) -> float:
+    """Return the tokens of a second of sound: of 50 frames, which an encoder may average and an adapter strides over."""
+    audio = whole.inner("audio_encoder_config")
+    if not audio.values:
+        return 25.0 if whole.text("model_type") == "qwen2_audio" else 0.0
+    return 50.0 / ((audio.whole("pooling", least=1) or 2) * (audio.whole("adapter_stride", least=1) or 2))
 
 
 def _audio_parameters(audio: Fields, hidden: int) -> tuple[int, int]:

@@ -116,8 +116,8 @@ def plan(recipe: Recipe, out: Path | None = None) -> Plan:
     for name, judge in header.judges.items():
         _present(judge.model, f"judges.{name}.model", result)
     facts = _facts(recipe, result, runs=bool(present or out))
-    for check in (checks.foreign_difficulties, golds.check, lengths.check):
-        problems, notes = check(recipe, facts)
+    length_lines = lengths.check(recipe, facts, shape.token_rate if shape else 0.0)
+    for problems, notes in (checks.foreign_difficulties(recipe, facts), golds.check(recipe, facts), length_lines):
         result.problems += problems
         result.notes += notes
     result.thinking, lines = thinking.describe(recipe, facts)
