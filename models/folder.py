@@ -147,6 +147,16 @@ def _shards(index: Path) -> set[str]:
     return {weight_map.text(name) or "" for name in weight_map.values}
 
 
+def folder_of(path: str) -> Path | None:
+    """Return the model's folder: `path` itself, or a hub name's newest snapshot in the local cache; None without either."""
+    if os.path.isdir(path):  # unlike Path.is_dir it answers for names that are too long for any file
+        return Path(path)
+    home = os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface")
+    cache = Path(os.environ.get("HF_HUB_CACHE", Path(home) / "hub"))
+    snapshots = cache / f"models--{path.replace('/', '--')}" / "snapshots"
+    return max(snapshots.iterdir(), key=os.path.getmtime, default=None) if os.path.isdir(snapshots) else None
+
+
 def on_disk(path: str) -> Path:
     """Return the folder of a model: `path` itself, or for a hub name its folder in the local cache, downloaded when
     needed. Raises ValueError."""

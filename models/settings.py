@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from models.folder import CONFIG_FIX, read_config
+from models.folder import CONFIG_FIX, folder_of, read_config
 from rl.config import ConfigError
 from rl.json_files import Fields
 
@@ -127,7 +127,6 @@ class ComposeConfig:
         """Return the config.json of the composed model, but for the audio tokens; empty while a part is not on disk.
         Raises ValueError for a decoder or an encoder that cannot be composed."""
         from models.audio.encoders import encoder_config
-        from models.shape import folder_of
 
         decoder, encoder = folder_of(self.decoder), folder_of(self.encoder)
         if decoder is None or encoder is None:

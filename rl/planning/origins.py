@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from models.shape import folder_of
+from models.folder import folder_of
 from rl.data.paths import as_list
 from rl.data.rows import locate
 
