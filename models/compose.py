@@ -37,7 +37,8 @@ def compose(config: ComposeConfig, folder: Path, dtype: Dtype, seed: int) -> Pat
     Raises ValueError, in one line, for a decoder or an encoder that cannot be used."""
     if (folder / "config.json").exists():
         return folder
-    decoder_folder, encoder_folder = on_disk(config.decoder), on_disk(config.encoder)
+    decoder_folder = on_disk(config.decoder, "model.compose.decoder")
+    encoder_folder = on_disk(config.encoder, "model.compose.encoder")
     config.shape()  # refuses what cannot be composed, before anything is loaded
     tokenizer, decoder = load_tokenizer(decoder_folder), load_model(decoder_folder, dtype)
     add_audio_tokens(tokenizer, decoder)

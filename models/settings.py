@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from models.folder import CONFIG_FIX, folder_of, read_config
@@ -13,6 +12,7 @@ from rl.json_files import Fields
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 
 Dtype = Literal["float32", "bfloat16"]
@@ -155,7 +155,7 @@ class ModelConfig:
     """The recipe's model: `path:`, `build:` or `compose:`."""
 
     path: str | None = None
-    """Folder or hub name of a Hugging Face causal LM."""
+    """Folder or hub name of a Hugging Face causal LM, or `smollm2-135m-instruct-q4`, which `scripts/pretrained` writes."""
     build: BuildConfig | None = None
     """A small model to build from scratch."""
     compose: ComposeConfig | None = None
@@ -220,4 +220,5 @@ class ModelConfig:
 
             audio = {"audio_encoder_config": self.build.audio.shape()} if self.build.audio else {}
             return {**self.build.shape(), "vocab_size": len(VOCABULARY), **audio}
-        return read_config(str(self.path)) if os.path.isfile(Path(str(self.path)) / "config.json") else {}
+        folder = folder_of(str(self.path))
+        return read_config(folder) if folder and os.path.isfile(folder / "config.json") else {}

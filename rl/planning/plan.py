@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from models.supported import find_unsupported_key
 from rl.data.inspection import DataFacts, inspect
 from rl.data.mixture import weights_of
 from rl.planning import (
+    chains,
     checks,
     disk,
     duration,
@@ -99,8 +101,9 @@ def plan(recipe: Recipe, out: Path | None = None) -> Plan:
     # What a cluster elsewhere has is known once a run connects; bfloat16 is what one trains in on GPUs.
     gpu = expect.gpus > 0 if expect else here.gpus > 0 or (address is not None and header.model.dtype == "bfloat16")
     present = None if address or (expect and out is None) else here
-    sources = origins.describe(recipe)
-    result = Plan(recipe.name, "", "", sources, address, present, expect, gpu, header.cluster.placement)
+    result = Plan(
+        recipe.name, "", "", origins.describe(recipe), address, present, expect, gpu, header.cluster.placement
+    )
     result.problems += [
         f"{file}: has the name of a package of ours and would be imported in its place; rename it or run from elsewhere"
         for file in find_shadowing_modules()
@@ -116,12 +119,12 @@ def plan(recipe: Recipe, out: Path | None = None) -> Plan:
     for name, judge in header.judges.items():
         _present(judge.model, f"judges.{name}.model", result)
     facts = _facts(recipe, result, runs=bool(present or out))
-    length_lines = lengths.check(recipe, facts, shape.token_rate if shape else 0.0)
-    for problems, notes in (checks.foreign_difficulties(recipe, facts), golds.check(recipe, facts), length_lines):
+    check_lengths = partial(lengths.check, token_rate=shape.token_rate if shape else 0.0)
+    for check in (checks.foreign_difficulties, golds.check, chains.check, thinking.check, check_lengths):
+        problems, notes = check(recipe, facts)
         result.problems += problems
         result.notes += notes
-    result.thinking, lines = thinking.describe(recipe, facts)
-    result.notes += lines
+    result.thinking = thinking.describe(recipe, facts)
     _stages(recipe, shape, facts, result)
     result.notes += judges.notes(recipe, result.stages, facts)
     result.placed = bundles(
@@ -198,8 +201,7 @@ def _model(recipe: Recipe, plan: Plan) -> Shape | None:
     if foreign:  # which an engine alone may be able to serve
         plan.problems.append(f"{place}: {path}: {foreign}; choose another model")
     if shape is None and not any(line.startswith(f"{place}:") for line in plan.problems + plan.notes):
-        why = f"{path} holds no config.json of a decoder that is known here"
-        plan.notes.append(f"{place}: {why}; memory and disk are not estimated")
+        plan.notes.append(f"{place}: {path} holds no decoder that is known here; memory and disk are not estimated")
     elif shape is not None:
         plan.model = f"{amount(shape.parameters)} parameters, {plan.model}"
     config = model.shape() or model.expect
