@@ -96,14 +96,12 @@ def plan(recipe: Recipe, out: Path | None = None) -> Plan:
     """Return the plan of running `recipe` into `out`. Without `out` nothing is run yet, and a recipe that says which
     machines it expects is planned for those. A user's mistake is not raised: it becomes one of `problems`."""
     header, here = recipe.header, Machine.detect()
-    address = header.cluster.running_cluster()
-    expect = header.cluster.expect
+    address, expect = header.cluster.running_cluster(), header.cluster.expect
     # What a cluster elsewhere has is known once a run connects; bfloat16 is what one trains in on GPUs.
     gpu = expect.gpus > 0 if expect else here.gpus > 0 or (address is not None and header.model.dtype == "bfloat16")
     present = None if address or (expect and out is None) else here
-    result = Plan(
-        recipe.name, "", "", origins.describe(recipe), address, present, expect, gpu, header.cluster.placement
-    )
+    result = Plan(recipe.name, "", "", origins.describe(recipe), address, present, expect, gpu)
+    result.placement = header.cluster.placement
     result.problems += [
         f"{file}: has the name of a package of ours and would be imported in its place; rename it or run from elsewhere"
         for file in find_shadowing_modules()
