@@ -55,20 +55,21 @@ def compose(config: ComposeConfig, folder: Path, dtype: Dtype, seed: int) -> Pat
 def add_audio_tokens(tokenizer: PreTrainedTokenizerFast, decoder: PreTrainedModel) -> None:
     """Add the tokens that stand for a clip to a tokenizer that lacks them, as control tokens, and rows for them to the
     decoder's embedding and head, where it has no spare ones."""
-    from tokenizers import AddedToken
+    from transformers import AddedToken
 
-    vocabulary = tokenizer.get_vocab()
+    vocabulary = cast("dict[str, int]", tokenizer.get_vocab())
     absent = [token for token in AUDIO_TOKENS if token not in vocabulary]
     known_rows = len(tokenizer)
     tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in absent], special_tokens=True)
-    ids = tokenizer.convert_tokens_to_ids(absent)
+    ids = cast("list[int]", tokenizer.convert_tokens_to_ids(absent))
     embedding = cast("nn.Embedding", decoder.get_input_embeddings())
     if max(ids, default=0) >= embedding.num_embeddings:
         decoder.resize_token_embeddings(max(ids) + 1, mean_resizing=False)
     # Their rows are the mean of all others: a token that the decoder neither expects nor ever writes by itself.
-    modules = [decoder.get_input_embeddings(), decoder.get_output_embeddings()]
+    head = cast("nn.Linear", decoder.get_output_embeddings())
+    embedding = cast("nn.Embedding", decoder.get_input_embeddings())  # resizing may have made a new one
     with torch.no_grad():
-        for weight_VH in {id(m.weight): m.weight for m in cast("list[nn.Embedding]", modules)}.values():
+        for weight_VH in (embedding.weight, head.weight):
             weight_VH[ids] = weight_VH[:known_rows].float().mean(0).to(weight_VH.dtype)
 
 
@@ -123,7 +124,7 @@ def _encoder_weights(folder: Path) -> Iterator[tuple[str, Tensor]]:
     prefixes = PREFIXES[str(read_config(folder)["model_type"])]
     for file in sorted(folder.glob("*.safetensors")):
         with safe_open(file, "pt") as tensors:  # type: ignore[no-untyped-call]
-            for name in tensors.keys():  # noqa: SIM118  # no dict: it cannot be iterated
+            for name in cast("list[str]", tensors.keys()):  # no dict: it cannot be iterated
                 prefix = next((prefix for prefix in prefixes if name.startswith(prefix)), None)
                 if prefix:
                     yield released.encoder_name(name.removeprefix(prefix)), tensors.get_tensor(name)

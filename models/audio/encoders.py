@@ -65,9 +65,9 @@ def _check_front_end(folder: Path, mel_bins: object) -> float:
     if not os.path.isfile(file):
         return 30.0
     settings = Fields(read_object(file, CONFIG_FIX), file, CONFIG_FIX)
-    for key, expected in {**FRONT_END, "feature_size": mel_bins}.items():
+    for key, right_value in {**FRONT_END, "feature_size": mel_bins}.items():
         value = settings.whole(key)
-        if value not in (None, expected):
+        if value not in (None, right_value):
             fix = "fetch the encoder's own" if key == "feature_size" else "use an encoder with Whisper's spectrogram"
-            raise ValueError(f"{file}: {key} is {value}, and {expected} is what the encoder is given; {fix}")
+            raise ValueError(f"{file}: {key} is {value}, and {right_value} is what the encoder is given; {fix}")
     return float(settings.number("chunk_length") or 30.0)

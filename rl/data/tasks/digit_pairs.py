@@ -30,15 +30,15 @@ def plan_digit_pairs(kind: str) -> Planner:
             digits = first, total - first
             pair = [random.choice(groups[digit]) for digit in digits]
             ids = tuple(str(row["id"]) for row in pair)
-            written, words = f"{digits[0]} {digits[1]}", " ".join(collection.chain_name(row) for row in pair)
+            digit_text, words = f"{digits[0]} {digits[1]}", " ".join(collection.chain_name(row) for row in pair)
             question = Question(
                 id=f"{kind}/{'/'.join(ids)}",
                 kind=kind,
                 text="which digits?" if kind == "digits" else "what is their sum?",
-                answer=written if kind == "digits" else str(total),
+                answer=digit_text if kind == "digits" else str(total),
                 chain=words if kind == "digits" else f"{words}, {digits[0]} + {digits[1]} = {total}",
                 choices=tuple(map(str, range(LARGEST_SUM + 1))) if kind == "sum" else (),
-                attributes=({"digits": written},),
+                attributes=({"digits": digit_text},),
             )
             return Item(question, (ids,), joined_length_s(2))  # equally long for all: length tells nothing
 
