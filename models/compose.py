@@ -92,12 +92,20 @@ def join(decoder: PreTrainedModel, encoder_folder: Path, audio_token_id: int, se
     with torch.device("meta"):  # the parts are put in its place: none is allocated twice
         model = GroundtoneAudioForCausalLM(config)
     model.language_model, model.generation_config = decoder, decoder.generation_config
-    model.encoder = load_encoder(encoder_folder, config).to(decoder.dtype)
-    embedding = cast("nn.Embedding", decoder.get_input_embeddings())
-    loudness = float(embedding.weight.detach().float().square().mean().sqrt())
-    model.adapter = new_adapter(config, model.encoder.float(), loudness, seed).to(decoder.dtype)
-    model.encoder.to(decoder.dtype)
+    encoder = load_encoder(encoder_folder, config)
+    adapter = new_adapter(config, encoder, _loudness_of_words(decoder), seed)
+    model.encoder, model.adapter = encoder.to(decoder.dtype), adapter.to(decoder.dtype)
     return model
+
+
+@torch.no_grad()
+def _loudness_of_words(decoder: PreTrainedModel) -> float:
+    """Return the root mean square of the decoder's embeddings, over some of its tokens."""
+    embedding = cast("nn.Embedding", decoder.get_input_embeddings())
+    rows = embedding.num_embeddings
+    # Through the module: some families (Gemma) scale in it what its matrix holds.
+    words_TH: Tensor = embedding(torch.arange(0, rows, max(1, rows // 4096)))
+    return float(words_TH.float().square().mean().sqrt())
 
 
 def load_encoder(folder: Path, config: Any) -> Encoder:

@@ -115,3 +115,22 @@ def test_a_decoder_that_is_not_computed_is_one_line(parts: Path, tmp_path: Path)
         )
     )
     assert any(p.startswith(f"model.compose.decoder: {folder}: final_logit_softcapping: 30.0") for p in result.problems)
+
+
+def test_a_model_of_text_has_no_adapter_to_warm_up(tmp_path: Path) -> None:
+    (tmp_path / "words.jsonl").write_text('{"question": "q", "answer": "a"}\n')
+    fields = {"question": "question", "answer": "answer", "response": "answer"}
+    recipe = {
+        "name": "words",
+        "model": {"build": {}},
+        "data": {"words": {"source": "jsonl", "path": str(tmp_path / "words.jsonl"), "fields": fields}},
+        "reward": {"parts": [{"verifier": "text"}]},
+        "stages": [{"sft": {"data": "words", "train": "adapter"}}],
+    }
+    result = plan(load(recipe))
+    assert result.problems == [
+        "stages[0].sft.train: adapter, and the model reads text only; add `audio: {}` to model.build"
+    ]
+    assert any(
+        n.startswith("stages[0].sft.optimizer.learning_rate: 1e-05 is little for an adapter") for n in result.notes
+    )
