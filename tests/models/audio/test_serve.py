@@ -24,7 +24,7 @@ from rl.types import AUDIO_PATCH, Clip, Message
 from rl.workers.exported_chat import write_chat
 from rollouts.serving import ENVIRONMENT
 
-START_S = 240
+START_S = 480
 
 
 @pytest.fixture(scope="module", params=["step_audio", "composed"])
