@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from models.shape import folder_of
+from models.folder import folder_of
 from rl.config import ConfigError
 from rl.recipe.thinking import Thinking, choose_thinking, has_chain, unused_chains
 
