@@ -16,6 +16,7 @@ import numpy as np
 
 from rl.audio import SAMPLE_RATE, waveform
 from rl.types import Clip
+from rollouts.rendezvous import private_rendezvous
 from rollouts.serving import ServingConfig
 from rollouts.weights import WeightBucket
 
@@ -99,7 +100,8 @@ class EngineWorker:
         # The recipe's `engines.vllm` comes last: its keys win.
         options |= config.vllm
         arguments = EngineArgs(**{"trust_remote_code": cast(Any, False), **options})
-        self.engine = LLMEngine.from_engine_args(arguments)
+        with private_rendezvous():
+            self.engine = LLMEngine.from_engine_args(arguments)
         if not torch.cuda.is_available():
             from rollouts.cpu_sampling import use_one_draw
 
