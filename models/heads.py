@@ -60,6 +60,14 @@ class LogprobModel(nn.Module):
         if gradient_checkpointing:
             self.lm.gradient_checkpointing_enable({"use_reentrant": False})
 
+    def train_adapter_only(self) -> LogprobModel:
+        """Freeze all but the audio adapter, and return the model. Raises ValueError for a model of text only."""
+        if self.hearing is None:
+            raise ValueError("sft.train: adapter, and the model reads text only: it has none; remove the key")
+        self.requires_grad_(False)
+        self.hearing.adapter.requires_grad_(True)
+        return self
+
     def frozen_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """Yield (name, weight) of the frozen audio encoder, which `named_parameters` leaves out."""
         if self._frozen_encoder:

@@ -151,10 +151,13 @@ class PolicyGroup(TrainerGroup):
         self.handles: list[WeightBucket] = []
         self.probe, self.shares_gpus = probe, shares_gpus
 
-    def load(self, path: str | Path, model: ModelConfig, optimizer: OptimizerConfig) -> None:
-        """Build every rank anew around the model at `path`, with a fresh optimizer."""
+    def load(
+        self, path: str | Path, model: ModelConfig, optimizer: OptimizerConfig, adapter_only: bool = False
+    ) -> None:
+        """Build every rank anew around the model at `path`, with a fresh optimizer; with `adapter_only` all but the audio
+        adapter is frozen."""
         self.handles.clear()
-        super().load(path, model, optimizer)
+        self._call_all("load", str(path), model, self.config, optimizer, adapter_only).get()
         # An encoder that trains wants the clips themselves: features of theirs would be constants to autograd.
         self.temperature, self.trains_encoder = 1.0, model.train_encoder
         if self.audio_features.actors == self.actors:  # not for a reference that reads the policy's features

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 from rl.types import Batch
 from rl.workers.audio_worker import LanguageModelWorker
 from rl.workers.cuda_cache import frees_cuda_cache
-from rl.workers.trainer import OptimiserStep
+from rl.workers.optimizer import OptimizerConfig
+from rl.workers.trainer import OptimiserStep, TrainerConfig
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
+    from models.heads import LogprobModel
     from models.settings import ModelConfig
     from rl.algorithms.objective import Objective
     from rl.algorithms.preference_losses import Preference
@@ -31,7 +33,7 @@ BUCKET_BYTES = 256 << 20
 class PolicyWorker(LanguageModelWorker):
     """Ray actor of the policy; also of the frozen reference, which is a policy that nobody updates."""
 
-    def module(self, path: str, config: ModelConfig) -> nn.Module:
+    def module(self, path: str, config: ModelConfig) -> LogprobModel:
         """Return the language model at `path` with a head that gives logprobs."""
         from models.heads import LogprobModel
 
@@ -39,6 +41,23 @@ class PolicyWorker(LanguageModelWorker):
         self.frozen_buckets: list[WeightBucket] | None = None
         self.frozen_checksums: dict[str, Checksum] = {}
         return LogprobModel(path, config.dtype, config.gradient_checkpointing, config.train_encoder)
+
+    def load(
+        self,
+        path: str,
+        config: ModelConfig,
+        trainer: TrainerConfig,
+        optimizer: OptimizerConfig,
+        adapter_only: bool = False,
+    ) -> None:
+        """Build the DeepSpeed engine anew around the model folder `path`, with a fresh optimizer, of the audio adapter's
+        weights alone if `adapter_only`. Collective."""
+
+        def make() -> nn.Module:
+            module = self.module(path, config)
+            return module.train_adapter_only() if adapter_only else module
+
+        self.wrap(make, config.dtype, trainer, optimizer)
 
     @frees_cuda_cache
     def logprobs(
