@@ -137,7 +137,9 @@ class ObjectStoreWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
         # With tied embeddings the head is the embedding, whose reload does not re-pack the head's copy of the matrix.
         # Without this the engine goes on with stale logits, in silence: logprobs were wrong by 1.6 to 2.7.
         language_model: Any = self.model.get_language_model() if supports_multimodal(self.model) else self.model
-        dispatch_cpu_unquantized_gemm(language_model.lm_head, remove_weight=False)
+        # Gemma and Cohere have no head beside the embedding, which packs itself when it is loaded.
+        if hasattr(language_model, "lm_head"):
+            dispatch_cpu_unquantized_gemm(language_model.lm_head, remove_weight=False)
 
     def shutdown(self) -> None:
         """Return at once: there is no connection to close."""
@@ -146,7 +148,9 @@ class ObjectStoreWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
 def missing_parameters(worker: Any) -> list[str]:
     """Return the parameters that the last update did not bring. Runs in vLLM's worker, by `collective_rpc`."""
     receiver = worker.weight_transfer_engine
-    return sorted({name for name, _ in receiver.model.named_parameters()} - receiver.updated_parameters)
+    # vLLM reports a mixture's experts without the module that holds them: `experts.w13_weight`.
+    expected = {name.replace(".routed_experts.", ".") for name, _ in receiver.model.named_parameters()}
+    return sorted(expected - {name.replace(".routed_experts.", ".") for name in receiver.updated_parameters})
 
 
 def broken_parameter(worker: Any) -> str:
