@@ -23,6 +23,7 @@ REFUSED_FAMILIES = {
     ),
     **dict.fromkeys(("bloom", "mpt"), "has an attention of its own, which is not supported"),
     "gpt_oss": "has attention sinks, which are not supported",
+    "cohere2": "is not supported (through a sliding window vLLM sees one token more than transformers does)",
 }
 """`model_type` → what of it is not supported; `find_unsupported_part` finds the same in a model that is loaded."""
 LAYER_TYPES = {"full_attention", "sliding_attention"}

@@ -19,6 +19,7 @@ import numpy as np
 import ray
 import safetensors.torch
 import torch
+from torch import nn
 from vllm.distributed.weight_transfer import WeightTransferEngineFactory
 from vllm.distributed.weight_transfer.base import (
     WeightTransferEngine,
@@ -99,6 +100,8 @@ class ObjectStoreWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
         # A plain `load_weights` into a live engine fails (`'Parameter' object has no attribute 'weight_loader'`): vLLM
         # prepacks CPU layers after the first load. This undoes it layer by layer, `finalize…` does it again.
         reload.initialize_layerwise_reload(self.model)
+        if self.device.type == "cpu":
+            _forget_expert_kernels(self.model)
 
     def update_weights(self, update_info: dict[str, Any]) -> None:
         """Load one bucket, given as a dict."""
@@ -143,6 +146,17 @@ class ObjectStoreWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
 
     def shutdown(self) -> None:
         """Return at once: there is no connection to close."""
+
+
+def _forget_expert_kernels(model: nn.Module) -> None:
+    """Make a mixture's experts ready to be packed again.
+
+    On CPU vLLM packs their matrices for its kernel when it makes the kernel, at the first load. A later load found the kernel
+    and copied matrices over packed ones as they were: logprobs were wrong by 0.5, in silence."""
+    for module in model.modules():
+        method = getattr(module, "quant_method", None)
+        if getattr(method, "moe_kernel", None) is not None:
+            method.moe_kernel = None
 
 
 def missing_parameters(worker: Any) -> list[str]:

@@ -108,17 +108,18 @@ class PolicyWorker(LanguageModelWorker):
         import ray
         import torch
 
-        from models.load import public_name
+        from models.load import public_weights
 
         buckets: list[WeightBucket] = []
         arrays: dict[str, np.ndarray] = {}
         for name, tensor in parameters:
             if self.rank:
                 continue
-            host = tensor.cpu()
-            if host.dtype == torch.bfloat16:
-                host = host.view(torch.uint16)  # numpy has no bfloat16: its bits travel
-            arrays[public_name(self.deepspeed.module.lm, name.removeprefix("lm."))] = host.numpy()
+            for public_name, part in public_weights(self.deepspeed.module.lm, name.removeprefix("lm."), tensor):
+                host = part.contiguous().cpu()
+                if host.dtype == torch.bfloat16:
+                    host = host.view(torch.uint16)  # numpy has no bfloat16: its bits travel
+                arrays[public_name] = host.numpy()
             if sum(array.nbytes for array in arrays.values()) > BUCKET_BYTES:
                 buckets.append({"tensors": ray.put(arrays)})
                 arrays = {}
