@@ -91,11 +91,11 @@ def load_model(path: str | Path, dtype: Dtype = "float32") -> PreTrainedModel:
     except (OSError, ValueError, SafetensorError) as error:
         raise ValueError(f"model {path}: {_reason(path, error)}; expected a Hugging Face causal LM") from error
     # transformers only warns of these: missing weights would be random. Other models' files may hold more than is used
-    # (buffers of old versions); a Step-Audio file that does is of another variant.
+    # (buffers of old versions); a file of our own classes that does is of another variant.
     problems = {
         "missing": sorted(report["missing_keys"]),
         "of another shape": sorted(name for name, *_ in report["mismatched_keys"]),
-        "unexpected": sorted(report["unexpected_keys"]) if "step_audio" in model.config.model_type else [],
+        "unexpected": sorted(report["unexpected_keys"]) if hasattr(model.config, "audio_encoder_config") else [],
     }
     if any(problems.values()):
         details = "; ".join(f"{problem}: {', '.join(names)}" for problem, names in problems.items() if names)

@@ -87,10 +87,11 @@ class _ChunkedLogprobs(torch.autograd.Function):
     @staticmethod
     def backward(  # type: ignore[override]
         ctx: Any, grad_logprobs_A: Tensor | None, grad_entropy_A: Tensor | None
-    ) -> tuple[Tensor, Tensor, None, None, None]:
+    ) -> tuple[Tensor, Tensor | None, None, None, None]:
         hidden_AH, weight_VH, targets_A, lse_A, entropy_A = ctx.saved_tensors
         grad_hidden_AH = torch.zeros_like(hidden_AH)
-        grad_weight_VH = torch.zeros_like(weight_VH)
+        # None where the head is frozen: it would take a third of the work here, and [V, H] of memory.
+        grad_weight_VH = torch.zeros_like(weight_VH) if ctx.needs_input_grad[1] else None
         chunks, buffers_CV = _chunks(len(targets_A), weight_VH)
         for chunk in chunks:
             first_CV, second_CV = buffers_CV[:, : len(targets_A[chunk])]
@@ -117,5 +118,6 @@ class _ChunkedLogprobs(torch.autograd.Function):
             grad_CV = _divide(grad_CV, ctx.temperature).to(weight_VH.dtype)
             torch.mm(grad_CV, weight_VH, out=grad_hidden_AH[chunk])
             # In place: a new [V, H] for each chunk would be 545 MB at H = 896 and V = 151,936.
-            grad_weight_VH.addmm_(grad_CV.T, hidden_AH[chunk])
+            if grad_weight_VH is not None:
+                grad_weight_VH.addmm_(grad_CV.T, hidden_AH[chunk])
         return grad_hidden_AH, grad_weight_VH, None, None, None

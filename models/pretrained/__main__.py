@@ -47,21 +47,17 @@ def write(name: str, folder: Path) -> None:
 
 
 def _convert(name: str, file: Path, folder: Path, scratch: Path) -> None:
-    # torch and transformers are imported here: a model that is there already needs neither.
-    os.environ.setdefault(
-        "DS_ACCELERATOR", "cpu"
-    )  # or DeepSpeed, which transformers imports, warns that it found no GPU
-    from transformers.utils.logging import disable_progress_bar
+    # torch and transformers are imported here: a model that is there already needs neither. They would draw progress bars,
+    # and DeepSpeed, which transformers imports, would warn that it found no GPU.
+    os.environ |= {"TQDM_DISABLE": "1", "DS_ACCELERATOR": "cpu"}
+    from models.pretrained import smollm2, whisper
 
-    disable_progress_bar()
     if name == "whisper-tiny.en":
-        from models.pretrained import whisper
-
         whisper.write(file, folder)
     else:
-        from models.pretrained import smollm2
-
-        smollm2.write(file, folder, scratch)
+        # Before transformers is imported, which lists the packages that there are.
+        smollm2.provide_reader(scratch)
+        smollm2.write(file, folder)
 
 
 def _source(model: PretrainedModel) -> str:

@@ -18,9 +18,8 @@ CONTROL = 3
 """GGUF's number for the type of a control token."""
 
 
-def write(file: Path, folder: Path, scratch: Path) -> None:
-    """Write the model in a GGUF file to `folder`. `scratch`: a folder for what is needed meanwhile."""
-    _provide_reader(scratch)
+def write(file: Path, folder: Path) -> None:
+    """Write the model in a GGUF file to `folder`."""
     import torch
     from transformers import AutoModelForCausalLM, GenerationConfig
 
@@ -35,8 +34,8 @@ def write(file: Path, folder: Path, scratch: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def _provide_reader(scratch: Path) -> None:
-    """Make the package `gguf` importable in this process."""
+def provide_reader(scratch: Path) -> None:
+    """Make the package `gguf` importable in this process, from a folder for what is needed meanwhile."""
     with zipfile.ZipFile(download(READER, scratch)) as archive:
         archive.extractall(scratch / "gguf")
     sys.path.append(str(scratch / "gguf"))

@@ -32,6 +32,8 @@ class Artifacts:
         """Outcomes of the finished stages by name, in the order they finished."""
         self.parents: dict[Parent, None] = {}
         """Everything that the current stage has read so far, as an ordered set."""
+        self._being_read = set[str]()
+        """Files of samples that are being read: each names the data that its own rows were made of."""
         self._prompts: dict[tuple[str, str | None, int | None], list[Prompt]] = {}
 
     def start_stage(self) -> None:
@@ -45,7 +47,15 @@ class Artifacts:
         from rl.data.stage_outputs import load_distilled
 
         if name not in self.recipe.header.data:
-            return load_distilled(self.path("distilled", name), self.lookup(name))[:limit]
+            if name in self._being_read:
+                raise ValueError(
+                    f"{place}: the rows of '{name}' name itself as the data they were made of; correct them"
+                )
+            self._being_read.add(name)
+            try:
+                return load_distilled(self.path("distilled", name), self.lookup(name))[:limit]
+            finally:
+                self._being_read.remove(name)
         key = name, split, limit
         if key not in self._prompts:  # several stages read the same rows, and decoding their clips takes a while
             self._prompts[key] = load(self.recipe.header.data[name], split, limit, f"data.{name}", self.say)
@@ -90,16 +100,21 @@ class Artifacts:
         makers = [stage for stage, outcome in self.outcomes.items() if "model" in outcome.artifacts]
         if name is None and not makers:
             model = self.recipe.header.model
-            self.parents[Parent("model", "built from scratch" if model.build else str(model.path))] = None
+            self.parents[Parent("model", "built from scratch" if model.build else model.title)] = None
             return self.initial_model()
         return self.path("model", name or makers[-1])
 
     def initial_model(self) -> Path:
-        """Return the folder of the recipe's model; one that the recipe builds is built on the first call."""
+        """Return the folder of the recipe's model; one that the recipe builds or composes is made on the first call."""
         from models.load import build
 
-        model = self.recipe.header.model
+        model, folder, seed = self.recipe.header.model, self.out / "initial", self.recipe.header.seed
         if model.build is not None:
-            with detect_full_disk(self.out / "initial"):
-                return build(model.build, self.out / "initial", self.recipe.header.seed)
+            with detect_full_disk(folder):
+                return build(model.build, folder, seed)
+        if model.compose is not None:
+            from models.compose import compose
+
+            with detect_full_disk(folder):
+                return compose(model.compose, folder, model.dtype, seed)
         return on_disk(str(model.path))

@@ -122,7 +122,7 @@ class Run:
     def _end_stuck(self, problem: str) -> None:
         """End the run because of a process that stands still; called in a thread that is not the run's."""
         place = describe_place(self.current_stage, self._step)
-        reason = f"{place}{problem}; end that process if it is still there, and go on with --resume"
+        reason = f"{place}{problem}; end it if it is still there, and go on with --resume"
         with suppress(Exception):  # the disk may be full
             self._fail(ValueError(reason))
         signals.fail(reason)
@@ -191,6 +191,7 @@ class Run:
             self.recipe.max_sequence_tokens,
             {name: replace(judge, model=str(on_disk(judge.model))) for name, judge in self.recipe.judges.items()},
             self._end_stuck,
+            header.seed,
         )
         check_prompt_lengths(self.recipe, stages, self.artifacts.read_prompts, self.cluster.chat)
         stack.enter_context(self.cluster)

@@ -5,21 +5,25 @@ Suffixes as in `rl.types`: A, the tokens of a batch that the policy wrote; P, it
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from rl.types import Batch
 from rl.workers.audio_worker import LanguageModelWorker
 from rl.workers.cuda_cache import frees_cuda_cache
-from rl.workers.trainer import OptimiserStep
+from rl.workers.optimizer import OptimizerConfig
+from rl.workers.trainer import OptimiserStep, TrainerConfig
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
+    from models.heads import LogprobModel
     from models.settings import ModelConfig
     from rl.algorithms.objective import Objective
     from rl.algorithms.preference_losses import Preference
+    from rollouts.arrival import Checksum
     from rollouts.weights import WeightBucket
 
 BUCKET_BYTES = 256 << 20
@@ -29,13 +33,31 @@ BUCKET_BYTES = 256 << 20
 class PolicyWorker(LanguageModelWorker):
     """Ray actor of the policy; also of the frozen reference, which is a policy that nobody updates."""
 
-    def module(self, path: str, config: ModelConfig) -> nn.Module:
+    def module(self, path: str, config: ModelConfig) -> LogprobModel:
         """Return the language model at `path` with a head that gives logprobs."""
         from models.heads import LogprobModel
 
         self.keep_tokenizer(path, config.thinks)
         self.frozen_buckets: list[WeightBucket] | None = None
+        self.frozen_checksums: dict[str, Checksum] = {}
         return LogprobModel(path, config.dtype, config.gradient_checkpointing, config.train_encoder)
+
+    def load(
+        self,
+        path: str,
+        config: ModelConfig,
+        trainer: TrainerConfig,
+        optimizer: OptimizerConfig,
+        adapter_only: bool = False,
+    ) -> None:
+        """Build the DeepSpeed engine anew around the model folder `path`, with a fresh optimizer, of the audio adapter's
+        weights alone if `adapter_only`. Collective."""
+
+        def make() -> nn.Module:
+            module = self.module(path, config)
+            return module.train_adapter_only() if adapter_only else module
+
+        self.wrap(make, config.dtype, trainer, optimizer)
 
     @frees_cuda_cache
     def logprobs(
@@ -87,39 +109,46 @@ class PolicyWorker(LanguageModelWorker):
         return self.optimise(batch, steps, loss, lambda n: action_weights(n, "token_mean"), pairs=True)
 
     @frees_cuda_cache
-    def weights(self) -> list[WeightBucket]:
-        """Put the model's weights into Ray's object store and return handles of them, in buckets; only the first rank
-        has any to return. Collective."""
+    def weights(self) -> tuple[list[WeightBucket], dict[str, Checksum], float]:
+        """Put the model's weights into Ray's object store and return handles of them, in buckets, their checksums, and
+        the seconds that the sums took; only the first rank has any to return. Collective."""
         module = self.deepspeed.module
         frozen = {name for name, _ in module.frozen_parameters()}
-        buckets = self._buckets((name, tensor) for name, tensor in self._named_parameters() if name not in frozen)
+        self.checksum_s = 0.0
+        checksums: dict[str, Checksum] = {}
+        trained = ((name, tensor) for name, tensor in self._named_parameters() if name not in frozen)
+        buckets = self._buckets(trained, checksums)
         if self.frozen_buckets is None:
             # A frozen encoder is put there once. An engine takes a bucket of one name only once, too: the name has
             # the weights' digest in it (see `rollouts.weight_transfer`).
             digest = self.encoder_digest()
-            self.frozen_buckets = self._buckets(module.frozen_parameters())
+            self.frozen_buckets = self._buckets(module.frozen_parameters(), self.frozen_checksums)
             for i, bucket in enumerate(self.frozen_buckets):
                 bucket["frozen"] = f"{digest}/{i}"
-        return [*buckets, *self.frozen_buckets]
+        return [*buckets, *self.frozen_buckets], checksums | self.frozen_checksums, self.checksum_s
 
-    def _buckets(self, parameters: Iterable[tuple[str, Tensor]]) -> list[WeightBucket]:
-        """Put (name, tensor) pairs into the object store under the names that engines know; on other ranks than the
-        first only walk through them, since gathering them is collective."""
+    def _buckets(self, parameters: Iterable[tuple[str, Tensor]], checksums: dict[str, Checksum]) -> list[WeightBucket]:
+        """Put (name, tensor) pairs into the object store under the names that engines know, and note their checksums; on
+        other ranks than the first only walk through them, since gathering them is collective."""
         import ray
         import torch
 
         from models.load import public_weights
+        from rollouts.arrival import checksum
 
         buckets: list[WeightBucket] = []
         arrays: dict[str, np.ndarray] = {}
         for name, tensor in parameters:
             if self.rank:
                 continue
-            for public_name, part in public_weights(self.deepspeed.module.lm, name.removeprefix("lm."), tensor):
+            for public, part in public_weights(self.deepspeed.module.lm, name.removeprefix("lm."), tensor):
                 host = part.contiguous().cpu()
+                start = time.monotonic()
+                checksums[public] = checksum(host)
+                self.checksum_s += time.monotonic() - start
                 if host.dtype == torch.bfloat16:
                     host = host.view(torch.uint16)  # numpy has no bfloat16: its bits travel
-                arrays[public_name] = host.numpy()
+                arrays[public] = host.numpy()
             if sum(array.nbytes for array in arrays.values()) > BUCKET_BYTES:
                 buckets.append({"tensors": ray.put(arrays)})
                 arrays = {}
@@ -131,4 +160,6 @@ class PolicyWorker(LanguageModelWorker):
         """Return (logprobs_A, entropy_A)."""
         clips = self.clip_tensors(batch)
         # Through the DeepSpeed engine: under ZeRO-3 the head's weight is empty outside the wrapped module's forward.
-        return self.deepspeed(batch.tokens_T, batch.lengths_N, batch.action_mask_T, temperature, clips)
+        return self.deepspeed(
+            batch.tokens_T, batch.lengths_N, batch.action_mask_T, temperature, clips, groups_N=batch.groups_N
+        )
