@@ -26,6 +26,7 @@ from models.attention import Segments
 from models.hearing import Hearing, get_hearing
 from models.load import check_finite, empty_model, load_model
 from models.logprobs import chunked_logprobs
+from models.lora import LoraConfig, attach, load_adapter
 from models.settings import Dtype
 from models.supported import logit_divisor
 
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 CRITIC_FILE = "critic.safetensors"
 """File with a critic's trunk and head, beside its config.json."""
+TRAINED_FILE = "critic_adapter.safetensors"
+"""File of a checkpoint with what trains of a critic with an adapter: the adapter and the head."""
 SURPRISES = 3
 """Inputs of a critic's head beside the trunk's state: see `surprises_before`."""
 
@@ -41,10 +44,17 @@ SURPRISES = 3
 class LogprobModel(nn.Module):
     """A causal LM: forward(tokens_T, lengths_N, action_mask_T, temperature, sounds) -> (logprobs_A, entropy_A), float32.
 
-    `hearing` is None for a model of text only. The audio encoder is frozen unless `train_encoder`."""
+    `hearing` is None for a model of text only. The audio encoder is frozen unless `train_encoder`. With `lora` all but an
+    adapter of the decoder's is: a fresh one, or the one in the folder `adapter`."""
 
     def __init__(
-        self, path: str | Path, dtype: Dtype, gradient_checkpointing: bool = False, train_encoder: bool = False
+        self,
+        path: str | Path,
+        dtype: Dtype,
+        gradient_checkpointing: bool = False,
+        train_encoder: bool = False,
+        lora: LoraConfig | None = None,
+        adapter: str | None = None,
     ) -> None:
         super().__init__()
         self.lm = load_model(path, dtype)
@@ -57,6 +67,11 @@ class LogprobModel(nn.Module):
             # No longer one of the model's modules: under ZeRO-3 the trainer's engine would shard it, and gather it at
             # every call.
             self._frozen_encoder = _detach_module(self.lm, self.hearing.encoder.requires_grad_(False))
+        self.lora = lora
+        if lora:
+            attach(self.lm, lora)
+        if adapter:
+            load_adapter(self.lm, adapter)
         if gradient_checkpointing:
             self.lm.gradient_checkpointing_enable({"use_reentrant": False})
 
@@ -101,9 +116,19 @@ class ValueModel(nn.Module):
     head. It has an audio adapter of its own, and no encoder: it reads the features of the policy's.
 
     The head reads the trunk's state and how surprising the actions before it were to the policy that sampled them. A chain
-    of thought mostly goes wrong at an improbable token, which the trunk alone is slow to learn: see docs/learning.md."""
+    of thought mostly goes wrong at an improbable token, which the trunk alone is slow to learn: see docs/learning.md.
 
-    def __init__(self, path: str | Path, dtype: Dtype, gradient_checkpointing: bool = False) -> None:
+    With `lora` the head and an adapter of the trunk's train, and what else there is stays frozen; the folder `trained` holds
+    what `save_trained` wrote of them."""
+
+    def __init__(
+        self,
+        path: str | Path,
+        dtype: Dtype,
+        gradient_checkpointing: bool = False,
+        lora: LoraConfig | None = None,
+        trained: str | None = None,
+    ) -> None:
         super().__init__()
         file = Path(path) / CRITIC_FILE
         lm = empty_model(path, dtype) if file.exists() else load_model(path, dtype)
@@ -124,6 +149,21 @@ class ValueModel(nn.Module):
                 reason = str(error).splitlines()[-1].strip()
                 raise ValueError(f"critic {file}: {reason}; expected one of the shape in its config.json") from error
             check_finite(f"critic {file}", self)
+        self.lora = lora
+        if lora:
+            attach(lm, lora)
+        if trained:
+            self._load_trained(Path(trained) / TRAINED_FILE)
+
+    def _load_trained(self, file: Path) -> None:
+        """Read what trains from the file. Raises ValueError where that is something else in the file."""
+        stored = safetensors.torch.load_file(file)
+        trains = {name: weight for name, weight in self.named_parameters() if weight.requires_grad}
+        if {n: w.shape for n, w in stored.items()} != {n: w.shape for n, w in trains.items()}:
+            raise ValueError(f"{file}: of other targets or another rank; resume with the model.lora that wrote it")
+        with torch.no_grad():
+            for name, weight in trains.items():
+                weight.copy_(stored[name])
 
     def save_config(self, folder: str | Path) -> None:
         """Write the config.json that a folder with `critic.safetensors` needs."""

@@ -82,10 +82,11 @@ class _ChunkedLogprobs(torch.autograd.Function):
     @staticmethod
     def backward(  # type: ignore[override]
         ctx: Any, grad_logprobs_A: Tensor | None, grad_entropy_A: Tensor | None
-    ) -> tuple[Tensor, Tensor, None, None]:
+    ) -> tuple[Tensor, Tensor | None, None, None]:
         hidden_AH, weight_VH, targets_A, lse_A, entropy_A = ctx.saved_tensors
         grad_hidden_AH = torch.zeros_like(hidden_AH)
-        grad_weight_VH = torch.zeros_like(weight_VH)
+        # A frozen head (LoRA) needs none, which spares one of the backward's three products of A × V × H.
+        grad_weight_VH = torch.zeros_like(weight_VH) if ctx.needs_input_grad[1] else None
         chunks, buffers_CV = _chunks(len(targets_A), weight_VH)
         for chunk in chunks:
             first_CV, second_CV = buffers_CV[:, : len(targets_A[chunk])]
@@ -106,6 +107,7 @@ class _ChunkedLogprobs(torch.autograd.Function):
                 grad_CV.scatter_add_(1, targets_A[chunk, None], grad_logprobs_A[chunk, None])
             grad_CV = _divide(grad_CV, ctx.temperature).to(weight_VH.dtype)
             torch.mm(grad_CV, weight_VH, out=grad_hidden_AH[chunk])
-            # In place: a new [V, H] for each chunk would be 545 MB at H = 896 and V = 151,936.
-            grad_weight_VH.addmm_(grad_CV.T, hidden_AH[chunk])
+            if grad_weight_VH is not None:
+                # In place: a new [V, H] for each chunk would be 545 MB at H = 896 and V = 151,936.
+                grad_weight_VH.addmm_(grad_CV.T, hidden_AH[chunk])
         return grad_hidden_AH, grad_weight_VH, None, None

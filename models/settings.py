@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from models.folder import read_config
+from models.lora import LoraConfig
 from rl.config import ConfigError
 
 if TYPE_CHECKING:
@@ -124,6 +125,8 @@ class ModelConfig:
     train_encoder: bool = False
     """True if the audio encoder learns wherever the policy does. Frozen, as in the Step-Audio-R1 paper, its features are
     computed once per clip; otherwise anew at every pass over a batch."""
+    lora: LoraConfig | None = None
+    """Train a low-rank adapter in place of all weights; null trains them all."""
     expect: dict[str, Any] | None = None
     """Keys of the config.json at `path`, for a plan on a machine without the model: `{hidden_size: 5120, …}`. Where the
     model is present, the two must describe the same one."""
@@ -138,6 +141,10 @@ class ModelConfig:
             raise ConfigError(f"{place}.expect: the model is built, so its shape is known already; remove it")
         if self.train_encoder and self.build is not None and self.build.audio is None:
             raise ConfigError(f"{place}.train_encoder: the model reads text only; add `audio: {{}}` to {place}.build")
+        if self.lora is not None and self.train_encoder:
+            raise ConfigError(f"{place}.lora: freezes all weights, and train_encoder trains some; remove one of the two")
+        if self.lora is not None and self.lora.engines == "merged" and self.dtype != "float32":
+            raise ConfigError(f"{place}.lora.engines: merged in {self.dtype} would lose small updates; use adapter")
 
     @property
     def thinks(self) -> bool | None:

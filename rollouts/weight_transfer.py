@@ -65,6 +65,11 @@ class Bucket(WeightTransferUpdateInfo):
             yield name, tensor.view(torch.bfloat16) if tensor.dtype == torch.uint16 else tensor
 
 
+def read_bucket(bucket: WeightBucket) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield (name, tensor) of what a trainer has put into the object store."""
+    return Bucket(tensors=bucket.get("tensors")).read()
+
+
 @contextmanager
 def readable_by_workers(bucket: WeightBucket, parallel: bool) -> Generator[WeightBucket]:
     """Yield the bucket in a form that vLLM's workers can read, also where they are processes of their own (`parallel`)."""

@@ -16,3 +16,4 @@ class WeightBucket(TypedDict, total=False):
     tensors: ObjectRef[dict[str, np.ndarray]] | None
     folder: str | None
     frozen: str | None
+    adapter: str | None

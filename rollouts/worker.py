@@ -21,6 +21,9 @@ from rollouts.weights import WeightBucket
 
 if TYPE_CHECKING:
     from vllm import SamplingParams
+    from vllm.lora.request import LoRARequest
+
+    from models.lora import LoraConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +75,12 @@ class EngineWorker:
         max_sequence_tokens: int,
         config: ServingConfig,
         sleeps: bool = False,
+        lora: LoraConfig | None = None,
     ) -> None:
         import torch
         from vllm import EngineArgs, LLMEngine
 
-        from rollouts import weight_transfer
+        from rollouts import adapters, weight_transfer
 
         options: dict[str, Any] = {
             "model": model,
@@ -89,7 +93,7 @@ class EngineWorker:
         }
         weight_transfer.register()
         options["weight_transfer_config"] = {"backend": weight_transfer.BACKEND}
-        options |= config.on_device()
+        options |= config.on_device() | adapters.engine_options(lora, dtype)
         if torch.cuda.is_available():
             options["enable_sleep_mode"] = sleeps
         else:
@@ -107,6 +111,7 @@ class EngineWorker:
         self.stop_tokens = [eos] if isinstance(eos, int) else list(eos)
         self.parallel = self.engine.vllm_config.parallel_config.world_size > 1
         self.version = -1
+        self.adapter: LoRARequest | None = None  # the LoRA adapter of this version, where the trainer sends one
         self.running: dict[str, Request] = {}  # by vLLM's request id
         self.sleeps, self.asleep = sleeps, False
         self.rest()
@@ -118,13 +123,15 @@ class EngineWorker:
     def load(self, version: int, buckets: Sequence[WeightBucket]) -> int:
         """Load new weights, forget all that was computed with the old ones, and return the version now held. Raises
         ValueError unless the buckets bring every parameter."""
-        from rollouts import weight_transfer
+        from rollouts import adapters, weight_transfer
 
         assert not self.running, "weights change only between generations"
         self._wake()
         self.version = -1  # until all is loaded: after a load that fails half-way it refuses to write
         self.engine.collective_rpc("start_weight_update")
         for bucket in buckets:
+            if bucket.get("adapter"):
+                continue
             # By handle or path: tensors nested in `collective_rpc` arguments would arrive as lists.
             with weight_transfer.readable_by_workers(bucket, self.parallel) as readable:
                 self.engine.collective_rpc("update_weights", args=(readable,))
@@ -137,6 +144,8 @@ class EngineWorker:
             raise ValueError(
                 f"{buckets[0].get('folder')}: its weights are broken: {max(broken)}; fetch or train it again"
             )
+        adapter_buckets = [bucket for bucket in buckets if bucket.get("adapter")]
+        self.adapter = adapters.load_adapter(self.engine, adapter_buckets, version) if adapter_buckets else None
         # Keys and values, and audio embeddings (the adapter trains), of the old weights would be served on.
         self.engine.reset_prefix_cache()
         self.engine.reset_mm_cache()
@@ -154,7 +163,7 @@ class EngineWorker:
         for request in requests:
             name = f"{request.key[0]}/{request.key[1]}"
             self.running[name] = request
-            self.engine.add_request(name, _prompt(request), self._sampling(request))
+            self.engine.add_request(name, _prompt(request), self._sampling(request), lora_request=self.adapter)
         completions: list[Completion] = []
         deadline = time.monotonic() + slice_s
         while self.engine.has_unfinished_requests():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -59,5 +60,6 @@ class RewardModels:
         if self.current == folder:
             return
         self.current = None  # a load that fails half-way leaves no usable model
-        cluster.reward_model.load(folder, cluster.model, OptimizerConfig())
+        # Its adapter was merged when it was exported, and it does not learn.
+        cluster.reward_model.load(folder, replace(cluster.model, lora=None), OptimizerConfig())
         self.mean, self.current = float(json.loads((folder / SCALE).read_text())["mean"]), folder

@@ -68,7 +68,8 @@ def run(config: Config, context: Context) -> Outcome:
     checkpoints = Checkpoints(context.folder / "checkpoints", config.keep, context.say, context.record)
     checkpoint = checkpoints.latest()
     start = checkpoint[1]["step"] if checkpoint else 0
-    policy.load(checkpoint[0] if checkpoint else context.model, context.cluster.model, config.optimizer)
+    path, model = checkpoint[0] if checkpoint else context.model, context.cluster.model
+    policy.load(path, model, config.optimizer, base=context.model)
     if checkpoint:
         policy.restore_optimizer(checkpoint[0])
         curriculum.state = checkpoint[1]["drawn"]

@@ -24,7 +24,7 @@ from rl.workers import trainer
 from rl.workers.audio_features import AudioFeatures
 from rl.workers.critic import CriticWorker
 from rl.workers.deaths import Seat, count_oom_kills, describe_death, describe_seat, find_death
-from rl.workers.group import CriticGroup, PolicyGroup
+from rl.workers.group import CriticGroup, PolicyGroup, StartModel
 from rl.workers.liveness import Watchdog
 from rl.workers.placement import TRAINERS, Bundle, ClusterConfig, bundles, describe_shortage, roles
 from rl.workers.policy import PolicyWorker
@@ -136,8 +136,10 @@ class Cluster:
         return CriticGroup(*self._ranks("critic"))
 
     @cached_property
-    def reference(self) -> PolicyGroup:
-        """The frozen reference's ranks, connected."""
+    def reference(self) -> PolicyGroup | StartModel:
+        """The frozen reference's ranks, connected; or the policy's own, which compute without their adapter."""
+        if self.model.lora:
+            return StartModel(self.policy)
         return PolicyGroup(*self._ranks("reference"))
 
     @cached_property
@@ -190,7 +192,7 @@ class Cluster:
         if role == "engine":
             variables = self.engines.environment(self.gpu)
             model = str(self.model_path), self.model.dtype, self.max_sequence_tokens
-            arguments: tuple[object, ...] = (*model, self.engines, self.shares_gpus)
+            arguments: tuple[object, ...] = (*model, self.engines, self.shares_gpus, self.model.lora)
             kind: type[object] = EngineWorker
         elif role.startswith("judge "):
             judge = self.judges[role.removeprefix("judge ")]

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from models.augment import AugmentConfig
+    from models.lora import LoraConfig
     from models.settings import ModelConfig
     from rl.algorithms.objective import Objective
     from rl.algorithms.preference_losses import Preference
@@ -52,6 +53,8 @@ def gather(*futures: Future[Any]) -> tuple[Any, ...]:
 class TrainerGroup:
     """The ranks of one role. Batches with audio go to them with features in place of their clips."""
 
+    lora: LoraConfig | None = None
+    """Adapter that trains in place of all weights."""
     trains_encoder: bool = False
     """Batches go to the ranks as they are, clips included."""
 
@@ -64,14 +67,18 @@ class TrainerGroup:
         host, port = ray.get(self.actors[0].address.remote())
         self._call_all("connect", host, port).get()
 
-    def load(self, path: str | Path, model: ModelConfig, optimizer: OptimizerConfig) -> None:
-        """Build every rank anew around the model at `path`, with a fresh optimizer."""
-        self._call_all("load", str(path), model, self.config, optimizer).get()
+    def load(
+        self, path: str | Path, model: ModelConfig, optimizer: OptimizerConfig, base: str | Path | None = None
+    ) -> None:
+        """Build every rank anew around the model at `path`, with a fresh optimizer. `base` is the model that an adapter at
+        `path`, which `save` wrote, belongs to."""
+        self.lora = model.lora
+        self._call_all("load", str(path), model, self.config, optimizer, str(base or "")).get()
 
     def save(self, folder: Path) -> None:
         """Write model and optimizer, from which a killed run goes on."""
         folder.mkdir(parents=True, exist_ok=True)
-        self._call_all("export", str(folder)).get()
+        self._call_all("save_model", str(folder)).get()
         self._call_all("save_optimizer", str(folder)).get()
 
     def export(self, folder: Path) -> None:
@@ -135,20 +142,32 @@ class PolicyGroup(TrainerGroup):
         super().__init__(actors, config, audio_features)
         self.handles: list[WeightBucket] = []
 
-    def load(self, path: str | Path, model: ModelConfig, optimizer: OptimizerConfig) -> None:
-        """Build every rank anew around the model at `path`, with a fresh optimizer."""
+    def load(
+        self, path: str | Path, model: ModelConfig, optimizer: OptimizerConfig, base: str | Path | None = None
+    ) -> None:
+        """Build every rank anew around the model at `path`, with a fresh optimizer. `base` is the model that an adapter at
+        `path`, which `save` wrote, belongs to."""
         self.handles.clear()
-        super().load(path, model, optimizer)
+        super().load(path, model, optimizer, base)
         # An encoder that trains wants the clips themselves: features of theirs would be constants to autograd.
         self.temperature, self.trains_encoder = 1.0, model.train_encoder
         if self.audio_features.actors == self.actors:  # not for a reference that reads the policy's features
             self.audio_features.use_encoder(self._call_all("encoder_digest").get()[0])
+
+    def export(self, folder: Path) -> None:
+        """Write the model alone, whole or not at all; an adapter is merged into it, and is also in a folder `adapter` beside
+        it. Raises DiskFull."""
+        super().export(folder)
+        if self.lora:
+            with replacing_folder(folder.with_name("adapter")) as temporary:
+                self._call_all("export_adapter", str(temporary)).get()
 
     def load_encoder(
         self, path: str | Path, model: ModelConfig, optimizer: OptimizerConfig, classes: Sequence[int]
     ) -> None:
         """Build every rank anew around the model's audio encoder and a linear head for each label, with so many
         `classes` each."""
+        self.lora = None  # the encoder's own weights train
         self.audio_features.use_encoder("")  # an encoder that trains gives no features that last
         self._call_all("load_encoder", str(path), model, self.config, optimizer, classes).get()
 
@@ -186,6 +205,10 @@ class PolicyGroup(TrainerGroup):
         """Compute logprobs [A], in the order of the batch."""
         return self._forward("logprobs", batch, self.temperature)
 
+    def start_logprobs(self, batch: Batch, temperature: float) -> Future[Tensor]:
+        """Compute logprobs [A] under the model without its adapter."""
+        return self._forward("start_logprobs", batch, temperature)
+
     def update(
         self,
         batch: Batch,
@@ -222,6 +245,20 @@ class PolicyGroup(TrainerGroup):
         self.handles.clear()
         self.handles = self._call_all("weights").get()[0]
         return self.handles
+
+
+class StartModel:
+    """The model that a stage with an adapter started with: its policy with the adapter off. A reference that needs no memory."""
+
+    def __init__(self, policy: PolicyGroup) -> None:
+        self.policy, self.temperature = policy, 1.0
+
+    def load(self, *_: object, **__: object) -> None:
+        """Load nothing: the policy has loaded the model."""
+
+    def logprobs(self, batch: Batch) -> Future[Tensor]:
+        """Compute logprobs [A], in the order of the batch."""
+        return self.policy.start_logprobs(batch, self.temperature)
 
 
 class CriticGroup(TrainerGroup):
@@ -273,5 +310,5 @@ if TYPE_CHECKING:
     # pyright refuses the line where a class lacks what the loop asks of the role.
     _POLICIES: tuple[type[Policy]] = (PolicyGroup,)
     _CRITICS: tuple[type[Critic], type[Critic]] = (CriticGroup, Absent)
-    _REFERENCES: tuple[type[Reference], type[Reference]] = (PolicyGroup, Absent)
+    _REFERENCES: tuple[type[Reference], type[Reference], type[Reference]] = (PolicyGroup, StartModel, Absent)
     _TRAINEES: tuple[type[Trainee], type[Trainee]] = (PolicyGroup, Absent)

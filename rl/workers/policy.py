@@ -5,7 +5,8 @@ Suffixes as in `rl.types`: A, the tokens of a batch that the policy wrote; P, it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rl.types import Batch
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
+    from models.lora import LoraConfig
     from models.settings import ModelConfig
     from rl.algorithms.objective import Objective
     from rl.algorithms.preference_losses import Preference
@@ -29,13 +31,19 @@ BUCKET_BYTES = 256 << 20
 class PolicyWorker(LanguageModelWorker):
     """Ray actor of the policy; also of the frozen reference, which is a policy that nobody updates."""
 
-    def module(self, path: str, config: ModelConfig) -> nn.Module:
-        """Return the language model at `path` with a head that gives logprobs."""
+    def module(self, path: str, config: ModelConfig, base: str) -> nn.Module:
+        """Return the language model at `path`, or the one at `base` with the adapter at `path`, with a head that gives
+        logprobs."""
         from models.heads import LogprobModel
+        from models.lora import has_adapter
 
-        self.keep_tokenizer(path, config.thinks)
+        adapter = path if has_adapter(path) else None
+        start = base if adapter else path
+        self.keep_tokenizer(start, config.thinks)
+        self.dtype = config.dtype
         self.frozen_buckets: list[WeightBucket] | None = None
-        return LogprobModel(path, config.dtype, config.gradient_checkpointing, config.train_encoder)
+        options = config.gradient_checkpointing, config.train_encoder, config.lora
+        return LogprobModel(start, config.dtype, *options, adapter)
 
     @frees_cuda_cache
     def logprobs(
@@ -45,6 +53,17 @@ class PolicyWorker(LanguageModelWorker):
         return self.forward(
             batch, micro_batches, lambda micro_batch: self._forward(micro_batch, temperature)[0], "logprobs"
         )
+
+    @frees_cuda_cache
+    def start_logprobs(
+        self, batch: Batch, micro_batches: Sequence[Sequence[int]], temperature: float
+    ) -> dict[int, np.ndarray]:
+        """Return {row: logprobs of its actions} under the model that the stage started with, which is this one with its
+        adapter off. Collective."""
+        from models.lora import adapter_off
+
+        with adapter_off(self.deepspeed.module):
+            return self.logprobs(batch, micro_batches, temperature)
 
     @frees_cuda_cache
     def update(
@@ -90,6 +109,8 @@ class PolicyWorker(LanguageModelWorker):
     def weights(self) -> list[WeightBucket]:
         """Put the model's weights into Ray's object store and return handles of them, in buckets; only the first rank
         has any to return. Collective."""
+        if self.lora:
+            return self._adapted_weights(self.lora)
         module = self.deepspeed.module
         frozen = {name for name, _ in module.frozen_parameters()}
         buckets = self._buckets((name, tensor) for name, tensor in self._named_parameters() if name not in frozen)
@@ -101,6 +122,26 @@ class PolicyWorker(LanguageModelWorker):
             for i, bucket in enumerate(self.frozen_buckets):
                 bucket["frozen"] = f"{digest}/{i}"
         return [*buckets, *self.frozen_buckets]
+
+    def _adapted_weights(self, lora: LoraConfig) -> list[WeightBucket]:
+        """Return `weights` of a frozen model with an adapter. What no update changes is put into the object store once."""
+        from models.lora import adapter_config, adapter_parameters, base_parameters, changes, is_adapter, merged_parameters
+
+        if lora.engines_merge(self.dtype):
+            changing = changes(name for name, _ in self.deepspeed.module.named_parameters())
+            buckets = self._buckets(merged_parameters(self._named_parameters(changing), lora.scale))
+        else:
+            changing = is_adapter
+            buckets = self._buckets(adapter_parameters(self._named_parameters(changing)))
+            for bucket in buckets:
+                bucket["adapter"] = adapter_config(self.deepspeed.module.lm)
+        if self.frozen_buckets is None:
+            frozen = base_parameters(self._named_parameters(lambda name: not changing(name)))
+            digest = hashlib.blake2b(digest_size=16)
+            self.frozen_buckets = self._buckets(_digested(frozen, digest) if self.rank == 0 else frozen)
+            for i, bucket in enumerate(self.frozen_buckets):
+                bucket["frozen"] = f"{digest.hexdigest()}/{i}"
+        return [*self.frozen_buckets, *buckets]
 
     def _buckets(self, parameters: Iterable[tuple[str, Tensor]]) -> list[WeightBucket]:
         """Put (name, tensor) pairs into the object store under the names that engines know; on other ranks than the
@@ -131,3 +172,13 @@ class PolicyWorker(LanguageModelWorker):
         clips = self.clip_tensors(batch)
         # Through the DeepSpeed engine: under ZeRO-3 the head's weight is empty outside the wrapped module's forward.
         return self.deepspeed(batch.tokens_T, batch.lengths_N, batch.action_mask_T, temperature, clips)
+
+
+def _digested(parameters: Iterable[tuple[str, Tensor]], digest: hashlib.blake2b) -> Iterator[tuple[str, Tensor]]:
+    """Yield the parameters, having fed their names and bytes to `digest`."""
+    import torch
+
+    for name, tensor in parameters:
+        digest.update(name.encode())
+        digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        yield name, tensor

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
+    from models.lora import LoraConfig
     from models.settings import ModelConfig
 
 # PASSIVE: idle OpenMP threads sleep instead of spinning, which on two busy cores makes a step six times slower.
@@ -93,6 +94,9 @@ class OptimiserStep:
 class TrainerWorker:
     """Base of the trainers' Ray actors. A subclass says which module it trains and what it computes with it."""
 
+    lora: LoraConfig | None = None
+    """Adapter that trains in place of all weights; None where they all do."""
+
     def __init__(self, rank: int, world: int, threads: int) -> None:
         import torch
 
@@ -124,13 +128,18 @@ class TrainerWorker:
             self.rendezvous.join(backend, host, port, self.rank, self.world)
             deepspeed.init_distributed(backend, verbose=False)  # which takes the process group that there is
 
-    def module(self, path: str, config: ModelConfig) -> nn.Module:
-        """Return the module that this worker trains, built from the model folder `path`."""
+    def module(self, path: str, config: ModelConfig, base: str) -> nn.Module:
+        """Return the module that this worker trains, built from the model folder `path`, or from an adapter's folder `path`
+        and the model folder `base`."""
         raise NotImplementedError
 
-    def load(self, path: str, config: ModelConfig, trainer: TrainerConfig, optimizer: OptimizerConfig) -> None:
-        """Build the DeepSpeed engine anew around the model folder `path`, with a fresh optimizer. Collective."""
-        self.wrap(lambda: self.module(path, config), config.dtype, trainer, optimizer)
+    def load(
+        self, path: str, config: ModelConfig, trainer: TrainerConfig, optimizer: OptimizerConfig, base: str = ""
+    ) -> None:
+        """Build the DeepSpeed engine anew around the model folder `path`, with a fresh optimizer; `base` is the model folder
+        that an adapter at `path` belongs to. Collective."""
+        self.lora = config.lora
+        self.wrap(lambda: self.module(path, config, base), config.dtype, trainer, optimizer)
 
     def wrap(
         self, make: Callable[[], nn.Module], dtype: str, trainer: TrainerConfig, optimizer: OptimizerConfig
@@ -282,17 +291,27 @@ class TrainerWorker:
         # Every rank knows the whole norm, and the group adds up what the ranks report.
         return float(norm) / self.world
 
-    def _named_parameters(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield (name, whole parameter), one at a time. Collective under ZeRO-3."""
+    def _named_parameters(self, wanted: Callable[[str], bool] = lambda name: True) -> Iterator[tuple[str, Tensor]]:
+        """Yield (name, whole parameter) of those `wanted` by name, one at a time. Collective under ZeRO-3."""
         import deepspeed
 
         for name, parameter in self.deepspeed.module.named_parameters():
+            if not wanted(name):
+                continue
             # ZeRO-3 marks its shards with `ds_id`; gathering one at a time needs memory for one.
             with deepspeed.zero.GatheredParameters([parameter], enabled=hasattr(parameter, "ds_id")):
                 # Also where nobody reads it: what is exported or sent to engines passes here, and must be whole.
                 yield name, checked(name, parameter.detach())
         if hasattr(self.deepspeed.module, "frozen_parameters"):  # an encoder, kept apart so that ZeRO does not shard it
-            yield from self.deepspeed.module.frozen_parameters()
+            yield from (named for named in self.deepspeed.module.frozen_parameters() if wanted(named[0]))
+
+
+    def _merged_parameters(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield (name, whole parameter) of the model as it is without adapters, theirs added to its matrices. Collective."""
+        from models.lora import merged_parameters
+
+        parameters = self._named_parameters()
+        return merged_parameters(parameters, self.lora.scale) if self.lora else parameters
 
 
 def _split(values_A: Tensor, actions_N: Tensor) -> tuple[Tensor, ...]:
