@@ -41,8 +41,7 @@ class LoraConfig:
     rank: int = 16
     """Rank of the adapter of each matrix."""
     alpha: float = 32.0
-    """Scale: an adapter adds alpha / rank × B A to its matrix. With the rate of AdamW the same for every rank, as the 1 / rank
-    in it allows."""
+    """Scale: an adapter adds alpha / rank × B A to its matrix. Divided by the rank, one learning rate suits every rank."""
     targets: Literal["all-linear"] | list[str] = ALL_LINEAR
     """Which matrices: `all-linear`, all of the decoder's layers (not embeddings, head or audio parts), or names of them such as
     `[q_proj, v_proj]`."""
@@ -169,7 +168,8 @@ def merged_parameters(parameters: Iterable[tuple[str, Tensor]], scale: float) ->
         elif ".lora_A." in name:
             down_ri = weight
         elif ".lora_B." in name:
-            assert base is not None and down_ri is not None, "a target's own matrix comes first, then A, then B"
+            assert base is not None, "a target's own matrix comes before its adapter"
+            assert down_ri is not None, "A comes before B"
             merged = torch.addmm(base[1].float(), weight.float(), down_ri.float(), alpha=scale)
             yield base[0], merged.to(base[1].dtype)
         else:
@@ -221,7 +221,9 @@ def load_adapter(lm: PreTrainedModel, folder: str | Path) -> None:
     stored = safetensors.torch.load_file(file)
     own = {f"{PREFIX}{name}": weight for name, weight in adapter_parameters(lm.named_parameters())}
     if {n: t.shape for n, t in stored.items()} != {n: t.shape for n, t in own.items()}:
-        raise ValueError(f"{file}: an adapter of other targets or another rank; resume with the model.lora that wrote it")
+        raise ValueError(
+            f"{file}: an adapter of other targets or another rank; resume with the model.lora that wrote it"
+        )
     with torch.no_grad():
         for name, weight in own.items():
             weight.copy_(stored[name])

@@ -142,7 +142,9 @@ class ModelConfig:
         if self.train_encoder and self.build is not None and self.build.audio is None:
             raise ConfigError(f"{place}.train_encoder: the model reads text only; add `audio: {{}}` to {place}.build")
         if self.lora is not None and self.train_encoder:
-            raise ConfigError(f"{place}.lora: freezes all weights, and train_encoder trains some; remove one of the two")
+            raise ConfigError(
+                f"{place}.lora: freezes all weights, and train_encoder trains some; remove one of the two"
+            )
         if self.lora is not None and self.lora.engines == "merged" and self.dtype != "float32":
             raise ConfigError(f"{place}.lora.engines: merged in {self.dtype} would lose small updates; use adapter")
 

@@ -24,6 +24,7 @@ from rl.planning import (
     golds,
     judges,
     lengths,
+    lora,
     memory,
     origins,
     requirements,
@@ -112,6 +113,8 @@ def plan(recipe: Recipe, out: Path | None = None) -> Plan:
         result.problems += requirements.libraries(recipe)
     result.problems += engine_options.check(recipe)
     (result.problems if present or out else result.notes).extend(requirements.models(recipe))
+    result.problems += lora.problems(recipe)
+    result.notes += lora.notes(recipe)
     shape = _model(recipe, result)
     for name, judge in header.judges.items():
         _present(judge.model, f"judges.{name}.model", result)

@@ -125,7 +125,14 @@ class PolicyWorker(LanguageModelWorker):
 
     def _adapted_weights(self, lora: LoraConfig) -> list[WeightBucket]:
         """Return `weights` of a frozen model with an adapter. What no update changes is put into the object store once."""
-        from models.lora import adapter_config, adapter_parameters, base_parameters, changes, is_adapter, merged_parameters
+        from models.lora import (
+            adapter_config,
+            adapter_parameters,
+            base_parameters,
+            changes,
+            is_adapter,
+            merged_parameters,
+        )
 
         if lora.engines_merge(self.dtype):
             changing = changes(name for name, _ in self.deepspeed.module.named_parameters())

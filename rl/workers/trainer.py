@@ -305,7 +305,6 @@ class TrainerWorker:
         if hasattr(self.deepspeed.module, "frozen_parameters"):  # an encoder, kept apart so that ZeRO does not shard it
             yield from (named for named in self.deepspeed.module.frozen_parameters() if wanted(named[0]))
 
-
     def _merged_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """Yield (name, whole parameter) of the model as it is without adapters, theirs added to its matrices. Collective."""
         from models.lora import merged_parameters

@@ -173,7 +173,9 @@ def test_targets_by_name(untied: Path, targets: list[str], count: int) -> None:
 
 @pytest.mark.parametrize("name", ["lm_head", "embed_tokens", "q_prj", "norm", "self_attn", "proj", "кью", "model"])
 def test_a_target_that_is_no_layer_of_the_decoder_is_refused(untied: Path, name: str) -> None:
-    with pytest.raises(ValueError, match=rf"^model.lora.targets: the decoder has no linear layer '{name}'; it has q_proj"):
+    with pytest.raises(
+        ValueError, match=rf"^model.lora.targets: the decoder has no linear layer '{name}'; it has q_proj"
+    ):
         attach(load_model(untied), LoraConfig(targets=["q_proj", name]))
 
 
@@ -195,7 +197,9 @@ def test_an_adapter_of_another_rank_is_refused(model: LogprobModel, untied: Path
     save_adapter(model.lm, tmp_path, dict(adapter_parameters(model.lm.named_parameters())))
     other = load_model(untied)
     attach(other, LoraConfig(rank=2))
-    with pytest.raises(ValueError, match=r"an adapter of other targets or another rank; resume with the model.lora that"):
+    with pytest.raises(
+        ValueError, match=r"an adapter of other targets or another rank; resume with the model.lora that"
+    ):
         load_adapter(other, tmp_path)
 
 
