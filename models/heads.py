@@ -11,7 +11,9 @@ Suffixes: T tokens of a pack, N sequences, A actions, H hidden size, P encoder f
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -26,7 +28,7 @@ from models.attention import Segments
 from models.hearing import Hearing, get_hearing
 from models.load import check_finite, empty_model, load_model
 from models.logprobs import chunked_logprobs
-from models.lora import LoraConfig, attach, load_adapter
+from models.lora import LoraConfig, adapter_off, attach, load_adapter
 from models.settings import Dtype
 from models.supported import logit_divisor
 
@@ -44,8 +46,8 @@ SURPRISES = 3
 class LogprobModel(nn.Module):
     """A causal LM: forward(tokens_T, lengths_N, action_mask_T, temperature, sounds) -> (logprobs_A, entropy_A), float32.
 
-    `hearing` is None for a model of text only. The audio encoder is frozen unless `train_encoder`. With `lora` all but an
-    adapter of the decoder's is: a fresh one, or the one in the folder `adapter`."""
+    `hearing` is None for a model of text only. The audio encoder is frozen unless `train_encoder`. With `lora` the decoder is
+    too but for a low-rank adapter: a fresh one, or the one in the folder `adapter`."""
 
     def __init__(
         self,
@@ -67,9 +69,11 @@ class LogprobModel(nn.Module):
             # No longer one of the model's modules: under ZeRO-3 the trainer's engine would shard it, and gather it at
             # every call.
             self._frozen_encoder = _detach_module(self.lm, self.hearing.encoder.requires_grad_(False))
-        self.lora = lora
+        self._start_adapter: nn.Module | None = None
         if lora:
-            attach(self.lm, lora)
+            attach(self.lm, lora, self.hearing.adapter if self.hearing else None)
+            # Of the audio adapter, which trains whole: what `start_model` computes with. Not one of the model's modules.
+            self._start_adapter = copy.deepcopy(self.hearing.adapter).requires_grad_(False) if self.hearing else None
         if adapter:
             load_adapter(self.lm, adapter)
         if gradient_checkpointing:
@@ -84,7 +88,22 @@ class LogprobModel(nn.Module):
     def _apply(self, *args: Any, **kwargs: Any) -> LogprobModel:
         if self._frozen_encoder:  # so that `.to(device)` and the like move it too
             self._frozen_encoder[1]._apply(*args, **kwargs)
+        if self._start_adapter is not None:
+            self._start_adapter._apply(*args, **kwargs)
         return super()._apply(*args, **kwargs)
+
+    @contextmanager
+    def start_model(self) -> Iterator[None]:
+        """Compute, inside, as the model that an adapter was attached to: with the adapter off, and without what the audio
+        adapter has learned."""
+        hearing = self.hearing
+        try:
+            if hearing and self._start_adapter is not None:
+                self.hearing = replace(hearing, adapter=self._start_adapter)
+            with adapter_off(self):
+                yield
+        finally:
+            self.hearing = hearing
 
     @torch.no_grad()
     def encode(self, waves: Sequence[np.ndarray]) -> list[Tensor]:
@@ -118,8 +137,7 @@ class ValueModel(nn.Module):
     The head reads the trunk's state and how surprising the actions before it were to the policy that sampled them. A chain
     of thought mostly goes wrong at an improbable token, which the trunk alone is slow to learn: see docs/learning.md.
 
-    With `lora` the head and an adapter of the trunk's train, and what else there is stays frozen; the folder `trained` holds
-    what `save_trained` wrote of them."""
+    With `lora` the trunk is frozen but for a low-rank adapter; the folder `trained` has a checkpoint of what trains."""
 
     def __init__(
         self,
@@ -149,9 +167,8 @@ class ValueModel(nn.Module):
                 reason = str(error).splitlines()[-1].strip()
                 raise ValueError(f"critic {file}: {reason}; expected one of the shape in its config.json") from error
             check_finite(f"critic {file}", self)
-        self.lora = lora
         if lora:
-            attach(lm, lora)
+            attach(lm, lora, self.hearing.adapter if self.hearing else None)
         if trained:
             self._load_trained(Path(trained) / TRAINED_FILE)
 

@@ -1,6 +1,7 @@
 """LoRA (arXiv 2106.09685): a frozen model, and beside each target matrix W [out, in] a trained product s · B A of rank r.
 
-Each stage starts a fresh adapter on the model that it starts from: B = 0, so the first policy is that model, and with the
+A model that listens trains its audio adapter (between encoder and decoder) whole beside it, since that has no pretrained
+weights worth keeping; `modules_to_save` in peft's words. Each stage starts a fresh adapter on the model that it starts from: B = 0, so the first policy is that model, and with the
 adapter off it stays the stage's reference. peft places the adapter and its format is what checkpoints and exports have;
 torch and peft are imported inside functions, since a recipe's settings are read without them.
 
@@ -13,7 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -78,9 +79,9 @@ class LoraConfig:
         return min(rank for rank in ENGINE_RANKS if rank >= self.rank)
 
 
-def attach(lm: PreTrainedModel, config: LoraConfig) -> None:
-    """Freeze `lm` and give its decoder a fresh adapter, the same one each time. Raises ValueError for a target that no linear
-    layer of the decoder has."""
+def attach(lm: PreTrainedModel, config: LoraConfig, whole: nn.Module | None = None) -> None:
+    """Freeze `lm` and give its decoder a fresh adapter, the same one each time; all of its part `whole` trains beside it. Raises
+    ValueError for a target that no linear layer of the decoder has."""
     import torch
     from peft import LoraConfig as PeftConfig
     from peft import inject_adapter_in_model
@@ -92,12 +93,16 @@ def attach(lm: PreTrainedModel, config: LoraConfig) -> None:
         # peft's type says int, its arithmetic takes any number, and so does vLLM's.
         lora_alpha=cast("int", int(config.alpha) if config.alpha == int(config.alpha) else config.alpha),
         target_modules=_shortest(lm, modules),
+        modules_to_save=[_name_of(lm, whole)] if whole is not None else None,
         task_type="CAUSAL_LM",
         base_model_name_or_path=lm.name_or_path,
     )
     with torch.random.fork_rng(devices=[]):  # A is random: the same on all ranks, and in a run that is repeated
         torch.manual_seed(0)
-        inject_adapter_in_model(peft_config, lm)
+        # Without `modules_to_save`: peft would hold a second copy of that part, whose names no engine knows.
+        inject_adapter_in_model(replace(peft_config, modules_to_save=None), lm)
+    if whole is not None:
+        whole.requires_grad_(True)
     # Kept for `adapter_config`: peft's own place for it would make transformers save the model as an adapter.
     lm.lora_config = peft_config  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -116,6 +121,12 @@ def target_modules(lm: PreTrainedModel, config: LoraConfig) -> list[str]:
             "or write `all-linear`"
         )
     return [module for module in linears if any(_has_name(module, name) for name in config.targets)]
+
+
+def _name_of(lm: PreTrainedModel, part: nn.Module) -> str:
+    """Return the name of a module of the model's."""
+    modules = cast("Iterator[tuple[str, nn.Module]]", lm.named_modules())
+    return next(name for name, module in modules if module is part)
 
 
 def _linear_names(lm: PreTrainedModel) -> list[str]:
@@ -176,17 +187,23 @@ def merged_parameters(parameters: Iterable[tuple[str, Tensor]], scale: float) ->
             yield base_name(name), weight
 
 
-def adapter_parameters(parameters: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
-    """Yield the adapter's parameters, by their names in the model: `….q_proj.lora_A.weight`."""
-    return ((name.replace(DEFAULT, "."), weight) for name, weight in parameters if is_adapter(name))
+def adapter_name(name: str) -> str:
+    """Return the name in a peft folder, but for its prefix, of a parameter that trains: `….q_proj.lora_A.weight`."""
+    return name.replace(DEFAULT, ".") if is_adapter(name) else name
 
 
-def changes(names: Iterable[str]) -> Callable[[str], bool]:
+def trained_names(module: nn.Module) -> set[str]:
+    """Return the names of the parameters that train."""
+    return {name for name, weight in module.named_parameters() if weight.requires_grad}
+
+
+def changes(module: nn.Module) -> Callable[[str], bool]:
     """Return whether a parameter has to be sent again after an update where engines get merged matrices: a function of its
-    name, for a model with parameters of these `names`."""
+    name in `module`."""
+    trained = trained_names(module)
     # Engines fuse neighbours (q, k and v; gate and up) into one matrix, of which they take all parts or none.
-    parents = {_parent(name) for name in names if ".lora_A." in name}
-    return lambda name: _parent(name) in parents
+    parents = {_parent(name) for name in trained if is_adapter(name)}
+    return lambda name: name in trained or _parent(name) in parents
 
 
 def _parent(name: str) -> str:
@@ -195,15 +212,17 @@ def _parent(name: str) -> str:
     return layer.rpartition(".")[0]
 
 
-def adapter_config(lm: PreTrainedModel) -> str:
-    """Return the text of peft's adapter_config.json."""
+def adapter_config(lm: PreTrainedModel, whole: bool = True) -> str:
+    """Return the text of peft's adapter_config.json; without `whole`, of the low-rank part alone."""
     values = cast("dict[str, Any]", cast(Any, lm).lora_config.to_dict())
     values["inference_mode"] = True  # as peft writes it: a loaded adapter is not trained on unasked
+    if not whole:
+        values["modules_to_save"] = None
     return json.dumps({k: sorted(v) if isinstance(v, set) else v for k, v in values.items()}, indent=2, default=str)
 
 
 def save_adapter(lm: PreTrainedModel, folder: str | Path, state: dict[str, Tensor]) -> None:
-    """Write an adapter's two files, in peft's format; `state` goes by the names of `adapter_parameters`."""
+    """Write an adapter's two files, in peft's format; `state` goes by the names of `adapter_name`."""
     import safetensors.torch
 
     tensors = {f"{PREFIX}{name}": tensor for name, tensor in state.items()}
@@ -219,7 +238,8 @@ def load_adapter(lm: PreTrainedModel, folder: str | Path) -> None:
 
     file = Path(folder) / ADAPTER_FILE
     stored = safetensors.torch.load_file(file)
-    own = {f"{PREFIX}{name}": weight for name, weight in adapter_parameters(lm.named_parameters())}
+    trains = trained_names(lm)
+    own = {f"{PREFIX}{adapter_name(name)}": weight for name, weight in lm.named_parameters() if name in trains}
     if {n: t.shape for n, t in stored.items()} != {n: t.shape for n, t in own.items()}:
         raise ValueError(
             f"{file}: an adapter of other targets or another rank; resume with the model.lora that wrote it"

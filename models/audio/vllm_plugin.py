@@ -16,7 +16,9 @@ from transformers import BatchFeature
 from vllm.config import VllmConfig
 from vllm.config.multimodal import BaseDummyOptions
 from vllm.inputs import MultiModalDataDict
-from vllm.model_executor.models.interfaces import MultiModalEmbeddings, SupportsMultiModal, SupportsPP
+from vllm.model_executor.models.interfaces import MultiModalEmbeddings, SupportsLoRA, SupportsMultiModal, SupportsPP
+from vllm.model_executor.models.module_mapping import MultiModelKeys
+from vllm.model_executor.models.qwen2 import Qwen2ForCausalLM
 from vllm.model_executor.models.utils import AutoWeightsLoader, WeightsMapper, init_vllm_registered_model, maybe_prefix
 from vllm.multimodal import MULTIMODAL_REGISTRY
 from vllm.multimodal.inputs import MultiModalFieldConfig, MultiModalKwargsItems
@@ -130,12 +132,19 @@ class MultiModalProcessor(BaseMultiModalProcessor[ProcessingInfo]):
 
 
 @MULTIMODAL_REGISTRY.register_processor(MultiModalProcessor, info=ProcessingInfo, dummy_inputs=DummyInputsBuilder)
-class StepAudioEngine(nn.Module, SupportsMultiModal, SupportsPP):
-    """The model as vLLM runs it: the trainer's encoder and adapter, vLLM's own Qwen2 decoder."""
+class StepAudioEngine(nn.Module, SupportsMultiModal, SupportsLoRA, SupportsPP):
+    """The model as vLLM runs it: the trainer's encoder and adapter, vLLM's own Qwen2 decoder, which takes LoRA adapters."""
 
+    packed_modules_mapping = Qwen2ForCausalLM.packed_modules_mapping
     hf_to_vllm_mapper = WeightsMapper(
         orig_to_new_prefix={"model.": "language_model.model.", "lm_head.": "language_model.lm_head."}
     )
+
+    def get_mm_mapping(self) -> MultiModelKeys:
+        """Return the names of the decoder, which alone takes LoRA adapters, and of the audio parts."""
+        return MultiModelKeys.from_string_field(
+            language_model="language_model", connector="adapter.", tower_model="encoder."
+        )
 
     @classmethod
     def get_placeholder_str(cls, modality: str, i: int) -> str | None:

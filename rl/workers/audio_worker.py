@@ -155,12 +155,17 @@ class LanguageModelWorker(AudioWorker):
 
     def export_adapter(self, folder: str) -> None:
         """Write the adapter alone, in peft's format. Collective; the first rank writes."""
-        from models.lora import adapter_parameters, is_adapter, save_adapter
+        from models.lora import adapter_name, save_adapter, trained_names
 
-        parameters = adapter_parameters(self._named_parameters(is_adapter))
-        state = {name.removeprefix("lm."): tensor.cpu().clone() for name, tensor in parameters if self.rank == 0}
+        module = self.deepspeed.module
+        parameters = self._named_parameters(trained_names(module).__contains__)
+        state = {
+            adapter_name(name.removeprefix("lm.")): tensor.cpu().clone()
+            for name, tensor in parameters  # on every rank: gathering is collective
+            if self.rank == 0
+        }
         if self.rank == 0:
-            save_adapter(self.deepspeed.module.lm, folder, state)
+            save_adapter(module.lm, folder, state)
 
     def save_model(self, folder: str) -> None:
         """Write what a checkpoint holds of the model: an adapter alone where that is what trains. Collective."""

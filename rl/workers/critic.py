@@ -85,12 +85,12 @@ class CriticWorker(AudioWorker):
         import safetensors.torch
 
         from models.heads import TRAINED_FILE
+        from models.lora import trained_names
 
         if not self.lora:
             self.export(folder)
             return
-        trains = {name for name, weight in self.deepspeed.module.named_parameters() if weight.requires_grad}
-        parameters = self._named_parameters(trains.__contains__)
+        parameters = self._named_parameters(trained_names(self.deepspeed.module).__contains__)
         state = {name: tensor.cpu().clone() for name, tensor in parameters if self.rank == 0}
         if self.rank == 0:
             safetensors.torch.save_file(state, Path(folder) / TRAINED_FILE)

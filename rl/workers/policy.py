@@ -60,9 +60,7 @@ class PolicyWorker(LanguageModelWorker):
     ) -> dict[int, np.ndarray]:
         """Return {row: logprobs of its actions} under the model that the stage started with, which is this one with its
         adapter off. Collective."""
-        from models.lora import adapter_off
-
-        with adapter_off(self.deepspeed.module):
+        with self.deepspeed.module.start_model():
             return self.logprobs(batch, micro_batches, temperature)
 
     @frees_cuda_cache
@@ -125,25 +123,22 @@ class PolicyWorker(LanguageModelWorker):
 
     def _adapted_weights(self, lora: LoraConfig) -> list[WeightBucket]:
         """Return `weights` of a frozen model with an adapter. What no update changes is put into the object store once."""
-        from models.lora import (
-            adapter_config,
-            adapter_parameters,
-            base_parameters,
-            changes,
-            is_adapter,
-            merged_parameters,
-        )
+        from models import lora as adapters
 
+        module = self.deepspeed.module
         if lora.engines_merge(self.dtype):
-            changing = changes(name for name, _ in self.deepspeed.module.named_parameters())
-            buckets = self._buckets(merged_parameters(self._named_parameters(changing), lora.scale))
+            changing = adapters.changes(module)
+            buckets = self._buckets(adapters.merged_parameters(self._named_parameters(changing), lora.scale))
         else:
-            changing = is_adapter
-            buckets = self._buckets(adapter_parameters(self._named_parameters(changing)))
+            changing = adapters.trained_names(module).__contains__
+            parts = self._named_parameters(adapters.is_adapter)
+            buckets = self._buckets((adapters.adapter_name(name), tensor) for name, tensor in parts)
             for bucket in buckets:
-                bucket["adapter"] = adapter_config(self.deepspeed.module.lm)
+                bucket["adapter"] = adapters.adapter_config(module.lm, whole=False)
+            # An audio adapter, which trains whole, is no low-rank one to the engine.
+            buckets += self._buckets(self._named_parameters(lambda n: changing(n) and not adapters.is_adapter(n)))
         if self.frozen_buckets is None:
-            frozen = base_parameters(self._named_parameters(lambda name: not changing(name)))
+            frozen = adapters.base_parameters(self._named_parameters(lambda name: not changing(name)))
             digest = hashlib.blake2b(digest_size=16)
             self.frozen_buckets = self._buckets(_digested(frozen, digest) if self.rank == 0 else frozen)
             for i, bucket in enumerate(self.frozen_buckets):

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -18,8 +19,8 @@ from models.logprobs import chunked_logprobs
 from models.lora import (
     ADAPTER_CONFIG,
     LoraConfig,
+    adapter_name,
     adapter_off,
-    adapter_parameters,
     attach,
     changes,
     has_adapter,
@@ -28,6 +29,7 @@ from models.lora import (
     merged_parameters,
     save_adapter,
     target_modules,
+    trained_names,
 )
 from models.settings import AudioConfig, BuildConfig, ModelConfig
 from rl.config import ConfigError, build
@@ -50,6 +52,11 @@ def model(untied: Path) -> LogprobModel:
     model = LogprobModel(untied, "float32", lora=LORA)
     randomise(model.named_parameters())
     return model
+
+
+def adapter_state(model: LogprobModel) -> dict[str, Tensor]:
+    trains = trained_names(model.lm)
+    return {adapter_name(name): weight for name, weight in model.lm.named_parameters() if name in trains}
 
 
 def pack(model: LogprobModel, count: int = 30) -> Tensor:
@@ -85,7 +92,7 @@ def test_exports_are_what_transformers_and_peft_read(model: LogprobModel, untied
     (tmp_path / "model").mkdir()
     (tmp_path / "adapter").mkdir()
     save_model(model.lm, tmp_path / "model", dict(merged_parameters(model.lm.named_parameters(), LORA.scale)))
-    save_adapter(model.lm, tmp_path / "adapter", dict(adapter_parameters(model.lm.named_parameters())))
+    save_adapter(model.lm, tmp_path / "adapter", adapter_state(model))
     assert has_adapter(tmp_path / "adapter")
     assert json.loads((tmp_path / "adapter" / ADAPTER_CONFIG).read_text())["r"] == LORA.rank
     merged = AutoModelForCausalLM.from_pretrained(tmp_path / "model", dtype=torch.float32)
@@ -147,14 +154,42 @@ def test_a_critic_has_an_adapter_and_a_head_that_trains(untied: Path, tmp_path: 
         ValueModel(untied, "float32", lora=LoraConfig(rank=2), trained=str(tmp_path))
 
 
-def test_targets_are_the_decoders_alone(tmp_path: Path) -> None:
+def test_a_model_that_listens_trains_its_audio_adapter_too(tmp_path: Path) -> None:
+    """The low-rank adapter is the decoder's alone. The model it started from hears as it did, also after a resume."""
     config = BuildConfig(hidden_size=64, layers=2, heads=2, audio=AudioConfig(mel_bins=16, hidden_size=16, layers=1))
     folder = build_model(config, tmp_path / "hearing", seed=0)
     model = LogprobModel(folder, "float32", lora=LORA)
     names = [name for name, _ in model.named_parameters() if is_adapter(name)]
     assert all(name.startswith("lm.model.layers.") for name in names)
     assert len(names) == 2 * 2 * len(LINEARS)
-    assert not any(weight.requires_grad for name, weight in model.named_parameters() if "adapter." in name)
+    others = trained_names(model) - {*names}
+    assert others
+    assert all(name.startswith("lm.adapter.") for name in others)
+    assert model.hearing is not None
+    tokens_T = torch.tensor([60, *[model.hearing.patch_id] * model.hearing.tokens(16000), 61, 62, 63])
+    features = model.encode([np.sin(np.arange(16000) / 9).astype(np.float32)])
+    written_T = tokens_T >= 62
+    written_T[tokens_T == model.hearing.patch_id] = False
+
+    def heard(model: LogprobModel) -> Tensor:
+        return model(tokens_T, torch.tensor([len(tokens_T)]), written_T, sounds=features)[0]
+
+    start = heard(model)
+    randomise(model.named_parameters())
+    torch.nn.init.normal_(model.hearing.adapter.linear1.weight)  # type: ignore[arg-type, union-attr]
+    learned = heard(model)
+    assert not torch.allclose(learned, start, atol=0.01)
+    with model.start_model():
+        assert torch.equal(heard(model), start)
+    assert torch.equal(heard(model), learned)
+    save_adapter(model.lm, tmp_path, adapter_state(model))
+    assert json.loads((tmp_path / ADAPTER_CONFIG).read_text())["modules_to_save"] == ["adapter"]
+    again = LogprobModel(folder, "float32", lora=LORA, adapter=str(tmp_path))
+    assert torch.equal(heard(again), learned)
+    with again.start_model():
+        assert torch.equal(heard(again), start)
+    critic = ValueModel(folder, "float32", lora=LORA)
+    assert {n for n in trained_names(critic) if not is_adapter(n)} >= {"head.weight", "adapter.linear1.weight"}
 
 
 @pytest.mark.parametrize(
@@ -183,7 +218,7 @@ def test_engines_get_all_of_what_they_fuse(untied: Path) -> None:
     """q_proj alone trains; an engine that fuses q, k and v into one matrix must be sent all three, with their biases."""
     model = LogprobModel(untied, "float32", lora=LoraConfig(rank=2, targets=["q_proj"]))
     names = [name for name, _ in model.named_parameters()]
-    sent = {name for name in names if changes(names)(name)}
+    sent = {name for name in names if changes(model)(name)}
     assert {n.partition("self_attn.")[2] for n in sent if "layers.0" in n and not is_adapter(n)} == {
         "q_proj.base_layer.weight",
         "q_proj.base_layer.bias",
@@ -194,7 +229,7 @@ def test_engines_get_all_of_what_they_fuse(untied: Path) -> None:
 
 
 def test_an_adapter_of_another_rank_is_refused(model: LogprobModel, untied: Path, tmp_path: Path) -> None:
-    save_adapter(model.lm, tmp_path, dict(adapter_parameters(model.lm.named_parameters())))
+    save_adapter(model.lm, tmp_path, adapter_state(model))
     other = load_model(untied)
     attach(other, LoraConfig(rank=2))
     with pytest.raises(
