@@ -29,6 +29,7 @@ from vllm.model_executor.layers.utils import dispatch_cpu_unquantized_gemm
 from vllm.model_executor.model_loader import reload
 from vllm.model_executor.models.interfaces import supports_multimodal
 
+from models.lora import base_name
 from rl.finite import find_non_finite
 from rollouts.weights import WeightBucket
 
@@ -151,7 +152,9 @@ class ObjectStoreWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
 def missing_parameters(worker: Any) -> list[str]:
     """Return the parameters that the last update did not bring. Runs in vLLM's worker, by `collective_rpc`."""
     receiver = worker.weight_transfer_engine
-    return sorted({name for name, _ in receiver.model.named_parameters()} - receiver.updated_parameters)
+    # vLLM wraps the layers that take LoRA adapters; `load_weights` knows them by their own names or by the wrapped ones.
+    names = {base_name(name) for name, _ in receiver.model.named_parameters()}
+    return sorted(names - {base_name(name) for name in receiver.updated_parameters})
 
 
 def broken_parameter(worker: Any) -> str:
