@@ -55,4 +55,7 @@ class ServingConfig:
             "enforce_eager": True,
             "distributed_executor_backend": "uni",  # in this process
             "kv_cache_memory_bytes": self.kv_cache_mb << 20,
+            # The smallest that vLLM's CPU attention takes, not its default of 128: the samples of a prompt share only whole
+            # blocks of it, and a prompt of 43 tokens would be computed anew for each (3 × the time of its prefill).
+            "block_size": 32,
         }

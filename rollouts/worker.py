@@ -104,6 +104,10 @@ class EngineWorker:
         options |= config.vllm
         arguments = EngineArgs(**{"trust_remote_code": cast(Any, False), **options})
         self.engine = LLMEngine.from_engine_args(arguments)
+        if not torch.cuda.is_available():
+            from rollouts.cpu_sampling import use_one_draw
+
+            self.engine.collective_rpc(use_one_draw)
         # A config.json may name ends of turn beside the tokenizer's one, at which vLLM stops anyway.
         eos: int | list[int] | None = self.engine.model_config.hf_text_config.eos_token_id
         if eos is None:

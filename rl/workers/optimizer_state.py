@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 MASTER_WEIGHTS = ("fp32_partitioned_groups_flat", "single_partition_of_fp32_groups", "fp32_groups_flat_partition")
 
 
+def optimizer_file(folder: str | Path, rank: int, world: int) -> Path:
+    """Return the file of one rank's share in a checkpoint's folder of a model."""
+    # In a folder of its own: engines take every safetensors file beside config.json for the model's weights.
+    return Path(folder) / "optimizer" / f"{rank}-of-{world}.safetensors"
+
+
 def write_optimizer(optimizer: Any, file: Path) -> None:
     """Write what `optimizer`, a DeepSpeed engine's, holds on this rank: `{shard}.weight` and `{shard}.{moment}`."""
     import safetensors.torch
@@ -26,6 +32,7 @@ def write_optimizer(optimizer: Any, file: Path) -> None:
         state |= {f"{i}.{name}": value.detach().cpu().clone() for name, value in tensors.items()}
     if problem := find_non_finite(state.items()):
         raise NonFiniteError(f"of the optimizer's state {problem}")
+    file.parent.mkdir(exist_ok=True)
     safetensors.torch.save_file(state, file)
 
 

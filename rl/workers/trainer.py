@@ -17,7 +17,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from rl.algorithms.policy_losses import PER_SEQUENCE
@@ -27,7 +26,7 @@ from rl.types import Batch
 from rl.workers.deepspeed_settings import deepspeed_settings
 from rl.workers.diagnosis import Compute, Losses, check_answers, check_weights, checked, explain_step
 from rl.workers.optimizer import OptimizerConfig
-from rl.workers.optimizer_state import read_optimizer, write_optimizer
+from rl.workers.optimizer_state import optimizer_file, read_optimizer, write_optimizer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -263,15 +262,12 @@ class TrainerWorker:
 
     def save_optimizer(self, folder: str) -> None:
         """Write this rank's share of master weights and optimizer state, as safetensors."""
-        write_optimizer(self.deepspeed.optimizer, self._optimizer_file(folder))
+        write_optimizer(self.deepspeed.optimizer, optimizer_file(folder, self.rank, self.world))
 
     def load_optimizer(self, folder: str) -> None:
         """Read back what `save_optimizer` wrote, after the model's weights. Raises ValueError when another number of
         ranks or another ZeRO stage wrote it."""
-        read_optimizer(self.deepspeed.optimizer, self._optimizer_file(folder))
-
-    def _optimizer_file(self, folder: str) -> Path:
-        return Path(folder) / f"optimizer-{self.rank}-of-{self.world}.safetensors"
+        read_optimizer(self.deepspeed.optimizer, optimizer_file(folder, self.rank, self.world))
 
     def _clip_gradient(self, module: nn.Module, limit: float) -> None:
         """Scale the gradient down to the norm `limit` (0: not at all) and keep the norm that it had, for `_norm`."""

@@ -119,11 +119,15 @@ def test_an_optimizer_of_other_ranks_or_another_stage_is_refused(
     train(group, "policy", batch, 1)
     group.save(tmp_path)
     with pytest.raises(
-        ValueError, match=r"optimizer-0-of-1.* other shards than this trainer's; .* trainer.zero_stage$"
+        ValueError, match=r"optimizer/0-of-1.* other shards than this trainer's; .* trainer.zero_stage$"
     ):
         worlds(1).load("policy", tmp_path, stage=1).restore_optimizer(tmp_path)
-    with pytest.raises(ValueError, match=r"no optimizer-\d-of-2.safetensors; resume with the trainer.ranks that wrote"):
+    with pytest.raises(
+        ValueError, match=r"optimizer: no \d-of-2.safetensors; resume with the trainer.ranks that wrote"
+    ):
         worlds(2).load("policy", tmp_path).restore_optimizer(tmp_path)
+    # Who loads the checkpoint as a model finds the model's weights alone beside config.json.
+    assert [file.name for file in tmp_path.glob("*.safetensors")] == ["model.safetensors"]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
