@@ -73,10 +73,10 @@ class LoraConfig:
         """Return whether engines get merged matrices, and not the adapter, for a model of this `dtype`."""
         return dtype == "float32" if self.engines == "auto" else self.engines == "merged"
 
-    @property
-    def engine_rank(self) -> int:
-        """Smallest of the ranks that vLLM knows which holds the adapter."""
-        return min(rank for rank in ENGINE_RANKS if rank >= self.rank)
+    def engine_rank(self, dtype: str) -> int:
+        """Return the rank that an engine is started for, the smallest of those vLLM knows that holds the adapter; 0 where it gets
+        merged matrices."""
+        return 0 if self.engines_merge(dtype) else min(rank for rank in ENGINE_RANKS if rank >= self.rank)
 
 
 def attach(lm: PreTrainedModel, config: LoraConfig, whole: nn.Module | None = None) -> None:
@@ -188,7 +188,7 @@ def merged_parameters(parameters: Iterable[tuple[str, Tensor]], scale: float) ->
 
 
 def adapter_name(name: str) -> str:
-    """Return the name in a peft folder, but for its prefix, of a parameter that trains: `….q_proj.lora_A.weight`."""
+    """Return the name in peft's files, but for its prefix, of a parameter that trains: `….q_proj.lora_A.weight`."""
     return name.replace(DEFAULT, ".") if is_adapter(name) else name
 
 

@@ -149,6 +149,11 @@ class ModelConfig:
             raise ConfigError(f"{place}.lora.engines: merged in {self.dtype} would lose small updates; use adapter")
 
     @property
+    def adapter_rank(self) -> int:
+        """Rank of the LoRA adapters that engines are started for; 0 where they get none."""
+        return self.lora.engine_rank(self.dtype) if self.lora else 0
+
+    @property
     def thinks(self) -> bool | None:
         """True if every assistant turn is opened with `<think>`; None where the model's chat template has to tell. A run
         settles it before it starts its actors (`rl.recipe.thinking`)."""

@@ -8,7 +8,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from models.lora import ADAPTER_CONFIG, ADAPTER_FILE, PREFIX, LoraConfig
 from rollouts.weights import WeightBucket
 
 if TYPE_CHECKING:
@@ -20,11 +19,14 @@ SLOT = 1
 """vLLM's number for the one adapter of an engine; versions differ in name."""
 
 
-def engine_options(lora: LoraConfig | None, dtype: str) -> dict[str, Any]:
-    """Return vLLM's options for the adapters that a trainer with `lora` sends; none where it merges them."""
-    if lora is None or lora.engines_merge(dtype):
-        return {}
-    return {"enable_lora": True, "max_loras": 1, "max_lora_rank": lora.engine_rank}
+def engine_options(rank: int) -> dict[str, Any]:
+    """Return vLLM's options for adapters of at most this rank; none for rank 0, where a trainer sends none."""
+    return {"enable_lora": True, "max_loras": 1, "max_lora_rank": rank} if rank else {}
+
+
+def base_name(name: str) -> str:
+    """Return the name of a parameter without vLLM's mark for the layers that take adapters, which it wraps."""
+    return name.replace(".base_layer.", ".")
 
 
 def load_adapter(engine: LLMEngine, buckets: Sequence[WeightBucket], version: int) -> LoRARequest:
@@ -36,11 +38,11 @@ def load_adapter(engine: LLMEngine, buckets: Sequence[WeightBucket], version: in
 
     tensors: dict[str, Tensor] = {}
     for bucket in buckets:
-        tensors |= {f"{PREFIX}{name}": tensor for name, tensor in read_bucket(bucket)}
+        tensors |= read_bucket(bucket)
     # vLLM takes an adapter as a folder. In shared memory, where the processes of a tensor-parallel engine read it too.
     with TemporaryDirectory(prefix="groundtone-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as folder:
-        safetensors.torch.save_file(tensors, Path(folder) / ADAPTER_FILE)
-        (Path(folder) / ADAPTER_CONFIG).write_text(buckets[0].get("adapter") or "")
+        safetensors.torch.save_file(tensors, Path(folder) / "adapter_model.safetensors")
+        (Path(folder) / "adapter_config.json").write_text(buckets[0].get("adapter") or "")
         engine.add_lora(LoRARequest(f"version-{version}", SLOT, folder, load_inplace=True))
         # A request that says `load_inplace` again would have the folder read at every step.
         return LoRARequest(f"version-{version}", SLOT, folder)

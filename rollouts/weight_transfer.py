@@ -29,8 +29,8 @@ from vllm.model_executor.layers.utils import dispatch_cpu_unquantized_gemm
 from vllm.model_executor.model_loader import reload
 from vllm.model_executor.models.interfaces import supports_multimodal
 
-from models.lora import base_name
 from rl.finite import find_non_finite
+from rollouts.adapters import base_name
 from rollouts.weights import WeightBucket
 
 BACKEND = "object_store"
@@ -66,9 +66,9 @@ class Bucket(WeightTransferUpdateInfo):
             yield name, tensor.view(torch.bfloat16) if tensor.dtype == torch.uint16 else tensor
 
 
-def read_bucket(bucket: WeightBucket) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield (name, tensor) of what a trainer has put into the object store."""
-    return Bucket(tensors=bucket.get("tensors")).read()
+def read_bucket(bucket: WeightBucket) -> dict[str, torch.Tensor]:
+    """Return {name: tensor} of what a trainer has put into the object store."""
+    return dict(Bucket(tensors=bucket.get("tensors")).read())
 
 
 @contextmanager
@@ -152,7 +152,7 @@ class ObjectStoreWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
 def missing_parameters(worker: Any) -> list[str]:
     """Return the parameters that the last update did not bring. Runs in vLLM's worker, by `collective_rpc`."""
     receiver = worker.weight_transfer_engine
-    # vLLM wraps the layers that take LoRA adapters; `load_weights` knows them by their own names or by the wrapped ones.
+    # `load_weights` calls a wrapped layer's parameters by their own names or by the wrapped ones.
     names = {base_name(name) for name, _ in receiver.model.named_parameters()}
     return sorted(names - {base_name(name) for name in receiver.updated_parameters})
 

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from vllm import SamplingParams
     from vllm.lora.request import LoRARequest
 
-    from models.lora import LoraConfig
-
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -66,7 +64,8 @@ class EngineWorker:
     """Ray actor of one of the policy's engines.
 
     `version` names the weights it holds; it refuses to write for any other. With `sleeps`, where trainers share its GPU,
-    it holds that memory only while it loads weights and from a generation's first request to `rest`."""
+    it holds that memory only while it loads weights and from a generation's first request to `rest`. With an `adapter_rank` it
+    takes LoRA adapters of up to that rank."""
 
     def __init__(
         self,
@@ -75,7 +74,7 @@ class EngineWorker:
         max_sequence_tokens: int,
         config: ServingConfig,
         sleeps: bool = False,
-        lora: LoraConfig | None = None,
+        adapter_rank: int = 0,
     ) -> None:
         import torch
         from vllm import EngineArgs, LLMEngine
@@ -93,7 +92,7 @@ class EngineWorker:
         }
         weight_transfer.register()
         options["weight_transfer_config"] = {"backend": weight_transfer.BACKEND}
-        options |= config.on_device() | adapters.engine_options(lora, dtype)
+        options |= config.on_device() | adapters.engine_options(adapter_rank)
         if torch.cuda.is_available():
             options["enable_sleep_mode"] = sleeps
         else:

@@ -43,11 +43,14 @@ def trained_parameters(shape: Shape, lora: LoraConfig) -> int:
     return shape.layers * lora.rank * sum(sides.get(name, max(sides.values())) for name in names)
 
 
-def problems(recipe: Recipe) -> list[str]:
-    """Return the mistakes in `model.lora`, one line each."""
+def check(recipe: Recipe, facts: object) -> tuple[list[str], list[str]]:
+    """Return (problems, notes) about `model.lora`; nothing that is known of the data matters."""
     lora = recipe.header.model.lora
-    if lora is None:
-        return []
+    return ([], []) if lora is None else (_problems(recipe, lora), _notes(recipe))
+
+
+def _problems(recipe: Recipe, lora: LoraConfig) -> list[str]:
+    """Return the mistakes in `model.lora`, one line each."""
     lines: list[str] = []
     if not any(_trains(stage) for stage in recipe.stages):
         lines.append("model.lora: no stage trains with it (sft, rlvr, dpo and reward_model do); remove it, or add one")
@@ -62,10 +65,8 @@ def problems(recipe: Recipe) -> list[str]:
     return lines
 
 
-def notes(recipe: Recipe) -> list[str]:
+def _notes(recipe: Recipe) -> list[str]:
     """Return notes on stages whose learning rate suits all weights and not an adapter, and on those that train without it."""
-    if recipe.header.model.lora is None:
-        return []
     lines: dict[str, None] = {}  # ordered: iterations of a block repeat a line
     for stage in recipe.stages:
         if stage.facts.teaches_encoder:

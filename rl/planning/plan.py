@@ -113,13 +113,11 @@ def plan(recipe: Recipe, out: Path | None = None) -> Plan:
         result.problems += requirements.libraries(recipe)
     result.problems += engine_options.check(recipe)
     (result.problems if present or out else result.notes).extend(requirements.models(recipe))
-    result.problems += lora.problems(recipe)
-    result.notes += lora.notes(recipe)
     shape = _model(recipe, result)
     for name, judge in header.judges.items():
         _present(judge.model, f"judges.{name}.model", result)
     facts = _facts(recipe, result, runs=bool(present or out))
-    for check in (checks.foreign_difficulties, golds.check, lengths.check):
+    for check in (checks.foreign_difficulties, golds.check, lengths.check, lora.check):
         problems, notes = check(recipe, facts)
         result.problems += problems
         result.notes += notes

@@ -19,10 +19,11 @@ from models.augment import AugmentConfig, augment_clip
 from rl.audio import waveform
 from rl.finite import NonFiniteError
 from rl.types import Batch, Clip
+from rl.workers.adapter_worker import AdapterWorker
 from rl.workers.cuda_cache import frees_cuda_cache
 from rl.workers.diagnosis import check_weights
 from rl.workers.optimizer import OptimizerConfig
-from rl.workers.trainer import TrainerConfig, TrainerWorker
+from rl.workers.trainer import TrainerConfig
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -48,7 +49,7 @@ TOKENIZER_FILES = (
 """Beginnings of the names of files that a tokenizer or audio processor is read from."""
 
 
-class AudioWorker(TrainerWorker):
+class AudioWorker(AdapterWorker):
     """A trainer's rank that computes features of clips, with the encoder of the module it trains or a borrowed one."""
 
     borrowed_hearing: Hearing | None = None
@@ -140,7 +141,7 @@ class LanguageModelWorker(AudioWorker):
         """Write a Hugging Face model folder, tokenizer included, that engines prompt and stop as training did. Collective;
         the first rank writes."""
         state: dict[str, Tensor] = {}
-        for name, tensor in self._merged_parameters():  # on every rank: gathering is collective
+        for name, tensor in self.merged_parameters():  # on every rank: gathering is collective
             if name.startswith("lm.") and self.rank == 0:
                 state[name.removeprefix("lm.")] = tensor.cpu().clone()
         if self.rank:
@@ -155,17 +156,14 @@ class LanguageModelWorker(AudioWorker):
 
     def export_adapter(self, folder: str) -> None:
         """Write the adapter alone, in peft's format. Collective; the first rank writes."""
-        from models.lora import adapter_name, save_adapter, trained_names
+        from models.lora import adapter_name, save_adapter
 
-        module = self.deepspeed.module
-        parameters = self._named_parameters(trained_names(module).__contains__)
-        state = {
-            adapter_name(name.removeprefix("lm.")): tensor.cpu().clone()
-            for name, tensor in parameters  # on every rank: gathering is collective
-            if self.rank == 0
-        }
+        state: dict[str, Tensor] = {}
+        for name, tensor in self.trained_parameters():  # on every rank: gathering is collective
+            if self.rank == 0:
+                state[adapter_name(name.removeprefix("lm."))] = tensor.cpu().clone()
         if self.rank == 0:
-            save_adapter(module.lm, folder, state)
+            save_adapter(self.deepspeed.module.lm, folder, state)
 
     def save_model(self, folder: str) -> None:
         """Write what a checkpoint holds of the model: an adapter alone where that is what trains. Collective."""

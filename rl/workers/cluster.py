@@ -24,12 +24,13 @@ from rl.workers import trainer
 from rl.workers.audio_features import AudioFeatures
 from rl.workers.critic import CriticWorker
 from rl.workers.deaths import Seat, count_oom_kills, describe_death, describe_seat, find_death
-from rl.workers.group import CriticGroup, PolicyGroup, StartModel
+from rl.workers.group import CriticGroup, PolicyGroup
 from rl.workers.liveness import Watchdog
 from rl.workers.placement import TRAINERS, Bundle, ClusterConfig, bundles, describe_shortage, roles
 from rl.workers.policy import PolicyWorker
 from rl.workers.processes import Processes
 from rl.workers.ray_start import start_ray, stop_ray
+from rl.workers.start_model import StartModel
 from rl.workers.trainer import TrainerConfig
 from rollouts.judge_engine import JudgeConfig, JudgeWorker, Question, judge_client, last_line
 from rollouts.remote import Actor
@@ -192,7 +193,7 @@ class Cluster:
         if role == "engine":
             variables = self.engines.environment(self.gpu)
             model = str(self.model_path), self.model.dtype, self.max_sequence_tokens
-            arguments: tuple[object, ...] = (*model, self.engines, self.shares_gpus, self.model.lora)
+            arguments: tuple[object, ...] = (*model, self.engines, self.shares_gpus, self.model.adapter_rank)
             kind: type[object] = EngineWorker
         elif role.startswith("judge "):
             judge = self.judges[role.removeprefix("judge ")]

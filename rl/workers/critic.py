@@ -75,7 +75,7 @@ class CriticWorker(AudioWorker):
 
         from models.heads import CRITIC_FILE
 
-        state = {name: tensor.cpu().clone() for name, tensor in self._merged_parameters() if self.rank == 0}
+        state = {name: tensor.cpu().clone() for name, tensor in self.merged_parameters() if self.rank == 0}
         if self.rank == 0:
             self.deepspeed.module.save_config(folder)
             safetensors.torch.save_file(state, Path(folder) / CRITIC_FILE)
@@ -85,13 +85,11 @@ class CriticWorker(AudioWorker):
         import safetensors.torch
 
         from models.heads import TRAINED_FILE
-        from models.lora import trained_names
 
         if not self.lora:
             self.export(folder)
             return
-        parameters = self._named_parameters(trained_names(self.deepspeed.module).__contains__)
-        state = {name: tensor.cpu().clone() for name, tensor in parameters if self.rank == 0}
+        state = {name: tensor.cpu().clone() for name, tensor in self.trained_parameters() if self.rank == 0}
         if self.rank == 0:
             safetensors.torch.save_file(state, Path(folder) / TRAINED_FILE)
 

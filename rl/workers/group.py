@@ -247,20 +247,6 @@ class PolicyGroup(TrainerGroup):
         return self.handles
 
 
-class StartModel:
-    """The model that a stage with an adapter started with: its policy with the adapter off. A reference that needs no memory."""
-
-    def __init__(self, policy: PolicyGroup) -> None:
-        self.policy, self.temperature = policy, 1.0
-
-    def load(self, *_: object, **__: object) -> None:
-        """Load nothing: the policy has loaded the model."""
-
-    def logprobs(self, batch: Batch) -> Future[Tensor]:
-        """Compute logprobs [A], in the order of the batch."""
-        return self.policy.start_logprobs(batch, self.temperature)
-
-
 class CriticGroup(TrainerGroup):
     """The ranks of a critic or of a reward model."""
 
@@ -310,5 +296,5 @@ if TYPE_CHECKING:
     # pyright refuses the line where a class lacks what the loop asks of the role.
     _POLICIES: tuple[type[Policy]] = (PolicyGroup,)
     _CRITICS: tuple[type[Critic], type[Critic]] = (CriticGroup, Absent)
-    _REFERENCES: tuple[type[Reference], type[Reference], type[Reference]] = (PolicyGroup, StartModel, Absent)
+    _REFERENCES: tuple[type[Reference], type[Reference]] = (PolicyGroup, Absent)
     _TRAINEES: tuple[type[Trainee], type[Trainee]] = (PolicyGroup, Absent)

@@ -132,7 +132,9 @@ class PolicyWorker(LanguageModelWorker):
         else:
             changing = adapters.trained_names(module).__contains__
             parts = self._named_parameters(adapters.is_adapter)
-            buckets = self._buckets((adapters.adapter_name(name), tensor) for name, tensor in parts)
+            buckets = self._buckets(
+                ((adapters.adapter_name(name), tensor) for name, tensor in parts), prefix=adapters.PREFIX
+            )
             for bucket in buckets:
                 bucket["adapter"] = adapters.adapter_config(module.lm, whole=False)
             # An audio adapter, which trains whole, is no low-rank one to the engine.
@@ -145,9 +147,9 @@ class PolicyWorker(LanguageModelWorker):
                 bucket["frozen"] = f"{digest.hexdigest()}/{i}"
         return [*self.frozen_buckets, *buckets]
 
-    def _buckets(self, parameters: Iterable[tuple[str, Tensor]]) -> list[WeightBucket]:
-        """Put (name, tensor) pairs into the object store under the names that engines know; on other ranks than the
-        first only walk through them, since gathering them is collective."""
+    def _buckets(self, parameters: Iterable[tuple[str, Tensor]], prefix: str = "") -> list[WeightBucket]:
+        """Put (name, tensor) pairs into the object store under the names that engines know, `prefix` before each; on other
+        ranks than the first only walk through them, since gathering them is collective."""
         import ray
         import torch
 
@@ -161,7 +163,7 @@ class PolicyWorker(LanguageModelWorker):
             host = tensor.cpu()
             if host.dtype == torch.bfloat16:
                 host = host.view(torch.uint16)  # numpy has no bfloat16: its bits travel
-            arrays[public_name(self.deepspeed.module.lm, name.removeprefix("lm."))] = host.numpy()
+            arrays[prefix + public_name(self.deepspeed.module.lm, name.removeprefix("lm."))] = host.numpy()
             if sum(array.nbytes for array in arrays.values()) > BUCKET_BYTES:
                 buckets.append({"tensors": ray.put(arrays)})
                 arrays = {}

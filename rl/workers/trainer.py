@@ -23,7 +23,7 @@ from rl.algorithms.policy_losses import PER_SEQUENCE
 from rl.config import ConfigError, Values
 from rl.finite import NonFiniteError
 from rl.types import Batch
-from rl.workers.deepspeed_settings import deepspeed_settings
+from rl.workers.deepspeed_settings import REFUSED_OPTIONS, deepspeed_settings
 from rl.workers.diagnosis import Compute, Losses, check_answers, check_weights, checked, explain_step
 from rl.workers.optimizer import OptimizerConfig
 from rl.workers.optimizer_state import optimizer_file, read_optimizer, write_optimizer
@@ -32,21 +32,11 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
-    from models.lora import LoraConfig
     from models.settings import ModelConfig
 
 # PASSIVE: idle OpenMP threads sleep instead of spinning, which on two busy cores makes a step six times slower.
 ENVIRONMENT = {"DS_ACCELERATOR": "cpu", "OMP_WAIT_POLICY": "PASSIVE", "DS_LOG_LEVEL": "warning"}
 """Environment of a trainer's actor on CPU."""
-
-REFUSED_OPTIONS = {
-    "gradient_clipping": "optimizer.gradient_clipping of a stage",
-    "gradient_accumulation_steps": "trainer.tokens_per_microbatch",
-    "train_batch_size": "trainer.tokens_per_microbatch",  # divided by the ranks, it sets the accumulation steps
-    "train_micro_batch_size_per_gpu": "trainer.tokens_per_microbatch",
-    "managed_gradient_accumulation": "trainer.tokens_per_microbatch",
-}
-"""Options that `trainer.deepspeed` may not hold, with the recipe key that does their work."""
 
 
 @dataclass
@@ -93,9 +83,6 @@ class OptimiserStep:
 class TrainerWorker:
     """Base of the trainers' Ray actors. A subclass says which module it trains and what it computes with it."""
 
-    lora: LoraConfig | None = None
-    """Adapter that trains in place of all weights; None where they all do."""
-
     def __init__(self, rank: int, world: int, threads: int) -> None:
         import torch
 
@@ -137,7 +124,6 @@ class TrainerWorker:
     ) -> None:
         """Build the DeepSpeed engine anew around the model folder `path`, with a fresh optimizer; `base` is the model folder
         that an adapter at `path` belongs to. Collective."""
-        self.lora = config.lora
         self.wrap(lambda: self.module(path, config, base), config.dtype, trainer, optimizer)
 
     def wrap(
@@ -300,13 +286,6 @@ class TrainerWorker:
                 yield name, checked(name, parameter.detach())
         if hasattr(self.deepspeed.module, "frozen_parameters"):  # an encoder, kept apart so that ZeRO does not shard it
             yield from (named for named in self.deepspeed.module.frozen_parameters() if wanted(named[0]))
-
-    def _merged_parameters(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield (name, whole parameter) of the model as it is without adapters, theirs added to its matrices. Collective."""
-        from models.lora import merged_parameters
-
-        parameters = self._named_parameters()
-        return merged_parameters(parameters, self.lora.scale) if self.lora else parameters
 
 
 def _split(values_A: Tensor, actions_N: Tensor) -> tuple[Tensor, ...]:

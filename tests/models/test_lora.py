@@ -123,6 +123,18 @@ def test_the_backward_spares_the_frozen_weights(untied: Path) -> None:
     assert backward[1] < 0.75 * backward[0], backward
 
 
+def test_activations_may_be_computed_anew(untied: Path) -> None:
+    gradients: list[dict[str, Tensor]] = []
+    for checkpointing in (False, True):
+        model = LogprobModel(untied, "float32", checkpointing, lora=LORA)
+        randomise(model.named_parameters())
+        model.train()
+        pack(model).sum().backward()
+        gradients.append({n: w.grad for n, w in model.named_parameters() if w.grad is not None})
+    assert gradients[0].keys() == gradients[1].keys() == trained_names(model)
+    assert all(torch.allclose(gradients[0][name], gradients[1][name], atol=1e-6) for name in gradients[0])
+
+
 def test_a_frozen_head_gets_no_gradient_and_passes_the_same_one_on() -> None:
     draw = torch.Generator().manual_seed(0)
     hidden_AH, weight_VH = torch.randn(20, 8, generator=draw), torch.randn(50, 8, generator=draw)
@@ -269,4 +281,5 @@ def test_what_engines_get_depends_on_the_dtype() -> None:
     assert LoraConfig().engines_merge("float32")
     assert not LoraConfig().engines_merge("bfloat16")
     assert not LoraConfig(engines="adapter").engines_merge("float32")
-    assert [LoraConfig(rank=rank).engine_rank for rank in (1, 4, 16, 65)] == [1, 8, 16, 128]
+    assert [LoraConfig(rank=rank).engine_rank("bfloat16") for rank in (1, 4, 16, 65)] == [1, 8, 16, 128]
+    assert LoraConfig().engine_rank("float32") == 0
