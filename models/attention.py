@@ -7,12 +7,17 @@ T² (128 × 72 tokens in packs of 32, one thread: 5.2 s masked, 1.6 s segment by
 Here sequences of similar length, a bucket, are laid side by side, padded on the right, so that one kernel call serves
 many of them and no work grows with the pack.
 
-Suffixes: T tokens of the pack, N its sequences, n those of one bucket, L the longest of them.
+The samples of a group share their prompt's keys and values (`models.shared_prompts`): such a sequence attends to tokens that
+lie elsewhere in the pack.
+
+Suffixes: T tokens of the pack, N its sequences, n those of one bucket, L the longest of them, P the longest of the beginnings
+that they share, K = P + L.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import cast
 
 import torch
@@ -21,6 +26,44 @@ from torch.nn.functional import scaled_dot_product_attention
 
 NAME = "segments"
 """Name of this attention among transformers' implementations."""
+HIDDEN = 1 << 40
+"""Position of padding among keys: later than any query's, so that none sees it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """Sequences of similar length side by side, as pack indices of what attends and of what it attends to."""
+
+    queries_nL: Tensor
+    """Tokens that attend; padding repeats the sequence's last token."""
+    keys_nK: Tensor
+    """Tokens that they see, themselves among them."""
+    query_positions_nL: Tensor
+    """Position of each query within its own sequence."""
+    key_positions_nK: Tensor
+    """Position of each key; `HIDDEN` where it is padding that no query may see."""
+
+    @property
+    def is_plain(self) -> bool:
+        """True for whole sequences, of which every token sees those before it."""
+        return self.keys_nK is self.queries_nL
+
+    def visible(self, window: int | None) -> Tensor | None:
+        """Return a bool mask that broadcasts to [n, 1, L, K], True where a query sees a key; None where causality alone
+        decides."""
+        if self.is_plain and (window is None or self.queries_nL.shape[1] <= window):
+            return None
+        # Of plain sequences all rows have the same positions.
+        rows = slice(0, 1) if self.is_plain else slice(None)
+        age_nLK = self.query_positions_nL[rows, :, None] - self.key_positions_nK[rows, None, :]
+        seen_nLK = age_nLK >= 0
+        return (seen_nLK if window is None else seen_nLK & (age_nLK < window))[:, None]
+
+    def to(self, device: torch.device) -> Bucket:
+        """Return the bucket with its tensors on `device`."""
+        queries_nL = self.queries_nL.to(device)
+        keys_nK = queries_nL if self.is_plain else self.keys_nK.to(device)
+        return Bucket(queries_nL, keys_nK, self.query_positions_nL.to(device), self.key_positions_nK.to(device))
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,42 +72,91 @@ class Segments:
 
     positions_T: Tensor
     """Position of each token within its sequence."""
-    buckets: tuple[Tensor, ...]
-    """[n, L] for each bucket: pack indices of its tokens, where padding repeats the sequence's last token."""
+    buckets: tuple[Bucket, ...]
     restore_T: Tensor
-    """Index of each pack token in the buckets laid end to end."""
+    """Index of each pack token in the buckets' queries laid end to end."""
 
     @classmethod
     def from_lengths(cls, lengths_N: Tensor) -> Segments:
         """Return the segments of a pack from its sequences' lengths, in pack order."""
         lengths = cast("list[int]", lengths_N.tolist())  # torch leaves `tolist` untyped
-        starts = cast("list[int]", (lengths_N.cumsum(0) - lengths_N).tolist())
-        members_by_size: dict[int, list[int]] = {}
-        for i, length in enumerate(lengths):
+        return cls.from_spans([Span(start, length) for start, length in zip(_starts(lengths), lengths, strict=True)])
+
+    @classmethod
+    def from_spans(cls, spans: list[Span]) -> Segments:
+        """Return the segments of a pack of sequences, some of which may share the beginning of another."""
+        members_by_size: dict[tuple[int, int], list[Span]] = {}
+        for span in spans:
             # By the bits of length²: lengths within a factor of √2 share a bucket, so padding is less than 30 % of it.
-            members_by_size.setdefault((length * length).bit_length(), []).append(i)
-        restore_T = torch.empty(int(lengths_N.sum()), dtype=torch.long)
-        buckets: list[Tensor] = []
+            size = (_square_bits(span.length), _square_bits(span.shared))
+            members_by_size.setdefault(size, []).append(span)
+        tokens = sum(span.length for span in spans)
+        positions_T, restore_T = torch.empty(tokens, dtype=torch.long), torch.empty(tokens, dtype=torch.long)
+        buckets: list[Bucket] = []
         offset = 0  # of the bucket among all buckets' entries, padding included
         for members in members_by_size.values():
-            longest = max(int(lengths_N[i]) for i in members)
-            start_n1 = torch.tensor([starts[i] for i in members])[:, None]
-            last_n1 = lengths_N[members][:, None] - 1
-            position_L = torch.arange(longest)
-            # Padding must be some token's index; causality keeps every real token from seeing what comes after it.
-            rows_nL = start_n1 + torch.minimum(position_L, last_n1)
-            real_nL = position_L <= last_n1
+            bucket = _bucket(members)
+            rows_nL = bucket.queries_nL
+            lengths_n1 = torch.tensor([member.length for member in members])[:, None]
+            real_nL = torch.arange(rows_nL.shape[1]) < lengths_n1
             restore_T[rows_nL[real_nL]] = offset + torch.arange(rows_nL.numel()).view_as(rows_nL)[real_nL]
-            buckets.append(rows_nL)
+            positions_T[rows_nL[real_nL]] = bucket.query_positions_nL[real_nL]
+            buckets.append(bucket)
             offset += rows_nL.numel()
-        starts_N = (lengths_N.cumsum(0) - lengths_N).repeat_interleave(lengths_N)
-        return cls(torch.arange(len(restore_T)) - starts_N, tuple(buckets), restore_T)
+        return cls(positions_T, tuple(buckets), restore_T)
 
     def to(self, device: torch.device) -> Segments:
         """Return the segments with their tensors on `device`."""
         return Segments(
             self.positions_T.to(device), tuple(b.to(device) for b in self.buckets), self.restore_T.to(device)
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Tokens of a pack that lie end to end and belong to one sequence, whose beginning may lie elsewhere in the pack."""
+
+    start: int
+    """Pack index of the first token."""
+    length: int
+    shared_start: int = 0
+    """Pack index of the beginning that it shares with another sequence."""
+    shared: int = 0
+    """Tokens of that beginning; 0: the sequence is whole."""
+
+
+def _bucket(members: list[Span]) -> Bucket:
+    """Return the bucket of sequences that are all whole, or all share a beginning."""
+    queries_nL, real_nL = _rows([(member.start, member.length) for member in members])
+    shared_n1 = torch.tensor([member.shared for member in members])[:, None]
+    positions_nL = torch.arange(queries_nL.shape[1]) + shared_n1
+    if not members[0].shared:
+        # Padding must be some token's index; causality keeps every real token from seeing what comes after it.
+        return Bucket(queries_nL, queries_nL, positions_nL, positions_nL)
+    prompts_nP, real_nP = _rows([(member.shared_start, member.shared) for member in members])
+    prompt_positions_nP = torch.arange(prompts_nP.shape[1]).expand_as(prompts_nP).masked_fill(~real_nP, HIDDEN)
+    own_positions_nL = positions_nL.masked_fill(~real_nL, HIDDEN)
+    return Bucket(
+        queries_nL,
+        torch.cat([prompts_nP, queries_nL], dim=1),
+        positions_nL,
+        torch.cat([prompt_positions_nP, own_positions_nL], dim=1),
+    )
+
+
+def _rows(pieces: list[tuple[int, int]]) -> tuple[Tensor, Tensor]:
+    """Return (pack indices [n, L] of pieces (start, length), padded with each one's last, and a mask of what is real)."""
+    starts_n1, lengths_n1 = torch.tensor(pieces).T[:, :, None]
+    position_L = torch.arange(int(lengths_n1.max()))
+    return starts_n1 + torch.minimum(position_L, lengths_n1 - 1), position_L < lengths_n1
+
+
+def _starts(lengths: list[int]) -> list[int]:
+    return [end - length for end, length in zip(accumulate(lengths), lengths, strict=True)]
+
+
+def _square_bits(length: int) -> int:
+    return (length * length).bit_length()
 
 
 def register() -> None:
@@ -107,20 +199,13 @@ def segment_attention(
     enable_gqa = query.shape[1] != key.shape[1]  # fewer heads of keys than of queries
     qkv = [x[0].transpose(0, 1) for x in (query, key, value)]  # [T, heads, size]
     outputs: list[Tensor] = []
-    for rows_nL in segments.buckets:
-        q, k, v = (x[rows_nL].transpose(1, 2) for x in qkv)  # [n, heads, L, size]
-        visible_LL = _sliding_mask(rows_nL.shape[1], sliding_window, query.device)
+    for bucket in segments.buckets:
+        q = qkv[0][bucket.queries_nL].transpose(1, 2)  # [n, heads, L, size]
+        k, v = (x[bucket.keys_nK].transpose(1, 2) for x in qkv[1:])
+        visible = bucket.visible(sliding_window)
         out = scaled_dot_product_attention(
-            q, k, v, visible_LL, dropout, is_causal=visible_LL is None, scale=scaling, enable_gqa=enable_gqa
+            q, k, v, visible, dropout, is_causal=visible is None, scale=scaling, enable_gqa=enable_gqa
         )
         outputs.append(out.transpose(1, 2).flatten(0, 1))  # [n × L, heads, size]
     # Back into pack order; what was computed for padding is left out.
     return torch.cat(outputs)[segments.restore_T][None], None
-
-
-def _sliding_mask(length: int, window: int | None, device: torch.device) -> Tensor | None:
-    """Return [L, L] bool, True where a token (row) sees another (column) through a sliding window, or None."""
-    if window is None or length <= window:
-        return None  # plain causality, for which the kernel needs no mask
-    ones_LL = torch.ones(length, length, dtype=torch.bool, device=device)
-    return ones_LL.tril().triu(1 - window)

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
+from models.pretrained.catalogue import CATALOGUE, explain_missing, find_pretrained
 from rl.json_files import Fields, parse_object, read_bytes
 
 LFS_POINTER = b"version https://git-lfs"
@@ -158,11 +159,27 @@ def _shards(index: Path) -> set[str]:
     return {weight_map.text(name) or "" for name in weight_map.values}
 
 
+def folder_of(path: str) -> Path | None:
+    """Return the model's folder: `path` itself, that of a model which `scripts/pretrained` writes, or a hub name's newest
+    snapshot in the local cache; None where there is none."""
+    if os.path.isdir(path):  # unlike Path.is_dir it answers for names that are too long for any file
+        return Path(path)
+    if path in CATALOGUE:
+        return find_pretrained(path)
+    home = os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface")
+    cache = Path(os.environ.get("HF_HUB_CACHE", Path(home) / "hub"))
+    snapshots = cache / f"models--{path.replace('/', '--')}" / "snapshots"
+    return max(snapshots.iterdir(), key=os.path.getmtime, default=None) if os.path.isdir(snapshots) else None
+
+
 def on_disk(path: str) -> Path:
-    """Return the folder of a model: `path` itself, or for a hub name its folder in the local cache, downloaded when
-    needed. Raises ValueError."""
-    if os.path.isdir(path):
-        return Path(path).absolute()
+    """Return the folder of a model: `path` itself, that of a model which `scripts/pretrained` writes, or for a hub name its
+    folder in the local cache, downloaded when needed. Raises ValueError."""
+    folder = folder_of(path) if os.path.isdir(path) or path in CATALOGUE else None
+    if folder is not None:
+        return folder.absolute()
+    if path in CATALOGUE:
+        raise ValueError(f"model.path: {explain_missing(path)}")
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 

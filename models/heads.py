@@ -24,12 +24,12 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from models.attention import Segments
 from models.hearing import Hearing, get_hearing
 from models.load import check_finite, empty_model, load_model
 from models.logprobs import chunked_logprobs
 from models.lora import LoraConfig, adapter_off, attach, load_adapter
 from models.settings import Dtype
+from models.shared_prompts import plan_trunk
 from models.supported import logit_divisor
 
 if TYPE_CHECKING:
@@ -118,10 +118,12 @@ class LogprobModel(nn.Module):
         action_mask_T: Tensor,
         temperature: float = 1.0,
         sounds: Sequence[Tensor] = (),
+        groups_N: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Return (logprobs_A, entropy_A), both float32."""
+        """Return (logprobs_A, entropy_A), both float32. Sequences of one of `groups_N` have the same prompt, clips
+        included, which then is computed once."""
         trunk = cast("PreTrainedModel", self.lm.get_decoder())
-        hidden_AH = _states_before_actions(trunk, self.hearing, tokens_T, lengths_N, action_mask_T, sounds)
+        hidden_AH = _states_before_actions(trunk, self.hearing, tokens_T, lengths_N, action_mask_T, sounds, groups_N)
         head = cast("nn.Linear", self.lm.get_output_embeddings())
         # Here, within the module that DeepSpeed wraps: under ZeRO-3 `head.weight` is an empty tensor elsewhere.
         return chunked_logprobs(hidden_AH, head.weight, tokens_T[action_mask_T], temperature * self.divisor)
@@ -193,9 +195,12 @@ class ValueModel(nn.Module):
         action_mask_T: Tensor,
         sounds: Sequence[Tensor] = (),
         logprobs_A: Tensor | None = None,
+        groups_N: Tensor | None = None,
     ) -> Tensor:
         """Return values_A, float32. `logprobs_A` are the sampler's; None where nobody sampled (a reward model)."""
-        states_AH = _states_before_actions(self.trunk, self.hearing, tokens_T, lengths_N, action_mask_T, sounds)
+        states_AH = _states_before_actions(
+            self.trunk, self.hearing, tokens_T, lengths_N, action_mask_T, sounds, groups_N
+        )
         if logprobs_A is None:
             surprises_A3 = states_AH.new_zeros(len(states_AH), SURPRISES)
         else:
@@ -241,21 +246,22 @@ def _states_before_actions(
     lengths_N: Tensor,
     action_mask_T: Tensor,
     sounds: Sequence[Tensor],
+    groups_N: Tensor | None,
 ) -> Tensor:
     """Return the trunk's hidden state [A, H] at the token before each action, which is the one that predicts it."""
-    segments = Segments.from_lengths(lengths_N.cpu()).to(tokens_T.device)
+    groups_N = None if groups_N is None else groups_N.cpu()
+    plan = plan_trunk(tokens_T.cpu(), lengths_N.cpu(), action_mask_T.cpu(), groups_N).to(tokens_T.device)
     if hearing is None:
         assert not sounds, "a model of text only takes no clips"
-        inputs = {"input_ids": tokens_T[None]}
+        inputs = {"input_ids": tokens_T[plan.tokens_U][None]}
     else:
         embeddings_TH: Tensor = trunk.get_input_embeddings()(tokens_T)
-        inputs = {"inputs_embeds": hearing.place(embeddings_TH, tokens_T, action_mask_T, sounds)[None]}
-    hidden_TH = trunk(
+        inputs = {"inputs_embeds": hearing.place(embeddings_TH, tokens_T, action_mask_T, sounds)[plan.tokens_U][None]}
+    hidden_UH = trunk(
         **inputs,
-        position_ids=segments.positions_T[None],
+        position_ids=plan.segments.positions_T[None],
         attention_mask=None,
         use_cache=False,  # with the default neighbours in the pack would see each other, in silence
-        segments=segments,  # transformers hands it down to `models.attention.segment_attention`
+        segments=plan.segments,  # transformers hands it down to `models.attention.segment_attention`
     ).last_hidden_state[0]
-    # Never -1: a sequence's first token is no action (see `rl.types.Batch`).
-    return hidden_TH[torch.nonzero(action_mask_T)[:, 0] - 1]
+    return hidden_UH[plan.before_A]

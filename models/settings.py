@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from models.folder import read_config
+from models.folder import folder_of, read_config
 from models.lora import LoraConfig
 from rl.config import ConfigError
 
@@ -111,7 +110,7 @@ class ModelConfig:
     """The recipe's model: either `path:` or `build:`."""
 
     path: str | None = None
-    """Folder or hub name of a Hugging Face causal LM."""
+    """Folder or hub name of a Hugging Face causal LM, or `smollm2-135m-instruct-q4`, which `scripts/pretrained` writes."""
     build: BuildConfig | None = None
     """A small model to build from scratch."""
     dtype: Dtype = "float32"
@@ -166,4 +165,5 @@ class ModelConfig:
 
             audio = {"audio_encoder_config": self.build.audio.shape()} if self.build.audio else {}
             return {**self.build.shape(), "vocab_size": len(VOCABULARY), **audio}
-        return read_config(str(self.path)) if os.path.isfile(Path(str(self.path)) / "config.json") else {}
+        folder = folder_of(str(self.path))
+        return read_config(folder) if folder and os.path.isfile(folder / "config.json") else {}

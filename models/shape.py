@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.folder import CONFIG_FIX, count_parameters, read_config
+from models.folder import CONFIG_FIX, count_parameters, folder_of, read_config
 from models.settings import ModelConfig
 from rl.json_files import Fields
 
@@ -125,16 +125,6 @@ def folder_shape(folder: Path | None, place: str) -> Shape | None:
         return config_shape(read_config(folder), count_parameters(folder) or None, f"{folder}/config.json")
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from error
-
-
-def folder_of(path: str) -> Path | None:
-    """Return the model's folder: `path` itself, or a hub name's newest snapshot in the local cache; None without either."""
-    if os.path.isdir(path):  # unlike Path.is_dir it answers for names that are too long for any file
-        return Path(path)
-    home = os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface")
-    cache = Path(os.environ.get("HF_HUB_CACHE", Path(home) / "hub"))
-    snapshots = cache / f"models--{path.replace('/', '--')}" / "snapshots"
-    return max(snapshots.iterdir(), key=os.path.getmtime, default=None) if os.path.isdir(snapshots) else None
 
 
 def config_shape(

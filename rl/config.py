@@ -164,9 +164,14 @@ def first_line(error: Exception) -> str:
 
 def did_you_mean(word: object, names: Iterable[object]) -> str:
     """Return '; did you mean …' when one of `names` is close to `word`, else '; known: …' with all of them."""
-    choices = [str(name) for name in names]
+    choices = [_as_shown(str(name)) for name in names]
     close = nearest(str(word), choices)
     return f"; did you mean '{close}'?" if close else f"; known: {', '.join(sorted(choices))}"
+
+
+def _as_shown(name: str) -> str:
+    """Return a name on one line, whatever a file calls its columns."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
 def _nearest_key(cls: type, word: str) -> str:

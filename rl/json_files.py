@@ -9,7 +9,8 @@ import json
 import os
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from io import BufferedReader
 from pathlib import Path
 
 from rl.config import shorten
@@ -27,10 +28,16 @@ def read_object(file: Path, fix: str) -> dict[str, object]:
 
 def read_bytes(file: Path, fix: str) -> bytes:
     """Return the content of a file. Raises ValueError, which ends with `fix`, where it cannot be read."""
+    with open_file(file, fix) as content:
+        return content.read()
+
+
+def open_file(file: Path, fix: str) -> BufferedReader:
+    """Open a file to be read. Raises ValueError, which ends with `fix`, where that fails."""
     if os.path.exists(file) and not os.path.isfile(file):  # a pipe would be waited for forever
         raise ValueError(f"{file}: is no file; {fix}")
     try:
-        return file.read_bytes()
+        return file.open("rb")
     except OSError as error:
         raise ValueError(f"{file}: cannot be read ({(error.strerror or str(error)).lower()}); {fix}") from error
 
@@ -48,6 +55,18 @@ def parse_object(content: bytes, place: str, fix: str) -> dict[str, object]:
     if not isinstance(values, dict):
         raise ValueError(f"{place}: holds {kind_of(values)}, not a mapping; {fix}")
     return typing.cast("dict[str, object]", values)
+
+
+def read_records(cls: type[T], file: Path, fix: str) -> Iterator[tuple[str, T]]:
+    """Yield (`FILE:LINE`, record) of a file that has a dataclass as JSON on each line. A missing file has none, and a last
+    line that a kill has torn is left out. Raises ValueError, which ends with `fix`, for any other line."""
+    if not os.path.lexists(file):
+        return
+    with open_file(file, fix) as lines:
+        for number, line in enumerate(lines, 1):
+            if line.endswith(b"\n"):
+                place = f"{file}:{number}"
+                yield place, build_record(cls, parse_object(line, place, fix), place, fix)
 
 
 def kind_of(value: object) -> str:

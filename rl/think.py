@@ -7,6 +7,16 @@ import unicodedata
 from functools import lru_cache
 
 THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
+OTHER_TAGS = (
+    ("[THINK]", "[/THINK]"),  # Magistral
+    ("<|START_THINKING|>", "<|END_THINKING|>"),  # Command A Reasoning
+    ("<seed:think>", "</seed:think>"),  # Seed-OSS
+    ("◁think▷", "◁/think▷"),  # Kimi-VL-Thinking
+    ("<|inner_prefix|>", "<|inner_suffix|>"),  # Apertus
+    ("<|begin_of_thought|>", "<|end_of_thought|>"),  # Sky-T1, OpenThoughts
+    ("<|channel|>analysis", "<|channel|>final"),  # gpt-oss
+)
+"""Tags around a chain in models and data sets that have their own, none of them a word that somebody writes."""
 
 # Characters without a glyph that Unicode does not call a space, control or format character: fillers, joiners and variation
 # selectors, with the braille cell without dots and the musical note without a head.
@@ -47,6 +57,23 @@ def split_think(text: str) -> tuple[str, str]:
     if closing_tag:
         return _strip(chain if is_opened else head), _strip(tail)
     return (_strip(chain), "") if is_opened else ("", _strip(text))
+
+
+def find_other_tags(text: str) -> tuple[str, str] | None:
+    """Return the tags of `OTHER_TAGS` that a text has both of; None for a text without any."""
+    return next((tags for tags in OTHER_TAGS if all(tag in text for tag in tags)), None)
+
+
+def to_standard_tags(text: str) -> str:
+    """Return an assistant turn that opens with a chain in other tags in the standard form; any other as it is."""
+    for opening_tag, closing_tag in OTHER_TAGS[
+        :-1
+    ]:  # gpt-oss also marks the answer: its turns are no text with a chain
+        before, opening, rest = text.partition(opening_tag)
+        chain, closing, answer = rest.partition(closing_tag)
+        if opening and closing and is_blank(before):
+            return f"{THINK_OPEN}{chain}{THINK_CLOSE}{answer}"
+    return text
 
 
 def _strip(part: str) -> str:

@@ -119,4 +119,5 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("GROUNDTONE_DATA", str(tmp_path / "nowhere"))
+    monkeypatch.setenv("GROUNDTONE_PRETRAINED", str(tmp_path / "pretrained"))
     monkeypatch.delitem(sys.modules, "ray", raising=False)

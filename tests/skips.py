@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+NO_MODEL = "no pretrained model"
+"""Beginning of the reason of a skip for lack of one."""
 MACHINE = ("GPU", "no right to mount", "reads /proc")
 """Parts of the reasons of skips that are due to the machine: its hardware, its kernel's permissions, its system."""
 
@@ -23,12 +25,16 @@ def read_reasons(reports: Iterable[Any]) -> Iterator[tuple[str, str]]:
 
 
 def summarise(skips: list[tuple[str, str]], strict: bool) -> list[str]:
-    """Return a line about the tests that need data and, if `strict`, one about those that the machine could have run."""
+    """Return a line about the tests that need data, one about those that need a pretrained model and, if `strict`, one about
+    those that the machine could have run."""
     lines = list[str]()
     if files := Counter(file for file, reason in skips if "GROUNDTONE_DATA" in reason):
         where = ", ".join(f"{file} ({count})" for file, count in files.items())
         tests = "1 test" if files.total() == 1 else f"{files.total()} tests"
         lines.append(f"skipped for lack of data (set GROUNDTONE_DATA to its folder): {tests}: {where}")
+    if pretrained := [(file, reason) for file, reason in skips if reason.startswith(NO_MODEL)]:
+        where = ", ".join(dict.fromkeys(file for file, _ in pretrained))
+        lines.append(f"skipped for lack of a pretrained model (scripts/pretrained): {where}: {pretrained[0][1]}")
     if strict and (avoidable := select_avoidable(skips)):
         where = ", ".join(f"{file}: {reason}" for file, reason in dict.fromkeys(avoidable))
         lines.append(f"error: GROUNDTONE_ALL_TESTS is set and {len(avoidable)} were skipped: {where}")

@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 
@@ -13,19 +16,23 @@ import mutants
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 import yaml
 from mutants import JSON_KEYS, JSON_VALUES, YAML_KEYS, YAML_VALUES, Mutant
+from safetensors.torch import save
 from samples import scored_sample
 
 from models.folder import INDEX, check_whole, declared_ends, read_chat_template
 from models.settings import AudioConfig, BuildConfig, ModelConfig
 from models.shape import read_shape
 from models.supported import find_unsupported_key
+from rewards.judge.cache import OpinionCache
 from rl import cli
 from rl.commands import runs
 from rl.config import build
 from rl.data.inspection import inspect
 from rl.data.sources import DataConfig
+from rl.data.stage_outputs import load_pairs
 from rl.recipe import load
 from rl.recipe.single_stage import describe_data, describe_model
 from rl.report.comparison import compare_data
@@ -35,7 +42,14 @@ from rl.run.checkpoint import Checkpoints
 from rl.run.provenance import read_provenance, write_provenance
 from rl.run.summary import StageSummary, Summary, write_summary
 from rl.run.tracker import Tracker
+from rl.runner.artifacts import Artifacts
+from rl.runner.reward_models import read_mean
+from rl.stages import pairs as pairs_stage
+from rl.stages.dpo import read_logprobs
+from rl.stages.sampling import SAMPLES, Sample, _rollout, means_by_part, read_samples
+from rl.stages.selection import SELECTION, Opinion, read_opinions
 from rl.terminal import console
+from rl.types import Message, Prompt
 from rl.workbench.cases import read_cases
 from rl.workbench.replay import load_reward, recorded_samples
 
@@ -425,3 +439,92 @@ def test_provenance_and_checkpoints() -> None:
         check(folder / name, tries, latest=checkpoints.latest)
     assert os.path.isdir(folder)
     assert warnings
+
+
+# --- what stages leave for later ones ------------------------------------------------------------------------------
+
+PROMPT = Prompt("p", (Message("user", "?"),), "a")
+
+
+def test_samples() -> None:
+    file = Path(SAMPLES)
+    sample = Sample("rows", "train", "p", 0, "<think>b</think>a", 2, False, 0.5, {"accuracy": 1.0})
+    unjudged = replace(sample, error="hung", again={"ids": [5, 6, 7], "logprobs": [-0.1, -0.2]})
+    pairs = pairs_stage.Config(samples=2, data="rows", by="accuracy")
+
+    def use() -> None:
+        samples = [*read_samples(file)]
+        pairs_stage.match_samples(samples, pairs)
+        means_by_part(samples)
+        for again in samples:
+            if again.again:
+                _rollout(again, PROMPT)
+
+    for row in (sample, unjudged):
+        check(file, json_file(file, asdict(row)), use=use)
+
+
+def test_opinions_on_questions() -> None:
+    file = Path(SELECTION)
+    tries = json_file(file, asdict(Opinion("p", 0.5, None, "read")))
+    check(file, tries, read=lambda: {o.prompt: o.score >= 0.5 for o in read_opinions(file) if o.error is None})
+
+
+SIDE = {"reasoning": "r", "response": "a"}
+
+
+@pytest.mark.parametrize("more", [SIDE, {"chosen": SIDE, "rejected": SIDE}])
+def test_rows_that_name_their_prompts(more: dict[str, object]) -> None:
+    rows_file()
+    Path("whole.yaml").write_text(RECIPE)
+    artifacts = Artifacts(load("whole.yaml"), Path("out"), print)
+    id = artifacts.read_prompts("rows", None, None)[0].id
+    file, row = Path("made.jsonl"), {"id": "q#3", "data": "rows", "split": None, "prompt": id, **more}
+    tries = json_file(file, row)
+    itself = Mutant("made of itself", json.dumps({**row, "data": "made.jsonl"}).encode() + b"\n")
+    commands: dict[str, Command] = {"prompts": lambda: artifacts.read_prompts("made.jsonl", None, None)}
+    if "chosen" in more:
+        commands = {"pairs": lambda: load_pairs(file, artifacts.lookup("made.jsonl"))}
+    check(file, [*tries, itself], **commands)
+
+
+def test_scale_of_a_reward_model() -> None:
+    file = Path("scale.json")
+    check(file, json_file(file, {"mean": 0.5, "deviation": 1.5}), read=lambda: read_mean(Path()))
+
+
+def test_logprobs_of_a_reference() -> None:
+    file, logprobs_A = Path("reference.safetensors"), torch.tensor([-0.5, -1.0, 0.0])
+    file.write_bytes(save({"logprobs_A": logprobs_A}))
+    others = [logprobs_A[:2], logprobs_A.double(), logprobs_A[None], logprobs_A * torch.nan, torch.tensor(1.0)]
+    tries = [Mutant(f"{other!r}", save({"logprobs_A": other})) for other in others]
+    header = {"logprobs_A": {"dtype": "F32", "shape": [3], "data_offsets": [0, 12]}}
+    headers = mutants.structured(header, JSON_VALUES, JSON_KEYS)
+    tries += [
+        Mutant(h.name, mutants.safetensors(h.content) + bytes(12)) for h in headers if isinstance(h.content, bytes)
+    ]
+    tries += [*mutants.binaries(file.read_bytes()), *whole_files(file)]
+    check(file, tries, read=lambda: read_logprobs(file, 3))
+
+
+def test_opinions_of_a_judge() -> None:
+    file = Path("opinions.sqlite")
+
+    def use() -> None:
+        cache = OpinionCache(str(file))
+        try:
+            for key in ("a", "b"):
+                if (opinion := cache.get(key)) is not None:
+                    marks, why = opinion
+                    assert sum(marks.values()) >= 0, why
+            cache.put("c", ({"mark": 1}, "why"))
+        finally:
+            cache.close()
+
+    use()
+    with closing(sqlite3.connect(file, isolation_level=None)) as table:
+        for value in JSON_VALUES:
+            for key, text in (("a", value), ("b", f'[{{"mark": {value}}}, "why"]')):
+                table.execute("insert or replace into opinions values (?, ?)", (key, text))
+            assert not mutants.ask(value, use).failure
+    check(file, [*mutants.binaries(file.read_bytes(), 30), *whole_files(file)], use=use)

@@ -6,20 +6,20 @@
 | MBPP | `test_list` (assertions), `test_imports` or `test_setup_code` |
 | programs that print | `inputs` and `outputs`, texts; a list of lines is one text |
 | APPS, TACO | `fn_name` beside `inputs` (a list of arguments for each call) and `outputs` (values, or each in a list of its own) |
-| PRIME, LiveCodeBench | the same with texts: an argument in JSON on each line, and a result in JSON |
+| PRIME | the same with texts: an argument in JSON on each line, and a result in JSON |
 
-The last three may also stand together, as a mapping or as JSON, in the column `input_output` or in the answer.
+The last three may also stand together, as a mapping or as JSON, in the column `input_output` or in the answer. Tests that are
+listed one by one, as LiveCodeBench has them, are read by `rewards.programs.cases`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
-import numpy as np
-
+from rewards.programs.cases import NO_JSON, read_json, read_listed_tests, to_plain
 from rl.types import Prompt
 
 
@@ -73,14 +73,23 @@ def read_tests(prompt: Prompt) -> PrintTests | CallTests | Assertions:
         if len(inputs) != len(outputs) or not inputs:
             raise ValueError(f"{len(inputs)} inputs and {len(outputs)} outputs: one of each for each test")
         function = columns.get("fn_name") or fields.get("fn_name")
-        if function:
-            return _read_calls(str(function), inputs, outputs)
-        return PrintTests([_join_lines(text) for text in inputs], [_join_lines(text) for text in outputs])
+        return _build_tests(str(function) if function else None, inputs, outputs)
+    listed = None if fields.get("test") or fields.get("test_list") else read_listed_tests(fields, prompt.answer)
+    if listed:
+        return _build_tests(listed.function, listed.inputs, listed.outputs)
     module, tests = str(fields.get("test") or ""), _read_texts(fields.get("test_list"))
     if not module and not tests:
-        raise ValueError(f"prompt '{prompt.id}' has no tests: neither test, test_list nor inputs among its fields")
+        names = "neither test, test_list, inputs nor public_test_cases"
+        raise ValueError(f"prompt '{prompt.id}' has no tests: {names} among its fields")
     imports = [*_read_texts(fields.get("test_imports")), str(fields.get("test_setup_code") or "")]
     return Assertions(tests, module, imports, str(fields.get("prompt") or ""), str(fields.get("entry_point") or ""))
+
+
+def _build_tests(function: str | None, inputs: list[object], outputs: list[object]) -> PrintTests | CallTests:
+    """Return calls of the function, or without one what a program must print."""
+    if function:
+        return _read_calls(function, inputs, outputs)
+    return PrintTests([_join_lines(text) for text in inputs], [_join_lines(text) for text in outputs])
 
 
 def _read_mapping(value: object) -> Mapping[str, object] | None:
@@ -97,9 +106,9 @@ def _read_mapping(value: object) -> Mapping[str, object] | None:
 
 def _read_list(value: object) -> list[object]:
     """Return a column's list: parquet gives arrays, some data sets JSON, some a single text."""
-    value = _to_plain(value)
+    value = to_plain(value)
     if isinstance(value, str):
-        parsed = _read_json(value)
+        parsed = read_json(value)
         return cast(list[object], parsed) if isinstance(parsed, list) else [value]
     if value is None:
         return []
@@ -108,15 +117,6 @@ def _read_list(value: object) -> list[object]:
 
 def _read_texts(value: object) -> list[str]:
     return [str(text) for text in _read_list(value)]
-
-
-def _to_plain(value: object) -> object:
-    """Return a value with lists for arrays and tuples, at any depth."""
-    if isinstance(value, np.ndarray | np.generic):
-        value = cast(object, value.tolist())  # of lists, an array of arrays: these are left
-    if isinstance(value, list | tuple):
-        return [_to_plain(item) for item in cast(Sequence[object], value)]
-    return value
 
 
 def _join_lines(value: object) -> str:
@@ -129,22 +129,12 @@ def _read_calls(function: str, inputs: list[object], outputs: list[object]) -> C
     arguments, results = list[list[object]](), list[object]()
     for given, result in zip(inputs, outputs, strict=True):
         if isinstance(given, str):
-            lines = [_read_json(line) for line in given.strip().split("\n")] if given.strip() else []
+            lines = [read_json(line) for line in given.strip().split("\n")] if given.strip() else []
             # A text that is not JSON throughout is one argument as it stands.
-            arguments.append([given] if _NO_JSON in lines else lines)
-            parsed = _read_json(result) if isinstance(result, str) else result
-            results.append(result if parsed is _NO_JSON else parsed)
+            arguments.append([given] if NO_JSON in lines else lines)
+            parsed = read_json(result) if isinstance(result, str) else result
+            results.append(result if parsed is NO_JSON else parsed)
         else:
             arguments.append(cast(list[object], given) if isinstance(given, list) else [given])
             results.append(result)
     return CallTests(function, arguments, results)
-
-
-_NO_JSON = object()
-
-
-def _read_json(text: str) -> object:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return _NO_JSON

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from rl.data.rows import Row, fail, type_name
+from rl.json_files import open_file
+
+FIX = "name a file of rows that can be read"
 
 
 def json_rows(file: Path, refuse: Callable[[ValueError], None] = fail) -> Iterator[tuple[str, Row]]:
     """Yield (place, row) of a file that is one list of rows, or that has a row on each line (`jsonl`)."""
-    with open(file, "rb") as content:
+    with open_file(file, FIX) as content:
         start = content.read(1 << 16).removeprefix(b"\xef\xbb\xbf").lstrip()
     if not start.startswith(b"["):
         return jsonl(file, refuse)
@@ -34,7 +37,7 @@ def jsonl(file: Path, refuse: Callable[[ValueError], None] = fail) -> Iterator[t
     """Yield (`FILE:LINE`, row) of a jsonl file in utf-8, with or without a byte order mark. Blank lines are allowed at
     the end. A line that is no row goes to `refuse` as a ValueError."""
     blank = 0
-    with open(file, "rb") as lines:  # bytes, so that lines end at \n only: JSON text may hold other line separators
+    with open_file(file, FIX) as lines:  # bytes, so that lines end at \n only: JSON text may hold other line separators
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 blank = blank or number  # an error only if a row follows

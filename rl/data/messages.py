@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import cast
 
 from rl.data.rows import is_missing, text, type_name
-from rl.think import THINK_CLOSE, THINK_OPEN, join_think
+from rl.think import THINK_CLOSE, THINK_OPEN, join_think, to_standard_tags
 from rl.types import AUDIO_PATCH, Message
 
 CHAIN_KEYS = ("reasoning_content", "reasoning", "thinking")
@@ -66,7 +66,8 @@ def _read_turn(value: object, name: str, where: str, place: str, sounds: list[ob
 def one_chain(chains: Sequence[str], place: str) -> str:
     """Return the chain, without tags around it, that all texts which are not blank have in common; empty without one.
     Raises ValueError where they differ."""
-    bare = {chain.strip().removeprefix(THINK_OPEN).removesuffix(THINK_CLOSE).strip(): None for chain in chains}
+    standard = [to_standard_tags(chain).strip() for chain in chains]
+    bare = {chain.removeprefix(THINK_OPEN).removesuffix(THINK_CLOSE).strip(): None for chain in standard}
     bare.pop("", None)
     if len(bare) > 1:
         raise ValueError(f"{place}: {len(bare)} chains of thought that differ; remove all but one")

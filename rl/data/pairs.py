@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rl.data.rows import type_name
-from rl.think import split_think
+from rl.think import split_think, to_standard_tags
 from rl.types import Batch, Demonstration, Prompt
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def pairs_of(prompts: Iterable[Prompt], place: str) -> list[Pair]:
                     f"{place}: prompt '{prompt.id}': '{name}' is {type_name(value)}, not a text; "
                     "map `chosen:` and `rejected:` in data.fields"
                 )
-            sides.append(Demonstration(*split_think(value)))
+            sides.append(Demonstration(*split_think(to_standard_tags(value))))
         pairs.append(Pair(prompt, *sides))
     return pairs
 

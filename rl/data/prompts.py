@@ -9,7 +9,7 @@ from typing import Protocol
 from rl.data.clips import place_marks, read_clips
 from rl.data.messages import CHAIN_KEYS, one_chain, read_turns
 from rl.data.rows import Row, column, is_missing, render, text, type_name
-from rl.think import THINK_CLOSE, THINK_OPEN, split_think
+from rl.think import THINK_CLOSE, THINK_OPEN, split_think, to_standard_tags
 from rl.types import AUDIO_PATCH, Demonstration, Message, Prompt
 
 PROMPT_KEYS = ("question", "answer", "id", "source", "reasoning", "response", "split", "options", "messages", "audio")
@@ -104,7 +104,7 @@ def _demonstration(row: Row, values: Row, config: RowConfig, last: str | None, w
     response = response or last
     if response is None:
         return None
-    inner_chain, response = split_think(response)
+    inner_chain, response = split_think(to_standard_tags(response))
     reasoning = one_chain([_chain_column(row, values, config, where), inner_chain], where)
     response = _after_mark(response, config.final_mark, "response", where)
     for part in (reasoning, response):

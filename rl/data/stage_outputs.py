@@ -13,6 +13,7 @@ from pathlib import Path
 from rl.data.json_rows import jsonl
 from rl.data.pairs import Pair
 from rl.data.rows import Row
+from rl.json_files import Fields
 from rl.types import Demonstration, Prompt
 
 Lookup = Callable[[str, str | None], Iterable[Prompt]]
@@ -45,17 +46,22 @@ def _join(file: Path, lookup: Lookup) -> Iterator[tuple[str, Row, Prompt]]:
     """Yield (place, row, its prompt)."""
     prompts: dict[tuple[str, str | None], dict[str, Prompt]] = {}  # by data set and split, read once each
     for where, row in jsonl(file):
-        try:
-            data, split, id, name = row["data"], row["split"], row["prompt"], row["id"]
-        except KeyError as error:
-            # Any jsonl file may be named here, not only one that a stage wrote.
-            raise ValueError(f"{where}: no column {error}; give the file that a stage of this recipe wrote") from None
-        assert isinstance(name, str)
+        fields = Fields(row, where, "give the file that a stage of this recipe wrote")
+        data, id, name = (_text(fields, key) for key in ("data", "prompt", "id"))
+        split = fields.text("split")
         if (data, split) not in prompts:
             prompts[data, split] = {prompt.id: prompt for prompt in lookup(data, split)}
         if id not in prompts[data, split]:
             raise ValueError(f"{where}: '{data}', split '{split}', has no prompt '{id}'; was the data changed since?")
-        yield where, row, prompts[data, split][id]
+        yield where, {**row, "id": name}, prompts[data, split][id]
+
+
+def _text(fields: Fields, key: str) -> str:
+    """Return the text in a column that every row has. Any jsonl file may be named here, not only one that a stage wrote."""
+    text = fields.text(key)
+    if text is None:
+        raise ValueError(f"{fields.place}: no column '{key}'; {fields.fix}")
+    return text
 
 
 def _demonstration(row: object, where: str) -> Demonstration:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from models.shape import folder_of
+from models.folder import folder_of
 from rl.data.inspection import DataFacts
 
 if TYPE_CHECKING:

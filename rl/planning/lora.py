@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, cast
 
-from models.folder import parameter_names
+from models.folder import folder_of, parameter_names
 from models.lora import ALL_LINEAR, LoraConfig
-from models.shape import Shape, folder_of
+from models.shape import Shape
 from rl.workers.optimizer import OptimizerConfig
 
 if TYPE_CHECKING:

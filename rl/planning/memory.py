@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from models.shape import BYTES, Shape, folder_of, folder_shape
+from models.folder import folder_of
+from models.shape import BYTES, Shape, folder_shape
 from rl.planning.lora import trained_parameters
 from rl.units import GIB, size
 from rl.workers.placement import ExpectConfig, roles

@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from models.shape import folder_of
+from models.folder import folder_of
+from models.pretrained.catalogue import CATALOGUE, explain_missing
 from rl.data.paths import as_list
 from rl.data.rows import locate
 
@@ -27,7 +28,7 @@ def describe(recipe: Recipe) -> list[str]:
     lines: list[str] = []
     for what, path in models.items():
         folder = folder_of(path)
-        cached = folder is not None and not Path(path).exists()
+        cached = folder is not None and path not in CATALOGUE and not Path(path).exists()
         where = "from the hub's cache on disk" if cached else "from disk" if folder else HUB
         lines.append(f"{what} {path}: {where}")
     for name in dict.fromkeys(read.data for read in recipe.loads()):
@@ -40,6 +41,8 @@ def explain_absence(path: str, place: str) -> tuple[list[str], bool]:
     """Return (a line about a model that is not on this machine, none where it is; whether that is a mistake)."""
     if folder_of(path) is not None:
         return [], False
+    if path in CATALOGUE:
+        return [f"{place}: {explain_missing(path)}"], True
     if path.startswith(".") or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", path):
         return [f"{place}: no such folder: {path}; correct it or name a model of the hub"], True
     if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):

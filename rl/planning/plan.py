@@ -17,6 +17,7 @@ from models.supported import find_unsupported_key
 from rl.data.inspection import DataFacts, inspect
 from rl.data.mixture import weights_of
 from rl.planning import (
+    chains,
     checks,
     disk,
     duration,
@@ -117,12 +118,11 @@ def plan(recipe: Recipe, out: Path | None = None) -> Plan:
     for name, judge in header.judges.items():
         _present(judge.model, f"judges.{name}.model", result)
     facts = _facts(recipe, result, runs=bool(present or out))
-    for check in (checks.foreign_difficulties, golds.check, lengths.check, lora.check):
+    for check in (checks.foreign_difficulties, golds.check, chains.check, thinking.check, lengths.check, lora.check):
         problems, notes = check(recipe, facts)
         result.problems += problems
         result.notes += notes
-    result.thinking, lines = thinking.describe(recipe, facts)
-    result.notes += lines
+    result.thinking = thinking.describe(recipe, facts)
     _stages(recipe, shape, facts, result)
     result.notes += judges.notes(recipe, result.stages, facts)
     result.placed = bundles(

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from models.folder import read_config
+from models.folder import folder_of, read_config
 from models.settings import ModelConfig
-from models.shape import folder_of, read_shape
+from models.shape import read_shape
 from rl.config import ConfigError, Values
 from rl.data.files import ENDING_SOURCES, stored_columns
 from rl.data.inspection import inspect

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.folder import read_chat_template
+from rl.config import ConfigError
 from rl.data.tasks import TASKS
-from rl.think import THINK_CLOSE, THINK_OPEN
+from rl.think import THINK_CLOSE, THINK_OPEN, find_other_tags, to_standard_tags
 
 if TYPE_CHECKING:
     from rl.recipe.loader import DataRead, Recipe
@@ -41,7 +42,29 @@ class Thinking:
 
 
 def choose_thinking(recipe: Recipe, prompts_of: PromptsOf, folder: Path | None) -> Thinking:
-    """Return what `model.think` of the recipe means. `folder`: that of the model, None where it is not here."""
+    """Return what `model.think` of the recipe means. `folder`: that of the model, None where it is not here. Raises
+    ConfigError where the model would think in tags that its chat template does not use."""
+    template = read_chat_template(folder) if folder and recipe.header.model.build is None else None
+    choice = _choose(recipe, prompts_of, folder, template)
+    tags = find_other_tags(template) if template and not _knows_tags(template) else None
+    if tags and choice.think:
+        # Nobody reads a chain in other tags: verifiers, budgets and engines look for these, and the model has not learned
+        # to close them. Renamed in the template they would be plain text to its tokenizer.
+        raise ConfigError(
+            f"model.think: the model's chat template writes chains between {tags[0]} and {tags[1]}, and here they stand "
+            f"between {THINK_OPEN} and {THINK_CLOSE} ({choice.reason}); choose a model that has these tags, or none "
+            "(as a base model), or leave out what needs a chain and set model.think: false"
+        )
+    if tags and choice.think is False:
+        return Thinking(False, f"{choice.reason}; a chain between {tags[0]} and {tags[1]} counts as answer")
+    return choice
+
+
+def _knows_tags(template: str) -> bool:
+    return THINK_OPEN in template or THINK_CLOSE in template
+
+
+def _choose(recipe: Recipe, prompts_of: PromptsOf, folder: Path | None, template: str | None) -> Thinking:
     model = recipe.header.model
     if model.think != "auto":
         return Thinking(model.think, f"model.think is {str(model.think).lower()}")
@@ -54,8 +77,7 @@ def choose_thinking(recipe: Recipe, prompts_of: PromptsOf, folder: Path | None) 
         return Thinking(True, reason)
     if model.build is not None:
         return Thinking(True, f"the chat template of a built model opens {THINK_OPEN}")
-    template = read_chat_template(folder) if folder else None
-    if template is not None and (THINK_OPEN in template or THINK_CLOSE in template):
+    if template is not None and _knows_tags(template):
         return Thinking(True, f"the model's chat template knows {THINK_OPEN}")
     if folder is None or unknown:
         return Thinking(None, unknown or "the chat template is read once the model is here")
@@ -99,7 +121,7 @@ def has_chain(prompt: Prompt) -> bool:
     """Return whether the prompt shows a chain to imitate, or to prefer."""
     if prompt.demonstration is not None and prompt.demonstration.reasoning:
         return True
-    return any(THINK_CLOSE in str(prompt.fields.get(side, "")) for side in ("chosen", "rejected"))
+    return any(THINK_CLOSE in to_standard_tags(str(prompt.fields.get(side, ""))) for side in ("chosen", "rejected"))
 
 
 def unused_chains(recipe: Recipe, prompts_of: PromptsOf) -> list[str]:

@@ -116,6 +116,22 @@ def write_jsonl(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
         out.writelines(json.dumps(row) + "\n" for row in rows)
 
 
+def drop_torn_line(path: Path) -> None:
+    """Cut off a last line that a kill has torn, so that the next one begins on a line of its own."""
+    if not path.is_file():
+        return
+    with path.open("r+b") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end > 0:  # from the end: such a file may be larger than the memory
+            start = max(0, end - (1 << 20))
+            file.seek(start)
+            if (newline := file.read(end - start).rfind(b"\n")) >= 0:
+                end = start + newline + 1
+                break
+            end = start
+        file.truncate(end)
+
+
 def link(source: str, target: str) -> None:
     """Hard-link `source` to `target` where the file system can, else copy it."""
     try:

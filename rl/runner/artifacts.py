@@ -32,6 +32,8 @@ class Artifacts:
         """Outcomes of the finished stages by name, in the order they finished."""
         self.parents: dict[Parent, None] = {}
         """Everything that the current stage has read so far, as an ordered set."""
+        self._being_read = set[str]()
+        """Files of samples that are being read: each names the data that its own rows were made of."""
         self._prompts: dict[tuple[str, str | None, int | None], list[Prompt]] = {}
 
     def start_stage(self) -> None:
@@ -45,7 +47,15 @@ class Artifacts:
         from rl.data.stage_outputs import load_distilled
 
         if name not in self.recipe.header.data:
-            return load_distilled(self.path("distilled", name), self.lookup(name))[:limit]
+            if name in self._being_read:
+                raise ValueError(
+                    f"{place}: the rows of '{name}' name itself as the data they were made of; correct them"
+                )
+            self._being_read.add(name)
+            try:
+                return load_distilled(self.path("distilled", name), self.lookup(name))[:limit]
+            finally:
+                self._being_read.remove(name)
         key = name, split, limit
         if key not in self._prompts:  # several stages read the same rows, and decoding their clips takes a while
             self._prompts[key] = load(self.recipe.header.data[name], split, limit, f"data.{name}", self.say)

@@ -122,7 +122,7 @@ class Run:
     def _end_stuck(self, problem: str) -> None:
         """End the run because of a process that stands still; called in a thread that is not the run's."""
         place = describe_place(self.current_stage, self._step)
-        reason = f"{place}{problem}; end that process if it is still there, and go on with --resume"
+        reason = f"{place}{problem}; end it if it is still there, and go on with --resume"
         with suppress(Exception):  # the disk may be full
             self._fail(ValueError(reason))
         signals.fail(reason)

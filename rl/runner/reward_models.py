@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -10,6 +9,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from rl.json_files import Fields, read_object
 from rl.stages.reward_model import SCALE
 from rl.workers.optimizer import OptimizerConfig
 
@@ -60,6 +60,16 @@ class RewardModels:
         if self.current == folder:
             return
         self.current = None  # a load that fails half-way leaves no usable model
+        mean = read_mean(folder)
         # Its adapter was merged when it was exported, and it does not learn.
         cluster.reward_model.load(folder, replace(cluster.model, lora=None), OptimizerConfig())
-        self.mean, self.current = float(json.loads((folder / SCALE).read_text())["mean"]), folder
+        self.mean, self.current = mean, folder
+
+
+def read_mean(folder: Path) -> float:
+    """Return the mean reward of the answers that the reward model was trained on. Raises ValueError."""
+    file, fix = folder / SCALE, "name the folder of a reward model that a reward_model stage of this version wrote"
+    mean = Fields(read_object(file, fix), file, fix).number("mean")
+    if mean is None:
+        raise ValueError(f"{file}: has no mean; {fix}")
+    return float(mean)

@@ -5,13 +5,17 @@ The reference's logprobs are computed once, before the first update, by the poli
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from rl.algorithms.preference_losses import Preference
+from rl.config import first_line
+from rl.json_files import read_bytes
 from rl.stages.context import Context, Outcome
 from rl.stages.kind import Kind
 from rl.stages.settings import CheckpointConfig, PairTrainingConfig
@@ -25,7 +29,7 @@ if TYPE_CHECKING:
     from rl.run.checkpoint import Checkpoints
     from rl.types import Batch
 
-REFERENCE = "reference.npy"
+REFERENCE = "reference.safetensors"
 RECENT_STEPS = 10
 """Steps over which the stage's result is averaged."""
 
@@ -127,16 +131,34 @@ def train(
 def _reference(context: Context, batch: Batch) -> Tensor:
     """Return [A] logprobs under the model the stage starts from, which the policy still is. They are stored, since a
     resumed policy has moved on."""
-    import numpy as np
-    import torch
+    import safetensors.torch
 
     from rl.run.files import replacing
 
     file = context.folder / REFERENCE
-    if not file.exists():
-        with replacing(file) as temporary, temporary.open("wb") as out:
-            np.save(out, context.cluster.policy.logprobs(batch).get().numpy(), allow_pickle=False)
-    return torch.from_numpy(np.load(file, allow_pickle=False))
+    if not os.path.lexists(file):
+        logprobs_A = context.cluster.policy.logprobs(batch).get()
+        with replacing(file) as temporary:
+            safetensors.torch.save_file({"logprobs_A": logprobs_A}, temporary)
+    return read_logprobs(file, batch.rollout_logprobs_A.numel())
+
+
+def read_logprobs(file: Path, count: int) -> Tensor:
+    """Return `count` stored logprobs. Raises ValueError for another file."""
+    import safetensors.torch
+    import torch
+
+    fix = "delete it, and the reference's logprobs are computed again"
+    try:
+        tensors = safetensors.torch.load(read_bytes(file, fix))
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{file}: cannot be read as safetensors ({first_line(error)}); {fix}") from error
+    logprobs_A = tensors.get("logprobs_A")
+    if logprobs_A is None or logprobs_A.shape != (count,) or logprobs_A.dtype != torch.float32:
+        raise ValueError(f"{file}: holds something else than {count:,} numbers of 32 bits; {fix}")
+    if not logprobs_A.isfinite().all():
+        raise ValueError(f"{file}: holds a value that is no finite number; {fix}")
+    return logprobs_A
 
 
 KIND = Kind(Config, run, plan, makes=("model",), reads="pairs", length="epochs")

@@ -6,6 +6,7 @@ again.
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -13,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rl.json_files import is_whole, read_records
 from rl.think import THINK_CLOSE, Turn
 from rl.types import Message, Prompt, Rollout
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 SAMPLES = "samples.jsonl"
 RECORDED_SAMPLES = 256
 """Judged samples of a stage that are recorded for the report."""
+FIX = "remove it, and what it held is sampled again"
+"""What to do about a damaged line of the file, or about the whole."""
 AHEAD = 256
 """Samples under judgement at once where none has to be generated: a judge answers in its own time."""
 
@@ -69,7 +73,11 @@ def collect_samples(
     source_of = {prompt.id: name for name, prompts in sources.items() for prompt in prompts}
     file = context.folder / SAMPLES
     # The last line of a sample counts: one that was judged again has an earlier line with its error.
-    stored_samples = {sample.key: sample for sample in read_samples(file) if sample.prompt in source_of}
+    stored_samples = {
+        sample.key: sample
+        for sample in read_samples(file)
+        if sample.prompt in source_of and sample.sample < config.samples
+    }
     samples = {key: sample for key, sample in stored_samples.items() if sample.error is None}
     without_verdict = [sample for sample in stored_samples.values() if sample.error is not None and sample.again]
     total = len(source_of) * config.samples
@@ -120,20 +128,21 @@ def judge_rollouts(rewards: RewardService, rollouts: Iterable[Rollout]) -> Itera
 
 
 def read_samples(file: Path) -> Iterator[Sample]:
-    """Yield the samples of the file; a last line that a kill has torn is cut off. Raises ValueError for any other line."""
-    if not file.exists():
-        return
-    with file.open("r+b") as lines:
-        whole = 0
-        for number, line in enumerate(lines, 1):
-            if not line.endswith(b"\n"):
-                lines.truncate(whole)
-                return
-            whole += len(line)
-            try:
-                yield Sample(**json.loads(line))
-            except (ValueError, TypeError) as error:
-                raise ValueError(f"{file}:{number}: {error}; remove the line, it will be sampled again") from error
+    """Yield the samples of the file; a last line that a kill has torn is left out. Raises ValueError for any other that
+    is damaged."""
+    for place, sample in read_records(Sample, file, FIX):
+        if not all(map(math.isfinite, (sample.score, *sample.parts.values()))):
+            raise ValueError(f"{place}: score or parts hold what is no finite number; {FIX}")
+        if sample.again:
+            _check_again(sample.again, sample.tokens, place)
+        yield sample
+
+
+def _check_again(again: Mapping[str, Sequence[float]], tokens: int, place: str) -> None:
+    """Raise ValueError unless `again` holds what `_rollout` takes from it: the last `tokens` of the ids are the policy's."""
+    ids, logprobs = again.get("ids", ()), again.get("logprobs", ())
+    if not all(is_whole(id, 0) for id in ids) or not tokens == len(logprobs) <= len(ids):
+        raise ValueError(f"{place}: again holds no ids and logprobs of a sample of {tokens:,} tokens; {FIX}")
 
 
 def _missing_samples(
@@ -227,8 +236,10 @@ def means_by_part(samples: Sequence[Sample]) -> dict[str, float]:
 
 
 def line_appender(file: Path) -> Callable[[Sequence[object]], None]:
-    """Return a function that adds dataclasses to the file, a line each, whole."""
-    from rl.run.files import detect_full_disk
+    """Return a function that adds dataclasses to the file, a line each, whole; a line that a kill has torn is cut off."""
+    from rl.run.files import detect_full_disk, drop_torn_line
+
+    drop_torn_line(file)
 
     def write(rows: Sequence[object]) -> None:
         with detect_full_disk(file), file.open("ab") as out:

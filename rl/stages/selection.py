@@ -4,7 +4,7 @@ Step-Audio-R1 distils on questions that have to be heard (arXiv 2511.15848, MGRD
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from rewards.combine import PartConfig, RewardConfig
 from rl.config import ConfigError, build
+from rl.json_files import read_records
 from rl.types import Prompt, Rollout
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from rl.types import Scored
 
 SELECTION = "selection.jsonl"
+FIX = "remove it, and what it held is judged again"
+"""What to do about a damaged line of the file, or about the whole."""
 PART = "selected"
 NOT_JUDGED = "not judged as a question"
 
@@ -105,15 +108,11 @@ def select_questions(
 
 def read_opinions(file: Path) -> list[Opinion]:
     """Return the opinions of the file; a last line that a kill has torn is left out. Raises ValueError for any other."""
-    if not file.exists():
-        return []
-    *lines, _torn = file.read_bytes().split(b"\n")
     opinions: list[Opinion] = []
-    for number, line in enumerate(lines, 1):
-        try:
-            opinions.append(Opinion(**json.loads(line)))
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{file}:{number}: {error}; remove the line, the question is judged again") from error
+    for place, opinion in read_records(Opinion, file, FIX):
+        if not math.isfinite(opinion.score):
+            raise ValueError(f"{place}: score is {opinion.score}, not a finite number; {FIX}")
+        opinions.append(opinion)
     return opinions
 
 

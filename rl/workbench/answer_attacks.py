@@ -11,6 +11,7 @@ import re
 import string
 from collections.abc import Iterator
 
+from rewards.programs.cases import COLUMNS
 from rl.think import THINK_CLOSE, THINK_OPEN
 from rl.workbench.targets import NOTHING, NUMBER, Target
 
@@ -170,7 +171,7 @@ def feature_stuffing(target: Target) -> Iterator[str]:
 
 def program_tricks(target: Target) -> Iterator[str]:
     """Yield programs that end early, or that make every comparison true, for verifiers that run programs."""
-    if {"test", "test_list", "inputs"} & target.fields.keys():
+    if {"test", "test_list", "inputs", "input_output", *COLUMNS} & target.fields.keys():
         names = re.findall(r"\b([a-z_]\w*)\(", " ".join(map(str, target.fields.values())))
         yield "import os\nos._exit(0)"
         yield "import sys\nsys.exit(0)"

@@ -71,7 +71,8 @@ class Cluster:
 
     def __enter__(self) -> Cluster:
         self.owns_ray = not ray.is_initialized()
-        self.watchdog = Watchdog(self.config.heartbeat_s, self.processes.find_lives, self.report_stuck)
+        find_lives, find_nodes = self.processes.find_lives, self.processes.find_nodes
+        self.watchdog = Watchdog(self.config.heartbeat_s, find_lives, self.report_stuck, find_nodes)
         try:
             self._start()
         except BaseException as error:

@@ -97,5 +97,10 @@ class CriticWorker(AudioWorker):
         """Return values_A. The logprobs of demonstrations and pairs are 0, and so are their surprises."""
         clips = self.clip_tensors(batch)
         return self.deepspeed(
-            batch.tokens_T, batch.lengths_N, batch.action_mask_T, clips, logprobs_A=batch.rollout_logprobs_A
+            batch.tokens_T,
+            batch.lengths_N,
+            batch.action_mask_T,
+            clips,
+            logprobs_A=batch.rollout_logprobs_A,
+            groups_N=batch.groups_N,
         )

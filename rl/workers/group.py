@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 import ray
@@ -19,6 +19,7 @@ from rl.run.files import replacing_folder
 from rl.types import Batch, Clip
 from rl.workers.audio_features import AudioFeatures
 from rl.workers.optimizer import OptimizerConfig
+from rl.workers.packing import Unit, pairs, samples_by_prompt
 from rl.workers.roles import Absent, Future, Report
 from rl.workers.trainer import OptimiserStep, TrainerConfig
 from rollouts.remote import Actor
@@ -107,25 +108,30 @@ class TrainerGroup:
         ]
 
     def _forward(self, method: str, batch: Batch, *arguments: object) -> Future[Tensor]:
-        # Rank → its micro-batches → their rows: balanced by tokens, and equally many micro-batches on every rank.
-        plan = pack(_lengths(batch), self.config.tokens_per_microbatch, len(self.actors))
+        plan = self._pack(samples_by_prompt(batch, range(len(batch)), self._unit_tokens(batch)))
         return Future(self._call_each(method, plan, batch, *arguments), _in_order)
 
+    def _pack(self, units: Sequence[Unit]) -> list[list[list[int]]]:
+        """Return rank → its micro-batches → their rows: balanced by tokens, and equally many micro-batches on every rank."""
+        plans = pack([unit.tokens for unit in units], self.config.tokens_per_microbatch, len(self.actors))
+        return [[[row for i in micro_batch for row in units[i].rows] for micro_batch in plan] for plan in plans]
+
+    def _unit_tokens(self, batch: Batch) -> int:
+        """Return the size up to which the samples of a prompt stay together: small enough that ranks remain balanced."""
+        return min(self.config.tokens_per_microbatch, len(batch.tokens_T) // (4 * len(self.actors)))
+
     def _schedule(
-        self, batch: Batch, steps: Sequence[Sequence[int]], rates: Sequence[float], rows_per_unit: int = 1
+        self, batch: Batch, steps: Sequence[Sequence[int]], rates: Sequence[float], in_pairs: bool = False
     ) -> list[list[OptimiserStep]]:
-        """Return, for each rank, its share of each optimiser step. `steps` are the rows of each; every `rows_per_unit` of
-        them in a row (2 for a pair) stay in one micro-batch."""
-        lengths = _lengths(batch)
+        """Return, for each rank, its share of each optimiser step. `steps` are the rows of each; with `in_pairs` every two
+        of them in a row stay in one micro-batch."""
         shares: list[list[OptimiserStep]] = [[] for _ in self.actors]
         for rows, rate in zip(steps, rates, strict=True):
             if not len(rows):  # fewer sequences were left than steps to cut them into
                 continue
-            units = [rows[i : i + rows_per_unit] for i in range(0, len(rows), rows_per_unit)]
-            sizes = [sum(lengths[i] for i in unit) for unit in units]
-            # As in `_forward`, but whole units, and one step's rows at a time: steps are taken one after the other.
-            for rank, plan in enumerate(pack(sizes, self.config.tokens_per_microbatch, len(self.actors))):
-                micro_batches = [[i for unit in micro_batch for i in units[unit]] for micro_batch in plan]
+            # As in `_forward`, but one step's rows at a time: steps are taken one after the other.
+            units = pairs(batch, rows) if in_pairs else samples_by_prompt(batch, rows, self._unit_tokens(batch))
+            for rank, micro_batches in enumerate(self._pack(units)):
                 shares[rank].append(OptimiserStep(rows, micro_batches, rate))
         return shares
 
@@ -145,8 +151,7 @@ class PolicyGroup(TrainerGroup):
     def load(
         self, path: str | Path, model: ModelConfig, optimizer: OptimizerConfig, base: str | Path | None = None
     ) -> None:
-        """Build every rank anew around the model at `path`, with a fresh optimizer. `base` is the model that an adapter at
-        `path`, which `save` wrote, belongs to."""
+        """Build every rank anew, as `TrainerGroup.load` does."""
         self.handles.clear()
         super().load(path, model, optimizer, base)
         # An encoder that trains wants the clips themselves: features of theirs would be constants to autograd.
@@ -155,8 +160,7 @@ class PolicyGroup(TrainerGroup):
             self.audio_features.use_encoder(self._call_all("encoder_digest").get()[0])
 
     def export(self, folder: Path) -> None:
-        """Write the model alone, whole or not at all; an adapter is merged into it, and is also in a folder `adapter` beside
-        it. Raises DiskFull."""
+        """Write the model, whole or not at all, an adapter merged into it, and the adapter beside it. Raises DiskFull."""
         super().export(folder)
         if self.lora:
             with replacing_folder(folder.with_name("adapter")) as temporary:
@@ -225,7 +229,7 @@ class PolicyGroup(TrainerGroup):
         self, batch: Batch, steps: Sequence[Sequence[int]], rates: Sequence[float], preference: Preference
     ) -> Future[Report]:
         """Take steps as `update` does, on chosen and rejected answers by turns; a pair stays in one micro-batch."""
-        shares = self._schedule(batch, steps, rates, rows_per_unit=2)
+        shares = self._schedule(batch, steps, rates, in_pairs=True)
         return self._learn(self._call_each("update_pairs", shares, batch, preference, self.temperature))
 
     def _learn(self, calls: Sequence[ObjectRef[Any]]) -> Future[Report]:
@@ -264,12 +268,8 @@ class CriticGroup(TrainerGroup):
     def update_pairs(self, batch: Batch, steps: Sequence[Sequence[int]], rates: Sequence[float]) -> Future[Report]:
         """Take Bradley–Terry steps on chosen and rejected answers by turns, one action each; a pair stays in one
         micro-batch."""
-        shares = self._schedule(batch, steps, rates, rows_per_unit=2)
+        shares = self._schedule(batch, steps, rates, in_pairs=True)
         return Future(self._call_each("update_pairs", shares, batch), _mean_of_steps)
-
-
-def _lengths(batch: Batch) -> list[int]:
-    return cast("list[int]", batch.lengths_N.tolist())  # torch leaves it untyped
 
 
 def _in_order(answers: list[dict[int, np.ndarray]]) -> Tensor:

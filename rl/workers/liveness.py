@@ -20,6 +20,11 @@ CHECKS = 6
 """Checks within the time that a process may be stopped."""
 LONGEST_PAUSE_S = 5.0
 """Longest pause between two checks."""
+NODE_PATIENCE_S = 180.0
+"""Seconds for which another node may leave a question unanswered. Ray itself asks every node after its health and declares
+lost, with its actors, one that has not answered for about a minute (five times in a row, every 3 s, 10 s each); the run then
+ends because of that. What is left for us is a node that answers Ray and starts no task: it may be slow to (a network with
+losses, a full disk, a machine out of memory that swaps), and slowness is no standstill."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +35,17 @@ class Life:
     """Stopped by a signal; not by a debugger, behind which somebody sits."""
     runs: int | None
     """How often a thread of it has got a core so far; None where it may sleep for as long as it likes, or nobody counts."""
+    read_at: float = field(default_factory=time.monotonic, compare=False)
+    """When the kernel gave it, by the clock of its own machine: an account that another machine has sent may be old."""
 
 
 @dataclass
 class Watchlist:
-    """The time for which each process has not run. Times are those of `time.monotonic`."""
+    """The time for which each process has not run, or each node has not answered. Times are those of `time.monotonic`."""
 
     limit_s: float
+    act: str = "run"
+    frozen: str = "it is frozen, or the kernel does not wake it"
     seen: dict[str, tuple[float, Life]] = field(default_factory=dict[str, tuple[float, Life]])
     """Name of a process → since when it has not run, and how it was then."""
     last_check: float | None = None
@@ -45,29 +54,38 @@ class Watchlist:
         """Return the process that has not run for `limit_s` seconds, with the time and the reason; None if all live."""
         if self.last_check is not None and now - self.last_check > max(self.limit_s / 2, 3 * LONGEST_PAUSE_S):
             self.seen.clear()  # this process itself was stopped, and the others perhaps with it
+            lives = {}  # nor is anything that another node had sent before that the news
         self.last_check = now
         for name in self.seen.keys() - lives.keys():
             del self.seen[name]
         for name, life in lives.items():
-            since, earlier = self.seen.get(name, (now, life))
+            since, earlier = self.seen.get(name, (life.read_at, life))
             # A stopped process may count a run more on its way to the stop, or as it is killed.
             stands_still = life.stopped or (life.runs is not None and life == earlier)
             if not stands_still or (life.stopped and not earlier.stopped):
-                since = now
+                since = life.read_at
             self.seen[name] = since, life
-            if stands_still and now - since >= self.limit_s:
-                reason = "it is stopped (SIGSTOP)" if life.stopped else "it is frozen, or the kernel does not wake it"
-                return f"{name} has not run for {now - since:.0f} s: {reason}"
+            # From account to account, not until now: while none arrives, nobody knows whether the process runs.
+            if stands_still and (duration := life.read_at - since) >= self.limit_s:
+                reason = "it is stopped (SIGSTOP)" if life.stopped else self.frozen
+                return f"{name} has not {self.act} for {duration:.0f} s: {reason}"
         return None
 
 
 class Watchdog:
-    """A thread that calls `report` once, with what `find_lives` shows to be stuck."""
+    """A thread that calls `report` once, with what `find_lives` shows to be stuck, or with a node that `find_nodes` shows
+    to be silent."""
 
     def __init__(
-        self, limit_s: float, find_lives: Callable[[], Mapping[str, Life]], report: Callable[[str], None]
+        self,
+        limit_s: float,
+        find_lives: Callable[[], Mapping[str, Life]],
+        report: Callable[[str], None],
+        find_nodes: Callable[[], Mapping[str, Life]] = dict,
     ) -> None:
-        self.watchlist, self.find_lives, self.report = Watchlist(limit_s), find_lives, report
+        self.processes, self.find_lives, self.report = Watchlist(limit_s), find_lives, report
+        silence = "it is frozen, or cut off from the network"
+        self.nodes, self.find_nodes = Watchlist(max(limit_s, NODE_PATIENCE_S), "answered", silence), find_nodes
         self.pause_s = min(limit_s / CHECKS, LONGEST_PAUSE_S)
         self.ended = threading.Event()
         self.thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
@@ -82,7 +100,8 @@ class Watchdog:
 
     def _run(self) -> None:
         while not self.ended.wait(self.pause_s):
-            stuck = self.watchlist.find_stuck(self.find_lives(), time.monotonic())
+            stuck = self.processes.find_stuck(self.find_lives(), time.monotonic())
+            stuck = stuck or self.nodes.find_stuck(self.find_nodes(), time.monotonic())
             if stuck and not self.ended.is_set():
                 return self.report(stuck)
 

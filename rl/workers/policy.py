@@ -175,7 +175,9 @@ class PolicyWorker(LanguageModelWorker):
         """Return (logprobs_A, entropy_A)."""
         clips = self.clip_tensors(batch)
         # Through the DeepSpeed engine: under ZeRO-3 the head's weight is empty outside the wrapped module's forward.
-        return self.deepspeed(batch.tokens_T, batch.lengths_N, batch.action_mask_T, temperature, clips)
+        return self.deepspeed(
+            batch.tokens_T, batch.lengths_N, batch.action_mask_T, temperature, clips, groups_N=batch.groups_N
+        )
 
 
 def _digested(parameters: Iterable[tuple[str, Tensor]], digest: hashlib.blake2b) -> Iterator[tuple[str, Tensor]]:

@@ -30,6 +30,8 @@ class Processes:
         self.places: dict[Seat, Place] = {}
         self.lives_by_node: dict[str, dict[str, Life]] = {}
         """What the last answer of each other node said."""
+        self.answers: dict[str, int] = {}
+        """How often each other node has answered."""
         self.calls: dict[str, ObjectRef[dict[str, Life]]] = {}
         """The question to each other node that is not answered yet."""
 
@@ -39,8 +41,8 @@ class Processes:
         self.pending[seat] = actor.__ray_call__.remote(_place)
 
     def find_lives(self) -> Mapping[str, Life]:
-        """Return the run's processes, by name, as the kernels of their machines see them. Another node that does not
-        answer stands still, whole."""
+        """Return the run's processes, by name, as the kernels of their machines see them; those of another node as it last
+        said, until it answers again."""
         if not ray.is_initialized():
             return {}
         for seat, ref in list(self.pending.items()):
@@ -60,6 +62,10 @@ class Processes:
                 lives.setdefault(f"{name} (pid {pid})", life)
         return lives
 
+    def find_nodes(self) -> Mapping[str, Life]:
+        """Return the other nodes that have been asked, by name; one that answers no more runs no more."""
+        return {f"node {node[:8]}": Life(False, count) for node, count in self.answers.items()}
+
     def _names(self, node: str) -> dict[int, str]:
         """Return {process id: the actor's name} on a node."""
         return {pid: describe_seat(seat, self.ranks) for seat, (at, pid) in self.places.items() if at == node}
@@ -69,15 +75,16 @@ class Processes:
         call = self.calls.get(node)
         if call is not None and ray.wait([call], timeout=0)[0]:
             del self.calls[node]
+            self.answers[node] += 1
             try:
                 self.lives_by_node[node] = ray.get(call)
             except RayError:  # a node that has died takes its actors along, which says more
                 return {}
         if node not in self.calls:
+            self.answers.setdefault(node, 0)
             task: Any = ray.remote(_look)
             strategy = NodeAffinitySchedulingStrategy(node, soft=False)
             self.calls[node] = task.options(num_cpus=0, scheduling_strategy=strategy).remote(self._names(node))
-        # Counts of runs that stay the same where no new answer has come: then the node itself stands still.
         return self.lives_by_node.get(node, {})
 
 

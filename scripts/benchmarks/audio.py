@@ -65,6 +65,8 @@ class OfflineEngine(EngineWorker):
     def __init__(self, model: str, max_tokens: int) -> None:
         from vllm import LLM
 
+        from rollouts.cpu_sampling import use_one_draw
+
         torch.set_num_threads(1)
         self.llm = LLM(
             model,
@@ -81,6 +83,8 @@ class OfflineEngine(EngineWorker):
             disable_log_stats=True,
             seed=0,
         )
+        # The draws of our engines, or the two would write other tokens and could not be compared.
+        self.llm.collective_rpc(use_one_draw)
         self.stop_tokens = [self.llm.llm_engine.model_config.hf_text_config.eos_token_id]
 
     def write(self, requests: Sequence[Request]) -> tuple[float, list[list[int]]]:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from row_files import jsonl, write
 
 from rl.data.inspection import inspect
+from rl.data.pairs import pairs_of
 from rl.data.sources import DataConfig, load
 from rl.types import Demonstration, Message, Prompt
 
@@ -36,6 +37,39 @@ def test_a_chain_beside_the_content_is_the_chain(key: str, tmp_path: Path) -> No
         file = write(tmp_path, {"question": "Q", "out": "d", key: chain})
         [prompt] = load(jsonl(file, fields={"response": "out"}))
         assert prompt.demonstration == Demonstration("because", "d")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("[THINK]", "[/THINK]"),
+        (" \n[THINK]\n", "\n[/THINK]\n\n"),
+        ("<|START_THINKING|>", "<|END_THINKING|>"),
+        ("<seed:think>", "</seed:think>"),
+        ("◁think▷", "◁/think▷"),
+        ("<|begin_of_thought|>", "<|end_of_thought|>"),
+    ],
+)
+def test_a_chain_in_the_tags_of_another_model_is_a_chain(before: str, after: str, tmp_path: Path) -> None:
+    right = Demonstration("because", "d")
+    turn = {"role": "assistant", "content": f"{before}because{after}d"}
+    assert read(tmp_path, USER, turn).demonstration == right
+    [prompt] = load(jsonl(write(tmp_path, {"question": "Q", "out": turn["content"]}), fields={"response": "out"}))
+    assert prompt.demonstration == right
+    assert (
+        read(tmp_path, USER, {"role": "assistant", "content": "d", "thinking": f"{before}because{after}"}).demonstration
+        == right
+    )
+    row = {"question": "Q", "a": turn["content"], "b": "no"}
+    [prompt] = load(jsonl(write(tmp_path, row), fields={"chosen": "a", "rejected": "b"}))
+    assert pairs_of([prompt], "data.d")[0].chosen == right
+
+
+@pytest.mark.parametrize(
+    "text", ["see [THINK]x[/THINK]d", "[THINK]x", "x[/THINK]d", "<reasoning>x</reasoning>d", "[think]x[/think]d"]
+)
+def test_other_words_are_text(text: str, tmp_path: Path) -> None:
+    assert read(tmp_path, USER, {"role": "assistant", "content": text}).demonstration == Demonstration("", text)
 
 
 def test_a_chain_of_an_earlier_turn_stands_before_its_answer(tmp_path: Path) -> None:

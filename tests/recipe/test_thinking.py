@@ -193,3 +193,24 @@ def test_the_plan_says_it() -> None:
 
     result: Plan = plan(recipe([RLVR]))
     assert "thinking   off (model.think: auto): " in rendered(result)
+
+
+OTHER = PLAIN + "{% if m.thinking %}[THINK]{{ m.thinking }}[/THINK]{% endif %}"
+
+
+def test_a_template_with_other_tags() -> None:
+    """Its chains are read by nobody: it does not think, and is refused where it must."""
+    model("magistral", OTHER)
+    assert thinking([RLVR], path="magistral").endswith("; a chain between [THINK] and [/THINK] counts as answer")
+    says = "model.think: the model's chat template writes chains between [THINK] and [/THINK], and here they stand between <think>"
+    for stages, more in (
+        ([RLVR], {"overrides": ["model.think=true"]}),
+        ([{"sft": {"data": "d"}}], {"file": "chains"}),
+        ([{"evaluate": {"data": "d", "budgets": [0, "full"], "max_sequence_tokens": 64}}], {}),
+    ):
+        overrides = more.pop("overrides", [])
+        problems = plan(recipe(stages, *overrides, path="magistral", **more)).problems
+        assert [line for line in problems if line.startswith(says)], problems
+    assert plan(recipe([RLVR], "model.think=false", path="magistral")).problems == []
+    model("both", OTHER + "{# <think> #}")
+    assert thinking([RLVR], path="both").startswith("on")

@@ -20,6 +20,7 @@ from run_dirs import prepare_run_dir
 from rl.config import ConfigError
 from rl.recipe import Recipe, load
 from rl.run.lock import LOCK, RunLock, _start_of
+from rl.run.summary import Summary, mark_interrupted, write_summary
 from rl.runner.run_dir import check_resumable, hold_run_dir, newest_run
 
 RECIPE = {
@@ -153,6 +154,28 @@ def test_two_runs_of_one_process_exclude_each_other(recipe: Recipe, tmp_path: Pa
     ):
         prepare_run_dir(recipe, tmp_path / "run", resume=True)
     prepare_run_dir(recipe, tmp_path / "run", resume=True)
+
+
+def test_only_the_run_that_holds_a_directory_is_marked_interrupted(recipe: Recipe, tmp_path: Path) -> None:
+    """A second one, interrupted in the moment before it is refused, says nothing of the first."""
+    out = tmp_path / "run"
+    process = subprocess.Popen([sys.executable, "-c", HOLD % RECIPE, str(out)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    children = [int(pid) for pid in process.stdout.readline().split()]
+    try:
+        write_summary(out, Summary("tiny", "running", 1.0))
+        mark_interrupted(out)
+        with pytest.raises(ConfigError, match="a run is at work here already"):
+            prepare_run_dir(recipe, out, resume=True)
+        mark_interrupted(out)
+        assert json.loads((out / "summary.json").read_text())["status"] == "running"
+    finally:
+        for pid in (process.pid, *children):
+            os.kill(pid, signal.SIGKILL)
+        process.wait()
+    with hold_run_dir(recipe, out, resume=True):
+        mark_interrupted(Path(os.path.relpath(out)))
+    assert json.loads((out / "summary.json").read_text())["status"] == "interrupted"
 
 
 @pytest.mark.parametrize(

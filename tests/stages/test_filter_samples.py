@@ -16,7 +16,7 @@ from rl.config import ConfigError, build
 from rl.data.stage_outputs import load_distilled, load_pairs
 from rl.run.files import write_jsonl
 from rl.stages import distill, pairs
-from rl.stages.sampling import Sample, read_samples, with_instructions
+from rl.stages.sampling import Sample, line_appender, read_samples, with_instructions
 from rl.stages.selection import select_prompts
 from rl.types import Clip, Demonstration, Message, Prompt
 
@@ -172,10 +172,10 @@ def test_samples_outlive_a_kill(tmp_path: Path) -> None:
     with file.open("ab") as out:
         out.write(b'{"data": "d", "pro')
     assert list(read_samples(file)) == kept
-    assert list(read_samples(file)) == kept
-    assert file.read_bytes().endswith(b"}\n")
+    line_appender(file)([sample("p", 2)])
+    assert list(read_samples(file)) == [*kept, sample("p", 2)]
     file.write_text('{"data": 1}\n')
-    with pytest.raises(ValueError, match=r"samples\.jsonl:1: .*remove the line, it will be sampled again"):
+    with pytest.raises(ValueError, match=r"samples\.jsonl:1: .*remove it, and what it held is sampled again"):
         list(read_samples(file))
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from contexts import context, prompt
 
 from rewards.combine import PartConfig, RewardConfig
@@ -60,3 +61,18 @@ def test_what_could_not_be_judged_is_judged_again_and_not_sampled_again(tmp_path
 
     assert len(list(read_samples(at.folder / SAMPLES))) == 5
     assert collect_samples(config, replace(at, service=None), {"d": [prompt("p", "whose voice?")]}) == judged
+
+
+def test_a_stage_goes_on_only_with_the_samples_that_it_asks_for(tmp_path: Path) -> None:
+    """Those of other prompts, or of a number that it does not reach, count for none of its own."""
+    stage, prompts = context(tmp_path / "distill", {}), {"d": [prompt("p")]}
+    kept = _sample(Scored(sampled(0, "<think>low</think>a"), Verdict(0.25)), "d", "train")
+    strangers = [replace(kept, sample=7), replace(kept, prompt="q"), replace(kept, sample=1)]
+    line_appender(stage.folder / SAMPLES)([kept, *strangers])
+    assert collect_samples(CandidatesConfig("d", samples=1), stage, prompts) == [kept]
+    (stage.folder / SAMPLES).unlink()
+    line_appender(stage.folder / SAMPLES)(strangers)
+    with pytest.raises(
+        AttributeError, match="Shared"
+    ):  # it asks the reward, which is not there, for the sample that is missing
+        collect_samples(CandidatesConfig("d", samples=1), stage, prompts)

@@ -10,10 +10,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
-from rl.workers.liveness import Life, Watchdog, Watchlist, lives_of_workers, read_life
+from rl.workers.liveness import NODE_PATIENCE_S, Life, Watchdog, Watchlist, lives_of_workers, read_life
 
 RUNS, WAITS, STOPPED = Life(False, 1), Life(False, None), Life(True, None)
 
@@ -22,9 +23,13 @@ def first_stuck(lives: list[dict[str, Life]], limit_s: float = 30.0, pause_s: fl
     """(number of the check, what it says), of checks every `pause_s` seconds."""
     watchlist = Watchlist(limit_s)
     for i, seen in enumerate(lives):
-        if stuck := watchlist.find_stuck(seen, i * pause_s):
+        if stuck := watchlist.find_stuck(at(i * pause_s, seen), i * pause_s):
             return i, stuck
     return None
+
+
+def at(now: float, lives: dict[str, Life]) -> dict[str, Life]:
+    return {name: replace(life, read_at=now) for name, life in lives.items()}
 
 
 def test_what_runs_or_waits_lives() -> None:
@@ -52,11 +57,36 @@ def test_what_goes_on_in_time_is_forgiven() -> None:
 def test_a_pause_of_the_run_itself_is_not_laid_on_others() -> None:
     """As after Ctrl-Z and fg, or a machine that was suspended."""
     watchlist = Watchlist(30.0)
-    assert watchlist.find_stuck({"engine 0": STOPPED}, 0.0) is None
-    assert watchlist.find_stuck({"engine 0": STOPPED}, 500.0) is None
-    assert watchlist.find_stuck({"engine 0": STOPPED}, 510.0) is None
-    assert watchlist.find_stuck({"engine 0": STOPPED}, 520.0) is None
-    assert watchlist.find_stuck({"engine 0": STOPPED}, 530.0) is not None
+    for now in (0.0, 500.0, 510.0, 520.0, 530.0):
+        assert watchlist.find_stuck(at(now, {"engine 0": STOPPED}), now) is None
+    assert watchlist.find_stuck(at(540.0, {"engine 0": STOPPED}), 540.0) is not None
+
+
+@pytest.mark.parametrize("life", [RUNS, STOPPED])
+def test_what_a_silent_node_last_said_does_not_grow_old(life: Life) -> None:
+    """Only what two of its answers say, each at its time by the node's own clock, makes a standstill."""
+    watchlist = Watchlist(30.0)
+    for now in range(0, 300, 5):  # no answer since the first
+        assert watchlist.find_stuck(at(7000.0, {"engine 1": life}), now) is None
+    later = replace(life, runs=life.runs and life.runs + 1, stopped=False)
+    assert watchlist.find_stuck(at(7300.0, {"engine 1": later}), 300.0) is None
+    assert watchlist.find_stuck(at(7310.0, {"engine 1": life}), 310.0) is None
+    assert watchlist.find_stuck(at(7320.0, {"engine 1": life}), 320.0) is None
+    stuck = watchlist.find_stuck(at(7345.0, {"engine 1": life}), 325.0)
+    assert stuck is not None
+    assert stuck.startswith("engine 1 has not run for 35 s")
+
+
+def test_a_silent_node_has_a_wider_limit() -> None:
+    """Wider than Ray's own, who declares it lost first."""
+    for limit_s, patience_s in ((6.0, NODE_PATIENCE_S), (1000.0, 1000.0)):
+        dog = Watchdog(limit_s, dict, lambda _: None)
+        dog.close()
+        assert dog.nodes.limit_s == patience_s
+    for now in range(0, 1000, 5):
+        assert dog.nodes.find_stuck(at(now, {"node 1": Life(False, 3)}), now) is None
+    says = "node 1 has not answered for 1000 s: it is frozen, or cut off from the network"
+    assert dog.nodes.find_stuck(at(1000.0, {"node 1": Life(False, 3)}), 1000.0) == says
 
 
 @contextmanager
@@ -112,7 +142,7 @@ def test_the_watchdog_reports_once_and_can_be_switched_off() -> None:
         reports.append(text)
         heard.set()
 
-    Watchdog(0.3, lambda: {"engine 0": STOPPED}, report)
+    Watchdog(0.3, lambda: {"engine 0": Life(True, None)}, report)
     assert heard.wait(30)
     assert reports[0].startswith("engine 0 has not run for ")
     before = threading.active_count()

@@ -1,0 +1,97 @@
+"""`python -m models.pretrained [NAME …]`: downloads pretrained models and writes them as Hugging Face folders."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from models.folder import check_whole
+from models.pretrained.catalogue import CATALOGUE, PretrainedModel, pretrained_root
+from models.pretrained.download import download, extract
+
+
+def main(names: list[str]) -> None:
+    """Write the models of these names, or all of them. Raises ValueError and OSError."""
+    for name in names:
+        if name not in CATALOGUE:
+            raise ValueError(f"'{name}' is no model that is written here; choose of {', '.join(CATALOGUE)}")
+    for name in names or CATALOGUE:
+        model, folder = CATALOGUE[name], pretrained_root() / name
+        print(f"{name}: {model.summary}", flush=True)
+        print(f"  {model.disk_mb} MB on disk; {model.licence}; from {_source(model)}", flush=True)
+        if _is_whole(folder):
+            print(f"  is there: {folder}")
+            continue
+        print(f"  downloading {model.download_mb} MB", flush=True)
+        write(name, folder)
+        print(f"  written to {folder}")
+
+
+def write(name: str, folder: Path) -> None:
+    """Download a model and write it to `folder`, which appears whole or not at all. Raises ValueError."""
+    model, partial = CATALOGUE[name], folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+    partial.mkdir(parents=True)
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            file = extract(model, download(model.package, Path(scratch)), Path(scratch))
+            _convert(name, file, partial, Path(scratch))
+        (partial / "README.md").write_text(_card(name, model))
+        shutil.rmtree(folder, ignore_errors=True)  # one that is damaged
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _convert(name: str, file: Path, folder: Path, scratch: Path) -> None:
+    # torch and transformers are imported here: a model that is there already needs neither. They would draw progress bars,
+    # and DeepSpeed, which transformers imports, would warn that it found no GPU.
+    os.environ |= {"TQDM_DISABLE": "1", "DS_ACCELERATOR": "cpu"}
+    from models.pretrained import smollm2, whisper
+
+    if name == "whisper-tiny.en":
+        whisper.write(file, folder)
+    else:
+        # Before transformers is imported, which lists the packages that there are.
+        smollm2.provide_reader(scratch)
+        smollm2.write(file, folder)
+
+
+def _source(model: PretrainedModel) -> str:
+    return f"{model.official}, as the package {model.package.name} {model.package.version} carries it"
+
+
+def _card(name: str, model: PretrainedModel) -> str:
+    """Return the model card."""
+    return f"""\
+---
+license: {model.licence.lower()}
+base_model: {model.official}
+---
+# {name}
+
+{model.summary[0].upper()}{model.summary[1:]}.
+
+- Licence: {model.licence}
+- Source: {_source(model)}
+- Weights: `{model.file}`, SHA-256 `{model.file_sha256}`
+
+{model.card}"""
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        check_whole(folder)
+    except ValueError:
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")

