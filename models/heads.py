@@ -12,7 +12,7 @@ Suffixes: T tokens of a pack, N sequences, A actions, H hidden size, P encoder f
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -93,7 +93,7 @@ class LogprobModel(nn.Module):
         return super()._apply(*args, **kwargs)
 
     @contextmanager
-    def start_model(self) -> Iterator[None]:
+    def start_model(self) -> Generator[None]:
         """Compute, inside, as the model that an adapter was attached to: with the adapter off, and without what the audio
         adapter has learned."""
         hearing = self.hearing

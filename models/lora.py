@@ -12,7 +12,7 @@ The adapter of the module `q_proj` are the parameters `q_proj.lora_A.default.wei
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -104,7 +104,7 @@ def attach(lm: PreTrainedModel, config: LoraConfig, whole: nn.Module | None = No
     if whole is not None:
         whole.requires_grad_(True)
     # Kept for `adapter_config`: peft's own place for it would make transformers save the model as an adapter.
-    lm.lora_config = peft_config  # pyright: ignore[reportAttributeAccessIssue]
+    cast("Any", lm).lora_config = peft_config
 
 
 def target_modules(lm: PreTrainedModel, config: LoraConfig) -> list[str]:
@@ -214,11 +214,12 @@ def _parent(name: str) -> str:
 
 def adapter_config(lm: PreTrainedModel, whole: bool = True) -> str:
     """Return the text of peft's adapter_config.json; without `whole`, of the low-rank part alone."""
-    values = cast("dict[str, Any]", cast(Any, lm).lora_config.to_dict())
+    values = cast("dict[str, object]", cast("Any", lm).lora_config.to_dict())
     values["inference_mode"] = True  # as peft writes it: a loaded adapter is not trained on unasked
     if not whole:
         values["modules_to_save"] = None
-    return json.dumps({k: sorted(v) if isinstance(v, set) else v for k, v in values.items()}, indent=2, default=str)
+    values["target_modules"] = sorted(cast("set[str]", values["target_modules"]))  # a set, which JSON has not
+    return json.dumps(values, indent=2, default=str)
 
 
 def save_adapter(lm: PreTrainedModel, folder: str | Path, state: dict[str, Tensor]) -> None:
@@ -255,7 +256,7 @@ def has_adapter(folder: str | Path) -> bool:
 
 
 @contextmanager
-def adapter_off(module: nn.Module) -> Iterator[None]:
+def adapter_off(module: nn.Module) -> Generator[None]:
     """Let the modules inside compute without their adapters."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
-
-from rollouts.weights import WeightBucket
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,20 +26,15 @@ def base_name(name: str) -> str:
     return name.replace(".base_layer.", ".")
 
 
-def load_adapter(engine: LLMEngine, buckets: Sequence[WeightBucket], version: int) -> LoRARequest:
-    """Put the adapter in the place of the one before, and return what a request names it by."""
+def load_adapter(engine: LLMEngine, tensors: dict[str, Tensor], config: str, version: int) -> LoRARequest:
+    """Put an adapter, in the words of peft's two files, in the place of the one before; return what requests name it by."""
     import safetensors.torch
     from vllm.lora.request import LoRARequest
 
-    from rollouts.weight_transfer import read_bucket
-
-    tensors: dict[str, Tensor] = {}
-    for bucket in buckets:
-        tensors |= read_bucket(bucket)
     # vLLM takes an adapter as a folder. In shared memory, where the processes of a tensor-parallel engine read it too.
     with TemporaryDirectory(prefix="groundtone-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as folder:
         safetensors.torch.save_file(tensors, Path(folder) / "adapter_model.safetensors")
-        (Path(folder) / "adapter_config.json").write_text(buckets[0].get("adapter") or "")
+        (Path(folder) / "adapter_config.json").write_text(config)
         engine.add_lora(LoRARequest(f"version-{version}", SLOT, folder, load_inplace=True))
         # A request that says `load_inplace` again would have the folder read at every step.
         return LoRARequest(f"version-{version}", SLOT, folder)

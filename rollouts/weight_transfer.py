@@ -52,6 +52,8 @@ class Bucket(WeightTransferUpdateInfo):
     """A Hugging Face model on disk."""
     frozen: str | None = None
     """Name of the content, where no update changes it: an engine that holds it does not load it again."""
+    adapter: str = ""
+    """See `rollouts.weights.WeightBucket`; such a bucket is not for the model itself."""
 
     def read(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Yield (parameter name, tensor)."""

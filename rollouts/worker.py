@@ -20,6 +20,7 @@ from rollouts.serving import ServingConfig
 from rollouts.weights import WeightBucket
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from vllm import SamplingParams
     from vllm.lora.request import LoRARequest
 
@@ -147,8 +148,13 @@ class EngineWorker:
             raise ValueError(
                 f"{buckets[0].get('folder')}: its weights are broken: {max(broken)}; fetch or train it again"
             )
-        adapter_buckets = [bucket for bucket in buckets if bucket.get("adapter")]
-        self.adapter = adapters.load_adapter(self.engine, adapter_buckets, version) if adapter_buckets else None
+        tensors: dict[str, Tensor] = {}
+        config = ""
+        for bucket in buckets:
+            if adapter_config := bucket.get("adapter"):
+                tensors |= weight_transfer.read_bucket(bucket)
+                config = adapter_config
+        self.adapter = adapters.load_adapter(self.engine, tensors, config, version) if config else None
         # Keys and values, and audio embeddings (the adapter trains), of the old weights would be served on.
         self.engine.reset_prefix_cache()
         self.engine.reset_mm_cache()
