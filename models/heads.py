@@ -69,11 +69,12 @@ class LogprobModel(nn.Module):
             # No longer one of the model's modules: under ZeRO-3 the trainer's engine would shard it, and gather it at
             # every call.
             self._frozen_encoder = _detach_module(self.lm, self.hearing.encoder.requires_grad_(False))
-        self._start_adapter: nn.Module | None = None
+        # What `start_model` hears through, since the audio adapter trains whole. In a tuple, or it were one of the modules.
+        self._start_adapter: tuple[nn.Module, ...] = ()
         if lora:
             attach(self.lm, lora, self.hearing.adapter if self.hearing else None)
-            # Of the audio adapter, which trains whole: what `start_model` computes with. Not one of the model's modules.
-            self._start_adapter = copy.deepcopy(self.hearing.adapter).requires_grad_(False) if self.hearing else None
+            if self.hearing:
+                self._start_adapter = (copy.deepcopy(self.hearing.adapter).requires_grad_(False),)
         if adapter:
             load_adapter(self.lm, adapter)
         if gradient_checkpointing:
@@ -88,8 +89,8 @@ class LogprobModel(nn.Module):
     def _apply(self, *args: Any, **kwargs: Any) -> LogprobModel:
         if self._frozen_encoder:  # so that `.to(device)` and the like move it too
             self._frozen_encoder[1]._apply(*args, **kwargs)
-        if self._start_adapter is not None:
-            self._start_adapter._apply(*args, **kwargs)
+        for adapter in self._start_adapter:
+            adapter._apply(*args, **kwargs)
         return super()._apply(*args, **kwargs)
 
     @contextmanager
@@ -98,8 +99,8 @@ class LogprobModel(nn.Module):
         adapter has learned."""
         hearing = self.hearing
         try:
-            if hearing and self._start_adapter is not None:
-                self.hearing = replace(hearing, adapter=self._start_adapter)
+            if hearing and self._start_adapter:
+                self.hearing = replace(hearing, adapter=self._start_adapter[0])
             with adapter_off(self):
                 yield
         finally:

@@ -174,6 +174,7 @@ def test_a_model_that_listens_trains_its_audio_adapter_too(tmp_path: Path) -> No
     names = [name for name, _ in model.named_parameters() if is_adapter(name)]
     assert all(name.startswith("lm.model.layers.") for name in names)
     assert len(names) == 2 * 2 * len(LINEARS)
+    assert all(name.startswith("lm.") for name, _ in model.named_parameters()), "copies are no part of the model"
     others = trained_names(model) - {*names}
     assert others
     assert all(name.startswith("lm.adapter.") for name in others)
