@@ -20,6 +20,8 @@ BUILT_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", 
 """Linear layers of a built model's decoder, which are those of most families too."""
 OTHER_MATRICES = ("embed_tokens", "lm_head", "wte", "wpe", "embed_in", "embed_out")
 """Last parts of the names of matrices that are no layers."""
+WITHOUT_ADAPTERS = {"qwen2_audio"}
+"""Values of `model_type` for which vLLM takes no adapters."""
 USUAL_FACTOR, LEAST_FACTOR = 10, 5
 """An adapter learns best at about ten times the rate of full fine-tuning (Schulman et al. 2025, "LoRA without regret"); below
 half of that the recipe likely kept a rate meant for all weights."""
@@ -54,6 +56,9 @@ def _problems(recipe: Recipe, lora: LoraConfig) -> list[str]:
     lines: list[str] = []
     if not any(_trains(stage) for stage in recipe.stages):
         lines.append("model.lora: no stage trains with it (sft, rlvr, dpo and reward_model do); remove it, or add one")
+    kind = recipe.header.model.shape().get("model_type")
+    if kind in WITHOUT_ADAPTERS and recipe.header.model.adapter_rank and "engine" in recipe.roles:
+        lines.append(f"model.lora: vLLM takes no adapters for '{kind}'; use dtype float32, in which they are merged")
     layers = _layer_names(recipe.header.model)
     if layers and lora.targets != ALL_LINEAR:
         for target in lora.targets:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plans import GIB, QWEN2_32B, planned
+from plans import GIB, QWEN2_32B, planned, whole
 
 from models.lora import LoraConfig
 from models.shape import config_shape
@@ -39,8 +39,8 @@ def test_states_are_those_of_the_adapter_alone() -> None:
     sharded = memory.trainer("policy", shape, "bfloat16", 3, 8, 1, True, True, TRAINED)
     assert sharded["weights"] == (2 * 32e9 + 2 * TRAINED) / 8
     assert sharded["gradients"] + sharded["optimizer"] == (4 + 12) * TRAINED / 8
-    whole = memory.trainer("policy", shape, "bfloat16", 0, 1, 1, True, True)
-    total = [sum(parts[name] for name in ("weights", "gradients", "optimizer")) for parts in (parts, whole)]
+    full = memory.trainer("policy", shape, "bfloat16", 0, 1, 1, True, True)
+    total = [sum(parts[name] for name in ("weights", "gradients", "optimizer")) for parts in (parts, full)]
     assert total[0] < 63 * GIB < 500 * GIB < total[1]
 
 
@@ -119,6 +119,13 @@ def test_a_target_that_is_not_there_is_refused_before_anything_starts(target: st
     )
     plan = planned(model={"path": "given", "lora": {"targets": ["q_proj"]}})
     assert not any("model.lora" in line for line in plan.problems)
+
+
+@pytest.mark.parametrize(("dtype", "refused"), [("bfloat16", True), ("float32", False)])
+def test_a_model_whose_engine_takes_no_adapters_is_refused(dtype: str, refused: bool) -> None:
+    whole(Path("given"), {"model_type": "qwen2_audio", "text_config": QWEN2_32B})
+    plan = planned(model={"path": "given", "dtype": dtype, "lora": {}})
+    assert any("vLLM takes no adapters for 'qwen2_audio'; use dtype float32" in p for p in plan.problems) == refused
 
 
 def write_safetensors(file: Path, shapes: dict[str, list[int]]) -> None:
