@@ -172,14 +172,14 @@ def folder_of(path: str) -> Path | None:
     return max(snapshots.iterdir(), key=os.path.getmtime, default=None) if os.path.isdir(snapshots) else None
 
 
-def on_disk(path: str) -> Path:
+def on_disk(path: str, place: str = "model.path") -> Path:
     """Return the folder of a model: `path` itself, that of a model which `scripts/pretrained` writes, or for a hub name its
     folder in the local cache, downloaded when needed. Raises ValueError."""
     folder = folder_of(path) if os.path.isdir(path) or path in CATALOGUE else None
     if folder is not None:
         return folder.absolute()
     if path in CATALOGUE:
-        raise ValueError(f"model.path: {explain_missing(path)}")
+        raise ValueError(f"{place}: {explain_missing(path)}")
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
@@ -190,9 +190,7 @@ def on_disk(path: str) -> Path:
             )
         )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
-        raise ValueError(
-            f"model.path: '{path}' is no folder and could not be fetched ({type(error).__name__})"
-        ) from error
+        raise ValueError(f"{place}: '{path}' is no folder and could not be fetched ({type(error).__name__})") from error
 
 
 def _mapping(file: Path) -> dict[str, object]:

@@ -30,7 +30,7 @@ from models.logprobs import chunked_logprobs
 from models.lora import LoraConfig, adapter_off, attach, load_adapter
 from models.settings import Dtype
 from models.shared_prompts import plan_trunk
-from models.supported import logit_divisor
+from models.supported import logit_cap, logit_divisor
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -60,7 +60,8 @@ class LogprobModel(nn.Module):
     ) -> None:
         super().__init__()
         self.lm = load_model(path, dtype)
-        self.divisor = logit_divisor(self.lm.config.to_dict())
+        config = self.lm.config.to_dict()
+        self.divisor, self.cap = logit_divisor(config), logit_cap(config)
         self.hearing = get_hearing(self.lm)
         if train_encoder and (self.hearing is None or self.hearing.encoder is None):
             raise ValueError(f"model.train_encoder: model {path} reads text only and has no audio encoder; remove it")
@@ -79,6 +80,14 @@ class LogprobModel(nn.Module):
             load_adapter(self.lm, adapter)
         if gradient_checkpointing:
             self.lm.gradient_checkpointing_enable({"use_reentrant": False})
+
+    def train_adapter_only(self) -> LogprobModel:
+        """Freeze all but the audio adapter, and return the model. Raises ValueError for a model of text only."""
+        if self.hearing is None:
+            raise ValueError("sft.train: adapter, and the model reads text only: it has none; remove the key")
+        self.requires_grad_(False)
+        self.hearing.adapter.requires_grad_(True)
+        return self
 
     def frozen_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """Yield (name, weight) of the frozen audio encoder, which `named_parameters` leaves out."""
@@ -127,7 +136,9 @@ class LogprobModel(nn.Module):
         hidden_AH = _states_before_actions(trunk, self.hearing, tokens_T, lengths_N, action_mask_T, sounds, groups_N)
         head = cast("nn.Linear", self.lm.get_output_embeddings())
         # Here, within the module that DeepSpeed wraps: under ZeRO-3 `head.weight` is an empty tensor elsewhere.
-        return chunked_logprobs(hidden_AH, head.weight, tokens_T[action_mask_T], temperature * self.divisor)
+        # The cap bounds logits that have been divided: here it meets the products themselves.
+        cap = self.cap and self.cap * self.divisor
+        return chunked_logprobs(hidden_AH, head.weight, tokens_T[action_mask_T], temperature * self.divisor, cap)
 
 
 class ValueModel(nn.Module):

@@ -16,6 +16,9 @@ import numpy as np
 
 from rl.audio import SAMPLE_RATE, waveform
 from rl.types import Clip
+from rollouts.arrival import Checksums, Receipt, checksum
+from rollouts.probe import Probe, score_probe
+from rollouts.rendezvous import private_rendezvous
 from rollouts.serving import ServingConfig
 from rollouts.weights import WeightBucket
 
@@ -103,7 +106,8 @@ class EngineWorker:
         # The recipe's `engines.vllm` comes last: its keys win.
         options |= config.vllm
         arguments = EngineArgs(**{"trust_remote_code": cast(Any, False), **options})
-        self.engine = LLMEngine.from_engine_args(arguments)
+        with private_rendezvous():
+            self.engine = LLMEngine.from_engine_args(arguments)
         if not torch.cuda.is_available():
             from rollouts.cpu_sampling import use_one_draw
 
@@ -124,9 +128,9 @@ class EngineWorker:
         """Return True once vLLM has started: Ray calls no method before the constructor has ended."""
         return True
 
-    def load(self, version: int, buckets: Sequence[WeightBucket]) -> int:
-        """Load new weights, forget all that was computed with the old ones, and return the version now held. Raises
-        ValueError unless the buckets bring every parameter."""
+    def load(self, version: int, buckets: Sequence[WeightBucket], probe: Probe | None = None) -> Receipt:
+        """Load new weights, forget all that was computed with the old ones, and return what has come, with the score of
+        the probe. Raises ValueError unless the buckets bring every parameter."""
         from rollouts import adapters, weight_transfer
 
         assert not self.running, "weights change only between generations"
@@ -140,6 +144,8 @@ class EngineWorker:
             with weight_transfer.readable_by_workers(bucket, self.parallel) as readable:
                 self.engine.collective_rpc("update_weights", args=(readable,))
         self.engine.collective_rpc("finish_weight_update")
+        if refusals := [text for text in self.engine.collective_rpc(weight_transfer.refusal) if text]:
+            raise ValueError(refusals[0])
         missing: list[str] = self.engine.collective_rpc(weight_transfer.missing_parameters)[0]
         if missing:
             raise ValueError(f"the new weights lack {missing[0]} ({len(missing)} in all); are they another model's?")
@@ -156,12 +162,27 @@ class EngineWorker:
                 config = adapter_config
         self.adapter = adapters.load_adapter(self.engine, tensors, config, version) if config else None
         # Keys and values, and audio embeddings (the adapter trains), of the old weights would be served on.
-        self.engine.reset_prefix_cache()
+        if not self.engine.reset_prefix_cache():
+            raise ValueError("vLLM goes on with prefixes that the old weights have computed")
         self.engine.reset_mm_cache()
         self.engine.reset_encoder_cache()
         self.version = version
+        receipt = self._receipt(probe, {name: checksum(tensor) for name, tensor in tensors.items()})
         self.rest()
-        return version
+        return receipt
+
+    def _receipt(self, probe: Probe | None, adapter: Checksums) -> Receipt:
+        """Return what the last update has brought, an `adapter` included, and the score of the probe under it."""
+        from rollouts import weight_transfer
+
+        workers: list[tuple[Checksums, float]] = self.engine.collective_rpc(weight_transfer.arrivals)
+        start = time.monotonic()
+        score = None
+        if probe is not None:
+            request = Request((0, 0), probe.sent, seed=0, max_tokens=1, temperature=0.0, clips=probe.clips)
+            score = score_probe(self.engine, _prompt(request), probe.tokens, probe.start, self.adapter)
+        seconds = time.monotonic() - start + max(seconds for _, seconds in workers)  # workers sum side by side
+        return Receipt(self.version, [{**sums, **adapter} for sums, _ in workers], score, seconds)
 
     def advance(self, version: int, requests: Sequence[Request], slice_s: float) -> list[Completion]:
         """Take `requests` in, step for `slice_s` seconds or until idle, and return the samples that ended. Raises

@@ -20,7 +20,7 @@ def upper_bounds(recipe: Recipe, shape: Shape, stage_plans: Sequence[StagePlan])
     """Return upper bounds in bytes of `models`, `checkpoints` and `rollouts`."""
     b, count = BYTES[recipe.header.model.dtype], shape.parameters
     models = sum(bool({"model", "reward_model"} & {*stage.facts.makes}) for stage in recipe.stages)
-    if recipe.header.model.build is not None:
+    if recipe.header.model.path is None:  # the initial model
         models += 1
     checkpoints = sum(stage_plan.checkpoints for stage_plan in stage_plans)
     # One more than a stage keeps exists while its newest is written; stages write one after the other.

@@ -85,7 +85,8 @@ def _notes(recipe: Recipe) -> list[str]:
 
 def _trains(stage: Stage) -> bool:
     """Return whether an adapter trains in the stage."""
-    return bool({"model", "reward_model"} & {*stage.facts.makes}) and not stage.facts.teaches_encoder
+    warms_up = getattr(stage.config, "train", "all") == "adapter"  # the audio adapter alone
+    return bool({"model", "reward_model"} & {*stage.facts.makes}) and not (stage.facts.teaches_encoder or warms_up)
 
 
 def _low_rates(stage: Stage) -> list[str]:

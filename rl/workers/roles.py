@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rl.algorithms.objective import Objective
     from rl.types import Batch
     from rl.workers.optimizer import OptimizerConfig
-    from rollouts.weights import WeightBucket
+    from rollouts.weights import Weights
 
 Result = TypeVar("Result", covariant=True)
 Report = dict[str, float]
@@ -82,7 +82,7 @@ class Policy(Reference, Trainee, Protocol):
         """Compute logprobs [A], in the order of the batch."""
         ...
 
-    def weights(self) -> Sequence[WeightBucket]:
+    def weights(self) -> Weights:
         """Return handles of the weights for `rollouts.sampler.Sampler.load`; earlier handles become void."""
         ...
 

@@ -281,8 +281,10 @@ def test_engines_follow_the_adapter(
             group.export(tmp_path / "model")
             group = world.load("policy", tmp_path / "model", dtype=dtype, lora=lora)
         weights = group.weights()
-        frozen_names.add(frozenset(bucket["frozen"] for bucket in weights if bucket.get("frozen")))
-        assert ray.get(engine.load.remote(version, weights)) == version
+        frozen_names.add(frozenset(bucket["frozen"] for bucket in weights.buckets if bucket.get("frozen")))
+        receipt = ray.get(engine.load.remote(version, weights.buckets))
+        assert receipt.version == version
+        assert receipt.received == [weights.checksums], "the adapter's tensors are among them"
         written = written_by(engine, version, hears)
         assert gap(written, group.logprobs(written).get()) <= bound
         if version in (2, 3, 5):
@@ -291,7 +293,7 @@ def test_engines_follow_the_adapter(
     # Where A and B are sent the two base models differ; where they are merged what is frozen (embeddings, norms) is the same.
     assert len(frozen_names) == (1 if engines == "merged" else 2)
     group.export(tmp_path / "last")
-    assert ray.get(engine.load.remote(6, [{"folder": str(tmp_path / "last")}])) == 6
+    assert ray.get(engine.load.remote(6, [{"folder": str(tmp_path / "last")}])).version == 6
     written = written_by(engine, 6, hears)
     assert gap(written, group.logprobs(written).get()) <= bound
     ray.kill(engine)
