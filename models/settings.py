@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from models.folder import CONFIG_FIX, folder_of, read_config
+from models.lora import LoraConfig
 from rl.config import ConfigError
 from rl.json_files import Fields
 
@@ -171,6 +172,8 @@ class ModelConfig:
     train_encoder: bool = False
     """True if the audio encoder learns wherever the policy does. Frozen, as in the Step-Audio-R1 paper, its features are
     computed once per clip; otherwise anew at every pass over a batch."""
+    lora: LoraConfig | None = None
+    """Train a low-rank adapter in place of all weights; null trains them all."""
     expect: dict[str, Any] | None = None
     """Keys of the config.json at `path`, for a plan on a machine without the model: `{hidden_size: 5120, …}`. Where the
     model is present, the two must describe the same one."""
@@ -185,6 +188,17 @@ class ModelConfig:
             raise ConfigError(f"{place}.expect: the recipe makes the model, so its shape is known already; remove it")
         if self.train_encoder and self.build is not None and self.build.audio is None:
             raise ConfigError(f"{place}.train_encoder: the model reads text only; add `audio: {{}}` to {place}.build")
+        if self.lora is not None and self.train_encoder:
+            raise ConfigError(
+                f"{place}.lora: freezes all weights, and train_encoder trains some; remove one of the two"
+            )
+        if self.lora is not None and self.lora.engines == "merged" and self.dtype != "float32":
+            raise ConfigError(f"{place}.lora.engines: merged in {self.dtype} would lose small updates; use adapter")
+
+    @property
+    def adapter_rank(self) -> int:
+        """Rank of the LoRA adapters that engines are started for; 0 where they get none."""
+        return self.lora.engine_rank(self.dtype) if self.lora else 0
 
     @property
     def thinks(self) -> bool | None:

@@ -16,6 +16,7 @@ from rl.types import Clip
 
 if TYPE_CHECKING:
     from vllm import LLMEngine
+    from vllm.lora.request import LoRARequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +32,16 @@ class Probe:
     clips: tuple[Clip, ...] = ()
 
 
-def score_probe(engine: LLMEngine, prompt: Any, tokens: Sequence[int], start: int) -> np.ndarray:
-    """Return [A] float32 logprobs of the tokens from `start` on, at temperature 1. `prompt` is the probe as vLLM takes it.
-    Raises ValueError where vLLM makes other tokens of it."""
+def score_probe(
+    engine: LLMEngine, prompt: Any, tokens: Sequence[int], start: int, adapter: LoRARequest | None = None
+) -> np.ndarray:
+    """Return [A] float32 logprobs of the tokens from `start` on, at temperature 1, by the model with the `adapter`. `prompt` is
+    the probe as vLLM takes it. Raises ValueError where vLLM makes other tokens of it."""
     from vllm import SamplingParams
 
     # A request for prompt logprobs reads nothing from the prefix cache, so all of the probe is computed anew.
     parameters = SamplingParams(temperature=0.0, max_tokens=1, prompt_logprobs=0, detokenize=False)
-    engine.add_request("probe", prompt, parameters)
+    engine.add_request("probe", prompt, parameters, lora_request=adapter)
     output: Any = None
     while engine.has_unfinished_requests():
         output = next(iter(engine.step()), output)

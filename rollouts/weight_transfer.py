@@ -32,6 +32,7 @@ from vllm.model_executor.model_loader import reload
 from vllm.model_executor.models.interfaces import supports_multimodal
 
 from rl.finite import find_non_finite
+from rollouts.adapters import base_name
 from rollouts.arrival import Checksum, checksum
 from rollouts.weights import WeightBucket
 
@@ -54,6 +55,8 @@ class Bucket(WeightTransferUpdateInfo):
     """A Hugging Face model on disk."""
     frozen: str | None = None
     """Name of the content, where no update changes it: an engine that holds it does not load it again."""
+    adapter: str = ""
+    """See `rollouts.weights.WeightBucket`; such a bucket is not for the model itself."""
 
     def read(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Yield (parameter name, tensor)."""
@@ -66,6 +69,11 @@ class Bucket(WeightTransferUpdateInfo):
             # bucket, when Ray has freed this one.
             tensor = torch.from_numpy(array.copy())
             yield name, tensor.view(torch.bfloat16) if tensor.dtype == torch.uint16 else tensor
+
+
+def read_bucket(bucket: WeightBucket) -> dict[str, torch.Tensor]:
+    """Return {name: tensor} of what a trainer has put into the object store."""
+    return dict(Bucket(tensors=bucket.get("tensors")).read())
 
 
 @contextmanager
@@ -193,9 +201,14 @@ def refusal(worker: Any) -> str:
 def missing_parameters(worker: Any) -> list[str]:
     """Return the parameters that the last update did not bring. Runs in vLLM's worker, by `collective_rpc`."""
     receiver = worker.weight_transfer_engine
-    # vLLM reports a mixture's experts without the module that holds them: `experts.w13_weight`.
-    expected = {name.replace(".routed_experts.", ".") for name, _ in receiver.model.named_parameters()}
-    return sorted(expected - {name.replace(".routed_experts.", ".") for name in receiver.updated_parameters})
+    expected = {_plain_name(name) for name, _ in receiver.model.named_parameters()}
+    return sorted(expected - {_plain_name(name) for name in receiver.updated_parameters})
+
+
+def _plain_name(name: str) -> str:
+    """Return a parameter's name as the update's is compared with it: `load_weights` names a wrapped layer's parameters by their
+    own names or by the wrapped ones, and a mixture's experts without the module that holds them (`experts.w13_weight`)."""
+    return base_name(name).replace(".routed_experts.", ".")
 
 
 def broken_parameter(worker: Any) -> str:

@@ -22,6 +22,8 @@ class WeightBucket(TypedDict, total=False):
     tensors: ObjectRef[dict[str, np.ndarray]] | None
     folder: str | None
     frozen: str | None
+    adapter: str
+    """adapter_config.json of a LoRA adapter, whose tensors go by peft's names; absent for weights of the model itself."""
 
 
 @dataclass(frozen=True, slots=True)

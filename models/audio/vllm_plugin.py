@@ -16,7 +16,8 @@ from transformers import BatchFeature
 from vllm.config import VllmConfig
 from vllm.config.multimodal import BaseDummyOptions
 from vllm.inputs import MultiModalDataDict
-from vllm.model_executor.models.interfaces import MultiModalEmbeddings, SupportsMultiModal, SupportsPP
+from vllm.model_executor.models.interfaces import MultiModalEmbeddings, SupportsLoRA, SupportsMultiModal, SupportsPP
+from vllm.model_executor.models.module_mapping import MultiModelKeys
 from vllm.model_executor.models.utils import AutoWeightsLoader, WeightsMapper, init_vllm_registered_model, maybe_prefix
 from vllm.multimodal import MULTIMODAL_REGISTRY
 from vllm.multimodal.inputs import MultiModalFieldConfig, MultiModalKwargsItems
@@ -125,10 +126,17 @@ class MultiModalProcessor(BaseMultiModalProcessor[ProcessingInfo]):
 
 
 @MULTIMODAL_REGISTRY.register_processor(MultiModalProcessor, info=ProcessingInfo, dummy_inputs=DummyInputsBuilder)
-class GroundtoneAudioEngine(nn.Module, SupportsMultiModal, SupportsPP):
-    """A composed model as vLLM runs it: the trainer's encoder and adapter, vLLM's own class of the decoder."""
+class GroundtoneAudioEngine(nn.Module, SupportsMultiModal, SupportsLoRA, SupportsPP):
+    """A composed model as vLLM runs it: the trainer's encoder and adapter, vLLM's own class of the decoder, which may take LoRA
+    adapters."""
 
     hf_to_vllm_mapper = WeightsMapper()  # our names are vLLM's
+
+    def get_mm_mapping(self) -> MultiModelKeys:
+        """Return the names of the decoder, which alone takes LoRA adapters, and of the audio parts."""
+        return MultiModelKeys.from_string_field(
+            language_model="language_model", connector="adapter.", tower_model="encoder."
+        )
 
     @classmethod
     def get_placeholder_str(cls, modality: str, i: int) -> str | None:
@@ -150,6 +158,8 @@ class GroundtoneAudioEngine(nn.Module, SupportsMultiModal, SupportsPP):
                 prefix=maybe_prefix(prefix, "language_model"),
                 architectures=self.config.text_config.architectures,
             )
+        # Which matrices it fuses: an adapter's parts are fused likewise.
+        self.packed_modules_mapping = getattr(self.language_model, "packed_modules_mapping", {})
         self.make_empty_intermediate_tensors = self.language_model.make_empty_intermediate_tensors
 
     def embed_multimodal(self, **kwargs: Any) -> MultiModalEmbeddings:

@@ -26,6 +26,7 @@ from rl.planning import (
     golds,
     judges,
     lengths,
+    lora,
     memory,
     origins,
     requirements,
@@ -118,16 +119,15 @@ def plan(recipe: Recipe, out: Path | None = None) -> Plan:
         _present(judge.model, f"judges.{name}.model", result)
     facts = _facts(recipe, result, runs=bool(present or out))
     check_lengths = partial(lengths.check, token_rate=shape.token_rate if shape else 0.0)
-    for check in (checks.foreign_difficulties, golds.check, chains.check, thinking.check, check_lengths):
+    for check in (checks.foreign_difficulties, golds.check, chains.check, thinking.check, check_lengths, lora.check):
         problems, notes = check(recipe, facts)
         result.problems += problems
         result.notes += notes
     result.thinking = thinking.describe(recipe, facts)
     _stages(recipe, shape, facts, result)
     result.notes += judges.notes(recipe, result.stages, facts)
-    result.placed = bundles(
-        roles(recipe.roles, header.engines, header.trainer, gpu, header.judges), header.cluster.placement
-    )
+    actors = roles(recipe.roles, header.engines, header.trainer, gpu, header.judges)
+    result.placed = bundles(actors, header.cluster.placement)
     ray = sys.modules.get("ray")  # a notebook's own Ray may declare more than this machine has; the cluster checks that
     if expect:
         result.problems += filter(None, [describe_misfit(result.placed, expect)])

@@ -81,7 +81,7 @@ def run(config: Config, context: Context) -> Outcome:
     checkpoint = checkpoints.latest()
     start = checkpoint[1]["step"] if checkpoint else 0
     folder, adapter_only = checkpoint[0] if checkpoint else context.model, config.train == "adapter"
-    policy.load(folder, context.cluster.model, config.optimizer, adapter_only)
+    policy.load(folder, context.cluster.model, config.optimizer, context.model, adapter_only)
     if checkpoint:
         policy.restore_optimizer(checkpoint[0])
         curriculum.state = checkpoint[1]["drawn"]

@@ -32,6 +32,7 @@ from rl.workers.policy import PolicyWorker
 from rl.workers.probe import draw_probe
 from rl.workers.processes import Processes
 from rl.workers.ray_start import start_ray, stop_ray
+from rl.workers.start_model import StartModel
 from rl.workers.trainer import TrainerConfig
 from rollouts.judge_engine import JudgeConfig, JudgeWorker, Question, judge_client, last_line
 from rollouts.remote import Actor
@@ -145,8 +146,10 @@ class Cluster:
         return CriticGroup(*self._ranks("critic"))
 
     @cached_property
-    def reference(self) -> PolicyGroup:
-        """The frozen reference's ranks, connected."""
+    def reference(self) -> PolicyGroup | StartModel:
+        """The frozen reference's ranks, connected; or the policy's own, which compute without their adapter."""
+        if self.model.lora:
+            return StartModel(self.policy)
         return PolicyGroup(*self._ranks("reference"))
 
     @cached_property
@@ -199,7 +202,7 @@ class Cluster:
         if role == "engine":
             variables = self.engines.environment(self.gpu)
             model = str(self.model_path), self.model.dtype, self.max_sequence_tokens
-            arguments: tuple[object, ...] = (*model, self.engines, self.shares_gpus)
+            arguments: tuple[object, ...] = (*model, self.engines, self.shares_gpus, self.model.adapter_rank)
             kind: type[object] = EngineWorker
         elif role.startswith("judge "):
             judge = self.judges[role.removeprefix("judge ")]
