@@ -172,7 +172,7 @@ def _forget_expert_kernels(model: nn.Module) -> None:
     On CPU vLLM packs their matrices for its kernel when it makes the kernel, at the first load. A later load found the kernel
     and copied matrices over packed ones as they were: logprobs were wrong by 0.5, in silence."""
     for module in model.modules():
-        method = getattr(module, "quant_method", None)
+        method: Any = getattr(module, "quant_method", None)
         if getattr(method, "moe_kernel", None) is not None:
             method.moe_kernel = None
 
