@@ -102,7 +102,7 @@ def test_a_decoder_that_is_not_computed_is_one_line(parts: Path, tmp_path: Path)
     folder = tmp_path / "capped"
     ears.decoder(folder, "llama")
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, "final_logit_softcapping": 30.0}))
+    (folder / "config.json").write_text(json.dumps({**config, "layer_types": ["linear_attention"] * 2}))
     result = plan(
         load(
             {
@@ -114,7 +114,9 @@ def test_a_decoder_that_is_not_computed_is_one_line(parts: Path, tmp_path: Path)
             }
         )
     )
-    assert any(p.startswith(f"model.compose.decoder: {folder}: final_logit_softcapping: 30.0") for p in result.problems)
+    assert any(
+        p.startswith(f"model.compose.decoder: {folder}: layer_types: linear_attention in") for p in result.problems
+    )
 
 
 def test_a_model_of_text_has_no_adapter_to_warm_up(tmp_path: Path) -> None:
