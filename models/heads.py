@@ -27,7 +27,7 @@ from models.load import check_finite, empty_model, load_model
 from models.logprobs import chunked_logprobs
 from models.settings import Dtype
 from models.shared_prompts import plan_trunk
-from models.supported import logit_divisor
+from models.supported import logit_cap, logit_divisor
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -48,7 +48,8 @@ class LogprobModel(nn.Module):
     ) -> None:
         super().__init__()
         self.lm = load_model(path, dtype)
-        self.divisor = logit_divisor(self.lm.config.to_dict())
+        config = self.lm.config.to_dict()
+        self.divisor, self.cap = logit_divisor(config), logit_cap(config)
         self.hearing = get_hearing(self.lm)
         if train_encoder and (self.hearing is None or self.hearing.encoder is None):
             raise ValueError(f"model.train_encoder: model {path} reads text only and has no audio encoder; remove it")
@@ -100,7 +101,9 @@ class LogprobModel(nn.Module):
         hidden_AH = _states_before_actions(trunk, self.hearing, tokens_T, lengths_N, action_mask_T, sounds, groups_N)
         head = cast("nn.Linear", self.lm.get_output_embeddings())
         # Here, within the module that DeepSpeed wraps: under ZeRO-3 `head.weight` is an empty tensor elsewhere.
-        return chunked_logprobs(hidden_AH, head.weight, tokens_T[action_mask_T], temperature * self.divisor)
+        # The cap bounds logits that have been divided: here it meets the products themselves.
+        cap = self.cap and self.cap * self.divisor
+        return chunked_logprobs(hidden_AH, head.weight, tokens_T[action_mask_T], temperature * self.divisor, cap)
 
 
 class ValueModel(nn.Module):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -153,6 +154,18 @@ def public_name(model: PreTrainedModel, name: str) -> str:
                 return outer + name.removeprefix(inner)
         return name.removeprefix("model.")
     return name
+
+
+def public_weights(model: PreTrainedModel, name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """Yield (name, tensor) of a parameter of `model` as checkpoints and engines know it: several for a mixture's experts, which
+    transformers holds in one tensor and stores one by one."""
+    from transformers.core_model_loading import revert_weight_conversion
+
+    renamed = public_name(model, name)
+    if renamed != name:
+        yield renamed, tensor
+    else:  # as `save_pretrained` does
+        yield from revert_weight_conversion(model, {name: tensor}).items()
 
 
 def save_model(model: PreTrainedModel, folder: str | Path, state: dict[str, Tensor]) -> None:

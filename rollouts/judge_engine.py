@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from rl.config import ConfigError
 from rollouts.remote import Actor
+from rollouts.rendezvous import private_rendezvous
 from rollouts.serving import ServingConfig
 
 Question = tuple[Sequence[Mapping[str, str]], Mapping[str, object]]
@@ -56,7 +57,8 @@ class JudgeWorker:
         }
         options |= {**config.on_device(), **config.vllm}
         self.config = config
-        self.engine = LLM(config.model, **{"trust_remote_code": cast(Any, False), **options})
+        with private_rendezvous():
+            self.engine = LLM(config.model, **{"trust_remote_code": cast(Any, False), **options})
 
     def ready(self) -> bool:
         """Return True once the model is loaded: Ray calls no method before the constructor has ended."""

@@ -18,6 +18,7 @@ from rl.audio import SAMPLE_RATE, waveform
 from rl.types import Clip
 from rollouts.arrival import Checksums, Receipt
 from rollouts.probe import Probe, score_probe
+from rollouts.rendezvous import private_rendezvous
 from rollouts.serving import ServingConfig
 from rollouts.weights import WeightBucket
 
@@ -101,7 +102,8 @@ class EngineWorker:
         # The recipe's `engines.vllm` comes last: its keys win.
         options |= config.vllm
         arguments = EngineArgs(**{"trust_remote_code": cast(Any, False), **options})
-        self.engine = LLMEngine.from_engine_args(arguments)
+        with private_rendezvous():
+            self.engine = LLMEngine.from_engine_args(arguments)
         if not torch.cuda.is_available():
             from rollouts.cpu_sampling import use_one_draw
 

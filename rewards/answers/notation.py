@@ -88,6 +88,13 @@ _DOUBLE_ESCAPE = re.compile(
 )
 _BEFORE_UNIT = re.compile(r"(?:\d\}?|\\frac\{|\}\{|/|\\cdot)(?:\s|~|\\[, ])*\Z")
 _RECURRING = re.compile(r"(?<![\d.])(\d*)\.(\d{2,40})\s*\\ldots")
+# An amount of money that ends its line, brackets or formula, or has its price behind it. Within a calculation the sign goes;
+# that of pounds (a mass too) and of yen (and yuan) go everywhere.
+_MONEY = re.compile(
+    r"(?<![\w\\])(-?\s?)(\\+\$|€|₹)\s?(-?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?<=\d)(?:\s(?:thousand|million|billion))?)(?![\d,.]*\d)"
+    r"(?=\s?(?:[.!]?\s*(?:[})\n]|\\[)\]]|\$|\Z)|(?:per|each|an?)\s+[a-z]|/\s?[a-z]))"
+)
+_CURRENCIES = {"$": "dollars", "€": "euros", "₹": "rupees"}
 # Patterns and what takes their place, in this order
 _REWRITES: list[tuple[re.Pattern[str], str]] = [
     (re.compile(pattern), replacement)
@@ -174,6 +181,7 @@ def plain(text: str) -> str:
     text = _POWER_RUN.sub(lambda run: "^{" + "".join(_POWERS[c] for c in run[0]) + "}", text)
     text = _INDEX_RUN.sub(lambda run: "_{" + "".join(_INDICES[c] for c in run[0]) + "}", text)
     text = _MARKED_NUMBER.sub(lambda number: re.sub(r"['’_ ]", "", number[0]), _THOUSANDS_MARK.sub("", text))
+    text = _MONEY.sub(lambda m: f"{m[1].strip()}{m[3]} {WORD_MARK}{_CURRENCIES[m[2][-1]]}", text)
     for _ in range(3):  # texts within texts
         text = _TEXT.sub(_marked_words, text)
     for pattern, replacement in _REWRITES:

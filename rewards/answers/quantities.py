@@ -6,7 +6,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 from rewards.answers.kinds import Answer, Duration, Moment, Number, Policy, Series
-from rewards.answers.units import PERCENT, same_kind
+from rewards.answers.units import CURRENCIES, PERCENT, Unit, same_kind
 from rewards.answers.values import DIVISION, PRODUCT, Value, same_value
 
 
@@ -16,6 +16,8 @@ def numbers_equal(gold: Number, pred: Number, policy: Policy) -> bool:
         undone -= {DIVISION}  # beside \frac{2^{100}-1}{3} also (2^{100}-1)/3
     if undone and policy.unevaluated == "refuse":
         return False
+    if _is_price(gold.unit, pred.unit) or _is_price(pred.unit, gold.unit):
+        return same_value(gold.value, pred.value)
     if not same_kind(gold.unit, pred.unit):
         return _percent_equal(gold, pred)
     if policy.units == "required" and dict(gold.unit.dimensions) and pred.unit.is_empty:
@@ -23,6 +25,16 @@ def numbers_equal(gold: Number, pred: Number, policy: Policy) -> bool:
     if gold.unit.dimensions and pred.unit.dimensions and gold.unit != pred.unit:
         return same_value(_in_base_units(gold), _in_base_units(pred))
     return same_value(gold.value, pred.value) or _percent_equal(gold, pred)
+
+
+def _is_price(price: Unit, amount: Unit) -> bool:
+    """Return whether one unit is money for something, `dollars per day`, and the other that money alone: a `\\$18` may leave
+    out what for, as an 18 may leave out all."""
+    rest = {name: n for name, n in price.dimensions.items() if name not in amount.dimensions}
+    is_money = len(amount.dimensions) == 1 and set(amount.dimensions) <= CURRENCIES
+    return (
+        is_money and {**amount.dimensions, **rest} == dict(price.dimensions) and bool(rest) and max(rest.values()) < 0
+    )
 
 
 def _percent_equal(gold: Number, pred: Number) -> bool:

@@ -31,13 +31,74 @@ def named_value(relation: Relation, approximate: bool = False) -> Answer | None:
 
 
 def is_name(text: str) -> bool:
-    """Return whether a side of an equation names something: `x`, `f(2)`, `|AB|`, `(p, q)`, `\\lim …`, but no sum."""
-    if read_number(text) is not None:
+    """Return whether a side of an equation names something: `x`, `f(2)`, `|AB|`, `(p, q)`, `\\lim …`, but no sum and no
+    product of variables."""
+    if read_number(text) is not None or factors(text):
         return False
     before = None
     while before != text:
         before, text = text, _GROUPS.sub(" # ", text)
     return not _COEFFICIENT.search(text)
+
+
+_FACTOR = r"(?:[a-z]|\\(?!cdot|times)[a-z]+(?![a-zA-Z]))(?:_\{\w+\})?(?:\^\{\w+\})?"
+_SIGN = r" ?(?:\\cdot(?![a-z])|\\times(?![a-z]))? ?"
+_SIGNS = re.compile(r"\\(?:cdot|times)(?![a-z])")
+_PRODUCT = re.compile(rf"{_FACTOR}(?:{_SIGN}{_FACTOR})+")
+_GREEK = [
+    "alpha",
+    "beta",
+    "gamma",
+    "delta",
+    "epsilon",
+    "varepsilon",
+    "zeta",
+    "eta",
+    "theta",
+    "vartheta",
+    "iota",
+    "kappa",
+    "lambda",
+    "mu",
+    "nu",
+    "xi",
+    "pi",
+    "rho",
+    "sigma",
+    "tau",
+    "upsilon",
+    "phi",
+    "varphi",
+    "chi",
+    "psi",
+    "omega",
+]
+_ALPHABET = "abcdefghijklmnopqrstuvwxyz"
+
+
+def factors(side: str) -> list[str]:
+    """Return the variables whose product a side of an equation is: `xy`, `x \\cdot y`, `x_1x_2`, `\\alpha\\beta`; empty for
+    any other. It is another quantity than what is asked for, unless that is the product: then the question has it.
+
+    Capitals name a segment (`AB`), and three small letters or more a word (`ans`), except neighbours in the alphabet."""
+    side = side.strip()
+    if not _PRODUCT.fullmatch(side):
+        return []
+    if any(command not in _GREEK for command in re.findall(r"\\([a-z]+)", side) if command not in ("cdot", "times")):
+        return []  # \sin x
+    words = re.findall(r"(?<![\\a-z])[a-z]{2,}", side)
+    is_run = len(side) == 2 or side in _ALPHABET or set(side) <= set("uvwxyz")
+    return [] if words and not (words == [side] and is_run) else re.findall(_FACTOR, _SIGNS.sub(" ", side))
+
+
+def asked_value(answer: Answer, question: str) -> Answer:
+    """Return what an equation gives a product of variables that the (plain) question asks for; any other answer as it is."""
+    if not isinstance(answer, Relation) or answer.operators != ("=",) or not (names := factors(answer.sides[0])):
+        return answer
+    ways = "|".join(_SIGN.join(map(re.escape, order)) for order in (names, names[::-1]))
+    # `xy = 6` in a question is given, and not asked for
+    asked = re.search(rf"(?<![a-zA-Z\\])(?:{ways})(?![a-zA-Z_^]|\s*=\s*[-\w\\({{])", question)
+    return read_plain(answer.sides[1]) if asked else answer
 
 
 def interval(relation: Relation) -> Series | None:

@@ -99,6 +99,8 @@ _TABLE: dict[str, dict[str, str]] = {  # dimension -> size in its base unit -> t
     "amount": {"1": "mol mole moles"},
     "data": {"1": "byte bytes", "1/8": "bit bits"},
 }
+CURRENCIES = frozenset({"dollar", "euro", "pound sterling", "yuan", "yen", "rupee"})
+"""Dimensions that are money."""
 _UNITS: dict[str, Unit] = {
     name: Unit({dimension: 1}, Fraction(size))
     for dimension, sizes in _TABLE.items()

@@ -11,7 +11,7 @@ from rewards.answers.kinds import Answer, Number, Policy, Relation, Series, Word
 from rewards.answers.marks import marked_answer
 from rewards.answers.notation import plain, without_marks
 from rewards.answers.prose import LONGEST, Span, find_answer
-from rewards.answers.relations import named_value
+from rewards.answers.relations import asked_value, named_value
 from rewards.answers.repeats import repeats_question, tokens
 from rewards.answers.texts import normalise_text
 from rewards.contract import Case
@@ -48,6 +48,8 @@ def verify(
     digits_may = isinstance(gold, Number) and gold.value.is_digits
     if policy.unevaluated == "refuse" and repeats_question(pred, gold.text, prompt.question, digits_may):
         return Verdict(reason=f"repeats the question: '{without_marks(pred.text)[-100:]}'", read=_reading(pred))
+    question = plain(prompt.question[-LONGEST:])
+    gold, pred = asked_value(gold, question), asked_value(pred, question)
     right = bool(pred.text) and equal(gold, pred, policy)
     return Verdict(
         float(right), reason="" if right else f"read '{without_marks(pred.text)[-100:]}'", read=_reading(pred)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Group, RenderableType
@@ -75,6 +76,7 @@ def show_data(run_dir: Path) -> dict[str, object]:
         "run": str(run_dir),
         "name": run.name,
         "status": run.status,
+        "failure": asdict(run.failure) if run.failure else None,
         "seconds": run.seconds,
         "stages": stages,
         "warnings": list(run.warnings),

@@ -133,7 +133,7 @@ class PolicyWorker(LanguageModelWorker):
         import ray
         import torch
 
-        from models.load import public_name
+        from models.load import public_weights
         from rollouts.arrival import checksum
 
         buckets: list[WeightBucket] = []
@@ -141,14 +141,14 @@ class PolicyWorker(LanguageModelWorker):
         for name, tensor in parameters:
             if self.rank:
                 continue
-            host = tensor.cpu()
-            public = public_name(self.deepspeed.module.lm, name.removeprefix("lm."))
-            start = time.monotonic()
-            checksums[public] = checksum(host)
-            self.checksum_s += time.monotonic() - start
-            if host.dtype == torch.bfloat16:
-                host = host.view(torch.uint16)  # numpy has no bfloat16: its bits travel
-            arrays[public] = host.numpy()
+            for public, part in public_weights(self.deepspeed.module.lm, name.removeprefix("lm."), tensor):
+                host = part.contiguous().cpu()
+                start = time.monotonic()
+                checksums[public] = checksum(host)
+                self.checksum_s += time.monotonic() - start
+                if host.dtype == torch.bfloat16:
+                    host = host.view(torch.uint16)  # numpy has no bfloat16: its bits travel
+                arrays[public] = host.numpy()
             if sum(array.nbytes for array in arrays.values()) > BUCKET_BYTES:
                 buckets.append({"tensors": ray.put(arrays)})
                 arrays = {}

@@ -17,6 +17,7 @@ from ray._private import ray_constants
 from ray._raylet import AuthenticationTokenLoader  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
 
 from rl.workers import ray_watcher
+from rollouts.rendezvous import PRIVATE_FOLDER
 
 LOOPBACK = "127.0.0.1"
 _LOOPBACK_INTERFACE = "lo"
@@ -39,6 +40,7 @@ class RaySession:
         # stand before the file, and a mode that is set keeps Ray from turning the tokens on.
         removed = dict.fromkeys(("RAY_AUTH_TOKEN", "RAY_AUTH_MODE"))
         variables: dict[str, str | None] = {**removed, "RAY_AUTH_TOKEN_PATH": str(token), **_sockets_on_loopback()}
+        variables[PRIVATE_FOLDER] = str(self.folder)  # the actors inherit it
         self._environment = {name: os.environ.get(name) for name in variables}
         _set_environment(variables)
         AuthenticationTokenLoader.instance().reset_cache()

@@ -19,7 +19,7 @@ from rl.report.comparison import compare
 from rl.report.curves import read_curves, render_curves
 from rl.report.recipe_differences import find_differences, format_value
 from rl.report.run_data import find_newest_run, read_run
-from rl.run.summary import StageSummary, Summary, write_summary
+from rl.run.summary import Failure, StageSummary, Summary, write_summary
 from rl.run.tracker import Tracker
 
 Command = Callable[..., tuple[int, str, str]]
@@ -126,8 +126,9 @@ def test_show_as_json(rl: Command) -> None:
     code, out, err = rl("show", "runs/words", "--json")
     assert (code, err) == (0, "")
     data = strict(out)
-    assert list(data) == ["run", "name", "status", "seconds", "stages", "warnings", "environment", "artifacts"]
-    assert (data["run"], data["name"], data["status"]) == ("runs/words", "words", "done")
+    keys = ["run", "name", "status", "failure", "seconds", "stages", "warnings", "environment", "artifacts"]
+    assert list(data) == keys
+    assert (data["run"], data["name"], data["status"], data["failure"]) == ("runs/words", "words", "done", None)
     after, rlvr = data["stages"]
     assert after["metrics"] == {"accuracy": 0.5, "accuracy/low": 0.4, "accuracy/high": 0.6}, (
         "what is no number is left out"
@@ -136,6 +137,13 @@ def test_show_as_json(rl: Command) -> None:
     assert rlvr["last"] == {"loss": 1.0}
     page = (Path(__file__).parents[2] / "docs" / "runs.md").read_text()
     assert all(f"`{key}`" in page for key in [*data, *after]), "documented"
+
+
+def test_why_a_run_failed_as_json(rl: Command) -> None:
+    started(Path("run"))
+    write_summary(Path("run"), Summary("words", "failed", 1.0, failure=Failure("the disk is full", "sft", 3)))
+    data = strict(rl("show", "run", "--json")[1])
+    assert (data["status"], data["failure"]) == ("failed", {"error": "the disk is full", "stage": "sft", "step": 3})
 
 
 def test_compare_as_json(rl: Command) -> None:

@@ -30,9 +30,16 @@ start_local_ray(1)
 class Actor:
     def start(self):
         import subprocess
-        return subprocess.Popen(["sleep", "600"]).pid, os.environ["GLOO_SOCKET_IFNAME"]
-pid, interface = ray.get(Actor.options(runtime_env={"env_vars": {"X": "1"}}).remote().start.remote())
-print(json.dumps({"folder": ray._private.worker._global_node.get_temp_dir_path(), "pid": pid, "interface": interface}))
+        import tempfile
+        from rollouts.rendezvous import private_rendezvous
+        with private_rendezvous():
+            from vllm.utils.network_utils import get_file_store_init_method
+            rendezvous = get_file_store_init_method().removeprefix("file://")
+            open(rendezvous, "w").close()
+        assert os.environ["TORCHINDUCTOR_CACHE_DIR"].startswith(tempfile.gettempdir() + "/torchinductor")
+        return subprocess.Popen(["sleep", "600"]).pid, os.environ["GLOO_SOCKET_IFNAME"], rendezvous
+pid, interface, rendezvous = ray.get(Actor.options(runtime_env={"env_vars": {"X": "1"}}).remote().start.remote())
+print(json.dumps({"folder": ray._private.worker._global_node.get_temp_dir_path(), "pid": pid, "interface": interface, "rendezvous": rendezvous}))
 sys.stdin.readline()
 stop_ray()
 print(json.dumps({"left": sorted(name for name in os.environ if name.startswith("RAY_AUTH"))}))
@@ -73,6 +80,7 @@ def test_it_is_closed_to_others_and_a_killed_run_leaves_nothing(tmp_path: Path) 
                     assert connection.laddr.ip in ("127.0.0.1", "::ffff:127.0.0.1"), (member.name(), connection.laddr)
         assert report["interface"] == "lo"
         folder = Path(report["folder"]).parent
+        assert Path(report["rendezvous"]).parent == folder, "where an engine's processes find each other"
         assert folder.stat().st_mode & 0o777 == 0o700
         assert (folder / "token").stat().st_mode & 0o777 == 0o600
         assert list(folder.glob("ray/session_*/logs/raylet.out")), "Ray's own files are inside"
