@@ -87,17 +87,17 @@ def describe_difference(sent: Checksums, received: Checksums) -> str:
     unknown = [name for name in received if name not in sent]
     # A tensor under another name is one fault, not two.
     for name in missing:
-        for other in unknown:
-            if received[other] == sent[name]:
-                return f"{name} arrived under the name {other}"
+        for new_name in unknown:
+            if received[new_name] == sent[name]:
+                return f"{name} arrived under the name {new_name}"
     if missing:
         return f"{missing[0]} was sent and did not arrive ({len(missing)} of {len(sent)} tensors)"
     if unknown:
         return f"{unknown[0]} arrived, which was not sent"
-    for name, expected in sent.items():
-        got = received[name]
-        if str(got) != str(expected):
-            return f"{name} was sent as {expected} and arrived as {got}"
-        if None not in (got.digest, expected.digest) and got.digest != expected.digest:
+    for name, sent_sum in sent.items():
+        received_sum = received[name]
+        if str(received_sum) != str(sent_sum):
+            return f"{name} was sent as {sent_sum} and arrived as {received_sum}"
+        if None not in (received_sum.digest, sent_sum.digest) and received_sum.digest != sent_sum.digest:
             return f"{name} arrived with other values than were sent"
     return ""

@@ -82,17 +82,19 @@ class Proof:
     def _check_use(self, i: int, new: Anchor, place: str) -> None:
         """Raise ArrivalError when the engine still computes with weights from before."""
         old = self.anchors.setdefault(i, new)
-        expected = float(np.abs(new.trainer_A - old.trainer_A).mean())
-        moved = float(np.abs(new.engine_A - old.engine_A).mean())
-        if moved >= STALE_SHARE * expected:
+        trainer_change = float(np.abs(new.trainer_A - old.trainer_A).mean())
+        engine_change = float(np.abs(new.engine_A - old.engine_A).mean())
+        if engine_change >= STALE_SHARE * trainer_change:
             self.anchors[i] = new
             return
         # From the anchor on, not from the version before: many steps, each too small to tell, add up.
         changed = [name for name, sum in new.checksums.items() if old.checksums.get(name) != sum]
-        if changed and expected > max(LEAST_CHANGE.get(new.checksums[n].dtype, LEAST_ROUNDED_CHANGE) for n in changed):
+        if changed and trainer_change > max(
+            LEAST_CHANGE.get(new.checksums[n].dtype, LEAST_ROUNDED_CHANGE) for n in changed
+        ):
             raise ArrivalError(
                 f"{place}: {changed[0]} arrived and is not used ({len(changed)} of {len(new.checksums)} tensors changed): "
-                f"logprobs of the probe moved by {expected:.2g} in the trainer and by {moved:.2g} in the engine"
+                f"logprobs of the probe moved by {trainer_change:.2g} in the trainer and by {engine_change:.2g} in the engine"
             )
 
     def forget(self, i: int) -> None:

@@ -28,17 +28,17 @@ def draw_probe(chat: Chat, vocabulary: int | None, max_tokens: int, seed: int) -
     control = {*chat.controls.ids.values()}
     ids: list[int] = sorted(chat.tokenizer.get_vocab().values())
     ordinary = [i for i in ids if i not in control and (vocabulary is None or i < vocabulary)]
-    clips, head, expanded = (), list[int](), list[int]()
+    clips, head, expanded_ids = (), list[int](), list[int]()
     if chat.count_audio_tokens is not None and chat.clip_ids:
         clip = Clip(data=encode(_sweep(random)))
         opening, patch, closing = chat.clip_ids
         count = chat.count_audio_tokens(clip)
         if count + 2 + LEAST_TOKENS <= min(PROBE_TOKENS, max_tokens):
             clips = (clip,)
-            head, expanded = [opening, patch, closing], [opening, *[patch] * count, closing]
+            head, expanded_ids = [opening, patch, closing], [opening, *[patch] * count, closing]
     # The first token follows nothing, so nothing scores it: it may as well be a clip's.
-    words = random.choice(ordinary, min(PROBE_TOKENS, max_tokens) - len(expanded)).tolist()
-    return Probe((*head, *words), (*expanded, *words), max(len(expanded), 1), clips)
+    words = random.choice(ordinary, min(PROBE_TOKENS, max_tokens) - len(expanded_ids)).tolist()
+    return Probe((*head, *words), (*expanded_ids, *words), max(len(expanded_ids), 1), clips)
 
 
 def _sweep(random: np.random.Generator) -> np.ndarray:

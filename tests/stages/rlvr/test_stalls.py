@@ -11,6 +11,7 @@ import pytest
 
 from rl.report.run_data import read_run
 from rl.run.tracker import Tracker, read_warnings
+from rl.stages.rlvr.gaps import PROBE, SAMPLES, Bounds, Gaps, choose_bounds
 from rl.stages.rlvr.recorder import Recorder, closed_share
 from rl.stages.rlvr.stalls import Stalls
 from rl.types import Message, Prompt, Rollout, Scored, Verdict
@@ -82,13 +83,36 @@ def recorder(folder: Path, said: list[str]) -> Recorder:
     context: Any = SimpleNamespace(name="rlvr", tracker=Tracker(folder, "rlvr"), say=said.append)
     result: Any = object.__new__(Recorder)  # its models and engines have no part in a warning
     result.context, result.stalls = context, Stalls("rlvr", 4, 64)
+    result.gaps = Gaps("rlvr", choose_bounds("bfloat16", None))
     return result
 
 
 def test_a_warning_is_in_the_terminal_and_in_the_report(tmp_path: Path) -> None:
     said: list[str] = []
-    recorder(tmp_path, said).warn_of_stalls(1, UNCLOSED)
+    recorder(tmp_path, said).warn(1, UNCLOSED)
     [text] = read_warnings(tmp_path)
     assert said == [f"warning: {text}"]
     Tracker(tmp_path, "rlvr").record(1, UNCLOSED)
     assert read_run(tmp_path).warnings == [text]
+
+
+@pytest.mark.parametrize(("dtype", "warn", "stop"), [("float32", 1e-4, 0.01), ("bfloat16", 0.08, 0.2)])
+def test_gaps_are_told_once_and_then_stop_the_run(tmp_path: Path, dtype: Any, warn: float, stop: float) -> None:
+    """Of samples and of the probe each, by the bounds of the dtype; also when a resumed run reads the earlier steps."""
+    gaps = Gaps("rlvr", choose_bounds(dtype, None))
+    tiny, wide = {SAMPLES: 0.9 * warn, PROBE: 1.9 * warn}, {SAMPLES: 1.1 * warn, PROBE: 2.1 * warn}
+    assert gaps.observe(1, tiny) == gaps.observe(1, {}) == []
+    texts = gaps.observe(2, wide)
+    assert [text.partition(" differ")[0].partition("logprobs of ")[2] for text in texts] == [
+        "the step's samples",
+        "the probe of the new weights",
+    ]
+    assert all(text.startswith("rlvr 'rlvr', step 2: engine and trainer logprobs") for text in texts)
+    assert gaps.observe(3, wide) == []
+    gaps.check(3, {SAMPLES: 0.99 * stop, PROBE: 1.99 * stop})
+    for metrics in ({SAMPLES: 1.1 * stop}, {PROBE: 2.1 * stop}, {SAMPLES: float("nan")}):
+        with pytest.raises(ValueError, match=rf"^rlvr 'rlvr', step 4: .*more than (2 × )?max_logprob_gap \({stop:g}\)"):
+            gaps.check(4, metrics)
+    own = choose_bounds(dtype, 1e-5)
+    assert (own.warn, own.stop) == (1e-5, 1e-5)
+    assert choose_bounds(dtype, 3.0) == Bounds(warn, 3.0)

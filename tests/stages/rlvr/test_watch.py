@@ -137,9 +137,12 @@ def test_scores_beyond_one_are_no_larger_rise():
 
 def stage(folder: Path, said: list[str]) -> Recorder:
     tracker = Tracker(folder, "rlvr")
-    context: Any = SimpleNamespace(tracker=tracker, name="rlvr", say=said.append)
+    cluster = SimpleNamespace(model=SimpleNamespace(dtype="float32"))
+    context: Any = SimpleNamespace(tracker=tracker, name="rlvr", say=said.append, cluster=cluster)
     stream: Any = SimpleNamespace(scorer=SimpleNamespace(rewards=SimpleNamespace(config=REWARD, folder=None)), draws=[])
-    config: Any = SimpleNamespace(build_objective=lambda: None, samples_per_prompt=8, max_sequence_tokens=64)
+    config: Any = SimpleNamespace(
+        build_objective=lambda: None, samples_per_prompt=8, max_sequence_tokens=64, max_logprob_gap=None
+    )
     nothing: Any = None
     return Recorder(config, context, nothing, stream, nothing)
 
