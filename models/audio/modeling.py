@@ -245,7 +245,7 @@ class GroundtoneAudioForCausalLM(ListeningModel):
 
     def __init__(self, config: GroundtoneAudioConfig) -> None:
         super().__init__(config)
-        self.language_model = AutoModelForCausalLM.from_config(config.text_config)
+        self.language_model = AutoModelForCausalLM.from_config(config.text_config, trust_remote_code=False)
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:

@@ -90,7 +90,7 @@ def write_model(architecture: Architecture, folder: Path) -> Path:
     }
     config = AutoConfig.for_model(architecture.model_type, **SIZES | tokens | architecture.settings)
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(config)
+    model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     with torch.no_grad():
         for parameter in model.parameters():  # what starts at zero or one shall count too
             parameter.add_(torch.randn_like(parameter) * 0.05)

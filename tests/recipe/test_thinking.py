@@ -150,6 +150,9 @@ def test_chains_that_would_be_left_out_are_a_note() -> None:
 @pytest.mark.parametrize("name", bundled.names())
 def test_bundled_recipes_think(name: str) -> None:
     used = load(name)
+    if name == "smollm2_sums":  # a model that was pretrained to answer at once
+        assert used.header.model.think is False
+        return
     assert choose_thinking(used, lambda _: None, None).think is True
     assert used.header.model.think == "auto"
 
