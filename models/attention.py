@@ -193,8 +193,7 @@ def segment_attention(
     query [1, heads, T, size], key and value [1, kv_heads, T, size] -> ([1, T, heads, size], None). With a
     `sliding_window` a token sees itself and the `sliding_window` - 1 before it."""
     assert attention_mask is None, "a pack has no mask"
-    # `models.supported` refuses such models at loading: without the cap or the sinks scores would be wrong in silence.
-    assert softcap is None, "refused when the model is loaded"
+    # `models.supported` refuses such models at loading: without the sinks scores would be wrong in silence.
     assert s_aux is None, "refused when the model is loaded"
     enable_gqa = query.shape[1] != key.shape[1]  # fewer heads of keys than of queries
     qkv = [x[0].transpose(0, 1) for x in (query, key, value)]  # [T, heads, size]
@@ -203,9 +202,29 @@ def segment_attention(
         q = qkv[0][bucket.queries_nL].transpose(1, 2)  # [n, heads, L, size]
         k, v = (x[bucket.keys_nK].transpose(1, 2) for x in qkv[1:])
         visible = bucket.visible(sliding_window)
-        out = scaled_dot_product_attention(
-            q, k, v, visible, dropout, is_causal=visible is None, scale=scaling, enable_gqa=enable_gqa
-        )
+        if softcap is None:
+            out = scaled_dot_product_attention(
+                q, k, v, visible, dropout, is_causal=visible is None, scale=scaling, enable_gqa=enable_gqa
+            )
+        else:
+            out = _capped_attention(q, k, v, visible, dropout, scaling, softcap)
         outputs.append(out.transpose(1, 2).flatten(0, 1))  # [n × L, heads, size]
     # Back into pack order; what was computed for padding is left out.
     return torch.cat(outputs)[segments.restore_T][None], None
+
+
+def _capped_attention(
+    q: Tensor, k: Tensor, v: Tensor, visible: Tensor | None, dropout: float, scaling: float | None, softcap: float
+) -> Tensor:
+    """Compute attention whose scores are bounded, softcap × tanh(score / softcap) (Gemma 2): no kernel of torch's does.
+
+    q [n, heads, L, size], k and v [n, kv_heads, K, size], `visible` as `Bucket.visible` gives it -> [n, heads, L, size]."""
+    heads_per_kv, length = q.shape[1] // k.shape[1], q.shape[2]
+    k, v = k.repeat_interleave(heads_per_kv, 1), v.repeat_interleave(heads_per_kv, 1)
+    scores_nhLK = q @ k.transpose(2, 3) * (scaling or q.shape[3] ** -0.5)
+    scores_nhLK = softcap * torch.tanh(scores_nhLK / softcap)
+    if visible is None:
+        visible = torch.ones(length, length, dtype=torch.bool, device=q.device).tril()
+    scores_nhLK = scores_nhLK.masked_fill(~visible, float("-inf"))  # after the cap, which would bound the mask too
+    shares_nhLK = torch.softmax(scores_nhLK, -1, dtype=torch.float32).to(q.dtype)
+    return torch.dropout(shares_nhLK, dropout, dropout > 0) @ v

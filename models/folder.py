@@ -88,6 +88,17 @@ def count_parameters(folder: str | Path) -> int:
     return sum(_parameters(file) for file in sorted(Path(folder).glob("*.safetensors")))
 
 
+def parameter_names(folder: str | Path) -> list[str]:
+    """Return the names of the matrices in the folder's safetensors files, by their headers."""
+    names: list[str] = []
+    for file in sorted(Path(folder).glob("*.safetensors")):
+        header = _header(file)
+        names += [
+            name for name in header.values if name != "__metadata__" and len(header.inner(name).wholes("shape")) == 2
+        ]
+    return names
+
+
 def read_chat_template(folder: Path) -> str | None:
     """Return the folder's chat template, several of them joined; None where it has none."""
     files = [folder / "chat_template.jinja", *sorted(folder.glob("additional_chat_templates/*.jinja"))]
@@ -161,14 +172,14 @@ def folder_of(path: str) -> Path | None:
     return max(snapshots.iterdir(), key=os.path.getmtime, default=None) if os.path.isdir(snapshots) else None
 
 
-def on_disk(path: str) -> Path:
+def on_disk(path: str, place: str = "model.path") -> Path:
     """Return the folder of a model: `path` itself, that of a model which `scripts/pretrained` writes, or for a hub name its
     folder in the local cache, downloaded when needed. Raises ValueError."""
     folder = folder_of(path) if os.path.isdir(path) or path in CATALOGUE else None
     if folder is not None:
         return folder.absolute()
     if path in CATALOGUE:
-        raise ValueError(f"model.path: {explain_missing(path)}")
+        raise ValueError(f"{place}: {explain_missing(path)}")
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
@@ -179,9 +190,7 @@ def on_disk(path: str) -> Path:
             )
         )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
-        raise ValueError(
-            f"model.path: '{path}' is no folder and could not be fetched ({type(error).__name__})"
-        ) from error
+        raise ValueError(f"{place}: '{path}' is no folder and could not be fetched ({type(error).__name__})") from error
 
 
 def _mapping(file: Path) -> dict[str, object]:
@@ -191,8 +200,8 @@ def _mapping(file: Path) -> dict[str, object]:
     return parse_object(content, str(file), MODEL_FIX)
 
 
-def _parameters(file: Path) -> int:
-    """Return the number of parameters in a safetensors file: 8 bytes of header length, the header in JSON, the data."""
+def _header(file: Path) -> Fields:
+    """Return the header of a safetensors file: 8 bytes of header length, the header in JSON, the data."""
     if not os.path.isfile(file):
         raise ValueError(f"{file}: is no file; fetch it again")
     size = file.stat().st_size
@@ -205,9 +214,14 @@ def _parameters(file: Path) -> int:
             raise ValueError(f"{file}: {size:,} bytes are no whole safetensors file; fetch it again")
         content.seek(8)
         header = parse_object(content.read(length), f"{file}: header", "fetch it again")
+    return Fields(header, file, "fetch it again")
+
+
+def _parameters(file: Path) -> int:
+    """Return the number of parameters in a safetensors file, which must be whole."""
     count, end = 0, 0
-    whole = Fields(header, file, "fetch it again")
-    for name in header:
+    whole = _header(file)
+    for name in whole.values:
         if name == "__metadata__":
             continue
         entry = whole.inner(name)
@@ -215,6 +229,9 @@ def _parameters(file: Path) -> int:
         if entry.text("dtype") is None or entry.values.get("shape") is None or len(offsets) != 2:
             raise ValueError(f"{file}: '{name}' lacks dtype, shape or two data_offsets; fetch it again")
         count, end = count + math.prod(shape), max(end, offsets[1])
+    size = file.stat().st_size
+    with file.open("rb") as content:
+        length = int.from_bytes(content.read(8), "little")
     if size < 8 + length + end:
         raise ValueError(f"{file}: cut short, {size:,} of {8 + length + end:,} bytes; fetch it again")
     return count

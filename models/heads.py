@@ -11,7 +11,9 @@ Suffixes: T tokens of a pack, N sequences, A actions, H hidden size, P encoder f
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import copy
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -25,15 +27,18 @@ from torch import Tensor, nn
 from models.hearing import Hearing, get_hearing
 from models.load import check_finite, empty_model, load_model
 from models.logprobs import chunked_logprobs
+from models.lora import LoraConfig, adapter_off, attach, load_adapter
 from models.settings import Dtype
 from models.shared_prompts import plan_trunk
-from models.supported import logit_divisor
+from models.supported import logit_cap, logit_divisor
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 CRITIC_FILE = "critic.safetensors"
 """File with a critic's trunk and head, beside its config.json."""
+TRAINED_FILE = "critic_adapter.safetensors"
+"""File of a checkpoint with what trains of a critic with an adapter: the adapter and the head."""
 SURPRISES = 3
 """Inputs of a critic's head beside the trunk's state: see `surprises_before`."""
 
@@ -41,14 +46,22 @@ SURPRISES = 3
 class LogprobModel(nn.Module):
     """A causal LM: forward(tokens_T, lengths_N, action_mask_T, temperature, sounds) -> (logprobs_A, entropy_A), float32.
 
-    `hearing` is None for a model of text only. The audio encoder is frozen unless `train_encoder`."""
+    `hearing` is None for a model of text only. The audio encoder is frozen unless `train_encoder`. With `lora` the decoder is
+    too but for a low-rank adapter: a fresh one, or the one in the folder `adapter`."""
 
     def __init__(
-        self, path: str | Path, dtype: Dtype, gradient_checkpointing: bool = False, train_encoder: bool = False
+        self,
+        path: str | Path,
+        dtype: Dtype,
+        gradient_checkpointing: bool = False,
+        train_encoder: bool = False,
+        lora: LoraConfig | None = None,
+        adapter: str | None = None,
     ) -> None:
         super().__init__()
         self.lm = load_model(path, dtype)
-        self.divisor = logit_divisor(self.lm.config.to_dict())
+        config = self.lm.config.to_dict()
+        self.divisor, self.cap = logit_divisor(config), logit_cap(config)
         self.hearing = get_hearing(self.lm)
         if train_encoder and (self.hearing is None or self.hearing.encoder is None):
             raise ValueError(f"model.train_encoder: model {path} reads text only and has no audio encoder; remove it")
@@ -57,8 +70,24 @@ class LogprobModel(nn.Module):
             # No longer one of the model's modules: under ZeRO-3 the trainer's engine would shard it, and gather it at
             # every call.
             self._frozen_encoder = _detach_module(self.lm, self.hearing.encoder.requires_grad_(False))
+        # What `start_model` hears through, since the audio adapter trains whole. In a tuple, or it were one of the modules.
+        self._start_adapter: tuple[nn.Module, ...] = ()
+        if lora:
+            attach(self.lm, lora, self.hearing.adapter if self.hearing else None)
+            if self.hearing:
+                self._start_adapter = (copy.deepcopy(self.hearing.adapter).requires_grad_(False),)
+        if adapter:
+            load_adapter(self.lm, adapter)
         if gradient_checkpointing:
             self.lm.gradient_checkpointing_enable({"use_reentrant": False})
+
+    def train_adapter_only(self) -> LogprobModel:
+        """Freeze all but the audio adapter, and return the model. Raises ValueError for a model of text only."""
+        if self.hearing is None:
+            raise ValueError("sft.train: adapter, and the model reads text only: it has none; remove the key")
+        self.requires_grad_(False)
+        self.hearing.adapter.requires_grad_(True)
+        return self
 
     def frozen_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """Yield (name, weight) of the frozen audio encoder, which `named_parameters` leaves out."""
@@ -69,7 +98,22 @@ class LogprobModel(nn.Module):
     def _apply(self, *args: Any, **kwargs: Any) -> LogprobModel:
         if self._frozen_encoder:  # so that `.to(device)` and the like move it too
             self._frozen_encoder[1]._apply(*args, **kwargs)
+        for adapter in self._start_adapter:
+            adapter._apply(*args, **kwargs)
         return super()._apply(*args, **kwargs)
+
+    @contextmanager
+    def start_model(self) -> Generator[None]:
+        """Compute, inside, as the model that an adapter was attached to: with the adapter off, and without what the audio
+        adapter has learned."""
+        hearing = self.hearing
+        try:
+            if hearing and self._start_adapter:
+                self.hearing = replace(hearing, adapter=self._start_adapter[0])
+            with adapter_off(self):
+                yield
+        finally:
+            self.hearing = hearing
 
     @torch.no_grad()
     def encode(self, waves: Sequence[np.ndarray]) -> list[Tensor]:
@@ -92,7 +136,9 @@ class LogprobModel(nn.Module):
         hidden_AH = _states_before_actions(trunk, self.hearing, tokens_T, lengths_N, action_mask_T, sounds, groups_N)
         head = cast("nn.Linear", self.lm.get_output_embeddings())
         # Here, within the module that DeepSpeed wraps: under ZeRO-3 `head.weight` is an empty tensor elsewhere.
-        return chunked_logprobs(hidden_AH, head.weight, tokens_T[action_mask_T], temperature * self.divisor)
+        # The cap bounds logits that have been divided: here it meets the products themselves.
+        cap = self.cap and self.cap * self.divisor
+        return chunked_logprobs(hidden_AH, head.weight, tokens_T[action_mask_T], temperature * self.divisor, cap)
 
 
 class ValueModel(nn.Module):
@@ -103,9 +149,18 @@ class ValueModel(nn.Module):
     head. It has an audio adapter of its own, and no encoder: it reads the features of the policy's.
 
     The head reads the trunk's state and how surprising the actions before it were to the policy that sampled them. A chain
-    of thought mostly goes wrong at an improbable token, which the trunk alone is slow to learn: see docs/learning.md."""
+    of thought mostly goes wrong at an improbable token, which the trunk alone is slow to learn: see docs/learning.md.
 
-    def __init__(self, path: str | Path, dtype: Dtype, gradient_checkpointing: bool = False) -> None:
+    With `lora` the trunk is frozen but for a low-rank adapter; the folder `trained` has a checkpoint of what trains."""
+
+    def __init__(
+        self,
+        path: str | Path,
+        dtype: Dtype,
+        gradient_checkpointing: bool = False,
+        lora: LoraConfig | None = None,
+        trained: str | None = None,
+    ) -> None:
         super().__init__()
         file = Path(path) / CRITIC_FILE
         lm = empty_model(path, dtype) if file.exists() else load_model(path, dtype)
@@ -126,6 +181,20 @@ class ValueModel(nn.Module):
                 reason = str(error).splitlines()[-1].strip()
                 raise ValueError(f"critic {file}: {reason}; expected one of the shape in its config.json") from error
             check_finite(f"critic {file}", self)
+        if lora:
+            attach(lm, lora, self.hearing.adapter if self.hearing else None)
+        if trained:
+            self._load_trained(Path(trained) / TRAINED_FILE)
+
+    def _load_trained(self, file: Path) -> None:
+        """Read what trains from the file. Raises ValueError where that is something else in the file."""
+        stored = safetensors.torch.load_file(file)
+        trains = {name: weight for name, weight in self.named_parameters() if weight.requires_grad}
+        if {n: w.shape for n, w in stored.items()} != {n: w.shape for n, w in trains.items()}:
+            raise ValueError(f"{file}: of other targets or another rank; resume with the model.lora that wrote it")
+        with torch.no_grad():
+            for name, weight in trains.items():
+                weight.copy_(stored[name])
 
     def save_config(self, folder: str | Path) -> None:
         """Write the config.json that a folder with `critic.safetensors` needs."""

@@ -106,19 +106,20 @@ def get_hearing(model: Any) -> Hearing | None:
         return None
     if model.config.model_type == "qwen2_audio":
         return _qwen2_audio(model, tokens)
-    return _step_audio(model, tokens)
+    return _own_parts(model, tokens)
 
 
 def _tokens_of(config: Any) -> Callable[[int], int] | None:
     """Return the function from a clip's samples to its tokens; None for a model of text only."""
-    if config.model_type in ("step_audio_2", "step_audio_qwen2"):
+    if config.model_type in ("step_audio_2", "step_audio_qwen2", "groundtone_audio"):
         from models.audio import features
 
         return lambda samples: features.tokens(samples, config.audio_encoder_config)
     return _qwen2_audio_tokens if config.model_type == "qwen2_audio" else None
 
 
-def _step_audio(model: Any, tokens: Callable[[int], int]) -> Hearing:
+def _own_parts(model: Any, tokens: Callable[[int], int]) -> Hearing:
+    """Return the parts of a model whose network is ours (`models.audio.modeling`)."""
     from models.audio import modeling
 
     config = model.config.audio_encoder_config

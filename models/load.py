@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -90,11 +91,11 @@ def load_model(path: str | Path, dtype: Dtype = "float32") -> PreTrainedModel:
     except (OSError, ValueError, SafetensorError) as error:
         raise ValueError(f"model {path}: {_reason(path, error)}; expected a Hugging Face causal LM") from error
     # transformers only warns of these: missing weights would be random. Other models' files may hold more than is used
-    # (buffers of old versions); a Step-Audio file that does is of another variant.
+    # (buffers of old versions); a file of our own classes that does is of another variant.
     problems = {
         "missing": sorted(report["missing_keys"]),
         "of another shape": sorted(name for name, *_ in report["mismatched_keys"]),
-        "unexpected": sorted(report["unexpected_keys"]) if "step_audio" in model.config.model_type else [],
+        "unexpected": sorted(report["unexpected_keys"]) if hasattr(model.config, "audio_encoder_config") else [],
     }
     if any(problems.values()):
         details = "; ".join(f"{problem}: {', '.join(names)}" for problem, names in problems.items() if names)
@@ -153,6 +154,18 @@ def public_name(model: PreTrainedModel, name: str) -> str:
                 return outer + name.removeprefix(inner)
         return name.removeprefix("model.")
     return name
+
+
+def public_weights(model: PreTrainedModel, name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """Yield (name, tensor) of a parameter of `model` as checkpoints and engines know it: several for a mixture's experts, which
+    transformers holds in one tensor and stores one by one."""
+    from transformers.core_model_loading import revert_weight_conversion
+
+    renamed = public_name(model, name)
+    if renamed != name:
+        yield renamed, tensor
+    else:  # as `save_pretrained` does
+        yield from revert_weight_conversion(model, {name: tensor}).items()
 
 
 def save_model(model: PreTrainedModel, folder: str | Path, state: dict[str, Tensor]) -> None:

@@ -18,11 +18,13 @@ CHUNK_BYTES = 96 << 20
 
 
 def chunked_logprobs(
-    hidden_AH: Tensor, weight_VH: Tensor, targets_A: Tensor, temperature: float = 1.0
+    hidden_AH: Tensor, weight_VH: Tensor, targets_A: Tensor, temperature: float = 1.0, cap: float | None = None
 ) -> tuple[Tensor, Tensor]:
     """Return (logprob of each target, entropy of each distribution), both [A] float32, under
-    softmax(hidden @ weightᵀ / temperature). Differentiable in `hidden_AH` and `weight_VH`."""
-    return _ChunkedLogprobs.apply(hidden_AH, weight_VH, targets_A, temperature)  # type: ignore[return-value]
+    softmax(hidden @ weightᵀ / temperature). Differentiable in `hidden_AH` and `weight_VH`.
+
+    With a `cap`, the products are bounded by it before the temperature: cap × tanh(product / cap)."""
+    return _ChunkedLogprobs.apply(hidden_AH, weight_VH, targets_A, temperature, cap)  # type: ignore[return-value]
 
 
 def _chunks(actions: int, weight_VH: Tensor) -> tuple[list[slice], Tensor]:
@@ -33,12 +35,14 @@ def _chunks(actions: int, weight_VH: Tensor) -> tuple[list[slice], Tensor]:
     return slices, weight_VH.new_empty((2, size, len(weight_VH)), dtype=torch.float32)
 
 
-def _logits(hidden_CH: Tensor, weight_VH: Tensor, temperature: float, out_CV: Tensor) -> Tensor:
+def _logits(hidden_CH: Tensor, weight_VH: Tensor, temperature: float, cap: float | None, out_CV: Tensor) -> Tensor:
     """Compute a chunk's logits in float32, in place of what `out_CV` holds."""
     if weight_VH.dtype == torch.float32:
         torch.mm(hidden_CH, weight_VH.T, out=out_CV)
     else:
         out_CV.copy_(hidden_CH @ weight_VH.T)  # the product in bfloat16; softmax and its sums need float32
+    if cap is not None:
+        out_CV.div_(cap).tanh_().mul_(cap)
     return _divide(out_CV, temperature)
 
 
@@ -57,13 +61,14 @@ class _ChunkedLogprobs(torch.autograd.Function):
         weight_VH: Tensor,
         targets_A: Tensor,
         temperature: float,
+        cap: float | None,
     ) -> tuple[Tensor, Tensor]:
         actions = len(targets_A)
         logprobs_A, entropy_A, lse_A = hidden_AH.new_empty((3, actions), dtype=torch.float32)
         chunks, buffers_CV = _chunks(actions, weight_VH)
         for chunk in chunks:
             first_CV, second_CV = buffers_CV[:, : len(targets_A[chunk])]  # the last chunk is shorter
-            logits_CV = _logits(hidden_AH[chunk], weight_VH, temperature, first_CV)
+            logits_CV = _logits(hidden_AH[chunk], weight_VH, temperature, cap, first_CV)
             # log p = logit - logsumexp. With the largest logit taken off first, exp cannot overflow.
             top_C = logits_CV.amax(1)
             logits_CV.sub_(top_C[:, None])
@@ -75,22 +80,26 @@ class _ChunkedLogprobs(torch.autograd.Function):
             lse_A[chunk] = top_C + total_C.log()
         # Two numbers an action are enough to compute p again: no [A, V] tensor is saved.
         ctx.save_for_backward(hidden_AH, weight_VH, targets_A, lse_A, entropy_A)
-        ctx.temperature = temperature
+        ctx.temperature, ctx.cap = temperature, cap
         ctx.set_materialize_grads(False)  # an unused output's gradient comes as None, and its terms are spared
         return logprobs_A, entropy_A
 
     @staticmethod
     def backward(  # type: ignore[override]
         ctx: Any, grad_logprobs_A: Tensor | None, grad_entropy_A: Tensor | None
-    ) -> tuple[Tensor, Tensor, None, None]:
+    ) -> tuple[Tensor, Tensor | None, None, None, None]:
         hidden_AH, weight_VH, targets_A, lse_A, entropy_A = ctx.saved_tensors
         grad_hidden_AH = torch.zeros_like(hidden_AH)
-        grad_weight_VH = torch.zeros_like(weight_VH)
+        # None where the head is frozen: it would take a third of the work here, and [V, H] of memory.
+        grad_weight_VH = torch.zeros_like(weight_VH) if ctx.needs_input_grad[1] else None
         chunks, buffers_CV = _chunks(len(targets_A), weight_VH)
         for chunk in chunks:
             first_CV, second_CV = buffers_CV[:, : len(targets_A[chunk])]
             # `grad_CV` starts as log p and becomes the gradient of the logits, all in one buffer.
-            grad_CV = _logits(hidden_AH[chunk], weight_VH, ctx.temperature, first_CV).sub_(lse_A[chunk, None])
+            grad_CV = _logits(hidden_AH[chunk], weight_VH, ctx.temperature, ctx.cap, first_CV)
+            # ∂ cap·tanh(x / cap) / ∂x = 1 - tanh²
+            slope_of_cap_CV = None if ctx.cap is None else 1 - (grad_CV * (ctx.temperature / ctx.cap)).square_()
+            grad_CV.sub_(lse_A[chunk, None])
             if grad_entropy_A is None:
                 assert grad_logprobs_A is not None, "backward is called for at least one output"
                 grad_CV.exp_().mul_(-grad_logprobs_A[chunk, None])
@@ -104,8 +113,11 @@ class _ChunkedLogprobs(torch.autograd.Function):
             if grad_logprobs_A is not None:
                 # ∂logprob/∂logit = onehot - p, whose -p is in `grad_CV` already
                 grad_CV.scatter_add_(1, targets_A[chunk, None], grad_logprobs_A[chunk, None])
+            if slope_of_cap_CV is not None:
+                grad_CV.mul_(slope_of_cap_CV)
             grad_CV = _divide(grad_CV, ctx.temperature).to(weight_VH.dtype)
             torch.mm(grad_CV, weight_VH, out=grad_hidden_AH[chunk])
             # In place: a new [V, H] for each chunk would be 545 MB at H = 896 and V = 151,936.
-            grad_weight_VH.addmm_(grad_CV.T, hidden_AH[chunk])
-        return grad_hidden_AH, grad_weight_VH, None, None
+            if grad_weight_VH is not None:
+                grad_weight_VH.addmm_(grad_CV.T, hidden_AH[chunk])
+        return grad_hidden_AH, grad_weight_VH, None, None, None

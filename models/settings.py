@@ -6,11 +6,14 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from models.folder import folder_of, read_config
+from models.folder import CONFIG_FIX, folder_of, read_config
+from models.lora import LoraConfig
 from rl.config import ConfigError
+from rl.json_files import Fields
 
 if TYPE_CHECKING:
-    pass
+    from collections.abc import Mapping
+    from pathlib import Path
 
 
 Dtype = Literal["float32", "bfloat16"]
@@ -18,6 +21,8 @@ Dtype = Literal["float32", "bfloat16"]
 
 ENGINE_HEAD_SIZES = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
 """Sizes of an attention head for which vLLM has a CPU kernel."""
+PARTS = ("text_config", "audio_config", "vision_config", "audio_encoder_config")
+"""Keys of a config.json that describe parts of a model which takes other inputs than text."""
 
 
 @dataclass
@@ -105,13 +110,57 @@ class BuildConfig:
 
 
 @dataclass
+class ComposeConfig:
+    """A model that listens, put together from two: an encoder's ears, a new adapter, a decoder's language."""
+
+    decoder: str
+    """Folder or hub name of a causal language model of text, with its tokenizer and chat template."""
+    encoder: str
+    """Folder or hub name of a Whisper or a Qwen2-Audio, of which the audio encoder is taken."""
+
+    def validate(self, place: str) -> None:
+        """Raise ConfigError for an empty name."""
+        for name in ("decoder", "encoder"):
+            if not getattr(self, name).strip():
+                raise ConfigError(f"{place}.{name}: is empty; name a folder or a model of the hub")
+
+    def shape(self) -> dict[str, Any]:
+        """Return the config.json of the composed model, but for the audio tokens; empty while a part is not on disk.
+        Raises ValueError for a decoder or an encoder that cannot be composed."""
+        from models.audio.encoders import encoder_config
+
+        decoder, encoder = folder_of(self.decoder), folder_of(self.encoder)
+        if decoder is None or encoder is None:
+            return {}
+        text = read_config(decoder)
+        check_text_only(text, decoder)
+        width = Fields(text, decoder / "config.json", CONFIG_FIX).whole("hidden_size", "n_embd", "d_model", least=1)
+        try:
+            return {"text_config": text, "audio_encoder_config": encoder_config(encoder, width or 1)}
+        except ValueError as error:
+            raise ValueError(f"model.compose.encoder: {error}") from error
+
+
+def check_text_only(config: Mapping[str, object], folder: Path) -> None:
+    """Raise ValueError where a config.json is not that of a causal language model of text."""
+    parts = [key for key in (*PARTS, "is_encoder_decoder") if config.get(key)]
+    if parts:
+        raise ValueError(
+            f"model.compose.decoder: {folder}/config.json has {parts[0]}: it is no causal language model of text alone; "
+            "name one"
+        )
+
+
+@dataclass
 class ModelConfig:
-    """The recipe's model: either `path:` or `build:`."""
+    """The recipe's model: `path:`, `build:` or `compose:`."""
 
     path: str | None = None
     """Folder or hub name of a Hugging Face causal LM, or `smollm2-135m-instruct-q4`, which `scripts/pretrained` writes."""
     build: BuildConfig | None = None
     """A small model to build from scratch."""
+    compose: ComposeConfig | None = None
+    """A language model and an audio encoder to put together: ears for any model."""
     dtype: Dtype = "float32"
     """Type of the weights in engines and trainers."""
     think: Literal["auto"] | bool = "auto"
@@ -123,20 +172,33 @@ class ModelConfig:
     train_encoder: bool = False
     """True if the audio encoder learns wherever the policy does. Frozen, as in the Step-Audio-R1 paper, its features are
     computed once per clip; otherwise anew at every pass over a batch."""
+    lora: LoraConfig | None = None
+    """Train a low-rank adapter in place of all weights; null trains them all."""
     expect: dict[str, Any] | None = None
     """Keys of the config.json at `path`, for a plan on a machine without the model: `{hidden_size: 5120, …}`. Where the
     model is present, the two must describe the same one."""
 
     def validate(self, place: str) -> None:
         """Raise ConfigError for keys that contradict each other."""
-        if (self.path is None) == (self.build is None):
-            raise ConfigError(f"{place}: give either `path: …` or `build: {{…}}`, exactly one of them")
+        if sum(choice is not None for choice in (self.path, self.build, self.compose)) != 1:
+            raise ConfigError(f"{place}: give `path: …`, `build: {{…}}` or `compose: {{…}}`, exactly one of them")
         if self.path is not None and not self.path.strip():
             raise ConfigError(f"{place}.path: is empty; name a folder or a model of the hub")
-        if self.expect is not None and self.build is not None:
-            raise ConfigError(f"{place}.expect: the model is built, so its shape is known already; remove it")
+        if self.expect is not None and self.path is None:
+            raise ConfigError(f"{place}.expect: the recipe makes the model, so its shape is known already; remove it")
         if self.train_encoder and self.build is not None and self.build.audio is None:
             raise ConfigError(f"{place}.train_encoder: the model reads text only; add `audio: {{}}` to {place}.build")
+        if self.lora is not None and self.train_encoder:
+            raise ConfigError(
+                f"{place}.lora: freezes all weights, and train_encoder trains some; remove one of the two"
+            )
+        if self.lora is not None and self.lora.engines == "merged" and self.dtype != "float32":
+            raise ConfigError(f"{place}.lora.engines: merged in {self.dtype} would lose small updates; use adapter")
+
+    @property
+    def adapter_rank(self) -> int:
+        """Rank of the LoRA adapters that engines are started for; 0 where they get none."""
+        return self.lora.engine_rank(self.dtype) if self.lora else 0
 
     @property
     def thinks(self) -> bool | None:
@@ -144,8 +206,29 @@ class ModelConfig:
         settles it before it starts its actors (`rl.recipe.thinking`)."""
         return None if self.think == "auto" else self.think
 
+    @property
+    def sources(self) -> dict[str, str]:
+        """Folders or hub names that the model comes from, by the recipe's key; none for one that is built."""
+        if self.compose is not None:
+            return {"model.compose.decoder": self.compose.decoder, "model.compose.encoder": self.compose.encoder}
+        return {} if self.path is None else {"model.path": self.path}
+
+    @property
+    def text_source(self) -> str | None:
+        """Folder or hub name that tokenizer and chat template come from; None for a model that is built."""
+        return next(iter(self.sources.values()), None)
+
+    @property
+    def title(self) -> str:
+        """The model in a few words."""
+        if self.compose is not None:
+            return f"{self.compose.decoder} with the ears of {self.compose.encoder}"
+        return "built by the recipe" if self.path is None else self.path
+
     def shape(self) -> dict[str, Any]:
         """Return the model's config.json as a dict, without transformers; empty for a hub name that is not on disk."""
+        if self.compose is not None:
+            return self.compose.shape()
         if self.build is not None:
             from models.tokenizer import VOCABULARY
 

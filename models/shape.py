@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from models.folder import CONFIG_FIX, count_parameters, folder_of, read_config
-from models.settings import ModelConfig
+from models.settings import ComposeConfig, ModelConfig
 from rl.json_files import Fields
 
 BYTES = {"float32": 4, "bfloat16": 2}
@@ -67,6 +67,8 @@ class Shape:
     """Number of parameters, the audio encoder's included."""
     frozen: int = 0
     """Parameters of the audio encoder, which stays whole on every rank that has it."""
+    token_rate: float = 0.0
+    """Tokens of a second of sound; 0 for a model of text only."""
 
     @property
     def active(self) -> int:
@@ -103,6 +105,8 @@ def read_shape(model: ModelConfig) -> Shape | None:
     if model.expect is not None and expected_shape is None:
         keys = "hidden_size, num_hidden_layers, num_attention_heads and vocab_size"
         raise ValueError(f"model.expect: describes no decoder that is known here; give at least {keys}")
+    if model.compose is not None:
+        return _composed_shape(model.compose)
     folder = folder_of(str(model.path))
     shape = folder_shape(folder, "model.path")
     if shape is None or expected_shape is None:
@@ -114,6 +118,19 @@ def read_shape(model: ModelConfig) -> Shape | None:
                 f"model.expect: {key} {want} expected, {folder}/config.json has {have}; correct it or the path"
             )
     return shape
+
+
+def _composed_shape(compose: ComposeConfig) -> Shape | None:
+    """Return the shape of a composed model, or None while a part is not on disk."""
+    config = compose.shape()
+    if not config:
+        return None
+    whole, text = config_shape(config), config_shape(config["text_config"])
+    decoder = folder_shape(folder_of(compose.decoder), "model.compose.decoder")
+    if whole is None or text is None or decoder is None:
+        return None
+    # The decoder is counted by its files, encoder and adapter by formula; rows for audio tokens are a few.
+    return replace(whole, parameters=decoder.parameters + whole.parameters - text.parameters)
 
 
 def folder_shape(folder: Path | None, place: str) -> Shape | None:
@@ -160,7 +177,16 @@ def config_shape(
     active = ffn * (text.whole("num_experts_per_tok") or 1)
     positions = text.whole("max_position_embeddings", "n_positions", least=1)
     count = parameters or formula + encoder + adapter
-    return Shape(hidden, layers, q, k, heads, active, vocabulary, tied, positions, count, encoder)
+    rate = _token_rate(whole)
+    return Shape(hidden, layers, q, k, heads, active, vocabulary, tied, positions, count, encoder, rate)
+
+
+def _token_rate(whole: Fields) -> float:
+    """Return the tokens of a second of sound: of 50 frames, which an encoder may average and an adapter strides over."""
+    audio = whole.inner("audio_encoder_config")
+    if not audio.values:
+        return 25.0 if whole.text("model_type") == "qwen2_audio" else 0.0
+    return 50.0 / ((audio.whole("pooling", least=1) or 2) * (audio.whole("adapter_stride", least=1) or 2))
 
 
 def _audio_parameters(audio: Fields, hidden: int) -> tuple[int, int]:
@@ -174,5 +200,7 @@ def _audio_parameters(audio: Fields, hidden: int) -> tuple[int, int]:
 
     d, width = size("n_audio_state", 1280), size("adapter_width", 2048)
     ends = 3 * d * size("n_mels", 128) + 3 * d * d + (size("n_audio_ctx", 1500) + 4) * d
-    blocks = size("n_audio_layer", 32) * 12 * (d * d + d)
-    return ends + blocks, 3 * d * d + d + (d + 1) * width + (width + 1) * hidden
+    ffn = size("n_audio_ffn", 4 * d)
+    blocks = size("n_audio_layer", 32) * (4 * d * d + 8 * d + (2 * d + 1) * ffn)
+    adapter = size("kernel_size", 3) * d * d + d + (d + 1) * width + (width + 1) * hidden
+    return ends + blocks, adapter

@@ -13,8 +13,19 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
 
-CAPS = ("final_logit_softcapping", "logits_soft_cap", "attn_logit_softcapping")
-"""Keys of config.json that cap logits or attention scores (Gemma 2)."""
+REFUSED_FAMILIES = {
+    **dict.fromkeys(
+        ("phi", "gptj", "codegen"), "has a bias in its head, which is not supported (the head is one matrix)"
+    ),
+    **dict.fromkeys(
+        ("mamba", "mamba2", "falcon_mamba", "falcon_h1", "jamba", "bamba", "zamba2", "rwkv", "recurrent_gemma"),
+        "has recurrent layers, which are not supported (neighbours in a pack would mix)",
+    ),
+    **dict.fromkeys(("bloom", "mpt"), "has an attention of its own, which is not supported"),
+    "gpt_oss": "has attention sinks, which are not supported",
+    "cohere2": "is not supported (through a sliding window vLLM sees one token more than transformers does)",
+}
+"""`model_type` → what of it is not supported; `find_unsupported_part` finds the same in a model that is loaded."""
 LAYER_TYPES = {"full_attention", "sliding_attention"}
 """Values of `layer_types` that `models.attention` computes."""
 
@@ -23,12 +34,16 @@ def find_unsupported_key(config: Mapping[str, object], place: str = "config.json
     """Return what the config.json of a language model asks for that is not supported, as text; None if nothing. Raises
     ValueError, which begins with `place`, for a value of the wrong kind. Imports nothing heavy."""
     text = _text_config(config, place)
-    for key in CAPS:
-        if cap := text.number(key):
-            return f"{key}: {cap} in its config.json is not supported (scores are used as they are, without a cap)"
+    if reason := REFUSED_FAMILIES.get(text.text("model_type") or ""):
+        return f"'{text.text('model_type')}' {reason}"
+    if cap := text.number("logits_soft_cap"):  # of RecurrentGemma
+        return f"logits_soft_cap: {cap} in its config.json is not supported (final_logit_softcapping is)"
     if unknown := sorted(set(text.texts("layer_types")) - LAYER_TYPES):
         return f"layer_types: {', '.join(unknown)} in its config.json is not supported (full and sliding attention are)"
+    # Read here so that a value of another kind is named before anything starts.
     logit_divisor(config, place)
+    logit_cap(config, place)
+    text.number("attn_logit_softcapping")
     return None
 
 
@@ -59,3 +74,8 @@ def logit_divisor(config: Mapping[str, object], place: str = "config.json") -> f
     logits_scaling, or one over Cohere's logit_scale; 1 for other models."""
     text = _text_config(config, place)
     return (text.number("logits_scaling") or 1.0) / (text.number("logit_scale") or 1.0)
+
+
+def logit_cap(config: Mapping[str, object], place: str = "config.json") -> float | None:
+    """Return the number that bounds the logits, cap × tanh(logit / cap) (Gemma 2); None for other models."""
+    return _text_config(config, place).number("final_logit_softcapping") or None

@@ -12,19 +12,21 @@ from collections import deque
 from collections.abc import Callable, Container, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from rl.config import ConfigError
 from rl.finite import NonFiniteError, is_finite
-from rl.types import Clip, Message, Prompt, Rollout
+from rl.types import Prompt, Rollout
+from rollouts.arrival import ArrivalError, Receipt
+from rollouts.chat_format import ChatFormat
+from rollouts.proof import Proof
 from rollouts.remote import Actor, fetch
 from rollouts.serving import ServingConfig
-from rollouts.weights import WeightBucket
+from rollouts.weights import Weights, folder_weights
 from rollouts.worker import Completion, Request
 
 if TYPE_CHECKING:
@@ -48,41 +50,16 @@ class EngineConfig(ServingConfig):
 
     count: int = 1
     """Number of engines."""
+    probe: bool = True
+    """True if every engine scores a fixed sequence after each update of the weights, to compare with the trainer. false, for
+    options of vLLM that exclude prompt logprobs: that the weights arrive is still proved, by checksums, not that they are
+    used."""
 
     def validate(self, place: str) -> None:
         """Raise ConfigError for a value out of range."""
         super().validate(place)
         if self.count < 1:
             raise ConfigError(f"{place}.count: must be at least 1; got {self.count}")
-
-
-class ChatFormat(Protocol):
-    """Conversations to token ids, and ids that an engine wrote back to text; `rl.data.chat.Chat` is one.
-
-    The sampler itself calls `prompt`, `ends` and `turn`. `closing` and `chain_length` serve its callers that cut chains of thought
-    short (`rl.stages.budgets`)."""
-
-    def prompt(self, messages: Sequence[Message], clips: Sequence[Clip] = (), expand: bool = False) -> list[int]:
-        """Return the ids of a conversation: one audio token a clip, or with `expand` as many as the model hears."""
-        ...
-
-    @cached_property  # a plain property would not admit the cached one of `Chat` to a type checker
-    def closing(self) -> list[int]:
-        """Ids that end a chain of thought."""
-        ...
-
-    @cached_property
-    def ends(self) -> list[int]:
-        """Ids of the tokens that end a turn."""
-        ...
-
-    def turn(self, ids: Sequence[int]) -> str:
-        """Return the text of what the policy wrote."""
-        ...
-
-    def chain_length(self, ids: Sequence[int]) -> int:
-        """Return the number of tokens in the chain of thought."""
-        ...
 
 
 def seed_of(*parts: object) -> int:
@@ -105,22 +82,41 @@ class Sampler:
     def __init__(self, engines: Sequence[Actor], respawn: Callable[[int], Actor], chat: ChatFormat) -> None:
         self.engines, self.respawn, self.chat = list(engines), respawn, chat
         self.version = -1  # nothing loaded: the engines hold the weights that they started with
-        self.weights: Sequence[WeightBucket] = []  # what a new engine loads in a dead one's place
+        self.weights: Weights | None = None  # what a new engine loads in a dead one's place
+        self.proof = Proof()
         self.reissued_requests = self.deaths = 0
 
-    def load(self, weights: Sequence[WeightBucket] | Path, version: int = 0) -> None:
-        """Load weights, or the model in a folder, into every engine under the name `version`."""
+    def load(self, weights: Weights | Path, version: int = 0) -> None:
+        """Load weights, or the model in a folder, into every engine under the name `version`. Raises ArrivalError, naming
+        the engine and the tensor, unless every engine holds what was sent and uses it."""
+        self.weights = folder_weights(weights) if isinstance(weights, Path) else weights
+        self.version = -1  # until all is proved: after a load that fails it refuses to generate
+        self.deaths = 0
+        self.proof.begin(version, self.weights)
+        # All engines start before the first is waited for, and the trainer scores the probe meanwhile.
+        loads = [self._load(i) for i in range(len(self.engines))]
+        receipts = [self._receive(i, loading) for i, loading in enumerate(loads)]
+        self.proof.wait_for_trainer()
+        for i, receipt in enumerate(receipts):
+            self.proof.check(i, receipt)
+        self.version = version
+
+    def _load(self, i: int) -> ObjectRef[Receipt]:
+        assert self.weights is not None, "there are weights to load"
+        return self.engines[i].load.remote(self.proof.version, self.weights.buckets, self.weights.probe)
+
+    def _receive(self, i: int, loading: ObjectRef[Receipt]) -> Receipt:
+        """Wait for the answer to `_load`, if need be of another engine in the place of one that died."""
         from ray.exceptions import RayActorError
 
-        self.weights = [{"folder": str(weights)}] if isinstance(weights, Path) else weights
-        self.version = version
-        self.deaths = 0
-        # All engines start before the first is waited for.
-        for i, loading in enumerate([engine.load.remote(version, self.weights) for engine in self.engines]):
-            try:
-                assert fetch(loading) == version, f"engine {i} does not hold version {version}"
-            except RayActorError:
-                self._replace(i)
+        try:
+            return fetch(loading)
+        except RayActorError:
+            return self._replace(i)
+        except ValueError as error:
+            if self.weights is None or not self.weights.from_trainer:  # of a folder it names the folder
+                raise
+            raise ArrivalError(f"engine {i}, version {self.proof.version}: {error}") from error
 
     def generate(
         self,
@@ -163,7 +159,7 @@ class Sampler:
                     queue.extendleft(running[i].values())
                     self.reissued_requests += len(running[i])
                     running[i] = {}
-                    self._replace(i)
+                    self.proof.check(i, self._replace(i))
                     continue
                 for completion in completions:
                     del running[i][completion.key]
@@ -197,18 +193,17 @@ class Sampler:
                 # The engine refuses unless it holds this version: no token is written by stale weights.
                 calls[engine.advance.remote(self.version, requests, SLICE_S)] = i
 
-    def _replace(self, i: int) -> None:
-        """Put a new engine with the present weights in the place of the dead i-th. Raises ValueError beyond MAX_DEATHS
-        and where the weights do not load."""
+    def _replace(self, i: int) -> Receipt:
+        """Put a new engine with the present weights in the place of the dead i-th, and return its answer. Raises
+        ValueError beyond MAX_DEATHS and where the weights do not load."""
         from ray.exceptions import RayActorError
 
         self.deaths += 1
         while self.deaths <= MAX_DEATHS:
             self.engines[i] = self.respawn(i)
+            self.proof.forget(i)
             try:
-                if self.weights:
-                    fetch(self.engines[i].load.remote(self.version, self.weights))
-                return
+                return fetch(self._load(i))
             except RayActorError:  # the new one died too
                 self.deaths += 1
         raise ValueError(

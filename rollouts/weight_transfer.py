@@ -8,6 +8,7 @@ The processes of a tensor-parallel engine are not Ray's: they read the bucket fr
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ import numpy as np
 import ray
 import safetensors.torch
 import torch
+from torch import nn
 from vllm.distributed.weight_transfer import WeightTransferEngineFactory
 from vllm.distributed.weight_transfer.base import (
     WeightTransferEngine,
@@ -30,6 +32,8 @@ from vllm.model_executor.model_loader import reload
 from vllm.model_executor.models.interfaces import supports_multimodal
 
 from rl.finite import find_non_finite
+from rollouts.adapters import base_name
+from rollouts.arrival import Checksum, checksum
 from rollouts.weights import WeightBucket
 
 BACKEND = "object_store"
@@ -51,6 +55,8 @@ class Bucket(WeightTransferUpdateInfo):
     """A Hugging Face model on disk."""
     frozen: str | None = None
     """Name of the content, where no update changes it: an engine that holds it does not load it again."""
+    adapter: str = ""
+    """See `rollouts.weights.WeightBucket`; such a bucket is not for the model itself."""
 
     def read(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Yield (parameter name, tensor)."""
@@ -63,6 +69,11 @@ class Bucket(WeightTransferUpdateInfo):
             # bucket, when Ray has freed this one.
             tensor = torch.from_numpy(array.copy())
             yield name, tensor.view(torch.bfloat16) if tensor.dtype == torch.uint16 else tensor
+
+
+def read_bucket(bucket: WeightBucket) -> dict[str, torch.Tensor]:
+    """Return {name: tensor} of what a trainer has put into the object store."""
+    return dict(Bucket(tensors=bucket.get("tensors")).read())
 
 
 @contextmanager
@@ -87,6 +98,10 @@ class ObjectStoreWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
         super().__init__(*arguments)
         # Frozen bucket's name → the parameters that it brought and that nothing has overwritten since.
         self.frozen_parameters: dict[str, set[str]] = {}
+        self.frozen_checksums: dict[str, dict[str, Checksum]] = {}  # of frozen buckets, from when they were read
+        self.received: dict[str, Checksum] = {}  # of all tensors that the update has brought, as they came
+        self.checksum_s = 0.0
+        self.refusal = ""  # what the model's own loader says of a tensor that it does not take
         self.updated_parameters: set[str] = set()
         self.broken_parameter = ""  # first weight with a NaN or an infinity that the update has read from disk
 
@@ -96,9 +111,12 @@ class ObjectStoreWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
     def start_weight_update(self) -> None:
         """Make the model's layers ready to be loaded again."""
         self.updated_parameters, self.broken_parameter = set(), ""
+        self.received, self.checksum_s, self.refusal = {}, 0.0, ""
         # A plain `load_weights` into a live engine fails (`'Parameter' object has no attribute 'weight_loader'`): vLLM
         # prepacks CPU layers after the first load. This undoes it layer by layer, `finalize…` does it again.
         reload.initialize_layerwise_reload(self.model)
+        if self.device.type == "cpu":
+            _forget_expert_kernels(self.model)
 
     def update_weights(self, update_info: dict[str, Any]) -> None:
         """Load one bucket, given as a dict."""
@@ -109,22 +127,33 @@ class ObjectStoreWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
         name = update_info.frozen
         if name is not None and name in self.frozen_parameters:
             self.updated_parameters |= self.frozen_parameters[name]
+            self.received |= self.frozen_checksums[name]
             return
         # Emptied first: a load that fails half-way may have overwritten anything.
         earlier, self.frozen_parameters = self.frozen_parameters, {}
         # Names of the parameters as vLLM calls them, some of which it fuses from several of ours.
         model: Any = self.model  # vLLM types it as a plain nn.Module
-        loaded_names: set[str] = model.load_weights(self._inspect(update_info)) or set()
+        checksums: dict[str, Checksum] = {}
+        loaded_names: set[str] = set()
+        try:
+            loaded_names = model.load_weights(self._inspect(update_info, checksums)) or set()
+        except Exception as error:  # of a name or shape that the model has not; every loader of vLLM raises its own
+            reason = (str(error).splitlines() or [type(error).__name__])[0].partition(". ")[0]
+            self.refusal = f"vLLM does not take {next(reversed(checksums), 'them')}: {reason}"
+        self.received |= checksums
         # A frozen bucket of which a parameter was overwritten is no longer in place.
         self.frozen_parameters = {key: names for key, names in earlier.items() if not names & loaded_names}
         if name is not None:
-            self.frozen_parameters[name] = loaded_names
+            self.frozen_parameters[name], self.frozen_checksums[name] = loaded_names, checksums
         self.updated_parameters |= loaded_names
 
-    def _inspect(self, bucket: Bucket) -> Iterator[tuple[str, torch.Tensor]]:
-        """Yield the bucket's tensors, and note the first that is broken where they come from disk: what a trainer sends
-        it has looked at."""
+    def _inspect(self, bucket: Bucket, checksums: dict[str, Checksum]) -> Iterator[tuple[str, torch.Tensor]]:
+        """Yield the bucket's tensors and note their checksums; note the first tensor that is broken where they come from
+        disk: what a trainer sends it has looked at."""
         for name, tensor in bucket.read():
+            start = time.monotonic()
+            checksums[name] = checksum(tensor)
+            self.checksum_s += time.monotonic() - start
             if bucket.folder is not None and not self.broken_parameter:
                 self.broken_parameter = find_non_finite([(name, tensor)])
             yield name, tensor
@@ -137,16 +166,49 @@ class ObjectStoreWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
         # With tied embeddings the head is the embedding, whose reload does not re-pack the head's copy of the matrix.
         # Without this the engine goes on with stale logits, in silence: logprobs were wrong by 1.6 to 2.7.
         language_model: Any = self.model.get_language_model() if supports_multimodal(self.model) else self.model
-        dispatch_cpu_unquantized_gemm(language_model.lm_head, remove_weight=False)
+        # Gemma and Cohere have no head beside the embedding, which packs itself when it is loaded.
+        if hasattr(language_model, "lm_head"):
+            dispatch_cpu_unquantized_gemm(language_model.lm_head, remove_weight=False)
 
     def shutdown(self) -> None:
         """Return at once: there is no connection to close."""
 
 
+def _forget_expert_kernels(model: nn.Module) -> None:
+    """Make a mixture's experts ready to be packed again.
+
+    On CPU vLLM packs their matrices for its kernel when it makes the kernel, at the first load. A later load found the kernel
+    and copied matrices over packed ones as they were: logprobs were wrong by 0.5, in silence."""
+    for module in model.modules():
+        method: Any = getattr(module, "quant_method", None)
+        if getattr(method, "moe_kernel", None) is not None:
+            method.moe_kernel = None
+
+
+def arrivals(worker: Any) -> tuple[dict[str, Checksum], float]:
+    """Return the checksums of all tensors of the last update as they came, frozen ones from when they came, and the
+    seconds that the sums took. Runs in vLLM's worker, by `collective_rpc`."""
+    receiver = worker.weight_transfer_engine
+    return receiver.received, receiver.checksum_s
+
+
+def refusal(worker: Any) -> str:
+    """Return what the model's loader said of a tensor of the last update that it did not take, and "" without one. Runs
+    in vLLM's worker, by `collective_rpc`."""
+    return worker.weight_transfer_engine.refusal
+
+
 def missing_parameters(worker: Any) -> list[str]:
     """Return the parameters that the last update did not bring. Runs in vLLM's worker, by `collective_rpc`."""
     receiver = worker.weight_transfer_engine
-    return sorted({name for name, _ in receiver.model.named_parameters()} - receiver.updated_parameters)
+    expected = {_plain_name(name) for name, _ in receiver.model.named_parameters()}
+    return sorted(expected - {_plain_name(name) for name in receiver.updated_parameters})
+
+
+def _plain_name(name: str) -> str:
+    """Return a parameter's name as the update's is compared with it: `load_weights` names a wrapped layer's parameters by their
+    own names or by the wrapped ones, and a mixture's experts without the module that holds them (`experts.w13_weight`)."""
+    return base_name(name).replace(".routed_experts.", ".")
 
 
 def broken_parameter(worker: Any) -> str:

@@ -16,12 +16,16 @@ import numpy as np
 
 from rl.audio import SAMPLE_RATE, waveform
 from rl.types import Clip
+from rollouts.arrival import Checksums, Receipt, checksum
+from rollouts.probe import Probe, score_probe
 from rollouts.rendezvous import private_rendezvous
 from rollouts.serving import ServingConfig
 from rollouts.weights import WeightBucket
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from vllm import SamplingParams
+    from vllm.lora.request import LoRARequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,8 @@ class EngineWorker:
     """Ray actor of one of the policy's engines.
 
     `version` names the weights it holds; it refuses to write for any other. With `sleeps`, where trainers share its GPU,
-    it holds that memory only while it loads weights and from a generation's first request to `rest`."""
+    it holds that memory only while it loads weights and from a generation's first request to `rest`. With an `adapter_rank` it
+    takes LoRA adapters of up to that rank."""
 
     def __init__(
         self,
@@ -73,11 +78,12 @@ class EngineWorker:
         max_sequence_tokens: int,
         config: ServingConfig,
         sleeps: bool = False,
+        adapter_rank: int = 0,
     ) -> None:
         import torch
         from vllm import EngineArgs, LLMEngine
 
-        from rollouts import weight_transfer
+        from rollouts import adapters, weight_transfer
 
         options: dict[str, Any] = {
             "model": model,
@@ -90,7 +96,7 @@ class EngineWorker:
         }
         weight_transfer.register()
         options["weight_transfer_config"] = {"backend": weight_transfer.BACKEND}
-        options |= config.on_device()
+        options |= config.on_device() | adapters.engine_options(adapter_rank)
         if torch.cuda.is_available():
             options["enable_sleep_mode"] = sleeps
         else:
@@ -113,6 +119,7 @@ class EngineWorker:
         self.stop_tokens = [eos] if isinstance(eos, int) else list(eos)
         self.parallel = self.engine.vllm_config.parallel_config.world_size > 1
         self.version = -1
+        self.adapter: LoRARequest | None = None  # the LoRA adapter of this version, where the trainer sends one
         self.running: dict[str, Request] = {}  # by vLLM's request id
         self.sleeps, self.asleep = sleeps, False
         self.rest()
@@ -121,20 +128,24 @@ class EngineWorker:
         """Return True once vLLM has started: Ray calls no method before the constructor has ended."""
         return True
 
-    def load(self, version: int, buckets: Sequence[WeightBucket]) -> int:
-        """Load new weights, forget all that was computed with the old ones, and return the version now held. Raises
-        ValueError unless the buckets bring every parameter."""
-        from rollouts import weight_transfer
+    def load(self, version: int, buckets: Sequence[WeightBucket], probe: Probe | None = None) -> Receipt:
+        """Load new weights, forget all that was computed with the old ones, and return what has come, with the score of
+        the probe. Raises ValueError unless the buckets bring every parameter."""
+        from rollouts import adapters, weight_transfer
 
         assert not self.running, "weights change only between generations"
         self._wake()
         self.version = -1  # until all is loaded: after a load that fails half-way it refuses to write
         self.engine.collective_rpc("start_weight_update")
         for bucket in buckets:
+            if bucket.get("adapter"):
+                continue
             # By handle or path: tensors nested in `collective_rpc` arguments would arrive as lists.
             with weight_transfer.readable_by_workers(bucket, self.parallel) as readable:
                 self.engine.collective_rpc("update_weights", args=(readable,))
         self.engine.collective_rpc("finish_weight_update")
+        if refusals := [text for text in self.engine.collective_rpc(weight_transfer.refusal) if text]:
+            raise ValueError(refusals[0])
         missing: list[str] = self.engine.collective_rpc(weight_transfer.missing_parameters)[0]
         if missing:
             raise ValueError(f"the new weights lack {missing[0]} ({len(missing)} in all); are they another model's?")
@@ -143,13 +154,35 @@ class EngineWorker:
             raise ValueError(
                 f"{buckets[0].get('folder')}: its weights are broken: {max(broken)}; fetch or train it again"
             )
+        tensors: dict[str, Tensor] = {}
+        config = ""
+        for bucket in buckets:
+            if adapter_config := bucket.get("adapter"):
+                tensors |= weight_transfer.read_bucket(bucket)
+                config = adapter_config
+        self.adapter = adapters.load_adapter(self.engine, tensors, config, version) if config else None
         # Keys and values, and audio embeddings (the adapter trains), of the old weights would be served on.
-        self.engine.reset_prefix_cache()
+        if not self.engine.reset_prefix_cache():
+            raise ValueError("vLLM goes on with prefixes that the old weights have computed")
         self.engine.reset_mm_cache()
         self.engine.reset_encoder_cache()
         self.version = version
+        receipt = self._receipt(probe, {name: checksum(tensor) for name, tensor in tensors.items()})
         self.rest()
-        return version
+        return receipt
+
+    def _receipt(self, probe: Probe | None, adapter: Checksums) -> Receipt:
+        """Return what the last update has brought, an `adapter` included, and the score of the probe under it."""
+        from rollouts import weight_transfer
+
+        workers: list[tuple[Checksums, float]] = self.engine.collective_rpc(weight_transfer.arrivals)
+        start = time.monotonic()
+        score = None
+        if probe is not None:
+            request = Request((0, 0), probe.sent, seed=0, max_tokens=1, temperature=0.0, clips=probe.clips)
+            score = score_probe(self.engine, _prompt(request), probe.tokens, probe.start, self.adapter)
+        seconds = time.monotonic() - start + max(seconds for _, seconds in workers)  # workers sum side by side
+        return Receipt(self.version, [{**sums, **adapter} for sums, _ in workers], score, seconds)
 
     def advance(self, version: int, requests: Sequence[Request], slice_s: float) -> list[Completion]:
         """Take `requests` in, step for `slice_s` seconds or until idle, and return the samples that ended. Raises
@@ -160,7 +193,7 @@ class EngineWorker:
         for request in requests:
             name = f"{request.key[0]}/{request.key[1]}"
             self.running[name] = request
-            self.engine.add_request(name, _prompt(request), self._sampling(request))
+            self.engine.add_request(name, _prompt(request), self._sampling(request), lora_request=self.adapter)
         completions: list[Completion] = []
         deadline = time.monotonic() + slice_s
         while self.engine.has_unfinished_requests():

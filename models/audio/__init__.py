@@ -1,16 +1,19 @@
-"""StepFun's Step-Audio architecture, for transformers and vLLM."""
+"""Models that listen, for transformers and vLLM: StepFun's Step-Audio architecture, and a composed one of any decoder."""
 
 from __future__ import annotations
 
 
 def register() -> None:
-    """Make the architecture known to transformers' Auto classes. Idempotent."""
+    """Make the architectures known to transformers' Auto classes. Idempotent."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from models.audio.config import StepAudioConfig, StepAudioEncoderConfig, StepAudioFlatConfig
-    from models.audio.modeling import StepAudio2ForCausalLM, StepAudioFlatForCausalLM
+    from models.audio import config, modeling
 
-    for config in (StepAudioEncoderConfig, StepAudioConfig, StepAudioFlatConfig):
-        AutoConfig.register(config.model_type, config, exist_ok=True)
-    AutoModelForCausalLM.register(StepAudioConfig, StepAudio2ForCausalLM, exist_ok=True)
-    AutoModelForCausalLM.register(StepAudioFlatConfig, StepAudioFlatForCausalLM, exist_ok=True)
+    AutoConfig.register(config.StepAudioEncoderConfig.model_type, config.StepAudioEncoderConfig, exist_ok=True)
+    for model in (
+        modeling.StepAudio2ForCausalLM,
+        modeling.StepAudioFlatForCausalLM,
+        modeling.GroundtoneAudioForCausalLM,
+    ):
+        AutoConfig.register(model.config_class.model_type, model.config_class, exist_ok=True)
+        AutoModelForCausalLM.register(model.config_class, model, exist_ok=True)

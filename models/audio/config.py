@@ -1,13 +1,14 @@
-"""Configuration of the Step-Audio architecture (Step-Audio 2, Step-Audio-R1), under StepFun's key names.
+"""Configurations of models that listen: the Step-Audio architecture (Step-Audio 2, Step-Audio-R1) under StepFun's key
+names, and our own, which gives ears to any decoder.
 
-Defaults are the values of the released models, which those of StepFun's public config class (512 / 8 / 6) are not.
+Defaults are the values of StepFun's released models, which those of their public config class (512 / 8 / 6) are not.
 """
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from transformers import PretrainedConfig, Qwen2Config
+from transformers import AutoConfig, PretrainedConfig, Qwen2Config
 
 from models.audio.released import AUDIO_TOKEN_ID
 
@@ -44,6 +45,12 @@ class StepAudioEncoderConfig(PretrainedConfig):
     n_audio_state: int = 1280
     n_audio_head: int = 20
     n_audio_layer: int = 32
+    n_audio_ffn: int | None = None
+    """Width of the feed-forward layers; default: 4 × n_audio_state."""
+    pooling: int = 2
+    """Neighbouring frames that are averaged after the last layer: 2 gives 25 Hz (Qwen2-Audio), 1 leaves 50 Hz (Whisper)."""
+    tail_samples: int | None = 479
+    """Zeros after a clip: Step-Audio's; None: as many as fill its last hop, so that 30 s are Whisper's 3,000 frames."""
     llm_dim: int | None = None
     """Width of the decoder, which StepFun's files repeat here."""
     kernel_size: int = 3
@@ -75,6 +82,36 @@ class StepAudioConfig(PretrainedConfig):
             values.pop("model_type", None)
             self.audio_encoder_config = StepAudioEncoderConfig(**values)
         self.audio_encoder_config.llm_dim = self.text_config.hidden_size
+        kwargs["tie_word_embeddings"] = self.text_config.tie_word_embeddings
+        super().__post_init__(**kwargs)
+
+
+class GroundtoneAudioEncoderConfig(StepAudioEncoderConfig):
+    """Sizes of a Whisper-like encoder and of the adapter between it and a decoder."""
+
+    model_type = "groundtone_audio_encoder"
+
+
+class GroundtoneAudioConfig(PretrainedConfig):
+    """Configuration of a composed model: `audio_encoder_config` as Step-Audio's, and as `text_config` that of any causal
+    language model."""
+
+    model_type = "groundtone_audio"
+    sub_configs: ClassVar = {"audio_encoder_config": GroundtoneAudioEncoderConfig, "text_config": AutoConfig}
+
+    audio_encoder_config: dict[str, Any] | PretrainedConfig | None = None
+    text_config: dict[str, Any] | PretrainedConfig | None = None
+    audio_token_id: int = -1
+    """Id of `<audio_patch>`."""
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        if not isinstance(self.text_config, PretrainedConfig):
+            values = dict(self.text_config or {"model_type": "llama"})  # transformers makes one without arguments
+            self.text_config = AutoConfig.for_model(values.pop("model_type"), **values)
+        if not isinstance(self.audio_encoder_config, PretrainedConfig):
+            values = dict(self.audio_encoder_config or {})
+            values.pop("model_type", None)
+            self.audio_encoder_config = GroundtoneAudioEncoderConfig(**values)
         kwargs["tie_word_embeddings"] = self.text_config.tie_word_embeddings
         super().__post_init__(**kwargs)
 

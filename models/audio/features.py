@@ -1,6 +1,6 @@
 """Log-mel frames of clips, and how many frames and tokens a clip has: the arithmetic that engine and trainer share.
 
-Suffixes: S samples, F mel frames (100 Hz), P encoder frames (25 Hz), K tokens (12.5 Hz).
+Suffixes: S samples, F mel frames (100 Hz), P encoder frames (25 Hz, or 50 Hz without pooling), K tokens (12.5 Hz).
 """
 
 from __future__ import annotations
@@ -18,13 +18,17 @@ from rl.audio import SAMPLE_RATE
 if TYPE_CHECKING:
     from models.audio.config import StepAudioEncoderConfig
 
-N_FFT, HOP, PAD = 400, 160, 479
-"""Window, hop, and zeros appended to a clip, in samples: with these zeros even one sample gives a token."""
+N_FFT, HOP = 400, 160
+"""Window and hop of the spectrogram, in samples."""
+SHORTEST = 3 * HOP
+"""Samples to which a shorter chunk is filled up with zeros: three frames, of which pooling leaves one, give a token."""
 
 
 def window(config: StepAudioEncoderConfig) -> int:
     """Return the samples S of a full chunk: `chunk_seconds`, or fewer where the encoder has not so many positions."""
-    return min(int(config.chunk_seconds * SAMPLE_RATE), 2 * config.n_audio_ctx * HOP - PAD)
+    # Two mel frames a position, and a frame more only with a whole hop more.
+    tail = HOP - 1 if config.tail_samples is None else config.tail_samples
+    return min(int(config.chunk_seconds * SAMPLE_RATE), (2 * config.n_audio_ctx + 1) * HOP - 1 - tail)
 
 
 def chunks(samples: int, config: StepAudioEncoderConfig) -> list[slice]:
@@ -34,41 +38,47 @@ def chunks(samples: int, config: StepAudioEncoderConfig) -> list[slice]:
     return [slice(start, min(start + window(config), samples)) for start in range(0, samples, window(config))]
 
 
-def frames(samples: int) -> int:
+def silence(samples: int, config: StepAudioEncoderConfig) -> int:
+    """Return the zeros, in samples, that are appended to a chunk."""
+    tail = -samples % HOP if config.tail_samples is None else config.tail_samples
+    return max(tail, SHORTEST - samples)
+
+
+def frames(samples: int, config: StepAudioEncoderConfig) -> int:
     """Return the mel frames F of one chunk."""
-    return (samples + PAD) // HOP
+    return (samples + silence(samples, config)) // HOP
 
 
-def encoder_frames(mel_frames: int) -> int:
+def encoder_frames(mel_frames: int, config: StepAudioEncoderConfig) -> int:
     """Return the encoder frames P of one chunk."""
     # The second convolution has stride 2 (rounding up), then neighbours are averaged (rounding down).
-    return (mel_frames + 1) // 2 // 2
+    return (mel_frames + 1) // 2 // config.pooling
 
 
 def chunk_tokens(frames: int, config: StepAudioEncoderConfig) -> int:
     """Return the tokens K of one chunk with so many encoder frames P."""
-    # The adapter's strided convolution has padding 1 on both sides.
-    return (frames + 2 - config.kernel_size) // config.adapter_stride + 1
+    # The adapter's strided convolution has padding on both sides: 1 for a stride of 2.
+    return (frames + 2 * (config.adapter_stride // 2) - config.kernel_size) // config.adapter_stride + 1
 
 
 def tokens(samples: int, config: StepAudioEncoderConfig) -> int:
     """Return the tokens K of a clip: the number of `<audio_patch>` that it expands to."""
-    pieces = (frames(piece.stop - piece.start) for piece in chunks(samples, config))
-    return sum(chunk_tokens(encoder_frames(piece), config) for piece in pieces)
+    pieces = (frames(piece.stop - piece.start, config) for piece in chunks(samples, config))
+    return sum(chunk_tokens(encoder_frames(piece, config), config) for piece in pieces)
 
 
 def mels(wave: np.ndarray | Tensor, config: StepAudioEncoderConfig) -> list[Tensor]:
     """Return log-mel frames [F, n_mels] float32 of each chunk of a clip. `wave`: [S] float32, mono, 16 kHz."""
     samples = torch.from_numpy(np.array(wave, dtype=np.float32)) if isinstance(wave, np.ndarray) else wave.float()
-    return [log_mel(samples[piece], config.n_mels) for piece in chunks(len(samples), config)]
+    return [log_mel(samples[piece], config) for piece in chunks(len(samples), config)]
 
 
-def log_mel(wave_S: Tensor, n_mels: int) -> Tensor:
+def log_mel(wave_S: Tensor, config: StepAudioEncoderConfig) -> Tensor:
     """Return log-mel frames [F, n_mels] as Whisper computes them, but on the clip's own length, not padded to 30 s."""
-    wave_S = torch.nn.functional.pad(wave_S, (0, PAD))
+    wave_S = torch.nn.functional.pad(wave_S, (0, silence(len(wave_S), config)))
     window = torch.hann_window(N_FFT, device=wave_S.device)
     spectrum = torch.stft(wave_S, N_FFT, HOP, window=window, return_complex=True)[:, :-1]
-    bands = torch.from_numpy(_filters(n_mels)).to(wave_S.device) @ spectrum.abs() ** 2
+    bands = torch.from_numpy(_filters(config.n_mels)).to(wave_S.device) @ spectrum.abs() ** 2
     loudness = bands.clamp(min=1e-10).log10()
     # Whisper's range: at most 8 (80 dB) below the clip's loudest, then (x + 4) / 4.
     return ((loudness.clamp(min=loudness.max() - 8.0) + 4.0) / 4.0).T.contiguous()

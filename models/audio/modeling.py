@@ -1,4 +1,5 @@
-"""The Step-Audio network: audio encoder → stride-2 adapter → Qwen2 decoder. Parameter names are StepFun's.
+"""Networks that listen: audio encoder → strided adapter → decoder. Step-Audio's decoder is a Qwen2, a composed model's any
+causal LM. Parameter names are StepFun's.
 
 The encoder is Qwen2-Audio's arithmetic, on each clip's own frames: pieces of similar length are padded together, frames
 past a piece's end are zeroed before both strided convolutions and masked in attention. So a clip's features do not depend
@@ -17,11 +18,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, relu, scaled_dot_product_attention
 from torch.nn.utils.rnn import pad_sequence
-from transformers import GenerationMixin, PreTrainedModel, Qwen2Model
+from transformers import AutoModelForCausalLM, GenerationMixin, PreTrainedModel, Qwen2Model
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from models.audio import features
-from models.audio.config import StepAudioConfig, StepAudioEncoderConfig, StepAudioFlatConfig
+from models.audio.config import (
+    GroundtoneAudioConfig,
+    StepAudioConfig,
+    StepAudioEncoderConfig,
+    StepAudioFlatConfig,
+)
 
 
 class Attention(nn.Module):
@@ -45,11 +51,11 @@ class Attention(nn.Module):
 class Block(nn.Module):
     """A layer of the encoder: attention and feed-forward, each after a norm and added to its input."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, ffn: int) -> None:
         super().__init__()
         self.attn = Attention(width, heads)
         self.attn_ln = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.mlp = nn.Sequential(nn.Linear(width, ffn), nn.GELU(), nn.Linear(ffn, width))
         self.mlp_ln = nn.LayerNorm(width)
 
     def forward(self, x_nPD: Tensor, mask: Tensor | None) -> Tensor:
@@ -67,7 +73,9 @@ class Encoder(nn.Module):
         self.conv1 = nn.Conv1d(config.n_mels, width, 3, padding=1)
         self.conv2 = nn.Conv1d(width, width, 3, stride=2, padding=1)
         self.positional_embedding = nn.Embedding(config.n_audio_ctx, width)
-        self.blocks = nn.ModuleList([Block(width, config.n_audio_head) for _ in range(config.n_audio_layer)])
+        ffn = config.n_audio_ffn or 4 * width
+        self.blocks = nn.ModuleList([Block(width, config.n_audio_head, ffn) for _ in range(config.n_audio_layer)])
+        self.pooling = config.pooling
         self.after_norm = nn.LayerNorm(width)
 
     def forward(self, mels: Sequence[Tensor]) -> list[Tensor]:
@@ -86,8 +94,9 @@ class Encoder(nn.Module):
             mask = _real_frames(halves_n, x_nPD.shape[1])[:, None, None]
         for block in self.blocks:
             x_nPD = block(x_nPD, mask)
-        x_nPD = nn.functional.avg_pool1d(x_nPD.transpose(1, 2), 2).transpose(1, 2)  # P halves once more, to 25 Hz
-        return self.after_norm(x_nPD), halves_n // 2
+        if self.pooling > 1:  # P halves once more, to 25 Hz
+            x_nPD = nn.functional.avg_pool1d(x_nPD.transpose(1, 2), self.pooling).transpose(1, 2)
+        return self.after_norm(x_nPD), halves_n // self.pooling
 
 
 class Adapter(nn.Module):
@@ -95,18 +104,18 @@ class Adapter(nn.Module):
 
     def __init__(self, config: StepAudioEncoderConfig, hidden_size: int) -> None:
         super().__init__()
-        width = config.n_audio_state
-        self.conv = nn.Conv1d(width, width, config.kernel_size, stride=config.adapter_stride, padding=1)
+        self.config, width = config, config.n_audio_state
+        stride = config.adapter_stride
+        self.conv = nn.Conv1d(width, width, config.kernel_size, stride=stride, padding=stride // 2)
         self.linear1 = nn.Linear(width, config.adapter_width)
         self.linear2 = nn.Linear(config.adapter_width, hidden_size)
 
-    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
+    def forward(self, pieces: Sequence[Tensor]) -> list[Tensor]:
         """Return the embeddings of each piece."""
         # All at once: under ZeRO-3 every call gathers the weights, so ranks must make equally many.
-        features_nPD = pad_sequence(list(features), batch_first=True).to(self.conv.weight)
+        features_nPD = pad_sequence(list(pieces), batch_first=True).to(self.conv.weight)
         x_nKD = gelu(self.conv(features_nPD.transpose(1, 2))).transpose(1, 2)
-        (kernel,), (stride,) = self.conv.kernel_size, self.conv.stride
-        lengths = [(len(piece) + 2 - kernel) // stride + 1 for piece in features]
+        lengths = [features.chunk_tokens(len(piece), self.config) for piece in pieces]
         return [row[:length] for row, length in zip(self.linear2(relu(self.linear1(x_nKD))), lengths, strict=True)]
 
 
@@ -133,25 +142,60 @@ def join_pieces(pieces: Sequence[Tensor], counts: Sequence[int]) -> list[Tensor]
     return [torch.cat(list(pieces[end - count : end])) for end, count in zip(ends, counts, strict=True)]
 
 
-class StepAudio2ForCausalLM(PreTrainedModel, GenerationMixin):
-    """The whole network, as a transformers model. `<audio_patch>` in `input_ids` stands once for every token of a clip
-    (expanded); `sounds` are the clips, in order, as waves [S] or as encoder features from `encode`."""
+class ListeningModel(PreTrainedModel, GenerationMixin):
+    """A causal LM with `encoder` and `adapter`, as a transformers model. `<audio_patch>` in `input_ids` stands once for
+    every token of a clip (expanded); `sounds` are the clips, in order, as waves [S] or as encoder features from `encode`.
 
-    config_class = StepAudioConfig
-    base_model_prefix = "model"
+    A subclass says what its decoder is."""
+
     main_input_name = "input_ids"
     supports_gradient_checkpointing = True
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_attention_backend = True
+
+    def __init__(self, config: Any) -> None:  # StepAudioConfig or GroundtoneAudioConfig
+        super().__init__(config)
+        self.encoder = Encoder(config.audio_encoder_config)
+        self.adapter = Adapter(config.audio_encoder_config, config.text_config.hidden_size)
+
+    def encode(self, waves: Sequence[np.ndarray | Tensor]) -> list[Tensor]:
+        """Return features [P, D] of each clip (16 kHz mono), a long clip's chunks end to end."""
+        return encode(self.encoder, self.config.audio_encoder_config, waves)
+
+    def adapt(self, clips: Sequence[Tensor]) -> list[Tensor]:
+        """Return embeddings [K, H] of each clip, from its features."""
+        return adapt(self.adapter, self.config.audio_encoder_config, clips)
+
+    def embed(self, input_ids: Tensor | None, sounds: Sequence[Tensor] | None) -> Tensor:
+        """Return the decoder's embeddings of a prompt, those of the clips at its audio tokens."""
+        inputs_embeds: Tensor = self.get_input_embeddings()(input_ids)
+        if not sounds:
+            return inputs_embeds
+        embeddings = self.adapt([sound if sound.dim() == 2 else self.encode([sound])[0] for sound in sounds])
+        patches = (input_ids == self.config.audio_token_id)[..., None]
+        return inputs_embeds.masked_scatter(patches, torch.cat(embeddings).to(inputs_embeds.dtype))
+
+    def prepare_inputs_for_generation(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Return the inputs of the next `forward`; clips go into the first one alone."""
+        sounds = kwargs.pop("sounds", None)
+        inputs = super().prepare_inputs_for_generation(*args, **kwargs)
+        if kwargs.get("is_first_iteration", False) or not kwargs.get("use_cache", True):
+            inputs["sounds"] = sounds  # afterwards they are in the cache
+        return inputs
+
+
+class StepAudio2ForCausalLM(ListeningModel):
+    """Step-Audio's network."""
+
+    config_class = StepAudioConfig
+    base_model_prefix = "model"
     _no_split_modules: ClassVar = ["Qwen2DecoderLayer", "Block"]
     _tied_weights_keys: ClassVar = {"lm_head.weight": "model.embed_tokens.weight"}
 
     def __init__(self, config: StepAudioConfig) -> None:
         super().__init__(config)
         text: Any = config.text_config
-        self.encoder = Encoder(config.audio_encoder_config)  # type: ignore[arg-type]
-        self.adapter = Adapter(config.audio_encoder_config, text.hidden_size)  # type: ignore[arg-type]
         self.model = Qwen2Model(text)
         self.lm_head = nn.Linear(text.hidden_size, text.vocab_size, bias=False)
         self.post_init()
@@ -172,14 +216,6 @@ class StepAudio2ForCausalLM(PreTrainedModel, GenerationMixin):
         """Return the decoder without its head."""
         return self.model
 
-    def encode(self, waves: Sequence[np.ndarray | Tensor]) -> list[Tensor]:
-        """Return features [P, D] of each clip (16 kHz mono), a long clip's chunks end to end."""
-        return encode(self.encoder, self.config.audio_encoder_config, waves)
-
-    def adapt(self, clips: Sequence[Tensor]) -> list[Tensor]:
-        """Return embeddings [K, H] of each clip, from its features."""
-        return adapt(self.adapter, self.config.audio_encoder_config, clips)
-
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -191,11 +227,7 @@ class StepAudio2ForCausalLM(PreTrainedModel, GenerationMixin):
     ) -> CausalLMOutputWithPast:
         """Compute logits, and with `labels` the loss, as transformers' causal LMs do."""
         if inputs_embeds is None:
-            inputs_embeds = self.model.embed_tokens(input_ids)
-            if sounds:
-                embeddings = self.adapt([sound if sound.dim() == 2 else self.encode([sound])[0] for sound in sounds])
-                patches = (input_ids == self.config.audio_token_id)[..., None]
-                inputs_embeds = inputs_embeds.masked_scatter(patches, torch.cat(embeddings).to(inputs_embeds.dtype))
+            inputs_embeds = self.embed(input_ids, sounds)
         out = self.model(inputs_embeds=inputs_embeds, **kwargs)
         positions = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.lm_head(out.last_hidden_state[:, positions])
@@ -204,13 +236,45 @@ class StepAudio2ForCausalLM(PreTrainedModel, GenerationMixin):
             loss = self.loss_function(logits, labels, self.config.text_config.vocab_size)
         return CausalLMOutputWithPast(loss=loss, logits=logits, past_key_values=out.past_key_values)
 
-    def prepare_inputs_for_generation(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Return the inputs of the next `forward`; clips go into the first one alone."""
-        sounds = kwargs.pop("sounds", None)
-        inputs = super().prepare_inputs_for_generation(*args, **kwargs)
-        if kwargs.get("is_first_iteration", False) or not kwargs.get("use_cache", True):
-            inputs["sounds"] = sounds  # afterwards they are in the cache
-        return inputs
+
+class GroundtoneAudioForCausalLM(ListeningModel):
+    """A composed model: any causal LM of transformers, with its own head, hears through encoder and adapter."""
+
+    config_class = GroundtoneAudioConfig
+    base_model_prefix = "language_model"
+
+    def __init__(self, config: GroundtoneAudioConfig) -> None:
+        super().__init__(config)
+        self.language_model = AutoModelForCausalLM.from_config(config.text_config)
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Return the decoder's embedding."""
+        return self.language_model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace the decoder's embedding."""
+        self.language_model.set_input_embeddings(value)
+
+    def get_output_embeddings(self) -> nn.Module:
+        """Return the head."""
+        return self.language_model.get_output_embeddings()
+
+    def get_decoder(self) -> nn.Module:
+        """Return the decoder without its head."""
+        return self.language_model.get_decoder()
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        sounds: Sequence[Tensor] | None = None,
+        inputs_embeds: Tensor | None = None,
+        **kwargs: Any,
+    ) -> CausalLMOutputWithPast:
+        """Compute logits, and with `labels` the loss, as the decoder does."""
+        if inputs_embeds is None:
+            inputs_embeds = self.embed(input_ids, sounds)
+        return self.language_model(inputs_embeds=inputs_embeds, **kwargs)
 
 
 class StepAudioFlatForCausalLM(StepAudio2ForCausalLM):
@@ -229,6 +293,6 @@ def encode(encoder: nn.Module, config: StepAudioEncoderConfig, waves: Sequence[n
 def adapt(adapter: nn.Module, config: StepAudioEncoderConfig, clips: Sequence[Tensor]) -> list[Tensor]:
     """Return embeddings [K, H] of each clip, from its features."""
     # Chunk by chunk, as they were encoded: the adapter's convolution must not reach across a cut.
-    full = features.encoder_frames(features.frames(features.window(config)))
+    full = features.encoder_frames(features.frames(features.window(config), config), config)
     pieces = [clip.split(full) for clip in clips]
     return join_pieces(adapter([piece for clip in pieces for piece in clip]), [len(clip) for clip in pieces])

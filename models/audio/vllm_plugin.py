@@ -1,4 +1,4 @@
-"""The Step-Audio architecture in vLLM, found by every engine process through the entry point `vllm.general_plugins`.
+"""Models that listen in vLLM, found by every engine process through the entry point `vllm.general_plugins`.
 
 A prompt has one `<audio_patch>` per clip; it is expanded here, once, to as many as `features.tokens` says, and the
 request's output has the expanded ids. Encoder and adapter are the trainer's own modules.
@@ -16,7 +16,8 @@ from transformers import BatchFeature
 from vllm.config import VllmConfig
 from vllm.config.multimodal import BaseDummyOptions
 from vllm.inputs import MultiModalDataDict
-from vllm.model_executor.models.interfaces import MultiModalEmbeddings, SupportsMultiModal, SupportsPP
+from vllm.model_executor.models.interfaces import MultiModalEmbeddings, SupportsLoRA, SupportsMultiModal, SupportsPP
+from vllm.model_executor.models.module_mapping import MultiModelKeys
 from vllm.model_executor.models.utils import AutoWeightsLoader, WeightsMapper, init_vllm_registered_model, maybe_prefix
 from vllm.multimodal import MULTIMODAL_REGISTRY
 from vllm.multimodal.inputs import MultiModalFieldConfig, MultiModalKwargsItems
@@ -31,7 +32,6 @@ from vllm.multimodal.processing import (
 from vllm.sequence import IntermediateTensors
 
 from models.audio import features
-from models.audio.config import StepAudioConfig
 from models.audio.modeling import Adapter, Encoder, adapt, join_pieces
 from models.tokenizer import AUDIO
 from rl.audio import SAMPLE_RATE
@@ -42,10 +42,6 @@ LONGEST_S = 600
 
 class ProcessingInfo(BaseProcessingInfo):
     """Facts about the model's audio that vLLM asks for."""
-
-    def get_hf_config(self) -> StepAudioConfig:
-        """Return the model's config."""
-        return self.ctx.get_hf_config(StepAudioConfig)
 
     @property
     def audio_config(self) -> Any:  # a StepAudioEncoderConfig; the field may also be a dict until it is read
@@ -130,12 +126,17 @@ class MultiModalProcessor(BaseMultiModalProcessor[ProcessingInfo]):
 
 
 @MULTIMODAL_REGISTRY.register_processor(MultiModalProcessor, info=ProcessingInfo, dummy_inputs=DummyInputsBuilder)
-class StepAudioEngine(nn.Module, SupportsMultiModal, SupportsPP):
-    """The model as vLLM runs it: the trainer's encoder and adapter, vLLM's own Qwen2 decoder."""
+class GroundtoneAudioEngine(nn.Module, SupportsMultiModal, SupportsLoRA, SupportsPP):
+    """A composed model as vLLM runs it: the trainer's encoder and adapter, vLLM's own class of the decoder, which may take LoRA
+    adapters."""
 
-    hf_to_vllm_mapper = WeightsMapper(
-        orig_to_new_prefix={"model.": "language_model.model.", "lm_head.": "language_model.lm_head."}
-    )
+    hf_to_vllm_mapper = WeightsMapper()  # our names are vLLM's
+
+    def get_mm_mapping(self) -> MultiModelKeys:
+        """Return the names of the decoder, which alone takes LoRA adapters, and of the audio parts."""
+        return MultiModelKeys.from_string_field(
+            language_model="language_model", connector="adapter.", tower_model="encoder."
+        )
 
     @classmethod
     def get_placeholder_str(cls, modality: str, i: int) -> str | None:
@@ -155,8 +156,10 @@ class StepAudioEngine(nn.Module, SupportsMultiModal, SupportsPP):
                 vllm_config=vllm_config,
                 hf_config=self.config.text_config,
                 prefix=maybe_prefix(prefix, "language_model"),
-                architectures=["Qwen2ForCausalLM"],
+                architectures=self.config.text_config.architectures,
             )
+        # Which matrices it fuses: an adapter's parts are fused likewise.
+        self.packed_modules_mapping = getattr(self.language_model, "packed_modules_mapping", {})
         self.make_empty_intermediate_tensors = self.language_model.make_empty_intermediate_tensors
 
     def embed_multimodal(self, **kwargs: Any) -> MultiModalEmbeddings:
@@ -179,15 +182,24 @@ class StepAudioEngine(nn.Module, SupportsMultiModal, SupportsPP):
         """Return the decoder's hidden states."""
         # With pipeline parallelism only the first stage is given embeddings.
         embeds = None if intermediate_tensors is not None else inputs_embeds
-        return self.language_model.model(input_ids, positions, intermediate_tensors, inputs_embeds=embeds)
+        return self.language_model(input_ids, positions, intermediate_tensors, inputs_embeds=embeds)
 
     def compute_logits(self, hidden_states: Tensor) -> Tensor | None:
         """Return the logits of hidden states."""
         return self.language_model.compute_logits(hidden_states)
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
-        """Load weights by StepFun's names; return the names of the parameters they went to."""
+        """Load weights by the trainer's names; return the names of the parameters they went to."""
         return AutoWeightsLoader(self).load_weights(weights, mapper=self.hf_to_vllm_mapper)
+
+
+@MULTIMODAL_REGISTRY.register_processor(MultiModalProcessor, info=ProcessingInfo, dummy_inputs=DummyInputsBuilder)
+class StepAudioEngine(GroundtoneAudioEngine):
+    """Step-Audio's model, which is the same under other names."""
+
+    hf_to_vllm_mapper = WeightsMapper(
+        orig_to_new_prefix={"model.": "language_model.model.", "lm_head.": "language_model.lm_head."}
+    )
 
 
 def _flatten(field: Tensor | Sequence[Tensor]) -> Tensor:

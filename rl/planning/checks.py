@@ -90,6 +90,8 @@ def _unheard_sound(stage: Stage, recipe: Recipe) -> list[str]:
     build, lines = recipe.header.model.build, list[str]()
     if build is None or build.audio or stage.config.model:
         return lines
+    if getattr(stage.config, "train", "all") == "adapter":
+        lines.append(f"{stage.place}.train: adapter, and the model reads text only; add `audio: {{}}` to model.build")
     for name in weights_of(stage.config.data):
         data = recipe.header.data.get(name)
         if data is not None and (data.source in SOURCES_OF_SOUND or "audio" in data.fields):

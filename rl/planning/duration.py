@@ -27,10 +27,12 @@ def seconds(stage_plan: StagePlan, tokens: int, recipe: Recipe, shape: Shape, ex
 
     2 P operations for a token forward and 4 P backward (Kaplan et al. 2020, arXiv 2001.08361, section 2.1), 2 P more
     where gradient checkpointing works the layers again; attention's own, about an eighth of that at 10,240 tokens of a
-    33B model, are left to the pace."""
+    33B model, are left to the pace. Beside an adapter the backward pass spares the gradients of the weights: 2 P less."""
     if expect.train_tflops is None or expect.engine_tokens_per_second is None:
         return 0.0
     update, forward = 8 if recipe.header.model.gradient_checkpointing else 6, 2
+    if recipe.header.model.lora:
+        update -= 2
     operations = update * stage_plan.updates + forward * stage_plan.forwards
     sampled_tokens = tokens if stage_plan.rollouts else 0
     trainer, engines = recipe.header.trainer, recipe.header.engines

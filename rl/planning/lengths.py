@@ -1,12 +1,15 @@
-"""Finds prompts that leave no room for an answer, before the models are there: by the tokens of the longest one."""
+"""Finds prompts that leave no room for an answer, before the models are there: by the tokens of the longest one, its sound
+included."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.folder import folder_of
+from rl.audio import duration_s
 from rl.data.inspection import DataFacts
 
 if TYPE_CHECKING:
@@ -19,10 +22,13 @@ BYTES_PER_TOKEN = 4.0
 """Bytes of English that a token of today's models holds, for a tokenizer that is not here."""
 
 
-def check(recipe: Recipe, facts: Mapping[tuple[str, str | None], DataFacts]) -> tuple[list[str], list[str]]:
-    """Return (problems, notes) about `max_sequence_tokens` that the prompts read so far do not fit."""
+def check(
+    recipe: Recipe, facts: Mapping[tuple[str, str | None], DataFacts], token_rate: float = 0.0
+) -> tuple[list[str], list[str]]:
+    """Return (problems, notes) about `max_sequence_tokens` that the prompts read so far do not fit. `token_rate`: tokens of
+    a second of sound."""
     problems, notes = dict[str, None](), dict[str, None]()
-    counter = _Counter(recipe)
+    counter = _Counter(recipe, token_rate)
     for read in recipe.loads():
         config = read.stage.config.eval if read.key == "eval" else read.stage.config
         limit = getattr(config, "max_sequence_tokens", None)
@@ -47,12 +53,12 @@ def check(recipe: Recipe, facts: Mapping[tuple[str, str | None], DataFacts]) -> 
 
 
 class _Counter:
-    """Counts the tokens of texts, without those that a chat template adds: with the recipe's tokenizer, else by bytes."""
+    """Counts the tokens of prompts, without those that a chat template adds: with the recipe's tokenizer, else by bytes."""
 
-    def __init__(self, recipe: Recipe) -> None:
-        model = recipe.header.model
+    def __init__(self, recipe: Recipe, token_rate: float) -> None:
+        model, self._token_rate = recipe.header.model, token_rate
         self._tokenizer, self.is_exact, self._bytes_per_token = None, model.build is not None, 1.0
-        folder = None if model.build else folder_of(str(model.path))
+        folder = None if model.build else folder_of(str(model.text_source))
         file = folder / "tokenizer.json" if folder else Path("tokenizer.json")
         if model.build is not None:
             return  # a byte tokenizer
@@ -68,16 +74,35 @@ class _Counter:
 
     def longest(self, prompts: Sequence[Prompt], with_answer: bool) -> tuple[int, Prompt]:
         """Return (tokens, prompt) of the longest."""
-        texts = [(_text(prompt, with_answer), prompt) for prompt in prompts]
-        texts.sort(key=lambda entry: -len(entry[0].encode("utf-8", "replace")))
-        counts = [(self._count(text), index) for index, (text, _) in enumerate(texts[:LONGEST])]
-        tokens, index = max(counts, key=lambda entry: entry[0])
-        return tokens, texts[index][1]
+        by_text = sorted(prompts, key=lambda prompt: -len(_text(prompt, with_answer).encode("utf-8", "replace")))
+        by_sound = sorted(prompts, key=_sound_bytes, reverse=True) if self._token_rate else []
+        candidates = [*by_text[:LONGEST], *by_sound[:LONGEST]]
+        counts = [self._count(_text(prompt, with_answer)) + self._sound(prompt) for prompt in candidates]
+        tokens = max(counts)
+        return tokens, candidates[counts.index(tokens)]
+
+    def _sound(self, prompt: Prompt) -> int:
+        """Return the tokens of a prompt's clips, by their headers, rounded down."""
+        try:
+            return int(self._token_rate * sum(duration_s(clip) for clip in prompt.clips))
+        except ValueError:  # isolation boundary: a file that is no sound, which is told when the clips are decoded
+            return 0
 
     def _count(self, text: str) -> int:
         if self._tokenizer is not None:
             return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
         return int(len(text.encode("utf-8", "replace")) / self._bytes_per_token)
+
+
+def _sound_bytes(prompt: Prompt) -> int:
+    """Return the bytes of a prompt's clips, as they are stored: the longest clips have the most."""
+    sizes = [
+        os.path.getsize(str(clip.path))
+        if clip.data is None and os.path.isfile(str(clip.path))
+        else len(clip.data or b"")
+        for clip in prompt.clips
+    ]
+    return sum(sizes)
 
 
 def _text(prompt: Prompt, with_answer: bool) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from models.folder import folder_of
 from models.shape import BYTES, Shape, folder_shape
+from rl.planning.lora import trained_parameters
 from rl.units import GIB, size
 from rl.workers.placement import ExpectConfig, roles
 
@@ -74,7 +75,9 @@ def role_plans(recipe: Recipe, shape: Shape, micro_batch: int, gpu: bool) -> lis
             whole_model = BYTES[model.dtype] * zero_parameters(name, shape) + CUDA_CONTEXT
             if name not in VALUES:
                 whole_model += BYTES[model.dtype] * shape.frozen
-        plans.append(RolePlan(name, role.count, trainer(name, shape, model.dtype, *settings), whole_model))
+        trained = trained_parameters(shape, model.lora) if model.lora and name != "reward_model" else None
+        parts = trainer(name, shape, model.dtype, *settings, trained)
+        plans.append(RolePlan(name, role.count, parts, whole_model))
     return plans
 
 
@@ -149,9 +152,18 @@ def served_kv(
 
 
 def trainer(
-    role: str, shape: Shape, dtype: str, zero_stage: int, ranks: int, tokens: int, checkpointing: bool, gpu: bool
+    role: str,
+    shape: Shape,
+    dtype: str,
+    zero_stage: int,
+    ranks: int,
+    tokens: int,
+    checkpointing: bool,
+    gpu: bool,
+    trained: int | None = None,
 ) -> dict[str, float]:
-    """Return the bytes on one rank of policy, critic or reference, for micro-batches of `tokens`.
+    """Return the bytes on one rank of policy, critic or reference, for micro-batches of `tokens`. `trained` parameters, those of
+    a LoRA adapter, learn beside the model's, which are frozen; None where the model's own do.
 
     As Rajbhandari et al. 2020 (ZeRO, arXiv 1910.02054, section 3) for weights bP, AdamW's two moments 8P and fp32 master
     weights 4P (in float32 only where ZeRO keeps a partition of its own): stage 1 divides optimizer states by the ranks,
@@ -161,6 +173,10 @@ def trainer(
     neither gradients nor states and is outside of ZeRO. What is there while the optimizer steps takes the place of
     activations, where it is more."""
     b, learns, count = BYTES[dtype], role not in ("reference", "reward_model"), zero_parameters(role, shape)
+    weights = b * (count + (trained or 0)) / (ranks if zero_stage >= 3 else 1)
+    gathered = min(count, LIVE)
+    if trained is not None:
+        count = trained  # what has gradients and states; the frozen weights have none
     stage = max(1, zero_stage) if dtype == "bfloat16" else zero_stage
     plain = dtype == "bfloat16" and stage == 1  # DeepSpeed's BF16_Optimizer
     gradients = 4 * count / (ranks if stage >= 2 else 1) if learns or plain or stage == 3 else 0
@@ -170,9 +186,9 @@ def trainer(
     other = CUDA_CONTEXT if gpu else PROCESS["trainer"]
     other += 0 if role in VALUES else LOGIT_CHUNKS + b * shape.frozen
     other += b * bucket if stage == 3 or (stage and learns and not plain) else 0
-    other += b * min(count, LIVE) if stage == 3 else 0
+    other += b * gathered if stage == 3 else 0
     return {
-        "weights": b * count / (ranks if stage >= 3 else 1),
+        "weights": weights,
         "gradients": gradients + (2 * count if plain and learns else 0),
         "optimizer": (masters + (8 if learns else 0)) * count / (ranks if stage >= 1 else 1),
         "kv": 0,

@@ -23,7 +23,7 @@ def describe(recipe: Recipe) -> list[str]:
     """Return a line for the model, for each judge that is asked, and for each data set that a stage reads; what the recipe makes
     itself (a model from scratch, a task) needs neither and has none."""
     header = recipe.header
-    models = {} if header.model.build else {"model": str(header.model.path)}
+    models = {place.replace("model.path", "model"): path for place, path in header.model.sources.items()}
     models |= {f"judge {name}": judge.model for name, judge in recipe.judges.items()}
     lines: list[str] = []
     for what, path in models.items():

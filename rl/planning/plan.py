@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ from rl.planning import (
     golds,
     judges,
     lengths,
+    lora,
     memory,
     origins,
     requirements,
@@ -95,13 +97,12 @@ def plan(recipe: Recipe, out: Path | None = None) -> Plan:
     """Return the plan of running `recipe` into `out`. Without `out` nothing is run yet, and a recipe that says which
     machines it expects is planned for those. A user's mistake is not raised: it becomes one of `problems`."""
     header, here = recipe.header, Machine.detect()
-    address = header.cluster.running_cluster()
-    expect = header.cluster.expect
+    address, expect = header.cluster.running_cluster(), header.cluster.expect
     # What a cluster elsewhere has is known once a run connects; bfloat16 is what one trains in on GPUs.
     gpu = expect.gpus > 0 if expect else here.gpus > 0 or (address is not None and header.model.dtype == "bfloat16")
     present = None if address or (expect and out is None) else here
-    sources = origins.describe(recipe)
-    result = Plan(recipe.name, "", "", sources, address, present, expect, gpu, header.cluster.placement)
+    result = Plan(recipe.name, "", "", origins.describe(recipe), address, present, expect, gpu)
+    result.placement = header.cluster.placement
     result.problems += [
         f"{file}: has the name of a package of ours and would be imported in its place; rename it or run from elsewhere"
         for file in find_shadowing_modules()
@@ -117,16 +118,16 @@ def plan(recipe: Recipe, out: Path | None = None) -> Plan:
     for name, judge in header.judges.items():
         _present(judge.model, f"judges.{name}.model", result)
     facts = _facts(recipe, result, runs=bool(present or out))
-    for check in (checks.foreign_difficulties, golds.check, chains.check, thinking.check, lengths.check):
+    check_lengths = partial(lengths.check, token_rate=shape.token_rate if shape else 0.0)
+    for check in (checks.foreign_difficulties, golds.check, chains.check, thinking.check, check_lengths, lora.check):
         problems, notes = check(recipe, facts)
         result.problems += problems
         result.notes += notes
     result.thinking = thinking.describe(recipe, facts)
     _stages(recipe, shape, facts, result)
     result.notes += judges.notes(recipe, result.stages, facts)
-    result.placed = bundles(
-        roles(recipe.roles, header.engines, header.trainer, gpu, header.judges), header.cluster.placement
-    )
+    actors = roles(recipe.roles, header.engines, header.trainer, gpu, header.judges)
+    result.placed = bundles(actors, header.cluster.placement)
     ray = sys.modules.get("ray")  # a notebook's own Ray may declare more than this machine has; the cluster checks that
     if expect:
         result.problems += filter(None, [describe_misfit(result.placed, expect)])
@@ -183,9 +184,10 @@ def _stages(recipe: Recipe, shape: Shape | None, facts: judges.Facts, plan: Plan
 def _model(recipe: Recipe, plan: Plan) -> Shape | None:
     """Describe the model in the plan; return its shape, or None where that is not known here."""
     model = recipe.header.model
-    path, name = str(model.path), "built by the recipe" if model.build else str(model.path)
-    plan.model = f"{name}, {model.dtype}"
-    if model.build is None and not _present(path, "model.path", plan) and model.expect is None:
+    place, path = next(iter(model.sources.items()), ("model", ""))
+    plan.model = f"{model.title}, {model.dtype}"
+    absent = [place for place, source in model.sources.items() if not _present(source, place, plan)]
+    if absent and model.expect is None:
         return None
     try:
         shape = read_shape(model)
@@ -195,10 +197,9 @@ def _model(recipe: Recipe, plan: Plan) -> Shape | None:
             plan.problems.append(str(error))
         return None
     if foreign:  # which an engine alone may be able to serve
-        plan.problems.append(f"model.path: {path}: {foreign}; choose another model")
-    if shape is None and not any(line.startswith("model.path:") for line in plan.problems + plan.notes):
-        why = f"{path} holds no config.json of a decoder that is known here"
-        plan.notes.append(f"model.path: {why}; memory and disk are not estimated")
+        plan.problems.append(f"{place}: {path}: {foreign}; choose another model")
+    if shape is None and not any(line.startswith(f"{place}:") for line in plan.problems + plan.notes):
+        plan.notes.append(f"{place}: {path} holds no decoder that is known here; memory and disk are not estimated")
     elif shape is not None:
         plan.model = f"{amount(shape.parameters)} parameters, {plan.model}"
     config = model.shape() or model.expect

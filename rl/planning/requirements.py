@@ -72,9 +72,8 @@ def unnamed_folder(recipe: Recipe) -> tuple[set[str], list[str]]:
 
 def models(recipe: Recipe) -> list[str]:
     """Return a line for each model of the recipe whose folder is here but lacks files that loading it needs."""
-    header, path_of = recipe.header, dict[str, str]()
-    if header.model.path is not None:
-        path_of["model.path"] = header.model.path
+    header = recipe.header
+    path_of = {**header.model.sources}
     path_of |= {f"judges.{name}.model": judge.model for name, judge in header.judges.items()}
     stage_names = {name for stage in recipe.stages for name in (stage.base, stage.name)}
     for stage in recipe.stages:
@@ -85,7 +84,7 @@ def models(recipe: Recipe) -> list[str]:
     for place, path in path_of.items():
         try:
             if os.path.isdir(path):  # a model of the hub is downloaded whole
-                check_whole(Path(path), tokenizer=not place.endswith(".critic"))
+                check_whole(Path(path), tokenizer=not place.endswith((".critic", ".encoder")))
         except ValueError as error:
             lines.append(f"{place}: {error}")
     return lines

@@ -37,7 +37,7 @@ def check(recipe: Recipe, facts: Facts) -> tuple[list[str], list[str]]:
 
 def _choose(recipe: Recipe, facts: Facts) -> Thinking | ConfigError:
     try:
-        folder = folder_of(str(recipe.header.model.path))
+        folder = folder_of(str(recipe.header.model.text_source))
         return choose_thinking(recipe, lambda read: _prompts(read, facts), folder)
     except ConfigError as error:
         return error

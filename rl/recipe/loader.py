@@ -91,6 +91,8 @@ class Recipe:
         for stage in {stage.base: stage for stage in self.stages}.values():  # iterations share a config
             roles |= stage.config.roles
             rewards += stage_rewards(stage.config, self.header.reward).values()
+        if self.header.model.lora:
+            roles.discard("reference")  # it is the policy with its adapter off
         # A run serves a judge or a reward model only where some reward asks it.
         for reward in rewards:
             roles |= {f"judge {name}" for name in served_judges(reward)}

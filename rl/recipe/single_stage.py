@@ -84,7 +84,7 @@ def _thinks(recipe: Recipe) -> bool | None:
     def prompts(read: DataRead) -> Sequence[Prompt] | None:
         return inspect(recipe.header.data[read.data], read.split).prompts or None
 
-    return choose_thinking(recipe, prompts, folder_of(str(recipe.header.model.path))).think
+    return choose_thinking(recipe, prompts, folder_of(str(recipe.header.model.text_source))).think
 
 
 def describe_model(model: str) -> dict[str, str]:

@@ -75,8 +75,8 @@ CHARTS = (
     Chart("KL", ("kl/ref", "approx_kl"), "to the reference; from before to after an update"),
     Chart(
         "Engine against trainer",
-        ("logprob_gap/mean", "logprob_gap/max"),
-        "difference of their logprobs; should be tiny",
+        ("logprob_gap/mean", "logprob_gap/max", "probe_gap/*"),
+        "difference of their logprobs, on samples and on the probe of new weights; should be tiny",
         "log",
     ),
     Chart("Clip fraction", ("clip_fraction",), "share of tokens whose ratio left the clip range"),

@@ -100,16 +100,21 @@ class Artifacts:
         makers = [stage for stage, outcome in self.outcomes.items() if "model" in outcome.artifacts]
         if name is None and not makers:
             model = self.recipe.header.model
-            self.parents[Parent("model", "built from scratch" if model.build else str(model.path))] = None
+            self.parents[Parent("model", "built from scratch" if model.build else model.title)] = None
             return self.initial_model()
         return self.path("model", name or makers[-1])
 
     def initial_model(self) -> Path:
-        """Return the folder of the recipe's model; one that the recipe builds is built on the first call."""
+        """Return the folder of the recipe's model; one that the recipe builds or composes is made on the first call."""
         from models.load import build
 
-        model = self.recipe.header.model
+        model, folder, seed = self.recipe.header.model, self.out / "initial", self.recipe.header.seed
         if model.build is not None:
-            with detect_full_disk(self.out / "initial"):
-                return build(model.build, self.out / "initial", self.recipe.header.seed)
+            with detect_full_disk(folder):
+                return build(model.build, folder, seed)
+        if model.compose is not None:
+            from models.compose import compose
+
+            with detect_full_disk(folder):
+                return compose(model.compose, folder, model.dtype, seed)
         return on_disk(str(model.path))

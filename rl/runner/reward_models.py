@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -60,7 +61,8 @@ class RewardModels:
             return
         self.current = None  # a load that fails half-way leaves no usable model
         mean = read_mean(folder)
-        cluster.reward_model.load(folder, cluster.model, OptimizerConfig())
+        # Its adapter was merged when it was exported, and it does not learn.
+        cluster.reward_model.load(folder, replace(cluster.model, lora=None), OptimizerConfig())
         self.mean, self.current = mean, folder
 
 

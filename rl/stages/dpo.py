@@ -81,7 +81,7 @@ def run(config: Config, context: Context) -> Outcome:
     checkpoints = Checkpoints(context.folder / "checkpoints", config.keep, context.say, context.record)
     checkpoint = checkpoints.latest()
     if checkpoint:
-        policy.load(checkpoint[0], cluster.model, config.optimizer)
+        policy.load(checkpoint[0], cluster.model, config.optimizer, base=context.model)
         policy.restore_optimizer(checkpoint[0])
     state = checkpoint[1] if checkpoint else {"step": 0, "drawn": 0, "recent": []}
     context.tracker.rewind(state["step"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from rl.stages.context import Context, Outcome
 from rl.stages.kind import Kind
@@ -30,11 +30,21 @@ class Config(CheckpointConfig, TrainingConfig):
     """Demonstrations in each optimiser step."""
     max_sequence_tokens: int = 10240
     """Tokens of the longest sequence, prompt and response together."""
+    train: Literal["all", "adapter"] = "all"
+    """The weights that learn. `adapter`: those between ear and decoder alone, to warm up a composed model whose adapter is
+    new (`model.compose`); the decoder stays as it was pretrained."""
     stop_at_loss: float | None = None
     """Ends the stage early, once the mean loss of the last ten steps is below: a model that imitates perfectly leaves
     RL nothing to explore. On answers with one right wording, exp(-loss × tokens) is about the accuracy of a sample."""
 
     rows_key: ClassVar[str] = "sequences_per_step"
+
+    def notes(self, place: str, rows: int | None) -> list[str]:
+        lines = super().notes(place, rows)
+        if self.train == "adapter" and self.optimizer.learning_rate < 1e-4:
+            rate = f"{self.optimizer.learning_rate:g}"
+            lines.append(f"{place}.optimizer.learning_rate: {rate} is little for an adapter that is new; 1e-3 is usual")
+        return lines
 
 
 def plan(config: Config, work: Work) -> StagePlan:
@@ -45,6 +55,8 @@ def plan(config: Config, work: Work) -> StagePlan:
         f"{many(config.epochs, 'epoch')} of {work.prompts} → {steps_in_words(steps)} "
         f"of {many(config.sequences_per_step, 'sequence')}, {micro_batches}"
     )
+    if config.train == "adapter":
+        summary += "; the adapter alone learns"
     return work.plan(
         summary,
         steps * config.sequences_per_step,
@@ -68,7 +80,8 @@ def run(config: Config, context: Context) -> Outcome:
     checkpoints = Checkpoints(context.folder / "checkpoints", config.keep, context.say, context.record)
     checkpoint = checkpoints.latest()
     start = checkpoint[1]["step"] if checkpoint else 0
-    policy.load(checkpoint[0] if checkpoint else context.model, context.cluster.model, config.optimizer)
+    folder, adapter_only = checkpoint[0] if checkpoint else context.model, config.train == "adapter"
+    policy.load(folder, context.cluster.model, config.optimizer, context.model, adapter_only)
     if checkpoint:
         policy.restore_optimizer(checkpoint[0])
         curriculum.state = checkpoint[1]["drawn"]

@@ -45,7 +45,7 @@ def pack(recipe: Recipe, folder: Path) -> list[str]:
     _pack_data(recipe, values.get("data") or {}, parcel)
     for key in SETTINGS:
         _pack_files_in(values.get(key), key, parcel)
-    paths = {"model.path": values["model"].get("path")}
+    paths = {**recipe.header.model.sources}
     paths |= {f"judges.{name}.model": judge["model"] for name, judge in (values.get("judges") or {}).items()}
     for place, config in stages:
         keys = {key for kind in STAGES.values() for key in kind.references}

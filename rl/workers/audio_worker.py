@@ -19,10 +19,11 @@ from models.augment import AugmentConfig, augment_clip
 from rl.audio import waveform
 from rl.finite import NonFiniteError
 from rl.types import Batch, Clip
+from rl.workers.adapter_worker import AdapterWorker
 from rl.workers.cuda_cache import frees_cuda_cache
 from rl.workers.diagnosis import check_weights
 from rl.workers.optimizer import OptimizerConfig
-from rl.workers.trainer import TrainerConfig, TrainerWorker
+from rl.workers.trainer import TrainerConfig
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -48,7 +49,7 @@ TOKENIZER_FILES = (
 """Beginnings of the names of files that a tokenizer or audio processor is read from."""
 
 
-class AudioWorker(TrainerWorker):
+class AudioWorker(AdapterWorker):
     """A trainer's rank that computes features of clips, with the encoder of the module it trains or a borrowed one."""
 
     borrowed_hearing: Hearing | None = None
@@ -140,7 +141,7 @@ class LanguageModelWorker(AudioWorker):
         """Write a Hugging Face model folder, tokenizer included, that engines prompt and stop as training did. Collective;
         the first rank writes."""
         state: dict[str, Tensor] = {}
-        for name, tensor in self._named_parameters():  # on every rank: gathering is collective
+        for name, tensor in self.merged_parameters():  # on every rank: gathering is collective
             if name.startswith("lm.") and self.rank == 0:
                 state[name.removeprefix("lm.")] = tensor.cpu().clone()
         if self.rank:
@@ -153,6 +154,24 @@ class LanguageModelWorker(AudioWorker):
             (Path(folder) / name).write_bytes(content)
         write_chat(Path(folder), self.think)
 
+    def export_adapter(self, folder: str) -> None:
+        """Write the adapter alone, in peft's format. Collective; the first rank writes."""
+        from models.lora import adapter_name, save_adapter
+
+        state: dict[str, Tensor] = {}
+        for name, tensor in self.trained_parameters():  # on every rank: gathering is collective
+            if self.rank == 0:
+                state[adapter_name(name.removeprefix("lm."))] = tensor.cpu().clone()
+        if self.rank == 0:
+            save_adapter(self.deepspeed.module.lm, folder, state)
+
+    def save_model(self, folder: str) -> None:
+        """Write what a checkpoint holds of the model: an adapter alone where that is what trains. Collective."""
+        if self.lora:
+            self.export_adapter(folder)
+        else:
+            self.export(folder)
+
     def load_encoder(
         self, path: str, model: ModelConfig, trainer: TrainerConfig, optimizer: OptimizerConfig, classes: Sequence[int]
     ) -> None:
@@ -161,6 +180,7 @@ class LanguageModelWorker(AudioWorker):
         from models.labels import LabelledEncoder
 
         self.keep_tokenizer(path, model.thinks)
+        self.lora = None  # the encoder's own weights train
         # Under ZeRO-3 every call of a module gathers its weights, and ranks, whose clips differ in length, call the
         # encoder differently often: they would wait for each other for ever. So weights stay whole here.
         trainer = replace(trainer, zero_stage=min(trainer.zero_stage, 2))

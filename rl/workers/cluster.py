@@ -18,6 +18,7 @@ from models.folder import count_parameters, declared_ends
 from models.hearing import clip_counter
 from models.load import load_tokenizer
 from models.settings import ModelConfig
+from models.shape import folder_shape
 from rl.data.chat import Chat
 from rl.data.chat_export import exported_template
 from rl.workers import trainer
@@ -28,8 +29,10 @@ from rl.workers.group import CriticGroup, PolicyGroup
 from rl.workers.liveness import Watchdog
 from rl.workers.placement import TRAINERS, Bundle, ClusterConfig, bundles, describe_shortage, roles
 from rl.workers.policy import PolicyWorker
+from rl.workers.probe import draw_probe
 from rl.workers.processes import Processes
 from rl.workers.ray_start import start_ray, stop_ray
+from rl.workers.start_model import StartModel
 from rl.workers.trainer import TrainerConfig
 from rollouts.judge_engine import JudgeConfig, JudgeWorker, Question, judge_client, last_line
 from rollouts.remote import Actor
@@ -54,8 +57,9 @@ class Cluster:
         max_sequence_tokens: int,
         judges: Mapping[str, JudgeConfig] = MappingProxyType({}),
         report_stuck: Callable[[str], None] = lambda _: None,
+        seed: int = 0,
     ) -> None:
-        """`report_stuck` is called, in a thread of the cluster's own, with a process that has stood still for too long."""
+        """`seed` draws the probe of the weights' arrival. `report_stuck` is called, in a thread of the cluster's own, with a process that has stood still for too long."""
         self.judges = judges
         self.names, self.config, self.engines, self.training = names, cluster, engines, training
         self.model, self.model_path, self.max_sequence_tokens = model, model_path, max_sequence_tokens
@@ -63,7 +67,7 @@ class Cluster:
         exported_template(self.chat)  # a template that cannot be exported is refused before anything starts
         self.actors: dict[Seat, Actor] = {}
         self.processes = Processes(training.ranks)
-        self.report_stuck = report_stuck
+        self.report_stuck, self.seed = report_stuck, seed
         self.oom_kills = count_oom_kills()
         self.owns_ray = False
         self.group: PlacementGroup | None = None
@@ -129,7 +133,12 @@ class Cluster:
     @cached_property
     def policy(self) -> PolicyGroup:
         """The policy's ranks, connected; `load` gives them a model."""
-        return PolicyGroup(*self._ranks("policy"))
+        shape = folder_shape(self.model_path, "model.path")
+        # One token less than the longest sequence: an engine that scores a prompt also writes a token.
+        probe = None
+        if self.engines.probe:
+            probe = draw_probe(self.chat, shape and shape.vocabulary, self.max_sequence_tokens - 1, self.seed)
+        return PolicyGroup(*self._ranks("policy"), probe, self.shares_gpus)
 
     @cached_property
     def critic(self) -> CriticGroup:
@@ -137,8 +146,10 @@ class Cluster:
         return CriticGroup(*self._ranks("critic"))
 
     @cached_property
-    def reference(self) -> PolicyGroup:
-        """The frozen reference's ranks, connected."""
+    def reference(self) -> PolicyGroup | StartModel:
+        """The frozen reference's ranks, connected; or the policy's own, which compute without their adapter."""
+        if self.model.lora:
+            return StartModel(self.policy)
         return PolicyGroup(*self._ranks("reference"))
 
     @cached_property
@@ -191,7 +202,7 @@ class Cluster:
         if role == "engine":
             variables = self.engines.environment(self.gpu)
             model = str(self.model_path), self.model.dtype, self.max_sequence_tokens
-            arguments: tuple[object, ...] = (*model, self.engines, self.shares_gpus)
+            arguments: tuple[object, ...] = (*model, self.engines, self.shares_gpus, self.model.adapter_rank)
             kind: type[object] = EngineWorker
         elif role.startswith("judge "):
             judge = self.judges[role.removeprefix("judge ")]

@@ -26,11 +26,13 @@ class CriticWorker(AudioWorker):
     """Ray actor. Starts from a causal LM's trunk with a zero head, or from a folder that an earlier critic was saved
     to."""
 
-    def module(self, path: str, config: ModelConfig) -> nn.Module:
-        """Return the trunk of the model at `path` with a head that gives values."""
-        from models.heads import ValueModel
+    def module(self, path: str, config: ModelConfig, base: str) -> nn.Module:
+        """Return the trunk of the model at `path`, or of the one at `base` with the adapter at `path`, with a head that gives
+        values."""
+        from models.heads import TRAINED_FILE, ValueModel
 
-        return ValueModel(path, config.dtype, config.gradient_checkpointing)
+        trained = path if (Path(path) / TRAINED_FILE).is_file() else None
+        return ValueModel(base if trained else path, config.dtype, config.gradient_checkpointing, config.lora, trained)
 
     @frees_cuda_cache
     def values(self, batch: Batch, micro_batches: Sequence[Sequence[int]]) -> dict[int, np.ndarray]:
@@ -73,10 +75,23 @@ class CriticWorker(AudioWorker):
 
         from models.heads import CRITIC_FILE
 
-        state = {name: tensor.cpu().clone() for name, tensor in self._named_parameters() if self.rank == 0}
+        state = {name: tensor.cpu().clone() for name, tensor in self.merged_parameters() if self.rank == 0}
         if self.rank == 0:
             self.deepspeed.module.save_config(folder)
             safetensors.torch.save_file(state, Path(folder) / CRITIC_FILE)
+
+    def save_model(self, folder: str) -> None:
+        """Write what a checkpoint holds of the model: adapter and head alone where these are what trains. Collective."""
+        import safetensors.torch
+
+        from models.heads import TRAINED_FILE
+
+        if not self.lora:
+            self.export(folder)
+            return
+        state = {name: tensor.cpu().clone() for name, tensor in self.trained_parameters() if self.rank == 0}
+        if self.rank == 0:
+            safetensors.torch.save_file(state, Path(folder) / TRAINED_FILE)
 
     def _forward(self, batch: Batch) -> Tensor:
         """Return values_A. The logprobs of demonstrations and pairs are 0, and so are their surprises."""

@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from rl.config import Values
 
+REFUSED_OPTIONS = {
+    "gradient_clipping": "optimizer.gradient_clipping of a stage",
+    "gradient_accumulation_steps": "trainer.tokens_per_microbatch",
+    "train_batch_size": "trainer.tokens_per_microbatch",  # divided by the ranks, it sets the accumulation steps
+    "train_micro_batch_size_per_gpu": "trainer.tokens_per_microbatch",
+    "managed_gradient_accumulation": "trainer.tokens_per_microbatch",
+}
+"""Options that `trainer.deepspeed` may not hold, with the recipe key that does their work."""
+
 
 def deepspeed_settings(dtype: str, zero_stage: int, options: Values, gradient_clipping: float) -> Values:
     """Return the config that DeepSpeed is given, with the `options` of the recipe (`trainer.deepspeed`) merged in last."""

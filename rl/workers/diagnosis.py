@@ -79,10 +79,12 @@ def describe_row(batch: Batch, row: int) -> str:
 
 
 def _local_weights(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Yield (name, what this rank holds of the parameter): under ZeRO-3 a shard of it."""
+    """Yield (name, what this rank holds of the parameter) of those that train: under ZeRO-3 a shard of it."""
     import torch.distributed as dist
 
     for name, parameter in module.named_parameters():
+        if not parameter.requires_grad:  # beside an adapter most are frozen: no step can spoil them
+            continue
         shard: Tensor | None = getattr(parameter, "ds_tensor", None)
         if shard is None:
             yield name, parameter.detach()

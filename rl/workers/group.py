@@ -11,29 +11,32 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-import numpy as np
 import ray
 
 from rl.data.collate import pack
 from rl.run.files import replacing_folder
 from rl.types import Batch, Clip
+from rl.workers.answers import in_order, mean_of_steps, sum_over_ranks
 from rl.workers.audio_features import AudioFeatures
 from rl.workers.optimizer import OptimizerConfig
 from rl.workers.packing import Unit, pairs, samples_by_prompt
+from rl.workers.probe import probe_batch
 from rl.workers.roles import Absent, Future, Report
 from rl.workers.trainer import OptimiserStep, TrainerConfig
 from rollouts.remote import Actor
+from rollouts.weights import WeightBucket, Weights
 
 if TYPE_CHECKING:
     from ray import ObjectRef
     from torch import Tensor
 
     from models.augment import AugmentConfig
+    from models.lora import LoraConfig
     from models.settings import ModelConfig
     from rl.algorithms.objective import Objective
     from rl.algorithms.preference_losses import Preference
     from rl.workers.roles import Critic, Policy, Reference, Trainee
-    from rollouts.weights import WeightBucket
+    from rollouts.probe import Probe
 
 First = TypeVar("First")
 Second = TypeVar("Second")
@@ -53,6 +56,8 @@ def gather(*futures: Future[Any]) -> tuple[Any, ...]:
 class TrainerGroup:
     """The ranks of one role. Batches with audio go to them with features in place of their clips."""
 
+    lora: LoraConfig | None = None
+    """Adapter that trains in place of all weights."""
     trains_encoder: bool = False
     """Batches go to the ranks as they are, clips included."""
 
@@ -65,14 +70,17 @@ class TrainerGroup:
         host, port = ray.get(self.actors[0].address.remote())
         self._call_all("connect", host, port).get()
 
-    def load(self, path: str | Path, model: ModelConfig, optimizer: OptimizerConfig) -> None:
-        """Build every rank anew around the model at `path`, with a fresh optimizer."""
-        self._call_all("load", str(path), model, self.config, optimizer).get()
+    def load(
+        self, path: str | Path, model: ModelConfig, optimizer: OptimizerConfig, base: str | Path | None = None
+    ) -> None:
+        """Build every rank anew, with a fresh optimizer, around the model at `path`, or the adapter there and its `base`."""
+        self.lora = model.lora
+        self._call_all("load", str(path), model, self.config, optimizer, str(base or "")).get()
 
     def save(self, folder: Path) -> None:
         """Write model and optimizer, from which a killed run goes on."""
         folder.mkdir(parents=True, exist_ok=True)
-        self._call_all("export", str(folder)).get()
+        self._call_all("save_model", str(folder)).get()
         self._call_all("save_optimizer", str(folder)).get()
 
     def export(self, folder: Path) -> None:
@@ -102,7 +110,7 @@ class TrainerGroup:
 
     def _forward(self, method: str, batch: Batch, *arguments: object) -> Future[Tensor]:
         plan = self._pack(samples_by_prompt(batch, range(len(batch)), self._unit_tokens(batch)))
-        return Future(self._call_each(method, plan, batch, *arguments), _in_order)
+        return Future(self._call_each(method, plan, batch, *arguments), in_order)
 
     def _pack(self, units: Sequence[Unit]) -> list[list[list[int]]]:
         """Return rank → its micro-batches → their rows: balanced by tokens, and equally many micro-batches on every rank."""
@@ -136,25 +144,47 @@ class PolicyGroup(TrainerGroup):
     """The sampling temperature: logprobs are those of the distribution at it. `load` sets it back to 1."""
 
     def __init__(
-        self, actors: Sequence[Actor], config: TrainerConfig, audio_features: AudioFeatures | None = None
+        self,
+        actors: Sequence[Actor],
+        config: TrainerConfig,
+        audio_features: AudioFeatures | None = None,
+        probe: Probe | None = None,
+        shares_gpus: bool = False,
     ) -> None:
+        """`probe` is scored beside the engines that get the weights; before them where they share the ranks' GPUs."""
         super().__init__(actors, config, audio_features)
         self.handles: list[WeightBucket] = []
+        self.probe, self.shares_gpus = probe, shares_gpus
 
-    def load(self, path: str | Path, model: ModelConfig, optimizer: OptimizerConfig) -> None:
-        """Build every rank anew around the model at `path`, with a fresh optimizer."""
+    def load(
+        self,
+        path: str | Path,
+        model: ModelConfig,
+        optimizer: OptimizerConfig,
+        base: str | Path | None = None,
+        adapter_only: bool = False,
+    ) -> None:
+        """Build every rank anew as `TrainerGroup.load` does; with `adapter_only` all but the audio adapter is frozen."""
         self.handles.clear()
-        super().load(path, model, optimizer)
+        self.lora = None if adapter_only else model.lora
+        self._call_all("load", str(path), model, self.config, optimizer, str(base or ""), adapter_only).get()
         # An encoder that trains wants the clips themselves: features of theirs would be constants to autograd.
         self.temperature, self.trains_encoder = 1.0, model.train_encoder
         if self.audio_features.actors == self.actors:  # not for a reference that reads the policy's features
             self.audio_features.use_encoder(self._call_all("encoder_digest").get()[0])
 
+    def export(self, folder: Path) -> None:
+        """Write the model, whole or not at all, an adapter merged into it, and the adapter beside it. Raises DiskFull."""
+        super().export(folder)
+        if self.lora:
+            with replacing_folder(folder.with_name("adapter")) as temporary:
+                self._call_all("export_adapter", str(temporary)).get()
+
     def load_encoder(
         self, path: str | Path, model: ModelConfig, optimizer: OptimizerConfig, classes: Sequence[int]
     ) -> None:
-        """Build every rank anew around the model's audio encoder and a linear head for each label, with so many
-        `classes` each."""
+        """Build every rank anew around the model's audio encoder and a linear head for each label, of so many `classes`."""
+        self.lora = None  # the encoder's own weights train
         self.audio_features.use_encoder("")  # an encoder that trains gives no features that last
         self._call_all("load_encoder", str(path), model, self.config, optimizer, classes).get()
 
@@ -182,7 +212,7 @@ class PolicyGroup(TrainerGroup):
             )
             for rank, actor in enumerate(self.actors)
         ]
-        return Future(calls, _sum_over_ranks)
+        return Future(calls, sum_over_ranks)
 
     def classify(self, clips: Sequence[Clip], targets: Sequence[Sequence[int]]) -> Future[list[list[bool]]]:
         """Return, for each clip and label [N][L], whether the likeliest class is the target."""
@@ -191,6 +221,10 @@ class PolicyGroup(TrainerGroup):
     def logprobs(self, batch: Batch) -> Future[Tensor]:
         """Compute logprobs [A], in the order of the batch."""
         return self._forward("logprobs", batch, self.temperature)
+
+    def start_logprobs(self, batch: Batch, temperature: float) -> Future[Tensor]:
+        """Compute logprobs [A] under the model without its adapter."""
+        return self._forward("start_logprobs", batch, temperature)
 
     def update(
         self,
@@ -216,18 +250,25 @@ class PolicyGroup(TrainerGroup):
             if self.trains_encoder:
                 # Not before the update is over: the critic, beside it, still reads the features of the step's start.
                 self.audio_features.forget_encoder()
-            return _mean_of_steps(answers)
+            return mean_of_steps(answers)
 
         return Future(calls, finish)
 
-    def weights(self) -> list[WeightBucket]:
-        """Return handles of the weights; the tensors go from worker to engine, not through here. Handles returned
-        earlier become void."""
+    def weights(self) -> Weights:
+        """Return handles of the weights, with what engines are to prove; the tensors go from worker to engine, not
+        through here. Handles returned earlier become void."""
         # The list is emptied, not only dropped: the sampler holds it too, and Ray frees what nobody refers to. So its
         # store holds one version of the weights and not two.
         self.handles.clear()
-        self.handles = self._call_all("weights").get()[0]
-        return self.handles
+        self.handles, checksums, seconds = self._call_all("weights").get()[0]
+        if self.probe is None:
+            return Weights(self.handles, checksums, seconds)
+        # Begun here and waited for by the sampler: the trainer scores the probe while the engines load. At temperature 1,
+        # at which engines score a prompt.
+        scoring = self._forward("logprobs", probe_batch(self.probe), 1.0)
+        if self.shares_gpus:  # engines that load take back the memory of which they gave some for the step
+            ray.wait(list(scoring.refs), num_returns=len(scoring.refs))
+        return Weights(self.handles, checksums, seconds, self.probe, lambda: scoring.get().numpy())
 
 
 class CriticGroup(TrainerGroup):
@@ -242,33 +283,13 @@ class CriticGroup(TrainerGroup):
     ) -> Future[Report]:
         """Take one optimiser step towards `batch.returns_A` on each entry of `steps`, at the learning rate beside it."""
         shares = self._schedule(batch, steps, rates)
-        return Future(self._call_each("update", shares, batch, value_clip), _mean_of_steps)
+        return Future(self._call_each("update", shares, batch, value_clip), mean_of_steps)
 
     def update_pairs(self, batch: Batch, steps: Sequence[Sequence[int]], rates: Sequence[float]) -> Future[Report]:
         """Take Bradley–Terry steps on chosen and rejected answers by turns, one action each; a pair stays in one
         micro-batch."""
         shares = self._schedule(batch, steps, rates, in_pairs=True)
-        return Future(self._call_each("update_pairs", shares, batch), _mean_of_steps)
-
-
-def _in_order(answers: list[dict[int, np.ndarray]]) -> Tensor:
-    """Return the ranks' answers {row: [a]} end to end, in the order of the rows."""
-    import torch
-
-    # Every row is on exactly one rank.
-    rows: dict[int, np.ndarray] = {row: piece for answer in answers for row, piece in answer.items()}
-    return torch.from_numpy(np.concatenate([rows[i] for i in range(len(rows))]))
-
-
-def _sum_over_ranks(shares: Sequence[Report]) -> Report:
-    """Return a step's metrics, of which each rank reported its share."""
-    return {name: sum(share[name] for share in shares) for name in shares[0]}
-
-
-def _mean_of_steps(answers: list[list[Report]]) -> Report:
-    """Return the mean over optimiser steps of metrics that sum over ranks (`answers[rank][step]`)."""
-    steps = [_sum_over_ranks(shares) for shares in zip(*answers, strict=True)]
-    return {name: float(np.mean([step[name] for step in steps])) for name in steps[0]}
+        return Future(self._call_each("update_pairs", shares, batch), mean_of_steps)
 
 
 if TYPE_CHECKING:

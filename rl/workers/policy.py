@@ -5,21 +5,28 @@ Suffixes as in `rl.types`: A, the tokens of a batch that the policy wrote; P, it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import hashlib
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rl.types import Batch
 from rl.workers.audio_worker import LanguageModelWorker
 from rl.workers.cuda_cache import frees_cuda_cache
-from rl.workers.trainer import OptimiserStep
+from rl.workers.optimizer import OptimizerConfig
+from rl.workers.trainer import OptimiserStep, TrainerConfig
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import Tensor, nn
+    from torch import Tensor
 
+    from models.heads import LogprobModel
+    from models.lora import LoraConfig
     from models.settings import ModelConfig
     from rl.algorithms.objective import Objective
     from rl.algorithms.preference_losses import Preference
+    from rollouts.arrival import Checksum
     from rollouts.weights import WeightBucket
 
 BUCKET_BYTES = 256 << 20
@@ -29,13 +36,35 @@ BUCKET_BYTES = 256 << 20
 class PolicyWorker(LanguageModelWorker):
     """Ray actor of the policy; also of the frozen reference, which is a policy that nobody updates."""
 
-    def module(self, path: str, config: ModelConfig) -> nn.Module:
-        """Return the language model at `path` with a head that gives logprobs."""
+    def module(self, path: str, config: ModelConfig, base: str) -> LogprobModel:
+        """Return the language model at `path`, or the one at `base` with the adapter at `path`, with a head that gives
+        logprobs."""
         from models.heads import LogprobModel
+        from models.lora import has_adapter
 
-        self.keep_tokenizer(path, config.thinks)
+        adapter = path if has_adapter(path) else None
+        start = base if adapter else path
+        self.keep_tokenizer(start, config.thinks)
+        self.dtype = config.dtype
         self.frozen_buckets: list[WeightBucket] | None = None
-        return LogprobModel(path, config.dtype, config.gradient_checkpointing, config.train_encoder)
+        self.frozen_checksums: dict[str, Checksum] = {}
+        options = config.gradient_checkpointing, config.train_encoder, config.lora
+        model = LogprobModel(start, config.dtype, *options, adapter)
+        return model.train_adapter_only() if self.adapter_only else model
+
+    def load(
+        self,
+        path: str,
+        config: ModelConfig,
+        trainer: TrainerConfig,
+        optimizer: OptimizerConfig,
+        base: str = "",
+        adapter_only: bool = False,
+    ) -> None:
+        """Build the DeepSpeed engine anew around the model folder `path`, with a fresh optimizer, of the audio adapter's
+        weights alone if `adapter_only`. Collective."""
+        self.adapter_only = adapter_only
+        super().load(path, replace(config, lora=None) if adapter_only else config, trainer, optimizer, base)
 
     @frees_cuda_cache
     def logprobs(
@@ -45,6 +74,15 @@ class PolicyWorker(LanguageModelWorker):
         return self.forward(
             batch, micro_batches, lambda micro_batch: self._forward(micro_batch, temperature)[0], "logprobs"
         )
+
+    @frees_cuda_cache
+    def start_logprobs(
+        self, batch: Batch, micro_batches: Sequence[Sequence[int]], temperature: float
+    ) -> dict[int, np.ndarray]:
+        """Return {row: logprobs of its actions} under the model that the stage started with, which is this one with its
+        adapter off. Collective."""
+        with self.deepspeed.module.start_model():
+            return self.logprobs(batch, micro_batches, temperature)
 
     @frees_cuda_cache
     def update(
@@ -87,38 +125,79 @@ class PolicyWorker(LanguageModelWorker):
         return self.optimise(batch, steps, loss, lambda n: action_weights(n, "token_mean"), pairs=True)
 
     @frees_cuda_cache
-    def weights(self) -> list[WeightBucket]:
-        """Put the model's weights into Ray's object store and return handles of them, in buckets; only the first rank
-        has any to return. Collective."""
+    def weights(self) -> tuple[list[WeightBucket], dict[str, Checksum], float]:
+        """Put the model's weights into Ray's object store and return handles of them, in buckets, their checksums, and
+        the seconds that the sums took; only the first rank has any to return. Collective."""
+        if self.lora:
+            return self._adapted_weights(self.lora)
         module = self.deepspeed.module
         frozen = {name for name, _ in module.frozen_parameters()}
-        buckets = self._buckets((name, tensor) for name, tensor in self._named_parameters() if name not in frozen)
+        self.checksum_s = 0.0
+        checksums: dict[str, Checksum] = {}
+        trained = ((name, tensor) for name, tensor in self._named_parameters() if name not in frozen)
+        buckets = self._buckets(trained, checksums)
         if self.frozen_buckets is None:
             # A frozen encoder is put there once. An engine takes a bucket of one name only once, too: the name has
             # the weights' digest in it (see `rollouts.weight_transfer`).
             digest = self.encoder_digest()
-            self.frozen_buckets = self._buckets(module.frozen_parameters())
+            self.frozen_buckets = self._buckets(module.frozen_parameters(), self.frozen_checksums)
             for i, bucket in enumerate(self.frozen_buckets):
                 bucket["frozen"] = f"{digest}/{i}"
-        return [*buckets, *self.frozen_buckets]
+        return [*buckets, *self.frozen_buckets], checksums | self.frozen_checksums, self.checksum_s
 
-    def _buckets(self, parameters: Iterable[tuple[str, Tensor]]) -> list[WeightBucket]:
-        """Put (name, tensor) pairs into the object store under the names that engines know; on other ranks than the
-        first only walk through them, since gathering them is collective."""
+    def _adapted_weights(self, lora: LoraConfig) -> tuple[list[WeightBucket], dict[str, Checksum], float]:
+        """Return `weights` of a frozen model with an adapter. What no update changes is put into the object store once."""
+        from models import lora as adapters
+
+        module, checksums = self.deepspeed.module, dict[str, Checksum]()
+        self.checksum_s = 0.0
+        if lora.engines_merge(self.dtype):
+            changing = adapters.changes(module)
+            merged = adapters.merged_parameters(self._named_parameters(changing), lora.scale)
+            buckets = self._buckets(merged, checksums)
+        else:
+            changing = adapters.trained_names(module).__contains__
+            parts = ((adapters.adapter_name(name), part) for name, part in self._named_parameters(adapters.is_adapter))
+            buckets = self._buckets(parts, checksums, prefix=adapters.PREFIX)
+            for bucket in buckets:
+                bucket["adapter"] = adapters.adapter_config(module.lm, whole=False)
+            # An audio adapter, which trains whole, is no low-rank one to the engine.
+            whole = self._named_parameters(lambda name: changing(name) and not adapters.is_adapter(name))
+            buckets += self._buckets(whole, checksums)
+        if self.frozen_buckets is None:
+            frozen = adapters.base_parameters(self._named_parameters(lambda name: not changing(name)))
+            digest = hashlib.blake2b(digest_size=16)
+            frozen = _digested(frozen, digest) if self.rank == 0 else frozen
+            self.frozen_buckets = self._buckets(frozen, self.frozen_checksums)
+            for i, bucket in enumerate(self.frozen_buckets):
+                bucket["frozen"] = f"{digest.hexdigest()}/{i}"
+        return [*self.frozen_buckets, *buckets], checksums | self.frozen_checksums, self.checksum_s
+
+    def _buckets(
+        self, parameters: Iterable[tuple[str, Tensor]], checksums: dict[str, Checksum], prefix: str = ""
+    ) -> list[WeightBucket]:
+        """Put (name, tensor) pairs into the object store under the names that engines know, `prefix` before each, and note
+        their checksums; on other ranks than the first only walk through them, since gathering them is collective."""
         import ray
         import torch
 
-        from models.load import public_name
+        from models.load import public_weights
+        from rollouts.arrival import checksum
 
         buckets: list[WeightBucket] = []
         arrays: dict[str, np.ndarray] = {}
         for name, tensor in parameters:
             if self.rank:
                 continue
-            host = tensor.cpu()
-            if host.dtype == torch.bfloat16:
-                host = host.view(torch.uint16)  # numpy has no bfloat16: its bits travel
-            arrays[public_name(self.deepspeed.module.lm, name.removeprefix("lm."))] = host.numpy()
+            for public, part in public_weights(self.deepspeed.module.lm, name.removeprefix("lm."), tensor):
+                host = part.contiguous().cpu()
+                start = time.monotonic()
+                public = prefix + public
+                checksums[public] = checksum(host)
+                self.checksum_s += time.monotonic() - start
+                if host.dtype == torch.bfloat16:
+                    host = host.view(torch.uint16)  # numpy has no bfloat16: its bits travel
+                arrays[public] = host.numpy()
             if sum(array.nbytes for array in arrays.values()) > BUCKET_BYTES:
                 buckets.append({"tensors": ray.put(arrays)})
                 arrays = {}
@@ -133,3 +212,13 @@ class PolicyWorker(LanguageModelWorker):
         return self.deepspeed(
             batch.tokens_T, batch.lengths_N, batch.action_mask_T, temperature, clips, groups_N=batch.groups_N
         )
+
+
+def _digested(parameters: Iterable[tuple[str, Tensor]], digest: hashlib.blake2b) -> Iterator[tuple[str, Tensor]]:
+    """Yield the parameters, having fed their names and bytes to `digest`."""
+    import torch
+
+    for name, tensor in parameters:
+        digest.update(name.encode())
+        digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        yield name, tensor

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rl.algorithms.objective import Objective
     from rl.types import Batch
     from rl.workers.optimizer import OptimizerConfig
-    from rollouts.weights import WeightBucket
+    from rollouts.weights import Weights
 
 Result = TypeVar("Result", covariant=True)
 Report = dict[str, float]
@@ -48,8 +48,10 @@ class Reference(Protocol):
     temperature: float
     """The sampling temperature: logprobs are those of the distribution at it."""
 
-    def load(self, path: str | Path, model: ModelConfig, optimizer: OptimizerConfig) -> None:
-        """Load the model at `path` into every rank."""
+    def load(
+        self, path: str | Path, model: ModelConfig, optimizer: OptimizerConfig, base: str | Path | None = None
+    ) -> None:
+        """Load the model at `path` into every rank. `base` is the model that an adapter at `path` belongs to."""
         ...
 
     def logprobs(self, batch: Batch) -> Future[Tensor | None]:
@@ -80,7 +82,7 @@ class Policy(Reference, Trainee, Protocol):
         """Compute logprobs [A], in the order of the batch."""
         ...
 
-    def weights(self) -> Sequence[WeightBucket]:
+    def weights(self) -> Weights:
         """Return handles of the weights for `rollouts.sampler.Sampler.load`; earlier handles become void."""
         ...
 
@@ -100,8 +102,11 @@ class Policy(Reference, Trainee, Protocol):
 class Critic(Protocol):
     """A model of the value of each state. `Absent` gives None for values and reports no metric."""
 
-    def load(self, path: str | Path, model: ModelConfig, optimizer: OptimizerConfig) -> None:
-        """Load the trunk of the model at `path`, or an earlier critic, into every rank."""
+    def load(
+        self, path: str | Path, model: ModelConfig, optimizer: OptimizerConfig, base: str | Path | None = None
+    ) -> None:
+        """Load the trunk of the model at `path`, or an earlier critic, into every rank. `base` is the one that an adapter at
+        `path` belongs to."""
         ...
 
     def values(self, batch: Batch) -> Future[Tensor | None]:

@@ -23,7 +23,7 @@ from rl.algorithms.policy_losses import PER_SEQUENCE
 from rl.config import ConfigError, Values
 from rl.finite import NonFiniteError
 from rl.types import Batch
-from rl.workers.deepspeed_settings import deepspeed_settings
+from rl.workers.deepspeed_settings import REFUSED_OPTIONS, deepspeed_settings
 from rl.workers.diagnosis import Compute, Losses, check_answers, check_weights, checked, explain_step
 from rl.workers.optimizer import OptimizerConfig
 from rl.workers.optimizer_state import optimizer_file, read_optimizer, write_optimizer
@@ -37,15 +37,6 @@ if TYPE_CHECKING:
 # PASSIVE: idle OpenMP threads sleep instead of spinning, which on two busy cores makes a step six times slower.
 ENVIRONMENT = {"DS_ACCELERATOR": "cpu", "OMP_WAIT_POLICY": "PASSIVE", "DS_LOG_LEVEL": "warning"}
 """Environment of a trainer's actor on CPU."""
-
-REFUSED_OPTIONS = {
-    "gradient_clipping": "optimizer.gradient_clipping of a stage",
-    "gradient_accumulation_steps": "trainer.tokens_per_microbatch",
-    "train_batch_size": "trainer.tokens_per_microbatch",  # divided by the ranks, it sets the accumulation steps
-    "train_micro_batch_size_per_gpu": "trainer.tokens_per_microbatch",
-    "managed_gradient_accumulation": "trainer.tokens_per_microbatch",
-}
-"""Options that `trainer.deepspeed` may not hold, with the recipe key that does their work."""
 
 
 @dataclass
@@ -123,13 +114,17 @@ class TrainerWorker:
             self.rendezvous.join(backend, host, port, self.rank, self.world)
             deepspeed.init_distributed(backend, verbose=False)  # which takes the process group that there is
 
-    def module(self, path: str, config: ModelConfig) -> nn.Module:
-        """Return the module that this worker trains, built from the model folder `path`."""
+    def module(self, path: str, config: ModelConfig, base: str) -> nn.Module:
+        """Return the module that this worker trains, built from the model folder `path`, or from an adapter's folder `path`
+        and the model folder `base`."""
         raise NotImplementedError
 
-    def load(self, path: str, config: ModelConfig, trainer: TrainerConfig, optimizer: OptimizerConfig) -> None:
-        """Build the DeepSpeed engine anew around the model folder `path`, with a fresh optimizer. Collective."""
-        self.wrap(lambda: self.module(path, config), config.dtype, trainer, optimizer)
+    def load(
+        self, path: str, config: ModelConfig, trainer: TrainerConfig, optimizer: OptimizerConfig, base: str = ""
+    ) -> None:
+        """Build the DeepSpeed engine anew around the model folder `path`, with a fresh optimizer; `base` is the model folder
+        that an adapter at `path` belongs to. Collective."""
+        self.wrap(lambda: self.module(path, config, base), config.dtype, trainer, optimizer)
 
     def wrap(
         self, make: Callable[[], nn.Module], dtype: str, trainer: TrainerConfig, optimizer: OptimizerConfig
@@ -278,17 +273,19 @@ class TrainerWorker:
         # Every rank knows the whole norm, and the group adds up what the ranks report.
         return float(norm) / self.world
 
-    def _named_parameters(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield (name, whole parameter), one at a time. Collective under ZeRO-3."""
+    def _named_parameters(self, wanted: Callable[[str], bool] = lambda name: True) -> Iterator[tuple[str, Tensor]]:
+        """Yield (name, whole parameter) of those `wanted` by name, one at a time. Collective under ZeRO-3."""
         import deepspeed
 
         for name, parameter in self.deepspeed.module.named_parameters():
+            if not wanted(name):
+                continue
             # ZeRO-3 marks its shards with `ds_id`; gathering one at a time needs memory for one.
             with deepspeed.zero.GatheredParameters([parameter], enabled=hasattr(parameter, "ds_id")):
                 # Also where nobody reads it: what is exported or sent to engines passes here, and must be whole.
                 yield name, checked(name, parameter.detach())
         if hasattr(self.deepspeed.module, "frozen_parameters"):  # an encoder, kept apart so that ZeRO does not shard it
-            yield from self.deepspeed.module.frozen_parameters()
+            yield from (named for named in self.deepspeed.module.frozen_parameters() if wanted(named[0]))
 
 
 def _split(values_A: Tensor, actions_N: Tensor) -> tuple[Tensor, ...]:

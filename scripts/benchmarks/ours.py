@@ -28,7 +28,7 @@ from rl.stages.rlvr import loop
 from rl.types import Message, Scored
 from rl.workers.cluster import Cluster
 
-PHASES = ("generate", "verify", "logprobs", "update", "sync")
+PHASES = ("generate", "verify", "logprobs", "update", "sync", "proof")
 STEPS = 10_000  # more than any run takes: the parent ends it
 
 

@@ -22,7 +22,7 @@ from rich.table import Table
 from turns import Player, Quiet, Step, play_together
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
-PHASES = ("generate", "verify", "logprobs", "update", "sync")
+PHASES = ("generate", "verify", "logprobs", "update", "sync", "proof")
 ENGINES = 2
 PEER_SETTINGS = ((2, 128), (2, 32), (1, 128))
 """(threads, micro-batch) tried for TRL; the fastest takes part."""
@@ -182,8 +182,12 @@ def check_goals(contests: dict[str, dict[str, Any]], math: Side) -> list[Goal]:
         name = f"{load}: rollout tokens/s ÷ vLLM alone"
         goals.append(Goal(name, statistics.median(ratios), 0.95, True, None, (min(ratios), max(ratios))))
         seconds = result["sides"]["groundtone"].seconds
-        for phase, share in (("verify", 0.02), ("sync", 0.05)):
-            name = f"{load}: {'verifying (`text`)' if phase == 'verify' else 'weight sync'}, share of a step"
+        for phase, title, share in (
+            ("verify", "verifying (`text`)", 0.02),
+            ("sync", "weight sync", 0.05),
+            ("proof", "proof of arrival", 0.01),
+        ):
+            name = f"{load}: {title}, share of a step"
             goals.append(Goal(name, seconds[phase] / seconds["wall"], share, False))
     share = math.seconds["verify"] / math.seconds["wall"]
     return [*goals, Goal("fixed: verifying (`math`), share of a step", share, 0.02, False)]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from real_data import DATA, real
 
 from rl.audio import SAMPLE_RATE, waveform
+from rl.config import ConfigError
 from rl.data.inspection import inspect
 from rl.data.sources import DataConfig, load
 from rl.data.tasks.questions import COMPARISONS, QUANTITIES
@@ -108,6 +109,46 @@ def test_digits_are_the_recordings_of_the_split():
             assert len(samples) / SAMPLE_RATE == pytest.approx(p.fields["attributes"][0]["duration"], abs=1e-3)
             level = 10 * np.log10(np.mean(samples**2))
             assert level == pytest.approx(p.fields["attributes"][0]["loudness"], abs=0.3)
+
+
+@real
+def test_two_digits_are_heard_and_added():
+    speakers = ["george", "jackson", "lucas", "nicolas"]
+    parts = {
+        split: recordings("fsdd", split, kinds=["digits", "sum"], limit=190, speakers=speakers) for split in SPLITS
+    }
+    unseen = recordings("fsdd", "test", kinds=["sum"], limit=57, speakers=["theo"])
+    takes = []
+    for prompts in parts.values():
+        well_formed(prompts)
+        assert len(prompts) == 380
+        takes.append({take for p in prompts for take in p.id.split("/")[1:]})
+        assert set(Counter(p.answer for p in of_kind(prompts, "sum")).values()) == {10}, "each sum equally often"
+        assert len({len(waveform(p.clips[0])) for p in prompts}) == 1, "its length tells nothing"
+        for p in prompts:
+            digits = [int(take[0]) for take in p.id.split("/")[1:]]
+            assert p.fields["attributes"] == [{"digits": "{} {}".format(*digits)}]
+            assert p.answer == (str(sum(digits)) if p.fields["kind"] == "sum" else "{} {}".format(*digits))
+            assert p.demonstration
+            assert p.demonstration.reasoning.endswith(f" = {p.answer}") == (p.fields["kind"] == "sum")
+    assert not takes[0] & takes[2]
+    assert not any("theo" in take for split in takes for take in split)
+    assert all(take.split("_")[1] == "theo" for p in unseen for take in p.id.split("/")[1:])
+    asked = {p.fields["kind"] for p in recordings("fsdd", "test", limit=4)}
+    assert not asked & {"digits", "sum", "labels"}, "only where they are named"
+
+
+@real
+@pytest.mark.parametrize(
+    ("collection", "line"),
+    [
+        ("fsdd", r"recordings\.speakers: fsdd has no 'thea'; did you mean 'theo'\?"),
+        ("esc10", r"recordings\.speakers: esc10 has no speakers; remove the key"),
+    ],
+)
+def test_a_speaker_who_is_not_there_is_one_line(collection: str, line: str):
+    with pytest.raises(ConfigError, match=line):
+        recordings(collection, "train", speakers=["thea"])
 
 
 # --- what is heard, measured ---------------------------------------------------------------------------------------

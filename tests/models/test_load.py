@@ -47,9 +47,11 @@ def test_an_impossible_model_is_one_line(values: dict[str, Any], line: str) -> N
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("values", [{}, {"path": "x", "build": {}}])
-def test_a_model_is_a_path_or_built(values: dict[str, object]) -> None:
-    with pytest.raises(ConfigError, match=r"^model: give either `path: …` or `build: \{…\}`"):
+@pytest.mark.parametrize(
+    "values", [{}, {"path": "x", "build": {}}, {"path": "x", "compose": {"decoder": "x", "encoder": "y"}}]
+)
+def test_a_model_is_a_path_built_or_composed(values: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=r"^model: give `path: …`, `build: \{…\}` or `compose: \{…\}`, exactly one"):
         build_config(ModelConfig, values, "model")
 
 

@@ -14,8 +14,13 @@ from models import logprobs
 from models.logprobs import chunked_logprobs
 
 
-def naive(hidden_AH: Tensor, weight_VH: Tensor, targets_A: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    logprobs_AV = torch.log_softmax((hidden_AH @ weight_VH.T).float() / temperature, dim=-1)
+def naive(
+    hidden_AH: Tensor, weight_VH: Tensor, targets_A: Tensor, temperature: float, cap: float | None = None
+) -> tuple[Tensor, Tensor]:
+    logits_AV = (hidden_AH @ weight_VH.T).float()
+    if cap is not None:
+        logits_AV = cap * torch.tanh(logits_AV / cap)
+    logprobs_AV = torch.log_softmax(logits_AV / temperature, dim=-1)
     return logprobs_AV.gather(1, targets_A[:, None])[:, 0], -(logprobs_AV.exp() * logprobs_AV).sum(-1)
 
 
@@ -35,17 +40,20 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 @given(
     actions=st.integers(1, 10),
     temperature=st.sampled_from([1.0, 0.6, 1.7]),
+    cap=st.sampled_from([None, 0.5, 30.0]),
     loss=st.sampled_from(sorted(LOSSES)),
     seed=st.integers(0, 2**31),
 )
-def test_values_and_gradients_are_those_of_the_whole(actions: int, temperature: float, loss: str, seed: int) -> None:
+def test_values_and_gradients_are_those_of_the_whole(
+    actions: int, temperature: float, cap: float | None, loss: str, seed: int
+) -> None:
     draw = torch.Generator().manual_seed(seed)
     hidden_AH = torch.randn(actions, 8, generator=draw).requires_grad_()
     weight_VH = torch.randn(40, 8, generator=draw).requires_grad_()
     targets_A = torch.randint(0, 40, (actions,), generator=draw)
     results = []
     for function in (chunked_logprobs, naive):
-        answers = function(hidden_AH, weight_VH, targets_A, temperature)
+        answers = function(hidden_AH, weight_VH, targets_A, temperature, cap)
         results.append((*answers, *torch.autograd.grad(LOSSES[loss](*answers), (hidden_AH, weight_VH))))
     torch.testing.assert_close(*results, atol=2e-5, rtol=1e-4)
 

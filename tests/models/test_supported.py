@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from models.heads import LogprobModel
-from models.supported import find_unsupported_key
+from models.supported import REFUSED_FAMILIES, find_unsupported_key, find_unsupported_part
 
 SMALL = {
     "hidden_size": 64,
@@ -49,6 +49,9 @@ def save_family(folder: Path, family: str, **more: Any) -> Path:
         ("mistral", {"sliding_window": 4}),
         ("gemma3_text", {"sliding_window": 4, "layer_types": ["sliding_attention", "full_attention"]}),
         ("granite", {"logits_scaling": 8.0, "attention_multiplier": 0.1, "embedding_multiplier": 3.0}),
+        ("gemma2", {"sliding_window": 4, "layer_types": ["sliding_attention", "full_attention"]}),
+        ("gemma2", {"final_logit_softcapping": 1.0, "attn_logit_softcapping": 0.5}),
+        ("gemma2", {"final_logit_softcapping": None, "attn_logit_softcapping": None}),
         ("cohere", {"logit_scale": 0.25}),
         ("gpt2", {"n_embd": 64, "n_layer": 2, "n_head": 2, "n_positions": 128}),
     ],
@@ -70,13 +73,11 @@ def test_logprobs_are_those_of_the_models_own_forward(tmp_path: Path, family: st
 @pytest.mark.parametrize(
     ("family", "more", "reason"),
     [
-        ("gemma2", {}, r"final_logit_softcapping: 30\.0 in its config\.json is not supported"),
-        ("gemma2", {"final_logit_softcapping": None}, r"attn_logit_softcapping: 50\.0 in its config\.json is not"),
-        ("phi", {}, r"lm_head\.bias is not supported"),
+        ("phi", {}, r"'phi' has a bias in its head, which is not supported"),
         ("bloom", {"n_layer": 1, "n_head": 2}, r"'bloom' has an attention of its own, which is not supported"),
         ("mamba", {}, r"'mamba' has recurrent layers, which are not supported"),
         ("lfm2", {"layer_types": ["conv", "full_attention"]}, r"layer_types: conv in its config\.json is not"),
-        ("gpt_oss", {"num_local_experts": 2, "num_experts_per_tok": 1}, r"attention sinks are not supported"),
+        ("gpt_oss", {"num_local_experts": 2, "num_experts_per_tok": 1}, r"'gpt_oss' has attention sinks, which are"),
     ],
 )
 def test_what_would_be_computed_wrongly_is_refused(
@@ -88,6 +89,15 @@ def test_what_would_be_computed_wrongly_is_refused(
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("family", ["phi", "mamba", "bloom", "gpt_oss"])
+def test_what_is_refused_by_its_name_has_such_a_part(family: str) -> None:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.for_model(family, **SMALL | {"num_local_experts": 2, "num_experts_per_tok": 1})
+    assert find_unsupported_key(config.to_dict()) == f"'{family}' {REFUSED_FAMILIES[family]}"
+    assert find_unsupported_part(AutoModelForCausalLM.from_config(config)) is not None
+
+
 def test_a_config_that_wraps_a_decoder_is_read_through() -> None:
-    assert find_unsupported_key({"text_config": {"attn_logit_softcapping": 50.0}})
-    assert find_unsupported_key({"text_config": None, "final_logit_softcapping": None, "layer_types": None}) is None
+    assert find_unsupported_key({"text_config": {"logits_soft_cap": 30.0}})
+    assert find_unsupported_key({"text_config": None, "logits_soft_cap": None, "layer_types": None}) is None

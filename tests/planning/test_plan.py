@@ -217,12 +217,12 @@ def test_a_row_that_is_wrong_is_one_problem_however_many_stages_read_it() -> Non
 
 def test_a_model_that_would_be_computed_wrongly_is_a_problem_where_it_trains(tmp_path: Path) -> None:
     (tmp_path / "capped").mkdir()
-    config = QWEN2_32B | {"model_type": "gemma2", "hidden_size": 64, "final_logit_softcapping": 30.0}
+    config = QWEN2_32B | {"model_type": "recurrent_gemma", "hidden_size": 64, "logits_soft_cap": 30.0}
     (tmp_path / "capped" / "config.json").write_text(json.dumps(config))
-    says = f"model.path: {tmp_path}/capped: final_logit_softcapping: 30.0 in its config.json is not supported"
+    says = f"model.path: {tmp_path}/capped: logits_soft_cap: 30.0 in its config.json is not supported"
     assert any(line.startswith(says) for line in planned(model={"path": f"{tmp_path}/capped"}).problems)
     judged = planned(model={"path": f"{tmp_path}/capped"}, stages=[{"evaluate": {"data": "words", "split": None}}])
-    assert not any("softcapping" in line for line in judged.problems)
+    assert not any("soft_cap" in line for line in judged.problems)
 
 
 def test_splits_of_a_source_that_has_none_are_the_same_rows() -> None:

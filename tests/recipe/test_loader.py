@@ -233,7 +233,10 @@ def test_bundled_recipes_are_found_by_name_and_files_by_path() -> None:
         ("extends: base\nafter: {temperature: -1}", r"temperature: must not be negative; got -1"),
         ("extends: base\nseed: -1", "seed: must not be negative; got -1"),
         ("extends: base\nseed: 99999999999999999999", "seed: must be at most 4294967295; got 99999999999999999999"),
-        ("extends: base\nmodel: {path: x}", "model: give either `path: …` or `build: {…}`, exactly one of them"),
+        (
+            "extends: base\nmodel: {path: x}",
+            "model: give `path: …`, `build: {…}` or `compose: {…}`, exactly one of them",
+        ),
         ("extends: base\nseed: ${after.limt}", "r.yaml: seed: Interpolation key 'after.limt' not found"),
         ("extends: base\nsft: {epochs: .inf}", r"stages\[0\]\.sft\.epochs: inf is not a finite number"),
         ("extends: base\nsft: {epochs: .nan}", r"stages\[0\]\.sft\.epochs: nan is not a finite number"),

@@ -87,14 +87,14 @@ def test_clips_are_encoded_once_for_every_role(group, listener: Path) -> None:
 def test_a_frozen_encoder_is_put_into_the_store_once(group, listener: Path) -> None:
     policy = group(PolicyGroup, 1)
     policy.load(listener, ModelConfig(path=str(listener)), OptimizerConfig())
-    first, second = list(policy.weights()), list(policy.weights())
+    first, second = list(policy.weights().buckets), list(policy.weights().buckets)
     names = [{name for bucket in buckets for name in ray.get(bucket["tensors"])} for buckets in (first, second)]
     assert names[0] == names[1] == {name for name, _ in load_model(listener).named_parameters()}
     lasting = [[bucket for bucket in buckets if "frozen" in bucket] for buckets in (first, second)]
     assert lasting[0] == lasting[1]
     assert {name.partition(".")[0] for bucket in lasting[0] for name in ray.get(bucket["tensors"])} == {"encoder"}
     policy.load(listener, ModelConfig(path=str(listener)), OptimizerConfig())
-    (again,) = (bucket for bucket in policy.weights() if "frozen" in bucket)
+    (again,) = (bucket for bucket in policy.weights().buckets if "frozen" in bucket)
     assert again["frozen"] == lasting[0][0]["frozen"], "the same encoder has the same name"
 
 
@@ -186,7 +186,7 @@ def test_an_encoder_that_trains(group, listener: Path) -> None:
     critic.values(batch).get()
     assert policy.audio_features.clips_encoded == 9, "the encoder of before is not the one that has learned"
     policy.update(batch, [range(len(batch))], [1e-3], Objective(policy_loss="nll"), 200).get()
-    sent = {name: array for bucket in policy.weights() for name, array in ray.get(bucket["tensors"]).items()}
+    sent = {name: array for bucket in policy.weights().buckets for name, array in ray.get(bucket["tensors"]).items()}
     assert sent.keys() == before.keys()
     changed = {name.partition(".")[0] for name, weight in before.items() if (sent[name] != weight.numpy()).any()}
     assert {"encoder", "adapter"} <= changed

@@ -149,8 +149,8 @@ def test_engines_get_what_is_exported(
     group.export(tmp_path / "out")
     exported = load_file(tmp_path / "out" / "model.safetensors")
     assert {f.name: f.read_bytes() for f in (tmp_path / "out").glob("*token*")} == tokenizer
-    earlier = group.weights()
-    sent = {name: array for bucket in group.weights() for name, array in ray.get(bucket["tensors"]).items()}
+    earlier = group.weights().buckets
+    sent = {name: array for bucket in group.weights().buckets for name, array in ray.get(bucket["tensors"]).items()}
     assert earlier == [], "one version at a time is in Ray's store"
     host = {n: torch.from_numpy(a.copy()) for n, a in sent.items()}
     assert same({n: t.view(torch.bfloat16) if dtype == "bfloat16" else t for n, t in host.items()}, exported)

@@ -11,6 +11,7 @@ from typing import Any
 
 import ray
 
+from models.lora import LoraConfig
 from models.settings import ModelConfig
 from rl.workers.optimizer import OptimizerConfig
 from rl.workers.trainer import ENVIRONMENT, TrainerConfig
@@ -49,6 +50,8 @@ class Rank:
         engine = self.workers[role].deepspeed
         found: dict[str, Any] = {}
         for name, parameter in engine.module.named_parameters():
+            if not parameter.requires_grad:
+                continue
             plain = getattr(engine.optimizer, "state", {}).get(parameter)
             moment = plain["exp_avg"] if plain else safe_get_full_optimizer_state(parameter, "exp_avg")
             found[name] = torch.clone(moment.float())
@@ -138,14 +141,16 @@ class World:
         stage: int = 0,
         clipping: float = 0.0,
         dtype: str = "float32",
+        lora: LoraConfig | None = None,
+        base: Path | None = None,
         **zero: Any,
     ) -> Any:
-        """The group of that role, fresh from `path`."""
+        """The group of that role, fresh from `path`, or from the adapter there and the model `base`."""
         group = getattr(self, role)
         extra = {"zero_optimization": zero} if zero else {}
         group.config = TrainerConfig(ranks=self.ranks, zero_stage=stage, deepspeed=extra)  # type: ignore[arg-type]
-        model = ModelConfig(path=str(path), dtype=dtype)  # type: ignore[arg-type]
-        group.load(path, model, OptimizerConfig(betas=(BETA, 0.95), gradient_clipping=clipping))
+        model = ModelConfig(path=str(path), dtype=dtype, lora=lora)  # type: ignore[arg-type]
+        group.load(path, model, OptimizerConfig(betas=(BETA, 0.95), gradient_clipping=clipping), base=base)
         return group
 
     def momentum(self, role: str) -> dict[str, Any]:

@@ -7,13 +7,13 @@ these are apart by a safe margin (`questions.QUANTITIES`) and a second measureme
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import permutations
 from pathlib import Path
 from random import Random
 
+from rl.config import ConfigError, did_you_mean
 from rl.data.rows import Row, check_split, rank
 from rl.data.tasks.corpora import (
     COLLECTIONS,
@@ -25,6 +25,8 @@ from rl.data.tasks.corpora import (
     load_rows,
     locate_collection,
 )
+from rl.data.tasks.digit_pairs import plan_digit_pairs
+from rl.data.tasks.items import Item, Planner, draw_distinct
 from rl.data.tasks.questions import (
     COMPARISONS,
     QUANTITIES,
@@ -40,21 +42,10 @@ from rl.data.tasks.questions import (
 )
 from rl.types import Prompt
 
+ON_REQUEST = ("labels", "digits", "sum")
+"""Kinds that come only where they are named."""
 MOST_COUNTED = 4
 """Largest number of sounds that a question asks to count."""
-TRIES = 500
-"""Draws without a new question after which a kind is taken to have no further one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """A question and the recordings of its clips."""
-
-    question: Question
-    clips: tuple[tuple[str, ...], ...]
-    """Ids of the recordings of each clip."""
-    total_s: float | None = None
-    """Least length of a clip made of several recordings; None: each clip is one recording as it is."""
 
 
 def recordings(
@@ -66,12 +57,14 @@ def recordings(
     multiple_choice: float = 0.0,
     chains: dict[str, float] | None = None,
     ask: str | None = None,
+    speakers: list[str] | None = None,
 ) -> Iterator[Prompt]:
     """Yield questions on real recordings (fsdd, esc10, sonicpi_oneshots): digit, speaker, sound class, comparisons.
 
-    `path`: a folder with its parquet file and metadata.jsonl. `kinds` (default: all but `labels`, one prompt a
-    recording for encoder pretraining) come in turn, at most `limit` prompts of each in a split; kinds that combine
-    recordings have as many as there are recordings. Splits are those of the data and never mixed; where there is no
+    `path`: a folder with its parquet file and metadata.jsonl. `kinds` (default: all but those of `ON_REQUEST`:
+    `labels`, one prompt a recording for encoder pretraining; `digits` and `sum`, of two spoken digits) come in turn, at
+    most `limit` prompts of each in a split; kinds that combine recordings have as many as there are recordings.
+    `speakers`: recordings of these alone (default: of all). Splits are those of the data and never mixed; where there is no
     test split, validation stands for it. A share `multiple_choice` asks for the letter of an option; `chains` are the
     shares of the styles of demonstrations and `ask` ends the questions of the style `asked` (`questions.CHAIN_STYLES`).
     Prompts on one recording have `fields["labels"]`, a label for each head of an encoder that applies. Raises
@@ -79,7 +72,7 @@ def recordings(
     check_share(multiple_choice, "recordings.multiple_choice")
     shares = Chains.build(chains, ask, "recordings")
     file = locate_collection(path)
-    for item, ordinal in _plan(file, split, tuple(kinds) if kinds is not None else None, limit, seed):
+    for item, ordinal in _plan(file, split, _as_tuple(kinds), limit, seed, _as_tuple(speakers)):
         recordings_by_id = load_clips(file)  # cached; only here, since planning needs no sound
         if item.total_s is None:
             clips = [recordings_by_id[ids[0]] for ids in item.clips]
@@ -89,10 +82,21 @@ def recordings(
 
 
 def count(
-    split: str | None, path: str, kinds: list[str] | None = None, limit: int | None = None, seed: int = 0, **_: object
+    split: str | None,
+    path: str,
+    kinds: list[str] | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    speakers: list[str] | None = None,
+    **_: object,
 ) -> int:
     """Return the number of prompts that `recordings` makes, without reading sound."""
-    return len(_plan(locate_collection(path), split, tuple(kinds) if kinds is not None else None, limit, seed))
+    return len(_plan(locate_collection(path), split, _as_tuple(kinds), limit, seed, _as_tuple(speakers)))
+
+
+def _as_tuple(names: list[str] | None) -> tuple[str, ...] | None:
+    """Return the names as `_plan` takes them, whose results are cached."""
+    return None if names is None else tuple(names)
 
 
 # --- planning, without sound ---------------------------------------------------------------------------------------
@@ -100,13 +104,18 @@ def count(
 
 @lru_cache(maxsize=32)
 def _plan(
-    file: Path, split: str | None, kinds: tuple[str, ...] | None, limit: int | None, seed: int
+    file: Path,
+    split: str | None,
+    kinds: tuple[str, ...] | None,
+    limit: int | None,
+    seed: int,
+    speakers: tuple[str, ...] | None = None,
 ) -> tuple[tuple[Item, int], ...]:
     """Return every item with its ordinal within its kind and split, kinds in turn."""
-    collection, rows = COLLECTIONS[file.name], load_rows(file)
+    collection, rows = COLLECTIONS[file.name], _rows_of(file, speakers)
     planners = _planners(collection)
     check_kinds(kinds or (), planners, "recordings")
-    names = [kind for kind in planners if kind != "labels"] if kinds is None else kinds
+    names = [kind for kind in planners if kind not in ON_REQUEST] if kinds is None else kinds
     splits = list(dict.fromkeys(row["split"] for row in rows))
     if split == "test" and "test" not in splits:
         split = "validation"
@@ -121,8 +130,18 @@ def _plan(
     return tuple(plan)
 
 
-Planner = Callable[[Collection, Sequence[Row], int, Random], list[Item]]
-"""A function of a collection, the rows of a split, the greatest number of items, and randomness, that returns items."""
+def _rows_of(file: Path, speakers: tuple[str, ...] | None) -> Sequence[Row]:
+    """Return the rows of a collection, of these speakers alone unless None. Raises ConfigError for one who is not there."""
+    rows = load_rows(file)
+    if speakers is None:
+        return rows
+    names = {str(row["speaker"]) for row in rows if "speaker" in row}
+    if not names:
+        raise ConfigError(f"recordings.speakers: {file.parent.name} has no speakers; remove the key")
+    for name in speakers:
+        if name not in names:
+            raise ConfigError(f"recordings.speakers: {file.parent.name} has no '{name}'{did_you_mean(name, names)}")
+    return [row for row in rows if row["speaker"] in speakers]
 
 
 def _planners(collection: Collection) -> dict[str, Planner]:
@@ -133,21 +152,9 @@ def _planners(collection: Collection) -> dict[str, Planner]:
         **{kind: _plan_comparisons(kind) for kind in comparisons},
         "order": _plan_orders,
         "count": _plan_counts,
+        **({kind: plan_digit_pairs(kind) for kind in ("digits", "sum")} if "digit" in collection.classes else {}),
         "labels": _plan_classes("labels", collection.main),
     }
-
-
-def _draw_distinct(size: int, draw: Callable[[int], Item | None]) -> list[Item]:
-    """Return up to `size` items with different questions; `draw` makes the nth, or None where what it drew is unfit."""
-    items: dict[str, Item] = {}
-    failures = 0
-    while len(items) < size and failures < TRIES:
-        item = draw(len(items))
-        if item is None or item.question.id in items:
-            failures += 1
-        else:
-            items[item.question.id], failures = item, 0
-    return list(items.values())
 
 
 def _plan_classes(kind: str, class_kind: str) -> Planner:
@@ -203,7 +210,7 @@ def _plan_comparisons(kind: str) -> Planner:
                 a, b, x, y = b, a, y, x
             return Item(make_comparison(kind, n, (a["id"], b["id"]), (x, y)), ((a["id"],), (b["id"],)))
 
-        return _draw_distinct(size if len(usable) > 1 else 0, draw)
+        return draw_distinct(size if len(usable) > 1 else 0, draw)
 
     return plan
 
@@ -232,7 +239,7 @@ def _plan_orders(collection: Collection, rows: Sequence[Row], size: int, random:
         )
         return Item(question, (ids,), joined_length_s(len(order)))
 
-    return _draw_distinct(size if len(labels) >= 3 else 0, draw)
+    return draw_distinct(size if len(labels) >= 3 else 0, draw)
 
 
 def _plan_counts(collection: Collection, rows: Sequence[Row], size: int, random: Random) -> list[Item]:
@@ -254,4 +261,4 @@ def _plan_counts(collection: Collection, rows: Sequence[Row], size: int, random:
         )
         return Item(question, (ids,), joined_length_s(MOST_COUNTED))  # equally long for all: length tells no number
 
-    return _draw_distinct(size if len(usable_ids) >= MOST_COUNTED else 0, draw)
+    return draw_distinct(size if len(usable_ids) >= MOST_COUNTED else 0, draw)

@@ -35,10 +35,12 @@ class Learner:
         policy_path, critic_path = context.model, context.model
         if config.critic:
             critic_path = context.artifact("model", config.critic)
+        critic_start = critic_path
         if checkpoint:
             policy_path, critic_path = checkpoint / "policy", checkpoint / "critic"
-        self.policy.load(policy_path, model, config.optimizer)
-        self.critic.load(critic_path, model, config.critic_optimizer)
+        # A checkpoint of adapters does not hold the models that they belong to, which the stage started with.
+        self.policy.load(policy_path, model, config.optimizer, base=context.model)
+        self.critic.load(critic_path, model, config.critic_optimizer, base=critic_start)
         # The reference is the model that the stage started with, also after a resume. It never learns, so its encoder is
         # frozen even where the policy's trains; DeepSpeed wants an optimizer's settings all the same.
         self.reference.load(context.model, replace(model, train_encoder=False), config.optimizer)

@@ -10,6 +10,7 @@ from rl.finite import drop_undefined
 from rl.run.checkpoint import BEST
 from rl.run.metrics import is_timing
 from rl.run.tracker import read_stage_metrics
+from rl.stages.rlvr.gaps import Gaps, choose_bounds
 from rl.stages.rlvr.stalls import Stalls
 from rl.stages.rlvr.watch import Watch, mark_shapes
 from rl.stages.scoring import sample_metrics
@@ -54,6 +55,7 @@ class Recorder:
         self.last: dict[str, float] = {}
         """Metrics of the last step, without timings."""
         self.stalls = Stalls(context.name, config.samples_per_prompt, config.max_sequence_tokens)
+        self.gaps = Gaps(context.name, choose_bounds(context.cluster.model.dtype, config.max_logprob_gap))
 
     def resume(self) -> int:
         """Load the newest whole checkpoint, or the stage's first models; return how many steps are behind it."""
@@ -68,7 +70,9 @@ class Recorder:
         context.tracker.rewind(state["step"])  # the steps after the checkpoint will run again
         for row in read_stage_metrics(context.tracker.run_dir, context.name):
             self.stalls.observe(row["step"], row)  # what it was warned of before
+            self.gaps.observe(row["step"], row)
         context.cluster.sampler.load(self.learner.policy.weights(), version=state["step"])
+        self.gaps.check(state["step"], context.cluster.sampler.proof.metrics())
         return state["step"]
 
     def record(
@@ -81,10 +85,10 @@ class Recorder:
         clock: Clock,
     ) -> dict[str, float]:
         """Write the step's metrics and rollouts, and a checkpoint when one is due; return the metrics. Raises ValueError
-        as `check_logprob_gap` does."""
+        as `check_gaps` does."""
         metrics = self.measure(step, batch, policy_metrics, critic_metrics)
-        self.check_logprob_gap(step, metrics)
-        self.warn_of_stalls(step, metrics)
+        self.check_gaps(step, metrics)
+        self.warn(step, metrics)
         # Before the evaluation, which adds to the scorer's seconds; so a step's time leaves evaluation and checkpoint out.
         metrics |= self.timings(scored, clock)
         metrics |= self.evaluate(step)
@@ -106,6 +110,7 @@ class Recorder:
 
         gap = logprob_gap(batch, policy_metrics)
         metrics = sample_metrics(*self.stream.draws) | {"logprob_gap/mean": gap}
+        metrics |= self.context.cluster.sampler.proof.metrics()
         if self.context.cluster.model.think is True:
             metrics["closed_chains"] = closed_share(self.stream.all_samples)
         if rates := self.learner.policy_rates(step):
@@ -128,20 +133,19 @@ class Recorder:
             metrics["explained_variance"] = explained_variance(batch.values_A, batch.returns_A)
         return metrics
 
-    def check_logprob_gap(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Raise ValueError when the logprobs of engine and trainer differ by more than `max_logprob_gap`: checked after the
+    def check_gaps(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Raise ValueError when the logprobs of engines and trainer differ by more than `max_logprob_gap`: checked after the
         update and before any checkpoint, so a resumed run repeats the step."""
-        gap = metrics["logprob_gap/mean"]
-        if not gap <= self.config.max_logprob_gap:  # written so that NaN stops the run too
+        try:
+            self.gaps.check(step, metrics)
+        except ValueError:
             self.context.tracker.record(step, metrics)
-            raise ValueError(
-                f"rlvr '{self.context.name}', step {step}: engine and trainer logprobs differ by {gap:.3g} in the mean, "
-                f"more than max_logprob_gap ({self.config.max_logprob_gap}); check dtype, temperature and vllm options"
-            )
+            raise
 
-    def warn_of_stalls(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Say once in a stage when a step has nothing to learn from, for the terminal and the report."""
-        for text in self.stalls.observe(step, metrics):
+    def warn(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Say once in a stage when a step has nothing to learn from, and when engines and trainer drift apart, for the
+        terminal and the report."""
+        for text in [*self.stalls.observe(step, metrics), *self.gaps.observe(step, metrics)]:
             self.context.tracker.record_warning(step, text)
             self.context.say(f"warning: {text}")
 
@@ -151,6 +155,9 @@ class Recorder:
         scorer = self.stream.scorer
         # `rollout` is replaced by its two parts: `generate` while samples were written, `verify` waiting for verdicts.
         phases = {name: seconds for name, seconds in clock.seconds.items() if name != "rollout"} | scorer.seconds
+        # Of the time that `sync` takes, what went to the proof that the weights have arrived.
+        phases["proof"] = self.context.cluster.sampler.proof.seconds
+        phases["sync"] = max(phases["sync"] - phases["proof"], 0.0)
         total = time.monotonic() - clock.start
         actions = sum(int(s.rollout.action_mask.sum()) for s in self.stream.all_samples)
         return {

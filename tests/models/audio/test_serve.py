@@ -12,21 +12,32 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import ears
 import pytest
 
+from models.compose import compose
 from models.hearing import clip_counter
 from models.load import build, load_model, load_tokenizer, save_model
-from models.settings import AudioConfig, BuildConfig
+from models.settings import AudioConfig, BuildConfig, ComposeConfig
 from rl.data.chat import Chat
 from rl.types import AUDIO_PATCH, Clip, Message
+from rl.workers.exported_chat import write_chat
 from rollouts.serving import ENVIRONMENT
 
-START_S = 240
+START_S = 480
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, loud: Callable[[Any, int], Any]) -> Path:
-    """With a head of its own, as released models have."""
+@pytest.fixture(scope="module", params=["step_audio", "composed"])
+def folder(
+    tmp_path_factory: pytest.TempPathFactory, loud: Callable[[Any, int], Any], request: pytest.FixtureRequest
+) -> Path:
+    """With a head of its own, as released models have; composed as a run leaves it."""
+    if request.param == "composed":
+        parts = tmp_path_factory.mktemp("parts")
+        config = ComposeConfig(str(ears.decoder(parts / "decoder", "qwen2")), str(ears.whisper(parts / "encoder")))
+        made = compose(config, parts / "served", "float32", 0)
+        write_chat(made, think=False)
+        return made
     config = BuildConfig(hidden_size=64, layers=2, heads=2, tied=False, audio=AudioConfig(mel_bins=16, hidden_size=32))
     made = build(config, tmp_path_factory.mktemp("models") / "served", seed=0)
     model = loud(load_model(made), 0)

@@ -25,6 +25,7 @@ from rl.stages.rlvr.stream import SampleStream
 from rl.types import Message, Prompt, Rollout, Scored, Verdict
 from rl.workers.group import Absent
 from rl.workers.optimizer import OptimizerConfig
+from rollouts.proof import Proof
 
 
 class Role(Absent):
@@ -41,7 +42,10 @@ class Role(Absent):
 def recorder(folder: Path, records: list[dict[str, float]] | None = None, **config: Any) -> Recorder:
     """A stage in `folder` without engines; `records` takes what it would write to metrics.jsonl."""
     cluster = SimpleNamespace(
-        policy=Role(), critic=Role(), model=ModelConfig(path="model"), sampler=SimpleNamespace(load=lambda *_, **__: 0)
+        policy=Role(),
+        critic=Role(),
+        model=ModelConfig(path="model"),
+        sampler=SimpleNamespace(load=lambda *_, **__: 0, proof=Proof()),
     )
     tracker = SimpleNamespace(
         run_dir=folder, rewind=lambda _: None, record=lambda _, metrics: records is not None and records.append(metrics)
@@ -103,7 +107,7 @@ def measure(made: Recorder, step: int, old: float | None, policy_metrics: dict[s
     batch = collate(made.stream.draws[0])
     batch = batch if old is None else batch.add(old=torch.full((2,), old))
     metrics = made.measure(step, batch, policy_metrics, {})
-    made.check_logprob_gap(step, metrics)
+    made.check_gaps(step, metrics)
     return metrics
 
 
@@ -116,7 +120,8 @@ def test_the_gap_is_measured_while_the_policy_rests(tmp_path: Path) -> None:
     learning = measure(made, 3, None, {"logprob_gap": 0.125})
     assert (learning["logprob_gap/mean"], learning["learning_rate"]) == (0.125, 1e-6)
     with pytest.raises(
-        ValueError, match=r"^rlvr 'rlvr', step 2: engine and trainer logprobs differ by 0\.75 in the mean"
+        ValueError,
+        match=r"^rlvr 'rlvr', step 2: engine and trainer logprobs of the step's samples differ by 0\.75 in the mean",
     ):
         measure(made, 2, 0.75, {})
     assert said[-1]["logprob_gap/mean"] == 0.75

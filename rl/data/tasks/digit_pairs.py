@@ -1,0 +1,47 @@
+"""Plan questions on clips of two real spoken digits: which ones, and what is their sum."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from random import Random
+
+from rl.data.rows import Row
+from rl.data.tasks.corpora import Collection, can_be_joined, joined_length_s
+from rl.data.tasks.items import Item, Planner, draw_distinct
+from rl.data.tasks.questions import Question
+
+LARGEST_SUM = 18
+
+
+def plan_digit_pairs(kind: str) -> Planner:
+    """Return the planner of clips of two spoken digits, of which the digits are asked for or, by `sum`, their sum. The chain
+    names the words heard; every sum is right equally often."""
+
+    def plan(collection: Collection, rows: Sequence[Row], size: int, random: Random) -> list[Item]:
+        groups: dict[int, list[Row]] = defaultdict(list)
+        for row in rows:
+            if can_be_joined(collection, row):
+                groups[int(row["digit"])].append(row)
+
+        def draw(n: int) -> Item:
+            total = n % (LARGEST_SUM + 1)
+            first = random.randint(max(0, total - 9), min(9, total))
+            digits = first, total - first
+            pair = [random.choice(groups[digit]) for digit in digits]
+            ids = tuple(str(row["id"]) for row in pair)
+            digit_text, words = f"{digits[0]} {digits[1]}", " ".join(collection.chain_name(row) for row in pair)
+            question = Question(
+                id=f"{kind}/{'/'.join(ids)}",
+                kind=kind,
+                text="which digits?" if kind == "digits" else "what is their sum?",
+                answer=digit_text if kind == "digits" else str(total),
+                chain=words if kind == "digits" else f"{words}, {digits[0]} + {digits[1]} = {total}",
+                choices=tuple(map(str, range(LARGEST_SUM + 1))) if kind == "sum" else (),
+                attributes=({"digits": digit_text},),
+            )
+            return Item(question, (ids,), joined_length_s(2))  # equally long for all: length tells nothing
+
+        return draw_distinct(size if len(groups) == 10 else 0, draw)
+
+    return plan

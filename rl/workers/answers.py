@@ -1,0 +1,33 @@
+"""What the ranks of a trainer answer, made into one result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rl.workers.roles import Report
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def in_order(answers: list[dict[int, np.ndarray]]) -> Tensor:
+    """Return the ranks' answers {row: [a]} end to end, in the order of the rows."""
+    import torch
+
+    # Every row is on exactly one rank.
+    rows: dict[int, np.ndarray] = {row: piece for answer in answers for row, piece in answer.items()}
+    return torch.from_numpy(np.concatenate([rows[i] for i in range(len(rows))]))
+
+
+def sum_over_ranks(shares: Sequence[Report]) -> Report:
+    """Return a step's metrics, of which each rank reported its share."""
+    return {name: sum(share[name] for share in shares) for name in shares[0]}
+
+
+def mean_of_steps(answers: list[list[Report]]) -> Report:
+    """Return the mean over optimiser steps of metrics that sum over ranks (`answers[rank][step]`)."""
+    steps = [sum_over_ranks(shares) for shares in zip(*answers, strict=True)]
+    return {name: float(np.mean([step[name] for step in steps])) for name in steps[0]}

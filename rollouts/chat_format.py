@@ -1,0 +1,38 @@
+"""The chat format of a model, as the sampler and its callers use it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Protocol
+
+from rl.types import Clip, Message
+
+
+class ChatFormat(Protocol):
+    """Conversations to token ids, and ids that an engine wrote back to text; `rl.data.chat.Chat` is one.
+
+    The sampler itself calls `prompt`, `ends` and `turn`. `closing` and `chain_length` serve its callers that cut chains of thought
+    short (`rl.stages.budgets`)."""
+
+    def prompt(self, messages: Sequence[Message], clips: Sequence[Clip] = (), expand: bool = False) -> list[int]:
+        """Return the ids of a conversation: one audio token a clip, or with `expand` as many as the model hears."""
+        ...
+
+    @cached_property  # a plain property would not admit the cached one of `Chat` to a type checker
+    def closing(self) -> list[int]:
+        """Ids that end a chain of thought."""
+        ...
+
+    @cached_property
+    def ends(self) -> list[int]:
+        """Ids of the tokens that end a turn."""
+        ...
+
+    def turn(self, ids: Sequence[int]) -> str:
+        """Return the text of what the policy wrote."""
+        ...
+
+    def chain_length(self, ids: Sequence[int]) -> int:
+        """Return the number of tokens in the chain of thought."""
+        ...

@@ -1,0 +1,214 @@
+"""Weights of a real trainer in real engines: what is planted in one of them stops the load in one line that names the
+engine, the version and the tensor; and nothing fires where nothing is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from faulty_engine import LOST, MISNAMED, FaultyEngine
+from worlds import Seat
+
+from models.hearing import clip_counter
+from models.load import build, load_tokenizer
+from models.settings import AudioConfig, BuildConfig, ModelConfig
+from models.shape import folder_shape
+from rl.algorithms.objective import Objective
+from rl.data.chat import Chat
+from rl.data.collate import collate_demonstrations
+from rl.stages.rlvr.gaps import PROBE, Gaps, choose_bounds
+from rl.types import Demonstration, Message, Prompt
+from rl.workers.group import PolicyGroup
+from rl.workers.optimizer import OptimizerConfig
+from rl.workers.probe import draw_probe
+from rl.workers.trainer import TrainerConfig
+from rollouts.arrival import ArrivalError
+from rollouts.sampler import Sampler
+from rollouts.serving import ENVIRONMENT, ServingConfig
+
+PROMPTS = [
+    Prompt(f"p{i}", (Message("user", f"Say {i}"),), demonstration=Demonstration("", f"{i}{i}")) for i in range(4)
+]
+DTYPES = ("float32", "bfloat16")
+
+
+def chat_of(model: Path) -> Chat:
+    return Chat(load_tokenizer(model), False, clip_counter(model))
+
+
+def respawn(i: int) -> Any:
+    raise AssertionError("no engine died")
+
+
+class Loop:
+    """Trainer and engines of one model, as the loop of rlvr has them."""
+
+    def __init__(self, seats: Sequence[Seat], engines: Sequence[Any], model: Path, dtype: Any, stage: Any = 0) -> None:
+        self.chat, self.engines = chat_of(model), engines
+        shape = folder_shape(model, "")
+        assert shape is not None
+        probe = draw_probe(self.chat, shape.vocabulary, 100, seed=5)
+        self.policy = PolicyGroup(seats, TrainerConfig(ranks=len(seats), zero_stage=stage), None, probe)
+        self.policy.load(model, ModelConfig(path=str(model), dtype=dtype), OptimizerConfig())
+        self.sampler = Sampler(engines, respawn, self.chat)
+        self.batch = collate_demonstrations(PROMPTS, self.chat, 100)
+        self.gaps = Gaps("rlvr", choose_bounds(dtype, None))
+        self.version, self.warnings = 0, list[str]()
+        self.load()
+
+    def load(self) -> dict[str, float]:
+        self.sampler.load(self.policy.weights(), version=self.version)
+        metrics = self.sampler.proof.metrics()
+        self.gaps.check(self.version, metrics)
+        self.warnings += self.gaps.observe(self.version, metrics)
+        assert self.sampler.version == self.version
+        return metrics
+
+    def learn_often(self, rate: float, steps: int) -> None:
+        for _ in range(steps):
+            self.learn(rate)
+
+    def learn(self, rate: float) -> dict[str, float]:
+        """One step of the loop, samples apart."""
+        rows = [range(len(self.batch))]
+        self.policy.update(self.batch, rows, [rate], Objective(policy_loss="nll"), 100).get()
+        self.version += 1
+        return self.load()
+
+    def plant(self, fault: str) -> None:
+        ray.get(self.engines[-1].plant.remote(fault))
+
+
+@pytest.fixture(scope="module", params=DTYPES)
+def dtype(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def start_engines(model: Path, dtype: str, count: int) -> list[Any]:
+    kind = ray.remote(FaultyEngine).options(num_cpus=0, runtime_env={"env_vars": ENVIRONMENT})
+    return [kind.remote(str(model), dtype, 128, ServingConfig(kv_cache_mb=32)) for _ in range(count)]
+
+
+@pytest.fixture(scope="module")
+def engines(ray_session: None, tied: Path, dtype: str) -> Iterator[list[Any]]:
+    """Two engines of that dtype; the second is the one that faults are planted in."""
+    actors = start_engines(tied, dtype, 2)
+    yield actors
+    for actor in actors:
+        ray.kill(actor)
+
+
+@pytest.fixture
+def loop(worlds: Callable[[int], Any], engines: list[Any], tied: Path, dtype: str) -> Iterator[Loop]:
+    made = Loop([Seat(actor, "policy") for actor in worlds(1).actors], engines, tied, dtype)
+    yield made
+    made.plant("")
+
+
+FAULTS = {
+    "lost": rf"{LOST} was sent and did not arrive \(1 of 26 tensors\)",
+    "altered": rf"{LOST} arrived with other values than were sent",
+    "misnamed": rf"vLLM does not take {MISNAMED}: There is no module or parameter named '[\w.]+' in \w+$",
+    "swapped": r"model\.layers\.\d\.self_attn\.k_proj\.weight arrived ",
+    "never arrives": r".* arrived with other values than were sent",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_weights_that_do_not_arrive_whole_stop_the_load(loop: Loop, fault: str) -> None:
+    loop.learn(1e-4)
+    loop.plant(fault)
+    with pytest.raises(ArrivalError, match=rf"^engine 1, version 2: {FAULTS[fault]}") as error:
+        loop.learn(1e-4)
+    assert "\n" not in str(error.value)
+    assert loop.sampler.version == -1, "nothing is sampled with it"
+    loop.plant("")
+    loop.load()
+
+
+@pytest.mark.parametrize("rate", [1e-4, 1e-2])
+def test_weights_that_are_received_and_not_used_stop_the_run(loop: Loop, rate: float) -> None:
+    """At a rate at which the gap is less than rounding in bfloat16, it takes some steps."""
+    loop.learn(rate)
+    loop.plant("received and left aside")
+    says = (
+        r"engine 1, version \d+: .* arrived and is not used \(\d+ of 26 tensors changed\): logprobs of the probe moved"
+    )
+    with pytest.raises(ValueError, match=rf"^{says}"):
+        loop.learn_often(rate, 40)
+    assert loop.version <= (3 if rate == 1e-2 else 40)
+
+
+def test_a_head_that_is_not_packed_anew_stops_the_run(loop: Loop) -> None:
+    """Half of what the tied matrix does is of the old weights."""
+    loop.learn(1e-3)
+    loop.plant("head not packed")
+    says = "engine and trainer logprobs of the probe .*max_logprob_gap|arrived and is not used"
+    with pytest.raises(ValueError, match=says):
+        loop.learn_often(3e-2, 8)
+
+
+# --- no false alarm ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+def test_nothing_fires_where_nothing_is_wrong(
+    worlds: Callable[[int], Any], engines: list[Any], tied: Path, dtype: str, stage: int, tmp_path: Path
+) -> None:
+    """Over two ranks: while the policy waits for its critic, at no rate, at rates that change few weights in bfloat16 or
+    none, at one that breaks the model; after an evaluation of another model, and after a resume."""
+    seats = [Seat(actor, "policy") for actor in worlds(2).actors]
+    loop = Loop(seats, engines, tied, dtype, stage)
+    loop.load()
+    gaps = [loop.learn(rate)[PROBE] for rate in (0.0, 1e-8, 1e-8, 1e-6, 1e-5, 1e-5, 1e-3, 1e-2)]
+    assert max(gaps) < {"float32": 1e-5, "bfloat16": 0.02}[dtype]
+    loop.sampler.load(tied, version=0)
+    assert loop.sampler.proof.metrics() == {}
+    loop.learn(1e-3)
+    loop.policy.save(tmp_path)
+    loop.policy.load(tmp_path, ModelConfig(path=str(tmp_path), dtype=dtype), OptimizerConfig())  # type: ignore[arg-type]
+    loop.policy.restore_optimizer(tmp_path)
+    loop.load()
+    loop.learn(1e-3)
+    assert loop.warnings == []
+
+
+def test_a_model_that_listens_is_probed_with_a_clip(worlds: Callable[[int], Any], tmp_path: Path) -> None:
+    """Its adapter learns, its encoder is frozen: checked when it was sent, and remembered."""
+    audio = AudioConfig(mel_bins=16, hidden_size=32, layers=1)
+    model = build(BuildConfig(hidden_size=64, layers=2, heads=2, audio=audio), tmp_path / "listener", seed=3)
+    actors = start_engines(model, "float32", 1)
+    loop = Loop([Seat(actor, "policy") for actor in worlds(1).actors], actors, model, "float32")
+    assert loop.policy.probe is not None
+    assert loop.policy.probe.clips
+    assert max(loop.learn(rate)[PROBE] for rate in (0.0, 1e-5, 1e-3)) < 1e-5
+    assert loop.warnings == []
+    names = loop.policy.weights().checksums.keys()
+    assert any(name.startswith("encoder.") for name in names)
+    (received,) = ray.get(actors[0].__ray_call__.remote(lambda self: self.receipt)).received
+    assert received.keys() == names, "the encoder's checksums are remembered"
+    loop.plant("lost")
+    with pytest.raises(ArrivalError, match=r"^engine 0, version 4: .*layers\.1\.self_attn\.k_proj.* did not arrive"):
+        loop.learn(1e-4)
+    ray.kill(actors[0])
+
+
+# --- the probe ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("most", [9, 47, 100])
+def test_a_probe_is_of_ordinary_tokens(tied: Path, most: int) -> None:
+    chat = chat_of(tied)
+    probe, again, other = (draw_probe(chat, 270, most, seed) for seed in (1, 1, 2))
+    assert probe is not None
+    assert probe == again != other
+    assert len(probe.tokens) == min(most, 64)
+    assert not {*probe.tokens} & {*chat.controls.ids.values()}
+    assert probe.sent == probe.tokens
+    smaller = draw_probe(chat, 100, most, 1)
+    assert smaller is not None
+    assert max(smaller.tokens) < 100, "a tokenizer may have more than the model"
+    assert draw_probe(chat, 270, 8, 1) is None, "too short to tell anything"
