@@ -165,6 +165,8 @@ def first_line(error: Exception) -> str:
 def did_you_mean(word: object, names: Iterable[object]) -> str:
     """Return '; did you mean …' when one of `names` is close to `word`, else '; known: …' with all of them."""
     choices = [_as_shown(str(name)) for name in names]
+    if not choices:
+        return "; there is none"
     close = nearest(str(word), choices)
     return f"; did you mean '{close}'?" if close else f"; known: {', '.join(sorted(choices))}"
 

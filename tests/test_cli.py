@@ -168,6 +168,8 @@ def test_a_mistake_is_one_line_that_names_place_and_fix(mistake: str, home: Path
         (["run", "tiny.yaml", "--resume"], "--resume: no run of 'tiny' in runs/; name its directory with --out"),
         (["run", "tiny.yaml", "--out", "rows.jsonl/run"], "--out: "),
         (["show", "nowhere"], "nowhere: no such directory"),
+        (["show", "tiny.yaml"], "tiny.yaml: is a file, not a run's directory"),
+        (["check", "tiny.yaml", "extends=quickstart"], "extends: stands in a recipe's file alone"),
         (["compare", "nowhere", "here"], "nowhere: no such directory"),
         (["compare", "alone"], "rl compare: one run, nothing to compare it with; name another, or use rl show alone"),
         (["rum"], "No such command 'rum'. Did you mean 'run'?; see rl --help"),

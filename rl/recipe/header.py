@@ -14,6 +14,9 @@ from rl.workers.trainer import TrainerConfig
 from rollouts.judge_engine import JudgeConfig
 from rollouts.sampler import EngineConfig
 
+LARGEST_SEED = 2**32 - 1
+"""Largest seed that every random generator behind a run takes."""
+
 
 @dataclass
 class Header:
@@ -44,6 +47,8 @@ class Header:
             raise ConfigError(f"name: '{self.name}' names folders; use letters, digits, '-', '_' and '.'")
         if self.seed < 0:
             raise ConfigError(f"seed: must not be negative; got {self.seed}")
+        if self.seed > LARGEST_SEED:
+            raise ConfigError(f"seed: must be at most {LARGEST_SEED}; got {self.seed}")
         # ZeRO-3 gathers a module's weights at each call, on all ranks at once. Ranks whose clips differ in length call the
         # encoder differently often, so they would wait for each other forever.
         if self.model.train_encoder and self.trainer.zero_stage == 3:

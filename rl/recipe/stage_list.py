@@ -59,6 +59,8 @@ def parse_stages(values: Values, header: set[str]) -> list[Block]:
             raise ConfigError(f"{place}: the name '{name}' is a key of recipes; give it another with `name: …`")
     for key in [key for key in values if key not in header]:
         if key not in entry_of:
+            if key == "extends":  # of a file it is gone by now
+                raise ConfigError("extends: stands in a recipe's file alone; write one that begins with it")
             raise UnknownKey("", str(key), values[key], did_you_mean(key, [*header, "stages", "extends", *entry_of]))
         kind, config, place = entry_of[key]
         change = values.pop(key)

@@ -96,7 +96,8 @@ def read_summary(run_dir: Path) -> Summary | None:
 def require_run(run_dir: Path) -> None:
     """Raise ValueError unless `run_dir` holds a run, finished or not."""
     if not any(os.path.isfile(run_dir / name) for name in (RECIPE, SUMMARY, "metrics.jsonl")):
-        why = "holds no run" if os.path.isdir(run_dir) else "no such directory"
+        other = "is a file, not a run's directory" if os.path.exists(run_dir) else "no such directory"
+        why = "holds no run" if os.path.isdir(run_dir) else other
         raise ValueError(f"{run_dir}: {why}; give the directory that `rl run` printed (it has a {RECIPE})")
 
 

@@ -10,7 +10,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 
 from rewards.resolve import list_verifiers
-from rl.config import ConfigError
+from rl.config import ConfigError, shorten
 
 # A format string: braces of the code are doubled.
 MODULE = '''"""One sentence: what {name} judges."""
@@ -55,6 +55,10 @@ CASES = (
 )
 
 
+LONGEST_NAME = 60
+"""Most characters of a verifier's name, which names its parts in metrics too."""
+
+
 def _owner_of_module(name: str) -> str:
     """Return whose module of that name is imported elsewhere than from this folder, in words; empty where there is none."""
     if name in sys.stdlib_module_names:
@@ -72,8 +76,9 @@ def write_template(name: str, folder: Path) -> tuple[Path, Path]:
     """Write `name.py`, a verifier, and `name.jsonl`, labelled cases, and return their paths. Raises ConfigError for a name
     that is no module's, a library verifier's, or a file's that exists."""
     name = name.removesuffix(".py")
-    if not name.isidentifier():
-        raise ConfigError(f"'{name}' is no name for a module; use letters, digits and _")
+    if not name.isidentifier() or name.startswith("__") or len(name) > LONGEST_NAME:
+        fix = f"use at most {LONGEST_NAME} letters, digits and _, of which it begins with a letter"
+        raise ConfigError(f"{shorten(name)} is no name for a module; {fix}")
     if keyword.iskeyword(name):
         raise ConfigError(f"'{name}' is a word of Python's own and no name for a module; choose another name")
     if name in list_verifiers():
@@ -84,6 +89,9 @@ def write_template(name: str, folder: Path) -> tuple[Path, Path]:
             raise ConfigError(f"{path}: exists already; choose another name or remove it")
     if owner := _owner_of_module(name):
         raise ConfigError(f"'{name}' is the name of {owner}, which {name}.py would stand in for; choose another name")
-    module.write_text(MODULE.format(name=name))
-    cases.write_text("".join(json.dumps(case) + "\n" for case in CASES))
+    try:
+        module.write_text(MODULE.format(name=name))
+        cases.write_text("".join(json.dumps(case) + "\n" for case in CASES))
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be written to ({error.strerror}); work in another folder") from error
     return module, cases

@@ -232,6 +232,7 @@ def test_bundled_recipes_are_found_by_name_and_files_by_path() -> None:
         ("extends: base\nsft: {optimizer: {learning_rate: -1}}", r"learning_rate: must not be negative; got -1"),
         ("extends: base\nafter: {temperature: -1}", r"temperature: must not be negative; got -1"),
         ("extends: base\nseed: -1", "seed: must not be negative; got -1"),
+        ("extends: base\nseed: 99999999999999999999", "seed: must be at most 4294967295; got 99999999999999999999"),
         (
             "extends: base\nmodel: {path: x}",
             "model: give `path: …`, `build: {…}` or `compose: {…}`, exactly one of them",

@@ -40,6 +40,8 @@ def test_what_is_written_runs_as_it_is(rl, home: Path):
         ("rl", "'rl' is the name of an installed module"),
         ("rewards", "'rewards' is the name of an installed module"),
         ("class", "'class' is a word of Python's own"),
+        ("__init__", "'__init__' is no name for a module"),
+        ("x" * 300, "is no name for a module; use at most 60 letters"),
     ],
 )
 def test_nothing_is_overwritten(rl, home: Path, name: str, says: str):
