@@ -149,8 +149,9 @@ class PolicyWorker(LanguageModelWorker):
         """Return `weights` of a frozen model with an adapter. What no update changes is put into the object store once."""
         from models import lora as adapters
 
-        module, checksums = self.deepspeed.module, dict[str, Checksum]()
+        module = self.deepspeed.module
         self.checksum_s = 0.0
+        checksums: dict[str, Checksum] = {}
         if lora.engines_merge(self.dtype):
             changing = adapters.changes(module)
             merged = adapters.merged_parameters(self._named_parameters(changing), lora.scale)
