@@ -26,7 +26,9 @@ def write(file: Path, folder: Path) -> None:
     tokenizer = _read_tokenizer(file)
     bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
     # transformers turns the queries and keys back, whose halves GGUF interleaves for its own rotary embedding.
-    model = AutoModelForCausalLM.from_pretrained(str(file.parent), gguf_file=file.name, dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(
+        str(file.parent), gguf_file=file.name, dtype=torch.float32, trust_remote_code=False
+    )
     tokens: dict[str, Any] = {"bos_token_id": bos, "eos_token_id": eos, "pad_token_id": eos}
     model.config.update(tokens)
     model.generation_config = GenerationConfig(**tokens)
