@@ -181,7 +181,7 @@ def plain(text: str) -> str:
     text = _POWER_RUN.sub(lambda run: "^{" + "".join(_POWERS[c] for c in run[0]) + "}", text)
     text = _INDEX_RUN.sub(lambda run: "_{" + "".join(_INDICES[c] for c in run[0]) + "}", text)
     text = _MARKED_NUMBER.sub(lambda number: re.sub(r"['’_ ]", "", number[0]), _THOUSANDS_MARK.sub("", text))
-    text = _MONEY.sub(lambda m: f"{m[1].strip()}{m[3]} {WORD_MARK}{_CURRENCIES[m[2][-1]]}", text)
+    text = _MONEY.sub(_with_currency, text)
     for _ in range(3):  # texts within texts
         text = _TEXT.sub(_marked_words, text)
     for pattern, replacement in _REWRITES:
@@ -190,6 +190,15 @@ def plain(text: str) -> str:
     text = _RECURRING.sub(_with_overline, text)
     text = _join_lines(text)
     return re.sub(r"[ \r]+", " ", text).strip()
+
+
+def _with_currency(money: re.Match[str]) -> str:
+    """Return an amount with its currency as a unit behind it, or without it where the formula holds other amounts: of
+    `\\$2:\\$3` the last one alone would have a unit."""
+    before = re.split(r"[{\n]|\\\\[(\[]", money.string[: money.start()])[-1]
+    if re.search(r"\\\$|€|₹", before):
+        return money[0]  # whose sign is dropped later
+    return f"{money[1].strip()}{money[3]} {WORD_MARK}{_CURRENCIES[money[2][-1]]}"
 
 
 def without_marks(text: str) -> str:

@@ -92,13 +92,18 @@ def factors(side: str) -> list[str]:
 
 
 def asked_value(answer: Answer, question: str) -> Answer:
-    """Return what an equation gives a product of variables that the (plain) question asks for; any other answer as it is."""
+    """Return what an equation gives a product of variables that the (plain) question asks for, by its letters or in words;
+    any other answer as it is."""
     if not isinstance(answer, Relation) or answer.operators != ("=",) or not (names := factors(answer.sides[0])):
         return answer
     ways = "|".join(_SIGN.join(map(re.escape, order)) for order in (names, names[::-1]))
+    product = rf"(?<![a-zA-Z\\])(?:{ways})(?![a-zA-Z_^])"
     # `xy = 6` in a question is given, and not asked for
-    asked = re.search(rf"(?<![a-zA-Z\\])(?:{ways})(?![a-zA-Z_^]|\s*=\s*[-\w\\({{])", question)
-    return read_plain(answer.sides[1]) if asked else answer
+    is_given = re.search(rf"{product}\s*=\s*[-\w\\({{]", question)
+    is_asked = re.search(rf"{product}(?!\s*=\s*[-\w\\({{])", question)
+    # `r_1 r_2 = 6` answers "Find the product of the roots.", and `lw = 24` "Find the area."
+    is_described = not is_given and re.search(r"\b(?:product|area|volume)\b", question, re.IGNORECASE)
+    return read_plain(answer.sides[1]) if is_asked or is_described else answer
 
 
 def interval(relation: Relation) -> Series | None:

@@ -79,7 +79,7 @@ _TABLE: dict[str, dict[str, str]] = {  # dimension -> size in its base unit -> t
     "celsius": {"1": "C celsius 摄氏度"},
     "fahrenheit": {"1": "F fahrenheit 华氏度"},
     "kelvin": {"1": "K kelvin kelvins"},
-    "dollar": {"1": "dollar dollars usd USD 美元 dólares", "1/100": "cent cents ¢ 美分"},
+    "dollar": {"1": "dollar dollars buck bucks usd USD 美元 dólares", "1/100": "cent cents ¢ 美分"},
     "euro": {"1": "euro euros eur EUR 欧元"},
     "pound sterling": {"1": "gbp GBP", "1/100": "pence"},
     "yuan": {"1": "yuan rmb RMB CNY 元 块 人民币", "1/10": "角", "1/100": "分钱"},

@@ -46,6 +46,20 @@ def test_a_product_of_variables_is_another_quantity(product: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("pred", "question"),
+    [
+        ("r_1 r_2 = 6", "Find the product of the roots."),
+        ("rs = 6", "Find the product of the roots."),
+        ("ab=6", "What is the product of a and b?"),
+        ("lw = 6", "Find the area."),
+        ("\\pi r^2 = 6", "find the area"),
+    ],
+)
+def test_a_product_that_the_question_asks_for_in_words(pred: str, question: str) -> None:
+    assert score(f"\\boxed{{{pred}}}", "6", question) == 1.0
+
+
+@pytest.mark.parametrize(
     "question", ["Find xyz.", "In the galaxy of stars, find x.", "Find x^2y.", "Find xy^2.", "Find y."]
 )
 def test_another_quantity_in_the_question(question: str) -> None:
@@ -118,6 +132,9 @@ SAME_AMOUNT = [
     ("\\boxed{(\\$5, \\$7)}", "(5, 7)"),
     ("So 7 \\times \\$2 = \\$14.", "\\$14"),
     ("\\boxed{\\$5 \\text{ dollars}}", "5"),
+    ("\\boxed{\\$5}", "5 \\text{ bucks}"),
+    ("\\boxed{\\$2:\\$3}", "2:3"),
+    ("\\boxed{\\text{A: \\$5, B: \\$6}}", "5,6"),
 ]
 
 
