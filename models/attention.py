@@ -133,13 +133,16 @@ def _bucket(members: list[Span]) -> Bucket:
     if not members[0].shared:
         # Padding must be some token's index; causality keeps every real token from seeing what comes after it.
         return Bucket(queries_nL, queries_nL, positions_nL, positions_nL)
+    # Padding sees what its sequence's last token sees: with no key to see, as behind a sliding window, its softmax would be
+    # NaN, and so would gradients.
+    query_positions_nL = torch.minimum(positions_nL, shared_n1 + torch.tensor([m.length for m in members])[:, None] - 1)
     prompts_nP, real_nP = _rows([(member.shared_start, member.shared) for member in members])
     prompt_positions_nP = torch.arange(prompts_nP.shape[1]).expand_as(prompts_nP).masked_fill(~real_nP, HIDDEN)
     own_positions_nL = positions_nL.masked_fill(~real_nL, HIDDEN)
     return Bucket(
         queries_nL,
         torch.cat([prompts_nP, queries_nL], dim=1),
-        positions_nL,
+        query_positions_nL,
         torch.cat([prompt_positions_nP, own_positions_nL], dim=1),
     )
 
@@ -195,7 +198,6 @@ def segment_attention(
     assert attention_mask is None, "a pack has no mask"
     # `models.supported` refuses such models at loading: without the sinks scores would be wrong in silence.
     assert s_aux is None, "refused when the model is loaded"
-    enable_gqa = query.shape[1] != key.shape[1]  # fewer heads of keys than of queries
     qkv = [x[0].transpose(0, 1) for x in (query, key, value)]  # [T, heads, size]
     outputs: list[Tensor] = []
     for bucket in segments.buckets:
@@ -203,8 +205,12 @@ def segment_attention(
         k, v = (x[bucket.keys_nK].transpose(1, 2) for x in qkv[1:])
         visible = bucket.visible(sliding_window)
         if softcap is None:
+            if visible is not None:
+                # With a mask, kernels on a GPU take no fewer heads of keys than of queries, and scores would be held whole.
+                k, v = _repeat_heads(q, k, v)
+            is_gqa = q.shape[1] != k.shape[1]
             out = scaled_dot_product_attention(
-                q, k, v, visible, dropout, is_causal=visible is None, scale=scaling, enable_gqa=enable_gqa
+                q, k, v, visible, dropout, is_causal=visible is None, scale=scaling, enable_gqa=is_gqa
             )
         else:
             out = _capped_attention(q, k, v, visible, dropout, scaling, softcap)
@@ -213,18 +219,23 @@ def segment_attention(
     return torch.cat(outputs)[segments.restore_T][None], None
 
 
+def _repeat_heads(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """Return keys and values with as many heads as the queries have."""
+    heads_per_kv = q.shape[1] // k.shape[1]
+    return k.repeat_interleave(heads_per_kv, 1), v.repeat_interleave(heads_per_kv, 1)
+
+
 def _capped_attention(
     q: Tensor, k: Tensor, v: Tensor, visible: Tensor | None, dropout: float, scaling: float | None, softcap: float
 ) -> Tensor:
     """Compute attention whose scores are bounded, softcap × tanh(score / softcap) (Gemma 2): no kernel of torch's does.
 
     q [n, heads, L, size], k and v [n, kv_heads, K, size], `visible` as `Bucket.visible` gives it -> [n, heads, L, size]."""
-    heads_per_kv, length = q.shape[1] // k.shape[1], q.shape[2]
-    k, v = k.repeat_interleave(heads_per_kv, 1), v.repeat_interleave(heads_per_kv, 1)
+    k, v = _repeat_heads(q, k, v)
     scores_nhLK = q @ k.transpose(2, 3) * (scaling or q.shape[3] ** -0.5)
     scores_nhLK = softcap * torch.tanh(scores_nhLK / softcap)
     if visible is None:
-        visible = torch.ones(length, length, dtype=torch.bool, device=q.device).tril()
+        visible = torch.ones(q.shape[2], q.shape[2], dtype=torch.bool, device=q.device).tril()
     scores_nhLK = scores_nhLK.masked_fill(~visible, float("-inf"))  # after the cap, which would bound the mask too
     shares_nhLK = torch.softmax(scores_nhLK, -1, dtype=torch.float32).to(q.dtype)
     return torch.dropout(shares_nhLK, dropout, dropout > 0) @ v

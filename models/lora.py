@@ -1,9 +1,11 @@
 """LoRA (arXiv 2106.09685): a frozen model, and beside each target matrix W [out, in] a trained product s · B A of rank r.
 
-A model that listens trains its audio adapter (between encoder and decoder) whole beside it, since that has no pretrained
-weights worth keeping; `modules_to_save` in peft's words. Each stage starts a fresh adapter on the model that it starts from: B = 0, so the first policy is that model, and with the
-adapter off it stays the stage's reference. peft places the adapter and its format is what checkpoints and exports have;
+Each stage starts a fresh LoRA adapter on the model that it starts from: B = 0, so the first policy is that model, and with
+the adapter off it stays the stage's reference. peft places the adapter, and its format is what checkpoints and exports have;
 torch and peft are imported inside functions, since a recipe's settings are read without them.
+
+A model that listens trains its audio adapter (between encoder and decoder) whole beside it, which peft calls
+`modules_to_save`: it has no pretrained weights worth keeping.
 
 The adapter of the module `q_proj` are the parameters `q_proj.lora_A.default.weight` [r, in] and
 `q_proj.lora_B.default.weight` [out, r]; its own matrix is then called `q_proj.base_layer.weight`.

@@ -69,6 +69,8 @@ class Shape:
     """Parameters of the audio encoder, which stays whole on every rank that has it."""
     token_rate: float = 0.0
     """Tokens of a second of sound; 0 for a model of text only."""
+    adapter: int = 0
+    """Parameters of the audio adapter, between encoder and decoder."""
 
     @property
     def active(self) -> int:
@@ -178,7 +180,7 @@ def config_shape(
     positions = text.whole("max_position_embeddings", "n_positions", least=1)
     count = parameters or formula + encoder + adapter
     rate = _token_rate(whole)
-    return Shape(hidden, layers, q, k, heads, active, vocabulary, tied, positions, count, encoder, rate)
+    return Shape(hidden, layers, q, k, heads, active, vocabulary, tied, positions, count, encoder, rate, adapter)
 
 
 def _token_rate(whole: Fields) -> float:

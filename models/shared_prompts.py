@@ -76,7 +76,7 @@ def find_owners(lengths: list[int], prompts: list[Tensor], groups: list[int]) ->
     first_of_group: dict[int, int] = {}
     for i, (prompt_t, group) in enumerate(zip(prompts, groups, strict=True)):
         owner = first_of_group.setdefault(group, i)
-        # Pairs of a reward model are of one group too, and have their one action at the end of different answers.
+        # Answers that a reward model scores are of one group too, and have their one action at the ends of different texts.
         if is_worth_sharing(len(prompt_t), lengths[i] - len(prompt_t)) and torch.equal(prompts[owner], prompt_t):
             owners[i] = owner
     return owners

@@ -115,6 +115,7 @@ class Proof:
             return {}
         gaps = [np.abs(engine_A - self.trainer_A) for engine_A in self.engines_A.values()]
         return {
-            "probe_gap/mean": max(float(gap_A.mean()) for gap_A in gaps),
-            "probe_gap/max": max(float(gap_A.max()) for gap_A in gaps),
+            # numpy's maximum, which is NaN where one of them is
+            "probe_gap/mean": float(np.max([gap_A.mean() for gap_A in gaps])),
+            "probe_gap/max": float(np.max([gap_A.max() for gap_A in gaps])),
         }

@@ -104,6 +104,7 @@ class ObjectStoreWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
         self.refusal = ""  # what the model's own loader says of a tensor that it does not take
         self.updated_parameters: set[str] = set()
         self.broken_parameter = ""  # first weight with a NaN or an infinity that the update has read from disk
+        self.expert_kernels: list[tuple[Any, Any]] = []  # of a mixture's layers, from before the update
 
     def init_transfer_engine(self, init_info: Rendezvous) -> None:
         """Return at once: there is no connection to open."""
@@ -115,8 +116,7 @@ class ObjectStoreWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
         # A plain `load_weights` into a live engine fails (`'Parameter' object has no attribute 'weight_loader'`): vLLM
         # prepacks CPU layers after the first load. This undoes it layer by layer, `finalize…` does it again.
         reload.initialize_layerwise_reload(self.model)
-        if self.device.type == "cpu":
-            _forget_expert_kernels(self.model)
+        self.expert_kernels = _take_expert_kernels(self.model) if self.device.type == "cpu" else []
 
     def update_weights(self, update_info: dict[str, Any]) -> None:
         """Load one bucket, given as a dict."""
@@ -163,6 +163,9 @@ class ObjectStoreWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
         reload.finalize_layerwise_reload(self.model, self.model_config)
         if self.device.type != "cpu":
             return
+        for method, kernel in self.expert_kernels:
+            if method.moe_kernel is None:  # its experts are frozen, and stayed as they were packed
+                method.moe_kernel = kernel
         # With tied embeddings the head is the embedding, whose reload does not re-pack the head's copy of the matrix.
         # Without this the engine goes on with stale logits, in silence: logprobs were wrong by 1.6 to 2.7.
         language_model: Any = self.model.get_language_model() if supports_multimodal(self.model) else self.model
@@ -174,15 +177,18 @@ class ObjectStoreWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
         """Return at once: there is no connection to close."""
 
 
-def _forget_expert_kernels(model: nn.Module) -> None:
-    """Make a mixture's experts ready to be packed again.
+def _take_expert_kernels(model: nn.Module) -> list[tuple[Any, Any]]:
+    """Make a mixture's experts ready to be packed again, and return (method, kernel) of each layer.
 
     On CPU vLLM packs their matrices for its kernel when it makes the kernel, at the first load. A later load found the kernel
     and copied matrices over packed ones as they were: logprobs were wrong by 0.5, in silence."""
+    kernels: list[tuple[Any, Any]] = []
     for module in model.modules():
         method: Any = getattr(module, "quant_method", None)
         if getattr(method, "moe_kernel", None) is not None:
+            kernels.append((method, method.moe_kernel))
             method.moe_kernel = None
+    return kernels
 
 
 def arrivals(worker: Any) -> tuple[dict[str, Checksum], float]:

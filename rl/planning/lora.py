@@ -28,7 +28,8 @@ half of that the recipe likely kept a rate meant for all weights."""
 
 
 def trained_parameters(shape: Shape, lora: LoraConfig) -> int:
-    """Return the number of parameters of an adapter: rank × (in + out) for each matrix of each layer."""
+    """Return the number of parameters that train beside a frozen model: of the LoRA adapter rank × (in + out) for each
+    matrix of each layer, and all of the audio adapter."""
     sides = {
         "q_proj": shape.hidden + shape.q,
         "k_proj": shape.hidden + shape.k,
@@ -39,10 +40,10 @@ def trained_parameters(shape: Shape, lora: LoraConfig) -> int:
         "down_proj": shape.ffn + shape.hidden,
     }
     if lora.targets == ALL_LINEAR:
-        return shape.layers * lora.rank * sum(sides.values())
+        return shape.adapter + shape.layers * lora.rank * sum(sides.values())
     names = {target.rpartition(".")[2] for target in lora.targets}
     # Names of other families are not known here: as wide as the widest there is.
-    return shape.layers * lora.rank * sum(sides.get(name, max(sides.values())) for name in names)
+    return shape.adapter + shape.layers * lora.rank * sum(sides.get(name, max(sides.values())) for name in names)
 
 
 def check(recipe: Recipe, facts: object) -> tuple[list[str], list[str]]:
@@ -56,7 +57,7 @@ def _problems(recipe: Recipe, lora: LoraConfig) -> list[str]:
     lines: list[str] = []
     if not any(_trains(stage) for stage in recipe.stages):
         lines.append("model.lora: no stage trains with it (sft, rlvr, dpo and reward_model do); remove it, or add one")
-    kind = recipe.header.model.shape().get("model_type")
+    kind = _family(recipe.header.model)
     if kind in WITHOUT_ADAPTERS and recipe.header.model.adapter_rank and "engine" in recipe.roles:
         lines.append(f"model.lora: vLLM takes no adapters for '{kind}'; use dtype float32, in which they are merged")
     layers = _layer_names(recipe.header.model)
@@ -107,12 +108,20 @@ def _low_rates(stage: Stage) -> list[str]:
     return lines
 
 
+def _family(model: ModelConfig) -> object:
+    """Return the `model_type` of the model's config.json, or None where that cannot be read."""
+    try:
+        return model.shape().get("model_type")
+    except ValueError:
+        return None  # `requirements.models` says what is broken
+
+
 def _layer_names(model: ModelConfig) -> Sequence[str]:
     """Return the names of the matrices that may be targets; none where the model is not here. An audio part's are among them,
     of which the trainer will not take any."""
     if model.build is not None:
         return BUILT_LAYERS
-    folder = folder_of(str(model.path))
+    folder = folder_of(str(model.text_source))
     try:
         names = parameter_names(folder) if folder else []
     except ValueError:

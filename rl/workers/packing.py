@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from rl.types import Batch
 
 
@@ -28,18 +30,20 @@ def pairs(batch: Batch, rows: Sequence[int]) -> list[Unit]:
 
 def samples_by_prompt(batch: Batch, rows: Sequence[int], most_tokens: int) -> list[Unit]:
     """Return `rows` in units of samples that share their prompt, of at most `most_tokens` where they are of several."""
-    from models.shared_prompts import is_worth_sharing, prompt_lengths
+    from models.shared_prompts import find_owners, prompt_lengths
 
     lengths, groups = (cast("list[int]", column.tolist()) for column in (batch.lengths_N, batch.groups_N))
     prompts = prompt_lengths(batch.lengths_N, batch.action_mask_T)
+    texts = cast("Sequence[Tensor]", batch.tokens_T.split(lengths))
+    owners = find_owners(lengths, [text_t[:prompt] for text_t, prompt in zip(texts, prompts, strict=True)], groups)
     units: list[Unit] = []
-    newest: dict[int, Unit] = {}  # group -> its unit that may have room left
+    newest: dict[int, Unit] = {}  # owner of a prompt -> the unit of its samples that may have room left
     for row in rows:
-        unit, answer = newest.get(groups[row]), lengths[row] - prompts[row]
-        if unit and is_worth_sharing(prompts[row], answer) and unit.tokens + answer <= most_tokens:
+        unit, answer = newest.get(owners[row]), lengths[row] - prompts[row]
+        if unit and unit.tokens + answer <= most_tokens:
             unit.rows.append(row)
             unit.tokens += answer
         else:
             units.append(Unit([row], lengths[row]))
-            newest[groups[row]] = units[-1]
+            newest[owners[row]] = units[-1]
     return units

@@ -30,15 +30,37 @@ def pack(groups: list[tuple[int, list[int]]], seed: int = 0) -> tuple[Tensor, Te
     return torch.cat(tokens), lengths_N, torch.cat(masks), torch.tensor(ids)
 
 
-@pytest.fixture(scope="module", params=["tied", "untied", "sliding"])
-def model(request: pytest.FixtureRequest, tied: Path) -> LogprobModel:
-    """Plain and grouped-query attention, and a sliding window of 24 tokens."""
+@pytest.fixture(scope="module", params=["tied", "untied", "sliding", "capped"])
+def model(request: pytest.FixtureRequest, tied: Path, tmp_path_factory: pytest.TempPathFactory) -> LogprobModel:
+    """Plain and grouped-query attention, a sliding window of 24 tokens, and one of 16 with capped scores (Gemma 2)."""
+    if request.param == "capped":
+        return LogprobModel(capped(tmp_path_factory.mktemp("capped")), "float32")
     if request.param != "sliding":
         return LogprobModel(request.getfixturevalue(request.param), "float32")
     model = LogprobModel(tied, "float32")
     for layer in model.lm.get_decoder().layers:
         layer.self_attn.sliding_window = 24
     return model
+
+
+def capped(folder: Path) -> Path:
+    """A tiny Gemma 2 with random weights."""
+    from transformers import Gemma2Config, Gemma2ForCausalLM
+
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1}
+    config = Gemma2Config(vocab_size=300, intermediate_size=64, head_dim=32, sliding_window=16, **sizes)
+    Gemma2ForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+def test_padding_that_sees_nothing_makes_no_nan(tmp_path: Path) -> None:
+    """The shorter answer's padding lies a sliding window and more after its last token."""
+    model = LogprobModel(capped(tmp_path), "float32")
+    tokens_T, lengths_N, action_mask_T, groups_N = pack([(40, [64, 64, 90])])
+    logprobs_A, _ = model(tokens_T, lengths_N, action_mask_T, groups_N=groups_N)
+    gradients = torch.autograd.grad(logprobs_A.sum(), list(model.parameters()))
+    assert all(bool(gradient.isfinite().all()) for gradient in gradients)
 
 
 @settings(max_examples=15)

@@ -60,8 +60,8 @@ class Config(StageConfig):
     """Steps in which only the critic learns; the schedule of `optimizer` begins after them."""
     max_logprob_gap: float | None = None
     """Nats; the run stops when the logprobs of engines and trainer differ by more than this on average, on the step's
-    samples, or by twice this on the probe of new weights. null: 0.01 in float32, 0.2 in bfloat16. It warns above 0.0001 and
-    0.08."""
+    samples, or by twice this on the probe of new weights. null: 0.01 in float32, 0.2 in bfloat16. It warns above 0.0001 in
+    float32 and above 0.08 in bfloat16, on the probe above twice these."""
     eval_every: int = 0
     """Steps between two evaluations; 0: none."""
     eval: evaluate.Config | None = None
