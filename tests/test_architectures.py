@@ -22,6 +22,14 @@ def test_engine_and_trainer_agree_also_after_an_update(
     assert gap <= architectures.TOLERANCES["float32"]
 
 
+def test_frozen_experts_stay_in_place(ray_session: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside a LoRA adapter experts are sent once: the engine keeps what it has packed of them."""
+    monkeypatch.syspath_prepend(ROOT / "scripts" / "benchmarks")
+    architectures = importlib.import_module("architectures")
+    gap = architectures.measure_gap("Qwen3-MoE", "float32", tmp_path, ["model.lora.rank=8"])
+    assert gap <= architectures.TOLERANCES["float32"]
+
+
 def test_what_is_refused_is_refused_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(ROOT / "scripts" / "benchmarks")
     architectures = importlib.import_module("architectures")

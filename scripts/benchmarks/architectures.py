@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -125,7 +126,7 @@ def describe_recipe(model: Path, dtype: str) -> dict[str, Any]:
     }
 
 
-def measure_gap(name: str, dtype: str, folder: Path) -> float | str:
+def measure_gap(name: str, dtype: str, folder: Path, overrides: Sequence[str] = ()) -> float | str:
     """Return the largest gap of the steps, or in one line why the library refuses the model before anything starts."""
     from rl.planning.plan import plan
     from rl.recipe import load
@@ -138,7 +139,7 @@ def measure_gap(name: str, dtype: str, folder: Path) -> float | str:
         model = folder / "model"
         if not (model / "config.json").exists():
             write_model(ARCHITECTURES[name], model)
-        recipe = load(describe_recipe(model, dtype))
+        recipe = load(describe_recipe(model, dtype), overrides)
         if problems := plan(recipe, out).problems:
             return problems[0].replace(f"{model}: ", "")
         run(recipe, out, say=lambda _: None)
