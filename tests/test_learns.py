@@ -64,7 +64,9 @@ def test_an_adapter_of_rank_16_reaches_what_all_weights_reach(
             "name": "adapted",
             "model": {"path": str(stages / "02-sft" / "model"), "lora": {"rank": 16}, "think": True},
             "data": {"words": {"source": "reasoning_gym", "args": WORDS}},
-            "reward": {"parts": [{"verifier": "text", "weight": 0.8}, {"verifier": "format", "weight": 0.2}]},
+            "reward": {
+                "parts": [{"verifier": "text", "weight": 0.8}, {"verifier": "format", "name": "format", "weight": 0.2}]
+            },
             "engines": {"count": 2},
             "trainer": {"ranks": 2, "zero_stage": 1},
             "stages": [
