@@ -54,7 +54,12 @@ def test_every_stage_and_rank_takes_the_same_step(worlds, composed: Path, tmp_pa
             seats = [Seat(actor, "policy") for actor in worlds(ranks).actors]
             settings = TrainerConfig(ranks=ranks, zero_stage=stage, tokens_per_microbatch=64, deepspeed=dict(options))
             policy = PolicyGroup(seats, settings)
-            policy.load(composed, ModelConfig(path=str(composed)), OptimizerConfig(learning_rate=1e-3), adapter_only=adapter_only)
+            policy.load(
+                composed,
+                ModelConfig(path=str(composed)),
+                OptimizerConfig(learning_rate=1e-3),
+                adapter_only=adapter_only,
+            )
             report = policy.update(batch, rows, [1e-3], objective, 200).get()
             assert report["loss"] == pytest.approx(float(-logprobs_A.mean().detach()), abs=1e-5)
             assert report["grad_norm"] == pytest.approx(norm, rel=1e-4)
