@@ -23,7 +23,7 @@ LONGEST_ANSWER = 2048
 
 @dataclass(frozen=True, slots=True)
 class Trunk:
-    """What goes through the trunk of a batch, and where the states before its actions come out."""
+    """The tokens of a batch that go through the trunk, and where the states before its actions come out."""
 
     tokens_U: Tensor
     """Indices in the batch of the tokens that go through."""

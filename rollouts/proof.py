@@ -37,7 +37,7 @@ class Anchor:
 
 
 class Proof:
-    """What the last load has shown, engine by engine."""
+    """Checks of the last load of weights, engine by engine."""
 
     def __init__(self) -> None:
         self.version = -1

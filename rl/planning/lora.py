@@ -1,4 +1,4 @@
-"""What `rl check` says about LoRA: how many parameters train, targets that there are not, rates meant for all weights."""
+"""Checks of `model.lora` for `rl check`: how many parameters train, targets that there are not, rates meant for all weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the ranks of a trainer answer, made into one result."""
+"""Turns the answers of a trainer's ranks into one result."""
 
 from __future__ import annotations
 

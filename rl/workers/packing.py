@@ -1,5 +1,5 @@
-"""What stays together when a batch is cut to micro-batches: pairs, and the samples of a prompt, which then goes through the
-trunk once (see `models.shared_prompts`)."""
+"""Units of a batch that stay together when it is cut to micro-batches: pairs, and the samples of a prompt, which then goes
+through the trunk once (see `models.shared_prompts`)."""
 
 from __future__ import annotations
 
