@@ -28,8 +28,8 @@ processes."""
 CUDA_CONTEXT = 1.0 * GIB
 UTILIZATION = 0.92
 """Share of a GPU's memory that an engine takes, vLLM's default."""
-LOGIT_CHUNKS = 3 * (48 << 20)
-"""Bytes of the chunks of logits that exist at once (see models/logprobs.py)."""
+LOGIT_CHUNKS = 2 * (96 << 20)
+"""Bytes of the two chunks of logits that exist at once (`CHUNK_BYTES` of models/logprobs.py)."""
 REDUCE_BUCKET, LIVE, SUB_GROUP = 5e8, 1e9, 1e9
 """Parameters in DeepSpeed's gradient bucket (ZeRO 1 to 3), gathered at once and stepped on at once (ZeRO 3), by its
 defaults."""
