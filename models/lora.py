@@ -46,10 +46,10 @@ class LoraConfig:
     alpha: float = 32.0
     """Scale: an adapter adds alpha / rank × B A to its matrix. Divided by the rank, one learning rate suits every rank."""
     targets: Literal["all-linear"] | list[str] = ALL_LINEAR
-    """Which matrices: `all-linear`, all of the decoder's layers (not embeddings, head or audio parts), or names of them such as
+    """Matrices that get an adapter: `all-linear`, all of the decoder's layers (not embeddings, head or audio parts), or names of them such as
     `[q_proj, v_proj]`."""
     engines: Literal["auto", "merged", "adapter"] = "auto"
-    """What engines get after each update. `merged`: W + alpha / rank × B A, in float32 alone; `adapter`: A and B, which the
+    """Form in which engines get each update. `merged`: W + alpha / rank × B A, in float32 alone; `adapter`: A and B, which the
     engine applies itself. auto: `merged` in float32, where engines are faster with it, `adapter` in bfloat16, where the
     rounding of the sum would swallow small updates."""
 
@@ -242,13 +242,13 @@ def load_adapter(lm: PreTrainedModel, folder: str | Path) -> None:
     file = Path(folder) / ADAPTER_FILE
     stored = safetensors.torch.load_file(file)
     trains = trained_names(lm)
-    own = {f"{PREFIX}{adapter_name(name)}": weight for name, weight in lm.named_parameters() if name in trains}
-    if {n: t.shape for n, t in stored.items()} != {n: t.shape for n, t in own.items()}:
+    expected = {f"{PREFIX}{adapter_name(name)}": weight for name, weight in lm.named_parameters() if name in trains}
+    if {n: t.shape for n, t in stored.items()} != {n: t.shape for n, t in expected.items()}:
         raise ValueError(
             f"{file}: an adapter of other targets or another rank; resume with the model.lora that wrote it"
         )
     with torch.no_grad():
-        for name, weight in own.items():
+        for name, weight in expected.items():
             weight.copy_(stored[name])
 
 

@@ -25,7 +25,7 @@ class Checksum:
 
     shape: tuple[int, ...]
     dtype: str
-    """As torch calls it: `bfloat16`."""
+    """Name of the type in torch, such as `bfloat16`."""
     digest: int | None
     """Hash of the bytes; None where only a file's header was read."""
 

@@ -30,7 +30,7 @@ class PretrainedModel:
     """
 
     summary: str
-    """What it is and how exact its weights are, in a few words."""
+    """Kind of model, its size, and the precision of its weights, in a few words."""
     official: str
     """Name of the original on the hub, which this folder does not replace."""
     licence: str

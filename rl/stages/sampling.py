@@ -28,7 +28,7 @@ SAMPLES = "samples.jsonl"
 RECORDED_SAMPLES = 256
 """Judged samples of a stage that are recorded for the report."""
 FIX = "remove it, and what it held is sampled again"
-"""What to do about a damaged line of the file, or about the whole."""
+"""Advice at the end of an error about a damaged file, or a damaged line of it."""
 AHEAD = 256
 """Samples under judgement at once where none has to be generated: a judge answers in its own time."""
 

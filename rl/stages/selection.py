@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SELECTION = "selection.jsonl"
 FIX = "remove it, and what it held is judged again"
-"""What to do about a damaged line of the file, or about the whole."""
+"""Advice at the end of an error about a damaged file, or a damaged line of it."""
 PART = "selected"
 NOT_JUDGED = "not judged as a question"
 

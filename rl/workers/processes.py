@@ -29,9 +29,9 @@ class Processes:
         self.pending: dict[Seat, ObjectRef[Place]] = {}
         self.places: dict[Seat, Place] = {}
         self.lives_by_node: dict[str, dict[str, Life]] = {}
-        """What the last answer of each other node said."""
+        """Processes of each other node, from its last answer."""
         self.answers: dict[str, int] = {}
-        """How often each other node has answered."""
+        """Number of answers of each other node."""
         self.calls: dict[str, ObjectRef[dict[str, Life]]] = {}
         """The question to each other node that is not answered yet."""
 
@@ -41,8 +41,8 @@ class Processes:
         self.pending[seat] = actor.__ray_call__.remote(_place)
 
     def find_lives(self) -> Mapping[str, Life]:
-        """Return the run's processes, by name, as the kernels of their machines see them; those of another node as it last
-        said, until it answers again."""
+        """Return the run's processes, by name, as the kernels of their machines see them; those of another node are from its
+        last answer."""
         if not ray.is_initialized():
             return {}
         for seat, ref in list(self.pending.items()):

@@ -38,7 +38,7 @@ class Architecture:
     """A family of models."""
 
     model_type: str
-    """As config.json names it."""
+    """Value of `model_type` in config.json."""
     settings: dict[str, Any] = field(default_factory=dict[str, Any])
     """Keys of its config.json that differ from `SIZES`: what is particular to the family, switched on."""
 

@@ -1,4 +1,4 @@
-"""What sampling and updating a pretrained model costs, beside the arithmetic that the machine can do.
+"""Speed of sampling and updating a pretrained model, beside the arithmetic that the machine can do.
 
 scripts/bench model FOLDER [--json FILE] [--threads N]
 """

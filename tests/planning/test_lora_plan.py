@@ -1,4 +1,4 @@
-"""What `rl check` says about LoRA: its memory by hand, targets that there are not, rates that suit all weights."""
+"""LoRA in `rl check`: its memory by hand, targets that there are not, rates that suit all weights."""
 
 from __future__ import annotations
 

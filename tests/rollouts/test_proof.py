@@ -1,4 +1,4 @@
-"""What checksums and the probe show, without engines: each fault in words, and no fault where there is none."""
+"""Checksums and the probe, without engines: each fault in words, and no fault where there is none."""
 
 from __future__ import annotations
 

@@ -232,7 +232,7 @@ def requests(count: int, hears: bool) -> list[Request]:
 
 
 def written_by(engine: Any, version: int, hears: bool) -> Batch:
-    """What an engine writes, with its logprobs."""
+    """Return what an engine writes, with its logprobs."""
     asked = requests(8, hears)
     completions: list[Completion] = sorted(ray.get(engine.advance.remote(version, asked, 60.0)), key=lambda c: c.key)
     mask = [torch.arange(len(c.tokens)) >= c.prompt_length for c in completions]

@@ -1,4 +1,4 @@
-"""What stays together in a micro-batch."""
+"""Units of a batch that stay together in a micro-batch."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def gap(model: LogprobModel, prompts: list[Prompt], samples: list[Completion]) -
 
 
 def generate(folder: Path, prompts: list[Prompt], samples: list[Completion]) -> list[list[int]]:
-    """What transformers' `generate` writes greedily to the prompts as the engine expanded them."""
+    """Return what transformers' `generate` writes greedily to the prompts as the engine expanded them."""
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(folder)

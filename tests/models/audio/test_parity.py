@@ -71,7 +71,7 @@ def policy(listener: Path) -> LogprobModel:
 
 
 def generated(folder: Path, prompts: Sequence[Prompt], done: Sequence[Completion]) -> list[list[int]]:
-    """What transformers' `generate` writes greedily to the prompts as the engine expanded them."""
+    """Return what transformers' `generate` writes greedily to the prompts as the engine expanded them."""
     from transformers import AutoModelForCausalLM
 
     plain = AutoModelForCausalLM.from_pretrained(folder)

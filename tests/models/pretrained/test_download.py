@@ -1,4 +1,4 @@
-"""What cannot be downloaded, or is not what was pinned, is one line, and leaves nothing behind."""
+"""Downloads that fail or are not what was pinned: one line, and nothing left behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an equation names, and what a currency sign counts."""
+"""Quantities that equations name, and units of currency signs."""
 
 from __future__ import annotations
 
