@@ -11,7 +11,8 @@ from pathlib import Path
 from models.pretrained.catalogue import Package, PretrainedModel
 
 RETRIES, TIMEOUT_S = "2", "30"
-"""Retries of pip, and seconds that each waits, where nothing answers: about a second in all offline, a minute and a half on a network that swallows packets."""
+"""Retries of pip, and seconds that each waits: where nothing answers about a second in all offline, a minute and a half on a
+network that swallows packets."""
 
 
 def download(package: Package, folder: Path) -> Path:
