@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -19,9 +21,8 @@ def kernel_rule(q: Tensor, k: Tensor, v: Tensor, layout: EndToEnd, window: int |
     if layout.keys_K is not None:
         k, v = take_rows(k, layout.keys_K), take_rows(v, layout.keys_K)
     outputs = []
-    starts = zip(layout.query_starts_N.tolist(), layout.key_starts_N.tolist(), strict=True)
-    edges = list(starts)
-    for (q0, k0), (q1, k1) in zip(edges[:-1], edges[1:], strict=True):
+    edges = zip(layout.query_starts_N.tolist(), layout.key_starts_N.tolist(), strict=True)
+    for (q0, k0), (q1, k1) in pairwise(edges):
         age = torch.arange(q1 - q0)[:, None] + (k1 - k0) - (q1 - q0) - torch.arange(k1 - k0)
         seen = (age >= 0) & (age <= (age.max() if window is None else window - 1))
         pieces = (x.transpose(0, 1) for x in (q[q0:q1], k[k0:k1], v[k0:k1]))
@@ -56,9 +57,7 @@ def test_the_layout_says_what_the_padded_path_computes(
     segments = Segments(shared_spans(groups))
     total = len(segments.positions_T)
     draw = torch.Generator().manual_seed(seed)
-    q, k, v = (
-        torch.randn(total, heads, 8, generator=draw, dtype=torch.double).requires_grad_() for heads in (4, 2, 2)
-    )
+    q, k, v = (torch.randn(total, heads, 8, generator=draw, dtype=torch.double).requires_grad_() for heads in (4, 2, 2))
     as_transformers = (x.transpose(0, 1)[None] for x in (q, k, v))
     module = torch.nn.Module()
     padded, _ = segment_attention(module, *as_transformers, None, segments=segments, sliding_window=window)
