@@ -116,18 +116,27 @@ def run(
 
 
 @app.command()
-def check(recipe: RecipeName, overrides: Overrides = None, as_json: Json = False) -> None:
+def check(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    on: Annotated[
+        str | None, typer.Option(metavar="GPUSxGB", help="Plan for such GPUs: 1x80, 8x80, 64x80 (8 on each node).")
+    ] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Show the formula of every number of memory and time.")] = False,
+    as_json: Json = False,
+) -> None:
     """Show what a recipe will do, what it needs and what is missing, without starting anything."""
     from rl.planning import table
     from rl.planning.plan import plan
     from rl.recipe import load
     from rl.terminal import console, print_json, refuse
+    from rl.workers.placement import expect_overrides
 
-    recipe_plan = plan(load(recipe, overrides or ()))
+    recipe_plan = plan(load(recipe, [*(overrides or ()), *(expect_overrides(on) if on else ())]))
     if as_json:
         print_json(table.as_json(recipe_plan))
     else:
-        console().print(table.render_plan(recipe_plan))
+        console().print(table.render_plan(recipe_plan, explain=explain))
     refuse(recipe_plan.problems)
 
 

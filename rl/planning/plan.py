@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from models.shape import BYTES, Shape, read_shape
 from models.supported import find_unsupported_key
+from rl.gpu_requirements import find_missing
 from rl.data.inspection import DataFacts, inspect
 from rl.data.mixture import weights_of
 from rl.planning import (
@@ -33,7 +34,7 @@ from rl.planning import (
     thinking,
     workload,
 )
-from rl.planning.machine import Machine, find_shadowing_modules
+from rl.workers.machine import Machine, find_shadowing_modules
 from rl.planning.memory import RolePlan
 from rl.stages.workload import StagePlan
 from rl.units import GIB, amount, size
@@ -99,7 +100,7 @@ def plan(recipe: Recipe, out: Path | None = None) -> Plan:
     header, here = recipe.header, Machine.detect()
     address, expect = header.cluster.running_cluster(), header.cluster.expect
     # What a cluster elsewhere has is known once a run connects; bfloat16 is what one trains in on GPUs.
-    gpu = expect.gpus > 0 if expect else here.gpus > 0 or (address is not None and header.model.dtype == "bfloat16")
+    gpu = expect.devices.gpus > 0 if expect else here.gpus > 0 or (address is not None and header.model.dtype == "bfloat16")
     present = None if address or (expect and out is None) else here
     result = Plan(recipe.name, "", "", origins.describe(recipe), address, present, expect, gpu)
     result.placement = header.cluster.placement
@@ -108,6 +109,8 @@ def plan(recipe: Recipe, out: Path | None = None) -> Plan:
         for file in find_shadowing_modules()
     ]
     missing_packages = requirements.packages(recipe.roles, here.gpus > 0) if present else []
+    if present and here.gpus:
+        missing_packages += find_missing(here.driver)
     # A check of a recipe for another machine only notes what this one lacks.
     (result.notes if out is None else result.problems).extend(missing_packages)
     if present:
@@ -127,12 +130,13 @@ def plan(recipe: Recipe, out: Path | None = None) -> Plan:
     _stages(recipe, shape, facts, result)
     result.notes += judges.notes(recipe, result.stages, facts)
     actors = roles(recipe.roles, header.engines, header.trainer, gpu, header.judges)
-    result.placed = bundles(actors, header.cluster.placement)
+    placement = header.cluster.placement
+    result.placed = bundles(actors, placement)
     ray = sys.modules.get("ray")  # a notebook's own Ray may declare more than this machine has; the cluster checks that
     if expect:
-        result.problems += filter(None, [describe_misfit(result.placed, expect)])
+        result.problems += filter(None, [describe_misfit(actors, placement, expect.devices)])
     if present and not (ray and ray.is_initialized()):
-        result.problems += filter(None, [describe_shortage(result.placed, here.cpus, here.gpus)])
+        result.problems += filter(None, [describe_shortage(actors, placement, here.cpus, here.gpus)])
     if shape is not None:
         _engines(recipe, shape, result)
         _memory(recipe, shape, result)

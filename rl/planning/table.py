@@ -146,7 +146,7 @@ def _describe_placement(plan: Plan) -> str:
         available = f"{plan.present.gpus} and {plan.present.cpus}" if plan.gpu else str(plan.present.cpus)
         where = f"of {available} here"
     elif plan.expected:
-        available = f"{plan.expected.gpus} and {plan.expected.cpus}" if plan.gpu else str(plan.expected.cpus)
+        available = f"{plan.expected.devices.gpus} and {plan.expected.devices.cpus}" if plan.gpu else str(plan.expected.devices.cpus)
         where = f"of {available} expected on {many(plan.expected.nodes, 'node')}"
     else:
         where = f"of the cluster at {plan.address}"

@@ -11,7 +11,7 @@ from plans import GIB, QWEN2_32B, big, planned, rendered, whole
 
 from models.shape import config_shape, folder_shape
 from rl.planning import memory
-from rl.planning.machine import Machine
+from rl.workers.machine import Machine
 from rl.planning.memory import RolePlan, object_store_notes
 from rl.planning.plan import Plan
 from rl.units import size

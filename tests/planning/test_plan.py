@@ -15,7 +15,7 @@ from plans import FIELDS, QWEN2_32B, big, planned, rendered
 from models.shape import config_shape
 from rl.config import ConfigError
 from rl.data.collate import pack
-from rl.planning.machine import Machine, find_shadowing_modules
+from rl.workers.machine import Machine, find_shadowing_modules
 from rl.planning.table import as_json
 from rl.stages.workload import micro_batches
 
