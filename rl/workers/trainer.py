@@ -52,6 +52,9 @@ class TrainerConfig:
     """DeepSpeed's ZeRO stage: what the ranks split between them. With `model.dtype: bfloat16` 0 means 1."""
     tokens_per_microbatch: int = 8192
     """Tokens that a rank takes through the model at once; it bounds memory, not the result."""
+    offload_between_turns: bool = True
+    """Keep master weights, optimizer states and gradients in the host's memory while a trainer waits for its turn, where
+    engines share its GPU (`cluster.placement: colocated`). Without such a GPU it changes nothing."""
     deepspeed: Values = field(default_factory=Values)
     """Options merged into the config that DeepSpeed is given; the recipe's keys win."""
 
