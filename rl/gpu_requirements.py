@@ -30,7 +30,9 @@ def find_missing(driver: str, headers: Path | None = None, python: tuple[int, in
         )
     # Triton compiles its kernels' launchers on this machine: triton/runtime/build.py.
     if not any(shutil.which(name) for name in (os.environ.get("CC", ""), "gcc", "clang") if name):
-        lines.append("packages: no C compiler (gcc or clang), which Triton needs on GPUs; apt-get install gcc libc6-dev")
+        lines.append(
+            "packages: no C compiler (gcc or clang), which Triton needs on GPUs; apt-get install gcc libc6-dev"
+        )
     headers = headers or Path(sysconfig.get_path("include"))
     if not (headers / "Python.h").is_file():
         name = f"python{python[0]}.{python[1]}-dev"

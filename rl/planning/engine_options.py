@@ -91,7 +91,9 @@ def check(recipe: Recipe) -> list[str]:
     """Return a line for each option that the library it is for does not have; none for a library that is not installed."""
     header = recipe.header
     lines = _unknown(header.engines.vllm, vllm_options, "engines.vllm", "vLLM's EngineArgs have")
-    lines += [f"engines.vllm.{key}: set {place} instead" for key, place in REFUSED.items() if key in header.engines.vllm]
+    lines += [
+        f"engines.vllm.{key}: set {place} instead" for key, place in REFUSED.items() if key in header.engines.vllm
+    ]
     for name, judge in header.judges.items():
         refused = [key for key in REFUSED if key in judge.vllm]
         lines += [f"judges.{name}.vllm.{key}: set judges.{name}.{JUDGE_KEYS[key]} instead" for key in refused]

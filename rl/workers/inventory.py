@@ -27,7 +27,9 @@ def read_devices(config: ClusterConfig) -> Devices:
         detect.options(
             num_cpus=0,
             scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
-            runtime_env={"env_vars": {"RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1"}},  # it claims none, and sees all
+            runtime_env={
+                "env_vars": {"RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1"}
+            },  # it claims none, and sees all
         ).remote()
         for node in gpu_nodes
     ]
