@@ -209,8 +209,9 @@ class Cluster:
             variables = judge.environment(self.gpu)
             kind, arguments = JudgeWorker, (judge,)
         else:
-            variables = {"OMP_NUM_THREADS": str(self.training.threads), **({} if self.gpu else trainer.ENVIRONMENT)}
-            arguments = (i, self.training.ranks, self.training.threads)
+            base = trainer.GPU_ENVIRONMENT if self.gpu else trainer.ENVIRONMENT
+            variables = {"OMP_NUM_THREADS": str(self.training.threads), **base}
+            arguments = (i, self.training.ranks, self.training.threads, self.shares_gpus)
             kind = CriticWorker if role in ("critic", "reward_model") else PolicyWorker
         if self.gpu:
             variables |= gpu_environment(self.gpus_by_seat[role, i])
