@@ -164,6 +164,7 @@ def submit(
 
 
 app.command("recipes")(listings.list_recipes)
+app.command("pretrained")(listings.write_pretrained)
 data.command("list")(listings.list_data)
 
 
