@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from rl import signals
-from rl.commands import listings, runs, single_stage
+from rl.commands import init, listings, runs, single_stage
 from rl.commands.arguments import Json, Overrides, RecipeName, as_override
 from rl.workbench.commands import verifiers
 
@@ -131,6 +131,7 @@ def check(recipe: RecipeName, overrides: Overrides = None, as_json: Json = False
     refuse(recipe_plan.problems)
 
 
+app.command("init")(init.init)
 app.command("show")(runs.show)
 app.command("compare")(runs.compare)
 app.command("eval")(single_stage.evaluate)

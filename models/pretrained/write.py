@@ -29,7 +29,9 @@ def write_models(names: Sequence[str], say: Callable[[str], None]) -> None:
         try:
             write(name, folder)
         except OSError as error:
-            raise ValueError(f"{folder}: {error.strerror or error}; GROUNDTONE_PRETRAINED names another folder") from error
+            raise ValueError(
+                f"{folder}: {error.strerror or error}; GROUNDTONE_PRETRAINED names another folder"
+            ) from error
         say(f"  written to {folder}")
 
 
@@ -91,4 +93,3 @@ def _is_whole(folder: Path) -> bool:
     except ValueError:
         return False
     return True
-

@@ -65,7 +65,9 @@ def list_data() -> None:
 
 
 def write_pretrained(
-    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="A model; all of them unless named.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME", help="A model; all of them unless named.")
+    ] = None,
 ) -> None:
     """Download small pretrained models, which recipes use by their names: smollm2-135m-instruct-q4, whisper-tiny.en."""
     from models.pretrained.write import write_models
