@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from rl import signals
-from rl.commands import init, listings, runs, single_stage
+from rl.commands import chat, init, listings, runs, single_stage
 from rl.commands.arguments import Json, Overrides, RecipeName, as_override
 from rl.workbench.commands import verifiers
 
@@ -134,6 +134,7 @@ def check(recipe: RecipeName, overrides: Overrides = None, as_json: Json = False
 app.command("init")(init.init)
 app.command("show")(runs.show)
 app.command("compare")(runs.compare)
+app.command("chat")(chat.chat)
 app.command("eval")(single_stage.evaluate)
 app.command("curate")(single_stage.curate)
 
