@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from rl import signals
-from rl.commands import listings, runs, single_stage
+from rl.commands import chat, init, listings, runs, single_stage
 from rl.commands.arguments import Json, Overrides, RecipeName, as_override
 from rl.workbench.commands import verifiers
 
@@ -142,8 +142,10 @@ def check(
     refuse(recipe_plan.problems)
 
 
+app.command("init")(init.init)
 app.command("show")(runs.show)
 app.command("compare")(runs.compare)
+app.command("chat")(chat.chat)
 app.command("eval")(single_stage.evaluate)
 app.command("curate")(single_stage.curate)
 
@@ -175,6 +177,7 @@ def submit(
 
 
 app.command("recipes")(listings.list_recipes)
+app.command("pretrained")(listings.write_pretrained)
 data.command("list")(listings.list_data)
 
 
