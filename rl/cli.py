@@ -11,6 +11,7 @@ import typer
 
 from rl import signals
 from rl.commands import chat, init, listings, runs, single_stage
+from rl.commands.algorithms import algorithms
 from rl.commands.arguments import Json, Overrides, RecipeName, as_override
 from rl.workbench.commands import verifiers
 
@@ -34,6 +35,7 @@ app = typer.Typer(pretty_exceptions_enable=False, help=HELP, context_settings=HE
 data = typer.Typer(help="Where prompts can come from.")
 app.add_typer(verifiers, name="verifiers")
 app.add_typer(data, name="data")
+app.add_typer(algorithms, name="algorithms")
 
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with a run: that in --out, or else the newest.")]
 
