@@ -1,7 +1,7 @@
 """Call reward functions in other forms than ours, and read what they answer: verl's, TRL's, OpenRLHF's, plain numbers.
 
-Each sample is judged alone: functions over a batch get batches of one. `None` is no opinion, and so is part of no score;
-NaN, a wrong number of scores and whatever is raised are errors of the sample.
+Each sample is judged alone: functions over a batch get batches of one. `None` in TRL's form is no opinion, and so is part of
+no score; NaN, a wrong number of scores and whatever is raised are errors of the sample.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ READ_NAMES = ("pred", "prediction", "extracted", "extracted_answer", "parsed_ans
 """Keys of a mapping that hold the answer which the function has read."""
 SCORE_NAMES = ("score", "reward", "rewards", "scores")
 """Keys of a mapping that hold the score, the likeliest first."""
+ABSTAINING: tuple[Form, ...] = ("trl", "single")
+"""Forms in which None is no opinion."""
 _PROBE = Case("yes", "yes", question="Say yes.")
 _WARM_UP_S = 60  # of the clock, for the first call, which may load a model; an import has passed by then
 
@@ -184,9 +186,11 @@ class _Notes:
 
 def read_result(result: object, form: Form) -> object:
     """Return a function's answer as a verdict; what cannot be read as one, as it is or as an error that says why."""
-    if form in ("ours_batch", "verl_batch", "trl", "openrlhf"):
-        return _read_batch(result)
-    return _read_one(result)
+    verdict = _read_batch(result) if form in ("ours_batch", "verl_batch", "trl", "openrlhf") else _read_one(result)
+    if form not in ABSTAINING and isinstance(verdict, Verdict) and NO_OPINION in verdict.parts:
+        # Elsewhere a None is a forgotten `return`.
+        return Verdict(error="answered NoneType, not a Verdict(score=…) of rl.types or a number")
+    return verdict
 
 
 def _read_batch(result: object) -> object:
@@ -237,7 +241,7 @@ def _read_one(result: object) -> object:
         return _read_sequence(list(cast("Sequence[object]", result)))
     score = _number(result)
     if score is None:
-        return Verdict(error=f"answered {type(result).__name__} {result!r:.60}, not a number, a mapping or a Verdict")
+        return Verdict(error=f"answered {type(result).__name__} {result!r:.60}, not a Verdict(score=…) of rl.types or a number")
     return Verdict(score)
 
 

@@ -158,7 +158,6 @@ def judge(folder: Path, name: str, **args: object) -> Verdict:
         ("verify_batch", 0.5, {}),
         ("partial", 3.0, {}),
         ("instance", 11.0, {}),
-        ("says_none", 0.0, {"no_opinion": 1.0}),
         ("no_opinion", 0.0, {"no_opinion": 1.0}),
     ],
 )
@@ -170,9 +169,10 @@ def test_a_score(folder: Path, name: str, score: float, parts: dict[str, float])
 @pytest.mark.parametrize(
     ("name", "error"),
     [
+        ("says_none", "NoneType, not a Verdict"),
         ("lacks_score", "a mapping without 'score'"),
         ("too_many", "2 scores for 1 completion"),
-        ("text", "str '0.5', not a number"),
+        ("text", "str '0.5', not a Verdict"),
         ("empty", "0 scores for 1 completion"),
         ("nothing", "an empty list"),
     ],
