@@ -90,9 +90,9 @@ class Cluster:
         cpus, gpus = resources.get("CPU", 0), resources.get("GPU", 0)
         self.gpu = gpus > 0
         role_sizes = roles(self.names, self.engines, self.training, self.gpu, self.judges)
-        reservation = bundles(role_sizes, self.config.placement)
-        if problem := describe_shortage(reservation, cpus, gpus):
+        if problem := describe_shortage(role_sizes, self.config.placement, cpus, gpus):
             raise ValueError(problem)
+        reservation = bundles(role_sizes, self.config.placement)
         self.group = _reserve(reservation)
         self.seats = {seat: (i, bundle) for i, bundle in enumerate(reservation) for seat in bundle.actors}
         self.gpus_by_seat = dict[Seat, tuple[str, ...]]()

@@ -50,7 +50,8 @@ class TrainerConfig:
     """Options that policy, critic and reference share as trainers."""
 
     ranks: int = 1
-    """Processes, each with its own device, over which a trainer is spread."""
+    """Processes, each with its own device, over which a trainer is spread. `auto`: one for each GPU, or two on a CPU that has
+    the cores. Without the key 1 on a CPU and `auto` on GPUs."""
     threads: int = 1
     """CPU threads of each rank."""
     zero_stage: Literal[0, 1, 2, 3] = 0

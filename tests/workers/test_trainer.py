@@ -19,7 +19,7 @@ from models.settings import ModelConfig
 from models.shape import read_shape
 from rl.algorithms.objective import Objective
 from rl.config import ConfigError, build
-from rl.planning import memory
+from rl.planning.trainer_memory import Settings, trainer_memory
 from rl.run.checkpoint import Checkpoints
 from rl.run.files import DiskFull
 from rl.types import Batch
@@ -109,7 +109,7 @@ def test_a_rank_holds_what_the_plan_says(worlds: Callable[[int], Any], untied: P
     train(group, "policy", batch, 2)
     shape = read_shape(ModelConfig(path=str(untied)))
     assert shape is not None
-    parts = memory.trainer("policy", shape, "bfloat16", stage, 2, 1, False, False)
+    parts = trainer_memory("policy", shape, Settings("bfloat16", stage, 2, 1, False, False))
     told = parts["weights"] + parts["gradients"] + parts["optimizer"]
     assert world.everyone("last_noted") == [pytest.approx(told, rel=0.06)] * 2
 
