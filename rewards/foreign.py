@@ -241,7 +241,9 @@ def _read_one(result: object) -> object:
         return _read_sequence(list(cast("Sequence[object]", result)))
     score = _number(result)
     if score is None:
-        return Verdict(error=f"answered {type(result).__name__} {result!r:.60}, not a Verdict(score=…) of rl.types or a number")
+        return Verdict(
+            error=f"answered {type(result).__name__} {result!r:.60}, not a Verdict(score=…) of rl.types or a number"
+        )
     return Verdict(score)
 
 

@@ -12,6 +12,7 @@ import typer
 from rl import signals
 from rl.commands import listings, runs, single_stage
 from rl.commands.arguments import Json, Overrides, RecipeName, as_override
+from rl.commands.export import exports
 from rl.workbench.commands import verifiers
 
 USAGE: type[Exception] = typer.BadParameter.__mro__[1]
@@ -34,6 +35,7 @@ app = typer.Typer(pretty_exceptions_enable=False, help=HELP, context_settings=HE
 data = typer.Typer(help="Where prompts can come from.")
 app.add_typer(verifiers, name="verifiers")
 app.add_typer(data, name="data")
+app.add_typer(exports, name="export")
 
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with a run: that in --out, or else the newest.")]
 
