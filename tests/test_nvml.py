@@ -8,6 +8,8 @@ import pytest
 from fake_nvml import build_driver
 
 from rl.nvml import Driver, Gpu, read_driver, smallest_gpu
+from rl.workers.machine import Machine
+from rollouts.serving import share_that_is_free
 
 GIB = 1 << 30
 
@@ -29,3 +31,29 @@ def test_memory_of_the_gpus_that_a_process_may_use(tmp_path: Path, monkeypatch: 
 def test_a_machine_without_a_driver(tmp_path: Path) -> None:
     assert read_driver(str(tmp_path / "nowhere.so")) == Driver()
     assert smallest_gpu(str(tmp_path / "nowhere.so")) is None
+
+
+def test_the_machine_has_the_gpus_of_its_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    machine = Machine.detect(tmp_path, build_driver(tmp_path / "a.so", [(80 * GIB, 70 * GIB), (40 * GIB, 39 * GIB)]))
+    assert (machine.gpus, machine.gpu_memory, machine.gpu_free, machine.driver) == (2, 40 * GIB, 39 * GIB, "580.95.05")
+    assert (machine.devices.gpus, machine.devices.gpu_memory) == (2, 40 * GIB)
+    gpus = tmp_path / "proc/driver/nvidia/gpus"
+    (gpus / "0000:01:00.0").mkdir(parents=True)
+    (gpus.parent / "version").write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.14  2024\n")
+    listed = Machine.detect(tmp_path, str(tmp_path / "none.so"))
+    assert (listed.gpus, listed.gpu_memory, listed.driver) == (1, 0, "550.54.14"), (
+        "without NVML its memory is not known"
+    )
+
+
+def test_an_engine_that_comes_back_takes_what_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    shares = {
+        free: share_that_is_free({}, build_driver(tmp_path / f"{free}.so", [(80 * GIB, free * GIB)]))
+        for free in (79, 60, 40)
+    }
+    assert shares == {79: {}, 60: {"gpu_memory_utilization": 0.74}, 40: {"gpu_memory_utilization": 0.49}}
+    busy = str(tmp_path / "60.so")
+    assert share_that_is_free({"gpu_memory_utilization": 0.5}, busy) == {}
+    assert share_that_is_free({}, str(tmp_path / "none.so")) == {}

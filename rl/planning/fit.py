@@ -11,6 +11,8 @@ from rl.planning import memory
 from rl.planning.result import Plan
 from rl.recipe import Recipe
 from rl.units import GIB, size
+from rl.workers.placement import total
+from rollouts.serving import SHARE
 
 OFFLOAD = {"zero_optimization": {"offload_optimizer": {"device": "cpu"}}}
 """Options of DeepSpeed that keep the optimizer in the host's memory."""
@@ -25,7 +27,7 @@ def add_memory(recipe: Recipe, shape: Shape, plan: Plan) -> None:
     plan.notes += [f"{place}: the model is not here; its memory is not estimated" for place in unknown]
     if "engine" in recipe.roles:
         _check_engine(recipe, shape, plan)
-    if plan.gpu and plan.gpu_memory:
+    if plan.gpu and plan.gpu_memory and plan.machines and total(plan.placed)[1] <= plan.machines.gpus:
         _check_gpus(recipe, shape, plan)
     if not plan.gpu:
         _check_host(plan)
@@ -44,7 +46,7 @@ def _estimate(recipe: Recipe, shape: Shape, plan: Plan) -> None:
     judges = [memory.judge_plan(name, judge, plan.gpu, plan.gpu_memory) for name, judge in recipe.judges.items()]
     plan.roles = [*memory.role_plans(recipe, shape, micro_batch, plan.gpu, plan.gpu_memory), *judges]
     shares = plan.gpu and plan.placement == "colocated" and len(plan.roles) > 1
-    stated = {memory.SHARE, memory.CACHE} & recipe.header.engines.vllm.keys()
+    stated = {SHARE, memory.CACHE} & recipe.header.engines.vllm.keys()
     if shares and plan.gpu_memory and "engine" in recipe.roles and not stated:
         seats = [seat for bundle in plan.seats for seat in bundle if any(actor.role == "engine" for actor in seat)]
         plan.engine_share = min(memory.engine_share(seat, plan.gpu_memory) for seat in seats)
@@ -129,14 +131,14 @@ def _check_gpus(recipe: Recipe, shape: Shape, plan: Plan) -> None:
 
 def _find_fix(recipe: Recipe, shape: Shape, plan: Plan) -> str | None:
     """Return the overrides, as few as there are, with which the recipe fits; None where none of those tried do."""
-    stated = recipe.header.engines.vllm.get(memory.SHARE)
+    stated = recipe.header.engines.vllm.get(SHARE)
     changes: dict[str, Recipe] = {}
     if stated is not None:
-        rest = {key: value for key, value in recipe.header.engines.vllm.items() if key != memory.SHARE}
+        rest = {key: value for key, value in recipe.header.engines.vllm.items() if key != SHARE}
         trial = replace(plan, roles=[], engine_share=None)
         _estimate(_with(recipe, engines={"vllm": rest}), shape, trial)
         if trial.engine_share and max(trial.devices) <= plan.gpu_memory:
-            return f"set engines.vllm.{memory.SHARE}={trial.engine_share:g}, or leave it out"
+            return f"set engines.vllm.{SHARE}={trial.engine_share:g}, or leave it out"
     changes = _candidates(recipe)
     together, names = recipe, list[str]()
     for name in changes:  # each alone, the cheapest first

@@ -14,6 +14,7 @@ from rl.planning.lora import trained_parameters
 from rl.planning.trainer_memory import CUDA_CONTEXT, VALUES, Settings, host_bytes, trainer_memory, zero_parameters
 from rl.units import GIB, amount, size
 from rl.workers.placement import roles
+from rollouts.serving import DEFAULT_SHARE, SHARE
 
 if TYPE_CHECKING:
     from rl.recipe import Recipe
@@ -24,14 +25,12 @@ PROCESS = {"engine": 0.6 * GIB, "driver": 1.0 * GIB}
 """Bytes that libraries take on a CPU, measured: an engine with vLLM, the driver with Ray's own processes."""
 GRAPHS = 1.0 * GIB
 """Bytes of a GPU that an engine's CUDA graphs and kernels' workspaces take; they stay while it sleeps."""
-UTILIZATION = 0.92
-"""Share of a GPU's memory that an engine takes, vLLM's default."""
 LARGEST_SHARE = 0.9
 """Largest share that is chosen for an engine which shares its GPU."""
 RESERVE = 0.04
 """Share of a GPU that is left free beside an engine whose share is chosen here: what allocators waste."""
-SHARE, CACHE = "gpu_memory_utilization", "kv_cache_memory_bytes"
-"""Options of vLLM that say how much memory an engine takes."""
+CACHE = "kv_cache_memory_bytes"
+"""Option of vLLM: the size of an engine's cache."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +109,7 @@ def trainer_settings(recipe: Recipe, shape: Shape, micro_batch: int, gpu: bool) 
         longest=min(micro_batch, recipe.max_sequence_tokens),
         leaves=gpu and trainer.offload_between_turns and header.cluster.placement == "colocated",
         cpu_optimizer=device not in ("none", None),
+        sequence_ranks=recipe.sequence_ranks,
     )
 
 
@@ -192,7 +192,7 @@ def served(
     elif not gpu:
         memory.add("kv", float(config.kv_cache_mb << 20), "kv_cache_mb")
     elif gpu_memory:
-        share = options.get(SHARE, UTILIZATION)
+        share = options.get(SHARE, DEFAULT_SHARE)
         left = max(0.0, share * gpu_memory - sum(memory.parts.values()))
         memory.add("kv", left, f"{share:g} of {size(gpu_memory)} less weights and other")
     else:
