@@ -83,6 +83,8 @@ def fold_logits(
 ) -> None:
     """Add a slice of products to the running sums."""
     actions, width = logits_AW.shape
+    if not actions:  # as on a rank whose share of a pack has none
+        return
     _fold_kernel[(actions,)](
         logits_AW, targets_A, sums_4A, first, width, actions, temperature, cap or 1.0, HAS_CAP=cap > 0, BLOCK=FOLD_BLOCK
     )
@@ -100,6 +102,8 @@ def logits_gradient(
 ) -> None:
     """Write the gradient of a slice of products to `out_AW`."""
     actions, width = logits_AW.shape
+    if not actions:
+        return
     grid = (actions, triton.cdiv(width, GRADIENT_BLOCK))
     options = {"HAS_CAP": cap > 0, "BLOCK": GRADIENT_BLOCK}
     _gradient_kernel[grid](

@@ -10,8 +10,10 @@ from typing import Annotated
 import typer
 
 from rl import signals
-from rl.commands import listings, runs, single_stage
+from rl.commands import chat, init, listings, runs, single_stage
+from rl.commands.algorithms import algorithms
 from rl.commands.arguments import Json, Overrides, RecipeName, as_override
+from rl.commands.export import exports
 from rl.workbench.commands import verifiers
 
 USAGE: type[Exception] = typer.BadParameter.__mro__[1]
@@ -34,6 +36,8 @@ app = typer.Typer(pretty_exceptions_enable=False, help=HELP, context_settings=HE
 data = typer.Typer(help="Where prompts can come from.")
 app.add_typer(verifiers, name="verifiers")
 app.add_typer(data, name="data")
+app.add_typer(algorithms, name="algorithms")
+app.add_typer(exports, name="export")
 
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with a run: that in --out, or else the newest.")]
 
@@ -142,8 +146,10 @@ def check(
     refuse(recipe_plan.problems)
 
 
+app.command("init")(init.init)
 app.command("show")(runs.show)
 app.command("compare")(runs.compare)
+app.command("chat")(chat.chat)
 app.command("eval")(single_stage.evaluate)
 app.command("curate")(single_stage.curate)
 
@@ -175,6 +181,7 @@ def submit(
 
 
 app.command("recipes")(listings.list_recipes)
+app.command("pretrained")(listings.write_pretrained)
 data.command("list")(listings.list_data)
 
 

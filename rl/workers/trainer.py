@@ -40,8 +40,7 @@ if TYPE_CHECKING:
 # PASSIVE: idle OpenMP threads sleep instead of spinning, which on two busy cores makes a step six times slower.
 ENVIRONMENT = {"DS_ACCELERATOR": "cpu", "OMP_WAIT_POLICY": "PASSIVE", "DS_LOG_LEVEL": "warning"}
 """Environment of a trainer's actor on CPU."""
-# Memory that one call gave back serves the next, whatever the sizes. A buffer that another process is to open (CUDA IPC) is
-# allocated with it off.
+# Memory given back serves any size. A buffer that another process is to open (CUDA IPC) is allocated with it off.
 GPU_ENVIRONMENT = {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True", "DS_LOG_LEVEL": "warning"}
 """Environment of a trainer's actor on a GPU."""
 
@@ -105,8 +104,7 @@ class TrainerWorker:
         torch.set_num_threads(threads)
         self.deepspeed: Any = None  # a deepspeed.DeepSpeedEngine, which has no types
         self.shares_gpu = shares_gpu
-        self.offload: Offload | None = None
-        """Where the states that only an update reads leave the GPU between updates."""
+        self.offload: Offload | None = None  # present where states leave the GPU between updates
         self.clipping: Clipping | None = None
         self.rendezvous = Rendezvous()
 
@@ -147,11 +145,14 @@ class TrainerWorker:
         """Build the DeepSpeed engine anew around the module that `make` returns. Collective."""
         import deepspeed
 
+        from models.fused_layers import fuse_layers
+
         # Freed before the next one is made: both at once may not fit.
         self.deepspeed, self.offload = None, None
         module = make().to(self.device)
         parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        on_gpu = self.device.type == "cuda"
+        if on_gpu := self.device.type == "cuda":
+            fuse_layers(module)
         settings = deepspeed_settings(dtype, trainer.zero_stage, trainer.deepspeed, optimizer.gradient_clipping, on_gpu)
         adam = build_adamw(parameters, optimizer, settings, on_gpu, trainer.threads, self.world)
         if not settings["zero_optimization"]["stage"]:
@@ -246,14 +247,17 @@ class TrainerWorker:
         import torch
 
         self.deepspeed.eval()
-        answers: dict[int, np.ndarray] = {}
+        results: list[tuple[Sequence[int], Tensor, Tensor]] = []
         with torch.no_grad():
             for rows in micro_batches:
                 # A rank without rows computes row 0 as a dummy (see `optimise`) and drops the answer.
                 micro_batch = batch.select(rows or [0]).to(self.device)
-                pieces = _split(compute(micro_batch).cpu(), micro_batch.actions_N)
-                if rows:
-                    answers.update({row: piece.numpy() for row, piece in zip(rows, pieces, strict=True)})
+                results.append((rows, compute(micro_batch), micro_batch.host.actions_N))
+        answers: dict[int, np.ndarray] = {}
+        # Read when all are on their way: a GPU would stand still after each that is waited for.
+        for rows, values_A, actions_N in results:
+            pieces = _split(values_A.cpu(), actions_N)
+            answers.update({row: piece.numpy() for row, piece in zip(rows, pieces, strict=bool(rows))})
         check_answers(answers, name, batch)
         return answers
 

@@ -33,6 +33,9 @@ for temperature, cap, loss in itertools.product([1.0, 0.6], [None, 3.0], LOSSES)
     torch.testing.assert_close(*results, atol=5e-5, rtol=1e-4, msg=lambda m: f"{temperature} {cap} {loss}: {m}")
 frozen = sliced_logprobs.sliced_logprobs(hidden, weight.detach(), targets, 1.0, None)[0]
 torch.testing.assert_close(*(torch.autograd.grad(l.sum(), hidden)[0] for l in (frozen, chunked_logprobs(hidden, weight, targets)[0])), atol=5e-5, rtol=1e-4)
+nothing = sliced_logprobs.sliced_logprobs(hidden[:0], weight, targets[:0], 1.0, None)[0]
+assert nothing.shape == (0,)
+assert not torch.autograd.grad(nothing.sum(), weight)[0].any()
 print("equal")
 """
 
