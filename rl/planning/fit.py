@@ -14,6 +14,8 @@ from rl.units import GIB, size
 from rl.workers.placement import total
 from rollouts.serving import SHARE
 
+BUSY = 0.9
+"""Free share of a GPU's memory below which somebody else is at work there."""
 OFFLOAD = {"zero_optimization": {"offload_optimizer": {"device": "cpu"}}}
 """Options of DeepSpeed that keep the optimizer in the host's memory."""
 
@@ -106,7 +108,13 @@ def _check_host_of_gpus(plan: Plan, present: int) -> None:
 
 
 def _check_gpus(recipe: Recipe, shape: Shape, plan: Plan) -> None:
-    """Add a problem where the fullest GPU does not hold its actors, at work or while models are loaded."""
+    """Add a problem where the fullest GPU does not hold its actors, at work or while models are loaded, and a note where others
+    have some of its memory."""
+    if plan.present and plan.present.gpu_free < BUSY * plan.present.gpu_memory:
+        plan.notes.append(
+            f"memory: {size(plan.present.gpu_free)} of {size(plan.present.gpu_memory)} are free on a GPU: another program holds "
+            "the rest; end it, or choose other GPUs with CUDA_VISIBLE_DEVICES"
+        )
     word = "expected" if plan.expected and not plan.present else "present"
     need, capacity = max(plan.devices), plan.gpu_memory
     if need > capacity:

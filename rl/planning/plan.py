@@ -86,6 +86,11 @@ def plan(recipe: Recipe, out: Path | None = None, devices: Devices | None = None
         result.problems += filter(None, [describe_misfit(actors, placement, expect.devices)])
     if present and not (ray and ray.is_initialized()):
         result.problems += filter(None, [describe_shortage(actors, placement, here.cpus, here.gpus)])
+    if address and not devices and recipe.open_counts:
+        result.notes.append(
+            f"cluster: {' and '.join(recipe.open_counts)} follow the GPUs at {address}, which a run asks for; --on 8x80 plans for "
+            "such as you name"
+        )
     if shape is not None:
         add_memory(recipe, shape, result)
         if result.present and {"engine", "policy"} <= recipe.roles and os.path.isdir("/dev/shm"):
