@@ -82,12 +82,18 @@ class Shape:
 
     def activations(self, dtype: str, keep: str, longest: int = 0) -> int:
         """Return the bytes of activations that stay until the backward pass, for one token of a sequence of `longest` tokens.
-        `keep`: `all` that autograd keeps; `inputs` of the layers (gradient checkpointing); `none` (a forward alone).
+        `keep`: `all` that autograd keeps; `inputs` of the layers (gradient checkpointing); `two inputs`, the others in the host's memory; `none`
+        (a forward alone).
 
         L times a layer's, or b H, and 3bH for the last norm; in bfloat16 a float32 copy in it adds H."""
         b, copies = BYTES[dtype], 0 if dtype == "float32" else 1
-        layers = {"all": self.layer_activations(dtype, longest), "inputs": b * self.hidden, "none": 0}
-        return self.layers * layers[keep] + (3 + copies) * b * self.hidden
+        layers = {
+            "all": self.layers * self.layer_activations(dtype, longest),
+            "inputs": self.layers * b * self.hidden,
+            "two inputs": 2 * b * self.hidden,
+            "none": 0,
+        }
+        return layers[keep] + (3 + copies) * b * self.hidden
 
     def layer_activations(self, dtype: str, longest: int = 0) -> int:
         """Return the bytes of activations of one layer, for one token of a sequence of `longest` tokens.

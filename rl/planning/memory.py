@@ -106,10 +106,9 @@ def trainer_settings(recipe: Recipe, shape: Shape, micro_batch: int, gpu: bool) 
         checkpointing=header.model.gradient_checkpointing,
         gpu=gpu,
         trained=trained_parameters(shape, header.model.lora) if header.model.lora else None,
-        longest=min(micro_batch, recipe.max_sequence_tokens),
+        longest=min(micro_batch * recipe.sequence_ranks, recipe.max_sequence_tokens),
         leaves=gpu and trainer.offload_between_turns and header.cluster.placement == "colocated",
         cpu_optimizer=device not in ("none", None),
-        sequence_ranks=recipe.sequence_ranks,
     )
 
 
