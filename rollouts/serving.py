@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import floor
 from typing import Any
 
 from rl.config import ConfigError
-from rl.nvml import LIBRARY, smallest_gpu
 
 # Must be set before vLLM is imported. In-process: with multiprocessing vLLM takes three processes on CPU and 40 s to start.
 GPU_ENVIRONMENT = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
@@ -18,12 +15,6 @@ ENVIRONMENT = {
     "TORCHDYNAMO_DISABLE": "1",  # vLLM compiles its sampler even when eager: 14-38 s at the first token on CPU
 }
 """Environment of an engine on CPU."""
-
-
-SHARE = "gpu_memory_utilization"
-"""Option of vLLM: the share of a GPU's memory that an engine takes."""
-DEFAULT_SHARE = 0.92
-"""vLLM's default for it."""
 
 
 @dataclass(kw_only=True)
@@ -69,16 +60,3 @@ class ServingConfig:
             # blocks of it, and a prompt of 43 tokens would be computed anew for each (3 × the time of its prefill).
             "block_size": 32,
         }
-
-
-def share_that_is_free(options: Mapping[str, Any], library: str = LIBRARY) -> dict[str, float]:
-    """Return the option by which an engine that shares its GPU takes no more of it than is free, rounded down to hundredths;
-    empty where that is what `options` ask for, or where the driver does not say.
-
-    vLLM refuses to start where less is free: one that takes a dead one's place would, beside trainers that hold more than at
-    the run's start."""
-    gpu = smallest_gpu(library)
-    if gpu is None:
-        return {}
-    free = floor(100 * gpu.free / gpu.total - 1) / 100  # a hundredth for the process's own context
-    return {SHARE: free} if free < options.get(SHARE, DEFAULT_SHARE) else {}

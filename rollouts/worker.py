@@ -19,7 +19,7 @@ from rl.types import Clip
 from rollouts.arrival import Checksums, Receipt, checksum
 from rollouts.probe import Probe, score_probe
 from rollouts.rendezvous import private_rendezvous
-from rollouts.serving import ServingConfig, share_that_is_free
+from rollouts.serving import ServingConfig
 from rollouts.weights import WeightBucket
 
 if TYPE_CHECKING:
@@ -105,8 +105,6 @@ class EngineWorker:
             options["max_num_batched_tokens"] = max(max_sequence_tokens, 8192)
         # The recipe's `engines.vllm` comes last: its keys win.
         options |= config.vllm
-        if sleeps and torch.cuda.is_available():
-            options |= share_that_is_free(options)
         arguments = EngineArgs(**{"trust_remote_code": cast(Any, False), **options})
         with private_rendezvous():
             self.engine = LLMEngine.from_engine_args(arguments)

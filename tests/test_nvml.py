@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 from fake_nvml import build_driver
 
-from rl.nvml import Driver, Gpu, read_driver, smallest_gpu
+from rl.nvml import Driver, Gpu, read_driver
 from rl.workers.machine import Machine
-from rollouts.serving import share_that_is_free
 
 GIB = 1 << 30
 
@@ -23,14 +22,12 @@ def test_memory_of_the_gpus_that_a_process_may_use(tmp_path: Path, monkeypatch: 
     assert read_driver(library, "GPU-1, 0").gpus == (second, first)
     assert read_driver(library, "").gpus == read_driver(library, "-1").gpus == ()
     assert read_driver(library, "0,7,1").gpus == (first,), "CUDA stops at the first that is not there"
-    assert smallest_gpu(library) == second
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     assert read_driver(library).gpus == (first,)
 
 
 def test_a_machine_without_a_driver(tmp_path: Path) -> None:
     assert read_driver(str(tmp_path / "nowhere.so")) == Driver()
-    assert smallest_gpu(str(tmp_path / "nowhere.so")) is None
 
 
 def test_the_machine_has_the_gpus_of_its_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,15 +42,3 @@ def test_the_machine_has_the_gpus_of_its_driver(tmp_path: Path, monkeypatch: pyt
     assert (listed.gpus, listed.gpu_memory, listed.driver) == (1, 0, "550.54.14"), (
         "without NVML its memory is not known"
     )
-
-
-def test_an_engine_that_comes_back_takes_what_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    shares = {
-        free: share_that_is_free({}, build_driver(tmp_path / f"{free}.so", [(80 * GIB, free * GIB)]))
-        for free in (79, 60, 40)
-    }
-    assert shares == {79: {}, 60: {"gpu_memory_utilization": 0.74}, 40: {"gpu_memory_utilization": 0.49}}
-    busy = str(tmp_path / "60.so")
-    assert share_that_is_free({"gpu_memory_utilization": 0.5}, busy) == {}
-    assert share_that_is_free({}, str(tmp_path / "none.so")) == {}

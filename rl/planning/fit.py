@@ -8,16 +8,16 @@ from dataclasses import replace
 from models.lora import LoraConfig
 from models.shape import BYTES, Shape
 from rl.planning import memory
+from rl.planning.memory import SHARE
 from rl.planning.result import Plan
 from rl.recipe import Recipe
 from rl.units import GIB, size
 from rl.workers.placement import total
-from rollouts.serving import SHARE
 
 BUSY = 0.9
 """Free share of a GPU's memory below which somebody else is at work there."""
-OFFLOAD = {"zero_optimization": {"offload_optimizer": {"device": "cpu"}}}
-"""Options of DeepSpeed that keep the optimizer in the host's memory."""
+OFFLOAD = {"offload_optimizer": {"device": "cpu"}}
+"""Option of DeepSpeed's ZeRO that keeps the optimizer in the host's memory."""
 
 
 def add_memory(recipe: Recipe, shape: Shape, plan: Plan) -> None:
@@ -178,7 +178,7 @@ def _candidates(recipe: Recipe) -> dict[str, Recipe]:
     """Return {overrides: the recipe with them}, the cheapest first: what costs little time before what changes what is learned."""
     header = recipe.header
     longest = recipe.max_sequence_tokens
-    zero = header.trainer.deepspeed.get("zero_optimization")
+    deepspeed = header.trainer.deepspeed
     changes: dict[str, Recipe] = {}
     if header.trainer.tokens_per_microbatch > longest:
         changes[f"trainer.tokens_per_microbatch={longest}"] = _with(recipe, trainer={"tokens_per_microbatch": longest})
@@ -186,9 +186,10 @@ def _candidates(recipe: Recipe) -> dict[str, Recipe]:
         changes["model.gradient_checkpointing=true"] = _with(recipe, model={"gradient_checkpointing": True})
     if header.trainer.zero_stage < 3 and header.trainer.ranks > 1:
         changes["trainer.zero_stage=3"] = _with(recipe, trainer={"zero_stage": 3})
-    if not (isinstance(zero, Mapping) and zero.get("offload_optimizer")):
+    if not memory.offloads_optimizer(deepspeed):
+        zero = {**(deepspeed.get("zero_optimization") or {}), **OFFLOAD}
         name = "trainer.deepspeed.zero_optimization.offload_optimizer.device=cpu"
-        changes[name] = _with(recipe, trainer={"deepspeed": header.trainer.deepspeed | OFFLOAD})
+        changes[name] = _with(recipe, trainer={"deepspeed": {**deepspeed, "zero_optimization": zero}})
     if not header.model.lora:
         changes["model.lora.rank=16"] = _with(recipe, model={"lora": LoraConfig(rank=16)})
     return changes

@@ -14,7 +14,6 @@ from rl.planning.lora import trained_parameters
 from rl.planning.trainer_memory import CUDA_CONTEXT, VALUES, Settings, host_bytes, trainer_memory, zero_parameters
 from rl.units import GIB, amount, size
 from rl.workers.placement import roles
-from rollouts.serving import DEFAULT_SHARE, SHARE
 
 if TYPE_CHECKING:
     from rl.recipe import Recipe
@@ -29,8 +28,10 @@ LARGEST_SHARE = 0.9
 """Largest share that is chosen for an engine which shares its GPU."""
 RESERVE = 0.04
 """Share of a GPU that is left free beside an engine whose share is chosen here: what allocators waste."""
-CACHE = "kv_cache_memory_bytes"
-"""Option of vLLM: the size of an engine's cache."""
+SHARE, CACHE = "gpu_memory_utilization", "kv_cache_memory_bytes"
+"""Options of vLLM: the share of a GPU's memory that an engine takes, and the size of its cache."""
+DEFAULT_SHARE = 0.92
+"""vLLM's default for the share."""
 
 
 @dataclass(frozen=True)
@@ -95,9 +96,6 @@ def role_plans(
 def trainer_settings(recipe: Recipe, shape: Shape, micro_batch: int, gpu: bool) -> Settings:
     """Return what the memory of the recipe's trainers depends on."""
     header, trainer = recipe.header, recipe.header.trainer
-    zero: Any = trainer.deepspeed.get("zero_optimization") or {}
-    offload: Any = (zero.get("offload_optimizer") if isinstance(zero, Mapping) else None) or {}
-    device = offload.get("device", "none") if isinstance(offload, Mapping) else "none"
     return Settings(
         dtype=header.model.dtype,
         zero_stage=trainer.zero_stage,
@@ -108,8 +106,15 @@ def trainer_settings(recipe: Recipe, shape: Shape, micro_batch: int, gpu: bool) 
         trained=trained_parameters(shape, header.model.lora) if header.model.lora else None,
         longest=min(micro_batch * recipe.sequence_ranks, recipe.max_sequence_tokens),
         leaves=gpu and trainer.offload_between_turns and header.cluster.placement == "colocated",
-        cpu_optimizer=device not in ("none", None),
+        cpu_optimizer=offloads_optimizer(trainer.deepspeed),
     )
+
+
+def offloads_optimizer(options: Mapping[str, Any]) -> bool:
+    """Return whether these options of DeepSpeed keep the optimizer in the host's memory."""
+    zero: Any = options.get("zero_optimization") or {}
+    offload: Any = (zero.get("offload_optimizer") if isinstance(zero, Mapping) else None) or {}
+    return isinstance(offload, Mapping) and offload.get("device", "none") not in ("none", None)
 
 
 def _loading(role: str, shape: Shape, settings: Settings) -> float:

@@ -45,7 +45,7 @@ def test_bundled_recipes_fit_the_gpus_that_they_fill(gpus: str, recipe: str, ove
     assert sum(bundle.gpus for bundle in made.placed) == count
     assert made.engine_share is not None
     assert made.kv_tokens > 10 * 10_240
-    assert all(stage.seconds > 0 for stage in made.stages)
+    assert all(stage.seconds > 0 for stage in made.stages if stage.tokens)
 
 
 def test_an_adapter_of_14b_trains_beside_its_engine_on_one_gpu() -> None:
@@ -87,7 +87,8 @@ def test_what_is_too_large_names_a_change_that_helps(recipe: str, gpus: str, ove
 
 
 def test_what_no_change_helps_is_told_too() -> None:
-    (problem,) = problems(on("1x80", "gsm8k_7b", *override("model.expect", QWEN2_32B | {"num_hidden_layers": 200})))
+    made = on("1x80", "gsm8k_7b", *override("model.expect", QWEN2_32B | {"num_hidden_layers": 200}))
+    problem = next(line for line in made.problems if line.startswith("memory: "))
     assert "use more GPUs (trainer.ranks with zero_stage 3, engines.gpus) or a smaller model" in problem
 
 
@@ -99,7 +100,7 @@ def test_every_number_of_memory_and_time_has_its_formula() -> None:
     assert "  weights: 2 B × 1.5B parameters = 2.9 GiB" in lines
     assert "  optimizer: 12 B × 1.5B / 8 ranks (master weights 4 and AdamW's moments 8) = 2.2 GiB" in lines
     assert any(line.startswith("  KV cache: 0.9 of 80 GiB less weights and other = ") for line in lines)
-    assert sum(line.startswith("time of ") for line in lines) == len(made.stages)
+    assert sum(line.startswith("time of ") for line in lines) == sum(stage.tokens > 0 for stage in made.stages) > 0
     assert any(line.startswith("an engine's share of a GPU: 0.9 of 80 GiB") for line in lines)
     on_cpu = plan(load("quickstart", ["engines.count=1"]))
     assert any(line.startswith("  KV cache: kv_cache_mb = 512 MiB") for line in explain(on_cpu))

@@ -65,7 +65,11 @@ def test_an_optimizer_that_steps_on_more_than_activations_is_what_counts() -> No
         ]
         for gpu in (False, True)
     }
-    assert least == {False: [30e9, 30e9, 12e9], True: [15e9, 15e9, 4e9]}, "on a GPU AdamW is one kernel"
+    head = 6 * 152_064 * 5120  # its gradient, in float32 and in bfloat16: a CPU's malloc keeps both
+    expected = {False: [30e9 + head, 30e9 + head, 12e9 + head], True: [15e9, 15e9, 4e9]}
+    assert {gpu: pytest.approx(values, rel=1e-3) for gpu, values in expected.items()} == least, (
+        "AdamW is one kernel there"
+    )
     many = trainer_memory("policy", shape, Settings("bfloat16", 3, 2, 65536, True, True))["activations"]
     assert many == 65536 * shape.activations("bfloat16", "inputs") > 12e9
 
@@ -87,8 +91,8 @@ def test_a_33b_model_on_64_gpus() -> None:
     assert of["engine"].parts["weights"] == 2 * 32_763_876_352
     policy = of["policy"]
     assert policy.certain == pytest.approx(18 * 32_763_876_352 / 64)
-    # 64 layers keep 10,240 × 5120 inputs, one layer works: 6.7 GB + 3.6 GB
-    assert policy.parts["activations"] == pytest.approx(10.5e9, rel=0.05)
+    # 64 layers keep 10,240 × 5120 inputs, the last norm 0.4 GB, and one layer works: 6.7 GB + 0.4 GB + 1.2 × 3.5 GB
+    assert policy.parts["activations"] == pytest.approx(11.3e9, rel=0.05)
     # the longest sequence: 2 × 64 layers × 8 heads × 128 × 2 bytes × 10,240
     assert of["engine"].parts["kv"] == 262_144 * 10_240
     assert len(set(made.devices)) == 1
