@@ -18,11 +18,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
+
+if TYPE_CHECKING:
+    from models.sequence_parallel import SequenceGroup
 
 NAME = "segments"
 """Name of this attention among transformers' implementations."""
@@ -184,6 +187,7 @@ def segment_attention(
     attention_mask: Tensor | None,
     *,
     segments: Segments,
+    sequence_group: SequenceGroup | None = None,
     scaling: float | None = None,
     dropout: float = 0.0,
     sliding_window: int | None = None,
@@ -194,10 +198,13 @@ def segment_attention(
     """Compute causal attention within each sequence, under transformers' signature for attention functions.
 
     query [1, heads, T, size], key and value [1, kv_heads, T, size] -> ([1, T, heads, size], None). With a
-    `sliding_window` a token sees itself and the `sliding_window` - 1 before it."""
+    `sliding_window` a token sees itself and the `sliding_window` - 1 before it. The ranks of a `sequence_group` have a slice
+    of the tokens each, and swap it for a share of the heads meanwhile."""
     assert attention_mask is None, "a pack has no mask"
     # `models.supported` refuses such models at loading: without the sinks scores would be wrong in silence.
     assert s_aux is None, "refused when the model is loaded"
+    if sequence_group is not None:
+        query, key, value = sequence_group.gather_tokens(query, key, value)
     qkv = [x[0].transpose(0, 1) for x in (query, key, value)]  # [T, heads, size]
     outputs: list[Tensor] = []
     for bucket in segments.buckets:
@@ -216,7 +223,8 @@ def segment_attention(
             out = _capped_attention(q, k, v, visible, dropout, scaling, softcap)
         outputs.append(out.transpose(1, 2).flatten(0, 1))  # [n × L, heads, size]
     # Back into pack order; what was computed for padding is left out.
-    return torch.cat(outputs)[segments.restore_T][None], None
+    out = torch.cat(outputs)[segments.restore_T][None]
+    return out if sequence_group is None else sequence_group.gather_heads(out), None
 
 
 def _repeat_heads(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:

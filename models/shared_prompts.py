@@ -37,9 +37,12 @@ class Trunk:
         return Trunk(self.tokens_U.to(device), self.segments.to(device), self.before_A.to(device))
 
 
-def plan_trunk(tokens_T: Tensor, lengths_N: Tensor, action_mask_T: Tensor, groups_N: Tensor | None) -> Trunk:
+def plan_trunk(
+    tokens_T: Tensor, lengths_N: Tensor, action_mask_T: Tensor, groups_N: Tensor | None, multiple: int = 1
+) -> Trunk:
     """Return what goes through the trunk. Sequences of one of `groups_N` heard the same clips, and share what they have in
-    common before their first actions; without groups nothing is shared. All tensors are on the CPU."""
+    common before their first actions; without groups nothing is shared. The tokens are padded to a `multiple`. All tensors
+    are on the CPU."""
     lengths = cast("list[int]", lengths_N.tolist())
     prompts = prompt_lengths(lengths_N, action_mask_T)
     groups = list(range(len(lengths))) if groups_N is None else cast("list[int]", groups_N.tolist())
@@ -59,6 +62,9 @@ def plan_trunk(tokens_T: Tensor, lengths_N: Tensor, action_mask_T: Tensor, group
         tokens.append(torch.arange(start_T + shared, start_T + length))
         spans.append(Span(start_U, length - shared, owner_starts[owner], shared))
         start_T, start_U = start_T + length, start_U + length - shared
+    if padding := -start_U % multiple:  # as a sequence of its own, whose states nobody reads
+        tokens.append(torch.zeros(padding, dtype=torch.long))
+        spans.append(Span(start_U, padding))
     # Never -1: a sequence's first token is no action (see `rl.types.Batch`).
     before_A = row_T[torch.nonzero(action_mask_T)[:, 0] - 1]
     return Trunk(torch.cat(tokens), Segments.from_spans(spans), before_A)

@@ -27,6 +27,7 @@ from rl.workers.deepspeed_settings import REFUSED_OPTIONS, deepspeed_settings
 from rl.workers.diagnosis import Compute, Losses, check_answers, check_weights, checked, explain_step
 from rl.workers.optimizer import OptimizerConfig
 from rl.workers.optimizer_state import optimizer_file, read_optimizer, write_optimizer
+from rl.workers.sequence_groups import share_sequences
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,14 +52,21 @@ class TrainerConfig:
     """DeepSpeed's ZeRO stage: what the ranks split between them. With `model.dtype: bfloat16` 0 means 1."""
     tokens_per_microbatch: int = 8192
     """Tokens that a rank takes through the model at once; it bounds memory, not the result."""
+    sequence_parallel: int = 1
+    """Ranks that share each micro-batch's tokens, for sequences too long for one; it divides `ranks` and the attention heads."""
     deepspeed: Values = field(default_factory=Values)
     """Options merged into the config that DeepSpeed is given; the recipe's keys win."""
 
     def validate(self, place: str) -> None:
         """Raise ConfigError for a count below 1 or an option of DeepSpeed that another key of the recipe sets."""
-        for name in ("ranks", "threads", "tokens_per_microbatch"):
+        for name in ("ranks", "threads", "tokens_per_microbatch", "sequence_parallel"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{place}.{name}: must be at least 1; got {getattr(self, name)}")
+        if self.ranks % self.sequence_parallel:
+            raise ConfigError(
+                f"{place}.sequence_parallel: {self.sequence_parallel} does not divide the {self.ranks} of {place}.ranks; choose "
+                "a divisor"
+            )
         for name, key in REFUSED_OPTIONS.items():
             if name in self.deepspeed:
                 raise ConfigError(f"{place}.deepspeed.{name}: set {key} instead")
@@ -92,7 +100,7 @@ class TrainerWorker:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.set_num_threads(threads)
         self.deepspeed: Any = None  # a deepspeed.DeepSpeedEngine, which has no types
-        self.norm_before_clipping = float("nan")
+        self.norm_before_clipping, self.sharing = float("nan"), 1
         self.rendezvous = Rendezvous()
 
     def address(self) -> tuple[str, int]:
@@ -135,6 +143,10 @@ class TrainerWorker:
 
         self.deepspeed = None  # freed before the next one is made: both at once may not fit
         module = make().to(self.device)
+        # Ranks that share a pack compute the same loss, of which each reports its part.
+        self.sharing = trainer.sequence_parallel
+        if self.sharing > 1:
+            share_sequences(module, self.rank, self.world, self.sharing)
         parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         # The learning rate comes with each step (`OptimiserStep`). Fused, AdamW would count its steps on the device;
         # `optimizer_state` reads that count back as a scalar on the host.
@@ -189,14 +201,15 @@ class TrainerWorker:
             compute = partial(self._losses, batch, dummy, weights_by_row, loss)
             for rows in step.micro_batches:
                 _, scalar, diagnostics = compute(rows)
-                # DeepSpeed averages gradients over ranks, and ours are to be added up: hence `* world`. By default
+                # DeepSpeed averages gradients over ranks, and ours are to be added up, also those of ranks that share a
+                # pack: hence `* world`. By default
                 # (scale_wrt_gas) it would also divide by accumulation steps.
                 self.deepspeed.backward(scalar * self.world, scale_wrt_gas=False)
-                report["loss"] += scalar.detach()
+                report["loss"] += scalar.detach() / self.sharing
                 for name, values in diagnostics.items():  # [A], or [N] under a name for sequences
                     count = len(step.rows) if name.endswith(PER_SEQUENCE) else int(actions_N.sum())
                     # In double: the sum hardly depends on how the step was cut. A dummy adds 0 to every name.
-                    report[name] += values.detach().double().sum() / count if rows else 0.0
+                    report[name] += values.detach().double().sum() / (count * self.sharing) if rows else 0.0
             self.deepspeed.step()
             reports.append({name: float(value) for name, value in report.items()} | {"grad_norm": self._norm()})
             self._check_step(reports[-1], step, batch, compute)
@@ -241,7 +254,7 @@ class TrainerWorker:
                 # A rank without rows computes row 0 as a dummy (see `optimise`) and drops the answer.
                 micro_batch = batch.select(rows or [0]).to(self.device)
                 pieces = _split(compute(micro_batch).cpu(), micro_batch.actions_N)
-                if rows:
+                if rows and self.rank % self.sharing == 0:
                     answers.update({row: piece.numpy() for row, piece in zip(rows, pieces, strict=True)})
         check_answers(answers, name, batch)
         return answers

@@ -143,12 +143,18 @@ class World:
         dtype: str = "float32",
         lora: LoraConfig | None = None,
         base: Path | None = None,
+        sequence_parallel: int = 1,
         **zero: Any,
     ) -> Any:
         """The group of that role, fresh from `path`, or from the adapter there and the model `base`."""
         group = getattr(self, role)
         extra = {"zero_optimization": zero} if zero else {}
-        group.config = TrainerConfig(ranks=self.ranks, zero_stage=stage, deepspeed=extra)  # type: ignore[arg-type]
+        group.config = TrainerConfig(
+            ranks=self.ranks,
+            zero_stage=stage,  # type: ignore[arg-type]
+            sequence_parallel=sequence_parallel,
+            deepspeed=extra,
+        )
         model = ModelConfig(path=str(path), dtype=dtype, lora=lora)  # type: ignore[arg-type]
         group.load(path, model, OptimizerConfig(betas=(BETA, 0.95), gradient_clipping=clipping), base=base)
         return group
