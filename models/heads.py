@@ -30,8 +30,9 @@ from models.hearing import Hearing, get_hearing
 from models.load import check_finite, empty_model, load_model
 from models.logprobs import chunked_logprobs
 from models.lora import LoraConfig, adapter_off, attach, load_adapter
-from models.settings import Dtype
 from models.sequence_parallel import ALONE, SequenceGroup, Share
+from models.settings import Dtype
+from models.shards import Shards, make_whole, read_into
 from models.shared_prompts import plan_trunk
 from models.supported import logit_cap, logit_divisor
 
@@ -63,14 +64,19 @@ class LogprobModel(nn.Module):
         train_encoder: bool = False,
         lora: LoraConfig | None = None,
         adapter: str | None = None,
+        shards: Shards | None = None,
     ) -> None:
         super().__init__()
-        self.lm = load_model(path, dtype)
+        self.lm = load_model(path, dtype, shards)
         config = self.lm.config.to_dict()
         self.divisor, self.cap = logit_divisor(config), logit_cap(config)
         self.hearing = get_hearing(self.lm)
         if train_encoder and (self.hearing is None or self.hearing.encoder is None):
             raise ValueError(f"model.train_encoder: model {path} reads text only and has no audio encoder; remove it")
+        if self.hearing and shards:
+            # The encoder stays outside of ZeRO, and the adapter is copied below.
+            for part in filter(None, (self.hearing.encoder, self.hearing.adapter)):
+                make_whole(part, shards)
         self._frozen_encoder: tuple[str, nn.Module] | None = None
         if self.hearing and self.hearing.encoder and not train_encoder:
             # No longer one of the model's modules: under ZeRO-3 the trainer's engine would shard it, and gather it at
@@ -173,10 +179,11 @@ class ValueModel(nn.Module):
         gradient_checkpointing: bool = False,
         lora: LoraConfig | None = None,
         trained: str | None = None,
+        shards: Shards | None = None,
     ) -> None:
         super().__init__()
         file = Path(path) / CRITIC_FILE
-        lm = empty_model(path, dtype) if file.exists() else load_model(path, dtype)
+        lm = empty_model(path, dtype, shards) if file.exists() else load_model(path, dtype, shards)
         if gradient_checkpointing:
             lm.gradient_checkpointing_enable({"use_reentrant": False})
         self.config = lm.config
@@ -184,10 +191,14 @@ class ValueModel(nn.Module):
         self.hearing = None
         if hearing := get_hearing(lm):
             self.hearing, self.adapter = replace(hearing, encoder=None), hearing.adapter
+            if shards:
+                make_whole(self.adapter, shards)
         self.head = nn.Linear(lm.config.get_text_config().hidden_size + SURPRISES, 1, dtype=self.trunk.dtype)
         nn.init.zeros_(self.head.weight)  # values start at 0, so the first advantages are plain returns
         nn.init.zeros_(self.head.bias)
-        if file.exists():
+        if file.exists() and shards:
+            read_into(self, file, shards)
+        elif file.exists():
             try:
                 self.load_state_dict(safetensors.torch.load_file(file))
             except (SafetensorError, RuntimeError) as error:

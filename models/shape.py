@@ -80,7 +80,8 @@ class Shape:
 
     def activations(self, dtype: str, keep: str) -> int:
         """Return the bytes of activations for one token. `keep`: what stays until the backward pass. `all`: what autograd
-        keeps; `inputs`: the layers' inputs, and one layer at a time (gradient checkpointing); `none`: one layer (a forward
+        keeps; `inputs`: the layers' inputs, and one layer at a time (gradient checkpointing); `two inputs`: the same with the
+        inputs in the host's memory but for the one that is used and the one that is moved; `none`: one layer (a forward
         alone).
 
         L × b × (6H + 3q + 2k + 4I) + 3bH for a gated layer with a flash-like attention (no T² term): both norms' inputs,
@@ -89,7 +90,13 @@ class Shape:
         Korthikanti et al. 2022 (arXiv 2205.05198, eq. 1) count for GPT; within 5 % of what autograd keeps on Qwen2."""
         b, copies = BYTES[dtype], 0 if dtype == "float32" else 2
         layer = b * ((6 + copies) * self.hidden + 3 * self.q + 2 * self.k + 4 * self.ffn)
-        layers = {"all": self.layers * layer, "inputs": self.layers * b * self.hidden + layer, "none": layer}
+        inputs = b * self.hidden
+        layers = {
+            "all": self.layers * layer,
+            "inputs": self.layers * inputs + layer,
+            "two inputs": 2 * inputs + layer,
+            "none": layer,
+        }
         return layers[keep] + (3 + copies // 2) * b * self.hidden
 
     def kv_per_token(self, dtype: str) -> int:

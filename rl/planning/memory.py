@@ -17,6 +17,7 @@ from rl.workers.placement import ExpectConfig, roles
 
 if TYPE_CHECKING:
     from rl.recipe import Recipe
+    from rl.recipe.header import Header
     from rollouts.judge_engine import JudgeConfig
     from rollouts.serving import ServingConfig
 
@@ -62,7 +63,7 @@ def role_plans(recipe: Recipe, shape: Shape, micro_batch: int, gpu: bool) -> lis
     """Return the memory of every role of the recipe, when a rank trains on at most `micro_batch` tokens at once."""
     header, model = recipe.header, recipe.header.model
     shape = replace(shape, frozen=0) if any(stage.facts.teaches_encoder for stage in recipe.stages) else shape
-    settings = header.trainer.zero_stage, header.trainer.ranks, micro_batch, model.gradient_checkpointing, gpu
+    settings = header.trainer.zero_stage, header.trainer.ranks, micro_batch, _kept(header), gpu
     is_split = gpu and header.trainer.zero_stage == 3 and header.trainer.ranks > 1
     plans: list[RolePlan] = []
     for name, role in roles(recipe.roles, header.engines, header.trainer, gpu, {}).items():
@@ -79,6 +80,13 @@ def role_plans(recipe: Recipe, shape: Shape, micro_batch: int, gpu: bool) -> lis
         parts = trainer(name, shape, model.dtype, *settings, trained)
         plans.append(RolePlan(name, role.count, parts, whole_model))
     return plans
+
+
+def _kept(header: Header) -> str:
+    """Return what of a rank's activations stays on its device until the backward pass, as `Shape.activations` calls it."""
+    if not header.model.gradient_checkpointing:
+        return "all"
+    return "two inputs" if header.trainer.offload_activations else "inputs"
 
 
 def judge_plan(name: str, judge: JudgeConfig, gpu: bool, expect: ExpectConfig | None) -> RolePlan:
@@ -158,7 +166,7 @@ def trainer(
     zero_stage: int,
     ranks: int,
     tokens: int,
-    checkpointing: bool,
+    kept: str,
     gpu: bool,
     trained: int | None = None,
 ) -> dict[str, float]:
@@ -181,7 +189,7 @@ def trainer(
     plain = dtype == "bfloat16" and stage == 1  # DeepSpeed's BF16_Optimizer
     gradients = 4 * count / (ranks if stage >= 2 else 1) if learns or plain or stage == 3 else 0
     masters = 4 if stage else 0
-    working = shape.activations(dtype, "none" if not learns else "inputs" if checkpointing else "all") * tokens
+    working = shape.activations(dtype, kept if learns else "none") * tokens
     bucket = REDUCE_BUCKET if gpu else min(count, REDUCE_BUCKET)  # on a CPU what is not touched takes nothing
     other = CUDA_CONTEXT if gpu else PROCESS["trainer"]
     other += 0 if role in VALUES else LOGIT_CHUNKS + b * shape.frozen

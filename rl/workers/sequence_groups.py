@@ -14,14 +14,25 @@ if TYPE_CHECKING:
 def share_sequences(module: nn.Module, rank: int, world: int, size: int) -> None:
     """Let `size` ranks, one after the other, share the packs that `module` gets. Raises ValueError where its attention heads
     do not divide over them. Collective."""
-    config = cast("Any", getattr(module, "lm", module)).config
-    heads = int(config.get_text_config().num_attention_heads)
+    heads = int(_text_config(module).num_attention_heads)
+    if world % size:
+        raise ValueError(f"trainer.sequence_parallel: {size} does not divide the {world} ranks; choose a divisor")
     if heads % size:
         raise ValueError(
             f"trainer.sequence_parallel: the model's {heads} attention heads do not divide over {size} ranks; "
             "choose a divisor"
         )
     cast("Any", module).sequence_group = sequence_group(rank, world, size)
+
+
+def hidden_size(module: nn.Module) -> int:
+    """Return the width of the decoder's layers."""
+    return int(_text_config(module).hidden_size)
+
+
+def _text_config(module: nn.Module) -> Any:
+    """Return transformers' config of the decoder in a trainer's module."""
+    return cast("Any", getattr(module, "lm", module)).config.get_text_config()
 
 
 @cache  # process groups outlive every model, and every one has its own connections

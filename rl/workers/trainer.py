@@ -15,6 +15,7 @@ import math
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -27,7 +28,8 @@ from rl.workers.deepspeed_settings import REFUSED_OPTIONS, deepspeed_settings
 from rl.workers.diagnosis import Compute, Losses, check_answers, check_weights, checked, explain_step
 from rl.workers.optimizer import OptimizerConfig
 from rl.workers.optimizer_state import optimizer_file, read_optimizer, write_optimizer
-from rl.workers.sequence_groups import share_sequences
+from rl.workers.sequence_groups import hidden_size, share_sequences
+from rl.workers.zero_shards import ZeroShards
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,6 +56,8 @@ class TrainerConfig:
     """Tokens that a rank takes through the model at once; it bounds memory, not the result."""
     sequence_parallel: int = 1
     """Ranks that share each micro-batch's tokens, for sequences too long for one; it divides `ranks` and the attention heads."""
+    offload_activations: bool = False
+    """Keep the layers' inputs in the host's memory until the backward pass; wants `model.gradient_checkpointing`."""
     deepspeed: Values = field(default_factory=Values)
     """Options merged into the config that DeepSpeed is given; the recipe's keys win."""
 
@@ -62,11 +66,6 @@ class TrainerConfig:
         for name in ("ranks", "threads", "tokens_per_microbatch", "sequence_parallel"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{place}.{name}: must be at least 1; got {getattr(self, name)}")
-        if self.ranks % self.sequence_parallel:
-            raise ConfigError(
-                f"{place}.sequence_parallel: {self.sequence_parallel} does not divide the {self.ranks} of {place}.ranks; choose "
-                "a divisor"
-            )
         for name, key in REFUSED_OPTIONS.items():
             if name in self.deepspeed:
                 raise ConfigError(f"{place}.deepspeed.{name}: set {key} instead")
@@ -101,6 +100,8 @@ class TrainerWorker:
         torch.set_num_threads(threads)
         self.deepspeed: Any = None  # a deepspeed.DeepSpeedEngine, which has no types
         self.norm_before_clipping, self.sharing = float("nan"), 1
+        self.shards: ZeroShards | None = None
+        self.keeping_activations: Callable[[], AbstractContextManager[object]] = nullcontext
         self.rendezvous = Rendezvous()
 
     def address(self) -> tuple[str, int]:
@@ -141,20 +142,27 @@ class TrainerWorker:
         import deepspeed
         import torch
 
+        from models.activation_offload import offload_inputs
+
         self.deepspeed = None  # freed before the next one is made: both at once may not fit
+        settings = deepspeed_settings(dtype, trainer.zero_stage, trainer.deepspeed, optimizer.gradient_clipping)
+        stage = settings["zero_optimization"]["stage"]
+        self.shards = ZeroShards(settings) if stage == 3 else None
         module = make().to(self.device)
         # Ranks that share a pack compute the same loss, of which each reports its part.
         self.sharing = trainer.sequence_parallel
         if self.sharing > 1:
             share_sequences(module, self.rank, self.world, self.sharing)
+        self.keeping_activations = nullcontext
+        if trainer.offload_activations:
+            self.keeping_activations = partial(offload_inputs, hidden_size(module), self.device)
         parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         # The learning rate comes with each step (`OptimiserStep`). Fused, AdamW would count its steps on the device;
         # `optimizer_state` reads that count back as a scalar on the host.
         adam = torch.optim.AdamW(
             parameters, lr=0.0, betas=optimizer.betas, weight_decay=optimizer.weight_decay, fused=False
         )
-        settings = deepspeed_settings(dtype, trainer.zero_stage, trainer.deepspeed, optimizer.gradient_clipping)
-        if not settings["zero_optimization"]["stage"]:
+        if not stage:
             # Without ZeRO DeepSpeed 0.19 reports no gradient norm in float32 (`get_global_grad_norm` is None): we
             # clip ourselves, just before the optimizer steps, and keep the norm.
             limit, settings["gradient_clipping"] = settings["gradient_clipping"], 0.0
@@ -225,7 +233,8 @@ class TrainerWorker:
         # computes the dummy's, with weight 0. Where that gives NaN, 0 × NaN is NaN too, which does no harm: the rank
         # that has the sequence gives NaN all the same.
         micro_batch = batch.select(rows or dummy).to(self.device)
-        loss_A, diagnostics = loss(micro_batch)
+        with self.keeping_activations():
+            loss_A, diagnostics = loss(micro_batch)
         weights_A = torch.cat([weights_by_row[row] for row in rows or dummy]).to(self.device)
         if batch.has("scale"):
             weights_A = weights_A * micro_batch.scale_A

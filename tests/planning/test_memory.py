@@ -34,7 +34,7 @@ def test_zero_divides_states_over_ranks(dtype: str, stage: int, each: float) -> 
     """As in its paper (arXiv 1910.02054), but for gradients, which DeepSpeed adds up in float32."""
     shape = config_shape(QWEN2_32B, parameters=7_500_000_000)
     assert shape is not None
-    parts = memory.trainer("policy", shape, dtype, stage, 64, 1, False, True)
+    parts = memory.trainer("policy", shape, dtype, stage, 64, 1, "all", True)
     assert parts["weights"] + parts["gradients"] + parts["optimizer"] == each * 7.5e9
 
 
@@ -42,7 +42,7 @@ def test_what_never_learns_has_masters_and_the_buffers_of_gradients() -> None:
     shape = config_shape(QWEN2_32B, parameters=6400)
     assert shape is not None
     of = {
-        (dtype, stage): memory.trainer("reference", shape, dtype, stage, 64, 1, False, True)
+        (dtype, stage): memory.trainer("reference", shape, dtype, stage, 64, 1, "all", True)
         for dtype in ("bfloat16", "float32")
         for stage in (0, 1, 2, 3)
     }
@@ -57,18 +57,20 @@ def test_an_optimizer_that_steps_on_more_than_activations_is_what_counts() -> No
     """7.5 B parameters on two ranks: 8 bytes of the 3.75 B that a rank steps on, and under stage 3 12 of a group of 1 B."""
     shape = config_shape(QWEN2_32B, parameters=7_500_000_000)
     assert shape is not None
-    least = [memory.trainer("policy", shape, "bfloat16", stage, 2, 1, True, True)["activations"] for stage in (1, 2, 3)]
+    least = [
+        memory.trainer("policy", shape, "bfloat16", stage, 2, 1, "inputs", True)["activations"] for stage in (1, 2, 3)
+    ]
     assert least == [30e9, 30e9, 12e9]
-    many = memory.trainer("policy", shape, "bfloat16", 3, 2, 65536, True, True)["activations"]
+    many = memory.trainer("policy", shape, "bfloat16", 3, 2, 65536, "inputs", True)["activations"]
     assert many == 65536 * shape.activations("bfloat16", "inputs") > 12e9
 
 
 def test_float32_has_no_masters_without_zero() -> None:
     shape = config_shape(QWEN2_32B, parameters=1000)
     assert shape is not None
-    parts = memory.trainer("policy", shape, "float32", 0, 1, 1, False, False)
+    parts = memory.trainer("policy", shape, "float32", 0, 1, 1, "all", False)
     assert (parts["weights"], parts["gradients"], parts["optimizer"]) == (4000, 4000, 8000)
-    reference = memory.trainer("reference", shape, "float32", 0, 1, 1, False, False)
+    reference = memory.trainer("reference", shape, "float32", 0, 1, 1, "all", False)
     assert (reference["weights"], reference["gradients"], reference["optimizer"]) == (4000, 0, 0)
 
 

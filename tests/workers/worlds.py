@@ -61,6 +61,11 @@ class Rank:
         """{parameter: its values}, whole. Collective."""
         return {name: tensor.clone() for name, tensor in self.workers[role]._named_parameters()}
 
+    def divided(self, role: str) -> tuple[bool, int]:
+        """Whether every parameter is divided over the ranks, and what of them this rank holds, in bytes."""
+        parameters = [*self.workers[role].deepspeed.module.parameters()]
+        return all(hasattr(p, "ds_id") for p in parameters), sum(p.ds_tensor.nbytes for p in parameters)
+
     def watch(self, role: str) -> None:
         """Notes what the engine's tensors take whenever its gradients are there, before each optimiser step. Those of
         earlier engines are held on to, so that no new one lies where they were."""
