@@ -30,11 +30,11 @@ from models.hearing import Hearing, get_hearing
 from models.load import check_finite, empty_model, load_model
 from models.logprobs import chunked_logprobs
 from models.lora import LoraConfig, adapter_off, attach, load_adapter
-from models.sequence_parallel import ALONE, SequenceGroup, Share
+from models.sequence_parallel import ALONE, SequenceGroup
 from models.settings import Dtype
 from models.shards import Shards, make_whole, read_into
-from models.shared_prompts import plan_trunk
 from models.supported import logit_cap, logit_divisor
+from models.trunk import states_before_actions
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -146,7 +146,7 @@ class LogprobModel(nn.Module):
         included, which then is computed once."""
         trunk = cast("PreTrainedModel", self.lm.get_decoder())
         pack = tokens_T, lengths_N, action_mask_T
-        states_aH, share = _states_before_actions(trunk, self.hearing, *pack, sounds, groups_N, self.sequence_group)
+        states_aH, share = states_before_actions(trunk, self.hearing, *pack, sounds, groups_N, self.sequence_group)
         head = cast("nn.Linear", self.lm.get_output_embeddings())
         # Here, within the module that DeepSpeed wraps: under ZeRO-3 `head.weight` is an empty tensor elsewhere.
         # The cap bounds logits that have been divided: here it meets the products themselves.
@@ -235,9 +235,7 @@ class ValueModel(nn.Module):
     ) -> Tensor:
         """Return values_A, float32. `logprobs_A` are the sampler's; None where nobody sampled (a reward model)."""
         pack = tokens_T, lengths_N, action_mask_T
-        states_aH, share = _states_before_actions(
-            self.trunk, self.hearing, *pack, sounds, groups_N, self.sequence_group
-        )
+        states_aH, share = states_before_actions(self.trunk, self.hearing, *pack, sounds, groups_N, self.sequence_group)
         if logprobs_A is None:
             surprises_a3 = states_aH.new_zeros(len(states_aH), SURPRISES)
         else:
@@ -275,37 +273,3 @@ def _detach_module(model: nn.Module, part: nn.Module) -> tuple[str, nn.Module]:
     parent, _, attribute = name.rpartition(".")
     setattr(model.get_submodule(parent), attribute, None)
     return name, part
-
-
-def _states_before_actions(
-    trunk: PreTrainedModel,
-    hearing: Hearing | None,
-    tokens_T: Tensor,
-    lengths_N: Tensor,
-    action_mask_T: Tensor,
-    sounds: Sequence[Tensor],
-    groups_N: Tensor | None,
-    group: SequenceGroup,
-) -> tuple[Tensor, Share]:
-    """Return the trunk's hidden state [a, H] at the token before each action of this rank's share of the pack, which is the
-    one that predicts it, and the share: all of it where the rank is alone."""
-    groups_N = None if groups_N is None else groups_N.cpu()
-    plan = plan_trunk(tokens_T.cpu(), lengths_N.cpu(), action_mask_T.cpu(), groups_N, group.size).to(tokens_T.device)
-    share = group.share(plan)
-    tokens_S = tokens_T[share.tokens_S]
-    if hearing is None:
-        assert not sounds, "a model of text only takes no clips"
-        inputs = {"input_ids": tokens_S[None]}
-    else:
-        embeddings_SH: Tensor = trunk.get_input_embeddings()(tokens_S)
-        embeddings_SH = hearing.place(embeddings_SH, share.tokens_S, tokens_T, action_mask_T, sounds)
-        inputs = {"inputs_embeds": embeddings_SH[None]}
-    hidden_SH = trunk(
-        **inputs,
-        position_ids=share.positions_S[None],
-        attention_mask=None,
-        use_cache=False,  # with the default neighbours in the pack would see each other, in silence
-        segments=plan.segments,  # transformers hands these down to `models.attention.segment_attention`
-        sequence_group=None if group is ALONE else group,
-    ).last_hidden_state[0]
-    return hidden_SH[share.before_a], share

@@ -7,8 +7,8 @@ pack's segments tell sequences apart, and any number of key heads divides.
 
 A rank's gradient is what its slice contributes. The sum over the ranks, which the trainer takes anyway, is the whole one.
 
-Suffixes: A actions of a pack, a those of a slice, U tokens that go through the trunk, S those of a slice, G ranks of a group, F
-numbers of a token for one of them.
+Suffixes: U tokens of a pack that go through the trunk, S those of a slice, G ranks of a group, F numbers of a token for one of
+them.
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from models.shared_prompts import Trunk
-
 
 @dataclass(frozen=True, slots=True)
 class SequenceGroup:
@@ -32,16 +30,6 @@ class SequenceGroup:
     rank: int
     """Number of this rank within the group."""
     size: int
-
-    def share(self, trunk: Trunk) -> Share:
-        """Return this rank's share of a pack, whose tokens the ranks divide evenly."""
-        if self.size == 1:
-            return Share(self, trunk.tokens_U, trunk.segments.positions_T, trunk.before_A, None)
-        tokens = len(trunk.tokens_U) // self.size
-        slice_S = slice(self.rank * tokens, (self.rank + 1) * tokens)
-        owner_A = trunk.before_A // tokens
-        before_a = trunk.before_A[owner_A == self.rank] - slice_S.start
-        return Share(self, trunk.tokens_U[slice_S], trunk.segments.positions_T[slice_S], before_a, owner_A)
 
     def gather_tokens(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries, keys and values [1, heads / G, U, size] of all tokens, for this rank's share of the heads, from
@@ -71,31 +59,6 @@ class SequenceGroup:
 ALONE = SequenceGroup(None, 0, 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
-    """A rank's share of a pack."""
-
-    group: SequenceGroup
-    tokens_S: Tensor
-    """Indices in the batch of its tokens."""
-    positions_S: Tensor
-    """Position of each within its sequence."""
-    before_a: Tensor
-    """Index in S of the token before each of its actions, those whose logits come from its slice."""
-    owner_A: Tensor | None
-    """Rank that has each action; None where one rank has them all."""
-
-    def select(self, values_A: Tensor) -> Tensor:
-        """Return the entries of this rank's actions."""
-        return values_A if self.owner_A is None else values_A[self.owner_A == self.group.rank]
-
-    def join(self, *values_a: Tensor) -> tuple[Tensor, ...]:
-        """Return each of the tensors with the entries of all ranks' actions [A]. Collective."""
-        if self.owner_A is None:
-            return values_a
-        return cast("tuple[Tensor, ...]", _Join.apply(self.group, self.owner_A, *values_a))
-
-
 class _Exchange(torch.autograd.Function):
     """Send part i of a tensor [G, …] to rank i, and return the parts that the ranks sent, in their order. Its own inverse."""
 
@@ -110,28 +73,3 @@ class _Exchange(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad_G: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
         return cast("Tensor", _Exchange.apply(grad_G, ctx.ranks)), None
-
-
-class _Join(torch.autograd.Function):
-    """Return columns [A] from the entries [a] that each rank has. Every rank computes the whole loss from them, so that its
-    entries' gradient is complete without the others'."""
-
-    @staticmethod
-    def forward(ctx: Any, group: SequenceGroup, owner_A: Tensor, *values_a: Tensor) -> tuple[Tensor, ...]:
-        ctx.own_A = owner_A == group.rank
-        ctx.set_materialize_grads(False)  # a column that nobody uses has no gradient, whose work is spared
-        counts = cast("list[int]", owner_A.bincount(minlength=group.size).tolist())
-        mine = torch.stack(values_a)
-        # Equally long on every rank, as the backends want it.
-        sent = mine.new_zeros(len(values_a), max(counts))
-        sent[:, : mine.shape[1]] = mine
-        received = [torch.empty_like(sent) for _ in counts]
-        dist.all_gather(received, sent, group=group.ranks)
-        columns = mine.new_empty(len(values_a), len(owner_A))
-        for rank, (part, count) in enumerate(zip(received, counts, strict=True)):
-            columns[:, owner_A == rank] = part[:, :count]
-        return columns.unbind()
-
-    @staticmethod
-    def backward(ctx: Any, *grads_A: Tensor | None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        return None, None, *(None if grad_A is None else grad_A[ctx.own_A] for grad_A in grads_A)

@@ -66,6 +66,16 @@ class Rank:
         parameters = [*self.workers[role].deepspeed.module.parameters()]
         return all(hasattr(p, "ds_id") for p in parameters), sum(p.ds_tensor.nbytes for p in parameters)
 
+    def leave(self, role: str) -> int:
+        """From now on the trainer's states leave its device between updates; the bytes that have left."""
+        from rl.workers.offload import Offload
+
+        worker = self.workers[role]
+        worker.offload = Offload(worker.deepspeed, worker.device)
+        worker.offload.leave()
+        assert all(storage.nbytes() == 0 for storage, _, _ in worker.offload.away)
+        return sum(size for _, size, _ in worker.offload.away)
+
     def watch(self, role: str) -> None:
         """Notes what the engine's tensors take whenever its gradients are there, before each optimiser step. Those of
         earlier engines are held on to, so that no new one lies where they were."""
