@@ -213,7 +213,7 @@ def segment_attention(
     assert s_aux is None, "refused when the model is loaded"
     if sequence_group is not None:
         query, key, value = sequence_group.gather_tokens(query, key, value)
-    q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))  # [T, heads, size]
+    q, k, v = (x.squeeze(0).transpose(0, 1) for x in (query, key, value))  # [T, heads, size]
     sizes = q.shape[2], v.shape[2]
     if choose_kernel(q.device.type, capability_of(q.device), q.dtype, sizes, dropout, softcap) == "varlen":
         out = varlen_attention(q, k, v, segments.end_to_end, sliding_window, scaling)[None]

@@ -35,6 +35,7 @@ from models.settings import Dtype
 from models.shards import Shards, make_whole, read_into
 from models.supported import logit_cap, logit_divisor
 from models.trunk import states_before_actions
+from models.varlen import send
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -151,7 +152,7 @@ class LogprobModel(nn.Module):
         # Here, within the module that DeepSpeed wraps: under ZeRO-3 `head.weight` is an empty tensor elsewhere.
         # The cap bounds logits that have been divided: here it meets the products themselves.
         cap = self.cap and self.cap * self.divisor
-        targets_a = share.select(tokens_T[action_mask_T])
+        targets_a = share.select(send(tokens_T[action_mask_T], states_aH.device))
         answers_a = chunked_logprobs(states_aH, head.weight, targets_a, temperature * self.divisor, cap)
         logprobs_A, entropy_A = share.join(*answers_a)
         return logprobs_A, entropy_A

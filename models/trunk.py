@@ -14,6 +14,7 @@ from models.hearing import Hearing
 from models.sequence_parallel import ALONE, SequenceGroup
 from models.shared_prompts import plan_trunk
 from models.shares import Share, share_of
+from models.varlen import send, take_rows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -32,8 +33,11 @@ def states_before_actions(
     """Return the trunk's hidden state [a, H] at the token before each action of this rank's share of the pack, which is the
     one that predicts it, and the share: all of it where the rank is alone."""
     groups_N = None if groups_N is None else groups_N.cpu()
+    # In the host's memory where they come from a trainer: nothing here waits for a GPU.
     plan = plan_trunk(tokens_T.cpu(), lengths_N.cpu(), action_mask_T.cpu(), groups_N, group.size)
-    share, segments = share_of(group, plan).to(tokens_T.device), plan.segments.to(tokens_T.device)
+    device = trunk.get_input_embeddings().weight.device
+    share, segments = share_of(group, plan).to(device), plan.segments.to(device)
+    tokens_T, action_mask_T = send(tokens_T, device), send(action_mask_T, device)
     tokens_S = tokens_T[share.tokens_S]
     if hearing is None:
         assert not sounds, "a model of text only takes no clips"
@@ -49,5 +53,5 @@ def states_before_actions(
         use_cache=False,  # with the default neighbours in the pack would see each other, in silence
         segments=segments,  # transformers hands these down to `models.attention.segment_attention`
         sequence_group=None if group is ALONE else group,
-    ).last_hidden_state[0]
-    return hidden_SH[share.before_a], share
+    ).last_hidden_state.squeeze(0)
+    return take_rows(hidden_SH, share.before_a), share

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from models.folder import check_whole
 from rl import native_libraries
+from rl.data.standard_forms import recognise
 from rl.gpu_requirements import find_missing
 from rl.planning.checks import SOURCES_OF_SOUND
 
@@ -60,7 +61,7 @@ def libraries(recipe: Recipe) -> list[str]:
 
 def _has_sound(data: DataConfig) -> bool:
     """Return whether the prompts of a data set have clips."""
-    return data.source in SOURCES_OF_SOUND or "audio" in data.fields
+    return data.source in SOURCES_OF_SOUND or "audio" in recognise(data).fields
 
 
 def unnamed_folder(recipe: Recipe) -> tuple[set[str], list[str]]:

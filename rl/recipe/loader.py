@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -160,6 +161,8 @@ def load(
     else:
         path = find(recipe)
         folder, whole = path.parent, _read(path, ())
+        if "name" not in whole and (name := re.sub(r"[^\w.-]+", "-", path.stem).strip("-.")):
+            whole["name"] = name
     for override in overrides:
         _override(whole, override)
     # Interpolation comes after the overrides, so that `${…}` sees them.

@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
     from models.sequence_parallel import SequenceGroup
 
 
-def share_sequences(module: nn.Module, rank: int, world: int, size: int) -> None:
-    """Let `size` ranks, one after the other, share the packs that `module` gets. Raises ValueError where its attention heads
-    do not divide over them. Collective."""
+Keeper = Callable[[], AbstractContextManager[object]]
+"""Function that returns a context in which a loss is computed whose activations are kept."""
+
+
+def share_sequences(module: nn.Module, rank: int, world: int, size: int) -> int:
+    """Let `size` ranks, one after the other, share the packs that `module` gets; return `size`. They compute the same loss, of
+    which each reports its part. Raises ValueError where its attention heads do not divide over them. Collective."""
+    if size == 1:
+        return size
     heads = int(_text_config(module).num_attention_heads)
-    if world % size:
-        raise ValueError(f"trainer.sequence_parallel: {size} does not divide the {world} ranks; choose a divisor")
-    if heads % size:
-        raise ValueError(
-            f"trainer.sequence_parallel: the model's {heads} attention heads do not divide over {size} ranks; "
-            "choose a divisor"
-        )
+    for count, what in ((world, "ranks of the trainer"), (heads, "attention heads of the model")):
+        if count % size:
+            raise ValueError(f"trainer.sequence_parallel: {size} does not divide the {count} {what}; choose a divisor")
     cast("Any", module).sequence_group = sequence_group(rank, world, size)
+    return size
 
 
-def hidden_size(module: nn.Module) -> int:
-    """Return the width of the decoder's layers."""
-    return int(_text_config(module).hidden_size)
+def activations_keeper(module: nn.Module, device: torch.device, offloads: bool) -> Keeper:
+    """Return how activations are kept until the backward pass: where they are, or layers' inputs on the host."""
+    from models.activation_offload import offload_inputs
+
+    return partial(offload_inputs, int(_text_config(module).hidden_size), device) if offloads else nullcontext
 
 
 def _text_config(module: nn.Module) -> Any:
@@ -40,10 +48,8 @@ def sequence_group(rank: int, world: int, size: int) -> SequenceGroup:
     """Return the group of `size` ranks that this one belongs to. Collective."""
     import torch.distributed as dist
 
-    from models.sequence_parallel import ALONE, SequenceGroup
+    from models.sequence_parallel import SequenceGroup
 
-    if size == 1:
-        return ALONE
     # Every rank takes part in making every group, its own or not.
     groups = [dist.new_group(list(range(start, start + size))) for start in range(0, world, size)]
     return SequenceGroup(groups[rank // size], rank % size, size)

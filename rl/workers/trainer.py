@@ -15,10 +15,10 @@ import math
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 from rl.algorithms.policy_losses import PER_SEQUENCE
 from rl.config import ConfigError, Values
@@ -31,7 +31,8 @@ from rl.workers.diagnosis import Compute, Losses, check_answers, check_weights, 
 from rl.workers.offload import Offload, brings_states_back
 from rl.workers.optimizer import OptimizerConfig
 from rl.workers.optimizer_state import optimizer_file, read_optimizer, write_optimizer
-from rl.workers.sequence_groups import hidden_size, share_sequences
+from rl.workers.packing import split_by_sequence
+from rl.workers.sequence_groups import Keeper, activations_keeper, share_sequences
 from rl.workers.zero_shards import ZeroShards, whole_parameters
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class TrainerWorker:
         self.offload: Offload | None = None  # present where states leave the GPU between updates
         self.clipping: Clipping | None = None
         self.shards: ZeroShards | None = None  # present under ZeRO-3, which divides a model while it is loaded
-        self.keeping_activations: Callable[[], AbstractContextManager[object]] = nullcontext
+        self.keeping_activations: Keeper = nullcontext
         self.rendezvous = Rendezvous()
 
     def address(self) -> tuple[str, int]:
@@ -154,23 +155,16 @@ class TrainerWorker:
         """Build the DeepSpeed engine anew around the module that `make` returns. Collective."""
         import deepspeed
 
-        from models.activation_offload import offload_inputs
         from models.fused_layers import fuse_layers
 
-        # Freed before the next one is made: both at once may not fit.
-        self.deepspeed, self.offload = None, None
+        self.deepspeed, self.offload = None, None  # freed before the next one is made: both may not fit
         on_gpu = self.device.type == "cuda"
         settings = deepspeed_settings(dtype, trainer.zero_stage, trainer.deepspeed, optimizer.gradient_clipping, on_gpu)
         stage = settings["zero_optimization"]["stage"]
         self.shards = ZeroShards(settings) if stage == 3 else None
         module = make().to(self.device)
-        # Ranks that share a pack compute the same loss, of which each reports its part.
-        self.sharing = trainer.sequence_parallel
-        if self.sharing > 1:
-            share_sequences(module, self.rank, self.world, self.sharing)
-        self.keeping_activations = nullcontext
-        if trainer.offload_activations:
-            self.keeping_activations = partial(offload_inputs, hidden_size(module), self.device)
+        self.sharing = share_sequences(module, self.rank, self.world, trainer.sequence_parallel)
+        self.keeping_activations = activations_keeper(module, self.device, trainer.offload_activations)
         parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         if on_gpu:
             fuse_layers(module)
@@ -212,7 +206,7 @@ class TrainerWorker:
         for step in steps:
             actions_N = counts_N[list(step.rows)]
             # Row → weights of its actions, from the counts of the whole step: a rank alone could not normalise.
-            weights_by_row = dict(zip(step.rows, _split(action_weights(actions_N), actions_N), strict=True))
+            weights_by_row = dict(zip(step.rows, split_by_sequence(action_weights(actions_N), actions_N), strict=True))
             for group in self.deepspeed.optimizer.param_groups:
                 group["lr"] = step.learning_rate
             # Sums stay tensors until the step is taken: reading one would wait for the GPU at every micro-batch.
@@ -221,9 +215,7 @@ class TrainerWorker:
             compute = partial(self._losses, batch, dummy, weights_by_row, loss)
             for rows in step.micro_batches:
                 _, scalar, diagnostics = compute(rows)
-                # DeepSpeed averages gradients over ranks, and ours are to be added up, also those of ranks that share a
-                # pack: hence `* world`. By default
-                # (scale_wrt_gas) it would also divide by accumulation steps.
+                # DeepSpeed averages gradients over ranks, and ours are to be added up; it would divide by steps too.
                 self.deepspeed.backward(scalar * self.world, scale_wrt_gas=False)
                 report["loss"] += scalar.detach() / self.sharing
                 for name, values in diagnostics.items():  # [A], or [N] under a name for sequences
@@ -278,7 +270,7 @@ class TrainerWorker:
         answers: dict[int, np.ndarray] = {}
         # Read when all are on their way: a GPU would stand still after each that is waited for.
         for rows, values_A, actions_N in results if self.rank % self.sharing == 0 else []:
-            pieces = _split(values_A.cpu(), actions_N)
+            pieces = split_by_sequence(values_A.cpu(), actions_N)
             answers.update({row: piece.numpy() for row, piece in zip(rows, pieces, strict=bool(rows))})
         check_answers(answers, name, batch)
         return answers
@@ -306,8 +298,3 @@ class TrainerWorker:
     def _named_parameters(self, wanted: Callable[[str], bool] = lambda name: True) -> Iterator[tuple[str, Tensor]]:
         """Return (name, whole parameter) of those `wanted` by name, one at a time. Collective under ZeRO-3."""
         return whole_parameters(self.deepspeed.module, wanted)
-
-
-def _split(values_A: Tensor, actions_N: Tensor) -> tuple[Tensor, ...]:
-    """Return each sequence's part of `values_A`."""
-    return cast("tuple[Tensor, ...]", values_A.split(actions_N.tolist()))  # torch leaves both untyped

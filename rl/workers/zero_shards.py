@@ -25,14 +25,14 @@ class ZeroShards:
     def divide(self, parameter: nn.Parameter) -> None:
         """Keep this rank's share of the parameter. Collective."""
         import deepspeed
-        import torch
+        from deepspeed.accelerator import get_accelerator
         from torch import nn
 
         if hasattr(parameter, "ds_id"):  # tied to one that was divided before
             return
         # A copy of its own: a tensor of a file is a view of the file in memory, of which every page that DeepSpeed writes to,
         # as it sends the first rank's bytes to the others, would stay until the whole file is read.
-        parameter.data = parameter.data.clone(memory_format=torch.contiguous_format)
+        parameter.data = parameter.data.to(get_accelerator().current_device_name(), copy=True).contiguous()
         if self.first is not None:
             self.first.convert_to_zero_parameters(param_list=[parameter])
             return

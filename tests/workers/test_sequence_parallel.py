@@ -90,7 +90,7 @@ def test_heads_must_divide(worlds: Callable[[int], Any], tmp_path: Path) -> None
 
     folder = build(BuildConfig(hidden_size=96, layers=1, heads=3), tmp_path / "model", seed=0)
     with pytest.raises(
-        ValueError, match=r"^trainer\.sequence_parallel: the model's 3 attention heads do not divide over 2"
+        ValueError, match=r"^trainer\.sequence_parallel: 2 does not divide the 3 attention heads of the model"
     ):
         worlds(2).load("policy", folder, sequence_parallel=2)
 
