@@ -82,8 +82,8 @@ class Shape:
 
     def activations(self, dtype: str, keep: str, longest: int = 0) -> int:
         """Return the bytes of activations that stay until the backward pass, for one token of a sequence of `longest` tokens.
-        `keep`: `all` that autograd keeps; `inputs` of the layers (gradient checkpointing); `two inputs`, the others in the host's memory; `none`
-        (a forward alone).
+        `keep`: `all` that autograd keeps; `inputs` of the layers (gradient checkpointing); `two inputs`, the others in the host's
+        memory; `none` (a forward alone).
 
         L times a layer's, or b H, and 3bH for the last norm; in bfloat16 a float32 copy in it adds H."""
         b, copies = BYTES[dtype], 0 if dtype == "float32" else 1

@@ -15,7 +15,8 @@ from torch.utils._pytree import tree_leaves
 
 from models.load import empty_model
 from models.logprobs import chunked_logprobs
-from models.shared_prompts import plan_trunk
+from models.sequence_parallel import ALONE
+from models.trunk import states_before_actions
 
 
 class PeakMemory(TorchDispatchMode):
@@ -60,27 +61,19 @@ def shaped_model(folder: Path, config: Mapping[str, object], dtype: str, checkpo
 def peak_bytes(model: Any, sequences: int, length: int, learns: bool = True) -> int:
     """Return the most bytes of a micro-batch's forward and backward (or forward alone), beside weights and their gradients. All
     tokens but each sequence's first are actions."""
-    device = next(model.parameters()).device
     lengths_N = torch.full((sequences,), length)
     tokens_T = torch.zeros(sequences * length, dtype=torch.long)
     action_mask_T = torch.ones(sequences * length, dtype=torch.bool)
     action_mask_T[::length] = False
-    plan = plan_trunk(tokens_T, lengths_N, action_mask_T, None).to(device)
-    targets_A = tokens_T[action_mask_T].to(device)
-    ids = tokens_T.to(device)[plan.tokens_U][None]
+    head = model.get_output_embeddings().weight
+    targets_A = tokens_T[action_mask_T].to(head.device)
     for weight in model.parameters():  # as ZeRO takes a gradient away once it is there
         weight.register_post_accumulate_grad_hook(lambda weight: setattr(weight, "grad", None))
     with PeakMemory([*model.parameters(), *model.buffers()]) as meter, torch.set_grad_enabled(learns):
-        hidden_UH = model.get_decoder()(
-            input_ids=ids,
-            position_ids=plan.segments.positions_T[None],
-            attention_mask=None,
-            use_cache=False,
-            segments=plan.segments,
-        ).last_hidden_state[0]
-        hidden_AH = hidden_UH[plan.before_A]
-        del hidden_UH
-        logprobs_A, _ = chunked_logprobs(hidden_AH, model.get_output_embeddings().weight, targets_A)
+        # As `models.heads.LogprobModel` does, whose weights are read from files.
+        inputs = tokens_T, lengths_N, action_mask_T, (), None
+        hidden_AH, _ = states_before_actions(model.get_decoder(), None, *inputs, ALONE)
+        logprobs_A, _ = chunked_logprobs(hidden_AH, head, targets_A)
         del hidden_AH
         if learns:
             logprobs_A.sum().backward()

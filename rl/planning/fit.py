@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from models.lora import LoraConfig
-from models.shape import BYTES, Shape
+from models.shape import Shape
 from rl.planning import memory
 from rl.planning.memory import SHARE
 from rl.planning.result import Plan
@@ -108,7 +108,7 @@ def _check_host_of_gpus(plan: Plan, present: int) -> None:
 
 
 def _check_gpus(recipe: Recipe, shape: Shape, plan: Plan) -> None:
-    """Add a problem where the fullest GPU does not hold its actors, at work or while models are loaded, and a note where others
+    """Add a problem where the fullest GPU does not hold its actors at work, and a note where others
     have some of its memory."""
     if plan.present and plan.present.gpu_free < BUSY * plan.present.gpu_memory:
         plan.notes.append(
@@ -122,19 +122,6 @@ def _check_gpus(recipe: Recipe, shape: Shape, plan: Plan) -> None:
             "use more GPUs (trainer.ranks with zero_stage 3, engines.gpus) or a smaller model"
         )
         plan.problems.append(f"memory: about {size(need)} needed on a GPU, {size(capacity)} {word}; {fix}")
-    if not any(plan.loading):
-        return
-    weights = size(BYTES[recipe.header.model.dtype] * shape.parameters)
-    whole = f"every rank builds the whole model, {weights}, before ZeRO-3 divides it"
-    peak = max(plan.loading)
-    if peak > capacity:
-        plan.problems.append(
-            f"memory: about {size(peak)} needed on a GPU while a model is loaded ({whole}), {size(capacity)} {word}; "
-            "use GPUs with more memory, raise trainer.ranks or set cluster.placement=split"
-        )
-    plan.notes.append(
-        f"loading: {whole}: {size(peak)} of its GPU for a moment, and of a node's memory the model for each of its ranks"
-    )
 
 
 def _find_fix(recipe: Recipe, shape: Shape, plan: Plan) -> str | None:

@@ -30,6 +30,7 @@ from rl.planning import (
     memory,
     origins,
     requirements,
+    sharing,
     thinking,
     workload,
 )
@@ -71,7 +72,9 @@ def plan(recipe: Recipe, out: Path | None = None, devices: Devices | None = None
         _present(judge.model, f"judges.{name}.model", result)
     facts = _facts(recipe, result, runs=bool(present or out))
     check_lengths = partial(lengths.check, token_rate=shape.token_rate if shape else 0.0)
-    for check in (checks.foreign_difficulties, golds.check, chains.check, thinking.check, check_lengths, lora.check):
+    check_sharing = partial(sharing.check, heads=shape.heads if shape else 0)
+    recipe_checks = golds.check, chains.check, thinking.check, check_lengths, lora.check, check_sharing
+    for check in (checks.foreign_difficulties, *recipe_checks):
         problems, notes = check(recipe, facts)
         result.problems += problems
         result.notes += notes

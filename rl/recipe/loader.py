@@ -108,11 +108,6 @@ class Recipe:
         return roles
 
     @property
-    def sequence_ranks(self) -> int:
-        """Ranks of a trainer that share the tokens of each micro-batch."""
-        return _sequence_ranks(self.source)
-
-    @property
     def judges(self) -> dict[str, JudgeConfig]:
         """Judges of the recipe that some reward asks."""
         return {name: judge for name, judge in self.header.judges.items() if f"judge {name}" in self.roles}
@@ -127,7 +122,8 @@ class Recipe:
             header = dataclasses.replace(header, engines=dataclasses.replace(header.engines, count=count))
         if (is_named := self.open_counts.get("trainer.ranks")) is not None:
             count = ranks if devices.gpus or is_named else 1
-            count = max(1, count // self.sequence_ranks) * self.sequence_ranks
+            sharing = header.trainer.sequence_parallel
+            count = max(1, count // sharing) * sharing
             header = dataclasses.replace(header, trainer=dataclasses.replace(header.trainer, ranks=count))
         return dataclasses.replace(self, header=header)
 
@@ -201,15 +197,9 @@ def _open_counts(values: Values) -> tuple[Values, dict[str, bool]]:
         section = values.get(place) or {}
         if isinstance(section, Mapping) and section.get(key, "auto") == "auto":
             open_counts[f"{place}.{key}"] = key in section
-            sharing = _sequence_ranks(values) if key == "ranks" else 1
-            if key in section or sharing > 1:
-                values = values | {place: {**section, key: sharing}}
+            if key in section:
+                values = values | {place: {name: value for name, value in section.items() if name != key}}
     return values, open_counts
-
-
-def _sequence_ranks(values: Values) -> int:
-    sharing = (values.get("trainer") or {}).get("sequence_parallel", 1)
-    return sharing if isinstance(sharing, int) and sharing > 0 else 1
 
 
 def _find_data(header: Header, source: Values, folder: Path) -> dict[str, Paths]:
