@@ -266,7 +266,7 @@ def _states_before_actions(
     groups_N = None if groups_N is None else groups_N.cpu()
     # In the host's memory where they come from a trainer: nothing here waits for a GPU.
     host = tokens_T.cpu(), lengths_N.cpu(), action_mask_T.cpu()
-    device = trunk.get_input_embeddings().weight.device
+    device = cast("nn.Embedding", trunk.get_input_embeddings()).weight.device
     plan = plan_trunk(*host, groups_N).to(device)
     tokens_T, action_mask_T = send(tokens_T, device), send(action_mask_T, device)
     if hearing is None:

@@ -147,8 +147,7 @@ class TrainerWorker:
 
         from models.fused_layers import fuse_layers
 
-        # Freed before the next one is made: both at once may not fit.
-        self.deepspeed, self.offload = None, None
+        self.deepspeed, self.offload = None, None  # freed before the next one is made: both at once may not fit
         module = make().to(self.device)
         parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         if on_gpu := self.device.type == "cuda":
