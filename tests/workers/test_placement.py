@@ -237,6 +237,40 @@ def test_counts_are_numbers_for_whoever_asks(tmp_path: Path) -> None:
     assert (fixed.header.engines.count, fixed.on(Devices(1, 1, 1)).header.trainer.ranks) == (3, 2)
 
 
+@pytest.mark.parametrize(
+    ("written", "on_gpu", "on_cpu"),
+    [
+        ("{path: some/model}", "bfloat16", "float32"),
+        ("{path: some/model, dtype: auto}", "bfloat16", "float32"),
+        ("{path: some/model, dtype: float32}", "float32", "float32"),
+        ("{path: some/model, dtype: bfloat16}", "bfloat16", "bfloat16"),
+        ("{compose: {decoder: some/model, encoder: some/ear}}", "bfloat16", "float32"),
+        ("{build: {hidden_size: 64, heads: 2, layers: 1}}", "float32", "float32"),
+    ],
+)
+def test_a_dtype_that_is_left_open_is_bfloat16_on_gpus(tmp_path: Path, written: str, on_gpu: str, on_cpu: str) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text(
+        f"model: {written}\ndata: {{words: {{source: reasoning_gym, args: {{dataset: spell_backward, size: 60}}}}}}\n"
+        "reward: {parts: [{verifier: text}]}\nstages: [sft: {data: words}]\n"
+    )
+    recipe = load(file)
+    assert recipe.on(Devices(1, 1, 8)).header.model.dtype == on_gpu
+    assert recipe.on(Devices(1, 0, 8)).header.model.dtype == on_cpu
+
+
+def test_a_dtype_that_is_left_open_contradicts_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text(
+        "model: {path: some/model, lora: {rank: 4, engines: merged}}\n"
+        "data: {words: {source: reasoning_gym, args: {dataset: spell_backward, size: 60}}}\n"
+        "reward: {parts: [{verifier: text}]}\nstages: [sft: {data: words}]\n"
+    )
+    recipe = load(file)
+    with pytest.raises(ConfigError, match=r"model\.lora\.engines: merged in bfloat16"):
+        recipe.on(Devices(1, 1, 8))
+
+
 @pytest.mark.parametrize("text", ["80", "8", "x80", "0x80", "8x0", "12x80x2", "17x80", "8x-80", "8 cards"])
 def test_gpus_to_plan_for_that_are_none(text: str) -> None:
     with pytest.raises(ConfigError, match=r"^--on .*: expected GPUs x GB of each, such as 1x80"):
