@@ -1,6 +1,6 @@
 """Buffers of a stream within one device: memory of the sender that receivers map and read.
 
-On a GPU by CUDA's inter-process handles, as vLLM's own `ipc` transport does; on CPU, its twin, a file in shared memory.
+On a GPU by CUDA's inter-process handles, as vLLM's own `ipc` transport does; on CPU, its twin, a file that is in memory alone.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import base64
 import json
 import os
 import socket
-import tempfile
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -30,22 +29,22 @@ class SharedBuffer:
     """Memory of this process that others on the device may map by `handle`."""
 
     def __init__(self, size: int, device: torch.device) -> None:
-        self.path: str | None = None
+        self.file: int | None = None
         if device.type == "cuda":
             self.bytes, self.handle = _share_cuda(size, device)
             return
-        folder = "/dev/shm" if os.path.isdir("/dev/shm") else None
-        file, self.path = tempfile.mkstemp(prefix="groundtone-", dir=folder)  # readable by this user alone
-        os.ftruncate(file, size)
-        os.close(file)
-        self.bytes = torch.from_file(self.path, shared=True, size=size, dtype=torch.uint8)
-        self.handle = json.dumps([self.path, size])
+        # Without a name in any folder, so that nothing stays when the process is killed; for this user alone.
+        self.file = os.memfd_create("groundtone-weights")
+        os.ftruncate(self.file, size)
+        path = f"/proc/{os.getpid()}/fd/{self.file}"
+        self.bytes = torch.from_file(path, shared=True, size=size, dtype=torch.uint8)
+        self.handle = json.dumps([path, size])
 
     def close(self) -> None:
         """Give the memory back. Receivers must have released it."""
         del self.bytes
-        if self.path:
-            os.unlink(self.path)
+        if self.file is not None:
+            os.close(self.file)
         else:
             torch.cuda.ipc_collect()
 

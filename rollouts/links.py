@@ -6,11 +6,14 @@ Neither is torch's global process group, which trainers and vLLM each have alrea
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import torch.distributed as dist
+
+from rollouts.errors import TransferError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,8 +26,15 @@ LOOK_S = 1.0
 """Seconds between two looks for the mark by which the driver ends a stream."""
 
 
-class TransferError(RuntimeError):
-    """Error for a stream that did not come to its end, because the other side failed or died."""
+@contextmanager
+def transfer_errors() -> Generator[None]:
+    """Raise as TransferError what torch raises of a connection in the block."""
+    try:
+        yield
+    except TransferError:
+        raise
+    except RuntimeError as error:  # gloo, NCCL and the store have no error in common but this
+        raise TransferError(f"the stream of weights broke: {error}") from error
 
 
 class Links:

@@ -18,7 +18,8 @@ import torch
 
 from rollouts.arrival import Checksum, StartedChecksum, finish_checksums, start_checksum
 from rollouts.buffers import SharedBuffer, device_name, map_buffer
-from rollouts.links import Line, Links, await_work, broadcast
+from rollouts.errors import TransferError
+from rollouts.links import Line, Links, await_work, broadcast, transfer_errors
 from rollouts.transport import WITHIN_DEVICE, Stream
 
 if TYPE_CHECKING:
@@ -61,22 +62,35 @@ class Sender:
     def send(self, parameters: Iterable[tuple[str, Tensor]]) -> tuple[dict[str, Checksum], float]:
         """Send all of the parameters; return their checksums and the seconds that these took, on the first rank. Raises
         TransferError when the stream is ended."""
-        packing = Packing()
+        packing, failure = Packing(), None
+        for name, tensor in parameters:
+            # Walked through to the end even after a failure: the other ranks gather with this one.
+            if failure is None and (self.sends or self.rank == 0):
+                try:
+                    packing = self._add(packing, name, tensor.detach())
+                except TransferError as error:
+                    failure = error
         try:
-            for name, tensor in parameters:
-                if not (self.sends or self.rank == 0):
-                    continue
-                size = tensor.numel() * tensor.element_size()
-                if packing.entries and packing.used + size > self.stream.bucket_bytes:
-                    self._dispatch(packing)
-                    packing = Packing()
-                self._pack(packing, name, tensor.detach(), size)
-            if packing.entries:
-                self._dispatch(packing)
-            self._finish()
+            if failure is not None:
+                raise failure
+            with transfer_errors():
+                self._finish(packing)
+        except TransferError:
+            self.links.drop(self.stream.group)
+            raise
         finally:
             self._close()
         return self.checksums, self.checksum_s
+
+    def _add(self, packing: Packing, name: str, tensor: Tensor) -> Packing:
+        """Pack a tensor, after the bucket was sent off where it is full; return the bucket that it is in."""
+        size = tensor.numel() * tensor.element_size()
+        with transfer_errors():
+            if packing.entries and packing.used + size > self.stream.bucket_bytes:
+                self._dispatch(packing)
+                packing = Packing()
+            self._pack(packing, name, tensor, size)
+        return packing
 
     def _pack(self, packing: Packing, name: str, tensor: Tensor, size: int) -> None:
         """Copy a tensor to the end of the bucket: under ZeRO-3 it is gone when the next one is gathered."""
@@ -146,8 +160,10 @@ class Sender:
             part = buffer[worker * share : (worker + 1) * share]
             self.work[self.count % BUFFERS].append(broadcast(group, part, 0))
 
-    def _finish(self) -> None:
-        """Say that this was all, and wait until it is read and the buffers are released."""
+    def _finish(self, packing: Packing) -> None:
+        """Send the last bucket, say that this was all, and wait until it is read and the buffers are released."""
+        if packing.entries:
+            self._dispatch(packing)
         if self.within and self.sends:
             self._put(self._key(f"head/{self.count}"), {"entries": [], "bytes": 0})
             self.line.await_receivers(self._key("released"), self.receivers)
@@ -188,8 +204,7 @@ class Receiver:
 
     def buckets(self) -> Iterator[list[tuple[str, Tensor]]]:
         """Yield the buckets' tensors, in memory of their own. Raises TransferError when the stream is ended."""
-        count = 0
-        pending = self._begin(count)
+        count, pending = 0, self._begin(0)
         while pending is not None:
             entries, content, work = pending
             self._complete(content, work)
@@ -206,6 +221,10 @@ class Receiver:
     def _begin(self, count: int) -> tuple[Sequence[tuple[str, str, list[int], int]], Tensor, Any] | None:
         """Wait for the header of a bucket and begin to receive it; return (its entries, its bytes, the work under way), or
         None at the end of the stream."""
+        with transfer_errors():
+            return self._receive(count)
+
+    def _receive(self, count: int) -> tuple[Sequence[tuple[str, str, list[int], int]], Tensor, Any] | None:
         header = json.loads(self.line.get(f"{self.place}head/{count}"))
         if not header["entries"]:
             return None
@@ -225,12 +244,13 @@ class Receiver:
         """Wait for the bytes of a bucket, and for the shares of the engine's other workers."""
         if work is None:
             return
-        await_work(self.line, work, self.device.type)
         workers = self.stream.workers
-        if workers > 1:
-            group = self.links.group(self.stream, f"engine {self.stream.engine}", self.worker, workers)
-            parts = list(content.chunk(workers))
-            await_work(self.line, group.allgather([parts], [parts[self.worker].clone()]), self.device.type)
+        with transfer_errors():
+            await_work(self.line, work, self.device.type)
+            if workers > 1:
+                group = self.links.group(self.stream, f"engine {self.stream.engine}", self.worker, workers)
+                parts = list(content.chunk(workers))
+                await_work(self.line, group.allgather([parts], [parts[self.worker].clone()]), self.device.type)
 
     def _map(self, slot: int, handle: str) -> Tensor:
         if slot not in self.mapped or self.mapped[slot][0] != handle:

@@ -23,9 +23,8 @@ from rl.planning import memory
 from rl.run.checkpoint import Checkpoints
 from rl.run.files import DiskFull
 from rl.types import Batch
-from rl.workers.group import gather
 from rl.workers.optimizer import OptimizerConfig
-from rl.workers.roles import Absent
+from rl.workers.roles import Absent, gather
 from rl.workers.trainer import TrainerConfig
 
 IMITATE = Objective(advantage="none", policy_loss="nll", critic=False)
