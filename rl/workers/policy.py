@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from rl.types import Batch
@@ -156,8 +155,6 @@ class PolicyWorker(LanguageModelWorker):
         """Stream the model's weights to the engines that wait for them, `receivers` of whose workers read this rank's memory.
         Return their checksums, and the seconds that these took, on the first rank. Collective."""
         from models.load import public_weights
-        from rl.workers.diagnosis import checked
-        from rl.workers.weight_stream import gathered
         from rollouts.links import Links
         from rollouts.stream import Sender
 
@@ -167,9 +164,10 @@ class PolicyWorker(LanguageModelWorker):
             self.last_sender.forget()  # every engine is through with the stream before
         module = self.deepspeed.module
         self.last_sender = Sender(self.links, stream, self.rank, receivers, self.device)
-        named = chain(gathered(module, stream.bucket_bytes, checked), module.frozen_parameters())
         public = (
-            part for name, tensor in named for part in public_weights(module.lm, name.removeprefix("lm."), tensor)
+            part
+            for name, tensor in self._named_parameters()
+            for part in public_weights(module.lm, name.removeprefix("lm."), tensor)
         )
         return self.last_sender.send(public)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -13,7 +13,6 @@ from rollouts.transport import WITHIN_DEVICE, Gpu, Stream, Transport
 
 if TYPE_CHECKING:
     from ray import ObjectRef
-    from torch import Tensor, nn
 
     from rollouts.arrival import Checksums
     from rollouts.remote import Actor
@@ -88,30 +87,3 @@ class WeightStream:
         self.failed += 1
         store = dist.TCPStore(self.stream.host, self.stream.port, is_master=False)  # pyright: ignore[reportPrivateImportUsage] # torch does not export the name
         Line(store, self.stream.name).end()
-
-
-def parameter_groups(named: Iterator[tuple[str, nn.Parameter]], most: int) -> Iterator[list[tuple[str, nn.Parameter]]]:
-    """Yield parameters in groups of at most so many bytes, which ZeRO-3 gathers in one collective each: one call for each
-    of hundreds of small ones would cost more than their bytes."""
-    group: list[tuple[str, nn.Parameter]] = []
-    used = 0
-    for name, parameter in named:
-        size = getattr(parameter, "ds_numel", parameter.numel()) * parameter.element_size()
-        if group and used + size > most:
-            yield group
-            group, used = [], 0
-        group.append((name, parameter))
-        used += size
-    if group:
-        yield group
-
-
-def gathered(module: nn.Module, most: int, check: Callable[[str, Tensor], Tensor]) -> Iterator[tuple[str, Tensor]]:
-    """Yield (name, whole parameter) of a module under DeepSpeed, `check`ed, in its order. Collective under ZeRO-3."""
-    import deepspeed
-
-    for group in parameter_groups(module.named_parameters(), most):
-        shards = [parameter for _, parameter in group if hasattr(parameter, "ds_id")]
-        with deepspeed.zero.GatheredParameters(shards, enabled=bool(shards)):
-            for name, parameter in group:
-                yield name, check(name, parameter.detach())
