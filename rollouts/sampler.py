@@ -21,6 +21,7 @@ from rl.config import ConfigError
 from rl.finite import NonFiniteError, is_finite
 from rl.types import Prompt, Rollout
 from rollouts.chat_format import ChatFormat
+from rollouts.engine_options import samples_in_flight
 from rollouts.pool import EnginePool
 from rollouts.proof import Proof
 from rollouts.remote import Actor, fetch
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
 SLICE_S = 0.05
 """Seconds for which an engine runs before it reports what has ended. A second call already waits at the engine, so that
 it runs on during the report."""
-MAX_SAMPLES_PER_ENGINE = 320
-"""Samples that an engine holds at most. It runs 256 at once (`max_num_seqs` in `rollouts.worker`, unless the recipe's
-`engines.vllm` sets it); the others wait in vLLM's queue and take the place of those that end within a slice."""
 
 NO_OPENINGS: Mapping[tuple[str, int], Sequence[int]] = MappingProxyType({})
 
@@ -58,6 +56,14 @@ class EngineConfig(ServingConfig):
     """How new weights come from the trainer: `ipc` within the GPUs that both share, `nccl` from GPU to GPU, `object_store`
     through the host; on CPU `shared_memory` and `gloo` in place of the first two. `auto`: ipc or nccl where every engine's GPUs
     are the policy's or none is, else object_store."""
+
+    batch_invariant: bool = False
+    """Write the same tokens from the same seeds on a GPU, whatever else an engine runs, at some cost in speed. vLLM's
+    batch-invariant kernels, for GPUs of compute capability 9.0 or more (H100); on a CPU it is so anyway."""
+
+    def environment(self, gpu: bool) -> dict[str, str]:
+        variables = super().environment(gpu)
+        return variables | {"VLLM_BATCH_INVARIANT": "1"} if gpu and self.batch_invariant else variables
 
     def validate(self, place: str) -> None:
         """Raise ConfigError for a value out of range."""
@@ -80,10 +86,18 @@ class Sampler:
     `engines` are handles of `EngineWorker` actors; `respawn(i)` returns a new i-th engine after one died. A sample's seed
     depends on `seed`, the prompt's id and its index alone. On CPU an engine writes the same tokens and logprobs from the
     same seed, bit for bit, whatever else it runs: neither the number of engines nor a death changes a token
-    (tests/rollouts/test_sampler.py). Nothing of the kind is claimed for a GPU, where roundings may depend on the batch's
-    size."""
+    (tests/rollouts/test_sampler.py). On a GPU roundings depend on the batch's size, and a token may come out otherwise, unless
+    `engines.batch_invariant` is set."""
 
-    def __init__(self, engines: Sequence[Actor], respawn: Callable[[int], Actor], chat: ChatFormat) -> None:
+    def __init__(
+        self,
+        engines: Sequence[Actor],
+        respawn: Callable[[int], Actor],
+        chat: ChatFormat,
+        most_samples: int = samples_in_flight(False, {}),
+    ) -> None:
+        """`most_samples` is what an engine is given at once, running or in its queue."""
+        self.most_samples = most_samples
         self.pool, self.chat = EnginePool(engines, respawn), chat
         self.version = -1  # nothing loaded: the engines hold the weights that they started with
         self.reissued_requests = 0
@@ -171,7 +185,7 @@ class Sampler:
             while list(calls.values()).count(i) < 2:
                 # An even share of all that is left, rounded up: a fast engine must not empty the queue at the end.
                 share = -(-(len(queue) + sum(map(len, running))) // len(self.pool.engines))
-                space = max(0, min(share, MAX_SAMPLES_PER_ENGINE) - len(running[i]))
+                space = max(0, min(share, self.most_samples) - len(running[i]))
                 requests = [queue.popleft() for _ in range(min(space, len(queue)))]
                 running[i] |= {request.key: request for request in requests}
                 if not running[i]:

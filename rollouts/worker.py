@@ -17,6 +17,8 @@ import numpy as np
 from rl.audio import SAMPLE_RATE, waveform
 from rl.types import Clip
 from rollouts.arrival import Checksums, Receipt, checksum
+from rollouts.device_memory import read_gpus
+from rollouts.engine_options import SHARE, WHOLE_SHARE, free_share, gpu_options, running_samples, with_recipe
 from rollouts.memory import Call, Level, Memory
 from rollouts.probe import Probe, score_probe
 from rollouts.rendezvous import private_rendezvous
@@ -31,7 +33,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One sample to write. The same seed gives the same tokens, whatever else the engine does meanwhile."""
+    """One sample to write. On a CPU the same seed gives the same tokens, whatever else the engine does meanwhile; on a GPU with
+    `engines.batch_invariant`."""
 
     key: tuple[int, int]
     """(index of the prompt in its call, index of the sample in its group)."""
@@ -90,7 +93,7 @@ class EngineWorker:
             "model": model,
             "dtype": dtype,
             "max_model_len": max_sequence_tokens,
-            "max_num_seqs": 256,
+            "max_num_seqs": running_samples(False, {}),
             "logprobs_mode": "processed_logprobs",  # at the sampling temperature; by default vLLM gives those at 1
             "disable_log_stats": True,
             "seed": 0,
@@ -99,13 +102,16 @@ class EngineWorker:
         options["weight_transfer_config"] = {"backend": weight_transfer.BACKEND}
         options |= config.on_device() | adapters.engine_options(adapter_rank)
         if torch.cuda.is_available():
-            options["enable_sleep_mode"] = sleeps
+            free, total = read_gpus(config.gpus)
+            options |= gpu_options(total, dtype, max_sequence_tokens) | {"enable_sleep_mode": sleeps}
         else:
             # A prompt cut into chunks would rewind its seeded generator, which CPU generators cannot do.
             options["enable_chunked_prefill"] = False
             options["max_num_batched_tokens"] = max(max_sequence_tokens, 8192)
-        # The recipe's `engines.vllm` comes last: its keys win.
-        options |= config.vllm
+        options = with_recipe(options, config.vllm)  # whose keys win
+        if sleeps and torch.cuda.is_available() and "kv_cache_memory_bytes" not in options:
+            # Trainers hold memory where an engine starts in the place of one that died.
+            options[SHARE] = free_share(free, total, options.get(SHARE, WHOLE_SHARE))
         arguments = EngineArgs(**{"trust_remote_code": cast(Any, False), **options})
         with private_rendezvous():
             self.engine = LLMEngine.from_engine_args(arguments)

@@ -37,6 +37,7 @@ from rl.workers.reservation import devices, gpu_environment, reserve
 from rl.workers.start_model import StartModel
 from rl.workers.trainer import TrainerConfig
 from rl.workers.weight_stream import Route, WeightStream
+from rollouts.engine_options import samples_in_flight
 from rollouts.judge_engine import JudgeConfig, JudgeWorker, Question, judge_client, last_line
 from rollouts.remote import Actor
 from rollouts.sampler import EngineConfig, Sampler
@@ -126,7 +127,7 @@ class Cluster:
         """The policy's engines, started."""
         self._await("engine")
         engines = [self.actors["engine", i] for i in range(self.engines.count)]
-        return Sampler(engines, self._respawn, self.chat)
+        return Sampler(engines, self._respawn, self.chat, samples_in_flight(self.gpu, self.engines.vllm))
 
     @cached_property
     def audio_features(self) -> AudioFeatures:
