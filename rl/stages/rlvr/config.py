@@ -170,11 +170,13 @@ class Config(StageConfig):
             self.eval = replace(self.eval, temperature=self.temperature)
 
     def settle_dtype(self, dtype: str) -> None:
+        if dtype != "bfloat16":
+            return
         objective = self.build_objective()
         chosen = "importance_cap" in self.objective or objective.importance_cap is not None
         # Engine and trainer round in different places: in bfloat16 the samples are another policy's than the trainer's by
         # up to a factor of several at single tokens. Imitation has no engine.
-        if dtype == "bfloat16" and not chosen and objective.policy_loss != "nll":
+        if not chosen and objective.policy_loss != "nll":
             self.objective = {**self.objective, "importance_cap": ROUNDED_IMPORTANCE_CAP}
 
     def check_functions(self, place: str) -> None:
