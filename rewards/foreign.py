@@ -237,6 +237,8 @@ def _read_one(result: object) -> object:
         return Verdict(0.0, {NO_OPINION: 1.0}, reason="no opinion")
     if isinstance(result, Mapping):
         return _read_mapping(cast("Mapping[str, object]", result))
+    if not isinstance(result, tuple) and any(name in getattr(result, "__dict__", {}) for name in SCORE_NAMES):
+        return _read_mapping(vars(result))  # an object of a class for results
     if isinstance(result, list | tuple):
         return _read_sequence(list(cast("Sequence[object]", result)))
     score = _number(result)

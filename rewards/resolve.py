@@ -203,6 +203,9 @@ def _wrap(verify: Callable[..., object], spec: str, folder: Path | None, args: M
             raise ConfigError(f"verifier: '{spec}' cannot judge; give it a method {' or '.join(signatures.METHODS)}")
         target = cast("Callable[..., object]", target if method == "__call__" else getattr(target, method))
     signature = signatures.of_callable(target)
+    definition = names.get(function)
+    if not signature.names and isinstance(definition, ast.FunctionDef | ast.AsyncFunctionDef):
+        signature = signatures.of_node(definition)  # a decorator hides it behind `*args, **kwargs`
     form = signatures.form_of(signature, function, [*texts])
     return ForeignReward(target, form, signature, "content" in texts, is_class)
 
