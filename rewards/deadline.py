@@ -18,8 +18,7 @@ _TICK_S = 1 / os.sysconf("SC_CLK_TCK")  # the unit of CPU time in /proc/PID/stat
 # Time between two checks. The longest is short because what a process was starved of since the last check is lost when
 # it ends; the shortest keeps a watched process from costing a core of its own.
 _SHORTEST_S, _LONGEST_S = 0.01, 0.5
-# Threads of one process whose starvation adds up, since each may have waited for the one before. More would let a process
-# that mostly sleeps excuse itself: a hundred threads that wake at the same moment starve each other, and use little.
+# Threads of one process whose starvation adds up, since each may have waited for the one before.
 _TAKING_TURNS = 4
 # Starvation beyond this is the work's own doing: who sleeps for a microsecond at a time waits for a core after each, and on a
 # busy machine hardly ever uses one. Work that wants a core gets a hundredth of one on any machine that still answers.
@@ -59,8 +58,11 @@ class Watch:
     idle_s: float = 0.0
     """Seconds up to the last check for which the work neither ran nor was ready to run."""
     _cpu_before_s: float = 0.0
-    _starved_before_s: float = 0.0
+    _last_check: float = 0.0
+    _worked_s: float = 0.0
+    """Seconds of the clock in which it worked, on one core or several."""
     _starved_s: float = 0.0
+    """Seconds of the clock in which it was ready to run and had no core."""
     _starved_ns: dict[int, int] = field(default_factory=dict[int, int])
     """Nanoseconds ready to run without a core, by thread; a thread that has ended keeps its last number."""
     _check_count: int = 0
@@ -68,6 +70,7 @@ class Watch:
     def __post_init__(self) -> None:
         # Most work ends before its first check, which then costs nothing.
         self.next_check = self.start_time + min(self.deadline.cpu_s / 20, self.deadline.wall_s / 2)
+        self._last_check = self.start_time
 
     def seconds_to_check(self) -> float:
         """Return the seconds until the next check."""
@@ -78,15 +81,21 @@ class Watch:
         now = time.monotonic()
         if now < self.next_check:
             return ""
-        cpu_s, starved_s = self._measure()
+        cpu_before_s, elapsed_s = self.cpu_s, now - self._last_check
+        cpu_s, longest_s, starved_s = self._measure()
         if self._check_count == 0 and not self.new_processes:
-            self._cpu_before_s, self._starved_before_s = cpu_s, starved_s
+            self._cpu_before_s, longest_s, starved_s = cpu_s, 0.0, 0.0
         self._check_count += 1
+        self._last_check = now
         self.cpu_s = cpu_s - self._cpu_before_s
-        starved_s -= self._starved_before_s
-        # Several processes and threads add up to more than the clock shows, hence the maximum.
-        starved_s = min(starved_s, _STARVED_GRACE_S + _STARVED_PER_CPU_S * self.cpu_s)
-        self.idle_s = max(0.0, now - self.start_time - starved_s - self.cpu_s)
+        # Several threads can work and starve at once, so their sums are limited by what the clock shows since the last check:
+        # or forty threads that wake together would excuse the sleep that follows. One thread's own starvation is not limited:
+        # the kernel counts it when the thread gets a core, which may be many checks after it began to wait.
+        worked_s = min(self.cpu_s - cpu_before_s, elapsed_s)
+        self._worked_s += worked_s
+        self._starved_s += max(longest_s, min(starved_s, elapsed_s - worked_s))
+        starved_s = min(self._starved_s, _STARVED_GRACE_S + _STARVED_PER_CPU_S * self.cpu_s)
+        self.idle_s = max(0.0, now - self.start_time - starved_s - self._worked_s)
         cpu_left, wall_left = self.deadline.cpu_s - self.cpu_s, self.deadline.wall_s - self.idle_s
         # Without threads CPU time runs no faster than the clock, so that no deadline can pass before the time left does.
         # Young work is checked more often, or `idle_s` would miss the starvation of threads that end in between.
@@ -97,21 +106,25 @@ class Watch:
             return cpu_reason
         return wall_reason if wall_left <= 0 else ""
 
-    def _measure(self) -> tuple[float, float]:
-        """Return (CPU seconds of the processes, of their living descendants and of those that these have waited for;
-        seconds for which they were ready to run and had no core, 0 where the kernel does not count them)."""
-        ticks = 0
+    def _measure(self) -> tuple[float, float, float]:
+        """Return (CPU seconds of the processes, of their living descendants and of those that these have waited for; seconds
+        since the last check for which the thread that starved most was ready to run and had no core, 0 where the kernel
+        does not count them; the same of all processes, of some threads of each, added up)."""
+        ticks, longest_s, starved_s = 0, 0.0, 0.0
         for root in self.pids:
             for pid in (root, *list_descendants(root)):
                 with suppress(OSError, IndexError):  # the process has just ended
                     # The command's name, in parentheses, may hold spaces and parentheses itself: split after the last.
                     values = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
                     ticks += sum(map(int, values[11:15]))  # utime, stime, cutime, cstime of proc(5)
-                    self._starved_s += self._measure_starvation(pid)
-        return ticks * _TICK_S, self._starved_s
+                    threads_s = self._measure_starvation(pid)
+                    longest_s = max([longest_s, *threads_s])
+                    starved_s += sum(threads_s)
+        return ticks * _TICK_S, longest_s, starved_s
 
-    def _measure_starvation(self, pid: int) -> float:
-        """Return the seconds since the last check for which a process was ready to run and had no core."""
+    def _measure_starvation(self, pid: int) -> list[float]:
+        """Return the seconds since the last check for which threads of a process were ready to run and had no core: of the
+        few that starved most."""
         new_ns: list[int] = []
         with suppress(OSError, IndexError):  # it has just ended
             for thread in map(int, os.listdir(f"/proc/{pid}/task")):
@@ -119,7 +132,7 @@ class Watch:
                 starved_ns = int(schedule.split()[1])  # time on the run queue, not on a core
                 new_ns.append(starved_ns - self._starved_ns.get(thread, 0))
                 self._starved_ns[thread] = starved_ns
-        return sum(sorted(new_ns)[-_TAKING_TURNS:]) / 1e9
+        return [starved / 1e9 for starved in sorted(new_ns)[-_TAKING_TURNS:]]
 
 
 def list_children(pid: int) -> list[int]:

@@ -170,9 +170,11 @@ def test_only_the_run_that_holds_a_directory_is_marked_interrupted(recipe: Recip
         mark_interrupted(out)
         assert json.loads((out / "summary.json").read_text())["status"] == "running"
     finally:
+        holders = [psutil.Process(pid) for pid in children]
         for pid in (process.pid, *children):
             os.kill(pid, signal.SIGKILL)
         process.wait()
+        psutil.wait_procs(holders)  # the forked one holds the lock until the kernel has closed its files
     with hold_run_dir(recipe, out, resume=True):
         mark_interrupted(Path(os.path.relpath(out)))
     assert json.loads((out / "summary.json").read_text())["status"] == "interrupted"

@@ -233,7 +233,7 @@ def test_threads_that_starve_each_other_excuse_no_waiting():
     """A hundred threads that wake together: each waits for a core while the others have it, all of them sleep afterwards."""
     program = """
 import hashlib, threading, time
-data = bytes(3 << 20)
+data = bytes(16 << 20)
 barrier = threading.Barrier(40)
 def work():
     while True:
