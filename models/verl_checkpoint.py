@@ -85,7 +85,7 @@ def merged_model(folder: Path) -> Path:
     tensors = _merge(files, shards)
     try:
         temporary.mkdir()
-        save_torch_state_dict(cast("dict[str, Tensor]", tensors), temporary)
+        save_torch_state_dict(tensors, temporary)
         for file in (shards / WHOLE).iterdir():
             if file.is_file() and file.suffix not in _SKIPPED:
                 shutil.copy(file, temporary)
@@ -103,7 +103,7 @@ def merged_model(folder: Path) -> Path:
 def _merge(files: list[Path], shards: Path) -> dict[str, Tensor]:
     """Return the whole tensors of the shards in `files`."""
     import torch
-    from torch.distributed.tensor import DTensor  # it registers the types that `weights_only` may construct
+    from torch.distributed.tensor import DTensor, Shard  # it registers the types that `weights_only` may construct
 
     # It says of every mesh that there is no process group, which nothing here needs.
     logging.getLogger("torch.distributed.device_mesh").setLevel(logging.ERROR)
@@ -123,8 +123,8 @@ def _merge(files: list[Path], shards: Path) -> dict[str, Tensor]:
             merged[name] = tensor
             continue
         placement = tensor.placements[-1]
-        pieces = [cast(DTensor, piece).to_local() for piece in locals_]
-        merged[name] = torch.cat(pieces, dim=placement.dim) if placement.is_shard() else pieces[0]
+        pieces = [cast("Tensor", cast(DTensor, piece).to_local()) for piece in locals_]
+        merged[name] = torch.cat(pieces, dim=placement.dim) if isinstance(placement, Shard) else pieces[0]
         if merged[name].shape != tensor.shape:
             raise ValueError(f"{files[0]}: the pieces of '{name}' do not make its shape; {_command(shards)}")
     return _without_tied_head(merged)

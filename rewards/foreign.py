@@ -64,19 +64,15 @@ class ForeignReward:
 
     def _arguments(self, prompt: Prompt, rollout: Rollout, notes: _Notes) -> Columns:
         """Return all that its form passes."""
-        match self.form:
-            case "verl":
-                return verl_arguments(prompt, rollout)
-            case "verl_batch":
-                return {f"{name}s": [value] for name, value in verl_arguments(prompt, rollout).items()}
-            case "ours_batch":
-                return {"prompts": [prompt], "rollouts": [rollout]}
-            case "openrlhf":
-                return {
-                    "queries": [prompt.question + rollout.text],
-                    "prompts": [prompt.question],
-                    "labels": [prompt.answer],
-                }
+        if self.form == "verl":
+            return verl_arguments(prompt, rollout)
+        if self.form == "verl_batch":
+            return {f"{name}s": [value] for name, value in verl_arguments(prompt, rollout).items()}
+        if self.form == "ours_batch":
+            return {"prompts": [prompt], "rollouts": [rollout]}
+        if self.form == "openrlhf":
+            question = prompt.question
+            return {"queries": [question + rollout.text], "prompts": [question], "labels": [prompt.answer]}
         question, completion = self._texts(prompt, rollout)
         columns = self._columns(prompt)
         if self.form == "single":
@@ -138,17 +134,20 @@ def verl_arguments(prompt: Prompt, rollout: Rollout) -> Columns:
     """Return what verl's reward managers pass for a sample. The ground truth is as the data set has it, a number or a mapping
     too; without verl's columns the prompt's own answer, source and columns take their places."""
     fields = prompt.fields
-    recorded = fields.get("reward_model")
-    truth = recorded.get("ground_truth") if isinstance(recorded, Mapping) else prompt.answer
-    extra = fields.get("extra_info")
+    recorded, extra = _mapping(fields.get("reward_model")), _mapping(fields.get("extra_info"))
+    truth = prompt.answer if recorded is None else recorded.get("ground_truth")
     # A copy: verl's functions write into it.
-    extra_info = dict(extra) if isinstance(extra, Mapping) else dict(fields)
+    extra_info = dict(fields if extra is None else extra)
     return {
         "data_source": fields.get("data_source", prompt.source),
         "solution_str": rollout.text,
         "ground_truth": truth,
         "extra_info": {"num_turns": None, "rollout_reward_scores": {}, **extra_info},
     }
+
+
+def _mapping(value: object) -> Mapping[str, object] | None:
+    return cast("Mapping[str, object]", value) if isinstance(value, Mapping) else None
 
 
 async def _finish(awaitable: object) -> object:
@@ -174,7 +173,7 @@ class _Notes:
 
     def log_extra(self, column: str, values: object) -> None:
         """Take a column of texts; that of the sample goes into the reason."""
-        self.texts.append(f"{column}: {_items(values)[0] if _items(values) else values}")
+        self.texts.append(f"{column}: {_first(values)}")
 
     def add_to(self, result: object) -> object:
         """Return the verdict with what was logged."""
@@ -256,7 +255,7 @@ def _read_sequence(items: list[object]) -> object:
     score = _number(items[0])
     if score is None:
         return Verdict(error=f"answered a list that begins with {items[0]!r:.60}, not with a score")
-    mappings = [cast("Mapping[str, object]", item) for item in items[1:] if isinstance(item, Mapping)]
+    mappings = [mapping for item in items[1:] if (mapping := _mapping(item)) is not None]
     merged = {name: value for mapping in mappings for name, value in mapping.items()}
     reason = "; ".join(item for item in items[1:] if isinstance(item, str))
     parts, texts = _split_columns(merged)

@@ -44,9 +44,7 @@ def require() -> None:
 
 @cache
 def _default_compute_score() -> Callable[..., object]:
-    from verl.utils.reward_score import default_compute_score
-
-    return default_compute_score
+    return cast("Callable[..., object]", importlib.import_module("verl.utils.reward_score").default_compute_score)
 
 
 _GSM8K = {"data_source": "openai/gsm8k"}
