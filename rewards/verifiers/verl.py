@@ -9,8 +9,9 @@ from functools import cache
 from importlib.util import find_spec
 from typing import cast
 
+from rewards.answer_forms import read_result
 from rewards.contract import Case
-from rewards.foreign import read_result, verl_arguments
+from rewards.foreign import verl_arguments
 from rl.types import Prompt, Rollout, Verdict
 
 ANY_SCALE = True
