@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from models.folder import check_whole
 from rl import native_libraries
 from rl.planning.checks import SOURCES_OF_SOUND
+from rl.run.sinks import registry as trackers
 
 if TYPE_CHECKING:
     from rl.data.sources import DataConfig
@@ -38,7 +39,8 @@ def _serves(roles: Collection[str]) -> bool:
 
 
 def libraries(recipe: Recipe) -> list[str]:
-    """Return a line for each package that the recipe needs and whose native library cannot be opened here."""
+    """Return a line for each package that the recipe needs and whose native library cannot be opened here, and for each
+    tracker that lacks something."""
     names = ["pyarrow"]  # every run writes its samples with it
     if any(_has_sound(data) for data in recipe.header.data.values()):
         names += ["soundfile", "soxr"]
@@ -48,7 +50,7 @@ def libraries(recipe: Recipe) -> list[str]:
     for package in names:
         if reason := native_libraries.open_error(package):
             lines.append(native_libraries.describe_problem(package, reason))
-    return lines
+    return lines + trackers.problems(recipe.header.track, recipe.folder)
 
 
 def _has_sound(data: DataConfig) -> bool:
