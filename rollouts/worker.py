@@ -8,7 +8,7 @@ the engine never waits for the driver, and no thread is needed.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -201,6 +201,29 @@ class EngineWorker:
             if time.monotonic() > deadline:
                 break
         return completions
+
+    def stream(self, request: Request) -> Iterator[list[int]]:
+        """Yield the tokens of one sample as they are written, by whatever weights the engine holds: it is for one who reads
+        along, and neither logprobs nor a version come with them. A sample that is left early is dropped."""
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        self._wake()
+        options = SamplingParams(
+            temperature=request.temperature,
+            seed=request.seed,
+            max_tokens=request.max_tokens,
+            detokenize=False,
+            stop_token_ids=sorted({*self.stop_tokens, *request.ends}),
+            output_kind=RequestOutputKind.DELTA,
+        )
+        self.engine.add_request("stream", _prompt(request), options)
+        try:
+            while self.engine.has_unfinished_requests():
+                for output in cast("list[Any]", self.engine.step()):
+                    yield list(output.outputs[0].token_ids)
+        finally:
+            self.engine.abort_request(["stream"])
 
     def abort(self) -> None:
         """Drop everything in flight."""

@@ -20,7 +20,7 @@ def _write(name: str) -> str:
     pretrained_root().mkdir(parents=True, exist_ok=True)
     with (pretrained_root() / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # test processes that run side by side write it once
-        command = [sys.executable, "-m", "models.pretrained", name]
+        command = [sys.executable, "-m", "rl", "pretrained", name]
         written = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
     return written.stderr.strip().rpartition("\n")[2] if written.returncode else ""
 

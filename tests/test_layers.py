@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 HOUSES = ("rl", "rewards", "rollouts", "models")
 FLOORS = [
     {"rl.yaml_scalars", "rl.redaction", "rl.nearness"},
-    {"rl.bundled", "rl.native_libraries", "rl.think", "rl.config", "rl.units"},
+    {"rl.bundled", "rl.gpu_requirements", "rl.native_libraries", "rl.nvml", "rl.think", "rl.config", "rl.units"},
     {"rl.json_files"},
     {"rl.types"},
     {"rl.audio", "rl.finite", "rl.functions", "rl.terminal", "rewards.answers"},
@@ -34,7 +34,9 @@ FLOORS = [
     {"rl.recipe"},
     {"rl.planning", "rl.report"},
     {"rl.runner"},
-    {"rl.submit", "rl.workbench"},
+    {"rl.submit"},
+    {"rl.exchange"},
+    {"rl.workbench", "rl.starter", "rl.conversation"},
     {"rl.commands"},
     {"rl.cli"},
     {"rl.__main__"},

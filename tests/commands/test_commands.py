@@ -13,7 +13,20 @@ from rl import bundled
 from rl.recipe import load
 
 BIN = Path(sys.executable).parent
-COMMANDS = ["run", "check", "show", "compare", "eval", "curate", "submit", "recipes", "verifiers", "data"]
+COMMANDS = [
+    "run",
+    "check",
+    "show",
+    "compare",
+    "eval",
+    "curate",
+    "init",
+    "submit",
+    "recipes",
+    "pretrained",
+    "verifiers",
+    "data",
+]
 INNER = ["verifiers list", "verifiers new", "verifiers test", "verifiers attack", "verifiers replay", "data list"]
 
 

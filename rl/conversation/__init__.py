@@ -1,0 +1,1 @@
+"""A conversation with a model in the terminal, on an engine in this process."""

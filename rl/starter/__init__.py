@@ -1,0 +1,1 @@
+"""First recipes: what a data file's columns seem to hold, and a commented recipe that trains on them."""
