@@ -14,6 +14,7 @@ from rl import native_libraries
 from rl.data.standard_forms import recognise
 from rl.gpu_requirements import find_missing
 from rl.planning.checks import SOURCES_OF_SOUND
+from rl.run.sinks import registry as trackers
 
 if TYPE_CHECKING:
     from rl.data.sources import DataConfig
@@ -46,7 +47,8 @@ def _serves(roles: Collection[str]) -> bool:
 
 
 def libraries(recipe: Recipe) -> list[str]:
-    """Return a line for each package that the recipe needs and whose native library cannot be opened here."""
+    """Return a line for each package that the recipe needs and whose native library cannot be opened here, and for each
+    tracker that lacks something."""
     names = ["pyarrow"]  # every run writes its samples with it
     if any(_has_sound(data) for data in recipe.header.data.values()):
         names += ["soundfile", "soxr"]
@@ -56,7 +58,7 @@ def libraries(recipe: Recipe) -> list[str]:
     for package in names:
         if reason := native_libraries.open_error(package):
             lines.append(native_libraries.describe_problem(package, reason))
-    return lines
+    return lines + trackers.problems(recipe.header.track, recipe.folder)
 
 
 def _has_sound(data: DataConfig) -> bool:
