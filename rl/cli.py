@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from rl import signals
-from rl.commands import chat, init, listings, runs, single_stage
+from rl.commands import chat, init, listings, push, runs, single_stage
 from rl.commands.arguments import Json, Overrides, RecipeName, as_override
 from rl.workbench.commands import verifiers
 
@@ -135,6 +135,7 @@ app.command("init")(init.init)
 app.command("show")(runs.show)
 app.command("compare")(runs.compare)
 app.command("chat")(chat.chat)
+app.command("push")(push.push)
 app.command("eval")(single_stage.evaluate)
 app.command("curate")(single_stage.curate)
 

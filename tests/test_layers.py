@@ -34,7 +34,7 @@ FLOORS = [
     {"rl.recipe"},
     {"rl.planning", "rl.report"},
     {"rl.runner"},
-    {"rl.submit", "rl.workbench", "rl.starter", "rl.conversation"},
+    {"rl.submit", "rl.workbench", "rl.starter", "rl.conversation", "rl.publishing"},
     {"rl.commands"},
     {"rl.cli"},
     {"rl.__main__"},
