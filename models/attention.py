@@ -4,8 +4,9 @@ A pack is sequences end to end, without padding. transformers' own ways to keep 
 ids isolate only without a mask and without a cache (otherwise logits leak by 0.7–1.0, in silence), and a dense mask costs
 T² (128 × 72 tokens in packs of 32, one thread: 5.2 s masked, 1.6 s segment by segment).
 
-Here sequences of similar length, a bucket, are laid side by side, padded on the right, so that one kernel call serves
-many of them and no work grows with the pack.
+On a GPU, in 16 bits, one kernel takes the sequences as they lie (`models.varlen`). Elsewhere sequences of similar length, a
+bucket, are laid side by side, padded on the right, so that one kernel call serves many of them and no work grows with the
+pack.
 
 The samples of a group share their prompt's keys and values (`models.shared_prompts`): such a sequence attends to tokens that
 lie elsewhere in the pack.
@@ -16,7 +17,9 @@ that they share, K = P + L.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 from typing import cast
 
@@ -24,8 +27,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from models.varlen import EndToEnd, Span, capability_of, choose_kernel, send, take_rows, varlen_attention
+
 NAME = "segments"
 """Name of this attention among transformers' implementations."""
+HOST = torch.device("cpu")
 HIDDEN = 1 << 40
 """Position of padding among keys: later than any query's, so that none sees it."""
 
@@ -61,37 +67,28 @@ class Bucket:
 
     def to(self, device: torch.device) -> Bucket:
         """Return the bucket with its tensors on `device`."""
-        queries_nL = self.queries_nL.to(device)
-        keys_nK = queries_nL if self.is_plain else self.keys_nK.to(device)
-        return Bucket(queries_nL, keys_nK, self.query_positions_nL.to(device), self.key_positions_nK.to(device))
+        queries_nL = send(self.queries_nL, device)
+        keys_nK = queries_nL if self.is_plain else send(self.keys_nK, device)
+        return Bucket(queries_nL, keys_nK, send(self.query_positions_nL, device), send(self.key_positions_nK, device))
 
 
 @dataclass(frozen=True, slots=True)
-class Segments:
-    """Index tensors that take a pack apart and put it together; computed once a pack, used by every layer."""
+class Padded:
+    """Index tensors that take a pack apart into buckets and put it together."""
 
-    positions_T: Tensor
-    """Position of each token within its sequence."""
     buckets: tuple[Bucket, ...]
     restore_T: Tensor
     """Index of each pack token in the buckets' queries laid end to end."""
 
     @classmethod
-    def from_lengths(cls, lengths_N: Tensor) -> Segments:
-        """Return the segments of a pack from its sequences' lengths, in pack order."""
-        lengths = cast("list[int]", lengths_N.tolist())  # torch leaves `tolist` untyped
-        return cls.from_spans([Span(start, length) for start, length in zip(_starts(lengths), lengths, strict=True)])
-
-    @classmethod
-    def from_spans(cls, spans: list[Span]) -> Segments:
-        """Return the segments of a pack of sequences, some of which may share the beginning of another."""
+    def from_spans(cls, spans: Sequence[Span], device: torch.device) -> Padded:
+        """Return the buckets of sequences, some of which may share the beginning of another."""
         members_by_size: dict[tuple[int, int], list[Span]] = {}
         for span in spans:
             # By the bits of length²: lengths within a factor of √2 share a bucket, so padding is less than 30 % of it.
             size = (_square_bits(span.length), _square_bits(span.shared))
             members_by_size.setdefault(size, []).append(span)
-        tokens = sum(span.length for span in spans)
-        positions_T, restore_T = torch.empty(tokens, dtype=torch.long), torch.empty(tokens, dtype=torch.long)
+        restore_T = torch.empty(sum(span.length for span in spans), dtype=torch.long)
         buckets: list[Bucket] = []
         offset = 0  # of the bucket among all buckets' entries, padding included
         for members in members_by_size.values():
@@ -100,29 +97,45 @@ class Segments:
             lengths_n1 = torch.tensor([member.length for member in members])[:, None]
             real_nL = torch.arange(rows_nL.shape[1]) < lengths_n1
             restore_T[rows_nL[real_nL]] = offset + torch.arange(rows_nL.numel()).view_as(rows_nL)[real_nL]
-            positions_T[rows_nL[real_nL]] = bucket.query_positions_nL[real_nL]
-            buckets.append(bucket)
+            buckets.append(bucket.to(device))
             offset += rows_nL.numel()
-        return cls(positions_T, tuple(buckets), restore_T)
+        return cls(tuple(buckets), send(restore_T, device))
+
+
+@dataclass(frozen=True)
+class Segments:
+    """The sequences of a pack. What kernels want to know of them is computed once a pack, for the layer that asks first."""
+
+    spans: tuple[Span, ...]
+    """They follow each other and fill the pack."""
+    device: torch.device = HOST
+    """Device of the tensors below."""
+
+    @classmethod
+    def from_lengths(cls, lengths_N: Tensor) -> Segments:
+        """Return the segments of a pack from its sequences' lengths, in pack order."""
+        lengths = cast("list[int]", lengths_N.tolist())  # torch leaves `tolist` untyped
+        return cls(tuple(Span(start, length) for start, length in zip(_starts(lengths), lengths, strict=True)))
+
+    @cached_property
+    def positions_T(self) -> Tensor:
+        """Position of each token within its sequence."""
+        pieces = [torch.arange(span.shared, span.shared + span.length) for span in self.spans]
+        return send(torch.cat(pieces), self.device)
+
+    @cached_property
+    def padded(self) -> Padded:
+        """Buckets of sequences, for kernels that want sequences of one length."""
+        return Padded.from_spans(self.spans, self.device)
+
+    @cached_property
+    def end_to_end(self) -> EndToEnd:
+        """Starts of the sequences, for the kernel that takes them as they lie."""
+        return EndToEnd.from_spans(self.spans, self.device)
 
     def to(self, device: torch.device) -> Segments:
         """Return the segments with their tensors on `device`."""
-        return Segments(
-            self.positions_T.to(device), tuple(b.to(device) for b in self.buckets), self.restore_T.to(device)
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Tokens of a pack that lie end to end and belong to one sequence, whose beginning may lie elsewhere in the pack."""
-
-    start: int
-    """Pack index of the first token."""
-    length: int
-    shared_start: int = 0
-    """Pack index of the beginning that it shares with another sequence."""
-    shared: int = 0
-    """Tokens of that beginning; 0: the sequence is whole."""
+        return self if device == self.device else Segments(self.spans, device)
 
 
 def _bucket(members: list[Span]) -> Bucket:
@@ -164,16 +177,11 @@ def _square_bits(length: int) -> int:
 
 def register() -> None:
     """Make `attn_implementation="segments"` known to transformers. Idempotent."""
-    from transformers.masking_utils import AttentionMaskInterface
     from transformers.modeling_utils import AttentionInterface
 
+    # Among its attentions, and not among its masks: so it makes no mask, and does not look for packed sequences, which on a
+    # GPU would wait for all work before it.
     AttentionInterface.register(NAME, segment_attention)
-    # Without this entry transformers would build a dense [T, T] mask; None tells it to pass none.
-    AttentionMaskInterface.register(NAME, _no_mask)
-
-
-def _no_mask(*_: object, **__: object) -> None:
-    return None
 
 
 def segment_attention(
@@ -198,25 +206,43 @@ def segment_attention(
     assert attention_mask is None, "a pack has no mask"
     # `models.supported` refuses such models at loading: without the sinks scores would be wrong in silence.
     assert s_aux is None, "refused when the model is loaded"
-    qkv = [x[0].transpose(0, 1) for x in (query, key, value)]  # [T, heads, size]
+    q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))  # [T, heads, size]
+    sizes = q.shape[2], v.shape[2]
+    if choose_kernel(q.device.type, capability_of(q.device), q.dtype, sizes, dropout, softcap) == "varlen":
+        return varlen_attention(q, k, v, segments.end_to_end, sliding_window, scaling)[None], None
+    return _padded_attention(q, k, v, segments.padded, sliding_window, scaling, dropout, softcap)[None], None
+
+
+def _padded_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    padded: Padded,
+    window: int | None,
+    scaling: float | None,
+    dropout: float,
+    softcap: float | None,
+) -> Tensor:
+    """Compute attention bucket by bucket; q [T, heads, size], k and v [T, kv_heads, size] -> [T, heads, size]."""
     outputs: list[Tensor] = []
-    for bucket in segments.buckets:
-        q = qkv[0][bucket.queries_nL].transpose(1, 2)  # [n, heads, L, size]
-        k, v = (x[bucket.keys_nK].transpose(1, 2) for x in qkv[1:])
-        visible = bucket.visible(sliding_window)
+    for bucket in padded.buckets:
+        q_nhLs = take_rows(q, bucket.queries_nL).transpose(1, 2)
+        k_nhKs, v_nhKs = (take_rows(x, bucket.keys_nK).transpose(1, 2) for x in (k, v))
+        visible = bucket.visible(window)
         if softcap is None:
-            if visible is not None:
-                # With a mask, kernels on a GPU take no fewer heads of keys than of queries, and scores would be held whole.
-                k, v = _repeat_heads(q, k, v)
-            is_gqa = q.shape[1] != k.shape[1]
-            out = scaled_dot_product_attention(
-                q, k, v, visible, dropout, is_causal=visible is None, scale=scaling, enable_gqa=is_gqa
+            # With a mask, or in float32, kernels on a GPU take no fewer heads of keys than of queries, and scores would be
+            # held whole.
+            if visible is not None or q.device.type != "cpu":
+                k_nhKs, v_nhKs = _repeat_heads(q_nhLs, k_nhKs, v_nhKs)
+            is_gqa = q_nhLs.shape[1] != k_nhKs.shape[1]
+            out_nhLs = scaled_dot_product_attention(
+                q_nhLs, k_nhKs, v_nhKs, visible, dropout, is_causal=visible is None, scale=scaling, enable_gqa=is_gqa
             )
         else:
-            out = _capped_attention(q, k, v, visible, dropout, scaling, softcap)
-        outputs.append(out.transpose(1, 2).flatten(0, 1))  # [n × L, heads, size]
+            out_nhLs = _capped_attention(q_nhLs, k_nhKs, v_nhKs, visible, dropout, scaling, softcap)
+        outputs.append(out_nhLs.transpose(1, 2).flatten(0, 1))  # [n × L, heads, size]
     # Back into pack order; what was computed for padding is left out.
-    return torch.cat(outputs)[segments.restore_T][None], None
+    return take_rows(torch.cat(outputs), padded.restore_T)
 
 
 def _repeat_heads(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:

@@ -71,6 +71,8 @@ class Shape:
     """Tokens of a second of sound; 0 for a model of text only."""
     adapter: int = 0
     """Parameters of the audio adapter, between encoder and decoder."""
+    caps_scores: bool = False
+    """True if attention bounds its scores (Gemma 2), for which it computes all of them: no kernel of torch's does."""
 
     @property
     def active(self) -> int:
@@ -78,8 +80,8 @@ class Shape:
         layer = self.hidden * (2 * self.q + 2 * self.k) + 3 * self.hidden * self.ffn
         return self.layers * layer + self.vocabulary * self.hidden
 
-    def activations(self, dtype: str, keep: str) -> int:
-        """Return the bytes of activations for one token. `keep`: what stays until the backward pass. `all`: what autograd
+    def activations(self, dtype: str, keep: str, longest: int = 0) -> int:
+        """Return the bytes of activations for one token of a sequence of `longest` tokens. `keep`: what stays until the backward pass. `all`: what autograd
         keeps; `inputs`: the layers' inputs, and one layer at a time (gradient checkpointing); `none`: one layer (a forward
         alone).
 
@@ -89,6 +91,8 @@ class Shape:
         Korthikanti et al. 2022 (arXiv 2205.05198, eq. 1) count for GPT; within 5 % of what autograd keeps on Qwen2."""
         b, copies = BYTES[dtype], 0 if dtype == "float32" else 2
         layer = b * ((6 + copies) * self.hidden + 3 * self.q + 2 * self.k + 4 * self.ffn)
+        if self.caps_scores:  # of each score its tanh, its share in float32 and in the model's type
+            layer += self.heads * longest * 8
         layers = {"all": self.layers * layer, "inputs": self.layers * b * self.hidden + layer, "none": layer}
         return layers[keep] + (3 + copies // 2) * b * self.hidden
 
@@ -180,7 +184,10 @@ def config_shape(
     positions = text.whole("max_position_embeddings", "n_positions", least=1)
     count = parameters or formula + encoder + adapter
     rate = _token_rate(whole)
-    return Shape(hidden, layers, q, k, heads, active, vocabulary, tied, positions, count, encoder, rate, adapter)
+    capped = bool(text.first("attn_logit_softcapping")[1])
+    return Shape(
+        hidden, layers, q, k, heads, active, vocabulary, tied, positions, count, encoder, rate, adapter, capped
+    )
 
 
 def _token_rate(whole: Fields) -> float:

@@ -15,7 +15,8 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from models.attention import Segments, Span
+from models.attention import Segments
+from models.varlen import Span, send
 
 LONGEST_ANSWER = 2048
 """Answers beyond this many tokens do not share: their attention needs a mask of answer × (prompt + answer) entries."""
@@ -34,7 +35,7 @@ class Trunk:
 
     def to(self, device: torch.device) -> Trunk:
         """Return it with its tensors on `device`."""
-        return Trunk(self.tokens_U.to(device), self.segments.to(device), self.before_A.to(device))
+        return Trunk(send(self.tokens_U, device), self.segments.to(device), send(self.before_A, device))
 
 
 def plan_trunk(tokens_T: Tensor, lengths_N: Tensor, action_mask_T: Tensor, groups_N: Tensor | None) -> Trunk:
@@ -61,7 +62,7 @@ def plan_trunk(tokens_T: Tensor, lengths_N: Tensor, action_mask_T: Tensor, group
         start_T, start_U = start_T + length, start_U + length - shared
     # Never -1: a sequence's first token is no action (see `rl.types.Batch`).
     before_A = row_T[torch.nonzero(action_mask_T)[:, 0] - 1]
-    return Trunk(torch.cat(tokens), Segments.from_spans(spans), before_A)
+    return Trunk(torch.cat(tokens), Segments(tuple(spans)), before_A)
 
 
 def prompt_lengths(lengths_N: Tensor, action_mask_T: Tensor) -> list[int]:

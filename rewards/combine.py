@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 
-from rewards.contract import OVER_DEADLINE, TimeoutPolicy
+from rewards.contract import NO_OPINION, OVER_DEADLINE, TimeoutPolicy
 from rewards.watch import WATCH, WatchConfig, check_watch
 from rewards.when import KINDS, VerifierConfig, check_when, values_differ, values_of
 from rl.config import ConfigError, did_you_mean
@@ -190,14 +190,21 @@ def combine(results: Results, prompt: Prompt, clip: tuple[float, float] | None =
     open.
 
     Its `parts` hold each part's score as `name`, its inner scores as `name/inner`, and for a gated part `name/counted`
-    (1.0 or 0.0). Its `read` is that of the part `accuracy`. It is an error where a part that counts is one.
+    (1.0 or 0.0). Its `read` is that of the part `accuracy`. It is an error where a part that counts is one, and where all
+    that judged have no opinion; a part without one counts as if it did not apply.
     """
     if not results:
         audio = "with" if prompt.clips else "without"
         return Verdict(error=f"no reward part applies to a prompt of source '{prompt.source}' {audio} audio")
     parts: dict[str, float] = {}
+    abstaining = [part for part, verdict in results if verdict is not None and NO_OPINION in verdict.parts]
+    if abstaining and all(verdict is None or NO_OPINION in verdict.parts for _, verdict in results):
+        names = ", ".join(part.name for part in abstaining)
+        return Verdict(error=f"no part of the reward has an opinion on this sample: {names}")
     for part, verdict in results:
-        if verdict is not None and verdict.error is None:
+        if verdict is not None and verdict.error is None and part in abstaining:
+            parts[f"{part.name}/{NO_OPINION}"] = 1.0
+        elif verdict is not None and verdict.error is None:
             parts[part.name] = verdict.score
             parts |= {f"{part.name}/{inner}": value for inner, value in verdict.parts.items()}
     score, errors = 0.0, list[str]()
@@ -208,7 +215,7 @@ def combine(results: Results, prompt: Prompt, clip: tuple[float, float] | None =
         if unknown_gates:
             # Not the same as a closed gate: the part may or may not count, so the sum is unknown too.
             errors.append(f"{part.name}: its gate '{unknown_gates[0]}' has no verdict")
-        elif counts and verdict is not None:
+        elif counts and verdict is not None and part not in abstaining:
             if verdict.error is not None:
                 errors.append(f"{part.name}: {verdict.error}")
             score += part.weight_for(prompt) * _apply_clip(verdict.score, part.clip)
@@ -226,9 +233,9 @@ def add_opinions(verdict: Verdict, results: Results) -> Verdict:
     not judge `watch/NAME/error` is 1 and the reason says why. Nothing else of the verdict changes."""
     parts, reasons = dict(verdict.parts), [verdict.reason]
     for part, opinion in results:
-        if opinion is not None and opinion.error is None:
+        if opinion is not None and opinion.error is None and NO_OPINION not in opinion.parts:
             parts[part.name] = opinion.score
-        elif opinion is not None:
+        elif opinion is not None and opinion.error is not None:
             parts[f"{part.name}/error"] = 1.0
             reasons.append(f"{part.name}: {opinion.error}")
     return replace(verdict, parts=parts, reason="; ".join(filter(None, reasons)))

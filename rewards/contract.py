@@ -18,6 +18,8 @@ TimeoutPolicy = Literal["zero", "error"]
 """The treatment of a sample on which a verifier uses up its CPU time or its memory: it scores 0, or is an error."""
 OVER_DEADLINE = "over_deadline"
 """Inner score, 1.0, of a part that scores 0 by the policy `zero`."""
+NO_OPINION = "no_opinion"
+"""Inner score, 1.0, of a part that has no opinion on a sample: it is part of no score."""
 
 
 def describe_memory_error(memory_mb: int) -> str:
@@ -92,16 +94,17 @@ def error_to_wire(error: str) -> WireVerdict:
     return 0.0, {}, error[:2000], "", ""
 
 
-def to_wire(verdict: object) -> WireVerdict:
-    """Return what a verifier answered as plain data, or an error where it answered no valid verdict. Texts and parts are
-    cut to bounds, so that no verifier can flood the parent process."""
+def to_wire(verdict: object, is_bounded: bool = True) -> WireVerdict:
+    """Return what a verifier answered as plain data, or an error where it answered no valid verdict: one whose score is no
+    number or, where it `is_bounded`, not in [0, 1]. Texts and parts are cut to bounds, so that no verifier can flood the
+    parent process."""
     if not isinstance(verdict, Verdict):
         return error_to_wire(f"answered {type(verdict).__name__}, not a Verdict(score=…) of rl.types")
     if verdict.error is not None:
         return error_to_wire(str(verdict.error) or "error without a text")
     score: object = verdict.score  # annotated float, but a user's verifier may have put anything there
-    if not isinstance(score, numbers.Real) or not 0 <= float(score) <= 1:
-        return error_to_wire(f"score {score!r} is not a number in [0, 1]")
+    if not isinstance(score, numbers.Real) or not math.isfinite(score) or (is_bounded and not 0 <= float(score) <= 1):
+        return error_to_wire(f"score {score!r} is not a {'number in [0, 1]' if is_bounded else 'finite number'}")
     parts = {str(name)[:100]: float(value) for name, value in list(verdict.parts.items())[:50]}
     not_finite = [name for name, value in parts.items() if not math.isfinite(value)]
     if not_finite:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from rewards.combine import PartConfig, RewardConfig, add_opinions, combine, is_open
+from rewards.contract import NO_OPINION
 from rl.types import Rollout, Verdict
 
 
@@ -55,7 +56,7 @@ class PartialVerdict:
         """Return False where the verdicts so far close the part's gate."""
         scores: dict[str, float] = {}
         for i, verdict in self._verdicts.items():
-            if verdict.error is None:
+            if verdict.error is None and NO_OPINION not in verdict.parts:
                 name = self._judging[i].name
                 scores[name] = verdict.score
                 scores |= {f"{name}/{inner}": value for inner, value in verdict.parts.items()}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import inspect
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,10 +19,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import cast
 
+from rewards import signatures
 from rewards.contract import Case, TimeoutPolicy
+from rewards.foreign import ForeignReward, import_all
 from rl import functions
 from rl.config import ConfigError, build, did_you_mean
-from rl.types import Verdict
 
 IN_TREE = Path(__file__).parent / "verifiers"
 _FUNCTION = "verify"  # the function of an in-tree verifier's module
@@ -34,10 +36,12 @@ _TIMEOUT_POLICY = (
 class Verifier:
     """A verifier whose module is imported."""
 
-    verify: Callable[..., Verdict]
-    """Its function: `verify(prompt, rollout, **args)`."""
+    verify: Callable[..., object]
+    """Its function: `verify(prompt, rollout, **args)`, which answers a Verdict."""
     gold: list[Case] | None
     """The cases that it must judge right; None where its module has no GOLD."""
+    is_bounded: bool = True
+    """True where its scores must lie in [0, 1]. Functions made for other libraries have scales of their own."""
 
 
 @cache
@@ -58,14 +62,44 @@ def check(
     if path is None:
         return values  # a compiled module: there is no source to check against
     names = functions.names_in_file(path, place)
-    definition = functions.find_function(names, f"{module}:{function}", path, place, answers="no Verdict")
+    definition = functions.find_definition(names, f"{module}:{function}", path, place)
     args_place = f"{place.removesuffix('.verifier')}.args"
     if not colon and "connect" in names:  # it asks a model: its arguments are a dataclass with rules between fields
         build(importlib.import_module(f"rewards.verifiers.{spec}").Config, values, args_place)
         return values
-    if definition is None:  # imported from elsewhere or made at import: nothing to read here
+    if isinstance(definition, ast.ClassDef):
+        _check_class(definition, args, args_place)
         return values
-    return functions.check_arguments(definition, ("prompt", "rollout"), args, args_place)
+    if not isinstance(definition, ast.FunctionDef | ast.AsyncFunctionDef):
+        return values  # imported from elsewhere or made at import: nothing to read here
+    signature = signatures.of_node(definition)
+    form = signatures.form_of(signature, function, [*functions.texts_in(names, function)])
+    if form == "ours":
+        return functions.check_arguments(cast(ast.FunctionDef, definition), ("prompt", "rollout"), args, args_place)
+    if args is not None:
+        signatures.check_args(signature, form, args, function, args_place)
+    return values
+
+
+def _check_class(definition: ast.ClassDef, args: Mapping[str, object] | None, place: str) -> None:
+    """Raise ConfigError where a class has no method that judges, or its constructor does not take the `args`."""
+    methods = {node.name: node for node in definition.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    if definition.bases or definition.keywords or definition.decorator_list:
+        return  # what it inherits, or is given, stands elsewhere
+    if signatures.method_name([*methods]) is None:
+        listed = " or ".join(signatures.METHODS)
+        raise ConfigError(f"{place}: class {definition.name} cannot judge; give it a method {listed}")
+    constructor = methods.get("__init__")
+    signature = signatures.of_node(constructor, is_method=True) if constructor else signatures.Signature(())
+    if args is not None:
+        # Nothing is passed by anybody but the recipe.
+        for key in args:
+            if key not in signature.names and not signature.has_kwargs:
+                hint = did_you_mean(key, signature.names) if signature.names else "; it takes none"
+                raise ConfigError(f"{place}: unknown key '{key}'{hint}")
+        for key in signature.required:
+            if key not in args:
+                raise ConfigError(f"{place}: missing key '{key}' of {definition.name}; add `{key}: …`")
 
 
 def settle_timeout(
@@ -123,9 +157,9 @@ def asks_a_model(spec: str) -> bool:
     return ":" not in spec and "connect" in functions.top_level_names(functions.parse_file(IN_TREE / f"{spec}.py"))
 
 
-def load(spec: str, folder: Path | None = None) -> Verifier:
-    """Import a verifier, which executes its module. Raises what the import raises, ConfigError where the verifier is
-    missing, and ValueError where its module's `require()` misses something that it needs."""
+def load(spec: str, folder: Path | None = None, args: Mapping[str, object] | None = None) -> Verifier:
+    """Import a verifier, which executes its module; a class is constructed with `args`. Raises what the import raises,
+    ConfigError where the verifier is missing, and ValueError where its module's `require()` misses something that it needs."""
     if spec not in list_verifiers():
         check(spec, "verifier", folder)
     module_name, colon, function = spec.rpartition(":")
@@ -147,7 +181,30 @@ def load(spec: str, folder: Path | None = None) -> Verifier:
     if gold is not None and not isinstance(gold, list | tuple):
         raise ConfigError(f"verifier '{spec}': GOLD is {gold!r}; make it a list of Case(pred, gold, equal)")
     cases = None if gold is None else [_check_case(case, i, spec) for i, case in enumerate(cast(list[object], gold))]
-    return Verifier(cast("Callable[..., Verdict]", verify), cases)
+    if not colon:
+        return Verifier(verify, cases)
+    reward = _wrap(verify, spec, folder, args or {})
+    return Verifier(reward, cases, is_bounded=reward.form in ("ours", "ours_batch"))
+
+
+def _wrap(verify: Callable[..., object], spec: str, folder: Path | None, args: Mapping[str, object]) -> ForeignReward:
+    """Return a user's function, or an object of the user's class, behind our contract. What it imports in its body is
+    imported here."""
+    function = spec.rpartition(":")[2]
+    path, _ = _find_source(spec, "verifier", folder)
+    names = functions.names_in_file(path, "verifier") if path else {}
+    import_all(functions.inner_imports(names, function))
+    is_class = isinstance(verify, type)
+    target = verify(**args) if is_class else verify
+    texts = functions.texts_in(names, function)
+    method = signatures.method_name([name for name in signatures.METHODS if callable(getattr(target, name, None))])
+    if is_class or not inspect.isroutine(target):
+        if method is None:
+            raise ConfigError(f"verifier: '{spec}' cannot judge; give it a method {' or '.join(signatures.METHODS)}")
+        target = cast("Callable[..., object]", target if method == "__call__" else getattr(target, method))
+    signature = signatures.of_callable(target)
+    form = signatures.form_of(signature, function, [*texts])
+    return ForeignReward(target, form, signature, "content" in texts, is_class)
 
 
 def _check_case(case: object, index: int, spec: str) -> Case:

@@ -11,6 +11,7 @@ import typer
 
 from rl import signals
 from rl.commands import chat, init, listings, push, runs, single_stage
+from rl.commands.algorithms import algorithms
 from rl.commands.arguments import Json, Overrides, RecipeName, as_override
 from rl.workbench.commands import verifiers
 
@@ -34,6 +35,7 @@ app = typer.Typer(pretty_exceptions_enable=False, help=HELP, context_settings=HE
 data = typer.Typer(help="Where prompts can come from.")
 app.add_typer(verifiers, name="verifiers")
 app.add_typer(data, name="data")
+app.add_typer(algorithms, name="algorithms")
 
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with a run: that in --out, or else the newest.")]
 
@@ -75,11 +77,11 @@ def run(
     """Run the stages of a recipe, one after the other."""
     from rl import runner
     from rl.config import ConfigError
-    from rl.planning.plan import plan
     from rl.planning.table import render_plan
     from rl.recipe import load
     from rl.report.evaluations import render_results, render_seeds
     from rl.run.summary import mark_interrupted
+    from rl.runner.devices import plan_run
     from rl.runner.next_commands import read_command, suggest_next_steps
     from rl.runner.run_dir import RUNS, check_resumable, free_folder, newest_run
     from rl.terminal import console, refuse, say
@@ -94,7 +96,7 @@ def run(
     for path in folders.values():
         if not resume and os.path.exists(path / "recipe.yaml"):
             raise ConfigError(f"{path}: holds a run already; go on with --resume or choose another --out")
-    recipe_plan = plan(first, folder)
+    first, recipe_plan = plan_run(first, folder)
     refuse(recipe_plan.problems)
     console().print(render_plan(recipe_plan, brief=True))
     command = read_command(recipe, changes, folder, seeds)
@@ -116,18 +118,29 @@ def run(
 
 
 @app.command()
-def check(recipe: RecipeName, overrides: Overrides = None, as_json: Json = False) -> None:
+def check(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    on: Annotated[
+        str | None, typer.Option(metavar="GPUSxGB", help="Plan for such GPUs: 1x80, 8x80, 64x80 (8 on each node).")
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show the formula of every number of memory and time.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Show what a recipe will do, what it needs and what is missing, without starting anything."""
     from rl.planning import table
     from rl.planning.plan import plan
     from rl.recipe import load
     from rl.terminal import console, print_json, refuse
+    from rl.workers.placement import expect_overrides
 
-    recipe_plan = plan(load(recipe, overrides or ()))
+    recipe_plan = plan(load(recipe, [*(overrides or ()), *(expect_overrides(on) if on else ())]))
     if as_json:
         print_json(table.as_json(recipe_plan))
     else:
-        console().print(table.render_plan(recipe_plan))
+        console().print(table.render_plan(recipe_plan, explain=explain))
     refuse(recipe_plan.problems)
 
 

@@ -9,7 +9,7 @@ import ast
 import importlib.util
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -79,24 +79,61 @@ def top_level_names(tree: ast.Module) -> dict[str, ast.AST]:
     return names
 
 
-def attributes_read(names: Mapping[str, ast.AST], function: str) -> set[str]:
-    """Return the names of all attributes that `function` reads, in its own body and in the functions of its module that
-    it mentions (`names`: as `names_in_file` returns them)."""
-    attributes: set[str] = set()
+def walk_reachable(names: Mapping[str, ast.AST], function: str) -> Iterator[ast.AST]:
+    """Yield every node of `function`, and of the functions and classes of its module that it mentions (`names`: as
+    `names_in_file` returns them)."""
     visited: set[str] = set()
     pending = [function]
     while pending:
         name = pending.pop()
         node = names.get(name)
-        if name in visited or not isinstance(node, ast.FunctionDef):
+        if name in visited or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             continue
         visited.add(name)
         for inner in ast.walk(node):
-            if isinstance(inner, ast.Attribute):
-                attributes.add(inner.attr)
-            elif isinstance(inner, ast.Name):
+            if isinstance(inner, ast.Name):
                 pending.append(inner.id)
-    return attributes
+            yield inner
+
+
+def attributes_read(names: Mapping[str, ast.AST], function: str) -> set[str]:
+    """Return the names of all attributes that `function` reads, as far as `walk_reachable` sees."""
+    return {node.attr for node in walk_reachable(names, function) if isinstance(node, ast.Attribute)}
+
+
+def texts_in(names: Mapping[str, ast.AST], function: str) -> set[str]:
+    """Return the texts that stand in `function`, as far as `walk_reachable` sees."""
+    constants = (node.value for node in walk_reachable(names, function) if isinstance(node, ast.Constant))
+    return {value for value in constants if isinstance(value, str)}
+
+
+def inner_imports(names: Mapping[str, ast.AST], function: str) -> list[str]:
+    """Return the modules that `function` imports in its body, in order, as far as `walk_reachable` sees."""
+    modules: list[str] = []
+    for node in walk_reachable(names, function):
+        match node:
+            case ast.Import(names=aliases):
+                modules += [alias.name for alias in aliases]
+            case ast.ImportFrom(module=str(module), level=0, names=aliases):
+                # What is imported from a package may be a module itself.
+                modules += [module, *(f"{module}.{alias.name}" for alias in aliases if alias.name != "*")]
+            case ast.Call(func=ast.Attribute(attr="import_module") | ast.Name(id="import_module" | "__import__")):
+                modules += [a.value for a in node.args[:1] if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+            case _:
+                pass
+    return list(dict.fromkeys(modules))
+
+
+def find_definition(names: Mapping[str, ast.AST], spec: str, path: Path, place: str) -> ast.AST | None:
+    """Return what binds the name of `spec` among the `names` of the module at `path`, or None where only an import tells.
+    Raises ConfigError where the name is missing."""
+    module, _, function = spec.rpartition(":")
+    if not function.isidentifier():
+        raise ConfigError(f"{place}: '{spec}' names no function; write {module}:fn")
+    if function not in names and not _may_exist_after_import(function, names, module):
+        public = did_you_mean(function, [name for name in names if name.isidentifier() and name[0] != "_"])
+        raise ConfigError(f"{place}: {path} defines no '{function}'{public}")
+    return names.get(function)
 
 
 def find_function(
@@ -105,13 +142,8 @@ def find_function(
     """Return the function that `spec` names among the `names` of the module at `path`, or None where the name is there
     but not as a `def` (imported or assigned). Raises ConfigError where the name is missing, or the function is async:
     called like any other, it would answer `answers`."""
-    module, _, function = spec.rpartition(":")
-    if not function.isidentifier():
-        raise ConfigError(f"{place}: '{spec}' names no function; write {module}:fn")
-    if function not in names and not _may_exist_after_import(function, names, module):
-        public = did_you_mean(function, [name for name in names if name.isidentifier() and name[0] != "_"])
-        raise ConfigError(f"{place}: {path} defines no '{function}'{public}")
-    node = names.get(function)
+    node = find_definition(names, spec, path, place)
+    function = spec.rpartition(":")[2]
     if isinstance(node, ast.AsyncFunctionDef):
         raise ConfigError(f"{place}: {function} is async and would answer {answers}; write `def {function}`")
     return node if isinstance(node, ast.FunctionDef) else None

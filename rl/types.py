@@ -178,8 +178,11 @@ class Batch:
     _returns_A: Tensor | None = None
     _scale_A: Tensor | None = None
     names_N: tuple[str, ...] = ()  # ids of the prompts, for messages
+    _host: Batch | None = None  # the batch in the host's memory, of one that lies on a device
 
     def __post_init__(self) -> None:
+        if self._host is not None:  # checked there: a question to a GPU waits for all that it is computing
+            return
         assert int(self.lengths_N.sum()) == self.tokens_T.numel() == self.action_mask_T.numel(), (
             "lengths do not sum to T"
         )
@@ -206,7 +209,8 @@ class Batch:
             assert tensor is None or tensor.shape == self.rollout_logprobs_A.shape, (
                 f"{name}: expected one entry for each action"
             )
-        return replace(self, **{f"_{name}_A": tensor for name, tensor in tensors.items() if tensor is not None})
+        columns = {f"_{name}_A": tensor for name, tensor in tensors.items() if tensor is not None}
+        return replace(self, **columns, _host=None)  # where the new columns are not
 
     def has(self, name: str) -> bool:
         """Return whether the batch has the column: `batch.has("old")`."""
@@ -217,9 +221,21 @@ class Batch:
         # A batch without the column is trained on exactly once: then the current logprobs are still the old ones.
         return logprobs_A.detach() if self._old_A is None else self._old_A
 
+    @property
+    def host(self) -> Batch:
+        """The batch in the host's memory, where lengths are read without waiting for a device."""
+        return self if self._host is None else self._host
+
     def to(self, device: torch.device) -> Batch:
-        """Return the batch with its tensors on `device`."""
-        return replace(self, **{name: value.to(device) for name, value in self._tensors().items()})
+        """Return the batch with its tensors on `device`, from the host's memory. The copy does not wait for what a GPU is
+        computing."""
+        if device.type == "cpu":
+            return self.host
+        columns = self.host._tensors()
+        if device.type == "cuda":  # from other memory than pinned memory it would wait
+            columns = {name: value.pin_memory() for name, value in columns.items()}
+        moved = {name: value.to(device, non_blocking=True) for name, value in columns.items()}
+        return replace(self.host, **moved, _host=self.host)
 
     def select(self, rows: Sequence[int]) -> Batch:
         """Return the sequences at `rows`, in that order, with every column they have."""
@@ -244,7 +260,8 @@ class Batch:
 
     def _tensors(self) -> dict[str, Tensor]:
         """Return the columns that are present, by field name."""
-        columns = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("clips_N", "names_N")}
+        others = ("clips_N", "names_N", "_host")
+        columns = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in others}
         return {name: value for name, value in columns.items() if value is not None}
 
     def _present(self, name: str) -> Tensor:

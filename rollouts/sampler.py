@@ -49,7 +49,8 @@ class EngineConfig(ServingConfig):
     """The engines that write for the policy."""
 
     count: int = 1
-    """Number of engines."""
+    """Number of engines. `auto`: as many as the GPUs hold, or two on a CPU that has the cores. Without the key 1 on a CPU and
+    `auto` on GPUs."""
     probe: bool = True
     """True if every engine scores a fixed sequence after each update of the weights, to compare with the trainer. false, for
     options of vLLM that exclude prompt logprobs: that the weights arrive is still proved, by checksums, not that they are

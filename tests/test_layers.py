@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 HOUSES = ("rl", "rewards", "rollouts", "models")
 FLOORS = [
     {"rl.yaml_scalars", "rl.redaction", "rl.nearness"},
-    {"rl.bundled", "rl.native_libraries", "rl.think", "rl.config", "rl.units"},
+    {"rl.bundled", "rl.gpu_requirements", "rl.native_libraries", "rl.nvml", "rl.think", "rl.config", "rl.units"},
     {"rl.json_files"},
     {"rl.types"},
     {"rl.audio", "rl.finite", "rl.functions", "rl.terminal", "rewards.answers"},

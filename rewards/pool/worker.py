@@ -36,6 +36,7 @@ from typing import Any, cast
 from rewards import resolve
 from rewards.contract import Case, describe_memory_error, error_to_wire, to_wire
 from rewards.deadline import list_children
+from rewards.foreign import ForeignReward
 from rl.types import Rollout
 
 HEAD = struct.Struct("<QI")
@@ -163,7 +164,10 @@ def _run_worker(channel: socket.socket, setup: Setup, forkserver_pid: int, numbe
     verifiers: list[resolve.Verifier] = []
     for call in setup.calls:
         try:
-            verifiers.append(resolve.load(call.verifier, setup.folder))
+            verifier = resolve.load(call.verifier, setup.folder, call.args)
+            verifiers.append(verifier)
+            if isinstance(verifier.verify, ForeignReward) and verifier.verify.form != "ours":
+                verifier.verify.warm_up(call.args)
         except BaseException as error:  # isolation boundary: a user's module
             text = f"verifier '{call.verifier}' cannot be loaded: {type(error).__name__}: {error}"
             _send(channel, {"failed": text})
@@ -207,7 +211,7 @@ def _judge(
         if setup.output:
             os.write(output, f"\n{CASE_MARK}{rollout.prompt.id}\n".encode("utf-8", "replace"))
         try:
-            answer = to_wire(verifiers[call].verify(rollout.prompt, rollout, **args))
+            answer = to_wire(verifiers[call].verify(rollout.prompt, rollout, **args), verifiers[call].is_bounded)
         except MemoryError:
             _send(channel, [ticket, call, *error_to_wire(describe_memory_error(setup.memory_mb)), True])
             os._exit(0)  # a fragmented heap would fail the next sample, which is not to blame

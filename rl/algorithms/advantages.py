@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
+from rl.algorithms import verl_bridge, verl_source
 from rl.algorithms.kl import kl
 from rl.algorithms.objective import Objective
 from rl.algorithms.registry import resolve
@@ -39,7 +40,7 @@ def estimate(batch: Batch, objective: Objective, max_tokens: int | None = None) 
     span it. `max_tokens` is the limit on a sequence's length, prompt included; needed with an overlong buffer.
     Raises ConfigError if a user's estimator cannot be found or returns something else."""
     batch = batch.add(rewards=token_rewards(batch, objective, max_tokens))
-    with_advantages = resolve(objective.advantage, ADVANTAGES, "advantage")(batch, objective)
+    with_advantages = find_estimator(objective.advantage)(batch, objective)
     if not isinstance(cast(object, with_advantages), Batch):
         raise ConfigError(
             f"advantage '{objective.advantage}': returned {type(with_advantages).__name__}; return a Batch"
@@ -48,6 +49,13 @@ def estimate(batch: Batch, objective: Objective, max_tokens: int | None = None) 
     if not objective.whiten:
         return with_advantages
     return with_advantages.add(advantages=_whiten_compared(advantages_A, batch, objective.advantage))
+
+
+def find_estimator(name: str) -> Estimator:
+    """Return the estimator of that name: ours, verl's or the user's, which is imported. Raises ConfigError."""
+    if verl_source.is_verl(name):
+        return verl_bridge.estimator(name)
+    return resolve(name, ADVANTAGES, "advantage")
 
 
 def token_rewards(batch: Batch, objective: Objective, max_tokens: int | None = None) -> Tensor:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from rl.config import ConfigError
+
+Clause = Literal["shapes", "cuts", "order", "zero", "mask", "finite", "groups", "inputs", "repeats"]
+"""A clause of the contract of an advantage or a loss; `rl.algorithms.contract` says what each asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,9 +17,9 @@ class Objective:
     the reward at the last token and no KL penalty."""
 
     advantage: str = "gae"
-    """Advantage estimator: a name in `advantages.ADVANTAGES`, or `pkg.mod:fn`."""
+    """Advantage estimator: a name that `rl algorithms list` shows (`verl/opo` among them), or `pkg.mod:fn`."""
     policy_loss: str = "ppo_clip"
-    """Policy loss: a name in `policy_losses.POLICY_LOSSES`, or `pkg.mod:fn`."""
+    """Policy loss: a name that `rl algorithms list` shows (`verl/sapo` among them), or `pkg.mod:fn`."""
     normalise: Literal["token_mean", "sequence_mean", "constant"] = "token_mean"
     """Mean of the loss over an optimiser step: over all its actions (DAPO, arXiv 2503.14476), over each sequence's actions
     and then over sequences (GRPO, arXiv 2402.03300), or the sum over sequences times a constant number of tokens (Dr.GRPO,
@@ -34,7 +37,8 @@ class Objective:
     clip_high: float = 0.2
     """Upper bound of the ratio, 1 + clip_high; above clip_low it is DAPO's clip-higher (arXiv 2503.14476)."""
     dual_clip: float | None = None
-    """Bound on ratio times |advantage| where the advantage is negative, ppo_clip only (Ye et al. 2020, arXiv 1912.09729)."""
+    """Bound on ratio times |advantage| where the advantage is negative, ppo_clip only (Ye et al. 2020, arXiv 1912.09729); of a
+    loss of verl it is `clip_ratio_c`, and null is verl's own."""
     value_clip: float | None = 0.5
     """Distance that a value may move from the critic's value before the update; 0.5 is verl's default, null is no bound."""
     kl_coef: float = 0.0
@@ -63,6 +67,10 @@ class Objective:
     13)."""
     overlong_penalty: float = 1.0
     """Score that a response of the full length loses."""
+    verl: dict[str, object] = field(default_factory=dict[str, object])
+    """Settings of a `verl/NAME` function that no other key has, by verl's names: `{dro_beta: 0.1}`."""
+    accept: tuple[Clause, ...] = ()
+    """Clauses of the contract that your own or verl's advantage or loss may break (`rl algorithms test`): `[cuts]`."""
 
     def validate(self, place: str) -> None:
         """Raise ConfigError where a field is out of bounds or contradicts another. Names are checked by `presets.objective`."""
@@ -84,7 +92,16 @@ class Objective:
             ("overlong_buffer", self.overlong_buffer >= 0, "it must not be negative"),
             ("overlong_penalty", self.overlong_penalty > 0, "it must be above 0; overlong_buffer: 0 turns it off"),
             # Rules between fields.
-            ("dual_clip", not self.dual_clip or self.policy_loss == "ppo_clip", "only policy_loss: ppo_clip has one"),
+            (
+                "dual_clip",
+                not self.dual_clip or self.policy_loss == "ppo_clip" or self.policy_loss.startswith("verl/"),
+                "only policy_loss: ppo_clip has one",
+            ),
+            (
+                "verl",
+                not self.verl or "verl/" in (self.advantage[:5], self.policy_loss[:5]),
+                "neither advantage nor policy_loss is verl's; remove it",
+            ),
             ("kl_estimator", not k1_in_loss, "in the loss its gradient has mean zero; set k2 or k3, or kl_in: reward"),
             ("importance_cap", not self.importance_cap or self.policy_loss != "nll", "nll has no engine; remove it"),
             (

@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
+from rl.algorithms import verl_bridge, verl_source
 from rl.algorithms.kl import k3, kl
 from rl.algorithms.objective import Objective
 from rl.algorithms.registry import resolve
@@ -34,8 +35,7 @@ def policy_objective(
     """Return all terms of the policy's loss [A], and diagnostics [A]: the named loss, weighted for the gap between trainer
     and engine, plus the KL penalty, minus the entropy bonus. `entropy_A` may be None when its coefficient is 0.
     Raises ConfigError if a user's loss cannot be found or is reduced."""
-    policy_loss = resolve(objective.policy_loss, POLICY_LOSSES, "policy_loss")
-    loss_A, diagnostics = policy_loss(logprobs_A, batch, objective)
+    loss_A, diagnostics = find_loss(objective.policy_loss)(logprobs_A, batch, objective)
     if loss_A.shape != logprobs_A.shape:
         # A mean over this micro-batch would make the gradient depend on how the step was cut up.
         shape = tuple(loss_A.shape)
@@ -59,6 +59,13 @@ def policy_objective(
         assert entropy_A is not None, "an entropy bonus needs the entropy"
         loss_A = loss_A - objective.entropy_coef * entropy_A
     return loss_A, diagnostics
+
+
+def find_loss(name: str) -> PolicyLoss:
+    """Return the loss of that name: ours, verl's or the user's, which is imported. Raises ConfigError."""
+    if verl_source.is_verl(name):
+        return verl_bridge.policy_loss(name)
+    return resolve(name, POLICY_LOSSES, "policy_loss")
 
 
 def action_weights(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from rl.algorithms import verl_source
 from rl.algorithms.advantages import ADVANTAGES
 from rl.algorithms.objective import Objective
 from rl.algorithms.policy_losses import POLICY_LOSSES
@@ -69,22 +70,47 @@ def objective(name: str, overrides: Mapping[str, object], place: str) -> Objecti
         hint = f"; here it is {elsewhere}" if elsewhere else did_you_mean(name, ALGORITHMS)
         raise ConfigError(f"{place}: unknown algorithm '{name}'{hint}")
     settings = build(Objective, {**ALGORITHMS[name], **overrides}, place)
-    check_name(settings.advantage, ADVANTAGES, f"{place}.advantage", ADVANTAGE_PARAMETERS)
-    check_name(settings.policy_loss, POLICY_LOSSES, f"{place}.policy_loss", POLICY_LOSS_PARAMETERS)
-    reads_values = "values" in columns_read(settings.advantage, ADVANTAGES, f"{place}.advantage")
+    _check_names(settings, place)
+    reads_values = "values" in _columns_of_advantage(settings.advantage, f"{place}.advantage")
     if reads_values and not settings.critic:
         raise ConfigError(f"{place}.critic: got False; advantage '{settings.advantage}' needs values; set critic: true")
-    # A user's estimator may read values through code that is not seen, so only the built-in ones are sure not to.
-    if settings.critic and not reads_values and settings.advantage in ADVANTAGES:
+    # A user's estimator may read values through code that is not seen, so only the others are sure not to.
+    is_seen = settings.advantage in ADVANTAGES or verl_source.is_verl(settings.advantage)
+    if settings.critic and not reads_values and is_seen:
         raise ConfigError(f"{place}.critic: advantage '{settings.advantage}' reads no values; set critic: false")
     return settings
+
+
+def _check_names(settings: Objective, place: str) -> None:
+    """Raise ConfigError unless advantage and loss are there, without importing them."""
+    if verl_source.is_verl(settings.advantage):
+        verl_source.find(settings.advantage, "advantage", f"{place}.advantage")
+    else:
+        check_name(settings.advantage, ADVANTAGES, f"{place}.advantage", ADVANTAGE_PARAMETERS)
+    if not verl_source.is_verl(settings.policy_loss):
+        return check_name(settings.policy_loss, POLICY_LOSSES, f"{place}.policy_loss", POLICY_LOSS_PARAMETERS)
+    loss = verl_source.find(settings.policy_loss, "policy_loss", f"{place}.policy_loss")
+    mean = verl_source.FIXED_MEANS.get(loss.name, settings.normalise)
+    if mean != settings.normalise:
+        raise ConfigError(
+            f"{place}.normalise: got {settings.normalise}; verl computes {loss.name} with one mean only; set normalise: {mean}"
+        )
+
+
+def _columns_of_advantage(name: str, place: str) -> frozenset[str]:
+    if verl_source.is_verl(name):
+        return verl_source.find(name, "advantage", place).columns
+    return columns_read(name, ADVANTAGES, place)
 
 
 def columns(objective: Objective) -> frozenset[str]:
     """Return the columns of a batch that cost another forward pass and that the objective reads: `old` (logprobs before the
     update) and `ref` (logprobs under the reference). Raises ConfigError."""
-    names = columns_read(objective.advantage, ADVANTAGES, "advantage")
-    names |= columns_read(objective.policy_loss, POLICY_LOSSES, "policy_loss")
+    names = _columns_of_advantage(objective.advantage, "advantage")
+    if not verl_source.is_verl(
+        objective.policy_loss
+    ):  # verl's take the old logprobs as ours do: those of the update itself
+        names |= columns_read(objective.policy_loss, POLICY_LOSSES, "policy_loss")
     if objective.kl_coef:
         names |= {"ref"}
     if objective.kl_coef and objective.kl_in == "reward":
@@ -95,5 +121,7 @@ def columns(objective: Objective) -> frozenset[str]:
 def check_imports(objective: Objective, place: str) -> None:
     """Import the user's functions that the objective names. Raises ConfigError for one that cannot be imported or called:
     better now than at a run's first step."""
-    check_call(objective.advantage, ADVANTAGES, f"{place}.advantage", ADVANTAGE_PARAMETERS)
-    check_call(objective.policy_loss, POLICY_LOSSES, f"{place}.policy_loss", POLICY_LOSS_PARAMETERS)
+    if not verl_source.is_verl(objective.advantage):
+        check_call(objective.advantage, ADVANTAGES, f"{place}.advantage", ADVANTAGE_PARAMETERS)
+    if not verl_source.is_verl(objective.policy_loss):
+        check_call(objective.policy_loss, POLICY_LOSSES, f"{place}.policy_loss", POLICY_LOSS_PARAMETERS)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -36,6 +37,10 @@ def _clip(value: object, name: str, root: Path, where: str, clip_name: str) -> C
     if isinstance(value, Mapping) and {"bytes", "path"} & value.keys():
         # Hugging Face's Audio feature keeps the original path beside the bytes; that file is often gone.
         value = value.get("path") if value.get("bytes") is None else value["bytes"]
+    elif isinstance(value, Mapping) and {"array", "sampling_rate"} <= value.keys():  # what its feature decodes to
+        value = _encode(value["array"], value["sampling_rate"], name, where)
+    elif isinstance(value, Mapping) and len(value) == 1 and {"audio", "audio_url"} & value.keys():
+        (value,) = value.values()
     if isinstance(value, str) and value.startswith(INLINE):
         value = _decode_inline(value, name, where)
     if isinstance(value, bytes | bytearray | memoryview):
@@ -48,6 +53,19 @@ def _clip(value: object, name: str, root: Path, where: str, clip_name: str) -> C
     if not os.path.isfile(file):
         raise ValueError(f"{where}: column '{name}': no such file: {one_line(file)}; correct the path")
     return Clip(str(file))
+
+
+def _encode(array: object, rate: object, name: str, where: str) -> bytes:
+    """Return samples, [frames] or [frames, channels], as the bytes of a WAV file."""
+    import numpy as np
+    import soundfile
+
+    file = io.BytesIO()
+    try:
+        soundfile.write(file, np.asarray(array, dtype=np.float32), rate, format="WAV", subtype="FLOAT")
+    except (TypeError, ValueError, OverflowError, IndexError, soundfile.LibsndfileError) as error:
+        raise ValueError(f"{where}: the array of column '{name}' is no sound ({error}); correct the row") from error
+    return file.getvalue()
 
 
 def _decode_inline(value: str, name: str, where: str) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -23,6 +24,7 @@ from rl.data.rows import (
     check_columns,
     check_split,
     check_split_column,
+    flat_names,
     locate,
     normal_split,
     split_of,
@@ -32,9 +34,9 @@ from rl.data.rows import (
 if TYPE_CHECKING:
     import datasets
 
-FILES = ("jsonl", "json", "csv", "parquet", "huggingface", "folder")
+FILES = ("jsonl", "json", "csv", "parquet", "verl", "huggingface", "folder")
 """Sources that are read row by row; the other ones make their own prompts."""
-SINGLE_FILES = ("jsonl", "json", "csv", "parquet")
+SINGLE_FILES = ("jsonl", "json", "csv", "parquet", "verl")
 """Sources whose `path` names files, each read on its own."""
 ENDING_SOURCES = {".parquet": "parquet", ".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "jsonl"}
 """Source of a file by the ending of its name."""
@@ -42,6 +44,8 @@ SPLIT_FOLDERS = {name: name for name in SPLITS} | {"val": "validation", "valid":
 """Name of a folder, in small letters -> the split whose files it holds."""
 AUDIO_ROWS = 64
 """Number of rows of a parquet file in memory at a time when they hold sound."""
+FIRST_ROWS = 64
+"""Rows of a json file whose columns are taken for those of all."""
 
 PlacedRows = Iterator[tuple[str, Row]]
 """Rows, each with its place for messages."""
@@ -89,6 +93,19 @@ def stored_columns(source: str, file: Path) -> list[str]:
     if source == "parquet":
         return parquet_columns(file)
     return csv_columns(file) if source == "csv" else []
+
+
+def first_columns(config: FileConfig) -> list[str]:
+    """Return the columns of a source of files by its first file or its first rows, each with the parts of its mappings.
+    Raises ValueError where it cannot be read."""
+    if config.source == "huggingface":
+        return next(iter(_huggingface_parts(config, "data").values())).column_names
+    file = data_files(config.path, "data.path")[0]
+    if config.source in ("jsonl", "json"):
+        errors: list[ValueError] = []
+        first_rows = islice(json_rows(file, errors.append), FIRST_ROWS)
+        return list(dict.fromkeys(name for _, row in first_rows for name in flat_names(row)))
+    return stored_columns(config.source, file)
 
 
 def check_same_columns(files: Sequence[Path], source: str, columns: Collection[str]) -> None:
@@ -156,8 +173,8 @@ def compile_pattern(args: Mapping[str, Any], place: str) -> re.Pattern[str] | No
     return pattern
 
 
-def _huggingface(config: FileConfig, split: str | None, place: str) -> PlacedRows:
-    """Yield (`NAME[SPLIT]: row N`, row). A split column of the rows wins over the splits the dataset is stored in."""
+def _huggingface_parts(config: FileConfig, place: str) -> dict[str, datasets.Dataset]:
+    """Return {split: its data set}; a single data set has an empty name. Raises ValueError."""
     import datasets
     from datasets.exceptions import DatasetsError
 
@@ -170,7 +187,12 @@ def _huggingface(config: FileConfig, split: str | None, place: str) -> PlacedRow
     except (OSError, ValueError, RuntimeError, DatasetsError) as error:
         raise ValueError(f"{place}.path: {path}: {first_line(error)}; check the name, args and the network") from error
     # A `DatasetDict` is a dict of split to dataset; a single dataset has no name.
-    parts = {str(k): v for k, v in dataset.items()} if isinstance(dataset, dict) else {"": dataset}
+    return {str(k): v for k, v in dataset.items()} if isinstance(dataset, dict) else {"": dataset}
+
+
+def _huggingface(config: FileConfig, split: str | None, place: str) -> PlacedRows:
+    """Yield (`NAME[SPLIT]: row N`, row). A split column of the rows wins over the splits the dataset is stored in."""
+    parts, path = _huggingface_parts(config, place), str(config.path)
     name = config.split_name
     for part in parts.values():
         check_split_column(name, part.column_names, path)

@@ -13,7 +13,9 @@ from rl.data.arrow import parquet_counts
 from rl.data.files import AUDIO_ROWS, SINGLE_FILES, hub_name, rows, stored_columns
 from rl.data.paths import data_files
 from rl.data.rows import Row, check_columns, flat_names, has_column, normal_split
-from rl.data.sources import DataConfig, arguments, read
+from rl.data.sources import DataConfig, read
+from rl.data.standard_forms import recognise
+from rl.data.task_arguments import arguments
 from rl.data.tasks import COUNTS, TASKS
 from rl.types import Prompt
 
@@ -48,6 +50,7 @@ def inspect(config: DataConfig, split: str | None = None, place: str = "data") -
     notes: list[str] = []
     try:
         config.validate(place)
+        config = recognise(config)
         count, prompts = _read(config, split, place, notes.append)
         row, columns = _first_row(config, place), _columns(config, place)
         if columns:  # a column of splits may be made of the parts that a data set is stored in

@@ -17,15 +17,20 @@ CHAIN_KEYS = ("reasoning_content", "reasoning", "thinking")
 """Keys of a turn, and columns of a row, that hold a chain of thought beside the answer."""
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 """Role of a turn -> role in the prompt; `developer` is a newer name of `system`."""
+SHAREGPT_ROLES = {"human": "user", "gpt": "assistant", "chatgpt": "assistant"}
+"""Speaker of a ShareGPT turn, `{from, value}`, -> its role elsewhere; others have the same name."""
 TEXT_PARTS = ("text", "input_text", "output_text")
 CHAIN_PARTS = ("thinking", "reasoning")
 AUDIO_PARTS = ("audio", "audio_url", "input_audio")
 
 
-def read_turns(value: object, name: str, where: str) -> tuple[list[Message], list[object]]:
+def read_turns(value: object, name: str, where: str, needs_user: bool = True) -> tuple[list[Message], list[object]]:
     """Return the turns of the column `name`, and the sound of their audio parts as `rl.data.clips` reads it, in order;
     each has its mark in the text. A chain stands before its answer in the standard form. Raises ValueError naming the
-    row at `where`, the turn and the key."""
+    row at `where`, the turn and the key, and where it `needs_user` and no turn of the user's has text. A text is one turn
+    of the user's."""
+    if isinstance(value, str) and not value.lstrip().startswith("[{"):  # which is turns as the text of JSON
+        value = [{"role": "user", "content": value}]
     if not isinstance(value, list) or not value:
         raise ValueError(
             f"{where}: column '{name}' is {type_name(value)}, not a list of {{role, content}}; correct the row"
@@ -35,13 +40,14 @@ def read_turns(value: object, name: str, where: str) -> tuple[list[Message], lis
         _read_turn(turn, name, where, f"{where}: column '{name}', turn {number}", sounds)
         for number, turn in enumerate(cast("list[object]", value), 1)
     ]
-    if not any(turn.role == "user" and turn.content.strip() for turn in turns):
+    if needs_user and not any(turn.role == "user" and turn.content.strip() for turn in turns):
         raise ValueError(f"{where}: column '{name}': no user turn with text; write {{role: user, content: …}}")
     return turns, sounds
 
 
 def _read_turn(value: object, name: str, where: str, place: str, sounds: list[object]) -> Message:
     """Return a turn; the sound of its parts is added to `sounds`."""
+    value = _from_sharegpt(value)
     if not isinstance(value, dict) or not isinstance(value.get("role"), str):
         raise ValueError(f"{where}: column '{name}': a turn without a role; write {{role: user, content: …}}")
     turn = cast("dict[str, object]", value)
@@ -61,6 +67,16 @@ def _read_turn(value: object, name: str, where: str, place: str, sounds: list[ob
     if chain and (THINK_OPEN in content or THINK_CLOSE in content):
         raise ValueError(f"{place}: a chain of thought beside the content, and {THINK_OPEN} in it; remove one")
     return Message(ROLES[role], join_think(chain, content) if chain else content)
+
+
+def _from_sharegpt(value: object) -> object:
+    """Return a turn of ShareGPT's, `{from: human, value: …}`, under the usual keys; any other as it is."""
+    turn = cast("dict[str, object]", value) if isinstance(value, dict) else {}
+    if _is_empty(turn.get("role")) and isinstance(turn.get("from"), str) and "value" in turn:
+        rest = {key: inner for key, inner in turn.items() if key not in ("from", "value")}
+        speaker = str(turn["from"])
+        return {**rest, "role": SHAREGPT_ROLES.get(speaker, speaker), "content": turn["value"]}
+    return value
 
 
 def one_chain(chains: Sequence[str], place: str) -> str:

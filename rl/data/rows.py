@@ -74,7 +74,7 @@ def locate(path: str, place: str) -> Path:
 
 def top_level(columns: Iterable[str]) -> set[str]:
     """Return the columns as they are, and those of which they are parts: `reward_model` of `reward_model.ground_truth`."""
-    names = {*columns}
+    names = {name.removesuffix("?") for name in columns} | {*columns}
     return names | {name.partition(".")[0] for name in names}
 
 
@@ -113,11 +113,24 @@ def type_name(value: object) -> str:
     return "null" if value is None else names.get(type(value), type(value).__name__)
 
 
+def optional(name: str) -> str:
+    """Return the name of a column that rows may lack, as `fields` has it: `solution?`."""
+    return f"{name}?"
+
+
+def is_optional(name: str) -> bool:
+    """Return whether rows may lack the column."""
+    return name.endswith("?")
+
+
 def column(row: Row, name: str, where: str) -> Any:
     """Return the value of a row's column, or of a part of it: `reward_model.ground_truth`, `prompt.0.content`. Raises
-    ValueError where there is none."""
+    ValueError where there is none; with `?` after the name it is None then."""
     if name in row:
         return row[name]
+    if is_optional(name):
+        name = name.removesuffix("?")
+        return column(row, name, where) if has_column(row, name) else None
     head, *keys = name.split(".")
     if head not in row or not keys:
         raise ValueError(f"{where}: no column '{name}'{did_you_mean(name, flat_names(row))}")

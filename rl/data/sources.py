@@ -6,16 +6,14 @@ module imports nothing heavy.
 
 from __future__ import annotations
 
-import inspect
 import os
-import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from rl import terminal
-from rl.config import ConfigError, coerce, did_you_mean
+from rl.config import ConfigError, did_you_mean
 from rl.data import user_functions
 from rl.data.clips import check_clips, place_marks
 from rl.data.files import ENDING_SOURCES, FILES, SINGLE_FILES, Refuse, check_same_columns, compile_pattern, rows
@@ -29,11 +27,14 @@ from rl.data.rows import (
     column,
     fail,
     has_column,
+    is_optional,
     normal_split,
     placeholders,
     text,
     type_name,
 )
+from rl.data.standard_forms import VERL, recognise
+from rl.data.task_arguments import arguments
 from rl.data.tasks import TASKS
 from rl.types import Message, Prompt
 from rl.units import many
@@ -52,15 +53,16 @@ class DataConfig:
     """A data set of a recipe."""
 
     source: str
-    """Source of the prompts: jsonl, json, csv, parquet, huggingface, folder, the name of a task, `pkg.mod:fn` or
-    `file.py:fn`."""
+    """Source of the prompts: jsonl, json, csv, parquet, verl (a parquet or json file made for verl), huggingface, folder,
+    the name of a task, `pkg.mod:fn` or `file.py:fn`."""
     path: Paths | None = None
     """A file, a pattern such as `data/*.jsonl`, or a list of these; for huggingface a hub name or a local folder; for folder a folder of audio files, whose class folders are
     answers. A relative path begins at the working directory, or at the recipe's folder where it exists only there."""
     fields: dict[str, str] = field(default_factory=dict[str, str])
     """Part of a prompt -> the column that holds it, or a part of one (`reward_model.ground_truth`, `prompt.0.content`). Keys with a meaning: question, answer, id, source, reasoning and
     response (the demonstration), split, options, messages, audio (bytes, a path beside the file, {bytes, path}, or a
-    list of these: one clip each); any other becomes `prompt.fields[key]`."""
+    list of these: one clip each); any other becomes `prompt.fields[key]`. Rows may lack a column with `?` after its name.
+    Conversations, demonstrations and pairs with the usual names of columns need no mapping (docs/data.md)."""
     template: str = "{question}"
     """The user's message; `{name}` is a column or a key of `fields`, `{options}` one lettered line for each option,
     `{audio}` the place of the clips (without it, before everything else)."""
@@ -109,7 +111,11 @@ class DataConfig:
         for path in as_list(self.path):
             ending = Path(path).suffix.lower()
             kind = ENDING_SOURCES.get(ending, self.source)
-            if self.source in SINGLE_FILES and kind != self.source and {kind, self.source} != {"json", "jsonl"}:
+            if (
+                self.source in SINGLE_FILES
+                and self.source not in (VERL, kind)
+                and {kind, self.source} != {"json", "jsonl"}
+            ):
                 raise ConfigError(
                     f"{place}.source: '{self.source}', and {path} ends in {ending}; write `source: {kind}`"
                 )
@@ -160,12 +166,16 @@ class DataConfig:
     def required_columns(self) -> list[str]:
         """The columns that every row must have."""
         in_template = [] if "messages" in self.fields else placeholders(self.template, "template")
-        return [*self.fields.values(), *(name for name in in_template if name not in self.fields)]
+        if {"chosen", "rejected"} <= self.fields.keys() and self.template == "{question}":
+            in_template = []  # without a question, the two answers hold the prompt
+        mapped = [name for name in self.fields.values() if not is_optional(name)]
+        return [*mapped, *(name for name in in_template if name not in self.fields)]
 
     @property
     def columns(self) -> list[str]:
         """The columns that are read, where they exist."""
-        return [*self.required_columns, self.split_column, *IMPLIED_KEYS, *CHAIN_KEYS]
+        in_template = [] if "messages" in self.fields else placeholders(self.template, "template")
+        return [*self.fields.values(), *in_template, self.split_column, *IMPLIED_KEYS, *CHAIN_KEYS]
 
 
 def load(
@@ -186,6 +196,7 @@ def read(
 ) -> list[Prompt]:
     """Return the prompts as `load` does; without `decode`, their clips are taken for sound as they are."""
     config.validate(place)
+    config = recognise(config, opens_hub=True)
     if limit is not None and limit < 1:
         raise ConfigError(f"{place}: limit {limit} leaves no prompt; use 1 or more")
     errors: list[ValueError] = []
@@ -280,19 +291,3 @@ def _function_prompts(config: DataConfig, split: str | None, place: str) -> Plac
         if config.system and prompt.messages[0].role != "system":
             prompt = replace(prompt, messages=(Message("system", config.system), *prompt.messages))
         yield where, replace(prompt, messages=place_marks(prompt.messages, prompt.clips, where))
-
-
-def arguments(function: Callable[..., object], args: Mapping[str, object], place: str) -> dict[str, Any]:
-    """Return `args`, converted as the signature of a task or a user's function says: names, types where a task annotates
-    them, none missing. Raises ConfigError."""
-    parameters = list(inspect.signature(function).parameters.values())[1:]  # the first is the split
-    keywords = {p.name: p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
-    # Annotations of a user's function may name what its module does not import.
-    hints = typing.get_type_hints(function) if function in TASKS.values() else {}
-    for key in args:
-        if key not in keywords and all(p.kind is not p.VAR_KEYWORD for p in parameters):
-            raise ConfigError(f"{place}.args: unknown key '{key}'{did_you_mean(key, keywords)}")
-    for key, parameter in keywords.items():
-        if parameter.default is parameter.empty and key not in args:
-            raise ConfigError(f"{place}.args: missing key '{key}'; add `{key}: …`")
-    return {key: coerce(hints.get(key, object), value, f"{place}.args.{key}") for key, value in args.items()}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rl.data.inspection import DataFacts
 from rl.data.mixture import quoted, weights_of
 from rl.data.sources import FILES, DataConfig
+from rl.data.standard_forms import recognise
 from rl.data.tasks import TASKS
 from rl.data.tasks.procedural import COMPACT
 from rl.units import many
@@ -69,7 +70,9 @@ def _missing_fields(stage: Stage, recipe: Recipe) -> list[str]:
         data = recipe.header.data.get(name)
         if data is None:
             continue  # an earlier stage makes it
-        if data.source in FILES and not set(fields) & data.fields.keys():
+        if data.source == "huggingface" and not data.fields:
+            continue  # its columns may have usual names, which only loading it shows
+        if data.source in FILES and not set(fields) & recognise(data).fields.keys():
             lines.append(f"{stage.place}.data: '{name}' has no {row_kind}; map `{fields[0]}:` in data.{name}.fields")
         elif data.source not in FILES and _task_lacks(row_kind, data):
             lines.append(
@@ -94,7 +97,7 @@ def _unheard_sound(stage: Stage, recipe: Recipe) -> list[str]:
         lines.append(f"{stage.place}.train: adapter, and the model reads text only; add `audio: {{}}` to model.build")
     for name in weights_of(stage.config.data):
         data = recipe.header.data.get(name)
-        if data is not None and (data.source in SOURCES_OF_SOUND or "audio" in data.fields):
+        if data is not None and (data.source in SOURCES_OF_SOUND or "audio" in recognise(data).fields):
             lines.append(
                 f"{stage.place}.data: '{name}' has sound, the model reads text only; add `audio: {{}}` to model.build"
             )

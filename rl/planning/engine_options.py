@@ -76,11 +76,27 @@ DEEPSPEED_KEYS = frozenset(
 """Keys of DeepSpeed's config at its top; a test looks each up in the installed one."""
 
 
+REFUSED = {
+    "model": "model.path",
+    "tokenizer": "model.path",
+    "dtype": "model.dtype",
+    "tensor_parallel_size": "engines.gpus",
+}
+"""Options of vLLM that `engines.vllm` may not hold, with the recipe key that does their work: trainers and plan read that."""
+JUDGE_KEYS = {"model": "model", "tokenizer": "model", "dtype": "dtype", "tensor_parallel_size": "gpus"}
+"""Names of these keys for a judge."""
+
+
 def check(recipe: Recipe) -> list[str]:
     """Return a line for each option that the library it is for does not have; none for a library that is not installed."""
     header = recipe.header
     lines = _unknown(header.engines.vllm, vllm_options, "engines.vllm", "vLLM's EngineArgs have")
+    lines += [
+        f"engines.vllm.{key}: set {place} instead" for key, place in REFUSED.items() if key in header.engines.vllm
+    ]
     for name, judge in header.judges.items():
+        refused = [key for key in REFUSED if key in judge.vllm]
+        lines += [f"judges.{name}.vllm.{key}: set judges.{name}.{JUDGE_KEYS[key]} instead" for key in refused]
         lines += _unknown(judge.vllm, vllm_options, f"judges.{name}.vllm", "vLLM's EngineArgs have")
     options = header.trainer.deepspeed
     lines += _unknown(options, lambda: DEEPSPEED_KEYS, "trainer.deepspeed", "DeepSpeed's config has")

@@ -13,6 +13,7 @@ from rl.data.inspection import DataFacts
 from rl.data.mixture import weights_of
 from rl.data.rows import placeholders
 from rl.data.sources import FILES, DataConfig
+from rl.data.standard_forms import recognise
 from rl.units import many
 
 if TYPE_CHECKING:
@@ -142,12 +143,18 @@ def _fix(name: str, config: DataConfig, columns: Sequence[str]) -> str:
 
 
 def _answer_column(config: DataConfig) -> str:
-    return config.fields.get("answer", "answer")
+    return recognise(config).fields.get("answer", "answer").removesuffix("?")
 
 
 def used_columns(config: DataConfig) -> set[str]:
     """Return the columns that hold something else than an answer."""
-    others = {column for key, column in config.fields.items() if key not in ("response", "reasoning")}
+    config = recognise(config)
+    # What only goes on under its own name may be the answer as well.
+    others = {
+        column.removesuffix("?")
+        for key, column in config.fields.items()
+        if key not in ("response", "reasoning") and column != f"{key}?"
+    }
     in_template = set() if "messages" in config.fields else set(placeholders(config.template, "template"))
     return others | in_template | {config.split_name, "id"}
 

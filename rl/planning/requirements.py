@@ -11,17 +11,25 @@ from typing import TYPE_CHECKING
 
 from models.folder import check_whole
 from rl import native_libraries
+from rl.data.standard_forms import recognise
+from rl.gpu_requirements import find_missing
 from rl.planning.checks import SOURCES_OF_SOUND
 
 if TYPE_CHECKING:
     from rl.data.sources import DataConfig
     from rl.recipe import Recipe
+    from rl.workers.machine import Machine
 
 TRAINER_ROLES = {"policy", "critic", "reference", "reward_model"}
 
 
-def packages(roles: Collection[str], gpu: bool) -> list[str]:
-    """Return a line about the engines that are not installed, found without importing them."""
+def packages(roles: Collection[str], machine: Machine) -> list[str]:
+    """Return a line about the engines that are not installed, found without importing them, and one about each thing that a
+    machine with GPUs lacks."""
+    return _missing_packages(roles, machine.gpus > 0) + (find_missing(machine.driver) if machine.gpus else [])
+
+
+def _missing_packages(roles: Collection[str], gpu: bool) -> list[str]:
     is_needed = {"ray": True, "deepspeed": bool(TRAINER_ROLES & {*roles}), "vllm": _serves(roles)}
     missing = [name for name, needed in is_needed.items() if needed and find_spec(name) is None]
     if not missing:
@@ -53,7 +61,7 @@ def libraries(recipe: Recipe) -> list[str]:
 
 def _has_sound(data: DataConfig) -> bool:
     """Return whether the prompts of a data set have clips."""
-    return data.source in SOURCES_OF_SOUND or "audio" in data.fields
+    return data.source in SOURCES_OF_SOUND or "audio" in recognise(data).fields
 
 
 def unnamed_folder(recipe: Recipe) -> tuple[set[str], list[str]]:

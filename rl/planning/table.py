@@ -8,17 +8,17 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from rl.planning.duration import format_duration
-from rl.planning.plan import Plan
+from rl.planning.explanation import explain as explain_plan
+from rl.planning.formulas import PARTS
+from rl.planning.result import Plan
 from rl.recipe.repeat import base
 from rl.stages.workload import StagePlan
 from rl.units import amount, many, size
-from rl.workers.placement import ExpectConfig, total
+from rl.workers.placement import total
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
-
-MEMORY_PARTS = ("weights", "gradients", "optimizer", "kv", "activations", "other")
 
 Bundle = tuple[float, int, tuple[str, ...], float]  # (CPUs, GPUs, actors, bytes needed on its device)
 
@@ -35,8 +35,9 @@ def as_json(plan: Plan) -> dict[str, Any]:
     return values
 
 
-def render_plan(plan: Plan, brief: bool = False) -> RenderableType:
-    """Return the plan for a terminal; `brief` leaves out the memory of each role. Problems are printed by the caller."""
+def render_plan(plan: Plan, brief: bool = False, explain: bool = False) -> RenderableType:
+    """Return the plan for a terminal; `brief` leaves out the memory of each role, `explain` adds the formula of every number
+    of memory and time. Problems are printed by the caller."""
     from rich.console import Group
     from rich.text import Text
 
@@ -45,6 +46,8 @@ def render_plan(plan: Plan, brief: bool = False) -> RenderableType:
         parts.append(_memory_table(plan))
     # Text, because rich would read the [brackets] around bundles as markup.
     parts += [Text(line) for line in _describe_resources(plan)]
+    if explain:
+        parts += [Text(line) for line in explain_plan(plan)]
     parts += [Text(f"note: {note}", "yellow") for note in plan.notes]
     return Group(*parts)
 
@@ -66,10 +69,10 @@ def _stages_table(plan: Plan) -> Table:
 
 
 def _memory_table(plan: Plan) -> Table:
-    titles = ["KV cache" if part == "kv" else part for part in MEMORY_PARTS]
+    titles = ["KV cache" if part == "kv" else part for part in PARTS]
     table = _table(["memory of"], ["actors", *titles, "each"])
     for role in plan.roles:
-        cells = [size(role.parts[part]) if role.parts[part] else "" for part in MEMORY_PARTS]
+        cells = [size(role.parts[part]) if role.parts[part] else "" for part in PARTS]
         table.add_row(role.role, str(role.count), *cells, size(role.bytes))
     return table
 
@@ -101,8 +104,8 @@ def _describe_resources(plan: Plan) -> list[str]:
         sizes = ", ".join(f"{name} {size(plan.disk[name])}" for name in ("models", "checkpoints", "rollouts"))
         free = f"; {size(plan.disk['free'])} free" if "free" in plan.disk else ""
         lines.append(f"disk       up to {sizes}{free}")
-    if plan.expected and any(stage.seconds for stage in plan.stages):
-        lines.append(f"time       {_describe_time(plan, plan.expected)}")
+    if any(stage.seconds for stage in plan.stages):
+        lines.append(f"time       {_describe_time(plan)}")
     return lines
 
 
@@ -145,9 +148,9 @@ def _describe_placement(plan: Plan) -> str:
     if plan.present is not None:
         available = f"{plan.present.gpus} and {plan.present.cpus}" if plan.gpu else str(plan.present.cpus)
         where = f"of {available} here"
-    elif plan.expected:
-        available = f"{plan.expected.gpus} and {plan.expected.cpus}" if plan.gpu else str(plan.expected.cpus)
-        where = f"of {available} expected on {many(plan.expected.nodes, 'node')}"
+    elif plan.machines:
+        available = f"{plan.machines.gpus} and {plan.machines.cpus}" if plan.gpu else str(plan.machines.cpus)
+        where = f"of {available} {'there' if plan.address else 'expected'} on {many(plan.machines.nodes, 'node')}"
     else:
         where = f"of the cluster at {plan.address}"
     return f"{plan.placement}, {need} {where}: {'; '.join(groups)}"
@@ -160,7 +163,7 @@ def _describe_actors(names: Sequence[str]) -> str:
 
 def _describe_gpu_memory(plan: Plan) -> str:
     """Return the memory needed on a GPU of each sort of bundle."""
-    capacity = f" of {plan.expected.gpu_memory_gb:g}" if plan.expected else ""
+    capacity = f" of {size(plan.gpu_memory)}" if plan.gpu_memory else ""
     sorts: list[str] = []
     for (_, _, actors, need), count in _group_bundles(plan).items():
         where = f"a GPU of {count} ×" if count > 1 else "on the GPU of"
@@ -173,7 +176,7 @@ def _describe_gpu_memory(plan: Plan) -> str:
     return text
 
 
-def _describe_time(plan: Plan, expect: ExpectConfig) -> str:
+def _describe_time(plan: Plan) -> str:
     bound, estimate = format_duration(sum(stage.seconds for stage in plan.stages)), ""
     if any(stage.expected_seconds for stage in plan.stages):
         # Full where no length is expected.
@@ -181,8 +184,10 @@ def _describe_time(plan: Plan, expect: ExpectConfig) -> str:
         estimate = f"about {likely} at the expected lengths, "
         if any(stage.seconds and not stage.expected_seconds for stage in plan.stages):  # the estimate mixes both
             estimate = f"about {likely} at the expected lengths (full where none is expected), "
-    return (
-        f"{estimate}up to {bound} if every sequence has its full length, at {expect.train_tflops:g} TFLOP/s of training "
-        f"per GPU and {expect.engine_tokens_per_second:,g} tokens/s per engine (cluster.expect); starting and "
-        "loading not included"
-    )
+    pace, expect = "by a model of an H100 (estimated: 2.7 TB/s, 650 TFLOP/s, 2.5 µs a kernel)", plan.expected
+    if expect and expect.train_tflops is not None:
+        pace = (
+            f"at {expect.train_tflops:g} TFLOP/s of training per GPU and {expect.engine_tokens_per_second:,g} tokens/s per "
+            "engine (cluster.expect)"
+        )
+    return f"{estimate}up to {bound} if every sequence has its full length, {pace}; starting and loading not included"

@@ -23,7 +23,7 @@ class Header:
     """Settings of a recipe that all its stages share."""
 
     name: str
-    """Name of the recipe, and of its folder under `runs/`."""
+    """Name of the recipe, and of its folder under `runs/`; without one, that of its file."""
     model: ModelConfig
     """The model to start from."""
     reward: RewardConfig

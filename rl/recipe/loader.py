@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,9 @@ from rl.recipe.key_hints import check_data_names, explain_key, explain_override
 from rl.recipe.names import check_references
 from rl.recipe.stage_list import Stage, as_yaml, expand, parse_stages, reward_models, served_judges, stage_rewards
 from rl.redaction import forget, remember_secrets
+from rl.workers.counts import fill
+from rl.workers.machine import Machine
+from rl.workers.placement import Devices, roles
 from rollouts.judge_engine import JudgeConfig
 
 DATA_ARTIFACTS = ("distilled", "pairs")
@@ -70,6 +74,9 @@ class Recipe:
     paths_beside: Mapping[str, Paths] = field(default_factory=dict[str, Paths])
     """Paths, as the recipe has them, of the data sets that lie beside the recipe and not in the working directory; in
     `header` and `source` they are absolute."""
+    open_counts: Mapping[str, bool] = field(default_factory=dict[str, bool])
+    """Which of engines.count and trainer.ranks the recipe leaves to the machines; False where it does so on GPUs alone. In
+    `header` they are numbers."""
 
     @property
     def name(self) -> str:
@@ -104,6 +111,19 @@ class Recipe:
     def judges(self) -> dict[str, JudgeConfig]:
         """Judges of the recipe that some reward asks."""
         return {name: judge for name, judge in self.header.judges.items() if f"judge {name}" in self.roles}
+
+    def on(self, devices: Devices) -> Recipe:
+        """Return the recipe for these devices: the counts that it leaves open are those that fill them."""
+        header = self.header
+        kinds = roles(self.roles, header.engines, header.trainer, devices.gpus > 0, self.judges)
+        engines, ranks = fill(kinds, header.cluster.placement, devices)
+        if (is_named := self.open_counts.get("engines.count")) is not None:
+            count = engines if devices.gpus or is_named else 1
+            header = dataclasses.replace(header, engines=dataclasses.replace(header.engines, count=count))
+        if (is_named := self.open_counts.get("trainer.ranks")) is not None:
+            count = ranks if devices.gpus or is_named else 1
+            header = dataclasses.replace(header, trainer=dataclasses.replace(header.trainer, ranks=count))
+        return dataclasses.replace(self, header=header)
 
     def loads(self) -> Iterator[DataRead]:
         """Yield everything that is read of the recipe's data sets; what an earlier stage writes is left out."""
@@ -141,6 +161,8 @@ def load(
     else:
         path = find(recipe)
         folder, whole = path.parent, _read(path, ())
+        if "name" not in whole and (name := re.sub(r"[^\w.-]+", "-", path.stem).strip("-.")):
+            whole["name"] = name
     for override in overrides:
         _override(whole, override)
     # Interpolation comes after the overrides, so that `${…}` sees them.
@@ -151,7 +173,8 @@ def load(
     try:
         blocks = parse_stages(values, keys)
         check_data_names(values.get("data"))
-        header = build(Header, {key: value for key, value in values.items() if key in keys}, "")
+        header_values, open_counts = _open_counts({key: value for key, value in values.items() if key in keys})
+        header = build(Header, header_values, "")
     except UnknownKey as error:
         raise ConfigError(explain_key(error, entries)) from error
     stages = [stage for block in blocks for stage in expand(block)]
@@ -160,7 +183,21 @@ def load(
     source = {key: value for key, value in values.items() if key in keys}
     source["stages"] = [as_yaml(block) for block in blocks]
     forget([header.name, *header.data, *(stage.name for stage in stages)])
-    return Recipe(header, tuple(stages), folder, source, _find_data(header, source, folder))
+    read = Recipe(header, tuple(stages), folder, source, _find_data(header, source, folder), open_counts)
+    return read.on(header.cluster.expect.devices if header.cluster.expect else Machine.detect().devices)
+
+
+def _open_counts(values: Values) -> tuple[Values, dict[str, bool]]:
+    """Return the recipe's keys without counts that are left to the machines, and which these are: False where the recipe does
+    not name the count, so that it is 1 on a CPU."""
+    open_counts: dict[str, bool] = {}
+    for place, key in (("engines", "count"), ("trainer", "ranks")):
+        section = values.get(place) or {}
+        if isinstance(section, Mapping) and section.get(key, "auto") == "auto":
+            open_counts[f"{place}.{key}"] = key in section
+            if key in section:
+                values = values | {place: {name: value for name, value in section.items() if name != key}}
+    return values, open_counts
 
 
 def _find_data(header: Header, source: Values, folder: Path) -> dict[str, Paths]:

@@ -16,7 +16,6 @@ from rl import signals, terminal
 from rl.config import ConfigError
 from rl.finite import NonFiniteError, drop_undefined
 from rl.planning import golds
-from rl.planning.plan import plan
 from rl.planning.requirements import check_functions
 from rl.recipe import Recipe
 from rl.recipe.stage_list import Stage, served_judges
@@ -36,6 +35,7 @@ from rl.run.summary import (
 from rl.run.tracker import Tracker, read_metrics, read_warnings
 from rl.runner.artifacts import Artifacts
 from rl.runner.blocks import find_last_iteration
+from rl.runner.devices import plan_run
 from rl.runner.failures import describe_divergence, describe_failure, describe_place
 from rl.runner.live_report import LiveReport
 from rl.runner.outcomes import OUTCOME, read_outcome, write_outcome
@@ -59,8 +59,9 @@ def run(recipe: Recipe, out: str | Path, resume: bool = False, say: Callable[[st
 
     Raises ValueError before anything heavy starts when the recipe cannot run here, and DiskFull."""
     out = Path(out).absolute()
-    if problems := plan(recipe, out).problems:
-        raise ConfigError(problems[0])
+    recipe, run_plan = plan_run(recipe, out)
+    if run_plan.problems:
+        raise ConfigError(run_plan.problems[0])
     check_functions(recipe)
     with detect_full_disk(out), hold_run_dir(recipe, out, resume, say):
         return Run(recipe, out, say).execute()

@@ -50,6 +50,8 @@ class StagePlan:
     """At the expected pace."""
     expected_seconds: float = 0.0
     """At the expected pace and length."""
+    time_formula: str = ""
+    """Formula of the seconds, with its numbers."""
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,12 @@ from rl.data.clips import ENDINGS
 from rl.data.files import FILES
 from rl.data.json_rows import jsonl
 from rl.data.paths import names_below
-from rl.planning.machine import PACKAGES
 from rl.recipe import Recipe
 from rl.redaction import keep_interpolations, variables_in
 from rl.stages.registry import STAGES
 from rl.submit.named_files import find_named_files, parse
 from rl.submit.parcel import Parcel, is_relative
+from rl.workers.machine import PACKAGES
 
 RECIPE = "recipe.yaml"
 SETTINGS = ("engines", "trainer")

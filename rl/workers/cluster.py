@@ -90,9 +90,9 @@ class Cluster:
         cpus, gpus = resources.get("CPU", 0), resources.get("GPU", 0)
         self.gpu = gpus > 0
         role_sizes = roles(self.names, self.engines, self.training, self.gpu, self.judges)
-        reservation = bundles(role_sizes, self.config.placement)
-        if problem := describe_shortage(reservation, cpus, gpus):
+        if problem := describe_shortage(role_sizes, self.config.placement, cpus, gpus):
             raise ValueError(problem)
+        reservation = bundles(role_sizes, self.config.placement)
         self.group = _reserve(reservation)
         self.seats = {seat: (i, bundle) for i, bundle in enumerate(reservation) for seat in bundle.actors}
         self.gpus_by_seat = dict[Seat, tuple[str, ...]]()
@@ -209,8 +209,9 @@ class Cluster:
             variables = judge.environment(self.gpu)
             kind, arguments = JudgeWorker, (judge,)
         else:
-            variables = {"OMP_NUM_THREADS": str(self.training.threads), **({} if self.gpu else trainer.ENVIRONMENT)}
-            arguments = (i, self.training.ranks, self.training.threads)
+            base = trainer.GPU_ENVIRONMENT if self.gpu else trainer.ENVIRONMENT
+            variables = {"OMP_NUM_THREADS": str(self.training.threads), **base}
+            arguments = (i, self.training.ranks, self.training.threads, self.shares_gpus)
             kind = CriticWorker if role in ("critic", "reward_model") else PolicyWorker
         if self.gpu:
             variables |= gpu_environment(self.gpus_by_seat[role, i])

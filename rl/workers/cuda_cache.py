@@ -1,5 +1,6 @@
-"""Taking turns on a GPU: when a trainer's call ends, it gives back what only torch's cache still holds. The engine on
-the same device wakes next, and vLLM allocates beside torch's cache, not from it."""
+"""Taking turns on a GPU: when a trainer's call ends, it gives back what only torch's cache still holds. Another process on
+the same device is next, an engine or a trainer, and allocates beside torch's cache, not from it. A trainer that has its GPU to
+itself keeps the cache."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ def frees_cuda_cache(
         try:
             return method(worker, *args, **kwargs)
         finally:
-            if worker.device.type == "cuda":
+            if worker.device.type == "cuda" and worker.shares_gpu:
                 torch.cuda.empty_cache()
 
     return call

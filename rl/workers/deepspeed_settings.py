@@ -14,21 +14,32 @@ REFUSED_OPTIONS = {
 """Options that `trainer.deepspeed` may not hold, with the recipe key that does their work."""
 
 
-def deepspeed_settings(dtype: str, zero_stage: int, options: Values, gradient_clipping: float) -> Values:
+def deepspeed_settings(
+    dtype: str, zero_stage: int, options: Values, gradient_clipping: float, on_gpus: bool = False
+) -> Values:
     """Return the config that DeepSpeed is given, with the `options` of the recipe (`trainer.deepspeed`) merged in last."""
     settings: Values = {
         "train_micro_batch_size_per_gpu": 1,  # it wants a number; batches are ragged, and it never counts them
         "managed_gradient_accumulation": False,  # `optimise` says when a step is due
         "gradient_clipping": gradient_clipping,  # explicit, or DeepSpeed clips at 1.0
-        "zero_optimization": {"stage": zero_stage, "overlap_comm": False},
+        # Gathers and reductions beside the arithmetic. On CPUs there is nothing to run them beside.
+        "zero_optimization": {"stage": zero_stage, "overlap_comm": on_gpus},
         "zero_allow_untested_optimizer": True,  # torch's AdamW is one
+        # On CPU too, where it has kernels of its own: DeepSpeed's CPU Adam would be compiled at the first start.
+        "zero_force_ds_cpu_optimizer": False,
     }
+    if on_gpus:
+        # DeepSpeed's 5e8 would be 4 GB, in float32 and with two buffers.
+        settings["zero_optimization"]["reduce_bucket_size"] = 100_000_000
     if dtype == "bfloat16":
         # Left to itself DeepSpeed adds up micro-batches' gradients in bfloat16 and, without ZeRO, counts AdamW's steps
         # from 2. So stage 0 becomes 1, on any number of ranks: the ranks split master weights and optimizer states, and
         # the same step is taken.
         settings |= {"bf16": {"enabled": True}, "data_types": {"grad_accum_dtype": "fp32"}}
         settings["zero_optimization"]["stage"] = max(1, zero_stage)
+        # Between ranks too gradients are added up in float32: in bfloat16 the sum would depend on their number. It costs
+        # twice the bytes.
+        settings["communication_data_type"] = "fp32"
     return _merge(settings, options)
 
 

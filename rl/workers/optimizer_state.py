@@ -27,7 +27,7 @@ def write_optimizer(optimizer: Any, file: Path) -> None:
     import safetensors.torch
 
     state: dict[str, Tensor] = {}
-    for i, weight, moments in _shards(optimizer):
+    for i, weight, moments in shards(optimizer):
         tensors = {"weight": weight, **moments}
         state |= {f"{i}.{name}": value.detach().cpu().clone() for name, value in tensors.items()}
     if problem := find_non_finite(state.items()):
@@ -47,17 +47,19 @@ def read_optimizer(optimizer: Any, file: Path) -> None:
     for name, value in safetensors.torch.load_file(file).items():
         i, _, key = name.partition(".")
         state[i][key] = value
-    for i, weight, moments in _shards(optimizer):
+    is_fused = getattr(optimizer, "optimizer", optimizer).param_groups[0].get("fused", False)
+    for i, weight, moments in shards(optimizer):
         tensors = state.pop(str(i), {})
         if "weight" not in tensors or tensors["weight"].shape != weight.shape:
             raise ValueError(f"{file}: other shards than this trainer's; resume with the same trainer.zero_stage")
         weight.data.copy_(tensors.pop("weight"))  # in place: the engine's own views of this memory stay valid
         for key, value in tensors.items():
-            # AdamW counts its steps in a scalar on the host; the moments lie beside the weights.
-            moments[key] = value.to(weight.device) if value.dim() else value
+            # The moments lie beside the weights, and so does AdamW's count of its steps where it is fused.
+            # Copied, since the file's memory cannot be given back (`rl.workers.offload`).
+            moments[key] = value.to(weight.device, copy=True) if value.dim() or is_fused else value
 
 
-def _shards(optimizer: Any) -> Iterator[tuple[int, Tensor, dict[str, Tensor]]]:
+def shards(optimizer: Any) -> Iterator[tuple[int, Tensor, dict[str, Tensor]]]:
     """Yield (index, float32 master weight, its optimizer state) of what this rank steps on."""
     for name in MASTER_WEIGHTS:
         if hasattr(optimizer, name):

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Literal
 
 from rl.config import ConfigError
+from rl.units import GIB
 from rl.workers.trainer import TrainerConfig
 from rollouts.judge_engine import JudgeConfig
 from rollouts.sampler import EngineConfig
 
+Placement = Literal["colocated", "split"]
 TRAINERS = ("policy", "critic", "reference", "reward_model")
 """Roles whose actors are trainers; the last two give answers and never learn."""
 
@@ -47,6 +50,34 @@ class ExpectConfig:
             raise ConfigError(f"{place}: times need both train_tflops and engine_tokens_per_second; give both or none")
 
     @property
+    def devices(self) -> Devices:
+        """The devices of these machines."""
+        return Devices(self.nodes, self.gpus_per_node, self.cpus_per_node, self.gpu_memory_gb * GIB)
+
+
+def expect_overrides(text: str) -> list[str]:
+    """Return the overrides of a recipe that expect such GPUs: `8x80` is 8 of 80 GB, and of more than 8 there are 8 on each
+    node. Raises ConfigError."""
+    match = re.fullmatch(r"(\d+)[x×](\d+(?:\.\d+)?)", text.strip().lower())
+    gpus, memory = (int(match[1]), float(match[2])) if match else (0, 0.0)
+    nodes = max(1, gpus // 8)
+    if not (gpus and memory and gpus % nodes == 0):
+        raise ConfigError(f"--on {text}: expected GPUs x GB of each, such as 1x80, 8x80 or 64x80 (8 on each node)")
+    values = {"nodes": nodes, "gpus_per_node": gpus // nodes, "gpu_memory_gb": f"{memory:g}"}
+    return [f"cluster.expect.{key}={value}" for key, value in values.items()]
+
+
+@dataclass(frozen=True)
+class Devices:
+    """Devices that a recipe runs on: those that are there, or those that it expects."""
+
+    nodes: int
+    gpus_per_node: int
+    cpus_per_node: int
+    gpu_memory: float = 0.0
+    """Bytes of the smallest GPU; 0 where that is not known."""
+
+    @property
     def gpus(self) -> int:
         """Number of GPUs on all nodes."""
         return self.nodes * self.gpus_per_node
@@ -63,7 +94,7 @@ class ClusterConfig:
 
     address: str | None = None
     """Address of a running Ray cluster; default: RAY_ADDRESS, else a new Ray on this machine."""
-    placement: Literal["colocated", "split"] = "colocated"
+    placement: Placement = "colocated"
     """`colocated`: roles take turns on the same devices; `split`: every actor has devices of its own."""
     heartbeat_s: float = 30.0
     """Seconds for which a process of the run may stand still, stopped or frozen, before the run ends. A long step or load
@@ -139,7 +170,7 @@ def roles(
     return {name: role[name] for name in role if name in names}
 
 
-def bundles(roles: Mapping[str, Role], placement: Literal["colocated", "split"]) -> list[Bundle]:
+def bundles(roles: Mapping[str, Role], placement: Placement) -> list[Bundle]:
     """Return the bundles to reserve. Split: one for each actor. Colocated: as few as hold the largest role, each as
     wide as the widest actor (a tensor-parallel engine); actors with one GPU sit side by side on a bundle's GPUs."""
     if placement == "split":
@@ -181,25 +212,73 @@ def total(bundles: Sequence[Bundle]) -> tuple[float, int]:
     return sum(bundle.cpus for bundle in bundles), sum(bundle.gpus for bundle in bundles)
 
 
-def describe_misfit(bundles: Sequence[Bundle], expect: ExpectConfig) -> str | None:
+def describe_misfit(roles: Mapping[str, Role], placement: Placement, expect: Devices) -> str | None:
     """Return one line that says what does not fit the expected nodes; None if everything does."""
-    widest = max((bundle.gpus for bundle in bundles), default=0)
+    widest = max((bundle.gpus for bundle in bundles(roles, placement)), default=0)
     if widest > expect.gpus_per_node:
         return (
-            f"engines.gpus: {widest} GPUs on one node asked for, cluster.expect.gpus_per_node is {expect.gpus_per_node}"
+            f"engines.gpus: {widest} GPUs on one node asked for, cluster.expect.gpus_per_node is {expect.gpus_per_node}; "
+            f"set engines.gpus={max(1, expect.gpus_per_node)}"
         )
-    return describe_shortage(bundles, expect.cpus, expect.gpus, "expected")
+    return describe_shortage(roles, placement, expect.cpus, expect.gpus, "expected")
 
 
-def describe_shortage(bundles: Sequence[Bundle], cpus: float, gpus: float, word: str = "present") -> str | None:
-    """Return one line that says what is asked for and what there is (`word`: present or expected); None if it fits."""
-    need_cpus, need_gpus = total(bundles)
-    counts = Counter(name for bundle in bundles for name, _ in bundle.actors)
+def describe_shortage(
+    roles: Mapping[str, Role], placement: Placement, cpus: float, gpus: float, word: str = "present"
+) -> str | None:
+    """Return one line that says what is asked for, what there is (`word`: present or expected) and which change helps; None if
+    it fits."""
+    if not (short := _short_of(roles, placement, cpus, gpus)):
+        return None
+    counts = Counter(name for bundle in bundles(roles, placement) for name, _ in bundle.actors)
     actors = ", ".join(f"{count} × {name}" if count > 1 else name for name, count in counts.items())
-    for kind, need, have in (("GPUs", need_gpus, gpus), ("CPUs", need_cpus, cpus)):
-        if need > have:
-            return (
-                f"cluster: {need:g} {kind} asked for ({actors}), {have:g} {word}; lower engines.count, engines.threads, "
-                "trainer.ranks or trainer.threads, or set cluster.placement=colocated"
-            )
+    kind, need, have = short
+    fix = _find_fix(roles, placement, cpus, gpus) or f"use machines with more {kind}"
+    return f"cluster: {need:g} {kind} asked for ({actors}), {have:g} {word}; {fix}"
+
+
+def _short_of(
+    roles: Mapping[str, Role], placement: Placement, cpus: float, gpus: float
+) -> tuple[str, float, float] | None:
+    """Return (`GPUs` or `CPUs`, how many are asked for, how many there are) of what is short; None if nothing is."""
+    need_cpus, need_gpus = total(bundles(roles, placement))
+    return next((s for s in (("GPUs", need_gpus, gpus), ("CPUs", need_cpus, cpus)) if s[1] > s[2]), None)
+
+
+def _find_fix(roles: Mapping[str, Role], placement: Placement, cpus: float, gpus: float) -> str | None:
+    """Return the smallest change of the recipe after which these roles fit, in words; None where none is found."""
+    lowered = {name: replace(role, count=_most(role, cpus, gpus)) for name, role in roles.items()}
+    for change, candidate in (
+        ([], roles),
+        ([], lowered),
+        (["threads"], {name: replace(role, cpus=1) for name, role in roles.items()}),
+        (["threads"], {name: replace(role, cpus=1, count=_most(role, cpus, gpus)) for name, role in roles.items()}),
+        (["gpus"], {name: replace(role, gpus=min(role.gpus, 1)) for name, role in lowered.items()}),
+    ):
+        for where in dict.fromkeys((placement, "colocated")):
+            if _short_of(candidate, where, cpus, gpus):
+                continue
+            words = [] if where == placement else ["cluster.placement=colocated"]
+            words += _changes(roles, candidate, change)
+            return f"set {' and '.join(words)}" if words else None
     return None
+
+
+def _most(role: Role, cpus: float, gpus: float) -> int:
+    """Return how many actors of the role, at most those that there are, the devices hold."""
+    most = gpus // role.gpus if role.gpus else cpus // role.cpus
+    return max(1, min(role.count, int(most)))
+
+
+def _changes(roles: Mapping[str, Role], changed: Mapping[str, Role], also: Sequence[str]) -> list[str]:
+    """Return the overrides that make `changed` of `roles`; one of a trainer's roles stands for all."""
+    lines: dict[str, None] = {}
+    for name, role in roles.items():
+        place = "trainer" if name in TRAINERS else "engines" if name == "engine" else f"judges.{name.split(' ')[-1]}"
+        if changed[name].count != role.count:
+            lines[f"{place}.{'ranks' if place == 'trainer' else 'count'}={changed[name].count}"] = None
+        if "threads" in also and changed[name].cpus != role.cpus:
+            lines[f"{place}.threads=1"] = None
+        if "gpus" in also and changed[name].gpus != role.gpus:
+            lines[f"{place}.gpus=1"] = None
+    return [*lines]

@@ -23,8 +23,11 @@ from rl.algorithms.policy_losses import PER_SEQUENCE
 from rl.config import ConfigError, Values
 from rl.finite import NonFiniteError
 from rl.types import Batch
+from rl.workers.adamw import build_adamw
+from rl.workers.clipping import Clipping
 from rl.workers.deepspeed_settings import REFUSED_OPTIONS, deepspeed_settings
 from rl.workers.diagnosis import Compute, Losses, check_answers, check_weights, checked, explain_step
+from rl.workers.offload import Offload, brings_states_back
 from rl.workers.optimizer import OptimizerConfig
 from rl.workers.optimizer_state import optimizer_file, read_optimizer, write_optimizer
 
@@ -37,6 +40,9 @@ if TYPE_CHECKING:
 # PASSIVE: idle OpenMP threads sleep instead of spinning, which on two busy cores makes a step six times slower.
 ENVIRONMENT = {"DS_ACCELERATOR": "cpu", "OMP_WAIT_POLICY": "PASSIVE", "DS_LOG_LEVEL": "warning"}
 """Environment of a trainer's actor on CPU."""
+# Memory given back serves any size. A buffer that another process is to open (CUDA IPC) is allocated with it off.
+GPU_ENVIRONMENT = {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True", "DS_LOG_LEVEL": "warning"}
+"""Environment of a trainer's actor on a GPU."""
 
 
 @dataclass
@@ -44,13 +50,17 @@ class TrainerConfig:
     """Options that policy, critic and reference share as trainers."""
 
     ranks: int = 1
-    """Processes, each with its own device, over which a trainer is spread."""
+    """Processes, each with its own device, over which a trainer is spread. `auto`: one for each GPU, or two on a CPU that has
+    the cores. Without the key 1 on a CPU and `auto` on GPUs."""
     threads: int = 1
     """CPU threads of each rank."""
     zero_stage: Literal[0, 1, 2, 3] = 0
     """DeepSpeed's ZeRO stage: what the ranks split between them. With `model.dtype: bfloat16` 0 means 1."""
     tokens_per_microbatch: int = 8192
     """Tokens that a rank takes through the model at once; it bounds memory, not the result."""
+    offload_between_turns: bool = True
+    """Keep master weights, optimizer states and gradients in the host's memory while a trainer waits for its turn, where
+    engines share its GPU (`cluster.placement: colocated`). Without such a GPU it changes nothing."""
     deepspeed: Values = field(default_factory=Values)
     """Options merged into the config that DeepSpeed is given; the recipe's keys win."""
 
@@ -83,7 +93,8 @@ class OptimiserStep:
 class TrainerWorker:
     """Base of the trainers' Ray actors. A subclass says which module it trains and what it computes with it."""
 
-    def __init__(self, rank: int, world: int, threads: int) -> None:
+    def __init__(self, rank: int, world: int, threads: int, shares_gpu: bool = False) -> None:
+        """`shares_gpu` where an engine or another trainer has the same GPU."""
         import torch
 
         from rl.workers.rendezvous import Rendezvous
@@ -92,7 +103,9 @@ class TrainerWorker:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.set_num_threads(threads)
         self.deepspeed: Any = None  # a deepspeed.DeepSpeedEngine, which has no types
-        self.norm_before_clipping = float("nan")
+        self.shares_gpu = shares_gpu
+        self.offload: Offload | None = None  # present where states leave the GPU between updates
+        self.clipping: Clipping | None = None
         self.rendezvous = Rendezvous()
 
     def address(self) -> tuple[str, int]:
@@ -131,30 +144,29 @@ class TrainerWorker:
     ) -> None:
         """Build the DeepSpeed engine anew around the module that `make` returns. Collective."""
         import deepspeed
-        import torch
 
-        self.deepspeed = None  # freed before the next one is made: both at once may not fit
+        from models.fused_layers import fuse_layers
+
+        # Freed before the next one is made: both at once may not fit.
+        self.deepspeed, self.offload = None, None
         module = make().to(self.device)
         parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        # The learning rate comes with each step (`OptimiserStep`). Fused, AdamW would count its steps on the device;
-        # `optimizer_state` reads that count back as a scalar on the host.
-        adam = torch.optim.AdamW(
-            parameters, lr=0.0, betas=optimizer.betas, weight_decay=optimizer.weight_decay, fused=False
-        )
-        settings = deepspeed_settings(dtype, trainer.zero_stage, trainer.deepspeed, optimizer.gradient_clipping)
+        if on_gpu := self.device.type == "cuda":
+            fuse_layers(module)
+        settings = deepspeed_settings(dtype, trainer.zero_stage, trainer.deepspeed, optimizer.gradient_clipping, on_gpu)
+        adam = build_adamw(parameters, optimizer, settings, on_gpu, trainer.threads, self.world)
         if not settings["zero_optimization"]["stage"]:
-            # Without ZeRO DeepSpeed 0.19 reports no gradient norm in float32 (`get_global_grad_norm` is None): we
-            # clip ourselves, just before the optimizer steps, and keep the norm.
-            limit, settings["gradient_clipping"] = settings["gradient_clipping"], 0.0
-
-            def clip_gradient(*_: object) -> None:
-                self._clip_gradient(module, limit)
-
-            adam.register_step_pre_hook(clip_gradient)
+            self.clipping = Clipping(module, settings["gradient_clipping"])
+            settings["gradient_clipping"] = 0.0
+            adam.register_step_pre_hook(self.clipping)
         self.deepspeed, *_ = deepspeed.initialize(
             model=module, optimizer=adam, config=settings, dist_init_required=False
         )
+        if on_gpu and self.shares_gpu and trainer.offload_between_turns:
+            self.offload = Offload(self.deepspeed, self.device)
+            self.offload.leave()
 
+    @brings_states_back
     def optimise(
         self,
         batch: Batch,
@@ -235,41 +247,37 @@ class TrainerWorker:
         import torch
 
         self.deepspeed.eval()
-        answers: dict[int, np.ndarray] = {}
+        results: list[tuple[Sequence[int], Tensor, Tensor]] = []
         with torch.no_grad():
             for rows in micro_batches:
                 # A rank without rows computes row 0 as a dummy (see `optimise`) and drops the answer.
                 micro_batch = batch.select(rows or [0]).to(self.device)
-                pieces = _split(compute(micro_batch).cpu(), micro_batch.actions_N)
-                if rows:
-                    answers.update({row: piece.numpy() for row, piece in zip(rows, pieces, strict=True)})
+                results.append((rows, compute(micro_batch), micro_batch.host.actions_N))
+        answers: dict[int, np.ndarray] = {}
+        # Read when all are on their way: a GPU would stand still after each that is waited for.
+        for rows, values_A, actions_N in results:
+            pieces = _split(values_A.cpu(), actions_N)
+            answers.update({row: piece.numpy() for row, piece in zip(rows, pieces, strict=bool(rows))})
         check_answers(answers, name, batch)
         return answers
 
+    @brings_states_back
     def save_optimizer(self, folder: str) -> None:
         """Write this rank's share of master weights and optimizer state, as safetensors."""
         write_optimizer(self.deepspeed.optimizer, optimizer_file(folder, self.rank, self.world))
 
+    @brings_states_back
     def load_optimizer(self, folder: str) -> None:
         """Read back what `save_optimizer` wrote, after the model's weights. Raises ValueError when another number of
         ranks or another ZeRO stage wrote it."""
         read_optimizer(self.deepspeed.optimizer, optimizer_file(folder, self.rank, self.world))
 
-    def _clip_gradient(self, module: nn.Module, limit: float) -> None:
-        """Scale the gradient down to the norm `limit` (0: not at all) and keep the norm that it had, for `_norm`."""
-        from torch.nn.utils import clip_grad_norm_
-
-        self.norm_before_clipping = float(clip_grad_norm_(module.parameters(), limit or math.inf))
-        if not math.isfinite(self.norm_before_clipping):
-            # No step is taken, as DeepSpeed takes none under ZeRO: AdamW skips parameters that have no gradient.
-            module.zero_grad(set_to_none=True)
-            self.norm_before_clipping = math.inf  # also where it is NaN: inf says that no step was taken
-
     def _norm(self) -> float:
         """Return this rank's share of the last step's gradient norm before clipping; inf if no step was taken."""
         norm: float | None = self.deepspeed.get_global_grad_norm()
         if norm is None:  # without ZeRO: see `wrap`
-            norm = self.norm_before_clipping
+            assert self.clipping is not None
+            norm = self.clipping.norm
         # Every rank knows the whole norm, and the group adds up what the ranks report.
         return float(norm) / self.world
 

@@ -124,7 +124,11 @@ BAD_ROWS = [
         {"fields": {"options": "o"}},
         "options are text, not a list of 2 to 26 texts; correct the row",
     ),
-    ({**GOOD, "m": "hi"}, {"fields": {"messages": "m"}}, "column 'm' is text, not a list of {role, content}"),
+    (
+        {**GOOD, "m": '[{"role": "user"}]'},
+        {"fields": {"messages": "m"}},
+        "column 'm' is text, not a list of {role, content}",
+    ),
     ({**GOOD, "m": [{"from": "human"}]}, {"fields": {"messages": "m"}}, "column 'm': a turn without a role"),
     ({**GOOD, "m": [{"role": "user"}]}, {"fields": {"messages": "m"}}, "column 'm.content' is null, not text"),
     ({**GOOD, "m": [{"role": "system", "content": "s"}]}, {"fields": {"messages": "m"}}, "column 'm': no user turn"),

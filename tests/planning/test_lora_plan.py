@@ -12,9 +12,10 @@ from plans import GIB, QWEN2_32B, planned, whole
 
 from models.lora import LoraConfig
 from models.shape import config_shape
-from rl.planning import disk, memory
+from rl.planning import disk
 from rl.planning.lora import trained_parameters
 from rl.planning.plan import Plan
+from rl.planning.trainer_memory import Settings, trainer_memory
 
 pytestmark = pytest.mark.usefixtures("alone")
 
@@ -32,14 +33,14 @@ def test_states_are_those_of_the_adapter_alone() -> None:
     shape = config_shape(QWEN2_32B, parameters=32_000_000_000)
     assert shape is not None
     assert trained_parameters(shape, LoraConfig(rank=16)) == TRAINED == 134_217_728
-    parts = memory.trainer("policy", shape, "bfloat16", 0, 1, 1, True, True, TRAINED)
+    parts = trainer_memory("policy", shape, Settings("bfloat16", 0, 1, 1, True, True, TRAINED))
     assert parts["weights"] == 2 * 32e9 + 2 * TRAINED
     assert parts["gradients"] == 6 * TRAINED
     assert parts["optimizer"] == 12 * TRAINED
-    sharded = memory.trainer("policy", shape, "bfloat16", 3, 8, 1, True, True, TRAINED)
+    sharded = trainer_memory("policy", shape, Settings("bfloat16", 3, 8, 1, True, True, TRAINED))
     assert sharded["weights"] == (2 * 32e9 + 2 * TRAINED) / 8
     assert sharded["gradients"] + sharded["optimizer"] == (4 + 12) * TRAINED / 8
-    full = memory.trainer("policy", shape, "bfloat16", 0, 1, 1, True, True)
+    full = trainer_memory("policy", shape, Settings("bfloat16", 0, 1, 1, True, True))
     total = [sum(parts[name] for name in ("weights", "gradients", "optimizer")) for parts in (parts, full)]
     assert total[0] < 63 * GIB < 500 * GIB < total[1]
 

@@ -15,9 +15,9 @@ from plans import FIELDS, QWEN2_32B, big, planned, rendered
 from models.shape import config_shape
 from rl.config import ConfigError
 from rl.data.collate import pack
-from rl.planning.machine import Machine, find_shadowing_modules
 from rl.planning.table import as_json
 from rl.stages.workload import micro_batches
+from rl.workers.machine import Machine, find_shadowing_modules
 
 pytestmark = pytest.mark.usefixtures("alone")
 
@@ -136,8 +136,9 @@ def test_expected_lengths_tell_what_is_likely_beside_what_is_the_most() -> None:
         {"sft": {"name": "untold", "data": {"distill": 0.5, "bare": 0.5}, **sft}},
     ]
     data = {"words": file(expect_tokens=20), "more": file(expect_tokens=40), "bare": file()}
+    one: dict[str, Any] = {"engines": {"count": 1}, "trainer": {"ranks": 1}}
     expect = {"train_tflops": 1.0, "engine_tokens_per_second": 100.0}
-    made = planned(stages=stages, data=data, cluster={"expect": expect})
+    made = planned(stages=stages, data=data, cluster={"expect": expect}, **one)
     assert [stage.sequence_tokens for stage in made.stages] == [25, 20, 30, 40, None]
     # 13 steps of 10; 100 prompts × 4; 200 rows, of each half: 20 steps; at most 16 tokens each of 800
     assert [stage.expected_tokens for stage in made.stages] == [130 * 25, 400 * 20, 200 * 30, 800 * 16, 0]
@@ -148,7 +149,7 @@ def test_expected_lengths_tell_what_is_likely_beside_what_is_the_most() -> None:
     text = rendered(made)
     assert "at the expected lengths (full where none is expected), up to" in text
     assert "≈ 3,250" in text
-    bound = rendered(planned(stages=stages[3:4], data={"more": file()}, cluster={"expect": expect}))
+    bound = rendered(planned(stages=stages[3:4], data={"more": file()}, cluster={"expect": expect}, **one))
     assert "≈" not in bound
     assert "time       up to 2 min if every sequence has its full length" in bound
     with pytest.raises(ConfigError, match=r"^data\.more\.expect_tokens: must be at least 1; got 0"):

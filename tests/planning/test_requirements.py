@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,9 +11,13 @@ from plans import QWEN2_32B, planned, whole
 
 from rl import runner
 from rl.config import ConfigError
+from rl.gpu_requirements import find_missing, read_driver_file
 from rl.planning.plan import plan
 from rl.planning.requirements import libraries, packages
 from rl.recipe import Recipe, load
+from rl.workers.machine import Machine
+
+ROOT = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.usefixtures("alone")
 
@@ -30,15 +35,16 @@ def small(*overrides: str) -> Recipe:
 
 
 def test_an_engine_that_is_not_installed_is_told_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert packages({"engine", "policy"}, gpu=False) == []
+    cpu, gpu = Machine(2, 0, 1 << 34), Machine(2, 1, 1 << 34)
+    assert packages({"engine", "policy"}, cpu) == []
     monkeypatch.setitem(sys.modules, "vllm", None)  # as Python says of what is not there
     fix = "install with the extra that brings it: scripts/setup --profile cpu, or pip install '.[cpu]'"
     line = f"packages: vllm is not installed; {fix}"
-    assert packages({"engine", "policy"}, gpu=False) == packages({"judge a"}, gpu=False) == [line]
-    assert packages({"policy"}, gpu=False) == []
+    assert packages({"engine", "policy"}, cpu) == packages({"judge a"}, cpu) == [line]
+    assert packages({"policy"}, cpu) == []
     monkeypatch.setitem(sys.modules, "deepspeed", None)
     says = f"packages: deepspeed and vllm are not installed; {fix.replace('cpu', 'gpu')}"
-    assert packages({"engine", "critic"}, gpu=True) == [says]
+    assert packages({"engine", "critic"}, gpu)[:1] == [says]
     monkeypatch.delitem(sys.modules, "deepspeed")
     assert (line in plan(small()).notes, plan(small()).problems) == (True, [])
     assert plan(small(), Path("run")).problems == [line]
@@ -107,3 +113,37 @@ def test_libraries_are_looked_at_where_the_recipe_wants_them(monkeypatch: pytest
     assert libraries(small()) == []
     assert plan(load("quickstart")).problems == libraries(load("quickstart"))
     assert not any("soundfile" in line for line in plan(load("step_audio_r1")).problems), "it runs elsewhere"
+
+
+def test_what_a_machine_with_gpus_lacks_is_a_line_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch here is a build for CPUs; a driver file, headers and a PATH of the test's own stand for the machine's."""
+    file, headers = tmp_path / "version", tmp_path / "include"
+    file.write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.86.15  Thu Jan 23 2025\nGCC version: gcc 13\n")
+    headers.mkdir()
+    assert read_driver_file(file) == "570.86.15"
+    assert read_driver_file(tmp_path / "none") == ""
+    torch = "packages: torch is a build for CPUs, and there are GPUs here; scripts/setup --profile gpu, or hide them: "
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    driver, compiler, header, build = find_missing("570.86.15", headers)
+    assert driver.startswith("driver: NVIDIA driver 570.86.15 is too old for CUDA 13")
+    assert compiler.endswith("apt-get install gcc libc6-dev")
+    assert header.startswith(f"packages: no Python.h in {headers}, which Triton needs")
+    assert build.startswith(torch)
+    (headers / "Python.h").write_text("")
+    (tmp_path / "clang").write_text("#!/bin/sh\n")
+    (tmp_path / "clang").chmod(0o755)
+    assert find_missing("580.95.05", headers) == find_missing("", headers) == [build]
+
+
+def test_setup_asks_the_same_of_a_machine_before_there_are_packages() -> None:
+    program = (
+        "import sys, rl.gpu_requirements; print([m for m in sys.modules if m.split('.')[0] in ('torch', 'numpy')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.append({str(ROOT)!r}); {program}"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip() == "[]", done.stderr
+    assert "-m rl.gpu_requirements" in (ROOT / "scripts/setup").read_text()

@@ -177,9 +177,9 @@ def test_machines_that_are_too_small_are_named() -> None:
     def problems(override: str) -> str:
         return "\n".join(plan(load("step_audio_r1", [f"cluster.expect.{override}"])).problems)
 
-    assert "memory: about 50 GiB needed on a GPU, 40 GiB expected" in problems("gpu_memory_gb=40")
+    assert "needed on a GPU, 20 GiB expected; " in problems("gpu_memory_gb=20")
     assert "engines.gpus: beside the weights an engine's cache holds 0 tokens" in problems("gpu_memory_gb=13")
-    assert "64 GPUs asked for (8 × engine, 64 × policy, 64 × critic), 32 expected" in problems("nodes=4")
+    assert "GPUs asked for" not in problems("nodes=4"), "counts follow the machines"
 
 
 @pytest.mark.usefixtures("alone")
@@ -189,11 +189,11 @@ def test_a_model_that_fits_once_divided_and_not_while_it_is_loaded() -> None:
     assert max(made.devices) < 56 * GIB
     (problem,) = (line for line in made.problems if line.startswith("memory"))
     assert problem.startswith(
-        "memory: about 77 GiB needed on a GPU while a model is loaded (every rank builds the whole model, 62 GiB, before "
+        "memory: about 67 GiB needed on a GPU while a model is loaded (every rank builds the whole model, 62 GiB, before "
         "ZeRO-3 divides it), 56 GiB expected; "
     )
     assert "\n" not in problem
-    assert "77 GiB of its GPU for a moment" in "\n".join(plan(load("step_audio_r1")).notes)
+    assert "67 GiB of its GPU for a moment" in "\n".join(plan(load("step_audio_r1")).notes)
 
 
 @pytest.mark.usefixtures("alone")

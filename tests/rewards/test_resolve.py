@@ -57,7 +57,7 @@ def test_a_module_is_found_beside_the_recipe(tmp_path: Path):
         ("numeric", {"relative": "abc"}, r"args.relative: expected a number; got 'abc'"),
         ("length", {"max_tokens": "abc", "buffer": 4}, r"args.max_tokens: expected a whole number; got 'abc'"),
         ("language", {"language": 3}, r"args.language: expected text; got 3"),
-        ("async.py:verify", {}, r"verify is async and would answer no Verdict; write `def verify`"),
+        ("async.py:verify", {"x": 1}, r"parts\[0\].args: unknown key 'x'; it takes none"),
         ("hostile.py:wants", {}, r"parts\[0\].args: missing key 'threshold' of wants; add `threshold: …`"),
         ("hostile.py:alone", {}, r"alone\(prompt\) must take \(prompt, rollout, …\)"),
         ("broken.py:verify", {}, r"broken.py, line 1: "),
@@ -84,6 +84,6 @@ def test_arguments_are_what_annotations_say_where_there_are_some(tmp_path: Path)
 def test_loading(folder: Path):
     assert resolve.load("format").gold
     own = resolve.load("hostile.py:verify", folder)
-    assert (own.verify.__name__, own.gold) == ("verify", None)
+    assert (own.verify.function.__name__, own.gold) == ("verify", None)
     with pytest.raises(ConfigError, match=r"'hostile.py:number' is not a function"):
         resolve.load("hostile.py:number", folder)

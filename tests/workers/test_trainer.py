@@ -19,7 +19,7 @@ from models.settings import ModelConfig
 from models.shape import read_shape
 from rl.algorithms.objective import Objective
 from rl.config import ConfigError, build
-from rl.planning import memory
+from rl.planning.trainer_memory import Settings, trainer_memory
 from rl.run.checkpoint import Checkpoints
 from rl.run.files import DiskFull
 from rl.types import Batch
@@ -109,9 +109,42 @@ def test_a_rank_holds_what_the_plan_says(worlds: Callable[[int], Any], untied: P
     train(group, "policy", batch, 2)
     shape = read_shape(ModelConfig(path=str(untied)))
     assert shape is not None
-    parts = memory.trainer("policy", shape, "bfloat16", stage, 2, 1, False, False)
+    parts = trainer_memory("policy", shape, Settings("bfloat16", stage, 2, 1, False, False))
     told = parts["weights"] + parts["gradients"] + parts["optimizer"]
     assert world.everyone("last_noted") == [pytest.approx(told, rel=0.06)] * 2
+
+
+@pytest.mark.parametrize(("dtype", "stage"), [("float32", 0), ("bfloat16", 1), ("bfloat16", 2), ("bfloat16", 3)])
+def test_states_that_leave_between_turns_change_no_bit(
+    worlds: Callable[[int], Any], untied: Path, batch: Batch, tmp_path: Path, dtype: str, stage: int
+) -> None:
+    world, outcomes = worlds(1), []
+    for leaves in (False, True):
+        policy = world.load("policy", untied, stage, dtype=dtype)
+        train(policy, "policy", batch, 1)
+        if leaves:
+            (gone,) = world.everyone("leave", "policy")
+            weights = sum(tensor.numel() for tensor in world.parameters("policy").values())
+            # Both moments; and of 16 bits the float32 master weights.
+            assert gone >= (8 if dtype == "float32" else 12) * weights
+            assert policy.logprobs(batch).get().isfinite().all()  # computed without them
+            policy.save(tmp_path)
+            policy.restore_optimizer(tmp_path)
+        train(policy, "policy", batch, 2)
+        outcomes.append(world.parameters("policy"))
+    assert same(*outcomes)
+
+
+@pytest.mark.parametrize(("dtype", "stage"), [("float32", 2), ("bfloat16", 2), ("bfloat16", 3)])
+def test_an_optimizer_on_the_host_takes_the_same_step(
+    worlds: Callable[[int], Any], untied: Path, batch: Batch, dtype: str, stage: int
+) -> None:
+    world, outcomes = worlds(1), []
+    for zero in ({}, {"offload_optimizer": {"device": "cpu", "pin_memory": False}}):
+        train(world.load("policy", untied, stage, dtype=dtype, **zero), "policy", batch, 2)
+        outcomes.append(world.parameters("policy"))
+    for name, weight in outcomes[0].items():
+        torch.testing.assert_close(outcomes[1][name], weight, atol=1e-4, rtol=1e-2)
 
 
 def test_an_optimizer_of_other_ranks_or_another_stage_is_refused(

@@ -61,6 +61,16 @@ class Rank:
         """{parameter: its values}, whole. Collective."""
         return {name: tensor.clone() for name, tensor in self.workers[role]._named_parameters()}
 
+    def leave(self, role: str) -> int:
+        """From now on the trainer's states leave its device between updates; the bytes that have left."""
+        from rl.workers.offload import Offload
+
+        worker = self.workers[role]
+        worker.offload = Offload(worker.deepspeed, worker.device)
+        worker.offload.leave()
+        assert all(storage.nbytes() == 0 for storage, _, _ in worker.offload.away)
+        return sum(size for _, size, _ in worker.offload.away)
+
     def watch(self, role: str) -> None:
         """Notes what the engine's tensors take whenever its gradients are there, before each optimiser step. Those of
         earlier engines are held on to, so that no new one lies where they were."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from rewards.combine import RewardConfig
+from rl.algorithms import contract
 from rl.algorithms.advantages import GROUP_ADVANTAGES
 from rl.algorithms.objective import Objective
 from rl.algorithms.presets import ALGORITHMS, algorithm_name, check_imports, columns, objective
@@ -191,10 +192,17 @@ class Config(StageConfig):
                 f"{place}.samples_per_prompt: with 1 sample '{objective.advantage}' has no group to compare it with and "
                 "nothing is learned; use at least 2, or algorithm: ppo or reinforce++"
             )
+        try:
+            self.check_functions(place)
+            contract.check(objective, f"{place}.objective")
+        except ConfigError as error:
+            lines.append(str(error))
         return lines
 
     def notes(self, place: str, rows: int | None) -> list[str]:
         lines: list[str] = []
+        for kind, name, finding in contract.broken_clauses(self.build_objective(), accepted=True):
+            lines.append(f"{kind} '{name}' breaks `{finding.clause}`, which is accepted: {finding.detail}")
         if self.critic_warmup_steps >= self.steps:
             lines.append(
                 f"critic_warmup_steps: {self.critic_warmup_steps} of {self.steps} steps: the policy never learns"

@@ -1,0 +1,69 @@
+"""What `rl check` tells about a recipe, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from rl.planning import memory
+from rl.planning.memory import RolePlan
+from rl.stages.workload import StagePlan
+from rl.workers.machine import Machine
+from rl.workers.placement import Bundle, Devices, ExpectConfig, Placement
+
+
+@dataclass
+class Plan:
+    """Everything that `rl check` tells about a recipe."""
+
+    recipe: str
+    model: str
+    thinking: str = ""
+    """A line that says whether the model thinks, and why, where the recipe leaves that open."""
+    origins: list[str] = field(default_factory=list[str])
+    """Origins of models and data, a line each: `from disk`, or `from the hub`."""
+    address: str | None = None
+    """Address of the cluster that runs it; None for this machine (`present`) or for machines as `expected`."""
+    present: Machine | None = None
+    machines: Devices | None = None
+    """Devices of this machine, of the cluster that was asked, or those expected; None for a cluster that was not asked."""
+    expected: ExpectConfig | None = None
+    gpu: bool = False
+    placement: Placement = "colocated"
+    placed: list[Bundle] = field(default_factory=list[Bundle])
+    stages: list[StagePlan] = field(default_factory=list[StagePlan])
+    roles: list[RolePlan] = field(default_factory=list[RolePlan])
+    """Memory of every role; empty where the model's shape is not known."""
+    gpu_memory: float = 0.0
+    """Bytes of the smallest GPU, of those that are there or expected; 0 where that is not known."""
+    engine_share: float | None = None
+    """Share of a GPU that an engine takes, chosen to fit beside the trainers that share it; None where the recipe says how much
+    it takes, or nothing is shared or known."""
+    kv_tokens: int = 0
+    """Tokens that one engine's cache holds; 0 where that is not known."""
+    disk: dict[str, float] = field(default_factory=dict[str, float])
+    """Upper bounds in bytes of `models`, `checkpoints` and `rollouts`, and what is `free` on the run's disk."""
+    notes: list[str] = field(default_factory=list[str])
+    problems: list[str] = field(default_factory=list[str])
+    """Mistakes that keep the recipe from running, each with its place and fix."""
+
+    @property
+    def devices(self) -> list[float]:
+        """Bytes needed on the fullest device of each bundle, while it works."""
+        return [max(memory.device(seat, self.gpu) for seat in seats) for seats in self.seats]
+
+    @property
+    def loading(self) -> list[float]:
+        """Bytes needed on the fullest device of each bundle while models are loaded; 0 where loading needs no more than what
+        stays."""
+        return [max(map(memory.loading, seats)) for seats in self.seats]
+
+    @property
+    def seats(self) -> list[list[list[RolePlan]]]:
+        """Return the actors on each device of each bundle."""
+        of = {role.role: role for role in self.roles}
+        return [[[of[name] for name, _ in seat if name in of] for seat in bundle.devices] for bundle in self.placed]
+
+    @property
+    def memory(self) -> float:
+        """Bytes of all devices together; on a CPU with the driver's and Ray's own."""
+        return sum(self.devices) + (0 if self.gpu else memory.PROCESS["driver"])

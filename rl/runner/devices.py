@@ -1,0 +1,29 @@
+"""Fits a recipe to the machines that run it: counts that it leaves open, and what the engines may take of each GPU."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from rl.planning.plan import Plan, plan
+from rl.recipe import Recipe
+from rl.workers.machine import Machine
+
+
+def plan_run(recipe: Recipe, out: Path) -> tuple[Recipe, Plan]:
+    """Return the recipe as the real machines run it, with its plan. A cluster elsewhere is asked what it has, once nothing else
+    is wrong with the recipe."""
+    if not recipe.header.cluster.running_cluster():
+        recipe = recipe.on(Machine.detect().devices)
+    run_plan = plan(recipe, out)
+    if recipe.header.cluster.running_cluster() and not run_plan.problems:
+        from rl.workers.inventory import read_devices
+
+        devices = read_devices(recipe.header.cluster)
+        recipe = recipe.on(devices)
+        run_plan = plan(recipe, out, devices)
+    if run_plan.engine_share is None:
+        return recipe, run_plan
+    engines = recipe.header.engines
+    engines = replace(engines, vllm={"gpu_memory_utilization": run_plan.engine_share} | engines.vllm)
+    return replace(recipe, header=replace(recipe.header, engines=engines)), run_plan

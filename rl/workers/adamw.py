@@ -1,0 +1,43 @@
+"""AdamW as a trainer's rank takes it: fused on a GPU, and on the host where DeepSpeed keeps the states of a GPU there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from glob import glob
+from typing import TYPE_CHECKING
+
+from rl.config import Values
+from rl.workers.optimizer import OptimizerConfig
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.optim import AdamW
+
+
+def build_adamw(
+    parameters: Sequence[Tensor], optimizer: OptimizerConfig, settings: Values, on_gpu: bool, threads: int, world: int
+) -> AdamW:
+    """Return AdamW for a rank of `world`, which is given DeepSpeed's `settings` and has so many CPU `threads`. The learning rate
+    comes with each step."""
+    import torch
+
+    is_offloaded = offloads_optimizer(settings)
+    if on_gpu and is_offloaded:
+        torch.set_num_threads(max(threads, _cores_of_rank(world)))
+    # Fused, a step reads and writes everything once; plain, it makes 20 passes. CPUs that train keep the numbers they had.
+    is_fused = on_gpu or is_offloaded
+    betas, decay = optimizer.betas, optimizer.weight_decay
+    return torch.optim.AdamW(parameters, lr=0.0, betas=betas, weight_decay=decay, fused=is_fused)
+
+
+def offloads_optimizer(settings: Values) -> bool:
+    """Return whether DeepSpeed keeps master weights and optimizer states on the host, where the step is taken too."""
+    offload = settings["zero_optimization"].get("offload_optimizer") or {}
+    return offload.get("device") == "cpu"
+
+
+def _cores_of_rank(world: int) -> int:
+    """Return the CPU cores of each rank on this machine: all ranks take their steps at the same time."""
+    ranks_here = min(world, len(glob("/dev/nvidia[0-9]*")) or world)
+    return max(1, len(os.sched_getaffinity(0)) // ranks_here)
