@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from models.folder import on_disk
+from models.folder import folder_of, on_disk
 from rl.recipe import Recipe
 from rl.recipe.repeat import latest
 from rl.recipe.stage_list import Stage
@@ -83,7 +83,9 @@ class Artifacts:
         if maker is None and kind == "pairs" and name in self.recipe.header.data:
             return Path(name)  # pairs that are rows of a data set; reading them records the parent
         self.parents[Parent(kind, maker or name, maker is not None)] = None
-        return Path(self.outcomes[maker].artifacts[kind]) if maker else Path(name)
+        if maker is not None:
+            return Path(self.outcomes[maker].artifacts[kind])
+        return (folder_of(name) if kind == "model" else None) or Path(name)  # a pretrained model goes by its name
 
     def previous(self, stage: Stage, kind: str) -> Path | None:
         """Return the artifact that the iteration before left, for a stage in a repeated block; None if it left none."""
