@@ -208,6 +208,9 @@ def _exit_code(arguments: list[str], debug: bool) -> int:
     from rl.terminal import Interruption, complain, print_traceback
 
     sys.excepthook = print_traceback
+    if not _is_here():
+        complain("error: the working directory is gone; change to another one")
+        return 2
     try:
         code = app(arguments, prog_name="rl", standalone_mode=False) or 0
     except Interruption as interrupted:
@@ -225,6 +228,15 @@ def _exit_code(arguments: list[str], debug: bool) -> int:
             complain(f"error: {error}")
         return 2
     return signals.say_interrupted() if code == 130 else code  # typer's answer to KeyboardInterrupt
+
+
+def _is_here() -> bool:
+    """Return whether the working directory exists: another process may have removed it."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 if __name__ == "__main__":
