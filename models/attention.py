@@ -206,7 +206,7 @@ def segment_attention(
     assert attention_mask is None, "a pack has no mask"
     # `models.supported` refuses such models at loading: without the sinks scores would be wrong in silence.
     assert s_aux is None, "refused when the model is loaded"
-    q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))  # [T, heads, size]
+    q, k, v = (x.squeeze(0).transpose(0, 1) for x in (query, key, value))  # [T, heads, size]
     sizes = q.shape[2], v.shape[2]
     if choose_kernel(q.device.type, capability_of(q.device), q.dtype, sizes, dropout, softcap) == "varlen":
         return varlen_attention(q, k, v, segments.end_to_end, sliding_window, scaling)[None], None

@@ -31,6 +31,7 @@ from models.lora import LoraConfig, adapter_off, attach, load_adapter
 from models.settings import Dtype
 from models.shared_prompts import plan_trunk
 from models.supported import logit_cap, logit_divisor
+from models.varlen import send, take_rows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -138,7 +139,8 @@ class LogprobModel(nn.Module):
         # Here, within the module that DeepSpeed wraps: under ZeRO-3 `head.weight` is an empty tensor elsewhere.
         # The cap bounds logits that have been divided: here it meets the products themselves.
         cap = self.cap and self.cap * self.divisor
-        return chunked_logprobs(hidden_AH, head.weight, tokens_T[action_mask_T], temperature * self.divisor, cap)
+        targets_A = send(tokens_T[action_mask_T], hidden_AH.device)
+        return chunked_logprobs(hidden_AH, head.weight, targets_A, temperature * self.divisor, cap)
 
 
 class ValueModel(nn.Module):
@@ -262,7 +264,11 @@ def _states_before_actions(
 ) -> Tensor:
     """Return the trunk's hidden state [A, H] at the token before each action, which is the one that predicts it."""
     groups_N = None if groups_N is None else groups_N.cpu()
-    plan = plan_trunk(tokens_T.cpu(), lengths_N.cpu(), action_mask_T.cpu(), groups_N).to(tokens_T.device)
+    # In the host's memory where they come from a trainer: nothing here waits for a GPU.
+    host = tokens_T.cpu(), lengths_N.cpu(), action_mask_T.cpu()
+    device = trunk.get_input_embeddings().weight.device
+    plan = plan_trunk(*host, groups_N).to(device)
+    tokens_T, action_mask_T = send(tokens_T, device), send(action_mask_T, device)
     if hearing is None:
         assert not sounds, "a model of text only takes no clips"
         inputs = {"input_ids": tokens_T[plan.tokens_U][None]}
@@ -275,5 +281,5 @@ def _states_before_actions(
         attention_mask=None,
         use_cache=False,  # with the default neighbours in the pack would see each other, in silence
         segments=plan.segments,  # transformers hands it down to `models.attention.segment_attention`
-    ).last_hidden_state[0]
-    return hidden_UH[plan.before_A]
+    ).last_hidden_state.squeeze(0)
+    return take_rows(hidden_UH, plan.before_A)

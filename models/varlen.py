@@ -72,8 +72,10 @@ def _starts(lengths: Sequence[int], device: torch.device) -> Tensor:
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:
     """Return a tensor of the host on `device`, without waiting for what the device is still computing."""
+    if device.type != "cuda" or tensor.device == device:
+        return tensor.to(device)
     # From pageable memory even a copy that is asked not to block waits for the device.
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def choose_kernel(

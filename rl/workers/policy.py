@@ -208,10 +208,10 @@ class PolicyWorker(LanguageModelWorker):
 
     def _forward(self, batch: Batch, temperature: float) -> tuple[Tensor, Tensor]:
         """Return (logprobs_A, entropy_A)."""
-        clips = self.clip_tensors(batch)
+        clips, host = self.clip_tensors(batch), batch.host
         # Through the DeepSpeed engine: under ZeRO-3 the head's weight is empty outside the wrapped module's forward.
         return self.deepspeed(
-            batch.tokens_T, batch.lengths_N, batch.action_mask_T, temperature, clips, groups_N=batch.groups_N
+            host.tokens_T, host.lengths_N, host.action_mask_T, temperature, clips, groups_N=host.groups_N
         )
 
 
