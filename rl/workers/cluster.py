@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import ray
 from ray.exceptions import RayActorError
@@ -25,7 +25,7 @@ from rl.workers import trainer
 from rl.workers.audio_features import AudioFeatures
 from rl.workers.critic import CriticWorker
 from rl.workers.deaths import Seat, count_oom_kills, describe_death, describe_seat, find_death
-from rl.workers.group import CriticGroup, PolicyGroup
+from rl.workers.group import CriticGroup, PolicyGroup, TrainerGroup
 from rl.workers.liveness import Watchdog
 from rl.workers.placement import TRAINERS, Bundle, ClusterConfig, bundles, describe_shortage, roles
 from rl.workers.policy import PolicyWorker
@@ -34,12 +34,14 @@ from rl.workers.processes import Processes
 from rl.workers.ray_start import start_ray, stop_ray
 from rl.workers.start_model import StartModel
 from rl.workers.trainer import TrainerConfig
+from rl.workers.turns import Turns
 from rollouts.judge_engine import JudgeConfig, JudgeWorker, Question, judge_client, last_line
-from rollouts.remote import Actor
+from rollouts.remote import Actor, fetch
 from rollouts.sampler import EngineConfig, Sampler
 from rollouts.worker import EngineWorker
 
 RESERVE_TIMEOUT_S = 120
+Trainers = TypeVar("Trainers", bound=TrainerGroup)
 
 
 class Cluster:
@@ -70,6 +72,7 @@ class Cluster:
         self.report_stuck, self.seed = report_stuck, seed
         self.oom_kills = count_oom_kills()
         self.owns_ray = False
+        self.turns = Turns()
         self.group: PlacementGroup | None = None
 
     def __enter__(self) -> Cluster:
@@ -96,7 +99,7 @@ class Cluster:
         self.group = _reserve(reservation)
         self.seats = {seat: (i, bundle) for i, bundle in enumerate(reservation) for seat in bundle.actors}
         self.gpus_by_seat = dict[Seat, tuple[str, ...]]()
-        for bundle, ids in zip(reservation, devices(self.group, reservation), strict=True):
+        for bundle, ids in zip(reservation, devices(self.group, reservation, look=True), strict=True):
             self.gpus_by_seat |= bundle.gpus_by_actor(ids)
         self.shares_gpus = self.gpu and self.config.placement == "colocated"
         for role in dict.fromkeys(name for name, _ in self.seats):
@@ -138,24 +141,24 @@ class Cluster:
         probe = None
         if self.engines.probe:
             probe = draw_probe(self.chat, shape and shape.vocabulary, self.max_sequence_tokens - 1, self.seed)
-        return PolicyGroup(*self._ranks("policy"), probe, self.shares_gpus)
+        return self._in_turns("policy", PolicyGroup(*self._ranks("policy"), probe, self.shares_gpus))
 
     @cached_property
     def critic(self) -> CriticGroup:
         """The critic's ranks, connected."""
-        return CriticGroup(*self._ranks("critic"))
+        return self._in_turns("critic", CriticGroup(*self._ranks("critic")))
 
     @cached_property
     def reference(self) -> PolicyGroup | StartModel:
         """The frozen reference's ranks, connected; or the policy's own, which compute without their adapter."""
         if self.model.lora:
             return StartModel(self.policy)
-        return PolicyGroup(*self._ranks("reference"))
+        return self._in_turns("reference", PolicyGroup(*self._ranks("reference")))
 
     @cached_property
     def reward_model(self) -> CriticGroup:
         """The ranks that serve the run's reward models, connected."""
-        return CriticGroup(*self._ranks("reward_model"))
+        return self._in_turns("reward_model", CriticGroup(*self._ranks("reward_model")))
 
     def judge(self, name: str) -> Callable[[Sequence[Question]], list[str]]:
         """Return the function through which a reward asks the judge of that name."""
@@ -187,6 +190,14 @@ class Cluster:
             # The policy's encoder learns; the reference's features come from the encoder it started with.
             return actors, self.training, AudioFeatures(actors)
         return actors, self.training, self.audio_features
+
+    def _in_turns(self, role: str, group: Trainers) -> Trainers:
+        """Return the role's group, which waits before its work for other roles on its GPUs."""
+        seats = [seat for seat in self.seats if seat[0] == role]
+        # A bundle has GPUs of its own: with its number their names are unambiguous on several nodes.
+        names = [(self.seats[seat][0], name) for seat in seats for name in self.gpus_by_seat.get(seat, ())]
+        group.turns, group.gpus = self.turns, frozenset(names)
+        return group
 
     def _respawn(self, i: int) -> Actor:
         self.actors["engine", i] = self._spawn("engine", i)
@@ -237,8 +248,9 @@ def _reserve(reservation: Sequence[Bundle]) -> PlacementGroup:
     return group
 
 
-def devices(group: PlacementGroup, reservation: Sequence[Bundle]) -> list[list[str]]:
-    """Return the GPUs that Ray has reserved for each bundle, named as in CUDA_VISIBLE_DEVICES on its node."""
+def devices(group: PlacementGroup, reservation: Sequence[Bundle], look: bool = False) -> list[list[str]]:
+    """Return the GPUs that Ray has reserved for each bundle, named as in CUDA_VISIBLE_DEVICES on its node. With `look` raise
+    ValueError where torch sees fewer of them."""
     # Only a task inside a bundle is told its GPUs: one that claims them all runs in each.
     calls = [
         ray.remote(_accelerator_ids)
@@ -247,17 +259,22 @@ def devices(group: PlacementGroup, reservation: Sequence[Bundle]) -> list[list[s
             num_gpus=bundle.gpus,
             scheduling_strategy=PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=i),
         )
-        .remote()
+        .remote(look)
         for i, bundle in enumerate(reservation)
         if bundle.gpus
     ]
-    answers = iter(ray.get(calls))
+    answers = iter(fetch(calls))
     return [next(answers) if bundle.gpus else [] for bundle in reservation]
 
 
-def _accelerator_ids() -> list[str]:
+def _accelerator_ids(look: bool) -> list[str]:
+    ids = cast("list[str]", ray.get_runtime_context().get_accelerator_ids()["GPU"])
+    if look:
+        from rl.workers.visible_gpus import check_torch
+
+        check_torch(len(ids))
     # In numeric order where the names are numbers: 10 after 9.
-    return sorted(ray.get_runtime_context().get_accelerator_ids()["GPU"], key=lambda name: (len(name), name))
+    return sorted(ids, key=lambda name: (len(name), name))
 
 
 def gpu_environment(gpus: Sequence[str]) -> dict[str, str]:

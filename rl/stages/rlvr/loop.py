@@ -26,7 +26,7 @@ def train(config: Config, context: Context, learner: Learner, stream: SampleStre
     from rl.data.collate import collate, minibatches
     from rl.run.progress import Progress
     from rl.stages.rlvr.recorder import Clock
-    from rl.workers.group import gather
+    from rl.workers.roles import gather
     from rollouts.sampler import seed_of
 
     policy, critic, reference, sampler = learner.policy, learner.critic, learner.reference, context.cluster.sampler
