@@ -30,9 +30,10 @@ class ZeroShards:
 
         if hasattr(parameter, "ds_id"):  # tied to one that was divided before
             return
+        device: str = cast("Any", get_accelerator()).current_device_name()
         # A copy of its own: a tensor of a file is a view of the file in memory, of which every page that DeepSpeed writes to,
         # as it sends the first rank's bytes to the others, would stay until the whole file is read.
-        parameter.data = parameter.data.to(get_accelerator().current_device_name(), copy=True).contiguous()
+        parameter.data = parameter.data.to(device, copy=True).contiguous()
         if self.first is not None:
             self.first.convert_to_zero_parameters(param_list=[parameter])
             return
@@ -61,4 +62,5 @@ def whole_parameters(module: nn.Module, wanted: Callable[[str], bool]) -> Iterat
             # Also where nobody reads it: what is exported or sent to engines passes here, and must be whole.
             yield name, checked(name, parameter.detach())
     if hasattr(module, "frozen_parameters"):  # an encoder, kept apart so that ZeRO does not shard it
-        yield from (named for named in module.frozen_parameters() if wanted(named[0]))
+        frozen: Iterator[tuple[str, Tensor]] = cast("Any", module).frozen_parameters()
+        yield from (named for named in frozen if wanted(named[0]))
