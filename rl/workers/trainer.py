@@ -31,8 +31,7 @@ from rl.workers.diagnosis import Compute, Losses, check_answers, check_weights, 
 from rl.workers.offload import Offload, brings_states_back
 from rl.workers.optimizer import OptimizerConfig
 from rl.workers.optimizer_state import optimizer_file, read_optimizer, write_optimizer
-from rl.workers.packing import split_by_sequence
-from rl.workers.sequence_groups import Keeper, activations_keeper, share_sequences
+from rl.workers.sequence_groups import Keeper, activations_keeper, share_sequences, split_by_sequence
 from rl.workers.zero_shards import ZeroShards, whole_parameters
 
 if TYPE_CHECKING:
