@@ -125,6 +125,8 @@ class Recipe:
             header = dataclasses.replace(header, engines=dataclasses.replace(header.engines, count=count))
         if (is_named := self.open_counts.get("trainer.ranks")) is not None:
             count = ranks if devices.gpus or is_named else 1
+            sharing = header.trainer.sequence_parallel
+            count = max(1, count // sharing) * sharing
             header = dataclasses.replace(header, trainer=dataclasses.replace(header.trainer, ranks=count))
         model = header.model
         if self.open_dtype and model.build is None:  # a model that is built is too small to gain from fewer bits

@@ -36,7 +36,7 @@ from rl.workers.start_model import StartModel
 from rl.workers.trainer import TrainerConfig
 from rl.workers.turns import Turns
 from rollouts.judge_engine import JudgeConfig, JudgeWorker, Question, judge_client, last_line
-from rollouts.remote import Actor
+from rollouts.remote import Actor, fetch
 from rollouts.sampler import EngineConfig, Sampler
 from rollouts.worker import EngineWorker
 
@@ -99,7 +99,7 @@ class Cluster:
         self.group = _reserve(reservation)
         self.seats = {seat: (i, bundle) for i, bundle in enumerate(reservation) for seat in bundle.actors}
         self.gpus_by_seat = dict[Seat, tuple[str, ...]]()
-        for bundle, ids in zip(reservation, devices(self.group, reservation), strict=True):
+        for bundle, ids in zip(reservation, devices(self.group, reservation, look=True), strict=True):
             self.gpus_by_seat |= bundle.gpus_by_actor(ids)
         self.shares_gpus = self.gpu and self.config.placement == "colocated"
         for role in dict.fromkeys(name for name, _ in self.seats):
@@ -248,8 +248,9 @@ def _reserve(reservation: Sequence[Bundle]) -> PlacementGroup:
     return group
 
 
-def devices(group: PlacementGroup, reservation: Sequence[Bundle]) -> list[list[str]]:
-    """Return the GPUs that Ray has reserved for each bundle, named as in CUDA_VISIBLE_DEVICES on its node."""
+def devices(group: PlacementGroup, reservation: Sequence[Bundle], look: bool = False) -> list[list[str]]:
+    """Return the GPUs that Ray has reserved for each bundle, named as in CUDA_VISIBLE_DEVICES on its node. With `look` raise
+    ValueError where torch sees fewer of them."""
     # Only a task inside a bundle is told its GPUs: one that claims them all runs in each.
     calls = [
         ray.remote(_accelerator_ids)
@@ -258,17 +259,22 @@ def devices(group: PlacementGroup, reservation: Sequence[Bundle]) -> list[list[s
             num_gpus=bundle.gpus,
             scheduling_strategy=PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=i),
         )
-        .remote()
+        .remote(look)
         for i, bundle in enumerate(reservation)
         if bundle.gpus
     ]
-    answers = iter(ray.get(calls))
+    answers = iter(fetch(calls))
     return [next(answers) if bundle.gpus else [] for bundle in reservation]
 
 
-def _accelerator_ids() -> list[str]:
+def _accelerator_ids(look: bool) -> list[str]:
+    ids = cast("list[str]", ray.get_runtime_context().get_accelerator_ids()["GPU"])
+    if look:
+        from rl.workers.visible_gpus import check_torch
+
+        check_torch(len(ids))
     # In numeric order where the names are numbers: 10 after 9.
-    return sorted(ray.get_runtime_context().get_accelerator_ids()["GPU"], key=lambda name: (len(name), name))
+    return sorted(ids, key=lambda name: (len(name), name))
 
 
 def gpu_environment(gpus: Sequence[str]) -> dict[str, str]:

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 
-from rl.data.collate import pack
 from rl.run.files import replacing_folder
 from rl.types import Batch, Clip
 from rl.workers.answers import in_order, mean_of_steps, sum_over_ranks
 from rl.workers.audio_features import AudioFeatures
 from rl.workers.optimizer import OptimizerConfig
-from rl.workers.packing import Unit, pairs, samples_by_prompt
+from rl.workers.packing import micro_batches, pairs, samples_by_prompt
 from rl.workers.probe import probe_batch
 from rl.workers.roles import Absent, Future, Report
 from rl.workers.trainer import OptimiserStep, TrainerConfig
@@ -106,17 +105,14 @@ class TrainerGroup:
         return refs
 
     def _forward(self, method: str, batch: Batch, *arguments: object) -> Future[Tensor]:
-        plan = self._pack(samples_by_prompt(batch, range(len(batch)), self._unit_tokens(batch)))
+        units = samples_by_prompt(batch, range(len(batch)), self._unit_tokens(batch))
+        plan = micro_batches(units, self.config, len(self.actors))
         return Future(self._call_each(method, plan, batch, *arguments), in_order)
-
-    def _pack(self, units: Sequence[Unit]) -> list[list[list[int]]]:
-        """Return rank → its micro-batches → their rows: balanced by tokens, and equally many micro-batches on every rank."""
-        plans = pack([unit.tokens for unit in units], self.config.tokens_per_microbatch, len(self.actors))
-        return [[[row for i in micro_batch for row in units[i].rows] for micro_batch in plan] for plan in plans]
 
     def _unit_tokens(self, batch: Batch) -> int:
         """Return the size up to which the samples of a prompt stay together: small enough that ranks remain balanced."""
-        return min(self.config.tokens_per_microbatch, len(batch.tokens_T) // (4 * len(self.actors)))
+        sharing = self.config.sequence_parallel
+        return sharing * min(self.config.tokens_per_microbatch, len(batch.tokens_T) // (4 * len(self.actors)))
 
     def _schedule(
         self, batch: Batch, steps: Sequence[Sequence[int]], rates: Sequence[float], in_pairs: bool = False
@@ -129,8 +125,8 @@ class TrainerGroup:
                 continue
             # As in `_forward`, but one step's rows at a time: steps are taken one after the other.
             units = pairs(batch, rows) if in_pairs else samples_by_prompt(batch, rows, self._unit_tokens(batch))
-            for rank, micro_batches in enumerate(self._pack(units)):
-                shares[rank].append(OptimiserStep(rows, micro_batches, rate))
+            for share, plan in zip(shares, micro_batches(units, self.config, len(self.actors)), strict=True):
+                share.append(OptimiserStep(rows, plan, rate))
         return shares
 
 

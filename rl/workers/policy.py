@@ -49,7 +49,7 @@ class PolicyWorker(LanguageModelWorker):
         self.frozen_buckets: list[WeightBucket] | None = None
         self.frozen_checksums: dict[str, Checksum] = {}
         options = config.gradient_checkpointing, config.train_encoder, config.lora
-        model = LogprobModel(start, config.dtype, *options, adapter)
+        model = LogprobModel(start, config.dtype, *options, adapter, self.shards)
         return model.train_adapter_only() if self.adapter_only else model
 
     def load(

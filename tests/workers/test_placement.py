@@ -28,6 +28,7 @@ from rl.workers.placement import (
     roles,
     total,
 )
+from rl.workers.visible_gpus import check_torch
 
 ROLES = st.dictionaries(
     st.sampled_from(["engine", "policy", "critic", "reference"]),
@@ -125,6 +126,13 @@ for i, bundle in enumerate(placed):
 seen = ray.get([actor.sees.remote() for actor in actors.values()], timeout=120)
 print(dict(zip(map("{0[0]} {0[1]}".format, actors), seen)))
 """
+
+
+def test_gpus_that_torch_does_not_see_stop_the_run() -> None:
+    """torch here is a build for CPUs."""
+    check_torch(0)
+    with pytest.raises(ValueError, match=r"^cluster: Ray counts 2 GPUs on .*, torch sees 0: it is a build for CPUs; "):
+        check_torch(2)
 
 
 def test_actors_see_the_gpus_that_ray_has_reserved_for_their_bundle() -> None:

@@ -201,7 +201,9 @@ class Config(StageConfig):
 
     def notes(self, place: str, rows: int | None) -> list[str]:
         lines: list[str] = []
-        for kind, name, finding in contract.broken_clauses(self.build_objective(), accepted=True):
+        # Without any the functions need not be tried again, nor can they be where `problems` has found them missing.
+        accepted = contract.broken_clauses(self.build_objective(), accepted=True) if "accept" in self.objective else []
+        for kind, name, finding in accepted:
             lines.append(f"{kind} '{name}' breaks `{finding.clause}`, which is accepted: {finding.detail}")
         if self.critic_warmup_steps >= self.steps:
             lines.append(
