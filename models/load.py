@@ -18,7 +18,7 @@ from rl.types import AUDIO_PATCH
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
     from models.settings import BuildConfig, Dtype
     from models.shards import Shards
@@ -130,17 +130,17 @@ def empty_model(path: str | Path, dtype: Dtype = "float32", shards: Shards | Non
     from models.shards import Unread, dividing
 
     attention.register()
-    config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+    config = cast("PretrainedConfig", AutoConfig.from_pretrained(path, trust_remote_code=False))
     options: dict[str, Any] = {"dtype": getattr(torch, dtype), "attn_implementation": attention.NAME}
     auto_class = _auto_class(path)
     if shards is None:
         return auto_class.from_config(config, **options, trust_remote_code=False)
     with torch.device("meta"):
-        model = auto_class.from_config(config, **options, trust_remote_code=False)
+        model = cast("PreTrainedModel", auto_class.from_config(config, **options, trust_remote_code=False))
     # As if from a checkpoint: every parameter is made, and divided, one after the other.
     unread = {name: Unread(tensor.shape, tensor.dtype) for name, tensor in model.named_parameters()}
     with dividing(shards):
-        return type(model).from_pretrained(None, config=config, state_dict=unread, **options)
+        return cast("Any", type(model)).from_pretrained(None, config=config, state_dict=unread, **options)
 
 
 def _auto_class(path: str | Path) -> Any:

@@ -38,22 +38,26 @@ class SequenceGroup:
         copies = self.size // gcd(self.size, key.shape[1])
         key, value = (x.repeat_interleave(copies, 1) if copies > 1 else x for x in (key, value))
         # One exchange for all three: [heads, S, size] → [G, S, F], F = heads / G × size.
-        parts = [x[0].unflatten(0, (self.size, -1)).transpose(1, 2) for x in (query, key, value)]
+        parts = [_unflatten(x[0], (self.size, -1)).transpose(1, 2) for x in (query, key, value)]
         exchanged = self._exchange(torch.cat([part.flatten(2) for part in parts], dim=2)).flatten(0, 1)  # [U, F]
         pieces = cast("tuple[Tensor, ...]", exchanged.split([part.shape[2:].numel() for part in parts], dim=1))
         query, key, value = (
-            piece.unflatten(1, part.shape[2:]).transpose(0, 1)[None] for piece, part in zip(pieces, parts, strict=True)
+            piece.view(-1, *part.shape[2:]).transpose(0, 1)[None] for piece, part in zip(pieces, parts, strict=True)
         )
         return query, key, value
 
     def gather_heads(self, out: Tensor) -> Tensor:
         """Return what attention gives this rank's tokens [1, S, heads, size], from what it gives all tokens in this rank's
         share of the heads [1, U, heads / G, size]. Collective."""
-        exchanged = self._exchange(out[0].unflatten(0, (self.size, -1)))  # [G, S, heads / G, size]
+        exchanged = self._exchange(_unflatten(out[0], (self.size, -1)))  # [G, S, heads / G, size]
         return exchanged.transpose(0, 1).flatten(1, 2)[None]
 
     def _exchange(self, parts_G: Tensor) -> Tensor:
         return cast("Tensor", _Exchange.apply(parts_G, self.ranks))
+
+
+def _unflatten(x: Tensor, sizes: tuple[int, int]) -> Tensor:
+    return cast("Tensor", x.unflatten(0, sizes))  # torch leaves it untyped
 
 
 ALONE = SequenceGroup(None, 0, 1)

@@ -39,8 +39,8 @@ class Share:
     def to(self, device: torch.device) -> Share:
         """Return it with its tensors on `device`."""
         own_a, order_A = (None if x is None else send(x, device) for x in (self.own_a, self.order_A))
-        tensors = (send(x, device) for x in (self.tokens_S, self.positions_S, self.before_a))
-        return Share(self.group, *tensors, own_a, order_A, self.counts)
+        tokens_S, positions_S = send(self.tokens_S, device), send(self.positions_S, device)
+        return Share(self.group, tokens_S, positions_S, send(self.before_a, device), own_a, order_A, self.counts)
 
     def select(self, values_A: Tensor) -> Tensor:
         """Return the entries of this rank's actions."""

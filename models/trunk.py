@@ -6,7 +6,7 @@ Suffixes: T tokens of a pack, S those of a rank's share, N sequences, A actions,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from torch import Tensor
 
@@ -35,7 +35,7 @@ def states_before_actions(
     groups_N = None if groups_N is None else groups_N.cpu()
     # In the host's memory where they come from a trainer: nothing here waits for a GPU.
     plan = plan_trunk(tokens_T.cpu(), lengths_N.cpu(), action_mask_T.cpu(), groups_N, group.size)
-    device = trunk.get_input_embeddings().weight.device
+    device = cast("Tensor", trunk.get_input_embeddings().weight).device
     share, segments = share_of(group, plan).to(device), plan.segments.to(device)
     tokens_T, action_mask_T = send(tokens_T, device), send(action_mask_T, device)
     tokens_S = tokens_T[share.tokens_S]

@@ -36,6 +36,7 @@ from rl.planning import (
 )
 from rl.planning.fit import add_memory
 from rl.planning.result import Plan
+from rl.planning.routes import add_transfer
 from rl.units import amount, size
 from rl.workers.machine import Machine, find_shadowing_modules
 from rl.workers.placement import Devices, bundles, describe_misfit, describe_shortage, roles
@@ -96,6 +97,7 @@ def plan(recipe: Recipe, out: Path | None = None, devices: Devices | None = None
         )
     if shape is not None:
         add_memory(recipe, shape, result)
+        add_transfer(recipe, shape, result)
         if result.present and {"engine", "policy"} <= recipe.roles and os.path.isdir("/dev/shm"):
             weights = BYTES[header.model.dtype] * shape.parameters
             result.notes += memory.object_store_notes(weights, shutil.disk_usage("/dev/shm").free)

@@ -32,7 +32,16 @@ from rl.data.rows import resolve_in
 from rl.recipe.header import Header
 from rl.recipe.key_hints import check_data_names, explain_key, explain_override
 from rl.recipe.names import check_references
-from rl.recipe.stage_list import Stage, as_yaml, expand, parse_stages, reward_models, served_judges, stage_rewards
+from rl.recipe.stage_list import (
+    Stage,
+    as_yaml,
+    expand,
+    parse_stages,
+    reward_models,
+    served_judges,
+    stage_rewards,
+    written_stages,
+)
 from rl.redaction import forget, remember_secrets
 from rl.workers.counts import fill
 from rl.workers.machine import Machine
@@ -187,6 +196,8 @@ def load(
         header = build(Header, header_values, "")
     except UnknownKey as error:
         raise ConfigError(explain_key(error, entries)) from error
+    for stage in written_stages(blocks):
+        stage.config.settle_dtype(header.model.dtype)
     stages = [stage for block in blocks for stage in expand(block)]
     if check:
         check_references(header, stages, folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -83,7 +84,9 @@ class Artifacts:
         if maker is None and kind == "pairs" and name in self.recipe.header.data:
             return Path(name)  # pairs that are rows of a data set; reading them records the parent
         self.parents[Parent(kind, maker or name, maker is not None)] = None
-        return Path(self.outcomes[maker].artifacts[kind]) if maker else Path(name)
+        if maker:
+            return Path(self.outcomes[maker].artifacts[kind])
+        return on_disk(name) if kind == "model" and os.path.isdir(name) else Path(name)
 
     def previous(self, stage: Stage, kind: str) -> Path | None:
         """Return the artifact that the iteration before left, for a stage in a repeated block; None if it left none."""

@@ -7,7 +7,9 @@ critic work side by side: where they share GPUs, in turns. The types that a loop
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,7 @@ from rl.workers.probe import probe_batch
 from rl.workers.roles import Absent, Future, Report
 from rl.workers.trainer import OptimiserStep, TrainerConfig
 from rl.workers.turns import Gpu, Turns
+from rl.workers.weight_stream import WeightStream
 from rollouts.remote import Actor
 from rollouts.weights import WeightBucket, Weights
 
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
     from models.settings import ModelConfig
     from rl.algorithms.objective import Objective
     from rl.algorithms.preference_losses import Preference
-    from rl.workers.roles import Critic, Policy, Reference, Trainee
+    from rl.workers.roles import Policy, Reference, Trainee
     from rollouts.probe import Probe
 
 
@@ -44,6 +47,8 @@ class TrainerGroup:
 
     lora: LoraConfig | None = None
     """Adapter that trains in place of all weights."""
+    make_room: Callable[[], None] = staticmethod(lambda: None)
+    """Called before the ranks work: engines on the same GPUs give their memory away."""
     trains_encoder: bool = False
     """Batches go to the ranks as they are, clips included."""
     turns: Turns
@@ -84,6 +89,7 @@ class TrainerGroup:
 
     def _call_all(self, method: str, *arguments: object) -> Future[list[Any]]:
         """Call the same method on every rank: most are collective, and a rank that is not called blocks the others."""
+        self.make_room()
         self.turns.wait(self, self.gpus)
         refs = [getattr(actor, method).remote(*arguments) for actor in self.actors]
         self.turns.note(self, self.gpus, refs)
@@ -93,6 +99,7 @@ class TrainerGroup:
         self, method: str, shares: Sequence[object], batch: Batch, *arguments: object
     ) -> list[ObjectRef[Any]]:
         """Call a method on every rank with the whole batch and its share of the rows."""
+        self.make_room()
         if not self.trains_encoder:
             batch = self.audio_features.replace_clips(batch)
         batch_ref = ray.put(batch)  # once for all ranks: as a plain argument it would be copied for each
@@ -147,6 +154,8 @@ class PolicyGroup(TrainerGroup):
         """`probe` is scored beside the engines that get the weights; before them where they share the ranks' GPUs."""
         super().__init__(actors, config, audio_features)
         self.handles: list[WeightBucket] = []
+        self.stream: WeightStream | None = None
+        """How engines get the weights, where not by the object store."""
         self.probe, self.shares_gpus = probe, shares_gpus
 
     def load(
@@ -226,10 +235,12 @@ class PolicyGroup(TrainerGroup):
         rates: Sequence[float],
         objective: Objective,
         max_tokens: int,
+        max_gap: float = math.inf,
     ) -> Future[Report]:
-        """Take one optimiser step on each entry of `steps` (rows of the batch), at the learning rate beside it."""
+        """Take one optimiser step on each entry of `steps` (rows of the batch), at the learning rate beside it; none where the
+        engines' logprobs are further than `max_gap` from the trainer's."""
         shares = self._schedule(batch, steps, rates)
-        return self._learn(self._call_each("update", shares, batch, objective, self.temperature, max_tokens))
+        return self._learn(self._call_each("update", shares, batch, objective, self.temperature, max_tokens, max_gap))
 
     def update_pairs(
         self, batch: Batch, steps: Sequence[Sequence[int]], rates: Sequence[float], preference: Preference
@@ -253,41 +264,23 @@ class PolicyGroup(TrainerGroup):
         # The list is emptied, not only dropped: the sampler holds it too, and Ray frees what nobody refers to. So its
         # store holds one version of the weights and not two.
         self.handles.clear()
-        self.handles, checksums, seconds = self._call_all("weights").get()[0]
+        if self.stream is None or self.lora:
+            self.handles, checksums, seconds = self._call_all("weights").get()[0]
+            weights = Weights(self.handles, checksums, seconds)
+        else:
+            weights = Weights([], {}, source=self.stream)
         if self.probe is None:
-            return Weights(self.handles, checksums, seconds)
+            return weights
         # Begun here and waited for by the sampler: the trainer scores the probe while the engines load. At temperature 1,
         # at which engines score a prompt.
         scoring = self._forward("logprobs", probe_batch(self.probe), 1.0)
-        if self.shares_gpus:  # engines that load take back the memory of which they gave some for the step
+        if self.shares_gpus or self.stream:  # engines that load take the memory; and the ranks send when they are free
             ray.wait(list(scoring.refs), num_returns=len(scoring.refs))
-        return Weights(self.handles, checksums, seconds, self.probe, lambda: scoring.get().numpy())
-
-
-class CriticGroup(TrainerGroup):
-    """The ranks of a critic or of a reward model."""
-
-    def values(self, batch: Batch) -> Future[Tensor]:
-        """Compute values [A], in the order of the batch."""
-        return self._forward("values", batch)
-
-    def update(
-        self, batch: Batch, steps: Sequence[Sequence[int]], rates: Sequence[float], value_clip: float | None
-    ) -> Future[Report]:
-        """Take one optimiser step towards `batch.returns_A` on each entry of `steps`, at the learning rate beside it."""
-        shares = self._schedule(batch, steps, rates)
-        return Future(self._call_each("update", shares, batch, value_clip), mean_of_steps)
-
-    def update_pairs(self, batch: Batch, steps: Sequence[Sequence[int]], rates: Sequence[float]) -> Future[Report]:
-        """Take Bradley–Terry steps on chosen and rejected answers by turns, one action each; a pair stays in one
-        micro-batch."""
-        shares = self._schedule(batch, steps, rates, in_pairs=True)
-        return Future(self._call_each("update_pairs", shares, batch), mean_of_steps)
+        return replace(weights, probe=self.probe, score=lambda: scoring.get().numpy())
 
 
 if TYPE_CHECKING:
     # pyright refuses the line where a class lacks what the loop asks of the role.
     _POLICIES: tuple[type[Policy]] = (PolicyGroup,)
-    _CRITICS: tuple[type[Critic], type[Critic]] = (CriticGroup, Absent)
     _REFERENCES: tuple[type[Reference], type[Reference]] = (PolicyGroup, Absent)
     _TRAINEES: tuple[type[Trainee], type[Trainee]] = (PolicyGroup, Absent)

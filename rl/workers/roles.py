@@ -7,6 +7,7 @@ Suffixes as in `rl.types`: A, the tokens of a batch that the policy wrote, end t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,8 +84,10 @@ class Trainee(Protocol):
         rates: Sequence[float],
         objective: Objective,
         max_tokens: int,
+        max_gap: float = math.inf,
     ) -> Future[Report]:
-        """Take one optimiser step on each entry of `steps` (rows of the batch), at the learning rate beside it."""
+        """Take one optimiser step on each entry of `steps` (rows of the batch), at the learning rate beside it; none where the
+        engines' logprobs are further than `max_gap` from the trainer's, in nats in the mean."""
         ...
 
 

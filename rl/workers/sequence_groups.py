@@ -52,4 +52,4 @@ def sequence_group(rank: int, world: int, size: int) -> SequenceGroup:
 
     # Every rank takes part in making every group, its own or not.
     groups = [dist.new_group(list(range(start, start + size))) for start in range(0, world, size)]
-    return SequenceGroup(groups[rank // size], rank % size, size)
+    return SequenceGroup(cast("dist.ProcessGroup", groups[rank // size]), rank % size, size)

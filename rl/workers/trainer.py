@@ -187,6 +187,7 @@ class TrainerWorker:
         loss: Loss,
         action_weights: Callable[[Tensor], Tensor],
         pairs: bool = False,
+        holds_back: Callable[[Mapping[str, float]], bool] = lambda report: False,
     ) -> list[dict[str, float]]:
         """Take the optimiser steps and return this rank's share of each one's metrics; shares sum over the ranks.
 
@@ -196,7 +197,8 @@ class TrainerWorker:
         is the same however the step was cut. A column `scale` multiplies the weights. Diagnostics are means over actions.
 
         With `pairs`, rows come two by two (chosen, rejected) and a sequence counts as one action: `loss` returns a term
-        for each sequence [N], a pair's at both of its two, and diagnostics are means over sequences. Collective."""
+        for each sequence [N], a pair's at both of its two, and diagnostics are means over sequences. A step whose report, still
+        without a norm, `holds_back` is not taken, nor any after it. Collective."""
         import torch
 
         self.deepspeed.train()
@@ -221,8 +223,11 @@ class TrainerWorker:
                     count = len(step.rows) if name.endswith(PER_SEQUENCE) else int(actions_N.sum())
                     # In double: the sum hardly depends on how the step was cut. A dummy adds 0 to every name.
                     report[name] += values.detach().double().sum() / (count * self.sharing) if rows else 0.0
+            reports.append({name: float(value) for name, value in report.items()} | {"grad_norm": math.nan})
+            if holds_back(reports[-1]):
+                break
             self.deepspeed.step()
-            reports.append({name: float(value) for name, value in report.items()} | {"grad_norm": self._norm()})
+            reports[-1]["grad_norm"] = self._norm()
             self._check_step(reports[-1], step, batch, compute)
         return reports
 

@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, cast
 
-from rl.workers.diagnosis import checked
-
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -30,9 +28,10 @@ class ZeroShards:
 
         if hasattr(parameter, "ds_id"):  # tied to one that was divided before
             return
+        device: str = cast("Any", get_accelerator()).current_device_name()
         # A copy of its own: a tensor of a file is a view of the file in memory, of which every page that DeepSpeed writes to,
         # as it sends the first rank's bytes to the others, would stay until the whole file is read.
-        parameter.data = parameter.data.to(get_accelerator().current_device_name(), copy=True).contiguous()
+        parameter.data = parameter.data.to(device, copy=True).contiguous()
         if self.first is not None:
             self.first.convert_to_zero_parameters(param_list=[parameter])
             return
@@ -50,15 +49,9 @@ class ZeroShards:
 
 
 def whole_parameters(module: nn.Module, wanted: Callable[[str], bool]) -> Iterator[tuple[str, Tensor]]:
-    """Yield (name, whole parameter) of those `wanted` by name, one at a time. Collective under ZeRO-3."""
-    import deepspeed
-
-    for name, parameter in module.named_parameters():
-        if not wanted(name):
-            continue
-        # ZeRO-3 marks its shards with `ds_id`; gathering one at a time needs memory for one.
-        with deepspeed.zero.GatheredParameters([parameter], enabled=hasattr(parameter, "ds_id")):
-            # Also where nobody reads it: what is exported or sent to engines passes here, and must be whole.
-            yield name, checked(name, parameter.detach())
+    """Yield (name, whole parameter) of those `wanted` by name, which is there until the next one is asked for. Collective under
+    ZeRO-3."""
+    yield from gathered(module, wanted)
     if hasattr(module, "frozen_parameters"):  # an encoder, kept apart so that ZeRO does not shard it
-        yield from (named for named in module.frozen_parameters() if wanted(named[0]))
+        frozen: Iterator[tuple[str, Tensor]] = cast("Any", module).frozen_parameters()
+        yield from (named for named in frozen if wanted(named[0]))

@@ -104,13 +104,13 @@ def test_the_33b_recipe_puts_each_rank_on_a_gpu_of_its_own_and_an_engine_on_its_
 RESERVED = """
 import os
 import ray
-from rl.workers.cluster import _reserve, devices, gpu_environment
+from rl.workers.reservation import devices, gpu_environment, reserve
 from rl.workers.placement import Role, bundles
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy as Strategy
 
 ray.init(num_cpus=4, num_gpus=4, include_dashboard=False, object_store_memory=1 << 27, logging_level="error")
 placed = bundles({"engine": Role(2, 2, 2), "policy": Role(4, 1, 1)}, "colocated")
-group = _reserve(placed)
+group = reserve(placed)
 
 @ray.remote
 class Actor:

@@ -139,7 +139,8 @@ class World:
     """Policy and critic groups over the same ranks."""
 
     def __init__(self, ranks: int) -> None:
-        from rl.workers.group import CriticGroup, PolicyGroup
+        from rl.workers.critic_group import CriticGroup
+        from rl.workers.group import PolicyGroup
 
         variables = {**ENVIRONMENT, "OMP_NUM_THREADS": "1"}
         kind = ray.remote(Rank).options(num_cpus=0, runtime_env={"env_vars": variables})

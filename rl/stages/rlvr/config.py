@@ -22,6 +22,9 @@ from rl.stages.workload import StagePlan, Work, rollouts_in_words, temperature_i
 from rl.units import many
 from rl.workers.optimizer import OptimizerConfig
 
+ROUNDED_IMPORTANCE_CAP = 2.0
+"""The `importance_cap` of a model in bfloat16 whose recipe names none, as in https://fengyao.notion.site/off-policy-rl."""
+
 
 @dataclass
 class Config(StageConfig):
@@ -166,6 +169,16 @@ class Config(StageConfig):
         if self.eval is not None and self.eval.temperature is None:
             self.eval = replace(self.eval, temperature=self.temperature)
 
+    def settle_dtype(self, dtype: str) -> None:
+        if dtype != "bfloat16":
+            return
+        objective = self.build_objective()
+        chosen = "importance_cap" in self.objective or objective.importance_cap is not None
+        # Engine and trainer round in different places: in bfloat16 the samples are another policy's than the trainer's by
+        # up to a factor of several at single tokens. Imitation has no engine.
+        if not chosen and objective.policy_loss != "nll":
+            self.objective = {**self.objective, "importance_cap": ROUNDED_IMPORTANCE_CAP}
+
     def check_functions(self, place: str) -> None:
         check_imports(self.build_objective(), f"{place}.objective")
 
@@ -226,6 +239,8 @@ def plan(config: Config, work: Work) -> StagePlan:
         f"{rollouts_in_words(batch, config.max_sequence_tokens)} → {_updates_in_words(config)}{micro_batches}\n"
         f"{_draws_in_words(config, work)}"
     )
+    if objective.importance_cap is not None:
+        summary += f"; importance_cap {_cap_in_words(objective.importance_cap)}"
     if objective.filter_zero_variance:
         summary += "; groups of equal accuracy are drawn anew"
     if config.eval_every and config.eval:
@@ -247,6 +262,10 @@ def plan(config: Config, work: Work) -> StagePlan:
         checkpoints=(config.keep + bool(config.eval_every)) * learners,  # the best by evaluation stays too
         learners=learners,
     )
+
+
+def _cap_in_words(cap: tuple[float, float] | float) -> str:
+    return f"[{cap[0]:g}, {cap[1]:g}]" if isinstance(cap, tuple) else f"{cap:g}"
 
 
 def _updates_in_words(config: Config) -> str:
