@@ -43,9 +43,8 @@ if TYPE_CHECKING:
 # PASSIVE: idle OpenMP threads sleep instead of spinning, which on two busy cores makes a step six times slower.
 ENVIRONMENT = {"DS_ACCELERATOR": "cpu", "OMP_WAIT_POLICY": "PASSIVE", "DS_LOG_LEVEL": "warning"}
 """Environment of a trainer's actor on CPU."""
-# Memory given back serves any size. A buffer that another process is to open (CUDA IPC) is allocated with it off.
+# On a GPU, memory given back serves any size. A buffer that another process is to open (CUDA IPC) is allocated with it off.
 GPU_ENVIRONMENT = {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True", "DS_LOG_LEVEL": "warning"}
-"""Environment of a trainer's actor on a GPU."""
 
 
 @dataclass
@@ -237,13 +236,14 @@ class TrainerWorker:
         """Return (loss_A, their weighted sum, diagnostics_A) of a micro-batch's rows. Collective."""
         import torch
 
-        # Every rank runs equally many forwards and backwards, for ZeRO gathers and reduces in each: one without rows
-        # computes the dummy's, with weight 0. Where that gives NaN, 0 × NaN is NaN too, which does no harm: the rank
-        # that has the sequence gives NaN all the same.
+        from models.varlen import send
+
+        # Every rank runs equally many forwards and backwards, for ZeRO gathers and reduces in each: one without rows computes
+        # the dummy's, with weight 0. Where that gives NaN so does the rank that has the sequence, and no harm is done.
         micro_batch = batch.select(rows or dummy).to(self.device)
         with self.keeping_activations():
             loss_A, diagnostics = loss(micro_batch)
-        weights_A = torch.cat([weights_by_row[row] for row in rows or dummy]).to(self.device)
+        weights_A = send(torch.cat([weights_by_row[row] for row in rows or dummy]), self.device)
         if batch.has("scale"):
             weights_A = weights_A * micro_batch.scale_A
         return loss_A, (loss_A * weights_A * bool(rows)).sum(), diagnostics
