@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from rl.types import Batch
-    from rl.workers.trainer import TrainerConfig
+    from rl.workers.trainer_config import TrainerConfig
 
 
 @dataclass(slots=True)
