@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.folder import check_whole
+from models.pretrained.catalogue import find_pretrained
 from rl import native_libraries
 from rl.data.standard_forms import recognise
 from rl.gpu_requirements import find_missing
 from rl.planning.checks import SOURCES_OF_SOUND
+from rl.run.sinks import registry as trackers
 
 if TYPE_CHECKING:
     from rl.data.sources import DataConfig
@@ -46,7 +48,8 @@ def _serves(roles: Collection[str]) -> bool:
 
 
 def libraries(recipe: Recipe) -> list[str]:
-    """Return a line for each package that the recipe needs and whose native library cannot be opened here."""
+    """Return a line for each package that the recipe needs and whose native library cannot be opened here, and for each
+    tracker that lacks something."""
     names = ["pyarrow"]  # every run writes its samples with it
     if any(_has_sound(data) for data in recipe.header.data.values()):
         names += ["soundfile", "soxr"]
@@ -56,7 +59,7 @@ def libraries(recipe: Recipe) -> list[str]:
     for package in names:
         if reason := native_libraries.open_error(package):
             lines.append(native_libraries.describe_problem(package, reason))
-    return lines
+    return lines + trackers.problems(recipe.header.track, recipe.folder)
 
 
 def _has_sound(data: DataConfig) -> bool:
@@ -91,8 +94,9 @@ def models(recipe: Recipe) -> list[str]:
     lines = list[str]()
     for place, path in path_of.items():
         try:
-            if os.path.isdir(path):  # a model of the hub is downloaded whole
-                check_whole(Path(path), tokenizer=not place.endswith((".critic", ".encoder")))
+            folder = find_pretrained(path) or Path(path)
+            if os.path.isdir(folder):  # a model of the hub is downloaded whole
+                check_whole(folder, tokenizer=not place.endswith((".critic", ".encoder")))
         except ValueError as error:
             lines.append(f"{place}: {error}")
     return lines

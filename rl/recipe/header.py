@@ -9,8 +9,9 @@ from models.settings import ModelConfig
 from rewards.combine import RewardConfig
 from rl.config import ConfigError
 from rl.data.sources import DataConfig
+from rl.run.sinks import registry as trackers
 from rl.workers.placement import ClusterConfig
-from rl.workers.trainer import TrainerConfig
+from rl.workers.trainer_config import TrainerConfig
 from rollouts.judge_engine import JudgeConfig
 from rollouts.sampler import EngineConfig
 
@@ -40,6 +41,8 @@ class Header:
     """DeepSpeed trainers of policy, critic and reference."""
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     """Where the engines and trainers run."""
+    track: list[str] = field(default_factory=lambda: ["tensorboard"])
+    """Where else the run's records go: tensorboard, wandb, mlflow, prometheus (prometheus:PORT), file.py:Tracker."""
 
     def validate(self, place: str) -> None:
         """Raise ConfigError for settings that are out of bounds or contradict each other."""
@@ -49,6 +52,7 @@ class Header:
             raise ConfigError(f"seed: must not be negative; got {self.seed}")
         if self.seed > LARGEST_SEED:
             raise ConfigError(f"seed: must be at most {LARGEST_SEED}; got {self.seed}")
+        trackers.check(self.track)
         # ZeRO-3 gathers a module's weights at each call, on all ranks at once. Ranks whose clips differ in length call the
         # encoder differently often, so they would wait for each other forever.
         if self.model.train_encoder and self.trainer.zero_stage == 3:

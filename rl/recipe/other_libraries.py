@@ -145,7 +145,7 @@ SETTINGS = (
     S("output_dir save_path", "trainer.default_local_dir", "save_path ckpt_path", "--out"),
     S("run_name experiment_name", "trainer.experiment_name trainer.project_name", "wandb_run_name", "name", "of the recipe; --out names a run's directory"),
     S("resume_from_checkpoint", "trainer.resume_mode", "load_checkpoint", "--resume"),
-    S("report_to logging_steps logging_dir log_completions", "trainer.logger", "use_wandb use_tensorboard logging_steps", "", "every step is recorded: metrics.jsonl, TensorBoard, report.html"),
+    S("report_to logging_steps logging_dir log_completions", "trainer.logger", "use_wandb use_tensorboard logging_steps", "track", "[tensorboard, wandb, mlflow, prometheus, file.py:Tracker]; every step is recorded"),
     S("save_steps save_strategy", "trainer.save_freq", "save_steps", "*.checkpoint_every"),
     S("save_total_limit", "trainer.max_actor_ckpt_to_keep", "max_ckpt_num", "*.keep"),
     S("", "trainer.rollout_data_dir trainer.validation_data_dir", "", "", "every sample is in the run's rollouts/; rl verifiers replay reads verl's too"),

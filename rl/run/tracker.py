@@ -1,5 +1,5 @@
-"""Records of a run, step by step: `metrics.jsonl` (which reports read), TensorBoard events,
-`rollouts/<stage>-<step>.parquet`, and `warnings.jsonl`.
+"""Records of a run, step by step: `metrics.jsonl` (which reports read), `rollouts/<stage>-<step>.parquet`, `warnings.jsonl`,
+and what the run's sinks are handed.
 
 No file is held open and every line is written whole, so a kill at any moment costs at most the line being written.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -20,15 +19,16 @@ from rl.data.rows import fail
 from rl.finite import drop_undefined
 from rl.json_files import is_number, is_whole, parse_object, read_bytes
 from rl.redaction import redact_text
-from rl.run.clips import store_clips
+from rl.run.clips import CLIPS, store_clips
 from rl.run.files import detect_full_disk, drop_torn_line, replacing
+from rl.run.sinks.base import Sample
+from rl.run.sinks.channels import SHOWN_SAMPLES, Channels, is_shown
 from rl.types import Prompt, Scored
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from tensorboard.compat.proto.event_pb2 import Event
 
-METRICS, WARNINGS, ROLLOUTS, TENSORBOARD = "metrics.jsonl", "warnings.jsonl", "rollouts", "tensorboard"
+METRICS, WARNINGS, ROLLOUTS = "metrics.jsonl", "warnings.jsonl", "rollouts"
 
 Refuse = Callable[[ValueError], None]
 """A function that gets the error of something that cannot be read, and raises it or goes on without."""
@@ -38,11 +38,11 @@ MetricRow = dict[str, Any]  # JSON: "stage" is a str, "step" an int, every other
 class Tracker:
     """The recorder of one stage of the run in `run_dir`. Every method raises DiskFull when no space is left."""
 
-    def __init__(self, run_dir: Path, stage: str) -> None:
-        self.run_dir, self.stage = run_dir, stage
+    def __init__(self, run_dir: Path, stage: str, sinks: Channels | None = None) -> None:
+        self.run_dir, self.stage, self.sinks = run_dir, stage, sinks
         self.last_step: int | None = None
         """The step that is behind the stage; None before it has counted any."""
-        self._events = run_dir / TENSORBOARD / stage / f"events.out.tfevents.{time.time_ns()}"
+        self._has_shown_samples = False
         with detect_full_disk(run_dir):
             run_dir.mkdir(parents=True, exist_ok=True)
         for name in (METRICS, WARNINGS):
@@ -54,19 +54,19 @@ class Tracker:
         return None if self.last_step is None else self.last_step + 1
 
     def record(self, step: int, metrics: Mapping[str, SupportsFloat]) -> None:
-        """Append one line to metrics.jsonl and the same numbers to TensorBoard. A metric that is undefined (NaN, infinite)
-        is left out of both."""
+        """Append one line to metrics.jsonl and hand the same numbers to the sinks. A metric that is undefined (NaN, infinite)
+        is left out of all."""
         assert not {"stage", "step"} & metrics.keys(), "'stage' and 'step' cannot be names of metrics"
         numbers = drop_undefined({name: float(value) for name, value in metrics.items()})
         line = json.dumps({"stage": self.stage, "step": step, **numbers}, allow_nan=False) + "\n"
         _append(self.run_dir / METRICS, line.encode())
-        self._write_event(_scalar_event(step, numbers))
+        if self.sinks:
+            self.sinks.record(self.stage, step, numbers)
         self.last_step = step
 
     def record_warning(self, step: int, text: str) -> None:
         """Append a warning about the stage, which the report shows."""
-        line = json.dumps({"stage": self.stage, "step": step, "text": redact_text(text)}, ensure_ascii=False) + "\n"
-        _append(self.run_dir / WARNINGS, line.encode("utf-8", "replace"))
+        append_warning(self.run_dir, self.stage, step, text)
 
     def record_rollouts(self, step: int, scored: Sequence[Scored]) -> None:
         """Write the step's samples to a parquet file, which is complete or absent, and their clips."""
@@ -75,6 +75,11 @@ class Tracker:
         clips = {s.rollout.prompt.id: store_clips(self.run_dir, s.rollout.prompt.clips) for s in scored}
         with replacing(rollout_file(self.run_dir, self.stage, step)) as path:
             pyarrow.parquet.write_table(_rollout_table(scored, clips), path, compression="zstd")
+        if self.sinks and is_shown(step, not self._has_shown_samples):
+            self._has_shown_samples = True
+            spread = scored[:: max(len(scored) // SHOWN_SAMPLES, 1)][:SHOWN_SAMPLES]  # of as many prompts as may be
+            samples = [_sample(s, [self.run_dir / CLIPS / name for name in clips[s.rollout.prompt.id]]) for s in spread]
+            self.sinks.record_samples(self.stage, step, samples)
 
     def rewind(self, step: int) -> None:
         """Delete what this stage recorded after `step` (-1: everything), to continue from a checkpoint taken there.
@@ -92,21 +97,15 @@ class Tracker:
                 file.unlink()
         for leftover in (self.run_dir / ROLLOUTS).glob(".*.tmp"):  # of a process that was killed while it wrote
             leftover.unlink()
-        self._write_event(_restart_event(step + 1))
+        if self.sinks:
+            self.sinks.rewind(self.stage, step)
         self.last_step = step
 
-    def _write_event(self, event: Event) -> None:
-        # TensorBoard's EventFileWriter would put the host's name into the file's name and lose a full disk in a thread.
-        from tensorboard.compat.proto.event_pb2 import Event
-        from tensorboard.summary.writer.record_writer import RecordWriter
 
-        with detect_full_disk(self._events):
-            self._events.parent.mkdir(parents=True, exist_ok=True)
-            with self._events.open("ab") as file:
-                writer = RecordWriter(file)
-                if not file.tell():  # an event file begins with its format's version
-                    writer.write(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
-                writer.write(event.SerializeToString())
+def append_warning(run_dir: Path, stage: str, step: int, text: str) -> None:
+    """Append a line to warnings.jsonl, without secrets."""
+    line = json.dumps({"stage": stage, "step": step, "text": redact_text(text)}, ensure_ascii=False) + "\n"
+    _append(run_dir / WARNINGS, line.encode("utf-8", "replace"))
 
 
 def read_metrics(run_dir: Path, refuse: Refuse = fail) -> list[MetricRow]:
@@ -179,19 +178,17 @@ def _append(path: Path, line: bytes) -> None:
             raise
 
 
-def _scalar_event(step: int, numbers: Mapping[str, float]) -> Event:
-    from tensorboard.compat.proto.event_pb2 import Event
-    from tensorboard.compat.proto.summary_pb2 import Summary
-
-    values = [Summary.Value(tag=name, simple_value=number) for name, number in numbers.items()]
-    return Event(wall_time=time.time(), step=step, summary=Summary(value=values))
-
-
-def _restart_event(step: int) -> Event:
-    """Return the event that makes TensorBoard drop what earlier event files of the stage hold from `step` on."""
-    from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-
-    return Event(wall_time=time.time(), step=max(step, 0), session_log=SessionLog(status=SessionLog.START))
+def _sample(scored: Scored, clips: Sequence[Path]) -> Sample:
+    """Return a sample as sinks are given it."""
+    prompt, verdict = scored.rollout.prompt, scored.verdict
+    return Sample(
+        prompt=_storable(render_transcript(prompt)),
+        text=_storable(scored.rollout.text),
+        answer=None if prompt.answer is None else _storable(prompt.answer),
+        score=None if verdict.error is not None else float(verdict.score),
+        reason=_storable(redact_text(verdict.error or verdict.reason)),
+        clips=tuple(clips),
+    )
 
 
 def _rollout_table(scored: Sequence[Scored], clips: Mapping[str, list[str]]) -> pa.Table:

@@ -42,6 +42,7 @@ from rl.runner.outcomes import OUTCOME, read_outcome, write_outcome
 from rl.runner.prolong import stage_folder
 from rl.runner.reward_services import RewardServices
 from rl.runner.run_dir import hold_run_dir
+from rl.runner.sinks import close_sinks, open_sinks
 from rl.stages.context import Context, Outcome
 from rl.terminal import shell_command
 
@@ -82,6 +83,7 @@ class Run:
         self.tracker: Tracker | None = None
         """Records of the current stage; None before the first."""
         self.environment = describe_environment()
+        self.sinks = open_sinks(recipe, out, self.environment, say)
         self.artifacts = Artifacts(recipe, out, say)
         self.announced: dict[str, int] = {}
         """Last iteration of each repeated block whose early end was printed."""
@@ -109,11 +111,14 @@ class Run:
                 self._fail(stuck or error)
             with suppress(Exception):  # the error that stopped the run must not be hidden by one of the report
                 write_report(self.out, self.say)
+            with suppress(Exception):
+                close_sinks(self.sinks, self.out)
             if stuck:
                 raise stuck from None
             raise
         summary = self._summarise("done")
         write_report(self.out, self.say)
+        close_sinks(self.sinks, self.out)
         return summary
 
     def _fail(self, error: BaseException) -> None:
@@ -215,7 +220,7 @@ class Run:
     def _run_stage(self, stage: Stage, cluster: Cluster, rewards: RewardService) -> None:
         start_time, folder = time.monotonic(), self.folder(stage)
         self.say(f"stage {self._number(stage)} of {len(self.recipe.stages)}: {stage.name}")
-        self.current_stage, self.tracker = stage, Tracker(self.out, stage.name)
+        self.current_stage, self.tracker = stage, Tracker(self.out, stage.name, self.sinks)
         folder.mkdir(parents=True, exist_ok=True)
         self.artifacts.start_stage()
         context = Context(

@@ -9,7 +9,7 @@ from math import ceil
 from rl.data.mixture import quoted
 from rl.stages.settings import PairTrainingConfig, SamplingConfig, StageConfig
 from rl.units import many
-from rl.workers.trainer import TrainerConfig
+from rl.workers.trainer_config import TrainerConfig
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from rl.workers.adapter_worker import AdapterWorker
 from rl.workers.cuda_cache import frees_cuda_cache
 from rl.workers.diagnosis import check_weights
 from rl.workers.optimizer import OptimizerConfig
-from rl.workers.trainer import TrainerConfig
+from rl.workers.trainer_config import TrainerConfig
 
 if TYPE_CHECKING:
     from ray import ObjectRef

@@ -35,7 +35,7 @@ from rl.workers.processes import Processes
 from rl.workers.ray_start import start_ray, stop_ray
 from rl.workers.reservation import devices, gpu_environment, reserve
 from rl.workers.start_model import StartModel
-from rl.workers.trainer import TrainerConfig
+from rl.workers.trainer_config import TrainerConfig
 from rl.workers.turns import Turns
 from rl.workers.weight_stream import Route, WeightStream
 from rollouts.engine_options import samples_in_flight

@@ -23,7 +23,8 @@ from rl.workers.optimizer import OptimizerConfig
 from rl.workers.packing import micro_batches, pairs, samples_by_prompt
 from rl.workers.probe import probe_batch
 from rl.workers.roles import Absent, Future, Report
-from rl.workers.trainer import OptimiserStep, TrainerConfig
+from rl.workers.trainer import OptimiserStep
+from rl.workers.trainer_config import TrainerConfig
 from rl.workers.turns import Gpu, Turns
 from rl.workers.weight_stream import WeightStream
 from rollouts.remote import Actor

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from rl.types import Batch
-    from rl.workers.trainer import TrainerConfig
+    from rl.workers.trainer_config import TrainerConfig
 
 
 @dataclass(slots=True)
@@ -60,8 +60,3 @@ def micro_batches(units: Sequence[Unit], config: TrainerConfig, ranks: int) -> l
     plans = pack([unit.tokens for unit in units], config.tokens_per_microbatch * sharing, ranks // sharing)
     rows = [[[row for i in micro_batch for row in units[i].rows] for micro_batch in plan] for plan in plans]
     return [plan for plan in rows for _ in range(sharing)]
-
-
-def split_by_sequence(values_A: Tensor, actions_N: Tensor) -> tuple[Tensor, ...]:
-    """Return each sequence's part of `values_A`."""
-    return cast("tuple[Tensor, ...]", values_A.split(actions_N.tolist()))  # torch leaves both untyped

@@ -18,7 +18,8 @@ from rl.workers.answers import max_or_nan
 from rl.workers.audio_worker import LanguageModelWorker
 from rl.workers.cuda_cache import frees_cuda_cache
 from rl.workers.optimizer import OptimizerConfig
-from rl.workers.trainer import OptimiserStep, TrainerConfig
+from rl.workers.trainer import OptimiserStep
+from rl.workers.trainer_config import TrainerConfig
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
+    from torch import Tensor, nn
 
     from models.sequence_parallel import SequenceGroup
 
@@ -53,3 +53,8 @@ def sequence_group(rank: int, world: int, size: int) -> SequenceGroup:
     # Every rank takes part in making every group, its own or not.
     groups = [dist.new_group(list(range(start, start + size))) for start in range(0, world, size)]
     return SequenceGroup(cast("dist.ProcessGroup", groups[rank // size]), rank % size, size)
+
+
+def split_by_sequence(values_A: Tensor, actions_N: Tensor) -> tuple[Tensor, ...]:
+    """Return each sequence's part of `values_A`."""
+    return cast("tuple[Tensor, ...]", values_A.split(actions_N.tolist()))  # torch leaves both untyped

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, cast
 
+from rl.workers.gathering import gathered
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 

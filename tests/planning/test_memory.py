@@ -71,7 +71,7 @@ def test_an_optimizer_that_steps_on_more_than_activations_is_what_counts() -> No
         "AdamW is one kernel there"
     )
     many = trainer_memory("policy", shape, Settings("bfloat16", 3, 2, 65536, True, True))["activations"]
-    assert many == 65536 * shape.activations("bfloat16", "inputs") > 12e9
+    assert many > 65536 * shape.activations("bfloat16", "inputs") > 12e9
 
 
 def test_float32_has_no_masters_without_zero() -> None:
@@ -212,12 +212,15 @@ def test_ranks_that_share_sequences_have_a_part_of_the_tokens() -> None:
     shape = config_shape(whole_config)
     assert shape is not None
     alone, shared = policy(), policy("trainer.sequence_parallel=8")
-    assert alone.parts["activations"] == 65536 * shape.activations("bfloat16", "inputs")
-    assert shared.parts["activations"] == alone.parts["activations"] / 8
+    inputs, layer = shape.activations("bfloat16", "inputs"), 1.2 * shape.layer_activations("bfloat16")
+    assert alone.parts["activations"] == pytest.approx(65536 * (inputs + layer))
+    assert shared.parts["activations"] == pytest.approx(8192 * (inputs + layer), rel=0.05)
     offloaded = policy("trainer.sequence_parallel=8", "trainer.offload_activations=true")
     inputs = 8192 * shape.hidden * 2
-    # What the optimizer's step takes is more.
-    assert offloaded.parts["activations"] == 4e9 > 8192 * shape.activations("bfloat16", "two inputs")
+    kept = 8192 * (shape.activations("bfloat16", "inputs") - shape.activations("bfloat16", "two inputs"))
+    assert shared.parts["activations"] - offloaded.parts["activations"] == pytest.approx(
+        min(kept, shared.parts["activations"] - 4e9)
+    )
     assert offloaded.host - shared.host == shape.layers * inputs
 
 

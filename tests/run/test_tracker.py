@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from rl.run.files import DiskFull
 from rl.run.tracker import Tracker, read_metrics, render_transcript, rollout_files
@@ -36,7 +35,7 @@ def test_what_is_recorded_is_what_is_read(records: list[tuple[str, int, dict[str
 
 
 def test_a_record_is_strict_json(tmp_path: Path) -> None:
-    """What is undefined is absent, here and in TensorBoard."""
+    """What is undefined is absent."""
 
     def refuse(text: str) -> float:
         raise AssertionError(text)
@@ -85,18 +84,6 @@ def test_rewind_forgets_this_stage_after_the_step(tmp_path: Path, sample: Callab
     assert [(row["stage"], row["step"]) for row in read_metrics(tmp_path)] == [("rl-000009", 9), ("rl", 1)]
     assert [(stage, step) for stage, step, _ in rollout_files(tmp_path)] == [("rl", 1), ("rl-000009", 9)]
     assert len(list((tmp_path / "rollouts").iterdir())) == 2
-
-
-def test_tensorboard_shows_the_resumed_run_once(tmp_path: Path) -> None:
-    first = Tracker(tmp_path, "rlvr")
-    for step in (1, 2, 3):
-        first.record(step, {"reward": step / 8})
-    resumed = Tracker(tmp_path, "rlvr")
-    resumed.rewind(1)
-    resumed.record(2, {"reward": 0.5})
-    events = EventAccumulator(str(tmp_path / "tensorboard" / "rlvr"))
-    events.Reload()
-    assert [(e.step, e.value) for e in events.Scalars("reward")] == [(1, 0.125), (2, 0.5)]
 
 
 def test_rollouts_are_columns(tmp_path: Path, sample: Callable[..., Scored]) -> None:

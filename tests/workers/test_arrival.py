@@ -24,7 +24,7 @@ from rl.types import Demonstration, Message, Prompt
 from rl.workers.group import PolicyGroup
 from rl.workers.optimizer import OptimizerConfig
 from rl.workers.probe import draw_probe
-from rl.workers.trainer import TrainerConfig
+from rl.workers.trainer_config import TrainerConfig
 from rl.workers.weight_stream import Route, WeightStream
 from rollouts.arrival import ArrivalError
 from rollouts.sampler import Sampler

@@ -26,7 +26,7 @@ from rl.workers.audio_features import AudioFeatures
 from rl.workers.critic_group import CriticGroup
 from rl.workers.group import PolicyGroup
 from rl.workers.optimizer import OptimizerConfig
-from rl.workers.trainer import TrainerConfig
+from rl.workers.trainer_config import TrainerConfig
 
 
 def tone(hz: float, seconds: float) -> Clip:

@@ -21,7 +21,7 @@ from rl.data.chat import Chat
 from rl.data.collate import collate_demonstrations
 from rl.workers.group import PolicyGroup
 from rl.workers.optimizer import OptimizerConfig
-from rl.workers.trainer import TrainerConfig
+from rl.workers.trainer_config import TrainerConfig
 
 SHARDS = {"zero_optimization": {"stage3_param_persistence_threshold": 0}}  # really, small as it all is
 STAGES = {0: {}, 1: {}, 2: {}, 3: SHARDS}

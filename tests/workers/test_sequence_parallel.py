@@ -14,7 +14,7 @@ from rl.algorithms.objective import Objective
 from rl.algorithms.preference_losses import Preference
 from rl.types import Batch
 from rl.workers.packing import Unit, micro_batches
-from rl.workers.trainer import TrainerConfig
+from rl.workers.trainer_config import TrainerConfig
 
 GROUPS = [(40, [5, 6, 50]), (7, [30, 3]), (3, [1, 2]), (90, [1])]
 """(tokens of a prompt, tokens of its answers): some share their prompt, and the last micro-batch has a single action."""

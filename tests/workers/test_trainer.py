@@ -25,7 +25,7 @@ from rl.run.files import DiskFull
 from rl.types import Batch
 from rl.workers.optimizer import OptimizerConfig
 from rl.workers.roles import Absent, gather
-from rl.workers.trainer import TrainerConfig
+from rl.workers.trainer_config import TrainerConfig
 
 IMITATE = Objective(advantage="none", policy_loss="nll", critic=False)
 LENGTHS = [5, 30, 12, 7, 21]

@@ -10,7 +10,7 @@ from typing import Any
 import ray
 
 from rl.workers.group import TrainerGroup
-from rl.workers.trainer import TrainerConfig
+from rl.workers.trainer_config import TrainerConfig
 from rl.workers.turns import Turns
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # Ray's processes do not find this file

@@ -14,7 +14,8 @@ import ray
 from models.lora import LoraConfig
 from models.settings import ModelConfig
 from rl.workers.optimizer import OptimizerConfig
-from rl.workers.trainer import ENVIRONMENT, TrainerConfig
+from rl.workers.trainer import ENVIRONMENT
+from rl.workers.trainer_config import TrainerConfig
 
 BETA = 0.9
 

@@ -1,0 +1,1 @@
+"""Sinks: where else a run's records go, beside its own directory."""
