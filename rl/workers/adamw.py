@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 def build_adamw(
     module: nn.Module, optimizer: OptimizerConfig, settings: Values, on_gpu: bool, threads: int, world: int
 ) -> AdamW:
-    """Return AdamW of what trains of the module, for a rank of `world`, which is given DeepSpeed's `settings` and has so many CPU `threads`. The learning rate
-    comes with each step."""
+    """Return AdamW of what trains in the module, for a rank of `world` that has so many CPU `threads`; `settings` are DeepSpeed's.
+    The learning rate comes with each step."""
     import torch
 
     is_offloaded = offloads_optimizer(settings)
