@@ -68,7 +68,7 @@ class TrainerWorker:
     """Base of the trainers' Ray actors. A subclass says which module it trains and what it computes with it."""
 
     def __init__(self, rank: int, world: int, threads: int, shares_gpu: bool = False) -> None:
-        """`shares_gpu` where an engine or another trainer has the same GPU."""
+        """`shares_gpu`: an engine or another trainer is on the rank's GPU."""
         import torch
 
         from rl.workers.rendezvous import Rendezvous
@@ -79,7 +79,7 @@ class TrainerWorker:
         self.deepspeed: Any = None  # a deepspeed.DeepSpeedEngine, which has no types
         self.shares_gpu, self.sharing = shares_gpu, 1
         self.offload: Offload | None = None  # present where states leave the GPU between updates
-        self.clipping: Clipping | None = None
+        self.clipping = Clipping()
         self.shards: ZeroShards | None = None  # present under ZeRO-3, which divides a model while it is loaded
         self.keeping_activations: Keeper = nullcontext
         self.rendezvous = Rendezvous()
@@ -131,20 +131,16 @@ class TrainerWorker:
         module = make().to(self.device)
         self.sharing = share_sequences(module, self.rank, self.world, trainer.sequence_parallel)
         self.keeping_activations = activations_keeper(module, self.device, trainer.offload_activations)
-        parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         if on_gpu:
             fuse_layers(module)
-        adam = build_adamw(parameters, optimizer, settings, on_gpu, trainer.threads, self.world)
+        adam = build_adamw(module, optimizer, settings, on_gpu, trainer.threads, self.world)
         if not stage:
-            self.clipping = Clipping(module, settings["gradient_clipping"])
-            settings["gradient_clipping"] = 0.0
-            adam.register_step_pre_hook(self.clipping)
+            self.clipping.take_over(module, adam, settings)
         self.deepspeed, *_ = deepspeed.initialize(
             model=module, optimizer=adam, config=settings, dist_init_required=False
         )
         if on_gpu and self.shares_gpu and trainer.offload_between_turns:
-            self.offload = Offload(self.deepspeed, self.device)
-            self.offload.leave()
+            self.offload = Offload(self.deepspeed, self.device).leave()
 
     @brings_states_back
     def optimise(
@@ -262,7 +258,6 @@ class TrainerWorker:
         """Return this rank's share of the last step's gradient norm before clipping; inf if no step was taken."""
         norm: float | None = self.deepspeed.get_global_grad_norm()
         if norm is None:  # without ZeRO: see `wrap`
-            assert self.clipping is not None
             norm = self.clipping.norm
         # Every rank knows the whole norm, and the group adds up what the ranks report.
         return float(norm) / self.world

@@ -32,11 +32,11 @@ def test_an_optimizer_on_the_host_is_one_of_zero_and_fused() -> None:
     settings = deepspeed_settings("float32", 0, ON_HOST, 1.0)
     assert settings["zero_optimization"]["stage"] == 1
     assert settings["zero_force_ds_cpu_optimizer"] is False  # or DeepSpeed would refuse torch's
-    weights = [torch.zeros(3, requires_grad=True)]
+    module = torch.nn.Linear(2, 2)
     plain = deepspeed_settings("float32", 0, Values(), 1.0)
     fused = {
-        "on a CPU": build_adamw(weights, OptimizerConfig(), plain, False, 1, 1).defaults["fused"],
-        "on a GPU": build_adamw(weights, OptimizerConfig(), plain, True, 1, 1).defaults["fused"],
-        "on the host": build_adamw(weights, OptimizerConfig(), settings, False, 1, 1).defaults["fused"],
+        "on a CPU": build_adamw(module, OptimizerConfig(), plain, False, 1, 1).defaults["fused"],
+        "on a GPU": build_adamw(module, OptimizerConfig(), plain, True, 1, 1).defaults["fused"],
+        "on the host": build_adamw(module, OptimizerConfig(), settings, False, 1, 1).defaults["fused"],
     }
     assert fused == {"on a CPU": False, "on a GPU": True, "on the host": True}
