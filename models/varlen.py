@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -72,8 +72,10 @@ def _starts(lengths: Sequence[int], device: torch.device) -> Tensor:
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:
     """Return a tensor of the host on `device`, without waiting for what the device is still computing."""
+    if device.type != "cuda" or tensor.device == device:
+        return tensor.to(device)
     # From pageable memory even a copy that is asked not to block waits for the device.
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def choose_kernel(
@@ -108,7 +110,7 @@ def varlen_attention(
     if layout.keys_K is not None:
         k, v = take_rows(k, layout.keys_K), take_rows(v, layout.keys_K)
     before = -1 if window is None else window - 1
-    return varlen_attn(
+    out = varlen_attn(
         q,
         k,
         v,
@@ -120,6 +122,7 @@ def varlen_attention(
         window_size=(before, 0),  # so many keys before a query's own, and none after it
         enable_gqa=q.shape[1] != k.shape[1],
     )
+    return cast("Tensor", out)  # a pair where logsumexp is asked for
 
 
 def take_rows(x: Tensor, rows: Tensor) -> Tensor:

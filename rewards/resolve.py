@@ -182,7 +182,7 @@ def load(spec: str, folder: Path | None = None, args: Mapping[str, object] | Non
         raise ConfigError(f"verifier '{spec}': GOLD is {gold!r}; make it a list of Case(pred, gold, equal)")
     cases = None if gold is None else [_check_case(case, i, spec) for i, case in enumerate(cast(list[object], gold))]
     if not colon:
-        return Verifier(verify, cases)
+        return Verifier(verify, cases, is_bounded=not getattr(module, "ANY_SCALE", False))
     reward = _wrap(verify, spec, folder, args or {})
     return Verifier(reward, cases, is_bounded=reward.form in ("ours", "ours_batch"))
 

@@ -21,8 +21,9 @@ Follow = Annotated[bool, typer.Option("--follow", help="Show it again and again 
 
 
 def show(run_dir: RunDir = None, follow: Follow = False, as_json: Json = False) -> None:
-    """Show one run: its stages, how far each came, and what it wrote."""
+    """Show one run: its stages, how far each came, and what it wrote; or the samples in verl's rollout_data_dir."""
     from rl.config import ConfigError
+    from rl.exchange.verl_dump import is_dump
     from rl.report import tables
     from rl.report.run_data import find_newest_run
     from rl.terminal import console, print_json
@@ -30,12 +31,37 @@ def show(run_dir: RunDir = None, follow: Follow = False, as_json: Json = False) 
     if follow and as_json:
         raise ConfigError("--json: prints a run once; leave out --follow")
     run_dir = run_dir or find_newest_run(Path("runs"))
+    if is_dump(run_dir):
+        return _show_dump(run_dir, as_json)
     if as_json:
         print_json(tables.show_data(run_dir))
     elif follow:
         _follow(run_dir)
     else:
         console().print(tables.show(run_dir))
+
+
+def _show_dump(folder: Path, as_json: bool) -> None:
+    """Print a line for each step of verl's samples."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from rl.exchange.verl_dump import summarise
+    from rl.terminal import console, print_json, say, shell_command
+
+    rows = summarise(folder)
+    if as_json:
+        return print_json({"steps": rows})
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    for name in names:
+        table.add_column(Text(name.replace("_", " ")), justify="right")
+    for row in rows:
+        values = (row.get(name) for name in names)
+        table.add_row(*("" if v is None else f"{v:.3g}" if isinstance(v, float) else str(v) for v in values))
+    console().print(table)
+    say(f"another reward on the same samples: {shell_command('rl', 'verifiers', 'replay', folder)} --with REWARD")
 
 
 def _follow(run_dir: Path) -> None:

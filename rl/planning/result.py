@@ -55,12 +55,6 @@ class Plan:
         return [max(memory.device(seat, self.gpu) for seat in seats) for seats in self.seats]
 
     @property
-    def loading(self) -> list[float]:
-        """Bytes needed on the fullest device of each bundle while models are loaded; 0 where loading needs no more than what
-        stays."""
-        return [max(map(memory.loading, seats)) for seats in self.seats]
-
-    @property
     def seats(self) -> list[list[list[RolePlan]]]:
         """Return the actors on each device of each bundle."""
         of = {role.role: role for role in self.roles}

@@ -18,7 +18,8 @@ What you know under another name. `rl check` says it too: a key of theirs in a r
 A recipe is a YAML file with a list of stages: `sft`, `dpo` and `rlvr` (GRPO, PPO, RLOO and their kin are its `algorithm`) are
 stages of one run, each starting from the model of the one before. `STAGE` below is any stage that has the key, and overrides
 are written without dashes: `rl run RECIPE rlvr.steps=50`. Every key is in [recipe_reference.md](recipe_reference.md), data in
-their formats are read as [data.md](data.md) says.
+their formats are read as [data.md](data.md) says. Your reward functions work as they are, verl's parquet files too, and a recipe can be exported
+to verl and TRL: [verl_and_trl.md](verl_and_trl.md).
 """
 
 
@@ -131,7 +132,7 @@ SETTINGS = (
     S("optim adam_epsilon", "", "", "*.optimizer", "AdamW"),
     S("", "trainer.critic_warmup", "freezing_actor_steps", "rlvr.critic_warmup_steps"),
     # rewards
-    S("reward_funcs reward_model_path external_plugins orm", "custom_reward_function.path custom_reward_function.name reward_manager reward_model.enable reward_model.model.path", "remote_rm_url reward_pretrain", "reward.parts", "[{verifier: math}], or file.py:fn; a trained reward model is a stage `reward_model`"),
+    S("reward_funcs reward_model_path external_plugins orm", "custom_reward_function.path custom_reward_function.name reward_manager reward_model.enable reward_model.model.path", "remote_rm_url reward_pretrain", "reward.parts", "[{verifier: math}], or yours as it is, file.py:fn; a trained reward model is a stage `reward_model`"),
     S("reward_weights", "", "", "reward.parts[i].weight"),
     S("cosine_min_len_value_wrong soft_max_length missing_eos_penalty", "overlong_buffer.penalty_factor", "overlong_penalty_factor", "rlvr.objective.overlong_penalty"),
     # machines
@@ -147,6 +148,7 @@ SETTINGS = (
     S("report_to logging_steps logging_dir log_completions", "trainer.logger", "use_wandb use_tensorboard logging_steps", "", "every step is recorded: metrics.jsonl, TensorBoard, report.html"),
     S("save_steps save_strategy", "trainer.save_freq", "save_steps", "*.checkpoint_every"),
     S("save_total_limit", "trainer.max_actor_ckpt_to_keep", "max_ckpt_num", "*.keep"),
+    S("", "trainer.rollout_data_dir trainer.validation_data_dir", "", "", "every sample is in the run's rollouts/; rl verifiers replay reads verl's too"),
     S("eval_steps eval_strategy do_eval", "trainer.test_freq", "eval_steps", "rlvr.eval_every rlvr.eval"),
     S("eval_on_start", "trainer.val_before_train", "", "", "put an evaluate stage before: - evaluate: {data: …}"),
     S("data_seed random_seed", "data.seed", "", "seed"),

@@ -40,7 +40,7 @@ def pack(recipe: Recipe, folder: Path) -> list[str]:
     values.get("cluster", {}).pop("address", None)  # the job already runs on that cluster
     stages = list(_stages(values["stages"], "stages"))
     parcel = Parcel(folder)
-    _pack_rewards(recipe, values["reward"], stages, parcel)
+    pack_rewards(recipe, values["reward"], stages, parcel)
     _pack_stage_code(recipe, stages, parcel)
     _pack_data(recipe, values.get("data") or {}, parcel)
     for key in SETTINGS:
@@ -78,7 +78,7 @@ def _stages(entries: list[Values], place: str) -> Iterator[tuple[str, Values]]:
 # --- rewards and stages ------------------------------------------------------------------------------------------------
 
 
-def _pack_rewards(recipe: Recipe, reward: Values, stages: list[tuple[str, Values]], parcel: Parcel) -> None:
+def pack_rewards(recipe: Recipe, reward: Values, stages: list[tuple[str, Values]], parcel: Parcel) -> None:
     """Pack the verifiers of the recipe's reward and of its stages' own rewards."""
     rewards = [("reward", reward)]
     rewards += [(f"{place}.reward", config["reward"]) for place, config in stages if config.get("reward")]

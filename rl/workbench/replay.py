@@ -16,6 +16,7 @@ from rewards.service import RewardService
 from rl import terminal
 from rl.config import ConfigError, build, read_yaml, resolve
 from rl.data.arrow import parquet_columns, read_columns
+from rl.exchange.verl_dump import is_dump, replay_rows
 from rl.report.samples import ROLLOUT_COLUMNS
 from rl.run.tracker import rollout_files
 from rl.types import Message, Prompt, Rollout, Verdict
@@ -98,7 +99,10 @@ def replay(
 def recorded_samples(
     run_dir: Path, stage: str | None, steps: int | None, say: Callable[[str], None]
 ) -> tuple[list[tuple[str, int, Row]], list[Rollout]]:
-    """Return ([(stage, step, row of the rollout file)], their rollouts). Raises ValueError for files that cannot be read."""
+    """Return ([(stage, step, row of the rollout file)], their rollouts), also of a folder of verl's samples. Raises ValueError
+    for files that cannot be read."""
+    if is_dump(run_dir):
+        return replay_rows(run_dir, stage, steps)
     files = _files(run_dir, stage, steps)
     prompts = read_prompts(run_dir, {name for name, _, _ in files}, say)
     rows = [(name, step, row) for name, step, path in files for row in _read_rows(path)]

@@ -8,6 +8,7 @@ from glob import glob
 from typing import TYPE_CHECKING
 
 from rl.config import Values
+from rl.workers.deepspeed_settings import offloads_optimizer
 from rl.workers.optimizer import OptimizerConfig
 
 if TYPE_CHECKING:
@@ -29,12 +30,6 @@ def build_adamw(
     is_fused = on_gpu or is_offloaded
     betas, decay = optimizer.betas, optimizer.weight_decay
     return torch.optim.AdamW(parameters, lr=0.0, betas=betas, weight_decay=decay, fused=is_fused)
-
-
-def offloads_optimizer(settings: Values) -> bool:
-    """Return whether DeepSpeed keeps master weights and optimizer states on the host, where the step is taken too."""
-    offload = settings["zero_optimization"].get("offload_optimizer") or {}
-    return offload.get("device") == "cpu"
 
 
 def _cores_of_rank(world: int) -> int:

@@ -36,6 +36,7 @@ from rl.workers.ray_start import start_ray, stop_ray
 from rl.workers.reservation import devices, gpu_environment, reserve
 from rl.workers.start_model import StartModel
 from rl.workers.trainer import TrainerConfig
+from rl.workers.turns import Turns
 from rl.workers.weight_stream import Route, WeightStream
 from rollouts.engine_options import samples_in_flight
 from rollouts.judge_engine import JudgeConfig, JudgeWorker, Question, judge_client, last_line
@@ -75,6 +76,7 @@ class Cluster:
         self.report_stuck, self.seed = report_stuck, seed
         self.oom_kills = count_oom_kills()
         self.owns_ray = False
+        self.turns = Turns()
         self.group: PlacementGroup | None = None
 
     def __enter__(self) -> Cluster:
@@ -101,7 +103,7 @@ class Cluster:
         self.group = reserve(reservation)
         self.seats = {seat: (i, bundle) for i, bundle in enumerate(reservation) for seat in bundle.actors}
         self.gpus_by_seat = dict[Seat, tuple[str, ...]]()
-        for bundle, ids in zip(reservation, devices(self.group, reservation), strict=True):
+        for bundle, ids in zip(reservation, devices(self.group, reservation, look=True), strict=True):
             self.gpus_by_seat |= bundle.gpus_by_actor(ids)
         self.shares_gpus = self.gpu and self.config.placement == "colocated"
         for role in dict.fromkeys(name for name, _ in self.seats):
@@ -143,7 +145,7 @@ class Cluster:
         probe = None
         if self.engines.probe:
             probe = draw_probe(self.chat, shape and shape.vocabulary, self.max_sequence_tokens - 1, self.seed)
-        policy = PolicyGroup(*self._ranks("policy"), probe, self.shares_gpus)
+        policy = self._in_turns("policy", PolicyGroup(*self._ranks("policy"), probe, self.shares_gpus))
         policy.stream = self._weight_stream()
         return self._beside_engines(policy)
 
@@ -181,19 +183,19 @@ class Cluster:
     @cached_property
     def critic(self) -> CriticGroup:
         """The critic's ranks, connected."""
-        return self._beside_engines(CriticGroup(*self._ranks("critic")))
+        return self._beside_engines(self._in_turns("critic", CriticGroup(*self._ranks("critic"))))
 
     @cached_property
     def reference(self) -> PolicyGroup | StartModel:
         """The frozen reference's ranks, connected; or the policy's own, which compute without their adapter."""
         if self.model.lora:
             return StartModel(self.policy)
-        return self._beside_engines(PolicyGroup(*self._ranks("reference")))
+        return self._beside_engines(self._in_turns("reference", PolicyGroup(*self._ranks("reference"))))
 
     @cached_property
     def reward_model(self) -> CriticGroup:
         """The ranks that serve the run's reward models, connected."""
-        return CriticGroup(*self._ranks("reward_model"))
+        return self._in_turns("reward_model", CriticGroup(*self._ranks("reward_model")))
 
     def judge(self, name: str) -> Callable[[Sequence[Question]], list[str]]:
         """Return the function through which a reward asks the judge of that name."""
@@ -225,6 +227,14 @@ class Cluster:
             # The policy's encoder learns; the reference's features come from the encoder it started with.
             return actors, self.training, AudioFeatures(actors)
         return actors, self.training, self.audio_features
+
+    def _in_turns(self, role: str, group: Trainers) -> Trainers:
+        """Return the role's group, which waits before its work for other roles on its GPUs."""
+        seats = [seat for seat in self.seats if seat[0] == role]
+        # A bundle has GPUs of its own: with its number their names are unambiguous on several nodes.
+        names = [(self.seats[seat][0], name) for seat in seats for name in self.gpus_by_seat.get(seat, ())]
+        group.turns, group.gpus = self.turns, frozenset(names)
+        return group
 
     def _respawn(self, i: int) -> Actor:
         self.actors["engine", i] = self._spawn("engine", i)

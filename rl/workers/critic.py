@@ -32,7 +32,8 @@ class CriticWorker(AudioWorker):
         from models.heads import TRAINED_FILE, ValueModel
 
         trained = path if (Path(path) / TRAINED_FILE).is_file() else None
-        return ValueModel(base if trained else path, config.dtype, config.gradient_checkpointing, config.lora, trained)
+        options = config.gradient_checkpointing, config.lora, trained, self.shards
+        return ValueModel(base if trained else path, config.dtype, *options)
 
     @frees_cuda_cache
     def values(self, batch: Batch, micro_batches: Sequence[Sequence[int]]) -> dict[int, np.ndarray]:
@@ -95,12 +96,12 @@ class CriticWorker(AudioWorker):
 
     def _forward(self, batch: Batch) -> Tensor:
         """Return values_A. The logprobs of demonstrations and pairs are 0, and so are their surprises."""
-        clips = self.clip_tensors(batch)
+        clips, host = self.clip_tensors(batch), batch.host
         return self.deepspeed(
-            batch.tokens_T,
-            batch.lengths_N,
-            batch.action_mask_T,
+            host.tokens_T,
+            host.lengths_N,
+            host.action_mask_T,
             clips,
             logprobs_A=batch.rollout_logprobs_A,
-            groups_N=batch.groups_N,
+            groups_N=host.groups_N,
         )

@@ -1,7 +1,7 @@
 """Trainers as the loop sees them: one object per role, whose methods hide its ranks and their micro-batches.
 
 A method that computes starts its work at once and returns a `Future`; `gather` waits for several, so that policy and
-critic work side by side. The types that a loop is written against, and the object in place of an absent role, are in
+critic work side by side: where they share GPUs, in turns. The types that a loop is written against, and the object in place of an absent role, are in
 `rl.workers.roles`. Suffixes as in `rl.types`.
 """
 
@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 
-from rl.data.collate import pack
 from rl.run.files import replacing_folder
 from rl.types import Batch, Clip
 from rl.workers.answers import in_order, mean_of_steps, sum_over_ranks
 from rl.workers.audio_features import AudioFeatures
 from rl.workers.optimizer import OptimizerConfig
-from rl.workers.packing import Unit, pairs, samples_by_prompt
+from rl.workers.packing import micro_batches, pairs, samples_by_prompt
 from rl.workers.probe import probe_batch
 from rl.workers.roles import Absent, Future, Report
 from rl.workers.trainer import OptimiserStep, TrainerConfig
+from rl.workers.turns import Gpu, Turns
 from rl.workers.weight_stream import WeightStream
 from rollouts.remote import Actor
 from rollouts.weights import WeightBucket, Weights
@@ -51,12 +51,16 @@ class TrainerGroup:
     """Called before the ranks work: engines on the same GPUs give their memory away."""
     trains_encoder: bool = False
     """Batches go to the ranks as they are, clips included."""
+    turns: Turns
+    gpus: frozenset[Gpu] = frozenset()
+    """GPUs on which the role takes `turns` with others; empty on a CPU, where all work side by side."""
 
     def __init__(
         self, actors: Sequence[Actor], config: TrainerConfig, audio_features: AudioFeatures | None = None
     ) -> None:
         self.actors, self.config = list(actors), config
         self.audio_features = audio_features or AudioFeatures(actors)
+        self.turns = Turns()
         # The process group outlives every model: `load` builds engines within it.
         host, port = ray.get(self.actors[0].address.remote())
         self._call_all("connect", host, port).get()
@@ -86,7 +90,10 @@ class TrainerGroup:
     def _call_all(self, method: str, *arguments: object) -> Future[list[Any]]:
         """Call the same method on every rank: most are collective, and a rank that is not called blocks the others."""
         self.make_room()
-        return Future([getattr(actor, method).remote(*arguments) for actor in self.actors], lambda answers: answers)
+        self.turns.wait(self, self.gpus)
+        refs = [getattr(actor, method).remote(*arguments) for actor in self.actors]
+        self.turns.note(self, self.gpus, refs)
+        return Future(refs, lambda answers: answers)
 
     def _call_each(
         self, method: str, shares: Sequence[object], batch: Batch, *arguments: object
@@ -96,23 +103,23 @@ class TrainerGroup:
         if not self.trains_encoder:
             batch = self.audio_features.replace_clips(batch)
         batch_ref = ray.put(batch)  # once for all ranks: as a plain argument it would be copied for each
-        return [
+        self.turns.wait(self, self.gpus)
+        refs = [
             getattr(actor, method).remote(batch_ref, share, *arguments)
             for actor, share in zip(self.actors, shares, strict=True)
         ]
+        self.turns.note(self, self.gpus, refs)
+        return refs
 
     def _forward(self, method: str, batch: Batch, *arguments: object) -> Future[Tensor]:
-        plan = self._pack(samples_by_prompt(batch, range(len(batch)), self._unit_tokens(batch)))
+        units = samples_by_prompt(batch, range(len(batch)), self._unit_tokens(batch))
+        plan = micro_batches(units, self.config, len(self.actors))
         return Future(self._call_each(method, plan, batch, *arguments), in_order)
-
-    def _pack(self, units: Sequence[Unit]) -> list[list[list[int]]]:
-        """Return rank → its micro-batches → their rows: balanced by tokens, and equally many micro-batches on every rank."""
-        plans = pack([unit.tokens for unit in units], self.config.tokens_per_microbatch, len(self.actors))
-        return [[[row for i in micro_batch for row in units[i].rows] for micro_batch in plan] for plan in plans]
 
     def _unit_tokens(self, batch: Batch) -> int:
         """Return the size up to which the samples of a prompt stay together: small enough that ranks remain balanced."""
-        return min(self.config.tokens_per_microbatch, len(batch.tokens_T) // (4 * len(self.actors)))
+        sharing = self.config.sequence_parallel
+        return sharing * min(self.config.tokens_per_microbatch, len(batch.tokens_T) // (4 * len(self.actors)))
 
     def _schedule(
         self, batch: Batch, steps: Sequence[Sequence[int]], rates: Sequence[float], in_pairs: bool = False
@@ -125,8 +132,8 @@ class TrainerGroup:
                 continue
             # As in `_forward`, but one step's rows at a time: steps are taken one after the other.
             units = pairs(batch, rows) if in_pairs else samples_by_prompt(batch, rows, self._unit_tokens(batch))
-            for rank, micro_batches in enumerate(self._pack(units)):
-                shares[rank].append(OptimiserStep(rows, micro_batches, rate))
+            for share, plan in zip(shares, micro_batches(units, self.config, len(self.actors)), strict=True):
+                share.append(OptimiserStep(rows, plan, rate))
         return shares
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
 from rl.workers.optimizer_state import shards
 
@@ -16,10 +16,16 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from rl.workers.trainer import TrainerWorker
+
+class Trainer(Protocol):
+    """A trainer, as far as this module knows it."""
+
+    offload: Offload | None
+    """What moves its states; None where they never leave the device."""
+
 
 Arguments = ParamSpec("Arguments")
-Worker = TypeVar("Worker", bound="TrainerWorker")
+Worker = TypeVar("Worker", bound=Trainer)
 Result = TypeVar("Result")
 
 # Where DeepSpeed 0.19 keeps gradients from one step to the next: ZeRO 1 in bfloat16; ZeRO 1 and 2; ZeRO 3.

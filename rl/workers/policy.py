@@ -61,7 +61,7 @@ class PolicyWorker(LanguageModelWorker):
         self.frozen_buckets: list[WeightBucket] | None = None
         self.frozen_checksums: dict[str, Checksum] = {}
         options = config.gradient_checkpointing, config.train_encoder, config.lora
-        model = LogprobModel(start, config.dtype, *options, adapter)
+        model = LogprobModel(start, config.dtype, *options, adapter, self.shards)
         return model.train_adapter_only() if self.adapter_only else model
 
     def load(
@@ -120,7 +120,8 @@ class PolicyWorker(LanguageModelWorker):
 
         def is_wide(report: Mapping[str, float]) -> bool:
             # Strictly more than the driver's own sum, which rounds otherwise: what is held back here stops the run there.
-            return not self._sum_over_ranks(report["logprob_gap"]) <= max_gap * (1 + 1e-9)
+            # A NaN goes on, to be explained.
+            return max_gap < math.inf and self._sum_over_ranks(report["logprob_gap"]) > max_gap * (1 + 1e-9)
 
         largest: list[Tensor] = []
         weights = partial(action_weights, normalise=objective.normalise, constant=max_tokens)
@@ -264,10 +265,10 @@ class PolicyWorker(LanguageModelWorker):
 
     def _forward(self, batch: Batch, temperature: float) -> tuple[Tensor, Tensor]:
         """Return (logprobs_A, entropy_A)."""
-        clips = self.clip_tensors(batch)
+        clips, host = self.clip_tensors(batch), batch.host
         # Through the DeepSpeed engine: under ZeRO-3 the head's weight is empty outside the wrapped module's forward.
         return self.deepspeed(
-            batch.tokens_T, batch.lengths_N, batch.action_mask_T, temperature, clips, groups_N=batch.groups_N
+            host.tokens_T, host.lengths_N, host.action_mask_T, temperature, clips, groups_N=host.groups_N
         )
 
 

@@ -10,6 +10,7 @@ from ray.util.placement_group import PlacementGroup, placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from rl.workers.placement import Bundle
+from rollouts.remote import fetch
 
 RESERVE_TIMEOUT_S = 120
 
@@ -30,8 +31,9 @@ def reserve(reservation: Sequence[Bundle]) -> PlacementGroup:
     return group
 
 
-def devices(group: PlacementGroup, reservation: Sequence[Bundle]) -> list[list[str]]:
-    """Return the GPUs that Ray has reserved for each bundle, named as in CUDA_VISIBLE_DEVICES on its node."""
+def devices(group: PlacementGroup, reservation: Sequence[Bundle], look: bool = False) -> list[list[str]]:
+    """Return the GPUs that Ray has reserved for each bundle, named as in CUDA_VISIBLE_DEVICES on its node. With `look` raise
+    ValueError where torch sees fewer of them."""
     # Only a task inside a bundle is told its GPUs: one that claims them all runs in each.
     calls = [
         ray.remote(_accelerator_ids)
@@ -40,17 +42,22 @@ def devices(group: PlacementGroup, reservation: Sequence[Bundle]) -> list[list[s
             num_gpus=bundle.gpus,
             scheduling_strategy=PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=i),
         )
-        .remote()
+        .remote(look)
         for i, bundle in enumerate(reservation)
         if bundle.gpus
     ]
-    answers = iter(ray.get(calls))
+    answers = iter(fetch(calls))
     return [next(answers) if bundle.gpus else [] for bundle in reservation]
 
 
-def _accelerator_ids() -> list[str]:
+def _accelerator_ids(look: bool) -> list[str]:
+    ids = cast("list[str]", ray.get_runtime_context().get_accelerator_ids()["GPU"])
+    if look:
+        from rl.workers.visible_gpus import check_torch
+
+        check_torch(len(ids))
     # In numeric order where the names are numbers: 10 after 9.
-    return sorted(ray.get_runtime_context().get_accelerator_ids()["GPU"], key=lambda name: (len(name), name))
+    return sorted(ids, key=lambda name: (len(name), name))
 
 
 def gpu_environment(gpus: Sequence[str]) -> dict[str, str]:

@@ -15,9 +15,10 @@ import math
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 from rl.algorithms.policy_losses import PER_SEQUENCE
 from rl.config import ConfigError, Values
@@ -27,10 +28,12 @@ from rl.workers.adamw import build_adamw
 from rl.workers.clipping import Clipping
 from rl.workers.deepspeed_settings import REFUSED_OPTIONS, deepspeed_settings
 from rl.workers.diagnosis import Compute, Losses, check_answers, check_weights, explain_step
-from rl.workers.gathering import gathered
 from rl.workers.offload import Offload, brings_states_back
 from rl.workers.optimizer import OptimizerConfig
 from rl.workers.optimizer_state import optimizer_file, read_optimizer, write_optimizer
+from rl.workers.packing import split_by_sequence
+from rl.workers.sequence_groups import Keeper, activations_keeper, share_sequences
+from rl.workers.zero_shards import ZeroShards, whole_parameters
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,6 +62,10 @@ class TrainerConfig:
     """DeepSpeed's ZeRO stage: what the ranks split between them. With `model.dtype: bfloat16` 0 means 1."""
     tokens_per_microbatch: int = 8192
     """Tokens that a rank takes through the model at once; it bounds memory, not the result."""
+    sequence_parallel: int = 1
+    """Ranks that share each micro-batch's tokens, for sequences too long for one; it divides `ranks` and the attention heads."""
+    offload_activations: bool = False
+    """Keep the layers' inputs in the host's memory until the backward pass; wants `model.gradient_checkpointing`."""
     offload_between_turns: bool = True
     """Keep master weights, optimizer states and gradients in the host's memory while a trainer waits for its turn, where
     engines share its GPU (`cluster.placement: colocated`). Without such a GPU it changes nothing."""
@@ -67,7 +74,7 @@ class TrainerConfig:
 
     def validate(self, place: str) -> None:
         """Raise ConfigError for a count below 1 or an option of DeepSpeed that another key of the recipe sets."""
-        for name in ("ranks", "threads", "tokens_per_microbatch"):
+        for name in ("ranks", "threads", "tokens_per_microbatch", "sequence_parallel"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{place}.{name}: must be at least 1; got {getattr(self, name)}")
         for name, key in REFUSED_OPTIONS.items():
@@ -104,9 +111,11 @@ class TrainerWorker:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.set_num_threads(threads)
         self.deepspeed: Any = None  # a deepspeed.DeepSpeedEngine, which has no types
-        self.shares_gpu = shares_gpu
+        self.shares_gpu, self.sharing = shares_gpu, 1
         self.offload: Offload | None = None  # present where states leave the GPU between updates
         self.clipping: Clipping | None = None
+        self.shards: ZeroShards | None = None  # present under ZeRO-3, which divides a model while it is loaded
+        self.keeping_activations: Keeper = nullcontext
         self.rendezvous = Rendezvous()
 
     def address(self) -> tuple[str, int]:
@@ -148,15 +157,19 @@ class TrainerWorker:
 
         from models.fused_layers import fuse_layers
 
-        # Freed before the next one is made: both at once may not fit.
-        self.deepspeed, self.offload = None, None
-        module = make().to(self.device)
-        parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        if on_gpu := self.device.type == "cuda":
-            fuse_layers(module)
+        self.deepspeed, self.offload = None, None  # freed before the next one is made: both may not fit
+        on_gpu = self.device.type == "cuda"
         settings = deepspeed_settings(dtype, trainer.zero_stage, trainer.deepspeed, optimizer.gradient_clipping, on_gpu)
+        stage = settings["zero_optimization"]["stage"]
+        self.shards = ZeroShards(settings) if stage == 3 else None
+        module = make().to(self.device)
+        self.sharing = share_sequences(module, self.rank, self.world, trainer.sequence_parallel)
+        self.keeping_activations = activations_keeper(module, self.device, trainer.offload_activations)
+        parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        if on_gpu:
+            fuse_layers(module)
         adam = build_adamw(parameters, optimizer, settings, on_gpu, trainer.threads, self.world)
-        if not settings["zero_optimization"]["stage"]:
+        if not stage:
             self.clipping = Clipping(module, settings["gradient_clipping"])
             settings["gradient_clipping"] = 0.0
             adam.register_step_pre_hook(self.clipping)
@@ -185,33 +198,29 @@ class TrainerWorker:
         is the same however the step was cut. A column `scale` multiplies the weights. Diagnostics are means over actions.
 
         With `pairs`, rows come two by two (chosen, rejected) and a sequence counts as one action: `loss` returns a term
-        for each sequence [N], a pair's at both of its two, and diagnostics are means over sequences. A step whose report, still
-        without a norm, `holds_back` is not taken, nor any after it. Collective."""
-        import torch
-
+        for each sequence [N], a pair's at both of its two, and diagnostics are means over sequences. A step that is held back
+        by its report, still without a norm, ends the steps. Collective."""
         self.deepspeed.train()
-        counts_N = torch.ones_like(batch.lengths_N) if pairs else batch.actions_N
+        counts_N = batch.lengths_N * 0 + 1 if pairs else batch.actions_N
         reports: list[dict[str, float]] = []
         for step in steps:
             actions_N = counts_N[list(step.rows)]
             # Row → weights of its actions, from the counts of the whole step: a rank alone could not normalise.
-            weights_by_row = dict(zip(step.rows, _split(action_weights(actions_N), actions_N), strict=True))
+            weights_by_row = dict(zip(step.rows, split_by_sequence(action_weights(actions_N), actions_N), strict=True))
             for group in self.deepspeed.optimizer.param_groups:
                 group["lr"] = step.learning_rate
-            # Sums stay tensors until the step is taken: reading one would wait for the GPU at every micro-batch.
-            report: Values = defaultdict(float)
+            report: Values = defaultdict(float)  # sums stay tensors: reading one would wait for the GPU
             dummy = step.rows[: 2 if pairs else 1]
             compute = partial(self._losses, batch, dummy, weights_by_row, loss)
             for rows in step.micro_batches:
                 _, scalar, diagnostics = compute(rows)
-                # DeepSpeed averages gradients over ranks, and ours are to be added up: hence `* world`. By default
-                # (scale_wrt_gas) it would also divide by accumulation steps.
+                # DeepSpeed averages gradients over ranks, and ours are to be added up; it would divide by steps too.
                 self.deepspeed.backward(scalar * self.world, scale_wrt_gas=False)
-                report["loss"] += scalar.detach()
+                report["loss"] += scalar.detach() / self.sharing
                 for name, values in diagnostics.items():  # [A], or [N] under a name for sequences
                     count = len(step.rows) if name.endswith(PER_SEQUENCE) else int(actions_N.sum())
-                    # In double: the sum hardly depends on how the step was cut. A dummy adds 0 to every name.
-                    report[name] += values.detach().double().sum() / count if rows else 0.0
+                    # In double: the sum hardly depends on how the step was cut. A dummy adds 0.
+                    report[name] += values.detach().double().sum() / (count * self.sharing) if rows else 0.0
             reports.append({name: float(value) for name, value in report.items()} | {"grad_norm": math.nan})
             if holds_back(reports[-1]):
                 break
@@ -226,11 +235,11 @@ class TrainerWorker:
         """Return (loss_A, their weighted sum, diagnostics_A) of a micro-batch's rows. Collective."""
         import torch
 
-        # Every rank runs equally many forwards and backwards, for ZeRO gathers and reduces in each: one without rows
-        # computes the dummy's, with weight 0. Where that gives NaN, 0 × NaN is NaN too, which does no harm: the rank
-        # that has the sequence gives NaN all the same.
+        # Every rank runs equally many forwards and backwards, for ZeRO gathers and reduces in each: one without rows computes
+        # the dummy's, with weight 0. 0 × NaN is NaN, which does no harm: the rank that has the sequence gives NaN too.
         micro_batch = batch.select(rows or dummy).to(self.device)
-        loss_A, diagnostics = loss(micro_batch)
+        with self.keeping_activations():
+            loss_A, diagnostics = loss(micro_batch)
         weights_A = torch.cat([weights_by_row[row] for row in rows or dummy]).to(self.device)
         if batch.has("scale"):
             weights_A = weights_A * micro_batch.scale_A
@@ -238,7 +247,7 @@ class TrainerWorker:
 
     def _check_step(self, report: dict[str, float], step: OptimiserStep, batch: Batch, compute: Compute) -> None:
         """Raise NonFiniteError where the step met or made a number that is none."""
-        # Loss scaling (fp16) tries scales that are too large and takes no step with them, which is no fault.
+        # Loss scaling tries scales that are too large and takes no step with them, which is no fault.
         if not (math.isfinite(report["grad_norm"]) or self.deepspeed.fp16_enabled()):
             explain_step(self.deepspeed, batch, step.micro_batches, compute)
         if not math.isfinite(report["loss"]):  # of this rank alone: the whole gradient is finite
@@ -256,13 +265,12 @@ class TrainerWorker:
         results: list[tuple[Sequence[int], Tensor, Tensor]] = []
         with torch.no_grad():
             for rows in micro_batches:
-                # A rank without rows computes row 0 as a dummy (see `optimise`) and drops the answer.
-                micro_batch = batch.select(rows or [0]).to(self.device)
+                micro_batch = batch.select(rows or [0]).to(self.device)  # without rows a dummy, as in `optimise`
                 results.append((rows, compute(micro_batch), micro_batch.host.actions_N))
         answers: dict[int, np.ndarray] = {}
         # Read when all are on their way: a GPU would stand still after each that is waited for.
-        for rows, values_A, actions_N in results:
-            pieces = _split(values_A.cpu(), actions_N)
+        for rows, values_A, actions_N in results if self.rank % self.sharing == 0 else []:
+            pieces = split_by_sequence(values_A.cpu(), actions_N)
             answers.update({row: piece.numpy() for row, piece in zip(rows, pieces, strict=bool(rows))})
         check_answers(answers, name, batch)
         return answers
@@ -288,12 +296,5 @@ class TrainerWorker:
         return float(norm) / self.world
 
     def _named_parameters(self, wanted: Callable[[str], bool] = lambda name: True) -> Iterator[tuple[str, Tensor]]:
-        """Yield (name, whole parameter) of those `wanted` by name. Collective under ZeRO-3."""
-        yield from gathered(self.deepspeed.module, wanted)
-        if hasattr(self.deepspeed.module, "frozen_parameters"):  # an encoder, kept apart so that ZeRO does not shard it
-            yield from (named for named in self.deepspeed.module.frozen_parameters() if wanted(named[0]))
-
-
-def _split(values_A: Tensor, actions_N: Tensor) -> tuple[Tensor, ...]:
-    """Return each sequence's part of `values_A`."""
-    return cast("tuple[Tensor, ...]", values_A.split(actions_N.tolist()))  # torch leaves both untyped
+        """Return (name, whole parameter) of those `wanted` by name, one at a time. Collective under ZeRO-3."""
+        return whole_parameters(self.deepspeed.module, wanted)

@@ -61,6 +61,11 @@ class Rank:
         """{parameter: its values}, whole. Collective."""
         return {name: tensor.clone() for name, tensor in self.workers[role]._named_parameters()}
 
+    def divided(self, role: str) -> tuple[bool, int]:
+        """Whether every parameter is divided over the ranks, and what of them this rank holds, in bytes."""
+        parameters = [*self.workers[role].deepspeed.module.parameters()]
+        return all(hasattr(p, "ds_id") for p in parameters), sum(p.ds_tensor.nbytes for p in parameters)
+
     def leave(self, role: str) -> int:
         """From now on the trainer's states leave its device between updates; the bytes that have left."""
         from rl.workers.offload import Offload
@@ -154,12 +159,18 @@ class World:
         dtype: str = "float32",
         lora: LoraConfig | None = None,
         base: Path | None = None,
+        sequence_parallel: int = 1,
         **zero: Any,
     ) -> Any:
         """The group of that role, fresh from `path`, or from the adapter there and the model `base`."""
         group = getattr(self, role)
         extra = {"zero_optimization": zero} if zero else {}
-        group.config = TrainerConfig(ranks=self.ranks, zero_stage=stage, deepspeed=extra)  # type: ignore[arg-type]
+        group.config = TrainerConfig(
+            ranks=self.ranks,
+            zero_stage=stage,  # type: ignore[arg-type]
+            sequence_parallel=sequence_parallel,
+            deepspeed=extra,
+        )
         model = ModelConfig(path=str(path), dtype=dtype, lora=lora)  # type: ignore[arg-type]
         group.load(path, model, OptimizerConfig(betas=(BETA, 0.95), gradient_clipping=clipping), base=base)
         return group

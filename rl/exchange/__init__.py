@@ -1,0 +1,1 @@
+"""Data, rewards and samples to verl and TRL, and samples from them."""

@@ -1,0 +1,57 @@
+"""Write a prompt as one text of JSON that a column of another library's data set carries, and read it back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import cast
+
+from rl.types import Clip, Demonstration, Message, Prompt
+
+REPEATED = ("prompt", "extra_info")
+"""Columns that the exported data set has anyway."""
+
+
+def to_json(prompt: Prompt, clips: Sequence[str]) -> str:
+    """Return the prompt as JSON; `clips` are the paths of its clips. Raises ValueError for a column that JSON cannot hold."""
+    fields = {name: value for name, value in prompt.fields.items() if name not in REPEATED}
+    shown = prompt.demonstration
+    values = {
+        "id": prompt.id,
+        "messages": [[turn.role, turn.content] for turn in prompt.messages],
+        "answer": prompt.answer,
+        "source": prompt.source,
+        "clips": [*clips],
+        "demonstration": shown and [shown.reasoning, shown.response],
+        "fields": fields,
+    }
+    try:
+        return json.dumps(values, ensure_ascii=False, default=_plain)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"prompt '{prompt.id}': {error}; leave that column out of data.NAME.fields") from error
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Decimal):
+        return float(value)
+    if hasattr(value, "isoformat"):  # dates and times
+        return str(value)
+    raise TypeError(f"a column holds {type(value).__name__}, which JSON cannot")
+
+
+def from_json(text: str, folder: Path, extra_info: Mapping[str, object]) -> Prompt:
+    """Return the prompt that `to_json` wrote; paths of clips begin at `folder`."""
+    values = cast("dict[str, object]", json.loads(text))
+    messages = cast("list[tuple[str, str]]", values["messages"])
+    shown = cast("tuple[str, str] | None", values["demonstration"])
+    return Prompt(
+        id=cast(str, values["id"]),
+        messages=tuple(Message(role, content) for role, content in messages),
+        answer=cast("str | None", values["answer"]),
+        source=cast(str, values["source"]),
+        clips=tuple(Clip(str(folder / path)) for path in cast("list[str]", values["clips"])),
+        demonstration=Demonstration(*shown) if shown else None,
+        fields={**cast("dict[str, object]", values["fields"]), "extra_info": dict(extra_info)},
+    )

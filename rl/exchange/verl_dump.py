@@ -1,0 +1,128 @@
+"""Read the samples that verl writes with `trainer.rollout_data_dir` (and `validation_data_dir`): `STEP.jsonl` files with rows
+`{input, output, gts, score, step, …}`, to replay them under another reward, and to look at them."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any  # Any: values of rows, whose columns are read by name
+
+from rewards.contract import Case
+from rl.config import ConfigError
+from rl.data.json_rows import jsonl
+from rl.data.rows import is_missing, type_name
+from rl.types import Message, Prompt, Rollout
+
+STAGE = "verl"
+"""Name of the stage that a dump is shown as."""
+COLUMNS = ("input", "output", "gts", "score", "step")
+"""Columns of every row; others are what the reward logged."""
+Row = dict[str, Any]
+"""A row in the columns of our own rollout files: `score`, `part/NAME`."""
+Json = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class DumpedSample:
+    """A sample of a dump."""
+
+    step: int
+    rollout: Rollout
+    score: float | None
+    """Score in verl; None where it wrote none."""
+    parts: Mapping[str, float]
+    """Numbers that the reward logged beside it."""
+
+
+def is_dump(path: Path) -> bool:
+    """Return whether a folder holds verl's samples, and no run of ours."""
+    return path.is_dir() and not (path / "recipe.yaml").exists() and bool(_files(path))
+
+
+def _files(folder: Path) -> list[Path]:
+    """Return the files of the steps, in their order."""
+    names = [name for name in os.listdir(folder) if name.endswith(".jsonl") and name[:-6].isdecimal()]
+    return [folder / name for name in sorted(names, key=lambda name: int(name[:-6]))]
+
+
+def read_dump(folder: Path, steps: int | None = None) -> list[DumpedSample]:
+    """Return the samples of the last `steps` steps (None: of all), in order. Prompts of one step with the same text are one
+    group. Raises ValueError naming file and line."""
+    samples: list[DumpedSample] = []
+    for file in _files(folder)[-steps if steps else 0 :]:
+        counts: dict[str, int] = {}  # samples of each prompt so far
+        for where, row in jsonl(file):
+            samples.append(_read_sample(row, where, int(file.stem), counts))
+    if not samples:
+        raise ValueError(f"{folder}: its files hold no samples")
+    return samples
+
+
+def _read_sample(row: Row, where: str, step: int, counts: dict[str, int]) -> DumpedSample:
+    for name in ("input", "output"):
+        if not isinstance(row.get(name), str):
+            raise ValueError(
+                f"{where}: '{name}' is {type_name(row.get(name))}, not a text; a file of verl's rollout_data_dir has "
+                f"{', '.join(COLUMNS)}"
+            )
+    question, gold = row["input"], row.get("gts")
+    index = counts.setdefault(question, 0)
+    counts[question] += 1
+    parts = {name: float(value) for name, value in row.items() if name not in COLUMNS and _is_number(value)}
+    others = {name: value for name, value in row.items() if name not in (*COLUMNS, *parts)}
+    prompt = Prompt(
+        id=f"{step}/{[*counts].index(question)}",
+        messages=(Message("user", question),),
+        answer=str(gold) if isinstance(gold, str | int | float) and str(gold).strip() else None,
+        source=str(others.get("data_source") or ""),
+        fields={**others, "reward_model": {"ground_truth": gold}},
+    )
+    rollout = Case(row["output"], None).rollout()
+    score = float(row["score"]) if _is_number(row.get("score")) else None
+    return DumpedSample(step, replace(rollout, prompt=prompt, sample=index, version=step), score, parts)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not is_missing(value)
+
+
+def replay_rows(folder: Path, stage: str | None, steps: int | None) -> tuple[list[tuple[str, int, Row]], list[Rollout]]:
+    """Return a dump as `rl verifiers replay` reads a run's rollouts: ([(stage, step, row)], rollouts)."""
+    if stage not in (None, STAGE):
+        raise ConfigError(f"--stage: '{stage}' is no stage of verl's samples; leave it out")
+    samples = read_dump(folder, steps)
+    rows = [{"score": s.score} | {f"part/{name}": value for name, value in s.parts.items()} for s in samples]
+    return [(STAGE, s.step, row) for s, row in zip(samples, rows, strict=True)], [s.rollout for s in samples]
+
+
+def summarise(folder: Path) -> list[Json]:
+    """Return a row for each step: samples, groups, those of several samples without spread, the means of score and parts, the
+    mean length in characters."""
+    by_step: dict[int, list[DumpedSample]] = defaultdict(list)
+    for sample in read_dump(folder):
+        by_step[sample.step].append(sample)
+    return [{"step": step, **_summary(samples)} for step, samples in sorted(by_step.items())]
+
+
+def _summary(samples: Sequence[DumpedSample]) -> Json:
+    groups: dict[str, list[float]] = defaultdict(list)
+    for sample in samples:
+        if sample.score is not None:
+            groups[sample.rollout.prompt.id].append(sample.score)
+    scores = [score for group in groups.values() for score in group]
+    several = [group for group in groups.values() if len(group) > 1]
+    parts = {name for sample in samples for name in sample.parts}
+    means = {name: fmean(s.parts[name] for s in samples if name in s.parts) for name in sorted(parts)}
+    return {
+        "samples": len(samples),
+        "groups": len(groups),
+        "without_spread": sum(len({*group}) == 1 for group in several),
+        "without_score": len(samples) - len(scores),
+        "score": fmean(scores) if scores else None,
+        "characters": fmean(len(sample.rollout.text) for sample in samples),
+        **means,
+    }

@@ -1,0 +1,289 @@
+"""A recipe's prompts, reward and settings in another trainer's folder; `ROWS` and `REWARD` are the smallest real ones."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pyarrow.parquet as pq
+import pytest
+
+from models.load import build
+from models.settings import BuildConfig
+from rl.config import ConfigError
+from rl.exchange import trl_export, verl_export
+from rl.exchange.exported_reward import ExportedReward, completion_text
+from rl.exchange.folder import longest_prompt
+from rl.exchange.selection import Selection, select
+from rl.exchange.verl_settings import overrides
+from rl.recipe import load
+
+REWARD = """
+from helper import CLEAN
+def verify(prompt, rollout):
+    if rollout.response == "crash":
+        raise RuntimeError("no luck")
+    return float(CLEAN(rollout.response) == prompt.answer) * (0.5 + prompt.fields["level"])
+"""
+RECIPE = """
+model: {path: %s}
+data:
+  sums: {source: jsonl, path: sums.jsonl, fields: {level: level}}
+reward:
+  parts:
+    - {verifier: "reward_of_mine.py:verify"}
+    - {verifier: format, name: format, weight: 0.25}
+stages:
+  - curate: {data: sums, samples: 2, keep: [1, 1]}
+  - rlvr: {data: sums, difficulty: curate, algorithm: grpo, steps: 3, prompts_per_step: 2, samples_per_prompt: 4,
+           max_sequence_tokens: 400}
+  - evaluate: {data: sums, split: test}
+"""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(BuildConfig(hidden_size=64, layers=1, heads=2), tmp_path_factory.mktemp("model"), 0)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "reward_of_mine.py").write_text(REWARD)
+    (tmp_path / "helper.py").write_text("def CLEAN(text):\n    return text.strip()\n")
+    rows = [
+        {
+            "id": f"r{i}",
+            "question": f"What is {i} + 1?",
+            "answer": i + 1,
+            "level": 0.5,
+            "split": "train" if i < 6 else "test",
+        }
+        for i in range(8)
+    ]
+    (tmp_path / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "mine.yaml").write_text(RECIPE % model)
+    return tmp_path
+
+
+def selection(folder: Path, *changes: str, run: Path | None = None) -> tuple[Selection, list[str]]:
+    lines: list[str] = []
+    return select(load(folder / "mine.yaml", changes), None, run, lines.append), lines
+
+
+def import_file(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("exported", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def verl_folder(folder: Path) -> Path:
+    chosen, _ = selection(folder)
+    verl_export.export(chosen, folder / "out", lambda line: None)
+    return folder / "out"
+
+
+@pytest.fixture
+def exported(verl_folder: Path) -> Iterator[ModuleType]:
+    module = import_file(verl_folder / "reward.py")
+    yield module
+    module._reward.close()
+
+
+def test_verl_files(verl_folder: Path) -> None:
+    files = {file.name for file in verl_folder.iterdir()}
+    assert files == {"train.parquet", "val.parquet", "reward.py", "run.sh", "reward_of_mine.py", "helper.py"}
+    rows = pq.read_table(verl_folder / "train.parquet").to_pylist()
+    assert len(rows) == 6
+    assert rows[0]["prompt"] == [{"role": "user", "content": "What is 0 + 1?"}]
+    assert (rows[0]["data_source"], rows[0]["reward_model"]["ground_truth"]) == ("sums", "1")
+    assert (rows[0]["extra_info"]["index"], rows[0]["extra_info"]["id"]) == (0, "r0")
+    assert pq.read_table(verl_folder / "val.parquet").num_rows == 2
+    script = (verl_folder / "run.sh").read_text()
+    assert "\"data.train_files='$HERE/train.parquet'\"" in script
+    subprocess.run(["bash", "-n", str(verl_folder / "run.sh")], check=True)
+
+
+def test_the_exported_reward_is_ours(verl_folder: Path, exported: ModuleType) -> None:
+    rows = pq.read_table(verl_folder / "train.parquet").to_pylist()
+
+    def score(text: str) -> dict[str, float]:
+        row = rows[1]
+        return exported.compute_score(row["data_source"], text, row["reward_model"]["ground_truth"], row["extra_info"])
+
+    right = score("<think>one and one</think>2")
+    assert right == {"accuracy": 1.0, "format": 1.0, "score": 1.25, "acc": 1.0, "error": 0.0}
+    assert score("one and one</think>2") == right  # the chat template has opened the chain
+    assert score("3")["score"] == 0.0
+    crashed = score("crash")
+    assert (crashed["score"], crashed["error"]) == (0.0, 1.0)
+    assert crashed.keys() == right.keys()  # verl stacks them
+    with pytest.raises(ValueError, match="extra_info has no 'groundtone'"):
+        exported.compute_score("d", "2", "2", {})
+
+
+def test_what_a_run_has_curated(folder: Path) -> None:
+    from rl.stages.curate import write_difficulty
+
+    chosen, lines = selection(folder)
+    assert len(chosen.train) == 6
+    assert "not curated: stages[1].rlvr takes what 'curate' keeps; run it and give --run RUN" in lines
+    stage = folder / "run" / "stages" / "1-curate"
+    stage.mkdir(parents=True)
+    with pytest.raises(ConfigError, match=r"run has no 'curate' that ended"):
+        selection(folder, run=folder / "run")
+    write_difficulty(stage / "difficulty.parquet", [{"id": f"r{i}", "keep": i % 2 == 0} for i in range(6)])
+    outcome = {"metrics": {}, "artifacts": {"difficulty": "stages/1-curate/difficulty.parquet"}, "seconds": 1.0}
+    (stage / "done.json").write_text(json.dumps(outcome))
+    chosen, lines = selection(folder, run=folder / "run")
+    assert [prompt.id for prompt in chosen.train] == ["r0", "r2", "r4"]
+    assert lines == []
+
+
+@pytest.mark.parametrize("algorithm", ["ppo", "dapo"])
+def test_every_override_is_a_key_of_verl(folder: Path, algorithm: str) -> None:
+    pytest.importorskip("hydra")
+    changes = [f"rlvr.algorithm={algorithm}", "rlvr.objective={kl_coef: 0.01, entropy_coef: 0.1, importance_cap: 2.0}"]
+    chosen, _ = selection(folder, *changes, "model.lora={rank: 4}", "rlvr.optimizer.schedule=cosine")
+    values, _ = overrides(chosen, 64)
+    assert verl_export.compose(values)
+
+
+def test_an_override_that_verl_does_not_know_is_refused(folder: Path) -> None:
+    pytest.importorskip("hydra")
+    with pytest.raises(ConfigError, match="refuses an override: Could not override"):
+        verl_export.compose({"actor_rollout_ref.actor.nothing": 1})
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "advantage", "loss"),
+    [
+        ("grpo", "grpo", "vanilla"),
+        ("dr_grpo", "grpo", "vanilla"),
+        ("rloo", "rloo", "vanilla"),
+        ("reinforce++", "reinforce_plus_plus", "vanilla"),
+        ("reinforce++-baseline", "reinforce_plus_plus_baseline", "vanilla"),
+        ("gspo", "grpo", "gspo"),
+        ("cispo", "grpo", "cispo"),
+    ],
+)
+def test_algorithms_in_verl(folder: Path, algorithm: str, advantage: str, loss: str) -> None:
+    values, _ = overrides(selection(folder, f"rlvr.algorithm={algorithm}")[0], 64)
+    assert values["algorithm.adv_estimator"] == advantage
+    assert values["actor_rollout_ref.actor.policy_loss.loss_mode"] == loss
+    assert values["algorithm.norm_adv_by_std_in_grpo"] is (algorithm != "dr_grpo")
+
+
+def test_values_survive_shell_and_hydra() -> None:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    for value in ("it's here", 'a "b" $HOME `c`', "x=1,y", "back\\slash", "[a]", "123", "true", "plain-word"):
+        word = verl_export.argument("key", value)
+        printed = subprocess.run(["bash", "-c", f"printf %s {word}"], capture_output=True, text=True, check=True).stdout
+        assert OverridesParser.create().parse_override(printed).value() == value or str(value) in ("true",)
+    assert verl_export.argument("key", "$HERE/a b") == "\"key='$HERE/a b'\""
+
+
+def test_settings_that_other_trainers_lack(folder: Path) -> None:
+    chosen, _ = selection(folder, "rlvr.objective={overlong_buffer: 16}", "trainer.zero_stage=2")
+    _, notes = overrides(chosen, 64)
+    assert [note.partition("not carried over: ")[2].partition(" ")[0] for note in notes] == [
+        "objective.overlong_buffer",
+        "trainer.zero_stage",
+    ]
+    nll, _ = selection(folder, "rlvr.objective={policy_loss: nll}")
+    with pytest.raises(ConfigError, match="verl has no 'nll'"):
+        overrides(nll, 64)
+    for algorithm in ("ppo", "rloo"):
+        critic, _ = selection(folder, f"rlvr.algorithm={algorithm}")
+        with pytest.raises(ConfigError, match=r"no advantage .*set algorithm: grpo"):
+            trl_export.settings(critic, 64)
+    short, _ = selection(folder, "rlvr.max_sequence_tokens=20")
+    with pytest.raises(ValueError, match=r"max_sequence_tokens: 20, and the longest prompt has \d+ tokens"):
+        longest_prompt(short, lambda line: None)
+
+
+def test_trl_files(folder: Path) -> None:
+    chosen, _ = selection(folder)
+    out = folder / "out"
+    trl_export.export(chosen, out, lambda line: None)
+    with pytest.raises(ConfigError, match="holds something already"):
+        trl_export.export(chosen, out, lambda line: None)
+    assert {file.name for file in out.iterdir()} == {
+        "train.jsonl", "test.jsonl", "reward.py", "train.py", "reward_of_mine.py", "helper.py"
+    }  # fmt: skip
+    row = json.loads((out / "train.jsonl").read_text().splitlines()[1])
+    assert row["prompt"] == [{"role": "user", "content": "What is 1 + 1?"}]
+    compile((out / "train.py").read_text(), "train.py", "exec")
+    logged: dict[str, float] = {}
+    module = import_file(out / "reward.py")
+    turns = [[{"role": "assistant", "content": text}] for text in ("<think>a</think>2", "crash", "3")]
+    scores = module.reward(turns, [row["groundtone"]] * 3, logged.__setitem__, prompts=[], trainer_state=None)
+    module._reward.close()
+    assert scores == [1.25, None, 0.0]
+    assert logged == {"part/accuracy": 0.5, "part/format": pytest.approx(1 / 3), "reward_errors": 1.0}
+
+
+def test_a_recipe_without_its_model_or_stage(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="the recipe builds its model; run it and give --run RUN"):
+        selection(folder, "model={build: {hidden_size: 64, heads: 2}, path: null}")
+    with pytest.raises(ConfigError, match="no rlvr stage 'rl'; known: rlvr"):
+        select(load(folder / "mine.yaml"), "rl", None, print)
+    assert completion_text([{"role": "assistant", "content": "a"}]) == "a"
+    with pytest.raises(ConfigError, match="reward: missing key 'parts'"):
+        ExportedReward({}, folder)
+
+
+def test_verl_reward_manager(verl_folder: Path, model: Path) -> None:
+    """verl's own configuration, validation and reward manager take the folder as it is."""
+    program = f"""
+import asyncio, json, sys, hydra, os, torch, numpy as np, pyarrow.parquet as pq
+from importlib.util import find_spec
+from transformers import AutoTokenizer
+from rl.recipe import load
+from rl.exchange.selection import select
+from rl.exchange.verl_settings import overrides
+from rl.exchange.verl_export import hydra_value
+from verl import DataProto
+from verl.trainer.ppo.reward import load_reward_manager
+from verl.utils.config import validate_config
+
+chosen = select(load("mine.yaml"), None, None, print)
+out = os.path.abspath("out")
+values = overrides(chosen, 64)[0]
+words = [f"{{key}}={{hydra_value(value.replace('$HERE', out) if isinstance(value, str) else value)}}" for key, value in values.items()]
+with hydra.initialize_config_dir(os.path.join(find_spec("verl").submodule_search_locations[0], "trainer", "config"), version_base=None):
+    config = hydra.compose("ppo_trainer", words)
+validate_config(config, use_reference_policy=False, use_critic=False)
+tokenizer = AutoTokenizer.from_pretrained({str(model)!r})
+row = pq.read_table("out/train.parquet").to_pylist()[1]
+response = torch.tensor([tokenizer.encode("<think>a</think>2", add_special_tokens=False)])
+data = DataProto.from_dict(
+    tensors={{"responses": response, "attention_mask": torch.ones_like(response)}},
+    non_tensors={{key: np.array([row[key]], dtype=object) for key in ("data_source", "reward_model", "extra_info")}},
+)
+async def main():
+    manager = load_reward_manager(config, tokenizer)
+    return await manager.run_single(data)
+result = asyncio.run(main())
+print("RESULT", json.dumps(result))
+"""
+    pytest.importorskip("hydra")
+    if importlib.util.find_spec("verl") is None:
+        pytest.skip("verl is not installed")
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=verl_folder.parent, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    result = json.loads(done.stdout.rpartition("RESULT ")[2])
+    assert result["reward_score"] == 1.25
+    assert result["reward_extra_info"]["format"] == 1.0
