@@ -214,7 +214,7 @@ class EngineWorker:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
-        self._wake()
+        self._apply(self.memory.begin_generation())
         options = SamplingParams(
             temperature=request.temperature,
             seed=request.seed,

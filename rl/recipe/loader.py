@@ -40,7 +40,6 @@ from rl.recipe.stage_list import (
     reward_models,
     served_judges,
     stage_rewards,
-    written_stages,
 )
 from rl.redaction import forget, remember_secrets
 from rl.workers.counts import fill
@@ -141,6 +140,8 @@ class Recipe:
         if self.open_dtype and model.build is None:  # a model that is built is too small to gain from fewer bits
             model = dataclasses.replace(model, dtype="bfloat16" if devices.gpus else "float32")
             model.validate("model")
+        for stage in self.stages:
+            stage.config.settle_dtype(model.dtype)
         return dataclasses.replace(self, header=dataclasses.replace(header, model=model))
 
     def loads(self) -> Iterator[DataRead]:
@@ -196,8 +197,6 @@ def load(
         header = build(Header, header_values, "")
     except UnknownKey as error:
         raise ConfigError(explain_key(error, entries)) from error
-    for stage in written_stages(blocks):
-        stage.config.settle_dtype(header.model.dtype)
     stages = [stage for block in blocks for stage in expand(block)]
     if check:
         check_references(header, stages, folder)

@@ -87,13 +87,8 @@ def parse_stages(values: Values, header: set[str]) -> list[Block]:
             _check_metric(block.until, stages, f"{place}.until.metric")
         blocks.append((block, stages))
     # In the order of the recipe and before blocks are expanded, so that iterations of a stage share one temperature.
-    settle_temperatures(written_stages(blocks))
+    settle_temperatures([stage for block in blocks for stage in ([block] if isinstance(block, Stage) else block[1])])
     return blocks
-
-
-def written_stages(blocks: Sequence[Stage | tuple[Repeat, list[Stage]]]) -> list[Stage]:
-    """Return the stages as the recipe has them, those of a block once."""
-    return [stage for block in blocks for stage in ([block] if isinstance(block, Stage) else block[1])]
 
 
 def settle_temperatures(stages: Sequence[Stage]) -> None:

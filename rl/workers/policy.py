@@ -121,7 +121,8 @@ class PolicyWorker(LanguageModelWorker):
 
         def is_wide(report: Mapping[str, float]) -> bool:
             # Strictly more than the driver's own sum, which rounds otherwise: what is held back here stops the run there.
-            return not self._sum_over_ranks(report["logprob_gap"]) <= max_gap * (1 + 1e-9)
+            # A NaN goes on, to be explained.
+            return max_gap < math.inf and self._sum_over_ranks(report["logprob_gap"]) > max_gap * (1 + 1e-9)
 
         largest: list[Tensor] = []
         weights = partial(action_weights, normalise=objective.normalise, constant=max_tokens)

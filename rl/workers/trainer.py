@@ -160,12 +160,10 @@ class TrainerWorker:
         is the same however the step was cut. A column `scale` multiplies the weights. Diagnostics are means over actions.
 
         With `pairs`, rows come two by two (chosen, rejected) and a sequence counts as one action: `loss` returns a term
-        for each sequence [N], a pair's at both of its two, and diagnostics are means over sequences. A step whose report, still
-        without a norm, `holds_back` is not taken, nor any after it. Collective."""
-        import torch
-
+        for each sequence [N], a pair's at both of its two, and diagnostics are means over sequences. A step that is held back
+        by its report, still without a norm, ends the steps. Collective."""
         self.deepspeed.train()
-        counts_N = torch.ones_like(batch.lengths_N) if pairs else batch.actions_N
+        counts_N = batch.lengths_N * 0 + 1 if pairs else batch.actions_N
         reports: list[dict[str, float]] = []
         for step in steps:
             actions_N = counts_N[list(step.rows)]
@@ -173,8 +171,7 @@ class TrainerWorker:
             weights_by_row = dict(zip(step.rows, split_by_sequence(action_weights(actions_N), actions_N), strict=True))
             for group in self.deepspeed.optimizer.param_groups:
                 group["lr"] = step.learning_rate
-            # Sums stay tensors until the step is taken: reading one would wait for the GPU at every micro-batch.
-            report: Values = defaultdict(float)
+            report: Values = defaultdict(float)  # sums stay tensors: reading one would wait for the GPU
             dummy = step.rows[: 2 if pairs else 1]
             compute = partial(self._losses, batch, dummy, weights_by_row, loss)
             for rows in step.micro_batches:
@@ -214,7 +211,7 @@ class TrainerWorker:
 
     def _check_step(self, report: dict[str, float], step: OptimiserStep, batch: Batch, compute: Compute) -> None:
         """Raise NonFiniteError where the step met or made a number that is none."""
-        # Loss scaling (fp16) tries scales that are too large and takes no step with them, which is no fault.
+        # Loss scaling tries scales that are too large and takes no step with them, which is no fault.
         if not (math.isfinite(report["grad_norm"]) or self.deepspeed.fp16_enabled()):
             explain_step(self.deepspeed, batch, step.micro_batches, compute)
         if not math.isfinite(report["loss"]):  # of this rank alone: the whole gradient is finite
@@ -232,8 +229,7 @@ class TrainerWorker:
         results: list[tuple[Sequence[int], Tensor, Tensor]] = []
         with torch.no_grad():
             for rows in micro_batches:
-                # A rank without rows computes row 0 as a dummy (see `optimise`) and drops the answer.
-                micro_batch = batch.select(rows or [0]).to(self.device)
+                micro_batch = batch.select(rows or [0]).to(self.device)  # without rows a dummy, as in `optimise`
                 results.append((rows, compute(micro_batch), micro_batch.host.actions_N))
         answers: dict[int, np.ndarray] = {}
         # Read when all are on their way: a GPU would stand still after each that is waited for.

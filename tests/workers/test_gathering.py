@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from rl.workers.gathering import parameter_groups
+from rl.workers.zero_shards import parameter_groups
 
 
 @pytest.mark.parametrize(("most", "sizes"), [(1, [1, 1, 1, 1]), (40, [1, 1, 1, 1]), (60, [2, 2]), (10_000, [4])])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 from rewards.combine import RewardConfig
 from rl.algorithms import contract
@@ -75,6 +76,9 @@ class Config(StageConfig):
     keep: int = 2
     """Checkpoints that stay, beside the best one by evaluation."""
 
+    cap_by_dtype: ClassVar[float | None] = None
+    """The `importance_cap` of a recipe that names none; settled when the model's dtype is known."""
+
     def validate(self, place: str) -> None:
         self.algorithm = algorithm_name(self.algorithm)
         for name in (
@@ -113,7 +117,11 @@ class Config(StageConfig):
     def build_objective(self, place: str = "") -> Objective:
         """Return the algorithm with this stage's changes. Raises ConfigError."""
         key = "objective" if self.algorithm in ALGORITHMS else "algorithm"
-        return objective(self.algorithm, self.objective, f"{place}.{key}".lstrip("."))
+        settings = objective(self.algorithm, self.objective, f"{place}.{key}".lstrip("."))
+        # Imitation has no engine; and null is an answer too.
+        if settings.importance_cap is None and "importance_cap" not in self.objective and settings.policy_loss != "nll":
+            settings = replace(settings, importance_cap=self.cap_by_dtype)
+        return settings
 
     @property
     def optimiser_steps(self) -> int:
@@ -170,14 +178,9 @@ class Config(StageConfig):
             self.eval = replace(self.eval, temperature=self.temperature)
 
     def settle_dtype(self, dtype: str) -> None:
-        if dtype != "bfloat16":
-            return
-        objective = self.build_objective()
-        chosen = "importance_cap" in self.objective or objective.importance_cap is not None
         # Engine and trainer round in different places: in bfloat16 the samples are another policy's than the trainer's by
-        # up to a factor of several at single tokens. Imitation has no engine.
-        if not chosen and objective.policy_loss != "nll":
-            self.objective = {**self.objective, "importance_cap": ROUNDED_IMPORTANCE_CAP}
+        # up to a factor of several at single tokens.
+        self.cap_by_dtype = ROUNDED_IMPORTANCE_CAP if dtype == "bfloat16" else None
 
     def check_functions(self, place: str) -> None:
         check_imports(self.build_objective(), f"{place}.objective")
