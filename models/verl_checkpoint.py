@@ -124,7 +124,7 @@ def _merge(files: list[Path], shards: Path) -> dict[str, Tensor]:
             continue
         placement = tensor.placements[-1]
         pieces: list[Tensor] = [cast(DTensor, piece).to_local() for piece in locals_]
-        merged[name] = torch.cat(pieces, placement.dim) if isinstance(placement, Shard) else pieces[0]
+        merged[name] = torch.cat(pieces, cast(int, placement.dim)) if isinstance(placement, Shard) else pieces[0]
         if merged[name].shape != tensor.shape:
             raise ValueError(f"{files[0]}: the pieces of '{name}' do not make its shape; {_command(shards)}")
     return _without_tied_head(merged)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from rl.algorithms.contract_probes import State, Trial, changed_columns, copies, moved_logprobs, probe, rows_of_actions
 from rl.algorithms.objective import Clause, Objective
@@ -47,10 +47,11 @@ def try_shapes(loss: PolicyLoss, objective: Objective) -> tuple[State, str]:
 
     batch = probe(torch.float32)
     logprobs_A = moved_logprobs(batch).requires_grad_()
-    answer: object = loss(logprobs_A, batch, objective)
-    if not (isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], dict)):
-        return "FAILS", f"returns {type(answer).__name__}, not (terms, diagnostics)"
-    terms_A, diagnostics = answer
+    answer = cast("Any", loss(logprobs_A, batch, objective))  # somebody else's function may return anything
+    if not (isinstance(answer, tuple) and len(cast("tuple[object, ...]", answer)) == 2 and isinstance(answer[1], dict)):
+        return "FAILS", f"returns {type(cast('object', answer)).__name__}, not (terms, diagnostics)"
+    terms_A: object = answer[0]
+    diagnostics = cast("dict[str, object]", answer[1])
     if not isinstance(terms_A, torch.Tensor) or terms_A.shape != logprobs_A.shape:
         shape = tuple(terms_A.shape) if isinstance(terms_A, torch.Tensor) else type(terms_A).__name__
         return "FAILS", f"returns {shape} for {len(logprobs_A)} actions; return a term for each, not reduced"
@@ -194,7 +195,10 @@ def step_gradient(
             actions = rows_of_actions(batch, rows)
             leaf_A = logprobs_A[actions].detach().requires_grad_()
             terms_A, _ = loss(leaf_A * 1.0, batch.select(rows), objective)
-            (piece_A,) = torch.autograd.grad((terms_A * weights_A[actions]).sum(), leaf_A, allow_unused=True)
+            gradients: tuple[Tensor | None, ...] = torch.autograd.grad(
+                (terms_A * weights_A[actions]).sum(), leaf_A, allow_unused=True
+            )
+            piece_A = gradients[0]
             if piece_A is not None:
                 gradient_A[actions] += piece_A
     return gradient_A
@@ -221,7 +225,8 @@ def _not_finite(loss: PolicyLoss, logprobs_A: Tensor, batch: Batch, objective: O
     terms_A, _ = loss(leaf_A * 1.0, batch, objective)
     if not bool(terms_A.isfinite().all()):
         return f"{int((~terms_A.isfinite()).sum())} of {terms_A.numel()} terms are not finite"
-    (gradient_A,) = torch.autograd.grad(terms_A.sum(), leaf_A, allow_unused=True)
+    gradients: tuple[Tensor | None, ...] = torch.autograd.grad(terms_A.sum(), leaf_A, allow_unused=True)
+    gradient_A = gradients[0]
     if gradient_A is not None and not bool(gradient_A.isfinite().all()):
         return f"the gradient at {int((~gradient_A.isfinite()).sum())} of {gradient_A.numel()} actions is not finite"
     return ""

@@ -41,9 +41,13 @@ def max_or_nan(values: Sequence[float]) -> float:
     return float(np.max(values))
 
 
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values))
+
+
 def mean_of_steps(answers: list[list[Report]]) -> Report:
     """Return the mean over optimiser steps of metrics that sum over ranks (`answers[rank][step]`)."""
     steps = [sum_over_ranks(shares) for shares in zip(*answers, strict=True)]
     return {
-        name: (max_or_nan if name.endswith(MAXIMUM) else np.mean)([step[name] for step in steps]) for name in steps[0]
+        name: (max_or_nan if name.endswith(MAXIMUM) else _mean)([step[name] for step in steps]) for name in steps[0]
     }

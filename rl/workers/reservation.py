@@ -51,7 +51,7 @@ def devices(group: PlacementGroup, reservation: Sequence[Bundle], look: bool = F
 
 
 def _accelerator_ids(look: bool) -> list[str]:
-    ids = cast("list[str]", ray.get_runtime_context().get_accelerator_ids()["GPU"])
+    ids = ray.get_runtime_context().get_accelerator_ids()["GPU"]
     if look:
         from rl.workers.visible_gpus import check_torch
 
