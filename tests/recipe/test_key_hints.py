@@ -75,7 +75,7 @@ def test_the_page_is_up_to_date() -> None:
         ("rlvr.gradient_accumulation_steps=2", "here it is 'trainer.tokens_per_microbatch' of the recipe (it bounds"),
         ("learning_rate=1e-6", "unknown key 'learning_rate'; here it is 'sft.optimizer.learning_rate'"),
         ("output_dir=runs/x", "unknown key 'output_dir'; here it is the option --out of rl run"),
-        ("report_to=wandb", "unknown key 'report_to'; it has no counterpart here: every step is recorded"),
+        ("report_to=wandb", "unknown key 'report_to'; here it is 'track' ([tensorboard, wandb"),
         ("bf16=true", "unknown key 'bf16'; here it is 'model.dtype' (write bfloat16 or float32)"),
         ("model.model_name_or_path=x", "model: unknown key 'model_name_or_path'; here it is 'path'"),
         ("engines.vllm_gpu_memory_utilization=0.5", "engines: unknown key 'vllm_gpu_memory_utilization'; here it is 'vllm'"),
