@@ -142,8 +142,9 @@ def terms_of(
             config=config,
             rollout_is_weights=weights_NL,
         )
-        gradients: tuple[Tensor | None, ...] = torch.autograd.grad(
-            loss, weights_NL, create_graph=True, allow_unused=True
+        gradients = cast(
+            "tuple[Tensor | None, ...]",  # torch leaves None out
+            torch.autograd.grad(loss, weights_NL, create_graph=True, allow_unused=True),
         )
         terms_NL = _terms_by_gradient(loss, log_prob_NL) if gradients[0] is None else gradients[0]
     terms_A = flatten(terms_NL * mask_NL.sum(1, keepdim=True), mask_NL)
