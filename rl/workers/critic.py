@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from rl.types import Batch
 from rl.workers.audio_worker import AudioWorker
 from rl.workers.cuda_cache import frees_cuda_cache
-from rl.workers.trainer import OptimiserStep
+from rl.workers.optimiser_step import OptimiserStep
 
 if TYPE_CHECKING:
     import numpy as np

@@ -19,11 +19,11 @@ from rl.run.files import replacing_folder
 from rl.types import Batch, Clip
 from rl.workers.answers import in_order, mean_of_steps, sum_over_ranks
 from rl.workers.audio_features import AudioFeatures
+from rl.workers.optimiser_step import OptimiserStep
 from rl.workers.optimizer import OptimizerConfig
 from rl.workers.packing import micro_batches, pairs, samples_by_prompt
 from rl.workers.probe import probe_batch
 from rl.workers.roles import Absent, Future, Report
-from rl.workers.trainer import OptimiserStep
 from rl.workers.trainer_config import TrainerConfig
 from rl.workers.turns import Gpu, Turns
 from rl.workers.weight_stream import WeightStream

@@ -17,8 +17,8 @@ from rl.types import Batch
 from rl.workers.answers import max_or_nan
 from rl.workers.audio_worker import LanguageModelWorker
 from rl.workers.cuda_cache import frees_cuda_cache
+from rl.workers.optimiser_step import OptimiserStep
 from rl.workers.optimizer import OptimizerConfig
-from rl.workers.trainer import OptimiserStep
 from rl.workers.trainer_config import TrainerConfig
 
 if TYPE_CHECKING:

@@ -16,7 +16,6 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +28,7 @@ from rl.workers.clipping import Clipping
 from rl.workers.deepspeed_settings import deepspeed_settings
 from rl.workers.diagnosis import Compute, Losses, check_answers, check_weights, explain_step
 from rl.workers.offload import Offload, brings_states_back
+from rl.workers.optimiser_step import OptimiserStep
 from rl.workers.optimizer import OptimizerConfig
 from rl.workers.optimizer_state import optimizer_file, read_optimizer, write_optimizer
 from rl.workers.sequence_groups import Keeper, activations_keeper, share_sequences, split_by_sequence
@@ -50,18 +50,6 @@ GPU_ENVIRONMENT = {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True", "DS_LO
 
 Loss = Callable[[Batch], tuple["Tensor", dict[str, "Tensor"]]]
 """Function of a micro-batch -> (loss_A, diagnostics_A)."""
-
-
-@dataclass(frozen=True, slots=True)
-class OptimiserStep:
-    """One rank's share of one optimiser step."""
-
-    rows: Sequence[int]
-    """Rows of the batch in this step, those of all ranks: the loss is normalised over them."""
-    micro_batches: Sequence[Sequence[int]]
-    """The rows that this rank computes, in micro-batches: equally many on every rank, so that some may be empty. ZeRO's
-    communication is collective: a rank with fewer would leave the others waiting."""
-    learning_rate: float
 
 
 class TrainerWorker:
