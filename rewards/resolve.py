@@ -215,14 +215,14 @@ def _read_source(verify: object) -> tuple[Mapping[str, ast.AST], str]:
     """Return (the names of the module in which a function, a class or an object's class is written, its name there); no
     names where there is no source. It may have been imported from there into the module that the recipe names."""
     inner = cast("object", verify.func) if isinstance(verify, partial) else verify
-    written = cast("type | Callable[..., object]", inspect.unwrap(inner) if inspect.isroutine(inner) else inner)
-    if not inspect.isroutine(written) and not isinstance(written, type):
-        written = type(written)
+    original = cast("type | Callable[..., object]", inspect.unwrap(inner) if inspect.isroutine(inner) else inner)
+    if not inspect.isroutine(original) and not isinstance(original, type):
+        original = type(original)
     try:
-        file = inspect.getsourcefile(written)
+        file = inspect.getsourcefile(original)
     except TypeError:  # of a builtin
         file = None
-    return functions.names_in_file(Path(file), "verifier") if file else {}, written.__name__
+    return functions.names_in_file(Path(file), "verifier") if file else {}, original.__name__
 
 
 def _check_case(case: object, index: int, spec: str) -> Case:
