@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from rl.algorithms.contract_probes import GROUPS, SCORES, State, Trial, changed_columns, copies, probe, rows_of_actions
 from rl.algorithms.objective import Clause, Objective
@@ -46,7 +46,7 @@ def try_shapes(estimator: Estimator, objective: Objective) -> tuple[State, str]:
     import torch
 
     batch = _without_answers(probe(torch.float32))
-    answer: object = estimator(batch, objective)
+    answer = cast(object, estimator(batch, objective))  # whose author may not know the types
     if not isinstance(answer, Batch):
         return "FAILS", f"returns {type(answer).__name__}, not a Batch; return batch.add(advantages=…)"
     if not answer.has("advantages"):

@@ -6,7 +6,7 @@ Shape legend as in `rl.types`: N sequences, T tokens, A actions of all sequences
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 from rl.types import Batch
 
@@ -83,7 +83,10 @@ def rows_of_actions(batch: Batch, rows: Sequence[int]) -> Tensor:
     """Return the places in [A] of the actions of `rows`, in that order."""
     import torch
 
-    pieces = torch.arange(len(batch.rollout_logprobs_A)).split([int(count) for count in batch.actions_N])
+    places_A = torch.arange(len(batch.rollout_logprobs_A))
+    pieces = cast(
+        "tuple[Tensor, ...]", places_A.split([int(count) for count in batch.actions_N])
+    )  # torch leaves it open
     return torch.cat([pieces[row] for row in rows])
 
 

@@ -142,7 +142,8 @@ def terms_of(
             config=config,
             rollout_is_weights=weights_NL,
         )
-        (terms_NL,) = torch.autograd.grad(loss, weights_NL, create_graph=True, allow_unused=True)
+        answer = torch.autograd.grad(loss, weights_NL, create_graph=True, allow_unused=True)
+        terms_NL = cast("Tensor | None", answer[0])  # None: the loss reads no weights
         if terms_NL is None:
             terms_NL = _terms_by_gradient(loss, log_prob_NL)
     terms_A = flatten(terms_NL * mask_NL.sum(1, keepdim=True), mask_NL)
