@@ -21,13 +21,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from models.varlen import EndToEnd, Span, capability_of, choose_kernel, send, take_rows, varlen_attention
+
+if TYPE_CHECKING:
+    from models.sequence_parallel import SequenceGroup
 
 NAME = "segments"
 """Name of this attention among transformers' implementations."""
@@ -192,6 +195,7 @@ def segment_attention(
     attention_mask: Tensor | None,
     *,
     segments: Segments,
+    sequence_group: SequenceGroup | None = None,
     scaling: float | None = None,
     dropout: float = 0.0,
     sliding_window: int | None = None,
@@ -202,15 +206,20 @@ def segment_attention(
     """Compute causal attention within each sequence, under transformers' signature for attention functions.
 
     query [1, heads, T, size], key and value [1, kv_heads, T, size] -> ([1, T, heads, size], None). With a
-    `sliding_window` a token sees itself and the `sliding_window` - 1 before it."""
+    `sliding_window` a token sees itself and the `sliding_window` - 1 before it. The ranks of a `sequence_group` have a slice
+    of the tokens each, and swap it for a share of the heads meanwhile."""
     assert attention_mask is None, "a pack has no mask"
     # `models.supported` refuses such models at loading: without the sinks scores would be wrong in silence.
     assert s_aux is None, "refused when the model is loaded"
+    if sequence_group is not None:
+        query, key, value = sequence_group.gather_tokens(query, key, value)
     q, k, v = (x.squeeze(0).transpose(0, 1) for x in (query, key, value))  # [T, heads, size]
     sizes = q.shape[2], v.shape[2]
     if choose_kernel(q.device.type, capability_of(q.device), q.dtype, sizes, dropout, softcap) == "varlen":
-        return varlen_attention(q, k, v, segments.end_to_end, sliding_window, scaling)[None], None
-    return _padded_attention(q, k, v, segments.padded, sliding_window, scaling, dropout, softcap)[None], None
+        out = varlen_attention(q, k, v, segments.end_to_end, sliding_window, scaling)[None]
+    else:
+        out = _padded_attention(q, k, v, segments.padded, sliding_window, scaling, dropout, softcap)[None]
+    return out if sequence_group is None else sequence_group.gather_heads(out), None
 
 
 def _padded_attention(

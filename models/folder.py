@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import cast
 
 from models.pretrained.catalogue import CATALOGUE, explain_missing, find_pretrained
+from models.verl_checkpoint import check_shards, find_shards, merged_model, model_folder
 from rl.json_files import Fields, parse_object, read_bytes
 
 LFS_POINTER = b"version https://git-lfs"
@@ -131,6 +132,10 @@ def _templates(values: Mapping[str, object], file: Path) -> list[str]:
 
 def check_whole(folder: Path, tokenizer: bool = True) -> None:
     """Raise ValueError when something that loading the model needs is missing or broken, of the tokenizer if `tokenizer`."""
+    shards = find_shards(folder)
+    if shards is not None and check_shards(shards):  # they are merged when the run starts
+        return
+    folder = model_folder(folder)
     if not os.path.lexists(folder / "config.json"):
         raise ValueError(f"{folder} holds no config.json; expected the files of a Hugging Face model")
     config = read_config(folder)
@@ -160,10 +165,10 @@ def _shards(index: Path) -> set[str]:
 
 
 def folder_of(path: str) -> Path | None:
-    """Return the model's folder: `path` itself, that of a model which `scripts/pretrained` writes, or a hub name's newest
-    snapshot in the local cache; None where there is none."""
+    """Return the model's folder: `path` itself, that of the model in a checkpoint of verl's, that of one which
+    `scripts/pretrained` writes, or a hub name's newest snapshot in the local cache; None where there is none."""
     if os.path.isdir(path):  # unlike Path.is_dir it answers for names that are too long for any file
-        return Path(path)
+        return model_folder(Path(path))
     if path in CATALOGUE:
         return find_pretrained(path)
     home = os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface")
@@ -174,8 +179,10 @@ def folder_of(path: str) -> Path | None:
 
 def on_disk(path: str, place: str = "model.path") -> Path:
     """Return the folder of a model: `path` itself, that of a model which `scripts/pretrained` writes, or for a hub name its
-    folder in the local cache, downloaded when needed. Raises ValueError."""
-    folder = folder_of(path) if os.path.isdir(path) or path in CATALOGUE else None
+    folder in the local cache, downloaded when needed; a checkpoint of verl's is merged. Raises ValueError."""
+    if os.path.isdir(path):
+        return merged_model(Path(path)).absolute()
+    folder = find_pretrained(path) if path in CATALOGUE else None
     if folder is not None:
         return folder.absolute()
     if path in CATALOGUE:

@@ -6,6 +6,7 @@ names, stay what they are. liger-kernel's losses are not used: the head is `mode
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.util import find_spec
 from typing import cast
 
@@ -22,13 +23,14 @@ def fuse_layers(module: nn.Module) -> list[str]:
 
     if find_spec("liger_kernel") is None:
         return []
-    from liger_kernel.transformers.monkey_patch import MODEL_TYPE_TO_APPLY_LIGER_FN
+    from liger_kernel.transformers import monkey_patch  # type: ignore[import-not-found]
 
+    apply = cast("dict[str, Callable[..., None]]", monkey_patch.MODEL_TYPE_TO_APPLY_LIGER_FN)
     fused: list[str] = []
     for part in module.modules():
         # The decoder itself, and not the model around it, which is a type of ours where it hears.
         if isinstance(part, PreTrainedModel) and part.config.model_type in FUSED and hasattr(part, "layers"):
             name = cast("str", part.config.model_type)
-            MODEL_TYPE_TO_APPLY_LIGER_FN[name](model=part, **LOSSES)
+            apply[name](model=part, **LOSSES)
             fused.append(name)
     return fused

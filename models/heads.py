@@ -1,12 +1,14 @@
 """The modules that trainers wrap: a causal LM that gives logprobs (policy, reference) or values (critic).
 
 Both take a pack (sequences end to end, see `models.attention`) and answer at the actions only: the head runs on no
-prompt token. The hidden state that predicts action i is the one at the token before it.
+prompt token. The hidden state that predicts action i is the one at the token before it. With a `sequence_group` its ranks
+share the tokens of a pack, and all have the answers of all actions.
 
 Where prompts have audio, `tokens_T` are the expanded ids that the engine used, and `sounds` the pack's clips in order:
 encoder features [P, D] of a frozen encoder (see `models.hearing`), or waves [S] when the encoder trains.
 
-Suffixes: T tokens of a pack, N sequences, A actions, H hidden size, P encoder frames, D encoder width, S samples.
+Suffixes: T tokens of a pack, S those of a rank's share (of a wave: samples), N sequences, A actions, a those of a rank's
+share, H hidden size, P encoder frames, D encoder width.
 """
 
 from __future__ import annotations
@@ -28,10 +30,12 @@ from models.hearing import Hearing, get_hearing
 from models.load import check_finite, empty_model, load_model
 from models.logprobs import chunked_logprobs
 from models.lora import LoraConfig, adapter_off, attach, load_adapter
+from models.sequence_parallel import ALONE, SequenceGroup
 from models.settings import Dtype
-from models.shared_prompts import plan_trunk
+from models.shards import Shards, make_whole, read_into
 from models.supported import logit_cap, logit_divisor
-from models.varlen import send, take_rows
+from models.trunk import states_before_actions
+from models.varlen import send
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -50,6 +54,9 @@ class LogprobModel(nn.Module):
     `hearing` is None for a model of text only. The audio encoder is frozen unless `train_encoder`. With `lora` the decoder is
     too but for a low-rank adapter: a fresh one, or the one in the folder `adapter`."""
 
+    sequence_group: SequenceGroup = ALONE
+    """Ranks that share every pack with this one."""
+
     def __init__(
         self,
         path: str | Path,
@@ -58,14 +65,19 @@ class LogprobModel(nn.Module):
         train_encoder: bool = False,
         lora: LoraConfig | None = None,
         adapter: str | None = None,
+        shards: Shards | None = None,
     ) -> None:
         super().__init__()
-        self.lm = load_model(path, dtype)
+        self.lm = load_model(path, dtype, shards)
         config = self.lm.config.to_dict()
         self.divisor, self.cap = logit_divisor(config), logit_cap(config)
         self.hearing = get_hearing(self.lm)
         if train_encoder and (self.hearing is None or self.hearing.encoder is None):
             raise ValueError(f"model.train_encoder: model {path} reads text only and has no audio encoder; remove it")
+        if self.hearing and shards:
+            # The encoder stays outside of ZeRO, and the adapter is copied below.
+            for part in filter(None, (self.hearing.encoder, self.hearing.adapter)):
+                make_whole(part, shards)
         self._frozen_encoder: tuple[str, nn.Module] | None = None
         if self.hearing and self.hearing.encoder and not train_encoder:
             # No longer one of the model's modules: under ZeRO-3 the trainer's engine would shard it, and gather it at
@@ -134,13 +146,16 @@ class LogprobModel(nn.Module):
         """Return (logprobs_A, entropy_A), both float32. Sequences of one of `groups_N` have the same prompt, clips
         included, which then is computed once."""
         trunk = cast("PreTrainedModel", self.lm.get_decoder())
-        hidden_AH = _states_before_actions(trunk, self.hearing, tokens_T, lengths_N, action_mask_T, sounds, groups_N)
+        pack = tokens_T, lengths_N, action_mask_T
+        states_aH, share = states_before_actions(trunk, self.hearing, *pack, sounds, groups_N, self.sequence_group)
         head = cast("nn.Linear", self.lm.get_output_embeddings())
         # Here, within the module that DeepSpeed wraps: under ZeRO-3 `head.weight` is an empty tensor elsewhere.
         # The cap bounds logits that have been divided: here it meets the products themselves.
         cap = self.cap and self.cap * self.divisor
-        targets_A = send(tokens_T[action_mask_T], hidden_AH.device)
-        return chunked_logprobs(hidden_AH, head.weight, targets_A, temperature * self.divisor, cap)
+        targets_a = share.select(send(tokens_T[action_mask_T], states_aH.device))
+        answers_a = chunked_logprobs(states_aH, head.weight, targets_a, temperature * self.divisor, cap)
+        logprobs_A, entropy_A = share.join(*answers_a)
+        return logprobs_A, entropy_A
 
 
 class ValueModel(nn.Module):
@@ -155,6 +170,9 @@ class ValueModel(nn.Module):
 
     With `lora` the trunk is frozen but for a low-rank adapter; the folder `trained` has a checkpoint of what trains."""
 
+    sequence_group: SequenceGroup = ALONE
+    """Ranks that share every pack with this one."""
+
     def __init__(
         self,
         path: str | Path,
@@ -162,10 +180,11 @@ class ValueModel(nn.Module):
         gradient_checkpointing: bool = False,
         lora: LoraConfig | None = None,
         trained: str | None = None,
+        shards: Shards | None = None,
     ) -> None:
         super().__init__()
         file = Path(path) / CRITIC_FILE
-        lm = empty_model(path, dtype) if file.exists() else load_model(path, dtype)
+        lm = empty_model(path, dtype, shards) if file.exists() else load_model(path, dtype, shards)
         if gradient_checkpointing:
             lm.gradient_checkpointing_enable({"use_reentrant": False})
         self.config = lm.config
@@ -173,10 +192,14 @@ class ValueModel(nn.Module):
         self.hearing = None
         if hearing := get_hearing(lm):
             self.hearing, self.adapter = replace(hearing, encoder=None), hearing.adapter
+            if shards:
+                make_whole(self.adapter, shards)
         self.head = nn.Linear(lm.config.get_text_config().hidden_size + SURPRISES, 1, dtype=self.trunk.dtype)
         nn.init.zeros_(self.head.weight)  # values start at 0, so the first advantages are plain returns
         nn.init.zeros_(self.head.bias)
-        if file.exists():
+        if file.exists() and shards:
+            read_into(self, file, shards)
+        elif file.exists():
             try:
                 self.load_state_dict(safetensors.torch.load_file(file))
             except (SafetensorError, RuntimeError) as error:
@@ -212,15 +235,15 @@ class ValueModel(nn.Module):
         groups_N: Tensor | None = None,
     ) -> Tensor:
         """Return values_A, float32. `logprobs_A` are the sampler's; None where nobody sampled (a reward model)."""
-        states_AH = _states_before_actions(
-            self.trunk, self.hearing, tokens_T, lengths_N, action_mask_T, sounds, groups_N
-        )
+        pack = tokens_T, lengths_N, action_mask_T
+        states_aH, share = states_before_actions(self.trunk, self.hearing, *pack, sounds, groups_N, self.sequence_group)
         if logprobs_A is None:
-            surprises_A3 = states_AH.new_zeros(len(states_AH), SURPRISES)
+            surprises_a3 = states_aH.new_zeros(len(states_aH), SURPRISES)
         else:
             masks = cast("Sequence[Tensor]", action_mask_T.split(lengths_N.tolist()))
-            surprises_A3 = surprises_before(logprobs_A, [int(mask_t.sum()) for mask_t in masks]).to(states_AH.dtype)
-        return self.head(torch.cat([states_AH, surprises_A3], dim=1))[:, 0].float()
+            surprises_A3 = surprises_before(logprobs_A, [int(mask_t.sum()) for mask_t in masks])
+            surprises_a3 = share.select(surprises_A3).to(states_aH.dtype)
+        return share.join(self.head(torch.cat([states_aH, surprises_a3], dim=1))[:, 0].float())[0]
 
 
 def surprises_before(logprobs_A: Tensor, actions_N: Sequence[int]) -> Tensor:
@@ -251,35 +274,3 @@ def _detach_module(model: nn.Module, part: nn.Module) -> tuple[str, nn.Module]:
     parent, _, attribute = name.rpartition(".")
     setattr(model.get_submodule(parent), attribute, None)
     return name, part
-
-
-def _states_before_actions(
-    trunk: PreTrainedModel,
-    hearing: Hearing | None,
-    tokens_T: Tensor,
-    lengths_N: Tensor,
-    action_mask_T: Tensor,
-    sounds: Sequence[Tensor],
-    groups_N: Tensor | None,
-) -> Tensor:
-    """Return the trunk's hidden state [A, H] at the token before each action, which is the one that predicts it."""
-    groups_N = None if groups_N is None else groups_N.cpu()
-    # In the host's memory where they come from a trainer: nothing here waits for a GPU.
-    host = tokens_T.cpu(), lengths_N.cpu(), action_mask_T.cpu()
-    device = trunk.get_input_embeddings().weight.device
-    plan = plan_trunk(*host, groups_N).to(device)
-    tokens_T, action_mask_T = send(tokens_T, device), send(action_mask_T, device)
-    if hearing is None:
-        assert not sounds, "a model of text only takes no clips"
-        inputs = {"input_ids": tokens_T[plan.tokens_U][None]}
-    else:
-        embeddings_TH: Tensor = trunk.get_input_embeddings()(tokens_T)
-        inputs = {"inputs_embeds": hearing.place(embeddings_TH, tokens_T, action_mask_T, sounds)[plan.tokens_U][None]}
-    hidden_UH = trunk(
-        **inputs,
-        position_ids=plan.segments.positions_T[None],
-        attention_mask=None,
-        use_cache=False,  # with the default neighbours in the pack would see each other, in silence
-        segments=plan.segments,  # transformers hands it down to `models.attention.segment_attention`
-    ).last_hidden_state.squeeze(0)
-    return take_rows(hidden_UH, plan.before_A)

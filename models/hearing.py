@@ -3,7 +3,7 @@
 An encoder turns waves into features (frozen: computed once per clip and cached); an adapter, which trains, turns features
 into the embeddings that stand at the prompt's audio tokens.
 
-Suffixes: T tokens of a pack, S samples (16 kHz), P encoder frames, D encoder width, K tokens, H decoder width.
+Suffixes: T tokens of a pack, S some of them (or, of a wave, samples at 16 kHz), P encoder frames, D encoder width, K tokens, H decoder width.
 """
 
 from __future__ import annotations
@@ -54,23 +54,31 @@ class Hearing:
         fresh = dict(zip(waves, self.encode([*waves.values()]), strict=True)) if waves else {}
         return self._adapt(self.adapter, [fresh.get(id(sound), sound) for sound in sounds])
 
-    def place(self, embeddings_TH: Tensor, tokens_T: Tensor, action_mask_T: Tensor, sounds: Sequence[Tensor]) -> Tensor:
-        """Return `embeddings_TH` with the clips' embeddings, in order, at the audio tokens that the policy did not write
-        itself. Raises ValueError unless there are as many of both."""
-        device = embeddings_TH.device
+    def place(
+        self,
+        embeddings_SH: Tensor,
+        tokens_S: Tensor,
+        tokens_T: Tensor,
+        action_mask_T: Tensor,
+        sounds: Sequence[Tensor],
+    ) -> Tensor:
+        """Return `embeddings_SH`, of the pack's tokens at `tokens_S`, with the clips' embeddings, in order, at the audio tokens
+        that the policy did not write itself. Raises ValueError unless the pack has as many of both."""
+        device = embeddings_SH.device
         if not sounds:
             # A pack without clips still runs what trains, with weight 0: under ZeRO every rank's backward must reach the
             # same parameters.
             trains = self.encoder is not None and any(p.requires_grad for p in self.encoder.parameters())
             silence = torch.zeros(SAMPLE_RATE // 10 if trains else (1, self.width), device=device)
-            return embeddings_TH + 0 * self.embed([silence])[0].sum().to(embeddings_TH.dtype)
+            return embeddings_SH + 0 * self.embed([silence])[0].sum().to(embeddings_SH.dtype)
         patches_T = (tokens_T == self.patch_id) & ~action_mask_T
         # Moved once each, so that `embed` still sees which are the same.
         on_device = {id(sound): sound.to(device) for sound in sounds}
-        sound_KH = torch.cat(self.embed([on_device[id(sound)] for sound in sounds])).to(embeddings_TH.dtype)
+        sound_KH = torch.cat(self.embed([on_device[id(sound)] for sound in sounds])).to(embeddings_SH.dtype)
         if int(patches_T.sum()) != len(sound_KH):
             raise ValueError(f"{int(patches_T.sum())} audio tokens in the pack for {len(sound_KH)} tokens of audio")
-        return embeddings_TH.masked_scatter(patches_T[:, None], sound_KH)
+        patches_S, sound_S = patches_T[tokens_S], (patches_T.cumsum(0) - 1)[tokens_S]
+        return embeddings_SH.masked_scatter(patches_S[:, None], sound_KH[sound_S[patches_S]])
 
 
 def clip_counter(path: str | Path) -> Callable[[Clip], int] | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,9 +18,10 @@ from rl.types import AUDIO_PATCH
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
     from models.settings import BuildConfig, Dtype
+    from models.shards import Shards
 
 
 def build(config: BuildConfig, folder: Path, seed: int) -> Path:
@@ -67,27 +68,29 @@ def _random_model(config: BuildConfig) -> PreTrainedModel:
     return StepAudio2ForCausalLM(audio_config)
 
 
-def load_model(path: str | Path, dtype: Dtype = "float32") -> PreTrainedModel:
-    """Return the causal LM at `path` with per-segment attention, ready to train. Raises ValueError, in one line, when it
-    cannot be read, when its weights are not those of its config.json, and when its arithmetic is not supported (see
-    `models.supported`)."""
+def load_model(path: str | Path, dtype: Dtype = "float32", shards: Shards | None = None) -> PreTrainedModel:
+    """Return the causal LM at `path` with per-segment attention, ready to train; with `shards` its parameters are divided.
+    Raises ValueError, in one line, when it cannot be read, when its weights are not those of its config.json, and when its
+    arithmetic is not supported (see `models.supported`)."""
     import torch
     from safetensors import SafetensorError
 
     from models import attention
+    from models.shards import dividing
     from models.supported import find_unsupported_key, find_unsupported_part
 
     attention.register()
     try:
-        model, report = _auto_class(path).from_pretrained(
-            path,
-            dtype=getattr(torch, dtype),
-            attn_implementation=attention.NAME,
-            use_safetensors=True,
-            trust_remote_code=False,  # said, or transformers asks on the terminal, and a piped "y" would run the model's code
-            ignore_mismatched_sizes=True,  # reported below, in one line, with what is missing
-            output_loading_info=True,
-        )
+        with dividing(shards) as broken:
+            model, report = _auto_class(path).from_pretrained(
+                path,
+                dtype=getattr(torch, dtype),
+                attn_implementation=attention.NAME,
+                use_safetensors=True,
+                trust_remote_code=False,  # said, or transformers asks on the terminal: a piped "y" would run its code
+                ignore_mismatched_sizes=True,  # reported below, in one line, with what is missing
+                output_loading_info=True,
+            )
     except (OSError, ValueError, SafetensorError) as error:
         raise ValueError(f"model {path}: {_reason(path, error)}; expected a Hugging Face causal LM") from error
     # transformers only warns of these: missing weights would be random. Other models' files may hold more than is used
@@ -100,34 +103,44 @@ def load_model(path: str | Path, dtype: Dtype = "float32") -> PreTrainedModel:
     if any(problems.values()):
         details = "; ".join(f"{problem}: {', '.join(names)}" for problem, names in problems.items() if names)
         raise ValueError(f"model {path}: its weights are not those of its config.json; {details}")
-    check_finite(f"model {path}", model)
+    check_finite(f"model {path}", model, broken)
     if problem := find_unsupported_key(model.config.to_dict()) or find_unsupported_part(model):
         raise ValueError(f"model {path}: {problem}; choose another model")
     return model
 
 
-def check_finite(place: str, module: nn.Module) -> None:
-    """Raise ValueError naming the first parameter with a NaN or an infinity, of which nothing good can be learned."""
-    if problem := find_non_finite(module.named_parameters()):
+def check_finite(place: str, module: nn.Module, broken: Mapping[int, str] | None = None) -> None:
+    """Raise ValueError naming the first parameter with a NaN or an infinity, of which nothing good can be learned. `broken`
+    {id of a parameter: its problem} are those that were found while the module was divided."""
+    named = [(name, (broken or {}).get(id(parameter))) for name, parameter in module.named_parameters()]
+    problem = next((f"{name} is {problem}" for name, problem in named if problem), "")
+    if problem := problem or find_non_finite(module.named_parameters()):
         raise ValueError(
             f"{place}: its weights are broken: {problem}; fetch or train it again, or choose another model"
         )
 
 
-def empty_model(path: str | Path, dtype: Dtype = "float32") -> PreTrainedModel:
-    """Return a causal LM of the shape in the config.json at `path`, its weights still to be loaded."""
+def empty_model(path: str | Path, dtype: Dtype = "float32", shards: Shards | None = None) -> PreTrainedModel:
+    """Return a causal LM of the shape in the config.json at `path`, its weights still to be loaded; with `shards` its
+    parameters are divided."""
     import torch
     from transformers import AutoConfig
 
     from models import attention
+    from models.shards import Unread, dividing
 
     attention.register()
-    return _auto_class(path).from_config(
-        AutoConfig.from_pretrained(path, trust_remote_code=False),
-        dtype=getattr(torch, dtype),
-        attn_implementation=attention.NAME,
-        trust_remote_code=False,
-    )
+    config = cast("PretrainedConfig", AutoConfig.from_pretrained(path, trust_remote_code=False))
+    options: dict[str, Any] = {"dtype": getattr(torch, dtype), "attn_implementation": attention.NAME}
+    auto_class = _auto_class(path)
+    if shards is None:
+        return auto_class.from_config(config, **options, trust_remote_code=False)
+    with torch.device("meta"):
+        model = cast("PreTrainedModel", auto_class.from_config(config, **options, trust_remote_code=False))
+    # As if from a checkpoint: every parameter is made, and divided, one after the other.
+    unread = {name: Unread(tensor.shape, tensor.dtype) for name, tensor in model.named_parameters()}
+    with dividing(shards):
+        return cast("Any", type(model)).from_pretrained(None, config=config, state_dict=unread, **options)
 
 
 def _auto_class(path: str | Path) -> Any:

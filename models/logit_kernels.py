@@ -5,6 +5,8 @@ Each is an operator of torch's, so that its cost can be counted where nothing is
 
 Suffixes: A actions, W words of one slice.
 """
+# pyright: basic, reportArgumentType=false
+# Triton's language has no types that a checker understands.
 
 from __future__ import annotations
 

@@ -38,7 +38,8 @@ def chunked_logprobs(
 def _chunks(actions: int, weight_VH: Tensor) -> tuple[list[slice], Tensor]:
     """Return slices of the actions, and two buffers [2, C, V] that serve all of them."""
     # Buffers, because fresh memory for every chunk took as long as the arithmetic (half of the time, on CPU).
-    size = min(actions, max(1, CHUNK_BYTES // (4 * len(weight_VH))))
+    # At least 1: a rank that shares a pack with others may have no action of it.
+    size = max(1, min(actions, CHUNK_BYTES // (4 * len(weight_VH))))
     slices = [slice(i, min(i + size, actions)) for i in range(0, actions, size)]
     return slices, weight_VH.new_empty((2, size, len(weight_VH)), dtype=torch.float32)
 

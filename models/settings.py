@@ -162,7 +162,8 @@ class ModelConfig:
     compose: ComposeConfig | None = None
     """A language model and an audio encoder to put together: ears for any model."""
     dtype: Dtype = "float32"
-    """Type of the weights in engines and trainers."""
+    """Type of the weights in engines and trainers. `auto`, as without the key: bfloat16 on GPUs, float32 on a CPU and for a model
+    that is built."""
     think: Literal["auto"] | bool = "auto"
     """True if every assistant turn is opened with `<think>`, as for reasoning models; false if answers come at once. auto:
     true where demonstrations have chains, the reward or a stage asks for them, or the model's chat template knows the tag

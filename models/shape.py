@@ -81,20 +81,32 @@ class Shape:
         return self.layers * layer + self.vocabulary * self.hidden
 
     def activations(self, dtype: str, keep: str, longest: int = 0) -> int:
-        """Return the bytes of activations for one token of a sequence of `longest` tokens. `keep`: what stays until the backward pass. `all`: what autograd
-        keeps; `inputs`: the layers' inputs, and one layer at a time (gradient checkpointing); `none`: one layer (a forward
-        alone).
+        """Return the bytes of activations that stay until the backward pass, for one token of a sequence of `longest` tokens.
+        `keep`: `all` that autograd keeps; `inputs` of the layers (gradient checkpointing); `two inputs`, the others in the host's
+        memory; `none` (a forward alone).
 
-        L × b × (6H + 3q + 2k + 4I) + 3bH for a gated layer with a flash-like attention (no T² term): both norms' inputs,
-        values and outputs, q, k and v rotated and laid out by segment, and gate, up, activation and product of the
-        feed-forward; then the last norm. In bfloat16 float32 copies in the norms add 2H to a layer and H at the end. As
-        Korthikanti et al. 2022 (arXiv 2205.05198, eq. 1) count for GPT; within 5 % of what autograd keeps on Qwen2."""
+        L times a layer's, or b H, and 3bH for the last norm; in bfloat16 a float32 copy in it adds H."""
+        b, copies = BYTES[dtype], 0 if dtype == "float32" else 1
+        layers = {
+            "all": self.layers * self.layer_activations(dtype, longest),
+            "inputs": self.layers * b * self.hidden,
+            "two inputs": 2 * b * self.hidden,
+            "none": 0,
+        }
+        return layers[keep] + (3 + copies) * b * self.hidden
+
+    def layer_activations(self, dtype: str, longest: int = 0) -> int:
+        """Return the bytes of activations of one layer, for one token of a sequence of `longest` tokens.
+
+        b × (6H + 3q + 2k + 4I) for a gated layer with a flash-like attention (no T² term): both norms' inputs, values and
+        outputs, q, k and v rotated and laid out by segment, and gate, up, activation and product of the feed-forward. In
+        bfloat16 float32 copies in the norms add 2H. As Korthikanti et al. 2022 (arXiv 2205.05198, eq. 1) count for GPT; held
+        against what autograd keeps on Qwen2 (tests/planning/test_meta_memory.py)."""
         b, copies = BYTES[dtype], 0 if dtype == "float32" else 2
         layer = b * ((6 + copies) * self.hidden + 3 * self.q + 2 * self.k + 4 * self.ffn)
-        if self.caps_scores:  # of each score its tanh, its share in float32 and in the model's type
+        if self.caps_scores:  # of each score its tanh, and its share in float32 and in the model's type
             layer += self.heads * longest * 8
-        layers = {"all": self.layers * layer, "inputs": self.layers * b * self.hidden + layer, "none": layer}
-        return layers[keep] + (3 + copies // 2) * b * self.hidden
+        return layer
 
     def kv_per_token(self, dtype: str) -> int:
         """Return the bytes of the engine's cache for one token: keys and values of every layer, 2 L k b."""

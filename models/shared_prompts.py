@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from models.attention import Segments
-from models.varlen import Span, send
+from models.varlen import Span
 
 LONGEST_ANSWER = 2048
 """Answers beyond this many tokens do not share: their attention needs a mask of answer × (prompt + answer) entries."""
@@ -33,14 +33,13 @@ class Trunk:
     before_A: Tensor
     """Index in U of the token before each action, which is the one that predicts it."""
 
-    def to(self, device: torch.device) -> Trunk:
-        """Return it with its tensors on `device`."""
-        return Trunk(send(self.tokens_U, device), self.segments.to(device), send(self.before_A, device))
 
-
-def plan_trunk(tokens_T: Tensor, lengths_N: Tensor, action_mask_T: Tensor, groups_N: Tensor | None) -> Trunk:
+def plan_trunk(
+    tokens_T: Tensor, lengths_N: Tensor, action_mask_T: Tensor, groups_N: Tensor | None, multiple: int = 1
+) -> Trunk:
     """Return what goes through the trunk. Sequences of one of `groups_N` heard the same clips, and share what they have in
-    common before their first actions; without groups nothing is shared. All tensors are on the CPU."""
+    common before their first actions; without groups nothing is shared. The tokens are padded to a `multiple`. All tensors
+    are on the CPU."""
     lengths = cast("list[int]", lengths_N.tolist())
     prompts = prompt_lengths(lengths_N, action_mask_T)
     groups = list(range(len(lengths))) if groups_N is None else cast("list[int]", groups_N.tolist())
@@ -60,6 +59,9 @@ def plan_trunk(tokens_T: Tensor, lengths_N: Tensor, action_mask_T: Tensor, group
         tokens.append(torch.arange(start_T + shared, start_T + length))
         spans.append(Span(start_U, length - shared, owner_starts[owner], shared))
         start_T, start_U = start_T + length, start_U + length - shared
+    if padding := -start_U % multiple:  # as a sequence of its own, whose states nobody reads
+        tokens.append(torch.zeros(padding, dtype=torch.long))
+        spans.append(Span(start_U, padding))
     # Never -1: a sequence's first token is no action (see `rl.types.Batch`).
     before_A = row_T[torch.nonzero(action_mask_T)[:, 0] - 1]
     return Trunk(torch.cat(tokens), Segments(tuple(spans)), before_A)

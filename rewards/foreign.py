@@ -10,14 +10,14 @@ import asyncio
 import contextlib
 import importlib
 import inspect
-import math
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import cast
 
-from rewards.contract import NO_OPINION, Case
+from rewards.answer_forms import as_mapping, first_item, read_number, read_result
+from rewards.contract import Case
 from rewards.signatures import TAKES_COLUMNS, Form, Signature
 from rl.types import Prompt, Rollout, Verdict
 
@@ -25,12 +25,6 @@ Columns = dict[str, object]
 """Arguments of a call by name."""
 GOLD_NAMES = ("answer", "ground_truth", "solution", "gold", "target", "label", "reference")
 """Parameters that get the prompt's answer where no column has their name."""
-READ_NAMES = ("pred", "prediction", "extracted", "extracted_answer", "parsed_answer")
-"""Keys of a mapping that hold the answer which the function has read."""
-SCORE_NAMES = ("score", "reward", "rewards", "scores")
-"""Keys of a mapping that hold the score, the likeliest first."""
-ABSTAINING: tuple[Form, ...] = ("trl", "single")
-"""Forms in which None is no opinion."""
 _PROBE = Case("yes", "yes", question="Say yes.")
 _WARM_UP_S = 60  # of the clock, for the first call, which may load a model; an import has passed by then
 
@@ -64,19 +58,15 @@ class ForeignReward:
 
     def _arguments(self, prompt: Prompt, rollout: Rollout, notes: _Notes) -> Columns:
         """Return all that its form passes."""
-        match self.form:
-            case "verl":
-                return verl_arguments(prompt, rollout)
-            case "verl_batch":
-                return {f"{name}s": [value] for name, value in verl_arguments(prompt, rollout).items()}
-            case "ours_batch":
-                return {"prompts": [prompt], "rollouts": [rollout]}
-            case "openrlhf":
-                return {
-                    "queries": [prompt.question + rollout.text],
-                    "prompts": [prompt.question],
-                    "labels": [prompt.answer],
-                }
+        if self.form == "verl":
+            return verl_arguments(prompt, rollout)
+        if self.form == "verl_batch":
+            return {f"{name}s": [value] for name, value in verl_arguments(prompt, rollout).items()}
+        if self.form == "ours_batch":
+            return {"prompts": [prompt], "rollouts": [rollout]}
+        if self.form == "openrlhf":
+            question = prompt.question
+            return {"queries": [question + rollout.text], "prompts": [question], "labels": [prompt.answer]}
         question, completion = self._texts(prompt, rollout)
         columns = self._columns(prompt)
         if self.form == "single":
@@ -138,11 +128,10 @@ def verl_arguments(prompt: Prompt, rollout: Rollout) -> Columns:
     """Return what verl's reward managers pass for a sample. The ground truth is as the data set has it, a number or a mapping
     too; without verl's columns the prompt's own answer, source and columns take their places."""
     fields = prompt.fields
-    recorded = fields.get("reward_model")
-    truth = recorded.get("ground_truth") if isinstance(recorded, Mapping) else prompt.answer
-    extra = fields.get("extra_info")
+    recorded, extra = as_mapping(fields.get("reward_model")), as_mapping(fields.get("extra_info"))
+    truth = prompt.answer if recorded is None else recorded.get("ground_truth")
     # A copy: verl's functions write into it.
-    extra_info = dict(extra) if isinstance(extra, Mapping) else dict(fields)
+    extra_info = dict(fields if extra is None else extra)
     return {
         "data_source": fields.get("data_source", prompt.source),
         "solution_str": rollout.text,
@@ -168,13 +157,13 @@ class _Notes:
 
     def log_metric(self, name: str, value: object) -> None:
         """Take a number; it becomes a part."""
-        number = _number(value)
+        number = read_number(value)
         if number is not None:
             self.metrics[name] = number
 
     def log_extra(self, column: str, values: object) -> None:
         """Take a column of texts; that of the sample goes into the reason."""
-        self.texts.append(f"{column}: {_items(values)[0] if _items(values) else values}")
+        self.texts.append(f"{column}: {first_item(values)}")
 
     def add_to(self, result: object) -> object:
         """Return the verdict with what was logged."""
@@ -182,115 +171,6 @@ class _Notes:
             return result
         reason = "; ".join([*filter(None, [result.reason]), *self.texts])
         return Verdict(result.score, {**self.metrics, **result.parts}, None, reason, result.read)
-
-
-def read_result(result: object, form: Form) -> object:
-    """Return a function's answer as a verdict; what cannot be read as one, as it is or as an error that says why."""
-    verdict = _read_batch(result) if form in ("ours_batch", "verl_batch", "trl", "openrlhf") else _read_one(result)
-    if form not in ABSTAINING and isinstance(verdict, Verdict) and NO_OPINION in verdict.parts:
-        # Elsewhere a None is a forgotten `return`.
-        return Verdict(error="answered NoneType, not a Verdict(score=…) of rl.types or a number")
-    return verdict
-
-
-def _read_batch(result: object) -> object:
-    """Return the verdict on the one sample of a batch."""
-    if isinstance(result, Mapping):
-        columns = cast("Mapping[str, object]", result)
-        first = {name: _first(value) for name, value in columns.items()}
-        return _read_one(first)
-    items = _items(result)
-    if items is None:
-        return _read_one(result)
-    if len(items) != 1:
-        return Verdict(error=f"answered {len(items)} scores for 1 completion; answer one for each")
-    return _read_one(items[0])
-
-
-def _first(value: object) -> object:
-    """Return the one item of a column of scores; anything else as it is."""
-    items = _items(value)
-    return items[0] if items and len(items) == 1 else value
-
-
-def _items(value: object) -> list[object] | None:
-    """Return the items of a list, a tuple, an array or a tensor that has any dimension; None for anything else."""
-    if hasattr(value, "tolist") and not isinstance(value, list | tuple):
-        value = value.tolist()  # type: ignore[attr-defined]
-    return list(cast("Sequence[object]", value)) if isinstance(value, list | tuple) else None
-
-
-def _number(value: object) -> float | None:
-    """Return a number of Python's, numpy's or torch's, also a bool or an array of one; None for anything else."""
-    if hasattr(value, "item") and getattr(value, "size", 1) != 0:
-        with contextlib.suppress(ValueError, RuntimeError, TypeError):  # more than one value
-            value = value.item()  # type: ignore[attr-defined]
-    if isinstance(value, str | bytes | complex) or not hasattr(value, "__float__"):
-        return None
-    return float(cast(float, value))
-
-
-def _read_one(result: object) -> object:
-    if isinstance(result, Verdict):
-        return result
-    if result is None:
-        return Verdict(0.0, {NO_OPINION: 1.0}, reason="no opinion")
-    if isinstance(result, Mapping):
-        return _read_mapping(cast("Mapping[str, object]", result))
-    if isinstance(result, list | tuple):
-        return _read_sequence(list(cast("Sequence[object]", result)))
-    score = _number(result)
-    if score is None:
-        return Verdict(
-            error=f"answered {type(result).__name__} {result!r:.60}, not a Verdict(score=…) of rl.types or a number"
-        )
-    return Verdict(score)
-
-
-def _read_sequence(items: list[object]) -> object:
-    """Return the verdict of (score, …), as some of verl's functions answer: texts are the reason, mappings parts."""
-    if not items:
-        return Verdict(error="answered an empty list; answer a score")
-    score = _number(items[0])
-    if score is None:
-        return Verdict(error=f"answered a list that begins with {items[0]!r:.60}, not with a score")
-    mappings = [cast("Mapping[str, object]", item) for item in items[1:] if isinstance(item, Mapping)]
-    merged = {name: value for mapping in mappings for name, value in mapping.items()}
-    reason = "; ".join(item for item in items[1:] if isinstance(item, str))
-    parts, texts = _split_columns(merged)
-    return Verdict(score, parts, reason="; ".join(filter(None, [reason, *texts.values()])))
-
-
-def _read_mapping(result: Mapping[str, object]) -> object:
-    """Return the verdict of a mapping with a score: other numbers are its parts, texts its reason."""
-    name = next((name for name in SCORE_NAMES if name in result), None)
-    if name is None:
-        return Verdict(error=f"answered a mapping without 'score' (it has {', '.join(map(str, result)) or 'nothing'})")
-    if result[name] is None:
-        return _read_one(None)
-    score = _number(result[name])
-    if score is None:
-        return Verdict(error=f"'{name}' is {result[name]!r:.60}, not a number")
-    parts, texts = _split_columns({key: value for key, value in result.items() if key != name})
-    read = next((texts.pop(key) for key in READ_NAMES if key in texts), "")
-    reason = "; ".join(f"{key}: {text}" for key, text in texts.items() if text)
-    return Verdict(score, parts, reason=reason, read=read)
-
-
-def _split_columns(columns: Mapping[str, object]) -> tuple[dict[str, float], dict[str, str]]:
-    """Return (finite numbers, texts) of a mapping; inner mappings as `name/inner`."""
-    parts, texts = dict[str, float](), dict[str, str]()
-    for name, value in columns.items():
-        number = _number(value)
-        if isinstance(value, Mapping):
-            inner_parts, inner_texts = _split_columns(cast("Mapping[str, object]", value))
-            parts |= {f"{name}/{inner}": number for inner, number in inner_parts.items()}
-            texts |= {f"{name}/{inner}": text for inner, text in inner_texts.items()}
-        elif isinstance(value, str):
-            texts[str(name)] = value
-        elif number is not None and math.isfinite(number):  # a lack of a side note costs no sample its score
-            parts[str(name)] = number
-    return parts, texts
 
 
 def import_all(modules: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import cast
@@ -190,9 +190,10 @@ def load(spec: str, folder: Path | None = None, args: Mapping[str, object] | Non
 def _wrap(verify: Callable[..., object], spec: str, folder: Path | None, args: Mapping[str, object]) -> ForeignReward:
     """Return a user's function, or an object of the user's class, behind our contract. What it imports in its body is
     imported here."""
-    function = spec.rpartition(":")[2]
-    path, _ = _find_source(spec, "verifier", folder)
-    names = functions.names_in_file(path, "verifier") if path else {}
+    names, function = _read_source(verify)
+    if function not in names:  # a decorator's inner function, or one without source: what the spec names may be a `def`
+        path, function = _find_source(spec, "verifier", folder)
+        names = functions.names_in_file(path, "verifier") if path else {}
     import_all(functions.inner_imports(names, function))
     is_class = isinstance(verify, type)
     target = verify(**args) if is_class else verify
@@ -203,8 +204,25 @@ def _wrap(verify: Callable[..., object], spec: str, folder: Path | None, args: M
             raise ConfigError(f"verifier: '{spec}' cannot judge; give it a method {' or '.join(signatures.METHODS)}")
         target = cast("Callable[..., object]", target if method == "__call__" else getattr(target, method))
     signature = signatures.of_callable(target)
-    form = signatures.form_of(signature, function, [*texts])
+    definition = names.get(function)
+    if not signature.names and isinstance(definition, ast.FunctionDef | ast.AsyncFunctionDef):
+        signature = signatures.of_node(definition)  # a decorator hides it behind `*args, **kwargs`
+    form = signatures.form_of(signature, spec.rpartition(":")[2], [*texts])
     return ForeignReward(target, form, signature, "content" in texts, is_class)
+
+
+def _read_source(verify: object) -> tuple[Mapping[str, ast.AST], str]:
+    """Return (the names of the module in which a function, a class or an object's class is written, its name there); no
+    names where there is no source. It may have been imported from there into the module that the recipe names."""
+    inner = cast("object", verify.func) if isinstance(verify, partial) else verify
+    original = cast("type | Callable[..., object]", inspect.unwrap(inner) if inspect.isroutine(inner) else inner)
+    if not inspect.isroutine(original) and not isinstance(original, type):
+        original = type(original)
+    try:
+        file = inspect.getsourcefile(original)
+    except TypeError:  # of a builtin
+        file = None
+    return functions.names_in_file(Path(file), "verifier") if file else {}, original.__name__
 
 
 def _check_case(case: object, index: int, spec: str) -> Case:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from rl import signals
-from rl.commands import chat, init, listings, runs, single_stage
+from rl.commands import chat, init, listings, push, runs, single_stage
 from rl.commands.algorithms import algorithms
 from rl.commands.arguments import Json, Overrides, RecipeName, as_override
 from rl.commands.export import exports
@@ -150,6 +150,7 @@ app.command("init")(init.init)
 app.command("show")(runs.show)
 app.command("compare")(runs.compare)
 app.command("chat")(chat.chat)
+app.command("push")(push.push)
 app.command("eval")(single_stage.evaluate)
 app.command("curate")(single_stage.curate)
 
@@ -209,6 +210,9 @@ def _exit_code(arguments: list[str], debug: bool) -> int:
     from rl.terminal import Interruption, complain, print_traceback
 
     sys.excepthook = print_traceback
+    if not _is_here():
+        complain("error: the working directory is gone; change to another one")
+        return 2
     try:
         code = app(arguments, prog_name="rl", standalone_mode=False) or 0
     except Interruption as interrupted:
@@ -226,6 +230,15 @@ def _exit_code(arguments: list[str], debug: bool) -> int:
             complain(f"error: {error}")
         return 2
     return signals.say_interrupted() if code == 130 else code  # typer's answer to KeyboardInterrupt
+
+
+def _is_here() -> bool:
+    """Return whether the working directory exists: another process may have removed it."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 if __name__ == "__main__":

@@ -53,11 +53,6 @@ def read_driver(library: str = LIBRARY, visible: str | None = None) -> Driver:
         nvml.nvmlShutdown()
 
 
-def smallest_gpu(library: str = LIBRARY, visible: str | None = None) -> Gpu | None:
-    """Return the GPU with the least free memory of those visible here; None without one."""
-    return min(read_driver(library, visible).gpus, key=lambda gpu: gpu.free, default=None)
-
-
 def _handles(nvml: ctypes.CDLL, names: Sequence[str] | None) -> list[ctypes.c_void_p]:
     """Return the handles of the GPUs of these names (index, or UUID of a GPU or a MIG slice), up to the first that is none, as
     CUDA does; of all GPUs without names."""

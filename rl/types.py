@@ -178,11 +178,11 @@ class Batch:
     _returns_A: Tensor | None = None
     _scale_A: Tensor | None = None
     names_N: tuple[str, ...] = ()  # ids of the prompts, for messages
-    _host: Batch | None = None  # the batch in the host's memory, of one that lies on a device
+    _host: Batch | None = None  # of a batch on a device: the one in the host's memory
 
     def __post_init__(self) -> None:
-        if self._host is not None:  # checked there: a question to a GPU waits for all that it is computing
-            return
+        if self._host is not None:
+            return  # checked there: a question to a GPU waits for all that it is computing
         assert int(self.lengths_N.sum()) == self.tokens_T.numel() == self.action_mask_T.numel(), (
             "lengths do not sum to T"
         )
@@ -209,8 +209,8 @@ class Batch:
             assert tensor is None or tensor.shape == self.rollout_logprobs_A.shape, (
                 f"{name}: expected one entry for each action"
             )
-        columns = {f"_{name}_A": tensor for name, tensor in tensors.items() if tensor is not None}
-        return replace(self, **columns, _host=None)  # where the new columns are not
+        # Without the host's copy, which lacks them.
+        return replace(self, _host=None, **{f"_{name}_A": x for name, x in tensors.items() if x is not None})
 
     def has(self, name: str) -> bool:
         """Return whether the batch has the column: `batch.has("old")`."""
@@ -227,15 +227,11 @@ class Batch:
         return self if self._host is None else self._host
 
     def to(self, device: torch.device) -> Batch:
-        """Return the batch with its tensors on `device`, from the host's memory. The copy does not wait for what a GPU is
-        computing."""
+        """Return the batch with its tensors on `device`, from the host's memory. A GPU's work is not waited for."""
         if device.type == "cpu":
             return self.host
-        columns = self.host._tensors()
-        if device.type == "cuda":  # from other memory than pinned memory it would wait
-            columns = {name: value.pin_memory() for name, value in columns.items()}
-        moved = {name: value.to(device, non_blocking=True) for name, value in columns.items()}
-        return replace(self.host, **moved, _host=self.host)
+        host = {n: x.pin_memory() if device.type == "cuda" else x for n, x in self.host._tensors().items()}
+        return replace(self.host, **{n: x.to(device, non_blocking=True) for n, x in host.items()}, _host=self.host)
 
     def select(self, rows: Sequence[int]) -> Batch:
         """Return the sequences at `rows`, in that order, with every column they have."""
@@ -249,20 +245,17 @@ class Batch:
             return torch.arange(int(counts.sum()), device=index.device) + shift.repeat_interleave(counts)
 
         index = torch.as_tensor(rows, dtype=torch.long, device=self.lengths_N.device)
+        # By a column's last letter, which is its shape.
         entries = {"N": index, "T": entries_of(self.lengths_N), "A": entries_of(self.actions_N)}
-        # A column's last letter is its shape: N, T or A.
         selected = {name: value[entries[name[-1]]] for name, value in self._tensors().items()}
-        return Batch(
-            **selected,
-            clips_N=tuple(self.clips_N[i] for i in rows) if self.clips_N else (),
-            names_N=tuple(self.names_N[i] for i in rows) if self.names_N else (),
-        )
+        clips_N = tuple(self.clips_N[i] for i in rows) if self.clips_N else ()
+        names_N = tuple(self.names_N[i] for i in rows) if self.names_N else ()
+        return replace(self, _host=None, clips_N=clips_N, names_N=names_N, **selected)
 
     def _tensors(self) -> dict[str, Tensor]:
         """Return the columns that are present, by field name."""
-        others = ("clips_N", "names_N", "_host")
-        columns = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in others}
-        return {name: value for name, value in columns.items() if value is not None}
+        names = [f.name for f in fields(self) if f.name not in ("clips_N", "names_N", "_host")]
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
     def _present(self, name: str) -> Tensor:
         tensor = getattr(self, f"_{name}_A")

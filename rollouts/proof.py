@@ -56,6 +56,10 @@ class Proof:
         if weights.score is None:  # nobody says how far an engine should move
             self.anchors.clear()
 
+    def note_sent(self, weights: Weights) -> None:
+        """Take note of what a stream has sent, at its end."""
+        self.weights, self.checksums = weights, weights.checksums
+
     def wait_for_trainer(self) -> None:
         """Wait until the trainer has scored the probe, which it began before the engines loaded."""
         if self.weights.score is not None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Callable, Container, Generator, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -21,11 +20,13 @@ import numpy as np
 from rl.config import ConfigError
 from rl.finite import NonFiniteError, is_finite
 from rl.types import Prompt, Rollout
-from rollouts.arrival import ArrivalError, Receipt
 from rollouts.chat_format import ChatFormat
+from rollouts.engine_options import samples_in_flight
+from rollouts.pool import EnginePool
 from rollouts.proof import Proof
 from rollouts.remote import Actor, fetch
 from rollouts.serving import ServingConfig
+from rollouts.transport import Setting
 from rollouts.weights import Weights, folder_weights
 from rollouts.worker import Completion, Request
 
@@ -35,11 +36,6 @@ if TYPE_CHECKING:
 SLICE_S = 0.05
 """Seconds for which an engine runs before it reports what has ended. A second call already waits at the engine, so that
 it runs on during the report."""
-MAX_SAMPLES_PER_ENGINE = 320
-"""Samples that an engine holds at most. It runs 256 at once (`max_num_seqs` in `rollouts.worker`, unless the recipe's
-`engines.vllm` sets it); the others wait in vLLM's queue and take the place of those that end within a slice."""
-MAX_DEATHS = 3
-"""Deaths of engines, in all, that one load or generation survives: each is replaced; at the next one it gives up."""
 
 NO_OPENINGS: Mapping[tuple[str, int], Sequence[int]] = MappingProxyType({})
 
@@ -55,6 +51,19 @@ class EngineConfig(ServingConfig):
     """True if every engine scores a fixed sequence after each update of the weights, to compare with the trainer. false, for
     options of vLLM that exclude prompt logprobs: that the weights arrive is still proved, by checksums, not that they are
     used."""
+
+    transport: Setting = "auto"
+    """How new weights come from the trainer: `ipc` within the GPUs that both share, `nccl` from GPU to GPU, `object_store`
+    through the host; on CPU `shared_memory` and `gloo` in place of the first two. `auto`: ipc or nccl where every engine's GPUs
+    are the policy's or none is, else object_store."""
+
+    batch_invariant: bool = False
+    """Write the same tokens from the same seeds on a GPU, whatever else an engine runs, at some cost in speed. vLLM's
+    batch-invariant kernels, for GPUs of compute capability 9.0 or more (H100); on a CPU it is so anyway."""
+
+    def environment(self, gpu: bool) -> dict[str, str]:
+        variables = super().environment(gpu)
+        return variables | {"VLLM_BATCH_INVARIANT": "1"} if gpu and self.batch_invariant else variables
 
     def validate(self, place: str) -> None:
         """Raise ConfigError for a value out of range."""
@@ -77,47 +86,37 @@ class Sampler:
     `engines` are handles of `EngineWorker` actors; `respawn(i)` returns a new i-th engine after one died. A sample's seed
     depends on `seed`, the prompt's id and its index alone. On CPU an engine writes the same tokens and logprobs from the
     same seed, bit for bit, whatever else it runs: neither the number of engines nor a death changes a token
-    (tests/rollouts/test_sampler.py). Nothing of the kind is claimed for a GPU, where roundings may depend on the batch's
-    size."""
+    (tests/rollouts/test_sampler.py). On a GPU roundings depend on the batch's size, and a token may come out otherwise, unless
+    `engines.batch_invariant` is set."""
 
-    def __init__(self, engines: Sequence[Actor], respawn: Callable[[int], Actor], chat: ChatFormat) -> None:
-        self.engines, self.respawn, self.chat = list(engines), respawn, chat
+    def __init__(
+        self,
+        engines: Sequence[Actor],
+        respawn: Callable[[int], Actor],
+        chat: ChatFormat,
+        most_samples: int = samples_in_flight(False, {}),
+    ) -> None:
+        """`most_samples` is what an engine is given at once, running or in its queue."""
+        self.most_samples = most_samples
+        self.pool, self.chat = EnginePool(engines, respawn), chat
         self.version = -1  # nothing loaded: the engines hold the weights that they started with
-        self.weights: Weights | None = None  # what a new engine loads in a dead one's place
-        self.proof = Proof()
-        self.reissued_requests = self.deaths = 0
+        self.reissued_requests = 0
+
+    @property
+    def proof(self) -> Proof:
+        """What is known of the last load of weights."""
+        return self.pool.proof
 
     def load(self, weights: Weights | Path, version: int = 0) -> None:
         """Load weights, or the model in a folder, into every engine under the name `version`. Raises ArrivalError, naming
         the engine and the tensor, unless every engine holds what was sent and uses it."""
-        self.weights = folder_weights(weights) if isinstance(weights, Path) else weights
         self.version = -1  # until all is proved: after a load that fails it refuses to generate
-        self.deaths = 0
-        self.proof.begin(version, self.weights)
-        # All engines start before the first is waited for, and the trainer scores the probe meanwhile.
-        loads = [self._load(i) for i in range(len(self.engines))]
-        receipts = [self._receive(i, loading) for i, loading in enumerate(loads)]
-        self.proof.wait_for_trainer()
-        for i, receipt in enumerate(receipts):
-            self.proof.check(i, receipt)
+        self.pool.load(folder_weights(weights) if isinstance(weights, Path) else weights, version)
         self.version = version
 
-    def _load(self, i: int) -> ObjectRef[Receipt]:
-        assert self.weights is not None, "there are weights to load"
-        return self.engines[i].load.remote(self.proof.version, self.weights.buckets, self.weights.probe)
-
-    def _receive(self, i: int, loading: ObjectRef[Receipt]) -> Receipt:
-        """Wait for the answer to `_load`, if need be of another engine in the place of one that died."""
-        from ray.exceptions import RayActorError
-
-        try:
-            return fetch(loading)
-        except RayActorError:
-            return self._replace(i)
-        except ValueError as error:
-            if self.weights is None or not self.weights.from_trainer:  # of a folder it names the folder
-                raise
-            raise ArrivalError(f"engine {i}, version {self.proof.version}: {error}") from error
+    def rest(self) -> None:
+        """Give the GPU memory of the engines to trainers that share their devices, before these work."""
+        self.pool.rest()
 
     def generate(
         self,
@@ -141,9 +140,13 @@ class Sampler:
         import ray
         from ray.exceptions import RayActorError
 
-        self.deaths = 0
+        self.pool.deaths = 0
+        self.pool.load_dropped()
+        self.pool.awake = True
         queue = deque(self._requests(prompts, samples, temperature, max_sequence_tokens, seed, skip, openings))
-        running: list[dict[tuple[int, int], Request]] = [{} for _ in self.engines]  # by engine, then by request.key
+        running: list[dict[tuple[int, int], Request]] = [
+            {} for _ in self.pool.engines
+        ]  # by engine, then by request.key
         calls: dict[ObjectRef[list[Completion]], int] = {}  # call in flight → its engine
         try:
             # Wait for every call, also those without work: only then is no engine still stepping.
@@ -160,19 +163,15 @@ class Sampler:
                     queue.extendleft(running[i].values())
                     self.reissued_requests += len(running[i])
                     running[i] = {}
-                    self.proof.check(i, self._replace(i))
+                    self.proof.check(i, self.pool.replace(i))
                     continue
                 for completion in completions:
                     del running[i][completion.key]
                 if completions:
                     yield [self._rollout(prompts[c.key[0]], c, openings) for c in completions]
         finally:  # also when the caller leaves the stream early: what still runs is dropped
-            if aborts := [engine.abort.remote() for i, engine in enumerate(self.engines) if running[i]]:
+            if aborts := [engine.abort.remote() for i, engine in enumerate(self.pool.engines) if running[i]]:
                 ray.wait(aborts, num_returns=len(aborts))
-            # `rest` gives the GPU memory of weights and cache to the trainers that share the device.
-            for call in [engine.rest.remote() for engine in self.engines]:
-                with suppress(RayActorError):  # a dead engine is replaced when it is next used
-                    ray.get(call)
 
     def _feed(
         self,
@@ -181,37 +180,18 @@ class Sampler:
         calls: dict[ObjectRef[list[Completion]], int],
     ) -> None:
         """Deal waiting requests evenly and keep two calls in flight on every engine that has work."""
-        for i, engine in enumerate(self.engines):
+        for i, engine in enumerate(self.pool.engines):
             # Two: while the driver reads the answer of one, the engine already steps for the other.
             while list(calls.values()).count(i) < 2:
                 # An even share of all that is left, rounded up: a fast engine must not empty the queue at the end.
-                share = -(-(len(queue) + sum(map(len, running))) // len(self.engines))
-                space = max(0, min(share, MAX_SAMPLES_PER_ENGINE) - len(running[i]))
+                share = -(-(len(queue) + sum(map(len, running))) // len(self.pool.engines))
+                space = max(0, min(share, self.most_samples) - len(running[i]))
                 requests = [queue.popleft() for _ in range(min(space, len(queue)))]
                 running[i] |= {request.key: request for request in requests}
                 if not running[i]:
                     break
                 # The engine refuses unless it holds this version: no token is written by stale weights.
                 calls[engine.advance.remote(self.version, requests, SLICE_S)] = i
-
-    def _replace(self, i: int) -> Receipt:
-        """Put a new engine with the present weights in the place of the dead i-th, and return its answer. Raises
-        ValueError beyond MAX_DEATHS and where the weights do not load."""
-        from ray.exceptions import RayActorError
-
-        self.deaths += 1
-        while self.deaths <= MAX_DEATHS:
-            self.engines[i] = self.respawn(i)
-            self.proof.forget(i)
-            try:
-                return fetch(self._load(i))
-            except RayActorError:  # the new one died too
-                self.deaths += 1
-        raise ValueError(
-            f"{self.deaths} engines died during one generation or load of weights, the last was engine {i}; is memory "
-            "short? lower engines.count, or what an engine takes: engines.kv_cache_mb on CPU, "
-            "engines.vllm.gpu_memory_utilization on a GPU; --debug shows all of it"
-        )
 
     def _requests(
         self,

@@ -28,7 +28,8 @@ class ServingConfig:
     kv_cache_mb: int = 512
     """Size of the KV cache on CPU, in MB; on a GPU vLLM sizes its own."""
     vllm: dict[str, Any] = field(default_factory=dict[str, Any])
-    """Passed on to vLLM as it is. An engine that shares a GPU with others needs `gpu_memory_utilization`."""
+    """Passed on to vLLM as it is. An engine of the policy that shares its GPU with trainers takes what they leave, unless
+    `gpu_memory_utilization` is given; a judge that shares one needs it."""
 
     def validate(self, place: str) -> None:
         """Raise ConfigError for a value out of range."""

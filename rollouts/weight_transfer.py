@@ -1,8 +1,9 @@
-"""Weights from a trainer to an engine: vLLM's weight-transfer interface over Ray's shared-memory object store.
+"""Weights from a trainer to an engine, through vLLM's weight-transfer interface.
 
-vLLM ships transports between GPUs (NCCL, CUDA IPC) and none for CPU; this one is registered beside them. The trainer puts
-buckets of tensors into the object store; the engine maps a bucket, copies each tensor out of it and loads layer by layer.
-The processes of a tensor-parallel engine are not Ray's: they read the bucket from a file in shared memory.
+vLLM's own transports (NCCL, CUDA IPC) prove nothing, and none is for CPU; this one is registered beside them. Weights come
+as a stream from the trainer (`rollouts.stream`), or by Ray's object store, into which the trainer puts buckets of tensors:
+the engine maps a bucket, copies each tensor out of it and loads layer by layer. The processes of a tensor-parallel engine
+are not Ray's: they read such a bucket from a file in shared memory.
 """
 
 from __future__ import annotations
@@ -33,26 +34,32 @@ from vllm.model_executor.models.interfaces import supports_multimodal
 
 from rl.finite import find_non_finite
 from rollouts.adapters import base_name
-from rollouts.arrival import Checksum, checksum
+from rollouts.arrival import Checksum, checksums
+from rollouts.errors import TransferError
+from rollouts.links import Links
+from rollouts.stream import Receiver
+from rollouts.transport import Stream
 from rollouts.weights import WeightBucket
 
-BACKEND = "object_store"
-"""Name under which vLLM knows this transport."""
+BACKEND = "groundtone"
+"""Name under which vLLM knows this side."""
 
 
 @dataclass
 class Rendezvous(WeightTransferInitInfo):
-    """Empty first message between the two sides: the object store needs no rendezvous."""
+    """Empty first message between the two sides: a stream names its meeting place with each load."""
 
 
 @dataclass
 class Bucket(WeightTransferUpdateInfo):
-    """Some of a model's weights: either `tensors` or `folder`. `rollouts.worker.WeightBucket` is the same as a dict."""
+    """Some of a model's weights: `tensors`, `folder` or `stream`. `rollouts.weights.WeightBucket` is the same as a dict."""
 
     tensors: ray.ObjectRef[dict[str, np.ndarray]] | None = None
     """Parameter name → array. bfloat16, which numpy lacks, travels as its bits in uint16."""
     folder: str | None = None
     """A Hugging Face model on disk."""
+    stream: dict[str, Any] | None = None
+    """Fields of a Stream that brings all of them."""
     frozen: str | None = None
     """Name of the content, where no update changes it: an engine that holds it does not load it again."""
     adapter: str = ""
@@ -88,7 +95,7 @@ def readable_by_workers(bucket: WeightBucket, parallel: bool) -> Generator[Weigh
         yield {**bucket, "tensors": None, "folder": folder}
 
 
-class ObjectStoreWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
+class PolicyWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
     """The receiving side, one in each of vLLM's workers. vLLM calls start, update for each bucket, finish."""
 
     init_info_cls = Rendezvous
@@ -101,10 +108,12 @@ class ObjectStoreWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
         self.frozen_checksums: dict[str, dict[str, Checksum]] = {}  # of frozen buckets, from when they were read
         self.received: dict[str, Checksum] = {}  # of all tensors that the update has brought, as they came
         self.checksum_s = 0.0
+        self.last_name = "them"  # of the tensor that was handed to the model last
         self.refusal = ""  # what the model's own loader says of a tensor that it does not take
         self.updated_parameters: set[str] = set()
         self.broken_parameter = ""  # first weight with a NaN or an infinity that the update has read from disk
         self.expert_kernels: list[tuple[Any, Any]] = []  # of a mixture's layers, from before the update
+        self.links = Links()
 
     def init_transfer_engine(self, init_info: Rendezvous) -> None:
         """Return at once: there is no connection to open."""
@@ -133,30 +142,52 @@ class ObjectStoreWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
         earlier, self.frozen_parameters = self.frozen_parameters, {}
         # Names of the parameters as vLLM calls them, some of which it fuses from several of ours.
         model: Any = self.model  # vLLM types it as a plain nn.Module
-        checksums: dict[str, Checksum] = {}
+        sums: dict[str, Checksum] = {}
         loaded_names: set[str] = set()
+        tensors = self._inspect(update_info, sums)
         try:
-            loaded_names = model.load_weights(self._inspect(update_info, checksums)) or set()
+            loaded_names = model.load_weights(tensors) or set()
+        except TransferError:
+            # What has come is half of a version. Layers that hold back tensors would take them for the next one's.
+            reload.finalize_layerwise_reload(self.model, self.model_config)
+            self.links.drop(Stream(**(update_info.stream or {})).group)
+            raise
         except Exception as error:  # of a name or shape that the model has not; every loader of vLLM raises its own
             reason = (str(error).splitlines() or [type(error).__name__])[0].partition(". ")[0]
-            self.refusal = f"vLLM does not take {next(reversed(checksums), 'them')}: {reason}"
-        self.received |= checksums
+            self.refusal = f"vLLM does not take {self.last_name}: {reason}"
+            if update_info.stream is not None:  # other engines receive it too: read on to its end
+                for _ in tensors:
+                    pass
+        self.received |= sums
         # A frozen bucket of which a parameter was overwritten is no longer in place.
         self.frozen_parameters = {key: names for key, names in earlier.items() if not names & loaded_names}
         if name is not None:
-            self.frozen_parameters[name], self.frozen_checksums[name] = loaded_names, checksums
+            self.frozen_parameters[name], self.frozen_checksums[name] = loaded_names, sums
         self.updated_parameters |= loaded_names
 
-    def _inspect(self, bucket: Bucket, checksums: dict[str, Checksum]) -> Iterator[tuple[str, torch.Tensor]]:
+    def _inspect(self, bucket: Bucket, sums: dict[str, Checksum]) -> Iterator[tuple[str, torch.Tensor]]:
         """Yield the bucket's tensors and note their checksums; note the first tensor that is broken where they come from
         disk: what a trainer sends it has looked at."""
-        for name, tensor in bucket.read():
+        for tensors in self._read(bucket):
             start = time.monotonic()
-            checksums[name] = checksum(tensor)
+            sums |= checksums(tensors)
             self.checksum_s += time.monotonic() - start
             if bucket.folder is not None and not self.broken_parameter:
-                self.broken_parameter = find_non_finite([(name, tensor)])
-            yield name, tensor
+                self.broken_parameter = find_non_finite(tensors)
+            for name, tensor in tensors:
+                self.last_name = name
+                yield name, tensor
+
+    def _read(self, bucket: Bucket) -> Iterator[list[tuple[str, torch.Tensor]]]:
+        """Yield the bucket's tensors, those of a stream a bucket of its at a time."""
+        if bucket.stream is not None:
+            yield from Receiver(self.links, Stream(**bucket.stream), self.parallel_config.rank, self.device).buckets()
+        else:
+            yield from ([named] for named in bucket.read())
+
+    def forget_frozen(self) -> None:
+        """Forget that frozen weights are in place: the engine has dropped all of its weights."""
+        self.frozen_parameters.clear()
 
     def finish_weight_update(self) -> None:
         """Make the loaded layers ready to run."""
@@ -175,6 +206,11 @@ class ObjectStoreWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
 
     def shutdown(self) -> None:
         """Return at once: there is no connection to close."""
+
+
+def forget_frozen(worker: Any) -> None:
+    """Forget that frozen weights are in place. Runs in vLLM's worker, by `collective_rpc`."""
+    worker.weight_transfer_engine.forget_frozen()
 
 
 def _take_expert_kernels(model: nn.Module) -> list[tuple[Any, Any]]:
@@ -228,4 +264,4 @@ def register() -> None:
     `vllm.general_plugins`). Idempotent."""
     # Registering a name twice is an error, and vLLM has no public way to ask.
     if BACKEND not in WeightTransferEngineFactory._registry:  # pyright: ignore[reportPrivateUsage]
-        WeightTransferEngineFactory.register_engine(BACKEND, ObjectStoreWeightTransferEngine)
+        WeightTransferEngineFactory.register_engine(BACKEND, PolicyWeightTransferEngine)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Protocol, TypedDict
 
 from rollouts.arrival import Checksums, folder_checksums
 from rollouts.probe import Probe
@@ -13,6 +13,8 @@ from rollouts.probe import Probe
 if TYPE_CHECKING:
     import numpy as np
     from ray import ObjectRef
+
+    from rollouts.transport import Stream
 
 
 class WeightBucket(TypedDict, total=False):
@@ -22,8 +24,26 @@ class WeightBucket(TypedDict, total=False):
     tensors: ObjectRef[dict[str, np.ndarray]] | None
     folder: str | None
     frozen: str | None
+    stream: dict[str, object] | None
+    """Fields of a `rollouts.transport.Stream` that brings all of the weights."""
     adapter: str
     """adapter_config.json of a LoRA adapter, whose tensors go by peft's names; absent for weights of the model itself."""
+
+
+class StreamSource(Protocol):
+    """The trainer's side of a stream of weights, as the driver holds it."""
+
+    drops: bool
+    """True where engines drop their weights when they rest: sent anew they are there sooner than from host memory."""
+
+    def start(self, engines: Sequence[int]) -> tuple[Sequence[Stream], Sequence[ObjectRef[tuple[Checksums, float]]]]:
+        """Begin to send the present weights to these engines. Return the stream of each, and what the ranks will answer:
+        the first one the checksums of what it sent, and the seconds that these took."""
+        ...
+
+    def end(self) -> None:
+        """End the stream that was started last, for all who still wait in it."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +52,15 @@ class Weights:
 
     buckets: Sequence[WeightBucket]
     checksums: Checksums
-    """Checksums of all tensors that were sent."""
+    """Checksums of all tensors that were sent; of a stream they come at its end."""
     seconds: float = 0.0
     """Time that the trainer took for the checksums."""
     probe: Probe | None = None
     """Sequence that engines score after the load; None where no trainer is there to compare with."""
     score: Callable[[], np.ndarray] | None = None
     """Waits for the trainer's logprobs of the probe and returns them, [a]."""
+    source: StreamSource | None = None
+    """Where the weights come from if they are streamed; there are no buckets then."""
 
     @property
     def from_trainer(self) -> bool:

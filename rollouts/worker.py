@@ -17,6 +17,9 @@ import numpy as np
 from rl.audio import SAMPLE_RATE, waveform
 from rl.types import Clip
 from rollouts.arrival import Checksums, Receipt, checksum
+from rollouts.device_memory import read_gpus
+from rollouts.engine_options import SHARE, WHOLE_SHARE, free_share, gpu_options, running_samples, with_recipe
+from rollouts.memory import Call, Level, Memory
 from rollouts.probe import Probe, score_probe
 from rollouts.rendezvous import private_rendezvous
 from rollouts.serving import ServingConfig
@@ -30,7 +33,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One sample to write. The same seed gives the same tokens, whatever else the engine does meanwhile."""
+    """One sample to write. On a CPU the same seed gives the same tokens, whatever else the engine does meanwhile; on a GPU with
+    `engines.batch_invariant`."""
 
     key: tuple[int, int]
     """(index of the prompt in its call, index of the sample in its group)."""
@@ -68,8 +72,8 @@ class EngineWorker:
     """Ray actor of one of the policy's engines.
 
     `version` names the weights it holds; it refuses to write for any other. With `sleeps`, where trainers share its GPU,
-    it holds that memory only while it loads weights and from a generation's first request to `rest`. With an `adapter_rank` it
-    takes LoRA adapters of up to that rank."""
+    it holds that memory from a load or a generation's first request to `rest`. With an `adapter_rank` it takes LoRA adapters
+    of up to that rank."""
 
     def __init__(
         self,
@@ -89,7 +93,7 @@ class EngineWorker:
             "model": model,
             "dtype": dtype,
             "max_model_len": max_sequence_tokens,
-            "max_num_seqs": 256,
+            "max_num_seqs": running_samples(False, {}),
             "logprobs_mode": "processed_logprobs",  # at the sampling temperature; by default vLLM gives those at 1
             "disable_log_stats": True,
             "seed": 0,
@@ -98,13 +102,16 @@ class EngineWorker:
         options["weight_transfer_config"] = {"backend": weight_transfer.BACKEND}
         options |= config.on_device() | adapters.engine_options(adapter_rank)
         if torch.cuda.is_available():
-            options["enable_sleep_mode"] = sleeps
+            free, total = read_gpus(config.gpus)
+            options |= gpu_options(total, dtype, max_sequence_tokens) | {"enable_sleep_mode": sleeps}
         else:
             # A prompt cut into chunks would rewind its seeded generator, which CPU generators cannot do.
             options["enable_chunked_prefill"] = False
             options["max_num_batched_tokens"] = max(max_sequence_tokens, 8192)
-        # The recipe's `engines.vllm` comes last: its keys win.
-        options |= config.vllm
+        options = with_recipe(options, config.vllm)  # whose keys win
+        if sleeps and torch.cuda.is_available() and "kv_cache_memory_bytes" not in options:
+            # Trainers hold memory where an engine starts in the place of one that died.
+            options[SHARE] = free_share(free, total, options.get(SHARE, WHOLE_SHARE))
         arguments = EngineArgs(**{"trust_remote_code": cast(Any, False), **options})
         with private_rendezvous():
             self.engine = LLMEngine.from_engine_args(arguments)
@@ -121,7 +128,7 @@ class EngineWorker:
         self.version = -1
         self.adapter: LoRARequest | None = None  # the LoRA adapter of this version, where the trainer sends one
         self.running: dict[str, Request] = {}  # by vLLM's request id
-        self.sleeps, self.asleep = sleeps, False
+        self.memory = Memory(sleeps)
         self.rest()
 
     def ready(self) -> bool:
@@ -134,7 +141,7 @@ class EngineWorker:
         from rollouts import adapters, weight_transfer
 
         assert not self.running, "weights change only between generations"
-        self._wake()
+        self._apply(self.memory.begin_load())
         self.version = -1  # until all is loaded: after a load that fails half-way it refuses to write
         self.engine.collective_rpc("start_weight_update")
         for bucket in buckets:
@@ -144,6 +151,7 @@ class EngineWorker:
             with weight_transfer.readable_by_workers(bucket, self.parallel) as readable:
                 self.engine.collective_rpc("update_weights", args=(readable,))
         self.engine.collective_rpc("finish_weight_update")
+        self._apply(self.memory.end_load())
         if refusals := [text for text in self.engine.collective_rpc(weight_transfer.refusal) if text]:
             raise ValueError(refusals[0])
         missing: list[str] = self.engine.collective_rpc(weight_transfer.missing_parameters)[0]
@@ -167,9 +175,7 @@ class EngineWorker:
         self.engine.reset_mm_cache()
         self.engine.reset_encoder_cache()
         self.version = version
-        receipt = self._receipt(probe, {name: checksum(tensor) for name, tensor in tensors.items()})
-        self.rest()
-        return receipt
+        return self._receipt(probe, {name: checksum(tensor) for name, tensor in tensors.items()})
 
     def _receipt(self, probe: Probe | None, adapter: Checksums) -> Receipt:
         """Return what the last update has brought, an `adapter` included, and the score of the probe under it."""
@@ -189,7 +195,7 @@ class EngineWorker:
         RuntimeError unless the engine holds the weights of `version`."""
         if version != self.version:
             raise RuntimeError(f"the engine holds policy version {self.version}, not {version}: load the weights first")
-        self._wake()
+        self._apply(self.memory.begin_generation())
         for request in requests:
             name = f"{request.key[0]}/{request.key[1]}"
             self.running[name] = request
@@ -208,7 +214,7 @@ class EngineWorker:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
-        self._wake()
+        self._apply(self.memory.begin_generation())
         options = SamplingParams(
             temperature=request.temperature,
             seed=request.seed,
@@ -230,17 +236,20 @@ class EngineWorker:
         self.engine.abort_request(list(self.running))
         self.running.clear()
 
-    def rest(self) -> None:
-        """Give the GPU memory of weights and cache to trainers that share it, until the engine is next used."""
-        # Weights and cache together: vLLM 0.30 takes an engine of which only the weights are awake for one that sleeps.
-        if self.sleeps and not self.asleep:
-            self.engine.sleep(level=1)  # the weights wait in host memory
-            self.asleep = True
+    def rest(self, level: Level = 1) -> None:
+        """Give the GPU memory of weights and cache to trainers that share it, until the engine is next used; at level 2 the
+        weights are dropped, and a load must bring them."""
+        from rollouts import weight_transfer
 
-    def _wake(self) -> None:
-        if self.asleep:
-            self.engine.wake_up()
-            self.asleep = False
+        calls = self.memory.rest(level)
+        if calls and level == 2:
+            self.engine.collective_rpc(weight_transfer.forget_frozen)
+        self._apply(calls)
+
+    def _apply(self, calls: Sequence[Call]) -> None:
+        """Make calls of the memory's plan."""
+        for method, arguments in calls:
+            getattr(self.engine, method)(*arguments)
 
     def _sampling(self, request: Request) -> SamplingParams:
         from vllm import SamplingParams

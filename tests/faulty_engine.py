@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -34,7 +35,12 @@ class FaultyEngine(EngineWorker):
         if self.fault == "never arrives":
             self.version = version
             return replace(self.receipt, version=version)
-        if self.fault in ALTERATIONS:
+        if self.fault == "dies":
+            os._exit(1)
+        receiver = weight_transfer.Receiver
+        if self.fault in ALTERATIONS and "stream" in buckets[0]:
+            weight_transfer.Receiver = altering_receiver(self.fault)  # type: ignore[misc]
+        elif self.fault in ALTERATIONS:
             buckets = [{**b, "tensors": ray.put(ALTERATIONS[self.fault](ray.get(b["tensors"])))} for b in buckets]
         model = self.engine.model_executor.driver_worker.worker.model_runner.model
         pack, load_weights = weight_transfer.dispatch_cpu_unquantized_gemm, model.load_weights
@@ -46,8 +52,22 @@ class FaultyEngine(EngineWorker):
         try:
             self.receipt = super().load(version, buckets, probe)
         finally:
+            weight_transfer.Receiver = receiver  # type: ignore[misc]
             weight_transfer.dispatch_cpu_unquantized_gemm, model.load_weights = pack, load_weights
         return self.receipt
+
+
+def altering_receiver(fault: str) -> Any:
+    """The receiver of a stream, of which a bucket's tensors are altered on their way to the model."""
+    from rollouts.stream import Receiver
+
+    class Altering(Receiver):
+        def buckets(self) -> Iterator[list[tuple[str, Any]]]:
+            everything = [named for bucket in super().buckets() for named in bucket]
+            arrays = {name: tensor.contiguous() for name, tensor in everything}
+            yield list(ALTERATIONS[fault](arrays).items())
+
+    return Altering
 
 
 def _lose(arrays: dict[str, Any]) -> dict[str, Any]:
@@ -65,8 +85,13 @@ def _rename(arrays: dict[str, Any]) -> dict[str, Any]:
 
 
 def _flip(arrays: dict[str, Any]) -> dict[str, Any]:
-    altered = arrays[LOST].copy()
-    altered.view("uint8").reshape(-1)[5] ^= 1
+    altered = arrays[LOST].clone() if hasattr(arrays[LOST], "clone") else arrays[LOST].copy()
+    content = altered.numpy() if hasattr(altered, "numpy") and altered.element_size() > 2 else altered
+    if hasattr(content, "clone"):  # torch's bfloat16, which numpy lacks
+        import torch
+
+        content = content.view(torch.uint8).numpy()
+    content.view("uint8").reshape(-1)[5] ^= 1
     return {**arrays, LOST: altered}
 
 

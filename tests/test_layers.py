@@ -36,7 +36,7 @@ FLOORS = [
     {"rl.runner"},
     {"rl.submit"},
     {"rl.exchange"},
-    {"rl.workbench", "rl.starter", "rl.conversation"},
+    {"rl.workbench", "rl.starter", "rl.conversation", "rl.publishing"},
     {"rl.commands"},
     {"rl.cli"},
     {"rl.__main__"},

@@ -9,8 +9,9 @@ from functools import cache
 from importlib.util import find_spec
 from typing import cast
 
+from rewards.answer_forms import read_result
 from rewards.contract import Case
-from rewards.foreign import read_result, verl_arguments
+from rewards.foreign import verl_arguments
 from rl.types import Prompt, Rollout, Verdict
 
 ANY_SCALE = True
@@ -44,9 +45,7 @@ def require() -> None:
 
 @cache
 def _default_compute_score() -> Callable[..., object]:
-    from verl.utils.reward_score import default_compute_score
-
-    return default_compute_score
+    return cast("Callable[..., object]", importlib.import_module("verl.utils.reward_score").default_compute_score)
 
 
 _GSM8K = {"data_source": "openai/gsm8k"}

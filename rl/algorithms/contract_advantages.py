@@ -46,7 +46,7 @@ def try_shapes(estimator: Estimator, objective: Objective) -> tuple[State, str]:
     import torch
 
     batch = _without_answers(probe(torch.float32))
-    answer = cast(object, estimator(batch, objective))  # whose author may not know the types
+    answer = cast("object", estimator(batch, objective))  # somebody else's function may return anything
     if not isinstance(answer, Batch):
         return "FAILS", f"returns {type(answer).__name__}, not a Batch; return batch.add(advantages=…)"
     if not answer.has("advantages"):

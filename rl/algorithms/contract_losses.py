@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from rl.algorithms.contract_probes import State, Trial, changed_columns, copies, moved_logprobs, probe, rows_of_actions
 from rl.algorithms.objective import Clause, Objective
@@ -47,11 +47,11 @@ def try_shapes(loss: PolicyLoss, objective: Objective) -> tuple[State, str]:
 
     batch = probe(torch.float32)
     logprobs_A = moved_logprobs(batch).requires_grad_()
-    answer = cast(object, loss(logprobs_A, batch, objective))  # whose author may not know the types
-    pair = cast("tuple[object, ...]", answer) if isinstance(answer, tuple) else ()
-    if len(pair) != 2 or not isinstance(pair[1], dict):
-        return "FAILS", f"returns {type(cast(object, answer)).__name__}, not (terms, diagnostics)"
-    terms_A, diagnostics = pair[0], cast("dict[str, object]", pair[1])
+    answer = cast("Any", loss(logprobs_A, batch, objective))  # somebody else's function may return anything
+    if not (isinstance(answer, tuple) and len(cast("tuple[object, ...]", answer)) == 2 and isinstance(answer[1], dict)):
+        return "FAILS", f"returns {type(cast('object', answer)).__name__}, not (terms, diagnostics)"
+    terms_A = cast("object", answer[0])
+    diagnostics = cast("dict[str, object]", answer[1])
     if not isinstance(terms_A, torch.Tensor) or terms_A.shape != logprobs_A.shape:
         shape = tuple(terms_A.shape) if isinstance(terms_A, torch.Tensor) else type(terms_A).__name__
         return "FAILS", f"returns {shape} for {len(logprobs_A)} actions; return a term for each, not reduced"
@@ -98,11 +98,11 @@ def try_zero(loss: PolicyLoss, objective: Objective) -> tuple[State, str]:
     idle = batch.add(advantages=torch.zeros_like(batch.advantages_A))
     rows = [list(range(len(batch)))]
     still_A = step_gradient(loss, batch.old_A, idle, objective, rows)
-    usual = length(step_gradient(loss, batch.old_A, batch, objective, rows))
-    if not length(still_A) <= TOLERANCE * usual:
-        share = length(still_A) / max(usual, 1e-300)
+    usual = _length(step_gradient(loss, batch.old_A, batch, objective, rows))
+    if not _length(still_A) <= TOLERANCE * usual:
+        share = _length(still_A) / max(usual, 1e-300)
         return "FAILS", f"with advantages of 0 and an unmoved policy the gradient is {share:.2g} of the usual one"
-    moved = length(step_gradient(loss, moved_logprobs(batch), idle, objective, rows))
+    moved = _length(step_gradient(loss, moved_logprobs(batch), idle, objective, rows))
     has_penalty = moved > TOLERANCE * usual
     return "ok", "it has a penalty of its own on moving away from the old policy" if has_penalty else ""
 
@@ -195,26 +195,21 @@ def step_gradient(
             actions = rows_of_actions(batch, rows)
             leaf_A = logprobs_A[actions].detach().requires_grad_()
             terms_A, _ = loss(leaf_A * 1.0, batch.select(rows), objective)
-            answer = torch.autograd.grad((terms_A * weights_A[actions]).sum(), leaf_A, allow_unused=True)
-            piece_A = cast("Tensor | None", answer[0])  # None: the terms do not depend on the logprobs
+            gradients = _gradients((terms_A * weights_A[actions]).sum(), leaf_A)
+            piece_A = gradients[0]
             if piece_A is not None:
                 gradient_A[actions] += piece_A
     return gradient_A
 
 
-def length(gradient_A: Tensor) -> float:
-    """Return the Euclidean length of a gradient."""
-    return float(gradient_A.square().sum().sqrt())
-
-
 def relative_distance(one_A: Tensor, other_A: Tensor) -> float:
     """Return the length of the difference of two gradients over the length of the second."""
-    return length(one_A - other_A) / max(length(other_A), 1e-300)
+    return _length(one_A - other_A) / max(_length(other_A), 1e-300)
 
 
 def compare_gradients(other_A: Tensor, usual_A: Tensor) -> str:
     """Return in words how another gradient differs from the usual one."""
-    factor = length(other_A) / max(length(usual_A), 1e-300)
+    factor = _length(other_A) / max(_length(usual_A), 1e-300)
     if not 0.9 < factor < 1.1:
         return f"the gradient is {factor:.2g} times as long"
     return f"the gradient differs by {100 * relative_distance(other_A, usual_A):.2g} %"
@@ -222,13 +217,26 @@ def compare_gradients(other_A: Tensor, usual_A: Tensor) -> str:
 
 def _not_finite(loss: PolicyLoss, logprobs_A: Tensor, batch: Batch, objective: Objective) -> str:
     """Return what is not finite, in words; empty where all is."""
-    import torch
 
     leaf_A = logprobs_A.detach().clone().requires_grad_()
     terms_A, _ = loss(leaf_A * 1.0, batch, objective)
     if not bool(terms_A.isfinite().all()):
         return f"{int((~terms_A.isfinite()).sum())} of {terms_A.numel()} terms are not finite"
-    gradient_A = cast("Tensor | None", torch.autograd.grad(terms_A.sum(), leaf_A, allow_unused=True)[0])
+    gradients = _gradients(terms_A.sum(), leaf_A)
+    gradient_A = gradients[0]
     if gradient_A is not None and not bool(gradient_A.isfinite().all()):
         return f"the gradient at {int((~gradient_A.isfinite()).sum())} of {gradient_A.numel()} actions is not finite"
     return ""
+
+
+def _length(gradient_A: Tensor) -> float:
+    import torch
+
+    return float(cast("Tensor", torch.linalg.vector_norm(gradient_A)))
+
+
+def _gradients(value: Tensor, leaf_A: Tensor) -> tuple[Tensor | None, ...]:
+    """Return the gradient of the value at the leaf, None where it does not depend on it: torch's type leaves that out."""
+    import torch
+
+    return torch.autograd.grad(value, leaf_A, allow_unused=True)

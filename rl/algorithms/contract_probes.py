@@ -83,10 +83,10 @@ def rows_of_actions(batch: Batch, rows: Sequence[int]) -> Tensor:
     """Return the places in [A] of the actions of `rows`, in that order."""
     import torch
 
-    places_A = torch.arange(len(batch.rollout_logprobs_A))
+    counts = cast("list[int]", batch.actions_N.tolist())
     pieces = cast(
-        "tuple[Tensor, ...]", places_A.split([int(count) for count in batch.actions_N])
-    )  # torch leaves it open
+        "tuple[Tensor, ...]", torch.arange(len(batch.rollout_logprobs_A)).split(counts)
+    )  # torch leaves both untyped
     return torch.cat([pieces[row] for row in rows])
 
 

@@ -52,7 +52,8 @@ class Objective:
     importance_cap: tuple[float, float] | float | None = None
     """Weigh each term by the ratio of trainer to engine probability, for engines that differ from the trainer or lag behind
     it. A number caps the ratio (truncated importance sampling, https://fengyao.notion.site/off-policy-rl); a pair [low,
-    high] leaves out what lies outside (IcePop, arXiv 2510.18855, with [0.5, 5]). What is left out counts in the mean."""
+    high] leaves out what lies outside (IcePop, arXiv 2510.18855, with [0.5, 5]). What is left out counts in the mean. A recipe
+    that does not name it has 2.0 in bfloat16 and none in float32."""
     importance_level: Literal["token", "sequence", "geometric"] = "token"
     """The ratio that `importance_cap` is about: each token's, the product over its sequence (masked importance sampling,
     https://richardli.xyz/rl-collapse), or the geometric mean over its sequence, which leaves sequences out and weighs none."""

@@ -142,10 +142,11 @@ def terms_of(
             config=config,
             rollout_is_weights=weights_NL,
         )
-        answer = torch.autograd.grad(loss, weights_NL, create_graph=True, allow_unused=True)
-        terms_NL = cast("Tensor | None", answer[0])  # None: the loss reads no weights
-        if terms_NL is None:
-            terms_NL = _terms_by_gradient(loss, log_prob_NL)
+        gradients = cast(
+            "tuple[Tensor | None, ...]",  # torch leaves None out
+            torch.autograd.grad(loss, weights_NL, create_graph=True, allow_unused=True),
+        )
+        terms_NL = _terms_by_gradient(loss, log_prob_NL) if gradients[0] is None else gradients[0]
     terms_A = flatten(terms_NL * mask_NL.sum(1, keepdim=True), mask_NL)
     return terms_A.to(logprobs_A.dtype), _diagnose(logprobs_A, old_A, metrics)
 

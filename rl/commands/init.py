@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from rl.starter.guesses import DataGuess
+    from rl.workers.machine import Machine
 
 Out = Annotated[
     Path | None, typer.Argument(metavar="RECIPE", help="The file to write; NAME.yaml unless said otherwise.")
@@ -61,10 +61,10 @@ def init(
     name: Name = None,
 ) -> None:
     """Write a first recipe, with comments, from a few questions or flags; it never overwrites a file."""
-    from rl.planning.machine import Machine
     from rl.starter.draft import draft, looks_large, model_values, read_data, recipe_name
     from rl.starter.recipe_text import Choices
     from rl.terminal import console, say, shell_command
+    from rl.workers.machine import Machine
 
     answers = Answers(model, data_file, fields, reward or None, gpus, gpu_memory)
     asks = sys.stdin.isatty() and not (model and data_file and reward)
@@ -74,7 +74,7 @@ def init(
     _settle_model(answers, asks, "audio" in data.fields)
     _settle_reward(answers, asks, data)
     here = Machine.detect()
-    _settle_machine(answers, asks, here.gpus)
+    _settle_machine(answers, asks, here)
     name = name or recipe_name(str(answers.data))
     path = out or Path(f"{name}.yaml")
     folder = _check_free(path)
@@ -153,25 +153,15 @@ def _settle_reward(answers: Answers, asks: bool, data: DataGuess) -> None:
         answers.reward = reward
 
 
-def _settle_machine(answers: Answers, asks: bool, present: int) -> None:
+def _settle_machine(answers: Answers, asks: bool, here: Machine) -> None:
+    present = here.gpus
     if answers.gpus is None and asks:
         answers.gpus = typer.prompt("GPUs of the machine that it is to run on (0: this CPU)", default=present, type=int)
         if answers.gpus and answers.gpus > present and answers.gpu_memory_gb is None:
             answers.gpu_memory_gb = typer.prompt("Memory of each GPU in GB", default=80.0, type=float)
     answers.gpus = present if answers.gpus is None else answers.gpus
     if answers.gpus and answers.gpu_memory_gb is None and present:
-        answers.gpu_memory_gb = _measure_gpu_memory()
-
-
-def _measure_gpu_memory() -> float | None:
-    """Return the memory of the smallest GPU here in GB; None where the driver's tool does not tell."""
-    command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
-    try:
-        lines = subprocess.run(command, capture_output=True, text=True, timeout=20).stdout.split()
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    sizes = [int(line) for line in lines if line.isdigit()]
-    return round(min(sizes) / 1024, 1) if sizes else None
+        answers.gpu_memory_gb = round(here.gpu_memory / 2**30, 1) or None
 
 
 def _columns(data: DataGuess) -> object:

@@ -13,8 +13,8 @@ from models.settings import ModelConfig
 from models.shape import read_shape
 from rl.config import ConfigError
 from rl.conversation.turns import Turns
-from rl.planning.machine import Machine
 from rl.recipe.single_stage import describe_model
+from rl.workers.machine import Machine
 from rollouts.sampler import seed_of
 from rollouts.serving import ServingConfig
 from rollouts.worker import EngineWorker, Request

@@ -84,6 +84,8 @@ def recognise(config: Config, opens_hub: bool = False) -> Config:
         return stored
     if has_prompt:
         fields.pop("messages")
+        if "prompt" not in columns:
+            fields.pop("prompt", None)
     if is_verl and not columns:  # nothing is known yet: the names that it should have make the message
         fields = {"messages": VERL_FIELDS["messages"]}
     taken = {config.split_column, "id", *CHAIN_KEYS, *(name.removesuffix("?") for name in fields.values())}

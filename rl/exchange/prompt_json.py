@@ -17,14 +17,14 @@ REPEATED = ("prompt", "extra_info")
 def to_json(prompt: Prompt, clips: Sequence[str]) -> str:
     """Return the prompt as JSON; `clips` are the paths of its clips. Raises ValueError for a column that JSON cannot hold."""
     fields = {name: value for name, value in prompt.fields.items() if name not in REPEATED}
-    shown = prompt.demonstration
+    demonstration = prompt.demonstration
     values = {
         "id": prompt.id,
         "messages": [[turn.role, turn.content] for turn in prompt.messages],
         "answer": prompt.answer,
         "source": prompt.source,
         "clips": [*clips],
-        "demonstration": shown and [shown.reasoning, shown.response],
+        "demonstration": demonstration and [demonstration.reasoning, demonstration.response],
         "fields": fields,
     }
     try:
@@ -45,13 +45,13 @@ def from_json(text: str, folder: Path, extra_info: Mapping[str, object]) -> Prom
     """Return the prompt that `to_json` wrote; paths of clips begin at `folder`."""
     values = cast("dict[str, object]", json.loads(text))
     messages = cast("list[tuple[str, str]]", values["messages"])
-    shown = cast("tuple[str, str] | None", values["demonstration"])
+    demonstration = cast("tuple[str, str] | None", values["demonstration"])
     return Prompt(
         id=cast(str, values["id"]),
         messages=tuple(Message(role, content) for role, content in messages),
         answer=cast("str | None", values["answer"]),
         source=cast(str, values["source"]),
         clips=tuple(Clip(str(folder / path)) for path in cast("list[str]", values["clips"])),
-        demonstration=Demonstration(*shown) if shown else None,
+        demonstration=Demonstration(*demonstration) if demonstration else None,
         fields={**cast("dict[str, object]", values["fields"]), "extra_info": dict(extra_info)},
     )

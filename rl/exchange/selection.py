@@ -22,7 +22,7 @@ from rl.types import Prompt
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What another trainer is given."""
+    """Prompts, reward and settings that another trainer gets."""
 
     recipe: Recipe
     stage: Stage

@@ -105,22 +105,24 @@ def compose(values: Overrides) -> bool:
     if spec is None or not spec.submodule_search_locations:
         return False
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import hydra
+        warnings.simplefilter("ignore")  # Hydra's, about OmegaConf
+        _compose(os.path.join(spec.submodule_search_locations[0], "trainer", "config"), values)
+    return True
+
+
+def _compose(folder: str, values: Overrides) -> None:
+    import hydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    folder = os.path.join(spec.submodule_search_locations[0], "trainer", "config")
     words = [f"{key}={hydra_value(value)}" for key, value in values.items()]
     try:
-        with warnings.catch_warnings(), hydra.initialize_config_dir(config_dir=folder, version_base=None):
-            warnings.simplefilter("ignore")  # of Hydra's, about OmegaConf
+        with hydra.initialize_config_dir(config_dir=folder, version_base=None):
             hydra.compose(config_name="ppo_trainer", overrides=words)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(
             f"verl's configuration refuses an override: {first_line(error)}; report it, verl may be newer"
         ) from error
-    return True
 
 
 def rows(prompts: Sequence[Prompt], split: str, clips: Mapping[str, Sequence[str]]) -> list[dict[str, object]]:

@@ -116,9 +116,10 @@ def _modelled_pace(stage: Stage, stage_plan: StagePlan, recipe: Recipe, shape: S
     )
     if not stage_plan.rollouts:
         return Pace(train_s, 0.0, step_s, formula)
+    formula = f"{formula} + " if train_s else ""
     rate, engine_formula = _engine_rate(stage, stage_plan, recipe, shape, plan)
     engines = recipe.header.engines.count
-    return Pace(train_s, 1 / (engines * rate), step_s, f"{formula} + 1 / ({engines} engines × {engine_formula})")
+    return Pace(train_s, 1 / (engines * rate), step_s, f"{formula}1 / ({engines} engines × {engine_formula})")
 
 
 def _engine_rate(stage: Stage, stage_plan: StagePlan, recipe: Recipe, shape: Shape, plan: Plan) -> tuple[float, str]:

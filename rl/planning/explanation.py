@@ -8,6 +8,7 @@ from rl.planning.duration import format_duration
 from rl.planning.formulas import PARTS
 from rl.planning.memory import RESERVE
 from rl.planning.result import Plan
+from rl.planning.transfer import format_seconds
 from rl.units import size
 
 
@@ -21,6 +22,8 @@ def explain(plan: Plan) -> Iterator[str]:
         if plan.gpu:
             yield f"  between turns {size(role.resting)} stay on the GPU, {size(role.host)} wait in the host's memory"
     yield from _explain_devices(plan)
+    if plan.transfer:
+        yield f"new weights by {plan.transfer.transport}: {format_seconds(plan.transfer.seconds)} = {plan.transfer.formula}"
     for stage in plan.stages:
         if stage.time_formula:
             yield f"time of {stage.name}: {format_duration(stage.seconds)} = {stage.time_formula}"

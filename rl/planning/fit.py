@@ -6,14 +6,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from models.lora import LoraConfig
-from models.shape import BYTES, Shape
+from models.shape import Shape
 from rl.planning import memory
+from rl.planning.memory import SHARE
 from rl.planning.result import Plan
 from rl.recipe import Recipe
 from rl.units import GIB, size
+from rl.workers.placement import total
 
-OFFLOAD = {"zero_optimization": {"offload_optimizer": {"device": "cpu"}}}
-"""Options of DeepSpeed that keep the optimizer in the host's memory."""
+BUSY = 0.9
+"""Free share of a GPU's memory below which somebody else is at work there."""
+OFFLOAD = {"offload_optimizer": {"device": "cpu"}}
+"""Option of DeepSpeed's ZeRO that keeps the optimizer in the host's memory."""
 
 
 def add_memory(recipe: Recipe, shape: Shape, plan: Plan) -> None:
@@ -25,7 +29,7 @@ def add_memory(recipe: Recipe, shape: Shape, plan: Plan) -> None:
     plan.notes += [f"{place}: the model is not here; its memory is not estimated" for place in unknown]
     if "engine" in recipe.roles:
         _check_engine(recipe, shape, plan)
-    if plan.gpu and plan.gpu_memory:
+    if plan.gpu and plan.gpu_memory and plan.machines and total(plan.placed)[1] <= plan.machines.gpus:
         _check_gpus(recipe, shape, plan)
     if not plan.gpu:
         _check_host(plan)
@@ -44,7 +48,7 @@ def _estimate(recipe: Recipe, shape: Shape, plan: Plan) -> None:
     judges = [memory.judge_plan(name, judge, plan.gpu, plan.gpu_memory) for name, judge in recipe.judges.items()]
     plan.roles = [*memory.role_plans(recipe, shape, micro_batch, plan.gpu, plan.gpu_memory), *judges]
     shares = plan.gpu and plan.placement == "colocated" and len(plan.roles) > 1
-    stated = {memory.SHARE, memory.CACHE} & recipe.header.engines.vllm.keys()
+    stated = {SHARE, memory.CACHE} & recipe.header.engines.vllm.keys()
     if shares and plan.gpu_memory and "engine" in recipe.roles and not stated:
         seats = [seat for bundle in plan.seats for seat in bundle if any(actor.role == "engine" for actor in seat)]
         plan.engine_share = min(memory.engine_share(seat, plan.gpu_memory) for seat in seats)
@@ -104,7 +108,13 @@ def _check_host_of_gpus(plan: Plan, present: int) -> None:
 
 
 def _check_gpus(recipe: Recipe, shape: Shape, plan: Plan) -> None:
-    """Add a problem where the fullest GPU does not hold its actors, at work or while models are loaded."""
+    """Add a problem where the fullest GPU does not hold its actors at work, and a note where others
+    have some of its memory."""
+    if plan.present and plan.present.gpu_free < BUSY * plan.present.gpu_memory:
+        plan.notes.append(
+            f"memory: {size(plan.present.gpu_free)} of {size(plan.present.gpu_memory)} are free on a GPU: another program holds "
+            "the rest; end it, or choose other GPUs with CUDA_VISIBLE_DEVICES"
+        )
     word = "expected" if plan.expected and not plan.present else "present"
     need, capacity = max(plan.devices), plan.gpu_memory
     if need > capacity:
@@ -112,31 +122,18 @@ def _check_gpus(recipe: Recipe, shape: Shape, plan: Plan) -> None:
             "use more GPUs (trainer.ranks with zero_stage 3, engines.gpus) or a smaller model"
         )
         plan.problems.append(f"memory: about {size(need)} needed on a GPU, {size(capacity)} {word}; {fix}")
-    if not any(plan.loading):
-        return
-    weights = size(BYTES[recipe.header.model.dtype] * shape.parameters)
-    whole = f"every rank builds the whole model, {weights}, before ZeRO-3 divides it"
-    peak = max(plan.loading)
-    if peak > capacity:
-        plan.problems.append(
-            f"memory: about {size(peak)} needed on a GPU while a model is loaded ({whole}), {size(capacity)} {word}; "
-            "use GPUs with more memory, raise trainer.ranks or set cluster.placement=split"
-        )
-    plan.notes.append(
-        f"loading: {whole}: {size(peak)} of its GPU for a moment, and of a node's memory the model for each of its ranks"
-    )
 
 
 def _find_fix(recipe: Recipe, shape: Shape, plan: Plan) -> str | None:
     """Return the overrides, as few as there are, with which the recipe fits; None where none of those tried do."""
-    stated = recipe.header.engines.vllm.get(memory.SHARE)
+    stated = recipe.header.engines.vllm.get(SHARE)
     changes: dict[str, Recipe] = {}
     if stated is not None:
-        rest = {key: value for key, value in recipe.header.engines.vllm.items() if key != memory.SHARE}
+        rest = {key: value for key, value in recipe.header.engines.vllm.items() if key != SHARE}
         trial = replace(plan, roles=[], engine_share=None)
         _estimate(_with(recipe, engines={"vllm": rest}), shape, trial)
         if trial.engine_share and max(trial.devices) <= plan.gpu_memory:
-            return f"set engines.vllm.{memory.SHARE}={trial.engine_share:g}, or leave it out"
+            return f"set engines.vllm.{SHARE}={trial.engine_share:g}, or leave it out"
     changes = _candidates(recipe)
     together, names = recipe, list[str]()
     for name in changes:  # each alone, the cheapest first
@@ -168,7 +165,7 @@ def _candidates(recipe: Recipe) -> dict[str, Recipe]:
     """Return {overrides: the recipe with them}, the cheapest first: what costs little time before what changes what is learned."""
     header = recipe.header
     longest = recipe.max_sequence_tokens
-    zero = header.trainer.deepspeed.get("zero_optimization")
+    deepspeed = header.trainer.deepspeed
     changes: dict[str, Recipe] = {}
     if header.trainer.tokens_per_microbatch > longest:
         changes[f"trainer.tokens_per_microbatch={longest}"] = _with(recipe, trainer={"tokens_per_microbatch": longest})
@@ -176,9 +173,10 @@ def _candidates(recipe: Recipe) -> dict[str, Recipe]:
         changes["model.gradient_checkpointing=true"] = _with(recipe, model={"gradient_checkpointing": True})
     if header.trainer.zero_stage < 3 and header.trainer.ranks > 1:
         changes["trainer.zero_stage=3"] = _with(recipe, trainer={"zero_stage": 3})
-    if not (isinstance(zero, Mapping) and zero.get("offload_optimizer")):
+    if not memory.offloads_optimizer(deepspeed):
+        zero = {**(deepspeed.get("zero_optimization") or {}), **OFFLOAD}
         name = "trainer.deepspeed.zero_optimization.offload_optimizer.device=cpu"
-        changes[name] = _with(recipe, trainer={"deepspeed": header.trainer.deepspeed | OFFLOAD})
+        changes[name] = _with(recipe, trainer={"deepspeed": {**deepspeed, "zero_optimization": zero}})
     if not header.model.lora:
         changes["model.lora.rank=16"] = _with(recipe, model={"lora": LoraConfig(rank=16)})
     return changes

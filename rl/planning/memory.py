@@ -11,7 +11,7 @@ from models.folder import folder_of
 from models.shape import BYTES, Shape, folder_shape
 from rl.planning.formulas import Memory
 from rl.planning.lora import trained_parameters
-from rl.planning.trainer_memory import CUDA_CONTEXT, VALUES, Settings, host_bytes, trainer_memory, zero_parameters
+from rl.planning.trainer_memory import CUDA_CONTEXT, Settings, host_bytes, trainer_memory
 from rl.units import GIB, amount, size
 from rl.workers.placement import roles
 
@@ -24,14 +24,14 @@ PROCESS = {"engine": 0.6 * GIB, "driver": 1.0 * GIB}
 """Bytes that libraries take on a CPU, measured: an engine with vLLM, the driver with Ray's own processes."""
 GRAPHS = 1.0 * GIB
 """Bytes of a GPU that an engine's CUDA graphs and kernels' workspaces take; they stay while it sleeps."""
-UTILIZATION = 0.92
-"""Share of a GPU's memory that an engine takes, vLLM's default."""
 LARGEST_SHARE = 0.9
 """Largest share that is chosen for an engine which shares its GPU."""
 RESERVE = 0.04
 """Share of a GPU that is left free beside an engine whose share is chosen here: what allocators waste."""
 SHARE, CACHE = "gpu_memory_utilization", "kv_cache_memory_bytes"
-"""Options of vLLM that say how much memory an engine takes."""
+"""Options of vLLM: the share of a GPU's memory that an engine takes, and the size of its cache."""
+DEFAULT_SHARE = 0.92
+"""vLLM's default for the share."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,6 @@ class RolePlan:
     count: int
     parts: dict[str, float]
     """Bytes of one actor by what they hold (on each of its GPUs, where it has any)."""
-    loading: float = 0.0
-    """Bytes of a GPU that it takes for a moment, in place of all these, while its model is loaded; 0 where that is not
-    more."""
     formulas: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
     """Formulas of the parts, with their numbers."""
     rests_with: float | None = None
@@ -88,17 +85,13 @@ def role_plans(
         of_role = settings if name != "reward_model" else replace(settings, trained=None)
         memory = trainer_memory(name, shape, of_role)
         host = host_bytes(name, shape, of_role)
-        whole = _loading(name, shape, settings)
-        plans.append(RolePlan(name, role.count, memory.parts, whole, memory.formulas, memory.resting, host))
+        plans.append(RolePlan(name, role.count, memory.parts, memory.formulas, memory.resting, host))
     return plans
 
 
 def trainer_settings(recipe: Recipe, shape: Shape, micro_batch: int, gpu: bool) -> Settings:
     """Return what the memory of the recipe's trainers depends on."""
     header, trainer = recipe.header, recipe.header.trainer
-    zero: Any = trainer.deepspeed.get("zero_optimization") or {}
-    offload: Any = (zero.get("offload_optimizer") if isinstance(zero, Mapping) else None) or {}
-    device = offload.get("device", "none") if isinstance(offload, Mapping) else "none"
     return Settings(
         dtype=header.model.dtype,
         zero_stage=trainer.zero_stage,
@@ -107,19 +100,18 @@ def trainer_settings(recipe: Recipe, shape: Shape, micro_batch: int, gpu: bool) 
         checkpointing=header.model.gradient_checkpointing,
         gpu=gpu,
         trained=trained_parameters(shape, header.model.lora) if header.model.lora else None,
-        longest=min(micro_batch, recipe.max_sequence_tokens),
+        longest=min(micro_batch * trainer.sequence_parallel, recipe.max_sequence_tokens),
         leaves=gpu and trainer.offload_between_turns and header.cluster.placement == "colocated",
-        cpu_optimizer=device not in ("none", None),
+        cpu_optimizer=offloads_optimizer(trainer.deepspeed),
+        offloads_inputs=trainer.offload_activations and header.model.gradient_checkpointing,
     )
 
 
-def _loading(role: str, shape: Shape, settings: Settings) -> float:
-    """Return the bytes of a GPU that a rank takes while it loads; 0 where that is not more than what stays. Every rank builds
-    the whole model before ZeRO-3 divides it."""
-    if not (settings.gpu and settings.zero_stage == 3 and settings.ranks > 1):
-        return 0.0
-    whole = zero_parameters(role, shape) + (0 if role in VALUES else shape.frozen)
-    return BYTES[settings.dtype] * whole + CUDA_CONTEXT
+def offloads_optimizer(options: Mapping[str, Any]) -> bool:
+    """Return whether these options of DeepSpeed keep the optimizer in the host's memory."""
+    zero: Any = options.get("zero_optimization") or {}
+    offload: Any = (zero.get("offload_optimizer") if isinstance(zero, Mapping) else None) or {}
+    return isinstance(offload, Mapping) and offload.get("device", "none") not in ("none", None)
 
 
 def judge_plan(name: str, judge: JudgeConfig, gpu: bool, gpu_memory: float) -> RolePlan:
@@ -142,17 +134,6 @@ def device(actors: Sequence[RolePlan], gpu: bool) -> float:
     working = {actor.role: actor.bytes - actor.resting for actor in actors}
     awake = sum(more for role, more in working.items() if role == "engine") + working.pop("reward_model", 0.0)
     return _resting(actors) + max([awake, *working.values()])
-
-
-def loading(actors: Sequence[RolePlan]) -> float:
-    """Return the bytes needed on a GPU that these actors share while one of its trainers loads a model and the others have
-    theirs, as from the second stage on; 0 where loading takes no more than what stays."""
-    peaks = [
-        _resting([neighbour for neighbour in actors if neighbour != actor]) + actor.loading
-        for actor in actors
-        if actor.loading
-    ]
-    return max(peaks, default=0.0)
 
 
 def _resting(actors: Sequence[RolePlan]) -> float:
@@ -192,7 +173,7 @@ def served(
     elif not gpu:
         memory.add("kv", float(config.kv_cache_mb << 20), "kv_cache_mb")
     elif gpu_memory:
-        share = options.get(SHARE, UTILIZATION)
+        share = options.get(SHARE, DEFAULT_SHARE)
         left = max(0.0, share * gpu_memory - sum(memory.parts.values()))
         memory.add("kv", left, f"{share:g} of {size(gpu_memory)} less weights and other")
     else:

@@ -30,11 +30,13 @@ from rl.planning import (
     memory,
     origins,
     requirements,
+    sharing,
     thinking,
     workload,
 )
 from rl.planning.fit import add_memory
 from rl.planning.result import Plan
+from rl.planning.routes import add_transfer
 from rl.units import amount, size
 from rl.workers.machine import Machine, find_shadowing_modules
 from rl.workers.placement import Devices, bundles, describe_misfit, describe_shortage, roles
@@ -71,7 +73,9 @@ def plan(recipe: Recipe, out: Path | None = None, devices: Devices | None = None
         _present(judge.model, f"judges.{name}.model", result)
     facts = _facts(recipe, result, runs=bool(present or out))
     check_lengths = partial(lengths.check, token_rate=shape.token_rate if shape else 0.0)
-    for check in (checks.foreign_difficulties, golds.check, chains.check, thinking.check, check_lengths, lora.check):
+    check_sharing = partial(sharing.check, heads=shape.heads if shape else 0)
+    recipe_checks = golds.check, chains.check, thinking.check, check_lengths, lora.check, check_sharing
+    for check in (checks.foreign_difficulties, *recipe_checks):
         problems, notes = check(recipe, facts)
         result.problems += problems
         result.notes += notes
@@ -86,8 +90,14 @@ def plan(recipe: Recipe, out: Path | None = None, devices: Devices | None = None
         result.problems += filter(None, [describe_misfit(actors, placement, expect.devices)])
     if present and not (ray and ray.is_initialized()):
         result.problems += filter(None, [describe_shortage(actors, placement, here.cpus, here.gpus)])
+    if address and not devices and recipe.open_counts:
+        result.notes.append(
+            f"cluster: {' and '.join(recipe.open_counts)} follow the GPUs at {address}, which a run asks for; --on 8x80 plans for "
+            "such as you name"
+        )
     if shape is not None:
         add_memory(recipe, shape, result)
+        add_transfer(recipe, shape, result)
         if result.present and {"engine", "policy"} <= recipe.roles and os.path.isdir("/dev/shm"):
             weights = BYTES[header.model.dtype] * shape.parameters
             result.notes += memory.object_store_notes(weights, shutil.disk_usage("/dev/shm").free)

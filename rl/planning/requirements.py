@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.folder import check_whole
+from models.pretrained.catalogue import find_pretrained
 from rl import native_libraries
 from rl.data.standard_forms import recognise
 from rl.gpu_requirements import find_missing
@@ -93,8 +94,9 @@ def models(recipe: Recipe) -> list[str]:
     lines = list[str]()
     for place, path in path_of.items():
         try:
-            if os.path.isdir(path):  # a model of the hub is downloaded whole
-                check_whole(Path(path), tokenizer=not place.endswith((".critic", ".encoder")))
+            folder = find_pretrained(path) or Path(path)
+            if os.path.isdir(folder):  # a model of the hub is downloaded whole
+                check_whole(folder, tokenizer=not place.endswith((".critic", ".encoder")))
         except ValueError as error:
             lines.append(f"{place}: {error}")
     return lines

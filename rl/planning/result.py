@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from rl.planning import memory
 from rl.planning.memory import RolePlan
+from rl.planning.transfer import Transfer
 from rl.stages.workload import StagePlan
 from rl.workers.machine import Machine
 from rl.workers.placement import Bundle, Devices, ExpectConfig, Placement
@@ -38,6 +39,8 @@ class Plan:
     engine_share: float | None = None
     """Share of a GPU that an engine takes, chosen to fit beside the trainers that share it; None where the recipe says how much
     it takes, or nothing is shared or known."""
+    transfer: Transfer | None = None
+    """How new weights get to the engines, where there are GPUs."""
     kv_tokens: int = 0
     """Tokens that one engine's cache holds; 0 where that is not known."""
     disk: dict[str, float] = field(default_factory=dict[str, float])
@@ -50,12 +53,6 @@ class Plan:
     def devices(self) -> list[float]:
         """Bytes needed on the fullest device of each bundle, while it works."""
         return [max(memory.device(seat, self.gpu) for seat in seats) for seats in self.seats]
-
-    @property
-    def loading(self) -> list[float]:
-        """Bytes needed on the fullest device of each bundle while models are loaded; 0 where loading needs no more than what
-        stays."""
-        return [max(map(memory.loading, seats)) for seats in self.seats]
 
     @property
     def seats(self) -> list[list[list[RolePlan]]]:

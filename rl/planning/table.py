@@ -11,6 +11,7 @@ from rl.planning.duration import format_duration
 from rl.planning.explanation import explain as explain_plan
 from rl.planning.formulas import PARTS
 from rl.planning.result import Plan
+from rl.planning.transfer import format_seconds
 from rl.recipe.repeat import base
 from rl.stages.workload import StagePlan
 from rl.units import amount, many, size
@@ -100,6 +101,11 @@ def _describe_resources(plan: Plan) -> list[str]:
         else:
             available = f" of {size(plan.present.memory)}" if plan.present else ""
             lines.append(f"memory     about {size(plan.memory)}{available}")
+        if plan.transfer:
+            time = format_seconds(plan.transfer.seconds)
+            lines.append(
+                f"weights    to the engines by {plan.transfer.transport}, about {time} a step at published rates"
+            )
         # All that the run writes.
         sizes = ", ".join(f"{name} {size(plan.disk[name])}" for name in ("models", "checkpoints", "rollouts"))
         free = f"; {size(plan.disk['free'])} free" if "free" in plan.disk else ""

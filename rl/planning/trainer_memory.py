@@ -6,6 +6,7 @@ Legend: P parameters (of which those of a LoRA adapter learn), b bytes of a numb
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 
 from models.shape import BYTES, Shape
 from rl.planning.formulas import Memory
@@ -19,11 +20,16 @@ PROCESS = 0.4 * GIB
 """Bytes that a trainer with DeepSpeed takes on a CPU before it has a model, measured."""
 CUDA_CONTEXT = 1.0 * GIB
 """Bytes of a GPU that a process takes with CUDA, cuBLAS and NCCL."""
-LOGIT_CHUNKS = {False: 2 * (96 << 20), True: 2 * (1 << 30)}
-"""Bytes of the two chunks of logits that exist at once, on a CPU and on a GPU (`models/logprobs.py`)."""
-REDUCE_BUCKET, LIVE, SUB_GROUP = 5e8, 1e9, 1e9
-"""Parameters in DeepSpeed's gradient bucket (ZeRO 1 to 3), gathered at once and stepped on at once (ZeRO 3), by its
-defaults."""
+CHUNK_BYTES, SLICE_BYTES = 96 << 20, 1 << 30
+"""Sizes of the head's logits in float32: of a chunk on a CPU (`models/logprobs.py`), of a slice on a GPU
+(`models/sliced_logprobs.py`)."""
+WORKING = {"all": 0.4, "inputs": 1.2, "two inputs": 1.2, "none": 0.5}
+"""Share of a layer's activations that exists beside what is kept, while one layer works: measured on meta tensors."""
+REDUCE_BUCKET, GPU_BUCKETS = 5e8, 2e8
+"""Parameters in DeepSpeed's gradient bucket (ZeRO 1 to 3) on a CPU, and in the two of a GPU, which are sent in float32
+(`rl/workers/deepspeed_settings.py`)."""
+LIVE, SUB_GROUP = 1e9, 1e9
+"""Parameters gathered at once and stepped on at once (ZeRO 3), by DeepSpeed's defaults."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,7 @@ class Settings:
     zero_stage: int
     ranks: int
     tokens: int
-    """Tokens of a micro-batch."""
+    """Tokens of a micro-batch that are the rank's."""
     checkpointing: bool
     gpu: bool
     trained: int | None = None
@@ -45,14 +51,12 @@ class Settings:
     """Optimizer states and gradients go to the host's memory between turns."""
     cpu_optimizer: bool = False
     """The optimizer's states stay in the host's memory, and it steps there."""
-    sequence_ranks: int = 1
-    """Ranks that share one sequence."""
+    offloads_inputs: bool = False
+    """The inputs of checkpointed layers wait in the host's memory for the backward pass."""
 
     @property
     def stage(self) -> int:
-        """The ZeRO stage that DeepSpeed is given: in bfloat16 at least 1, and 2 where states leave the GPU, which 1 cannot."""
-        if self.dtype == "bfloat16" and self.gpu and (self.leaves or self.cpu_optimizer):
-            return max(2, self.zero_stage)
+        """The ZeRO stage that DeepSpeed is given: in bfloat16 at least 1."""
         return max(1, self.zero_stage) if self.dtype == "bfloat16" or self.cpu_optimizer else self.zero_stage
 
 
@@ -102,29 +106,49 @@ def _add_states(memory: Memory, s: Settings, count: int, learns: bool) -> None:
 
 
 def _add_activations(memory: Memory, s: Settings, shape: Shape, count: int, learns: bool, values: bool) -> None:
-    """Add what a micro-batch keeps until its backward, or what exists while the optimizer steps, where that is more."""
-    keep = "none" if not learns else "inputs" if s.checkpointing else "all"
-    tokens = s.tokens / s.sequence_ranks
+    """Add what a micro-batch keeps until its backward and what the layer or the head at work takes; or what exists while the
+    optimizer steps, where that is more."""
+    keep = "none" if not learns else "all" if not s.checkpointing else "two inputs" if s.offloads_inputs else "inputs"
     each = shape.activations(s.dtype, keep, s.longest)
+    layer = WORKING[keep] * shape.layer_activations(s.dtype, s.longest) * s.tokens
+    head = 0.0 if values else _head_bytes(s, shape, learns)
     stepping = _stepping(count, s) if learns else 0.0
-    if stepping > each * tokens:
+    if stepping > each * s.tokens + max(layer, head) and s.gpu:
         return memory.add("activations", stepping, "while the optimizer steps", rests=False)
-    kept = {"all": "", "inputs": ", checkpointed", "none": ", forward alone"}[keep]
-    formula = f"{each / 1e3:,.0f} kB × {tokens:,.0f} tokens{kept}"
-    memory.add("activations", each * tokens, formula, rests=False)
+    kept = {
+        "all": "",
+        "inputs": ", checkpointed",
+        "two inputs": ", checkpointed, with inputs on the host",
+        "none": ", forward alone",
+    }[keep]
+    formula = f"{each / 1e3:,.1f} kB × {s.tokens:,.0f} tokens{kept}"
+    memory.add("activations", each * s.tokens, formula, rests=False)
+    memory.add("activations", max(layer, head), "a layer at work" if layer > head else "the head at work", rests=False)
+    if not s.gpu:  # malloc keeps what small tensors took
+        memory.add("activations", stepping, "while the optimizer steps", rests=False)
+
+
+def _head_bytes(s: Settings, shape: Shape, learns: bool) -> float:
+    """Return the bytes of the head at work: logits and their gradients, a piece at a time, and the weight's gradient."""
+    b, logits, matrix = BYTES[s.dtype], 4 * s.tokens * shape.vocabulary, shape.vocabulary * shape.hidden
+    trains = learns and s.trained is None
+    if s.gpu:
+        piece = logits / max(1, ceil(logits / SLICE_BYTES))
+        return piece * (1 + b / 4 * learns) + 4 * s.tokens * shape.hidden * learns + b * matrix * trains
+    piece, rounded = min(CHUNK_BYTES, logits), b < 4  # in bfloat16 products exist beside their copies in float32
+    return piece * (2 + 0.5 * rounded) + (4 + 2 * rounded) * matrix * trains
 
 
 def _add_other(memory: Memory, s: Settings, role: str, shape: Shape, count: int, learns: bool, gathered: float) -> None:
     b, stage = BYTES[s.dtype], s.stage
     memory.add("other", CUDA_CONTEXT if s.gpu else PROCESS, "CUDA, NCCL" if s.gpu else "process")
     if role not in VALUES:
-        memory.add("other", LOGIT_CHUNKS[s.gpu], "two chunks of logits", rests=False)
         memory.add("other", b * shape.frozen, f"{b} B × {amount(shape.frozen)} of the frozen encoder")
     plain = s.dtype == "bfloat16" and stage == 1
     if stage == 3 or (stage and learns and not plain):
         # On a CPU what is not touched takes nothing.
-        bucket = 2 * REDUCE_BUCKET if s.gpu else min(count, REDUCE_BUCKET)  # two, where communication overlaps
-        memory.add("other", b * bucket, f"{b} B × {amount(bucket)} in DeepSpeed's buckets", rests=not s.leaves)
+        bucket, each = (GPU_BUCKETS, 4) if s.gpu else (min(count, REDUCE_BUCKET), b)
+        memory.add("other", each * bucket, f"{each} B × {amount(bucket)} in DeepSpeed's buckets", rests=not s.leaves)
     memory.add("other", gathered, f"{b} B × {amount(gathered / b)} gathered at once", rests=False)
 
 
@@ -141,12 +165,16 @@ def _stepping(count: int, s: Settings) -> float:
 
 
 def host_bytes(role: str, shape: Shape, settings: Settings) -> float:
-    """Return the bytes of the host's memory that a rank on a GPU takes: what left the GPU, or an optimizer that lives there."""
+    """Return the bytes of the host's memory that a rank on a GPU takes: what left the GPU, or an optimizer that lives there;
+    and layers' inputs that wait for the backward pass."""
     s, learns = settings, role not in FROZEN
     count = zero_parameters(role, shape) if s.trained is None else s.trained
-    if not s.gpu or not (s.leaves or s.cpu_optimizer):
+    if not s.gpu:
         return 0.0
-    return ((4 if s.stage else 0) + (12 if learns else 0)) * count / (s.ranks if s.stage else 1)
+    inputs = shape.layers * BYTES[s.dtype] * shape.hidden * s.tokens if s.offloads_inputs and learns else 0.0
+    if not (s.leaves or s.cpu_optimizer):
+        return inputs
+    return inputs + ((4 if s.stage else 0) + (12 if learns else 0)) * count / (s.ranks if s.stage else 1)
 
 
 def zero_parameters(role: str, shape: Shape) -> int:

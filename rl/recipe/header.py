@@ -11,7 +11,7 @@ from rl.config import ConfigError
 from rl.data.sources import DataConfig
 from rl.run.sinks import registry as trackers
 from rl.workers.placement import ClusterConfig
-from rl.workers.trainer import TrainerConfig
+from rl.workers.trainer_config import TrainerConfig
 from rollouts.judge_engine import JudgeConfig
 from rollouts.sampler import EngineConfig
 

@@ -32,7 +32,15 @@ from rl.data.rows import resolve_in
 from rl.recipe.header import Header
 from rl.recipe.key_hints import check_data_names, explain_key, explain_override
 from rl.recipe.names import check_references
-from rl.recipe.stage_list import Stage, as_yaml, expand, parse_stages, reward_models, served_judges, stage_rewards
+from rl.recipe.stage_list import (
+    Stage,
+    as_yaml,
+    expand,
+    parse_stages,
+    reward_models,
+    served_judges,
+    stage_rewards,
+)
 from rl.redaction import forget, remember_secrets
 from rl.workers.counts import fill
 from rl.workers.machine import Machine
@@ -77,6 +85,8 @@ class Recipe:
     open_counts: Mapping[str, bool] = field(default_factory=dict[str, bool])
     """Which of engines.count and trainer.ranks the recipe leaves to the machines; False where it does so on GPUs alone. In
     `header` they are numbers."""
+    open_dtype: bool = False
+    """True where the recipe leaves model.dtype to the machines."""
 
     @property
     def name(self) -> str:
@@ -113,7 +123,8 @@ class Recipe:
         return {name: judge for name, judge in self.header.judges.items() if f"judge {name}" in self.roles}
 
     def on(self, devices: Devices) -> Recipe:
-        """Return the recipe for these devices: the counts that it leaves open are those that fill them."""
+        """Return the recipe for these devices: the counts that it leaves open are those that fill them. Raises ConfigError where
+        a dtype that it leaves open contradicts it."""
         header = self.header
         kinds = roles(self.roles, header.engines, header.trainer, devices.gpus > 0, self.judges)
         engines, ranks = fill(kinds, header.cluster.placement, devices)
@@ -122,8 +133,16 @@ class Recipe:
             header = dataclasses.replace(header, engines=dataclasses.replace(header.engines, count=count))
         if (is_named := self.open_counts.get("trainer.ranks")) is not None:
             count = ranks if devices.gpus or is_named else 1
+            sharing = header.trainer.sequence_parallel
+            count = max(1, count // sharing) * sharing
             header = dataclasses.replace(header, trainer=dataclasses.replace(header.trainer, ranks=count))
-        return dataclasses.replace(self, header=header)
+        model = header.model
+        if self.open_dtype and model.build is None:  # a model that is built is too small to gain from fewer bits
+            model = dataclasses.replace(model, dtype="bfloat16" if devices.gpus else "float32")
+            model.validate("model")
+        for stage in self.stages:
+            stage.config.settle_dtype(model.dtype)
+        return dataclasses.replace(self, header=dataclasses.replace(header, model=model))
 
     def loads(self) -> Iterator[DataRead]:
         """Yield everything that is read of the recipe's data sets; what an earlier stage writes is left out."""
@@ -174,6 +193,7 @@ def load(
         blocks = parse_stages(values, keys)
         check_data_names(values.get("data"))
         header_values, open_counts = _open_counts({key: value for key, value in values.items() if key in keys})
+        header_values, open_dtype = _open_dtype(header_values)
         header = build(Header, header_values, "")
     except UnknownKey as error:
         raise ConfigError(explain_key(error, entries)) from error
@@ -183,7 +203,7 @@ def load(
     source = {key: value for key, value in values.items() if key in keys}
     source["stages"] = [as_yaml(block) for block in blocks]
     forget([header.name, *header.data, *(stage.name for stage in stages)])
-    read = Recipe(header, tuple(stages), folder, source, _find_data(header, source, folder), open_counts)
+    read = Recipe(header, tuple(stages), folder, source, _find_data(header, source, folder), open_counts, open_dtype)
     return read.on(header.cluster.expect.devices if header.cluster.expect else Machine.detect().devices)
 
 
@@ -198,6 +218,14 @@ def _open_counts(values: Values) -> tuple[Values, dict[str, bool]]:
             if key in section:
                 values = values | {place: {name: value for name, value in section.items() if name != key}}
     return values, open_counts
+
+
+def _open_dtype(values: Values) -> tuple[Values, bool]:
+    """Return the recipe's keys without a dtype that is left to the machines, and whether it is."""
+    model = values.get("model")
+    if not isinstance(model, Mapping) or model.get("dtype", "auto") != "auto":
+        return values, False
+    return values | {"model": {name: value for name, value in model.items() if name != "dtype"}}, True
 
 
 def _find_data(header: Header, source: Values, folder: Path) -> dict[str, Paths]:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from models.folder import folder_of
+from models.pretrained.catalogue import CATALOGUE, explain_missing
 from rewards.resolve import check as check_verifier
 from rewards.resolve import settle_timeout
 from rl.config import ConfigError, did_you_mean
@@ -22,7 +24,12 @@ Artifacts = dict[str, tuple[str, ...]]
 
 
 def _is_model(path: Path) -> bool:
-    """Return whether a path is the folder of a model."""
+    """Return whether a path is the folder of a model, or the name of a pretrained one that is here."""
+    return os.path.isfile((folder_of(str(path)) or path) / "config.json")
+
+
+def _is_reward_model(path: Path) -> bool:
+    """Return whether a path is the folder of a reward model."""
     return os.path.isfile(path / "config.json")
 
 
@@ -36,7 +43,7 @@ def _is_parquet(path: Path) -> bool:
 
 FILES: dict[str, tuple[Callable[[Path], bool], str]] = {
     "model": (_is_model, "folder of a model"),
-    "reward_model": (_is_model, "folder of a reward model"),
+    "reward_model": (_is_reward_model, "folder of a reward model"),
     "difficulty": (_is_parquet, "difficulty file"),
     "samples": (os.path.isfile, "file of samples"),
 }
@@ -118,6 +125,8 @@ def _check_artifact(place: str, kind: str, name: str | None, artifacts: Artifact
     makers = [maker for maker, kinds in artifacts.items() if kind in kinds]
     if name is None or name in makers or exists(Path(name)):
         return
+    if kind == "model" and name in CATALOGUE:
+        raise ConfigError(f"{place}: {explain_missing(name)}")
     if fix is None:
         fix = did_you_mean(name, makers) if makers else f"; no earlier stage makes a {kind}"
     raise ConfigError(f"{place}: '{name}' is no earlier stage and no {title}{fix}")

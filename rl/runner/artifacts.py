@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from models.folder import on_disk
+from models.folder import folder_of, on_disk
 from rl.recipe import Recipe
 from rl.recipe.repeat import latest
 from rl.recipe.stage_list import Stage
@@ -83,7 +83,10 @@ class Artifacts:
         if maker is None and kind == "pairs" and name in self.recipe.header.data:
             return Path(name)  # pairs that are rows of a data set; reading them records the parent
         self.parents[Parent(kind, maker or name, maker is not None)] = None
-        return Path(self.outcomes[maker].artifacts[kind]) if maker else Path(name)
+        if maker is not None:
+            return Path(self.outcomes[maker].artifacts[kind])
+        # A pretrained model goes by its name; a checkpoint of verl's is merged.
+        return on_disk(name) if kind == "model" and folder_of(name) is not None else Path(name)
 
     def previous(self, stage: Stage, kind: str) -> Path | None:
         """Return the artifact that the iteration before left, for a stage in a repeated block; None if it left none."""

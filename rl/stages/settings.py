@@ -89,6 +89,9 @@ class StageConfig:
         """Fill in the temperature of sampling where the recipe leaves it open; `nearby` is that of the rlvr stage before
         this one, or after it."""
 
+    def settle_dtype(self, dtype: str) -> None:
+        """Fill in what the recipe leaves open and the model's number type decides."""
+
     def check_functions(self, place: str) -> None:
         """Import the user's functions that the stage names. Raises ConfigError for one that cannot be imported or called."""
 

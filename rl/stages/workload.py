@@ -9,7 +9,7 @@ from math import ceil
 from rl.data.mixture import quoted
 from rl.stages.settings import PairTrainingConfig, SamplingConfig, StageConfig
 from rl.units import many
-from rl.workers.trainer import TrainerConfig
+from rl.workers.trainer_config import TrainerConfig
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,13 @@ class Work:
     def optimiser_step(self, sequences: int, max_sequence_tokens: int) -> tuple[str, int]:
         """Return (the micro-batches of a step of so many sequences in words, tokens of the largest)."""
         trainer = self.trainer
-        count, tokens = micro_batches(sequences, max_sequence_tokens, trainer.tokens_per_microbatch, trainer.ranks)
+        sharing, budget = trainer.sequence_parallel, trainer.tokens_per_microbatch
+        groups = max(1, trainer.ranks // sharing)
+        count, tokens = micro_batches(sequences, max_sequence_tokens, budget * sharing, groups)
         ranks = f" on each of {trainer.ranks} ranks" if trainer.ranks > 1 else ""
-        return f"≤ {many(count, 'micro-batch')} of ≤ {tokens:,} tokens{ranks}", tokens
+        if sharing > 1:
+            ranks = f" on each of {many(groups, 'group')} of {sharing} ranks, {ceil(tokens / sharing):,} a rank"
+        return f"≤ {many(count, 'micro-batch')} of ≤ {tokens:,} tokens{ranks}", ceil(tokens / sharing)
 
     def plan(
         self,

@@ -173,7 +173,12 @@ def find_named(columns: Sequence[Column], key: str, fits: Callable[[Column], boo
 
 def is_conversation(c: Column) -> bool:
     first = c.values[0] if c.values else None
-    return isinstance(first, list) and bool(first) and isinstance(first[0], dict) and "role" in first[0]
+    return (
+        isinstance(first, list)
+        and bool(first)
+        and isinstance(first[0], dict)
+        and bool({"role", "from"} & first[0].keys())
+    )
 
 
 def is_list_of_texts(c: Column) -> bool:

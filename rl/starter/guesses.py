@@ -51,7 +51,9 @@ class DataGuess:
         """True if rows show what to answer, and no more than that can be learned from them."""
         turns = self.column("messages")
         last = turns.values[0][-1] if turns and isinstance(turns.values[0], list) else None
-        return "response" in self.fields or (isinstance(last, dict) and last.get("role") == "assistant")
+        return "response" in self.fields or (
+            isinstance(last, dict) and (last.get("role") or last.get("from")) in ("assistant", "gpt")
+        )
 
     @property
     def answers(self) -> list[str]:

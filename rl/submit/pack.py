@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 
 from rl.config import ConfigError, Values
 from rl.data.clips import ENDINGS
-from rl.data.files import FILES
+from rl.data.files import ENDING_SOURCES, FILES
 from rl.data.json_rows import jsonl
 from rl.data.paths import names_below
 from rl.recipe import Recipe
@@ -168,6 +168,7 @@ def _pack_clips(source: str, path: str, base: Path, place: str, parcel: Parcel) 
 
 def _rows(source: str, file: Path) -> Iterator[object]:
     """Yield the rows of a small data file; rows that cannot be read are left to the run to name."""
+    source = ENDING_SOURCES.get(file.suffix.lower(), source)
     if source == "parquet":
         from pyarrow import ArrowInvalid, parquet
 

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from glob import glob
 from typing import TYPE_CHECKING
 
 from rl.config import Values
+from rl.workers.deepspeed_settings import offloads_optimizer
 from rl.workers.optimizer import OptimizerConfig
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import nn
     from torch.optim import AdamW
 
 
 def build_adamw(
-    parameters: Sequence[Tensor], optimizer: OptimizerConfig, settings: Values, on_gpu: bool, threads: int, world: int
+    module: nn.Module, optimizer: OptimizerConfig, settings: Values, on_gpu: bool, threads: int, world: int
 ) -> AdamW:
-    """Return AdamW for a rank of `world`, which is given DeepSpeed's `settings` and has so many CPU `threads`. The learning rate
-    comes with each step."""
+    """Return AdamW of what trains in the module, for a rank of `world` that has so many CPU `threads`; `settings` are DeepSpeed's.
+    The learning rate comes with each step."""
     import torch
 
     is_offloaded = offloads_optimizer(settings)
@@ -27,14 +27,9 @@ def build_adamw(
         torch.set_num_threads(max(threads, _cores_of_rank(world)))
     # Fused, a step reads and writes everything once; plain, it makes 20 passes. CPUs that train keep the numbers they had.
     is_fused = on_gpu or is_offloaded
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     betas, decay = optimizer.betas, optimizer.weight_decay
     return torch.optim.AdamW(parameters, lr=0.0, betas=betas, weight_decay=decay, fused=is_fused)
-
-
-def offloads_optimizer(settings: Values) -> bool:
-    """Return whether DeepSpeed keeps master weights and optimizer states on the host, where the step is taken too."""
-    offload = settings["zero_optimization"].get("offload_optimizer") or {}
-    return offload.get("device") == "cpu"
 
 
 def _cores_of_rank(world: int) -> int:

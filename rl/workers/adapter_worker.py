@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from rl.workers.optimizer import OptimizerConfig
-from rl.workers.trainer import TrainerConfig, TrainerWorker
+from rl.workers.trainer import TrainerWorker
+from rl.workers.trainer_config import TrainerConfig
 
 if TYPE_CHECKING:
     from torch import Tensor

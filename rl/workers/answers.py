@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+MAXIMUM = "/max"
+"""End of the name of a metric that is a maximum over actions: others are means."""
+
+
 def in_order(answers: list[dict[int, np.ndarray]]) -> Tensor:
     """Return the ranks' answers {row: [a]} end to end, in the order of the rows."""
     import torch
@@ -23,11 +27,27 @@ def in_order(answers: list[dict[int, np.ndarray]]) -> Tensor:
 
 
 def sum_over_ranks(shares: Sequence[Report]) -> Report:
-    """Return a step's metrics, of which each rank reported its share."""
-    return {name: sum(share[name] for share in shares) for name in shares[0]}
+    """Return a step's metrics, of which each rank reported its share, or of a maximum its own."""
+    return {
+        name: max_or_nan([share[name] for share in shares])
+        if name.endswith(MAXIMUM)
+        else sum(share[name] for share in shares)
+        for name in shares[0]
+    }
+
+
+def max_or_nan(values: Sequence[float]) -> float:
+    """Return the largest value, or NaN where one is."""
+    return float(np.max(values))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values))
 
 
 def mean_of_steps(answers: list[list[Report]]) -> Report:
     """Return the mean over optimiser steps of metrics that sum over ranks (`answers[rank][step]`)."""
     steps = [sum_over_ranks(shares) for shares in zip(*answers, strict=True)]
-    return {name: float(np.mean([step[name] for step in steps])) for name in steps[0]}
+    return {
+        name: (max_or_nan if name.endswith(MAXIMUM) else _mean)([step[name] for step in steps]) for name in steps[0]
+    }

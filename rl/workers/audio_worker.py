@@ -23,7 +23,7 @@ from rl.workers.adapter_worker import AdapterWorker
 from rl.workers.cuda_cache import frees_cuda_cache
 from rl.workers.diagnosis import check_weights
 from rl.workers.optimizer import OptimizerConfig
-from rl.workers.trainer import TrainerConfig
+from rl.workers.trainer_config import TrainerConfig
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -183,7 +183,7 @@ class LanguageModelWorker(AudioWorker):
         self.lora = None  # the encoder's own weights train
         # Under ZeRO-3 every call of a module gathers its weights, and ranks, whose clips differ in length, call the
         # encoder differently often: they would wait for each other for ever. So weights stay whole here.
-        trainer = replace(trainer, zero_stage=min(trainer.zero_stage, 2))
+        trainer = replace(trainer, zero_stage=min(trainer.zero_stage, 2), sequence_parallel=1)
         self.wrap(lambda: LabelledEncoder(path, model.dtype, classes), model.dtype, trainer, optimizer)
 
     @frees_cuda_cache

@@ -6,24 +6,33 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from rl.config import Values
+
 if TYPE_CHECKING:
     from torch import nn
+    from torch.optim import Optimizer
 
 
 class Clipping:
-    """Hook for just before an optimizer's step: it scales the gradient down to a norm, and keeps the norm that it had."""
+    """Scaling of the gradient down to a norm, just before an optimizer's step; it keeps the norm that there was."""
 
-    def __init__(self, module: nn.Module, limit: float) -> None:
-        """`limit` is the norm; 0: the gradient is not scaled."""
-        self.module, self.limit = module, limit
-        self.norm = float("nan")
-        """Norm before clipping; infinity where no step was taken."""
+    norm = float("nan")
+    """Norm before clipping; infinity where no step was taken."""
 
-    def __call__(self, *_: object) -> None:
+    def take_over(self, module: nn.Module, optimizer: Optimizer, settings: Values) -> None:
+        """Clip the module's gradient in place of DeepSpeed, to the norm in its `settings` (0: not at all)."""
+        limit, settings["gradient_clipping"] = settings["gradient_clipping"], 0.0
+
+        def clip(*_: object) -> None:
+            self._clip(module, limit)
+
+        optimizer.register_step_pre_hook(clip)
+
+    def _clip(self, module: nn.Module, limit: float) -> None:
         from torch.nn.utils import clip_grad_norm_
 
-        self.norm = float(clip_grad_norm_(self.module.parameters(), self.limit or math.inf))
+        self.norm = float(clip_grad_norm_(module.parameters(), limit or math.inf))
         if not math.isfinite(self.norm):
             # No step is taken, as DeepSpeed takes none under ZeRO: AdamW skips parameters that have no gradient.
-            self.module.zero_grad(set_to_none=True)
+            module.zero_grad(set_to_none=True)
             self.norm = math.inf  # also where it is NaN: inf says that no step was taken

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import ray
 from ray.exceptions import RayActorError
-from ray.util.placement_group import PlacementGroup, placement_group
+from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from models.folder import count_parameters, declared_ends
@@ -24,22 +24,28 @@ from rl.data.chat_export import exported_template
 from rl.workers import trainer
 from rl.workers.audio_features import AudioFeatures
 from rl.workers.critic import CriticWorker
+from rl.workers.critic_group import CriticGroup
 from rl.workers.deaths import Seat, count_oom_kills, describe_death, describe_seat, find_death
-from rl.workers.group import CriticGroup, PolicyGroup
+from rl.workers.group import PolicyGroup, TrainerGroup
 from rl.workers.liveness import Watchdog
-from rl.workers.placement import TRAINERS, Bundle, ClusterConfig, bundles, describe_shortage, roles
+from rl.workers.placement import TRAINERS, ClusterConfig, bundles, describe_shortage, roles
 from rl.workers.policy import PolicyWorker
 from rl.workers.probe import draw_probe
 from rl.workers.processes import Processes
 from rl.workers.ray_start import start_ray, stop_ray
+from rl.workers.reservation import devices, gpu_environment, reserve
 from rl.workers.start_model import StartModel
-from rl.workers.trainer import TrainerConfig
+from rl.workers.trainer_config import TrainerConfig
+from rl.workers.turns import Turns
+from rl.workers.weight_stream import Route, WeightStream
+from rollouts.engine_options import samples_in_flight
 from rollouts.judge_engine import JudgeConfig, JudgeWorker, Question, judge_client, last_line
 from rollouts.remote import Actor
 from rollouts.sampler import EngineConfig, Sampler
+from rollouts.transport import Gpu, choose_transport
 from rollouts.worker import EngineWorker
 
-RESERVE_TIMEOUT_S = 120
+Trainers = TypeVar("Trainers", bound=TrainerGroup)
 
 
 class Cluster:
@@ -70,6 +76,7 @@ class Cluster:
         self.report_stuck, self.seed = report_stuck, seed
         self.oom_kills = count_oom_kills()
         self.owns_ray = False
+        self.turns = Turns()
         self.group: PlacementGroup | None = None
 
     def __enter__(self) -> Cluster:
@@ -93,10 +100,10 @@ class Cluster:
         if problem := describe_shortage(role_sizes, self.config.placement, cpus, gpus):
             raise ValueError(problem)
         reservation = bundles(role_sizes, self.config.placement)
-        self.group = _reserve(reservation)
+        self.group = reserve(reservation)
         self.seats = {seat: (i, bundle) for i, bundle in enumerate(reservation) for seat in bundle.actors}
         self.gpus_by_seat = dict[Seat, tuple[str, ...]]()
-        for bundle, ids in zip(reservation, devices(self.group, reservation), strict=True):
+        for bundle, ids in zip(reservation, devices(self.group, reservation, look=True), strict=True):
             self.gpus_by_seat |= bundle.gpus_by_actor(ids)
         self.shares_gpus = self.gpu and self.config.placement == "colocated"
         for role in dict.fromkeys(name for name, _ in self.seats):
@@ -122,7 +129,7 @@ class Cluster:
         """The policy's engines, started."""
         self._await("engine")
         engines = [self.actors["engine", i] for i in range(self.engines.count)]
-        return Sampler(engines, self._respawn, self.chat)
+        return Sampler(engines, self._respawn, self.chat, samples_in_flight(self.gpu, self.engines.vllm))
 
     @cached_property
     def audio_features(self) -> AudioFeatures:
@@ -138,24 +145,57 @@ class Cluster:
         probe = None
         if self.engines.probe:
             probe = draw_probe(self.chat, shape and shape.vocabulary, self.max_sequence_tokens - 1, self.seed)
-        return PolicyGroup(*self._ranks("policy"), probe, self.shares_gpus)
+        policy = PolicyGroup(*self._ranks("policy"), probe, self.shares_gpus)
+        policy.stream = self._weight_stream()
+        return self._in_turns("policy", self._beside_engines(policy))
+
+    def _weight_stream(self) -> WeightStream | None:
+        """Return how the engines get the policy's weights, or None for by the object store."""
+        if "engine" not in self.names:
+            return None
+        gpus = {role: self._gpus(role) for role in ("policy", "engine")}
+        has_adapter = self.model.lora is not None
+        transport = choose_transport(self.engines.transport, gpus["policy"], gpus["engine"], has_adapter)
+        if transport == "object_store":
+            return None
+        workers = self.engines.gpus if self.gpu else 1
+        actors = [self.actors["policy", i] for i in range(self.training.ranks)]
+        return WeightStream(actors, Route(transport, workers, gpus["policy"], gpus["engine"]))
+
+    def _gpus(self, role: str) -> list[list[Gpu]]:
+        """Return the GPUs of each of the role's actors; nothing on CPU. A bundle has GPUs of its own, so that its number and
+        their names on its node tell them apart."""
+        if not self.gpu:
+            return []
+        seats = [seat for seat in self.seats if seat[0] == role]
+        return [[(self.seats[seat][0], name) for name in self.gpus_by_seat[seat]] for seat in seats]
+
+    def _beside_engines(self, group: Trainers) -> Trainers:
+        """Return the group, before whose work engines on the same GPUs give their memory away."""
+        if self.shares_gpus and "engine" in self.names:
+            group.make_room = self._rest_engines
+        return group
+
+    def _rest_engines(self) -> None:
+        if "sampler" in self.__dict__:  # else no engine was used yet, and all rest from their start on
+            self.sampler.rest()
 
     @cached_property
     def critic(self) -> CriticGroup:
         """The critic's ranks, connected."""
-        return CriticGroup(*self._ranks("critic"))
+        return self._in_turns("critic", self._beside_engines(CriticGroup(*self._ranks("critic"))))
 
     @cached_property
     def reference(self) -> PolicyGroup | StartModel:
         """The frozen reference's ranks, connected; or the policy's own, which compute without their adapter."""
         if self.model.lora:
             return StartModel(self.policy)
-        return PolicyGroup(*self._ranks("reference"))
+        return self._in_turns("reference", self._beside_engines(PolicyGroup(*self._ranks("reference"))))
 
     @cached_property
     def reward_model(self) -> CriticGroup:
         """The ranks that serve the run's reward models, connected."""
-        return CriticGroup(*self._ranks("reward_model"))
+        return self._in_turns("reward_model", CriticGroup(*self._ranks("reward_model")))
 
     def judge(self, name: str) -> Callable[[Sequence[Question]], list[str]]:
         """Return the function through which a reward asks the judge of that name."""
@@ -188,6 +228,14 @@ class Cluster:
             return actors, self.training, AudioFeatures(actors)
         return actors, self.training, self.audio_features
 
+    def _in_turns(self, role: str, group: Trainers) -> Trainers:
+        """Return the role's group, which waits before its work for other roles on its GPUs."""
+        seats = [seat for seat in self.seats if seat[0] == role]
+        # A bundle has GPUs of its own: with its number their names are unambiguous on several nodes.
+        names = [(self.seats[seat][0], name) for seat in seats for name in self.gpus_by_seat.get(seat, ())]
+        group.turns, group.gpus = self.turns, frozenset(names)
+        return group
+
     def _respawn(self, i: int) -> Actor:
         self.actors["engine", i] = self._spawn("engine", i)
         return self.actors["engine", i]
@@ -219,47 +267,3 @@ class Cluster:
         actor: Actor = actor_class.options(**options, runtime_env={"env_vars": variables}).remote(*arguments)
         self.processes.add((role, i), actor)
         return actor
-
-
-def _reserve(reservation: Sequence[Bundle]) -> PlacementGroup:
-    """Reserve the bundles in Ray. Raises ValueError when that takes longer than RESERVE_TIMEOUT_S."""
-    resources: list[dict[str, float]] = []
-    for bundle in reservation:
-        resources.append({"CPU": bundle.cpus, "GPU": bundle.gpus} if bundle.gpus else {"CPU": bundle.cpus})
-    group = placement_group(resources, strategy="PACK")
-    if not ray.wait([group.ready()], timeout=RESERVE_TIMEOUT_S)[0]:
-        ray.util.remove_placement_group(group)
-        free = cast("dict[str, float]", ray.available_resources())
-        raise ValueError(
-            f"cluster: {len(reservation)} bundles could not be reserved in {RESERVE_TIMEOUT_S} s; "
-            f"free now: {free.get('CPU', 0):g} CPUs, {free.get('GPU', 0):g} GPUs; wait for other jobs or ask for less"
-        )
-    return group
-
-
-def devices(group: PlacementGroup, reservation: Sequence[Bundle]) -> list[list[str]]:
-    """Return the GPUs that Ray has reserved for each bundle, named as in CUDA_VISIBLE_DEVICES on its node."""
-    # Only a task inside a bundle is told its GPUs: one that claims them all runs in each.
-    calls = [
-        ray.remote(_accelerator_ids)
-        .options(
-            num_cpus=0,
-            num_gpus=bundle.gpus,
-            scheduling_strategy=PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=i),
-        )
-        .remote()
-        for i, bundle in enumerate(reservation)
-        if bundle.gpus
-    ]
-    answers = iter(ray.get(calls))
-    return [next(answers) if bundle.gpus else [] for bundle in reservation]
-
-
-def _accelerator_ids() -> list[str]:
-    # In numeric order where the names are numbers: 10 after 9.
-    return sorted(ray.get_runtime_context().get_accelerator_ids()["GPU"], key=lambda name: (len(name), name))
-
-
-def gpu_environment(gpus: Sequence[str]) -> dict[str, str]:
-    """Return the environment of an actor that uses these GPUs without claiming them of Ray."""
-    return {"CUDA_VISIBLE_DEVICES": ",".join(gpus), "RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1"}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from rl.types import Batch
 from rl.workers.audio_worker import AudioWorker
 from rl.workers.cuda_cache import frees_cuda_cache
-from rl.workers.trainer import OptimiserStep
+from rl.workers.optimiser_step import OptimiserStep
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +32,8 @@ class CriticWorker(AudioWorker):
         from models.heads import TRAINED_FILE, ValueModel
 
         trained = path if (Path(path) / TRAINED_FILE).is_file() else None
-        return ValueModel(base if trained else path, config.dtype, config.gradient_checkpointing, config.lora, trained)
+        options = config.gradient_checkpointing, config.lora, trained, self.shards
+        return ValueModel(base if trained else path, config.dtype, *options)
 
     @frees_cuda_cache
     def values(self, batch: Batch, micro_batches: Sequence[Sequence[int]]) -> dict[int, np.ndarray]:

@@ -40,7 +40,16 @@ def deepspeed_settings(
         # Between ranks too gradients are added up in float32: in bfloat16 the sum would depend on their number. It costs
         # twice the bytes.
         settings["communication_data_type"] = "fp32"
-    return _merge(settings, options)
+    settings = _merge(settings, options)
+    if offloads_optimizer(settings):  # of which stage 0 knows nothing
+        settings["zero_optimization"]["stage"] = max(1, settings["zero_optimization"]["stage"])
+    return settings
+
+
+def offloads_optimizer(settings: Values) -> bool:
+    """Return whether DeepSpeed keeps master weights and optimizer states on the host, where the step is taken too."""
+    offload: Values = settings["zero_optimization"].get("offload_optimizer") or Values()
+    return offload.get("device") == "cpu"
 
 
 def _merge(base: Values, extra: Values) -> Values:

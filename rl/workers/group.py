@@ -1,28 +1,32 @@
 """Trainers as the loop sees them: one object per role, whose methods hide its ranks and their micro-batches.
 
 A method that computes starts its work at once and returns a `Future`; `gather` waits for several, so that policy and
-critic work side by side. The types that a loop is written against, and the object in place of an absent role, are in
+critic work side by side: where they share GPUs, in turns. The types that a loop is written against, and the object in place of an absent role, are in
 `rl.workers.roles`. Suffixes as in `rl.types`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any
 
 import ray
 
-from rl.data.collate import pack
 from rl.run.files import replacing_folder
 from rl.types import Batch, Clip
 from rl.workers.answers import in_order, mean_of_steps, sum_over_ranks
 from rl.workers.audio_features import AudioFeatures
+from rl.workers.optimiser_step import OptimiserStep
 from rl.workers.optimizer import OptimizerConfig
-from rl.workers.packing import Unit, pairs, samples_by_prompt
+from rl.workers.packing import micro_batches, pairs, samples_by_prompt
 from rl.workers.probe import probe_batch
 from rl.workers.roles import Absent, Future, Report
-from rl.workers.trainer import OptimiserStep, TrainerConfig
+from rl.workers.trainer_config import TrainerConfig
+from rl.workers.turns import Gpu, Turns
+from rl.workers.weight_stream import WeightStream
 from rollouts.remote import Actor
 from rollouts.weights import WeightBucket, Weights
 
@@ -35,22 +39,8 @@ if TYPE_CHECKING:
     from models.settings import ModelConfig
     from rl.algorithms.objective import Objective
     from rl.algorithms.preference_losses import Preference
-    from rl.workers.roles import Critic, Policy, Reference, Trainee
+    from rl.workers.roles import Policy, Reference, Trainee
     from rollouts.probe import Probe
-
-First = TypeVar("First")
-Second = TypeVar("Second")
-Third = TypeVar("Third")
-
-
-# By number of arguments: Python's types have no "the same tuple without Future".
-@overload
-def gather(first: Future[First], second: Future[Second], /) -> tuple[First, Second]: ...
-@overload
-def gather(first: Future[First], second: Future[Second], third: Future[Third], /) -> tuple[First, Second, Third]: ...
-def gather(*futures: Future[Any]) -> tuple[Any, ...]:
-    """Wait for work that runs side by side and return the results, in order."""
-    return tuple(future.get() for future in futures)
 
 
 class TrainerGroup:
@@ -58,14 +48,20 @@ class TrainerGroup:
 
     lora: LoraConfig | None = None
     """Adapter that trains in place of all weights."""
+    make_room: Callable[[], None] = staticmethod(lambda: None)
+    """Called before the ranks work: engines on the same GPUs give their memory away."""
     trains_encoder: bool = False
     """Batches go to the ranks as they are, clips included."""
+    turns: Turns
+    gpus: frozenset[Gpu] = frozenset()
+    """GPUs on which the role takes `turns` with others; empty on a CPU, where all work side by side."""
 
     def __init__(
         self, actors: Sequence[Actor], config: TrainerConfig, audio_features: AudioFeatures | None = None
     ) -> None:
         self.actors, self.config = list(actors), config
         self.audio_features = audio_features or AudioFeatures(actors)
+        self.turns = Turns()
         # The process group outlives every model: `load` builds engines within it.
         host, port = ray.get(self.actors[0].address.remote())
         self._call_all("connect", host, port).get()
@@ -94,32 +90,37 @@ class TrainerGroup:
 
     def _call_all(self, method: str, *arguments: object) -> Future[list[Any]]:
         """Call the same method on every rank: most are collective, and a rank that is not called blocks the others."""
-        return Future([getattr(actor, method).remote(*arguments) for actor in self.actors], lambda answers: answers)
+        self.make_room()
+        self.turns.wait(self, self.gpus)
+        refs = [getattr(actor, method).remote(*arguments) for actor in self.actors]
+        self.turns.note(self, self.gpus, refs)
+        return Future(refs, lambda answers: answers)
 
     def _call_each(
         self, method: str, shares: Sequence[object], batch: Batch, *arguments: object
     ) -> list[ObjectRef[Any]]:
         """Call a method on every rank with the whole batch and its share of the rows."""
+        self.make_room()
         if not self.trains_encoder:
             batch = self.audio_features.replace_clips(batch)
         batch_ref = ray.put(batch)  # once for all ranks: as a plain argument it would be copied for each
-        return [
+        self.turns.wait(self, self.gpus)
+        refs = [
             getattr(actor, method).remote(batch_ref, share, *arguments)
             for actor, share in zip(self.actors, shares, strict=True)
         ]
+        self.turns.note(self, self.gpus, refs)
+        return refs
 
     def _forward(self, method: str, batch: Batch, *arguments: object) -> Future[Tensor]:
-        plan = self._pack(samples_by_prompt(batch, range(len(batch)), self._unit_tokens(batch)))
+        units = samples_by_prompt(batch, range(len(batch)), self._unit_tokens(batch))
+        plan = micro_batches(units, self.config, len(self.actors))
         return Future(self._call_each(method, plan, batch, *arguments), in_order)
-
-    def _pack(self, units: Sequence[Unit]) -> list[list[list[int]]]:
-        """Return rank → its micro-batches → their rows: balanced by tokens, and equally many micro-batches on every rank."""
-        plans = pack([unit.tokens for unit in units], self.config.tokens_per_microbatch, len(self.actors))
-        return [[[row for i in micro_batch for row in units[i].rows] for micro_batch in plan] for plan in plans]
 
     def _unit_tokens(self, batch: Batch) -> int:
         """Return the size up to which the samples of a prompt stay together: small enough that ranks remain balanced."""
-        return min(self.config.tokens_per_microbatch, len(batch.tokens_T) // (4 * len(self.actors)))
+        sharing = self.config.sequence_parallel
+        return sharing * min(self.config.tokens_per_microbatch, len(batch.tokens_T) // (4 * len(self.actors)))
 
     def _schedule(
         self, batch: Batch, steps: Sequence[Sequence[int]], rates: Sequence[float], in_pairs: bool = False
@@ -132,8 +133,8 @@ class TrainerGroup:
                 continue
             # As in `_forward`, but one step's rows at a time: steps are taken one after the other.
             units = pairs(batch, rows) if in_pairs else samples_by_prompt(batch, rows, self._unit_tokens(batch))
-            for rank, micro_batches in enumerate(self._pack(units)):
-                shares[rank].append(OptimiserStep(rows, micro_batches, rate))
+            for share, plan in zip(shares, micro_batches(units, self.config, len(self.actors)), strict=True):
+                share.append(OptimiserStep(rows, plan, rate))
         return shares
 
 
@@ -154,6 +155,8 @@ class PolicyGroup(TrainerGroup):
         """`probe` is scored beside the engines that get the weights; before them where they share the ranks' GPUs."""
         super().__init__(actors, config, audio_features)
         self.handles: list[WeightBucket] = []
+        self.stream: WeightStream | None = None
+        """How engines get the weights, where not by the object store."""
         self.probe, self.shares_gpus = probe, shares_gpus
 
     def load(
@@ -233,10 +236,12 @@ class PolicyGroup(TrainerGroup):
         rates: Sequence[float],
         objective: Objective,
         max_tokens: int,
+        max_gap: float = math.inf,
     ) -> Future[Report]:
-        """Take one optimiser step on each entry of `steps` (rows of the batch), at the learning rate beside it."""
+        """Take one optimiser step on each entry of `steps` (rows of the batch), at the learning rate beside it; none where the
+        engines' logprobs are further than `max_gap` from the trainer's."""
         shares = self._schedule(batch, steps, rates)
-        return self._learn(self._call_each("update", shares, batch, objective, self.temperature, max_tokens))
+        return self._learn(self._call_each("update", shares, batch, objective, self.temperature, max_tokens, max_gap))
 
     def update_pairs(
         self, batch: Batch, steps: Sequence[Sequence[int]], rates: Sequence[float], preference: Preference
@@ -260,41 +265,23 @@ class PolicyGroup(TrainerGroup):
         # The list is emptied, not only dropped: the sampler holds it too, and Ray frees what nobody refers to. So its
         # store holds one version of the weights and not two.
         self.handles.clear()
-        self.handles, checksums, seconds = self._call_all("weights").get()[0]
+        if self.stream is None or self.lora:
+            self.handles, checksums, seconds = self._call_all("weights").get()[0]
+            weights = Weights(self.handles, checksums, seconds)
+        else:
+            weights = Weights([], {}, source=self.stream)
         if self.probe is None:
-            return Weights(self.handles, checksums, seconds)
+            return weights
         # Begun here and waited for by the sampler: the trainer scores the probe while the engines load. At temperature 1,
         # at which engines score a prompt.
         scoring = self._forward("logprobs", probe_batch(self.probe), 1.0)
-        if self.shares_gpus:  # engines that load take back the memory of which they gave some for the step
+        if self.shares_gpus or self.stream:  # engines that load take the memory; and the ranks send when they are free
             ray.wait(list(scoring.refs), num_returns=len(scoring.refs))
-        return Weights(self.handles, checksums, seconds, self.probe, lambda: scoring.get().numpy())
-
-
-class CriticGroup(TrainerGroup):
-    """The ranks of a critic or of a reward model."""
-
-    def values(self, batch: Batch) -> Future[Tensor]:
-        """Compute values [A], in the order of the batch."""
-        return self._forward("values", batch)
-
-    def update(
-        self, batch: Batch, steps: Sequence[Sequence[int]], rates: Sequence[float], value_clip: float | None
-    ) -> Future[Report]:
-        """Take one optimiser step towards `batch.returns_A` on each entry of `steps`, at the learning rate beside it."""
-        shares = self._schedule(batch, steps, rates)
-        return Future(self._call_each("update", shares, batch, value_clip), mean_of_steps)
-
-    def update_pairs(self, batch: Batch, steps: Sequence[Sequence[int]], rates: Sequence[float]) -> Future[Report]:
-        """Take Bradley–Terry steps on chosen and rejected answers by turns, one action each; a pair stays in one
-        micro-batch."""
-        shares = self._schedule(batch, steps, rates, in_pairs=True)
-        return Future(self._call_each("update_pairs", shares, batch), mean_of_steps)
+        return replace(weights, probe=self.probe, score=lambda: scoring.get().numpy())
 
 
 if TYPE_CHECKING:
     # pyright refuses the line where a class lacks what the loop asks of the role.
     _POLICIES: tuple[type[Policy]] = (PolicyGroup,)
-    _CRITICS: tuple[type[Critic], type[Critic]] = (CriticGroup, Absent)
     _REFERENCES: tuple[type[Reference], type[Reference]] = (PolicyGroup, Absent)
     _TRAINEES: tuple[type[Trainee], type[Trainee]] = (PolicyGroup, Absent)

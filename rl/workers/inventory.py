@@ -33,7 +33,7 @@ def read_devices(config: ClusterConfig) -> Devices:
         ).remote()
         for node in gpu_nodes
     ]
-    machines = cast("list[Machine]", ray.get(calls))
+    machines = ray.get(calls)
     memories = [machine.gpu_memory for machine in machines]
     return Devices(
         len(gpu_nodes),

@@ -43,12 +43,12 @@ class Offload:
         self.away: list[tuple[torch.UntypedStorage, int, Tensor | None]] = []
         """Emptied storages: (storage, its bytes, their copy; None where all of them were 0)."""
 
-    def leave(self) -> None:
-        """Copy the states to the host and free their memory on the device."""
+    def leave(self) -> Offload:
+        """Copy the states to the host, free their memory on the device, and return the offload."""
         import torch
 
         if self.away:
-            return
+            return self
         for i, storage in enumerate(self._storages()):
             size, copy = storage.nbytes(), None
             content = _content(storage, self.device)
@@ -62,6 +62,7 @@ class Offload:
             torch.cuda.synchronize()  # before memory is freed that copies still read
         for storage, _, _ in self.away:
             storage.resize_(0)
+        return self
 
     def come_back(self) -> None:
         """Bring the states back to the device, to where every view of them looks."""

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from rl.data.collate import pack
+
 if TYPE_CHECKING:
     from torch import Tensor
 
     from rl.types import Batch
+    from rl.workers.trainer_config import TrainerConfig
 
 
 @dataclass(slots=True)
@@ -47,3 +50,13 @@ def samples_by_prompt(batch: Batch, rows: Sequence[int], most_tokens: int) -> li
             units.append(Unit([row], lengths[row]))
             newest[owners[row]] = units[-1]
     return units
+
+
+def micro_batches(units: Sequence[Unit], config: TrainerConfig, ranks: int) -> list[list[list[int]]]:
+    """Return rank → its micro-batches → their rows: balanced by tokens, and equally many micro-batches on every rank. Ranks
+    that share sequences have the same ones."""
+    sharing = config.sequence_parallel
+    # A budget for each rank: of a shared micro-batch it takes its part of the tokens.
+    plans = pack([unit.tokens for unit in units], config.tokens_per_microbatch * sharing, ranks // sharing)
+    rows = [[[row for i in micro_batch for row in units[i].rows] for micro_batch in plan] for plan in plans]
+    return [plan for plan in rows for _ in range(sharing)]

@@ -12,7 +12,7 @@ from typing import Literal
 
 from rl.config import ConfigError
 from rl.units import GIB
-from rl.workers.trainer import TrainerConfig
+from rl.workers.trainer_config import TrainerConfig
 from rollouts.judge_engine import JudgeConfig
 from rollouts.sampler import EngineConfig
 

@@ -6,16 +6,20 @@ Suffixes as in `rl.types`: A, the tokens of a batch that the policy wrote; P, it
 from __future__ import annotations
 
 import hashlib
+import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rl.types import Batch
+from rl.workers.answers import max_or_nan
 from rl.workers.audio_worker import LanguageModelWorker
 from rl.workers.cuda_cache import frees_cuda_cache
+from rl.workers.optimiser_step import OptimiserStep
 from rl.workers.optimizer import OptimizerConfig
-from rl.workers.trainer import OptimiserStep, TrainerConfig
+from rl.workers.trainer_config import TrainerConfig
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,14 +31,23 @@ if TYPE_CHECKING:
     from rl.algorithms.objective import Objective
     from rl.algorithms.preference_losses import Preference
     from rollouts.arrival import Checksum
+    from rollouts.links import Links
+    from rollouts.stream import Sender
+    from rollouts.transport import Stream
     from rollouts.weights import WeightBucket
 
+FAR = 1.0
+"""Gap, in nats, from which on a token counts as one on which engine and trainer do not agree at all."""
 BUCKET_BYTES = 256 << 20
 """Size from which a bucket of weights is sent off: engine and trainer hold copies of one at a time."""
 
 
 class PolicyWorker(LanguageModelWorker):
     """Ray actor of the policy; also of the frozen reference, which is a policy that nobody updates."""
+
+    links: Links | None = None
+    """Connections of the streams of weights."""
+    last_sender: Sender | None = None
 
     def module(self, path: str, config: ModelConfig, base: str) -> LogprobModel:
         """Return the language model at `path`, or the one at `base` with the adapter at `path`, with a head that gives
@@ -49,7 +62,7 @@ class PolicyWorker(LanguageModelWorker):
         self.frozen_buckets: list[WeightBucket] | None = None
         self.frozen_checksums: dict[str, Checksum] = {}
         options = config.gradient_checkpointing, config.train_encoder, config.lora
-        model = LogprobModel(start, config.dtype, *options, adapter)
+        model = LogprobModel(start, config.dtype, *options, adapter, self.shards)
         return model.train_adapter_only() if self.adapter_only else model
 
     def load(
@@ -92,9 +105,10 @@ class PolicyWorker(LanguageModelWorker):
         objective: Objective,
         temperature: float,
         max_tokens: int,
+        max_gap: float = math.inf,
     ) -> list[dict[str, float]]:
-        """Take policy-gradient (or imitation) steps on the objective; return this rank's share of each one's metrics.
-        Collective."""
+        """Take policy-gradient (or imitation) steps on the objective; return this rank's share of each one's metrics. None is
+        taken where the mean gap between engine and trainer is above `max_gap`. Collective."""
         from rl.algorithms.policy_losses import action_weights, policy_objective
 
         def loss(micro_batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -102,9 +116,19 @@ class PolicyWorker(LanguageModelWorker):
             loss_A, diagnostics = policy_objective(logprobs_A, entropy_A, micro_batch, objective)
             # Between trainer and engine: 0 but for rounding while the policy is the one that sampled.
             gap_A = (logprobs_A.detach() - micro_batch.rollout_logprobs_A).abs()
-            return loss_A, {**diagnostics, "logprob_gap": gap_A}
+            largest.append(gap_A.max())
+            return loss_A, {**diagnostics, "logprob_gap": gap_A, "logprob_gap/far": (gap_A > FAR).float()}
 
-        return self.optimise(batch, steps, loss, lambda n: action_weights(n, objective.normalise, max_tokens))
+        def is_wide(report: Mapping[str, float]) -> bool:
+            # Strictly more than the driver's own sum, which rounds otherwise: what is held back here stops the run there.
+            # A NaN goes on, to be explained.
+            return max_gap < math.inf and self._sum_over_ranks(report["logprob_gap"]) > max_gap * (1 + 1e-9)
+
+        largest: list[Tensor] = []
+        weights = partial(action_weights, normalise=objective.normalise, constant=max_tokens)
+        reports = self.optimise(batch, steps, loss, weights, holds_back=is_wide)
+        largest_gap = max_or_nan([float(gap) for gap in largest])
+        return [{**report, "logprob_gap/max": largest_gap} for report in reports]
 
     @frees_cuda_cache
     def update_pairs(
@@ -123,6 +147,31 @@ class PolicyWorker(LanguageModelWorker):
             return loss_P.repeat_interleave(2), diagnostics_N
 
         return self.optimise(batch, steps, loss, lambda n: action_weights(n, "token_mean"), pairs=True)
+
+    def open_store(self) -> tuple[str, int]:
+        """Open the store through which this rank, the first one, and engines talk of streams; return its address."""
+        return self.rendezvous.open_store()
+
+    @frees_cuda_cache
+    def send_weights(self, stream: Stream, receivers: int) -> tuple[dict[str, Checksum], float]:
+        """Stream the model's weights to the engines that wait for them, `receivers` of whose workers read this rank's memory.
+        Return their checksums, and the seconds that these took, on the first rank. Collective."""
+        from models.load import public_weights
+        from rollouts.links import Links
+        from rollouts.stream import Sender
+
+        if self.links is None:
+            self.links = Links()
+        if self.last_sender is not None:
+            self.last_sender.forget()  # every engine is through with the stream before
+        module = self.deepspeed.module
+        self.last_sender = Sender(self.links, stream, self.rank, receivers, self.device)
+        public = (
+            part
+            for name, tensor in self._named_parameters()
+            for part in public_weights(module.lm, name.removeprefix("lm."), tensor)
+        )
+        return self.last_sender.send(public)
 
     @frees_cuda_cache
     def weights(self) -> tuple[list[WeightBucket], dict[str, Checksum], float]:
@@ -191,7 +240,7 @@ class PolicyWorker(LanguageModelWorker):
             if self.rank:
                 continue
             for public, part in public_weights(self.deepspeed.module.lm, name.removeprefix("lm."), tensor):
-                host = part.contiguous().cpu()
+                host = _to_host(part)
                 start = time.monotonic()
                 public = prefix + public
                 checksums[public] = checksum(host)
@@ -206,6 +255,15 @@ class PolicyWorker(LanguageModelWorker):
             buckets.append({"tensors": ray.put(arrays)})
         return buckets
 
+    def _sum_over_ranks(self, share: float) -> float:
+        """Return the sum of what each rank has. Collective."""
+        import torch
+        import torch.distributed as dist
+
+        total = torch.tensor(share, dtype=torch.float64, device=self.device)
+        dist.all_reduce(total)
+        return float(total)
+
     def _forward(self, batch: Batch, temperature: float) -> tuple[Tensor, Tensor]:
         """Return (logprobs_A, entropy_A)."""
         clips, host = self.clip_tensors(batch), batch.host
@@ -213,6 +271,17 @@ class PolicyWorker(LanguageModelWorker):
         return self.deepspeed(
             host.tokens_T, host.lengths_N, host.action_mask_T, temperature, clips, groups_N=host.groups_N
         )
+
+
+def _to_host(tensor: Tensor) -> Tensor:
+    """Return a copy in host memory, or the tensor where it is there already. From a GPU through pinned memory, which torch
+    keeps for the next one: several times as fast as into fresh pages."""
+    import torch
+
+    if tensor.device.type == "cpu":
+        return tensor.contiguous()
+    host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    return host.copy_(tensor)
 
 
 def _digested(parameters: Iterable[tuple[str, Tensor]], digest: hashlib.blake2b) -> Iterator[tuple[str, Tensor]]:

@@ -7,10 +7,11 @@ Suffixes as in `rl.types`: A, the tokens of a batch that the policy wrote, end t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 
 from rollouts.remote import fetch
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from rollouts.weights import Weights
 
 Result = TypeVar("Result", covariant=True)
+First = TypeVar("First")
+Second = TypeVar("Second")
+Third = TypeVar("Third")
 Report = dict[str, float]
 """Metrics of an update, averaged over its optimiser steps."""
 
@@ -39,6 +43,16 @@ class Future(Generic[Result]):
     def get(self) -> Result:
         """Wait for the ranks and return the result. Raises what `rollouts.remote.fetch` raises."""
         return self.finish(fetch(list(self.refs)))
+
+
+# By number of arguments: Python's types have no "the same tuple without Future".
+@overload
+def gather(first: Future[First], second: Future[Second], /) -> tuple[First, Second]: ...
+@overload
+def gather(first: Future[First], second: Future[Second], third: Future[Third], /) -> tuple[First, Second, Third]: ...
+def gather(*futures: Future[Any]) -> tuple[Any, ...]:
+    """Wait for work that runs side by side and return the results, in order."""
+    return tuple(future.get() for future in futures)
 
 
 class Reference(Protocol):
@@ -70,8 +84,10 @@ class Trainee(Protocol):
         rates: Sequence[float],
         objective: Objective,
         max_tokens: int,
+        max_gap: float = math.inf,
     ) -> Future[Report]:
-        """Take one optimiser step on each entry of `steps` (rows of the batch), at the learning rate beside it."""
+        """Take one optimiser step on each entry of `steps` (rows of the batch), at the learning rate beside it; none where the
+        engines' logprobs are further than `max_gap` from the trainer's, in nats in the mean."""
         ...
 
 

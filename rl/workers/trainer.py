@@ -15,21 +15,25 @@ import math
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any
 
 from rl.algorithms.policy_losses import PER_SEQUENCE
-from rl.config import ConfigError, Values
+from rl.config import Values
 from rl.finite import NonFiniteError
 from rl.types import Batch
 from rl.workers.adamw import build_adamw
 from rl.workers.clipping import Clipping
-from rl.workers.deepspeed_settings import REFUSED_OPTIONS, deepspeed_settings
-from rl.workers.diagnosis import Compute, Losses, check_answers, check_weights, checked, explain_step
+from rl.workers.deepspeed_settings import deepspeed_settings
+from rl.workers.diagnosis import Compute, Losses, check_answers, check_weights, explain_step
 from rl.workers.offload import Offload, brings_states_back
+from rl.workers.optimiser_step import OptimiserStep
 from rl.workers.optimizer import OptimizerConfig
 from rl.workers.optimizer_state import optimizer_file, read_optimizer, write_optimizer
+from rl.workers.sequence_groups import Keeper, activations_keeper, share_sequences, split_by_sequence
+from rl.workers.trainer_config import TrainerConfig
+from rl.workers.zero_shards import ZeroShards, whole_parameters
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,61 +44,19 @@ if TYPE_CHECKING:
 # PASSIVE: idle OpenMP threads sleep instead of spinning, which on two busy cores makes a step six times slower.
 ENVIRONMENT = {"DS_ACCELERATOR": "cpu", "OMP_WAIT_POLICY": "PASSIVE", "DS_LOG_LEVEL": "warning"}
 """Environment of a trainer's actor on CPU."""
-# Memory given back serves any size. A buffer that another process is to open (CUDA IPC) is allocated with it off.
+# On a GPU, memory given back serves any size. A buffer that another process is to open (CUDA IPC) is allocated with it off.
 GPU_ENVIRONMENT = {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True", "DS_LOG_LEVEL": "warning"}
-"""Environment of a trainer's actor on a GPU."""
-
-
-@dataclass
-class TrainerConfig:
-    """Options that policy, critic and reference share as trainers."""
-
-    ranks: int = 1
-    """Processes, each with its own device, over which a trainer is spread. `auto`: one for each GPU, or two on a CPU that has
-    the cores. Without the key 1 on a CPU and `auto` on GPUs."""
-    threads: int = 1
-    """CPU threads of each rank."""
-    zero_stage: Literal[0, 1, 2, 3] = 0
-    """DeepSpeed's ZeRO stage: what the ranks split between them. With `model.dtype: bfloat16` 0 means 1."""
-    tokens_per_microbatch: int = 8192
-    """Tokens that a rank takes through the model at once; it bounds memory, not the result."""
-    offload_between_turns: bool = True
-    """Keep master weights, optimizer states and gradients in the host's memory while a trainer waits for its turn, where
-    engines share its GPU (`cluster.placement: colocated`). Without such a GPU it changes nothing."""
-    deepspeed: Values = field(default_factory=Values)
-    """Options merged into the config that DeepSpeed is given; the recipe's keys win."""
-
-    def validate(self, place: str) -> None:
-        """Raise ConfigError for a count below 1 or an option of DeepSpeed that another key of the recipe sets."""
-        for name in ("ranks", "threads", "tokens_per_microbatch"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{place}.{name}: must be at least 1; got {getattr(self, name)}")
-        for name, key in REFUSED_OPTIONS.items():
-            if name in self.deepspeed:
-                raise ConfigError(f"{place}.deepspeed.{name}: set {key} instead")
 
 
 Loss = Callable[[Batch], tuple["Tensor", dict[str, "Tensor"]]]
 """Function of a micro-batch -> (loss_A, diagnostics_A)."""
 
 
-@dataclass(frozen=True, slots=True)
-class OptimiserStep:
-    """One rank's share of one optimiser step."""
-
-    rows: Sequence[int]
-    """Rows of the batch in this step, those of all ranks: the loss is normalised over them."""
-    micro_batches: Sequence[Sequence[int]]
-    """The rows that this rank computes, in micro-batches: equally many on every rank, so that some may be empty. ZeRO's
-    communication is collective: a rank with fewer would leave the others waiting."""
-    learning_rate: float
-
-
 class TrainerWorker:
     """Base of the trainers' Ray actors. A subclass says which module it trains and what it computes with it."""
 
     def __init__(self, rank: int, world: int, threads: int, shares_gpu: bool = False) -> None:
-        """`shares_gpu` where an engine or another trainer has the same GPU."""
+        """`shares_gpu`: an engine or another trainer is on the rank's GPU."""
         import torch
 
         from rl.workers.rendezvous import Rendezvous
@@ -103,9 +65,11 @@ class TrainerWorker:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.set_num_threads(threads)
         self.deepspeed: Any = None  # a deepspeed.DeepSpeedEngine, which has no types
-        self.shares_gpu = shares_gpu
+        self.shares_gpu, self.sharing = shares_gpu, 1
         self.offload: Offload | None = None  # present where states leave the GPU between updates
-        self.clipping: Clipping | None = None
+        self.clipping = Clipping()
+        self.shards: ZeroShards | None = None  # present under ZeRO-3, which divides a model while it is loaded
+        self.keeping_activations: Keeper = nullcontext
         self.rendezvous = Rendezvous()
 
     def address(self) -> tuple[str, int]:
@@ -147,24 +111,24 @@ class TrainerWorker:
 
         from models.fused_layers import fuse_layers
 
-        # Freed before the next one is made: both at once may not fit.
-        self.deepspeed, self.offload = None, None
-        module = make().to(self.device)
-        parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        if on_gpu := self.device.type == "cuda":
-            fuse_layers(module)
+        self.deepspeed, self.offload = None, None  # freed before the next one is made: both may not fit
+        on_gpu = self.device.type == "cuda"
         settings = deepspeed_settings(dtype, trainer.zero_stage, trainer.deepspeed, optimizer.gradient_clipping, on_gpu)
-        adam = build_adamw(parameters, optimizer, settings, on_gpu, trainer.threads, self.world)
-        if not settings["zero_optimization"]["stage"]:
-            self.clipping = Clipping(module, settings["gradient_clipping"])
-            settings["gradient_clipping"] = 0.0
-            adam.register_step_pre_hook(self.clipping)
+        stage = settings["zero_optimization"]["stage"]
+        self.shards = ZeroShards(settings) if stage == 3 else None
+        module = make().to(self.device)
+        self.sharing = share_sequences(module, self.rank, self.world, trainer.sequence_parallel)
+        self.keeping_activations = activations_keeper(module, self.device, trainer.offload_activations)
+        if on_gpu:
+            fuse_layers(module)
+        adam = build_adamw(module, optimizer, settings, on_gpu, trainer.threads, self.world)
+        if not stage:
+            self.clipping.take_over(module, adam, settings)
         self.deepspeed, *_ = deepspeed.initialize(
             model=module, optimizer=adam, config=settings, dist_init_required=False
         )
         if on_gpu and self.shares_gpu and trainer.offload_between_turns:
-            self.offload = Offload(self.deepspeed, self.device)
-            self.offload.leave()
+            self.offload = Offload(self.deepspeed, self.device).leave()
 
     @brings_states_back
     def optimise(
@@ -174,6 +138,7 @@ class TrainerWorker:
         loss: Loss,
         action_weights: Callable[[Tensor], Tensor],
         pairs: bool = False,
+        holds_back: Callable[[Mapping[str, float]], bool] = lambda report: False,
     ) -> list[dict[str, float]]:
         """Take the optimiser steps and return this rank's share of each one's metrics; shares sum over the ranks.
 
@@ -183,34 +148,34 @@ class TrainerWorker:
         is the same however the step was cut. A column `scale` multiplies the weights. Diagnostics are means over actions.
 
         With `pairs`, rows come two by two (chosen, rejected) and a sequence counts as one action: `loss` returns a term
-        for each sequence [N], a pair's at both of its two, and diagnostics are means over sequences. Collective."""
-        import torch
-
+        for each sequence [N], a pair's at both of its two, and diagnostics are means over sequences. A step that is held back
+        by its report, still without a norm, ends the steps. Collective."""
         self.deepspeed.train()
-        counts_N = torch.ones_like(batch.lengths_N) if pairs else batch.actions_N
+        counts_N = batch.lengths_N * 0 + 1 if pairs else batch.actions_N
         reports: list[dict[str, float]] = []
         for step in steps:
             actions_N = counts_N[list(step.rows)]
             # Row → weights of its actions, from the counts of the whole step: a rank alone could not normalise.
-            weights_by_row = dict(zip(step.rows, _split(action_weights(actions_N), actions_N), strict=True))
+            weights_by_row = dict(zip(step.rows, split_by_sequence(action_weights(actions_N), actions_N), strict=True))
             for group in self.deepspeed.optimizer.param_groups:
                 group["lr"] = step.learning_rate
-            # Sums stay tensors until the step is taken: reading one would wait for the GPU at every micro-batch.
-            report: Values = defaultdict(float)
+            report: Values = defaultdict(float)  # sums stay tensors: reading one would wait for the GPU
             dummy = step.rows[: 2 if pairs else 1]
             compute = partial(self._losses, batch, dummy, weights_by_row, loss)
             for rows in step.micro_batches:
                 _, scalar, diagnostics = compute(rows)
-                # DeepSpeed averages gradients over ranks, and ours are to be added up: hence `* world`. By default
-                # (scale_wrt_gas) it would also divide by accumulation steps.
+                # DeepSpeed averages gradients over ranks, and ours are to be added up; it would divide by steps too.
                 self.deepspeed.backward(scalar * self.world, scale_wrt_gas=False)
-                report["loss"] += scalar.detach()
+                report["loss"] += scalar.detach() / self.sharing
                 for name, values in diagnostics.items():  # [A], or [N] under a name for sequences
                     count = len(step.rows) if name.endswith(PER_SEQUENCE) else int(actions_N.sum())
                     # In double: the sum hardly depends on how the step was cut. A dummy adds 0 to every name.
-                    report[name] += values.detach().double().sum() / count if rows else 0.0
+                    report[name] += values.detach().double().sum() / (count * self.sharing) if rows else 0.0
+            reports.append({name: float(value) for name, value in report.items()} | {"grad_norm": math.nan})
+            if holds_back(reports[-1]):
+                break
             self.deepspeed.step()
-            reports.append({name: float(value) for name, value in report.items()} | {"grad_norm": self._norm()})
+            reports[-1]["grad_norm"] = self._norm()
             self._check_step(reports[-1], step, batch, compute)
         return reports
 
@@ -220,19 +185,21 @@ class TrainerWorker:
         """Return (loss_A, their weighted sum, diagnostics_A) of a micro-batch's rows. Collective."""
         import torch
 
-        # Every rank runs equally many forwards and backwards, for ZeRO gathers and reduces in each: one without rows
-        # computes the dummy's, with weight 0. Where that gives NaN, 0 × NaN is NaN too, which does no harm: the rank
-        # that has the sequence gives NaN all the same.
+        from models.varlen import send
+
+        # Every rank runs equally many forwards and backwards, for ZeRO gathers and reduces in each: one without rows computes
+        # the dummy's, with weight 0. Where that gives NaN so does the rank that has the sequence, and no harm is done.
         micro_batch = batch.select(rows or dummy).to(self.device)
-        loss_A, diagnostics = loss(micro_batch)
-        weights_A = torch.cat([weights_by_row[row] for row in rows or dummy]).to(self.device)
+        with self.keeping_activations():
+            loss_A, diagnostics = loss(micro_batch)
+        weights_A = send(torch.cat([weights_by_row[row] for row in rows or dummy]), self.device)
         if batch.has("scale"):
             weights_A = weights_A * micro_batch.scale_A
         return loss_A, (loss_A * weights_A * bool(rows)).sum(), diagnostics
 
     def _check_step(self, report: dict[str, float], step: OptimiserStep, batch: Batch, compute: Compute) -> None:
         """Raise NonFiniteError where the step met or made a number that is none."""
-        # Loss scaling (fp16) tries scales that are too large and takes no step with them, which is no fault.
+        # Loss scaling tries scales that are too large and takes no step with them, which is no fault.
         if not (math.isfinite(report["grad_norm"]) or self.deepspeed.fp16_enabled()):
             explain_step(self.deepspeed, batch, step.micro_batches, compute)
         if not math.isfinite(report["loss"]):  # of this rank alone: the whole gradient is finite
@@ -250,13 +217,12 @@ class TrainerWorker:
         results: list[tuple[Sequence[int], Tensor, Tensor]] = []
         with torch.no_grad():
             for rows in micro_batches:
-                # A rank without rows computes row 0 as a dummy (see `optimise`) and drops the answer.
-                micro_batch = batch.select(rows or [0]).to(self.device)
+                micro_batch = batch.select(rows or [0]).to(self.device)  # without rows a dummy, as in `optimise`
                 results.append((rows, compute(micro_batch), micro_batch.host.actions_N))
         answers: dict[int, np.ndarray] = {}
         # Read when all are on their way: a GPU would stand still after each that is waited for.
-        for rows, values_A, actions_N in results:
-            pieces = _split(values_A.cpu(), actions_N)
+        for rows, values_A, actions_N in results if self.rank % self.sharing == 0 else []:
+            pieces = split_by_sequence(values_A.cpu(), actions_N)
             answers.update({row: piece.numpy() for row, piece in zip(rows, pieces, strict=bool(rows))})
         check_answers(answers, name, batch)
         return answers
@@ -276,26 +242,10 @@ class TrainerWorker:
         """Return this rank's share of the last step's gradient norm before clipping; inf if no step was taken."""
         norm: float | None = self.deepspeed.get_global_grad_norm()
         if norm is None:  # without ZeRO: see `wrap`
-            assert self.clipping is not None
             norm = self.clipping.norm
         # Every rank knows the whole norm, and the group adds up what the ranks report.
         return float(norm) / self.world
 
     def _named_parameters(self, wanted: Callable[[str], bool] = lambda name: True) -> Iterator[tuple[str, Tensor]]:
-        """Yield (name, whole parameter) of those `wanted` by name, one at a time. Collective under ZeRO-3."""
-        import deepspeed
-
-        for name, parameter in self.deepspeed.module.named_parameters():
-            if not wanted(name):
-                continue
-            # ZeRO-3 marks its shards with `ds_id`; gathering one at a time needs memory for one.
-            with deepspeed.zero.GatheredParameters([parameter], enabled=hasattr(parameter, "ds_id")):
-                # Also where nobody reads it: what is exported or sent to engines passes here, and must be whole.
-                yield name, checked(name, parameter.detach())
-        if hasattr(self.deepspeed.module, "frozen_parameters"):  # an encoder, kept apart so that ZeRO does not shard it
-            yield from (named for named in self.deepspeed.module.frozen_parameters() if wanted(named[0]))
-
-
-def _split(values_A: Tensor, actions_N: Tensor) -> tuple[Tensor, ...]:
-    """Return each sequence's part of `values_A`."""
-    return cast("tuple[Tensor, ...]", values_A.split(actions_N.tolist()))  # torch leaves both untyped
+        """Return (name, whole parameter) of those `wanted` by name, one at a time. Collective under ZeRO-3."""
+        return whole_parameters(self.deepspeed.module, wanted)

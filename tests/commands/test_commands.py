@@ -69,6 +69,12 @@ def test_every_bundled_recipe_is_listed_in_a_line_and_printed_as_it_is(tmp_path:
     assert Path(rl("recipes", "quickstart", "--path").stdout.strip()) == bundled.path_of("quickstart")
 
 
+def test_a_working_directory_that_is_gone_is_one_line(tmp_path: Path) -> None:
+    command = f"mkdir gone && cd gone && rmdir ../gone && {BIN / 'rl'} check quickstart"
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (2, "error: the working directory is gone; change to another one\n")
+
+
 def test_an_unknown_recipe_is_one_line() -> None:
     done = rl("recipes", "quickstrat")
     assert done.returncode == 2

@@ -71,6 +71,9 @@ def test_verl_without_its_optional_columns_and_with_a_mapping(tmp_path: Path) ->
     row = {**VERL_ROW, "reward_model": {"ground_truth": {"target": ["x"]}}}
     (prompt,) = read(tmp_path, row, source="verl", fields={"answer": "reward_model.ground_truth.target.0"})
     assert prompt.answer == "x"
+    for fields in ({"question": "q"}, {"question": "extra_info.index"}):
+        (prompt,) = read(tmp_path, {"q": "a", "extra_info": {"index": "a"}}, source="verl", fields=fields)
+        assert prompt.question == "a"
     with pytest.raises(ValueError, match="no column 'prompt'"):
         read(tmp_path, {"question": "a"}, source="verl")
 

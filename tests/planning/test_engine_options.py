@@ -38,6 +38,9 @@ def problems(*overrides: str) -> list[str]:
     [
         ("engines.vllm.gpu_memory_utilisation=0.5", "engines.vllm.gpu_memory_utilisation: vLLM's EngineArgs have no such option; did you mean 'gpu_memory_utilization'?"),
         ("engines.vllm.kv_cache=1", "engines.vllm.kv_cache: vLLM's EngineArgs have no such option; "),
+        ("engines.vllm={model: x}", "engines.vllm.model: set model.path instead"),
+        ("engines.vllm.dtype=half", "engines.vllm.dtype: set model.dtype instead"),
+        ("engines.vllm.tensor_parallel_size=2", "engines.vllm.tensor_parallel_size: set engines.gpus instead"),
         ("engines.vllm.xyz=1", "engines.vllm.xyz: vLLM's EngineArgs have no such option; correct or remove it"),
         ("trainer.deepspeed.zero_optimisation={stage: 2}", "trainer.deepspeed.zero_optimisation: DeepSpeed's config has no such option; did you mean 'zero_optimization'?"),
         ("trainer.deepspeed.zero_optimization={offload_optimiser: {device: cpu}}", "zero_optimization.offload_optimiser: DeepSpeed has no such option; did you mean 'offload_optimizer'?"),

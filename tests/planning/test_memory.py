@@ -65,9 +65,13 @@ def test_an_optimizer_that_steps_on_more_than_activations_is_what_counts() -> No
         ]
         for gpu in (False, True)
     }
-    assert least == {False: [30e9, 30e9, 12e9], True: [15e9, 15e9, 4e9]}, "on a GPU AdamW is one kernel"
+    head = 6 * 152_064 * 5120  # its gradient, in float32 and in bfloat16: a CPU's malloc keeps both
+    expected = {False: [30e9 + head, 30e9 + head, 12e9 + head], True: [15e9, 15e9, 4e9]}
+    assert {gpu: pytest.approx(values, rel=1e-3) for gpu, values in expected.items()} == least, (
+        "AdamW is one kernel there"
+    )
     many = trainer_memory("policy", shape, Settings("bfloat16", 3, 2, 65536, True, True))["activations"]
-    assert many == 65536 * shape.activations("bfloat16", "inputs") > 12e9
+    assert many > 65536 * shape.activations("bfloat16", "inputs") > 12e9
 
 
 def test_float32_has_no_masters_without_zero() -> None:
@@ -87,8 +91,8 @@ def test_a_33b_model_on_64_gpus() -> None:
     assert of["engine"].parts["weights"] == 2 * 32_763_876_352
     policy = of["policy"]
     assert policy.certain == pytest.approx(18 * 32_763_876_352 / 64)
-    # 64 layers keep 10,240 × 5120 inputs, one layer works: 6.7 GB + 3.6 GB
-    assert policy.parts["activations"] == pytest.approx(10.5e9, rel=0.05)
+    # 64 layers keep 10,240 × 5120 inputs, the last norm 0.4 GB, and one layer works: 6.7 GB + 0.4 GB + 1.2 × 3.5 GB
+    assert policy.parts["activations"] == pytest.approx(11.3e9, rel=0.05)
     # the longest sequence: 2 × 64 layers × 8 heads × 128 × 2 bytes × 10,240
     assert of["engine"].parts["kv"] == 262_144 * 10_240
     assert len(set(made.devices)) == 1
@@ -188,25 +192,51 @@ def test_trainers_and_an_engine_work_by_turns() -> None:
     assert device(cache=60, asked=3) == kept + 65 + 3, "an engine, and a reward model that is asked meanwhile"
 
 
-def test_a_model_is_whole_while_it_is_loaded() -> None:
-    def role(name: str, weights: float, activations: float, loading: float) -> RolePlan:
-        zero = dict.fromkeys(("gradients", "optimizer", "kv"), 0.0)
-        return RolePlan(name, 1, {"weights": weights, "activations": activations, "other": 1.0, **zero}, loading)
+def test_ranks_that_share_sequences_have_a_part_of_the_tokens() -> None:
+    long = [{"rlvr": {"data": "words", "prompts_per_step": 16, "max_sequence_tokens": 65536}}]
+    settings = ("trainer.ranks=16", "trainer.zero_stage=3", "model.gradient_checkpointing=true")
 
-    trainers = [role("policy", 10, 30, 90), role("critic", 8, 30, 80)]
-    seat = (("engine", 0), ("policy", 0), ("critic", 0))
+    def policy(*overrides: str) -> RolePlan:
+        made = planned(
+            *settings,
+            *overrides,
+            stages=long,
+            model={"path": "big", "dtype": "bfloat16"},
+            cluster={"address": "ray://h:1"},
+        )
+        assert not made.problems
+        return next(role for role in made.roles if role.role == "policy")
 
-    def loading(roles: list[RolePlan]) -> list[float]:
-        return Plan("r", "m", gpu=True, placed=[Bundle(1, 1, seat)], roles=roles).loading
+    whole_config = {**QWEN2_32B, "max_position_embeddings": 65536}
+    whole(Path("big"), whole_config)
+    shape = config_shape(whole_config)
+    assert shape is not None
+    alone, shared = policy(), policy("trainer.sequence_parallel=8")
+    inputs, layer = shape.activations("bfloat16", "inputs"), 1.2 * shape.layer_activations("bfloat16")
+    assert alone.parts["activations"] == pytest.approx(65536 * (inputs + layer))
+    assert shared.parts["activations"] == pytest.approx(8192 * (inputs + layer), rel=0.05)
+    offloaded = policy("trainer.sequence_parallel=8", "trainer.offload_activations=true")
+    inputs = 8192 * shape.hidden * 2
+    kept = 8192 * (shape.activations("bfloat16", "inputs") - shape.activations("bfloat16", "two inputs"))
+    assert shared.parts["activations"] - offloaded.parts["activations"] == pytest.approx(
+        min(kept, shared.parts["activations"] - 4e9)
+    )
+    assert offloaded.host - shared.host == shape.layers * inputs
 
-    assert loading([role("engine", 50, 0, 0), *trainers]) == [1 + (8 + 1) + 90], "the engine asleep, the critic at rest"
-    assert loading([role("engine", 50, 0, 0)]) == [0]
-    divided = big("trainer.ranks=64", "trainer.zero_stage=3", "model.gradient_checkpointing=true")
-    of = {role.role: role for role in divided.roles}
-    assert of["policy"].loading == 2 * 32_763_876_352 + GIB
-    assert of["critic"].loading == 2 * (32_763_876_352 - 152_064 * 5120) + GIB, "it has no head"
-    assert of["engine"].loading == 0
-    assert not any(role.loading for role in planned("trainer.ranks=2", "trainer.zero_stage=3").roles), "on a CPU"
+
+def test_ranks_that_cannot_share_are_refused() -> None:
+    def problems(*overrides: str) -> list[str]:
+        return [line for line in planned(*overrides).problems if line.startswith("trainer.")]
+
+    assert problems("trainer.ranks=6", "trainer.sequence_parallel=4") == [
+        "trainer.sequence_parallel: 4 does not divide the 6 trainer.ranks; choose 1 or 2"
+    ]
+    assert problems("trainer.ranks=4", "trainer.sequence_parallel=4") == [
+        "trainer.sequence_parallel: 4 does not divide the 2 attention heads of the model; choose 1 or 2"
+    ]
+    assert problems("trainer.ranks=4", "trainer.sequence_parallel=2") == []
+    (problem,) = problems("trainer.offload_activations=true")
+    assert "set model.gradient_checkpointing: true" in problem
 
 
 def test_weights_that_shared_memory_cannot_hold_are_noted() -> None:

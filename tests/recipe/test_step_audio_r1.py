@@ -183,20 +183,6 @@ def test_machines_that_are_too_small_are_named() -> None:
 
 
 @pytest.mark.usefixtures("alone")
-def test_a_model_that_fits_once_divided_and_not_while_it_is_loaded() -> None:
-    smaller = ["cluster.expect.gpu_memory_gb=56", "engines.vllm.gpu_memory_utilization=0.5"]
-    made = plan(load("step_audio_r1", smaller))
-    assert max(made.devices) < 56 * GIB
-    (problem,) = (line for line in made.problems if line.startswith("memory"))
-    assert problem.startswith(
-        "memory: about 67 GiB needed on a GPU while a model is loaded (every rank builds the whole model, 62 GiB, before "
-        "ZeRO-3 divides it), 56 GiB expected; "
-    )
-    assert "\n" not in problem
-    assert "67 GiB of its GPU for a moment" in "\n".join(plan(load("step_audio_r1")).notes)
-
-
-@pytest.mark.usefixtures("alone")
 def test_a_plan_of_millions_of_prompts_imports_nothing_heavy() -> None:
     heavy = ["torch", "ray", "transformers", "vllm", "deepspeed", "datasets", "pyarrow"]
     program = (

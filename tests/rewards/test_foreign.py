@@ -16,7 +16,7 @@ from rl.config import ConfigError
 from rl.types import Verdict
 
 FUNCTIONS = """
-import asyncio, functools, math
+import asyncio, dataclasses, functools, math
 import numpy as np, torch
 
 
@@ -93,6 +93,20 @@ def verify_batch(prompts, rollouts):
     return [0.5 for _ in rollouts]
 
 
+@dataclasses.dataclass
+class Result:
+    reward: float
+    is_correct: bool
+def an_object(data_source, solution_str, ground_truth, extra_info):
+    return Result(0.5, True)
+def _logged(function):
+    def wrapper(*args, **kwargs):
+        return function(*args, **kwargs)
+    return wrapper
+@_logged
+def decorated(data_source, solution_str, ground_truth, extra_info=None):
+    return float(ground_truth == "4")
+a_lambda = lambda completions, **kwargs: [0.5]
 def _weighted(completions, weight, **kwargs):
     return [weight]
 partial = functools.partial(_weighted, weight=3)
@@ -158,6 +172,9 @@ def judge(folder: Path, name: str, **args: object) -> Verdict:
         ("verify_batch", 0.5, {}),
         ("partial", 3.0, {}),
         ("instance", 11.0, {}),
+        ("an_object", 0.5, {"is_correct": 1.0}),
+        ("decorated", 1.0, {}),
+        ("a_lambda", 0.5, {}),
         ("no_opinion", 0.0, {"no_opinion": 1.0}),
     ],
 )

@@ -18,7 +18,7 @@ from rl.config import ConfigError
 from rl.types import Verdict
 from rl.workers.cluster import Cluster
 from rl.workers.placement import ClusterConfig
-from rl.workers.trainer import TrainerConfig
+from rl.workers.trainer_config import TrainerConfig
 from rollouts.judge_engine import JudgeConfig
 from rollouts.sampler import EngineConfig
 

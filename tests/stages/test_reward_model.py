@@ -19,7 +19,7 @@ from rl.types import Clip, Message, Prompt, Rollout
 from rl.workers.cluster import Cluster
 from rl.workers.optimizer import OptimizerConfig
 from rl.workers.placement import ClusterConfig
-from rl.workers.trainer import TrainerConfig
+from rl.workers.trainer_config import TrainerConfig
 from rollouts.sampler import EngineConfig
 
 

@@ -108,6 +108,9 @@ def test_sound_without_a_question_is_asked_about_with_all_labels() -> None:
 def test_demonstrations_without_answers_are_imitated() -> None:
     turns = [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello to you."}]
     assert [stage.kind for stage in drafted(write("chats.jsonl", [{"messages": turns}] * 4)).stages] == ["sft"]
+    Path("out.yaml").unlink()
+    turns = [{"from": "human", "value": "Hi."}, {"from": "gpt", "value": "Hello to you."}]  # ShareGPT's
+    assert [stage.kind for stage in drafted(write("chats.jsonl", [{"conversations": turns}] * 4)).stages] == ["sft"]
 
 
 def test_lengths_fit_prompts_model_and_machine() -> None:

@@ -24,7 +24,8 @@ from rl.types import Demonstration, Message, Prompt
 from rl.workers.group import PolicyGroup
 from rl.workers.optimizer import OptimizerConfig
 from rl.workers.probe import draw_probe
-from rl.workers.trainer import TrainerConfig
+from rl.workers.trainer_config import TrainerConfig
+from rl.workers.weight_stream import Route, WeightStream
 from rollouts.arrival import ArrivalError
 from rollouts.sampler import Sampler
 from rollouts.serving import ENVIRONMENT, ServingConfig
@@ -149,6 +150,63 @@ def test_a_head_that_is_not_packed_anew_stops_the_run(loop: Loop) -> None:
     says = "engine and trainer logprobs of the probe .*max_logprob_gap|arrived and is not used"
     with pytest.raises(ValueError, match=says):
         loop.learn_often(3e-2, 8)
+
+
+# --- streams ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("transport", ["gloo", "shared_memory"])
+def test_a_stream_brings_what_the_object_store_brings(
+    worlds: Callable[[int], Any], engines: list[Any], tied: Path, dtype: str, transport: Any
+) -> None:
+    """From two ranks under ZeRO-3, in buckets smaller than the largest tensor, to two engines that sleep between loads;
+    what is wrong with it is found as elsewhere, and the next load is right again."""
+    if (dtype, transport) not in (("float32", "gloo"), ("bfloat16", "shared_memory")):
+        pytest.skip("each transport and each type once")
+    seats = [Seat(actor, "policy") for actor in worlds(2).actors]
+    loop = Loop(seats, engines, tied, dtype, 3)
+    expected = loop.policy.weights().checksums
+    loop.policy.stream = WeightStream(seats, Route(transport), bucket_bytes=20_000)
+    try:
+        for engine in engines:
+            ray.get(engine.__ray_call__.remote(lambda self: setattr(self.memory, "sleeps", True)))
+        for level in (2, 1, 2):
+            ray.get([engine.rest.remote(level) for engine in engines])
+            loop.load()
+            assert loop.sampler.pool.weights is not None
+            assert loop.sampler.pool.weights.checksums == expected
+        assert loop.learn(1e-3)[PROBE] < {"float32": 1e-5, "bfloat16": 0.02}[dtype]
+        for fault in ("lost", "misnamed", "altered"):
+            loop.plant(fault)
+            with pytest.raises(ArrivalError, match=rf"^engine 1, version 1: {FAULTS[fault]}"):
+                loop.load()
+            assert loop.sampler.version == -1
+            loop.plant("")
+            loop.load()
+    finally:
+        for engine in engines:
+            ray.get(engine.__ray_call__.remote(lambda self: setattr(self.memory, "sleeps", False)))
+
+
+def test_an_engine_that_dies_in_a_stream_is_replaced(
+    worlds: Callable[[int], Any], engines: list[Any], tied: Path, dtype: str
+) -> None:
+    """The stream ends for the other engine and for the trainer, and begins anew for all."""
+    if dtype != "float32":
+        pytest.skip("a death has no type")
+    seats = [Seat(actor, "policy") for actor in worlds(1).actors]
+    loop = Loop(seats, engines, tied, dtype)
+    loop.policy.stream = WeightStream(seats, Route("gloo"), bucket_bytes=20_000)
+    loop.learn(1e-3)
+
+    def respawn(i: int) -> Any:
+        engines[i] = start_engines(tied, dtype, 1)[0]
+        return engines[i]
+
+    loop.sampler.pool.respawn = respawn
+    loop.plant("dies")
+    assert loop.learn(1e-3)[PROBE] < {"float32": 1e-5, "bfloat16": 0.02}[dtype]
+    assert loop.sampler.pool.deaths == 1
 
 
 # --- no false alarm ----------------------------------------------------------------------------------------------------

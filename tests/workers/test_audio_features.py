@@ -23,9 +23,10 @@ from rl.data.collate import collate_demonstrations
 from rl.types import Clip, Demonstration, Message, Prompt
 from rl.workers import audio_features
 from rl.workers.audio_features import AudioFeatures
-from rl.workers.group import CriticGroup, PolicyGroup
+from rl.workers.critic_group import CriticGroup
+from rl.workers.group import PolicyGroup
 from rl.workers.optimizer import OptimizerConfig
-from rl.workers.trainer import TrainerConfig
+from rl.workers.trainer_config import TrainerConfig
 
 
 def tone(hz: float, seconds: float) -> Clip:

@@ -21,7 +21,7 @@ from rl.data.chat import Chat
 from rl.data.collate import collate_demonstrations
 from rl.workers.group import PolicyGroup
 from rl.workers.optimizer import OptimizerConfig
-from rl.workers.trainer import TrainerConfig
+from rl.workers.trainer_config import TrainerConfig
 
 SHARDS = {"zero_optimization": {"stage3_param_persistence_threshold": 0}}  # really, small as it all is
 STAGES = {0: {}, 1: {}, 2: {}, 3: SHARDS}
@@ -49,10 +49,18 @@ def test_every_stage_and_rank_takes_the_same_step(worlds, composed: Path, tmp_pa
     norm = float(torch.stack([gradient.square().sum() for gradient in gradients.values()]).sum().sqrt())
     rows, objective = [range(len(batch))], Objective(policy_loss="nll")
     updated: list[torch.Tensor] = []
-    for ranks in (1, 2):
+    for ranks, sharing in ((1, 1), (2, 1), (2, 2)):
         for stage, options in STAGES.items():
+            if sharing > 1 and stage in (1, 2):
+                continue
             seats = [Seat(actor, "policy") for actor in worlds(ranks).actors]
-            settings = TrainerConfig(ranks=ranks, zero_stage=stage, tokens_per_microbatch=64, deepspeed=dict(options))
+            settings = TrainerConfig(
+                ranks=ranks,
+                zero_stage=stage,
+                tokens_per_microbatch=64 // sharing,
+                sequence_parallel=sharing,
+                deepspeed=dict(options),
+            )
             policy = PolicyGroup(seats, settings)
             policy.load(
                 composed,

@@ -334,6 +334,22 @@ def test_a_gradient_without_a_number_is_named_where_losses_have_one(
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
+def test_a_step_of_wide_gaps_is_not_taken(worlds: Callable[[int], Any], untied: Path, batch: Batch, ranks: int) -> None:
+    """A broken engine must not have moved the weights; the gap is that of all ranks, and a bound above it lets it pass."""
+    world = worlds(ranks)
+    world.load("policy", untied)
+    before, rows = world.parameters("policy"), [range(len(batch))]
+    report = world.policy.update(batch, rows, [1e-2], OBJECTIVES["imitation"], 64, 1e-9).get()
+    assert report["logprob_gap/max"] > report["logprob_gap"] > 1e-9
+    after = world.parameters("policy")
+    assert all(torch.equal(before[n], after[n]) for n in before)
+    world.load("policy", untied)
+    taken = world.policy.update(batch, rows, [1e-2], OBJECTIVES["imitation"], 64, 1.01 * report["logprob_gap"]).get()
+    assert taken["logprob_gap"] == pytest.approx(report["logprob_gap"])
+    assert not torch.equal(before["lm.lm_head.weight"], world.parameters("policy")["lm.lm_head.weight"])
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
 def test_several_steps_and_steps_without_sequences(
     worlds: Callable[[int], Any], untied: Path, batch: Batch, ranks: int
 ) -> None:
@@ -345,4 +361,4 @@ def test_several_steps_and_steps_without_sequences(
         reports = [world.policy.update(batch, part, [1e-2] * len(part), goal, 64).get() for part in updates]
         found.append(world.parameters("policy"))
     assert all(torch.equal(found[0][n], found[1][n]) for n in found[0])
-    assert set(reports[0]) == {"loss", "entropy", "logprob_gap", "grad_norm"}
+    assert set(reports[0]) == {"loss", "entropy", "logprob_gap", "logprob_gap/far", "logprob_gap/max", "grad_norm"}

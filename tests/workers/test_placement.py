@@ -28,6 +28,7 @@ from rl.workers.placement import (
     roles,
     total,
 )
+from rl.workers.visible_gpus import check_torch
 
 ROLES = st.dictionaries(
     st.sampled_from(["engine", "policy", "critic", "reference"]),
@@ -103,13 +104,13 @@ def test_the_33b_recipe_puts_each_rank_on_a_gpu_of_its_own_and_an_engine_on_its_
 RESERVED = """
 import os
 import ray
-from rl.workers.cluster import _reserve, devices, gpu_environment
+from rl.workers.reservation import devices, gpu_environment, reserve
 from rl.workers.placement import Role, bundles
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy as Strategy
 
 ray.init(num_cpus=4, num_gpus=4, include_dashboard=False, object_store_memory=1 << 27, logging_level="error")
 placed = bundles({"engine": Role(2, 2, 2), "policy": Role(4, 1, 1)}, "colocated")
-group = _reserve(placed)
+group = reserve(placed)
 
 @ray.remote
 class Actor:
@@ -125,6 +126,13 @@ for i, bundle in enumerate(placed):
 seen = ray.get([actor.sees.remote() for actor in actors.values()], timeout=120)
 print(dict(zip(map("{0[0]} {0[1]}".format, actors), seen)))
 """
+
+
+def test_gpus_that_torch_does_not_see_stop_the_run() -> None:
+    """torch here is a build for CPUs."""
+    check_torch(0)
+    with pytest.raises(ValueError, match=r"^cluster: Ray counts 2 GPUs on .*, torch sees 0: it is a build for CPUs; "):
+        check_torch(2)
 
 
 def test_actors_see_the_gpus_that_ray_has_reserved_for_their_bundle() -> None:
@@ -227,6 +235,40 @@ def test_counts_are_numbers_for_whoever_asks(tmp_path: Path) -> None:
     assert (on_cpu.header.engines.count, on_cpu.header.trainer.ranks) == (1, 1)
     fixed = load("quickstart", ["engines.count=3", "trainer.ranks=2", *expect_overrides("8x80")])
     assert (fixed.header.engines.count, fixed.on(Devices(1, 1, 1)).header.trainer.ranks) == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("written", "on_gpu", "on_cpu"),
+    [
+        ("{path: some/model}", "bfloat16", "float32"),
+        ("{path: some/model, dtype: auto}", "bfloat16", "float32"),
+        ("{path: some/model, dtype: float32}", "float32", "float32"),
+        ("{path: some/model, dtype: bfloat16}", "bfloat16", "bfloat16"),
+        ("{compose: {decoder: some/model, encoder: some/ear}}", "bfloat16", "float32"),
+        ("{build: {hidden_size: 64, heads: 2, layers: 1}}", "float32", "float32"),
+    ],
+)
+def test_a_dtype_that_is_left_open_is_bfloat16_on_gpus(tmp_path: Path, written: str, on_gpu: str, on_cpu: str) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text(
+        f"model: {written}\ndata: {{words: {{source: reasoning_gym, args: {{dataset: spell_backward, size: 60}}}}}}\n"
+        "reward: {parts: [{verifier: text}]}\nstages: [sft: {data: words}]\n"
+    )
+    recipe = load(file)
+    assert recipe.on(Devices(1, 1, 8)).header.model.dtype == on_gpu
+    assert recipe.on(Devices(1, 0, 8)).header.model.dtype == on_cpu
+
+
+def test_a_dtype_that_is_left_open_contradicts_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text(
+        "model: {path: some/model, lora: {rank: 4, engines: merged}}\n"
+        "data: {words: {source: reasoning_gym, args: {dataset: spell_backward, size: 60}}}\n"
+        "reward: {parts: [{verifier: text}]}\nstages: [sft: {data: words}]\n"
+    )
+    recipe = load(file)
+    with pytest.raises(ConfigError, match=r"model\.lora\.engines: merged in bfloat16"):
+        recipe.on(Devices(1, 1, 8))
 
 
 @pytest.mark.parametrize("text", ["80", "8", "x80", "0x80", "8x0", "12x80x2", "17x80", "8x-80", "8 cards"])

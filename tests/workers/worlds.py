@@ -14,7 +14,8 @@ import ray
 from models.lora import LoraConfig
 from models.settings import ModelConfig
 from rl.workers.optimizer import OptimizerConfig
-from rl.workers.trainer import ENVIRONMENT, TrainerConfig
+from rl.workers.trainer import ENVIRONMENT
+from rl.workers.trainer_config import TrainerConfig
 
 BETA = 0.9
 
@@ -60,6 +61,11 @@ class Rank:
     def parameters(self, role: str) -> dict[str, Any]:
         """{parameter: its values}, whole. Collective."""
         return {name: tensor.clone() for name, tensor in self.workers[role]._named_parameters()}
+
+    def divided(self, role: str) -> tuple[bool, int]:
+        """Whether every parameter is divided over the ranks, and what of them this rank holds, in bytes."""
+        parameters = [*self.workers[role].deepspeed.module.parameters()]
+        return all(hasattr(p, "ds_id") for p in parameters), sum(p.ds_tensor.nbytes for p in parameters)
 
     def leave(self, role: str) -> int:
         """From now on the trainer's states leave its device between updates; the bytes that have left."""
@@ -134,7 +140,8 @@ class World:
     """Policy and critic groups over the same ranks."""
 
     def __init__(self, ranks: int) -> None:
-        from rl.workers.group import CriticGroup, PolicyGroup
+        from rl.workers.critic_group import CriticGroup
+        from rl.workers.group import PolicyGroup
 
         variables = {**ENVIRONMENT, "OMP_NUM_THREADS": "1"}
         kind = ray.remote(Rank).options(num_cpus=0, runtime_env={"env_vars": variables})
@@ -153,12 +160,18 @@ class World:
         dtype: str = "float32",
         lora: LoraConfig | None = None,
         base: Path | None = None,
+        sequence_parallel: int = 1,
         **zero: Any,
     ) -> Any:
         """The group of that role, fresh from `path`, or from the adapter there and the model `base`."""
         group = getattr(self, role)
         extra = {"zero_optimization": zero} if zero else {}
-        group.config = TrainerConfig(ranks=self.ranks, zero_stage=stage, deepspeed=extra)  # type: ignore[arg-type]
+        group.config = TrainerConfig(
+            ranks=self.ranks,
+            zero_stage=stage,  # type: ignore[arg-type]
+            sequence_parallel=sequence_parallel,
+            deepspeed=extra,
+        )
         model = ModelConfig(path=str(path), dtype=dtype, lora=lora)  # type: ignore[arg-type]
         group.load(path, model, OptimizerConfig(betas=(BETA, 0.95), gradient_clipping=clipping), base=base)
         return group

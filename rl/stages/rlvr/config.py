@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 from rewards.combine import RewardConfig
 from rl.algorithms import contract
@@ -21,6 +22,9 @@ from rl.stages.settings import Read, SamplingConfig, StageConfig
 from rl.stages.workload import StagePlan, Work, rollouts_in_words, temperature_in_words
 from rl.units import many
 from rl.workers.optimizer import OptimizerConfig
+
+ROUNDED_IMPORTANCE_CAP = 2.0
+"""The `importance_cap` of a model in bfloat16 whose recipe names none, as in https://fengyao.notion.site/off-policy-rl."""
 
 
 @dataclass
@@ -72,6 +76,9 @@ class Config(StageConfig):
     keep: int = 2
     """Checkpoints that stay, beside the best one by evaluation."""
 
+    cap_by_dtype: ClassVar[float | None] = None
+    """The `importance_cap` of a recipe that names none; settled when the model's dtype is known."""
+
     def validate(self, place: str) -> None:
         self.algorithm = algorithm_name(self.algorithm)
         for name in (
@@ -110,7 +117,11 @@ class Config(StageConfig):
     def build_objective(self, place: str = "") -> Objective:
         """Return the algorithm with this stage's changes. Raises ConfigError."""
         key = "objective" if self.algorithm in ALGORITHMS else "algorithm"
-        return objective(self.algorithm, self.objective, f"{place}.{key}".lstrip("."))
+        settings = objective(self.algorithm, self.objective, f"{place}.{key}".lstrip("."))
+        # Imitation has no engine; and null is an answer too.
+        if settings.importance_cap is None and "importance_cap" not in self.objective and settings.policy_loss != "nll":
+            settings = replace(settings, importance_cap=self.cap_by_dtype)
+        return settings
 
     @property
     def optimiser_steps(self) -> int:
@@ -166,6 +177,11 @@ class Config(StageConfig):
         if self.eval is not None and self.eval.temperature is None:
             self.eval = replace(self.eval, temperature=self.temperature)
 
+    def settle_dtype(self, dtype: str) -> None:
+        # Engine and trainer round in different places: in bfloat16 the samples are another policy's than the trainer's by
+        # up to a factor of several at single tokens.
+        self.cap_by_dtype = ROUNDED_IMPORTANCE_CAP if dtype == "bfloat16" else None
+
     def check_functions(self, place: str) -> None:
         check_imports(self.build_objective(), f"{place}.objective")
 
@@ -201,7 +217,9 @@ class Config(StageConfig):
 
     def notes(self, place: str, rows: int | None) -> list[str]:
         lines: list[str] = []
-        for kind, name, finding in contract.broken_clauses(self.build_objective(), accepted=True):
+        # Without any the functions need not be tried again, nor can they be where `problems` has found them missing.
+        accepted = contract.broken_clauses(self.build_objective(), accepted=True) if "accept" in self.objective else []
+        for kind, name, finding in accepted:
             lines.append(f"{kind} '{name}' breaks `{finding.clause}`, which is accepted: {finding.detail}")
         if self.critic_warmup_steps >= self.steps:
             lines.append(
@@ -224,6 +242,8 @@ def plan(config: Config, work: Work) -> StagePlan:
         f"{rollouts_in_words(batch, config.max_sequence_tokens)} → {_updates_in_words(config)}{micro_batches}\n"
         f"{_draws_in_words(config, work)}"
     )
+    if objective.importance_cap is not None:
+        summary += f"; importance_cap {_cap_in_words(objective.importance_cap)}"
     if objective.filter_zero_variance:
         summary += "; groups of equal accuracy are drawn anew"
     if config.eval_every and config.eval:
@@ -245,6 +265,10 @@ def plan(config: Config, work: Work) -> StagePlan:
         checkpoints=(config.keep + bool(config.eval_every)) * learners,  # the best by evaluation stays too
         learners=learners,
     )
+
+
+def _cap_in_words(cap: tuple[float, float] | float) -> str:
+    return f"[{cap[0]:g}, {cap[1]:g}]" if isinstance(cap, tuple) else f"{cap:g}"
 
 
 def _updates_in_words(config: Config) -> str:

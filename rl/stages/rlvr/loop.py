@@ -26,12 +26,12 @@ def train(config: Config, context: Context, learner: Learner, stream: SampleStre
     from rl.data.collate import collate, minibatches
     from rl.run.progress import Progress
     from rl.stages.rlvr.recorder import Clock
-    from rl.workers.group import gather
+    from rl.workers.roles import gather
     from rollouts.sampler import seed_of
 
     policy, critic, reference, sampler = learner.policy, learner.critic, learner.reference, context.cluster.sampler
     # max_tokens: where the overlong penalty ends, and the constant that Dr.GRPO divides by.
-    objective, max_tokens = config.build_objective(), config.max_sequence_tokens
+    objective, max_tokens, max_gap = config.build_objective(), config.max_sequence_tokens, recorder.gaps.bounds.stop
     finished_steps = recorder.resume()  # loads models and engines, from the newest checkpoint if there is one
     with Progress(context.name, config.steps) as progress:
         for step in range(finished_steps + 1, config.steps + 1):
@@ -45,15 +45,18 @@ def train(config: Config, context: Context, learner: Learner, stream: SampleStre
             # Three tensors [A], computed in parallel by their own ranks; None from an absent model.
             source, trained_policy = learner.old_logprob_source(step), learner.trained_policy(step)
             old, ref, values = gather(source.logprobs(batch), reference.logprobs(batch), critic.values(batch))
+            batch = batch.add(old=old, ref=ref, values=values)
+            # Before the update: engines that compute otherwise must not move the weights. Without `old` the update looks.
+            recorder.check_samples(step, batch)
             # On the whole batch, before it is cut into mini-batches: group baselines and whitening need all samples.
-            batch = estimate(batch.add(old=old, ref=ref, values=values), objective, max_tokens)
+            batch = estimate(batch, objective, max_tokens)
             clock.lap("logprobs")
             # epochs × minibatches lists of rows, shuffled by a seed of the step, so that a resumed run repeats them.
             shuffle = seed_of(context.seed, step)
             rows = minibatches(len(batch), config.epochs, config.minibatches, shuffle)
             critic_rows = minibatches(len(batch), config.epochs, config.critic_minibatches, shuffle)
             policy_metrics, critic_metrics = gather(
-                trained_policy.update(batch, rows, learner.policy_rates(step), objective, max_tokens),
+                trained_policy.update(batch, rows, learner.policy_rates(step), objective, max_tokens, max_gap),
                 critic.update(batch, critic_rows, learner.critic_rates(step, len(critic_rows)), objective.value_clip),
             )
             clock.lap("update")

@@ -108,8 +108,7 @@ class Recorder:
         from rl.algorithms.kl import kl
         from rl.algorithms.value_losses import explained_variance
 
-        gap = logprob_gap(batch, policy_metrics)
-        metrics = sample_metrics(*self.stream.draws) | {"logprob_gap/mean": gap}
+        metrics = sample_metrics(*self.stream.draws) | logprob_gaps(batch, policy_metrics)
         metrics |= self.context.cluster.sampler.proof.metrics()
         if self.context.cluster.model.think is True:
             metrics["closed_chains"] = closed_share(self.stream.all_samples)
@@ -123,7 +122,7 @@ class Recorder:
         # Always 0 while engines get new weights before the next step and refuse other versions: recorded as a check.
         metrics["staleness"] = float((step - 1 - batch.versions_N).float().mean())
         for name, value in policy_metrics.items():
-            if name not in ("logprob_gap", "ratio"):  # the gap is recorded above; the mean ratio is 1 by design
+            if name != "ratio" and not name.startswith("logprob_gap"):  # gaps are recorded above; the mean ratio is 1
                 metrics[METRIC_NAMES.get(name, name)] = value
         if batch.has("ref") and self.objective.kl_in == "reward":  # in the loss, the update itself reports it
             metrics["kl/ref"] = float(kl(batch.old_A, batch.ref_A, self.objective.kl_estimator).mean())
@@ -133,9 +132,14 @@ class Recorder:
             metrics["explained_variance"] = explained_variance(batch.values_A, batch.returns_A)
         return metrics
 
+    def check_samples(self, step: int, batch: Batch) -> None:
+        """Raise ValueError as `check_gaps` does for the step's samples, where the batch tells: before the update."""
+        if batch.has("old"):
+            self.check_gaps(step, sample_metrics(*self.stream.draws) | logprob_gaps(batch, {}))
+
     def check_gaps(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Raise ValueError when the logprobs of engines and trainer differ by more than `max_logprob_gap`: checked after the
-        update and before any checkpoint, so a resumed run repeats the step."""
+        """Raise ValueError when the logprobs of engines and trainer differ by more than `max_logprob_gap`. What samples show was
+        looked at before the update, which then was not taken; a resumed run repeats the step."""
         try:
             self.gaps.check(step, metrics)
         except ValueError:
@@ -237,10 +241,18 @@ def truncated_share(batch: Batch) -> dict[str, float]:
     }
 
 
-def logprob_gap(batch: Batch, policy_metrics: Mapping[str, float]) -> float:
-    """Return the mean difference between the logprobs of trainer and engine, both of the policy that sampled."""
+def logprob_gaps(batch: Batch, policy_metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return the mean and the largest difference between the logprobs of trainer and engine, both of the policy that sampled,
+    and the share of tokens on which they are far apart."""
+    from rl.workers.policy import FAR
+
     if batch.has("old"):
-        return float((batch.old_A - batch.rollout_logprobs_A).abs().mean())
-    # Without a pass before the update the update itself measured it, in its first and only forward pass.
-    assert "logprob_gap" in policy_metrics, "neither a pass before the update nor the update itself gave the logprobs"
-    return policy_metrics["logprob_gap"]
+        gap_A = (batch.old_A - batch.rollout_logprobs_A).abs()
+        mean, largest, far = gap_A.mean(), gap_A.max(), (gap_A > FAR).float().mean()
+    else:
+        # Without a pass before the update the update itself measured it, in its first and only forward pass.
+        assert "logprob_gap" in policy_metrics, (
+            "neither a pass before the update nor the update itself gave the logprobs"
+        )
+        mean, largest, far = (policy_metrics[f"logprob_gap{end}"] for end in ("", "/max", "/far"))
+    return {"logprob_gap/mean": float(mean), "logprob_gap/max": float(largest), "logprob_gap/far": float(far)}

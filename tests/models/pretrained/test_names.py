@@ -12,6 +12,7 @@ from models.folder import folder_of, on_disk
 from models.pretrained.catalogue import CATALOGUE, CHECKOUT, pretrained_root
 from rl.planning.plan import plan
 from rl.recipe import load
+from rl.runner.artifacts import Artifacts
 
 NAME, OFFICIAL = "smollm2-135m-instruct-q4", "HuggingFaceTB/SmolLM2-135M-Instruct"
 
@@ -64,3 +65,27 @@ def test_where_it_was_not_written_one_line_says_how(monkeypatch: pytest.MonkeyPa
 
 def test_names_are_no_names_of_the_hub() -> None:
     assert [name for name in CATALOGUE if "/" in name] == []
+
+
+def stage_recipe() -> dict[str, object]:
+    """A recipe one of whose stages names a model of its own."""
+    values = recipe("model")
+    stages = [{"evaluate": {"data": "words"}}, {"evaluate": {"name": "other", "data": "words", "model": NAME}}]
+    return values | {"stages": stages}
+
+
+def test_a_stage_takes_the_bare_name_too(model_folder: Path, tied: Path, tmp_path: Path) -> None:
+    shutil.copytree(tied, "model")
+    loaded = load(stage_recipe())
+    assert plan(loaded).problems == []
+    assert Artifacts(loaded, tmp_path / "run", print).model(NAME) == model_folder
+    (model_folder / "tokenizer.json").unlink()
+    assert [line for line in plan(loaded).problems if line.startswith("stages[1].evaluate.model: ")]
+
+
+@pytest.mark.usefixtures("alone")
+def test_a_stage_is_told_how_to_get_it() -> None:
+    with pytest.raises(
+        ValueError, match=rf"^stages\[1\]\.evaluate\.model: '{NAME}' is not in .*; run scripts/pretrained"
+    ):
+        load(stage_recipe())

@@ -117,14 +117,21 @@ def test_the_gap_is_measured_while_the_policy_rests(tmp_path: Path) -> None:
     resting = measure(made, 1, 0.25, {})
     assert resting["logprob_gap/mean"] == 0.25
     assert "learning_rate" not in resting
-    learning = measure(made, 3, None, {"logprob_gap": 0.125})
+    learning = measure(made, 3, None, {"logprob_gap": 0.125, "logprob_gap/max": 3.0, "logprob_gap/far": 0.01})
     assert (learning["logprob_gap/mean"], learning["learning_rate"]) == (0.125, 1e-6)
+    assert (learning["logprob_gap/max"], learning["logprob_gap/far"]) == (3.0, 0.01)
     with pytest.raises(
         ValueError,
         match=r"^rlvr 'rlvr', step 2: engine and trainer logprobs of the step's samples differ by 0\.75 in the mean",
     ):
         measure(made, 2, 0.75, {})
     assert said[-1]["logprob_gap/mean"] == 0.75
+    batch = collate(made.stream.draws[0])
+    made.check_samples(2, batch)  # nothing to look at: the update measures
+    made.check_samples(2, batch.add(old=torch.full((2,), 0.25)))
+    with pytest.raises(ValueError, match=r"^rlvr 'rlvr', step 2: .* differ by 2 in the mean"):
+        made.check_samples(2, batch.add(old=torch.full((2,), 2.0)))
+    assert (said[-1]["logprob_gap/max"], said[-1]["logprob_gap/far"]) == (2.0, 1.0)
     with pytest.raises(AssertionError, match="gave the logprobs"):
         measure(made, 1, None, {})
 

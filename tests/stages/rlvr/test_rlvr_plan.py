@@ -8,7 +8,7 @@ import pytest
 
 from rl.stages.rlvr.config import Config, plan
 from rl.stages.workload import Work
-from rl.workers.trainer import TrainerConfig
+from rl.workers.trainer_config import TrainerConfig
 
 
 def forwards(**settings: Any) -> int:

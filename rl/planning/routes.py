@@ -1,0 +1,41 @@
+"""How a recipe's engines get the policy's weights, and how long that takes by published rates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from models.shape import BYTES, Shape
+from rl.config import ConfigError
+from rl.planning.result import Plan
+from rl.planning.transfer import estimate
+from rl.recipe import Recipe
+from rl.workers.placement import Bundle
+from rollouts.transport import Gpu, choose_transport
+
+
+def add_transfer(recipe: Recipe, shape: Shape, plan: Plan) -> None:
+    """Add to the plan how the engines get the policy's weights, and a problem where the recipe's own choice cannot work."""
+    if not {"engine", "policy"} <= recipe.roles:
+        return
+    header = recipe.header
+    trainers, engines = (seats(plan.placed, role) if plan.gpu else [] for role in ("policy", "engine"))
+    try:
+        transport = choose_transport(header.engines.transport, trainers, engines, header.model.lora is not None)
+    except ConfigError as error:
+        plan.problems.append(str(error))
+        return
+    if plan.gpu:
+        nodes = plan.machines.nodes if plan.machines else 1
+        content = BYTES[header.model.dtype] * shape.parameters
+        gathers, ranks = header.trainer.zero_stage == 3, header.trainer.ranks
+        plan.transfer = estimate(content, transport, ranks, header.engines.gpus, gathers, nodes == 1)
+
+
+def seats(placed: Sequence[Bundle], role: str) -> list[list[Gpu]]:
+    """Return the GPUs of each of a role's actors."""
+    return [
+        [(i, name) for name in names]
+        for i, bundle in enumerate(placed)
+        for (actor, _), names in bundle.gpus_by_actor([str(gpu) for gpu in range(bundle.gpus)]).items()
+        if actor == role
+    ]

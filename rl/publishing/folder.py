@@ -1,0 +1,95 @@
+"""Lay a run's model out as a hub takes it, and upload it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.folder import check_whole
+from models.settings import ModelConfig
+from models.shape import read_shape
+from rl.config import ConfigError
+from rl.publishing.card import inherited_licence, write_card
+from rl.recipe import load
+from rl.redaction import redact_text
+from rl.report.run_data import read_run
+from rl.run.provenance import INSIDE
+from rl.run.summary import RECIPE
+
+REPOSITORY = re.compile(r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9_])?/[A-Za-z0-9_](?:[\w.-]*[A-Za-z0-9_])?")
+"""OWNER/NAME, as the hub takes it."""
+
+
+@dataclass(frozen=True)
+class Upload:
+    """What is uploaded to a repository."""
+
+    folder: Path
+    files: list[tuple[str, int]]
+    """(path within the folder, bytes), in order."""
+    licence: str | None
+    is_inherited: bool
+    """True if the licence is that of the model that the run started from."""
+
+
+def prepare(run_dir: Path, repository: str, out: Path, licence: str | None) -> Upload:
+    """Write the folder of a run's model to `out`, which is new: weights (linked where the disk allows), recipe and card. Raises
+    ConfigError for a run without a model, and for a name that is no repository's."""
+    if not REPOSITORY.fullmatch(repository) or ".." in repository or "--" in repository or len(repository) > 96:
+        raise ConfigError(f"'{repository}' is no repository; name it OWNER/NAME, of letters, digits, '.', '_' and '-'")
+    run = read_run(run_dir, lambda _: None)
+    model = run_dir / "model"
+    if not (model / "config.json").is_file():
+        fix = "resume it" if run.status != "done" else "name a run that trains"
+        raise ConfigError(f"{run_dir}: has no model to publish (its status is '{run.status}'); {fix}")
+    check_whole(model)
+    recipe_file = run_dir / RECIPE
+    if not recipe_file.is_file():
+        raise ConfigError(f"{run_dir}: has no {RECIPE}, so the card could not say how it was trained")
+    recipe = load(recipe_file, check=False)
+    text = redact_text(recipe_file.read_text(encoding="utf-8")).replace(str(Path.home()), "~")
+    shape = read_shape(ModelConfig(path=str(model)))
+    inherited = None if licence else inherited_licence(recipe)
+    listens = bool(shape and shape.token_rate)
+    card = write_card(run, recipe, text, repository, licence or inherited, listens)
+    _lay_out(model, out)
+    (out / RECIPE).write_text(text, encoding="utf-8")
+    (out / "README.md").write_text(card, encoding="utf-8")
+    files = sorted(path for path in out.rglob("*") if path.is_file())
+    sizes = [(path.relative_to(out).as_posix(), path.stat().st_size) for path in files]
+    return Upload(out, sizes, licence or inherited, inherited is not None)
+
+
+def upload(prepared: Upload, repository: str, private: bool) -> str:
+    """Upload a folder to the hub and return the repository's address. The token is that of the environment or of the hub's
+    login. Raises ConfigError without one, ValueError where the hub refuses."""
+    import httpx
+    import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+    if not huggingface_hub.get_token():
+        raise ConfigError("no token for the hub; set HF_TOKEN or log in with `hf auth login`, or use --dry-run")
+    hub = huggingface_hub.HfApi()
+    try:
+        address = hub.create_repo(repository, private=private, exist_ok=True)
+        hub.upload_folder(repo_id=repository, folder_path=prepared.folder, commit_message="Model, card and recipe")
+    except (HfHubHTTPError, OfflineModeIsEnabled, httpx.HTTPError, OSError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{repository}: the hub did not take it: {redact_text(reason)}") from error
+    return str(address)
+
+
+def _lay_out(model: Path, out: Path) -> None:
+    """Link or copy the model's files, without hidden ones and what only this run's machine knows."""
+    for file in sorted(model.rglob("*")):
+        path = file.relative_to(model)
+        if not file.is_file() or file.name == INSIDE or any(part.startswith(".") for part in path.parts):
+            continue
+        (out / path).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(file.resolve(), out / path)  # weights are large, and nothing changes them here
+        except OSError:  # another file system
+            shutil.copy2(file, out / path)

@@ -1,0 +1,86 @@
+"""Buffers of a stream within one device: memory of the sender that receivers map and read.
+
+On a GPU by CUDA's inter-process handles, as vLLM's own `ipc` transport does; on CPU, its twin, a file that is in memory alone.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import socket
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def device_name(device: torch.device) -> str:
+    """Return the name by which processes know that they share a device: a GPU's own, wherever it stands in a process's list
+    of them, or the machine's."""
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_properties(device).uuid)
+    return socket.gethostname()
+
+
+class SharedBuffer:
+    """Memory of this process that others on the device may map by `handle`."""
+
+    def __init__(self, size: int, device: torch.device) -> None:
+        self.file: int | None = None
+        if device.type == "cuda":
+            self.bytes, self.handle = _share_cuda(size, device)
+            return
+        # Without a name in any folder, so that nothing stays when the process is killed; for this user alone.
+        self.file = os.memfd_create("groundtone-weights")
+        os.ftruncate(self.file, size)
+        path = f"/proc/{os.getpid()}/fd/{self.file}"
+        self.bytes = torch.from_file(path, shared=True, size=size, dtype=torch.uint8)
+        self.handle = json.dumps([path, size])
+
+    def close(self) -> None:
+        """Give the memory back. Receivers must have released it."""
+        del self.bytes
+        if self.file is not None:
+            os.close(self.file)
+        else:
+            torch.cuda.ipc_collect()
+
+
+def map_buffer(handle: str, device: torch.device) -> Tensor:
+    """Return the bytes of another process's buffer; dropping the tensor releases them. Once for each handle: CUDA counts
+    the releases."""
+    values: list[Any] = json.loads(handle)
+    if device.type != "cuda":
+        path, size = values
+        return torch.from_file(path, shared=True, size=size, dtype=torch.uint8)
+    from torch.multiprocessing.reductions import rebuild_cuda_tensor
+
+    size, storage, storage_bytes, offset, counter, counter_offset, event, syncs = values
+    sound = torch.Tensor, (size,), (1,), 0, torch.storage.TypedStorage, torch.uint8
+    # The device by its place in this process's list.
+    shared = device.index or 0, base64.b64decode(storage), storage_bytes, offset, False
+    return rebuild_cuda_tensor(
+        *sound, *shared, base64.b64decode(counter), counter_offset, base64.b64decode(event), syncs
+    )
+
+
+def _share_cuda(size: int, device: torch.device) -> tuple[Tensor, str]:
+    """Return (bytes on the GPU, their handle)."""
+    from torch.multiprocessing.reductions import reduce_tensor
+
+    # Memory of expandable segments is shared by way of file descriptors, which containers do not let others open.
+    settings: Any = torch.cuda.memory._set_allocator_settings  # pyright: ignore[reportPrivateUsage] # no public name
+    expands = "expandable_segments:True" in os.environ.get("PYTORCH_CUDA_ALLOC_CONF", "")
+    if expands:
+        settings("expandable_segments:False")
+    buffer = torch.empty(size, dtype=torch.uint8, device=device)
+    if expands:
+        settings("expandable_segments:True")
+    _, arguments = reduce_tensor(buffer)
+    storage, storage_bytes, offset, _, counter, counter_offset, event, syncs = arguments[7:]
+    encoded = [base64.b64encode(content).decode() for content in (storage, counter, event)]
+    values = [size, encoded[0], storage_bytes, offset, encoded[1], counter_offset, encoded[2], bool(syncs)]
+    return buffer, json.dumps(values)

@@ -1,0 +1,133 @@
+"""`rl push`: the folder and the card of a run's model, without a network."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from plans import whole
+
+from rl.commands.push import push
+from rl.config import ConfigError
+from rl.run.summary import StageSummary, Summary, write_summary
+
+SECRET = "sk-abcdefghijklmnopqrstuvwxyz123456"
+CONFIG = {
+    "model_type": "qwen2",
+    "hidden_size": 64,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "vocab_size": 300,
+    "max_position_embeddings": 2048,
+}
+RECIPE = """\
+name: sums
+model: {{path: {model}}}
+data:
+  sums: {{source: jsonl, path: {data}/sums.jsonl}}
+  hub: {{source: huggingface, path: openai/gsm8k, fields: {{question: question}}}}
+reward:
+  parts:
+    - {{verifier: text, args: {{api_key: {secret}}}}}
+stages:
+  - rlvr: {{data: sums, algorithm: grpo}}
+  - evaluate: {{data: sums}}
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A finished run from the pretrained model, on data in the user's home with a licence beside it."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    run, data = tmp_path / "runs" / "sums", tmp_path / "home" / "someone" / "data"
+    data.mkdir(parents=True)
+    (data / "sums.jsonl").write_text('{"question": "1+1?", "answer": "2"}\n')
+    (data / "LICENSE").write_text("\n  MIT License\n\nCopyright\n")
+    whole(run / "model", CONFIG)
+    (run / "model" / "provenance.json").write_text('{"path": "/somewhere"}')
+    (run / "recipe.yaml").write_text(RECIPE.format(model="smollm2-135m-instruct-q4", data=data, secret=SECRET))
+    metrics = {"accuracy": 0.5, "accuracy/low": 0.4, "accuracy/high": 0.6}
+    stages = [StageSummary("rlvr", "rlvr", 9.0), StageSummary("evaluate", "evaluate", 1.0, metrics)]
+    write_summary(run, Summary("sums", "done", 10.0, stages, {"packages": {"torch": "2.13"}, "commit": "abc"}))
+    return run
+
+
+def front_matter(card: str) -> dict[str, object]:
+    return yaml.safe_load(card.split("---\n")[1])
+
+
+def test_a_dry_run_writes_card_recipe_and_weights(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    push(run, "me/sums", dry_run=True)
+    folder = run / "hub"
+    files = {path.name for path in folder.iterdir()}
+    assert files == {"README.md", "recipe.yaml", "config.json", "model.safetensors", "tokenizer.json"}
+    card = (folder / "README.md").read_text()
+    assert front_matter(card) == {
+        "license": "apache-2.0",
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "base_model": ["HuggingFaceTB/SmolLM2-135M-Instruct"],
+        "datasets": ["openai/gsm8k"],
+        "tags": ["groundtone", "rlvr", "grpo"],
+    }
+    assert "| evaluate | 0.500 [0.400, 0.600] | – |  |" in card
+    assert "| data | data/sums.jsonl | MIT License (LICENSE beside the data) |" in card
+    assert 'AutoModelForCausalLM.from_pretrained("me/sums")' in card
+    assert "algorithm: grpo" in card
+    output = capsys.readouterr().out
+    assert "licence    apache-2.0, the base model's" in output
+    assert "nothing was uploaded" in output
+    push(run, "me/sums", dry_run=True, licence="mit")  # over the folder of the dry run before
+    assert front_matter((folder / "README.md").read_text())["license"] == "mit"
+
+
+def test_no_secret_and_no_home_is_published(run: Path, tmp_path: Path) -> None:
+    push(run, "me/sums", dry_run=True)
+    for name in ("README.md", "recipe.yaml"):
+        text = (run / "hub" / name).read_text()
+        assert SECRET not in text
+        assert str(tmp_path / "home") not in text
+
+
+@pytest.mark.parametrize(
+    "repository", ["sums", "me/", "/sums", "me/su ms", "../x/y", "me/..", "a/b/c", "me/-x", "me/x--y", ""]
+)
+def test_a_name_that_is_no_repository(run: Path, repository: str) -> None:
+    with pytest.raises(ConfigError, match="is no repository; name it OWNER/NAME"):
+        push(run, repository, dry_run=True)
+    assert not (run / "hub").exists()
+
+
+def test_what_cannot_be_published(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no run"):
+        push(tmp_path, "me/sums", dry_run=True)
+    (run / "hub").mkdir()
+    (run / "hub" / "mine.txt").write_text("precious")
+    with pytest.raises(ConfigError, match="exists already; remove it, or name another with --out"):
+        push(run, "me/sums", dry_run=True)
+    with pytest.raises(ConfigError, match="only --dry-run"):
+        push(run, "me/sums", out=tmp_path / "out")
+    (run / "model" / "config.json").unlink()
+    with pytest.raises(ConfigError, match="has no model to publish"):
+        push(run, "me/sums", dry_run=True, out=tmp_path / "out")
+
+
+def test_without_a_token_or_a_network_it_is_one_line(run: Path) -> None:
+    def rl_push(**more: str) -> str:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
+        environment |= {"PYTHONPATH": str(Path(__file__).parents[2]), "HF_ENDPOINT": "http://127.0.0.1:9", **more}
+        command = [sys.executable, "-m", "rl", "push", str(run), "me/sums"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == 2
+        return done.stderr
+
+    assert rl_push() == "error: no token for the hub; set HF_TOKEN or log in with `hf auth login`, or use --dry-run\n"
+    refusal = rl_push(HF_TOKEN="hf_abcdefghijklmnopqrstuvwxyz")
+    assert refusal.startswith("error: me/sums: the hub did not take it: ")
+    assert "hf_abc" not in refusal
+    assert refusal.count("\n") == 1
+    assert [path.name for path in run.iterdir() if path.name.startswith(".hub")] == []
