@@ -41,13 +41,13 @@ class Links:
     """The connections of one process."""
 
     def __init__(self) -> None:
-        self._stores: dict[tuple[str, int], dist.Store] = {}
+        self._stores: dict[tuple[str, int], dist.Store] = {}  # pyright: ignore[reportPrivateImportUsage]
         self._groups: dict[str, Any] = {}
 
-    def store(self, host: str, port: int) -> dist.Store:
+    def store(self, host: str, port: int) -> dist.Store:  # pyright: ignore[reportPrivateImportUsage]
         """Return the connection to the store at this address."""
         if (host, port) not in self._stores:
-            # pyright: torch does not export the name
+            # torch does not export the name
             self._stores[host, port] = dist.TCPStore(host, port, is_master=False, timeout=TIMEOUT)  # pyright: ignore[reportPrivateImportUsage]
         return self._stores[host, port]
 
@@ -55,7 +55,7 @@ class Links:
         """Return this process's end of the process group of that name, which a stream of earlier may have made."""
         name = f"{stream.group}/{name}"
         if name not in self._groups:
-            # pyright: torch does not export the name
+            # torch does not export the name
             store = dist.PrefixStore(name, self.store(stream.host, stream.port))  # pyright: ignore[reportPrivateImportUsage]
             if stream.transport == "nccl":
                 from torch.distributed import ProcessGroupNCCL
@@ -80,7 +80,7 @@ class Links:
 class Line:
     """The keys of one stream in its store, as one of its ends sees them."""
 
-    def __init__(self, store: dist.Store, name: str) -> None:
+    def __init__(self, store: dist.Store, name: str) -> None:  # pyright: ignore[reportPrivateImportUsage]
         self.store, self.name = store, name
         self._looked = 0.0
 

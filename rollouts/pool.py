@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from rollouts.arrival import ArrivalError, Receipt
 from rollouts.errors import TransferError
@@ -126,17 +126,15 @@ class EnginePool:
                 raise _root(failures, loads, self.version)
 
 
-def _await_all(calls: Sequence[ObjectRef[object]], source: StreamSource) -> dict[ObjectRef[object], Exception]:
+def _await_all(calls: Sequence[ObjectRef[Any]], source: StreamSource) -> dict[ObjectRef[Any], Exception]:
     """Wait for every call and return the failures of those that failed, the first one first; that ends the stream for the
     others, which would wait for it."""
     import ray
 
-    failures: dict[ObjectRef[object], Exception] = {}
+    failures: dict[ObjectRef[Any], Exception] = {}
     pending = list(calls)
     while pending:
-        done, pending = cast(
-            "tuple[list[ObjectRef[object]], list[ObjectRef[object]]]", ray.wait(pending, num_returns=1)
-        )
+        done, pending = cast("tuple[list[ObjectRef[Any]], list[ObjectRef[Any]]]", ray.wait(pending, num_returns=1))
         try:
             fetch(done[0])
         except Exception as error:  # of whatever kind: the other side must not wait
@@ -147,7 +145,7 @@ def _await_all(calls: Sequence[ObjectRef[object]], source: StreamSource) -> dict
 
 
 def _root(
-    failures: Mapping[ObjectRef[object], Exception], engines: Mapping[ObjectRef[Receipt], int], version: int
+    failures: Mapping[ObjectRef[Any], Exception], engines: Mapping[ObjectRef[Receipt], int], version: int
 ) -> Exception:
     """Return the failure behind the others, as the driver reports it: a death, else what is no mere end of the stream."""
     from ray.exceptions import RayActorError, RayTaskError

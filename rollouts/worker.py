@@ -101,6 +101,7 @@ class EngineWorker:
         weight_transfer.register()
         options["weight_transfer_config"] = {"backend": weight_transfer.BACKEND}
         options |= config.on_device() | adapters.engine_options(adapter_rank)
+        free = total = 0
         if torch.cuda.is_available():
             free, total = read_gpus(config.gpus)
             options |= gpu_options(total, dtype, max_sequence_tokens) | {"enable_sleep_mode": sleeps}
