@@ -294,7 +294,7 @@ def test_the_example_of_the_class_runs(tmp_path: Path) -> None:
         "from rl.run.sinks.base import Sink\n" + "\n".join(x[8:] for x in example.split("\n"))
     )
     channels = open_channels(tmp_path, ["mine.py:Tracker"], pytest.fail)
-    channels.record("rlvr", 1, {"reward/mean": 0.5})
+    channels.record("rlvr", 1, {"reward": 0.5})
     channels.close("done")
     assert (tmp_path / "rewards.txt").read_text() == "rlvr 1 0.5\n"
 

@@ -76,7 +76,7 @@ class Sink:
         class Tracker(Sink):
             def record(self, stage, step, metrics):
                 with open(self.run.folder / "rewards.txt", "a") as file:
-                    print(stage, step, metrics.get("reward/mean"), file=file)
+                    print(stage, step, metrics.get("reward"), file=file)
     """
 
     def __init__(self, run: RunFacts) -> None:

@@ -1,6 +1,6 @@
 """Prometheus: the newest value of every metric, served on this machine's loopback address for a scraper.
 
-`groundtone_reward_mean{run="spell",stage="rlvr"} 0.71` is the stage's metric `reward/mean`; `groundtone_step` is its step.
+`groundtone_reward{run="spell",stage="rlvr"} 0.71` is the stage's metric `reward`; `groundtone_step` is its step.
 """
 
 from __future__ import annotations
