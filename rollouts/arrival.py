@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     import numpy as np
@@ -98,7 +98,7 @@ def finish_checksums(started: Sequence[StartedChecksum]) -> dict[str, Checksum]:
     import torch
 
     late = [sum.digest for sum in started if not isinstance(sum.digest, int)]
-    digests = iter(torch.stack(late).tolist() if late else [])
+    digests = iter(cast("list[int]", torch.stack(late).tolist()) if late else [])  # torch leaves `tolist` untyped
     return {
         sum.name: Checksum(sum.shape, sum.dtype, sum.digest if isinstance(sum.digest, int) else next(digests))
         for sum in started
@@ -119,7 +119,7 @@ def sum_words(content: Tensor) -> Tensor:
     whole = content[: size // 8 * 8].view(torch.int64)
     tail = pad(content[size // 8 * 8 :], (0, -size % 8)).view(torch.int64)
     weights, total = _weights(content.device), torch.full((), size, dtype=torch.int64, device=content.device)
-    for words in [*whole.split(PIECE), tail]:
+    for words in [*cast("tuple[Tensor, ...]", whole.split(PIECE)), tail]:
         # Mixed first: the highest bits of two words, such as two signs, would cancel each other under any odd weights.
         mixed = words ^ ((words >> 29) & ((1 << 35) - 1))
         total = total * MULTIPLIER + (mixed * weights[: len(mixed)]).sum()

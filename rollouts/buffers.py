@@ -3,6 +3,9 @@
 On a GPU by CUDA's inter-process handles, as vLLM's own `ipc` transport does; on CPU, its twin, a file that is in memory alone.
 """
 
+# What torch uses to share CUDA memory between processes has no types.
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import base64
@@ -72,14 +75,15 @@ def _share_cuda(size: int, device: torch.device) -> tuple[Tensor, str]:
     from torch.multiprocessing.reductions import reduce_tensor
 
     # Memory of expandable segments is shared by way of file descriptors, which containers do not let others open.
-    settings: Any = torch.cuda.memory._set_allocator_settings  # pyright: ignore[reportPrivateUsage] # no public name
+    settings: Any = torch.cuda.memory._set_allocator_settings  # pyright: ignore[reportPrivateUsage, reportDeprecated] # no public name
     expands = "expandable_segments:True" in os.environ.get("PYTORCH_CUDA_ALLOC_CONF", "")
     if expands:
         settings("expandable_segments:False")
     buffer = torch.empty(size, dtype=torch.uint8, device=device)
     if expands:
         settings("expandable_segments:True")
-    _, arguments = reduce_tensor(buffer)
+    reduced: Any = reduce_tensor(buffer)
+    arguments = reduced[1]
     storage, storage_bytes, offset, _, counter, counter_offset, event, syncs = arguments[7:]
     encoded = [base64.b64encode(content).decode() for content in (storage, counter, event)]
     values = [size, encoded[0], storage_bytes, offset, encoded[1], counter_offset, encoded[2], bool(syncs)]

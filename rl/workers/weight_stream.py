@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from uuid import uuid4
 
-import ray
-
+from rollouts.remote import fetch
 from rollouts.transport import WITHIN_DEVICE, Gpu, Stream, Transport
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ class WeightStream:
     def start(self, engines: Sequence[int]) -> tuple[Sequence[Stream], Sequence[ObjectRef[tuple[Checksums, float]]]]:
         """Begin to send as `StreamSource.start` says."""
         if self.address is None:
-            self.address = ray.get(self.actors[0].open_store.remote())
+            self.address = cast("tuple[str, int]", fetch([self.actors[0].open_store.remote()])[0])
         self.count += 1
         host, port = self.address
         self.stream = Stream(
