@@ -1,4 +1,4 @@
-"""What the trunk of a model gives at the places that heads read: the states before the actions of a pack.
+"""States of a model's trunk at the places that heads read: before the actions of a pack.
 
 Suffixes: T tokens of a pack, S those of a rank's share, N sequences, A actions, a those of a rank's share, H hidden size.
 """

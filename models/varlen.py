@@ -36,7 +36,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class EndToEnd:
-    """Where the queries and keys of each of a pack's sequences begin, as the kernel takes it."""
+    """Beginnings of the queries and keys of each of a pack's sequences, as the kernel takes them."""
 
     query_starts_N: Tensor
     """int32, with the number of all queries as its last entry: N + 1 of them."""

@@ -1,4 +1,4 @@
-"""What a machine with NVIDIA GPUs needs beside packages: a driver that is new enough, a compiler, Python's headers, a CUDA build
+"""Requirements of a machine with NVIDIA GPUs beside packages: a driver that is new enough, a compiler, Python's headers, a CUDA build
 of torch. `scripts/setup` asks before there are packages, `rl check` and `rl run` on every machine with GPUs."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What of an engine's GPU memory is there, and the calls to vLLM that change it: pure, so that the order can be read and
+"""State of an engine's GPU memory, and the calls to vLLM that change it: pure, so that the order can be read and
 tested without a GPU.
 
 vLLM's memory has two parts, weights and KV cache. An engine beside trainers gives both away while these work. It wakes the

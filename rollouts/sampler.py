@@ -104,7 +104,7 @@ class Sampler:
 
     @property
     def proof(self) -> Proof:
-        """What is known of the last load of weights."""
+        """Facts about the last load of weights."""
         return self.pool.proof
 
     def load(self, weights: Weights | Path, version: int = 0) -> None:

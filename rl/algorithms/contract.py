@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one clause's trial has shown."""
+    """Outcome of one clause's trial."""
 
     clause: Clause
     state: State

@@ -58,7 +58,7 @@ class VerlFunction:
 
     @property
     def lacks(self) -> str:
-        """What it needs and a batch here does not hold; empty if it can run."""
+        """Inputs that it needs and a batch here does not hold; empty if it can run."""
         missing = [UNAVAILABLE.get(name, "no such quantity here") for name in self.required if name not in AVAILABLE]
         names = [name for name in self.required if name not in AVAILABLE]
         return "; ".join(f"{name} ({what})" for name, what in zip(names, missing, strict=True))

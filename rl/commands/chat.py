@@ -27,7 +27,7 @@ HELP = "/sound PATH adds a clip to your next line · /reset begins anew · /temp
 
 @dataclass
 class Settings:
-    """How answers are sampled."""
+    """Settings with which answers are sampled."""
 
     temperature: float
     max_tokens: int

@@ -38,7 +38,7 @@ Name = Annotated[str | None, typer.Option(help="The recipe's name (default: the 
 
 @dataclass
 class Answers:
-    """What flags and the user have said so far."""
+    """Choices that flags and the user have made so far."""
 
     model: str | None
     data: str | None

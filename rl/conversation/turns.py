@@ -1,4 +1,4 @@
-"""What has been said so far, and what of an answer can be shown while it is written."""
+"""Turns of a conversation, and the part of an answer that can be shown while it is written."""
 
 from __future__ import annotations
 

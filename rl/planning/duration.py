@@ -36,7 +36,7 @@ HOST_BANDWIDTH = 50e9
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast a recipe's trainers and engines work in one stage."""
+    """Pace of a recipe's trainers and engines in one stage."""
 
     train_s: float
     """Seconds of all its optimiser steps and forward passes, for each token of its sequences."""

@@ -1,4 +1,4 @@
-"""What `rl check` tells about a recipe, as data."""
+"""Result of `rl check`, as data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a recipe's engines get the policy's weights, and how long that takes by published rates."""
+"""Routes of the policy's weights to a recipe's engines, and their time by published rates."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ REPOSITORY = re.compile(r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9_])?/[A-Za-z0-9_](?:[\w
 
 @dataclass(frozen=True)
 class Upload:
-    """What is uploaded to a repository."""
+    """Files that are uploaded to a repository."""
 
     folder: Path
     files: list[tuple[str, int]]

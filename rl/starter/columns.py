@@ -103,7 +103,7 @@ CODE_COLUMNS = (
 
 @dataclass(frozen=True)
 class Column:
-    """What the first rows hold in one column, or in a part of one.
+    """Content of one column, or of a part of one, in the first rows.
 
     Example: `Column("answer_final", 200, ["18", "3"], {"text"})`.
     """

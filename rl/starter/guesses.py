@@ -1,4 +1,4 @@
-"""What a data file was taken for: the columns of questions, answers, conversations, options and sound, and its splits."""
+"""Guesses about a data file: the columns of questions, answers, conversations, options and sound, and its splits."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Choices:
-    """What a first recipe is made from."""
+    """Choices that a first recipe is written from."""
 
     name: str
     model: Mapping[str, str]

@@ -1,4 +1,4 @@
-"""What a rank is told of an optimiser step."""
+"""One rank's share of an optimiser step."""
 
 from __future__ import annotations
 

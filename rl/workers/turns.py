@@ -19,7 +19,7 @@ Gpu = tuple[int, str]
 
 
 class Turns:
-    """What the roles of a cluster have begun, by GPU."""
+    """Calls that the roles of a cluster have begun, by GPU."""
 
     def __init__(self) -> None:
         self.begun: dict[Gpu, tuple[object, Sequence[ObjectRef[Any]]]] = {}

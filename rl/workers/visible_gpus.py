@@ -1,4 +1,4 @@
-"""Whether torch sees the GPUs that Ray counts: actors would compute on the CPU otherwise, without a word."""
+"""Check that torch sees the GPUs that Ray counts: actors would compute on the CPU otherwise, without a word."""
 
 from __future__ import annotations
 

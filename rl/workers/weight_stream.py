@@ -22,7 +22,7 @@ BUCKET_BYTES = 256 << 20
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """How weights go from these ranks to these engines."""
+    """Route of weights from these ranks to these engines."""
 
     transport: Transport
     workers: int = 1

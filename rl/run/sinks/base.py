@@ -1,4 +1,4 @@
-"""What a sink of a run's records is given, and the class that every sink extends."""
+"""Records that a run gives its sinks, and the class that every sink extends."""
 
 from __future__ import annotations
 
