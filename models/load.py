@@ -140,7 +140,9 @@ def empty_model(path: str | Path, dtype: Dtype = "float32", shards: Shards | Non
     # As if from a checkpoint: every parameter is made, and divided, one after the other.
     unread = {name: Unread(tensor.shape, tensor.dtype) for name, tensor in model.named_parameters()}
     with dividing(shards):
-        return cast("Any", type(model)).from_pretrained(None, config=config, state_dict=unread, **options)
+        return cast("Any", type(model)).from_pretrained(
+            None, config=config, state_dict=unread, **options, trust_remote_code=False
+        )
 
 
 def _auto_class(path: str | Path) -> Any:

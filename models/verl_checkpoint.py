@@ -116,6 +116,8 @@ def _merge(files: list[Path], shards: Path) -> dict[str, Tensor]:
     # In a mesh of two dimensions the first holds copies: the ranks of its first row have everything.
     count = meshes[0].mesh.shape[-1] if meshes else 1
     parts = [first, *(_load(file, shards) for file in files[1:count])]
+    if any(part.keys() != first.keys() for part in parts):
+        raise ValueError(f"{files[0]}: the shards do not hold the same tensors; {_command(shards)}")
     merged: dict[str, Tensor] = {}
     for name, tensor in first.items():
         locals_ = [part[name] for part in parts]
@@ -136,7 +138,11 @@ def _load(file: Path, shards: Path) -> dict[str, Tensor]:
     import torch
 
     try:
-        return torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        loaded: object = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        values = list(cast("dict[object, object]", loaded).values()) if isinstance(loaded, dict) else [None]
+        if not all(isinstance(value, torch.Tensor) for value in values):
+            raise ValueError("it holds something else than named tensors")
+        return cast("dict[str, Tensor]", loaded)
     except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(

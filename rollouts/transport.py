@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,8 +12,6 @@ Transport = Literal["object_store", "ipc", "nccl", "shared_memory", "gloo"]
 """`object_store`: whole versions through the host, by Ray. The others stream buckets: `ipc` within a GPU that trainer and
 engine share, `nccl` from GPU to GPU; `shared_memory` and `gloo` are the same two between processes on CPU."""
 Setting = Literal["auto", "object_store", "ipc", "nccl", "shared_memory", "gloo"]
-ON_GPUS: Mapping[Transport, bool] = {"ipc": True, "nccl": True, "shared_memory": False, "gloo": False}
-"""Whether a stream wants GPUs; the object store does without and with them."""
 WITHIN_DEVICE = ("ipc", "shared_memory")
 """Streams whose receivers read the sender's own memory."""
 
@@ -66,6 +64,8 @@ def choose_transport(
         "object_store": (True, ""),
     }
     fits, fix = refusals[setting]
+    if setting in ("ipc", "nccl") and not served:
+        fits, fix = False, f"there are no GPUs; set {'shared_memory' if setting == 'ipc' else 'gloo'}"
     if adapters:
         fits, fix = False, "a LoRA adapter goes by the object store"
     if not fits:

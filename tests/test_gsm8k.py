@@ -13,6 +13,7 @@ from rl.runner import run
 TINY = [
     *("model.path=null", "model.build={hidden_size: 64, layers: 1, heads: 2}", "model.dtype=float32"),
     "engines.kv_cache_mb=64",
+    "model.expect=null",
     *(f"{stage}.{key}" for stage in ("before", "warm", "after") for key in ("limit=4", "samples=1")),
     *("before.greedy=false", "warm.greedy=false"),
     *("sft.limit=16", "sft.sequences_per_step=8", "curate.limit=8", "curate.samples=2", "curate.keep=[0,2]"),

@@ -60,7 +60,7 @@ def find(clause: Clause, trial: Trial) -> Finding:
     """Return what the trial shows; an error of the function breaks the clause."""
     try:
         state, detail = trial()
-    except Exception as error:  # the function is somebody else's, and may raise anything
+    except (Exception, SystemExit) as error:  # the function is somebody else's, and may raise anything
         return Finding(clause, "FAILS", f"raises {type(error).__name__}: {first_line(error)}")
     return Finding(clause, state, detail)
 

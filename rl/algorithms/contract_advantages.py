@@ -100,7 +100,7 @@ def try_groups(estimator: Estimator, objective: Objective) -> tuple[State, str]:
     for what, batch in {"groups of one": alone, "equal scores": equal, "a batch of one sample": single}.items():
         try:
             found_A = advantages(estimator, batch, objective)
-        except Exception as error:  # the function is somebody else's
+        except (Exception, SystemExit) as error:  # the function is somebody else's
             return "FAILS", f"with {what} it raises {type(error).__name__}: {str(error).partition(chr(10))[0]}"
         if not bool(found_A.isfinite().all()):
             return (

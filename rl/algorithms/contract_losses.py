@@ -91,7 +91,7 @@ def try_zero(loss: PolicyLoss, objective: Objective) -> tuple[State, str]:
     blind = dataclasses.replace(batch, _advantages_A=None)
     try:
         loss(moved_logprobs(batch).requires_grad_(), blind, objective)
-    except Exception:
+    except (Exception, SystemExit):
         pass
     else:
         return "-", "reads no advantages"

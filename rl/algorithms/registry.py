@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from rl import functions
-from rl.config import ConfigError, did_you_mean
+from rl.config import ConfigError, did_you_mean, first_line
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -26,10 +26,17 @@ def resolve(name: str, registry: Mapping[str, F], kind: str) -> F:
     if name in registry:
         return registry[name]
     module, attribute = _split(name, registry, kind)
+    was_imported = module in sys.modules
     try:
         function: object = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
+        if not was_imported:  # or `check_name` would ask it, and say the same in other words
+            sys.modules.pop(module, None)
         raise ConfigError(f"{kind} '{name}': {error}; write it as `pkg.mod:fn`") from error
+    except (Exception, SystemExit) as error:  # the module is somebody else's, and may raise anything
+        raise ConfigError(
+            f"{kind} '{name}': its module raises {type(error).__name__}: {first_line(error)}; mend it"
+        ) from error
     if not callable(function):
         raise ConfigError(f"{kind} '{name}' is not a function; name one")
     return cast(F, function)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,8 +40,8 @@ class Turns:
 
     def hear(self, path: str) -> None:
         """Add a clip to the next question. Raises ValueError for a file that is no sound."""
-        file = Path(path).expanduser()
-        if not file.is_file():
+        file = Path(os.path.expanduser(path))
+        if not os.path.isfile(file):  # unlike Path.is_file it answers for any text
             raise ValueError(f"{path}: no such file; name a sound file")
         clip = Clip(str(file))
         check_decodable(clip)

@@ -40,7 +40,7 @@ def load(source: str, place: str) -> Callable[..., Iterable[Prompt]]:
             spec.loader.exec_module(module)
         else:
             module = importlib.import_module(module_name)
-    except (ImportError, SyntaxError, TypeError, ValueError) as error:
+    except (Exception, SystemExit) as error:  # the module is somebody else's, and may raise anything
         raise ConfigError(
             f"{place}: cannot import {module_name}: {first_line(error)}; correct the name or the file"
         ) from error

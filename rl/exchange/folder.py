@@ -44,6 +44,11 @@ def write_reward(selection: Selection, out: Path) -> tuple[str, list[str]]:
     values = cast("Values", asdict(selection.reward))
     parcel = Parcel(out)
     pack_rewards(selection.recipe, values, [], parcel)
+    for name in ("reward.py", "train.py", "run.sh"):
+        if (out / name).exists():
+            raise ConfigError(
+                f"reward: the export writes a {name} of its own, and yours would be lost; rename your file"
+            )
     compact = _without_nothing(keep_interpolations(values))
     return pprint.pformat(compact, width=116, sort_dicts=False), parcel.notes
 
@@ -51,7 +56,10 @@ def write_reward(selection: Selection, out: Path) -> tuple[str, list[str]]:
 def _without_nothing(value: object) -> object:
     """Return a mapping without its keys that are None or empty, all the way down."""
     if isinstance(value, dict):
-        items = {key: _without_nothing(inner) for key, inner in cast("Values", value).items()}
+        # The arguments of a verifier stay as they are: null is not its default.
+        items = {
+            key: inner if key == "args" else _without_nothing(inner) for key, inner in cast("Values", value).items()
+        }
         return {key: inner for key, inner in items.items() if inner is not None and inner not in ({}, [])}
     return [_without_nothing(inner) for inner in value] if isinstance(value, list | tuple) else value
 
@@ -86,7 +94,7 @@ def longest_prompt(selection: Selection, say: Callable[[str], None]) -> int:
         return max(1, limit // 4)
     from transformers import AutoTokenizer
 
-    tokenizer = cast("PreTrainedTokenizerBase", AutoTokenizer.from_pretrained(str(folder)))
+    tokenizer = cast("PreTrainedTokenizerBase", AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False))
     longest = max(_length(prompt, tokenizer) for prompt in [*selection.train, *selection.test])
     tokens = -(-longest // ROUND_TO) * ROUND_TO
     if tokens >= limit:

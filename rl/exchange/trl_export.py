@@ -62,7 +62,9 @@ def main() -> None:
 
     options = [word for key, value in SETTINGS.items() for word in (f"--{{key}}", str(value))]
     (config,) = HfArgumentParser(GRPOConfig).parse_args_into_dataclasses([*options, *sys.argv[1:]])
-    data = load_dataset("json", data_files={{path.stem: str(path) for path in HERE.glob("t*.jsonl")}})
+    data = load_dataset("json", data_files={{
+        name: str(HERE / f"{{name}}.jsonl") for name in ("train", "test") if (HERE / f"{{name}}.jsonl").is_file()
+    }})
     trainer = GRPOTrainer(
         model={model!r},
         args=config,

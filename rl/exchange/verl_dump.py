@@ -40,7 +40,8 @@ class DumpedSample:
 
 def is_dump(path: Path) -> bool:
     """Return whether a folder holds verl's samples, and no run of ours."""
-    return path.is_dir() and not (path / "recipe.yaml").exists() and bool(_files(path))
+    # os.path: unlike Path.is_dir it answers for names that are too long for any file.
+    return os.path.isdir(path) and not (path / "recipe.yaml").exists() and bool(_files(path))
 
 
 def _files(folder: Path) -> list[Path]:
@@ -54,7 +55,7 @@ def read_dump(folder: Path, steps: int | None = None) -> list[DumpedSample]:
     group. Raises ValueError naming file and line."""
     samples: list[DumpedSample] = []
     for file in _files(folder)[-steps if steps else 0 :]:
-        counts: dict[str, int] = {}  # samples of each prompt so far
+        counts: dict[str, list[int]] = {}  # of each prompt its number, and its samples so far
         for where, row in jsonl(file):
             samples.append(_read_sample(row, where, int(file.stem), counts))
     if not samples:
@@ -62,7 +63,7 @@ def read_dump(folder: Path, steps: int | None = None) -> list[DumpedSample]:
     return samples
 
 
-def _read_sample(row: Row, where: str, step: int, counts: dict[str, int]) -> DumpedSample:
+def _read_sample(row: Row, where: str, step: int, counts: dict[str, list[int]]) -> DumpedSample:
     for name in ("input", "output"):
         if not isinstance(row.get(name), str):
             raise ValueError(
@@ -70,24 +71,27 @@ def _read_sample(row: Row, where: str, step: int, counts: dict[str, int]) -> Dum
                 f"{', '.join(COLUMNS)}"
             )
     question, gold = row["input"], row.get("gts")
-    index = counts.setdefault(question, 0)
-    counts[question] += 1
+    entry = counts.setdefault(question, [len(counts), 0])
+    number, index = entry
+    entry[1] += 1
     parts = {name: float(value) for name, value in row.items() if name not in COLUMNS and _is_number(value)}
     others = {name: value for name, value in row.items() if name not in (*COLUMNS, *parts)}
     prompt = Prompt(
-        id=f"{step}/{[*counts].index(question)}",
+        id=f"{step}/{number}",
         messages=(Message("user", question),),
         answer=str(gold) if isinstance(gold, str | int | float) and str(gold).strip() else None,
         source=str(others.get("data_source") or ""),
         fields={**others, "reward_model": {"ground_truth": gold}},
     )
     rollout = Case(row["output"], None).rollout()
-    score = float(row["score"]) if _is_number(row.get("score")) else None
+    # What `rl export verl` writes of a sample that could not be judged is no score.
+    could_judge = not (row.get("error") == 1 and "acc" in row)
+    score = float(row["score"]) if could_judge and _is_number(row.get("score")) else None
     return DumpedSample(step, replace(rollout, prompt=prompt, sample=index, version=step), score, parts)
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not is_missing(value)
+    return isinstance(value, int | float) and not is_missing(value) and abs(value) < 1e300
 
 
 def replay_rows(folder: Path, stage: str | None, steps: int | None) -> tuple[list[tuple[str, int, Row]], list[Rollout]]:

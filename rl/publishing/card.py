@@ -29,8 +29,14 @@ def write_card(run: Run, recipe: Recipe, recipe_text: str, repository: str, lice
         _training(run, recipe_text),
         _data(recipe, models, licence),
     ]
-    text = redact_text("\n\n".join(sections)).replace(str(Path.home()), "~")
+    text = without_home(redact_text("\n\n".join(sections)))
     return visible(text) + "\n"
+
+
+def without_home(text: str) -> str:
+    """Return the text with `~` for the user's home directory."""
+    home = str(Path.home())
+    return text.replace(home, "~") if len(home) > 1 else text  # a user without a home has /
 
 
 def inherited_licence(recipe: Recipe) -> str | None:

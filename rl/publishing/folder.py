@@ -12,7 +12,7 @@ from models.folder import check_whole
 from models.settings import ModelConfig
 from models.shape import read_shape
 from rl.config import ConfigError
-from rl.publishing.card import inherited_licence, write_card
+from rl.publishing.card import inherited_licence, without_home, write_card
 from rl.recipe import load
 from rl.redaction import redact_text
 from rl.report.run_data import read_run
@@ -50,7 +50,7 @@ def prepare(run_dir: Path, repository: str, out: Path, licence: str | None) -> U
     if not recipe_file.is_file():
         raise ConfigError(f"{run_dir}: has no {RECIPE}, so the card could not say how it was trained")
     recipe = load(recipe_file, check=False)
-    text = redact_text(recipe_file.read_text(encoding="utf-8")).replace(str(Path.home()), "~")
+    text = without_home(redact_text(recipe_file.read_text(encoding="utf-8")))
     shape = read_shape(ModelConfig(path=str(model)))
     inherited = None if licence else inherited_licence(recipe)
     listens = bool(shape and shape.token_rate)
@@ -86,7 +86,9 @@ def _lay_out(model: Path, out: Path) -> None:
     """Link or copy the model's files, without hidden ones and what only this run's machine knows."""
     for file in sorted(model.rglob("*")):
         path = file.relative_to(model)
-        if not file.is_file() or file.name == INSIDE or any(part.startswith(".") for part in path.parts):
+        # The card and the recipe are written anew: into a link they would be written into the run.
+        is_ours = path.as_posix() in ("README.md", RECIPE)
+        if not file.is_file() or is_ours or file.name == INSIDE or any(part.startswith(".") for part in path.parts):
             continue
         (out / path).parent.mkdir(parents=True, exist_ok=True)
         try:

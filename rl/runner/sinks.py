@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from rl.recipe import Recipe
+from rl.redaction import redact
 from rl.report.run_data import Stage, read_run
 from rl.run.sinks import registry
 from rl.run.sinks.base import RunFacts
 from rl.run.sinks.channels import PATIENCE_S, Channels
-from rl.run.summary import RECIPE
 from rl.run.tracker import append_warning
-from rl.runner.run_dir import read_recipe
 
 REPORT = "report.html"
 
@@ -25,7 +25,7 @@ def open_sinks(recipe: Recipe, out: Path, provenance: Mapping[str, object], say:
         say(f"warning: {text}")
 
     registry.hide_keys()
-    config = read_recipe(out / RECIPE)  # as it is saved, without secrets
+    config = json.loads(json.dumps(redact(recipe.source)))  # as it is saved: plain values, without secrets
     facts = RunFacts(recipe.name, out, config, provenance, say)
     entries = {registry.title(entry): registry.factory(entry, recipe.folder) for entry in recipe.header.track}
     return Channels(facts, entries, warn)

@@ -6,6 +6,7 @@ usual, what stands in the column tells.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -204,4 +205,6 @@ def is_sound(c: Column) -> bool:
 def is_surely_sound(c: Column, root: Path) -> bool:
     """Return whether a column that no usual name calls sound is more than names of files that are elsewhere."""
     first = c.values[0]
-    return not isinstance(first, str) or "audio" in c.name.casefold() or (root / first).is_file()
+    return (
+        not isinstance(first, str) or "audio" in c.name.casefold() or os.path.isfile(root / first)
+    )  # unlike Path.is_file it answers for any text

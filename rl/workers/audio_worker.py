@@ -22,6 +22,7 @@ from rl.types import Batch, Clip
 from rl.workers.adapter_worker import AdapterWorker
 from rl.workers.cuda_cache import frees_cuda_cache
 from rl.workers.diagnosis import check_weights
+from rl.workers.offload import brings_states_back
 from rl.workers.optimizer import OptimizerConfig
 from rl.workers.trainer_config import TrainerConfig
 
@@ -187,6 +188,7 @@ class LanguageModelWorker(AudioWorker):
         self.wrap(lambda: LabelledEncoder(path, model.dtype, classes), model.dtype, trainer, optimizer)
 
     @frees_cuda_cache
+    @brings_states_back
     def fit_encoder(
         self,
         clips: Sequence[Clip],

@@ -6,13 +6,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from rl.workers.trainer import TrainerWorker
+    import torch
+
+
+class Trainer(Protocol):
+    """A trainer, as far as this module knows it."""
+
+    device: torch.device
+    shares_gpu: bool
+    """Whether an engine or another trainer has the same GPU."""
+
 
 Arguments = ParamSpec("Arguments")
-Worker = TypeVar("Worker", bound="TrainerWorker")
+Worker = TypeVar("Worker", bound=Trainer)
 Result = TypeVar("Result")
 
 

@@ -22,8 +22,7 @@ def deepspeed_settings(
         "train_micro_batch_size_per_gpu": 1,  # it wants a number; batches are ragged, and it never counts them
         "managed_gradient_accumulation": False,  # `optimise` says when a step is due
         "gradient_clipping": gradient_clipping,  # explicit, or DeepSpeed clips at 1.0
-        # Gathers and reductions beside the arithmetic. On CPUs there is nothing to run them beside.
-        "zero_optimization": {"stage": zero_stage, "overlap_comm": on_gpus},
+        "zero_optimization": {"stage": zero_stage},
         "zero_allow_untested_optimizer": True,  # torch's AdamW is one
         # On CPU too, where it has kernels of its own: DeepSpeed's CPU Adam would be compiled at the first start.
         "zero_force_ds_cpu_optimizer": False,
@@ -43,6 +42,10 @@ def deepspeed_settings(
     settings = _merge(settings, options)
     if offloads_optimizer(settings):  # of which stage 0 knows nothing
         settings["zero_optimization"]["stage"] = max(1, settings["zero_optimization"]["stage"])
+    # Gathers and reductions beside the arithmetic. On CPUs there is nothing to run them beside, and below stage 2 DeepSpeed refuses
+    # it where it does not count the micro-batches itself.
+    zero = settings["zero_optimization"]
+    zero.setdefault("overlap_comm", on_gpus and zero["stage"] >= 2)
     return settings
 
 

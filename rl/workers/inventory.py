@@ -9,20 +9,29 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rl.workers.machine import Machine
 from rl.workers.placement import ClusterConfig, Devices
-from rl.workers.ray_start import start_ray
+from rl.workers.ray_start import start_ray, stop_ray
 
 
 def read_devices(config: ClusterConfig) -> Devices:
-    """Return the devices of the cluster that the recipe or RAY_ADDRESS names, and connect to it where this process has not yet.
-    Of nodes that differ it has as many GPUs each as the fewest."""
-    if not ray.is_initialized():
+    """Return the devices of the cluster that the recipe or RAY_ADDRESS names. Of nodes that
+    differ it has as many GPUs each as the fewest."""
+    has_opened = not ray.is_initialized()
+    if has_opened:
         start_ray(config, 0)
+    try:
+        return _count_devices()
+    finally:
+        if has_opened:  # the run connects for itself, and closes what it has opened
+            stop_ray()
+
+
+def _count_devices() -> Devices:
     nodes = cast("list[dict[str, Any]]", ray.nodes())  # Ray leaves it untyped
     nodes = [node for node in nodes if node["Alive"]]
     gpu_nodes = [node for node in nodes if node["Resources"].get("GPU")]
     if not gpu_nodes:
         return Devices(1, 0, int(sum(node["Resources"].get("CPU", 0) for node in nodes)))
-    detect = ray.remote(Machine.detect)
+    detect = ray.remote(_detect)
     calls = [
         detect.options(
             num_cpus=0,
@@ -41,3 +50,8 @@ def read_devices(config: ClusterConfig) -> Devices:
         int(min(node["Resources"].get("CPU", 1) for node in gpu_nodes)),
         float(min(memories)) if all(memories) else 0.0,
     )
+
+
+def _detect() -> Machine:
+    # Ray takes functions, and no method of a class.
+    return Machine.detect()

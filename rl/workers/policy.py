@@ -120,9 +120,14 @@ class PolicyWorker(LanguageModelWorker):
             return loss_A, {**diagnostics, "logprob_gap": gap_A, "logprob_gap/far": (gap_A > FAR).float()}
 
         def is_wide(report: Mapping[str, float]) -> bool:
-            # Strictly more than the driver's own sum, which rounds otherwise: what is held back here stops the run there.
-            # A NaN goes on, to be explained.
-            return max_gap < math.inf and self._sum_over_ranks(report["logprob_gap"]) > max_gap * (1 + 1e-9)
+            # With `old` the driver has looked before, and from the second step on the policy is rightly another one. Strictly
+            # more than the driver's own sum, which rounds otherwise: what is held back here stops the run there. A NaN goes
+            # on, to be explained.
+            return (
+                not batch.has("old")
+                and max_gap < math.inf
+                and self._sum_over_ranks(report["logprob_gap"]) > max_gap * (1 + 1e-9)
+            )
 
         largest: list[Tensor] = []
         weights = partial(action_weights, normalise=objective.normalise, constant=max_tokens)

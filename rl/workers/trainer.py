@@ -25,6 +25,7 @@ from rl.finite import NonFiniteError
 from rl.types import Batch
 from rl.workers.adamw import build_adamw
 from rl.workers.clipping import Clipping
+from rl.workers.cuda_cache import frees_cuda_cache
 from rl.workers.deepspeed_settings import deepspeed_settings
 from rl.workers.diagnosis import Compute, Losses, check_answers, check_weights, explain_step
 from rl.workers.offload import Offload, brings_states_back
@@ -227,11 +228,13 @@ class TrainerWorker:
         check_answers(answers, name, batch)
         return answers
 
+    @frees_cuda_cache
     @brings_states_back
     def save_optimizer(self, folder: str) -> None:
         """Write this rank's share of master weights and optimizer state, as safetensors."""
         write_optimizer(self.deepspeed.optimizer, optimizer_file(folder, self.rank, self.world))
 
+    @frees_cuda_cache
     @brings_states_back
     def load_optimizer(self, folder: str) -> None:
         """Read back what `save_optimizer` wrote, after the model's weights. Raises ValueError when another number of

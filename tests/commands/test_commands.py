@@ -87,7 +87,7 @@ def test_a_shell_completes_commands_recipes_and_options() -> None:
     assert completions("rl run findings/") == ["findings/format_and_data", "findings/ppo_and_grpo"]
     assert completions("rl recipes ") == bundled.names()
     assert completions("rl run --see") == ["--seeds"]
-    assert completions("rl eval --recipe gsm8k_") == ["gsm8k_words"]
+    assert completions("rl eval --recipe gsm8k_") == ["gsm8k_7b", "gsm8k_words"]
 
 
 def test_completion_imports_nothing_heavy() -> None:

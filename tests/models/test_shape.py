@@ -131,8 +131,4 @@ def test_activations_are_what_autograd_keeps(dtype: Any, checkpointing: bool, tm
     shape = config_shape({**config.shape(), "vocab_size": 300, "model_type": "qwen2"})
     assert shape is not None
     estimate = shape.activations(dtype, "inputs" if checkpointing else "all")
-    if checkpointing:  # the one layer that is worked again is there in the backward only
-        layers = config_shape({**config.shape(), "vocab_size": 300, "num_hidden_layers": 2, "model_type": "qwen2"})
-        assert layers is not None
-        estimate -= shape.activations(dtype, "all") - layers.activations(dtype, "all")
     assert estimate == pytest.approx(measured, rel=0.05)

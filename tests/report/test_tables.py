@@ -77,6 +77,7 @@ def test_show_a_finished_run(tmp_path: Path) -> None:
 def test_show_a_killed_run_says_how_far_it_came(tmp_path: Path) -> None:
     write_summary(tmp_path, Summary("words", "running", 4.0, [StageSummary("[sft]", "sft", 4.0, {"loss": 0.5})]))
     Tracker(tmp_path, "rlvr").record(17, {"reward": 0.25, "entropy": 1.5})
+    (tmp_path / "tensorboard").mkdir()  # as the sink of that name makes it
     lines = printed(show(tmp_path)).splitlines()
     assert any(line.split() == ["[sft]", "sft", "0:04", "loss", "0.5"] for line in lines)
     assert any(line.split() == ["rlvr", "unfinished", "17", "reward", "0.25", "entropy", "1.5"] for line in lines)

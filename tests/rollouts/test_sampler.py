@@ -123,20 +123,20 @@ def test_what_a_dead_engine_lost_is_written_again(
     ray.kill(second)
     assert same(by_key([*early, *flowing]), alone)
     assert 0 < source.reissued_requests < len(alone)
-    assert source.engines[1] is not second
+    assert source.pool.engines[1] is not second
 
-    ray.kill(source.engines[1])
-    source.respawn = lambda i: engine
+    ray.kill(source.pool.engines[1])
+    source.pool.respawn = lambda i: engine
     source.load(tied, version=4)
-    source.engines.pop()
+    source.pool.engines.pop()
     assert {r.version for r in by_key(stream(source)).values()} == {4}
 
-    source.engines, source.respawn = [second], lambda i: engine
+    source.pool.engines, source.pool.respawn = [second], lambda i: engine
     with pytest.raises(ValueError, match=r"^the new weights lack ") as error:
         source.load(tied / "absent")
     assert "\n" not in str(error.value), "one line, and not Ray's traceback"
 
-    source.engines, source.respawn = [second], lambda i: second
+    source.pool.engines, source.pool.respawn = [second], lambda i: second
     with pytest.raises(ValueError, match=r"^4 engines died during one .*, the last was engine 0; is memory short\?"):
         source.load(tied)
 

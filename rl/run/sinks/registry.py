@@ -29,6 +29,8 @@ def check(track: Sequence[str], place: str = "track") -> None:
         here = f"{place}[{i}]"
         if entry in track[:i]:
             raise ConfigError(f"{here}: '{entry}' stands there twice; remove one")
+        if title(entry) in map(title, track[:i]):
+            raise ConfigError(f"{here}: another tracker is called '{title(entry)}' too; rename one of them")
         if name == "prometheus" and colon and not (rest.isdecimal() and 0 < int(rest) < 65536):
             raise ConfigError(f"{here}: '{rest}' is no port; write prometheus:9400, or prometheus for a free one")
         is_class = colon and rest.isidentifier()
@@ -125,6 +127,9 @@ def _wandb_problems() -> list[str]:
 
 def _mlflow_problems() -> list[str]:
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if "@" in urlsplit(uri).netloc:  # it would come back in messages of errors
+        fix = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead"
+        return [f"track: mlflow: MLFLOW_TRACKING_URI holds a user or password; {fix}"]
     if urlsplit(uri).scheme in ("http", "https"):
         return []
     shown = f"'{uri}' is no server" if uri else "no server is named"
