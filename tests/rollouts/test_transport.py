@@ -38,7 +38,7 @@ def test_the_transport_follows_the_devices(trainers: Any, engines: Any, transpor
 @pytest.mark.parametrize(
     ("setting", "trainers", "engines", "says"),
     [
-        ("ipc", [], [], "every engine must sit on GPUs of the policy"),
+        ("ipc", [], [], "there are no GPUs; set shared_memory"),
         ("nccl", [ONE], [ONE], "engines and policy must sit on different GPUs"),
         ("ipc", [ONE], [OTHER], "every engine must sit on GPUs of the policy"),
         ("gloo", [ONE], [ONE], "on GPUs set nccl"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from rl.config import Values
@@ -19,6 +20,13 @@ def test_gpus_communicate_beside_the_arithmetic_and_add_up_in_float32() -> None:
     on_cpu = deepspeed_settings("float32", 2, Values(), 1.0)
     assert on_cpu["zero_optimization"] == {"stage": 2, "overlap_comm": False}
     assert "communication_data_type" not in on_cpu
+
+
+@pytest.mark.parametrize(("dtype", "stage"), [("float32", 0), ("bfloat16", 0), ("float32", 1), ("bfloat16", 1)])
+def test_below_stage_2_nothing_overlaps(dtype: str, stage: int) -> None:
+    """DeepSpeed refuses it there, where micro-batches are counted by us."""
+    settings = deepspeed_settings(dtype, stage, Values(), 1.0, on_gpus=True)
+    assert settings["zero_optimization"]["overlap_comm"] is False
 
 
 def test_a_recipe_has_the_last_word() -> None:
