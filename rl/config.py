@@ -157,7 +157,7 @@ def shorten(value: object, limit: int = 100) -> str:
     return text if len(text) <= limit else f"{text[: limit - 20]} … {text[-17:]}"
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, without its full stop; its type where there is no message."""
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
 

@@ -335,8 +335,9 @@ def test_a_gradient_without_a_number_is_named_where_losses_have_one(
 
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_a_step_of_wide_gaps_is_not_taken(worlds: Callable[[int], Any], untied: Path, batch: Batch, ranks: int) -> None:
-    """A broken engine must not have moved the weights; the gap is that of all ranks, and a bound above it lets it pass."""
-    world = worlds(ranks)
+    """A broken engine must not have moved the weights; the gap is that of all ranks, and a bound above it lets it pass. Where
+    the old policy's logprobs are there the driver has looked, and steps of a policy that has moved are all taken."""
+    world, with_old, batch = worlds(ranks), batch, replace(batch, _old_A=None)
     world.load("policy", untied)
     before, rows = world.parameters("policy"), [range(len(batch))]
     report = world.policy.update(batch, rows, [1e-2], OBJECTIVES["imitation"], 64, 1e-9).get()
@@ -347,6 +348,9 @@ def test_a_step_of_wide_gaps_is_not_taken(worlds: Callable[[int], Any], untied: 
     taken = world.policy.update(batch, rows, [1e-2], OBJECTIVES["imitation"], 64, 1.01 * report["logprob_gap"]).get()
     assert taken["logprob_gap"] == pytest.approx(report["logprob_gap"])
     assert not torch.equal(before["lm.lm_head.weight"], world.parameters("policy")["lm.lm_head.weight"])
+    world.load("policy", untied)
+    steps = world.policy.update(with_old, rows * 2, [1e-2] * 2, OBJECTIVES["imitation"], 64, 1e-9).get()
+    assert math.isfinite(steps["grad_norm"])
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
