@@ -155,18 +155,18 @@ def test_critic_less_returns_are_returns():
 
 
 def test_an_outsiders_estimator(tmp_path, monkeypatch):
-    (tmp_path / "their_advantages.py").write_text(
+    (tmp_path / "outsiders_ones.py").write_text(
         "def ones(batch, objective): return batch.add(advantages=batch.rewards_A * 0 + 1, returns=batch.rewards_A)\n"
         "def nothing(batch, objective): pass\n"
         "def forgot(batch, objective): return batch\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     batch = ragged([2], scores=[1])
-    assert estimate(batch, Objective(advantage="their_advantages:ones", whiten=False)).advantages_A.tolist() == [1, 1]
+    assert estimate(batch, Objective(advantage="outsiders_ones:ones", whiten=False)).advantages_A.tolist() == [1, 1]
     with pytest.raises(ConfigError, match="returned NoneType; return a Batch"):
-        estimate(batch, Objective(advantage="their_advantages:nothing"))
+        estimate(batch, Objective(advantage="outsiders_ones:nothing"))
     with pytest.raises(ValueError, match="no 'advantages' yet"):
-        estimate(batch, Objective(advantage="their_advantages:forgot", whiten=False))
+        estimate(batch, Objective(advantage="outsiders_ones:forgot", whiten=False))
 
 
 # Against verl
