@@ -155,14 +155,15 @@ def test_a_head_that_is_not_packed_anew_stops_the_run(loop: Loop) -> None:
 # --- streams ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("transport", ["gloo", "shared_memory"])
+# Each transport and each type once.
+@pytest.mark.parametrize(
+    ("dtype", "transport"), [("float32", "gloo"), ("bfloat16", "shared_memory")], indirect=["dtype"], scope="module"
+)
 def test_a_stream_brings_what_the_object_store_brings(
     worlds: Callable[[int], Any], engines: list[Any], tied: Path, dtype: str, transport: Any
 ) -> None:
     """From two ranks under ZeRO-3, in buckets smaller than the largest tensor, to two engines that sleep between loads;
     what is wrong with it is found as elsewhere, and the next load is right again."""
-    if (dtype, transport) not in (("float32", "gloo"), ("bfloat16", "shared_memory")):
-        pytest.skip("each transport and each type once")
     seats = [Seat(actor, "policy") for actor in worlds(2).actors]
     loop = Loop(seats, engines, tied, dtype, 3)
     expected = loop.policy.weights().checksums
@@ -188,12 +189,11 @@ def test_a_stream_brings_what_the_object_store_brings(
             ray.get(engine.__ray_call__.remote(lambda self: setattr(self.memory, "sleeps", False)))
 
 
+@pytest.mark.parametrize("dtype", ["float32"], indirect=True, scope="module")  # a death has no type
 def test_an_engine_that_dies_in_a_stream_is_replaced(
     worlds: Callable[[int], Any], engines: list[Any], tied: Path, dtype: str
 ) -> None:
     """The stream ends for the other engine and for the trainer, and begins anew for all."""
-    if dtype != "float32":
-        pytest.skip("a death has no type")
     seats = [Seat(actor, "policy") for actor in worlds(1).actors]
     loop = Loop(seats, engines, tied, dtype)
     loop.policy.stream = WeightStream(seats, Route("gloo"), bucket_bytes=20_000)
