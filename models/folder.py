@@ -197,7 +197,9 @@ def on_disk(path: str, place: str = "model.path") -> Path:
             )
         )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
-        raise ValueError(f"{place}: '{path}' is no folder and could not be fetched ({type(error).__name__})") from error
+        raise ValueError(
+            f"{place}: '{path}' is no folder here and could not be fetched ({type(error).__name__}); correct the name"
+        ) from error
 
 
 def _mapping(file: Path) -> dict[str, object]:

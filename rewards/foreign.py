@@ -150,7 +150,7 @@ def _raise_timeout(*_: object) -> None:
 
 @dataclass(slots=True)
 class _Notes:
-    """What a function of TRL's logs beside its score."""
+    """Metrics and columns that a function of TRL's logs beside its score."""
 
     metrics: dict[str, float] = field(default_factory=dict[str, float])
     texts: list[str] = field(default_factory=list[str])

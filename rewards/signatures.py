@@ -14,7 +14,7 @@ from typing import Literal
 from rl.config import ConfigError, did_you_mean
 
 Form = Literal["ours", "ours_batch", "verl", "verl_batch", "trl", "openrlhf", "single"]
-"""Whose form a reward function has. `single`: TRL's names in the singular, one completion a call, as Prime's verifiers have it."""
+"""Library whose form a reward function has. `single`: TRL's names in the singular, one completion a call, as Prime's verifiers have it."""
 
 PASSED: Mapping[Form, tuple[str, ...]] = {
     "ours": ("prompt", "rollout"),
@@ -39,7 +39,7 @@ class Signature:
     """Parameters that can be passed by position, in order."""
     keyword_only: tuple[str, ...] = ()
     required: tuple[str, ...] = ()
-    """Those of both that have no default."""
+    """Parameters of both kinds that have no default."""
     has_args: bool = False
     """True with `*args`."""
     has_kwargs: bool = False

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 State = Literal["ok", "FAILS", "-"]
-"""What a trial finds; `-`: the clause does not concern the function."""
+"""Result of a trial; `-`: the clause does not concern the function."""
 Trial = Callable[[], tuple[State, str]]
 """A trial of one clause: its state, and by how much it is broken or a remark."""
 

@@ -47,11 +47,11 @@ IS_LIMIT = 20.0  # as in verl, for the ratio that is reported
 
 def estimator(name: str, place: str = "advantage") -> Estimator:
     """Return the advantage `verl/NAME` as a function of a batch. Raises ConfigError where it cannot run here."""
-    found = verl_source.find(name, "advantage", place)
+    listing = verl_source.find(name, "advantage", place)
 
     def estimate(batch: Batch, objective: Objective) -> Batch:
         core = import_core()
-        return estimate_with(core.ADV_ESTIMATOR_REGISTRY[found.name], found.parameters, batch, objective, place)
+        return estimate_with(core.ADV_ESTIMATOR_REGISTRY[listing.name], listing.parameters, batch, objective, place)
 
     return estimate
 
@@ -59,15 +59,15 @@ def estimator(name: str, place: str = "advantage") -> Estimator:
 def policy_loss(name: str, place: str = "policy_loss") -> PolicyLoss:
     """Return the loss `verl/NAME` as a function that gives a term for each action. Raises ConfigError where it cannot run
     here."""
-    found = verl_source.find(name, "policy_loss", place)
+    listing = verl_source.find(name, "policy_loss", place)
 
     def loss(logprobs_A: Tensor, batch: Batch, objective: Objective) -> tuple[Tensor, dict[str, Tensor]]:
         core = import_core()
         old_A = batch.old_logprobs(logprobs_A)
-        if found.name == "bypass_mode":  # whose "old" policy is the engine's
+        if listing.name == "bypass_mode":  # whose "old" policy is the engine's
             old_A = batch.rollout_logprobs_A
         config = actor_config(objective, place)
-        return terms_of(core.POLICY_LOSS_REGISTRY[found.name], logprobs_A, old_A, batch, config)
+        return terms_of(core.POLICY_LOSS_REGISTRY[listing.name], logprobs_A, old_A, batch, config)
 
     return loss
 
@@ -217,12 +217,12 @@ def _actor_config(clips: tuple[float, float, float | None], extra_json: str, pla
         return {f.name for f in dataclasses.fields(cast(Any, config))}
 
     extra = json.loads(extra_json)
-    own = names(PolicyLossConfig)
-    known = own | {"tau_pos", "tau_neg"} | names(AlgoConfig)
+    loss_names = names(PolicyLossConfig)
+    all_names = loss_names | {"tau_pos", "tau_neg"} | names(AlgoConfig)
     for name in extra:
-        if name not in known:
+        if name not in all_names:
             raise ConfigError(
-                f"{place.rpartition('.')[0]}.verl: verl has no '{name}'{did_you_mean(name, known)}".lstrip(".")
+                f"{place.rpartition('.')[0]}.verl: verl has no '{name}'{did_you_mean(name, all_names)}".lstrip(".")
             )
     low, high, dual = clips
     return ActorConfig(
@@ -235,7 +235,7 @@ def _actor_config(clips: tuple[float, float, float | None], extra_json: str, pla
         clip_ratio_high=high,
         **({} if dual is None else {"clip_ratio_c": dual}),
         **{name: value for name, value in extra.items() if name in ("tau_pos", "tau_neg")},
-        policy_loss=PolicyLossConfig(**{name: value for name, value in extra.items() if name in own}),
+        policy_loss=PolicyLossConfig(**{name: value for name, value in extra.items() if name in loss_names}),
         global_batch_info={"dp_size": 1, "global_batch_size": 1},
     )
 

@@ -77,13 +77,13 @@ def is_verl(name: str) -> bool:
 def find(name: str, kind: Kind, place: str) -> VerlFunction:
     """Return the function that `verl/NAME` means. Raises ConfigError where verl is not installed, has none of that name, or
     it needs what is not there."""
-    known = read_registries(place)[kind]
+    functions = read_registries(place)[kind]
     short = name.removeprefix(PREFIX)
-    if short not in known:
-        raise ConfigError(f"{place}: verl has no {kind} '{short}'{did_you_mean(short, known)}")
-    if lacks := known[short].lacks:
+    if short not in functions:
+        raise ConfigError(f"{place}: verl has no {kind} '{short}'{did_you_mean(short, functions)}")
+    if lacks := functions[short].lacks:
         raise ConfigError(f"{place}: '{name}' needs {lacks}, which a batch does not hold; choose another {kind}")
-    return known[short]
+    return functions[short]
 
 
 def read_registries(place: str) -> dict[Kind, dict[str, VerlFunction]]:

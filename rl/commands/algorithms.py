@@ -108,13 +108,15 @@ def _find(name: str, kind: Kind | None) -> tuple[Kind, Callable[..., Any]]:
 
     if ":" in name:
         return _load(name, kind)
-    known: dict[Kind, set[str]] = {"advantage": set(ADVANTAGES), "policy_loss": set(POLICY_LOSSES)}
+    names_by_kind: dict[Kind, set[str]] = {"advantage": set(ADVANTAGES), "policy_loss": set(POLICY_LOSSES)}
     if verl_source.is_verl(name):
         registries = verl_source.read_registries(name)
-        known = {k: {f"{verl_source.PREFIX}{short}" for short in functions} for k, functions in registries.items()}
-    kinds = [k for k, names in known.items() if name in names and kind in (None, k)]
+        names_by_kind = {
+            k: {f"{verl_source.PREFIX}{short}" for short in functions} for k, functions in registries.items()
+        }
+    kinds = [k for k, names in names_by_kind.items() if name in names and kind in (None, k)]
     if not kinds:
-        raise ConfigError(f"'{name}' is no advantage or loss{did_you_mean(name, set().union(*known.values()))}")
+        raise ConfigError(f"'{name}' is no advantage or loss{did_you_mean(name, set().union(*names_by_kind.values()))}")
     if len(kinds) > 1:
         raise ConfigError(f"'{name}' is an advantage and a loss; say which with --as advantage or --as policy_loss")
     return kinds[0], find_estimator(name) if kinds[0] == "advantage" else find_loss(name)

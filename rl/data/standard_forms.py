@@ -15,10 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Protocol, TypeVar  # Any: as `rl.data.files.FileConfig` has it
+from typing import Protocol, TypeVar
 
 from rl.config import ConfigError
-from rl.data.files import ENDING_SOURCES, FILES, first_columns
+from rl.data.files import ENDING_SOURCES, FILES, FileConfig, first_columns
 from rl.data.messages import CHAIN_KEYS
 from rl.data.paths import Paths, as_list
 from rl.data.prompts import PROMPT_KEYS
@@ -43,22 +43,11 @@ DEMONSTRATIONS = ("completion", "response")
 """Columns that hold the answer to `prompt` that is imitated, the likeliest first."""
 
 
-class _Config(Protocol):
+class _Config(FileConfig, Protocol):
     """The part of `rl.data.sources.DataConfig`, where it is documented, that concerns a file's form."""
 
-    source: str
-    path: Paths | None
-    fields: dict[str, str]
-    args: dict[str, Any]
     template: str
     split_column: str
-
-    @property
-    def split_name(self) -> str: ...
-    @property
-    def required_columns(self) -> list[str]: ...
-    @property
-    def columns(self) -> list[str]: ...
 
 
 Config = TypeVar("Config", bound=_Config)

@@ -40,6 +40,8 @@ def load(source: str, place: str) -> Callable[..., Iterable[Prompt]]:
             spec.loader.exec_module(module)
         else:
             module = importlib.import_module(module_name)
+    except ConfigError:  # its file is not there
+        raise
     except (Exception, SystemExit) as error:  # the module is somebody else's, and may raise anything
         raise ConfigError(
             f"{place}: cannot import {module_name}: {first_line(error)}; correct the name or the file"
