@@ -198,6 +198,7 @@ class Run:
             {name: replace(judge, model=str(on_disk(judge.model))) for name, judge in self.recipe.judges.items()},
             self._end_stuck,
             header.seed,
+            self.say,
         )
         check_prompt_lengths(self.recipe, stages, self.artifacts.read_prompts, self.cluster.chat)
         stack.enter_context(self.cluster)

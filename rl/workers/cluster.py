@@ -28,12 +28,13 @@ from rl.workers.critic_group import CriticGroup
 from rl.workers.deaths import Seat, count_oom_kills, describe_death, describe_seat, find_death
 from rl.workers.group import PolicyGroup, TrainerGroup
 from rl.workers.liveness import Watchdog
+from rl.workers.nodes import describe_placed
 from rl.workers.placement import TRAINERS, ClusterConfig, bundles, describe_shortage, roles
 from rl.workers.policy import PolicyWorker
 from rl.workers.probe import draw_probe
 from rl.workers.processes import Processes
 from rl.workers.ray_start import start_ray, stop_ray
-from rl.workers.reservation import devices, gpu_environment, reserve
+from rl.workers.reservation import devices, gpu_environment, live_nodes, reserve
 from rl.workers.start_model import StartModel
 from rl.workers.trainer_config import TrainerConfig
 from rl.workers.turns import Turns
@@ -64,8 +65,10 @@ class Cluster:
         judges: Mapping[str, JudgeConfig] = MappingProxyType({}),
         report_stuck: Callable[[str], None] = lambda _: None,
         seed: int = 0,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         """`seed` draws the probe of the weights' arrival. `report_stuck` is called, in a thread of the cluster's own, with a process that has stood still for too long."""
+        self.say = say
         self.judges = judges
         self.names, self.config, self.engines, self.training = names, cluster, engines, training
         self.model, self.model_path, self.max_sequence_tokens = model, model_path, max_sequence_tokens
@@ -100,7 +103,9 @@ class Cluster:
         if problem := describe_shortage(role_sizes, self.config.placement, cpus, gpus):
             raise ValueError(problem)
         reservation = bundles(role_sizes, self.config.placement)
-        self.group = reserve(reservation)
+        self.group, self.nodes = reserve(reservation, self.config, self.training.sequence_parallel, self.say)
+        if len(live_nodes()) > 1:
+            self.say(f"placement: {describe_placed(reservation, self.nodes)}")
         self.seats = {seat: (i, bundle) for i, bundle in enumerate(reservation) for seat in bundle.actors}
         self.gpus_by_seat = dict[Seat, tuple[str, ...]]()
         for bundle, ids in zip(reservation, devices(self.group, reservation, look=True), strict=True):
