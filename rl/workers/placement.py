@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import os
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,6 +20,9 @@ Placement = Literal["colocated", "split"]
 TRAINERS = ("policy", "critic", "reference", "reward_model")
 """Roles whose actors are trainers; the last two give answers and never learn."""
 ROLES = ("engine", *TRAINERS, "judge")
+WAIT_S = 120.0
+SUBMITTED = "GROUNDTONE_SUBMITTED"
+"""Environment variable of a job of `rl submit`: the recipe, overrides and address that the user gave, as JSON."""
 
 
 @dataclass
@@ -56,22 +59,6 @@ class ExpectConfig:
         return Devices(self.nodes, self.gpus_per_node, self.cpus_per_node, self.gpu_memory_gb * GIB)
 
 
-def expect_overrides(text: str) -> list[str]:
-    """Return the overrides of a recipe that expect such GPUs: `8x80` is 8 of 80 GB, and of more than 8 there are 8 on each
-    node; `2x4x80` is 2 nodes of 4. Raises ConfigError."""
-    match = re.fullmatch(r"(?:(\d+)[x×])?(\d+)[x×](\d+(?:\.\d+)?)", text.strip().lower())
-    gpus, memory = (int(match[2]), float(match[3])) if match else (0, 0.0)
-    nodes = max(1, gpus // 8)
-    if match and match[1]:
-        nodes, gpus = int(match[1]), int(match[1]) * gpus
-    if not (gpus and memory and gpus % nodes == 0):
-        raise ConfigError(
-            f"--on {text}: expected GPUs x GB of each, such as 1x80, 8x80 or 64x80 (8 on each node), or 2x4x80: 2 nodes of 4"
-        )
-    values = {"nodes": nodes, "gpus_per_node": gpus // nodes, "gpu_memory_gb": f"{memory:g}"}
-    return [f"cluster.expect.{key}={value}" for key, value in values.items()]
-
-
 @dataclass(frozen=True)
 class Devices:
     """Devices that a recipe runs on: those that are there, or those that it expects."""
@@ -104,9 +91,9 @@ class ClusterConfig:
     spread: list[str] = field(default_factory=list[str])
     """Roles (engine, policy, critic, reference, reward_model, judge) whose actors go evenly to all nodes. The others fill
     one node after the other, so that ranks that talk to each other are near. Colocated roles go with each other."""
-    wait_s: float = 120.0
-    """Seconds to wait for devices that other runs hold, in the order in which the runs came. 0: for ever, as a run of
-    `rl submit` does unless its recipe says otherwise."""
+    wait_s: float | None = None
+    """Seconds to wait for devices that other runs hold, in the order in which the runs came. 0: for ever, which is the default
+    of a job of `rl submit`; elsewhere it is 120."""
     heartbeat_s: float = 30.0
     """Seconds for which a process of the run may stand still, stopped or frozen, before the run ends. A long step or load
     does not stand still. 0: for ever."""
@@ -116,13 +103,19 @@ class ClusterConfig:
     def validate(self, place: str) -> None:
         """Raise ConfigError for a negative time, or a role that is none."""
         for name in ("heartbeat_s", "wait_s"):
-            if getattr(self, name) < 0:
+            if (getattr(self, name) or 0) < 0:
                 raise ConfigError(f"{place}.{name}: must not be negative; got {getattr(self, name)}")
         for role in self.spread:
             if role not in ROLES:
                 raise ConfigError(
                     f"{place}.spread: no role '{role}'{did_you_mean(role, ROLES)}; roles are {', '.join(ROLES)}"
                 )
+
+    def longest_wait(self) -> float:
+        """Return the seconds to wait for devices, perhaps infinity."""
+        if self.wait_s is None:
+            return math.inf if SUBMITTED in os.environ else WAIT_S
+        return self.wait_s or math.inf
 
     def running_cluster(self) -> str | None:
         """Return the address of the running cluster that the recipe or RAY_ADDRESS names, or None for a Ray of this

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -45,7 +44,8 @@ def reserve(
     other runs up to `cluster.wait_s`, and says so. Raises ValueError."""
     if arrange(reservation, nodes := live_nodes(), config.spread, together) is None:
         raise ValueError(describe_fragments(reservation, nodes))
-    deadline = time.monotonic() + (config.wait_s or math.inf)
+    longest = config.longest_wait()
+    deadline = time.monotonic() + longest
     waits = False
     with Ticket(config.running_cluster() is not None) as ticket:
         while True:
@@ -54,7 +54,7 @@ def reserve(
                 return reserved
             if time.monotonic() > deadline:
                 raise ValueError(
-                    f"cluster: {len(reservation)} bundles could not be reserved in {config.wait_s:g} s; {_describe_free()}; "
+                    f"cluster: {len(reservation)} bundles could not be reserved in {longest:g} s; {_describe_free()}; "
                     "wait for other jobs (cluster.wait_s=0 waits for ever) or ask for less"
                 )
             if not waits:

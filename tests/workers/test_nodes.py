@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rl.config import ConfigError, build
+from rl.planning.expected import expect_overrides
 from rl.planning.plan import Plan, plan
 from rl.planning.table import as_json
 from rl.recipe import load
@@ -20,7 +21,7 @@ from rl.workers.nodes import (
     describe_placed,
     planned_nodes,
 )
-from rl.workers.placement import ClusterConfig, Devices, Role, bundles, expect_overrides
+from rl.workers.placement import ClusterConfig, Devices, Role, bundles
 from rl.workers.waiting_line import Line
 
 NODES = [Node("a", 64, 8), Node("b", 64, 8)]

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rl.config import ConfigError, build
+from rl.planning.expected import expect_overrides
 from rl.recipe import load
 from rl.workers.counts import fill
 from rl.workers.placement import (
@@ -24,7 +25,6 @@ from rl.workers.placement import (
     bundles,
     describe_misfit,
     describe_shortage,
-    expect_overrides,
     roles,
     total,
 )
