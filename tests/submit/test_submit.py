@@ -253,7 +253,8 @@ def test_a_job_on_a_real_head(project: Path, head: tuple[str, dict[str, str]]) -
     assert "RAY_AUTH_TOKEN" in wrong.stderr
 
     out = project / "shared storage"
-    done = rl("submit", "tiny.yaml", "--address", address, "--follow", "--out", str(out), env=env, timeout=400)
+    options = ["--follow", "--out", str(out), "--cpus", "0.5", "--memory-gb", "0.1"]
+    done = rl("submit", "tiny.yaml", "--address", address, *options, env=env, timeout=400)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith("job tiny-")
     assert "evaluate" in done.stdout
@@ -263,6 +264,24 @@ def test_a_job_on_a_real_head(project: Path, head: tuple[str, dict[str, str]]) -
     assert (out / "summary.json").is_file()
     assert (out / "report.html").is_file()
 
+    first = done.stdout.removeprefix("job ").partition(",")[0]
+    listed = json.loads(rl("jobs", "list", "--address", address, "--json", env=env).stdout)["jobs"]
+    assert [(job["job"], job["status"], job["recipe"], job["out"]) for job in listed] == [
+        (first, "succeeded", "tiny", str(out))
+    ]
+    back = project / "back"
+    for brought in (" files, ", "0 files, "):  # the second time everything is here
+        fetched = rl("jobs", "fetch", first, "--address", address, "--out", str(back), env=env)
+        assert fetched.returncode == 0, fetched.stdout + fetched.stderr
+        assert brought in fetched.stdout
+    there = {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    here = {str(path.relative_to(back)): path.read_bytes() for path in back.rglob("*") if path.is_file()}
+    assert here == {name: content for name, content in there.items() if "checkpoints" not in Path(name).parts}
+    assert not list(Path(env["HOME"]).glob("session_*/logs/groundtone-*")), "the files are shared no more"
+    unknown = rl("jobs", "fetch", first + "x", "--address", address, env=env)
+    assert (unknown.returncode, unknown.stderr.count("\n")) == (2, 1)
+    assert f"no job '{first}x'; did you mean '{first}'?" in unknown.stderr
+
     (project / "mine.py").write_text(WAITING.format(judged=str(project / "judged")))
     stopped = project / "stopped"
     sent = rl("submit", "tiny.yaml", "--address", address, "--out", str(stopped), env=env)
@@ -271,11 +290,10 @@ def test_a_job_on_a_real_head(project: Path, head: tuple[str, dict[str, str]]) -
     while not (project / "judged").exists():
         assert time.monotonic() < until
         time.sleep(0.2)
-    command = [BIN / "ray", "job", "stop", job, "--address", address]
-    subprocess.run(command, check=True, capture_output=True, text=True, env=env)
+    ended = rl("jobs", "stop", job, "--address", address, env=env)
+    assert ended.stdout == f"job {job} is stopped\n", ended.stderr
     assert json.loads((stopped / "summary.json").read_text())["status"] == "interrupted"
-    command[2] = "logs"
-    logs = subprocess.run(command, check=True, capture_output=True, text=True, env=env).stdout
+    logs = rl("jobs", "logs", job, "--address", address, env=env).stdout
     again = f"rl submit tiny.yaml --address {address} --resume --out {stopped}"
     assert f"interrupted; go on with: {again}" in logs
     assert "Traceback" not in logs
