@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import shutil
-import signal
 import socket
 import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
-import psutil
 import pytest
 from omegaconf import OmegaConf
+from ray_nodes import BIN, free_ports, ray_nodes
 
 from rl.config import ConfigError
 from rl.recipe import load
 from rl.submit.pack import pack
 
-BIN = Path(sys.executable).parent
 RECIPE = """
 name: tiny
 model: {build: {hidden_size: 64, layers: 1, heads: 2}}
@@ -199,40 +193,11 @@ def test_a_cluster_that_is_away_is_one_line(project: Path) -> None:
     assert done.stdout == ""
 
 
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
-
-
 @pytest.fixture
 def head() -> Iterator[tuple[str, dict[str, str]]]:
     """A Ray head of its own on the loopback interface, with a token; (address of its dashboard, environment)."""
-    services = ["", "dashboard-", "ray-client-server-", "metrics-export-", "runtime-env-agent-", "node-manager-"]
-    services += ["object-manager-", "dashboard-agent-listen-", "dashboard-agent-grpc-"]
-    flags = [f"{service}port" for service in services]
-    ports = dict(zip(flags, free_ports(len(flags)), strict=True))
-    folder = tempfile.mkdtemp(prefix="rt-", dir="/tmp")  # sockets live in it, and their paths must be short
-    env = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16), "HOME": folder}
-    env |= {"PATH": f"{BIN}:{env['PATH']}", "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
-    env.pop("RAY_ADDRESS", None)
-    command = [BIN / "ray", "start", "--head", "--block", "--num-cpus=2", f"--temp-dir={folder}"]
-    command += ["--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1", "--object-store-memory=200000000"]
-    command += [f"--{flag}={port}" for flag, port in ports.items()]
-    with open(f"{folder}/head.log", "w") as log:
-        process = subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True)
-    try:
-        yield f"http://127.0.0.1:{ports['dashboard-port']}", env
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
-        for left in psutil.process_iter():  # Ray's processes stay in the session that the head began
-            with suppress(ProcessLookupError, psutil.NoSuchProcess):
-                if os.getsid(left.pid) == process.pid:
-                    left.kill()
-        shutil.rmtree(folder, ignore_errors=True)
+    with ray_nodes(cpus=2) as nodes:
+        yield f"http://127.0.0.1:{nodes.ports['dashboard-port']}", nodes.env
 
 
 def wait_for(address: str, env: dict[str, str]) -> None:
@@ -242,7 +207,7 @@ def wait_for(address: str, env: dict[str, str]) -> None:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.5)
-    raise AssertionError(Path(env["HOME"], "head.log").read_text())
+    raise AssertionError(Path(env["HOME"], "node-0.log").read_text())
 
 
 def test_a_job_on_a_real_head(project: Path, head: tuple[str, dict[str, str]]) -> None:
