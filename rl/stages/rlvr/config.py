@@ -6,8 +6,10 @@ tokens, clip 0.2, γ = λ = 1, reward at the last token, no KL.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import ClassVar
 
 from rewards.combine import RewardConfig
@@ -52,6 +54,9 @@ class Config(StageConfig):
     max_lag: int = 0
     """Most versions of the policy between the one that began a sample and the one that learns from it. 0: samples are written
     and then learned from. Above: they are written while the policy learns, and none is dropped for its age."""
+    replay: str | None = None
+    """Directory of a run with a `max_lag` whose course is repeated: each version writes the same tokens of each sample, so that
+    on CPU all numbers are the same. `rl run --replay` sets it."""
     epochs: int = 1
     """Passes over each batch of rollouts."""
     minibatches: int = 1
@@ -190,6 +195,10 @@ class Config(StageConfig):
 
     def problems(self, place: str, rows: int | None) -> list[str]:
         objective, lines = self.build_objective(), list[str]()
+        if self.replay is not None and not self.max_lag:
+            lines.append(f"{place}.replay: without a max_lag a run takes the same course anyway; remove it")
+        elif self.replay is not None and not os.path.isdir(Path(self.replay) / "stages"):
+            lines.append(f"{place}.replay: {self.replay} is no directory of a run; name one, such as runs/NAME")
         most = min((count for count in (rows, self.limit) if count is not None), default=0)
         if 0 < most < self.prompts_per_step:
             lines.append(
