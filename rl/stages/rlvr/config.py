@@ -127,7 +127,8 @@ class Config(StageConfig):
         key = "objective" if self.algorithm in ALGORITHMS else "algorithm"
         settings = objective(self.algorithm, self.objective, f"{place}.{key}".lstrip("."))
         # Imitation has no engine; and null is an answer too.
-        if settings.importance_cap is None and "importance_cap" not in self.objective and settings.policy_loss != "nll":
+        is_named = "importance" in self.objective or "importance_cap" in self.objective
+        if settings.correction is None and not is_named and settings.policy_loss != "nll":
             settings = replace(settings, importance_cap=self.cap_by_dtype)
         return settings
 
@@ -254,8 +255,8 @@ def plan(config: Config, work: Work) -> StagePlan:
         f"{rollouts_in_words(batch, config.max_sequence_tokens)} → {_updates_in_words(config)}{micro_batches}\n"
         f"{_draws_in_words(config, work)}"
     )
-    if objective.importance_cap is not None:
-        summary += f"; importance_cap {_cap_in_words(objective.importance_cap)}"
+    if objective.correction is not None:
+        summary += f"; importance {objective.correction}"
     if objective.filter_zero_variance:
         summary += "; groups of equal accuracy are drawn anew"
     if config.eval_every and config.eval:
@@ -277,10 +278,6 @@ def plan(config: Config, work: Work) -> StagePlan:
         checkpoints=(config.keep + bool(config.eval_every)) * learners,  # the best by evaluation stays too
         learners=learners,
     )
-
-
-def _cap_in_words(cap: tuple[float, float] | float) -> str:
-    return f"[{cap[0]:g}, {cap[1]:g}]" if isinstance(cap, tuple) else f"{cap:g}"
 
 
 def _updates_in_words(config: Config) -> str:
