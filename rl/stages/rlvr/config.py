@@ -1,4 +1,4 @@
-"""Settings of the `rlvr` stage, and its plan.
+"""Settings of the `rlvr` stage.
 
 Defaults are those of Step-Audio-R1 (arXiv 2511.15848): on-policy PPO with a critic, 16 responses a prompt, 10,240
 tokens, clip 0.2, γ = λ = 1, reward at the last token, no KL.
@@ -21,12 +21,11 @@ from rl.config import ConfigError
 from rl.data.mixture import quoted
 from rl.stages import evaluate
 from rl.stages.settings import Read, SamplingConfig, StageConfig
-from rl.stages.workload import StagePlan, Work, rollouts_in_words, temperature_in_words
-from rl.units import many
 from rl.workers.optimizer import OptimizerConfig
 
-ROUNDED_IMPORTANCE_CAP = 2.0
-"""The `importance_cap` of a model in bfloat16 whose recipe names none, as in https://fengyao.notion.site/off-policy-rl."""
+OFF_POLICY_CAP = 2.0
+"""The `importance_cap` where the policy that learns is not quite the one that wrote, and the recipe names none: of a model in
+bfloat16, as in https://fengyao.notion.site/off-policy-rl, and of samples that lag behind."""
 
 
 @dataclass
@@ -129,7 +128,7 @@ class Config(StageConfig):
         # Imitation has no engine; and null is an answer too.
         is_named = "importance" in self.objective or "importance_cap" in self.objective
         if settings.correction is None and not is_named and settings.policy_loss != "nll":
-            settings = replace(settings, importance_cap=self.cap_by_dtype)
+            settings = replace(settings, importance_cap=OFF_POLICY_CAP if self.max_lag else self.cap_by_dtype)
         return settings
 
     @property
@@ -189,7 +188,7 @@ class Config(StageConfig):
     def settle_dtype(self, dtype: str) -> None:
         # Engine and trainer round in different places: in bfloat16 the samples are another policy's than the trainer's by
         # up to a factor of several at single tokens.
-        self.cap_by_dtype = ROUNDED_IMPORTANCE_CAP if dtype == "bfloat16" else None
+        self.cap_by_dtype = OFF_POLICY_CAP if dtype == "bfloat16" else None
 
     def check_functions(self, place: str) -> None:
         check_imports(self.build_objective(), f"{place}.objective")
@@ -241,62 +240,3 @@ class Config(StageConfig):
         if self.eval_every > self.steps:
             lines.append(f"eval_every: {self.eval_every}, of {self.steps} steps: nothing is evaluated on the way")
         return [f"{place}.{line}" for line in lines]
-
-
-def plan(config: Config, work: Work) -> StagePlan:
-    """Return the plan of `rlvr`."""
-    objective = config.build_objective()
-    batch = config.prompts_per_step * config.samples_per_prompt
-    rollouts = config.steps * batch
-    micro_batches, largest = work.optimiser_step(batch // config.minibatches, config.max_sequence_tokens)
-    summary = (
-        f"{config.algorithm}, each step {many(config.prompts_per_step, 'prompt')} × "
-        f"{many(config.samples_per_prompt, 'sample')}{temperature_in_words(config.temperature)}"
-        f"{rollouts_in_words(batch, config.max_sequence_tokens)} → {_updates_in_words(config)}{micro_batches}\n"
-        f"{_draws_in_words(config, work)}"
-    )
-    if objective.correction is not None:
-        summary += f"; importance {objective.correction}"
-    if objective.filter_zero_variance:
-        summary += "; groups of equal accuracy are drawn anew"
-    if config.eval_every and config.eval:
-        limit = f"{config.eval.limit:,}" if config.eval.limit else "all"
-        summary += f"; every {config.eval_every} steps {limit} prompts × {evaluate.samples_in_words(config.eval)}"
-    learners = 2 if objective.critic else 1
-    # One pass each: logprobs before the update, the critic's values, the reference's logprobs.
-    forwards = int(not config.spares_old_logprobs) + int(objective.critic) + int("reference" in config.roles)
-    return work.plan(
-        summary,
-        rollouts,
-        config.max_sequence_tokens,
-        records=True,
-        rollouts=rollouts,
-        steps=config.steps * config.optimiser_steps,
-        micro_batch=largest,
-        updates=config.epochs * learners,
-        forwards=forwards,
-        checkpoints=(config.keep + bool(config.eval_every)) * learners,  # the best by evaluation stays too
-        learners=learners,
-    )
-
-
-def _updates_in_words(config: Config) -> str:
-    """Return how many optimiser steps are taken on each batch, as the beginning of the micro-batches' words."""
-    if config.optimiser_steps == 1:
-        return "1 optimiser step of "
-    sequences = config.prompts_per_step * config.samples_per_prompt // config.minibatches
-    return (
-        f"{many(config.epochs, 'epoch')} × {many(config.minibatches, 'mini-batch')} = "
-        f"{config.optimiser_steps} optimiser steps of {many(sequences, 'rollout')}, each "
-    )
-
-
-def _draws_in_words(config: Config, work: Work) -> str:
-    """Return how many prompts are drawn over the whole stage."""
-    draws = config.steps * config.prompts_per_step
-    words = f"{many(config.steps, 'step')}: {many(draws, 'prompt')} drawn from "
-    if config.difficulty:
-        most = f"at most {many(config.limit, 'prompt')} of " if config.limit else ""
-        return f"{words}{most}what is kept of {work.prompts}"
-    epochs = f" ({draws / work.rows:.1f} epochs)" if work.rows else ""
-    return words + work.prompts + epochs
