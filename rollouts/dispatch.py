@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, cast
 
 from rollouts.pool import EnginePool
@@ -41,9 +42,9 @@ class Dispatcher:
 
     @property
     def busy(self) -> bool:
-        """Whether there is anything to write, or an answer to wait for."""
+        """Whether there is anything to write by the present weights, or an answer to wait for."""
         # Calls without work too: only when all are back is no engine still stepping.
-        return bool(self._queue or self._calls)
+        return bool(self._calls) or any(map(self._is_due, self._queue))
 
     def add(self, requests: Sequence[Request], first: bool = False) -> None:
         """Take requests in, before all others if they are to be the `first`."""
@@ -74,7 +75,7 @@ class Dispatcher:
 
     def settle(self) -> None:
         """Advance until each sample has ended or, in a replay, waits for the next version."""
-        while self._queue or self._calls:
+        while self.busy and any(map(self._is_due, self._queue)):
             self.advance()
         for i, engine in enumerate(self.pool.engines):
             self._deliver(i, fetch(engine.settle.remote()))
@@ -94,12 +95,13 @@ class Dispatcher:
 
     def drain(self) -> None:
         """Wait for the last reports of engines that have nothing more to write: then none of them is still stepping."""
-        while self._calls and not self._queue and not any(self._running):
+        while self._calls and not any(self._running):
             self.advance()
 
     def run_on(self) -> None:
         """Go on dealing in a thread, until `pause`."""
         assert self._thread is None, "one thread alone deals"
+        self.drain()
         if not self.busy:
             return
         self._stop.clear()
@@ -137,12 +139,18 @@ class Dispatcher:
                 # An even share of all that is left, rounded up: a fast engine must not empty the queue at the end.
                 share = -(-(len(self._queue) + sum(map(len, self._running))) // len(self.pool.engines))
                 space = max(0, min(share, self.most_samples) - len(self._running[i]))
-                requests = [self._queue.popleft() for _ in range(min(space, len(self._queue)))]
+                requests = list(islice(filter(self._is_due, self._queue), space))
+                for request in requests:
+                    self._queue.remove(request)
                 self._running[i] |= {request.key: request for request in requests}
                 if not self._running[i]:
                     break
                 # The engine refuses unless it holds this version: no token is written by stale weights.
                 self._calls[engine.advance.remote(self.pool.version, requests, SLICE_S)] = i
+
+    def _is_due(self, request: Request) -> bool:
+        """Return whether the present weights may begin the sample: in a replay those of the version that began it."""
+        return not request.cuts or request.cuts[0][0] <= self.pool.version
 
     def _forget_replaced(self) -> None:
         """Put the requests of engines that have died to the front of the queue. With their old seeds whoever takes them

@@ -165,7 +165,7 @@ class Sampler:
         generation = Generation(receive, openings, owners)
         self.generations |= dict.fromkeys(range(self.groups, self.groups + len(prompts)), generation)
         self.groups += len(prompts)
-        self.replays = bool(cuts)
+        self.replays = self.replays or bool(cuts)
         self.dispatcher.add(requests, first)
         return generation
 
@@ -173,6 +173,7 @@ class Sampler:
         """Wait until an engine reports what has ended, and hand that to its receivers. Raises ValueError when more than
         MAX_DEATHS engines die."""
         self.dispatcher.pause()
+        assert self.dispatcher.busy, "somebody waits for samples that nobody writes"
         self.dispatcher.advance()
 
     def run_on(self) -> None:
@@ -183,17 +184,21 @@ class Sampler:
         """Drop what a generation has not finished."""
         self.dispatcher.pause()
         self.dispatcher.drop(set(generation.pending))
+        self._forget(generation)
+
+    def _forget(self, generation: Generation) -> None:
         self.generations = {group: other for group, other in self.generations.items() if other is not generation}
 
     def _deliver(self, completions: Sequence[Completion]) -> None:
-        rollouts: dict[int, list[Rollout]] = {}
+        batches: dict[Generation, list[Rollout]] = {}
         for completion in completions:
             generation = self.generations[completion.key[0]]
             prompt = generation.pending.pop(completion.key)
-            rollouts.setdefault(id(generation), []).append(self._rollout(prompt, completion, generation.openings))
-        for generation in set(self.generations.values()):
-            if batch := rollouts.get(id(generation)):
-                generation.receive(batch)
+            batches.setdefault(generation, []).append(self._rollout(prompt, completion, generation.openings))
+        for generation, rollouts in batches.items():
+            generation.receive(rollouts)
+            if not generation.pending:
+                self._forget(generation)
 
     def _requests(
         self,

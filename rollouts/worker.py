@@ -174,6 +174,8 @@ class EngineWorker:
             name = f"{request.key[0]}/{request.key[1]}"
             self.engine.add_request(name, self._prompt(request), self._sampling(request), lora_request=self.adapter)
             self.in_flight.add(name, request)
+        if self.in_flight.requests and self.in_flight.idle:
+            time.sleep(slice_s)  # a replay whose samples all wait for a later version
         deadline = time.monotonic() + slice_s
         while not self.in_flight.idle:
             self._step()
