@@ -13,32 +13,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
+from rl.messages import AUDIO_PATCH as AUDIO_PATCH
+from rl.messages import Clip, Exchange, Message, RewardSpan
 from rl.think import Turn
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from torch import Tensor
-
-AUDIO_PATCH = "<audio_patch>"
-"""Mark of a clip's place in a message, one for each clip, in their order. A prompt without clips has it as plain text."""
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One turn of a conversation; `AUDIO_PATCH` in its content marks the place of a clip."""
-
-    role: str
-    content: str
-
-
-@dataclass(frozen=True, slots=True)
-class Clip:
-    """One audio clip, not yet decoded: the path of a file, or its encoded bytes."""
-
-    path: str | None = None
-    data: bytes | None = None
-
 
 @dataclass(frozen=True, slots=True)
 class Demonstration:
@@ -94,10 +76,20 @@ class Rollout(Turn):
     tokens: np.ndarray  # [t] int64: the prompt, the policy's tokens, then perhaps a tool's answer and more
     action_mask: np.ndarray  # [t] bool, True at the tokens that the policy wrote
     logprobs: np.ndarray  # [action_mask.sum()] float32, under the sampling distribution
-    finish_reason: str  # `stop` (the policy ended its turn) or `length`
+    finish_reason: str  # `stop` (the policy ended its turn), `length`, or an end by the environment (`rollouts.episodes`)
     version: int  # of the weights that wrote it
     text: str
-    """Text of the whole assistant turn, without the end token; begins with `<think>` if the chat template opened it."""
+    """Text of the whole assistant turn, the last one, without the end token; begins with `<think>` if the chat template
+    opened it."""
+    exchanges: tuple[Exchange, ...] = ()
+    """What an environment replied on the way, with what the policy had written before."""
+    error: str | None = None
+    """Why the environment could not reply; such a sample is not judged."""
+
+    @property
+    def clips(self) -> tuple[Clip, ...]:
+        """All that was heard, in the order of the audio tokens: the prompt's clips and those that replies added."""
+        return (*self.prompt.clips, *(clip for exchange in self.exchanges for clip in exchange.reply.clips))
 
     @property
     def truncated(self) -> bool:
@@ -126,6 +118,8 @@ class Verdict:
     read: str = ""
     """Answer that the verifier read in the response, in a normal form that does not depend on the gold; empty if it reads
     none. Majority votes count these."""
+    spans: tuple[RewardSpan, ...] = ()
+    """Pieces of the sample that earned parts of the score; the rest is earned by the whole."""
 
 
 @dataclass(frozen=True, slots=True)
