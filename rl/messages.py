@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -61,6 +62,20 @@ class Exchange:
     """Index in the rollout's tokens at which the reply stands."""
     end: int
     """Index after its last token; `start` where it added none."""
+
+    @property
+    def is_inside(self) -> bool:
+        """True where the policy's turn goes on behind the reply."""
+        return all(message.role == "assistant" for message in self.reply.messages)
+
+
+def open_turn(exchanges: Sequence[Exchange]) -> str:
+    """Return the text of the turn that the policy writes after these exchanges, up to the last reply; "" for a new turn."""
+    text = ""
+    for exchange in exchanges:
+        said = "".join(message.content for message in exchange.reply.messages)
+        text = text + exchange.text + said if exchange.is_inside else ""
+    return text
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ written again by another engine.
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Callable, Container, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from rollouts.engine_options import samples_in_flight
 from rollouts.pool import EnginePool
 from rollouts.proof import Proof
 from rollouts.remote import Actor, fetch
+from rollouts.seeds import seed_of
 from rollouts.serving import ServingConfig
 from rollouts.transport import Setting
 from rollouts.weights import Weights, folder_weights
@@ -70,14 +70,6 @@ class EngineConfig(ServingConfig):
         super().validate(place)
         if self.count < 1:
             raise ConfigError(f"{place}.count: must be at least 1; got {self.count}")
-
-
-def seed_of(*parts: object) -> int:
-    """Return a seed for what these parts name, for instance (seed of the call, prompt id, sample index)."""
-    # Hashed: with `n` > 1 vLLM itself takes seed + i for sample i, so neighbouring seeds would share random numbers.
-    digest = hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=8).digest()
-    # 62 bits: vLLM and torch take seeds as signed 64-bit integers; 63 would fit, and one bit less costs nothing.
-    return int.from_bytes(digest, "big") >> 2
 
 
 class Sampler:

@@ -29,7 +29,7 @@ FLOORS = [
         "rewards.programs",
         "rewards.sandbox",
     },
-    {"rewards.verifiers", "rewards.service", "rl.workers"},
+    {"rewards.verifiers", "rewards.service", "rl.workers", "rollouts.environments"},
     {"rl.stages"},
     {"rl.recipe"},
     {"rl.planning", "rl.report"},
