@@ -73,6 +73,8 @@ def open_turn(exchanges: Sequence[Exchange]) -> str:
     """Return the text of the turn that the policy writes after these exchanges, up to the last reply; "" for a new turn."""
     text = ""
     for exchange in exchanges:
+        if exchange.reply.last:  # of a rollout that is over: the turn before it is the last one
+            break
         said = "".join(message.content for message in exchange.reply.messages)
         text = text + exchange.text + said if exchange.is_inside else ""
     return text

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING
 
 from rl.messages import AUDIO_PATCH as AUDIO_PATCH
 from rl.messages import Clip, Exchange, Message, RewardSpan
+from rl.messages import Reply as Reply
 from rl.think import Turn
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from torch import Tensor
+
 
 @dataclass(frozen=True, slots=True)
 class Demonstration:
@@ -76,7 +78,9 @@ class Rollout(Turn):
     tokens: np.ndarray  # [t] int64: the prompt, the policy's tokens, then perhaps a tool's answer and more
     action_mask: np.ndarray  # [t] bool, True at the tokens that the policy wrote
     logprobs: np.ndarray  # [action_mask.sum()] float32, under the sampling distribution
-    finish_reason: str  # `stop` (the policy ended its turn), `length`, or an end by the environment (`rollouts.episodes`)
+    finish_reason: (
+        str  # `stop` (the policy ended its turn), `length`, or an end by the environment (`rollouts.episodes`)
+    )
     version: int  # of the weights that wrote it
     text: str
     """Text of the whole assistant turn, the last one, without the end token; begins with `<think>` if the chat template
@@ -171,6 +175,7 @@ class Batch:
     _advantages_A: Tensor | None = None
     _returns_A: Tensor | None = None
     _scale_A: Tensor | None = None
+    _placed_A: Tensor | None = None
     names_N: tuple[str, ...] = ()  # ids of the prompts, for messages
     _host: Batch | None = None  # of a batch on a device: the one in the host's memory
 
@@ -274,8 +279,14 @@ class Batch:
 
     @property
     def rewards_A(self) -> Tensor:
-        """Token-level rewards: the score at each last action, minus the KL penalty if it is in the reward."""
+        """Token-level rewards: the score, at each last action but for what is placed before, minus the KL penalty if it is in
+        the reward."""
         return self._present("rewards")
+
+    @property
+    def placed_A(self) -> Tensor:
+        """Rewards that are paid before the end of their sequence, as parts of its score."""
+        return self._present("placed")
 
     @property
     def advantages_A(self) -> Tensor:

@@ -12,7 +12,7 @@ from rl.types import Clip, Message
 class ChatFormat(Protocol):
     """Conversations to token ids, and ids that an engine wrote back to text; `rl.data.chat.Chat` is one.
 
-    The sampler itself calls `prompt`, `ends`, `turn`, and for samples of several turns `reply`, `written` and `clip_ids`. `closing` and `chain_length` serve its callers that cut chains of thought
+    The sampler itself calls `prompt`, `ends`, `turn`, and for samples of several turns `reply`, `written` and `audio_token`. `closing` and `chain_length` serve its callers that cut chains of thought
     short (`rl.stages.budgets`)."""
 
     def prompt(self, messages: Sequence[Message], clips: Sequence[Clip] = (), expand: bool = False) -> list[int]:
@@ -29,9 +29,9 @@ class ChatFormat(Protocol):
         """Ids of the tokens that end a turn."""
         ...
 
-    @cached_property
-    def clip_ids(self) -> list[int]:
-        """The three ids that stand for a clip, the audio token in the middle; empty for a model without them."""
+    @property
+    def audio_token(self) -> int | None:
+        """The id that stands for sound; None for a model that reads text only."""
         ...
 
     def reply(

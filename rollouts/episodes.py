@@ -137,7 +137,7 @@ class Episode:
             logprobs=np.concatenate([completion.logprobs for completion in self.completions]),
             finish_reason=finish_reason,
             version=self.completions[0].version,
-            text=open_turn([exchange for exchange in self.exchanges if not exchange.reply.last]) + self.text,
+            text=self.head + self.text,
             exchanges=tuple(self.exchanges),
             error=error,
         )
@@ -152,7 +152,7 @@ class Episode:
             return self._end(reply, "turns")
         written = self.tokens[self.completions[-1].prompt_length :].tolist()
         sent = (*self.request.tokens, *written)
-        if chat.clip_ids and any(chat.clip_ids[1] in c.tokens[c.prompt_length :] for c in self.completions):
+        if any(chat.audio_token in c.tokens[c.prompt_length :] for c in self.completions):
             return self._end(reply, "audio_token")
         ids = chat.reply(reply.messages, written[-1], reply.clips)
         added = len(chat.reply(reply.messages, written[-1], reply.clips, expand=True)) if reply.clips else len(ids)
@@ -189,9 +189,7 @@ class Episodes:
         """Take note of a sample that begins, and return its first request."""
         if self.environment is not None:
             most = self.environment.max_turn_tokens or request.max_tokens
-            request = replace(
-                request, max_tokens=min(request.max_tokens, most), stop=tuple(self.environment.stop)
-            )
+            request = replace(request, max_tokens=min(request.max_tokens, most), stop=tuple(self.environment.stop))
         self.open[request.key] = Episode(prompt, seed, limit, request, opening)
         return request
 

@@ -14,13 +14,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
-import numpy as np
-
 from rl.config import ConfigError
-from rl.finite import NonFiniteError, is_finite
 from rl.types import Prompt, Rollout
 from rollouts.chat_format import ChatFormat
 from rollouts.engine_options import samples_in_flight
+from rollouts.episodes import Environment, Episodes
 from rollouts.pool import EnginePool
 from rollouts.proof import Proof
 from rollouts.remote import Actor, fetch
@@ -33,6 +31,8 @@ from rollouts.worker import Completion, Request
 if TYPE_CHECKING:
     from ray import ObjectRef
 
+REPLY_S = 1.0
+"""Seconds for which the sampler waits for the environment before it looks again."""
 SLICE_S = 0.05
 """Seconds for which an engine runs before it reports what has ended. A second call already waits at the engine, so that
 it runs on during the report."""
@@ -91,6 +91,8 @@ class Sampler:
         """`most_samples` is what an engine is given at once, running or in its queue."""
         self.most_samples = most_samples
         self.pool, self.chat = EnginePool(engines, respawn), chat
+        self.environment: Environment | None = None
+        """What replies to the policy while it writes; None for answers of one turn. Set for a stage."""
         self.version = -1  # nothing loaded: the engines hold the weights that they started with
         self.reissued_requests = 0
 
@@ -135,15 +137,25 @@ class Sampler:
         self.pool.deaths = 0
         self.pool.load_dropped()
         self.pool.awake = True
-        queue = deque(self._requests(prompts, samples, temperature, max_sequence_tokens, seed, skip, openings))
+        episodes = Episodes(self.chat, self.environment)
+        queue = deque(
+            self._requests(episodes, prompts, samples, temperature, max_sequence_tokens, seed, skip, openings)
+        )
         running: list[dict[tuple[int, int], Request]] = [
             {} for _ in self.pool.engines
         ]  # by engine, then by request.key
         calls: dict[ObjectRef[list[Completion]], int] = {}  # call in flight → its engine
         try:
             # Wait for every call, also those without work: only then is no engine still stepping.
-            while queue or calls:
+            while queue or calls or episodes.pending:
+                # Without a call in flight there is nothing to do but wait for the environment.
+                requests, finished = episodes.advance(0.0 if queue or calls else REPLY_S)
+                queue.extendleft(requests)
+                if finished:
+                    yield finished
                 self._feed(queue, running, calls)
+                if not calls:
+                    continue
                 call = cast("ObjectRef[list[Completion]]", ray.wait(list(calls), num_returns=1)[0][0])
                 i = calls.pop(call)
                 try:
@@ -159,8 +171,8 @@ class Sampler:
                     continue
                 for completion in completions:
                     del running[i][completion.key]
-                if completions:
-                    yield [self._rollout(prompts[c.key[0]], c, openings) for c in completions]
+                if rollouts := [rollout for c in completions if (rollout := episodes.add(c)) is not None]:
+                    yield rollouts
         finally:  # also when the caller leaves the stream early: what still runs is dropped
             if aborts := [engine.abort.remote() for i, engine in enumerate(self.pool.engines) if running[i]]:
                 ray.wait(aborts, num_returns=len(aborts))
@@ -187,6 +199,7 @@ class Sampler:
 
     def _requests(
         self,
+        episodes: Episodes,
         prompts: Sequence[Prompt],
         samples: int,
         temperature: float,
@@ -219,7 +232,8 @@ class Sampler:
                         f"answer; raise max_sequence_tokens ({max_sequence_tokens}) or lower the budget of thinking"
                     )
                 sample_seed = seed_of(seed, prompt.id, s)
-                yield Request((p, s), (*ids, *opening), sample_seed, max_tokens, temperature, prompt.clips, ends)
+                request = Request((p, s), (*ids, *opening), sample_seed, max_tokens, temperature, prompt.clips, ends)
+                yield episodes.begin(prompt, request, seed, max_sequence_tokens, len(opening))
 
     def _encode(self, prompt: Prompt) -> tuple[tuple[int, ...], int]:
         """Return (ids to send, their number once the engine has expanded the audio)."""
@@ -231,25 +245,3 @@ class Sampler:
             return ids, len(self.chat.prompt(prompt.messages, prompt.clips, expand=True))
         except ValueError as error:
             raise ValueError(f"prompt '{prompt.id}': {error}") from error
-
-    def _rollout(
-        self, prompt: Prompt, completion: Completion, openings: Mapping[tuple[str, int], Sequence[int]]
-    ) -> Rollout:
-        _, sample = completion.key
-        if not is_finite(completion.logprobs):
-            raise NonFiniteError(
-                f"sample {sample} of prompt '{prompt.id}': the engine's logprobs are not finite numbers: its model is broken"
-            )
-        action_mask = np.arange(len(completion.tokens)) >= completion.prompt_length
-        # An opening was sent as the end of the prompt, and is part of the turn's text.
-        turn_start = completion.prompt_length - len(openings.get((prompt.id, sample), ()))
-        return Rollout(
-            prompt=prompt,
-            sample=sample,
-            tokens=completion.tokens,
-            action_mask=action_mask,
-            logprobs=completion.logprobs,
-            finish_reason=completion.finish_reason,
-            version=completion.version,
-            text=self.chat.turn(completion.tokens[turn_start:].tolist()),
-        )

@@ -86,6 +86,11 @@ class Chat:
                 return [vocabulary[name] for name in names]
         return []
 
+    @property
+    def audio_token(self) -> int | None:
+        """The id that stands for sound; None for a model that reads text only."""
+        return self.clip_ids[1] if self.count_audio_tokens and self.clip_ids else None
+
     @cached_property
     def closing(self) -> list[int]:
         """The ids that end a chain: the closing tag between line breaks."""
@@ -170,7 +175,9 @@ class Chat:
 
     def written(self, ids: Sequence[int]) -> str:
         """Return the text of a piece of a turn, without the end token."""
-        return self._decode(ids[:-1] if len(ids) and ids[-1] in self.ends else ids)  # `len`: an array has no truth value
+        return self._decode(
+            ids[:-1] if len(ids) and ids[-1] in self.ends else ids
+        )  # `len`: an array has no truth value
 
     def chain_length(self, ids: Sequence[int]) -> int:
         """Return the number of tokens before the last `</think>`, or of all when the chain never closes; 0 without

@@ -1,13 +1,13 @@
 """Calls of tools in what a model writes: between tags, or in the form of the model's own chat template.
 
-    <calc>2 + 3</calc>   <seg>1.0, 2.0</seg>                                          tags
-    <tool_call>{"name": "calculator", "arguments": {"expression": "2 + 3"}}</tool_call>  Qwen, Hermes, SmolLM
-    <tool_call>calculator<arg_key>expression</arg_key><arg_value>2 + 3</arg_value></tool_call>       GLM
-    <function=calculator><parameter=expression>2 + 3</parameter></function>           Qwen3-Coder, Llama 3.1's own
-    <function=calculator>{"expression": "2 + 3"}</function>                           Llama 3.1
-    [TOOL_CALLS] [{"name": "calculator", "arguments": {…}}]   [TOOL_CALLS]calculator[ARGS]{…}         Mistral
-    <|python_tag|>{"name": …, "parameters": {…}}   or the bare object                 Llama 3.1, 3.2
-    <｜tool▁call▁begin｜>function<｜tool▁sep｜>calculator\\n```json\\n{…}\\n```<｜tool▁call▁end｜>   DeepSeek
+<calc>2 + 3</calc>   <seg>1.0, 2.0</seg>                                          tags
+<tool_call>{"name": "calculator", "arguments": {"expression": "2 + 3"}}</tool_call>  Qwen, Hermes, SmolLM
+<tool_call>calculator<arg_key>expression</arg_key><arg_value>2 + 3</arg_value></tool_call>       GLM
+<function=calculator><parameter=expression>2 + 3</parameter></function>           Qwen3-Coder, Llama 3.1's own
+<function=calculator>{"expression": "2 + 3"}</function>                           Llama 3.1
+[TOOL_CALLS] [{"name": "calculator", "arguments": {…}}]   [TOOL_CALLS]calculator[ARGS]{…}         Mistral
+<|python_tag|>{"name": …, "parameters": {…}}   or the bare object                 Llama 3.1, 3.2
+<｜tool▁call▁begin｜>function<｜tool▁sep｜>calculator\\n```json\\n{…}\\n```<｜tool▁call▁end｜>   DeepSeek
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _PARAMETER = re.compile(r"<parameter=([^>\n]+)>\n?(.*?)\n?(?:</parameter>|(?=<pa
 _GLM_PAIR = re.compile(r"<arg_key>(.*?)</arg_key>\s*<arg_value>(.*?)</arg_value>", re.DOTALL)
 _MISTRAL = re.compile(r"\[TOOL_CALLS\]\s*")
 _MISTRAL_NEW = re.compile(r"([\w.-]+)\s*(?:\[CALL_ID\]\s*\w+\s*)?\[ARGS\]\s*")
-_DEEPSEEK = re.compile(r"<｜tool▁call▁begin｜>(.*?)(?:<｜tool▁call▁end｜>|\Z)", re.DOTALL)  # noqa: RUF001
+_DEEPSEEK = re.compile(r"<｜tool▁call▁begin｜>(.*?)(?:<｜tool▁call▁end｜>|\Z)", re.DOTALL)
 _FENCE = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL)
 _LLAMA = re.compile(r"(?:<\|python_tag\|>)?\s*(\{\s*\"(?:name|type|function)\".*)\Z", re.DOTALL)
 
@@ -93,7 +93,7 @@ def _read_mistral(text: str) -> Iterator[ToolCall]:
 
 def _read_deepseek(text: str) -> Iterator[ToolCall]:
     for match in _DEEPSEEK.finditer(text):
-        name, _, rest = match[1].partition("<｜tool▁sep｜>")  # noqa: RUF001
+        name, _, rest = match[1].partition("<｜tool▁sep｜>")
         if name.strip() == "function":  # V3 and R1: the type first
             name, _, rest = rest.partition("\n")
         fence = _FENCE.search(rest)
@@ -112,7 +112,11 @@ def _from_json(text: str) -> Iterator[ToolCall]:
     value = _parse(text)
     for item in cast("list[object]", value) if isinstance(value, list) else [value]:
         match item:
-            case {"function": {"name": str(name), **rest}} | {"function": str(name), **rest} | {"name": str(name), **rest}:
+            case (
+                {"function": {"name": str(name), **rest}}
+                | {"function": str(name), **rest}
+                | {"name": str(name), **rest}
+            ):
                 arguments = rest.get("arguments", rest.get("parameters", {}))
                 parsed = _parse(arguments) if isinstance(arguments, str) else arguments
                 if isinstance(parsed, dict):

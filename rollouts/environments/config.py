@@ -1,8 +1,8 @@
 """The configuration of an environment, as a recipe gives it.
 
-    environment: my_game.py:step                          # your own function
-    environment: calculator                               # a tool that comes with the library
-    environment: {tools: [calculator, {tool: search, args: {file: notes.txt}}], max_turns: 4}
+environment: my_game.py:step                          # your own function
+environment: calculator                               # a tool that comes with the library
+environment: {tools: [calculator, {tool: search, args: {file: notes.txt}}], max_turns: 4}
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ class EnvironmentConfig:
         if bool(self.step) == bool(self.tools):
             raise ConfigError(f"{place}: name `step: file.py:step` or `tools: [calculator]`, one of the two")
         if self.step and ":" not in self.step:
-            raise ConfigError(f"{place}.step: '{self.step}' is no function; write file.py:step, or tools: [{self.step}]")
+            raise ConfigError(
+                f"{place}.step: '{self.step}' is no function; write file.py:step, or tools: [{self.step}]"
+            )
         if self.tools and (self.args or self.stop):
             key = "args" if self.args else "stop"
             raise ConfigError(f"{place}.{key}: only a `step` of yours takes it; give `args` to a tool, or remove it")

@@ -78,7 +78,9 @@ def check_reply(reply: Reply) -> Reply:
     clips = tuple(_check_clip(clip) for clip in reply.clips)
     places = sum(message.content.count(AUDIO_PATCH) for message in messages)
     if places != len(clips) and (clips or roles == ["assistant"]):
-        raise ValueError(f"a reply with {len(clips)} clips and {places} {AUDIO_PATCH} in its messages; one for each clip")
+        raise ValueError(
+            f"a reply with {len(clips)} clips and {places} {AUDIO_PATCH} in its messages; one for each clip"
+        )
     if len(clips) > MOST_CLIPS or sum(len(clip.data or b"") for clip in clips) > MOST_SOUND_BYTES:
         raise ValueError(f"a reply of {len(clips)} clips; at most {MOST_CLIPS}, together {MOST_SOUND_BYTES >> 20} MB")
     reward: object = reply.reward

@@ -55,7 +55,9 @@ class ClassPlayer:
         except (TypeError, AttributeError, pickle.PicklingError) as error:
             raise ValueError(f"its {type(game).__name__} cannot be kept for the next turn: {error}") from error
         if len(state) > MOST_STATE_BYTES:
-            raise ValueError(f"its {type(game).__name__} holds {len(state):,} bytes; at most {MOST_STATE_BYTES:,} are kept")
+            raise ValueError(
+                f"its {type(game).__name__} holds {len(state):,} bytes; at most {MOST_STATE_BYTES:,} are kept"
+            )
         return answer, state
 
 
@@ -75,7 +77,9 @@ class GeneratorPlayer:
             answer = next(game)
             for exchange, rollout in zip(exchanges, stages[1:], strict=True):
                 if not isinstance(answer, Reply) or answer.messages != exchange.reply.messages:
-                    raise ValueError("it replies otherwise than before to the same turns; seed what it draws by the prompt's id")
+                    raise ValueError(
+                        "it replies otherwise than before to the same turns; seed what it draws by the prompt's id"
+                    )
                 answer = game.send(rollout)
         except StopIteration as end:
             return cast("object", end.value), None
@@ -109,5 +113,3 @@ def player_of(step: object, name: str) -> Player:
     if not callable(step):
         raise ValueError(f"'{name}' is no function; name one, or a class or generator")
     return FunctionPlayer(step)
-
-

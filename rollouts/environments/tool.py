@@ -63,7 +63,9 @@ class Tool:
     def schema(self) -> dict[str, object]:
         """The tool as chat templates take it: a JSON schema of its parameters."""
         required = [name for name, p in self.parameters.items() if p.default is inspect.Parameter.empty]
-        properties = {name: {"type": _JSON_TYPES.get(_plain(self.hints.get(name)), "string")} for name in self.parameters}
+        properties = {
+            name: {"type": _JSON_TYPES.get(_plain(self.hints.get(name)), "string")} for name in self.parameters
+        }
         function = {
             "name": self.name,
             "description": inspect.cleandoc(self.function.__doc__ or self.name).partition("\n")[0],
@@ -108,7 +110,9 @@ class Tool:
         except (ValueError, OverflowError) as error:
             raise BadCallError("malformed", f"{self.name}: {name} is to be a number") from error
         if hint in (int, float) or (hint is bool and not isinstance(value, bool)):
-            raise BadCallError("malformed", f"{self.name}: {name} is to be {'true or false' if hint is bool else 'a number'}")
+            raise BadCallError(
+                "malformed", f"{self.name}: {name} is to be {'true or false' if hint is bool else 'a number'}"
+            )
         return value
 
 
@@ -131,7 +135,9 @@ def load_tool(spec: str, args: Mapping[str, object], tag: str | None, folder: Pa
     own = [p for p in signature.values() if p.kind is inspect.Parameter.KEYWORD_ONLY]
     for parameter in own:
         if parameter.default is inspect.Parameter.empty and parameter.name not in args:
-            raise ConfigError(f"tool '{spec}': missing argument '{parameter.name}'; add `args: {{{parameter.name}: …}}`")
+            raise ConfigError(
+                f"tool '{spec}': missing argument '{parameter.name}'; add `args: {{{parameter.name}: …}}`"
+            )
     if unknown := [key for key in args if key not in {p.name for p in own}]:
         listed = did_you_mean(unknown[0], [p.name for p in own]) if own else "; it takes none"
         raise ConfigError(f"tool '{spec}': unknown argument '{unknown[0]}'{listed}")

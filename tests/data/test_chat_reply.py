@@ -38,7 +38,9 @@ def test_a_reply_goes_on_as_the_template_renders_the_whole(name: str, reply: str
 
 
 CHANGING = {
-    **dict.fromkeys(("llama 2", "llama 2 in pieces", "mistral", "mistral in pieces", "vicuna"), "a space before the answer"),
+    **dict.fromkeys(
+        ("llama 2", "llama 2 in pieces", "mistral", "mistral in pieces", "vicuna"), "a space before the answer"
+    ),
     "glm 4.5": "a line break before the answer",
     "empty chain": "no chain before earlier answers",
     "qwen 3": "no chain before earlier answers",

@@ -16,9 +16,26 @@ MOST_BITS = 2048
 """Bits of a number's numerator and denominator."""
 DIGITS = 12
 """Digits of a result that is not exact."""
-_SIGNS = str.maketrans({"×": "*", "·": "*", "÷": "/", "−": "-", "–": "-", "^": "**", "{": "(", "}": ")", "[": "(", "]": ")"})  # noqa: RUF001
+_SIGNS = str.maketrans(
+    {"×": "*", "·": "*", "÷": "/", "−": "-", "–": "-", "^": "**", "{": "(", "}": ")", "[": "(", "]": ")"}
+)
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
-_ONE_ARGUMENT = ("sqrt", "exp", "log", "ln", "sin", "cos", "tan", "asin", "acos", "atan", "abs", "floor", "ceil", "factorial")
+_ONE_ARGUMENT = (
+    "sqrt",
+    "exp",
+    "log",
+    "ln",
+    "sin",
+    "cos",
+    "tan",
+    "asin",
+    "acos",
+    "atan",
+    "abs",
+    "floor",
+    "ceil",
+    "factorial",
+)
 
 
 def calculator(expression: str) -> str:
