@@ -36,6 +36,7 @@ from rl.run.tracker import Tracker, read_metrics, read_warnings
 from rl.runner.artifacts import Artifacts
 from rl.runner.blocks import find_last_iteration
 from rl.runner.devices import plan_run
+from rl.runner.environments import Environments
 from rl.runner.failures import describe_divergence, describe_failure, describe_place
 from rl.runner.live_report import LiveReport
 from rl.runner.outcomes import OUTCOME, read_outcome, write_outcome
@@ -85,6 +86,7 @@ class Run:
         self.environment = describe_environment()
         self.sinks = open_sinks(recipe, out, self.environment, say)
         self.artifacts = Artifacts(recipe, out, say)
+        self.environments = Environments(recipe.header, recipe.folder)
         self.announced: dict[str, int] = {}
         """Last iteration of each repeated block whose early end was printed."""
         self.reward_services = RewardServices(
@@ -186,6 +188,7 @@ class Run:
         self.say(f"starting Ray and {', '.join(sorted(self.recipe.roles))}")
         rewards = stack.enter_context(self.reward_services.create(header.reward))
         self.reward_services.check_all(rewards, stages, served=False)
+        self.environments.check(stages)
         initial_model = self.artifacts.initial_model()
         self.cluster = Cluster(
             self.recipe.roles,
@@ -240,7 +243,8 @@ class Run:
             record=lambda: self._provenance(stage),
         )
         try:
-            outcome: Outcome = stage.facts.run(stage.config, context)
+            with self.environments.of_stage(stage, cluster):
+                outcome: Outcome = stage.facts.run(stage.config, context)
         except NonFiniteError as error:
             raise ValueError(describe_divergence(stage, self._step, error)) from error
         outcome = replace(outcome, metrics=drop_undefined(outcome.metrics))

@@ -40,6 +40,9 @@ class EnvironmentService:
         self._pending = 0
         self._stop = (*config.stop, *stop_texts(config))
 
+    def __repr__(self) -> str:
+        return f"EnvironmentService({self.config})"
+
     def __enter__(self) -> EnvironmentService:
         return self
 

@@ -22,6 +22,7 @@ from rl.stages.settings import Read, SamplingConfig, StageConfig
 from rl.stages.workload import StagePlan, Work, rollouts_in_words, temperature_in_words
 from rl.units import many
 from rl.workers.optimizer import OptimizerConfig
+from rollouts.environments.config import EnvironmentConfig
 
 ROUNDED_IMPORTANCE_CAP = 2.0
 """The `importance_cap` of a model in bfloat16 whose recipe names none, as in https://fengyao.notion.site/off-policy-rl."""
@@ -49,6 +50,8 @@ class Config(StageConfig):
     """Prompt and response together."""
     temperature: float = 1.0
     """Sampling temperature."""
+    environment: str | EnvironmentConfig | None = None
+    """What answers the policy while it writes: a tool's name, file.py:step, or a mapping; default: the recipe's; `none`: none."""
     epochs: int = 1
     """Passes over each batch of rollouts."""
     minibatches: int = 1
@@ -104,7 +107,7 @@ class Config(StageConfig):
             raise ConfigError(f"{place}.eval_every: nothing to evaluate on; add `eval: {{data: …, split: …}}`")
         if self.eval is not None and self.eval_every == 0:
             raise ConfigError(f"{place}.eval: never measured; add `eval_every: STEPS`, or remove it")
-        for name in ("model", "controls", "budgets"):
+        for name in ("model", "controls", "budgets", "environment"):
             if getattr(self.eval, name, None):
                 raise ConfigError(f"{place}.eval.{name}: only an evaluate stage of its own does that; remove it")
         for name in ("max_logprob_gap", "critic_warmup_steps", "eval_every"):
