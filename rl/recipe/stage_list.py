@@ -168,9 +168,7 @@ def stage_rewards(config: StageConfig, shared: RewardConfig) -> dict[str, Reward
     return rewards
 
 
-def stage_environment(
-    stage: Stage, shared: str | EnvironmentConfig | None
-) -> tuple[EnvironmentConfig | None, str]:
+def stage_environment(stage: Stage, shared: str | EnvironmentConfig | None) -> tuple[EnvironmentConfig | None, str]:
     """Return the environment that answers the model in a stage, None for none, and the place in the recipe that names it;
     `shared` is the recipe's."""
     if not hasattr(stage.config, "environment"):

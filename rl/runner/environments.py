@@ -33,18 +33,21 @@ class Environments:
                     pass
 
     @contextmanager
-    def of_stage(self, stage: Stage, cluster: Cluster) -> Iterator[None]:
-        """Let the stage's environment answer what the cluster's engines write, for as long as the stage runs."""
+    def of_stage(self, stage: Stage, cluster: Cluster) -> Iterator[EnvironmentService | None]:
+        """Yield the stage's environment, which answers what the cluster's engines write for as long as the stage runs."""
         config, place = stage_environment(stage, self.header.environment)
         if config is None:
-            yield
+            yield None
             return
+        has_engines = "engine" in stage.config.roles
         with self._started(config, place) as service:
-            cluster.sampler.environment = service
+            if has_engines:
+                cluster.sampler.environment = service
             try:
-                yield
+                yield service
             finally:
-                cluster.sampler.environment = None
+                if has_engines:
+                    cluster.sampler.environment = None
 
     @contextmanager
     def _started(self, config: EnvironmentConfig, place: str) -> Iterator[EnvironmentService]:

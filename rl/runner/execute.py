@@ -243,8 +243,8 @@ class Run:
             record=lambda: self._provenance(stage),
         )
         try:
-            with self.environments.of_stage(stage, cluster):
-                outcome: Outcome = stage.facts.run(stage.config, context)
+            with self.environments.of_stage(stage, cluster) as environment:
+                outcome: Outcome = stage.facts.run(stage.config, replace(context, environment=environment))
         except NonFiniteError as error:
             raise ValueError(describe_divergence(stage, self._step, error)) from error
         outcome = replace(outcome, metrics=drop_undefined(outcome.metrics))

@@ -40,7 +40,9 @@ def _check_step(spec: str, args: dict[str, object], place: str, folder: Path | N
     elif isinstance(definition, ast.ClassDef) and not definition.bases:
         methods = {node.name: node for node in definition.body if isinstance(node, ast.FunctionDef)}
         if "step" not in methods:
-            raise ConfigError(f"{place}.step: class {definition.name} has no method step(self, prompt, rollout); add one")
+            raise ConfigError(
+                f"{place}.step: class {definition.name} has no method step(self, prompt, rollout); add one"
+            )
         functions.check_arguments(methods["step"], ("self", "prompt", "rollout"), {}, f"{place}.step")
 
 
