@@ -13,7 +13,7 @@ where the policy has written the token that stands for sound, behind which no en
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -21,13 +21,15 @@ import numpy as np
 
 from rl.finite import NonFiniteError, is_finite
 from rl.messages import Exchange, Reply, open_turn
-from rl.types import Prompt, Rollout
+from rl.types import Prompt, Rollout, Spans
 from rollouts.chat_format import ChatFormat
+from rollouts.requests import Completion, Request
 from rollouts.seeds import seed_of
-from rollouts.worker import Completion, Request
 
 Key = tuple[int, int]
-"""(index of the prompt in its call, index of the sample in its group), as a request has it."""
+"""(number of the group, index of the sample in it), as a request has it."""
+Finished = Mapping[Key, Rollout]
+"""Samples that are finished, by their keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,8 @@ class Episode:
     """The newest request: its tokens have one audio token for each clip."""
     opening: int = 0
     """Ids at the end of the first request that are part of the turn's text."""
+    cuts: Spans = ()
+    """Those of the first request."""
     completions: list[Completion] = field(default_factory=list[Completion])
     exchanges: list[Exchange] = field(default_factory=list[Exchange])
     text: str = ""
@@ -122,13 +126,15 @@ class Episode:
         self.completions.append(completion)
         first = completion.prompt_length - (0 if self.exchanges else self.opening)
         ids = completion.tokens[first:].tolist()
-        self.text = chat.written(ids) if self.head else chat.turn(ids)
+        goes_on = bool(self.exchanges) and self.exchanges[-1].is_inside
+        self.text = chat.written(ids) if goes_on else chat.turn(ids)
 
     def rollout(self, finish_reason: str, error: str | None = None) -> Rollout:
         """Return the sample as it is now."""
         action_mask = np.zeros(len(self.tokens), dtype=bool)
         for completion in self.completions:
             action_mask[completion.prompt_length : len(completion.tokens)] = True
+        spans = self._spans()
         return Rollout(
             prompt=self.prompt,
             sample=self.sample,
@@ -136,11 +142,29 @@ class Episode:
             action_mask=action_mask,
             logprobs=np.concatenate([completion.logprobs for completion in self.completions]),
             finish_reason=finish_reason,
-            version=self.completions[0].version,
+            version=spans[0][0],
             text=self.head + self.text,
+            spans=spans if len(spans) > 1 else (),
             exchanges=tuple(self.exchanges),
             error=error,
         )
+
+    def _spans(self) -> Spans:
+        """Return how many tokens each version wrote, over all turns."""
+        spans: list[tuple[int, int]] = []
+        for version, count in (span for completion in self.completions for span in completion.spans):
+            before = spans.pop()[1] if spans and spans[-1][0] == version else 0
+            spans.append((version, before + count))
+        return tuple(spans)
+
+    def _cuts_ahead(self) -> Spans:
+        """Return which version is to write what is not written yet."""
+        written, cuts = sum(len(completion.logprobs) for completion in self.completions), list[tuple[int, int]]()
+        for version, count in self.cuts:
+            if count > written:
+                cuts.append((version, count - written))
+            written = max(0, written - count)
+        return tuple(cuts)
 
     def go_on(self, reply: Reply, chat: ChatFormat, environment: Environment) -> str:
         """Make the request that goes on behind the reply, and return "", or else return why the sample ends here. Raises
@@ -167,6 +191,7 @@ class Episode:
             seed=seed_of(self.seed, self.prompt.id, self.sample, len(self.exchanges)),
             max_tokens=min(space, environment.max_turn_tokens or space),
             clips=(*self.request.clips, *reply.clips),
+            cuts=self._cuts_ahead(),
         )
         return ""
 
@@ -190,12 +215,18 @@ class Episodes:
         if self.environment is not None:
             most = self.environment.max_turn_tokens or request.max_tokens
             request = replace(request, max_tokens=min(request.max_tokens, most), stop=tuple(self.environment.stop))
-        self.open[request.key] = Episode(prompt, seed, limit, request, opening)
+        self.open[request.key] = Episode(prompt, seed, limit, request, opening, request.cuts)
         return request
 
-    def add(self, completion: Completion) -> Rollout | None:
+    def drop(self, keys: Collection[Key]) -> None:
+        """Forget samples, whose answers nobody waits for any more."""
+        for key in keys:
+            self.open.pop(key, None)
+
+    def add(self, completion: Completion, engine: int | None = None) -> Rollout | None:
         """Take in what an engine has written, and return the finished rollout; None where the environment was asked."""
         episode = self.open[completion.key]
+        episode.request = replace(episode.request, engine=engine)
         episode.add(completion, self.chat)
         if self.environment is None or completion.finish_reason == "length":
             del self.open[completion.key]
@@ -204,14 +235,14 @@ class Episodes:
         return None
 
     @property
-    def pending(self) -> int:
-        """Samples that wait for the environment."""
-        return 0 if self.environment is None else self.environment.pending
+    def waiting(self) -> bool:
+        """True while a sample waits for the environment."""
+        return self.environment is not None and self.environment.pending > 0
 
-    def advance(self, timeout_s: float = 0.0) -> tuple[list[Request], list[Rollout]]:
+    def advance(self, timeout_s: float = 0.0) -> tuple[list[Request], Finished]:
         """Return (the requests that go on, the rollouts that are finished) by the environment's newest answers."""
         requests: list[Request] = []
-        rollouts: list[Rollout] = []
+        rollouts: dict[Key, Rollout] = {}
         if self.environment is None:
             return requests, rollouts
         for key, answer in self.environment.take_answers(timeout_s):
@@ -223,7 +254,7 @@ class Episodes:
                 requests.append(episode.request)
             else:
                 del self.open[key]
-                rollouts.append(finished)
+                rollouts[key] = finished
         return requests, rollouts
 
     def _continue(self, episode: Episode, answer: Answer, environment: Environment) -> Rollout | None:

@@ -42,12 +42,12 @@ class Environments:
         has_engines = "engine" in stage.config.roles
         with self._started(config, place) as service:
             if has_engines:
-                cluster.sampler.environment = service
+                cluster.sampler.episodes.environment = service
             try:
                 yield service
             finally:
                 if has_engines:
-                    cluster.sampler.environment = None
+                    cluster.sampler.episodes.environment = None
 
     @contextmanager
     def _started(self, config: EnvironmentConfig, place: str) -> Iterator[EnvironmentService]:

@@ -77,18 +77,15 @@ class Run:
         earlier = read_summary(out) if (out / SUMMARY).exists() else None
         # A resumed run counts on from the seconds that it had when it stopped.
         self.start_time = time.monotonic() - (earlier.seconds if earlier else 0.0)
-        self.summaries: list[StageSummary] = []
-        """Summaries of the finished stages."""
+        self.summaries: list[StageSummary] = []  # of the finished stages
         self.cluster: Cluster | None = None
         self.current_stage: Stage | None = None
-        self.tracker: Tracker | None = None
-        """Records of the current stage; None before the first."""
+        self.tracker: Tracker | None = None  # of the current stage
         self.environment = describe_environment()
         self.sinks = open_sinks(recipe, out, self.environment, say)
         self.artifacts = Artifacts(recipe, out, say)
         self.environments = Environments(recipe.header, recipe.folder)
-        self.announced: dict[str, int] = {}
-        """Last iteration of each repeated block whose early end was printed."""
+        self.announced: dict[str, int] = {}  # last iteration of each repeated block whose early end was printed
         self.reward_services = RewardServices(
             recipe.header.reward,
             recipe.folder,

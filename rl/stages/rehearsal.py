@@ -17,7 +17,7 @@ import numpy as np
 from rl.data.collate import collate, collate_demonstrations
 from rl.types import Scored, Verdict
 from rollouts.episodes import Environment, Episodes, Key
-from rollouts.worker import Completion, Request
+from rollouts.requests import Completion, Request
 
 if TYPE_CHECKING:
     from rl.data.chat import Chat
@@ -56,7 +56,7 @@ class Rehearsal:
             pieces[i, 0] = deque(self._cut(tokens[start:], environment.stop))
             episodes.begin(prompt, Request((i, 0), (), 0, self.limit, 0.0, prompt.clips), 0, self.limit)
             self._write((i, 0), tokens[:start], pieces, episodes)
-        while episodes.pending:
+        while episodes.waiting:
             requests, finished = episodes.advance(1.0)
             for request in requests:
                 episode = episodes.open[request.key]
@@ -68,7 +68,7 @@ class Rehearsal:
                 else:  # it was the last word of the demonstration: what is replied to it is not heard any more
                     episode.exchanges.pop()
                     rollouts.append(episode.rollout("stop"))
-            rollouts += finished
+            rollouts += finished.values()
         left = {prompts[i].id for (i, _), rest in pieces.items() if rest}
         for rollout in rollouts:
             self._check(rollout, rollout.prompt.id in left)
@@ -78,7 +78,7 @@ class Rehearsal:
         """Let the next piece of a demonstration stand for what the policy writes."""
         piece = pieces[key].popleft()
         logprobs = np.zeros(len(piece), dtype=np.float32)
-        episodes.add(Completion(key, np.array([*before, *piece]), len(before), logprobs, "stop", 0))
+        episodes.add(Completion(key, np.array([*before, *piece]), len(before), logprobs, "stop", ((0, len(piece)),)))
 
     def _cut(self, ids: list[int], stop: Sequence[str]) -> list[list[int]]:
         """Return the ids in pieces that each end as an engine would pause: with the token in which a text to stop at ends."""

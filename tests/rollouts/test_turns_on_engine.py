@@ -44,7 +44,7 @@ def play(engine: Any, model: Path, folder: Path, samples: int = 2) -> dict[tuple
     config = EnvironmentConfig(step="game.py:step", stop=["a", "e", "i", "o", "u", " "], max_turns=3)
     with EnvironmentService(config, folder) as environment:
         environment.start()
-        sampler.environment = environment
+        sampler.episodes.environment = environment
         stream = sampler.generate(PROMPTS, samples=samples, temperature=1.0, max_sequence_tokens=LIMIT, seed=7)
         rollouts = [rollout for batch in stream for rollout in batch]
     assert len({(r.prompt.id, r.sample) for r in rollouts}) == len(rollouts) == samples * len(PROMPTS)
