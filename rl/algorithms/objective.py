@@ -6,14 +6,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from rl.config import ConfigError
+from rl.messages import RewardAt
 
 Clause = Literal["shapes", "cuts", "order", "zero", "mask", "finite", "groups", "inputs", "repeats"]
 """A clause of the contract of an advantage or a loss; `rl.algorithms.contract` says what each asks."""
 
 COMPARES_SAMPLES = ("grpo", "dr_grpo", "rloo", "reinforce++-baseline")
 """Advantages that compare a sample with others of its prompt, and are the same at all of its actions."""
-RewardAt = Literal["end", "turns", "spans"]
-"""Place at which a reward is paid."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,14 +15,12 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from rl.messages import RewardSpan, open_turn
+from rl.messages import RewardAt, RewardSpan, open_turn
 from rl.types import Rollout, Scored
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
-
-    from rl.algorithms.objective import RewardAt
 
 Decode = Callable[[Sequence[int]], str]
 """Ids of what a policy wrote to its text, the end token left out."""

@@ -41,7 +41,7 @@ def rollout_of(*pieces: tuple[str, str | None], opened: str = "") -> Rollout:
         text = text + said if inside else opened
     array = np.array(mask)
     logprobs = np.zeros(int(array.sum()), np.float32)
-    return Rollout(PROMPT, 0, np.array(tokens), array, logprobs, "stop", 1, text, tuple(exchanges))
+    return Rollout(PROMPT, 0, np.array(tokens), array, logprobs, "stop", 1, text, exchanges=tuple(exchanges))
 
 
 def placed(rollout: Rollout, reward_at: str, *spans: RewardSpan, score: float = 1.0) -> list[float]:
@@ -123,5 +123,5 @@ def test_a_batch_hears_what_turns_have_added() -> None:
     prompt = Prompt("p", (Message("user", AUDIO_PATCH),), clips=clips[:1])
     heard = Exchange("ab", Reply((Message("assistant", AUDIO_PATCH),), clips[1:]), 4, 5)
     tokens = np.arange(6)
-    one = Rollout(prompt, 0, tokens, tokens == 5, np.zeros(1, np.float32), "stop", 1, "x", (heard,))
+    one = Rollout(prompt, 0, tokens, tokens == 5, np.zeros(1, np.float32), "stop", 1, "x", exchanges=(heard,))
     assert collate([Scored(one, Verdict())]).clips_N == (clips,)
