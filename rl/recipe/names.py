@@ -95,6 +95,8 @@ def _check_environments(header: Header, stages: Sequence[Stage], folder: Path) -
         if config is None:
             continue
         check_environment(config, place, folder)
+        if stage.kind == "pairs":
+            raise ConfigError(f"{stage.place}: pairs are answers of one turn; add `environment: none`")
         if getattr(stage.config, "budgets", None):
             raise ConfigError(f"{stage.place}.budgets: chains cannot be cut where an environment answers; remove one")
     if header.environment and not any(place == "environment" for _, place in environments):
