@@ -75,6 +75,9 @@ def run(
     out: Annotated[Path | None, typer.Option(help="The run's directory; runs/NAME unless said otherwise.")] = None,
     resume: Resume = False,
     seeds: Annotated[int, typer.Option(min=1, help="Run with so many seeds and show the spread.")] = 1,
+    replay: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Repeat this run of the recipe, with its course under `max_lag`.")
+    ] = None,
 ) -> None:
     """Run the stages of a recipe, one after the other."""
     from rl import runner
@@ -85,11 +88,14 @@ def run(
     from rl.run.summary import mark_interrupted
     from rl.runner.devices import plan_run
     from rl.runner.next_commands import read_command, suggest_next_steps
-    from rl.runner.run_dir import RUNS, check_resumable, free_folder, newest_run
+    from rl.runner.run_dir import RUNS, check_resumable, free_folder, newest_run, replay_overrides
     from rl.terminal import console, refuse, say
 
     changes = list(overrides or ())
     first = load(recipe, changes)
+    if replay is not None:
+        changes += replay_overrides(first, replay)
+        first = load(recipe, changes)
     if out and resume:
         check_resumable(out, seeds > 1)
     folder = out or (newest_run(first.name, seeds > 1) if resume else free_folder(RUNS / first.name))

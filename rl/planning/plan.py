@@ -25,6 +25,7 @@ from rl.planning import (
     engine_options,
     golds,
     judges,
+    lag,
     lengths,
     lora,
     memory,
@@ -74,7 +75,8 @@ def plan(recipe: Recipe, out: Path | None = None, devices: Devices | None = None
     facts = _facts(recipe, result, runs=bool(present or out))
     check_lengths = partial(lengths.check, token_rate=shape.token_rate if shape else 0.0)
     check_sharing = partial(sharing.check, heads=shape.heads if shape else 0)
-    recipe_checks = golds.check, chains.check, thinking.check, check_lengths, lora.check, check_sharing
+    check_lag = partial(lag.check, gpu=gpu, listens=bool(shape and shape.token_rate))
+    recipe_checks = golds.check, chains.check, thinking.check, check_lengths, lora.check, check_sharing, check_lag
     for check in (checks.foreign_difficulties, *recipe_checks):
         problems, notes = check(recipe, facts)
         result.problems += problems

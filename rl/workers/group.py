@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 
+from rl.algorithms.importance import add_sample_size
 from rl.run.files import replacing_folder
 from rl.types import Batch, Clip
 from rl.workers.answers import in_order, mean_of_steps, sum_over_ranks
@@ -255,7 +256,7 @@ class PolicyGroup(TrainerGroup):
             if self.trains_encoder:
                 # Not before the update is over: the critic, beside it, still reads the features of the step's start.
                 self.audio_features.forget_encoder()
-            return mean_of_steps(answers)
+            return add_sample_size(mean_of_steps(answers))
 
         return Future(calls, finish)
 

@@ -19,7 +19,7 @@ from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from rl.algorithms.policy_losses import PER_SEQUENCE
+from rl.algorithms.ratios import PER_SEQUENCE
 from rl.config import Values
 from rl.finite import NonFiniteError
 from rl.types import Batch

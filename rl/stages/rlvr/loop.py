@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from rl.stages.context import Context, Outcome
 from rl.stages.kind import MODEL_REFERENCE, Kind
-from rl.stages.rlvr.config import Config, plan
+from rl.stages.rlvr.config import Config
+from rl.stages.rlvr.plan import plan
 
 if TYPE_CHECKING:
     from rl.stages.rlvr.learner import Learner

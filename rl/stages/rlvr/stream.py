@@ -7,8 +7,10 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rl.run.cuts import CutLog
 from rl.stages.scoring import by_prompt
 from rl.units import many
 from rollouts.sampler import seed_of
@@ -62,6 +64,8 @@ class SampleStream:
         """Groups drawn so far."""
         self.cuts: Mapping[int, Mapping[int, Spans]] = {}
         """Of a run that repeats another one: {group: {sample: which version wrote how much of it}}."""
+        if config.replay is not None:
+            self.cuts = CutLog(Path(config.replay) / "stages" / context.folder.name).read()
         self.taken: list[Group] = []
         """The groups that the step took, dropped ones too."""
         self.draws: list[list[Scored]] = []
