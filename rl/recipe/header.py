@@ -12,6 +12,7 @@ from rl.data.sources import DataConfig
 from rl.run.sinks import registry as trackers
 from rl.workers.placement import ClusterConfig
 from rl.workers.trainer_config import TrainerConfig
+from rollouts.environments.config import EnvironmentConfig
 from rollouts.judge_engine import JudgeConfig
 from rollouts.serving import EngineConfig
 
@@ -37,6 +38,8 @@ class Header:
     """vLLM engines that sample from the policy."""
     judges: dict[str, JudgeConfig] = field(default_factory=dict[str, JudgeConfig])
     """Models that the run serves to parts of the reward: `{verifier: judge, args: {served: NAME}}`."""
+    environment: str | EnvironmentConfig | None = None
+    """What answers the policy while it writes, unless a stage has its own: a tool's name, file.py:step, or a mapping."""
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     """DeepSpeed trainers of policy, critic and reference."""
     cluster: ClusterConfig = field(default_factory=ClusterConfig)

@@ -36,6 +36,7 @@ from rl.run.tracker import Tracker, read_metrics, read_warnings
 from rl.runner.artifacts import Artifacts
 from rl.runner.blocks import find_last_iteration
 from rl.runner.devices import plan_run
+from rl.runner.environments import Environments
 from rl.runner.failures import describe_divergence, describe_failure, describe_place
 from rl.runner.live_report import LiveReport
 from rl.runner.outcomes import OUTCOME, read_outcome, write_outcome
@@ -76,17 +77,15 @@ class Run:
         earlier = read_summary(out) if (out / SUMMARY).exists() else None
         # A resumed run counts on from the seconds that it had when it stopped.
         self.start_time = time.monotonic() - (earlier.seconds if earlier else 0.0)
-        self.summaries: list[StageSummary] = []
-        """Summaries of the finished stages."""
+        self.summaries: list[StageSummary] = []  # of the finished stages
         self.cluster: Cluster | None = None
         self.current_stage: Stage | None = None
-        self.tracker: Tracker | None = None
-        """Records of the current stage; None before the first."""
+        self.tracker: Tracker | None = None  # of the current stage
         self.environment = describe_environment()
         self.sinks = open_sinks(recipe, out, self.environment, say)
         self.artifacts = Artifacts(recipe, out, say)
-        self.announced: dict[str, int] = {}
-        """Last iteration of each repeated block whose early end was printed."""
+        self.environments = Environments(recipe.header, recipe.folder)
+        self.announced: dict[str, int] = {}  # last iteration of each repeated block whose early end was printed
         self.reward_services = RewardServices(
             recipe.header.reward,
             recipe.folder,
@@ -186,6 +185,7 @@ class Run:
         self.say(f"starting Ray and {', '.join(sorted(self.recipe.roles))}")
         rewards = stack.enter_context(self.reward_services.create(header.reward))
         self.reward_services.check_all(rewards, stages, served=False)
+        self.environments.check(stages)
         initial_model = self.artifacts.initial_model()
         self.cluster = Cluster(
             self.recipe.roles,
@@ -240,7 +240,8 @@ class Run:
             record=lambda: self._provenance(stage),
         )
         try:
-            outcome: Outcome = stage.facts.run(stage.config, context)
+            with self.environments.of_stage(stage, cluster) as environment:
+                outcome: Outcome = stage.facts.run(stage.config, replace(context, environment=environment))
         except NonFiniteError as error:
             raise ValueError(describe_divergence(stage, self._step, error)) from error
         outcome = replace(outcome, metrics=drop_undefined(outcome.metrics))

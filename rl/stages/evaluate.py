@@ -118,6 +118,7 @@ def measure(
         "reasoning_tokens": float(np.mean(chains)),
         "think_rate": float(np.mean([bool(s.rollout.reasoning) for s in samples])),
         **chain_metrics(samples),
+        **{name: value for name, value in rates.items() if name.startswith("environment/")},
         "truncation_rate": rates["truncation_rate"],
         "verifier_errors": rates["verifier_errors"],
         "verifier_timeouts": rates["verifier_timeouts"],
@@ -219,6 +220,7 @@ def metric_names(config: Config) -> list[str]:
         "claims_true",
         "surrogate_rate",
         "denial_rate",
+        "environment",
     ]
     controls = ["accuracy_heard", "audio_reliance", *(f"accuracy_{name}" for name in config.controls)]
     if config.greedy:
