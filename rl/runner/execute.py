@@ -179,7 +179,7 @@ class Run:
         """Start the reward service and the cluster that `stages` need, closed with `stack`. Cheap checks come before what
         is slow to start."""
         from rl.runner.prompt_lengths import check_prompt_lengths
-        from rl.workers.cluster import Cluster
+        from rl.workers.cluster import Cluster, RunSite
 
         header = self.recipe.header
         self.say(f"starting Ray and {', '.join(sorted(self.recipe.roles))}")
@@ -198,6 +198,7 @@ class Run:
             {name: replace(judge, model=str(on_disk(judge.model))) for name, judge in self.recipe.judges.items()},
             self._end_stuck,
             header.seed,
+            RunSite(self.out, self.artifacts.read_by_actors(stages), self.say),
         )
         check_prompt_lengths(self.recipe, stages, self.artifacts.read_prompts, self.cluster.chat)
         stack.enter_context(self.cluster)

@@ -4,13 +4,14 @@ largest fixed cost (Ray 10–17 s, importing vLLM 15–20 s)."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, TypeVar, cast
 
 import ray
-from ray.exceptions import RayActorError
+from ray.exceptions import RayActorError, RayError
 from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
@@ -28,13 +29,15 @@ from rl.workers.critic_group import CriticGroup
 from rl.workers.deaths import Seat, count_oom_kills, describe_death, describe_seat, find_death
 from rl.workers.group import PolicyGroup, TrainerGroup
 from rl.workers.liveness import Watchdog
+from rl.workers.nodes import describe_placed
 from rl.workers.placement import TRAINERS, ClusterConfig, bundles, describe_shortage, roles
 from rl.workers.policy import PolicyWorker
 from rl.workers.probe import draw_probe
 from rl.workers.processes import Processes
 from rl.workers.ray_start import start_ray, stop_ray
-from rl.workers.reservation import devices, gpu_environment, reserve
+from rl.workers.reservation import devices, gpu_environment, live_nodes, reserve
 from rl.workers.start_model import StartModel
+from rl.workers.storage import NodeStorage, RunSite, Storage, find_storage
 from rl.workers.trainer_config import TrainerConfig
 from rl.workers.turns import Turns
 from rl.workers.weight_stream import Route, WeightStream
@@ -65,8 +68,10 @@ class Cluster:
         judges: Mapping[str, JudgeConfig] = MappingProxyType({}),
         report_stuck: Callable[[str], None] = lambda _: None,
         seed: int = 0,
+        site: RunSite | None = None,
     ) -> None:
         """`seed` draws the probe of the weights' arrival. `report_stuck` is called, in a thread of the cluster's own, with a process that has stood still for too long."""
+        self.site, self.storage = site or RunSite(), Storage()
         self.judges = judges
         self.names, self.config, self.engines, self.training = names, cluster, engines, training
         self.model, self.model_path, self.max_sequence_tokens = model, model_path, max_sequence_tokens
@@ -101,7 +106,11 @@ class Cluster:
         if problem := describe_shortage(role_sizes, self.config.placement, cpus, gpus):
             raise ValueError(problem)
         reservation = bundles(role_sizes, self.config.placement)
-        self.group = reserve(reservation)
+        self.group, self.nodes = reserve(reservation, self.config, self.training.sequence_parallel, self.site.say)
+        if len(live_nodes()) > 1:
+            self.site.say(f"placement: {describe_placed(reservation, self.nodes)}")
+        self.storage = find_storage(self.nodes, self.site)
+        self.storage.deliver(self.model_path)
         self.seats = {seat: (i, bundle) for i, bundle in enumerate(reservation) for seat in bundle.actors}
         self.gpus_by_seat = dict[Seat, tuple[str, ...]]()
         for bundle, ids in zip(reservation, devices(self.group, reservation, look=True), strict=True):
@@ -118,6 +127,9 @@ class Cluster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.watchdog.close()
+        if isinstance(self.storage, NodeStorage):
+            with suppress(RayError):  # a node that is gone has nothing to clean
+                self.storage.close()
         for actor in self.actors.values():
             ray.kill(cast("Any", actor))
         if self.group:
@@ -136,7 +148,7 @@ class Cluster:
     def audio_features(self) -> AudioFeatures:
         """Features of the clips, from the policy's encoder; where no policy trains, from the reward model's ranks."""
         role = "policy" if "policy" in self.names else "reward_model"
-        return AudioFeatures([self.actors[role, i] for i in range(self.training.ranks)])
+        return AudioFeatures([self.actors[role, i] for i in range(self.training.ranks)], self.storage)
 
     @cached_property
     def policy(self) -> PolicyGroup:
@@ -234,7 +246,7 @@ class Cluster:
         seats = [seat for seat in self.seats if seat[0] == role]
         # A bundle has GPUs of its own: with its number their names are unambiguous on several nodes.
         names = [(self.seats[seat][0], name) for seat in seats for name in self.gpus_by_seat.get(seat, ())]
-        group.turns, group.gpus = self.turns, frozenset(names)
+        group.turns, group.gpus, group.storage = self.turns, frozenset(names), self.storage
         return group
 
     def _respawn(self, i: int) -> Actor:
