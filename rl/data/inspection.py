@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rl.data import user_functions
 from rl.data.arrow import parquet_counts
+from rl.data.benchmark_rows import SOURCE
 from rl.data.files import AUDIO_ROWS, SINGLE_FILES, hub_name, rows, stored_columns
 from rl.data.paths import data_files
 from rl.data.rows import Row, check_columns, flat_names, has_column, normal_split
@@ -74,6 +75,9 @@ def _read(
     if config.source == "huggingface":
         hub_name(str(config.path), place)
         return None, []
+    if config.source == SOURCE:
+        prompts = read(config, None, None, place, say, decode=False)
+        return len(prompts), prompts
     if config.source not in ("folder", *SINGLE_FILES):
         user_functions.check(config.source, config.args, place)
         return None, []

@@ -15,6 +15,9 @@ from rl.stages.kind import Kind
 from rl.stages.registry import STAGES
 from rl.stages.settings import StageConfig
 
+JUDGES = ("judge", "benchmark_judge")
+"""Verifiers that ask a language model, behind an address or served by the run."""
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -170,7 +173,7 @@ def stage_rewards(config: StageConfig, shared: RewardConfig) -> dict[str, Reward
 def served_judges(reward: RewardConfig | None) -> list[str]:
     """Return the names of the judges that the run serves and that a reward uses."""
     parts = reward.judging if reward else ()
-    return [str(part.args["served"]) for part in parts if part.verifier == "judge" and part.args.get("served")]
+    return [str(part.args["served"]) for part in parts if part.verifier in JUDGES and part.args.get("served")]
 
 
 def reward_models(reward: RewardConfig | None) -> list[str]:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from rl.data.arrow import read_columns
 from rl.data.rows import fail
+from rl.report.benchmark_results import render_section
 from rl.report.chain_pairs import Chains, read_chains
 from rl.report.chains_section import render_chains
 from rl.report.charts import build_charts
@@ -185,7 +186,9 @@ def _render_figures(run: Run, nodes: Sequence[Node], chains: Sequence[Chains], r
     thinking_note = "Accuracy with chains of thought cut after a number of tokens."
     funnels_note = "Prompts or samples left after each step of a stage that filters."
     lineage_note = "Each stage under the stage whose model it started from; ← its other inputs."
+    sets_note = "Public sets by their own rules and by ours, with 95 % intervals; in italics the items of each group."
     sections = (
+        ("benchmarks", "Public sets", sets_note, render_section(run.evaluations, refuse)),
         ("thinking", "Thinking budgets", thinking_note, render_thinking(run.evaluations)),
         ("funnels", "Filters", funnels_note, render_funnels(nodes)),
         ("chains", "Grounding of chains", CHAINS_NOTE, render_chains(chains, refuse)),

@@ -68,6 +68,7 @@ def plan(config: Config, work: Work) -> StagePlan:
 
 def run(config: Config, context: Context) -> Outcome:
     """Measure `context.model`. Leaves `per_prompt.parquet`, and samples for the report."""
+    from rl.stages.benchmark_tables import FILE, headline_metrics, measure_sets, write_results
     from rl.stages.budgets import Questions, budget_curve
     from rl.stages.scoring import Scorer
 
@@ -80,6 +81,9 @@ def run(config: Config, context: Context) -> Outcome:
     if config.budgets:
         questions = Questions(config, prompts, sampler, scorer, context.seed)
         metrics |= budget_curve(questions, config.budgets, config.votes, samples)
+    if results := measure_sets(samples):
+        metrics |= headline_metrics(results)
+        write_results(context.folder / FILE, results)
     context.tracker.rewind(0)
     context.tracker.record(1, metrics)
     context.tracker.record_rollouts(1, samples)
@@ -219,6 +223,7 @@ def metric_names(config: Config) -> list[str]:
         "claims_true",
         "surrogate_rate",
         "denial_rate",
+        *(f"{figure}{end}" for figure in ("official", "strict", "judged") for end in ("", "_left_out")),
     ]
     controls = ["accuracy_heard", "audio_reliance", *(f"accuracy_{name}" for name in config.controls)]
     if config.greedy:
