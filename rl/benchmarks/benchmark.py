@@ -108,6 +108,8 @@ class Benchmark:
     """Tables that it reports, by name; the values are those of `Item.groups`."""
     mean_of: str | None = None
     """The table over whose groups an unweighted mean is reported, too."""
+    orders: int = 0
+    """Orders of the options in which it asks each item."""
     is_heard: bool = True
     """False for a set of texts."""
     columns: Sequence[str] | None = None

@@ -231,6 +231,7 @@ DCASE = Benchmark(
     "choice",
     tables=("part",),
     mean_of="part",
+    orders=4,
 )
 MMAU_PRO = Benchmark(
     "MMAU-Pro",

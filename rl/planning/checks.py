@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from rl.data.benchmark_rows import SOURCE
 from rl.data.inspection import DataFacts
 from rl.data.mixture import quoted, weights_of
 from rl.data.sources import FILES, DataConfig
@@ -37,7 +38,7 @@ def problems(stage: Stage, recipe: Recipe, rows: int | None, positions: int | No
         )
     if getattr(config, "budgets", ()) and recipe.header.model.think is False:
         lines.append(f"{stage.place}.budgets: the model does not think (model.think: false); remove them")
-    lines += _missing_fields(stage, recipe) + _unheard_sound(stage, recipe)
+    lines += _missing_fields(stage, recipe) + _unheard_sound(stage, recipe) + _public_sets(stage, recipe)
     return lines or config.problems(stage.place, rows)
 
 
@@ -58,6 +59,18 @@ def _bounds(stage: Stage, positions: int | None) -> list[str]:
                 f"{place}.max_sequence_tokens: {longest} asked for, the model has {positions} positions; lower it"
             )
     return lines
+
+
+def _public_sets(stage: Stage, recipe: Recipe) -> list[str]:
+    """Return a line for each public set that a stage reads for anything but a measurement."""
+    if stage.facts.measures:
+        return []
+    data = ((name, recipe.header.data.get(name)) for name in weights_of(stage.config.data))
+    return [
+        f"{stage.place}.data: '{name}' is a public test set, for evaluations alone; train on other data"
+        for name, config in data
+        if config is not None and config.source == SOURCE
+    ]
 
 
 def _missing_fields(stage: Stage, recipe: Recipe) -> list[str]:

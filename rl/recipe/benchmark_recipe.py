@@ -74,6 +74,7 @@ def benchmark_recipe(
         "limit": limit,
         "temperature": TEMPERATURE,
         "greedy": False,
+        "orders": benchmark.orders,
         "max_sequence_tokens": max_sequence_tokens or default_max_tokens(model_values["path"]),
     }
     if benchmark.is_heard:

@@ -19,8 +19,17 @@ from rl.run.tracker import Refuse
 from rl.stages.benchmark_tables import FILE, Cell, Figure, Results, SetResults
 
 FIX = "delete it, and run the evaluation again"
-RELIANCE = ("accuracy_heard", "accuracy_silenced", "accuracy_swapped", "audio_reliance")
-"""Metrics of an evaluation with its sound taken away, shown beside a set that is heard."""
+BESIDE = {
+    "accuracy_heard": "right with the sound",
+    "accuracy_silenced": "right in silence",
+    "accuracy_swapped": "right with another item's sound",
+    "accuracy_shuffled": "right with the sound's frames shuffled",
+    "audio_reliance": "audio reliance: right with the sound, less right without",
+    "accuracy_over_orders": "right over all orders of the options (greedy)",
+    "right_in_all_orders": "right in every order",
+    "text_changes": "chooses another text in another order",
+}
+"""Metrics of an evaluation that stand beside a set's figures -> what they say."""
 
 
 def list_sets() -> list[dict[str, object]]:
@@ -74,8 +83,8 @@ def render_run(run_dir: Path) -> RenderableType:
     for stage in read_run(run_dir).evaluations:
         for result in read_stage_results(stage):
             parts += [_render_overall(result), *_render_tables(result)]
-            if reliance := _render_reliance(stage):
-                parts.append(reliance)
+            if beside := _render_beside(stage):
+                parts.append(beside)
     return Group(*parts)
 
 
@@ -109,20 +118,13 @@ def _render_tables(result: SetResults) -> list[RenderableType]:
     return tables
 
 
-def _render_reliance(stage: Stage) -> RenderableType | None:
-    if "audio_reliance" not in stage.metrics:
-        return None
-    table = bare_table("does it listen?", "value [95 %]")
-    words = (
-        "right with the sound",
-        "right in silence",
-        "right with another item's sound",
-        "audio reliance: heard − silenced",
-    )
-    for metric, description in zip(RELIANCE, words, strict=True):
+def _render_beside(stage: Stage) -> RenderableType | None:
+    """Return a table of what the figures rest on: the sound, or the letters; None where neither was measured."""
+    table = bare_table("what it rests on", "value [95 %]")
+    for metric, description in BESIDE.items():
         if (interval := stage.interval(metric)) is not None:
             table.add_row(description, _in_words(Cell(metric, *interval, 0), (0.0, 1.0)))
-    return table
+    return table if table.row_count else None
 
 
 def render_section(stages: Sequence[Stage], refuse: Refuse = fail) -> str:
