@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+Spans = tuple[tuple[int, int], ...]
+"""(version of the weights, how many tokens of a sample it wrote), in order."""
 AUDIO_PATCH = "<audio_patch>"
 """Mark of a clip's place in a message, one for each clip, in their order. A prompt without clips has it as plain text."""
 
@@ -95,9 +97,11 @@ class Rollout(Turn):
     action_mask: np.ndarray  # [t] bool, True at the tokens that the policy wrote
     logprobs: np.ndarray  # [action_mask.sum()] float32, under the sampling distribution
     finish_reason: str  # `stop` (the policy ended its turn) or `length`
-    version: int  # of the weights that wrote it
+    version: int  # of the weights that began it
     text: str
     """Text of the whole assistant turn, without the end token; begins with `<think>` if the chat template opened it."""
+    spans: Spans = ()
+    """What each version wrote, of a sample that was in flight when weights changed; () where `version` wrote all."""
 
     @property
     def truncated(self) -> bool:
@@ -143,6 +147,20 @@ class Scored:
     verdict: Verdict
 
 
+class _Column:
+    """A [A] column of a batch, which raises ValueError when it is read while absent."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, batch: Batch, owner: type) -> Tensor:
+        tensor: Tensor | None = getattr(batch, f"_{self.name}")
+        if tensor is None:
+            name = self.name.removesuffix("_A")
+            raise ValueError(f"the batch has no '{name}' yet: add it with batch.add({name}=…)")
+        return tensor
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Ragged sequences with named tensors. Columns that every algorithm needs are required; those that some algorithms
@@ -154,7 +172,7 @@ class Batch:
         ...     lengths_N=torch.tensor([3, 2]),
         ...     action_mask_T=torch.tensor([False, True, True, False, True]),
         ...     rollout_logprobs_A=torch.tensor([-0.1, -0.2, -0.3]),
-        ...     scores_N=torch.tensor([1.0, 0.0]), groups_N=torch.tensor([0, 0]), versions_N=torch.tensor([3, 3]),
+        ...     scores_N=torch.tensor([1.0, 0.0]), groups_N=torch.tensor([0, 0]),
         ... )
         >>> batch.actions_N.tolist(), batch.has("values")
         ([2, 1], False)
@@ -168,8 +186,9 @@ class Batch:
     rollout_logprobs_A: Tensor  # logprobs under the engine that sampled; zeros for demonstrations
     scores_N: Tensor  # score of each verdict, given at the sequence's last action
     groups_N: Tensor  # group ids, int64; sequences that answer the same prompt share one
-    versions_N: Tensor  # version of the weights that wrote each sequence, int64
+    version: int = 0  # of the policy that learns from it, before the update
     clips_N: tuple[tuple[Clip, ...], ...] = ()
+    _versions_A: Tensor | None = None
     _old_A: Tensor | None = None
     _ref_A: Tensor | None = None
     _values_A: Tensor | None = None
@@ -186,9 +205,8 @@ class Batch:
         assert int(self.lengths_N.sum()) == self.tokens_T.numel() == self.action_mask_T.numel(), (
             "lengths do not sum to T"
         )
-        assert int(self.action_mask_T.sum()) == self.rollout_logprobs_A.numel(), "one rollout logprob for each action"
-        for name in ("scores_N", "groups_N", "versions_N"):
-            assert getattr(self, name).numel() == len(self), f"{name}: one entry for each sequence"
+        assert int(self.action_mask_T.sum()) == self.rollout_logprobs_A.numel(), "one logprob for each action"
+        assert self.scores_N.numel() == self.groups_N.numel() == len(self), "one score and one group for each sequence"
 
     def __len__(self) -> int:
         return self.lengths_N.numel()
@@ -254,47 +272,28 @@ class Batch:
 
     def _tensors(self) -> dict[str, Tensor]:
         """Return the columns that are present, by field name."""
-        names = [f.name for f in fields(self) if f.name not in ("clips_N", "names_N", "_host")]
+        names = [f.name for f in fields(self) if f.name not in ("version", "clips_N", "names_N", "_host")]
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
-    def _present(self, name: str) -> Tensor:
-        tensor = getattr(self, f"_{name}_A")
-        if tensor is None:
-            raise ValueError(f"the batch has no '{name}' yet: add it with batch.add({name}=…)")
-        return tensor
-
     @property
-    def old_A(self) -> Tensor:
-        """Logprobs under the policy as it was before this step's first update."""
-        return self._present("old")
+    def versions_A(self) -> Tensor:
+        """Version of the weights that wrote each action, int64; without the column the policy that learns wrote all."""
+        if self._versions_A is not None:
+            return self._versions_A
+        return self.rollout_logprobs_A.new_full((), self.version).long().expand_as(self.rollout_logprobs_A)
 
-    @property
-    def ref_A(self) -> Tensor:
-        """Logprobs under the frozen reference."""
-        return self._present("ref")
-
-    @property
-    def values_A(self) -> Tensor:
-        """Critic's value of the state before each action."""
-        return self._present("values")
-
-    @property
-    def rewards_A(self) -> Tensor:
-        """Token-level rewards: the score at each last action, minus the KL penalty if it is in the reward."""
-        return self._present("rewards")
-
-    @property
-    def advantages_A(self) -> Tensor:
-        """Advantage of each action, whitened where the objective says so."""
-        return self._present("advantages")
-
-    @property
-    def returns_A(self) -> Tensor:
-        """Returns, the critic's targets."""
-        return self._present("returns")
-
-    @property
-    def scale_A(self) -> Tensor:
-        """Factor of each action's term in the loss, policy's and critic's: 0 leaves the action out. A batch without the
-        column has 1 everywhere. It changes no normalisation: the other terms weigh what they weigh without it."""
-        return self._present("scale")
+    old_A = _Column()
+    """Logprobs under the policy as it was before this step's first update."""
+    ref_A = _Column()
+    """Logprobs under the frozen reference."""
+    values_A = _Column()
+    """Critic's value of the state before each action."""
+    rewards_A = _Column()
+    """Token-level rewards: the score at each last action, minus the KL penalty if it is in the reward."""
+    advantages_A = _Column()
+    """Advantage of each action, whitened where the objective says so."""
+    returns_A = _Column()
+    """Returns, the critic's targets."""
+    scale_A = _Column()
+    """Factor of each action's term in the loss, policy's and critic's: 0 leaves the action out. A batch without the
+    column has 1 everywhere. It changes no normalisation: the other terms weigh what they weigh without it."""

@@ -13,7 +13,7 @@ from rl.run.sinks import registry as trackers
 from rl.workers.placement import ClusterConfig
 from rl.workers.trainer_config import TrainerConfig
 from rollouts.judge_engine import JudgeConfig
-from rollouts.sampler import EngineConfig
+from rollouts.serving import EngineConfig
 
 LARGEST_SEED = 2**32 - 1
 """Largest seed that every random generator behind a run takes."""

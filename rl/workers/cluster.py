@@ -41,7 +41,8 @@ from rl.workers.weight_stream import Route, WeightStream
 from rollouts.engine_options import samples_in_flight
 from rollouts.judge_engine import JudgeConfig, JudgeWorker, Question, judge_client, last_line
 from rollouts.remote import Actor
-from rollouts.sampler import EngineConfig, Sampler
+from rollouts.sampler import Sampler
+from rollouts.serving import EngineConfig
 from rollouts.transport import Gpu, choose_transport
 from rollouts.worker import EngineWorker
 
@@ -250,7 +251,14 @@ class Cluster:
         if role == "engine":
             variables = self.engines.environment(self.gpu)
             model = str(self.model_path), self.model.dtype, self.max_sequence_tokens
-            arguments: tuple[object, ...] = (*model, self.engines, self.shares_gpus, self.model.adapter_rank)
+            keeps_cache = self.engines.kv == "keep"
+            arguments: tuple[object, ...] = (
+                *model,
+                self.engines,
+                self.shares_gpus,
+                self.model.adapter_rank,
+                keeps_cache,
+            )
             kind: type[object] = EngineWorker
         elif role.startswith("judge "):
             judge = self.judges[role.removeprefix("judge ")]

@@ -14,7 +14,7 @@ from rl.config import ConfigError
 from rl.units import GIB
 from rl.workers.trainer_config import TrainerConfig
 from rollouts.judge_engine import JudgeConfig
-from rollouts.sampler import EngineConfig
+from rollouts.serving import EngineConfig
 
 Placement = Literal["colocated", "split"]
 TRAINERS = ("policy", "critic", "reference", "reward_model")

@@ -32,8 +32,9 @@ from models.tokenizer import VOCABULARY
 from rl.algorithms.objective import Objective
 from rl.types import AUDIO_PATCH, Batch, Clip
 from rl.workers.start_model import StartModel
+from rollouts.requests import Completion, Request
 from rollouts.serving import ENVIRONMENT, ServingConfig
-from rollouts.worker import Completion, EngineWorker, Request
+from rollouts.worker import EngineWorker
 
 LORA = LoraConfig(rank=4, alpha=8)
 LENGTHS = [5, 30, 12, 7, 21]

@@ -49,6 +49,9 @@ class Config(StageConfig):
     """Prompt and response together."""
     temperature: float = 1.0
     """Sampling temperature."""
+    max_lag: int = 0
+    """Most versions of the policy between the one that began a sample and the one that learns from it. 0: samples are written
+    and then learned from. Above: they are written while the policy learns, and none is dropped for its age."""
     epochs: int = 1
     """Passes over each batch of rollouts."""
     minibatches: int = 1
@@ -107,7 +110,7 @@ class Config(StageConfig):
         for name in ("model", "controls", "orders", "budgets"):
             if getattr(self.eval, name, None):
                 raise ConfigError(f"{place}.eval.{name}: only an evaluate stage of its own does that; remove it")
-        for name in ("max_logprob_gap", "critic_warmup_steps", "eval_every"):
+        for name in ("max_logprob_gap", "critic_warmup_steps", "eval_every", "max_lag"):
             if (getattr(self, name) or 0) < 0:
                 raise ConfigError(f"{place}.{name}: must not be negative; got {getattr(self, name)}")
         if self.critic_warmup_steps and not self.build_objective(place).critic:

@@ -63,7 +63,7 @@ class Recorder:
         start: State = {"step": 0, "drawn": {}, "best": None, BEST: None, "last": {}, "watch": None}
         folder, state = self.checkpoints.latest() or (None, start)
         self.learner.load(folder)
-        self.stream.curriculum.state, self.last = state["drawn"], state["last"]
+        self.last = state["last"]
         self.best_score, self.best_step = state["best"], state[BEST]
         if state["watch"] is not None:
             self.watch.restore(state["watch"])
@@ -73,6 +73,7 @@ class Recorder:
             self.gaps.observe(row["step"], row)
         context.cluster.sampler.load(self.learner.policy.weights(), version=state["step"])
         self.gaps.check(state["step"], context.cluster.sampler.proof.metrics())
+        self.stream.restore(state["drawn"], state.get("ahead", []), state.get("groups", 0))
         return state["step"]
 
     def record(
@@ -119,10 +120,13 @@ class Recorder:
             metrics["group_share"] = self.stream.group_share
         if self.objective.mask_truncated:
             metrics |= truncated_share(batch)
-        # Always 0 while engines get new weights before the next step and refuse other versions: recorded as a check.
-        metrics["staleness"] = float((step - 1 - batch.versions_N).float().mean())
+        # Always 0 without a `max_lag`, and never above it: recorded as a check.
+        staleness_A = (batch.version - batch.versions_A).float()
+        metrics |= {"staleness": float(staleness_A.mean()), "staleness/max": float(staleness_A.max())}
+        metrics["spans"] = mean_spans(self.stream.all_samples)
         for name, value in policy_metrics.items():
-            if name != "ratio" and not name.startswith("logprob_gap"):  # gaps are recorded above; the mean ratio is 1
+            # Gaps are recorded above; the mean ratio is 1.
+            if name not in ("ratio", "on_policy") and not name.startswith("logprob_gap"):
                 metrics[METRIC_NAMES.get(name, name)] = value
         if batch.has("ref") and self.objective.kl_in == "reward":  # in the loss, the update itself reports it
             metrics["kl/ref"] = float(kl(batch.old_A, batch.ref_A, self.objective.kl_estimator).mean())
@@ -207,7 +211,8 @@ class Recorder:
         if is_best or step == self.config.steps or step % self.config.checkpoint_every == 0:
             position = self.stream.curriculum.state
             best = {"best": self.best_score, BEST: self.best_step}
-            state = {"drawn": position, **best, "last": self.last, "watch": self.watch.state}
+            state = {"drawn": position, "ahead": self.stream.ahead, "groups": self.stream.drawn, **best}
+            state |= {"last": self.last, "watch": self.watch.state}
             self.checkpoints.save(step, state, self.learner.save, self.counts())
 
     def counts(self) -> dict[str, int]:
@@ -229,6 +234,11 @@ def closed_share(samples: Sequence[Scored]) -> float:
     return sum(THINK_CLOSE in sample.rollout.text for sample in samples) / max(len(samples), 1)
 
 
+def mean_spans(samples: Sequence[Scored]) -> float:
+    """Return how many versions wrote a sample, on average."""
+    return sum(max(len(sample.rollout.spans), 1) for sample in samples) / max(len(samples), 1)
+
+
 def truncated_share(batch: Batch) -> dict[str, float]:
     """Return the share of the actions and of the sequences that `mask_truncated` leaves out of the losses."""
     if not batch.has("scale"):
@@ -242,17 +252,23 @@ def truncated_share(batch: Batch) -> dict[str, float]:
 
 
 def logprob_gaps(batch: Batch, policy_metrics: Mapping[str, float]) -> dict[str, float]:
-    """Return the mean and the largest difference between the logprobs of trainer and engine, both of the policy that sampled,
-    and the share of tokens on which they are far apart."""
+    """Return the mean and the largest difference between the logprobs of trainer and engine, and the share of tokens on which
+    they are far apart: of the tokens that the policy wrote as it is, for of the others lag is a part of it."""
     from rl.workers.policy import FAR
 
     if batch.has("old"):
-        gap_A = (batch.old_A - batch.rollout_logprobs_A).abs()
+        gap_A = (batch.old_A - batch.rollout_logprobs_A).abs()[batch.versions_A == batch.version]
+        if not len(gap_A):  # all was written by versions before: nothing to compare
+            return {}
         mean, largest, far = gap_A.mean(), gap_A.max(), (gap_A > FAR).float().mean()
     else:
         # Without a pass before the update the update itself measured it, in its first and only forward pass.
         assert "logprob_gap" in policy_metrics, (
             "neither a pass before the update nor the update itself gave the logprobs"
         )
-        mean, largest, far = (policy_metrics[f"logprob_gap{end}"] for end in ("", "/max", "/far"))
+        share = policy_metrics["on_policy"]
+        if not share:
+            return {}
+        mean, largest = policy_metrics["logprob_gap"] / share, policy_metrics["logprob_gap/max"]
+        far = policy_metrics["logprob_gap/far"] / share
     return {"logprob_gap/mean": float(mean), "logprob_gap/max": float(largest), "logprob_gap/far": float(far)}
