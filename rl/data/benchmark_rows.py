@@ -68,7 +68,7 @@ def benchmark_prompts(
     """Yield (place, prompt) of every item of a public set in a folder, or in one of its files. A row that cannot be asked or
     scored goes to `refuse`. Raises ConfigError where there is no such file."""
     name, benchmark, wording = check_args(args, place)
-    for file in find_set_files(path, benchmark, f"{place}.path"):
+    for file in find_set_files(path, name, f"{place}.path"):
         for number, (where, row) in enumerate(_rows(file, benchmark, refuse), 1):
             try:
                 item = benchmark.read(row)
@@ -80,9 +80,9 @@ def benchmark_prompts(
                 yield where, prompt
 
 
-def find_set_files(path: str, benchmark: Benchmark, place: str) -> list[Path]:
-    """Return the files of a set below `path`, or the file that it names. Raises ConfigError where there is none."""
-    folder = locate(path, place)
+def find_set_files(path: str, name: str, place: str) -> list[Path]:
+    """Return the files of the set `name` below `path`, or the file that it names. Raises ConfigError where there is none."""
+    folder, benchmark = locate(path, place), BENCHMARKS[name]
     if folder.is_file():
         return [folder]
     for pattern in benchmark.files:

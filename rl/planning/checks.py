@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from rl.benchmarks.sets import BENCHMARKS
 from rl.data.benchmark_rows import SOURCE
 from rl.data.inspection import DataFacts
 from rl.data.mixture import quoted, weights_of
@@ -101,6 +102,13 @@ def _task_lacks(row_kind: str, data: DataConfig) -> bool:
     return data.source == "reasoning_gym" and data.args.get("dataset", "spell_backward") not in COMPACT
 
 
+def has_sound(data: DataConfig) -> bool:
+    """Return whether the prompts of a data set have clips."""
+    if data.source == SOURCE:
+        return BENCHMARKS[str(data.args.get("set"))].is_heard
+    return data.source in SOURCES_OF_SOUND or "audio" in recognise(data).fields
+
+
 def _unheard_sound(stage: Stage, recipe: Recipe) -> list[str]:
     """Return a line for each data set with sound, where the model has no audio encoder."""
     build, lines = recipe.header.model.build, list[str]()
@@ -110,7 +118,7 @@ def _unheard_sound(stage: Stage, recipe: Recipe) -> list[str]:
         lines.append(f"{stage.place}.train: adapter, and the model reads text only; add `audio: {{}}` to model.build")
     for name in weights_of(stage.config.data):
         data = recipe.header.data.get(name)
-        if data is not None and (data.source in SOURCES_OF_SOUND or "audio" in recognise(data).fields):
+        if data is not None and has_sound(data):
             lines.append(
                 f"{stage.place}.data: '{name}' has sound, the model reads text only; add `audio: {{}}` to model.build"
             )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from models.folder import folder_of, read_config
 from rewards.verifiers.benchmark import require_rule
 from rl.benchmarks.benchmark import Benchmark
 from rl.benchmarks.sets import find_benchmark
@@ -67,6 +69,8 @@ def benchmark_recipe(
     args: Values = {"set": name} | ({"prompt": prompt} if prompt else {})
     check_args(args, "--prompt")
     model_values = describe_model(model)
+    if benchmark.is_heard:
+        _require_ears(model_values["path"], name)
     stage: Values = {
         "data": name,
         "split": None,
@@ -89,6 +93,13 @@ def benchmark_recipe(
         "stages": [{"evaluate": stage}],
     }
     return load(values, overrides)
+
+
+def _require_ears(model: str, name: str) -> None:
+    """Raise ConfigError for a model on disk whose configuration names no audio at all."""
+    folder = folder_of(model)
+    if folder and (folder / "config.json").is_file() and "audio" not in json.dumps(read_config(folder)):
+        raise ConfigError(f"rl benchmark: {name} is heard, and {model} reads text only; name a model that listens")
 
 
 def find_folder(name: str, data: str | None) -> str:

@@ -115,7 +115,14 @@ def json_equal(results: list) -> list:  # type: ignore[type-arg]
     ]
 
 
-CONFIG = {"model_type": "qwen2", "hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 300}
+CONFIG = {
+    "model_type": "qwen2",
+    "audio_config": {},
+    "hidden_size": 64,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "vocab_size": 300,
+}
 
 
 @pytest.fixture
@@ -167,6 +174,22 @@ def test_a_command_that_cannot_be_is_one_line(
         benchmark_recipe(name, model, "folder", **settings)  # type: ignore[arg-type]
     assert complaint in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_model_without_ears_is_told_at_once(tmp_path: Path) -> None:
+    from plans import whole
+
+    whole(tmp_path / "reads", {key: value for key, value in CONFIG.items() if key != "audio_config"})
+    with pytest.raises(ConfigError, match=r"mmau is heard, and .*reads text only"):
+        benchmark_recipe("mmau", str(tmp_path / "reads"), "folder")
+
+
+def test_rl_check_counts_parquet_without_reading_its_sound(tmp_path: Path) -> None:
+    from rl.data.inspection import inspect
+    from rl.data.sources import DataConfig
+
+    facts = inspect(DataConfig("benchmark", str(write_set(tmp_path, "spoken_mqa")), args={"set": "spoken_mqa"}))
+    assert (facts.rows, facts.problems) == (2, [])
 
 
 def test_without_a_folder_the_message_says_where_to_get_it(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
