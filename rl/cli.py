@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from rl import signals
-from rl.commands import chat, init, jobs, listings, push, runs, single_stage
+from rl.commands import benchmark, chat, init, jobs, listings, push, runs, single_stage
 from rl.commands.algorithms import algorithms
 from rl.commands.arguments import Json, Overrides, RecipeName, as_override
 from rl.commands.export import exports
@@ -160,6 +160,7 @@ app.command("chat")(chat.chat)
 app.command("push")(push.push)
 app.command("eval")(single_stage.evaluate)
 app.command("curate")(single_stage.curate)
+app.command("benchmark")(benchmark.benchmark)
 
 
 app.command("submit")(jobs.submit)
