@@ -45,7 +45,6 @@ def batch() -> Batch:
         rollout_logprobs_A=-2 * torch.rand(actions, generator=torch.Generator().manual_seed(1)),
         scores_N=torch.zeros(count),
         groups_N=torch.arange(count),
-        versions_N=torch.zeros(count, dtype=torch.long),
     ).add(**columns, old=torch.full((actions,), -5.5) + 0.3 * torch.randn(actions, generator=draw))
 
 
