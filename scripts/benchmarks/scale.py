@@ -2,7 +2,7 @@
 lift that. `--check` holds the simulation against real runs on this machine instead. docs/benchmarks.md explains both.
 
     scripts/bench scale [RECIPE] [KEY=VALUE …] [--nodes N …] [--lags N …] [--detail N] [--mean TOKENS] [--spread S] [--json FILE]
-    scripts/bench scale --check [--steps N] [--json FILE]
+    scripts/bench scale --check [--loads fixed tail] [--engines 1 2] [--steps N] [--rounds N] [--json FILE]
 """
 
 from __future__ import annotations
@@ -223,6 +223,7 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="compare with real runs on this machine")
     parser.add_argument("--steps", type=int, default=12, help="with --check: steps of each run")
     parser.add_argument("--rounds", type=int, default=2, help="with --check: turns of each run")
+    parser.add_argument("--engines", type=int, nargs="+", default=[1, 2], help="with --check: engines, and ranks")
     parser.add_argument("--loads", nargs="+", default=["fixed", "tail"], help="with --check")
     parser.add_argument("--folder", type=Path, default=Path(__file__).parents[2] / ".bench/scale", help="with --check")
     parser.add_argument("--json", type=Path, help="write all figures here")

@@ -169,8 +169,8 @@ def main(options: argparse.Namespace, console: Console) -> int:
     runs_ahead = "max_lag" in {field.name for field in fields(Config)}
     comparisons: list[Comparison] = []
     for load in options.loads:
-        for engines in (1, 2):
-            lags = [0, 1, 2] if runs_ahead and engines == 1 else [0]
+        for engines in options.engines:
+            lags = [lag for lag in options.lags if lag == 0 or (runs_ahead and engines == 1 and lag <= 2)]
             folder = options.folder / f"{load}-{engines}"
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
