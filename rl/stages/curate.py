@@ -79,6 +79,8 @@ def plan(config: Config, work: Work) -> StagePlan:
 def run(config: Config, context: Context) -> Outcome:
     """Leave the difficulty file. Raises ValueError with the histogram when no prompt would be kept."""
     prompts = context.prompts(config.data, config.split, config.limit)
+    if config.controls and not any(prompt.clips for prompt in prompts):
+        raise ValueError(f"curate '{context.name}': controls need prompts with audio, and none has any; remove them")
     path = context.folder / FILE
     conditions = {"think": context.cluster.chat.think, "reward": asdict(context.rewards.config), "seed": context.seed}
     key = fingerprint_of(config, context.model, prompts, conditions)
@@ -172,9 +174,9 @@ def _apply_control(name: str, rows: Sequence[Row], prompts: Sequence[Prompt], co
     """Ask the prompts that are kept so far without their sound, and drop those that are right more often than by chance."""
     from rl.stages.scoring import Scorer, by_prompt, is_correct
 
-    test, kept = config.controls[name], {row["id"] for row in rows if row["keep"]}
-    asked = [prompt for prompt in prompts if prompt.id in kept and prompt.clips]
-    without_sound = CONTROLS[name](asked)
+    test, ids_so_far = config.controls[name], {row["id"] for row in rows if row["keep"]}
+    prompts_with_sound = [prompt for prompt in prompts if prompt.id in ids_so_far and prompt.clips]
+    without_sound = CONTROLS[name](prompts_with_sound)
     if not without_sound:
         return
     scored = Scorer(context.rewards).collect(
@@ -187,7 +189,7 @@ def _apply_control(name: str, rows: Sequence[Row], prompts: Sequence[Prompt], co
         )
     )
     right = {id: [is_correct(sample) for sample in group] for id, group in by_prompt(scored).items()}
-    chances = {prompt.id: test.chance(prompt) for prompt in asked}
+    chances = {prompt.id: test.chance(prompt) for prompt in prompts_with_sound}
     drop_right_by_text(name, rows, right, chances, test.level)
 
 
