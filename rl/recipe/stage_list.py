@@ -14,6 +14,7 @@ from rl.recipe.repeat import Repeat, Until, base
 from rl.stages.kind import Kind
 from rl.stages.registry import STAGES
 from rl.stages.settings import StageConfig
+from rollouts.environments.config import EnvironmentConfig, as_config
 
 JUDGES = ("judge", "benchmark_judge")
 """Verifiers that ask a language model, behind an address or served by the run."""
@@ -168,6 +169,16 @@ def stage_rewards(config: StageConfig, shared: RewardConfig) -> dict[str, Reward
     if select_by := getattr(config, "select_by", None):
         rewards["select_by"] = select_by.reward(config.stage_reward or shared)
     return rewards
+
+
+def stage_environment(stage: Stage, shared: str | EnvironmentConfig | None) -> tuple[EnvironmentConfig | None, str]:
+    """Return the environment that answers the model in a stage, None for none, and the place in the recipe that names it;
+    `shared` is the recipe's."""
+    if not hasattr(stage.config, "environment"):
+        return None, ""
+    own = cast("str | EnvironmentConfig | None", getattr(stage.config, "environment", None))
+    place = "environment" if own is None else f"{stage.place}.environment"
+    return as_config(shared if own is None else own, place), place
 
 
 def served_judges(reward: RewardConfig | None) -> list[str]:

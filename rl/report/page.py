@@ -80,7 +80,8 @@ def write_report(run_dir: Path, say: Callable[[str], None] = print) -> Path:
     chains = read_chains(run, refuse)
     # Not all clips may fit on the page: those of the chains are first, then every stage's samples take turns.
     clips = [name for stage_chains in chains for name in stage_chains.clips]
-    clips += [name for sample in _interleave_stages(samples) for name in sample["clips"]]
+    for sample in _interleave_stages(samples):
+        clips += [*sample["clips"], *(name for exchange in sample["exchanges"] for name in exchange["clips"])]
     data = {
         "stages": [{"name": stage.name, **build_charts(stage.rows)} for stage in training],
         "rollouts": samples,

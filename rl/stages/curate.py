@@ -83,6 +83,8 @@ def run(config: Config, context: Context) -> Outcome:
         raise ValueError(f"curate '{context.name}': controls need prompts with audio, and none has any; remove them")
     path = context.folder / FILE
     conditions = {"think": context.cluster.chat.think, "reward": asdict(context.rewards.config), "seed": context.seed}
+    if environment := context.environment:
+        conditions["environment"] = repr(environment)
     key = fingerprint_of(config, context.model, prompts, conditions)
     rows = _read_cached(config, Path(config.reuse) if config.reuse else path, key, context.say)
     is_reused = rows is not None

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from rl.stages.context import Context, Outcome
 from rl.stages.kind import MODEL_REFERENCE, Kind
-from rl.stages.rlvr.config import Config, plan
+from rl.stages.rlvr.config import Config
+from rl.stages.rlvr.plan import plan
 
 if TYPE_CHECKING:
     from rl.stages.rlvr.learner import Learner
@@ -42,7 +43,8 @@ def train(config: Config, context: Context, learner: Learner, stream: SampleStre
             scored = stream.take(step)
             # An errored verdict is no score of 0: such a sample is recorded and kept out of the gradient.
             judged = [s for s in scored if s.verdict.error is None]
-            batch = collate(judged, version=step - 1).add(scale=stream.loss_scale(judged))
+            batch = collate(judged, version=step - 1)
+            batch = batch.add(scale=stream.loss_scale(judged), placed=stream.placed_rewards(judged))
             clock.lap("rollout")
             # Three tensors [A], computed in parallel by their own ranks; None from an absent model.
             source, trained_policy = learner.old_logprob_source(step), learner.trained_policy(step)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rl.finite import drop_undefined
 from rl.run.checkpoint import BEST
+from rl.run.cuts import CutLog
 from rl.run.metrics import is_timing
 from rl.run.tracker import read_stage_metrics
 from rl.stages.rlvr.gaps import Gaps, choose_bounds
@@ -49,6 +50,7 @@ class Recorder:
     ) -> None:
         self.config, self.context, self.objective = config, context, config.build_objective()
         self.learner, self.stream, self.checkpoints = learner, stream, checkpoints
+        self.cuts = CutLog(context.folder)
         self.watch = Watch(stream.scorer.rewards.config, stream.scorer.rewards.folder)
         self.best_score: float | None = None
         self.best_step: int | None = None
@@ -68,6 +70,7 @@ class Recorder:
         if state["watch"] is not None:
             self.watch.restore(state["watch"])
         context.tracker.rewind(state["step"])  # the steps after the checkpoint will run again
+        self.cuts.rewind(state["step"])
         for row in read_stage_metrics(context.tracker.run_dir, context.name):
             self.stalls.observe(row["step"], row)  # what it was warned of before
             self.gaps.observe(row["step"], row)
@@ -95,6 +98,8 @@ class Recorder:
         metrics |= self.evaluate(step)
         metrics |= self.watch_reward(step)
         self.context.tracker.record(step, metrics)
+        if self.config.max_lag:
+            self.cuts.append(step, self.stream.written_by)
         self.checkpoint(step, metrics)
         return metrics
 
@@ -168,13 +173,19 @@ class Recorder:
         phases["sync"] = max(phases["sync"] - phases["proof"], 0.0)
         total = time.monotonic() - clock.start
         actions = sum(int(s.rollout.action_mask.sum()) for s in self.stream.all_samples)
+        times = {**{f"time/{name}": seconds for name, seconds in phases.items()}, "time/step": total}
         return {
-            **{f"time/{name}": seconds for name, seconds in phases.items()},
+            **times,
             **{f"judge/{name}": value for name, value in scorer.rewards.metrics().items()},
-            "time/step": total,
-            "tokens_per_second/rollout": actions / max(scorer.seconds["generate"], 1e-9),
+            "tokens_per_second/rollout": actions / max(times[self.time_of_rollouts], 1e-9),
             "tokens_per_second/step": sum(len(s.rollout.tokens) for s in scored) / total,
         }
+
+    @property
+    def time_of_rollouts(self) -> str:
+        """Metric of the seconds in which a step's samples were written: of all that the step takes, where they are while the
+        policy learns."""
+        return "time/step" if self.config.max_lag else "time/generate"
 
     def watch_reward(self, step: int) -> dict[str, float]:
         """Write the step's rollouts, and a warning the first time the reward rises without its second opinions; return the
@@ -219,7 +230,7 @@ class Recorder:
         """Return what was drawn, sampled and written so far, before a resume and after it."""
         rows = read_stage_metrics(self.context.tracker.run_dir, self.context.name)
         # tokens = rate × seconds, samples = tokens / mean length: exact once rounded, for these are how the rates were made.
-        tokens = [round(row["tokens_per_second/rollout"] * row["time/generate"]) for row in rows]
+        tokens = [round(row["tokens_per_second/rollout"] * row[self.time_of_rollouts]) for row in rows]
         lengths = [row["length/mean"] for row in rows]
         return {
             "prompts": sum(draws for draws, _ in self.stream.curriculum.state.values()),

@@ -7,8 +7,10 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rl.run.cuts import CutLog
 from rl.stages.scoring import by_prompt
 from rl.units import many
 from rollouts.sampler import seed_of
@@ -62,6 +64,8 @@ class SampleStream:
         """Groups drawn so far."""
         self.cuts: Mapping[int, Mapping[int, Spans]] = {}
         """Of a run that repeats another one: {group: {sample: which version wrote how much of it}}."""
+        if config.replay is not None:
+            self.cuts = CutLog(Path(config.replay) / "stages" / context.folder.name).read()
         self.taken: list[Group] = []
         """The groups that the step took, dropped ones too."""
         self.draws: list[list[Scored]] = []
@@ -109,6 +113,12 @@ class SampleStream:
             return None
         actions_N = torch.tensor([int(s.rollout.action_mask.sum()) for s in scored])
         return torch.tensor(factors).repeat_interleave(actions_N)
+
+    def placed_rewards(self, scored: Sequence[Scored]) -> Tensor | None:
+        """Return [A] the rewards that are paid before the ends of their samples, as `objective.reward_at` says; None for none."""
+        from rl.data.placed_rewards import place_rewards
+
+        return place_rewards(scored, self.objective.reward_at, self.context.cluster.chat.written)
 
     def masks(self, sample: Scored) -> bool:
         """Return whether the sample is left out of the losses for its length."""

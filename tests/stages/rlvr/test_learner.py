@@ -50,7 +50,7 @@ def recorder(folder: Path, records: list[dict[str, float]] | None = None, **conf
     tracker = SimpleNamespace(
         run_dir=folder, rewind=lambda _: None, record=lambda _, metrics: records is not None and records.append(metrics)
     )
-    context: Any = SimpleNamespace(cluster=cluster, tracker=tracker, name="rlvr", model=folder)
+    context: Any = SimpleNamespace(cluster=cluster, tracker=tracker, name="rlvr", model=folder, folder=folder)
     curriculum: Any = SimpleNamespace(state={}, parts={})
     scorer: Any = SimpleNamespace(
         seconds={"generate": 1.0},
