@@ -7,7 +7,7 @@ import re
 from rl.benchmarks.benchmark import Mark
 from rl.types import Prompt
 
-_NOISE = ("\n", "\\!", "\\left", "\\right", "^{\\circ}", "^\\circ", "\\$", "\\%", "%")
+_NOISE = ("\n", "\\!", "\\left", "\\right", "^{\\circ}", "^\\circ", "\\$")
 
 
 def last_box(prompt: Prompt, answer: str) -> Mark:
@@ -45,7 +45,7 @@ def _plain(text: str) -> str:
         text = text.replace(mark, "")
     if text.count("\\text{ ") > 1:
         raise ValueError("two units")
-    text = text.partition("\\text{ ")[0].replace("\\%", "").replace("%", "")
+    text = text.partition("\\text{ ")[0].replace("\\%", "")  # a bare % stays
     text = text.replace(" .", " 0.").replace("{.", "{0.")
     if not text:
         return ""

@@ -16,6 +16,7 @@ from rl.types import Prompt
 _WORD = re.compile(r"\b\w+\b")
 _LEAD = re.compile(r"^(?:so |therefore,? |thus,? )?(?:the )?(?:final |correct )?answer(?: is|:)?:?\s*", re.I)
 _EDGES = " \t\n.,;:!?\"'*_`()[]{}“”‘’$\\"
+_SEVERAL = re.compile(r"\s*-?(?:0|[1-9]\d*)(?:\.\d*)?(?:,-?(?:0|[1-9]\d*)(?:\.\d*)?)+\s*")
 _GSM8K = re.compile(r"#### (-?[0-9.,]+)")
 
 
@@ -77,7 +78,8 @@ def spoken_number(prompt: Prompt, answer: str) -> Mark:
     if not prompt.fields.get("is_raw_reference"):
         if "####" in reference:
             reference = _shortest(reference.split("#### ")[-1].replace(",", ""))
-        reference = _shortest(reference)
+        # its code evaluates the reference, and 1,200 is then two numbers, which it takes for none
+        reference = "" if _SEVERAL.fullmatch(reference) else _shortest(reference)
     reading = _last_number(answer) or "empty"
     return Mark(float(reading[:100].lower() == (reference or "empty").lower()))
 
@@ -100,7 +102,8 @@ def _last_number(answer: str) -> str:
 
 def _shortest(number: str) -> str:
     """Return a number without zeros that say nothing: 5.0 is 5, 3/4 is 0.75; what is no number stays."""
-    fraction = re.fullmatch(r"(-?(?:0|[1-9]\d*))/((?:0|[1-9]\d*)?\.?\d*)", number)
+    # as Python reads numbers: whole ones without zeros before them
+    fraction = re.fullmatch(r"(-?(?:0+|[1-9]\d*))/(0+|[1-9]\d*|\d+\.\d*|\.\d+)", number)
     try:
         value = int(fraction[1]) / float(fraction[2]) if fraction else float(number)
         digits = str(value).rstrip("0")

@@ -67,8 +67,11 @@ def plan(config: Config, work: Work) -> StagePlan:
     """Return the plan of `curate`."""
     rollouts = (work.rows or 0) * (config.samples + sum(map(config.control_samples, config.controls)))
     low, high = config.keep
+    samples = f"{config.samples} samples{temperature_in_words(config.temperature)}"
+    if config.controls:
+        samples = f"({samples}{''.join(f' + {config.control_samples(name)} {name}' for name in config.controls)})"
     summary = (
-        f"{work.prompts} × {config.samples} samples{temperature_in_words(config.temperature)}"
+        f"{work.prompts} × {samples}"
         f"{rollouts_in_words(rollouts, config.max_sequence_tokens)}; keeps prompts with {low} to {high} right"
         f"{''.join(f', {part} at least {value:g}' for part, value in config.least.items())}"
         f"{''.join(f', not right by more than chance {name}' for name in config.controls)}"
