@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast
 
-from rl.benchmarks.benchmark import Benchmark, Item, Row, after, before, group, need, text_of
+from rl.benchmarks.benchmark import Benchmark, Item, Row, after, before, group, need, text_of, texts
 from rl.benchmarks.judged import CAPTION, DIALOGUE, SHORT_ANSWER, SPQA, WILD_SPEECH
 from rl.benchmarks.rules import same_text, short_answer, spoken_number
 
@@ -74,7 +74,7 @@ def _read_wild_speech(row: Row) -> Item:
         "",
         audio=_sound(row, "audio"),
         groups={"task type": task, "noise": noise if noise in ("natural_noise", "human_noise") else "clean"},
-        extra={"checklist": text_of(row, "checklist")},
+        extra={"checklist": text_of(row, "checklist") or "\n".join(texts(row.get("checklist")))},
     )
 
 
@@ -82,7 +82,7 @@ def _read_caption(row: Row) -> Item:
     speakers = row.get("speakers")
     if not isinstance(speakers, list) or not speakers:
         raise ValueError("no list in column 'speakers'; complete the row or remove it")
-    several = bool(row.get("is_multi_speakers"))
+    several = str(row.get("is_multi_speakers")).casefold() in ("true", "1", "yes")
     return Item(
         text_of(row, "test_id", "id"),
         CAPTION_TASK,

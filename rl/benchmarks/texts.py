@@ -89,9 +89,9 @@ AIME = Benchmark(
 BBH = Benchmark(
     "BIG-Bench Hard (its four tasks in bbh_bba4 are the text side of Big Bench Audio)",
     "MIT",
-    "github.com/suzgunmirac/BIG-Bench-Hard, as jsonl of question and answer",
+    "github.com/suzgunmirac/BIG-Bench-Hard (bbh/*.json), or jsonl of question and answer",
     0,
-    ("test.jsonl", "*.jsonl", "**/*.jsonl"),
+    ("test.jsonl", "*.jsonl", "bbh/*.json", "*.json", "**/*.jsonl"),
     _read_bbh,
     {"official": lambda item: f"Q: {item.question}\nA: {ANSWER_IS}"},
     "what follows 'answer is', letter for letter",
