@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Protocol
 
@@ -15,8 +15,15 @@ class ChatFormat(Protocol):
     The sampler itself calls `prompt`, `ends`, `turn`, and for samples of several turns `reply`, `written` and `audio_token`. `closing` and `chain_length` serve its callers that cut chains of thought
     short (`rl.stages.budgets`)."""
 
-    def prompt(self, messages: Sequence[Message], clips: Sequence[Clip] = (), expand: bool = False) -> list[int]:
-        """Return the ids of a conversation: one audio token a clip, or with `expand` as many as the model hears."""
+    def prompt(
+        self,
+        messages: Sequence[Message],
+        clips: Sequence[Clip] = (),
+        expand: bool = False,
+        tools: Sequence[Mapping[str, object]] = (),
+    ) -> list[int]:
+        """Return the ids of a conversation: one audio token a clip, or with `expand` as many as the model hears. `tools` are
+        what the model is told that it may call."""
         ...
 
     @cached_property  # a plain property would not admit the cached one of `Chat` to a type checker

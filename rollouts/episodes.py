@@ -63,6 +63,11 @@ class Environment(Protocol):
         ...
 
     @property
+    def tools(self) -> Sequence[Mapping[str, object]]:
+        """JSON schemas of the tools that the chat template is to show."""
+        ...
+
+    @property
     def pending(self) -> int:
         """Rollouts submitted and not yet returned by `take_answers`."""
         ...
@@ -209,6 +214,11 @@ class Episodes:
     def __init__(self, chat: ChatFormat, environment: Environment | None = None) -> None:
         self.chat, self.environment = chat, environment
         self.open: dict[Key, Episode] = {}
+
+    @property
+    def tools(self) -> Sequence[Mapping[str, object]]:
+        """What prompts tell the policy that it may call."""
+        return () if self.environment is None else self.environment.tools
 
     def begin(self, prompt: Prompt, request: Request, seed: int, limit: int, opening: int = 0) -> Request:
         """Take note of a sample that begins, and return its first request."""

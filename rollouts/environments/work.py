@@ -32,8 +32,8 @@ class Replying:
         return player_of(getattr(import_module(module, folder, self.noun), name), name)
 
     def describe(self, loaded: Sequence[Player]) -> object:
-        """Return nothing: an environment has no gold cases."""
-        return [None] * len(loaded)
+        """Return the JSON schemas of each environment's tools."""
+        return [player.schemas if isinstance(player, Toolbox) else [] for player in loaded]
 
     def prompt_id(self, loaded: Player, sample: Pause) -> str:
         """Return the id of the rollout's prompt."""
