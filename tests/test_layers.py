@@ -18,6 +18,7 @@ FLOORS = [
     {"rl.json_files", "rl.messages"},
     {"rl.types"},
     {"rl.audio", "rl.finite", "rl.functions", "rl.terminal", "rewards.answers"},
+    {"rl.benchmarks"},
     {"rl.algorithms", "rl.data", "models", "rollouts", "rewards"},
     {
         "rl.run",

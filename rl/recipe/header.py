@@ -21,6 +21,21 @@ LARGEST_SEED = 2**32 - 1
 
 
 @dataclass
+class RunConfig:
+    """How a run meets the loss of what it runs on."""
+
+    # Above 0, since nobody watches a run at night; few, since what kills a process twice at the same place kills it again.
+    retries: int = 2
+    """How often in a row, without a new checkpoint in between, a run that loses a process, a node or Ray itself builds its
+    cluster anew and goes on from the newest checkpoint. 0: it ends, to be resumed by hand."""
+
+    def validate(self, place: str) -> None:
+        """Raise ConfigError for a negative count."""
+        if self.retries < 0:
+            raise ConfigError(f"{place}.retries: must not be negative; got {self.retries}")
+
+
+@dataclass
 class Header:
     """Settings of a recipe that all its stages share."""
 
@@ -44,6 +59,8 @@ class Header:
     """DeepSpeed trainers of policy, critic and reference."""
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     """Where the engines and trainers run."""
+    run: RunConfig = field(default_factory=RunConfig)
+    """How the run meets the loss of a process, a node or Ray."""
     track: list[str] = field(default_factory=lambda: ["tensorboard"])
     """Where else the run's records go: tensorboard, wandb, mlflow, prometheus (prometheus:PORT), file.py:Tracker."""
 

@@ -16,6 +16,9 @@ from rl.stages.registry import STAGES
 from rl.stages.settings import StageConfig
 from rollouts.environments.config import EnvironmentConfig, as_config
 
+JUDGES = ("judge", "benchmark_judge")
+"""Verifiers that ask a language model, behind an address or served by the run."""
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -181,7 +184,7 @@ def stage_environment(stage: Stage, shared: str | EnvironmentConfig | None) -> t
 def served_judges(reward: RewardConfig | None) -> list[str]:
     """Return the names of the judges that the run serves and that a reward uses."""
     parts = reward.judging if reward else ()
-    return [str(part.args["served"]) for part in parts if part.verifier == "judge" and part.args.get("served")]
+    return [str(part.args["served"]) for part in parts if part.verifier in JUDGES and part.args.get("served")]
 
 
 def reward_models(reward: RewardConfig | None) -> list[str]:

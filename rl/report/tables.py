@@ -80,6 +80,7 @@ def show_data(run_dir: Path) -> dict[str, object]:
         "seconds": run.seconds,
         "stages": stages,
         "warnings": list(run.warnings),
+        "recoveries": [asdict(recovery) for recovery in run.recoveries],
         "environment": dict(run.environment),
         "artifacts": [name for name, _ in list_artifacts(run_dir)],
     }

@@ -43,6 +43,8 @@ class Tracker:
         self.run_dir, self.stage, self.sinks = run_dir, stage, sinks
         self.last_step: int | None = None
         """The step that is behind the stage; None before it has counted any."""
+        self.recovery_s = 0.0
+        """Seconds that the run has lost to a new cluster since the last record; the next one holds them."""
         self._has_shown_samples = False
         with detect_full_disk(run_dir):
             run_dir.mkdir(parents=True, exist_ok=True)
@@ -59,6 +61,8 @@ class Tracker:
         is left out of all."""
         assert not {"stage", "step"} & metrics.keys(), "'stage' and 'step' cannot be names of metrics"
         numbers = drop_undefined({name: float(value) for name, value in metrics.items()})
+        if self.recovery_s:
+            numbers["time/recovery"], self.recovery_s = self.recovery_s, 0.0
         line = json.dumps({"stage": self.stage, "step": step, **numbers}, allow_nan=False) + "\n"
         _append(self.run_dir / METRICS, line.encode())
         if self.sinks:
