@@ -12,7 +12,8 @@ from rl.types import Clip, Message
 class ChatFormat(Protocol):
     """Conversations to token ids, and ids that an engine wrote back to text; `rl.data.chat.Chat` is one.
 
-    The sampler itself calls `prompt`, `ends`, `turn`, and for samples of several turns `reply`, `written` and `audio_token`. `closing` and `chain_length` serve its callers that cut chains of thought
+    The sampler itself calls `prompt`, `ends`, `turn`, and for samples of several turns `reply`, `written`,
+    `drops_chain` and `audio_token`. `closing` and `chain_length` serve its callers that cut chains of thought
     short (`rl.stages.budgets`)."""
 
     def prompt(
@@ -45,6 +46,10 @@ class ChatFormat(Protocol):
         self, messages: Sequence[Message], last_id: int, clips: Sequence[Clip] = (), expand: bool = False
     ) -> list[int]:
         """Return the ids with which a conversation goes on behind what the policy wrote, whose last token is `last_id`."""
+        ...
+
+    def drops_chain(self, role: str) -> bool:
+        """Return whether the template would drop the chain of a turn behind which a message of the role stands."""
         ...
 
     def written(self, ids: Sequence[int]) -> str:

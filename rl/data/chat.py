@@ -46,6 +46,7 @@ class Chat:
         self.end_ids = end_ids
         self.controls = ControlTokens(tokenizer)
         self.checked_roles: set[tuple[str, ...]] = set()
+        self.dropped_chains: dict[str, bool] = {}
 
     @cached_property
     def think(self) -> bool:
@@ -138,6 +139,14 @@ class Chat:
     def tool_role(self) -> str:
         """The role of a tool's answer: `tool` where the template has it, else `user`."""
         return TOOL if self.reply_format.has_tools else "user"
+
+    def drops_chain(self, role: str) -> bool:
+        """Return whether the template would drop the chain of an assistant's turn behind which a message of the role stands. In
+        a rollout it stays, as the policy wrote it."""
+        if role not in self.dropped_chains:
+            role_of = {TOOL: self.tool_role}
+            self.dropped_chains[role] = self.think and not self.reply_format.keeps_chains(role_of.get(role, role))
+        return self.dropped_chains[role]
 
     def _patches(self, clips: Sequence[Clip], expand: bool) -> Iterator[int]:
         """Return the number of audio tokens of each clip: one, or with `expand` as many as it takes in the model."""

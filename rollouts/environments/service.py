@@ -62,7 +62,7 @@ class EnvironmentService:
 
     @property
     def max_turns(self) -> int:
-        """How often the policy writes at most."""
+        """Most times that the policy writes in one rollout."""
         return self.config.max_turns
 
     @property

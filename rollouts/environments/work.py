@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from rewards.pool.work import Call
 from rewards.resolve import import_module
@@ -39,7 +38,7 @@ class Replying:
         """Return the id of the rollout's prompt."""
         return sample.rollout.prompt.id
 
-    def answer(self, loaded: Player, args: Mapping[str, Any], sample: Pause) -> object:
+    def answer(self, loaded: Player, args: Mapping[str, object], sample: Pause) -> object:
         """Return the reply to a rollout. Raises ValueError for one out of bounds."""
         return to_wire(*loaded.reply(sample, args))
 

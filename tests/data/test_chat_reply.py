@@ -117,3 +117,12 @@ def test_tools_are_shown_by_a_template_that_knows_them() -> None:
     assert shown.endswith(chat._decode(chat.prompt([QUESTION])))
     with pytest.raises(ValueError, match="shows no tools; let them be called by tags"):
         chat_of("chatml", think=False).prompt([QUESTION], tools=[SCHEMA])
+
+
+STRIPPING = ("qwen 3", "deepseek r1", "deepseek v3.1", "glm 4.5", "strips chains")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_which_templates_strip_a_chain_before_what_a_user_says(name: str) -> None:
+    assert chat_of(name, think=True).drops_chain("user") == (name in STRIPPING)
+    assert not chat_of(name, think=False).drops_chain("user"), "without chains there is none to strip"
