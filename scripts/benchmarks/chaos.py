@@ -1,7 +1,7 @@
 """Kills of every kind of process at random moments of one small run, which must end as if nothing had been
 (docs/runs.md).
 
-    scripts/chaos [--kills N] [--seed N] [--out FOLDER] [--json FILE]
+    scripts/chaos [--kills N] [--seed N] [--only KIND …] [--out FOLDER] [--json FILE]
 
 The run is PPO with a critic and a reference on words spelt backward. It is run once undisturbed and once with the kills. Then
 every step must be there once, with the metrics (timings apart), the prompts in their order and the samples of the undisturbed
@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -212,14 +212,16 @@ def compare(undisturbed: Path, disturbed: Path) -> dict[str, bool]:
     }
 
 
-def rehearse(folder: Path, kills: int, seed: int, report: Callable[[Kill], None]) -> dict[str, object]:
-    """Run undisturbed, then with the kills, and return what happened."""
+def rehearse(
+    folder: Path, kinds: Sequence[Victim], kills: int, seed: int, report: Callable[[Kill], None]
+) -> dict[str, object]:
+    """Run undisturbed, then with the kills of these kinds of processes, and return what happened."""
     recipe, draw = write_recipe(folder, STEPS_PER_KILL * (kills + 1)), random.Random(seed)
     calm = Run(recipe, folder / "undisturbed")
     calm.wait(calm.is_done)
     seconds = [row["time/step"] for row in read_metrics(calm.out)]
     step_s = sum(seconds) / len(seconds)
-    victims = [victim for _ in range(-(-kills // len(VICTIMS))) for victim in draw.sample(VICTIMS, len(VICTIMS))]
+    victims = [victim for _ in range(-(-kills // len(kinds))) for victim in draw.sample(kinds, len(kinds))]
     run, done = Run(recipe, folder / "disturbed"), list[Kill]()
     for i, victim in enumerate(victims[:kills]):
         # The first one may be killed while the run starts.
@@ -237,6 +239,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--only", nargs="+", choices=[victim.name for victim in VICTIMS], help="kinds of processes to kill"
+    )
     parser.add_argument("--out", type=Path, help="folder that keeps both runs and their logs")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
@@ -244,7 +249,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.out or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        result = rehearse(folder.absolute(), arguments.kills, arguments.seed, lambda kill: console.print(kill))
+        kinds = [victim for victim in VICTIMS if not arguments.only or victim.name in arguments.only]
+        result = rehearse(folder.absolute(), kinds, arguments.kills, arguments.seed, lambda kill: console.print(kill))
     table = bare_table("killed", "after step", "made up for by", "s until the next step")
     for kill in result["kills"]:  # type: ignore[attr-defined]
         table.add_row(kill["victim"], str(kill["step"]), kill["answer"], f"{kill['seconds']:.0f}")
