@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from rl import signals
-from rl.commands import chat, init, listings, push, runs, single_stage
+from rl.commands import benchmark, chat, init, jobs, listings, push, runs, single_stage
 from rl.commands.algorithms import algorithms
 from rl.commands.arguments import Json, Overrides, RecipeName, as_override
 from rl.commands.export import exports
@@ -38,6 +38,7 @@ app.add_typer(verifiers, name="verifiers")
 app.add_typer(data, name="data")
 app.add_typer(algorithms, name="algorithms")
 app.add_typer(exports, name="export")
+app.add_typer(jobs.jobs_app, name="jobs")
 
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with a run: that in --out, or else the newest.")]
 
@@ -75,6 +76,9 @@ def run(
     out: Annotated[Path | None, typer.Option(help="The run's directory; runs/NAME unless said otherwise.")] = None,
     resume: Resume = False,
     seeds: Annotated[int, typer.Option(min=1, help="Run with so many seeds and show the spread.")] = 1,
+    replay: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Repeat this run of the recipe, with its course under `max_lag`.")
+    ] = None,
 ) -> None:
     """Run the stages of a recipe, one after the other."""
     from rl import runner
@@ -85,11 +89,14 @@ def run(
     from rl.run.summary import mark_interrupted
     from rl.runner.devices import plan_run
     from rl.runner.next_commands import read_command, suggest_next_steps
-    from rl.runner.run_dir import RUNS, check_resumable, free_folder, newest_run
+    from rl.runner.run_dir import RUNS, check_resumable, free_folder, newest_run, replay_overrides
     from rl.terminal import console, refuse, say
 
     changes = list(overrides or ())
     first = load(recipe, changes)
+    if replay is not None:
+        changes += replay_overrides(first, replay)
+        first = load(recipe, changes)
     if out and resume:
         check_resumable(out, seeds > 1)
     folder = out or (newest_run(first.name, seeds > 1) if resume else free_folder(RUNS / first.name))
@@ -133,10 +140,10 @@ def check(
 ) -> None:
     """Show what a recipe will do, what it needs and what is missing, without starting anything."""
     from rl.planning import table
+    from rl.planning.expected import expect_overrides
     from rl.planning.plan import plan
     from rl.recipe import load
     from rl.terminal import console, print_json, refuse
-    from rl.workers.placement import expect_overrides
 
     recipe_plan = plan(load(recipe, [*(overrides or ()), *(expect_overrides(on) if on else ())]))
     if as_json:
@@ -153,34 +160,11 @@ app.command("chat")(chat.chat)
 app.command("push")(push.push)
 app.command("eval")(single_stage.evaluate)
 app.command("curate")(single_stage.curate)
+app.command("benchmark")(benchmark.benchmark)
 
 
-@app.command()
-def submit(
-    recipe: RecipeName,
-    address: Annotated[str, typer.Option(help="The cluster's dashboard: HOST, HOST:PORT or a URL.")],
-    overrides: Overrides = None,
-    follow: Annotated[bool, typer.Option("--follow", help="Print the job's output; exit with 1 if it fails.")] = False,
-    out: Annotated[str | None, typer.Option(help="The run's directory, on storage that its machines share.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
-) -> None:
-    """Send a recipe to a running Ray cluster as a job, with the files that it names."""
-    from rl.recipe import load
-    from rl.submit import jobs
-    from rl.terminal import complain, pass_on, say, shell_command
-
-    address, changes = jobs.dashboard(address), list(overrides or ())
-    job, folder = jobs.submit(load(recipe, changes), address, out, resume, complain, (recipe, changes))
-    say(f"job {job}, its run in {folder} on the cluster")
-    if not follow:
-        return say(f"follow it with: {shell_command('ray', 'job', 'logs', job, '--address', address, '--follow')}")
-    stop = shell_command("ray", "job", "stop", job, "--address", address)
-    with signals.interruptible(f"the job goes on; stop it with: {stop}"):
-        success = jobs.follow(address, job, pass_on)
-    say(f"job {job} {'succeeded' if success else 'failed'}")
-    raise typer.Exit(0 if success else 1)
-
-
+app.command("submit")(jobs.submit)
+app.command("slurm")(jobs.slurm)
 app.command("recipes")(listings.list_recipes)
 app.command("pretrained")(listings.write_pretrained)
 data.command("list")(listings.list_data)

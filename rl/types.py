@@ -13,6 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
+from rl.messages import AUDIO_PATCH as AUDIO_PATCH
+from rl.messages import Clip, Exchange, Message, RewardSpan
+from rl.messages import Reply as Reply
 from rl.think import Turn
 
 if TYPE_CHECKING:
@@ -20,24 +23,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-AUDIO_PATCH = "<audio_patch>"
-"""Mark of a clip's place in a message, one for each clip, in their order. A prompt without clips has it as plain text."""
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One turn of a conversation; `AUDIO_PATCH` in its content marks the place of a clip."""
-
-    role: str
-    content: str
-
-
-@dataclass(frozen=True, slots=True)
-class Clip:
-    """One audio clip, not yet decoded: the path of a file, or its encoded bytes."""
-
-    path: str | None = None
-    data: bytes | None = None
+Spans = tuple[tuple[int, int], ...]
+"""(version of the weights, how many tokens of a sample it wrote), in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +81,23 @@ class Rollout(Turn):
     tokens: np.ndarray  # [t] int64: the prompt, the policy's tokens, then perhaps a tool's answer and more
     action_mask: np.ndarray  # [t] bool, True at the tokens that the policy wrote
     logprobs: np.ndarray  # [action_mask.sum()] float32, under the sampling distribution
-    finish_reason: str  # `stop` (the policy ended its turn) or `length`
-    version: int  # of the weights that wrote it
+    finish_reason: (
+        str  # `stop` (the policy ended its turn), `length`, or an end by its environment (`rollouts.episodes`)
+    )
+    version: int  # of the weights that began it
     text: str
-    """Text of the whole assistant turn, without the end token; begins with `<think>` if the chat template opened it."""
+    """Text of the last assistant turn, without the end token; begins with `<think>` if the chat template opened it."""
+    spans: Spans = ()
+    """What each version wrote, of a sample that was in flight when weights changed; () where `version` wrote all."""
+    exchanges: tuple[Exchange, ...] = ()
+    """What an environment replied on the way, with what the policy had written before."""
+    error: str | None = None
+    """Why the environment could not reply; such a sample is not judged."""
+
+    @property
+    def clips(self) -> tuple[Clip, ...]:
+        """All that was heard, in the order of the audio tokens: the prompt's clips and those that replies added."""
+        return (*self.prompt.clips, *(clip for exchange in self.exchanges for clip in exchange.reply.clips))
 
     @property
     def truncated(self) -> bool:
@@ -126,6 +126,8 @@ class Verdict:
     read: str = ""
     """Answer that the verifier read in the response, in a normal form that does not depend on the gold; empty if it reads
     none. Majority votes count these."""
+    spans: tuple[RewardSpan, ...] = ()
+    """Pieces of the sample that earned parts of the score; the rest is earned by the whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,20 @@ class Scored:
     verdict: Verdict
 
 
+class _Column:
+    """A [A] column of a batch, which raises ValueError when it is read while absent."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, batch: Batch, owner: type) -> Tensor:
+        tensor: Tensor | None = getattr(batch, f"_{self.name}")
+        if tensor is None:
+            name = self.name.removesuffix("_A")
+            raise ValueError(f"the batch has no '{name}' yet: add it with batch.add({name}=…)")
+        return tensor
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Ragged sequences with named tensors. Columns that every algorithm needs are required; those that some algorithms
@@ -154,7 +170,7 @@ class Batch:
         ...     lengths_N=torch.tensor([3, 2]),
         ...     action_mask_T=torch.tensor([False, True, True, False, True]),
         ...     rollout_logprobs_A=torch.tensor([-0.1, -0.2, -0.3]),
-        ...     scores_N=torch.tensor([1.0, 0.0]), groups_N=torch.tensor([0, 0]), versions_N=torch.tensor([3, 3]),
+        ...     scores_N=torch.tensor([1.0, 0.0]), groups_N=torch.tensor([0, 0]),
         ... )
         >>> batch.actions_N.tolist(), batch.has("values")
         ([2, 1], False)
@@ -168,8 +184,9 @@ class Batch:
     rollout_logprobs_A: Tensor  # logprobs under the engine that sampled; zeros for demonstrations
     scores_N: Tensor  # score of each verdict, given at the sequence's last action
     groups_N: Tensor  # group ids, int64; sequences that answer the same prompt share one
-    versions_N: Tensor  # version of the weights that wrote each sequence, int64
+    version: int = 0  # of the policy that learns from it, before the update
     clips_N: tuple[tuple[Clip, ...], ...] = ()
+    _versions_A: Tensor | None = None
     _old_A: Tensor | None = None
     _ref_A: Tensor | None = None
     _values_A: Tensor | None = None
@@ -177,6 +194,7 @@ class Batch:
     _advantages_A: Tensor | None = None
     _returns_A: Tensor | None = None
     _scale_A: Tensor | None = None
+    _placed_A: Tensor | None = None
     names_N: tuple[str, ...] = ()  # ids of the prompts, for messages
     _host: Batch | None = None  # of a batch on a device: the one in the host's memory
 
@@ -186,9 +204,8 @@ class Batch:
         assert int(self.lengths_N.sum()) == self.tokens_T.numel() == self.action_mask_T.numel(), (
             "lengths do not sum to T"
         )
-        assert int(self.action_mask_T.sum()) == self.rollout_logprobs_A.numel(), "one rollout logprob for each action"
-        for name in ("scores_N", "groups_N", "versions_N"):
-            assert getattr(self, name).numel() == len(self), f"{name}: one entry for each sequence"
+        assert int(self.action_mask_T.sum()) == self.rollout_logprobs_A.numel(), "one logprob for each action"
+        assert self.scores_N.numel() == self.groups_N.numel() == len(self), "one score and one group for each sequence"
 
     def __len__(self) -> int:
         return self.lengths_N.numel()
@@ -254,47 +271,30 @@ class Batch:
 
     def _tensors(self) -> dict[str, Tensor]:
         """Return the columns that are present, by field name."""
-        names = [f.name for f in fields(self) if f.name not in ("clips_N", "names_N", "_host")]
+        names = [f.name for f in fields(self) if f.name not in ("version", "clips_N", "names_N", "_host")]
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
-    def _present(self, name: str) -> Tensor:
-        tensor = getattr(self, f"_{name}_A")
-        if tensor is None:
-            raise ValueError(f"the batch has no '{name}' yet: add it with batch.add({name}=…)")
-        return tensor
-
     @property
-    def old_A(self) -> Tensor:
-        """Logprobs under the policy as it was before this step's first update."""
-        return self._present("old")
+    def versions_A(self) -> Tensor:
+        """Version of the weights that wrote each action, int64; without the column the policy that learns wrote all."""
+        if self._versions_A is not None:
+            return self._versions_A
+        return self.rollout_logprobs_A.new_full((), self.version).long().expand_as(self.rollout_logprobs_A)
 
-    @property
-    def ref_A(self) -> Tensor:
-        """Logprobs under the frozen reference."""
-        return self._present("ref")
-
-    @property
-    def values_A(self) -> Tensor:
-        """Critic's value of the state before each action."""
-        return self._present("values")
-
-    @property
-    def rewards_A(self) -> Tensor:
-        """Token-level rewards: the score at each last action, minus the KL penalty if it is in the reward."""
-        return self._present("rewards")
-
-    @property
-    def advantages_A(self) -> Tensor:
-        """Advantage of each action, whitened where the objective says so."""
-        return self._present("advantages")
-
-    @property
-    def returns_A(self) -> Tensor:
-        """Returns, the critic's targets."""
-        return self._present("returns")
-
-    @property
-    def scale_A(self) -> Tensor:
-        """Factor of each action's term in the loss, policy's and critic's: 0 leaves the action out. A batch without the
-        column has 1 everywhere. It changes no normalisation: the other terms weigh what they weigh without it."""
-        return self._present("scale")
+    old_A = _Column()
+    """Logprobs under the policy as it was before this step's first update."""
+    ref_A = _Column()
+    """Logprobs under the frozen reference."""
+    values_A = _Column()
+    """Critic's value of the state before each action."""
+    rewards_A = _Column()
+    """Token-level rewards: the score at each last action but for what is placed before, minus a KL penalty in the reward."""
+    placed_A = _Column()
+    """Rewards that are paid before the end of their sequence, as parts of its score."""
+    advantages_A = _Column()
+    """Advantage of each action, whitened where the objective says so."""
+    returns_A = _Column()
+    """Returns, the critic's targets."""
+    scale_A = _Column()
+    """Factor of each action's term in the loss, policy's and critic's: 0 leaves the action out. A batch without the
+    column has 1 everywhere. It changes no normalisation: the other terms weigh what they weigh without it."""

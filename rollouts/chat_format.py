@@ -12,7 +12,7 @@ from rl.types import Clip, Message
 class ChatFormat(Protocol):
     """Conversations to token ids, and ids that an engine wrote back to text; `rl.data.chat.Chat` is one.
 
-    The sampler itself calls `prompt`, `ends` and `turn`. `closing` and `chain_length` serve its callers that cut chains of thought
+    The sampler itself calls `prompt`, `ends`, `turn`, and for samples of several turns `reply`, `written` and `audio_token`. `closing` and `chain_length` serve its callers that cut chains of thought
     short (`rl.stages.budgets`)."""
 
     def prompt(self, messages: Sequence[Message], clips: Sequence[Clip] = (), expand: bool = False) -> list[int]:
@@ -27,6 +27,21 @@ class ChatFormat(Protocol):
     @cached_property
     def ends(self) -> list[int]:
         """Ids of the tokens that end a turn."""
+        ...
+
+    @property
+    def audio_token(self) -> int | None:
+        """The id that stands for sound; None for a model that reads text only."""
+        ...
+
+    def reply(
+        self, messages: Sequence[Message], last_id: int, clips: Sequence[Clip] = (), expand: bool = False
+    ) -> list[int]:
+        """Return the ids with which a conversation goes on behind what the policy wrote, whose last token is `last_id`."""
+        ...
+
+    def written(self, ids: Sequence[int]) -> str:
+        """Return the text of a piece of a turn, without the end token."""
         ...
 
     def turn(self, ids: Sequence[int]) -> str:

@@ -6,7 +6,7 @@ expanded; A, those that are scored.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,19 +33,25 @@ class Probe:
 
 
 def score_probe(
-    engine: LLMEngine, prompt: Any, tokens: Sequence[int], start: int, adapter: LoRARequest | None = None
+    engine: LLMEngine,
+    step: Callable[[], Sequence[Any]],
+    prompt: Any,
+    tokens: Sequence[int],
+    start: int,
+    adapter: LoRARequest | None = None,
 ) -> np.ndarray:
-    """Return [A] float32 logprobs of the tokens from `start` on, at temperature 1, by the model with the `adapter`. `prompt` is
-    the probe as vLLM takes it. Raises ValueError where vLLM makes other tokens of it."""
+    """Return [A] float32 logprobs of the tokens from `start` on, at temperature 1, by the model with the `adapter`. `step` steps
+    the engine and returns its outputs, `prompt` is the probe as vLLM takes it. Raises ValueError where vLLM makes other
+    tokens of it."""
     from vllm import SamplingParams
 
     # A request for prompt logprobs reads nothing from the prefix cache, so all of the probe is computed anew.
     parameters = SamplingParams(temperature=0.0, max_tokens=1, prompt_logprobs=0, detokenize=False)
     engine.add_request("probe", prompt, parameters, lora_request=adapter)
-    output: Any = None
-    while engine.has_unfinished_requests():
-        output = next(iter(engine.step()), output)
-    assert output is not None, "vLLM answers every request"
+    outputs: list[Any] = []
+    while not outputs:  # samples in flight go on meanwhile
+        outputs += step()
+    output = outputs[0]
     if output.prompt_token_ids != list(tokens):
         raise ValueError("vLLM expands the probe's audio to other tokens than the trainer")
     return np.array([output.prompt_logprobs[t][tokens[t]].logprob for t in range(start, len(tokens))], dtype=np.float32)

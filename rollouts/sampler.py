@@ -1,83 +1,43 @@
-"""Prompts in, a stream of finished samples out, from several vLLM engines.
+"""Prompts in, finished samples out, from several vLLM engines.
 
-The sampler turns prompts into requests (one per sample, each with its own seed), deals them to the engines, and yields
-rollouts in the order in which they end, which differs from run to run. A request that an engine loses by dying is
-written again by another engine.
+The sampler turns prompts into requests (one per sample, each with its own seed), has them dealt to the engines, and hands
+out rollouts in the order in which they end, which differs from run to run. A request that an engine loses by dying is
+written again by another engine. Where an environment answers the policy (`rollouts.episodes`), a sample goes on with a new
+request after each reply. `generate` is a stream for who waits; `start` for who does something else meanwhile.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections import deque
 from collections.abc import Callable, Container, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, cast
 
-import numpy as np
-
-from rl.config import ConfigError
-from rl.finite import NonFiniteError, is_finite
-from rl.types import Prompt, Rollout
+from rl.types import Prompt, Rollout, Spans
 from rollouts.chat_format import ChatFormat
+from rollouts.dispatch import Dispatcher
 from rollouts.engine_options import samples_in_flight
+from rollouts.episodes import Episodes, Key
 from rollouts.pool import EnginePool
 from rollouts.proof import Proof
-from rollouts.remote import Actor, fetch
-from rollouts.serving import ServingConfig
-from rollouts.transport import Setting
+from rollouts.remote import Actor
+from rollouts.requests import Completion, Request
+from rollouts.seeds import seed_of
 from rollouts.weights import Weights, folder_weights
-from rollouts.worker import Completion, Request
-
-if TYPE_CHECKING:
-    from ray import ObjectRef
-
-SLICE_S = 0.05
-"""Seconds for which an engine runs before it reports what has ended. A second call already waits at the engine, so that
-it runs on during the report."""
 
 NO_OPENINGS: Mapping[tuple[str, int], Sequence[int]] = MappingProxyType({})
+NO_CUTS: Mapping[tuple[str, int], Spans] = MappingProxyType({})
+Receive = Callable[[list[Rollout]], None]
 
 
-@dataclass(kw_only=True)
-class EngineConfig(ServingConfig):
-    """The engines that write for the policy."""
+@dataclass(eq=False)
+class Generation:
+    """Prompts that engines are answering: what `start` began."""
 
-    count: int = 1
-    """Number of engines. `auto`: as many as the GPUs hold, or two on a CPU that has the cores. Without the key 1 on a CPU and
-    `auto` on GPUs."""
-    probe: bool = True
-    """True if every engine scores a fixed sequence after each update of the weights, to compare with the trainer. false, for
-    options of vLLM that exclude prompt logprobs: that the weights arrive is still proved, by checksums, not that they are
-    used."""
-
-    transport: Setting = "auto"
-    """How new weights come from the trainer: `ipc` within the GPUs that both share, `nccl` from GPU to GPU, `object_store`
-    through the host; on CPU `shared_memory` and `gloo` in place of the first two. `auto`: ipc or nccl where every engine's GPUs
-    are the policy's or none is, else object_store."""
-
-    batch_invariant: bool = False
-    """Write the same tokens from the same seeds on a GPU, whatever else an engine runs, at some cost in speed. vLLM's
-    batch-invariant kernels, for GPUs of compute capability 9.0 or more (H100); on a CPU it is so anyway."""
-
-    def environment(self, gpu: bool) -> dict[str, str]:
-        variables = super().environment(gpu)
-        return variables | {"VLLM_BATCH_INVARIANT": "1"} if gpu and self.batch_invariant else variables
-
-    def validate(self, place: str) -> None:
-        """Raise ConfigError for a value out of range."""
-        super().validate(place)
-        if self.count < 1:
-            raise ConfigError(f"{place}.count: must be at least 1; got {self.count}")
-
-
-def seed_of(*parts: object) -> int:
-    """Return a seed for what these parts name, for instance (seed of the call, prompt id, sample index)."""
-    # Hashed: with `n` > 1 vLLM itself takes seed + i for sample i, so neighbouring seeds would share random numbers.
-    digest = hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=8).digest()
-    # 62 bits: vLLM and torch take seeds as signed 64-bit integers; 63 would fit, and one bit less costs nothing.
-    return int.from_bytes(digest, "big") >> 2
+    receive: Receive
+    """Takes finished samples, in the thread that deals."""
+    pending: set[Key]
+    """Keys of the samples that have not ended."""
 
 
 class Sampler:
@@ -87,7 +47,7 @@ class Sampler:
     depends on `seed`, the prompt's id and its index alone. On CPU an engine writes the same tokens and logprobs from the
     same seed, bit for bit, whatever else it runs: neither the number of engines nor a death changes a token
     (tests/rollouts/test_sampler.py). On a GPU roundings depend on the batch's size, and a token may come out otherwise, unless
-    `engines.batch_invariant` is set."""
+    `engines.batch_invariant` is set. Where weights change while a sample is written, it depends on where that was, too."""
 
     def __init__(
         self,
@@ -97,10 +57,13 @@ class Sampler:
         most_samples: int = samples_in_flight(False, {}),
     ) -> None:
         """`most_samples` is what an engine is given at once, running or in its queue."""
-        self.most_samples = most_samples
         self.pool, self.chat = EnginePool(engines, respawn), chat
+        self.episodes = Episodes(chat)
+        self.dispatcher = Dispatcher(self.pool, most_samples, self._deliver, self.episodes, self._hand_out)
+        self.groups = 0  # that engines were asked for: their requests go by these numbers
+        self.generations: dict[int, Generation] = {}  # by group
         self.version = -1  # nothing loaded: the engines hold the weights that they started with
-        self.reissued_requests = 0
+        self.replays = False  # whether requests say which version is to write which of their tokens
 
     @property
     def proof(self) -> Proof:
@@ -108,11 +71,16 @@ class Sampler:
         return self.pool.proof
 
     def load(self, weights: Weights | Path, version: int = 0) -> None:
-        """Load weights, or the model in a folder, into every engine under the name `version`. Raises ArrivalError, naming
-        the engine and the tensor, unless every engine holds what was sent and uses it."""
-        self.version = -1  # until all is proved: after a load that fails it refuses to generate
+        """Load weights, or the model in a folder, into every engine under the name `version`. Samples in flight go on under
+        the new weights. Raises ArrivalError, naming the engine and the tensor, unless every engine holds what was sent and
+        uses it."""
+        self.dispatcher.pause()
+        if self.replays:
+            self.dispatcher.settle()
+        self.version = -1  # until all is proved
         self.pool.load(folder_weights(weights) if isinstance(weights, Path) else weights, version)
         self.version = version
+        self.dispatcher.run_on()
 
     def rest(self) -> None:
         """Give the GPU memory of the engines to trainers that share their devices, before these work."""
@@ -132,80 +100,113 @@ class Sampler:
         """Yield rollouts in the order in which they end, `samples` for each prompt, a few at a time.
 
         Nothing happens before the first `next`. A caller may stop early: closing the generator drops what still runs.
-        A response has at most `max_sequence_tokens` minus its prompt's tokens. Samples named in `skip`, by (prompt id,
-        index), are not written; those in `openings` go on from these ids, which count as not written by the policy.
-
-        Raises ValueError when a prompt or an opening leaves no token for the response, when a clip cannot be decoded,
-        and when more than MAX_DEATHS engines die."""
-        import ray
-        from ray.exceptions import RayActorError
-
-        self.pool.deaths = 0
-        self.pool.load_dropped()
-        self.pool.awake = True
-        queue = deque(self._requests(prompts, samples, temperature, max_sequence_tokens, seed, skip, openings))
-        running: list[dict[tuple[int, int], Request]] = [
-            {} for _ in self.pool.engines
-        ]  # by engine, then by request.key
-        calls: dict[ObjectRef[list[Completion]], int] = {}  # call in flight → its engine
+        Other samples in flight go on. Takes and raises what `start` does; raises ValueError also when more than MAX_DEATHS
+        engines die."""
+        finished: list[Rollout] = []
+        generation = self.start(
+            prompts,
+            samples=samples,
+            temperature=temperature,
+            max_sequence_tokens=max_sequence_tokens,
+            seed=seed,
+            skip=skip,
+            openings=openings,
+            receive=finished.extend,
+            first=True,
+        )
         try:
-            # Wait for every call, also those without work: only then is no engine still stepping.
-            while queue or calls:
-                self._feed(queue, running, calls)
-                call = cast("ObjectRef[list[Completion]]", ray.wait(list(calls), num_returns=1)[0][0])
-                i = calls.pop(call)
-                try:
-                    completions: list[Completion] = fetch(call)
-                except RayActorError:
-                    # The engine is gone with all it held. Its other call is dropped, its requests go to the front of
-                    # the queue with their old seeds, and whoever takes them writes the same tokens.
-                    calls = {ref: j for ref, j in calls.items() if j != i}
-                    queue.extendleft(running[i].values())
-                    self.reissued_requests += len(running[i])
-                    running[i] = {}
-                    self.proof.check(i, self.pool.replace(i))
-                    continue
-                for completion in completions:
-                    del running[i][completion.key]
-                if completions:
-                    yield [self._rollout(prompts[c.key[0]], c, openings) for c in completions]
+            while generation.pending:
+                self.advance()
+                if finished:
+                    batch, finished[:] = list(finished), []
+                    yield batch
+            self.dispatcher.drain()
         finally:  # also when the caller leaves the stream early: what still runs is dropped
-            if aborts := [engine.abort.remote() for i, engine in enumerate(self.pool.engines) if running[i]]:
-                ray.wait(aborts, num_returns=len(aborts))
+            self.drop(generation)
 
-    def _feed(
-        self,
-        queue: deque[Request],
-        running: list[dict[tuple[int, int], Request]],
-        calls: dict[ObjectRef[list[Completion]], int],
-    ) -> None:
-        """Deal waiting requests evenly and keep two calls in flight on every engine that has work."""
-        for i, engine in enumerate(self.pool.engines):
-            # Two: while the driver reads the answer of one, the engine already steps for the other.
-            while list(calls.values()).count(i) < 2:
-                # An even share of all that is left, rounded up: a fast engine must not empty the queue at the end.
-                share = -(-(len(queue) + sum(map(len, running))) // len(self.pool.engines))
-                space = max(0, min(share, self.most_samples) - len(running[i]))
-                requests = [queue.popleft() for _ in range(min(space, len(queue)))]
-                running[i] |= {request.key: request for request in requests}
-                if not running[i]:
-                    break
-                # The engine refuses unless it holds this version: no token is written by stale weights.
-                calls[engine.advance.remote(self.version, requests, SLICE_S)] = i
-
-    def _requests(
+    def start(
         self,
         prompts: Sequence[Prompt],
+        *,
         samples: int,
         temperature: float,
         max_sequence_tokens: int,
         seed: int,
+        receive: Receive,
+        skip: Container[tuple[str, int]] = (),
+        openings: Mapping[tuple[str, int], Sequence[int]] = NO_OPENINGS,
+        cuts: Mapping[tuple[str, int], Spans] = NO_CUTS,
+        first: bool = False,
+    ) -> Generation:
+        """Ask the engines for `samples` answers to each prompt, which they write while somebody calls `advance`, or between
+        `run_on` and the next call; `receive` is given them as they end.
+
+        A response has at most `max_sequence_tokens` minus its prompt's tokens. Samples named in `skip`, by (prompt id,
+        index), are not written; those in `openings` go on from these ids, which count as not written by the policy; those
+        in `cuts` are written by these versions. What is to be the `first` goes before all that waits.
+
+        Raises ValueError when a prompt or an opening leaves no token for the response, and when a clip cannot be decoded."""
+        self.dispatcher.pause()
+        self.pool.deaths = 0
+        self.pool.load_dropped()
+        self.pool.awake = True
+        limits = _Limits(samples, temperature, max_sequence_tokens, seed)
+        requests = list(self._requests(prompts, limits, skip, openings, cuts))
+        generation = Generation(receive, {request.key for request in requests})
+        self.generations |= dict.fromkeys(range(self.groups, self.groups + len(prompts)), generation)
+        self.groups += len(prompts)
+        self.replays = self.replays or bool(cuts)
+        self.dispatcher.add(requests, first)
+        return generation
+
+    def advance(self) -> None:
+        """Wait until an engine reports what has ended, and hand that to its receivers. Raises ValueError when more than
+        MAX_DEATHS engines die."""
+        self.dispatcher.pause()
+        assert self.dispatcher.busy, "somebody waits for samples that nobody writes"
+        self.dispatcher.advance()
+
+    def run_on(self) -> None:
+        """Let the engines write what they were asked for, while the caller does something else."""
+        self.dispatcher.run_on()
+
+    def drop(self, generation: Generation) -> None:
+        """Drop what a generation has not finished."""
+        self.dispatcher.pause()
+        self.dispatcher.drop(generation.pending)
+        self.episodes.drop(generation.pending)
+        self._forget(generation)
+
+    def _forget(self, generation: Generation) -> None:
+        self.generations = {group: other for group, other in self.generations.items() if other is not generation}
+
+    def _deliver(self, engine: int, completions: Sequence[Completion]) -> None:
+        rollouts = {c.key: rollout for c in completions if (rollout := self.episodes.add(c, engine)) is not None}
+        self._hand_out(rollouts)
+
+    def _hand_out(self, rollouts: Mapping[Key, Rollout]) -> None:
+        """Hand finished samples to their receivers."""
+        batches: dict[Generation, list[Rollout]] = {}
+        for key, rollout in rollouts.items():
+            generation = self.generations[key[0]]
+            generation.pending.remove(key)
+            batches.setdefault(generation, []).append(rollout)
+        for generation, batch in batches.items():
+            generation.receive(batch)
+            if not generation.pending:
+                self._forget(generation)
+
+    def _requests(
+        self,
+        prompts: Sequence[Prompt],
+        limits: _Limits,
         skip: Container[tuple[str, int]],
         openings: Mapping[tuple[str, int], Sequence[int]],
+        cuts: Mapping[tuple[str, int], Spans],
     ) -> Iterator[Request]:
-        """Yield a request for each sample of each prompt, as `generate` describes them."""
-        ends = tuple(self.chat.ends)
-        for p, prompt in enumerate(prompts):
+        """Yield a request for each sample of each prompt, as `start` describes them."""
+        ends, max_sequence_tokens = tuple(self.chat.ends), limits.max_sequence_tokens
+        for group, prompt in enumerate(prompts, self.groups):
             ids, length = self._encode(prompt)
             if length >= max_sequence_tokens:
                 raise ValueError(
@@ -213,9 +214,9 @@ class Sampler:
                     f"raise max_sequence_tokens ({max_sequence_tokens}) or drop the row"
                 )
             # One request a sample, not vLLM's n: it withholds every sibling until the group's last one has ended.
-            for s in range(samples):
+            for s in range(limits.samples):
                 # `skip` and `openings` name a sample by the prompt's id, which their callers know; a request goes by
-                # the prompt's index, which finds the prompt again.
+                # the number of its group, which another generation has not.
                 sample_id = prompt.id, s
                 if sample_id in skip:
                     continue
@@ -226,8 +227,10 @@ class Sampler:
                         f"prompt '{prompt.id}': its {length} tokens and {len(opening)} of thinking leave no room for an "
                         f"answer; raise max_sequence_tokens ({max_sequence_tokens}) or lower the budget of thinking"
                     )
-                sample_seed = seed_of(seed, prompt.id, s)
-                yield Request((p, s), (*ids, *opening), sample_seed, max_tokens, temperature, prompt.clips, ends)
+                sample_seed, tokens = seed_of(limits.seed, prompt.id, s), (*ids, *opening)
+                settings = sample_seed, max_tokens, limits.temperature
+                request = Request((group, s), tokens, *settings, prompt.clips, ends, cuts=cuts.get(sample_id, ()))
+                yield self.episodes.begin(prompt, request, limits.seed, max_sequence_tokens, len(opening))
 
     def _encode(self, prompt: Prompt) -> tuple[tuple[int, ...], int]:
         """Return (ids to send, their number once the engine has expanded the audio)."""
@@ -240,24 +243,12 @@ class Sampler:
         except ValueError as error:
             raise ValueError(f"prompt '{prompt.id}': {error}") from error
 
-    def _rollout(
-        self, prompt: Prompt, completion: Completion, openings: Mapping[tuple[str, int], Sequence[int]]
-    ) -> Rollout:
-        _, sample = completion.key
-        if not is_finite(completion.logprobs):
-            raise NonFiniteError(
-                f"sample {sample} of prompt '{prompt.id}': the engine's logprobs are not finite numbers: its model is broken"
-            )
-        action_mask = np.arange(len(completion.tokens)) >= completion.prompt_length
-        # An opening was sent as the end of the prompt, and is part of the turn's text.
-        turn_start = completion.prompt_length - len(openings.get((prompt.id, sample), ()))
-        return Rollout(
-            prompt=prompt,
-            sample=sample,
-            tokens=completion.tokens,
-            action_mask=action_mask,
-            logprobs=completion.logprobs,
-            finish_reason=completion.finish_reason,
-            version=completion.version,
-            text=self.chat.turn(completion.tokens[turn_start:].tolist()),
-        )
+
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    """How each prompt of a generation is answered."""
+
+    samples: int
+    temperature: float
+    max_sequence_tokens: int
+    seed: int

@@ -1,4 +1,4 @@
-"""Options of every vLLM engine of a run, whether it writes for the policy or answers for a judge."""
+"""Options of the vLLM engines of a run: of those that write for the policy, and of those that answer for a judge."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rl.config import ConfigError
+from rollouts.transport import Setting
 
 # Must be set before vLLM is imported. In-process: with multiprocessing vLLM takes three processes on CPU and 40 s to start.
 GPU_ENVIRONMENT = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
@@ -60,3 +61,41 @@ class ServingConfig:
             # blocks of it, and a prompt of 43 tokens would be computed anew for each (3 × the time of its prefill).
             "block_size": 32,
         }
+
+
+@dataclass(kw_only=True)
+class EngineConfig(ServingConfig):
+    """The engines that write for the policy."""
+
+    count: int = 1
+    """Number of engines. `auto`: as many as the GPUs hold, or two on a CPU that has the cores. Without the key 1 on a CPU and
+    `auto` on GPUs."""
+    probe: bool = True
+    """True if every engine scores a fixed sequence after each update of the weights, to compare with the trainer. false, for
+    options of vLLM that exclude prompt logprobs: that the weights arrive is still proved, by checksums, not that they are
+    used."""
+
+    transport: Setting = "auto"
+    """How new weights come from the trainer: `ipc` within the GPUs that both share, `nccl` from GPU to GPU, `object_store`
+    through the host; on CPU `shared_memory` and `gloo` in place of the first two. `auto`: ipc or nccl where every engine's GPUs
+    are the policy's or none is, else object_store."""
+
+    kv: str = "recompute"
+    """What becomes of keys and values when weights change while samples are written (`rlvr.max_lag`): `recompute` them by the new
+    weights, which is exact, or `keep` those of the old ones, which saves a pass over what was written."""
+
+    batch_invariant: bool = False
+    """Write the same tokens from the same seeds on a GPU, whatever else an engine runs, at some cost in speed. vLLM's
+    batch-invariant kernels, for GPUs of compute capability 9.0 or more (H100); on a CPU it is so anyway."""
+
+    def environment(self, gpu: bool) -> dict[str, str]:
+        variables = super().environment(gpu)
+        return variables | {"VLLM_BATCH_INVARIANT": "1"} if gpu and self.batch_invariant else variables
+
+    def validate(self, place: str) -> None:
+        """Raise ConfigError for a value out of range."""
+        super().validate(place)
+        if self.count < 1:
+            raise ConfigError(f"{place}.count: must be at least 1; got {self.count}")
+        if self.kv not in ("recompute", "keep"):
+            raise ConfigError(f"{place}.kv: recompute or keep; got {self.kv!r}")

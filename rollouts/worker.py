@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from rl.audio import SAMPLE_RATE, waveform
-from rl.types import Clip
 from rollouts.arrival import Checksums, Receipt, checksum
 from rollouts.device_memory import read_gpus
 from rollouts.engine_options import SHARE, WHOLE_SHARE, free_share, gpu_options, running_samples, with_recipe
+from rollouts.in_flight import InFlight
 from rollouts.memory import Call, Level, Memory
 from rollouts.probe import Probe, score_probe
 from rollouts.rendezvous import private_rendezvous
+from rollouts.requests import Completion, Request
 from rollouts.serving import ServingConfig
 from rollouts.weights import WeightBucket
 
@@ -31,49 +31,12 @@ if TYPE_CHECKING:
     from vllm.lora.request import LoRARequest
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One sample to write. On a CPU the same seed gives the same tokens, whatever else the engine does meanwhile; on a GPU with
-    `engines.batch_invariant`."""
-
-    key: tuple[int, int]
-    """(index of the prompt in its call, index of the sample in its group)."""
-    tokens: tuple[int, ...]
-    """Ids of the prompt, one audio token for each clip."""
-    seed: int
-    max_tokens: int
-    temperature: float
-    """0 is greedy."""
-    clips: tuple[Clip, ...] = ()
-    """The clips that stand at the audio tokens, in order."""
-    ends: tuple[int, ...] = ()
-    """Ids of tokens that end the sample, beside those that the model's config.json declares."""
-
-
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """One finished sample."""
-
-    key: tuple[int, int]
-    """The request's."""
-    tokens: np.ndarray
-    """[t] int64: the prompt as the engine saw it, audio expanded, then the response."""
-    prompt_length: int
-    """Tokens of the prompt among `tokens`."""
-    logprobs: np.ndarray
-    """[t - prompt_length] float32, of the response's tokens under the sampling distribution."""
-    finish_reason: str
-    """`stop` or `length`."""
-    version: int
-    """Version of the weights that wrote it."""
-
-
 class EngineWorker:
     """Ray actor of one of the policy's engines.
 
     `version` names the weights it holds; it refuses to write for any other. With `sleeps`, where trainers share its GPU,
     it holds that memory from a load or a generation's first request to `rest`. With an `adapter_rank` it takes LoRA adapters
-    of up to that rank."""
+    of up to that rank. With `keeps_cache` samples go on with the keys and values that earlier weights have computed."""
 
     def __init__(
         self,
@@ -83,6 +46,7 @@ class EngineWorker:
         config: ServingConfig,
         sleeps: bool = False,
         adapter_rank: int = 0,
+        keeps_cache: bool = False,
     ) -> None:
         import torch
         from vllm import EngineArgs, LLMEngine
@@ -128,7 +92,9 @@ class EngineWorker:
         self.parallel = self.engine.vllm_config.parallel_config.world_size > 1
         self.version = -1
         self.adapter: LoRARequest | None = None  # the LoRA adapter of this version, where the trainer sends one
-        self.running: dict[str, Request] = {}  # by vLLM's request id
+        self.in_flight = InFlight(self.engine)
+        self.finished: list[Completion] = []  # not yet returned
+        self.keeps_cache = keeps_cache
         self.memory = Memory(sleeps)
         self.rest()
 
@@ -138,10 +104,10 @@ class EngineWorker:
 
     def load(self, version: int, buckets: Sequence[WeightBucket], probe: Probe | None = None) -> Receipt:
         """Load new weights, forget all that was computed with the old ones, and return what has come, with the score of
-        the probe. Raises ValueError unless the buckets bring every parameter."""
+        the probe. Samples in flight go on under the new weights. Raises ValueError unless the buckets bring every
+        parameter."""
         from rollouts import adapters, weight_transfer
 
-        assert not self.running, "weights change only between generations"
         self._apply(self.memory.begin_load())
         self.version = -1  # until all is loaded: after a load that fails half-way it refuses to write
         self.engine.collective_rpc("start_weight_update")
@@ -170,13 +136,19 @@ class EngineWorker:
                 tensors |= weight_transfer.read_bucket(bucket)
                 config = adapter_config
         self.adapter = adapters.load_adapter(self.engine, tensors, config, version) if config else None
-        # Keys and values, and audio embeddings (the adapter trains), of the old weights would be served on.
-        if not self.engine.reset_prefix_cache():
+        self._forget()
+        self.version = version
+        self.in_flight.begin(version)
+        return self._receipt(probe, {name: checksum(tensor) for name, tensor in tensors.items()})
+
+    def _forget(self) -> None:
+        """Forget what was computed by the old weights: it would be served on."""
+        # Of samples in flight too: they wait at the front of vLLM's queue and are computed anew, as one prompt.
+        forgotten = self.engine.reset_prefix_cache(reset_running_requests=not self.keeps_cache)
+        if not forgotten and not self.keeps_cache:
             raise ValueError("vLLM goes on with prefixes that the old weights have computed")
         self.engine.reset_mm_cache()
-        self.engine.reset_encoder_cache()
-        self.version = version
-        return self._receipt(probe, {name: checksum(tensor) for name, tensor in tensors.items()})
+        self.engine.reset_encoder_cache()  # audio embeddings: the adapter trains
 
     def _receipt(self, probe: Probe | None, adapter: Checksums) -> Receipt:
         """Return what the last update has brought, an `adapter` included, and the score of the probe under it."""
@@ -187,7 +159,8 @@ class EngineWorker:
         score = None
         if probe is not None:
             request = Request((0, 0), probe.sent, seed=0, max_tokens=1, temperature=0.0, clips=probe.clips)
-            score = score_probe(self.engine, _prompt(request), probe.tokens, probe.start, self.adapter)
+            prompt = self._prompt(request)
+            score = score_probe(self.engine, self._step, prompt, probe.tokens, probe.start, self.adapter)
         seconds = time.monotonic() - start + max(seconds for _, seconds in workers)  # workers sum side by side
         return Receipt(self.version, [{**sums, **adapter} for sums, _ in workers], score, seconds)
 
@@ -199,15 +172,37 @@ class EngineWorker:
         self._apply(self.memory.begin_generation())
         for request in requests:
             name = f"{request.key[0]}/{request.key[1]}"
-            self.running[name] = request
-            self.engine.add_request(name, _prompt(request), self._sampling(request), lora_request=self.adapter)
-        completions: list[Completion] = []
+            self.engine.add_request(name, self._prompt(request), self._sampling(request), lora_request=self.adapter)
+            self.in_flight.add(name, request)
+        if self.in_flight.requests and self.in_flight.idle:
+            time.sleep(slice_s)  # a replay whose samples all wait for a later version
         deadline = time.monotonic() + slice_s
-        while self.engine.has_unfinished_requests():
-            completions += [self._completion(output) for output in self.engine.step() if output.finished]
+        while not self.in_flight.idle:
+            self._step()
             if time.monotonic() > deadline:
                 break
-        return completions
+        return self._take_finished()
+
+    def settle(self) -> list[Completion]:
+        """Step until every sample has ended or, in a replay, waits for a later version; return those that ended."""
+        while not self.in_flight.idle:
+            self._step()
+        return self._take_finished()
+
+    def _step(self) -> list[Any]:
+        """Step once and return what vLLM puts out, without the samples that have ended: they are kept for `advance`."""
+        others: list[Any] = []
+        for output in self.engine.step():
+            if output.request_id not in self.in_flight.requests:
+                others.append(output)
+            elif output.finished:
+                self.finished.append(self._completion(output))
+        self.in_flight.hold()
+        return others
+
+    def _take_finished(self) -> list[Completion]:
+        finished, self.finished = self.finished, []
+        return finished
 
     def stream(self, request: Request) -> Iterator[list[int]]:
         """Yield the tokens of one sample as they are written, by whatever weights the engine holds: it is for one who reads
@@ -224,7 +219,7 @@ class EngineWorker:
             stop_token_ids=sorted({*self.stop_tokens, *request.ends}),
             output_kind=RequestOutputKind.DELTA,
         )
-        self.engine.add_request("stream", _prompt(request), options)
+        self.engine.add_request("stream", self._prompt(request), options)
         try:
             while self.engine.has_unfinished_requests():
                 for output in cast("list[Any]", self.engine.step()):
@@ -232,10 +227,12 @@ class EngineWorker:
         finally:
             self.engine.abort_request(["stream"])
 
-    def abort(self) -> None:
-        """Drop everything in flight."""
-        self.engine.abort_request(list(self.running))
-        self.running.clear()
+    def abort(self, keys: Sequence[tuple[int, int]]) -> None:
+        """Drop these samples, as far as they are in flight."""
+        names = [name for name, request in self.in_flight.requests.items() if request.key in keys]
+        self.engine.abort_request(names)
+        self.in_flight.drop(names)
+        self.finished = [completion for completion in self.finished if completion.key not in keys]
 
     def rest(self, level: Level = 1) -> None:
         """Give the GPU memory of weights and cache to trainers that share it, until the engine is next used; at level 2 the
@@ -262,15 +259,17 @@ class EngineWorker:
             max_tokens=request.max_tokens,
             logprobs=0,  # of the sampled token alone
             flat_logprobs=True,
-            detokenize=False,  # 4.2 → 4.8–5.2 thousand tokens/s on one thread
+            detokenize=bool(request.stop),  # without: 4.2 → 4.8–5.2 thousand tokens/s on one thread
+            stop=list(request.stop),
+            skip_special_tokens=False,  # a text to stop at may be a token of its own
             stop_token_ids=sorted({*self.stop_tokens, *request.ends}),
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
 
     def _completion(self, output: Any) -> Completion:
         """Return the sample of a finished request (vLLM's RequestOutput, whose parts are optional in its types)."""
-        request = self.running.pop(output.request_id)
         response = output.outputs[0]
+        request, spans = self.in_flight.end(output.request_id, len(response.token_ids))
         # Flat logprobs hold the entries of all positions end to end; the sampled token's is each position's first.
         starts = response.logprobs.start_indices
         return Completion(
@@ -280,13 +279,14 @@ class EngineWorker:
             prompt_length=len(output.prompt_token_ids),
             logprobs=np.asarray([response.logprobs.logprobs[i] for i in starts], dtype=np.float32),
             finish_reason="stop" if response.finish_reason == "stop" else "length",
-            version=self.version,
+            spans=spans,
         )
 
-
-def _prompt(request: Request) -> Any:
-    """Return the prompt as vLLM takes it. Raises ValueError naming a clip that cannot be decoded."""
-    prompt: dict[str, Any] = {"prompt_token_ids": list(request.tokens)}
-    if request.clips:
-        prompt["multi_modal_data"] = {"audio": [(waveform(clip), SAMPLE_RATE) for clip in request.clips]}
-    return prompt
+    def _prompt(self, request: Request) -> Any:
+        """Return the prompt as vLLM takes it. Raises ValueError naming a clip that cannot be decoded."""
+        prompt: dict[str, Any] = {"prompt_token_ids": list(request.tokens)}
+        if request.clips:
+            prompt["multi_modal_data"] = {"audio": [(waveform(clip), SAMPLE_RATE) for clip in request.clips]}
+        if self.keeps_cache:
+            prompt["cache_salt"] = f"version {self.version}"  # prefixes of earlier weights are still there
+        return prompt

@@ -48,7 +48,6 @@ def batch(scores: list[float], groups: list[int], actions: list[int]) -> Batch:
         rollout_logprobs_A=torch.zeros(sum(actions)),
         scores_N=torch.tensor(scores),
         groups_N=torch.tensor(groups),
-        versions_N=torch.zeros(len(actions), dtype=torch.long),
     )
 
 

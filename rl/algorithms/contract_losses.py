@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from rl.algorithms.contract_probes import State, Trial, changed_columns, copies, moved_logprobs, probe, rows_of_actions
 from rl.algorithms.objective import Clause, Objective
-from rl.algorithms.policy_losses import PER_SEQUENCE, action_weights
+from rl.algorithms.policy_losses import action_weights
+from rl.algorithms.ratios import PER_SEQUENCE
 from rl.types import Batch
 
 if TYPE_CHECKING:

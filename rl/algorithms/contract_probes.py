@@ -65,7 +65,6 @@ def probe(
         rollout_logprobs_A=old + normal(0.05),
         scores_N=torch.tensor(scores, dtype=dtype),
         groups_N=torch.tensor(groups),
-        versions_N=torch.zeros(len(actions), dtype=torch.int64),
         names_N=tuple(f"probe-{i}" for i in range(len(actions))),
     ).add(**columns, rewards=rewards)
 

@@ -6,9 +6,47 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from rl.config import ConfigError
+from rl.messages import RewardAt
 
 Clause = Literal["shapes", "cuts", "order", "zero", "mask", "finite", "groups", "inputs", "repeats"]
 """A clause of the contract of an advantage or a loss; `rl.algorithms.contract` says what each asks."""
+
+COMPARES_SAMPLES = ("grpo", "dr_grpo", "rloo", "reinforce++-baseline")
+"""Advantages that compare a sample with others of its prompt, and are the same at all of its actions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Importance:
+    """Correction of the mismatch between the policy that wrote the samples and the policy before the update: each term is
+    weighed by r = trainer / engine probability, bounded."""
+
+    level: Literal["token", "sequence", "geometric"] = "token"
+    """The ratio r: each token's, the product over its sequence, or the geometric mean over its sequence, which leaves
+    sequences out and weighs none."""
+    low: float = 0.0
+    """Lower bound of r, at most 1; 0 is none."""
+    high: float | None = None
+    """Upper bound of r, at least 1; null is none."""
+    outside: Literal["clip", "mask"] = "clip"
+    """What becomes of a term whose r lies outside: `clip` weighs it by the bound (truncated importance sampling), `mask` leaves
+    it out, and it still counts in the mean (IcePop by token, masked importance sampling by sequence)."""
+
+    def __str__(self) -> str:
+        high = "null" if self.high is None else f"{self.high:g}"
+        return f"{{level: {self.level}, low: {self.low:g}, high: {high}, outside: {self.outside}}}"
+
+    def validate(self, place: str) -> None:
+        """Raise ConfigError where the bounds hold nothing or leave out a ratio of 1, where trainer and engine agree."""
+        is_mask = self.outside == "mask"
+        for name, ok, fix in (
+            ("low", 0 <= self.low <= 1, "it must lie in [0, 1], where 0 means no lower bound"),
+            ("high", self.high is None or self.high >= 1, "it must be at least 1, or null for no upper bound"),
+            ("high", self.low > 0 or self.high is not None, "nothing is bounded; set high, such as 2.0, or low"),
+            ("high", self.low != self.high, f"low is {self.low:g} too; leave room between them"),
+            ("outside", is_mask or self.level != "geometric", "a geometric mean weighs nothing; set outside: mask"),
+        ):
+            if not ok:
+                raise ConfigError(f"{place}.{name}: got {_in_yaml(getattr(self, name))}; {fix}".lstrip("."))
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +64,10 @@ class Objective:
     arXiv 2503.20783)."""
     critic: bool = True
     """Train a critic, whose values the advantage reads."""
+    reward_at: RewardAt = "end"
+    """Where the score is paid: at the `end`; at the ends of the `turns` that earned it, by the rewards of an environment and the
+    spans of verifiers that name them (`grounding`: each claim); or where each of these `spans` ends. What none claims is paid
+    at the end, so the sum is the same."""
     gamma: float = 1.0
     """Discount per token, γ."""
     lam: float = 1.0
@@ -49,14 +91,14 @@ class Objective:
     """Place of the KL divergence: subtracted from the reward (PPO), or added to the loss (GRPO, arXiv 2402.03300)."""
     entropy_coef: float = 0.0
     """Weight of the entropy bonus (Mnih et al. 2016, arXiv 1602.01783)."""
-    importance_cap: tuple[float, float] | float | None = None
+    importance: Importance | None = None
     """Weigh each term by the ratio of trainer to engine probability, for engines that differ from the trainer or lag behind
-    it. A number caps the ratio (truncated importance sampling, https://fengyao.notion.site/off-policy-rl); a pair [low,
-    high] leaves out what lies outside (IcePop, arXiv 2510.18855, with [0.5, 5]). What is left out counts in the mean. A recipe
-    that does not name it has 2.0 in bfloat16 and none in float32."""
-    importance_level: Literal["token", "sequence", "geometric"] = "token"
-    """The ratio that `importance_cap` is about: each token's, the product over its sequence (masked importance sampling,
-    https://richardli.xyz/rl-collapse), or the geometric mean over its sequence, which leaves sequences out and weighs none."""
+    it (docs/algorithms.md, Corrections). A recipe that names neither this nor `importance_cap` has
+    `{level: token, high: 2.0, outside: clip}` in bfloat16 and null in float32."""
+    importance_cap: tuple[float, float] | float | None = None
+    """Short form of `importance` by token. A number c is `{high: c, outside: clip}`, truncated importance sampling
+    (https://fengyao.notion.site/off-policy-rl); a pair [low, high] is `{low: low, high: high, outside: mask}` (IcePop, arXiv
+    2510.18855, with [0.5, 5])."""
     mask_truncated: bool = False
     """Leave samples that ended at the token limit out of every loss (DAPO's overlong filtering, arXiv 2503.14476). They
     still count in their group's baseline and in the mean."""
@@ -103,21 +145,32 @@ class Objective:
                 not self.verl or "verl/" in (self.advantage[:5], self.policy_loss[:5]),
                 "neither advantage nor policy_loss is verl's; remove it",
             ),
+            (
+                "reward_at",
+                self.reward_at == "end" or self.advantage not in COMPARES_SAMPLES,
+                f"{self.advantage} compares whole samples, wherever they are paid; use gae or reinforce++, or end",
+            ),
             ("kl_estimator", not k1_in_loss, "in the loss its gradient has mean zero; set k2 or k3, or kl_in: reward"),
             ("importance_cap", not self.importance_cap or self.policy_loss != "nll", "nll has no engine; remove it"),
+            ("importance", not self.importance or self.policy_loss != "nll", "nll has no engine; remove it"),
             (
-                "importance_level",
-                self.importance_level == "token" or self.importance_cap is not None,
-                "it says what importance_cap is about; set that too",
-            ),
-            (
-                "importance_level",
-                self.importance_level != "geometric" or isinstance(self.importance_cap, tuple),
-                "it leaves sequences out and caps nothing; set importance_cap to a pair, such as [0.99, 1.01]",
+                "importance_cap",
+                self.importance is None or self.importance_cap is None,
+                f"importance says it too: {self.importance}; remove one of them",
             ),
         ):
             if not ok:
                 raise ConfigError(f"{place}.{name}: got {getattr(self, name)}; {fix}".lstrip("."))
+
+    @property
+    def correction(self) -> Importance | None:
+        """The bounds on trainer / engine that `importance` says, or its short form `importance_cap`; None: no correction."""
+        cap = self.importance_cap
+        if self.importance is not None or cap is None:
+            return self.importance
+        if isinstance(cap, tuple):
+            return Importance("token", low=cap[0], high=cap[1], outside="mask")
+        return Importance("token", high=cap, outside="clip")
 
     def _has_sound_cap(self) -> bool:
         """Return whether `importance_cap` is in bounds. A pair has 1 within it: else it would leave everything out where
@@ -126,3 +179,7 @@ class Objective:
         if isinstance(cap, tuple):
             return 0 <= cap[0] <= 1 <= cap[1] and cap[0] < cap[1]
         return cap is None or cap > 0
+
+
+def _in_yaml(value: object) -> str:
+    return "null" if value is None else str(value)

@@ -4,18 +4,20 @@ over all micro-batches and ranks is the loss, so the gradient does not depend on
 Shape legend: N sequences, A actions of all sequences laid end to end. A loss takes the new logprobs [A] (they carry the
 gradient), a micro-batch of whole sequences and the objective, and returns terms [A] and diagnostics, each [A] without
 gradient: `ratio` (new / old probability), `clipped` (1.0 where the clip took effect) and `approx_kl` (of old || new,
-Schulman's k3). A diagnostic whose name ends in `PER_SEQUENCE` is [N], and its mean is over sequences. Written with tensor methods alone, so that the registry can be listed without importing torch.
+Schulman's k3). A diagnostic whose name ends in `ratios.PER_SEQUENCE` is [N], and its
+mean is over sequences. Written with tensor methods alone, so that the registry can be listed without importing torch.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from rl.algorithms import verl_bridge, verl_source
+from rl.algorithms.importance import diagnose_importance, importance_weights
 from rl.algorithms.kl import k3, kl
 from rl.algorithms.objective import Objective
+from rl.algorithms.ratios import bound, over_sequences
 from rl.algorithms.registry import resolve
 from rl.config import ConfigError
 from rl.types import Batch
@@ -23,10 +25,7 @@ from rl.types import Batch
 if TYPE_CHECKING:
     from torch import Tensor
 
-LOG_RATIO_BOUND = 20.0  # as in verl; exp of it is 4.9e8, finite in float32
 GSPO_LOG_RATIO_BOUND = 10.0  # as in verl; the ratio of a whole sequence is a mean and stays closer to 1
-PER_SEQUENCE = "/sequences"
-"""End of the name of a diagnostic with one entry for each sequence."""
 
 
 def policy_objective(
@@ -44,11 +43,10 @@ def policy_objective(
         )
     # Importance weights correct the expectation over sampled actions, so they multiply the policy's loss and neither KL
     # nor entropy, which are regularisers of the trainer's own policy.
-    if objective.importance_cap is not None:
-        importance_A, masked_A = importance_weights(logprobs_A, batch, objective)
-        loss_A, diagnostics = loss_A * importance_A, {**diagnostics, "importance": importance_A}
-        if isinstance(objective.importance_cap, tuple):
-            diagnostics |= _diagnose_mask(masked_A, batch)
+    if objective.correction is not None:
+        weights_A, outside_A = importance_weights(logprobs_A, batch, objective.correction)
+        loss_A = loss_A * weights_A
+        diagnostics = {**diagnostics, **diagnose_importance(weights_A, outside_A, batch, objective.correction)}
     if objective.kl_in == "loss" and objective.kl_coef:
         kl_A = kl(logprobs_A, batch.ref_A, objective.kl_estimator)
         loss_A, diagnostics = loss_A + objective.kl_coef * kl_A, {**diagnostics, "kl": kl_A.detach()}
@@ -87,37 +85,12 @@ def action_weights(
     return weights_N.float().repeat_interleave(actions_N)
 
 
-def importance_weights(logprobs_A: Tensor, batch: Batch, objective: Objective) -> tuple[Tensor, Tensor]:
-    """Return [A] weights for the mismatch of trainer and engine, both before the update, and [A] bool where a term is left
-    out. With r = trainer / engine, at the level of the objective, and its cap c or pair [α, β]:
-
-    - c: min(r, c), truncated importance sampling (Yao et al. 2025, https://fengyao.notion.site/off-policy-rl; the
-      truncation is Ionides 2008);
-    - [α, β]: r where it lies within, else 0. By token IcePop's M(r) (Ring-1T 2025, arXiv 2510.18855), by sequence masked
-      importance sampling (Liu et al. 2025, https://richardli.xyz/rl-collapse);
-    - [α, β] of the geometric mean: 1 within, else 0, since that mean is no density ratio to weigh by (ibid.)."""
-    # Constant weights: the ratio in the loss already carries the gradient of the trainer's probability.
-    log_ratio_A = (batch.old_logprobs(logprobs_A) - batch.rollout_logprobs_A).detach()
-    if objective.importance_level != "token":
-        log_ratio_A = _over_sequences(log_ratio_A, batch, mean=objective.importance_level == "geometric")
-    weights_A, cap = _bound(log_ratio_A).exp(), objective.importance_cap
-    if not isinstance(cap, tuple):
-        return weights_A.clamp(max=cap), weights_A.new_zeros(weights_A.shape).bool()
-    # As logs, for a product over thousands of actions need not be finite.
-    low, high = (math.log(bound) if bound else -math.inf for bound in cap)
-    inside_A = (log_ratio_A >= low) & (log_ratio_A <= high)
-    if objective.importance_level == "geometric":
-        weights_A = weights_A.new_ones(weights_A.shape)
-    # The masked terms stay in the mean, as in IcePop's 1/|y| over all tokens: the rest weighs no more for their absence.
-    return weights_A.where(inside_A, 0.0), ~inside_A
-
-
 def ppo_clip(logprobs_A: Tensor, batch: Batch, objective: Objective) -> tuple[Tensor, dict[str, Tensor]]:
     """Return -min(ratio × advantage, clipped ratio × advantage): Schulman et al. 2017, arXiv 1707.06347, eq. 7; with
     unequal bounds DAPO's clip-higher, arXiv 2503.14476; with `dual_clip` c, at most c × |advantage| where the
     advantage is negative, Ye et al. 2020, arXiv 1912.09729, eq. 5."""
     old_A, advantages_A = batch.old_logprobs(logprobs_A), batch.advantages_A
-    ratio_A = _bound(logprobs_A - old_A).exp()
+    ratio_A = bound(logprobs_A - old_A).exp()
     loss_A, clipped_A = _pessimistic(ratio_A, advantages_A, objective)
     # Where the advantage is negative the plain clip has no upper bound: a ratio of 100 would weigh 100 times. verl always
     # bounds it, with c = 3.
@@ -133,7 +106,7 @@ def gspo(logprobs_A: Tensor, batch: Batch, objective: Objective) -> tuple[Tensor
     2507.18071, as GSPO-token (eq. 14), whose value is the sequence's and whose gradient stays at each action."""
     old_A = batch.old_logprobs(logprobs_A)
     # Log of the geometric mean, the paper's s_i(θ).
-    mean_gap_A = _over_sequences((logprobs_A - old_A).detach(), batch, mean=True)
+    mean_gap_A = over_sequences((logprobs_A - old_A).detach(), batch, mean=True)
     # logprobs - logprobs.detach() is 0 and has the gradient of this action's logprob alone.
     ratio_A = (mean_gap_A + logprobs_A - logprobs_A.detach()).clamp(max=GSPO_LOG_RATIO_BOUND).exp()
     loss_A, clipped_A = _pessimistic(ratio_A, batch.advantages_A, objective)
@@ -145,7 +118,7 @@ def cispo(logprobs_A: Tensor, batch: Batch, objective: Objective) -> tuple[Tenso
     so `clipped` here means a weight held at its bound. MiniMax-M1 2025, arXiv 2506.13585, eq. 4 and 5."""
     old_A = batch.old_logprobs(logprobs_A)
     # Detached: the gradient flows through logprobs_A in the product below, also where the weight is clipped.
-    ratio_A = _bound(logprobs_A - old_A).exp().detach()
+    ratio_A = bound(logprobs_A - old_A).exp().detach()
     weight_A = ratio_A.clamp(1 - objective.clip_low, 1 + objective.clip_high)
     return -weight_A * batch.advantages_A * logprobs_A, _diagnose(logprobs_A, old_A, ratio_A, ratio_A != weight_A)
 
@@ -153,7 +126,7 @@ def cispo(logprobs_A: Tensor, batch: Batch, objective: Objective) -> tuple[Tenso
 def reinforce(logprobs_A: Tensor, batch: Batch, objective: Objective) -> tuple[Tensor, dict[str, Tensor]]:
     """Return -advantage × logprob, without a clip: Williams 1992, https://doi.org/10.1007/BF00992696."""
     old_A = batch.old_logprobs(logprobs_A)
-    ratio_A = _bound(logprobs_A - old_A).exp()
+    ratio_A = bound(logprobs_A - old_A).exp()
     # The ratio is for the diagnostics alone: it shows how far the policy has moved without a clip.
     return -batch.advantages_A * logprobs_A, _diagnose(logprobs_A, old_A, ratio_A, ratio_A.new_zeros(ratio_A.shape))
 
@@ -173,32 +146,6 @@ POLICY_LOSSES: dict[str, PolicyLoss] = {
     "reinforce": reinforce,
     "nll": nll,
 }
-
-
-def _over_sequences(x_A: Tensor, batch: Batch, mean: bool) -> Tensor:
-    """Return [A] the sum, or the mean, over each action's sequence."""
-    actions_N = batch.actions_N
-    sequence_A = _sequence_of(batch)
-    # In double, so that the sum hardly depends on the order in which the device adds.
-    sum_N = x_A.double().new_zeros(len(batch)).index_add(0, sequence_A, x_A.double())
-    return (sum_N / actions_N if mean else sum_N)[sequence_A].to(x_A.dtype)
-
-
-def _sequence_of(batch: Batch) -> Tensor:
-    """Return [A] the index of each action's sequence: 0 0 0 1 1 …"""
-    return (batch.actions_N.new_ones(len(batch)).cumsum(0) - 1).repeat_interleave(batch.actions_N)
-
-
-def _diagnose_mask(masked_A: Tensor, batch: Batch) -> dict[str, Tensor]:
-    """Return where terms are left out, [A], and which sequences have such terms, [N]."""
-    masked_A = masked_A.double()
-    count_N = masked_A.new_zeros(len(batch)).index_add(0, _sequence_of(batch), masked_A)
-    return {"importance_masked": masked_A, f"importance_masked{PER_SEQUENCE}": count_N.clamp(max=1.0)}
-
-
-def _bound(log_ratio_A: Tensor) -> Tensor:
-    """Return the log ratio clamped so that its exp is finite and its inverse not 0."""
-    return log_ratio_A.clamp(-LOG_RATIO_BOUND, LOG_RATIO_BOUND)
 
 
 def _pessimistic(ratio_A: Tensor, advantages_A: Tensor, objective: Objective) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from rl.algorithms import verl_source
 from rl.algorithms.advantages import ADVANTAGES
-from rl.algorithms.objective import Objective
+from rl.algorithms.objective import Importance, Objective
 from rl.algorithms.policy_losses import POLICY_LOSSES
 from rl.algorithms.registry import check_call, check_name, columns_read
 from rl.config import ConfigError, build, did_you_mean
@@ -15,7 +15,7 @@ ADVANTAGE_PARAMETERS = ("batch", "objective")
 POLICY_LOSS_PARAMETERS = ("logprobs", "batch", "objective")
 """Positional parameters of the functions in ADVANTAGES and POLICY_LOSSES."""
 
-Setting = str | float | bool | tuple[float, float]
+Setting = str | float | bool | Importance
 """Value of one field of an Objective."""
 
 _CRITICLESS: dict[str, Setting] = {"critic": False, "whiten": False}
@@ -40,7 +40,7 @@ ALGORITHMS: dict[str, dict[str, Setting]] = {
     # Zheng et al. 2025, arXiv 2507.18071 (clips from section 5.1)
     "gspo": _GRPO | {"policy_loss": "gspo", "clip_low": 3e-4, "clip_high": 4e-4},
     # Ring-1T 2025, arXiv 2510.18855: GRPO without the tokens on which trainer and engine disagree
-    "icepop": _GRPO | {"importance_cap": (0.5, 5.0)},
+    "icepop": _GRPO | {"importance": Importance("token", low=0.5, high=5.0, outside="mask")},
     # MiniMax-M1 2025, arXiv 2506.13585: no lower bound; the paper does not give its upper one, 0.28 is DAPO's
     "cispo": _GRPO | {"policy_loss": "cispo", "normalise": "token_mean", "clip_low": 1.0, "clip_high": 0.28},
 }
@@ -69,7 +69,10 @@ def objective(name: str, overrides: Mapping[str, object], place: str) -> Objecti
         elsewhere = NAMES_ELSEWHERE.get(name.casefold().replace("-", "_"))
         hint = f"; here it is {elsewhere}" if elsewhere else did_you_mean(name, ALGORITHMS)
         raise ConfigError(f"{place}: unknown algorithm '{name}'{hint}")
-    settings = build(Objective, {**ALGORITHMS[name], **overrides}, place)
+    preset = ALGORITHMS[name]
+    if {"importance", "importance_cap"} & overrides.keys():  # either takes the place of the preset's whole table
+        preset = {key: value for key, value in preset.items() if key != "importance"}
+    settings = build(Objective, {**preset, **overrides}, place)
     _check_names(settings, place)
     reads_values = "values" in _columns_of_advantage(settings.advantage, f"{place}.advantage")
     if reads_values and not settings.critic:

@@ -15,9 +15,10 @@ from rl.config import ConfigError
 from rl.conversation.turns import Turns
 from rl.recipe.single_stage import describe_model
 from rl.workers.machine import Machine
+from rollouts.requests import Request
 from rollouts.sampler import seed_of
 from rollouts.serving import ServingConfig
-from rollouts.worker import EngineWorker, Request
+from rollouts.worker import EngineWorker
 
 LONGEST_CONVERSATION = 8192
 """Tokens of a conversation with a model that takes more."""

@@ -6,15 +6,15 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rl.types import Batch, Prompt, Scored
+from rl.types import Batch, Prompt, Rollout, Scored
 
 if TYPE_CHECKING:
     from rl.data.chat import Chat
 
 
-def collate(scored: Sequence[Scored]) -> Batch:
-    """Return one batch of samples in their order; samples of the same prompt share a group. Errored samples must have
-    been left out before: their score of 0 means nothing."""
+def collate(scored: Sequence[Scored], version: int = 0) -> Batch:
+    """Return one batch of samples in their order, to be learned from by this `version` of the policy; samples of the same
+    prompt share a group. Errored samples must have been left out before: their score of 0 means nothing."""
     import numpy as np
     import torch
 
@@ -27,10 +27,16 @@ def collate(scored: Sequence[Scored]) -> Batch:
         rollout_logprobs_A=torch.from_numpy(np.concatenate([r.logprobs for r in rollouts])),
         scores_N=torch.tensor([s.verdict.score for s in scored], dtype=torch.float32),
         groups_N=torch.tensor([groups.setdefault(r.prompt.id, len(groups)) for r in rollouts]),
-        versions_N=torch.tensor([r.version for r in rollouts]),
-        clips_N=tuple(r.prompt.clips for r in rollouts),
+        version=version,
+        clips_N=tuple(r.clips for r in rollouts),
         names_N=tuple(r.prompt.id for r in rollouts),
-    )
+    ).add(versions=torch.tensor([version for r in rollouts for version in _versions(r)]))
+
+
+def _versions(rollout: Rollout) -> list[int]:
+    """Return the version that wrote each action."""
+    spans = rollout.spans or ((rollout.version, len(rollout.logprobs)),)
+    return [version for version, count in spans for _ in range(count)]
 
 
 def collate_demonstrations(prompts: Sequence[Prompt], chat: Chat, max_sequence_tokens: int) -> Batch:
@@ -63,7 +69,6 @@ def collate_demonstrations(prompts: Sequence[Prompt], chat: Chat, max_sequence_t
         rollout_logprobs_A=torch.zeros(sum(action_mask)),  # no engine sampled them
         scores_N=torch.zeros(count),
         groups_N=torch.arange(count),  # each its own group: nothing is compared
-        versions_N=torch.zeros(count, dtype=torch.long),
         clips_N=tuple(prompt.clips for prompt in prompts),
         names_N=tuple(prompt.id for prompt in prompts),
     )

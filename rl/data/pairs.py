@@ -72,7 +72,6 @@ def last_token_batch(batch: Batch) -> Batch:
         rollout_logprobs_A=torch.zeros(len(batch)),  # one action each now, whose logprob nobody reads
         scores_N=batch.scores_N,
         groups_N=batch.groups_N,
-        versions_N=batch.versions_N,
         clips_N=batch.clips_N,
         names_N=batch.names_N,
     )

@@ -186,7 +186,7 @@ def _not_carried_over(selection: Selection) -> list[str]:
         "objective.dual_clip": objective.dual_clip is not None,
         "objective.filter_zero_variance": objective.filter_zero_variance,
         "objective.overlong_buffer": objective.overlong_buffer > 0,
-        "objective.importance_cap is TRL's vllm_importance_sampling_correction": objective.importance_cap is not None,
+        "objective.importance is TRL's vllm_importance_sampling_correction": objective.correction is not None,
         "trainer.zero_stage: give accelerate a DeepSpeed configuration": header.trainer.zero_stage > 0,
         "reward.watch": bool(selection.reward.watch),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rl.algorithms.objective import Objective
+from rl.algorithms.objective import Importance, Objective
 from rl.config import ConfigError
 from rl.exchange.selection import Selection
 
@@ -130,11 +130,20 @@ def _algorithm(objective: Objective) -> Overrides:
         }
     if objective.filter_zero_variance:
         values |= {"filter_groups.enable": True, "filter_groups.metric": "acc", "filter_groups.max_num_gen_batches": 10}
-    cap = objective.importance_cap
-    if isinstance(cap, float | int) and objective.importance_level != "geometric":
-        values["rollout_correction.rollout_is"] = objective.importance_level
-        values["rollout_correction.rollout_is_threshold"] = cap
+    values |= _correction(objective.correction)
     return {f"algorithm.{key}": value for key, value in values.items()}
+
+
+def _correction(correction: Importance | None) -> Overrides:
+    """Return verl's importance weights of the same mathematics, or none where it has no such."""
+    if correction is None or correction.high is None or correction.level == "geometric":
+        return {}  # verl rejects by the geometric mean, and then leaves what it rejects out of the mean, too
+    is_mask = correction.outside == "mask"
+    if is_mask != (correction.low > 0):
+        return {}  # verl masks between two bounds above 0, and truncates at an upper one
+    # verl reads a number as truncation and "low_high" as a mask.
+    threshold = f"{correction.low!r}_{correction.high!r}" if is_mask else correction.high
+    return {"rollout_correction.rollout_is": correction.level, "rollout_correction.rollout_is_threshold": threshold}
 
 
 def _critic(selection: Selection) -> Overrides:
@@ -155,11 +164,11 @@ def _critic(selection: Selection) -> Overrides:
 def _not_carried_over(selection: Selection, objective: Objective) -> list[str]:
     """Return a line for each setting of the stage that has another meaning in verl, or none."""
     config, header = selection.config, selection.recipe.header
-    cap_is_a_pair = isinstance(objective.importance_cap, tuple) or objective.importance_level == "geometric"
     notes = {
         "objective.overlong_buffer is verl's reward manager `dapo`": objective.overlong_buffer > 0,
         "objective.mask_truncated": objective.mask_truncated,
-        "objective.importance_cap with two bounds": objective.importance_cap is not None and cap_is_a_pair,
+        f"objective.importance: {objective.correction}": bool(objective.correction)
+        and not _correction(objective.correction),
         "objective.whiten is decided by verl's estimator": objective.whiten != (objective.advantage == "gae"),
         "optimizer.schedule linear (verl decays by cosine or not at all)": config.optimizer.schedule == "linear",
         "critic: it starts from the policy's model": bool(config.critic),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from rl.planning import (
     engine_options,
     golds,
     judges,
+    lag,
     lengths,
     lora,
     memory,
@@ -39,7 +41,8 @@ from rl.planning.result import Plan
 from rl.planning.routes import add_transfer
 from rl.units import amount, size
 from rl.workers.machine import Machine, find_shadowing_modules
-from rl.workers.placement import Devices, bundles, describe_misfit, describe_shortage, roles
+from rl.workers.nodes import arrange, describe_divided, describe_fragments, planned_nodes
+from rl.workers.placement import Devices, Role, bundles, describe_misfit, describe_shortage, roles
 
 if TYPE_CHECKING:
     from rl.recipe import Recipe
@@ -74,7 +77,8 @@ def plan(recipe: Recipe, out: Path | None = None, devices: Devices | None = None
     facts = _facts(recipe, result, runs=bool(present or out))
     check_lengths = partial(lengths.check, token_rate=shape.token_rate if shape else 0.0)
     check_sharing = partial(sharing.check, heads=shape.heads if shape else 0)
-    recipe_checks = golds.check, chains.check, thinking.check, check_lengths, lora.check, check_sharing
+    check_lag = partial(lag.check, gpu=gpu, listens=bool(shape and shape.token_rate))
+    recipe_checks = golds.check, chains.check, thinking.check, check_lengths, lora.check, check_sharing, check_lag
     for check in (checks.foreign_difficulties, *recipe_checks):
         problems, notes = check(recipe, facts)
         result.problems += problems
@@ -85,6 +89,8 @@ def plan(recipe: Recipe, out: Path | None = None, devices: Devices | None = None
     actors = roles(recipe.roles, header.engines, header.trainer, gpu, header.judges)
     placement = header.cluster.placement
     result.placed = bundles(actors, placement)
+    if devices:
+        _nodes(recipe, actors, devices, result)
     ray = sys.modules.get("ray")  # a notebook's own Ray may declare more than this machine has; the cluster checks that
     if expect and not present:
         result.problems += filter(None, [describe_misfit(actors, placement, expect.devices)])
@@ -104,6 +110,19 @@ def plan(recipe: Recipe, out: Path | None = None, devices: Devices | None = None
         _disk(recipe, shape, result, out or Path("runs"))
         duration.add_durations(recipe, shape, result)
     return result
+
+
+def _nodes(recipe: Recipe, actors: Mapping[str, Role], devices: Devices, plan: Plan) -> None:
+    """Add the node of each bundle, with a problem where they fit into no single node, and a note on ranks that are far apart."""
+    nodes = planned_nodes(devices)
+    sharing = recipe.header.trainer.sequence_parallel
+    places = arrange(plan.placed, nodes, recipe.header.cluster.spread, sharing)
+    if places is not None:
+        plan.places = places
+        names = [node.id for node in nodes]
+        plan.notes += filter(None, [describe_divided(plan.placed, places, sharing, names)])
+    elif not describe_misfit(actors, recipe.header.cluster.placement, devices):
+        plan.problems.append(describe_fragments(plan.placed, nodes, "there" if plan.address else "expected"))
 
 
 def _facts(recipe: Recipe, plan: Plan, runs: bool) -> dict[tuple[str, str | None], DataFacts]:

@@ -31,6 +31,8 @@ class Plan:
     gpu: bool = False
     placement: Placement = "colocated"
     placed: list[Bundle] = field(default_factory=list[Bundle])
+    places: list[int] = field(default_factory=list[int])
+    """Number, from 0, of each bundle's node; empty where the machines are not known or too small."""
     stages: list[StagePlan] = field(default_factory=list[StagePlan])
     roles: list[RolePlan] = field(default_factory=list[RolePlan])
     """Memory of every role; empty where the model's shape is not known."""

@@ -15,6 +15,7 @@ from rl.planning.transfer import format_seconds
 from rl.recipe.repeat import base
 from rl.stages.workload import StagePlan
 from rl.units import amount, many, size
+from rl.workers.nodes import describe_nodes
 from rl.workers.placement import total
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
         for (cpus, gpus, actors, need), count in _group_bundles(plan).items()
     ]
     del values["placed"]  # it is what `bundles` groups
+    values["nodes"] = Counter(values.pop("places"))  # number of the node -> of its bundles
     return values
 
 
@@ -95,6 +97,9 @@ def _describe_resources(plan: Plan) -> list[str]:
     lines = [f"thinking   {plan.thinking}"] if plan.thinking else []
     lines += [f"{'' if i else 'reads':<11}{line}" for i, line in enumerate(plan.origins)]
     lines.append(f"placement  {_describe_placement(plan)}")
+    if plan.places and plan.machines and plan.machines.nodes > 1:
+        names = [str(node + 1) for node in range(plan.machines.nodes)]
+        lines.append(f"nodes      {describe_nodes(plan.placed, plan.places, names)}")
     if plan.roles:
         if plan.gpu:
             lines.append(f"memory     {_describe_gpu_memory(plan)}")

@@ -12,8 +12,9 @@ from rl.data.sources import DataConfig
 from rl.run.sinks import registry as trackers
 from rl.workers.placement import ClusterConfig
 from rl.workers.trainer_config import TrainerConfig
+from rollouts.environments.config import EnvironmentConfig
 from rollouts.judge_engine import JudgeConfig
-from rollouts.sampler import EngineConfig
+from rollouts.serving import EngineConfig
 
 LARGEST_SEED = 2**32 - 1
 """Largest seed that every random generator behind a run takes."""
@@ -52,6 +53,8 @@ class Header:
     """vLLM engines that sample from the policy."""
     judges: dict[str, JudgeConfig] = field(default_factory=dict[str, JudgeConfig])
     """Models that the run serves to parts of the reward: `{verifier: judge, args: {served: NAME}}`."""
+    environment: str | EnvironmentConfig | None = None
+    """What answers the policy while it writes, unless a stage has its own: a tool's name, file.py:step, or a mapping."""
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     """DeepSpeed trainers of policy, critic and reference."""
     cluster: ClusterConfig = field(default_factory=ClusterConfig)

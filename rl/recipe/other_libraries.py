@@ -110,6 +110,7 @@ SETTINGS = (
     S("entropy_coef ent_coef", "actor.entropy_coeff", "entropy_loss_coef", "rlvr.objective.entropy_coef"),
     S("", "actor.loss_agg_mode", "", "rlvr.objective.normalise"),
     S("vllm_importance_sampling_cap vllm_importance_sampling_correction", "rollout_is_threshold", "enable_vllm_is_correction", "rlvr.objective.importance_cap", _PRECISION),
+    S("vllm_importance_sampling_mode vllm_importance_sampling_clip_min vllm_importance_sampling_clip_max", "rollout_correction.rollout_is rollout_rs rollout_rs_threshold", "", "rlvr.objective.importance", "{level: …, low: …, high: …, outside: clip or mask}"),
     S("dynamic_sample", "filter_groups.enable", "dynamic_filtering", "rlvr.objective.filter_zero_variance", "the algorithm `dapo` sets it"),
     S("soft_cache_length mask_truncated_completions overlong_filter", "overlong_buffer.len", "overlong_buffer_len", "rlvr.objective.overlong_buffer"),
     S("reference_free precompute_ref_log_probs", "", "", "", "the reference's logprobs are always computed once, before the first update"),

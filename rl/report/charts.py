@@ -80,6 +80,11 @@ CHARTS = (
         "log",
     ),
     Chart("Clip fraction", ("clip_fraction",), "share of tokens whose ratio left the clip range"),
+    Chart(
+        "Importance weights",
+        ("importance", "importance_ess", "importance_clipped*"),
+        "trainer ÷ engine: mean, effective sample size, shares of tokens and sequences clipped",
+    ),
     Chart("Left out of the loss", ("importance_masked*", "truncated_masked*"), "share of tokens, and of sequences"),
     Chart("Explained variance", ("explained_variance",), "of the returns, by the critic; 1 is best"),
     Chart("Policy loss", ("loss/policy",)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,14 +13,22 @@ from rl.recipe.thinking import choose_thinking
 from rl.runner.artifacts import Artifacts
 
 if TYPE_CHECKING:
+    from rl.recipe.stage_list import Stage
     from rl.workers.cluster import Cluster
 
 
 def build_cluster(
-    recipe: Recipe, artifacts: Artifacts, report_loss: Callable[[str], None], say: Callable[[str], None]
+    recipe: Recipe,
+    artifacts: Artifacts,
+    out: Path,
+    stages: Sequence[Stage],
+    report_loss: Callable[[str], None],
+    say: Callable[[str], None],
 ) -> Cluster:
-    """Return the cluster that the recipe's stages need, not started yet; it calls `report_loss` as `Cluster` says."""
+    """Return the cluster that these stages of the run in `out` need, not started yet; it calls `report_loss` as `Cluster`
+    says."""
     from rl.workers.cluster import Cluster
+    from rl.workers.storage import RunSite
 
     header, initial_model = recipe.header, artifacts.initial_model()
     return Cluster(
@@ -34,6 +42,7 @@ def build_cluster(
         {name: replace(judge, model=str(on_disk(judge.model))) for name, judge in recipe.judges.items()},
         report_loss,
         header.seed,
+        RunSite(out, artifacts.read_by_actors(stages), say),
     )
 
 

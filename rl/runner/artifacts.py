@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -106,6 +107,21 @@ class Artifacts:
             self.parents[Parent("model", "built from scratch" if model.build else model.title)] = None
             return self.initial_model()
         return self.path("model", name or makers[-1])
+
+    def read_by_actors(self, stages: Sequence[Stage]) -> dict[str, str]:
+        """Return the paths that actors of `stages` read, wherever they are, each by its place in the recipe: models, and a clip
+        of each data set."""
+        paths = {"model": str(self.initial_model())}
+        paths |= {f"judges.{name}.model": str(on_disk(judge.model)) for name, judge in self.recipe.judges.items()}
+        paths |= {
+            f"{stage.place}.model": stage.config.model for stage in stages if os.path.isdir(stage.config.model or "")
+        }
+        for read in self.recipe.loads():
+            clips = [
+                clip for prompt in self.read_prompts(read.data, read.split, read.limit)[:1] for clip in prompt.clips
+            ]
+            paths |= {f"data.{read.data}": clip.path for clip in clips if clip.path}
+        return {place: os.path.abspath(path) for place, path in paths.items()}
 
     def initial_model(self) -> Path:
         """Return the folder of the recipe's model; one that the recipe builds or composes is made on the first call."""

@@ -37,6 +37,7 @@ from rl.runner.actors import build_cluster
 from rl.runner.artifacts import Artifacts
 from rl.runner.blocks import EarlyEnds
 from rl.runner.devices import plan_again, plan_run
+from rl.runner.environments import Environments
 from rl.runner.failures import describe_divergence, describe_failure, describe_place
 from rl.runner.live_report import LiveReport
 from rl.runner.outcomes import OUTCOME, read_outcome, write_outcome
@@ -82,15 +83,14 @@ class Run:
         self.summaries: list[StageSummary] = []  # of the finished stages
         self.cluster: Cluster | None = None
         self.current_stage: Stage | None = None
-        self.tracker: Tracker | None = None
-        """Records of the current stage; None before the first."""
+        self.tracker: Tracker | None = None  # of the current stage
         self.environment = describe_environment()
         self.sinks = open_sinks(recipe, out, self.environment, say)
         self.artifacts = Artifacts(recipe, out, say)
+        self.environments = Environments(recipe.header, recipe.folder)
         self.early_ends = EarlyEnds(self.artifacts.outcomes, say)
         self.recoveries = Recoveries(recipe.header.run.retries, out, earlier.recoveries if earlier else (), say)
-        self.watched_loss: Loss | None = None
-        """What another thread has found lost."""
+        self.watched_loss: Loss | None = None  # found by another thread
         self.summary_lock = Lock()  # held by a thread that ends the run until it has recorded that
         self.reward_services = RewardServices(
             recipe.header.reward,
@@ -213,19 +213,18 @@ class Run:
         return self.cluster.find_loss(error)
 
     def _start_actors(self, stack: ExitStack, stages: list[Stage]) -> tuple[Cluster, RewardService]:
-        """Start the reward service and the cluster that `stages` need, closed with `stack`. Cheap checks come before what
-        is slow to start."""
+        """Start the reward service and the cluster that `stages` need, closed with `stack`; cheap checks come first."""
         from rl.runner.prompt_lengths import check_prompt_lengths
 
-        reward = self.recipe.header.reward
         self.say(f"starting Ray and {', '.join(sorted(self.recipe.roles))}")
         self.reward_services.forget_cluster()
-        rewards = stack.enter_context(self.reward_services.create(reward))
+        rewards = stack.enter_context(self.reward_services.create(self.recipe.header.reward))
         self.reward_services.check_all(rewards, stages, served=False)
-        self.cluster = build_cluster(self.recipe, self.artifacts, self._end_lost, self.say)
+        self.environments.check(stages)
+        self.cluster = build_cluster(self.recipe, self.artifacts, self.out, stages, self._end_lost, self.say)
         check_prompt_lengths(self.recipe, stages, self.artifacts.read_prompts, self.cluster.chat)
         stack.enter_context(self.cluster)
-        self.cluster.await_judges(served_judges(reward))
+        self.cluster.await_judges(served_judges(self.recipe.header.reward))
         self.reward_services.check_all(rewards, stages, served=True)
         return self.cluster, rewards
 
@@ -255,7 +254,8 @@ class Run:
             record=lambda: self._provenance(stage),
         )
         try:
-            outcome: Outcome = stage.facts.run(stage.config, context)
+            with self.environments.of_stage(stage, cluster) as environment:
+                outcome: Outcome = stage.facts.run(stage.config, replace(context, environment=environment))
         except NonFiniteError as error:
             raise ValueError(describe_divergence(stage, self._step, error)) from error
         outcome = replace(outcome, metrics=drop_undefined(outcome.metrics))

@@ -13,12 +13,10 @@ from rl.config import ConfigError
 from rl.recipe import load
 from rl.runner.run_dir import free_folder
 from rl.terminal import shell_command
+from rl.workers.placement import SUBMITTED
 
 if TYPE_CHECKING:
     from rl.recipe import Recipe
-
-SUBMITTED = "GROUNDTONE_SUBMITTED"
-"""Environment variable of a job of `rl submit`: the recipe, overrides and address that the user gave, as JSON."""
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,23 @@ def _prepare(recipe: Recipe, out: Path, resume: bool, say: Callable[[str], None]
         raise ConfigError(f"--out: {out} cannot be a run's directory ({error.strerror}); name another") from error
 
 
+def replay_overrides(recipe: Recipe, run: Path) -> list[str]:
+    """Return the changes to the recipe of a run that make another one repeat its course. Raises ConfigError where `run` is no
+    run of this recipe, or has no course of its own."""
+    if not os.path.exists(run / RECIPE):
+        raise ConfigError(f"--replay: {run} holds no run; name its directory, such as runs/NAME")
+    values = json.loads(json.dumps(redact(recipe.source)))
+    saved_values = _resolve_again(read_recipe(run / RECIPE))
+    if values != saved_values:
+        raise ConfigError(
+            f"--replay: {run} was run with another recipe ({next(_find_differences(saved_values, values))}); repeat the same one"
+        )
+    lagging = [stage.name for stage in recipe.stages if getattr(stage.config, "max_lag", 0)]
+    if not lagging:
+        raise ConfigError("--replay: without `rlvr.max_lag` a run takes the same course anyway; leave it out")
+    return [f"{name}.replay={run.absolute()}" for name in lagging]
+
+
 def check_resumable(out: Path, seeds: bool = False) -> None:
     """Raise ConfigError, with the runs that may be meant, unless a run lies in `out`, or runs of several `seeds` do."""
     if _holds_run(out, seeds):

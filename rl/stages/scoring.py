@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,11 +19,16 @@ if TYPE_CHECKING:
     from rewards.service import RewardService
 
 
+Receive = Callable[[Scored], None]
+
+
 class Scorer:
     """Hands each sample to the verifiers the moment it ends, so that judging overlaps generation."""
 
     def __init__(self, rewards: RewardService) -> None:
         self.rewards = rewards
+        # By the rollout's identity, with the rollout, whose identity would be another's once it is gone.
+        self._receivers: dict[int, tuple[Rollout, Receive]] = {}
         self.seconds: dict[str, float] = defaultdict(float)
         """Seconds since it was last cleared: `generate` until streams ended, `verify` waiting for verdicts after that."""
 
@@ -34,18 +39,36 @@ class Scorer:
         self.rewards.check_errors()
         return sorted(scored, key=lambda s: (s.rollout.prompt.id, s.rollout.sample))
 
+    def submit(self, rollouts: Sequence[Rollout], receive: Receive) -> None:
+        """Have samples judged in the background; `receive` is given each by a later `deliver`."""
+        for rollout in rollouts:
+            self._receivers[id(rollout)] = rollout, receive
+            self.rewards.submit(rollout)
+
+    def deliver(self, timeout_s: float = 0.0) -> None:
+        """Hand the samples that are judged to their receivers; wait up to `timeout_s` for one if there is none."""
+        for scored in self.rewards.take_finished(timeout_s):
+            _, receive = self._receivers.pop(id(scored.rollout))
+            receive(scored)
+
     def stream(self, rollouts: Iterable[list[Rollout]]) -> Iterator[list[Scored]]:
-        """Yield the samples of the stream as they are judged."""
-        start = time.monotonic()
+        """Yield the samples of the stream as they are judged. Samples that somebody else waits for are judged on meanwhile."""
+        start, pending, judged = time.monotonic(), 0, list[Scored]()
         for group in rollouts:
-            for rollout in group:
-                self.rewards.submit(rollout)
-            if scored := self.rewards.take_finished(0.0):
-                yield scored
+            self.submit(group, judged.append)
+            pending += len(group)
+            self.deliver()
+            if judged:
+                batch, judged[:] = list(judged), []
+                pending -= len(batch)
+                yield batch
         end_of_generation = time.monotonic()
-        while self.rewards.pending:
-            if scored := self.rewards.take_finished(1.0):
-                yield scored
+        while pending:
+            self.deliver(1.0)
+            if judged:
+                batch, judged[:] = list(judged), []
+                pending -= len(batch)
+                yield batch
         self.seconds["generate"] += end_of_generation - start
         self.seconds["verify"] += time.monotonic() - end_of_generation
 
@@ -79,6 +102,7 @@ def sample_metrics(*draws: Sequence[Scored]) -> dict[str, float]:
     scored 0."""
     from rewards.combine import is_over_deadline
     from rewards.watch import WATCH
+    from rollouts.environments.metrics import exchange_metrics
 
     scored = [s for draw in draws for s in draw]
     with_verdict = [s for s in scored if s.verdict.error is None]
@@ -99,6 +123,7 @@ def sample_metrics(*draws: Sequence[Scored]) -> dict[str, float]:
         "zero_variance_groups": float(np.mean([len(set(scores)) == 1 for scores in groups])) if groups else 0.0,
         "verifier_errors": float(len(scored) - len(with_verdict)),
         "verifier_timeouts": float(sum(is_over_deadline(s.verdict) for s in scored)),
+        **exchange_metrics([s.rollout for s in scored]),
     }
 
 

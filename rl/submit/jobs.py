@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -18,8 +19,8 @@ from urllib.parse import urlsplit
 from rl.config import ConfigError
 from rl.recipe import Recipe
 from rl.redaction import redact_text
-from rl.runner.next_commands import SUBMITTED
 from rl.submit.pack import RECIPE, pack
+from rl.workers.placement import SUBMITTED
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -34,6 +35,17 @@ CHATTY_LOGGERS = (
     "ray._private.runtime_env.packaging",
 )
 """Loggers of Ray that report every upload."""
+RECIPE_KEY, OUT_KEY = "groundtone_recipe", "groundtone_out"
+"""Keys of a job's metadata: the name of its recipe, and its run directory on the cluster."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What Ray keeps for a job's own process, which verifies rewards; it waits for a node that has that much. None: nothing."""
+
+    cpus: float | None = None
+    gpus: float | None = None
+    memory_gb: float | None = None
 
 
 def dashboard(address: str) -> str:
@@ -62,9 +74,11 @@ def submit(
     resume: bool,
     say: Callable[[str], None],
     command: tuple[str, Sequence[str]],
+    resources: Resources,
 ) -> tuple[str, str]:
     """Hand `recipe` to the cluster whose dashboard is at `address`; return (job id, run directory on the cluster). `command`
-    is (recipe, overrides) as the user gave them, for the commands that the job suggests.
+    is (recipe, overrides) as the user gave them, for the commands that the job suggests; `resources` are for the job's
+    own process: engines and trainers have theirs by the recipe.
 
     A cluster with token authentication needs RAY_AUTH_MODE=token and RAY_AUTH_TOKEN in the environment. Raises
     ConfigError if the cluster cannot be reached or refuses.
@@ -79,25 +93,33 @@ def submit(
         raise ConfigError(
             f"--out {out}: a relative directory would lie in the job's own folder, which Ray deletes; begin it with / or ~/"
         )
-    entrypoint = f"rl run {RECIPE} --out {_quote(out)}{' --resume' if resume else ''}"
+    entrypoint = f"rl run {RECIPE} --out {quote(out)}{' --resume' if resume else ''}"
     command_json = json.dumps(
         {"recipe": command[0], "overrides": [redact_text(word) for word in command[1]], "address": redact_text(address)}
     )
-    with tempfile.TemporaryDirectory(prefix="groundtone-") as folder, _explain_ray_errors(address):
-        _check_dashboard(address)
+    with tempfile.TemporaryDirectory(prefix="groundtone-") as folder, explain_ray_errors(address):
+        check_dashboard(address)
         for warning in pack(recipe, Path(folder)):
             say(f"warning: {warning}")
         environment = {"working_dir": folder, "env_vars": {SUBMITTED: command_json}}
-        _retry_until_agent_is_up(
-            lambda: _client(address).submit_job(entrypoint=entrypoint, submission_id=job, runtime_env=environment)
+        retry_until_agent_is_up(
+            lambda: connect(address).submit_job(
+                entrypoint=entrypoint,
+                submission_id=job,
+                runtime_env=environment,
+                metadata={RECIPE_KEY: recipe.name, OUT_KEY: out},
+                entrypoint_num_cpus=resources.cpus,
+                entrypoint_num_gpus=resources.gpus,
+                entrypoint_memory=int(resources.memory_gb * 1e9) if resources.memory_gb else None,
+            )
         )
     return job, out
 
 
 def follow(address: str, job: str, write: Callable[[str], None]) -> bool:
     """Write the job's output as it comes until the job ends; return whether it succeeded. Raises ConfigError."""
-    with _explain_ray_errors(address):
-        client = _client(address)
+    with explain_ray_errors(address):
+        client = connect(address)
 
         async def tail() -> None:
             async for text in client.tail_job_logs(job):
@@ -109,19 +131,20 @@ def follow(address: str, job: str, write: Callable[[str], None]) -> bool:
         return status == "SUCCEEDED"
 
 
-def _quote(path: str) -> str:
+def quote(path: str) -> str:
     """Return the path quoted for the job's shell, with a leading $HOME left to that shell."""
     return f'"$HOME"/{shlex.quote(path[6:])}' if path.startswith("$HOME/") else shlex.quote(path)
 
 
-def _check_dashboard(address: str) -> None:
+def check_dashboard(address: str) -> None:
     """Raise an error of requests where nothing answers at the address; Ray's client would wait for minutes."""
     import requests
 
     requests.get(f"{address}/api/version", timeout=(CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S))
 
 
-def _client(address: str) -> JobSubmissionClient:
+def connect(address: str) -> JobSubmissionClient:
+    """Return Ray's client for jobs."""
     from ray.job_submission import JobSubmissionClient
 
     for name in CHATTY_LOGGERS:
@@ -129,7 +152,7 @@ def _client(address: str) -> JobSubmissionClient:
     return JobSubmissionClient(address)
 
 
-def _retry_until_agent_is_up(send: Callable[[], object]) -> None:
+def retry_until_agent_is_up(send: Callable[[], object]) -> None:
     """Call `send`; again each second while a head that has just started has no agent yet, for up to a minute."""
     deadline = time.monotonic() + AGENT_TIMEOUT_S
     while True:
@@ -143,7 +166,7 @@ def _retry_until_agent_is_up(send: Callable[[], object]) -> None:
 
 
 @contextmanager
-def _explain_ray_errors(address: str) -> Iterator[None]:
+def explain_ray_errors(address: str) -> Iterator[None]:
     """Raise ConfigError, in one line, for what Ray's client raises if a cluster is away or refuses."""
     from aiohttp import ClientError
     from ray.exceptions import AuthenticationError

@@ -20,6 +20,7 @@ from rl.data.files import ENDING_SOURCES, FILES
 from rl.data.json_rows import jsonl
 from rl.data.paths import names_below
 from rl.recipe import Recipe
+from rl.recipe.stage_list import JUDGES
 from rl.redaction import keep_interpolations, variables_in
 from rl.stages.registry import STAGES
 from rl.submit.named_files import find_named_files, parse
@@ -101,7 +102,7 @@ def _pack_stage_code(recipe: Recipe, stages: list[tuple[str, Values]], parcel: P
 def _pack_verifier(recipe: Recipe, part: Values, place: str, parcel: Parcel) -> None:
     part["verifier"] = _pack_code(part["verifier"], f"{place}.verifier", [recipe.folder, Path.cwd()], parcel)
     args: Values = {**(part.get("args") or {})}
-    if part["verifier"] == "judge":
+    if part["verifier"] in JUDGES:
         args.pop("served", None)  # the name of a judge in the recipe, though a folder may have it too
     _pack_files_in(args, f"{place}.args", parcel)
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from rl.audio import fingerprint
 from rl.types import Batch, Clip
+from rl.workers.storage import Storage
 from rollouts.remote import Actor, fetch
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ class AudioFeatures:
     `actors` are the policy's ranks, or others that can encode. Features stay until the encoder changes or space is
     short; the longest unused go first. `clips_requested` and `clips_encoded` count over the object's life."""
 
-    def __init__(self, actors: Sequence[Actor]) -> None:
-        self.actors = list(actors)
+    def __init__(self, actors: Sequence[Actor], storage: Storage | None = None) -> None:
+        self.actors, self.storage = list(actors), storage or Storage()
         # name → (handle, bytes), the longest unused first. The handle stands for a clip in `Batch.clips_N`.
         self.features: OrderedDict[str, tuple[ObjectRef[Tensor], int]] = OrderedDict()
         self.names: dict[Clip, str] = {}
@@ -55,6 +56,7 @@ class AudioFeatures:
     def borrow_encoder(self, path: str | Path, dtype: str) -> None:
         """Let the actors load the encoder of the model at `path`, where no policy has brought one."""
         if not self.encoder:
+            self.storage.deliver(path)
             self.use_encoder(fetch([actor.borrow_encoder.remote(str(path), dtype) for actor in self.actors])[0])
 
     def replace_clips(self, batch: Batch) -> Batch:

@@ -4,6 +4,7 @@ largest fixed cost (Ray 10–17 s, importing vLLM 15–20 s)."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,7 @@ from types import MappingProxyType, TracebackType
 from typing import Any, TypeVar, cast
 
 import ray
-from ray.exceptions import RayActorError
+from ray.exceptions import RayActorError, RayError
 from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
@@ -30,21 +31,24 @@ from rl.workers.deaths import Seat, count_oom_kills, describe_death, describe_se
 from rl.workers.group import PolicyGroup, TrainerGroup
 from rl.workers.liveness import Watchdog
 from rl.workers.loss import Loss
+from rl.workers.nodes import describe_placed
 from rl.workers.placement import TRAINERS, ClusterConfig, bundles, describe_shortage, roles
 from rl.workers.policy import PolicyWorker
 from rl.workers.probe import draw_probe
 from rl.workers.processes import Processes
 from rl.workers.ray_deaths import RayDeaths
 from rl.workers.ray_start import kill_ray, start_ray, stop_ray
-from rl.workers.reservation import devices, gpu_environment, reserve
+from rl.workers.reservation import devices, gpu_environment, live_nodes, reserve
 from rl.workers.start_model import StartModel
+from rl.workers.storage import NodeStorage, RunSite, Storage, find_storage
 from rl.workers.trainer_config import TrainerConfig
 from rl.workers.turns import Turns
 from rl.workers.weight_stream import Route, WeightStream
 from rollouts.engine_options import samples_in_flight
 from rollouts.judge_engine import JudgeConfig, JudgeWorker, Question, judge_client, last_line
 from rollouts.remote import Actor
-from rollouts.sampler import EngineConfig, Sampler
+from rollouts.sampler import Sampler
+from rollouts.serving import EngineConfig
 from rollouts.transport import Gpu, choose_transport
 from rollouts.worker import EngineWorker
 
@@ -67,8 +71,10 @@ class Cluster:
         judges: Mapping[str, JudgeConfig] = MappingProxyType({}),
         report_loss: Callable[[str], None] = lambda _: None,
         seed: int = 0,
+        site: RunSite | None = None,
     ) -> None:
         """`seed` draws the probe of the weights' arrival. `report_loss` is called, in a thread of the cluster's own, with a process that has stood still for too long, and with one of Ray's own that has died."""
+        self.site, self.storage = site or RunSite(), Storage()
         self.judges = judges
         self.names, self.config, self.engines, self.training = names, cluster, engines, training
         self.model, self.model_path, self.max_sequence_tokens = model, model_path, max_sequence_tokens
@@ -86,7 +92,7 @@ class Cluster:
     def __enter__(self) -> Cluster:
         self.owns_ray = not ray.is_initialized()
         find_lives, find_nodes = self.processes.find_lives, self.processes.find_nodes
-        self.watchdog = Watchdog(self.config.heartbeat_s, find_lives, self._report_stuck, find_nodes)
+        self.watchdog = Watchdog(self.config.heartbeat_s, find_lives, self.report_loss, find_nodes)
         try:
             self._start()
         except BaseException as error:
@@ -105,7 +111,11 @@ class Cluster:
         if problem := describe_shortage(role_sizes, self.config.placement, cpus, gpus):
             raise ValueError(problem)
         reservation = bundles(role_sizes, self.config.placement)
-        self.group = reserve(reservation)
+        self.group, self.nodes = reserve(reservation, self.config, self.training.sequence_parallel, self.site.say)
+        if len(live_nodes()) > 1:
+            self.site.say(f"placement: {describe_placed(reservation, self.nodes)}")
+        self.storage = find_storage(self.nodes, self.site)
+        self.storage.deliver(self.model_path)
         self.seats = {seat: (i, bundle) for i, bundle in enumerate(reservation) for seat in bundle.actors}
         self.gpus_by_seat = dict[Seat, tuple[str, ...]]()
         for bundle, ids in zip(reservation, devices(self.group, reservation, look=True), strict=True):
@@ -125,6 +135,9 @@ class Cluster:
         if self.ray_deaths:
             self.ray_deaths.close()
         if not self.is_abandoned:
+            if isinstance(self.storage, NodeStorage):
+                with suppress(RayError):  # a node that is gone has nothing to clean
+                    self.storage.close()
             for actor in self.actors.values():
                 ray.kill(cast("Any", actor))
             if self.group:
@@ -144,9 +157,6 @@ class Cluster:
             kill_ray()
             stop_ray()
 
-    def _report_stuck(self, problem: str) -> None:
-        self.report_loss(f"{problem}; end it if it is still there")
-
     @cached_property
     def sampler(self) -> Sampler:
         """The policy's engines, started."""
@@ -158,7 +168,7 @@ class Cluster:
     def audio_features(self) -> AudioFeatures:
         """Features of the clips, from the policy's encoder; where no policy trains, from the reward model's ranks."""
         role = "policy" if "policy" in self.names else "reward_model"
-        return AudioFeatures([self.actors[role, i] for i in range(self.training.ranks)])
+        return AudioFeatures([self.actors[role, i] for i in range(self.training.ranks)], self.storage)
 
     @cached_property
     def policy(self) -> PolicyGroup:
@@ -258,7 +268,7 @@ class Cluster:
         seats = [seat for seat in self.seats if seat[0] == role]
         # A bundle has GPUs of its own: with its number their names are unambiguous on several nodes.
         names = [(self.seats[seat][0], name) for seat in seats for name in self.gpus_by_seat.get(seat, ())]
-        group.turns, group.gpus = self.turns, frozenset(names)
+        group.turns, group.gpus, group.storage = self.turns, frozenset(names), self.storage
         return group
 
     def _respawn(self, i: int) -> Actor:
@@ -275,20 +285,20 @@ class Cluster:
         if role == "engine":
             variables = self.engines.environment(self.gpu)
             model = str(self.model_path), self.model.dtype, self.max_sequence_tokens
-            arguments: tuple[object, ...] = (*model, self.engines, self.shares_gpus, self.model.adapter_rank)
+            state = self.shares_gpus, self.model.adapter_rank, self.engines.kv == "keep"
+            arguments: tuple[object, ...] = (*model, self.engines, *state)
             kind: type[object] = EngineWorker
         elif role.startswith("judge "):
             judge = self.judges[role.removeprefix("judge ")]
-            variables = judge.environment(self.gpu)
-            kind, arguments = JudgeWorker, (judge,)
+            variables, kind, arguments = judge.environment(self.gpu), JudgeWorker, (judge,)
         else:
-            base = trainer.GPU_ENVIRONMENT if self.gpu else trainer.ENVIRONMENT
-            variables = {"OMP_NUM_THREADS": str(self.training.threads), **base}
+            variables = {"OMP_NUM_THREADS": str(self.training.threads)}
+            variables |= trainer.GPU_ENVIRONMENT if self.gpu else trainer.ENVIRONMENT
             arguments = (i, self.training.ranks, self.training.threads, self.shares_gpus)
             kind = CriticWorker if role in ("critic", "reward_model") else PolicyWorker
         if self.gpu:
             variables |= gpu_environment(self.gpus_by_seat[role, i])
-        actor_class = cast("Any", ray.remote(kind))  # Ray leaves it untyped
-        actor: Actor = actor_class.options(**options, runtime_env={"env_vars": variables}).remote(*arguments)
+        options["runtime_env"] = {"env_vars": variables}
+        actor: Actor = cast("Any", ray.remote(kind)).options(**options).remote(*arguments)  # Ray leaves it untyped
         self.processes.add((role, i), actor)
         return actor

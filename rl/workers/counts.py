@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from rl.workers.nodes import arrange, planned_nodes
 from rl.workers.placement import TRAINERS, Devices, Placement, Role, bundles, total
 
 ON_CPU = 2
@@ -32,7 +33,16 @@ def fill(roles: Mapping[str, Role], placement: Placement, devices: Devices) -> t
         engines = min(engines, devices.nodes * (devices.cpus_per_node // engine.cpus))
     if trainer:
         ranks = min(most_ranks, devices.nodes * (devices.cpus_per_node // trainer.cpus))
+    while engines > 1 and not _fits(roles, placement, devices, engines, ranks):
+        engines -= 1  # enough GPUs in all, and no node with as many as an engine takes
     return max(1, engines), max(1, ranks)
+
+
+def _fits(roles: Mapping[str, Role], placement: Placement, devices: Devices, engines: int, ranks: int) -> bool:
+    """Return whether so many engines and ranks find nodes."""
+    counts = {name: engines if name == "engine" else ranks for name in roles if name == "engine" or name in TRAINERS}
+    sized = {name: replace(role, count=counts.get(name, role.count)) for name, role in roles.items()}
+    return arrange(bundles(sized, placement), planned_nodes(devices)) is not None
 
 
 def _fill_cpus(roles: Mapping[str, Role], placement: Placement, devices: Devices) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 
+from rl.algorithms.importance import add_sample_size
 from rl.run.files import replacing_folder
 from rl.types import Batch, Clip
 from rl.workers.answers import in_order, mean_of_steps, sum_over_ranks
@@ -24,6 +25,7 @@ from rl.workers.optimizer import OptimizerConfig
 from rl.workers.packing import micro_batches, pairs, samples_by_prompt
 from rl.workers.probe import probe_batch
 from rl.workers.roles import Absent, Future, Report
+from rl.workers.storage import Storage
 from rl.workers.trainer_config import TrainerConfig
 from rl.workers.turns import Gpu, Turns
 from rl.workers.weight_stream import WeightStream
@@ -52,6 +54,8 @@ class TrainerGroup:
     """Called before the ranks work: engines on the same GPUs give their memory away."""
     trains_encoder: bool = False
     """Batches go to the ranks as they are, clips included."""
+    storage: Storage = Storage()
+    """Where the ranks' files are."""
     turns: Turns
     gpus: frozenset[Gpu] = frozenset()
     """GPUs on which the role takes `turns` with others; empty on a CPU, where all work side by side."""
@@ -71,21 +75,24 @@ class TrainerGroup:
     ) -> None:
         """Build every rank anew, with a fresh optimizer, around the model at `path`, or the adapter there and its `base`."""
         self.lora = model.lora
+        self.storage.deliver(path, base or "")
         self._call_all("load", str(path), model, self.config, optimizer, str(base or "")).get()
 
     def save(self, folder: Path) -> None:
         """Write model and optimizer, from which a killed run goes on."""
         folder.mkdir(parents=True, exist_ok=True)
-        self._call_all("save_model", str(folder)).get()
-        self._call_all("save_optimizer", str(folder)).get()
+        with self.storage.collecting(folder):
+            self._call_all("save_model", str(folder)).get()
+            self._call_all("save_optimizer", str(folder)).get()
 
     def export(self, folder: Path) -> None:
         """Write the model alone, whole or not at all. Raises DiskFull."""
-        with replacing_folder(folder) as temporary:
+        with replacing_folder(folder) as temporary, self.storage.collecting(temporary):
             self._call_all("export", str(temporary)).get()
 
     def restore_optimizer(self, folder: Path) -> None:
         """Read the optimizer back from what `save` wrote, with any ranks and ZeRO stage. Raises ValueError where it is not whole."""
+        self.storage.deliver(folder)
         self._call_all("load_optimizer", str(folder)).get()
 
     def _call_all(self, method: str, *arguments: object) -> Future[list[Any]]:
@@ -170,6 +177,7 @@ class PolicyGroup(TrainerGroup):
         """Build every rank anew as `TrainerGroup.load` does; with `adapter_only` all but the audio adapter is frozen."""
         self.handles.clear()
         self.lora = None if adapter_only else model.lora
+        self.storage.deliver(path, base or "")
         self._call_all("load", str(path), model, self.config, optimizer, str(base or ""), adapter_only).get()
         # An encoder that trains wants the clips themselves: features of theirs would be constants to autograd.
         self.temperature, self.trains_encoder = 1.0, model.train_encoder
@@ -180,7 +188,7 @@ class PolicyGroup(TrainerGroup):
         """Write the model, whole or not at all, an adapter merged into it, and the adapter beside it. Raises DiskFull."""
         super().export(folder)
         if self.lora:
-            with replacing_folder(folder.with_name("adapter")) as temporary:
+            with replacing_folder(folder.with_name("adapter")) as temporary, self.storage.collecting(temporary):
                 self._call_all("export_adapter", str(temporary)).get()
 
     def load_encoder(
@@ -189,6 +197,7 @@ class PolicyGroup(TrainerGroup):
         """Build every rank anew around the model's audio encoder and a linear head for each label, of so many `classes`."""
         self.lora = None  # the encoder's own weights train
         self.audio_features.use_encoder("")  # an encoder that trains gives no features that last
+        self.storage.deliver(path)
         self._call_all("load_encoder", str(path), model, self.config, optimizer, classes).get()
 
     def fit_encoder(
@@ -255,7 +264,7 @@ class PolicyGroup(TrainerGroup):
             if self.trains_encoder:
                 # Not before the update is over: the critic, beside it, still reads the features of the step's start.
                 self.audio_features.forget_encoder()
-            return mean_of_steps(answers)
+            return add_sample_size(mean_of_steps(answers))
 
         return Future(calls, finish)
 

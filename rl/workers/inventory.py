@@ -30,7 +30,8 @@ def _count_devices() -> Devices:
     nodes = [node for node in nodes if node["Alive"]]
     gpu_nodes = [node for node in nodes if node["Resources"].get("GPU")]
     if not gpu_nodes:
-        return Devices(1, 0, int(sum(node["Resources"].get("CPU", 0) for node in nodes)))
+        cpus = [int(node["Resources"]["CPU"]) for node in nodes if node["Resources"].get("CPU")]
+        return Devices(len(cpus), 0, min(cpus)) if cpus else Devices(1, 0, 0)
     detect = ray.remote(_detect)
     calls = [
         detect.options(

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import os
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import Literal
 
-from rl.config import ConfigError
+from rl.config import ConfigError, did_you_mean
 from rl.units import GIB
 from rl.workers.trainer_config import TrainerConfig
 from rollouts.judge_engine import JudgeConfig
-from rollouts.sampler import EngineConfig
+from rollouts.serving import EngineConfig
 
 Placement = Literal["colocated", "split"]
 TRAINERS = ("policy", "critic", "reference", "reward_model")
 """Roles whose actors are trainers; the last two give answers and never learn."""
+ROLES = ("engine", *TRAINERS, "judge")
+WAIT_S = 120.0
+SUBMITTED = "GROUNDTONE_SUBMITTED"
+"""Environment variable of a job of `rl submit`: the recipe, overrides and address that the user gave, as JSON."""
 
 
 @dataclass
@@ -55,18 +59,6 @@ class ExpectConfig:
         return Devices(self.nodes, self.gpus_per_node, self.cpus_per_node, self.gpu_memory_gb * GIB)
 
 
-def expect_overrides(text: str) -> list[str]:
-    """Return the overrides of a recipe that expect such GPUs: `8x80` is 8 of 80 GB, and of more than 8 there are 8 on each
-    node. Raises ConfigError."""
-    match = re.fullmatch(r"(\d+)[x×](\d+(?:\.\d+)?)", text.strip().lower())
-    gpus, memory = (int(match[1]), float(match[2])) if match else (0, 0.0)
-    nodes = max(1, gpus // 8)
-    if not (gpus and memory and gpus % nodes == 0):
-        raise ConfigError(f"--on {text}: expected GPUs x GB of each, such as 1x80, 8x80 or 64x80 (8 on each node)")
-    values = {"nodes": nodes, "gpus_per_node": gpus // nodes, "gpu_memory_gb": f"{memory:g}"}
-    return [f"cluster.expect.{key}={value}" for key, value in values.items()]
-
-
 @dataclass(frozen=True)
 class Devices:
     """Devices that a recipe runs on: those that are there, or those that it expects."""
@@ -96,6 +88,12 @@ class ClusterConfig:
     """Address of a running Ray cluster; default: RAY_ADDRESS, else a new Ray on this machine."""
     placement: Placement = "colocated"
     """`colocated`: roles take turns on the same devices; `split`: every actor has devices of its own."""
+    spread: list[str] = field(default_factory=list[str])
+    """Roles (engine, policy, critic, reference, reward_model, judge) whose actors go evenly to all nodes. The others fill
+    one node after the other, so that ranks that talk to each other are near. Colocated roles go with each other."""
+    wait_s: float | None = None
+    """Seconds to wait for devices that other runs hold, in the order in which the runs came. 0: for ever, which is the default
+    of a job of `rl submit`; elsewhere it is 120."""
     heartbeat_s: float = 30.0
     """Seconds for which a process of the run may stand still, stopped or frozen, before the run ends. A long step or load
     does not stand still. 0: for ever."""
@@ -103,9 +101,21 @@ class ClusterConfig:
     """Machines that the plan is made for; default: this one. A run is always checked against the real machines."""
 
     def validate(self, place: str) -> None:
-        """Raise ConfigError for a negative time."""
-        if self.heartbeat_s < 0:
-            raise ConfigError(f"{place}.heartbeat_s: must not be negative; got {self.heartbeat_s}")
+        """Raise ConfigError for a negative time, or a role that is none."""
+        for name in ("heartbeat_s", "wait_s"):
+            if (getattr(self, name) or 0) < 0:
+                raise ConfigError(f"{place}.{name}: must not be negative; got {getattr(self, name)}")
+        for role in self.spread:
+            if role not in ROLES:
+                raise ConfigError(
+                    f"{place}.spread: no role '{role}'{did_you_mean(role, ROLES)}; roles are {', '.join(ROLES)}"
+                )
+
+    def longest_wait(self) -> float:
+        """Return the seconds to wait for devices, perhaps infinity."""
+        if self.wait_s is None:
+            return math.inf if SUBMITTED in os.environ else WAIT_S
+        return self.wait_s or math.inf
 
     def running_cluster(self) -> str | None:
         """Return the address of the running cluster that the recipe or RAY_ADDRESS names, or None for a Ray of this

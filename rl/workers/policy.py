@@ -114,10 +114,12 @@ class PolicyWorker(LanguageModelWorker):
         def loss(micro_batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
             logprobs_A, entropy_A = self._forward(micro_batch, temperature)
             loss_A, diagnostics = policy_objective(logprobs_A, entropy_A, micro_batch, objective)
-            # Between trainer and engine: 0 but for rounding while the policy is the one that sampled.
-            gap_A = (logprobs_A.detach() - micro_batch.rollout_logprobs_A).abs()
+            # Between trainer and engine: 0 but for rounding, on the tokens that this very version wrote.
+            on_policy_A = (micro_batch.versions_A == micro_batch.version).float()
+            gap_A = (logprobs_A.detach() - micro_batch.rollout_logprobs_A).abs() * on_policy_A
             largest.append(gap_A.max())
-            return loss_A, {**diagnostics, "logprob_gap": gap_A, "logprob_gap/far": (gap_A > FAR).float()}
+            gaps = {"logprob_gap": gap_A, "logprob_gap/far": (gap_A > FAR).float(), "on_policy": on_policy_A}
+            return loss_A, diagnostics | gaps
 
         def is_wide(report: Mapping[str, float]) -> bool:
             # With `old` the driver has looked before, and from the second step on the policy is rightly another one. Strictly
@@ -126,7 +128,7 @@ class PolicyWorker(LanguageModelWorker):
             return (
                 not batch.has("old")
                 and max_gap < math.inf
-                and self._sum_over_ranks(report["logprob_gap"]) > max_gap * (1 + 1e-9)
+                and self._sum_over_ranks(report["logprob_gap"] - max_gap * report["on_policy"]) > 1e-9
             )
 
         largest: list[Tensor] = []

@@ -59,7 +59,6 @@ def probe_batch(probe: Probe) -> Batch:
         rollout_logprobs_A=torch.zeros(length - probe.start),
         scores_N=torch.zeros(1),
         groups_N=torch.zeros(1, dtype=torch.long),
-        versions_N=torch.zeros(1, dtype=torch.long),
         clips_N=(probe.clips,),
         names_N=("probe",),
     )

@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rl.algorithms.policy_losses import PER_SEQUENCE
+from rl.algorithms.ratios import PER_SEQUENCE
 from rl.config import Values
 from rl.finite import NonFiniteError
 from rl.types import Batch

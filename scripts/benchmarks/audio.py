@@ -30,8 +30,9 @@ from rl.data.tasks.sounds import sounds
 from rl.recipe import load
 from rl.types import Prompt, Rollout, Scored, Verdict
 from rl.workers.cluster import Cluster
+from rollouts.requests import Request
 from rollouts.serving import ENVIRONMENT
-from rollouts.worker import EngineWorker, Request
+from rollouts.worker import EngineWorker
 
 SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 WINDOW_S = 30.0
@@ -85,14 +86,13 @@ class OfflineEngine(EngineWorker):
         )
         # The draws of our engines, or the two would write other tokens and could not be compared.
         self.llm.collective_rpc(use_one_draw)
+        self.keeps_cache = False
         self.stop_tokens = [self.llm.llm_engine.model_config.hf_text_config.eos_token_id]
 
     def write(self, requests: Sequence[Request]) -> tuple[float, list[list[int]]]:
         """Return (seconds, sampled tokens of each request)."""
-        from rollouts.worker import _prompt
-
         began = time.perf_counter()
-        prompts, settings = [_prompt(r) for r in requests], [self._sampling(r) for r in requests]
+        prompts, settings = [self._prompt(r) for r in requests], [self._sampling(r) for r in requests]
         outputs = self.llm.generate(prompts, settings, use_tqdm=False)
         return time.perf_counter() - began, [list(output.outputs[0].token_ids) for output in outputs]
 

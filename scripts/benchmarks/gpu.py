@@ -213,8 +213,7 @@ def build_batch(lengths: Sequence[int], words: int) -> Batch:
     mask_T = torch.cat([torch.arange(length) >= 1 for length in lengths])
     zeros_A, count = torch.zeros(int(mask_T.sum())), len(lengths)
     tokens_T = torch.randint(5, words, (sum(lengths),))
-    groups_N, versions_N = torch.arange(count), torch.zeros(count, dtype=torch.long)
-    batch = Batch(tokens_T, torch.tensor(lengths), mask_T, zeros_A, torch.ones(count), groups_N, versions_N)
+    batch = Batch(tokens_T, torch.tensor(lengths), mask_T, zeros_A, torch.ones(count), torch.arange(count))
     return batch.add(advantages=zeros_A, old=zeros_A)
 
 

@@ -26,7 +26,8 @@ from rich.table import Table
 from models.folder import count_parameters, read_config
 from models.heads import LogprobModel
 from models.settings import Dtype
-from rollouts.worker import EngineWorker, Request
+from rollouts.requests import Request
+from rollouts.worker import EngineWorker
 
 PROMPTS, SAMPLES, PROMPT_TOKENS, ANSWER_TOKENS = 8, 8, 45, 16
 DTYPES: tuple[Dtype, ...] = ("float32", "bfloat16")

@@ -35,7 +35,6 @@ def ragged(
         rollout_logprobs_A=as_A.pop("rollout_logprobs", torch.zeros(sum(actions), dtype=dtype)),
         scores_N=torch.as_tensor(scores or [0.0] * n, dtype=dtype),
         groups_N=torch.tensor(groups or list(range(n))),
-        versions_N=torch.zeros(n, dtype=torch.int64),
     ).add(**as_A)
 
 

@@ -6,12 +6,12 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from ragged import LENGTHS, SEEDS, flat, mask, padded, ragged, random_batch, take
+from ragged import LENGTHS, SEEDS, mask, padded, ragged, random_batch, take
 from torch import Tensor
 
-from rl.algorithms.objective import Objective
+from rl.algorithms.objective import Importance, Objective
 from rl.algorithms.policy_losses import POLICY_LOSSES, action_weights, policy_objective
 from rl.config import ConfigError
 from rl.types import Batch
@@ -91,73 +91,6 @@ def test_without_old_logprobs_the_policy_is_on_policy(name: str):
     assert logprobs.grad.tolist() == [-1, 2, -3], "every loss is REINFORCE on its first step"
     assert diagnostics["ratio"].tolist() == [1, 1, 1]
     assert diagnostics["approx_kl"].tolist() == diagnostics["clipped"].tolist() == [0, 0, 0]
-
-
-def test_truncated_importance_weights():
-    knobs = Objective(importance_cap=2.0)
-    loss, gradient, diagnostics = terms(knobs, [1, 1, 1], [1, 1, 1], rollout_logprobs=logs(0.2, 1, 4))
-    assert diagnostics["importance"].tolist() == pytest.approx([2, 1, 0.25])
-    assert loss == gradient == pytest.approx([-2, -1, -0.25])
-
-
-# Trainer / engine is 4, 0.5, 1, 5 and 0.49: of the first sequence 2 in the product and 2^(1/2) in the geometric mean, of the
-# second 2.45 and 2.45^(1/3).
-GAPS = {"rollout_logprobs": logs(1 / 4, 2, 1, 1 / 5, 1 / 0.49), "actions": [2, 3]}
-
-
-@pytest.mark.parametrize(
-    ("cap", "level", "weights", "masked", "sequences"),
-    [
-        ((0.5, 5.0), "token", [4, 0.5, 1, 5, 0], [0, 0, 0, 0, 1], [0, 1]),  # IcePop: the bounds belong to the range
-        ((0.6, 3.0), "token", [0, 0, 1, 0, 0], [1, 1, 0, 1, 1], [1, 1]),
-        ((0.0, 4.5), "token", [4, 0.5, 1, 0, 0.49], [0, 0, 0, 1, 0], [0, 1]),
-        ((0.5, 2.2), "sequence", [2, 2, 0, 0, 0], [0, 0, 1, 1, 1], [0, 1]),
-        ((0.5, 3.0), "sequence", [2, 2, 2.45, 2.45, 2.45], [0] * 5, [0, 0]),
-        ((0.75, 1.4), "geometric", [0, 0, 1, 1, 1], [1, 1, 0, 0, 0], [1, 0]),
-        ((0.5, 2.0), "geometric", [1] * 5, [0] * 5, [0, 0]),
-    ],
-)
-def test_masks_by_importance(cap, level, weights, masked, sequences):
-    knobs = Objective(importance_cap=cap, importance_level=level)
-    loss, gradient, diagnostics = terms(knobs, [1] * 5, [1, 2, -1, 1, 1], **GAPS)
-    assert diagnostics["importance"].tolist() == pytest.approx(weights)
-    assert diagnostics["importance_masked"].tolist() == masked
-    assert diagnostics["importance_masked/sequences"].tolist() == sequences
-    expected = [-w * a for w, a in zip(weights, [1, 2, -1, 1, 1], strict=True)]
-    assert loss == pytest.approx(expected)
-    assert gradient == pytest.approx(expected), "weights are constants"
-
-
-def test_the_cap_of_a_sequence():
-    _, _, diagnostics = terms(Objective(importance_cap=2.2, importance_level="sequence"), [1] * 5, [1] * 5, **GAPS)
-    assert diagnostics["importance"].tolist() == pytest.approx([2, 2, 2.2, 2.2, 2.2])
-    assert "importance_masked" not in diagnostics, "a cap leaves nothing out"
-
-
-def test_the_mask_is_of_the_policy_before_the_update():
-    """A ratio that the update itself has moved is PPO's to clip."""
-    knobs = Objective(importance_cap=(0.5, 2.0))
-    loss, _, diagnostics = terms(knobs, [1.1, 1.1], [1, 1], rollout_logprobs=logs(1, 3), old=logs(1, 1))
-    assert diagnostics["importance"].tolist() == [1, 0]
-    assert loss == pytest.approx([-1.1, 0])
-
-
-def test_regularisers_are_not_masked():
-    batch = ragged([1], old=[0], advantages=[1], ref=[-1], rollout_logprobs=[-9])
-    knobs = Objective(importance_cap=(0.5, 2.0), kl_coef=1.0, kl_in="loss", kl_estimator="k2", entropy_coef=0.1)
-    loss, _ = policy_objective(torch.zeros(1), torch.ones(1), batch, knobs)
-    assert loss.tolist() == pytest.approx([0.5 - 0.1])
-
-
-def test_products_over_long_sequences_stay_finite():
-    batch = ragged([5000, 5000], advantages=[1.0] * 10_000, rollout_logprobs=[-1.0] * 5000 + [1.0] * 5000)
-    for level in ("sequence", "geometric"):
-        for cap in ((0.5, 2.0), (0.0, 2.0)):
-            knobs = Objective(importance_cap=cap, importance_level=level)
-            loss, diagnostics = policy_objective(torch.zeros(10_000, dtype=torch.float64), None, batch, knobs)
-            assert bool(loss.isfinite().all())
-            low = 1.0 if cap[0] else 0.0  # e^-5000 is within [0, 2], and so is e^-1
-            assert diagnostics["importance_masked/sequences"].tolist() == [1.0, low], (level, cap)
 
 
 def test_kl_and_entropy_are_terms():
@@ -253,31 +186,6 @@ def test_same_as_verl(actions, seed: int, name: str, normalise, clip: tuple[floa
         assert float(diagnostics["clipped"].mean()) == pytest.approx(fraction, abs=1e-6)
 
 
-@settings(max_examples=40, deadline=None)
-@given(
-    LENGTHS,
-    SEEDS,
-    st.sampled_from([(0.5, 5.0), (0.9, 1.1), (0.8, 1.0)]),
-    st.sampled_from(["token", "sequence", "geometric"]),
-)
-def test_importance_is_verls(actions, seed: int, cap: tuple[float, float], level: str):
-    helper = pytest.importorskip("verl.trainer.ppo.rollout_corr_helper")
-    batch = random_batch(seed, actions)
-    low, high = (1 / cap[1], cap[1]) if level == "geometric" else cap
-    knobs = Objective(importance_cap=(low, high), importance_level=level)
-    _, ours = policy_objective(batch.old_A, None, batch, knobs)
-    assume(bool(ours["importance"].any()))  # verl divides by zero where nothing is left
-    gap = padded(batch.old_A - batch.rollout_logprobs_A, batch)
-    if level == "geometric":  # verl bounds the inverse ratio, which is the same for bounds that are inverses
-        kept, said = helper.compute_rollout_rejection_mask(gap, mask(batch), "seq_mean_k1", f"{low}_{high}")
-        share = said["rollout_rs_masked_fraction"]
-    else:
-        kept, said = helper.compute_rollout_correction_weights(gap, mask(batch), level, f"{low}_{high}")
-        share = said["rollout_is_oob_ratio"]
-    torch.testing.assert_close(ours["importance"], flat(kept.double(), batch), rtol=1e-6, atol=1e-6)
-    assert float(ours["importance_masked"].mean()) == pytest.approx(share, abs=1e-6)
-
-
 # Normalisation is global
 
 
@@ -298,9 +206,15 @@ def step(
 
 
 CORRECTIONS = [
-    (2.0, "token"),
-    (2.0, "sequence"),
-    *(((0.8, 1.3), level) for level in ("token", "sequence", "geometric")),
+    Importance(level, low, high, outside)
+    for level, outside in [
+        ("token", "clip"),
+        ("token", "mask"),
+        ("sequence", "clip"),
+        ("sequence", "mask"),
+        ("geometric", "mask"),
+    ]
+    for low, high in [(0.0, 1.5), (0.8, 1.3), (0.8, None)]
 ]
 
 
@@ -326,7 +240,7 @@ def test_micro_batches_in_any_order_give_the_same_loss_and_gradient(
         dual_clip=3.0 if name == "ppo_clip" else None,
     )  # fmt: skip
     if name != "nll":
-        knobs = replace(knobs, importance_cap=correction[0], importance_level=correction[1])
+        knobs = replace(knobs, importance=correction)
     weights = action_weights(batch.actions_N, normalise, constant=16)
     whole = step(batch, theta, knobs, [order], weights)
     random.shuffle(order)

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from rl.algorithms.advantages import ADVANTAGES
-from rl.algorithms.objective import Objective
+from rl.algorithms.objective import Importance, Objective
 from rl.algorithms.policy_losses import POLICY_LOSSES, ppo_clip
 from rl.algorithms.presets import ALGORITHMS, check_imports, columns, objective
 from rl.algorithms.registry import resolve
@@ -45,9 +45,30 @@ def test_setting_a_kl_coefficient_alone_gives_the_papers_kl():
 
 def test_icepop_is_the_papers():
     icepop = objective("icepop", {}, "algorithm")
-    assert (icepop.importance_cap, icepop.importance_level, icepop.normalise) == ((0.5, 5.0), "token", "sequence_mean")
-    assert objective("grpo", {"importance_cap": [0.5, 5]}, "algorithm") == icepop
-    assert objective("icepop", {"importance_cap": 2}, "algorithm").importance_cap == 2.0
+    assert icepop.correction == Importance("token", low=0.5, high=5.0, outside="mask")
+    assert icepop.normalise == "sequence_mean"
+    table = {"low": 0.5, "high": 5, "outside": "mask"}
+    assert objective("grpo", {"importance": table}, "algorithm") == icepop
+    assert objective("grpo", {"importance_cap": [0.5, 5]}, "algorithm").correction == icepop.correction
+
+
+@pytest.mark.parametrize("algorithm", ["grpo", "icepop", "ppo"])
+@pytest.mark.parametrize(
+    ("overrides", "correction"),
+    [
+        ({"importance_cap": 2}, Importance("token", high=2.0, outside="clip")),
+        ({"importance_cap": [0.5, 2]}, Importance("token", low=0.5, high=2.0, outside="mask")),
+        ({"importance": {"high": 2}}, Importance("token", high=2.0, outside="clip")),
+        ({"importance": {"level": "sequence", "low": 0.1}}, Importance("sequence", low=0.1, outside="clip")),
+        ({"importance": None, "importance_cap": 3}, Importance(high=3.0)),
+        ({"importance": {"high": 3}, "importance_cap": None}, Importance(high=3.0)),
+        ({"importance": None}, None),
+        ({"importance_cap": None}, None),
+    ],
+)
+def test_the_table_and_its_short_form(algorithm, overrides, correction):
+    """Either takes the place of the preset's."""
+    assert objective(algorithm, overrides, "algorithm").correction == correction
 
 
 def test_overrides_are_on_top():
@@ -82,16 +103,39 @@ def test_overrides_are_on_top():
             "a.importance_cap: got (2.0, 5.0); it must be a number above 0, a pair [low, high] around 1, or null",
         ),
         ("ppo", {"importance_cap": [0.5]}, "a.importance_cap: expected a list of 2; got [0.5]"),
+        ("ppo", {"importance": 2}, "a.importance: expected a mapping of level, low, high, outside; got 2"),
+        ("ppo", {"importance": {"outsides": "mask"}}, "a.importance: unknown key 'outsides'; did you mean 'outside'?"),
+        ("ppo", {"importance": {"level": "seq", "high": 2}}, "a.importance.level: 'seq' is not allowed;"),
+        ("ppo", {"importance": {}}, "a.importance.high: got null; nothing is bounded; set high, such as 2.0, or low"),
+        ("ppo", {"importance": {"low": 0, "outside": "mask"}}, "a.importance.high: got null; nothing is bounded;"),
         (
             "ppo",
-            {"importance_level": "sequence"},
-            "a.importance_level: got sequence; it says what importance_cap is about; set that too",
+            {"importance": {"low": 1.5, "high": 2}},
+            "a.importance.low: got 1.5; it must lie in [0, 1], where 0 means",
+        ),
+        ("ppo", {"importance": {"low": -1, "high": 2}}, "a.importance.low: got -1.0; it must lie in [0, 1],"),
+        ("ppo", {"importance": {"high": 0.5}}, "a.importance.high: got 0.5; it must be at least 1, or null for no"),
+        ("ppo", {"importance": {"high": float("inf")}}, "a.importance.high: inf is not a finite number; give one"),
+        (
+            "ppo",
+            {"importance": {"low": 1, "high": 1}},
+            "a.importance.high: got 1.0; low is 1 too; leave room between them",
         ),
         (
             "ppo",
-            {"importance_level": "geometric", "importance_cap": 2},
-            "a.importance_level: got geometric; it leaves sequences out and caps nothing; set importance_cap to a pair, "
-            "such as [0.99, 1.01]",
+            {"importance": {"level": "geometric", "high": 2}},
+            "a.importance.outside: got clip; a geometric mean weighs nothing; set outside: mask",
+        ),
+        (
+            "icepop",
+            {"importance": {"low": 0.5, "outside": "mask"}, "importance_cap": 2},
+            "a.importance_cap: got 2.0; importance says it too: {level: token, low: 0.5, high: null, outside: mask}; remove "
+            "one of them",
+        ),
+        (
+            "grpo",
+            {"importance": {"high": 2}, "policy_loss": "nll"},
+            "a.importance: got {level: token, low: 0, high: 2, outside: clip}; nll has no engine; remove it",
         ),
         (
             "rloo",

@@ -39,7 +39,7 @@ def test_collate_lays_samples_end_to_end() -> None:
     assert batch.rollout_logprobs_A.tolist() == [-1, -2, -1, -2, -2]
     assert batch.scores_N.tolist() == [1.0, 0.25, 0.0]
     assert batch.groups_N.tolist() == [0, 1, 0]
-    assert batch.versions_N.tolist() == [3, 3, 4]
+    assert batch.versions_A.tolist() == [3, 3, 3, 3, 4]
     assert [clips[0].path for clips in batch.clips_N] == ["b", "a", "b"]
 
 

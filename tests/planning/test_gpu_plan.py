@@ -9,10 +9,10 @@ import pytest
 from plans import GIB, QWEN2_32B
 
 from rl.planning.duration import BANDWIDTH, FLOPS
+from rl.planning.expected import expect_overrides
 from rl.planning.explanation import explain
 from rl.planning.plan import Plan, plan
 from rl.recipe import load
-from rl.workers.placement import expect_overrides
 
 pytestmark = pytest.mark.usefixtures("alone")
 

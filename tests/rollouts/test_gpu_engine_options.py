@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rollouts.engine_options import free_share, gpu_options, samples_in_flight, with_recipe
-from rollouts.sampler import EngineConfig
+from rollouts.serving import EngineConfig
 
 GB = 1 << 30
 

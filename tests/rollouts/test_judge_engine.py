@@ -20,7 +20,7 @@ from rl.workers.cluster import Cluster
 from rl.workers.placement import ClusterConfig
 from rl.workers.trainer_config import TrainerConfig
 from rollouts.judge_engine import JudgeConfig
-from rollouts.sampler import EngineConfig
+from rollouts.serving import EngineConfig
 
 SCHEMA = {
     "type": "object",

@@ -13,7 +13,8 @@ from models.tokenizer import byte_tokenizer
 from rl.config import ConfigError, build
 from rl.data.chat import Chat
 from rl.types import Message, Prompt, Rollout
-from rollouts.sampler import EngineConfig, Sampler, seed_of
+from rollouts.sampler import Sampler, seed_of
+from rollouts.serving import EngineConfig
 
 CHAT = Chat(byte_tokenizer())
 PROMPTS = [Prompt(f"p{i}", (Message("user", "ab" * (i % 5)),)) for i in range(20)]
@@ -83,7 +84,7 @@ def test_two_engines_write_what_one_writes(
     assert same(by_key(stream(source)), alone)
     assert same(by_key(stream(source, PROMPTS[::-1])), alone)
     assert not same(by_key(stream(source, seed=8)), alone)
-    assert source.reissued_requests == 0
+    assert source.dispatcher.reissued_requests == 0
 
 
 def test_a_stream_that_is_left_early_leaves_nothing_behind(
@@ -122,7 +123,7 @@ def test_what_a_dead_engine_lost_is_written_again(
     early = [next(flowing)]
     ray.kill(second)
     assert same(by_key([*early, *flowing]), alone)
-    assert 0 < source.reissued_requests < len(alone)
+    assert 0 < source.dispatcher.reissued_requests < len(alone)
     assert source.pool.engines[1] is not second
 
     ray.kill(source.pool.engines[1])

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from rl.cli import app
 from rl.recipe import load
-from rl.runner.next_commands import SUBMITTED, RunCommand, read_command, suggest_next_steps
+from rl.runner.next_commands import RunCommand, read_command, suggest_next_steps
 from rl.terminal import complain, say, shell_command
+from rl.workers.placement import SUBMITTED
 
 WORDS: dict[str, Any] = {
     "name": "words",

@@ -20,7 +20,7 @@ from rl.workers.cluster import Cluster
 from rl.workers.optimizer import OptimizerConfig
 from rl.workers.placement import ClusterConfig
 from rl.workers.trainer_config import TrainerConfig
-from rollouts.sampler import EngineConfig
+from rollouts.serving import EngineConfig
 
 
 def test_it_scores_text_and_hears_without_a_policy(ray_session: None, tmp_path: Path) -> None:

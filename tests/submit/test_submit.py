@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import shutil
-import signal
 import socket
 import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
-import psutil
 import pytest
 from omegaconf import OmegaConf
+from ray_nodes import BIN, free_ports, ray_nodes
 
 from rl.config import ConfigError
 from rl.recipe import load
 from rl.submit.pack import pack
 
-BIN = Path(sys.executable).parent
 RECIPE = """
 name: tiny
 model: {build: {hidden_size: 64, layers: 1, heads: 2}}
@@ -199,40 +193,11 @@ def test_a_cluster_that_is_away_is_one_line(project: Path) -> None:
     assert done.stdout == ""
 
 
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
-
-
 @pytest.fixture
 def head() -> Iterator[tuple[str, dict[str, str]]]:
     """A Ray head of its own on the loopback interface, with a token; (address of its dashboard, environment)."""
-    services = ["", "dashboard-", "ray-client-server-", "metrics-export-", "runtime-env-agent-", "node-manager-"]
-    services += ["object-manager-", "dashboard-agent-listen-", "dashboard-agent-grpc-"]
-    flags = [f"{service}port" for service in services]
-    ports = dict(zip(flags, free_ports(len(flags)), strict=True))
-    folder = tempfile.mkdtemp(prefix="rt-", dir="/tmp")  # sockets live in it, and their paths must be short
-    env = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16), "HOME": folder}
-    env |= {"PATH": f"{BIN}:{env['PATH']}", "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
-    env.pop("RAY_ADDRESS", None)
-    command = [BIN / "ray", "start", "--head", "--block", "--num-cpus=2", f"--temp-dir={folder}"]
-    command += ["--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1", "--object-store-memory=200000000"]
-    command += [f"--{flag}={port}" for flag, port in ports.items()]
-    with open(f"{folder}/head.log", "w") as log:
-        process = subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True)
-    try:
-        yield f"http://127.0.0.1:{ports['dashboard-port']}", env
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
-        for left in psutil.process_iter():  # Ray's processes stay in the session that the head began
-            with suppress(ProcessLookupError, psutil.NoSuchProcess):
-                if os.getsid(left.pid) == process.pid:
-                    left.kill()
-        shutil.rmtree(folder, ignore_errors=True)
+    with ray_nodes(cpus=2) as nodes:
+        yield f"http://127.0.0.1:{nodes.ports['dashboard-port']}", nodes.env
 
 
 def wait_for(address: str, env: dict[str, str]) -> None:
@@ -242,7 +207,7 @@ def wait_for(address: str, env: dict[str, str]) -> None:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.5)
-    raise AssertionError(Path(env["HOME"], "head.log").read_text())
+    raise AssertionError(Path(env["HOME"], "node-0.log").read_text())
 
 
 def test_a_job_on_a_real_head(project: Path, head: tuple[str, dict[str, str]]) -> None:
@@ -253,7 +218,8 @@ def test_a_job_on_a_real_head(project: Path, head: tuple[str, dict[str, str]]) -
     assert "RAY_AUTH_TOKEN" in wrong.stderr
 
     out = project / "shared storage"
-    done = rl("submit", "tiny.yaml", "--address", address, "--follow", "--out", str(out), env=env, timeout=400)
+    options = ["--follow", "--out", str(out), "--cpus", "0.5", "--memory-gb", "0.1"]
+    done = rl("submit", "tiny.yaml", "--address", address, *options, env=env, timeout=400)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith("job tiny-")
     assert "evaluate" in done.stdout
@@ -263,6 +229,24 @@ def test_a_job_on_a_real_head(project: Path, head: tuple[str, dict[str, str]]) -
     assert (out / "summary.json").is_file()
     assert (out / "report.html").is_file()
 
+    first = done.stdout.removeprefix("job ").partition(",")[0]
+    listed = json.loads(rl("jobs", "list", "--address", address, "--json", env=env).stdout)["jobs"]
+    assert [(job["job"], job["status"], job["recipe"], job["out"]) for job in listed] == [
+        (first, "succeeded", "tiny", str(out))
+    ]
+    back = project / "back"
+    for brought in (" files, ", "0 files, "):  # the second time everything is here
+        fetched = rl("jobs", "fetch", first, "--address", address, "--out", str(back), env=env)
+        assert fetched.returncode == 0, fetched.stdout + fetched.stderr
+        assert brought in fetched.stdout
+    there = {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    here = {str(path.relative_to(back)): path.read_bytes() for path in back.rglob("*") if path.is_file()}
+    assert here == {name: content for name, content in there.items() if "checkpoints" not in Path(name).parts}
+    assert not list(Path(env["HOME"]).glob("session_*/logs/groundtone-*")), "the files are shared no more"
+    unknown = rl("jobs", "fetch", first + "x", "--address", address, env=env)
+    assert (unknown.returncode, unknown.stderr.count("\n")) == (2, 1)
+    assert f"no job '{first}x'; did you mean '{first}'?" in unknown.stderr
+
     (project / "mine.py").write_text(WAITING.format(judged=str(project / "judged")))
     stopped = project / "stopped"
     sent = rl("submit", "tiny.yaml", "--address", address, "--out", str(stopped), env=env)
@@ -271,11 +255,10 @@ def test_a_job_on_a_real_head(project: Path, head: tuple[str, dict[str, str]]) -
     while not (project / "judged").exists():
         assert time.monotonic() < until
         time.sleep(0.2)
-    command = [BIN / "ray", "job", "stop", job, "--address", address]
-    subprocess.run(command, check=True, capture_output=True, text=True, env=env)
+    ended = rl("jobs", "stop", job, "--address", address, env=env)
+    assert ended.stdout == f"job {job} is stopped\n", ended.stderr
     assert json.loads((stopped / "summary.json").read_text())["status"] == "interrupted"
-    command[2] = "logs"
-    logs = subprocess.run(command, check=True, capture_output=True, text=True, env=env).stdout
+    logs = rl("jobs", "logs", job, "--address", address, env=env).stdout
     again = f"rl submit tiny.yaml --address {address} --resume --out {stopped}"
     assert f"interrupted; go on with: {again}" in logs
     assert "Traceback" not in logs

@@ -16,7 +16,7 @@ from torch import Tensor
 from worlds import BETA
 
 from models.heads import CRITIC_FILE, ValueModel
-from rl.algorithms.objective import Objective
+from rl.algorithms.objective import Importance, Objective
 from rl.algorithms.preference_losses import Preference
 from rl.finite import NonFiniteError
 from rl.types import Batch
@@ -45,7 +45,6 @@ def batch() -> Batch:
         rollout_logprobs_A=-2 * torch.rand(actions, generator=torch.Generator().manual_seed(1)),
         scores_N=torch.zeros(count),
         groups_N=torch.arange(count),
-        versions_N=torch.zeros(count, dtype=torch.long),
     ).add(**columns, old=torch.full((actions,), -5.5) + 0.3 * torch.randn(actions, generator=draw))
 
 
@@ -196,7 +195,7 @@ def test_masks(
     from transformers import AutoModelForCausalLM
 
     low, high = MASKS[level]
-    goal: Any = Objective(normalise=normalise, importance_cap=(low, high), importance_level=level)  # type: ignore[arg-type]
+    goal: Any = Objective(normalise=normalise, importance=Importance(level, low, high, "mask"))  # type: ignore[arg-type]
     draw = torch.Generator().manual_seed(4)
     batch = replace(batch, rollout_logprobs_A=batch.old_A + 0.3 * torch.randn(len(batch.old_A), generator=draw))
     scales = [0.0 if i in (1, 5, 8) else 0.75 for i in range(len(LENGTHS))]

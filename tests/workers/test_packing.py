@@ -18,7 +18,6 @@ def batch(rows: list[tuple[int, list[int], int]]) -> Batch:
         rollout_logprobs_A=torch.zeros(sum(n for *_, n in rows)),
         scores_N=torch.zeros(len(rows)),
         groups_N=torch.tensor([group for group, *_ in rows]),
-        versions_N=torch.zeros(len(rows), dtype=torch.long),
     )
 
 

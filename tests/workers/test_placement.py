@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rl.config import ConfigError, build
+from rl.planning.expected import expect_overrides
 from rl.recipe import load
 from rl.workers.counts import fill
 from rl.workers.placement import (
@@ -24,7 +25,6 @@ from rl.workers.placement import (
     bundles,
     describe_misfit,
     describe_shortage,
-    expect_overrides,
     roles,
     total,
 )
@@ -105,12 +105,13 @@ RESERVED = """
 import os
 import ray
 from rl.workers.reservation import devices, gpu_environment, reserve
-from rl.workers.placement import Role, bundles
+from rl.workers.placement import ClusterConfig, Role, bundles
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy as Strategy
 
 ray.init(num_cpus=4, num_gpus=4, include_dashboard=False, object_store_memory=1 << 27, logging_level="error")
 placed = bundles({"engine": Role(2, 2, 2), "policy": Role(4, 1, 1)}, "colocated")
-group = reserve(placed)
+group, nodes = reserve(placed, ClusterConfig())
+assert len({node.id for node in nodes}) == 1
 
 @ray.remote
 class Actor:
@@ -271,7 +272,7 @@ def test_a_dtype_that_is_left_open_contradicts_nothing(tmp_path: Path) -> None:
         recipe.on(Devices(1, 1, 8))
 
 
-@pytest.mark.parametrize("text", ["80", "8", "x80", "0x80", "8x0", "12x80x2", "17x80", "8x-80", "8 cards"])
+@pytest.mark.parametrize("text", ["80", "8", "x80", "0x80", "8x0", "0x8x80", "1x2x3x4", "17x80", "8x-80", "8 cards"])
 def test_gpus_to_plan_for_that_are_none(text: str) -> None:
     with pytest.raises(ConfigError, match=r"^--on .*: expected GPUs x GB of each, such as 1x80"):
         expect_overrides(text)
@@ -280,3 +281,4 @@ def test_gpus_to_plan_for_that_are_none(text: str) -> None:
 def test_a_plan_for_gpus_goes_by_nodes_of_eight() -> None:
     values = [[line.partition("=")[2] for line in expect_overrides(text)] for text in ("1x80", "8X141", "64×79.6")]
     assert values == [["1", "1", "80"], ["1", "8", "141"], ["8", "8", "79.6"]]
+    assert [line.partition("=")[2] for line in expect_overrides("3x4x80")] == ["3", "4", "80"]

@@ -44,7 +44,6 @@ def batch() -> Batch:
         rollout_logprobs_A=-2 * torch.rand(actions, generator=draw),
         scores_N=torch.zeros(len(samples)),
         groups_N=torch.tensor([group for group, _, _ in samples]),
-        versions_N=torch.zeros(len(samples), dtype=torch.long),
     ).add(**columns, old=torch.full((actions,), -5.5) + 0.3 * torch.randn(actions, generator=draw))
 
 

@@ -1,4 +1,4 @@
-"""Settings of the `rlvr` stage, and its plan.
+"""Settings of the `rlvr` stage.
 
 Defaults are those of Step-Audio-R1 (arXiv 2511.15848): on-policy PPO with a critic, 16 responses a prompt, 10,240
 tokens, clip 0.2, γ = λ = 1, reward at the last token, no KL.
@@ -6,8 +6,10 @@ tokens, clip 0.2, γ = λ = 1, reward at the last token, no KL.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import ClassVar
 
 from rewards.combine import RewardConfig
@@ -19,12 +21,12 @@ from rl.config import ConfigError
 from rl.data.mixture import quoted
 from rl.stages import evaluate
 from rl.stages.settings import Read, SamplingConfig, StageConfig
-from rl.stages.workload import StagePlan, Work, rollouts_in_words, temperature_in_words
-from rl.units import many
 from rl.workers.optimizer import OptimizerConfig
+from rollouts.environments.config import EnvironmentConfig
 
-ROUNDED_IMPORTANCE_CAP = 2.0
-"""The `importance_cap` of a model in bfloat16 whose recipe names none, as in https://fengyao.notion.site/off-policy-rl."""
+OFF_POLICY_CAP = 2.0
+"""The `importance_cap` where the policy that learns is not quite the one that wrote, and the recipe names none: of a model in
+bfloat16, as in https://fengyao.notion.site/off-policy-rl, and of samples that lag behind."""
 
 
 @dataclass
@@ -49,6 +51,14 @@ class Config(StageConfig):
     """Prompt and response together."""
     temperature: float = 1.0
     """Sampling temperature."""
+    environment: str | EnvironmentConfig | None = None
+    """What answers the policy while it writes: a tool's name, file.py:step, or a mapping; default: the recipe's; `none`: none."""
+    max_lag: int = 0
+    """Most versions of the policy between the one that began a sample and the one that learns from it. 0: samples are written
+    and then learned from. Above: they are written while the policy learns, and none is dropped for its age."""
+    replay: str | None = None
+    """Directory of a run with a `max_lag` whose course is repeated: each version writes the same tokens of each sample, so that
+    on CPU all numbers are the same. `rl run --replay` sets it."""
     epochs: int = 1
     """Passes over each batch of rollouts."""
     minibatches: int = 1
@@ -104,10 +114,10 @@ class Config(StageConfig):
             raise ConfigError(f"{place}.eval_every: nothing to evaluate on; add `eval: {{data: …, split: …}}`")
         if self.eval is not None and self.eval_every == 0:
             raise ConfigError(f"{place}.eval: never measured; add `eval_every: STEPS`, or remove it")
-        for name in ("model", "controls", "budgets"):
+        for name in ("model", "controls", "orders", "budgets", "environment"):
             if getattr(self.eval, name, None):
                 raise ConfigError(f"{place}.eval.{name}: only an evaluate stage of its own does that; remove it")
-        for name in ("max_logprob_gap", "critic_warmup_steps", "eval_every"):
+        for name in ("max_logprob_gap", "critic_warmup_steps", "eval_every", "max_lag"):
             if (getattr(self, name) or 0) < 0:
                 raise ConfigError(f"{place}.{name}: must not be negative; got {getattr(self, name)}")
         if self.critic_warmup_steps and not self.build_objective(place).critic:
@@ -119,8 +129,9 @@ class Config(StageConfig):
         key = "objective" if self.algorithm in ALGORITHMS else "algorithm"
         settings = objective(self.algorithm, self.objective, f"{place}.{key}".lstrip("."))
         # Imitation has no engine; and null is an answer too.
-        if settings.importance_cap is None and "importance_cap" not in self.objective and settings.policy_loss != "nll":
-            settings = replace(settings, importance_cap=self.cap_by_dtype)
+        is_named = "importance" in self.objective or "importance_cap" in self.objective
+        if settings.correction is None and not is_named and settings.policy_loss != "nll":
+            settings = replace(settings, importance_cap=OFF_POLICY_CAP if self.max_lag else self.cap_by_dtype)
         return settings
 
     @property
@@ -180,13 +191,17 @@ class Config(StageConfig):
     def settle_dtype(self, dtype: str) -> None:
         # Engine and trainer round in different places: in bfloat16 the samples are another policy's than the trainer's by
         # up to a factor of several at single tokens.
-        self.cap_by_dtype = ROUNDED_IMPORTANCE_CAP if dtype == "bfloat16" else None
+        self.cap_by_dtype = OFF_POLICY_CAP if dtype == "bfloat16" else None
 
     def check_functions(self, place: str) -> None:
         check_imports(self.build_objective(), f"{place}.objective")
 
     def problems(self, place: str, rows: int | None) -> list[str]:
         objective, lines = self.build_objective(), list[str]()
+        if self.replay is not None and not self.max_lag:
+            lines.append(f"{place}.replay: without a max_lag a run takes the same course anyway; remove it")
+        elif self.replay is not None and not os.path.isdir(Path(self.replay) / "stages"):
+            lines.append(f"{place}.replay: {self.replay} is no directory of a run; name one, such as runs/NAME")
         most = min((count for count in (rows, self.limit) if count is not None), default=0)
         if 0 < most < self.prompts_per_step:
             lines.append(
@@ -228,66 +243,3 @@ class Config(StageConfig):
         if self.eval_every > self.steps:
             lines.append(f"eval_every: {self.eval_every}, of {self.steps} steps: nothing is evaluated on the way")
         return [f"{place}.{line}" for line in lines]
-
-
-def plan(config: Config, work: Work) -> StagePlan:
-    """Return the plan of `rlvr`."""
-    objective = config.build_objective()
-    batch = config.prompts_per_step * config.samples_per_prompt
-    rollouts = config.steps * batch
-    micro_batches, largest = work.optimiser_step(batch // config.minibatches, config.max_sequence_tokens)
-    summary = (
-        f"{config.algorithm}, each step {many(config.prompts_per_step, 'prompt')} × "
-        f"{many(config.samples_per_prompt, 'sample')}{temperature_in_words(config.temperature)}"
-        f"{rollouts_in_words(batch, config.max_sequence_tokens)} → {_updates_in_words(config)}{micro_batches}\n"
-        f"{_draws_in_words(config, work)}"
-    )
-    if objective.importance_cap is not None:
-        summary += f"; importance_cap {_cap_in_words(objective.importance_cap)}"
-    if objective.filter_zero_variance:
-        summary += "; groups of equal accuracy are drawn anew"
-    if config.eval_every and config.eval:
-        limit = f"{config.eval.limit:,}" if config.eval.limit else "all"
-        summary += f"; every {config.eval_every} steps {limit} prompts × {evaluate.samples_in_words(config.eval)}"
-    learners = 2 if objective.critic else 1
-    # One pass each: logprobs before the update, the critic's values, the reference's logprobs.
-    forwards = int(not config.spares_old_logprobs) + int(objective.critic) + int("reference" in config.roles)
-    return work.plan(
-        summary,
-        rollouts,
-        config.max_sequence_tokens,
-        records=True,
-        rollouts=rollouts,
-        steps=config.steps * config.optimiser_steps,
-        micro_batch=largest,
-        updates=config.epochs * learners,
-        forwards=forwards,
-        checkpoints=(config.keep + bool(config.eval_every)) * learners,  # the best by evaluation stays too
-        learners=learners,
-    )
-
-
-def _cap_in_words(cap: tuple[float, float] | float) -> str:
-    return f"[{cap[0]:g}, {cap[1]:g}]" if isinstance(cap, tuple) else f"{cap:g}"
-
-
-def _updates_in_words(config: Config) -> str:
-    """Return how many optimiser steps are taken on each batch, as the beginning of the micro-batches' words."""
-    if config.optimiser_steps == 1:
-        return "1 optimiser step of "
-    sequences = config.prompts_per_step * config.samples_per_prompt // config.minibatches
-    return (
-        f"{many(config.epochs, 'epoch')} × {many(config.minibatches, 'mini-batch')} = "
-        f"{config.optimiser_steps} optimiser steps of {many(sequences, 'rollout')}, each "
-    )
-
-
-def _draws_in_words(config: Config, work: Work) -> str:
-    """Return how many prompts are drawn over the whole stage."""
-    draws = config.steps * config.prompts_per_step
-    words = f"{many(config.steps, 'step')}: {many(draws, 'prompt')} drawn from "
-    if config.difficulty:
-        most = f"at most {many(config.limit, 'prompt')} of " if config.limit else ""
-        return f"{words}{most}what is kept of {work.prompts}"
-    epochs = f" ({draws / work.rows:.1f} epochs)" if work.rows else ""
-    return words + work.prompts + epochs

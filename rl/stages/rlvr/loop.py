@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from rl.stages.context import Context, Outcome
 from rl.stages.kind import MODEL_REFERENCE, Kind
-from rl.stages.rlvr.config import Config, plan
+from rl.stages.rlvr.config import Config
+from rl.stages.rlvr.plan import plan
 
 if TYPE_CHECKING:
     from rl.stages.rlvr.learner import Learner
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 
 def train(config: Config, context: Context, learner: Learner, stream: SampleStream, recorder: Recorder) -> None:
-    """Train the policy. Step s samples with policy version s - 1 and makes version s."""
+    """Train the policy. Step s learns from samples of policy version s - 1, or of up to `max_lag` versions before, and makes
+    version s."""
     from rl.algorithms.advantages import estimate
     from rl.data.collate import collate, minibatches
     from rl.run.progress import Progress
@@ -36,11 +38,13 @@ def train(config: Config, context: Context, learner: Learner, stream: SampleStre
     with Progress(context.name, config.steps) as progress:
         for step in range(finished_steps + 1, config.steps + 1):
             clock = Clock()
-            # Judged while others are being written, then sorted by prompt: the order of completion has no influence.
+            # The next groups in the order in which prompts were drawn: the order of completion has no influence. What is drawn
+            # ahead is written on meanwhile.
             scored = stream.take(step)
             # An errored verdict is no score of 0: such a sample is recorded and kept out of the gradient.
             judged = [s for s in scored if s.verdict.error is None]
-            batch = collate(judged).add(scale=stream.loss_scale(judged))
+            batch = collate(judged, version=step - 1)
+            batch = batch.add(scale=stream.loss_scale(judged), placed=stream.placed_rewards(judged))
             clock.lap("rollout")
             # Three tensors [A], computed in parallel by their own ranks; None from an absent model.
             source, trained_policy = learner.old_logprob_source(step), learner.trained_policy(step)
@@ -60,7 +64,7 @@ def train(config: Config, context: Context, learner: Learner, stream: SampleStre
                 critic.update(batch, critic_rows, learner.critic_rates(step, len(critic_rows)), objective.value_clip),
             )
             clock.lap("update")
-            # On-policy: engines get the new weights before the next step (the same ones while the critic warms up).
+            # Engines get the new weights before the next step, and go on with them (the same ones while the critic warms up).
             sampler.load(policy.weights(), version=step)
             clock.lap("sync")
             metrics = recorder.record(step, scored, batch, policy_metrics, critic_metrics, clock)

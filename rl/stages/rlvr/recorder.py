@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rl.finite import drop_undefined
 from rl.run.checkpoint import BEST
+from rl.run.cuts import CutLog
 from rl.run.metrics import is_timing
 from rl.run.tracker import read_stage_metrics
 from rl.stages.rlvr.gaps import Gaps, choose_bounds
@@ -49,6 +50,7 @@ class Recorder:
     ) -> None:
         self.config, self.context, self.objective = config, context, config.build_objective()
         self.learner, self.stream, self.checkpoints = learner, stream, checkpoints
+        self.cuts = CutLog(context.folder)
         self.watch = Watch(stream.scorer.rewards.config, stream.scorer.rewards.folder)
         self.best_score: float | None = None
         self.best_step: int | None = None
@@ -63,16 +65,18 @@ class Recorder:
         start: State = {"step": 0, "drawn": {}, "best": None, BEST: None, "last": {}, "watch": None}
         folder, state = self.checkpoints.latest() or (None, start)
         self.learner.load(folder)
-        self.stream.curriculum.state, self.last = state["drawn"], state["last"]
+        self.last = state["last"]
         self.best_score, self.best_step = state["best"], state[BEST]
         if state["watch"] is not None:
             self.watch.restore(state["watch"])
         context.tracker.rewind(state["step"])  # the steps after the checkpoint will run again
+        self.cuts.rewind(state["step"])
         for row in read_stage_metrics(context.tracker.run_dir, context.name):
             self.stalls.observe(row["step"], row)  # what it was warned of before
             self.gaps.observe(row["step"], row)
         context.cluster.sampler.load(self.learner.policy.weights(), version=state["step"])
         self.gaps.check(state["step"], context.cluster.sampler.proof.metrics())
+        self.stream.restore(state["drawn"], state.get("ahead", []), state.get("groups", 0))
         return state["step"]
 
     def record(
@@ -94,6 +98,8 @@ class Recorder:
         metrics |= self.evaluate(step)
         metrics |= self.watch_reward(step)
         self.context.tracker.record(step, metrics)
+        if self.config.max_lag:
+            self.cuts.append(step, self.stream.written_by)
         self.checkpoint(step, metrics)
         return metrics
 
@@ -119,10 +125,13 @@ class Recorder:
             metrics["group_share"] = self.stream.group_share
         if self.objective.mask_truncated:
             metrics |= truncated_share(batch)
-        # Always 0 while engines get new weights before the next step and refuse other versions: recorded as a check.
-        metrics["staleness"] = float((step - 1 - batch.versions_N).float().mean())
+        # Always 0 without a `max_lag`, and never above it: recorded as a check.
+        staleness_A = (batch.version - batch.versions_A).float()
+        metrics |= {"staleness": float(staleness_A.mean()), "staleness/max": float(staleness_A.max())}
+        metrics["spans"] = mean_spans(self.stream.all_samples)
         for name, value in policy_metrics.items():
-            if name != "ratio" and not name.startswith("logprob_gap"):  # gaps are recorded above; the mean ratio is 1
+            # Gaps are recorded above; the mean ratio is 1.
+            if name not in ("ratio", "on_policy") and not name.startswith("logprob_gap"):
                 metrics[METRIC_NAMES.get(name, name)] = value
         if batch.has("ref") and self.objective.kl_in == "reward":  # in the loss, the update itself reports it
             metrics["kl/ref"] = float(kl(batch.old_A, batch.ref_A, self.objective.kl_estimator).mean())
@@ -164,13 +173,19 @@ class Recorder:
         phases["sync"] = max(phases["sync"] - phases["proof"], 0.0)
         total = time.monotonic() - clock.start
         actions = sum(int(s.rollout.action_mask.sum()) for s in self.stream.all_samples)
+        times = {**{f"time/{name}": seconds for name, seconds in phases.items()}, "time/step": total}
         return {
-            **{f"time/{name}": seconds for name, seconds in phases.items()},
+            **times,
             **{f"judge/{name}": value for name, value in scorer.rewards.metrics().items()},
-            "time/step": total,
-            "tokens_per_second/rollout": actions / max(scorer.seconds["generate"], 1e-9),
+            "tokens_per_second/rollout": actions / max(times[self.time_of_rollouts], 1e-9),
             "tokens_per_second/step": sum(len(s.rollout.tokens) for s in scored) / total,
         }
+
+    @property
+    def time_of_rollouts(self) -> str:
+        """Metric of the seconds in which a step's samples were written: of all that the step takes, where they are while the
+        policy learns."""
+        return "time/step" if self.config.max_lag else "time/generate"
 
     def watch_reward(self, step: int) -> dict[str, float]:
         """Write the step's rollouts, and a warning the first time the reward rises without its second opinions; return the
@@ -207,14 +222,15 @@ class Recorder:
         if is_best or step == self.config.steps or step % self.config.checkpoint_every == 0:
             position = self.stream.curriculum.state
             best = {"best": self.best_score, BEST: self.best_step}
-            state = {"drawn": position, **best, "last": self.last, "watch": self.watch.state}
+            state = {"drawn": position, "ahead": self.stream.ahead, "groups": self.stream.drawn, **best}
+            state |= {"last": self.last, "watch": self.watch.state}
             self.checkpoints.save(step, state, self.learner.save, self.counts())
 
     def counts(self) -> dict[str, int]:
         """Return what was drawn, sampled and written so far, before a resume and after it."""
         rows = read_stage_metrics(self.context.tracker.run_dir, self.context.name)
         # tokens = rate × seconds, samples = tokens / mean length: exact once rounded, for these are how the rates were made.
-        tokens = [round(row["tokens_per_second/rollout"] * row["time/generate"]) for row in rows]
+        tokens = [round(row["tokens_per_second/rollout"] * row[self.time_of_rollouts]) for row in rows]
         lengths = [row["length/mean"] for row in rows]
         return {
             "prompts": sum(draws for draws, _ in self.stream.curriculum.state.values()),
@@ -227,6 +243,11 @@ class Recorder:
 def closed_share(samples: Sequence[Scored]) -> float:
     """Return the share of the samples whose chain of thought is closed, and an answer may follow."""
     return sum(THINK_CLOSE in sample.rollout.text for sample in samples) / max(len(samples), 1)
+
+
+def mean_spans(samples: Sequence[Scored]) -> float:
+    """Return how many versions wrote a sample, on average."""
+    return sum(max(len(sample.rollout.spans), 1) for sample in samples) / max(len(samples), 1)
 
 
 def truncated_share(batch: Batch) -> dict[str, float]:
@@ -242,17 +263,23 @@ def truncated_share(batch: Batch) -> dict[str, float]:
 
 
 def logprob_gaps(batch: Batch, policy_metrics: Mapping[str, float]) -> dict[str, float]:
-    """Return the mean and the largest difference between the logprobs of trainer and engine, both of the policy that sampled,
-    and the share of tokens on which they are far apart."""
+    """Return the mean and the largest difference between the logprobs of trainer and engine, and the share of tokens on which
+    they are far apart: of the tokens that the policy wrote as it is, for of the others lag is a part of it."""
     from rl.workers.policy import FAR
 
     if batch.has("old"):
-        gap_A = (batch.old_A - batch.rollout_logprobs_A).abs()
+        gap_A = (batch.old_A - batch.rollout_logprobs_A).abs()[batch.versions_A == batch.version]
+        if not len(gap_A):  # all was written by versions before: nothing to compare
+            return {}
         mean, largest, far = gap_A.mean(), gap_A.max(), (gap_A > FAR).float().mean()
     else:
         # Without a pass before the update the update itself measured it, in its first and only forward pass.
         assert "logprob_gap" in policy_metrics, (
             "neither a pass before the update nor the update itself gave the logprobs"
         )
-        mean, largest, far = (policy_metrics[f"logprob_gap{end}"] for end in ("", "/max", "/far"))
+        share = policy_metrics["on_policy"]
+        if not share:
+            return {}
+        mean, largest = policy_metrics["logprob_gap"] / share, policy_metrics["logprob_gap/max"]
+        far = policy_metrics["logprob_gap/far"] / share
     return {"logprob_gap/mean": float(mean), "logprob_gap/max": float(largest), "logprob_gap/far": float(far)}

@@ -19,7 +19,7 @@ from models.settings import ComposeConfig
 from rl.audio import waveform
 from rl.data.chat import Chat
 from rl.types import Prompt
-from rollouts.worker import Completion, Request
+from rollouts.requests import Completion, Request
 
 PAIRS = {"llama": "whisper", "qwen2": "qwen2_audio", "qwen3": "whisper"}
 

@@ -17,8 +17,8 @@ from models.load import load_tokenizer, save_model
 from rl.audio import waveform
 from rl.data.chat import Chat
 from rl.types import Message, Prompt
+from rollouts.requests import Completion, Request
 from rollouts.sampler import Sampler
-from rollouts.worker import Completion, Request
 
 
 def chat_of(model: Path) -> Chat:

@@ -19,7 +19,7 @@ from models.tokenizer import byte_tokenizer
 from rl.audio import waveform
 from rl.data.chat import Chat
 from rl.types import Clip, Prompt
-from rollouts.worker import Request
+from rollouts.requests import Request
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from models.load import load_tokenizer
 from models.shape import folder_shape
 from rl.data.chat import Chat
 from rl.types import Message
-from rollouts.worker import Request
+from rollouts.requests import Request
 
 QUESTION = [Message("user", "What is the capital of France?")]
 

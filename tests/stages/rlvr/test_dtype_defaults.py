@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from rl.algorithms.objective import Importance
 from rl.recipe.loader import load
 from rl.stages.rlvr.config import Config
 
@@ -26,21 +27,24 @@ def stage(dtype: str, rlvr: dict[str, Any]) -> Config:
 
 @pytest.mark.parametrize("algorithm", ["ppo", "grpo", "dapo", "gspo", "cispo", "dr_grpo"])
 def test_bfloat16_weighs_by_importance_and_float32_does_not(algorithm: str) -> None:
-    assert stage("bfloat16", {"algorithm": algorithm}).build_objective().importance_cap == 2.0
-    assert stage("float32", {"algorithm": algorithm}).build_objective().importance_cap is None
+    correction = stage("bfloat16", {"algorithm": algorithm}).build_objective().correction
+    assert correction == Importance("token", high=2.0, outside="clip")
+    assert stage("float32", {"algorithm": algorithm}).build_objective().correction is None
 
 
 @pytest.mark.parametrize(
-    ("rlvr", "cap"),
+    ("rlvr", "correction"),
     [
-        ({"algorithm": "icepop"}, (0.5, 5.0)),
+        ({"algorithm": "icepop"}, Importance(low=0.5, high=5.0, outside="mask")),
         ({"objective": {"importance_cap": None}}, None),
-        ({"objective": {"importance_cap": 5}}, 5.0),
-        ({"objective": {"importance_cap": [0.5, 2.0], "importance_level": "sequence"}}, (0.5, 2.0)),
+        ({"objective": {"importance": None}}, None),
+        ({"algorithm": "icepop", "objective": {"importance": None}}, None),
+        ({"objective": {"importance_cap": 5}}, Importance(high=5.0)),
+        ({"objective": {"importance": {"level": "sequence", "high": 5}}}, Importance("sequence", high=5.0)),
         ({"algorithm": "grpo", "objective": {"policy_loss": "nll"}}, None),
     ],
 )
-def test_what_the_recipe_says_stays(rlvr: dict[str, Any], cap: object) -> None:
+def test_what_the_recipe_says_stays(rlvr: dict[str, Any], correction: object) -> None:
     config = stage("bfloat16", rlvr)
-    assert config.build_objective().importance_cap == cap
+    assert config.build_objective().correction == correction
     assert config.spares_old_logprobs, "the weights need no pass of their own"

@@ -50,8 +50,8 @@ def recorder(folder: Path, records: list[dict[str, float]] | None = None, **conf
     tracker = SimpleNamespace(
         run_dir=folder, rewind=lambda _: None, record=lambda _, metrics: records is not None and records.append(metrics)
     )
-    context: Any = SimpleNamespace(cluster=cluster, tracker=tracker, name="rlvr", model=folder)
-    curriculum: Any = SimpleNamespace(state={})
+    context: Any = SimpleNamespace(cluster=cluster, tracker=tracker, name="rlvr", model=folder, folder=folder)
+    curriculum: Any = SimpleNamespace(state={}, parts={})
     scorer: Any = SimpleNamespace(
         seconds={"generate": 1.0},
         rewards=SimpleNamespace(metrics=dict, config=RewardConfig([PartConfig("text")]), folder=None),
@@ -98,6 +98,9 @@ def test_somebody_tells_the_logprobs_in_every_step(tmp_path: Path) -> None:
     assert (several.old_logprob_source(1), several.trained_policy(1)) == (several.policy, several.policy)
 
 
+ON_POLICY = {"logprob_gap": 0.125, "logprob_gap/max": 3.0, "logprob_gap/far": 0.01}
+
+
 def measure(made: Recorder, step: int, old: float | None, policy_metrics: dict[str, float]) -> dict[str, float]:
     """The metrics of a step with one sample of two actions, to which the engine gave a logprob of 0 each."""
     tokens, action_mask = np.zeros(3, np.int64), np.array([False, True, True])
@@ -117,9 +120,10 @@ def test_the_gap_is_measured_while_the_policy_rests(tmp_path: Path) -> None:
     resting = measure(made, 1, 0.25, {})
     assert resting["logprob_gap/mean"] == 0.25
     assert "learning_rate" not in resting
-    learning = measure(made, 3, None, {"logprob_gap": 0.125, "logprob_gap/max": 3.0, "logprob_gap/far": 0.01})
-    assert (learning["logprob_gap/mean"], learning["learning_rate"]) == (0.125, 1e-6)
-    assert (learning["logprob_gap/max"], learning["logprob_gap/far"]) == (3.0, 0.01)
+    learning = measure(made, 3, None, ON_POLICY | {"on_policy": 0.5})
+    assert (learning["logprob_gap/mean"], learning["learning_rate"]) == (0.25, 1e-6), "of the half that it wrote itself"
+    assert (learning["logprob_gap/max"], learning["logprob_gap/far"]) == (3.0, 0.02)
+    assert "logprob_gap/mean" not in measure(made, 3, None, ON_POLICY | {"on_policy": 0.0})
     with pytest.raises(
         ValueError,
         match=r"^rlvr 'rlvr', step 2: engine and trainer logprobs of the step's samples differ by 0\.75 in the mean",

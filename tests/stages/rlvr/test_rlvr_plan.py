@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from rl.stages.rlvr.config import Config, plan
+from rl.stages.rlvr.config import Config
+from rl.stages.rlvr.plan import plan
 from rl.stages.workload import Work
 from rl.workers.trainer_config import TrainerConfig
 

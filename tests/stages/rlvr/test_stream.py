@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from random import Random
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +19,7 @@ from rl.stages.rlvr.config import Config
 from rl.stages.rlvr.recorder import truncated_share
 from rl.stages.rlvr.stalls import Stalls
 from rl.stages.rlvr.stream import SampleStream
+from rl.stages.scoring import Scorer
 from rl.types import Clip, Message, Prompt, Rollout, Scored, Verdict
 
 TWO_PARTS = RewardConfig([PartConfig("math", weight=0.8), PartConfig("format", "format", 0.2)])
@@ -32,35 +34,67 @@ RIGHT, WRONG, ERROR = verdict(1.0), verdict(0.0), Verdict(error="math: crashed")
 
 
 class Engines:
-    """Answers every prompt with samples of two actions, the last sample of each at the token limit."""
+    """Answers every prompt with samples of two actions, the last sample of each at the token limit. Samples end in an order
+    of chance; the `version` is the test's to move on."""
 
-    def __init__(self) -> None:
+    def __init__(self, seed: int = 0) -> None:
         self.asked: Counter[str] = Counter()
+        self.version = 0
+        self.running: list[tuple[Rollout, Callable[[list[Rollout]], None]]] = []
+        self.random = Random(seed)
 
-    def generate(self, prompts: Sequence[Prompt], samples: int, **_: Any) -> list[Rollout]:
+    def start(self, prompts: Sequence[Prompt], samples: int, receive: Any, **_: Any) -> None:
         assert prompts, "engines are not asked for nothing"
         self.asked.update(p.id for p in prompts)
-        tokens = np.arange(3)
-        return [
-            Rollout(p, i, tokens, tokens > 0, np.zeros(2, np.float32), "length" if i == samples - 1 else "stop", 0, "")
-            for p in prompts
-            for i in range(samples)
-        ]
+        for p in prompts:
+            for i in range(samples):
+                tokens, logprobs = np.arange(3), np.zeros(2, np.float32)
+                ending = "length" if i == samples - 1 else "stop"
+                self.running.append((Rollout(p, i, tokens, tokens > 0, logprobs, ending, self.version, ""), receive))
+
+    def advance(self) -> None:
+        assert self.running, "somebody waits for samples that nobody writes"
+        rollout, receive = self.running.pop(self.random.randrange(len(self.running)))
+        receive([rollout])
+
+    def run_on(self) -> None:
+        """Some samples end while the policy learns."""
+        for _ in range(self.random.randint(0, len(self.running))):
+            self.advance()
+
+
+class Verdicts:
+    """A reward service that judges at once."""
+
+    def __init__(self, judge: Judge, config: RewardConfig) -> None:
+        self.judge, self.config = judge, config
+        self.judged: list[Scored] = []
+
+    def submit(self, rollout: Rollout) -> None:
+        self.judged.append(Scored(rollout, self.judge(rollout.prompt.id, rollout.sample)))
+
+    def take_finished(self, timeout_s: float) -> list[Scored]:
+        judged, self.judged = self.judged, []
+        return judged
+
+    def check_errors(self) -> None: ...
 
 
 def stream(
-    judge: Judge, prompts: int = 40, reward: RewardConfig = TWO_PARTS, clips: tuple[Clip, ...] = (), **config: Any
+    judge: Judge,
+    prompts: int = 40,
+    reward: RewardConfig = TWO_PARTS,
+    clips: tuple[Clip, ...] = (),
+    chance: int = 0,
+    **config: Any,
 ) -> SampleStream:
-    """A stage that asks for 4 groups of 2, and whose samples `judge(prompt id, sample)` judges."""
+    """A stage that asks for 4 groups of 2, and whose samples `judge(prompt id, sample)` judges; `chance` is the seed of the
+    order in which they end."""
     settings = Config("words", algorithm="dapo", prompts_per_step=4, samples_per_prompt=2, **config)
     items = [Prompt(f"{i:02}", (Message("user", "?"),), clips=clips) for i in range(prompts)]
-
-    def collect(rollouts: Sequence[Rollout]) -> list[Scored]:
-        return [Scored(rollout, judge(rollout.prompt.id, rollout.sample)) for rollout in rollouts]
-
-    context: Any = SimpleNamespace(name="rl", seed=0, cluster=SimpleNamespace(sampler=Engines()))
-    scorer: Any = SimpleNamespace(seconds={}, rewards=SimpleNamespace(config=reward), collect=collect)
-    return SampleStream(settings, context, Mixture({"words": items}, {"words": 1.0}, 0), scorer)
+    context: Any = SimpleNamespace(name="rl", seed=0, cluster=SimpleNamespace(sampler=Engines(chance)))
+    rewards: Any = Verdicts(judge, reward)
+    return SampleStream(settings, context, Mixture({"words": items}, {"words": 1.0}, 0), Scorer(rewards))
 
 
 def alternating(a: Verdict, b: Verdict) -> Judge:

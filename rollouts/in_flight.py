@@ -1,0 +1,106 @@
+"""Samples that an engine is writing while its weights change: which version has written which of their tokens.
+
+New weights come between two steps of the engine. vLLM then recomputes the keys and values of what runs, by the new
+weights, and goes on; a seeded sample keeps its stream of random numbers. So the place where a sample was cut decides its
+tokens: a run that is told the cuts of another one (`Request.cuts`) holds each sample back at them, and writes the same.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, cast
+
+from rl.types import Spans
+from rollouts.requests import Request
+
+if TYPE_CHECKING:
+    from vllm import LLMEngine
+
+
+class InFlight:
+    """The samples in flight of one engine, by vLLM's names of their requests."""
+
+    def __init__(self, engine: LLMEngine) -> None:
+        self.engine = engine
+        self.version = -1
+        """Version of the weights that write now."""
+        self.requests: dict[str, Request] = {}
+        self._spans: dict[str, Spans] = {}  # of earlier versions
+        self._held: dict[str, Any] = {}  # vLLM's own requests, taken out of its scheduler
+
+    @property
+    def idle(self) -> bool:
+        """True where no sample can go on under this version."""
+        return len(self.requests) == len(self._held)
+
+    def add(self, name: str, request: Request) -> None:
+        """Take note of a request that vLLM has been given under `name`."""
+        self.requests[name], self._spans[name] = request, ()
+        self._hold([name])
+
+    def begin(self, version: int) -> None:
+        """Take note of new weights: what was written so far is of the version before."""
+        for name in self.requests:
+            self._spans[name] = self._spans_so_far(name, self._written(name))
+        self.version = version
+        for name in [name for name in self._held if not self._waits(name)]:
+            # As vLLM puts back what it has preempted: its prompt and what was written are computed anew.
+            self._scheduler.waiting.add_request(self._held.pop(name))
+
+    def hold(self) -> None:
+        """Hold back the samples that are to go on under a later version. Called after each step of the engine."""
+        self._hold([name for name, request in self.requests.items() if request.cuts and name not in self._held])
+
+    def end(self, name: str, written: int) -> tuple[Request, Spans]:
+        """Return the request of a sample that has ended with so many tokens, and how many each version wrote."""
+        spans = self._spans_so_far(name, written)
+        del self._spans[name]
+        return self.requests.pop(name), spans
+
+    def drop(self, names: Iterable[str]) -> None:
+        """Forget requests, of which vLLM was told that nobody waits for them."""
+        for name in names:
+            del self.requests[name], self._spans[name]
+            self._held.pop(name, None)
+
+    @property
+    def _scheduler(self) -> Any:
+        core = cast("Any", self.engine.engine_core)  # the engine is in this process: a client around vLLM's core
+        return core.engine_core.scheduler
+
+    def _request(self, name: str) -> Any:
+        """Return vLLM's own request, which goes by the name with a random end."""
+        if name in self._held:
+            return self._held[name]
+        return self._scheduler.requests[self.engine.output_processor.external_req_ids[name][0]]
+
+    def _written(self, name: str) -> int:
+        return self._request(name).num_output_tokens
+
+    def _spans_so_far(self, name: str, written: int) -> Spans:
+        new = written - sum(count for _, count in self._spans[name])
+        return (*self._spans[name], (self.version, new)) if new else self._spans[name]
+
+    def _waits(self, name: str) -> bool:
+        """Return whether the sample's next token is another version's to write."""
+        cuts, written = self.requests[name].cuts, self._written(name)
+        for version, count in cuts:
+            if written < count:
+                return version != self.version
+            written -= count
+        return False  # of no replay; or past all that was planned, where it ends by itself
+
+    def _hold(self, names: Iterable[str]) -> None:
+        scheduler = self._scheduler
+        for name in names:
+            if not self.requests[name].cuts or not self._waits(name):
+                continue
+            request = self._request(name)
+            if request in scheduler.running:
+                scheduler.running.remove(request)
+                scheduler._preempt_request(request, time.monotonic(), drop_stale_output=True)  # into `waiting`
+                # It may be back in the very next step, which must not take it for one that has run on.
+                scheduler.prev_step_scheduled_req_ids.discard(request.request_id)
+            scheduler.waiting.remove_request(request)
+            self._held[name] = request

@@ -1,0 +1,52 @@
+"""What an engine is asked for and what it answers: one sample at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rl.types import Clip, Spans
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One sample to write. On a CPU the same seed gives the same tokens, whatever else the engine does meanwhile; on a GPU with
+    `engines.batch_invariant`."""
+
+    key: tuple[int, int]
+    """(number of the group among all that its sampler was asked for, index of the sample in its group)."""
+    tokens: tuple[int, ...]
+    """Ids of the prompt, one audio token for each clip."""
+    seed: int
+    max_tokens: int
+    temperature: float
+    """0 is greedy."""
+    clips: tuple[Clip, ...] = ()
+    """The clips that stand at the audio tokens, in order."""
+    ends: tuple[int, ...] = ()
+    """Ids of tokens that end the sample, beside those that the model's config.json declares."""
+    stop: tuple[str, ...] = ()
+    """Texts behind which the sample pauses for its environment."""
+    cuts: Spans = ()
+    """In a replay: how many of its tokens each version is to write, in order. Elsewhere any version may write any of them."""
+    engine: int | None = None
+    """The engine that has its beginning in its cache, where it goes on; else any may take it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One finished sample."""
+
+    key: tuple[int, int]
+    """The request's."""
+    tokens: np.ndarray
+    """[t] int64: the prompt as the engine saw it, audio expanded, then the response."""
+    prompt_length: int
+    """Tokens of the prompt among `tokens`."""
+    logprobs: np.ndarray
+    """[t - prompt_length] float32, of the response's tokens under the sampling distribution."""
+    finish_reason: str
+    """`stop` or `length`."""
+    spans: Spans
+    """How many of the response's tokens each version of the weights wrote, in order."""

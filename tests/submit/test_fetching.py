@@ -1,0 +1,78 @@
+"""Which files of a run `rl jobs fetch` brings, and how jobs are listed."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from ray.dashboard.modules.job.pydantic_models import JobDetails
+
+from rl.submit.fetching import is_wanted
+from rl.submit.job_list import _entry
+from rl.submit.sharing import MARK
+
+NAMES = [
+    "recipe.yaml",
+    "report.html",
+    "metrics.jsonl",
+    "stages/01-sft/model/model.safetensors",
+    "stages/02-rlvr/checkpoints/step-000010/policy/model.safetensors",
+    "stages/02-rlvr/model/config.json",
+    "stages/02-rlvr/model/tokenizer/vocab.json",
+    "stages/02-rlvr/rollouts/step-1.jsonl",
+    "stages/10-evaluate/results.json",
+]
+
+
+@pytest.mark.parametrize(
+    ("only", "brought"),
+    [
+        ("all", NAMES),
+        ("run", [name for name in NAMES if "checkpoints" not in name]),
+        ("report", ["recipe.yaml", "report.html", "metrics.jsonl"]),
+        ("model", ["stages/02-rlvr/model/config.json", "stages/02-rlvr/model/tokenizer/vocab.json"]),
+    ],
+)
+def test_a_part_of_a_run(only: str, brought: list[str]) -> None:
+    assert [name for name in NAMES if is_wanted(name, only, NAMES)] == brought
+
+
+@pytest.mark.parametrize("name", ["../up", "stages/../../up", "/etc/passwd"])
+def test_nothing_is_written_beside_the_folder(name: str) -> None:
+    assert not is_wanted(name, "all", [name])
+
+
+def test_a_folder_is_shared_until_the_job_is_stopped(tmp_path: Path) -> None:
+    run, logs = tmp_path / "run", tmp_path / "logs"
+    (run / "stages").mkdir(parents=True)
+    (run / "recipe.yaml").write_text("name: it\n")
+    (run / "stages" / "a b.txt").write_text("text")
+    (run / "gone").symlink_to("nowhere")
+    logs.mkdir()
+    with open(logs / "job.log", "w") as log:
+        process = subprocess.Popen([sys.executable, "-m", "rl", "jobs", "share", str(run)], stdout=log, stderr=log)
+    until = time.monotonic() + 60
+    while not (text := (logs / "job.log").read_text()).endswith("\n"):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    shared = json.loads(text.removeprefix(MARK))
+    assert [file[:2] for file in shared["files"]] == [["recipe.yaml", 9], ["stages/a b.txt", 4]]
+    assert (logs / shared["link"] / "stages" / "a b.txt").read_text() == "text"
+    process.send_signal(signal.SIGTERM)
+    process.wait(60)
+    assert not (logs / shared["link"]).is_symlink()
+
+
+def test_jobs_in_a_table() -> None:
+    details = {"type": "SUBMISSION", "submission_id": "tiny-1", "entrypoint": "rl run", "status": "PENDING"}
+    waiting = _entry(
+        JobDetails(**details, start_time=0, metadata={"groundtone_recipe": "tiny", "groundtone_out": "/r"})
+    )
+    assert (waiting.status, waiting.recipe, waiting.out, waiting.seconds) == ("waiting", "tiny", "/r", 0.0)
+    foreign = _entry(JobDetails(**details | {"status": "SUCCEEDED"}, start_time=5_000, end_time=65_000))
+    assert (foreign.status, foreign.recipe, foreign.seconds) == ("succeeded", "", 60.0)
