@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import threading
 from pathlib import Path
@@ -11,6 +13,7 @@ from ray.exceptions import RayActorError
 
 from rl.workers.deaths import count_oom_kills, describe_death, find_actor_error
 from rl.workers.ray_deaths import RayDeaths
+from rl.workers.ray_watcher import kill_all, list_processes
 
 
 @pytest.mark.parametrize(
@@ -64,3 +67,13 @@ def test_the_death_of_a_process_of_rays_own_is_told_at_once(tmp_path: Path, part
     for process in (first, second, other):
         process.wait()
     assert len(told) == 1
+
+
+def test_a_ray_is_killed_by_the_process_that_writes_into_its_folder_too(tmp_path: Path) -> None:
+    """The driver has a log of its own there, and is left alive."""
+    log, other = (tmp_path / "driver.log").open("w"), tmp_path / "worker.log"
+    worker = subprocess.Popen(["sleep", "600"], stdout=other.open("w"))
+    with log:
+        assert set(list_processes(str(tmp_path))) == {os.getpid(), worker.pid}
+        kill_all(str(tmp_path), os.getpid())
+    assert worker.wait(10) == -signal.SIGKILL
