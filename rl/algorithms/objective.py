@@ -94,7 +94,7 @@ class Objective:
     importance: Importance | None = None
     """Weigh each term by the ratio of trainer to engine probability, for engines that differ from the trainer or lag behind
     it (docs/algorithms.md, Corrections). A recipe that names neither this nor `importance_cap` has
-    `{level: token, high: 2.0, outside: clip}` in bfloat16 and null in float32."""
+    `{level: token, high: 2.0, outside: clip}` in bfloat16 and with a `max_lag`, and null elsewhere."""
     importance_cap: tuple[float, float] | float | None = None
     """Short form of `importance` by token. A number c is `{high: c, outside: clip}`, truncated importance sampling
     (https://fengyao.notion.site/off-policy-rl); a pair [low, high] is `{low: low, high: high, outside: mask}` (IcePop, arXiv
