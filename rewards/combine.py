@@ -22,7 +22,7 @@ from rewards.contract import NO_OPINION, OVER_DEADLINE, TimeoutPolicy
 from rewards.watch import WATCH, WatchConfig, check_watch
 from rewards.when import KINDS, VerifierConfig, check_when, values_differ, values_of
 from rl.config import ConfigError, did_you_mean
-from rl.types import Prompt, Verdict
+from rl.types import Prompt, RewardSpan, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +207,7 @@ def combine(results: Results, prompt: Prompt, clip: tuple[float, float] | None =
         elif verdict is not None and verdict.error is None:
             parts[part.name] = verdict.score
             parts |= {f"{part.name}/{inner}": value for inner, value in verdict.parts.items()}
-    score, errors = 0.0, list[str]()
+    score, errors, spans = 0.0, list[str](), list[RewardSpan]()
     error_parts = {part.name for part, verdict in results if verdict is not None and verdict.error is not None}
     for part, verdict in results:
         unknown_gates = [gate for gate in part.gates if gate.partition("/")[0] in error_parts]
@@ -218,14 +218,16 @@ def combine(results: Results, prompt: Prompt, clip: tuple[float, float] | None =
         elif counts and verdict is not None and part not in abstaining:
             if verdict.error is not None:
                 errors.append(f"{part.name}: {verdict.error}")
-            score += part.weight_for(prompt) * _apply_clip(verdict.score, part.clip)
+            weight = part.weight_for(prompt)
+            score += weight * _apply_clip(verdict.score, part.clip)
+            spans += [replace(span, score=weight * span.score) for span in verdict.spans]
         if part.gates and not unknown_gates:
             parts[f"{part.name}/counted"] = float(counts)
     reason = "; ".join(f"{part.name}: {v.reason}" for part, v in results if v is not None and v.reason)
     read = next((v.read for part, v in results if part.name == "accuracy" and v is not None), "")
     if errors:  # no score at all: a sum with a term missing is not a lower score
         return Verdict(parts=parts, error="; ".join(errors), reason=reason, read=read)
-    return Verdict(_apply_clip(score, clip), parts, reason=reason, read=read)
+    return Verdict(_apply_clip(score, clip), parts, reason=reason, read=read, spans=tuple(spans))
 
 
 def add_opinions(verdict: Verdict, results: Results) -> Verdict:

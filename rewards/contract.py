@@ -85,13 +85,15 @@ def describe_mismatch(case: GoldCase, verdict: Verdict) -> str:
     return f"'{pred[:80]}' against gold '{(gold or '')[:80]}' should score {right}; {result}"
 
 
-WireVerdict = tuple[float, dict[str, float], str | None, str, str]
-"""Score, parts, error, reason and reading of a verdict, as JSON carries them out of a worker."""
+WireVerdict = tuple[float, dict[str, float], str | None, str, str, list[tuple[int, int, float, str]]]
+"""Score, parts, error, reason, reading and spans of a verdict, as JSON carries them out of a worker."""
+MOST_SPANS = 1000
+"""Spans of a verdict at most."""
 
 
 def error_to_wire(error: str) -> WireVerdict:
     """Return the verdict of a sample that could not be judged."""
-    return 0.0, {}, error[:2000], "", ""
+    return 0.0, {}, error[:2000], "", "", []
 
 
 def to_wire(verdict: object, is_bounded: bool = True) -> WireVerdict:
@@ -109,4 +111,10 @@ def to_wire(verdict: object, is_bounded: bool = True) -> WireVerdict:
     not_finite = [name for name, value in parts.items() if not math.isfinite(value)]
     if not_finite:
         return error_to_wire(f"part '{not_finite[0]}' is {parts[not_finite[0]]}")
-    return float(score), parts, None, str(verdict.reason)[:500], str(verdict.read)[:4000]
+    spans = [(int(s.start), int(s.end), float(s.score), s.unit) for s in verdict.spans]
+    if len(spans) > MOST_SPANS:
+        return error_to_wire(f"{len(spans):,} spans, at most {MOST_SPANS:,} are taken")
+    for start, end, share, unit in spans:
+        if not 0 <= start < end or not math.isfinite(share) or unit not in ("characters", "tokens"):
+            return error_to_wire(f"span [{start}, {end}) of {share:g} {unit} is no piece of a sample")
+    return float(score), parts, None, str(verdict.reason)[:500], str(verdict.read)[:4000], spans

@@ -133,15 +133,13 @@ def _read_timeout_policy(spec: str, place: str, folder: Path | None) -> TimeoutP
 
 def _find_source(spec: str, place: str, folder: Path | None) -> tuple[Path | None, str]:
     """Return (the file of a verifier, None for a compiled module; the name of its function). Raises ConfigError."""
-    module, colon, function = spec.rpartition(":")
+    _, colon, _ = spec.rpartition(":")
     if not colon:
         if spec not in list_verifiers():
             hint = did_you_mean(spec, list_verifiers())
             raise ConfigError(f"{place}: unknown verifier '{spec}'{hint} (or your own as file.py:fn or pkg.mod:fn)")
         return IN_TREE / f"{spec}.py", _FUNCTION
-    if module.endswith(".py"):
-        return functions.find_file(module, place, _search_folders(folder)), function
-    return functions.find_module(module, place, _search_folders(folder)), function
+    return find_source(spec, place, folder)
 
 
 def reads_gold(spec: str, folder: Path | None = None) -> bool:
@@ -163,15 +161,10 @@ def load(spec: str, folder: Path | None = None, args: Mapping[str, object] | Non
     if spec not in list_verifiers():
         check(spec, "verifier", folder)
     module_name, colon, function = spec.rpartition(":")
-    for path in (folder, Path.cwd()):  # at the end, so that nothing there takes the place of an installed module
-        if path is not None and str(path) not in sys.path:
-            sys.path.append(str(path))
     if not colon:
         module, function = importlib.import_module(f"rewards.verifiers.{spec}"), _FUNCTION
-    elif module_name.endswith(".py"):
-        module = _load_file(functions.find_file(module_name, "verifier", _search_folders(folder)))
     else:
-        module = importlib.import_module(module_name)
+        module = import_module(module_name, folder, "verifier")
     verify = getattr(module, function)
     if not callable(verify):
         raise ConfigError(f"verifier: '{spec}' is not a function")
@@ -185,6 +178,17 @@ def load(spec: str, folder: Path | None = None, args: Mapping[str, object] | Non
         return Verifier(verify, cases, is_bounded=not getattr(module, "ANY_SCALE", False))
     reward = _wrap(verify, spec, folder, args or {})
     return Verifier(reward, cases, is_bounded=reward.form in ("ours", "ours_batch"))
+
+
+def import_module(name: str, folder: Path | None, kind: str) -> ModuleType:
+    """Import `pkg.mod`, or `file.py` from the recipe's folder or the working directory. `kind` is what it holds, for messages
+    and for the module's name."""
+    for path in _search_folders(folder):  # at the end, so that nothing there takes the place of an installed module
+        if str(path) not in sys.path:
+            sys.path.append(str(path))
+    if name.endswith(".py"):
+        return _load_file(functions.find_file(name, kind, _search_folders(folder)), kind)
+    return importlib.import_module(name)
 
 
 def _wrap(verify: Callable[..., object], spec: str, folder: Path | None, args: Mapping[str, object]) -> ForeignReward:
@@ -253,12 +257,21 @@ def _is_range(score: object) -> bool:
     return len(bounds) == 2 and all(isinstance(bound, int | float) for bound in bounds)
 
 
+def find_source(spec: str, place: str, folder: Path | None) -> tuple[Path | None, str]:
+    """Return (the file of a function written `file.py:fn` or `pkg.mod:fn`, None for a compiled module; its name). Raises
+    ConfigError."""
+    module, _, function = spec.rpartition(":")
+    if module.endswith(".py"):
+        return functions.find_file(module, place, _search_folders(folder)), function
+    return functions.find_module(module, place, _search_folders(folder)), function
+
+
 def _search_folders(folder: Path | None) -> list[Path]:
     return [path for path in (folder, Path.cwd()) if path is not None]
 
 
-def _load_file(path: Path) -> ModuleType:
-    name = f"verifier_{path.stem}"
+def _load_file(path: Path, kind: str) -> ModuleType:
+    name = f"{kind}_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None

@@ -19,6 +19,7 @@ from types import TracebackType
 
 from rewards.combine import RewardConfig, is_over_deadline
 from rewards.contract import OVER_DEADLINE, Case, describe_mismatch
+from rewards.exchanges import add_turn_rewards
 from rewards.gating import PartialVerdict
 from rewards.pool.dispatch import Dispatcher
 from rewards.served import Model
@@ -220,6 +221,7 @@ class RewardService:
         verdict is whole: in the pool's or the loop's thread, or at once where there is nothing to ask."""
 
         def finish(verdict: Verdict) -> None:
+            verdict = add_turn_rewards(verdict, rollout)
             self.scored += 1
             self.errors += verdict.error is not None
             self.over_deadline += is_over_deadline(verdict)
@@ -234,7 +236,10 @@ class RewardService:
             self._dispatcher.ask(rollout, partial_verdict.add(settled_verdicts), add)
 
         with self._condition:  # re-entrant: `submit` holds it already
-            if partial_verdict.first:
+            if rollout.error is not None:  # its environment failed: what it might have become is not known
+                finish(Verdict(error=rollout.error))
+                self._condition.notify_all()
+            elif partial_verdict.first:
                 self._dispatcher.ask(rollout, partial_verdict.first, add)
             else:  # no part applies, which is an error, or every part waits behind a gate
                 add({})

@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rl.types import Clip
 
@@ -83,16 +83,16 @@ def check_decodable(clip: Clip) -> None:
     _decode(clip)
 
 
-def encode(samples: np.ndarray, rate: int = SAMPLE_RATE) -> bytes:
-    """Encode mono samples in [-1, 1] as 16-bit FLAC. Raises ValueError for samples out of that range, which the encoder
-    would clip without a word."""
+def encode(samples: np.ndarray, rate: int = SAMPLE_RATE, bits: Literal[16, 24] = 16) -> bytes:
+    """Encode mono samples in [-1, 1] as FLAC. Raises ValueError for samples out of that range, which the encoder would clip
+    without a word."""
     import numpy as np
     import soundfile
 
     if not np.abs(samples).max(initial=0.0) <= 1:  # written so that NaN is refused too
         raise ValueError("samples beyond full scale or not numbers; lower the level")
     file = io.BytesIO()
-    soundfile.write(file, samples, rate, format="FLAC", subtype="PCM_16")
+    soundfile.write(file, samples, rate, format="FLAC", subtype=f"PCM_{bits}")
     return file.getvalue()
 
 

@@ -21,6 +21,7 @@ from types import FrameType
 GRACE_S = 7.0
 """Seconds between the first signal and the end of the process, whatever the main thread is doing."""
 _KILL_S = 1.0  # for killed processes to be gone
+_RESEND_S = 1.0  # between two interruptions of a main thread that has not heard of a failure
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _FAILURE = signal.SIGRTMIN + 7  # from this process to itself; SIGINT may be ignored (a shell's background job)
@@ -34,6 +35,10 @@ class _Shutdown:
     """The first signal; 0 until there is one."""
     failure = ""
     """Why the command must end without a signal from outside; empty as long as it need not."""
+    failures = 0
+    """Failures so far, also those that the command has recovered from."""
+    is_taken = False
+    """The main thread has heard of the failure."""
     is_installed = False
     """`install_handlers` has been called."""
     message = "interrupted"
@@ -71,7 +76,8 @@ def fail(reason: str) -> None:
     only the former. Do nothing where the command is ending already."""
     if _Shutdown.signal_number or _Shutdown.failure:
         return
-    _Shutdown.failure = reason
+    _Shutdown.failure, _Shutdown.is_taken = reason, False
+    _Shutdown.failures += 1
     if _Shutdown.is_installed:
         signal.pthread_kill(threading.main_thread().ident or 0, _FAILURE)
     else:
@@ -81,9 +87,17 @@ def fail(reason: str) -> None:
 def take_failure() -> str:
     """Return the reason that `fail` was given, and "" without one; where no handlers are installed, once."""
     reason = _Shutdown.failure
+    _Shutdown.is_taken = bool(reason)
     if not _Shutdown.is_installed:
         _Shutdown.failure = ""
     return reason
+
+
+def recover() -> None:
+    """Forget the failure that `take_failure` has returned: the command goes on, and `fail` may be called again."""
+    _Shutdown.failure = ""
+    os.environ.pop("RAY_IGNORE_UNHANDLED_ERRORS", None)
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 0)
 
 
 def is_ending() -> bool:
@@ -161,6 +175,8 @@ def _kill(pid: int) -> None:
 
 def _interrupt(number: int, _: FrameType | None) -> None:
     """Raise KeyboardInterrupt at the first signal; the handler of all."""
+    if number == _FAILURE and (_Shutdown.is_taken or not _Shutdown.failure):
+        return  # sent again just as the main thread heard of it
     if number == _FAILURE or not is_ending():
         if number != _FAILURE:
             _Shutdown.signal_number = number
@@ -173,15 +189,17 @@ def _interrupt(number: int, _: FrameType | None) -> None:
 def _wait_for_signal(reader: int) -> None:
     """Wait for the first signal, and end the process where the main thread has not done so within `GRACE_S`."""
     number = 0
-    while number not in (*_SIGNALS, _FAILURE):
+    while number not in _SIGNALS:
         number = os.read(reader, 1)[0]
+        if number == _FAILURE and not _is_survived():
+            break
     failure = _Shutdown.failure
     # A process that loses its parent from now on becomes our child, and `kill_and_exit` finds it.
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    with suppress(Exception):  # the disk may be full
-        if not failure:
+    if number != _FAILURE:
+        with suppress(Exception):  # the disk may be full
             _Shutdown.on_signal()
-    time.sleep(GRACE_S)
+        time.sleep(GRACE_S)
     if _Shutdown.message_lock.acquire(blocking=False):
         from rl.terminal import complain
 
@@ -190,6 +208,20 @@ def _wait_for_signal(reader: int) -> None:
                 _Shutdown.on_signal()
         complain(f"error: {failure}" if failure else _Shutdown.message)
     kill_and_exit(_FAILED if failure else 128 + number)
+
+
+def _is_survived() -> bool:
+    """Wait for the main thread to hear of a failure; return whether the command has recovered from it within `GRACE_S`."""
+    count, deadline = _Shutdown.failures, time.monotonic() + GRACE_S
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    while time.monotonic() < deadline:
+        if _Shutdown.failures > count or not _Shutdown.failure:
+            return True  # what has failed since has a byte of its own in the pipe
+        time.sleep(min(_RESEND_S, GRACE_S / 4))
+        if _Shutdown.failure and not _Shutdown.is_taken:
+            # The main thread may be tidying up, and wait for what will never come: this gets it out of there too.
+            signal.pthread_kill(threading.main_thread().ident or 0, _FAILURE)
+    return False
 
 
 def _restore_handlers() -> None:

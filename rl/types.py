@@ -13,6 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
+from rl.messages import AUDIO_PATCH as AUDIO_PATCH
+from rl.messages import Clip, Exchange, Message, RewardSpan
+from rl.messages import Reply as Reply
 from rl.think import Turn
 
 if TYPE_CHECKING:
@@ -22,24 +25,6 @@ if TYPE_CHECKING:
 
 Spans = tuple[tuple[int, int], ...]
 """(version of the weights, how many tokens of a sample it wrote), in order."""
-AUDIO_PATCH = "<audio_patch>"
-"""Mark of a clip's place in a message, one for each clip, in their order. A prompt without clips has it as plain text."""
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One turn of a conversation; `AUDIO_PATCH` in its content marks the place of a clip."""
-
-    role: str
-    content: str
-
-
-@dataclass(frozen=True, slots=True)
-class Clip:
-    """One audio clip, not yet decoded: the path of a file, or its encoded bytes."""
-
-    path: str | None = None
-    data: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +81,23 @@ class Rollout(Turn):
     tokens: np.ndarray  # [t] int64: the prompt, the policy's tokens, then perhaps a tool's answer and more
     action_mask: np.ndarray  # [t] bool, True at the tokens that the policy wrote
     logprobs: np.ndarray  # [action_mask.sum()] float32, under the sampling distribution
-    finish_reason: str  # `stop` (the policy ended its turn) or `length`
+    finish_reason: (
+        str  # `stop` (the policy ended its turn), `length`, or an end by its environment (`rollouts.episodes`)
+    )
     version: int  # of the weights that began it
     text: str
-    """Text of the whole assistant turn, without the end token; begins with `<think>` if the chat template opened it."""
+    """Text of the last assistant turn, without the end token; begins with `<think>` if the chat template opened it."""
     spans: Spans = ()
     """What each version wrote, of a sample that was in flight when weights changed; () where `version` wrote all."""
+    exchanges: tuple[Exchange, ...] = ()
+    """Replies of an environment on the way, each with what the policy had written before."""
+    error: str | None = None
+    """Failure of the environment to reply; such a sample is not judged."""
+
+    @property
+    def clips(self) -> tuple[Clip, ...]:
+        """All that was heard, in the order of the audio tokens: the prompt's clips and those that replies added."""
+        return (*self.prompt.clips, *(clip for exchange in self.exchanges for clip in exchange.reply.clips))
 
     @property
     def truncated(self) -> bool:
@@ -130,6 +126,8 @@ class Verdict:
     read: str = ""
     """Answer that the verifier read in the response, in a normal form that does not depend on the gold; empty if it reads
     none. Majority votes count these."""
+    spans: tuple[RewardSpan, ...] = ()
+    """Pieces of the sample that earned parts of the score; the rest is earned by the whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +194,7 @@ class Batch:
     _advantages_A: Tensor | None = None
     _returns_A: Tensor | None = None
     _scale_A: Tensor | None = None
+    _placed_A: Tensor | None = None
     names_N: tuple[str, ...] = ()  # ids of the prompts, for messages
     _host: Batch | None = None  # of a batch on a device: the one in the host's memory
 
@@ -289,7 +288,9 @@ class Batch:
     values_A = _Column()
     """Critic's value of the state before each action."""
     rewards_A = _Column()
-    """Token-level rewards: the score at each last action, minus the KL penalty if it is in the reward."""
+    """Token-level rewards: the score at each last action but for what is placed before, minus a KL penalty in the reward."""
+    placed_A = _Column()
+    """Rewards that are paid before the end of their sequence, as parts of its score."""
     advantages_A = _Column()
     """Advantage of each action, whitened where the objective says so."""
     returns_A = _Column()

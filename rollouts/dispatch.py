@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, cast
 
+from rollouts.episodes import Episodes, Finished
 from rollouts.pool import EnginePool
 from rollouts.remote import Actor, fetch
 from rollouts.requests import Completion, Request
@@ -25,11 +26,20 @@ it runs on during the report."""
 
 
 class Dispatcher:
-    """Deals requests to the engines of a pool. `deliver` takes finished samples, in the thread that deals."""
+    """Deals requests to the engines of a pool. In the thread that deals, `deliver` takes what an engine has written, and
+    `finish` the samples that ended with a reply of the environment, to which `episodes` go."""
 
-    def __init__(self, pool: EnginePool, most_samples: int, deliver: Callable[[Sequence[Completion]], None]) -> None:
+    def __init__(
+        self,
+        pool: EnginePool,
+        most_samples: int,
+        deliver: Callable[[int, Sequence[Completion]], None],
+        episodes: Episodes,
+        finish: Callable[[Finished], None],
+    ) -> None:
         """`most_samples` is what an engine is given at once, running or in its queue."""
         self.pool, self.most_samples, self.deliver = pool, most_samples, deliver
+        self.episodes, self.finish = episodes, finish
         self.reissued_requests = 0
         """Requests that a second engine has begun anew, since the first one died."""
         self._queue = deque[Request]()
@@ -44,7 +54,7 @@ class Dispatcher:
     def busy(self) -> bool:
         """Whether there is anything to write by the present weights, or an answer to wait for."""
         # Calls without work too: only when all are back is no engine still stepping.
-        return bool(self._calls) or any(map(self._is_due, self._queue))
+        return bool(self._calls) or self.episodes.waiting or any(map(self._is_due, self._queue))
 
     def add(self, requests: Sequence[Request], first: bool = False) -> None:
         """Take requests in, before all others if they are to be the `first`."""
@@ -60,6 +70,11 @@ class Dispatcher:
         from ray.exceptions import RayActorError
 
         self._forget_replaced()
+        # Where no engine has anything to do, the environment is all that is waited for.
+        is_idle = not self._calls and not any(map(self._is_due, self._queue))
+        requests, finished = self.episodes.advance(SLICE_S if is_idle else 0.0)
+        self.add(requests, first=True)
+        self.finish(finished)
         self._feed()
         if not self._calls:
             return
@@ -75,10 +90,13 @@ class Dispatcher:
 
     def settle(self) -> None:
         """Advance until each sample has ended or, in a replay, waits for the next version."""
-        while self.busy and any(map(self._is_due, self._queue)):
-            self.advance()
-        for i, engine in enumerate(self.pool.engines):
-            self._deliver(i, fetch(engine.settle.remote()))
+        while True:
+            while self.episodes.waiting or any(map(self._is_due, self._queue)):
+                self.advance()
+            for i, engine in enumerate(self.pool.engines):
+                self._deliver(i, fetch(engine.settle.remote()))
+            if not self.episodes.waiting and not any(map(self._is_due, self._queue)):
+                return
 
     def drop(self, keys: set[tuple[int, int]]) -> None:
         """Drop these requests, wherever they are."""
@@ -129,7 +147,7 @@ class Dispatcher:
         # Of a request that was dropped meanwhile nobody wants the sample.
         wanted = [c for c in completions if self._running[i].pop(c.key, None) is not None]
         if wanted:
-            self.deliver(wanted)
+            self.deliver(i, wanted)
 
     def _feed(self) -> None:
         """Deal waiting requests evenly and keep two calls in flight on every engine that has work."""
@@ -139,7 +157,8 @@ class Dispatcher:
                 # An even share of all that is left, rounded up: a fast engine must not empty the queue at the end.
                 share = -(-(len(self._queue) + sum(map(len, self._running))) // len(self.pool.engines))
                 space = max(0, min(share, self.most_samples) - len(self._running[i]))
-                requests = list(islice(filter(self._is_due, self._queue), space))
+                suitable = (r for r in self._queue if self._is_due(r) and r.engine in (None, i))
+                requests = list(islice(suitable, space))
                 for request in requests:
                     self._queue.remove(request)
                 self._running[i] |= {request.key: request for request in requests}

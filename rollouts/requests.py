@@ -26,8 +26,12 @@ class Request:
     """The clips that stand at the audio tokens, in order."""
     ends: tuple[int, ...] = ()
     """Ids of tokens that end the sample, beside those that the model's config.json declares."""
+    stop: tuple[str, ...] = ()
+    """Texts behind which the sample pauses for its environment."""
     cuts: Spans = ()
     """In a replay: how many of its tokens each version is to write, in order. Elsewhere any version may write any of them."""
+    engine: int | None = None
+    """The engine that has its beginning in its cache, where it goes on; else any may take it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,41 +2,32 @@
 
 The sampler turns prompts into requests (one per sample, each with its own seed), has them dealt to the engines, and hands
 out rollouts in the order in which they end, which differs from run to run. A request that an engine loses by dying is
-written again by another engine. `generate` is a stream for who waits; `start` for who does something else meanwhile.
+written again by another engine. Where an environment answers the policy (`rollouts.episodes`), a sample goes on with a new
+request after each reply. `generate` is a stream for who waits; `start` for who does something else meanwhile.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Container, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-import numpy as np
-
-from rl.finite import NonFiniteError, is_finite
 from rl.types import Prompt, Rollout, Spans
 from rollouts.chat_format import ChatFormat
 from rollouts.dispatch import Dispatcher
 from rollouts.engine_options import samples_in_flight
+from rollouts.episodes import Episodes, Key
 from rollouts.pool import EnginePool
 from rollouts.proof import Proof
 from rollouts.remote import Actor
 from rollouts.requests import Completion, Request
+from rollouts.seeds import seed_of
 from rollouts.weights import Weights, folder_weights
 
 NO_OPENINGS: Mapping[tuple[str, int], Sequence[int]] = MappingProxyType({})
 NO_CUTS: Mapping[tuple[str, int], Spans] = MappingProxyType({})
 Receive = Callable[[list[Rollout]], None]
-
-
-def seed_of(*parts: object) -> int:
-    """Return a seed for what these parts name, for instance (seed of the call, prompt id, sample index)."""
-    # Hashed: with `n` > 1 vLLM itself takes seed + i for sample i, so neighbouring seeds would share random numbers.
-    digest = hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=8).digest()
-    # 62 bits: vLLM and torch take seeds as signed 64-bit integers; 63 would fit, and one bit less costs nothing.
-    return int.from_bytes(digest, "big") >> 2
 
 
 @dataclass(eq=False)
@@ -45,9 +36,8 @@ class Generation:
 
     receive: Receive
     """Takes finished samples, in the thread that deals."""
-    openings: Mapping[tuple[str, int], Sequence[int]]
-    pending: dict[tuple[int, int], Prompt]
-    """Prompts of the samples that have not ended, by the keys of their requests."""
+    pending: set[Key]
+    """Keys of the samples that have not ended."""
 
 
 class Sampler:
@@ -68,7 +58,8 @@ class Sampler:
     ) -> None:
         """`most_samples` is what an engine is given at once, running or in its queue."""
         self.pool, self.chat = EnginePool(engines, respawn), chat
-        self.dispatcher = Dispatcher(self.pool, most_samples, self._deliver)
+        self.episodes = Episodes(chat)
+        self.dispatcher = Dispatcher(self.pool, most_samples, self._deliver, self.episodes, self._hand_out)
         self.groups = 0  # that engines were asked for: their requests go by these numbers
         self.generations: dict[int, Generation] = {}  # by group
         self.version = -1  # nothing loaded: the engines hold the weights that they started with
@@ -161,8 +152,7 @@ class Sampler:
         self.pool.awake = True
         limits = _Limits(samples, temperature, max_sequence_tokens, seed)
         requests = list(self._requests(prompts, limits, skip, openings, cuts))
-        owners = {request.key: prompts[request.key[0] - self.groups] for request in requests}
-        generation = Generation(receive, openings, owners)
+        generation = Generation(receive, {request.key for request in requests})
         self.generations |= dict.fromkeys(range(self.groups, self.groups + len(prompts)), generation)
         self.groups += len(prompts)
         self.replays = self.replays or bool(cuts)
@@ -183,20 +173,26 @@ class Sampler:
     def drop(self, generation: Generation) -> None:
         """Drop what a generation has not finished."""
         self.dispatcher.pause()
-        self.dispatcher.drop(set(generation.pending))
+        self.dispatcher.drop(generation.pending)
+        self.episodes.drop(generation.pending)
         self._forget(generation)
 
     def _forget(self, generation: Generation) -> None:
         self.generations = {group: other for group, other in self.generations.items() if other is not generation}
 
-    def _deliver(self, completions: Sequence[Completion]) -> None:
+    def _deliver(self, engine: int, completions: Sequence[Completion]) -> None:
+        rollouts = {c.key: rollout for c in completions if (rollout := self.episodes.add(c, engine)) is not None}
+        self._hand_out(rollouts)
+
+    def _hand_out(self, rollouts: Mapping[Key, Rollout]) -> None:
+        """Hand finished samples to their receivers."""
         batches: dict[Generation, list[Rollout]] = {}
-        for completion in completions:
-            generation = self.generations[completion.key[0]]
-            prompt = generation.pending.pop(completion.key)
-            batches.setdefault(generation, []).append(self._rollout(prompt, completion, generation.openings))
-        for generation, rollouts in batches.items():
-            generation.receive(rollouts)
+        for key, rollout in rollouts.items():
+            generation = self.generations[key[0]]
+            generation.pending.remove(key)
+            batches.setdefault(generation, []).append(rollout)
+        for generation, batch in batches.items():
+            generation.receive(batch)
             if not generation.pending:
                 self._forget(generation)
 
@@ -233,41 +229,20 @@ class Sampler:
                     )
                 sample_seed, tokens = seed_of(limits.seed, prompt.id, s), (*ids, *opening)
                 settings = sample_seed, max_tokens, limits.temperature
-                yield Request((group, s), tokens, *settings, prompt.clips, ends, cuts.get(sample_id, ()))
+                request = Request((group, s), tokens, *settings, prompt.clips, ends, cuts=cuts.get(sample_id, ()))
+                yield self.episodes.begin(prompt, request, limits.seed, max_sequence_tokens, len(opening))
 
     def _encode(self, prompt: Prompt) -> tuple[tuple[int, ...], int]:
         """Return (ids to send, their number once the engine has expanded the audio)."""
         try:
             # One audio token a clip: vLLM expands them, and would expand an expanded prompt again without a word.
-            ids = tuple(self.chat.prompt(prompt.messages, prompt.clips))
+            tools = self.episodes.tools
+            ids = tuple(self.chat.prompt(prompt.messages, prompt.clips, tools=tools))
             if not prompt.clips:
                 return ids, len(ids)
-            return ids, len(self.chat.prompt(prompt.messages, prompt.clips, expand=True))
+            return ids, len(self.chat.prompt(prompt.messages, prompt.clips, expand=True, tools=tools))
         except ValueError as error:
             raise ValueError(f"prompt '{prompt.id}': {error}") from error
-
-    def _rollout(
-        self, prompt: Prompt, completion: Completion, openings: Mapping[tuple[str, int], Sequence[int]]
-    ) -> Rollout:
-        _, sample = completion.key
-        if not is_finite(completion.logprobs):
-            raise NonFiniteError(
-                f"sample {sample} of prompt '{prompt.id}': the engine's logprobs are not finite numbers: its model is broken"
-            )
-        action_mask = np.arange(len(completion.tokens)) >= completion.prompt_length
-        # An opening was sent as the end of the prompt, and is part of the turn's text.
-        turn_start = completion.prompt_length - len(openings.get((prompt.id, sample), ()))
-        return Rollout(
-            prompt=prompt,
-            sample=sample,
-            tokens=completion.tokens,
-            action_mask=action_mask,
-            logprobs=completion.logprobs,
-            finish_reason=completion.finish_reason,
-            version=completion.spans[0][0],
-            text=self.chat.turn(completion.tokens[turn_start:].tolist()),
-            spans=completion.spans if len(completion.spans) > 1 else (),
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -259,7 +259,9 @@ class EngineWorker:
             max_tokens=request.max_tokens,
             logprobs=0,  # of the sampled token alone
             flat_logprobs=True,
-            detokenize=False,  # 4.2 → 4.8–5.2 thousand tokens/s on one thread
+            detokenize=bool(request.stop),  # without: 4.2 → 4.8–5.2 thousand tokens/s on one thread
+            stop=list(request.stop),
+            skip_special_tokens=False,  # a text to stop at may be a token of its own
             stop_token_ids=sorted({*self.stop_tokens, *request.ends}),
             output_kind=RequestOutputKind.FINAL_ONLY,
         )

@@ -166,9 +166,10 @@ def find_below(process: subprocess.Popen[str], title: str) -> psutil.Process:
 def test_a_process_that_is_lost_ends_the_run_in_one_line(
     tmp_path: Path, number: signal.Signals, title: str, says: str
 ) -> None:
-    """And leaves nothing; what was learned by then is there to go on with."""
+    """And leaves nothing; what was learned by then is there to go on with, at another stage of ZeRO too. The next loss is one that
+    the run recovers from by itself."""
     file, out = tmp_path / "tiny.yaml", tmp_path / "run"
-    values = recipe(tmp_path, "sft", SFT, cluster={"heartbeat_s": 6}).source
+    values = recipe(tmp_path, "sft", SFT, cluster={"heartbeat_s": 6}, run={"retries": 0}).source
     OmegaConf.save(OmegaConf.create({**values, "stages": SHORT}), file)
     process = start(file, out)
     while last_step(out) < 2:
@@ -187,10 +188,18 @@ def test_a_process_that_is_lost_ends_the_run_in_one_line(
     assert (summary.status, summary.failure.stage) == ("failed", "rlvr")
     if number == signal.SIGKILL:
         done = last_step(out)
-        again = start(file, out, "--resume")
-        while last_step(out) <= done:
-            assert again.poll() is None, again.communicate()
-            time.sleep(0.05)
-        assert getattr(read_summary(out), "failure", "gone") is None
+        again = start(file, out, "--resume", "run.retries=1", "trainer.zero_stage=2")
+        for lost in (False, True):
+            while last_step(out) <= done:
+                assert again.poll() is None, again.communicate()
+                time.sleep(0.05)
+            if not lost:
+                done = last_step(out) + 1
+                find_below(again, title).kill()
+        summary = read_summary(out)
+        assert summary is not None
+        assert summary.failure is None
+        assert [(loss.stage, loss.checkpoint > 0) for loss in summary.recoveries] == [("rlvr", True)]
+        assert summary.recoveries[0].error.startswith("the policy's trainer (pid ")
         again.send_signal(signal.SIGTERM)
         assert again.wait(60) == 143

@@ -15,9 +15,10 @@ HOUSES = ("rl", "rewards", "rollouts", "models")
 FLOORS = [
     {"rl.yaml_scalars", "rl.redaction", "rl.nearness"},
     {"rl.bundled", "rl.gpu_requirements", "rl.native_libraries", "rl.nvml", "rl.think", "rl.config", "rl.units"},
-    {"rl.json_files"},
+    {"rl.json_files", "rl.messages"},
     {"rl.types"},
     {"rl.audio", "rl.finite", "rl.functions", "rl.terminal", "rewards.answers"},
+    {"rl.benchmarks"},
     {"rl.algorithms", "rl.data", "models", "rollouts", "rewards"},
     {
         "rl.run",
@@ -29,7 +30,7 @@ FLOORS = [
         "rewards.programs",
         "rewards.sandbox",
     },
-    {"rewards.verifiers", "rewards.service", "rl.workers"},
+    {"rewards.verifiers", "rewards.service", "rl.workers", "rollouts.environments"},
     {"rl.stages"},
     {"rl.recipe"},
     {"rl.planning", "rl.report"},

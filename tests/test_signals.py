@@ -42,3 +42,41 @@ def test_a_failure_of_another_thread_ends_the_command(stuck: bool, ignored: bool
         preexec_fn=lambda: signal.signal(signal.SIGINT, handler),
     )
     assert (done.returncode, done.stderr) == (2, "error: engine 0 has not run for 30 s\n")
+
+
+RECOVER = """
+import hashlib, os, signal, sys, threading, time
+from rl import signals
+signals.install_handlers()
+signals.GRACE_S = 3.0
+
+def clean_up():
+    try:
+        time.sleep(600)  # for what will never come
+    finally:
+        print("cleaned", flush=True)
+
+for number in range(2):
+    threading.Timer(0.3, lambda: signals.fail("Ray's GCS has died")).start()
+    try:
+        try:
+            time.sleep(60)
+        finally:
+            clean_up()
+    except KeyboardInterrupt:
+        print(signals.take_failure(), signals.is_ending(), flush=True)
+        signals.recover()
+time.sleep(4)
+print("on", signals.is_ending(), flush=True)
+if len(sys.argv) > 1:
+    threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)  # in C, for minutes
+"""
+
+
+@pytest.mark.parametrize(("arguments", "code"), [([], 0), (["then SIGTERM"], 143)])
+def test_a_command_recovers_from_a_failure_as_often_as_it_takes_one(arguments: list[str], code: int) -> None:
+    """Also out of a clean-up that waits for ever; and it can still be ended afterwards, in the midst of C code too."""
+    process = subprocess.run([sys.executable, "-c", RECOVER, *arguments], capture_output=True, text=True, timeout=120)
+    assert process.returncode == code, process.stderr
+    assert process.stdout == "cleaned\nRay's GCS has died True\n" * 2 + "on False\n"

@@ -36,3 +36,5 @@ class Claim:
     """True for the contrary: "not higher"."""
     text: str = field(default="", compare=False)
     """The sentence that it was read from."""
+    end: int = field(default=0, compare=False)
+    """Index in the chain after the word that completed it."""

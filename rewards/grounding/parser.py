@@ -11,7 +11,7 @@ import re
 
 from rewards.grounding.claim import Claim
 from rewards.grounding.lexicon import GENERIC, OF_UNIT, ORDINALS, STAGES, TIMES, tokenize
-from rewards.grounding.sentences import claiming_sentences, remove_quotations
+from rewards.grounding.sentences import claiming_sentences, find_ends, remove_quotations
 from rewards.grounding.sequence import order_claims, part_of
 
 _AFTER_NARRATIVE_FIRST = ("i", "we", "you", "there", "it", "comes", "a", "an", ",")
@@ -24,19 +24,21 @@ def read_claims(chain: str) -> list[Claim]:
     if _COUNT_UP.fullmatch(text.strip()):  # `1 2 3`, how the listening tasks count beats
         numbers = [int(n) for n in re.findall(r"\d+", text)]
         if numbers == list(range(1, len(numbers) + 1)):
-            return [Claim("count", "beats", values=(len(numbers), len(numbers)), text=text.strip())]
+            values = len(numbers), len(numbers)
+            return [Claim("count", "beats", values=values, text=text.strip(), end=len(text.rstrip()))]
     claims: dict[Claim, None] = {}  # a set that keeps its order
-    for sentence in claiming_sentences(text):
-        claims |= dict.fromkeys(_Reader(sentence).claims)
+    for start, sentence in claiming_sentences(text):
+        claims |= dict.fromkeys(_Reader(sentence, start).claims)
     return list(claims)
 
 
 class _Reader:
     """A reader of one sentence, in lower case; `claims` are what it read."""
 
-    def __init__(self, sentence: str) -> None:
+    def __init__(self, sentence: str, start: int) -> None:
         self.sentence = " ".join(sentence.split())[:120]  # for reasons, which are a line
         self.tokens = tokenize(sentence)
+        self.ends = find_ends(sentence, start, [token.text for token in self.tokens])
         self.subject: int | None = None
         self.reference: int | None = None
         """The sound named by an earlier "compared with"."""
@@ -95,7 +97,7 @@ class _Reader:
         subject = self.subject if subject is None else subject
         claim = Claim(
             kind, quantity, sign, values, rounding, bound, subject, reference,
-            thing=self.thing, denied=self.denied, text=self.sentence,
+            thing=self.thing, denied=self.denied, text=self.sentence, end=self.ends[self.at],
         )  # fmt: skip
         self.placed_claims.append((self.at, claim))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 _QUOTATION = re.compile(r"\"[^\"\n]{0,200}\"|“[^”\n]{0,200}”|\B'[^'\n]{0,80}'\B")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|[\n;]+|(?<![\d])\.(?!\d)")
@@ -20,12 +20,30 @@ _CONTINUATION = re.compile(r"(?:[.;]|\s*\n)\s+(?=(?:then|later|afterwards|after 
 
 
 def remove_quotations(text: str) -> str:
-    """Return the text without what it quotes, such as the question or an option."""
-    return _QUOTATION.sub(" ", text)
+    """Return the text with spaces in the place of what it quotes, such as the question or an option."""
+    return _QUOTATION.sub(lambda quotation: " " * len(quotation[0]), text)
 
 
-def claiming_sentences(text: str) -> Iterator[str]:
-    """Yield the sentences of a text in lower case, except those that ask, plan, doubt or suppose."""
-    for sentence in _SENTENCE.split(_CONTINUATION.sub(", ", text)):
+def claiming_sentences(text: str) -> Iterator[tuple[int, str]]:
+    """Yield (where it begins, sentence) of the sentences of a text in lower case, except those that ask, plan, doubt or
+    suppose."""
+    # As long as before, so that places in it are places in the text.
+    joined_text = _CONTINUATION.sub(lambda gap: "," + " " * (len(gap[0]) - 1), text)
+    start = 0
+    for end, next_start in [*((m.start(), m.end()) for m in _SENTENCE.finditer(joined_text)), (len(text), 0)]:
+        sentence = joined_text[start:end]
         if sentence and not _NO_CLAIM.search(sentence):
-            yield sentence
+            yield start, sentence
+        start = next_start
+
+
+def find_ends(sentence: str, start: int, texts: Sequence[str]) -> list[int]:
+    """Return where in the chain each token of a sentence that begins at `start` ends; one that was worded anew ends where the
+    one before it does."""
+    ends: list[int] = []
+    place = 0
+    for text in texts:
+        found_place = sentence.find(text, place) if text else -1
+        place = found_place + len(text) if found_place >= 0 else place
+        ends.append(start + place)
+    return ends

@@ -30,7 +30,7 @@ def order_claims(tokens: Sequence[Token], placed_claims: PlacedClaims) -> list[C
         # `110Hz to 440Hz` is one sweep, not two sounds.
         if sweep and len(row) == 2 and first.quantity == "pitch" and first.values and last.values:
             ends = first.values[0], last.values[0]
-            claims[row[0]] = Claim("ends", "pitch", values=ends, thing=first.thing, text=first.text)
+            claims[row[0]] = Claim("ends", "pitch", values=ends, thing=first.thing, text=first.text, end=last.end)
             sweep_ends.add(row[1])
         else:
             for place, j in enumerate(row):

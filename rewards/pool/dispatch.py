@@ -17,7 +17,7 @@ from rewards import resolve
 from rewards.combine import RewardConfig
 from rewards.contract import GoldCase
 from rewards.pool.pool import Pool, Results
-from rewards.pool.worker import Call
+from rewards.pool.work import Call
 from rewards.served import Loop, Model, connect
 from rl.types import Rollout, Verdict
 

@@ -6,14 +6,14 @@ import socket
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any
 
 from rewards.deadline import Deadline, Watch
-from rl.types import Verdict
+from rewards.pool.work import Work
 
 START = Deadline(cpu_s=120.0, wall_s=600.0)
 """Time limits of a worker's start, in which it imports the verifiers; a user's module may import torch."""
-Results = Mapping[int, Verdict]
+Results = Mapping[int, Any]  # Any: verdicts where verifiers judge; the pool's work says what it answers
 """Verdicts of a sample by the call (index into the pool's calls) that gave them; a call that was not reached is missing."""
 
 
@@ -29,7 +29,7 @@ class Job:
     """Bytes that are sent to the worker (`rewards.pool.worker`, wire protocol)."""
     callback: Callable[[Results], None]
     """Called once with the verdicts, with the pool's lock held."""
-    results: dict[int, Verdict] = field(default_factory=dict[int, Verdict])
+    results: dict[int, object] = field(default_factory=dict[int, object])
     """Verdicts so far."""
     is_second_try: bool = False
     """True once a worker has run out of memory on it. What a fresh one says holds."""
@@ -108,27 +108,20 @@ class Worker:
         self.watch = Watch(deadline, (self.pid,), new_processes=False)
         self.start_time = self.watch.start_time
 
-    def fail_current_call(self, reason: str) -> None:
-        """Make its current call an error, and deliver the sample without the calls after it."""
+    def fail_current_call(self, failure: object) -> None:
+        """Give its current call this answer, and deliver the sample without the calls after it."""
         job = self.jobs.popleft()
-        job.results[job.current_call] = Verdict(error=reason)
+        job.results[job.current_call] = failure
         job.callback(job.results)
 
 
-def parse_answer(message: list[object], worker: Worker) -> tuple[int, Verdict] | None:
-    """Return (call, verdict) from a worker's answer about its current call, or None where the message is anything else."""
-    if len(message) != 8 or not worker.jobs:
+def parse_answer(message: list[object], worker: Worker, work: Work) -> tuple[int, object] | None:
+    """Return (call, answer) from a worker's message about its current call, or None where the message is anything else."""
+    if len(message) != 4 or not worker.jobs:
         return None
-    # A verifier may have written this line into the channel, so that nothing about it can be taken for granted.
-    ticket, call, score, parts, error, reason, read, _ = message
+    ticket, call, answer, _ = message
     job = worker.jobs[0]
-    if ticket != job.ticket or call not in (job.current_call, -1) or not isinstance(score, float):
+    if ticket != job.ticket or call not in (job.current_call, -1):
         return None
-    if not isinstance(reason, str) or not isinstance(read, str) or not isinstance(error, str | None):
-        return None
-    if not isinstance(parts, dict):
-        return None
-    scores = cast(dict[str, object], parts)  # JSON has no other keys
-    if not all(isinstance(part, float) for part in scores.values()):
-        return None
-    return job.current_call, Verdict(score, cast(dict[str, float], scores), error, reason, read)
+    parsed = work.parse(answer)
+    return None if parsed is None else (job.current_call, parsed)

@@ -21,15 +21,16 @@ from rewards.contract import GoldCase, describe_memory_error
 from rewards.deadline import Deadline, Watch
 from rewards.pool.forkserver import ForkServer, describe_exit
 from rewards.pool.jobs import START, Job, JobQueue, Results, Worker, parse_answer
-from rewards.pool.worker import HEAD, Call, Setup
-from rl.types import Rollout
+from rewards.pool.judging import Judging
+from rewards.pool.work import Call, Work
+from rewards.pool.worker import HEAD, Setup
 
 # Samples sent ahead to one worker, at most 32 or 20 ms of work: a hang delays all of these, but a fast verifier that gets
 # too few of them at a time waits for the pool.
 _CHUNK, _CHUNK_S = 32, 0.02
-_LONGEST_LINE = 1 << 20  # bytes; `rewards.contract.to_wire` keeps an answer far shorter
 _MAX_FAILED_STARTS = 3  # workers in a row that die while they start
 _WALL_PER_CPU_S = 6  # wall-clock seconds for one of CPU time: leaves room for verifiers that wait for a server
+JUDGING = Judging()
 
 
 class Pool:
@@ -44,6 +45,7 @@ class Pool:
         deadline_s: float,
         memory_mb: int,
         output: Path | None = None,
+        work: Work = JUDGING,
     ) -> None:
         self.restarts = self.timeouts = 0
         """Number of workers lost after their start, and of those of them that were killed at the deadline."""
@@ -61,7 +63,7 @@ class Pool:
         """Samples that no worker has received yet."""
         self._size = workers
         self._names = ", ".join(dict.fromkeys(call.verifier for call in calls))
-        self._setup = Setup(tuple(calls), folder, memory_mb, output)
+        self._setup = Setup(work, tuple(calls), folder, memory_mb, output)
         self._workers: dict[int, Worker] = {}
         self._forkserver: ForkServer | None = None
         self._ticket_count = self._worker_count = self._failed_starts = 0
@@ -74,12 +76,9 @@ class Pool:
         self._thread = threading.Thread(target=self._run, name="verifiers", daemon=True)
         self._thread.start()
 
-    def submit(self, sample: Rollout | int, calls: tuple[int, ...], callback: Callable[[Results], None]) -> None:
-        """Judge a sample by some of the calls; the pool's thread passes the verdicts to `callback`, with the lock held.
-
-        An integer `i` stands for gold case i of the one call in `calls`, `~i` for the same without the case's own
-        arguments. Raises ValueError if the pool has failed.
-        """
+    def submit(self, sample: object, calls: tuple[int, ...], callback: Callable[[Results], None]) -> None:
+        """Judge a sample by some of the calls; the pool's thread passes the verdicts to `callback`, with the lock held. What a
+        sample is, the pool's work says. Raises ValueError if the pool has failed."""
         body = pickle.dumps((calls, sample), protocol=pickle.HIGHEST_PROTOCOL)
         with self.condition:
             if self.failure is not None:
@@ -176,7 +175,7 @@ class Pool:
         except OSError:
             data = b""
         *lines, worker.unread = (worker.unread + data).split(b"\n")
-        valid = bool(data) and len(worker.unread) <= _LONGEST_LINE
+        valid = bool(data) and len(worker.unread) <= self._setup.work.longest_answer
         with self.condition:
             for line in lines:
                 # A verifier may find the channel and write into it: nothing counts from its line on.
@@ -211,7 +210,7 @@ class Pool:
 
     def _take_answer(self, worker: Worker, message: list[object]) -> bool:
         """Record a worker's verdict; return False if the message is no answer about its current call."""
-        answer = parse_answer(message, worker)
+        answer = parse_answer(message, worker, self._setup.work)
         if answer is None:
             return False
         job, (call, verdict) = worker.jobs[0], answer
@@ -262,7 +261,7 @@ class Pool:
         self.restarts += 1
         with self.condition:
             if worker.jobs:
-                worker.fail_current_call(reason)
+                worker.fail_current_call(self._setup.work.failure(reason))
             self.queue.put_back(worker.jobs)
             self.condition.notify_all()
 
@@ -286,7 +285,7 @@ class Pool:
                 self._drop(worker)
                 self.restarts += worker.ready
                 if worker.jobs and worker.jobs[0].is_suspect:
-                    worker.fail_current_call(describe_exit(None))
+                    worker.fail_current_call(self._setup.work.failure(describe_exit(None)))
                 elif worker.jobs:
                     worker.jobs[0].is_suspect = True
                 self.queue.put_back(worker.jobs)

@@ -1,13 +1,14 @@
 """The child side of the pool. The forkserver, a process without threads that has imported the verifiers' libraries, forks
-the workers (5 ms each, where a fresh interpreter with sympy takes 400 ms); a worker judges one sample at a time.
+the workers (5 ms each, where a fresh interpreter with sympy takes 400 ms); a worker judges one sample at a time. What it does
+with a sample is the pool's `Work`: to judge, or to answer what a model has written.
 
 Wire protocol:
 - pool -> forkserver, one datagram each: `sys.path`, the `Setup`, then `F n` with the socket of worker n attached, or
   `K n`: kill worker n and all that it started, answered with its wait status.
 - pool -> worker: HEAD (ticket, length) and a pickle of (calls, rollout).
 - worker -> pool: lines of JSON, first `{"pid": …}` and `{"ready": …}`, then
-  `[ticket, call, score, parts, error, reason, read, last]` for each call, with call -1 for a sample that could not be
-  unpickled and `last` true from a worker that exits. JSON, because whatever runs in a worker must not reach into the parent.
+  `[ticket, call, answer, last]` for each call, with call -1 for a sample that could not be unpickled and `last` true from a
+  worker that exits. JSON, because whatever runs in a worker must not reach into the parent.
 """
 
 from __future__ import annotations
@@ -31,13 +32,11 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
-from rewards import resolve
-from rewards.contract import Case, describe_memory_error, error_to_wire, to_wire
+from rewards.contract import describe_memory_error
 from rewards.deadline import list_children
-from rewards.foreign import ForeignReward
-from rl.types import Rollout
+from rewards.pool.work import Call, Work
 
 HEAD = struct.Struct("<QI")
 """Header of a sample on the wire: ticket, length of the pickle in bytes."""
@@ -49,19 +48,11 @@ _SWEEP_S = 1.0  # between two looks for ended orphans
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """A verifier with its arguments."""
-
-    verifier: str
-    """Its name in the recipe: `name`, `file.py:fn` or `pkg.mod:fn`."""
-    args: Mapping[str, Any]  # Any: the arguments of a user's function
-    """Keyword arguments beside the prompt and the rollout."""
-
-
-@dataclass(frozen=True, slots=True)
 class Setup:
     """Verifiers and limits of a worker, the same for all workers of a pool."""
 
+    work: Work
+    """What is done with a sample."""
     calls: tuple[Call, ...]
     """The verifiers to load; messages name them by their index here."""
     folder: Path | None
@@ -77,7 +68,7 @@ def serve_forks(control: socket.socket) -> None:
     setup: Setup = pickle.loads(control.recv(_MEGABYTE))
     # What a worker leaves behind when it dies becomes our child, and `_kill_worker` finds it.
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    for module in ("numpy", *(f"rewards.verifiers.{c.verifier}" for c in setup.calls if ":" not in c.verifier)):
+    for module in ("numpy", *setup.work.modules(setup.calls)):
         importlib.import_module(module)
     gc.freeze()  # else a worker's first collection writes to, and so copies, every page that it shares with us
     workers: dict[str, int] = {}  # number -> process id
@@ -161,24 +152,20 @@ def _run_worker(channel: socket.socket, setup: Setup, forkserver_pid: int, numbe
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # Before any user's code runs: the pool measures the CPU time of this process, and nobody else may name another one.
     _send(channel, {"pid": os.getpid()})
-    verifiers: list[resolve.Verifier] = []
+    loaded: list[object] = []
     for call in setup.calls:
         try:
-            verifier = resolve.load(call.verifier, setup.folder, call.args)
-            verifiers.append(verifier)
-            if isinstance(verifier.verify, ForeignReward) and verifier.verify.form != "ours":
-                verifier.verify.warm_up(call.args)
+            loaded.append(setup.work.load(call, setup.folder))
         except BaseException as error:  # isolation boundary: a user's module
-            text = f"verifier '{call.verifier}' cannot be loaded: {type(error).__name__}: {error}"
+            text = f"{setup.work.noun} '{call.verifier}' cannot be loaded: {type(error).__name__}: {error}"
             _send(channel, {"failed": text})
             return
     _limit_memory(setup.memory_mb)
-    gold = [v.gold and [[c.pred, c.gold, *c.bounds] for c in v.gold] for v in verifiers]
-    _send(channel, {"ready": True, "gold": gold})
+    _send(channel, {"ready": True, "gold": setup.work.describe(loaded)})
     inbox = channel.makefile("rb")
     while head := inbox.read(HEAD.size):
         ticket, length = HEAD.unpack(head)
-        _judge(channel, ticket, inbox.read(length), setup, verifiers, output)
+        _judge(channel, ticket, inbox.read(length), setup, loaded, output)
 
 
 def _limit_memory(memory_mb: int) -> None:
@@ -189,39 +176,31 @@ def _limit_memory(memory_mb: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
-def _judge(
-    channel: socket.socket, ticket: int, body: bytes, setup: Setup, verifiers: list[resolve.Verifier], output: int
-) -> None:
+def _judge(channel: socket.socket, ticket: int, body: bytes, setup: Setup, loaded: list[object], output: int) -> None:
     """Judge one sample by each of its calls and send the verdicts, one line each. `output` is where verifiers print."""
+    work = setup.work
     try:
-        calls, sample = cast(tuple[tuple[int, ...], Rollout | int], pickle.loads(body))
+        calls, sample = cast(tuple[tuple[int, ...], object], pickle.loads(body))
     except Exception as error:  # isolation boundary: a user's class among the prompt's fields
         text = f"the prompt cannot be read: {type(error).__name__}: {error}"
-        _send(channel, [ticket, -1, *error_to_wire(text), False])
+        _send(channel, [ticket, -1, work.refuse(text), False])
         return
     for call in calls:
-        args = setup.calls[call].args
-        rollout = sample
-        if isinstance(rollout, int):  # `i` is gold case i of the verifier, `~i` the same without the case's arguments
-            index = max(rollout, ~rollout)
-            case = cast(list[Case], verifiers[call].gold)[index]
-            if rollout >= 0:
-                args = {**args, **case.args}
-            rollout = case.rollout()
         if setup.output:
-            os.write(output, f"\n{CASE_MARK}{rollout.prompt.id}\n".encode("utf-8", "replace"))
+            prompt = work.prompt_id(loaded[call], sample)
+            os.write(output, f"\n{CASE_MARK}{prompt}\n".encode("utf-8", "replace"))
         try:
-            answer = to_wire(verifiers[call].verify(rollout.prompt, rollout, **args), verifiers[call].is_bounded)
+            answer = work.answer(loaded[call], setup.calls[call].args, sample)
         except MemoryError:
-            _send(channel, [ticket, call, *error_to_wire(describe_memory_error(setup.memory_mb)), True])
+            _send(channel, [ticket, call, work.refuse(describe_memory_error(setup.memory_mb)), True])
             os._exit(0)  # a fragmented heap would fail the next sample, which is not to blame
         except BaseException as error:  # isolation boundary: also sys.exit
-            answer = error_to_wire(f"{type(error).__name__}: {error}")
+            answer = work.refuse(f"{type(error).__name__}: {error}")
         if setup.output:
             with contextlib.suppress(Exception):  # isolation boundary: it may have closed or replaced them
                 sys.stdout.flush()
                 sys.stderr.flush()
-        _send(channel, [ticket, call, *answer, False])
+        _send(channel, [ticket, call, answer, False])
 
 
 def _send(channel: socket.socket, message: object) -> None:

@@ -29,7 +29,7 @@ def verify(prompt: Prompt, rollout: Rollout, *, rule: Literal["free", "strict", 
     if rule not in RULES:
         raise ConfigError(f"choice: unknown rule '{rule}'{did_you_mean(rule, RULES)}")
     options = read_options(prompt.fields.get("options", prompt.fields.get("choices")))
-    gold, answer = _gold_letter(prompt, options), answer_text(rollout.response)
+    gold, answer = find_gold_letter(prompt, options), answer_text(rollout.response)
     if gold is None:  # no options to choose from: the texts are compared
         return Verdict(score=float(normalise_text(answer) == normalise_text(prompt.answer or "")))
     choice = RULES[rule](answer, options, gold)
@@ -68,8 +68,9 @@ def _word_set(text: str) -> set[str]:
     return set(re.findall(r"\b\w+\b", text.lower()))
 
 
-def _gold_letter(prompt: Prompt, options: Mapping[str, str]) -> str | None:
-    """Return the letter of the gold option; None where there are no options and the gold is a text. Raises ValueError."""
+def find_gold_letter(prompt: Prompt, options: Mapping[str, str]) -> str | None:
+    """Return the letter of the gold option; None where there are no options and the gold is a text. Raises ValueError where it
+    is none of the options."""
     answer = (prompt.answer or "").strip()
     texts = {normalise_text(text): letter for letter, text in options.items() if text}
     if normalise_text(answer) in texts:

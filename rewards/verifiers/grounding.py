@@ -12,7 +12,8 @@ compared (`rewards.grounding.checker`).
     score    = (measured_weight · measured + (1 - measured_weight) · named) · clean
 
 A claim that no measure can decide counts as claimed and not as checked. One fact counts once, however often it is stated:
-"the second is higher, so the first is lower". A chain without a word about sound scores 0, and so does an answer without a
+"the second is higher, so the first is lower". Each true fact's part of the score is a span of the verdict, where it is first
+claimed: an rlvr stage with `reward_at: spans` pays it there. A chain without a word about sound scores 0, and so does an answer without a
 chain. Whether a claim is informative is not judged: "short and low" is true of most spoken digits, so let the answer's
 accuracy weigh more than this part.
 """
@@ -20,6 +21,7 @@ accuracy weigh more than this part.
 from __future__ import annotations
 
 import re
+from collections.abc import Hashable, Sequence
 from typing import Any  # Any: further fields of a Case, by name
 
 from rewards.contract import Case
@@ -28,7 +30,7 @@ from rewards.grounding.checker import Finding, check
 from rewards.grounding.parser import Claim, read_claims
 from rewards.grounding.surrogates import FEATURES, NEGATION, SURROGATE
 from rewards.grounding.tones import tone
-from rl.types import Clip, Prompt, Rollout, Verdict
+from rl.types import Clip, Prompt, RewardSpan, Rollout, Verdict
 
 ON_TIMEOUT = "error"
 """Measuring takes as long as the prompt's clips are: the answer is not to blame."""
@@ -64,18 +66,35 @@ def verify(
     families, mentions = find_features(chain, [finding.claim for finding in findings])
     phrases = find_surrogates(chain)
     # one fact is counted once: `fact` is the same for "the second is higher" and "the first is lower"
-    facts = {(finding.true, finding.fact_key(clips)) for finding in findings if finding.true is not None}
+    facts: dict[tuple[bool, Hashable], Claim] = {}
+    for finding in findings:
+        if finding.true is not None:
+            facts.setdefault((finding.true, finding.fact_key(clips)), finding.claim)
     checked_count, true_count = len(facts), sum(is_true for is_true, _ in facts)
     true_share = true_count / max(checked_count, min_claims, 1)  # one lucky guess is not listening
     family_share = min(1.0, len(families) / max(1, min_features))
     clean_share = mentions / (mentions + surrogate_weight * len(phrases)) if mentions else 0.0
     parts = {"claimed": len(findings), "checked": checked_count, "true": true_count}
     parts |= {"features": len(families), "surrogates": len(phrases)}
+    # What each true claim earns, where it stands; what a false one costs is missing there.
+    share = measured_weight * clean_share / max(checked_count, min_claims, 1)
+    true_claims = [claim for (is_true, _), claim in facts.items() if is_true]
     return Verdict(
         score=(measured_weight * true_share + (1 - measured_weight) * family_share) * clean_share,
         parts={**parts, "measured": true_share, "named": family_share, "clean": clean_share},
         reason=_explain(chain, findings, phrases),
+        spans=place_claims(true_claims, share, rollout.text, chain),
     )
+
+
+def place_claims(claims: Sequence[Claim], share: float, text: str, chain: str) -> tuple[RewardSpan, ...]:
+    """Return a span of the text for each claim of its chain, from the claim before it on."""
+    offset, spans, start = max(text.find(chain), 0), list[RewardSpan](), 0
+    for claim in sorted(claims, key=lambda claim: claim.end):
+        end = max(claim.end, start + 1)
+        spans.append(RewardSpan(offset + start, offset + end, share))
+        start = end
+    return tuple(spans) if share else ()
 
 
 def find_features(chain: str, claims: list[Claim]) -> tuple[set[str], int]:

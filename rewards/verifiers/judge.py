@@ -192,13 +192,13 @@ class Judge:
         config = self.config
         if config.against is None:
             question = rubric.build_question(rollout, config.criteria, config.texts, config.scale, config.longest)
-            return rubric.to_verdict(await self._opinion(question), config.scale)
+            return rubric.to_verdict(await self.opinion(question), config.scale)
         places = pairwise.draw_places(config.order, rollout)
         questions = [
             pairwise.build_question(rollout, config.criteria, config.against, policy_is_a, config.longest)
             for policy_is_a in places
         ]
-        results = await asyncio.gather(*map(self._opinion, questions), return_exceptions=True)
+        results = await asyncio.gather(*map(self.opinion, questions), return_exceptions=True)
         opinions: dict[bool, Opinion] = {}
         for policy_is_a, result in zip(places, results, strict=True):
             if isinstance(result, BaseException):  # raised only now, when no other question is in flight
@@ -206,10 +206,12 @@ class Judge:
             opinions[policy_is_a] = result
         return pairwise.to_verdict(opinions)
 
-    async def _opinion(self, question: JudgePrompt) -> Opinion:
-        """Return the opinion on one question: from the cache, from the same question in flight, or from the model."""
+    async def opinion(self, question: JudgePrompt, repeat: int = 0) -> Opinion:
+        """Return the opinion on one question: from the cache, from the same question in flight, or from the model. Another
+        number of `repeat` asks the model anew."""
         config = self.config
         identity = [config.endpoint, config.model, config.served, config.options, config.scale, question.messages]
+        identity += [repeat] if repeat else []
         key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         opinion = self._cache.get(key)
         if opinion is not None or key in self._in_flight:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, cast
 
 from rl.algorithms import verl_bridge, verl_source
 from rl.algorithms.kl import kl
-from rl.algorithms.objective import Objective
+from rl.algorithms.objective import COMPARES_SAMPLES, Objective
 from rl.algorithms.registry import resolve
 from rl.config import ConfigError
 from rl.types import Batch
@@ -59,8 +59,8 @@ def find_estimator(name: str) -> Estimator:
 
 
 def token_rewards(batch: Batch, objective: Objective, max_tokens: int | None = None) -> Tensor:
-    """Return [A] the score (minus the length penalty) at each last action, minus kl_coef × KL(old || reference) at every
-    action if the KL penalty is in the reward."""
+    """Return [A] the score (minus the length penalty) at each last action, but for what is placed at actions before, minus
+    kl_coef × KL(old || reference) at every action if the KL penalty is in the reward."""
     actions_N, scores_N = batch.actions_N, batch.scores_N
     assert bool((actions_N > 0).all()), "a sequence without actions has nowhere to put its reward"
     if objective.overlong_buffer:
@@ -71,7 +71,10 @@ def token_rewards(batch: Batch, objective: Objective, max_tokens: int | None = N
         )
     # A score judges the whole response, so it is the reward of its last action: Ouyang et al. 2022, arXiv 2203.02155.
     rewards_A = batch.rollout_logprobs_A.new_zeros(batch.rollout_logprobs_A.shape)
-    rewards_A[actions_N.cumsum(0) - 1] = scores_N.to(rewards_A.dtype)
+    if batch.has("placed"):
+        scores_N = scores_N - _sums(batch.placed_A, actions_N)
+        rewards_A += batch.placed_A
+    rewards_A[actions_N.cumsum(0) - 1] += scores_N.to(rewards_A.dtype)
     if objective.kl_in == "reward" and objective.kl_coef:
         rewards_A -= objective.kl_coef * kl(batch.old_A, batch.ref_A, objective.kl_estimator)
     return rewards_A
@@ -208,7 +211,7 @@ ADVANTAGES: dict[str, Estimator] = {
     "reinforce++-baseline": reinforce_pp_baseline,
 }
 
-GROUP_ADVANTAGES = {"grpo", "dr_grpo", "rloo", "reinforce++-baseline"}
+GROUP_ADVANTAGES = {*COMPARES_SAMPLES}
 """Advantages that compare a sample with others of its prompt."""
 
 
@@ -227,9 +230,13 @@ def _repeat(x_N: Tensor, actions_N: Tensor) -> Tensor:
 
 def _reward_sums(batch: Batch) -> Tensor:
     """Return [N] the sum of each sequence's rewards."""
-    actions_N = batch.actions_N
-    sequence_A = _repeat(actions_N.new_ones(len(batch)).cumsum(0) - 1, actions_N)
-    return batch.rewards_A.new_zeros(len(batch)).index_add(0, sequence_A, batch.rewards_A)
+    return _sums(batch.rewards_A, batch.actions_N)
+
+
+def _sums(x_A: Tensor, actions_N: Tensor) -> Tensor:
+    """Return [N] the sum of each sequence's entries."""
+    sequence_A = _repeat(actions_N.new_ones(len(actions_N)).cumsum(0) - 1, actions_N)
+    return x_A.new_zeros(len(actions_N)).index_add(0, sequence_A, x_A)
 
 
 def _per_sequence(batch: Batch, objective: Objective, advantages_N: Tensor) -> Batch:

@@ -6,9 +6,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from rl.config import ConfigError
+from rl.messages import RewardAt
 
 Clause = Literal["shapes", "cuts", "order", "zero", "mask", "finite", "groups", "inputs", "repeats"]
 """A clause of the contract of an advantage or a loss; `rl.algorithms.contract` says what each asks."""
+
+COMPARES_SAMPLES = ("grpo", "dr_grpo", "rloo", "reinforce++-baseline")
+"""Advantages that compare a sample with others of its prompt, and are the same at all of its actions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,10 @@ class Objective:
     arXiv 2503.20783)."""
     critic: bool = True
     """Train a critic, whose values the advantage reads."""
+    reward_at: RewardAt = "end"
+    """Where the score is paid: at the `end`; at the ends of the `turns` that earned it, by the rewards of an environment and the
+    spans of verifiers that name them (`grounding`: each claim); or where each of these `spans` ends. What none claims is paid
+    at the end, so the sum is the same."""
     gamma: float = 1.0
     """Discount per token, γ."""
     lam: float = 1.0
@@ -86,7 +94,7 @@ class Objective:
     importance: Importance | None = None
     """Weigh each term by the ratio of trainer to engine probability, for engines that differ from the trainer or lag behind
     it (docs/algorithms.md, Corrections). A recipe that names neither this nor `importance_cap` has
-    `{level: token, high: 2.0, outside: clip}` in bfloat16 and null in float32."""
+    `{level: token, high: 2.0, outside: clip}` in bfloat16 and with a `max_lag`, and null elsewhere."""
     importance_cap: tuple[float, float] | float | None = None
     """Short form of `importance` by token. A number c is `{high: c, outside: clip}`, truncated importance sampling
     (https://fengyao.notion.site/off-policy-rl); a pair [low, high] is `{low: low, high: high, outside: mask}` (IcePop, arXiv
@@ -136,6 +144,11 @@ class Objective:
                 "verl",
                 not self.verl or "verl/" in (self.advantage[:5], self.policy_loss[:5]),
                 "neither advantage nor policy_loss is verl's; remove it",
+            ),
+            (
+                "reward_at",
+                self.reward_at == "end" or self.advantage not in COMPARES_SAMPLES,
+                f"{self.advantage} compares whole samples, wherever they are paid; use gae or reinforce++, or end",
             ),
             ("kl_estimator", not k1_in_loss, "in the loss its gradient has mean zero; set k2 or k3, or kl_in: reward"),
             ("importance_cap", not self.importance_cap or self.policy_loss != "nll", "nll has no engine; remove it"),

@@ -9,10 +9,11 @@ people.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+from rl.data.chat_reply import TOOL, ReplyFormat
 from rl.data.chat_template import SLOT, ChatTemplate, TurnFormat, find_turn_format, template_thinks
 from rl.data.control_tokens import ControlTokens
 from rl.think import THINK_CLOSE, THINK_OPEN
@@ -45,6 +46,7 @@ class Chat:
         self.end_ids = end_ids
         self.controls = ControlTokens(tokenizer)
         self.checked_roles: set[tuple[str, ...]] = set()
+        self.dropped_chains: dict[str, bool] = {}
 
     @cached_property
     def think(self) -> bool:
@@ -85,16 +87,75 @@ class Chat:
                 return [vocabulary[name] for name in names]
         return []
 
+    @property
+    def audio_token(self) -> int | None:
+        """The id that stands for sound; None for a model that reads text only."""
+        return self.clip_ids[1] if self.count_audio_tokens and self.clip_ids else None
+
     @cached_property
     def closing(self) -> list[int]:
         """The ids that end a chain: the closing tag between line breaks."""
         # After a letter, so that a tokenizer that marks the beginnings of texts marks none here.
         return self._continue(f"{self.turn_format.start}x", self.turn_format.closing)
 
-    def prompt(self, messages: Sequence[Message], clips: Sequence[Clip] = (), expand: bool = False) -> list[int]:
+    def prompt(
+        self,
+        messages: Sequence[Message],
+        clips: Sequence[Clip] = (),
+        expand: bool = False,
+        tools: Sequence[Mapping[str, object]] = (),
+    ) -> list[int]:
         """Return the ids of the conversation up to where the policy goes on. Each clip has one audio token, as engines
-        take them (vLLM expands it), or with `expand` as many as it takes in the model, as the trainer needs them.
-        Raises ValueError unless the messages hold one `<audio_patch>` for each clip."""
+        take them (vLLM expands it), or with `expand` as many as it takes in the model, as the trainer needs them. `tools` are
+        shown as the template shows them. Raises ValueError unless the messages hold one `<audio_patch>` for each clip, and for
+        tools where the template shows none."""
+        self._check_places(messages, clips)
+        return self.controls.encode(self.prompt_text(messages, self._patches(clips, expand), tools))
+
+    def reply(
+        self, messages: Sequence[Message], last_id: int, clips: Sequence[Clip] = (), expand: bool = False
+    ) -> list[int]:
+        """Return the ids with which a conversation goes on behind what the policy wrote, whose last token is `last_id`, up to
+        where the policy goes on again; clips as in `prompt`. A single message of the assistant's is put into its open turn.
+        Raises ValueError for messages that the template cannot hold, and as `prompt` does for clips."""
+        self._check_places(messages, clips)
+        patches = self._patches(clips, expand)
+        if [message.role for message in messages] == ["assistant"]:
+            if last_id in self.ends:
+                raise ValueError("the policy has ended its turn; reply with a message of the role user or tool")
+            return self._continue(f"{self.turn_format.start}x", self._content(messages[0], patches))
+        if not messages:
+            return []
+        role_of = {TOOL: self.tool_role}
+        guarded = [Message(role_of.get(m.role, m.role), self._content(m, patches)) for m in messages]
+        return self._continue(*self.reply_format.render(guarded, last_id))
+
+    @cached_property
+    def reply_format(self) -> ReplyFormat:
+        """The form of what follows an assistant's turn in this template."""
+        return ReplyFormat(self.template, self.controls, self.turn_format, frozenset(self.ends))
+
+    @cached_property
+    def tool_role(self) -> str:
+        """The role of a tool's answer: `tool` where the template has it, else `user`."""
+        return TOOL if self.reply_format.has_tools else "user"
+
+    def drops_chain(self, role: str) -> bool:
+        """Return whether the template would drop the chain of an assistant's turn behind which a message of the role stands. In
+        a rollout it stays, as the policy wrote it."""
+        if role not in self.dropped_chains:
+            role_of = {TOOL: self.tool_role}
+            self.dropped_chains[role] = self.think and not self.reply_format.keeps_chains(role_of.get(role, role))
+        return self.dropped_chains[role]
+
+    def _patches(self, clips: Sequence[Clip], expand: bool) -> Iterator[int]:
+        """Return the number of audio tokens of each clip: one, or with `expand` as many as it takes in the model."""
+        if expand and self.count_audio_tokens:
+            return iter([self.count_audio_tokens(clip) for clip in clips])
+        return iter([1] * len(clips))
+
+    def _check_places(self, messages: Sequence[Message], clips: Sequence[Clip]) -> None:
+        """Raise ValueError unless there is a place for each clip, and a model that hears it."""
         places = sum(message.content.count(AUDIO_PATCH) for message in messages)
         if clips and places != len(clips):
             raise ValueError(
@@ -102,13 +163,13 @@ class Chat:
             )
         if clips and not (self.count_audio_tokens and self.clip_ids):
             raise ValueError("it has audio, and the model reads text only; use a model that listens")
-        if expand and self.count_audio_tokens:
-            patches = iter([self.count_audio_tokens(clip) for clip in clips])
-        else:
-            patches = iter([1] * len(clips))
-        return self.controls.encode(self.prompt_text(messages, patches))
 
-    def prompt_text(self, messages: Sequence[Message], patches: Iterator[int] = NO_PATCHES) -> str:
+    def prompt_text(
+        self,
+        messages: Sequence[Message],
+        patches: Iterator[int] = NO_PATCHES,
+        tools: Sequence[Mapping[str, object]] = (),
+    ) -> str:
         """Return the text of a prompt, with the signs of `rl.data.control_tokens` in it; `patches` are the numbers of audio
         tokens of its clips."""
         roles = tuple(message.role for message in messages)
@@ -116,7 +177,9 @@ class Chat:
             self._check_roles(roles)
             self.checked_roles.add(roles)
         guarded_messages = [Message(message.role, self._content(message, patches)) for message in messages]
-        text = self.template.render(guarded_messages, open_turn=True)
+        text = self.template.render(guarded_messages, open_turn=True, tools=tools)
+        if tools and text == self.template.render(guarded_messages, open_turn=True):
+            raise ValueError("the chat template shows no tools; let them be called by tags (environment.calls: tags)")
         return text.removesuffix(self.turn_format.dropped) + self.turn_format.opening
 
     def demonstration(self, demonstration: Demonstration) -> list[int]:
@@ -131,8 +194,13 @@ class Chat:
 
     def turn(self, ids: Sequence[int]) -> str:
         """Return the text of what the policy wrote, from the `<think>` that the prompt opened, without the end token."""
-        ids = ids[:-1] if len(ids) and ids[-1] in self.ends else ids  # `len`: an array has no truth value
-        return f"{self.turn_format.chain_start}{self._decode(ids)}"
+        return f"{self.turn_format.chain_start}{self.written(ids)}"
+
+    def written(self, ids: Sequence[int]) -> str:
+        """Return the text of a piece of a turn, without the end token."""
+        return self._decode(
+            ids[:-1] if len(ids) and ids[-1] in self.ends else ids
+        )  # `len`: an array has no truth value
 
     def chain_length(self, ids: Sequence[int]) -> int:
         """Return the number of tokens before the last `</think>`, or of all when the chain never closes; 0 without

@@ -28,7 +28,7 @@ def collate(scored: Sequence[Scored], version: int = 0) -> Batch:
         scores_N=torch.tensor([s.verdict.score for s in scored], dtype=torch.float32),
         groups_N=torch.tensor([groups.setdefault(r.prompt.id, len(groups)) for r in rollouts]),
         version=version,
-        clips_N=tuple(r.prompt.clips for r in rollouts),
+        clips_N=tuple(r.clips for r in rollouts),
         names_N=tuple(r.prompt.id for r in rollouts),
     ).add(versions=torch.tensor([version for r in rollouts for version in _versions(r)]))
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rl.data import user_functions
 from rl.data.arrow import parquet_counts
+from rl.data.benchmark_rows import SOURCE, find_set_files
 from rl.data.files import AUDIO_ROWS, SINGLE_FILES, hub_name, rows, stored_columns
 from rl.data.paths import data_files
 from rl.data.rows import Row, check_columns, flat_names, has_column, normal_split
@@ -74,6 +75,12 @@ def _read(
     if config.source == "huggingface":
         hub_name(str(config.path), place)
         return None, []
+    if config.source == SOURCE:
+        files = find_set_files(str(config.path), str(config.args["set"]), f"{place}.path")
+        stored = [file for file in files if file.suffix.lower() == ".parquet"]  # with its sound
+        prompts = read(config, None, CHECKED_ROWS if stored else None, place, say, decode=False)
+        count = sum(sum(parquet_counts(file, config.split_name).values()) for file in stored)
+        return count if stored else len(prompts), prompts
     if config.source not in ("folder", *SINGLE_FILES):
         user_functions.check(config.source, config.args, place)
         return None, []

@@ -14,7 +14,7 @@ from typing import Any
 
 from rl import terminal
 from rl.config import ConfigError, did_you_mean
-from rl.data import user_functions
+from rl.data import benchmark_rows, user_functions
 from rl.data.clips import check_clips, place_marks
 from rl.data.files import ENDING_SOURCES, FILES, SINGLE_FILES, Refuse, check_same_columns, compile_pattern, rows
 from rl.data.messages import CHAIN_KEYS
@@ -54,7 +54,8 @@ class DataConfig:
 
     source: str
     """Source of the prompts: jsonl, json, csv, parquet, verl (a parquet or json file made for verl), huggingface, folder,
-    the name of a task, `pkg.mod:fn` or `file.py:fn`."""
+    benchmark (a public set that you have downloaded, docs/benchmark_sets.md), the name of a task, `pkg.mod:fn` or
+    `file.py:fn`."""
     path: Paths | None = None
     """A file, a pattern such as `data/*.jsonl`, or a list of these; for huggingface a hub name or a local folder; for folder a folder of audio files, whose class folders are
     answers. A relative path begins at the working directory, or at the recipe's folder where it exists only there."""
@@ -74,7 +75,7 @@ class DataConfig:
     """A mark such as GSM8K's `####`: the reasoning is the text before it, answer and response the text after it."""
     args: dict[str, Any] = field(default_factory=dict[str, Any])
     """Arguments of the task, the function, or `datasets.load_dataset`; of a folder `pattern`, a regular expression whose
-    keywords groups, searched in a file's path, become columns."""
+    keywords groups, searched in a file's path, become columns; of a benchmark `set`, its name, and `prompt`, r1 or official."""
     expect_tokens: int | None = None
     """Mean length of a sequence, prompt and response: with it `rl check` tells likely costs, not only the highest."""
     on_bad_row: str = "fail"
@@ -89,8 +90,13 @@ class DataConfig:
         """Raise ConfigError for values that do not go together."""
         if self.expect_tokens is not None and self.expect_tokens < 1:
             raise ConfigError(f"{place}.expect_tokens: must be at least 1; got {self.expect_tokens}")
+        if self.on_bad_row not in ON_BAD_ROW:
+            hint = did_you_mean(self.on_bad_row, ON_BAD_ROW)
+            raise ConfigError(f"{place}.on_bad_row: no choice '{self.on_bad_row}'{hint}")
         if self.source in FILES:
             self._validate_files(place)
+        elif self.source == benchmark_rows.SOURCE:
+            benchmark_rows.validate(self, place)
         elif ":" in self.source or self.source in TASKS:
             # These keys shape rows of files; left at their defaults they are not in the way.
             defaults = ("path", None), ("fields", {}), ("template", "{question}"), ("final_mark", None)
@@ -101,7 +107,7 @@ class DataConfig:
                 arguments(TASKS[self.source], self.args, place)
         else:
             raise ConfigError(
-                f"{place}.source: no source '{self.source}'{did_you_mean(self.source, [*FILES, *TASKS])}, "
+                f"{place}.source: no source '{self.source}'{did_you_mean(self.source, [*FILES, *TASKS, benchmark_rows.SOURCE])}, "
                 f"or write pkg.mod:fn or file.py:fn"
             )
 
@@ -121,9 +127,6 @@ class DataConfig:
                 )
         if isinstance(self.path, list) and self.source not in SINGLE_FILES:
             raise ConfigError(f"{place}.path: source '{self.source}' takes one; make a data set of each")
-        if self.on_bad_row not in ON_BAD_ROW:
-            hint = did_you_mean(self.on_bad_row, ON_BAD_ROW)
-            raise ConfigError(f"{place}.on_bad_row: no choice '{self.on_bad_row}'{hint}")
         if self.source == "folder":
             compile_pattern(self.args, place)
             if self.template == "{question}":
@@ -229,6 +232,8 @@ def _prompts(
 ) -> PlacedPrompts:
     if config.source in FILES:
         return _file_prompts(config, split, place, refuse, say)
+    if config.source == benchmark_rows.SOURCE:  # a public set has no splits: all of it is a test
+        return benchmark_rows.benchmark_prompts(str(config.path), config.args, place, refuse)
     return _function_prompts(config, split, place)
 
 

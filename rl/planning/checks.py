@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from rl.benchmarks.sets import BENCHMARKS
+from rl.data.benchmark_rows import SOURCE
 from rl.data.inspection import DataFacts
 from rl.data.mixture import quoted, weights_of
 from rl.data.sources import FILES, DataConfig
@@ -37,7 +39,7 @@ def problems(stage: Stage, recipe: Recipe, rows: int | None, positions: int | No
         )
     if getattr(config, "budgets", ()) and recipe.header.model.think is False:
         lines.append(f"{stage.place}.budgets: the model does not think (model.think: false); remove them")
-    lines += _missing_fields(stage, recipe) + _unheard_sound(stage, recipe)
+    lines += _missing_fields(stage, recipe) + _unheard_sound(stage, recipe) + _public_sets(stage, recipe)
     return lines or config.problems(stage.place, rows)
 
 
@@ -58,6 +60,18 @@ def _bounds(stage: Stage, positions: int | None) -> list[str]:
                 f"{place}.max_sequence_tokens: {longest} asked for, the model has {positions} positions; lower it"
             )
     return lines
+
+
+def _public_sets(stage: Stage, recipe: Recipe) -> list[str]:
+    """Return a line for each public set that a stage reads for anything but a measurement."""
+    if stage.facts.measures:
+        return []
+    data = ((name, recipe.header.data.get(name)) for name in weights_of(stage.config.data))
+    return [
+        f"{stage.place}.data: '{name}' is a public test set, for evaluations alone; train on other data"
+        for name, config in data
+        if config is not None and config.source == SOURCE
+    ]
 
 
 def _missing_fields(stage: Stage, recipe: Recipe) -> list[str]:
@@ -88,6 +102,13 @@ def _task_lacks(row_kind: str, data: DataConfig) -> bool:
     return data.source == "reasoning_gym" and data.args.get("dataset", "spell_backward") not in COMPACT
 
 
+def has_sound(data: DataConfig) -> bool:
+    """Return whether the prompts of a data set have clips."""
+    if data.source == SOURCE:
+        return BENCHMARKS[str(data.args.get("set"))].is_heard
+    return data.source in SOURCES_OF_SOUND or "audio" in recognise(data).fields
+
+
 def _unheard_sound(stage: Stage, recipe: Recipe) -> list[str]:
     """Return a line for each data set with sound, where the model has no audio encoder."""
     build, lines = recipe.header.model.build, list[str]()
@@ -97,7 +118,7 @@ def _unheard_sound(stage: Stage, recipe: Recipe) -> list[str]:
         lines.append(f"{stage.place}.train: adapter, and the model reads text only; add `audio: {{}}` to model.build")
     for name in weights_of(stage.config.data):
         data = recipe.header.data.get(name)
-        if data is not None and (data.source in SOURCES_OF_SOUND or "audio" in recognise(data).fields):
+        if data is not None and has_sound(data):
             lines.append(
                 f"{stage.place}.data: '{name}' has sound, the model reads text only; add `audio: {{}}` to model.build"
             )

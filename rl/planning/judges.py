@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rl.benchmarks.sets import BENCHMARKS
 from rl.config import build
 from rl.recipe.stage_list import Stage, stage_rewards
 from rl.stages.workload import StagePlan
@@ -84,6 +85,9 @@ def _evaluation_rows(stage: Stage, recipe: Recipe, facts: Facts) -> int | None:
 def _endpoints(parts: Sequence[PartConfig]) -> Iterator[tuple[tuple[str, str], int]]:
     """Yield ((address, model), questions for each sample) of the judges among the parts."""
     for part in parts:
+        if part.verifier == "benchmark_judge" and part.args.get("endpoint"):
+            ratings = max(b.judging.ratings for b in BENCHMARKS.values() if b.judging)
+            yield (str(part.args["endpoint"]), str(part.args.get("model", ""))), ratings
         if part.verifier == "judge" and part.args.get("endpoint"):
             from rewards.verifiers.judge import Config
 

@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING
 from models.folder import check_whole
 from models.pretrained.catalogue import find_pretrained
 from rl import native_libraries
-from rl.data.standard_forms import recognise
 from rl.gpu_requirements import find_missing
-from rl.planning.checks import SOURCES_OF_SOUND
+from rl.planning.checks import has_sound
 from rl.run.sinks import registry as trackers
 
 if TYPE_CHECKING:
-    from rl.data.sources import DataConfig
     from rl.recipe import Recipe
     from rl.workers.machine import Machine
 
@@ -51,7 +49,7 @@ def libraries(recipe: Recipe) -> list[str]:
     """Return a line for each package that the recipe needs and whose native library cannot be opened here, and for each
     tracker that lacks something."""
     names = ["pyarrow"]  # every run writes its samples with it
-    if any(_has_sound(data) for data in recipe.header.data.values()):
+    if any(has_sound(data) for data in recipe.header.data.values()):
         names += ["soundfile", "soxr"]
     if _serves(recipe.roles) and find_spec("vllm"):
         names.append("vllm")
@@ -60,11 +58,6 @@ def libraries(recipe: Recipe) -> list[str]:
         if reason := native_libraries.open_error(package):
             lines.append(native_libraries.describe_problem(package, reason))
     return lines + trackers.problems(recipe.header.track, recipe.folder)
-
-
-def _has_sound(data: DataConfig) -> bool:
-    """Return whether the prompts of a data set have clips."""
-    return data.source in SOURCES_OF_SOUND or "audio" in recognise(data).fields
 
 
 def unnamed_folder(recipe: Recipe) -> tuple[set[str], list[str]]:

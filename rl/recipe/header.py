@@ -12,11 +12,27 @@ from rl.data.sources import DataConfig
 from rl.run.sinks import registry as trackers
 from rl.workers.placement import ClusterConfig
 from rl.workers.trainer_config import TrainerConfig
+from rollouts.environments.config import EnvironmentConfig
 from rollouts.judge_engine import JudgeConfig
 from rollouts.serving import EngineConfig
 
 LARGEST_SEED = 2**32 - 1
 """Largest seed that every random generator behind a run takes."""
+
+
+@dataclass
+class RunConfig:
+    """How a run meets the loss of what it runs on."""
+
+    # Above 0, since nobody watches a run at night; few, since what kills a process twice at the same place kills it again.
+    retries: int = 2
+    """How often in a row, without a new checkpoint in between, a run that loses a process, a node or Ray itself builds its
+    cluster anew and goes on from the newest checkpoint. 0: it ends, to be resumed by hand."""
+
+    def validate(self, place: str) -> None:
+        """Raise ConfigError for a negative count."""
+        if self.retries < 0:
+            raise ConfigError(f"{place}.retries: must not be negative; got {self.retries}")
 
 
 @dataclass
@@ -37,10 +53,14 @@ class Header:
     """vLLM engines that sample from the policy."""
     judges: dict[str, JudgeConfig] = field(default_factory=dict[str, JudgeConfig])
     """Models that the run serves to parts of the reward: `{verifier: judge, args: {served: NAME}}`."""
+    environment: str | EnvironmentConfig | None = None
+    """The environment that answers the policy while it writes, unless a stage has its own: a tool's name, file.py:step, or a mapping."""
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     """DeepSpeed trainers of policy, critic and reference."""
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     """Where the engines and trainers run."""
+    run: RunConfig = field(default_factory=RunConfig)
+    """How the run meets the loss of a process, a node or Ray."""
     track: list[str] = field(default_factory=lambda: ["tensorboard"])
     """Where else the run's records go: tensorboard, wandb, mlflow, prometheus (prometheus:PORT), file.py:Tracker."""
 

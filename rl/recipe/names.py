@@ -13,7 +13,8 @@ from rewards.resolve import check as check_verifier
 from rewards.resolve import settle_timeout
 from rl.config import ConfigError, did_you_mean
 from rl.data.mixture import check_weights, limits
-from rl.recipe.stage_list import Stage, reward_models, served_judges, stage_rewards
+from rl.recipe.stage_list import Stage, reward_models, served_judges, stage_environment, stage_rewards
+from rollouts.environments.checks import check_environment
 
 if TYPE_CHECKING:
     from rewards.combine import RewardConfig
@@ -53,6 +54,7 @@ FILES: dict[str, tuple[Callable[[Path], bool], str]] = {
 def check_references(header: Header, stages: Sequence[Stage], folder: Path) -> None:
     """Raise ConfigError where the recipe, whose file lies in `folder`, refers to something that does not exist."""
     _check_rewards(header, stages, folder)
+    _check_environments(header, stages, folder)
     artifacts: Artifacts = {}
     rewards: dict[str, RewardConfig] = {}
     for stage in stages:
@@ -83,6 +85,22 @@ def _check_rewards(header: Header, stages: Sequence[Stage], folder: Path) -> Non
             if name not in header.judges:
                 fix = did_you_mean(name, header.judges) if header.judges else "; add `judges: {NAME: {model: …}}`"
                 raise ConfigError(f"{place}: no judge '{name}' is served{fix}")
+
+
+def _check_environments(header: Header, stages: Sequence[Stage], folder: Path) -> None:
+    """Raise ConfigError where an environment names a function that does not exist or cannot be called, and where nobody
+    uses it."""
+    environments = [stage_environment(stage, header.environment) for stage in stages]
+    for stage, (config, place) in zip(stages, environments, strict=True):
+        if config is None:
+            continue
+        check_environment(config, place, folder)
+        if stage.kind == "pairs":
+            raise ConfigError(f"{stage.place}: pairs are answers of one turn; add `environment: none`")
+        if getattr(stage.config, "budgets", None):
+            raise ConfigError(f"{stage.place}.budgets: chains cannot be cut where an environment answers; remove one")
+    if header.environment and not any(place == "environment" for _, place in environments):
+        raise ConfigError("environment: no stage samples from the model, so nothing asks it; remove it")
 
 
 def _check_data(stage: Stage, header: Header, artifacts: Artifacts) -> None:

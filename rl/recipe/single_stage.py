@@ -71,10 +71,7 @@ def single_stage(
     model_values = describe_model(model)
     values["model"] = model_values if think is None else {**model_values, "think": think}
     if "max_sequence_tokens" not in stage:
-        shape = read_shape(ModelConfig(path=model_values["path"]))
-        stage["max_sequence_tokens"] = DEFAULT_MAX_TOKENS
-        if shape and shape.positions:
-            stage["max_sequence_tokens"] = min(DEFAULT_MAX_TOKENS, shape.positions)
+        stage["max_sequence_tokens"] = default_max_tokens(model_values["path"])
     return load({**values, "stages": [{kind: stage}]}, overrides, base.folder if base else None)
 
 
@@ -85,6 +82,13 @@ def _thinks(recipe: Recipe) -> bool | None:
         return inspect(recipe.header.data[read.data], read.split).prompts or None
 
     return choose_thinking(recipe, prompts, folder_of(str(recipe.header.model.text_source))).think
+
+
+def default_max_tokens(path: str) -> int:
+    """Return the longest sequence that is asked of a model where nobody says more: what it takes, at most
+    DEFAULT_MAX_TOKENS."""
+    shape = read_shape(ModelConfig(path=path))
+    return min(DEFAULT_MAX_TOKENS, shape.positions) if shape and shape.positions else DEFAULT_MAX_TOKENS
 
 
 def describe_model(model: str) -> dict[str, str]:

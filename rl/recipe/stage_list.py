@@ -14,6 +14,10 @@ from rl.recipe.repeat import Repeat, Until, base
 from rl.stages.kind import Kind
 from rl.stages.registry import STAGES
 from rl.stages.settings import StageConfig
+from rollouts.environments.config import EnvironmentConfig, as_config
+
+JUDGES = ("judge", "benchmark_judge")
+"""Verifiers that ask a language model, behind an address or served by the run."""
 
 
 @dataclass(frozen=True)
@@ -167,10 +171,20 @@ def stage_rewards(config: StageConfig, shared: RewardConfig) -> dict[str, Reward
     return rewards
 
 
+def stage_environment(stage: Stage, shared: str | EnvironmentConfig | None) -> tuple[EnvironmentConfig | None, str]:
+    """Return the environment that answers the model in a stage, None for none, and the place in the recipe that names it;
+    `shared` is the recipe's."""
+    if not hasattr(stage.config, "environment"):
+        return None, ""
+    own = cast("str | EnvironmentConfig | None", getattr(stage.config, "environment", None))
+    place = "environment" if own is None else f"{stage.place}.environment"
+    return as_config(shared if own is None else own, place), place
+
+
 def served_judges(reward: RewardConfig | None) -> list[str]:
     """Return the names of the judges that the run serves and that a reward uses."""
     parts = reward.judging if reward else ()
-    return [str(part.args["served"]) for part in parts if part.verifier == "judge" and part.args.get("served")]
+    return [str(part.args["served"]) for part in parts if part.verifier in JUDGES and part.args.get("served")]
 
 
 def reward_models(reward: RewardConfig | None) -> list[str]:

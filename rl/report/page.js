@@ -231,6 +231,12 @@ function players(names) {
     clip ? html("audio", { src: clip.audio, controls: "", preload: "metadata" }) : null));
 }
 
+function exchanges(list, block) {
+  const paid = (e) => (e.reward === null ? "" : ` · reward ${format(e.reward)}`);
+  return list.flatMap((e, i) => [block("turn", `Turn ${i + 1}`, e.text),
+    block("reply", `Reply${e.note ? ` · ${e.note}` : ""}${paid(e)}`, e.reply || "(goes on)"), ...players(e.clips)]);
+}
+
 function sampleBody(sample, query) {
   const block = (kind, name, text) => (text ? html("div", { class: kind }, html("h4", {}, name), html("pre", {}, mark(text, query))) : null);
   const facts = [
@@ -241,7 +247,7 @@ function sampleBody(sample, query) {
   return html("div", { class: "body" },
     html("div", { class: "question" }, block("prompt", "Prompt", sample.prompt), players(sample.clips), block("gold", "Gold answer", sample.gold),
       html("dl", {}, facts.map(([name, value]) => html("div", {}, html("dt", {}, name), html("dd", {}, mark(value, query)))))),
-    html("div", { class: "output" }, block("error", "Verifier error", sample.error), block("think", "Thinking", sample.think),
+    html("div", { class: "output" }, block("error", "Verifier error", sample.error), ...exchanges(sample.exchanges, block), block("think", "Thinking", sample.think),
       block("response", "Response", sample.response || (sample.finish_reason === "length" ? "(cut off before an answer)" : "(empty)")),
       block("reason", "Verdict", sample.reason)));
 }

@@ -19,9 +19,11 @@ from pathlib import Path
 
 from rl.data.arrow import read_columns
 from rl.data.rows import fail
+from rl.report.benchmark_results import render_section
 from rl.report.chain_pairs import Chains, read_chains
 from rl.report.chains_section import render_chains
 from rl.report.charts import build_charts
+from rl.report.faithful_table import NOTE, render_faithful
 from rl.report.figures import BUDGET_METRIC, render_funnels, render_histogram, render_lineage, render_thinking
 from rl.report.header import render_header
 from rl.report.lineage import Node, read_lineage
@@ -32,6 +34,7 @@ from rl.report.samples import Row, choose_samples
 from rl.run.files import replacing
 from rl.run.progress import format_clock
 from rl.run.tracker import Refuse
+from rl.stages.faithfulness import CELLS, HALVES
 from rl.stages.registry import filters_rows, measures_model
 
 HERE = Path(__file__).parent
@@ -46,6 +49,7 @@ CHAINS_NOTE = (
 SHARE_METRICS = (
     *("accuracy", "audio_reliance", "greedy_accuracy", "pass@", "think_rate", "truncation_rate", "vote@"),
     *("grounding", "claims_true", "surrogate_rate", "denial_rate"),
+    *("right_in_all_orders", "text_changes", *CELLS, *HALVES),
 )
 """Beginnings of the metrics that are shares of 1, shown as percentages."""
 
@@ -76,7 +80,8 @@ def write_report(run_dir: Path, say: Callable[[str], None] = print) -> Path:
     chains = read_chains(run, refuse)
     # Not all clips may fit on the page: those of the chains are first, then every stage's samples take turns.
     clips = [name for stage_chains in chains for name in stage_chains.clips]
-    clips += [name for sample in _interleave_stages(samples) for name in sample["clips"]]
+    for sample in _interleave_stages(samples):
+        clips += [*sample["clips"], *(name for exchange in sample["exchanges"] for name in exchange["clips"])]
     data = {
         "stages": [{"name": stage.name, **build_charts(stage.rows)} for stage in training],
         "rollouts": samples,
@@ -185,7 +190,10 @@ def _render_figures(run: Run, nodes: Sequence[Node], chains: Sequence[Chains], r
     thinking_note = "Accuracy with chains of thought cut after a number of tokens."
     funnels_note = "Prompts or samples left after each step of a stage that filters."
     lineage_note = "Each stage under the stage whose model it started from; ← its other inputs."
+    sets_note = "Public sets by their own rules and by ours, with 95 % intervals; in italics the items of each group."
     sections = (
+        ("benchmarks", "Public sets", sets_note, render_section(run.evaluations, refuse)),
+        ("faithful", "Faithful or lucky", NOTE, render_faithful(run.evaluations)),
         ("thinking", "Thinking budgets", thinking_note, render_thinking(run.evaluations)),
         ("funnels", "Filters", funnels_note, render_funnels(nodes)),
         ("chains", "Grounding of chains", CHAINS_NOTE, render_chains(chains, refuse)),

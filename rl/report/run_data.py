@@ -15,7 +15,7 @@ from rl.config import ConfigError
 from rl.data.arrow import parquet_columns, read_columns
 from rl.data.rows import fail
 from rl.run.metrics import paired_interval
-from rl.run.summary import Failure, read_summary
+from rl.run.summary import Failure, Recovery, read_summary
 from rl.run.tracker import MetricRow, Refuse, read_metrics, read_warnings, rollout_files
 from rl.stages.registry import measures_model
 from rl.terminal import shell_command
@@ -81,6 +81,8 @@ class Run:
     """Warnings that its stages gave."""
     failure: Failure | None = None
     """Why it failed, and where."""
+    recoveries: Sequence[Recovery] = ()
+    """Losses of its cluster that it has recovered from by itself."""
 
     @property
     def evaluations(self) -> list[Stage]:
@@ -117,6 +119,7 @@ def read_run(run_dir: Path, refuse: Refuse = fail) -> Run:
         summary.environment,
         warnings,
         summary.failure,
+        summary.recoveries,
     )
 
 

@@ -27,6 +27,8 @@ ROLLOUT_COLUMNS = {
     **dict.fromkeys(("sample", "tokens", "version"), "whole"),
 }
 """Columns of a rollout file and what they hold, as `rl.data.arrow.read_columns` takes it."""
+OPTIONAL_COLUMNS = {"clips": "list?", "exchanges": "text?"}
+"""Columns of runs with sound, and of those in which an environment answered."""
 RolloutFile = tuple[str, int, Path]  # (stage, step, path)
 
 
@@ -88,7 +90,8 @@ def read_rollouts(path: Path, refuse: Refuse = fail) -> list[Row]:
     try:
         names = parquet_columns(path)
         kinds = {name: "number?" for name in names if name.startswith("part/")}
-        return read_columns(path, {**ROLLOUT_COLUMNS, **kinds, **{name: "list?" for name in names if name == "clips"}})
+        kinds |= {name: kind for name, kind in OPTIONAL_COLUMNS.items() if name in names}
+        return read_columns(path, {**ROLLOUT_COLUMNS, **kinds})
     except ValueError as error:
         refuse(error)
         return []
@@ -108,8 +111,24 @@ def _to_sample(row: Row, limit: int) -> Row:
         "reason": shorten(row["reason"], limit // 4),
         "error": shorten(row["error"], limit // 4),
         "clips": row.get("clips") or [],
+        "exchanges": _exchanges(row, limit // 2),
         "parts": {n.removeprefix("part/"): v for n, v in row.items() if n.startswith("part/") and v is not None},
     }
+
+
+def _exchanges(row: Row, limit: int) -> list[Row]:
+    """Return what the environment replied, with what the policy had written before, texts shortened."""
+    exchanges: list[Row] = json.loads(row.get("exchanges") or "[]")
+    return [
+        {
+            "text": shorten(exchange["text"], limit),
+            "reply": shorten("\n".join(f"[{role}] {text}" for role, text in exchange["messages"]), limit),
+            "clips": exchange["clips"],
+            "reward": exchange["reward"],
+            "note": exchange["note"],
+        }
+        for exchange in exchanges
+    ]
 
 
 def shorten(text: str | None, limit: int) -> str | None:

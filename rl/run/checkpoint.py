@@ -77,6 +77,10 @@ class Checkpoints:
         self._prune(step)
         return final
 
+    def newest_step(self) -> int:
+        """Return the step of the newest checkpoint, whole or damaged; 0 without any."""
+        return max(self._steps(), default=0)
+
     def latest(self) -> tuple[Path, State] | None:
         """Return (folder, state) of the newest intact checkpoint, or None if there is none.
 

@@ -50,6 +50,22 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Recovery:
+    """A loss of a process, a node or Ray from which the run has recovered by itself, on a new cluster."""
+
+    error: str
+    """What was lost, in one line."""
+    stage: str | None
+    """The stage that was at work; None before the first."""
+    step: int | None
+    """Its step then; None for a stage that counts none."""
+    checkpoint: int
+    """Step of the checkpoint that the stage went on from; 0: it began again."""
+    seconds: float
+    """Seconds until the new cluster stood; what was learned since the checkpoint is learned again after them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """The content of summary.json.
 
@@ -63,6 +79,8 @@ class Summary:
     environment: Mapping[str, Any] = field(default_factory=dict[str, Any])
     failure: Failure | None = None
     """Why the status is `failed`; None for any other."""
+    recoveries: Sequence[Recovery] = ()
+    """Losses that the run has recovered from by itself."""
 
 
 def write_summary(run_dir: Path, summary: Summary) -> Path:

@@ -20,6 +20,7 @@ from rl.finite import drop_undefined
 from rl.json_files import is_number, is_whole, parse_object, read_bytes
 from rl.redaction import redact_text
 from rl.run.clips import CLIPS, store_clips
+from rl.run.exchanges import exchanges_as_json
 from rl.run.files import detect_full_disk, drop_torn_line, replacing
 from rl.run.sinks.base import Sample
 from rl.run.sinks.channels import SHOWN_SAMPLES, Channels, is_shown
@@ -42,6 +43,8 @@ class Tracker:
         self.run_dir, self.stage, self.sinks = run_dir, stage, sinks
         self.last_step: int | None = None
         """The step that is behind the stage; None before it has counted any."""
+        self.recovery_s = 0.0
+        """Seconds that the run has lost to a new cluster since the last record; the next one holds them."""
         self._has_shown_samples = False
         with detect_full_disk(run_dir):
             run_dir.mkdir(parents=True, exist_ok=True)
@@ -58,6 +61,8 @@ class Tracker:
         is left out of all."""
         assert not {"stage", "step"} & metrics.keys(), "'stage' and 'step' cannot be names of metrics"
         numbers = drop_undefined({name: float(value) for name, value in metrics.items()})
+        if self.recovery_s:
+            numbers["time/recovery"], self.recovery_s = self.recovery_s, 0.0
         line = json.dumps({"stage": self.stage, "step": step, **numbers}, allow_nan=False) + "\n"
         _append(self.run_dir / METRICS, line.encode())
         if self.sinks:
@@ -73,8 +78,9 @@ class Tracker:
         import pyarrow.parquet
 
         clips = {s.rollout.prompt.id: store_clips(self.run_dir, s.rollout.prompt.clips) for s in scored}
+        exchanges = [exchanges_as_json(s.rollout, self.run_dir) for s in scored]
         with replacing(rollout_file(self.run_dir, self.stage, step)) as path:
-            pyarrow.parquet.write_table(_rollout_table(scored, clips), path, compression="zstd")
+            pyarrow.parquet.write_table(_rollout_table(scored, clips, exchanges), path, compression="zstd")
         if self.sinks and is_shown(step, not self._has_shown_samples):
             self._has_shown_samples = True
             spread = scored[:: max(len(scored) // SHOWN_SAMPLES, 1)][:SHOWN_SAMPLES]  # of as many prompts as may be
@@ -191,11 +197,13 @@ def _sample(scored: Scored, clips: Sequence[Path]) -> Sample:
     )
 
 
-def _rollout_table(scored: Sequence[Scored], clips: Mapping[str, list[str]]) -> pa.Table:
+def _rollout_table(
+    scored: Sequence[Scored], clips: Mapping[str, list[str]], exchanges: Sequence[str | None]
+) -> pa.Table:
     """Return a table with a row for each sample.
 
     `tokens` counts what the policy wrote, `token_ids` are prompt and response as the engine saw them; an errored sample
-    has no score; `clips` are names under the run's `clips/`.
+    has no score; `clips` are names under the run's `clips/`; `exchanges` are those of `rl.run.exchanges`.
     """
     import pyarrow as pa
 
@@ -216,6 +224,8 @@ def _rollout_table(scored: Sequence[Scored], clips: Mapping[str, list[str]]) -> 
     }
     if any(clips.values()):  # a run on text alone has no such column
         columns["clips"] = pa.list_(text), [clips[r.prompt.id] for r in rollouts]
+    if any(exchanges):
+        columns["exchanges"] = text, [None if e is None else _storable(e) for e in exchanges]
     for part in dict.fromkeys(name for v in verdicts for name in v.parts):
         columns[f"part/{part}"] = number, [v.parts.get(part) for v in verdicts]
     columns["version"] = pa.int64(), [r.version for r in rollouts]

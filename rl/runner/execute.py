@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import time
@@ -9,9 +10,9 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
-from models.folder import on_disk
 from rl import signals, terminal
 from rl.config import ConfigError
 from rl.finite import NonFiniteError, drop_undefined
@@ -19,7 +20,6 @@ from rl.planning import golds
 from rl.planning.requirements import check_functions
 from rl.recipe import Recipe
 from rl.recipe.stage_list import Stage, served_judges
-from rl.recipe.thinking import choose_thinking
 from rl.report.page import write_report
 from rl.run.files import detect_full_disk, link, replacing_folder
 from rl.run.provenance import write_provenance
@@ -33,18 +33,22 @@ from rl.run.summary import (
     write_summary,
 )
 from rl.run.tracker import Tracker, read_metrics, read_warnings
+from rl.runner.actors import build_cluster
 from rl.runner.artifacts import Artifacts
-from rl.runner.blocks import find_last_iteration
-from rl.runner.devices import plan_run
+from rl.runner.blocks import EarlyEnds
+from rl.runner.devices import plan_again, plan_run
+from rl.runner.environments import Environments
 from rl.runner.failures import describe_divergence, describe_failure, describe_place
 from rl.runner.live_report import LiveReport
 from rl.runner.outcomes import OUTCOME, read_outcome, write_outcome
 from rl.runner.prolong import stage_folder
+from rl.runner.recoveries import Recoveries
 from rl.runner.reward_services import RewardServices
 from rl.runner.run_dir import hold_run_dir
 from rl.runner.sinks import close_sinks, open_sinks
 from rl.stages.context import Context, Outcome
 from rl.terminal import shell_command
+from rl.workers.loss import FIX, Loss
 
 if TYPE_CHECKING:
     from rewards.service import RewardService
@@ -76,17 +80,18 @@ class Run:
         earlier = read_summary(out) if (out / SUMMARY).exists() else None
         # A resumed run counts on from the seconds that it had when it stopped.
         self.start_time = time.monotonic() - (earlier.seconds if earlier else 0.0)
-        self.summaries: list[StageSummary] = []
-        """Summaries of the finished stages."""
+        self.summaries: list[StageSummary] = []  # of the finished stages
         self.cluster: Cluster | None = None
         self.current_stage: Stage | None = None
-        self.tracker: Tracker | None = None
-        """Records of the current stage; None before the first."""
+        self.tracker: Tracker | None = None  # of the current stage
         self.environment = describe_environment()
         self.sinks = open_sinks(recipe, out, self.environment, say)
         self.artifacts = Artifacts(recipe, out, say)
-        self.announced: dict[str, int] = {}
-        """Last iteration of each repeated block whose early end was printed."""
+        self.environments = Environments(recipe.header, recipe.folder)
+        self.early_ends = EarlyEnds(self.artifacts.outcomes, say)
+        self.recoveries = Recoveries(recipe.header.run.retries, out, earlier.recoveries if earlier else (), say)
+        self.watched_loss: Loss | None = None  # found by another thread
+        self.summary_lock = Lock()  # held by a thread that ends the run until it has recorded that
         self.reward_services = RewardServices(
             recipe.header.reward,
             recipe.folder,
@@ -102,7 +107,7 @@ class Run:
             with LiveReport(self.out):
                 self._run_stages()
         except BaseException as error:
-            # Whatever arrives here once a process stands still has that reason.
+            # Whatever arrives here once a process is lost to another thread's watch has that reason.
             stuck = ValueError(reason) if (reason := signals.take_failure()) else None
             # A signal may reach an actor first, and what arrives here is the actor's failure.
             if not stuck and (isinstance(error, KeyboardInterrupt) or signals.is_interrupted()):
@@ -125,13 +130,14 @@ class Run:
         """Record in the summary that the error has stopped the run."""
         self._summarise("failed", describe_failure(error, self.current_stage, self._step))
 
-    def _end_stuck(self, problem: str) -> None:
-        """End the run because of a process that stands still; called in a thread that is not the run's."""
-        place = describe_place(self.current_stage, self._step)
-        reason = f"{place}{problem}; end it if it is still there, and go on with --resume"
-        with suppress(Exception):  # the disk may be full
-            self._fail(ValueError(reason))
-        signals.fail(reason)
+    def _end_lost(self, problem: str) -> None:
+        """Interrupt the run, from another thread, for a process that stands still or one of Ray's own that has died."""
+        reason = f"{describe_place(self.current_stage, self._step)}{problem}; {FIX}"
+        with self.summary_lock:
+            self.watched_loss = Loss(problem, breaks_ray=True)
+            signals.fail(reason)  # first: a dead raylet takes this process along as soon as that is used
+            with suppress(Exception):  # the disk may be full
+                self._fail(ValueError(reason))
 
     @property
     def _step(self) -> int | None:
@@ -152,7 +158,7 @@ class Run:
     def _run_stages(self) -> None:
         # All finished stages are restored before any question about the others: a block's end depends on their metrics.
         pending = [stage for stage in self.recipe.stages if not self._restore(stage)]
-        pending = [stage for stage in pending if not self._is_skipped(stage)]
+        pending = [stage for stage in pending if not self.early_ends.skips(stage)]
         if pending:
             read_metrics(self.out)  # a damaged line is found before anything heavy starts
             read_warnings(self.out)
@@ -161,67 +167,74 @@ class Run:
             for read in self.recipe.loads():  # a bad row is found before anything heavy starts
                 self.artifacts.read_prompts(read.data, read.split, read.limit, place=read.place)
             golds.check_prompts(self.recipe, self.artifacts.read_prompts, self.say)
-            with ExitStack() as stack:
-                try:
-                    cluster, rewards = self._start_actors(stack, pending)
-                    for stage in pending:
-                        if not self._is_skipped(stage):  # an earlier stage may have ended its block since
-                            self._run_stage(stage, cluster, rewards)
-                except Exception as error:
-                    if signals.is_ending() or not (death := self.cluster and self.cluster.describe_death(error)):
-                        raise
-                    raise ValueError(f"{describe_place(self.current_stage, self._step)}{death}") from error
+            while not self._run_on_cluster([stage for stage in pending if stage.name not in self.artifacts.outcomes]):
+                self.cluster = None
+                gc.collect()  # handles of lost actors must not reach the next Ray
+                self.recipe = plan_again(self.recipe, self.out)
         if any("model" in outcome.artifacts for outcome in self.artifacts.outcomes.values()):
             with replacing_folder(self.out / "model") as temporary:
                 # Hard links where the file system has them: the last stage's model stands in its own folder too.
                 shutil.copytree(self.artifacts.model(), temporary, copy_function=link, dirs_exist_ok=True)
 
-    def _start_actors(self, stack: ExitStack, stages: list[Stage]) -> tuple[Cluster, RewardService]:
-        """Start the reward service and the cluster that `stages` need, closed with `stack`. Cheap checks come before what
-        is slow to start."""
-        from rl.runner.prompt_lengths import check_prompt_lengths
-        from rl.workers.cluster import Cluster, RunSite
+    def _run_on_cluster(self, stages: list[Stage]) -> bool:
+        """Run the stages on a cluster of their own; return False where it is lost and another one is to be tried."""
+        with ExitStack() as stack:
+            try:
+                cluster, rewards = self._start_actors(stack, stages)
+                for stage in stages:
+                    if not self.early_ends.skips(stage):  # an earlier stage may have ended its block since
+                        self._run_stage(stage, cluster, rewards)
+            except (Exception, KeyboardInterrupt) as error:
+                if (loss := self._find_loss(error)) is None:
+                    raise
+                stage, step = self.current_stage, self._step
+                is_retried = self.recoveries.begin(loss, stage, step, stage and self.folder(stage))
+                if is_retried:
+                    with self.summary_lock:
+                        signals.recover()
+                        self._summarise("running")
+                if loss.breaks_ray and self.cluster:
+                    self.cluster.abandon()  # while the error still holds what the stage has got from Ray
+                if is_retried:
+                    return False
+                if isinstance(error, ValueError):
+                    raise
+                raise ValueError(self.recoveries.explain(loss, stage, step)) from error
+        return True
 
-        header = self.recipe.header
+    def _find_loss(self, error: BaseException) -> Loss | None:
+        """Return the loss of a process, a node or Ray behind an error; None for a mistake, a bug or an interruption."""
+        if signals.is_interrupted():
+            return None
+        if signals.take_failure():
+            return self.watched_loss
+        if isinstance(error, KeyboardInterrupt) or self.cluster is None:
+            return None
+        return self.cluster.find_loss(error)
+
+    def _start_actors(self, stack: ExitStack, stages: list[Stage]) -> tuple[Cluster, RewardService]:
+        """Start the reward service and the cluster that `stages` need, closed with `stack`; cheap checks come first."""
+        from rl.runner.prompt_lengths import check_prompt_lengths
+
         self.say(f"starting Ray and {', '.join(sorted(self.recipe.roles))}")
-        rewards = stack.enter_context(self.reward_services.create(header.reward))
+        self.reward_services.forget_cluster()
+        rewards = stack.enter_context(self.reward_services.create(self.recipe.header.reward))
         self.reward_services.check_all(rewards, stages, served=False)
-        initial_model = self.artifacts.initial_model()
-        self.cluster = Cluster(
-            self.recipe.roles,
-            header.cluster,
-            header.engines,
-            header.trainer,
-            replace(header.model, think=self._thinks(initial_model)),
-            initial_model,
-            self.recipe.max_sequence_tokens,
-            {name: replace(judge, model=str(on_disk(judge.model))) for name, judge in self.recipe.judges.items()},
-            self._end_stuck,
-            header.seed,
-            RunSite(self.out, self.artifacts.read_by_actors(stages), self.say),
-        )
+        self.environments.check(stages)
+        self.cluster = build_cluster(self.recipe, self.artifacts, self.out, stages, self._end_lost, self.say)
         check_prompt_lengths(self.recipe, stages, self.artifacts.read_prompts, self.cluster.chat)
         stack.enter_context(self.cluster)
-        self.cluster.await_judges(served_judges(header.reward))
+        self.cluster.await_judges(served_judges(self.recipe.header.reward))
         self.reward_services.check_all(rewards, stages, served=True)
         return self.cluster, rewards
 
-    def _thinks(self, initial_model: Path) -> bool:
-        """Return whether the model thinks, and say why where the recipe leaves it open."""
-        choice = choose_thinking(
-            self.recipe,
-            lambda read: self.artifacts.read_prompts(read.data, read.split, read.limit, place=read.place),
-            initial_model,
-        )
-        assert choice.think is not None, "all rows and the chat template have been read"
-        if self.recipe.header.model.think == "auto":
-            self.say(f"thinking is {choice}")
-        return choice.think
-
     def _run_stage(self, stage: Stage, cluster: Cluster, rewards: RewardService) -> None:
+        if recovery_s := self.recoveries.end():
+            self._summarise("running")
         start_time, folder = time.monotonic(), self.folder(stage)
         self.say(f"stage {self._number(stage)} of {len(self.recipe.stages)}: {stage.name}")
         self.current_stage, self.tracker = stage, Tracker(self.out, stage.name, self.sinks)
+        self.tracker.recovery_s = recovery_s
         folder.mkdir(parents=True, exist_ok=True)
         self.artifacts.start_stage()
         context = Context(
@@ -241,7 +254,8 @@ class Run:
             record=lambda: self._provenance(stage),
         )
         try:
-            outcome: Outcome = stage.facts.run(stage.config, context)
+            with self.environments.of_stage(stage, cluster) as environment:
+                outcome: Outcome = stage.facts.run(stage.config, replace(context, environment=environment))
         except NonFiniteError as error:
             raise ValueError(describe_divergence(stage, self._step, error)) from error
         outcome = replace(outcome, metrics=drop_undefined(outcome.metrics))
@@ -266,20 +280,6 @@ class Run:
             "parents": list(self.artifacts.parents),
         }
 
-    def _is_skipped(self, stage: Stage) -> bool:
-        """Return whether the stage belongs to an iteration after the early end of its block."""
-        block = stage.repeat
-        last, values = find_last_iteration(stage, self.artifacts.outcomes)
-        if block is None or block.until is None or last is None:
-            return False
-        if self.announced.get(block.name) != last:  # every stage of the later iterations comes by here
-            self.announced[block.name] = last
-            trend = ", ".join(f"{value:.4g}" for value in values)
-            self.say(
-                f"{block.name}: {block.until.metric} no longer improves ({trend}); the block ends after {last} iterations"
-            )
-        return True
-
     def _restore(self, stage: Stage) -> bool:
         """Return whether the stage is finished already, and if so remember its outcome."""
         file = self.folder(stage) / OUTCOME
@@ -294,7 +294,7 @@ class Run:
 
     def _summarise(self, status: str, failure: Failure | None = None) -> Summary:
         """Write the run's summary and return it."""
-        seconds = time.monotonic() - self.start_time
-        summary = Summary(self.recipe.name, status, seconds, tuple(self.summaries), self.environment, failure)
+        seconds, stages = time.monotonic() - self.start_time, tuple(self.summaries)
+        summary = Summary(self.recipe.name, status, seconds, stages, self.environment, failure, self.recoveries.all)
         write_summary(self.out, summary)
         return summary

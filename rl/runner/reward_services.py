@@ -37,6 +37,10 @@ class RewardServices:
         self.warnings: set[str] = set()
         """Warnings printed so far; services that share a verifier would repeat them."""
 
+    def forget_cluster(self) -> None:
+        """Load the reward models again when they are next used: the cluster that held them is lost."""
+        self.reward_models.current = None
+
     def create(self, reward: RewardConfig) -> RewardService:
         """Return a service that judges by `reward`; it starts when entered as a context."""
         from rewards.service import RewardService

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -25,12 +25,16 @@ if TYPE_CHECKING:
 RUNS = Path("runs")
 """Folder of the runs whose `--out` is not named, in the working directory."""
 _NAMED_RUNS = 5  # in a message
+PLACEMENT = ("trainer", "cluster", "run")
+"""Keys of a recipe that say where and how it runs, and not what it learns: a run may be resumed with others."""
+SERVING_OPTIONS = ("gpu_memory_utilization", "max_num_seqs", "max_num_batched_tokens")
+"""Options of `engines.vllm` of the same kind; others may change what an engine writes, so that these alone may differ of it."""
 
 
 @contextmanager
 def hold_run_dir(recipe: Recipe, out: Path, resume: bool, say: Callable[[str], None] = print) -> Generator[None]:
     """Hold the run directory for one run alone. Create it and save the recipe into it; or check that an existing one is to be
-    resumed and is this recipe's, which may only train for longer. Raises ConfigError."""
+    resumed and is this recipe's, which may only train for longer or run elsewhere. Raises ConfigError."""
     if resume and not os.path.exists(out / RECIPE):
         check_resumable(out)
     lock = RunLock(out)
@@ -60,12 +64,18 @@ def _prepare(recipe: Recipe, out: Path, resume: bool, say: Callable[[str], None]
         saved_values = read_recipe(file)
         if values == saved_values or values == _resolve_again(saved_values):
             return
-        if not is_longer(saved_values, values):  # unless a variable, or what it names, has appeared since
+        saved_lesson, lesson = _without_placement(saved_values), _without_placement(values)
+        if saved_lesson != lesson and not is_longer(saved_lesson, lesson):
+            # Unless a variable, or what it names, has appeared since.
             saved_values = _resolve_again(saved_values)
-        if not is_longer(saved_values, values):
-            difference = _first_difference(saved_values, values)
-            raise ConfigError(f"{out}: was run with another recipe ({difference}); resume with the same one")
-        prolong(saved_values, values, out, say)
+            saved_lesson = _without_placement(saved_values)
+        if saved_lesson != lesson:
+            if not is_longer(saved_lesson, lesson):
+                difference = next(_find_differences(saved_lesson, lesson))
+                raise ConfigError(f"{out}: was run with another recipe ({difference}); resume with the same one")
+            prolong(saved_lesson, lesson, out, say)
+        for difference in _find_differences({**saved_values, "stages": None}, {**values, "stages": None}):
+            say(f"resumed with another placement: {difference}")
         with replacing(file) as temporary:  # last: until then the old recipe stands, and does again what is missing
             OmegaConf.save(OmegaConf.create(values), temporary)
         return
@@ -87,7 +97,7 @@ def replay_overrides(recipe: Recipe, run: Path) -> list[str]:
     saved_values = _resolve_again(read_recipe(run / RECIPE))
     if values != saved_values:
         raise ConfigError(
-            f"--replay: {run} was run with another recipe ({_first_difference(saved_values, values)}); repeat the same one"
+            f"--replay: {run} was run with another recipe ({next(_find_differences(saved_values, values))}); repeat the same one"
         )
     lagging = [stage.name for stage in recipe.stages if getattr(stage.config, "max_lag", 0)]
     if not lagging:
@@ -138,17 +148,30 @@ def _resolve_again(saved_values: dict[str, object]) -> dict[str, object]:
         return saved_values
 
 
-def _first_difference(old: object, new: object, place: str = "") -> str:
-    """Return the first place where two recipes differ, with both values."""
+def _without_placement(recipe: dict[str, object]) -> dict[str, object]:
+    """Return a recipe as it is saved with nothing but what decides what a run learns."""
+    lesson = {key: value for key, value in recipe.items() if key not in (*PLACEMENT, "engines")}
+    engines = recipe.get("engines")
+    options = cast("dict[str, object]", engines).get("vllm") if isinstance(engines, dict) else None
+    if isinstance(options, dict):
+        options = {
+            key: value for key, value in cast("dict[str, object]", options).items() if key not in SERVING_OPTIONS
+        }
+    return lesson | {"engines": {"vllm": options}} if options else lesson
+
+
+def _find_differences(old: object, new: object, place: str = "") -> Iterator[str]:
+    """Yield the places where two recipes differ, with both values."""
     if isinstance(old, dict) and isinstance(new, dict):
-        for key in [*old, *new]:
-            if old.get(key) != new.get(key):
-                return _first_difference(old.get(key), new.get(key), f"{place}.{key}".lstrip("."))
-    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        for i, (old_item, new_item) in enumerate(zip(old, new, strict=True)):
-            if old_item != new_item:
-                return _first_difference(old_item, new_item, f"{place}[{i}]")
-    return f"{place}: {old!r} then, {new!r} now"
+        old_values, new_values = cast("dict[str, object]", old), cast("dict[str, object]", new)
+        for key in dict.fromkeys([*old_values, *new_values]):
+            yield from _find_differences(old_values.get(key), new_values.get(key), f"{place}.{key}".lstrip("."))
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):  # pyright: ignore[reportUnknownArgumentType]
+        pairs = zip(cast("list[object]", old), cast("list[object]", new), strict=True)
+        for i, (old_item, new_item) in enumerate(pairs):
+            yield from _find_differences(old_item, new_item, f"{place}[{i}]")
+    elif old != new:
+        yield f"{place}: {old!r} then, {new!r} now"
 
 
 def free_folder(folder: Path, is_numbered: bool = False) -> Path:

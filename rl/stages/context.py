@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rl.data.stage_outputs import Lookup
     from rl.run.tracker import Tracker
     from rl.workers.cluster import Cluster
+    from rollouts.episodes import Environment
 
 
 @dataclass
@@ -63,6 +64,8 @@ class Context:
     """(kind, name of an earlier stage or a path) -> where it is."""
     say: Callable[[str], None] = terminal.say
     """Prints one line for the user."""
+    environment: Environment | None = None
+    """The environment that answers the model in this stage; None for none. The cluster's sampler has it too."""
     service: Callable[[RewardConfig], RewardService] | None = None
     """Starts a service for a reward of the stage's own, once it has judged its gold cases right."""
     earlier: Callable[[str], Path | None] = lambda kind: None

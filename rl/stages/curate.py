@@ -1,5 +1,6 @@
 """`curate`: finds the prompts that are neither too easy nor too hard for this model (Step-Audio-R1: 3 to 6 of 8 right).
 
+It may also drop prompts whose chains are not grounded, and those that are right without their sound: one filter, one funnel.
 Writes `difficulty.parquet`, one row a prompt with all it was judged by, under the model's fingerprint: a second run with
 the same model, prompts and settings reads it instead of sampling again.
 """
@@ -12,30 +13,36 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rl.audio import fingerprint
 from rl.config import ConfigError
 from rl.data.arrow import read_columns
+from rl.data.controls import CONTROLS
 from rl.stages.context import Context, Outcome
 from rl.stages.kind import Kind
-from rl.stages.settings import SamplingConfig
+from rl.stages.prompt_filter import (
+    FilterConfig,
+    Row,
+    control_metrics,
+    describe_drops,
+    drop_right_by_text,
+    funnel,
+    is_medium,
+    judge_difficulty,
+)
 from rl.stages.workload import StagePlan, Work, rollouts_in_words, temperature_in_words
 
 if TYPE_CHECKING:
     from rl.types import Prompt, Scored
 
 FILE = "difficulty.parquet"
-Row = dict[str, Any]
-"""A row of that file: id, correct, k, keep, verdicts, fingerprint."""
 
 
 @dataclass
-class Config(SamplingConfig):
+class Config(FilterConfig):
     """Settings of `curate`."""
 
-    keep: tuple[int, int] = (3, 6)
-    """Fewest and most right answers of `samples`."""
     reuse: str | None = None
     """A difficulty file to read if it was made with the same model, prompts and settings; written there too."""
 
@@ -45,9 +52,6 @@ class Config(SamplingConfig):
         super().validate(place)
         if self.reuse is not None:
             check_reuse(Path(self.reuse), f"{place}.reuse")
-        low, high = self.keep
-        if not 0 <= low <= high <= self.samples:
-            raise ConfigError(f"{place}.keep: [{low}, {high}] must lie within 0 and samples ({self.samples})")
 
 
 def check_reuse(path: Path, place: str) -> None:
@@ -61,11 +65,16 @@ def check_reuse(path: Path, place: str) -> None:
 
 def plan(config: Config, work: Work) -> StagePlan:
     """Return the plan of `curate`."""
-    rollouts = (work.rows or 0) * config.samples
+    rollouts = (work.rows or 0) * (config.samples + sum(map(config.control_samples, config.controls)))
     low, high = config.keep
+    samples = f"{config.samples} samples{temperature_in_words(config.temperature)}"
+    if config.controls:
+        samples = f"({samples}{''.join(f' + {config.control_samples(name)} {name}' for name in config.controls)})"
     summary = (
-        f"{work.prompts} × {config.samples} samples{temperature_in_words(config.temperature)}"
+        f"{work.prompts} × {samples}"
         f"{rollouts_in_words(rollouts, config.max_sequence_tokens)}; keeps prompts with {low} to {high} right"
+        f"{''.join(f', {part} at least {value:g}' for part, value in config.least.items())}"
+        f"{''.join(f', not right by more than chance {name}' for name in config.controls)}"
     )
     return work.plan(summary, rollouts, config.max_sequence_tokens, rollouts=rollouts)
 
@@ -73,13 +82,21 @@ def plan(config: Config, work: Work) -> StagePlan:
 def run(config: Config, context: Context) -> Outcome:
     """Leave the difficulty file. Raises ValueError with the histogram when no prompt would be kept."""
     prompts = context.prompts(config.data, config.split, config.limit)
+    if config.controls and not any(prompt.clips for prompt in prompts):
+        raise ValueError(f"curate '{context.name}': controls need prompts with audio, and none has any; remove them")
     path = context.folder / FILE
     conditions = {"think": context.cluster.chat.think, "reward": asdict(context.rewards.config), "seed": context.seed}
+    if environment := context.environment:
+        conditions["environment"] = repr(environment)
     key = fingerprint_of(config, context.model, prompts, conditions)
-    rows = _read_cached(Path(config.reuse) if config.reuse else path, key, context.say)
+    rows = _read_cached(config, Path(config.reuse) if config.reuse else path, key, context.say)
     is_reused = rows is not None
     if rows is None:
-        rows = _difficulty(_sample(config, context, prompts), config, key)
+        rows = judge_difficulty(_sample(config, context, prompts), config, key)
+        for name in config.controls:
+            _apply_control(name, rows, prompts, config, context)
+    elif not (config.least or config.controls):  # the file may have been made with another `keep`
+        rows = [{**row, "keep": is_medium(row["correct"], row["k"], config)} for row in rows]
     for target in {path, *([Path(config.reuse)] if config.reuse else [])}:
         write_difficulty(target, rows)
     histogram = [
@@ -90,15 +107,20 @@ def run(config: Config, context: Context) -> Outcome:
     if not kept_count:
         raise ValueError(
             f"curate '{context.name}': none of {len(rows)} prompts has {config.keep[0]} to {config.keep[1]} of "
-            f"{config.samples} right (right:prompts {right_counts}); widen keep, or train the model first"
+            f"{config.samples} right (right:prompts {right_counts}){describe_drops(rows, config)}; widen keep, or train the model "
+            "first"
         )
-    context.say(f"{context.name}: kept {kept_count} of {len(rows)} prompts (right:prompts {right_counts})")
+    context.say(
+        f"{context.name}: kept {kept_count} of {len(rows)} prompts (right:prompts {right_counts}){describe_drops(rows, config)}"
+    )
     metrics = {"prompts": float(len(rows)), "kept": float(kept_count), "reused": float(is_reused)}
     metrics |= {"accuracy": sum(row["correct"] for row in rows) / max(1, sum(row["k"] for row in rows))}
+    metrics |= control_metrics(rows, config)
     context.tracker.rewind(0)
     context.tracker.record(1, metrics)
     verdict_count = sum(row["k"] for row in rows)
-    counts = {"asked": len(rows), "sampled": len(rows) * config.samples, "judged": verdict_count, "kept": kept_count}
+    counts = {"asked": len(rows), "sampled": len(rows) * config.samples, "judged": verdict_count}
+    counts |= {**funnel(rows, config), "kept": kept_count}
     return Outcome(metrics, {"difficulty": str(path)}, counts, {"reused": is_reused})
 
 
@@ -117,7 +139,9 @@ def fingerprint_of(config: Config, model: Path, prompts: Sequence[Prompt], condi
     digest = hashlib.sha256()
     for file in sorted(path for path in model.iterdir() if path.suffix in (".safetensors", ".json", ".jinja", ".txt")):
         digest.update(file.read_bytes())
-    settings = {key: value for key, value in asdict(config).items() if key not in ("keep", "reuse", "model", "limit")}
+    later_filters = ("least", "controls") if config.least or config.controls else ()
+    leaves_alone = ("reuse", "model", "limit", *(() if later_filters else ("keep", "least", "controls")))
+    settings = {key: value for key, value in asdict(config).items() if key not in leaves_alone}
     questions = [(p.id, [asdict(m) for m in p.messages], p.answer, p.source, dict(p.fields)) for p in prompts]
     sounds = [fingerprint(clip) for prompt in prompts for clip in prompt.clips]
     digest.update(json.dumps([settings, conditions, questions, sounds], default=str).encode())
@@ -151,24 +175,36 @@ def _sample(config: Config, context: Context, prompts: Sequence[Prompt]) -> list
     )
 
 
-def _difficulty(scored: Sequence[Scored], config: Config, fingerprint: str) -> list[Row]:
-    """Return one row a prompt. A prompt with errored samples has fewer than `samples` verdicts and is not kept: its difficulty is not known."""
-    from rl.stages.scoring import by_prompt, is_correct
+def _apply_control(name: str, rows: Sequence[Row], prompts: Sequence[Prompt], config: Config, context: Context) -> None:
+    """Ask the prompts that are kept so far without their sound, and drop those that are right more often than by chance."""
+    from rl.stages.scoring import Scorer, by_prompt, is_correct
 
-    rows = []
-    for id, group in by_prompt(scored).items():
-        verdicts = [is_correct(s) for s in group]
-        is_known = len(verdicts) == config.samples
-        keep = is_known and config.keep[0] <= sum(verdicts) <= config.keep[1]
-        row = {"id": id, "correct": sum(verdicts), "k": len(verdicts), "keep": keep, "verdicts": verdicts}
-        rows.append({**row, "fingerprint": fingerprint})
-    return rows
+    test, ids_so_far = config.controls[name], {row["id"] for row in rows if row["keep"]}
+    prompts_with_sound = [prompt for prompt in prompts if prompt.id in ids_so_far and prompt.clips]
+    without_sound = CONTROLS[name](prompts_with_sound)
+    if not without_sound:
+        return
+    scored = Scorer(context.rewards).collect(
+        context.cluster.sampler.generate(
+            without_sound,
+            samples=config.control_samples(name),
+            temperature=config.settled_temperature,
+            max_sequence_tokens=config.max_sequence_tokens,
+            seed=context.seed,
+        )
+    )
+    right = {id: [is_correct(sample) for sample in group] for id, group in by_prompt(scored).items()}
+    chances = {prompt.id: test.chance(prompt) for prompt in prompts_with_sound}
+    drop_right_by_text(name, rows, right, chances, test.level)
 
 
-def _read_cached(path: Path, fingerprint: str, say: Callable[[str], None]) -> list[Row] | None:
+def _read_cached(config: Config, path: Path, fingerprint: str, say: Callable[[str], None]) -> list[Row] | None:
     if not os.path.lexists(path):
         return None
     kinds = {"id": "text", "correct": "whole", "k": "whole", "keep": "flag", "verdicts": "list", "fingerprint": "text"}
+    if config.least or config.controls:
+        kinds |= {"dropped_by": "text"}
+        kinds |= {column: "whole?" for name in config.controls for column in (name, f"{name}_k")}
     try:
         rows = read_columns(path, kinds)
     except ValueError as error:
@@ -179,7 +215,8 @@ def _read_cached(path: Path, fingerprint: str, say: Callable[[str], None]) -> li
 
 def metric_names(config: Config) -> list[str]:
     """Return the beginnings of the names of its metrics."""
-    return ["prompts", "kept", "reused", "accuracy"]
+    controls = [f"{word}_{name}" for name in config.controls for word in ("dropped", "accuracy")]
+    return ["prompts", "kept", "reused", "accuracy", *controls]
 
 
 KIND = Kind(

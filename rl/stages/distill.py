@@ -148,6 +148,9 @@ def filter_samples(
 
     rest = step("judged", [s for s in samples if s.error is None], "could not be judged", samples)
     rest = step("whole", [s for s in rest if s.whole], "without one closed chain and an answer", rest)
+    if any(s.turns > 1 for s in rest):
+        # A demonstration is one turn: what tools said in turns of their own would be missing before it.
+        rest = step("one turn", [s for s in rest if s.turns == 1], "took several turns", rest)
     for part, least in config.keep.items():
         passing = [
             s for s in rest if not _judges(reward, part, prompts[s.prompt]) or s.parts.get(part, -math.inf) >= least
@@ -211,7 +214,8 @@ def _best(samples: Sequence[Sample], limit: int) -> list[Sample]:
 def _row(sample: Sample) -> dict[str, object]:
     """Return a row of the distilled data set: the prompt by reference, and the chain and answer it was given."""
     place = {"data": sample.data, "split": sample.split, "prompt": sample.prompt, "sample": sample.sample}
-    answer = {"reasoning": sample.reasoning, "response": sample.response}
+    reasoning, response = sample.demonstration
+    answer = {"reasoning": reasoning, "response": response}
     return {"id": f"{sample.prompt}#{sample.sample}", **place, **answer, "score": sample.score, "parts": sample.parts}
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rl.config import ConfigError
 from rl.stages.context import Context, Outcome
+from rl.stages.faithfulness import CELLS, HALVES
 from rl.stages.kind import Kind
 from rl.stages.settings import SamplingConfig
 from rl.stages.workload import StagePlan, Work, rollouts_in_words, temperature_in_words
@@ -31,6 +32,9 @@ class Config(SamplingConfig):
     """Measure again on the prompts with audio, with their sound taken away: what is left of the accuracy was not heard."""
     budgets: list[int | Literal["full"]] = field(default_factory=list[int | Literal["full"]])
     """Tokens of thinking after which chains are cut, once more for each: `[0, 16, full]`."""
+    orders: int = 0
+    """Ask prompts with options once more, greedily, with their letters dealt in so many orders: accuracy over them, right in
+    all, and how often the chosen text changes. A multiple of the number of options puts each at every letter as often."""
     votes: int = 0
     """With budgets: how often the commonest of so many samples is right, too."""
 
@@ -40,6 +44,8 @@ class Config(SamplingConfig):
             raise ConfigError(f"{place}.temperature: must not be negative; got {self.temperature}")
         if any(budget != "full" and budget < 0 for budget in self.budgets):
             raise ConfigError(f"{place}.budgets: tokens of thinking, or 'full'; got {self.budgets}")
+        if self.orders < 0 or self.orders == 1:
+            raise ConfigError(f"{place}.orders: one order is the one that is there; use 2 or more, or 0 for none")
         if not 0 <= self.votes <= self.samples:
             raise ConfigError(f"{place}.votes: {self.votes} of {self.samples} samples cannot vote; raise samples")
         if self.votes and not self.budgets:
@@ -55,20 +61,24 @@ def samples_in_words(config: Config) -> str:
         words += f", chains cut at {', '.join(map(str, config.budgets))} tokens"
     if config.controls:
         words += f", again {', '.join(config.controls)}"
+    if config.orders:
+        words += f", in {config.orders} orders of the options"
     return words
 
 
 def plan(config: Config, work: Work) -> StagePlan:
     """Return the plan of `evaluate`."""
     cuts = sum(budget != "full" for budget in config.budgets)
-    rollouts = (work.rows or 0) * (config.samples * (1 + cuts + len(config.controls)) + config.greedy)
+    rollouts = (work.rows or 0) * (config.samples * (1 + cuts + len(config.controls)) + config.greedy + config.orders)
     summary = f"{work.prompts} × {samples_in_words(config)}{rollouts_in_words(rollouts, config.max_sequence_tokens)}"
     return work.plan(summary, rollouts, config.max_sequence_tokens, records=True, rollouts=rollouts)
 
 
 def run(config: Config, context: Context) -> Outcome:
     """Measure `context.model`. Leaves `per_prompt.parquet`, and samples for the report."""
+    from rl.stages.benchmark_tables import FILE, headline_metrics, measure_sets, write_results
     from rl.stages.budgets import Questions, budget_curve
+    from rl.stages.orders import measure_orders
     from rl.stages.scoring import Scorer
 
     prompts = context.prompts(config.data, config.split, config.limit)
@@ -77,9 +87,14 @@ def run(config: Config, context: Context) -> Outcome:
     metrics, samples, greedy = measure(config, prompts, sampler, scorer, context.seed)
     if config.controls:
         metrics |= audio_reliance(config, samples, sampler, scorer, context)
+    if config.orders:
+        metrics |= measure_orders(prompts, config.orders, config, sampler, scorer, context.seed, context.name)
     if config.budgets:
         questions = Questions(config, prompts, sampler, scorer, context.seed)
         metrics |= budget_curve(questions, config.budgets, config.votes, samples)
+    if results := measure_sets(samples):
+        metrics |= headline_metrics(results)
+        write_results(context.folder / FILE, results)
     context.tracker.rewind(0)
     context.tracker.record(1, metrics)
     context.tracker.record_rollouts(1, samples)
@@ -93,6 +108,7 @@ def measure(
     """Return (metrics, the samples, the greedy samples) of the model that the engines hold."""
     import numpy as np
 
+    from rl.stages.faithfulness import faithfulness_metrics
     from rl.stages.scoring import chain_metrics, is_correct, sample_metrics, with_interval
 
     limit = config.max_sequence_tokens
@@ -118,6 +134,8 @@ def measure(
         "reasoning_tokens": float(np.mean(chains)),
         "think_rate": float(np.mean([bool(s.rollout.reasoning) for s in samples])),
         **chain_metrics(samples),
+        **{name: value for name, value in rates.items() if name.startswith("environment/")},
+        **faithfulness_metrics(samples),
         "truncation_rate": rates["truncation_rate"],
         "verifier_errors": rates["verifier_errors"],
         "verifier_timeouts": rates["verifier_timeouts"],
@@ -219,12 +237,18 @@ def metric_names(config: Config) -> list[str]:
         "claims_true",
         "surrogate_rate",
         "denial_rate",
+        "environment",
+        *CELLS,
+        *HALVES,
+        *(f"{figure}{end}" for figure in ("official", "strict", "judged") for end in ("", "_left_out")),
     ]
     controls = ["accuracy_heard", "audio_reliance", *(f"accuracy_{name}" for name in config.controls)]
     if config.greedy:
         plain.append("greedy_accuracy")
     if config.controls:
         plain += controls
+    if config.orders:
+        plain += ["accuracy_over_orders", "right_in_all_orders", "text_changes"]
     return plain + [f"{name}@{budget}" for budget in config.budgets for name in ("accuracy", "tokens", "vote")]
 
 

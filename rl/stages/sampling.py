@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rl.json_files import is_whole, read_records
-from rl.think import THINK_CLOSE, Turn
+from rl.messages import open_turn
+from rl.think import THINK_CLOSE, Turn, answer_of, split_think
 from rl.types import Message, Prompt, Rollout
 
 if TYPE_CHECKING:
@@ -49,12 +50,26 @@ class Sample(Turn):
     error: str | None = None
     again: Mapping[str, Sequence[float]] | None = None
     """What a verifier may ask for beside the text when a sample that could not be judged is judged again: `ids` (all
-    that the engine saw) and `logprobs`; None for a sample with a verdict."""
+    that the engine saw) and `logprobs`; None for a sample with a verdict, and for one with an environment, which is sampled
+    again."""
+    written: str | None = None
+    """The part of the text that the policy wrote, where an environment has put something into its turn."""
+    turns: int = 1
+    """Turns of the policy, of which `text` is the last."""
 
     @property
     def key(self) -> tuple[str, int]:
         """(prompt, number) of the sample, which no other sample of the stage has."""
         return self.prompt, self.sample
+
+    @property
+    def demonstration(self) -> tuple[str, str]:
+        """(chain, answer) as another model is to write them: what an environment says is not among it."""
+        return (
+            (self.reasoning, self.response)
+            if self.written is None
+            else (split_think(self.written)[0], answer_of(self.written))
+        )
 
     @property
     def whole(self) -> bool:
@@ -190,9 +205,10 @@ def _fresh_samples(
 def _sample(scored: Scored, data: str, split: str | None) -> Sample:
     """Return what is stored of a judged sample."""
     rollout, verdict = scored.rollout, scored.verdict
-    again = (
-        {"ids": rollout.tokens.tolist(), "logprobs": rollout.logprobs.tolist()} if verdict.error is not None else None
-    )
+    again = None
+    if verdict.error is not None and rollout.error is None and not rollout.exchanges:
+        again = {"ids": rollout.tokens.tolist(), "logprobs": rollout.logprobs.tolist()}
+    pieces = last_turn_pieces(rollout)
     return Sample(
         data=data,
         split=split,
@@ -205,7 +221,18 @@ def _sample(scored: Scored, data: str, split: str | None) -> Sample:
         parts=dict(verdict.parts),
         error=verdict.error,
         again=again,
+        written="".join(pieces) if len(pieces) > 1 else None,
+        turns=1 + sum(not exchange.is_inside and not exchange.reply.last for exchange in rollout.exchanges),
     )
+
+
+def last_turn_pieces(rollout: Rollout) -> list[str]:
+    """Return what the policy wrote in the last turn of a rollout, cut where an environment put something into it."""
+    pieces: list[str] = []
+    exchanges = [exchange for exchange in rollout.exchanges if not exchange.reply.last]
+    for exchange in exchanges:
+        pieces = [*pieces, exchange.text] if exchange.is_inside else []
+    return [*pieces, rollout.text[len(open_turn(exchanges)) :]]
 
 
 def _rollout(sample: Sample, prompt: Prompt) -> Rollout:

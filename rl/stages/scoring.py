@@ -102,6 +102,7 @@ def sample_metrics(*draws: Sequence[Scored]) -> dict[str, float]:
     scored 0."""
     from rewards.combine import is_over_deadline
     from rewards.watch import WATCH
+    from rollouts.environments.metrics import exchange_metrics
 
     scored = [s for draw in draws for s in draw]
     with_verdict = [s for s in scored if s.verdict.error is None]
@@ -122,6 +123,7 @@ def sample_metrics(*draws: Sequence[Scored]) -> dict[str, float]:
         "zero_variance_groups": float(np.mean([len(set(scores)) == 1 for scores in groups])) if groups else 0.0,
         "verifier_errors": float(len(scored) - len(with_verdict)),
         "verifier_timeouts": float(sum(is_over_deadline(s.verdict) for s in scored)),
+        **exchange_metrics([s.rollout for s in scored]),
     }
 
 

@@ -21,6 +21,7 @@ from rewards.combine import PartConfig, RewardConfig
 from rl.config import ConfigError
 from rl.data.mixture import Data, quoted
 from rl.workers.optimizer import OptimizerConfig
+from rollouts.environments.config import EnvironmentConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,8 @@ class SamplingConfig(StageConfig):
     """Default: that of the rlvr stage nearby, settled when the recipe is loaded."""
     max_sequence_tokens: int = 10240
     """Prompt and response together."""
+    environment: str | EnvironmentConfig | None = None
+    """The environment that answers the model while it writes: a tool's name, file.py:step, or a mapping; default: the recipe's; `none`: none."""
 
     def validate(self, place: str) -> None:
         if self.samples < 1:

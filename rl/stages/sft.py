@@ -12,6 +12,7 @@ from rl.stages.kind import Kind
 from rl.stages.settings import CheckpointConfig, TrainingConfig
 from rl.stages.workload import StagePlan, Work, steps_in_words
 from rl.units import many
+from rollouts.environments.config import EnvironmentConfig
 
 if TYPE_CHECKING:
     from rl.data.mixture import Mixture
@@ -33,6 +34,8 @@ class Config(CheckpointConfig, TrainingConfig):
     train: Literal["all", "adapter"] = "all"
     """The weights that learn. `adapter`: those between ear and decoder alone, to warm up a composed model whose adapter is
     new (`model.compose`); the decoder stays as it was pretrained."""
+    environment: str | EnvironmentConfig | None = None
+    """The environment that answers calls within demonstrations, whose answers carry no loss; default: the recipe's; `none`: none."""
     stop_at_loss: float | None = None
     """Ends the stage early, once the mean loss of the last ten steps is below: a model that imitates perfectly leaves
     RL nothing to explore. On answers with one right wording, exp(-loss × tokens) is about the accuracy of a sample."""
@@ -103,10 +106,11 @@ def train(
 ) -> None:
     """Imitate, from step `start` on. `recent` holds the last losses."""
     from rl.algorithms.objective import Objective
-    from rl.data.collate import collate_demonstrations
     from rl.run.progress import Progress
+    from rl.stages.rehearsal import Rehearsal
 
-    policy, chat, limit = context.cluster.policy, context.cluster.chat, config.max_sequence_tokens
+    policy, limit = context.cluster.policy, config.max_sequence_tokens
+    rehearsal = Rehearsal(context.cluster.chat, context.environment, limit)
     imitation = Objective(policy_loss="nll")
     total = config.steps(len(curriculum))
     stop_at_loss = float("-inf") if config.stop_at_loss is None else config.stop_at_loss
@@ -116,7 +120,7 @@ def train(
                 break
             began = time.monotonic()
             # The prompt is masked: only the tokens of the demonstration are actions, so only they carry loss.
-            batch = collate_demonstrations(curriculum.draw(config.sequences_per_step), chat, limit)
+            batch = rehearsal.collate(curriculum.draw(config.sequences_per_step))
             rate = config.optimizer.rate(step - 1, total)
             policy_metrics = policy.update(batch, [range(len(batch))], [rate], imitation, limit).get()
             recent.append(policy_metrics["loss"])

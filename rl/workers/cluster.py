@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -26,15 +27,17 @@ from rl.workers import trainer
 from rl.workers.audio_features import AudioFeatures
 from rl.workers.critic import CriticWorker
 from rl.workers.critic_group import CriticGroup
-from rl.workers.deaths import Seat, count_oom_kills, describe_death, describe_seat, find_death
+from rl.workers.deaths import Seat, count_oom_kills, describe_death, describe_seat, find_actor_error, find_death
 from rl.workers.group import PolicyGroup, TrainerGroup
 from rl.workers.liveness import Watchdog
+from rl.workers.loss import Loss
 from rl.workers.nodes import describe_placed
 from rl.workers.placement import TRAINERS, ClusterConfig, bundles, describe_shortage, roles
 from rl.workers.policy import PolicyWorker
 from rl.workers.probe import draw_probe
 from rl.workers.processes import Processes
-from rl.workers.ray_start import start_ray, stop_ray
+from rl.workers.ray_deaths import RayDeaths
+from rl.workers.ray_start import kill_ray, start_ray, stop_ray
 from rl.workers.reservation import devices, gpu_environment, live_nodes, reserve
 from rl.workers.start_model import StartModel
 from rl.workers.storage import NodeStorage, RunSite, Storage, find_storage
@@ -66,11 +69,11 @@ class Cluster:
         model_path: Path,
         max_sequence_tokens: int,
         judges: Mapping[str, JudgeConfig] = MappingProxyType({}),
-        report_stuck: Callable[[str], None] = lambda _: None,
+        report_loss: Callable[[str], None] = lambda _: None,
         seed: int = 0,
         site: RunSite | None = None,
     ) -> None:
-        """`seed` draws the probe of the weights' arrival. `report_stuck` is called, in a thread of the cluster's own, with a process that has stood still for too long."""
+        """`seed` draws the probe of the weights' arrival. `report_loss` is called, in a thread of the cluster's own, with a process that has stood still for too long, and with one of Ray's own that has died."""
         self.site, self.storage = site or RunSite(), Storage()
         self.judges = judges
         self.names, self.config, self.engines, self.training = names, cluster, engines, training
@@ -79,16 +82,17 @@ class Cluster:
         exported_template(self.chat)  # a template that cannot be exported is refused before anything starts
         self.actors: dict[Seat, Actor] = {}
         self.processes = Processes(training.ranks)
-        self.report_stuck, self.seed = report_stuck, seed
+        self.report_loss, self.seed = report_loss, seed
         self.oom_kills = count_oom_kills()
-        self.owns_ray = False
+        self.owns_ray = self.is_abandoned = False
         self.turns = Turns()
+        self.ray_deaths: RayDeaths | None = None
         self.group: PlacementGroup | None = None
 
     def __enter__(self) -> Cluster:
         self.owns_ray = not ray.is_initialized()
         find_lives, find_nodes = self.processes.find_lives, self.processes.find_nodes
-        self.watchdog = Watchdog(self.config.heartbeat_s, find_lives, self.report_stuck, find_nodes)
+        self.watchdog = Watchdog(self.config.heartbeat_s, find_lives, self.report_loss, find_nodes)
         try:
             self._start()
         except BaseException as error:
@@ -99,6 +103,7 @@ class Cluster:
     def _start(self) -> None:
         if self.owns_ray:
             start_ray(self.config, count_parameters(self.model_path) * (2 if self.model.dtype == "bfloat16" else 4))
+            self.ray_deaths = RayDeaths(self.report_loss)
         resources = cast("dict[str, float]", ray.cluster_resources())
         cpus, gpus = resources.get("CPU", 0), resources.get("GPU", 0)
         self.gpu = gpus > 0
@@ -127,15 +132,30 @@ class Cluster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.watchdog.close()
-        if isinstance(self.storage, NodeStorage):
-            with suppress(RayError):  # a node that is gone has nothing to clean
-                self.storage.close()
-        for actor in self.actors.values():
-            ray.kill(cast("Any", actor))
-        if self.group:
-            ray.util.remove_placement_group(self.group)
+        if self.ray_deaths:
+            self.ray_deaths.close()
+        if not self.is_abandoned:
+            if isinstance(self.storage, NodeStorage):
+                with suppress(RayError):  # a node that is gone has nothing to clean
+                    self.storage.close()
+            for actor in self.actors.values():
+                ray.kill(cast("Any", actor))
+            if self.group:
+                ray.util.remove_placement_group(self.group)
         if self.owns_ray:
             stop_ray(error)
+
+    def abandon(self) -> None:
+        """Kill the Ray that the cluster has started, of which a process is dead or stands still: nothing can be asked of it, not
+        even its end. What the caller has got from its object store must outlive this call: to give it back to a store that is dead
+        would end this process."""
+        if self.owns_ray:
+            self.is_abandoned, self.owns_ray = True, False
+            self.watchdog.close()
+            if self.ray_deaths:
+                self.ray_deaths.close()
+            kill_ray()
+            stop_ray()
 
     @cached_property
     def sampler(self) -> Sampler:
@@ -219,12 +239,14 @@ class Cluster:
         for name in names:
             self._await(f"judge {name}")
 
-    def describe_death(self, error: BaseException) -> str | None:
-        """Return in one line which actor's death is behind an error; None where none has died."""
-        death = find_death(error, self.actors)
+    def find_loss(self, error: BaseException) -> Loss | None:
+        """Return which actor's death is behind an error; None where none has died."""
+        death = find_death(find_actor_error(error) or error, self.actors)
         if death is None:
             return None
-        return describe_death(describe_seat(death[0], self.training.ranks), death[1], self.oom_kills)
+        loss = describe_death(describe_seat(death[0], self.training.ranks), death[1], self.oom_kills)
+        # What was made of the death says more, such as how many engines died one after the other.
+        return replace(loss, text=str(error)) if isinstance(error, ValueError) else loss
 
     def _await(self, role: str) -> None:
         """Wait until the vLLM of each of the role's actors has started."""
@@ -263,27 +285,20 @@ class Cluster:
         if role == "engine":
             variables = self.engines.environment(self.gpu)
             model = str(self.model_path), self.model.dtype, self.max_sequence_tokens
-            keeps_cache = self.engines.kv == "keep"
-            arguments: tuple[object, ...] = (
-                *model,
-                self.engines,
-                self.shares_gpus,
-                self.model.adapter_rank,
-                keeps_cache,
-            )
+            state = self.shares_gpus, self.model.adapter_rank, self.engines.kv == "keep"
+            arguments: tuple[object, ...] = (*model, self.engines, *state)
             kind: type[object] = EngineWorker
         elif role.startswith("judge "):
             judge = self.judges[role.removeprefix("judge ")]
-            variables = judge.environment(self.gpu)
-            kind, arguments = JudgeWorker, (judge,)
+            variables, kind, arguments = judge.environment(self.gpu), JudgeWorker, (judge,)
         else:
-            base = trainer.GPU_ENVIRONMENT if self.gpu else trainer.ENVIRONMENT
-            variables = {"OMP_NUM_THREADS": str(self.training.threads), **base}
+            variables = {"OMP_NUM_THREADS": str(self.training.threads)}
+            variables |= trainer.GPU_ENVIRONMENT if self.gpu else trainer.ENVIRONMENT
             arguments = (i, self.training.ranks, self.training.threads, self.shares_gpus)
             kind = CriticWorker if role in ("critic", "reward_model") else PolicyWorker
         if self.gpu:
             variables |= gpu_environment(self.gpus_by_seat[role, i])
-        actor_class = cast("Any", ray.remote(kind))  # Ray leaves it untyped
-        actor: Actor = actor_class.options(**options, runtime_env={"env_vars": variables}).remote(*arguments)
+        options["runtime_env"] = {"env_vars": variables}
+        actor: Actor = cast("Any", ray.remote(kind)).options(**options).remote(*arguments)  # Ray leaves it untyped
         self.processes.add((role, i), actor)
         return actor

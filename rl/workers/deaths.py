@@ -12,6 +12,7 @@ from typing import Any, cast
 import ray
 from ray.exceptions import RayActorError, RayError
 
+from rl.workers.loss import Loss
 from rollouts.judge_engine import last_line
 from rollouts.remote import Actor
 
@@ -55,13 +56,21 @@ def describe_seat(seat: Seat, ranks: int) -> str:
     return f"the {name}'s rank {index}" if ranks > 1 else f"the {name}'s trainer"
 
 
-def describe_death(name: str, error: RayActorError, oom_kills: int) -> str:
-    """Return the death of the actor `name` in one line. `oom_kills` is what `count_oom_kills` said at the start."""
+def describe_death(name: str, error: RayActorError, oom_kills: int) -> Loss:
+    """Return the death of the actor `name`. `oom_kills` is what `count_oom_kills` said at the start."""
     text = str(error)
     pid, address = (re.search(rf"\b{key}: (\S+)", text) for key in ("pid", "ip"))
     place = ", ".join(part for part in (pid and f"pid {pid[1]}", address and f"node {address[1]}") if part)
     cause = _find_cause(text, int(pid[1]) if pid else 0, oom_kills)
-    return f"{name}{f' ({place})' if place else ''} has died: {cause}; go on with --resume"
+    return Loss(f"{name}{f' ({place})' if place else ''} has died: {cause.text}", cause.is_curable)
+
+
+def find_actor_error(error: BaseException) -> RayActorError | None:
+    """Return the death of an actor that has led to an error, by way of other errors or none."""
+    link: BaseException | None = error
+    while link is not None and not isinstance(link, RayActorError):
+        link = link.__cause__ or link.__context__
+    return link
 
 
 def count_oom_kills() -> int:
@@ -73,19 +82,20 @@ def count_oom_kills() -> int:
     return total
 
 
-def _find_cause(text: str, pid: int, oom_kills: int) -> str:
+def _find_cause(text: str, pid: int, oom_kills: int) -> Loss:
     """Return why an actor has died, from what Ray says, from its log, and from the kernel's counts."""
     if "creation task" in text:
-        return f"it did not start: {last_line(Exception(text))}"
+        return Loss(f"it did not start: {last_line(Exception(text))}", is_curable=False)
+    fix = "lower what the run takes or free some memory"
     if "low on memory" in text:
-        return "Ray ended it because its node ran out of memory; lower what the run takes or free some memory"
+        return Loss(f"Ray ended it because its node ran out of memory; {fix}", is_curable=False)
     if re.search(r"\bnode\b.*\b(died|dead|terminated|preempted)", text, re.IGNORECASE) and not pid:
-        return "its node has died or cannot be reached"
+        return Loss("its node has died or cannot be reached")
     if signal_name := _find_signal(pid):
-        return f"it crashed with {signal_name}"
+        return Loss(f"it crashed with {signal_name}")
     if count_oom_kills() > oom_kills:
-        return "the kernel killed it because memory ran out; lower what the run takes or free some memory"
-    return "it was killed from outside (SIGKILL), as the kernel does when memory runs out"
+        return Loss(f"the kernel killed it because memory ran out; {fix}", is_curable=False)
+    return Loss("it was killed from outside (SIGKILL), as the kernel does when memory runs out")
 
 
 def _find_signal(pid: int) -> str | None:

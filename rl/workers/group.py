@@ -91,7 +91,7 @@ class TrainerGroup:
             self._call_all("export", str(temporary)).get()
 
     def restore_optimizer(self, folder: Path) -> None:
-        """Read the optimizer back from what `save` wrote. Raises ValueError when other ranks or stages wrote it."""
+        """Read the optimizer back from what `save` wrote, with any ranks and ZeRO stage. Raises ValueError where it is not whole."""
         self.storage.deliver(folder)
         self._call_all("load_optimizer", str(folder)).get()
 

@@ -103,7 +103,7 @@ class Watchdog:
             stuck = self.processes.find_stuck(self.find_lives(), time.monotonic())
             stuck = stuck or self.nodes.find_stuck(self.find_nodes(), time.monotonic())
             if stuck and not self.ended.is_set():
-                return self.report(stuck)
+                return self.report(f"{stuck}; end it if it is still there")
 
 
 def read_life(pid: int, counts_runs: bool) -> Life | None:

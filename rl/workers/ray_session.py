@@ -50,6 +50,10 @@ class RaySession:
         """Ray's temporary folder, which Ray itself opens to every user of the machine."""
         return self.folder / "ray"
 
+    def kill(self) -> None:
+        """Kill every process of the Ray, whatever state they are in."""
+        ray_watcher.kill_all(str(self.folder), os.getpid())
+
     def close(self, keep_logs: bool = False) -> None:
         """End what is left of the Ray and remove its folder, unless `keep_logs`. Call it after `ray.shutdown`."""
         _set_environment(self._environment)

@@ -31,6 +31,9 @@ def start_ray(config: ClusterConfig, weights: int) -> None:
     """Connect to the Ray cluster that the recipe or RAY_ADDRESS names, or start one here, for `weights` bytes of weights."""
     os.environ.setdefault("RAY_worker_niceness", "0")  # Ray gives its workers less of the CPU otherwise
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # How soon a call that waits hears of a signal, in place of 1 s: once the raylet is dead, this process has until its next look
+    # into the object store to let go of Ray, which would end it there (`rl.workers.ray_deaths`).
+    os.environ.setdefault("RAY_get_check_signal_interval_milliseconds", "100")
     if address := config.running_cluster():
         with keep_sigterm_handler():
             ray.init(address=address, **QUIET)
@@ -63,6 +66,13 @@ def stop_ray(error: BaseException | None = None) -> None:
         error.add_note(f"The logs of Ray are in {_Local.session.folder}; delete them when you have read them.")
     _Local.session.close(keep_logs=is_bug)
     _Local.session = None
+
+
+def kill_ray() -> None:
+    """Kill the processes of this process's local Ray, of which some are dead or frozen: a Ray that lacks one of its own answers
+    no question. `stop_ray` then tidies up."""
+    if _Local.session is not None:
+        _Local.session.kill()
 
 
 class _Local:

@@ -26,6 +26,13 @@ def wait_and_clean(folder: str, run: int) -> None:
     """Wait until stdin ends; then kill every process of the Ray in `folder`, and remove the folder. The process `run`,
     which has started the Ray, is left alone."""
     message = sys.stdin.buffer.read()
+    kill_all(folder, run)
+    if message != KEEP:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def kill_all(folder: str, run: int) -> None:
+    """Kill every process of the Ray in `folder` but `run`, and wait until all are gone."""
     deadline, quiet_rounds = time.monotonic() + _LIMIT_S, 0
     while quiet_rounds < _QUIET_ROUNDS and time.monotonic() < deadline:
         pids = [pid for pid in list_processes(folder) if pid != run]
@@ -34,8 +41,6 @@ def wait_and_clean(folder: str, run: int) -> None:
                 os.kill(pid, signal.SIGKILL)
         quiet_rounds = 0 if pids else quiet_rounds + 1
         time.sleep(_PAUSE_S)
-    if message != KEEP:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def list_processes(folder: str) -> list[int]:
@@ -46,7 +51,7 @@ def list_processes(folder: str) -> list[int]:
     changes the other.
     """
     pids: list[int] = []
-    for entry in Path("/proc").iterdir():
+    for entry in Path("/proc").glob("[0-9]*"):  # not /proc/self, by which this process would be listed by a name
         with suppress(OSError):  # not a process, somebody else's, or one that has just ended
             if any(_is_written(entry, link, folder) for link in (entry / "fd").iterdir()):
                 pids.append(int(entry.name))

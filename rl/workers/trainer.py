@@ -17,6 +17,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rl.algorithms.ratios import PER_SEQUENCE
@@ -232,14 +233,14 @@ class TrainerWorker:
     @brings_states_back
     def save_optimizer(self, folder: str) -> None:
         """Write this rank's share of master weights and optimizer state, as safetensors."""
-        write_optimizer(self.deepspeed.optimizer, optimizer_file(folder, self.rank, self.world))
+        write_optimizer(self.deepspeed, optimizer_file(folder, self.rank, self.world), self.rank)
 
     @frees_cuda_cache
     @brings_states_back
     def load_optimizer(self, folder: str) -> None:
-        """Read back what `save_optimizer` wrote, after the model's weights. Raises ValueError when another number of
-        ranks or another ZeRO stage wrote it."""
-        read_optimizer(self.deepspeed.optimizer, optimizer_file(folder, self.rank, self.world))
+        """Read back this rank's share of what `save_optimizer` wrote, after the model's weights, on however many ranks and at
+        whatever ZeRO stage. Raises ValueError where something is missing."""
+        read_optimizer(self.deepspeed, Path(folder), self.rank)
 
     def _norm(self) -> float:
         """Return this rank's share of the last step's gradient norm before clipping; inf if no step was taken."""

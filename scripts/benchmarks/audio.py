@@ -20,6 +20,7 @@ import ray
 import torch
 from rich.console import Console
 from rich.table import Table
+from tables import show
 
 from models.heads import LogprobModel
 from models.load import build
@@ -185,7 +186,7 @@ def main() -> None:
         result = {"encoder_ms": measure_encoder(model), **measure_rollouts(model, options.rounds, options.overrides)}
     if options.json:
         options.json.write_text(json.dumps(result, indent=2))
-    Console().print(render_table(result))
+    show(Console(), render_table(result))
 
 
 def render_table(result: dict[str, Any]) -> Table:

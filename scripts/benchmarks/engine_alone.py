@@ -1,5 +1,6 @@
 """vLLM by itself: `LLM.generate` on the requests that one of our engines gets in a step, with the same engine options and
-sampling parameters (a seed for each sample, logprobs on). peer.py starts a process for each engine.
+sampling parameters (a seed for each sample, logprobs on), and as many tokens for each as ours wrote. peer.py starts a process for
+each engine.
 
     python scripts/benchmarks/engine_alone.py LOAD FOLDER ENGINE ENGINES
 """
@@ -48,18 +49,19 @@ def main(load_name: str, folder: str, engine: str, engines: str) -> None:
         disable_log_stats=True,
         seed=0,
     )
-    sample_indices = range(int(engine), workload.PROMPTS_PER_STEP * workload.SAMPLES, int(engines))
     turns.wait()
     for step in range(10_000):
         prompts, settings = [], []
-        for i in sample_indices:  # samples are dealt to the engines in turn
+        # As many tokens for each sample as ours wrote in the step before: the two differ in what they cost, not in luck.
+        for i, length in enumerate(workload.read_lengths(Path(folder), int(engine), int(engines))):
             question = (step * workload.PROMPTS_PER_STEP + i // workload.SAMPLES) % len(questions)
             prompts.append({"prompt_token_ids": questions[question]})
             settings.append(
                 SamplingParams(
                     temperature=1.0,
-                    seed=seed_of(step, i),
-                    max_tokens=load.max_new,
+                    seed=seed_of(step, engine, i),
+                    max_tokens=length,
+                    ignore_eos=True,
                     logprobs=0,
                     flat_logprobs=True,
                     detokenize=False,

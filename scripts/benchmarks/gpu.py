@@ -25,6 +25,7 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.table import Table
+from tables import show
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -292,7 +293,7 @@ def main() -> None:
     if options.json:
         options.json.write_text(json.dumps(results, indent=2))
     for table in render(results):
-        Console(width=140).print(table)
+        show(Console(), table)
 
 
 if __name__ == "__main__":

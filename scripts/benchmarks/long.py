@@ -17,6 +17,7 @@ import ours
 import workload
 from rich.console import Console
 from rich.table import Table
+from tables import show
 from turns import cpu_seconds_of_tree
 
 from rl.run.tracker import Tracker, read_metrics
@@ -72,24 +73,24 @@ def main() -> None:
     peaks.end.set()
     (line,) = read_metrics(folder)
     seconds = {name: line[f"time/{name}"] for name in ("step", *ours.PHASES)}
-    show(seconds, peaks.bytes, options.tokens)
+    show_figures(seconds, peaks.bytes, options.tokens)
     if options.json is not None:
         peak = {role: sorted(by_pid.values()) for role, by_pid in peaks.bytes.items()}
         options.json.write_text(json.dumps({"seconds": seconds, "peak_bytes": peak}, indent=1))
 
 
-def show(seconds: dict[str, float], peaks: dict[str, dict[int, int]], tokens: int) -> None:
+def show_figures(seconds: dict[str, float], peaks: dict[str, dict[int, int]], tokens: int) -> None:
     console = Console()
     table = Table(title=f"PPO, 16 sequences of {tokens:,} tokens", title_justify="left")
     for name in seconds:
         table.add_column(name, justify="right")
     table.add_row(*(f"{value:.1f} s" for value in seconds.values()))
-    console.print(table)
+    show(console, table)
     table = Table(title="peak memory (resident, each process)", title_justify="left")
     for role in peaks:
         table.add_column(role, justify="right")
     table.add_row(*(", ".join(f"{b / 2**30:.2f} GiB" for b in sorted(p.values())) for p in peaks.values()))
-    console.print(table)
+    show(console, table)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ os.environ |= {**ENVIRONMENT, "OMP_WAIT_POLICY": "PASSIVE", "VLLM_LOGGING_LEVEL"
 import torch
 from rich.console import Console
 from rich.table import Table
+from tables import show
 
 from models.folder import count_parameters, read_config
 from models.heads import LogprobModel
@@ -116,7 +117,7 @@ def main() -> None:
         }
     if options.json:
         options.json.write_text(json.dumps(results, indent=2))
-    Console().print(render_table(results, parameters))
+    show(Console(), render_table(results, parameters))
 
 
 def render_table(results: dict[str, Any], parameters: int) -> Table:

@@ -1,6 +1,7 @@
 """Groundtone's side: the `rlvr` stage as a recipe runs it, on the actors a recipe starts.
 
-Only the tracker is wrapped, so that the loop waits between two steps while another library has its turn.
+Only the tracker is wrapped, so that the loop waits between two steps while another library has its turn; and the curriculum tells in
+which order it draws, which is the order in which samples are dealt to the engines.
 
     python scripts/benchmarks/ours.py LOAD FOLDER [key=value …]       (started by peer.py)
 """
@@ -19,6 +20,7 @@ from turns import NoMoreTurns, Turns
 from models.load import load_tokenizer
 from rewards.service import RewardService
 from rl.data.chat import Chat
+from rl.data.mixture import Mixture
 from rl.data.sources import load as load_data
 from rl.recipe import Recipe
 from rl.recipe import load as load_recipe
@@ -72,17 +74,33 @@ class TurnTracker(Tracker):
 
     def __init__(self, folder: Path, turns: Turns) -> None:
         super().__init__(folder, "rlvr")
-        self.turns = turns
-
-    def record(self, step: int, metrics: Mapping[str, Any]) -> None:
-        super().record(step, metrics)
-        self.phases = {name: float(metrics[f"time/{name}"]) for name in PHASES}
+        self.turns, self.place_of = turns, record_draws()
 
     def record_rollouts(self, step: int, scored: Sequence[Scored]) -> None:
         super().record_rollouts(step, scored)
-        lengths = [int(s.rollout.action_mask.sum()) for s in scored]
-        counts = {"samples": len(scored), "tokens": sum(lengths), "longest": max(lengths)}
-        self.turns.step({**self.phases, **counts})
+        in_order = sorted(scored, key=lambda s: (self.place_of[s.rollout.prompt.id], s.rollout.sample))
+        lengths = [int(s.rollout.action_mask.sum()) for s in in_order]
+        self.counts = {"samples": len(scored), "tokens": sum(lengths), "longest": max(lengths), "lengths": lengths}
+
+    def record(self, step: int, metrics: Mapping[str, Any]) -> None:
+        super().record(step, metrics)  # the last that a step records
+        phases = {name: float(metrics[f"time/{name}"]) for name in PHASES}
+        self.turns.step({**phases, **self.counts})
+
+
+def record_draws() -> dict[str, int]:
+    """Return a mapping that will have the place of each prompt's last draw."""
+    place_of: dict[str, int] = {}
+    draw = Mixture.draw
+
+    def draw_and_record(mixture: Mixture[Any], count: int) -> list[Any]:
+        prompts = draw(mixture, count)
+        for prompt in prompts:
+            place_of[prompt.id] = 1 + max(place_of.values(), default=0)
+        return prompts
+
+    Mixture.draw = draw_and_record
+    return place_of
 
 
 def run(recipe: Recipe, folder: Path, tracker: Tracker, ready: Any = lambda cluster: None) -> None:

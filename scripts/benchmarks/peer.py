@@ -13,12 +13,14 @@ import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import workload
 from rich.console import Console
 from rich.table import Table
+from tables import say, show
 from turns import Player, Quiet, Step, play_together
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
@@ -108,7 +110,7 @@ def start_best_peer(load: str, folder: Path, quiet: Quiet, console: Console) -> 
         if settings != best:
             player.close()
     times = ", ".join(f"{t} threads × {m}: {walls[t, m]:.2f} s" for t, m in walls)
-    console.print(f"TRL, seconds a step: {times}")
+    say(console, f"TRL, seconds a step: {times}")
     return players[best], best
 
 
@@ -127,13 +129,13 @@ def run_contest(load: str, folder: Path, rounds: int, steps: int, quiet: Quiet, 
         player.ready()
     turns_of: dict[str, list[list[Step]]] = defaultdict(list)
     try:
-        for player in (theirs, mine):
-            player.turn(3)
-        play_together(alone, 2)
+        theirs.turn(3)
+        play_engines(alone, mine.turn(3)[:2], folder)
         for _ in range(rounds):
             turns_of["groundtone"].append(quiet.turn(lambda: mine.turn(steps)))
             turns_of["trl"].append(quiet.turn(lambda: theirs.turn(steps)))
-            turns_of["vllm"].append(quiet.turn(lambda: _play_engines(alone, steps)))
+            same_steps = turns_of["groundtone"][-1]
+            turns_of["vllm"].append(quiet.turn(partial(play_engines, alone, same_steps, folder)))
     finally:
         for player in (mine, theirs, *alone):
             player.close()
@@ -148,16 +150,17 @@ def run_contest(load: str, folder: Path, rounds: int, steps: int, quiet: Quiet, 
     return {"sides": sides, "ratios": ratios, "rollout_ratios": engine, "peer": settings}
 
 
-def _play_engines(engines: Sequence[Player], steps: int) -> list[Step]:
-    """Return the steps of engines side by side; a step ends when the last engine has finished it."""
+def play_engines(engines: Sequence[Player], same_steps: Sequence[Step], folder: Path) -> list[Step]:
+    """Return steps of engines side by side, of the lengths of `same_steps`; a step ends when the last engine has finished it."""
     all_steps: list[Step] = []
-    for _ in range(steps):
+    for same_step in same_steps:
+        workload.write_lengths(folder, same_step["lengths"])
         turns = [turn[0] for turn in play_together(engines, 1)]
         wall = max(step["wall"] for step in turns)
         sums = {name: sum(step[name] for step in turns) for name in ("tokens", "samples", "cpu")}
         others = max(0.0, turns[0]["others"] - sum(step["cpu"] for step in turns[1:]) / wall)
         all_steps.append({"wall": wall, "generate": wall, "others": others, **sums})
-    return [{**step, "others": sum(s["others"] for s in all_steps) / steps} for step in all_steps]
+    return [{**step, "others": sum(s["others"] for s in all_steps) / len(all_steps)} for step in all_steps]
 
 
 def _generation_rate(steps: Sequence[Step]) -> float:
@@ -203,12 +206,13 @@ def show_contest(console: Console, load: str, result: dict[str, Any]) -> None:
         cells = [f"{side.samples_per_second:.1f}", f"{side.tokens_per_second:,.0f}"]
         cells += [f"{side.seconds[key]:.3f}" for key in ("wall", *PHASES, "other", "cpu")]
         table.add_row(name, *cells, f"{side.others:.2f}")
-    console.print(table)
+    show(console, table)
     lengths = (
         f"{result['sides'][n].mean_length:.1f} and {result['sides'][n].longest:.0f}" for n in ("groundtone", "trl")
     )
-    console.print(
-        f"mean and longest sample of a step: {'; '.join(lengths)} (trl); others: cores busy with other work\n"
+    say(
+        console,
+        f"mean and longest sample of a step: {'; '.join(lengths)} (trl); others: cores busy with other work\n",
     )
 
 
@@ -222,7 +226,7 @@ def show_goals(console: Console, goals: Sequence[Goal]) -> None:
         aim = f"{goal.aim:g}" if goal.aim else ""
         number = f"{goal.measured:.2f}" if goal.least else f"{goal.measured:.1%}"
         table.add_row(goal.name, number, spread, bound, aim, "met" if goal.is_met else "not met")
-    console.print(table)
+    show(console, table)
 
 
 def main() -> None:

@@ -15,7 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-Step = dict[str, float]
+Step = dict[str, Any]
+"""Costs and counts of a step: numbers, and what a contestant adds of its own."""
 
 
 class NoMoreTurns(BaseException):
@@ -40,7 +41,7 @@ class Turns:
             raise NoMoreTurns
         self.remaining, self.steps, self.last = int(order), [], time.perf_counter()
 
-    def step(self, numbers: Mapping[str, float]) -> None:
+    def step(self, numbers: Mapping[str, Any]) -> None:
         """Record a finished step; `numbers` are its phases in seconds and its counts.
 
         `wall` is added: all seconds since the step before it, so that nothing that a step does goes uncounted.

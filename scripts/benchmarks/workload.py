@@ -16,9 +16,11 @@ from __future__ import annotations
 import json
 import math
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+LENGTHS_FILE = "lengths.json"
 PROMPTS_PER_STEP, SAMPLES, LEARNING_RATE = 8, 16, 1e-6
 
 
@@ -47,6 +49,17 @@ def write_data(file: Path, count: int) -> None:
     """Write the questions as rows of a jsonl file."""
     rows = [{"id": str(i), "question": q, "answer": a} for i, (q, a) in enumerate(questions(count))]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def write_lengths(folder: Path, lengths: Sequence[int]) -> None:
+    """Tell engines by themselves how many tokens to write for each sample of their next step."""
+    (folder / LENGTHS_FILE).write_text(json.dumps(list(lengths)))
+
+
+def read_lengths(folder: Path, engine: int, engines: int) -> list[int]:
+    """Return the lengths of an engine's share of the step: as our sampler deals them, in pieces of one size."""
+    lengths: list[int] = json.loads((folder / LENGTHS_FILE).read_text())
+    return lengths[len(lengths) * engine // engines : len(lengths) * (engine + 1) // engines]
 
 
 def write_model(folder: Path, load: Load, layers: int = 4, hidden: int = 128) -> Path:

@@ -158,6 +158,29 @@ def test_every_override_is_a_key_of_verl(folder: Path, algorithm: str) -> None:
     assert verl_export.compose(values)
 
 
+@pytest.mark.parametrize(
+    ("importance", "level", "threshold"),
+    [
+        ("{high: 2}", "token", 2.0),
+        ("{level: sequence, high: 3}", "sequence", 3.0),
+        ("{low: 0.5, high: 5, outside: mask}", "token", "0.5_5.0"),
+        ("{level: sequence, low: 0.5, high: 2, outside: mask}", "sequence", "0.5_2.0"),
+        ("{low: 0.5, high: 2}", None, None),  # verl truncates above alone
+        ("{high: 2, outside: mask}", None, None),
+        ("{level: geometric, low: 0.5, high: 2, outside: mask}", None, None),
+    ],
+)
+def test_importance_is_verls_or_is_named(folder: Path, importance: str, level: str | None, threshold: object) -> None:
+    chosen, _ = selection(folder, "rlvr.algorithm=grpo", f"rlvr.objective={{importance: {importance}}}")
+    values, notes = overrides(chosen, 64)
+    key = "algorithm.rollout_correction.rollout_is"
+    assert (values.get(key), values.get(f"{key}_threshold")) == (level, threshold)
+    assert any("not carried over: objective.importance: {level" in note for note in notes) == (level is None)
+    if isinstance(threshold, str):
+        pytest.importorskip("hydra")
+        assert verl_export.compose(values)
+
+
 def test_an_override_that_verl_does_not_know_is_refused(folder: Path) -> None:
     pytest.importorskip("hydra")
     with pytest.raises(ConfigError, match="refuses an override: Could not override"):

@@ -211,3 +211,33 @@ def test_where_the_file_system_has_no_locks_the_file_tells(
             ConfigError, match=rf"a run is at work here already .*if it is not, delete {tmp_path / LOCK}"
         ):
             lock.acquire()
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (["trainer.ranks=2"], ["trainer: None then, {'ranks': 2} now"]),
+        (["engines.count=3", "engines.kv_cache_mb=64"], ["engines: None then, {'count': 3, 'kv_cache_mb': 64} now"]),
+        (["trainer.zero_stage=3", "cluster.placement=split", "run.retries=0", "engines.vllm.max_num_seqs=8"], None),
+        (["trainer.deepspeed.zero_optimization.offload_optimizer.device=cpu", "sft.epochs=9"], None),
+    ],
+)
+def test_a_run_goes_on_elsewhere(recipe: Recipe, tmp_path: Path, changes: list[str], says: list[str] | None) -> None:
+    """With other ranks, engines and stages of ZeRO, which change nothing of what it learns; and as it began."""
+    lines: list[str] = []
+    prepare_run_dir(recipe, tmp_path / "run", resume=False)
+    prepare_run_dir(load(RECIPE, changes), tmp_path / "run", resume=True, say=lines.append)
+    assert says is None or lines == [f"resumed with another placement: {line}" for line in says]
+    assert lines
+    prepare_run_dir(load(RECIPE, changes), tmp_path / "run", resume=True, say=lines.append)
+    if not any(change.startswith("sft.") for change in changes):
+        prepare_run_dir(recipe, tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize(
+    "change", ["engines.vllm.quantization=fp8", "model.dtype=bfloat16", "sft.sequences_per_step=64"]
+)
+def test_what_would_learn_something_else_is_refused(recipe: Recipe, tmp_path: Path, change: str) -> None:
+    prepare_run_dir(recipe, tmp_path / "run", resume=False)
+    with pytest.raises(ConfigError, match=rf"was run with another recipe \(.*{change.split('.')[0]}|stages"):
+        prepare_run_dir(load(RECIPE, [change, "trainer.ranks=2"]), tmp_path / "run", resume=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -235,19 +235,23 @@ def requests(count: int, hears: bool) -> list[Request]:
 def written_by(engine: Any, version: int, hears: bool) -> Batch:
     """Return what an engine writes, with its logprobs."""
     asked = requests(8, hears)
-    completions: list[Completion] = sorted(ray.get(engine.advance.remote(version, asked, 60.0)), key=lambda c: c.key)
-    mask = [torch.arange(len(c.tokens)) >= c.prompt_length for c in completions]
-    zeros = torch.zeros(len(completions), dtype=torch.long)
+    return batch_of(asked, ray.get(engine.advance.remote(version, asked, 60.0)), version)
+
+
+def batch_of(asked: Sequence[Request], done: Sequence[Completion], version: int) -> Batch:
+    """Return the samples of requests as a batch that `version` learns from."""
+    completions = sorted(done, key=lambda c: c.key)
+    versions = [v for c in completions for v, count in c.spans for _ in range(count)]
     return Batch(
         torch.cat([torch.tensor(c.tokens) for c in completions]),
         torch.tensor([len(c.tokens) for c in completions]),
-        torch.cat(mask),
+        torch.cat([torch.arange(len(c.tokens)) >= c.prompt_length for c in completions]),
         torch.from_numpy(np.concatenate([c.logprobs for c in completions])),
-        zeros.float(),
+        torch.zeros(len(completions)),
         torch.arange(len(completions)),
-        zeros,
-        clips_N=tuple(request.clips for request in asked) if hears else (),
-    )
+        version,
+        clips_N=tuple(r.clips for r in asked) if any(r.clips for r in asked) else (),
+    ).add(versions=torch.tensor(versions))
 
 
 ENGINES = [("float32", "merged", 1e-5), ("float32", "adapter", 1e-5), ("bfloat16", "adapter", 2e-2)]
@@ -265,16 +269,18 @@ def test_engines_follow_the_adapter(
     bound: float,
 ) -> None:
     """After each update, in the next stage on another base model, and in a new engine in a dead one's place, samples are the
-    adapted policy's, with its logprobs; without the adapter they would be far off. What is frozen is sent once."""
+    adapted policy's, with its logprobs; without the adapter they would be far off. So is what is written after an update of
+    samples that were begun before. What is frozen is sent once."""
     world, folder, hears = worlds(1), request.getfixturevalue(model), model == "listening"
     lora = LoraConfig(rank=4, alpha=8, engines=engines)
     kind = ray.remote(EngineWorker).options(num_cpus=0, runtime_env={"env_vars": ENVIRONMENT})
     engine = kind.remote(str(folder), dtype, 256, ServingConfig(kv_cache_mb=64), False, lora.engine_rank(dtype))
     group = world.load("policy", folder, dtype=dtype, lora=lora)
     frozen_names: set[frozenset[str]] = set()
+    begun: list[Request] = []
 
     def gap(written: Batch, logprobs_A: Tensor) -> float:
-        gap_A = (logprobs_A - written.rollout_logprobs_A).abs()
+        gap_A = (logprobs_A - written.rollout_logprobs_A).abs()[written.versions_A == written.version]
         return float(gap_A.mean() if dtype == "bfloat16" else gap_A.max())
 
     for version in range(1, 6):
@@ -286,11 +292,18 @@ def test_engines_follow_the_adapter(
         receipt = ray.get(engine.load.remote(version, weights.buckets))
         assert receipt.version == version
         assert receipt.received == [weights.checksums], "the adapter's tensors are among them"
+        if version in (2, 5):  # begun under the version before, after whose step the weights changed
+            late = batch_of(begun, ray.get(engine.settle.remote()), version)
+            assert (late.versions_A == version).float().mean() > 0.5
+            assert gap(late, group.logprobs(late).get()) <= bound
         written = written_by(engine, version, hears)
         assert gap(written, group.logprobs(written).get()) <= bound
         if version in (2, 3, 5):
             assert gap(written, StartModel(group).logprobs(written).get()) > 2 * bound
         train(group, "policy", written, 2)
+        if version in (1, 4):
+            begun = requests(6, hears)
+            assert not ray.get(engine.advance.remote(version, begun, 0.0))
     # Where A and B are sent the two base models differ; where they are merged what is frozen (embeddings, norms) is the same.
     assert len(frozen_names) == (1 if engines == "merged" else 2)
     group.export(tmp_path / "last")

@@ -146,24 +146,6 @@ def test_an_optimizer_on_the_host_takes_the_same_step(
         torch.testing.assert_close(outcomes[1][name], weight, atol=1e-4, rtol=1e-2)
 
 
-def test_an_optimizer_of_other_ranks_or_another_stage_is_refused(
-    worlds: Callable[[int], Any], untied: Path, batch: Batch, tmp_path: Path
-) -> None:
-    group = worlds(1).load("policy", untied)
-    train(group, "policy", batch, 1)
-    group.save(tmp_path)
-    with pytest.raises(
-        ValueError, match=r"optimizer/0-of-1.* other shards than this trainer's; .* trainer.zero_stage$"
-    ):
-        worlds(1).load("policy", tmp_path, stage=1).restore_optimizer(tmp_path)
-    with pytest.raises(
-        ValueError, match=r"optimizer: no \d-of-2.safetensors; resume with the trainer.ranks that wrote"
-    ):
-        worlds(2).load("policy", tmp_path).restore_optimizer(tmp_path)
-    # Who loads the checkpoint as a model finds the model's weights alone beside config.json.
-    assert [file.name for file in tmp_path.glob("*.safetensors")] == ["model.safetensors"]
-
-
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("model", ["tied", "untied"])
 def test_engines_get_what_is_exported(

@@ -76,17 +76,21 @@ def procedural(
     seed: int = 0,
     config: dict[str, Any] | None = None,
     template: str | None = None,
+    chain: str | None = None,
 ) -> Iterator[Prompt]:
     """Yield a dataset of reasoning-gym; spell_backward, letter_counting and chain_sum in short form with a chain.
 
     `size` items are drawn for all splits together (80 % train, 10 % validation, 10 % test, by a hash of the item, so
     that none crosses splits even when `size` or `seed` change); repeated ones are dropped. `config` holds the
-    dataset's own settings; `template` words the question anew from {question}, {answer} and the item's metadata.
+    dataset's own settings; `template` words the question anew from {question}, {answer} and the item's metadata, and `chain`
+    the chain of its demonstration: `<calc>{question}</calc>`.
     An item of a dataset without a short form is in `prompt.fields["entry"]`, for a user's verifier that calls
     reasoning-gym's `score_answer`. Raises ValueError."""
     check_split(split, SPLITS, "reasoning_gym")
     if template is not None:
         placeholders(template, "reasoning_gym.template")
+    if chain is not None:
+        placeholders(chain, "reasoning_gym.chain")
     entries, keys = _create(dataset, size, seed, config or {}), set[str]()
     for index in range(size):
         entry = entries[index]
@@ -94,10 +98,10 @@ def procedural(
         if item.key in keys or split not in (None, split_of(item.key)):
             continue
         keys.add(item.key)
-        question = item.question
-        if template is not None:
-            values = {**entry["metadata"], "question": item.question, "answer": item.answer}
-            question = render(template, values, f"reasoning_gym: {dataset} item {index}")
+        place = f"reasoning_gym: {dataset} item {index}"
+        values = {**entry["metadata"], "question": item.question, "answer": item.answer}
+        question = item.question if template is None else render(template, values, place)
+        shown_chain = item.chain if chain is None else render(chain, values, place)
         # Ids stand in tables, and a key may be a whole paragraph.
         short_key = item.key if len(item.key) <= 32 else hashlib.sha256(item.key.encode()).hexdigest()[:12]
         yield Prompt(
@@ -105,7 +109,7 @@ def procedural(
             messages=(Message("user", question),),
             answer=item.answer,
             source=dataset,
-            demonstration=None if item.chain is None else Demonstration(item.chain, str(item.answer)),
+            demonstration=None if shown_chain is None else Demonstration(shown_chain, str(item.answer)),
             fields={} if dataset in COMPACT else {"entry": entry},
         )
 

@@ -22,6 +22,7 @@ from rl.data.mixture import quoted
 from rl.stages import evaluate
 from rl.stages.settings import Read, SamplingConfig, StageConfig
 from rl.workers.optimizer import OptimizerConfig
+from rollouts.environments.config import EnvironmentConfig
 
 OFF_POLICY_CAP = 2.0
 """The `importance_cap` where the policy that learns is not quite the one that wrote, and the recipe names none: of a model in
@@ -50,6 +51,8 @@ class Config(StageConfig):
     """Prompt and response together."""
     temperature: float = 1.0
     """Sampling temperature."""
+    environment: str | EnvironmentConfig | None = None
+    """The environment that answers the policy while it writes: a tool's name, file.py:step, or a mapping; default: the recipe's; `none`: none."""
     max_lag: int = 0
     """Most versions of the policy between the one that began a sample and the one that learns from it. 0: samples are written
     and then learned from. Above: they are written while the policy learns, and none is dropped for its age."""
@@ -111,7 +114,7 @@ class Config(StageConfig):
             raise ConfigError(f"{place}.eval_every: nothing to evaluate on; add `eval: {{data: …, split: …}}`")
         if self.eval is not None and self.eval_every == 0:
             raise ConfigError(f"{place}.eval: never measured; add `eval_every: STEPS`, or remove it")
-        for name in ("model", "controls", "budgets"):
+        for name in ("model", "controls", "orders", "budgets", "environment"):
             if getattr(self.eval, name, None):
                 raise ConfigError(f"{place}.eval.{name}: only an evaluate stage of its own does that; remove it")
         for name in ("max_logprob_gap", "critic_warmup_steps", "eval_every", "max_lag"):

@@ -43,7 +43,8 @@ def train(config: Config, context: Context, learner: Learner, stream: SampleStre
             scored = stream.take(step)
             # An errored verdict is no score of 0: such a sample is recorded and kept out of the gradient.
             judged = [s for s in scored if s.verdict.error is None]
-            batch = collate(judged, version=step - 1).add(scale=stream.loss_scale(judged))
+            batch = collate(judged, version=step - 1)
+            batch = batch.add(scale=stream.loss_scale(judged), placed=stream.placed_rewards(judged))
             clock.lap("rollout")
             # Three tensors [A], computed in parallel by their own ranks; None from an absent model.
             source, trained_policy = learner.old_logprob_source(step), learner.trained_policy(step)

@@ -114,6 +114,12 @@ class SampleStream:
         actions_N = torch.tensor([int(s.rollout.action_mask.sum()) for s in scored])
         return torch.tensor(factors).repeat_interleave(actions_N)
 
+    def placed_rewards(self, scored: Sequence[Scored]) -> Tensor | None:
+        """Return [A] the rewards that are paid before the ends of their samples, as `objective.reward_at` says; None for none."""
+        from rl.data.placed_rewards import place_rewards
+
+        return place_rewards(scored, self.objective.reward_at, self.context.cluster.chat.written)
+
     def masks(self, sample: Scored) -> bool:
         """Return whether the sample is left out of the losses for its length."""
         return self.objective.mask_truncated and sample.rollout.truncated

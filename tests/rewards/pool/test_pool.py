@@ -14,7 +14,7 @@ import pytest
 from rewards.combine import PartConfig, RewardConfig
 from rewards.deadline import list_children
 from rewards.pool.pool import Pool, Results
-from rewards.pool.worker import Call
+from rewards.pool.work import Call
 from rewards.service import RewardService
 from rl.types import Scored
 

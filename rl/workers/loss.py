@@ -1,0 +1,20 @@
+"""The loss of what a run runs on, as those who notice it tell those who decide what follows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+FIX = "go on with --resume"
+"""What a user does after a loss that ends the run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """The loss of a process, a node or Ray under a run."""
+
+    text: str
+    """What was lost and why, in one line."""
+    is_curable: bool = True
+    """Whether others in their place may live; False where the same would happen again: memory ran out, or one never started."""
+    breaks_ray: bool = False
+    """Whether Ray may answer no question any more, not even that for its end."""

@@ -1,0 +1,1 @@
+"""Environments that answer what the policy writes: tools, and functions of the user's."""

@@ -1,0 +1,57 @@
+"""Checks of an environment before anything starts. Executes no code but the library's own: sources are read, not imported."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+from rewards.resolve import find_source
+from rl import functions
+from rl.config import ConfigError, did_you_mean
+from rollouts.environments.config import EnvironmentConfig
+from rollouts.environments.tool import list_tools, tag_of
+
+
+def check_environment(config: EnvironmentConfig, place: str, folder: Path | None) -> None:
+    """Raise ConfigError where an environment names no function, or one that cannot be called as it is going to be."""
+    if config.step:
+        _check_step(config.step, config.args, place, folder)
+    tags: list[str] = []
+    for i, tool in enumerate(config.tool_configs):
+        at = f"{place}.tools[{i}]"
+        if ":" in tool.tool:
+            _find_function(tool.tool, at, folder)
+        elif tool.tool not in list_tools():
+            hint = did_you_mean(tool.tool, list_tools())
+            raise ConfigError(f"{at}: unknown tool '{tool.tool}'{hint} (or your own as file.py:fn)")
+        tag = tag_of(tool.tool, tool.tag)
+        if not re.fullmatch(r"\w[\w.-]*", tag):
+            raise ConfigError(f"{at}.tag: '{tag}' is no name; write it without brackets: tag: calc")
+        if tag in tags:
+            raise ConfigError(f"{at}.tag: '{tag}' calls an earlier tool; give it another")
+        tags.append(tag)
+
+
+def _check_step(spec: str, args: dict[str, object], place: str, folder: Path | None) -> None:
+    definition = _find_function(spec, f"{place}.step", folder)
+    if isinstance(definition, ast.FunctionDef):
+        functions.check_arguments(definition, ("prompt", "rollout"), args, f"{place}.args")
+    elif isinstance(definition, ast.ClassDef) and not definition.bases:
+        methods = {node.name: node for node in definition.body if isinstance(node, ast.FunctionDef)}
+        if "step" not in methods:
+            raise ConfigError(
+                f"{place}.step: class {definition.name} has no method step(self, prompt, rollout); add one"
+            )
+        functions.check_arguments(methods["step"], ("self", "prompt", "rollout"), {}, f"{place}.step")
+
+
+def _find_function(spec: str, place: str, folder: Path | None) -> ast.AST | None:
+    """Return what binds the name of a function in its source; None where that cannot be read. Raises ConfigError."""
+    path, _ = find_source(spec, place, folder)
+    if path is None:
+        return None
+    definition = functions.find_definition(functions.names_in_file(path, place), spec, path, place)
+    if isinstance(definition, ast.AsyncFunctionDef):
+        raise ConfigError(f"{place}: {definition.name} is async; write `def {definition.name}`")
+    return definition

@@ -1,0 +1,161 @@
+"""What an environment's process and the run exchange: a rollout so far in, a reply as plain data that JSON can carry out.
+
+A reply is checked where it is made, so that what is wrong with it costs the sample alone: messages of known roles, texts and
+sounds of bounded size, clips that can be decoded.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import numbers
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from rl.audio import content, waveform
+from rl.messages import AUDIO_PATCH, Clip, Message, Reply
+from rl.types import Rollout
+from rollouts.episodes import Answer
+
+ROLES = ("user", "tool", "assistant")
+"""Roles of a reply's messages."""
+MOST_CHARACTERS = 1 << 16
+"""Characters of a reply's messages, together."""
+MOST_CLIPS, MOST_SOUND_BYTES = 16, 6 << 20
+"""Clips of a reply, and the size of their encoded bytes together."""
+MOST_STATE_BYTES = 1 << 20
+"""Size of what an environment keeps between two turns of a rollout, pickled."""
+MOST_REWARD = 1e6
+"""Size of a reward of a reply."""
+_NOTE = re.compile(r"[^\w. -]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A rollout in which the policy has paused or ended its turn."""
+
+    rollout: Rollout
+    state: bytes | None
+    """Memory of the environment; None at the first turn."""
+
+
+def to_wire(reply: object, state: bytes | None) -> dict[str, object]:
+    """Return what an environment answered as plain data. Raises ValueError for anything but a Reply in bounds, or None."""
+    return {"reply": None if reply is None else _reply_to_wire(reply), "state": _encode(state), "error": None}
+
+
+def error_to_wire(error: str) -> dict[str, object]:
+    """Return the answer about a rollout to which the environment could not reply."""
+    return {"reply": None, "state": None, "error": error[:2000]}
+
+
+def read_answer(answer: object) -> Answer | None:
+    """Return the answer from its JSON, or None where it is no valid one."""
+    match answer:
+        case {"error": str(error)}:
+            return Answer(error=error)
+        case {"reply": None}:
+            return Answer()
+        case {"reply": dict(values), "state": None | str() as state}:
+            reply = _read_reply(cast("dict[str, object]", values))
+            return None if reply is None else Answer(reply, _decode(state))
+        case _:
+            return None
+
+
+def check_reply(reply: Reply) -> Reply:
+    """Return the reply with its clips as bytes. Raises ValueError for one that cannot be given."""
+    messages = tuple(_check_message(message) for message in reply.messages)
+    roles = [message.role for message in messages]
+    if "assistant" in roles and len(roles) > 1:
+        raise ValueError("a message of the role assistant stands alone in a reply: it goes on with the policy's turn")
+    size = sum(len(message.content) for message in messages)
+    if size > MOST_CHARACTERS:
+        raise ValueError(f"a reply of {size:,} characters; at most {MOST_CHARACTERS:,} are given")
+    clips = tuple(_check_clip(clip) for clip in reply.clips)
+    places = sum(message.content.count(AUDIO_PATCH) for message in messages)
+    if places != len(clips) and (clips or roles == ["assistant"]):
+        raise ValueError(
+            f"a reply with {len(clips)} clips and {places} {AUDIO_PATCH} in its messages; one for each clip"
+        )
+    if len(clips) > MOST_CLIPS or sum(len(clip.data or b"") for clip in clips) > MOST_SOUND_BYTES:
+        raise ValueError(f"a reply of {len(clips)} clips; at most {MOST_CLIPS}, together {MOST_SOUND_BYTES >> 20} MB")
+    reward: object = reply.reward
+    if reward is not None and not (isinstance(reward, numbers.Real) and abs(float(reward)) <= MOST_REWARD):
+        raise ValueError(f"a reply with the reward {reward!r}, which is no number in ±{MOST_REWARD:g}")
+    note = _NOTE.sub("_", str(reply.note)).strip("_ ")[:80]
+    return Reply(messages, clips, None if reward is None else float(cast("float", reward)), note, bool(reply.last))
+
+
+def _reply_to_wire(reply: object) -> dict[str, object]:
+    if not isinstance(reply, Reply):
+        raise ValueError(f"answered {type(reply).__name__}, not a Reply(messages, …) of rl.types or None")
+    checked = check_reply(reply)
+    return {
+        "messages": [[message.role, message.content] for message in checked.messages],
+        "clips": [_encode(clip.data) for clip in checked.clips],
+        "reward": checked.reward,
+        "note": checked.note,
+        "last": checked.last,
+    }
+
+
+def _check_message(message: object) -> Message:
+    if not isinstance(message, Message):
+        raise ValueError(f"a reply holds {type(message).__name__}; make it a Message(role, content)")
+    role, text = cast("tuple[object, object]", (message.role, message.content))
+    if role not in ROLES:
+        raise ValueError(f"a message of the role {role!r}; use {', '.join(ROLES)}")
+    if not isinstance(text, str):
+        raise ValueError(f"a message whose content is {type(text).__name__}; make it text")
+    return Message(message.role, text.encode("utf-8", "replace").decode())
+
+
+def _check_clip(clip: object) -> Clip:
+    """Return the clip with its bytes: a file in the process's own folder would be gone with it."""
+    if not isinstance(clip, Clip):
+        raise ValueError(f"a reply holds {type(clip).__name__} as a clip; make it a Clip(path=…) or Clip(data=…)")
+    waveform(clip)
+    return Clip(data=content(clip))
+
+
+def _read_reply(values: dict[str, object]) -> Reply | None:
+    """Return a reply from its JSON; None where a process has written something else into its channel."""
+    match values:
+        case {
+            "messages": list(messages),
+            "clips": list(clips),
+            "reward": None | float() as reward,
+            "note": str(note),
+            "last": bool(last),
+        }:
+            read_messages = [_read_message(message) for message in cast("Sequence[object]", messages)]
+            data = [_decode(clip) for clip in cast("Sequence[object]", clips)]
+            if None in read_messages or None in data or (reward is not None and not math.isfinite(reward)):
+                return None
+            said = tuple(message for message in read_messages if message is not None)
+            return Reply(said, tuple(Clip(data=sound) for sound in data), reward, note, last)
+        case _:
+            return None
+
+
+def _read_message(message: object) -> Message | None:
+    match message:
+        case [str(role), str(text)]:
+            return Message(role, text)
+        case _:
+            return None
+
+
+def _encode(data: bytes | None) -> str | None:
+    return None if data is None else base64.b64encode(data).decode()
+
+
+def _decode(text: object) -> bytes | None:
+    try:
+        return base64.b64decode(text, validate=True) if isinstance(text, str) else None
+    except binascii.Error:
+        return None

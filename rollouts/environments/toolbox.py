@@ -1,0 +1,124 @@
+"""The environment of a recipe's tools: finds a call in what the policy wrote, makes it, and replies with the answer.
+
+By tags the answer stands behind the call, in the policy's own turn: text as `<result>…</result>`, sound as sound. By the chat
+template it is a turn of the tool's. A call that cannot be read or made is counted under a word of its own (`malformed`,
+`reversed`, `error`), and where the tool answers in words the model is told why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from rl.messages import AUDIO_PATCH, Clip, Message, Reply, open_turn
+from rl.think import split_think
+from rl.types import Prompt, Rollout
+from rollouts.environments.calls import ToolCall, find_calls, find_tagged
+from rollouts.environments.config import EnvironmentConfig
+from rollouts.environments.contract import Pause
+from rollouts.environments.tool import BadCallError, Tool, load_tool, tag_of
+
+TOOLBOX = "tools"
+"""Name of this environment in a pool."""
+RESULT = "<result>{}</result>"
+"""Form of a tool's words behind a tag."""
+Form = Literal["tags", "template"]
+
+
+def toolbox_args(config: EnvironmentConfig) -> dict[str, object]:
+    """Return the settings of a recipe's tools, as `Toolbox.load` takes them."""
+    return {"tools": [asdict(tool) for tool in config.tool_configs], "calls": config.calls}
+
+
+def stop_texts(config: EnvironmentConfig) -> list[str]:
+    """Return the texts behind which the policy pauses for the recipe's tools."""
+    if config.calls == "template":
+        return []
+    return [f"</{tag_of(tool.tool, tool.tag)}>" for tool in config.tool_configs]
+
+
+@dataclass(frozen=True, slots=True)
+class Toolbox:
+    """The tools of a recipe."""
+
+    tools: Mapping[str, Tool]
+    """Tools by the names that calls have: tags or names."""
+    calls: Form
+
+    @classmethod
+    def load(cls, args: Mapping[str, Any], folder: Path | None) -> Toolbox:
+        """Return the tools of the settings of `toolbox_args`, imported."""
+        tools = [load_tool(tool["tool"], tool["args"], tool["tag"], folder) for tool in args["tools"]]
+        form = cast("Form", args["calls"])
+        return cls({tool.tag if form == "tags" else tool.name: tool for tool in tools}, form)
+
+    @property
+    def schemas(self) -> list[dict[str, object]]:
+        """The tools as a chat template takes them; none where they are called by tags."""
+        return [tool.schema for tool in self.tools.values()] if self.calls == "template" else []
+
+    def reply(self, pause: Pause, args: Mapping[str, object]) -> tuple[Reply | None, None]:
+        """Return the reply to the newest call, or None where there is none: the rollout is over."""
+        rollout = pause.rollout
+        newest = rollout.text[len(open_turn(rollout.exchanges)) :]
+        if self.calls == "tags":
+            return self._reply_inside(newest, rollout.prompt), None
+        return self._reply_in_turns(rollout), None
+
+    def _reply_inside(self, newest: str, prompt: Prompt) -> Reply | None:
+        tagged = find_tagged(newest, [*self.tools])
+        if tagged is None:
+            return None
+        tag, content = tagged
+        tool = self.tools[tag]
+        try:
+            if content is None:
+                raise BadCallError("malformed", f"</{tag}> without <{tag}>")
+            answer = tool.call(tool.read_content(content), prompt)
+        except ValueError as error:  # the policy has asked for what cannot be done
+            reason = cast("str", getattr(error, "reason", "error"))
+            told = () if _answers_in_sound(tool) else (Message("assistant", RESULT.format(f"error: {error}")),)
+            return Reply(told, note=reason)
+        if isinstance(answer, Reply):
+            return answer
+        if isinstance(answer, Clip):
+            return Reply((Message("assistant", AUDIO_PATCH),), (answer,), note=tool.name)
+        return Reply((Message("assistant", RESULT.format(_without_marks(answer))),), note=tool.name)
+
+    def _reply_in_turns(self, rollout: Rollout) -> Reply | None:
+        calls = find_calls(split_think(rollout.text)[1] or rollout.text)
+        messages: list[Message] = []
+        clips: list[Clip] = []
+        notes: list[str] = []
+        for call in calls:
+            answer, note = self._answer(call, rollout.prompt)
+            notes.append(note)
+            if isinstance(answer, Reply):
+                return answer
+            if isinstance(answer, Clip):
+                clips.append(answer)
+            messages.append(Message("tool", AUDIO_PATCH if isinstance(answer, Clip) else _without_marks(answer)))
+        return Reply(tuple(messages), tuple(clips), note=" ".join(notes)) if calls else None
+
+    def _answer(self, call: ToolCall, prompt: Prompt) -> tuple[str | Clip | Reply, str]:
+        """Return (the answer to a call, the word under which it is counted)."""
+        try:
+            if call.problem:
+                raise BadCallError("malformed", call.problem)
+            if call.name not in self.tools:
+                raise BadCallError("unknown_tool", f"no tool '{call.name[:40]}'; there is {', '.join(self.tools)}")
+            return self.tools[call.name].call(call.arguments, prompt), call.name
+        except ValueError as error:
+            return f"error: {error}", cast("str", getattr(error, "reason", "error"))
+
+
+def _answers_in_sound(tool: Tool) -> bool:
+    """Return whether a tool's answer is a sound, so that words in its place would be another thing."""
+    return tool.hints.get("return") is Clip
+
+
+def _without_marks(text: str) -> str:
+    """Return a tool's words without the mark of a clip, which would stand for a sound."""
+    return text.replace(AUDIO_PATCH, "")

@@ -1,0 +1,37 @@
+"""Listen again to a stretch of a clip of the prompt (Echo, arXiv 2602.11909): it is cut out and heard on its own."""
+
+from __future__ import annotations
+
+import math
+
+from rl.audio import SAMPLE_RATE, encode, waveform
+from rl.types import Clip, Prompt
+
+TAG = "seg"
+
+
+class Unheard(ValueError):
+    """A stretch that cannot be heard; `reason` is the word under which it is counted."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+def listen(prompt: Prompt, start: float, end: float, clip: int = 1, *, least_s: float = 0.2) -> Clip:
+    """Hear the stretch of a clip from `start` to `end` seconds again."""
+    if not 1 <= clip <= len(prompt.clips):
+        raise Unheard("no_clip", f"there is no clip {clip}")
+    wave = waveform(prompt.clips[clip - 1])
+    seconds = len(wave) / SAMPLE_RATE
+    if not (math.isfinite(start) and math.isfinite(end)):
+        raise Unheard("malformed", "start and end are to be seconds")
+    if end < start:
+        raise Unheard("reversed", f"from {start:g} to {end:g} s is reversed")
+    # Half a sample of slack: the end of a clip is written in few decimals.
+    if start < 0 or end > seconds + 0.05:
+        raise Unheard("out_of_clip", f"{start:g} to {end:g} s leaves the clip of {seconds:.2f} s")
+    stretch = wave[round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)]
+    if len(stretch) < least_s * SAMPLE_RATE:
+        raise Unheard("too_short", f"{start:g} to {end:g} s is shorter than {least_s:g} s")
+    return Clip(data=encode(stretch, bits=24))

@@ -1,0 +1,198 @@
+"""Holds the simulation of `scripts/bench scale` against real runs on this machine: it is fed with measured times of an engine's step
+and of an update, and with the lengths that were really drawn, and must give the samples a second of the whole run.
+
+An engine is measured by itself, with few and with many samples of few and of many tokens. The trainer's times are those of the
+first turn in sync; the turns after it are what is predicted. Engines and ranks have a core each, so on two cores one engine may
+run ahead of one rank; two engines with two ranks work in turns with these, and so are tried in sync.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import workload
+from peer import HERE, play_engines, start_ours
+from rich.console import Console
+from rich.table import Table
+from simulation import EngineTimes, Setting, simulate
+from tables import say, show
+from turns import Player, Quiet, Step
+
+from rl.stages.rlvr.config import Config
+
+TOLERANCE = 0.15
+GRID = [(samples, tokens) for samples in (1, 8, 32, 64) for tokens in (16, 64)]
+"""(samples, tokens of each) that an engine writes to be measured."""
+GROUPS = workload.PROMPTS_PER_STEP
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One real run beside its simulation."""
+
+    load: str
+    engines: int
+    max_lag: int
+    measured: float
+    """Samples a second."""
+    simulated: float
+    others: float
+    """Cores that other processes kept busy meanwhile."""
+
+    @property
+    def ratio(self) -> float:
+        """Simulated over measured."""
+        return self.simulated / self.measured
+
+    @property
+    def is_close(self) -> bool:
+        """True if the simulation is right within the tolerance."""
+        return abs(self.ratio - 1) <= TOLERANCE
+
+
+@dataclass(frozen=True)
+class Phases:
+    """Means of a sync step beside its generation."""
+
+    train_s: float
+    """Logprobs, update and what is recorded, for each token of the step."""
+    verify_s: float
+    transfer_s: float
+
+    @classmethod
+    def of(cls, steps: Sequence[Step]) -> Phases:
+        """Return the means of the steps."""
+
+        def mean(*names: str) -> float:
+            return sum(step[name] for step in steps for name in names) / len(steps)
+
+        rest = mean("wall") - mean("generate", "verify", "sync", "proof")
+        return cls(rest / mean("tokens"), mean("verify"), mean("sync", "proof"))
+
+
+def fit_engine(points: Sequence[tuple[int, int, float]], prompt_tokens: int) -> EngineTimes:
+    """Return the times of an engine that wrote `samples` of `tokens` in so many seconds: seconds ≈ c + r × samples + tokens ×
+    (step_s + sample_s × samples), of which r is the reading of a prompt."""
+    rows = [[1.0, samples, tokens, samples * tokens] for samples, tokens, _ in points]
+    seconds = np.array([s for _, _, s in points])
+    # Relative errors: a short call counts as much as a long one.
+    weights = 1 / seconds
+    solution, *_ = np.linalg.lstsq(np.array(rows) * weights[:, None], seconds * weights, rcond=None)
+    _, read, step, sample = (max(0.0, float(value)) for value in solution)
+    return EngineTimes(step_s=max(step, 1e-6), sample_s=sample, read_s=read / prompt_tokens, slots=256)
+
+
+def predict(
+    engine: EngineTimes, engines: int, phases: Phases, lengths: Sequence[int], max_lag: int, warmup: int
+) -> float:
+    """Return the samples a second of a run with these lengths, in draw order, after so many steps."""
+    samples = workload.PROMPTS_PER_STEP * workload.SAMPLES
+    steps = len(lengths) // samples
+
+    def of_group(group: int) -> list[int]:
+        first = group * workload.SAMPLES % len(lengths)
+        return list(lengths[first : first + workload.SAMPLES])
+
+    setting = Setting(
+        engines=engines,
+        engine=engine,
+        train_s=lambda step_lengths: phases.train_s * sum(step_lengths),
+        transfer_s=phases.transfer_s,
+        prompts_per_step=workload.PROMPTS_PER_STEP,
+        samples_per_prompt=workload.SAMPLES,
+        lengths=of_group,
+        prompt_tokens=1,
+        max_lag=max_lag,
+        verify_s=phases.verify_s,
+    )
+    return simulate(setting, steps - warmup, warmup).samples_per_s
+
+
+def measure_engine(load: str, folder: Path, engines: int, quiet: Quiet) -> EngineTimes:
+    """Measure engines side by side, without a trainer."""
+    command = [sys.executable, HERE / "engine_alone.py", load, folder]
+    players = [Player("vllm", [*command, str(i), str(engines)], folder / f"vllm-{i}.log") for i in range(engines)]
+    points: list[tuple[int, int, float]] = []
+    try:
+        for player in players:
+            player.ready()
+        play_engines(players, [{"lengths": [8] * engines}] * 2, folder)
+        for samples, tokens in GRID * 2:
+            step = {"lengths": [min(tokens, workload.LOADS[load].max_new)] * samples * engines}
+            (result,) = quiet.turn(lambda step=step: play_engines(players, [step], folder))
+            points.append((samples, tokens, result["wall"]))
+    finally:
+        for player in players:
+            player.close()
+    return fit_engine(points, 1)
+
+
+def measure_run(
+    load: str, folder: Path, engines: int, lags: Sequence[int], options: argparse.Namespace, quiet: Quiet
+) -> list[Comparison]:
+    """Compare runs of one placement, in sync and ahead."""
+    engine = measure_engine(load, folder, engines, quiet)
+    phases: Phases | None = None
+    comparisons: list[Comparison] = []
+    for lag in lags:
+        overrides = [f"engines.count={engines}", f"trainer.ranks={engines}"]
+        if lag:
+            overrides.append(f"rlvr.max_lag={lag}")
+        warmup = 3 + lag
+        with start_ours(load, folder, *overrides).ready() as player:
+            early = player.turn(warmup)
+            if phases is None:
+                phases = Phases.of(quiet.turn(lambda: player.turn(options.steps)))
+                early = []
+            turns = [quiet.turn(lambda: player.turn(options.steps)) for _ in range(options.rounds)]
+        steps = [step for turn in turns for step in turn]
+        drawn = [n for step in [*early, *steps] for n in step["lengths"]]
+        simulated = predict(engine, engines, phases, drawn, lag, len(early))
+        measured = sum(s["samples"] for s in steps) / sum(s["wall"] for s in steps)
+        others = statistics.mean(s["others"] for s in steps)
+        comparisons.append(Comparison(load, engines, lag, measured, simulated, others))
+    return comparisons
+
+
+def main(options: argparse.Namespace, console: Console) -> int:
+    """Print the comparison of all runs; return 1 if one is not close."""
+    quiet = Quiet(0.1, options.patience)
+    runs_ahead = "max_lag" in {field.name for field in fields(Config)}
+    comparisons: list[Comparison] = []
+    for load in options.loads:
+        for engines in options.engines:
+            lags = [lag for lag in options.lags if lag == 0 or (runs_ahead and engines == 1 and lag <= 2)]
+            folder = options.folder / f"{load}-{engines}"
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            workload.write_model(folder / "model", workload.LOADS[load])
+            comparisons += measure_run(load, folder, engines, lags, options, quiet)
+    show(console, render(comparisons))
+    if not runs_ahead:
+        say(console, "rlvr has no max_lag here: runs in sync alone were compared")
+    if options.json:
+        figures: list[dict[str, Any]] = [{**asdict(c), "ratio": c.ratio, "is_close": c.is_close} for c in comparisons]
+        options.json.write_text(json.dumps(figures, indent=1))
+    return 0 if all(c.is_close for c in comparisons) else 1
+
+
+def render(comparisons: Sequence[Comparison]) -> Table:
+    """Return the table of all comparisons."""
+    table = Table(title="simulated beside measured, samples/s", title_justify="left")
+    for name in ("load", "engines and ranks", "max_lag", "measured", "simulated", "ratio", "within 15 %", "others"):
+        table.add_column(name, justify="left" if name == "load" else "right")
+    for c in comparisons:
+        numbers = [f"{c.measured:.1f}", f"{c.simulated:.1f}", f"{c.ratio:.2f}"]
+        table.add_row(
+            c.load, str(c.engines), str(c.max_lag), *numbers, "yes" if c.is_close else "no", f"{c.others:.2f}"
+        )
+    return table

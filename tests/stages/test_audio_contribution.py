@@ -1,0 +1,141 @@
+"""What must be heard is kept, what text gives away is dropped: chance, power, and a filter of several steps."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from rl.config import ConfigError, build
+from rl.stages.audio_contribution import ControlTest, count_options, fewest_to_drop, power, samples_needed, tail
+from rl.stages.curate import Config, fingerprint_of, run
+from rl.stages.prompt_filter import Row, control_metrics, describe_drops, drop_right_by_text, funnel
+from rl.types import Message, Prompt
+
+
+def row(id: str, dropped_by: str = "") -> Row:
+    return {"id": id, "correct": 4, "k": 8, "keep": not dropped_by, "dropped_by": dropped_by, "silenced": None}
+
+
+def test_the_tail_of_the_binomial() -> None:
+    assert tail(0, 8, 0.25) == pytest.approx(1.0)
+    assert tail(8, 8, 0.5) == pytest.approx(1 / 256)
+    assert tail(5, 8, 0.25) == pytest.approx(0.02729797, abs=1e-7)  # scipy.stats.binom.sf(4, 8, 0.25)
+    assert tail(4, 8, 0.25) == pytest.approx(0.11381531, abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("samples", "chance", "fewest"),
+    [(8, 0.25, 5), (8, 0.5, 7), (4, 0.5, None), (5, 0.5, 5), (2, 0.25, None), (3, 0.25, 3), (1, 0.04, 1), (8, 0.1, 3)],
+)
+def test_from_how_many_right_answers_on_a_prompt_is_dropped(samples: int, chance: float, fewest: int | None) -> None:
+    assert fewest_to_drop(samples, chance, 0.05) == fewest
+    assert (power(samples, chance, 0.05, 1.0) == 1.0) == (fewest is not None)
+
+
+def test_samples_needed_are_the_fewest_that_do() -> None:
+    for chance in (0.1, 0.25, 1 / 3, 0.5):
+        needed = samples_needed(chance, 0.05)
+        assert needed is not None
+        assert power(needed, chance, 0.05, 0.9) >= 0.95
+        assert all(power(fewer, chance, 0.05, 0.9) < 0.95 for fewer in range(1, needed))
+    assert samples_needed(0.9, 0.05) is None, "who guesses as well as the text tells cannot be told apart"
+
+
+@pytest.mark.parametrize("options", [2, 3, 4, 5])
+@pytest.mark.parametrize("samples", [8, 16, 32])
+def test_planted_questions_are_found_and_others_kept(options: int, samples: int) -> None:
+    """A third of 3,000 questions is given away by the text (right 90 % of the time in silence), the rest is guessed."""
+    rng, chance = random.Random(options * 100 + samples), 1 / options
+    planted = {f"p{i}" for i in range(1000)}
+    rows = [row(f"p{i}") for i in range(3000)]
+    right = {r["id"]: [rng.random() < (0.9 if r["id"] in planted else chance) for _ in range(samples)] for r in rows}
+    drop_right_by_text("silenced", rows, right, dict.fromkeys(right, chance), 0.05)
+    dropped = {r["id"] for r in rows if not r["keep"]}
+    false_alarms, found = len(dropped - planted) / 2000, len(dropped & planted) / 1000
+    expected = power(samples, chance, 0.05, 0.9)
+    print(
+        f"{options} options, {samples} samples: found {found:.1%} (told {expected:.1%}), false alarms {false_alarms:.1%}"
+    )
+    # The test's level is at most 5 %; 2,000 draws of exactly 5 % stay below 6.5 % with a probability of 99.9 %.
+    assert false_alarms <= 0.05 + 0.015
+    assert found == pytest.approx(expected, abs=0.04)
+
+
+def test_one_filter_and_one_funnel() -> None:
+    config = build(Config, {"data": "d", "least": {"grounding": 0.3}, "controls": {"silenced": {"samples": 16}}})
+    rows = [row("a"), row("b", "difficulty"), row("c", "least"), row("d"), row("e"), row("text")]
+    right = {"a": [True] * 15 + [False], "d": [True] * 4 + [False] * 12, "e": []}  # of e every verdict is an error
+    drop_right_by_text("silenced", rows, right, {"a": 0.25, "d": 0.25, "e": 0.25}, 0.05)
+    assert [(r["id"], r["dropped_by"]) for r in rows] == [
+        ("a", "silenced"), ("b", "difficulty"), ("c", "least"), ("d", ""), ("e", ""), ("text", ""),
+    ]  # fmt: skip
+    assert funnel(rows, config) == {"medium": 5, "enough grounding": 4, "not right silenced": 3}
+    for r in rows:
+        r.setdefault("silenced_k", None)
+    assert control_metrics(rows, config) == {"dropped_silenced": 1.0, "accuracy_silenced": 19 / 32}
+    assert describe_drops(rows, config) == "; dropped 1 by least, 1 right silenced"
+    plain = build(Config, {"data": "d"})
+    assert (funnel(rows, plain), describe_drops(rows, plain)) == ({}, "")
+
+
+def test_chance_is_one_over_the_options_or_the_stated_bound() -> None:
+    def prompt(**fields: object) -> Prompt:
+        return Prompt("x", (Message("user", "?"),), "a", fields=fields)
+
+    test = ControlTest(guess=0.2)
+    assert [count_options(prompt(options=o)) for o in (["a", "b"], {"A": "x", "B": "y", "C": "z"}, ["a"], "ab", None)] == [
+        2, 3, 0, 0, 0,
+    ]  # fmt: skip
+    assert test.chance(prompt(choices=["a", "b", "c", "d"])) == 0.25
+    assert test.chance(prompt()) == 0.2
+
+
+def test_rl_check_says_how_many_samples_it_takes() -> None:
+    (line,) = build(Config, {"data": "d", "controls": {"silenced": {}}}).notes("stages[0].curate", 100)
+    assert line.startswith(
+        "stages[0].curate.controls.silenced: at 5% a prompt is dropped with 2 options from 7 of 8 right on"
+    )
+    assert f"{samples_needed(0.5, 0.05)} samples find 95%" in line
+    (line,) = build(Config, {"data": "d", "samples": 6, "controls": {"silenced": {"samples": 2}}}).notes("x", 1)
+    assert "with 2 options never, 2 samples are too few" in line
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"controls": {"silence": {}}}, "no control 'silence'; did you mean 'silenced'?"),
+        ({"controls": {"silenced": {"level": 0}}}, "x.controls.silenced.level: a share between 0 and 1"),
+        ({"controls": {"silenced": {"guess": 1}}}, "x.controls.silenced.guess: a chance between 0 and 1"),
+        ({"controls": {"silenced": {"samples": 0}}}, "x.controls.silenced.samples: from 1 to 500"),
+        ({"controls": {"silenced": {"most": 2}}}, "unknown key 'most'"),
+        ({"controls": ["silenced"]}, "expected a mapping"),
+        ({"least": {"grounding": 2}}, "scores are at most 1"),
+    ],
+)
+def test_mistakes_are_one_line(settings: dict[str, object], complaint: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        build(Config, {"data": "d", **settings}, "x")
+    assert complaint in str(error.value)
+
+
+def test_a_filter_that_asks_more_is_another_filter(tmp_path: Path) -> None:
+    """Difficulty files of before stay valid; one with controls is reused under the same settings alone."""
+    prompts = [Prompt("1", (Message("user", "?"),), "a")]
+
+    def digest(**settings: object) -> str:
+        return fingerprint_of(build(Config, {"data": "d", **settings}), tmp_path, prompts, {})
+
+    assert digest() == digest(keep=[1, 2])
+    silenced = {"silenced": {}}
+    digests = [digest(), digest(controls=silenced), digest(controls=silenced, keep=[1, 2]), digest(least={"a": 0.1})]
+    assert len({*digests}) == 4
+
+
+def test_controls_need_sound(tmp_path: Path) -> None:
+    from contexts import context, prompt
+
+    text_only = context(tmp_path / "curate", {"d": [prompt("1"), prompt("2")]})
+    with pytest.raises(ValueError, match="controls need prompts with audio, and none has any"):
+        run(build(Config, {"data": "d", "temperature": 1.0, "controls": {"silenced": {}}}), text_only)
