@@ -4,7 +4,6 @@ largest fixed cost (Ray 10–17 s, importing vLLM 15–20 s)."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +11,7 @@ from types import MappingProxyType, TracebackType
 from typing import Any, TypeVar, cast
 
 import ray
-from ray.exceptions import RayActorError, RayError
+from ray.exceptions import RayActorError
 from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
@@ -31,16 +30,15 @@ from rl.workers.deaths import Seat, count_oom_kills, describe_death, describe_se
 from rl.workers.group import PolicyGroup, TrainerGroup
 from rl.workers.liveness import Watchdog
 from rl.workers.loss import Loss
-from rl.workers.nodes import describe_placed
 from rl.workers.placement import TRAINERS, ClusterConfig, bundles, describe_shortage, roles
 from rl.workers.policy import PolicyWorker
 from rl.workers.probe import draw_probe
 from rl.workers.processes import Processes
 from rl.workers.ray_deaths import RayDeaths
 from rl.workers.ray_start import kill_ray, start_ray, stop_ray
-from rl.workers.reservation import devices, gpu_environment, live_nodes, reserve
+from rl.workers.reservation import devices, gpu_environment, reserve
 from rl.workers.start_model import StartModel
-from rl.workers.storage import NodeStorage, RunSite, Storage, find_storage
+from rl.workers.storage import RunSite, Storage, find_storage
 from rl.workers.trainer_config import TrainerConfig
 from rl.workers.turns import Turns
 from rl.workers.weight_stream import Route, WeightStream
@@ -112,8 +110,6 @@ class Cluster:
             raise ValueError(problem)
         reservation = bundles(role_sizes, self.config.placement)
         self.group, self.nodes = reserve(reservation, self.config, self.training.sequence_parallel, self.site.say)
-        if len(live_nodes()) > 1:
-            self.site.say(f"placement: {describe_placed(reservation, self.nodes)}")
         self.storage = find_storage(self.nodes, self.site)
         self.storage.deliver(self.model_path)
         self.seats = {seat: (i, bundle) for i, bundle in enumerate(reservation) for seat in bundle.actors}
@@ -135,9 +131,7 @@ class Cluster:
         if self.ray_deaths:
             self.ray_deaths.close()
         if not self.is_abandoned:
-            if isinstance(self.storage, NodeStorage):
-                with suppress(RayError):  # a node that is gone has nothing to clean
-                    self.storage.close()
+            self.storage.close()
             for actor in self.actors.values():
                 ray.kill(cast("Any", actor))
             if self.group:

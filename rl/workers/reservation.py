@@ -11,7 +11,7 @@ from ray.util.placement_group import NODE_ID_LABEL_KEY, PlacementGroup, placemen
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from rl.units import many
-from rl.workers.nodes import Node, arrange, describe_fragments
+from rl.workers.nodes import Node, arrange, describe_fragments, describe_placed
 from rl.workers.placement import Bundle, ClusterConfig, total
 from rl.workers.waiting_line import Ticket
 from rollouts.remote import fetch
@@ -41,7 +41,8 @@ def reserve(
     say: Callable[[str], None] = lambda _: None,
 ) -> tuple[PlacementGroup, list[Node]]:
     """Reserve the bundles in Ray; return them with the node of each. `together` is as in `arrange`. Waits for
-    other runs up to `cluster.wait_s`, and says so. Raises ValueError."""
+    other runs up to `cluster.wait_s`, and says so; on several nodes it says
+    what is where. Raises ValueError."""
     if arrange(reservation, nodes := live_nodes(), config.spread, together) is None:
         raise ValueError(describe_fragments(reservation, nodes))
     longest = config.longest_wait()
@@ -51,6 +52,8 @@ def reserve(
         while True:
             before = ticket.runs_before()
             if not before and (reserved := _try_to_reserve(reservation, config, together)):
+                if len(nodes) > 1:
+                    say(f"placement: {describe_placed(reservation, reserved[1])}")
                 return reserved
             if time.monotonic() > deadline:
                 raise ValueError(

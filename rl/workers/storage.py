@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import ray
+from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rl.workers.nodes import Node
@@ -58,6 +59,9 @@ class Storage:
     def collecting(self, folder: Path) -> Generator[None]:
         """Bring what the other nodes write into `folder` in the block to the run's node."""
         yield
+
+    def close(self) -> None:
+        """Remove what was brought to the nodes."""
 
 
 class Courier:
@@ -144,7 +148,9 @@ class NodeStorage(Storage):
 
     def close(self) -> None:
         """Remove what was brought to the nodes."""
-        fetch([courier.clean.remote(str(self.run_dir)) for courier in self.couriers])
+        for courier in self.couriers:
+            with suppress(RayError):  # a node that is gone has nothing to clean
+                fetch(courier.clean.remote(str(self.run_dir)))
 
 
 def list_files(path: Path) -> dict[str, tuple[int, int]]:

@@ -18,6 +18,7 @@ reward: {parts: [{verifier: text}]}
 engines: {kv_cache_mb: 64, probe: false}
 trainer: {ranks: 2, zero_stage: 2}
 cluster: {placement: split, spread: [policy]}
+run: {retries: 0}
 stages:
   - sft: {data: words, epochs: 1, sequences_per_step: 40, max_sequence_tokens: 72}
   - rlvr: {data: words, steps: 400, prompts_per_step: 2, samples_per_prompt: 2, max_sequence_tokens: 72, algorithm: grpo, checkpoint_every: 1}
