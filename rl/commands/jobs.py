@@ -175,6 +175,7 @@ def slurm(
         raise ConfigError(
             f"{file}: is there already, perhaps with changes of yours; remove it or choose another --script"
         )
-    text = render(job, recipe, name, changes, out or f"runs/{name}", setup or ())
-    file.write_text(text)
+    if not file.parent.is_dir():
+        raise ConfigError(f"--script {file}: there is no folder {file.parent}; create it or name another")
+    file.write_text(render(job, recipe, name, changes, out or f"runs/{name}", setup or ()))
     say(f"wrote {file}; queue it with: {shell_command('sbatch', file)}")

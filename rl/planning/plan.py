@@ -114,8 +114,9 @@ def _nodes(recipe: Recipe, actors: Mapping[str, Role], devices: Devices, plan: P
         plan.places = places
         names = [node.id for node in nodes]
         plan.notes += filter(None, [describe_divided(plan.placed, places, sharing, names)])
-    elif not describe_misfit(actors, recipe.header.cluster.placement, devices):
-        plan.problems.append(describe_fragments(plan.placed, nodes, "there" if plan.address else "expected"))
+    # The nodes of a running cluster may differ, and `devices` has the smallest of them: there the reservation looks.
+    elif not plan.address and not describe_misfit(actors, recipe.header.cluster.placement, devices):
+        plan.problems.append(describe_fragments(plan.placed, nodes, "expected"))
 
 
 def _check(recipe: Recipe, shape: Shape | None, facts: judges.Facts, gpu: bool, plan: Plan) -> None:

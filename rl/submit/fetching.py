@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from rl.config import ConfigError
-from rl.run.files import replacing
+from rl.run.files import detect_full_disk, replacing
 from rl.submit.job_list import find_job
 from rl.submit.jobs import (
     ANSWER_TIMEOUT_S,
@@ -68,7 +68,11 @@ def fetch(address: str, job: str, out: Path, only: str = "run") -> Fetched:
     entry = find_job(address, job)
     if not entry.out:
         raise ConfigError(f"{address}: job '{job}' was not sent by rl submit and names no run directory")
-    with explain_ray_errors(address):
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--out: {out} cannot be a run's directory ({error.strerror}); name another") from error
+    with explain_ray_errors(address), detect_full_disk(out):
         client = connect(address)
         with _shared(client, entry.out, entry.node) as run:
             chosen = [file for file in run.files if is_wanted(file[0], only, [name for name, _, _ in run.files])]
