@@ -45,7 +45,7 @@ def test_a_failure_of_another_thread_ends_the_command(stuck: bool, ignored: bool
 
 
 RECOVER = """
-import os, signal, sys, threading, time
+import hashlib, os, signal, sys, threading, time
 from rl import signals
 signals.install_handlers()
 signals.GRACE_S = 3.0
@@ -69,9 +69,8 @@ for number in range(2):
 time.sleep(4)
 print("on", signals.is_ending(), flush=True)
 if len(sys.argv) > 1:
-    os.kill(os.getpid(), signal.SIGTERM)
-    while True:
-        hashlib = __import__("hashlib").pbkdf2_hmac("sha256", b"", b"", 10**9)
+    threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)  # in C, for minutes
 """
 
 
@@ -79,5 +78,5 @@ if len(sys.argv) > 1:
 def test_a_command_recovers_from_a_failure_as_often_as_it_takes_one(arguments: list[str], code: int) -> None:
     """Also out of a clean-up that waits for ever; and it can still be ended afterwards, in the midst of C code too."""
     process = subprocess.run([sys.executable, "-c", RECOVER, *arguments], capture_output=True, text=True, timeout=120)
-    assert process.returncode in (code, -15 if code else 0), process.stderr
+    assert process.returncode == code, process.stderr
     assert process.stdout == "cleaned\nRay's GCS has died True\n" * 2 + "on False\n"

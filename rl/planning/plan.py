@@ -75,14 +75,7 @@ def plan(recipe: Recipe, out: Path | None = None, devices: Devices | None = None
     for name, judge in header.judges.items():
         _present(judge.model, f"judges.{name}.model", result)
     facts = _facts(recipe, result, runs=bool(present or out))
-    check_lengths = partial(lengths.check, token_rate=shape.token_rate if shape else 0.0)
-    check_sharing = partial(sharing.check, heads=shape.heads if shape else 0)
-    check_lag = partial(lag.check, gpu=gpu, listens=bool(shape and shape.token_rate))
-    recipe_checks = golds.check, chains.check, thinking.check, check_lengths, lora.check, check_sharing, check_lag
-    for check in (checks.foreign_difficulties, *recipe_checks):
-        problems, notes = check(recipe, facts)
-        result.problems += problems
-        result.notes += notes
+    _check(recipe, shape, facts, gpu, result)
     result.thinking = thinking.describe(recipe, facts)
     _stages(recipe, shape, facts, result)
     result.notes += judges.notes(recipe, result.stages, facts)
@@ -123,6 +116,18 @@ def _nodes(recipe: Recipe, actors: Mapping[str, Role], devices: Devices, plan: P
         plan.notes += filter(None, [describe_divided(plan.placed, places, sharing, names)])
     elif not describe_misfit(actors, recipe.header.cluster.placement, devices):
         plan.problems.append(describe_fragments(plan.placed, nodes, "there" if plan.address else "expected"))
+
+
+def _check(recipe: Recipe, shape: Shape | None, facts: judges.Facts, gpu: bool, plan: Plan) -> None:
+    """Add what checks of the whole recipe find."""
+    check_lengths = partial(lengths.check, token_rate=shape.token_rate if shape else 0.0)
+    check_sharing = partial(sharing.check, heads=shape.heads if shape else 0)
+    check_lag = partial(lag.check, gpu=gpu, listens=bool(shape and shape.token_rate))
+    recipe_checks = golds.check, chains.check, thinking.check, check_lengths, lora.check, check_sharing, check_lag
+    for check in (checks.foreign_difficulties, *recipe_checks):
+        problems, notes = check(recipe, facts)
+        plan.problems += problems
+        plan.notes += notes
 
 
 def _facts(recipe: Recipe, plan: Plan, runs: bool) -> dict[tuple[str, str | None], DataFacts]:

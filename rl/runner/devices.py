@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from rl.config import ConfigError
 from rl.planning.plan import Plan, plan
 from rl.recipe import Recipe
 from rl.workers.machine import Machine
@@ -27,3 +28,14 @@ def plan_run(recipe: Recipe, out: Path) -> tuple[Recipe, Plan]:
     engines = recipe.header.engines
     engines = replace(engines, vllm={"gpu_memory_utilization": run_plan.engine_share} | engines.vllm)
     return replace(recipe, header=replace(recipe.header, engines=engines)), run_plan
+
+
+def plan_again(recipe: Recipe, out: Path) -> Recipe:
+    """Return a planned recipe for what is left of its machines after a loss: on a cluster elsewhere counts that it leaves open follow
+    the nodes that are there. Raises ConfigError where it does not fit any more."""
+    if not recipe.header.cluster.running_cluster():
+        return recipe
+    recipe, run_plan = plan_run(recipe, out)
+    if run_plan.problems:
+        raise ConfigError(run_plan.problems[0])
+    return recipe

@@ -36,7 +36,7 @@ from rl.run.tracker import Tracker, read_metrics, read_warnings
 from rl.runner.actors import build_cluster
 from rl.runner.artifacts import Artifacts
 from rl.runner.blocks import EarlyEnds
-from rl.runner.devices import plan_run
+from rl.runner.devices import plan_again, plan_run
 from rl.runner.environments import Environments
 from rl.runner.failures import describe_divergence, describe_failure, describe_place
 from rl.runner.live_report import LiveReport
@@ -131,8 +131,7 @@ class Run:
         self._summarise("failed", describe_failure(error, self.current_stage, self._step))
 
     def _end_lost(self, problem: str) -> None:
-        """End the run because of a process that stands still, or one of Ray's own that has died; called in a thread that is not
-        the run's, which may recover."""
+        """Interrupt the run, from another thread, for a process that stands still or one of Ray's own that has died."""
         reason = f"{describe_place(self.current_stage, self._step)}{problem}; {FIX}"
         with self.summary_lock:
             self.watched_loss = Loss(problem, breaks_ray=True)
@@ -171,14 +170,14 @@ class Run:
             while not self._run_on_cluster([stage for stage in pending if stage.name not in self.artifacts.outcomes]):
                 self.cluster = None
                 gc.collect()  # handles of lost actors must not reach the next Ray
+                self.recipe = plan_again(self.recipe, self.out)
         if any("model" in outcome.artifacts for outcome in self.artifacts.outcomes.values()):
             with replacing_folder(self.out / "model") as temporary:
                 # Hard links where the file system has them: the last stage's model stands in its own folder too.
                 shutil.copytree(self.artifacts.model(), temporary, copy_function=link, dirs_exist_ok=True)
 
     def _run_on_cluster(self, stages: list[Stage]) -> bool:
-        """Run the stages on a cluster that is started for them. Return False where it is lost and another one is to be tried, on
-        which the stage at work goes on from its newest checkpoint."""
+        """Run the stages on a cluster of their own; return False where it is lost and another one is to be tried."""
         with ExitStack() as stack:
             try:
                 cluster, rewards = self._start_actors(stack, stages)
@@ -189,16 +188,18 @@ class Run:
                 if (loss := self._find_loss(error)) is None:
                     raise
                 stage, step = self.current_stage, self._step
-                if not self.recoveries.begin(loss, stage, step, stage and self.folder(stage)):
-                    if isinstance(error, ValueError):
-                        raise
-                    raise ValueError(self.recoveries.explain(loss, stage, step)) from error
-                with self.summary_lock:
-                    signals.recover()
-                    self._summarise("running")
+                is_retried = self.recoveries.begin(loss, stage, step, stage and self.folder(stage))
+                if is_retried:
+                    with self.summary_lock:
+                        signals.recover()
+                        self._summarise("running")
                 if loss.breaks_ray and self.cluster:
-                    self.cluster.abandon()
-                return False
+                    self.cluster.abandon()  # while the error still holds what the stage has got from Ray
+                if is_retried:
+                    return False
+                if isinstance(error, ValueError):
+                    raise
+                raise ValueError(self.recoveries.explain(loss, stage, step)) from error
         return True
 
     def _find_loss(self, error: BaseException) -> Loss | None:
@@ -212,8 +213,7 @@ class Run:
         return self.cluster.find_loss(error)
 
     def _start_actors(self, stack: ExitStack, stages: list[Stage]) -> tuple[Cluster, RewardService]:
-        """Start the reward service and the cluster that `stages` need, closed with `stack`. Cheap checks come before what
-        is slow to start."""
+        """Start the reward service and the cluster that `stages` need, closed with `stack`; cheap checks come first."""
         from rl.runner.prompt_lengths import check_prompt_lengths
 
         self.say(f"starting Ray and {', '.join(sorted(self.recipe.roles))}")

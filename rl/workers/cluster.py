@@ -147,11 +147,15 @@ class Cluster:
 
     def abandon(self) -> None:
         """Kill the Ray that the cluster has started, of which a process is dead or stands still: nothing can be asked of it, not
-        even its end."""
-        if self.owns_ray and self.ray_deaths:
-            self.is_abandoned = True
-            self.ray_deaths.close()
+        even its end. What the caller has got from its object store must outlive this call: to give it back to a store that is dead
+        would end this process."""
+        if self.owns_ray:
+            self.is_abandoned, self.owns_ray = True, False
+            self.watchdog.close()
+            if self.ray_deaths:
+                self.ray_deaths.close()
             kill_ray()
+            stop_ray()
 
     @cached_property
     def sampler(self) -> Sampler:

@@ -118,13 +118,12 @@ class PolicyWorker(LanguageModelWorker):
             on_policy_A = (micro_batch.versions_A == micro_batch.version).float()
             gap_A = (logprobs_A.detach() - micro_batch.rollout_logprobs_A).abs() * on_policy_A
             largest.append(gap_A.max())
-            gaps = {"logprob_gap": gap_A, "logprob_gap/far": (gap_A > FAR).float(), "on_policy": on_policy_A}
-            return loss_A, diagnostics | gaps
+            diagnostics |= {"logprob_gap": gap_A, "on_policy": on_policy_A}
+            return loss_A, {**diagnostics, "logprob_gap/far": (gap_A > FAR).float()}
 
         def is_wide(report: Mapping[str, float]) -> bool:
             # With `old` the driver has looked before, and from the second step on the policy is rightly another one. Strictly
-            # more than the driver's own sum, which rounds otherwise: what is held back here stops the run there. A NaN goes
-            # on, to be explained.
+            # more than the driver's sum, which rounds otherwise: what is held back here stops the run there. A NaN goes on.
             return (
                 not batch.has("old")
                 and max_gap < math.inf

@@ -51,7 +51,7 @@ def list_processes(folder: str) -> list[int]:
     changes the other.
     """
     pids: list[int] = []
-    for entry in Path("/proc").iterdir():
+    for entry in Path("/proc").glob("[0-9]*"):  # not /proc/self, by which this process would be listed by a name
         with suppress(OSError):  # not a process, somebody else's, or one that has just ended
             if any(_is_written(entry, link, folder) for link in (entry / "fd").iterdir()):
                 pids.append(int(entry.name))

@@ -1,7 +1,7 @@
 """Kills of every kind of process at random moments of one small run, which must end as if nothing had been
 (docs/runs.md).
 
-    scripts/chaos [--kills N] [--seed N] [--out FOLDER] [--json FILE]
+    scripts/chaos [--kills N] [--seed N] [--only KIND …] [--out FOLDER] [--json FILE]
 
 The run is PPO with a critic and a reference on words spelt backward. It is run once undisturbed and once with the kills. Then
 every step must be there once, with the metrics (timings apart), the prompts in their order and the samples of the undisturbed
@@ -18,8 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
@@ -71,6 +71,19 @@ class Kill:
     """What made up for it: a new process in its place, a new cluster, or a new driver (`--resume`)."""
     seconds: float
     """Seconds until the next new step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Both runs, held against each other."""
+
+    kills: Sequence[Kill]
+    recoveries: Sequence[Recovery]
+    """Clusters that the run built anew by itself."""
+    resumes: int
+    """Drivers that were started after the first one."""
+    equal: Mapping[str, bool]
+    """What of the disturbed run is as in the undisturbed one."""
 
 
 class Run:
@@ -212,14 +225,14 @@ def compare(undisturbed: Path, disturbed: Path) -> dict[str, bool]:
     }
 
 
-def rehearse(folder: Path, kills: int, seed: int, report: Callable[[Kill], None]) -> dict[str, object]:
-    """Run undisturbed, then with the kills, and return what happened."""
+def rehearse(folder: Path, kinds: Sequence[Victim], kills: int, seed: int, report: Callable[[Kill], None]) -> Outcome:
+    """Run undisturbed, then with the kills of these kinds of processes, and return what happened."""
     recipe, draw = write_recipe(folder, STEPS_PER_KILL * (kills + 1)), random.Random(seed)
     calm = Run(recipe, folder / "undisturbed")
     calm.wait(calm.is_done)
     seconds = [row["time/step"] for row in read_metrics(calm.out)]
     step_s = sum(seconds) / len(seconds)
-    victims = [victim for _ in range(-(-kills // len(VICTIMS))) for victim in draw.sample(VICTIMS, len(VICTIMS))]
+    victims = [victim for _ in range(-(-kills // len(kinds))) for victim in draw.sample(kinds, len(kinds))]
     run, done = Run(recipe, folder / "disturbed"), list[Kill]()
     for i, victim in enumerate(victims[:kills]):
         # The first one may be killed while the run starts.
@@ -228,15 +241,16 @@ def rehearse(folder: Path, kills: int, seed: int, report: Callable[[Kill], None]
         done.append(run.kill(victim, draw.uniform(0, 2 * step_s)))
         report(done[-1])
     run.wait(run.is_done)
-    equal = compare(calm.out, run.out)
-    recoveries = [asdict(replace(recovery, seconds=round(recovery.seconds, 1))) for recovery in run.recoveries]
-    return {"kills": [asdict(kill) for kill in done], "recoveries": recoveries, "resumes": run.resumes, "equal": equal}
+    return Outcome(done, run.recoveries, run.resumes, compare(calm.out, run.out))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--only", nargs="+", choices=[victim.name for victim in VICTIMS], help="kinds of processes to kill"
+    )
     parser.add_argument("--out", type=Path, help="folder that keeps both runs and their logs")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
@@ -244,16 +258,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.out or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        result = rehearse(folder.absolute(), arguments.kills, arguments.seed, lambda kill: console.print(kill))
+        kinds = [victim for victim in VICTIMS if not arguments.only or victim.name in arguments.only]
+        outcome = rehearse(folder.absolute(), kinds, arguments.kills, arguments.seed, lambda kill: console.print(kill))
     table = bare_table("killed", "after step", "made up for by", "s until the next step")
-    for kill in result["kills"]:  # type: ignore[attr-defined]
-        table.add_row(kill["victim"], str(kill["step"]), kill["answer"], f"{kill['seconds']:.0f}")
+    for kill in outcome.kills:
+        table.add_row(kill.victim, str(kill.step), kill.answer, f"{kill.seconds:.0f}")
     console.print(table)
-    equal = result["equal"]
-    console.print("  ".join(f"{name}: {'equal' if same else 'DIFFERENT'}" for name, same in equal.items()))  # type: ignore[attr-defined]
+    console.print("  ".join(f"{name}: {'equal' if same else 'DIFFERENT'}" for name, same in outcome.equal.items()))
     if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=2))
-    sys.exit(not all(equal.values()))  # type: ignore[attr-defined]
+        arguments.json.write_text(json.dumps(asdict(outcome), indent=2))
+    sys.exit(not all(outcome.equal.values()))
 
 
 if __name__ == "__main__":

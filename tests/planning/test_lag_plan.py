@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from plans import planned
 
-from rl.workers.placement import expect_overrides
+from rl.planning.expected import expect_overrides
 
 pytestmark = pytest.mark.usefixtures("alone")
 LAG = "rlvr.max_lag=2"

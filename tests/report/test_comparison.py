@@ -126,7 +126,18 @@ def test_show_as_json(rl: Command) -> None:
     code, out, err = rl("show", "runs/words", "--json")
     assert (code, err) == (0, "")
     data = strict(out)
-    keys = ["run", "name", "status", "failure", "seconds", "stages", "warnings", "environment", "artifacts"]
+    keys = [
+        "run",
+        "name",
+        "status",
+        "failure",
+        "seconds",
+        "stages",
+        "warnings",
+        "recoveries",
+        "environment",
+        "artifacts",
+    ]
     assert list(data) == keys
     assert (data["run"], data["name"], data["status"], data["failure"]) == ("runs/words", "words", "done", None)
     after, rlvr = data["stages"]

@@ -250,3 +250,47 @@ def test_state_is_plain_json(checkpoints: Checkpoints) -> None:
     with pytest.raises(TypeError):
         checkpoints.save(2, {"array": np.zeros(2)}, lambda folder: None)
     assert steps(checkpoints) == [1]
+
+
+OPERATIONS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree")
+
+
+def kill_before_operation(number: int) -> None:
+    """Kill this process just before so many operations on the file system have been done, from 1."""
+    count = 0
+
+    def hook(event: str, _: object) -> None:
+        nonlocal count
+        if event in OPERATIONS:
+            count += 1
+            if count == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(hook)
+
+
+def test_a_kill_at_any_moment_of_a_save_leaves_a_whole_one(tmp_path: Path) -> None:
+    """The one before or the new one, whatever was being written, renamed or removed; and the next save tidies up."""
+    number, status, newest = 0, -1, set[int]()
+    while status:
+        number += 1
+        folder = tmp_path / f"{number}"
+        checkpoints = Checkpoints(folder, keep=2)
+        for step in (1, 2, 3):
+            save(checkpoints, step, best=1)
+        if not (child := os.fork()):
+            kill_before_operation(number)
+            save(checkpoints, 4, best=1)
+            os._exit(0)
+        status = os.waitpid(child, 0)[1]
+        found = checkpoints.latest()
+        assert found is not None
+        assert found[1]["step"] in (3, 4), number
+        newest.add(found[1]["step"])
+        assert load_file(found[0] / "optimizer.safetensors")["m"].tolist() == [float(found[1]["step"])] * 4
+        save(checkpoints, 5, best=1)
+        assert sorted(p.name for p in folder.iterdir())[-1] == "step-000005"
+        assert not list(folder.glob(".*")), "what was half written is gone"
+        assert "step-000001" in [p.name for p in folder.iterdir()], "the best one stays"
+    assert newest == {3, 4}
+    assert number > 10

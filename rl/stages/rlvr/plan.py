@@ -21,7 +21,11 @@ def plan(config: Config, work: Work) -> StagePlan:
         f"{_draws_in_words(config, work)}"
     )
     if objective.correction is not None:
-        summary += f"; importance {objective.correction}"
+        importance = objective.correction
+        bounds = f"[{importance.low:g}, {'∞' if importance.high is None else f'{importance.high:g}'}]"
+        summary += f"; importance by {importance.level}, {importance.outside} outside {bounds}"
+    if config.max_lag:
+        summary += f"; samples up to {many(config.max_lag, 'version')} old"
     if objective.filter_zero_variance:
         summary += "; groups of equal accuracy are drawn anew"
     if config.eval_every and config.eval:

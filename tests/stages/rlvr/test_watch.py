@@ -138,7 +138,7 @@ def test_scores_beyond_one_are_no_larger_rise():
 def stage(folder: Path, said: list[str]) -> Recorder:
     tracker = Tracker(folder, "rlvr")
     cluster = SimpleNamespace(model=SimpleNamespace(dtype="float32"))
-    context: Any = SimpleNamespace(tracker=tracker, name="rlvr", say=said.append, cluster=cluster)
+    context: Any = SimpleNamespace(tracker=tracker, name="rlvr", folder=folder, say=said.append, cluster=cluster)
     stream: Any = SimpleNamespace(scorer=SimpleNamespace(rewards=SimpleNamespace(config=REWARD, folder=None)), draws=[])
     config: Any = SimpleNamespace(
         build_objective=lambda: None, samples_per_prompt=8, max_sequence_tokens=64, max_logprob_gap=None
