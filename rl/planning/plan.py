@@ -36,6 +36,7 @@ from rl.planning import (
     thinking,
     workload,
 )
+from rl.planning.environments import describe_environments
 from rl.planning.fit import add_memory
 from rl.planning.result import Plan
 from rl.planning.routes import add_transfer
@@ -164,6 +165,8 @@ def _stages(recipe: Recipe, shape: Shape | None, facts: judges.Facts, plan: Plan
         problems = checks.problems(stage, recipe, stage_plan.rows, shape.positions if shape else None)
         plan.problems += [line for line in problems if line not in plan.problems]
         plan.notes += [line for line in checks.notes(stage, stage_plan.rows) if line not in plan.notes]
+    plan.environments, problems = describe_environments(recipe, bool(shape.token_rate) if shape else None)
+    plan.problems += problems
 
 
 def _model(recipe: Recipe, plan: Plan) -> Shape | None:

@@ -50,6 +50,8 @@ class Plan:
     notes: list[str] = field(default_factory=list[str])
     problems: list[str] = field(default_factory=list[str])
     """Mistakes that keep the recipe from running, each with its place and fix."""
+    environments: list[str] = field(default_factory=list[str])
+    """Environments that answer the model, a line each, with the stages in which they do."""
 
     @property
     def devices(self) -> list[float]:

@@ -95,6 +95,7 @@ def _table(text_columns: list[str], number_columns: list[str]) -> Table:
 def _describe_resources(plan: Plan) -> list[str]:
     """Return the lines on placement, memory, disk and time."""
     lines = [f"thinking   {plan.thinking}"] if plan.thinking else []
+    lines += [f"{'' if i else 'answers':<11}{line}" for i, line in enumerate(plan.environments)]
     lines += [f"{'' if i else 'reads':<11}{line}" for i, line in enumerate(plan.origins)]
     lines.append(f"placement  {_describe_placement(plan)}")
     if plan.places and plan.machines and plan.machines.nodes > 1:
