@@ -4,7 +4,7 @@ largest fixed cost (Ray 10–17 s, importing vLLM 15–20 s)."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -86,13 +86,13 @@ class Cluster:
         self.oom_kills = count_oom_kills()
         self.owns_ray = self.is_abandoned = False
         self.turns = Turns()
-        self.ray_deaths: RayDeaths | None = None
+        self.watches = ExitStack()  # threads that look for losses
         self.group: PlacementGroup | None = None
 
     def __enter__(self) -> Cluster:
         self.owns_ray = not ray.is_initialized()
         find_lives, find_nodes = self.processes.find_lives, self.processes.find_nodes
-        self.watchdog = Watchdog(self.config.heartbeat_s, find_lives, self.report_loss, find_nodes)
+        self.watches.callback(Watchdog(self.config.heartbeat_s, find_lives, self.report_loss, find_nodes).close)
         try:
             self._start()
         except BaseException as error:
@@ -103,7 +103,7 @@ class Cluster:
     def _start(self) -> None:
         if self.owns_ray:
             start_ray(self.config, count_parameters(self.model_path) * (2 if self.model.dtype == "bfloat16" else 4))
-            self.ray_deaths = RayDeaths(self.report_loss)
+            self.watches.callback(RayDeaths(self.report_loss).close)
         resources = cast("dict[str, float]", ray.cluster_resources())
         cpus, gpus = resources.get("CPU", 0), resources.get("GPU", 0)
         self.gpu = gpus > 0
@@ -131,9 +131,7 @@ class Cluster:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.watchdog.close()
-        if self.ray_deaths:
-            self.ray_deaths.close()
+        self.watches.close()
         if not self.is_abandoned:
             if isinstance(self.storage, NodeStorage):
                 with suppress(RayError):  # a node that is gone has nothing to clean
@@ -146,14 +144,11 @@ class Cluster:
             stop_ray(error)
 
     def abandon(self) -> None:
-        """Kill the Ray that the cluster has started, of which a process is dead or stands still: nothing can be asked of it, not
-        even its end. What the caller has got from its object store must outlive this call: to give it back to a store that is dead
-        would end this process."""
+        """Kill the Ray that the cluster has started, which answers nothing while a process of it is dead or frozen. What the
+        caller has got from its object store must outlive this call: given back to a dead store it would end this process."""
         if self.owns_ray:
             self.is_abandoned, self.owns_ray = True, False
-            self.watchdog.close()
-            if self.ray_deaths:
-                self.ray_deaths.close()
+            self.watches.close()
             kill_ray()
             stop_ray()
 
