@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -27,7 +26,7 @@ from rl.workers import trainer
 from rl.workers.audio_features import AudioFeatures
 from rl.workers.critic import CriticWorker
 from rl.workers.critic_group import CriticGroup
-from rl.workers.deaths import Seat, count_oom_kills, describe_death, describe_seat, find_actor_error, find_death
+from rl.workers.deaths import Seat, count_oom_kills, find_loss
 from rl.workers.group import PolicyGroup, TrainerGroup
 from rl.workers.liveness import Watchdog
 from rl.workers.loss import Loss
@@ -236,12 +235,7 @@ class Cluster:
 
     def find_loss(self, error: BaseException) -> Loss | None:
         """Return which actor's death is behind an error; None where none has died."""
-        death = find_death(find_actor_error(error) or error, self.actors)
-        if death is None:
-            return None
-        loss = describe_death(describe_seat(death[0], self.training.ranks), death[1], self.oom_kills)
-        # What was made of the death says more, such as how many engines died one after the other.
-        return replace(loss, text=str(error)) if isinstance(error, ValueError) else loss
+        return find_loss(error, self.actors, self.training.ranks, self.oom_kills)
 
     def _await(self, role: str) -> None:
         """Wait until the vLLM of each of the role's actors has started."""
