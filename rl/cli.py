@@ -13,6 +13,7 @@ from rl import signals
 from rl.commands import benchmark, chat, init, jobs, listings, push, runs, single_stage
 from rl.commands.algorithms import algorithms
 from rl.commands.arguments import Json, Overrides, RecipeName, as_override
+from rl.commands.environments import environments
 from rl.commands.export import exports
 from rl.workbench.commands import verifiers
 
@@ -37,6 +38,7 @@ data = typer.Typer(help="Where prompts can come from.")
 app.add_typer(verifiers, name="verifiers")
 app.add_typer(data, name="data")
 app.add_typer(algorithms, name="algorithms")
+app.add_typer(environments, name="environments")
 app.add_typer(exports, name="export")
 app.add_typer(jobs.jobs_app, name="jobs")
 

@@ -56,10 +56,10 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """What the policy wrote up to a pause or the end of a turn, and the environment's reply."""
+    """A piece of what the policy wrote, up to a pause or the end of its turn, and the environment's reply."""
 
     text: str
-    """What the policy wrote since the last reply, without the end token."""
+    """Text that the policy wrote since the last reply, without the end token."""
     reply: Reply
     start: int
     """Index in the rollout's tokens at which the reply stands."""

@@ -90,9 +90,9 @@ class Rollout(Turn):
     spans: Spans = ()
     """What each version wrote, of a sample that was in flight when weights changed; () where `version` wrote all."""
     exchanges: tuple[Exchange, ...] = ()
-    """What an environment replied on the way, with what the policy had written before."""
+    """Replies of an environment on the way, each with what the policy had written before."""
     error: str | None = None
-    """Why the environment could not reply; such a sample is not judged."""
+    """Failure of the environment to reply; such a sample is not judged."""
 
     @property
     def clips(self) -> tuple[Clip, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Protocol
 
@@ -12,11 +12,19 @@ from rl.types import Clip, Message
 class ChatFormat(Protocol):
     """Conversations to token ids, and ids that an engine wrote back to text; `rl.data.chat.Chat` is one.
 
-    The sampler itself calls `prompt`, `ends`, `turn`, and for samples of several turns `reply`, `written` and `audio_token`. `closing` and `chain_length` serve its callers that cut chains of thought
+    The sampler itself calls `prompt`, `ends`, `turn`, and for samples of several turns `reply`, `written`,
+    `drops_chain` and `audio_token`. `closing` and `chain_length` serve its callers that cut chains of thought
     short (`rl.stages.budgets`)."""
 
-    def prompt(self, messages: Sequence[Message], clips: Sequence[Clip] = (), expand: bool = False) -> list[int]:
-        """Return the ids of a conversation: one audio token a clip, or with `expand` as many as the model hears."""
+    def prompt(
+        self,
+        messages: Sequence[Message],
+        clips: Sequence[Clip] = (),
+        expand: bool = False,
+        tools: Sequence[Mapping[str, object]] = (),
+    ) -> list[int]:
+        """Return the ids of a conversation: one audio token a clip, or with `expand` as many as the model hears. `tools` are
+        what the model is told that it may call."""
         ...
 
     @cached_property  # a plain property would not admit the cached one of `Chat` to a type checker
@@ -38,6 +46,10 @@ class ChatFormat(Protocol):
         self, messages: Sequence[Message], last_id: int, clips: Sequence[Clip] = (), expand: bool = False
     ) -> list[int]:
         """Return the ids with which a conversation goes on behind what the policy wrote, whose last token is `last_id`."""
+        ...
+
+    def drops_chain(self, role: str) -> bool:
+        """Return whether the template would drop the chain of a turn behind which a message of the role stands."""
         ...
 
     def written(self, ids: Sequence[int]) -> str:

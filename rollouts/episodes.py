@@ -21,6 +21,7 @@ import numpy as np
 
 from rl.finite import NonFiniteError, is_finite
 from rl.messages import Exchange, Reply, open_turn
+from rl.think import THINK_CLOSE
 from rl.types import Prompt, Rollout, Spans
 from rollouts.chat_format import ChatFormat
 from rollouts.requests import Completion, Request
@@ -28,28 +29,30 @@ from rollouts.seeds import seed_of
 
 Key = tuple[int, int]
 """(number of the group, index of the sample in it), as a request has it."""
+CHAIN_KEPT = "chain_kept"
+"""Note of a reply before which a chain stands that the chat template would have stripped."""
 Finished = Mapping[Key, Rollout]
 """Samples that are finished, by their keys."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an environment answers to a rollout so far."""
+    """Answer of an environment to a rollout so far."""
 
     reply: Reply | None = None
-    """None where the rollout is over."""
+    """The reply; None where the rollout is over."""
     state: bytes | None = None
-    """What the environment keeps of this rollout until its next turn."""
+    """Memory of the environment about this rollout, until its next turn."""
     error: str | None = None
     """Why it could not answer."""
 
 
 class Environment(Protocol):
-    """What replies to the policy; `rollouts.environments.service.EnvironmentService` is one."""
+    """Anything that replies to the policy; `rollouts.environments.service.EnvironmentService` does."""
 
     @property
     def max_turns(self) -> int:
-        """How often the policy writes at most."""
+        """Most times that the policy writes in one rollout."""
         ...
 
     @property
@@ -60,6 +63,11 @@ class Environment(Protocol):
     @property
     def stop(self) -> Sequence[str]:
         """Texts behind which the policy pauses."""
+        ...
+
+    @property
+    def tools(self) -> Sequence[Mapping[str, object]]:
+        """JSON schemas of the tools that the chat template is to show."""
         ...
 
     @property
@@ -90,7 +98,7 @@ class Episode:
     opening: int = 0
     """Ids at the end of the first request that are part of the turn's text."""
     cuts: Spans = ()
-    """Those of the first request."""
+    """The cuts of the first request."""
     completions: list[Completion] = field(default_factory=list[Completion])
     exchanges: list[Exchange] = field(default_factory=list[Exchange])
     text: str = ""
@@ -184,6 +192,9 @@ class Episode:
         space = self.limit - start - added
         if space < 1:
             return self._end(reply, "length")
+        # Where the template would strip a chain from earlier turns it stays, since the policy saw it: that is counted.
+        if THINK_CLOSE in self.text and any(m.role != "assistant" and chat.drops_chain(m.role) for m in reply.messages):
+            reply = replace(reply, note=f"{reply.note} {CHAIN_KEPT}".strip())
         self.exchanges.append(Exchange(self.text, reply, start, start + added))
         self.request = replace(
             self.request,
@@ -209,6 +220,11 @@ class Episodes:
     def __init__(self, chat: ChatFormat, environment: Environment | None = None) -> None:
         self.chat, self.environment = chat, environment
         self.open: dict[Key, Episode] = {}
+
+    @property
+    def tools(self) -> Sequence[Mapping[str, object]]:
+        """Tools that prompts tell the policy of."""
+        return () if self.environment is None else self.environment.tools
 
     def begin(self, prompt: Prompt, request: Request, seed: int, limit: int, opening: int = 0) -> Request:
         """Take note of a sample that begins, and return its first request."""

@@ -236,10 +236,11 @@ class Sampler:
         """Return (ids to send, their number once the engine has expanded the audio)."""
         try:
             # One audio token a clip: vLLM expands them, and would expand an expanded prompt again without a word.
-            ids = tuple(self.chat.prompt(prompt.messages, prompt.clips))
+            tools = self.episodes.tools
+            ids = tuple(self.chat.prompt(prompt.messages, prompt.clips, tools=tools))
             if not prompt.clips:
                 return ids, len(ids)
-            return ids, len(self.chat.prompt(prompt.messages, prompt.clips, expand=True))
+            return ids, len(self.chat.prompt(prompt.messages, prompt.clips, expand=True, tools=tools))
         except ValueError as error:
             raise ValueError(f"prompt '{prompt.id}': {error}") from error
 

@@ -52,8 +52,8 @@ def _read_strictly(benchmark: Benchmark, prompt: Prompt, rollout: Rollout) -> Ve
     if prompt.answer is None:
         raise ValueError(f"prompt '{prompt.id}' has no answer to compare with; this set needs a judge")
     # The user's turn repeats the options; what was asked is the question alone.
-    asked = replace(prompt, answer=prompt.answer.rpartition("####")[2].strip() or prompt.answer)
-    return verifiers[benchmark.strict](asked, rollout)
+    bare_prompt = replace(prompt, answer=prompt.answer.rpartition("####")[2].strip() or prompt.answer)
+    return verifiers[benchmark.strict](bare_prompt, rollout)
 
 
 def require_rule(name: str, rule: str, place: str) -> None:

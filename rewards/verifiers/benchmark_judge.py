@@ -179,8 +179,8 @@ def build_question(judging: Judging, rollout: Rollout, longest: int) -> JudgePro
     """Return the question to the judge about one answer."""
     prompt = rollout.prompt
     criteria = judging.criteria(prompt)
-    shown = judging.material(prompt, rollout.reasoning, rollout.response)
-    material = {name: clean_text(name_clips(str(value), prompt), longest) for name, value in shown.items()}
+    named_texts = judging.material(prompt, rollout.reasoning, rollout.response)
+    material = {name: clean_text(name_clips(str(value), prompt), longest) for name, value in named_texts.items()}
     lines = "\n".join(f'- "{name}", {low} to {high}: {when}' for name, (when, low, high) in criteria.items())
     schemas = {name: {"type": "integer", "minimum": low, "maximum": high} for name, (_, low, high) in criteria.items()}
 

@@ -1,4 +1,4 @@
-"""What describes a public set: where it comes from, how its rows are read, how it asks, and by which rule it scores."""
+"""The description of a public set: where it comes from, how its rows are read, how it asks, and by which rule it scores."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rl.types import AUDIO_PATCH, Prompt
 
 Row = Mapping[str, object]
 """A row of the set's file."""
-UNGROUPED = "(none)"
+NO_GROUP = "(none)"
 """Group of an item whose row lacks the key of a table."""
 
 
@@ -53,7 +53,7 @@ Wording = Callable[[Item], str]
 
 @dataclass(frozen=True, slots=True)
 class Judging:
-    """How a language model marks the answers of a set, on the set's own scale."""
+    """The way in which a language model marks the answers of a set, on the set's own scale."""
 
     system: str
     """What the judge is told, beside how it has to answer."""
@@ -149,7 +149,7 @@ def group(row: Row, *names: str) -> str:
             value = ", ".join(str(part) for part in value)
         if value is not None and str(value).strip():
             return str(value).strip()
-    return UNGROUPED
+    return NO_GROUP
 
 
 def texts(value: object) -> tuple[str, ...]:
@@ -159,7 +159,7 @@ def texts(value: object) -> tuple[str, ...]:
     return tuple(str(option).strip() for option in value if option is not None)
 
 
-def lettered(options: Sequence[str], form: str = "{letter}. {option}") -> str:
+def lettered_lines(options: Sequence[str], form: str = "{letter}. {option}") -> str:
     """Return the options, a line each, after their letters."""
     return "\n".join(form.format(letter=chr(ord("A") + i), option=option) for i, option in enumerate(options))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
-from rl.benchmarks.benchmark import Benchmark, Item, Row, after, before, group, lettered, need, text_of, texts
+from rl.benchmarks.benchmark import Benchmark, Item, Row, after, before, group, lettered_lines, need, text_of, texts
 from rl.benchmarks.judged import MMAR_RUBRICS, OPEN_ANSWER
 from rl.benchmarks.rules import outer_letter, word_sets
 
@@ -22,23 +22,23 @@ LETTER_ONLY = "Answer with the letter of one option."
 
 def ask_as_r1(item: Item) -> str:
     """Return question and options as Step-Audio-R1's examples ask them, the sound after them."""
-    return after(f"{item.question}\n{R1_CHOICE}\n{lettered(item.options)}\n", item)
+    return after(f"{item.question}\n{R1_CHOICE}\n{lettered_lines(item.options)}\n", item)
 
 
 def ask_plainly(item: Item) -> str:
     """Return the sound, the question and a line for each option: where no official wording is public."""
-    return before(f"{item.question}\n{lettered(item.options)}\n{LETTER_ONLY}", item)
+    return before(f"{item.question}\n{lettered_lines(item.options)}\n{LETTER_ONLY}", item)
 
 
 def ask_as_mmsu(item: Item) -> str:
     """Return question and options as MMSU's own script asks them."""
     four = [*item.options, *[""] * (4 - len(item.options))]  # it lists empty options too
-    return before(f"{MMSU_TASK}\n\nQuestion: {item.question}\n\n{lettered(four)}", item)
+    return before(f"{MMSU_TASK}\n\nQuestion: {item.question}\n\n{lettered_lines(four)}", item)
 
 
 def ask_as_dcase(item: Item) -> str:
     """Return question and options with letters in brackets, as DCASE 2025 writes them."""
-    return before(f"{item.question}\n{lettered(item.options, '({letter}) {option}')}\n{LETTER_ONLY}", item)
+    return before(f"{item.question}\n{lettered_lines(item.options, '({letter}) {option}')}\n{LETTER_ONLY}", item)
 
 
 def _answer_among(row: Row, options: tuple[str, ...], *names: str) -> str:
@@ -53,10 +53,10 @@ def _answer_among(row: Row, options: tuple[str, ...], *names: str) -> str:
 
 
 def _options(row: Row, *names: str) -> tuple[str, ...]:
-    found = next((texts(row.get(name)) for name in names if texts(row.get(name))), ())
-    if not 2 <= len(found) <= 26:
-        raise ValueError(f"'{names[0]}' holds {len(found)} options, not 2 to 26; correct the row")
-    return found
+    options = next((texts(row.get(name)) for name in names if texts(row.get(name))), ())
+    if not 2 <= len(options) <= 26:
+        raise ValueError(f"'{names[0]}' holds {len(options)} options, not 2 to 26; correct the row")
+    return options
 
 
 def _audio(row: Row, *names: str) -> object:
@@ -101,12 +101,12 @@ def _read_mmar(row: Row) -> Item:
 
 
 def _read_mmsu(row: Row) -> Item:
-    stored = [text_of(row, f"choice_{letter}") for letter in "abcd"]
-    options = tuple(option for option in stored if option)
+    four_texts = [text_of(row, f"choice_{letter}") for letter in "abcd"]
+    options = tuple(option for option in four_texts if option)
     if len(options) < 2:
         raise ValueError("fewer than two of choice_a … choice_d hold a text; correct the row")
-    gap = next((i for i, option in enumerate(stored) if not option), len(stored))
-    if any(stored[gap:]):
+    gap = next((i for i, option in enumerate(four_texts) if not option), len(four_texts))
+    if any(four_texts[gap:]):
         raise ValueError(f"choice_{'abcd'[gap]} is empty and a later one is not; correct the row")
     return Item(
         text_of(row, "id"),

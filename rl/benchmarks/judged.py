@@ -1,4 +1,4 @@
-"""How language models mark the answers of the sets that have no rule of their own.
+"""Criteria and scales by which language models mark the answers of the sets that have no rule of their own.
 
 The wording is ours throughout, and so none of these is the official judge. Scales, bands, number of ratings and parameters
 are the official ones where these are public.
@@ -136,7 +136,7 @@ WILD_SPEECH = Judging(
 
 def _known_fields(prompt: Prompt) -> list[tuple[str, int, str]]:
     """Return (name, number of the speaker, gold) of every field that can be judged."""
-    known: list[tuple[str, int, str]] = []
+    known_fields: list[tuple[str, int, str]] = []
     for number, speaker in enumerate(cast("Sequence[object]", prompt.fields.get("speakers") or ()), 1):
         values = cast("Mapping[str, object]", speaker) if isinstance(speaker, Mapping) else {}
         for name in FIELDS:
@@ -144,8 +144,8 @@ def _known_fields(prompt: Prompt) -> list[tuple[str, int, str]]:
             if isinstance(value, list):
                 value = ", ".join(map(str, cast("list[object]", value)))
             if isinstance(value, str) and value.strip() and value.strip() not in UNKNOWN_GOLD:
-                known.append((name, number, value.strip()))
-    return known
+                known_fields.append((name, number, value.strip()))
+    return known_fields
 
 
 def _caption_criteria(prompt: Prompt) -> dict[str, tuple[str, int, int]]:

@@ -7,20 +7,20 @@ import re
 from rl.benchmarks.benchmark import Mark
 from rl.types import Prompt
 
-_DELETED = ("\n", "\\!", "\\left", "\\right", "^{\\circ}", "^\\circ", "\\$", "\\%", "%")
+_NOISE = ("\n", "\\!", "\\left", "\\right", "^{\\circ}", "^\\circ", "\\$")
 
 
 def last_box(prompt: Prompt, answer: str) -> Mark:
     """Mark as MATH's code does: what the last \\boxed{} holds is written as the gold is, once spaces, units, percent signs
     and the like are gone. 1/2 and 0.5 are the same; 2/4, or x and X, are not."""
-    said = _content_of_last_box(answer)
-    if said is None:
+    answer_formula = _content_of_last_box(answer)
+    if answer_formula is None:
         return Mark(0.0)
     gold = prompt.answer or ""
     try:
-        return Mark(float(_plain(said) == _plain(gold)))
+        return Mark(float(_plain(answer_formula) == _plain(gold)))
     except ValueError:
-        return Mark(float(said == gold))
+        return Mark(float(answer_formula == gold))
 
 
 def _content_of_last_box(text: str) -> str | None:
@@ -38,14 +38,14 @@ def _content_of_last_box(text: str) -> str | None:
 
 def _plain(text: str) -> str:
     """Return a formula in MATH's plain writing. Raises ValueError where its code fails."""
-    for mark in _DELETED[:2]:
+    for mark in _NOISE[:2]:
         text = text.replace(mark, "")
     text = text.replace("\\\\", "\\").replace("tfrac", "frac").replace("dfrac", "frac")
-    for mark in _DELETED[2:7]:
+    for mark in _NOISE[2:7]:
         text = text.replace(mark, "")
     if text.count("\\text{ ") > 1:
         raise ValueError("two units")
-    text = text.partition("\\text{ ")[0].replace("\\%", "").replace("%", "")
+    text = text.partition("\\text{ ")[0].replace("\\%", "")  # a bare % stays
     text = text.replace(" .", " 0.").replace("{.", "{0.")
     if not text:
         return ""

@@ -16,6 +16,7 @@ from rl.types import Prompt
 _WORD = re.compile(r"\b\w+\b")
 _LEAD = re.compile(r"^(?:so |therefore,? |thus,? )?(?:the )?(?:final |correct )?answer(?: is|:)?:?\s*", re.I)
 _EDGES = " \t\n.,;:!?\"'*_`()[]{}“”‘’$\\"
+_SEVERAL = re.compile(r"\s*-?(?:0|[1-9]\d*)(?:\.\d*)?(?:,-?(?:0|[1-9]\d*)(?:\.\d*)?)+\s*")
 _GSM8K = re.compile(r"#### (-?[0-9.,]+)")
 
 
@@ -28,8 +29,8 @@ def word_sets(prompt: Prompt, answer: str) -> Mark:
     """Mark as MMAU's and MMAR's `string_match` does: the answer has every word of the gold and none that only wrong options
     have. Words, not their order: a wrong option of the same words passes."""
     words, right = _words(answer), _words(prompt.answer or "")
-    other = [_words(option) for option in options_of(prompt)]
-    wrong = {word for option in other if option != right for word in option - right}
+    option_words = [_words(option) for option in options_of(prompt)]
+    wrong = {word for option in option_words if option != right for word in option - right}
     return Mark(float(bool(words) and right <= words and not words & wrong))
 
 
@@ -56,12 +57,12 @@ def short_answer(prompt: Prompt, answer: str) -> Mark:
     """Mark a yes or no, valid or invalid, or a number: equal to the gold once marks, a lead-in and number words are gone. A
     sentence counts by its first word ("Yes, he does"), unless the opposite stands in it too."""
     gold = _plain(prompt.answer or "")
-    said = _plain(answer)
-    if said == gold != "":
+    reading = _plain(answer)
+    if reading == gold != "":
         return Mark(1.0)
     opposites = ({"yes", "no"}, {"valid", "invalid"}, {"true", "false"})
     pair = next((pair for pair in opposites if gold in pair), None)
-    words = [word.strip(_EDGES) for word in re.split(r"[\s,;:.]+", said)]
+    words = [word.strip(_EDGES) for word in re.split(r"[\s,;:.]+", reading)]
     return Mark(float(pair is not None and words[0] == gold and not (pair - {gold}) & {*words}))
 
 
@@ -77,9 +78,10 @@ def spoken_number(prompt: Prompt, answer: str) -> Mark:
     if not prompt.fields.get("is_raw_reference"):
         if "####" in reference:
             reference = _shortest(reference.split("#### ")[-1].replace(",", ""))
-        reference = _shortest(reference)
-    said = _last_number(answer) or "empty"
-    return Mark(float(said[:100].lower() == (reference or "empty").lower()))
+        # its code evaluates the reference, and 1,200 is then two numbers, which it takes for none
+        reference = "" if _SEVERAL.fullmatch(reference) else _shortest(reference)
+    reading = _last_number(answer) or "empty"
+    return Mark(float(reading[:100].lower() == (reference or "empty").lower()))
 
 
 _TRIGGERS = ("The answer is:", "The answer is", "the answer is", "####")
@@ -100,7 +102,8 @@ def _last_number(answer: str) -> str:
 
 def _shortest(number: str) -> str:
     """Return a number without zeros that say nothing: 5.0 is 5, 3/4 is 0.75; what is no number stays."""
-    fraction = re.fullmatch(r"(-?(?:0|[1-9]\d*))/((?:0|[1-9]\d*)?\.?\d*)", number)
+    # as Python reads numbers: whole ones without zeros before them
+    fraction = re.fullmatch(r"(-?(?:0+|[1-9]\d*))/(0+|[1-9]\d*|\d+\.\d*|\.\d+)", number)
     try:
         value = int(fraction[1]) / float(fraction[2]) if fraction else float(number)
         digits = str(value).rstrip("0")
@@ -119,24 +122,24 @@ def hash_mark(prompt: Prompt, answer: str) -> Mark:
 
 def answer_is(prompt: Prompt, answer: str) -> Mark:
     """Mark as BIG-Bench Hard does: what follows "answer is", without its full stop, is the gold, letter for letter."""
-    _, found, rest = answer.partition("answer is ")
-    said = (rest if found else answer).strip()
-    said = said.split("answer is ")[0].strip().removesuffix(".")
-    return Mark(float(said == (prompt.answer or "")))
+    _, mark, rest = answer.partition("answer is ")
+    reading = (rest if mark else answer).strip()
+    reading = reading.split("answer is ")[0].strip().removesuffix(".")
+    return Mark(float(reading == (prompt.answer or "")))
 
 
 def whole_number(prompt: Prompt, answer: str) -> Mark:
     """Mark an AIME answer: the last box, or else the last number, is the gold, a whole number of 0 to 999."""
     boxes = re.findall(r"\\boxed\{\s*\$?\s*(-?[\d,]+)\s*\$?\s*\}", answer)
     numbers = boxes or ([] if "\\boxed" in answer else re.findall(r"(?<![\d.])-?\d[\d,]*(?![\d]|\.\d)", answer))
-    said = numbers[-1].replace(",", "") if numbers else ""
+    reading = numbers[-1].replace(",", "") if numbers else ""
     gold = (prompt.answer or "").lstrip("0") or "0"
-    return Mark(float(bool(said) and (said.lstrip("0") or "0") == gold))
+    return Mark(float(bool(reading) and (reading.lstrip("0") or "0") == gold))
 
 
 def same_text(prompt: Prompt, answer: str) -> Mark:
     """Mark a short label: equal to the reference or to the label, case, spaces and marks at its edges aside."""
-    said = " ".join(answer.strip(_EDGES + "。，！？：；").casefold().split())
+    reading = " ".join(answer.strip(_EDGES + "。，！？：；").casefold().split())
     golds = [prompt.answer or "", str(prompt.fields.get("label") or "")]
     plain = {" ".join(gold.strip(_EDGES + "。，！？：；").casefold().split()) for gold in golds} - {""}
-    return Mark(float(said in plain))
+    return Mark(float(reading in plain))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast
 
-from rl.benchmarks.benchmark import Benchmark, Item, Row, after, before, group, need, text_of
+from rl.benchmarks.benchmark import Benchmark, Item, Row, after, before, group, need, text_of, texts
 from rl.benchmarks.judged import CAPTION, DIALOGUE, SHORT_ANSWER, SPQA, WILD_SPEECH
 from rl.benchmarks.rules import same_text, short_answer, spoken_number
 
@@ -21,15 +21,15 @@ CAPTION_TASK = (
 """Ours: the set's own prompt is a file of its download."""
 
 
-def _heard(item: Item) -> str:
+def _ask_by_sound(item: Item) -> str:
     return before("", item)
 
 
 def _sound(row: Row, *names: str) -> object:
-    found = next((row[name] for name in names if row.get(name)), None)
-    if found is None:
+    sound = next((row[name] for name in names if row.get(name)), None)
+    if sound is None:
         raise ValueError(f"no sound in column '{names[0]}'; complete the row or remove it")
-    return found
+    return sound
 
 
 def _in_audio_folder(path: str) -> str:
@@ -64,9 +64,9 @@ def _read_spoken_mqa(row: Row) -> Item:
 
 
 def _read_wild_speech(row: Row) -> Item:
-    task, more = group(row, "taskType"), text_of(row, "additional_info")
+    task, detail = group(row, "taskType"), text_of(row, "additional_info")
     if task == "prosodical":
-        task = f"prosodical · {'stuttering' if 'stuttering' in more else more or '(none)'}"
+        task = f"prosodical · {'stuttering' if 'stuttering' in detail else detail or '(none)'}"
     noise = group(row, "modification_type")
     return Item(
         text_of(row, "conversation_hash", "id"),
@@ -74,7 +74,7 @@ def _read_wild_speech(row: Row) -> Item:
         "",
         audio=_sound(row, "audio"),
         groups={"task type": task, "noise": noise if noise in ("natural_noise", "human_noise") else "clean"},
-        extra={"checklist": text_of(row, "checklist")},
+        extra={"checklist": text_of(row, "checklist") or "\n".join(texts(row.get("checklist")))},
     )
 
 
@@ -82,7 +82,7 @@ def _read_caption(row: Row) -> Item:
     speakers = row.get("speakers")
     if not isinstance(speakers, list) or not speakers:
         raise ValueError("no list in column 'speakers'; complete the row or remove it")
-    several = bool(row.get("is_multi_speakers"))
+    several = str(row.get("is_multi_speakers")).casefold() in ("true", "1", "yes")
     return Item(
         text_of(row, "test_id", "id"),
         CAPTION_TASK,
@@ -151,7 +151,7 @@ WILD_SPEECH_BENCH = Benchmark(
     1100,
     ("data/*.parquet", "**/*.parquet", "*.jsonl"),
     _read_wild_speech,
-    {"r1": _heard, "official": _heard},
+    {"r1": _ask_by_sound, "official": _ask_by_sound},
     "a judge, 1 to 10 by the item's checklist, mean of three ratings; an answer that is not English gets 1",
     "text",
     judging=WILD_SPEECH,
@@ -177,7 +177,7 @@ STEP_SPQA = Benchmark(
     550,
     ("metadata.jsonl", "**/step_spqa/metadata.jsonl", "*.jsonl"),
     _read_spqa,
-    {"official": _heard},
+    {"official": _ask_by_sound},
     "equal to the reference or the label, else a judge says yes or no by the task's tolerance",
     "text",
     same_text,

@@ -6,7 +6,7 @@ from rl.benchmarks.benchmark import Benchmark, Item, Row, group, need, text_of
 from rl.benchmarks.latex import last_box
 from rl.benchmarks.rules import answer_is, hash_mark, whole_number
 
-BOXED = "Please reason step by step, and put your final answer within \\boxed{}."
+IN_A_BOX = "Please reason step by step, and put your final answer within \\boxed{}."
 LAST_LINE = 'Solve the problem step by step. End with a line "#### " and the number.'
 ANSWER_IS = 'Let\'s think step by step, and end with "So the answer is " and the answer.'
 
@@ -65,7 +65,7 @@ MATH500 = Benchmark(
     500,
     ("test.jsonl", "*.jsonl", "**/*.jsonl"),
     _read_math,
-    {"official": lambda item: f"{item.question}\n{BOXED}"},
+    {"official": lambda item: f"{item.question}\n{IN_A_BOX}"},
     "the last box, letter for letter in MATH's plain writing",
     "math",
     last_box,
@@ -79,7 +79,7 @@ AIME = Benchmark(
     0,
     ("*.jsonl", "**/*.jsonl", "*.parquet", "**/*.parquet"),
     _read_aime,
-    {"official": lambda item: f"{item.question}\n{BOXED}"},
+    {"official": lambda item: f"{item.question}\n{IN_A_BOX}"},
     "the whole number in the last box, else the last number",
     "math",
     whole_number,
@@ -89,9 +89,9 @@ AIME = Benchmark(
 BBH = Benchmark(
     "BIG-Bench Hard (its four tasks in bbh_bba4 are the text side of Big Bench Audio)",
     "MIT",
-    "github.com/suzgunmirac/BIG-Bench-Hard, as jsonl of question and answer",
+    "github.com/suzgunmirac/BIG-Bench-Hard (bbh/*.json), or jsonl of question and answer",
     0,
-    ("test.jsonl", "*.jsonl", "**/*.jsonl"),
+    ("test.jsonl", "*.jsonl", "bbh/*.json", "*.json", "**/*.jsonl"),
     _read_bbh,
     {"official": lambda item: f"Q: {item.question}\nA: {ANSWER_IS}"},
     "what follows 'answer is', letter for letter",

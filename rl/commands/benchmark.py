@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rl.commands.arguments import Json, Overrides
+
+if TYPE_CHECKING:
+    from rl.recipe import Recipe
 
 SetName = Annotated[str | None, typer.Argument(metavar="SET", help="A set of `rl benchmark --list`.")]
 Model = Annotated[
@@ -52,14 +55,11 @@ def benchmark(
     as_json: Json = False,
 ) -> None:
     """Measure a model on a public set: MMAU, MMAR, MMSU, Big Bench Audio, GSM8K, … by the set's own rules."""
-    from dataclasses import asdict
-
-    from rl import runner
     from rl.config import ConfigError
     from rl.recipe.benchmark_recipe import JudgeChoice, benchmark_recipe
-    from rl.report.benchmark_results import list_sets, read_run_results, render_run, render_sets
+    from rl.report.benchmark_results import list_sets, render_sets
     from rl.runner.run_dir import RUNS, free_folder
-    from rl.terminal import complain, console, print_json, reserve_stdout, say
+    from rl.terminal import console, print_json
 
     if listing:
         return print_json(list_sets()) if as_json else console().print(render_sets())
@@ -69,7 +69,20 @@ def benchmark(
     recipe = benchmark_recipe(
         set_name, model, data, prompt, rule, samples, limit, max_sequence_tokens, choice, think, overrides or ()
     )
-    folder = out or free_folder(RUNS / recipe.name)
+    _measure(recipe, out or free_folder(RUNS / recipe.name), as_json)
+
+
+def _measure(recipe: Recipe, folder: Path, as_json: bool) -> None:
+    """Run the recipe of one evaluation and print what it measured."""
+    from dataclasses import asdict
+
+    from rl import runner
+    from rl.report.benchmark_results import read_run_results, render_run
+    from rl.runner.devices import plan_run
+    from rl.terminal import complain, console, print_json, refuse, reserve_stdout, say
+
+    recipe, run_plan = plan_run(recipe, folder)
+    refuse(run_plan.problems)
     with reserve_stdout(as_json):
         summary = runner.run(recipe, folder, say=complain if as_json else say)
     if as_json:

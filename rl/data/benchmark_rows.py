@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from rl.benchmarks.benchmark import Benchmark, Item
 from rl.benchmarks.sets import BENCHMARKS, find_benchmark
@@ -13,7 +13,7 @@ from rl.data.arrow import parquet
 from rl.data.clips import place_marks, read_clips
 from rl.data.json_rows import json_rows
 from rl.data.paths import Paths
-from rl.data.rows import Row, locate
+from rl.data.rows import Row, locate, type_name
 from rl.types import Message, Prompt
 
 SOURCE = "benchmark"
@@ -106,13 +106,24 @@ def _rows(file: Path, benchmark: Benchmark, refuse: Callable[[ValueError], None]
 
 
 def _json_rows(file: Path, benchmark: Benchmark, refuse: Callable[[ValueError], None]) -> Iterator[tuple[str, Row]]:
-    """Yield the rows of a file of rows, or the row that is the whole of a file: DCASE has a file for each question."""
+    """Yield the rows of a file of rows; of one that is an object its `examples`, as BIG-Bench Hard's tasks have them, or the
+    object itself: DCASE has a file for each question."""
     with file.open("rb") as content:
         start = content.read(1).strip()
     if file.suffix.lower() == ".json" and start == b"{":
         from rl.json_files import read_object
 
-        yield str(file), dict(read_object(file, "name a file of rows that can be read"))
+        whole = dict(read_object(file, "name a file of rows that can be read"))
+        examples = whole.get("examples")
+        if not isinstance(examples, list):
+            yield str(file), whole
+            return
+        for number, row in enumerate(cast("list[object]", examples), 1):
+            where = f"{file}: row {number}"
+            if isinstance(row, dict):
+                yield where, {"task": file.stem, **cast(Row, row)}
+            else:
+                refuse(ValueError(f"{where}: a {type_name(row)} is not a row; write a list of objects"))
         return
     yield from json_rows(file, refuse)
 

@@ -9,7 +9,7 @@ people.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -46,6 +46,7 @@ class Chat:
         self.end_ids = end_ids
         self.controls = ControlTokens(tokenizer)
         self.checked_roles: set[tuple[str, ...]] = set()
+        self.dropped_chains: dict[str, bool] = {}
 
     @cached_property
     def think(self) -> bool:
@@ -97,12 +98,19 @@ class Chat:
         # After a letter, so that a tokenizer that marks the beginnings of texts marks none here.
         return self._continue(f"{self.turn_format.start}x", self.turn_format.closing)
 
-    def prompt(self, messages: Sequence[Message], clips: Sequence[Clip] = (), expand: bool = False) -> list[int]:
+    def prompt(
+        self,
+        messages: Sequence[Message],
+        clips: Sequence[Clip] = (),
+        expand: bool = False,
+        tools: Sequence[Mapping[str, object]] = (),
+    ) -> list[int]:
         """Return the ids of the conversation up to where the policy goes on. Each clip has one audio token, as engines
-        take them (vLLM expands it), or with `expand` as many as it takes in the model, as the trainer needs them.
-        Raises ValueError unless the messages hold one `<audio_patch>` for each clip."""
+        take them (vLLM expands it), or with `expand` as many as it takes in the model, as the trainer needs them. `tools` are
+        shown as the template shows them. Raises ValueError unless the messages hold one `<audio_patch>` for each clip, and for
+        tools where the template shows none."""
         self._check_places(messages, clips)
-        return self.controls.encode(self.prompt_text(messages, self._patches(clips, expand)))
+        return self.controls.encode(self.prompt_text(messages, self._patches(clips, expand), tools))
 
     def reply(
         self, messages: Sequence[Message], last_id: int, clips: Sequence[Clip] = (), expand: bool = False
@@ -132,6 +140,14 @@ class Chat:
         """The role of a tool's answer: `tool` where the template has it, else `user`."""
         return TOOL if self.reply_format.has_tools else "user"
 
+    def drops_chain(self, role: str) -> bool:
+        """Return whether the template would drop the chain of an assistant's turn behind which a message of the role stands. In
+        a rollout it stays, as the policy wrote it."""
+        if role not in self.dropped_chains:
+            role_of = {TOOL: self.tool_role}
+            self.dropped_chains[role] = self.think and not self.reply_format.keeps_chains(role_of.get(role, role))
+        return self.dropped_chains[role]
+
     def _patches(self, clips: Sequence[Clip], expand: bool) -> Iterator[int]:
         """Return the number of audio tokens of each clip: one, or with `expand` as many as it takes in the model."""
         if expand and self.count_audio_tokens:
@@ -148,7 +164,12 @@ class Chat:
         if clips and not (self.count_audio_tokens and self.clip_ids):
             raise ValueError("it has audio, and the model reads text only; use a model that listens")
 
-    def prompt_text(self, messages: Sequence[Message], patches: Iterator[int] = NO_PATCHES) -> str:
+    def prompt_text(
+        self,
+        messages: Sequence[Message],
+        patches: Iterator[int] = NO_PATCHES,
+        tools: Sequence[Mapping[str, object]] = (),
+    ) -> str:
         """Return the text of a prompt, with the signs of `rl.data.control_tokens` in it; `patches` are the numbers of audio
         tokens of its clips."""
         roles = tuple(message.role for message in messages)
@@ -156,7 +177,9 @@ class Chat:
             self._check_roles(roles)
             self.checked_roles.add(roles)
         guarded_messages = [Message(message.role, self._content(message, patches)) for message in messages]
-        text = self.template.render(guarded_messages, open_turn=True)
+        text = self.template.render(guarded_messages, open_turn=True, tools=tools)
+        if tools and text == self.template.render(guarded_messages, open_turn=True):
+            raise ValueError("the chat template shows no tools; let them be called by tags (environment.calls: tags)")
         return text.removesuffix(self.turn_format.dropped) + self.turn_format.opening
 
     def demonstration(self, demonstration: Demonstration) -> list[int]:

@@ -36,10 +36,11 @@ class ChatTemplate:
         open_turn: bool,
         template: str | None = None,
         switches: Mapping[str, bool] | None = None,
+        tools: Sequence[Mapping[str, object]] = (),
     ) -> str:
         """Return the conversation's text, with `open_turn` up to where the assistant goes on; by default with the
-        tokenizer's own template, and the switches for a model that thinks or does not. Raises ValueError when the
-        template refuses the conversation."""
+        tokenizer's own template, and the switches for a model that thinks or does not. `tools` are JSON schemas of what the
+        assistant may call. Raises ValueError when the template refuses the conversation."""
         from jinja2 import TemplateError
 
         turns = [{"role": message.role, "content": message.content} for message in messages]
@@ -47,7 +48,12 @@ class ChatTemplate:
             switches = {} if self.think is None else dict.fromkeys(SWITCHES, self.think)
         try:
             return self.tokenizer.apply_chat_template(
-                turns, chat_template=template, add_generation_prompt=open_turn, tokenize=False, **switches
+                turns,
+                tools=[*tools] or None,
+                chat_template=template,
+                add_generation_prompt=open_turn,
+                tokenize=False,
+                **switches,
             )
         except (TemplateError, TypeError, ValueError, LookupError) as error:  # what a template's program may raise
             roles = ", ".join(message.role for message in messages)

@@ -86,8 +86,8 @@ def _endpoints(parts: Sequence[PartConfig]) -> Iterator[tuple[tuple[str, str], i
     """Yield ((address, model), questions for each sample) of the judges among the parts."""
     for part in parts:
         if part.verifier == "benchmark_judge" and part.args.get("endpoint"):
-            most = max(b.judging.ratings for b in BENCHMARKS.values() if b.judging)
-            yield (str(part.args["endpoint"]), str(part.args.get("model", ""))), most
+            ratings = max(b.judging.ratings for b in BENCHMARKS.values() if b.judging)
+            yield (str(part.args["endpoint"]), str(part.args.get("model", ""))), ratings
         if part.verifier == "judge" and part.args.get("endpoint"):
             from rewards.verifiers.judge import Config
 

@@ -13,7 +13,7 @@ from rewards.verifiers.benchmark import require_rule
 from rl.benchmarks.benchmark import Benchmark
 from rl.benchmarks.sets import find_benchmark
 from rl.config import ConfigError, Values
-from rl.data.benchmark_rows import SOURCE, check_args
+from rl.data.benchmark_rows import SOURCE
 from rl.recipe.loader import Recipe, load
 from rl.recipe.single_stage import default_max_tokens, describe_model
 
@@ -67,7 +67,8 @@ def benchmark_recipe(
     """Return a recipe whose one stage measures `model` on the set `name` in the folder `data`. Raises ConfigError."""
     benchmark = find_benchmark(name, "rl benchmark")
     args: Values = {"set": name} | ({"prompt": prompt} if prompt else {})
-    check_args(args, "--prompt")
+    if prompt and prompt not in benchmark.prompts:
+        raise ConfigError(f"--prompt: {name} has no prompt '{prompt}'; use {' or '.join(benchmark.prompts)}")
     model_values = describe_model(model)
     if benchmark.is_heard:
         _require_ears(model_values["path"], name)
@@ -118,14 +119,14 @@ def _reward(name: str, benchmark: Benchmark, rule: str | None, judge: JudgeChoic
     answer its verdict."""
     if judge is not None and benchmark.judging is None:
         raise ConfigError(f"--judge: {name} is scored by a rule alone; remove it")
-    judged: Values = {"verifier": "benchmark_judge", **({"args": judge.args} if judge else {})}
+    judge_part: Values = {"verifier": "benchmark_judge", **({"args": judge.args} if judge else {})}
     if not benchmark.rules:
         if judge is None:
             raise ConfigError(
                 f"--judge: {name} is scored by a judge; name its address with --judge-model, or a model to serve"
             )
-        return {"parts": [{**judged, "name": "benchmark_judge"}], "deadline_s": 60.0}
+        return {"parts": [{**judge_part, "name": "benchmark_judge"}], "deadline_s": 60.0}
     rule = rule or benchmark.rules[0]
     require_rule(name, rule, "--rule")
-    watch = {"watch": [judged]} if judge else {}
+    watch = {"watch": [judge_part]} if judge else {}
     return {"parts": [{"verifier": "benchmark", "args": {"rule": rule}}], **watch}

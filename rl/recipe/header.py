@@ -54,7 +54,7 @@ class Header:
     judges: dict[str, JudgeConfig] = field(default_factory=dict[str, JudgeConfig])
     """Models that the run serves to parts of the reward: `{verifier: judge, args: {served: NAME}}`."""
     environment: str | EnvironmentConfig | None = None
-    """What answers the policy while it writes, unless a stage has its own: a tool's name, file.py:step, or a mapping."""
+    """The environment that answers the policy while it writes, unless a stage has its own: a tool's name, file.py:step, or a mapping."""
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     """DeepSpeed trainers of policy, critic and reference."""
     cluster: ClusterConfig = field(default_factory=ClusterConfig)

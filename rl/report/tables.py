@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,6 +21,8 @@ COLOURS = {"done": "green", "failed": "red", "interrupted": "yellow"}
 """Status of a run -> colour."""
 GROUNDING_METRICS = ("grounding", "surrogate_rate", "denial_rate")
 """Metrics of an evaluation's chains, shown beside its accuracy."""
+EXCHANGE_METRICS = {"environment/replies": "replies", "environment/sounds": "sounds", "environment/errors": "errors"}
+"""Metrics of the exchanges with an environment, shown where a stage has one: means of a rollout, and errors in all."""
 
 
 def show(run_dir: Path) -> RenderableType:
@@ -102,7 +105,14 @@ def _summarise(stage: Stage) -> str:
         # Accuracy and greedy accuracy.
         accuracies = [f"{name} {format_interval(stage.interval(name))}" for name in list_metrics([stage])[:2]]
         grounding = [f"{name} {stage.metrics[name]:.3f}" for name in GROUNDING_METRICS if name in stage.metrics]
-        return "  ".join(accuracies + grounding)
-    if stage.metrics:
-        return format_headlines(stage.metrics)
-    return format_headlines(stage.rows[-1]) if stage.rows else ""
+        return "  ".join([*accuracies, *grounding, *_exchanges(stage.metrics)])
+    metrics = stage.metrics or (stage.rows[-1] if stage.rows else {})
+    # A trained stage's exchanges are in its last step, whatever its result keeps.
+    newest = stage.rows[-1] if stage.rows else metrics
+    return "  ".join([format_headlines(metrics), *_exchanges(newest)]) if metrics else ""
+
+
+def _exchanges(metrics: Mapping[str, object]) -> list[str]:
+    """Return what happened between the model and its environment, a text for each number; none without an environment."""
+    values = {title: metrics[name] for name, title in EXCHANGE_METRICS.items() if name in metrics}
+    return [f"{title} {value:.3g}" for title, value in values.items() if isinstance(value, int | float)]

@@ -53,8 +53,10 @@ class ControlTest:
 
 def count_options(prompt: Prompt) -> int:
     """Return the number of a prompt's options, 0 without any."""
-    stored = prompt.fields.get("options", prompt.fields.get("choices"))
-    count = len(read_options(stored)) if isinstance(stored, Mapping | Sequence) and not isinstance(stored, str) else 0
+    options = prompt.fields.get("options", prompt.fields.get("choices"))
+    count = (
+        len(read_options(options)) if isinstance(options, Mapping | Sequence) and not isinstance(options, str) else 0
+    )
     return count if count > 1 else 0
 
 
@@ -99,11 +101,15 @@ def describe_power(test: ControlTest, samples: int, place: str) -> list[str]:
     words: list[str] = []
     for name, chance in cases:
         fewest = fewest_to_drop(samples, chance, test.level)
-        needed = samples_needed(chance, test.level)
-        found = power(samples, chance, test.level, GIVEN_AWAY)
+        enough_samples = samples_needed(chance, test.level)
+        share_found = power(samples, chance, test.level, GIVEN_AWAY)
         drop = f"from {fewest} of {samples} right on" if fewest is not None else f"never, {samples} samples are too few"
-        enough = f"; {needed} samples find {WANTED_POWER:.0%}" if needed and found < WANTED_POWER else ""
-        words.append(f"with {name} {drop} (finds {found:.0%} of what the text gives away{enough})")
+        enough = (
+            f"; {enough_samples} samples find {WANTED_POWER:.0%}"
+            if enough_samples and share_found < WANTED_POWER
+            else ""
+        )
+        words.append(f"with {name} {drop} (finds {share_found:.0%} of what the text gives away{enough})")
     return [
         f"{place}: at {test.level:.0%} a prompt is dropped {', '.join(words)}; given away: right without the sound "
         f"{GIVEN_AWAY:.0%} of the time"

@@ -56,7 +56,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class SetResults:
-    """What was measured on one public set."""
+    """Figures of one public set."""
 
     set: str
     title: str
@@ -70,7 +70,7 @@ class SetResults:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """What the file of an evaluation holds: a record for each public set."""
+    """Content of the file of an evaluation: a record for each public set."""
 
     results: Sequence[SetResults]
 
@@ -111,7 +111,10 @@ def _measure_set(name: str, samples: Sequence[Scored]) -> SetResults:
     benchmark = BENCHMARKS[name]
     figures: list[Figure] = []
     if any(_inner(s, "official") is not None for s in samples):
-        note = f"the set's own rule ({benchmark.rule})"
+        # where the rule is only asked before a judge, it is not the whole official figure
+        is_first = benchmark.judging is not None and benchmark.judging.first is benchmark.official
+        owner = "the set's own rule as far as it needs no judge" if is_first else "the set's own rule"
+        note = f"{owner} ({benchmark.rule})"
         figures.append(_figure("official", note, (0.0, 1.0), benchmark, samples, _official))
     if any(_inner(s, "strict") is not None for s in samples):
         figures.append(
@@ -119,15 +122,15 @@ def _measure_set(name: str, samples: Sequence[Scored]) -> SetResults:
                 "strict", f"ours ({benchmark.strict}), every answer counted", (0.0, 1.0), benchmark, samples, _strict
             )
         )
-    if benchmark.judging and any(_judged(s) is not None for s in samples):
+    if benchmark.judging and any(_judge_score(s) is not None for s in samples):
         low, high = benchmark.judging.scale
 
-        def scaled(sample: Scored) -> float | None:
-            score = _judged(sample)
+        def on_scale(sample: Scored) -> float | None:
+            score = _judge_score(sample)
             return None if score is None else low + score * (high - low)
 
         note = f"a judge, not the official one ({benchmark.judging.model})"
-        figures.append(_figure("judged", note, (low, high), benchmark, samples, scaled))
+        figures.append(_figure("judged", note, (low, high), benchmark, samples, on_scale))
     ids = {s.rollout.prompt.id for s in samples}
     return SetResults(name, benchmark.title, len(ids), benchmark.items, len(samples), figures)
 
@@ -190,6 +193,6 @@ def _strict(sample: Scored) -> float | None:
     return _inner(sample, "strict")
 
 
-def _judged(sample: Scored) -> float | None:
+def _judge_score(sample: Scored) -> float | None:
     parts = sample.verdict.parts
     return next((value for name, value in parts.items() if _JUDGED_PART.fullmatch(name)), None)

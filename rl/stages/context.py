@@ -65,7 +65,7 @@ class Context:
     say: Callable[[str], None] = terminal.say
     """Prints one line for the user."""
     environment: Environment | None = None
-    """What answers the model in this stage; None for none. The cluster's sampler has it too."""
+    """The environment that answers the model in this stage; None for none. The cluster's sampler has it too."""
     service: Callable[[RewardConfig], RewardService] | None = None
     """Starts a service for a reward of the stage's own, once it has judged its gold cases right."""
     earlier: Callable[[str], Path | None] = lambda kind: None

@@ -67,8 +67,11 @@ def plan(config: Config, work: Work) -> StagePlan:
     """Return the plan of `curate`."""
     rollouts = (work.rows or 0) * (config.samples + sum(map(config.control_samples, config.controls)))
     low, high = config.keep
+    samples = f"{config.samples} samples{temperature_in_words(config.temperature)}"
+    if config.controls:
+        samples = f"({samples}{''.join(f' + {config.control_samples(name)} {name}' for name in config.controls)})"
     summary = (
-        f"{work.prompts} × {config.samples} samples{temperature_in_words(config.temperature)}"
+        f"{work.prompts} × {samples}"
         f"{rollouts_in_words(rollouts, config.max_sequence_tokens)}; keeps prompts with {low} to {high} right"
         f"{''.join(f', {part} at least {value:g}' for part, value in config.least.items())}"
         f"{''.join(f', not right by more than chance {name}' for name in config.controls)}"
@@ -79,6 +82,8 @@ def plan(config: Config, work: Work) -> StagePlan:
 def run(config: Config, context: Context) -> Outcome:
     """Leave the difficulty file. Raises ValueError with the histogram when no prompt would be kept."""
     prompts = context.prompts(config.data, config.split, config.limit)
+    if config.controls and not any(prompt.clips for prompt in prompts):
+        raise ValueError(f"curate '{context.name}': controls need prompts with audio, and none has any; remove them")
     path = context.folder / FILE
     conditions = {"think": context.cluster.chat.think, "reward": asdict(context.rewards.config), "seed": context.seed}
     if environment := context.environment:
@@ -174,9 +179,9 @@ def _apply_control(name: str, rows: Sequence[Row], prompts: Sequence[Prompt], co
     """Ask the prompts that are kept so far without their sound, and drop those that are right more often than by chance."""
     from rl.stages.scoring import Scorer, by_prompt, is_correct
 
-    test, kept = config.controls[name], {row["id"] for row in rows if row["keep"]}
-    asked = [prompt for prompt in prompts if prompt.id in kept and prompt.clips]
-    without_sound = CONTROLS[name](asked)
+    test, ids_so_far = config.controls[name], {row["id"] for row in rows if row["keep"]}
+    prompts_with_sound = [prompt for prompt in prompts if prompt.id in ids_so_far and prompt.clips]
+    without_sound = CONTROLS[name](prompts_with_sound)
     if not without_sound:
         return
     scored = Scorer(context.rewards).collect(
@@ -189,7 +194,7 @@ def _apply_control(name: str, rows: Sequence[Row], prompts: Sequence[Prompt], co
         )
     )
     right = {id: [is_correct(sample) for sample in group] for id, group in by_prompt(scored).items()}
-    chances = {prompt.id: test.chance(prompt) for prompt in asked}
+    chances = {prompt.id: test.chance(prompt) for prompt in prompts_with_sound}
     drop_right_by_text(name, rows, right, chances, test.level)
 
 

@@ -35,9 +35,9 @@ def deal(prompt: Prompt, order: int) -> Prompt:
     texts = list(_options(prompt).values())
     gold = find_gold_letter(prompt, read_options(texts))
     assert gold is not None, "options that have texts have a gold among them"
-    shuffled = _shuffle(prompt.id, len(texts), order // len(texts))
+    places = _shuffle(prompt.id, len(texts), order // len(texts))
     shift = order % len(texts)
-    places = shuffled[shift:] + shuffled[:shift]
+    places = places[shift:] + places[:shift]
     dealt = [texts[place] for place in places]
     for number in range(len(prompt.messages) - 1, -1, -1):
         turn = prompt.messages[number]
@@ -70,12 +70,12 @@ def measure_orders(
 ) -> dict[str, float]:
     """Return the metrics of `order_metrics` of the model that the engines hold, each prompt asked greedily in so many orders.
     Raises ValueError where no prompt has options."""
-    chosen = [prompt for prompt in prompts if has_options(prompt)]
-    if not chosen:
+    with_options = [prompt for prompt in prompts if has_options(prompt)]
+    if not with_options:
         raise ValueError(f"{place}.orders: no prompt has options with texts (`fields: {{options: …}}`); remove it")
     by_order: list[list[Scored]] = []
     for order in range(orders):
-        dealt = [deal(prompt, order) for prompt in chosen]
+        dealt = [deal(prompt, order) for prompt in with_options]
         # greedily: what differs between two orders is then due to the order alone
         stream = sampler.generate(
             dealt, samples=1, temperature=0.0, max_sequence_tokens=config.max_sequence_tokens, seed=seed
@@ -112,8 +112,8 @@ def _chosen_text(sample: Scored) -> str:
 
 
 def _options(prompt: Prompt) -> dict[str, str]:
-    stored = next((prompt.fields[key] for key in KEYS if key in prompt.fields), None)
-    return {letter: text for letter, text in read_options(stored).items() if text} if stored is not None else {}
+    options = next((prompt.fields[key] for key in KEYS if key in prompt.fields), None)
+    return {letter: text for letter, text in read_options(options).items() if text} if options is not None else {}
 
 
 def _shuffle(id: str, count: int, round: int) -> list[int]:

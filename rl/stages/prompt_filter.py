@@ -76,8 +76,8 @@ def judge_difficulty(scored: Sequence[Scored], config: FilterConfig, fingerprint
         elif not all(_mean_part(group, part) >= value for part, value in config.least.items()):
             dropped_by = LEAST
         row = {"id": id, "correct": correct, "k": k, "keep": not dropped_by, "verdicts": verdicts}
-        unasked = {column: None for name in config.controls for column in (name, f"{name}_k")}
-        rows.append({**row, "fingerprint": fingerprint, "dropped_by": dropped_by, **unasked})
+        empty_counts = {column: None for name in config.controls for column in (name, f"{name}_k")}
+        rows.append({**row, "fingerprint": fingerprint, "dropped_by": dropped_by, **empty_counts})
     return rows
 
 
@@ -122,11 +122,11 @@ def control_metrics(rows: Sequence[Row], config: FilterConfig) -> dict[str, floa
     """Return for each control the accuracy without the sound, and how many prompts it dropped."""
     metrics: dict[str, float] = {}
     for name in config.controls:
-        asked = [row for row in rows if row.get(f"{name}_k")]
-        answers = sum(row[f"{name}_k"] for row in asked)
+        rows_with_control = [row for row in rows if row.get(f"{name}_k")]
+        answers = sum(row[f"{name}_k"] for row in rows_with_control)
         metrics[f"dropped_{name}"] = float(sum(row["dropped_by"] == name for row in rows))
         if answers:
-            metrics[f"accuracy_{name}"] = sum(row[name] for row in asked) / answers
+            metrics[f"accuracy_{name}"] = sum(row[name] for row in rows_with_control) / answers
     return metrics
 
 

@@ -53,7 +53,7 @@ class Sample(Turn):
     that the engine saw) and `logprobs`; None for a sample with a verdict, and for one with an environment, which is sampled
     again."""
     written: str | None = None
-    """What the policy wrote of the text, where an environment has put something into its turn."""
+    """The part of the text that the policy wrote, where an environment has put something into its turn."""
     turns: int = 1
     """Turns of the policy, of which `text` is the last."""
 

@@ -116,7 +116,7 @@ class SamplingConfig(StageConfig):
     max_sequence_tokens: int = 10240
     """Prompt and response together."""
     environment: str | EnvironmentConfig | None = None
-    """What answers the model while it writes: a tool's name, file.py:step, or a mapping; default: the recipe's; `none`: none."""
+    """The environment that answers the model while it writes: a tool's name, file.py:step, or a mapping; default: the recipe's; `none`: none."""
 
     def validate(self, place: str) -> None:
         if self.samples < 1:

@@ -35,7 +35,7 @@ class Config(CheckpointConfig, TrainingConfig):
     """The weights that learn. `adapter`: those between ear and decoder alone, to warm up a composed model whose adapter is
     new (`model.compose`); the decoder stays as it was pretrained."""
     environment: str | EnvironmentConfig | None = None
-    """What answers calls within demonstrations, whose answers carry no loss; default: the recipe's; `none`: none."""
+    """The environment that answers calls within demonstrations, whose answers carry no loss; default: the recipe's; `none`: none."""
     stop_at_loss: float | None = None
     """Ends the stage early, once the mean loss of the last ten steps is below: a model that imitates perfectly leaves
     RL nothing to explore. On answers with one right wording, exp(-loss × tokens) is about the accuracy of a sample."""

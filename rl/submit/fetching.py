@@ -76,7 +76,7 @@ def fetch(address: str, job: str, out: Path, only: str = "run") -> Fetched:
                 raise ConfigError(f"{job}: its run in {entry.out} has no {only} yet")
             new = [file for file in chosen if not _is_here(out / file[0], *file[1:])]
             for name, length, changed in new:
-                _bring(client, run, name, length, changed, out)
+                _bring(client, run, name, length, changed, out, entry.status == "running")
     return Fetched(len(new), sum(length for _, length, _ in new))
 
 
@@ -152,29 +152,36 @@ def _await_line(client: JobSubmissionClient, name: str, node: str) -> str:
         time.sleep(0.5)
 
 
-def _bring(client: JobSubmissionClient, run: SharedRun, name: str, length: int, changed: float, out: Path) -> None:
-    """Write one file of the run below `out`, whole or not at all."""
+def _bring(
+    client: JobSubmissionClient, run: SharedRun, name: str, length: int, changed: float, out: Path, goes_on: bool
+) -> None:
+    """Write one file of the run below `out`, whole or not at all. Where the run `goes_on` the file may meanwhile be another, or
+    gone."""
     import requests
 
     target = out / name
     target.parent.mkdir(parents=True, exist_ok=True)
+    if not length:  # of an empty file the dashboard says nothing
+        target.touch()
+        return os.utime(target, (changed, changed))
     written = 0
+    # Not by Ray's own client, which would hold the whole file in memory.
+    answer = requests.get(
+        f"{client._address}/api/v0/logs/file",
+        params={"node_id": run.node, "filename": f"{run.link}/{name}", "lines": "-1"},
+        headers=client._headers,
+        cookies=client._cookies,
+        stream=True,
+        timeout=(CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S),
+    )
+    if not answer.ok:
+        if goes_on:
+            return
+        raise ConfigError(f"{name}: the cluster answered {answer.status_code}; run rl jobs fetch again, which goes on")
     with replacing(target) as temporary, open(temporary, "wb") as file:
-        if length:
-            query = {"node_id": run.node, "filename": f"{run.link}/{name}", "lines": "-1"}
-            # Not by Ray's own client, which would hold the whole file in memory.
-            answer = requests.get(
-                f"{client._address}/api/v0/logs/file",
-                params=query,
-                headers=client._headers,
-                cookies=client._cookies,
-                stream=True,
-                timeout=(CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S),
-            )
-            answer.raise_for_status()
-            for chunk in answer.iter_content(CHUNK):
-                file.write(chunk)
-                written += len(chunk)
-        if written < length:
+        for chunk in answer.iter_content(CHUNK):
+            file.write(chunk)
+            written += len(chunk)
+        if written < length and not goes_on:
             raise ConfigError(f"{name}: {written:,} of {length:,} bytes came; run rl jobs fetch again, which goes on")
     os.utime(target, (changed, changed))

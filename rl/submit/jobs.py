@@ -120,6 +120,8 @@ def follow(address: str, job: str, write: Callable[[str], None]) -> bool:
     """Write the job's output as it comes until the job ends; return whether it succeeded. Raises ConfigError."""
     with explain_ray_errors(address):
         client = connect(address)
+        while client.get_job_status(job) == "PENDING":  # it waits for a node, and there is no log yet
+            time.sleep(1.0)
 
         async def tail() -> None:
             async for text in client.tail_job_logs(job):

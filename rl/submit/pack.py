@@ -43,6 +43,9 @@ def pack(recipe: Recipe, folder: Path) -> list[str]:
     parcel = Parcel(folder)
     pack_rewards(recipe, values["reward"], stages, parcel)
     _pack_stage_code(recipe, stages, parcel)
+    for place, config in [("", values), *((f"{place}.", config) for place, config in stages)]:
+        if config.get("environment"):
+            config["environment"] = _pack_environment(recipe, config["environment"], f"{place}environment", parcel)
     _pack_data(recipe, values.get("data") or {}, parcel)
     for key in SETTINGS:
         _pack_files_in(values.get(key), key, parcel)
@@ -105,6 +108,27 @@ def _pack_verifier(recipe: Recipe, part: Values, place: str, parcel: Parcel) -> 
     if part["verifier"] in JUDGES:
         args.pop("served", None)  # the name of a judge in the recipe, though a folder may have it too
     _pack_files_in(args, f"{place}.args", parcel)
+
+
+def _pack_environment(recipe: Recipe, environment: object, place: str, parcel: Parcel) -> object:
+    """Pack the functions of an environment and the files that their arguments name; return it with the functions' new names."""
+    folders = [recipe.folder, Path.cwd()]
+    if isinstance(environment, str):
+        return _pack_code(environment, place, folders, parcel)
+    if isinstance(environment, list):
+        tools = cast("list[object]", environment)
+        return [_pack_environment(recipe, tool, f"{place}[{i}]", parcel) for i, tool in enumerate(tools)]
+    values = cast("Values", environment)
+    for key in ("step", "tool", "tools"):
+        if values.get(key):
+            values[key] = _pack_environment(recipe, values[key], f"{place}.{key}", parcel)
+    for name, value in (values.get("args") or {}).items():
+        # Looked up as functions are: beside the recipe first.
+        for folder in folders:
+            if isinstance(value, str) and value and (folder / value).is_file():
+                parcel.add_path(value, folder, f"{place}.args.{name}")
+                break
+    return values
 
 
 def _pack_files_in(value: object, place: str, parcel: Parcel) -> None:

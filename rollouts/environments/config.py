@@ -30,7 +30,7 @@ class ToolConfig:
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentConfig:
-    """What answers the policy while it writes: a function of yours or tools, and their limits."""
+    """Settings of an environment: a function of yours or tools that answer the policy while it writes, and their limits."""
 
     step: str | None = None
     """Your function, class or generator: file.py:step or pkg.mod:step. It is given the prompt and the rollout so far, and
@@ -40,12 +40,12 @@ class EnvironmentConfig:
     tools: list[str | ToolConfig] = field(default_factory=list[str | ToolConfig])
     """Tools that the policy may call, in place of `step`."""
     calls: Literal["tags", "template"] = "tags"
-    """How tools are called: `tags`, `<calc>2 + 3</calc>`, answered in the same turn; or `template`, in the form of the model's own
+    """Form of calls: `tags`, `<calc>2 + 3</calc>`, answered in the same turn; or `template`, in the form of the model's own
     chat template, answered in a turn of the tool's."""
     stop: list[str] = field(default_factory=list[str])
     """Texts behind which the policy pauses and `step` is asked, beside the ends of its turns: `["</ask>"]`."""
     max_turns: int = 8
-    """How often the policy writes in one rollout at most; a call in the last turn is not answered."""
+    """Most times that the policy writes in one rollout; a call in the last turn is not answered."""
     max_turn_tokens: int | None = None
     """Tokens that the policy may write between two replies. Default: what max_sequence_tokens leaves."""
     deadline_s: float = 10.0

@@ -39,7 +39,7 @@ class Pause:
 
     rollout: Rollout
     state: bytes | None
-    """What the environment kept; None at the first turn."""
+    """Memory of the environment; None at the first turn."""
 
 
 def to_wire(reply: object, state: bytes | None) -> dict[str, object]:

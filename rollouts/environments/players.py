@@ -22,7 +22,7 @@ Step = Callable[..., object]
 class Player(Protocol):
     """An environment as its process calls it."""
 
-    def reply(self, pause: Pause, args: Mapping[str, Any]) -> tuple[object, bytes | None]:
+    def reply(self, pause: Pause, args: Mapping[str, object]) -> tuple[object, bytes | None]:
         """Return (what the environment answers, what it keeps until the next turn)."""
         ...
 
@@ -33,7 +33,7 @@ class FunctionPlayer:
 
     step: Step
 
-    def reply(self, pause: Pause, args: Mapping[str, Any]) -> tuple[object, bytes | None]:
+    def reply(self, pause: Pause, args: Mapping[str, object]) -> tuple[object, bytes | None]:
         """Return what the function answers."""
         return self.step(pause.rollout.prompt, pause.rollout, **args), None
 
@@ -44,7 +44,7 @@ class ClassPlayer:
 
     made: Step
 
-    def reply(self, pause: Pause, args: Mapping[str, Any]) -> tuple[object, bytes | None]:
+    def reply(self, pause: Pause, args: Mapping[str, object]) -> tuple[object, bytes | None]:
         """Return what the rollout's object answers, and the object, pickled."""
         game: Any = self.made(**args) if pause.state is None else pickle.loads(pause.state)
         answer = game.step(pause.rollout.prompt, pause.rollout)
@@ -67,7 +67,7 @@ class GeneratorPlayer:
 
     play: Callable[..., Generator[object, Rollout, object]]
 
-    def reply(self, pause: Pause, args: Mapping[str, Any]) -> tuple[object, bytes | None]:
+    def reply(self, pause: Pause, args: Mapping[str, object]) -> tuple[object, bytes | None]:
         """Return what the generator yields for the newest turn. Raises ValueError where it replies otherwise than before to
         the same turns."""
         exchanges = pause.rollout.exchanges

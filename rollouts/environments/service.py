@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -62,7 +62,7 @@ class EnvironmentService:
 
     @property
     def max_turns(self) -> int:
-        """How often the policy writes at most."""
+        """Most times that the policy writes in one rollout."""
         return self.config.max_turns
 
     @property
@@ -74,6 +74,12 @@ class EnvironmentService:
     def stop(self) -> Sequence[str]:
         """Texts behind which the policy pauses."""
         return self._stop
+
+    @property
+    def tools(self) -> Sequence[Mapping[str, object]]:
+        """JSON schemas of the tools that the chat template is to show. Known once it has started."""
+        reports = cast("list[list[Mapping[str, object]]]", self._pool.gold or [[]])
+        return reports[0]
 
     @property
     def pending(self) -> int:

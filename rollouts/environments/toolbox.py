@@ -44,7 +44,7 @@ class Toolbox:
     """The tools of a recipe."""
 
     tools: Mapping[str, Tool]
-    """By the names that calls have: tags or names."""
+    """Tools by the names that calls have: tags or names."""
     calls: Form
 
     @classmethod
@@ -59,7 +59,7 @@ class Toolbox:
         """The tools as a chat template takes them; none where they are called by tags."""
         return [tool.schema for tool in self.tools.values()] if self.calls == "template" else []
 
-    def reply(self, pause: Pause, args: Mapping[str, Any]) -> tuple[Reply | None, None]:
+    def reply(self, pause: Pause, args: Mapping[str, object]) -> tuple[Reply | None, None]:
         """Return the reply to the newest call, or None where there is none: the rollout is over."""
         rollout = pause.rollout
         newest = rollout.text[len(open_turn(rollout.exchanges)) :]

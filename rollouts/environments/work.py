@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from rewards.pool.work import Call
 from rewards.resolve import import_module
@@ -32,14 +31,14 @@ class Replying:
         return player_of(getattr(import_module(module, folder, self.noun), name), name)
 
     def describe(self, loaded: Sequence[Player]) -> object:
-        """Return nothing: an environment has no gold cases."""
-        return [None] * len(loaded)
+        """Return the JSON schemas of each environment's tools."""
+        return [player.schemas if isinstance(player, Toolbox) else [] for player in loaded]
 
     def prompt_id(self, loaded: Player, sample: Pause) -> str:
         """Return the id of the rollout's prompt."""
         return sample.rollout.prompt.id
 
-    def answer(self, loaded: Player, args: Mapping[str, Any], sample: Pause) -> object:
+    def answer(self, loaded: Player, args: Mapping[str, object], sample: Pause) -> object:
         """Return the reply to a rollout. Raises ValueError for one out of bounds."""
         return to_wire(*loaded.reply(sample, args))
 

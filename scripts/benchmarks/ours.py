@@ -76,16 +76,16 @@ class TurnTracker(Tracker):
         super().__init__(folder, "rlvr")
         self.turns, self.place_of = turns, record_draws()
 
-    def record(self, step: int, metrics: Mapping[str, Any]) -> None:
-        super().record(step, metrics)
-        self.phases = {name: float(metrics[f"time/{name}"]) for name in PHASES}
-
     def record_rollouts(self, step: int, scored: Sequence[Scored]) -> None:
         super().record_rollouts(step, scored)
         in_order = sorted(scored, key=lambda s: (self.place_of[s.rollout.prompt.id], s.rollout.sample))
         lengths = [int(s.rollout.action_mask.sum()) for s in in_order]
-        counts = {"samples": len(scored), "tokens": sum(lengths), "longest": max(lengths), "lengths": lengths}
-        self.turns.step({**self.phases, **counts})
+        self.counts = {"samples": len(scored), "tokens": sum(lengths), "longest": max(lengths), "lengths": lengths}
+
+    def record(self, step: int, metrics: Mapping[str, Any]) -> None:
+        super().record(step, metrics)  # the last that a step records
+        phases = {name: float(metrics[f"time/{name}"]) for name in PHASES}
+        self.turns.step({**phases, **self.counts})
 
 
 def record_draws() -> dict[str, int]:

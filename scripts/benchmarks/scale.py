@@ -223,6 +223,7 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="compare with real runs on this machine")
     parser.add_argument("--steps", type=int, default=12, help="with --check: steps of each run")
     parser.add_argument("--rounds", type=int, default=2, help="with --check: turns of each run")
+    parser.add_argument("--patience", type=float, default=600, help="with --check: seconds to wait for a quiet machine")
     parser.add_argument("--engines", type=int, nargs="+", default=[1, 2], help="with --check: engines, and ranks")
     parser.add_argument("--loads", nargs="+", default=["fixed", "tail"], help="with --check")
     parser.add_argument("--folder", type=Path, default=Path(__file__).parents[2] / ".bench/scale", help="with --check")

@@ -165,7 +165,7 @@ def measure_run(
 
 def main(options: argparse.Namespace, console: Console) -> int:
     """Print the comparison of all runs; return 1 if one is not close."""
-    quiet = Quiet(0.1, 600)
+    quiet = Quiet(0.1, options.patience)
     runs_ahead = "max_lag" in {field.name for field in fields(Config)}
     comparisons: list[Comparison] = []
     for load in options.loads:

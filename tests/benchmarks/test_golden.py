@@ -76,7 +76,7 @@ def test_what_the_word_sets_of_mmau_do_to_right_answers() -> None:
             {"choices": ["A man and a child", "John F. Kennedy"], "answer": "John F. Kennedy"},
             {"choices": ["A dog", "Is it the wind"], "answer": "A dog"},
         ]
-        expected = {"{gold}": 3, "{letter}. {gold}": 3, "The answer is {gold}.": 1, "{letter}": 0}
+        expected = {"{gold}": 3, "{letter}. {gold}": 3, "The answer is {gold}.": 2, "{letter}": 0}
         wrong_options = 1
     prompts = [Prompt("x", (), row["answer"], fields={"options": row["choices"]}) for row in rows]
     accepted = {form: sum(word_sets(p, letter_case(p, form)).score for p in prompts) for form in expected}

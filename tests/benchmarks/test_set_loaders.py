@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from set_files import MMAR, MMAU, MMSU, write_json, write_set
+from set_files import CAPTION, MMAR, MMAU, MMSU, write_json, write_set
 
 from rl.benchmarks.sets import BENCHMARKS
 from rl.config import ConfigError
@@ -154,3 +155,22 @@ def test_mistakes_are_one_line(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=complaint.replace("?", r"\?").replace("…", ".")):
         load(DataConfig("benchmark", path, args=args))
+
+
+def test_a_task_of_big_bench_hard_as_its_repository_has_it(tmp_path: Path) -> None:
+    tasks = {
+        "navigate": [{"input": "Do you return?", "target": "Yes"}, "no row"],
+        "web": [{"input": "True?", "target": "No"}],
+    }
+    for name, examples in tasks.items():
+        write_json(tmp_path / "bbh" / f"{name}.json", [], lines=False)
+        (tmp_path / "bbh" / f"{name}.json").write_text(json.dumps({"canary": "x", "examples": examples}))
+    prompts = read(tmp_path, "bbh", on_bad_row="skip")
+    assert [(p.answer, p.fields["groups"]) for p in prompts] == [("Yes", {"task": "navigate"}), ("No", {"task": "web"})]
+
+
+def test_flags_and_lists_as_texts(tmp_path: Path) -> None:
+    write_set(tmp_path / "c", "step_caption")
+    for value, group in (("false", "one"), ("True", "several"), (1, "several"), (None, "one")):
+        write_json(tmp_path / "c" / "metadata.jsonl", [{**CAPTION, "is_multi_speakers": value}], lines=True)
+        assert read(tmp_path / "c", "step_caption")[0].fields["groups"] == {"speakers": group}

@@ -19,6 +19,7 @@ COMMANDS = [
     "show",
     "compare",
     "eval",
+    "benchmark",
     "curate",
     "init",
     "submit",

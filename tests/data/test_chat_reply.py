@@ -99,3 +99,30 @@ def test_what_is_put_into_the_open_turn_is_text_alone(name: str) -> None:
 def test_no_message_adds_nothing() -> None:
     chat = chat_of("chatml", think=False)
     assert chat.reply([], chat.controls.encode("a")[-1]) == []
+
+
+WITH_SCHEMAS = MODELS["chatml"].template.replace(
+    "{% for m", "{% if tools %}{{ '<|im_start|>tools\\n' + tools | tojson + '<|im_end|>\\n' }}{% endif %}{% for m", 1
+)
+SCHEMA = {"type": "function", "function": {"name": "calculator", "parameters": {"type": "object", "properties": {}}}}
+
+
+def test_tools_are_shown_by_a_template_that_knows_them() -> None:
+    tokenizer = tokenizer_of(MODELS["chatml"])
+    tokenizer.chat_template = WITH_SCHEMAS
+    chat = Chat(tokenizer, think=False)
+    shown = chat._decode(chat.prompt([QUESTION], tools=[SCHEMA]))
+    assert shown.startswith("<|im_start|>tools\n[{")
+    assert '"name": "calculator"' in shown
+    assert shown.endswith(chat._decode(chat.prompt([QUESTION])))
+    with pytest.raises(ValueError, match="shows no tools; let them be called by tags"):
+        chat_of("chatml", think=False).prompt([QUESTION], tools=[SCHEMA])
+
+
+STRIPPING = ("qwen 3", "deepseek r1", "deepseek v3.1", "glm 4.5", "strips chains")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_which_templates_strip_a_chain_before_what_a_user_says(name: str) -> None:
+    assert chat_of(name, think=True).drops_chain("user") == (name in STRIPPING)
+    assert not chat_of(name, think=False).drops_chain("user"), "without chains there is none to strip"

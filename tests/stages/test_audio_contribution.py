@@ -9,7 +9,7 @@ import pytest
 
 from rl.config import ConfigError, build
 from rl.stages.audio_contribution import ControlTest, count_options, fewest_to_drop, power, samples_needed, tail
-from rl.stages.curate import Config, fingerprint_of
+from rl.stages.curate import Config, fingerprint_of, run
 from rl.stages.prompt_filter import Row, control_metrics, describe_drops, drop_right_by_text, funnel
 from rl.types import Message, Prompt
 
@@ -131,3 +131,11 @@ def test_a_filter_that_asks_more_is_another_filter(tmp_path: Path) -> None:
     silenced = {"silenced": {}}
     digests = [digest(), digest(controls=silenced), digest(controls=silenced, keep=[1, 2]), digest(least={"a": 0.1})]
     assert len({*digests}) == 4
+
+
+def test_controls_need_sound(tmp_path: Path) -> None:
+    from contexts import context, prompt
+
+    text_only = context(tmp_path / "curate", {"d": [prompt("1"), prompt("2")]})
+    with pytest.raises(ValueError, match="controls need prompts with audio, and none has any"):
+        run(build(Config, {"data": "d", "temperature": 1.0, "controls": {"silenced": {}}}), text_only)

@@ -157,3 +157,23 @@ def test_absolute_paths_are_named_in_one_line(project: Path) -> None:
     _, lines = packed(project, data=data, model={"path": str(project / "model")})
     assert len(lines) == 1
     assert f"data.words.path '{project}/words.jsonl', model.path '{project}/model'" in lines[0]
+
+
+@pytest.mark.parametrize("place", ["recipe", "stage"])
+def test_environments_travel_with_their_files(project: Path, place: str) -> None:
+    write({"code/game.py": "def step(prompt, rollout, list=''): ...\n", "notes.txt": "a"}, project / "recipes")
+    tools = ["calculator", {"tool": "search", "args": {"file": "notes.txt"}}]
+    environment: dict[str, object] = {"tools": [*tools, "code/game.py:tool"]} if place == "recipe" else {}
+    (project / "recipes" / "code" / "game.py").write_text(
+        "def step(prompt, rollout): ...\ndef tool(x: str) -> str: ...\n"
+    )
+    stage = {"evaluate": {"data": "words", "split": None}}
+    if place == "stage":
+        stage["evaluate"]["environment"] = "code/game.py:step"
+        files, _ = packed(project, stages=[stage])
+        assert files == {"game.py"}
+    else:
+        files, _ = packed(project, environment=environment)
+        assert files == {"game.py", "notes.txt"}
+    assert "game.py:" in (project / "job" / "recipe.yaml").read_text()
+    assert "code/game.py" not in (project / "job" / "recipe.yaml").read_text()

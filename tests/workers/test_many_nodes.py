@@ -59,10 +59,9 @@ def test_ranks_on_two_nodes_and_a_node_that_is_lost(tmp_path: Path) -> None:
 
     lines = output.splitlines()
     (placement,) = [line for line in lines if line.startswith("placement: ")]
-    assert placement.count("127.0.0.1 ") == 2, placement
-    assert "engine 0" in placement.split(";")[0]
-    assert "policy 0" in placement.split(";")[0]
-    assert placement.endswith(": policy 1"), placement
+    first, second_node = placement.split("; ")
+    assert first.endswith(": engine 0, policy 0"), placement
+    assert second_node.endswith(": policy 1"), placement
     assert any("not share" in line for line in lines) == own_disk, output
     # What both ranks wrote is here, whole: the manifest was written on this side.
     checkpoint = next(out.glob("stages/*/checkpoints/step-000002"))

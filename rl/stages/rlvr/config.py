@@ -52,7 +52,7 @@ class Config(StageConfig):
     temperature: float = 1.0
     """Sampling temperature."""
     environment: str | EnvironmentConfig | None = None
-    """What answers the policy while it writes: a tool's name, file.py:step, or a mapping; default: the recipe's; `none`: none."""
+    """The environment that answers the policy while it writes: a tool's name, file.py:step, or a mapping; default: the recipe's; `none`: none."""
     max_lag: int = 0
     """Most versions of the policy between the one that began a sample and the one that learns from it. 0: samples are written
     and then learned from. Above: they are written while the policy learns, and none is dropped for its age."""

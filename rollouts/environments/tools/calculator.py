@@ -71,13 +71,7 @@ def _evaluate(node: ast.expr) -> Any:  # sympy's numbers have no common public t
         case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]) if name in _ONE_ARGUMENT:
             return _bounded(_call(name, _evaluate(argument)))
         case ast.Call(func=ast.Name(id="min" | "max" | "gcd" | "lcm" as name), args=[_, *_] as arguments, keywords=[]):
-            functions: dict[str, Callable[..., Any]] = {
-                "min": sympy.Min,
-                "max": sympy.Max,
-                "gcd": sympy.igcd,
-                "lcm": sympy.ilcm,
-            }
-            return _bounded(functions[name](*map(_evaluate, arguments)))
+            return _bounded(_call_with_several(name, [_evaluate(argument) for argument in arguments]))
         case _:
             pass
     raise ValueError(f"cannot calculate '{ast.unparse(node)[:80]}'")
@@ -128,6 +122,16 @@ def _power(base: Any, exponent: Any) -> Any:
     if base == 0 and float(exponent) < 0:
         raise ValueError("division by zero")
     return base**exponent
+
+
+def _call_with_several(name: str, values: list[Any]) -> Any:
+    import sympy
+
+    if name in ("gcd", "lcm"):
+        if not all(value.is_Integer for value in values):
+            raise ValueError(f"{name} of whole numbers only")
+        return sympy.Integer((sympy.igcd if name == "gcd" else sympy.ilcm)(*values))
+    return (sympy.Min if name == "min" else sympy.Max)(*values)
 
 
 def _call(name: str, value: Any) -> Any:

@@ -1,0 +1,91 @@
+"""A stretch of a clip that an environment puts into the policy's turn is heard as the trainer hears it, and as it was cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rl.audio import SAMPLE_RATE, waveform
+from rl.types import AUDIO_PATCH, Clip, Message, Prompt, Rollout
+
+GAME = """
+from rl.types import AUDIO_PATCH, Clip, Message, Reply
+from rollouts.environments.tools.listen import listen
+
+def step(prompt, rollout):
+    turn = len(rollout.exchanges)
+    if turn == int(prompt.answer):
+        return None
+    return Reply((Message("assistant", AUDIO_PATCH),), (listen(prompt, 0.5 * turn, 0.5 * turn + 0.4),), note="listen")
+"""
+
+
+def respawn(i: int) -> Any:
+    raise AssertionError("no engine died")
+
+
+@pytest.fixture(scope="module")
+def heard(
+    audio_engine: Any, listener: Path, clips: list[Clip], tmp_path_factory: pytest.TempPathFactory
+) -> list[Rollout]:
+    from models.hearing import clip_counter
+    from models.load import load_tokenizer
+    from rl.data.chat import Chat
+    from rollouts.environments.config import EnvironmentConfig
+    from rollouts.environments.service import EnvironmentService
+    from rollouts.sampler import Sampler
+
+    folder = tmp_path_factory.mktemp("again")
+    (folder / "hear_again.py").write_text(GAME)
+    chat = Chat(load_tokenizer(listener), count_audio_tokens=clip_counter(listener))
+    sampler = Sampler([audio_engine], respawn, chat)
+    sampler.load(listener, version=1)
+    # A random model seldom ends a turn: it is paused wherever it writes one of these.
+    config = EnvironmentConfig(step="hear_again.py:step", stop=[*map(chr, range(32, 127))])
+    prompts = [
+        Prompt(f"p{times}", (Message("user", f"{AUDIO_PATCH} what is it?"),), str(times), clips=(clips[5],))
+        for times in (0, 1, 3)
+    ]
+    with EnvironmentService(config, folder) as environment:
+        environment.start()
+        sampler.episodes.environment = environment
+        stream = sampler.generate(prompts, samples=4, temperature=1.0, max_sequence_tokens=400, seed=5)
+        return [rollout for batch in stream for rollout in batch]
+
+
+def test_what_is_heard_again_is_the_stretch(heard: list[Rollout]) -> None:
+    assert {len(r.exchanges) for r in heard if r.error is None} >= {0, 1, 3}
+    for r in heard:
+        assert r.error is None
+        whole = waveform(r.prompt.clips[0])
+        for turn, exchange in enumerate(r.exchanges):
+            (clip,) = exchange.reply.clips
+            start = SAMPLE_RATE // 2 * turn
+            assert np.abs(waveform(clip) - whole[start : start + round(0.4 * SAMPLE_RATE)]).max() < 1e-6
+            assert not r.action_mask[exchange.start : exchange.end].any()
+            assert r.action_mask[exchange.start - 1]
+        assert len(r.clips) == 1 + len(r.exchanges)
+        assert r.text.count(AUDIO_PATCH) == len(r.exchanges)
+
+
+def test_engine_and_trainer_agree_on_what_was_written_after_it(
+    heard: list[Rollout], listener: Path, loud: Callable[[Any, int], Any]
+) -> None:
+    import torch
+
+    from models.load import load_model
+
+    model = load_model(listener).eval()
+    token = model.config.audio_token_id
+    for r in heard:
+        if token in r.tokens[r.action_mask]:
+            continue
+        ids = torch.from_numpy(r.tokens)[None]
+        with torch.no_grad():
+            logits = model(input_ids=ids, sounds=model.encode([waveform(clip) for clip in r.clips])).logits[0]
+        logprobs = logits.log_softmax(-1)[:-1].gather(1, ids[0, 1:, None])[:, 0]
+        assert np.abs(logprobs[r.action_mask[1:]].numpy() - r.logprobs).max() < 1e-4

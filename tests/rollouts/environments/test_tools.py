@@ -1,0 +1,124 @@
+"""The bundled tools, on what a model may write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rl.audio import SAMPLE_RATE, encode, waveform
+from rl.types import Clip, Prompt
+from rollouts.environments.tool import BadCallError, Tool, load_tool
+from rollouts.environments.tools.calculator import calculator
+from rollouts.environments.tools.search import search
+
+WAVE = np.random.default_rng(0).uniform(-0.5, 0.5, 2 * SAMPLE_RATE).astype(np.float32)
+PROMPT = Prompt("p", (), clips=(Clip(data=encode(WAVE, bits=24)),))
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("2 + 3 * 4", "14"), ("(48 / 2) + 24", "48"), ("0.1 + 0.2", "0.3"), ("1 / 3", "0.333333333333"),
+        ("1/3 * 3", "1"), ("2^10", "1024"), ("12 × 3 ÷ 4", "9"), ("5 − 7", "-2"), ("1,234,567 + 1", "1234568"),
+        ("7 // 2", "3"), ("-7 % 3", "2"), ("sqrt(2)", "1.41421356237"), ("sqrt(16)", "4"), ("factorial(20)", "2432902008176640000"),
+        ("sin(pi / 6)", "0.5"), ("ln(e)", "1"), ("abs(-3.5)", "3.5"), ("min(3, 1, 2)", "1"), ("gcd(12, 18)", "6"), ("3 + 4 =", "7"),
+        ("2 ** -2", "0.25"), ("1e3", "1000"), ("100 * 1.05 ** 10", "162.889462678"), ("floor(2.7) + ceil(2.1)", "5"), ("[1 + 2] * {3}", "9"), ("max(7)", "7"),
+    ],
+)  # fmt: skip
+def test_the_calculator(expression: str, value: str) -> None:
+    assert calculator(expression) == value
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "", "2 +", "1 / 0", "5 % 0", "9 ** 9 ** 9", "factorial(1000)", "factorial(-1)", "sqrt(-1)", "log(0)", "(-8) ** (1/3)",
+        "__import__('os').system('id')", "().__class__", "gcd(0.5, 2)", "'a' * 10**9", "lambda: 0", "x + 1", "1 if 2 else 3",
+        "1e999", "9" * 700, "2 ** 5000", "True + 1", "1j", "exp(100000)", "(" * 450, "max()", "0 ** -1", "calc(2)", "1 < 2", "nan",
+        "10 ** 600 * 10 ** 600", "sqrt(2) ** 100000", "2 + 3; 4", "\x00",
+    ],
+)  # fmt: skip
+def test_the_calculator_refuses(expression: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        calculator(expression)
+
+
+def tool(spec: str, folder: Path | None = None, **args: object) -> Tool:
+    return load_tool(spec, args, None, folder)
+
+
+def test_listen_gives_the_samples_of_the_stretch() -> None:
+    heard = tool("listen").call({"start": 0.5, "end": "1.25"}, PROMPT)
+    assert isinstance(heard, Clip)
+    stretch = waveform(PROMPT.clips[0])[SAMPLE_RATE // 2 : SAMPLE_RATE * 5 // 4]
+    assert np.abs(waveform(heard) - stretch).max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("1, 0.5", "reversed"), ("1.0, 1.1", "too_short"), ("1, 1", "too_short"), ("1, 9", "out_of_clip"), ("-1, 1", "out_of_clip"),
+        ("0, 1, 2", "no_clip"), ("0, 1, 0", "no_clip"), ("a, b", "malformed"), ("", "malformed"), ("1", "malformed"), ("1, 2, 3, 4", "malformed"),
+        ("nan, 1", "malformed"), ("0, inf", "malformed"), ("1.0-2.0", "malformed"), ("1,5, 2,0", "malformed"), ("٣, x", "malformed"),
+        ("1e400, 2", "malformed"), ("0, 1, 1.5", "malformed"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_heard_has_a_reason(content: str, reason: str) -> None:
+    listen = tool("listen")
+    with pytest.raises(ValueError, match=r".") as error:
+        listen.call(listen.read_content(content), PROMPT)
+    assert getattr(error.value, "reason", None) == reason
+
+
+def test_search_finds_the_passage(tmp_path: Path) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("The cat sleeps all day.\n\nOwls hunt at night.\n\nThe owl and the cat went to sea.", "utf-8")
+    assert search("which owls hunt", file=file, results=1) == "[1] Owls hunt at night."
+    assert search("zebra", file=file) == "no passage matches"
+    assert search("THE owl", file=file).startswith("[1] The owl and the cat")
+    with pytest.raises(ValueError, match="an empty query"):
+        search(" ?! ", file=file)
+    found = tool("search", tmp_path, file="notes.txt").call({"query": "owl"}, PROMPT)
+    assert isinstance(found, str)
+    assert "went to sea" in found
+
+
+def test_python_in_the_sandbox() -> None:
+    python = tool("python", seconds=2.0)
+    assert python.call({"code": "x = [i * i for i in range(4)]\nsum(x)"}, PROMPT) == "14"
+    assert python.call({"code": "print('hi')"}, PROMPT) == "hi"
+    assert python.call({"code": "1 / 0"}, PROMPT) == "ZeroDivisionError: division by zero"
+    assert "SyntaxError" in str(python.call({"code": "x ="}, PROMPT))
+    assert python.call({"code": ""}, PROMPT) == "(printed nothing)"
+    with pytest.raises(ValueError, match=r"."):
+        python.call({"code": "while True: pass"}, PROMPT)
+
+
+def test_a_tool_of_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "own_weather.py").write_text(
+        "from rl.types import Prompt\n"
+        "def weather(prompt: Prompt, city: str, days: int = 1, metric: bool = True, *, key: str) -> str:\n"
+        "    '''Return the weather of a city.\n\n    For some days.'''\n"
+        "    return f'{prompt.id} {city} {days} {metric} {key}'\n"
+    )
+    own = tool("own_weather.py:weather", tmp_path, key="k")
+    assert own.call({"city": "Bern", "days": "3"}, PROMPT) == "p Bern 3 True k"
+    function = own.schema["function"]
+    assert function == {
+        "name": "weather",
+        "description": "Return the weather of a city.",
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"type": "string"}, "days": {"type": "integer"}, "metric": {"type": "boolean"}},
+            "required": ["city"],
+        },
+    }
+    for arguments in ({}, {"city": "x", "days": "many"}, {"city": "x", "moon": 1}, {"city": "x", "metric": "yes"}):
+        with pytest.raises(BadCallError):
+            own.call(arguments, PROMPT)
+    with pytest.raises(ValueError, match="missing argument 'key'"):
+        tool("own_weather.py:weather", tmp_path)
+    with pytest.raises(ValueError, match="unknown argument 'kee'; did you mean 'key'"):
+        tool("own_weather.py:weather", tmp_path, key="k", kee="x")
