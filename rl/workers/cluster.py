@@ -4,7 +4,7 @@ largest fixed cost (Ray 10–17 s, importing vLLM 15–20 s)."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -26,7 +26,7 @@ from rl.workers import trainer
 from rl.workers.audio_features import AudioFeatures
 from rl.workers.critic import CriticWorker
 from rl.workers.critic_group import CriticGroup
-from rl.workers.deaths import Seat, count_oom_kills, describe_death, describe_seat, find_actor_error, find_death
+from rl.workers.deaths import Seat, count_oom_kills, find_loss
 from rl.workers.group import PolicyGroup, TrainerGroup
 from rl.workers.liveness import Watchdog
 from rl.workers.loss import Loss
@@ -84,13 +84,13 @@ class Cluster:
         self.oom_kills = count_oom_kills()
         self.owns_ray = self.is_abandoned = False
         self.turns = Turns()
-        self.ray_deaths: RayDeaths | None = None
+        self.watches = ExitStack()  # threads that look for losses
         self.group: PlacementGroup | None = None
 
     def __enter__(self) -> Cluster:
         self.owns_ray = not ray.is_initialized()
         find_lives, find_nodes = self.processes.find_lives, self.processes.find_nodes
-        self.watchdog = Watchdog(self.config.heartbeat_s, find_lives, self.report_loss, find_nodes)
+        self.watches.callback(Watchdog(self.config.heartbeat_s, find_lives, self.report_loss, find_nodes).close)
         try:
             self._start()
         except BaseException as error:
@@ -101,7 +101,7 @@ class Cluster:
     def _start(self) -> None:
         if self.owns_ray:
             start_ray(self.config, count_parameters(self.model_path) * (2 if self.model.dtype == "bfloat16" else 4))
-            self.ray_deaths = RayDeaths(self.report_loss)
+            self.watches.callback(RayDeaths(self.report_loss).close)
         resources = cast("dict[str, float]", ray.cluster_resources())
         cpus, gpus = resources.get("CPU", 0), resources.get("GPU", 0)
         self.gpu = gpus > 0
@@ -127,9 +127,7 @@ class Cluster:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.watchdog.close()
-        if self.ray_deaths:
-            self.ray_deaths.close()
+        self.watches.close()
         if not self.is_abandoned:
             self.storage.close()
             for actor in self.actors.values():
@@ -140,14 +138,11 @@ class Cluster:
             stop_ray(error)
 
     def abandon(self) -> None:
-        """Kill the Ray that the cluster has started, of which a process is dead or stands still: nothing can be asked of it, not
-        even its end. What the caller has got from its object store must outlive this call: to give it back to a store that is dead
-        would end this process."""
+        """Kill the Ray that the cluster has started, which answers nothing while a process of it is dead or frozen. What the
+        caller has got from its object store must outlive this call: given back to a dead store it would end this process."""
         if self.owns_ray:
             self.is_abandoned, self.owns_ray = True, False
-            self.watchdog.close()
-            if self.ray_deaths:
-                self.ray_deaths.close()
+            self.watches.close()
             kill_ray()
             stop_ray()
 
@@ -235,12 +230,7 @@ class Cluster:
 
     def find_loss(self, error: BaseException) -> Loss | None:
         """Return which actor's death is behind an error; None where none has died."""
-        death = find_death(find_actor_error(error) or error, self.actors)
-        if death is None:
-            return None
-        loss = describe_death(describe_seat(death[0], self.training.ranks), death[1], self.oom_kills)
-        # What was made of the death says more, such as how many engines died one after the other.
-        return replace(loss, text=str(error)) if isinstance(error, ValueError) else loss
+        return find_loss(error, self.actors, self.training.ranks, self.oom_kills)
 
     def _await(self, role: str) -> None:
         """Wait until the vLLM of each of the role's actors has started."""

@@ -6,16 +6,18 @@ import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import ray
-from ray.exceptions import RayActorError, RayError
+from ray.exceptions import OutOfMemoryError, RayActorError, RayError
 
 from rl.workers.loss import Loss
 from rollouts.judge_engine import last_line
 from rollouts.remote import Actor
 
+MEMORY_FIX = "lower what the run takes or free some memory"
 NOTICE_S = 10
 """Seconds that Ray may take to notice a death, after a rank whose peer has died reports that."""
 Seat = tuple[str, int]
@@ -56,6 +58,21 @@ def describe_seat(seat: Seat, ranks: int) -> str:
     return f"the {name}'s rank {index}" if ranks > 1 else f"the {name}'s trainer"
 
 
+def find_loss(error: BaseException, actors: Mapping[Seat, Actor], ranks: int, oom_kills: int) -> Loss | None:
+    """Return which actor's death is behind an error; None where none has died. `oom_kills` is what `count_oom_kills` said at the
+    start."""
+    if isinstance(error, OutOfMemoryError):  # Ray names it in place of the death
+        return Loss(
+            f"Ray ended a process of the run because its node ran out of memory; {MEMORY_FIX}", is_curable=False
+        )
+    death = find_death(find_actor_error(error) or error, actors)
+    if death is None:
+        return None
+    loss = describe_death(describe_seat(death[0], ranks), death[1], oom_kills)
+    # What was made of the death says more, such as how many engines died one after the other.
+    return replace(loss, text=str(error)) if isinstance(error, ValueError) else loss
+
+
 def describe_death(name: str, error: RayActorError, oom_kills: int) -> Loss:
     """Return the death of the actor `name`. `oom_kills` is what `count_oom_kills` said at the start."""
     text = str(error)
@@ -86,15 +103,14 @@ def _find_cause(text: str, pid: int, oom_kills: int) -> Loss:
     """Return why an actor has died, from what Ray says, from its log, and from the kernel's counts."""
     if "creation task" in text:
         return Loss(f"it did not start: {last_line(Exception(text))}", is_curable=False)
-    fix = "lower what the run takes or free some memory"
     if "low on memory" in text:
-        return Loss(f"Ray ended it because its node ran out of memory; {fix}", is_curable=False)
+        return Loss(f"Ray ended it because its node ran out of memory; {MEMORY_FIX}", is_curable=False)
     if re.search(r"\bnode\b.*\b(died|dead|terminated|preempted)", text, re.IGNORECASE) and not pid:
         return Loss("its node has died or cannot be reached")
     if signal_name := _find_signal(pid):
         return Loss(f"it crashed with {signal_name}")
     if count_oom_kills() > oom_kills:
-        return Loss(f"the kernel killed it because memory ran out; {fix}", is_curable=False)
+        return Loss(f"the kernel killed it because memory ran out; {MEMORY_FIX}", is_curable=False)
     return Loss("it was killed from outside (SIGKILL), as the kernel does when memory runs out")
 
 

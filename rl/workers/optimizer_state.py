@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from rl.finite import NonFiniteError, find_non_finite
 
@@ -155,7 +155,11 @@ def pieces(engine: Any, rank: int) -> Iterator[Piece]:
 
 def _master_weights(optimizer: Any) -> list[Tensor]:
     """Return DeepSpeed's master weights; none without ZeRO."""
-    return next((getattr(optimizer, name) for name in MASTER_WEIGHTS if hasattr(optimizer, name)), [])
+    for name in MASTER_WEIGHTS:
+        if hasattr(optimizer, name):
+            weights: list[Tensor] = getattr(optimizer, name)
+            return weights
+    return []
 
 
 def _open_pieces(stack: ExitStack, folder: Path) -> dict[str, list[SavedPiece]]:
@@ -164,8 +168,9 @@ def _open_pieces(stack: ExitStack, folder: Path) -> dict[str, list[SavedPiece]]:
 
     tensors: dict[tuple[str, int], dict[str, Any]] = defaultdict(dict)
     for file in sorted(folder.glob("*.safetensors")):
-        content = stack.enter_context(safe_open(file, "pt"))
-        for key in content.keys():  # noqa: SIM118 (it is no mapping)
+        content: Any = stack.enter_context(cast("Any", safe_open)(file, "pt"))
+        keys: list[str] = list(content.keys())
+        for key in keys:
             match = re.fullmatch(r"(.+)@(\d+)/(\w+)", key)
             if match is None:
                 raise ValueError(

@@ -10,6 +10,7 @@ import os
 import select
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from rewards.deadline import list_children
 from rl.workers.liveness import RAY, read_command
@@ -26,7 +27,10 @@ class RayDeaths:
     def __init__(self, report: Callable[[str], None]) -> None:
         self.report = report
         self.ended = threading.Event()
-        self.descriptors = {os.pidfd_open(pid): name for pid, name in _find_own_processes().items()}
+        self.descriptors: dict[int, str] = {}
+        for pid, name in _find_own_processes().items():
+            with suppress(OSError):  # Linux before 5.3 has no such descriptors: there Ray itself is the first to notice
+                self.descriptors[os.pidfd_open(pid)] = name
         self.thread = threading.Thread(target=self._run, name="Ray's deaths", daemon=True)
         self.thread.start()
 

@@ -19,6 +19,8 @@ from rl.signals import is_interrupted
 from rl.workers.placement import ClusterConfig
 from rl.workers.ray_session import LOOPBACK, RaySession, loopback_address
 
+START_FAILURES = ("timed out during startup", "Failed to start GCS")
+"""Parts of what Ray says when one of its own processes was too slow to start, or died meanwhile."""
 RAY_STARTS = 3
 """Attempts to start a local Ray."""
 STORE_BYTES = 1 << 30
@@ -98,8 +100,8 @@ def _init_local_ray(cpus: int, weights: int, folder: Path) -> None:
                     **QUIET,
                 )
             return
-        except Exception as error:  # Ray raises this one as a bare Exception
-            if "timed out during startup" not in str(error):
+        except Exception as error:  # Ray raises these as a bare Exception and as a RuntimeError
+            if not any(failure in str(error) for failure in START_FAILURES):
                 raise
             ray.shutdown()
             if attempt == RAY_STARTS - 1:

@@ -21,22 +21,12 @@ ON_HOST = {"offload_optimizer": {"device": "cpu", "pin_memory": False}}
 DIVIDED = {"stage3_param_persistence_threshold": 0}  # so small a model would stay whole otherwise
 Trainer = tuple[int, int, dict[str, Any]]
 """(ranks, ZeRO stage, DeepSpeed's options of ZeRO)."""
-SINGLE: Trainer = (1, 0, {})
-# Each one's state comes from the one before it: every pair of stages, both counts of ranks, on the host and off it.
+# Each one's state comes from the one before it, so that a value which any of them changed would show in all after it.
 FLOAT: list[Trainer] = [
-    (2, 2, {}), (1, 3, DIVIDED), (2, 2, ON_HOST), (2, 0, {}), (2, 3, DIVIDED), (1, 1, {}), (2, 1, {}), (1, 2, {}),
-    (2, 3, {**DIVIDED, **ON_HOST}), SINGLE, (2, 2, {}),
+    (2, 2, {}), (1, 3, DIVIDED), (2, 2, ON_HOST), (2, 0, {}), (2, 3, DIVIDED), (1, 1, {}), (2, 1, {}), (1, 0, {}),
 ]  # fmt: skip
-HALF: list[Trainer] = [
-    (2, 2, {}),
-    (1, 3, DIVIDED),
-    (2, 1, {}),
-    (1, 2, ON_HOST),
-    (2, 3, DIVIDED),
-    (1, 1, {}),
-    (2, 2, {}),
-]
-CASES = [("policy", "float32", None, FLOAT), ("policy", "bfloat16", None, HALF), ("critic", "float32", None, FLOAT[:5])]
+HALF: list[Trainer] = [(2, 2, {}), (1, 3, DIVIDED), (2, 1, {}), (1, 2, ON_HOST), (2, 3, DIVIDED)]
+CASES = [("policy", "float32", None, FLOAT), ("policy", "bfloat16", None, HALF), ("critic", "float32", None, FLOAT[:3])]
 ADAPTER = LoraConfig(rank=4, alpha=8)
 
 
@@ -70,7 +60,7 @@ def state(folder: Path) -> dict[str, torch.Tensor]:
     return {name: values[:1] if name.endswith("/step") else values for name, values in whole.items()}
 
 
-@pytest.mark.parametrize(("role", "dtype", "lora", "trainers"), [*CASES, ("policy", "float32", ADAPTER, FLOAT[:4])])
+@pytest.mark.parametrize(("role", "dtype", "lora", "trainers"), [*CASES, ("policy", "float32", ADAPTER, FLOAT[:3])])
 def test_a_checkpoint_goes_on_with_any_ranks_and_stage(
     worlds: Callable[[int], Any],
     untied: Path,

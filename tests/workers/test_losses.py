@@ -9,9 +9,9 @@ import threading
 from pathlib import Path
 
 import pytest
-from ray.exceptions import RayActorError
+from ray.exceptions import OutOfMemoryError, RayActorError
 
-from rl.workers.deaths import count_oom_kills, describe_death, find_actor_error
+from rl.workers.deaths import count_oom_kills, describe_death, find_actor_error, find_loss
 from rl.workers.ray_deaths import RayDeaths
 from rl.workers.ray_watcher import kill_all, list_processes
 
@@ -43,6 +43,16 @@ def test_the_death_behind_other_errors_is_found() -> None:
     error.__context__ = death  # as an error has that is raised where the other one is handled
     assert find_actor_error(error) is death
     assert find_actor_error(ValueError("rlvr.steps: must not be negative")) is None
+
+
+def test_memory_that_ran_out_is_one_line_and_not_tried_again() -> None:
+    loss = find_loss(
+        OutOfMemoryError("1 worker(s) were killed due to the node running low on memory.\nTop 10"), {}, 1, 0
+    )
+    assert loss is not None
+    assert not loss.is_curable
+    assert loss.text.endswith("because its node ran out of memory; lower what the run takes or free some memory")
+    assert find_loss(ValueError("rlvr.steps: must not be negative"), {}, 1, 0) is None
 
 
 @pytest.mark.parametrize(("part", "name"), [("gcs/gcs_server", "Ray's GCS"), ("raylet/raylet", "Ray's raylet")])
