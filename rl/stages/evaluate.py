@@ -180,8 +180,8 @@ def audio_reliance(
     config: Config, samples: Sequence[Scored], sampler: Sampler, scorer: Scorer, context: Context
 ) -> dict[str, float]:
     """Return `accuracy_CONTROL` for each control, over the prompts with audio, and `audio_reliance`: the accuracy with
-    the right sound (`accuracy_heard`) less that with the first control's, prompt by prompt. Raises ValueError where no
-    prompt has audio."""
+    the right sound (`accuracy_heard`) less that with the first control's, prompt by prompt over those that have both. A
+    control that leaves no prompt is skipped with a line. Raises ValueError where no prompt has audio."""
     from rl.data.controls import CONTROLS
     from rl.stages.scoring import with_interval
 
@@ -190,15 +190,21 @@ def audio_reliance(
         raise ValueError(f"evaluate '{context.name}': controls need prompts with audio, and none has any; remove them")
     with_sound = {id: share for id, share in accuracy_by_prompt(samples).items() if id in prompts}
     metrics = with_interval("accuracy_heard", list(with_sound.values()))
-    for place, name in enumerate(config.controls):
+    for name in config.controls:
         prompts_without = CONTROLS[name](list(prompts.values()))
+        if not prompts_without:  # what was sampled so far is worth more than the control
+            context.say(f"{context.name}: control {name} is skipped: no prompt has another one with as many clips")
+            continue
         _, controlled_samples, _ = measure(
             replace(config, greedy=False), prompts_without, sampler, scorer, context.seed
         )
         without_sound = accuracy_by_prompt(controlled_samples)
+        differences = [with_sound[id] - without_sound[id] for id in with_sound if id in without_sound]
+        if not differences:
+            context.say(f"{context.name}: control {name} is skipped: no prompt has a verdict both with it and without")
+            continue
         metrics |= with_interval(f"accuracy_{name}", list(without_sound.values()))
-        if place == 0:
-            differences = [with_sound[id] - without_sound[id] for id in with_sound if id in without_sound]
+        if "audio_reliance" not in metrics:
             metrics |= with_interval("audio_reliance", differences)
     return metrics
 

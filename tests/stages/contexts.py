@@ -21,7 +21,7 @@ def context(
     folder: Path, sources: Mapping[str, Sequence[Prompt]], parts: Sequence[PartConfig] = (), **given: Any
 ) -> Context:
     """The stage `distill` in `folder`, whose parent holds verifiers. There is no cluster: who asks an engine fails."""
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     shared = RewardConfig(list(parts) or [PartConfig("text")])
     values: dict[str, Any] = {
         "name": "distill",
