@@ -168,13 +168,29 @@ CAPTION = Judging(
     _caption_criteria,
     _caption_figure,
 )
-_TOLERANCES = {
+SPQA_TASKS = (
+    "age",
+    "emotions",
+    "event",
+    "gender",
+    "pitch",
+    "rhythm",
+    "scene",
+    "speed",
+    "vocalsound",
+    "voice_styles",
+    "voice_tone",
+)
+"""Values of `task_type` in step_spqa, 50 items each."""
+TOLERANCES = {
     "age": "ages by their range: the same decade or life stage is right",
     "speed": "neighbouring degrees of speed are right",
-    "emotion": "emotions of one group (glad and happy, sad and sorrowful) are the same",
+    "emotions": "emotions of one group (glad and happy, sad and sorrowful) are the same",
     "event": "a sound and its kind, or its cause, are the same",
+    "vocalsound": "a sound of the voice and its kind, or its cause, are the same",
     "scene": "a place and the kind of place that it is are the same",
 }
+"""Task of step_spqa -> what else than the reference is right; the others have no tolerance."""
 SPQA = Judging(
     "You decide whether an answer to a question about a voice or a sound is right by the reference.",
     lambda prompt, _, answer: {
@@ -186,7 +202,7 @@ SPQA = Judging(
     },
     lambda prompt: {
         "right": (
-            f"1 where the answer is right ({_TOLERANCES.get(str(prompt.fields.get('task_type')), 'it says the same')}), else 0.",
+            f"1 where the answer is right ({TOLERANCES.get(str(prompt.fields.get('task_type')), 'it says the same')}), else 0.",
             0,
             1,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from rewards.contract import Case
 from rewards.service import RewardService
 from rewards.verifiers.benchmark_judge import Config, connect
 from rewards.watch import WatchConfig
-from rl.benchmarks.judged import NOT_OFFICIAL
+from rl.benchmarks.judged import NOT_OFFICIAL, SPQA_TASKS, TOLERANCES
 from rl.benchmarks.sets import BENCHMARKS
 from rl.data.sources import DataConfig, load
 from rl.stages.benchmark_tables import measure_sets
@@ -59,8 +60,6 @@ def prompt_of(name: str, folder: Path) -> Prompt:
 
 
 def answered(prompt: Prompt, text: str, sample: int = 0) -> Rollout:
-    from dataclasses import replace
-
     return replace(Case(text, None).rollout(), prompt=prompt, sample=sample)
 
 
@@ -144,6 +143,23 @@ def test_spqa_asks_only_where_the_words_differ(tmp_path: Path) -> None:
     assert mark(judge, prompt, "a woman") == 1.0
     assert mark(judge, prompt, "a man") == 0.0
     assert judge.material["reference"] == "女"
+
+
+def test_tolerances_are_those_of_tasks_that_spqa_has(tmp_path: Path) -> None:
+    assert len(SPQA_TASKS) == 11
+    assert {*TOLERANCES} <= {*SPQA_TASKS}
+    prompt = prompt_of("step_spqa", tmp_path)
+    wanted = {
+        "age": "decade",
+        "emotions": "one group",
+        "speed": "neighbouring",
+        "event": "cause",
+        "vocalsound": "cause",
+    }
+    for task, words in wanted.items():
+        judge = Canned({"right": 1})
+        mark(judge, replace(prompt, fields={**prompt.fields, "task_type": task}), "something else")
+        assert words in judge.told
 
 
 def test_dialogue_understanding_in_tenths(tmp_path: Path) -> None:
