@@ -21,6 +21,7 @@ from rewards.served import Model
 from rewards.verifiers import judge as rubric_judge
 from rewards.verifiers import language
 from rl.benchmarks.benchmark import Judging
+from rl.benchmarks.rules import options_of
 from rl.benchmarks.sets import BENCHMARKS
 from rl.config import build
 from rl.types import Prompt, Rollout, Verdict
@@ -164,6 +165,9 @@ def mark_without_judge(judging: Judging, rollout: Rollout) -> tuple[float, str] 
     prompt, (worst, best) = rollout.prompt, judging.scale
     if not rollout.response.strip():
         return worst, "no answer"
+    if judging.closed and options_of(prompt):
+        is_right = judging.closed(prompt, rollout.response).score == 1
+        return (best, "right by the set's rule") if is_right else (worst, "wrong by the set's rule")
     if judging.needs_right and judging.needs_right(prompt, rollout.response).score < 1:
         return worst, "the answer is wrong, so its reasoning is not rated"
     if judging.first and judging.first(prompt, rollout.response).score == 1:

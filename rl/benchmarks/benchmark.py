@@ -73,6 +73,8 @@ class Judging:
     """Language of the answers: one in another has the worst figure, whatever the judge says. Empty: any."""
     first: Rule | None = None
     """A rule that is asked before the judge: where it says 1.0 the answer is right, and the judge is not asked."""
+    closed: Rule | None = None
+    """A rule that alone settles an answer where the prompt has options: best or worst figure, and the judge is not asked."""
     needs_right: Rule | None = None
     """A rule without whose 1.0 the answer has the worst figure and the judge is not asked."""
     options: Mapping[str, object] = field(default_factory=lambda: {"temperature": 0.0, "max_tokens": 1024})

@@ -6,7 +6,7 @@ from pathlib import PurePath
 
 from rl.benchmarks.benchmark import Benchmark, Item, Row, after, before, group, lettered_lines, need, text_of, texts
 from rl.benchmarks.judged import MMAR_RUBRICS, OPEN_ANSWER
-from rl.benchmarks.rules import outer_letter, word_sets
+from rl.benchmarks.rules import closed_word_sets, outer_letter, word_sets
 
 R1_CHOICE = (
     "Please choose the answer from the following options, do not provide any additional explanations or content: "
@@ -243,7 +243,7 @@ MMAU_PRO = Benchmark(
     {"official": ask_mmau_pro},
     "closed: word sets in place of its embeddings (NV-Embed-v2); open: a judge, 1 to 5 on four criteria",
     "choice",
-    word_sets,
+    closed_word_sets,
     OPEN_ANSWER,
     ("category", "form"),
 )

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import cast
 
 from rl.benchmarks.benchmark import Judging
-from rl.benchmarks.rules import same_text, short_answer, word_sets
+from rl.benchmarks.rules import closed_word_sets, same_text, short_answer, word_sets
 from rl.types import Prompt
 
 NOT_OFFICIAL = "not the official judge"
@@ -70,7 +70,7 @@ OPEN_ANSWER = Judging(
         "clarity": ("It is clearly said.", 1, 5),
     },
     lambda _, marks: _mean(marks) / 5,
-    first=word_sets,
+    closed=closed_word_sets,
     model="Qwen2.5-7B",
 )
 

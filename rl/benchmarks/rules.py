@@ -34,6 +34,12 @@ def word_sets(prompt: Prompt, answer: str) -> Mark:
     return Mark(float(bool(words) and right <= words and not words & wrong))
 
 
+def closed_word_sets(prompt: Prompt, answer: str) -> Mark:
+    """Mark as `word_sets` does where the prompt has options; without them the answer is left out of the mean: word sets say
+    nothing of a free answer, which may hold every word of the gold and deny it."""
+    return word_sets(prompt, answer) if options_of(prompt) else Mark(0.0, is_counted=False)
+
+
 def _words(text: str) -> set[str]:
     return set(_WORD.findall(text.lower()))
 

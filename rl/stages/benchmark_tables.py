@@ -111,9 +111,10 @@ def _measure_set(name: str, samples: Sequence[Scored]) -> SetResults:
     benchmark = BENCHMARKS[name]
     figures: list[Figure] = []
     if any(_inner(s, "official") is not None for s in samples):
-        # where the rule is only asked before a judge, it is not the whole official figure
-        is_first = benchmark.judging is not None and benchmark.judging.first is benchmark.official
-        owner = "the set's own rule as far as it needs no judge" if is_first else "the set's own rule"
+        # where the rule is asked before a judge, or of closed items alone, it is not the whole official figure
+        judging = benchmark.judging
+        is_part = judging is not None and benchmark.official in (judging.first, judging.closed)
+        owner = "the set's own rule as far as it needs no judge" if is_part else "the set's own rule"
         note = f"{owner} ({benchmark.rule})"
         figures.append(_figure("official", note, (0.0, 1.0), benchmark, samples, _official))
     if any(_inner(s, "strict") is not None for s in samples):

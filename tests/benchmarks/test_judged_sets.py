@@ -15,6 +15,7 @@ from set_files import write_set
 from rewards.combine import PartConfig, RewardConfig
 from rewards.contract import Case
 from rewards.service import RewardService
+from rewards.verifiers import benchmark
 from rewards.verifiers.benchmark_judge import Config, connect
 from rewards.watch import WatchConfig
 from rl.benchmarks.judged import NOT_OFFICIAL, SPQA_TASKS, TOLERANCES
@@ -167,6 +168,35 @@ def test_dialogue_understanding_in_tenths(tmp_path: Path) -> None:
     assert mark(judge, prompt, "You sound tired and lively.") == 0.5
     assert "It says 'tired / sleepy'." in judge.told
     assert judge.material["question"] == "[audio]How do I sound?"
+
+
+def test_closed_and_open_items_of_mmau_pro_are_two_things(tmp_path: Path) -> None:
+    """The rule alone settles closed ones, the judge open ones, and the official figure is of closed ones."""
+    closed, judge = (
+        prompt_of("mmau_pro", tmp_path),
+        Canned({"correctness": 1, "relevance": 1, "completeness": 2, "clarity": 1}),
+    )
+    assert mark(judge, closed, "no") == 1.0
+    assert mark(judge, closed, "yes") == 0.0
+    assert mark(judge, closed, "Both have a dog in them.") == 0.0
+    assert judge.seen == []
+    fields = {**closed.fields, "groups": {"category": "open", "form": "open"}}
+    del fields["options"]
+    free = replace(closed, id="p2", answer="a dog barks", fields=fields)
+    assert mark(judge, free, "It is not true that a dog barks.") == 0.25
+    assert mark(judge, free, "a dog barks") == 0.25
+    assert len(judge.seen) == 2
+    samples = [
+        Scored(answered(prompt, text), benchmark.verify(prompt, answered(prompt, text)))
+        for prompt, text in [(closed, "no"), (closed, "yes"), (free, "a dog barks"), (free, "a cat")]
+    ]
+    (result,) = measure_sets(samples)
+    official = result.figures[0]
+    assert (official.name, official.overall.value, official.overall.items, official.left_out) == ("official", 0.5, 1, 2)
+    assert [cell.group for cell in official.tables["form"]] == ["closed"]
+    assert "as far as it needs no judge" in official.note
+    (result,) = measure_sets(samples[2:])  # open items alone
+    assert (result.figures[0].overall.value, result.figures[0].left_out) == (None, 2)
 
 
 def test_big_bench_audio_asks_about_hedged_answers(tmp_path: Path) -> None:
