@@ -22,11 +22,12 @@ from rl.data.controls import CONTROLS
 from rl.stages.context import Context, Outcome
 from rl.stages.kind import Kind
 from rl.stages.prompt_filter import (
+    UNKNOWN,
     FilterConfig,
     Row,
+    apply_control,
     control_metrics,
     describe_drops,
-    drop_right_by_text,
     funnel,
     is_medium,
     judge_difficulty,
@@ -94,7 +95,7 @@ def run(config: Config, context: Context) -> Outcome:
     if rows is None:
         rows = judge_difficulty(_sample(config, context, prompts), config, key)
         for name in config.controls:
-            _apply_control(name, rows, prompts, config, context)
+            _ask_without_sound(name, rows, prompts, config, context)
     elif not (config.least or config.controls):  # the file may have been made with another `keep`
         rows = [{**row, "keep": is_medium(row["correct"], row["k"], config)} for row in rows]
     for target in {path, *([Path(config.reuse)] if config.reuse else [])}:
@@ -175,27 +176,30 @@ def _sample(config: Config, context: Context, prompts: Sequence[Prompt]) -> list
     )
 
 
-def _apply_control(name: str, rows: Sequence[Row], prompts: Sequence[Prompt], config: Config, context: Context) -> None:
-    """Ask the prompts that are kept so far without their sound, and drop those that are right more often than by chance."""
+def _ask_without_sound(
+    name: str, rows: Sequence[Row], prompts: Sequence[Prompt], config: Config, context: Context
+) -> None:
+    """Ask the prompts that are kept so far without their sound, and drop those that are right more often than by chance, or
+    that could not be tested."""
     from rl.stages.scoring import Scorer, by_prompt, is_correct
 
     test, ids_so_far = config.controls[name], {row["id"] for row in rows if row["keep"]}
     prompts_with_sound = [prompt for prompt in prompts if prompt.id in ids_so_far and prompt.clips]
-    without_sound = CONTROLS[name](prompts_with_sound)
-    if not without_sound:
-        return
-    scored = Scorer(context.rewards).collect(
-        context.cluster.sampler.generate(
-            without_sound,
-            samples=config.control_samples(name),
-            temperature=config.settled_temperature,
-            max_sequence_tokens=config.max_sequence_tokens,
-            seed=context.seed,
+    samples = config.control_samples(name)
+    scored: list[Scored] = []
+    if without_sound := CONTROLS[name](prompts_with_sound):
+        scored = Scorer(context.rewards).collect(
+            context.cluster.sampler.generate(
+                without_sound,
+                samples=samples,
+                temperature=config.settled_temperature,
+                max_sequence_tokens=config.max_sequence_tokens,
+                seed=context.seed,
+            )
         )
-    )
     right = {id: [is_correct(sample) for sample in group] for id, group in by_prompt(scored).items()}
     chances = {prompt.id: test.chance(prompt) for prompt in prompts_with_sound}
-    drop_right_by_text(name, rows, right, chances, test.level)
+    apply_control(name, rows, right, chances, test.level, samples)
 
 
 def _read_cached(config: Config, path: Path, fingerprint: str, say: Callable[[str], None]) -> list[Row] | None:
@@ -215,8 +219,8 @@ def _read_cached(config: Config, path: Path, fingerprint: str, say: Callable[[st
 
 def metric_names(config: Config) -> list[str]:
     """Return the beginnings of the names of its metrics."""
-    controls = [f"{word}_{name}" for name in config.controls for word in ("dropped", "accuracy")]
-    return ["prompts", "kept", "reused", "accuracy", *controls]
+    words = ("dropped_{}", f"dropped_{{}}{UNKNOWN}", "accuracy_{}")
+    return ["prompts", "kept", "reused", "accuracy", *(word.format(name) for name in config.controls for word in words)]
 
 
 KIND = Kind(

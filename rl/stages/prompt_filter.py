@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 
 DIFFICULTY, LEAST = "difficulty", "least"
 """What may have dropped a prompt, beside a control."""
+UNKNOWN = "_unknown"
+"""After a control's name: it had too few verdicts on the prompt to tell."""
 Row = dict[str, Any]
-"""A row of a difficulty file: id, correct, k, keep, verdicts, fingerprint, dropped_by (difficulty, least or a control; empty where the
-prompt is kept), and for each control how many answers are right without the sound (`silenced`) of how many (`silenced_k`)."""
+"""A row of a difficulty file: id, correct, k, keep, verdicts, fingerprint, dropped_by (difficulty, least, a control, or a
+control and `_unknown`; empty where the prompt is kept), and for each control how many answers are right without the sound (`silenced`) of how many (`silenced_k`)."""
 
 
 @dataclass
@@ -34,7 +36,8 @@ class FilterConfig(SamplingConfig):
     """Least mean of parts of the verdict over a prompt's samples, such as `{grounding: 0.3}`."""
     controls: dict[str, ControlTest] = field(default_factory=dict[str, ControlTest])
     """Drop prompts that are right more often than by chance with their sound taken away: `{silenced: {}}`. Asked of those
-    alone that the rest of the filter keeps; prompts without sound pass."""
+    alone that the rest of the filter keeps; prompts without sound pass. Those on which it has too few verdicts are dropped
+    too: answers that erred, or no other prompt to swap the sound with."""
 
     def validate(self, place: str) -> None:
         super().validate(place)
@@ -91,40 +94,64 @@ def _mean_part(group: Sequence[Scored], part: str) -> float:
     return sum(sample.verdict.parts.get(part, 0.0) for sample in group) / len(group)
 
 
-def drop_right_by_text(
-    name: str, rows: Sequence[Row], right: Mapping[str, Sequence[bool]], chances: Mapping[str, float], level: float
+def apply_control(
+    name: str,
+    rows: Sequence[Row],
+    right: Mapping[str, Sequence[bool]],
+    chances: Mapping[str, float],
+    level: float,
+    samples: int,
 ) -> None:
-    """Write into the rows how many answers were right under the control `name`, and drop those whose count chance explains in
-    at most `level` of cases."""
+    """Write into the rows of the prompts in `chances`, all that the control `name` has to test, how many answers were right
+    under it, and drop those whose count chance explains in at most `level` of cases, and those with too few verdicts for
+    the test: a prompt that was never tested is not known to need its sound."""
     for row in rows:
-        if row["id"] not in right:
+        if row["id"] not in chances:
             continue
-        verdicts = right[row["id"]]
-        row[name], row[f"{name}_k"] = sum(verdicts), len(verdicts)
-        if verdicts and tail(sum(verdicts), len(verdicts), chances[row["id"]]) <= level:
+        verdicts, chance = right.get(row["id"], ()), chances[row["id"]]
+        if row["id"] in right:
+            row[name], row[f"{name}_k"] = sum(verdicts), len(verdicts)
+        if verdicts and tail(sum(verdicts), len(verdicts), chance) <= level:
             row["keep"], row["dropped_by"] = False, name
+        elif len(verdicts) < verdicts_needed(samples, chance, level):
+            row["keep"], row["dropped_by"] = False, f"{name}{UNKNOWN}"
+
+
+def verdicts_needed(samples: int, chance: float, level: float) -> int:
+    """Return the fewest verdicts by which a control of so many samples can drop a prompt; all of them where it never can."""
+    return next((n for n in range(1, samples) if chance**n <= level), samples)
 
 
 def funnel(rows: Sequence[Row], config: FilterConfig) -> dict[str, int]:
-    """Return how many prompts are left after each step of a filter that has more than the difficulty."""
+    """Return how many prompts are left after each step of a filter that has more than the difficulty; the step `tested` only
+    where a control had too few verdicts on some."""
     left, steps = len(rows), dict[str, int]()
-    names = [DIFFICULTY, *([LEAST] if config.least else []), *config.controls]
-    if len(names) == 1:
+    if not (config.least or config.controls):
         return {}
-    titles = {DIFFICULTY: "medium", LEAST: f"enough {', '.join(config.least)}"}
-    for name in names:
-        left -= sum(row.get("dropped_by") == name for row in rows)
-        steps[titles.get(name, f"not right {name}")] = left
+    titles = {DIFFICULTY: "medium"} | ({LEAST: f"enough {', '.join(config.least)}"} if config.least else {})
+    for name in config.controls:
+        if count_dropped(rows, f"{name}{UNKNOWN}"):
+            titles[f"{name}{UNKNOWN}"] = f"tested {name}"
+        titles[name] = f"not right {name}"
+    for name, title in titles.items():
+        left -= count_dropped(rows, name)
+        steps[title] = left
     return steps
 
 
+def count_dropped(rows: Sequence[Row], name: str) -> int:
+    """Return how many prompts a step of the filter dropped."""
+    return sum(row.get("dropped_by") == name for row in rows)
+
+
 def control_metrics(rows: Sequence[Row], config: FilterConfig) -> dict[str, float]:
-    """Return for each control the accuracy without the sound, and how many prompts it dropped."""
+    """Return for each control the accuracy without the sound, and how many prompts it dropped, found or not tested."""
     metrics: dict[str, float] = {}
     for name in config.controls:
         rows_with_control = [row for row in rows if row.get(f"{name}_k")]
         answers = sum(row[f"{name}_k"] for row in rows_with_control)
-        metrics[f"dropped_{name}"] = float(sum(row["dropped_by"] == name for row in rows))
+        for step in (name, f"{name}{UNKNOWN}"):
+            metrics[f"dropped_{step}"] = float(count_dropped(rows, step))
         if answers:
             metrics[f"accuracy_{name}"] = sum(row[name] for row in rows_with_control) / answers
     return metrics
@@ -132,6 +159,9 @@ def control_metrics(rows: Sequence[Row], config: FilterConfig) -> dict[str, floa
 
 def describe_drops(rows: Sequence[Row], config: FilterConfig) -> str:
     """Return what the later steps of the filter dropped: `; dropped 3 by least, 12 right silenced`."""
-    words = [f"{sum(row.get('dropped_by') == LEAST for row in rows)} by least"] if config.least else []
-    words += [f"{sum(row.get('dropped_by') == name for row in rows)} right {name}" for name in config.controls]
+    words = [f"{count_dropped(rows, LEAST)} by least"] if config.least else []
+    for name in config.controls:
+        words.append(f"{count_dropped(rows, name)} right {name}")
+        if untested := count_dropped(rows, f"{name}{UNKNOWN}"):
+            words.append(f"{untested} not tested {name}")
     return f"; dropped {', '.join(words)}" if words else ""

@@ -9,9 +9,9 @@ import pytest
 
 from rl.config import ConfigError, build
 from rl.stages.audio_contribution import ControlTest, count_options, fewest_to_drop, power, samples_needed, tail
-from rl.stages.curate import Config, fingerprint_of, run
-from rl.stages.prompt_filter import Row, control_metrics, describe_drops, drop_right_by_text, funnel
-from rl.types import Message, Prompt
+from rl.stages.curate import Config, _ask_without_sound, fingerprint_of, run
+from rl.stages.prompt_filter import Row, apply_control, control_metrics, describe_drops, funnel, verdicts_needed
+from rl.types import Clip, Message, Prompt
 
 
 def row(id: str, dropped_by: str = "") -> Row:
@@ -51,7 +51,7 @@ def test_planted_questions_are_found_and_others_kept(options: int, samples: int)
     planted = {f"p{i}" for i in range(1000)}
     rows = [row(f"p{i}") for i in range(3000)]
     right = {r["id"]: [rng.random() < (0.9 if r["id"] in planted else chance) for _ in range(samples)] for r in rows}
-    drop_right_by_text("silenced", rows, right, dict.fromkeys(right, chance), 0.05)
+    apply_control("silenced", rows, right, dict.fromkeys(right, chance), 0.05, samples)
     dropped = {r["id"] for r in rows if not r["keep"]}
     false_alarms, found = len(dropped - planted) / 2000, len(dropped & planted) / 1000
     expected = power(samples, chance, 0.05, 0.9)
@@ -65,19 +65,55 @@ def test_planted_questions_are_found_and_others_kept(options: int, samples: int)
 
 def test_one_filter_and_one_funnel() -> None:
     config = build(Config, {"data": "d", "least": {"grounding": 0.3}, "controls": {"silenced": {"samples": 16}}})
-    rows = [row("a"), row("b", "difficulty"), row("c", "least"), row("d"), row("e"), row("text")]
-    right = {"a": [True] * 15 + [False], "d": [True] * 4 + [False] * 12, "e": []}  # of e every verdict is an error
-    drop_right_by_text("silenced", rows, right, {"a": 0.25, "d": 0.25, "e": 0.25}, 0.05)
-    assert [(r["id"], r["dropped_by"]) for r in rows] == [
-        ("a", "silenced"), ("b", "difficulty"), ("c", "least"), ("d", ""), ("e", ""), ("text", ""),
+    rows = [row("a"), row("b", "difficulty"), row("c", "least"), row("d"), row("e"), row("f"), row("g"), row("text")]
+    right = {
+        "a": [True] * 15 + [False],
+        "d": [True] * 4 + [False] * 12,
+        "e": [],  # every verdict is an error
+        "f": [True, False],  # nearly all are: not even two right ones could drop it
+    }
+    # g has sound, and no partner to swap it with
+    apply_control("silenced", rows, right, dict.fromkeys("adefg", 0.25), 0.05, 16)
+    assert [(r["id"], r["dropped_by"], r["keep"]) for r in rows] == [
+        ("a", "silenced", False), ("b", "difficulty", False), ("c", "least", False), ("d", "", True),
+        ("e", "silenced_unknown", False), ("f", "silenced_unknown", False), ("g", "silenced_unknown", False), ("text", "", True),
     ]  # fmt: skip
-    assert funnel(rows, config) == {"medium": 5, "enough grounding": 4, "not right silenced": 3}
+    steps = {"medium": 7, "enough grounding": 6, "tested silenced": 3, "not right silenced": 2}
+    assert funnel(rows, config) == steps
     for r in rows:
         r.setdefault("silenced_k", None)
-    assert control_metrics(rows, config) == {"dropped_silenced": 1.0, "accuracy_silenced": 19 / 32}
-    assert describe_drops(rows, config) == "; dropped 1 by least, 1 right silenced"
+    assert control_metrics(rows, config) == {
+        "dropped_silenced": 1.0,
+        "dropped_silenced_unknown": 3.0,
+        "accuracy_silenced": 20 / 34,
+    }
+    assert describe_drops(rows, config) == "; dropped 1 by least, 1 right silenced, 3 not tested silenced"
+    tested = [r for r in rows if r["dropped_by"] != "silenced_unknown"]
+    assert "tested silenced" not in funnel(tested, config)
     plain = build(Config, {"data": "d"})
     assert (funnel(rows, plain), describe_drops(rows, plain)) == ({}, "")
+
+
+def test_a_control_needs_as_many_verdicts_as_can_drop_a_prompt() -> None:
+    needed = [verdicts_needed(16, 0.5, 0.05), verdicts_needed(16, 0.25, 0.05), verdicts_needed(2, 0.5, 0.05)]
+    assert needed == [5, 3, 2]
+    assert all(
+        fewest_to_drop(n, chance, 0.05) is not None and fewest_to_drop(n - 1, chance, 0.05) is None
+        for chance in (0.5, 1 / 3, 0.25, 0.1)
+        for n in [verdicts_needed(32, chance, 0.05)]
+    )
+
+
+def test_prompts_without_a_partner_are_not_kept(tmp_path: Path) -> None:
+    """Nobody is asked: there is no engine, and the rows of those with sound are dropped all the same."""
+    from contexts import context
+
+    sound = [Prompt(str(n), (Message("user", "?"),), "a", clips=(Clip("x.wav"),) * n) for n in (1, 2)]
+    prompts = [*sound, Prompt("text", (Message("user", "?"),), "a")]
+    rows = [row(prompt.id) for prompt in prompts]
+    config = build(Config, {"data": "d", "temperature": 1.0, "controls": {"swapped": {}}})
+    _ask_without_sound("swapped", rows, prompts, config, context(tmp_path / "curate", {}))
+    assert [r["dropped_by"] for r in rows] == ["swapped_unknown", "swapped_unknown", ""]
 
 
 def test_chance_is_one_over_the_options_or_the_stated_bound() -> None:
