@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import PurePath
+from typing import cast
 
-from rl.benchmarks.benchmark import Benchmark, Item, Row, after, before, group, lettered_lines, need, text_of, texts
+from rl.benchmarks.benchmark import (
+    NO_GROUP,
+    Benchmark,
+    Item,
+    Row,
+    after,
+    before,
+    group,
+    lettered_lines,
+    need,
+    text_of,
+    texts,
+)
 from rl.benchmarks.judged import MMAR_RUBRICS, OPEN_ANSWER
 from rl.benchmarks.rules import closed_word_sets, outer_letter, word_sets
 
@@ -137,7 +151,7 @@ def _read_dcase(row: Row) -> Item:
         _answer_among({"answer": answer}, bare, "answer"),
         bare,
         audio,
-        {"part": text_of(row, "part", "subset") or _part_of(audio)},
+        {"part": text_of(row, "part", "subset") or _part_of(row, audio)},
     )
 
 
@@ -150,9 +164,16 @@ def _without_letter(option: str, index: int) -> str:
     return option
 
 
-def _part_of(audio: object) -> str:
-    """Return the part of an item by its file's name, as public projects tell it: no column of the set does."""
-    name = PurePath(str(audio)).name.lower()
+def _part_of(row: Row, audio: object) -> str:
+    """Return the part of an item by its file's name, as public projects tell it: no column of the set does. Sound within the
+    row has its file's name beside it, or in another column; without any the part is not known."""
+    first = audio[0] if isinstance(audio, list) and audio else audio
+    path: object = cast(Row, first).get("path") if isinstance(first, Mapping) else first
+    if not isinstance(path, str) or not path:
+        path = text_of(row, "audio_path", "audio_url", "filename", "file_name", "audio_id")
+    name = PurePath(path).name.lower()
+    if not name:
+        return NO_GROUP
     if name.startswith("fold"):
         return "Temporal Soundscapes QA"
     return "Complex QA" if name.startswith("audio") else "Bioacoustics QA"

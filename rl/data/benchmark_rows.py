@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+from rl.audio import fingerprint
 from rl.benchmarks.benchmark import Benchmark, Item
 from rl.benchmarks.sets import BENCHMARKS, find_benchmark
 from rl.config import ConfigError, did_you_mean
@@ -65,10 +69,14 @@ def check_args(args: Mapping[str, object], place: str) -> tuple[str, Benchmark, 
 def benchmark_prompts(
     path: str, args: Mapping[str, object], place: str, refuse: Callable[[ValueError], None]
 ) -> Iterator[tuple[str, Prompt]]:
-    """Yield (place, prompt) of every item of a public set in a folder, or in one of its files. A row that cannot be asked or
-    scored goes to `refuse`. Raises ConfigError where there is no such file."""
+    """Yield (place, prompt) of every item of a public set in a folder, or in one of its files, ids unique but those of an item
+    that is there twice. A row that cannot be asked or scored goes to `refuse`. Raises ConfigError where there is no such file."""
     name, benchmark, wording = check_args(args, place)
-    for file in find_set_files(path, name, f"{place}.path"):
+    by_id: dict[str, Prompt] = {}
+    files = find_set_files(path, name, f"{place}.path")
+    root = Path(os.path.commonpath([file.absolute().parent for file in files]))
+    for file in files:
+        file_name = file.absolute().relative_to(root).as_posix()
         for number, (where, row) in enumerate(_rows(file, benchmark, refuse), 1):
             try:
                 item = benchmark.read(row)
@@ -77,7 +85,25 @@ def benchmark_prompts(
                 line = str(error)
                 refuse(error if line.startswith(where) else ValueError(f"{where}: {line}"))
             else:
+                prompt = _with_distinct_id(prompt, by_id, (file_name, number))
+                by_id[prompt.id] = prompt
                 yield where, prompt
+
+
+def _with_distinct_id(prompt: Prompt, by_id: Mapping[str, Prompt], place: tuple[str, int]) -> Prompt:
+    """Return a prompt under an id that no other question before it has. Ids may begin anew in each part or file of a set: the
+    later item then has its file, and its number there, before or after its own. The same question again keeps its id."""
+    file_name, number = place
+    ids = itertools.chain(
+        (prompt.id, f"{file_name}/{prompt.id}"), (f"{file_name}/{prompt.id}#{n}" for n in itertools.count(number))
+    )
+    return replace(prompt, id=next(id for id in ids if id not in by_id or _is_same_question(prompt, by_id[id])))
+
+
+def _is_same_question(a: Prompt, b: Prompt) -> bool:
+    # the answer too: of two that differ there neither may vanish unseen. Sound as bytes is named after its row.
+    is_same_text = (a.messages, a.answer, a.fields.get("options")) == (b.messages, b.answer, b.fields.get("options"))
+    return is_same_text and [fingerprint(clip) for clip in a.clips] == [fingerprint(clip) for clip in b.clips]
 
 
 def find_set_files(path: str, name: str, place: str) -> list[Path]:

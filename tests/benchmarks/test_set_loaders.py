@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from set_files import CAPTION, MMAR, MMAU, MMSU, write_json, write_set
+from set_files import CAPTION, DCASE, MMAR, MMAU, MMSU, sound, write_json, write_parquet, write_set
 
 from rl.benchmarks.sets import BENCHMARKS
 from rl.config import ConfigError
@@ -127,6 +127,53 @@ def test_numbers_among_the_options_of_mmsu(tmp_path: Path) -> None:
     (tmp_path / "x.wav").write_bytes(write_set(tmp_path / "m", "mmau").joinpath("test-mini-audios/m1.wav").read_bytes())
     (prompt,) = read(tmp_path / "rows.jsonl", "mmsu")
     assert (prompt.answer, prompt.fields["options"]) == ("3", ["3", "4"])
+
+
+def dcase(question: str, path: str | None, level: int = 0, **changes: Any) -> dict[str, Any]:
+    row = {key: value for key, value in DCASE.items() if key != "audio_url"}
+    return {**row, "filename": None, "question": question, "audio": {"bytes": sound(level), "path": path}, **changes}
+
+
+def test_the_part_of_dcase_is_told_by_the_name_of_the_file_beside_its_bytes(tmp_path: Path) -> None:
+    rows = [
+        dcase("1?", "fold1-a.wav", id="1"),
+        dcase("2?", "clips/audio_7.wav", id="2"),
+        dcase("3?", "whale.wav", id="3"),
+        dcase("4?", None, id="4", filename="fold2-b.wav"),
+        dcase("5?", None, id="5"),
+    ]
+    write_parquet(tmp_path / "test.parquet", rows)
+    parts = [prompt.fields["groups"]["part"] for prompt in read(tmp_path, "dcase2025")]  # type: ignore[index]
+    expected = ["Temporal Soundscapes QA", "Complex QA", "Bioacoustics QA", "Temporal Soundscapes QA", "(none)"]
+    assert parts == expected
+
+
+@pytest.mark.parametrize("has_ids", [True, False])
+def test_ids_may_begin_anew_in_each_file(has_ids: bool, tmp_path: Path) -> None:
+    """No item is dropped, be the question the same and the sound alone another."""
+    for level, part in enumerate(("bio", "complex")):
+        rows = [dcase(f"Which {n}?", "x.wav", level, id=str(n) if has_ids else None) for n in (1, 2)]
+        write_parquet(tmp_path / part / "dev.parquet", rows)
+    said: list[str] = []
+    ids = [prompt.id for prompt in read(tmp_path, "dcase2025", say=said.append, on_bad_row="skip")]
+    plain = ["1", "2"] if has_ids else ["dev/1", "dev/2"]
+    assert ids == [*plain, *(f"complex/dev.parquet/{id}" for id in plain)]
+    assert said == []
+
+
+def test_ids_may_begin_anew_in_a_file(tmp_path: Path) -> None:
+    rows = [dcase(f"Which {n}?", "x.wav", id="1") for n in range(4)]
+    write_parquet(tmp_path / "dev.parquet", rows)
+    ids = [prompt.id for prompt in read(tmp_path, "dcase2025")]
+    assert ids[0] == "1"
+    assert len({*ids}) == 4
+
+
+def test_an_item_that_is_there_twice_is_named(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "dev.parquet", [dcase("Which?", "x.wav", id="1"), dcase("Which?", "x.wav", id="1")])
+    said: list[str] = []
+    assert len(read(tmp_path, "dcase2025", say=said.append, on_bad_row="skip")) == 1
+    assert "id '1' is that of" in said[0]
 
 
 def test_the_readme_of_mmar_names_json(tmp_path: Path) -> None:
