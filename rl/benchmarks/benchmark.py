@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 from rl.types import AUDIO_PATCH, Prompt
 
@@ -148,7 +149,7 @@ def group(row: Row, *names: str) -> str:
     for name in names:
         value = row.get(name)
         if isinstance(value, list | tuple):
-            value = ", ".join(str(part) for part in value)
+            value = ", ".join(map(str, cast("Sequence[object]", value)))
         if value is not None and str(value).strip():
             return str(value).strip()
     return NO_GROUP
@@ -158,7 +159,7 @@ def texts(value: object) -> tuple[str, ...]:
     """Return a list of options as texts, numbers included; empty for anything that is no list."""
     if not isinstance(value, list | tuple):
         return ()
-    return tuple(str(option).strip() for option in value if option is not None)
+    return tuple(str(option).strip() for option in cast("Sequence[object]", value) if option is not None)
 
 
 def lettered_lines(options: Sequence[str], form: str = "{letter}. {option}") -> str:
@@ -170,7 +171,7 @@ def count_clips(item: Item) -> int:
     """Return the number of an item's clips."""
     if item.audio is None:
         return 0
-    return len(item.audio) if isinstance(item.audio, list | tuple) else 1
+    return len(cast("Sequence[object]", item.audio)) if isinstance(item.audio, list | tuple) else 1
 
 
 def after(text: str, item: Item) -> str:

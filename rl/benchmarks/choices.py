@@ -167,8 +167,9 @@ def _without_letter(option: str, index: int) -> str:
 def _part_of(row: Row, audio: object) -> str:
     """Return the part of an item by its file's name, as public projects tell it: no column of the set does. Sound within the
     row has its file's name beside it, or in another column; without any the part is not known."""
-    first = audio[0] if isinstance(audio, list) and audio else audio
-    path: object = cast(Row, first).get("path") if isinstance(first, Mapping) else first
+    clips = cast("list[object]", audio) if isinstance(audio, list) else [audio]
+    first = clips[0] if clips else None
+    path = cast(Row, first).get("path") if isinstance(first, Mapping) else first
     if not isinstance(path, str) or not path:
         path = text_of(row, "audio_path", "audio_url", "filename", "file_name", "audio_id")
     name = PurePath(path).name.lower()

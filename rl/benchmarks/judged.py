@@ -138,7 +138,7 @@ def _known_fields(prompt: Prompt) -> list[tuple[str, int, str]]:
     """Return (name, number of the speaker, gold) of every field that can be judged."""
     known_fields: list[tuple[str, int, str]] = []
     for number, speaker in enumerate(cast("Sequence[object]", prompt.fields.get("speakers") or ()), 1):
-        values = cast("Mapping[str, object]", speaker) if isinstance(speaker, Mapping) else {}
+        values: Mapping[str, object] = cast("Mapping[str, object]", speaker) if isinstance(speaker, Mapping) else {}
         for name in FIELDS:
             value = values.get(name)
             if isinstance(value, list):

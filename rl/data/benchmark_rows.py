@@ -44,7 +44,12 @@ def validate(config: BenchmarkConfig, place: str) -> None:
     check_args(config.args, place)
     if not isinstance(config.path, str):
         raise ConfigError(f"{place}: source '{SOURCE}' needs `path: …`, the folder of your download")
-    defaults = ("fields", {}), ("template", "{question}"), ("final_mark", None), ("system", None)
+    defaults: tuple[tuple[str, object], ...] = (
+        ("fields", {}),
+        ("template", "{question}"),
+        ("final_mark", None),
+        ("system", None),
+    )
     for key, default in defaults:
         if getattr(config, key) != default:
             raise ConfigError(f"{place}.{key}: a benchmark is read and asked in its own way; remove it")
@@ -178,7 +183,7 @@ def _to_prompt(name: str, item: Item, text: str, file: Path, where: str, fallbac
 def _clip_root(item: Item, file: Path) -> Path:
     """Return the folder in which an item's relative paths begin: that of its file, or the one above it, where Big Bench Audio's
     and others' metadata lie beside the sound that they name from above."""
-    paths = item.audio if isinstance(item.audio, list) else [item.audio]
+    paths = cast("list[object]", item.audio) if isinstance(item.audio, list) else [item.audio]
     first = paths[0] if paths else None
     if isinstance(first, str) and not (file.parent / first).is_file() and (file.parent.parent / first).is_file():
         return file.parent.parent

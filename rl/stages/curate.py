@@ -86,7 +86,11 @@ def run(config: Config, context: Context) -> Outcome:
     if config.controls and not any(prompt.clips for prompt in prompts):
         raise ValueError(f"curate '{context.name}': controls need prompts with audio, and none has any; remove them")
     path = context.folder / FILE
-    conditions = {"think": context.cluster.chat.think, "reward": asdict(context.rewards.config), "seed": context.seed}
+    conditions: dict[str, object] = {
+        "think": context.cluster.chat.think,
+        "reward": asdict(context.rewards.config),
+        "seed": context.seed,
+    }
     if environment := context.environment:
         conditions["environment"] = repr(environment)
     key = fingerprint_of(config, context.model, prompts, conditions)
@@ -95,7 +99,7 @@ def run(config: Config, context: Context) -> Outcome:
     if rows is None:
         rows = judge_difficulty(_sample(config, context, prompts), config, key)
         for name in config.controls:
-            _ask_without_sound(name, rows, prompts, config, context)
+            ask_without_sound(name, rows, prompts, config, context)
     elif not (config.least or config.controls):  # the file may have been made with another `keep`
         rows = [{**row, "keep": is_medium(row["correct"], row["k"], config)} for row in rows]
     for target in {path, *([Path(config.reuse)] if config.reuse else [])}:
@@ -176,7 +180,7 @@ def _sample(config: Config, context: Context, prompts: Sequence[Prompt]) -> list
     )
 
 
-def _ask_without_sound(
+def ask_without_sound(
     name: str, rows: Sequence[Row], prompts: Sequence[Prompt], config: Config, context: Context
 ) -> None:
     """Ask the prompts that are kept so far without their sound, and drop those that are right more often than by chance, or

@@ -262,7 +262,7 @@ class Cluster:
     def _spawn(self, role: str, i: int) -> Actor:
         assert self.group is not None, "actors are spawned within the reservation"
         index, bundle = self.seats[role, i]
-        options = {
+        options: dict[str, object] = {
             "num_cpus": bundle.cpus_per_actor,
             "scheduling_strategy": PlacementGroupSchedulingStrategy(self.group, placement_group_bundle_index=index),
         }

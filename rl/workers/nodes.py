@@ -56,7 +56,7 @@ def _groups(bundles: Sequence[Bundle]) -> list[list[int]]:
         here = {name for name, _ in bundle.actors}
         if not names & here:
             groups.append([])
-            names = set()
+            names = set[str]()
         groups[-1].append(i)
         names |= here
     return groups

@@ -143,7 +143,7 @@ class NodeStorage(Storage):
                 Path(file).parent.mkdir(parents=True, exist_ok=True)
                 with open(file, "wb") as target:
                     for offset in range(0, size, BUCKET):
-                        target.write(fetch(courier.read.remote(file, offset)))
+                        target.write(cast("bytes", fetch(courier.read.remote(file, offset))))  # Ray leaves it untyped
             fetch(courier.remove.remote(str(folder)))
 
     def close(self) -> None:

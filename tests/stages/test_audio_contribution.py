@@ -9,7 +9,7 @@ import pytest
 
 from rl.config import ConfigError, build
 from rl.stages.audio_contribution import ControlTest, count_options, fewest_to_drop, power, samples_needed, tail
-from rl.stages.curate import Config, _ask_without_sound, fingerprint_of, run
+from rl.stages.curate import Config, ask_without_sound, fingerprint_of, run
 from rl.stages.prompt_filter import Row, apply_control, control_metrics, describe_drops, funnel, verdicts_needed
 from rl.types import Clip, Message, Prompt
 
@@ -112,7 +112,7 @@ def test_prompts_without_a_partner_are_not_kept(tmp_path: Path) -> None:
     prompts = [*sound, Prompt("text", (Message("user", "?"),), "a")]
     rows = [row(prompt.id) for prompt in prompts]
     config = build(Config, {"data": "d", "temperature": 1.0, "controls": {"swapped": {}}})
-    _ask_without_sound("swapped", rows, prompts, config, context(tmp_path / "curate", {}))
+    ask_without_sound("swapped", rows, prompts, config, context(tmp_path / "curate", {}))
     assert [r["dropped_by"] for r in rows] == ["swapped_unknown", "swapped_unknown", ""]
 
 
