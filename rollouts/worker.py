@@ -73,9 +73,8 @@ class EngineWorker:
             # A prompt cut into chunks would rewind its seeded generator, which CPU generators cannot do.
             options["enable_chunked_prefill"] = False
             options["max_num_batched_tokens"] = max(max_sequence_tokens, 8192)
-        if keeps_cache:
-            # With a step under way as weights change, its tokens would count as the new ones'.
-            options["async_scheduling"] = False
+        # With a step under way as weights change, its tokens would count as the new ones'.
+        options |= {"async_scheduling": False} if keeps_cache else {}
         options = with_recipe(options, config.vllm)  # whose keys win
         if sleeps and torch.cuda.is_available() and "kv_cache_memory_bytes" not in options:
             # Trainers hold memory where an engine starts in the place of one that died.
