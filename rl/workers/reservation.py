@@ -24,9 +24,7 @@ POLL_S = 1.0
 def live_nodes(free: bool = False) -> list[Node]:
     """Return the cluster's nodes that live, this process's own first; with `free` what nobody holds of each."""
     here = str(ray.get_runtime_context().get_node_id())
-    left: dict[str, dict[str, float]] = {}
-    if free:
-        left = cast("Any", ray)._private.state.available_resources_per_node()
+    left: dict[str, dict[str, float]] = cast("Any", ray)._private.state.available_resources_per_node() if free else {}
     nodes: list[Node] = []
     for node in cast("list[dict[str, Any]]", ray.nodes()):  # Ray leaves it untyped
         if node["Alive"]:
