@@ -4,6 +4,7 @@ and numbers stay below a bound, so that no expression takes long."""
 from __future__ import annotations
 
 import ast
+import decimal
 import math
 import re
 from collections.abc import Callable
@@ -171,9 +172,22 @@ def _write(number: Any) -> str:
     if number.is_Integer:
         return str(number)
     if number.is_Rational and _has_few_decimals(int(number.q)):
-        return f"{sympy.N(number, 50)}".rstrip("0").rstrip(".")
-    digits = f"{float(sympy.N(number, DIGITS + 5)):.{DIGITS}g}"
-    return digits
+        return _write_exactly(int(number.p), int(number.q))
+    # Not as a float, which is 0 or infinite where the exponent has four digits.
+    context = decimal.Context(prec=DIGITS, Emin=decimal.MIN_EMIN, Emax=decimal.MAX_EMAX)
+    if number.is_Rational:
+        value = context.divide(decimal.Decimal(int(number.p)), decimal.Decimal(int(number.q)))
+    else:
+        value = context.create_decimal(str(sympy.N(number, DIGITS + 5)))
+    value = value.normalize(context)
+    return f"{value:f}" if -5 < value.adjusted() < DIGITS else f"{value:e}"
+
+
+def _write_exactly(numerator: int, denominator: int) -> str:
+    """Return a fraction that has at most `DIGITS` decimals."""
+    digits = str(abs(numerator) * 10**DIGITS // denominator).zfill(DIGITS + 1)
+    sign = "-" if numerator < 0 else ""
+    return f"{sign}{digits[:-DIGITS]}.{digits[-DIGITS:].rstrip('0')}"
 
 
 def _has_few_decimals(denominator: int) -> bool:
