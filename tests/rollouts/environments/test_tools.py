@@ -127,3 +127,9 @@ def test_a_tool_of_ones_own(tmp_path: Path) -> None:
         tool("own_weather.py:weather", tmp_path)
     with pytest.raises(ValueError, match="unknown argument 'kee'; did you mean 'key'"):
         tool("own_weather.py:weather", tmp_path, key="k", kee="x")
+
+
+def test_no_call_sees_what_another_made_of_the_recipes_arguments(tmp_path: Path) -> None:
+    (tmp_path / "own_cards.py").write_text("def draw(n: int, *, deck: list) -> str:\n    return str(deck.pop())\n")
+    draw = tool("own_cards.py:draw", tmp_path, deck=[1, 2, 3])
+    assert [draw.call({"n": 1}, PROMPT) for _ in range(4)] == ["3"] * 4
