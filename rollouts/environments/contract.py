@@ -68,7 +68,7 @@ def read_answer(answer: object) -> Answer | None:
 
 def check_reply(reply: Reply) -> Reply:
     """Return the reply with its clips as bytes. Raises ValueError for one that cannot be given."""
-    messages = tuple(_check_message(message) for message in reply.messages)
+    messages = check_messages(reply)
     roles = [message.role for message in messages]
     if "assistant" in roles and len(roles) > 1:
         raise ValueError("a message of the role assistant stands alone in a reply: it goes on with the policy's turn")
@@ -88,6 +88,12 @@ def check_reply(reply: Reply) -> Reply:
         raise ValueError(f"a reply with the reward {reward!r}, which is no number in ±{MOST_REWARD:g}")
     note = _NOTE.sub("_", str(reply.note)).strip("_ ")[:80]
     return Reply(messages, clips, None if reward is None else float(cast("float", reward)), note, bool(reply.last))
+
+
+def check_messages(reply: Reply) -> tuple[Message, ...]:
+    """Return the reply's messages as they are given: a list of them as a tuple, text without lone surrogates. Raises ValueError
+    for anything but messages."""
+    return tuple(_check_message(message) for message in reply.messages)
 
 
 def _reply_to_wire(reply: object) -> dict[str, object]:

@@ -14,7 +14,7 @@ from typing import Any, Protocol, cast
 
 from rl.messages import Reply, open_turn
 from rl.types import Rollout
-from rollouts.environments.contract import MOST_STATE_BYTES, Pause
+from rollouts.environments.contract import MOST_STATE_BYTES, Pause, check_messages
 
 Step = Callable[..., object]
 
@@ -76,7 +76,7 @@ class GeneratorPlayer:
         try:
             answer = next(game)
             for exchange, rollout in zip(exchanges, stages[1:], strict=True):
-                if not isinstance(answer, Reply) or answer.messages != exchange.reply.messages:
+                if not isinstance(answer, Reply) or check_messages(answer) != exchange.reply.messages:
                     raise ValueError(
                         "it replies otherwise than before to the same turns; seed what it draws by the prompt's id"
                     )
