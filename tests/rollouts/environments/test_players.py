@@ -25,7 +25,7 @@ REPLIES: list[Callable[[], object]] = [
 def test_a_generator_replies_as_before_however_its_reply_is_written(reply: Callable[[], object]) -> None:
     def play(prompt: Prompt, rollout: Rollout) -> Generator[object, Rollout, object]:
         for _ in range(3):
-            rollout = yield reply()
+            yield reply()
         return Reply(reward=2.0, last=True)
 
     player, exchanges = player_of(play, "play"), ()
