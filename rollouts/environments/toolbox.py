@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from rl.messages import AUDIO_PATCH, Clip, Message, Reply, open_turn
-from rl.think import split_think
+from rl.think import THINK_OPEN, split_think
 from rl.types import Prompt, Rollout
 from rollouts.environments.calls import ToolCall, find_calls, find_tagged
 from rollouts.environments.config import EnvironmentConfig
@@ -90,7 +90,8 @@ class Toolbox:
         return Reply((Message("assistant", RESULT.format(_without_marks(answer))),), note=tool.name)
 
     def _reply_in_turns(self, rollout: Rollout) -> Reply | None:
-        calls = find_calls(split_think(rollout.text)[1] or rollout.text)
+        # What is drafted in a chain, closed or not, is no call.
+        calls = find_calls(split_think(rollout.text)[1].partition(THINK_OPEN)[0])
         messages: list[Message] = []
         clips: list[Clip] = []
         notes: list[str] = []

@@ -28,7 +28,8 @@ def test_a_generator_replies_as_before_however_its_reply_is_written(reply: Calla
             yield reply()
         return Reply(reward=2.0, last=True)
 
-    player, exchanges = player_of(play, "play"), ()
+    player = player_of(play, "play")
+    exchanges: tuple[Exchange, ...] = ()
     tokens = np.arange(4)
     for turn in range(3):
         rollout = Rollout(

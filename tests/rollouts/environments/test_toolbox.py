@@ -101,3 +101,27 @@ def test_a_stretch_that_is_too_long_has_a_reason(tmp_path: Path) -> None:
     assert reply is not None
     assert (reply.note, len(reply.clips)) == ("listen listen too_long", 2)
     assert reply.messages[-1].content == "error: too long to be heard in one turn"
+
+
+CALL = '<tool_call>{"name": "calculator", "arguments": {"expression": "2+3"}}</tool_call>'
+
+
+@pytest.mark.parametrize(
+    ("text", "is_called"),
+    [
+        (CALL, True),
+        (f"<think>\nhm\n</think>\n{CALL}", True),
+        (f"hm</think>{CALL}", True),
+        (f"{CALL}<think>hm", True),
+        (f"<think>\n{CALL}\n</think>\n", False),
+        (f"<think>\n{CALL}\n</think>\nIt is 5.", False),
+        (f"<think>\n{CALL}", False),
+        (f"  <think>{CALL}", False),
+        (f"Let me see. <think>{CALL}", False),
+        (f"<think>a</think><think>{CALL}", False),
+        (f"{CALL}</think>", False),
+        ("", False),
+    ],
+)
+def test_what_is_drafted_in_a_chain_is_no_call(text: str, is_called: bool, tmp_path: Path) -> None:
+    assert (reply_to(text, tmp_path, "template") is not None) == is_called
