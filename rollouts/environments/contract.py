@@ -11,7 +11,6 @@ import binascii
 import math
 import numbers
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -84,16 +83,18 @@ def error_to_wire(error: str) -> dict[str, object]:
 
 def read_answer(answer: object) -> Answer | None:
     """Return the answer from its JSON, or None where it is no valid one."""
-    match answer:
-        case {"error": str(error)}:
-            return Answer(error=error)
-        case {"reply": None}:
-            return Answer()
-        case {"reply": dict(values), "state": None | str() as state}:
-            reply = _read_reply(cast("dict[str, object]", values))
-            return None if reply is None else Answer(reply, _decode(state))
-        case _:
-            return None
+    if not isinstance(answer, dict):
+        return None
+    values = cast("dict[str, object]", answer)
+    error, state = values.get("error"), values.get("state")
+    if isinstance(error, str):
+        return Answer(error=error)
+    if "reply" not in values or not isinstance(state, str | None):
+        return None
+    if values["reply"] is None:
+        return Answer()
+    reply = _read_reply(values["reply"])
+    return None if reply is None else Answer(reply, _decode(state))
 
 
 def check_reply(reply: Reply) -> Reply:
@@ -173,18 +174,18 @@ def _check_clip(clip: object) -> Clip:
         raise ReplyClipError(str(error)) from error
 
 
-def _read_reply(values: dict[str, object]) -> Reply | None:
+def _read_reply(values: object) -> Reply | None:
     """Return a reply from its JSON; None where a process has written something else into its channel."""
-    match values:
-        case {
-            "messages": list(messages),
-            "clips": list(clips),
-            "reward": None | float() as reward,
-            "note": str(note),
-            "last": bool(last),
-        }:
-            read_messages = [_read_message(message) for message in cast("Sequence[object]", messages)]
-            data = [_decode(clip) for clip in cast("Sequence[object]", clips)]
+    if not isinstance(values, dict):
+        return None
+    fields = cast("dict[str, object]", values)
+    messages, clips = fields.get("messages"), fields.get("clips")
+    if not isinstance(messages, list) or not isinstance(clips, list):
+        return None
+    match fields:
+        case {"reward": None | float() as reward, "note": str(note), "last": bool(last)}:
+            read_messages = [_read_message(message) for message in cast("list[object]", messages)]
+            data = [_decode(clip) for clip in cast("list[object]", clips)]
             if None in read_messages or None in data or (reward is not None and not math.isfinite(reward)):
                 return None
             said = tuple(message for message in read_messages if message is not None)

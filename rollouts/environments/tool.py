@@ -192,4 +192,5 @@ def _as_result(answer: object, name: str) -> Result:
             return json.dumps(answer, ensure_ascii=False)
         except (TypeError, ValueError):
             pass
-    raise TypeError(f"tool {name} answered {type(answer).__name__}; return text, a number, a Clip or a Reply")
+    type_name = type(cast("object", answer)).__name__
+    raise TypeError(f"tool {name} answered {type_name}; return text, a number, a Clip or a Reply")

@@ -8,7 +8,7 @@ import decimal
 import math
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 TAG = "calc"
 MOST_CHARACTERS = 500
@@ -59,10 +59,10 @@ def _evaluate(node: ast.expr) -> Any:  # sympy's numbers have no common public t
             pass
         case ast.Constant(value=int() as number):
             return _bounded(sympy.Integer(number))
-        case ast.Constant(value=float()):
-            return _bounded(_read_decimal(node))
+        case ast.Constant(value=float() as number):
+            return _bounded(_read_decimal(number))
         case ast.Name(id="pi" | "e" as name):
-            return sympy.pi if name == "pi" else sympy.E
+            return cast("Any", sympy.pi if name == "pi" else sympy.E)
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             return -_evaluate(operand)
         case ast.UnaryOp(op=ast.UAdd(), operand=operand):
@@ -78,13 +78,13 @@ def _evaluate(node: ast.expr) -> Any:  # sympy's numbers have no common public t
     raise ValueError(f"cannot calculate '{ast.unparse(node)[:80]}'")
 
 
-def _read_decimal(node: ast.Constant) -> Any:
+def _read_decimal(number: float) -> Any:
     """Return a decimal number exactly: 0.1 is a tenth."""
     import sympy
 
-    if not math.isfinite(node.value) or abs(node.value) > 1e300 or 0 < abs(node.value) < 1e-300:
+    if not math.isfinite(number) or abs(number) > 1e300 or 0 < abs(number) < 1e-300:
         raise ValueError("a number out of range")
-    return sympy.Rational(repr(node.value))
+    return sympy.Rational(repr(number))
 
 
 def _operate(operator: ast.operator, left: Any, right: Any) -> Any:
@@ -132,7 +132,7 @@ def _call_with_several(name: str, values: list[Any]) -> Any:
         if not all(value.is_Integer for value in values):
             raise ValueError(f"{name} of whole numbers only")
         return sympy.Integer((sympy.igcd if name == "gcd" else sympy.ilcm)(*values))
-    return (sympy.Min if name == "min" else sympy.Max)(*values)
+    return cast("Any", sympy.Min if name == "min" else sympy.Max)(*values)
 
 
 def _call(name: str, value: Any) -> Any:
@@ -152,7 +152,6 @@ def _call(name: str, value: Any) -> Any:
 
 def _bounded(number: Any) -> Any:
     """Return a number in few digits; one of several roots and constants as a decimal. Raises ValueError for one out of bounds."""
-    import sympy
 
     if number.is_Rational:
         if max(int(number.p).bit_length(), int(number.q).bit_length()) > MOST_BITS:
@@ -160,15 +159,19 @@ def _bounded(number: Any) -> Any:
         return number
     if number.is_finite is False or number.is_real is False:
         raise ValueError("no real number")
-    value = sympy.N(number, 30)
+    value = _to_digits(number, 30)
     if not value.is_Float or not math.isfinite(float(value)):
         raise ValueError("no real number, or one out of range")
     return number if number.count_ops() < 8 else value
 
 
-def _write(number: Any) -> str:
+def _to_digits(number: Any, digits: int) -> Any:
     import sympy
 
+    return cast("Any", sympy).N(number, digits)
+
+
+def _write(number: Any) -> str:
     if number.is_Integer:
         return str(number)
     if number.is_Rational and _has_few_decimals(int(number.q)):
@@ -178,7 +181,7 @@ def _write(number: Any) -> str:
     if number.is_Rational:
         value = context.divide(decimal.Decimal(int(number.p)), decimal.Decimal(int(number.q)))
     else:
-        value = context.create_decimal(str(sympy.N(number, DIGITS + 5)))
+        value = context.create_decimal(str(_to_digits(number, DIGITS + 5)))
     value = value.normalize(context)
     return f"{value:f}" if -5 < value.adjusted() < DIGITS else f"{value:e}"
 
