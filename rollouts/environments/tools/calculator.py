@@ -48,7 +48,10 @@ def calculator(expression: str) -> str:
         tree = ast.parse(text, mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ValueError(f"cannot read '{expression[:80]}'") from error
-    return _write(_evaluate(tree.body))
+    try:
+        return _write(_evaluate(tree.body))
+    except ArithmeticError as error:  # sympy's, of a whole part whose digits it cannot tell
+        raise ValueError(f"cannot calculate '{expression[:80]}': too many digits") from error
 
 
 def _evaluate(node: ast.expr) -> Any:  # sympy's numbers have no common public type
@@ -117,12 +120,21 @@ def _whole(number: Any) -> Any:
 
 def _power(base: Any, exponent: Any) -> Any:
     """Return a power. Raises ValueError before one that would have too many digits is computed."""
-    size = abs(float(exponent)) * max(abs(math.log2(abs(float(base)))) if base != 0 else 0, 1e-9)
+    size = abs(float(exponent)) * max(abs(_log2(base)) if base != 0 else 0, 1e-9)
     if size > MOST_BITS or abs(float(exponent)) > 10 * MOST_BITS:
         raise ValueError("a power with too many digits")
     if base == 0 and float(exponent) < 0:
         raise ValueError("division by zero")
     return base**exponent
+
+
+def _log2(number: Any) -> float:
+    """Return the logarithm of a number's size, also of one that is no float."""
+    if number.is_Rational:
+        return math.log2(abs(int(number.p))) - math.log2(int(number.q))
+    if not (size := abs(float(number))):
+        raise ValueError("a number out of range")
+    return math.log2(size)
 
 
 def _call_with_several(name: str, values: list[Any]) -> Any:
@@ -142,12 +154,16 @@ def _call(name: str, value: Any) -> Any:
         if not value.is_Integer or not 0 <= value <= 200:
             raise ValueError("factorials of whole numbers from 0 to 200 only")
         return sympy.factorial(value)
-    if name in ("log", "ln") and (value.is_real is False or float(value) <= 0):
+    if name in ("log", "ln") and (value.is_real is False or not _is_positive(value)):
         raise ValueError("a logarithm of a number that is not positive")
     functions: dict[str, Callable[..., Any]] = {"ln": sympy.log, "abs": sympy.Abs, "ceil": sympy.ceiling}
     if name == "exp" and float(value) > MOST_BITS / 2:
         raise ValueError("a power with too many digits")
     return functions.get(name, getattr(sympy, name, None))(value)  # type: ignore[misc]  # one of the two is there
+
+
+def _is_positive(number: Any) -> bool:
+    return bool(number > 0) if number.is_Rational else float(number) > 0
 
 
 def _bounded(number: Any) -> Any:
@@ -182,7 +198,7 @@ def _write(number: Any) -> str:
         value = context.divide(decimal.Decimal(int(number.p)), decimal.Decimal(int(number.q)))
     else:
         value = context.create_decimal(str(_to_digits(number, DIGITS + 5)))
-    value = value.normalize(context)
+    value = value.normalize(context) or decimal.Decimal(0)  # no -0
     return f"{value:f}" if -5 < value.adjusted() < DIGITS else f"{value:e}"
 
 
