@@ -102,8 +102,7 @@ class Loop:
         except Exception as error:  # isolation boundary: whatever goes wrong between us and a model
             wire_verdict = error_to_wire(f"{type(error).__name__}: {error}")
         try:
-            score, parts, error, reason, read, spans = wire_verdict
-            deliver(Verdict(score, parts, error, reason, read, tuple(RewardSpan(*span) for span in spans)))
+            deliver(Verdict(*wire_verdict[:5], tuple(RewardSpan(*span) for span in wire_verdict[5])))
         except (
             Exception
         ) as error:  # a fault of ours, which asyncio would keep to itself: callers must not wait for ever

@@ -97,6 +97,9 @@ def run(
     changes = list(overrides or ())
     first = load(recipe, changes)
     if replay is not None:
+        if resume or seeds > 1:
+            flag = "--resume" if resume else "--seeds"
+            raise ConfigError(f"--replay: repeats one run from its beginning; leave out {flag}")
         changes += replay_overrides(first, replay)
         first = load(recipe, changes)
     if out and resume:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, cast
 
@@ -46,6 +46,7 @@ class Dispatcher:
         self._running: list[dict[tuple[int, int], Request]] = [{} for _ in pool.engines]  # by engine, then by key
         self._calls: dict[ObjectRef[list[Completion]], int] = {}  # call in flight → its engine
         self._members: list[Actor] = list(pool.engines)  # those that the requests were dealt to
+        self._dead = set[int]()  # engines that the thread has found dead, until its caller replaces them
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
         self._failure: BaseException | None = None  # of the thread, for its next caller
@@ -57,7 +58,9 @@ class Dispatcher:
         return bool(self._calls) or self.episodes.waiting or any(map(self._is_due, self._queue))
 
     def add(self, requests: Sequence[Request], first: bool = False) -> None:
-        """Take requests in, before all others if they are to be the `first`."""
+        """Take requests in, before all others if they are to be the `first`. Raises ValueError where a replay has come too
+        late for them."""
+        self._check_cuts(requests)
         if first:
             self._queue.extendleft(reversed(requests))
         else:
@@ -69,6 +72,10 @@ class Dispatcher:
         import ray
         from ray.exceptions import RayActorError
 
+        # A new engine takes weights from the trainer, which is at work while the thread deals: its caller replaces.
+        for i in [] if self._is_in_thread else sorted(self._dead):
+            if self.pool.engines[i] is self._members[i]:  # else a load has replaced it
+                self.pool.proof.check(i, self.pool.replace(i))
         self._forget_replaced()
         # Where no engine has anything to do, the environment is all that is waited for.
         is_idle = not self._calls and not any(map(self._is_due, self._queue))
@@ -83,8 +90,8 @@ class Dispatcher:
         try:
             completions = fetch(call)
         except RayActorError:
-            self.pool.proof.check(i, self.pool.replace(i))
-            self._forget_replaced()
+            self._dead.add(i)
+            self._requeue(i)
             return
         self._deliver(i, completions)
 
@@ -117,8 +124,8 @@ class Dispatcher:
             self.advance()
 
     def run_on(self) -> None:
-        """Go on dealing in a thread, until `pause`."""
-        assert self._thread is None, "one thread alone deals"
+        """Go on dealing in a thread, until `pause`. Raises what an earlier one has failed with."""
+        self.pause()
         self.drain()
         if not self.busy:
             return
@@ -136,10 +143,22 @@ class Dispatcher:
             failure, self._failure = self._failure, None
             raise failure
 
+    def close(self) -> None:
+        """End the thread before the engines are gone, whatever it has failed with."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=5.0)  # an engine that stands still is not waited for
+
+    @property
+    def _is_in_thread(self) -> bool:
+        return threading.current_thread() is self._thread
+
     def _run(self) -> None:
         try:
-            while self.busy and not self._stop.is_set():
+            while not self._stop.is_set():
                 self.advance()
+                if not self._calls and not self.episodes.waiting:  # all has ended, or waits for the caller
+                    return
         except BaseException as error:  # the caller's, who raises it where it next waits for samples
             self._failure = error
 
@@ -152,11 +171,15 @@ class Dispatcher:
     def _feed(self) -> None:
         """Deal waiting requests evenly and keep two calls in flight on every engine that has work."""
         for i, engine in enumerate(self.pool.engines):
+            if i in self._dead:
+                continue
             # Two: while this thread reads the answer of one, the engine already steps for the other.
             while list(self._calls.values()).count(i) < 2:
                 # An even share of all that is left, rounded up: a fast engine must not empty the queue at the end.
                 share = -(-(len(self._queue) + sum(map(len, self._running))) // len(self.pool.engines))
-                space = max(0, min(share, self.most_samples) - len(self._running[i]))
+                # In a replay samples that wait for a later version keep nobody from beginning.
+                most = share if self._replays else min(share, self.most_samples)
+                space = max(0, most - len(self._running[i]))
                 suitable = (r for r in self._queue if self._is_due(r) and r.engine in (None, i))
                 requests = list(islice(suitable, space))
                 for request in requests:
@@ -171,14 +194,30 @@ class Dispatcher:
         """Return whether the present weights may begin the sample: in a replay those of the version that began it."""
         return not request.cuts or request.cuts[0][0] <= self.pool.version
 
+    @property
+    def _replays(self) -> bool:
+        return any(request.cuts for request in self._queue)
+
+    def _check_cuts(self, requests: Iterable[Request]) -> None:
+        """Raise ValueError for samples of a replay whose first version is gone: nobody can begin them any more."""
+        if any(request.cuts and request.cuts[0][0] < self.pool.version for request in requests):
+            raise ValueError(
+                "rlvr.replay: a repeated run goes on neither from a checkpoint nor over the death of an engine; begin it anew"
+            )
+
     def _forget_replaced(self) -> None:
-        """Put the requests of engines that have died to the front of the queue. With their old seeds whoever takes them
-        writes the same tokens, unless the weights have changed since they were begun."""
+        """Begin anew what engines had that were replaced."""
         for i, engine in enumerate(self.pool.engines):
-            if engine is self._members[i]:
-                continue
-            self._members[i] = engine
-            self._calls = {call: j for call, j in self._calls.items() if j != i}
-            self._queue.extendleft(self._running[i].values())
-            self.reissued_requests += len(self._running[i])
-            self._running[i] = {}
+            if engine is not self._members[i]:
+                self._requeue(i)
+                self._members[i] = engine
+                self._dead.discard(i)
+
+    def _requeue(self, i: int) -> None:
+        """Put the requests of a dead engine to the front of the queue. With their old seeds whoever takes them writes the same
+        tokens, unless the weights have changed since they were begun."""
+        self._calls = {call: j for call, j in self._calls.items() if j != i}
+        requests, self._running[i] = list(self._running[i].values()), {}
+        self._check_cuts(requests)
+        self._queue.extendleft(requests)
+        self.reissued_requests += len(requests)

@@ -52,6 +52,15 @@ class InFlight:
         """Hold back the samples that are to go on under a later version. Called after each step of the engine."""
         self._hold([name for name, request in self.requests.items() if request.cuts and name not in self._held])
 
+    def put_first(self, name: str) -> None:
+        """Have a request that vLLM was just given written before all others, whatever waits and however many run."""
+        scheduler = self._scheduler
+        request = self._request(name)
+        scheduler.waiting.remove_request(request)
+        if len(scheduler.running) >= scheduler.max_num_running_reqs:  # where nothing was preempted for new weights
+            self._preempt(scheduler.running[-1])
+        scheduler.waiting.prepend_request(request)
+
     def end(self, name: str, written: int) -> tuple[Request, Spans]:
         """Return the request of a sample that has ended with so many tokens, and how many each version wrote."""
         spans = self._spans_so_far(name, written)
@@ -98,9 +107,14 @@ class InFlight:
                 continue
             request = self._request(name)
             if request in scheduler.running:
-                scheduler.running.remove(request)
-                scheduler._preempt_request(request, time.monotonic(), drop_stale_output=True)  # into `waiting`
-                # It may be back in the very next step, which must not take it for one that has run on.
-                scheduler.prev_step_scheduled_req_ids.discard(request.request_id)
+                self._preempt(request)
             scheduler.waiting.remove_request(request)
             self._held[name] = request
+
+    def _preempt(self, request: Any) -> None:
+        """Put a running request to the front of those that wait."""
+        scheduler = self._scheduler
+        scheduler.running.remove(request)
+        scheduler._preempt_request(request, time.monotonic(), drop_stale_output=True)
+        # It may be back in the very next step, which must not take it for one that has run on.
+        scheduler.prev_step_scheduled_req_ids.discard(request.request_id)

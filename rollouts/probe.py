@@ -35,19 +35,21 @@ class Probe:
 def score_probe(
     engine: LLMEngine,
     step: Callable[[], Sequence[Any]],
+    put_first: Callable[[str], None],
     prompt: Any,
     tokens: Sequence[int],
     start: int,
     adapter: LoRARequest | None = None,
 ) -> np.ndarray:
     """Return [A] float32 logprobs of the tokens from `start` on, at temperature 1, by the model with the `adapter`. `step` steps
-    the engine and returns its outputs, `prompt` is the probe as vLLM takes it. Raises ValueError where vLLM makes other
-    tokens of it."""
+    the engine and returns its outputs, `put_first` has a request written before all others, `prompt` is the probe as vLLM
+    takes it. Raises ValueError where vLLM makes other tokens of it."""
     from vllm import SamplingParams
 
     # A request for prompt logprobs reads nothing from the prefix cache, so all of the probe is computed anew.
     parameters = SamplingParams(temperature=0.0, max_tokens=1, prompt_logprobs=0, detokenize=False)
     engine.add_request("probe", prompt, parameters, lora_request=adapter)
+    put_first("probe")  # the weights wait for it, and behind samples in flight it might wait for many to end
     outputs: list[Any] = []
     while not outputs:  # samples in flight go on meanwhile
         outputs += step()

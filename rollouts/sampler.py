@@ -170,6 +170,10 @@ class Sampler:
         """Let the engines write what they were asked for, while the caller does something else."""
         self.dispatcher.run_on()
 
+    def close(self) -> None:
+        """Write no more, before the engines are gone."""
+        self.dispatcher.close()
+
     def drop(self, generation: Generation) -> None:
         """Drop what a generation has not finished."""
         self.dispatcher.pause()

@@ -73,6 +73,8 @@ class EngineWorker:
             # A prompt cut into chunks would rewind its seeded generator, which CPU generators cannot do.
             options["enable_chunked_prefill"] = False
             options["max_num_batched_tokens"] = max(max_sequence_tokens, 8192)
+        # With a step under way as weights change, its tokens would count as the new ones'.
+        options |= {"async_scheduling": False} if keeps_cache else {}
         options = with_recipe(options, config.vllm)  # whose keys win
         if sleeps and torch.cuda.is_available() and "kv_cache_memory_bytes" not in options:
             # Trainers hold memory where an engine starts in the place of one that died.
@@ -160,7 +162,8 @@ class EngineWorker:
         if probe is not None:
             request = Request((0, 0), probe.sent, seed=0, max_tokens=1, temperature=0.0, clips=probe.clips)
             prompt = self._prompt(request)
-            score = score_probe(self.engine, self._step, prompt, probe.tokens, probe.start, self.adapter)
+            step, put_first = self._step, self.in_flight.put_first
+            score = score_probe(self.engine, step, put_first, prompt, probe.tokens, probe.start, self.adapter)
         seconds = time.monotonic() - start + max(seconds for _, seconds in workers)  # workers sum side by side
         return Receipt(self.version, [{**sums, **adapter} for sums, _ in workers], score, seconds)
 

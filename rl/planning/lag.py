@@ -19,6 +19,8 @@ def check(recipe: Recipe, _facts: object, gpu: bool, listens: bool) -> tuple[lis
             f"{lagging[0].place}.max_lag: engines rest while trainers use the same GPUs, so nothing can be written "
             "meanwhile; set cluster.placement=split, or max_lag: 0"
         )
+    if lagging:
+        notes.append(f"{lagging[0].place}.max_lag: times are those of a run in sync, without what running ahead saves")
     if recipe.header.engines.kv == "keep":
         if listens:
             problems.append(

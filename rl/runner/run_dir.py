@@ -16,7 +16,7 @@ from rl.config import ConfigError, did_you_mean, read_yaml, resolve
 from rl.redaction import redact
 from rl.run.files import DiskFull, detect_full_disk, replacing
 from rl.run.lock import RunLock
-from rl.run.summary import RECIPE
+from rl.run.summary import RECIPE, read_summary
 from rl.runner.prolong import is_longer, prolong
 
 if TYPE_CHECKING:
@@ -99,7 +99,13 @@ def replay_overrides(recipe: Recipe, run: Path) -> list[str]:
         raise ConfigError(
             f"--replay: {run} was run with another recipe ({next(_find_differences(saved_values, values))}); repeat the same one"
         )
-    lagging = [stage.name for stage in recipe.stages if getattr(stage.config, "max_lag", 0)]
+    if read_summary(run).status != "done":
+        raise ConfigError(
+            f"--replay: {run} is not finished, so that only a part of its course is known; resume it first"
+        )
+    # A stage of a repeated block is named once, without its iteration.
+    names = [stage.name.partition("@")[0] for stage in recipe.stages if getattr(stage.config, "max_lag", 0)]
+    lagging = list(dict.fromkeys(names))
     if not lagging:
         raise ConfigError("--replay: without `rlvr.max_lag` a run takes the same course anyway; leave it out")
     return [f"{name}.replay={run.absolute()}" for name in lagging]

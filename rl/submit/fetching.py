@@ -10,7 +10,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from rl.config import ConfigError
 from rl.run.files import detect_full_disk, replacing
@@ -168,13 +168,13 @@ def _bring(
     if not length:  # of an empty file the dashboard says nothing
         target.touch()
         return os.utime(target, (changed, changed))
-    written = 0
+    written, connection = 0, cast("Any", client)
     # Not by Ray's own client, which would hold the whole file in memory.
     answer = requests.get(
-        f"{client._address}/api/v0/logs/file",
+        f"{connection._address}/api/v0/logs/file",
         params={"node_id": run.node, "filename": f"{run.link}/{name}", "lines": "-1"},
-        headers=client._headers,
-        cookies=client._cookies,
+        headers=connection._headers,
+        cookies=connection._cookies,
         stream=True,
         timeout=(CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S),
     )

@@ -41,10 +41,11 @@ def list_jobs(address: str) -> list[JobEntry]:
     with explain_ray_errors(address):
         check_dashboard(address)
         jobs = [job for job in connect(address).list_jobs() if job.submission_id]
-    return [_entry(job) for job in sorted(jobs, key=lambda job: -(job.start_time or 0))]
+    return [read_entry(job) for job in sorted(jobs, key=lambda job: -(job.start_time or 0))]
 
 
-def _entry(job: JobDetails) -> JobEntry:
+def read_entry(job: JobDetails) -> JobEntry:
+    """Return what Ray says of a job."""
     metadata = job.metadata or {}
     start = (job.start_time or 0) / 1000
     end = job.end_time / 1000 if job.end_time else time.time()

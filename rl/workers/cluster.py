@@ -128,6 +128,8 @@ class Cluster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.watches.close()
+        if "sampler" in self.__dict__:  # its thread must not meet engines that are gone, nor the Ray after this one
+            self.sampler.close()
         if not self.is_abandoned:
             self.storage.close()
             for actor in self.actors.values():
@@ -143,6 +145,8 @@ class Cluster:
         if self.owns_ray:
             self.is_abandoned, self.owns_ray = True, False
             self.watches.close()
+            if "sampler" in self.__dict__:
+                self.sampler.close()
             kill_ray()
             stop_ray()
 

@@ -53,10 +53,10 @@ def _groups(bundles: Sequence[Bundle]) -> list[list[int]]:
     groups: list[list[int]] = []
     names = set[str]()
     for i, bundle in enumerate(bundles):
-        here = {name for name, _ in bundle.actors}
+        here: set[str] = {name for name, _ in bundle.actors}
         if not names & here:
             groups.append([])
-            names = set()
+            names = set[str]()
         groups[-1].append(i)
         names |= here
     return groups

@@ -24,11 +24,11 @@ POLL_S = 1.0
 def live_nodes(free: bool = False) -> list[Node]:
     """Return the cluster's nodes that live, this process's own first; with `free` what nobody holds of each."""
     here = str(ray.get_runtime_context().get_node_id())
-    left = cast("Any", ray)._private.state.available_resources_per_node() if free else {}
+    left: dict[str, dict[str, float]] = cast("Any", ray)._private.state.available_resources_per_node() if free else {}
     nodes: list[Node] = []
     for node in cast("list[dict[str, Any]]", ray.nodes()):  # Ray leaves it untyped
         if node["Alive"]:
-            resources = left.get(node["NodeID"], {}) if free else node["Resources"]
+            resources: dict[str, float] = left.get(node["NodeID"], {}) if free else node["Resources"]
             cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
             nodes.append(Node(node["NodeID"], cpus, gpus, node["NodeManagerAddress"]))
     return sorted(nodes, key=lambda node: (node.id != here, node.host, node.id))

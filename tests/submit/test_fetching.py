@@ -8,12 +8,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ray.dashboard.modules.job.pydantic_models import JobDetails
 
 from rl.submit.fetching import is_wanted
-from rl.submit.job_list import _entry
+from rl.submit.job_list import read_entry
 from rl.submit.sharing import MARK
 
 NAMES = [
@@ -69,10 +70,15 @@ def test_a_folder_is_shared_until_the_job_is_stopped(tmp_path: Path) -> None:
 
 
 def test_jobs_in_a_table() -> None:
-    details = {"type": "SUBMISSION", "submission_id": "tiny-1", "entrypoint": "rl run", "status": "PENDING"}
-    waiting = _entry(
+    details: dict[str, Any] = {
+        "type": "SUBMISSION",
+        "submission_id": "tiny-1",
+        "entrypoint": "rl run",
+        "status": "PENDING",
+    }
+    waiting = read_entry(
         JobDetails(**details, start_time=0, metadata={"groundtone_recipe": "tiny", "groundtone_out": "/r"})
     )
     assert (waiting.status, waiting.recipe, waiting.out, waiting.seconds) == ("waiting", "tiny", "/r", 0.0)
-    foreign = _entry(JobDetails(**details | {"status": "SUCCEEDED"}, start_time=5_000, end_time=65_000))
+    foreign = read_entry(JobDetails(**details | {"status": "SUCCEEDED"}, start_time=5_000, end_time=65_000))
     assert (foreign.status, foreign.recipe, foreign.seconds) == ("succeeded", "", 60.0)

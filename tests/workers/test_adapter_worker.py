@@ -48,11 +48,9 @@ def batch() -> Batch:
     draw = torch.Generator().manual_seed(0)
     written = torch.cat([torch.arange(n) >= 3 for n in LENGTHS])
     actions, count = int(written.sum()), len(LENGTHS)
-    zeros = torch.zeros(count, dtype=torch.long)
     tokens = torch.randint(0, 256, (sum(LENGTHS),), generator=draw)
-    batch = Batch(
-        tokens, torch.tensor(LENGTHS), written, torch.zeros(actions), zeros.float(), torch.arange(count), zeros
-    )
+    logprobs_A, scores_N = torch.zeros(actions), torch.zeros(count)
+    batch = Batch(tokens, torch.tensor(LENGTHS), written, logprobs_A, scores_N, torch.arange(count))
     return batch.add(values=torch.zeros(actions), returns=torch.randn(actions, generator=draw))
 
 
@@ -249,7 +247,7 @@ def batch_of(asked: Sequence[Request], done: Sequence[Completion], version: int)
         torch.from_numpy(np.concatenate([c.logprobs for c in completions])),
         torch.zeros(len(completions)),
         torch.arange(len(completions)),
-        version,
+        version=version,
         clips_N=tuple(r.clips for r in asked) if any(r.clips for r in asked) else (),
     ).add(versions=torch.tensor(versions))
 

@@ -59,7 +59,7 @@ def test_an_answer_is_named_by_its_prompt() -> None:
     lengths = torch.tensor([2, 2])
     zeros = torch.zeros(2)
     batch = Batch(
-        torch.arange(4), lengths, torch.tensor([False, True] * 2), zeros, zeros, lengths, lengths, names_N=("a", "b/7")
+        torch.arange(4), lengths, torch.tensor([False, True] * 2), zeros, zeros, lengths, names_N=("a", "b/7")
     )
     check_answers({0: np.zeros(1), 1: np.ones(1)}, "values", batch)
     with pytest.raises(

@@ -105,6 +105,7 @@ def test_many_nodes_are_one_line() -> None:
     placed = bundles({"engine": Role(8, 8, 8), "policy": Role(64, 1, 1)}, "colocated")
     nodes = planned_nodes(Devices(8, 8, 64))
     places = arrange(placed, nodes)
+    assert places is not None
     assert places == list(range(8))
     assert describe_nodes(placed, places, [node.id for node in nodes]) == (
         "1: engine 0, policy 0-7; 2: engine 1, policy 8-15; …; 8: engine 7, policy 56-63"

@@ -36,10 +36,9 @@ def batch() -> Batch:
     draw = torch.Generator().manual_seed(0)
     written = torch.cat([torch.arange(n) >= 3 for n in LENGTHS])
     actions, count = int(written.sum()), len(LENGTHS)
-    zeros = torch.zeros(count, dtype=torch.long)
     tokens = torch.randint(0, 256, (sum(LENGTHS),), generator=draw)
     logprobs = torch.zeros(actions)
-    batch = Batch(tokens, torch.tensor(LENGTHS), written, logprobs, zeros.float(), torch.arange(count), zeros)
+    batch = Batch(tokens, torch.tensor(LENGTHS), written, logprobs, torch.zeros(count), torch.arange(count))
     return batch.add(values=torch.zeros(actions), returns=torch.randn(actions, generator=draw))
 
 

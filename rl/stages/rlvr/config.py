@@ -21,6 +21,7 @@ from rl.config import ConfigError
 from rl.data.mixture import quoted
 from rl.stages import evaluate
 from rl.stages.settings import Read, SamplingConfig, StageConfig
+from rl.units import many
 from rl.workers.optimizer import OptimizerConfig
 from rollouts.environments.config import EnvironmentConfig
 
@@ -239,6 +240,11 @@ class Config(StageConfig):
         if self.critic_warmup_steps >= self.steps:
             lines.append(
                 f"critic_warmup_steps: {self.critic_warmup_steps} of {self.steps} steps: the policy never learns"
+            )
+        if self.max_lag and rows and rows < 2 * (1 + self.max_lag) * self.prompts_per_step:
+            lines.append(
+                f"max_lag: {many(rows, 'prompt')} are few for {many(1 + self.max_lag, 'step')} of {self.prompts_per_step} at "
+                "once: one that is still being answered is passed over, and steps run ahead less far"
             )
         if self.eval_every > self.steps:
             lines.append(f"eval_every: {self.eval_every}, of {self.steps} steps: nothing is evaluated on the way")

@@ -64,6 +64,8 @@ class Recorder:
         context = self.context
         start: State = {"step": 0, "drawn": {}, "best": None, BEST: None, "last": {}, "watch": None}
         folder, state = self.checkpoints.latest() or (None, start)
+        if folder is not None and self.config.replay is not None:
+            raise ValueError(f"rlvr '{context.name}': a repeated run does not go on from a checkpoint; begin it anew")
         self.learner.load(folder)
         self.last = state["last"]
         self.best_score, self.best_step = state["best"], state[BEST]
