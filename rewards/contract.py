@@ -85,7 +85,8 @@ def describe_mismatch(case: GoldCase, verdict: Verdict) -> str:
     return f"'{pred[:80]}' against gold '{(gold or '')[:80]}' should score {right}; {result}"
 
 
-WireVerdict = tuple[float, dict[str, float], str | None, str, str, list[tuple[int, int, float, str]]]
+SpanUnit = Literal["characters", "tokens"]
+WireVerdict = tuple[float, dict[str, float], str | None, str, str, list[tuple[int, int, float, SpanUnit]]]
 """Score, parts, error, reason, reading and spans of a verdict, as JSON carries them out of a worker."""
 MOST_SPANS = 1000
 """Spans of a verdict at most."""
@@ -111,7 +112,9 @@ def to_wire(verdict: object, is_bounded: bool = True) -> WireVerdict:
     not_finite = [name for name, value in parts.items() if not math.isfinite(value)]
     if not_finite:
         return error_to_wire(f"part '{not_finite[0]}' is {parts[not_finite[0]]}")
-    spans = [(int(s.start), int(s.end), float(s.score), s.unit) for s in verdict.spans]
+    spans: list[tuple[int, int, float, SpanUnit]] = [
+        (int(s.start), int(s.end), float(s.score), s.unit) for s in verdict.spans
+    ]
     if len(spans) > MOST_SPANS:
         return error_to_wire(f"{len(spans):,} spans, at most {MOST_SPANS:,} are taken")
     for start, end, share, unit in spans:

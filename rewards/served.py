@@ -18,7 +18,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 
 from rewards.contract import Case, error_to_wire, to_wire
 from rl.config import ConfigError, did_you_mean
-from rl.types import Rollout, Verdict
+from rl.types import RewardSpan, Rollout, Verdict
 
 Model = Callable[[Sequence[Any]], Sequence[Any]]
 """A model that the run serves: a function from a batch of items to as many answers, in order. Each verifier decides what
@@ -102,7 +102,7 @@ class Loop:
         except Exception as error:  # isolation boundary: whatever goes wrong between us and a model
             wire_verdict = error_to_wire(f"{type(error).__name__}: {error}")
         try:
-            deliver(Verdict(*wire_verdict[:5]))  # no model says which piece of an answer earned what
+            deliver(Verdict(*wire_verdict[:5], tuple(RewardSpan(*span) for span in wire_verdict[5])))
         except (
             Exception
         ) as error:  # a fault of ours, which asyncio would keep to itself: callers must not wait for ever

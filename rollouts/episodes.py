@@ -184,8 +184,6 @@ class Episode:
             return self._end(reply, "turns")
         written = self.tokens[self.completions[-1].prompt_length :].tolist()
         sent = (*self.request.tokens, *written)
-        if any(chat.audio_token in c.tokens[c.prompt_length :] for c in self.completions):
-            return self._end(reply, "audio_token")
         ids = chat.reply(reply.messages, written[-1], reply.clips)
         added = len(chat.reply(reply.messages, written[-1], reply.clips, expand=True)) if reply.clips else len(ids)
         start = len(self.tokens)
@@ -247,6 +245,10 @@ class Episodes:
         if self.environment is None or completion.finish_reason == "length":
             del self.open[completion.key]
             return episode.rollout(completion.finish_reason)
+        # No engine can go on behind it, and in the text it would pass for the place of a clip: nobody is asked.
+        if self.chat.audio_token in completion.tokens[completion.prompt_length :]:
+            del self.open[completion.key]
+            return episode.rollout("audio_token")
         self.environment.submit(completion.key, episode.rollout(completion.finish_reason), episode.state)
         return None
 

@@ -84,7 +84,9 @@ class Judging:
 def _read_span(span: object) -> RewardSpan | None:
     """Return a span from its JSON, or None where it is no valid one."""
     match span:
-        case [int(start), int(end), float(score), "characters" | "tokens" as unit]:
-            return RewardSpan(start, end, score, unit)
+        case [int(start), int(end), float(score), "characters"]:
+            return RewardSpan(start, end, score)
+        case [int(start), int(end), float(score), "tokens"]:
+            return RewardSpan(start, end, score, "tokens")
         case _:
             return None

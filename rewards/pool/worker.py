@@ -14,6 +14,7 @@ Wire protocol:
 from __future__ import annotations
 
 import contextlib
+import copy
 import ctypes
 import gc
 import importlib
@@ -190,7 +191,8 @@ def _judge(channel: socket.socket, ticket: int, body: bytes, setup: Setup, loade
             prompt = work.prompt_id(loaded[call], sample)
             os.write(output, f"\n{CASE_MARK}{prompt}\n".encode("utf-8", "replace"))
         try:
-            answer = work.answer(loaded[call], setup.calls[call].args, sample)
+            args = copy.deepcopy(setup.calls[call].args)  # a user's code may change them: no sample sees another's
+            answer = work.answer(loaded[call], args, sample)
         except MemoryError:
             _send(channel, [ticket, call, work.refuse(describe_memory_error(setup.memory_mb)), True])
             os._exit(0)  # a fragmented heap would fail the next sample, which is not to blame

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from rl.data.chat_reply import TOOL, ReplyFormat
+from rl.data.chat_reply import TOOL, ReplyFormat, join_tools
 from rl.data.chat_template import SLOT, ChatTemplate, TurnFormat, find_turn_format, template_thinks
 from rl.data.control_tokens import ControlTokens
 from rl.think import THINK_CLOSE, THINK_OPEN
@@ -127,7 +127,8 @@ class Chat:
         if not messages:
             return []
         role_of = {TOOL: self.tool_role}
-        guarded = [Message(role_of.get(m.role, m.role), self._content(m, patches)) for m in messages]
+        said = join_tools(messages) if self.joins_tools else messages
+        guarded = [Message(role_of.get(m.role, m.role), self._content(m, patches)) for m in said]
         return self._continue(*self.reply_format.render(guarded, last_id))
 
     @cached_property
@@ -139,6 +140,11 @@ class Chat:
     def tool_role(self) -> str:
         """The role of a tool's answer: `tool` where the template has it, else `user`."""
         return TOOL if self.reply_format.has_tools else "user"
+
+    @cached_property
+    def joins_tools(self) -> bool:
+        """True where the answers of several tools become one message: as a user's, of which many templates take one in a row."""
+        return self.tool_role != TOOL or not self.reply_format.has_tools_in_a_row
 
     def drops_chain(self, role: str) -> bool:
         """Return whether the template would drop the chain of an assistant's turn behind which a message of the role stands. In

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from rl.data.chat_template import SLOT, ChatTemplate, TurnFormat
 from rl.data.control_tokens import ControlTokens
@@ -56,6 +57,11 @@ class ReplyFormat:
         between = self._between((TOOL,))
         return between is not None and between != self._between(("assistant",))
 
+    @property
+    def has_tools_in_a_row(self) -> bool:
+        """True where the template renders the answers of two tools one behind the other."""
+        return self._between((TOOL, TOOL)) is not None
+
     def keeps_chains(self, role: str) -> bool:
         """Return whether the template would show the chain of an assistant's turn behind which a message of the role stands."""
         content = f"{THINK_OPEN}\n{_CHAIN}\n{THINK_CLOSE}\n{_WRITTEN}"
@@ -90,3 +96,10 @@ class ReplyFormat:
         turns = [Message("user", _QUESTION), Message("assistant", _WRITTEN)]
         first = self.controls.first(self.template.render(turns, open_turn=False).partition(_WRITTEN)[2])
         return first is not None and first[0] == token
+
+
+def join_tools(messages: Sequence[Message]) -> list[Message]:
+    """Return the messages with those of tools that stand in a row as one, a line break between their texts."""
+    groups = groupby(enumerate(messages), key=lambda item: TOOL if item[1].role == TOOL else item[0])
+    rows = [[message for _, message in group] for _, group in groups]
+    return [Message(row[0].role, "\n".join(message.content for message in row)) for row in rows]

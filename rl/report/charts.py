@@ -71,7 +71,12 @@ CHARTS = (
     Chart("Response length", ("length/mean", "length/max"), "tokens"),
     Chart("Replies of the environment", ("environment/replies", "environment/sounds"), "a rollout; and sounds in them"),
     Chart("Replies by reason", ("environment/note/*", "environment/ended/*"), "a rollout; share that ended so"),
-    Chart("Environment errors", ("environment/errors",), "samples left out of the gradient", smooth=False),
+    Chart(
+        "Environment errors",
+        ("environment/errors", "environment/error/*"),
+        "samples left out of the gradient",
+        smooth=False,
+    ),
     Chart("Truncated", ("truncation_rate",), "share cut off at the length limit"),
     Chart("Closed chains", ("closed_chains",), "share whose chain of thought ended, so that an answer may follow"),
     Chart("Entropy", ("entropy",), "nats per token; at 0 exploration has ended"),

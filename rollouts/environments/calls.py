@@ -111,20 +111,20 @@ def _from_json(text: str) -> Iterator[ToolCall]:
     """Yield the calls of an object, or of a list of them."""
     value = _parse(text)
     for item in cast("list[object]", value) if isinstance(value, list) else [value]:
-        match item:
-            case (
-                {"function": {"name": str(name), **rest}}
-                | {"function": str(name), **rest}
-                | {"name": str(name), **rest}
-            ):
-                arguments = rest.get("arguments", rest.get("parameters", {}))
-                parsed = _parse(arguments) if isinstance(arguments, str) else arguments
-                if isinstance(parsed, dict):
-                    yield ToolCall(name, cast("dict[str, object]", parsed))
-                else:
-                    yield ToolCall(name, problem="its arguments are no JSON object")
-            case _:
-                yield ToolCall(problem="a call that is no JSON object with a name and arguments")
+        call = cast("dict[str, object]", item) if isinstance(item, dict) else {}
+        function = call.get("function")
+        if isinstance(function, dict) and "name" in function:
+            call = cast("dict[str, object]", function)
+        name = function if isinstance(function, str) else call.get("name")
+        if not isinstance(name, str):
+            yield ToolCall(problem="a call that is no JSON object with a name and arguments")
+            continue
+        arguments = call.get("arguments", call.get("parameters", {}))
+        parsed = _parse(arguments) if isinstance(arguments, str) else arguments
+        if isinstance(parsed, dict):
+            yield ToolCall(name, cast("dict[str, object]", parsed))
+        else:
+            yield ToolCall(name, problem="its arguments are no JSON object")
 
 
 def _with_arguments(name: str, text: str) -> ToolCall:

@@ -11,7 +11,6 @@ import binascii
 import math
 import numbers
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -30,7 +29,37 @@ MOST_STATE_BYTES = 1 << 20
 """Size of what an environment keeps between two turns of a rollout, pickled."""
 MOST_REWARD = 1e6
 """Size of a reward of a reply."""
+MOST_NOTE_CHARACTERS = 1000
+"""Characters of a reply's note; the words that do not fit are not counted."""
 _NOTE = re.compile(r"[^\w. -]+")
+
+
+class ReplyError(ValueError):
+    """What is wrong with a reply; the metrics count errors by the names of these classes."""
+
+
+class ReplyTypeError(ReplyError):
+    """Another thing where a reply, a message or a clip belongs."""
+
+
+class ReplyMessageError(ReplyError):
+    """Messages that cannot stand in a conversation."""
+
+
+class ReplySizeError(ReplyError):
+    """More text or sound than is given."""
+
+
+class ReplyClipError(ReplyError):
+    """A clip that cannot be heard, or has no place."""
+
+
+class ReplyRewardError(ReplyError):
+    """A reward that is no number in bounds."""
+
+
+class ReplyStateError(ReplyError):
+    """State of a rollout that cannot be kept, or does not come back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +72,7 @@ class Pause:
 
 
 def to_wire(reply: object, state: bytes | None) -> dict[str, object]:
-    """Return what an environment answered as plain data. Raises ValueError for anything but a Reply in bounds, or None."""
+    """Return what an environment answered as plain data. Raises ReplyError for anything but a Reply in bounds, or None."""
     return {"reply": None if reply is None else _reply_to_wire(reply), "state": _encode(state), "error": None}
 
 
@@ -54,45 +83,65 @@ def error_to_wire(error: str) -> dict[str, object]:
 
 def read_answer(answer: object) -> Answer | None:
     """Return the answer from its JSON, or None where it is no valid one."""
-    match answer:
-        case {"error": str(error)}:
-            return Answer(error=error)
-        case {"reply": None}:
-            return Answer()
-        case {"reply": dict(values), "state": None | str() as state}:
-            reply = _read_reply(cast("dict[str, object]", values))
-            return None if reply is None else Answer(reply, _decode(state))
-        case _:
-            return None
+    if not isinstance(answer, dict):
+        return None
+    values = cast("dict[str, object]", answer)
+    error, state = values.get("error"), values.get("state")
+    if isinstance(error, str):
+        return Answer(error=error)
+    if "reply" not in values or not isinstance(state, str | None):
+        return None
+    if values["reply"] is None:
+        return Answer()
+    reply = _read_reply(values["reply"])
+    return None if reply is None else Answer(reply, _decode(state))
 
 
 def check_reply(reply: Reply) -> Reply:
-    """Return the reply with its clips as bytes. Raises ValueError for one that cannot be given."""
-    messages = tuple(_check_message(message) for message in reply.messages)
+    """Return the reply with its clips as bytes. Raises ReplyError for one that cannot be given."""
+    messages = check_messages(reply)
     roles = [message.role for message in messages]
     if "assistant" in roles and len(roles) > 1:
-        raise ValueError("a message of the role assistant stands alone in a reply: it goes on with the policy's turn")
+        raise ReplyMessageError(
+            "a message of the role assistant stands alone in a reply: it goes on with the policy's turn"
+        )
     size = sum(len(message.content) for message in messages)
     if size > MOST_CHARACTERS:
-        raise ValueError(f"a reply of {size:,} characters; at most {MOST_CHARACTERS:,} are given")
+        raise ReplySizeError(f"a reply of {size:,} characters; at most {MOST_CHARACTERS:,} are given")
     clips = tuple(_check_clip(clip) for clip in reply.clips)
     places = sum(message.content.count(AUDIO_PATCH) for message in messages)
     if places != len(clips) and (clips or roles == ["assistant"]):
-        raise ValueError(
+        raise ReplyClipError(
             f"a reply with {len(clips)} clips and {places} {AUDIO_PATCH} in its messages; one for each clip"
         )
     if len(clips) > MOST_CLIPS or sum(len(clip.data or b"") for clip in clips) > MOST_SOUND_BYTES:
-        raise ValueError(f"a reply of {len(clips)} clips; at most {MOST_CLIPS}, together {MOST_SOUND_BYTES >> 20} MB")
+        raise ReplySizeError(
+            f"a reply of {len(clips)} clips; at most {MOST_CLIPS}, together {MOST_SOUND_BYTES >> 20} MB"
+        )
     reward: object = reply.reward
     if reward is not None and not (isinstance(reward, numbers.Real) and abs(float(reward)) <= MOST_REWARD):
-        raise ValueError(f"a reply with the reward {reward!r}, which is no number in ±{MOST_REWARD:g}")
-    note = _NOTE.sub("_", str(reply.note)).strip("_ ")[:80]
+        raise ReplyRewardError(f"a reply with the reward {reward!r}, which is no number in ±{MOST_REWARD:g}")
+    note = _cut_words(_NOTE.sub("_", str(reply.note)).strip("_ "))
     return Reply(messages, clips, None if reward is None else float(cast("float", reward)), note, bool(reply.last))
+
+
+def _cut_words(note: str) -> str:
+    """Return the words of a note that are counted, none of them cut into another word."""
+    words = note[: MOST_NOTE_CHARACTERS + 1].split()
+    if len(note) > MOST_NOTE_CHARACTERS and not note[MOST_NOTE_CHARACTERS].isspace():
+        words = words[:-1]
+    return " ".join(words)
+
+
+def check_messages(reply: Reply) -> tuple[Message, ...]:
+    """Return the reply's messages as they are given: a list of them as a tuple, text without lone surrogates. Raises ReplyError
+    for anything but messages."""
+    return tuple(_check_message(message) for message in reply.messages)
 
 
 def _reply_to_wire(reply: object) -> dict[str, object]:
     if not isinstance(reply, Reply):
-        raise ValueError(f"answered {type(reply).__name__}, not a Reply(messages, …) of rl.types or None")
+        raise ReplyTypeError(f"answered {type(reply).__name__}, not a Reply(messages, …) of rl.types or None")
     checked = check_reply(reply)
     return {
         "messages": [[message.role, message.content] for message in checked.messages],
@@ -105,35 +154,38 @@ def _reply_to_wire(reply: object) -> dict[str, object]:
 
 def _check_message(message: object) -> Message:
     if not isinstance(message, Message):
-        raise ValueError(f"a reply holds {type(message).__name__}; make it a Message(role, content)")
+        raise ReplyTypeError(f"a reply holds {type(message).__name__}; make it a Message(role, content)")
     role, text = cast("tuple[object, object]", (message.role, message.content))
     if role not in ROLES:
-        raise ValueError(f"a message of the role {role!r}; use {', '.join(ROLES)}")
+        raise ReplyMessageError(f"a message of the role {role!r}; use {', '.join(ROLES)}")
     if not isinstance(text, str):
-        raise ValueError(f"a message whose content is {type(text).__name__}; make it text")
+        raise ReplyTypeError(f"a message whose content is {type(text).__name__}; make it text")
     return Message(message.role, text.encode("utf-8", "replace").decode())
 
 
 def _check_clip(clip: object) -> Clip:
     """Return the clip with its bytes: a file in the process's own folder would be gone with it."""
     if not isinstance(clip, Clip):
-        raise ValueError(f"a reply holds {type(clip).__name__} as a clip; make it a Clip(path=…) or Clip(data=…)")
-    waveform(clip)
-    return Clip(data=content(clip))
+        raise ReplyTypeError(f"a reply holds {type(clip).__name__} as a clip; make it a Clip(path=…) or Clip(data=…)")
+    try:
+        waveform(clip)
+        return Clip(data=content(clip))
+    except ValueError as error:
+        raise ReplyClipError(str(error)) from error
 
 
-def _read_reply(values: dict[str, object]) -> Reply | None:
+def _read_reply(values: object) -> Reply | None:
     """Return a reply from its JSON; None where a process has written something else into its channel."""
-    match values:
-        case {
-            "messages": list(messages),
-            "clips": list(clips),
-            "reward": None | float() as reward,
-            "note": str(note),
-            "last": bool(last),
-        }:
-            read_messages = [_read_message(message) for message in cast("Sequence[object]", messages)]
-            data = [_decode(clip) for clip in cast("Sequence[object]", clips)]
+    if not isinstance(values, dict):
+        return None
+    fields = cast("dict[str, object]", values)
+    messages, clips = fields.get("messages"), fields.get("clips")
+    if not isinstance(messages, list) or not isinstance(clips, list):
+        return None
+    match fields:
+        case {"reward": None | float() as reward, "note": str(note), "last": bool(last)}:
+            read_messages = [_read_message(message) for message in cast("list[object]", messages)]
+            data = [_decode(clip) for clip in cast("list[object]", clips)]
             if None in read_messages or None in data or (reward is not None and not math.isfinite(reward)):
                 return None
             said = tuple(message for message in read_messages if message is not None)

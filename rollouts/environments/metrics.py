@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -10,10 +11,30 @@ from rl.types import Rollout
 ENDS = ("turns", "audio_token")
 """Ends of a rollout that its environment brought about, by `Rollout.finish_reason`."""
 
+PROCESS_ERRORS = {
+    "used its": "deadline",
+    "gave no answer": "deadline",
+    "out of memory": "memory",
+    "the verifier": "exit",
+    "the prompt": "prompt",
+}
+"""Beginnings of the errors of an environment that could not answer for itself, with the words under which they are counted."""
+_EXCEPTION = re.compile(r"([A-Za-z_]\w{0,60})(?::|$)")
+
+
+def error_reason(error: str) -> str:
+    """Return the word under which an error of an environment is counted: what became of its process, the name of what it raised,
+    or `reply` for a reply that the model's template or ears cannot take."""
+    text = error.removeprefix("environment: ")
+    if process := next((word for start, word in PROCESS_ERRORS.items() if text.startswith(start)), None):
+        return process
+    exception = _EXCEPTION.match(text)
+    return exception[1] if exception else "reply"
+
 
 def exchange_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
     """Return the mean number of replies and of sounds in them a rollout, how many rollouts had no reply for an error of the
-    environment, the mean count of each note, and the share that ended at the most turns; nothing where no environment was."""
+    environment, also by its reason, the mean count of each note, and the share that ended at the most turns; nothing where no environment was."""
     if not any(rollout.exchanges or rollout.error is not None for rollout in rollouts):
         return {}
     count = len(rollouts)
@@ -21,10 +42,12 @@ def exchange_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
     notes = Counter(
         note for rollout in rollouts for exchange in rollout.exchanges for note in exchange.reply.note.split()
     )
+    errors = Counter(error_reason(rollout.error) for rollout in rollouts if rollout.error is not None)
     metrics = {
         "environment/replies": len(replies) / count,
         "environment/sounds": sum(len(reply.clips) for reply in replies) / count,
-        "environment/errors": float(sum(rollout.error is not None for rollout in rollouts)),
+        "environment/errors": float(errors.total()),
+        **{f"environment/error/{reason}": float(number) for reason, number in sorted(errors.items())},
         **{f"environment/note/{note}": number / count for note, number in sorted(notes.items())},
     }
     for end in ENDS:

@@ -14,7 +14,7 @@ from typing import Any, Protocol, cast
 
 from rl.messages import Reply, open_turn
 from rl.types import Rollout
-from rollouts.environments.contract import MOST_STATE_BYTES, Pause
+from rollouts.environments.contract import MOST_STATE_BYTES, Pause, ReplyStateError, check_messages
 
 Step = Callable[..., object]
 
@@ -53,9 +53,9 @@ class ClassPlayer:
         try:
             state = pickle.dumps(game)
         except (TypeError, AttributeError, pickle.PicklingError) as error:
-            raise ValueError(f"its {type(game).__name__} cannot be kept for the next turn: {error}") from error
+            raise ReplyStateError(f"its {type(game).__name__} cannot be kept for the next turn: {error}") from error
         if len(state) > MOST_STATE_BYTES:
-            raise ValueError(
+            raise ReplyStateError(
                 f"its {type(game).__name__} holds {len(state):,} bytes; at most {MOST_STATE_BYTES:,} are kept"
             )
         return answer, state
@@ -68,16 +68,16 @@ class GeneratorPlayer:
     play: Callable[..., Generator[object, Rollout, object]]
 
     def reply(self, pause: Pause, args: Mapping[str, object]) -> tuple[object, bytes | None]:
-        """Return what the generator yields for the newest turn. Raises ValueError where it replies otherwise than before to
-        the same turns."""
+        """Return what the generator yields for the newest turn. Raises ReplyStateError where it replies otherwise than before
+        to the same turns."""
         exchanges = pause.rollout.exchanges
         stages = [_as_of(pause.rollout, turn) for turn in range(len(exchanges) + 1)]
         game = self.play(pause.rollout.prompt, stages[0], **args)
         try:
             answer = next(game)
             for exchange, rollout in zip(exchanges, stages[1:], strict=True):
-                if not isinstance(answer, Reply) or answer.messages != exchange.reply.messages:
-                    raise ValueError(
+                if not isinstance(answer, Reply) or check_messages(answer) != exchange.reply.messages:
+                    raise ReplyStateError(
                         "it replies otherwise than before to the same turns; seed what it draws by the prompt's id"
                     )
                 answer = game.send(rollout)

@@ -10,6 +10,7 @@ error of the sample.
 
 from __future__ import annotations
 
+import copy
 import importlib
 import inspect
 import json
@@ -90,7 +91,8 @@ class Tool:
         for name, parameter in self.parameters.items():
             if parameter.default is inspect.Parameter.empty and name not in given:
                 raise BadCallError("malformed", f"{self.name} needs {name}")
-        passed: dict[str, Any] = {**given, **self.args}
+        # Copies, for a tool may change them: no call sees another's.
+        passed: dict[str, Any] = {**given, **copy.deepcopy(dict(self.args))}
         if self.takes_prompt:
             passed["prompt"] = prompt
         return _as_result(self.function(**passed), self.name)
@@ -190,4 +192,5 @@ def _as_result(answer: object, name: str) -> Result:
             return json.dumps(answer, ensure_ascii=False)
         except (TypeError, ValueError):
             pass
-    raise TypeError(f"tool {name} answered {type(answer).__name__}; return text, a number, a Clip or a Reply")
+    type_name = type(cast("object", answer)).__name__
+    raise TypeError(f"tool {name} answered {type_name}; return text, a number, a Clip or a Reply")

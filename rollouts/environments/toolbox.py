@@ -7,23 +7,26 @@ template it is a turn of the tool's. A call that cannot be read or made is count
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from rl.messages import AUDIO_PATCH, Clip, Message, Reply, open_turn
-from rl.think import split_think
+from rl.think import THINK_OPEN, split_think
 from rl.types import Prompt, Rollout
 from rollouts.environments.calls import ToolCall, find_calls, find_tagged
 from rollouts.environments.config import EnvironmentConfig
-from rollouts.environments.contract import Pause
+from rollouts.environments.contract import MOST_SOUND_BYTES, Pause
 from rollouts.environments.tool import BadCallError, Tool, load_tool, tag_of
 
 TOOLBOX = "tools"
 """Name of this environment in a pool."""
 RESULT = "<result>{}</result>"
 """Form of a tool's words behind a tag."""
+MOST_ERROR_CHARACTERS = 1000
+"""Characters of the reason that the model is told why a call cannot be made."""
 Form = Literal["tags", "template"]
 
 
@@ -78,9 +81,8 @@ class Toolbox:
                 raise BadCallError("malformed", f"</{tag}> without <{tag}>")
             answer = tool.call(tool.read_content(content), prompt)
         except ValueError as error:  # the policy has asked for what cannot be done
-            reason = cast("str", getattr(error, "reason", "error"))
-            told = () if _answers_in_sound(tool) else (Message("assistant", RESULT.format(f"error: {error}")),)
-            return Reply(told, note=reason)
+            told = () if _answers_in_sound(tool) else (Message("assistant", RESULT.format(_explain(error))),)
+            return Reply(told, note=_reason(error))
         if isinstance(answer, Reply):
             return answer
         if isinstance(answer, Clip):
@@ -88,12 +90,14 @@ class Toolbox:
         return Reply((Message("assistant", RESULT.format(_without_marks(answer))),), note=tool.name)
 
     def _reply_in_turns(self, rollout: Rollout) -> Reply | None:
-        calls = find_calls(split_think(rollout.text)[1] or rollout.text)
+        # What is drafted in a chain, closed or not, is no call.
+        calls = find_calls(split_think(rollout.text)[1].partition(THINK_OPEN)[0])
         messages: list[Message] = []
         clips: list[Clip] = []
         notes: list[str] = []
         for call in calls:
-            answer, note = self._answer(call, rollout.prompt)
+            room = MOST_SOUND_BYTES - sum(len(clip.data or b"") for clip in clips)
+            answer, note = self._answer(call, rollout.prompt, room)
             notes.append(note)
             if isinstance(answer, Reply):
                 return answer
@@ -102,16 +106,19 @@ class Toolbox:
             messages.append(Message("tool", AUDIO_PATCH if isinstance(answer, Clip) else _without_marks(answer)))
         return Reply(tuple(messages), tuple(clips), note=" ".join(notes)) if calls else None
 
-    def _answer(self, call: ToolCall, prompt: Prompt) -> tuple[str | Clip | Reply, str]:
-        """Return (the answer to a call, the word under which it is counted)."""
+    def _answer(self, call: ToolCall, prompt: Prompt, room: int) -> tuple[str | Clip | Reply, str]:
+        """Return (the answer to a call, the word under which it is counted); `room` is left for sound in the turn, in bytes."""
         try:
             if call.problem:
                 raise BadCallError("malformed", call.problem)
             if call.name not in self.tools:
                 raise BadCallError("unknown_tool", f"no tool '{call.name[:40]}'; there is {', '.join(self.tools)}")
-            return self.tools[call.name].call(call.arguments, prompt), call.name
+            answer = self.tools[call.name].call(call.arguments, prompt)
+            if isinstance(answer, Clip) and len(answer.data or b"") > room:
+                raise BadCallError("too_long", "too long to be heard in one turn")
+            return answer, call.name
         except ValueError as error:
-            return f"error: {error}", cast("str", getattr(error, "reason", "error"))
+            return _explain(error), _reason(error)
 
 
 def _answers_in_sound(tool: Tool) -> bool:
@@ -119,6 +126,22 @@ def _answers_in_sound(tool: Tool) -> bool:
     return tool.hints.get("return") is Clip
 
 
+def _explain(error: ValueError) -> str:
+    """Return what the model is told of a call that cannot be made. It may quote what the model wrote, at any length."""
+    text = str(error)
+    return _without_marks(
+        f"error: {text if len(text) <= MOST_ERROR_CHARACTERS else f'{text[:MOST_ERROR_CHARACTERS]} …'}"
+    )
+
+
+def _reason(error: ValueError) -> str:
+    """Return the word under which a call that cannot be made is counted."""
+    reason = getattr(error, "reason", "")
+    # UnicodeDecodeError, for one, has a whole phrase there.
+    return reason if isinstance(reason, str) and re.fullmatch(r"\w{1,40}", reason) else "error"
+
+
 def _without_marks(text: str) -> str:
     """Return a tool's words without the mark of a clip, which would stand for a sound."""
-    return text.replace(AUDIO_PATCH, "")
+    # By a space, which no mark holds: else what stood on both sides could make a new one.
+    return text.replace(AUDIO_PATCH, " ")

@@ -7,8 +7,10 @@ from functools import cache
 import pytest
 from chat_templates import MODELS, tokenizer_of
 
+from models.tokenizer import byte_tokenizer
 from rl.data.chat import Chat
-from rl.types import Message
+from rl.data.chat_reply import join_tools
+from rl.types import AUDIO_PATCH, Clip, Message
 
 CASES = [(name, think) for name in MODELS for think in (True, False)]
 QUESTION = Message("user", "What is 2 + 2?")
@@ -78,6 +80,48 @@ def test_a_tools_answer_stands_in_a_role_that_the_template_has(name: str) -> Non
     text = chat._decode(chat.reply([Message("tool", "the answer is 14")], chat.end))
     assert text.count("the answer is 14") == 1
     assert chat.tool_role == ("tool" if name in WITH_TOOLS else "user")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_answers_of_several_tools_are_given_in_any_template(name: str) -> None:
+    chat = chat_of(name, think=False)
+    several = [Message("tool", "it is 14"), Message("tool", "error: no 15"), Message("tool", "it is 16")]
+    ids = chat.reply(several, chat.end)
+    text = chat._decode(ids)
+    places = [text.find(message.content) for message in several]
+    assert -1 < places[0] < places[1] < places[2]
+    if name not in WITH_TOOLS:
+        assert ids == chat.reply([Message("user", "it is 14\nerror: no 15\nit is 16")], chat.end)
+    mixed = [*several[:2], Message("assistant", "So?"), several[2]]
+    assert [m.content for m in join_tools(mixed)] == ["it is 14\nerror: no 15", "So?", "it is 16"]
+
+
+ALTERNATING = """\
+{%- for m in messages %}
+    {%- if m['role'] != ('user', 'assistant')[loop.index0 % 2] and (m['role'] != 'tool' or loop.index0 % 2) %}
+        {{- raise_exception('roles must alternate') }}
+    {%- endif %}
+    {{- '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>\\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}
+"""
+
+
+def test_a_template_whose_tools_alternate_with_the_assistant() -> None:
+    tokenizer = tokenizer_of(MODELS["chatml"])
+    tokenizer.chat_template = ALTERNATING
+    chat = Chat(tokenizer, think=False)
+    text = chat._decode(chat.reply([Message("tool", "14"), Message("tool", "15")], chat.end))
+    assert text == "\n<|im_start|>tool\n14\n15<|im_end|>\n<|im_start|>assistant\n"
+
+
+def test_sounds_of_several_tools_keep_their_places() -> None:
+    listens = Chat(byte_tokenizer(), think=False, count_audio_tokens=lambda clip: len(clip.data or b""))
+    several = [Message("tool", AUDIO_PATCH), Message("tool", "none"), Message("tool", f"here: {AUDIO_PATCH}")]
+    ids = listens.reply(several, listens.end, (Clip(data=b"1"), Clip(data=b"333")), expand=True)
+    heard = [i for i, token in enumerate(ids) if token == listens.audio_token]
+    assert len(heard) == 4
+    assert heard[1] - heard[0] > heard[3] - heard[1] == 2
 
 
 WITH_TOOLS = {

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 
 from rewards.combine import PartConfig, RewardConfig
-from rewards.served import Batches
+from rewards.served import Batches, Loop
 from rewards.service import RewardService
+from rl.types import RewardSpan, Rollout, Verdict
 
 
 def ask_all(batches: Batches[int, int], items: Sequence[int]) -> list[int | BaseException]:
@@ -135,3 +137,25 @@ def test_without_gold_a_verifier_must_at_least_answer_in_time(tmp_path: Path):
             assert service.check_verifiers() == [
                 f"verifier 'own.py:{function}' has no GOLD: nothing shows that it judges right"
             ]
+
+
+class Marking:
+    """A verifier that marks a piece of the sample."""
+
+    gold = None
+
+    async def judge(self, rollout: Rollout) -> Verdict:
+        return Verdict(0.5, spans=(RewardSpan(0, 2, 0.5), RewardSpan(1, 2, 0.25, "tokens")))
+
+    def metrics(self) -> Mapping[str, float]:
+        return {}
+
+    async def close(self) -> None:
+        pass
+
+
+def test_the_pieces_that_a_model_verifier_marks_are_spans(rollout):
+    loop, verdicts = Loop(pytest.fail), SimpleQueue[Verdict]()
+    loop.submit(Marking(), rollout("42"), verdicts.put)
+    assert verdicts.get(timeout=60).spans == (RewardSpan(0, 2, 0.5), RewardSpan(1, 2, 0.25, "tokens"))
+    loop.close([])

@@ -159,6 +159,21 @@ def test_a_model_that_writes_the_token_of_sound_ends_there() -> None:
     script = Script(lambda r: Reply((Message("user", "?"),), note="asked"))
     rollout = play(script, f"a{AUDIO_PATCH}b.", chat=LISTENS, prompt=prompt)
     assert (rollout.finish_reason, rollout.error) == ("audio_token", None)
+    assert not rollout.exchanges
+
+
+def test_an_environment_is_not_asked_about_a_token_of_sound() -> None:
+    """Nothing that it could answer, an error least of all, would keep the sample from what it earns."""
+
+    def fail(rollout: Rollout) -> Reply | None:
+        raise AssertionError("asked")
+
+    prompt = Prompt("p", (Message("user", AUDIO_PATCH),), clips=(Clip(data=b"one"),))
+    rollout = play(Script(fail), f"<calc>2+{AUDIO_PATCH}</calc>", chat=LISTENS, prompt=prompt)
+    assert (rollout.finish_reason, rollout.error) == ("audio_token", None)
+    assert play(Script(lambda r: None), f"a{AUDIO_PATCH}b.").finish_reason == "stop", (
+        "it is text to one that cannot hear"
+    )
 
 
 def test_versions_over_turns_and_the_cuts_of_a_replay() -> None:

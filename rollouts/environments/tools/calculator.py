@@ -4,10 +4,11 @@ and numbers stay below a bound, so that no expression takes long."""
 from __future__ import annotations
 
 import ast
+import decimal
 import math
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 TAG = "calc"
 MOST_CHARACTERS = 500
@@ -47,7 +48,10 @@ def calculator(expression: str) -> str:
         tree = ast.parse(text, mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ValueError(f"cannot read '{expression[:80]}'") from error
-    return _write(_evaluate(tree.body))
+    try:
+        return _write(_evaluate(tree.body))
+    except ArithmeticError as error:  # sympy's, of a whole part whose digits it cannot tell
+        raise ValueError(f"cannot calculate '{expression[:80]}': too many digits") from error
 
 
 def _evaluate(node: ast.expr) -> Any:  # sympy's numbers have no common public type
@@ -58,10 +62,10 @@ def _evaluate(node: ast.expr) -> Any:  # sympy's numbers have no common public t
             pass
         case ast.Constant(value=int() as number):
             return _bounded(sympy.Integer(number))
-        case ast.Constant(value=float()):
-            return _bounded(_read_decimal(node))
+        case ast.Constant(value=float() as number):
+            return _bounded(_read_decimal(number))
         case ast.Name(id="pi" | "e" as name):
-            return sympy.pi if name == "pi" else sympy.E
+            return cast("Any", sympy.pi if name == "pi" else sympy.E)
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             return -_evaluate(operand)
         case ast.UnaryOp(op=ast.UAdd(), operand=operand):
@@ -77,13 +81,13 @@ def _evaluate(node: ast.expr) -> Any:  # sympy's numbers have no common public t
     raise ValueError(f"cannot calculate '{ast.unparse(node)[:80]}'")
 
 
-def _read_decimal(node: ast.Constant) -> Any:
+def _read_decimal(number: float) -> Any:
     """Return a decimal number exactly: 0.1 is a tenth."""
     import sympy
 
-    if not math.isfinite(node.value) or abs(node.value) > 1e300 or 0 < abs(node.value) < 1e-300:
+    if not math.isfinite(number) or abs(number) > 1e300 or 0 < abs(number) < 1e-300:
         raise ValueError("a number out of range")
-    return sympy.Rational(repr(node.value))
+    return sympy.Rational(repr(number))
 
 
 def _operate(operator: ast.operator, left: Any, right: Any) -> Any:
@@ -116,12 +120,21 @@ def _whole(number: Any) -> Any:
 
 def _power(base: Any, exponent: Any) -> Any:
     """Return a power. Raises ValueError before one that would have too many digits is computed."""
-    size = abs(float(exponent)) * max(abs(math.log2(abs(float(base)))) if base != 0 else 0, 1e-9)
+    size = abs(float(exponent)) * max(abs(_log2(base)) if base != 0 else 0, 1e-9)
     if size > MOST_BITS or abs(float(exponent)) > 10 * MOST_BITS:
         raise ValueError("a power with too many digits")
     if base == 0 and float(exponent) < 0:
         raise ValueError("division by zero")
     return base**exponent
+
+
+def _log2(number: Any) -> float:
+    """Return the logarithm of a number's size, also of one that is no float."""
+    if number.is_Rational:
+        return math.log2(abs(int(number.p))) - math.log2(int(number.q))
+    if not (size := abs(float(number))):
+        raise ValueError("a number out of range")
+    return math.log2(size)
 
 
 def _call_with_several(name: str, values: list[Any]) -> Any:
@@ -131,7 +144,7 @@ def _call_with_several(name: str, values: list[Any]) -> Any:
         if not all(value.is_Integer for value in values):
             raise ValueError(f"{name} of whole numbers only")
         return sympy.Integer((sympy.igcd if name == "gcd" else sympy.ilcm)(*values))
-    return (sympy.Min if name == "min" else sympy.Max)(*values)
+    return cast("Any", sympy.Min if name == "min" else sympy.Max)(*values)
 
 
 def _call(name: str, value: Any) -> Any:
@@ -141,7 +154,7 @@ def _call(name: str, value: Any) -> Any:
         if not value.is_Integer or not 0 <= value <= 200:
             raise ValueError("factorials of whole numbers from 0 to 200 only")
         return sympy.factorial(value)
-    if name in ("log", "ln") and (value.is_real is False or float(value) <= 0):
+    if name in ("log", "ln") and (value.is_real is False or not _is_positive(value)):
         raise ValueError("a logarithm of a number that is not positive")
     functions: dict[str, Callable[..., Any]] = {"ln": sympy.log, "abs": sympy.Abs, "ceil": sympy.ceiling}
     if name == "exp" and float(value) > MOST_BITS / 2:
@@ -149,9 +162,12 @@ def _call(name: str, value: Any) -> Any:
     return functions.get(name, getattr(sympy, name, None))(value)  # type: ignore[misc]  # one of the two is there
 
 
+def _is_positive(number: Any) -> bool:
+    return bool(number > 0) if number.is_Rational else float(number) > 0
+
+
 def _bounded(number: Any) -> Any:
     """Return a number in few digits; one of several roots and constants as a decimal. Raises ValueError for one out of bounds."""
-    import sympy
 
     if number.is_Rational:
         if max(int(number.p).bit_length(), int(number.q).bit_length()) > MOST_BITS:
@@ -159,21 +175,38 @@ def _bounded(number: Any) -> Any:
         return number
     if number.is_finite is False or number.is_real is False:
         raise ValueError("no real number")
-    value = sympy.N(number, 30)
+    value = _to_digits(number, 30)
     if not value.is_Float or not math.isfinite(float(value)):
         raise ValueError("no real number, or one out of range")
     return number if number.count_ops() < 8 else value
 
 
-def _write(number: Any) -> str:
+def _to_digits(number: Any, digits: int) -> Any:
     import sympy
 
+    return cast("Any", sympy).N(number, digits)
+
+
+def _write(number: Any) -> str:
     if number.is_Integer:
         return str(number)
     if number.is_Rational and _has_few_decimals(int(number.q)):
-        return f"{sympy.N(number, 50)}".rstrip("0").rstrip(".")
-    digits = f"{float(sympy.N(number, DIGITS + 5)):.{DIGITS}g}"
-    return digits
+        return _write_exactly(int(number.p), int(number.q))
+    # Not as a float, which is 0 or infinite where the exponent has four digits.
+    context = decimal.Context(prec=DIGITS, Emin=decimal.MIN_EMIN, Emax=decimal.MAX_EMAX)
+    if number.is_Rational:
+        value = context.divide(decimal.Decimal(int(number.p)), decimal.Decimal(int(number.q)))
+    else:
+        value = context.create_decimal(str(_to_digits(number, DIGITS + 5)))
+    value = value.normalize(context) or decimal.Decimal(0)  # no -0
+    return f"{value:f}" if -5 < value.adjusted() < DIGITS else f"{value:e}"
+
+
+def _write_exactly(numerator: int, denominator: int) -> str:
+    """Return a fraction that has at most `DIGITS` decimals."""
+    digits = str(abs(numerator) * 10**DIGITS // denominator).zfill(DIGITS + 1)
+    sign = "-" if numerator < 0 else ""
+    return f"{sign}{digits[:-DIGITS]}.{digits[-DIGITS:].rstrip('0')}"
 
 
 def _has_few_decimals(denominator: int) -> bool:

@@ -6,6 +6,7 @@ import math
 
 from rl.audio import SAMPLE_RATE, encode, waveform
 from rl.types import Clip, Prompt
+from rollouts.environments.contract import MOST_SOUND_BYTES
 
 TAG = "seg"
 
@@ -34,4 +35,7 @@ def listen(prompt: Prompt, start: float, end: float, clip: int = 1, *, least_s: 
     stretch = wave[round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)]
     if len(stretch) < least_s * SAMPLE_RATE:
         raise Unheard("too_short", f"{start:g} to {end:g} s is shorter than {least_s:g} s")
-    return Clip(data=encode(stretch, bits=24))
+    sound = encode(stretch, bits=24)
+    if len(sound) > MOST_SOUND_BYTES:
+        raise Unheard("too_long", f"{start:g} to {end:g} s is too long to be heard at once")
+    return Clip(data=sound)

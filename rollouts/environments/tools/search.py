@@ -40,7 +40,7 @@ class Index:
 
     def find(self, words: set[str], limit: int) -> list[str]:
         """Return at most `limit` passages, the best first, those in the order of the file that match equally."""
-        mean_length = sum(map(Counter.total, self.counts)) / max(len(self.counts), 1)
+        mean_length = sum(counts.total() for counts in self.counts) / max(len(self.counts), 1)
         scores: list[tuple[float, int]] = []
         for i, counts in enumerate(self.counts):
             found_words = sorted(words & counts.keys())  # sorted: sums of floats depend on their order

@@ -85,3 +85,16 @@ def test_several_calls_and_far_too_many() -> None:
 )
 def test_tags(text: str, call: tuple[str, str | None] | None) -> None:
     assert find_tagged(text, ["calc", "seg"]) == call
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ('{"name": "a", "function": {"description": "x"}, "arguments": {"n": 1}}', "a"),
+        ('{"function": {"name": "a", "arguments": {"n": 1}}, "name": "b"}', "a"),
+        ('{"function": "a", "name": "b", "arguments": {"n": 1}}', "a"),
+    ],
+)
+def test_the_name_of_a_call_written_in_two_places(text: str, name: str) -> None:
+    (call,) = find_calls(f"<tool_call>{text}</tool_call>")
+    assert (call.name, call.arguments, call.problem) == (name, {"n": 1}, "")

@@ -14,6 +14,7 @@ from rl.messages import AUDIO_PATCH, Exchange
 from rl.types import Clip, Message, Prompt, Reply, Rollout
 from rollouts.environments.checks import check_environment
 from rollouts.environments.config import EnvironmentConfig, as_config
+from rollouts.environments.metrics import error_reason
 from rollouts.environments.service import EnvironmentService
 from rollouts.episodes import Answer
 
@@ -82,6 +83,20 @@ ERRORS = {
     "text for a reward": "the reward '1'",
 }
 
+REASONS = {
+    "raise": "RuntimeError",
+    "exit": "exit",
+    "sys.exit": "SystemExit",
+    "loop": "deadline",
+    "memory": "memory",
+    "10 MB": "ReplySizeError",
+    **dict.fromkeys(("int", "dict", "str in messages", "bytes"), "ReplyTypeError"),
+    **dict.fromkeys(("system", "two assistants"), "ReplyMessageError"),
+    **dict.fromkeys(("clip without a mark", "no such clip", "no sound"), "ReplyClipError"),
+    **dict.fromkeys(("nan", "huge", "text for a reward"), "ReplyRewardError"),
+}
+"""Words under which the metrics count them."""
+
 
 def rollout_of(
     deed: str, text: str = "hm", exchanges: tuple[Exchange, ...] = (), clips: tuple[Clip, ...] = ()
@@ -125,6 +140,7 @@ def test_what_goes_wrong_costs_its_sample_alone(game: EnvironmentService) -> Non
             assert answer.error is not None
             assert answer.error.startswith("environment: ")
             assert __import__("re").search(ERRORS[deed], answer.error), answer.error
+            assert error_reason(answer.error) == REASONS[deed]
 
 
 def test_a_reply_that_is_over_and_odd_texts(game: EnvironmentService) -> None:

@@ -25,6 +25,12 @@ PROMPT = Prompt("p", (), clips=(Clip(data=encode(WAVE, bits=24)),))
         ("7 // 2", "3"), ("-7 % 3", "2"), ("sqrt(2)", "1.41421356237"), ("sqrt(16)", "4"), ("factorial(20)", "2432902008176640000"),
         ("sin(pi / 6)", "0.5"), ("ln(e)", "1"), ("abs(-3.5)", "3.5"), ("min(3, 1, 2)", "1"), ("gcd(12, 18)", "6"), ("3 + 4 =", "7"),
         ("2 ** -2", "0.25"), ("1e3", "1000"), ("100 * 1.05 ** 10", "162.889462678"), ("floor(2.7) + ceil(2.1)", "5"), ("[1 + 2] * {3}", "9"), ("max(7)", "7"),
+        ("1/10^10", "0.0000000001"), ("3/10^10", "0.0000000003"), ("1e-10*5", "0.0000000005"), ("-1/10^12", "-0.000000000001"),
+        ("1/10^13", "1e-13"), ("(10^61+1)/2", f"5{'0' * 60}.5"), ("-(10^61+1)/2", f"-5{'0' * 60}.5"), ("10^60/8", f"125{'0' * 57}"),
+        ("(1/3)^700", "1.03543227066e-334"), ("10^400/3", "3.33333333333e+399"), ("-10^400/3", "-3.33333333333e+399"),
+        ("exp(-1000)", "5.07595889755e-435"), ("sqrt(2)/10^20", "1.41421356237e-20"), ("10^11/3", "33333333333.3"), ("1/30", "0.0333333333333"),
+        ("2/3*10^20", "6.66666666667e+19"), ("sqrt(10^30+1)", "1e+15"), ("1/2^50", "8.881784197e-16"), ("100.50", "100.5"),
+        ("((1/3)^500)^2", "7.5638913231e-478"), ("ln((1/3)^700)", "-769.028602068"), ("sin(1)^2+cos(1)^2-1", "0"), ("(10^400)^(1/2)", f"1{'0' * 200}"), ("-0.5", "-0.5"), ("sqrt(2)*1000", "1414.21356237"),
     ],
 )  # fmt: skip
 def test_the_calculator(expression: str, value: str) -> None:
@@ -37,7 +43,7 @@ def test_the_calculator(expression: str, value: str) -> None:
         "", "2 +", "1 / 0", "5 % 0", "9 ** 9 ** 9", "factorial(1000)", "factorial(-1)", "sqrt(-1)", "log(0)", "(-8) ** (1/3)",
         "__import__('os').system('id')", "().__class__", "gcd(0.5, 2)", "'a' * 10**9", "lambda: 0", "x + 1", "1 if 2 else 3",
         "1e999", "9" * 700, "2 ** 5000", "True + 1", "1j", "exp(100000)", "(" * 450, "max()", "0 ** -1", "calc(2)", "1 < 2", "nan",
-        "10 ** 600 * 10 ** 600", "sqrt(2) ** 100000", "2 + 3; 4", "\x00",
+        "10 ** 600 * 10 ** 600", "sqrt(2) ** 100000", "2 + 3; 4", "\x00", "10^400 // pi", "floor(exp(700))", "((1/3)^700)^2", "exp(-2000)^2", "ln(0/5)", "log(-(1/3)^700)",
     ],
 )  # fmt: skip
 def test_the_calculator_refuses(expression: str) -> None:
@@ -122,3 +128,9 @@ def test_a_tool_of_ones_own(tmp_path: Path) -> None:
         tool("own_weather.py:weather", tmp_path)
     with pytest.raises(ValueError, match="unknown argument 'kee'; did you mean 'key'"):
         tool("own_weather.py:weather", tmp_path, key="k", kee="x")
+
+
+def test_no_call_sees_what_another_made_of_the_recipes_arguments(tmp_path: Path) -> None:
+    (tmp_path / "own_cards.py").write_text("def draw(n: int, *, deck: list) -> str:\n    return str(deck.pop())\n")
+    draw = tool("own_cards.py:draw", tmp_path, deck=[1, 2, 3])
+    assert [draw.call({"n": 1}, PROMPT) for _ in range(4)] == ["3"] * 4
