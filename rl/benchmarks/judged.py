@@ -58,7 +58,7 @@ SHORT_ANSWER = Judging(
     lambda _: {"right": ("The answer says the same as the reference.", 0, 1)},
     lambda _, marks: float(marks["right"]),
     first=short_answer,
-    model="Claude 3.5 Sonnet, as remembered",
+    model="Claude 3.5 Sonnet (not confirmed)",
 )
 OPEN_ANSWER = Judging(
     "You grade an open answer to a question about a recording, against a reference answer.",
