@@ -16,7 +16,7 @@ from rewards.service import RewardService
 from rewards.verifiers import Case
 
 ARGS = {"length": {"max_tokens": 512, "buffer": 64}, "code": {"cpu_s": 1}}
-model_verifiers = ("judge", "reward_model")
+model_verifiers = ("benchmark_judge", "judge", "reward_model")
 names = [file.stem for file in sorted(Path(verifiers.__file__).parent.glob("[a-z]*.py")) if file.stem not in model_verifiers]
 parts = [PartConfig(name, name, args=ARGS.get(name, {})) for name in names]
 task = {"test_list": ["assert f(1) == 1"]}

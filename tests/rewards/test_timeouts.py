@@ -151,7 +151,7 @@ def test_a_model_that_does_not_answer_is_an_error(rollout):
 
 def test_defaults():
     zero = {name for name in resolve.list_verifiers() if resolve.settle_timeout(name, None, "p") == "zero"}
-    assert resolve.list_verifiers().keys() - zero == {"grounding", "judge", "reward_model"}
+    assert resolve.list_verifiers().keys() - zero == {"benchmark_judge", "grounding", "judge", "reward_model"}
     assert resolve.settle_timeout("grounding", "zero", "p") == "zero"
     assert resolve.settle_timeout("math", "error", "p") == "error"
     assert resolve.settle_timeout("repetition", None, "p", is_penalty=True) == "error"

@@ -364,4 +364,5 @@ def test_several_steps_and_steps_without_sequences(
         reports = [world.policy.update(batch, part, [1e-2] * len(part), goal, 64).get() for part in updates]
         found.append(world.parameters("policy"))
     assert all(torch.equal(found[0][n], found[1][n]) for n in found[0])
-    assert set(reports[0]) == {"loss", "entropy", "logprob_gap", "logprob_gap/far", "logprob_gap/max", "grad_norm"}
+    gaps = {"logprob_gap", "logprob_gap/far", "logprob_gap/max", "on_policy"}
+    assert set(reports[0]) == {"loss", "entropy", "grad_norm", *gaps}
