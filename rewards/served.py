@@ -46,6 +46,19 @@ class ModelVerifier(Protocol):
         ...
 
 
+def ask_once(open_verifier: Callable[[], ModelVerifier], rollout: Rollout) -> Verdict:
+    """Return the verdict of a verifier that is connected for this one rollout."""
+
+    async def ask() -> Verdict:
+        verifier = open_verifier()
+        try:
+            return await verifier.judge(rollout)
+        finally:
+            await verifier.close()
+
+    return asyncio.run(ask())
+
+
 def connect(verifier: str, args: Mapping[str, object], models: Mapping[str, Model]) -> ModelVerifier:
     """Return the verifier of that name, connected to the model that its `args` name. Raises ConfigError."""
     return cast(ModelVerifier, importlib.import_module(f"rewards.verifiers.{verifier}").connect(args, models))

@@ -1,4 +1,4 @@
-"""What is said and heard in a conversation, and which piece of it earned which part of a reward."""
+"""Messages of a conversation, spoken and heard, and which piece of it earned which part of a reward."""
 
 from __future__ import annotations
 

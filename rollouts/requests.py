@@ -1,4 +1,4 @@
-"""What an engine is asked for and what it answers: one sample at a time."""
+"""Requests to an engine and its answers: one sample at a time."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Request:
     stop: tuple[str, ...] = ()
     """Texts behind which the sample pauses for its environment."""
     cuts: Spans = ()
-    """In a replay: how many of its tokens each version is to write, in order. Elsewhere any version may write any of them."""
+    """Numbers of its tokens that each version is to write, in order, in a replay. Elsewhere any version may write any of them."""
     engine: int | None = None
     """The engine that has its beginning in its cache, where it goes on; else any may take it."""
 
@@ -49,4 +49,4 @@ class Completion:
     finish_reason: str
     """`stop` or `length`."""
     spans: Spans
-    """How many of the response's tokens each version of the weights wrote, in order."""
+    """Numbers of the response's tokens that each version of the weights wrote, in order."""

@@ -251,7 +251,7 @@ class Sampler:
 
 @dataclass(frozen=True, slots=True)
 class _Limits:
-    """How each prompt of a generation is answered."""
+    """Settings by which each prompt of a generation is answered."""
 
     samples: int
     temperature: float

@@ -81,7 +81,7 @@ class EngineConfig(ServingConfig):
     are the policy's or none is, else object_store."""
 
     kv: str = "recompute"
-    """What becomes of keys and values when weights change while samples are written (`rlvr.max_lag`): `recompute` them by the new
+    """Treatment of keys and values when weights change while samples are written (`rlvr.max_lag`): `recompute` them by the new
     weights, which is exact, or `keep` those of the old ones, which saves a pass over what was written."""
 
     batch_invariant: bool = False

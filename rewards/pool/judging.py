@@ -13,7 +13,7 @@ from rewards.pool.work import Call
 from rl.types import RewardSpan, Rollout, Verdict
 
 Sample = Rollout | int
-"""What is judged: a rollout; `i` stands for gold case i of the verifier, `~i` for the same without the case's arguments."""
+"""Thing to be judged: a rollout; `i` stands for gold case i of the verifier, `~i` for the same without the case's arguments."""
 
 
 class Judging:

@@ -1,4 +1,4 @@
-"""What the processes of a pool do: load what a recipe names, answer about one sample at a time, in JSON both ways."""
+"""Work of a pool's processes: load what a recipe names, answer about one sample at a time, in JSON both ways."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Work(Protocol):
     `failure` are called in the parent, which trusts nothing that a worker has written."""
 
     noun: str
-    """What the pool's calls are, for messages: `verifier`."""
+    """Name of the pool's calls in messages: `verifier`."""
     longest_answer: int
     """Bytes of an answer as JSON at most; a worker that writes more is replaced."""
 

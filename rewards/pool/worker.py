@@ -53,7 +53,7 @@ class Setup:
     """Verifiers and limits of a worker, the same for all workers of a pool."""
 
     work: Work
-    """What is done with a sample."""
+    """Work that is done on a sample."""
     calls: tuple[Call, ...]
     """The verifiers to load; messages name them by their index here."""
     folder: Path | None

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from rewards.contract import Case
 from rewards.judge.endpoint import UnusableAnswer
 from rewards.judge.prompt import JudgePrompt, build_prompt, clean_text, name_clips
-from rewards.served import Model
+from rewards.served import Model, ask_once
 from rewards.verifiers import judge as rubric_judge
 from rewards.verifiers import language
 from rl.benchmarks.benchmark import Judging
@@ -85,15 +85,7 @@ class Config:
 def verify(prompt: Prompt, rollout: Rollout, **args: object) -> Verdict:
     """Return the mean of the set's ratings of one answer, as a score from 0 to 1. Raises ValueError where the judge gives no
     usable one, or the prompt is of no set that is judged."""
-
-    async def judge_once() -> Verdict:
-        verifier = connect(args, {})
-        try:
-            return await verifier.judge(rollout)
-        finally:
-            await verifier.close()
-
-    return asyncio.run(judge_once())
+    return ask_once(lambda: connect(args, {}), rollout)
 
 
 def connect(args: Mapping[str, object], models: Mapping[str, Model]) -> BenchmarkJudge:

@@ -34,7 +34,7 @@ from rewards.judge.pairwise import Against, Order
 from rewards.judge.prompt import JudgePrompt, Opinion
 from rewards.judge.rubric import TEXTS
 from rewards.judge.rubrics import RUBRICS
-from rewards.served import Model, find_model
+from rewards.served import Model, ask_once, find_model
 from rl.config import ConfigError, build, did_you_mean
 from rl.types import Prompt, Rollout, Verdict
 
@@ -144,14 +144,7 @@ def verify(prompt: Prompt, rollout: Rollout, **args: object) -> Verdict:
     """Return the judge's verdict, the mean over the rubric's criteria in [0, 1]. Raises ValueError where it gives no usable
     opinion."""
 
-    async def judge_once() -> Verdict:
-        judge = connect(args, {})
-        try:
-            return await judge.judge(rollout)
-        finally:
-            await judge.close()
-
-    return asyncio.run(judge_once())
+    return ask_once(lambda: connect(args, {}), rollout)
 
 
 def connect(args: Mapping[str, object], models: Mapping[str, Model]) -> Judge:

@@ -28,7 +28,7 @@ class Importance:
     high: float | None = None
     """Upper bound of r, at least 1; null is none."""
     outside: Literal["clip", "mask"] = "clip"
-    """What becomes of a term whose r lies outside: `clip` weighs it by the bound (truncated importance sampling), `mask` leaves
+    """Treatment of a term whose r lies outside: `clip` weighs it by the bound (truncated importance sampling), `mask` leaves
     it out, and it still counts in the mean (IcePop by token, masked importance sampling by sequence)."""
 
     def __str__(self) -> str:
@@ -65,7 +65,7 @@ class Objective:
     critic: bool = True
     """Train a critic, whose values the advantage reads."""
     reward_at: RewardAt = "end"
-    """Where the score is paid: at the `end`; at the ends of the `turns` that earned it, by the rewards of an environment and the
+    """Tokens at which the score is paid: at the `end`; at the ends of the `turns` that earned it, by the rewards of an environment and the
     spans of verifiers that name them (`grounding`: each claim); or where each of these `spans` ends. What none claims is paid
     at the end, so the sum is the same."""
     gamma: float = 1.0

@@ -33,7 +33,7 @@ class Item:
     groups: Mapping[str, str] = field(default_factory=dict[str, str])
     """Table -> the group of it in which the item is counted."""
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
-    """What its rule or its judge needs beside question, answer and options."""
+    """Columns that its rule or its judge needs beside question, answer and options."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +57,17 @@ class Judging:
     """The way in which a language model marks the answers of a set, on the set's own scale."""
 
     system: str
-    """What the judge is told, beside how it has to answer."""
+    """Instruction to the judge, beside how it has to answer."""
     material: Callable[[Prompt, str, str], Mapping[str, object]]
-    """What it is shown: (prompt, chain, answer) -> named texts."""
+    """Texts that it is shown: (prompt, chain, answer) -> named texts."""
     criteria: Callable[[Prompt], Mapping[str, tuple[str, int, int]]]
-    """What it marks: name -> (when it gets full marks, lowest mark, highest mark)."""
+    """Marks that it gives: name -> (when it gets full marks, lowest mark, highest mark)."""
     figure: Callable[[Prompt, Mapping[str, int]], float]
     """One rating's marks -> its figure on the set's scale."""
     scale: tuple[float, float] = (0.0, 1.0)
     """Worst and best figure."""
     ratings: int = 1
-    """How often each answer is rated."""
+    """Ratings of each answer."""
     is_trimmed: bool = False
     """True where the highest and the lowest rating are dropped before the mean."""
     language: str = ""
@@ -91,7 +91,7 @@ class Benchmark:
     title: str
     licence: str
     source: str
-    """Where a user downloads it."""
+    """Address from which a user downloads it."""
     items: int
     """Number of its items; 0 where that is not fixed."""
     files: Sequence[str]

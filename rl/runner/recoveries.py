@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rl.workers.loss import Loss
 
 WARNINGS_OF = "run"
-"""Where the warnings of recoveries stand in warnings.jsonl: beside a stage's own a rewind to its checkpoint would drop them."""
+"""Stage under which warnings of recoveries stand in warnings.jsonl: beside a stage's own a rewind to its checkpoint would drop them."""
 
 
 class Recoveries:

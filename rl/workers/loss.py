@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 FIX = "go on with --resume"
-"""What a user does after a loss that ends the run."""
+"""Advice to a user after a loss that ends the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +13,7 @@ class Loss:
     """The loss of a process, a node or Ray under a run."""
 
     text: str
-    """What was lost and why, in one line."""
+    """The lost thing and the reason, in one line."""
     is_curable: bool = True
     """Whether others in their place may live; False where the same would happen again: memory ran out, or one never started."""
     breaks_ray: bool = False

@@ -1,4 +1,4 @@
-"""Which node each bundle goes to: arithmetic over nodes, for the plan that `rl check` shows and for the real cluster."""
+"""Choice of the node for each bundle: arithmetic over nodes, for the plan that `rl check` shows and for the real cluster."""
 
 from __future__ import annotations
 

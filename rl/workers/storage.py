@@ -39,7 +39,7 @@ class RunSite:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What a node sees of the storage of the run's own node."""
+    """View that a node has of the storage of the run's own node."""
 
     sees_mark: bool
     """It finds the file that the run's node has just written into the run directory."""

@@ -1,4 +1,4 @@
-"""What an environment's process and the run exchange: a rollout so far in, a reply as plain data that JSON can carry out.
+"""Exchange between an environment's process and the run: a rollout so far in, a reply as plain data that JSON can carry out.
 
 A reply is checked where it is made, so that what is wrong with it costs the sample alone: messages of known roles, texts and
 sounds of bounded size, clips that can be decoded.
@@ -35,7 +35,7 @@ _NOTE = re.compile(r"[^\w. -]+")
 
 
 class ReplyError(ValueError):
-    """What is wrong with a reply; the metrics count errors by the names of these classes."""
+    """Fault of a reply; the metrics count errors by the names of these classes."""
 
 
 class ReplyTypeError(ReplyError):

@@ -1,4 +1,4 @@
-"""What happened between the policy and its environment, counted."""
+"""Counts of what happened between the policy and its environment."""
 
 from __future__ import annotations
 

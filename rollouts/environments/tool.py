@@ -29,7 +29,7 @@ from rl.types import Prompt
 
 IN_TREE = Path(__file__).parent / "tools"
 Result = str | Clip | Reply
-"""What a tool answers: text, a sound, or a whole reply."""
+"""Answer of a tool: text, a sound, or a whole reply."""
 _JSON_TYPES: Mapping[object, str] = {str: "string", int: "integer", float: "number", bool: "boolean"}
 
 

@@ -185,7 +185,7 @@ class SampleStream:
 
     @property
     def written_by(self) -> dict[int, dict[int, Spans]]:
-        """Which version wrote how much of each sample that the step took: {group: {sample: spans}}."""
+        """Tokens of each sample that the step took, by the version that wrote them: {group: {sample: spans}}."""
         return {
             group.number: {
                 s.rollout.sample: s.rollout.spans or ((s.rollout.version, len(s.rollout.logprobs)),)
@@ -196,7 +196,7 @@ class SampleStream:
 
     @property
     def ahead(self) -> list[Ahead]:
-        """What was drawn and not yet learned from, for a checkpoint: (number, prompt's id, seed). A run that goes on from
+        """Groups that were drawn and not yet learned from, for a checkpoint: (number, prompt's id, seed). A run that goes on from
         there has it answered anew, so that none is lost and none is learned from twice."""
         return [(group.number, group.prompt.id, group.seed) for group in self.queue]
 
