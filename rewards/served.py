@@ -30,8 +30,10 @@ Answer = TypeVar("Answer")
 class ModelVerifier(Protocol):
     """One part of the reward that asks a model, with its connection to it."""
 
-    gold: Sequence[Case] | None
-    """Cases that it must judge right; None where it has none."""
+    @property
+    def gold(self) -> Sequence[Case] | None:
+        """Cases that it must judge right; None where it has none."""
+        ...
 
     async def judge(self, rollout: Rollout) -> Verdict:
         """Return the verdict on one rollout. May raise: the sample then counts as an error."""

@@ -74,9 +74,11 @@ class Sampler:
         """Load weights, or the model in a folder, into every engine under the name `version`. Samples in flight go on under
         the new weights. Raises ArrivalError, naming the engine and the tensor, unless every engine holds what was sent and
         uses it."""
+        # Requests that are still on their way to an engine name the old version: they are there before the weights, since an
+        # actor takes its calls in order.
         self.dispatcher.pause()
         if self.replays:
-            self.dispatcher.settle()
+            self.dispatcher.settle()  # the old version's share of each sample must be whole
         self.version = -1  # until all is proved
         self.pool.load(folder_weights(weights) if isinstance(weights, Path) else weights, version)
         self.version = version
@@ -120,7 +122,7 @@ class Sampler:
                 if finished:
                     batch, finished[:] = list(finished), []
                     yield batch
-            self.dispatcher.drain()
+            self.dispatcher.drain()  # trainers that share the cores come next, and must not find an engine still stepping
         finally:  # also when the caller leaves the stream early: what still runs is dropped
             self.drop(generation)
 
