@@ -32,8 +32,10 @@ def plan(config: Config, work: Work) -> StagePlan:
         limit = f"{config.eval.limit:,}" if config.eval.limit else "all"
         summary += f"; every {config.eval_every} steps {limit} prompts × {evaluate.samples_in_words(config.eval)}"
     learners = 2 if objective.critic else 1
-    # One pass each: logprobs before the update, the critic's values, the reference's logprobs.
-    forwards = int(not config.spares_old_logprobs) + int(objective.critic) + int("reference" in config.roles)
+    # One pass each: logprobs before the update, the critic's values, the reference's logprobs and the teacher's.
+    forwards = (
+        int(not config.spares_old_logprobs) + int(objective.critic) + len({"reference", "teacher"} & config.roles)
+    )
     return work.plan(
         summary,
         rollouts,

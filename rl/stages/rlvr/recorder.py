@@ -137,6 +137,8 @@ class Recorder:
                 metrics[METRIC_NAMES.get(name, name)] = value
         if batch.has("ref") and self.objective.kl_in == "reward":  # in the loss, the update itself reports it
             metrics["kl/ref"] = float(kl(batch.old_A, batch.ref_A, self.objective.kl_estimator).mean())
+        if batch.has("teacher"):  # of policy || teacher, at the tokens that the policy wrote
+            metrics["kl/teacher"] = float((batch.old_A - batch.teacher_A).mean())
         if critic_metrics:
             metrics |= {"loss/value": critic_metrics["loss"], "grad_norm/critic": critic_metrics["grad_norm"]}
             metrics["value_clip_fraction"] = critic_metrics["clipped"]
