@@ -60,4 +60,6 @@ def _behind(rollout: Rollout, prompt: Prompt, opening: Sequence[int]) -> Rollout
     first = int(rollout.action_mask.argmax())
     tokens = np.concatenate([np.asarray(opening, dtype=rollout.tokens.dtype), rollout.tokens[first:]])
     action_mask = np.concatenate([np.zeros(len(opening), dtype=bool), rollout.action_mask[first:]])
-    return replace(rollout, prompt=prompt, tokens=tokens, action_mask=action_mask)
+    moved = len(opening) - first
+    exchanges = tuple(replace(e, start=e.start + moved, end=e.end + moved) for e in rollout.exchanges)
+    return replace(rollout, prompt=prompt, tokens=tokens, action_mask=action_mask, exchanges=exchanges)

@@ -18,7 +18,7 @@ from rl.algorithms.advantages import ADVANTAGES, GROUP_ADVANTAGES
 from rl.algorithms.objective import Objective
 from rl.algorithms.presets import ALGORITHMS, algorithm_name, check_imports, columns, objective
 from rl.config import ConfigError
-from rl.data.mixture import quoted
+from rl.data.mixture import Order, quoted
 from rl.data.rows import placeholders
 from rl.stages import evaluate
 from rl.stages.settings import Read, SamplingConfig, StageConfig
@@ -37,6 +37,9 @@ class Config(StageConfig):
 
     difficulty: str | None = None
     """A curate stage or a difficulty file: only the prompts it keeps. `limit` then takes the first so many of these."""
+    curriculum: Order = "shuffled"
+    """Order of the prompts: `shuffled`, each once an epoch, or `pass_rate`: the likelier, the nearer its recent samples are to
+    being right half of the time. One that was never tried counts as such, and none is ever given up."""
     reward: RewardConfig | None = None
     """A reward of the stage's own, such as one that asks a reward model trained before; default: the recipe's."""
     algorithm: str = "ppo"

@@ -87,7 +87,7 @@ def run(config: Config, context: Context) -> Outcome:
     from rl.stages.rlvr.stream import SampleStream
     from rl.stages.scoring import Scorer
 
-    curriculum = Mixture(_sources(config, context), weights_of(config.data), context.seed)
+    curriculum = Mixture(_sources(config, context), weights_of(config.data), context.seed, config.curriculum)
     checkpoints = Checkpoints(context.folder / "checkpoints", config.keep, context.say, context.record)
     with context.reward_service(config.reward) as rewards:
         learner, stream = Learner(config, context), SampleStream(config, context, curriculum, Scorer(rewards))

@@ -65,7 +65,8 @@ def _updates_in_words(config: Config) -> str:
 def _draws_in_words(config: Config, work: Work) -> str:
     """Return how many prompts are drawn over the whole stage."""
     draws = config.steps * config.prompts_per_step
-    words = f"{many(config.steps, 'step')}: {many(draws, 'prompt')} drawn from "
+    by = " by recent pass rate" if config.curriculum == "pass_rate" else ""
+    words = f"{many(config.steps, 'step')}: {many(draws, 'prompt')} drawn{by} from "
     if config.difficulty:
         most = f"at most {many(config.limit, 'prompt')} of " if config.limit else ""
         return f"{words}{most}what is kept of {work.prompts}"

@@ -78,7 +78,7 @@ class Recorder:
             self.gaps.observe(row["step"], row)
         context.cluster.sampler.load(self.learner.policy.weights(), version=state["step"])
         self.gaps.check(state["step"], context.cluster.sampler.proof.metrics())
-        self.stream.restore(state["drawn"], state.get("ahead", []), state.get("groups", 0))
+        self.stream.restore(state["drawn"], state.get("ahead", []), state.get("groups", 0), state.get("rates", {}))
         return state["step"]
 
     def record(
@@ -227,7 +227,7 @@ class Recorder:
             position = self.stream.curriculum.state
             best = {"best": self.best_score, BEST: self.best_step}
             state = {"drawn": position, "ahead": self.stream.ahead, "groups": self.stream.drawn, **best}
-            state |= {"last": self.last, "watch": self.watch.state}
+            state |= {"last": self.last, "watch": self.watch.state, "rates": self.stream.curriculum.rates}
             self.checkpoints.save(step, state, self.learner.save, self.counts())
 
     def counts(self) -> dict[str, int]:
