@@ -1,4 +1,4 @@
-"""Plan questions on clips of two real spoken digits: which ones, and what is their sum."""
+"""Plan questions on clips of real spoken digits: which two, what is their sum, and the words of a string of them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from rl.data.tasks.items import Item, Planner, draw_distinct
 from rl.data.tasks.questions import Question
 
 LARGEST_SUM = 18
+LONGEST_STRING = 5
+"""Most digits of a string that is to be written down."""
 
 
 def plan_digit_pairs(kind: str) -> Planner:
@@ -45,3 +47,26 @@ def plan_digit_pairs(kind: str) -> Planner:
         return draw_distinct(size if len(groups) == 10 else 0, draw)
 
     return plan
+
+
+def plan_digit_strings(collection: Collection, rows: Sequence[Row], size: int, random: Random) -> list[Item]:
+    """Plan clips of one to `LONGEST_STRING` spoken digits that are to be written down, in words and without a chain; each
+    length comes equally often."""
+    usable = [row for row in rows if can_be_joined(collection, row)]
+
+    def draw(n: int) -> Item:
+        spoken = [random.choice(usable) for _ in range(n % LONGEST_STRING + 1)]
+        ids = tuple(str(row["id"]) for row in spoken)
+        words = " ".join(collection.chain_name(row) for row in spoken)
+        question = Question(
+            id=f"string/{'/'.join(ids)}",
+            kind="string",
+            text="write it down.",
+            answer=words,
+            chain="",
+            choices=(),
+            attributes=({"digits": " ".join(str(row["digit"]) for row in spoken)},),
+        )
+        return Item(question, (ids,), joined_length_s(LONGEST_STRING))  # equally long for all: length tells nothing
+
+    return draw_distinct(size if usable else 0, draw)

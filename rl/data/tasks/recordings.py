@@ -25,7 +25,7 @@ from rl.data.tasks.corpora import (
     load_rows,
     locate_collection,
 )
-from rl.data.tasks.digit_pairs import plan_digit_pairs
+from rl.data.tasks.digit_pairs import plan_digit_pairs, plan_digit_strings
 from rl.data.tasks.items import Item, Planner, draw_distinct
 from rl.data.tasks.questions import (
     COMPARISONS,
@@ -42,7 +42,7 @@ from rl.data.tasks.questions import (
 )
 from rl.types import Prompt
 
-ON_REQUEST = ("labels", "digits", "sum")
+ON_REQUEST = ("labels", "digits", "sum", "string")
 """Kinds that come only where they are named."""
 MOST_COUNTED = 4
 """Largest number of sounds that a question asks to count."""
@@ -62,7 +62,7 @@ def recordings(
     """Yield questions on real recordings (fsdd, esc10, sonicpi_oneshots): digit, speaker, sound class, comparisons.
 
     `path`: a folder with its parquet file and metadata.jsonl. `kinds` (default: all but those of `ON_REQUEST`:
-    `labels`, one prompt a recording for encoder pretraining; `digits` and `sum`, of two spoken digits) come in turn, at
+    `labels`, one prompt a recording for encoder pretraining; `digits` and `sum`, of two spoken digits; `string`, one to five to write down in words) come in turn, at
     most `limit` prompts of each in a split; kinds that combine recordings have as many as there are recordings.
     `speakers`: recordings of these alone (default: of all). Splits are those of the data and never mixed; where there is no
     test split, validation stands for it. A share `multiple_choice` asks for the letter of an option; `chains` are the
@@ -153,6 +153,7 @@ def _planners(collection: Collection) -> dict[str, Planner]:
         "order": _plan_orders,
         "count": _plan_counts,
         **({kind: plan_digit_pairs(kind) for kind in ("digits", "sum")} if "digit" in collection.classes else {}),
+        **({"string": plan_digit_strings} if "digit" in collection.classes else {}),
         "labels": _plan_classes("labels", collection.main),
     }
 
