@@ -124,7 +124,7 @@ class Mixture(Generic[Item]):
     def observe(self, results: Mapping[str, Sequence[float]]) -> None:
         """Tell every source what the samples of its drawn prompts earned, each from 0 to 1: {prompt's id: successes}."""
         for part in self.parts.values():
-            part.observe({p.id: results[p.id] for p in part.prompts if p.id in results})
+            part.observe(results)
 
     @property
     def rates(self) -> dict[str, tuple[Rates, list[str]]]:

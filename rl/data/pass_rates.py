@@ -27,6 +27,7 @@ class PassRates(Generic[Item]):
 
     def __init__(self, prompts: Sequence[Item], seed: int) -> None:
         self.prompts = prompts
+        self.ids = {prompt.id for prompt in prompts}
         self.seed = seed
         self.position = 0
         """Number of prompts drawn so far."""
@@ -55,10 +56,11 @@ class PassRates(Generic[Item]):
         return FLOOR + (1 - FLOOR) * 4 * rate * (1 - rate)
 
     def observe(self, results: Mapping[str, Sequence[float]]) -> None:
-        """Take in what the samples of drawn prompts earned, each from 0 to 1; of a prompt without any nothing is learned."""
+        """Take in what the samples of drawn prompts earned, each from 0 to 1; of a prompt without any nothing is learned, nor of
+        another source's."""
         for id, successes in results.items():
             self.waiting.discard(id)
-            if successes:
+            if successes and id in self.ids:
                 right, tried = self.rates.get(id, (0.0, 0.0))
                 bounded = [min(max(success, 0.0), 1.0) for success in successes]
                 self.rates[id] = [MEMORY * right + sum(bounded), MEMORY * tried + len(bounded)]
