@@ -40,7 +40,10 @@ class PassRates(Generic[Item]):
         free = [prompt for prompt in self.prompts if prompt.id not in self.waiting]
         # Of the draw's own stream of random numbers, so that a resumed run needs no more than the position.
         random = np.random.default_rng([self.seed, self.position]).random(len(free))
-        weights = np.array([self.weight(prompt.id) for prompt in free])
+        weights = np.ones(len(free))
+        for i, prompt in enumerate(free):
+            if prompt.id in self.rates:  # few of many prompts, as a rule
+                weights[i] = self.weight(prompt.id)
         # The largest of u^(1/w) are a weighted draw without replacement (Efraimidis and Spirakis 2006).
         order = np.argsort(-(np.log(random + 1e-300) / weights), kind="stable")[:count]
         draw = [free[i] for i in order]
