@@ -11,6 +11,7 @@ from rl.config import ConfigError
 from rl.stages.context import Context, Outcome
 from rl.stages.faithfulness import CELLS, HALVES
 from rl.stages.kind import Kind
+from rl.stages.pacing import PaceConfig
 from rl.stages.settings import SamplingConfig
 from rl.stages.workload import StagePlan, Work, rollouts_in_words, temperature_in_words
 from rl.units import many
@@ -35,6 +36,8 @@ class Config(SamplingConfig):
     orders: int = 0
     """Ask prompts with options once more, greedily, with their letters dealt in so many orders: accuracy over them, right in
     all, and how often the chosen text changes. A multiple of the number of options puts each at every letter as often."""
+    pace: PaceConfig | None = None
+    """Measure answers that begin before the chain has ended, once more for each mode: `{mode: [tbs, think_first], think: 80}`."""
     votes: int = 0
     """With budgets: how often the commonest of so many samples is right, too."""
 
@@ -61,6 +64,8 @@ def samples_in_words(config: Config) -> str:
         words += f", chains cut at {', '.join(map(str, config.budgets))} tokens"
     if config.controls:
         words += f", again {', '.join(config.controls)}"
+    if config.pace:
+        words += f", paced ({', '.join(config.pace.modes)})"
     if config.orders:
         words += f", in {config.orders} orders of the options"
     return words
@@ -69,6 +74,7 @@ def samples_in_words(config: Config) -> str:
 def plan(config: Config, work: Work) -> StagePlan:
     """Return the plan of `evaluate`."""
     cuts = sum(budget != "full" for budget in config.budgets)
+    cuts += sum(mode != "tbs" for mode in config.pace.modes) if config.pace else 0
     rollouts = (work.rows or 0) * (config.samples * (1 + cuts + len(config.controls)) + config.greedy + config.orders)
     summary = f"{work.prompts} × {samples_in_words(config)}{rollouts_in_words(rollouts, config.max_sequence_tokens)}"
     return work.plan(summary, rollouts, config.max_sequence_tokens, records=True, rollouts=rollouts)
@@ -79,6 +85,7 @@ def run(config: Config, context: Context) -> Outcome:
     from rl.stages.benchmark_tables import FILE, headline_metrics, measure_sets, write_results
     from rl.stages.budgets import Questions, budget_curve
     from rl.stages.orders import measure_orders
+    from rl.stages.pacing import Pacer, measure_pace
     from rl.stages.scoring import Scorer
 
     prompts = context.prompts(config.data, config.split, config.limit)
@@ -92,6 +99,9 @@ def run(config: Config, context: Context) -> Outcome:
     if config.budgets:
         questions = Questions(config, prompts, sampler, scorer, context.seed)
         metrics |= budget_curve(questions, config.budgets, config.votes, samples)
+    if config.pace:
+        pacer = Pacer(config, config.pace, prompts, sampler, context.seed)
+        metrics |= measure_pace(pacer, samples, scorer, lambda: sampler.load(context.model))
     if results := measure_sets(samples):
         metrics |= headline_metrics(results)
         write_results(context.folder / FILE, results)
@@ -255,6 +265,9 @@ def metric_names(config: Config) -> list[str]:
         plain += controls
     if config.orders:
         plain += ["accuracy_over_orders", "right_in_all_orders", "text_changes"]
+    if config.pace:
+        figures = ("accuracy", "tokens_before", "prefill_tokens", "turns", "seconds_before")
+        plain += [f"{name}@{mode}" for mode in config.pace.modes for name in figures]
     return plain + [f"{name}@{budget}" for budget in config.budgets for name in ("accuracy", "tokens", "vote")]
 
 
