@@ -41,7 +41,7 @@ def hypotheses_of(prompt: Prompt) -> list[str]:
     if not texts or not all(text is None or isinstance(text, str) for text in texts):
         raise ValueError(
             f"prompt '{prompt.id}' has no transcript of an external recogniser; give its row a column of texts and map it, "
-            f"`fields: {{{FIELD}: COLUMN}}`"
+            f"`fields: {{{FIELD}: COLUMN}}`, or write a file by `rl data transcribe` and name it, `external: FILE`"
         )
     return [_without_signs(cast("str", text or "")) for text in texts]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from rewards.answers.transcripts import error_rate
@@ -14,6 +16,7 @@ from rl.data.arbitration import (
     split_action,
     transcript_in,
 )
+from rl.data.transcripts import add_transcripts, read_transcripts, write_digits
 from rl.types import Prompt
 
 GOLD = "the cat sat down"
@@ -112,3 +115,40 @@ def test_error_rates() -> None:
     assert error_rate("a", "a b c d") == 3
     with pytest.raises(ValueError, match=r"the reference '!' has no words"):
         error_rate("!", "a")
+
+
+def test_transcripts_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "heard.jsonl"
+    file.write_text(
+        '{"id": "a", "external": "7 3"}\n{"id": "b", "external": ["7", "8"]}\n{"id": "a", "external": ""}\n'
+    )
+    prompts = [Prompt(id, (), fields={"kind": "x"}) for id in "abc"]
+    assert [p.fields for p in add_transcripts(prompts, file)] == [
+        {"kind": "x", "external": ""},
+        {"kind": "x", "external": ["7", "8"]},
+        {"kind": "x"},
+    ]
+    for line, message in (
+        ('{"id": "a"}', r"heard.jsonl:1: no column 'external'"),
+        ('{"id": "a", "external": 7}', r"heard.jsonl:1: column 'external' is no text and no list of texts"),
+        ('{"id": 3, "external": "7"}', r"heard.jsonl:1: column 'id' is number, not text"),
+        ("nothing", r"heard.jsonl:1: invalid JSON"),
+    ):
+        file.write_text(line)
+        with pytest.raises(ValueError, match=message):
+            read_transcripts(file)
+
+
+@pytest.mark.parametrize(
+    ("heard", "digits"),
+    [
+        ("Seven, three, five.", "7 3 5"),
+        ("735", "7 3 5"),
+        ("7-3 five!", "7 3 5"),
+        ("Thank you.", "thank you"),
+        ("", ""),
+        ("zero one 22", "0 1 2 2"),
+    ],
+)
+def test_digits_as_figures(heard: str, digits: str) -> None:
+    assert write_digits(heard) == digits
