@@ -155,19 +155,20 @@ def _decide(scored: Scored, chat: ChatFormat) -> Decision:
     return Decision(
         prompt=rollout.prompt.id,
         own=own,
-        own_is_right=_same(own, gold),
-        external_is_right=_same(external, gold),
+        own_is_right=_is_right(own, gold),
+        external_is_right=_is_right(external, gold),
         is_right=is_correct(scored),
         action=action,
         label=label,
         asked=ASK in rollout.reasoning or action == "external",
-        copied=candidate is not None and _same(text, candidate),
+        copied=candidate is not None and normalise_text(text) == normalise_text(candidate),
         probability=float("nan") if action is None else action_probability(rollout, action, chat),
     )
 
 
-def _same(text: str, other: str) -> bool:
-    return normalise_text(text) == normalise_text(other)
+def _is_right(text: str, gold: str) -> bool:
+    words = transcript_words(gold)
+    return transcript_words(text) == words != []
 
 
 def _dealt_anew(decisions: Sequence[Decision]) -> Callable[[Decision], float]:
@@ -193,7 +194,7 @@ def _majorities(samples: Sequence[Scored]) -> list[float]:
         if group and FIELD in group[0].rollout.prompt.fields and group[0].rollout.prompt.answer:
             prompt = group[0].rollout.prompt
             votes = [transcript_in(s.rollout.reasoning) for s in group] + hypotheses_of(prompt)
-            values.append(float(_same(majority(votes), str(prompt.answer))))
+            values.append(float(_is_right(majority(votes), str(prompt.answer))))
     return values
 
 
