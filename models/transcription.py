@@ -14,9 +14,6 @@ from rl.json_files import read_object
 if TYPE_CHECKING:
     from rl.types import Clip
 
-MOST_TOKENS = 440
-"""Tokens of the longest transcript that Whisper writes."""
-
 
 def check_recogniser(folder: Path, place: str) -> None:
     """Raise ConfigError where the folder holds no Whisper model."""
@@ -37,5 +34,5 @@ def transcribe(folder: Path, clips: Iterable[Clip]) -> Iterator[str]:
     for clip in clips:
         mels = extractor(waveform(clip), sampling_rate=SAMPLE_RATE, return_tensors="pt").input_features
         with torch.inference_mode():
-            ids = model.generate(mels, do_sample=False, num_beams=1, max_new_tokens=MOST_TOKENS)
+            ids = model.generate(mels, do_sample=False, num_beams=1)
         yield tokenizer.decode(ids[0], skip_special_tokens=True).strip()
