@@ -39,6 +39,8 @@ def transcribe(
     from rl.run.progress import Progress
     from rl.terminal import say
 
+    if out.is_dir() or not out.parent.is_dir():
+        raise ConfigError(f"--out: {out} is no file in a folder that exists; name one")
     sets = load_recipe(recipe).header.data
     if data not in sets:
         raise ConfigError(f"DATA: {recipe} has no data set '{data}'{did_you_mean(data, sets)}")

@@ -35,10 +35,17 @@ def read_transcripts(file: Path) -> dict[str, object]:
 
 
 def add_transcripts(prompts: Sequence[Prompt], file: Path) -> list[Prompt]:
-    """Return the prompts, those of which the file has something with it as the field `external`. A file may hold a part of a
-    data set: who needs what is missing says so (`rl.data.arbitration.hypotheses_of`)."""
-    heard = read_transcripts(file)
-    return [replace(p, fields={**p.fields, FIELD: heard[p.id]}) if p.id in heard else p for p in prompts]
+    """Return the prompts, those of which the file has something with it as the field `external`, the others without the field.
+    A file may hold a part of a data set: who needs what is missing says so (`rl.data.arbitration.hypotheses_of`)."""
+    transcripts = read_transcripts(file)
+    joined: list[Prompt] = []
+    for prompt in prompts:
+        # Not what the data set itself may have there: two ears under one name would be compared as one.
+        fields = {name: value for name, value in prompt.fields.items() if name != FIELD}
+        if prompt.id in transcripts:
+            fields[FIELD] = transcripts[prompt.id]
+        joined.append(replace(prompt, fields=fields))
+    return joined
 
 
 def write_digits(transcript: str) -> str:

@@ -122,7 +122,7 @@ def test_transcripts_of_a_file(tmp_path: Path) -> None:
     file.write_text(
         '{"id": "a", "external": "7 3"}\n{"id": "b", "external": ["7", "8"]}\n{"id": "a", "external": ""}\n'
     )
-    prompts = [Prompt(id, (), fields={"kind": "x"}) for id in "abc"]
+    prompts = [Prompt(id, (), fields={"kind": "x", "external": "made up"}) for id in "abc"]
     assert [p.fields for p in add_transcripts(prompts, file)] == [
         {"kind": "x", "external": ""},
         {"kind": "x", "external": ["7", "8"]},

@@ -76,9 +76,7 @@ def recordings(
     ValueError."""
     check_share(multiple_choice, "recordings.multiple_choice")
     shares = Chains.build(chains, ask, "recordings")
-    misheard = None if external is None else Misheard.build(external, "recordings.external")
-    if noise_db is not None:
-        check_noise(noise_db, "recordings.noise_db")
+    misheard = _check_hearing(noise_db, external)
     file = locate_collection(path)
     for item, ordinal in _plan(file, split, _as_tuple(kinds), limit, seed, _as_tuple(speakers)):
         recordings_by_id = load_clips(file)  # cached; only here, since planning needs no sound
@@ -88,6 +86,13 @@ def recordings(
             clips = [join_recordings(file, ids, item.total_s) for ids in item.clips]
         prompt = make_prompt(item.question, clips, ordinal, multiple_choice, shares)
         yield _impair(prompt, item.question, noise_db, misheard)
+
+
+def _check_hearing(noise_db: list[float] | None, external: dict[str, object] | None) -> Misheard | None:
+    """Return the made-up recogniser, or None for none. Raises ConfigError for what is none, and for noise that is none."""
+    if noise_db is not None:
+        check_noise(noise_db, "recordings.noise_db")
+    return None if external is None else Misheard.build(external, "recordings.external")
 
 
 def _impair(prompt: Prompt, question: Question, noise_db: list[float] | None, misheard: Misheard | None) -> Prompt:
@@ -110,9 +115,12 @@ def count(
     limit: int | None = None,
     seed: int = 0,
     speakers: list[str] | None = None,
+    noise_db: list[float] | None = None,
+    external: dict[str, object] | None = None,
     **_: object,
 ) -> int:
     """Return the number of prompts that `recordings` makes, without reading sound."""
+    _check_hearing(noise_db, external)
     return len(_plan(locate_collection(path), split, _as_tuple(kinds), limit, seed, _as_tuple(speakers)))
 
 
