@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from contexts import context
 
 from models.tokenizer import byte_tokenizer
 from rl.config import ConfigError, build
 from rl.data.chat import Chat
-from rl.stages.arbitrate import Config, arbitrate, first_answers
+from rl.data.stage_outputs import load_distilled
+from rl.stages.arbitrate import Config, arbitrate, first_answers, run
 from rl.stages.arbitration_metrics import arbitration_metrics
 from rl.stages.rehearsal import Rehearsal
-from rl.stages.sampling import Sample
+from rl.stages.sampling import SAMPLES, Sample, line_appender
 from rl.types import Message, Prompt, Rollout, Scored, Verdict
 from rollouts.environments.config import EnvironmentConfig
 from rollouts.environments.service import EnvironmentService
@@ -42,7 +45,7 @@ PROMPTS = {
         prompt("odd", "7 3 5", "7 3 5"),
     )
 }
-SAMPLES = [
+DRAWN = [
     sample("own", "7 3 5"),
     sample("external", "7 3 1"),
     sample("neither", "7 1 2"),
@@ -75,7 +78,7 @@ def config(**values: object) -> Config:
 def test_demonstrations_of_samples(
     settings: dict[str, object], fused: dict[str, str], written: list[tuple[str, str]]
 ) -> None:
-    choices, counts = arbitrate(SAMPLES, PROMPTS, config(**settings), fused)
+    choices, counts = arbitrate(DRAWN, PROMPTS, config(**settings), fused)
     demonstrations = [choice.demonstration("7 3 5", config(**settings)) for choice in choices]
     assert [(d.reasoning, d.response) for d in demonstrations] == written
     assert (counts["sampled"], counts["unusable"]) == (5, 2)
@@ -94,7 +97,7 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
 
 def test_a_gold_without_words_is_named() -> None:
     with pytest.raises(ValueError, match=r"prompt 'own': the reference '…' has no words"):
-        arbitrate(SAMPLES[:1], {"own": prompt("own", "…", "7")}, config(), {})
+        arbitrate(DRAWN[:1], {"own": prompt("own", "…", "7")}, config(), {})
 
 
 def test_the_first_answer_that_ended_counts() -> None:
@@ -102,7 +105,7 @@ def test_the_first_answer_that_ended_counts() -> None:
 
 
 def test_demonstrations_are_rehearsed_with_the_candidates_that_cost_no_loss() -> None:
-    choices, _ = arbitrate(SAMPLES, PROMPTS, config(), {})
+    choices, _ = arbitrate(DRAWN, PROMPTS, config(), {})
     prompts = [replace(PROMPTS[c.sample.prompt], demonstration=c.demonstration("7 3 5", config())) for c in choices[:2]]
     with EnvironmentService(EAR) as environment:
         batch = Rehearsal(CHAT, environment, 200).collate(prompts)
@@ -121,20 +124,13 @@ def scored(prompt: Prompt, number: int, own: str, answer: str, probability: floa
     ids = CHAT.controls.tokenizer.encode(text, add_special_tokens=False)
     written = [CHAT.written(ids[: n + 1]) for n in range(len(ids))]
     logprobs = np.zeros(len(ids), np.float32)
-    place = next(
-        (n for n, t in enumerate(written) if "</think>" in t and t.endswith("<") is False and "</think>\n<" in t), 0
-    )
+    place = next(n for n, t in enumerate(written) if len(t.partition("</think>\n<")[2]) == 1)
     logprobs[place] = np.log(probability)
     mask = np.arange(len(head) + len(ids)) >= len(head)
     tokens = np.array([*head, *ids])
     rollout = Rollout(prompt, number, tokens, mask, logprobs, "stop", 0, f"<think>\n{text}")
-    return Scored(
-        rollout,
-        Verdict(
-            float(answer.partition(">")[2] == prompt.answer),
-            {"accuracy": float(answer.partition(">")[2] == prompt.answer)},
-        ),
-    )
+    right = float(answer.partition(">")[2] == prompt.answer)
+    return Scored(rollout, Verdict(right, {"accuracy": right}))
 
 
 def test_measures_of_choices() -> None:
@@ -165,3 +161,26 @@ def test_measures_of_choices() -> None:
 
 def replace_field(scored: Scored) -> Scored:
     return replace(scored, rollout=replace(scored.rollout, prompt=replace(scored.rollout.prompt, fields={})))
+
+
+def test_the_stage_leaves_demonstrations_that_an_sft_reads(tmp_path: Path) -> None:
+    folder, fused, said = tmp_path / "run" / "arbitrate", tmp_path / "fused.jsonl", list[str]()
+    folder.mkdir(parents=True)
+    line_appender(folder / SAMPLES)(DRAWN[:3])
+    line_appender(fused)([sample("neither", "7 3 1")])
+    prompts = [*PROMPTS.values()][:3]
+    surroundings = context(
+        folder, {"strings": prompts}, name="arbitrate", artifact=lambda kind, name: fused, say=said.append
+    )
+    outcome = run(config(fused_of="fused", asks="if_wrong"), surroundings)
+    assert said[-1] == "arbitrate: sampled 3, unusable 0, internal 1, external 1, rewrite 1"
+    assert outcome.counts["rewrite"] == 1
+    read = load_distilled(Path(outcome.artifacts["distilled"]), lambda data, split: prompts)
+    assert [p.demonstration.response for p in read if p.demonstration] == ["<internal>", "<external>", "<rewrite>7 3 5"]
+    assert read[1].fields["external"] == ["7 3 5", "7 3 5", "1 1 1"]  # what the environment is to say
+
+
+def test_a_prompt_without_a_transcript_stops_the_stage_before_it_samples(tmp_path: Path) -> None:
+    prompts = [*PROMPTS.values(), Prompt("bare", (Message("user", "?"),), "7 3 5")]
+    with pytest.raises(ValueError, match=r"prompt 'bare' has no transcript of an external recogniser; give its row"):
+        run(config(), context(tmp_path / "run" / "arbitrate", {"strings": prompts}))
