@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from rl.types import Prompt, Scored
     from rollouts.sampler import Sampler
 
+ACTION_SHARES = [f"arbitration/{name}" for name in ("asked", "takes_internal", "takes_external", "takes_rewrite")]
+"""Metrics of `arbitration_metrics` that are told for controls too."""
+
 
 @dataclass
 class Config(SamplingConfig):
@@ -118,6 +121,7 @@ def measure(
     """Return (metrics, the samples, the greedy samples) of the model that the engines hold."""
     import numpy as np
 
+    from rl.stages.arbitration_metrics import arbitration_metrics
     from rl.stages.faithfulness import faithfulness_metrics
     from rl.stages.scoring import chain_metrics, is_correct, sample_metrics, with_interval
 
@@ -146,6 +150,7 @@ def measure(
         **chain_metrics(samples),
         **{name: value for name, value in rates.items() if name.startswith("environment/")},
         **faithfulness_metrics(samples),
+        **arbitration_metrics(samples, sampler.chat),
         "truncation_rate": rates["truncation_rate"],
         "verifier_errors": rates["verifier_errors"],
         "verifier_timeouts": rates["verifier_timeouts"],
@@ -205,7 +210,7 @@ def audio_reliance(
         if not prompts_without:  # what was sampled so far is worth more than the control
             context.say(f"{context.name}: control {name} is skipped: no prompt has another one with as many clips")
             continue
-        _, controlled_samples, _ = measure(
+        controlled, controlled_samples, _ = measure(
             replace(config, greedy=False), prompts_without, sampler, scorer, context.seed
         )
         without_sound = accuracy_by_prompt(controlled_samples)
@@ -214,6 +219,8 @@ def audio_reliance(
             context.say(f"{context.name}: control {name} is skipped: no prompt has a verdict both with it and without")
             continue
         metrics |= with_interval(f"accuracy_{name}", list(without_sound.values()))
+        # whose word is taken where nothing can be heard
+        metrics |= {f"{key}_{name}": controlled[key] for key in ACTION_SHARES if key in controlled}
         if "audio_reliance" not in metrics:
             metrics |= with_interval("audio_reliance", differences)
     return metrics
@@ -254,6 +261,7 @@ def metric_names(config: Config) -> list[str]:
         "surrogate_rate",
         "denial_rate",
         "environment",
+        "arbitration",
         *CELLS,
         *HALVES,
         *(f"{figure}{end}" for figure in ("official", "strict", "judged") for end in ("", "_left_out")),

@@ -1,4 +1,4 @@
-"""Plan questions on clips of two real spoken digits: which ones, and what is their sum."""
+"""Plan questions on clips of several real spoken digits: which ones, and what is the sum of two."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from rl.data.tasks.items import Item, Planner, draw_distinct
 from rl.data.tasks.questions import Question
 
 LARGEST_SUM = 18
+STRING_LENGTH = 3
+"""Digits of a string."""
 
 
 def plan_digit_pairs(kind: str) -> Planner:
@@ -45,3 +47,30 @@ def plan_digit_pairs(kind: str) -> Planner:
         return draw_distinct(size if len(groups) == 10 else 0, draw)
 
     return plan
+
+
+def plan_strings(collection: Collection, rows: Sequence[Row], size: int, random: Random) -> list[Item]:
+    """Plan clips of three digits that one speaker says, speakers in turn. The chain is the answer: what was heard."""
+    voices: dict[str, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        if can_be_joined(collection, row):
+            voices[str(row["speaker"])][str(row["digit"])].append(row)
+    speakers = sorted(voices)
+
+    def draw(n: int) -> Item:
+        speaker = speakers[n % len(speakers)]
+        digits = [random.choice(sorted(voices[speaker])) for _ in range(STRING_LENGTH)]
+        ids = tuple(str(random.choice(voices[speaker][digit])["id"]) for digit in digits)
+        answer = " ".join(digits)
+        question = Question(
+            id=f"string/{'/'.join(ids)}",
+            kind="string",
+            text="which digits?",
+            answer=answer,
+            chain=answer,
+            choices=tuple(map(str, range(10))),
+            attributes=({"digits": answer, "speaker": speaker},),
+        )
+        return Item(question, (ids,), joined_length_s(STRING_LENGTH))
+
+    return draw_distinct(size if speakers else 0, draw)
