@@ -119,9 +119,9 @@ class Artifacts:
         of each data set."""
         paths = {"model": str(self.initial_model())}
         paths |= {f"judges.{name}.model": str(on_disk(judge.model)) for name, judge in self.recipe.judges.items()}
-        paths |= {
-            f"{stage.place}.model": stage.config.model for stage in stages if os.path.isdir(stage.config.model or "")
-        }
+        for key in ("model", "teacher"):
+            named = {f"{stage.place}.{key}": getattr(stage.config, key, None) or "" for stage in stages}
+            paths |= {place: path for place, path in named.items() if os.path.isdir(path)}
         for read in self.recipe.loads():
             clips = [
                 clip for prompt in self.read_prompts(read.data, read.split, read.limit)[:1] for clip in prompt.clips

@@ -26,7 +26,7 @@ from rl.data.tasks.corpora import (
     load_rows,
     locate_collection,
 )
-from rl.data.tasks.digit_pairs import plan_digit_pairs, plan_strings
+from rl.data.tasks.digit_pairs import plan_digit_pairs, plan_strings, plan_transcripts
 from rl.data.tasks.impaired import Misheard, add_noise, check_noise, draw_noise
 from rl.data.tasks.items import Item, Planner, draw_distinct
 from rl.data.tasks.questions import (
@@ -44,7 +44,7 @@ from rl.data.tasks.questions import (
 )
 from rl.types import Prompt
 
-ON_REQUEST = ("labels", "digits", "sum", "string")
+ON_REQUEST = ("labels", "digits", "sum", "string", "transcript")
 """Kinds that come only where they are named."""
 MOST_COUNTED = 4
 """Largest number of sounds that a question asks to count."""
@@ -65,15 +65,15 @@ def recordings(
 ) -> Iterator[Prompt]:
     """Yield questions on real recordings (fsdd, esc10, sonicpi_oneshots): digit, speaker, sound class, comparisons.
 
-    `path`: a folder with its parquet file and metadata.jsonl. `kinds` (default: all but those of `ON_REQUEST`:
-    `labels`, one prompt a recording for encoder pretraining; `digits` and `sum`, of two spoken digits; `string`, of three by one
-    speaker) come in turn, at most `limit` prompts of each in a split; kinds that combine recordings have as many as there are recordings.
-    `speakers`: recordings of these alone (default: of all). `noise_db`: white noise over each clip, at one of these ratios to
-    it. `external`: what a made-up recogniser hears, `{errors: 0.1, always_wrong: [jackson]}`, as the field `external`. Splits are those of the data and never mixed; where there is no
-    test split, validation stands for it. A share `multiple_choice` asks for the letter of an option; `chains` are the
-    shares of the styles of demonstrations and `ask` ends the questions of the style `asked` (`questions.CHAIN_STYLES`).
-    Prompts on one recording have `fields["labels"]`, a label for each head of an encoder that applies. Raises
-    ValueError."""
+    `path`: a folder with its parquet file and metadata.jsonl. `kinds` (default: all but those of `ON_REQUEST`: `labels`, one
+    prompt a recording for encoder pretraining; `digits` and `sum`, of two spoken digits; `string`, of three by one speaker;
+    `transcript`, of one to five to write down in words) come in turn, at most `limit` prompts of each in a split; kinds that
+    combine recordings have as many as there are recordings. `speakers`: recordings of these alone (default: of all).
+    `noise_db`: white noise over each clip, at one of these ratios to it. `external`: what a made-up recogniser hears, `{errors:
+    0.1, always_wrong: [jackson]}`, as the field `external`. Splits are those of the data and never mixed; where there is no
+    test split, validation stands for it. A share `multiple_choice` asks for the letter of an option; `chains` are the shares of
+    the styles of demonstrations and `ask` ends the questions of the style `asked` (`questions.CHAIN_STYLES`). Prompts on one
+    recording have `fields["labels"]`, a label for each head of an encoder that applies. Raises ValueError."""
     check_share(multiple_choice, "recordings.multiple_choice")
     shares = Chains.build(chains, ask, "recordings")
     misheard = _check_hearing(noise_db, external)
@@ -188,7 +188,12 @@ def _planners(collection: Collection) -> dict[str, Planner]:
 
 
 def _digit_planners() -> dict[str, Planner]:
-    return {"digits": plan_digit_pairs("digits"), "sum": plan_digit_pairs("sum"), "string": plan_strings}
+    return {
+        "digits": plan_digit_pairs("digits"),
+        "sum": plan_digit_pairs("sum"),
+        "string": plan_strings,
+        "transcript": plan_transcripts,
+    }
 
 
 def _plan_classes(kind: str, class_kind: str) -> Planner:
