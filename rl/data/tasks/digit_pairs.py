@@ -99,3 +99,12 @@ def plan_transcripts(collection: Collection, rows: Sequence[Row], size: int, ran
         return Item(question, (ids,), joined_length_s(LONGEST_TRANSCRIPT))  # equally long for all: length tells nothing
 
     return draw_distinct(size if usable else 0, draw)
+
+
+DIGIT_PLANNERS: dict[str, Planner] = {
+    "digits": plan_digit_pairs("digits"),
+    "sum": plan_digit_pairs("sum"),
+    "string": plan_strings,
+    "transcript": plan_transcripts,
+}
+"""Kinds of questions on several spoken digits."""

@@ -26,7 +26,7 @@ from rl.data.tasks.corpora import (
     load_rows,
     locate_collection,
 )
-from rl.data.tasks.digit_pairs import plan_digit_pairs, plan_strings, plan_transcripts
+from rl.data.tasks.digit_pairs import DIGIT_PLANNERS
 from rl.data.tasks.impaired import Misheard, add_noise, check_noise, draw_noise
 from rl.data.tasks.items import Item, Planner, draw_distinct
 from rl.data.tasks.questions import (
@@ -182,17 +182,8 @@ def _planners(collection: Collection) -> dict[str, Planner]:
         **{kind: _plan_comparisons(kind) for kind in comparisons},
         "order": _plan_orders,
         "count": _plan_counts,
-        **(_digit_planners() if "digit" in collection.classes else {}),
+        **(DIGIT_PLANNERS if "digit" in collection.classes else {}),
         "labels": _plan_classes("labels", collection.main),
-    }
-
-
-def _digit_planners() -> dict[str, Planner]:
-    return {
-        "digits": plan_digit_pairs("digits"),
-        "sum": plan_digit_pairs("sum"),
-        "string": plan_strings,
-        "transcript": plan_transcripts,
     }
 
 
