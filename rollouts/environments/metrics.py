@@ -17,6 +17,7 @@ PROCESS_ERRORS = {
     "out of memory": "memory",
     "the verifier": "exit",
     "the prompt": "prompt",
+    "it has asked for nothing": "nothing_asked",
 }
 """Beginnings of the errors of an environment that could not answer for itself, with the words under which they are counted."""
 _EXCEPTION = re.compile(r"([A-Za-z_]\w{0,60})(?::|$)")
@@ -25,7 +26,7 @@ _EXCEPTION = re.compile(r"([A-Za-z_]\w{0,60})(?::|$)")
 def error_reason(error: str) -> str:
     """Return the word under which an error of an environment is counted: what became of its process, the name of what it raised,
     or `reply` for a reply that the model's template or ears cannot take."""
-    text = error.removeprefix("environment: ")
+    text = error.removeprefix("environment: ").removeprefix("harness: ")
     if process := next((word for start, word in PROCESS_ERRORS.items() if text.startswith(start)), None):
         return process
     exception = _EXCEPTION.match(text)
