@@ -71,9 +71,9 @@ class Piece:
         return (*self.opening.sent, *self.written)
 
 
-def begin_or_continue(pieces: Sequence[Piece], ask: Ask, chat: ChatFormat) -> Opening:
-    """Return the ids of a question: those of the longest earlier conversation that it goes on with, else its own. Raises
-    AskError for what the template or the model cannot take."""
+def begin_or_continue(pieces: Sequence[Piece], ask: Ask, chat: ChatFormat, is_first: bool) -> Opening:
+    """Return the ids of a question, `is_first` of its session: those of the longest earlier conversation that it goes on with,
+    else its own. Raises AskError for what the template or the model cannot take."""
     parent = find_parent(pieces, ask)
     if parent is not None:
         opening = _continue(parent, ask, chat)
@@ -81,8 +81,10 @@ def begin_or_continue(pieces: Sequence[Piece], ask: Ask, chat: ChatFormat) -> Op
             is_branch = any(piece.opening.parent is parent for piece in pieces)
             return replace(opening, notes=(*opening.notes, "began_branch")) if is_branch else opening
     opening = _begin(ask, chat)
+    if is_first:
+        return opening
     reason = "template" if parent is not None else find_reason(pieces, ask)
-    return replace(opening, notes=(f"began_{reason}",)) if reason else opening
+    return replace(opening, notes=(f"began_{reason}",))
 
 
 def find_parent(pieces: Sequence[Piece], ask: Ask) -> Piece | None:
@@ -93,22 +95,17 @@ def find_parent(pieces: Sequence[Piece], ask: Ask) -> Piece | None:
 
 
 def find_reason(pieces: Sequence[Piece], ask: Ask) -> str:
-    """Return the word for why a question goes on with no earlier conversation of its session; "" for the first one."""
-    if not pieces:
-        return ""
+    """Return the word for why a question goes on with no earlier conversation of its session."""
     if any(_begins_with(ask.said, piece.said) for piece in pieces):
         return "tools"
     if any(_begins_with(piece.said, ask.said) for piece in pieces):
         return "again"
-    common = max(_count_common(ask.said, piece.said) for piece in pieces)
-    if (
-        common
-        and any(common < len(piece.said) and piece.said[common].message.role == "assistant" for piece in pieces)
-        and common < len(ask.said)
-        and ask.said[common].message.role == "assistant"
-    ):
-        return "answer_changed"
-    return "messages_changed" if common else "conversation"
+    common = max((_count_common(ask.said, piece.said) for piece in pieces), default=0)
+    if not common:
+        return "conversation"
+    # An answer that was rewritten, or something that was said before it.
+    is_answer = ask.said[common].message.role == "assistant"
+    return "answer_changed" if is_answer else "messages_changed"
 
 
 def _begins_with(said: Sequence[Said], beginning: Sequence[Said]) -> bool:

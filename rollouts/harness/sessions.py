@@ -213,7 +213,7 @@ class Sessions:
                 f"temperature: {ask.temperature:g} is not that of the stage, {session.temperature:g}, at which its samples "
                 "are learned from; leave it out, or set it in the recipe",
             )
-        opening = begin_or_continue(session.pieces, ask, self.chat)
+        opening = begin_or_continue(session.pieces, ask, self.chat, not session.pieces and not session.running)
         space = session.limit - opening.length
         if space < 1:
             text = f"the conversation has {opening.length} tokens, and a sequence takes {session.limit}"
@@ -276,5 +276,5 @@ class Sessions:
         if error is None and not session.pieces:
             error = NOTHING_ASKED
         rollout = rollout_of(session.prompt, session.key[1], session.pieces, session.notes, self.chat)
-        finished[session.key] = replace(rollout, verdict=verdict, error=error)
+        finished[session.key] = replace(rollout, verdict=None if error else verdict, error=error)
         return finished[session.key]
