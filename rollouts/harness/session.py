@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import Future
@@ -36,12 +37,14 @@ class Session:
     seed: int
     limit: int
     """Tokens of the longest sequence."""
-    temperature: float | None
-    """Temperature of all answers; None where each question may have its own."""
+    temperature: float
+    """Temperature of its answers; where a run learns from them, of all of them."""
     ends: tuple[int, ...]
     pieces: list[Piece] = field(default_factory=list[Piece])
     running: dict[Key, Running] = field(default_factory=dict[Key, Running])
     questions: int = 0
+    last_question: float = field(default_factory=time.monotonic)
+    """When it last asked, or began."""
     seeds: Counter[str] = field(default_factory=Counter[str])
     """How often the same conversation was asked."""
     notes: Counter[str] = field(default_factory=Counter[str])

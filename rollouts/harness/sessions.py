@@ -33,6 +33,8 @@ from rollouts.seeds import seed_of
 
 MOST_ENDED = 10_000
 """Ended sessions whose ids are remembered, so that a late question is told so."""
+ALONE: Key = (-1, 0)
+"""Key of a session that is no sample of a run."""
 NOTHING_ASKED = "harness: it has asked for nothing"
 """Error of a session without an answer."""
 
@@ -52,8 +54,11 @@ class Sessions:
         max_questions: int = 8,
         max_answer_tokens: int | None = None,
         check: Callable[[], None] = lambda: None,
+        is_free: bool = False,
     ) -> None:
-        """`check` raises ValueError where no harness will end its session any more."""
+        """`check` raises ValueError where no harness will end its session any more; `is_free`: a question may have another
+        temperature than its session."""
+        self.is_free = is_free
         self.chat, self.play, self.check = chat, play, check
         self.max_questions, self.max_answer_tokens = max_questions, max_answer_tokens
         self.open: dict[str, Session] = {}
@@ -94,9 +99,9 @@ class Sessions:
         with self.condition:
             self._closed = reason
             self.condition.notify_all()
+        self._empty([], {})  # whoever ends a session at this moment still has its rollout
         for id in list(self.open):
             self._drop(id, reason)
-        self._empty([], {})
 
     def _post(self, task: Callable[[list[Request], dict[Key, Rollout]], None]) -> None:
         with self.condition:
@@ -114,7 +119,13 @@ class Sessions:
         self.play(session)
         return request
 
-    def start(self, id: str, key: Key, prompt: Prompt, seed: int, limit: int, temperature: float | None) -> Session:
+    def start_alone(self, id: str, seed: int, limit: int, temperature: float) -> None:
+        """Open a session that is no sample of a run, unless it is open or has been. From any thread."""
+        with self.condition:
+            if id not in self.open and id not in self.ended:
+                self.start(id, ALONE, Prompt(id, ()), seed, limit, temperature)
+
+    def start(self, id: str, key: Key, prompt: Prompt, seed: int, limit: int, temperature: float) -> Session:
         """Open a session."""
         session = Session(id, key, prompt, seed, limit, temperature, tuple(self.chat.ends))
         self.open[id] = session
@@ -207,7 +218,7 @@ class Sessions:
             text = f"max_turns: this session has asked {self.max_questions} times, the most that its recipe allows"
             raise AskError("turns", text, 429)
         temperature = session.temperature if ask.temperature is None else ask.temperature
-        if session.temperature is not None and temperature != session.temperature:
+        if not self.is_free and temperature != session.temperature:
             raise AskError(
                 "temperature",
                 f"temperature: {ask.temperature:g} is not that of the stage, {session.temperature:g}, at which its samples "
@@ -219,6 +230,7 @@ class Sessions:
             text = f"the conversation has {opening.length} tokens, and a sequence takes {session.limit}"
             raise AskError("length", f"{text} with its answer; shorten it, or raise max_sequence_tokens")
         session.questions += 1
+        session.last_question = time.monotonic()
         for note in opening.notes:
             session.notes[note] += 1
         self._numbers += 1
@@ -236,7 +248,7 @@ class Sessions:
             opening.sent,
             seed_of(session.seed, session.prompt.id, session.key[1], digest, repeat),
             min(most),
-            1.0 if temperature is None else temperature,
+            temperature,
             opening.clips,
             session.ends,
             ask.stop,
@@ -276,5 +288,7 @@ class Sessions:
         if error is None and not session.pieces:
             error = NOTHING_ASKED
         rollout = rollout_of(session.prompt, session.key[1], session.pieces, session.notes, self.chat)
-        finished[session.key] = replace(rollout, verdict=None if error else verdict, error=error)
-        return finished[session.key]
+        rollout = replace(rollout, verdict=None if error else verdict, error=error)
+        if session.key != ALONE:
+            finished[session.key] = rollout
+        return rollout

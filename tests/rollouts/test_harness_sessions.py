@@ -374,3 +374,24 @@ def test_fifty_sessions_at_once_do_not_mix() -> None:
         assert text.count("|a:") == 3
     made.sessions.close("over")
     made.endpoint.close()
+
+
+def test_sessions_of_no_run_open_by_themselves_and_choose_their_temperature() -> None:
+    sessions = Sessions(LetterChat(), is_free=True)
+    endpoint = Endpoint(sessions, TOKEN, open_session=lambda id: sessions.start_alone(id, 7, LIMIT, 0.5))
+    taken: list[Request] = []
+
+    def take(request: Request) -> Completion:
+        taken.append(request)
+        return write(request)
+
+    with dealing(sessions, take) as finished:
+        assert ask(endpoint, "mine", [user("hello")], temperature=0)[0] == 200
+        assert ask(endpoint, "mine", [user("more")])[0] == 200
+        rollout = sessions.end("mine", None).result(10)
+        assert ask(endpoint, "mine", [user("late")])[0] == 410, "an ended session is not begun anew"
+    assert rollout is not None
+    assert [request.temperature for request in taken] == [0.0, 0.5]
+    assert (rollout.prompt.id, len(rollout.others), finished) == ("mine", 1, [])
+    sessions.close("over")
+    endpoint.close()
