@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rl.messages import Message
 from rl.think import split_think
@@ -98,6 +99,22 @@ def to_json(answer: Answer, completion: Completion, tokens: Sequence[str] | None
         "choices": [choice],
         "usage": {"prompt_tokens": prompt, "completion_tokens": written, "total_tokens": prompt + written},
     }
+
+
+def to_events(body: Mapping[str, Any], with_usage: bool) -> bytes:  # Any: JSON
+    """Return the body of an answer as the events of a stream: what was said, why it ended, and perhaps what it took."""
+    (choice,) = body["choices"]
+    message = dict(choice["message"])
+    if calls := message.get("tool_calls"):
+        message["tool_calls"] = [{"index": i, **call} for i, call in enumerate(calls)]
+    head = {**{name: body[name] for name in ("id", "created", "model")}, "object": "chat.completion.chunk"}
+    said = {"index": 0, "delta": message, "finish_reason": None, "logprobs": choice["logprobs"]}
+    end = {"index": 0, "delta": {}, "finish_reason": choice["finish_reason"]}
+    chunks = [{**head, "choices": [said]}, {**head, "choices": [end]}]
+    if with_usage:
+        chunks.append({**head, "choices": [], "usage": body["usage"]})
+    events = [*(json.dumps(chunk) for chunk in chunks), "[DONE]"]
+    return "".join(f"data: {event}\n\n" for event in events).encode()
 
 
 def error_json(error: AskError) -> dict[str, object]:

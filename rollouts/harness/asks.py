@@ -57,6 +57,10 @@ class Ask:
     stop: tuple[str, ...] = ()
     seed: int | None = None
     logprobs: bool = False
+    is_streamed: bool = False
+    """True where the answer is to come as events; it is sent when it is whole."""
+    with_usage: bool = False
+    """True where a last event is to say how many tokens it took."""
 
     @property
     def tools_key(self) -> str:
@@ -94,6 +98,8 @@ def read_ask(body: object) -> Ask:
         _read_stop(values.get("stop")),
         _whole(values, "seed", None),
         _read_flag(values, "logprobs"),
+        _read_flag(values, "stream"),
+        _read_stream_options(values.get("stream_options")),
     )
 
 
@@ -112,6 +118,16 @@ def _read_flag(values: Mapping[str, object], key: str) -> bool:
     if not isinstance(value, bool | None):
         raise AskError("setting", f"{key}: {shorten(value)} is neither true nor false")
     return bool(value)
+
+
+def _read_stream_options(value: object) -> bool:
+    match value:
+        case None:
+            return False
+        case {"include_usage": bool(with_usage)}:
+            return with_usage
+        case _:
+            raise AskError("setting", f"stream_options: {shorten(value)}; give include_usage or leave it out")
 
 
 def _read_temperature(value: object) -> float | None:

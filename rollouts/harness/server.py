@@ -20,7 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
-from rollouts.harness.answers import error_json, models_json
+from rollouts.harness.answers import error_json, models_json, to_events
 from rollouts.harness.asks import read_ask
 from rollouts.harness.session import Body
 from rollouts.harness.sessions import Sessions
@@ -96,21 +96,23 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._respond(self._post)
 
-    def _respond(self, work: Callable[[bytes], Body]) -> None:
+    def _respond(self, work: Callable[[bytes], Body | bytes]) -> None:
         """Send what the work returns, or its refusal."""
         try:
             body, status = work(self._read_body()), 200
+            content = body if isinstance(body, bytes) else json.dumps(body).encode()
         except AskError as error:
-            body, status = error_json(error), error.status
+            content, status = json.dumps(error_json(error)).encode(), error.status
         except _GoneError:
             self.close_connection = True
             return
         except Exception as error:  # isolation boundary: one bad request must not end the server
-            body, status = error_json(AskError("internal", f"{type(error).__name__}: {error}", 500)), 500
-        content = json.dumps(body).encode()
+            refusal = AskError("internal", f"{type(error).__name__}: {error}", 500)
+            content, status = json.dumps(error_json(refusal)).encode(), refusal.status
         try:
             self.send_response(status)
-            self.send_header("Content-Type", "application/json")
+            is_stream = content.startswith(b"data: ")
+            self.send_header("Content-Type", "text/event-stream" if is_stream else "application/json")
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
@@ -142,7 +144,7 @@ class _Handler(BaseHTTPRequestHandler):
             return models_json()
         raise _no_route(path)
 
-    def _post(self, body: bytes) -> Body:
+    def _post(self, body: bytes) -> Body | bytes:
         self._check_token()
         path = urlsplit(self.path).path
         match = _PATH.fullmatch(path)
@@ -166,7 +168,7 @@ class _Handler(BaseHTTPRequestHandler):
             )
         return session
 
-    def _complete(self, session: str, values: object) -> Body:
+    def _complete(self, session: str, values: object) -> Body | bytes:
         """Wait for the answer to a question."""
         _check_id(session)
         try:
@@ -178,7 +180,8 @@ class _Handler(BaseHTTPRequestHandler):
         future = self.endpoint.sessions.ask(session, ask)
         while True:
             try:
-                return future.result(LOOK_S)
+                answer = future.result(LOOK_S)
+                return to_events(answer, ask.with_usage) if ask.is_streamed else answer
             except TimeoutError:
                 if self._has_left():
                     self.endpoint.sessions.withdraw(session, future)

@@ -20,7 +20,6 @@ NEUTRAL: Mapping[str, tuple[object, ...]] = {
     "modalities": (["text"],),
     "functions": ([],),
     "function_call": ("none",),
-    "stream": (False,),
     "audio": (),
     "prediction": (),
     "web_search_options": (),
@@ -30,7 +29,19 @@ NEUTRAL: Mapping[str, tuple[object, ...]] = {
 }
 """Settings that change nothing at these values, or at null, and that are refused at any other."""
 HONOURED = frozenset(
-    ("messages", "max_tokens", "max_completion_tokens", "temperature", "stop", "seed", "tools", "logprobs", "user")
+    (
+        "messages",
+        "max_tokens",
+        "max_completion_tokens",
+        "temperature",
+        "stop",
+        "seed",
+        "tools",
+        "logprobs",
+        "user",
+        "stream",
+        "stream_options",
+    )
 )
 """Settings that an answer follows."""
 WITHOUT_EFFECT = frozenset(
@@ -39,7 +50,6 @@ WITHOUT_EFFECT = frozenset(
         "metadata",  # may name the session
         "store",
         "service_tier",
-        "stream_options",
         "parallel_tool_calls",
         "prompt_cache_key",
         "prompt_cache_retention",

@@ -7,16 +7,18 @@ import http.client
 import json
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-from harness_client import AUDIO, TOKEN, LetterChat, ask, call, dealing, user, write
+from harness_client import AUDIO, END, TOKEN, LetterChat, ask, call, dealing, user, write
 
 from rl.audio import encode
-from rl.types import Message, Prompt, Rollout, Verdict
+from rl.types import AUDIO_PATCH, Clip, Message, Prompt, Rollout, Verdict
 from rollouts.environments.metrics import error_reason, exchange_metrics
+from rollouts.harness.prompts import to_messages
 from rollouts.harness.server import Endpoint
 from rollouts.harness.sessions import NOTHING_ASKED, Sessions
 from rollouts.requests import Completion, Request
@@ -395,3 +397,66 @@ def test_sessions_of_no_run_open_by_themselves_and_choose_their_temperature() ->
     assert (rollout.prompt.id, len(rollout.others), finished) == ("mine", 1, [])
     sessions.close("over")
     endpoint.close()
+
+
+def test_a_stream_brings_the_whole_answer_as_events(table: Table) -> None:
+    body = {"messages": [user("hello")], "stream": True, "stream_options": {"include_usage": True}}
+    request = urllib.request.Request(
+        f"{table.endpoint.base_url('s')}/chat/completions",
+        json.dumps(body).encode(),
+        {"Authorization": f"Bearer {TOKEN}"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as response:
+        assert response.headers["Content-Type"] == "text/event-stream"
+        *events, done, _ = response.read().decode().split("\n\n")
+    said, end, usage = [json.loads(event.removeprefix("data: ")) for event in events]
+    assert done == "data: [DONE]"
+    assert said["choices"][0]["delta"] == {"role": "assistant", "content": "n10"}
+    assert end["choices"][0]["finish_reason"] == "stop"
+    assert usage["usage"]["completion_tokens"] == 4
+
+
+def test_a_prompt_is_sent_with_its_sounds(table: Table) -> None:
+    clip = Clip(data=encode(np.zeros(1600, np.float32)))
+    prompt = Prompt(
+        "p", (Message("system", "listen"), Message("user", f"a {AUDIO_PATCH} b{AUDIO_PATCH}")), clips=(clip, clip)
+    )
+    assert table.ask("s", *to_messages(prompt))[0] == 200
+    rollout = table.finish("s")
+    assert rollout.prompt.clips == prompt.clips
+    assert rollout.prompt.messages == prompt.messages
+
+
+TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
+
+
+def test_a_call_of_a_tool_is_given_back_and_its_answer_goes_on_behind_it() -> None:
+    made = Table()
+    made.open("s")
+    call_text = 'so <tool_call>\n{"name": "add", "arguments": {"b": 2, "a": 1}}\n</tool_call>'
+
+    def take(request: Request) -> Completion:
+        written = write(request)
+        if written.prompt_length < 120:
+            ids = [*map(ord, call_text), END]
+            tokens = np.array([*written.tokens[: written.prompt_length], *ids])
+            logprobs = np.full(len(ids), -0.5, np.float32)
+            return Completion(request.key, tokens, written.prompt_length, logprobs, "stop", ((3, len(ids)),))
+        return written
+
+    with dealing(made.sessions, take):
+        status, body = made.ask("s", user("hello"), tools=[TOOL])
+        choice = body["choices"][0]
+        assert (status, choice["finish_reason"], choice["message"]["content"]) == (200, "tool_calls", "so")
+        (made_call,) = choice["message"]["tool_calls"]
+        assert made_call["function"]["name"] == "add"
+        # A client may write the arguments in another order, and send no text.
+        made_call["function"]["arguments"] = '{"a":1,"b":2}'
+        result = {"role": "tool", "tool_call_id": made_call["id"], "content": "3"}
+        made.say("s", user("hello"), choice["message"], result, tools=[TOOL])
+        rollout = made.finish("s")
+    assert rollout.others == ()
+    assert [m.role for e in rollout.exchanges for m in e.reply.messages] == ["tool"]
+    assert f"a:{call_text}t:3|a:" in letters(rollout)
+    made.sessions.close("over")
+    made.endpoint.close()
