@@ -87,7 +87,7 @@ class Rollout(Turn):
     """Failure of the environment to reply; such a sample is not judged."""
     verdict: Verdict | None = None
     """The judgement of the harness that it comes from; None where the reward judges."""
-    others: tuple[Rollout, ...] = ()
+    siblings: tuple[Rollout, ...] = ()
     """Further rollouts of its harness's session, which share its verdict."""
 
     @property

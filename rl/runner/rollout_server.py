@@ -59,7 +59,7 @@ class SessionFiles:
         verdict = rollout.verdict or Verdict(error=rollout.error or NO_REWARD)
         with self.lock:  # sessions end in the threads of their clients
             self.count += 1
-            self.tracker.record_rollouts(self.count, [Scored(each, verdict) for each in (*rollout.others, rollout)])
+            self.tracker.record_rollouts(self.count, [Scored(one, verdict) for one in (*rollout.siblings, rollout)])
             return rollout_file(self.tracker.run_dir, STAGE, self.count)
 
 
@@ -135,7 +135,7 @@ def _finish(sessions: Sessions, files: SessionFiles, id: str, values: Mapping[st
     if rollout is None:
         raise AskError("unknown_session", f"session {id}: is not open", 404)
     file = files.write(rollout)
-    return {"session": id, "rollouts": 1 + len(rollout.others), "file": str(file), "error": rollout.error}
+    return {"session": id, "rollouts": 1 + len(rollout.siblings), "file": str(file), "error": rollout.error}
 
 
 def _read_end(values: Mapping[str, object]) -> tuple[Verdict | None, str | None]:
@@ -157,8 +157,8 @@ def _read_end(values: Mapping[str, object]) -> tuple[Verdict | None, str | None]
         return None, None
     if not _is_number(reward):
         raise AskError("finish", f"reward: {shorten(reward)} is no finite number")
-    named = {str(name)[:100]: float(value) for name, value in parts.items()}  # type: ignore[reportUnknownVariableType]
-    return as_verdict(Verdict(float(reward), named, reason=reason[:500])), None
+    scores = {str(name)[:100]: float(value) for name, value in parts.items()}  # type: ignore[reportUnknownVariableType]
+    return as_verdict(Verdict(float(reward), scores, reason=reason[:500])), None
 
 
 def _is_number(value: object) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 from rl.messages import Message
 from rl.think import split_think
 from rollouts.environments.calls import find_calls
-from rollouts.harness.asks import Ask, Said, sorted_json, without_marks
+from rollouts.harness.asks import Ask, ClientMessage, sorted_json, without_marks
 from rollouts.harness.settings import AskError
 from rollouts.requests import Completion
 
@@ -41,10 +41,10 @@ class Answer:
     finish_reason: str
 
     @property
-    def said(self) -> Said:
+    def message(self) -> ClientMessage:
         """The message by which the answer is recognised in a later request."""
         calls = tuple((name, sorted_json(arguments)) for name, arguments in self.calls)
-        return Said(Message("assistant", without_marks(self.content)), calls=calls)
+        return ClientMessage(Message("assistant", without_marks(self.content)), calls=calls)
 
 
 def read_answer(text: str, ask: Ask, finish_reason: str) -> Answer:
@@ -89,7 +89,7 @@ def to_json(answer: Answer, completion: Completion, tokens: Sequence[str] | None
             ],
             "refusal": None,
         }
-    prompt, written = completion.prompt_length, len(completion.logprobs)
+    prompt, response = completion.prompt_length, len(completion.logprobs)
     choice = {"index": 0, "message": message, "finish_reason": answer.finish_reason, "logprobs": logprobs}
     return {
         "id": f"chatcmpl-{id}",
@@ -97,7 +97,7 @@ def to_json(answer: Answer, completion: Completion, tokens: Sequence[str] | None
         "created": int(time.time()),
         "model": MODEL,
         "choices": [choice],
-        "usage": {"prompt_tokens": prompt, "completion_tokens": written, "total_tokens": prompt + written},
+        "usage": {"prompt_tokens": prompt, "completion_tokens": response, "total_tokens": prompt + response},
     }
 
 
@@ -108,9 +108,9 @@ def to_events(body: Mapping[str, Any], with_usage: bool) -> bytes:  # Any: JSON
     if calls := message.get("tool_calls"):
         message["tool_calls"] = [{"index": i, **call} for i, call in enumerate(calls)]
     head = {**{name: body[name] for name in ("id", "created", "model")}, "object": "chat.completion.chunk"}
-    said = {"index": 0, "delta": message, "finish_reason": None, "logprobs": choice["logprobs"]}
+    content = {"index": 0, "delta": message, "finish_reason": None, "logprobs": choice["logprobs"]}
     end = {"index": 0, "delta": {}, "finish_reason": choice["finish_reason"]}
-    chunks = [{**head, "choices": [said]}, {**head, "choices": [end]}]
+    chunks = [{**head, "choices": [content]}, {**head, "choices": [end]}]
     if with_usage:
         chunks.append({**head, "choices": [], "usage": body["usage"]})
     events = [*(json.dumps(chunk) for chunk in chunks), "[DONE]"]

@@ -24,7 +24,7 @@ MOST_STOPS = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ClientMessage:
     """A message of a harness."""
 
     message: Message
@@ -33,14 +33,13 @@ class Said:
     calls: tuple[tuple[str, str], ...] = ()
     """(name, arguments as JSON with sorted keys) of the tool calls of an assistant's message."""
 
-    def is_same(self, other: Said) -> bool:
-        """Return whether a message is another one that was sent or returned before. Blanks at the edges do not count: many
-        harnesses strip answers."""
+    def is_same(self, earlier: ClientMessage) -> bool:
+        """Return whether the message repeats an earlier one. Blanks at the edges do not count: many harnesses strip answers."""
         return (
-            self.message.role == other.message.role
-            and self.message.content.strip() == other.message.content.strip()
-            and self.calls == other.calls
-            and [clip.data for clip in self.clips] == [clip.data for clip in other.clips]
+            self.message.role == earlier.message.role
+            and self.message.content.strip() == earlier.message.content.strip()
+            and self.calls == earlier.calls
+            and [clip.data for clip in self.clips] == [clip.data for clip in earlier.clips]
         )
 
 
@@ -48,7 +47,7 @@ class Said:
 class Ask:
     """A question of a harness: the conversation, and how the policy is to answer."""
 
-    said: tuple[Said, ...]
+    conversation: tuple[ClientMessage, ...]
     tools: tuple[Mapping[str, object], ...] = ()
     """JSON schemas of what the policy may call."""
     max_tokens: int | None = None
@@ -70,7 +69,8 @@ class Ask:
     def digest(self) -> str:
         """Return a digest of the conversation, by which its seed is told from others of its session."""
         parts = [
-            [said.message.role, said.message.content, said.calls, *map(_fingerprint, said.clips)] for said in self.said
+            [turn.message.role, turn.message.content, turn.calls, *map(_fingerprint, turn.clips)]
+            for turn in self.conversation
         ]
         text = json.dumps([parts, self.tools, self.seed], sort_keys=True, default=str)
         return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=12).hexdigest()
@@ -86,12 +86,12 @@ def read_ask(body: object) -> Ask:
     messages = values.get("messages")
     if not isinstance(messages, list) or not messages:
         raise AskError("messages", 'messages: expected a list of at least one {"role": ..., "content": ...}')
-    said = tuple(_read_message(message, i) for i, message in enumerate(cast("list[object]", messages)))
-    if said[-1].message.role == "assistant":
+    conversation = tuple(_read_message(message, i) for i, message in enumerate(cast("list[object]", messages)))
+    if conversation[-1].message.role == "assistant":
         raise AskError("messages", "messages: end with an assistant's turn; the policy answers a user or a tool")
     limits = [_whole(values, key, 1) for key in ("max_completion_tokens", "max_tokens")]
     return Ask(
-        said,
+        conversation,
         _read_tools(values.get("tools")),
         min((limit for limit in limits if limit is not None), default=None),
         _read_temperature(values.get("temperature")),
@@ -161,7 +161,7 @@ def _read_tools(value: object) -> tuple[Mapping[str, object], ...]:
     return tuple(cast("list[Mapping[str, object]]", tools))
 
 
-def _read_message(value: object, number: int) -> Said:
+def _read_message(value: object, number: int) -> ClientMessage:
     place = f"messages[{number}]"
     if not isinstance(value, dict):
         raise AskError("messages", f'{place}: {shorten(value)} is no {{"role": ..., "content": ...}}')
@@ -170,8 +170,8 @@ def _read_message(value: object, number: int) -> Said:
     if not isinstance(role, str) or role not in ROLES:
         raise AskError("messages", f"{place}.role: {shorten(role)}; use {', '.join(ROLES)}")
     calls = _read_calls(message.get("tool_calls"), place) if role == "assistant" else ()
-    text, clips = _read_content(message.get("content"), f"{place}.content", bool(calls))
-    return Said(Message(ROLES[role], text), clips, calls)
+    text, clips = _read_content(message.get("content"), f"{place}.content", role == "assistant")
+    return ClientMessage(Message(ROLES[role], text), clips, calls)
 
 
 def _read_content(value: object, place: str, may_lack: bool) -> tuple[str, tuple[Clip, ...]]:
@@ -240,11 +240,11 @@ def _fingerprint(clip: Clip) -> str:
     return hashlib.blake2b(clip.data or b"", digest_size=12).hexdigest()
 
 
-def as_messages(said: Sequence[Said]) -> tuple[Message, ...]:
+def as_messages(turns: Sequence[ClientMessage]) -> tuple[Message, ...]:
     """Return what was said as messages, without the clips."""
-    return tuple(one.message for one in said)
+    return tuple(turn.message for turn in turns)
 
 
-def clips_of(said: Sequence[Said]) -> tuple[Clip, ...]:
+def clips_of(turns: Sequence[ClientMessage]) -> tuple[Clip, ...]:
     """Return the clips of what was said, in order."""
-    return tuple(clip for one in said for clip in one.clips)
+    return tuple(clip for turn in turns for clip in turn.clips)

@@ -15,7 +15,7 @@ from rl.think import THINK_CLOSE
 from rollouts.chat_format import ChatFormat
 from rollouts.episodes import CHAIN_KEPT
 from rollouts.harness.answers import Answer
-from rollouts.harness.asks import Ask, Said, as_messages, clips_of
+from rollouts.harness.asks import Ask, ClientMessage, as_messages, clips_of
 from rollouts.harness.settings import AskError
 from rollouts.requests import Completion
 
@@ -30,7 +30,7 @@ class Opening:
     """Messages that are new."""
     added_clips: tuple[Clip, ...]
     """Clips in them."""
-    sent: tuple[int, ...]
+    ids: tuple[int, ...]
     """Ids to send, one audio token for each clip."""
     clips: tuple[Clip, ...]
     """All clips, in order."""
@@ -56,19 +56,19 @@ class Piece:
     """The engine that has its beginning in its cache."""
 
     @property
-    def said(self) -> tuple[Said, ...]:
+    def conversation(self) -> tuple[ClientMessage, ...]:
         """The conversation as a harness that goes on repeats it."""
-        return (*self.ask.said, self.answer.said)
+        return (*self.ask.conversation, self.answer.message)
 
     @property
-    def written(self) -> list[int]:
+    def response_ids(self) -> list[int]:
         """Ids that the policy wrote."""
         return self.completion.tokens[self.completion.prompt_length :].tolist()
 
     @property
-    def sent(self) -> tuple[int, ...]:
+    def ids(self) -> tuple[int, ...]:
         """Ids of the conversation, one audio token for each clip, with those that were written."""
-        return (*self.opening.sent, *self.written)
+        return (*self.opening.ids, *self.response_ids)
 
 
 def begin_or_continue(pieces: Sequence[Piece], ask: Ask, chat: ChatFormat, is_first: bool) -> Opening:
@@ -89,32 +89,36 @@ def begin_or_continue(pieces: Sequence[Piece], ask: Ask, chat: ChatFormat, is_fi
 
 def find_parent(pieces: Sequence[Piece], ask: Ask) -> Piece | None:
     """Return the answer whose conversation is the longest that a question begins with."""
-    parents = [piece for piece in pieces if piece.ask.tools_key == ask.tools_key and _begins_with(ask.said, piece.said)]
+    parents = [
+        piece
+        for piece in pieces
+        if piece.ask.tools_key == ask.tools_key and _begins_with(ask.conversation, piece.conversation)
+    ]
     # Of two that are the same to the harness, the newer: it may have been asked again after a time-out.
-    return max(parents, key=lambda piece: (len(piece.said), piece.number), default=None)
+    return max(parents, key=lambda piece: (len(piece.conversation), piece.number), default=None)
 
 
 def find_reason(pieces: Sequence[Piece], ask: Ask) -> str:
     """Return the word for why a question goes on with no earlier conversation of its session."""
-    if any(_begins_with(ask.said, piece.said) for piece in pieces):
+    if any(_begins_with(ask.conversation, piece.conversation) for piece in pieces):
         return "tools"
-    if any(_begins_with(piece.said, ask.said) for piece in pieces):
+    if any(_begins_with(piece.conversation, ask.conversation) for piece in pieces):
         return "again"
-    common = max((_count_common(ask.said, piece.said) for piece in pieces), default=0)
+    common = max((_count_common(ask.conversation, piece.conversation) for piece in pieces), default=0)
     if not common:
         return "conversation"
     # An answer that was rewritten, or something that was said before it.
-    is_answer = ask.said[common].message.role == "assistant"
+    is_answer = ask.conversation[common].message.role == "assistant"
     return "answer_changed" if is_answer else "messages_changed"
 
 
-def _begins_with(said: Sequence[Said], beginning: Sequence[Said]) -> bool:
-    return len(said) > len(beginning) and _count_common(said, beginning) == len(beginning)
+def _begins_with(conversation: Sequence[ClientMessage], beginning: Sequence[ClientMessage]) -> bool:
+    return len(conversation) > len(beginning) and _count_common(conversation, beginning) == len(beginning)
 
 
-def _count_common(said: Sequence[Said], other: Sequence[Said]) -> int:
+def _count_common(first: Sequence[ClientMessage], second: Sequence[ClientMessage]) -> int:
     count = 0
-    for one, another in zip(said, other, strict=False):
+    for one, another in zip(first, second, strict=False):
         if not one.is_same(another):
             break
         count += 1
@@ -123,39 +127,39 @@ def _count_common(said: Sequence[Said], other: Sequence[Said]) -> int:
 
 def _continue(parent: Piece, ask: Ask, chat: ChatFormat) -> Opening | None:
     """Return the ids that go on behind an answer; None where the template has no form for what is new behind a turn."""
-    new = ask.said[len(parent.said) :]
+    new = ask.conversation[len(parent.conversation) :]
     messages, clips = as_messages(new), clips_of(new)
-    last_id = parent.written[-1]
-    if chat.audio_token in parent.written:
+    last_id = parent.response_ids[-1]
+    if chat.audio_token in parent.response_ids:
         raise AskError(
             "audio_token", "the answer before holds the token that stands for sound: no engine goes on behind it"
         )
     if any(message.role == "assistant" for message in messages):
         return None
     try:
-        added = chat.reply(messages, last_id, clips)
-        length = len(chat.reply(messages, last_id, clips, expand=True)) if clips else len(added)
+        new_ids = chat.reply(messages, last_id, clips)
+        length = len(chat.reply(messages, last_id, clips, expand=True)) if clips else len(new_ids)
     except ValueError as error:
         if clips:
             raise AskError("audio", str(error)) from error
         return None
     # Where the template would strip a chain from earlier turns it stays, since the policy wrote it: that is counted.
-    dropped = THINK_CLOSE in parent.text and any(chat.drops_chain(message.role) for message in messages)
-    notes = (CHAIN_KEPT,) if dropped else ()
+    drops_chain = THINK_CLOSE in parent.text and any(chat.drops_chain(message.role) for message in messages)
+    notes = (CHAIN_KEPT,) if drops_chain else ()
     all_clips = (*parent.opening.clips, *clips)
     return Opening(
-        parent, messages, clips, (*parent.sent, *added), all_clips, len(parent.completion.tokens) + length, notes
+        parent, messages, clips, (*parent.ids, *new_ids), all_clips, len(parent.completion.tokens) + length, notes
     )
 
 
 def _begin(ask: Ask, chat: ChatFormat) -> Opening:
     """Return the ids of a conversation that begins."""
-    if any(said.calls for said in ask.said):
+    if any(turn.calls for turn in ask.conversation):
         raise AskError("calls", "messages: tool_calls that this session has not written; write such turns as text")
-    messages, clips = as_messages(ask.said), clips_of(ask.said)
+    messages, clips = as_messages(ask.conversation), clips_of(ask.conversation)
     try:
-        sent = tuple(chat.prompt(messages, clips, tools=ask.tools))
-        length = len(chat.prompt(messages, clips, expand=True, tools=ask.tools)) if clips else len(sent)
+        ids = tuple(chat.prompt(messages, clips, tools=ask.tools))
+        length = len(chat.prompt(messages, clips, expand=True, tools=ask.tools)) if clips else len(ids)
     except ValueError as error:
         raise AskError("audio" if clips else "template", str(error)) from error
-    return Opening(None, messages, clips, sent, clips, length)
+    return Opening(None, messages, clips, ids, clips, length)

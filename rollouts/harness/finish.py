@@ -22,7 +22,7 @@ from rollouts.harness.conversation import Piece
 def rollout_of(
     prompt: Prompt, sample: int, pieces: Sequence[Piece], notes: Mapping[str, int], chat: ChatFormat
 ) -> Rollout:
-    """Return the rollout that ends with the session's last answer, with the other rollouts of the session in `others`. It asks
+    """Return the rollout that ends with the session's last answer, with the other rollouts of the session in `siblings`. It asks
     what the harness has asked, under the prompt's id and with its gold answer. Without any answer it has no actions."""
     if not pieces:
         empty = np.zeros(0, dtype=np.int64)
@@ -30,11 +30,11 @@ def rollout_of(
     parents = {id(piece.opening.parent) for piece in pieces}
     # The last first, so that it has all that it goes on behind.
     leaves = sorted((piece for piece in pieces if id(piece) not in parents), key=lambda piece: -piece.number)
-    paid: set[int] = set()
-    rollouts = [_rollout(prompt, sample, _path(leaf), paid) for leaf in leaves]
+    learned_ids: set[int] = set()
+    rollouts = [_rollout(prompt, sample, _path(leaf), learned_ids) for leaf in leaves]
     words = " ".join(word for word, count in sorted(notes.items()) for _ in range(count))
     main = _with_note(rollouts[0], words) if words else rollouts[0]
-    return replace(main, others=tuple(reversed(rollouts[1:])))
+    return replace(main, siblings=tuple(reversed(rollouts[1:])))
 
 
 def _path(leaf: Piece) -> list[Piece]:
@@ -45,12 +45,12 @@ def _path(leaf: Piece) -> list[Piece]:
     return path
 
 
-def _rollout(prompt: Prompt, sample: int, path: Sequence[Piece], paid: set[int]) -> Rollout:
-    """Return the rollout of a conversation; answers in `paid` are no actions any more, and the others are put there."""
+def _rollout(prompt: Prompt, sample: int, path: Sequence[Piece], learned_ids: set[int]) -> Rollout:
+    """Return the rollout of a conversation; answers in `learned_ids` are no actions any more, and the others are put there."""
     tokens = path[-1].completion.tokens
     action_mask = np.zeros(len(tokens), dtype=bool)
-    new = [piece for piece in path if id(piece) not in paid]
-    paid |= {id(piece) for piece in new}
+    new = [piece for piece in path if id(piece) not in learned_ids]
+    learned_ids |= {id(piece) for piece in new}
     for piece in new:
         action_mask[piece.completion.prompt_length : len(piece.completion.tokens)] = True
     spans = _spans(new)
@@ -90,5 +90,5 @@ def _spans(pieces: Sequence[Piece]) -> Spans:
 def _with_note(rollout: Rollout, words: str) -> Rollout:
     """Return the rollout with words for the metrics."""
     end = len(rollout.tokens)
-    noted = Exchange(rollout.text, Reply(note=words, last=True), end, end)
-    return replace(rollout, exchanges=(*rollout.exchanges, noted))
+    last = Exchange(rollout.text, Reply(note=words, last=True), end, end)
+    return replace(rollout, exchanges=(*rollout.exchanges, last))

@@ -132,8 +132,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _check_token(self) -> None:
         scheme, _, token = self.headers.get("Authorization", "").partition(" ")
-        expected = self.endpoint.token.encode()
-        if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip().encode(), expected):
+        own_token = self.endpoint.token.encode()
+        if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip().encode(), own_token):
             raise AskError("token", "wrong or no token: give the one of this endpoint as the client's api_key", 401)
 
     def _get(self, body: bytes) -> Body:
@@ -220,8 +220,8 @@ def _check_id(session: str) -> str:
 
 
 def _no_route(path: str) -> AskError:
-    known = "/v1/chat/completions, /v1/models, the same under /sessions/ID"
-    return AskError("route", f"{path[:80]}: nothing is served there; there is {known}", 404)
+    routes = "/v1/chat/completions, /v1/models, the same under /sessions/ID"
+    return AskError("route", f"{path[:80]}: nothing is served there; there is {routes}", 404)
 
 
 def wait_for(future: Future[Any], timeout_s: float) -> Any:  # Any: what the caller's future holds

@@ -16,7 +16,7 @@ from rollouts.environments.config import EnvironmentConfig
 from rollouts.harness.server import Endpoint
 from rollouts.harness.session import Session
 from rollouts.harness.sessions import Sessions
-from rollouts.harness.work import Invitation, Played, Playing
+from rollouts.harness.work import Invitation, Playing, PlayResult
 
 WAIT_PER_CPU_S = 60
 """Seconds that a harness may wait for one of CPU time: it waits for the policy, which may be learning meanwhile."""
@@ -88,7 +88,7 @@ class HarnessService:
         self._pool.submit(invitation, (0,), cast("Callable[[Results], None]", partial(self._deliver, session.id)))
 
     def _deliver(self, id: str, results: Results) -> None:
-        verdict = cast("Played", results[0]).verdict
+        verdict = cast("PlayResult", results[0]).verdict
         assert self.sessions is not None, "it has begun the session"
         if verdict is not None and verdict.error is not None:
             self.sessions.end(id, None, f"harness: {verdict.error}")

@@ -62,14 +62,14 @@ class Sessions:
         self.chat, self.play, self.check = chat, play, check
         self.max_questions, self.max_answer_tokens = max_questions, max_answer_tokens
         self.open: dict[str, Session] = {}
-        self.ended: OrderedDict[str, str] = OrderedDict()
+        self.endings: OrderedDict[str, str] = OrderedDict()
         """Why each session that has ended takes no question any more."""
         self.condition = threading.Condition()
         self._inbox: deque[Callable[[list[Request], dict[Key, Rollout]], None]] = deque()
         self._sessions: dict[Key, Session] = {}  # by the key of a request in flight
-        self._abandoned: set[Key] = set()
+        self._lost_keys: set[Key] = set()
         self._numbers = 0
-        self._closed = ""
+        self._refusal = ""
 
     # --- the thread of whoever asks -----------------------------------------------------------------------------------
 
@@ -91,13 +91,13 @@ class Sessions:
         """End a session, with the harness's own verdict or its error, if any. The future holds its rollout, None for a
         session that is not open."""
         future: Future[Rollout | None] = Future()
-        self._post(lambda _, finished: future.set_result(self._end(id, verdict, error, finished)))
+        self._post(lambda _, rollouts: future.set_result(self._end(id, verdict, error, rollouts)))
         return future
 
     def close(self, reason: str) -> None:
         """Refuse all questions from now on, those that wait too."""
         with self.condition:
-            self._closed = reason
+            self._refusal = reason
             self.condition.notify_all()
         self._empty([], {})  # whoever ends a session at this moment still has its rollout
         for id in list(self.open):
@@ -107,8 +107,8 @@ class Sessions:
         with self.condition:
             self._inbox.append(task)
             self.condition.notify_all()
-            closed = self._closed
-        if closed:  # nobody deals any more
+            is_over = bool(self._refusal)
+        if is_over:  # nobody deals any more
             self._empty([], {})
 
     # --- the thread that deals ----------------------------------------------------------------------------------------
@@ -122,7 +122,7 @@ class Sessions:
     def start_alone(self, id: str, seed: int, limit: int, temperature: float) -> None:
         """Open a session that is no sample of a run, unless it is open or has been. From any thread."""
         with self.condition:
-            if id not in self.open and id not in self.ended:
+            if id not in self.open and id not in self.endings:
                 self.start(id, ALONE, Prompt(id, ()), seed, limit, temperature)
 
     def start(self, id: str, key: Key, prompt: Prompt, seed: int, limit: int, temperature: float) -> Session:
@@ -144,17 +144,17 @@ class Sessions:
                 self.condition.wait(remaining)
         self.check()
         requests: list[Request] = []
-        finished: dict[Key, Rollout] = {}
-        self._empty(requests, finished)
-        return requests, finished
+        rollouts: dict[Key, Rollout] = {}
+        self._empty(requests, rollouts)
+        return requests, rollouts
 
-    def _empty(self, requests: list[Request], finished: dict[Key, Rollout]) -> None:
+    def _empty(self, requests: list[Request], rollouts: dict[Key, Rollout]) -> None:
         while self._inbox:
             try:
                 task = self._inbox.popleft()
             except IndexError:  # another thread of a closed service was faster
                 return
-            task(requests, finished)
+            task(requests, rollouts)
 
     def add(self, completion: Completion, engine: int | None = None) -> Rollout | None:
         """Take in what an engine has written and answer the question; None: a sample ends when its harness does."""
@@ -171,12 +171,12 @@ class Sessions:
         if parent is not None:  # audio expands to as many tokens as the time before
             before = parent.completion.tokens.tolist()
             assert completion.tokens[: len(before)].tolist() == before, "the engine has changed what was written"
-        written: list[int] = completion.tokens[completion.prompt_length :].tolist()
-        text = self.chat.turn(written)
+        response: list[int] = completion.tokens[completion.prompt_length :].tolist()
+        text = self.chat.turn(response)
         answer = read_answer(text, running.ask, completion.finish_reason)
         piece = Piece(running.number, running.opening, running.ask, answer, completion, text, engine)
         session.pieces.append(piece)
-        texts = [self.chat.written([id]) for id in written] if running.ask.logprobs else None
+        texts = [self.chat.written([id]) for id in response] if running.ask.logprobs else None
         running.future.set_result(to_json(answer, completion, texts, f"{session.id}-{running.number}"))
         return None
 
@@ -188,13 +188,13 @@ class Sessions:
 
     def take_abandoned(self) -> set[Key]:
         """Return the keys of requests whose answers nobody waits for any more, once each."""
-        keys, self._abandoned = self._abandoned, set()
+        keys, self._lost_keys = self._lost_keys, set()
         return keys
 
     def _take(self, id: str, ask: Ask, future: Future[Body], requests: list[Request]) -> None:
         session = self.open.get(id)
         try:
-            if session is None or self._closed:
+            if session is None or self._refusal:
                 raise self._refuse_unknown(id)
             requests.append(self._request(session, ask, future))
         except AskError as error:
@@ -206,10 +206,10 @@ class Sessions:
             session.notes[f"refused_{reason}"] += 1
 
     def _refuse_unknown(self, id: str) -> AskError:
-        if self._closed:
-            return AskError("closed", self._closed, 410)
-        if id in self.ended:
-            return AskError("ended", f"session {id}: {self.ended[id]}", 410)
+        if self._refusal:
+            return AskError("closed", self._refusal, 410)
+        if id in self.endings:
+            return AskError("ended", f"session {id}: {self.endings[id]}", 410)
         return AskError("unknown_session", f"session {id[:80]}: is not open", 404)
 
     def _request(self, session: Session, ask: Ask, future: Future[Body]) -> Request:
@@ -240,14 +240,14 @@ class Sessions:
         # The same question again is another sample of its answer, unless the client has named a seed.
         repeat = 0 if ask.seed is not None else session.seeds[digest]
         session.seeds[digest] += 1
-        most = [limit for limit in (space, ask.max_tokens, self.max_answer_tokens) if limit is not None]
+        limits = [limit for limit in (space, ask.max_tokens, self.max_answer_tokens) if limit is not None]
         session.running[key] = Running(ask, opening, future, session.questions)
         self._sessions[key] = session
         return Request(
             key,
-            opening.sent,
+            opening.ids,
             seed_of(session.seed, session.prompt.id, session.key[1], digest, repeat),
-            min(most),
+            min(limits),
             temperature,
             opening.clips,
             session.ends,
@@ -265,7 +265,7 @@ class Sessions:
                 session.notes["withdrawn"] += 1
 
     def _abandon(self, session: Session, key: Key) -> Running:
-        self._abandoned.add(key)
+        self._lost_keys.add(key)
         self._sessions.pop(key, None)
         return session.running.pop(key)
 
@@ -274,14 +274,14 @@ class Sessions:
         session = self.open.pop(id, None)
         if session is None:
             return None
-        self.ended[id] = reason
-        while len(self.ended) > MOST_ENDED:
-            self.ended.popitem(last=False)
+        self.endings[id] = reason
+        while len(self.endings) > MOST_ENDED:
+            self.endings.popitem(last=False)
         for key in list(session.running):
             self._abandon(session, key).future.set_exception(AskError("ended", f"session {id}: {reason}", 410))
         return session
 
-    def _end(self, id: str, verdict: Verdict | None, error: str | None, finished: dict[Key, Rollout]) -> Rollout | None:
+    def _end(self, id: str, verdict: Verdict | None, error: str | None, rollouts: dict[Key, Rollout]) -> Rollout | None:
         session = self._drop(id, "has ended")
         if session is None:
             return None
@@ -290,5 +290,5 @@ class Sessions:
         rollout = rollout_of(session.prompt, session.key[1], session.pieces, session.notes, self.chat)
         rollout = replace(rollout, verdict=None if error else verdict, error=error)
         if session.key != ALONE:
-            finished[session.key] = rollout
+            rollouts[session.key] = rollout
         return rollout

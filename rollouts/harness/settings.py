@@ -28,7 +28,7 @@ NEUTRAL: Mapping[str, tuple[object, ...]] = {
     "extra_body": ({},),
 }
 """Settings that change nothing at these values, or at null, and that are refused at any other."""
-HONOURED = frozenset(
+FOLLOWED_SETTINGS = frozenset(
     (
         "messages",
         "max_tokens",
@@ -70,7 +70,7 @@ class AskError(ValueError):
 
 def check_setting(key: str, value: object) -> None:
     """Raise AskError for a setting that would change what is sampled and is not honoured."""
-    if value is None or key in HONOURED or key in WITHOUT_EFFECT:
+    if value is None or key in FOLLOWED_SETTINGS or key in WITHOUT_EFFECT:
         return
     if key not in NEUTRAL:
         raise AskError("setting", f"{key[:60]}: this endpoint does not know it; leave it out")

@@ -68,20 +68,20 @@ class Playing:
         """Return the answer about a session in which the harness failed."""
         return error_to_wire(error)
 
-    def parse(self, answer: object) -> Played | None:
+    def parse(self, answer: object) -> PlayResult | None:
         """Return what a process wrote, or None where it is nothing valid."""
         if answer is None:
-            return Played()
+            return PlayResult()
         verdict = Judging().parse(answer)
-        return None if verdict is None else Played(verdict)
+        return None if verdict is None else PlayResult(verdict)
 
-    def failure(self, error: str) -> Played:
+    def failure(self, error: str) -> PlayResult:
         """Return the answer about a session that cost its process."""
-        return Played(Verdict(error=error))
+        return PlayResult(Verdict(error=error))
 
 
 @dataclass(frozen=True, slots=True)
-class Played:
+class PlayResult:
     """A session that a harness has played."""
 
     verdict: Verdict | None = None

@@ -143,7 +143,7 @@ def test_a_hang_costs_its_sample_alone_and_an_endless_loop_its_cpu_time(tmp_path
 def test_an_async_harness_asks_side_by_side(tmp_path: Path) -> None:
     rollout = played(tmp_path, ["both"], harness="harness.py:agent")["both"]
     assert rollout.verdict == Verdict(score=2.0, parts={"accuracy": 2.0})
-    assert [*map(len, (rollout.others, rollout.exchanges))] == [1, 1]
+    assert [*map(len, (rollout.siblings, rollout.exchanges))] == [1, 1]
 
 
 def test_arguments_of_the_recipe_reach_the_harness(tmp_path: Path) -> None:

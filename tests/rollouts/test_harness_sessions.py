@@ -84,7 +84,7 @@ def test_a_conversation_is_one_rollout_whose_ids_are_kept(table: Table) -> None:
     (exchange,) = rollout.exchanges
     assert (exchange.text, exchange.reply.messages) == ("n10", (Message("user", "on"),))
     assert LetterChat().written(rollout.tokens[exchange.start : exchange.end].tolist()) == "u:on|a:"
-    assert rollout.others == ()
+    assert rollout.siblings == ()
     assert rollout.error is None
 
 
@@ -111,7 +111,7 @@ def test_what_goes_on_with_nothing_begins_a_rollout_and_is_counted(
     table.say("s", user("hello"))
     table.say("s", *messages)
     rollout = table.finish("s", Verdict(score=0.5))
-    (other,) = rollout.others
+    (other,) = rollout.siblings
     assert actions(other) == "n10"
     assert actions(rollout).startswith("n")
     assert [e.reply.note for e in rollout.exchanges if e.reply.last] == [f"began_{reason}"]
@@ -123,7 +123,7 @@ def test_other_tools_begin_a_rollout(table: Table) -> None:
     answer = table.say("s", user("hello"))
     table.say("s", user("hello"), answer, user("on"), tools=tools)
     rollout = table.finish("s")
-    assert len(rollout.others) == 1
+    assert len(rollout.siblings) == 1
     assert rollout.exchanges[-1].reply.note == "began_tools"
     assert letters(rollout).startswith('[{"type": "function"')
 
@@ -133,7 +133,7 @@ def test_two_ways_on_share_their_beginning_which_is_learned_from_once(table: Tab
     table.say("s", user("hello"), answer, user("left"))
     table.say("s", user("hello"), answer, user("right"))
     rollout = table.finish("s")
-    (other,) = rollout.others
+    (other,) = rollout.siblings
     assert letters(rollout) == "u:hello|a:n10u:right|a:n24"
     assert actions(rollout) == "n10n24"
     assert letters(other) == "u:hello|a:n10u:left|a:n23"
@@ -145,7 +145,7 @@ def test_two_ways_on_share_their_beginning_which_is_learned_from_once(table: Tab
 def test_an_answer_that_a_client_has_stripped_is_still_the_policys(table: Table) -> None:
     table.say("s", user("hello"))
     table.say("s", user("hello"), {"role": "assistant", "content": " n10\n", "refusal": None}, user("on"))
-    assert table.finish("s").others == ()
+    assert table.finish("s").siblings == ()
 
 
 def test_a_cut_answer_is_closed_by_the_template_and_stop_texts_end_one(table: Table) -> None:
@@ -345,7 +345,7 @@ def test_a_client_that_leaves_costs_its_question_alone() -> None:
     with dealing(made.sessions):
         assert made.say("s", user("hello"))["content"] == "n10"
         rollout = made.finish("s")
-    assert rollout.others == ()
+    assert rollout.siblings == ()
     assert rollout.exchanges[-1].reply.note == "withdrawn"
     made.endpoint.close()
 
@@ -370,7 +370,7 @@ def test_fifty_sessions_at_once_do_not_mix() -> None:
     for i, rollout in enumerate(rollouts):
         text = letters(rollout)
         assert rollout.sample == i
-        assert rollout.others == ()
+        assert rollout.siblings == ()
         assert text.startswith(f"u:session {i}|a:n")
         assert f"u:turn 1 of {i}|" in text
         assert text.count("|a:") == 3
@@ -394,7 +394,7 @@ def test_sessions_of_no_run_open_by_themselves_and_choose_their_temperature() ->
         assert ask(endpoint, "mine", [user("late")])[0] == 410, "an ended session is not begun anew"
     assert rollout is not None
     assert [request.temperature for request in taken] == [0.0, 0.5]
-    assert (rollout.prompt.id, len(rollout.others), finished) == ("mine", 1, [])
+    assert (rollout.prompt.id, len(rollout.siblings), finished) == ("mine", 1, [])
     sessions.close("over")
     endpoint.close()
 
@@ -455,7 +455,7 @@ def test_a_call_of_a_tool_is_given_back_and_its_answer_goes_on_behind_it() -> No
         result = {"role": "tool", "tool_call_id": made_call["id"], "content": "3"}
         made.say("s", user("hello"), choice["message"], result, tools=[TOOL])
         rollout = made.finish("s")
-    assert rollout.others == ()
+    assert rollout.siblings == ()
     assert [m.role for e in rollout.exchanges for m in e.reply.messages] == ["tool"]
     assert f"a:{call_text}t:3|a:" in letters(rollout)
     made.sessions.close("over")
