@@ -82,6 +82,8 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"  # clients keep their connections
     timeout = 600.0
     disable_nagle_algorithm = True
+    error_content_type = "application/json"  # of what the standard library refuses itself: methods, broken requests
+    error_message_format = '{"error": {"message": "%(message)s", "code": "http", "type": "invalid_request_error"}}'
 
     @property
     def endpoint(self) -> Endpoint:

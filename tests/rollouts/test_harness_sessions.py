@@ -7,6 +7,7 @@ import http.client
 import json
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from typing import Any
@@ -271,6 +272,10 @@ def test_tokens_sessions_and_addresses_are_checked(table: Table) -> None:
     assert call(f"{address}/sessions/s/v1/models")[0] == 200
     for wrong in ("/", "/v1/completions", "/sessions/s/v1/embeddings", "/sessions/s/finish"):
         assert call(address + wrong, body)[0] == 404
+    put = urllib.request.Request(url, b"{}", method="PUT")
+    with pytest.raises(urllib.error.HTTPError, match="501") as refusal:
+        urllib.request.urlopen(put)
+    assert json.load(refusal.value)["error"]["code"] == "http"
     for unknown in ("t", "..%2fs", "x" * 200, "%00"):
         status, answer = call(f"{address}/sessions/{unknown}/v1/chat/completions", body)
         assert (status, answer["error"]["code"]) == (404, "unknown_session")
