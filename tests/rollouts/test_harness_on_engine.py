@@ -90,7 +90,7 @@ def test_fifty_sessions_at_once_keep_their_own_tokens(fifty: dict[tuple[str, int
     assert len(fifty) == 50
     for (id, _), rollout in fifty.items():
         assert rollout.error is None
-        assert rollout.others == ()
+        assert rollout.siblings == ()
         assert (rollout.version, len(rollout.exchanges)) == (3, 2)
         shown = CHAT.controls.tokenizer.decode(rollout.tokens.tolist())
         assert shown.count("prompt ") == 1
