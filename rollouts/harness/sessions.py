@@ -216,7 +216,7 @@ class Sessions:
         """Return the request that has a question answered. Raises AskError."""
         if session.questions >= self.max_questions:
             text = f"max_turns: this session has asked {self.max_questions} times, the most that its recipe allows"
-            raise AskError("turns", text, 429)
+            raise AskError("turns", text)  # no 429, which clients ask again for
         temperature = session.temperature if ask.temperature is None else ask.temperature
         if not self.is_free and temperature != session.temperature:
             raise AskError(

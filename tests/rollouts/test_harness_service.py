@@ -119,7 +119,7 @@ def test_what_a_harness_returns_is_the_verdict(sessions: dict[str, Rollout]) -> 
         ("memory", "harness: out of memory (memory_mb: 1024)", "memory"),
         ("text", "harness: ValueError: answered str, not a number, a Verdict of rl.types or None", "ValueError"),
         ("nan", "harness: score nan is not a finite number", "verdict"),
-        ("often", "harness: HTTPError: HTTP Error 429: Too Many Requests", "HTTPError"),
+        ("often", "harness: HTTPError: HTTP Error 400: Bad Request", "HTTPError"),
         ("silent", "harness: it has asked for nothing", "nothing_asked"),
         ("fails", "harness: its judge was away", "verdict"),
     ],

@@ -292,7 +292,7 @@ def test_a_harness_that_asks_too_often_is_told_so(table: Table) -> None:
         messages += [table.say("s", *messages), user("on")]
     for _ in range(3):
         status, body = table.ask("s", *messages)
-        assert (status, body["error"]["code"]) == (429, "turns")
+        assert (status, body["error"]["code"]) == (400, "turns")
     rollout = table.finish("s")
     assert len(rollout.logprobs)
     assert rollout.exchanges[-1].reply.note == " ".join(["refused_turns"] * 3)
