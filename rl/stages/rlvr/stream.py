@@ -156,7 +156,7 @@ class SampleStream:
             for rollout in rollouts:
                 group = by_id[rollout.prompt.id]
                 self.scorer.submit([rollout], group.samples.append)
-                group.endings += 1
+                group.ended += 1
 
         if groups:
             self.context.cluster.sampler.start(
@@ -173,7 +173,7 @@ class SampleStream:
         """Return all samples of the groups, judged, samples of a prompt together in their order: nothing in the result depends
         on who finished first. Raises ValueError when too many verifiers err."""
         count, start = self.config.samples_per_prompt, time.monotonic()
-        while any(group.endings < count for group in groups):
+        while any(group.ended < count for group in groups):
             self.context.cluster.sampler.advance()
             self.scorer.deliver()
         end_of_generation = time.monotonic()
