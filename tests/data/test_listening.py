@@ -381,7 +381,9 @@ def test_sentences_on_sums_tell_the_sum_at_their_end_or_first(kind: str) -> None
         heard = [int(word) for word in p.fields["attributes"][0]["digits"].split()]
         words = " ".join(map(str, heard))
         sums = [sum(heard[:2]), sum(heard)]
-        assert p.demonstration.reasoning == f"{heard[0]} then {heard[1]} makes {sums[0]} then {heard[2]} makes {sums[1]}"
+        assert (
+            p.demonstration.reasoning == f"{heard[0]} then {heard[1]} makes {sums[0]} then {heard[2]} makes {sums[1]}"
+        )
         assert total == str(sums[1])
         begins = "i hear" if kind == "restated_sum" else str(sums[1])
         assert p.answer == p.demonstration.response
