@@ -15,6 +15,7 @@ from rl.commands.algorithms import algorithms
 from rl.commands.arguments import Json, Overrides, RecipeName, as_override
 from rl.commands.environments import environments
 from rl.commands.export import exports
+from rl.commands.serve_rollouts import serve_rollouts
 from rl.workbench.commands import verifiers
 
 USAGE: type[Exception] = typer.BadParameter.__mro__[1]
@@ -166,6 +167,7 @@ app.command("push")(push.push)
 app.command("eval")(single_stage.evaluate)
 app.command("curate")(single_stage.curate)
 app.command("benchmark")(benchmark.benchmark)
+app.command("serve-rollouts")(serve_rollouts)
 
 
 app.command("submit")(jobs.submit)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
 from rl.messages import AUDIO_PATCH as AUDIO_PATCH
-from rl.messages import Clip, Exchange, Message, RewardSpan
+from rl.messages import Clip, Demonstration, Exchange, Message, RewardSpan
 from rl.messages import Reply as Reply
 from rl.think import Turn
 
@@ -25,14 +25,6 @@ if TYPE_CHECKING:
 
 Spans = tuple[tuple[int, int], ...]
 """(version of the weights, how many tokens of a sample it wrote), in order."""
-
-
-@dataclass(frozen=True, slots=True)
-class Demonstration:
-    """Target of supervised training: the chain of thought (may be empty) and the answer after it."""
-
-    reasoning: str
-    response: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +83,10 @@ class Rollout(Turn):
     """Replies of an environment on the way, each with what the policy had written before."""
     error: str | None = None
     """Failure of the environment to reply; such a sample is not judged."""
+    verdict: Verdict | None = None
+    """The judgement of the harness that it comes from; None where the reward judges."""
+    siblings: tuple[Rollout, ...] = ()
+    """Further rollouts of its harness's session, which share its verdict."""
 
     @property
     def clips(self) -> tuple[Clip, ...]:

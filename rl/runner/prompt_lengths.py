@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rl.audio import duration_s
 from rl.data.teacher_prompts import teacher_prompt
+from rl.recipe.stage_list import stage_environment
 from rl.stages.sampling import with_instructions
 from rl.stages.selection import select_prompts
 
@@ -32,6 +33,9 @@ def check_prompt_lengths(
         max_tokens = getattr(config, "max_sequence_tokens", None)
         # A difficulty file may leave out the long prompts, and an earlier stage may have yet to write it.
         if read.stage not in stages or max_tokens is None or getattr(config, "difficulty", None):
+            continue
+        environment, _ = stage_environment(read.stage, recipe.header.environment)
+        if environment and environment.harness:  # it asks as it likes, and is told where that is too long
             continue
         system, ask, rule = (getattr(config, key, None) for key in ("system", "ask", "select"))
         template = getattr(config, "teacher_template", None)

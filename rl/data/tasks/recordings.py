@@ -26,7 +26,7 @@ from rl.data.tasks.corpora import (
     load_rows,
     locate_collection,
 )
-from rl.data.tasks.digit_pairs import DIGIT_PLANNERS
+from rl.data.tasks.digit_questions import DIGIT_PLANNERS
 from rl.data.tasks.impaired import Misheard, add_noise, check_noise, draw_noise
 from rl.data.tasks.items import Item, Planner, draw_distinct
 from rl.data.tasks.questions import (
@@ -44,7 +44,7 @@ from rl.data.tasks.questions import (
 )
 from rl.types import Prompt
 
-ON_REQUEST = ("labels", "digits", "sum", "string", "transcript")
+ON_REQUEST = ("labels", *DIGIT_PLANNERS)
 """Kinds that come only where they are named."""
 MOST_COUNTED = 4
 """Largest number of sounds that a question asks to count."""
@@ -67,7 +67,7 @@ def recordings(
 
     `path`: a folder with its parquet file and metadata.jsonl. `kinds` (default: all but those of `ON_REQUEST`: `labels`, one
     prompt a recording for encoder pretraining; `digits` and `sum`, of two spoken digits; `string`, of three by one speaker;
-    `transcript`, of one to five to write down in words) come in turn, at most `limit` prompts of each in a split; kinds that
+    `transcript`, of one to five to write down in words; `restated_sum` and `sum_first`, sentences on three) come in turn, at most `limit` prompts of each in a split; kinds that
     combine recordings have as many as there are recordings. `speakers`: recordings of these alone (default: of all).
     `noise_db`: white noise over each clip, at one of these ratios to it. `external`: what a made-up recogniser hears, `{errors:
     0.1, always_wrong: [jackson]}`, as the field `external`. Splits are those of the data and never mixed; where there is no

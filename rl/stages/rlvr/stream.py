@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rl.run.cuts import CutLog
 from rl.stages.scoring import by_prompt
+from rl.types import Scored
 from rl.units import many
 from rollouts.sampler import seed_of
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from rl.stages.context import Context
     from rl.stages.rlvr.config import Config
     from rl.stages.scoring import Scorer
-    from rl.types import Prompt, Rollout, Scored, Spans
+    from rl.types import Prompt, Rollout, Spans
 
 Ahead = tuple[int, str, int]
 """A group in a checkpoint: (number, prompt's id, seed)."""
@@ -44,7 +45,7 @@ class Group:
     seed: int
     ended: int = 0
     """Samples that are written; not all of them may be judged."""
-    samples: list[Scored] = field(default_factory=list["Scored"])
+    samples: list[Scored] = field(default_factory=list[Scored])
 
 
 class SampleStream:
@@ -184,7 +185,8 @@ class SampleStream:
         self.scorer.seconds["generate"] += end_of_generation - start
         self.scorer.seconds["verify"] += time.monotonic() - end_of_generation
         self.scorer.rewards.check_errors()
-        return sorted((s for g in groups for s in g.samples), key=lambda s: (s.rollout.prompt.id, s.rollout.sample))
+        samples = sorted((s for g in groups for s in g.samples), key=lambda s: (s.rollout.prompt.id, s.rollout.sample))
+        return [rollout for sample in samples for rollout in whole_session(sample)]
 
     @property
     def written_by(self) -> dict[int, dict[int, Spans]]:
@@ -256,6 +258,13 @@ class SampleStream:
             f"nothing to learn from {drawn}: of {equal} all samples are equally right{unjudged}; curate prompts of medium "
             "difficulty (a curate stage, and its `difficulty` here), or train the model first"
         )
+
+
+def whole_session(sample: Scored) -> list[Scored]:
+    """Return all rollouts of a sample's session, of which a harness may have begun several: each is learned from by the session's
+    score."""
+    verdict = replace(sample.verdict, spans=())  # which are places in the sample's own tokens
+    return [*(Scored(rollout, verdict) for rollout in sample.rollout.siblings), sample]
 
 
 def with_variance(scored: Sequence[Scored], reward: RewardConfig) -> list[Scored]:

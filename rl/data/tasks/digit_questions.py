@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import accumulate
 from random import Random
 
 from rl.data.rows import Row
@@ -14,6 +15,8 @@ from rl.data.tasks.questions import Question
 LARGEST_SUM = 18
 STRING_LENGTH = 3
 """Digits of a string."""
+SUMMANDS = 3
+"""Digits of a sum that is told in a sentence."""
 LONGEST_TRANSCRIPT = 5
 """Most digits of a clip that is to be written down."""
 
@@ -101,10 +104,44 @@ def plan_transcripts(collection: Collection, rows: Sequence[Row], size: int, ran
     return draw_distinct(size if usable else 0, draw)
 
 
+def plan_sentences(kind: str) -> Planner:
+    """Return the planner of `restated_sum` or `sum_first`: three spoken digits, a chain that adds one after the other, and a reply
+    that is a sentence. It opens with what was heard, or with the sum, which only the end of the chain tells (Mind-Paced
+    Speaking, arXiv 2510.09592: there speaking early costs nothing, and here it does)."""
+
+    def plan(collection: Collection, rows: Sequence[Row], size: int, random: Random) -> list[Item]:
+        usable = [row for row in rows if can_be_joined(collection, row)]
+
+        def draw(n: int) -> Item:
+            spoken = [random.choice(usable) for _ in range(SUMMANDS)]
+            ids = tuple(str(row["id"]) for row in spoken)
+            digits = [int(row["digit"]) for row in spoken]
+            sums = list(accumulate(digits))
+            steps = [f" then {digit} makes {total}" for digit, total in zip(digits[1:], sums[1:], strict=True)]
+            heard = " ".join(map(str, digits))
+            restates = kind == "restated_sum"
+            question = Question(
+                id=f"{kind}/{'/'.join(ids)}",
+                kind=kind,
+                text="what do you hear, and the sum?" if restates else "the sum, and of what?",
+                answer=f"i hear {heard} and the sum is {sums[-1]}" if restates else f"{sums[-1]} is the sum of {heard}",
+                chain=f"{digits[0]}{''.join(steps)}",
+                choices=(),
+                attributes=({"digits": heard},),
+            )
+            return Item(question, (ids,), joined_length_s(SUMMANDS))
+
+        return draw_distinct(size if usable else 0, draw)
+
+    return plan
+
+
 DIGIT_PLANNERS: dict[str, Planner] = {
     "digits": plan_digit_pairs("digits"),
     "sum": plan_digit_pairs("sum"),
     "string": plan_strings,
     "transcript": plan_transcripts,
+    "restated_sum": plan_sentences("restated_sum"),
+    "sum_first": plan_sentences("sum_first"),
 }
 """Kinds of questions on several spoken digits."""
