@@ -86,9 +86,11 @@ def test_a_shell_completes_commands_recipes_and_options() -> None:
     assert completions("rl che") == ["check"]
     assert completions("rl check step") == ["step_audio_r1", "step_audio_r1_mini"]
     assert completions("rl run findings/") == [
+        "findings/drawn_by_pass_rate",
         "findings/format_and_data",
         "findings/hands_dial",
         "findings/ppo_and_grpo",
+        "findings/taught_or_rewarded",
     ]
     assert completions("rl recipes ") == bundled.names()
     assert completions("rl run --see") == ["--seeds"]
