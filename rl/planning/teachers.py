@@ -102,12 +102,12 @@ def _unwritten(recipe: Recipe, stage: Stage, facts: Facts) -> list[str]:
         prompts: Sequence[Prompt] = known.prompts if known else ()
         if data and data.source == "sounds" and not (known and known.problems):
             prompts = load(data, config.split, 1)  # its columns are known once one is made, which takes milliseconds
-        fix = f"map the column in data.{name}.fields" if data and data.fields else "correct it"
+        fix = f"; map the column in data.{name}.fields" if data and data.fields else ""
         for prompt in prompts:
             try:
                 teacher_prompt(prompt, config.teacher_template)
             except ValueError as error:
-                return [f"{stage.place}: {error}; {fix}"]
+                return [f"{stage.place}: {error}{fix}"]
     return []
 
 
