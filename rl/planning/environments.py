@@ -25,9 +25,4 @@ def describe_environments(recipe: Recipe, listens: bool | None) -> tuple[list[st
         problem = f"{place}: the model reads text only and cannot hear what `listen` gives it; use one that listens"
         if listens is False and "listen" in names and problem not in problems:
             problems.append(problem)
-        # A demonstration is played once to its environment, whose replies would stand behind calls that pruning takes away.
-        if getattr(stage.config, "prune", None) is not None:
-            problems.append(
-                f"{stage.place}.prune: leaves out calls that an environment answers; set {stage.place}.environment: none"
-            )
     return [f"{title}: in {', '.join(stages)}" for title, stages in stages_of.items()], problems
