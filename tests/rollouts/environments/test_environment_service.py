@@ -229,8 +229,8 @@ def test_tools_by_tags_and_by_template(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({}, "name `step: file.py:step` or `tools: \\[calculator\\]`, one of the two"),
-        ({"step": "games.py:step", "tools": ["calculator"]}, "one of the two"),
+        ({}, "name `step: file.py:step`, `tools: \\[calculator\\]` or `harness: file.py:play`, one of the three"),
+        ({"step": "games.py:step", "tools": ["calculator"]}, "one of the three"),
         (
             {"step": "calculator"},
             "environment.step: 'calculator' is no function; write file.py:step, or tools: \\[calculator\\]",
