@@ -42,8 +42,8 @@ def _is_parquet(path: Path) -> bool:
         return file.read(4) == b"PAR1"
 
 
-NO_HARNESS = ("curate", "distill", "pairs")
-"""Stages that want one rollout a sample, as an environment gives it."""
+WITH_HARNESS = ("rlvr", "evaluate")
+"""Stages that a harness may play; others that sample want one rollout a sample, as an environment gives it."""
 FILES: dict[str, tuple[Callable[[Path], bool], str]] = {
     "model": (_is_model, "folder of a model"),
     "reward_model": (_is_reward_model, "folder of a reward model"),
@@ -97,7 +97,7 @@ def _check_environments(header: Header, stages: Sequence[Stage], folder: Path) -
         if config is None:
             continue
         check_environment(config, place, folder)
-        if config.harness and stage.kind in NO_HARNESS:
+        if config.harness and stage.kind not in WITH_HARNESS:
             raise ConfigError(
                 f"{stage.place}: rollouts of a harness are for rlvr and evaluate; add `environment: none`"
             )
