@@ -108,7 +108,7 @@ def test_what_is_drawn_in_a_step_knows_no_result_of_it() -> None:
     """With other verdicts in step 3 the draws of step 3, and those made ahead, are the same; later ones differ."""
     lag, other = 2, [False]
     told = lambda id, sample: RIGHT if other[0] else (RIGHT, WRONG)[sample]  # noqa: E731
-    knobs = {"max_lag": lag, "steps": STEPS, "prompts": 60, "curriculum": "pass_rate"}
+    knobs = {"max_lag": lag, "steps": STEPS, "prompts": 18, "curriculum": "pass_rate"}
     knobs["objective"] = {"filter_zero_variance": False}
     draws = []
     for differs in (False, True):
