@@ -2,16 +2,19 @@
 (docs/runs.md).
 
     scripts/chaos [--kills N] [--seed N] [--only KIND …] [--out FOLDER] [--json FILE]
+    scripts/chaos --cut-off [--seed N] [--out FOLDER] [--json FILE]
 
 The run is PPO with a critic and a reference on words spelt backward. It is run once undisturbed and once with the kills. Then
 every step must be there once, with the metrics (timings apart), the prompts in their order and the samples of the undisturbed
-run, and so must the trained model, bit for bit.
+run, and so must the trained model, bit for bit. With --cut-off the run is over two nodes of a Ray cluster, of which one, in a
+network namespace of its own, is cut off and comes back (needs root).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import sys
 import tempfile
@@ -21,6 +24,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pyarrow.parquet
+from cut_off import run_over_a_cut, write_two_ranks
 from omegaconf import OmegaConf
 from resumed_run import VICTIMS, Kill, Run, Victim
 from rich.console import Console
@@ -28,7 +32,7 @@ from tables import say, show
 
 from rl.report.bare_table import bare_table
 from rl.run.metrics import is_timing
-from rl.run.summary import Recovery
+from rl.run.summary import Recovery, read_summary
 from rl.run.tracker import read_metrics, rollout_files
 
 STEPS_PER_KILL = 4
@@ -112,9 +116,9 @@ def compare(undisturbed: Path, disturbed: Path) -> dict[str, bool]:
     return {
         "every step once": steps == list(range(1, len(rows(undisturbed)) + 1)),
         "every prompt once, in order": prompts(undisturbed) == prompts(disturbed),
-        "samples and scores": read_samples(undisturbed) == read_samples(disturbed),
-        "metrics": rows(undisturbed) == rows(disturbed),
-        "model": models[0] == models[1],
+        "the same samples and scores": read_samples(undisturbed) == read_samples(disturbed),
+        "the same metrics": rows(undisturbed) == rows(disturbed),
+        "the same model, bit for bit": models[0] == models[1],
     }
 
 
@@ -126,6 +130,12 @@ def count(run: Path) -> dict[str, int]:
         "prompts": sum(len(set(ids)) for ids in sampled),
         "samples": sum(map(len, sampled)),
     }
+
+
+def read_lengths(folder: Path) -> dict[str, float]:
+    """Return the seconds that each of the two runs took."""
+    summaries = {name: read_summary(folder / name) for name in ("undisturbed", "disturbed")}
+    return {name: summary.seconds for name, summary in summaries.items() if summary}
 
 
 def rehearse(folder: Path, kinds: Sequence[Victim], kills: int, seed: int, report: Callable[[str], None]) -> Outcome:
@@ -146,17 +156,30 @@ def rehearse(folder: Path, kinds: Sequence[Victim], kills: int, seed: int, repor
             done.append(run.kill(victim, draw.uniform(0, 2 * step_s)))
             report(f"{time.strftime('%H:%M:%S')}  {i + 1} of {kills}: {done[-1]}")
         run.wait(run.is_done)
-    lengths = {
-        name: summary.seconds
-        for name, summary in (("undisturbed", calm.summary), ("disturbed", run.summary))
-        if summary
+    return Outcome(done, run.recoveries, run.resumes, compare(calm.out, run.out), count(calm.out), read_lengths(folder))
+
+
+def cut_off(folder: Path, seed: int, report: Callable[[str], None]) -> Outcome:
+    """Run undisturbed on this machine, then over two nodes of which one is cut off, and return what happened."""
+    recipe = write_two_ranks(write_recipe(folder, STEPS_PER_KILL))
+    with Run(recipe, folder / "undisturbed") as calm:
+        calm.wait(calm.is_done)
+    cut = run_over_a_cut(recipe, folder, seed, report)
+    answer = f"a new cluster in {cut.rebuilt_s:.0f} s, on from step {cut.checkpoint}"
+    kills = [Kill("a node, cut off", cut.step, answer, cut.silent_s)]
+    equal = {
+        **compare(calm.out, folder / "disturbed"),
+        f"no process left {cut.gone_s:.0f} s after the node came back, of {cut.left}": True,
+        "no unfinished file in the run directory": not cut.leftovers,
     }
-    return Outcome(done, run.recoveries, run.resumes, compare(calm.out, run.out), count(calm.out), lengths)
+    summary = read_summary(folder / "disturbed")
+    recoveries = list(summary.recoveries) if summary else []
+    return Outcome(kills, recoveries, 0, equal, count(calm.out), read_lengths(folder))
 
 
 def show_outcome(console: Console, outcome: Outcome) -> None:
     """Print the kills as a table, and what both runs have in common."""
-    table = bare_table("killed", "after step", "made up for by", "s until a new step")
+    table = bare_table("killed", "after step", "made up for by", "s until a whole step")
     for kill in outcome.kills:
         table.add_row(kill.victim, str(kill.step), kill.answer, f"{kill.seconds:.0f}")
     show(console, table)
@@ -166,7 +189,7 @@ def show_outcome(console: Console, outcome: Outcome) -> None:
     for line in (counts, lengths, clusters):
         say(console, line)
     for name, same in outcome.equal.items():
-        say(console, f"{name}: {'equal' if same else 'DIFFERENT'}")
+        say(console, f"{name}: {'yes' if same else 'NO'}")
 
 
 def main() -> None:
@@ -176,10 +199,12 @@ def main() -> None:
     parser.add_argument(
         "--only", nargs="+", choices=[victim.name for victim in VICTIMS], help="kinds of processes to kill"
     )
+    parser.add_argument("--cut-off", action="store_true", help="cut a node off from the network instead")
     parser.add_argument("--out", type=Path, help="folder that keeps both runs and their logs")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     console = Console()
+    os.environ.pop("RAY_ADDRESS", None)  # each run starts a Ray of its own, whose processes are killed
     with tempfile.TemporaryDirectory() as temporary:
         folder = (arguments.out or Path(temporary)).absolute()
         folder.mkdir(parents=True, exist_ok=True)
@@ -187,7 +212,10 @@ def main() -> None:
             parser.error(f"--out {folder} holds runs already; name another folder")
         kinds = [victim for victim in VICTIMS if not arguments.only or victim.name in arguments.only]
         try:
-            outcome = rehearse(folder, kinds, arguments.kills, arguments.seed, lambda line: say(console, line))
+            if arguments.cut_off:
+                outcome = cut_off(folder, arguments.seed, lambda line: say(console, line))
+            else:
+                outcome = rehearse(folder, kinds, arguments.kills, arguments.seed, lambda line: say(console, line))
         except RuntimeError as error:
             sys.exit(f"error: {error}")
     show_outcome(console, outcome)

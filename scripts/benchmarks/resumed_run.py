@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,17 +57,17 @@ class Kill:
     answer: str
     """What made up for it: a new process in its place, a new cluster, or a new driver (`--resume`)."""
     seconds: float
-    """Seconds until the next new step."""
+    """Seconds until a step that began after the kill was recorded."""
 
     def __str__(self) -> str:
-        return f"{self.victim}, after step {self.step}: {self.answer}; a new step in {self.seconds:.0f} s"
+        return f"{self.victim}, after step {self.step}: {self.answer}; a whole step after {self.seconds:.0f} s"
 
 
 class Run:
     """A run of the recipe in a process of its own, which is resumed whenever it ends too early. It ends with the block."""
 
-    def __init__(self, recipe: Path, out: Path) -> None:
-        self.recipe, self.out = recipe, out
+    def __init__(self, recipe: Path, out: Path, env: Mapping[str, str] = os.environ) -> None:
+        self.recipe, self.out, self.env = recipe, out, env
         self.resumes = -1
         self.start()
 
@@ -88,7 +90,7 @@ class Run:
         if (self.out / "recipe.yaml").exists():
             command.append("--resume")
         with self.out.with_suffix(".log").open("a") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, env=self.env)
 
     @property
     def last_step(self) -> int:
@@ -144,15 +146,17 @@ class Run:
             return None
 
     def kill(self, victim: Victim, delay: float) -> Kill:
-        """Kill the victim in so many seconds, and wait until the run has taken a step that it had not taken before."""
+        """Kill the victim in so many seconds, and wait until the run has taken a whole step after that."""
         time.sleep(delay)
         self.wait(lambda: self.is_done() or self.find(victim) is not None)
         step, resumes, recoveries = self.last_step, self.resumes, len(self.recoveries)
         start = time.monotonic()
         if (process := self.find(victim)) is None or self.is_done():
             return Kill(victim.name, step, "not killed: the run had ended", 0.0)
-        process.send_signal(signal.SIGKILL)
-        self.wait(lambda: self.is_done() or (self.process.poll() is None and self.last_step > step))
+        with suppress(psutil.NoSuchProcess):  # it has just ended by itself
+            process.send_signal(signal.SIGKILL)
+        # The step at work may need the victim no more: the one after it begins without.
+        self.wait(lambda: self.is_done() or (self.process.poll() is None and self.last_step > step + 1))
         answer = "a new process"
         if self.resumes > resumes:
             answer = "--resume"
