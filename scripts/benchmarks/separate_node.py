@@ -90,6 +90,15 @@ def ip(arguments: str) -> str:
     return done.stdout
 
 
+def find_free_ports(count: int) -> list[int]:
+    """Return ports of this machine that nobody listens at."""
+    servers = [socket.create_server(("", 0)) for _ in range(count)]
+    ports = [server.getsockname()[1] for server in servers]
+    for server in servers:
+        server.close()
+    return ports
+
+
 class TwoNodes:
     """A head on this machine's side of the link and a node on the other side; both end with the block."""
 
@@ -111,12 +120,13 @@ class TwoNodes:
     def __enter__(self) -> TwoNodes:
         try:
             self.link.open()
-            with socket.create_server((self.link.near, 0)) as server:
-                port = server.getsockname()[1]
+            port, *others = find_free_ports(3)
             self.address = f"{self.link.near}:{port}"
             self.env["RAY_ADDRESS"] = self.address
             head = ("--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={self.folder}")
-            self._start([], self.link.near, self.head_cpus, *head)
+            # Ray's usual ports may be another Ray's on this machine.
+            ports = (f"--ray-client-server-port={others[0]}", f"--dashboard-agent-listen-port={others[1]}")
+            self._start([], self.link.near, self.head_cpus, *head, *ports)
             self._await_nodes(1)
             self._start(self.link.inside, self.link.far, self.node_cpus, f"--address={self.address}")
             self._await_nodes(2)
