@@ -133,7 +133,7 @@ def follow(address: str, job: str, write: Callable[[str], None]) -> None:
         start, is_told = time.monotonic(), False
         while client.get_job_status(job) == "PENDING":  # there is no log yet
             if not is_told and time.monotonic() - start > PATIENCE_S:
-                write(f"job {job} waits for a node that has what it asks for\n")
+                write(f"job {job} waits for a node that has what it asks for, or for its files there\n")
                 is_told = True
             time.sleep(1.0)
 

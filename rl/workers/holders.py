@@ -55,7 +55,7 @@ def describe_devices(cpus: float, gpus: float) -> str:
 
 def describe_holders(holdings: Sequence[Holding], total: Mapping[str, float], free: Mapping[str, float]) -> str:
     """Return what is free of a cluster's devices in all, and who holds the rest, in a line: `free now: 1 CPU; /runs/a holds 2
-    CPUs; other programs hold 1 CPU (ray status)`."""
+    CPUs; other programs or jobs' own processes hold 1 CPU (ray status)`."""
     parts = [f"free now: {describe_devices(free.get('CPU', 0.0), free.get('GPU', 0.0))}"]
     parts += [f"{held.holder} holds {describe_devices(held.cpus, held.gpus)}" for held in holdings[:HOLDERS_SHOWN]]
     if more := holdings[HOLDERS_SHOWN:]:
@@ -66,7 +66,9 @@ def describe_holders(holdings: Sequence[Holding], total: Mapping[str, float], fr
         for kind, held in (("CPU", sum(h.cpus for h in holdings)), ("GPU", sum(h.gpus for h in holdings)))
     )
     if cpus > 0 or gpus > 0:
-        parts.append(f"other programs hold {describe_devices(max(cpus, 0.0), max(gpus, 0.0))} (ray status)")
+        parts.append(
+            f"other programs or jobs' own processes hold {describe_devices(max(cpus, 0.0), max(gpus, 0.0))} (ray status)"
+        )
     return "; ".join(parts)
 
 

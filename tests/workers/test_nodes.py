@@ -185,10 +185,10 @@ def test_the_last_run_in_line_that_holds_something_is_sent_away() -> None:
         ([], {"CPU": 2}, {"CPU": 2}, "free now: 2 CPUs"),
         ([], {}, {}, "free now: 0 CPUs"),
         ([Holding("/runs/a", 2, 0)], {"CPU": 3}, {"CPU": 1}, "free now: 1 CPU; /runs/a holds 2 CPUs"),
-        ([], {"CPU": 4}, {"CPU": 2.5}, "free now: 2.5 CPUs; other programs hold 1.5 CPUs (ray status)"),
+        ([], {"CPU": 4}, {"CPU": 2.5}, "free now: 2.5 CPUs; other programs or jobs' own processes hold 1.5 CPUs (ray status)"),
         (
             [Holding("job a-1 (/runs/a)", 8, 8)], {"CPU": 64, "GPU": 16}, {"CPU": 52, "GPU": 7},
-            "free now: 7 GPUs and 52 CPUs; job a-1 (/runs/a) holds 8 GPUs and 8 CPUs; other programs hold 1 GPU and 4 CPUs (ray status)",
+            "free now: 7 GPUs and 52 CPUs; job a-1 (/runs/a) holds 8 GPUs and 8 CPUs; other programs or jobs' own processes hold 1 GPU and 4 CPUs (ray status)",
         ),
         (
             [Holding(f"/runs/{i}", 1, 1) for i in range(5)], {"CPU": 5, "GPU": 5}, {},
