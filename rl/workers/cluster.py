@@ -36,7 +36,7 @@ from rl.workers.probe import draw_probe
 from rl.workers.processes import Processes
 from rl.workers.ray_deaths import RayDeaths
 from rl.workers.ray_start import kill_ray, start_ray, stop_ray
-from rl.workers.reservation import devices, gpu_environment, reserve
+from rl.workers.reservation import devices, gpu_environment, is_alive, reserve
 from rl.workers.start_model import StartModel
 from rl.workers.storage import RunSite, Storage, find_storage
 from rl.workers.trainer_config import TrainerConfig
@@ -109,7 +109,7 @@ class Cluster:
         if problem := describe_shortage(role_sizes, self.config.placement, cpus, gpus):
             raise ValueError(problem)
         reservation = bundles(role_sizes, self.config.placement)
-        self.group, self.nodes = reserve(reservation, self.config, self.training.sequence_parallel, self.site.say)
+        self.group, self.nodes = reserve(reservation, self.config, self.training.sequence_parallel, self.site)
         self.storage = find_storage(self.nodes, self.site)
         self.storage.deliver(self.model_path)
         self.seats = {seat: (i, bundle) for i, bundle in enumerate(reservation) for seat in bundle.actors}
@@ -266,6 +266,10 @@ class Cluster:
         return group
 
     def _respawn(self, i: int) -> Actor:
+        if not is_alive(self.nodes[self.seats["engine", i][0]]):
+            # Its place is reserved on the node that is lost, where a new engine would wait for ever: raise its death, after
+            # which the whole cluster is built anew.
+            ray.get(self.actors["engine", i].__ray_ready__.remote())
         self.actors["engine", i] = self._spawn("engine", i)
         return self.actors["engine", i]
 

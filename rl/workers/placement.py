@@ -22,7 +22,8 @@ TRAINERS = ("policy", "critic", "reference", "teacher", "reward_model")
 ROLES = ("engine", *TRAINERS, "judge")
 WAIT_S = 120.0
 SUBMITTED = "GROUNDTONE_SUBMITTED"
-"""Environment variable of a job of `rl submit`: the recipe, overrides and address that the user gave, as JSON."""
+"""Environment variable of a job of `rl submit`: the recipe, overrides and address that the user gave, the job's name, and what its own
+process holds, as JSON."""
 
 
 @dataclass
