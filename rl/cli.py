@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from rl import signals
-from rl.commands import benchmark, chat, init, jobs, listings, push, runs, single_stage
+from rl.commands import benchmark, chat, init, jobs, listings, push, runs, single_stage, transcribe
 from rl.commands.algorithms import algorithms
 from rl.commands.arguments import Json, Overrides, RecipeName, as_override
 from rl.commands.environments import environments
@@ -173,6 +173,7 @@ app.command("slurm")(jobs.slurm)
 app.command("recipes")(listings.list_recipes)
 app.command("pretrained")(listings.write_pretrained)
 data.command("list")(listings.list_data)
+data.command("transcribe")(transcribe.transcribe)
 
 
 def main() -> None:

@@ -81,9 +81,7 @@ class Rollout(Turn):
     tokens: np.ndarray  # [t] int64: the prompt, the policy's tokens, then perhaps a tool's answer and more
     action_mask: np.ndarray  # [t] bool, True at the tokens that the policy wrote
     logprobs: np.ndarray  # [action_mask.sum()] float32, under the sampling distribution
-    finish_reason: (
-        str  # `stop` (the policy ended its turn), `length`, or an end by its environment (`rollouts.episodes`)
-    )
+    finish_reason: str  # `stop` (it ended its turn), `length`, or an end by its environment (`rollouts.episodes`)
     version: int  # of the weights that began it
     text: str
     """Text of the last assistant turn, without the end token; begins with `<think>` if the chat template opened it."""
@@ -124,8 +122,7 @@ class Verdict:
     reason: str = ""
     """Explanation for people, in the verifier's words."""
     read: str = ""
-    """Answer that the verifier read in the response, in a normal form that does not depend on the gold; empty if it reads
-    none. Majority votes count these."""
+    """Answer that the verifier read, in a normal form that does not depend on the gold; empty for none. Votes count these."""
     spans: tuple[RewardSpan, ...] = ()
     """Pieces of the sample that earned parts of the score; the rest is earned by the whole."""
 
@@ -162,7 +159,7 @@ class _Column:
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Ragged sequences with named tensors. Columns that every algorithm needs are required; those that some algorithms
-    add later (`old`, `ref`, `values`, `rewards`, `advantages`, `returns`, `scale`) raise ValueError when read while absent.
+    add later (`old`, `ref`, `teacher`, `values`, `rewards`, `advantages`, `returns`, `scale`) raise ValueError when read while absent.
 
     Example: two sequences of 3 and 2 tokens, whose last 2 and 1 the policy wrote.
         >>> batch = Batch(
@@ -189,6 +186,7 @@ class Batch:
     _versions_A: Tensor | None = None
     _old_A: Tensor | None = None
     _ref_A: Tensor | None = None
+    _teacher_A: Tensor | None = None
     _values_A: Tensor | None = None
     _rewards_A: Tensor | None = None
     _advantages_A: Tensor | None = None
@@ -285,6 +283,8 @@ class Batch:
     """Logprobs under the policy as it was before this step's first update."""
     ref_A = _Column()
     """Logprobs under the frozen reference."""
+    teacher_A = _Column()
+    """Logprobs under the teacher, which may have read another prompt."""
     values_A = _Column()
     """Critic's value of the state before each action."""
     rewards_A = _Column()

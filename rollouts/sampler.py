@@ -98,6 +98,7 @@ class Sampler:
         seed: int,
         skip: Container[tuple[str, int]] = (),
         openings: Mapping[tuple[str, int], Sequence[int]] = NO_OPENINGS,
+        most_tokens: int | None = None,
     ) -> Generator[list[Rollout]]:
         """Yield rollouts in the order in which they end, `samples` for each prompt, a few at a time.
 
@@ -115,6 +116,7 @@ class Sampler:
             openings=openings,
             receive=finished.extend,
             first=True,
+            most_tokens=most_tokens,
         )
         try:
             while generation.pending:
@@ -139,11 +141,12 @@ class Sampler:
         openings: Mapping[tuple[str, int], Sequence[int]] = NO_OPENINGS,
         cuts: Mapping[tuple[str, int], Spans] = NO_CUTS,
         first: bool = False,
+        most_tokens: int | None = None,
     ) -> Generation:
         """Ask the engines for `samples` answers to each prompt, which they write while somebody calls `advance`, or between
         `run_on` and the next call; `receive` is given them as they end.
 
-        A response has at most `max_sequence_tokens` minus its prompt's tokens. Samples named in `skip`, by (prompt id,
+        A response has at most `max_sequence_tokens` minus its prompt's tokens, and at most `most_tokens` are written of it. Samples named in `skip`, by (prompt id,
         index), are not written; those in `openings` go on from these ids, which count as not written by the policy; those
         in `cuts` are written by these versions. What is to be the `first` goes before all that waits.
 
@@ -152,7 +155,7 @@ class Sampler:
         self.pool.deaths = 0
         self.pool.load_dropped()
         self.pool.awake = True
-        limits = _Limits(samples, temperature, max_sequence_tokens, seed)
+        limits = _Limits(samples, temperature, max_sequence_tokens, seed, most_tokens)
         requests = list(self._requests(prompts, limits, skip, openings, cuts))
         generation = Generation(receive, {request.key for request in requests})
         self.generations |= dict.fromkeys(range(self.groups, self.groups + len(prompts)), generation)
@@ -233,6 +236,8 @@ class Sampler:
                         f"prompt '{prompt.id}': its {length} tokens and {len(opening)} of thinking leave no room for an "
                         f"answer; raise max_sequence_tokens ({max_sequence_tokens}) or lower the budget of thinking"
                     )
+                if limits.most_tokens is not None:
+                    max_tokens = min(max_tokens, limits.most_tokens)
                 sample_seed, tokens = seed_of(limits.seed, prompt.id, s), (*ids, *opening)
                 settings = sample_seed, max_tokens, limits.temperature
                 request = Request((group, s), tokens, *settings, prompt.clips, ends, cuts=cuts.get(sample_id, ()))
@@ -259,3 +264,4 @@ class _Limits:
     temperature: float
     max_sequence_tokens: int
     seed: int
+    most_tokens: int | None

@@ -1,4 +1,4 @@
-"""What a plan says of environments: which stages they answer, and a model that cannot hear what they add."""
+"""Notes of a plan on environments: the stages that they answer, and a model that cannot hear what they add."""
 
 from __future__ import annotations
 

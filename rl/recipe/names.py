@@ -97,8 +97,9 @@ def _check_environments(header: Header, stages: Sequence[Stage], folder: Path) -
         check_environment(config, place, folder)
         if stage.kind == "pairs":
             raise ConfigError(f"{stage.place}: pairs are answers of one turn; add `environment: none`")
-        if getattr(stage.config, "budgets", None):
-            raise ConfigError(f"{stage.place}.budgets: chains cannot be cut where an environment answers; remove one")
+        for key in ("budgets", "pace", "prune"):
+            if getattr(stage.config, key, None):
+                raise ConfigError(f"{stage.place}.{key}: chains cannot be cut where an environment answers; remove one")
     if header.environment and not any(place == "environment" for _, place in environments):
         raise ConfigError("environment: no stage samples from the model, so nothing asks it; remove it")
 

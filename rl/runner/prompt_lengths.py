@@ -6,6 +6,7 @@ from collections.abc import Callable, Container, Sequence
 from typing import TYPE_CHECKING
 
 from rl.audio import duration_s
+from rl.data.teacher_prompts import teacher_prompt
 from rl.stages.sampling import with_instructions
 from rl.stages.selection import select_prompts
 
@@ -33,11 +34,14 @@ def check_prompt_lengths(
         if read.stage not in stages or max_tokens is None or getattr(config, "difficulty", None):
             continue
         system, ask, rule = (getattr(config, key, None) for key in ("system", "ask", "select"))
+        template = getattr(config, "teacher_template", None)
         prompts = read_prompts(read.data, read.split, read.limit, place=read.place)
         with_demonstration = read.stage.facts.reads == "demonstrations"
         for prompt in select_prompts({"": prompts}, rule)[""]:
             try:
                 check(with_instructions(prompt, system, ask), chat, max_tokens, with_demonstration)
+                if template is not None:
+                    check(teacher_prompt(prompt, template), chat, max_tokens)
             except ValueError as error:
                 raise ValueError(f"{read.place}: prompt '{prompt.id}': {error}") from error
 

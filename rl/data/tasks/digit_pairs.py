@@ -1,4 +1,4 @@
-"""Plan questions on clips of two real spoken digits: which ones, and what is their sum."""
+"""Plan questions on clips of several real spoken digits: which ones, what is the sum of two, and a transcript of them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ from rl.data.tasks.items import Item, Planner, draw_distinct
 from rl.data.tasks.questions import Question
 
 LARGEST_SUM = 18
+STRING_LENGTH = 3
+"""Digits of a string."""
+LONGEST_TRANSCRIPT = 5
+"""Most digits of a clip that is to be written down."""
 
 
 def plan_digit_pairs(kind: str) -> Planner:
@@ -45,3 +49,62 @@ def plan_digit_pairs(kind: str) -> Planner:
         return draw_distinct(size if len(groups) == 10 else 0, draw)
 
     return plan
+
+
+def plan_strings(collection: Collection, rows: Sequence[Row], size: int, random: Random) -> list[Item]:
+    """Plan clips of three digits that one speaker says, speakers in turn. The chain is the answer: what was heard."""
+    voices: dict[str, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        if can_be_joined(collection, row):
+            voices[str(row["speaker"])][str(row["digit"])].append(row)
+    speakers = sorted(voices)
+
+    def draw(n: int) -> Item:
+        speaker = speakers[n % len(speakers)]
+        digits = [random.choice(sorted(voices[speaker])) for _ in range(STRING_LENGTH)]
+        ids = tuple(str(random.choice(voices[speaker][digit])["id"]) for digit in digits)
+        answer = " ".join(digits)
+        question = Question(
+            id=f"string/{'/'.join(ids)}",
+            kind="string",
+            text="which digits?",
+            answer=answer,
+            chain=answer,
+            choices=tuple(map(str, range(10))),
+            attributes=({"digits": answer, "speaker": speaker},),
+        )
+        return Item(question, (ids,), joined_length_s(STRING_LENGTH))
+
+    return draw_distinct(size if speakers else 0, draw)
+
+
+def plan_transcripts(collection: Collection, rows: Sequence[Row], size: int, random: Random) -> list[Item]:
+    """Plan clips of one to `LONGEST_TRANSCRIPT` spoken digits that are to be written down, in words and without a chain; each
+    length comes equally often."""
+    usable = [row for row in rows if can_be_joined(collection, row)]
+
+    def draw(n: int) -> Item:
+        spoken = [random.choice(usable) for _ in range(n % LONGEST_TRANSCRIPT + 1)]
+        ids = tuple(str(row["id"]) for row in spoken)
+        words = " ".join(collection.chain_name(row) for row in spoken)
+        question = Question(
+            id=f"transcript/{'/'.join(ids)}",
+            kind="transcript",
+            text="write it down.",
+            answer=words,
+            chain="",
+            choices=(),
+            attributes=({"digits": " ".join(str(row["digit"]) for row in spoken)},),
+        )
+        return Item(question, (ids,), joined_length_s(LONGEST_TRANSCRIPT))  # equally long for all: length tells nothing
+
+    return draw_distinct(size if usable else 0, draw)
+
+
+DIGIT_PLANNERS: dict[str, Planner] = {
+    "digits": plan_digit_pairs("digits"),
+    "sum": plan_digit_pairs("sum"),
+    "string": plan_strings,
+    "transcript": plan_transcripts,
+}
+"""Kinds of questions on several spoken digits."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from rewards.combine import RewardConfig
     from rl.data.mixture import Mixture
+    from rl.data.pass_rates import Rates
     from rl.stages.context import Context
     from rl.stages.rlvr.config import Config
     from rl.stages.scoring import Scorer
@@ -97,6 +98,8 @@ class SampleStream:
         if not any(s.verdict.error is None for s in samples):
             raise ValueError(f"rlvr '{self.context.name}', step {step}: {self._describe_nothing()}")
         self.group_share = len(by_prompt(samples)) / group_count
+        # Here and not while groups end: what is drawn during step s rests on the results of steps before s, whoever was first.
+        self.curriculum.observe(self.successes)
         self.context.cluster.sampler.run_on()
         return samples
 
@@ -200,9 +203,16 @@ class SampleStream:
         there has it answered anew, so that none is lost and none is learned from twice."""
         return [(group.number, group.prompt.id, group.seed) for group in self.queue]
 
-    def restore(self, position: Mapping[str, Sequence[int]], ahead: Sequence[Ahead], drawn: int) -> None:
-        """Go on from a checkpoint: from the curriculum's `position`, after `drawn` draws, with what was drawn `ahead`."""
-        self.curriculum.state, self.drawn = position, drawn
+    def restore(
+        self,
+        position: Mapping[str, Sequence[int]],
+        ahead: Sequence[Ahead],
+        drawn: int,
+        rates: Mapping[str, tuple[Rates, Sequence[str]]] | None = None,
+    ) -> None:
+        """Go on from a checkpoint: from the curriculum's `position` and pass `rates`, after `drawn` draws, with what was drawn
+        `ahead`."""
+        self.curriculum.state, self.curriculum.rates, self.drawn = position, rates or {}, drawn
         prompts = {p.id: p for part in self.curriculum.parts.values() for p in part.prompts} if ahead else {}
         if missing := [id for _, id, _ in ahead if id not in prompts]:
             raise ValueError(
@@ -212,6 +222,15 @@ class SampleStream:
         groups = [Group(number, prompts[id], seed) for number, id, seed in ahead]
         for _, of_seed in groupby(groups, key=lambda group: group.seed):
             self.start(list(of_seed))
+
+    @property
+    def successes(self) -> dict[str, list[float]]:
+        """What the samples that the step took earned, {prompt's id: successes}; errored ones are left out."""
+        success = self.scorer.rewards.config.success
+        return {
+            group.prompt.id: [success(group.prompt, s.verdict) for s in group.samples if s.verdict.error is None]
+            for group in self.taken
+        }
 
     @property
     def all_samples(self) -> list[Scored]:

@@ -94,7 +94,9 @@ def stream(
     items = [Prompt(f"{i:02}", (Message("user", "?"),), clips=clips) for i in range(prompts)]
     context: Any = SimpleNamespace(name="rl", seed=0, cluster=SimpleNamespace(sampler=Engines(chance)))
     rewards: Any = Verdicts(judge, reward)
-    return SampleStream(settings, context, Mixture({"words": items}, {"words": 1.0}, 0), Scorer(rewards))
+    return SampleStream(
+        settings, context, Mixture({"words": items}, {"words": 1.0}, 0, settings.curriculum), Scorer(rewards)
+    )
 
 
 def alternating(a: Verdict, b: Verdict) -> Judge:
