@@ -44,8 +44,8 @@ class AudioConfig:
     adapter_size: int = 128
     """Width of the adapter between encoder and decoder."""
     coarse: int = 1
-    """How much more coarsely clips longer than `coarse_above_s` are heard: with 4 their tokens are a quarter as many, and each
-    hears but the mean spectrum of its 0.32 s. What matters in a long clip is then to be heard again (`listen`)."""
+    """Factor by which clips longer than `coarse_above_s` are heard more coarsely: with 4 they have a quarter of the tokens, and
+    each hears but the mean spectrum of its 0.32 s. What matters in a long clip is then to be heard again (`listen`)."""
     coarse_above_s: float = 2.0
     """Length beyond which a clip is heard coarsely, s."""
 

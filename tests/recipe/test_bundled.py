@@ -52,3 +52,10 @@ def test_the_tables_of_the_findings_name_stages_that_there_are(monkeypatch: pyte
     ):
         evaluated = {stage.name for stage in load(recipe).stages if stage.kind == "evaluate"}
         assert evaluated >= {stage for table in tables for stage in table}
+
+
+def test_the_tables_of_echo_name_stages_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "scripts" / "benchmarks")
+    tables = importlib.import_module("echo")
+    evaluated = {stage.name for stage in load("echo").stages if stage.kind == "evaluate"}
+    assert evaluated == set(tables.ARMS) >= {stage for pair in tables.DIFFERENCES.values() for stage in pair}
