@@ -1,6 +1,6 @@
 """Ask what sounds at one place of a scene: four figures of three quick tones, two of them behind a mark; no files needed.
 
-    silence · figure · NOISE figure · figure · BEEP figure · silence       6 to 8 s; "tones after the noise?"
+    silence · figure · NOISE figure · figure · BEEP figure · silence       6 to 7 s; "tones after the noise?"
 
 Where a figure stands is heard at once, also by a model that hears long clips coarsely (`model.build.audio.coarse`); what its
 tones are, only where the stretch is heard again, on its own. So the task needs the tool `listen`, as Echo (arXiv 2602.11909)
@@ -28,20 +28,22 @@ TONE_S, REST_S = 0.08, 0.02
 """Length of a tone of a figure, and of the silence behind it: a figure takes 0.28 s."""
 FIGURE_S = 3 * TONE_S + 2 * REST_S
 FIGURES = 4
-MARK_S, MARK_GAP_S = 0.3, 0.2
-"""Length of a mark, and the silence between it and its figure."""
-LEAST_GAP_S = 0.3
-"""Silence between two groups, and at the ends, at least."""
-SCENE_S = (6.0, 8.0)
+SLOT_S = 0.5
+"""Sounds stand in slots of this length, one each, at a place drawn within it: a tiny model can learn to name a slot."""
+SLOTS = (12, 14)
+"""Fewest and most slots of a scene."""
+MARK_S = 0.3
 STRETCH_S = 0.6
-"""Length of the stretch that holds a figure, with 0.1 s or more on both sides."""
+"""Length of the stretch that holds a figure and nothing else: its slot and a little more."""
+MARK_AT, FIGURE_AT = (0.1, 0.15), (0.12, 0.2)
+"""Bounds between which a mark or a figure begins in its slot: after the end of the stretch before, and so that it ends in time."""
 MARKS = ("noise", "beep")
 BEEP_HZ = 2000.0
 """Pitch of a beep, above all tones of figures."""
-LABEL_S = 0.4
-"""Width of the classes of a place, for labels of encoder pretraining."""
-KINDS = ("figure", *MARKS)
-"""Kinds of questions: a figure alone, in a clip of its own, or the one behind a mark."""
+PLACES = {f"{mark}_at": mark for mark in MARKS}
+"""Kind of question that asks for the place of a figure -> the mark before it."""
+KINDS = ("figure", *MARKS, *PLACES)
+"""Kinds of questions: a figure alone, in a clip of its own; the one behind a mark; and where that one is."""
 
 Placed = tuple[tuple[float, Sound], ...]
 """(start in seconds, sound), in order."""
@@ -55,8 +57,8 @@ class Scene:
     seconds: float
     tones: str
     """The figure that is asked for."""
-    starts: dict[str, float]
-    """Mark -> the start of the figure behind it, s; `figure` for one alone."""
+    slots: dict[str, int]
+    """Mark -> the slot of the figure behind it."""
 
     @property
     def key(self) -> str:
@@ -73,11 +75,11 @@ def scenes(
 ) -> Iterator[Prompt]:
     """Yield questions on one of several sounds in a scene, to be heard again for its tones; no files needed.
 
-    `kinds` (default: all) come in turn: `noise` and `beep` ask for the figure behind that mark, `figure` has a figure alone
-    in a short clip. `size` prompts for all splits together (80 % train, 10 % validation, 10 % test). Demonstrations of
-    scenes ask to hear the stretch again, `<seg>2.1, 2.7</seg> low high low`, or with `chains: once` name the tones at once.
-    `fields["stretch"]` is that stretch, `fields["labels"]` the tones of a figure, or where figures behind marks begin. Raises
-    ValueError."""
+    `kinds` (default: all) come in turn: `noise` and `beep` ask for the figure behind that mark, `noise_at` and `beep_at` where
+    it is, and `figure` has a figure alone in a short clip. `size` prompts for all splits together (80 % train, 10 % validation,
+    10 % test). Demonstrations of the first two ask to hear the stretch again, `<seg>2.5, 3.1</seg> low high low`, or with
+    `chains: once` name the tones at once. `fields["stretch"]` is that stretch, `fields["labels"]` the tones of a figure, or the
+    slots of those behind marks. Raises ValueError."""
     check_split(split, SPLITS, "scenes")
     names = _names(kinds)
     for part in SPLITS if split is None else (split,):
@@ -117,7 +119,7 @@ def _draw(kind: str, split: str, n: int, seed: int) -> Scene:
     while True:
         random = Random(f"{seed}/scene/{kind}/{n}/{attempt}")
         tones = PATTERNS[n % len(PATTERNS)]  # each is right equally often
-        scene = _figure_alone(random, tones) if kind == "figure" else _scene(random, kind, tones)
+        scene = _figure_alone(random, tones) if kind == "figure" else _scene(random, PLACES.get(kind, kind), tones)
         if split_of(scene.key) == split:
             return scene
         attempt += 1
@@ -125,54 +127,58 @@ def _draw(kind: str, split: str, n: int, seed: int) -> Scene:
 
 def _ask(kind: str, scene: Scene, chains: str, n: int) -> Prompt:
     """Return the question on a clip."""
-    chain, labels, stretch = scene.tones, {"tones": scene.tones}, None
-    text = "which tones?"
-    if kind != "figure":
-        stretch = stretch_around(scene.starts[kind])
-        text, chain = f"tones after the {kind}?", scene.tones
-        if chains == "again":
-            chain = f"<seg>{stretch[0]:.1f}, {stretch[1]:.1f}</seg> {scene.tones}"
-        labels = {f"{mark}_at": f"{LABEL_S * int(start / LABEL_S):.1f}" for mark, start in scene.starts.items()}
-    question = Question(
-        f"{kind}/{scene.key}", kind, text, scene.tones, chain, PATTERNS, ({"at": scene.starts[kind]},), labels
-    )
+    mark = PLACES.get(kind, kind)
+    answer = chain = scene.tones
+    if kind == "figure":
+        text, labels, stretch = "which tones?", {"tones": scene.tones}, (0.0, STRETCH_S)
+    else:
+        text, stretch = f"tones after the {mark}?", stretch_of(scene.slots[mark])
+        labels = {place: str(scene.slots[name]) for place, name in PLACES.items()}
+    place = f"{stretch[0]:.1f}, {stretch[1]:.1f}"
+    if kind in PLACES:
+        text, answer, chain = f"when, after the {mark}?", place, place
+    elif kind in MARKS and chains == "again":
+        chain = f"<seg>{place}</seg> {scene.tones}"
+    choices = () if kind in PLACES else PATTERNS
+    question = Question(f"{kind}/{scene.key}", kind, text, answer, chain, choices, ({"from": stretch[0]},), labels)
     prompt = make_prompt(question, [_make_clip(scene.sounds, scene.seconds)], n, 0.0)
-    return prompt if stretch is None else replace(prompt, fields={**prompt.fields, "stretch": [*stretch]})
+    return prompt if kind == "figure" else replace(prompt, fields={**prompt.fields, "stretch": [*stretch]})
 
 
-def stretch_around(start: float) -> tuple[float, float]:
-    """Return the stretch that a demonstration asks for, (start, end) in tenths of a second, of a figure that begins at
-    `start`."""
-    tenth = int(10 * start - 1 + 1e-6)  # 0.1 to 0.2 s before the figure
-    return tenth / 10, round(tenth / 10 + STRETCH_S, 1)
+def stretch_of(slot: int) -> tuple[float, float]:
+    """Return the stretch that holds what stands in a slot, (start, end) in tenths of a second."""
+    return slot * SLOT_S, round(slot * SLOT_S + STRETCH_S, 1)
 
 
 def _scene(random: Random, mark: str, tones: str) -> Scene:
-    seconds = round(random.uniform(*SCENE_S), 1)
+    count = random.randint(*SLOTS)
     marked = dict(zip(random.sample(range(FIGURES), len(MARKS)), MARKS, strict=True))
-    spare_s = seconds - FIGURES * FIGURE_S - len(MARKS) * (MARK_S + MARK_GAP_S) - (FIGURES + 1) * LEAST_GAP_S
-    # What is left of the time, cut at random places: the silences beyond the least ones.
-    cuts = sorted(random.uniform(0, spare_s) for _ in range(FIGURES))
+    # Between two groups, a figure with or without its mark, at least one slot is empty; the others may be anywhere.
+    spare = count - FIGURES - len(MARKS) - (FIGURES - 1)
+    before = sorted(random.randint(0, spare) for _ in range(FIGURES))
     sounds: list[tuple[float, Sound]] = []
-    starts: dict[str, float] = {}
-    filled_s = 0.0
+    slots: dict[str, int] = {}
+    filled = 0
     for i in range(FIGURES):
-        at = round(LEAST_GAP_S * (i + 1) + filled_s + cuts[i], 2)
-        if i in marked:
-            sounds.append((at, _mark(random, marked[i])))
-            at = round(at + MARK_S + MARK_GAP_S, 2)
-            filled_s += MARK_S + MARK_GAP_S
-            starts[marked[i]] = at
+        slot = before[i] + filled
+        if name := marked.get(i):
+            sounds.append((_within(random, slot, MARK_AT), _mark(random, name)))
+            slot += 1
+            slots[name] = slot
         words = tones if marked.get(i) == mark else random.choice(PATTERNS)
-        sounds += _figure(random, words, at)
-        filled_s += FIGURE_S
-    return Scene(tuple(sounds), seconds, tones, starts)
+        sounds += _figure(random, words, _within(random, slot, FIGURE_AT))
+        filled += 3 if i in marked else 2
+    # With room for a stretch around the last slot.
+    return Scene(tuple(sounds), stretch_of(count - 1)[1], tones, slots)
+
+
+def _within(random: Random, slot: int, bounds: tuple[float, float]) -> float:
+    return round(slot * SLOT_S + random.uniform(*bounds), 2)
 
 
 def _figure_alone(random: Random, tones: str) -> Scene:
-    """Draw a figure where a stretch that was asked for would have it, or as far away as one that is slightly beside."""
-    at = round(random.uniform(0.02, STRETCH_S - FIGURE_S - 0.02), 2)
-    return Scene(_figure(random, tones, at), STRETCH_S, tones, {"figure": at})
+    """Draw a figure as a stretch that was asked for would have it."""
+    return Scene(_figure(random, tones, _within(random, 0, FIGURE_AT)), STRETCH_S, tones, {})
 
 
 def _figure(random: Random, tones: str, start: float) -> Placed:
