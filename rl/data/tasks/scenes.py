@@ -1,6 +1,6 @@
 """Ask what sounds at one place of a scene: four figures of three quick tones, two of them behind a mark; no files needed.
 
-    silence · figure · NOISE figure · figure · BEEP figure · silence       6 to 7 s; "tones after the noise?"
+    silence · figure · NOISE figure · figure · BUZZ figure · silence       6 to 7 s; "tones after the noise?"
 
 Where a figure stands is heard at once, also by a model that hears long clips coarsely (`model.build.audio.coarse`); what its
 tones are, only where the stretch is heard again, on its own. So the task needs the tool `listen`, as Echo (arXiv 2602.11909)
@@ -37,9 +37,9 @@ STRETCH_S = 0.6
 """Length of the stretch that holds a figure and nothing else: its slot and a little more."""
 MARK_AT, FIGURE_AT = (0.1, 0.15), (0.12, 0.2)
 """Bounds between which a mark or a figure begins in its slot: after the end of the stretch before, and so that it ends in time."""
-MARKS = ("noise", "beep")
-BEEP_HZ = 2000.0
-"""Pitch of a beep, above all tones of figures."""
+MARKS = ("noise", "buzz")
+BUZZ_HZ, BUZZ_PARTIALS = 800.0, 8
+"""Pitch and partials of a buzz, up to 6.4 kHz: most of it lies above the tones of figures."""
 PLACES = {f"{mark}_at": mark for mark in MARKS}
 """Kind of question that asks for the place of a figure -> the mark before it."""
 KINDS = ("figure", *MARKS, *PLACES)
@@ -75,7 +75,7 @@ def scenes(
 ) -> Iterator[Prompt]:
     """Yield questions on one of several sounds in a scene, to be heard again for its tones; no files needed.
 
-    `kinds` (default: all) come in turn: `noise` and `beep` ask for the figure behind that mark, `noise_at` and `beep_at` where
+    `kinds` (default: all) come in turn: `noise` and `buzz` ask for the figure behind that mark, `noise_at` and `buzz_at` where
     it is, and `figure` has a figure alone in a short clip. `size` prompts for all splits together (80 % train, 10 % validation,
     10 % test). Demonstrations of the first two ask to hear the stretch again, `<seg>2.5, 3.1</seg> low high low`, or with
     `chains: once` name the tones at once. `fields["stretch"]` is that stretch, `fields["labels"]` the tones of a figure, or the
@@ -198,7 +198,8 @@ def _mark(random: Random, name: str) -> Sound:
     level = random.choice(LEVELS[2:])
     if name == "noise":
         return Sound("noise", MARK_S, level, seed=random.getrandbits(32))
-    return Sound("tone", MARK_S, level, BEEP_HZ)
+    # Of many partials: the place of a single one is learned late, since it shows in one or two of the mel bands.
+    return Sound("tone", MARK_S, level, BUZZ_HZ, harmonics=BUZZ_PARTIALS, seed=random.getrandbits(32))
 
 
 @lru_cache(maxsize=16384)  # the stages of a recipe ask for the same clips
