@@ -105,8 +105,9 @@ def _blur(mel_Fm: Tensor, config: StepAudioEncoderConfig) -> Tensor:
     # Before the encoder: what happens within a stretch is then lost to any network, however it is trained. Pooled after
     # it, the order of two tones would survive in the features of its frames.
     per_token = frames_per_token(config)
-    stretches = mel_Fm.split(per_token * config.coarse)
-    return torch.stack([stretch.mean(0) for stretch in stretches]).repeat_interleave(per_token, 0)
+    width = per_token * config.coarse
+    means = [mel_Fm[start : start + width].mean(0) for start in range(0, len(mel_Fm), width)]
+    return torch.stack(means).repeat_interleave(per_token, 0)
 
 
 @lru_cache

@@ -55,10 +55,15 @@ def format_value(name: str, metrics: Mapping[str, float]) -> str:
     return f"{value:.2f}" if name.startswith("environment/") else f"{100 * value:.1f}"
 
 
+def read_accuracies(run: Path, stage: str) -> dict[str, float]:
+    """Return {prompt id: accuracy} of an evaluation."""
+    rows: list[dict[str, float]] = parquet.read_table(run / "stages" / stage / "per_prompt.parquet").to_pylist()
+    return {str(row["id"]): row["accuracy"] for row in rows}
+
+
 def difference(run: Path, before: str, after: str) -> str:
     """Return how much better one evaluation is than another on the same prompts, in points with a 95 % interval."""
-    tables = [parquet.read_table(run / "stages" / name / "per_prompt.parquet").to_pydict() for name in (before, after)]
-    first, second = (dict(zip(table["id"], table["accuracy"], strict=True)) for table in tables)
+    first, second = read_accuracies(run, before), read_accuracies(run, after)
     common = sorted(first.keys() & second.keys())
     values = paired_interval(np.array([first[id] for id in common]), np.array([second[id] for id in common]))
     mean, low, high = (100 * value for value in values)
