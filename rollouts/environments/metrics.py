@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from rl.types import Rollout
+from rollouts.environments.stretches import stretch_metrics
 
 ENDS = ("turns", "audio_token")
 """Ends of a rollout that its environment brought about, by `Rollout.finish_reason`."""
@@ -36,7 +37,8 @@ def error_reason(error: str) -> str:
 
 
 def exchange_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
-    """Return the mean number of replies and of sounds in them a rollout, how many rollouts had no reply for an error of the
+    """Return the mean number of replies, of sounds in them and of tokens that they put in, a rollout; which stretches were
+    heard again; how many rollouts had no reply for an error of the
     environment, also by its reason, the mean count of each note, and the share that ended at the most turns; nothing where no environment was."""
     if not any(rollout.exchanges or rollout.error is not None for rollout in rollouts):
         return {}
@@ -49,6 +51,8 @@ def exchange_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
     metrics = {
         "environment/replies": len(replies) / count,
         "environment/sounds": sum(len(reply.clips) for reply in replies) / count,
+        "environment/tokens": sum(e.end - e.start for r in rollouts for e in r.exchanges) / count,
+        **stretch_metrics(rollouts),
         "environment/errors": float(errors.total()),
         **{f"environment/error/{reason}": float(number) for reason, number in sorted(errors.items())},
         **{f"environment/note/{note}": number / count for note, number in sorted(notes.items())},

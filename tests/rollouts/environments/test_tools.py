@@ -62,6 +62,22 @@ def test_listen_gives_the_samples_of_the_stretch() -> None:
     assert np.abs(waveform(heard) - stretch).max() < 1e-6
 
 
+@pytest.mark.parametrize(("start", "end"), [(0.0, 0.5), (0.5, 1.25), (1.5, 2.0), (0.0, 1.9), (1.8, 2.04)])
+def test_the_control_gives_another_stretch_as_long(start: float, end: float) -> None:
+    wave = waveform(PROMPT.clips[0])
+    assert len(wave) == 2 * SAMPLE_RATE
+    right, other = (
+        waveform(tool("listen", None, elsewhere=elsewhere).call({"start": start, "end": end}, PROMPT))
+        for elsewhere in (False, True)
+    )
+    assert len(other) == len(right)
+    assert not np.array_equal(other, right)
+    assert any(np.abs(wave[i : i + len(other)] - other).max() < 1e-6 for i in range(len(wave) - len(other) + 1))
+    with pytest.raises(ValueError, match="the whole clip was asked for") as error:
+        tool("listen", None, elsewhere=True).call({"start": 0, "end": 2}, PROMPT)
+    assert getattr(error.value, "reason", None) == "no_other"
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
