@@ -252,8 +252,7 @@ class Cluster:
     def _ranks(self, role: str) -> tuple[list[Actor], TrainerConfig, AudioFeatures]:
         actors = [self.actors[role, i] for i in range(self.training.ranks)]
         if role == "teacher" or (role == "reference" and self.model.train_encoder):
-            # Another model hears with an encoder of its own; and where the policy's learns, the reference hears with the
-            # one that it started with.
+            # Another model has an ear of its own; and the reference hears as the policy did when its ear began to learn.
             return actors, self.training, AudioFeatures(actors)
         return actors, self.training, self.audio_features
 
@@ -267,8 +266,7 @@ class Cluster:
 
     def _respawn(self, i: int) -> Actor:
         if not is_alive(self.nodes[self.seats["engine", i][0]]):
-            # Its place is reserved on the node that is lost, where a new engine would wait for ever: raise its death, after
-            # which the whole cluster is built anew.
+            # A new engine would wait for ever for its place on the lost node: raise, and the cluster is built anew.
             ray.get(self.actors["engine", i].__ray_ready__.remote())
         self.actors["engine", i] = self._spawn("engine", i)
         return self.actors["engine", i]
