@@ -44,7 +44,7 @@ from rl.workers.turns import Turns
 from rl.workers.weight_stream import Route, WeightStream
 from rollouts.engine_options import samples_in_flight
 from rollouts.judge_engine import JudgeConfig, JudgeWorker, Question, judge_client, last_line
-from rollouts.remote import Actor
+from rollouts.remote import Actor, engine_actor
 from rollouts.sampler import Sampler
 from rollouts.serving import EngineConfig
 from rollouts.transport import Gpu, choose_transport
@@ -295,6 +295,7 @@ class Cluster:
         if self.gpu:
             variables |= gpu_environment(self.gpus_by_seat[role, i])
         options["runtime_env"] = {"env_vars": variables}
-        actor: Actor = cast("Any", ray.remote(kind)).options(**options).remote(*arguments)  # Ray leaves it untyped
+        actor_class = engine_actor(kind) if role == "engine" else cast("Any", ray.remote(kind))  # Ray leaves it untyped
+        actor: Actor = actor_class.options(**options).remote(*arguments)
         self.processes.add((role, i), actor)
         return actor

@@ -76,6 +76,8 @@ class Recorder:
         for row in read_stage_metrics(context.tracker.run_dir, context.name):
             self.stalls.observe(row["step"], row)  # what it was warned of before
             self.gaps.observe(row["step"], row)
+        # The step is the version's name, so that a resumed run counts staleness as before; and no step begins with engines
+        # that were not proved to hold the weights.
         context.cluster.sampler.load(self.learner.policy.weights(), version=state["step"])
         self.gaps.check(state["step"], context.cluster.sampler.proof.metrics())
         self.stream.restore(state["drawn"], state.get("ahead", []), state.get("groups", 0), state.get("rates", {}))
@@ -100,7 +102,7 @@ class Recorder:
         metrics |= self.evaluate(step)
         metrics |= self.watch_reward(step)
         self.context.tracker.record(step, metrics)
-        if self.config.max_lag:
+        if self.config.max_lag:  # in sync one version writes all, and there is nothing to repeat
             self.cuts.append(step, self.stream.written_by)
         self.checkpoint(step, metrics)
         return metrics
@@ -195,6 +197,7 @@ class Recorder:
         """Write the step's rollouts, and a warning the first time the reward rises without its second opinions; return the
         metrics of these."""
         context = self.context
+        # Dropped groups too: where all answers to a prompt are hacked, its group has no variance.
         draws = [mark_shapes(draw) for draw in self.stream.draws]
         metrics, divergences = self.watch.observe(draws)
         context.tracker.record_rollouts(step, [sample for draw in draws for sample in draw])
@@ -213,6 +216,7 @@ class Recorder:
             return {}
         prompts = self.context.prompts(config.eval.data, config.eval.split, config.eval.limit)
         sampler = self.context.cluster.sampler
+        # Before all that is drawn ahead and not begun; what the engines are writing goes on beside it.
         metrics, *_ = evaluate.measure(config.eval, prompts, sampler, self.stream.scorer, self.context.seed)
         return {f"eval/{name}": value for name, value in metrics.items()}
 
@@ -223,9 +227,11 @@ class Recorder:
         is_best = score is not None and (self.best_score is None or score > self.best_score)
         if is_best:
             self.best_score, self.best_step = score, step
+        # After the metrics are written: a run that is killed in between repeats the step, and rewinds them.
         if is_best or step == self.config.steps or step % self.config.checkpoint_every == 0:
             position = self.stream.curriculum.state
             best = {"best": self.best_score, BEST: self.best_step}
+            # What is drawn ahead by number, prompt and seed, not as it is written so far: it is answered anew.
             state = {"drawn": position, "ahead": self.stream.ahead, "groups": self.stream.drawn, **best}
             state |= {"last": self.last, "watch": self.watch.state, "rates": self.stream.curriculum.rates}
             self.checkpoints.save(step, state, self.learner.save, self.counts())

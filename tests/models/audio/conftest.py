@@ -81,13 +81,12 @@ def listener(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def start_listener(ray_session: None) -> Callable[[Path], Any]:
     """An EngineWorker actor for a model that listens; prompts of 3 × 40 s fit."""
-    import ray
-
+    from rollouts.remote import engine_actor
     from rollouts.serving import ENVIRONMENT, ServingConfig
     from rollouts.worker import EngineWorker
 
     def start(model: Path, max_sequence_tokens: int = 2048) -> Any:
-        actor = ray.remote(EngineWorker).options(num_cpus=0, runtime_env={"env_vars": ENVIRONMENT})
+        actor = engine_actor(EngineWorker).options(num_cpus=0, runtime_env={"env_vars": ENVIRONMENT})
         return actor.remote(str(model), "float32", max_sequence_tokens, ServingConfig(kv_cache_mb=64))
 
     return start
