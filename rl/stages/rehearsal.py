@@ -36,7 +36,8 @@ class Rehearsal:
         """Return a batch to imitate. Raises ValueError as `collate_demonstrations` does, and where the environment cannot reply
         to a demonstration."""
         if self.environment is None or not self.environment.stop:  # nothing is put into a turn
-            return collate_demonstrations(prompts, self.chat, self.limit)
+            tools = () if self.environment is None else self.environment.tools
+            return collate_demonstrations(prompts, self.chat, self.limit, tools)
         missing = {prompt.id: prompt for prompt in prompts if prompt.id not in self.rollouts}
         self.rollouts |= {
             rollout.prompt.id: rollout for rollout in self._rehearse([*missing.values()], self.environment)
