@@ -149,25 +149,25 @@ def _answer(line: str, engine: ChatEngine, turns: Turns, settings: Settings) -> 
         sys.stdout.flush()
 
     turns.ask(line)
-    shown, newest, text = Shown(show), 0, ""
+    display, newest, text = Shown(show), 0, ""
     try:
         for turn, text_so_far in engine.answer(turns, settings.temperature, settings.max_tokens, settings.seed):
             if turn != newest:  # the one before is over
-                shown.update(text, is_whole=True)
+                display.update(text, is_whole=True)
                 out.print()
-                shown, newest = Shown(show), turn
+                display, newest = Shown(show), turn
             text = text_so_far
-            shown.update(text)
+            display.update(text)
     except ValueError:
         turns.take_back()
         raise
     except KeyboardInterrupt:
         out.print()  # what is said last stands on a line of its own
         raise
-    shown.update(text, is_whole=True)
+    display.update(text, is_whole=True)
     out.print()
-    if not shown.answer:
+    if not display.answer:
         complain(
-            "(no answer: it was still thinking; --max-tokens gives it more)" if shown.chain else "(an empty answer)"
+            "(no answer: it was still thinking; --max-tokens gives it more)" if display.chain else "(an empty answer)"
         )
     turns.answer(text)

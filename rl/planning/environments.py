@@ -1,4 +1,4 @@
-"""What a plan says of environments: which stages they answer, and a model that cannot hear what they add."""
+"""Notes of a plan on environments: the stages that they answer, and a model that cannot hear what they add."""
 
 from __future__ import annotations
 
@@ -22,4 +22,9 @@ def describe_environments(recipe: Recipe, listens: bool | None) -> tuple[list[st
         problem = f"{place}: the model reads text only and cannot hear what `listen` gives it; use one that listens"
         if listens is False and "listen" in names and problem not in problems:
             problems.append(problem)
+        # A demonstration is played once to its environment, whose replies would stand behind calls that pruning takes away.
+        if getattr(stage.config, "prune", None) is not None:
+            problems.append(
+                f"{stage.place}.prune: leaves out calls that an environment answers; set {stage.place}.environment: none"
+            )
     return [f"{title}: in {', '.join(stages)}" for title, stages in stages_of.items()], problems

@@ -132,7 +132,7 @@ def device(actors: Sequence[RolePlan], gpu: bool) -> float:
         return sum(actor.bytes for actor in actors)
     # What rests always stays. Beside it one works at a time: the engine, while a reward model may score, or one trainer.
     working = {actor.role: actor.bytes - actor.resting for actor in actors}
-    awake = sum(more for role, more in working.items() if role == "engine") + working.pop("reward_model", 0.0)
+    awake = sum(amount for role, amount in working.items() if role == "engine") + working.pop("reward_model", 0.0)
     return _resting(actors) + max([awake, *working.values()])
 
 
@@ -168,8 +168,8 @@ def served(
         memory.add("other", CUDA_CONTEXT + GRAPHS, "CUDA, graphs and workspaces")
     else:
         memory.add("other", PROCESS["engine"], "process")
-    if (stated := options.get(CACHE)) is not None:
-        memory.add("kv", float(stated), f"vllm.{CACHE}")
+    if (cache := options.get(CACHE)) is not None:
+        memory.add("kv", float(cache), f"vllm.{CACHE}")
     elif not gpu:
         memory.add("kv", float(config.kv_cache_mb << 20), "kv_cache_mb")
     elif gpu_memory:
@@ -177,8 +177,8 @@ def served(
         left = max(0.0, share * gpu_memory - sum(memory.parts.values()))
         memory.add("kv", left, f"{share:g} of {size(gpu_memory)} less weights and other")
     else:
-        each = shape.kv_per_token(dtype)
-        memory.add("kv", longest * each / gpus, f"{each:,} B × {longest:,} tokens of one sequence{over}")
+        per_token = shape.kv_per_token(dtype)
+        memory.add("kv", longest * per_token / gpus, f"{per_token:,} B × {longest:,} tokens of one sequence{over}")
     return memory
 
 

@@ -31,7 +31,7 @@ def packages(roles: Collection[str], machine: Machine) -> list[str]:
 
 def _missing_packages(roles: Collection[str], gpu: bool) -> list[str]:
     is_needed = {"ray": True, "deepspeed": bool(TRAINER_ROLES & {*roles}), "vllm": _serves(roles)}
-    missing = [name for name, needed in is_needed.items() if needed and find_spec(name) is None]
+    missing = [name for name, is_used in is_needed.items() if is_used and find_spec(name) is None]
     if not missing:
         return []
     extra = "gpu" if gpu else "cpu"
