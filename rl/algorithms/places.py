@@ -14,7 +14,7 @@ Shape legend as in `advantages`, and P places.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from rl.messages import RewardAt
 from rl.types import Batch
@@ -32,7 +32,7 @@ def rewards_to_come(batch: Batch, sums_N: Tensor, reward_at: RewardAt) -> tuple[
     sequence_A = torch.arange(len(actions_N), device=number_A.device).repeat_interleave(actions_N)
     is_paid_A = batch.placed_A != 0
     # The numbers at which anything is paid: P is their count, not the longest sequence.
-    paid_numbers = number_A[is_paid_A].unique()
+    paid_numbers = cast("Tensor", number_A[is_paid_A].unique())  # torch leaves the type of `unique` open
     place_A = torch.searchsorted(paid_numbers, number_A)  # how many of these numbers come before the action's
     paid_NP = sums_N.new_zeros((len(actions_N), len(paid_numbers) + 1), dtype=torch.float64)
     # Counted from the place after it: the action itself has earned it.

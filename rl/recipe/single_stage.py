@@ -89,8 +89,11 @@ def _thinks(recipe: Recipe) -> bool | None:
 def _environment(recipe: Recipe, stages: Sequence[Stage]) -> Values:
     """Return the settings of the environment that answers the model in the last of the stages that has one: a model that
     learned with a tool is judged with it."""
-    configs = [stage_environment(stage, recipe.header.environment)[0] for stage in stages]
-    return next(({"environment": asdict(config)} for config in reversed(configs) if config), {})
+    for stage in reversed(stages):
+        config, _ = stage_environment(stage, recipe.header.environment)
+        if config is not None:
+            return {"environment": asdict(config)}
+    return {}
 
 
 def default_max_tokens(path: str) -> int:

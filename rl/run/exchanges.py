@@ -52,14 +52,14 @@ def _read_exchange(row: object, run_dir: Path, tokens: int) -> Exchange:
     match row:
         case {
             "text": str(text),
-            "messages": list(messages),
-            "clips": list(clips),
+            "messages": messages,
+            "clips": clips,
             "reward": None | float() | int() as reward,
             "note": str(note),
             "tokens": [int(start), int(end)],
         }:
-            said = tuple(_read_message(message) for message in cast("list[object]", messages))
-            sounds = tuple(stored_clip(run_dir, str(name)) for name in cast("list[object]", clips))
+            said = tuple(_read_message(message) for message in cast("Sequence[object]", messages))
+            sounds = tuple(stored_clip(run_dir, str(name)) for name in cast("Sequence[object]", clips))
             # What nobody wrote on after: a reply without a token at the very end.
             is_last = start == end == tokens
             return Exchange(text, Reply(said, sounds, reward, note, is_last), start, end)
