@@ -104,6 +104,8 @@ class Question:
     """The quantities of each clip that the answer rests on, as measured or synthesised."""
     labels: Mapping[str, str] | None = None
     """Labels of the clip for encoder pretraining, one for each head that applies."""
+    description: str = ""
+    """What is heard, in words, for a model that reads; empty where nobody has written it down."""
 
 
 def are_comparable(quantity: str, a: float | None, b: float | None) -> bool:
@@ -141,11 +143,16 @@ def make_comparison(
 
 
 def make_prompt(
-    question: Question, clips: Sequence[Clip], ordinal: int, multiple_choice: float, chains: Chains | None = None
+    question: Question,
+    clips: Sequence[Clip],
+    ordinal: int,
+    multiple_choice: float,
+    chains: Chains | None = None,
+    described: bool = False,
 ) -> Prompt:
     """Return the prompt of a question, with a demonstration in the style that `chains` draws (None: `measured`). A share
     `multiple_choice` of the questions has up to four lettered options in random order, the right one in each place
-    equally often, and is answered with its letter."""
+    equally often, and is answered with its letter. With `described` the description stands in place of the clips."""
     text, answer = question.text, question.answer
     # `attributes` and `labels` become columns of samples and targets of encoder heads.
     fields: dict[str, Any] = {"kind": question.kind, "attributes": list(question.attributes)}
@@ -160,15 +167,17 @@ def make_prompt(
         options.insert(place, answer)
         text += "".join(f"\n{letter}. {o}" for letter, o in zip(ascii_uppercase, options, strict=False))
         fields["options"], answer = options, ascii_uppercase[place]
+    if question.description:
+        fields["description"] = question.description
     demonstration = Demonstration(question.chain, answer)
     if chains is not None:
         text, demonstration = chains.demonstrate(question, text, answer, fields.get("options", ()))
     return Prompt(
         id=question.id,
-        messages=(Message("user", AUDIO_PATCH * len(clips) + text),),
+        messages=(Message("user", f"{question.description} {text}" if described else AUDIO_PATCH * len(clips) + text),),
         answer=answer,
         source=question.kind,
-        clips=tuple(clips),
+        clips=() if described else tuple(clips),
         demonstration=demonstration,
         fields=fields,
     )
