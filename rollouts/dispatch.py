@@ -109,6 +109,11 @@ class Dispatcher:
             # What an engine ends may go on after its environment's reply, and is then due once more.
             for i, engine in enumerate(self.pool.engines):
                 self._deliver(i, fetch(engine.settle.remote()))
+            # Calls that were under way are back by now, an actor taking its calls in order. What they report is asked about too:
+            # the next turn of such a sample may be this version's to write.
+            calls, self._calls = self._calls, {}
+            for call, i in calls.items():
+                self._deliver(i, fetch(call))
             if not self.episodes.waiting and not any(map(self._is_due, self._queue)):
                 return
 

@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 METRIC_NAMES = {"loss": "loss/policy", "grad_norm": "grad_norm/policy", "clipped": "clip_fraction", "kl": "kl/ref"}
 """Metrics of the policy's update that are recorded under another name, beside those of the critic."""
 
+DIVERGED = (
+    "{name}, step {step}: group {group} was written otherwise than in the repeated run, and so will be what follows; an environment "
+    "must reply to the same turns in the same way, and a GPU rounds otherwise in other company (engines.batch_invariant)"
+)
+
 
 class Clock:
     """Seconds of each phase of a step."""
@@ -52,6 +57,7 @@ class Recorder:
         self.learner, self.stream, self.checkpoints = learner, stream, checkpoints
         self.cuts = CutLog(context.folder)
         self.watch = Watch(stream.scorer.rewards.config, stream.scorer.rewards.folder)
+        self.has_diverged = False
         self.best_score: float | None = None
         self.best_step: int | None = None
         self.last: dict[str, float] = {}
@@ -162,9 +168,13 @@ class Recorder:
             raise
 
     def warn(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Say once in a stage when a step has nothing to learn from, and when engines and trainer drift apart, for the
-        terminal and the report."""
-        for text in [*self.stalls.observe(step, metrics), *self.gaps.observe(step, metrics)]:
+        """Say once in a stage when a step has nothing to learn from, when engines and trainer drift apart, and when a repeated
+        run becomes another one, for the terminal and the report."""
+        texts = [*self.stalls.observe(step, metrics), *self.gaps.observe(step, metrics)]
+        if not self.has_diverged and (group := self.stream.diverged_group) is not None:
+            self.has_diverged = True
+            texts.append(DIVERGED.format(name=self.context.name, step=step, group=group))
+        for text in texts:
             self.context.tracker.record_warning(step, text)
             self.context.say(f"warning: {text}")
 

@@ -205,6 +205,14 @@ class SampleStream:
         }
 
     @property
+    def diverged_group(self) -> int | None:
+        """Number of the first group of the step whose samples are not cut where those of the repeated run are; None where all
+        are, or no run is repeated."""
+        if not self.cuts:
+            return None
+        return next((number for number, spans in self.written_by.items() if spans != self.cuts.get(number)), None)
+
+    @property
     def ahead(self) -> list[Ahead]:
         """Groups that were drawn and not yet learned from, for a checkpoint: (number, prompt's id, seed). A run that goes on from
         there has it answered anew, so that none is lost and none is learned from twice."""

@@ -244,6 +244,7 @@ def test_tools_by_tags_and_by_template(folder: Path) -> None:
         ({"tools": [{"tool": "calculator", "tag": "<calc>"}]}, "'<calc>' is no name"),
         ({"tools": ["calculator"], "stop": ["x"]}, "only a `step` of yours takes it"),
         ({"tools": ["calculator"], "max_turns": 0}, "environment.max_turns: 0 is too small"),
+        ({"tools": ["calculator"], "max_turns": 1}, "environment.max_turns: a call in the last turn is not answered"),
         ({"tools": ["calculator"], "max_tuns": 2}, "unknown key 'max_tuns'; did you mean 'max_turns'"),
         ({"tools": [{"tol": "calculator"}]}, "unknown key 'tol'"),
     ],

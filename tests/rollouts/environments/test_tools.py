@@ -150,3 +150,16 @@ def test_no_call_sees_what_another_made_of_the_recipes_arguments(tmp_path: Path)
     (tmp_path / "own_cards.py").write_text("def draw(n: int, *, deck: list) -> str:\n    return str(deck.pop())\n")
     draw = tool("own_cards.py:draw", tmp_path, deck=[1, 2, 3])
     assert [draw.call({"n": 1}, PROMPT) for _ in range(4)] == ["3"] * 4
+
+
+def test_numbers_of_any_kind_are_answers(tmp_path: Path) -> None:
+    (tmp_path / "own_numbers.py").write_text(
+        "from decimal import Decimal\nfrom fractions import Fraction\nimport numpy as np\n"
+        "VALUES = {'f': Fraction(1, 3), 'd': Decimal('1.50'), 'n': np.int64(7), 'x': np.float32(0.5), 'b': b'no', 'o': object()}\n"
+        "def number(kind: str):\n    return VALUES[kind]\n"
+    )
+    number = tool("own_numbers.py:number", tmp_path)
+    assert [number.call({"kind": kind}, PROMPT) for kind in "fdnx"] == ["1/3", "1.50", "7", "0.5"]
+    for kind in "bo":
+        with pytest.raises(TypeError, match="return text, a number, a Clip or a Reply"):
+            number.call({"kind": kind}, PROMPT)
