@@ -109,7 +109,7 @@ def measure(
     import numpy as np
 
     from rl.stages.faithfulness import faithfulness_metrics
-    from rl.stages.scoring import chain_metrics, is_correct, sample_metrics, with_interval
+    from rl.stages.scoring import chain_metrics, is_correct, part_metrics, sample_metrics, with_interval
 
     limit = config.max_sequence_tokens
     samples = scorer.collect(
@@ -134,6 +134,7 @@ def measure(
         "reasoning_tokens": float(np.mean(chains)),
         "think_rate": float(np.mean([bool(s.rollout.reasoning) for s in samples])),
         **chain_metrics(samples),
+        **part_metrics(samples),
         **{name: value for name, value in rates.items() if name.startswith("environment/")},
         **faithfulness_metrics(samples),
         "truncation_rate": rates["truncation_rate"],
@@ -244,6 +245,7 @@ def metric_names(config: Config) -> list[str]:
         "surrogate_rate",
         "denial_rate",
         "environment",
+        "part",
         *CELLS,
         *HALVES,
         *(f"{figure}{end}" for figure in ("official", "strict", "judged") for end in ("", "_left_out")),
