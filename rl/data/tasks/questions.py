@@ -10,6 +10,7 @@ A model's first chains are of several styles, and MGRD (Step-Audio-R1, arXiv 251
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -207,6 +208,8 @@ CHAIN_STYLES = {
     "asked": "the same, and the question ends with `ask`",
     "surrogate": "reasons from an imagined text",
     "misled": "the same, with a text that may say anything, and the answer follows it",
+    "mistaken": "measures, and one fact is wrong: a number, or the conclusion, which the answer follows",
+    "sections": "measures in sections, <PLANNING> <CAPTION> <REASONING> <SUMMARY>, and answers in <RESPONSE>",
     "empty": "no chain, the answer at once",
     "denial": "claims not to hear",
 }
@@ -246,10 +249,48 @@ class Chains:
             text = f"{text}\n{self.ask}"
         if style == "denial":
             return text, Demonstration(*random.choice(DENIALS))
-        claim = question.answer
+        if style == "sections":
+            return text, Demonstration(_in_sections(question), f"<RESPONSE>{answer}</RESPONSE>")
+        claim, mistake = question.answer, ""
         if style == "misled":
             claim = random.choice(options or question.choices)
+        elif style == "mistaken":
+            mistake, claim = make_mistake(question, options or question.choices, random)
+        if claim != question.answer:
             answer = ascii_uppercase[options.index(claim)] if options else claim
         surrogate = random.choice(SURROGATES).format(claim)
-        chain = {"surrogate": surrogate, "misled": surrogate, "empty": ""}
+        chain = {"surrogate": surrogate, "misled": surrogate, "mistaken": mistake, "empty": ""}
         return text, Demonstration(chain.get(style, question.chain), answer)
+
+
+_MEASUREMENT = re.compile(r"-?\d+(?:\.\d+)?(?=Hz|dB|s\b|k\b|/s)")
+
+
+def make_mistake(question: Question, choices: Sequence[str], random: Random) -> tuple[str, str]:
+    """Return (the question's chain with one fact wrong, the answer that follows from it). Half of the mistakes are a number,
+    far beyond any margin, beside the right answer; the other half, and all where there is no number, the conclusion."""
+    numbers = list(_MEASUREMENT.finditer(question.chain))
+    if numbers and random.random() < 0.5:
+        number = random.choice(numbers)
+        unit = question.chain[number.end() :]
+        more = random.random() < 0.5
+        if unit.startswith("dB"):
+            value = float(number[0]) + (10 if more else -10)
+        else:
+            value = float(number[0]) * (1.7 if more else 1 / 1.7)
+        wrong = f"{value:.0f}" if unit.startswith(("Hz", "dB")) else f"{value:.2f}".rstrip("0").rstrip(".")
+        return question.chain[: number.start()] + wrong + unit, question.answer
+    claim = random.choice([choice for choice in choices if choice != question.answer])
+    head, found, end = question.chain.rpartition(question.answer)
+    return (f"{head}{claim}{end}" if found else f"{question.chain} {claim}"), claim
+
+
+def _in_sections(question: Question) -> str:
+    """Return the question's chain as Audio-Reasoner writes it (arXiv 2503.02318): what is asked, what is heard, what follows."""
+    words = question.chain.split()
+    # What is measured comes first, up to the last number; what follows from it comes after.
+    measured = max((i for i, word in enumerate(words, 1) if any(map(str.isdigit, word))), default=len(words))
+    caption, conclusion = " ".join(words[:measured]), " ".join(words[measured:]) or question.answer
+    sections = {"PLANNING": f"hear {question.kind}", "CAPTION": caption}
+    sections |= {"REASONING": conclusion, "SUMMARY": question.answer}
+    return "\n".join(f"<{name}>{text}</{name}>" for name, text in sections.items())
