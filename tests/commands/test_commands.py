@@ -84,8 +84,17 @@ def test_an_unknown_recipe_is_one_line() -> None:
 
 def test_a_shell_completes_commands_recipes_and_options() -> None:
     assert completions("rl che") == ["check"]
-    assert completions("rl check step") == ["step_audio_r1", "step_audio_r1_mini"]
-    assert completions("rl run findings/") == ["findings/format_and_data", "findings/ppo_and_grpo"]
+    assert completions("rl check step_audio_r1") == [
+        "step_audio_r1",
+        "step_audio_r1_5",
+        "step_audio_r1_5_mini",
+        "step_audio_r1_mini",
+    ]
+    assert completions("rl run findings/") == [
+        "findings/format_and_data",
+        "findings/heard_only",
+        "findings/ppo_and_grpo",
+    ]
     assert completions("rl recipes ") == bundled.names()
     assert completions("rl run --see") == ["--seeds"]
     assert completions("rl eval --recipe gsm8k_") == ["gsm8k_7b", "gsm8k_words"]
