@@ -120,7 +120,7 @@ def run(config: Config, context: Context) -> Outcome:
     prompts = {prompt.id: prompt for of_source in sources.values() for prompt in of_source}
     samples, before, drops_before = list[Sample](), dict[str, int](), dict[str, int]()
     if prompts and config.chains is not None:
-        samples, before, drops_before = collect_chains(config, context, sources)
+        samples, before, drops_before = collect_chains(config.chains, config, context, sources)
     elif prompts:
         samples = collect_samples(config, context, sources)
     best, funnel, drop_counts = filter_samples(samples, prompts, config, reward)

@@ -52,3 +52,7 @@ def test_the_tables_of_the_findings_name_stages_that_there_are(monkeypatch: pyte
     ):
         evaluated = {stage.name for stage in load(recipe).stages if stage.kind == "evaluate"}
         assert evaluated >= {stage for table in tables for stage in table}
+    neighbours = importlib.import_module("neighbours")
+    for name, columns in neighbours.COLUMNS.items():
+        parts = {f"part/{part.name}" for part in load(neighbours._path_of(name)).header.reward.parts}
+        assert {column for column in columns if column.startswith("part/")} <= parts

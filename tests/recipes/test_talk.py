@@ -8,13 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from rewards import resolve
 from rewards.contract import Case, describe_mismatch
+from rewards.service import RewardService
+from rl.algorithms.advantages import grpo
+from rl.algorithms.objective import Objective
 from rl.bundled import FOLDER
 from rl.data import user_functions
+from rl.data.collate import collate
 from rl.recipe import load
-from rl.types import Prompt, Verdict
+from rl.stages.scoring import source_metrics
+from rl.types import Batch, Prompt, Scored, Verdict
 
 TALK = user_functions.load(f"{FOLDER / 'talk.py'}:talk", "data.talk")
 MODULE = TALK.__globals__
@@ -115,3 +121,41 @@ def test_arms_differ_in_what_they_are_judged_by() -> None:
         }
     assert (FOLDER / "talk.py").is_file()
     assert Path(load("step_audio_r1_5_mini").header.data["rubric"].source.rpartition(":")[0]).name == "talk.py"
+
+
+def test_a_step_of_both_kinds_tells_each_and_gives_each_its_own_advantages() -> None:
+    """The parts of `jointly`, by real verifiers: what a rubric sample is worth does not depend on the preference samples."""
+    reward = next(s.config.reward for s in load("step_audio_r1_5_mini").stages if s.name == "jointly")
+    prompts = [next(iter(TALK("test", size=40))), next(iter(TALK("test", size=40, ruled=False)))]
+    rollouts = []
+    for prompt in prompts:
+        replies = MODULE["write_replies"](prompt.fields["begin"], prompt.fields["term"], prompt.answer)
+        for i, reply in enumerate([*replies.values(), "none"]):
+            case = Case(f"<think>so</think>{reply}", prompt.answer).rollout()
+            rollouts.append(replace(case, prompt=prompt, sample=i))
+    with RewardService(reward, FOLDER) as service:
+        scored: list[Scored] = service.score(rollouts)
+    assert all(s.verdict.error is None for s in scored)
+    assert ["rubric" in s.verdict.parts for s in scored] == [True] * 5 + [False] * 5
+    assert ["preferred" in s.verdict.parts for s in scored] == [False] * 5 + [True] * 5
+    metrics = source_metrics(scored)
+    assert (metrics["samples/rubric"], metrics["samples/preference"]) == (5, 5)
+    for source in ("rubric", "preference"):
+        own = [s.verdict.score for s in scored if s.rollout.prompt.source == source]
+        assert metrics[f"reward/{source}"] == pytest.approx(sum(own) / 5)
+        assert len(set(own)) > 1
+
+    def advantages(samples: list[Scored]) -> torch.Tensor:
+        batch = collate(samples)
+        batch = batch.add(rewards=_at_the_end(batch))
+        return grpo(batch, Objective(advantage="grpo")).advantages_A
+
+    together, apart = advantages(scored), torch.cat([advantages(scored[:5]), advantages(scored[5:])])
+    assert torch.allclose(together, apart)
+
+
+def _at_the_end(batch: Batch) -> torch.Tensor:
+    """Each score at its sequence's last action."""
+    rewards_A = torch.zeros_like(batch.rollout_logprobs_A)
+    rewards_A[batch.actions_N.cumsum(0) - 1] = batch.scores_N
+    return rewards_A

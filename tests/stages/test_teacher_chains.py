@@ -14,6 +14,7 @@ from models.tokenizer import byte_tokenizer
 from rl.config import ConfigError, build
 from rl.data.chat import Chat
 from rl.data.stage_outputs import load_distilled
+from rl.planning.plan import plan
 from rl.recipe import load
 from rl.run.files import write_jsonl
 from rl.stages import distill
@@ -44,6 +45,8 @@ def rows_of(tmp_path: Path, *rows: Any) -> list[Any]:
         {"prompt_id": "p", "id": "row 7", "response": CHAIN},
         {"id": "p", "response": "<THINK>\nlow\n</THINK>\na"},
         {"id": "p", "chain": "low", "response": "a"},
+        {"id": "p", "chain": "low", "response": CHAIN},
+        {"id": "p", "chain": "", "response": CHAIN},
         {"id": "p", "reasoning_content": "low", "response": "a", "source": None},
         {"id": "p", "chain": "<think>low</think>", "response": "a", "score": 0.3, "tags": ["x"]},
         {"messages": SAID},
@@ -53,6 +56,10 @@ def rows_of(tmp_path: Path, *rows: Any) -> list[Any]:
         {"messages": [{"role": "user", "content": [{"type": "audio", "audio": "x.wav"}, "whose voice?"]}, SAID[-1]]},
         {"question": "whose voice?", "chain": "low", "response": "a"},
         {"id": "of another file", "question": "whose voice?", "response": CHAIN},
+        {"prompt": "whose voice?", "response": CHAIN},
+        {"prompt": TALK, "response": CHAIN},
+        {"data": "d", "split": "train", "prompt": "p", "sample": 3, "text": CHAIN, "tokens": 9, "truncated": False},
+        {"id": "p#3", "data": "d", "split": "train", "prompt": "p", "reasoning": "low", "response": "a", "parts": {}},
     ],
 )
 @pytest.mark.parametrize("clip", [False, True])
@@ -71,7 +78,8 @@ def test_a_row_names_its_prompt_and_holds_an_answer(tmp_path: Path, row: dict[st
         ({"prompt": "p", "response": None}, "no answer; give it"),
         ({"messages": TALK}, "no answer; give it"),
         ({"messages": SAID, "response": CHAIN}, "the conversation and column 'response' both answer; remove one"),
-        ({"prompt": ["p"], "response": CHAIN}, "column 'prompt' is list, not text or a number; correct the row"),
+        ({"prompt": ["p"], "response": CHAIN}, "column 'prompt': a turn without a role"),
+        ({"prompt": True, "response": CHAIN}, "column 'prompt' is true or false, not text or a number"),
         ({"prompt": "p", "response": 7}, "column 'response' is number, not text; correct the row"),
         ({"prompt": "p", "response": "a", "chain": ["low"]}, "column 'chain' is list, not text"),
         ({"prompt": "p", "response": "a", "chain": "low", "thinking": "high"}, "2 chains of thought that differ"),
@@ -233,6 +241,7 @@ def test_a_file_lies_beside_the_recipe_and_a_data_set_in_it(tmp_path: Path) -> N
         recipe = load(file)
         assert recipe.stages[0].config.chains == found
         assert recipe.roles == set()
+        assert (plan(recipe).placed, plan(recipe).problems) == ([], []), "a filter alone needs nobody"
         assert load(recipe.source).stages[0].config.chains == found, "a run can be resumed from anywhere"
     file.write_text(RECIPE.replace("CHAINS", "lesons"))
     with pytest.raises(
