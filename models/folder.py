@@ -71,12 +71,12 @@ def write_chat_template(folder: Path, template: str) -> None:
         if not values.get("chat_template"):
             continue
         holders += 1
-        changed: object = template
+        content: object = template
         if isinstance(values["chat_template"], list):  # several templates by name, for tools and the like
             entries = cast("list[dict[str, str]]", values["chat_template"])
-            changed = [{**e, "template": template} if e.get("name") == "default" else e for e in entries]
-        if changed != values["chat_template"]:
-            file.write_text(json.dumps({**values, "chat_template": changed}, indent=2, ensure_ascii=False) + "\n")
+            content = [{**e, "template": template} if e.get("name") == "default" else e for e in entries]
+        if content != values["chat_template"]:
+            file.write_text(json.dumps({**values, "chat_template": content}, indent=2, ensure_ascii=False) + "\n")
     file = folder / "chat_template.jinja"
     if file.is_file() and file.read_text() == template:
         return
@@ -115,15 +115,15 @@ def read_chat_template(folder: Path) -> str | None:
 def _templates(values: Mapping[str, object], file: Path) -> list[str]:
     """Return the templates in a file: a text, or a list of several, [{"name": "default", "template": …}, …]."""
     fields = Fields(values, file, CONFIG_FIX)
-    stored = values.get("chat_template")
-    if not isinstance(stored, list):
+    value = values.get("chat_template")
+    if not isinstance(value, list):
         template = fields.text("chat_template")
         return [template] if template else []
     templates: list[str] = []
-    for entry in cast("list[object]", stored):
+    for entry in cast("list[object]", value):
         if not isinstance(entry, dict):
             fields.refuse(
-                "chat_template", cast("object", stored), "a text, or a list of mappings with name and template"
+                "chat_template", cast("object", value), "a text, or a list of mappings with name and template"
             )
         named = Fields(cast("dict[str, object]", entry), f"{file}: chat_template", CONFIG_FIX)
         templates.append(named.text("template") or "")

@@ -26,11 +26,11 @@ def fuse_layers(module: nn.Module) -> list[str]:
     from liger_kernel.transformers import monkey_patch  # type: ignore[import-not-found]
 
     apply = cast("dict[str, Callable[..., None]]", monkey_patch.MODEL_TYPE_TO_APPLY_LIGER_FN)
-    fused: list[str] = []
+    kinds: list[str] = []
     for part in module.modules():
         # The decoder itself, and not the model around it, which is a type of ours where it hears.
         if isinstance(part, PreTrainedModel) and part.config.model_type in FUSED and hasattr(part, "layers"):
             name = cast("str", part.config.model_type)
             apply[name](model=part, **LOSSES)
-            fused.append(name)
-    return fused
+            kinds.append(name)
+    return kinds

@@ -213,13 +213,13 @@ class ValueModel(nn.Module):
 
     def _load_trained(self, file: Path) -> None:
         """Read what trains from the file. Raises ValueError where that is something else in the file."""
-        stored = safetensors.torch.load_file(file)
+        tensors = safetensors.torch.load_file(file)
         trains = {name: weight for name, weight in self.named_parameters() if weight.requires_grad}
-        if {n: w.shape for n, w in stored.items()} != {n: w.shape for n, w in trains.items()}:
+        if {n: w.shape for n, w in tensors.items()} != {n: w.shape for n, w in trains.items()}:
             raise ValueError(f"{file}: of other targets or another rank; resume with the model.lora that wrote it")
         with torch.no_grad():
             for name, weight in trains.items():
-                weight.copy_(stored[name])
+                weight.copy_(tensors[name])
 
     def save_config(self, folder: str | Path) -> None:
         """Write the config.json that a folder with `critic.safetensors` needs."""

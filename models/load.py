@@ -81,7 +81,7 @@ def load_model(path: str | Path, dtype: Dtype = "float32", shards: Shards | None
 
     attention.register()
     try:
-        with dividing(shards) as broken:
+        with dividing(shards) as faults:
             model, report = _auto_class(path).from_pretrained(
                 path,
                 dtype=getattr(torch, dtype),
@@ -103,7 +103,7 @@ def load_model(path: str | Path, dtype: Dtype = "float32", shards: Shards | None
     if any(problems.values()):
         details = "; ".join(f"{problem}: {', '.join(names)}" for problem, names in problems.items() if names)
         raise ValueError(f"model {path}: its weights are not those of its config.json; {details}")
-    check_finite(f"model {path}", model, broken)
+    check_finite(f"model {path}", model, faults)
     if problem := find_unsupported_key(model.config.to_dict()) or find_unsupported_part(model):
         raise ValueError(f"model {path}: {problem}; choose another model")
     return model
@@ -112,8 +112,8 @@ def load_model(path: str | Path, dtype: Dtype = "float32", shards: Shards | None
 def check_finite(place: str, module: nn.Module, broken: Mapping[int, str] | None = None) -> None:
     """Raise ValueError naming the first parameter with a NaN or an infinity, of which nothing good can be learned. `broken`
     {id of a parameter: its problem} are those that were found while the module was divided."""
-    named = [(name, (broken or {}).get(id(parameter))) for name, parameter in module.named_parameters()]
-    problem = next((f"{name} is {problem}" for name, problem in named if problem), "")
+    parameters = [(name, (broken or {}).get(id(parameter))) for name, parameter in module.named_parameters()]
+    problem = next((f"{name} is {problem}" for name, problem in parameters if problem), "")
     if problem := problem or find_non_finite(module.named_parameters()):
         raise ValueError(
             f"{place}: its weights are broken: {problem}; fetch or train it again, or choose another model"
@@ -176,9 +176,9 @@ def public_weights(model: PreTrainedModel, name: str, tensor: Tensor) -> Iterato
     transformers holds in one tensor and stores one by one."""
     from transformers.core_model_loading import revert_weight_conversion
 
-    renamed = public_name(model, name)
-    if renamed != name:
-        yield renamed, tensor
+    public = public_name(model, name)
+    if public != name:
+        yield public, tensor
     else:  # as `save_pretrained` does
         yield from revert_weight_conversion(model, {name: tensor}).items()
 

@@ -35,7 +35,7 @@ def _fold_kernel(
     logits += row * width
     top = tl.load(sums + row)
     total = tl.load(sums + actions + row)
-    weighted = tl.load(sums + 2 * actions + row)
+    weighted_sum = tl.load(sums + 2 * actions + row)
     for start in range(0, width, BLOCK):
         columns = start + tl.arange(0, BLOCK)
         inside = columns < width
@@ -46,16 +46,16 @@ def _fold_kernel(
         # What was summed up under a smaller top: its mass shrinks by exp(shift), and its logit - top moves by the shift.
         shift = top - new_top
         scale = tl.exp(shift)
-        weighted = (weighted + total * shift) * scale + tl.sum(tl.where(inside, mass * (x - new_top), 0.0), 0)
+        weighted_sum = (weighted_sum + total * shift) * scale + tl.sum(tl.where(inside, mass * (x - new_top), 0.0), 0)
         total = total * scale + tl.sum(mass, 0)
         top = new_top
     tl.store(sums + row, top)
     tl.store(sums + actions + row, total)
-    tl.store(sums + 2 * actions + row, weighted)
+    tl.store(sums + 2 * actions + row, weighted_sum)
     target = tl.load(targets + row) - first
     is_here = (target >= 0) & (target < width)
-    chosen = tl.load(logits + target, mask=is_here, other=0.0)
-    tl.store(sums + 3 * actions + row, _bounded(chosen, cap, HAS_CAP) / temperature, mask=is_here)
+    target_logit = tl.load(logits + target, mask=is_here, other=0.0)
+    tl.store(sums + 3 * actions + row, _bounded(target_logit, cap, HAS_CAP) / temperature, mask=is_here)
 
 
 @triton.jit

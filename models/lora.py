@@ -183,8 +183,8 @@ def merged_parameters(parameters: Iterable[tuple[str, Tensor]], scale: float) ->
         elif ".lora_B." in name:
             assert base is not None, "a target's own matrix comes before its adapter"
             assert down_ri is not None, "A comes before B"
-            merged = torch.addmm(base[1].float(), weight.float(), down_ri.float(), alpha=scale)
-            yield base[0], merged.to(base[1].dtype)
+            sum_oi = torch.addmm(base[1].float(), weight.float(), down_ri.float(), alpha=scale)
+            yield base[0], sum_oi.to(base[1].dtype)
         else:
             yield base_name(name), weight
 
@@ -202,10 +202,10 @@ def trained_names(module: nn.Module) -> set[str]:
 def changes(module: nn.Module) -> Callable[[str], bool]:
     """Return whether a parameter has to be sent again after an update where engines get merged matrices: a function of its
     name in `module`."""
-    trained = trained_names(module)
+    names = trained_names(module)
     # Engines fuse neighbours (q, k and v; gate and up) into one matrix, of which they take all parts or none.
-    parents = {_parent(name) for name in trained if is_adapter(name)}
-    return lambda name: name in trained or _parent(name) in parents
+    parents = {_parent(name) for name in names if is_adapter(name)}
+    return lambda name: name in names or _parent(name) in parents
 
 
 def _parent(name: str) -> str:
@@ -240,16 +240,16 @@ def load_adapter(lm: PreTrainedModel, folder: str | Path) -> None:
     import torch
 
     file = Path(folder) / ADAPTER_FILE
-    stored = safetensors.torch.load_file(file)
+    tensors = safetensors.torch.load_file(file)
     trains = trained_names(lm)
-    expected = {f"{PREFIX}{adapter_name(name)}": weight for name, weight in lm.named_parameters() if name in trains}
-    if {n: t.shape for n, t in stored.items()} != {n: t.shape for n, t in expected.items()}:
+    weights = {f"{PREFIX}{adapter_name(name)}": weight for name, weight in lm.named_parameters() if name in trains}
+    if {n: t.shape for n, t in tensors.items()} != {n: t.shape for n, t in weights.items()}:
         raise ValueError(
             f"{file}: an adapter of other targets or another rank; resume with the model.lora that wrote it"
         )
     with torch.no_grad():
-        for name, weight in expected.items():
-            weight.copy_(stored[name])
+        for name, weight in weights.items():
+            weight.copy_(tensors[name])
 
 
 def has_adapter(folder: str | Path) -> bool:

@@ -49,8 +49,8 @@ class SequenceGroup:
     def gather_heads(self, out: Tensor) -> Tensor:
         """Return what attention gives this rank's tokens [1, S, heads, size], from what it gives all tokens in this rank's
         share of the heads [1, U, heads / G, size]. Collective."""
-        exchanged = self._exchange(_unflatten(out[0], (self.size, -1)))  # [G, S, heads / G, size]
-        return exchanged.transpose(0, 1).flatten(1, 2)[None]
+        pieces = self._exchange(_unflatten(out[0], (self.size, -1)))  # [G, S, heads / G, size]
+        return pieces.transpose(0, 1).flatten(1, 2)[None]
 
     def _exchange(self, parts_G: Tensor) -> Tensor:
         return cast("Tensor", _Exchange.apply(parts_G, self.ranks))

@@ -196,9 +196,9 @@ def config_shape(
     positions = text.whole("max_position_embeddings", "n_positions", least=1)
     count = parameters or formula + encoder + adapter
     rate = _token_rate(whole)
-    capped = bool(text.first("attn_logit_softcapping")[1])
+    has_cap = bool(text.first("attn_logit_softcapping")[1])
     return Shape(
-        hidden, layers, q, k, heads, active, vocabulary, tied, positions, count, encoder, rate, adapter, capped
+        hidden, layers, q, k, heads, active, vocabulary, tied, positions, count, encoder, rate, adapter, has_cap
     )
 
 

@@ -35,9 +35,9 @@ class Shards(Protocol):
 def dividing(shards: Shards | None) -> Generator[dict[int, str]]:
     """Divide every parameter that a module is given inside, and yield {id of a parameter: its NaNs and infinities in words}
     of those that are broken. Without shards nothing is divided, and nothing looked at."""
-    broken: dict[int, str] = {}
+    faults: dict[int, str] = {}
     if shards is None:
-        yield broken
+        yield faults
         return
 
     def divide(_module: nn.Module, _name: str, parameter: nn.Parameter | None) -> None:
@@ -46,14 +46,14 @@ def dividing(shards: Shards | None) -> Generator[dict[int, str]]:
         if parameter is None or parameter.is_meta or not getattr(parameter, "_is_hf_initialized", False):
             return
         if problem := describe_non_finite(parameter.detach()):
-            broken[id(parameter)] = problem
+            faults[id(parameter)] = problem
         shards.divide(parameter)
 
     hook = nn.modules.module.register_module_parameter_registration_hook(divide)
     # Otherwise transformers' threads read ahead, as far as the whole model.
     before, os.environ["HF_DEACTIVATE_ASYNC_LOAD"] = os.environ.get("HF_DEACTIVATE_ASYNC_LOAD"), "1"
     try:
-        yield broken
+        yield faults
     finally:
         hook.remove()
         if before is None:
@@ -95,13 +95,13 @@ def read_into(module: nn.Module, file: Path, shards: Shards) -> None:
     parameters = dict(module.named_parameters())
     # Every rank reads all of the file and says what is wrong with it: one that stopped alone would leave the others waiting.
     try:
-        with cast("Any", safe_open(file, framework="pt")) as stored:
-            if missing := parameters.keys() ^ set(stored.keys()):
+        with cast("Any", safe_open(file, framework="pt")) as tensors:
+            if missing := parameters.keys() ^ set(tensors.keys()):
                 raise ValueError(f"{file}: {min(missing)} is in the file or in the model, not in both")
             for name, parameter in parameters.items():
-                values: Tensor = stored.get_tensor(name)
-                divided = hasattr(parameter, "ds_id")
-                with shards.whole(parameter) if divided else nullcontext(), torch.no_grad():
+                values: Tensor = tensors.get_tensor(name)
+                is_divided = hasattr(parameter, "ds_id")
+                with shards.whole(parameter) if is_divided else nullcontext(), torch.no_grad():
                     if values.shape != parameter.shape:
                         raise ValueError(f"{file}: {name} is {[*values.shape]}, in the model {[*parameter.shape]}")
                     if problem := describe_non_finite(values):

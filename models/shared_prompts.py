@@ -51,14 +51,14 @@ def plan_trunk(
     start_T = start_U = 0
     owner_starts: dict[int, int] = {}  # sequence -> where it begins in U
     for i, (length, prompt, owner) in enumerate(zip(lengths, prompts, owners, strict=True)):
-        shared = prompt if owner != i else 0
+        trunk = prompt if owner != i else 0
         owner_starts[i] = start_U
-        if shared:
-            row_T[start_T : start_T + shared] = owner_starts[owner] + torch.arange(shared)
-        row_T[start_T + shared : start_T + length] = start_U + torch.arange(length - shared)
-        tokens.append(torch.arange(start_T + shared, start_T + length))
-        spans.append(Span(start_U, length - shared, owner_starts[owner], shared))
-        start_T, start_U = start_T + length, start_U + length - shared
+        if trunk:
+            row_T[start_T : start_T + trunk] = owner_starts[owner] + torch.arange(trunk)
+        row_T[start_T + trunk : start_T + length] = start_U + torch.arange(length - trunk)
+        tokens.append(torch.arange(start_T + trunk, start_T + length))
+        spans.append(Span(start_U, length - trunk, owner_starts[owner], trunk))
+        start_T, start_U = start_T + length, start_U + length - trunk
     if padding := -start_U % multiple:  # as a sequence of its own, whose states nobody reads
         tokens.append(torch.zeros(padding, dtype=torch.long))
         spans.append(Span(start_U, padding))

@@ -76,11 +76,11 @@ class _Join(torch.autograd.Function):
         ctx.set_materialize_grads(False)  # a column that nobody uses has no gradient, whose work is spared
         mine = torch.stack(values_a)
         # Equally long on every rank, as the backends want it.
-        sent = mine.new_zeros(len(values_a), max(share.counts))
-        sent[:, : mine.shape[1]] = mine
-        received = [torch.empty_like(sent) for _ in share.counts]
-        dist.all_gather(received, sent, group=share.group.ranks)
-        parts = [part[:, :count] for part, count in zip(received, share.counts, strict=True)]
+        outgoing = mine.new_zeros(len(values_a), max(share.counts))
+        outgoing[:, : mine.shape[1]] = mine
+        incoming = [torch.empty_like(outgoing) for _ in share.counts]
+        dist.all_gather(incoming, outgoing, group=share.group.ranks)
+        parts = [part[:, :count] for part, count in zip(incoming, share.counts, strict=True)]
         return torch.cat(parts, dim=1)[:, share.order_A].unbind()
 
     @staticmethod

@@ -52,17 +52,17 @@ def check_shards(shards: Path) -> list[Path]:
     ValueError, with verl's command, for shards that only verl can merge, and for one that is missing."""
     if _has_weights(model_folder(shards)):
         return []
-    found = {int(match[2]): (int(match[1]), name) for name in os.listdir(shards) if (match := _SHARD.fullmatch(name))}
-    if not found:
+    files = {int(match[2]): (int(match[1]), name) for name in os.listdir(shards) if (match := _SHARD.fullmatch(name))}
+    if not files:
         backend = "megatron" if (shards / "dist_ckpt").exists() else "fsdp"
         raise ValueError(f"{shards} holds no shards of FSDP; {_command(shards, backend)}")
     if (shards / "lora_adapter").exists() or (shards / "lora_train_meta.json").exists():
         raise ValueError(f"{shards}: an adapter of LoRA beside its model; {_command(shards)}")
-    world = found[min(found)][0]
-    missing = [rank for rank in range(world) if rank not in found]
+    world = files[min(files)][0]
+    missing = [rank for rank in range(world) if rank not in files]
     if missing:
         raise ValueError(f"{shards} lacks the shard of rank {missing[0]} of {world}; copy the whole checkpoint")
-    return [shards / found[rank][1] for rank in range(world)]
+    return [shards / files[rank][1] for rank in range(world)]
 
 
 def _command(shards: Path, backend: str = "fsdp") -> str:
@@ -118,18 +118,18 @@ def _merge(files: list[Path], shards: Path) -> dict[str, Tensor]:
     parts = [first, *(_load(file, shards) for file in files[1:count])]
     if any(part.keys() != first.keys() for part in parts):
         raise ValueError(f"{files[0]}: the shards do not hold the same tensors; {_command(shards)}")
-    merged: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     for name, tensor in first.items():
         locals_ = [part[name] for part in parts]
         if not isinstance(tensor, DTensor):
-            merged[name] = tensor
+            tensors[name] = tensor
             continue
         placement = tensor.placements[-1]
         pieces: list[Tensor] = [cast(DTensor, piece).to_local() for piece in locals_]
-        merged[name] = torch.cat(pieces, cast(int, placement.dim)) if isinstance(placement, Shard) else pieces[0]
-        if merged[name].shape != tensor.shape:
+        tensors[name] = torch.cat(pieces, cast(int, placement.dim)) if isinstance(placement, Shard) else pieces[0]
+        if tensors[name].shape != tensor.shape:
             raise ValueError(f"{files[0]}: the pieces of '{name}' do not make its shape; {_command(shards)}")
-    return _without_tied_head(merged)
+    return _without_tied_head(tensors)
 
 
 def _load(file: Path, shards: Path) -> dict[str, Tensor]:
@@ -138,11 +138,11 @@ def _load(file: Path, shards: Path) -> dict[str, Tensor]:
     import torch
 
     try:
-        loaded: object = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-        values = list(cast("dict[object, object]", loaded).values()) if isinstance(loaded, dict) else [None]
+        content: object = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        values = list(cast("dict[object, object]", content).values()) if isinstance(content, dict) else [None]
         if not all(isinstance(value, torch.Tensor) for value in values):
             raise ValueError("it holds something else than named tensors")
-        return cast("dict[str, Tensor]", loaded)
+        return cast("dict[str, Tensor]", content)
     except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, cast
 
-from rollouts.episodes import Episodes, Finished
 from rollouts.pool import EnginePool
 from rollouts.remote import Actor, fetch
 from rollouts.requests import Completion, Request
+from rollouts.sources import Finished, Source
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -34,7 +34,7 @@ class Dispatcher:
         pool: EnginePool,
         most_samples: int,
         deliver: Callable[[int, Sequence[Completion]], None],
-        episodes: Episodes,
+        episodes: Source,
         finish: Callable[[Finished], None],
     ) -> None:
         """`most_samples` is what an engine is given at once, running or in its queue."""
@@ -80,6 +80,8 @@ class Dispatcher:
         # Where no engine has anything to do, the environment is all that is waited for.
         is_idle = not self._calls and not any(map(self._is_due, self._queue))
         requests, finished = self.episodes.advance(SLICE_S if is_idle else 0.0)
+        if abandoned := self.episodes.take_abandoned():
+            self.drop(abandoned)
         self.add(requests, first=True)
         self.finish(finished)
         self._feed()

@@ -88,8 +88,8 @@ READER = Package("gguf", "0.19.0", "70bcd10edfe697fb2dad6e40af2234b9d8ece9a41a99
 def pretrained_root() -> Path:
     """Return the folder of the models: GROUNDTONE_PRETRAINED, else `pretrained/` in the checkout that this code runs from, else
     (an installed package) `pretrained/` in the working directory."""
-    if named := os.environ.get("GROUNDTONE_PRETRAINED"):
-        return Path(named).absolute()
+    if folder := os.environ.get("GROUNDTONE_PRETRAINED"):
+        return Path(folder).absolute()
     is_checkout = (CHECKOUT / COMMAND).is_file()
     return (CHECKOUT if is_checkout else Path.cwd()) / "pretrained"
 

@@ -24,9 +24,9 @@ def download(package: Package, folder: Path) -> Path:
     options = ["--quiet", "--no-deps", "--only-binary", ":all:", "--require-hashes"]
     patience = ["--retries", RETRIES, "--timeout", TIMEOUT_S]
     pip = [sys.executable, "-m", "pip", "download", *options, *patience, "--dest", str(folder)]
-    finished = subprocess.run([*pip, "--requirement", str(requirement)], capture_output=True, text=True)
-    if finished.returncode:
-        raise ValueError(f"{package.name} {package.version}: {_explain(finished.stderr)}")
+    process = subprocess.run([*pip, "--requirement", str(requirement)], capture_output=True, text=True)
+    if process.returncode:
+        raise ValueError(f"{package.name} {package.version}: {_explain(process.stderr)}")
     pattern = f"{package.name.replace('-', '_')}-{package.version}-*.whl"
     return next(folder.glob(pattern))
 
@@ -48,8 +48,8 @@ def _explain(output: str) -> str:
     """Return in one line why pip failed, from what it printed."""
     again = "run this again where an index answers, or name one that has it in pip's index-url or find-links"
     if "DO NOT MATCH THE HASHES" in output:
-        got = output.rpartition("Got")[2].split()
-        digest = got[0] if got else "another"
+        words = output.rpartition("Got")[2].split()
+        digest = words[0] if words else "another"
         return (
             f"the downloaded file is cut short or another one (SHA-256 {digest}); run this again, or use another index"
         )

@@ -52,11 +52,11 @@ def write(file: Path, folder: Path) -> None:
     from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration
 
     model = WhisperForConditionalGeneration(_config())
-    arrays = {name: array for stored, value in read_tensors(file.read_bytes()) for name, array in rename(stored, value)}
+    arrays = {name: array for key, value in read_tensors(file.read_bytes()) for name, array in rename(key, value)}
     tensors: dict[str, Tensor] = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    missing, unexpected = model.load_state_dict(tensors, strict=False)
+    missing, extra = model.load_state_dict(tensors, strict=False)
     assert set(missing) <= {"proj_out.weight"}, missing  # the head is the embedding
-    assert not unexpected, unexpected
+    assert not extra, extra
     model.tie_weights()
     model.generation_config = _generation_config(json.loads(file.with_name("config.json").read_text()))
     model.save_pretrained(folder)

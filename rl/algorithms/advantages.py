@@ -46,9 +46,12 @@ def estimate(batch: Batch, objective: Objective, max_tokens: int | None = None) 
             f"advantage '{objective.advantage}': returned {type(with_advantages).__name__}; return a Batch"
         )
     advantages_A = with_advantages.advantages_A  # raises here if the estimator added none
-    if not objective.whiten:
-        return with_advantages
-    return with_advantages.add(advantages=_whiten_compared(advantages_A, batch, objective.advantage))
+    if objective.whiten:
+        advantages_A = _whiten_compared(advantages_A, batch, objective.advantage)
+    if objective.teacher_coef:
+        # After whitening, whose mean and scale would depend on how far the teacher is away.
+        advantages_A = advantages_A + objective.teacher_coef * teacher_advantages(batch).to(advantages_A.dtype)
+    return with_advantages.add(advantages=advantages_A)
 
 
 def find_estimator(name: str) -> Estimator:
@@ -159,6 +162,14 @@ def whiten(x_A: Tensor, among_A: Tensor | None = None) -> Tensor:
     return (centred_A * (variance + WHITEN_EPSILON).rsqrt()).to(x_A.dtype)
 
 
+def teacher_advantages(batch: Batch) -> Tensor:
+    """Return [A] log(teacher / policy) of each token that the policy wrote: positive where the teacher finds it likelier."""
+    # On-policy its mean is -KL(policy || teacher) at each state, and its policy gradient that KL's, exactly: Gu et al. 2023
+    # (MiniLLM), arXiv 2306.08543, eq. 3; Agarwal et al. 2023, arXiv 2306.13649. The policy's logprobs are the trainer's from
+    # before the update, not the engine's: those carry the rounding that chose the token.
+    return batch.teacher_A - batch.old_A
+
+
 # Functions of a batch, as `ADVANTAGES` names them
 
 
@@ -200,6 +211,15 @@ def reinforce_pp_baseline(batch: Batch, objective: Objective) -> Batch:
     return batch.add(advantages=_whiten_compared(batch.advantages_A, batch, "reinforce++-baseline"))
 
 
+def reverse_kl(batch: Batch, objective: Objective) -> Batch:
+    """Add the advantages of on-policy distillation, https://thinkingmachines.ai/blog/on-policy-distillation: at each token
+    log(teacher / policy), and nothing of what comes after it or of the reward."""
+    # A token answers for itself alone. With what follows it the sum would be the KL of whole sequences (MiniLLM), whose noise
+    # grows with their length.
+    returns_A = discounted_sum(batch.rewards_A, batch.actions_N, objective.gamma)
+    return batch.add(advantages=teacher_advantages(batch), returns=returns_A)
+
+
 Estimator = Callable[[Batch, Objective], Batch]
 
 ADVANTAGES: dict[str, Estimator] = {
@@ -209,6 +229,7 @@ ADVANTAGES: dict[str, Estimator] = {
     "rloo": rloo,
     "reinforce++": reinforce_pp,
     "reinforce++-baseline": reinforce_pp_baseline,
+    "reverse_kl": reverse_kl,
 }
 
 GROUP_ADVANTAGES = {*COMPARES_SAMPLES}

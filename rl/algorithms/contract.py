@@ -68,9 +68,9 @@ def find(clause: Clause, trial: Trial) -> Finding:
 def check(objective: Objective, place: str) -> None:
     """Raise ConfigError where the objective's advantage or loss is not ours and breaks a clause that the objective does not
     accept."""
-    broken = broken_clauses(objective, accepted=False)
-    for kind, name, finding in broken:
-        accept = ", ".join([*objective.accept, *dict.fromkeys(f.clause for _, _, f in broken)])
+    clauses = broken_clauses(objective, accepted=False)
+    for kind, name, finding in clauses:
+        accept = ", ".join([*objective.accept, *dict.fromkeys(f.clause for _, _, f in clauses)])
         raise ConfigError(
             f"{place}.{kind}: '{name}' breaks `{finding.clause}`: {finding.detail}; mend it (`rl algorithms test {name} "
             f"--as {kind}`), or take it as it is with objective.accept: [{accept}]"
@@ -82,14 +82,14 @@ def broken_clauses(objective: Objective, accepted: bool) -> list[tuple[Kind, str
     accepts, or the others."""
     if accepted and not objective.accept:
         return []
-    named: list[tuple[Kind, str]] = []
+    objectives: list[tuple[Kind, str]] = []
     if objective.advantage not in ADVANTAGES:
-        named.append(("advantage", objective.advantage))
+        objectives.append(("advantage", objective.advantage))
     if objective.policy_loss not in POLICY_LOSSES:
-        named.append(("policy_loss", objective.policy_loss))
+        objectives.append(("policy_loss", objective.policy_loss))
     return [
         (kind, name, finding)
-        for kind, name in named
+        for kind, name in objectives
         for finding in _examine_once(kind, name, objective)
         if finding.state == "FAILS" and (finding.clause in objective.accept) == accepted
     ]

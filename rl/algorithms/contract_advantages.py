@@ -69,8 +69,8 @@ def try_order(estimator: Estimator, objective: Objective) -> tuple[State, str]:
     shuffled_A = advantages(estimator, batch.select(ORDER), objective)
     if (difference := _difference(shuffled_A, usual_A[rows_of_actions(batch, ORDER)])) > TOLERANCE:
         return "FAILS", f"with the samples in another order advantages differ by up to {difference:.2g}"
-    renamed = probe(torch.float64, groups=[1000 - 7 * group for group in GROUPS])
-    if (difference := _difference(advantages(estimator, renamed, objective), usual_A)) > TOLERANCE:
+    other_ids = probe(torch.float64, groups=[1000 - 7 * group for group in GROUPS])
+    if (difference := _difference(advantages(estimator, other_ids, objective), usual_A)) > TOLERANCE:
         return "FAILS", f"with other numbers for the groups advantages differ by up to {difference:.2g}"
     return "ok", ""
 
@@ -80,13 +80,13 @@ def try_mask(estimator: Estimator, objective: Objective) -> tuple[State, str]:
     import torch
 
     usual_A = advantages(estimator, probe(torch.float64), objective)
-    for what, other in {
+    for change, variant in {
         "other tokens in the prompts": probe(torch.float64, first_token=5000),
         "longer prompts": probe(torch.float64, prompt=30),
         "a tool's tokens among the actions": probe(torch.float64, gaps=6),
     }.items():
-        if (difference := _difference(advantages(estimator, other, objective), usual_A)) > TOLERANCE:
-            return "FAILS", f"with {what} advantages differ by up to {difference:.2g}"
+        if (difference := _difference(advantages(estimator, variant, objective), usual_A)) > TOLERANCE:
+            return "FAILS", f"with {change} advantages differ by up to {difference:.2g}"
     return "ok", ""
 
 
@@ -97,15 +97,15 @@ def try_groups(estimator: Estimator, objective: Objective) -> tuple[State, str]:
     alone = probe(torch.float32, groups=range(8))
     equal = probe(torch.float32, scores=[0.7] * 8, groups=[3] * 8)
     single = probe(torch.float32, scores=(1.0,), groups=(0,), actions=(4,))
-    for what, batch in {"groups of one": alone, "equal scores": equal, "a batch of one sample": single}.items():
+    for case, batch in {"groups of one": alone, "equal scores": equal, "a batch of one sample": single}.items():
         try:
             found_A = advantages(estimator, batch, objective)
         except (Exception, SystemExit) as error:  # the function is somebody else's
-            return "FAILS", f"with {what} it raises {type(error).__name__}: {str(error).partition(chr(10))[0]}"
+            return "FAILS", f"with {case} it raises {type(error).__name__}: {str(error).partition(chr(10))[0]}"
         if not bool(found_A.isfinite().all()):
             return (
                 "FAILS",
-                f"with {what} {int((~found_A.isfinite()).sum())} of {found_A.numel()} advantages are not finite",
+                f"with {case} {int((~found_A.isfinite()).sum())} of {found_A.numel()} advantages are not finite",
             )
     if not _compares_groups(estimator, objective):
         return "ok", "compares no samples of a group"
@@ -135,8 +135,8 @@ def try_inputs(estimator: Estimator, objective: Objective) -> tuple[State, str]:
     batch = _without_answers(probe(torch.float64))
     before = copies(batch)
     estimator(batch, objective)
-    changed = changed_columns(batch, before)
-    return ("FAILS", f"changes {', '.join(changed)} in place; work on a copy") if changed else ("ok", "")
+    columns = changed_columns(batch, before)
+    return ("FAILS", f"changes {', '.join(columns)} in place; work on a copy") if columns else ("ok", "")
 
 
 def try_repeats(estimator: Estimator, objective: Objective) -> tuple[State, str]:
@@ -144,12 +144,12 @@ def try_repeats(estimator: Estimator, objective: Objective) -> tuple[State, str]
     import torch
 
     with torch.random.fork_rng(devices=[]):
-        found: list[Tensor] = []
+        results: list[Tensor] = []
         for seed in (0, 1):
             torch.manual_seed(seed)
-            found.append(advantages(estimator, probe(torch.float64), objective))
-    if not torch.equal(*found):
-        return "FAILS", f"called again, advantages differ by up to {_difference(*found):.2g}; draw nothing at random"
+            results.append(advantages(estimator, probe(torch.float64), objective))
+    if not torch.equal(*results):
+        return "FAILS", f"called again, advantages differ by up to {_difference(*results):.2g}; draw nothing at random"
     return "ok", ""
 
 

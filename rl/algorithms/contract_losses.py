@@ -103,8 +103,8 @@ def try_zero(loss: PolicyLoss, objective: Objective) -> tuple[State, str]:
     if not _length(still_A) <= TOLERANCE * usual:
         share = _length(still_A) / max(usual, 1e-300)
         return "FAILS", f"with advantages of 0 and an unmoved policy the gradient is {share:.2g} of the usual one"
-    moved = _length(step_gradient(loss, moved_logprobs(batch), idle, objective, rows))
-    has_penalty = moved > TOLERANCE * usual
+    length = _length(step_gradient(loss, moved_logprobs(batch), idle, objective, rows))
+    has_penalty = length > TOLERANCE * usual
     return "ok", "it has a penalty of its own on moving away from the old policy" if has_penalty else ""
 
 
@@ -116,14 +116,14 @@ def try_mask(loss: PolicyLoss, objective: Objective) -> tuple[State, str]:
     batch = probe(torch.float64)
     logprobs_A = moved_logprobs(batch)
     usual_A = step_gradient(loss, logprobs_A, batch, objective, rows)
-    for what, other in {
+    for change, variant in {
         "other tokens in the prompts": probe(torch.float64, first_token=5000),
         "longer prompts": probe(torch.float64, prompt=30),
         "a tool's tokens among the actions": probe(torch.float64, gaps=6),
     }.items():
-        other_A = step_gradient(loss, logprobs_A, other, objective, rows)
+        other_A = step_gradient(loss, logprobs_A, variant, objective, rows)
         if not relative_distance(other_A, usual_A) <= TOLERANCE:
-            return "FAILS", f"with {what}, {compare_gradients(other_A, usual_A)}"
+            return "FAILS", f"with {change}, {compare_gradients(other_A, usual_A)}"
     return "ok", ""
 
 
@@ -156,10 +156,10 @@ def try_inputs(loss: PolicyLoss, objective: Objective) -> tuple[State, str]:
     logprobs_A = moved_logprobs(batch).requires_grad_() * 1.0
     logprobs_before_A = logprobs_A.detach().clone()
     loss(logprobs_A, batch, objective)
-    changed = changed_columns(batch, before)
+    columns = changed_columns(batch, before)
     if not torch.equal(logprobs_A.detach(), logprobs_before_A):
-        changed.append("logprobs")
-    return ("FAILS", f"changes {', '.join(changed)} in place; work on a copy") if changed else ("ok", "")
+        columns.append("logprobs")
+    return ("FAILS", f"changes {', '.join(columns)} in place; work on a copy") if columns else ("ok", "")
 
 
 def try_repeats(loss: PolicyLoss, objective: Objective) -> tuple[State, str]:

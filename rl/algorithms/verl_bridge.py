@@ -171,8 +171,8 @@ def _diagnose(logprobs_A: Tensor, old_A: Tensor, metrics: Mapping[str, float]) -
     }
     for name, value in metrics.items():
         if name != "actor/ppo_kl":
-            shown = METRIC_NAMES.get(name, f"verl/{name.removeprefix('actor/')}")
-            diagnostics[shown] = logprobs_A.new_full(logprobs_A.shape, float(value))
+            label = METRIC_NAMES.get(name, f"verl/{name.removeprefix('actor/')}")
+            diagnostics[label] = logprobs_A.new_full(logprobs_A.shape, float(value))
     return diagnostics
 
 

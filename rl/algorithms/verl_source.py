@@ -61,7 +61,7 @@ class VerlFunction:
         """Inputs that it needs and a batch here does not hold; empty if it can run."""
         missing = [UNAVAILABLE.get(name, "no such quantity here") for name in self.required if name not in AVAILABLE]
         names = [name for name in self.required if name not in AVAILABLE]
-        return "; ".join(f"{name} ({what})" for name, what in zip(names, missing, strict=True))
+        return "; ".join(f"{name} ({reason})" for name, reason in zip(names, missing, strict=True))
 
     @property
     def columns(self) -> frozenset[str]:
@@ -138,6 +138,6 @@ def _registered_name(argument: ast.expr, members: dict[str, str]) -> str:
 
 def _describe(kind: Kind, name: str, node: ast.FunctionDef) -> VerlFunction:
     parameters = [a.arg for a in (*node.args.posonlyargs, *node.args.args)]
-    required = parameters[: len(parameters) - len(node.args.defaults)]
+    positional = parameters[: len(parameters) - len(node.args.defaults)]
     summary = (ast.get_docstring(node) or "").strip().partition("\n")[0]
-    return VerlFunction(kind, name, tuple(parameters), tuple(required), summary)
+    return VerlFunction(kind, name, tuple(parameters), tuple(positional), summary)

@@ -86,13 +86,13 @@ def try_algorithm(name: Name, kind: As = None, settings: Settings = None, as_jso
     if mean := verl_source.FIXED_MEANS.get(name.removeprefix(verl_source.PREFIX)):
         changes.setdefault("normalise", mean)
     findings = contract.examine(kind, function, build(Objective, {kind: name, **changes}, "objective"))
-    broken = [finding for finding in findings if finding.state == "FAILS"]
+    failures = [finding for finding in findings if finding.state == "FAILS"]
     if as_json:
-        shown = [{"clause": f.clause, "state": f.state, "detail": f.detail} for f in findings]
-        print_json({"name": name, "kind": kind, "clauses": shown})
+        rows = [{"clause": f.clause, "state": f.state, "detail": f.detail} for f in findings]
+        print_json({"name": name, "kind": kind, "clauses": rows})
     else:
         console().print(two_columns(f"{kind} {name}", [(f.clause, _line(f)) for f in findings]))
-    raise typer.Exit(1 if broken else 0)
+    raise typer.Exit(1 if failures else 0)
 
 
 def _line(finding: Finding) -> str:
@@ -131,13 +131,15 @@ def _load(name: str, kind: Kind | None) -> tuple[Kind, Callable[..., Any]]:
     if kind:
         return kind, function
     parameters = inspect.signature(function).parameters.values()
-    needed = [p for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    if len(needed) not in (2, 3):
-        taken = ", ".join(p.name for p in needed)
+    positional = [
+        p for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+    if len(positional) not in (2, 3):
+        names = ", ".join(p.name for p in positional)
         raise ConfigError(
-            f"{name}: it takes ({taken}); an advantage takes (batch, objective), a loss (logprobs, batch, objective)"
+            f"{name}: it takes ({names}); an advantage takes (batch, objective), a loss (logprobs, batch, objective)"
         )
-    return "advantage" if len(needed) == 2 else "policy_loss", function
+    return "advantage" if len(positional) == 2 else "policy_loss", function
 
 
 def _first_paragraph(function: Callable[..., object]) -> str:

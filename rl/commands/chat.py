@@ -136,20 +136,20 @@ def _answer(line: str, engine: ChatEngine, turns: Turns, settings: Settings) -> 
         sys.stdout.flush()
 
     turns.ask(line)
-    shown, text = Shown(show), ""
+    display, text = Shown(show), ""
     try:
         for text in engine.answer(turns, settings.temperature, settings.max_tokens, settings.seed):
-            shown.update(text)
+            display.update(text)
     except ValueError:
         turns.take_back()
         raise
     except KeyboardInterrupt:
         out.print()  # what is said last stands on a line of its own
         raise
-    shown.update(text, is_whole=True)
+    display.update(text, is_whole=True)
     out.print()
-    if not shown.answer:
+    if not display.answer:
         complain(
-            "(no answer: it was still thinking; --max-tokens gives it more)" if shown.chain else "(an empty answer)"
+            "(no answer: it was still thinking; --max-tokens gives it more)" if display.chain else "(an empty answer)"
         )
     turns.answer(text)

@@ -61,8 +61,8 @@ class Turns:
 
     def take_back(self) -> None:
         """Remove the last question, which could not be answered; its clips go with it."""
-        removed = self.messages.pop().content.count(AUDIO_PATCH)
-        self.clips = self.clips[: len(self.clips) - removed]
+        clip_count = self.messages.pop().content.count(AUDIO_PATCH)
+        self.clips = self.clips[: len(self.clips) - clip_count]
 
 
 @dataclass

@@ -47,8 +47,8 @@ class ExportedReward:
         (verdict,) = self.judge([self._prompt(extra_info or {})], [solution_str])
         parts = {part.name: float(verdict.parts.get(part.name, 0.0)) for part in self.config.parts}
         score = 0.0 if verdict.error is not None else verdict.score
-        reserved = {"score": score, "acc": float(correct(verdict)), "error": float(verdict.error is not None)}
-        return {**parts, **reserved}
+        standard = {"score": score, "acc": float(correct(verdict)), "error": float(verdict.error is not None)}
+        return {**parts, **standard}
 
     def rewards(
         self,

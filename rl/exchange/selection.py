@@ -39,17 +39,17 @@ class Selection:
 def select(recipe: Recipe, stage: str | None, run_dir: Path | None, say: Callable[[str], None]) -> Selection:
     """Return what `stage` (None: the recipe's only or first rlvr stage) trains on. `run_dir` is a run of the recipe, whose
     curation, data and models are taken. Raises ValueError."""
-    chosen = _find_stage(recipe, stage)
-    config = chosen.config
+    source = _find_stage(recipe, stage)
+    config = source.config
     assert isinstance(config, Config)
     artifacts = Artifacts(recipe, run_dir or Path(), say)
     if run_dir is not None:
-        _read_outcomes(run_dir, recipe, chosen, artifacts)
+        _read_outcomes(run_dir, recipe, source, artifacts)
     reward = config.reward or recipe.header.reward
-    _check_reward(reward, chosen.place)
-    train = _train_prompts(chosen, config, artifacts, run_dir, say)
-    test = _test_prompts(recipe, chosen, config, artifacts)
-    return Selection(recipe, chosen, config, reward, _model(recipe, config, artifacts, run_dir), train, test)
+    _check_reward(reward, source.place)
+    train = _train_prompts(source, config, artifacts, run_dir, say)
+    test = _test_prompts(recipe, source, config, artifacts)
+    return Selection(recipe, source, config, reward, _model(recipe, config, artifacts, run_dir), train, test)
 
 
 def _find_stage(recipe: Recipe, name: str | None) -> Stage:
@@ -108,7 +108,7 @@ def _test_prompts(recipe: Recipe, stage: Stage, config: Config, artifacts: Artif
     """Return the prompts of the stage's evaluation, or else of the recipe's last evaluate stage that asks for them as they
     are."""
     evaluations = [config.eval] if config.eval else []
-    evaluations += [other.config for other in reversed(recipe.stages) if other.kind == "evaluate"]
+    evaluations += [earlier.config for earlier in reversed(recipe.stages) if earlier.kind == "evaluate"]
     for evaluation in evaluations:
         read = evaluation.reads[0]
         return [
@@ -120,7 +120,7 @@ def _test_prompts(recipe: Recipe, stage: Stage, config: Config, artifacts: Artif
 
 
 def _read(artifacts: Artifacts, name: str, split: str | None, limit: int | None, stage: Stage) -> list[Prompt]:
-    makers = [outcome for outcome, made in artifacts.outcomes.items() if "distilled" in made.artifacts]
+    makers = [outcome for outcome, record in artifacts.outcomes.items() if "distilled" in record.artifacts]
     if name not in artifacts.recipe.header.data and not makers and not Path(name).is_file():
         raise ConfigError(f"{stage.place}.data: '{name}' is what a stage makes; run the recipe and give --run RUN")
     return artifacts.read_prompts(name, split, limit, stage.place)
@@ -150,8 +150,8 @@ def _model(recipe: Recipe, config: Config, artifacts: Artifacts, run_dir: Path |
 def _check_reward(reward: RewardConfig, place: str) -> None:
     """Raise ConfigError where the reward asks a model that the run itself serves."""
     for part in reward.judging:
-        served = part.args.get("served") if part.args else None
-        if part.verifier == "reward_model" or served:
+        address = part.args.get("served") if part.args else None
+        if part.verifier == "reward_model" or address:
             raise ConfigError(
                 f"{place}.reward: '{part.verifier}' asks a model that only a run of ours serves; give it an `endpoint`, or "
                 "leave the part out"

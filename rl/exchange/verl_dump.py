@@ -75,13 +75,13 @@ def _read_sample(row: Row, where: str, step: int, counts: dict[str, list[int]]) 
     number, index = entry
     entry[1] += 1
     parts = {name: float(value) for name, value in row.items() if name not in COLUMNS and _is_number(value)}
-    others = {name: value for name, value in row.items() if name not in (*COLUMNS, *parts)}
+    rest = {name: value for name, value in row.items() if name not in (*COLUMNS, *parts)}
     prompt = Prompt(
         id=f"{step}/{number}",
         messages=(Message("user", question),),
         answer=str(gold) if isinstance(gold, str | int | float) and str(gold).strip() else None,
-        source=str(others.get("data_source") or ""),
-        fields={**others, "reward_model": {"ground_truth": gold}},
+        source=str(rest.get("data_source") or ""),
+        fields={**rest, "reward_model": {"ground_truth": gold}},
     )
     rollout = Case(row["output"], None).rollout()
     # What `rl export verl` writes of a sample that could not be judged is no score.

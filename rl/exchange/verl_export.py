@@ -64,12 +64,12 @@ def export(selection: Selection, out: Path, say: Callable[[str], None]) -> None:
         arguments = " \\\n".join(f"  {argument(key, value)}" for key, value in values.items())
         script = SCRIPT.format(stage=selection.stage.name, name=name, notes=comments, arguments=arguments)
         write_program(folder / "run.sh", script)
-        checked = compose({key: _resolved(value, out.absolute()) for key, value in values.items()})
+        config = compose({key: _resolved(value, out.absolute()) for key, value in values.items()})
     for line in (*notes, *behind):
         say(line)
     say(
         "verl's configuration takes every override"
-        if checked
+        if config
         else "the overrides are not checked: verl is not installed here (pip install 'groundtone[verl]')"
     )
 
@@ -81,8 +81,8 @@ def _resolved(value: object, folder: Path) -> object:
 def argument(key: str, value: object) -> str:
     """Return an override as a word of the shell; `$HERE` in it stays the shell's."""
     text = hydra_value(value)
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("`", "\\`").replace("$", "\\$")
-    return f'"{key}={escaped}"'.replace(f"\\{HERE}", HERE)
+    literal = text.replace("\\", "\\\\").replace('"', '\\"').replace("`", "\\`").replace("$", "\\$")
+    return f'"{key}={literal}"'.replace(f"\\{HERE}", HERE)
 
 
 def hydra_value(value: object) -> str:
@@ -94,8 +94,8 @@ def hydra_value(value: object) -> str:
     if not isinstance(value, str) or (value.replace("_", "").replace("-", "").isalnum() and not value.isdigit()):
         return str(value)
     # In quotes a backslash is itself, but before a quote.
-    escaped = value.replace("'", "\\'")
-    return f"'{escaped}'"
+    literal = value.replace("'", "\\'")
+    return f"'{literal}'"
 
 
 def compose(values: Overrides) -> bool:

@@ -106,6 +106,8 @@ def has_sound(data: DataConfig) -> bool:
     """Return whether the prompts of a data set have clips."""
     if data.source == SOURCE:
         return BENCHMARKS[str(data.args.get("set"))].is_heard
+    if data.source == "sounds" and data.args.get("described"):
+        return False
     return data.source in SOURCES_OF_SOUND or "audio" in recognise(data).fields
 
 
@@ -162,12 +164,12 @@ def foreign_difficulties(
         curator = curators.get(getattr(stage.config, "difficulty", None) or "")
         if curator is None:
             continue
-        others = weights_of(curator.config.data)
+        curated = weights_of(curator.config.data)
         for name in weights_of(stage.config.data):
-            if name in others or any(_same_rows(data.get(name), data.get(other)) for other in others):
+            if name in curated or any(_same_rows(data.get(name), data.get(source)) for source in curated):
                 continue
             problem = f"{stage.place}.difficulty: '{curator.base}' judges {quoted(curator.config.data)}, not '{name}'"
-            if all((name in data) != (other in data) or {name, other} <= numbered_data for other in others):
+            if all((name in data) != (source in data) or {name, source} <= numbered_data for source in curated):
                 problems[f"{problem}, of which no prompt would be left; give both stages the same data"] = None
             else:
                 notes[f"{problem}: only prompts whose id is in both are kept"] = None

@@ -95,8 +95,8 @@ def check(recipe: Recipe) -> list[str]:
         f"engines.vllm.{key}: set {place} instead" for key, place in REFUSED.items() if key in header.engines.vllm
     ]
     for name, judge in header.judges.items():
-        refused = [key for key in REFUSED if key in judge.vllm]
-        lines += [f"judges.{name}.vllm.{key}: set judges.{name}.{JUDGE_KEYS[key]} instead" for key in refused]
+        keys = [key for key in REFUSED if key in judge.vllm]
+        lines += [f"judges.{name}.vllm.{key}: set judges.{name}.{JUDGE_KEYS[key]} instead" for key in keys]
         lines += _unknown(judge.vllm, vllm_options, f"judges.{name}.vllm", "vLLM's EngineArgs have")
     options = header.trainer.deepspeed
     lines += _unknown(options, lambda: DEEPSPEED_KEYS, "trainer.deepspeed", "DeepSpeed's config has")

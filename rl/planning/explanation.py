@@ -32,13 +32,13 @@ def explain(plan: Plan) -> Iterator[str]:
 def _explain_devices(plan: Plan) -> Iterator[str]:
     if not (plan.gpu and plan.roles):
         return
-    seen: set[tuple[str, ...]] = set()
+    layouts: set[tuple[str, ...]] = set()
     for seats in plan.seats:
         for seat in seats:
             names = tuple(actor.role for actor in seat)
-            if not names or names in seen:
+            if not names or names in layouts:
                 continue
-            seen.add(names)
+            layouts.add(names)
             resting = " + ".join(f"{actor.role} {size(actor.resting)}" for actor in seat)
             working = ", ".join(f"{actor.role} {size(actor.bytes - actor.resting)}" for actor in seat)
             yield f"on a GPU of [{' '.join(names)}]: {resting} at rest, and the most of what one takes at work: {working}"

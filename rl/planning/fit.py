@@ -48,12 +48,12 @@ def _estimate(recipe: Recipe, shape: Shape, plan: Plan) -> None:
     judges = [memory.judge_plan(name, judge, plan.gpu, plan.gpu_memory) for name, judge in recipe.judges.items()]
     plan.roles = [*memory.role_plans(recipe, shape, micro_batch, plan.gpu, plan.gpu_memory), *judges]
     shares = plan.gpu and plan.placement == "colocated" and len(plan.roles) > 1
-    stated = {SHARE, memory.CACHE} & recipe.header.engines.vllm.keys()
-    if shares and plan.gpu_memory and "engine" in recipe.roles and not stated:
+    options = {SHARE, memory.CACHE} & recipe.header.engines.vllm.keys()
+    if shares and plan.gpu_memory and "engine" in recipe.roles and not options:
         seats = [seat for bundle in plan.seats for seat in bundle if any(actor.role == "engine" for actor in seat)]
         plan.engine_share = min(memory.engine_share(seat, plan.gpu_memory) for seat in seats)
-        chosen = memory.role_plans(recipe, shape, micro_batch, plan.gpu, plan.gpu_memory, plan.engine_share)
-        plan.roles = [*chosen, *judges]
+        roles = memory.role_plans(recipe, shape, micro_batch, plan.gpu, plan.gpu_memory, plan.engine_share)
+        plan.roles = [*roles, *judges]
 
 
 def _check_engine(recipe: Recipe, shape: Shape, plan: Plan) -> None:
@@ -126,9 +126,9 @@ def _check_gpus(recipe: Recipe, shape: Shape, plan: Plan) -> None:
 
 def _find_fix(recipe: Recipe, shape: Shape, plan: Plan) -> str | None:
     """Return the overrides, as few as there are, with which the recipe fits; None where none of those tried do."""
-    stated = recipe.header.engines.vllm.get(SHARE)
+    share = recipe.header.engines.vllm.get(SHARE)
     changes: dict[str, Recipe] = {}
-    if stated is not None:
+    if share is not None:
         rest = {key: value for key, value in recipe.header.engines.vllm.items() if key != SHARE}
         trial = replace(plan, roles=[], engine_share=None)
         _estimate(_with(recipe, engines={"vllm": rest}), shape, trial)
@@ -165,7 +165,7 @@ def _candidates(recipe: Recipe) -> dict[str, Recipe]:
     """Return {overrides: the recipe with them}, the cheapest first: what costs little time before what changes what is learned."""
     header = recipe.header
     longest = recipe.max_sequence_tokens
-    deepspeed = header.trainer.deepspeed
+    options = header.trainer.deepspeed
     changes: dict[str, Recipe] = {}
     if header.trainer.tokens_per_microbatch > longest:
         changes[f"trainer.tokens_per_microbatch={longest}"] = _with(recipe, trainer={"tokens_per_microbatch": longest})
@@ -173,10 +173,10 @@ def _candidates(recipe: Recipe) -> dict[str, Recipe]:
         changes["model.gradient_checkpointing=true"] = _with(recipe, model={"gradient_checkpointing": True})
     if header.trainer.zero_stage < 3 and header.trainer.ranks > 1:
         changes["trainer.zero_stage=3"] = _with(recipe, trainer={"zero_stage": 3})
-    if not memory.offloads_optimizer(deepspeed):
-        zero = {**(deepspeed.get("zero_optimization") or {}), **OFFLOAD}
+    if not memory.offloads_optimizer(options):
+        zero = {**(options.get("zero_optimization") or {}), **OFFLOAD}
         name = "trainer.deepspeed.zero_optimization.offload_optimizer.device=cpu"
-        changes[name] = _with(recipe, trainer={"deepspeed": {**deepspeed, "zero_optimization": zero}})
+        changes[name] = _with(recipe, trainer={"deepspeed": {**options, "zero_optimization": zero}})
     if not header.model.lora:
         changes["model.lora.rank=16"] = _with(recipe, model={"lora": LoraConfig(rank=16)})
     return changes

@@ -123,10 +123,10 @@ def _uses(recipe: Recipe) -> Iterator[Use]:
 
 def _describe(use: Use, config: DataConfig, columns: Sequence[str], missing: Sequence[Prompt], judged: int) -> str:
     """Return one line: who compares with what, how many have none, and the fix."""
-    which = f"'{use.data}' has none"
+    fault = f"'{use.data}' has none"
     if missing and len(missing) < judged:
-        which = f"{len(missing):,} of {many(judged, 'prompt')} read of '{use.data}' have none, first '{missing[0].id}'"
-    return f"{use.place}: '{use.part.verifier}' compares with a gold answer, and {which}; {_fix(use.data, config, columns)}"
+        fault = f"{len(missing):,} of {many(judged, 'prompt')} read of '{use.data}' have none, first '{missing[0].id}'"
+    return f"{use.place}: '{use.part.verifier}' compares with a gold answer, and {fault}; {_fix(use.data, config, columns)}"
 
 
 def _fix(name: str, config: DataConfig, columns: Sequence[str]) -> str:
@@ -137,11 +137,11 @@ def _fix(name: str, config: DataConfig, columns: Sequence[str]) -> str:
         return f"map the column that holds it: data.{name}.fields: {{answer: COLUMN}}"
     if column in columns:
         return f"column '{column}' is null there: fill it in, remove the rows, or map another: data.{name}.fields"
-    listed = ", ".join(columns)
+    names = ", ".join(columns)
     nearest = nearest_column(columns, used_columns(config))
     if nearest is None:
-        return f"there is no column '{column}' among {listed}; map the one that holds it: data.{name}.fields: {{answer: COLUMN}}"
-    return f"there is no column '{column}' among {listed}; map it: data.{name}.fields: {{answer: {nearest}}}"
+        return f"there is no column '{column}' among {names}; map the one that holds it: data.{name}.fields: {{answer: COLUMN}}"
+    return f"there is no column '{column}' among {names}; map it: data.{name}.fields: {{answer: {nearest}}}"
 
 
 def _answer_column(config: DataConfig) -> str:
@@ -152,13 +152,13 @@ def used_columns(config: DataConfig) -> set[str]:
     """Return the columns that hold something else than an answer."""
     config = recognise(config)
     # What only goes on under its own name may be the answer as well.
-    others = {
+    columns = {
         column.removesuffix("?")
         for key, column in config.fields.items()
         if key not in ("response", "reasoning") and column != f"{key}?"
     }
     in_template = set() if "messages" in config.fields else set(placeholders(config.template, "template"))
-    return others | in_template | {config.split_name, "id"}
+    return columns | in_template | {config.split_name, "id"}
 
 
 def nearest_column(columns: Sequence[str], used: set[str]) -> str | None:

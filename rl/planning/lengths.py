@@ -42,11 +42,11 @@ def check(
         tokens, prompt = counter.longest(prompts, with_answer)
         if tokens < limit:
             continue
-        what = "with its demonstration" if with_answer else "and leaves no room for an answer"
+        reason = "with its demonstration" if with_answer else "and leaves no room for an answer"
         about = "at least" if counter.is_exact else "about"
         line = (
             f"{read.place}.max_sequence_tokens: {limit}, and prompt '{prompt.id}' of '{read.data}' has {about} {tokens} tokens "
-            f"{what}; raise it or drop the row"
+            f"{reason}; raise it or drop the row"
         )
         (problems if counter.is_exact else notes)[line] = None
     return list(problems), list(notes)

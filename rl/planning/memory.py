@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.folder import folder_of
 from models.shape import BYTES, Shape, folder_shape
+from rl.planning import teachers
 from rl.planning.formulas import Memory
 from rl.planning.lora import trained_parameters
 from rl.planning.trainer_memory import CUDA_CONTEXT, Settings, host_bytes, trainer_memory
@@ -82,9 +83,11 @@ def role_plans(
             memory = served(shape, model.dtype, header.engines, options, recipe.max_sequence_tokens, gpu_memory, gpu)
             plans.append(RolePlan(name, role.count, memory.parts, formulas=memory.formulas))
             continue
-        of_role = settings if name != "reward_model" else replace(settings, trained=None)
-        memory = trainer_memory(name, shape, of_role)
-        host = host_bytes(name, shape, of_role)
+        # Neither trains an adapter; and a teacher may have another size.
+        of_role = settings if name not in ("reward_model", "teacher") else replace(settings, trained=None)
+        role_shape = teachers.largest_shape(recipe) or shape if name == "teacher" else shape
+        memory = trainer_memory(name, role_shape, of_role)
+        host = host_bytes(name, role_shape, of_role)
         plans.append(RolePlan(name, role.count, memory.parts, memory.formulas, memory.resting, host))
     return plans
 
@@ -132,7 +135,7 @@ def device(actors: Sequence[RolePlan], gpu: bool) -> float:
         return sum(actor.bytes for actor in actors)
     # What rests always stays. Beside it one works at a time: the engine, while a reward model may score, or one trainer.
     working = {actor.role: actor.bytes - actor.resting for actor in actors}
-    awake = sum(more for role, more in working.items() if role == "engine") + working.pop("reward_model", 0.0)
+    awake = sum(amount for role, amount in working.items() if role == "engine") + working.pop("reward_model", 0.0)
     return _resting(actors) + max([awake, *working.values()])
 
 
@@ -168,8 +171,8 @@ def served(
         memory.add("other", CUDA_CONTEXT + GRAPHS, "CUDA, graphs and workspaces")
     else:
         memory.add("other", PROCESS["engine"], "process")
-    if (stated := options.get(CACHE)) is not None:
-        memory.add("kv", float(stated), f"vllm.{CACHE}")
+    if (cache := options.get(CACHE)) is not None:
+        memory.add("kv", float(cache), f"vllm.{CACHE}")
     elif not gpu:
         memory.add("kv", float(config.kv_cache_mb << 20), "kv_cache_mb")
     elif gpu_memory:
@@ -177,8 +180,8 @@ def served(
         left = max(0.0, share * gpu_memory - sum(memory.parts.values()))
         memory.add("kv", left, f"{share:g} of {size(gpu_memory)} less weights and other")
     else:
-        each = shape.kv_per_token(dtype)
-        memory.add("kv", longest * each / gpus, f"{each:,} B × {longest:,} tokens of one sequence{over}")
+        per_token = shape.kv_per_token(dtype)
+        memory.add("kv", longest * per_token / gpus, f"{per_token:,} B × {longest:,} tokens of one sequence{over}")
     return memory
 
 

@@ -26,11 +26,11 @@ def describe(recipe: Recipe) -> list[str]:
     models = {place.replace("model.path", "model"): path for place, path in header.model.sources.items()}
     models |= {f"judge {name}": judge.model for name, judge in recipe.judges.items()}
     lines: list[str] = []
-    for what, path in models.items():
+    for role, path in models.items():
         folder = folder_of(path)
-        cached = folder is not None and path not in CATALOGUE and not Path(path).exists()
-        where = "from the hub's cache on disk" if cached else "from disk" if folder else HUB
-        lines.append(f"{what} {path}: {where}")
+        is_remote = folder is not None and path not in CATALOGUE and not Path(path).exists()
+        where = "from the hub's cache on disk" if is_remote else "from disk" if folder else HUB
+        lines.append(f"{role} {path}: {where}")
     for name in dict.fromkeys(read.data for read in recipe.loads()):
         if where := _origin(header.data[name]):
             lines.append(f"data {name}, {', '.join(as_list(header.data[name].path))}: {where}")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rl.recipe import Recipe
     from rl.workers.machine import Machine
 
-TRAINER_ROLES = {"policy", "critic", "reference", "reward_model"}
+TRAINER_ROLES = {"policy", "critic", "reference", "teacher", "reward_model"}
 
 
 def packages(roles: Collection[str], machine: Machine) -> list[str]:
@@ -31,7 +31,7 @@ def packages(roles: Collection[str], machine: Machine) -> list[str]:
 
 def _missing_packages(roles: Collection[str], gpu: bool) -> list[str]:
     is_needed = {"ray": True, "deepspeed": bool(TRAINER_ROLES & {*roles}), "vllm": _serves(roles)}
-    missing = [name for name, needed in is_needed.items() if needed and find_spec(name) is None]
+    missing = [name for name, is_used in is_needed.items() if is_used and find_spec(name) is None]
     if not missing:
         return []
     extra = "gpu" if gpu else "cpu"
@@ -81,7 +81,7 @@ def models(recipe: Recipe) -> list[str]:
     path_of |= {f"judges.{name}.model": judge.model for name, judge in header.judges.items()}
     stage_names = {name for stage in recipe.stages for name in (stage.base, stage.name)}
     for stage in recipe.stages:
-        for key in ("model", "critic"):
+        for key in ("model", "critic", "teacher"):
             if (path := getattr(stage.config, key, None)) and path not in stage_names:
                 path_of[f"{stage.place}.{key}"] = path
     lines = list[str]()

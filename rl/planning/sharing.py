@@ -13,11 +13,11 @@ def check(recipe: Recipe, _facts: object, heads: int) -> tuple[list[str], list[s
     attention, 0 where they are not known."""
     trainer, problems = recipe.header.trainer, list[str]()
     size = trainer.sequence_parallel
-    for count, what in ((trainer.ranks, "trainer.ranks"), (heads, "attention heads of the model")):
+    for count, thing in ((trainer.ranks, "trainer.ranks"), (heads, "attention heads of the model")):
         if count % size:
             divisors = [n for n in range(1, count + 1) if not trainer.ranks % n and not heads % n]
             problems.append(
-                f"trainer.sequence_parallel: {size} does not divide the {count} {what}; "
+                f"trainer.sequence_parallel: {size} does not divide the {count} {thing}; "
                 f"choose {', '.join(map(str, divisors[:-1]))}{' or ' if divisors[1:] else ''}{divisors[-1]}"
             )
             break

@@ -14,7 +14,7 @@ from rl.units import GIB, amount
 
 VALUES = ("critic", "reward_model")
 """Roles that answer with one number in place of a head over the vocabulary, and hear through the policy's encoder."""
-FROZEN = ("reference", "reward_model")
+FROZEN = ("reference", "teacher", "reward_model")
 """Roles that never learn."""
 PROCESS = 0.4 * GIB
 """Bytes that a trainer with DeepSpeed takes on a CPU before it has a model, measured."""
@@ -72,16 +72,16 @@ def trainer_memory(role: str, shape: Shape, settings: Settings) -> Memory:
     activations, where it is more."""
     s, memory = settings, Memory()
     b, learns, count, stage = BYTES[s.dtype], role not in FROZEN, zero_parameters(role, shape), s.stage
-    held, gathered = count + (s.trained or 0), min(count, LIVE)
+    resident, live = count + (s.trained or 0), min(count, LIVE)
     over = f" / {s.ranks} ranks" if s.ranks > 1 else ""
     share = s.ranks if stage >= 3 else 1
-    memory.add("weights", b * held / share, f"{b} B × {amount(held)} parameters{over if stage >= 3 else ''}")
+    memory.add("weights", b * resident / share, f"{b} B × {amount(resident)} parameters{over if stage >= 3 else ''}")
     if s.trained is not None:
         count = s.trained  # what has gradients and states; the frozen weights have none
     _add_gradients(memory, s, count, learns)
     _add_states(memory, s, count, learns)
     _add_activations(memory, s, shape, count, learns, role in VALUES)
-    _add_other(memory, s, role, shape, count, learns, b * gathered if stage == 3 else 0)
+    _add_other(memory, s, role, shape, count, learns, b * live if stage == 3 else 0)
     return memory
 
 
@@ -99,30 +99,30 @@ def _add_states(memory: Memory, s: Settings, count: int, learns: bool) -> None:
     over = f" / {s.ranks} ranks" if s.ranks > 1 and s.stage else ""
     if s.cpu_optimizer:
         return  # see `host_bytes`
-    each = (4 if s.stage else 0) + (8 if learns else 0)
+    per_parameter = (4 if s.stage else 0) + (8 if learns else 0)
     words = " and ".join(["master weights 4"] * bool(s.stage) + ["AdamW's moments 8"] * learns)
-    formula = f"{each} B × {amount(count)}{over} ({words})"
-    memory.add("optimizer", each * count / (s.ranks if s.stage else 1), formula, rests=not s.leaves)
+    formula = f"{per_parameter} B × {amount(count)}{over} ({words})"
+    memory.add("optimizer", per_parameter * count / (s.ranks if s.stage else 1), formula, rests=not s.leaves)
 
 
 def _add_activations(memory: Memory, s: Settings, shape: Shape, count: int, learns: bool, values: bool) -> None:
     """Add what a micro-batch keeps until its backward and what the layer or the head at work takes; or what exists while the
     optimizer steps, where that is more."""
     keep = "none" if not learns else "all" if not s.checkpointing else "two inputs" if s.offloads_inputs else "inputs"
-    each = shape.activations(s.dtype, keep, s.longest)
+    per_layer = shape.activations(s.dtype, keep, s.longest)
     layer = WORKING[keep] * shape.layer_activations(s.dtype, s.longest) * s.tokens
     head = 0.0 if values else _head_bytes(s, shape, learns)
     stepping = _stepping(count, s) if learns else 0.0
-    if stepping > each * s.tokens + max(layer, head) and s.gpu:
+    if stepping > per_layer * s.tokens + max(layer, head) and s.gpu:
         return memory.add("activations", stepping, "while the optimizer steps", rests=False)
-    kept = {
+    parts = {
         "all": "",
         "inputs": ", checkpointed",
         "two inputs": ", checkpointed, with inputs on the host",
         "none": ", forward alone",
     }[keep]
-    formula = f"{each / 1e3:,.1f} kB × {s.tokens:,.0f} tokens{kept}"
-    memory.add("activations", each * s.tokens, formula, rests=False)
+    formula = f"{per_layer / 1e3:,.1f} kB × {s.tokens:,.0f} tokens{parts}"
+    memory.add("activations", per_layer * s.tokens, formula, rests=False)
     memory.add("activations", max(layer, head), "a layer at work" if layer > head else "the head at work", rests=False)
     if not s.gpu:  # malloc keeps what small tensors took
         memory.add("activations", stepping, "while the optimizer steps", rests=False)
@@ -135,8 +135,8 @@ def _head_bytes(s: Settings, shape: Shape, learns: bool) -> float:
     if s.gpu:
         piece = logits / max(1, ceil(logits / SLICE_BYTES))
         return piece * (1 + b / 4 * learns) + 4 * s.tokens * shape.hidden * learns + b * matrix * trains
-    piece, rounded = min(CHUNK_BYTES, logits), b < 4  # in bfloat16 products exist beside their copies in float32
-    return piece * (2 + 0.5 * rounded) + (4 + 2 * rounded) * matrix * trains
+    piece, is_rounded = min(CHUNK_BYTES, logits), b < 4  # in bfloat16 products exist beside their copies in float32
+    return piece * (2 + 0.5 * is_rounded) + (4 + 2 * is_rounded) * matrix * trains
 
 
 def _add_other(memory: Memory, s: Settings, role: str, shape: Shape, count: int, learns: bool, gathered: float) -> None:
@@ -147,8 +147,10 @@ def _add_other(memory: Memory, s: Settings, role: str, shape: Shape, count: int,
     plain = s.dtype == "bfloat16" and stage == 1
     if stage == 3 or (stage and learns and not plain):
         # On a CPU what is not touched takes nothing.
-        bucket, each = (GPU_BUCKETS, 4) if s.gpu else (min(count, REDUCE_BUCKET), b)
-        memory.add("other", each * bucket, f"{each} B × {amount(bucket)} in DeepSpeed's buckets", rests=not s.leaves)
+        bucket, per_item = (GPU_BUCKETS, 4) if s.gpu else (min(count, REDUCE_BUCKET), b)
+        memory.add(
+            "other", per_item * bucket, f"{per_item} B × {amount(bucket)} in DeepSpeed's buckets", rests=not s.leaves
+        )
     memory.add("other", gathered, f"{b} B × {amount(gathered / b)} gathered at once", rests=False)
 
 

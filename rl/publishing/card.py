@@ -119,12 +119,12 @@ def _training(run: Run, recipe_text: str) -> str:
         ", ".join(f"{name} {version}" for name, version in packages.items()) if isinstance(packages, dict) else ""
     )
     commit = run.environment.get("commit")
-    made = "\n\n".join(
+    text = "\n\n".join(
         filter(None, [f"With {versions}." if versions else "", f"Groundtone's commit: {commit}." if commit else ""])
     )
     fence = "`" * max(3, 1 + max(map(len, re.findall(r"`+", recipe_text)), default=0))
     return f"## How it was trained\n\n`rl run recipe.yaml`\n\n{fence}yaml\n{recipe_text.rstrip()}\n{fence}" + (
-        f"\n\n{made}" if made else ""
+        f"\n\n{text}" if text else ""
     )
 
 
@@ -132,8 +132,8 @@ def _data(recipe: Recipe, models: Sequence[Source], licence: str | None) -> str:
     rows = [("model", source) for source in models]
     rows += [("data", source) for source in _datas(recipe)]
     table = [f"| {kind} | {_cell(source.name)} | {_cell(source.licence)} |" for kind, source in rows]
-    this = f"This model: {licence}." if licence else "No licence was chosen for this model."
-    return "\n".join(["## Sources and licences", "", this, "", "| | from | licence |", "|---|---|---|", *table])
+    statement = f"This model: {licence}." if licence else "No licence was chosen for this model."
+    return "\n".join(["## Sources and licences", "", statement, "", "| | from | licence |", "|---|---|---|", *table])
 
 
 def _datas(recipe: Recipe) -> list[Source]:

@@ -52,15 +52,15 @@ def prepare(run_dir: Path, repository: str, out: Path, licence: str | None) -> U
     recipe = load(recipe_file, check=False)
     text = without_home(redact_text(recipe_file.read_text(encoding="utf-8")))
     shape = read_shape(ModelConfig(path=str(model)))
-    inherited = None if licence else inherited_licence(recipe)
+    base_licence = None if licence else inherited_licence(recipe)
     listens = bool(shape and shape.token_rate)
-    card = write_card(run, recipe, text, repository, licence or inherited, listens)
+    card = write_card(run, recipe, text, repository, licence or base_licence, listens)
     _lay_out(model, out)
     (out / RECIPE).write_text(text, encoding="utf-8")
     (out / "README.md").write_text(card, encoding="utf-8")
     files = sorted(path for path in out.rglob("*") if path.is_file())
     sizes = [(path.relative_to(out).as_posix(), path.stat().st_size) for path in files]
-    return Upload(out, sizes, licence or inherited, inherited is not None)
+    return Upload(out, sizes, licence or base_licence, base_licence is not None)
 
 
 def upload(prepared: Upload, repository: str, private: bool) -> str:

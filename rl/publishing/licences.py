@@ -65,8 +65,8 @@ def _model(path: str) -> Source:
 def _card_licence(card: Path) -> str | None:
     """Return the licence that a model card's front matter names."""
     head = card.read_text(encoding="utf-8", errors="replace").partition("\n---")[0]
-    found = re.search(r"^license:\s*['\"]?([\w.+-]+)", head, re.MULTILINE)
-    return found[1] if found else None
+    match = re.search(r"^license:\s*['\"]?([\w.+-]+)", head, re.MULTILINE)
+    return match[1] if match else None
 
 
 def _beside(data: DataConfig) -> str:

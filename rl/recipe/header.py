@@ -22,7 +22,7 @@ LARGEST_SEED = 2**32 - 1
 
 @dataclass
 class RunConfig:
-    """How a run meets the loss of what it runs on."""
+    """The run itself, and the loss of a process, a node or Ray under it."""
 
     # Above 0, since nobody watches a run at night; few, since what kills a process twice at the same place kills it again.
     retries: int = 2

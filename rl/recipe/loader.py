@@ -102,7 +102,7 @@ class Recipe:
 
     @property
     def roles(self) -> set[str]:
-        """Actors that the stages need: engine, policy, critic, reference, reward_model, `judge NAME`."""
+        """Actors that the stages need: engine, policy, critic, reference, teacher, reward_model, `judge NAME`."""
         roles: set[str] = set()
         rewards = [self.header.reward]
         for stage in {stage.base: stage for stage in self.stages}.values():  # iterations share a config

@@ -42,6 +42,8 @@ def _is_parquet(path: Path) -> bool:
         return file.read(4) == b"PAR1"
 
 
+NO_HARNESS = ("curate", "distill", "pairs")
+"""Stages that want one rollout a sample, as an environment gives it."""
 FILES: dict[str, tuple[Callable[[Path], bool], str]] = {
     "model": (_is_model, "folder of a model"),
     "reward_model": (_is_reward_model, "folder of a reward model"),
@@ -95,10 +97,17 @@ def _check_environments(header: Header, stages: Sequence[Stage], folder: Path) -
         if config is None:
             continue
         check_environment(config, place, folder)
+        if config.harness and stage.kind in NO_HARNESS:
+            raise ConfigError(
+                f"{stage.place}: rollouts of a harness are for rlvr and evaluate; add `environment: none`"
+            )
+        if config.harness and getattr(stage.config, "replay", None):
+            raise ConfigError(f"{stage.place}.replay: a harness may ask otherwise the next time; remove it")
         if stage.kind == "pairs":
             raise ConfigError(f"{stage.place}: pairs are answers of one turn; add `environment: none`")
-        if getattr(stage.config, "budgets", None):
-            raise ConfigError(f"{stage.place}.budgets: chains cannot be cut where an environment answers; remove one")
+        for key in ("budgets", "pace", "prune"):
+            if getattr(stage.config, key, None):
+                raise ConfigError(f"{stage.place}.{key}: chains cannot be cut where an environment answers; remove one")
     if header.environment and not any(place == "environment" for _, place in environments):
         raise ConfigError("environment: no stage samples from the model, so nothing asks it; remove it")
 

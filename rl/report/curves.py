@@ -35,10 +35,10 @@ def read_curves(runs: Sequence[tuple[str, Run]]) -> list[Curve]:
     curves: list[Curve] = []
     for name in names:
         stages = [(label, stage) for label, run in runs for stage in run.stages if stage.name == name]
-        recorded = {metric for _, stage in stages for row in stage.rows for metric in METRICS if metric in row}
-        if "reward" in recorded:
-            recorded.discard("loss")
-        for metric in sorted(recorded, key=METRICS.index):
+        metrics = {metric for _, stage in stages for row in stage.rows for metric in METRICS if metric in row}
+        if "reward" in metrics:
+            metrics.discard("loss")
+        for metric in sorted(metrics, key=METRICS.index):
             curves += [_curve(label, stage, metric) for label, stage in stages]
     return [curve for curve in curves if curve["steps"]]
 
@@ -49,12 +49,14 @@ def render_curves(curves: Sequence[Curve]) -> Table:
     columns = ["stage", "metric", *(["run"] if has_several else []), "over the steps", "first → last", "steps"]
     table = bare_table(*columns)
     for curve in curves:
-        others = [other for other in curves if (other["stage"], other["metric"]) == (curve["stage"], curve["metric"])]
+        siblings = [
+            sibling for sibling in curves if (sibling["stage"], sibling["metric"]) == (curve["stage"], curve["metric"])
+        ]
         numbers = [value for value in curve["values"] if value is not None]
         ends = f"{numbers[0]:.4g} → {numbers[-1]:.4g}" if numbers else "–"
-        names = [curve["stage"], curve["metric"]] if curve is others[0] else ["", ""]
+        names = [curve["stage"], curve["metric"]] if curve is siblings[0] else ["", ""]
         names += [curve["run"]] if has_several else []
-        line = Text(_draw(curve, others), no_wrap=True)
+        line = Text(_draw(curve, siblings), no_wrap=True)
         table.add_row(*map(Text, names), line, ends, str(curve["steps"][-1]))
     return table
 

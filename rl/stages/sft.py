@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from rl.stages.context import Context, Outcome
 from rl.stages.kind import Kind
+from rl.stages.pruning import PruneConfig
 from rl.stages.settings import CheckpointConfig, TrainingConfig
 from rl.stages.workload import StagePlan, Work, steps_in_words
 from rl.units import many
@@ -39,6 +40,10 @@ class Config(CheckpointConfig, TrainingConfig):
     stop_at_loss: float | None = None
     """Ends the stage early, once the mean loss of the last ten steps is below: a model that imitates perfectly leaves
     RL nothing to explore. On answers with one right wording, exp(-loss × tokens) is about the accuracy of a sample."""
+
+    prune: PruneConfig | None = None
+    """Chains that are cut short at random while their answers stay whole, for a model that is to answer before it has thought to the
+    end (think-incomplete SFT). None: chains stay whole."""
 
     rows_key: ClassVar[str] = "sequences_per_step"
 
@@ -107,6 +112,7 @@ def train(
     """Imitate, from step `start` on. `recent` holds the last losses."""
     from rl.algorithms.objective import Objective
     from rl.run.progress import Progress
+    from rl.stages.pruning import prune_demonstrations
     from rl.stages.rehearsal import Rehearsal
 
     policy, limit = context.cluster.policy, config.max_sequence_tokens
@@ -120,7 +126,10 @@ def train(
                 break
             began = time.monotonic()
             # The prompt is masked: only the tokens of the demonstration are actions, so only they carry loss.
-            batch = rehearsal.collate(curriculum.draw(config.sequences_per_step))
+            prompts = curriculum.draw(config.sequences_per_step)
+            if config.prune is not None:
+                prompts = prune_demonstrations(prompts, config.prune, context.seed, (step - 1) * len(prompts))
+            batch = rehearsal.collate(prompts)
             rate = config.optimizer.rate(step - 1, total)
             policy_metrics = policy.update(batch, [range(len(batch))], [rate], imitation, limit).get()
             recent.append(policy_metrics["loss"])

@@ -29,11 +29,11 @@ def fit(choices: Choices, longest_prompt: int, positions: int | None, folder: Pa
     best: tuple[str, Plan, Sizes] | None = None
     for sizes in candidates(choices, longest_prompt, positions):
         text = render(choices, sizes)
-        found = text, plan(load_text(text, folder)), sizes
-        if not any(_is_about_size(line) for line in [*found[1].problems, *found[1].notes]):
-            return found
-        if best is None or len(found[1].problems) < len(best[1].problems):
-            best = found
+        fitting = text, plan(load_text(text, folder)), sizes
+        if not any(_is_about_size(line) for line in [*fitting[1].problems, *fitting[1].notes]):
+            return fitting
+        if best is None or len(fitting[1].problems) < len(best[1].problems):
+            best = fitting
     if best is None:
         fix = "choose another, or drop the row"
         raise ConfigError(f"--model: it takes {positions} tokens, and the longest prompt has {longest_prompt}; {fix}")
@@ -60,8 +60,8 @@ def _batches(choices: Choices, sizes: Sizes) -> Iterator[Sizes]:
         yield replace(sizes, tokens_per_microbatch=max(tokens, least))
     for engine_gpus in (1, 2, 4, 8):
         if engine_gpus <= choices.gpus and choices.gpus % engine_gpus == 0:
-            sharded = replace(sizes, zero_stage=3, gradient_checkpointing=True, engine_gpus=engine_gpus)
-            yield replace(sharded, tokens_per_microbatch=max(8192, least))
+            zero3 = replace(sizes, zero_stage=3, gradient_checkpointing=True, engine_gpus=engine_gpus)
+            yield replace(zero3, tokens_per_microbatch=max(8192, least))
 
 
 def load_text(text: str, folder: Path) -> Recipe:

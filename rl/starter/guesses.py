@@ -162,8 +162,8 @@ def _guess_demonstration(columns: Sequence[Column], data: DataGuess) -> Column |
 
 def _guess_question(columns: Sequence[Column], data: DataGuess) -> Column | None:
     rest = [c for c in columns if c.name != data.fields.get("answer")]
-    if named := find_named(rest, "question", lambda c: "text" in c.kinds):
-        return named
+    if column := find_named(rest, "question", lambda c: "text" in c.kinds):
+        return column
     if "audio" in data.fields:  # what is asked about a sound often stands nowhere
         return None
     texts = [c for c in rest if c.kinds == {"text"} and c.share(r".*\s.*(?s:.)*") > 0.5 and c.filled > data.rows / 2]

@@ -77,13 +77,13 @@ def render(choices: Choices, sizes: Sizes) -> str:
     ]
     if not choices.reward:
         return "\n".join([*lines, *_imitation(choices, sizes, train)]) + "\n"
-    measured, split = (TEST_DATA, None) if choices.test_path else (DATA, test)
+    test_data, split = (TEST_DATA, None) if choices.test_path else (DATA, test)
     if not choices.test_path and test == train:
         lines.append(
             "  # No rows are held out: what is measured is also trained on. `rl init --test FILE` names other ones."
         )
-    lines += [_evaluate("before", measured, split, choices, sizes), *_rlvr(choices, sizes, train)]
-    return "\n".join([*lines, _evaluate("after", measured, split, choices, sizes)]) + "\n"
+    lines += [_evaluate("before", test_data, split, choices, sizes), *_rlvr(choices, sizes, train)]
+    return "\n".join([*lines, _evaluate("after", test_data, split, choices, sizes)]) + "\n"
 
 
 def split_names(data: DataGuess) -> tuple[str | None, str | None]:
@@ -104,9 +104,9 @@ def quote(text: str) -> str:
 
 
 def _model(choices: Choices, sizes: Sizes) -> list[str]:
-    more = ", gradient_checkpointing: true" if sizes.gradient_checkpointing else ""
+    option = ", gradient_checkpointing: true" if sizes.gradient_checkpointing else ""
     model = ", ".join(f"{key}: {quote(value)}" for key, value in choices.model.items())
-    return [f"model: {{{model}{more}}}  # `model.lora: {{rank: 16}}` trains an adapter in place of all weights"]
+    return [f"model: {{{model}{option}}}  # `model.lora: {{rank: 16}}` trains an adapter in place of all weights"]
 
 
 def _data(name: str, path: str, choices: Choices) -> list[str]:

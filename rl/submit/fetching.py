@@ -38,7 +38,7 @@ REPORT = ("report.html", "summary.json", "recipe.yaml", "metrics.jsonl")
 
 @dataclass(frozen=True)
 class Fetched:
-    """What has been brought."""
+    """Number and size of the files that came."""
 
     files: int
     bytes: int

@@ -41,7 +41,7 @@ RECIPE_KEY, OUT_KEY = "groundtone_recipe", "groundtone_out"
 
 @dataclass(frozen=True)
 class Resources:
-    """What Ray keeps for a job's own process, which verifies rewards; it waits for a node that has that much. None: nothing."""
+    """Share of a node that Ray keeps for a job's own process, which verifies rewards; the job waits for it. None: nothing."""
 
     cpus: float | None = None
     gpus: float | None = None

@@ -15,7 +15,7 @@ TIME = re.compile(r"\d+|\d+:\d\d|\d+:\d\d:\d\d|\d+-\d+(:\d\d){0,2}|UNLIMITED", r
 
 @dataclass(frozen=True)
 class SlurmJob:
-    """What a Slurm job asks for."""
+    """Nodes, devices and limits that a Slurm job asks for."""
 
     nodes: int
     gpus_per_node: int | None = None

@@ -65,9 +65,9 @@ def _owner_of_module(name: str) -> str:
         return "a module of Python's own"
     folders = [path for path in sys.path if Path(path or ".").resolve() != Path.cwd().resolve()]
     # By the finder of paths alone: nothing is imported. Other finders serve editable installs.
-    found = PathFinder.find_spec(name, folders) or importlib.util.find_spec(name)
+    spec = PathFinder.find_spec(name, folders) or importlib.util.find_spec(name)
     here = Path.cwd().resolve()
-    if found is None or (found.origin and Path(found.origin).resolve().parent == here):
+    if spec is None or (spec.origin and Path(spec.origin).resolve().parent == here):
         return ""
     return "an installed module"
 

@@ -153,9 +153,9 @@ class Workbench:
         ]
         verdicts = iter(self.judge(samples))
         results = [self._compare(case, [next(verdicts) for _ in case.rollouts]) for case in cases]
-        seconds, printed = time.monotonic() - start, self.printed()
+        seconds, output = time.monotonic() - start, self.printed()
         places = ["", *dict.fromkeys(case.place for case in cases)]
-        return Trial(results, seconds, {place: printed[place] for place in places if place in printed})
+        return Trial(results, seconds, {place: output[place] for place in places if place in output})
 
     def _compare(self, case: LabelledCase, verdicts: Sequence[Verdict]) -> CaseResult:
         """Compare a case's label with the best verdict over its golds."""

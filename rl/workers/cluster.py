@@ -221,6 +221,11 @@ class Cluster:
         return self._in_turns("reference", self._beside_engines(PolicyGroup(*self._ranks("reference"))))
 
     @cached_property
+    def teacher(self) -> PolicyGroup:
+        """The teacher's ranks, connected."""
+        return self._in_turns("teacher", self._beside_engines(PolicyGroup(*self._ranks("teacher"))))
+
+    @cached_property
     def reward_model(self) -> CriticGroup:
         """The ranks that serve the run's reward models, connected."""
         return self._in_turns("reward_model", CriticGroup(*self._ranks("reward_model")))
@@ -248,8 +253,9 @@ class Cluster:
 
     def _ranks(self, role: str) -> tuple[list[Actor], TrainerConfig, AudioFeatures]:
         actors = [self.actors[role, i] for i in range(self.training.ranks)]
-        if role == "reference" and self.model.train_encoder:
-            # The policy's encoder learns; the reference's features come from the encoder it started with.
+        if role == "teacher" or (role == "reference" and self.model.train_encoder):
+            # Another model hears with an encoder of its own; and where the policy's learns, the reference hears with the
+            # one that it started with.
             return actors, self.training, AudioFeatures(actors)
         return actors, self.training, self.audio_features
 

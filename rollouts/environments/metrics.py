@@ -17,6 +17,7 @@ PROCESS_ERRORS = {
     "out of memory": "memory",
     "the verifier": "exit",
     "the prompt": "prompt",
+    "it has asked for nothing": "nothing_asked",
 }
 """Beginnings of the errors of an environment that could not answer for itself, with the words under which they are counted."""
 _EXCEPTION = re.compile(r"([A-Za-z_]\w{0,60})(?::|$)")
@@ -24,12 +25,14 @@ _EXCEPTION = re.compile(r"([A-Za-z_]\w{0,60})(?::|$)")
 
 def error_reason(error: str) -> str:
     """Return the word under which an error of an environment is counted: what became of its process, the name of what it raised,
-    or `reply` for a reply that the model's template or ears cannot take."""
-    text = error.removeprefix("environment: ")
+    or `reply` for a reply that the model's template or ears cannot take; of a harness `verdict` for one that is none."""
+    kind, _, text = error.partition(": ")
     if process := next((word for start, word in PROCESS_ERRORS.items() if text.startswith(start)), None):
         return process
     exception = _EXCEPTION.match(text)
-    return exception[1] if exception else "reply"
+    if exception:
+        return exception[1]
+    return "verdict" if kind == "harness" else "reply"
 
 
 def exchange_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What a GPU would do in one micro-batch of the policy's update, by arithmetic: nothing is computed, and no GPU is needed.
+"""Estimates one micro-batch of the policy's update on a GPU by arithmetic: nothing is computed, and no GPU is needed.
 
 scripts/bench gpu --model FOLDER|SHAPE [--tokens N …] [--checkpointing] [--forward] [--plain-layers] [--json FILE]
 

@@ -13,7 +13,7 @@ import json
 import shutil
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,12 @@ class Comparison:
     def is_close(self) -> bool:
         """True if the simulation is right within the tolerance."""
         return abs(self.ratio - 1) <= TOLERANCE
+
+    @property
+    def line(self) -> str:
+        """The comparison in a line."""
+        run = f"{self.load}, engines and ranks {self.engines}, max_lag {self.max_lag}"
+        return f"{run}: {self.simulated:.1f} samples/s simulated, {self.measured:.1f} measured: {self.ratio:.2f}"
 
 
 @dataclass(frozen=True)
@@ -138,11 +144,10 @@ def measure_engine(load: str, folder: Path, engines: int, quiet: Quiet) -> Engin
 
 def measure_run(
     load: str, folder: Path, engines: int, lags: Sequence[int], options: argparse.Namespace, quiet: Quiet
-) -> list[Comparison]:
-    """Compare runs of one placement, in sync and ahead."""
+) -> Iterator[Comparison]:
+    """Yield the comparisons of one placement's runs, in sync and ahead."""
     engine = measure_engine(load, folder, engines, quiet)
     phases: Phases | None = None
-    comparisons: list[Comparison] = []
     for lag in lags:
         overrides = [f"engines.count={engines}", f"trainer.ranks={engines}"]
         if lag:
@@ -159,8 +164,7 @@ def measure_run(
         simulated = predict(engine, engines, phases, drawn, lag, len(early))
         measured = sum(s["samples"] for s in steps) / sum(s["wall"] for s in steps)
         others = statistics.mean(s["others"] for s in steps)
-        comparisons.append(Comparison(load, engines, lag, measured, simulated, others))
-    return comparisons
+        yield Comparison(load, engines, lag, measured, simulated, others)
 
 
 def main(options: argparse.Namespace, console: Console) -> int:
@@ -175,7 +179,9 @@ def main(options: argparse.Namespace, console: Console) -> int:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
             workload.write_model(folder / "model", workload.LOADS[load])
-            comparisons += measure_run(load, folder, engines, lags, options, quiet)
+            for comparison in measure_run(load, folder, engines, lags, options, quiet):
+                comparisons.append(comparison)
+                say(console, comparison.line)  # one at a time: a check that is stopped has shown what it measured
     show(console, render(comparisons))
     if not runs_ahead:
         say(console, "rlvr has no max_lag here: runs in sync alone were compared")

@@ -47,7 +47,7 @@ class EngineTimes:
 
 @dataclass(frozen=True)
 class Setting:
-    """What is simulated."""
+    """Engines, trainers and samples of a simulated stage."""
 
     engines: int
     engine: EngineTimes
@@ -70,7 +70,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Result:
-    """What a simulated run took, over its steps after the warm-up."""
+    """Times of a simulated run, over its steps after the warm-up."""
 
     samples_per_s: float
     training: float

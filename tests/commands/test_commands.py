@@ -92,6 +92,7 @@ def test_a_shell_completes_commands_recipes_and_options() -> None:
     ]
     assert completions("rl run findings/") == [
         "findings/format_and_data",
+        "findings/hands_dial",
         "findings/heard_only",
         "findings/ppo_and_grpo",
     ]

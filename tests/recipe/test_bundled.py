@@ -14,7 +14,7 @@ from rl import bundled
 from rl.recipe import load
 
 ROOT = Path(__file__).parents[2]
-WHOLE = {"step_audio_r1", "step_audio_r1_mini", "step_audio_r1_5", "format_and_data"}
+WHOLE = {"step_audio_r1", "step_audio_r1_mini", "step_audio_r1_5", "format_and_data", "speech_hands"}
 """A whole pipeline or experiment each, written out to be read."""
 RECIPES = sorted(bundled.FOLDER.rglob("*.yaml"))
 

@@ -10,7 +10,6 @@ A model's first chains are of several styles, and MGRD (Step-Audio-R1, arXiv 251
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -19,6 +18,7 @@ from string import ascii_uppercase
 from typing import Any, TypeVar
 
 from rl.config import ConfigError, did_you_mean
+from rl.data.tasks.chain_styles import make_mistake, write_sections
 from rl.types import AUDIO_PATCH, Clip, Demonstration, Message, Prompt
 
 T = TypeVar("T")
@@ -105,6 +105,8 @@ class Question:
     """The quantities of each clip that the answer rests on, as measured or synthesised."""
     labels: Mapping[str, str] | None = None
     """Labels of the clip for encoder pretraining, one for each head that applies."""
+    description: str = ""
+    """What is heard, in words, for a model that reads; empty where nobody has written it down."""
 
 
 def are_comparable(quantity: str, a: float | None, b: float | None) -> bool:
@@ -142,11 +144,16 @@ def make_comparison(
 
 
 def make_prompt(
-    question: Question, clips: Sequence[Clip], ordinal: int, multiple_choice: float, chains: Chains | None = None
+    question: Question,
+    clips: Sequence[Clip],
+    ordinal: int,
+    multiple_choice: float,
+    chains: Chains | None = None,
+    described: bool = False,
 ) -> Prompt:
     """Return the prompt of a question, with a demonstration in the style that `chains` draws (None: `measured`). A share
     `multiple_choice` of the questions has up to four lettered options in random order, the right one in each place
-    equally often, and is answered with its letter."""
+    equally often, and is answered with its letter. With `described` the description stands in place of the clips."""
     text, answer = question.text, question.answer
     # `attributes` and `labels` become columns of samples and targets of encoder heads.
     fields: dict[str, Any] = {"kind": question.kind, "attributes": list(question.attributes)}
@@ -161,15 +168,17 @@ def make_prompt(
         options.insert(place, answer)
         text += "".join(f"\n{letter}. {o}" for letter, o in zip(ascii_uppercase, options, strict=False))
         fields["options"], answer = options, ascii_uppercase[place]
+    if question.description:
+        fields["description"] = question.description
     demonstration = Demonstration(question.chain, answer)
     if chains is not None:
         text, demonstration = chains.demonstrate(question, text, answer, fields.get("options", ()))
     return Prompt(
         id=question.id,
-        messages=(Message("user", AUDIO_PATCH * len(clips) + text),),
+        messages=(Message("user", f"{question.description} {text}" if described else AUDIO_PATCH * len(clips) + text),),
         answer=answer,
         source=question.kind,
-        clips=tuple(clips),
+        clips=() if described else tuple(clips),
         demonstration=demonstration,
         fields=fields,
     )
@@ -250,47 +259,16 @@ class Chains:
         if style == "denial":
             return text, Demonstration(*random.choice(DENIALS))
         if style == "sections":
-            return text, Demonstration(_in_sections(question), f"<RESPONSE>{answer}</RESPONSE>")
+            return text, Demonstration(
+                write_sections(question.kind, question.chain, question.answer), f"<RESPONSE>{answer}</RESPONSE>"
+            )
         claim, mistake = question.answer, ""
         if style == "misled":
             claim = random.choice(options or question.choices)
         elif style == "mistaken":
-            mistake, claim = make_mistake(question, options or question.choices, random)
+            mistake, claim = make_mistake(question.chain, question.answer, options or question.choices, random)
         if claim != question.answer:
             answer = ascii_uppercase[options.index(claim)] if options else claim
         surrogate = random.choice(SURROGATES).format(claim)
         chain = {"surrogate": surrogate, "misled": surrogate, "mistaken": mistake, "empty": ""}
         return text, Demonstration(chain.get(style, question.chain), answer)
-
-
-_MEASUREMENT = re.compile(r"-?\d+(?:\.\d+)?(?=Hz|dB|s\b|k\b|/s)")
-
-
-def make_mistake(question: Question, choices: Sequence[str], random: Random) -> tuple[str, str]:
-    """Return (the question's chain with one fact wrong, the answer that follows from it). Half of the mistakes are a number,
-    far beyond any margin, beside the right answer; the other half, and all where there is no number, the conclusion."""
-    numbers = list(_MEASUREMENT.finditer(question.chain))
-    if numbers and random.random() < 0.5:
-        number = random.choice(numbers)
-        unit = question.chain[number.end() :]
-        more = random.random() < 0.5
-        if unit.startswith("dB"):
-            value = float(number[0]) + (10 if more else -10)
-        else:
-            value = float(number[0]) * (1.7 if more else 1 / 1.7)
-        wrong = f"{value:.0f}" if unit.startswith(("Hz", "dB")) else f"{value:.2f}".rstrip("0").rstrip(".")
-        return question.chain[: number.start()] + wrong + unit, question.answer
-    claim = random.choice([choice for choice in choices if choice != question.answer])
-    head, found, end = question.chain.rpartition(question.answer)
-    return (f"{head}{claim}{end}" if found else f"{question.chain} {claim}"), claim
-
-
-def _in_sections(question: Question) -> str:
-    """Return the question's chain as Audio-Reasoner writes it (arXiv 2503.02318): what is asked, what is heard, what follows."""
-    words = question.chain.split()
-    # What is measured comes first, up to the last number; what follows from it comes after.
-    measured = max((i for i, word in enumerate(words, 1) if any(map(str.isdigit, word))), default=len(words))
-    caption, conclusion = " ".join(words[:measured]), " ".join(words[measured:]) or question.answer
-    sections = {"PLANNING": f"hear {question.kind}", "CAPTION": caption}
-    sections |= {"REASONING": conclusion, "SUMMARY": question.answer}
-    return "\n".join(f"<{name}>{text}</{name}>" for name, text in sections.items())

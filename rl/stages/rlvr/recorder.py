@@ -78,7 +78,7 @@ class Recorder:
             self.gaps.observe(row["step"], row)
         context.cluster.sampler.load(self.learner.policy.weights(), version=state["step"])
         self.gaps.check(state["step"], context.cluster.sampler.proof.metrics())
-        self.stream.restore(state["drawn"], state.get("ahead", []), state.get("groups", 0))
+        self.stream.restore(state["drawn"], state.get("ahead", []), state.get("groups", 0), state.get("rates", {}))
         return state["step"]
 
     def record(
@@ -138,6 +138,8 @@ class Recorder:
                 metrics[METRIC_NAMES.get(name, name)] = value
         if batch.has("ref") and self.objective.kl_in == "reward":  # in the loss, the update itself reports it
             metrics["kl/ref"] = float(kl(batch.old_A, batch.ref_A, self.objective.kl_estimator).mean())
+        if batch.has("teacher"):  # of policy || teacher, at the tokens that the policy wrote
+            metrics["kl/teacher"] = float((batch.old_A - batch.teacher_A).mean())
         if critic_metrics:
             metrics |= {"loss/value": critic_metrics["loss"], "grad_norm/critic": critic_metrics["grad_norm"]}
             metrics["value_clip_fraction"] = critic_metrics["clipped"]
@@ -226,7 +228,7 @@ class Recorder:
             position = self.stream.curriculum.state
             best = {"best": self.best_score, BEST: self.best_step}
             state = {"drawn": position, "ahead": self.stream.ahead, "groups": self.stream.drawn, **best}
-            state |= {"last": self.last, "watch": self.watch.state}
+            state |= {"last": self.last, "watch": self.watch.state, "rates": self.stream.curriculum.rates}
             self.checkpoints.save(step, state, self.learner.save, self.counts())
 
     def counts(self) -> dict[str, int]:
