@@ -117,11 +117,13 @@ def _check_data(stage: Stage, header: Header, artifacts: Artifacts) -> None:
     kind = "pairs" if stage.facts.reads == "pairs" else "distilled"
     names = [*header.data, *(name for name, kinds in artifacts.items() if kind in kinds)]
     for read in stage.config.reads:
-        place = f"{stage.place}.{read.key}" if read.key == "eval" else stage.place
-        check_weights(read.data, f"{place}.data")
+        place = f"{stage.place}.chains" if read.key == "chains" else f"{stage.place}.data"
+        if read.key == "eval":
+            place = f"{stage.place}.eval.data"
+        check_weights(read.data, place)
         for name in limits(read.data, None):
             if name not in names:
-                raise ConfigError(f"{place}.data: no data set '{name}'{did_you_mean(name, names)}")
+                raise ConfigError(f"{place}: no data set '{name}'{did_you_mean(name, names)}")
 
 
 def _check_earlier(stage: Stage, header: Header, artifacts: Artifacts) -> None:

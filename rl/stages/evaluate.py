@@ -124,7 +124,7 @@ def measure(
 
     from rl.stages.arbitration_metrics import arbitration_metrics
     from rl.stages.faithfulness import faithfulness_metrics
-    from rl.stages.scoring import chain_metrics, is_correct, sample_metrics, with_interval
+    from rl.stages.scoring import chain_metrics, is_correct, part_metrics, sample_metrics, with_interval
 
     limit, began = config.max_sequence_tokens, time.monotonic()
     samples = scorer.collect(
@@ -153,6 +153,7 @@ def measure(
         "time/sample": seconds / len(samples),
         "think_rate": float(np.mean([bool(s.rollout.reasoning) for s in samples])),
         **chain_metrics(samples),
+        **part_metrics(samples),
         **{name: value for name, value in rates.items() if name.startswith("environment/")},
         **faithfulness_metrics(samples),
         **arbitration_metrics(samples, sampler.chat),
@@ -268,6 +269,7 @@ def metric_names(config: Config) -> list[str]:
         "surrogate_rate",
         "denial_rate",
         "environment",
+        "part",
         "arbitration",
         *CELLS,
         *HALVES,

@@ -88,6 +88,8 @@ class Cluster:
         self.group: PlacementGroup | None = None
 
     def __enter__(self) -> Cluster:
+        if not self.names:  # nobody to start: what the stages read is there already
+            return self
         self.owns_ray = not ray.is_initialized()
         find_lives, find_nodes = self.processes.find_lives, self.processes.find_nodes
         self.watches.callback(Watchdog(self.config.heartbeat_s, find_lives, self.report_loss, find_nodes).close)

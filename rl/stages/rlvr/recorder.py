@@ -14,7 +14,7 @@ from rl.run.tracker import read_stage_metrics
 from rl.stages.rlvr.gaps import Gaps, choose_bounds
 from rl.stages.rlvr.stalls import Stalls
 from rl.stages.rlvr.watch import Watch, mark_shapes
-from rl.stages.scoring import sample_metrics
+from rl.stages.scoring import sample_metrics, source_metrics
 from rl.think import THINK_CLOSE
 
 if TYPE_CHECKING:
@@ -125,6 +125,7 @@ class Recorder:
         from rl.algorithms.value_losses import explained_variance
 
         metrics = sample_metrics(*self.stream.draws) | logprob_gaps(batch, policy_metrics)
+        metrics |= source_metrics([sample for draw in self.stream.draws for sample in draw])
         metrics |= self.context.cluster.sampler.proof.metrics()
         if self.context.cluster.model.think is True:
             metrics["closed_chains"] = closed_share(self.stream.all_samples)
