@@ -36,7 +36,7 @@ from rl.workers.probe import draw_probe
 from rl.workers.processes import Processes
 from rl.workers.ray_deaths import RayDeaths
 from rl.workers.ray_start import kill_ray, start_ray, stop_ray
-from rl.workers.reservation import devices, gpu_environment, reserve
+from rl.workers.reservation import devices, gpu_environment, is_alive, reserve
 from rl.workers.start_model import StartModel
 from rl.workers.storage import RunSite, Storage, find_storage
 from rl.workers.trainer_config import TrainerConfig
@@ -44,7 +44,7 @@ from rl.workers.turns import Turns
 from rl.workers.weight_stream import Route, WeightStream
 from rollouts.engine_options import samples_in_flight
 from rollouts.judge_engine import JudgeConfig, JudgeWorker, Question, judge_client, last_line
-from rollouts.remote import Actor
+from rollouts.remote import Actor, engine_actor
 from rollouts.sampler import Sampler
 from rollouts.serving import EngineConfig
 from rollouts.transport import Gpu, choose_transport
@@ -88,6 +88,8 @@ class Cluster:
         self.group: PlacementGroup | None = None
 
     def __enter__(self) -> Cluster:
+        if not self.names:  # nobody to start: what the stages read is there already
+            return self
         self.owns_ray = not ray.is_initialized()
         find_lives, find_nodes = self.processes.find_lives, self.processes.find_nodes
         self.watches.callback(Watchdog(self.config.heartbeat_s, find_lives, self.report_loss, find_nodes).close)
@@ -109,7 +111,7 @@ class Cluster:
         if problem := describe_shortage(role_sizes, self.config.placement, cpus, gpus):
             raise ValueError(problem)
         reservation = bundles(role_sizes, self.config.placement)
-        self.group, self.nodes = reserve(reservation, self.config, self.training.sequence_parallel, self.site.say)
+        self.group, self.nodes = reserve(reservation, self.config, self.training.sequence_parallel, self.site)
         self.storage = find_storage(self.nodes, self.site)
         self.storage.deliver(self.model_path)
         self.seats = {seat: (i, bundle) for i, bundle in enumerate(reservation) for seat in bundle.actors}
@@ -252,8 +254,7 @@ class Cluster:
     def _ranks(self, role: str) -> tuple[list[Actor], TrainerConfig, AudioFeatures]:
         actors = [self.actors[role, i] for i in range(self.training.ranks)]
         if role == "teacher" or (role == "reference" and self.model.train_encoder):
-            # Another model hears with an encoder of its own; and where the policy's learns, the reference hears with the
-            # one that it started with.
+            # Another model has an ear of its own; and the reference hears as the policy did when its ear began to learn.
             return actors, self.training, AudioFeatures(actors)
         return actors, self.training, self.audio_features
 
@@ -266,6 +267,9 @@ class Cluster:
         return group
 
     def _respawn(self, i: int) -> Actor:
+        if not is_alive(self.nodes[self.seats["engine", i][0]]):
+            # A new engine would wait for ever for its place on the lost node: raise, and the cluster is built anew.
+            ray.get(self.actors["engine", i].__ray_ready__.remote())
         self.actors["engine", i] = self._spawn("engine", i)
         return self.actors["engine", i]
 
@@ -293,6 +297,7 @@ class Cluster:
         if self.gpu:
             variables |= gpu_environment(self.gpus_by_seat[role, i])
         options["runtime_env"] = {"env_vars": variables}
-        actor: Actor = cast("Any", ray.remote(kind)).options(**options).remote(*arguments)  # Ray leaves it untyped
+        actor_class = engine_actor(kind) if role == "engine" else cast("Any", ray.remote(kind))  # Ray leaves it untyped
+        actor: Actor = actor_class.options(**options).remote(*arguments)
         self.processes.add((role, i), actor)
         return actor

@@ -139,3 +139,16 @@ def test_a_source_of_few_prompts_runs_ahead_as_far_as_it_goes() -> None:
         ids = [s.rollout.prompt.id for s in samples]
         assert len(set(ids)) * 2 == len(ids), "no prompt stands in a step twice"
         assert len(ids) >= 2
+
+
+def test_a_repeated_run_that_becomes_another_one_is_noticed() -> None:
+    first = stream(judge, max_lag=1, steps=STEPS)
+    first.take(1)
+    assert first.diverged_group is None, "no run is repeated"
+    again = stream(judge, max_lag=1, steps=STEPS)
+    again.cuts = first.written_by
+    again.take(1)
+    assert again.diverged_group is None
+    number, samples = list(again.cuts.items())[1]
+    again.cuts = {**again.cuts, number: {**samples, 0: ((0, 1), (1, 7))}}
+    assert again.diverged_group == number
