@@ -72,19 +72,16 @@ class Cluster:
         site: RunSite | None = None,
     ) -> None:
         """`seed` draws the probe of the weights' arrival. `report_loss` is called, in a thread of the cluster's own, with a process that has stood still for too long, and with one of Ray's own that has died."""
-        self.site, self.storage = site or RunSite(), Storage()
-        self.judges = judges
+        self.site, self.storage, self.judges = site or RunSite(), Storage(), judges
         self.names, self.config, self.engines, self.training = names, cluster, engines, training
         self.model, self.model_path, self.max_sequence_tokens = model, model_path, max_sequence_tokens
         self.chat = Chat(load_tokenizer(model_path), model.thinks, clip_counter(model_path), declared_ends(model_path))
         exported_template(self.chat)  # a template that cannot be exported is refused before anything starts
         self.actors: dict[Seat, Actor] = {}
-        self.processes = Processes(training.ranks)
         self.report_loss, self.seed = report_loss, seed
-        self.oom_kills = count_oom_kills()
+        self.oom_kills, self.turns = count_oom_kills(), Turns()
         self.owns_ray = self.is_abandoned = False
-        self.turns = Turns()
-        self.watches = ExitStack()  # threads that look for losses
+        self.processes, self.watches = Processes(training.ranks), ExitStack()  # `watches`: threads that look for losses
         self.group: PlacementGroup | None = None
 
     def __enter__(self) -> Cluster:
@@ -297,7 +294,7 @@ class Cluster:
         if self.gpu:
             variables |= gpu_environment(self.gpus_by_seat[role, i])
         options["runtime_env"] = {"env_vars": variables}
-        actor_class = engine_actor(kind) if role == "engine" else cast("Any", ray.remote(kind))  # Ray leaves it untyped
-        actor: Actor = actor_class.options(**options).remote(*arguments)
+        remote_class = engine_actor(kind) if role == "engine" else cast("Any", ray.remote(kind))
+        actor: Actor = remote_class.options(**options).remote(*arguments)
         self.processes.add((role, i), actor)
         return actor

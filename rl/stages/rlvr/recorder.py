@@ -12,7 +12,7 @@ from rl.run.cuts import CutLog
 from rl.run.metrics import is_timing
 from rl.run.tracker import read_stage_metrics
 from rl.stages.rlvr.gaps import Gaps, choose_bounds
-from rl.stages.rlvr.stalls import Stalls
+from rl.stages.rlvr.stalls import DIVERGED, Stalls
 from rl.stages.rlvr.watch import Watch, mark_shapes
 from rl.stages.scoring import sample_metrics, source_metrics
 from rl.think import THINK_CLOSE
@@ -27,11 +27,6 @@ if TYPE_CHECKING:
 
 METRIC_NAMES = {"loss": "loss/policy", "grad_norm": "grad_norm/policy", "clipped": "clip_fraction", "kl": "kl/ref"}
 """Metrics of the policy's update that are recorded under another name, beside those of the critic."""
-
-DIVERGED = (
-    "{name}, step {step}: group {group} was written otherwise than in the repeated run, and so will be what follows; an environment "
-    "must reply to the same turns in the same way, and a GPU rounds otherwise in other company (engines.batch_invariant)"
-)
 
 
 class Clock:
@@ -82,8 +77,7 @@ class Recorder:
         for row in read_stage_metrics(context.tracker.run_dir, context.name):
             self.stalls.observe(row["step"], row)  # what it was warned of before
             self.gaps.observe(row["step"], row)
-        # The step is the version's name, so that a resumed run counts staleness as before; and no step begins with engines
-        # that were not proved to hold the weights.
+        # The step is the version's name, so that a resumed run counts staleness as before.
         context.cluster.sampler.load(self.learner.policy.weights(), version=state["step"])
         self.gaps.check(state["step"], context.cluster.sampler.proof.metrics())
         self.stream.restore(state["drawn"], state.get("ahead", []), state.get("groups", 0), state.get("rates", {}))

@@ -8,6 +8,11 @@ from dataclasses import dataclass, field
 
 STEPS = 3
 """Steps in a row whose groups all have equal scores before that is said: one such step may be chance."""
+DIVERGED = (
+    "{name}, step {step}: group {group} was written otherwise than in the repeated run, and so will be what follows; an environment "
+    "must reply to the same turns in the same way, and a GPU rounds otherwise in other company (engines.batch_invariant)"
+)
+"""Warning of a repeated run that has become another one."""
 
 
 @dataclass
