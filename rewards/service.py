@@ -239,6 +239,9 @@ class RewardService:
             if rollout.error is not None:  # its environment failed: what it might have become is not known
                 finish(Verdict(error=rollout.error))
                 self._condition.notify_all()
+            elif rollout.verdict is not None:  # its harness has judged it
+                finish(rollout.verdict)
+                self._condition.notify_all()
             elif partial_verdict.first:
                 self._dispatcher.ask(rollout, partial_verdict.first, add)
             else:  # no part applies, which is an error, or every part waits behind a gate

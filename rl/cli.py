@@ -10,11 +10,12 @@ from typing import Annotated
 import typer
 
 from rl import signals
-from rl.commands import benchmark, chat, init, jobs, listings, push, runs, single_stage
+from rl.commands import benchmark, chat, init, jobs, listings, push, runs, single_stage, transcribe
 from rl.commands.algorithms import algorithms
 from rl.commands.arguments import Json, Overrides, RecipeName, as_override
 from rl.commands.environments import environments
 from rl.commands.export import exports
+from rl.commands.serve_rollouts import serve_rollouts
 from rl.workbench.commands import verifiers
 
 USAGE: type[Exception] = typer.BadParameter.__mro__[1]
@@ -166,6 +167,7 @@ app.command("push")(push.push)
 app.command("eval")(single_stage.evaluate)
 app.command("curate")(single_stage.curate)
 app.command("benchmark")(benchmark.benchmark)
+app.command("serve-rollouts")(serve_rollouts)
 
 
 app.command("submit")(jobs.submit)
@@ -173,6 +175,7 @@ app.command("slurm")(jobs.slurm)
 app.command("recipes")(listings.list_recipes)
 app.command("pretrained")(listings.write_pretrained)
 data.command("list")(listings.list_data)
+data.command("transcribe")(transcribe.transcribe)
 
 
 def main() -> None:

@@ -22,6 +22,14 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class Demonstration:
+    """Target of supervised training: the chain of thought (may be empty) and the answer after it."""
+
+    reasoning: str
+    response: str
+
+
+@dataclass(frozen=True, slots=True)
 class Clip:
     """One audio clip, not yet decoded: the path of a file, or its encoded bytes."""
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
 from rl.messages import AUDIO_PATCH as AUDIO_PATCH
-from rl.messages import Clip, Exchange, Message, RewardSpan
+from rl.messages import Clip, Demonstration, Exchange, Message, RewardSpan
 from rl.messages import Reply as Reply
 from rl.think import Turn
 
@@ -25,14 +25,6 @@ if TYPE_CHECKING:
 
 Spans = tuple[tuple[int, int], ...]
 """(version of the weights, how many tokens of a sample it wrote), in order."""
-
-
-@dataclass(frozen=True, slots=True)
-class Demonstration:
-    """Target of supervised training: the chain of thought (may be empty) and the answer after it."""
-
-    reasoning: str
-    response: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +73,7 @@ class Rollout(Turn):
     tokens: np.ndarray  # [t] int64: the prompt, the policy's tokens, then perhaps a tool's answer and more
     action_mask: np.ndarray  # [t] bool, True at the tokens that the policy wrote
     logprobs: np.ndarray  # [action_mask.sum()] float32, under the sampling distribution
-    finish_reason: (
-        str  # `stop` (the policy ended its turn), `length`, or an end by its environment (`rollouts.episodes`)
-    )
+    finish_reason: str  # `stop` (it ended its turn), `length`, or an end by its environment (`rollouts.episodes`)
     version: int  # of the weights that began it
     text: str
     """Text of the last assistant turn, without the end token; begins with `<think>` if the chat template opened it."""
@@ -93,6 +83,10 @@ class Rollout(Turn):
     """Replies of an environment on the way, each with what the policy had written before."""
     error: str | None = None
     """Failure of the environment to reply; such a sample is not judged."""
+    verdict: Verdict | None = None
+    """The judgement of the harness that it comes from; None where the reward judges."""
+    siblings: tuple[Rollout, ...] = ()
+    """Further rollouts of its harness's session, which share its verdict."""
 
     @property
     def clips(self) -> tuple[Clip, ...]:
@@ -124,8 +118,7 @@ class Verdict:
     reason: str = ""
     """Explanation for people, in the verifier's words."""
     read: str = ""
-    """Answer that the verifier read in the response, in a normal form that does not depend on the gold; empty if it reads
-    none. Majority votes count these."""
+    """Answer that the verifier read, in a normal form that does not depend on the gold; empty for none. Votes count these."""
     spans: tuple[RewardSpan, ...] = ()
     """Pieces of the sample that earned parts of the score; the rest is earned by the whole."""
 
@@ -162,7 +155,7 @@ class _Column:
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Ragged sequences with named tensors. Columns that every algorithm needs are required; those that some algorithms
-    add later (`old`, `ref`, `values`, `rewards`, `advantages`, `returns`, `scale`) raise ValueError when read while absent.
+    add later (`old`, `ref`, `teacher`, `values`, `rewards`, `advantages`, `returns`, `scale`) raise ValueError when read while absent.
 
     Example: two sequences of 3 and 2 tokens, whose last 2 and 1 the policy wrote.
         >>> batch = Batch(
@@ -189,6 +182,7 @@ class Batch:
     _versions_A: Tensor | None = None
     _old_A: Tensor | None = None
     _ref_A: Tensor | None = None
+    _teacher_A: Tensor | None = None
     _values_A: Tensor | None = None
     _rewards_A: Tensor | None = None
     _advantages_A: Tensor | None = None
@@ -285,6 +279,8 @@ class Batch:
     """Logprobs under the policy as it was before this step's first update."""
     ref_A = _Column()
     """Logprobs under the frozen reference."""
+    teacher_A = _Column()
+    """Logprobs under the teacher, which may have read another prompt."""
     values_A = _Column()
     """Critic's value of the state before each action."""
     rewards_A = _Column()

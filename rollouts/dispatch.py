@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, cast
 
-from rollouts.episodes import Episodes, Finished
 from rollouts.pool import EnginePool
 from rollouts.remote import CONTROL, Actor, fetch
 from rollouts.requests import Completion, Request
+from rollouts.sources import Finished, Source
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -35,7 +35,7 @@ class Dispatcher:
         pool: EnginePool,
         most_samples: int,
         deliver: Callable[[int, Sequence[Completion]], None],
-        episodes: Episodes,
+        episodes: Source,
         finish: Callable[[Finished], None],
     ) -> None:
         """`most_samples` is what an engine is given at once, running or in its queue."""
@@ -84,6 +84,8 @@ class Dispatcher:
         # Where no engine has anything to do, the environment is all that is waited for.
         is_idle = not self._calls and not any(map(self._is_due, self._queue))
         requests, finished = self.episodes.advance(SLICE_S if is_idle else 0.0)
+        if abandoned := self.episodes.take_abandoned():
+            self.drop(abandoned)
         self.add(requests, first=True)
         self.finish(finished)
         self._feed()
@@ -107,6 +109,11 @@ class Dispatcher:
             # What an engine ends may go on after its environment's reply, and is then due once more.
             for i, engine in enumerate(self.pool.engines):
                 self._deliver(i, fetch(engine.settle.remote()))
+            # Calls that were under way are back by now, an actor taking its calls in order. What they report is asked about too:
+            # the next turn of such a sample may be this version's to write.
+            calls, self._calls = self._calls, {}
+            for call, i in calls.items():
+                self._deliver(i, fetch(call))
             if not self.episodes.waiting and not any(map(self._is_due, self._queue)):
                 return
 

@@ -26,13 +26,11 @@ from rl.types import Prompt, Rollout, Spans
 from rollouts.chat_format import ChatFormat
 from rollouts.requests import Completion, Request
 from rollouts.seeds import seed_of
+from rollouts.sources import Finished as Finished
+from rollouts.sources import Key as Key
 
-Key = tuple[int, int]
-"""(number of the group, index of the sample in it), as a request has it."""
 CHAIN_KEPT = "chain_kept"
 """Note of a reply before which a chain stands that the chat template would have stripped."""
-Finished = Mapping[Key, Rollout]
-"""Samples that are finished, by their keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +213,8 @@ class Episode:
 class Episodes:
     """The samples in the making of one sampler, with or without an environment."""
 
+    begins_with_prompt = True
+
     def __init__(self, chat: ChatFormat, environment: Environment | None = None) -> None:
         self.chat, self.environment = chat, environment
         self.open: dict[Key, Episode] = {}
@@ -232,10 +232,15 @@ class Episodes:
         self.open[request.key] = Episode(prompt, seed, limit, request, opening, request.cuts)
         return request
 
-    def drop(self, keys: Collection[Key]) -> None:
-        """Forget samples, whose answers nobody waits for any more."""
+    def drop(self, keys: Collection[Key]) -> set[Key]:
+        """Forget samples, whose answers nobody waits for any more; return the keys of their requests."""
         for key in keys:
             self.open.pop(key, None)
+        return set(keys)
+
+    def take_abandoned(self) -> set[Key]:
+        """Return the keys of requests in flight whose answers nobody waits for any more: an environment leaves none."""
+        return set()
 
     def add(self, completion: Completion, engine: int | None = None) -> Rollout | None:
         """Take in what an engine has written, and return the finished rollout; None where the environment was asked."""

@@ -23,6 +23,7 @@ from rollouts.proof import Proof
 from rollouts.remote import Actor
 from rollouts.requests import Completion, Request
 from rollouts.seeds import seed_of
+from rollouts.sources import Source
 from rollouts.weights import Weights, folder_weights
 
 NO_OPENINGS: Mapping[tuple[str, int], Sequence[int]] = MappingProxyType({})
@@ -59,11 +60,16 @@ class Sampler:
         """`most_samples` is what an engine is given at once, running or in its queue."""
         self.pool, self.chat = EnginePool(engines, respawn), chat
         self.episodes = Episodes(chat)
+        self.source: Source = self.episodes
         self.dispatcher = Dispatcher(self.pool, most_samples, self._deliver, self.episodes, self._hand_out)
         self.groups = 0  # that engines were asked for: their requests go by these numbers
         self.generations: dict[int, Generation] = {}  # by group
         self.version = -1  # nothing loaded: the engines hold the weights that they started with
         self.replays = False  # whether requests say which version is to write which of their tokens
+
+    def use(self, source: Source | None) -> None:
+        """Take samples from a harness's sessions, or again from `episodes`. Nothing may be in flight."""
+        self.source = self.dispatcher.episodes = source or self.episodes
 
     @property
     def proof(self) -> Proof:
@@ -98,6 +104,7 @@ class Sampler:
         seed: int,
         skip: Container[tuple[str, int]] = (),
         openings: Mapping[tuple[str, int], Sequence[int]] = NO_OPENINGS,
+        most_tokens: int | None = None,
     ) -> Generator[list[Rollout]]:
         """Yield rollouts in the order in which they end, `samples` for each prompt, a few at a time.
 
@@ -115,6 +122,7 @@ class Sampler:
             openings=openings,
             receive=finished.extend,
             first=True,  # an evaluation would wait for all that is drawn ahead
+            most_tokens=most_tokens,
         )
         try:
             while generation.pending:
@@ -139,11 +147,12 @@ class Sampler:
         openings: Mapping[tuple[str, int], Sequence[int]] = NO_OPENINGS,
         cuts: Mapping[tuple[str, int], Spans] = NO_CUTS,
         first: bool = False,
+        most_tokens: int | None = None,
     ) -> Generation:
         """Ask the engines for `samples` answers to each prompt, which they write while somebody calls `advance`, or between
         `run_on` and the next call; `receive` is given them as they end.
 
-        A response has at most `max_sequence_tokens` minus its prompt's tokens. Samples named in `skip`, by (prompt id,
+        A response has at most `max_sequence_tokens` minus its prompt's tokens, and at most `most_tokens` are written of it. Samples named in `skip`, by (prompt id,
         index), are not written; those in `openings` go on from these ids, which count as not written by the policy; those
         in `cuts` are written by these versions. What is to be the `first` goes before all that waits.
 
@@ -152,14 +161,15 @@ class Sampler:
         self.pool.deaths = 0  # counted anew: a run of days may lose more engines than one generation should
         self.pool.load_dropped()
         self.pool.awake = True
-        limits = _Limits(samples, temperature, max_sequence_tokens, seed)
+        limits = _Limits(samples, temperature, max_sequence_tokens, seed, most_tokens)
         requests = list(self._requests(prompts, limits, skip, openings, cuts))
         generation = Generation(receive, {request.key for request in requests})
         self.generations |= dict.fromkeys(range(self.groups, self.groups + len(prompts)), generation)
         self.groups += len(prompts)
         # From then on a load waits until each version has written its share, also for samples that were asked for before.
         self.replays = self.replays or bool(cuts)
-        self.dispatcher.add(requests, first)
+        # A harness has asked for nothing yet.
+        self.dispatcher.add([request for request in requests if request.tokens], first)
         return generation
 
     def advance(self) -> None:
@@ -180,16 +190,14 @@ class Sampler:
     def drop(self, generation: Generation) -> None:
         """Drop what a generation has not finished."""
         self.dispatcher.pause()
-        # First the engines: they might bring a turn of a sample that nobody knows any more.
-        self.dispatcher.drop(generation.pending)
-        self.episodes.drop(generation.pending)
+        self.dispatcher.drop(self.source.drop(generation.pending))
         self._forget(generation)
 
     def _forget(self, generation: Generation) -> None:
         self.generations = {group: other for group, other in self.generations.items() if other is not generation}
 
     def _deliver(self, engine: int, completions: Sequence[Completion]) -> None:
-        rollouts = {c.key: rollout for c in completions if (rollout := self.episodes.add(c, engine)) is not None}
+        rollouts = {c.key: rollout for c in completions if (rollout := self.source.add(c, engine)) is not None}
         self._hand_out(rollouts)
 
     def _hand_out(self, rollouts: Mapping[Key, Rollout]) -> None:
@@ -236,13 +244,17 @@ class Sampler:
                         f"prompt '{prompt.id}': its {length} tokens and {len(opening)} of thinking leave no room for an "
                         f"answer; raise max_sequence_tokens ({max_sequence_tokens}) or lower the budget of thinking"
                     )
+                if limits.most_tokens is not None:
+                    max_tokens = min(max_tokens, limits.most_tokens)
                 sample_seed, tokens = seed_of(limits.seed, prompt.id, s), (*ids, *opening)
                 settings = sample_seed, max_tokens, limits.temperature
                 request = Request((group, s), tokens, *settings, prompt.clips, ends, cuts=cuts.get(sample_id, ()))
-                yield self.episodes.begin(prompt, request, limits.seed, max_sequence_tokens, len(opening))
+                yield self.source.begin(prompt, request, limits.seed, max_sequence_tokens, len(opening))
 
     def _encode(self, prompt: Prompt) -> tuple[tuple[int, ...], int]:
-        """Return (ids to send, their number once the engine has expanded the audio)."""
+        """Return (ids to send, their number once the engine has expanded the audio); none where a harness asks."""
+        if not self.source.begins_with_prompt:
+            return (), 0
         try:
             # One audio token a clip: vLLM expands them, and would expand an expanded prompt again without a word.
             tools = self.episodes.tools
@@ -262,3 +274,4 @@ class _Limits:
     temperature: float
     max_sequence_tokens: int
     seed: int
+    most_tokens: int | None

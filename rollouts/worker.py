@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from rl.audio import SAMPLE_RATE, waveform
@@ -214,7 +214,7 @@ class EngineWorker:
         finished, self.finished = self.finished, []
         return finished
 
-    def stream(self, request: Request) -> Iterator[list[int]]:
+    def stream(self, request: Request) -> Generator[list[int]]:
         """Yield the tokens of one sample as they are written, by whatever weights the engine holds: it is for one who reads
         along, and neither logprobs nor a version come with them. A sample that is left early is dropped."""
         self._apply(self.memory.begin_generation())

@@ -31,7 +31,7 @@ FLOORS = [
         "rewards.sandbox",
     },
     {"rewards.verifiers", "rewards.service", "rl.workers", "rollouts.environments"},
-    {"rl.stages"},
+    {"rl.stages", "rollouts.harness"},
     {"rl.recipe"},
     {"rl.planning", "rl.report"},
     {"rl.runner"},

@@ -25,8 +25,7 @@ from rewards.pool.judging import Judging
 from rewards.pool.work import Call, Work
 from rewards.pool.worker import HEAD, Setup
 
-# Samples sent ahead to one worker, at most 32 or 20 ms of work: a hang delays all of these, but a fast verifier that gets
-# too few of them at a time waits for the pool.
+# Samples sent ahead to one worker, at most 32 or 20 ms of work: a hang delays all of these, with too few it waits for us.
 _CHUNK, _CHUNK_S = 32, 0.02
 _MAX_FAILED_STARTS = 3  # workers in a row that die while they start
 _WALL_PER_CPU_S = 6  # wall-clock seconds for one of CPU time: leaves room for verifiers that wait for a server
@@ -46,6 +45,8 @@ class Pool:
         memory_mb: int,
         output: Path | None = None,
         work: Work = JUDGING,
+        wait_per_cpu_s: float = _WALL_PER_CPU_S,
+        seconds_per_call: float = 0.001,  # a guess, until some are measured
     ) -> None:
         self.restarts = self.timeouts = 0
         """Number of workers lost after their start, and of those of them that were killed at the deadline."""
@@ -55,7 +56,7 @@ class Pool:
         """Gold cases of each call's verifier, None for one without; None until the first worker has started."""
         self.condition = threading.Condition()
         """Lock of the pool; notified after every verdict and when the pool fails."""
-        self.deadline = Deadline(deadline_s, _WALL_PER_CPU_S * deadline_s)
+        self.deadline = Deadline(deadline_s, wait_per_cpu_s * deadline_s)
         """Time limits of one call."""
         self.memory_reason = describe_memory_error(memory_mb)
         """Error of a call that used up its memory."""
@@ -67,7 +68,7 @@ class Pool:
         self._workers: dict[int, Worker] = {}
         self._forkserver: ForkServer | None = None
         self._ticket_count = self._worker_count = self._failed_starts = 0
-        self._seconds_per_call = 0.001  # running mean
+        self._seconds_per_call = seconds_per_call  # running mean
         self._closing = False
         self._selector = selectors.DefaultSelector()
         # A byte through this pair wakes the pool's thread, which otherwise sleeps until a worker answers or is late.

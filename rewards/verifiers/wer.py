@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import unicodedata
-
 import jiwer
 
 from rewards.answers.texts import answer_text
+from rewards.answers.transcripts import LONGEST, transcript_words
 from rewards.contract import Case
 from rl.types import Prompt, Rollout, Verdict
-
-_LONGEST = (
-    20  # times the reference's words: a longer answer has an error rate above 1 anyhow, and alignment is quadratic
-)
 
 
 def verify(prompt: Prompt, rollout: Rollout, *, characters: bool = False, normalise: bool = True) -> Verdict:
     """Score max(0, 1 − WER); with `characters` 1 − CER, for scripts without spaces. Unless `normalise` is off, case and
     punctuation do not count. Parts: `wer`, and the insertions, deletions and substitutions per word of the reference.
     Raises ValueError without a reference."""
-    reference = _words(prompt.answer or "", normalise)
+    reference = transcript_words(prompt.answer or "", normalise)
     if not reference:
         raise ValueError(f"prompt '{prompt.id}' has no transcript to compare with")
-    transcript = _words(answer_text(rollout.response), normalise)
+    transcript = transcript_words(answer_text(rollout.response), normalise)
     if characters:  # jiwer aligns words: each character becomes one
         reference, transcript = list("".join(reference)), list("".join(transcript))
-    transcript = transcript[: _LONGEST * len(reference)]
+    transcript = transcript[: LONGEST * len(reference)]
     if not transcript:
         return Verdict(0.0, {"wer": 1.0, "deletions": 1.0}, reason="nothing transcribed")
     alignment = jiwer.process_words(" ".join(reference), " ".join(transcript))
@@ -37,15 +32,6 @@ def verify(prompt: Prompt, rollout: Rollout, *, characters: bool = False, normal
     }
     reason = "" if alignment.wer == 0 else f"error rate {alignment.wer:.2f}"
     return Verdict(max(0.0, 1.0 - alignment.wer), parts, reason=reason, read=" ".join(transcript))
-
-
-def _words(text: str, normalise: bool) -> list[str]:
-    if normalise:
-        text = unicodedata.normalize("NFKC", text).casefold().replace("’", "'")
-        # combining marks are letters' accents (and vowels in Indic scripts), the apostrophe belongs to "don't"
-        text = "".join(c if c.isalnum() or c in "'" or unicodedata.combining(c) else " " for c in text)
-        return [word.strip("'") for word in text.split() if word.strip("'")]
-    return text.split()
 
 
 GOLD = [

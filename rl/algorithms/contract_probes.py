@@ -52,6 +52,7 @@ def probe(
     columns = {
         "old": old,
         "ref": old + normal(0.3),
+        "teacher": old.roll(1),
         "values": normal(1.0),
         "advantages": normal(1.0),
         "returns": normal(1.0),

@@ -11,9 +11,6 @@ from rl.messages import RewardAt
 Clause = Literal["shapes", "cuts", "order", "zero", "mask", "finite", "groups", "inputs", "repeats"]
 """A clause of the contract of an advantage or a loss; `rl.algorithms.contract` says what each asks."""
 
-COMPARES_SAMPLES = ("grpo", "dr_grpo", "rloo", "reinforce++-baseline")
-"""Advantages that compare a sample with others of its prompt, and are the same at all of its actions."""
-
 
 @dataclass(frozen=True, slots=True)
 class Importance:
@@ -67,7 +64,8 @@ class Objective:
     reward_at: RewardAt = "end"
     """Tokens at which the score is paid: at the `end`; at the ends of the `turns` that earned it, by the rewards of an environment and the
     spans of verifiers that name them (`grounding`: each claim); or where each of these `spans` ends. What none claims is paid
-    at the end, so the sum is the same."""
+    at the end, so the sum is the same. `grpo`, `rloo` and their kin then compare what is still to come, turn by turn or token by
+    token (docs/turns.md)."""
     gamma: float = 1.0
     """Discount per token, γ."""
     lam: float = 1.0
@@ -89,6 +87,9 @@ class Objective:
     """Schulman's estimator of the KL divergence (http://joschu.net/blog/kl-approx.html)."""
     kl_in: Literal["reward", "loss"] = "reward"
     """Place of the KL divergence: subtracted from the reward (PPO), or added to the loss (GRPO, arXiv 2402.03300)."""
+    teacher_coef: float = 0.0
+    """Weight of log(teacher / policy) at each token beside the advantage: on-policy distillation together with a reward. Alone
+    it is `advantage: reverse_kl`. Needs a `teacher`."""
     entropy_coef: float = 0.0
     """Weight of the entropy bonus (Mnih et al. 2016, arXiv 1602.01783)."""
     importance: Importance | None = None
@@ -127,6 +128,7 @@ class Objective:
             ("value_clip", self.value_clip is None or self.value_clip > 0, "it must be above 0, or null for none"),
             ("kl_coef", self.kl_coef >= 0, "it must not be negative"),
             ("entropy_coef", self.entropy_coef >= 0, "it must not be negative"),
+            ("teacher_coef", self.teacher_coef >= 0, "it must not be negative"),
             (
                 "importance_cap",
                 self._has_sound_cap(),
@@ -145,11 +147,7 @@ class Objective:
                 not self.verl or "verl/" in (self.advantage[:5], self.policy_loss[:5]),
                 "neither advantage nor policy_loss is verl's; remove it",
             ),
-            (
-                "reward_at",
-                self.reward_at == "end" or self.advantage not in COMPARES_SAMPLES,
-                f"{self.advantage} compares whole samples, wherever they are paid; use gae or reinforce++, or end",
-            ),
+            *self._rules_of_distillation(),
             ("kl_estimator", not k1_in_loss, "in the loss its gradient has mean zero; set k2 or k3, or kl_in: reward"),
             ("importance_cap", not self.importance_cap or self.policy_loss != "nll", "nll has no engine; remove it"),
             ("importance", not self.importance or self.policy_loss != "nll", "nll has no engine; remove it"),
@@ -161,6 +159,23 @@ class Objective:
         ):
             if not ok:
                 raise ConfigError(f"{place}.{name}: got {getattr(self, name)}; {fix}".lstrip("."))
+
+    def _rules_of_distillation(self) -> list[tuple[str, bool, str]]:
+        """Return (field, whether it is sound, the fix) of fields that an advantage without a reward leaves no meaning."""
+        alone = self.advantage == "reverse_kl"
+        unread = "reverse_kl reads no reward; remove it, or use another advantage with a teacher_coef"
+        return [
+            ("teacher_coef", not (alone and self.teacher_coef), "reverse_kl is the teacher alone; remove it"),
+            # Shifted to mean 0, some tokens of a policy that agrees with its teacher would still be pushed away.
+            (
+                "whiten",
+                not (alone and self.whiten),
+                "whitened, a policy that agrees with its teacher moves on; set it false (algorithm: opd)",
+            ),
+            ("reward_at", not alone or self.reward_at == "end", unread),
+            ("overlong_buffer", not (alone and self.overlong_buffer), unread),
+            ("kl_coef", not (alone and self.kl_coef and self.kl_in == "reward"), f"{unread}, or set kl_in: loss"),
+        ]
 
     @property
     def correction(self) -> Importance | None:

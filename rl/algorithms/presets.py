@@ -43,6 +43,8 @@ ALGORITHMS: dict[str, dict[str, Setting]] = {
     "icepop": _GRPO | {"importance": Importance("token", low=0.5, high=5.0, outside="mask")},
     # MiniMax-M1 2025, arXiv 2506.13585: no lower bound; the paper does not give its upper one, 0.28 is DAPO's
     "cispo": _GRPO | {"policy_loss": "cispo", "normalise": "token_mean", "clip_low": 1.0, "clip_high": 0.28},
+    # On-policy distillation: Agarwal et al. 2023 (GKD), arXiv 2306.13649, with the reverse KL; the reward is measured alone
+    "opd": _CRITICLESS | {"advantage": "reverse_kl"},
 }
 NAMES_ELSEWHERE = {
     "gae": "ppo",
@@ -52,6 +54,8 @@ NAMES_ELSEWHERE = {
     "reinforce_baseline": "reinforce++-baseline",
     "remax": "rloo",
     "bnpo": "dapo",
+    "gkd": "opd",
+    "minillm": "opd",
     "dpo": "a stage of its own: `- dpo: {…}`",
     "sft": "a stage of its own: `- sft: {…}`",
 }
@@ -108,7 +112,7 @@ def _columns_of_advantage(name: str, place: str) -> frozenset[str]:
 
 def columns(objective: Objective) -> frozenset[str]:
     """Return the columns of a batch that cost another forward pass and that the objective reads: `old` (logprobs before the
-    update) and `ref` (logprobs under the reference). Raises ConfigError."""
+    update), `ref` (logprobs under the reference) and `teacher` (under the teacher). Raises ConfigError."""
     names = _columns_of_advantage(objective.advantage, "advantage")
     if not verl_source.is_verl(
         objective.policy_loss
@@ -118,6 +122,8 @@ def columns(objective: Objective) -> frozenset[str]:
         names |= {"ref"}
     if objective.kl_coef and objective.kl_in == "reward":
         names |= {"old"}
+    if objective.teacher_coef:
+        names |= {"teacher", "old"}
     return names - {"values"}  # `critic` decides on these
 
 

@@ -16,7 +16,7 @@ from rl.config import ConfigError, did_you_mean, first_line
 
 F = TypeVar("F", bound=Callable[..., object])
 
-COLUMNS = {"old_A": "old", "ref_A": "ref", "values_A": "values"}
+COLUMNS = {"old_A": "old", "ref_A": "ref", "teacher_A": "teacher", "values_A": "values"}
 """Columns of a batch that cost a forward pass of a model, by the attribute of Batch that reads them."""
 
 
@@ -72,7 +72,7 @@ def check_name(name: str, registry: Mapping[str, F], place: str, parameters: Seq
 
 
 def columns_read(name: str, registry: Mapping[str, F], place: str) -> frozenset[str]:
-    """Return the costly columns of a batch (`old`, `ref`, `values`) that a function reads, by its source and that of the
+    """Return the costly columns of a batch (`old`, `ref`, `teacher`, `values`) that a function reads, by its source and that of the
     functions it calls in its module. Raises ConfigError as `check_name` does."""
     if name in registry:
         function = registry[name]

@@ -50,25 +50,29 @@ def submit(
 def _follow(job: str, address: str) -> None:
     """Print a job's output until it ends; exit with 1 if it fails."""
     from rl import signals
-    from rl.submit import jobs
+    from rl.submit import job_list, jobs
     from rl.terminal import pass_on, say, shell_command
 
     stop = shell_command("rl", "jobs", "stop", job, "--address", address)
     with signals.interruptible(f"the job goes on; stop it with: {stop}"):
-        success = jobs.follow(address, job, pass_on)
-    say(f"job {job} {'succeeded' if success else 'failed'}")
-    raise typer.Exit(0 if success else 1)
+        jobs.follow(address, job, pass_on)
+    entry = job_list.find_job(address, job)
+    say(f"job {job} {entry.explain()}")
+    raise typer.Exit(0 if entry.status == "succeeded" else 1)
 
 
 @jobs_app.command("list")
 def list_jobs(address: Address, as_json: Json = False) -> None:
     """List the cluster's jobs, the newest first: what waits, runs and has ended."""
     from rl.submit import job_list, jobs
-    from rl.terminal import console, print_json
+    from rl.terminal import console, print_json, say
 
-    entries = job_list.list_jobs(jobs.dashboard(address))
+    address = jobs.dashboard(address)
+    entries = job_list.list_jobs(address)
     if as_json:
         return print_json(job_list.as_json(entries))
+    if not entries:
+        return say(f"no jobs on {address}")
     console().print(job_list.jobs_table(entries))
 
 
@@ -91,7 +95,7 @@ def stop(job: Job, address: Address) -> None:
     from rl.submit import job_list, jobs
     from rl.terminal import say
 
-    say(f"job {job} {'is stopped' if job_list.stop(jobs.dashboard(address), job) else 'had ended already'}")
+    say(f"job {job} {job_list.stop(jobs.dashboard(address), job)}")
 
 
 @jobs_app.command("fetch")
@@ -120,6 +124,14 @@ def share(folder: str) -> None:
     from rl.submit.sharing import share as share_folder
 
     share_folder(Path(folder))
+
+
+@jobs_app.command("cancel", hidden=True)
+def cancel(job: str) -> None:
+    """End a job that waits for a node; runs on the cluster for `rl jobs stop`."""
+    from rl.submit.cancelling import cancel as cancel_job
+
+    cancel_job(job)
 
 
 @jobs_app.command("await-nodes", hidden=True)

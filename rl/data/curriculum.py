@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
@@ -46,6 +46,9 @@ class Curriculum(Generic[Item]):
                 draw.append(prompt)
                 ids.add(prompt.id)
         return draw
+
+    def observe(self, results: Mapping[str, Sequence[float]]) -> None:
+        """Take no notice of the results: the order is the seed's alone."""
 
     def _epoch_order(self, epoch: int) -> np.ndarray:
         """Return the indices of the epoch's prompts in order: at random in the first one, then in the order of the epoch

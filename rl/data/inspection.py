@@ -13,11 +13,12 @@ from rl.data.arrow import parquet_counts
 from rl.data.benchmark_rows import SOURCE, find_set_files
 from rl.data.files import AUDIO_ROWS, SINGLE_FILES, hub_name, rows, stored_columns
 from rl.data.paths import data_files
-from rl.data.rows import Row, check_columns, flat_names, has_column, normal_split
+from rl.data.rows import Row, check_columns, flat_names, has_column, locate, normal_split
 from rl.data.sources import DataConfig, read
 from rl.data.standard_forms import recognise
 from rl.data.task_arguments import arguments
 from rl.data.tasks import COUNTS, TASKS
+from rl.data.transcripts import read_transcripts
 from rl.types import Prompt
 
 CHECKED_BYTES = 8 << 20
@@ -52,6 +53,8 @@ def inspect(config: DataConfig, split: str | None = None, place: str = "data") -
     try:
         config.validate(place)
         config = recognise(config)
+        if config.external is not None:
+            read_transcripts(locate(config.external, f"{place}.external"))
         count, prompts = _read(config, split, place, notes.append)
         row, columns = _first_row(config, place), _columns(config, place)
         if columns:  # a column of splits may be made of the parts that a data set is stored in

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Generic
+from typing import Generic, Literal
 
 from rl.config import ConfigError
 from rl.data.curriculum import Curriculum, Item
+from rl.data.pass_rates import PassRates, Rates
 from rl.types import Prompt
+
+Order = Literal["shuffled", "pass_rate"]
+"""Order in which a source's prompts are drawn: every prompt once an epoch, or by its recent pass rate."""
 
 Data = str | dict[str, float]
 """Name of a source, or names with their weights."""
@@ -88,11 +92,21 @@ def require_distinct_ids(sources: Mapping[str, Sequence[Prompt]]) -> dict[str, S
 
 
 class Mixture(Generic[Item]):
-    """An endless seeded stream over several sources, each in its own order (`Curriculum`), by weight."""
+    """An endless seeded stream over several sources, each in its own order (`Curriculum`) or by recent results (`PassRates`),
+    by weight."""
 
-    def __init__(self, sources: Mapping[str, Sequence[Item]], shares: Mapping[str, float], seed: int) -> None:
+    def __init__(
+        self,
+        sources: Mapping[str, Sequence[Item]],
+        shares: Mapping[str, float],
+        seed: int,
+        order: Order = "shuffled",
+    ) -> None:
+        kind = PassRates if order == "pass_rate" else Curriculum
         # One seed for all: a source keeps its order whatever others it is mixed with.
-        self.parts = {name: Curriculum(items, seed) for name, items in sources.items()}
+        self.parts: dict[str, Curriculum[Item] | PassRates[Item]] = {
+            name: kind(items, seed) for name, items in sources.items()
+        }
         self.shares = dict(shares)
         self.draws = dict.fromkeys(sources, 0)
         """{source: prompts drawn from it so far}."""
@@ -106,6 +120,23 @@ class Mixture(Generic[Item]):
         draws = apportion(count, self.shares, self.draws)
         self.draws = {name: self.draws[name] + draws[name] for name in draws}
         return [item for name, part in self.parts.items() for item in part.draw(draws[name])]
+
+    def observe(self, results: Mapping[str, Sequence[float]]) -> None:
+        """Tell every source what the samples of its drawn prompts earned, each from 0 to 1: {prompt's id: successes}."""
+        for part in self.parts.values():
+            part.observe(results)
+
+    @property
+    def rates(self) -> dict[str, tuple[Rates, list[str]]]:
+        """What sources that are drawn by results know, beside `state`: {source: (rates, ids of prompts under way)}."""
+        parts = {name: part for name, part in self.parts.items() if isinstance(part, PassRates)}
+        return {name: (dict(part.rates), sorted(part.waiting)) for name, part in parts.items()}
+
+    @rates.setter
+    def rates(self, rates: Mapping[str, tuple[Rates, Sequence[str]]]) -> None:
+        for name, part in self.parts.items():
+            if isinstance(part, PassRates) and name in rates:
+                part.rates, part.waiting = dict(rates[name][0]), set(rates[name][1])
 
     @property
     def state(self) -> dict[str, list[int]]:

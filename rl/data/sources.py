@@ -78,6 +78,9 @@ class DataConfig:
     keywords groups, searched in a file's path, become columns; of a benchmark `set`, its name, and `prompt`, r1 or official."""
     expect_tokens: int | None = None
     """Mean length of a sequence, prompt and response: with it `rl check` tells likely costs, not only the highest."""
+    external: str | None = None
+    """A jsonl file of what an external recogniser heard, as the field `external` of the prompts with these ids; `rl data
+    transcribe` writes one. A column of the rows needs none: `fields: {external: COLUMN}`."""
     on_bad_row: str = "fail"
     """Treatment of rows that cannot be read and clips that are no sound: `fail`, or `skip` them and say how many
     and why the first."""
@@ -286,9 +289,8 @@ def _file_prompts(
 
 def _function_prompts(config: DataConfig, split: str | None, place: str) -> PlacedPrompts:
     function = TASKS.get(config.source) or user_functions.load(config.source, f"{place}.source")
-    prompts: Iterable[object] = function(
-        split, **arguments(function, config.args, place)
-    )  # a user's may yield anything
+    # Objects, for a user's may yield anything.
+    prompts: Iterable[object] = function(split, **arguments(function, config.args, place))
     for number, prompt in enumerate(prompts, 1):
         where = f"{place}: {config.source}: prompt {number}"
         if not isinstance(prompt, Prompt):

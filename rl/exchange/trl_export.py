@@ -183,6 +183,8 @@ def _not_carried_over(selection: Selection) -> list[str]:
     notes = {
         "objective.kl_coef in the reward (TRL has it in the loss)": objective.kl_coef > 0
         and objective.kl_in == "reward",
+        "objective.teacher_coef": objective.teacher_coef > 0,
+        "curriculum: pass_rate": selection.config.curriculum == "pass_rate",
         "objective.dual_clip": objective.dual_clip is not None,
         "objective.filter_zero_variance": objective.filter_zero_variance,
         "objective.overlong_buffer": objective.overlong_buffer > 0,

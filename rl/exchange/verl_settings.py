@@ -166,6 +166,8 @@ def _not_carried_over(selection: Selection, objective: Objective) -> list[str]:
     config, header = selection.config, selection.recipe.header
     notes = {
         "objective.overlong_buffer is verl's reward manager `dapo`": objective.overlong_buffer > 0,
+        "objective.teacher_coef": objective.teacher_coef > 0,
+        "curriculum: pass_rate": selection.config.curriculum == "pass_rate",
         "objective.mask_truncated": objective.mask_truncated,
         f"objective.importance: {objective.correction}": bool(objective.correction)
         and not _correction(objective.correction),

@@ -106,6 +106,8 @@ def has_sound(data: DataConfig) -> bool:
     """Return whether the prompts of a data set have clips."""
     if data.source == SOURCE:
         return BENCHMARKS[str(data.args.get("set"))].is_heard
+    if data.source == "sounds" and data.args.get("described"):
+        return False
     return data.source in SOURCES_OF_SOUND or "audio" in recognise(data).fields
 
 

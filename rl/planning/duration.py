@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from models.shape import BYTES, Shape
 from rl.planning.result import Plan
+from rl.planning.teachers import further_forwards
 from rl.units import amount
 
 if TYPE_CHECKING:
@@ -57,6 +58,9 @@ def add_durations(recipe: Recipe, shape: Shape, plan: Plan) -> None:
         return
     stages: list[StagePlan] = []
     for stage, stage_plan in zip(recipe.stages, plan.stages, strict=True):
+        # A teacher's pass takes as long as several of the policy's where it is several times as large.
+        forwards = stage_plan.forwards + further_forwards(recipe, stage, shape)
+        stage_plan = replace(stage_plan, forwards=forwards)
         if is_stated and expect:
             pace = _stated_pace(stage_plan, recipe, shape, expect)
         else:

@@ -16,15 +16,11 @@ def describe_environments(recipe: Recipe, listens: bool | None) -> tuple[list[st
         config, place = stage_environment(stage, recipe.header.environment)
         if config is None:
             continue
-        names = [config.step] if config.step else [tool.tool for tool in config.tool_configs]
-        title = f"{', '.join(map(str, names))}, at most {many(config.max_turns, 'turn')}"
+        names = [config.step or config.harness or ""] if not config.tools else [t.tool for t in config.tool_configs]
+        turns = many(config.max_turns, "question" if config.harness else "turn")
+        title = f"{'harness ' if config.harness else ''}{', '.join(names)}, at most {turns}"
         stages_of.setdefault(title, {})[stage.base] = None
         problem = f"{place}: the model reads text only and cannot hear what `listen` gives it; use one that listens"
         if listens is False and "listen" in names and problem not in problems:
             problems.append(problem)
-        # A demonstration is played once to its environment, whose replies would stand behind calls that pruning takes away.
-        if getattr(stage.config, "prune", None) is not None:
-            problems.append(
-                f"{stage.place}.prune: leaves out calls that an environment answers; set {stage.place}.environment: none"
-            )
     return [f"{title}: in {', '.join(stages)}" for title, stages in stages_of.items()], problems

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.folder import folder_of
 from models.shape import BYTES, Shape, folder_shape
+from rl.planning import teachers
 from rl.planning.formulas import Memory
 from rl.planning.lora import trained_parameters
 from rl.planning.trainer_memory import CUDA_CONTEXT, Settings, host_bytes, trainer_memory
@@ -82,9 +83,11 @@ def role_plans(
             memory = served(shape, model.dtype, header.engines, options, recipe.max_sequence_tokens, gpu_memory, gpu)
             plans.append(RolePlan(name, role.count, memory.parts, formulas=memory.formulas))
             continue
-        of_role = settings if name != "reward_model" else replace(settings, trained=None)
-        memory = trainer_memory(name, shape, of_role)
-        host = host_bytes(name, shape, of_role)
+        # Neither trains an adapter; and a teacher may have another size.
+        of_role = settings if name not in ("reward_model", "teacher") else replace(settings, trained=None)
+        role_shape = teachers.largest_shape(recipe) or shape if name == "teacher" else shape
+        memory = trainer_memory(name, role_shape, of_role)
+        host = host_bytes(name, role_shape, of_role)
         plans.append(RolePlan(name, role.count, memory.parts, memory.formulas, memory.resting, host))
     return plans
 

@@ -33,6 +33,7 @@ from rl.planning import (
     origins,
     requirements,
     sharing,
+    teachers,
     thinking,
     workload,
 )
@@ -126,7 +127,16 @@ def _check(recipe: Recipe, shape: Shape | None, facts: judges.Facts, gpu: bool, 
     check_lengths = partial(lengths.check, token_rate=shape.token_rate if shape else 0.0)
     check_sharing = partial(sharing.check, heads=shape.heads if shape else 0)
     check_lag = partial(lag.check, gpu=gpu, listens=bool(shape and shape.token_rate))
-    recipe_checks = golds.check, chains.check, thinking.check, check_lengths, lora.check, check_sharing, check_lag
+    recipe_checks = (
+        golds.check,
+        chains.check,
+        thinking.check,
+        check_lengths,
+        lora.check,
+        check_sharing,
+        check_lag,
+        teachers.check,
+    )
     for check in (checks.foreign_difficulties, *recipe_checks):
         problems, notes = check(recipe, facts)
         plan.problems += problems

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rl.recipe import Recipe
     from rl.workers.machine import Machine
 
-TRAINER_ROLES = {"policy", "critic", "reference", "reward_model"}
+TRAINER_ROLES = {"policy", "critic", "reference", "teacher", "reward_model"}
 
 
 def packages(roles: Collection[str], machine: Machine) -> list[str]:
@@ -81,7 +81,7 @@ def models(recipe: Recipe) -> list[str]:
     path_of |= {f"judges.{name}.model": judge.model for name, judge in header.judges.items()}
     stage_names = {name for stage in recipe.stages for name in (stage.base, stage.name)}
     for stage in recipe.stages:
-        for key in ("model", "critic"):
+        for key in ("model", "critic", "teacher"):
             if (path := getattr(stage.config, key, None)) and path not in stage_names:
                 path_of[f"{stage.place}.{key}"] = path
     lines = list[str]()

@@ -14,7 +14,7 @@ from rl.units import GIB, amount
 
 VALUES = ("critic", "reward_model")
 """Roles that answer with one number in place of a head over the vocabulary, and hear through the policy's encoder."""
-FROZEN = ("reference", "reward_model")
+FROZEN = ("reference", "teacher", "reward_model")
 """Roles that never learn."""
 PROCESS = 0.4 * GIB
 """Bytes that a trainer with DeepSpeed takes on a CPU before it has a model, measured."""

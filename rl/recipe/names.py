@@ -42,6 +42,8 @@ def _is_parquet(path: Path) -> bool:
         return file.read(4) == b"PAR1"
 
 
+WITH_HARNESS = ("rlvr", "evaluate")
+"""Stages that a harness may play; others that sample want one rollout a sample, as an environment gives it."""
 FILES: dict[str, tuple[Callable[[Path], bool], str]] = {
     "model": (_is_model, "folder of a model"),
     "reward_model": (_is_reward_model, "folder of a reward model"),
@@ -95,10 +97,17 @@ def _check_environments(header: Header, stages: Sequence[Stage], folder: Path) -
         if config is None:
             continue
         check_environment(config, place, folder)
+        if config.harness and stage.kind not in WITH_HARNESS:
+            raise ConfigError(
+                f"{stage.place}: rollouts of a harness are for rlvr and evaluate; add `environment: none`"
+            )
+        if config.harness and getattr(stage.config, "replay", None):
+            raise ConfigError(f"{stage.place}.replay: a harness may ask otherwise the next time; remove it")
         if stage.kind == "pairs":
             raise ConfigError(f"{stage.place}: pairs are answers of one turn; add `environment: none`")
-        if getattr(stage.config, "budgets", None):
-            raise ConfigError(f"{stage.place}.budgets: chains cannot be cut where an environment answers; remove one")
+        for key in ("budgets", "pace", "prune"):
+            if getattr(stage.config, key, None):
+                raise ConfigError(f"{stage.place}.{key}: chains cannot be cut where an environment answers; remove one")
     if header.environment and not any(place == "environment" for _, place in environments):
         raise ConfigError("environment: no stage samples from the model, so nothing asks it; remove it")
 
@@ -108,11 +117,13 @@ def _check_data(stage: Stage, header: Header, artifacts: Artifacts) -> None:
     kind = "pairs" if stage.facts.reads == "pairs" else "distilled"
     names = [*header.data, *(name for name, kinds in artifacts.items() if kind in kinds)]
     for read in stage.config.reads:
-        place = f"{stage.place}.{read.key}" if read.key == "eval" else stage.place
-        check_weights(read.data, f"{place}.data")
+        place = f"{stage.place}.chains" if read.key == "chains" else f"{stage.place}.data"
+        if read.key == "eval":
+            place = f"{stage.place}.eval.data"
+        check_weights(read.data, place)
         for name in limits(read.data, None):
             if name not in names:
-                raise ConfigError(f"{place}.data: no data set '{name}'{did_you_mean(name, names)}")
+                raise ConfigError(f"{place}: no data set '{name}'{did_you_mean(name, names)}")
 
 
 def _check_earlier(stage: Stage, header: Header, artifacts: Artifacts) -> None:

@@ -180,7 +180,8 @@ STAGE_NAMES = {
     "rollout": "distill",
     "filter": "curate",
     "ipo": "dpo with `loss: ipo`",
-    **dict.fromkeys(("kto", "orpo", "simpo", "cpo", "gkd", "online_dpo", "xpo"), "not among them; dpo is nearest"),
+    **dict.fromkeys(("gkd", "minillm"), "rlvr, with `algorithm: opd` and a `teacher`"),
+    **dict.fromkeys(("kto", "orpo", "simpo", "cpo", "online_dpo", "xpo"), "not among them; dpo is nearest"),
 }
 """Stages under their names elsewhere -> what they are here."""
 

@@ -70,6 +70,11 @@ CHARTS = (
     Chart("Loss", ("loss",)),
     Chart("Response length", ("length/mean", "length/max"), "tokens"),
     Chart("Replies of the environment", ("environment/replies", "environment/sounds"), "a rollout; and sounds in them"),
+    Chart(
+        "Heard again",
+        ("environment/heard_again", "environment/iou", "environment/overlap"),
+        "share of the samples; with the stretch in question, and with each other",
+    ),
     Chart("Replies by reason", ("environment/note/*", "environment/ended/*"), "a rollout; share that ended so"),
     Chart(
         "Environment errors",
@@ -80,7 +85,7 @@ CHARTS = (
     Chart("Truncated", ("truncation_rate",), "share cut off at the length limit"),
     Chart("Closed chains", ("closed_chains",), "share whose chain of thought ended, so that an answer may follow"),
     Chart("Entropy", ("entropy",), "nats per token; at 0 exploration has ended"),
-    Chart("KL", ("kl/ref", "approx_kl"), "to the reference; from before to after an update"),
+    Chart("KL", ("kl/ref", "kl/teacher", "approx_kl"), "to reference and teacher; from before to after an update"),
     Chart(
         "Engine against trainer",
         ("logprob_gap/mean", "logprob_gap/max", "probe_gap/*"),

@@ -13,7 +13,7 @@ from typing import Any
 
 from rl import terminal
 from rl.json_files import Fields, read_object
-from rl.run.files import detect_full_disk
+from rl.run.files import detect_full_disk, temporary_folder
 from rl.run.provenance import write_provenance_inside
 
 STATE, MANIFEST = "state.json", "manifest.json"
@@ -53,9 +53,10 @@ class Checkpoints:
         the `counts` so far. Checkpoints of later steps are deleted: they belong to a run that was rewound. Raises
         DiskFull, and then leaves every earlier checkpoint as it was.
         """
-        final, temporary = self._folder_of(step), self.folder / f".step-{step:06d}.tmp"
+        final = self._folder_of(step)
         for leftover in self.folder.glob(".step-*.tmp"):  # of a process that was killed while it saved
-            shutil.rmtree(leftover)
+            shutil.rmtree(leftover, ignore_errors=True)  # in which a rank that was cut off may still write
+        temporary = temporary_folder(final)
         try:
             with detect_full_disk(final):
                 temporary.mkdir(parents=True)

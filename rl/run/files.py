@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import secrets
 import shutil
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -98,8 +99,10 @@ def replacing(path: Path) -> Iterator[Path]:
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `path` to fill; it replaces `path` when the block succeeds. Raises DiskFull."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
+    for leftover in path.parent.glob(f".{path.name}.*.tmp"):  # of a process that was killed while it wrote
+        if leftover.is_dir():  # not a file of another name that is being written
+            shutil.rmtree(leftover, ignore_errors=True)
+    temporary = temporary_folder(path)
     try:
         with detect_full_disk(path):
             temporary.mkdir(parents=True)
@@ -108,6 +111,12 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             temporary.rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def temporary_folder(path: Path) -> Path:
+    """Return a path beside `path` that no earlier attempt had: a rank on a node that was cut off may still be writing the files of
+    its own attempt, and must not find another one's folder under that name."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(3)}.tmp")
 
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, object]]) -> None:

@@ -14,7 +14,18 @@ from rich.progress import Progress as Bar
 
 from rl import terminal
 
-HEADLINES = ("kept", "reward", "loss", "accuracy", "eval/accuracy", "length/mean", "entropy", "kl/ref", "time/step")
+HEADLINES = (
+    "kept",
+    "reward",
+    "loss",
+    "accuracy",
+    "eval/accuracy",
+    "length/mean",
+    "entropy",
+    "kl/ref",
+    "kl/teacher",
+    "time/step",
+)
 """Metrics worth a place in one line, the first ones first."""
 
 

@@ -77,14 +77,15 @@ class Tracker:
         """Write the step's samples to a parquet file, which is complete or absent, and their clips."""
         import pyarrow.parquet
 
-        clips = {s.rollout.prompt.id: store_clips(self.run_dir, s.rollout.prompt.clips) for s in scored}
+        # Of each sample: the sessions of a harness on one prompt may have brought different ones.
+        clips = [store_clips(self.run_dir, s.rollout.prompt.clips) for s in scored]
         exchanges = [exchanges_as_json(s.rollout, self.run_dir) for s in scored]
         with replacing(rollout_file(self.run_dir, self.stage, step)) as path:
             pyarrow.parquet.write_table(_rollout_table(scored, clips, exchanges), path, compression="zstd")
         if self.sinks and is_shown(step, not self._has_shown_samples):
             self._has_shown_samples = True
-            spread = scored[:: max(len(scored) // SHOWN_SAMPLES, 1)][:SHOWN_SAMPLES]  # of as many prompts as may be
-            samples = [_sample(s, [self.run_dir / CLIPS / name for name in clips[s.rollout.prompt.id]]) for s in spread]
+            spread = range(len(scored))[:: max(len(scored) // SHOWN_SAMPLES, 1)][:SHOWN_SAMPLES]  # of many prompts
+            samples = [_sample(scored[i], [self.run_dir / CLIPS / name for name in clips[i]]) for i in spread]
             self.sinks.record_samples(self.stage, step, samples)
 
     def rewind(self, step: int) -> None:
@@ -197,9 +198,7 @@ def _sample(scored: Scored, clips: Sequence[Path]) -> Sample:
     )
 
 
-def _rollout_table(
-    scored: Sequence[Scored], clips: Mapping[str, list[str]], exchanges: Sequence[str | None]
-) -> pa.Table:
+def _rollout_table(scored: Sequence[Scored], clips: Sequence[list[str]], exchanges: Sequence[str | None]) -> pa.Table:
     """Return a table with a row for each sample.
 
     `tokens` counts what the policy wrote, `token_ids` are prompt and response as the engine saw them; an errored sample
@@ -222,8 +221,8 @@ def _rollout_table(
         "error": (text, [None if v.error is None else _storable(redact_text(v.error)) for v in verdicts]),
         "reason": (text, [_storable(redact_text(v.reason)) for v in verdicts]),
     }
-    if any(clips.values()):  # a run on text alone has no such column
-        columns["clips"] = pa.list_(text), [clips[r.prompt.id] for r in rollouts]
+    if any(clips):  # a run on text alone has no such column
+        columns["clips"] = pa.list_(text), clips
     if any(exchanges):
         columns["exchanges"] = text, [None if e is None else _storable(e) for e in exchanges]
     for part in dict.fromkeys(name for v in verdicts for name in v.parts):

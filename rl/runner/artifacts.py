@@ -44,8 +44,10 @@ class Artifacts:
     def read_prompts(self, name: str, split: str | None, limit: int | None, place: str = "data") -> list[Prompt]:
         """Return the prompts of a data set of the recipe, or of what a distill stage wrote. Raises ValueError, which begins
         with `place` where the split has no rows."""
+        from rl.data.rows import locate
         from rl.data.sources import load
         from rl.data.stage_outputs import load_distilled
+        from rl.data.transcripts import add_transcripts
 
         if name not in self.recipe.header.data:
             if name in self._being_read:
@@ -59,7 +61,11 @@ class Artifacts:
                 self._being_read.remove(name)
         key = name, split, limit
         if key not in self._prompts:  # several stages read the same rows, and decoding their clips takes a while
-            self._prompts[key] = load(self.recipe.header.data[name], split, limit, f"data.{name}", self.say)
+            config = self.recipe.header.data[name]
+            self._prompts[key] = load(config, split, limit, f"data.{name}", self.say)
+            if config.external is not None:
+                file = locate(config.external, f"data.{name}.external")
+                self._prompts[key] = add_transcripts(self._prompts[key], file)
             if not self._prompts[key]:
                 raise ValueError(f"{place}: data set '{name}', split '{split}' has no rows")
         self.parents[Parent("data", name, split=split)] = None
@@ -113,9 +119,9 @@ class Artifacts:
         of each data set."""
         paths = {"model": str(self.initial_model())}
         paths |= {f"judges.{name}.model": str(on_disk(judge.model)) for name, judge in self.recipe.judges.items()}
-        paths |= {
-            f"{stage.place}.model": stage.config.model for stage in stages if os.path.isdir(stage.config.model or "")
-        }
+        for key in ("model", "teacher"):
+            named = {f"{stage.place}.{key}": getattr(stage.config, key, None) or "" for stage in stages}
+            paths |= {place: path for place, path in named.items() if os.path.isdir(path)}
         for read in self.recipe.loads():
             clips = [
                 clip for prompt in self.read_prompts(read.data, read.split, read.limit)[:1] for clip in prompt.clips

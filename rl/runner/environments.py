@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rl.workers.cluster import Cluster
     from rollouts.environments.config import EnvironmentConfig
     from rollouts.environments.service import EnvironmentService
+    from rollouts.harness.service import HarnessService
 
 
 class Environments:
@@ -29,33 +30,56 @@ class Environments:
             config, place = stage_environment(stage, self.header.environment)
             if config is not None and config not in checked:
                 checked.append(config)
-                with self._started(config, place):
+                with self._started_harness(config, place) if config.harness else self._started(config, place):
                     pass
 
     @contextmanager
     def of_stage(self, stage: Stage, cluster: Cluster) -> Iterator[EnvironmentService | None]:
-        """Yield the stage's environment, which answers what the cluster's engines write for as long as the stage runs."""
+        """Yield the stage's environment, which answers what the cluster's engines write for as long as the stage runs. A harness
+        begins its samples instead, and is not yielded."""
         config, place = stage_environment(stage, self.header.environment)
+        has_engines = "engine" in stage.config.roles
         if config is None:
             yield None
-            return
-        has_engines = "engine" in stage.config.roles
-        with self._started(config, place) as service:
-            if has_engines:
-                cluster.sampler.episodes.environment = service
-            try:
-                yield service
-            finally:
+        elif config.harness:
+            with self._started_harness(config, place) as harness:
+                sampler = cluster.sampler
+                sampler.use(harness.open(sampler.chat))
+                try:
+                    yield None
+                finally:
+                    sampler.close()  # nobody deals any more when the sessions are closed
+                    sampler.use(None)
+        else:
+            with self._started(config, place) as service:
                 if has_engines:
-                    cluster.sampler.episodes.environment = None
+                    cluster.sampler.episodes.environment = service
+                try:
+                    yield service
+                finally:
+                    if has_engines:
+                        cluster.sampler.episodes.environment = None
 
     @contextmanager
     def _started(self, config: EnvironmentConfig, place: str) -> Iterator[EnvironmentService]:
         from rollouts.environments.service import EnvironmentService
 
         with EnvironmentService(config, self.folder) as service:
-            try:
-                service.start()
-            except ValueError as error:
-                raise ValueError(f"{place}: {error}") from error
+            _start(service, place)
             yield service
+
+    @contextmanager
+    def _started_harness(self, config: EnvironmentConfig, place: str) -> Iterator[HarnessService]:
+        from rollouts.harness.service import HarnessService
+
+        with HarnessService(config, self.folder) as service:
+            _start(service, place)
+            yield service
+
+
+def _start(service: EnvironmentService | HarnessService, place: str) -> None:
+    """Wait until an environment is loaded. Raises ValueError, with the place, where it cannot be."""
+    try:
+        service.start()
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from error

@@ -6,6 +6,8 @@ from collections.abc import Callable, Container, Sequence
 from typing import TYPE_CHECKING
 
 from rl.audio import duration_s
+from rl.data.teacher_prompts import teacher_prompt
+from rl.recipe.stage_list import stage_environment
 from rl.stages.sampling import with_instructions
 from rl.stages.selection import select_prompts
 
@@ -32,12 +34,18 @@ def check_prompt_lengths(
         # A difficulty file may leave out the long prompts, and an earlier stage may have yet to write it.
         if read.stage not in stages or max_tokens is None or getattr(config, "difficulty", None):
             continue
+        environment, _ = stage_environment(read.stage, recipe.header.environment)
+        if environment and environment.harness:  # it asks as it likes, and is told where that is too long
+            continue
         system, ask, rule = (getattr(config, key, None) for key in ("system", "ask", "select"))
+        template = getattr(config, "teacher_template", None)
         prompts = read_prompts(read.data, read.split, read.limit, place=read.place)
         with_demonstration = read.stage.facts.reads == "demonstrations"
         for prompt in select_prompts({"": prompts}, rule)[""]:
             try:
                 check(with_instructions(prompt, system, ask), chat, max_tokens, with_demonstration)
+                if template is not None:
+                    check(teacher_prompt(prompt, template), chat, max_tokens)
             except ValueError as error:
                 raise ValueError(f"{read.place}: prompt '{prompt.id}': {error}") from error
 

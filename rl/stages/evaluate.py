@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from rl.config import ConfigError
 from rl.stages.context import Context, Outcome
 from rl.stages.faithfulness import CELLS, HALVES
 from rl.stages.kind import Kind
+from rl.stages.pacing import PaceConfig
 from rl.stages.settings import SamplingConfig
 from rl.stages.workload import StagePlan, Work, rollouts_in_words, temperature_in_words
 from rl.units import many
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from rl.stages.scoring import Scorer
     from rl.types import Prompt, Scored
     from rollouts.sampler import Sampler
+
+ACTION_SHARES = [f"arbitration/{name}" for name in ("asked", "takes_internal", "takes_external", "takes_rewrite")]
+"""Metrics of `arbitration_metrics` that are told for controls too."""
 
 
 @dataclass
@@ -35,6 +40,8 @@ class Config(SamplingConfig):
     orders: int = 0
     """Ask prompts with options once more, greedily, with their letters dealt in so many orders: accuracy over them, right in
     all, and how often the chosen text changes. A multiple of the number of options puts each at every letter as often."""
+    pace: PaceConfig | None = None
+    """Measure answers that begin before the chain has ended, once more for each mode: `{mode: [tbs, think_first], think: 80}`."""
     votes: int = 0
     """With budgets: how often the commonest of so many samples is right, too."""
 
@@ -61,6 +68,8 @@ def samples_in_words(config: Config) -> str:
         words += f", chains cut at {', '.join(map(str, config.budgets))} tokens"
     if config.controls:
         words += f", again {', '.join(config.controls)}"
+    if config.pace:
+        words += f", paced ({', '.join(config.pace.modes)})"
     if config.orders:
         words += f", in {config.orders} orders of the options"
     return words
@@ -69,6 +78,7 @@ def samples_in_words(config: Config) -> str:
 def plan(config: Config, work: Work) -> StagePlan:
     """Return the plan of `evaluate`."""
     cuts = sum(budget != "full" for budget in config.budgets)
+    cuts += sum(mode != "tbs" for mode in config.pace.modes) if config.pace else 0
     rollouts = (work.rows or 0) * (config.samples * (1 + cuts + len(config.controls)) + config.greedy + config.orders)
     summary = f"{work.prompts} × {samples_in_words(config)}{rollouts_in_words(rollouts, config.max_sequence_tokens)}"
     return work.plan(summary, rollouts, config.max_sequence_tokens, records=True, rollouts=rollouts)
@@ -79,6 +89,7 @@ def run(config: Config, context: Context) -> Outcome:
     from rl.stages.benchmark_tables import FILE, headline_metrics, measure_sets, write_results
     from rl.stages.budgets import Questions, budget_curve
     from rl.stages.orders import measure_orders
+    from rl.stages.pacing import Pacer, measure_pace
     from rl.stages.scoring import Scorer
 
     prompts = context.prompts(config.data, config.split, config.limit)
@@ -92,6 +103,9 @@ def run(config: Config, context: Context) -> Outcome:
     if config.budgets:
         questions = Questions(config, prompts, sampler, scorer, context.seed)
         metrics |= budget_curve(questions, config.budgets, config.votes, samples)
+    if config.pace:
+        pacer = Pacer(config, config.pace, prompts, sampler, context.seed)
+        metrics |= measure_pace(pacer, samples, scorer, lambda: sampler.load(context.model))
     if results := measure_sets(samples):
         metrics |= headline_metrics(results)
         write_results(context.folder / FILE, results)
@@ -108,10 +122,11 @@ def measure(
     """Return (metrics, the samples, the greedy samples) of the model that the engines hold."""
     import numpy as np
 
+    from rl.stages.arbitration_metrics import arbitration_metrics
     from rl.stages.faithfulness import faithfulness_metrics
-    from rl.stages.scoring import chain_metrics, is_correct, sample_metrics, with_interval
+    from rl.stages.scoring import chain_metrics, is_correct, part_metrics, sample_metrics, with_interval
 
-    limit = config.max_sequence_tokens
+    limit, began = config.max_sequence_tokens, time.monotonic()
     samples = scorer.collect(
         sampler.generate(
             prompts,
@@ -121,6 +136,7 @@ def measure(
             seed=seed,
         )
     )
+    seconds = time.monotonic() - began
     metrics = accuracies(samples, config.samples)
     greedy: list[Scored] = []
     if config.greedy:
@@ -132,10 +148,15 @@ def measure(
     chains = [sampler.chat.chain_length(s.rollout.tokens[s.rollout.action_mask].tolist()) for s in samples]
     metrics |= {
         "reasoning_tokens": float(np.mean(chains)),
+        # What the engine reads without writing it: prompts, and what an environment puts in.
+        "read_tokens": float(np.mean([np.count_nonzero(~s.rollout.action_mask) for s in samples])),
+        "time/sample": seconds / len(samples),
         "think_rate": float(np.mean([bool(s.rollout.reasoning) for s in samples])),
         **chain_metrics(samples),
+        **part_metrics(samples),
         **{name: value for name, value in rates.items() if name.startswith("environment/")},
         **faithfulness_metrics(samples),
+        **arbitration_metrics(samples, sampler.chat),
         "truncation_rate": rates["truncation_rate"],
         "verifier_errors": rates["verifier_errors"],
         "verifier_timeouts": rates["verifier_timeouts"],
@@ -195,7 +216,7 @@ def audio_reliance(
         if not prompts_without:  # what was sampled so far is worth more than the control
             context.say(f"{context.name}: control {name} is skipped: no prompt has another one with as many clips")
             continue
-        _, controlled_samples, _ = measure(
+        controlled, controlled_samples, _ = measure(
             replace(config, greedy=False), prompts_without, sampler, scorer, context.seed
         )
         without_sound = accuracy_by_prompt(controlled_samples)
@@ -204,6 +225,8 @@ def audio_reliance(
             context.say(f"{context.name}: control {name} is skipped: no prompt has a verdict both with it and without")
             continue
         metrics |= with_interval(f"accuracy_{name}", list(without_sound.values()))
+        # whose word is taken where nothing can be heard
+        metrics |= {f"{key}_{name}": controlled[key] for key in ACTION_SHARES if key in controlled}
         if "audio_reliance" not in metrics:
             metrics |= with_interval("audio_reliance", differences)
     return metrics
@@ -236,6 +259,8 @@ def metric_names(config: Config) -> list[str]:
     """Return the beginnings of the names of its metrics."""
     plain = ["accuracy", "accuracy_in", f"pass@{config.samples}", "reasoning_tokens", "think_rate", "truncation_rate"]
     plain += [
+        "read_tokens",
+        "time",
         "verifier_errors",
         "verifier_timeouts",
         "prompts",
@@ -244,6 +269,8 @@ def metric_names(config: Config) -> list[str]:
         "surrogate_rate",
         "denial_rate",
         "environment",
+        "part",
+        "arbitration",
         *CELLS,
         *HALVES,
         *(f"{figure}{end}" for figure in ("official", "strict", "judged") for end in ("", "_left_out")),
@@ -255,6 +282,9 @@ def metric_names(config: Config) -> list[str]:
         plain += controls
     if config.orders:
         plain += ["accuracy_over_orders", "right_in_all_orders", "text_changes"]
+    if config.pace:
+        figures = ("accuracy", "tokens_before", "prefill_tokens", "turns", "seconds_before")
+        plain += [f"{name}@{mode}" for mode in config.pace.modes for name in figures]
     return plain + [f"{name}@{budget}" for budget in config.budgets for name in ("accuracy", "tokens", "vote")]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rl.stages import curate, distill, dpo, encode, evaluate, pairs, reward_model, sft
+from rl.stages import arbitrate, curate, distill, dpo, encode, evaluate, pairs, reward_model, sft
 from rl.stages.kind import Kind
 from rl.stages.rlvr import loop
 
@@ -11,6 +11,7 @@ STAGES: dict[str, Kind] = {
     "sft": sft.KIND,
     "curate": curate.KIND,
     "distill": distill.KIND,
+    "arbitrate": arbitrate.KIND,
     "rlvr": loop.KIND,
     "pairs": pairs.KIND,
     "dpo": dpo.KIND,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -14,15 +13,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from rl.config import ConfigError
 from rl.run.files import detect_full_disk, replacing
+from rl.submit.helper_jobs import helper_job
 from rl.submit.job_list import find_job
-from rl.submit.jobs import (
-    ANSWER_TIMEOUT_S,
-    CONNECT_TIMEOUT_S,
-    connect,
-    explain_ray_errors,
-    quote,
-    retry_until_agent_is_up,
-)
+from rl.submit.jobs import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, connect, explain_ray_errors, quote
 from rl.submit.sharing import MARK
 from rl.units import size
 
@@ -68,6 +61,8 @@ def fetch(address: str, job: str, out: Path, only: str = "run") -> Fetched:
     entry = find_job(address, job)
     if not entry.out:
         raise ConfigError(f"{address}: job '{job}' was not sent by rl submit and names no run directory")
+    if not entry.has_begun:
+        raise ConfigError(f"{address}: job '{job}' has written nothing: {entry.explain()}")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -113,25 +108,13 @@ def _is_here(file: Path, length: int, changed: float) -> bool:
 @contextmanager
 def _shared(client: JobSubmissionClient, folder: str, node: str) -> Generator[SharedRun]:
     """Share a folder of the cluster, by a small job beside the run's own process, for as long as the block lasts."""
-    name = f"fetch-{secrets.token_hex(4)}"
-    selector = {"ray.io/node-id": node} if node else None
-    retry_until_agent_is_up(
-        lambda: client.submit_job(
-            entrypoint=f"rl jobs share {quote(folder)}", submission_id=name, entrypoint_label_selector=selector
-        )
-    )
-    try:
+    with helper_job(client, "fetch", f"rl jobs share {quote(folder)}", node) as name:
         line = _await_line(client, name, node)
         values = json.loads(line)
         if problem := values.get("problem"):
             raise ConfigError(f"{problem} on the cluster; has the job begun, and does the storage still exist?")
         node = node or str(client.get_job_info(name).driver_node_id)
         yield SharedRun(values["link"], node, [tuple(file) for file in values["files"]])
-    finally:
-        client.stop_job(name)
-        while not client.get_job_status(name).is_terminal():
-            time.sleep(0.2)
-        client.delete_job(name)
 
 
 def _await_line(client: JobSubmissionClient, name: str, node: str) -> str:

@@ -29,6 +29,10 @@ PORT = 8265
 """Port of a Ray dashboard unless it is told another."""
 CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S = 10, 60
 AGENT_TIMEOUT_S = 60
+PATIENCE_S = 10.0
+"""Seconds for which a job may wait for a node before whoever follows it is told."""
+END_S = 20
+"""Seconds between the signal that ends a job and a kill: a run records where it stopped, and nodes are cleaned. Ray's own are 3."""
 CHATTY_LOGGERS = (
     "ray.dashboard.modules.dashboard_sdk",
     "ray.dashboard.modules.job.sdk",
@@ -94,14 +98,20 @@ def submit(
             f"--out {out}: a relative directory would lie in the job's own folder, which Ray deletes; begin it with / or ~/"
         )
     entrypoint = f"rl run {RECIPE} --out {quote(out)}{' --resume' if resume else ''}"
-    command_json = json.dumps(
-        {"recipe": command[0], "overrides": [redact_text(word) for word in command[1]], "address": redact_text(address)}
-    )
+    sent = {
+        "recipe": command[0],
+        "overrides": [redact_text(word) for word in command[1]],
+        "address": redact_text(address),
+    }
+    command_json = json.dumps({**sent, "job": job, "cpus": resources.cpus, "gpus": resources.gpus})
     with tempfile.TemporaryDirectory(prefix="groundtone-") as folder, explain_ray_errors(address):
         check_dashboard(address)
         for warning in pack(recipe, Path(folder)):
             say(f"warning: {warning}")
-        environment = {"working_dir": folder, "env_vars": {SUBMITTED: command_json}}
+        environment = {
+            "working_dir": folder,
+            "env_vars": {SUBMITTED: command_json, "RAY_JOB_STOP_WAIT_TIME_S": str(END_S)},
+        }
         retry_until_agent_is_up(
             lambda: connect(address).submit_job(
                 entrypoint=entrypoint,
@@ -116,11 +126,15 @@ def submit(
     return job, out
 
 
-def follow(address: str, job: str, write: Callable[[str], None]) -> bool:
-    """Write the job's output as it comes until the job ends; return whether it succeeded. Raises ConfigError."""
+def follow(address: str, job: str, write: Callable[[str], None]) -> None:
+    """Write the job's output as it comes until the job ends. Raises ConfigError."""
     with explain_ray_errors(address):
         client = connect(address)
-        while client.get_job_status(job) == "PENDING":  # it waits for a node, and there is no log yet
+        start, is_told = time.monotonic(), False
+        while client.get_job_status(job) == "PENDING":  # there is no log yet
+            if not is_told and time.monotonic() - start > PATIENCE_S:
+                write(f"job {job} waits for a node that has what it asks for, or for its files there\n")
+                is_told = True
             time.sleep(1.0)
 
         async def tail() -> None:
@@ -128,9 +142,8 @@ def follow(address: str, job: str, write: Callable[[str], None]) -> bool:
                 write(text)
 
         asyncio.run(tail())
-        while not (status := client.get_job_status(job)).is_terminal():  # the log may end before the status changes
+        while not client.get_job_status(job).is_terminal():  # the log may end before the status changes
             time.sleep(1.0)
-        return status == "SUCCEEDED"
 
 
 def quote(path: str) -> str:
@@ -186,4 +199,7 @@ def explain_ray_errors(address: str) -> Iterator[None]:
             f"--address {address}: no Ray dashboard answers there; give the one of the cluster's head, http://HEAD:8265"
         ) from error
     except RuntimeError as error:
-        raise ConfigError(f"--address {address}: {str(error).splitlines()[0]}") from error
+        text = str(error).strip()
+        if "status code 500" in text:  # the dashboard's own traceback, as it asks the agent of a node that is gone
+            text = "the dashboard got no answer from the job's node, which may be gone"
+        raise ConfigError(f"--address {address}: {text.splitlines()[0]}") from error

@@ -36,7 +36,7 @@ from rl.workers.probe import draw_probe
 from rl.workers.processes import Processes
 from rl.workers.ray_deaths import RayDeaths
 from rl.workers.ray_start import kill_ray, start_ray, stop_ray
-from rl.workers.reservation import devices, gpu_environment, reserve
+from rl.workers.reservation import devices, gpu_environment, is_alive, reserve
 from rl.workers.start_model import StartModel
 from rl.workers.storage import RunSite, Storage, find_storage
 from rl.workers.trainer_config import TrainerConfig
@@ -88,6 +88,8 @@ class Cluster:
         self.group: PlacementGroup | None = None
 
     def __enter__(self) -> Cluster:
+        if not self.names:  # nobody to start: what the stages read is there already
+            return self
         self.owns_ray = not ray.is_initialized()
         find_lives, find_nodes = self.processes.find_lives, self.processes.find_nodes
         self.watches.callback(Watchdog(self.config.heartbeat_s, find_lives, self.report_loss, find_nodes).close)
@@ -109,7 +111,7 @@ class Cluster:
         if problem := describe_shortage(role_sizes, self.config.placement, cpus, gpus):
             raise ValueError(problem)
         reservation = bundles(role_sizes, self.config.placement)
-        self.group, self.nodes = reserve(reservation, self.config, self.training.sequence_parallel, self.site.say)
+        self.group, self.nodes = reserve(reservation, self.config, self.training.sequence_parallel, self.site)
         self.storage = find_storage(self.nodes, self.site)
         self.storage.deliver(self.model_path)
         self.seats = {seat: (i, bundle) for i, bundle in enumerate(reservation) for seat in bundle.actors}
@@ -219,6 +221,11 @@ class Cluster:
         return self._in_turns("reference", self._beside_engines(PolicyGroup(*self._ranks("reference"))))
 
     @cached_property
+    def teacher(self) -> PolicyGroup:
+        """The teacher's ranks, connected."""
+        return self._in_turns("teacher", self._beside_engines(PolicyGroup(*self._ranks("teacher"))))
+
+    @cached_property
     def reward_model(self) -> CriticGroup:
         """The ranks that serve the run's reward models, connected."""
         return self._in_turns("reward_model", CriticGroup(*self._ranks("reward_model")))
@@ -246,8 +253,8 @@ class Cluster:
 
     def _ranks(self, role: str) -> tuple[list[Actor], TrainerConfig, AudioFeatures]:
         actors = [self.actors[role, i] for i in range(self.training.ranks)]
-        if role == "reference" and self.model.train_encoder:
-            # The policy's encoder learns; the reference's features come from the encoder it started with.
+        if role == "teacher" or (role == "reference" and self.model.train_encoder):
+            # Another model has an ear of its own; and the reference hears as the policy did when its ear began to learn.
             return actors, self.training, AudioFeatures(actors)
         return actors, self.training, self.audio_features
 
@@ -260,6 +267,9 @@ class Cluster:
         return group
 
     def _respawn(self, i: int) -> Actor:
+        if not is_alive(self.nodes[self.seats["engine", i][0]]):
+            # A new engine would wait for ever for its place on the lost node: raise, and the cluster is built anew.
+            ray.get(self.actors["engine", i].__ray_ready__.remote())
         self.actors["engine", i] = self._spawn("engine", i)
         return self.actors["engine", i]
 

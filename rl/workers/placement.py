@@ -17,12 +17,13 @@ from rollouts.judge_engine import JudgeConfig
 from rollouts.serving import EngineConfig
 
 Placement = Literal["colocated", "split"]
-TRAINERS = ("policy", "critic", "reference", "reward_model")
-"""Roles whose actors are trainers; the last two give answers and never learn."""
+TRAINERS = ("policy", "critic", "reference", "teacher", "reward_model")
+"""Roles whose actors are trainers; the last three give answers and never learn."""
 ROLES = ("engine", *TRAINERS, "judge")
 WAIT_S = 120.0
 SUBMITTED = "GROUNDTONE_SUBMITTED"
-"""Environment variable of a job of `rl submit`: the recipe, overrides and address that the user gave, as JSON."""
+"""Environment variable of a job of `rl submit`: the recipe, overrides and address that the user gave, the job's name, and what its own
+process holds, as JSON."""
 
 
 @dataclass
@@ -89,7 +90,7 @@ class ClusterConfig:
     placement: Placement = "colocated"
     """`colocated`: roles take turns on the same devices; `split`: every actor has devices of its own."""
     spread: list[str] = field(default_factory=list[str])
-    """Roles (engine, policy, critic, reference, reward_model, judge) whose actors go evenly to all nodes. The others fill
+    """Roles (engine, policy, critic, reference, teacher, reward_model, judge) whose actors go evenly to all nodes. The others fill
     one node after the other, so that ranks that talk to each other are near. Colocated roles go with each other."""
     wait_s: float | None = None
     """Seconds to wait for devices that other runs hold, in the order in which the runs came. 0: for ever, which is the default
@@ -172,7 +173,7 @@ class Role:
 def roles(
     names: set[str], engines: EngineConfig, training: TrainerConfig, gpu: bool, judges: Mapping[str, JudgeConfig]
 ) -> dict[str, Role]:
-    """Return the roles in `names` (of engine, policy, critic, reference, reward_model and `judge NAME`) with their
+    """Return the roles in `names` (of engine, policy, critic, reference, teacher, reward_model and `judge NAME`) with their
     numbers of actors and the devices of each; `gpu`: whether the cluster has GPUs."""
     role = {"engine": Role(engines.count, engines.threads, engines.gpus if gpu else 0)}
     role |= {name: Role(training.ranks, training.threads, int(gpu)) for name in TRAINERS}
@@ -183,6 +184,8 @@ def roles(
 def bundles(roles: Mapping[str, Role], placement: Placement) -> list[Bundle]:
     """Return the bundles to reserve. Split: one for each actor. Colocated: as few as hold the largest role, each as
     wide as the widest actor (a tensor-parallel engine); actors with one GPU sit side by side on a bundle's GPUs."""
+    if not roles:  # stages that filter what is there already need nobody
+        return []
     if placement == "split":
         return [Bundle(r.cpus, r.gpus, ((name, i),)) for name, r in roles.items() for i in range(r.count)]
     width = max(1, *(role.gpus for role in roles.values()))

@@ -19,7 +19,14 @@ from rl.signals import is_interrupted
 from rl.workers.placement import ClusterConfig
 from rl.workers.ray_session import LOOPBACK, RaySession, loopback_address
 
-START_FAILURES = ("timed out during startup", "Failed to start GCS")
+START_FAILURES = (
+    "timed out during startup",
+    "while waiting for node to startup",
+    "Timed out waiting for",  # the file in which GCS or raylet writes its port; what a node says of itself
+    "Failed to start GCS",
+    "Failed to connect to GCS",
+    "Failed to get node info",
+)
 """Parts of what Ray says when one of its own processes was too slow to start, or died meanwhile."""
 RAY_STARTS = 3
 """Attempts to start a local Ray."""
@@ -101,7 +108,7 @@ def _init_local_ray(cpus: int, weights: int, folder: Path) -> None:
                 )
             return
         except Exception as error:  # Ray raises these as a bare Exception and as a RuntimeError
-            if not any(failure in str(error) for failure in START_FAILURES):
+            if not is_start_failure(error):
                 raise
             ray.shutdown()
             if attempt == RAY_STARTS - 1:
@@ -109,6 +116,11 @@ def _init_local_ray(cpus: int, weights: int, folder: Path) -> None:
                     f"Ray did not start within its time, {RAY_STARTS} times in a row; is the machine busy? end what else "
                     "runs, then go on with --resume"
                 ) from error
+
+
+def is_start_failure(error: Exception) -> bool:
+    """Return whether an error of Ray's start says that one of its own processes did not come up, or died as it did."""
+    return any(failure in str(error) for failure in START_FAILURES)
 
 
 @contextmanager

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import ray
@@ -11,14 +12,30 @@ from ray.util.placement_group import NODE_ID_LABEL_KEY, PlacementGroup, placemen
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from rl.units import many
+from rl.workers.holders import (
+    MARK,
+    SEPARATOR,
+    change_free,
+    describe_devices,
+    describe_holders,
+    name_run,
+    own_holding,
+    read_holdings,
+)
 from rl.workers.nodes import Node, arrange, describe_fragments, describe_placed
 from rl.workers.placement import Bundle, ClusterConfig, total
-from rl.workers.waiting_line import Ticket
+from rl.workers.storage import RunSite
+from rl.workers.waiting_line import Holding, Ticket
 from rollouts.remote import fetch
 
 ATTEMPT_S = 30.0
 """Seconds that Ray gets to reserve what is free; more where another run was quicker."""
 POLL_S = 1.0
+NEWS_S = 30.0
+"""Seconds between two lines of a run that waits."""
+WAIT_FIX = (
+    "end what you do not need (rl jobs stop JOB, or Ctrl-C), ask for less, or wait longer (cluster.wait_s; 0: for ever)"
+)
 
 
 def live_nodes(free: bool = False) -> list[Node]:
@@ -34,45 +51,83 @@ def live_nodes(free: bool = False) -> list[Node]:
     return sorted(nodes, key=lambda node: (node.id != here, node.host, node.id))
 
 
+def is_alive(node: Node) -> bool:
+    """Return whether Ray still reaches a node."""
+    return any(node.id == live.id for live in live_nodes())
+
+
 def reserve(
-    reservation: Sequence[Bundle],
-    config: ClusterConfig,
-    together: int = 1,
-    say: Callable[[str], None] = lambda _: None,
+    reservation: Sequence[Bundle], config: ClusterConfig, together: int = 1, site: RunSite | None = None
 ) -> tuple[PlacementGroup, list[Node]]:
-    """Reserve the bundles in Ray; return them with the node of each. `together` is as in `arrange`. Waits for
-    other runs up to `cluster.wait_s`, and says so; on several nodes it says
-    what is where. Raises ValueError."""
-    if arrange(reservation, nodes := live_nodes(), config.spread, together) is None:
-        raise ValueError(describe_fragments(reservation, nodes))
-    longest = config.longest_wait()
-    deadline = time.monotonic() + longest
-    waits = False
-    with Ticket(config.running_cluster() is not None) as ticket:
+    """Reserve the bundles in Ray for the run of `site`; return them with the node of each. `together` is as in `arrange`. Waits for
+    other runs up to `cluster.wait_s`, and says who holds what; on several nodes it says what is where. Raises ValueError."""
+    site = site or RunSite()
+    holding = own_holding(str(ray.get_runtime_context().get_node_id()))
+    nodes = live_nodes()
+    _check_nodes(reservation, config, together, nodes, holding)
+    longest, start, last_line, told_at = config.longest_wait(), time.monotonic(), "", -NEWS_S
+    with Ticket(config.running_cluster() is not None, holding) as ticket:
         while True:
-            before = ticket.runs_before()
-            if not before and (reserved := _try_to_reserve(reservation, config, together)):
+            turn = ticket.turn()
+            if not turn.before and (reserved := _try_to_reserve(reservation, config, together, name_run(site.folder))):
                 if len(nodes) > 1:
-                    say(f"placement: {describe_placed(reservation, reserved[1])}")
+                    site.say(f"placement: {describe_placed(reservation, reserved[1])}")
                 return reserved
-            if time.monotonic() > deadline:
+            if turn.is_sent_away:
                 raise ValueError(
-                    f"cluster: {len(reservation)} bundles could not be reserved in {longest:g} s; {_describe_free()}; "
-                    "wait for other jobs (cluster.wait_s=0 waits for ever) or ask for less"
+                    f"cluster: {holding.holder} holds {describe_devices(holding.cpus, holding.gpus)} (rl submit --cpus, "
+                    "--gpus) for which the run before it waits, and both would wait for ever; send it again with less, or later"
                 )
-            if not waits:
-                cpus, gpus = total(reservation)
-                ask = f"{gpus} GPUs and {cpus:g} CPUs" if gpus else f"{cpus:g} CPUs"
-                line = f"; {many(before, 'run')} came before" if before else ""
-                say(f"waiting for {ask}; {_describe_free()}{line}")
-            waits = True
+            if not turn.before:
+                _break_deadlock(reservation, config, together, ticket)
+            waited = time.monotonic() - start
+            if waited > longest:
+                raise ValueError(f"cluster: waited {longest:g} s in vain: {_describe_wait(reservation)}; {WAIT_FIX}")
+            if waited - told_at >= NEWS_S and (line := _describe_wait(reservation, turn.before)) != last_line:
+                site.say(line)
+                last_line, told_at = line, waited
             time.sleep(POLL_S)
 
 
+def _describe_wait(reservation: Sequence[Bundle], before: int = 0) -> str:
+    """Return what is waited for, and who has it, in a line."""
+    total_devices, free = (cast("dict[str, float]", ask()) for ask in (ray.cluster_resources, ray.available_resources))
+    holders = describe_holders(read_holdings(), total_devices, free)
+    line = f"; {many(before, 'run')} came before" if before else ""
+    return f"waiting for {describe_devices(*total(reservation))}; {holders}{line}"
+
+
+def _check_nodes(
+    reservation: Sequence[Bundle], config: ClusterConfig, together: int, nodes: Sequence[Node], holding: Holding
+) -> None:
+    """Raise ValueError where the bundles do not fit on the nodes, however long they wait."""
+    if arrange(reservation, nodes, config.spread, together) is None:
+        raise ValueError(describe_fragments(reservation, nodes))
+    if arrange(reservation, change_free(nodes, [holding], -1), config.spread, together) is None:
+        raise ValueError(
+            f"cluster: {describe_devices(*total(reservation))} asked for do not fit beside {holding.holder}, which holds "
+            f"{describe_devices(holding.cpus, holding.gpus)} of {describe_devices(*_sum(nodes))}: lower --cpus and --gpus of rl submit"
+        )
+
+
+def _sum(nodes: Sequence[Node]) -> tuple[float, float]:
+    return sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
+
+
+def _break_deadlock(reservation: Sequence[Bundle], config: ClusterConfig, together: int, ticket: Ticket) -> None:
+    """Send a run away that waits behind this one, and holds for its own process what this one waits for. Only where no run works:
+    one that does will end, and give its devices back."""
+    if read_holdings() or not (behind := ticket.holdings_behind()):
+        return
+    freed = change_free(live_nodes(free=True), behind, 1)
+    if arrange(reservation, freed, config.spread, together) is not None:
+        ticket.send_last_away()
+
+
 def _try_to_reserve(
-    reservation: Sequence[Bundle], config: ClusterConfig, together: int
+    reservation: Sequence[Bundle], config: ClusterConfig, together: int, name: str
 ) -> tuple[PlacementGroup, list[Node]] | None:
-    """Reserve the bundles on what is free, each on the node that `arrange` gives it; return None where it is not enough."""
+    """Reserve the bundles on what is free under a run's name, each on the node that `arrange` gives it; return None where it is not enough."""
     nodes = live_nodes(free=True)
     places = arrange(reservation, nodes, config.spread, together)
     if places is None:
@@ -82,16 +137,13 @@ def _try_to_reserve(
         resources.append({"CPU": bundle.cpus, "GPU": bundle.gpus} if bundle.gpus else {"CPU": bundle.cpus})
     # Ray's own PACK and SPREAD number bundles as they come: ranks that talk to each other would lie anywhere.
     selectors = [{NODE_ID_LABEL_KEY: nodes[place].id} for place in places]
-    group = placement_group(resources, strategy="PACK", bundle_label_selector=selectors)
+    # Ray reserves all bundles or none: two runs never hold a half each. The number tells reservations of one run apart.
+    unique = f"{MARK}{name}{SEPARATOR}{secrets.token_hex(4)}"
+    group = placement_group(resources, strategy="PACK", bundle_label_selector=selectors, name=unique)
     if ray.wait([group.ready()], timeout=ATTEMPT_S)[0]:
         return group, [nodes[place] for place in places]
     ray.util.remove_placement_group(group)
     return None
-
-
-def _describe_free() -> str:
-    free = cast("dict[str, float]", ray.available_resources())
-    return f"free now: {free.get('CPU', 0):g} CPUs, {free.get('GPU', 0):g} GPUs"
 
 
 def devices(group: PlacementGroup, reservation: Sequence[Bundle], look: bool = False) -> list[list[str]]:

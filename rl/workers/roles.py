@@ -29,6 +29,7 @@ Result = TypeVar("Result", covariant=True)
 First = TypeVar("First")
 Second = TypeVar("Second")
 Third = TypeVar("Third")
+Fourth = TypeVar("Fourth")
 Report = dict[str, float]
 """Metrics of an update, averaged over its optimiser steps."""
 
@@ -50,13 +51,17 @@ class Future(Generic[Result]):
 def gather(first: Future[First], second: Future[Second], /) -> tuple[First, Second]: ...
 @overload
 def gather(first: Future[First], second: Future[Second], third: Future[Third], /) -> tuple[First, Second, Third]: ...
+@overload
+def gather(
+    first: Future[First], second: Future[Second], third: Future[Third], fourth: Future[Fourth], /
+) -> tuple[First, Second, Third, Fourth]: ...
 def gather(*futures: Future[Any]) -> tuple[Any, ...]:
     """Wait for work that runs side by side and return the results, in order."""
     return tuple(future.get() for future in futures)
 
 
 class Reference(Protocol):
-    """A model that gives logprobs and does not learn: the frozen reference, or the policy as it was before an update.
+    """A model that gives logprobs and does not learn: the frozen reference, a teacher, or the policy before an update.
     `Absent` gives None."""
 
     temperature: float

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, cast
 
@@ -16,32 +17,81 @@ SILENCE_S = 60.0
 """Seconds after which a run that no longer asks has left the line: it was killed."""
 
 
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """Devices that somebody holds, perhaps on one node (its id)."""
+
+    holder: str
+    cpus: float
+    gpus: float
+    node: str = ""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is held."""
+        return not (self.cpus or self.gpus)
+
+
+@dataclass(slots=True)
+class Waiter:
+    """A run in the line."""
+
+    asked_at: float
+    holding: Holding
+    """What its own process holds while it waits."""
+    is_sent_away: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Place of a run in the line."""
+
+    before: int
+    """Runs that came before it and still wait."""
+    is_sent_away: bool = False
+    """It holds what the first one waits for, and must leave: both would wait for ever."""
+
+
 class Line:
     """The runs that wait, the first one first; an actor that belongs to no run."""
 
     def __init__(self, silence_s: float = SILENCE_S) -> None:
         self.silence_s = silence_s
-        self.asked_at: dict[str, float] = {}
-        """Ticket of each run, in the order they came -> when it last asked."""
+        self.waiters: dict[str, Waiter] = {}
+        """The run of each ticket, in the order they came."""
 
-    def runs_before(self, ticket: str) -> int:
-        """Return how many runs came before this one and still wait."""
+    def ask(self, ticket: str, holding: Holding) -> Turn:
+        """Return the place of a run, which joins the line with its first question."""
         now = time.monotonic()
-        self.asked_at[ticket] = now
-        self.asked_at = {name: at for name, at in self.asked_at.items() if now - at < self.silence_s}
-        return list(self.asked_at).index(ticket)
+        self.waiters.setdefault(ticket, Waiter(now, holding)).asked_at = now
+        self.waiters = {name: it for name, it in self.waiters.items() if now - it.asked_at < self.silence_s}
+        return Turn(list(self.waiters).index(ticket), self.waiters[ticket].is_sent_away)
+
+    def holdings_behind(self, ticket: str) -> list[Holding]:
+        """Return what runs that came after this one hold while they wait."""
+        names = list(self.waiters)
+        behind = names[names.index(ticket) + 1 :] if ticket in names else []
+        return [self.waiters[name].holding for name in behind if not self.waiters[name].holding.is_empty]
+
+    def send_last_away(self) -> None:
+        """Have the last run that holds something leave the line."""
+        for waiter in reversed(self.waiters.values()):
+            if not waiter.holding.is_empty:
+                waiter.is_sent_away = True
+                return
 
     def leave(self, ticket: str) -> bool:
         """Forget a run; return whether nobody is left."""
-        self.asked_at.pop(ticket, None)
-        return not self.asked_at
+        self.waiters.pop(ticket, None)
+        return not self.waiters
 
 
 class Ticket:
-    """A run's place in the line of its cluster, while the block lasts; `shared` says whether other runs can be there."""
+    """A run's place in the line of its cluster, while the block lasts; `shared` says whether other runs can be there, `holding`
+    what the run's own process holds meanwhile."""
 
-    def __init__(self, shared: bool) -> None:
-        self.shared, self.name = shared, secrets.token_hex(8)
+    def __init__(self, shared: bool, holding: Holding) -> None:
+        self.shared, self.holding, self.name = shared, holding, secrets.token_hex(8)
 
     def __enter__(self) -> Ticket:
         return self
@@ -57,14 +107,31 @@ class Ticket:
             except RayActorError:
                 return  # another run, the last, has ended it
 
-    def runs_before(self) -> int:
-        """Return how many runs are before this one."""
+    def turn(self) -> Turn:
+        """Return the run's place."""
         while self.shared:
             try:
-                return cast("int", ray.get(_find_line().runs_before.remote(self.name)))
+                return cast("Turn", ray.get(_find_line().ask.remote(self.name, self.holding)))
             except RayActorError:  # the last run of the line has just ended it: a new one begins
                 time.sleep(0.1)
-        return 0
+        return Turn(0)
+
+    def holdings_behind(self) -> list[Holding]:
+        """Return what runs that came later hold while they wait."""
+        return self._ask("holdings_behind", self.name) or []
+
+    def send_last_away(self) -> None:
+        """Have the last run that holds something leave."""
+        self._ask("send_last_away")
+
+    def _ask(self, method: str, *arguments: object) -> Any:
+        """Return what the line answers; None where there is none just now."""
+        if not self.shared:
+            return None
+        try:
+            return ray.get(getattr(_find_line(), method).remote(*arguments))
+        except RayActorError:
+            return None
 
 
 def _find_line() -> Any:

@@ -17,6 +17,8 @@ def check_environment(config: EnvironmentConfig, place: str, folder: Path | None
     """Raise ConfigError where an environment names no function, or one that cannot be called as it is going to be."""
     if config.step:
         _check_step(config.step, config.args, place, folder)
+    if config.harness:
+        _check_harness(config.harness, config.args, place, folder)
     tags: list[str] = []
     for i, tool in enumerate(config.tool_configs):
         at = f"{place}.tools[{i}]"
@@ -44,6 +46,16 @@ def _check_step(spec: str, args: dict[str, object], place: str, folder: Path | N
                 f"{place}.step: class {definition.name} has no method step(self, prompt, rollout); add one"
             )
         functions.check_arguments(methods["step"], ("self", "prompt", "rollout"), {}, f"{place}.step")
+
+
+def _check_harness(spec: str, args: dict[str, object], place: str, folder: Path | None) -> None:
+    path, _ = find_source(spec, f"{place}.harness", folder)
+    if path is None:
+        return
+    names = functions.names_in_file(path, f"{place}.harness")
+    definition = functions.find_definition(names, spec, path, f"{place}.harness")
+    if isinstance(definition, ast.FunctionDef | ast.AsyncFunctionDef):
+        functions.check_arguments(definition, ("prompt", "base_url", "api_key"), args, f"{place}.args")
 
 
 def _find_function(spec: str, place: str, folder: Path | None) -> ast.AST | None:

@@ -3,6 +3,7 @@
 environment: my_game.py:step                          # your own function
 environment: calculator                               # a tool that comes with the library
 environment: {tools: [calculator, {tool: search, args: {file: notes.txt}}], max_turns: 4}
+environment: {harness: my_agent.py:play}              # an agent of yours, which asks the policy over HTTP
 """
 
 from __future__ import annotations
@@ -35,8 +36,11 @@ class EnvironmentConfig:
     step: str | None = None
     """Your function, class or generator: file.py:step or pkg.mod:step. It is given the prompt and the rollout so far, and
     returns a Reply, or None where the rollout is over."""
+    harness: str | None = None
+    """Your agent, in place of `step`: file.py:play or pkg.mod:play. `play(prompt, base_url, api_key)` asks the policy in OpenAI's
+    form at that address, and returns nothing, a reward or a Verdict. For rlvr and evaluate stages."""
     args: dict[str, object] = field(default_factory=dict[str, object])
-    """Arguments of `step`."""
+    """Arguments of `step` or of the `harness`."""
     tools: list[str | ToolConfig] = field(default_factory=list[str | ToolConfig])
     """Tools that the policy may call, in place of `step`."""
     calls: Literal["tags", "template"] = "tags"
@@ -45,21 +49,29 @@ class EnvironmentConfig:
     stop: list[str] = field(default_factory=list[str])
     """Texts behind which the policy pauses and `step` is asked, beside the ends of its turns: `["</ask>"]`."""
     max_turns: int = 8
-    """Most times that the policy writes in one rollout; a call in the last turn is not answered."""
+    """Most times that the policy writes in one rollout; a call in the last turn is not answered. Of a harness: questions that
+    one session may ask."""
     max_turn_tokens: int | None = None
     """Tokens that the policy may write between two replies. Default: what max_sequence_tokens leaves."""
     deadline_s: float = 10.0
     """CPU seconds for one reply; then its process is killed and the sample is an error. One that waits is killed after six
-    times as many seconds on the clock."""
+    times as many seconds on the clock; a harness, which waits for the policy too, after sixty times as many."""
     memory_mb: int = 2048
     """Megabytes that one reply may allocate."""
-    workers: int = 1
-    """Processes that reply side by side."""
+    workers: int | None = None
+    """Processes that reply side by side. Default: 1; of a harness, each of whose sessions takes one, 8."""
 
     def validate(self, place: str) -> None:
         """Raise ConfigError for settings out of bounds or without meaning."""
-        if bool(self.step) == bool(self.tools):
-            raise ConfigError(f"{place}: name `step: file.py:step` or `tools: [calculator]`, one of the two")
+        if sum(map(bool, (self.step, self.tools, self.harness))) != 1:
+            raise ConfigError(
+                f"{place}: name `step: file.py:step`, `tools: [calculator]` or `harness: file.py:play`, one of the three"
+            )
+        if self.harness and ":" not in self.harness:
+            raise ConfigError(f"{place}.harness: '{self.harness}' is no function; write file.py:play")
+        if self.harness and (self.stop or self.calls != "tags"):
+            key = "stop" if self.stop else "calls"
+            raise ConfigError(f"{place}.{key}: a harness says so itself in what it asks; remove it")
         if self.step and ":" not in self.step:
             raise ConfigError(
                 f"{place}.step: '{self.step}' is no function; write file.py:step, or tools: [{self.step}]"
@@ -76,8 +88,17 @@ class EnvironmentConfig:
             value = getattr(self, key)
             if value is not None and value < lowest:
                 raise ConfigError(f"{place}.{key}: {value} is too small; at least {lowest}")
+        if self.tools and self.max_turns == 1:
+            raise ConfigError(
+                f"{place}.max_turns: a call in the last turn is not answered, so that none would be; at least 2"
+            )
         if not 0 < self.deadline_s < float("inf"):
             raise ConfigError(f"{place}.deadline_s: {self.deadline_s} is not a positive number of seconds")
+
+    @property
+    def process_count(self) -> int:
+        """Processes that reply side by side."""
+        return self.workers or (8 if self.harness else 1)
 
     @property
     def tool_configs(self) -> list[ToolConfig]:

@@ -30,7 +30,7 @@ class EnvironmentService:
         self._pool = Pool(
             [Call(name, args)],
             folder,
-            workers=config.workers,
+            workers=config.process_count,
             deadline_s=config.deadline_s,
             memory_mb=config.memory_mb,
             work=Replying(),

@@ -207,6 +207,8 @@ def read_job(recipe: Recipe, shape: Shape, lengths: Lengths, name: str | None = 
         passes.append(Pass("logprobs", 2, 1, 1))
     if "reference" in config.roles:
         passes.append(Pass("reference", 2, 1, 1))
+    if "teacher" in config.roles:
+        passes.append(Pass("teacher", 2, 1, 1))  # as large as the policy, which need not be so
     if "critic" in config.roles:
         passes.append(Pass("values", 2, 1, 1))
         passes.append(Pass("critic update", update * config.epochs, config.epochs * config.critic_minibatches, 3))

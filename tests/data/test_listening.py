@@ -368,3 +368,25 @@ def test_what_chains_say_of_recordings_is_true_of_them():
     checked, true, reasons = claims(recordings("fsdd", "validation", kinds=kinds, limit=30))
     assert checked > 300
     assert true >= 0.99 * checked, reasons
+
+
+@real
+@pytest.mark.parametrize("kind", ["restated_sum", "sum_first"])
+def test_sentences_on_sums_tell_the_sum_at_their_end_or_first(kind: str) -> None:
+    prompts = recordings("fsdd", "train", kinds=[kind], limit=60)
+    assert len({p.id for p in prompts}) == len(prompts) == 60
+    for p in prompts:
+        assert p.demonstration
+        *_, total = p.demonstration.reasoning.split()
+        heard = [int(word) for word in p.fields["attributes"][0]["digits"].split()]
+        words = " ".join(map(str, heard))
+        sums = [sum(heard[:2]), sum(heard)]
+        assert (
+            p.demonstration.reasoning == f"{heard[0]} then {heard[1]} makes {sums[0]} then {heard[2]} makes {sums[1]}"
+        )
+        assert total == str(sums[1])
+        begins = "i hear" if kind == "restated_sum" else str(sums[1])
+        assert p.answer == p.demonstration.response
+        assert p.answer.startswith(begins)
+        assert p.answer.endswith(str(sums[1]) if kind == "restated_sum" else words)
+        assert words in p.answer

@@ -102,8 +102,8 @@ def test_the_folder_of_data_is_asked_for_in_one_line(monkeypatch: pytest.MonkeyP
     assert any(
         "data.perception, data.audio_rl: read the folder that GROUNDTONE_DATA names" in note for note in elsewhere.notes
     )
-    monkeypatch.setenv("GROUNDTONE_DATA", "nowhere")
-    assert all(": no such file: nowhere/" in problem for problem in plan(load("acoustic_qa")).problems)
+    monkeypatch.setenv("GROUNDTONE_DATA", "no_data_here")
+    assert all(": no such file: no_data_here/" in problem for problem in plan(load("acoustic_qa")).problems)
 
 
 def test_libraries_are_looked_at_where_the_recipe_wants_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ PLACE = "rlvr.reward.parts[0].verifier"
 
 def test_in_tree_verifiers_have_a_one_line_contract():
     contracts = resolve.list_verifiers()
-    assert set(contracts) >= {"math", "choice", "text", "format"}
+    assert set(contracts) >= {"math", "choice", "text", "format", "relisten", "consistency"}
     assert all(line.endswith(".") for line in contracts.values())
 
 
@@ -44,7 +44,11 @@ def test_a_module_is_found_beside_the_recipe(tmp_path: Path):
     ("spec", "args", "message"),
     [
         ("maths", {}, r"parts\[0\].verifier: unknown verifier 'maths'; did you mean 'math'\?"),
-        ("quality", {}, r"unknown verifier 'quality'; known: benchmark, .*choice, .*format, .*math, .*text"),
+        (
+            "quality",
+            {},
+            r"unknown verifier 'quality'; known: arbitration, benchmark, .*choice, .*format, .*math, .*text",
+        ),
         ("nothing.py:verify", {}, r"no file nothing.py in .*tests/rewards or "),
         ("hostile.py:verifi", {}, r"hostile.py defines no 'verifi'; did you mean 'verify'\?"),
         ("hostile.py:", {}, r"names no function; write hostile.py:fn"),

@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from rewards.combine import PartConfig, RewardConfig
 from rewards.service import RewardService
 from rl.config import ConfigError
-from rl.types import Clip
+from rl.types import Clip, Verdict
 
 BOTH = [PartConfig("text", weight=0.8), PartConfig("format", "format", 0.2)]
 
@@ -224,3 +225,12 @@ def test_a_module_beside_the_recipe(rollout, tmp_path: Path):
     (tmp_path / "ownrules.py").write_text(GOLD)
     with RewardService(RewardConfig([PartConfig("ownrules:right", args={"scale": 0.5})]), tmp_path) as service:
         assert [s.verdict.score for s in service.score([rollout("yes"), rollout("maybe")])] == [0.5, 0.25]
+
+
+def test_the_verdict_of_a_harness_stands_and_no_verifier_is_asked(rollout):
+    own = Verdict(3.0, {"accuracy": 1.0, "style": 0.5})
+    judged, unjudged = replace(rollout("bye", "hello"), verdict=own), rollout("bye", "hello")
+    with RewardService(RewardConfig(BOTH)) as service:
+        scored = service.score([judged, unjudged])
+    assert [s.verdict.score for s in scored] == [3.0, 0.0]
+    assert scored[0].verdict == own

@@ -19,6 +19,9 @@ class NoEpisodes:
     def advance(self, timeout_s: float) -> tuple[list[Request], list[Any]]:
         return [], []
 
+    def take_abandoned(self) -> set[tuple[int, int]]:
+        return set()
+
 
 def dispatcher(version: int = 3) -> Dispatcher:
     """A dispatcher of no engines: nothing that is due is ever dealt."""

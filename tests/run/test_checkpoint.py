@@ -59,6 +59,28 @@ def test_what_was_saved_comes_back(checkpoints: Checkpoints, warnings: list[str]
     assert warnings == []
 
 
+def test_a_writer_of_an_earlier_attempt_reaches_no_file_of_the_next(checkpoints: Checkpoints) -> None:
+    """As a rank on a node that was cut off, which goes on writing when the run has long begun again."""
+    attempts: list[Path] = []
+
+    def lose(folder: Path) -> None:
+        attempts.append(folder)
+        raise ConnectionError
+
+    def write_beside_a_ghost(folder: Path) -> None:
+        write(folder, 4.0)
+        with pytest.raises(FileNotFoundError):
+            (attempts[0] / "optimizer.safetensors").write_text("of the earlier attempt")
+
+    with pytest.raises(ConnectionError):
+        checkpoints.save(4, {}, lose)
+    attempts[0].mkdir()  # the ghost's own mkdir came late
+    (attempts[0] / "shard").touch()
+    folder = checkpoints.save(4, {}, write_beside_a_ghost)
+    assert load_file(folder / "optimizer.safetensors")["m"].tolist() == [4.0] * 4
+    assert [path.name for path in checkpoints.folder.iterdir()] == ["step-000004"]
+
+
 def test_a_checkpoint_says_where_it_comes_from(tmp_path: Path) -> None:
     plain = Checkpoints(tmp_path, keep=2)
     save(plain, 1)

@@ -63,6 +63,13 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
         (temporary / "three").write_text((temporary / "nothing").read_text())
     assert [file.name for file in path.iterdir()] == ["two"]
     assert list(path.parent.iterdir()) == [path]
+    (path.parent / ".model.0a1b2c.tmp").mkdir()  # of a process that was killed
+    (path.parent / ".model.json.17.tmp").touch()  # of a thread that writes another file
+    with replacing_folder(path) as first:
+        pass
+    with replacing_folder(path) as second:
+        assert first != second, "a writer of the first attempt finds nothing under the name of its folder"
+    assert sorted(file.name for file in path.parent.iterdir()) == [".model.json.17.tmp", "model"]
 
 
 class Wrapped(Exception):

@@ -14,6 +14,7 @@ import pytest
 from ray.dashboard.modules.job.pydantic_models import JobDetails
 
 from rl.submit.fetching import is_wanted
+from rl.submit.helper_jobs import is_helper
 from rl.submit.job_list import read_entry
 from rl.submit.sharing import MARK
 
@@ -82,3 +83,45 @@ def test_jobs_in_a_table() -> None:
     assert (waiting.status, waiting.recipe, waiting.out, waiting.seconds) == ("waiting", "tiny", "/r", 0.0)
     foreign = read_entry(JobDetails(**details | {"status": "SUCCEEDED"}, start_time=5_000, end_time=65_000))
     assert (foreign.status, foreign.recipe, foreign.seconds) == ("succeeded", "", 60.0)
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "says"),
+    [
+        (
+            "PENDING",
+            None,
+            "waiting for a node that has what it asks for (rl submit --cpus, --gpus, --memory-gb), or for its files there",
+        ),
+        ("RUNNING", "Job is currently running.", "running"),
+        ("SUCCEEDED", "Job finished successfully.", "succeeded"),
+        ("STOPPED", "Job was intentionally stopped.", "stopped"),
+        ("STOPPED", "stopped before it had begun", "stopped: stopped before it had begun"),
+        ("FAILED", None, "failed"),
+        (
+            "FAILED",
+            "Job entrypoint command failed with exit code 2, last available logs (truncated to 20,000 chars):\nerror: x\n",
+            "failed: Job entrypoint command failed with exit code 2",
+        ),
+        (
+            "FAILED",
+            "runtime_env setup failed: Failed to set up runtime environment.\nTraceback …",
+            "failed: runtime_env setup failed: Failed to set up runtime environment.",
+        ),
+    ],
+)
+def test_how_a_job_stands_is_one_line(status: str, message: str | None, says: str) -> None:
+    details: dict[str, Any] = {
+        "type": "SUBMISSION",
+        "submission_id": "tiny-1",
+        "entrypoint": "rl run",
+        "status": status,
+    }
+    assert read_entry(JobDetails(**details, message=message)).explain() == says
+
+
+def test_jobs_of_ours_are_not_listed() -> None:
+    assert is_helper("rl-jobs-fetch-fbb5b616")
+    assert is_helper("rl-jobs-stop-ef1ca843")
+    assert not is_helper("rl-jobs-fetch-fbb5b6"), "a job of a recipe that is called so"
+    assert not is_helper("fetch-fbb5b616")

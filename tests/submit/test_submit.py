@@ -258,11 +258,26 @@ def test_a_job_on_a_real_head(project: Path, head: tuple[str, dict[str, str]]) -
     ended = rl("jobs", "stop", job, "--address", address, env=env)
     assert ended.stdout == f"job {job} is stopped\n", ended.stderr
     assert json.loads((stopped / "summary.json").read_text())["status"] == "interrupted"
+    ended = rl("jobs", "stop", job, "--address", address, env=env)
+    assert ended.stdout == f"job {job} had ended already: stopped\n", ended.stderr
     logs = rl("jobs", "logs", job, "--address", address, env=env).stdout
     again = f"rl submit tiny.yaml --address {address} --resume --out {stopped}"
     assert f"interrupted; go on with: {again}" in logs
     assert "Traceback" not in logs
 
+    # More than any node has: it waits, and Ray's own stop does not reach it.
+    sent = rl("submit", "tiny.yaml", "--address", address, "--cpus", "64", env=env)
+    job = sent.stdout.removeprefix("job ").partition(",")[0]
+    assert rl("jobs", "logs", job, "--address", address, env=env).stdout.startswith(f"job {job} is waiting for a node")
+    fetched = rl("jobs", "fetch", job, "--address", address, "--out", str(project / "none"), env=env)
+    assert (fetched.returncode, fetched.stderr.count("\n")) == (2, 1), fetched.stderr
+    assert f"job '{job}' has written nothing: waiting for a node" in fetched.stderr
+    ended = rl("jobs", "stop", job, "--address", address, env=env)
+    assert ended.stdout == f"job {job} is stopped: stopped before it had begun\n", ended.stderr
+    listed = json.loads(rl("jobs", "list", "--address", address, "--json", env=env).stdout)["jobs"]
+    assert [listed[0]["job"], listed[0]["status"]] == [job, "stopped"], "and no job of our own is left"
+
     failed = rl("submit", "tiny.yaml", "--address", address, "--follow", "--out", str(out), env=env, timeout=120)
     assert failed.returncode == 1, failed.stdout + failed.stderr
     assert "holds a run already" in failed.stdout
+    assert failed.stdout.rstrip().endswith("failed: Job entrypoint command failed with exit code 2"), failed.stdout

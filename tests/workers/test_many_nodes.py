@@ -55,9 +55,18 @@ def test_ranks_on_two_nodes_and_a_node_that_is_lost(tmp_path: Path) -> None:
             assert time.monotonic() < until, run.kill() or run.communicate()
             assert run.poll() is None, run.communicate()
             time.sleep(0.2)
+        # Another run meanwhile is told who has the devices, and ends where it does not want to wait for them.
+        elsewhere = [*command[:3], "--out", str(tmp_path / "runs" / "other"), "cluster.wait_s=3", "trainer.ranks=1"]
+        other = subprocess.run(elsewhere, env=env, capture_output=True, text=True, cwd=tmp_path, timeout=200)
+        assert run.poll() is None, run.communicate()
         nodes.kill(second)
         output, errors = run.communicate(timeout=200)
 
+    assert other.returncode == 2, other.stderr
+    assert f"; {out} holds 3 CPUs" in other.stdout, other.stdout
+    assert other.stderr.startswith("error: cluster: waited 3 s in vain: waiting for 2 CPUs; free now: 0 CPUs; "), (
+        other.stderr
+    )
     lines = output.splitlines()
     (placement,) = [line for line in lines if line.startswith("placement: ")]
     first, second_node = placement.split("; ")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +14,7 @@ from rl.planning.plan import Plan, plan
 from rl.planning.table import as_json
 from rl.recipe import load
 from rl.workers.counts import fill
+from rl.workers.holders import change_free, describe_holders, name_run, own_holding
 from rl.workers.nodes import (
     Node,
     arrange,
@@ -21,8 +24,8 @@ from rl.workers.nodes import (
     describe_placed,
     planned_nodes,
 )
-from rl.workers.placement import ClusterConfig, Devices, Role, bundles
-from rl.workers.waiting_line import Line
+from rl.workers.placement import SUBMITTED, ClusterConfig, Devices, Role, bundles
+from rl.workers.waiting_line import Holding, Line
 
 NODES = [Node("a", 64, 8), Node("b", 64, 8)]
 TRAINING = {"engine": Role(8, 1, 1), "policy": Role(8, 1, 1)}
@@ -151,10 +154,60 @@ def test_a_spread_role_that_is_none_is_refused() -> None:
         build(ClusterConfig, {"wait_s": -1}, "cluster")
 
 
+NOTHING = Holding("", 0, 0)
+
+
 def test_runs_wait_in_the_order_in_which_they_came() -> None:
     line = Line(silence_s=0.5)
-    assert [line.runs_before(name) for name in ("a", "b", "c", "a", "b")] == [0, 1, 2, 0, 1]
+    assert [line.ask(name, NOTHING).before for name in ("a", "b", "c", "a", "b")] == [0, 1, 2, 0, 1]
     assert not line.leave("a")
-    assert [line.runs_before(name) for name in ("c", "b")] == [1, 0]
+    assert [line.ask(name, NOTHING).before for name in ("c", "b")] == [1, 0]
     assert not line.leave("b")
     assert line.leave("c")
+
+
+def test_the_last_run_in_line_that_holds_something_is_sent_away() -> None:
+    """Two jobs whose own processes hold what the other one waits for would wait for ever."""
+    line, job = Line(), Holding("the job's own process", 1, 0, "a")
+    for name, holding in (("first", job), ("second", job), ("third", NOTHING)):
+        line.ask(name, holding)
+    assert line.holdings_behind("first") == [job], "neither its own, nor nothing"
+    assert line.holdings_behind("second") == line.holdings_behind("unknown") == []
+    line.send_last_away()
+    assert [line.ask(name, job).is_sent_away for name in ("first", "second", "third")] == [False, True, False]
+    freed = change_free([Node("a", 0, 0), Node("b", 1, 0)], line.holdings_behind("first"), 1)
+    assert [node.cpus for node in freed] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("holdings", "total", "free", "says"),
+    [
+        ([], {"CPU": 2}, {"CPU": 2}, "free now: 2 CPUs"),
+        ([], {}, {}, "free now: 0 CPUs"),
+        ([Holding("/runs/a", 2, 0)], {"CPU": 3}, {"CPU": 1}, "free now: 1 CPU; /runs/a holds 2 CPUs"),
+        ([], {"CPU": 4}, {"CPU": 2.5}, "free now: 2.5 CPUs; other programs or jobs' own processes hold 1.5 CPUs (ray status)"),
+        (
+            [Holding("job a-1 (/runs/a)", 8, 8)], {"CPU": 64, "GPU": 16}, {"CPU": 52, "GPU": 7},
+            "free now: 7 GPUs and 52 CPUs; job a-1 (/runs/a) holds 8 GPUs and 8 CPUs; other programs or jobs' own processes hold 1 GPU and 4 CPUs (ray status)",
+        ),
+        (
+            [Holding(f"/runs/{i}", 1, 1) for i in range(5)], {"CPU": 5, "GPU": 5}, {},
+            "free now: 0 CPUs; /runs/0 holds 1 GPU and 1 CPU; /runs/1 holds 1 GPU and 1 CPU; /runs/2 holds 1 GPU and 1 CPU; "
+            "2 other runs hold 2 GPUs and 2 CPUs",
+        ),
+        # A reservation that a lost node takes along is counted on until Ray forgets it.
+        ([Holding("/runs/a", 9, 0)], {"CPU": 3}, {"CPU": 1}, "free now: 1 CPU; /runs/a holds 9 CPUs"),
+    ],
+)  # fmt: skip
+def test_who_holds_what_is_one_line(
+    holdings: list[Holding], total: dict[str, float], free: dict[str, float], says: str
+) -> None:
+    assert describe_holders(holdings, total, free) == says
+
+
+def test_a_run_reserves_under_the_name_of_its_job_and_directory() -> None:
+    job = {SUBMITTED: '{"job": "tiny-3f2a1c", "cpus": 2.0, "gpus": null}'}
+    assert name_run(Path("/runs/a"), {}) == "/runs/a"
+    assert name_run(Path("/runs/a"), job) == "job tiny-3f2a1c (/runs/a)"
+    assert own_holding("n", job) == Holding("the job's own process", 2.0, 0.0, "n")
+    assert own_holding("n", {}) == Holding("the job's own process", 0.0, 0.0, "n")

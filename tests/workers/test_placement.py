@@ -31,7 +31,7 @@ from rl.workers.placement import (
 from rl.workers.visible_gpus import check_torch
 
 ROLES = st.dictionaries(
-    st.sampled_from(["engine", "policy", "critic", "reference"]),
+    st.sampled_from(["engine", "policy", "critic", "reference", "teacher"]),
     st.builds(Role, st.integers(1, 4), st.integers(1, 4), st.integers(0, 2)),
     min_size=1,
 )

@@ -18,6 +18,7 @@ from string import ascii_uppercase
 from typing import Any, TypeVar
 
 from rl.config import ConfigError, did_you_mean
+from rl.data.tasks.chain_styles import make_mistake, write_sections
 from rl.types import AUDIO_PATCH, Clip, Demonstration, Message, Prompt
 
 T = TypeVar("T")
@@ -104,6 +105,8 @@ class Question:
     """The quantities of each clip that the answer rests on, as measured or synthesised."""
     labels: Mapping[str, str] | None = None
     """Labels of the clip for encoder pretraining, one for each head that applies."""
+    description: str = ""
+    """What is heard, in words, for a model that reads; empty where nobody has written it down."""
 
 
 def are_comparable(quantity: str, a: float | None, b: float | None) -> bool:
@@ -141,11 +144,16 @@ def make_comparison(
 
 
 def make_prompt(
-    question: Question, clips: Sequence[Clip], ordinal: int, multiple_choice: float, chains: Chains | None = None
+    question: Question,
+    clips: Sequence[Clip],
+    ordinal: int,
+    multiple_choice: float,
+    chains: Chains | None = None,
+    described: bool = False,
 ) -> Prompt:
     """Return the prompt of a question, with a demonstration in the style that `chains` draws (None: `measured`). A share
     `multiple_choice` of the questions has up to four lettered options in random order, the right one in each place
-    equally often, and is answered with its letter."""
+    equally often, and is answered with its letter. With `described` the description stands in place of the clips."""
     text, answer = question.text, question.answer
     # `attributes` and `labels` become columns of samples and targets of encoder heads.
     fields: dict[str, Any] = {"kind": question.kind, "attributes": list(question.attributes)}
@@ -160,15 +168,17 @@ def make_prompt(
         options.insert(place, answer)
         text += "".join(f"\n{letter}. {o}" for letter, o in zip(ascii_uppercase, options, strict=False))
         fields["options"], answer = options, ascii_uppercase[place]
+    if question.description:
+        fields["description"] = question.description
     demonstration = Demonstration(question.chain, answer)
     if chains is not None:
         text, demonstration = chains.demonstrate(question, text, answer, fields.get("options", ()))
     return Prompt(
         id=question.id,
-        messages=(Message("user", AUDIO_PATCH * len(clips) + text),),
+        messages=(Message("user", f"{question.description} {text}" if described else AUDIO_PATCH * len(clips) + text),),
         answer=answer,
         source=question.kind,
-        clips=tuple(clips),
+        clips=() if described else tuple(clips),
         demonstration=demonstration,
         fields=fields,
     )
@@ -207,6 +217,8 @@ CHAIN_STYLES = {
     "asked": "the same, and the question ends with `ask`",
     "surrogate": "reasons from an imagined text",
     "misled": "the same, with a text that may say anything, and the answer follows it",
+    "mistaken": "measures, and one fact is wrong: a number, or the conclusion, which the answer follows",
+    "sections": "measures in sections, <PLANNING> <CAPTION> <REASONING> <SUMMARY>, and answers in <RESPONSE>",
     "empty": "no chain, the answer at once",
     "denial": "claims not to hear",
 }
@@ -246,10 +258,17 @@ class Chains:
             text = f"{text}\n{self.ask}"
         if style == "denial":
             return text, Demonstration(*random.choice(DENIALS))
-        claim = question.answer
+        if style == "sections":
+            return text, Demonstration(
+                write_sections(question.kind, question.chain, question.answer), f"<RESPONSE>{answer}</RESPONSE>"
+            )
+        claim, mistake = question.answer, ""
         if style == "misled":
             claim = random.choice(options or question.choices)
+        elif style == "mistaken":
+            mistake, claim = make_mistake(question.chain, question.answer, options or question.choices, random)
+        if claim != question.answer:
             answer = ascii_uppercase[options.index(claim)] if options else claim
         surrogate = random.choice(SURROGATES).format(claim)
-        chain = {"surrogate": surrogate, "misled": surrogate, "empty": ""}
+        chain = {"surrogate": surrogate, "misled": surrogate, "mistaken": mistake, "empty": ""}
         return text, Demonstration(chain.get(style, question.chain), answer)

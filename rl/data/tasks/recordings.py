@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from itertools import permutations
 from pathlib import Path
@@ -25,7 +26,8 @@ from rl.data.tasks.corpora import (
     load_rows,
     locate_collection,
 )
-from rl.data.tasks.digit_pairs import plan_digit_pairs
+from rl.data.tasks.digit_questions import DIGIT_PLANNERS
+from rl.data.tasks.impaired import Misheard, add_noise, check_noise, draw_noise
 from rl.data.tasks.items import Item, Planner, draw_distinct
 from rl.data.tasks.questions import (
     COMPARISONS,
@@ -42,7 +44,7 @@ from rl.data.tasks.questions import (
 )
 from rl.types import Prompt
 
-ON_REQUEST = ("labels", "digits", "sum")
+ON_REQUEST = ("labels", *DIGIT_PLANNERS)
 """Kinds that come only where they are named."""
 MOST_COUNTED = 4
 """Largest number of sounds that a question asks to count."""
@@ -58,19 +60,23 @@ def recordings(
     chains: dict[str, float] | None = None,
     ask: str | None = None,
     speakers: list[str] | None = None,
+    noise_db: list[float] | None = None,
+    external: dict[str, object] | None = None,
 ) -> Iterator[Prompt]:
     """Yield questions on real recordings (fsdd, esc10, sonicpi_oneshots): digit, speaker, sound class, comparisons.
 
-    `path`: a folder with its parquet file and metadata.jsonl. `kinds` (default: all but those of `ON_REQUEST`:
-    `labels`, one prompt a recording for encoder pretraining; `digits` and `sum`, of two spoken digits) come in turn, at
-    most `limit` prompts of each in a split; kinds that combine recordings have as many as there are recordings.
-    `speakers`: recordings of these alone (default: of all). Splits are those of the data and never mixed; where there is no
-    test split, validation stands for it. A share `multiple_choice` asks for the letter of an option; `chains` are the
-    shares of the styles of demonstrations and `ask` ends the questions of the style `asked` (`questions.CHAIN_STYLES`).
-    Prompts on one recording have `fields["labels"]`, a label for each head of an encoder that applies. Raises
-    ValueError."""
+    `path`: a folder with its parquet file and metadata.jsonl. `kinds` (default: all but those of `ON_REQUEST`: `labels`, one
+    prompt a recording for encoder pretraining; `digits` and `sum`, of two spoken digits; `string`, of three by one speaker;
+    `transcript`, of one to five to write down in words; `restated_sum` and `sum_first`, sentences on three) come in turn, at most `limit` prompts of each in a split; kinds that
+    combine recordings have as many as there are recordings. `speakers`: recordings of these alone (default: of all).
+    `noise_db`: white noise over each clip, at one of these ratios to it. `external`: what a made-up recogniser hears, `{errors:
+    0.1, always_wrong: [jackson]}`, as the field `external`. Splits are those of the data and never mixed; where there is no
+    test split, validation stands for it. A share `multiple_choice` asks for the letter of an option; `chains` are the shares of
+    the styles of demonstrations and `ask` ends the questions of the style `asked` (`questions.CHAIN_STYLES`). Prompts on one
+    recording have `fields["labels"]`, a label for each head of an encoder that applies. Raises ValueError."""
     check_share(multiple_choice, "recordings.multiple_choice")
     shares = Chains.build(chains, ask, "recordings")
+    misheard = _check_hearing(noise_db, external)
     file = locate_collection(path)
     for item, ordinal in _plan(file, split, _as_tuple(kinds), limit, seed, _as_tuple(speakers)):
         recordings_by_id = load_clips(file)  # cached; only here, since planning needs no sound
@@ -78,7 +84,28 @@ def recordings(
             clips = [recordings_by_id[ids[0]] for ids in item.clips]
         else:
             clips = [join_recordings(file, ids, item.total_s) for ids in item.clips]
-        yield make_prompt(item.question, clips, ordinal, multiple_choice, shares)
+        prompt = make_prompt(item.question, clips, ordinal, multiple_choice, shares)
+        yield _impair(prompt, item.question, noise_db, misheard)
+
+
+def _check_hearing(noise_db: list[float] | None, external: dict[str, object] | None) -> Misheard | None:
+    """Return the made-up recogniser, or None for none. Raises ConfigError for what is none, and for noise that is none."""
+    if noise_db is not None:
+        check_noise(noise_db, "recordings.noise_db")
+    return None if external is None else Misheard.build(external, "recordings.external")
+
+
+def _impair(prompt: Prompt, question: Question, noise_db: list[float] | None, misheard: Misheard | None) -> Prompt:
+    """Return the prompt with noise over its clips, and with what a made-up recogniser has heard; as it is without either."""
+    fields: dict[str, object] = dict(prompt.fields)
+    clips = prompt.clips
+    if noise_db is not None:
+        level = draw_noise(noise_db, question.id)
+        fields["noise_db"] = level
+        clips = tuple(add_noise(clip, level, f"{question.id}/{i}") for i, clip in enumerate(clips))
+    if misheard is not None:
+        fields["external"] = misheard.hear(question)
+    return replace(prompt, clips=clips, fields=fields)
 
 
 def count(
@@ -88,9 +115,12 @@ def count(
     limit: int | None = None,
     seed: int = 0,
     speakers: list[str] | None = None,
+    noise_db: list[float] | None = None,
+    external: dict[str, object] | None = None,
     **_: object,
 ) -> int:
     """Return the number of prompts that `recordings` makes, without reading sound."""
+    _check_hearing(noise_db, external)
     return len(_plan(locate_collection(path), split, _as_tuple(kinds), limit, seed, _as_tuple(speakers)))
 
 
@@ -152,7 +182,7 @@ def _planners(collection: Collection) -> dict[str, Planner]:
         **{kind: _plan_comparisons(kind) for kind in comparisons},
         "order": _plan_orders,
         "count": _plan_counts,
-        **({kind: plan_digit_pairs(kind) for kind in ("digits", "sum")} if "digit" in collection.classes else {}),
+        **(DIGIT_PLANNERS if "digit" in collection.classes else {}),
         "labels": _plan_classes("labels", collection.main),
     }
 

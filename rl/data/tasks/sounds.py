@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from random import Random
 
 from rl.data.rows import SPLITS, check_split, split_of
@@ -51,6 +52,17 @@ def _show(clip: DrawnClip, quantity: str) -> str:
     return _hertz(clip.grid[quantity]) if quantity == "pitch" else QUANTITIES[quantity].show(clip.grid[quantity])
 
 
+def _describe(clip: DrawnClip) -> str:
+    """Return what is heard in the clip, in words: `from 110Hz, to 740Hz, loudness -22dB, duration 0.45s`."""
+    texts: list[str] = []
+    for name, value in clip.grid.items():
+        if name in QUANTITIES:
+            texts.append(f"{name} {_show(clip, name)}")
+        else:
+            texts.append(f"{name} {value:g}" if name == "beats" else f"{name} {_hertz(value)}")
+    return ", ".join(texts)
+
+
 # --- questions -----------------------------------------------------------------------------------------------------
 
 
@@ -67,7 +79,8 @@ def _ask(
     if sound_class == "tones":
         labels["pattern"] = " ".join("low" if hertz in LOW else "high" for hertz in clip.grid.values())
     attributes = (clip.exact,)
-    return [clip], Question(f"{kind}/{clip.key}", kind, text, answer, chain, tuple(choices), attributes, labels)
+    name, description = f"{kind}/{clip.key}", _describe(clip)
+    return [clip], Question(name, kind, text, answer, chain, tuple(choices), attributes, labels, description)
 
 
 def _ask_pitch(random: Random, n: int) -> Draw:
@@ -151,7 +164,9 @@ def _comparison_asker(kind: str) -> Callable[[Random, int], Draw]:
             clips.reverse()
         values = [clip.exact[quantity] for clip in clips]
         value_names = [_show(clip, quantity) for clip in clips]
-        return clips, make_comparison(kind, n, [clip.key for clip in clips], values, value_names)
+        question = make_comparison(kind, n, [clip.key for clip in clips], values, value_names)
+        description = "; ".join(f"{name}: {_describe(clip)}" for name, clip in zip("ab", clips, strict=True))
+        return clips, replace(question, description=description)
 
     return ask
 
@@ -177,6 +192,7 @@ def sounds(
     multiple_choice: float = 0.0,
     chains: dict[str, float] | None = None,
     ask: str | None = None,
+    described: bool = False,
 ) -> Iterator[Prompt]:
     """Yield questions on synthesised sounds: pitch, loudness, length, brightness, rhythm and order; no files needed.
 
@@ -184,7 +200,8 @@ def sounds(
     splits together (80 % train, 10 % validation, 10 % test, by a hash of the sounds, so that none crosses splits when
     the settings change). Every answer of a kind is right equally often. A share `multiple_choice` asks for the letter
     of an option; `chains` are the shares of the styles of demonstrations and `ask` ends the questions of the style
-    `asked` (`questions.CHAIN_STYLES`). Prompts on one clip have `fields["labels"]`, a label for each head of an encoder
+    `asked` (`questions.CHAIN_STYLES`). Every prompt has `fields["description"]`, what is heard in words; with `described` it
+    is read in place of the clips. Prompts on one clip have `fields["labels"]`, a label for each head of an encoder
     that applies. Raises ValueError."""
     check_split(split, SPLITS, "sounds")
     names = _names(kinds)
@@ -192,7 +209,7 @@ def sounds(
     shares = Chains.build(chains, ask, "sounds")
     for part in SPLITS if split is None else (split,):
         yield from interleave(
-            _prompts(name, part, per_kind, seed, multiple_choice, shares)
+            _prompts(name, part, per_kind, seed, multiple_choice, shares, described)
             for name, per_kind in zip(names, _prompts_per_kind(size, len(names), part), strict=True)
         )
 
@@ -216,11 +233,13 @@ def _prompts_per_kind(size: int, kinds: int, split: str) -> list[int]:
     return [total // kinds + (i < total % kinds) for i in range(kinds)]
 
 
-def _prompts(kind: str, split: str, size: int, seed: int, multiple_choice: float, shares: Chains) -> Iterator[Prompt]:
+def _prompts(
+    kind: str, split: str, size: int, seed: int, multiple_choice: float, shares: Chains, described: bool
+) -> Iterator[Prompt]:
     for n in range(size):
         clips, question = _draw(kind, split, n, seed)
-        sounds = [make_clip(*clip.sounds) for clip in clips]
-        yield make_prompt(question, sounds, n, multiple_choice, shares)
+        sounds = [] if described else [make_clip(*clip.sounds) for clip in clips]
+        yield make_prompt(question, sounds, n, multiple_choice, shares, described)
 
 
 def _draw(kind: str, split: str, n: int, seed: int) -> Draw:

@@ -14,11 +14,12 @@ from typing import ClassVar
 
 from rewards.combine import RewardConfig
 from rl.algorithms import contract
-from rl.algorithms.advantages import GROUP_ADVANTAGES
+from rl.algorithms.advantages import ADVANTAGES, GROUP_ADVANTAGES
 from rl.algorithms.objective import Objective
 from rl.algorithms.presets import ALGORITHMS, algorithm_name, check_imports, columns, objective
 from rl.config import ConfigError
-from rl.data.mixture import quoted
+from rl.data.mixture import Order, quoted
+from rl.data.rows import placeholders
 from rl.stages import evaluate
 from rl.stages.settings import Read, SamplingConfig, StageConfig
 from rl.units import many
@@ -36,10 +37,13 @@ class Config(StageConfig):
 
     difficulty: str | None = None
     """A curate stage or a difficulty file: only the prompts it keeps. `limit` then takes the first so many of these."""
+    curriculum: Order = "shuffled"
+    """Order of the prompts: `shuffled`, each once an epoch, or `pass_rate`: the likelier, the nearer its recent samples are to
+    being right half of the time. One that was never tried counts as such, and none is ever given up."""
     reward: RewardConfig | None = None
     """A reward of the stage's own, such as one that asks a reward model trained before; default: the recipe's."""
     algorithm: str = "ppo"
-    """ppo, grpo, rloo, reinforce++, reinforce++-baseline, dr_grpo, dapo, gspo, icepop, cispo."""
+    """ppo, grpo, rloo, reinforce++, reinforce++-baseline, dr_grpo, dapo, gspo, icepop, cispo, opd."""
     objective: dict[str, object] = field(default_factory=dict[str, object])
     """Overrides of the algorithm's preset (see rl/algorithms/objective.py)."""
     steps: int = 100
@@ -66,6 +70,12 @@ class Config(StageConfig):
     """Optimiser steps of each pass."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """The optimiser and its learning rate."""
+    teacher: str | None = None
+    """The model whose logprobs `advantage: reverse_kl` or a `teacher_coef` reads: an earlier stage or a path. Of any size, with
+    the policy's tokenizer."""
+    teacher_template: str | None = None
+    """What the teacher reads as the last user turn in place of the policy's prompt: `{question}` without its clips, `{answer}`,
+    and every further column of `fields`; `{audio}` keeps the clips there. Default: what the policy reads."""
     critic: str | None = None
     """Start of the critic's trunk: an earlier stage or a path; default: the stage's own start, with a zero head."""
     critic_optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(learning_rate=1e-5))
@@ -124,7 +134,22 @@ class Config(StageConfig):
                 raise ConfigError(f"{place}.{name}: must not be negative; got {getattr(self, name)}")
         if self.critic_warmup_steps and not self.build_objective(place).critic:
             raise ConfigError(f"{place}.critic_warmup_steps: {self.algorithm} has no critic to warm up; remove it")
-        self.build_objective(place)
+        self._check_teacher(place)
+
+    def _check_teacher(self, place: str) -> None:
+        """Raise ConfigError where a teacher is missing or nothing reads it."""
+        is_read = "teacher" in columns(self.build_objective(place))
+        if is_read and self.teacher is None:
+            raise ConfigError(f"{place}.teacher: nobody to learn from; name an earlier stage or the folder of a model")
+        # Somebody else's estimator may read it through code that is not seen.
+        if self.teacher is not None and not is_read and self.build_objective(place).advantage in ADVANTAGES:
+            raise ConfigError(
+                f"{place}.teacher: {self.algorithm} does not read it; set algorithm: opd, or objective.teacher_coef: 1.0"
+            )
+        if self.teacher_template is not None:
+            placeholders(self.teacher_template, f"{place}.teacher_template")
+        if self.teacher_template is not None and self.teacher is None:
+            raise ConfigError(f"{place}.teacher_template: no teacher to read it; add `teacher: …`, or remove it")
 
     def build_objective(self, place: str = "") -> Objective:
         """Return the algorithm with this stage's changes. Raises ConfigError."""
@@ -158,6 +183,8 @@ class Config(StageConfig):
             roles.add("critic")
         if "ref" in columns(self.build_objective()):
             roles.add("reference")
+        if self.teacher is not None:
+            roles.add("teacher")
         return roles
 
     @property

@@ -6,19 +6,23 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rl.algorithms.presets import columns
+from rl.data.collate import collate
+from rl.data.teacher_prompts import reread
 from rl.workers.group import Absent
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from rl.stages.context import Context
     from rl.stages.rlvr.config import Config
+    from rl.types import Batch, Scored
     from rl.workers.optimizer import OptimizerConfig
     from rl.workers.roles import Critic, Policy, Reference, Trainee
 
 
 class Learner:
-    """Policy, critic and reference. A model that the algorithm does not use is an `Absent` object, so the loop needs no
+    """Policy, critic, reference and teacher. A model that the algorithm does not use is an `Absent` object, so the loop needs no
     `if`."""
 
     def __init__(self, config: Config, context: Context) -> None:
@@ -27,6 +31,7 @@ class Learner:
         self.policy: Policy = context.cluster.policy
         self.critic: Critic = context.cluster.critic if objective.critic else Absent()
         self.reference: Reference = context.cluster.reference if "ref" in columns(objective) else Absent()
+        self.teacher: Reference = context.cluster.teacher if config.teacher else Absent()
 
     def load(self, checkpoint: Path | None) -> None:
         """Load the models of a checkpoint, or those that the stage starts with."""
@@ -44,16 +49,31 @@ class Learner:
         # The reference is the model that the stage started with, also after a resume. It never learns, so its encoder is
         # frozen even where the policy's trains; DeepSpeed wants an optimizer's settings all the same.
         self.reference.load(context.model, replace(model, train_encoder=False), config.optimizer)
+        if config.teacher:
+            # Of a size of its own, and whole: the recipe's adapter is the policy's.
+            frozen = replace(model, train_encoder=False, lora=None)
+            self.teacher.load(context.artifact("model", config.teacher), frozen, config.optimizer)
         if checkpoint:
             self.policy.restore_optimizer(policy_path)
             self.critic.restore_optimizer(critic_path)
-        # After `load`, which sets it to 1: logprobs are those of the distribution that was sampled from.
-        self.policy.temperature = self.reference.temperature = config.temperature
+        # After `load`, which sets it to 1: logprobs are those of the distribution that was sampled from. The teacher's too:
+        # at another temperature a policy equal to its teacher would be pushed away from it.
+        for role in (self.policy, self.reference, self.teacher):
+            role.temperature = config.temperature
 
     def save(self, folder: Path) -> None:
         """Write what `load` reads."""
         self.policy.save(folder / "policy")
         self.critic.save(folder / "critic")
+
+    def teacher_batch(self, batch: Batch, scored: Sequence[Scored]) -> Batch:
+        """Return the samples of the batch as the teacher reads them: its own prompts, where `teacher_template` gives it some,
+        before the same answers."""
+        if self.config.teacher_template is None:
+            return batch
+        environment = self.context.environment
+        tools = environment.tools if environment else ()
+        return collate(reread(scored, self.config.teacher_template, self.context.cluster.chat, tools))
 
     def old_logprob_source(self, step: int) -> Reference:
         """Return the policy, whose logprobs before the update are the old ones; or Absent where the update computes them

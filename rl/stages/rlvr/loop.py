@@ -31,7 +31,8 @@ def train(config: Config, context: Context, learner: Learner, stream: SampleStre
     from rl.workers.roles import gather
     from rollouts.sampler import seed_of
 
-    policy, critic, reference, sampler = learner.policy, learner.critic, learner.reference, context.cluster.sampler
+    policy, critic, sampler = learner.policy, learner.critic, context.cluster.sampler
+    reference, teacher = learner.reference, learner.teacher  # frozen both
     # max_tokens: where the overlong penalty ends, and the constant that Dr.GRPO divides by.
     objective, max_tokens, max_gap = config.build_objective(), config.max_sequence_tokens, recorder.gaps.bounds.stop
     finished_steps = recorder.resume()  # loads models and engines, from the newest checkpoint if there is one
@@ -46,10 +47,16 @@ def train(config: Config, context: Context, learner: Learner, stream: SampleStre
             batch = collate(judged, version=step - 1)
             batch = batch.add(scale=stream.loss_scale(judged), placed=stream.placed_rewards(judged))
             clock.lap("rollout")
-            # Three tensors [A], computed in parallel by their own ranks; None from an absent model.
+            # Four tensors [A], computed in parallel by their own ranks; None from an absent model. The teacher may read another
+            # prompt before the same answers.
             source, trained_policy = learner.old_logprob_source(step), learner.trained_policy(step)
-            old, ref, values = gather(source.logprobs(batch), reference.logprobs(batch), critic.values(batch))
-            batch = batch.add(old=old, ref=ref, values=values)
+            old, ref, taught, values = gather(
+                source.logprobs(batch),
+                reference.logprobs(batch),
+                teacher.logprobs(learner.teacher_batch(batch, judged)),
+                critic.values(batch),
+            )
+            batch = batch.add(old=old, ref=ref, teacher=taught, values=values)
             # Before the update: engines that compute otherwise must not move the weights. Without `old` the update looks.
             recorder.check_samples(step, batch)
             # On the whole batch, before it is cut into mini-batches: group baselines and whitening need all samples.
@@ -80,7 +87,7 @@ def run(config: Config, context: Context) -> Outcome:
     from rl.stages.rlvr.stream import SampleStream
     from rl.stages.scoring import Scorer
 
-    curriculum = Mixture(_sources(config, context), weights_of(config.data), context.seed)
+    curriculum = Mixture(_sources(config, context), weights_of(config.data), context.seed, config.curriculum)
     checkpoints = Checkpoints(context.folder / "checkpoints", config.keep, context.say, context.record)
     with context.reward_service(config.reward) as rewards:
         learner, stream = Learner(config, context), SampleStream(config, context, curriculum, Scorer(rewards))
@@ -118,5 +125,5 @@ KIND = Kind(
     plan,
     makes=("model",),
     length="steps",
-    references={**MODEL_REFERENCE, "critic": "model", "difficulty": "difficulty"},
+    references={**MODEL_REFERENCE, "critic": "model", "teacher": "model", "difficulty": "difficulty"},
 )

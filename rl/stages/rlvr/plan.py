@@ -33,8 +33,10 @@ def plan(config: Config, work: Work) -> StagePlan:
         limit = f"{config.eval.limit:,}" if config.eval.limit else "all"
         summary += f"; every {config.eval_every} steps {limit} prompts × {evaluate.samples_in_words(config.eval)}"
     learners = 2 if objective.critic else 1
-    # One pass each: logprobs before the update, the critic's values, the reference's logprobs.
-    forwards = int(not config.spares_old_logprobs) + int(objective.critic) + int("reference" in config.roles)
+    # One pass each: logprobs before the update, the critic's values, the reference's logprobs and the teacher's.
+    forwards = (
+        int(not config.spares_old_logprobs) + int(objective.critic) + len({"reference", "teacher"} & config.roles)
+    )
     return work.plan(
         summary,
         rollouts,
@@ -64,7 +66,8 @@ def _updates_in_words(config: Config) -> str:
 def _draws_in_words(config: Config, work: Work) -> str:
     """Return how many prompts are drawn over the whole stage."""
     draws = config.steps * config.prompts_per_step
-    words = f"{many(config.steps, 'step')}: {many(draws, 'prompt')} drawn from "
+    by = " by recent pass rate" if config.curriculum == "pass_rate" else ""
+    words = f"{many(config.steps, 'step')}: {many(draws, 'prompt')} drawn{by} from "
     if config.difficulty:
         most = f"at most {many(config.limit, 'prompt')} of " if config.limit else ""
         return f"{words}{most}what is kept of {work.prompts}"

@@ -14,7 +14,7 @@ from rl.run.tracker import read_stage_metrics
 from rl.stages.rlvr.gaps import Gaps, choose_bounds
 from rl.stages.rlvr.stalls import Stalls
 from rl.stages.rlvr.watch import Watch, mark_shapes
-from rl.stages.scoring import sample_metrics
+from rl.stages.scoring import sample_metrics, source_metrics
 from rl.think import THINK_CLOSE
 
 if TYPE_CHECKING:
@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 
 METRIC_NAMES = {"loss": "loss/policy", "grad_norm": "grad_norm/policy", "clipped": "clip_fraction", "kl": "kl/ref"}
 """Metrics of the policy's update that are recorded under another name, beside those of the critic."""
+
+DIVERGED = (
+    "{name}, step {step}: group {group} was written otherwise than in the repeated run, and so will be what follows; an environment "
+    "must reply to the same turns in the same way, and a GPU rounds otherwise in other company (engines.batch_invariant)"
+)
 
 
 class Clock:
@@ -52,6 +57,7 @@ class Recorder:
         self.learner, self.stream, self.checkpoints = learner, stream, checkpoints
         self.cuts = CutLog(context.folder)
         self.watch = Watch(stream.scorer.rewards.config, stream.scorer.rewards.folder)
+        self.has_diverged = False
         self.best_score: float | None = None
         self.best_step: int | None = None
         self.last: dict[str, float] = {}
@@ -80,7 +86,7 @@ class Recorder:
         # that were not proved to hold the weights.
         context.cluster.sampler.load(self.learner.policy.weights(), version=state["step"])
         self.gaps.check(state["step"], context.cluster.sampler.proof.metrics())
-        self.stream.restore(state["drawn"], state.get("ahead", []), state.get("groups", 0))
+        self.stream.restore(state["drawn"], state.get("ahead", []), state.get("groups", 0), state.get("rates", {}))
         return state["step"]
 
     def record(
@@ -119,6 +125,7 @@ class Recorder:
         from rl.algorithms.value_losses import explained_variance
 
         metrics = sample_metrics(*self.stream.draws) | logprob_gaps(batch, policy_metrics)
+        metrics |= source_metrics([sample for draw in self.stream.draws for sample in draw])
         metrics |= self.context.cluster.sampler.proof.metrics()
         if self.context.cluster.model.think is True:
             metrics["closed_chains"] = closed_share(self.stream.all_samples)
@@ -139,6 +146,8 @@ class Recorder:
                 metrics[METRIC_NAMES.get(name, name)] = value
         if batch.has("ref") and self.objective.kl_in == "reward":  # in the loss, the update itself reports it
             metrics["kl/ref"] = float(kl(batch.old_A, batch.ref_A, self.objective.kl_estimator).mean())
+        if batch.has("teacher"):  # of policy || teacher, at the tokens that the policy wrote
+            metrics["kl/teacher"] = float((batch.old_A - batch.teacher_A).mean())
         if critic_metrics:
             metrics |= {"loss/value": critic_metrics["loss"], "grad_norm/critic": critic_metrics["grad_norm"]}
             metrics["value_clip_fraction"] = critic_metrics["clipped"]
@@ -160,9 +169,13 @@ class Recorder:
             raise
 
     def warn(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Say once in a stage when a step has nothing to learn from, and when engines and trainer drift apart, for the
-        terminal and the report."""
-        for text in [*self.stalls.observe(step, metrics), *self.gaps.observe(step, metrics)]:
+        """Say once in a stage when a step has nothing to learn from, when engines and trainer drift apart, and when a repeated
+        run becomes another one, for the terminal and the report."""
+        texts = [*self.stalls.observe(step, metrics), *self.gaps.observe(step, metrics)]
+        if not self.has_diverged and (group := self.stream.diverged_group) is not None:
+            self.has_diverged = True
+            texts.append(DIVERGED.format(name=self.context.name, step=step, group=group))
+        for text in texts:
             self.context.tracker.record_warning(step, text)
             self.context.say(f"warning: {text}")
 
@@ -231,7 +244,7 @@ class Recorder:
             best = {"best": self.best_score, BEST: self.best_step}
             # What is drawn ahead by number, prompt and seed, not as it is written so far: it is answered anew.
             state = {"drawn": position, "ahead": self.stream.ahead, "groups": self.stream.drawn, **best}
-            state |= {"last": self.last, "watch": self.watch.state}
+            state |= {"last": self.last, "watch": self.watch.state, "rates": self.stream.curriculum.rates}
             self.checkpoints.save(step, state, self.learner.save, self.counts())
 
     def counts(self) -> dict[str, int]:

@@ -24,8 +24,9 @@ class Stalls:
 
     def observe(self, step: int, metrics: Mapping[str, float]) -> list[str]:
         """Return a warning for each kind of stall that this step shows for the first time."""
-        # A group of one sample has no variance to miss.
-        is_equal = metrics["zero_variance_groups"] == 1.0 and self.samples_per_prompt > 1
+        # A group of one sample has no variance to miss, and a teacher tells tokens apart where scores are equal.
+        is_compared = self.samples_per_prompt > 1 and "kl/teacher" not in metrics
+        is_equal = metrics["zero_variance_groups"] == 1.0 and is_compared
         self.equal_steps = self.equal_steps + 1 if is_equal else 0
         warnings: dict[str, str] = {}
         if metrics.get("closed_chains") == 0.0:  # recorded only for a model that thinks

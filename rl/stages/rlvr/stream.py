@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rl.run.cuts import CutLog
 from rl.stages.scoring import by_prompt
+from rl.types import Scored
 from rl.units import many
 from rollouts.sampler import seed_of
 
@@ -22,10 +23,11 @@ if TYPE_CHECKING:
 
     from rewards.combine import RewardConfig
     from rl.data.mixture import Mixture
+    from rl.data.pass_rates import Rates
     from rl.stages.context import Context
     from rl.stages.rlvr.config import Config
     from rl.stages.scoring import Scorer
-    from rl.types import Prompt, Rollout, Scored, Spans
+    from rl.types import Prompt, Rollout, Spans
 
 Ahead = tuple[int, str, int]
 """A group in a checkpoint: (number, prompt's id, seed)."""
@@ -43,7 +45,7 @@ class Group:
     seed: int
     ended: int = 0
     """Samples that are written; not all of them may be judged."""
-    samples: list[Scored] = field(default_factory=list["Scored"])
+    samples: list[Scored] = field(default_factory=list[Scored])
 
 
 class SampleStream:
@@ -98,6 +100,8 @@ class SampleStream:
         if not any(s.verdict.error is None for s in samples):
             raise ValueError(f"rlvr '{self.context.name}', step {step}: {self._describe_nothing()}")
         self.group_share = len(by_prompt(samples)) / group_count
+        # Here and not while groups end: what is drawn during step s rests on the results of steps before s, whoever was first.
+        self.curriculum.observe(self.successes)
         self.context.cluster.sampler.run_on()  # ends at once where nothing is drawn ahead
         return samples
 
@@ -186,7 +190,8 @@ class SampleStream:
         self.scorer.seconds["verify"] += time.monotonic() - end_of_generation
         self.scorer.rewards.check_errors()
         # By id, not by draw: with it a batch's rows, and the sums over them, are the same however the run goes.
-        return sorted((s for g in groups for s in g.samples), key=lambda s: (s.rollout.prompt.id, s.rollout.sample))
+        samples = sorted((s for g in groups for s in g.samples), key=lambda s: (s.rollout.prompt.id, s.rollout.sample))
+        return [rollout for sample in samples for rollout in whole_session(sample)]
 
     @property
     def written_by(self) -> dict[int, dict[int, Spans]]:
@@ -200,14 +205,29 @@ class SampleStream:
         }
 
     @property
+    def diverged_group(self) -> int | None:
+        """Number of the first group of the step whose samples are not cut where those of the repeated run are; None where all
+        are, or no run is repeated."""
+        if not self.cuts:
+            return None
+        return next((number for number, spans in self.written_by.items() if spans != self.cuts.get(number)), None)
+
+    @property
     def ahead(self) -> list[Ahead]:
         """Groups that were drawn and not yet learned from, for a checkpoint: (number, prompt's id, seed). A run that goes on from
         there has it answered anew, so that none is lost and none is learned from twice."""
         return [(group.number, group.prompt.id, group.seed) for group in self.queue]
 
-    def restore(self, position: Mapping[str, Sequence[int]], ahead: Sequence[Ahead], drawn: int) -> None:
-        """Go on from a checkpoint: from the curriculum's `position`, after `drawn` draws, with what was drawn `ahead`."""
-        self.curriculum.state, self.drawn = position, drawn
+    def restore(
+        self,
+        position: Mapping[str, Sequence[int]],
+        ahead: Sequence[Ahead],
+        drawn: int,
+        rates: Mapping[str, tuple[Rates, Sequence[str]]] | None = None,
+    ) -> None:
+        """Go on from a checkpoint: from the curriculum's `position` and pass `rates`, after `drawn` draws, with what was drawn
+        `ahead`."""
+        self.curriculum.state, self.curriculum.rates, self.drawn = position, rates or {}, drawn
         # Over all of the source, since what was drawn ahead is behind the position.
         prompts = {p.id: p for part in self.curriculum.parts.values() for p in part.prompts} if ahead else {}
         if missing := [id for _, id, _ in ahead if id not in prompts]:
@@ -219,6 +239,15 @@ class SampleStream:
         # A round's groups lie side by side and have one seed, with which its samples come again as they were.
         for _, of_seed in groupby(groups, key=lambda group: group.seed):
             self.start(list(of_seed))
+
+    @property
+    def successes(self) -> dict[str, list[float]]:
+        """What the samples that the step took earned, {prompt's id: successes}; errored ones are left out."""
+        success = self.scorer.rewards.config.success
+        return {
+            group.prompt.id: [success(group.prompt, s.verdict) for s in group.samples if s.verdict.error is None]
+            for group in self.taken
+        }
 
     @property
     def all_samples(self) -> list[Scored]:
@@ -244,6 +273,13 @@ class SampleStream:
             f"nothing to learn from {drawn}: of {equal} all samples are equally right{unjudged}; curate prompts of medium "
             "difficulty (a curate stage, and its `difficulty` here), or train the model first"
         )
+
+
+def whole_session(sample: Scored) -> list[Scored]:
+    """Return all rollouts of a sample's session, of which a harness may have begun several: each is learned from by the session's
+    score."""
+    verdict = replace(sample.verdict, spans=())  # which are places in the sample's own tokens
+    return [*(Scored(rollout, verdict) for rollout in sample.rollout.siblings), sample]
 
 
 def with_variance(scored: Sequence[Scored], reward: RewardConfig) -> list[Scored]:

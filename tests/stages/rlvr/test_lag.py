@@ -3,6 +3,8 @@ checkpoint brings back."""
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -84,6 +86,47 @@ def test_a_checkpoint_brings_back_what_was_drawn_ahead(lag: int, killed_after: i
     assert before + after == whole, "nothing is lost, and nothing comes twice"
 
 
+@pytest.mark.parametrize("lag", [0, 2])
+@pytest.mark.parametrize("filtered", [False, True])
+@pytest.mark.parametrize("killed_after", [1, 5])
+def test_draws_by_pass_rate_rest_on_the_results_of_steps_before(lag: int, filtered: bool, killed_after: int) -> None:
+    """Whoever ends first has no influence, and a checkpoint goes on with the very next draw."""
+    knobs = {"max_lag": lag, "steps": STEPS, "prompts": 30, "curriculum": "pass_rate"}
+    knobs["objective"] = {"filter_zero_variance": filtered}
+    first = stream(judge, **knobs)
+    before = names(train(first, last=killed_after))
+    whole = stream(judge, chance=3, **knobs)
+    assert names(train(whole, last=killed_after)) == before
+    second = stream(judge, chance=5, **knobs)
+    second.context.cluster.sampler.version = killed_after
+    saved = json.loads(json.dumps([first.curriculum.state, first.ahead, first.drawn, first.curriculum.rates]))
+    second.restore(*saved)
+    assert names(train(second, first=killed_after + 1)) == names(train(whole, first=killed_after + 1))
+
+
+def test_what_is_drawn_in_a_step_knows_no_result_of_it() -> None:
+    """With other verdicts in step 3 the draws of step 3, and those made ahead, are the same; later ones differ."""
+    lag, other = 2, [False]
+    told = lambda id, sample: RIGHT if other[0] else (RIGHT, WRONG)[sample]  # noqa: E731
+    knobs = {"max_lag": lag, "steps": STEPS, "prompts": 18, "curriculum": "pass_rate"}
+    knobs["objective"] = {"filter_zero_variance": False}
+    draws = []
+    for differs in (False, True):
+        made = stream(told, **knobs)
+        other[0] = False
+        steps = train(made, last=2)
+        other[0] = differs
+        steps += train(made, first=3, last=3)
+        ahead = [id for _, id, _ in made.ahead]
+        other[0] = False
+        steps += train(made, first=4)
+        draws.append((names(steps), ahead))
+    (plain, plain_ahead), (changed, changed_ahead) = draws
+    assert plain_ahead == changed_ahead
+    assert plain[:5] == changed[:5], "steps 4 and 5 were drawn in steps 2 and 3"
+    assert plain[5:] != changed[5:], "step 6 is drawn in step 4, when the results of step 3 are known"
+
+
 def test_data_that_lack_a_prompt_drawn_ahead_are_one_line() -> None:
     made = stream(judge, max_lag=1)
     with pytest.raises(ValueError, match=r"^rlvr 'rl': prompt '99', which was drawn before the checkpoint, is not in"):
@@ -96,3 +139,16 @@ def test_a_source_of_few_prompts_runs_ahead_as_far_as_it_goes() -> None:
         ids = [s.rollout.prompt.id for s in samples]
         assert len(set(ids)) * 2 == len(ids), "no prompt stands in a step twice"
         assert len(ids) >= 2
+
+
+def test_a_repeated_run_that_becomes_another_one_is_noticed() -> None:
+    first = stream(judge, max_lag=1, steps=STEPS)
+    first.take(1)
+    assert first.diverged_group is None, "no run is repeated"
+    again = stream(judge, max_lag=1, steps=STEPS)
+    again.cuts = first.written_by
+    again.take(1)
+    assert again.diverged_group is None
+    number, samples = list(again.cuts.items())[1]
+    again.cuts = {**again.cuts, number: {**samples, 0: ((0, 1), (1, 7))}}
+    assert again.diverged_group == number

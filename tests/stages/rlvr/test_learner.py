@@ -51,7 +51,7 @@ def recorder(folder: Path, records: list[dict[str, float]] | None = None, **conf
         run_dir=folder, rewind=lambda _: None, record=lambda _, metrics: records is not None and records.append(metrics)
     )
     context: Any = SimpleNamespace(cluster=cluster, tracker=tracker, name="rlvr", model=folder, folder=folder)
-    curriculum: Any = SimpleNamespace(state={}, parts={})
+    curriculum: Any = SimpleNamespace(state={}, parts={}, rates={})
     scorer: Any = SimpleNamespace(
         seconds={"generate": 1.0},
         rewards=SimpleNamespace(metrics=dict, config=RewardConfig([PartConfig("text")]), folder=None),

@@ -31,6 +31,12 @@ def test_a_stage_that_learns_is_not_warned() -> None:
     assert observed(FINE, EQUAL, EQUAL, FINE, EQUAL, EQUAL) == []
 
 
+def test_a_teacher_tells_samples_of_equal_scores_apart() -> None:
+    taught = {**EQUAL, "kl/teacher": 0.3}
+    assert observed(*[taught] * 5) == []
+    assert observed(*[EQUAL] * 3)
+
+
 def test_chains_that_no_sample_closes() -> None:
     [(step, text)] = observed(FINE, UNCLOSED, FINE, UNCLOSED)
     assert step == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from random import Random
 from types import SimpleNamespace
 from typing import Any
@@ -18,9 +19,9 @@ from rl.data.mixture import Mixture
 from rl.stages.rlvr.config import Config
 from rl.stages.rlvr.recorder import truncated_share
 from rl.stages.rlvr.stalls import Stalls
-from rl.stages.rlvr.stream import SampleStream
+from rl.stages.rlvr.stream import SampleStream, whole_session
 from rl.stages.scoring import Scorer
-from rl.types import Clip, Message, Prompt, Rollout, Scored, Verdict
+from rl.types import Clip, Message, Prompt, RewardSpan, Rollout, Scored, Verdict
 
 TWO_PARTS = RewardConfig([PartConfig("math", weight=0.8), PartConfig("format", "format", 0.2)])
 Judge = Callable[[str, int], Verdict]
@@ -94,7 +95,9 @@ def stream(
     items = [Prompt(f"{i:02}", (Message("user", "?"),), clips=clips) for i in range(prompts)]
     context: Any = SimpleNamespace(name="rl", seed=0, cluster=SimpleNamespace(sampler=Engines(chance)))
     rewards: Any = Verdicts(judge, reward)
-    return SampleStream(settings, context, Mixture({"words": items}, {"words": 1.0}, 0), Scorer(rewards))
+    return SampleStream(
+        settings, context, Mixture({"words": items}, {"words": 1.0}, 0, settings.curriculum), Scorer(rewards)
+    )
 
 
 def alternating(a: Verdict, b: Verdict) -> Judge:
@@ -248,3 +251,15 @@ def test_few_groups_are_said_once() -> None:
     assert text.startswith(
         "rlvr 'rl', step 7: every sample reached max_sequence_tokens (64) and mask_truncated leaves none"
     )
+
+
+def test_all_rollouts_of_a_session_are_learned_from_by_its_score() -> None:
+    tokens, logprobs = np.arange(3), np.zeros(2, np.float32)
+    other = Rollout(Prompt("p", ()), 0, tokens, tokens > 0, logprobs, "stop", 0, "first")
+    main = replace(other, text="last", siblings=(other,))
+    marked = Verdict(0.5, {"accuracy": 0.5}, spans=(RewardSpan(0, 1, 0.5, "tokens"),))
+    samples = whole_session(Scored(main, marked))
+    assert [s.rollout.text for s in samples] == ["first", "last"]
+    assert [s.verdict.score for s in samples] == [0.5, 0.5]
+    assert [len(s.verdict.spans) for s in samples] == [0, 1], "spans are places in the tokens of the last one"
+    assert collate(samples).groups_N.tolist() == [0, 0]

@@ -1,0 +1,38 @@
+"""Transcripts by a Whisper model: an external ear for listening models. Clips are heard one by one, each padded to the 30 s on
+which Whisper was trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rl.audio import SAMPLE_RATE, waveform
+from rl.config import ConfigError
+from rl.json_files import read_object
+
+if TYPE_CHECKING:
+    from rl.types import Clip
+
+
+def check_recogniser(folder: Path, place: str) -> None:
+    """Raise ConfigError where the folder holds no Whisper model."""
+    kind = read_object(folder / "config.json", "name a model's folder").get("model_type")
+    if kind != "whisper":
+        raise ConfigError(f"{place}: {folder} is a model of type '{kind}', which is no Whisper; name one")
+
+
+def transcribe(folder: Path, clips: Iterable[Clip]) -> Iterator[str]:
+    """Yield the transcript of each clip, greedily decoded. A clip of more than 30 s is heard up to there. Raises ValueError for
+    one that is no sound."""
+    import torch
+    from transformers import PreTrainedTokenizerFast, WhisperFeatureExtractor, WhisperForConditionalGeneration
+
+    extractor = WhisperFeatureExtractor.from_pretrained(folder)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, trust_remote_code=False)
+    model = WhisperForConditionalGeneration.from_pretrained(folder, trust_remote_code=False).eval()
+    for clip in clips:
+        mels = extractor(waveform(clip), sampling_rate=SAMPLE_RATE, return_tensors="pt").input_features
+        with torch.inference_mode():
+            ids = model.generate(mels, do_sample=False, num_beams=1)
+        yield tokenizer.decode(ids[0], skip_special_tokens=True).strip()

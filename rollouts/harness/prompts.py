@@ -1,0 +1,33 @@
+"""Prompts in OpenAI's form, for harnesses that begin with the run's own."""
+
+from __future__ import annotations
+
+import base64
+
+from rl.audio import content
+from rl.messages import AUDIO_PATCH
+from rl.types import Prompt
+
+
+def to_messages(prompt: Prompt) -> list[dict[str, object]]:
+    """Return the messages of a prompt as the `openai` client sends them, its clips as parts of sound.
+
+    Example:
+        >>> from rl.types import Message
+        >>> to_messages(Prompt("row-7", (Message("user", "What is 2 + 2?"),)))
+        [{'role': 'user', 'content': 'What is 2 + 2?'}]
+    """
+    clips = iter(prompt.clips)
+    messages: list[dict[str, object]] = []
+    for message in prompt.messages:
+        if not prompt.clips:
+            messages.append({"role": message.role, "content": message.content})
+            continue
+        first, *texts = message.content.split(AUDIO_PATCH)
+        parts: list[dict[str, object]] = [{"type": "text", "text": first}] if first else []
+        for text in texts:
+            data = base64.b64encode(content(next(clips))).decode()
+            parts.append({"type": "input_audio", "input_audio": {"data": data, "format": "wav"}})
+            parts += [{"type": "text", "text": text}] if text else []
+        messages.append({"role": message.role, "content": parts})
+    return messages

@@ -1,0 +1,70 @@
+"""Runs that want the same devices of one Ray."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+
+from rl.workers.holders import read_holdings
+from rl.workers.nodes import Node
+from rl.workers.placement import ClusterConfig, Role, bundles
+from rl.workers.reservation import reserve
+from rl.workers.storage import RunSite
+
+
+def want(cpus: int) -> Any:
+    """Bundles of one CPU each."""
+    return bundles({"policy": Role(cpus, 1, 0)}, "split")
+
+
+def shared(wait_s: float) -> ClusterConfig:
+    """A cluster on which other runs may be."""
+    return ClusterConfig(address="auto", wait_s=wait_s)
+
+
+def test_two_runs_that_want_the_same_devices(ray_session: None) -> None:
+    first, _ = reserve(want(3), shared(60), 1, RunSite(Path("/runs/first")))
+    held = r"waiting for 2 CPUs; free now: 1 CPU; /runs/first holds 3 CPUs"
+    with pytest.raises(ValueError, match=rf"^cluster: waited 2 s in vain: {held}; end what .*cluster.wait_s") as caught:
+        reserve(want(2), shared(2), 1, RunSite(Path("/runs/second")))
+    assert "\n" not in str(caught.value)
+
+    lines: list[str] = []
+    got: list[list[Node]] = []
+    heard = threading.Event()
+
+    def say(line: str) -> None:
+        lines.append(line)
+        heard.set()
+
+    def wait_in_line() -> None:
+        group, nodes = reserve(want(2), shared(120), 1, RunSite(Path("/runs/second"), say=say))
+        got.append(nodes)
+        ray.util.remove_placement_group(group)
+
+    second = threading.Thread(target=wait_in_line)
+    second.start()
+    assert heard.wait(60)
+    assert lines[0] == "waiting for 2 CPUs; free now: 1 CPU; /runs/first holds 3 CPUs"
+    # A small one that would fit does not overtake it.
+    with pytest.raises(ValueError, match=r"free now: 1 CPU; /runs/first holds 3 CPUs"):
+        reserve(want(1), shared(2), 1, RunSite(Path("/runs/third")))
+    ray.util.remove_placement_group(first)
+    second.join(60)
+    assert len(got[0]) == 2
+
+
+def test_a_jobs_own_process_counts(ray_session: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds its devices for as long as the run waits: a run that needs them would wait for itself."""
+    monkeypatch.setenv("GROUNDTONE_SUBMITTED", '{"job": "tiny-1", "cpus": 2, "gpus": null}')
+    with pytest.raises(
+        ValueError, match=r"^cluster: 3 CPUs asked for do not fit beside the job's own process, which holds 2 CPUs of 4"
+    ):
+        reserve(want(3), shared(0))
+    group, _ = reserve(want(2), shared(60), 1, RunSite(Path("/runs/mine")))
+    assert [held.holder for held in read_holdings()] == ["job tiny-1 (/runs/mine)"]
+    ray.util.remove_placement_group(group)
