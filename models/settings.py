@@ -25,6 +25,10 @@ PARTS = ("text_config", "audio_config", "vision_config", "audio_encoder_config")
 """Keys of a config.json that describe parts of a model which takes other inputs than text."""
 
 
+CHUNK_S = 25.0
+"""Longest piece of a clip that an encoder hears at once, s; longer clips are cut there."""
+
+
 @dataclass
 class AudioConfig:
     """Audio encoder and adapter of a built model, in the Step-Audio architecture."""
@@ -39,12 +43,24 @@ class AudioConfig:
     """Attention heads of each layer."""
     adapter_size: int = 128
     """Width of the adapter between encoder and decoder."""
+    coarse: int = 1
+    """Factor by which clips longer than `coarse_above_s` are heard more coarsely: with 4 they have a quarter of the tokens, and
+    each hears but the mean spectrum of its 0.32 s. What matters in a long clip is then to be heard again (`listen`)."""
+    coarse_above_s: float = 2.0
+    """Length beyond which a clip is heard coarsely, s."""
 
     def validate(self, place: str) -> None:
         """Raise ConfigError for a size that does not fit."""
-        for name in ("mel_bins", "hidden_size", "layers", "heads", "adapter_size"):
+        for name in ("mel_bins", "hidden_size", "layers", "heads", "adapter_size", "coarse"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{place}.{name}: must be at least 1; got {getattr(self, name)}")
+        if not 0 < self.coarse_above_s < float("inf"):
+            raise ConfigError(f"{place}.coarse_above_s: {self.coarse_above_s} is no length of clips in seconds")
+        if self.coarse > 1 and self.coarse * self.coarse_above_s > CHUNK_S:
+            raise ConfigError(
+                f"{place}.coarse_above_s: {self.coarse_above_s:g} s heard whole have more tokens than {CHUNK_S:g} s heard "
+                f"{self.coarse} × more coarsely; at most {CHUNK_S / self.coarse:g}"
+            )
         if self.hidden_size % self.heads:
             raise ConfigError(f"{place}: hidden_size {self.hidden_size} is not a multiple of heads {self.heads}")
 
@@ -56,6 +72,8 @@ class AudioConfig:
             "n_audio_layer": self.layers,
             "n_audio_head": self.heads,
             "adapter_width": self.adapter_size,
+            "coarse": self.coarse,
+            "coarse_above_s": self.coarse_above_s,
         }
 
 

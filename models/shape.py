@@ -207,7 +207,9 @@ def _token_rate(whole: Fields) -> float:
     audio = whole.inner("audio_encoder_config")
     if not audio.values:
         return 25.0 if whole.text("model_type") == "qwen2_audio" else 0.0
-    return 50.0 / ((audio.whole("pooling", least=1) or 2) * (audio.whole("adapter_stride", least=1) or 2))
+    # Of a long clip, where long ones are heard coarsely: it is these that may leave no room for an answer.
+    stride = (audio.whole("adapter_stride", least=1) or 2) * (audio.whole("coarse", least=1) or 1)
+    return 50.0 / ((audio.whole("pooling", least=1) or 2) * stride)
 
 
 def _audio_parameters(audio: Fields, hidden: int) -> tuple[int, int]:

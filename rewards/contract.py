@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from math import nextafter
 from typing import Literal
 
+from rl.messages import Exchange
 from rl.types import Clip, Demonstration, Message, Prompt, Rollout, Verdict
 
 RIGHT, WRONG = (1.0, 1.0), (0.0, nextafter(1.0, 0.0))
@@ -50,6 +51,8 @@ class Case:
     """Audio clips of the prompt."""
     demonstration: Demonstration | None = None
     """The response that the data shows, for a verifier that compares with it."""
+    exchanges: tuple[Exchange, ...] = ()
+    """Replies of an environment before the turn ended, for a verifier that asks what happened."""
 
     def rollout(self) -> Rollout:
         """Return the case as a finished sample with one token per word."""
@@ -59,7 +62,7 @@ class Case:
         prompt = Prompt("gold", turns, self.gold, "gold", self.clips, self.demonstration, self.fields)
         tokens = np.arange(1 + len(self.pred.split()), dtype=np.int64)  # token 0 is the prompt, the rest are actions
         logprobs = np.zeros(len(tokens) - 1, dtype=np.float32)
-        return Rollout(prompt, 0, tokens, tokens > 0, logprobs, "stop", 0, self.pred)
+        return Rollout(prompt, 0, tokens, tokens > 0, logprobs, "stop", 0, self.pred, exchanges=self.exchanges)
 
     @property
     def bounds(self) -> tuple[float, float]:

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
 OTHER_TAGS = (
+    ("<THINK>", "</THINK>"),  # Audio-Reasoner
     ("[THINK]", "[/THINK]"),  # Magistral
     ("<|START_THINKING|>", "<|END_THINKING|>"),  # Command A Reasoning
     ("<seed:think>", "</seed:think>"),  # Seed-OSS

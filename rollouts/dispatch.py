@@ -7,13 +7,14 @@ learns. At any time one thread alone deals, so that nothing here needs a lock.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, cast
 
 from rollouts.pool import EnginePool
-from rollouts.remote import Actor, fetch
+from rollouts.remote import CONTROL, Actor, fetch
 from rollouts.requests import Completion, Request
 from rollouts.sources import Finished, Source
 
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from ray import ObjectRef
 
 SLICE_S = 0.05
-"""Seconds for which an engine runs before it reports what has ended. A second call already waits at the engine, so that
-it runs on during the report."""
+"""Seconds for which an engine runs before it reports what has ended, unless a pause cuts it short. A second call already
+waits at the engine, so that it runs on during the report."""
 
 
 class Dispatcher:
@@ -49,11 +50,14 @@ class Dispatcher:
         self._dead = set[int]()  # engines that the thread has found dead, until its caller replaces them
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
+        self._period = time.time_ns()
+        """Number of the time until the next change of weights: engines are told when it is over. By the clock, so that numbers
+        rise for an engine whoever deals to it."""
         self._failure: BaseException | None = None  # of the thread, for its next caller
 
     @property
     def busy(self) -> bool:
-        """Whether there is anything to write by the present weights, or an answer to wait for."""
+        """True while there is anything to write by the present weights, or an answer to wait for."""
         # Calls without work too: only when all are back is no engine still stepping.
         return bool(self._calls) or self.episodes.waiting or any(map(self._is_due, self._queue))
 
@@ -102,8 +106,14 @@ class Dispatcher:
         while True:
             while self.episodes.waiting or any(map(self._is_due, self._queue)):
                 self.advance()
+            # What an engine ends may go on after its environment's reply, and is then due once more.
             for i, engine in enumerate(self.pool.engines):
                 self._deliver(i, fetch(engine.settle.remote()))
+            # Calls that were under way are back by now, an actor taking its calls in order. What they report is asked about too:
+            # the next turn of such a sample may be this version's to write.
+            calls, self._calls = self._calls, {}
+            for call, i in calls.items():
+                self._deliver(i, fetch(call))
             if not self.episodes.waiting and not any(map(self._is_due, self._queue)):
                 return
 
@@ -117,6 +127,7 @@ class Dispatcher:
             if gone := keys & self._running[i].keys():
                 aborts.append(engine.abort.remote(sorted(gone)))
                 self._running[i] = {key: r for key, r in self._running[i].items() if key not in gone}
+        # Behind them no slice for these samples is left at an engine: trainers that share its cores may come next.
         if aborts:
             ray.wait(aborts, num_returns=len(aborts))
 
@@ -135,15 +146,27 @@ class Dispatcher:
         self._thread = threading.Thread(target=self._run, name="groundtone-dispatch", daemon=True)
         self._thread.start()
 
-    def pause(self) -> None:
-        """End the thread, within a slice. Raises what it has failed with."""
+    def pause(self, at_once: bool = False) -> None:
+        """End the thread, within a slice. With `at_once` it is within a step of the engines, which then write no more until they
+        are next dealt to. Raises what the thread has failed with."""
         if self._thread is not None:
             self._stop.set()
+            if at_once and self._thread.is_alive():
+                self._end_period()
             self._thread.join()
             self._thread = None
+            self._period = max(self._period + 1, time.time_ns())  # a clock that is set back would stop the engines
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure
+
+    def _end_period(self) -> None:
+        """Have the engines cut short what they were asked for in this period."""
+        # Without it new weights would wait for the slice that each engine has begun, and for the one that waits there. The
+        # calls go to all: which of them have work is for the thread to know, and it still runs.
+        for i, engine in enumerate(self.pool.engines):
+            if i not in self._dead:
+                engine.end_period.options(concurrency_group=CONTROL).remote(self._period)
 
     def close(self) -> None:
         """End the thread before the engines are gone, whatever it has failed with."""
@@ -190,7 +213,7 @@ class Dispatcher:
                 if not self._running[i]:
                     break
                 # The engine refuses unless it holds this version: no token is written by stale weights.
-                self._calls[engine.advance.remote(self.pool.version, requests, SLICE_S)] = i
+                self._calls[engine.advance.remote(self.pool.version, requests, SLICE_S, self._period)] = i
 
     def _is_due(self, request: Request) -> bool:
         """Return whether the present weights may begin the sample: in a replay those of the version that began it."""
@@ -219,6 +242,7 @@ class Dispatcher:
         """Put the requests of a dead engine to the front of the queue. With their old seeds whoever takes them writes the same
         tokens, unless the weights have changed since they were begun."""
         self._calls = {call: j for call, j in self._calls.items() if j != i}
+        # All that was dealt and not delivered: finished samples that no report has brought are lost with the engine, too.
         requests, self._running[i] = list(self._running[i].values()), {}
         self._check_cuts(requests)
         self._queue.extendleft(requests)

@@ -13,6 +13,28 @@ WAITING_SHARE = 0.25
 """Samples that wait in vLLM's queue, as a share of those that run: they take the place of those that end in a slice."""
 
 
+def base_options(model: str, dtype: str, longest: int, keeps_cache: bool) -> dict[str, Any]:
+    """Return vLLM's options on any device, for sequences of at most `longest` tokens; with `keeps_cache` samples go on with
+    what earlier weights have computed."""
+    options: dict[str, Any] = {
+        "model": model,
+        "dtype": dtype,
+        "max_model_len": longest,
+        "max_num_seqs": running_samples(False, {}),
+        "logprobs_mode": "processed_logprobs",  # at the sampling temperature; by default vLLM gives those at 1
+        "disable_log_stats": True,
+        "seed": 0,
+    }
+    # With a step under way as weights change, its tokens would count as the new ones'. Elsewhere vLLM drops that step's.
+    return options | ({"async_scheduling": False} if keeps_cache else {})
+
+
+def cpu_options(longest: int) -> dict[str, Any]:
+    """Return vLLM's options for a CPU."""
+    # A prompt cut into chunks would rewind its seeded generator, which CPU generators cannot do.
+    return {"enable_chunked_prefill": False, "max_num_batched_tokens": max(longest, 8192)}
+
+
 def gpu_options(memory: int, dtype: str, longest: int) -> dict[str, Any]:
     """Return vLLM's options for a GPU of so many bytes and sequences of at most `longest` tokens."""
     options: dict[str, Any] = {

@@ -8,7 +8,8 @@ tokens: a run that is told the cuts of another one (`Request.cuts`) holds each s
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 from rl.types import Spans
@@ -37,10 +38,11 @@ class InFlight:
     def add(self, name: str, request: Request) -> None:
         """Take note of a request that vLLM has been given under `name`."""
         self.requests[name], self._spans[name] = request, ()
-        self._hold([name])
+        self._hold([name])  # before its first step: in a replay it may be a later version's to begin
 
     def begin(self, version: int) -> None:
         """Take note of new weights: what was written so far is of the version before."""
+        # Counted before the version changes: a span goes by the version that is left.
         for name in self.requests:
             self._spans[name] = self._spans_so_far(name, self._written(name))
         self.version = version
@@ -52,14 +54,24 @@ class InFlight:
         """Hold back the samples that are to go on under a later version. Called after each step of the engine."""
         self._hold([name for name, request in self.requests.items() if request.cuts and name not in self._held])
 
-    def put_first(self, name: str) -> None:
-        """Have a request that vLLM was just given written before all others, whatever waits and however many run."""
+    @contextmanager
+    def put_first(self, name: str) -> Iterator[None]:
+        """Write a request that vLLM was just given in the next step, whatever waits and however many run; what waits does so
+        until the context ends."""
         scheduler = self._scheduler
         request = self._request(name)
-        scheduler.waiting.remove_request(request)
-        if len(scheduler.running) >= scheduler.max_num_running_reqs:  # where nothing was preempted for new weights
+        # With `kv: keep` nothing was preempted for the new weights, and vLLM starts none beyond its limits.
+        while scheduler.running and self._lacks_space_for(request):
             self._preempt(scheduler.running[-1])
-        scheduler.waiting.prepend_request(request)
+        # In one step with the request vLLM would recompute all that it has preempted: the caller would wait for that, too.
+        queues = scheduler.skipped_waiting, scheduler.waiting
+        others = [[other for other in queue if other is not request] for queue in queues]
+        for queue, requests in zip(queues, others, strict=True):
+            queue.remove_requests(requests)
+        yield
+        for queue, requests in zip(queues, others, strict=True):
+            for other in requests:
+                queue.add_request(other)
 
     def end(self, name: str, written: int) -> tuple[Request, Spans]:
         """Return the request of a sample that has ended with so many tokens, and how many each version wrote."""
@@ -88,6 +100,7 @@ class InFlight:
         return self._request(name).num_output_tokens
 
     def _spans_so_far(self, name: str, written: int) -> Spans:
+        # A version under which a sample only waited wrote nothing of it, and has no span.
         new = written - sum(count for _, count in self._spans[name])
         return (*self._spans[name], (self.version, new)) if new else self._spans[name]
 
@@ -111,10 +124,19 @@ class InFlight:
             scheduler.waiting.remove_request(request)
             self._held[name] = request
 
+    def _lacks_space_for(self, request: Any) -> bool:
+        """Return whether vLLM would let a new request wait for what runs."""
+        scheduler = self._scheduler
+        # One more for the token that it writes, and one for each that runs: they grow in the same step, and come first.
+        blocks = -(-request.num_tokens // scheduler.block_size) + 1 + len(scheduler.running)
+        free = scheduler.kv_cache_manager.block_pool.get_num_free_blocks()
+        return len(scheduler.running) >= scheduler.max_num_running_reqs or free < blocks
+
     def _preempt(self, request: Any) -> None:
         """Put a running request to the front of those that wait."""
         scheduler = self._scheduler
         scheduler.running.remove(request)
+        # vLLM drops what a step under way still brings of it: that token is written anew.
         scheduler._preempt_request(request, time.monotonic(), drop_stale_output=True)
         # It may be back in the very next step, which must not take it for one that has run on.
         scheduler.prev_step_scheduled_req_ids.discard(request.request_id)

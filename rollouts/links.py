@@ -52,11 +52,16 @@ class Links:
         return self._stores[host, port]
 
     def group(self, stream: Stream, name: str, rank: int, size: int) -> Any:
-        """Return this process's end of the process group of that name, which a stream of earlier may have made."""
+        """Return this process's end of the process group of that name, which a stream of earlier may have made. Raises
+        TransferError when the stream is ended before all are there."""
         name = f"{stream.group}/{name}"
         if name not in self._groups:
+            whole_store = self.store(stream.host, stream.port)
+            # torch's own meeting waits ten minutes for a process that has died, whatever the driver says meanwhile.
+            whole_store.add(f"{name}/here", 1)
+            Line(whole_store, stream.name).wait(lambda: whole_store.add(f"{name}/here", 0) >= size)
             # torch does not export the name
-            store = dist.PrefixStore(name, self.store(stream.host, stream.port))  # pyright: ignore[reportPrivateImportUsage]
+            store = dist.PrefixStore(name, whole_store)  # pyright: ignore[reportPrivateImportUsage]
             if stream.transport == "nccl":
                 from torch.distributed import ProcessGroupNCCL
 

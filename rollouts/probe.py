@@ -7,6 +7,7 @@ expanded; A, those that are scored.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -35,24 +36,24 @@ class Probe:
 def score_probe(
     engine: LLMEngine,
     step: Callable[[], Sequence[Any]],
-    put_first: Callable[[str], None],
+    put_first: Callable[[str], AbstractContextManager[None]],
     prompt: Any,
     tokens: Sequence[int],
     start: int,
     adapter: LoRARequest | None = None,
 ) -> np.ndarray:
     """Return [A] float32 logprobs of the tokens from `start` on, at temperature 1, by the model with the `adapter`. `step` steps
-    the engine and returns its outputs, `put_first` has a request written before all others, `prompt` is the probe as vLLM
-    takes it. Raises ValueError where vLLM makes other tokens of it."""
+    the engine and returns its outputs, within `put_first` a request is written before all others, `prompt` is the probe as
+    vLLM takes it. Raises ValueError where vLLM makes other tokens of it."""
     from vllm import SamplingParams
 
     # A request for prompt logprobs reads nothing from the prefix cache, so all of the probe is computed anew.
     parameters = SamplingParams(temperature=0.0, max_tokens=1, prompt_logprobs=0, detokenize=False)
     engine.add_request("probe", prompt, parameters, lora_request=adapter)
-    put_first("probe")  # the weights wait for it, and behind samples in flight it might wait for many to end
     outputs: list[Any] = []
-    while not outputs:  # samples in flight go on meanwhile
-        outputs += step()
+    with put_first("probe"):  # the trainer waits for it, and behind samples in flight it might wait for many to end
+        while not outputs:
+            outputs += step()
     output = outputs[0]
     if output.prompt_token_ids != list(tokens):
         raise ValueError("vLLM expands the probe's audio to other tokens than the trainer")

@@ -9,10 +9,16 @@ if TYPE_CHECKING:
     from ray import ObjectRef
 
 Answer = TypeVar("Answer")
+CONTROL = "control"
+"""Thread of an engine's actor in which calls run that wait for no other (Ray's word: concurrency group)."""
 
 
 class RemoteMethod(Protocol):
     """A method of an actor in another process."""
+
+    def options(self, *, concurrency_group: str) -> RemoteMethod:
+        """Return the method, to be run in this thread of the actor."""
+        ...
 
     def remote(self, *arguments: object) -> ObjectRef[Any]:
         """Start the call and return a reference to its answer, whose type Ray does not know."""
@@ -23,6 +29,14 @@ class Actor(Protocol):
     """Handle of a Ray actor: `actor.method.remote(…)`."""
 
     def __getattr__(self, method: str) -> RemoteMethod: ...
+
+
+def engine_actor(kind: type[object]) -> Any:
+    """Return Ray's class for actors of an engine."""
+    import ray
+
+    # Given here and not with the other options, where Ray would drop them without a word.
+    return cast("Any", ray.remote)(concurrency_groups={CONTROL: 1})(kind)
 
 
 @overload

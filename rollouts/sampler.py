@@ -82,7 +82,7 @@ class Sampler:
         uses it."""
         # Requests that are still on their way to an engine name the old version: they are there before the weights, since an
         # actor takes its calls in order.
-        self.dispatcher.pause()
+        self.dispatcher.pause(at_once=True)
         if self.replays:
             self.dispatcher.settle()  # the old version's share of each sample must be whole
         self.version = -1  # until all is proved
@@ -121,7 +121,7 @@ class Sampler:
             skip=skip,
             openings=openings,
             receive=finished.extend,
-            first=True,
+            first=True,  # an evaluation would wait for all that is drawn ahead
             most_tokens=most_tokens,
         )
         try:
@@ -158,7 +158,7 @@ class Sampler:
 
         Raises ValueError when a prompt or an opening leaves no token for the response, and when a clip cannot be decoded."""
         self.dispatcher.pause()
-        self.pool.deaths = 0
+        self.pool.deaths = 0  # counted anew: a run of days may lose more engines than one generation should
         self.pool.load_dropped()
         self.pool.awake = True
         limits = _Limits(samples, temperature, max_sequence_tokens, seed, most_tokens)
@@ -166,6 +166,7 @@ class Sampler:
         generation = Generation(receive, {request.key for request in requests})
         self.generations |= dict.fromkeys(range(self.groups, self.groups + len(prompts)), generation)
         self.groups += len(prompts)
+        # From then on a load waits until each version has written its share, also for samples that were asked for before.
         self.replays = self.replays or bool(cuts)
         # A harness has asked for nothing yet.
         self.dispatcher.add([request for request in requests if request.tokens], first)
@@ -174,7 +175,7 @@ class Sampler:
     def advance(self) -> None:
         """Wait until an engine reports what has ended, and hand that to its receivers. Raises ValueError when more than
         MAX_DEATHS engines die."""
-        self.dispatcher.pause()
+        self.dispatcher.pause()  # one thread alone deals: from here on it is this one
         assert self.dispatcher.busy, "somebody waits for samples that nobody writes"
         self.dispatcher.advance()
 
@@ -201,6 +202,7 @@ class Sampler:
 
     def _hand_out(self, rollouts: Mapping[Key, Rollout]) -> None:
         """Hand finished samples to their receivers."""
+        # A report may hold samples of several generations: of an evaluation, beside those that are drawn ahead.
         batches: dict[Generation, list[Rollout]] = {}
         for key, rollout in rollouts.items():
             generation = self.generations[key[0]]

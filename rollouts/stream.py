@@ -50,6 +50,7 @@ class Sender:
         self.within = stream.transport in WITHIN_DEVICE
         self.receivers = receivers if self.within else 0
         assert device.type == "cpu" or self.receivers < 2, "CUDA counts one release of each buffer"
+        # A rank without receivers only walks through the parameters with the others.
         self.sends = self.receivers > 0 if self.within else rank < stream.senders
         self.keys: list[str] = []
         self.checksums: dict[str, Checksum] = {}
@@ -86,6 +87,7 @@ class Sender:
         """Pack a tensor, after the bucket was sent off where it is full; return the bucket that it is in."""
         size = tensor.numel() * tensor.element_size()
         with transfer_errors():
+            # Never an empty bucket: it would be the sign that the stream ends.
             if packing.entries and packing.used + size > self.stream.bucket_bytes:
                 self._dispatch(packing)
                 packing = Packing()
@@ -110,6 +112,7 @@ class Sender:
         slot = self.count % BUFFERS
         if used == 0:
             self._await_slot(slot)
+        # Space beyond the bucket: each worker's share of its bytes is rounded up to the alignment.
         need = max(self.stream.bucket_bytes, size) + ALIGNMENT * (1 + self.stream.workers)
         if slot == len(self.buffers):
             self.buffers.append(self._new_buffer(need))
@@ -146,7 +149,7 @@ class Sender:
             buffer = self.buffers[self.count % BUFFERS]
             assert isinstance(buffer, SharedBuffer)
             self._put(self._key(f"head/{self.count}"), header | {"slot": self.count % BUFFERS, "handle": buffer.handle})
-        elif not self.within and self.rank == 0:
+        elif not self.within and self.rank == 0:  # the other senders' buckets are alike
             self._put(f"head/{self.count}", header)
         if self.sends and not self.within:
             self._broadcast(_bytes(self.buffers[self.count % BUFFERS]), packing.used)
@@ -155,6 +158,7 @@ class Sender:
     def _broadcast(self, buffer: Tensor, used: int) -> None:
         """Begin to send this rank's shares of a bucket to the workers that they are for."""
         stream, share = self.stream, share_bytes(used, self.stream.workers)
+        # Of every engine the workers with the same number get the same share: one broadcast for all of them.
         for worker in range(self.rank, stream.workers, stream.senders):
             group = self.links.group(stream, f"worker {worker}", 0, 1 + stream.engines)
             part = buffer[worker * share : (worker + 1) * share]
@@ -166,6 +170,7 @@ class Sender:
             self._dispatch(packing)
         if self.within and self.sends:
             self._put(self._key(f"head/{self.count}"), {"entries": [], "bytes": 0})
+            # A buffer that a receiver still maps must not be freed: on a GPU that would be memory of nobody.
             self.line.await_receivers(self._key("released"), self.receivers)
         elif not self.within:
             if self.rank == 0:
@@ -180,6 +185,7 @@ class Sender:
         self.buffers.clear()
 
     def _key(self, key: str) -> str:
+        # By device: where ranks send within their GPUs, each tells its own receivers alone.
         return f"{device_name(self.device)}/{key}"
 
     def _put(self, key: str, header: dict[str, Any]) -> None:
@@ -253,6 +259,7 @@ class Receiver:
                 await_work(self.line, group.allgather([parts], [parts[self.worker].clone()]), self.device.type)
 
     def _map(self, slot: int, handle: str) -> Tensor:
+        # A sender takes a new buffer where a tensor is larger than a bucket: the handle tells.
         if slot not in self.mapped or self.mapped[slot][0] != handle:
             self.mapped.pop(slot, None)
             self.mapped[slot] = handle, map_buffer(handle, self.device)

@@ -2,32 +2,40 @@
 
 The engine runs in the actor's own process: with vLLM's multiprocessing a CPU engine takes three processes and 40 s to
 start. `advance` takes new requests, steps the engine for a slice and returns what has finished; with two calls in flight
-the engine never waits for the driver, and no thread is needed.
+the engine never waits for the driver. `end_period` alone runs in a thread of its own, beside a slice, and cuts it short:
+new weights then wait for one step of the engine, and not for two slices.
 """
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any, cast
-
-import numpy as np
 
 from rl.audio import SAMPLE_RATE, waveform
 from rollouts.arrival import Checksums, Receipt, checksum
 from rollouts.device_memory import read_gpus
-from rollouts.engine_options import SHARE, WHOLE_SHARE, free_share, gpu_options, running_samples, with_recipe
+from rollouts.engine_options import (
+    SHARE,
+    WHOLE_SHARE,
+    base_options,
+    cpu_options,
+    free_share,
+    gpu_options,
+    with_recipe,
+)
 from rollouts.in_flight import InFlight
 from rollouts.memory import Call, Level, Memory
 from rollouts.probe import Probe, score_probe
 from rollouts.rendezvous import private_rendezvous
 from rollouts.requests import Completion, Request
 from rollouts.serving import ServingConfig
+from rollouts.vllm_terms import completion, sampling_parameters, streaming_parameters
 from rollouts.weights import WeightBucket
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from vllm import SamplingParams
     from vllm.lora.request import LoRARequest
 
 
@@ -53,28 +61,16 @@ class EngineWorker:
 
         from rollouts import adapters, weight_transfer
 
-        options: dict[str, Any] = {
-            "model": model,
-            "dtype": dtype,
-            "max_model_len": max_sequence_tokens,
-            "max_num_seqs": running_samples(False, {}),
-            "logprobs_mode": "processed_logprobs",  # at the sampling temperature; by default vLLM gives those at 1
-            "disable_log_stats": True,
-            "seed": 0,
-        }
+        options = base_options(model, dtype, max_sequence_tokens, keeps_cache)
         weight_transfer.register()
-        options["weight_transfer_config"] = {"backend": weight_transfer.BACKEND}
+        options |= {"weight_transfer_config": {"backend": weight_transfer.BACKEND}}
         options |= config.on_device() | adapters.engine_options(adapter_rank)
         free = total = 0
         if torch.cuda.is_available():
             free, total = read_gpus(config.gpus)
             options |= gpu_options(total, dtype, max_sequence_tokens) | {"enable_sleep_mode": sleeps}
         else:
-            # A prompt cut into chunks would rewind its seeded generator, which CPU generators cannot do.
-            options["enable_chunked_prefill"] = False
-            options["max_num_batched_tokens"] = max(max_sequence_tokens, 8192)
-        # With a step under way as weights change, its tokens would count as the new ones'.
-        options |= {"async_scheduling": False} if keeps_cache else {}
+            options |= cpu_options(max_sequence_tokens)
         options = with_recipe(options, config.vllm)  # whose keys win
         if sleeps and torch.cuda.is_available() and "kv_cache_memory_bytes" not in options:
             # Trainers hold memory where an engine starts in the place of one that died.
@@ -96,6 +92,7 @@ class EngineWorker:
         self.adapter: LoRARequest | None = None  # the LoRA adapter of this version, where the trainer sends one
         self.in_flight = InFlight(self.engine)
         self.finished: list[Completion] = []  # not yet returned
+        self.ended_period = 0  # the newest period of its dispatcher that is over
         self.keeps_cache = keeps_cache
         self.memory = Memory(sleeps)
         self.rest()
@@ -167,24 +164,33 @@ class EngineWorker:
         seconds = time.monotonic() - start + max(seconds for _, seconds in workers)  # workers sum side by side
         return Receipt(self.version, [{**sums, **adapter} for sums, _ in workers], score, seconds)
 
-    def advance(self, version: int, requests: Sequence[Request], slice_s: float) -> list[Completion]:
-        """Take `requests` in, step for `slice_s` seconds or until idle, and return the samples that ended. Raises
-        RuntimeError unless the engine holds the weights of `version`."""
+    def advance(
+        self, version: int, requests: Sequence[Request], slice_s: float, period: float = math.inf
+    ) -> list[Completion]:
+        """Take `requests` in, step for `slice_s` seconds, until idle or until the `period` is over, and return the samples that
+        ended. Raises RuntimeError unless the engine holds the weights of `version`."""
         if version != self.version:
             raise RuntimeError(f"the engine holds policy version {self.version}, not {version}: load the weights first")
         self._apply(self.memory.begin_generation())
         for request in requests:
             name = f"{request.key[0]}/{request.key[1]}"
-            self.engine.add_request(name, self._prompt(request), self._sampling(request), lora_request=self.adapter)
+            parameters = sampling_parameters(request, self.stop_tokens)
+            self.engine.add_request(name, self._prompt(request), parameters, lora_request=self.adapter)
             self.in_flight.add(name, request)
-        if self.in_flight.requests and self.in_flight.idle:
+        if self.in_flight.requests and self.in_flight.idle and period > self.ended_period:
             time.sleep(slice_s)  # a replay whose samples all wait for a later version
         deadline = time.monotonic() + slice_s
-        while not self.in_flight.idle:
+        # Asked before each step: a call that waited behind another one as its period ended takes none at all.
+        while not self.in_flight.idle and period > self.ended_period:
             self._step()
             if time.monotonic() > deadline:
                 break
         return self._take_finished()
+
+    def end_period(self, period: int) -> None:
+        """Let no call of `advance` of this period go on beyond the step that it is taking. Runs beside them."""
+        # By number, not as a flag: whenever it comes, it stops none of the calls of a later period.
+        self.ended_period = max(self.ended_period, period)
 
     def settle(self) -> list[Completion]:
         """Step until every sample has ended or, in a replay, waits for a later version; return those that ended."""
@@ -199,7 +205,8 @@ class EngineWorker:
             if output.request_id not in self.in_flight.requests:
                 others.append(output)
             elif output.finished:
-                self.finished.append(self._completion(output))
+                request, spans = self.in_flight.end(output.request_id, len(output.outputs[0].token_ids))
+                self.finished.append(completion(output, request, spans))
         self.in_flight.hold()
         return others
 
@@ -207,22 +214,11 @@ class EngineWorker:
         finished, self.finished = self.finished, []
         return finished
 
-    def stream(self, request: Request) -> Iterator[list[int]]:
+    def stream(self, request: Request) -> Generator[list[int]]:
         """Yield the tokens of one sample as they are written, by whatever weights the engine holds: it is for one who reads
         along, and neither logprobs nor a version come with them. A sample that is left early is dropped."""
-        from vllm import SamplingParams
-        from vllm.sampling_params import RequestOutputKind
-
         self._apply(self.memory.begin_generation())
-        options = SamplingParams(
-            temperature=request.temperature,
-            seed=request.seed,
-            max_tokens=request.max_tokens,
-            detokenize=False,
-            stop_token_ids=sorted({*self.stop_tokens, *request.ends}),
-            output_kind=RequestOutputKind.DELTA,
-        )
-        self.engine.add_request("stream", self._prompt(request), options)
+        self.engine.add_request("stream", self._prompt(request), streaming_parameters(request, self.stop_tokens))
         try:
             while self.engine.has_unfinished_requests():
                 for output in cast("list[Any]", self.engine.step()):
@@ -251,39 +247,6 @@ class EngineWorker:
         """Make calls of the memory's plan."""
         for method, arguments in calls:
             getattr(self.engine, method)(*arguments)
-
-    def _sampling(self, request: Request) -> SamplingParams:
-        from vllm import SamplingParams
-        from vllm.sampling_params import RequestOutputKind
-
-        return SamplingParams(
-            temperature=request.temperature,
-            seed=request.seed,
-            max_tokens=request.max_tokens,
-            logprobs=0,  # of the sampled token alone
-            flat_logprobs=True,
-            detokenize=bool(request.stop),  # without: 4.2 → 4.8–5.2 thousand tokens/s on one thread
-            stop=list(request.stop),
-            skip_special_tokens=False,  # a text to stop at may be a token of its own
-            stop_token_ids=sorted({*self.stop_tokens, *request.ends}),
-            output_kind=RequestOutputKind.FINAL_ONLY,
-        )
-
-    def _completion(self, output: Any) -> Completion:
-        """Return the sample of a finished request (vLLM's RequestOutput, whose parts are optional in its types)."""
-        response = output.outputs[0]
-        request, spans = self.in_flight.end(output.request_id, len(response.token_ids))
-        # Flat logprobs hold the entries of all positions end to end; the sampled token's is each position's first.
-        starts = response.logprobs.start_indices
-        return Completion(
-            key=request.key,
-            # The prompt as the engine saw it, one id for every audio token: what the trainer must learn on.
-            tokens=np.asarray([*output.prompt_token_ids, *response.token_ids], dtype=np.int64),
-            prompt_length=len(output.prompt_token_ids),
-            logprobs=np.asarray([response.logprobs.logprobs[i] for i in starts], dtype=np.float32),
-            finish_reason="stop" if response.finish_reason == "stop" else "length",
-            spans=spans,
-        )
 
     def _prompt(self, request: Request) -> Any:
         """Return the prompt as vLLM takes it. Raises ValueError naming a clip that cannot be decoded."""

@@ -68,13 +68,12 @@ def untied(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def start_engine(ray_session: None) -> Callable[[Path], Any]:
     """An EngineWorker actor for a model, in the making: several may start side by side."""
-    import ray
-
+    from rollouts.remote import engine_actor
     from rollouts.serving import ENVIRONMENT, ServingConfig
     from rollouts.worker import EngineWorker
 
     def start(model: Path) -> Any:
-        actor = ray.remote(EngineWorker).options(num_cpus=0, runtime_env={"env_vars": ENVIRONMENT})
+        actor = engine_actor(EngineWorker).options(num_cpus=0, runtime_env={"env_vars": ENVIRONMENT})
         return actor.remote(str(model), "float32", 512, ServingConfig(kv_cache_mb=64))
 
     return start

@@ -57,6 +57,10 @@ class StepAudioEncoderConfig(PretrainedConfig):
     adapter_stride: int = 2
     adapter_width: int = 2048
     chunk_seconds: float = 25.0
+    coarse: int = 1
+    """Tokens that one token stands for in a chunk longer than `coarse_above_s`, which is heard as the mean spectra of such
+    stretches; 1: all is heard alike."""
+    coarse_above_s: float = 2.0
 
 
 class StepAudioConfig(PretrainedConfig):

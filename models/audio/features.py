@@ -46,7 +46,21 @@ def silence(samples: int, config: StepAudioEncoderConfig) -> int:
 
 def frames(samples: int, config: StepAudioEncoderConfig) -> int:
     """Return the mel frames F of one chunk."""
-    return (samples + silence(samples, config)) // HOP
+    count = (samples + silence(samples, config)) // HOP
+    if not is_coarse(samples, config):
+        return count
+    per_token = frames_per_token(config)
+    return -(-count // (per_token * config.coarse)) * per_token
+
+
+def is_coarse(samples: int, config: StepAudioEncoderConfig) -> bool:
+    """Return whether a chunk is heard coarsely: as the mean spectra of stretches, a token each."""
+    return config.coarse > 1 and samples > config.coarse_above_s * SAMPLE_RATE
+
+
+def frames_per_token(config: StepAudioEncoderConfig) -> int:
+    """Return the mel frames of a token: two a position, as many positions as are pooled, then the adapter's stride."""
+    return 2 * config.pooling * config.adapter_stride
 
 
 def encoder_frames(mel_frames: int, config: StepAudioEncoderConfig) -> int:
@@ -75,13 +89,25 @@ def mels(wave: np.ndarray | Tensor, config: StepAudioEncoderConfig) -> list[Tens
 
 def log_mel(wave_S: Tensor, config: StepAudioEncoderConfig) -> Tensor:
     """Return log-mel frames [F, n_mels] as Whisper computes them, but on the clip's own length, not padded to 30 s."""
-    wave_S = torch.nn.functional.pad(wave_S, (0, silence(len(wave_S), config)))
+    samples = len(wave_S)
+    wave_S = torch.nn.functional.pad(wave_S, (0, silence(samples, config)))
     window = torch.hann_window(N_FFT, device=wave_S.device)
     spectrum = torch.stft(wave_S, N_FFT, HOP, window=window, return_complex=True)[:, :-1]
     bands = torch.from_numpy(_filters(config.n_mels)).to(wave_S.device) @ spectrum.abs() ** 2
     loudness = bands.clamp(min=1e-10).log10()
     # Whisper's range: at most 8 (80 dB) below the clip's loudest, then (x + 4) / 4.
-    return ((loudness.clamp(min=loudness.max() - 8.0) + 4.0) / 4.0).T.contiguous()
+    mel = ((loudness.clamp(min=loudness.max() - 8.0) + 4.0) / 4.0).T.contiguous()
+    return _blur(mel, config) if is_coarse(samples, config) else mel
+
+
+def _blur(mel_Fm: Tensor, config: StepAudioEncoderConfig) -> Tensor:
+    """Return the mean spectrum of each stretch that a token stands for, as often as there are frames in a token."""
+    # Before the encoder: what happens within a stretch is then lost to any network, however it is trained. Pooled after
+    # it, the order of two tones would survive in the features of its frames.
+    per_token = frames_per_token(config)
+    width = per_token * config.coarse
+    means = [mel_Fm[start : start + width].mean(0) for start in range(0, len(mel_Fm), width)]
+    return torch.stack(means).repeat_interleave(per_token, 0)
 
 
 @lru_cache

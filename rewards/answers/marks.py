@@ -7,7 +7,7 @@ import re
 BOX_ATOM = r"\\(?:boxed|fbox)\s*\{(?:[^{}]++|\{(?:[^{}]++|\{[^{}]*+\})*+\})*+\}"
 """Atom of a whole `\\boxed{…}`, with braces nested up to three deep. Its quantifiers are possessive (`++`, `*+`): they never
 backtrack, so that no hostile answer makes the search slow."""
-TAG_ATOM = r"<answer>[^<]*+</answer>"
+TAG_ATOM = r"(?i:<(?:answer|response)>)[^<]*+(?i:</(?:answer|response)>)"
 """Atom of a whole pair of answer tags."""
 NUMBER_ATOM = (
     r"(?<![\w.])(?<!\d,)[-+−]?\s?(?:\\?[$€£])?(?:\d++(?:,\d++)*+(?:\.\d++)?+|\.\d++)"
@@ -26,8 +26,10 @@ _DOLLAR = re.compile(r"(?<!\\)\$")
 _MENTION = re.compile(
     r"(?:\s|\.{3}|…|\\l?dots|\?|\\text\{|\}|\b(?:your|the|final|numerical)\b)*(?:answer|result|solution)?\}?\s*", re.I
 )
-ANSWER_TAGS = re.compile(r"<answer>((?:(?!<answer>).)*?)</answer>", re.DOTALL)
-"""Pattern of the innermost pair of answer tags; its group is what they enclose."""
+_TAG = r"<(?:answer|response)>"
+ANSWER_TAGS = re.compile(rf"{_TAG}((?:(?!{_TAG}).)*?)</{_TAG[1:]}", re.DOTALL | re.IGNORECASE)
+"""Pattern of the innermost pair of answer tags, `<answer>` or `<RESPONSE>` (Audio-Reasoner), in small letters or capitals; its
+group is what they enclose."""
 _HASHES = re.compile(r"####[ \t]*([^\n]+)")
 STATEMENT = r"\b(?:answer|result)\b\s*(?:is\b|:|=)\s*:?[ \t]*(?=\S)"
 _STATEMENT_HEAD = re.compile(STATEMENT, re.IGNORECASE)

@@ -12,7 +12,7 @@ import re
 from rewards.grounding.claim import Claim
 from rewards.grounding.lexicon import GENERIC, OF_UNIT, ORDINALS, STAGES, TIMES, tokenize
 from rewards.grounding.sentences import claiming_sentences, find_ends, remove_quotations
-from rewards.grounding.sequence import order_claims, part_of
+from rewards.grounding.sequence import order_claims, owner_after, part_of
 
 _AFTER_NARRATIVE_FIRST = ("i", "we", "you", "there", "it", "comes", "a", "an", ",")
 _COUNT_UP = re.compile(r"1(?:[ ,]+\d+)*")
@@ -157,12 +157,14 @@ class _Reader:
         is_moment = quantity == "duration" and (
             part_of(self.tokens, i - 1) or any(self._is(i - 1, kind) for kind in moments)
         )
-        if quantity is None or is_moment or self._is_difference(i) or self._is(i - 1, "versus"):
-            return  # after "versus" it is the other sound's
+        owner = owner_after(self.tokens, i, self.owner)
+        is_other = self._is(i - 1, "versus") and owner == self.owner  # after "versus" it is the other sound's
+        if quantity is None or is_moment or self._is_difference(i) or is_other:
+            return
         bound = next((kind for kind in ("above", "below") if self._is(i - 1, kind)), "about")
         decimals = re.match(r"-?[\d,]*\.(\d+)", self.tokens[i].text)
         rounding = 0.5 * 10.0 ** -len(decimals[1]) * (1000 if unit in ("k", "khz") else 1) if decimals else 0.0
-        self._add("value", quantity, self.owner, values=(number, number), bound=bound, rounding=rounding)
+        self._add("value", quantity, owner, values=(number, number), bound=bound, rounding=rounding)
 
     def _is_difference(self, i: int) -> bool:
         """Return True for the number of a comparison: "220 Hz higher", "louder by about 3 dB"."""

@@ -90,6 +90,19 @@ def part_of(tokens: Sequence[Token], i: int) -> str:
     return {"first": "early", "second": "late", "last": "late"}.get(tokens[i].text, "") if portion else ""
 
 
+def owner_after(tokens: Sequence[Token], i: int, default: int | None) -> int | None:
+    """Return the sound that is named right after the number at i, "220 Hz in the first clip", "0.4 s (second)", else the
+    `default`."""
+    words = list(tokens[i + 1 : i + 4])
+    if not words or words[0].text not in ("in", "for", "of", "on", "("):
+        return default
+    at = 2 if len(words) > 1 and words[1].text == "the" else 1
+    if at >= len(words) or words[at].kind != "subject" or part_of(tokens, i + 1 + at):
+        return default
+    after = tokens[i + 2 + at].text if i + 2 + at < len(tokens) else ""
+    return default if after in TIMES else words[at].value  # "for the second half", "in the first moment"
+
+
 def _place_stages(tokens: Sequence[Token], placed_claims: PlacedClaims, claims: list[Claim]) -> None:
     """Place the claims before and after "then", or beside "to" ("from low to high"), on one sound after another."""
     stage_at = [0]  # of each token: how many such words stand before it

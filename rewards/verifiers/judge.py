@@ -186,11 +186,15 @@ class Judge:
         if config.against is None:
             question = rubric.build_question(rollout, config.criteria, config.texts, config.scale, config.longest)
             return rubric.to_verdict(await self.opinion(question), config.scale)
+        by_place = {
+            policy_is_a: pairwise.build_question(rollout, config.criteria, config.against, policy_is_a, config.longest)
+            for policy_is_a in (True, False)
+        }
         places = pairwise.draw_places(config.order, rollout)
-        questions = [
-            pairwise.build_question(rollout, config.criteria, config.against, policy_is_a, config.longest)
-            for policy_is_a in places
-        ]
+        if by_place[True].messages == by_place[False].messages:
+            # The same text twice is one question in both orders: its one opinion counts for either, and cannot favour a place.
+            places = (True, False)
+        questions = [by_place[policy_is_a] for policy_is_a in places]
         results = await asyncio.gather(*map(self.opinion, questions), return_exceptions=True)
         opinions: dict[bool, Opinion] = {}
         for policy_is_a, result in zip(places, results, strict=True):

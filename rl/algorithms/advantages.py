@@ -19,11 +19,13 @@ either, so the other samples' advantages are those that they have without it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from rl.algorithms import verl_bridge, verl_source
 from rl.algorithms.kl import kl
-from rl.algorithms.objective import COMPARES_SAMPLES, Objective
+from rl.algorithms.objective import Objective
+from rl.algorithms.places import rewards_to_come
 from rl.algorithms.registry import resolve
 from rl.config import ConfigError
 from rl.types import Batch
@@ -122,21 +124,23 @@ def gae_advantages(
 
 
 def group_statistics(scores_N: Tensor, groups_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the mean and unbiased deviation (float64) and the size of each sequence's group, [N] each. A group of one has
-    its own score as mean, and deviation 0."""
+    """Return the mean and unbiased deviation (float64) and the size of each sequence's group, [N] each; of [N, P] scores, mean
+    and deviation at each place [N, P] and the size [N, 1]. A group of one has its own score as mean, and deviation 0."""
     # torch leaves the type of `unique` open.
     unique = cast("tuple[Tensor, Tensor, Tensor]", groups_N.unique(return_inverse=True, return_counts=True))
     _, group_N, size_G = unique
+    size_G = size_G.reshape(-1, *[1] * (scores_N.ndim - 1))
     # In float32 a group of equal fractional scores has a mean that differs from them by rounding.
     scores_N = scores_N.double()
-    mean_G = scores_N.new_zeros(len(size_G)).index_add(0, group_N, scores_N) / size_G
-    squares_G = mean_G.new_zeros(len(size_G)).index_add(0, group_N, (scores_N - mean_G[group_N]).square())
+    zeros_G = scores_N.new_zeros(len(size_G), *scores_N.shape[1:])
+    mean_G = zeros_G.index_add(0, group_N, scores_N) / size_G
+    squares_G = zeros_G.index_add(0, group_N, (scores_N - mean_G[group_N]).square())
     deviation_G = (squares_G / (size_G - 1).clamp(min=1)).sqrt()
     return mean_G[group_N], deviation_G[group_N], size_G[group_N]
 
 
 def grpo_advantages(scores_N: Tensor, groups_N: Tensor, by_deviation: bool = True) -> Tensor:
-    """Return [N] score minus the group's mean, divided by the group's deviation. DeepSeekMath, arXiv 2402.03300, section 4.1.2;
+    """Return [N] (or [N, P], place by place) score minus the group's mean, divided by the group's deviation. DeepSeekMath, arXiv 2402.03300, section 4.1.2;
     without the division Dr.GRPO, arXiv 2503.20783."""
     mean_N, deviation_N, _ = group_statistics(scores_N, groups_N)
     centred_N = scores_N - mean_N
@@ -144,7 +148,7 @@ def grpo_advantages(scores_N: Tensor, groups_N: Tensor, by_deviation: bool = Tru
 
 
 def rloo_advantages(scores_N: Tensor, groups_N: Tensor) -> Tensor:
-    """Return [N] score minus the mean of the *other* scores of its group. Ahmadian et al. 2024, arXiv 2402.14740."""
+    """Return [N] or [N, P] score minus the mean of the *other* scores of its group. Ahmadian et al. 2024, arXiv 2402.14740."""
     mean_N, _, size_N = group_statistics(scores_N, groups_N)
     # score - (sum of the group - score) / (size - 1), with the sum written as mean × size.
     return ((scores_N - mean_N) * size_N / (size_N - 1).clamp(min=1)).to(scores_N.dtype)
@@ -183,17 +187,17 @@ def gae(batch: Batch, objective: Objective) -> Batch:
 
 def grpo(batch: Batch, objective: Objective) -> Batch:
     """Add GRPO's advantages, arXiv 2402.03300: scores standardised within their group."""
-    return _per_sequence(batch, objective, grpo_advantages(_reward_sums(batch), batch.groups_N))
+    return _compare(batch, objective, grpo_advantages)
 
 
 def dr_grpo(batch: Batch, objective: Objective) -> Batch:
     """Add Dr.GRPO's advantages, arXiv 2503.20783: scores centred within their group, not divided by its deviation."""
-    return _per_sequence(batch, objective, grpo_advantages(_reward_sums(batch), batch.groups_N, by_deviation=False))
+    return _compare(batch, objective, partial(grpo_advantages, by_deviation=False))
 
 
 def rloo(batch: Batch, objective: Objective) -> Batch:
     """Add leave-one-out advantages, arXiv 2402.14740."""
-    return _per_sequence(batch, objective, rloo_advantages(_reward_sums(batch), batch.groups_N))
+    return _compare(batch, objective, rloo_advantages)
 
 
 def reinforce_pp(batch: Batch, objective: Objective) -> Batch:
@@ -232,7 +236,7 @@ ADVANTAGES: dict[str, Estimator] = {
     "reverse_kl": reverse_kl,
 }
 
-GROUP_ADVANTAGES = {*COMPARES_SAMPLES}
+GROUP_ADVANTAGES = {"grpo", "dr_grpo", "rloo", "reinforce++-baseline"}
 """Advantages that compare a sample with others of its prompt."""
 
 
@@ -260,8 +264,16 @@ def _sums(x_A: Tensor, actions_N: Tensor) -> Tensor:
     return x_A.new_zeros(len(actions_N)).index_add(0, sequence_A, x_A)
 
 
-def _per_sequence(batch: Batch, objective: Objective, advantages_N: Tensor) -> Batch:
-    """Add the same advantage at every action of a sequence. The return is the discounted sum of the rewards to come."""
-    actions_N = batch.actions_N
+def _compare(batch: Batch, objective: Objective, compare: Callable[[Tensor, Tensor], Tensor]) -> Batch:
+    """Add the advantages that `compare` finds for (scores, groups): the same at every action of a sequence, or, where parts of
+    the score are paid before its end, place by place (`rl.algorithms.places`). The return is the discounted sum of the rewards
+    to come."""
+    actions_N, sums_N = batch.actions_N, _reward_sums(batch)
+    if batch.has("placed"):
+        to_come_NP, place_A = rewards_to_come(batch, sums_N, objective.reward_at)
+        sequence_A = _repeat(actions_N.new_ones(len(actions_N)).cumsum(0) - 1, actions_N)
+        advantages_A = compare(to_come_NP, batch.groups_N)[sequence_A, place_A].to(sums_N.dtype)
+    else:
+        advantages_A = _repeat(compare(sums_N, batch.groups_N), actions_N)
     returns_A = discounted_sum(batch.rewards_A, actions_N, objective.gamma)
-    return batch.add(advantages=_repeat(advantages_N, actions_N), returns=returns_A)
+    return batch.add(advantages=advantages_A, returns=returns_A)

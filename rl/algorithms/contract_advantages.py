@@ -107,6 +107,8 @@ def try_groups(estimator: Estimator, objective: Objective) -> tuple[State, str]:
                 "FAILS",
                 f"with {case} {int((~found_A.isfinite()).sum())} of {found_A.numel()} advantages are not finite",
             )
+    if not _reads_scores(estimator, objective):
+        return "ok", "reads no score"
     if not _compares_groups(estimator, objective):
         return "ok", "compares no samples of a group"
     noise = float(advantages(estimator, equal, objective).abs().max())
@@ -151,6 +153,14 @@ def try_repeats(estimator: Estimator, objective: Objective) -> tuple[State, str]
     if not torch.equal(*results):
         return "FAILS", f"called again, advantages differ by up to {_difference(*results):.2g}; draw nothing at random"
     return "ok", ""
+
+
+def _reads_scores(estimator: Estimator, objective: Objective) -> bool:
+    """Return whether other scores change any advantage."""
+    import torch
+
+    other = advantages(estimator, probe(torch.float64, scores=[*reversed(SCORES)]), objective)
+    return not torch.equal(advantages(estimator, probe(torch.float64), objective), other)
 
 
 def _compares_groups(estimator: Estimator, objective: Objective) -> bool:

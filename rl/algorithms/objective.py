@@ -11,9 +11,6 @@ from rl.messages import RewardAt
 Clause = Literal["shapes", "cuts", "order", "zero", "mask", "finite", "groups", "inputs", "repeats"]
 """A clause of the contract of an advantage or a loss; `rl.algorithms.contract` says what each asks."""
 
-COMPARES_SAMPLES = ("grpo", "dr_grpo", "rloo", "reinforce++-baseline")
-"""Advantages that compare a sample with others of its prompt, and are the same at all of its actions."""
-
 
 @dataclass(frozen=True, slots=True)
 class Importance:
@@ -67,7 +64,8 @@ class Objective:
     reward_at: RewardAt = "end"
     """Tokens at which the score is paid: at the `end`; at the ends of the `turns` that earned it, by the rewards of an environment and the
     spans of verifiers that name them (`grounding`: each claim); or where each of these `spans` ends. What none claims is paid
-    at the end, so the sum is the same."""
+    at the end, so the sum is the same. `grpo`, `rloo` and their kin then compare what is still to come, turn by turn or token by
+    token (docs/turns.md)."""
     gamma: float = 1.0
     """Discount per token, γ."""
     lam: float = 1.0
@@ -148,11 +146,6 @@ class Objective:
                 "verl",
                 not self.verl or "verl/" in (self.advantage[:5], self.policy_loss[:5]),
                 "neither advantage nor policy_loss is verl's; remove it",
-            ),
-            (
-                "reward_at",
-                self.reward_at == "end" or self.advantage not in COMPARES_SAMPLES,
-                f"{self.advantage} compares whole samples, wherever they are paid; use gae or reinforce++, or end",
             ),
             *self._rules_of_distillation(),
             ("kl_estimator", not k1_in_loss, "in the loss its gradient has mean zero; set k2 or k3, or kl_in: reward"),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,6 +21,10 @@ Think = Annotated[
     bool | None, typer.Option(help="Open every answer with <think> (default: as the chat template says).")
 ]
 System = Annotated[str | None, typer.Option(help="A system message.")]
+Environment = Annotated[
+    str | None,
+    typer.Option(help="What answers its calls: a tool's name or file.py:step (default: its run's; none: nobody)."),
+]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same answers, on a CPU.")]
 
 HELP = "/sound PATH adds a clip to your next line · /reset begins anew · /temperature T · /quit, Ctrl-D or Ctrl-C ends"
@@ -40,17 +45,25 @@ def chat(
     max_tokens: MaxTokens = 512,
     think: Think = None,
     system: System = None,
+    environment: Environment = None,
     seed: Seed = 0,
 ) -> None:
     """Talk to a model: answers appear as they are written, thinking dim; lines may be piped in too."""
     from rl import signals
     from rl.conversation.engine import ChatEngine
+    from rl.conversation.environment import choose_environment, describe_environment
     from rl.conversation.turns import Turns
     from rl.terminal import complain
+    from rollouts.environments.service import EnvironmentService
 
-    with signals.interruptible("the chat is over"):
+    with signals.interruptible("the chat is over"), ExitStack() as stack:
         complain(f"loading {model}")
-        engine = ChatEngine(model, think)
+        config, service = choose_environment(model, environment, complain), None
+        if config is not None:
+            service = stack.enter_context(EnvironmentService(config, Path.cwd()))
+            service.start()
+            complain(f"{describe_environment(config)} answers what the model asks")
+        engine = ChatEngine(model, think, service)
         complain(HELP)
         turns, settings = Turns(system), Settings(temperature, max_tokens, seed)
         _talk(engine, turns, settings)
@@ -136,9 +149,14 @@ def _answer(line: str, engine: ChatEngine, turns: Turns, settings: Settings) -> 
         sys.stdout.flush()
 
     turns.ask(line)
-    display, text = Shown(show), ""
+    display, newest, text = Shown(show), 0, ""
     try:
-        for text in engine.answer(turns, settings.temperature, settings.max_tokens, settings.seed):
+        for turn, text_so_far in engine.answer(turns, settings.temperature, settings.max_tokens, settings.seed):
+            if turn != newest:  # the one before is over
+                display.update(text, is_whole=True)
+                out.print()
+                display, newest = Shown(show), turn
+            text = text_so_far
             display.update(text)
     except ValueError:
         turns.take_back()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rl.types import Batch, Prompt, Rollout, Scored
@@ -39,9 +39,11 @@ def _versions(rollout: Rollout) -> list[int]:
     return [version for version, count in spans for _ in range(count)]
 
 
-def collate_demonstrations(prompts: Sequence[Prompt], chat: Chat, max_sequence_tokens: int) -> Batch:
-    """Return a batch to imitate, in which the tokens of each prompt's demonstration are the actions. Raises ValueError
-    naming the prompt when one has no demonstration or does not fit."""
+def collate_demonstrations(
+    prompts: Sequence[Prompt], chat: Chat, max_sequence_tokens: int, tools: Sequence[Mapping[str, object]] = ()
+) -> Batch:
+    """Return a batch to imitate, in which the tokens of each prompt's demonstration are the actions; prompts tell of the
+    `tools`. Raises ValueError naming the prompt when one has no demonstration or does not fit."""
     import torch
 
     tokens, lengths, action_mask = [], [], []
@@ -49,7 +51,7 @@ def collate_demonstrations(prompts: Sequence[Prompt], chat: Chat, max_sequence_t
         if prompt.demonstration is None:
             raise ValueError(f"prompt '{prompt.id}' has no demonstration to imitate; map `response:` in data.fields")
         try:
-            question = chat.prompt(prompt.messages, prompt.clips, expand=True)
+            question = chat.prompt(prompt.messages, prompt.clips, expand=True, tools=tools)
         except ValueError as error:
             raise ValueError(f"prompt '{prompt.id}': {error}") from error
         turn = chat.demonstration(prompt.demonstration)

@@ -12,7 +12,7 @@ from rewards.combine import RewardConfig
 from rl.config import ConfigError, did_you_mean
 from rl.data.mixture import limits, weights_of
 from rl.recipe import Recipe
-from rl.recipe.stage_list import Stage
+from rl.recipe.stage_list import Stage, stage_environment
 from rl.runner.artifacts import Artifacts
 from rl.runner.outcomes import OUTCOME, read_outcome
 from rl.stages.curate import kept_ids
@@ -47,6 +47,8 @@ def select(recipe: Recipe, stage: str | None, run_dir: Path | None, say: Callabl
         _read_outcomes(run_dir, recipe, source, artifacts)
     reward = config.reward or recipe.header.reward
     _check_reward(reward, source.place)
+    if stage_environment(source, recipe.header.environment)[0] is not None:
+        say(f"warning: {source.place}: its environment is not exported: the other trainer's model writes one turn")
     train = _train_prompts(source, config, artifacts, run_dir, say)
     test = _test_prompts(recipe, source, config, artifacts)
     return Selection(recipe, source, config, reward, _model(recipe, config, artifacts, run_dir), train, test)

@@ -45,7 +45,8 @@ class Pace:
     """Seconds of sampling, for each token."""
     step_s: float
     """Seconds of an optimiser step beside its tokens."""
-    formula: str
+    train_formula: str
+    sample_formula: str = ""
 
 
 def add_durations(recipe: Recipe, shape: Shape, plan: Plan) -> None:
@@ -64,13 +65,41 @@ def add_durations(recipe: Recipe, shape: Shape, plan: Plan) -> None:
             pace = _stated_pace(stage_plan, recipe, shape, expect)
         else:
             pace = _modelled_pace(stage, stage_plan, recipe, shape, plan)
-        seconds, expected_seconds = (
-            tokens * (pace.train_s + pace.sample_s) + stage_plan.steps * pace.step_s if tokens else 0.0
-            for tokens in (stage_plan.tokens, stage_plan.expected_tokens)
+        side_by_side = plan.steps_side_by_side(stage)
+        training, sampling = _sides(pace, stage_plan, stage_plan.tokens)
+        seconds = _seconds(training, sampling, side_by_side)
+        stages.append(
+            replace(
+                stage_plan,
+                seconds=seconds,
+                expected_seconds=_seconds(*_sides(pace, stage_plan, stage_plan.expected_tokens), side_by_side),
+                training_seconds=training,
+                sampling_seconds=sampling,
+                time_formula=f"{_formula(pace, side_by_side)}; × {amount(stage_plan.tokens)} tokens" if seconds else "",
+            )
         )
-        formula = f"{pace.formula}; × {amount(stage_plan.tokens)} tokens" if seconds else ""
-        stages.append(replace(stage_plan, seconds=seconds, expected_seconds=expected_seconds, time_formula=formula))
     plan.stages = stages
+
+
+def _sides(pace: Pace, stage_plan: StagePlan, tokens: int) -> tuple[float, float]:
+    """Return the seconds of (training, sampling) of so many tokens; of none where nobody knows how many there are."""
+    return (tokens * pace.train_s + stage_plan.steps * pace.step_s, tokens * pace.sample_s) if tokens else (0.0, 0.0)
+
+
+def _seconds(training: float, sampling: float, side_by_side: int) -> float:
+    """Return the seconds of a stage of so much training and sampling, one after the other or, for so many steps, at the same
+    time."""
+    if not side_by_side:
+        return training + sampling
+    # The slower one never waits for the other but at an end: for the first step's samples, or after the last one's.
+    return max(training, sampling) + min(training, sampling) / side_by_side
+
+
+def _formula(pace: Pace, side_by_side: int) -> str:
+    """Return the formula of `_seconds`."""
+    if not side_by_side:
+        return " + ".join(filter(None, [pace.train_formula, pace.sample_formula]))
+    return f"the longer of {pace.train_formula} and {pace.sample_formula}, and 1/{side_by_side} of the other"
 
 
 def _operations(stage_plan: StagePlan, recipe: Recipe) -> tuple[int, int]:
@@ -94,8 +123,7 @@ def _stated_pace(stage_plan: StagePlan, recipe: Recipe, shape: Shape, expect: Ex
     formula = f"{operations} × {amount(shape.active)} / ({ranks} × {expect.train_tflops:g} TFLOP/s)"
     if not stage_plan.rollouts:
         return Pace(train_s, 0.0, 0.0, formula)
-    formula += f" + 1 / ({engines} × {rate:,g} tokens/s)"
-    return Pace(train_s, 1 / (engines * rate), 0.0, formula)
+    return Pace(train_s, 1 / (engines * rate), 0.0, formula, f"1 / ({engines} × {rate:,g} tokens/s)")
 
 
 def _modelled_pace(stage: Stage, stage_plan: StagePlan, recipe: Recipe, shape: Shape, plan: Plan) -> Pace:
@@ -120,10 +148,10 @@ def _modelled_pace(stage: Stage, stage_plan: StagePlan, recipe: Recipe, shape: S
     )
     if not stage_plan.rollouts:
         return Pace(train_s, 0.0, step_s, formula)
-    formula = f"{formula} + " if train_s else ""
     rate, engine_formula = _engine_rate(stage, stage_plan, recipe, shape, plan)
     engines = recipe.header.engines.count
-    return Pace(train_s, 1 / (engines * rate), step_s, f"{formula}1 / ({engines} engines × {engine_formula})")
+    sample_formula = f"1 / ({engines} engines × {engine_formula})"
+    return Pace(train_s, 1 / (engines * rate), step_s, formula if train_s else "", sample_formula)
 
 
 def _engine_rate(stage: Stage, stage_plan: StagePlan, recipe: Recipe, shape: Shape, plan: Plan) -> tuple[float, str]:

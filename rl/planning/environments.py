@@ -17,8 +17,6 @@ def describe_environments(recipe: Recipe, listens: bool | None) -> tuple[list[st
         if config is None:
             continue
         names = [config.step or config.harness or ""] if not config.tools else [t.tool for t in config.tool_configs]
-        if config.harness and "engine" not in stage.config.roles:
-            continue
         turns = many(config.max_turns, "question" if config.harness else "turn")
         title = f"{'harness ' if config.harness else ''}{', '.join(names)}, at most {turns}"
         stages_of.setdefault(title, {})[stage.base] = None

@@ -112,6 +112,8 @@ def _uses(recipe: Recipe) -> Iterator[Use]:
         for spec in {part.verifier for part in reward.parts} - comparing.keys():
             comparing[spec] = reads_gold(spec, recipe.folder)
         for read in stage.config.reads:
+            if read.key == "chains":  # they are judged on the prompts of the stage's own data
+                continue
             place = f"{stage.place}.{read.key}" if read.key else stage.place
             for name in weights_of(read.data):
                 for part in reward.parts:

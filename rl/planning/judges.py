@@ -61,6 +61,8 @@ def _uses(stage: Stage, stage_plan: StagePlan, recipe: Recipe, facts: Facts) -> 
         return
     reward = rewards.get("reward", shared)
     limit = stage_plan.rollouts if stage_plan.rollouts or stage_plan.rows is not None else None
+    if getattr(config, "chains", None):  # how many of them are on its prompts is known once they are read
+        limit = None
     yield Use(stage.base, reward, limit)
     if config.evaluation:
         evaluation, times = config.evaluation

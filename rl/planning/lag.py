@@ -1,12 +1,14 @@
-"""Checks of samples that are written while the policy learns, for `rl check`."""
+"""Checks and times of samples that are written while the policy learns, for `rl check`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rl.planning.duration import format_duration
 from rl.stages.rlvr.config import Config
 
 if TYPE_CHECKING:
+    from rl.planning.result import Plan
     from rl.recipe import Recipe
 
 
@@ -19,9 +21,12 @@ def check(recipe: Recipe, _facts: object, gpu: bool, listens: bool) -> tuple[lis
             f"{lagging[0].place}.max_lag: engines rest while trainers use the same GPUs, so nothing can be written "
             "meanwhile; set cluster.placement=split, or max_lag: 0"
         )
-    if lagging:
-        notes.append(f"{lagging[0].place}.max_lag: times are those of a run in sync, without what running ahead saves")
     if recipe.header.engines.kv == "keep":
+        if recipe.header.engines.vllm.get("async_scheduling"):
+            problems.append(
+                "engines.vllm.async_scheduling: a step would be under way as weights change, and its tokens would count as the new "
+                "ones'; remove it, or set engines.kv=recompute"
+            )
         if listens:
             problems.append(
                 "engines.kv: what a listening model has heard is encoded anew with new weights, and cannot be kept in part; "
@@ -30,3 +35,25 @@ def check(recipe: Recipe, _facts: object, gpu: bool, listens: bool) -> tuple[lis
         if not lagging:
             notes.append("engines.kv: no stage has a max_lag, so nothing is in flight when weights change")
     return problems, notes
+
+
+def describe_times(recipe: Recipe, plan: Plan) -> list[str]:
+    """Return a note for each stage with a `max_lag`: whether its engines and trainers work at the same time, and how much that is."""
+    notes = list[str]()
+    for stage, stage_plan in zip(recipe.stages, plan.stages, strict=True):
+        if not isinstance(stage.config, Config) or not stage.config.max_lag:
+            continue
+        if plan.shares_devices:
+            devices = "GPUs" if plan.gpu else "cores"
+            notes.append(
+                f"{stage.place}.max_lag: engines and trainers share {devices}, so the time is that of both, one after the other; "
+                "running ahead saves no more than waits for the last samples (cluster.placement=split: devices of their own)"
+            )
+        elif stage_plan.seconds:
+            sides = sorted([(stage_plan.training_seconds, "training"), (stage_plan.sampling_seconds, "sampling")])
+            quicker, slower = (f"{name}, {format_duration(seconds)}" for seconds, name in sides)
+            notes.append(
+                f"{stage.place}.max_lag: engines and trainers have devices of their own, so a step takes as long as the slower "
+                f"of them: {slower} in all, with {quicker}, at the same time"
+            )
+    return notes

@@ -104,6 +104,7 @@ def plan(recipe: Recipe, out: Path | None = None, devices: Devices | None = None
             result.notes += memory.object_store_notes(weights, shutil.disk_usage("/dev/shm").free)
         _disk(recipe, shape, result, out or Path("runs"))
         duration.add_durations(recipe, shape, result)
+    result.notes += lag.describe_times(recipe, result)
     return result
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from rl.planning import memory
 from rl.planning.memory import RolePlan
 from rl.planning.transfer import Transfer
 from rl.stages.workload import StagePlan
 from rl.workers.machine import Machine
-from rl.workers.placement import Bundle, Devices, ExpectConfig, Placement
+from rl.workers.placement import TRAINERS, Bundle, Devices, ExpectConfig, Placement
+
+if TYPE_CHECKING:
+    from rl.recipe.stage_list import Stage
 
 
 @dataclass
@@ -52,6 +56,18 @@ class Plan:
     """Mistakes that keep the recipe from running, each with its place and fix."""
     environments: list[str] = field(default_factory=list[str])
     """Environments that answer the model, a line each, with the stages in which they do."""
+
+    @property
+    def shares_devices(self) -> bool:
+        """True where an engine and a trainer work on the same devices."""
+        names = [{name for name, _ in bundle.actors} for bundle in self.placed]
+        return any("engine" in actors and actors & {*TRAINERS} for actors in names)
+
+    def steps_side_by_side(self, stage: Stage) -> int:
+        """Return the steps of a stage in which engines and trainers work at the same time, each at its full pace; 0 for a stage
+        that samples and learns by turns."""
+        lag: int = getattr(stage.config, "max_lag", 0)
+        return stage.config.steps if lag and not self.shares_devices else 0
 
     @property
     def devices(self) -> list[float]:

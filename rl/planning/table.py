@@ -150,6 +150,8 @@ def _group_bundles(plan: Plan) -> Counter[Bundle]:
 
 def _describe_placement(plan: Plan) -> str:
     """Return `spread, 2 CPUs of 8 here: [1 CPU: engine]; [1 CPU: policy]`."""
+    if not plan.placed:
+        return "none: what the stages read is there already"
     groups: list[str] = []
     for (cpus, gpus, actors, _), count in _group_bundles(plan).items():
         factor = f"{count} × " if count > 1 else ""

@@ -198,6 +198,9 @@ def load(
     except UnknownKey as error:
         raise ConfigError(explain_key(error, entries)) from error
     stages = [stage for block in blocks for stage in expand(block)]
+    for stage in stages:
+        if chains := getattr(stage.config, "chains", None):  # of another teacher: they may lie beside the recipe
+            stage.config.chains = resolve_in(folder, chains)  # type: ignore[attr-defined]
     if check:
         check_references(header, stages, folder)
     source = {key: value for key, value in values.items() if key in keys}

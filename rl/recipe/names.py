@@ -42,8 +42,8 @@ def _is_parquet(path: Path) -> bool:
         return file.read(4) == b"PAR1"
 
 
-NO_HARNESS = ("curate", "distill", "pairs")
-"""Stages that want one rollout a sample, as an environment gives it."""
+WITH_HARNESS = ("rlvr", "evaluate")
+"""Stages that a harness may play; others that sample want one rollout a sample, as an environment gives it."""
 FILES: dict[str, tuple[Callable[[Path], bool], str]] = {
     "model": (_is_model, "folder of a model"),
     "reward_model": (_is_reward_model, "folder of a reward model"),
@@ -97,7 +97,7 @@ def _check_environments(header: Header, stages: Sequence[Stage], folder: Path) -
         if config is None:
             continue
         check_environment(config, place, folder)
-        if config.harness and stage.kind in NO_HARNESS:
+        if config.harness and stage.kind not in WITH_HARNESS:
             raise ConfigError(
                 f"{stage.place}: rollouts of a harness are for rlvr and evaluate; add `environment: none`"
             )
@@ -117,11 +117,13 @@ def _check_data(stage: Stage, header: Header, artifacts: Artifacts) -> None:
     kind = "pairs" if stage.facts.reads == "pairs" else "distilled"
     names = [*header.data, *(name for name, kinds in artifacts.items() if kind in kinds)]
     for read in stage.config.reads:
-        place = f"{stage.place}.{read.key}" if read.key == "eval" else stage.place
-        check_weights(read.data, f"{place}.data")
+        place = f"{stage.place}.chains" if read.key == "chains" else f"{stage.place}.data"
+        if read.key == "eval":
+            place = f"{stage.place}.eval.data"
+        check_weights(read.data, place)
         for name in limits(read.data, None):
             if name not in names:
-                raise ConfigError(f"{place}.data: no data set '{name}'{did_you_mean(name, names)}")
+                raise ConfigError(f"{place}: no data set '{name}'{did_you_mean(name, names)}")
 
 
 def _check_earlier(stage: Stage, header: Header, artifacts: Artifacts) -> None:

@@ -16,6 +16,7 @@ from rl.data.json_rows import json_rows
 from rl.data.paths import data_files
 from rl.data.rows import flat_names
 from rl.recipe.loader import DataRead, Recipe, load
+from rl.recipe.stage_list import Stage, stage_environment
 from rl.recipe.thinking import choose_thinking
 from rl.types import Prompt
 
@@ -37,7 +38,7 @@ def single_stage(
     overrides: Sequence[str] = (),
 ) -> Recipe:
     """Return a recipe whose one stage of `kind` judges `model` on the file `data`. With `recipe`, data sets, reward, engines
-    and the settings of its last evaluation are taken from there, and `data` may name one of its data sets; `settings`
+    and the settings and environment of its last evaluation are taken from there, and `data` may name one of its data sets; `settings`
     that are None are left to that recipe or to the stage's default, and so is `think`. Raises ConfigError."""
     base = load(recipe) if recipe else None
     values: Values = {"name": kind, "reward": {"parts": [{"verifier": verifier or "math"}]}}
@@ -48,14 +49,15 @@ def single_stage(
         }
         if think is None:
             think = _thinks(base)
-        evaluations = [s.config.evaluation[0] for s in base.stages if s.config.evaluation]
-        evaluations += [s.config for s in base.stages if s.facts.measures]
+        evaluations = [(s, s.config.evaluation[0]) for s in base.stages if s.config.evaluation]
+        evaluations += [(s, s.config) for s in base.stages if s.facts.measures]
         temperatures = [s.config.training_temperature for s in base.stages if s.config.training_temperature]
         if evaluations:
             keys = ("data", "split", "limit", "samples", "temperature", "max_sequence_tokens")
-            stage = {key: value for key, value in asdict(evaluations[-1]).items() if key in keys}
+            stage = {key: value for key, value in asdict(evaluations[-1][1]).items() if key in keys}
         elif temperatures:
             stage["temperature"] = temperatures[-1]
+        stage |= _environment(base, [evaluations[-1][0]] if evaluations else base.stages)
         if verifier:
             values["reward"] = {"parts": [{"verifier": verifier}]}
         else:  # the recipe's reward may ask its judges
@@ -82,6 +84,16 @@ def _thinks(recipe: Recipe) -> bool | None:
         return inspect(recipe.header.data[read.data], read.split).prompts or None
 
     return choose_thinking(recipe, prompts, folder_of(str(recipe.header.model.text_source))).think
+
+
+def _environment(recipe: Recipe, stages: Sequence[Stage]) -> Values:
+    """Return the settings of the environment that answers the model in the last of the stages that has one: a model that
+    learned with a tool is judged with it."""
+    for stage in reversed(stages):
+        config, _ = stage_environment(stage, recipe.header.environment)
+        if config is not None:
+            return {"environment": asdict(config)}
+    return {}
 
 
 def default_max_tokens(path: str) -> int:

@@ -178,7 +178,10 @@ def stage_environment(stage: Stage, shared: str | EnvironmentConfig | None) -> t
         return None, ""
     own = cast("str | EnvironmentConfig | None", getattr(stage.config, "environment", None))
     place = "environment" if own is None else f"{stage.place}.environment"
-    return as_config(shared if own is None else own, place), place
+    config = as_config(shared if own is None else own, place)
+    if config is not None and config.harness and "engine" not in stage.config.roles:
+        return None, ""  # a stage that imitates samples nothing that a harness could ask for
+    return config, place
 
 
 def served_judges(reward: RewardConfig | None) -> list[str]:

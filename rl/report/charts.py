@@ -70,6 +70,11 @@ CHARTS = (
     Chart("Loss", ("loss",)),
     Chart("Response length", ("length/mean", "length/max"), "tokens"),
     Chart("Replies of the environment", ("environment/replies", "environment/sounds"), "a rollout; and sounds in them"),
+    Chart(
+        "Heard again",
+        ("environment/heard_again", "environment/iou", "environment/overlap"),
+        "share of the samples; with the stretch in question, and with each other",
+    ),
     Chart("Replies by reason", ("environment/note/*", "environment/ended/*"), "a rollout; share that ended so"),
     Chart(
         "Environment errors",

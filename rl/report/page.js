@@ -247,14 +247,15 @@ function sampleBody(sample, query) {
   return html("div", { class: "body" },
     html("div", { class: "question" }, block("prompt", "Prompt", sample.prompt), players(sample.clips), block("gold", "Gold answer", sample.gold),
       html("dl", {}, facts.map(([name, value]) => html("div", {}, html("dt", {}, name), html("dd", {}, mark(value, query)))))),
-    html("div", { class: "output" }, block("error", "Verifier error", sample.error), ...exchanges(sample.exchanges, block), block("think", "Thinking", sample.think),
+    html("div", { class: "output" }, block("error", "Error", sample.error), ...exchanges(sample.exchanges, block), block("think", "Thinking", sample.think),
       block("response", "Response", sample.response || (sample.finish_reason === "length" ? "(cut off before an answer)" : "(empty)")),
       block("reason", "Verdict", sample.reason)));
 }
 
 function browse(place) {
   const all = data.rollouts.map((sample) => ({ ...sample, searchText:
-    [sample.prompt, sample.think, sample.response, sample.gold, sample.reason, sample.error, sample.id].join("\n").toLowerCase() }));
+    [sample.prompt, sample.think, sample.response, sample.gold, sample.reason, sample.error, sample.id,
+      ...sample.exchanges.flatMap((e) => [e.text, e.reply])].join("\n").toLowerCase() }));
   const scores = all.map((s) => s.score).filter((s) => s !== null), low = Math.min(...scores), high = Math.max(...scores);
   const options = (values, label) => [html("option", { value: "" }, label), ...values.map((v) => html("option", { value: v }, String(v)))];
   const picks = ["all", ...["best", "worst", "errored"].filter((name) => all.some((s) => s.pick === name))];

@@ -21,7 +21,12 @@ COLOURS = {"done": "green", "failed": "red", "interrupted": "yellow"}
 """Status of a run -> colour."""
 GROUNDING_METRICS = ("grounding", "surrogate_rate", "denial_rate")
 """Metrics of an evaluation's chains, shown beside its accuracy."""
-EXCHANGE_METRICS = {"environment/replies": "replies", "environment/sounds": "sounds", "environment/errors": "errors"}
+EXCHANGE_METRICS = {
+    "environment/replies": "replies",
+    "environment/sounds": "sounds",
+    "environment/iou": "IoU",
+    "environment/errors": "errors",
+}
 """Metrics of the exchanges with an environment, shown where a stage has one: means of a rollout, and errors in all."""
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
-from rl.run.clips import store_clips
+from rl.messages import Exchange, Message, Reply
+from rl.run.clips import store_clips, stored_clip
 from rl.types import Rollout
 
 
@@ -27,3 +30,46 @@ def exchanges_as_json(rollout: Rollout, run_dir: Path) -> str | None:
         for exchange in rollout.exchanges
     ]
     return json.dumps(rows, ensure_ascii=False)
+
+
+def read_exchanges(text: str | None, run_dir: Path, tokens: int) -> tuple[Exchange, ...]:
+    """Return the exchanges of a rollout with so many tokens from what `exchanges_as_json` wrote, clips as the run has stored
+    them. Raises ValueError for anything else."""
+    if not text:
+        return ()
+    try:
+        rows: object = json.loads(text)
+        exchanges = tuple(_read_exchange(row, run_dir, tokens) for row in cast("Sequence[object]", rows))
+    except (TypeError, ValueError, RecursionError) as error:  # no JSON, or none of ours
+        raise ValueError("exchanges that no run has written") from error
+    places = [0, *(place for exchange in exchanges for place in (exchange.start, exchange.end)), tokens]
+    if places != sorted(places):
+        raise ValueError("exchanges that no run has written")
+    return exchanges
+
+
+def _read_exchange(row: object, run_dir: Path, tokens: int) -> Exchange:
+    match row:
+        case {
+            "text": str(text),
+            "messages": messages,
+            "clips": clips,
+            "reward": None | float() | int() as reward,
+            "note": str(note),
+            "tokens": [int(start), int(end)],
+        }:
+            said = tuple(_read_message(message) for message in cast("Sequence[object]", messages))
+            sounds = tuple(stored_clip(run_dir, str(name)) for name in cast("Sequence[object]", clips))
+            # What nobody wrote on after: a reply without a token at the very end.
+            is_last = start == end == tokens
+            return Exchange(text, Reply(said, sounds, reward, note, is_last), start, end)
+        case _:
+            raise ValueError("no exchange")
+
+
+def _read_message(message: object) -> Message:
+    match message:
+        case [str(role), str(content)]:
+            return Message(role, content)
+        case _:
+            raise ValueError("no message")

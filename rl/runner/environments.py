@@ -39,7 +39,7 @@ class Environments:
         begins its samples instead, and is not yielded."""
         config, place = stage_environment(stage, self.header.environment)
         has_engines = "engine" in stage.config.roles
-        if config is None or (config.harness and not has_engines):
+        if config is None:
             yield None
         elif config.harness:
             with self._started_harness(config, place) as harness:

@@ -216,7 +216,7 @@ class Run:
         """Start the reward service and the cluster that `stages` need, closed with `stack`; cheap checks come first."""
         from rl.runner.prompt_lengths import check_prompt_lengths
 
-        self.say(f"starting Ray and {', '.join(sorted(self.recipe.roles))}")
+        self.say(f"starting {', '.join(['Ray', *sorted(self.recipe.roles)]) if self.recipe.roles else 'the verifiers'}")
         self.reward_services.forget_cluster()
         rewards = stack.enter_context(self.reward_services.create(self.recipe.header.reward))
         self.reward_services.check_all(rewards, stages, served=False)

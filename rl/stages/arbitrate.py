@@ -99,14 +99,17 @@ def run(config: Config, context: Context) -> Outcome:
         candidate_of(prompt)
     fused = {} if config.fused_of is None else first_answers(read_samples(context.artifact("samples", config.fused_of)))
     samples = collect_samples(config, context, sources)
-    choices, counts = arbitrate(samples, prompts, config, fused)
-    summary = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    choices = arbitrate(samples, prompts, config, fused)
+    counts = {"sampled": len(samples), "usable": len(choices)}
+    taken = Counter(choice.action for choice in choices)
+    actions = {action: taken[action] for action in ACTIONS}
+    summary = ", ".join(f"{name} {count:,}" for name, count in {**counts, **actions}.items())
     if not choices:
         raise ValueError(f"arbitrate '{context.name}': no sample is left ({summary}); train the model first")
     context.say(f"{context.name}: {summary}")
     file = context.folder / FILE
     write_jsonl(file, [_row(choice, prompts[choice.sample.prompt], config) for choice in choices])
-    metrics = {name: float(count) for name, count in counts.items()}
+    metrics = {name: float(count) for name, count in {**counts, **actions}.items()}
     context.tracker.record(1, metrics)
     facts = {"model_fingerprint": fingerprint(context.model), "reward": asdict(config.reward or context.rewards.config)}
     return Outcome(metrics, {"distilled": str(file), "samples": str(context.folder / SAMPLES)}, counts, facts)
@@ -114,16 +117,13 @@ def run(config: Config, context: Context) -> Outcome:
 
 def arbitrate(
     samples: Sequence[Sample], prompts: Mapping[str, Prompt], config: Config, fused: Mapping[str, str]
-) -> tuple[list[Choice], dict[str, int]]:
-    """Return (a choice for each sample that can be one, how many were sampled, were left out and take each action)."""
-    choices = [
+) -> list[Choice]:
+    """Return a choice for each sample that can be one: that ended by itself and holds no sign of the form."""
+    return [
         _choose(sample, prompts[sample.prompt], config, fused.get(sample.prompt))
         for sample in samples
         if not sample.truncated and not any(sign in sample.response for sign in SIGNS)
     ]
-    taken = Counter(choice.action for choice in choices)
-    counts = {"sampled": len(samples), "unusable": len(samples) - len(choices)}
-    return choices, {**counts, **{action: taken[action] for action in ACTIONS}}
 
 
 def first_answers(samples: Iterable[Sample]) -> dict[str, str]:

@@ -1,5 +1,5 @@
-"""`distill`: the model's own chains, kept where they are right, grounded and coherent (MGRD of Step-Audio-R1, arXiv
-2511.15848, steps 1 to 3: select questions, sample chains that are asked for acoustic evidence, filter).
+"""`distill`: chains, the model's own or those of another teacher, kept where they are right, grounded and coherent (MGRD of
+Step-Audio-R1, arXiv 2511.15848, steps 1 to 3: select questions, sample chains that are asked for acoustic evidence, filter).
 
 Leaves `distilled.jsonl`, which a later `sft` reads by this stage's name (`data: {distill: 0.7, text: 0.3}`), joined with
 the prompts it was made of; and `samples.jsonl`, every judged sample, which `pairs` may choose from.
@@ -19,7 +19,8 @@ from rl.data.mixture import describe
 from rl.stages.context import Context, Outcome
 from rl.stages.kind import Kind
 from rl.stages.selection import NOT_JUDGED, SELECTION, SelectBy
-from rl.stages.settings import CandidatesConfig, check_least
+from rl.stages.settings import CandidatesConfig, Read, check_least
+from rl.stages.teacher_chains import check_file, is_file
 from rl.stages.workload import StagePlan, Work, rollouts_in_words, selection_in_words
 from rl.units import many
 
@@ -39,6 +40,10 @@ class Config(CandidatesConfig):
     select_by: SelectBy | None = None
     """Which of the selected questions, by a verifier that judges the question alone: `{verifier: judge, args: {rubric:
     perception, …}}`."""
+    chains: str | None = None
+    """Another teacher's chains to filter, in place of samples of the model's own: a jsonl or parquet file, whose rows have
+    `prompt` (an id of the data) or `messages`, `response`, perhaps `chain` and `source` (who wrote it); or a data set of the
+    recipe whose rows are demonstrations of the same prompts. `samples` and `temperature` have no say."""
     keep: dict[str, float] = field(default_factory=lambda: {"accuracy": 1.0})
     """The least that each named part of the verdict must be, in this order: `{accuracy: 1, grounding: 0.6}`. A part does
     not count for a prompt that its `when` leaves out."""
@@ -56,6 +61,23 @@ class Config(CandidatesConfig):
         if not self.keep:
             raise ConfigError(f"{place}.keep: empty; name the parts that decide, such as {{accuracy: 1.0}}")
         check_least(self.keep, f"{place}.keep")
+        for key in ("ask", "system", "environment"):
+            if self.chains is not None and getattr(self, key) not in (None, "none"):
+                raise ConfigError(f"{place}.{key}: nothing is sampled where `chains` are there already; remove one")
+
+    @property
+    def roles(self) -> set[str]:
+        return super().roles if self.chains is None else set()
+
+    @property
+    def reads(self) -> Sequence[Read]:
+        reads = [*super().reads]
+        if self.chains is not None and not is_file(self.chains):
+            reads.append(Read(self.chains, self.split, None, "chains"))
+        return reads
+
+    def problems(self, place: str, rows: int | None) -> list[str]:
+        return check_file(self.chains, f"{place}.chains") if self.chains and is_file(self.chains) else []
 
     @property
     def named_parts(self) -> Mapping[str, Sequence[str]]:
@@ -69,7 +91,10 @@ def plan(config: Config, work: Work) -> StagePlan:
     if config.select_by:
         summary = summary.removesuffix(",")
         summary += f", as far as '{config.select_by.verifier}' gives the question {config.select_by.least:g} or more,"
-    summary += f" × {config.samples} samples{rollouts_in_words(rollouts, config.max_sequence_tokens)}"
+    if config.chains is None:
+        summary += f" × {config.samples} samples{rollouts_in_words(rollouts, config.max_sequence_tokens)}"
+    else:
+        rollouts, summary = 0, f"the chains of {config.chains} on {summary.removesuffix(',')}"
     least = ", ".join(f"{name} ≥ {value:g}" for name, value in config.keep.items())
     summary += f"; keeps at most {many(config.per_question, 'chain')} of a prompt with {least}"
     return work.plan(
@@ -86,23 +111,32 @@ def run(config: Config, context: Context) -> Outcome:
     """Leave the distilled data set. Raises ValueError with the funnel when it would be empty."""
     from rl.run.files import write_jsonl
     from rl.run.provenance import fingerprint
-    from rl.stages.sampling import SAMPLES, collect_samples, means_by_part
+    from rl.stages.sampling import SAMPLES, Sample, collect_samples, means_by_part
+    from rl.stages.teacher_chains import collect_chains
 
     reward = config.reward or context.rewards.config
     context.tracker.rewind(0)
     sources, counts, selection_drops = _questions(config, context, reward)
     prompts = {prompt.id: prompt for of_source in sources.values() for prompt in of_source}
-    samples = collect_samples(config, context, sources) if prompts else []
+    samples, before, drops_before = list[Sample](), dict[str, int](), dict[str, int]()
+    if prompts and config.chains is not None:
+        samples, before, drops_before = collect_chains(config.chains, config, context, sources)
+    elif prompts:
+        samples = collect_samples(config, context, sources)
     best, funnel, drop_counts = filter_samples(samples, prompts, config, reward)
-    counts, drop_counts = counts | funnel, selection_drops | drop_counts
+    if before:  # it has counted what came in
+        funnel = before | {step: count for step, count in funnel.items() if step not in ("asked", "sampled")}
+    counts, drop_counts = counts | funnel, selection_drops | drops_before | drop_counts
     summary = ", ".join(f"{name} {count:,}" for name, count in counts.items())
     if not best:
         why = "; ".join(f"{count:,} {reason}" for reason, count in drop_counts.items())
         fix = "lower keep, raise samples, or train the model first" if prompts else "select other questions"
+        if before:
+            fix = "lower keep, or raise max_sequence_tokens"
         raise ValueError(
             f"distill '{context.name}': nothing is left of '{describe(config.data)}' ({summary}; dropped: {why or 'none'}); {fix}"
         )
-    context.say(f"{context.name}: {summary}")
+    context.say(f"{context.name}: {summary}{_teachers_in_words(samples, best)}")
     file = context.folder / FILE
     write_jsonl(file, [_row(sample) for sample in best])
     judged_samples = [sample for sample in samples if sample.error is None]
@@ -216,7 +250,15 @@ def _row(sample: Sample) -> dict[str, object]:
     place = {"data": sample.data, "split": sample.split, "prompt": sample.prompt, "sample": sample.sample}
     reasoning, response = sample.demonstration
     answer = {"reasoning": reasoning, "response": response}
-    return {"id": f"{sample.prompt}#{sample.sample}", **place, **answer, "score": sample.score, "parts": sample.parts}
+    row = {"id": f"{sample.prompt}#{sample.sample}", **place, **answer, "score": sample.score, "parts": sample.parts}
+    return row if sample.teacher is None else {**row, "teacher": sample.teacher}
+
+
+def _teachers_in_words(samples: Sequence[Sample], best: Sequence[Sample]) -> str:
+    """Return how many chains of each teacher are left: `; qwen-vl 812 of 900, gemini 40 of 300`; empty of one or none."""
+    sampled, left = (Counter(sample.teacher or "unnamed" for sample in group) for group in (samples, best))
+    words = [f"{teacher} {left[teacher]:,} of {count:,}" for teacher, count in sampled.most_common(8)]
+    return f"; {', '.join(words)}" if len(sampled) > 1 else ""
 
 
 KIND = Kind(Config, run, plan, makes=("distilled", "samples"), filters=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -123,9 +124,9 @@ def measure(
 
     from rl.stages.arbitration_metrics import arbitration_metrics
     from rl.stages.faithfulness import faithfulness_metrics
-    from rl.stages.scoring import chain_metrics, is_correct, sample_metrics, with_interval
+    from rl.stages.scoring import chain_metrics, is_correct, part_metrics, sample_metrics, with_interval
 
-    limit = config.max_sequence_tokens
+    limit, began = config.max_sequence_tokens, time.monotonic()
     samples = scorer.collect(
         sampler.generate(
             prompts,
@@ -135,6 +136,7 @@ def measure(
             seed=seed,
         )
     )
+    seconds = time.monotonic() - began
     metrics = accuracies(samples, config.samples)
     greedy: list[Scored] = []
     if config.greedy:
@@ -146,8 +148,12 @@ def measure(
     chains = [sampler.chat.chain_length(s.rollout.tokens[s.rollout.action_mask].tolist()) for s in samples]
     metrics |= {
         "reasoning_tokens": float(np.mean(chains)),
+        # What the engine reads without writing it: prompts, and what an environment puts in.
+        "read_tokens": float(np.mean([np.count_nonzero(~s.rollout.action_mask) for s in samples])),
+        "time/sample": seconds / len(samples),
         "think_rate": float(np.mean([bool(s.rollout.reasoning) for s in samples])),
         **chain_metrics(samples),
+        **part_metrics(samples),
         **{name: value for name, value in rates.items() if name.startswith("environment/")},
         **faithfulness_metrics(samples),
         **arbitration_metrics(samples, sampler.chat),
@@ -253,6 +259,8 @@ def metric_names(config: Config) -> list[str]:
     """Return the beginnings of the names of its metrics."""
     plain = ["accuracy", "accuracy_in", f"pass@{config.samples}", "reasoning_tokens", "think_rate", "truncation_rate"]
     plain += [
+        "read_tokens",
+        "time",
         "verifier_errors",
         "verifier_timeouts",
         "prompts",
@@ -261,6 +269,7 @@ def metric_names(config: Config) -> list[str]:
         "surrogate_rate",
         "denial_rate",
         "environment",
+        "part",
         "arbitration",
         *CELLS,
         *HALVES,

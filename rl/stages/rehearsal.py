@@ -21,7 +21,7 @@ from rollouts.requests import Completion, Request
 
 if TYPE_CHECKING:
     from rl.data.chat import Chat
-    from rl.types import Batch, Prompt, Rollout
+    from rl.types import Batch, Demonstration, Prompt, Rollout
 
 
 class Rehearsal:
@@ -29,19 +29,20 @@ class Rehearsal:
 
     def __init__(self, chat: Chat, environment: Environment | None, max_sequence_tokens: int) -> None:
         self.chat, self.environment, self.limit = chat, environment, max_sequence_tokens
-        self.rollouts: dict[str, Rollout] = {}
-        """Demonstrations that were rehearsed, by their prompts' ids."""
+        self.rollouts: dict[tuple[str, Demonstration | None], Rollout] = {}
+        """Demonstrations that were rehearsed; a prompt may have several, as where chains are pruned anew at each step."""
 
     def collate(self, prompts: Sequence[Prompt]) -> Batch:
         """Return a batch to imitate. Raises ValueError as `collate_demonstrations` does, and where the environment cannot reply
         to a demonstration."""
         if self.environment is None or not self.environment.stop:  # nothing is put into a turn
-            return collate_demonstrations(prompts, self.chat, self.limit)
-        missing = {prompt.id: prompt for prompt in prompts if prompt.id not in self.rollouts}
+            tools = () if self.environment is None else self.environment.tools
+            return collate_demonstrations(prompts, self.chat, self.limit, tools)
+        missing = {key: prompt for prompt in prompts if (key := _key(prompt)) not in self.rollouts}
         self.rollouts |= {
-            rollout.prompt.id: rollout for rollout in self._rehearse([*missing.values()], self.environment)
+            _key(rollout.prompt): rollout for rollout in self._rehearse([*missing.values()], self.environment)
         }
-        return collate([Scored(self.rollouts[prompt.id], Verdict()) for prompt in prompts])
+        return collate([Scored(self.rollouts[_key(prompt)], Verdict()) for prompt in prompts])
 
     def _rehearse(self, prompts: Sequence[Prompt], environment: Environment) -> list[Rollout]:
         """Return each prompt's demonstration as a rollout."""
@@ -108,3 +109,7 @@ class Rehearsal:
                 f"prompt '{prompt}': the environment ends the rollout ({rollout.finish_reason}) before its demonstration does; "
                 "raise max_turns, or correct the demonstration"
             )
+
+
+def _key(prompt: Prompt) -> tuple[str, Demonstration | None]:
+    return prompt.id, prompt.demonstration

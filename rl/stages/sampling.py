@@ -56,6 +56,8 @@ class Sample(Turn):
     """The part of the text that the policy wrote, where an environment has put something into its turn."""
     turns: int = 1
     """Turns of the policy, of which `text` is the last."""
+    teacher: str | None = None
+    """Name of who wrote a chain that is not the model's own, where it is known."""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -83,8 +85,6 @@ def collect_samples(
 ) -> list[Sample]:
     """Return `config.samples` judged samples of every prompt, in the order of prompts and samples. Raises ValueError when
     too many cannot be judged."""
-    from rl.run.progress import Progress
-
     source_of = {prompt.id: name for name, prompts in sources.items() for prompt in prompts}
     file = context.folder / SAMPLES
     # The last line of a sample counts: one that was judged again has an earlier line with its error.
@@ -104,17 +104,32 @@ def collect_samples(
             f"{context.name}: {len(samples) + len(without_verdict):,} of {total:,} samples are there already{again}"
         )
     if len(samples) < total:
-        to_record, write = list[object](), line_appender(file)
-        with Progress(context.name, total) as progress:
-            progress.advance(len(samples), {})
-            for scored in _missing_samples(config, context, sources, {*samples}, without_verdict):
-                fresh = [_sample(s, source_of[s.rollout.prompt.id], config.split) for s in scored]
-                write(fresh)
-                samples |= {sample.key: sample for sample in fresh}
-                to_record += scored[: RECORDED_SAMPLES - len(to_record)]
-                progress.advance(len(samples), {"reward": sum(sample.score for sample in fresh) / len(fresh)})
-        context.tracker.record_rollouts(1, to_record)
+        stream = _missing_samples(config, context, sources, {*samples}, without_verdict)
+        judge_stream(context, stream, samples, total, lambda id: (source_of[id], config.split))
     return [samples[id, i] for id in source_of for i in range(config.samples)]
+
+
+def judge_stream(
+    context: Context,
+    stream: Iterable[Sequence[Scored]],
+    samples: dict[tuple[str, int], Sample],
+    total: int,
+    place_of: Callable[[str], tuple[str, str | None]],
+) -> None:
+    """Store the samples of the stream in the stage's file as they are judged, and add them to `samples`, of which there will be
+    `total`. `place_of`: the data set and split of a prompt, by its id."""
+    from rl.run.progress import Progress
+
+    to_record, write = list[object](), line_appender(context.folder / SAMPLES)
+    with Progress(context.name, total) as progress:
+        progress.advance(len(samples), {})
+        for scored in stream:
+            fresh = [_sample(s, *place_of(s.rollout.prompt.id)) for s in scored]
+            write(fresh)
+            samples |= {sample.key: sample for sample in fresh}
+            to_record += scored[: RECORDED_SAMPLES - len(to_record)]
+            progress.advance(len(samples), {"reward": sum(sample.score for sample in fresh) / len(fresh)})
+    context.tracker.record_rollouts(1, to_record)
 
 
 def with_instructions(prompt: Prompt, system: str | None, ask: str | None) -> Prompt:

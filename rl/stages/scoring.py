@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 
 Receive = Callable[[Scored], None]
+MOST_SOURCES = 12
+"""Sources up to which their rewards are told one by one."""
 
 
 class Scorer:
@@ -125,6 +127,37 @@ def sample_metrics(*draws: Sequence[Scored]) -> dict[str, float]:
         "verifier_timeouts": float(sum(is_over_deadline(s.verdict) for s in scored)),
         **exchange_metrics([s.rollout for s in scored]),
     }
+
+
+def source_metrics(scored: Sequence[Scored]) -> dict[str, float]:
+    """Return for each source of a mixture how many of its samples have a verdict (`samples/SOURCE`) and their mean reward
+    (`reward/SOURCE`). Nothing for a single source, or for more than MOST_SOURCES."""
+    rewards: dict[str, list[float]] = {s.rollout.prompt.source: [] for s in scored}
+    if not 1 < len(rewards) <= MOST_SOURCES:
+        return {}
+    for s in scored:
+        if s.verdict.error is None:
+            rewards[s.rollout.prompt.source].append(s.verdict.score)
+    metrics: dict[str, float] = {}
+    for source, scores in sorted(rewards.items()):
+        metrics[f"samples/{source}"] = float(len(scores))
+        if scores:
+            metrics[f"reward/{source}"] = float(np.mean(scores))
+    return metrics
+
+
+def part_metrics(scored: Sequence[Scored]) -> dict[str, float]:
+    """Return the mean over prompts of every part of the verdict but `accuracy`, as `part/NAME`, with intervals; over the samples
+    that it judges, whatever it weighs."""
+    values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for s in scored:
+        for name, value in s.verdict.parts.items():
+            if s.verdict.error is None and "/" not in name and name != "accuracy":
+                values[name][s.rollout.prompt.id].append(value)
+    metrics: dict[str, float] = {}
+    for name, of_prompt in sorted(values.items()):
+        metrics |= with_interval(f"part/{name}", [float(np.mean(numbers)) for numbers in of_prompt.values()])
+    return metrics
 
 
 def chain_metrics(scored: Sequence[Scored]) -> dict[str, float]:

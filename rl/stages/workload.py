@@ -50,6 +50,10 @@ class StagePlan:
     """At the expected pace."""
     expected_seconds: float = 0.0
     """At the expected pace and length."""
+    training_seconds: float = 0.0
+    """Of `seconds`, those in which trainers work."""
+    sampling_seconds: float = 0.0
+    """Likewise of its engines; with a `max_lag` they may work at the same time."""
     time_formula: str = ""
     """Formula of the seconds, with its numbers."""
 

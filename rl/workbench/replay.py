@@ -17,7 +17,9 @@ from rl import terminal
 from rl.config import ConfigError, build, read_yaml, resolve
 from rl.data.arrow import parquet_columns, read_columns
 from rl.exchange.verl_dump import is_dump, replay_rows
+from rl.messages import Exchange
 from rl.report.samples import ROLLOUT_COLUMNS
+from rl.run.exchanges import read_exchanges
 from rl.run.tracker import rollout_files
 from rl.types import Message, Prompt, Rollout, Verdict
 from rl.workbench.recorded_prompts import read_prompts
@@ -105,7 +107,7 @@ def recorded_samples(
         return replay_rows(run_dir, stage, steps)
     files = _files(run_dir, stage, steps)
     prompts = read_prompts(run_dir, {name for name, _, _ in files}, say)
-    rows = [(name, step, row) for name, step, path in files for row in _read_rows(path)]
+    rows = [(name, step, row) for name, step, path in files for row in _read_rows(path, run_dir)]
     missing = sum(row["id"] not in prompts.get(name, {}) for name, _, row in rows)
     if missing:
         say(f"{missing} of {len(rows)} samples: their data cannot be read; judged without audio and further fields")
@@ -182,12 +184,26 @@ def _files(run_dir: Path, stage: str | None, steps: int | None) -> list[tuple[st
     return [file for stage_files in by_stage.values() for file in stage_files[-steps if steps else 0 :]]
 
 
-def _read_rows(path: Path) -> list[Row]:
-    parts = {name: "number?" for name in parquet_columns(path) if name.startswith("part/")}
-    rows = read_columns(path, {**ROLLOUT_COLUMNS, "token_ids": "list", **parts})
-    if any(not 0 <= row["tokens"] <= len(row["token_ids"]) for row in rows):
-        raise ValueError(f"{path}: counts of tokens are out of range; write it again")
+def _read_rows(path: Path, run_dir: Path) -> list[Row]:
+    """Return the rows of a rollout file, their exchanges read. Raises ValueError for a damaged one."""
+    names = parquet_columns(path)
+    kinds = {name: "number?" for name in names if name.startswith("part/")}
+    if "exchanges" in names:
+        kinds["exchanges"] = "text?"
+    rows = read_columns(path, {**ROLLOUT_COLUMNS, "token_ids": "list", **kinds})
+    for row in rows:
+        try:
+            row["exchanges"] = read_exchanges(row.get("exchanges"), run_dir, len(row["token_ids"]))
+        except ValueError as error:
+            raise ValueError(f"{path}: sample {row['sample']} of '{row['id']}' has {error}; write it again") from error
+        if not 0 <= row["tokens"] <= len(row["token_ids"]) - _inserted(row["exchanges"]):
+            raise ValueError(f"{path}: counts of tokens are out of range; write it again")
     return rows
+
+
+def _inserted(exchanges: Sequence[Exchange]) -> int:
+    """Return the number of tokens that an environment has put into a rollout."""
+    return sum(exchange.end - exchange.start for exchange in exchanges)
 
 
 def _rollout(row: Row, prompts: dict[str, Prompt]) -> Rollout:
@@ -195,11 +211,15 @@ def _rollout(row: Row, prompts: dict[str, Prompt]) -> Rollout:
 
     recorded_prompt = Prompt(row["id"], (Message("user", row["prompt"]),), row["answer"], row["source"])
     tokens = np.asarray(row["token_ids"], dtype=np.int64)
-    action_mask = np.arange(len(tokens)) >= len(tokens) - row["tokens"]  # exact where the policy spoke once
+    exchanges: tuple[Exchange, ...] = row.get("exchanges", ())
+    # All behind the prompt but what an environment has put in.
+    action_mask = np.arange(len(tokens)) >= len(tokens) - row["tokens"] - _inserted(exchanges)
+    for exchange in exchanges:
+        action_mask[exchange.start : exchange.end] = False
     logprobs = np.full(row["tokens"], row["logprob_mean"] or 0.0, dtype=np.float32)  # only their mean is recorded
     prompt = prompts.get(row["id"], recorded_prompt)
     ending = (row["finish_reason"], row["version"], row["text"])
-    return Rollout(prompt, row["sample"], tokens, action_mask, logprobs, *ending)
+    return Rollout(prompt, row["sample"], tokens, action_mask, logprobs, *ending, exchanges=exchanges)
 
 
 def _mean(values: Sequence[float] | None) -> float | None:

@@ -44,7 +44,7 @@ from rl.workers.turns import Turns
 from rl.workers.weight_stream import Route, WeightStream
 from rollouts.engine_options import samples_in_flight
 from rollouts.judge_engine import JudgeConfig, JudgeWorker, Question, judge_client, last_line
-from rollouts.remote import Actor
+from rollouts.remote import Actor, engine_actor
 from rollouts.sampler import Sampler
 from rollouts.serving import EngineConfig
 from rollouts.transport import Gpu, choose_transport
@@ -72,22 +72,21 @@ class Cluster:
         site: RunSite | None = None,
     ) -> None:
         """`seed` draws the probe of the weights' arrival. `report_loss` is called, in a thread of the cluster's own, with a process that has stood still for too long, and with one of Ray's own that has died."""
-        self.site, self.storage = site or RunSite(), Storage()
-        self.judges = judges
+        self.site, self.storage, self.judges = site or RunSite(), Storage(), judges
         self.names, self.config, self.engines, self.training = names, cluster, engines, training
         self.model, self.model_path, self.max_sequence_tokens = model, model_path, max_sequence_tokens
         self.chat = Chat(load_tokenizer(model_path), model.thinks, clip_counter(model_path), declared_ends(model_path))
         exported_template(self.chat)  # a template that cannot be exported is refused before anything starts
         self.actors: dict[Seat, Actor] = {}
-        self.processes = Processes(training.ranks)
         self.report_loss, self.seed = report_loss, seed
-        self.oom_kills = count_oom_kills()
+        self.oom_kills, self.turns = count_oom_kills(), Turns()
         self.owns_ray = self.is_abandoned = False
-        self.turns = Turns()
-        self.watches = ExitStack()  # threads that look for losses
+        self.processes, self.watches = Processes(training.ranks), ExitStack()  # `watches`: threads that look for losses
         self.group: PlacementGroup | None = None
 
     def __enter__(self) -> Cluster:
+        if not self.names:  # nobody to start: what the stages read is there already
+            return self
         self.owns_ray = not ray.is_initialized()
         find_lives, find_nodes = self.processes.find_lives, self.processes.find_nodes
         self.watches.callback(Watchdog(self.config.heartbeat_s, find_lives, self.report_loss, find_nodes).close)
@@ -252,8 +251,7 @@ class Cluster:
     def _ranks(self, role: str) -> tuple[list[Actor], TrainerConfig, AudioFeatures]:
         actors = [self.actors[role, i] for i in range(self.training.ranks)]
         if role == "teacher" or (role == "reference" and self.model.train_encoder):
-            # Another model hears with an encoder of its own; and where the policy's learns, the reference hears with the
-            # one that it started with.
+            # Another model has an ear of its own; and the reference hears as the policy did when its ear began to learn.
             return actors, self.training, AudioFeatures(actors)
         return actors, self.training, self.audio_features
 
@@ -294,6 +292,7 @@ class Cluster:
         if self.gpu:
             variables |= gpu_environment(self.gpus_by_seat[role, i])
         options["runtime_env"] = {"env_vars": variables}
-        actor: Actor = cast("Any", ray.remote(kind)).options(**options).remote(*arguments)  # Ray leaves it untyped
+        remote_class = engine_actor(kind) if role == "engine" else cast("Any", ray.remote(kind))
+        actor: Actor = remote_class.options(**options).remote(*arguments)
         self.processes.add((role, i), actor)
         return actor

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from rl.types import Batch
 from rl.workers.audio_worker import AudioWorker
+from rl.workers.batch_share import BatchShare
 from rl.workers.cuda_cache import frees_cuda_cache
 from rl.workers.optimiser_step import OptimiserStep
 
@@ -36,12 +37,14 @@ class CriticWorker(AudioWorker):
         return ValueModel(base if trained else path, config.dtype, *options)
 
     @frees_cuda_cache
-    def values(self, batch: Batch, micro_batches: Sequence[Sequence[int]]) -> dict[int, np.ndarray]:
+    def values(self, batch: BatchShare, micro_batches: Sequence[Sequence[int]]) -> dict[int, np.ndarray]:
         """Return {row: value of the state before each of its actions}. Collective."""
         return self.forward(batch, micro_batches, self._forward, "values")
 
     @frees_cuda_cache
-    def update(self, batch: Batch, steps: Sequence[OptimiserStep], value_clip: float | None) -> list[dict[str, float]]:
+    def update(
+        self, batch: BatchShare, steps: Sequence[OptimiserStep], value_clip: float | None
+    ) -> list[dict[str, float]]:
         """Take steps towards `batch.returns_A`; return this rank's share of each one's metrics. Collective."""
         from rl.algorithms.policy_losses import action_weights
         from rl.algorithms.value_losses import value_loss
@@ -54,7 +57,7 @@ class CriticWorker(AudioWorker):
         return self.optimise(batch, steps, loss, lambda n: action_weights(n, "token_mean"))
 
     @frees_cuda_cache
-    def update_pairs(self, batch: Batch, steps: Sequence[OptimiserStep]) -> list[dict[str, float]]:
+    def update_pairs(self, batch: BatchShare, steps: Sequence[OptimiserStep]) -> list[dict[str, float]]:
         """Take Bradley–Terry steps; return this rank's share of each one's metrics. The batch holds chosen and
         rejected answers by turns, one action each. Collective."""
         from rl.algorithms.policy_losses import action_weights

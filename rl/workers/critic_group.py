@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rl.types import Batch
 from rl.workers.answers import mean_of_steps
 from rl.workers.group import TrainerGroup
+from rl.workers.packing import plan_steps
 from rl.workers.roles import Absent, Future, Report
 
 if TYPE_CHECKING:
@@ -27,14 +28,14 @@ class CriticGroup(TrainerGroup):
         self, batch: Batch, steps: Sequence[Sequence[int]], rates: Sequence[float], value_clip: float | None
     ) -> Future[Report]:
         """Take one optimiser step towards `batch.returns_A` on each entry of `steps`, at the learning rate beside it."""
-        shares = self._schedule(batch, steps, rates)
-        return Future(self._call_each("update", shares, batch, value_clip), mean_of_steps)
+        plans = plan_steps(batch, steps, rates, self.config, len(self.actors))
+        return Future(self._call_steps("update", plans, batch, value_clip), mean_of_steps)
 
     def update_pairs(self, batch: Batch, steps: Sequence[Sequence[int]], rates: Sequence[float]) -> Future[Report]:
         """Take Bradley–Terry steps on chosen and rejected answers by turns, one action each; a pair stays in one
         micro-batch."""
-        shares = self._schedule(batch, steps, rates, in_pairs=True)
-        return Future(self._call_each("update_pairs", shares, batch), mean_of_steps)
+        plans = plan_steps(batch, steps, rates, self.config, len(self.actors), in_pairs=True)
+        return Future(self._call_steps("update_pairs", plans, batch), mean_of_steps)
 
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from rl.finite import NonFiniteError, describe_non_finite, find_non_finite, is_finite
-from rl.types import Batch
+from rl.workers.batch_share import BatchShare
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 COLUMNS = ("rollout_logprobs", "old", "ref", "values", "rewards", "advantages", "returns")
 """Columns of a batch that hold a number for each action, in the order in which a step makes them."""
-Finding = tuple[int, str]
-"""(how far down the line from cause to effect it was seen, what); the smallest of all ranks names the cause."""
+Finding = tuple[int, int, str]
+"""(how far down the line from cause to effect it was seen, in which row, what); the smallest of all ranks names the cause."""
 Losses = tuple["Tensor", "Tensor", dict[str, "Tensor"]]
 """(loss_A of a micro-batch, their weighted sum, diagnostics_A)."""
 Compute = Callable[[Sequence[int]], Losses]
 """Function that computes the losses of a micro-batch's rows."""
-NOTHING: Finding = (9, "the gradient is not finite")
+NOTHING: Finding = (9, 0, "the gradient is not finite")
 
 
 def check_weights(module: nn.Module) -> None:
@@ -37,16 +37,16 @@ def check_weights(module: nn.Module) -> None:
         raise NonFiniteError(f"the optimiser's step has spoilt the weights: {problem}", is_update=True)
 
 
-def check_answers(answers: dict[int, np.ndarray], name: str, batch: Batch) -> None:
+def check_answers(answers: dict[int, np.ndarray], name: str, batch: BatchShare) -> None:
     """Raise NonFiniteError where an answer of `forward` ({row: [a]}, logprobs or values) is NaN or infinite."""
     for row, values in answers.items():
         if not is_finite(values):
-            raise NonFiniteError(f"the {name} of {describe_row(batch, row)} are not finite numbers: {values[:4]}…")
+            raise NonFiniteError(f"the {name} of {batch.describe(row)} are not finite numbers: {values[:4]}…")
 
 
 def explain_step(
     engine: Any,  # a deepspeed.DeepSpeedEngine, which has no types
-    batch: Batch,
+    batch: BatchShare,
     micro_batches: Sequence[Sequence[int]],
     compute: Compute,
 ) -> NoReturn:
@@ -62,7 +62,7 @@ def explain_step(
     if finding == NOTHING:
         finding = _share(_find_in_gradients(engine, micro_batches, compute))
     largest = max(float(weight.abs().max()) for _, weight in _local_weights(engine.module) if weight.numel())
-    raise NonFiniteError(f"{finding[1]}; the largest weight is {largest:.3g}", is_update=True)
+    raise NonFiniteError(f"{finding[2]}; the largest weight is {largest:.3g}", is_update=True)
 
 
 def checked(name: str, weight: Tensor) -> Tensor:
@@ -70,12 +70,6 @@ def checked(name: str, weight: Tensor) -> Tensor:
     if problem := describe_non_finite(weight):
         raise NonFiniteError(f"the weight {name} is {problem}")
     return weight
-
-
-def describe_row(batch: Batch, row: int) -> str:
-    """Return a sequence in words: its place in the step, and the id of its prompt where that is known."""
-    name = f" (prompt '{batch.names_N[row]}')" if batch.names_N else ""
-    return f"sequence {row + 1} of {len(batch)}{name}"
 
 
 def _local_weights(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -103,23 +97,23 @@ def _share(finding: Finding) -> Finding:
     return min(findings)
 
 
-def _find_in_batch(batch: Batch) -> Finding:
-    """Return the first column of the batch that is not finite, and in which sequence."""
+def _find_in_batch(batch: BatchShare) -> Finding:
+    """Return the first column of this rank's rows that is not finite, and in which sequence."""
     import torch
 
     for place, name in enumerate(COLUMNS):
         if name != "rollout_logprobs" and not batch.has(name):
             continue
-        column_A: Tensor = getattr(batch, f"{name}_A")
+        column_A: Tensor = getattr(batch.batch, f"{name}_A")
         if describe_non_finite(column_A):
             first = int(torch.nonzero(~torch.isfinite(column_A))[0])
-            row = int(torch.searchsorted(batch.actions_N.cumsum(0), first, right=True))
+            row = batch.rows[int(torch.searchsorted(batch.batch.actions_N.cumsum(0), first, right=True))]
             title = name.replace("_", " ")
-            return place, f"the {title} of {describe_row(batch, row)} are {describe_non_finite(column_A[first])}"
+            return place, row, f"the {title} of {batch.describe(row)} are {describe_non_finite(column_A[first])}"
     return NOTHING
 
 
-def _find_in_losses(batch: Batch, rows: Sequence[int], loss_A: Tensor) -> Finding:
+def _find_in_losses(batch: BatchShare, rows: Sequence[int], loss_A: Tensor) -> Finding:
     """Return the first of a micro-batch's rows whose loss is not finite."""
     import torch
 
@@ -130,7 +124,7 @@ def _find_in_losses(batch: Batch, rows: Sequence[int], loss_A: Tensor) -> Findin
     if len(loss_A) != len(rows):  # a term for each action, and not for each sequence
         counts = cast("list[int]", batch.actions_N[list(rows)].tolist())
     row = next(row for i, row in enumerate(rows) if first < sum(counts[: i + 1]))
-    return len(COLUMNS), f"the loss of {describe_row(batch, row)} is {describe_non_finite(loss_A[first])}"
+    return len(COLUMNS), row, f"the loss of {batch.describe(row)} is {describe_non_finite(loss_A[first])}"
 
 
 def _find_in_gradients(engine: Any, micro_batches: Sequence[Sequence[int]], compute: Compute) -> Finding:
@@ -140,7 +134,7 @@ def _find_in_gradients(engine: Any, micro_batches: Sequence[Sequence[int]], comp
     def note(name: str, gradient: Tensor) -> None:
         nonlocal finding
         if finding == NOTHING and (problem := describe_non_finite(gradient)):
-            finding = len(COLUMNS) + 1, f"the gradient of {name} is {problem}"
+            finding = len(COLUMNS) + 1, 0, f"the gradient of {name} is {problem}"
 
     hooks = [
         parameter.register_hook(partial(note, name))

@@ -20,9 +20,10 @@ from rl.run.files import replacing_folder
 from rl.types import Batch, Clip
 from rl.workers.answers import in_order, mean_of_steps, sum_over_ranks
 from rl.workers.audio_features import AudioFeatures
+from rl.workers.batch_share import FORWARD_DUMMY, cut_batch, rows_of
 from rl.workers.optimiser_step import OptimiserStep
 from rl.workers.optimizer import OptimizerConfig
-from rl.workers.packing import micro_batches, pairs, samples_by_prompt
+from rl.workers.packing import plan_forward, plan_steps
 from rl.workers.probe import probe_batch
 from rl.workers.roles import Absent, Future, Report
 from rl.workers.storage import Storage
@@ -104,45 +105,34 @@ class TrainerGroup:
         return Future(refs, lambda answers: answers)
 
     def _call_each(
-        self, method: str, shares: Sequence[object], batch: Batch, *arguments: object
+        self, method: str, plans: Sequence[object], rows: Sequence[set[int]], batch: Batch, *arguments: object
     ) -> list[ObjectRef[Any]]:
-        """Call a method on every rank with the whole batch and its share of the rows."""
+        """Call a method on every rank with its rows of the batch and its plan, which says when it computes which of them."""
         self.make_room()
         if not self.trains_encoder:
             batch = self.audio_features.replace_clips(batch)
-        batch_ref = ray.put(batch)  # once for all ranks: as a plain argument it would be copied for each
+        shares = cut_batch(batch, rows)
+        # Put once where ranks share sequences: as a plain argument it would be copied for each.
+        handles = {id(share): ray.put(share) for share in shares}
         self.turns.wait(self, self.gpus)
         refs = [
-            getattr(actor, method).remote(batch_ref, share, *arguments)
-            for actor, share in zip(self.actors, shares, strict=True)
+            getattr(actor, method).remote(handles[id(share)], plan, *arguments)
+            for actor, share, plan in zip(self.actors, shares, plans, strict=True)
         ]
         self.turns.note(self, self.gpus, refs)
         return refs
 
     def _forward(self, method: str, batch: Batch, *arguments: object) -> Future[Tensor]:
-        units = samples_by_prompt(batch, range(len(batch)), self._unit_tokens(batch))
-        plan = micro_batches(units, self.config, len(self.actors))
-        return Future(self._call_each(method, plan, batch, *arguments), in_order)
+        plans = plan_forward(batch, self.config, len(self.actors))
+        rows = [rows_of(plan, FORWARD_DUMMY) for plan in plans]
+        return Future(self._call_each(method, plans, rows, batch, *arguments), in_order)
 
-    def _unit_tokens(self, batch: Batch) -> int:
-        """Return the size up to which the samples of a prompt stay together: small enough that ranks remain balanced."""
-        sharing = self.config.sequence_parallel
-        return sharing * min(self.config.tokens_per_microbatch, len(batch.tokens_T) // (4 * len(self.actors)))
-
-    def _schedule(
-        self, batch: Batch, steps: Sequence[Sequence[int]], rates: Sequence[float], in_pairs: bool = False
-    ) -> list[list[OptimiserStep]]:
-        """Return, for each rank, its share of each optimiser step. `steps` are the rows of each; with `in_pairs` every two
-        of them in a row stay in one micro-batch."""
-        shares: list[list[OptimiserStep]] = [[] for _ in self.actors]
-        for rows, rate in zip(steps, rates, strict=True):
-            if not len(rows):  # fewer sequences were left than steps to cut them into
-                continue
-            # As in `_forward`, but one step's rows at a time: steps are taken one after the other.
-            units = pairs(batch, rows) if in_pairs else samples_by_prompt(batch, rows, self._unit_tokens(batch))
-            for share, plan in zip(shares, micro_batches(units, self.config, len(self.actors)), strict=True):
-                share.append(OptimiserStep(rows, plan, rate))
-        return shares
+    def _call_steps(
+        self, method: str, plans: Sequence[Sequence[OptimiserStep]], batch: Batch, *arguments: object
+    ) -> list[ObjectRef[Any]]:
+        """Call a method that takes optimiser steps, as `plan_steps` plans them."""
+        rows = [{row for step in plan for row in rows_of(step.micro_batches, step.dummy)} for plan in plans]
+        return self._call_each(method, plans, rows, batch, *arguments)
 
 
 class PolicyGroup(TrainerGroup):
@@ -249,15 +239,15 @@ class PolicyGroup(TrainerGroup):
     ) -> Future[Report]:
         """Take one optimiser step on each entry of `steps` (rows of the batch), at the learning rate beside it; none where the
         engines' logprobs are further than `max_gap` from the trainer's."""
-        shares = self._schedule(batch, steps, rates)
-        return self._learn(self._call_each("update", shares, batch, objective, self.temperature, max_tokens, max_gap))
+        plans = plan_steps(batch, steps, rates, self.config, len(self.actors))
+        return self._learn(self._call_steps("update", plans, batch, objective, self.temperature, max_tokens, max_gap))
 
     def update_pairs(
         self, batch: Batch, steps: Sequence[Sequence[int]], rates: Sequence[float], preference: Preference
     ) -> Future[Report]:
         """Take steps as `update` does, on chosen and rejected answers by turns; a pair stays in one micro-batch."""
-        shares = self._schedule(batch, steps, rates, in_pairs=True)
-        return self._learn(self._call_each("update_pairs", shares, batch, preference, self.temperature))
+        plans = plan_steps(batch, steps, rates, self.config, len(self.actors), in_pairs=True)
+        return self._learn(self._call_steps("update_pairs", plans, batch, preference, self.temperature))
 
     def _learn(self, calls: Sequence[ObjectRef[Any]]) -> Future[Report]:
         def finish(answers: list[list[Report]]) -> Report:

@@ -16,3 +16,5 @@ class OptimiserStep:
     """The rows that this rank computes, in micro-batches: equally many on every rank, so that some may be empty. ZeRO's
     communication is collective: a rank with fewer would leave the others waiting."""
     learning_rate: float
+    dummy: Sequence[int]
+    """Rows that stand in for those of an empty micro-batch, with weight 0."""

@@ -1,5 +1,7 @@
-"""Units of a batch that stay together when it is cut to micro-batches: pairs, and the samples of a prompt, which then goes
-through the trunk once (see `models.shared_prompts`)."""
+"""Each rank's micro-batches of a pass forward, and of optimiser steps.
+
+Some rows of a batch stay together when it is cut: pairs, and the samples of a prompt, which then goes through the trunk once
+(see `models.shared_prompts`)."""
 
 from __future__ import annotations
 
@@ -8,12 +10,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from rl.data.collate import pack
+from rl.workers.optimiser_step import OptimiserStep
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from rl.types import Batch
     from rl.workers.trainer_config import TrainerConfig
+
+
+MicroBatches = Sequence[Sequence[int]]
+"""Rows of each of a rank's micro-batches."""
 
 
 @dataclass(slots=True)
@@ -60,3 +67,35 @@ def micro_batches(units: Sequence[Unit], config: TrainerConfig, ranks: int) -> l
     plans = pack([unit.tokens for unit in units], config.tokens_per_microbatch * sharing, ranks // sharing)
     rows = [[[row for i in micro_batch for row in units[i].rows] for micro_batch in plan] for plan in plans]
     return [plan for plan in rows for _ in range(sharing)]
+
+
+def plan_forward(batch: Batch, config: TrainerConfig, ranks: int) -> Sequence[MicroBatches]:
+    """Return each rank's part of a pass forward over the whole batch."""
+    return micro_batches(samples_by_prompt(batch, range(len(batch)), _unit_tokens(batch, config, ranks)), config, ranks)
+
+
+def plan_steps(
+    batch: Batch,
+    steps: Sequence[Sequence[int]],
+    rates: Sequence[float],
+    config: TrainerConfig,
+    ranks: int,
+    in_pairs: bool = False,
+) -> Sequence[Sequence[OptimiserStep]]:
+    """Return, for each rank, its share of each optimiser step. `steps` are the rows of each; with `in_pairs` every two of them
+    in a row stay in one micro-batch."""
+    plans: list[list[OptimiserStep]] = [[] for _ in range(ranks)]
+    for rows, rate in zip(steps, rates, strict=True):
+        if not len(rows):  # fewer sequences were left than steps to cut them into
+            continue
+        # As in `plan_forward`, but one step's rows at a time: steps are taken one after the other.
+        most = _unit_tokens(batch, config, ranks)
+        units = pairs(batch, rows) if in_pairs else samples_by_prompt(batch, rows, most)
+        for plan, of_rank in zip(plans, micro_batches(units, config, ranks), strict=True):
+            plan.append(OptimiserStep(rows, of_rank, rate, rows[: 2 if in_pairs else 1]))
+    return plans
+
+
+def _unit_tokens(batch: Batch, config: TrainerConfig, ranks: int) -> int:
+    """Return the size up to which the samples of a prompt stay together: small enough that ranks remain balanced."""
+    return config.sequence_parallel * min(config.tokens_per_microbatch, len(batch.tokens_T) // (4 * ranks))

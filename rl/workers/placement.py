@@ -184,6 +184,8 @@ def roles(
 def bundles(roles: Mapping[str, Role], placement: Placement) -> list[Bundle]:
     """Return the bundles to reserve. Split: one for each actor. Colocated: as few as hold the largest role, each as
     wide as the widest actor (a tensor-parallel engine); actors with one GPU sit side by side on a bundle's GPUs."""
+    if not roles:  # stages that filter what is there already need nobody
+        return []
     if placement == "split":
         return [Bundle(r.cpus, r.gpus, ((name, i),)) for name, r in roles.items() for i in range(r.count)]
     width = max(1, *(role.gpus for role in roles.values()))

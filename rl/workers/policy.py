@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from rl.types import Batch
 from rl.workers.answers import max_or_nan
 from rl.workers.audio_worker import LanguageModelWorker
+from rl.workers.batch_share import BatchShare
 from rl.workers.cuda_cache import frees_cuda_cache
 from rl.workers.optimiser_step import OptimiserStep
 from rl.workers.optimizer import OptimizerConfig
@@ -81,7 +82,7 @@ class PolicyWorker(LanguageModelWorker):
 
     @frees_cuda_cache
     def logprobs(
-        self, batch: Batch, micro_batches: Sequence[Sequence[int]], temperature: float
+        self, batch: BatchShare, micro_batches: Sequence[Sequence[int]], temperature: float
     ) -> dict[int, np.ndarray]:
         """Return {row: logprobs of its actions}. Collective."""
         return self.forward(
@@ -90,7 +91,7 @@ class PolicyWorker(LanguageModelWorker):
 
     @frees_cuda_cache
     def start_logprobs(
-        self, batch: Batch, micro_batches: Sequence[Sequence[int]], temperature: float
+        self, batch: BatchShare, micro_batches: Sequence[Sequence[int]], temperature: float
     ) -> dict[int, np.ndarray]:
         """Return {row: logprobs of its actions} under the model that the stage started with, which is this one with its
         adapter off. Collective."""
@@ -100,7 +101,7 @@ class PolicyWorker(LanguageModelWorker):
     @frees_cuda_cache
     def update(
         self,
-        batch: Batch,
+        batch: BatchShare,
         steps: Sequence[OptimiserStep],
         objective: Objective,
         temperature: float,
@@ -138,7 +139,7 @@ class PolicyWorker(LanguageModelWorker):
 
     @frees_cuda_cache
     def update_pairs(
-        self, batch: Batch, steps: Sequence[OptimiserStep], preference: Preference, temperature: float
+        self, batch: BatchShare, steps: Sequence[OptimiserStep], preference: Preference, temperature: float
     ) -> list[dict[str, float]]:
         """Take preference steps (DPO, IPO); return this rank's share of each one's metrics. The batch holds chosen and
         rejected answers by turns, with the reference's logprobs. Collective."""
@@ -260,15 +261,6 @@ class PolicyWorker(LanguageModelWorker):
         if arrays:
             buckets.append({"tensors": ray.put(arrays)})
         return buckets
-
-    def _sum_over_ranks(self, share: float) -> float:
-        """Return the sum of what each rank has. Collective."""
-        import torch
-        import torch.distributed as dist
-
-        total = torch.tensor(share, dtype=torch.float64, device=self.device)
-        dist.all_reduce(total)
-        return float(total)
 
     def _forward(self, batch: Batch, temperature: float) -> tuple[Tensor, Tensor]:
         """Return (logprobs_A, entropy_A)."""

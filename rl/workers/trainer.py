@@ -25,6 +25,7 @@ from rl.config import Values
 from rl.finite import NonFiniteError
 from rl.types import Batch
 from rl.workers.adamw import build_adamw
+from rl.workers.batch_share import FORWARD_DUMMY, BatchShare
 from rl.workers.clipping import Clipping
 from rl.workers.cuda_cache import frees_cuda_cache
 from rl.workers.deepspeed_settings import deepspeed_settings
@@ -135,7 +136,7 @@ class TrainerWorker:
     @brings_states_back
     def optimise(
         self,
-        batch: Batch,
+        batch: BatchShare,
         steps: Sequence[OptimiserStep],
         loss: Loss,
         action_weights: Callable[[Tensor], Tensor],
@@ -153,7 +154,7 @@ class TrainerWorker:
         for each sequence [N], a pair's at both of its two, and diagnostics are means over sequences. A step that is held back
         by its report, still without a norm, ends the steps. Collective."""
         self.deepspeed.train()
-        counts_N = batch.lengths_N * 0 + 1 if pairs else batch.actions_N
+        counts_N = batch.actions_N * 0 + 1 if pairs else batch.actions_N
         reports: list[dict[str, float]] = []
         for step in steps:
             actions_N = counts_N[list(step.rows)]
@@ -162,8 +163,7 @@ class TrainerWorker:
             for group in self.deepspeed.optimizer.param_groups:
                 group["lr"] = step.learning_rate
             report: Values = defaultdict(float)  # sums stay tensors: reading one would wait for the GPU
-            dummy = step.rows[: 2 if pairs else 1]
-            compute = partial(self._losses, batch, dummy, weights_by_row, loss)
+            compute = partial(self._losses, batch, step.dummy, weights_by_row, loss)
             for rows in step.micro_batches:
                 _, scalar, diagnostics = compute(rows)
                 # DeepSpeed averages gradients over ranks, and ours are to be added up; it would divide by steps too.
@@ -182,7 +182,12 @@ class TrainerWorker:
         return reports
 
     def _losses(
-        self, batch: Batch, dummy: Sequence[int], weights_by_row: Mapping[int, Tensor], loss: Loss, rows: Sequence[int]
+        self,
+        batch: BatchShare,
+        dummy: Sequence[int],
+        weights_by_row: Mapping[int, Tensor],
+        loss: Loss,
+        rows: Sequence[int],
     ) -> Losses:
         """Return (loss_A, their weighted sum, diagnostics_A) of a micro-batch's rows. Collective."""
         import torch
@@ -199,7 +204,7 @@ class TrainerWorker:
             weights_A = weights_A * micro_batch.scale_A
         return loss_A, (loss_A * weights_A * bool(rows)).sum(), diagnostics
 
-    def _check_step(self, report: dict[str, float], step: OptimiserStep, batch: Batch, compute: Compute) -> None:
+    def _check_step(self, report: dict[str, float], step: OptimiserStep, batch: BatchShare, compute: Compute) -> None:
         """Raise NonFiniteError where the step met or made a number that is none."""
         # Loss scaling tries scales that are too large and takes no step with them, which is no fault.
         if not (math.isfinite(report["grad_norm"]) or self.deepspeed.fp16_enabled()):
@@ -209,7 +214,7 @@ class TrainerWorker:
         check_weights(self.deepspeed.module)
 
     def forward(
-        self, batch: Batch, micro_batches: Iterable[Sequence[int]], compute: Callable[[Batch], Tensor], name: str
+        self, batch: BatchShare, micro_batches: Iterable[Sequence[int]], compute: Callable[[Batch], Tensor], name: str
     ) -> dict[int, np.ndarray]:
         """Return {row: the entries [a] of `compute(micro_batch)` [A] at its actions}, without gradients. Raises
         NonFiniteError, with the `name` of what is computed, for a NaN or an infinity. Collective."""
@@ -219,7 +224,7 @@ class TrainerWorker:
         results: list[tuple[Sequence[int], Tensor, Tensor]] = []
         with torch.no_grad():
             for rows in micro_batches:
-                micro_batch = batch.select(rows or [0]).to(self.device)  # without rows a dummy, as in `optimise`
+                micro_batch = batch.select(rows or FORWARD_DUMMY).to(self.device)  # as in `optimise`
                 results.append((rows, compute(micro_batch), micro_batch.host.actions_N))
         answers: dict[int, np.ndarray] = {}
         # Read when all are on their way: a GPU would stand still after each that is waited for.
@@ -249,6 +254,15 @@ class TrainerWorker:
             norm = self.clipping.norm
         # Every rank knows the whole norm, and the group adds up what the ranks report.
         return float(norm) / self.world
+
+    def _sum_over_ranks(self, share: float) -> float:
+        """Return the sum of what each rank has. Collective."""
+        import torch
+        import torch.distributed as dist
+
+        total = torch.tensor(share, dtype=torch.float64, device=self.device)
+        dist.all_reduce(total)
+        return float(total)
 
     def _named_parameters(self, wanted: Callable[[str], bool] = lambda name: True) -> Iterator[tuple[str, Tensor]]:
         """Return (name, whole parameter) of those `wanted` by name, one at a time. Collective under ZeRO-3."""

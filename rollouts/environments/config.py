@@ -88,6 +88,10 @@ class EnvironmentConfig:
             value = getattr(self, key)
             if value is not None and value < lowest:
                 raise ConfigError(f"{place}.{key}: {value} is too small; at least {lowest}")
+        if self.tools and self.max_turns == 1:
+            raise ConfigError(
+                f"{place}.max_turns: a call in the last turn is not answered, so that none would be; at least 2"
+            )
         if not 0 < self.deadline_s < float("inf"):
             raise ConfigError(f"{place}.deadline_s: {self.deadline_s} is not a positive number of seconds")
 

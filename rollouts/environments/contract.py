@@ -11,6 +11,7 @@ import binascii
 import math
 import numbers
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import cast
 
@@ -108,7 +109,7 @@ def check_reply(reply: Reply) -> Reply:
     size = sum(len(message.content) for message in messages)
     if size > MOST_CHARACTERS:
         raise ReplySizeError(f"a reply of {size:,} characters; at most {MOST_CHARACTERS:,} are given")
-    clips = tuple(_check_clip(clip) for clip in reply.clips)
+    clips = tuple(_check_clip(clip) for clip in _check_sequence(reply.clips, "clips", "Reply(messages, (clip,))"))
     places = sum(message.content.count(AUDIO_PATCH) for message in messages)
     if places != len(clips) and (clips or roles == ["assistant"]):
         raise ReplyClipError(
@@ -136,7 +137,8 @@ def _cut_words(note: str) -> str:
 def check_messages(reply: Reply) -> tuple[Message, ...]:
     """Return the reply's messages as they are given: a list of them as a tuple, text without lone surrogates. Raises ReplyError
     for anything but messages."""
-    return tuple(_check_message(message) for message in reply.messages)
+    messages = _check_sequence(reply.messages, "messages", "Reply((Message(role, content),))")
+    return tuple(_check_message(message) for message in messages)
 
 
 def _reply_to_wire(reply: object) -> dict[str, object]:
@@ -150,6 +152,13 @@ def _reply_to_wire(reply: object) -> dict[str, object]:
         "note": checked.note,
         "last": checked.last,
     }
+
+
+def _check_sequence(value: object, kind: str, form: str) -> Iterable[object]:
+    """Return the value where it is a sequence. Raises ReplyTypeError for one thing alone, as where a comma is forgotten."""
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise ReplyTypeError(f"a reply whose {kind} are {type(value).__name__}; make them a tuple: {form}")
+    return cast("Iterable[object]", value)
 
 
 def _check_message(message: object) -> Message:

@@ -7,10 +7,13 @@ from collections import Counter
 from collections.abc import Sequence
 
 from rl.types import Rollout
+from rollouts.environments.stretches import stretch_metrics
 
 ENDS = ("turns", "audio_token")
 """Ends of a rollout that its environment brought about, by `Rollout.finish_reason`."""
 
+MOST_NOTES = 50
+"""Notes of a step that have a metric each, the most frequent ones; `others` counts the rest."""
 PROCESS_ERRORS = {
     "used its": "deadline",
     "gave no answer": "deadline",
@@ -36,7 +39,8 @@ def error_reason(error: str) -> str:
 
 
 def exchange_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
-    """Return the mean number of replies and of sounds in them a rollout, how many rollouts had no reply for an error of the
+    """Return the mean number of replies, of sounds in them and of tokens that they put in, a rollout; which stretches were
+    heard again; how many rollouts had no reply for an error of the
     environment, also by its reason, the mean count of each note, and the share that ended at the most turns; nothing where no environment was."""
     if not any(rollout.exchanges or rollout.error is not None for rollout in rollouts):
         return {}
@@ -45,13 +49,19 @@ def exchange_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
     notes = Counter(
         note for rollout in rollouts for exchange in rollout.exchanges for note in exchange.reply.note.split()
     )
+    # An author may put a number into a note: each would be a metric of its own, for all trackers to keep.
+    common = dict(sorted(notes.items(), key=lambda item: (-item[1], item[0]))[:MOST_NOTES])
+    if rest := notes.total() - sum(common.values()):
+        common["others"] = common.get("others", 0) + rest
     errors = Counter(error_reason(rollout.error) for rollout in rollouts if rollout.error is not None)
     metrics = {
         "environment/replies": len(replies) / count,
         "environment/sounds": sum(len(reply.clips) for reply in replies) / count,
+        "environment/tokens": sum(e.end - e.start for r in rollouts for e in r.exchanges) / count,
+        **stretch_metrics(rollouts),
         "environment/errors": float(errors.total()),
         **{f"environment/error/{reason}": float(number) for reason, number in sorted(errors.items())},
-        **{f"environment/note/{note}": number / count for note, number in sorted(notes.items())},
+        **{f"environment/note/{note}": number / count for note, number in sorted(common.items())},
     }
     for end in ENDS:
         if share := sum(rollout.finish_reason == end for rollout in rollouts) / count:

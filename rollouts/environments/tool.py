@@ -14,6 +14,7 @@ import copy
 import importlib
 import inspect
 import json
+import numbers
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -185,7 +186,7 @@ def _as_result(answer: object, name: str) -> Result:
     """Return what a tool answered as text, a clip or a reply. Raises TypeError for anything else."""
     if isinstance(answer, str | Clip | Reply):
         return answer
-    if answer is None or isinstance(answer, bool | int | float):
+    if answer is None or isinstance(answer, numbers.Number):  # a Fraction, numpy's, sympy's
         return str(answer)
     if isinstance(answer, Mapping | Sequence) and not isinstance(answer, bytes):
         try:

@@ -17,6 +17,8 @@ NEUTRAL: Mapping[str, tuple[object, ...]] = {
     "logit_bias": ({},),
     "response_format": ({"type": "text"},),
     "tool_choice": ("auto",),
+    "parallel_tool_calls": (True,),
+    "verbosity": (),
     "modalities": (["text"],),
     "functions": ([],),
     "function_call": ("none",),
@@ -50,11 +52,9 @@ WITHOUT_EFFECT = frozenset(
         "metadata",  # may name the session
         "store",
         "service_tier",
-        "parallel_tool_calls",
         "prompt_cache_key",
         "prompt_cache_retention",
         "safety_identifier",
-        "verbosity",
     )
 )
 """Settings about the service or its bookkeeping, not about what is sampled."""

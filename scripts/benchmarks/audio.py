@@ -33,6 +33,7 @@ from rl.types import Prompt, Rollout, Scored, Verdict
 from rl.workers.cluster import Cluster
 from rollouts.requests import Request
 from rollouts.serving import ENVIRONMENT
+from rollouts.vllm_terms import sampling_parameters
 from rollouts.worker import EngineWorker
 
 SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -93,7 +94,10 @@ class OfflineEngine(EngineWorker):
     def write(self, requests: Sequence[Request]) -> tuple[float, list[list[int]]]:
         """Return (seconds, sampled tokens of each request)."""
         began = time.perf_counter()
-        prompts, settings = [self._prompt(r) for r in requests], [self._sampling(r) for r in requests]
+        prompts, settings = (
+            [self._prompt(r) for r in requests],
+            [sampling_parameters(r, self.stop_tokens) for r in requests],
+        )
         outputs = self.llm.generate(prompts, settings, use_tqdm=False)
         return time.perf_counter() - began, [list(output.outputs[0].token_ids) for output in outputs]
 

@@ -56,6 +56,7 @@ def random_batch(seed: int, actions: Sequence[int], groups: Sequence[int] | None
         values=normal(),
         advantages=normal(),
         returns=normal(),
+        teacher=old + normal(0.5),
     )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from rl.algorithms.advantages import estimate, token_rewards
 from rl.algorithms.objective import Objective
-from rl.config import ConfigError
 from rl.data.collate import collate
 from rl.data.placed_rewards import place_rewards
 from rl.types import AUDIO_PATCH, Clip, Exchange, Message, Prompt, Reply, RewardSpan, Rollout, Scored, Verdict
@@ -91,9 +92,102 @@ def test_advantages_by_hand() -> None:
     assert advantages.tolist() == [0.5, -0.25, -0.25]
 
 
-def test_a_group_that_is_compared_as_a_whole_has_no_places() -> None:
-    with pytest.raises(ConfigError, match="compares whole samples"):
-        Objective(advantage="grpo", reward_at="spans").validate("rlvr.objective")
+def credits(advantage: str, reward_at: str, *scored: Scored) -> list[list[float]]:
+    """Advantages of the samples of one group, by sample."""
+    batch = collate(scored).add(placed=place_rewards(scored, reward_at, decode))  # type: ignore[arg-type]
+    settings = Objective(advantage=advantage, reward_at=reward_at, critic=False, whiten=False)  # type: ignore[arg-type]
+    settings.validate("objective")
+    found = estimate(batch, settings)
+    assert found.returns_A.isfinite().all()
+    return [part.tolist() for part in found.advantages_A.split(found.actions_N.tolist())]
+
+
+CLAIMS = (
+    Scored(rollout_of(("ab.", None)), Verdict(1.0, spans=(RewardSpan(0, 1, 0.5),))),
+    Scored(rollout_of(("cd.", None)), Verdict(0.5)),
+)
+"""Two samples of a group. Once the first one's claim is paid, both have half a point to come."""
+
+
+@pytest.mark.parametrize(
+    ("advantage", "reward_at", "first"),
+    [
+        ("dr_grpo", "end", [0.25] * 3),
+        ("dr_grpo", "spans", [0.25, 0, 0]),
+        ("rloo", "spans", [0.5, 0, 0]),  # less the other's score
+        ("grpo", "end", [0.5**0.5] * 3),  # 0.25 by the deviation of 1 and 0.5
+        ("grpo", "spans", [0.5**0.5, 0, 0]),
+        ("dr_grpo", "turns", [0.25] * 3),  # there is one turn
+    ],
+)
+def test_what_was_paid_before_is_no_merit_of_what_follows(advantage: str, reward_at: str, first: list[float]) -> None:
+    found = credits(advantage, reward_at, *CLAIMS)
+    assert found[0] == pytest.approx(first, abs=1e-5)
+    assert found[1] == pytest.approx([-x for x in first], abs=1e-5)
+
+
+def test_turns_are_compared_with_turns_of_the_same_number() -> None:
+    """Rewards of the first turns: 0.4, -0.2 and none. To come of the scores 1.4, 0.8, 0.3 then: 1.0, 1.0, 0.3."""
+    first = Scored(rollout_of(("ab.", "said"), ("c.", None)), Verdict(1.4, spans=(RewardSpan(0, 5, 0.4, "tokens"),)))
+    second = Scored(rollout_of(("d.", "[x]"), ("ef.", None)), Verdict(0.8, spans=(RewardSpan(0, 4, -0.2, "tokens"),)))
+    third = Scored(rollout_of(("g.", None)), Verdict(0.3))
+    found = credits("dr_grpo", "turns", first, second, third)
+    before, after = 2.5 / 3, 2.3 / 3
+    assert found[0] == pytest.approx([1.4 - before] * 3 + [1.0 - after] * 2, abs=1e-6)
+    assert found[1] == pytest.approx([0.8 - before] * 2 + [1.0 - after] * 3, abs=1e-6)
+    assert found[2] == pytest.approx([0.3 - before] * 2, abs=1e-6)
+    alone = credits("grpo", "turns", first)
+    assert alone == [[0.0] * 5], "a sample with nothing to be compared with"
+
+
+def test_equal_scores_that_were_paid_in_other_places() -> None:
+    """Their deviation is 0 where all is still to come, and is not divided by elsewhere."""
+    early, late = (
+        Scored(rollout_of(("abc.", None)), Verdict(1.0, spans=(RewardSpan(at, at + 1, 0.5),))) for at in (0, 2)
+    )
+    found = credits("grpo", "spans", early, late)
+    assert found[0] == pytest.approx([0, -(0.5**0.5), -(0.5**0.5), 0], abs=1e-5)
+    assert found[1] == pytest.approx([0, 0.5**0.5, 0.5**0.5, 0], abs=1e-5)
+
+
+@pytest.mark.parametrize("advantage", ["grpo", "dr_grpo", "rloo", "reinforce++-baseline"])
+def test_other_groups_change_nothing(advantage: str) -> None:
+    scored = [
+        Scored(replace(s.rollout, prompt=Prompt(name, ())), s.verdict) for s in CLAIMS for name in ("p", "q", "alone")
+    ][:5]
+    batch = collate(scored).add(placed=place_rewards(scored, "spans", decode))
+    found = estimate(batch, Objective(advantage=advantage, reward_at="spans", critic=False, whiten=False)).advantages_A
+    rows = found.reshape(5, 3)
+    assert rows[0].tolist() == pytest.approx(rows[1].tolist())
+    assert rows[3].tolist() == pytest.approx(rows[4].tolist())
+    assert rows[2].tolist() == [0, 0, 0]
+    assert rows[0, 0] > 0 > rows[3, 0]
+
+
+def test_samples_of_one_length_beside_verl() -> None:
+    """verl's token baseline with equal weights: its weights are sums of 1 - 2π + Σπ², here 1 for the first token and 0 after."""
+    from verl.trainer.ppo.core_algos import compute_multi_turn_optimal_token_baseline_advantage
+
+    random = np.random.default_rng(3)
+    scored = [
+        Scored(
+            rollout_of(("abcdefg.", None)),
+            Verdict(
+                float(random.normal()),
+                spans=tuple(RewardSpan(int(at), int(at) + 1, 0.3) for at in random.choice(7, i % 4, replace=False)),
+            ),
+        )
+        for i in range(6)
+    ]
+    ours = credits("dr_grpo", "spans", *scored)
+    batch = collate(scored).add(placed=place_rewards(scored, "spans", decode))
+    rewards = token_rewards(batch, Objective(reward_at="spans")).reshape(6, 8)
+    weights = torch.zeros(6, 8)
+    weights[:, 1:] = -1.0  # Σπ² that makes the weight of all but the first token 0
+    theirs, _ = compute_multi_turn_optimal_token_baseline_advantage(
+        rewards, torch.ones(6, 8), np.array(["p"] * 6), torch.full((6, 8), -torch.inf), weights
+    )
+    assert torch.allclose(theirs, torch.tensor(ours), atol=1e-5)
 
 
 @pytest.mark.parametrize(("gamma", "lam"), [(1.0, 1.0), (1.0, 0.9), (0.9, 0.8)])

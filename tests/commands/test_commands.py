@@ -84,12 +84,10 @@ def test_an_unknown_recipe_is_one_line() -> None:
 
 def test_a_shell_completes_commands_recipes_and_options() -> None:
     assert completions("rl che") == ["check"]
-    assert completions("rl check step") == ["step_audio_r1", "step_audio_r1_mini"]
-    assert completions("rl run findings/") == [
-        "findings/format_and_data",
-        "findings/hands_dial",
-        "findings/ppo_and_grpo",
-    ]
+    for beginning in ("step", "findings/"):
+        recipes = [name for name in bundled.names() if name.startswith(beginning)]
+        assert len(recipes) > 1
+        assert completions(f"rl check {beginning}") == recipes
     assert completions("rl recipes ") == bundled.names()
     assert completions("rl run --see") == ["--seeds"]
     assert completions("rl eval --recipe gsm8k_") == ["gsm8k_7b", "gsm8k_words"]

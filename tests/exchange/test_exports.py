@@ -99,6 +99,13 @@ def exported(verl_folder: Path) -> Iterator[ModuleType]:
     module._reward.close()
 
 
+def test_an_environment_stays_behind(folder: Path) -> None:
+    _, lines = selection(folder, "environment=calculator")
+    assert [line for line in lines if "environment" in line] == [
+        "warning: stages[1].rlvr: its environment is not exported: the other trainer's model writes one turn"
+    ]
+
+
 def test_verl_files(verl_folder: Path) -> None:
     files = {file.name for file in verl_folder.iterdir()}
     assert files == {"train.parquet", "val.parquet", "reward.py", "run.sh", "reward_of_mine.py", "helper.py"}

@@ -14,7 +14,7 @@ from rl import bundled
 from rl.recipe import load
 
 ROOT = Path(__file__).parents[2]
-WHOLE = {"step_audio_r1", "step_audio_r1_mini", "format_and_data", "speech_hands"}
+WHOLE = {"step_audio_r1", "step_audio_r1_mini", "step_audio_r1_5", "format_and_data", "echo", "speech_hands"}
 """A whole pipeline or experiment each, written out to be read."""
 RECIPES = sorted(bundled.FOLDER.rglob("*.yaml"))
 
@@ -52,3 +52,14 @@ def test_the_tables_of_the_findings_name_stages_that_there_are(monkeypatch: pyte
     ):
         evaluated = {stage.name for stage in load(recipe).stages if stage.kind == "evaluate"}
         assert evaluated >= {stage for table in tables for stage in table}
+    neighbours = importlib.import_module("neighbours")
+    for name, columns in neighbours.COLUMNS.items():
+        parts = {f"part/{part.name}" for part in load(neighbours._path_of(name)).header.reward.parts}
+        assert {column for column in columns if column.startswith("part/")} <= parts
+
+
+def test_the_tables_of_echo_name_stages_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "scripts" / "benchmarks")
+    tables = importlib.import_module("echo")
+    evaluated = {stage.name for stage in load("echo").stages if stage.kind == "evaluate"}
+    assert evaluated == set(tables.ARMS) >= {stage for pair in tables.DIFFERENCES.values() for stage in pair}

@@ -116,7 +116,7 @@ def test_what_others_write_is_named(override: str, says: str) -> None:
         ("RM", "here it is reward_model"),
         ("kto", "here it is not among them; dpo is nearest"),
         ("RewardModel", "did you mean 'reward_model'?"),
-        ("xyz", "known: curate, "),
+        ("xyz", "known: arbitrate, curate, "),
     ],
 )  # fmt: skip
 def test_stages_that_others_have(stage: str, says: str) -> None:

@@ -12,6 +12,7 @@ from rl.config import ConfigError
 from rl.planning.plan import plan
 from rl.recipe import Recipe
 from rl.recipe.single_stage import single_stage
+from rl.recipe.stage_list import stage_environment
 
 CONFIG = {
     "model_type": "qwen2",
@@ -152,3 +153,35 @@ def test_mistakes(data: str | None, fields: str, says: str) -> None:
     with pytest.raises(ConfigError) as caught:
         evaluation("model", data, fields)
     assert str(caught.value).startswith(says)
+
+
+LENDING = """
+model: {path: model}
+data: {rows: {source: jsonl, path: plain.jsonl}}
+reward: {parts: [{verifier: text}]}
+%s
+stages:
+  - rlvr: {data: rows, split: null%s}
+"""
+
+
+@pytest.mark.parametrize(
+    ("header", "stage", "tools"),
+    [
+        ("environment: calculator", "", ["calculator"]),
+        ("", ", environment: {tools: [python]}", ["python"]),
+        ("environment: none", "", None),
+        ("environment: calculator", ", eval_every: 5, eval: {data: rows, split: null}", ["calculator"]),
+        ("environment: calculator", "}\n  - evaluate: {data: rows, split: null, environment: none", None),
+        ("", "", None),
+    ],
+)
+def test_a_model_is_judged_with_the_environment_in_which_it_learned(
+    header: str, stage: str, tools: list[str] | None
+) -> None:
+    Path("lending.yaml").write_text(LENDING % (header, stage))
+    (judged,) = evaluation("model", "plain.jsonl", "", None, "lending.yaml").stages
+    config, _ = stage_environment(judged, None)
+    assert (config and config.tools) == tools
+    command = single_stage("curate", "model", "plain.jsonl", {}, recipe="lending.yaml").stages[0]
+    assert stage_environment(command, None)[0] == config

@@ -10,12 +10,13 @@ import pytest
 import soundfile
 
 from rl.audio import SAMPLE_RATE, waveform
+from rl.messages import Exchange
 from rl.report.page import write_report
 from rl.report.players import render_players
 from rl.report.samples import choose_samples
 from rl.run.clips import store_clips, stored_clip
 from rl.run.tracker import Tracker, rollout_files
-from rl.types import Clip, Scored
+from rl.types import AUDIO_PATCH, Clip, Message, Reply, Scored
 
 
 def tone(hz: float, seconds: float = 0.5) -> Clip:
@@ -64,3 +65,20 @@ def test_the_report_plays_every_clip_that_fits(tmp_path: Path, sample) -> None:
 def test_very_short_and_long_sounds_have_a_picture(tmp_path: Path, seconds: float) -> None:
     (name,) = store_clips(tmp_path, [tone(440, seconds)])
     assert render_players(tmp_path, [name], 1 << 20)[name]["seconds"] == seconds
+
+
+def test_turns_are_shown_with_what_was_paid_and_heard(tmp_path: Path, sample) -> None:
+    asked = Exchange("low?", Reply((Message("user", "sure?"),), reward=0.5, note="asked"), 2, 3)
+    told = Exchange(
+        "<seg>0, 0.3</seg>", Reply((Message("assistant", AUDIO_PATCH),), (tone(440, 0.3),), note="listen"), 4, 5
+    )
+    one = sample()
+    turns = replace(one, rollout=replace(one.rollout, exchanges=(asked, told)))
+    Tracker(tmp_path, "rlvr").record(1, {"reward": 1.0})
+    Tracker(tmp_path, "rlvr").record_rollouts(1, [turns, sample(id="silent")])
+    shown = {row["id"]: row["exchanges"] for row in choose_samples(tmp_path)}
+    assert shown["silent"] == []
+    first, second = shown["p"]
+    assert (first["text"], first["reply"], first["reward"], first["note"]) == ("low?", "[user] sure?", 0.5, "asked")
+    assert (second["text"], second["reward"], len(second["clips"])) == ("<seg>0, 0.3</seg>", None, 1)
+    assert write_report(tmp_path).read_text().count("data:audio/ogg") == 1

@@ -14,7 +14,7 @@ PLACE = "rlvr.reward.parts[0].verifier"
 
 def test_in_tree_verifiers_have_a_one_line_contract():
     contracts = resolve.list_verifiers()
-    assert set(contracts) >= {"math", "choice", "text", "format"}
+    assert set(contracts) >= {"math", "choice", "text", "format", "relisten", "consistency"}
     assert all(line.endswith(".") for line in contracts.values())
 
 

@@ -8,8 +8,13 @@ import numpy as np
 import pytest
 
 from models.tokenizer import byte_tokenizer
+from rl.audio import encode
 from rl.data.chat import Chat
 from rl.types import AUDIO_PATCH, Clip, Message, Prompt, Reply, Rollout, Spans
+from rollouts.environments.config import EnvironmentConfig
+from rollouts.environments.contract import Pause
+from rollouts.environments.metrics import exchange_metrics
+from rollouts.environments.toolbox import Toolbox, stop_texts, toolbox_args
 from rollouts.episodes import Answer, Episodes, Key
 from rollouts.requests import Completion, Request
 from rollouts.seeds import seed_of
@@ -193,3 +198,28 @@ def test_an_answer_that_nobody_waits_for() -> None:
     assert episodes.waiting
     episodes.drop({(0, 0)})
     assert episodes.advance() == ([], {})
+
+
+def test_tags_that_cannot_be_heard_put_nothing_in_and_the_ninth_turn_is_not_answered() -> None:
+    config = EnvironmentConfig(tools=["listen"])
+    toolbox = Toolbox.load(toolbox_args(config), None)
+    script = Script(lambda rollout: toolbox.reply(Pause(rollout, None), {})[0], max_turns=config.max_turns)
+    script.stop = stop_texts(config)
+    clip = Clip(data=encode(np.zeros(32_000, np.float32)))
+    prompt = Prompt("p", (Message("user", f"{AUDIO_PATCH}?"),), clips=(clip,))
+    tags = ["1, 0.5", "0, 0.1", "1, 9", "one, two", "0, 1, 2", "0, 1", "-1, 1", "1, 2"]
+    rollout = play(script, *(f"a <seg>{tag}</seg>" for tag in tags), chat=LISTENS, prompt=prompt)
+    assert rollout.finish_reason == "turns"
+    assert rollout.text.count(AUDIO_PATCH) == len(rollout.clips) - 1 == 1, "one of them was heard"
+    for exchange in rollout.exchanges:
+        assert (exchange.end > exchange.start) == bool(exchange.reply.clips)
+        assert not rollout.action_mask[exchange.start : exchange.end].any()
+    metrics = exchange_metrics([rollout])
+    notes = {name.rpartition("/")[2]: value for name, value in metrics.items() if "/note/" in name}
+    # the last one is noted and not heard: the turns are over
+    assert notes == {"reversed": 1, "too_short": 1, "out_of_clip": 2, "malformed": 1, "no_clip": 1, "listen": 2}
+    assert (metrics["environment/sounds"], metrics["environment/ended/turns"], metrics["environment/errors"]) == (
+        1,
+        1,
+        0,
+    )

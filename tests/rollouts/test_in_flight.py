@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,9 @@ from models.settings import BuildConfig
 from models.tokenizer import byte_tokenizer
 from rl.data.chat import Chat
 from rl.types import Message, Prompt, Rollout
+from rollouts.arrival import Receipt
+from rollouts.probe import Probe
+from rollouts.remote import CONTROL, engine_actor
 from rollouts.requests import Completion, Request
 from rollouts.sampler import Sampler
 from rollouts.serving import ENVIRONMENT, ServingConfig
@@ -25,6 +28,8 @@ from rollouts.worker import EngineWorker
 
 CHAT = Chat(byte_tokenizer())
 PROMPT = (257, 263, *b"spell it", 258, 257, 264, 262, 10)
+LIMITS = {"max_num_seqs": 4}
+"""Fewer than what is in flight: some wait in vLLM's queue."""
 STEPS_AT_A_TIME = 9
 """Steps of the engine between two versions; a sample has up to 40 tokens."""
 
@@ -35,7 +40,29 @@ def requests(count: int, max_tokens: int) -> list[Request]:
 
 
 class SteppedEngine(EngineWorker):
-    """The engine, advanced by a number of steps rather than by time."""
+    """The engine, advanced by a number of steps rather than by time, and with what its steps were counted for."""
+
+    steps = steps_at_end = steps_before_load = steps_of_load = 0
+
+    def _step(self) -> list[Any]:
+        self.steps += 1
+        return super()._step()
+
+    def end_period(self, period: int) -> None:
+        super().end_period(period)
+        self.steps_at_end = self.steps
+
+    def load(self, version: int, buckets: Sequence[Any], probe: Probe | None = None) -> Receipt:
+        self.steps_before_load, before = self.steps - self.steps_at_end, self.steps
+        receipt = super().load(version, buckets, probe)
+        self.steps_of_load = self.steps - before
+        return receipt
+
+    def look(self, name: str) -> int:
+        return getattr(self, name)
+
+    def running(self) -> int:
+        return len(self.in_flight._scheduler.running)
 
     def step_through(self, version: int, fresh: list[Request], steps: int) -> list[Completion]:
         done = self.advance(version, fresh, 0.0)
@@ -57,9 +84,9 @@ def engine(request: pytest.FixtureRequest, ray_session: None, models: list[Path]
     import ray
 
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # Ray's processes do not find this file
-    kind: Any = ray.remote(SteppedEngine).options(num_cpus=0, runtime_env={"env_vars": ENVIRONMENT})
+    kind: Any = engine_actor(SteppedEngine).options(num_cpus=0, runtime_env={"env_vars": ENVIRONMENT})
     actor = kind.remote(
-        str(models[0]), "float32", 512, ServingConfig(kv_cache_mb=64), False, 0, request.param == "keep"
+        str(models[0]), "float32", 512, ServingConfig(kv_cache_mb=64, vllm=LIMITS), False, 0, request.param == "keep"
     )
     yield request.param, actor
     ray.kill(actor)
@@ -130,6 +157,49 @@ def test_the_cuts_decide_the_tokens_whoever_runs_beside(engine: tuple[str, Any],
         assert c.spans == first[c.key].spans
         assert np.array_equal(c.tokens, first[c.key].tokens)
         assert np.array_equal(c.logprobs, first[c.key].logprobs)
+
+
+def test_new_weights_wait_for_one_step_of_the_engine(engine: tuple[str, Any], models: list[Path]) -> None:
+    import ray
+
+    _, actor = engine
+    sampler = Sampler([actor], lambda i: actor, CHAT)
+    sampler.load(models[0], version=1)
+    prompts = [Prompt(f"p{i}", (Message("user", "ab" * i),)) for i in range(8)]
+    ended: list[Rollout] = []
+    sampler.start(prompts, samples=2, receive=ended.extend, temperature=1.0, max_sequence_tokens=400, seed=3)
+    look = actor.look.options(concurrency_group=CONTROL)
+    for version in (2, 3):
+        begun = ray.get(look.remote("steps"))
+        sampler.run_on()
+        while ray.get(look.remote("steps")) < begun + 3:  # a slice is under way, and another call waits behind it
+            pass
+        sampler.load(models[version - 1], version)
+        assert ray.get(look.remote("steps_before_load")) <= 1, "and not for the two slices that were asked for"
+        assert len(ended) < 16, "samples are in flight"
+    while len(ended) < 16:
+        sampler.advance()
+    assert len({(r.prompt.id, r.sample) for r in ended}) == 16, "nothing is lost"
+
+
+def test_the_probe_goes_before_all_that_waits_and_alone(engine: tuple[str, Any], models: list[Path]) -> None:
+    """What was preempted for the new weights is computed anew after it: the trainer waits for the probe."""
+    import ray
+
+    cache, actor = engine
+    ray.get(actor.load.remote(1, [{"folder": str(models[0])}]))
+    done = ray.get(actor.step_through.remote(1, requests(9, max_tokens=40), 3))
+    receipt = ray.get(actor.load.remote(2, [{"folder": str(models[1])}], Probe(PROMPT, PROMPT, 1)))
+    assert ray.get(actor.look.remote("steps_of_load")) == 1
+    assert ray.get(actor.running.remote()) == (0 if cache == "recompute" else LIMITS["max_num_seqs"] - 1)
+    mask_T = torch.arange(len(PROMPT)) >= 1
+    with torch.no_grad():
+        logprobs_A, _ = LogprobModel(models[1], "float32")(
+            torch.tensor(PROMPT), torch.tensor([len(PROMPT)]), mask_T, 1.0
+        )
+    assert np.abs(logprobs_A.numpy() - receipt.score).max() <= 1e-5
+    done += ray.get(actor.settle.remote())
+    assert len(done) == 9, "nothing is lost"
 
 
 def test_what_is_dropped_is_gone(engine: tuple[str, Any], models: list[Path]) -> None:

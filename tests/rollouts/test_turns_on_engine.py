@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from models.load import build
+from models.settings import BuildConfig
 from models.tokenizer import byte_tokenizer
 from rl.data.chat import Chat
-from rl.types import Message, Prompt, Rollout
+from rl.types import Message, Prompt, Rollout, Spans
 from rollouts.environments.config import EnvironmentConfig
 from rollouts.environments.service import EnvironmentService
 from rollouts.sampler import Sampler
@@ -90,3 +93,48 @@ def test_the_same_seed_gives_the_same_turns(
         assert np.array_equal(r.tokens, played[key].tokens)
         assert np.array_equal(r.logprobs, played[key].logprobs)
         assert [e.reply.messages for e in r.exchanges] == [e.reply.messages for e in played[key].exchanges]
+
+
+def write_over_versions(
+    engine: Any, models: list[Path], folder: Path, cuts: dict[tuple[str, int], Spans]
+) -> dict[tuple[str, int], Rollout]:
+    """Rollouts of several turns that the models write, one after the other, while nobody waits for them."""
+    sampler = Sampler([engine], respawn, CHAT)
+    sampler.load(models[0], version=1)
+    config = EnvironmentConfig(step="game.py:step", stop=["a", "e", "i", "o", "u", " "], max_turns=4)
+    ended: list[Rollout] = []
+    with EnvironmentService(config, folder) as environment:
+        environment.start()
+        sampler.episodes.environment = environment
+        limits: dict[str, Any] = {"temperature": 1.0, "max_sequence_tokens": 400, "seed": 7}
+        sampler.start(PROMPTS[:5], samples=6, receive=ended.extend, cuts=cuts, **limits)
+        for version, model in enumerate(models[1:], start=2):
+            sampler.run_on()
+            if not cuts:  # a run that is repeated hurries: its engines still write when the weights come
+                time.sleep(0.3)
+            sampler.load(model, version=version)
+        while len(ended) < 30:
+            sampler.advance()
+        sampler.dispatcher.drain()
+    return {(r.prompt.id, r.sample): r for r in ended}
+
+
+def test_a_run_is_repeated_turn_by_turn(engine: Any, tied: Path, tmp_path: Path) -> None:
+    """A sample that pauses just before the weights change is answered and written on by those that wrote it."""
+    (tmp_path / "game.py").write_text(GAME)
+    config = BuildConfig(hidden_size=64, layers=2, heads=2)
+    models = [tied, *(build(config, tmp_path / f"model-{seed}", seed=seed) for seed in (11, 12))]
+    first = write_over_versions(engine, models, tmp_path, {})
+    cuts = {key: r.spans or ((r.version, len(r.logprobs)),) for key, r in first.items()}
+    assert any(len(spans) > 1 and len(first[key].exchanges) > 1 for key, spans in cuts.items())
+    again = write_over_versions(engine, models, tmp_path, cuts)
+    assert again.keys() == first.keys()
+    for key, r in again.items():
+        assert np.array_equal(r.tokens, first[key].tokens)
+        assert np.array_equal(r.logprobs, first[key].logprobs)
+        assert (r.version, r.spans, r.finish_reason) == (
+            first[key].version,
+            first[key].spans,
+            first[key].finish_reason,
+        )
+        assert r.exchanges == first[key].exchanges

@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 
 from rollouts.arrival import checksums, describe_difference, sum_words
+from rollouts.buffers import device_name
 from rollouts.errors import TransferError
 from rollouts.links import Line, Links
 from rollouts.stream import Receiver, Sender
@@ -135,6 +136,28 @@ def test_a_stream_that_the_driver_ends_lets_its_sender_go(transport: Transport) 
     process.kill()
     Line(store, "s").end()
     assert "stream" in take(sender)
+
+
+def try_to_receive(stream: Stream, worker: int, pipe: Any) -> None:
+    try:
+        for _ in Receiver(Links(), stream, worker, CPU).buckets():
+            pass
+    except TransferError as error:
+        pipe.send(str(error))
+
+
+@pytest.mark.parametrize(("transport", "place"), [("gloo", ""), ("shared_memory", f"{device_name(CPU)}/")])
+def test_nobody_waits_for_an_engine_that_died_before_the_stream(transport: Transport, place: str) -> None:
+    """Of two engines one never comes: sender and the other engine would wait for it."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    stream = Stream(transport, "127.0.0.1", listener.getsockname()[1], "s", "g", 2, 1, 1, bucket_bytes=1024)
+    pipes = [start(try_to_send, stream)[1], start(try_to_receive, stream, 0)[1]]
+    store = open_store(listener)
+    line = Line(store, "s")
+    line.get(f"{place}head/0")
+    line.end()
+    for pipe in pipes:
+        assert "stream" in take(pipe)
 
 
 def sums(tensors: Sequence[torch.Tensor]) -> list[int]:

@@ -78,11 +78,9 @@ def config(**values: object) -> Config:
 def test_demonstrations_of_samples(
     settings: dict[str, object], fused: dict[str, str], written: list[tuple[str, str]]
 ) -> None:
-    choices, counts = arbitrate(DRAWN, PROMPTS, config(**settings), fused)
+    choices = arbitrate(DRAWN, PROMPTS, config(**settings), fused)
     demonstrations = [choice.demonstration("7 3 5", config(**settings)) for choice in choices]
     assert [(d.reasoning, d.response) for d in demonstrations] == written
-    assert (counts["sampled"], counts["unusable"]) == (5, 2)
-    assert counts["internal"] + counts["external"] + counts["rewrite"] == 3
 
 
 def test_settings_that_contradict_each_other_are_refused() -> None:
@@ -105,7 +103,7 @@ def test_the_first_answer_that_ended_counts() -> None:
 
 
 def test_demonstrations_are_rehearsed_with_the_candidates_that_cost_no_loss() -> None:
-    choices, _ = arbitrate(DRAWN, PROMPTS, config(), {})
+    choices = arbitrate(DRAWN, PROMPTS, config(), {})
     prompts = [replace(PROMPTS[c.sample.prompt], demonstration=c.demonstration("7 3 5", config())) for c in choices[:2]]
     with EnvironmentService(EAR) as environment:
         batch = Rehearsal(CHAT, environment, 200).collate(prompts)
@@ -173,8 +171,8 @@ def test_the_stage_leaves_demonstrations_that_an_sft_reads(tmp_path: Path) -> No
         folder, {"strings": prompts}, name="arbitrate", artifact=lambda kind, name: fused, say=said.append
     )
     outcome = run(config(fused_of="fused", asks="if_wrong"), surroundings)
-    assert said[-1] == "arbitrate: sampled 3, unusable 0, internal 1, external 1, rewrite 1"
-    assert outcome.counts["rewrite"] == 1
+    assert said[-1] == "arbitrate: sampled 3, usable 3, internal 1, external 1, rewrite 1"
+    assert (outcome.counts, outcome.metrics["rewrite"]) == ({"sampled": 3, "usable": 3}, 1)
     read = load_distilled(Path(outcome.artifacts["distilled"]), lambda data, split: prompts)
     assert [p.demonstration.response for p in read if p.demonstration] == ["<internal>", "<external>", "<rewrite>7 3 5"]
     assert read[1].fields["external"] == ["7 3 5", "7 3 5", "1 1 1"]  # what the environment is to say

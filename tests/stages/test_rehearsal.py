@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,26 @@ def test_an_environment_that_cannot_answer_a_demonstration_stops_the_stage(tmp_p
             collate(sums("2+3"), as_config("calculator", ""), limit)
     with pytest.raises(ValueError, match=r"ends the rollout \(turns\) before its demonstration does; raise max_turns"):
         collate(sums("2+3"), EnvironmentConfig(tools=["calculator"], max_turns=1))
+
+
+def test_demonstrations_tell_of_the_tools_as_rollouts_do() -> None:
+    tokenizer = byte_tokenizer()
+    tokenizer.chat_template = f"{{% if tools %}}{{{{ tools | tojson }}}}{{% endif %}}{tokenizer.chat_template}"
+    chat, prompt = Chat(tokenizer, think=True), sums("2+3")[0]
+    with EnvironmentService(EnvironmentConfig(tools=["calculator"], calls="template")) as environment:
+        environment.start()
+        batch = Rehearsal(chat, environment, 900).collate([prompt])
+        sent = chat.prompt(prompt.messages, tools=environment.tools)
+    assert len(sent) > len(chat.prompt(prompt.messages))
+    assert batch.tokens_T[: len(sent)].tolist() == sent
+    assert not batch.action_mask_T[: len(sent)].any()
+
+
+def test_each_demonstration_of_a_prompt_is_rehearsed() -> None:
+    """A chain that is pruned anew at each step is another demonstration of the same prompt."""
+    whole = sums("2+3")[0]
+    pruned = replace(whole, demonstration=Demonstration("so", "5"))
+    with EnvironmentService(EnvironmentConfig(tools=["calculator"])) as environment:
+        rehearsal = Rehearsal(CHAT, environment, 200)
+        lengths = [rehearsal.collate([prompt]).lengths_N.item() for prompt in (whole, pruned, whole)]
+    assert lengths[0] == lengths[2] > lengths[1]

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from rl.audio import encode
-from rl.stages.scoring import chain_metrics, digest, sample_metrics
+from rl.stages.scoring import chain_metrics, digest, part_metrics, sample_metrics, source_metrics
 from rl.types import Clip, Message, Prompt, Rollout, Scored, Verdict
 
 
@@ -70,3 +70,32 @@ def test_a_digest_is_of_what_is_asked() -> None:
     others = [replace(prompt, messages=(Message("user", "1+2"),)), replace(prompt, answer="3")]
     others.append(replace(prompt, clips=(Clip(data=encode(np.zeros(1600, np.float32))),)))
     assert len({digest(p) for p in (prompt, *others)}) == 4
+
+
+def test_the_sources_of_a_mixture_are_told_one_by_one() -> None:
+    """Parts that judge one source each (`when`) are of other means: rubric samples, preference samples, verifiable ones."""
+    draws = [("rubric", 1.0), ("rubric", 0.0), ("preference", 0.75), ("verifiable", None), ("preference", 0.25)]
+    samples: list[Scored] = []
+    for source, score in draws:
+        one = scored("p", score or 0.0, None if score is not None else "down")
+        asked = replace(one.rollout.prompt, source=source)
+        samples.append(replace(one, rollout=replace(one.rollout, prompt=asked)))
+    assert source_metrics(samples) == {
+        "samples/preference": 2.0,
+        "reward/preference": 0.5,
+        "samples/rubric": 2.0,
+        "reward/rubric": 0.5,
+        "samples/verifiable": 0.0,
+    }
+    assert source_metrics(samples[:2]) == {}
+
+
+def test_parts_are_means_over_the_prompts_that_they_judge() -> None:
+    samples = [
+        sample("x", {"accuracy": 1.0, "rubric": 1.0, "grounding/true": 3.0, "style": 0.5}),
+        sample("x", {"accuracy": 0.0, "rubric": 0.0, "style": 0.5}),
+        sample("y", {"accuracy": 1.0, "style": 1.0}),
+        sample("y", {"rubric": 0.0}, error="down"),
+    ]
+    means = {name: value for name, value in part_metrics(samples).items() if name.count("/") == 1}
+    assert means == {"part/rubric": 0.5, "part/style": 0.75}

@@ -9,15 +9,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from omegaconf import OmegaConf
 from run_dirs import prepare_run_dir
 
 from rewards.contract import Case
 from rl import bundled
+from rl.messages import Exchange, Message, Reply
 from rl.recipe import load
+from rl.run.exchanges import read_exchanges
 from rl.run.tracker import Tracker
-from rl.types import Scored, Verdict
+from rl.types import Prompt, Rollout, Scored, Verdict
 from rl.workbench.recorded_prompts import read_prompts
 
 NEW = """
@@ -37,6 +40,7 @@ data: {rows: {source: jsonl, path: rows.jsonl, fields: {question: question, answ
 stages:
   - rlvr: {name: rlvr, data: rows, split: null, limit: null}
 """
+EXCHANGE = '[{"text": "a", "messages": [["user", "b"]], "clips": [], "reward": null, "note": "", "tokens": %s}]'
 GROUPS = {
     "rows/1": [("good a", 0.0), ("bad b", 1.0), ("good c", 1.0)],  # a and b turn round
     "rows/2": [("good a", 1.0), ("good b", 0.5), ("good c", 0.0)],  # its spread goes
@@ -99,6 +103,50 @@ def test_a_reward_in_yaml_and_a_table(rl, run_dir: Path):
     assert "score 0.688 0.375 -0.312" in lines
     assert "part/same – 0.000" in lines
     assert any(line.startswith("2 groups: ") for line in lines)
+
+
+def test_turns_are_judged_as_they_were(rl, run_dir: Path):
+    """With what an environment said and paid, and with its words no actions."""
+    (run_dir.parent / "turns.py").write_text(
+        "def verify(prompt, rollout):\n"
+        "    (first, last) = rollout.exchanges\n"
+        "    assert last.reply.last and not first.is_inside, rollout.exchanges\n"
+        "    written = ''.join(map(chr, rollout.tokens[rollout.action_mask]))\n"
+        "    return float((first.text, first.reply.messages[0].content, written) == ('ab', 'sure?', 'abcd'))\n"
+    )
+    tokens = np.array([*b"??ab", *b"sure?", *b"cd"])
+    mask = np.array([i in (2, 3, 9, 10) for i in range(11)])
+    first = Exchange("ab", Reply((Message("user", "sure?"),), reward=0.25, note="asked"), 4, 9)
+    last = Exchange("cd", Reply(reward=-0.5, last=True), 11, 11)
+    prompt = Prompt("rows/1", (Message("user", "q1"),), answer="a")
+    rollout = Rollout(prompt, 0, tokens, mask, np.zeros(4, np.float32), "stop", 1, "cd", exchanges=(first, last))
+    tracker = Tracker(run_dir.parent / "turns", "rlvr")
+    tracker.record_rollouts(1, [Scored(rollout, Verdict(0.75, {"accuracy": 1.0, "turns": -0.25}))])
+    code, out, err = rl("verifiers", "replay", "turns", "--with", "turns.py:verify", "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["changed"] == 0
+    assert found["means"]["part/turns"] == {"before": -0.25, "after": -0.25}
+    assert found["means"]["errors"]["after"] == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "5",
+        '["x"]',
+        '[{"text": "a"}]',
+        EXCHANGE % "[3, 2]",
+        EXCHANGE % "[0, 99]",
+        EXCHANGE % '["a", 1]',
+        EXCHANGE % "[2]",
+        "[" * 100_000,
+    ],
+)
+def test_exchanges_that_no_run_has_written(text: str, tmp_path: Path):
+    with pytest.raises(ValueError, match=r"^exchanges that no run has written$"):
+        read_exchanges(text, tmp_path, 9)
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ from models.tokenizer import VOCABULARY
 from rl.algorithms.objective import Objective
 from rl.types import AUDIO_PATCH, Batch, Clip
 from rl.workers.start_model import StartModel
+from rollouts.remote import engine_actor
 from rollouts.requests import Completion, Request
 from rollouts.serving import ENVIRONMENT, ServingConfig
 from rollouts.worker import EngineWorker
@@ -271,7 +272,7 @@ def test_engines_follow_the_adapter(
     samples that were begun before. What is frozen is sent once."""
     world, folder, hears = worlds(1), request.getfixturevalue(model), model == "listening"
     lora = LoraConfig(rank=4, alpha=8, engines=engines)
-    kind = ray.remote(EngineWorker).options(num_cpus=0, runtime_env={"env_vars": ENVIRONMENT})
+    kind = engine_actor(EngineWorker).options(num_cpus=0, runtime_env={"env_vars": ENVIRONMENT})
     engine = kind.remote(str(folder), dtype, 256, ServingConfig(kv_cache_mb=64), False, lora.engine_rank(dtype))
     group = world.load("policy", folder, dtype=dtype, lora=lora)
     frozen_names: set[frozenset[str]] = set()

@@ -27,6 +27,7 @@ from rl.workers.probe import draw_probe
 from rl.workers.trainer_config import TrainerConfig
 from rl.workers.weight_stream import Route, WeightStream
 from rollouts.arrival import ArrivalError
+from rollouts.remote import engine_actor
 from rollouts.sampler import Sampler
 from rollouts.serving import ENVIRONMENT, ServingConfig
 
@@ -89,7 +90,7 @@ def dtype(request: pytest.FixtureRequest) -> str:
 
 
 def start_engines(model: Path, dtype: str, count: int) -> list[Any]:
-    kind = ray.remote(FaultyEngine).options(num_cpus=0, runtime_env={"env_vars": ENVIRONMENT})
+    kind = engine_actor(FaultyEngine).options(num_cpus=0, runtime_env={"env_vars": ENVIRONMENT})
     return [kind.remote(str(model), dtype, 128, ServingConfig(kv_cache_mb=32)) for _ in range(count)]
 
 

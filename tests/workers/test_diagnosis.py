@@ -15,6 +15,7 @@ from models.heads import CRITIC_FILE, LogprobModel, ValueModel
 from models.load import load_model
 from rl.finite import NonFiniteError, describe_non_finite, drop_undefined, find_non_finite
 from rl.types import Batch
+from rl.workers.batch_share import cut_batch
 from rl.workers.diagnosis import check_answers, check_weights, checked
 
 
@@ -61,11 +62,12 @@ def test_an_answer_is_named_by_its_prompt() -> None:
     batch = Batch(
         torch.arange(4), lengths, torch.tensor([False, True] * 2), zeros, zeros, lengths, names_N=("a", "b/7")
     )
-    check_answers({0: np.zeros(1), 1: np.ones(1)}, "values", batch)
+    (share,) = cut_batch(batch, [{0, 1}])
+    check_answers({0: np.zeros(1), 1: np.ones(1)}, "values", share)
     with pytest.raises(
         NonFiniteError, match=r"^the values of sequence 2 of 2 \(prompt 'b/7'\) are not finite numbers: \[-inf\]"
     ):
-        check_answers({0: np.zeros(1), 1: np.array([-np.inf])}, "values", batch)
+        check_answers({0: np.zeros(1), 1: np.array([-np.inf])}, "values", share)
     assert batch.select([1]).names_N == ("b/7",)
 
 

@@ -192,6 +192,18 @@ def test_logprobs_and_values_come_in_the_order_of_the_batch(
     torch.testing.assert_close(found[0][0], expected, atol=1e-5, rtol=0)
 
 
+def test_ranks_are_sent_each_sequence_once(worlds: Callable[[int], Any], untied: Path, batch: Batch) -> None:
+    world, whole = worlds(2), sum(LENGTHS)
+    for role in ("policy", "critic"):
+        group = world.load(role, untied)
+        (group.logprobs if role == "policy" else group.values)(batch).get()
+        received = world.everyone("tokens_received")
+        assert sum(received) == whole
+        assert max(received) < whole
+        train(group, role, batch, 1)
+        assert sum(world.everyone("tokens_received")) == whole
+
+
 def test_a_model_that_is_not_there_is_one_line(worlds: Callable[[int], Any], tmp_path: Path) -> None:
     for role in ("policy", "critic"):
         with pytest.raises(ValueError, match=rf"^model {tmp_path}: ") as error:

@@ -13,6 +13,8 @@ import ray
 
 from models.lora import LoraConfig
 from models.settings import ModelConfig
+from rl.types import Batch
+from rl.workers.batch_share import BatchShare
 from rl.workers.optimizer import OptimizerConfig
 from rl.workers.trainer import ENVIRONMENT
 from rl.workers.trainer_config import TrainerConfig
@@ -25,6 +27,8 @@ ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # Ray's process
 class Rank:
     """Ray actor: a policy's and a critic's rank in one process."""
 
+    received = 0
+
     def __init__(self, rank: int, world: int) -> None:
         from rl.workers.critic import CriticWorker
         from rl.workers.policy import PolicyWorker
@@ -35,7 +39,13 @@ class Rank:
         }
 
     def call(self, role: str, verb: str, *arguments: Any) -> Any:
+        batches = [a.batch if isinstance(a, BatchShare) else a for a in arguments]
+        self.received = sum(len(b.tokens_T) for b in batches if isinstance(b, Batch)) or self.received
         return getattr(self.workers[role], verb)(*arguments)
+
+    def tokens_received(self) -> int:
+        """Tokens of the last batch that came."""
+        return self.received
 
     def listening(self) -> list[str]:
         """Addresses at which this process listens."""

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from rl.data.tasks import procedural, recordings, sounds, words
+from rl.data.tasks import procedural, recordings, scenes, sounds, words
 from rl.types import Prompt
 
 TASKS: dict[str, Callable[..., Iterable[Prompt]]] = {
     "words": words.words,
     "reasoning_gym": procedural.procedural,
     "sounds": sounds.sounds,
+    "scenes": scenes.scenes,
     "recordings": recordings.recordings,
 }
 """Name of a source -> the task."""
@@ -23,6 +24,7 @@ COUNTS: dict[str, Callable[..., int]] = {
     "words": words.count,
     "reasoning_gym": procedural.count,
     "sounds": sounds.count,
+    "scenes": scenes.count,
     "recordings": recordings.count,
 }
 """Name of a task -> a function that counts its prompts within milliseconds, for `rl check`."""

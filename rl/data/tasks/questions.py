@@ -18,6 +18,7 @@ from string import ascii_uppercase
 from typing import Any, TypeVar
 
 from rl.config import ConfigError, did_you_mean
+from rl.data.tasks.chain_styles import make_mistake, write_sections
 from rl.types import AUDIO_PATCH, Clip, Demonstration, Message, Prompt
 
 T = TypeVar("T")
@@ -216,6 +217,8 @@ CHAIN_STYLES = {
     "asked": "the same, and the question ends with `ask`",
     "surrogate": "reasons from an imagined text",
     "misled": "the same, with a text that may say anything, and the answer follows it",
+    "mistaken": "measures, and one fact is wrong: a number, or the conclusion, which the answer follows",
+    "sections": "measures in sections, <PLANNING> <CAPTION> <REASONING> <SUMMARY>, and answers in <RESPONSE>",
     "empty": "no chain, the answer at once",
     "denial": "claims not to hear",
 }
@@ -255,10 +258,17 @@ class Chains:
             text = f"{text}\n{self.ask}"
         if style == "denial":
             return text, Demonstration(*random.choice(DENIALS))
-        claim = question.answer
+        if style == "sections":
+            return text, Demonstration(
+                write_sections(question.kind, question.chain, question.answer), f"<RESPONSE>{answer}</RESPONSE>"
+            )
+        claim, mistake = question.answer, ""
         if style == "misled":
             claim = random.choice(options or question.choices)
+        elif style == "mistaken":
+            mistake, claim = make_mistake(question.chain, question.answer, options or question.choices, random)
+        if claim != question.answer:
             answer = ascii_uppercase[options.index(claim)] if options else claim
         surrogate = random.choice(SURROGATES).format(claim)
-        chain = {"surrogate": surrogate, "misled": surrogate, "empty": ""}
+        chain = {"surrogate": surrogate, "misled": surrogate, "mistaken": mistake, "empty": ""}
         return text, Demonstration(chain.get(style, question.chain), answer)

@@ -117,6 +117,18 @@ def concatenate(parts: Sequence[np.ndarray], gap_s: float, total_s: float | None
     return np.concatenate([*pieces, np.zeros(max(missing, 0), np.float32)])
 
 
+def place(sounds: Sequence[tuple[float, Sound]], seconds: float) -> np.ndarray:
+    """Return the sounds, each at its start in seconds, in silence of so many seconds."""
+    import numpy as np
+
+    samples = np.zeros(round(seconds * SAMPLE_RATE), np.float32)
+    for at, sound in sounds:
+        start = round(at * SAMPLE_RATE)
+        piece = render(sound)[: len(samples) - start]
+        samples[start : start + len(piece)] += piece
+    return samples
+
+
 @lru_cache(maxsize=16384)  # the stages of a recipe ask for the same sounds
 def make_clip(*sounds: Sound, gap_s: float = 0.1) -> Clip:
     """Return the sounds in one encoded clip, with silence of `gap_s` between them."""

@@ -77,7 +77,7 @@ class Config(StageConfig):
     """What the teacher reads as the last user turn in place of the policy's prompt: `{question}` without its clips, `{answer}`,
     and every further column of `fields`; `{audio}` keeps the clips there. Default: what the policy reads."""
     critic: str | None = None
-    """Where the critic's trunk starts: an earlier stage or a path; default: the stage's own start, with a zero head."""
+    """Start of the critic's trunk: an earlier stage or a path; default: the stage's own start, with a zero head."""
     critic_optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(learning_rate=1e-5))
     """The critic's optimiser and learning rate."""
     critic_minibatches: int = 4
@@ -91,7 +91,7 @@ class Config(StageConfig):
     eval_every: int = 0
     """Steps between two evaluations; 0: none."""
     eval: evaluate.Config | None = None
-    """What is evaluated on the way."""
+    """Evaluation on the way."""
     checkpoint_every: int = 10
     """Steps between two checkpoints."""
     keep: int = 2
@@ -101,7 +101,7 @@ class Config(StageConfig):
     """The `importance_cap` of a recipe that names none; settled when the model's dtype is known."""
 
     def validate(self, place: str) -> None:
-        self.algorithm = algorithm_name(self.algorithm)
+        self.algorithm = algorithm_name(self.algorithm)  # one spelling from here on: `Dr.GRPO` is `dr_grpo`
         for name in (
             "steps",
             "prompts_per_step",
@@ -115,6 +115,7 @@ class Config(StageConfig):
                 raise ConfigError(f"{place}.{name}: must be at least 1; got {getattr(self, name)}")
         if self.temperature <= 0:
             raise ConfigError(f"{place}.temperature: must be above 0 to explore; got {self.temperature}")
+        # Mini-batches of unequal size would be steps of unequal weight.
         rollouts = self.prompts_per_step * self.samples_per_prompt
         if rollouts % self.minibatches:
             raise ConfigError(
@@ -176,6 +177,7 @@ class Config(StageConfig):
 
     @property
     def roles(self) -> set[str]:
+        # A model that no column of the batch needs is not loaded at all.
         roles = {"engine", "policy"}
         if self.build_objective().critic:
             roles.add("critic")
@@ -213,6 +215,7 @@ class Config(StageConfig):
         return self.temperature
 
     def settle_temperature(self, nearby: float) -> None:
+        # Measured as it is sampled, whatever the stages beside it do: that is what training moves.
         if self.eval is not None and self.eval.temperature is None:
             self.eval = replace(self.eval, temperature=self.temperature)
 

@@ -37,6 +37,7 @@ FIXES = {
 def choose_bounds(dtype: Dtype, stop: float | None) -> Bounds:
     """Return the bounds of a dtype, with the recipe's `max_logprob_gap` where it sets one."""
     bounds = BOUNDS[dtype]
+    # Nothing is warned of that would stop the run first.
     return bounds if stop is None else Bounds(min(bounds.warn, stop), stop)
 
 
@@ -61,6 +62,7 @@ class Gaps:
     def observe(self, step: int, metrics: Mapping[str, float]) -> list[str]:
         """Return a warning for each kind of gap that is wide for the first time."""
         wide = [name for name, factor in FACTORS.items() if metrics.get(name, 0.0) > factor * self.bounds.warn]
+        # Once: a drift goes on for hundreds of steps, and the metrics show how far.
         new = [name for name in wide if name not in self.warned_kinds]
         self.warned_kinds.update(new)
         return [f"{self._describe(step, name, metrics[name])}, more than rounding makes; {FIXES[name]}" for name in new]

@@ -12,6 +12,7 @@ def plan(config: Config, work: Work) -> StagePlan:
     """Return the plan of `rlvr`."""
     objective = config.build_objective()
     batch = config.prompts_per_step * config.samples_per_prompt
+    # Without what dynamic sampling draws anew: how much that is, the run decides.
     rollouts = config.steps * batch
     micro_batches, largest = work.optimiser_step(batch // config.minibatches, config.max_sequence_tokens)
     summary = (

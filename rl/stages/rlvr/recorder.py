@@ -12,9 +12,9 @@ from rl.run.cuts import CutLog
 from rl.run.metrics import is_timing
 from rl.run.tracker import read_stage_metrics
 from rl.stages.rlvr.gaps import Gaps, choose_bounds
-from rl.stages.rlvr.stalls import Stalls
+from rl.stages.rlvr.stalls import DIVERGED, Stalls
 from rl.stages.rlvr.watch import Watch, mark_shapes
-from rl.stages.scoring import sample_metrics
+from rl.stages.scoring import sample_metrics, source_metrics
 from rl.think import THINK_CLOSE
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class Recorder:
         self.learner, self.stream, self.checkpoints = learner, stream, checkpoints
         self.cuts = CutLog(context.folder)
         self.watch = Watch(stream.scorer.rewards.config, stream.scorer.rewards.folder)
+        self.has_diverged = False
         self.best_score: float | None = None
         self.best_step: int | None = None
         self.last: dict[str, float] = {}
@@ -76,6 +77,7 @@ class Recorder:
         for row in read_stage_metrics(context.tracker.run_dir, context.name):
             self.stalls.observe(row["step"], row)  # what it was warned of before
             self.gaps.observe(row["step"], row)
+        # The step is the version's name, so that a resumed run counts staleness as before.
         context.cluster.sampler.load(self.learner.policy.weights(), version=state["step"])
         self.gaps.check(state["step"], context.cluster.sampler.proof.metrics())
         self.stream.restore(state["drawn"], state.get("ahead", []), state.get("groups", 0), state.get("rates", {}))
@@ -100,7 +102,7 @@ class Recorder:
         metrics |= self.evaluate(step)
         metrics |= self.watch_reward(step)
         self.context.tracker.record(step, metrics)
-        if self.config.max_lag:
+        if self.config.max_lag:  # in sync one version writes all, and there is nothing to repeat
             self.cuts.append(step, self.stream.written_by)
         self.checkpoint(step, metrics)
         return metrics
@@ -117,6 +119,7 @@ class Recorder:
         from rl.algorithms.value_losses import explained_variance
 
         metrics = sample_metrics(*self.stream.draws) | logprob_gaps(batch, policy_metrics)
+        metrics |= source_metrics([sample for draw in self.stream.draws for sample in draw])
         metrics |= self.context.cluster.sampler.proof.metrics()
         if self.context.cluster.model.think is True:
             metrics["closed_chains"] = closed_share(self.stream.all_samples)
@@ -160,9 +163,13 @@ class Recorder:
             raise
 
     def warn(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Say once in a stage when a step has nothing to learn from, and when engines and trainer drift apart, for the
-        terminal and the report."""
-        for text in [*self.stalls.observe(step, metrics), *self.gaps.observe(step, metrics)]:
+        """Say once in a stage when a step has nothing to learn from, when engines and trainer drift apart, and when a repeated
+        run becomes another one, for the terminal and the report."""
+        texts = [*self.stalls.observe(step, metrics), *self.gaps.observe(step, metrics)]
+        if not self.has_diverged and (group := self.stream.diverged_group) is not None:
+            self.has_diverged = True
+            texts.append(DIVERGED.format(name=self.context.name, step=step, group=group))
+        for text in texts:
             self.context.tracker.record_warning(step, text)
             self.context.say(f"warning: {text}")
 
@@ -195,6 +202,7 @@ class Recorder:
         """Write the step's rollouts, and a warning the first time the reward rises without its second opinions; return the
         metrics of these."""
         context = self.context
+        # Dropped groups too: where all answers to a prompt are hacked, its group has no variance.
         draws = [mark_shapes(draw) for draw in self.stream.draws]
         metrics, divergences = self.watch.observe(draws)
         context.tracker.record_rollouts(step, [sample for draw in draws for sample in draw])
@@ -213,6 +221,7 @@ class Recorder:
             return {}
         prompts = self.context.prompts(config.eval.data, config.eval.split, config.eval.limit)
         sampler = self.context.cluster.sampler
+        # Before all that is drawn ahead and not begun; what the engines are writing goes on beside it.
         metrics, *_ = evaluate.measure(config.eval, prompts, sampler, self.stream.scorer, self.context.seed)
         return {f"eval/{name}": value for name, value in metrics.items()}
 
@@ -223,9 +232,11 @@ class Recorder:
         is_best = score is not None and (self.best_score is None or score > self.best_score)
         if is_best:
             self.best_score, self.best_step = score, step
+        # After the metrics are written: a run that is killed in between repeats the step, and rewinds them.
         if is_best or step == self.config.steps or step % self.config.checkpoint_every == 0:
             position = self.stream.curriculum.state
             best = {"best": self.best_score, BEST: self.best_step}
+            # What is drawn ahead by number, prompt and seed, not as it is written so far: it is answered anew.
             state = {"drawn": position, "ahead": self.stream.ahead, "groups": self.stream.drawn, **best}
             state |= {"last": self.last, "watch": self.watch.state, "rates": self.stream.curriculum.rates}
             self.checkpoints.save(step, state, self.learner.save, self.counts())

@@ -8,6 +8,11 @@ from dataclasses import dataclass, field
 
 STEPS = 3
 """Steps in a row whose groups all have equal scores before that is said: one such step may be chance."""
+DIVERGED = (
+    "{name}, step {step}: group {group} was written otherwise than in the repeated run, and so will be what follows; an environment "
+    "must reply to the same turns in the same way, and a GPU rounds otherwise in other company (engines.batch_invariant)"
+)
+"""Warning of a repeated run that has become another one."""
 
 
 @dataclass
@@ -29,7 +34,7 @@ class Stalls:
         is_equal = metrics["zero_variance_groups"] == 1.0 and is_compared
         self.equal_steps = self.equal_steps + 1 if is_equal else 0
         warnings: dict[str, str] = {}
-        if metrics.get("closed_chains") == 0.0:
+        if metrics.get("closed_chains") == 0.0:  # recorded only for a model that thinks
             warnings["chains"] = f"step {step}: {self._describe_chains(metrics['truncation_rate'])}"
         if self.equal_steps >= STEPS:
             warnings["scores"] = f"steps {step - STEPS + 1} to {step}: {_describe_scores(metrics['reward'])}"
@@ -40,6 +45,7 @@ class Stalls:
                 f"step {step}: every sample reached max_sequence_tokens ({self.max_sequence_tokens}) and mask_truncated leaves "
                 "none to learn from; raise max_sequence_tokens, or teach shorter answers by an sft stage first"
             )
+        # Once for each kind: a resumed run reads its old metrics, and is not warned again either.
         new = {kind: text for kind, text in warnings.items() if kind not in self.warned_kinds}
         self.warned_kinds |= new.keys()
         return [f"rlvr '{self.stage}', {text}" for text in new.values()]

@@ -40,7 +40,7 @@ class Group:
     """A prompt that was drawn, with the samples of its answers that are judged by now."""
 
     number: int
-    """Of its draw, from 1 on over the whole stage."""
+    """Place of its draw, from 1 on over the whole stage."""
     prompt: Prompt
     seed: int
     ended: int = 0
@@ -65,7 +65,7 @@ class SampleStream:
         self.drawn = 0
         """Groups drawn so far."""
         self.cuts: Mapping[int, Mapping[int, Spans]] = {}
-        """Of a run that repeats another one: {group: {sample: which version wrote how much of it}}."""
+        """Course of another run, which this one repeats: {group: {sample: which version wrote how much of it}}."""
         if config.replay is not None:
             self.cuts = CutLog(Path(config.replay) / "stages" / context.folder.name).read()
         self.taken: list[Group] = []
@@ -87,6 +87,7 @@ class SampleStream:
         # In rounds, not one group at a time: what is drawn must not depend on which group finishes first.
         for draw in range(MAX_DRAWS):
             self.fill(step, draw, samples)
+            # From the front, though groups behind may have ended first: those are the short ones.
             groups = [self.queue.popleft() for _ in range(min(group_count - len(by_prompt(samples)), len(self.queue)))]
             if not groups:  # a small source may have none but those that are answered already
                 continue
@@ -101,7 +102,7 @@ class SampleStream:
         self.group_share = len(by_prompt(samples)) / group_count
         # Here and not while groups end: what is drawn during step s rests on the results of steps before s, whoever was first.
         self.curriculum.observe(self.successes)
-        self.context.cluster.sampler.run_on()
+        self.context.cluster.sampler.run_on()  # ends at once where nothing is drawn ahead
         return samples
 
     def loss_scale(self, scored: Sequence[Scored]) -> Tensor | None:
@@ -135,15 +136,18 @@ class SampleStream:
 
     def fill(self, step: int, draw: int, samples: Sequence[Scored]) -> None:
         """Draw what the step lacks beside `samples`, and what the steps after it may lag behind with."""
+        # Nothing for steps that will not come: it would be written and thrown away.
         ahead = min(self.config.max_lag, self.config.steps - step)
         answered = by_prompt(samples)
         count = (1 + ahead) * self.config.prompts_per_step - len(answered) - len(self.queue)
         if count <= 0:
             return
+        # A prompt whose answers are under way is passed over: its two groups would get one name and mix.
         taken = answered.keys() | {group.prompt.id for group in self.queue}
         # A dict: where a round takes more than a small source has left, a prompt comes twice, and its two groups would run
         # together.
         prompts = {p.id: p for p in self.curriculum.draw(count) if p.id not in taken}
+        # By step and round: a prompt that comes again is answered otherwise, and a resumed run draws the same.
         seed = seed_of(self.context.seed, step, draw)
         groups = [Group(number, prompt, seed) for number, prompt in enumerate(prompts.values(), self.drawn + 1)]
         self.drawn += len(groups)
@@ -159,7 +163,7 @@ class SampleStream:
             for rollout in rollouts:
                 group = by_id[rollout.prompt.id]
                 self.scorer.submit([rollout], group.samples.append)
-                group.ended += 1
+                group.ended += 1  # its verdict comes later: `samples` grows then
 
         if groups:
             self.context.cluster.sampler.start(
@@ -178,13 +182,14 @@ class SampleStream:
         count, start = self.config.samples_per_prompt, time.monotonic()
         while any(group.ended < count for group in groups):
             self.context.cluster.sampler.advance()
-            self.scorer.deliver()
+            self.scorer.deliver()  # without waiting: verifiers work beside the engines
         end_of_generation = time.monotonic()
         while any(len(group.samples) < count for group in groups):
             self.scorer.deliver(1.0)
         self.scorer.seconds["generate"] += end_of_generation - start
         self.scorer.seconds["verify"] += time.monotonic() - end_of_generation
         self.scorer.rewards.check_errors()
+        # By id, not by draw: with it a batch's rows, and the sums over them, are the same however the run goes.
         samples = sorted((s for g in groups for s in g.samples), key=lambda s: (s.rollout.prompt.id, s.rollout.sample))
         return [rollout for sample in samples for rollout in whole_session(sample)]
 
@@ -198,6 +203,14 @@ class SampleStream:
             }
             for group in self.taken
         }
+
+    @property
+    def diverged_group(self) -> int | None:
+        """Number of the first group of the step whose samples are not cut where those of the repeated run are; None where all
+        are, or no run is repeated."""
+        if not self.cuts:
+            return None
+        return next((number for number, spans in self.written_by.items() if spans != self.cuts.get(number)), None)
 
     @property
     def ahead(self) -> list[Ahead]:
@@ -215,6 +228,7 @@ class SampleStream:
         """Go on from a checkpoint: from the curriculum's `position` and pass `rates`, after `drawn` draws, with what was drawn
         `ahead`."""
         self.curriculum.state, self.curriculum.rates, self.drawn = position, rates or {}, drawn
+        # Over all of the source, since what was drawn ahead is behind the position.
         prompts = {p.id: p for part in self.curriculum.parts.values() for p in part.prompts} if ahead else {}
         if missing := [id for _, id, _ in ahead if id not in prompts]:
             raise ValueError(
@@ -222,6 +236,7 @@ class SampleStream:
                 "data any more; bring it back, or begin anew"
             )
         groups = [Group(number, prompts[id], seed) for number, id, seed in ahead]
+        # A round's groups lie side by side and have one seed, with which its samples come again as they were.
         for _, of_seed in groupby(groups, key=lambda group: group.seed):
             self.start(list(of_seed))
 

@@ -83,6 +83,7 @@ class Watch:
             # a prompt that was drawn twice is two groups
             groups = [self._look(name, group) for draw in draws for group in by_prompt(draw).values()]
             looks = [look for group in groups for look in group]
+            # Means of groups: samples of one prompt rise and fall together, and are not so many observations.
             history.add(
                 [
                     (fmean(look.reward for look in group), fmean(look.opinion for look in group))
@@ -90,7 +91,7 @@ class Watch:
                     if group
                 ]
             )
-            if name == SOLVED:
+            if name == SOLVED:  # no verifier of the recipe: its metrics are the shapes, not an opinion
                 metrics |= _count_shapes(looks)
                 continue
             if looks:
@@ -101,7 +102,7 @@ class Watch:
         if not self.has_warned:
             candidates = {name: history.find_divergence() for name, history in self.histories.items()}
             divergences = {name: divergence for name, divergence in candidates.items() if divergence is not None}
-        self.has_warned |= bool(divergences)
+        self.has_warned |= bool(divergences)  # one warning a stage: who reads it knows where to look
         return metrics | {ALARM: float(self.has_warned)}, divergences
 
     def describe(
@@ -118,10 +119,11 @@ class Watch:
         name = max(divergences, key=lambda name: _gap(divergences[name]))
         divergence, compared_part = divergences[name], self.compared_parts[name]
         suspects = [look for look in self._look(name, samples) if look.reward >= RIGHT > look.opinion]
+        # The shortest is read at a glance.
         suspect = min(suspects, key=lambda look: len(look.sample.rollout.text), default=None)
         part = self._find_part(compared_part, suspect)
         command = ""
-        if not asks_a_model(part.verifier):
+        if not asks_a_model(part.verifier):  # an attack calls it again and again
             verifier = _from_here(part.verifier, self.folder)
             command = f"`{shell_command('rl', 'verifiers', 'attack', verifier, *_options(part.args))}`, and "
         has_part = compared_part or any(other.name == "accuracy" for other in self.reward.parts)
@@ -143,6 +145,7 @@ class Watch:
             if reward is None:
                 continue
             if name == SOLVED:
+                # A right answer may have such a shape by chance; that right answers take it more and more is no chance.
                 opinion = 0.0 if reward >= RIGHT and shape_of(sample) else reward
             else:
                 opinion = sample.verdict.parts.get(f"{WATCH}/{name}")
@@ -185,6 +188,7 @@ def _compared_score(sample: Scored, part: str | None) -> float | None:
 
 def _count_shapes(looks: Sequence[Look]) -> dict[str, float]:
     """Return the share of each shape among the answers that score right."""
+    # Of the right ones: a wrong answer of such a shape has gained nothing by it.
     right = [look for look in looks if look.reward >= RIGHT]
     counts = Counter(shape_of(look.sample) for look in right)
     return {f"{WATCH}/{name}": counts[name] / max(len(right), 1) for name in SHAPES}

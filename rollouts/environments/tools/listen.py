@@ -19,8 +19,11 @@ class Unheard(ValueError):
         self.reason = reason
 
 
-def listen(prompt: Prompt, start: float, end: float, clip: int = 1, *, least_s: float = 0.2) -> Clip:
+def listen(
+    prompt: Prompt, start: float, end: float, clip: int = 1, *, least_s: float = 0.2, elsewhere: bool = False
+) -> Clip:
     """Hear the stretch of a clip from `start` to `end` seconds again."""
+    # `elsewhere` is a control: a model that loses nothing by the sound of another stretch does not listen to what it asks for.
     if not 1 <= clip <= len(prompt.clips):
         raise Unheard("no_clip", f"there is no clip {clip}")
     wave = waveform(prompt.clips[clip - 1])
@@ -32,10 +35,22 @@ def listen(prompt: Prompt, start: float, end: float, clip: int = 1, *, least_s: 
     # Half a sample of slack: the end of a clip is written in few decimals.
     if start < 0 or end > seconds + 0.05:
         raise Unheard("out_of_clip", f"{start:g} to {end:g} s leaves the clip of {seconds:.2f} s")
-    stretch = wave[round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)]
+    first, last = round(start * SAMPLE_RATE), min(round(end * SAMPLE_RATE), len(wave))
+    if elsewhere:
+        first, last = _another_stretch(first, last, len(wave))
+    stretch = wave[first:last]
     if len(stretch) < least_s * SAMPLE_RATE:
         raise Unheard("too_short", f"{start:g} to {end:g} s is shorter than {least_s:g} s")
     sound = encode(stretch, bits=24)
     if len(sound) > MOST_SOUND_BYTES:
         raise Unheard("too_long", f"{start:g} to {end:g} s is too long to be heard at once")
     return Clip(data=sound)
+
+
+def _another_stretch(first: int, last: int, samples: int) -> tuple[int, int]:
+    """Return a stretch of the same length, half of the way round the clip. Raises Unheard where there is no other."""
+    places = samples - (last - first) + 1
+    if places < 2:
+        raise Unheard("no_other", "the whole clip was asked for: there is no other stretch")
+    other = (first + places // 2) % places
+    return other, other + last - first

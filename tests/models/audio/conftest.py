@@ -70,7 +70,9 @@ def listener(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from models.load import build, load_model
     from models.settings import AudioConfig, BuildConfig
 
-    config = BuildConfig(hidden_size=64, layers=2, heads=2, audio=AudioConfig(mel_bins=16, hidden_size=32, layers=2))
+    # Long clips coarsely: what is heard again of them is not what was heard at first.
+    audio = AudioConfig(mel_bins=16, hidden_size=32, layers=2, coarse=4)
+    config = BuildConfig(hidden_size=64, layers=2, heads=2, audio=audio)
     folder = build(config, tmp_path_factory.mktemp("models") / "listener", seed=0)
     loud(load_model(folder), 0).save_pretrained(folder)
     return folder
@@ -79,13 +81,12 @@ def listener(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def start_listener(ray_session: None) -> Callable[[Path], Any]:
     """An EngineWorker actor for a model that listens; prompts of 3 × 40 s fit."""
-    import ray
-
+    from rollouts.remote import engine_actor
     from rollouts.serving import ENVIRONMENT, ServingConfig
     from rollouts.worker import EngineWorker
 
     def start(model: Path, max_sequence_tokens: int = 2048) -> Any:
-        actor = ray.remote(EngineWorker).options(num_cpus=0, runtime_env={"env_vars": ENVIRONMENT})
+        actor = engine_actor(EngineWorker).options(num_cpus=0, runtime_env={"env_vars": ENVIRONMENT})
         return actor.remote(str(model), "float32", max_sequence_tokens, ServingConfig(kv_cache_mb=64))
 
     return start

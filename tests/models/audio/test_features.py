@@ -15,6 +15,9 @@ from models.audio.modeling import Adapter, Encoder, adapt, encode
 RELEASED = StepAudioEncoderConfig()
 SMALL = StepAudioEncoderConfig(n_mels=8, n_audio_ctx=60, n_audio_state=8, n_audio_head=1, n_audio_layer=1)
 """Its window is that of its positions: 120 frames."""
+COARSE = StepAudioEncoderConfig(
+    n_mels=8, n_audio_ctx=60, n_audio_state=8, n_audio_head=1, n_audio_layer=1, coarse=4, coarse_above_s=0.25
+)
 
 
 @pytest.mark.parametrize(
@@ -30,13 +33,28 @@ def test_a_clip_without_samples_is_one_line() -> None:
         features.tokens(0, RELEASED)
 
 
-@given(st.integers(1, 120 * 160 * 3))
-def test_what_is_counted_is_what_comes_out(samples: int) -> None:
+@given(st.integers(1, 120 * 160 * 3), st.sampled_from([SMALL, COARSE]))
+def test_what_is_counted_is_what_comes_out(samples: int, config: StepAudioEncoderConfig) -> None:
     torch.manual_seed(0)
-    encoder, adapter = Encoder(SMALL), Adapter(SMALL, 4)
+    encoder, adapter = Encoder(config), Adapter(config, 4)
     with torch.no_grad():
-        (heard,) = adapt(adapter, SMALL, encode(encoder, SMALL, [torch.zeros(samples)]))
-    assert len(heard) == features.tokens(samples, SMALL)
+        (heard,) = adapt(adapter, config, encode(encoder, config, [torch.zeros(samples)]))
+    assert len(heard) == features.tokens(samples, config)
+
+
+def test_a_long_clip_is_heard_as_mean_spectra_and_a_short_one_as_ever() -> None:
+    coarse, wave = (
+        StepAudioEncoderConfig(coarse=4, coarse_above_s=2.0),
+        np.random.default_rng(0).normal(0, 0.1, 128_000),
+    )
+    (fine,), (blurred,) = features.mels(wave, RELEASED), features.mels(wave, coarse)
+    # 8 s are 802 frames, 26 stretches of 0.32 s: a token each, of 8 frames that are alike
+    assert (features.tokens(128_000, RELEASED), features.tokens(128_000, coarse), len(blurred)) == (100, 26, 26 * 8)
+    torch.testing.assert_close(blurred[8:16], fine[32:64].mean(0).expand(8, -1))
+    torch.testing.assert_close(blurred[-8:], fine[800:].mean(0).expand(8, -1))
+    torch.testing.assert_close(features.mels(wave[:32_000], coarse)[0], features.mels(wave[:32_000], RELEASED)[0])
+    assert features.tokens(32_000, coarse) == features.tokens(32_000, RELEASED)
+    assert features.tokens(32_001, coarse) == 7
 
 
 @pytest.mark.parametrize("samples", [1, 159, 160, 5000, 16000])

@@ -91,3 +91,43 @@ def test_engine_and_trainer_agree_on_what_was_written_after_it(heard: list[Rollo
         assert np.abs(logprobs_A.numpy() - r.logprobs).max() < 1e-4
         compared += len(r.exchanges)
     assert compared > 3, "sounds that were put in are among what both have heard"
+
+
+@pytest.mark.parametrize("tags", [(), ((0.5, 1.0),), ((0.5, 1.0), (0.0, 0.25), (1.2, 2.1))])
+def test_a_demonstration_hears_what_a_rollout_would(
+    listener: Path, clips: list[Clip], tags: tuple[tuple[float, float], ...]
+) -> None:
+    import torch
+
+    from models.hearing import clip_counter, get_hearing
+    from models.load import load_model, load_tokenizer
+    from rl.data.chat import Chat
+    from rl.stages.rehearsal import Rehearsal
+    from rl.types import Demonstration
+    from rollouts.environments.config import EnvironmentConfig
+    from rollouts.environments.service import EnvironmentService
+
+    clip = clips[5]  # 2.1 s: heard coarsely as a whole, its stretches in full
+    chain = "it is " + " ".join(f"<seg>{start}, {end}</seg> a tone" for start, end in tags)
+    prompt = Prompt(
+        "p", (Message("user", f"{AUDIO_PATCH}which?"),), "d", clips=(clip,), demonstration=Demonstration(chain, "d")
+    )
+    chat = Chat(load_tokenizer(listener), count_audio_tokens=clip_counter(listener))
+    with EnvironmentService(EnvironmentConfig(tools=["listen"])) as environment:
+        batch = Rehearsal(chat, environment, 400).collate([prompt])
+    hearing = get_hearing(load_model(listener))
+    assert hearing is not None
+    patches_T = (batch.tokens_T == hearing.patch_id).tolist()
+    starts = [i for i, patch in enumerate(patches_T) if patch and not patches_T[i - 1]]
+    lengths = [patches_T[start:].index(False) for start in starts]
+    assert not batch.action_mask_T[torch.tensor(patches_T)].any()
+    assert lengths == [7, *(hearing.tokens(round((end - start) * SAMPLE_RATE)) for start, end in tags)]
+    for (start, end), place, heard in zip(tags, starts[1:], batch.clips_N[0][1:], strict=True):
+        before = chat.controls.tokenizer.decode(batch.tokens_T[:place])
+        assert before.endswith(f"<seg>{start}, {end}</seg><audio_start>"), "the sound stands right behind its tag"
+        cut = waveform(clip)[round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)]
+        with torch.no_grad():
+            (rows,), (expected,) = hearing.encode([waveform(heard)]), hearing.encode([cut])
+        torch.testing.assert_close(rows, expected, atol=1e-5, rtol=0)
+    learned = chat.controls.tokenizer.decode(batch.tokens_T[batch.action_mask_T])
+    assert learned.startswith(chain), "what is learned is what was written, without the sound"

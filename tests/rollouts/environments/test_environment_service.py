@@ -229,8 +229,8 @@ def test_tools_by_tags_and_by_template(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({}, "name `step: file.py:step` or `tools: \\[calculator\\]`, one of the two"),
-        ({"step": "games.py:step", "tools": ["calculator"]}, "one of the two"),
+        ({}, "name `step: file.py:step`, `tools: \\[calculator\\]` or `harness: file.py:play`, one of the three"),
+        ({"step": "games.py:step", "tools": ["calculator"]}, "one of the three"),
         (
             {"step": "calculator"},
             "environment.step: 'calculator' is no function; write file.py:step, or tools: \\[calculator\\]",
@@ -244,6 +244,7 @@ def test_tools_by_tags_and_by_template(folder: Path) -> None:
         ({"tools": [{"tool": "calculator", "tag": "<calc>"}]}, "'<calc>' is no name"),
         ({"tools": ["calculator"], "stop": ["x"]}, "only a `step` of yours takes it"),
         ({"tools": ["calculator"], "max_turns": 0}, "environment.max_turns: 0 is too small"),
+        ({"tools": ["calculator"], "max_turns": 1}, "environment.max_turns: a call in the last turn is not answered"),
         ({"tools": ["calculator"], "max_tuns": 2}, "unknown key 'max_tuns'; did you mean 'max_turns'"),
         ({"tools": [{"tol": "calculator"}]}, "unknown key 'tol'"),
     ],

@@ -48,6 +48,9 @@ def test_errors_are_counted_by_reason() -> None:
         (Reply((Message("user", "<audio_patch>"),), (Clip("nowhere.wav"),)), "ReplyClipError"),
         (Reply((Message("assistant", "<audio_patch>"),)), "ReplyClipError"),
         (Reply(("hello",)), "ReplyTypeError"),  # type: ignore[arg-type]
+        (Reply("hello"), "ReplyTypeError"),  # type: ignore[arg-type]
+        (Reply(Message("user", "no comma behind it")), "ReplyTypeError"),  # type: ignore[arg-type]
+        (Reply((), Clip("x.wav")), "ReplyTypeError"),  # type: ignore[arg-type]
         (Reply((Message("system", "obey"),)), "ReplyMessageError"),
         (Reply(reward=float("nan")), "ReplyRewardError"),
     ],
@@ -70,3 +73,12 @@ def test_no_word_of_a_note_is_cut_into_another(word: str, count: int) -> None:
 
 def test_a_word_without_end_is_not_counted() -> None:
     assert check_reply(Reply(note="x" * 5000)).note == ""
+
+
+def test_notes_that_hold_numbers_do_not_become_thousands_of_metrics() -> None:
+    notes = [Exchange("a", Reply(note=f"guess_{i} asked"), 2, 2) for i in range(500)]
+    metrics = exchange_metrics([replace(ROLLOUT, exchanges=tuple(notes))])
+    counted = {name: value for name, value in metrics.items() if name.startswith("environment/note/")}
+    assert len(counted) == 51
+    assert counted["environment/note/asked"] == 500
+    assert counted["environment/note/others"] == 451

@@ -62,6 +62,22 @@ def test_listen_gives_the_samples_of_the_stretch() -> None:
     assert np.abs(waveform(heard) - stretch).max() < 1e-6
 
 
+@pytest.mark.parametrize(("start", "end"), [(0.0, 0.5), (0.5, 1.25), (1.5, 2.0), (0.0, 1.9), (1.8, 2.04)])
+def test_the_control_gives_another_stretch_as_long(start: float, end: float) -> None:
+    wave = waveform(PROMPT.clips[0])
+    assert len(wave) == 2 * SAMPLE_RATE
+    right, other = (
+        waveform(tool("listen", None, elsewhere=elsewhere).call({"start": start, "end": end}, PROMPT))
+        for elsewhere in (False, True)
+    )
+    assert len(other) == len(right)
+    assert not np.array_equal(other, right)
+    assert any(np.abs(wave[i : i + len(other)] - other).max() < 1e-6 for i in range(len(wave) - len(other) + 1))
+    with pytest.raises(ValueError, match="the whole clip was asked for") as error:
+        tool("listen", None, elsewhere=True).call({"start": 0, "end": 2}, PROMPT)
+    assert getattr(error.value, "reason", None) == "no_other"
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -134,3 +150,16 @@ def test_no_call_sees_what_another_made_of_the_recipes_arguments(tmp_path: Path)
     (tmp_path / "own_cards.py").write_text("def draw(n: int, *, deck: list) -> str:\n    return str(deck.pop())\n")
     draw = tool("own_cards.py:draw", tmp_path, deck=[1, 2, 3])
     assert [draw.call({"n": 1}, PROMPT) for _ in range(4)] == ["3"] * 4
+
+
+def test_numbers_of_any_kind_are_answers(tmp_path: Path) -> None:
+    (tmp_path / "own_numbers.py").write_text(
+        "from decimal import Decimal\nfrom fractions import Fraction\nimport numpy as np\n"
+        "VALUES = {'f': Fraction(1, 3), 'd': Decimal('1.50'), 'n': np.int64(7), 'x': np.float32(0.5), 'b': b'no', 'o': object()}\n"
+        "def number(kind: str):\n    return VALUES[kind]\n"
+    )
+    number = tool("own_numbers.py:number", tmp_path)
+    assert [number.call({"kind": kind}, PROMPT) for kind in "fdnx"] == ["1/3", "1.50", "7", "0.5"]
+    for kind in "bo":
+        with pytest.raises(TypeError, match="return text, a number, a Clip or a Reply"):
+            number.call({"kind": kind}, PROMPT)

@@ -108,7 +108,7 @@ def test_what_is_drawn_in_a_step_knows_no_result_of_it() -> None:
     """With other verdicts in step 3 the draws of step 3, and those made ahead, are the same; later ones differ."""
     lag, other = 2, [False]
     told = lambda id, sample: RIGHT if other[0] else (RIGHT, WRONG)[sample]  # noqa: E731
-    knobs = {"max_lag": lag, "steps": STEPS, "prompts": 60, "curriculum": "pass_rate"}
+    knobs = {"max_lag": lag, "steps": STEPS, "prompts": 18, "curriculum": "pass_rate"}
     knobs["objective"] = {"filter_zero_variance": False}
     draws = []
     for differs in (False, True):
@@ -139,3 +139,16 @@ def test_a_source_of_few_prompts_runs_ahead_as_far_as_it_goes() -> None:
         ids = [s.rollout.prompt.id for s in samples]
         assert len(set(ids)) * 2 == len(ids), "no prompt stands in a step twice"
         assert len(ids) >= 2
+
+
+def test_a_repeated_run_that_becomes_another_one_is_noticed() -> None:
+    first = stream(judge, max_lag=1, steps=STEPS)
+    first.take(1)
+    assert first.diverged_group is None, "no run is repeated"
+    again = stream(judge, max_lag=1, steps=STEPS)
+    again.cuts = first.written_by
+    again.take(1)
+    assert again.diverged_group is None
+    number, samples = list(again.cuts.items())[1]
+    again.cuts = {**again.cuts, number: {**samples, 0: ((0, 1), (1, 7))}}
+    assert again.diverged_group == number

@@ -1,0 +1,109 @@
+"""Short talks about a sound, with what a label cannot see: a rule of the first turn, and the user's own word for the sound.
+
+    user: begin with aye      assistant: ok      user: (sound) is the hum low or high?      assistant: aye, the hum is low
+
+`step_audio_r1_5_mini` asks them. Programs judge every reply, so that the preference has a ground truth: `label` (low or high),
+`kept` (the rule, as a rubric) and `preferred` (continuity and a whole sentence, without a rubric), the latter two against a
+reference reply on five grades, as the reward model of Step-Audio-R1.5 does (arXiv 2604.25719).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from random import Random
+
+from rewards.verifiers import Case
+from rl.data.tasks.sounds import sounds
+from rl.types import AUDIO_PATCH, Demonstration, Message, Prompt, Rollout, Verdict
+
+BEGINNINGS = ("aye", "sir", "well", "oh", "now", "so", "hm", "yes")
+TERMS = ("hum", "note", "beep", "call", "ring", "buzz")
+LABELS = ("low", "high")
+STYLES = ("whole", "ruled", "sentence", "bare")
+
+
+def talk(
+    split: str | None, size: int = 4000, ruled: bool = True, styles: Mapping[str, float] | None = None
+) -> Iterator[Prompt]:
+    """Yield talks about a tone; `ruled` ones state a rule in the first turn. `styles` are the shares of the demonstrations
+    (default: all alike); references are drawn alike from all styles."""
+    shares = dict(styles) if styles else dict.fromkeys(STYLES, 1.0)
+    source = "rubric" if ruled else "preference"
+    for prompt in sounds(split, kinds=["pitch"], size=size):
+        random = Random(f"talk/{source}/{prompt.id}")
+        word, term = random.choice(BEGINNINGS), random.choice(TERMS)
+        replies = write_replies(word if ruled else "", term, str(prompt.answer))
+        (style,) = random.choices(list(shares), list(shares.values()))
+        turns = (
+            Message("user", f"begin with {word}" if ruled else "hello"),
+            Message("assistant", "ok"),
+            Message("user", f"{AUDIO_PATCH}is the {term} low or high?"),
+        )
+        assert prompt.demonstration is not None
+        yield replace(
+            prompt,
+            id=f"{source}/{prompt.id}",
+            messages=turns,
+            source=source,
+            demonstration=Demonstration(prompt.demonstration.reasoning, replies[style]),
+            fields={
+                "begin": word if ruled else "",
+                "term": term,
+                "reference": replies[random.choice(STYLES)],
+                "labels": prompt.fields["labels"],
+            },
+        )
+
+
+def write_replies(word: str, term: str, label: str) -> dict[str, str]:
+    """Return {style: reply}: `whole` keeps the rule and the term, `ruled` the rule alone, `sentence` the term, `bare` neither."""
+    begin = f"{word}, " if word else ""
+    sentence = f"the {term} is {label}"
+    return {"whole": begin + sentence, "ruled": begin + label, "sentence": sentence, "bare": label}
+
+
+def label(prompt: Prompt, rollout: Rollout) -> Verdict:
+    """Score 1.0 where the reply says the right one of low and high, and not the other; 0.0 otherwise."""
+    said = {word for word in _words(rollout.response) if word in LABELS}
+    return Verdict(float(said == {prompt.answer}), read=" ".join(sorted(said)))
+
+
+def kept(prompt: Prompt, rollout: Rollout, *, graded: bool = False) -> Verdict:
+    """Score 1.0 where an answer follows the rule of the first turn, else 0.0; with `graded` compare it with the reference."""
+    rule = str(prompt.fields["begin"])
+    return _judge(lambda reply: _keeps(reply, rule), prompt, rollout, graded)
+
+
+def preferred(prompt: Prompt, rollout: Rollout, *, graded: bool = False) -> Verdict:
+    """Score a half each for the user's own term and a whole sentence about it; with `graded` compare it with the reference."""
+    term = str(prompt.fields["term"])
+    return _judge(lambda reply: _style(reply, term), prompt, rollout, graded)
+
+
+def _judge(measure: Callable[[str], float], prompt: Prompt, rollout: Rollout, graded: bool) -> Verdict:
+    value = measure(rollout.response)
+    if not graded:
+        return Verdict(value)
+    # From much worse (0) through equal (0.5) to much better (1): five grades, as the values go in halves.
+    return Verdict(0.5 + (value - measure(str(prompt.fields["reference"]))) / 2)
+
+
+def _keeps(reply: str, rule: str) -> float:
+    words = _words(reply)
+    return float(words[:1] == [rule] and bool({*LABELS} & {*words}))
+
+
+def _style(reply: str, term: str) -> float:
+    words = _words(reply)
+    is_sentence = re.search(rf"\bthe \w+ is (?:{'|'.join(LABELS)})\W*$", reply.lower()) is not None
+    return 0.5 * (words.count(term) == 1) + 0.5 * is_sentence
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[a-z]+", text.lower())
+
+
+_FIELDS = {"begin": "aye", "term": "hum", "reference": "low"}
+GOLD = [Case("<think>220Hz low</think>aye, the hum is low", "low", fields=_FIELDS)]

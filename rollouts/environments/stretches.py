@@ -1,0 +1,73 @@
+"""Stretches of a clip that a policy has asked to hear again, held against the one that the question is about and against each
+other."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from rl.messages import Exchange
+from rl.types import Prompt, Rollout
+
+FIELD = "stretch"
+"""Column of a prompt with the stretch that its question is about: [start, end] in seconds."""
+_NUMBER = r"\s*([-+]?(?:\d+\.?\d*|\.\d+))\s*"
+_CALL = re.compile(rf"<(\w+)>{_NUMBER},{_NUMBER}(?:,[^<>]*)?</\1>\s*\Z")
+
+Stretch = tuple[float, float]
+"""(start, end) in seconds."""
+
+
+def heard_stretch(exchange: Exchange) -> Stretch | None:
+    """Return the stretch that a tag asked for and that was heard, or None where nothing was."""
+    call = _CALL.search(exchange.text)
+    if call is None or not exchange.reply.clips or exchange.reply.last:
+        return None
+    return float(call[2]), float(call[3])
+
+
+def union_share(a: Stretch, b: Stretch) -> float:
+    """Return how much two stretches share of what they cover together (IoU): 1 for the same, 0 for disjoint ones."""
+    common = max(0.0, min(a[1], b[1]) - max(a[0], b[0]))
+    together = (a[1] - a[0]) + (b[1] - b[0]) - common
+    return common / together if together > 0 else 0.0
+
+
+def overlap(stretches: Sequence[Stretch]) -> float:
+    """Return the share of the time heard that was heard before: 1 - union / sum."""
+    total = sum(end - start for start, end in stretches)
+    covered, reached = 0.0, float("-inf")
+    for start, end in sorted(stretches):
+        covered += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return 1 - covered / total if total > 0 else 0.0
+
+
+def stretch_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
+    """Return the mean IoU of the heard stretches with those that prompts name, the mean overlap of a rollout's own where it has
+    several, and the share of rollouts with any; nothing where nothing was heard again."""
+    heard = [(rollout.prompt, [s for e in rollout.exchanges if (s := heard_stretch(e))]) for rollout in rollouts]
+    again = [(prompt, stretches) for prompt, stretches in heard if stretches]
+    if not again:
+        return {}
+    shares = [
+        union_share(target, stretch)
+        for prompt, stretches in again
+        if (target := _target(prompt)) is not None
+        for stretch in stretches
+    ]
+    overlaps = [overlap(stretches) for _, stretches in again if len(stretches) > 1]
+    metrics = {"environment/heard_again": len(again) / len(rollouts)}
+    if shares:
+        metrics["environment/iou"] = sum(shares) / len(shares)
+    if overlaps:
+        metrics["environment/overlap"] = sum(overlaps) / len(overlaps)
+    return metrics
+
+
+def _target(prompt: Prompt) -> Stretch | None:
+    match prompt.fields.get(FIELD):
+        case [int() | float() as start, int() | float() as end]:
+            return float(start), float(end)
+        case _:
+            return None
