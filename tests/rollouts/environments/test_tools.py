@@ -95,7 +95,7 @@ def test_what_cannot_be_heard_has_a_reason(content: str, reason: str) -> None:
 
 
 def test_what_the_recipe_gives_a_tool_is_of_its_type() -> None:
-    with pytest.raises(ValueError, match="args.elsewhere: expected true or false; got 'false'"):
+    with pytest.raises(ValueError, match=r"args\.elsewhere: expected true or false; got 'false'"):
         tool("listen", None, elsewhere="false")  # a text that is not empty would pass for true
 
 
