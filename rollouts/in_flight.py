@@ -19,6 +19,16 @@ if TYPE_CHECKING:
     from vllm import LLMEngine
 
 
+def keep_clips() -> None:
+    """Have vLLM's workers keep the sound of every sample, in this process."""
+    from vllm.v1.core.sched import output
+
+    # They are not sent the clips of a prompt whose beginning is in the prefix cache. New weights empty that cache, and the sample
+    # is read anew from its beginning, with nothing to hear: `Encoder cache miss` (vLLM 0.30).
+    assert callable(output.strip_covered_mm_data), "vLLM leaves out clips elsewhere"
+    output.strip_covered_mm_data = lambda features, *_, **__: features
+
+
 class InFlight:
     """The samples in flight of one engine, by vLLM's names of their requests."""
 

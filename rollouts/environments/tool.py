@@ -173,7 +173,7 @@ def tag_of(spec: str, tag: str | None) -> str:
 def _as_annotated(value: object, hint: object, folder: Path | None, place: str) -> object:
     """Return an argument of the recipe's as the type that the tool annotates; a Path looked up in the recipe's folder and the
     working directory. Raises ConfigError."""
-    if hint in (bool, int, float, str):
+    if hint is bool or hint is int or hint is float or hint is str:
         return coerce(hint, value, place)
     if hint is not Path or not isinstance(value, str):
         return value
