@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from rl import signals
 from rl.config import ConfigError
@@ -151,14 +151,15 @@ def _read_end(values: Mapping[str, object]) -> tuple[Verdict | None, str | None]
         raise AskError("finish", "error and reason: expected text")
     if error is not None:
         return None, f"harness: {error[:2000]}"
-    if not isinstance(parts, dict) or not all(_is_number(value) for value in parts.values()):  # type: ignore[reportUnknownVariableType]
+    scores = cast("dict[str, object]", parts) if isinstance(parts, dict) else {"": None}
+    if not all(map(_is_number, scores.values())):
         raise AskError("finish", f"parts: {shorten(parts)} is no mapping of names to numbers")
     if reward is None:
         return None, None
     if not _is_number(reward):
         raise AskError("finish", f"reward: {shorten(reward)} is no finite number")
-    scores = {str(name)[:100]: float(value) for name, value in parts.items()}  # type: ignore[reportUnknownVariableType]
-    return as_verdict(Verdict(float(reward), scores, reason=reason[:500])), None
+    scores_by_name = {name[:100]: float(cast("float", value)) for name, value in scores.items()}
+    return as_verdict(Verdict(float(cast("float", reward)), scores_by_name, reason=reason[:500])), None
 
 
 def _is_number(value: object) -> bool:
