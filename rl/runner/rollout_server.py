@@ -36,7 +36,7 @@ SWEEP_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """Where and how long sessions are served."""
+    """Address of the server, and limits of its sessions."""
 
     host: str
     port: int
