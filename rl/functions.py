@@ -170,7 +170,10 @@ def check_call(function: ast.FunctionDef, arguments: Sequence[str], place: str) 
 
 
 def check_arguments(
-    function: ast.FunctionDef, positional_arguments: Sequence[str], args: Mapping[str, object] | None, place: str
+    function: ast.FunctionDef | ast.AsyncFunctionDef,
+    positional_arguments: Sequence[str],
+    args: Mapping[str, object] | None,
+    place: str,
 ) -> dict[str, Any]:
     """Return the keyword arguments `args`, which follow `positional_arguments`, converted as the function's annotations
     say; None: not known yet, only the positional ones are checked. Raises ConfigError where it does not take them."""
