@@ -9,6 +9,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -462,5 +463,27 @@ def test_a_call_of_a_tool_is_given_back_and_its_answer_goes_on_behind_it() -> No
     assert rollout.siblings == ()
     assert [m.role for e in rollout.exchanges for m in e.reply.messages] == ["tool"]
     assert f"a:{call_text}t:3|a:" in letters(rollout)
+    made.sessions.close("over")
+    made.endpoint.close()
+
+
+def test_behind_the_token_that_stands_for_sound_a_rollout_begins() -> None:
+    made = Table()
+    made.open("s")
+
+    def take(request: Request) -> Completion:
+        written = write(request)
+        if written.prompt_length > 10:
+            return written
+        tokens = np.array([*written.tokens[:-2], AUDIO, END])
+        return replace(written, tokens=tokens)
+
+    with dealing(made.sessions, take):
+        answer = made.say("s", user("hello"))
+        made.say("s", user("hello"), answer, user("on"))
+        rollout = made.finish("s")
+    assert len(rollout.siblings) == 1
+    assert AUDIO not in rollout.tokens.tolist()
+    assert rollout.exchanges[-1].reply.note == "began_audio_token"
     made.sessions.close("over")
     made.endpoint.close()
