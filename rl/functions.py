@@ -198,13 +198,13 @@ def check_arguments(
     return {key: coerce(hints.get(key, object), value, f"{place}.{key}") for key, value in args.items()}
 
 
-def _required_parameters(function: ast.FunctionDef) -> list[str]:
+def _required_parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
     """Return the positional parameters without a default; `ast` lists the defaults of the last ones."""
     positional = [a.arg for a in (*function.args.posonlyargs, *function.args.args)]
     return positional[: len(positional) - len(function.args.defaults)]
 
 
-def _required_keyword_parameters(function: ast.FunctionDef) -> list[str]:
+def _required_keyword_parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
     keywords = zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True)
     return [a.arg for a, default in keywords if default is None]
 

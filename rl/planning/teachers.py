@@ -4,7 +4,7 @@ written; and their shapes, for memory and time."""
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from models.folder import folder_of, read_config
@@ -15,6 +15,7 @@ from models.vocabulary import describe_difference, read_vocabulary
 from rl.data.inspection import DataFacts
 from rl.data.mixture import weights_of
 from rl.data.rows import placeholders
+from rl.data.sources import load
 from rl.data.teacher_prompts import teacher_prompt
 from rl.planning.checks import has_sound
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from rl.recipe import Recipe
     from rl.recipe.stage_list import Stage
     from rl.stages.rlvr.config import Config
+    from rl.types import Prompt
 
 Facts = Mapping[tuple[str, str | None], DataFacts]
 
@@ -34,7 +36,7 @@ def check(recipe: Recipe, facts: Facts) -> tuple[list[str], list[str]]:
     problems, notes = dict[str, None](), dict[str, None]()  # ordered sets: iterations of a block repeat a line
     for stage in _taught(recipe):
         config: Config = stage.config
-        problems |= dict.fromkeys(_unwritten(stage, facts))
+        problems |= dict.fromkeys(_unwritten(recipe, stage, facts))
         folder = _folder(recipe, stage)
         if folder is None:  # an earlier stage's, of the recipe's own model; or one that `rl.recipe.names` has refused
             continue
@@ -90,18 +92,22 @@ def _shape(folder: Path | None) -> Shape | None:
         return None
 
 
-def _unwritten(stage: Stage, facts: Facts) -> list[str]:
+def _unwritten(recipe: Recipe, stage: Stage, facts: Facts) -> list[str]:
     """Return a line where the teacher's prompt cannot be written for a prompt that was read."""
     config: Config = stage.config
     if config.teacher_template is None:
         return []
     for name in weights_of(config.data):
-        known = facts.get((name, config.split))
-        for prompt in known.prompts if known else ():
+        data, known = recipe.header.data.get(name), facts.get((name, config.split))
+        prompts: Sequence[Prompt] = known.prompts if known else ()
+        if data and data.source == "sounds" and not (known and known.problems):
+            prompts = load(data, config.split, 1)  # its columns are known once one is made, which takes milliseconds
+        fix = f"; map the column in data.{name}.fields" if data and data.fields else ""
+        for prompt in prompts:
             try:
                 teacher_prompt(prompt, config.teacher_template)
             except ValueError as error:
-                return [f"{stage.place}: {error}; map the column in data.{name}.fields"]
+                return [f"{stage.place}: {error}{fix}"]
     return []
 
 

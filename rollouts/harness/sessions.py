@@ -81,11 +81,11 @@ class Sessions:
 
     def note(self, id: str, error: AskError) -> None:
         """Count a question that was refused before it was asked."""
-        self._post(lambda requests, rollouts: self._note(id, error.reason))
+        self._post(lambda _, __: self._note(id, error.reason))
 
     def withdraw(self, id: str, future: Future[Body]) -> None:
         """Drop a question whose client has left."""
-        self._post(lambda requests, rollouts: self._withdraw(id, future))
+        self._post(lambda _, __: self._withdraw(id, future))
 
     def end(self, id: str, verdict: Verdict | None, error: str | None = None) -> Future[Rollout | None]:
         """End a session, with the harness's own verdict or its error, if any. The future holds its rollout, None for a

@@ -131,13 +131,14 @@ def test_ppo_with_its_name_is_shown_the_algorithm() -> None:
     [
         ({"algorithm": "opd"}, "rlvr.teacher: nobody to learn from; name an earlier stage or the folder of a model"),
         ({"objective": {"teacher_coef": 1.0}}, "rlvr.teacher: nobody to learn from"),
-        ({"teacher": "x"}, "rlvr.teacher: ppo does not read it; set algorithm: opd, or objective.teacher_coef"),
+        ({"teacher": "x"}, "rlvr.teacher: advantage 'gae' does not read it; set algorithm: opd, or add objective"),
         ({"teacher_template": "{question}"}, "rlvr.teacher_template: no teacher to read it"),
         (
             {"algorithm": "opd", "teacher": "x", "teacher_template": "{question!r}"},
             "rlvr.teacher_template: only plain {column} names",
         ),
         ({"algorithm": "opd", "teacher": "x", "teacher_template": "{"}, "rlvr.teacher_template: "),
+        ({"algorithm": "opd", "teacher": "x", "teacher_template": " "}, "rlvr.teacher_template: empty; write what"),
     ],
 )
 def test_a_stage_without_what_it_needs_is_refused(settings: dict[str, object], text: str) -> None:

@@ -160,6 +160,12 @@ def test_a_column_that_the_rows_lack_is_named_before_anything_starts() -> None:
     assert line.endswith("; map the column in data.words.fields")
 
 
+def test_a_column_of_made_sounds_is_looked_for_too() -> None:
+    teacher()
+    (line,) = problems("rlvr.teacher_template='{descripton} {question}'", data=SOUNDS, model=EARS)
+    assert "the template's {descripton} is no column; did you mean 'description'?" in line
+
+
 def test_a_teacher_of_short_sequences_is_refused() -> None:
     teacher(max_position_embeddings=256)
     (line,) = problems()

@@ -137,19 +137,24 @@ class Config(StageConfig):
         self._check_teacher(place)
 
     def _check_teacher(self, place: str) -> None:
-        """Raise ConfigError where a teacher is missing or nothing reads it."""
-        is_read = "teacher" in columns(self.build_objective(place))
+        """Raise ConfigError where a teacher is missing, nothing reads it, or its template is none."""
+        objective = self.build_objective(place)
+        is_read = "teacher" in columns(objective)
         if is_read and self.teacher is None:
             raise ConfigError(f"{place}.teacher: nobody to learn from; name an earlier stage or the folder of a model")
         # Somebody else's estimator may read it through code that is not seen.
-        if self.teacher is not None and not is_read and self.build_objective(place).advantage in ADVANTAGES:
+        if self.teacher is not None and not is_read and objective.advantage in ADVANTAGES:
             raise ConfigError(
-                f"{place}.teacher: {self.algorithm} does not read it; set algorithm: opd, or objective.teacher_coef: 1.0"
+                f"{place}.teacher: advantage '{objective.advantage}' does not read it; set algorithm: opd, or add "
+                "objective.teacher_coef: 1.0"
             )
-        if self.teacher_template is not None:
-            placeholders(self.teacher_template, f"{place}.teacher_template")
-        if self.teacher_template is not None and self.teacher is None:
+        if self.teacher_template is None:
+            return
+        if self.teacher is None:
             raise ConfigError(f"{place}.teacher_template: no teacher to read it; add `teacher: …`, or remove it")
+        if not self.teacher_template.strip():
+            raise ConfigError(f"{place}.teacher_template: empty; write what the teacher reads, such as '{{question}}'")
+        placeholders(self.teacher_template, f"{place}.teacher_template")
 
     def build_objective(self, place: str = "") -> Objective:
         """Return the algorithm with this stage's changes. Raises ConfigError."""

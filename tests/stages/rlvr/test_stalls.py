@@ -90,6 +90,7 @@ def recorder(folder: Path, said: list[str]) -> Recorder:
     result: Any = object.__new__(Recorder)  # its models and engines have no part in a warning
     result.context, result.stalls = context, Stalls("rlvr", 4, 64)
     result.gaps = Gaps("rlvr", choose_bounds("bfloat16", None))
+    result.has_diverged, result.stream = False, SimpleNamespace(diverged_group=None)
     return result
 
 
