@@ -74,7 +74,7 @@ class Sessions:
     # --- the thread of whoever asks -----------------------------------------------------------------------------------
 
     def ask(self, id: str, ask: Ask) -> Future[Body]:
-        """Have a question of a session answered. The future raises AskError where it is refused."""
+        """Queue a question of a session and return its answer to come, which is an AskError where it is refused."""
         future: Future[Body] = Future()
         self._post(lambda requests, _: self._take(id, ask, future, requests))
         return future
