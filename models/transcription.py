@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast  # for what transformers leaves untyped
 
 from rl.audio import SAMPLE_RATE, waveform
 from rl.config import ConfigError
@@ -28,9 +28,9 @@ def transcribe(folder: Path, clips: Iterable[Clip]) -> Iterator[str]:
     import torch
     from transformers import PreTrainedTokenizerFast, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
-    extractor = WhisperFeatureExtractor.from_pretrained(folder)
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, trust_remote_code=False)
-    model = WhisperForConditionalGeneration.from_pretrained(folder, trust_remote_code=False).eval()
+    extractor: Any = WhisperFeatureExtractor.from_pretrained(folder)
+    tokenizer: Any = cast("Any", PreTrainedTokenizerFast).from_pretrained(folder, trust_remote_code=False)
+    model: Any = WhisperForConditionalGeneration.from_pretrained(folder, trust_remote_code=False).eval()
     for clip in clips:
         mels = extractor(waveform(clip), sampling_rate=SAMPLE_RATE, return_tensors="pt").input_features
         with torch.inference_mode():

@@ -170,7 +170,10 @@ def check_call(function: ast.FunctionDef, arguments: Sequence[str], place: str) 
 
 
 def check_arguments(
-    function: ast.FunctionDef, positional_arguments: Sequence[str], args: Mapping[str, object] | None, place: str
+    function: ast.FunctionDef | ast.AsyncFunctionDef,
+    positional_arguments: Sequence[str],
+    args: Mapping[str, object] | None,
+    place: str,
 ) -> dict[str, Any]:
     """Return the keyword arguments `args`, which follow `positional_arguments`, converted as the function's annotations
     say; None: not known yet, only the positional ones are checked. Raises ConfigError where it does not take them."""
@@ -195,13 +198,13 @@ def check_arguments(
     return {key: coerce(hints.get(key, object), value, f"{place}.{key}") for key, value in args.items()}
 
 
-def _required_parameters(function: ast.FunctionDef) -> list[str]:
+def _required_parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
     """Return the positional parameters without a default; `ast` lists the defaults of the last ones."""
     positional = [a.arg for a in (*function.args.posonlyargs, *function.args.args)]
     return positional[: len(positional) - len(function.args.defaults)]
 
 
-def _required_keyword_parameters(function: ast.FunctionDef) -> list[str]:
+def _required_keyword_parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
     keywords = zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True)
     return [a.arg for a, default in keywords if default is None]
 

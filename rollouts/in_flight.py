@@ -8,7 +8,7 @@ tokens: a run that is told the cuts of another one (`Request.cuts`) holds each s
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,6 +17,16 @@ from rollouts.requests import Request
 
 if TYPE_CHECKING:
     from vllm import LLMEngine
+
+
+def keep_clips() -> None:
+    """Have vLLM's workers keep the sound of every sample, in this process."""
+    from vllm.v1.core.sched import output
+
+    # They are not sent the clips of a prompt whose beginning is in the prefix cache. New weights empty that cache, and the sample
+    # is read anew from its beginning, with nothing to hear: `Encoder cache miss` (vLLM 0.30).
+    assert callable(output.strip_covered_mm_data), "vLLM leaves out clips elsewhere"
+    output.strip_covered_mm_data = lambda features, *_, **__: features
 
 
 class InFlight:
@@ -55,7 +65,7 @@ class InFlight:
         self._hold([name for name, request in self.requests.items() if request.cuts and name not in self._held])
 
     @contextmanager
-    def put_first(self, name: str) -> Iterator[None]:
+    def put_first(self, name: str) -> Generator[None]:
         """Write a request that vLLM was just given in the next step, whatever waits and however many run; what waits does so
         until the context ends."""
         scheduler = self._scheduler

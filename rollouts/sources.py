@@ -1,4 +1,4 @@
-"""What a sampler's samples are made of, as its dispatcher sees it."""
+"""Source of a sampler's samples, as its dispatcher sees it."""
 
 from __future__ import annotations
 

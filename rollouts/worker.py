@@ -25,7 +25,7 @@ from rollouts.engine_options import (
     gpu_options,
     with_recipe,
 )
-from rollouts.in_flight import InFlight
+from rollouts.in_flight import InFlight, keep_clips
 from rollouts.memory import Call, Level, Memory
 from rollouts.probe import Probe, score_probe
 from rollouts.rendezvous import private_rendezvous
@@ -76,6 +76,7 @@ class EngineWorker:
             # Trainers hold memory where an engine starts in the place of one that died.
             options[SHARE] = free_share(free, total, options.get(SHARE, WHOLE_SHARE))
         arguments = EngineArgs(**{"trust_remote_code": cast(Any, False), **options})
+        keep_clips()
         with private_rendezvous():
             self.engine = LLMEngine.from_engine_args(arguments)
         if not torch.cuda.is_available():
@@ -201,7 +202,7 @@ class EngineWorker:
     def _step(self) -> list[Any]:
         """Step once and return what vLLM puts out, without the samples that have ended: they are kept for `advance`."""
         others: list[Any] = []
-        for output in self.engine.step():
+        for output in cast("list[Any]", self.engine.step()):
             if output.request_id not in self.in_flight.requests:
                 others.append(output)
             elif output.finished:

@@ -38,6 +38,8 @@ class FaultyEngine(EngineWorker):
         if self.fault == "dies":
             os._exit(1)
         receiver = weight_transfer.Receiver
+        if self.fault == "dies in the stream":
+            weight_transfer.Receiver = dying_receiver()  # type: ignore[misc]
         if self.fault in ALTERATIONS and "stream" in buckets[0]:
             weight_transfer.Receiver = altering_receiver(self.fault)  # type: ignore[misc]
         elif self.fault in ALTERATIONS:
@@ -55,6 +57,18 @@ class FaultyEngine(EngineWorker):
             weight_transfer.Receiver = receiver  # type: ignore[misc]
             weight_transfer.dispatch_cpu_unquantized_gemm, model.load_weights = pack, load_weights
         return self.receipt
+
+
+def dying_receiver() -> Any:
+    """The receiver of a stream, in a process that is killed with the first of several buckets in its hands."""
+    from rollouts.stream import Receiver
+
+    class Dying(Receiver):
+        def buckets(self) -> Iterator[list[tuple[str, Any]]]:
+            yield next(super().buckets())
+            os._exit(1)
+
+    return Dying
 
 
 def altering_receiver(fault: str) -> Any:

@@ -1,9 +1,10 @@
-"""A whole run whose samples are written while the policy learns: killed, gone on with, and repeated."""
+"""Whole runs whose samples are written while the policy learns, also in turns: killed, gone on with, and repeated."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from omegaconf import OmegaConf
 from pyarrow import parquet
 from test_runs import recipe
@@ -23,6 +25,23 @@ from rl.runner import run
 from rl.runner.run_dir import replay_overrides
 
 STEPS, GROUPS, LAG = 8, 4, 2
+GAME = """
+from rl.types import Message, Reply
+
+
+class Game:
+    def __init__(self):
+        self.turns = 0
+
+    def step(self, prompt, rollout):
+        self.turns += 1
+        if self.turns == 4:
+            return None
+        if rollout.text.endswith("e"):
+            return Reply((Message("assistant", f"[{self.turns}]"),), reward=0.01, note="inside")
+        return Reply((Message("user", f"{self.turns}?"),), note="asked")
+"""
+ENVIRONMENT = {"step": "game.py:Game", "stop": ["e"], "max_turns": 6}
 
 
 def untimed(run_dir: Path) -> list[dict[str, Any]]:
@@ -34,6 +53,21 @@ def start(file: Path, out: Path, *flags: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
+
+
+def with_game(stage: dict[str, Any], folder: Path, **model: Any) -> Path:
+    """Return the file of a recipe whose policy is answered by the game."""
+    (folder / "game.py").write_text(GAME)
+    source = recipe([stage]).source
+    source["stages"][-1]["rlvr"]["environment"] = ENVIRONMENT
+    source["model"] |= model
+    OmegaConf.save(OmegaConf.create(source), folder / "tiny.yaml")
+    return folder / "tiny.yaml"
+
+
+def assert_same_rollouts(one: Path, other: Path) -> None:
+    for rollouts in sorted((one / "rollouts").iterdir()):
+        assert parquet.read_table(rollouts).equals(parquet.read_table(other / "rollouts" / rollouts.name))
 
 
 def test_a_killed_run_loses_nothing_of_what_was_drawn_ahead_and_can_be_repeated(
@@ -72,5 +106,26 @@ def test_a_killed_run_loses_nothing_of_what_was_drawn_ahead_and_can_be_repeated(
     run(load(file, replay_overrides(values, out)), again, say=lambda _: None)
     assert untimed(again) == untimed(out)
     assert CutLog(again / "stages" / "02-rlvr").read() == log.read()
-    for rollouts in sorted((out / "rollouts").iterdir()):
-        assert parquet.read_table(rollouts).equals(parquet.read_table(again / "rollouts" / rollouts.name))
+    assert_same_rollouts(out, again)
+
+
+@pytest.mark.parametrize("lag", [0, LAG])
+def test_an_adapter_learns_from_turns(ray_session: None, tmp_path: Path, lag: int) -> None:
+    """Without a lag, a run that goes on from a checkpoint writes what it would have written; with one, it is repeated."""
+    stage = {"steps": 4, "max_lag": lag, "max_sequence_tokens": 128, "checkpoint_every": 2, "algorithm": "grpo"}
+    stage["objective"] = {"reward_at": "turns"}
+    file, out, again = with_game(stage, tmp_path, lora={"rank": 2}), tmp_path / "run", tmp_path / "again"
+    run(load(file), out, say=lambda _: None)
+    if lag:
+        run(load(file, replay_overrides(load(file), out)), again, say=lambda _: None)
+    else:
+        shutil.copytree(out, again, symlinks=True)
+        for made in ("done.json", "model", "checkpoints/step-000004"):
+            path = again / "stages/02-rlvr" / made
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        run(load(file), again, resume=True, say=lambda _: None)
+    assert untimed(again) == untimed(out)
+    assert_same_rollouts(out, again)
+    rows = [row for row in untimed(out) if row["stage"] == "rlvr"]
+    assert all(row["environment/replies"] > 0 and row["environment/errors"] == 0 for row in rows)
+    assert all(row.get("logprob_gap/max", 0) <= 1e-4 for row in rows)

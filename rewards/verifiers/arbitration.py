@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rewards.answers.texts import answer_text
-from rewards.answers.transcripts import error_rate
+from rewards.answers.transcripts import error_rate, transcript_words
 from rewards.contract import Case
 from rl.data.arbitration import ASK, FIELD, candidate_of, split_action, transcript_in
 from rl.types import Prompt, Rollout, Verdict
@@ -17,14 +17,15 @@ def verify(prompt: Prompt, rollout: Rollout, *, graded: bool = False, needs_acti
     gold = prompt.answer or ""
     action, text = split_action(answer_text(rollout.response))
     score = _score(gold, text, graded)
+    read = " ".join(transcript_words(text))
     own = transcript_in(rollout.reasoning)
     parts = {"own": _score(gold, own, graded), "asked": float(ASK in rollout.reasoning or action == "external")}
     if FIELD in prompt.fields:
         parts["external"] = _score(gold, candidate_of(prompt), graded)
     if action is None and needs_action:
-        return Verdict(0.0, parts, reason="no action before the answer", read=text)
+        return Verdict(0.0, parts, reason="no action before the answer", read=read)
     reason = "" if score == 1 else f"read '{text[:100]}'"
-    return Verdict(score, parts, reason=reason, read=text)
+    return Verdict(score, parts, reason=reason, read=read)
 
 
 def _score(gold: str, text: str, graded: bool) -> float:

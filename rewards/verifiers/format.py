@@ -131,7 +131,7 @@ def _share_in_order(text: str, names: Sequence[str]) -> float:
     return count / len(names)
 
 
-_PLAIN = {"sections": [], "answer_section": None}
+_PLAIN: dict[str, object] = {"sections": [], "answer_section": None}
 _COTA = {"sections": ["PLANNING", "CAPTION", "REASONING", "SUMMARY"], "answer_section": "RESPONSE"}
 _STEPS = "<PLANNING>p</PLANNING><CAPTION>c</CAPTION>\n<REASONING>r</REASONING><SUMMARY>s</SUMMARY>"
 GOLD = [

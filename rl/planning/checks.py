@@ -76,23 +76,29 @@ def _public_sets(stage: Stage, recipe: Recipe) -> list[str]:
 
 def _missing_fields(stage: Stage, recipe: Recipe) -> list[str]:
     """Return a line for each data set whose rows have no demonstration, or no pair, for a stage that reads these."""
-    row_kind, lines = stage.facts.reads, list[str]()
-    if row_kind not in FIELDS:
-        return lines
-    fields = FIELDS[row_kind]
-    for name in weights_of(stage.config.data):
-        data = recipe.header.data.get(name)
-        if data is None:
-            continue  # an earlier stage makes it
-        if data.source == "huggingface" and not data.fields:
-            continue  # its columns may have usual names, which only loading it shows
-        if data.source in FILES and not set(fields) & recognise(data).fields.keys():
-            lines.append(f"{stage.place}.data: '{name}' has no {row_kind}; map `{fields[0]}:` in data.{name}.fields")
-        elif data.source not in FILES and _task_lacks(row_kind, data):
-            lines.append(
-                f"{stage.place}.data: '{name}' has no {row_kind}; name a data set that has, or the stage that makes it"
-            )
+    lines: list[str] = []
+    for read in stage.config.reads:
+        row_kind = stage.facts.reads
+        if read.key:  # an evaluation on the way needs prompts alone
+            row_kind = "demonstrations" if read.key == "chains" else "prompts"
+        place = f"{stage.place}.{read.key or 'data'}"
+        for name in weights_of(read.data) if row_kind in FIELDS else ():
+            data = recipe.header.data.get(name)
+            if data is not None and (fix := _missing_field(row_kind, name, data)):
+                lines.append(f"{place}: '{name}' has no {row_kind}; {fix}")
     return lines
+
+
+def _missing_field(row_kind: str, name: str, data: DataConfig) -> str:
+    """Return how to give a data set rows of that kind; "" where it has them, or nobody knows before they are loaded."""
+    if data.source == "huggingface" and not data.fields:
+        return ""  # its columns may have usual names, which only loading it shows
+    fields = FIELDS[row_kind]
+    if data.source in FILES and not set(fields) & recognise(data).fields.keys():
+        return f"map `{fields[0]}:` in data.{name}.fields"
+    if data.source not in FILES and _task_lacks(row_kind, data):
+        return "name a data set that has, or the stage that makes it"
+    return ""
 
 
 def _task_lacks(row_kind: str, data: DataConfig) -> bool:

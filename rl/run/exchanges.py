@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -49,17 +49,17 @@ def read_exchanges(text: str | None, run_dir: Path, tokens: int) -> tuple[Exchan
 
 
 def _read_exchange(row: object, run_dir: Path, tokens: int) -> Exchange:
-    match row:
+    fields = cast("Mapping[str, object]", row) if isinstance(row, dict) else {}
+    messages, clips = fields.get("messages"), fields.get("clips")
+    match fields:
         case {
             "text": str(text),
-            "messages": messages,
-            "clips": clips,
             "reward": None | float() | int() as reward,
             "note": str(note),
             "tokens": [int(start), int(end)],
-        }:
-            said = tuple(_read_message(message) for message in cast("Sequence[object]", messages))
-            sounds = tuple(stored_clip(run_dir, str(name)) for name in cast("Sequence[object]", clips))
+        } if isinstance(messages, list) and isinstance(clips, list):
+            said = tuple(_read_message(message) for message in cast("list[object]", messages))
+            sounds = tuple(stored_clip(run_dir, str(name)) for name in cast("list[object]", clips))
             # What nobody wrote on after: a reply without a token at the very end.
             is_last = start == end == tokens
             return Exchange(text, Reply(said, sounds, reward, note, is_last), start, end)

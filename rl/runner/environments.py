@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,7 +34,7 @@ class Environments:
                     pass
 
     @contextmanager
-    def of_stage(self, stage: Stage, cluster: Cluster) -> Iterator[EnvironmentService | None]:
+    def of_stage(self, stage: Stage, cluster: Cluster) -> Generator[EnvironmentService | None]:
         """Yield the stage's environment, which answers what the cluster's engines write for as long as the stage runs. A harness
         begins its samples instead, and is not yielded."""
         config, place = stage_environment(stage, self.header.environment)
@@ -61,7 +61,7 @@ class Environments:
                         cluster.sampler.episodes.environment = None
 
     @contextmanager
-    def _started(self, config: EnvironmentConfig, place: str) -> Iterator[EnvironmentService]:
+    def _started(self, config: EnvironmentConfig, place: str) -> Generator[EnvironmentService]:
         from rollouts.environments.service import EnvironmentService
 
         with EnvironmentService(config, self.folder) as service:
@@ -69,7 +69,7 @@ class Environments:
             yield service
 
     @contextmanager
-    def _started_harness(self, config: EnvironmentConfig, place: str) -> Iterator[HarnessService]:
+    def _started_harness(self, config: EnvironmentConfig, place: str) -> Generator[HarnessService]:
         from rollouts.harness.service import HarnessService
 
         with HarnessService(config, self.folder) as service:

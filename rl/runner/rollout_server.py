@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import numbers
 import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from rl import signals
 from rl.config import ConfigError
@@ -36,7 +35,7 @@ SWEEP_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """Where and how long sessions are served."""
+    """Address of the server, and limits of its sessions."""
 
     host: str
     port: int
@@ -131,14 +130,14 @@ def _finish(sessions: Sessions, files: SessionFiles, id: str, values: Mapping[st
     from rollouts.harness.server import wait_for
     from rollouts.harness.settings import AskError
 
-    rollout = wait_for(sessions.end(id, *_read_end(values)), END_S)
+    rollout = wait_for(sessions.end(id, *read_end(values)), END_S)
     if rollout is None:
         raise AskError("unknown_session", f"session {id}: is not open", 404)
     file = files.write(rollout)
     return {"session": id, "rollouts": 1 + len(rollout.siblings), "file": str(file), "error": rollout.error}
 
 
-def _read_end(values: Mapping[str, object]) -> tuple[Verdict | None, str | None]:
+def read_end(values: Mapping[str, object]) -> tuple[Verdict | None, str | None]:
     """Return (verdict, error) of the JSON with which a session is finished. Raises AskError."""
     from rollouts.harness.settings import AskError, shorten
     from rollouts.harness.work import as_verdict
@@ -151,18 +150,27 @@ def _read_end(values: Mapping[str, object]) -> tuple[Verdict | None, str | None]
         raise AskError("finish", "error and reason: expected text")
     if error is not None:
         return None, f"harness: {error[:2000]}"
-    if not isinstance(parts, dict) or not all(_is_number(value) for value in parts.values()):  # type: ignore[reportUnknownVariableType]
-        raise AskError("finish", f"parts: {shorten(parts)} is no mapping of names to numbers")
+    scores = _read_parts(parts)
+    if scores is None:
+        raise AskError("finish", f"parts: {shorten(cast('object', parts))} is no mapping of names to numbers")
     if reward is None:
         return None, None
-    if not _is_number(reward):
+    if (score := _read_number(reward)) is None:
         raise AskError("finish", f"reward: {shorten(reward)} is no finite number")
-    scores = {str(name)[:100]: float(value) for name, value in parts.items()}  # type: ignore[reportUnknownVariableType]
-    return as_verdict(Verdict(float(reward), scores, reason=reason[:500])), None
+    return as_verdict(Verdict(score, scores, reason=reason[:500])), None
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and abs(float(value)) < float("inf")
+def _read_parts(parts: object) -> dict[str, float] | None:
+    """Return the scores of a verdict's parts, or None where they are none."""
+    values = cast("dict[str, object]", parts) if isinstance(parts, dict) else {"": None}
+    scores = {name[:100]: score for name, value in values.items() if (score := _read_number(value)) is not None}
+    return scores if len(scores) == len(values) else None
+
+
+def _read_number(value: object) -> float | None:
+    """Return a finite number of a JSON, or None for anything else."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
+    return float(value) if is_number else None
 
 
 def new_token() -> str:

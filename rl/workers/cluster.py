@@ -36,7 +36,7 @@ from rl.workers.probe import draw_probe
 from rl.workers.processes import Processes
 from rl.workers.ray_deaths import RayDeaths
 from rl.workers.ray_start import kill_ray, start_ray, stop_ray
-from rl.workers.reservation import devices, gpu_environment, is_alive, reserve
+from rl.workers.reservation import devices, gpu_environment, raise_if_lost, reserve
 from rl.workers.start_model import StartModel
 from rl.workers.storage import RunSite, Storage, find_storage
 from rl.workers.trainer_config import TrainerConfig
@@ -264,9 +264,7 @@ class Cluster:
         return group
 
     def _respawn(self, i: int) -> Actor:
-        if not is_alive(self.nodes[self.seats["engine", i][0]]):
-            # A new engine would wait for ever for its place on the lost node: raise, and the cluster is built anew.
-            ray.get(self.actors["engine", i].__ray_ready__.remote())
+        raise_if_lost(self.nodes[self.seats["engine", i][0]], self.actors["engine", i])
         self.actors["engine", i] = self._spawn("engine", i)
         return self.actors["engine", i]
 

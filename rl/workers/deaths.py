@@ -105,7 +105,9 @@ def _find_cause(text: str, pid: int, oom_kills: int) -> Loss:
         return Loss(f"it did not start: {last_line(Exception(text))}", is_curable=False)
     if "low on memory" in text:
         return Loss(f"Ray ended it because its node ran out of memory; {MEMORY_FIX}", is_curable=False)
-    if re.search(r"\bnode\b.*\b(died|dead|terminated|preempted)", text, re.IGNORECASE) and not pid:
+    # Ray names the process too where only its node is gone; of a process alone it says that the worker has died.
+    is_lost_node = re.search(r"\bnode\b.*\b(died|dead|terminated|preempted)", text, re.IGNORECASE) and not pid
+    if is_lost_node or "its node has died" in text:
         return Loss("its node has died or cannot be reached")
     if signal_name := _find_signal(pid):
         return Loss(f"it crashed with {signal_name}")

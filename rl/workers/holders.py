@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from ray.util.placement_group import placement_group_table
+from ray import util
 
 from rl.units import many
 from rl.workers.nodes import Node
@@ -39,12 +39,13 @@ def own_holding(node: str, environment: Mapping[str, str] = os.environ) -> Holdi
 
 def read_holdings() -> list[Holding]:
     """Return the reservations of all runs on the cluster."""
-    groups = cast("dict[str, dict[str, Any]]", placement_group_table())  # Ray leaves it untyped
+    groups = cast("dict[str, dict[str, Any]]", cast("Any", util).placement_group_table())  # untyped by Ray
     holdings: list[Holding] = []
     for group in groups.values():
         if group["name"].startswith(MARK) and group["state"] == "CREATED":
-            sums = [sum(bundle.get(kind, 0.0) for bundle in group["bundles"].values()) for kind in ("CPU", "GPU")]
-            holdings.append(Holding(group["name"].removeprefix(MARK).rpartition(SEPARATOR)[0], *sums))
+            bundles: list[dict[str, float]] = list(group["bundles"].values())
+            cpus, gpus = (sum(bundle.get(kind, 0.0) for bundle in bundles) for kind in ("CPU", "GPU"))
+            holdings.append(Holding(group["name"].removeprefix(MARK).rpartition(SEPARATOR)[0], cpus, gpus))
     return holdings
 
 

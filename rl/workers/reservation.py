@@ -26,7 +26,7 @@ from rl.workers.nodes import Node, arrange, describe_fragments, describe_placed
 from rl.workers.placement import Bundle, ClusterConfig, total
 from rl.workers.storage import RunSite
 from rl.workers.waiting_line import Holding, Ticket
-from rollouts.remote import fetch
+from rollouts.remote import Actor, fetch
 
 ATTEMPT_S = 30.0
 """Seconds that Ray gets to reserve what is free; more where another run was quicker."""
@@ -51,9 +51,11 @@ def live_nodes(free: bool = False) -> list[Node]:
     return sorted(nodes, key=lambda node: (node.id != here, node.host, node.id))
 
 
-def is_alive(node: Node) -> bool:
-    """Return whether Ray still reaches a node."""
-    return any(node.id == live.id for live in live_nodes())
+def raise_if_lost(node: Node, actor: Actor) -> None:
+    """Raise the death of an actor whose node is lost: its place is reserved there, where a new one would wait for ever. After this
+    error the whole cluster is built anew."""
+    if all(node.id != live.id for live in live_nodes()):
+        ray.get(actor.__ray_ready__.remote())
 
 
 def reserve(

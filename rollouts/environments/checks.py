@@ -10,7 +10,7 @@ from rewards.resolve import find_source
 from rl import functions
 from rl.config import ConfigError, did_you_mean
 from rollouts.environments.config import EnvironmentConfig
-from rollouts.environments.tool import list_tools, tag_of
+from rollouts.environments.tool import IN_TREE, list_tools, tag_of
 
 
 def check_environment(config: EnvironmentConfig, place: str, folder: Path | None) -> None:
@@ -22,17 +22,27 @@ def check_environment(config: EnvironmentConfig, place: str, folder: Path | None
     tags: list[str] = []
     for i, tool in enumerate(config.tool_configs):
         at = f"{place}.tools[{i}]"
-        if ":" in tool.tool:
-            _find_function(tool.tool, at, folder)
-        elif tool.tool not in list_tools():
+        if ":" not in tool.tool and tool.tool not in list_tools():
             hint = did_you_mean(tool.tool, list_tools())
             raise ConfigError(f"{at}: unknown tool '{tool.tool}'{hint} (or your own as file.py:fn)")
+        _check_tool(tool.tool, tool.args, at, folder)
         tag = tag_of(tool.tool, tool.tag)
         if not re.fullmatch(r"\w[\w.-]*", tag):
             raise ConfigError(f"{at}.tag: '{tag}' is no name; write it without brackets: tag: calc")
         if tag in tags:
             raise ConfigError(f"{at}.tag: '{tag}' calls an earlier tool; give it another")
         tags.append(tag)
+
+
+def _check_tool(spec: str, args: dict[str, object], place: str, folder: Path | None) -> None:
+    """Raise ConfigError where a tool does not take what the recipe gives it: its parameters behind `*`."""
+    if ":" in spec:
+        definition = _find_function(spec, place, folder)
+    else:
+        definition = functions.names_in_file(IN_TREE / f"{spec}.py", place)[spec]
+    if isinstance(definition, ast.FunctionDef):
+        positional = [a.arg for a in (*definition.args.posonlyargs, *definition.args.args)]
+        functions.check_arguments(definition, positional, args, f"{place}.args")
 
 
 def _check_step(spec: str, args: dict[str, object], place: str, folder: Path | None) -> None:

@@ -24,7 +24,7 @@ from typing import Any, cast
 
 from rewards.resolve import import_module
 from rl import functions
-from rl.config import ConfigError, did_you_mean
+from rl.config import ConfigError, coerce, did_you_mean
 from rl.messages import Clip, Reply
 from rl.types import Prompt
 
@@ -151,7 +151,10 @@ def load_tool(spec: str, args: Mapping[str, object], tag: str | None, folder: Pa
         name=name,
         tag=tag or cast("str", getattr(module, "TAG", name) if not colon else name),
         function=function,
-        args={key: _as_path(value, hints.get(key), folder) for key, value in args.items()},
+        args={
+            key: _as_annotated(value, hints.get(key), folder, f"tool '{spec}': args.{key}")
+            for key, value in args.items()
+        },
         parameters=parameters,
         hints=hints,
         takes_prompt="prompt" in signature,
@@ -167,8 +170,11 @@ def tag_of(spec: str, tag: str | None) -> str:
     return cast("str", typing.cast("Any", node).value.value)
 
 
-def _as_path(value: object, hint: object, folder: Path | None) -> object:
-    """Return an argument annotated as a Path as one, looked up in the recipe's folder and the working directory."""
+def _as_annotated(value: object, hint: object, folder: Path | None, place: str) -> object:
+    """Return an argument of the recipe's as the type that the tool annotates; a Path looked up in the recipe's folder and the
+    working directory. Raises ConfigError."""
+    if hint is bool or hint is int or hint is float or hint is str:
+        return coerce(hint, value, place)
     if hint is not Path or not isinstance(value, str):
         return value
     return functions.find_file(value, "tool", [path for path in (folder, Path.cwd()) if path is not None])

@@ -109,8 +109,8 @@ def to_events(body: Mapping[str, Any], with_usage: bool) -> bytes:  # Any: JSON
         message["tool_calls"] = [{"index": i, **call} for i, call in enumerate(calls)]
     head = {**{name: body[name] for name in ("id", "created", "model")}, "object": "chat.completion.chunk"}
     content = {"index": 0, "delta": message, "finish_reason": None, "logprobs": choice["logprobs"]}
-    end = {"index": 0, "delta": {}, "finish_reason": choice["finish_reason"]}
-    chunks = [{**head, "choices": [content]}, {**head, "choices": [end]}]
+    end: dict[str, object] = {"index": 0, "delta": {}, "finish_reason": choice["finish_reason"]}
+    chunks: list[dict[str, object]] = [{**head, "choices": [content]}, {**head, "choices": [end]}]
     if with_usage:
         chunks.append({**head, "choices": [], "usage": body["usage"]})
     events = [*(json.dumps(chunk) for chunk in chunks), "[DONE]"]

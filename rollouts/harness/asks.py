@@ -141,9 +141,11 @@ def _read_temperature(value: object) -> float | None:
 def _read_stop(value: object) -> tuple[str, ...]:
     if value is None:
         return ()
-    texts = cast("list[object]", value if isinstance(value, list) else [value])
+    texts: list[object] = cast("list[object]", value) if isinstance(value, list) else [value]
     if len(texts) > MOST_STOPS or not all(isinstance(text, str) and text for text in texts):
-        raise AskError("setting", f"stop: {shorten(value)} is no text, nor a list of at most {MOST_STOPS} texts")
+        raise AskError(
+            "setting", f"stop: {shorten(cast('object', value))} is no text, nor a list of at most {MOST_STOPS} texts"
+        )
     return tuple(cast("list[str]", texts))
 
 

@@ -75,7 +75,9 @@ def begin_or_continue(pieces: Sequence[Piece], ask: Ask, chat: ChatFormat, is_fi
     """Return the ids of a question, `is_first` of its session: those of the longest earlier conversation that it goes on with,
     else its own. Raises AskError for what the template or the model cannot take."""
     parent = find_parent(pieces, ask)
-    if parent is not None:
+    # No engine goes on behind the token that stands for sound: in a conversation that is encoded anew it is a blank.
+    has_audio_token = parent is not None and chat.audio_token in parent.response_ids
+    if parent is not None and not has_audio_token:
         opening = _continue(parent, ask, chat)
         if opening is not None:
             is_branch = any(piece.opening.parent is parent for piece in pieces)
@@ -83,7 +85,9 @@ def begin_or_continue(pieces: Sequence[Piece], ask: Ask, chat: ChatFormat, is_fi
     opening = _begin(ask, chat)
     if is_first:
         return opening
-    reason = "template" if parent is not None else find_reason(pieces, ask)
+    reason = find_reason(pieces, ask) if parent is None else "template"
+    if has_audio_token:
+        reason = "audio_token"
     return replace(opening, notes=(f"began_{reason}",))
 
 
@@ -130,10 +134,6 @@ def _continue(parent: Piece, ask: Ask, chat: ChatFormat) -> Opening | None:
     new = ask.conversation[len(parent.conversation) :]
     messages, clips = as_messages(new), clips_of(new)
     last_id = parent.response_ids[-1]
-    if chat.audio_token in parent.response_ids:
-        raise AskError(
-            "audio_token", "the answer before holds the token that stands for sound: no engine goes on behind it"
-        )
     if any(message.role == "assistant" for message in messages):
         return None
     try:

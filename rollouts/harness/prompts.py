@@ -24,10 +24,13 @@ def to_messages(prompt: Prompt) -> list[dict[str, object]]:
             messages.append({"role": message.role, "content": message.content})
             continue
         first, *texts = message.content.split(AUDIO_PATCH)
-        parts: list[dict[str, object]] = [{"type": "text", "text": first}] if first else []
+        parts: list[dict[str, object]] = []
+        if first:
+            parts.append({"type": "text", "text": first})
         for text in texts:
             data = base64.b64encode(content(next(clips))).decode()
             parts.append({"type": "input_audio", "input_audio": {"data": data, "format": "wav"}})
-            parts += [{"type": "text", "text": text}] if text else []
+            if text:
+                parts.append({"type": "text", "text": text})
         messages.append({"role": message.role, "content": parts})
     return messages

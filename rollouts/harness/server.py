@@ -77,6 +77,9 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 512  # many sessions may begin at once
     endpoint: Endpoint
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Print nothing: a process that is killed resets its connection, and a run has its terminal for itself."""
+
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"  # clients keep their connections

@@ -74,18 +74,18 @@ class Sessions:
     # --- the thread of whoever asks -----------------------------------------------------------------------------------
 
     def ask(self, id: str, ask: Ask) -> Future[Body]:
-        """Have a question of a session answered. The future raises AskError where it is refused."""
+        """Queue a question of a session and return its answer to come, which is an AskError where it is refused."""
         future: Future[Body] = Future()
         self._post(lambda requests, _: self._take(id, ask, future, requests))
         return future
 
     def note(self, id: str, error: AskError) -> None:
         """Count a question that was refused before it was asked."""
-        self._post(lambda *_: self._note(id, error.reason))
+        self._post(lambda _, __: self._note(id, error.reason))
 
     def withdraw(self, id: str, future: Future[Body]) -> None:
         """Drop a question whose client has left."""
-        self._post(lambda *_: self._withdraw(id, future))
+        self._post(lambda _, __: self._withdraw(id, future))
 
     def end(self, id: str, verdict: Verdict | None, error: str | None = None) -> Future[Rollout | None]:
         """End a session, with the harness's own verdict or its error, if any. The future holds its rollout, None for a

@@ -57,7 +57,8 @@ def format_value(name: str, metrics: Mapping[str, float]) -> str:
 
 def read_accuracies(run: Path, stage: str) -> dict[str, float]:
     """Return {prompt id: accuracy} of an evaluation."""
-    rows: list[dict[str, float]] = parquet.read_table(run / "stages" / stage / "per_prompt.parquet").to_pylist()
+    (folder,) = (run / "stages").glob(f"[0-9]*-{stage}")
+    rows: list[dict[str, float]] = parquet.read_table(folder / "per_prompt.parquet").to_pylist()
     return {str(row["id"]): row["accuracy"] for row in rows}
 
 

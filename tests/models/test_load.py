@@ -33,6 +33,12 @@ from rl.config import build as build_config
         ({"ffn_size": -1}, "model.build.ffn_size: must be at least 1; got -1"),
         ({"hidden": 64}, "model.build: unknown key 'hidden'"),
         ({"audio": {"mel_bins": 0}}, "model.build.audio.mel_bins: must be at least 1; got 0"),
+        ({"audio": {"coarse": 0}}, "model.build.audio.coarse: must be at least 1; got 0"),
+        ({"audio": {"coarse_above_s": 0.0}}, "model.build.audio.coarse_above_s: 0.0 is no length of clips in seconds"),
+        (
+            {"audio": {"coarse": 4, "coarse_above_s": 10.0}},
+            "model.build.audio.coarse_above_s: 10 s heard whole have more tokens than 25 s heard 4 × more coarsely; at most 6.25",
+        ),
         ({"audio": {"layer": 2}}, "model.build.audio: unknown key 'layer'; did you mean 'layers'?"),
         (
             {"audio": {"hidden_size": 100, "heads": 3}},

@@ -135,6 +135,7 @@ HALF = ["0.5", "\\boxed{\\frac{1}{2}}", "The answer is 2/4.", "<think>no</think>
         ("text", "bye", {}, ["Hello!", "<answer>hello</answer>"], "hello"),
         ("logic", "(1) Al is a knight\n(2) Bo is a knave", {}, ["Bo: knave, Al: knight"], "Al: knight, Bo: knave"),
         ("wer", "bye", {}, ["The cat sat.", "the cat sat"], "the cat sat"),
+        ("arbitration", "bye", {}, ["<internal>The cat sat.", "<rewrite> the cat sat", "The cat, sat"], "the cat sat"),
     ],
 )
 def test_an_answer_is_read_in_one_form(name: str, gold: str, fields: dict[str, Any], preds: list[str], read: str):

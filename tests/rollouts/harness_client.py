@@ -6,8 +6,9 @@ import json
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,7 @@ class LetterChat:
     """A chat format in which every letter is a token: `u:hello|a:` asks, and the id 0 ends a turn."""
 
     think = False
-    ends: Collection[int] = (END,)
-    audio_token = AUDIO
+    audio_token: int | None = AUDIO
 
     def prompt(
         self,
@@ -61,6 +61,17 @@ class LetterChat:
     def turn(self, ids: Sequence[int]) -> str:
         return self.written(ids)
 
+    @cached_property
+    def ends(self) -> list[int]:
+        return [END]
+
+    @cached_property
+    def closing(self) -> list[int]:
+        return []
+
+    def chain_length(self, ids: Sequence[int]) -> int:
+        return 0
+
     def drops_chain(self, role: str) -> bool:
         return role == "user"
 
@@ -75,7 +86,7 @@ def write(request: Request, version: int = 3) -> Completion:
 
 
 @contextmanager
-def dealing(sessions: Sessions, take: Callable[[Request], Completion] = write) -> Iterator[list[Rollout]]:
+def dealing(sessions: Sessions, take: Callable[[Request], Completion] = write) -> Generator[list[Rollout]]:
     """Answer questions in a thread, as a run's dispatcher does; yields the list of finished rollouts."""
     finished: list[Rollout] = []
     over = threading.Event()

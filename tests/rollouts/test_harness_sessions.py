@@ -6,10 +6,10 @@ import base64
 import http.client
 import json
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,11 @@ from harness_client import AUDIO, END, TOKEN, LetterChat, ask, call, dealing, us
 from rl.audio import encode
 from rl.types import AUDIO_PATCH, Clip, Message, Prompt, Rollout, Verdict
 from rollouts.environments.metrics import error_reason, exchange_metrics
+from rollouts.harness.asks import read_ask
 from rollouts.harness.prompts import to_messages
 from rollouts.harness.server import Endpoint
 from rollouts.harness.sessions import NOTHING_ASKED, Sessions
+from rollouts.harness.settings import AskError
 from rollouts.requests import Completion, Request
 
 LIMIT = 400
@@ -120,7 +122,7 @@ def test_what_goes_on_with_nothing_begins_a_rollout_and_is_counted(
 
 
 def test_other_tools_begin_a_rollout(table: Table) -> None:
-    tools = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
+    tools: list[object] = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
     answer = table.say("s", user("hello"))
     table.say("s", user("hello"), answer, user("on"), tools=tools)
     rollout = table.finish("s")
@@ -197,7 +199,7 @@ def test_a_seed_of_the_clients_repeats_its_answer_within_the_session() -> None:
 
 AUDIO_PART = {
     "type": "input_audio",
-    "input_audio": {"data": base64.b64encode(encode(np.zeros(1600, np.float32))).decode(), "format": "wav"},
+    "input_audio": {"data": base64.b64encode(encode(np.zeros(1600, dtype=np.float32))).decode(), "format": "wav"},
 }
 
 
@@ -316,18 +318,16 @@ def test_what_comes_after_the_end_is_refused(table: Table) -> None:
 
 
 def test_questions_that_wait_when_the_stage_ends_are_answered_with_its_end() -> None:
-    made = Table()
-    made.open("s")
-    bodies: list[tuple[int, dict[str, Any]]] = []
-    thread = threading.Thread(target=lambda: bodies.append(made.ask("s", user("hello"))))
-    thread.start()
-    while not made.sessions._inbox:  # nobody deals
-        time.sleep(0.01)
-    made.sessions.close("the stage is over")
-    thread.join()
-    made.endpoint.close()
-    assert bodies[0][0] == 410
-    assert bodies[0][1]["error"]["message"] == "the stage is over"
+    sessions = Sessions(LetterChat())
+    sessions.start("s", (0, 0), PROMPT, 7, LIMIT, 1.0)
+    questions = [sessions.ask("s", read_ask({"messages": [user("hello")]})) for _ in range(2)]
+    sessions.advance()  # the first two are with an engine, the third with nobody
+    questions.append(sessions.ask("s", read_ask({"messages": [user("hello")]})))
+    sessions.close("the stage is over")
+    for question in questions:
+        with pytest.raises(AskError, match="the stage is over") as refusal:
+            question.result(0)
+        assert refusal.value.status == 410
 
 
 def test_a_client_that_leaves_costs_its_question_alone() -> None:
@@ -422,7 +422,7 @@ def test_a_stream_brings_the_whole_answer_as_events(table: Table) -> None:
 
 
 def test_a_prompt_is_sent_with_its_sounds(table: Table) -> None:
-    clip = Clip(data=encode(np.zeros(1600, np.float32)))
+    clip = Clip(data=encode(np.zeros(1600, dtype=np.float32)))
     prompt = Prompt(
         "p", (Message("system", "listen"), Message("user", f"a {AUDIO_PATCH} b{AUDIO_PATCH}")), clips=(clip, clip)
     )
@@ -463,5 +463,27 @@ def test_a_call_of_a_tool_is_given_back_and_its_answer_goes_on_behind_it() -> No
     assert rollout.siblings == ()
     assert [m.role for e in rollout.exchanges for m in e.reply.messages] == ["tool"]
     assert f"a:{call_text}t:3|a:" in letters(rollout)
+    made.sessions.close("over")
+    made.endpoint.close()
+
+
+def test_behind_the_token_that_stands_for_sound_a_rollout_begins() -> None:
+    made = Table()
+    made.open("s")
+
+    def take(request: Request) -> Completion:
+        written = write(request)
+        if written.prompt_length > 10:
+            return written
+        tokens = np.array([*written.tokens[:-2], AUDIO, END])
+        return replace(written, tokens=tokens)
+
+    with dealing(made.sessions, take):
+        answer = made.say("s", user("hello"))
+        made.say("s", user("hello"), answer, user("on"))
+        rollout = made.finish("s")
+    assert len(rollout.siblings) == 1
+    assert AUDIO not in rollout.tokens.tolist()
+    assert rollout.exchanges[-1].reply.note == "began_audio_token"
     made.sessions.close("over")
     made.endpoint.close()

@@ -9,7 +9,7 @@ import pyarrow.parquet
 import pytest
 from samples import scored_sample
 
-from rl.runner.rollout_server import NO_REWARD, SessionFiles, _read_end
+from rl.runner.rollout_server import NO_REWARD, SessionFiles, read_end
 from rl.types import Verdict
 from rollouts.harness.settings import AskError
 
@@ -25,7 +25,7 @@ from rollouts.harness.settings import AskError
     ],
 )
 def test_the_end_of_a_session(values: dict[str, Any], verdict: Verdict | None, error: str | None) -> None:
-    assert _read_end(values) == (verdict, error)
+    assert read_end(values) == (verdict, error)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_the_end_of_a_session(values: dict[str, Any], verdict: Verdict | None, e
 )
 def test_a_wrong_end_is_refused(values: dict[str, Any]) -> None:
     with pytest.raises(AskError):
-        _read_end(values)
+        read_end(values)
 
 
 def test_each_session_has_a_file_numbered_on(tmp_path: Path) -> None:

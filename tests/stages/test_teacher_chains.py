@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -248,3 +249,14 @@ def test_a_file_lies_beside_the_recipe_and_a_data_set_in_it(tmp_path: Path) -> N
         ConfigError, match=r"stages\[0\].distill.chains: no data set 'lesons'; did you mean 'lessons'\?"
     ):
         load(file)
+
+
+def test_a_data_set_without_answers_teaches_nothing(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "rows.jsonl", [{"question": "q"}])
+    file = tmp_path / "teach.yaml"
+    lessons = f"lessons: {{source: jsonl, path: {tmp_path / 'rows.jsonl'}, fields: {{question: question}}}}"
+    file.write_text(re.sub("lessons: .*", lessons, RECIPE).replace("CHAINS", "lessons"))
+    (problem,) = plan(load(file)).problems
+    assert (
+        problem == "stages[0].distill.chains: 'lessons' has no demonstrations; map `response:` in data.lessons.fields"
+    )

@@ -21,6 +21,13 @@ from rl.workers.ray_watcher import kill_all, list_processes
     [
         ("The actor died unexpectedly before finishing this task.", 0, "it was killed from outside (SIGKILL)", True),
         ("The actor died because its node has died.", 0, "its node has died or cannot be reached", True),
+        (
+            "The actor died unexpectedly before finishing this task.\n\tpid: 30866\n\tip: 198.51.100.2\n"
+            "The actor died because its node has died. Node Id: ab12",
+            0,
+            "engine 0 (pid 30866, node 198.51.100.2) has died: its node has died or cannot be reached",
+            True,
+        ),
         ("It died because its node ran low on memory: lower the use", 0, "its node ran out of memory", False),
         (
             "an error raised in its creation task, pid=1\nImportError: no torch",

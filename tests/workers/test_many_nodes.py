@@ -64,9 +64,8 @@ def test_ranks_on_two_nodes_and_a_node_that_is_lost(tmp_path: Path) -> None:
 
     assert other.returncode == 2, other.stderr
     assert f"; {out} holds 3 CPUs" in other.stdout, other.stdout
-    assert other.stderr.startswith("error: cluster: waited 3 s in vain: waiting for 2 CPUs; free now: 0 CPUs; "), (
-        other.stderr
-    )
+    line = other.stderr.splitlines()[-1]
+    assert line.startswith("error: cluster: waited 3 s in vain: waiting for 2 CPUs; free now: 0 CPUs; "), other.stderr
     lines = output.splitlines()
     (placement,) = [line for line in lines if line.startswith("placement: ")]
     first, second_node = placement.split("; ")
@@ -74,7 +73,7 @@ def test_ranks_on_two_nodes_and_a_node_that_is_lost(tmp_path: Path) -> None:
     assert second_node.endswith(": policy 1"), placement
     assert any("not share" in line for line in lines) == own_disk, output
     # What both ranks wrote is here, whole: the manifest was written on this side.
-    checkpoint = next(out.glob("stages/*/checkpoints/step-000002"))
+    checkpoint = max(out.glob("stages/*/checkpoints/step-*"))
     manifest = json.loads((checkpoint / "manifest.json").read_text())
     assert sum("optimizer" in name for name in manifest) == 2, manifest
     assert all(os.path.isfile(checkpoint / name) for name in manifest)

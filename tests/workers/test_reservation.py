@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 import ray
+from ray.exceptions import RayActorError
 
+from rl.workers.deaths import count_oom_kills, find_loss
 from rl.workers.holders import read_holdings
 from rl.workers.nodes import Node
 from rl.workers.placement import ClusterConfig, Role, bundles
-from rl.workers.reservation import reserve
+from rl.workers.reservation import live_nodes, raise_if_lost, reserve
 from rl.workers.storage import RunSite
 
 
@@ -68,3 +70,20 @@ def test_a_jobs_own_process_counts(ray_session: None, monkeypatch: pytest.Monkey
     group, _ = reserve(want(2), shared(60), 1, RunSite(Path("/runs/mine")))
     assert [held.holder for held in read_holdings()] == ["job tiny-1 (/runs/mine)"]
     ray.util.remove_placement_group(group)
+
+
+def test_an_engine_that_is_lost_with_its_node_is_the_loss_of_the_cluster(ray_session: None) -> None:
+    actor: Any = ray.remote(Standing).options(num_cpus=0).remote()
+    ray.get(actor.__ray_ready__.remote())
+    ray.kill(actor)
+    raise_if_lost(live_nodes()[0], actor)  # its node lives: another engine takes its place
+    with pytest.raises(RayActorError) as caught:
+        raise_if_lost(Node("gone", 1, 0), actor)
+    loss = find_loss(caught.value, {("engine", 0): actor}, 1, count_oom_kills())
+    assert loss is not None
+    assert loss.is_curable
+    assert loss.text.startswith("engine 0 ")
+
+
+class Standing:
+    """An actor that does nothing."""

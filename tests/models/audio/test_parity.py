@@ -16,7 +16,7 @@ from models.hearing import clip_counter
 from models.load import load_tokenizer, save_model
 from rl.audio import waveform
 from rl.data.chat import Chat
-from rl.types import Message, Prompt
+from rl.types import AUDIO_PATCH, Message, Prompt
 from rollouts.requests import Completion, Request
 from rollouts.sampler import Sampler
 
@@ -180,3 +180,26 @@ def test_the_sampler_counts_what_is_heard(audio_engine: Any, listener: Path, pro
     ):
         with pytest.raises(ValueError, match=rf"^prompt '{prompt.id}': {line}"):
             next(sampler.generate([prompt], samples=1, temperature=1.0, max_sequence_tokens=32, seed=0))
+
+
+def test_a_sample_that_began_from_anothers_prefix_hears_its_clip_anew_under_new_weights(
+    audio_engine: Any, listener: Path, prompts: list[Prompt]
+) -> None:
+    """vLLM does not send a worker the clips that lie within a cached prefix, which new weights make it forget."""
+    import ray
+
+    chat, clip = chat_of(listener), next(p.clips[0] for p in prompts if p.clips)
+    prompt = Prompt("long", (Message("user", f"{AUDIO_PATCH} {'what is it? ' * 30}"),), clips=(clip,))
+    ids = tuple(chat.prompt(prompt.messages, prompt.clips))
+    first, second = (Request((i, 0), ids, 100 + i, 40, 1.0, prompt.clips) for i in range(2))
+    ray.get(audio_engine.load.remote(1, [{"folder": str(listener)}]))
+    (alone,) = ray.get(audio_engine.advance.remote(1, [second], 1e9))
+    ray.get(audio_engine.load.remote(2, [{"folder": str(listener)}]))  # nothing is left of it
+    ray.get(audio_engine.advance.remote(2, [first], 1e9))  # its prefix stays
+    begun = ray.get(audio_engine.advance.remote(2, [second], 0.0))  # one step
+    assert begun == []
+    ray.get(audio_engine.load.remote(3, [{"folder": str(listener)}]))  # the same weights
+    (interrupted,) = ray.get(audio_engine.advance.remote(3, [], 1e9))
+    assert len(interrupted.spans) == 2, "it was being written"
+    assert np.array_equal(interrupted.tokens, alone.tokens)
+    assert np.abs(interrupted.logprobs - alone.logprobs).max() <= 1e-5

@@ -247,6 +247,13 @@ def test_tools_by_tags_and_by_template(folder: Path) -> None:
         ({"tools": ["calculator"], "max_turns": 1}, "environment.max_turns: a call in the last turn is not answered"),
         ({"tools": ["calculator"], "max_tuns": 2}, "unknown key 'max_tuns'; did you mean 'max_turns'"),
         ({"tools": [{"tol": "calculator"}]}, "unknown key 'tol'"),
+        (
+            {"tools": [{"tool": "listen", "args": {"elsewere": True}}]},
+            "tools\\[0\\].args: unknown key 'elsewere'; did you mean 'elsewhere'",
+        ),
+        ({"tools": [{"tool": "listen", "args": {"elsewhere": 3}}]}, "args.elsewhere: expected true or false; got 3"),
+        ({"tools": [{"tool": "listen", "args": {"start": 1.0}}]}, "args: unknown key 'start'"),
+        ({"tools": ["search"]}, "tools\\[0\\].args: missing key 'file' of search"),
     ],
 )
 def test_what_cannot_be_an_environment_is_said_before_anything_starts(

@@ -94,6 +94,11 @@ def test_what_cannot_be_heard_has_a_reason(content: str, reason: str) -> None:
     assert getattr(error.value, "reason", None) == reason
 
 
+def test_what_the_recipe_gives_a_tool_is_of_its_type() -> None:
+    with pytest.raises(ValueError, match=r"args\.elsewhere: expected true or false; got 'false'"):
+        tool("listen", None, elsewhere="false")  # a text that is not empty would pass for true
+
+
 def test_search_finds_the_passage(tmp_path: Path) -> None:
     file = tmp_path / "notes.txt"
     file.write_text("The cat sleeps all day.\n\nOwls hunt at night.\n\nThe owl and the cat went to sea.", "utf-8")
