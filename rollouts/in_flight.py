@@ -23,10 +23,15 @@ def keep_clips() -> None:
     """Have vLLM's workers keep the sound of every sample, in this process."""
     from vllm.v1.core.sched import output
 
+    module = cast("Any", output)  # the function is not among its public ones
     # They are not sent the clips of a prompt whose beginning is in the prefix cache. New weights empty that cache, and the sample
     # is read anew from its beginning, with nothing to hear: `Encoder cache miss` (vLLM 0.30).
-    assert callable(output.strip_covered_mm_data), "vLLM leaves out clips elsewhere"
-    output.strip_covered_mm_data = lambda features, *_, **__: features
+    assert callable(module.strip_covered_mm_data), "vLLM leaves out clips elsewhere"
+
+    def keep(features: object, computed_tokens: int, uses_mrope: bool = False) -> object:
+        return features
+
+    module.strip_covered_mm_data = keep
 
 
 class InFlight:
