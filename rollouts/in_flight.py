@@ -8,7 +8,7 @@ tokens: a run that is told the cuts of another one (`Request.cuts`) holds each s
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
@@ -55,7 +55,7 @@ class InFlight:
         self._hold([name for name, request in self.requests.items() if request.cuts and name not in self._held])
 
     @contextmanager
-    def put_first(self, name: str) -> Iterator[None]:
+    def put_first(self, name: str) -> Generator[None]:
         """Write a request that vLLM was just given in the next step, whatever waits and however many run; what waits does so
         until the context ends."""
         scheduler = self._scheduler

@@ -201,7 +201,7 @@ class EngineWorker:
     def _step(self) -> list[Any]:
         """Step once and return what vLLM puts out, without the samples that have ended: they are kept for `advance`."""
         others: list[Any] = []
-        for output in self.engine.step():
+        for output in cast("list[Any]", self.engine.step()):
             if output.request_id not in self.in_flight.requests:
                 others.append(output)
             elif output.finished:
