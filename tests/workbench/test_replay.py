@@ -265,7 +265,7 @@ def test_a_run_of_every_bundled_recipe_is_read(name: str, home: Path, monkeypatc
             data["args"]["size"] = 20  # drawing thousands takes seconds
     (home / "run").mkdir()
     OmegaConf.save(OmegaConf.create(source), home / "run" / "recipe.yaml")
-    stages = {stage.name for stage in load(source).stages}
+    stages = {stage.name for stage in load(source, check=False).stages}  # its verifiers lie beside the bundled one
     said: list[str] = []
     assert set(read_prompts(home / "run", stages, said.append)) == stages
     assert all(line.startswith("warning: ") for line in said)
