@@ -82,7 +82,8 @@ class Dispatcher:
                 self.pool.proof.check(i, self.pool.replace(i))
         self._forget_replaced()
         # Where no engine has anything to do, the environment is all that is waited for.
-        is_idle = not self._calls and not any(map(self._is_due, self._queue))
+        has_engines = len(self._dead) < len(self._members)  # in the thread, which replaces none
+        is_idle = not self._calls and not (has_engines and any(map(self._is_due, self._queue)))
         requests, finished = self.episodes.advance(SLICE_S if is_idle else 0.0)
         if abandoned := self.episodes.take_abandoned():
             self.drop(abandoned)

@@ -83,10 +83,12 @@ class InFlight:
         others = [[other for other in queue if other is not request] for queue in queues]
         for queue, requests in zip(queues, others, strict=True):
             queue.remove_requests(requests)
-        yield
-        for queue, requests in zip(queues, others, strict=True):
-            for other in requests:
-                queue.add_request(other)
+        try:
+            yield
+        finally:
+            for queue, requests in zip(queues, others, strict=True):
+                for other in requests:
+                    queue.add_request(other)
 
     def end(self, name: str, written: int) -> tuple[Request, Spans]:
         """Return the request of a sample that has ended with so many tokens, and how many each version wrote."""

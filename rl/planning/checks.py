@@ -37,8 +37,9 @@ def problems(stage: Stage, recipe: Recipe, rows: int | None, positions: int | No
         lines.append(
             f"{stage.place}.data: {quoted(config.data)}, split '{config.split}', has no rows; choose another split"
         )
-    if getattr(config, "budgets", ()) and recipe.header.model.think is False:
-        lines.append(f"{stage.place}.budgets: the model does not think (model.think: false); remove them")
+    for key in ("budgets", "pace"):
+        if getattr(config, key, None) and recipe.header.model.think is False:
+            lines.append(f"{stage.place}.{key}: the model does not think (model.think: false); remove it")
     lines += _missing_fields(stage, recipe) + _unheard_sound(stage, recipe) + _public_sets(stage, recipe)
     return lines or config.problems(stage.place, rows)
 

@@ -94,6 +94,10 @@ def run(config: Config, context: Context) -> Outcome:
 
     prompts = context.prompts(config.data, config.split, config.limit)
     sampler, scorer = context.cluster.sampler, Scorer(context.rewards)
+    if config.pace and not sampler.chat.think:
+        raise ValueError(
+            f"evaluate '{context.name}': pace: the model does not think; set model.think: true, or remove it"
+        )
     sampler.load(context.model)
     metrics, samples, greedy = measure(config, prompts, sampler, scorer, context.seed)
     if config.controls:

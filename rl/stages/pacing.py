@@ -83,10 +83,12 @@ class Thoughts:
             return cls(written, (), room, sample)
 
         def behind_tag(end: int) -> str | None:
-            """Return the text behind the closing tag; None before it."""
-            _, tag, text = chat.written(written[:end]).rpartition(THINK_CLOSE)
-            return text if tag else None
+            """Return the text behind the tag that closes the chain; None before its end."""
+            text = chat.written(written[:end])
+            return text[place:] if len(text) >= place else None
 
+        # The last tag, as `chain_length` takes it: a chain may quote one.
+        place = chat.written(written).rfind(THINK_CLOSE) + len(THINK_CLOSE)
         end = next(n for n in range(count + 1, len(written) + 1) if behind_tag(n) is not None)
         # The line break that belongs to the tag comes before the answer, where the model has written one.
         suffix = chat.written(chat.closing).rpartition(THINK_CLOSE)[2]
@@ -168,7 +170,8 @@ class Pacer:
             return []
         from rollouts.seeds import seed_of
 
-        asked = [prompt for prompt in self.prompts if any(key[0] == prompt.id for key in openings)]
+        ids = {id for id, _ in openings}
+        asked = [prompt for prompt in self.prompts if prompt.id in ids]
         skip = {(p.id, s) for p in asked for s in range(self.config.samples)} - openings.keys()
         pieces = self.sampler.generate(
             asked,
@@ -231,7 +234,10 @@ def measure_pace(
         for s in samples
         if s.rollout.error is None
     }
-    timed = [t for (_, sample), t in thoughts.items() if sample == 0 and t.whole][:TIMED_PROMPTS]
+    closing = len(pacer.sampler.chat.closing)
+    # Those with room for a word behind any of the contexts.
+    timed = [t for (_, sample), t in thoughts.items() if sample == 0 and t.whole and len(t.whole) + closing < t.room]
+    timed = timed[:TIMED_PROMPTS]
     metrics: dict[str, float] = {}
     for mode in pacer.pace.modes:
         speeches = {} if mode == "tbs" else pacer.speak(mode, thoughts)

@@ -25,12 +25,12 @@ class PruneConfig:
     """Chains of demonstrations that are cut short. Steps are never cut in two nor written anew."""
 
     steps: int | Literal["uniform"] = "uniform"
-    """Steps that are left of a chain, from its beginning. `uniform`: drawn from none to all, each number alike."""
+    """Steps that are left of a chain, from its beginning. `uniform`: drawn from none to all of them, each number alike."""
     inner: float = 0.1
     """Share of the demonstrations that lose steps within the chain instead: each but the first and the last with a chance of
     one half, one of them at least."""
     whole: float = 0.2
-    """Share of the demonstrations whose chain stays whole."""
+    """Share of the demonstrations whose chain stays whole, beside those of which all steps were drawn."""
     by: str = "paragraph"
     """Beginning of a step: `paragraph` (behind an empty line), `line`, or a regular expression at whose matches a step begins, such
     as ` then `."""
@@ -57,7 +57,7 @@ class PruneConfig:
             separator = r"\n[ \t]*\n\s*" if self.by == "paragraph" else r"\n\s*"
             starts = [match.end() for match in re.finditer(separator, chain)]
         else:
-            starts = [match.start() for match in re.finditer(self.by, chain)]
+            starts = [match.start() for match in re.finditer(self.by, chain, re.MULTILINE)]
         places = [0, *(place for place in starts if 0 < place < len(chain)), len(chain)]
         return [chain[start:end] for start, end in pairwise(places)]
 
@@ -68,7 +68,7 @@ class PruneConfig:
         kind, count, chances = random.random(), random.randint(0, len(steps)), [random.random() for _ in steps[1:-1]]
         if kind < self.whole:
             return chain
-        if kind < self.whole + self.inner:
+        if kind < self.whole + self.inner and chances:  # a chain without inner steps loses its end, as the others do
             # The likeliest goes in any case: a demonstration that was chosen to lose a step loses one.
             gone = {i for i, chance in enumerate(chances, 1) if chance < 0.5 or chance == min(chances)}
             return "".join(step for i, step in enumerate(steps) if i not in gone).strip()

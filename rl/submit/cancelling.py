@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any, cast
 
 MESSAGE = "stopped before it had begun"
@@ -29,7 +30,8 @@ def cancel(job: str) -> bool:
             return False
         asyncio.run(client.put_status(job, JobStatus.STOPPED, message=MESSAGE))  # first: Ray calls a killed one failed
         name = JOB_ACTOR_NAME_TEMPLATE.format(job_id=job)
-        ray.kill(ray.get_actor(name, namespace=SUPERVISOR_ACTOR_RAY_NAMESPACE))
+        with suppress(ValueError):  # there is none yet: it will find the job stopped
+            ray.kill(ray.get_actor(name, namespace=SUPERVISOR_ACTOR_RAY_NAMESPACE))
         return True
     finally:
         stop_ray()

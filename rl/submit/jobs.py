@@ -202,4 +202,4 @@ def explain_ray_errors(address: str) -> Iterator[None]:
         text = str(error).strip()
         if "status code 500" in text:  # the dashboard's own traceback, as it asks the agent of a node that is gone
             text = "the dashboard got no answer from the job's node, which may be gone"
-        raise ConfigError(f"--address {address}: {text.splitlines()[0]}") from error
+        raise ConfigError(f"--address {address}: {(text.splitlines() or ['it refuses'])[0]}") from error

@@ -32,6 +32,8 @@ ATTEMPT_S = 30.0
 """Seconds that Ray gets to reserve what is free; more where another run was quicker."""
 POLL_S = 1.0
 NEWS_S = 30.0
+STUCK_S = 20.0
+"""Seconds for which it must look as if runs waited for each other: a run that has just ended gives its devices back within them."""
 """Seconds between two lines of a run that waits."""
 WAIT_FIX = (
     "end what you do not need (rl jobs stop JOB, or Ctrl-C), ask for less, or wait longer (cluster.wait_s; 0: for ever)"
@@ -68,6 +70,7 @@ def reserve(
     nodes = live_nodes()
     _check_nodes(reservation, config, together, nodes, holding)
     longest, start, last_line, told_at = config.longest_wait(), time.monotonic(), "", -NEWS_S
+    stuck_at: float | None = None
     with Ticket(config.running_cluster() is not None, holding) as ticket:
         while True:
             turn = ticket.turn()
@@ -80,9 +83,14 @@ def reserve(
                     f"cluster: {holding.holder} holds {describe_devices(holding.cpus, holding.gpus)} (rl submit --cpus, "
                     "--gpus) for which the run before it waits, and both would wait for ever; send it again with less, or later"
                 )
-            if not turn.before:
-                _break_deadlock(reservation, config, together, ticket)
             waited = time.monotonic() - start
+            if turn.before or not _is_deadlock(reservation, config, together, ticket):
+                stuck_at = None
+            elif stuck_at is None:
+                stuck_at = waited
+            elif waited - stuck_at >= STUCK_S:
+                ticket.send_last_away()
+                stuck_at = None  # what it held is free only some seconds after it has left
             if waited > longest:
                 raise ValueError(f"cluster: waited {longest:g} s in vain: {_describe_wait(reservation)}; {WAIT_FIX}")
             if waited - told_at >= NEWS_S and (line := _describe_wait(reservation, turn.before)) != last_line:
@@ -116,14 +124,13 @@ def _sum(nodes: Sequence[Node]) -> tuple[float, float]:
     return sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
 
 
-def _break_deadlock(reservation: Sequence[Bundle], config: ClusterConfig, together: int, ticket: Ticket) -> None:
-    """Send a run away that waits behind this one, and holds for its own process what this one waits for. Only where no run works:
-    one that does will end, and give its devices back."""
+def _is_deadlock(reservation: Sequence[Bundle], config: ClusterConfig, together: int, ticket: Ticket) -> bool:
+    """Return whether runs that wait behind this one hold, for their own processes, what this one waits for. Only where no run
+    works: one that does will end, and give its devices back."""
     if read_holdings() or not (behind := ticket.holdings_behind()):
-        return
+        return False
     freed = change_free(live_nodes(free=True), behind, 1)
-    if arrange(reservation, freed, config.spread, together) is not None:
-        ticket.send_last_away()
+    return arrange(reservation, freed, config.spread, together) is not None
 
 
 def _try_to_reserve(

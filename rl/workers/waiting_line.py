@@ -73,9 +73,11 @@ class Line:
         behind = names[names.index(ticket) + 1 :] if ticket in names else []
         return [self.waiters[name].holding for name in behind if not self.waiters[name].holding.is_empty]
 
-    def send_last_away(self) -> None:
-        """Have the last run that holds something leave the line."""
-        for waiter in reversed(self.waiters.values()):
+    def send_last_away(self, ticket: str) -> None:
+        """Have the last run behind this one that holds something leave the line."""
+        for name, waiter in reversed(self.waiters.items()):
+            if name == ticket:
+                return  # those behind it have left by themselves
             if not waiter.holding.is_empty:
                 waiter.is_sent_away = True
                 return
@@ -121,8 +123,8 @@ class Ticket:
         return self._ask("holdings_behind", self.name) or []
 
     def send_last_away(self) -> None:
-        """Have the last run that holds something leave."""
-        self._ask("send_last_away")
+        """Have the last run that came later and holds something leave."""
+        self._ask("send_last_away", self.name)
 
     def _ask(self, method: str, *arguments: object) -> Any:
         """Return what the line answers; None where there is none just now."""

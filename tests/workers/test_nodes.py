@@ -173,7 +173,11 @@ def test_the_last_run_in_line_that_holds_something_is_sent_away() -> None:
         line.ask(name, holding)
     assert line.holdings_behind("first") == [job], "neither its own, nor nothing"
     assert line.holdings_behind("second") == line.holdings_behind("unknown") == []
-    line.send_last_away()
+    line.send_last_away("second")
+    assert not any(line.ask(name, job).is_sent_away for name in ("first", "second", "third")), (
+        "nobody behind it holds anything"
+    )
+    line.send_last_away("first")
     assert [line.ask(name, job).is_sent_away for name in ("first", "second", "third")] == [False, True, False]
     freed = change_free([Node("a", 0, 0), Node("b", 1, 0)], line.holdings_behind("first"), 1)
     assert [node.cpus for node in freed] == [1, 1]

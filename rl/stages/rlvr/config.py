@@ -126,7 +126,7 @@ class Config(StageConfig):
             raise ConfigError(f"{place}.eval_every: nothing to evaluate on; add `eval: {{data: …, split: …}}`")
         if self.eval is not None and self.eval_every == 0:
             raise ConfigError(f"{place}.eval: never measured; add `eval_every: STEPS`, or remove it")
-        for name in ("model", "controls", "orders", "budgets", "environment"):
+        for name in ("model", "controls", "orders", "budgets", "pace", "environment"):
             if getattr(self.eval, name, None):
                 raise ConfigError(f"{place}.eval.{name}: only an evaluate stage of its own does that; remove it")
         for name in ("max_logprob_gap", "critic_warmup_steps", "eval_every", "max_lag"):
