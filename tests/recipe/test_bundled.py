@@ -68,7 +68,9 @@ def test_the_tables_of_echo_name_stages_that_there_are(monkeypatch: pytest.Monke
 def test_the_arms_of_echo_have_as_many_steps() -> None:
     stages = {stage.name: stage.config for stage in load("echo").stages}
     arms = ("once_more", "unheard", "heard")
-    assert {(stages[arm].model, stages[arm].epochs, stages[arm].data["figures"]) for arm in arms} == {("once", 1.5, 0.2)}
+    assert {(stages[arm].model, stages[arm].epochs, stages[arm].data["figures"]) for arm in arms} == {
+        ("once", 1.5, 0.2)
+    }
     assert [stages[f"{arm}_rl"].model for arm in ("once", "unheard", "heard")] == [*arms]
     assert stages["once_warm"].model == "once_more"
 
