@@ -3,8 +3,9 @@
     user: begin with aye      assistant: ok      user: (sound) is the hum low or high?      assistant: aye, the hum is low
 
 `step_audio_r1_5_mini` asks them. Programs judge every reply, so that the preference has a ground truth: `label` (low or high),
-`kept` (the rule, as a rubric) and `preferred` (continuity and a whole sentence, without a rubric), the latter two against a
-reference reply on five grades, as the reward model of Step-Audio-R1.5 does (arXiv 2604.25719).
+`kept` (the rule, as a rubric) and `preferred` (continuity and a whole sentence, without a rubric). With `graded` the latter two
+compare a reply with a reference reply, as the reward model of Step-Audio-R1.5 does (arXiv 2604.25719): `preferred` on five grades,
+`kept` on three of them, for a rule is kept or is not.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def label(prompt: Prompt, rollout: Rollout) -> Verdict:
 
 
 def kept(prompt: Prompt, rollout: Rollout, *, graded: bool = False) -> Verdict:
-    """Score 1.0 where an answer follows the rule of the first turn, else 0.0; with `graded` compare it with the reference."""
+    """Score 1.0 where one answer follows the rule of the first turn, else 0.0; with `graded` compare it with the reference."""
     rule = str(prompt.fields["begin"])
     return _judge(lambda reply: _keeps(reply, rule), prompt, rollout, graded)
 
@@ -86,13 +87,14 @@ def _judge(measure: Callable[[str], float], prompt: Prompt, rollout: Rollout, gr
     value = measure(rollout.response)
     if not graded:
         return Verdict(value)
-    # From much worse (0) through equal (0.5) to much better (1): five grades, as the values go in halves.
+    # From much worse (0) through equal (0.5) to much better (1): five grades for values in halves, three for 0 and 1.
     return Verdict(0.5 + (value - measure(str(prompt.fields["reference"]))) / 2)
 
 
 def _keeps(reply: str, rule: str) -> float:
     words = _words(reply)
-    return float(words[:1] == [rule] and bool({*LABELS} & {*words}))
+    # One label: who names both has followed the rule and not answered.
+    return float(words[:1] == [rule] and len({*LABELS} & {*words}) == 1)
 
 
 def _style(reply: str, term: str) -> float:

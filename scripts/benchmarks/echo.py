@@ -37,6 +37,7 @@ DIFFERENCES = {
     "heard less unheard, SFT": ("unheard_warm", "heard_warm"),
     "heard for the first time less unheard, before RL": ("unheard_warm", "first_heard"),
     "heard less unheard, RL": ("unheard_after", "heard_after"),
+    "heard less once, SFT": ("once_warm", "heard_warm"),
     "heard less once, RL": ("once_after", "heard_after"),
     "heard, RL less SFT": ("heard_warm", "heard_after"),
     "another stretch less the right one": ("heard_after", "elsewhere_after"),

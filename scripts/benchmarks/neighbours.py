@@ -20,7 +20,12 @@ COLUMNS = {
     "audio_reasoner": {**GROUNDED, "part/sections": "in sections"},
     "step_audio_2": {**PERCENT, "grounding": "grounding"},
     "heard_only": {"accuracy": "heard", "accuracy_silenced": "silenced", "audio_reliance": "heard less silenced"},
-    "step_audio_r1_5_mini": {"accuracy": "accuracy", "part/rubric": "rule kept", "part/preferred": "style"},
+    "step_audio_r1_5_mini": {
+        "accuracy_in/rubric": "right, under a rule",
+        "accuracy_in/preference": "right, without one",
+        "part/rubric": "rule kept",
+        "part/preferred": "style, both kinds",
+    },
 }
 """Recipe -> the metrics of its evaluations that are told."""
 CURVES = {"length/mean": "tokens", "reward": "judge's grade", "entropy": "entropy"}

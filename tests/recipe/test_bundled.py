@@ -63,3 +63,22 @@ def test_the_tables_of_echo_name_stages_that_there_are(monkeypatch: pytest.Monke
     tables = importlib.import_module("echo")
     evaluated = {stage.name for stage in load("echo").stages if stage.kind == "evaluate"}
     assert evaluated == set(tables.ARMS) >= {stage for pair in tables.DIFFERENCES.values() for stage in pair}
+
+
+def test_the_arms_of_echo_have_as_many_steps() -> None:
+    stages = {stage.name: stage.config for stage in load("echo").stages}
+    arms = ("once_more", "unheard", "heard")
+    assert {(stages[arm].model, stages[arm].epochs, stages[arm].data["figures"]) for arm in arms} == {
+        ("once", 1.5, 0.2)
+    }
+    assert [stages[f"{arm}_rl"].model for arm in ("once", "unheard", "heard")] == [*arms]
+    assert stages["once_warm"].model == "once_more"
+
+
+def test_fused_answers_are_of_strings_whose_gold_was_not_learned() -> None:
+    recipe = load("speech_hands")
+    stages = {stage.name: stage.config for stage in recipe.stages}
+    assert stages["fused"].data == stages["choices"].data
+    learned = [stages["base"].data, stages["both"].data]
+    seeds = [recipe.header.data[name].args.get("seed", 0) for name in (*learned, stages["fused"].data)]
+    assert len({*seeds}) == 3

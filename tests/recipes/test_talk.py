@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,6 +43,8 @@ def judged(name: str, reply: str, graded: bool = False, **fields: str) -> Verdic
         ("aye, the note is low", 1.0, 1.0, 0.5),
         ("hum low", 1.0, 0.0, 0.5),
         ("low high", 0.0, 0.0, 0.0),
+        ("aye, low high", 0.0, 0.0, 0.0),  # keeps the rule and answers twice
+        ("aye, high, no, high", 0.0, 1.0, 0.0),
         ("aye aye aye", 0.0, 0.0, 0.0),  # keeps the rule and answers nothing
         ("hum hum hum the hum is low", 1.0, 0.0, 0.5),  # says the term for its own sake
         ("", 0.0, 0.0, 0.0),
@@ -53,15 +55,15 @@ def test_what_each_judge_sees(reply: str, label: float, kept: float, preferred: 
     assert scores == [label, kept, preferred], "the label sees neither the rule nor the word"
 
 
-def test_grades_are_five_and_those_of_a_pair_that_changes_places_are_one() -> None:
+def test_grades_are_five_or_three_and_those_of_a_pair_that_changes_places_are_one() -> None:
     replies = [*MODULE["write_replies"]("aye", "hum", "low").values(), "hum low", "aye"]
-    grades = Counter[float]()
+    grades = defaultdict[str, set[float]](set)
     for name, (a, b) in itertools.product(("kept", "preferred"), itertools.product(replies, repeat=2)):
         there, back = (judged(name, x, True, reference=y).score for x, y in ((a, b), (b, a)))
         assert there + back == 1.0
         assert there == 0.5 or judged(name, a).score != judged(name, b).score
-        grades[there] += 1
-    assert set(grades) == {0.0, 0.25, 0.5, 0.75, 1.0}
+        grades[name].add(there)
+    assert grades == {"kept": {0.0, 0.5, 1.0}, "preferred": {0.0, 0.25, 0.5, 0.75, 1.0}}
 
 
 @pytest.mark.parametrize(
@@ -110,6 +112,8 @@ def test_arms_differ_in_what_they_are_judged_by() -> None:
         "preference_then_rubric",
     ]
     assert [name for name, config in stages.items() if hasattr(config, "algorithm")] == arms
+    both = {"rubric": 0.5, "preference": 0.5}
+    assert all(config.data == both for name, config in stages.items() if name == "warm" or name.startswith("after_"))
     assert stages["jointly"].data == {"rubric": 0.5, "preference": 0.5}
     assert [stages[name].model for name in arms] == ["sft"] * 4 + ["rubric_only", "preference_only"]
     for name in arms[1:]:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from rl.audio import SAMPLE_RATE, encode, waveform
 from rl.types import Clip, Prompt
 from rollouts.environments.contract import MOST_SOUND_BYTES
 
+if TYPE_CHECKING:
+    import numpy as np
+
 TAG = "seg"
+GRID_S = 0.5
+"""Another stretch (`elsewhere`) begins at a multiple of this."""
 
 
 class Unheard(ValueError):
@@ -37,7 +43,7 @@ def listen(
         raise Unheard("out_of_clip", f"{start:g} to {end:g} s leaves the clip of {seconds:.2f} s")
     first, last = round(start * SAMPLE_RATE), min(round(end * SAMPLE_RATE), len(wave))
     if elsewhere:
-        first, last = _another_stretch(first, last, len(wave))
+        first, last = _another_stretch(first, last, wave)
     stretch = wave[first:last]
     if len(stretch) < least_s * SAMPLE_RATE:
         raise Unheard("too_short", f"{start:g} to {end:g} s is shorter than {least_s:g} s")
@@ -47,10 +53,24 @@ def listen(
     return Clip(data=sound)
 
 
-def _another_stretch(first: int, last: int, samples: int) -> tuple[int, int]:
-    """Return a stretch of the same length, half of the way round the clip. Raises Unheard where there is no other."""
-    places = samples - (last - first) + 1
+def _another_stretch(first: int, last: int, wave: np.ndarray) -> tuple[int, int]:
+    """Return a stretch of the same length that holds about as much sound, as near as there is one to half of the way round the
+    clip. Raises Unheard where there is no other."""
+    import numpy as np
+
+    length = last - first
+    places = len(wave) - length + 1
     if places < 2:
         raise Unheard("no_other", "the whole clip was asked for: there is no other stretch")
-    other = (first + places // 2) % places
-    return other, other + last - first
+    half_way = (first + places // 2) % places
+    starts = np.arange(0, places, round(GRID_S * SAMPLE_RATE))
+    starts = starts[(starts + length <= first) | (starts >= last)]
+    if not len(starts):
+        return half_way, half_way + length  # every other stretch shares sound with this one
+    # Not silence: a model sees by it that nothing was put in, whether it listens to sound or not.
+    power = np.concatenate(([0.0], np.cumsum(np.square(wave, dtype=np.float64))))
+    energies = power[starts + length] - power[starts]
+    enough = energies >= min((power[last] - power[first]) / 2, energies.max())
+    distance = np.abs(starts - half_way)
+    start = int(starts[enough][np.argmin(np.minimum(distance, places - distance)[enough])])
+    return start, start + length

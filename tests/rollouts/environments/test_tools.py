@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,22 @@ def test_the_control_gives_another_stretch_as_long(start: float, end: float) -> 
     with pytest.raises(ValueError, match="the whole clip was asked for") as error:
         tool("listen", None, elsewhere=True).call({"start": 0, "end": 2}, PROMPT)
     assert getattr(error.value, "reason", None) == "no_other"
+
+
+def test_another_stretch_holds_as_much_sound_where_there_is_any() -> None:
+    sound, loud, faint = 0.2 * np.sin(np.arange(8000)), 0.9 * np.sin(np.arange(8000)), 0.01 * np.sin(np.arange(8000))
+    wave = np.zeros(6 * SAMPLE_RATE)
+    for start, part in ((0.5, sound), (1.0, loud), (3.5, faint), (5.0, sound)):
+        wave[round(start * SAMPLE_RATE) :][:8000] = part
+    prompt = replace(PROMPT, clips=(Clip(data=encode(wave.astype(np.float32), bits=24)),))
+
+    def hear_other(start: float) -> np.ndarray:
+        return waveform(tool("listen", None, elsewhere=True).call({"start": start, "end": start + 0.5}, prompt))
+
+    # Half of the way round there is silence or little; the nearest that will do is taken, also round the end.
+    assert np.allclose(hear_other(0.5), sound, atol=1e-3)  # from 5.0 s, for the loud one is farther
+    assert np.allclose(hear_other(5.0), loud, atol=1e-3)
+    assert np.allclose(hear_other(1.0), sound, atol=1e-3), "nothing is as loud: the loudest that there is"
 
 
 @pytest.mark.parametrize(
