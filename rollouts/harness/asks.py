@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 from rl.audio import check_decodable
 from rl.messages import AUDIO_PATCH, Clip, Message
@@ -146,13 +146,22 @@ def _read_stop(value: object) -> tuple[str, ...]:
         raise AskError(
             "setting", f"stop: {shorten(cast('object', value))} is no text, nor a list of at most {MOST_STOPS} texts"
         )
-    return tuple(cast("list[str]", texts))
+    return tuple(_without_surrogates(texts))
+
+
+def _without_surrogates(values: list[Any]) -> list[Any]:  # Any: JSON
+    """Return JSON whose texts, keys too, hold no lone surrogates, which no tokenizer takes. Raises AskError where it is too deep
+    to be shown."""
+    try:
+        return json.loads(json.dumps(values, ensure_ascii=False).encode("utf-8", "replace"))
+    except RecursionError:
+        raise AskError("tools", "tools: nested too deeply") from None
 
 
 def _read_tools(value: object) -> tuple[Mapping[str, object], ...]:
     if value is None:
         return ()
-    tools = cast("list[object]", value) if isinstance(value, list) else [None]
+    tools = _without_surrogates(cast("list[object]", value)) if isinstance(value, list) else [None]
     for tool in tools:
         match tool:
             case {"type": "function", "function": {"name": str()}}:

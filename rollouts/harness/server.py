@@ -24,7 +24,7 @@ from rollouts.harness.answers import error_json, models_json, to_events
 from rollouts.harness.asks import read_ask
 from rollouts.harness.session import Body
 from rollouts.harness.sessions import Sessions
-from rollouts.harness.settings import AskError
+from rollouts.harness.settings import AskError, as_refusal
 
 LOOPBACK = "127.0.0.1"
 MOST_BYTES = 64 << 20
@@ -106,13 +106,11 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             body, status = work(self._read_body()), 200
             content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        except AskError as error:
-            content, status = json.dumps(error_json(error)).encode(), error.status
         except _GoneError:
             self.close_connection = True
             return
         except Exception as error:  # isolation boundary: one bad request must not end the server
-            refusal = AskError("internal", f"{type(error).__name__}: {error}", 500)
+            refusal = as_refusal(error)
             content, status = json.dumps(error_json(refusal)).encode(), refusal.status
         try:
             self.send_response(status)

@@ -27,7 +27,7 @@ from rollouts.harness.asks import Ask
 from rollouts.harness.conversation import Piece, begin_or_continue
 from rollouts.harness.finish import rollout_of
 from rollouts.harness.session import Body, Running, Session
-from rollouts.harness.settings import AskError
+from rollouts.harness.settings import AskError, as_refusal
 from rollouts.requests import Completion, Request
 from rollouts.seeds import seed_of
 
@@ -197,9 +197,10 @@ class Sessions:
             if session is None or self._refusal:
                 raise self._refuse_unknown(id)
             requests.append(self._request(session, ask, future))
-        except AskError as error:
-            self._note(id, error.reason)
-            future.set_exception(error)
+        except Exception as error:  # isolation boundary: what one client has asked must not end the run
+            refusal = as_refusal(error)
+            self._note(id, refusal.reason)
+            future.set_exception(refusal)
 
     def _note(self, id: str, reason: str) -> None:
         if session := self.open.get(id):
@@ -225,6 +226,7 @@ class Sessions:
                 "are learned from; leave it out, or set it in the recipe",
             )
         opening = begin_or_continue(session.pieces, ask, self.chat, not session.pieces and not session.running)
+        digest = ask.digest()
         space = session.limit - opening.length
         if space < 1:
             text = f"the conversation has {opening.length} tokens, and a sequence takes {session.limit}"
@@ -236,7 +238,6 @@ class Sessions:
         self._numbers += 1
         # Negative groups: a sampler's own are numbered from 0.
         key = (-1 - self._numbers, session.questions)
-        digest = ask.digest()
         # The same question again is another sample of its answer, unless the client has named a seed.
         repeat = 0 if ask.seed is not None else session.seeds[digest]
         session.seeds[digest] += 1

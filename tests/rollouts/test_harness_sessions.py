@@ -8,7 +8,7 @@ import json
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -259,6 +259,47 @@ def test_bad_questions_are_refused_in_one_line_and_counted(
     if code != "body":
         counted = "length" if code == "context_length_exceeded" else code
         assert rollout.exchanges[-1].reply.note == f"refused_{counted}"
+
+
+@pytest.mark.parametrize(
+    "tool",
+    [
+        {"name": "f", "description": "a\ud800"},
+        {"name": "\udfff"},
+        {"name": "f", "parameters": {"type": "object", "properties": {"\ud800": {"enum": ["\udc00"]}}}},
+    ],
+)
+def test_lone_surrogates_in_tools_and_stops_never_reach_the_tokenizer(tool: dict[str, object]) -> None:
+    ask = read_ask({"messages": [user("x")], "tools": [{"type": "function", "function": tool}], "stop": "a\ud800"})
+    "".join([json.dumps(ask.tools, ensure_ascii=False), *ask.stop]).encode()
+
+
+def test_tools_that_are_too_deep_are_refused() -> None:
+    deep: dict[str, object] = {}
+    for _ in range(100_000):
+        deep = {"a": deep}
+    with pytest.raises(AskError, match="too deep"):
+        read_ask(
+            {"messages": [user("x")], "tools": [{"type": "function", "function": {"name": "f", "parameters": deep}}]}
+        )
+
+
+class TroubledChat(LetterChat):
+    """A chat format with a bug."""
+
+    def prompt(self, messages: Sequence[Message], *args: Any, **settings: Any) -> list[int]:
+        if messages[-1].content == "trouble":
+            raise TypeError("TextEncodeInput must be text")
+        return super().prompt(messages, *args, **settings)
+
+
+def test_a_question_on_which_the_template_fails_costs_itself_alone(table: Table) -> None:
+    table.sessions.chat = TroubledChat()
+    status, body = table.ask("s", user("trouble"))
+    assert (status, body["error"]["code"]) == (500, "internal")
+    assert "TextEncodeInput" in body["error"]["message"]
+    assert table.say("s", user("hello"))["content"] == "n10"
+    assert table.finish("s").exchanges[-1].reply.note == "refused_internal"
 
 
 def test_tokens_sessions_and_addresses_are_checked(table: Table) -> None:
