@@ -19,6 +19,20 @@ from rollouts.harness.settings import AskError, check_setting, shorten
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
 """Roles of messages, by their names in a request."""
+FOLLOWED_KEYS = frozenset(("role", "content", "tool_calls"))
+"""Keys of a message that are shown to the policy; calls are an assistant's."""
+KEYS_WITHOUT_EFFECT = frozenset(
+    (
+        "id",
+        "name",
+        "tool_call_id",  # answers of tools come in the order of the calls
+        "reasoning_content",  # of an answer that was given: the chain that was written stays
+        "reasoning",
+        "annotations",
+        "provider_specific_fields",
+    )
+)
+"""Keys of a message that clients send back of themselves, or for their own bookkeeping."""
 MOST_STOPS = 16
 """Texts of a request at which an answer stops."""
 
@@ -124,7 +138,7 @@ def _read_stream_options(value: object) -> bool:
     match value:
         case None:
             return False
-        case {"include_usage": bool(with_usage)}:
+        case {"include_usage": bool(with_usage), **rest} if not any(rest.values()):  # a further one that is off
             return with_usage
         case _:
             raise AskError("setting", f"stream_options: {shorten(value)}; give include_usage or leave it out")
@@ -180,6 +194,12 @@ def _read_message(value: object, number: int) -> ClientMessage:
     role = message.get("role")
     if not isinstance(role, str) or role not in ROLES:
         raise AskError("messages", f"{place}.role: {shorten(role)}; use {', '.join(ROLES)}")
+    followed = FOLLOWED_KEYS if role == "assistant" else FOLLOWED_KEYS - {"tool_calls"}
+    for key in message.keys() - followed - KEYS_WITHOUT_EFFECT:
+        if message[key] not in (None, [], {}, ""):
+            raise AskError(
+                "messages", f"{place}.{key[:60]}: this endpoint does not show it to the policy; leave it out"
+            )
     calls = _read_calls(message.get("tool_calls"), place) if role == "assistant" else ()
     text, clips = _read_content(message.get("content"), f"{place}.content", role == "assistant")
     return ClientMessage(Message(ROLES[role], text), clips, calls)
