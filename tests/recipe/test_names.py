@@ -35,3 +35,9 @@ def test_what_has_no_sense_with_an_environment_is_refused(stage: str, settings: 
 def test_an_environment_that_nobody_asks_is_refused() -> None:
     with pytest.raises(ConfigError, match="nothing asks it"):
         load({**BASE, "environment": "calculator", "stages": [{"encode": {"data": "words"}}]})
+
+
+def test_an_evaluation_on_the_way_is_not_paced() -> None:
+    stage = {"rlvr": {"data": "words", "steps": 1, "eval_every": 1, "eval": {"data": "words", "pace": {}}}}
+    with pytest.raises(ConfigError, match=r"eval\.pace: only an evaluate stage"):
+        load({**BASE, "stages": [stage]})

@@ -53,6 +53,14 @@ def test_a_chain_that_never_closed_is_closed_by_force() -> None:
     assert thoughts.context(99, 4, CHAT.closing) == ([*CHAIN, *CHAT.closing], True)
 
 
+def test_a_tag_that_the_chain_quotes_does_not_end_it() -> None:
+    chain = CHAT.tokenizer.encode("one</think>two", add_special_tokens=False)
+    answer = CHAT.tokenizer.encode("ten")
+    thoughts = Thoughts.of(sample_of([*chain, *CHAT.closing, *answer, CHAT.end]), CHAT, LIMIT)
+    assert thoughts.whole == [*chain, *CHAT.closing]
+    assert CHAT.written(thoughts.chain).startswith("one</think>two")
+
+
 def test_tokens_before_the_first_word() -> None:
     modes: tuple[Mode, ...] = ("wo", "speak_first", "think_first", "tbs")
     assert [tokens_before(mode, 26, 10) for mode in modes] == [0, 0, 10, 26]

@@ -31,6 +31,7 @@ def prompt_of(chain: str, name: str = "p") -> Prompt:
         ("line", "one\n\n two\nthree\n", ["one\n\n ", "two\n", "three\n"]),
         (r" then ", "3 then 7 makes 10 then 1 makes 11", ["3", " then 7 makes 10", " then 1 makes 11"]),
         (r"\d+\. ", "1. hear\n2. add", ["1. hear\n", "2. add"]),
+        (r"^Step", "Step 1: hear\nStep 2: add", ["Step 1: hear\n", "Step 2: add"]),
         ("paragraph", "", [""]),
     ],
 )
@@ -70,8 +71,9 @@ def test_shares_are_kept() -> None:
 
 
 @pytest.mark.parametrize("chain", ["", "one step", "one\n\ntwo"])
-def test_a_chain_without_inner_steps_loses_none(chain: str) -> None:
-    assert PruneConfig(inner=1, whole=0).prune(chain, Random(0)) == chain
+def test_a_chain_without_inner_steps_loses_its_end_as_the_others_do(chain: str) -> None:
+    inner, outer = PruneConfig(inner=1, whole=0), PruneConfig(inner=0, whole=0)
+    assert [inner.prune(chain, Random(i)) for i in range(50)] == [outer.prune(chain, Random(i)) for i in range(50)]
 
 
 def test_answers_stay_and_each_draw_is_cut_otherwise_by_the_seed_alone() -> None:
