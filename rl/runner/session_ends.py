@@ -136,7 +136,7 @@ def read_end(values: Mapping[str, object]) -> tuple[Verdict | None, str | None]:
         return None, f"harness: {error[:2000]}"
     scores = _read_parts(parts)
     if scores is None:
-        raise AskError("finish", f"parts: {shorten(cast('object', parts))} is no mapping of names to numbers")
+        raise AskError("finish", f"parts: {shorten(parts)} is no mapping of names to numbers")
     if reward is None:
         return None, None
     if (score := _read_number(reward)) is None:
@@ -153,5 +153,6 @@ def _read_parts(parts: object) -> dict[str, float] | None:
 
 def _read_number(value: object) -> float | None:
     """Return a finite number of a JSON, or None for anything else."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
-    return float(value) if is_number else None
+    if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < float("inf"):
+        return None
+    return float(value)

@@ -116,7 +116,7 @@ def run(config: Config, context: Context) -> Outcome:
     context.tracker.rewind(0)
     context.tracker.record(1, metrics)
     context.tracker.record_rollouts(1, samples)
-    _write_per_prompt(context.folder / "per_prompt.parquet", prompts, samples, greedy)
+    write_per_prompt(context.folder / "per_prompt.parquet", prompts, samples, greedy)
     return Outcome(metrics)
 
 
@@ -236,7 +236,7 @@ def audio_reliance(
     return metrics
 
 
-def _write_per_prompt(
+def write_per_prompt(
     path: Path, prompts: Sequence[Prompt], sampled: Sequence[Scored], greedy: Sequence[Scored]
 ) -> None:
     """Write one row a prompt, so that runs can be compared prompt by prompt; `asked` tells prompts of one id apart."""

@@ -138,10 +138,16 @@ def _read_stream_options(value: object) -> bool:
     match value:
         case None:
             return False
-        case {"include_usage": bool(with_usage), **rest} if not any(rest.values()):  # a further one that is off
+        case {"include_usage": bool(with_usage)} if not any(_others(value, "include_usage")):  # unless they are off
             return with_usage
         case _:
             raise AskError("setting", f"stream_options: {shorten(value)}; give include_usage or leave it out")
+
+
+def _others(value: object, key: str) -> list[object]:
+    """Return the values of the other keys of a mapping."""
+    values = cast("dict[str, object]", value)
+    return [other for name, other in values.items() if name != key]
 
 
 def _read_temperature(value: object) -> float | None:

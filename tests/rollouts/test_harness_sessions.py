@@ -233,7 +233,7 @@ def test_sound_stands_where_its_part_stands_and_later_turns_may_bring_more(table
         ({"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "AAAA"}}]}]}, 400, "audio", "no audio"),
         ({"messages": [user("x"), {"role": "assistant", "content": "y"}]}, 400, "messages", "end with an assistant"),
         ({"messages": [{**user("x"), "prefix": True}]}, 400, "messages", "messages[0].prefix"),
-        ({"messages": [{**user("x"), "tool_calls": [{}]}]}, 400, "messages", "messages[0].tool_calls"),
+        ({"messages": [{**user("x"), "tool_calls": [1]}]}, 400, "messages", "messages[0].tool_calls"),
         ({"messages": [user("x"), {"role": "assistant", "content": "", "function_call": {"name": "f"}}, user("y")]}, 400, "messages", "messages[1].function_call"),
         ({"messages": [user("x"), {"role": "assistant", "content": "", "refusal": "no"}, user("y")]}, 400, "messages", "messages[1].refusal"),
         ({"messages": [user("x")], "stream_options": {"include_usage": True, "chunks": 3}}, 400, "setting", "stream_options"),
@@ -374,8 +374,14 @@ def test_a_session_without_a_question_is_an_error(table: Table) -> None:
 
 def test_what_clients_send_back_of_an_answer_is_taken(table: Table) -> None:
     answer = table.say("s", user("hello"))
-    empty = dict.fromkeys(("refusal", "audio", "function_call", "tool_calls"))
-    given = {**answer, **empty, "annotations": [], "reasoning_content": "so", "provider_specific_fields": {"a": 1}}
+    empty: dict[str, object] = {"refusal": None, "audio": None, "function_call": None, "tool_calls": None}
+    given: dict[str, object] = {
+        **answer,
+        **empty,
+        "annotations": [],
+        "reasoning_content": "so",
+        "provider_specific_fields": {"a": 1},
+    }
     table.say("s", user("hello"), given, {**user("on"), "name": "judge"}, stream_options={"include_usage": False})
     assert table.finish("s").siblings == ()
 

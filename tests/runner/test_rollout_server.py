@@ -92,7 +92,7 @@ def test_a_port_that_is_taken_is_named() -> None:
 
 
 def test_two_servers_do_not_write_into_one_folder(tmp_path: Path) -> None:
-    values = {
+    values: dict[str, Any] = {
         "name": "x",
         "model": {"build": {}},
         "data": {"words": {"source": "reasoning_gym", "args": {"dataset": "spell_backward", "size": 50}}},
