@@ -21,6 +21,7 @@ class Judging:
 
     noun = "verifier"
     longest_answer = 1 << 20  # `rewards.contract.to_wire` keeps an answer far shorter
+    may_repeat = True
 
     def modules(self, calls: Sequence[Call]) -> Sequence[str]:
         """Return the library's verifiers among the calls."""

@@ -216,7 +216,7 @@ class Pool:
             return False
         job, (call, verdict) = worker.jobs[0], answer
         worker.exiting = bool(message[-1])  # after a memory error
-        if worker.exiting and not job.is_second_try:
+        if worker.exiting and not job.is_second_try and self._setup.work.may_repeat:
             self.queue.try_again(worker.jobs)
             return True
         job.results[call] = verdict
@@ -272,8 +272,8 @@ class Pool:
         self._workers.pop(worker.number).channel.close()
 
     def _lose_forkserver(self, forkserver: ForkServer, is_starting: bool = False) -> None:
-        """Remove a dead forkserver with its workers: `_start_workers` starts anew. All samples are judged again; one during
-        which this happens twice is an error, since a verifier can kill its parent. Raises ValueError as `_replace` does."""
+        """Remove a dead forkserver with its workers: `_start_workers` starts anew. All samples are judged again, where
+        they may be; one during which this happens twice is an error, since a verifier can kill its parent. Raises ValueError as `_replace` does."""
         if forkserver is not self._forkserver:  # found out on another way, a moment ago
             return
         reason = forkserver.read_last_error()
@@ -285,7 +285,7 @@ class Pool:
             for worker in reversed(workers):
                 self._drop(worker)
                 self.restarts += worker.ready
-                if worker.jobs and worker.jobs[0].is_suspect:
+                if worker.jobs and (worker.jobs[0].is_suspect or not self._setup.work.may_repeat):
                     worker.fail_current_call(self._setup.work.failure(describe_exit(None)))
                 elif worker.jobs:
                     worker.jobs[0].is_suspect = True

@@ -26,6 +26,9 @@ class Work(Protocol):
     """Name of the pool's calls in messages: `verifier`."""
     longest_answer: int
     """Bytes of an answer as JSON at most; a worker that writes more is replaced."""
+    may_repeat: bool
+    """True where a sample may be begun again whose worker was lost through no fault of its own; false where it leaves traces
+    elsewhere, which a second beginning would find."""
 
     def modules(self, calls: Sequence[Call]) -> Sequence[str]:
         """Return the modules that are imported before workers are forked."""

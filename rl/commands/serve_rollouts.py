@@ -27,7 +27,10 @@ def serve_rollouts(
         str, typer.Option(help="Address to listen on; any but this machine's own is open to others.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8765,
-    max_questions: Annotated[int, typer.Option(min=1, help="Questions that one session may ask.")] = 64,
+    max_questions: Annotated[
+        int | None,
+        typer.Option(min=1, help="Questions that one session may ask (default: the recipe's max_turns, else 64)."),
+    ] = None,
     idle_s: Annotated[float, typer.Option(min=1.0, help="Seconds without a question that end a session.")] = 3600.0,
 ) -> None:
     """Serve a model to agents in OpenAI's form; each session that is finished is written as rollouts."""
@@ -35,9 +38,10 @@ def serve_rollouts(
     from rl.recipe import load
     from rl.recipe.single_stage import single_stage
     from rl.runner.devices import plan_run
-    from rl.runner.rollout_server import Serving, new_token, serve_rollouts
+    from rl.runner.rollout_server import Serving, choose_token, serve_rollouts
     from rl.terminal import refuse, say
 
+    token, is_drawn = choose_token(os.environ.get(TOKEN, ""), TOKEN)
     base = load(recipe)
     path = model or base.header.model.path
     if not path:
@@ -48,8 +52,7 @@ def serve_rollouts(
     folder = (out or Path("runs") / f"{base.name}-sessions").absolute()
     plan, run_plan = plan_run(plan, folder)
     refuse(run_plan.problems)
-    token = os.environ.get(TOKEN) or new_token()
-    if TOKEN not in os.environ:
+    if is_drawn:
         say(f"token (the client's api_key): {token}")
     with signals.interruptible("the server has ended"):
         serve_rollouts(plan, folder, Serving(host, port, token, max_questions, idle_s), say)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 from rl.data.chat_reply import TOOL, ReplyFormat, join_tools
 from rl.data.chat_template import SLOT, ChatTemplate, TurnFormat, find_turn_format, template_thinks
@@ -183,6 +183,9 @@ class Chat:
             self._check_roles(roles)
             self.checked_roles.add(roles)
         guarded_messages = [Message(message.role, self._content(message, patches)) for message in messages]
+        # The template shows tools as they are, so that a control token in them would be one to the model.
+        if control := next(filter(None, map(self.controls.first, texts_of(tools))), None):
+            raise ValueError(f"tools: a text holds the control token '{control[0]}'; write it otherwise")
         text = self.template.render(guarded_messages, open_turn=True, tools=tools)
         if tools and text == self.template.render(guarded_messages, open_turn=True):
             raise ValueError("the chat template shows no tools; let them be called by tags (environment.calls: tags)")
@@ -266,3 +269,16 @@ class Chat:
 
     def _decode(self, ids: Sequence[int]) -> str:
         return self.tokenizer.backend_tokenizer.decode(ids, skip_special_tokens=False)
+
+
+def texts_of(value: object) -> Iterator[str]:
+    """Yield the texts in a value for JSON, keys too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, inner in cast("Mapping[str, object]", value).items():
+            yield key
+            yield from texts_of(inner)
+    elif isinstance(value, list | tuple):
+        for inner in cast("Sequence[object]", value):
+            yield from texts_of(inner)

@@ -44,6 +44,12 @@ def _is_parquet(path: Path) -> bool:
 
 WITH_HARNESS = ("rlvr", "evaluate")
 """Stages that a harness may play; others that sample want one rollout a sample, as an environment gives it."""
+WITHOUT_HARNESS = {
+    "replay": "a harness may ask otherwise the next time",
+    "teacher_template": "it stands for the run's prompt, and a harness asks what it likes",
+    "controls": "they change the run's prompts, and a harness asks what it likes",
+}
+"""Settings of stages that a harness cannot be played with, and why."""
 FILES: dict[str, tuple[Callable[[Path], bool], str]] = {
     "model": (_is_model, "folder of a model"),
     "reward_model": (_is_reward_model, "folder of a reward model"),
@@ -101,8 +107,9 @@ def _check_environments(header: Header, stages: Sequence[Stage], folder: Path) -
             raise ConfigError(
                 f"{stage.place}: rollouts of a harness are for rlvr and evaluate; add `environment: none`"
             )
-        if config.harness and getattr(stage.config, "replay", None):
-            raise ConfigError(f"{stage.place}.replay: a harness may ask otherwise the next time; remove it")
+        for key, reason in WITHOUT_HARNESS.items() if config.harness else ():
+            if getattr(stage.config, key, None):
+                raise ConfigError(f"{stage.place}.{key}: {reason}; remove it, or add `environment: none`")
         if stage.kind == "pairs":
             raise ConfigError(f"{stage.place}: pairs are answers of one turn; add `environment: none`")
         for key in ("budgets", "pace", "prune"):

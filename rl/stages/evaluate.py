@@ -116,7 +116,7 @@ def run(config: Config, context: Context) -> Outcome:
     context.tracker.rewind(0)
     context.tracker.record(1, metrics)
     context.tracker.record_rollouts(1, samples)
-    _write_per_prompt(context.folder / "per_prompt.parquet", samples, greedy)
+    write_per_prompt(context.folder / "per_prompt.parquet", prompts, samples, greedy)
     return Outcome(metrics)
 
 
@@ -236,7 +236,9 @@ def audio_reliance(
     return metrics
 
 
-def _write_per_prompt(path: Path, sampled: Sequence[Scored], greedy: Sequence[Scored]) -> None:
+def write_per_prompt(
+    path: Path, prompts: Sequence[Prompt], sampled: Sequence[Scored], greedy: Sequence[Scored]
+) -> None:
     """Write one row a prompt, so that runs can be compared prompt by prompt; `asked` tells prompts of one id apart."""
     import numpy as np
     import pyarrow as pa
@@ -247,10 +249,12 @@ def _write_per_prompt(path: Path, sampled: Sequence[Scored], greedy: Sequence[Sc
 
     first = {s.rollout.prompt.id: float(is_correct(s)) for s in greedy if s.verdict.error is None}
     groups = {id: group for id, group in by_prompt(sampled).items() if group}
+    # The run's own prompts: a rollout of a harness has what that has asked.
+    asked = {prompt.id: digest(prompt) for prompt in prompts}
     table = pa.table(
         {
             "id": list(groups),
-            "asked": [digest(group[0].rollout.prompt) for group in groups.values()],
+            "asked": [asked[id] for id in groups],
             "accuracy": [float(np.mean([is_correct(s) for s in group])) for group in groups.values()],
             "greedy": pa.array([first.get(id) for id in groups], pa.float64()),
         }

@@ -18,6 +18,7 @@ class Replying:
 
     noun = "environment"
     longest_answer = 2 * MOST_SOUND_BYTES  # sound as base64, and texts in bounds of their own
+    may_repeat = True  # a reply depends on the rollout so far alone
 
     def modules(self, calls: Sequence[Call]) -> Sequence[str]:
         """Return what every environment needs."""

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 from rl.audio import check_decodable
 from rl.messages import AUDIO_PATCH, Clip, Message
@@ -19,6 +19,20 @@ from rollouts.harness.settings import AskError, check_setting, shorten
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
 """Roles of messages, by their names in a request."""
+FOLLOWED_KEYS = frozenset(("role", "content", "tool_calls"))
+"""Keys of a message that are shown to the policy; calls are an assistant's."""
+KEYS_WITHOUT_EFFECT = frozenset(
+    (
+        "id",
+        "name",
+        "tool_call_id",  # answers of tools come in the order of the calls
+        "reasoning_content",  # of an answer that was given: the chain that was written stays
+        "reasoning",
+        "annotations",
+        "provider_specific_fields",
+    )
+)
+"""Keys of a message that clients send back of themselves, or for their own bookkeeping."""
 MOST_STOPS = 16
 """Texts of a request at which an answer stops."""
 
@@ -124,10 +138,16 @@ def _read_stream_options(value: object) -> bool:
     match value:
         case None:
             return False
-        case {"include_usage": bool(with_usage)}:
+        case {"include_usage": bool(with_usage)} if not any(_others(value, "include_usage")):  # unless they are off
             return with_usage
         case _:
             raise AskError("setting", f"stream_options: {shorten(value)}; give include_usage or leave it out")
+
+
+def _others(value: object, key: str) -> list[object]:
+    """Return the values of the other keys of a mapping."""
+    values = cast("dict[str, object]", value)
+    return [other for name, other in values.items() if name != key]
 
 
 def _read_temperature(value: object) -> float | None:
@@ -146,13 +166,22 @@ def _read_stop(value: object) -> tuple[str, ...]:
         raise AskError(
             "setting", f"stop: {shorten(cast('object', value))} is no text, nor a list of at most {MOST_STOPS} texts"
         )
-    return tuple(cast("list[str]", texts))
+    return tuple(_without_surrogates(texts))
+
+
+def _without_surrogates(values: list[Any]) -> list[Any]:  # Any: JSON
+    """Return JSON whose texts, keys too, hold no lone surrogates, which no tokenizer takes. Raises AskError where it is too deep
+    to be shown."""
+    try:
+        return json.loads(json.dumps(values, ensure_ascii=False).encode("utf-8", "replace"))
+    except RecursionError:
+        raise AskError("tools", "tools: nested too deeply") from None
 
 
 def _read_tools(value: object) -> tuple[Mapping[str, object], ...]:
     if value is None:
         return ()
-    tools = cast("list[object]", value) if isinstance(value, list) else [None]
+    tools = _without_surrogates(cast("list[object]", value)) if isinstance(value, list) else [None]
     for tool in tools:
         match tool:
             case {"type": "function", "function": {"name": str()}}:
@@ -171,6 +200,12 @@ def _read_message(value: object, number: int) -> ClientMessage:
     role = message.get("role")
     if not isinstance(role, str) or role not in ROLES:
         raise AskError("messages", f"{place}.role: {shorten(role)}; use {', '.join(ROLES)}")
+    followed = FOLLOWED_KEYS if role == "assistant" else FOLLOWED_KEYS - {"tool_calls"}
+    for key in message.keys() - followed - KEYS_WITHOUT_EFFECT:
+        if message[key] not in (None, [], {}, ""):
+            raise AskError(
+                "messages", f"{place}.{key[:60]}: this endpoint does not show it to the policy; leave it out"
+            )
     calls = _read_calls(message.get("tool_calls"), place) if role == "assistant" else ()
     text, clips = _read_content(message.get("content"), f"{place}.content", role == "assistant")
     return ClientMessage(Message(ROLES[role], text), clips, calls)

@@ -24,11 +24,13 @@ from rollouts.harness.answers import error_json, models_json, to_events
 from rollouts.harness.asks import read_ask
 from rollouts.harness.session import Body
 from rollouts.harness.sessions import Sessions
-from rollouts.harness.settings import AskError
+from rollouts.harness.settings import AskError, as_refusal
 
 LOOPBACK = "127.0.0.1"
 MOST_BYTES = 64 << 20
 """Size of a request."""
+MOST_UNKNOWN_BYTES = 64 << 10
+"""Size of a request without the token that is read before it is refused."""
 LOOK_S = 0.5
 """Seconds between two looks whether a client that waits is still there."""
 _SESSION = re.compile(r"[\w.:@-]{1,128}")
@@ -44,17 +46,17 @@ class Endpoint:
         self,
         sessions: Sessions,
         token: str,
-        host: str = LOOPBACK,
-        port: int = 0,
+        listener: Listener | None = None,
         open_session: Callable[[str], None] = lambda id: None,
         finish: Finish | None = None,
     ) -> None:
-        """`open_session` is called with the id of each session that is asked for anything. Raises OSError where the port is taken."""
+        """`listener` has the address, by default any free port of the loopback address; `open_session` is called with the id of
+        each session that is asked for anything."""
         self.sessions, self.token = sessions, token
         self.open_session, self.finish = open_session, finish
-        self._server = _Server((host, port), _Handler)
+        self._server = listener or Listener((LOOPBACK, 0))
         self._server.endpoint = self
-        self.address = f"http://{host}:{self._server.server_address[1]}"
+        self.address = f"http://{self._server.host}:{self._server.server_address[1]}"
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.05,), name="harness server", daemon=True
         )
@@ -71,11 +73,18 @@ class Endpoint:
         self._thread.join()
 
 
-class _Server(ThreadingHTTPServer):
+class Listener(ThreadingHTTPServer):
+    """A socket that listens at an address. Who connects waits there until its endpoint answers."""
+
     daemon_threads = True
     block_on_close = False  # a client that keeps its connection open is not waited for
     request_queue_size = 512  # many sessions may begin at once
     endpoint: Endpoint
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        """Raises OSError, and UnicodeError for a name that no host has, where the address cannot be listened at."""
+        self.host = address[0]
+        super().__init__(address, _Handler)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Print nothing: a process that is killed resets its connection, and a run has its terminal for itself."""
@@ -90,7 +99,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     @property
     def endpoint(self) -> Endpoint:
-        return cast("_Server", self.server).endpoint
+        return cast("Listener", self.server).endpoint
 
     def log_message(self, format: str, *args: object) -> None:
         """Print nothing: a run has its terminal for itself."""
@@ -106,13 +115,11 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             body, status = work(self._read_body()), 200
             content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        except AskError as error:
-            content, status = json.dumps(error_json(error)).encode(), error.status
         except _GoneError:
             self.close_connection = True
             return
         except Exception as error:  # isolation boundary: one bad request must not end the server
-            refusal = AskError("internal", f"{type(error).__name__}: {error}", 500)
+            refusal = as_refusal(error)
             content, status = json.dumps(error_json(refusal)).encode(), refusal.status
         try:
             self.send_response(status)
@@ -125,24 +132,31 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def _read_body(self) -> bytes:
-        length = self.headers.get("Content-Length", "0")
-        if self.headers.get("Transfer-Encoding") or not length.isdigit():
+        """Return the body of a request whose token is right. Read also where it is refused, if it is not long: the connection
+        goes on with the next one."""
+        length = self.headers.get("Content-Length", "0").strip()
+        if self.headers.get("Transfer-Encoding") or not (length.isascii() and length.isdigit()):
             self.close_connection = True
             raise AskError("body", "send the body with a Content-Length", 411)
-        if int(length) > MOST_BYTES:
+        # Python reads no number of thousands of digits.
+        size = int(length) if len(length) < 16 else MOST_BYTES + 1
+        if size > (MOST_BYTES if self._has_token() else MOST_UNKNOWN_BYTES):
             self.close_connection = True
-            raise AskError("body", f"a body of {int(length):,} bytes; at most {MOST_BYTES:,} are read", 413)
-        # Read also where the request is refused: the connection goes on with the next one.
-        return self.rfile.read(int(length))
+            self._check_token()  # who has none is told that first
+            raise AskError("body", f"a body of {length[:16]} bytes; at most {MOST_BYTES:,} are read", 413)
+        body = self.rfile.read(size)
+        self._check_token()
+        return body
+
+    def _has_token(self) -> bool:
+        scheme, _, token = self.headers.get("Authorization", "").partition(" ")
+        return scheme.lower() == "bearer" and hmac.compare_digest(token.strip().encode(), self.endpoint.token.encode())
 
     def _check_token(self) -> None:
-        scheme, _, token = self.headers.get("Authorization", "").partition(" ")
-        own_token = self.endpoint.token.encode()
-        if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip().encode(), own_token):
+        if not self._has_token():
             raise AskError("token", "wrong or no token: give the one of this endpoint as the client's api_key", 401)
 
     def _get(self, body: bytes) -> Body:
-        self._check_token()
         path = urlsplit(self.path).path
         match = _PATH.fullmatch(path)
         if path.rstrip("/") == "/v1/models" or (match and match[2] == "v1/models"):
@@ -150,7 +164,6 @@ class _Handler(BaseHTTPRequestHandler):
         raise _no_route(path)
 
     def _post(self, body: bytes) -> Body | bytes:
-        self._check_token()
         path = urlsplit(self.path).path
         match = _PATH.fullmatch(path)
         values = _parse(body, may_lack=bool(match and match[2] == "finish"))

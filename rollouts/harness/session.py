@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from rl.types import Prompt
 from rollouts.harness.asks import Ask
 from rollouts.harness.conversation import Opening, Piece
+from rollouts.harness.settings import AskError
 from rollouts.sources import Key
 
 Body = Mapping[str, object]
@@ -43,9 +44,23 @@ class Session:
     pieces: list[Piece] = field(default_factory=list[Piece])
     running: dict[Key, Running] = field(default_factory=dict[Key, Running])
     questions: int = 0
-    last_question: float = field(default_factory=time.monotonic)
-    """When it last asked, or began."""
+    last_use: float = field(default_factory=time.monotonic)
+    """When it last asked, was answered, or began."""
     seeds: Counter[str] = field(default_factory=Counter[str])
     """How often the same conversation was asked."""
     notes: Counter[str] = field(default_factory=Counter[str])
     """Questions that were refused, and conversations that began anew, by reason."""
+
+    def temperature_of(self, ask: Ask, is_free: bool) -> float:
+        """Return the temperature of the answer to a question, which may choose it if it `is_free`. Raises AskError."""
+        if ask.temperature is None or is_free:
+            return self.temperature if ask.temperature is None else ask.temperature
+        if not self.temperature:  # the greedy pass of an evaluation: nothing is learned from it
+            self.notes["greedy"] += ask.temperature > 0
+        elif ask.temperature != self.temperature:
+            raise AskError(
+                "temperature",
+                f"temperature: {ask.temperature:g} is not that of the stage, {self.temperature:g}, at which its samples "
+                "are learned from; leave it out, or set it in the recipe",
+            )
+        return self.temperature

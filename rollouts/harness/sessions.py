@@ -27,7 +27,7 @@ from rollouts.harness.asks import Ask
 from rollouts.harness.conversation import Piece, begin_or_continue
 from rollouts.harness.finish import rollout_of
 from rollouts.harness.session import Body, Running, Session
-from rollouts.harness.settings import AskError
+from rollouts.harness.settings import AskError, as_refusal
 from rollouts.requests import Completion, Request
 from rollouts.seeds import seed_of
 
@@ -162,6 +162,7 @@ class Sessions:
         if session is None:  # withdrawn a moment ago
             return None
         running = session.running.pop(completion.key)
+        session.last_use = time.monotonic()
         if not is_finite(completion.logprobs):
             raise NonFiniteError(
                 f"sample {session.key[1]} of prompt '{session.prompt.id}': the engine's logprobs are not finite numbers: "
@@ -195,17 +196,19 @@ class Sessions:
         session = self.open.get(id)
         try:
             if session is None or self._refusal:
-                raise self._refuse_unknown(id)
+                raise self.refuse_unknown(id)
             requests.append(self._request(session, ask, future))
-        except AskError as error:
-            self._note(id, error.reason)
-            future.set_exception(error)
+        except Exception as error:  # isolation boundary: what one client has asked must not end the run
+            refusal = as_refusal(error)
+            self._note(id, refusal.reason)
+            future.set_exception(refusal)
 
     def _note(self, id: str, reason: str) -> None:
         if session := self.open.get(id):
             session.notes[f"refused_{reason}"] += 1
 
-    def _refuse_unknown(self, id: str) -> AskError:
+    def refuse_unknown(self, id: str) -> AskError:
+        """Return the refusal of what is asked of a session that is not open."""
         if self._refusal:
             return AskError("closed", self._refusal, 410)
         if id in self.endings:
@@ -217,26 +220,20 @@ class Sessions:
         if session.questions >= self.max_questions:
             text = f"max_turns: this session has asked {self.max_questions} times, the most that its recipe allows"
             raise AskError("turns", text)  # no 429, which clients ask again for
-        temperature = session.temperature if ask.temperature is None else ask.temperature
-        if not self.is_free and temperature != session.temperature:
-            raise AskError(
-                "temperature",
-                f"temperature: {ask.temperature:g} is not that of the stage, {session.temperature:g}, at which its samples "
-                "are learned from; leave it out, or set it in the recipe",
-            )
+        temperature = session.temperature_of(ask, self.is_free)
         opening = begin_or_continue(session.pieces, ask, self.chat, not session.pieces and not session.running)
+        digest = ask.digest()
         space = session.limit - opening.length
         if space < 1:
             text = f"the conversation has {opening.length} tokens, and a sequence takes {session.limit}"
             raise AskError("length", f"{text} with its answer; shorten it, or raise max_sequence_tokens")
         session.questions += 1
-        session.last_question = time.monotonic()
+        session.last_use = time.monotonic()
         for note in opening.notes:
             session.notes[note] += 1
         self._numbers += 1
         # Negative groups: a sampler's own are numbered from 0.
         key = (-1 - self._numbers, session.questions)
-        digest = ask.digest()
         # The same question again is another sample of its answer, unless the client has named a seed.
         repeat = 0 if ask.seed is not None else session.seeds[digest]
         session.seeds[digest] += 1
@@ -282,6 +279,8 @@ class Sessions:
         return session
 
     def _end(self, id: str, verdict: Verdict | None, error: str | None, rollouts: dict[Key, Rollout]) -> Rollout | None:
+        if session := self.open.get(id):
+            session.notes["unanswered"] += len(session.running)
         session = self._drop(id, "has ended")
         if session is None:
             return None

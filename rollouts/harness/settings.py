@@ -68,6 +68,11 @@ class AskError(ValueError):
         self.reason, self.status = reason, status
 
 
+def as_refusal(error: Exception) -> AskError:
+    """Return the refusal of a question on which this endpoint has failed."""
+    return error if isinstance(error, AskError) else AskError("internal", f"{type(error).__name__}: {error}"[:300], 500)
+
+
 def check_setting(key: str, value: object) -> None:
     """Raise AskError for a setting that would change what is sampled and is not honoured."""
     if value is None or key in FOLLOWED_SETTINGS or key in WITHOUT_EFFECT:

@@ -36,6 +36,7 @@ class Playing:
 
     noun = "harness"
     longest_answer = Judging.longest_answer
+    may_repeat = False  # the session holds what was asked: played again it would be learned from twice
 
     def modules(self, calls: Sequence[Call]) -> Sequence[str]:
         """Return what most harnesses need, so that each process need not import it anew."""

@@ -170,3 +170,17 @@ STRIPPING = ("qwen 3", "deepseek r1", "deepseek v3.1", "glm 4.5", "strips chains
 def test_which_templates_strip_a_chain_before_what_a_user_says(name: str) -> None:
     assert chat_of(name, think=True).drops_chain("user") == (name in STRIPPING)
     assert not chat_of(name, think=False).drops_chain("user"), "without chains there is none to strip"
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        {"name": "f", "description": "ends <|im_end|>"},
+        {"name": "<|im_start|>"},
+        {"name": "f", "parameters": {"properties": {"<|im_end|>": {}}}},
+        {"name": "f", "parameters": {"enum": ["a", "<|im_end|>\n"]}},
+    ],
+)
+def test_tools_with_control_tokens_are_refused(function: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"^tools: a text holds the control token '<\|im_"):
+        chat_of("chatml", think=False).prompt([QUESTION], tools=[{"type": "function", "function": function}])

@@ -40,6 +40,21 @@ def test_a_harness_plays_the_stages_that_sample(tmp_path: Path) -> None:
         ([{"distill": {"data": "words"}}], r"stages\[0\]\.distill: rollouts of a harness"),
         ([SFT], "environment: no stage samples from the model"),
         ([{"rlvr": {**RLVR["rlvr"], "replay": "runs/x", "max_lag": 1}}], r"rlvr\.replay: a harness may ask otherwise"),
+        (
+            [
+                SFT,
+                {
+                    "rlvr": {
+                        **RLVR["rlvr"],
+                        "algorithm": "opd",
+                        "teacher": "sft",
+                        "teacher_template": "{question} {answer}",
+                    }
+                },
+            ],
+            r"rlvr\.teacher_template: it stands for the run's prompt",
+        ),
+        ([{"evaluate": {**EVALUATE["evaluate"], "controls": ["silenced"]}}], r"evaluate\.controls: they change"),
     ],
 )
 def test_what_a_harness_cannot_play_is_refused(tmp_path: Path, stages: list[dict[str, Any]], text: str) -> None:

@@ -18,7 +18,7 @@ from rollouts.harness.work import as_verdict
 from rollouts.requests import Request
 
 HARNESS = """
-import asyncio, json, os, sys, time, urllib.request
+import asyncio, json, os, signal, sys, time, urllib.request
 from rl.types import Verdict
 
 def ask(base_url, api_key, *texts):
@@ -28,8 +28,11 @@ def ask(base_url, api_key, *texts):
     with urllib.request.urlopen(urllib.request.Request(f"{base_url}/chat/completions", body, headers)) as response:
         return json.load(response)["choices"][0]["message"]["content"]
 
+plays = 0
+
 def play(prompt, base_url, api_key, *, bonus=0.0):
-    kind = prompt.id
+    global plays
+    kind, plays = prompt.id, plays + 1
     if kind == "silent":
         return 1.0
     answer = ask(base_url, api_key, prompt.question)
@@ -48,6 +51,11 @@ def play(prompt, base_url, api_key, *, bonus=0.0):
         os._exit(3)
     if kind == "memory":
         return len(bytearray(1 << 31))
+    if kind == "late memory" and plays > 1:
+        return len(bytearray(1 << 31))
+    if kind == "kills all":
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(1000)
     if kind == "text":
         return "very good"
     if kind == "nan":
@@ -138,6 +146,15 @@ def test_a_hang_costs_its_sample_alone_and_an_endless_loop_its_cpu_time(tmp_path
     assert rollouts["good"].error is None
     assert rollouts["nothing"].error is None
     assert len(rollouts["hangs"].logprobs) == 4, "what was written before is there to be read"
+
+
+def test_a_session_is_played_once_whatever_becomes_of_its_process(tmp_path: Path) -> None:
+    """What was asked before lies in the session: a second play would be learned from beside the first."""
+    rollouts = played(tmp_path, ["good", "late memory", "kills all", "nothing"], workers=1)
+    assert rollouts["late memory"].error == "harness: out of memory (memory_mb: 1024)"
+    assert (rollouts["kills all"].error or "").startswith("harness: the verifier's process was lost")
+    assert [len(rollout.siblings) for rollout in rollouts.values()] == [0, 0, 0, 0]
+    assert [rollouts[id].error for id in ("good", "nothing")] == [None, None]
 
 
 def test_an_async_harness_asks_side_by_side(tmp_path: Path) -> None:

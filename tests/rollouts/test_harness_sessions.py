@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import socket
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -231,6 +232,11 @@ def test_sound_stands_where_its_part_stands_and_later_turns_may_bring_more(table
         ({"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "?"}}]}]}, 400, "audio", "base64"),
         ({"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "AAAA"}}]}]}, 400, "audio", "no audio"),
         ({"messages": [user("x"), {"role": "assistant", "content": "y"}]}, 400, "messages", "end with an assistant"),
+        ({"messages": [{**user("x"), "prefix": True}]}, 400, "messages", "messages[0].prefix"),
+        ({"messages": [{**user("x"), "tool_calls": [1]}]}, 400, "messages", "messages[0].tool_calls"),
+        ({"messages": [user("x"), {"role": "assistant", "content": "", "function_call": {"name": "f"}}, user("y")]}, 400, "messages", "messages[1].function_call"),
+        ({"messages": [user("x"), {"role": "assistant", "content": "", "refusal": "no"}, user("y")]}, 400, "messages", "messages[1].refusal"),
+        ({"messages": [user("x")], "stream_options": {"include_usage": True, "chunks": 3}}, 400, "setting", "stream_options"),
         ({"messages": [user("x")], "n": 2}, 400, "setting", "n: 2"),
         ({"messages": [user("x")], "n": True}, 400, "setting", "n: true"),
         ({"messages": [user("x")], "top_p": 0.9}, 400, "setting", "top_p"),
@@ -261,6 +267,47 @@ def test_bad_questions_are_refused_in_one_line_and_counted(
         assert rollout.exchanges[-1].reply.note == f"refused_{counted}"
 
 
+@pytest.mark.parametrize(
+    "tool",
+    [
+        {"name": "f", "description": "a\ud800"},
+        {"name": "\udfff"},
+        {"name": "f", "parameters": {"type": "object", "properties": {"\ud800": {"enum": ["\udc00"]}}}},
+    ],
+)
+def test_lone_surrogates_in_tools_and_stops_never_reach_the_tokenizer(tool: dict[str, object]) -> None:
+    ask = read_ask({"messages": [user("x")], "tools": [{"type": "function", "function": tool}], "stop": "a\ud800"})
+    "".join([json.dumps(ask.tools, ensure_ascii=False), *ask.stop]).encode()
+
+
+def test_tools_that_are_too_deep_are_refused() -> None:
+    deep: dict[str, object] = {}
+    for _ in range(100_000):
+        deep = {"a": deep}
+    with pytest.raises(AskError, match="too deep"):
+        read_ask(
+            {"messages": [user("x")], "tools": [{"type": "function", "function": {"name": "f", "parameters": deep}}]}
+        )
+
+
+class TroubledChat(LetterChat):
+    """A chat format with a bug."""
+
+    def prompt(self, messages: Sequence[Message], *args: Any, **settings: Any) -> list[int]:
+        if messages[-1].content == "trouble":
+            raise TypeError("TextEncodeInput must be text")
+        return super().prompt(messages, *args, **settings)
+
+
+def test_a_question_on_which_the_template_fails_costs_itself_alone(table: Table) -> None:
+    table.sessions.chat = TroubledChat()
+    status, body = table.ask("s", user("trouble"))
+    assert (status, body["error"]["code"]) == (500, "internal")
+    assert "TextEncodeInput" in body["error"]["message"]
+    assert table.say("s", user("hello"))["content"] == "n10"
+    assert table.finish("s").exchanges[-1].reply.note == "refused_internal"
+
+
 def test_tokens_sessions_and_addresses_are_checked(table: Table) -> None:
     address, body = table.endpoint.address, {"messages": [user("hello")]}
     url = f"{address}/sessions/s/v1/chat/completions"
@@ -288,6 +335,24 @@ def test_tokens_sessions_and_addresses_are_checked(table: Table) -> None:
     assert call(plain, {**body, "metadata": {"session_id": "s"}})[0] == 200
 
 
+@pytest.mark.parametrize(
+    ("head", "body", "status"),
+    [
+        (b"Content-Length: \xb2", b"", 411),
+        (b"Content-Length: -1", b"", 411),
+        (b"Content-Length: " + b"9" * 5000, b"", 401),
+        (b"Content-Length: 67108864", b"x" * 1000, 401),  # and not waited for
+        (b"Content-Length: 67108864\r\nAuthorization: Bearer wrong", b"", 401),
+        (b"Content-Length: 67108865\r\nAuthorization: Bearer secret", b"", 413),
+        (b"Content-Length: " + b"9" * 5000 + b"\r\nAuthorization: Bearer secret", b"", 413),
+    ],
+)
+def test_long_bodies_are_not_read_without_the_token(table: Table, head: bytes, body: bytes, status: int) -> None:
+    with socket.create_connection(("127.0.0.1", int(table.endpoint.address.rpartition(":")[2])), 10) as connection:
+        connection.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n" + head + b"\r\n\r\n" + body)
+        assert connection.recv(100).split()[1] == str(status).encode()
+
+
 def test_a_harness_that_asks_too_often_is_told_so(table: Table) -> None:
     messages: list[Any] = [user("hello")]
     for _ in range(8):
@@ -305,6 +370,50 @@ def test_a_session_without_a_question_is_an_error(table: Table) -> None:
     assert rollout.error == NOTHING_ASKED
     assert error_reason(rollout.error) == "nothing_asked"
     assert not len(rollout.tokens)
+
+
+def test_what_clients_send_back_of_an_answer_is_taken(table: Table) -> None:
+    answer = table.say("s", user("hello"))
+    empty: dict[str, object] = {"refusal": None, "audio": None, "function_call": None, "tool_calls": None}
+    given: dict[str, object] = {
+        **answer,
+        **empty,
+        "annotations": [],
+        "reasoning_content": "so",
+        "provider_specific_fields": {"a": 1},
+    }
+    table.say("s", user("hello"), given, {**user("on"), "name": "judge"}, stream_options={"include_usage": False})
+    assert table.finish("s").siblings == ()
+
+
+def test_a_greedy_pass_is_greedy_whatever_temperature_is_named() -> None:
+    sessions = Sessions(LetterChat())
+    sessions.start("s", (0, 0), PROMPT, 7, LIMIT, 0.0)
+    questions = [sessions.ask("s", read_ask({"messages": [user("hello")], **t})) for t in ({}, {"temperature": 0.7})]
+    requests, _ = sessions.advance()
+    assert [request.temperature for request in requests] == [0.0, 0.0]
+    for request in requests:
+        sessions.add(write(request))
+    assert all(question.result(0) for question in questions)
+    ending = sessions.end("s", None)
+    sessions.advance()
+    rollout = ending.result(0)
+    assert rollout is not None
+    assert rollout.exchanges[-1].reply.note == "began_conversation greedy"
+
+
+def test_questions_that_nobody_waits_for_at_the_end_are_counted() -> None:
+    sessions = Sessions(LetterChat())
+    sessions.start("s", (0, 0), PROMPT, 7, LIMIT, 1.0)
+    for text in ("hello", "more"):
+        sessions.ask("s", read_ask({"messages": [user(text)]}))
+    (first, _), _ = sessions.advance()
+    sessions.add(write(first))
+    ending = sessions.end("s", None)
+    sessions.advance()
+    rollout = ending.result(0)
+    assert rollout is not None
+    assert "unanswered" in rollout.exchanges[-1].reply.note.split()
 
 
 def test_what_comes_after_the_end_is_refused(table: Table) -> None:

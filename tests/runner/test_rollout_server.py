@@ -9,8 +9,13 @@ import pyarrow.parquet
 import pytest
 from samples import scored_sample
 
-from rl.runner.rollout_server import NO_REWARD, SessionFiles, read_end
+from rl.config import ConfigError
+from rl.recipe import load
+from rl.run.lock import RunLock
+from rl.runner.rollout_server import Serving, bind, choose_token, limits_of, serve_rollouts
+from rl.runner.session_ends import NO_REWARD, SessionFiles, read_end
 from rl.types import Verdict
+from rollouts.environments.config import EnvironmentConfig
 from rollouts.harness.settings import AskError
 
 
@@ -54,3 +59,59 @@ def test_each_session_has_a_file_numbered_on(tmp_path: Path) -> None:
     assert [first.name, second.name] == ["sessions-000001.parquet", "sessions-000002.parquet"]
     (row,) = pyarrow.parquet.read_table(first).to_pylist()
     assert (row["error"], row["score"], row["id"]) == (NO_REWARD, None, sample.prompt.id)
+
+
+@pytest.mark.parametrize("given", ["", "  ", "\n"])
+def test_without_a_token_one_is_drawn(given: str) -> None:
+    (first, is_drawn), (second, _) = choose_token(given, "TOKEN"), choose_token(given, "TOKEN")
+    assert is_drawn
+    assert len(first) > 20
+    assert first != second
+
+
+def test_a_token_is_taken_without_blanks_at_its_edges_and_refused_with_others() -> None:
+    assert choose_token(" secret\n", "TOKEN") == ("secret", False)
+    for wrong in ("two words", "sécret", "a\tb"):
+        with pytest.raises(ConfigError, match="TOKEN: a token has"):
+            choose_token(wrong, "TOKEN")
+
+
+@pytest.mark.parametrize("host", ["nowhere.invalid", "203.0.113.7", "::1", f"{'x' * 70}.y"])
+def test_a_host_that_cannot_be_listened_at_is_named(host: str) -> None:
+    with pytest.raises(ConfigError, match=r"^--host: "):
+        bind(host, 0)
+
+
+def test_a_port_that_is_taken_is_named() -> None:
+    first = bind("127.0.0.1", 0)
+    try:
+        with pytest.raises(ConfigError, match=r"^--port: 127\.0\.0\.1:.* in use"):
+            bind("127.0.0.1", first.server_address[1])
+    finally:
+        first.server_close()
+
+
+def test_two_servers_do_not_write_into_one_folder(tmp_path: Path) -> None:
+    values: dict[str, Any] = {
+        "name": "x",
+        "model": {"build": {}},
+        "data": {"words": {"source": "reasoning_gym", "args": {"dataset": "spell_backward", "size": 50}}},
+        "reward": {"parts": [{"verifier": "text"}]},
+        "stages": [{"evaluate": {"data": "words", "max_sequence_tokens": 128}}],
+    }
+    other = RunLock(tmp_path)  # flock is held by the open file, also against this process
+    other.acquire()
+    said: list[str] = []
+    try:
+        with pytest.raises(ConfigError, match="at work here already"):
+            serve_rollouts(load(values, [], tmp_path), tmp_path, Serving("127.0.0.1", 0, "t", 8, 60.0), said.append)
+    finally:
+        other.release()
+    assert said == [], "nothing has started"
+
+
+def test_limits_of_the_recipe_hold_unless_the_command_says_otherwise() -> None:
+    environment = EnvironmentConfig(harness="a.py:play", max_turns=5, max_turn_tokens=30)
+    assert limits_of(environment, None) == (5, 30)
+    assert limits_of(environment, 9) == (9, 30)
+    assert limits_of(None, None) == (64, None)
