@@ -150,11 +150,26 @@ def test_measures_of_choices() -> None:
     assert short["gap_closed"] == pytest.approx(0.0)  # 0.75 against 0.75
     assert short["f1_external"] == pytest.approx(2 / 3)
     assert short["f1_internal"] == pytest.approx(4 / 5)
-    assert short["f1_rewrite"] == 0
+    assert short["rewrites"] == 0
+    assert not {"f1_rewrite", "rewrite_right"} & short.keys(), "nobody knows what would have been written"
     assert short["probability"] == pytest.approx((0.8 + 0.6 + 0.5 + 0.9) / 4, abs=1e-6)
     assert short["chosen_right"] == 0.75
     assert short["copied"] == 1.0
     assert arbitration_metrics([replace_field(s) for s in samples], CHAT) == {}
+
+
+@pytest.mark.parametrize(
+    ("answers", "right"),
+    [(["7 3 5"], 1.0), (["7 3 5", "7 3 1"], 0.5), (["7 3 1"], 0.0), (["7 3 5", "7 3 5", "9"], 2 / 3)],
+)
+def test_a_rewrite_is_right_where_it_is_better_than_either(answers: list[str], right: float) -> None:
+    p = prompt("p", "7 3 5", "7 3 2")
+    rewrites = [scored(p, n, "7 3 1", f"<rewrite>{answer}", 0.8) for n, answer in enumerate(answers)]
+    taken = scored(p, 9, "7 3 5", "<internal>7 3 5", 0.6)
+    metrics = arbitration_metrics([*rewrites, taken], CHAT)
+    assert metrics["arbitration/rewrites"] == len(answers)
+    assert metrics["arbitration/rewrite_right"] == pytest.approx(right)
+    assert "arbitration/f1_rewrite" not in metrics
 
 
 def replace_field(scored: Scored) -> Scored:
