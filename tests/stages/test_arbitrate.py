@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from contexts import context
+from tokenizers import Tokenizer
 
 from models.tokenizer import byte_tokenizer
 from rl.config import ConfigError, build
@@ -17,7 +19,7 @@ from rl.stages.arbitrate import Config, arbitrate, first_answers, run
 from rl.stages.arbitration_metrics import arbitration_metrics
 from rl.stages.rehearsal import Rehearsal
 from rl.stages.sampling import SAMPLES, Sample, line_appender
-from rl.types import Message, Prompt, Rollout, Scored, Verdict
+from rl.types import Demonstration, Message, Prompt, Rollout, Scored, Verdict
 from rollouts.environments.config import EnvironmentConfig
 from rollouts.environments.service import EnvironmentService
 
@@ -113,6 +115,18 @@ def test_demonstrations_are_rehearsed_with_the_candidates_that_cost_no_loss() ->
     assert said[0] == "7 3 5<ask>7 3 9</ask>\n</think>\n<internal>7 3 5<|EOT|>"
     assert learned[0] == "7 3 5<ask>\n</think>\n<internal><|EOT|>"
     assert said[1] == "7 3 1<ask>7 3 5</ask>\n</think>\n<external>7 3 5<|EOT|>"
+
+    # As with the tokenizers of Qwen and Llama 3, a pause behind a sign ends with the line break.
+    tokenizer = byte_tokenizer()
+    model = json.loads(tokenizer.backend_tokenizer.to_str())
+    model["model"]["vocab"][">Ċ"] = len(tokenizer)
+    model["model"]["merges"] = [[">", "Ċ"]]
+    tokenizer.backend_tokenizer.model = Tokenizer.from_str(json.dumps(model)).model
+    prompt = replace(PROMPTS["own"], demonstration=Demonstration("7 3 5<ask>\nso", "<internal>"))
+    with EnvironmentService(EAR) as environment:
+        batch = Rehearsal(Chat(tokenizer, think=True), environment, 200).collate([prompt])
+    said = tokenizer.decode(batch.tokens_T).partition("<think>\n")[2]
+    assert said == "7 3 5<ask>\n7 3 9</ask>so\n</think>\n<internal>7 3 5<|EOT|>"
 
 
 def scored(prompt: Prompt, number: int, own: str, answer: str, probability: float) -> Scored:
