@@ -26,8 +26,9 @@ def verify(
     what a reader cannot see (`rl.think.is_blank`).
 
     With `sections`, such as [PLANNING, CAPTION, REASONING, SUMMARY], the chain is these sections, each `<NAME> text </NAME>`
-    once, in this order, and nothing beside them; with `answer_section`, such as RESPONSE, the answer is one too. Tags may be
-    in small letters or capitals. `graded` then gives at most a half for the quarters and a quarter for the share of sections
+    once, in this order, and nothing beside them; with `answer_section`, such as RESPONSE, the answer is one too. Their tags
+    may be in small letters or capitals; those of the chain are `<think>` and `</think>`, as whatever else reads it expects.
+    `graded` then gives at most a half for the quarters and a quarter for the share of sections
     that stand whole, in their order. Raises ValueError for names that are none, or come twice."""
     names = [name.lower() for name in sections or ()]
     answer_name = (answer_section or "").lower()
@@ -81,7 +82,16 @@ def _check_names(names: Sequence[str]) -> None:
 def _tags(names: Sequence[str]) -> re.Pattern[str]:
     """Return the pattern of an opening or closing tag of one of the names."""
     # ASCII: without it, small letters of other alphabets (a dotless i, a long s) would count as ours
-    return re.compile(rf"<(/?)({'|'.join(map(re.escape, names))})>", re.IGNORECASE | re.ASCII)
+    return re.compile(rf"<(/?)({'|'.join(map(_in_any_case, names))})>", re.ASCII)
+
+
+def _in_any_case(name: str) -> str:
+    # `Turn.reasoning` finds no chain between capitals: such a turn would be in form, and grounding and rates see no chain.
+    return name if name == "think" else f"(?i:{re.escape(name)})"
+
+
+def _write_tag(slash: str, name: str) -> str:
+    return f"<{slash}{name if name == 'think' else name.upper()}>"
 
 
 def _find_section_problem(text: str, names: Sequence[str], answer_name: str) -> str:
@@ -93,10 +103,10 @@ def _find_section_problem(text: str, names: Sequence[str], answer_name: str) -> 
     found = [(match[1], match[2].lower()) for match in matches]
     for slash, name in in_order:
         if (count := found.count((slash, name))) != 1:
-            return f"<{slash}{name.upper()}> stands {count} times"
+            return f"{_write_tag(slash, name)} stands {count} times"
     if found != in_order:
         place = next(i for i, (tag, right) in enumerate(zip(found, in_order, strict=True)) if tag != right)
-        tag, right = (f"<{slash}{name.upper()}>" for slash, name in (found[place], in_order[place]))
+        tag, right = (_write_tag(*pair) for pair in (found[place], in_order[place]))
         return f"{tag} stands where {right} belongs"
     # What stands before each tag, and after the last: text belongs into sections, and nowhere else.
     edges = [0, *(match.end() for match in matches)]
@@ -148,7 +158,9 @@ GOLD = [
     Case("Sure! <think>a</think>b", None, equal=False),
     Case("<think>Two and two are four.</think>", None, score=(0.75, 0.75), args={**_PLAIN, "graded": True}),
     Case("4", None, score=(0.0, 0.0), args={"graded": True}),
-    Case(f"<THINK>\n{_STEPS.lower()}\n</THINK>\n<RESPONSE>B</RESPONSE>", None, args=_COTA),
+    Case(f"<think>\n{_STEPS.lower()}\n</think>\n<RESPONSE>B</RESPONSE>", None, args=_COTA),
+    Case(f"<THINK>\n{_STEPS}\n</THINK>\n<RESPONSE>B</RESPONSE>", None, score=(0.0, 0.0), args=_COTA),
+    Case("<THINK>a</THINK>b", None, score=(0.0, 0.0), args=_PLAIN),
     Case(f"<think>{_STEPS}</think>B", None, args={**_COTA, "answer_section": None}),
     Case(f"<think>{_STEPS}</think>B", None, equal=False, args=_COTA),
     Case(f"<think>{_STEPS[::-1]}</think><RESPONSE>B</RESPONSE>", None, equal=False, args=_COTA),

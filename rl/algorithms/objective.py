@@ -174,6 +174,8 @@ class Objective:
             ),
             ("reward_at", not alone or self.reward_at == "end", unread),
             ("overlong_buffer", not (alone and self.overlong_buffer), unread),
+            # A group is no worse to learn from where its answers are all right, or all wrong.
+            ("filter_zero_variance", not (alone and self.filter_zero_variance), unread),
             ("kl_coef", not (alone and self.kl_coef and self.kl_in == "reward"), f"{unread}, or set kl_in: loss"),
         ]
 

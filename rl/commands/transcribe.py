@@ -12,7 +12,7 @@ from rl.commands.arguments import RecipeName
 
 DataName = Annotated[str, typer.Argument(metavar="DATA", help="A data set of the recipe, whose prompts have one clip.")]
 Ear = Annotated[str, typer.Option("--ear", help="A Whisper model: a name that `rl pretrained` knows, or a folder.")]
-Out = Annotated[Path, typer.Option("--out", help="The file. What it has already is not heard again.")]
+Out = Annotated[Path, typer.Option("--out", help="The file. What this ear has heard already is not heard again.")]
 Splits = Annotated[
     list[str] | None, typer.Option("--split", help="Only this split; may be given several times. Default: all rows.")
 ]
@@ -34,7 +34,7 @@ def transcribe(
     from models.transcription import check_recogniser, transcribe
     from rl.config import ConfigError, did_you_mean
     from rl.data.sources import load
-    from rl.data.transcripts import read_transcripts, write_digits
+    from rl.data.transcripts import transcribed_ids, write_digits
     from rl.recipe import load as load_recipe
     from rl.run.progress import Progress
     from rl.terminal import say
@@ -50,7 +50,7 @@ def transcribe(
     for prompt in prompts:
         if len(prompt.clips) != 1:
             raise ConfigError(f"DATA: prompt '{prompt.id}' has {len(prompt.clips)} clips; an ear hears one")
-    stored = read_transcripts(out) if out.is_file() else {}
+    stored = transcribed_ids(out, ear, digits)
     missing = [prompt for prompt in prompts if prompt.id not in stored]
     say(f"{out}: {len(prompts) - len(missing):,} of {len(prompts):,} prompts are there already")
     with out.open("a") as file, Progress("transcribe", len(prompts)) as progress:
@@ -59,6 +59,7 @@ def transcribe(
         ):
             external = write_digits(heard) if digits else heard
             # a line the moment it is heard: what was stopped goes on
-            file.write(json.dumps({"id": prompt.id, "external": external, "heard": heard}, ensure_ascii=False) + "\n")
+            line = {"id": prompt.id, "external": external, "heard": heard, "ear": ear, "digits": digits}
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
             file.flush()
             progress.advance(len(prompts) - len(missing) + number, {})

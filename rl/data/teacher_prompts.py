@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 
 def teacher_prompt(prompt: Prompt, template: str) -> Prompt:
     """Return the prompt with `template` rendered as its last user turn. Its clips are left out unless the template has a place
-    for them, `{audio}`. Raises ValueError for a column that there is not."""
+    for them, `{audio}`. Raises ValueError for a column that there is not, and for a prompt without a user turn."""
     place = f"prompt '{prompt.id}': teacher_template"
     hears = "audio" in placeholders(template, place)
     # Marks of clips in any turn would wait for clips that do not come.
     silent = [Message(m.role, m.content.replace(AUDIO_PATCH, "").strip(" ")) for m in prompt.messages]
-    last = max(i for i, message in enumerate(silent) if message.role == "user")
+    last = max((i for i, message in enumerate(silent) if message.role == "user"), default=None)
+    if last is None:
+        raise ValueError(f"{place}: has no user turn to stand in the place of; add one to its messages")
     values: dict[str, object] = {**prompt.fields, "question": silent[last].content, "answer": prompt.answer}
     values["audio"] = AUDIO_PATCH * len(prompt.clips)
     if isinstance(options := values.get("options"), list):  # as `rl.data.prompts` shows them

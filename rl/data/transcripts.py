@@ -1,7 +1,11 @@
-"""What an external recogniser has heard of a data set: a jsonl file of `{"id": …, "external": …}`, a line for each prompt."""
+"""What an external recogniser has heard of a data set: a jsonl file of `{"id": …, "external": …}`, a line for each prompt.
+
+`rl data transcribe` adds who heard it, so that a file that is gone on with has one ear: `"ear": "whisper-tiny.en", "digits": true`.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,6 +21,8 @@ DIGITS = {
     for digit, word in enumerate(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])
 }
 """Spoken digit -> its figure."""
+_BEGINNING = b'{"id": '
+"""Of a line that `rl data transcribe` writes."""
 _RUN = re.compile(r"\d(?=\d)")
 
 
@@ -32,6 +38,26 @@ def read_transcripts(file: Path) -> dict[str, object]:
         except ValueError as error:
             raise ValueError(f"{where}: column '{FIELD}' is no text and no list of texts; correct the row") from error
     return transcripts
+
+
+def transcribed_ids(file: Path, ear: str, digits: bool) -> set[str]:
+    """Return the ids of the prompts that this ear has heard already, and remove a last line that was not written to its end.
+    Raises ValueError for a line of another ear, or with digits written otherwise: two ears in one file would pass for one."""
+    if not file.is_file():
+        return set()
+    content = file.read_bytes()
+    end = content.rfind(b"\n") + 1  # a line is written with its end: what has none was killed on the way
+    problems: list[ValueError] = []
+    for where, row in jsonl(file, problems.append):
+        if (row.get("ear"), row.get("digits")) != (ear, digits):
+            how = "with --digits" if row.get("digits") else "without --digits"
+            what = f"heard by '{row['ear']}' {how}" if "ear" in row else "not written by `rl data transcribe`"
+            raise ValueError(f"{where}: {what}; name another --out, or the same --ear and --digits")
+    is_torn = content[end:].startswith(_BEGINNING) or _BEGINNING.startswith(content[end:])
+    if problems and (not is_torn or problems[:-1]):  # a file of something else is left as it is
+        raise problems[0]
+    os.truncate(file, end)
+    return set(read_transcripts(file))
 
 
 def add_transcripts(prompts: Sequence[Prompt], file: Path) -> list[Prompt]:

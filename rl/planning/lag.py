@@ -1,20 +1,24 @@
-"""Checks and times of samples that are written while the policy learns, for `rl check`."""
+"""Checks and times of samples that are written while the policy learns, and of how many prompts these take, for `rl check`."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from math import ceil
 from typing import TYPE_CHECKING
 
+from rl.data.mixture import limits, weights_of
 from rl.planning.duration import format_duration
 from rl.stages.rlvr.config import Config
 
 if TYPE_CHECKING:
+    from rl.planning.judges import Facts
     from rl.planning.result import Plan
     from rl.recipe import Recipe
 
 
-def check(recipe: Recipe, _facts: object, gpu: bool, listens: bool) -> tuple[list[str], list[str]]:
-    """Return (problems, notes) of `rlvr.max_lag` and `engines.kv`."""
-    problems, notes = list[str](), list[str]()
+def check(recipe: Recipe, facts: Facts, gpu: bool, listens: bool) -> tuple[list[str], list[str]]:
+    """Return (problems, notes) of `rlvr.max_lag`, `engines.kv` and `curriculum: pass_rate`."""
+    problems, notes = [*_short_sources(recipe, facts)], list[str]()
     lagging = [s for s in recipe.stages if isinstance(s.config, Config) and s.config.max_lag]
     if lagging and gpu and recipe.header.cluster.placement == "colocated":
         problems.append(
@@ -35,6 +39,26 @@ def check(recipe: Recipe, _facts: object, gpu: bool, listens: bool) -> tuple[lis
         if not lagging:
             notes.append("engines.kv: no stage has a max_lag, so nothing is in flight when weights change")
     return problems, notes
+
+
+def _short_sources(recipe: Recipe, facts: Facts) -> Iterator[str]:
+    """Yield a line for each source of a stage that draws by pass rates and has fewer prompts than wait for a result at once."""
+    for stage in recipe.stages:
+        config = stage.config
+        if not isinstance(config, Config) or config.curriculum != "pass_rate":
+            continue
+        most = limits(config.data, config.limit)
+        at_once = (1 + config.max_lag) * config.prompts_per_step
+        for name, share in weights_of(config.data).items():
+            fact = facts.get((name, config.split))
+            counts = [count for count in (fact.rows if fact else None, most[name]) if count is not None]
+            wanted = ceil(round(at_once * share, 6))  # 0.1 + 0.2 asks for no prompt more than 0.3
+            # One that waits is drawn by no pass rate: steps would be smaller than the recipe says, and nobody would know.
+            if counts and 0 < min(counts) < wanted:
+                yield (
+                    f"{stage.place}.curriculum: by pass_rate a prompt waits for its result before it comes again; {wanted} of "
+                    f"'{name}' are under way at once, of {min(counts)}; lower prompts_per_step or max_lag, or set shuffled"
+                )
 
 
 def describe_times(recipe: Recipe, plan: Plan) -> list[str]:

@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -51,7 +51,7 @@ class Decision:
     action: Action | None
     """None for an answer without an action."""
     label: Action | None
-    """The action with the lowest error rate; None where the gold has no words."""
+    """The action with the lowest error rate, `rewrite` only where it was taken; None where the gold has no words."""
     asked: bool
     copied: bool
     """True where the answer is the candidate that the action names."""
@@ -63,7 +63,8 @@ def arbitration_metrics(samples: Sequence[Scored], chat: ChatFormat) -> dict[str
     """Return the measures; none where no prompt has an external transcript. With intervals over prompts: accuracy of one's own
     transcripts (`own`), of the candidates (`external`), of the better of both (`oracle`), of the majority, of the actions dealt
     anew among the samples (`dealt`); `gap_closed`, the share of the way from `own` to `oracle`; and the shares of the actions.
-    Without: F1 of each action, and how far its probability is from how often it is right (`calibration_error`)."""
+    Without: F1 of `internal` and `external`, `rewrite_right` of the `rewrites`, and how far an action's probability is from how
+    often it is right (`calibration_error`)."""
     from rl.stages.scoring import with_interval
 
     decisions = [
@@ -115,7 +116,7 @@ def gap_closed(decisions: Sequence[Decision]) -> dict[str, float]:
     return {name: float((right.mean() - own.mean()) / gap), f"{name}/low": float(low), f"{name}/high": float(high)}
 
 
-def f1(decisions: Sequence[Decision], action: Action) -> float:
+def f1(decisions: Sequence[Decision], action: Literal["internal", "external"]) -> float:
     """Return the F1 of an action against the labels; 0 where it is neither taken nor right."""
     hits = sum(d.action == action == d.label for d in decisions)
     total = sum(d.action == action for d in decisions) + sum(d.label == action for d in decisions)
@@ -202,7 +203,12 @@ def _action_metrics(decisions: Sequence[Decision]) -> dict[str, float]:
     from rl.run.metrics import calibration_error
 
     labelled = [d for d in decisions if d.label is not None]
-    metrics = {f"{PREFIX}/f1_{action}": f1(labelled, action) for action in ACTIONS}
+    metrics = {f"{PREFIX}/f1_{action}": f1(labelled, action) for action in ("internal", "external")}
+    # No F1: what the model would have written is unknown where it did not, so no rewrite can be missing.
+    rewrites = [d.label == "rewrite" for d in labelled if d.action == "rewrite"]
+    metrics[f"{PREFIX}/rewrites"] = len(rewrites)
+    if rewrites:
+        metrics[f"{PREFIX}/rewrite_right"] = sum(rewrites) / len(rewrites)
     sure = [d for d in labelled if np.isfinite(d.probability)]
     if sure:
         metrics[f"{PREFIX}/probability"] = float(np.mean([d.probability for d in sure]))

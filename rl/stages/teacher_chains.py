@@ -112,7 +112,8 @@ def demonstrations(prompts: Iterable[Prompt], name: str) -> Iterator[Chain]:
 
 def match_chains(chains: Iterable[Chain], prompts: Sequence[Prompt]) -> tuple[list[tuple[Prompt, Chain]], int]:
     """Return (each chain with its prompt, in the order of the prompts; number of chains in all). Chains of other prompts are
-    left out. Raises ValueError for a conversation that several prompts begin with."""
+    left out. Raises ValueError for a conversation that several prompts begin with, and for an id and a conversation that name two
+    prompts."""
     by_id = {prompt.id: prompt for prompt in prompts}
     by_words: dict[Conversation, list[Prompt]] = defaultdict(list)
     for prompt in prompts:
@@ -122,7 +123,15 @@ def match_chains(chains: Iterable[Chain], prompts: Sequence[Prompt]) -> tuple[li
     for chain in chains:
         count += 1
         id = next((id for id in chain.ids if id in by_id), None)
-        if id is None and chain.conversation:
+        if id is not None:
+            namesakes = [prompt.id for prompt in by_words.get(chain.conversation, [])]
+            if not _agrees(chain.conversation, id, by_id[id], namesakes):
+                said = chain.conversation[-1][1]
+                raise ValueError(
+                    f"{chain.place}: names prompt '{id}' and says '{said[:60]}', which is not its question; name the prompt as "
+                    "`prompt_id`, or remove what numbers the rows"
+                )
+        elif chain.conversation:
             namesakes = by_words.get(chain.conversation, [])
             if len(namesakes) > 1:
                 first, second = namesakes[0].id, namesakes[1].id
@@ -133,6 +142,17 @@ def match_chains(chains: Iterable[Chain], prompts: Sequence[Prompt]) -> tuple[li
         if id is not None:
             of_prompt[id].append(chain)
     return [(by_id[id], chain) for id, group in of_prompt.items() for chain in group], count
+
+
+def _agrees(conversation: Conversation, id: str, prompt: Prompt, namesakes: Sequence[str]) -> bool:
+    """Return whether a row's conversation may be that of the prompt that its id names: a file may number its own rows."""
+    if namesakes or not conversation:
+        return id in namesakes or not conversation
+    if conversation == (("user", id),):  # column `prompt` held the id
+        return True
+    # A data set's question may stand among options or a format in the prompt, and a teacher may read more than the policy.
+    asked = [" ".join(content for _, content in turns) for turns in (conversation, _conversation(prompt.messages))]
+    return asked[0] in asked[1] or asked[1] in asked[0]
 
 
 def collect_chains(

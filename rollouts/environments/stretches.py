@@ -12,15 +12,16 @@ from rl.types import Prompt, Rollout
 FIELD = "stretch"
 """Column of a prompt with the stretch that its question is about: [start, end] in seconds."""
 _NUMBER = r"\s*([-+]?(?:\d+\.?\d*|\.\d+))\s*"
-_CALL = re.compile(rf"<(\w+)>{_NUMBER},{_NUMBER}(?:,[^<>]*)?</\1>\s*\Z")
+_CALL = re.compile(rf"<(\w+)>{_NUMBER},{_NUMBER}(?:,[^<>]*)?</\1>")
 
 Stretch = tuple[float, float]
 """(start, end) in seconds."""
 
 
 def heard_stretch(exchange: Exchange) -> Stretch | None:
-    """Return the stretch that a tag asked for and that was heard, or None where nothing was."""
-    call = _CALL.search(exchange.text)
+    """Return the stretch that the last tag asked for and that was heard, or None where nothing was."""
+    # Behind the tag may stand the rest of its last token, as in `</seg>,`.
+    call = next(reversed([*_CALL.finditer(exchange.text)]), None)
     if call is None or not exchange.reply.clips or exchange.reply.last:
         return None
     return float(call[2]), float(call[3])

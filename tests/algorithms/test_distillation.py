@@ -114,6 +114,7 @@ def test_it_reads_the_policy_before_the_update_and_the_teacher() -> None:
         ("reward_at", "turns", "reward_at: got turns; reverse_kl reads no reward"),
         ("overlong_buffer", 16, "overlong_buffer: got 16; reverse_kl reads no reward"),
         ("kl_coef", 0.1, "kl_coef: got 0.1; reverse_kl reads no reward"),
+        ("filter_zero_variance", True, "filter_zero_variance: got True; reverse_kl reads no reward"),
     ],
 )
 def test_what_means_nothing_beside_it_is_refused(field: str, value: object, text: str) -> None:

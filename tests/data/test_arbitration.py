@@ -16,7 +16,7 @@ from rl.data.arbitration import (
     split_action,
     transcript_in,
 )
-from rl.data.transcripts import add_transcripts, read_transcripts, write_digits
+from rl.data.transcripts import add_transcripts, read_transcripts, transcribed_ids, write_digits
 from rl.types import Prompt
 
 GOLD = "the cat sat down"
@@ -137,6 +137,46 @@ def test_transcripts_of_a_file(tmp_path: Path) -> None:
         file.write_text(line)
         with pytest.raises(ValueError, match=message):
             read_transcripts(file)
+
+
+def test_one_file_has_one_ear(tmp_path: Path) -> None:
+    file = tmp_path / "heard.jsonl"
+    assert transcribed_ids(file, "tiny", digits=True) == set()
+    assert not file.exists()
+    line = '{"id": "a", "external": "7", "heard": "Sieben – seven", "ear": "tiny", "digits": true}\n'
+    file.write_text(line)
+    assert transcribed_ids(file, "tiny", digits=True) == {"a"}
+    for ear, digits in (("base", True), ("tiny", False)):
+        with pytest.raises(
+            ValueError, match=r"heard.jsonl:1: heard by 'tiny' with --digits; name another --out"
+        ) as error:
+            transcribed_ids(file, ear, digits)
+        assert "\n" not in str(error.value)
+    file.write_text(line + '{"id": "b", "external": "7"}\n')
+    with pytest.raises(ValueError, match=r"heard.jsonl:2: not written by `rl data transcribe`; name another --out"):
+        transcribed_ids(file, "tiny", digits=True)
+
+
+@pytest.mark.parametrize("cut", [1, 20, 36, 50, 90])
+def test_a_line_that_was_killed_on_the_way_is_heard_again(tmp_path: Path, cut: int) -> None:
+    file = tmp_path / "heard.jsonl"
+    line = '{"id": "a", "external": "–7", "heard": "–", "ear": "tiny", "digits": false}\n'
+    torn = line.replace('"a"', '"b"').encode()[:-1][:cut]  # the third is cut within a letter
+    file.write_bytes(line.encode() + torn)
+    assert transcribed_ids(file, "tiny", digits=False) == {"a"}
+    assert file.read_text() == line
+    file.write_bytes(torn)
+    assert transcribed_ids(file, "tiny", digits=False) == set()
+    assert file.read_bytes() == b""
+
+
+@pytest.mark.parametrize("text", ["notes", "a\nb", '{"id": "a",\n{"id": "b', "7 3 5\n"])
+def test_a_file_of_something_else_is_left_as_it_is(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "heard.jsonl"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=r"heard.jsonl:1: invalid JSON|a number is not a row"):
+        transcribed_ids(file, "tiny", digits=False)
+    assert file.read_text() == text
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,15 @@ def test_a_description_stands_in_place_of_the_clips() -> None:
     assert contents("{question} ({answer}, {score})")[1] == "which is higher? (first, 0.5)", "a teacher that was told"
 
 
+@pytest.mark.parametrize("roles", [(), ("system",), ("assistant",), ("system", "assistant", "tool")])
+def test_a_prompt_without_a_user_turn_is_named(roles: tuple[str, ...]) -> None:
+    prompt = Prompt("row", tuple(Message(role, "Be brief.") for role in roles), fields={"description": "a"})
+    with pytest.raises(
+        ValueError, match=r"^prompt 'row': teacher_template: has no user turn to stand in the place of; add"
+    ):
+        teacher_prompt(prompt, "{description}")
+
+
 def test_audio_keeps_the_clips_at_its_place() -> None:
     told = teacher_prompt(HEARD, "{audio} {question} Hint: {answer}")
     assert told.clips == CLIPS

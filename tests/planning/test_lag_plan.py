@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
-from plans import planned
+from plans import FIELDS, planned
 
 from rl.planning.expected import expect_overrides
 from rl.stages.workload import StagePlan
@@ -43,6 +45,31 @@ def test_a_step_under_way_as_weights_change_would_be_misnamed() -> None:
     for keeps in (True, False):
         options = base_options("model", "float32", 64, keeps)
         assert options.get("async_scheduling", True) is not keeps
+
+
+@pytest.mark.parametrize(
+    ("overrides", "wanted", "rows"),
+    [
+        ((), 0, 0),
+        (("rlvr.max_lag=5",), 0, 0),  # 96 of 100
+        (("rlvr.max_lag=6",), 112, 100),
+        (("rlvr.limit=20", "rlvr.max_lag=1"), 32, 20),
+        (("rlvr.data={words: 0.8, few: 0.2}",), 4, 3),  # 3.2
+        (("rlvr.data={words: 0.85, few: 0.15}",), 0, 0),  # 2.4
+        (("rlvr.data={words: 0.85, few: 0.15}", "rlvr.max_lag=1"), 5, 3),
+        (("rlvr.data={words: 0.5, few: 0.5}", "rlvr.curriculum=shuffled"), 0, 0),
+    ],
+)
+def test_a_source_has_as_many_prompts_as_wait_for_a_result(overrides: tuple[str, ...], wanted: int, rows: int) -> None:
+    Path("few.jsonl").write_text("".join(f'{{"question": "f{i}", "answer": "{i}"}}\n' for i in range(3)))
+    data = {n: {"source": "jsonl", "path": f"{n}.jsonl", "fields": FIELDS} for n in ("words", "few")}
+    problems = planned("rlvr.curriculum=pass_rate", *overrides, data=data).problems
+    name = "few" if rows == 3 else "words"
+    expected = (
+        f"stages[1].rlvr.curriculum: by pass_rate a prompt waits for its result before it comes again; {wanted} of "
+    )
+    expected += f"'{name}' are under way at once, of {rows}; lower prompts_per_step or max_lag, or set shuffled"
+    assert problems == ([expected] if wanted else [])
 
 
 PACE = (

@@ -26,9 +26,9 @@ def turn(*sections: str, answer: str = ANSWER) -> str:
     "text",
     [
         turn(P, C, R, S),
-        turn(P, C, R, S).upper(),
+        turn(P.upper(), C.upper(), R.upper(), S.upper(), answer=ANSWER.upper()),
         turn(P, C, R, S).lower(),
-        turn(P, C, R, S).title(),
+        turn(P.title(), C.title(), R.title(), S.title(), answer=ANSWER.title()),
         f"\ufeff{turn(P, C, R, S)}\n",
         turn(P + C + R + S),
         turn("<PLANNING>\n计划\n</planning>", "\u200b", C, "<Reasoning>a < b > c, <b>bold</b></Reasoning>", S),
@@ -53,9 +53,9 @@ def test_sections_in_order(text: str) -> None:
         (turn(S, R, C, P), "<SUMMARY> stands where <PLANNING> belongs"),
         (turn(P, C, R.removesuffix("</REASONING>"), S), "</REASONING> stands 0 times"),
         (turn(P, C, R, S.replace("/", "")), "<SUMMARY> stands 2 times"),
-        (turn(P, C, R, S).replace("</think>", ""), "</THINK> stands 0 times"),
-        (turn(P, C, R, S).replace("<think>", ""), "<THINK> stands 0 times"),
-        (turn(P, C, R).replace("</think>", f"</think>{S}"), "</THINK> stands where <SUMMARY> belongs"),
+        (turn(P, C, R, S).replace("</think>", ""), "</think> stands 0 times"),
+        (turn(P, C, R, S).replace("<think>", ""), "<think> stands 0 times"),
+        (turn(P, C, R).replace("</think>", f"</think>{S}"), "</think> stands where <SUMMARY> belongs"),
         (turn(P, "<CAPTION>\u200b \u2800</CAPTION>", R, S), "CAPTION is empty"),
         (turn(P, C, R, S, answer="<RESPONSE> </RESPONSE>"), "RESPONSE is empty"),
         (turn(P, C, "so", R, S), "'so' stands in no section"),
@@ -65,14 +65,27 @@ def test_sections_in_order(text: str) -> None:
         (turn(P, C, R, S, answer="B"), "<RESPONSE> stands 0 times"),
         (turn(P.replace("PLANNING", "PLANNıNG"), C, R, S), "<PLANNING> stands 0 times"),  # a dotless i is none of ours
         (turn(P.replace("<", "＜"), C, R, S), "<PLANNING> stands 0 times"),
-        ("", "<THINK> stands 0 times"),
-        ("B", "<THINK> stands 0 times"),
+        ("", "<think> stands 0 times"),
+        ("B", "<think> stands 0 times"),
     ],
 )
 def test_what_is_wrong_is_named(text: str, reason: str) -> None:
     verdict = judge(text)
     assert (verdict.score, verdict.reason) == (0.0, reason)
     assert 0 <= judge(text, graded=True).score <= 0.75
+
+
+@pytest.mark.parametrize(
+    ("opening", "closing"),
+    [("<THINK>", "</THINK>"), ("<Think>", "</Think>"), ("<think>", "</THINK>"), ("<THINK>", "</think>")],
+)
+def test_a_turn_in_form_has_a_chain_that_is_read(opening: str, closing: str) -> None:
+    other = turn(P, C, R, S).replace("<think>", opening).replace("</think>", closing)
+    assert judge(other).score == 0.0
+    assert "think> stands 0 times" in judge(other).reason
+    assert judge(other, graded=True).score < judge(turn(P, C, R, S), graded=True).score
+    sample = Case(turn(P, C, R, S), None).rollout()
+    assert (judge(sample.text).score, bool(sample.reasoning)) == (1.0, True)
 
 
 def test_the_answer_may_stand_alone_and_the_chain_be_free() -> None:

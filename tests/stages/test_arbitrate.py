@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from contexts import context
+from tokenizers import Tokenizer
 
 from models.tokenizer import byte_tokenizer
 from rl.config import ConfigError, build
@@ -17,7 +19,7 @@ from rl.stages.arbitrate import Config, arbitrate, first_answers, run
 from rl.stages.arbitration_metrics import arbitration_metrics
 from rl.stages.rehearsal import Rehearsal
 from rl.stages.sampling import SAMPLES, Sample, line_appender
-from rl.types import Message, Prompt, Rollout, Scored, Verdict
+from rl.types import Demonstration, Message, Prompt, Rollout, Scored, Verdict
 from rollouts.environments.config import EnvironmentConfig
 from rollouts.environments.service import EnvironmentService
 
@@ -114,6 +116,18 @@ def test_demonstrations_are_rehearsed_with_the_candidates_that_cost_no_loss() ->
     assert learned[0] == "7 3 5<ask>\n</think>\n<internal><|EOT|>"
     assert said[1] == "7 3 1<ask>7 3 5</ask>\n</think>\n<external>7 3 5<|EOT|>"
 
+    # As with the tokenizers of Qwen and Llama 3, a pause behind a sign ends with the line break.
+    tokenizer = byte_tokenizer()
+    model = json.loads(tokenizer.backend_tokenizer.to_str())
+    model["model"]["vocab"][">Ċ"] = len(tokenizer)
+    model["model"]["merges"] = [[">", "Ċ"]]
+    tokenizer.backend_tokenizer.model = Tokenizer.from_str(json.dumps(model)).model
+    prompt = replace(PROMPTS["own"], demonstration=Demonstration("7 3 5<ask>\nso", "<internal>"))
+    with EnvironmentService(EAR) as environment:
+        batch = Rehearsal(Chat(tokenizer, think=True), environment, 200).collate([prompt])
+    said = tokenizer.decode(batch.tokens_T).partition("<think>\n")[2]
+    assert said == "7 3 5<ask>\n7 3 9</ask>so\n</think>\n<internal>7 3 5<|EOT|>"
+
 
 def scored(prompt: Prompt, number: int, own: str, answer: str, probability: float) -> Scored:
     """A sample whose action has the probability, all of it on its second letter, the first in which actions differ."""
@@ -150,11 +164,26 @@ def test_measures_of_choices() -> None:
     assert short["gap_closed"] == pytest.approx(0.0)  # 0.75 against 0.75
     assert short["f1_external"] == pytest.approx(2 / 3)
     assert short["f1_internal"] == pytest.approx(4 / 5)
-    assert short["f1_rewrite"] == 0
+    assert short["rewrites"] == 0
+    assert not {"f1_rewrite", "rewrite_right"} & short.keys(), "nobody knows what would have been written"
     assert short["probability"] == pytest.approx((0.8 + 0.6 + 0.5 + 0.9) / 4, abs=1e-6)
     assert short["chosen_right"] == 0.75
     assert short["copied"] == 1.0
     assert arbitration_metrics([replace_field(s) for s in samples], CHAT) == {}
+
+
+@pytest.mark.parametrize(
+    ("answers", "right"),
+    [(["7 3 5"], 1.0), (["7 3 5", "7 3 1"], 0.5), (["7 3 1"], 0.0), (["7 3 5", "7 3 5", "9"], 2 / 3)],
+)
+def test_a_rewrite_is_right_where_it_is_better_than_either(answers: list[str], right: float) -> None:
+    p = prompt("p", "7 3 5", "7 3 2")
+    rewrites = [scored(p, n, "7 3 1", f"<rewrite>{answer}", 0.8) for n, answer in enumerate(answers)]
+    taken = scored(p, 9, "7 3 5", "<internal>7 3 5", 0.6)
+    metrics = arbitration_metrics([*rewrites, taken], CHAT)
+    assert metrics["arbitration/rewrites"] == len(answers)
+    assert metrics["arbitration/rewrite_right"] == pytest.approx(right)
+    assert "arbitration/f1_rewrite" not in metrics
 
 
 def replace_field(scored: Scored) -> Scored:

@@ -72,6 +72,41 @@ def test_a_row_names_its_prompt_and_holds_an_answer(tmp_path: Path, row: dict[st
 
 
 @pytest.mark.parametrize(
+    "row",
+    [
+        {"id": "1", "question": "which digit?"},  # the file numbers its own rows from 0
+        {"id": 1, "messages": [{"role": "user", "content": "which digit?"}]},
+        {"id": "1", "prompt": "which digit?"},
+        {"id": "1", "question": "which city?"},  # of a prompt that is not asked at all
+        {"prompt_id": "1", "messages": [*SAID[:1], {"role": "user", "content": "which digit?"}]},
+    ],
+)
+def test_an_id_and_a_conversation_name_one_prompt(tmp_path: Path, row: dict[str, Any]) -> None:
+    prompts = [prompt("0", "which digit?"), prompt("1", clip=True)]
+    with pytest.raises(
+        ValueError, match=r"chains.jsonl:1: names prompt '1' and says 'which \w+\?', which is not its question"
+    ):
+        match_chains(rows_of(tmp_path, {**row, "response": CHAIN}), prompts)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"id": "1", "question": "whose voice?"},
+        {"id": "1", "question": "whose voice"},  # without the question mark that the template adds
+        {"id": "1", "question": "whose voice? A. hers B. his"},  # a teacher was shown more
+        {"id": "1", "prompt": "1"},
+        {"prompt": "1"},
+        {"id": "1", "messages": [{"role": "user", "content": [{"type": "audio", "audio": "x.wav"}]}]},
+    ],
+)
+def test_a_question_within_the_prompt_agrees_with_its_id(tmp_path: Path, row: dict[str, Any]) -> None:
+    prompts = [prompt("0", "which digit?"), prompt("1", clip=True), prompt("2", clip=True)]
+    ((match, _),), _ = match_chains(rows_of(tmp_path, {**row, "response": CHAIN}), prompts)
+    assert match.id == "1"
+
+
+@pytest.mark.parametrize(
     ("row", "message"),
     [
         ({"response": CHAIN}, "names no prompt; give its id as `prompt`, or the conversation as `messages`"),

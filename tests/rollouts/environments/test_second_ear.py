@@ -76,6 +76,22 @@ def test_an_action_out_of_place_tells_nothing(text: str) -> None:
     assert play(text)[0] == Reply(note="misplaced")
 
 
+@pytest.mark.parametrize("rest", ["\n", "\n\n", " ", ",", ".\n", '"', "();", "</", ")\r\n", "。", "\u200b"])
+def test_a_pause_ends_with_a_whole_token(rest: str) -> None:
+    asks, takes, end = play(f"{OPEN}<ask>{rest}", f"\n</think>\n<external>{rest}", "")
+    assert said(asks) == ("7 3 9</ask>", -0.25, "asked")
+    assert said(takes) == ("7 3 9", None, "external")
+    assert end is None
+    assert said(play(f"{OPEN}<ask>{rest}", f"\n</think>\n<internal>{rest}")[1]) == ("7 3 5", None, "internal")
+    assert said(play(f"{OPEN}\n</think>\n<external>{rest}")[0]) == ("7 3 9", -0.25, "external")
+
+
+def test_a_word_in_the_last_token_is_no_sound_of_the_ear() -> None:
+    assert said(play(f"{OPEN}<ask>hm")[0]) == ("7 3 9</ask>", -0.25, "asked")  # `>hm` may be one token
+    for text in ("<internal>seven", "<external>7", "<external>7 3 9"):
+        assert play(f"{OPEN}\n</think>\n{text}")[0] == Reply(note="misplaced")
+
+
 @pytest.mark.parametrize("text", [f"{OPEN}\n</think>\n<rewrite>7 3 5", f"{OPEN}\n</think>\n7 3 5", OPEN, ""])
 def test_the_end_of_a_turn_is_the_end(text: str) -> None:
     assert play(text) == [None]

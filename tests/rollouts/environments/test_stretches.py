@@ -35,7 +35,10 @@ def exchange(text: str, reply: Reply = SOUND) -> Exchange:
         ("<seg>1.0</seg>", None),
         ("<seg>a, b</seg>", None),
         ("1.0, 2.5</seg>", None),
-        ("<seg>1.0, 2.5</seg> a dog", None),
+        ("<seg>1.0, 2.5</seg>, ", (1.0, 2.5)),  # `>,` may be one token
+        ("<seg>1.0, 2.5</seg>.\n\n", (1.0, 2.5)),
+        ("<seg>1.0, 2.5</seg>dog", (1.0, 2.5)),
+        ("<seg>0,1</seg> and <seg>2, 3</seg>。", (2.0, 3.0)),
         ("", None),
     ],
 )
