@@ -76,5 +76,5 @@ def add_transcripts(prompts: Sequence[Prompt], file: Path) -> list[Prompt]:
 
 def write_digits(transcript: str) -> str:
     """Return a transcript with its digits as figures, one by one: `Seven, three 45.` has `7 3 4 5`."""
-    words = re.findall(r"[^\W_]+", transcript.casefold())
+    words: list[str] = re.findall(r"[^\W_]+", transcript.casefold())
     return " ".join(_RUN.sub(r"\g<0> ", DIGITS.get(word, word)) for word in words)

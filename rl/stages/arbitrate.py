@@ -111,7 +111,10 @@ def run(config: Config, context: Context) -> Outcome:
     write_jsonl(file, [_row(choice, prompts[choice.sample.prompt], config) for choice in choices])
     metrics = {name: float(count) for name, count in {**counts, **actions}.items()}
     context.tracker.record(1, metrics)
-    facts = {"model_fingerprint": fingerprint(context.model), "reward": asdict(config.reward or context.rewards.config)}
+    facts: dict[str, object] = {
+        "model_fingerprint": fingerprint(context.model),
+        "reward": asdict(config.reward or context.rewards.config),
+    }
     return Outcome(metrics, {"distilled": str(file), "samples": str(context.folder / SAMPLES)}, counts, facts)
 
 

@@ -111,9 +111,10 @@ def gap_closed(decisions: Sequence[Decision]) -> dict[str, float]:
         return {}
     drawn = np.random.default_rng(0).integers(len(own), size=(RESAMPLES, len(own)))
     gains, gaps = (right - own)[drawn].mean(1), (best - own)[drawn].mean(1)
-    low, high = np.quantile(gains[gaps > 0] / gaps[gaps > 0], [0.025, 0.975])
+    shares = gains[gaps > 0] / gaps[gaps > 0]
+    low, high = (float(np.quantile(shares, level)) for level in (0.025, 0.975))
     name = f"{PREFIX}/gap_closed"
-    return {name: float((right.mean() - own.mean()) / gap), f"{name}/low": float(low), f"{name}/high": float(high)}
+    return {name: float((right.mean() - own.mean()) / gap), f"{name}/low": low, f"{name}/high": high}
 
 
 def f1(decisions: Sequence[Decision], action: Literal["internal", "external"]) -> float:
