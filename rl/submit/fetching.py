@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from rl.config import ConfigError
 from rl.run.files import detect_full_disk, replacing
-from rl.submit.helper_jobs import helper_job
+from rl.submit.errands import errand
 from rl.submit.job_list import find_job
 from rl.submit.jobs import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, connect, explain_ray_errors, quote
 from rl.submit.sharing import MARK
@@ -108,7 +108,7 @@ def _is_here(file: Path, length: int, changed: float) -> bool:
 @contextmanager
 def _shared(client: JobSubmissionClient, folder: str, node: str) -> Generator[SharedRun]:
     """Share a folder of the cluster, by a small job beside the run's own process, for as long as the block lasts."""
-    with helper_job(client, "fetch", f"rl jobs share {quote(folder)}", node) as name:
+    with errand(client, "fetch", f"rl jobs share {quote(folder)}", node) as name:
         line = _await_line(client, name, node)
         values = json.loads(line)
         if problem := values.get("problem"):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rl.config import ConfigError, did_you_mean
 from rl.planning.duration import format_duration
-from rl.submit.helper_jobs import helper_job, is_helper
+from rl.submit.errands import errand, is_errand
 from rl.submit.jobs import OUT_KEY, RECIPE_KEY, check_dashboard, connect, explain_ray_errors
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def list_jobs(address: str) -> list[JobEntry]:
     """Return the jobs of the cluster whose dashboard is at `address`, the newest first. Raises ConfigError."""
     with explain_ray_errors(address):
         check_dashboard(address)
-        jobs = [job for job in connect(address).list_jobs() if job.submission_id and not is_helper(job.submission_id)]
+        jobs = [job for job in connect(address).list_jobs() if job.submission_id and not is_errand(job.submission_id)]
     return [read_entry(job) for job in sorted(jobs, key=lambda job: -(job.start_time or 0))]
 
 
@@ -120,7 +120,7 @@ def stop(address: str, job: str) -> str:
 def _cancel(client: JobSubmissionClient, job: str) -> None:
     """Have a small job on the cluster end one that has not begun."""
     deadline = time.monotonic() + STOP_S
-    with helper_job(client, "stop", shlex.join(["rl", "jobs", "cancel", job])) as name:
+    with errand(client, "stop", shlex.join(["rl", "jobs", "cancel", job])) as name:
         while not client.get_job_status(name).is_terminal() and time.monotonic() < deadline:
             if client.get_job_status(job).is_terminal():
                 return

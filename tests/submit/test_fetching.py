@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from ray.dashboard.modules.job.pydantic_models import JobDetails
 
+from rl.submit.errands import is_errand
 from rl.submit.fetching import is_wanted
-from rl.submit.helper_jobs import is_helper
 from rl.submit.job_list import read_entry
 from rl.submit.sharing import MARK
 
@@ -121,7 +121,7 @@ def test_how_a_job_stands_is_one_line(status: str, message: str | None, says: st
 
 
 def test_jobs_of_ours_are_not_listed() -> None:
-    assert is_helper("rl-jobs-fetch-fbb5b616")
-    assert is_helper("rl-jobs-stop-ef1ca843")
-    assert not is_helper("rl-jobs-fetch-fbb5b6"), "a job of a recipe that is called so"
-    assert not is_helper("fetch-fbb5b616")
+    assert is_errand("rl-jobs-fetch-fbb5b616")
+    assert is_errand("rl-jobs-stop-ef1ca843")
+    assert not is_errand("rl-jobs-fetch-fbb5b6"), "a job of a recipe that is called so"
+    assert not is_errand("fetch-fbb5b616")

@@ -1,4 +1,4 @@
-"""Small jobs by which a command does something on the cluster that the dashboard cannot."""
+"""Errands: small jobs by which a command does something on the cluster that the dashboard cannot."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ STOP_S = 15.0
 """Seconds in which such a job ends; one that was never placed does not, until Ray gives it up."""
 
 
-def is_helper(job: str) -> bool:
+def is_errand(job: str) -> bool:
     """Return whether a job is one of these. Ray lists one that has been deleted again, as failed, where its own watch over it ends
     later than the job."""
     return re.fullmatch(rf"{PREFIX}[a-z]+-[0-9a-f]{{8}}", job) is not None
 
 
 @contextmanager
-def helper_job(client: JobSubmissionClient, kind: str, entrypoint: str, node: str = "") -> Generator[str]:
+def errand(client: JobSubmissionClient, kind: str, entrypoint: str, node: str = "") -> Generator[str]:
     """Run a job for as long as the block lasts, on a node where one is given, and yield its name. It asks for no device, so that
     a full cluster runs it too."""
     name = f"{PREFIX}{kind}-{secrets.token_hex(4)}"
