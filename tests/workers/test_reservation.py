@@ -73,6 +73,9 @@ def test_a_jobs_own_process_counts(ray_session: None, monkeypatch: pytest.Monkey
 
 
 def test_an_engine_that_is_lost_with_its_node_is_the_loss_of_the_cluster(ray_session: None) -> None:
+    class Standing:  # here, so that Ray sends it whole: a worker finds no module of the tests
+        """An actor that does nothing."""
+
     actor: Any = ray.remote(Standing).options(num_cpus=0).remote()
     ray.get(actor.__ray_ready__.remote())
     ray.kill(actor)
@@ -83,7 +86,3 @@ def test_an_engine_that_is_lost_with_its_node_is_the_loss_of_the_cluster(ray_ses
     assert loss is not None
     assert loss.is_curable
     assert loss.text.startswith("engine 0 ")
-
-
-class Standing:
-    """An actor that does nothing."""
