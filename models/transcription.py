@@ -28,7 +28,7 @@ def transcribe(folder: Path, clips: Iterable[Clip]) -> Iterator[str]:
     import torch
     from transformers import PreTrainedTokenizerFast, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
-    extractor: Any = WhisperFeatureExtractor.from_pretrained(folder)
+    extractor: Any = WhisperFeatureExtractor.from_pretrained(folder, trust_remote_code=False)
     tokenizer: Any = cast("Any", PreTrainedTokenizerFast).from_pretrained(folder, trust_remote_code=False)
     model: Any = WhisperForConditionalGeneration.from_pretrained(folder, trust_remote_code=False).eval()
     for clip in clips:

@@ -14,7 +14,7 @@ TIMINGS = ("time/", "tokens_per_second/")
 
 def is_timing(name: str) -> bool:
     """Return whether a metric measures time; such metrics differ between two runs that are otherwise equal."""
-    return name.startswith(TIMINGS)
+    return name.removeprefix("eval/").startswith(TIMINGS)  # `eval/`: of an evaluation on the way
 
 
 def bootstrap_interval(

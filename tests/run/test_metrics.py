@@ -78,6 +78,8 @@ def test_pass_at_k_needs_k_samples() -> None:
 def test_what_is_a_timing() -> None:
     assert is_timing("time/step")
     assert is_timing("tokens_per_second/rollout")
+    assert is_timing("eval/time/sample")
+    assert not is_timing("eval/accuracy")
     assert not is_timing("length/mean")
     assert not is_timing("staleness")
 
