@@ -19,9 +19,12 @@ def verify(prompt: Prompt, rollout: Rollout, *, graded: bool = False, needs_acti
     action, text = split_action(answer_text(rollout.response))
     score = _score(gold, text, graded)
     words = transcript_words(text)
-    own = transcript_in(rollout.reasoning)
-    parts = {"own": _score(gold, own, graded), "asked": float(ASK in rollout.reasoning or action == "external")}
-    candidates = {"internal": own}
+    own_transcript = transcript_in(rollout.reasoning)
+    parts = {
+        "own": _score(gold, own_transcript, graded),
+        "asked": float(ASK in rollout.reasoning or action == "external"),
+    }
+    candidates = {"internal": own_transcript}
     if FIELD in prompt.fields:
         candidates["external"] = candidate_of(prompt)
         parts["external"] = _score(gold, candidates["external"], graded)

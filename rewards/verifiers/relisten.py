@@ -28,12 +28,12 @@ def verify(
     """Score 1.0 where at least one sound that a reply brought was heard on the way and the answer is right by the verifier
     `accuracy`, else 0.0. Parts: `heard`, the number of sounds."""
     # A reply that ended the rollout was not heard any more.
-    heard = sum(len(exchange.reply.clips) for exchange in rollout.exchanges if not exchange.reply.last)
-    if not heard:
+    sounds = sum(len(exchange.reply.clips) for exchange in rollout.exchanges if not exchange.reply.last)
+    if not sounds:
         return Verdict(0.0, {"heard": 0.0}, reason="nothing was heard again")
     verdict = _VERIFIERS[accuracy](prompt, rollout)
     reason = "" if verdict.score >= 0.5 else f"heard again, and wrong: {verdict.reason}"
-    return Verdict(float(verdict.score >= 0.5), {"heard": float(heard)}, reason=reason)
+    return Verdict(float(verdict.score >= 0.5), {"heard": float(sounds)}, reason=reason)
 
 
 _TAG = "<think>in <seg>1.0, 2.0</seg>"

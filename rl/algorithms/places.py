@@ -1,4 +1,4 @@
-"""What is still to come at each place of a sample, where rewards are paid before its end.
+"""The reward that is still to come at each place of a sample, where rewards are paid before its end.
 
 An advantage that compares the samples of a group gives all actions of a sample the same credit. Where `reward_at` pays parts of
 the score earlier, what was paid before an action is no merit of that action. So samples are compared place by place, each by

@@ -1,4 +1,4 @@
-"""Which environment answers the model in a conversation: the one of its run, or another that is named."""
+"""The environment that answers the model in a conversation: the one of its run, or another that is named."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ class Mixture(Generic[Item]):
 
     @property
     def rates(self) -> dict[str, tuple[Rates, list[str]]]:
-        """What sources that are drawn by results know, beside `state`: {source: (rates, ids of prompts under way)}."""
+        """Pass rates of the sources that are drawn by results, beside `state`: {source: (rates, ids of prompts under way)}."""
         parts = {name: part for name, part in self.parts.items() if isinstance(part, PassRates)}
         return {name: (dict(part.rates), sorted(part.waiting)) for name, part in parts.items()}
 

@@ -1,4 +1,4 @@
-"""What an external recogniser has heard of a data set: a jsonl file of `{"id": …, "external": …}`, a line for each prompt.
+"""Transcripts of a data set by an external recogniser: a jsonl file of `{"id": …, "external": …}`, a line for each prompt.
 
 `rl data transcribe` adds who heard it, so that a file that is gone on with has one ear: `"ear": "whisper-tiny.en", "digits": true`.
 """

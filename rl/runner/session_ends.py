@@ -25,7 +25,7 @@ OVER = "the server has ended"
 MOST_ANSWERS = 10_000
 """Ended sessions whose end may be asked for once more."""
 Answer = Future[Mapping[str, object] | None]
-"""What was written of a session to come; None for one that was not open."""
+"""The record of a session that is still to end; None for one that was not open."""
 
 
 class SessionFiles:
@@ -52,7 +52,7 @@ class Endings:
     def __init__(self, sessions: Sessions, files: SessionFiles) -> None:
         self.sessions, self.files = sessions, files
         self.failure: Exception | None = None
-        """Why a session could not be written."""
+        """The fault for which a session could not be written."""
         self._answers: OrderedDict[str, tuple[Mapping[str, object] | None, Answer]] = OrderedDict()
         self._unwritten: dict[str, Rollout] = {}
         self._lock = threading.Lock()

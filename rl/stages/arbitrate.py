@@ -40,9 +40,9 @@ class Config(CandidatesConfig):
 
     samples: int = 1
     compare: Literal["wer", "cer", "answer"] = "wer"
-    """What decides: the word or character error rate, or whether the answer is right, as text."""
+    """The measure that decides: the word or character error rate, or whether the answer is right, as text."""
     asks: Literal["always", "if_wrong", "never"] = "always"
-    """When demonstrations ask for the external candidate: `if_wrong` where the model's own transcript has errors."""
+    """Rule by which demonstrations ask for the external candidate: `if_wrong` where the model's own transcript has errors."""
     actions: bool = True
     """False demonstrates the gold without an action: generative error correction, for comparison."""
     fused_of: str | None = None

@@ -1,4 +1,4 @@
-"""Whose word a model takes, and what it gains by it: measures of samples whose prompts have an external transcript.
+"""Measures of whose word a model takes and of what it gains by it, on samples whose prompts have an external transcript.
 
 Everything is of the same samples: `own` is the transcript in the chain, `external` the candidate, so that the model's own ear,
 the other's, the better of the two and the model's choice are compared pair by pair.

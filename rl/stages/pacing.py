@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
-from rl.config import ConfigError
+from rl.config import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from rl.stages.scoring import Scorer
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rollouts.sampler import Sampler
 
 Mode = Literal["wo", "tbs", "think_first", "speak_first"]
+MODES: tuple[str, ...] = get_args(Mode)
 Key = tuple[str, int]
 """(prompt id, sample)."""
 TIMED_PROMPTS = 8
@@ -35,7 +36,7 @@ TIMED_PROMPTS = 8
 class PaceConfig:
     """Answers that begin before the chain has ended."""
 
-    mode: Mode | list[Mode] = "think_first"
+    mode: str | list[str] = "think_first"
     """`think_first`: the first words wait for one segment of the chain. `speak_first`: for none. `tbs` (think before speak): for the
     whole chain, as ever. `wo`: without a chain. Several are measured one after the other, on the same chains."""
     think: int = 80
@@ -49,13 +50,16 @@ class PaceConfig:
             raise ConfigError(
                 f"{place}: think and speak are tokens of a segment, at least 1; got {self.think} and {self.speak}"
             )
+        for mode in self.modes:
+            if mode not in MODES:
+                raise ConfigError(f"{place}.mode: no mode '{mode}'{did_you_mean(mode, MODES)}")
         if not self.modes or len(set(self.modes)) < len(self.modes):
             raise ConfigError(f"{place}.mode: name each mode once, and one at least")
 
     @property
     def modes(self) -> list[Mode]:
         """The modes, always as a list."""
-        return [self.mode] if isinstance(self.mode, str) else self.mode
+        return cast("list[Mode]", [self.mode] if isinstance(self.mode, str) else self.mode)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 STOP_S = 120.0
 """Seconds in which a run that is stopped writes its summary and ends."""
 BARE_MESSAGES = ("Job was intentionally stopped.", "Job failed.")
-"""What Ray says of a job that has ended where it knows no reason."""
+"""Ray's words for a job that has ended where it knows no reason."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class JobEntry:
 
     @property
     def has_begun(self) -> bool:
-        """Whether its process has ever started, so that there is a log."""
+        """True if its process has ever started, so that there is a log."""
         return bool(self.node)
 
     def explain(self) -> str:

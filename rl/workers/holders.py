@@ -1,4 +1,4 @@
-"""Who holds the devices of a Ray cluster: runs, by the names of their reservations, jobs' own processes, and other programs."""
+"""The holders of a Ray cluster's devices: runs, by the names of their reservations, jobs' own processes, and other programs."""
 
 from __future__ import annotations
 

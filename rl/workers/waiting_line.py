@@ -28,7 +28,7 @@ class Holding:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is held."""
+        """True where nothing is held."""
         return not (self.cpus or self.gpus)
 
 
@@ -38,7 +38,7 @@ class Waiter:
 
     asked_at: float
     holding: Holding
-    """What its own process holds while it waits."""
+    """Devices of its own process while it waits."""
     is_sent_away: bool = False
 
 

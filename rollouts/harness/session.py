@@ -45,9 +45,9 @@ class Session:
     running: dict[Key, Running] = field(default_factory=dict[Key, Running])
     questions: int = 0
     last_use: float = field(default_factory=time.monotonic)
-    """When it last asked, was answered, or began."""
+    """Time at which it last asked, was answered, or began."""
     seeds: Counter[str] = field(default_factory=Counter[str])
-    """How often the same conversation was asked."""
+    """Number of times that the same conversation was asked."""
     notes: Counter[str] = field(default_factory=Counter[str])
     """Questions that were refused, and conversations that began anew, by reason."""
 

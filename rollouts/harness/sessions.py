@@ -63,7 +63,7 @@ class Sessions:
         self.max_questions, self.max_answer_tokens = max_questions, max_answer_tokens
         self.open: dict[str, Session] = {}
         self.endings: OrderedDict[str, str] = OrderedDict()
-        """Why each session that has ended takes no question any more."""
+        """Reason for which each ended session takes no question any more."""
         self.condition = threading.Condition()
         self._inbox: deque[Callable[[list[Request], dict[Key, Rollout]], None]] = deque()
         self._sessions: dict[Key, Session] = {}  # by the key of a request in flight

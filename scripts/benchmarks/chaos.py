@@ -49,7 +49,7 @@ class Outcome:
     resumes: int
     """Drivers that were started after the first one."""
     equal: Mapping[str, bool]
-    """What of the disturbed run is as in the undisturbed one."""
+    """Parts of the disturbed run that are as in the undisturbed one."""
     counts: Mapping[str, int]
     """Numbers of steps, prompts and samples of the undisturbed run, which the disturbed one must have too."""
     seconds: Mapping[str, float]

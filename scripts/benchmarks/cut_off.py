@@ -23,7 +23,7 @@ GONE_S = 120.0
 
 @dataclass(frozen=True)
 class CutOff:
-    """What became of the run and of the node."""
+    """Fate of the run and of the node."""
 
     step: int
     """Steps that were recorded when the node was cut off."""

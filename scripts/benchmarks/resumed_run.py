@@ -32,7 +32,7 @@ class Victim:
     name: str
     title: str
     place: int = 0
-    """Which of several, in the order in which they were started: the policy's trainer comes before the reference's."""
+    """Number among several, in the order in which they were started: the policy's trainer comes before the reference's."""
 
 
 VICTIMS = (
@@ -55,7 +55,7 @@ class Kill:
     step: int
     """Steps that were recorded when it was killed."""
     answer: str
-    """What made up for it: a new process in its place, a new cluster, or a new driver (`--resume`)."""
+    """Remedy: a new process in its place, a new cluster, or a new driver (`--resume`)."""
     seconds: float
     """Seconds until a step that began after the kill was recorded."""
 

@@ -82,7 +82,8 @@ def test_what_is_read_again_is_counted() -> None:
         ({"think": 0}, "at least 1"),
         ({"mode": []}, "one at least"),
         ({"mode": ["tbs", "tbs"]}, "each mode once"),
-        ({"mode": "fast"}, "mode"),
+        ({"mode": "fast"}, "no mode 'fast'; known: speak_first, tbs, think_first, wo"),
+        ({"mode": ["tbs", "think_frist"]}, "did you mean 'think_first'"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(values: dict[str, object], problem: str) -> None:

@@ -118,16 +118,18 @@ def plan_sentences(kind: str) -> Planner:
             digits = [int(row["digit"]) for row in spoken]
             sums = list(accumulate(digits))
             steps = [f" then {digit} makes {total}" for digit, total in zip(digits[1:], sums[1:], strict=True)]
-            heard = " ".join(map(str, digits))
+            digit_words = " ".join(map(str, digits))
             restates = kind == "restated_sum"
             question = Question(
                 id=f"{kind}/{'/'.join(ids)}",
                 kind=kind,
                 text="what do you hear, and the sum?" if restates else "the sum, and of what?",
-                answer=f"i hear {heard} and the sum is {sums[-1]}" if restates else f"{sums[-1]} is the sum of {heard}",
+                answer=f"i hear {digit_words} and the sum is {sums[-1]}"
+                if restates
+                else f"{sums[-1]} is the sum of {digit_words}",
                 chain=f"{digits[0]}{''.join(steps)}",
                 choices=(),
-                attributes=({"digits": heard},),
+                attributes=({"digits": digit_words},),
             )
             return Item(question, (ids,), joined_length_s(SUMMANDS))
 

@@ -106,7 +106,7 @@ class Question:
     labels: Mapping[str, str] | None = None
     """Labels of the clip for encoder pretraining, one for each head that applies."""
     description: str = ""
-    """What is heard, in words, for a model that reads; empty where nobody has written it down."""
+    """The sound in words, for a model that reads; empty where nobody has written it down."""
 
 
 def are_comparable(quantity: str, a: float | None, b: float | None) -> bool:

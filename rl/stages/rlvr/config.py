@@ -74,7 +74,7 @@ class Config(StageConfig):
     """The model whose logprobs `advantage: reverse_kl` or a `teacher_coef` reads: an earlier stage or a path. Of any size, with
     the policy's tokenizer."""
     teacher_template: str | None = None
-    """What the teacher reads as the last user turn in place of the policy's prompt: `{question}` without its clips, `{answer}`,
+    """Text that the teacher reads as the last user turn in place of the policy's prompt: `{question}` without its clips, `{answer}`,
     and every further column of `fields`; `{audio}` keeps the clips there. Default: what the policy reads."""
     critic: str | None = None
     """Start of the critic's trunk: an earlier stage or a path; default: the stage's own start, with a zero head."""

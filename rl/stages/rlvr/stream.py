@@ -242,7 +242,7 @@ class SampleStream:
 
     @property
     def successes(self) -> dict[str, list[float]]:
-        """What the samples that the step took earned, {prompt's id: successes}; errored ones are left out."""
+        """Successes of the samples that the step took, {prompt's id: successes}; errored ones are left out."""
         success = self.scorer.rewards.config.success
         return {
             group.prompt.id: [success(group.prompt, s.verdict) for s in group.samples if s.verdict.error is None]
