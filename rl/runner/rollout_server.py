@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import secrets
 import time
 from collections.abc import Callable
@@ -66,15 +65,10 @@ def serve_rollouts(recipe: Recipe, out: Path, serving: Serving, say: Callable[[s
 
 def bind(host: str, port: int) -> Listener:
     """Return what listens at an address. Raises ConfigError, naming the option that is wrong."""
+    from rollouts.harness.http import listen
     from rollouts.harness.server import Listener
 
-    try:
-        return Listener((host, port))
-    except (OSError, UnicodeError) as error:  # names of hosts are encoded, too
-        number = error.errno if isinstance(error, OSError) else None
-        option = "--port" if number in (errno.EADDRINUSE, errno.EACCES, errno.EPERM) else "--host"
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise ConfigError(f"{option}: {host}:{port} cannot be served: {reason}; give another") from error
+    return listen(Listener, host, port)
 
 
 def _serve(
