@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-LONGEST_CHARACTER = 8
-"""Tokens behind which a text that is no text is passed on: the longest character takes four bytes."""
+CHARACTER = 4
+"""Bytes of the longest character, and so the tokens that may be its beginning."""
+LONGEST_CHARACTER = 2 * CHARACTER
+"""Tokens behind which bytes that are no text are passed on."""
 
 
 class GrowingText:
@@ -19,29 +21,30 @@ class GrowingText:
 
     def __init__(self, decode: Callable[[Sequence[int]], str]) -> None:
         self.decode = decode
-        self.ids: list[int] = []
-        self.start = 0  # from here on tokens are decoded: the last piece before the newest gives it its context
-        self.told = 0  # tokens whose text was returned
+        self.ids: list[int] = []  # the last piece, which gives the newest its context, and what came behind it
+        self.told = 0  # how many of them are that piece
 
     def add(self, ids: Sequence[int]) -> str:
         """Return the text that these tokens complete: the beginning of a character waits for its other bytes."""
         self.ids += ids
-        text = self._new()
-        is_half = text.endswith("\ufffd") and len(self.ids) - self.told <= LONGEST_CHARACTER
-        return "" if not text or is_half else self._tell(text)
+        # Without the last tokens, where they are the beginning of a character.
+        for end in range(len(self.ids), max(self.told, len(self.ids) - CHARACTER), -1):
+            text = self._new(end)
+            if text and not text.endswith("\ufffd"):
+                return self._tell(end)
+        return self._tell(len(self.ids)) if len(self.ids) - self.told > LONGEST_CHARACTER else ""
 
     def rest(self) -> str:
         """Return what is left, where no more tokens follow."""
-        return self._tell(self._new())
+        return self._tell(len(self.ids))
 
-    def _new(self) -> str:
+    def _new(self, end: int) -> str:
         # Some tokenizers drop a blank at the beginning of what they decode, so the piece before stands in front.
-        before = self.decode(self.ids[self.start : self.told])
-        return self.decode(self.ids[self.start :])[len(before) :]
+        before = self.decode(self.ids[: self.told])
+        return self.decode(self.ids[:end])[len(before) :]
 
-    def _tell(self, text: str) -> str:
-        self.start, self.told = self.told, len(self.ids)
-        del self.ids[: self.start]  # an answer of hours keeps two pieces
-        self.told -= self.start
-        self.start = 0
+    def _tell(self, end: int) -> str:
+        text = self._new(end)
+        del self.ids[: self.told]  # an answer of hours keeps two pieces
+        self.told = end - self.told
         return text

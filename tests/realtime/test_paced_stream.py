@@ -38,7 +38,11 @@ def answer_offline(asked: Question, pace: Pace) -> tuple[list[int], Speech, Thou
 
 def answer_live(asked: Question, pace: Pace, tokens_a_step: int = 1) -> tuple[PacedStream, Orders, LetterEngine]:
     """The answer as it is served, with all that was ordered for it."""
-    stream, engine, orders = PacedStream("s", asked, pace, CHAT, 0.0), LetterEngine(tokens_a_step=tokens_a_step), Orders()
+    stream, engine, orders = (
+        PacedStream("s", asked, pace, CHAT, 0.0),
+        LetterEngine(tokens_a_step=tokens_a_step),
+        Orders(),
+    )
 
     def follow(new: Orders) -> None:
         for name, request in new.begin:
@@ -75,7 +79,9 @@ def test_a_served_answer_is_the_evaluated_one(mode: Mode, tokens_a_step: int) ->
         assert (figures["prefill_tokens"], figures["turns"]) == (speech.prefill, speech.turns)
         assert not engine.streams, "both decoders have ended"
         if mode in ("tbs", "think_first") and said:
-            assert figures["tokens_before"] == (len(thoughts.chain) if mode == "tbs" else min(pace.think, len(thoughts.chain)))
+            assert figures["tokens_before"] == (
+                len(thoughts.chain) if mode == "tbs" else min(pace.think, len(thoughts.chain))
+            )
         thought = tokens_of(orders.events, Thought)
         assert thought == list(thoughts.chain[: len(thought)]), "what is said changes nothing that is thought"
         chains.add(len(thoughts.chain))

@@ -92,7 +92,7 @@ def parts_of(chunks: list[dict[str, Any]]) -> dict[str, tuple[str, list[int]]]:
 
 
 def test_a_stream_has_thoughts_and_words_and_what_they_took() -> None:
-    with serving(LetterEngine()) as (url, paced):
+    with serving(LetterEngine()) as (url, _):
         status, text, _ = post(url, body("hello", stream=True, stream_options={"include_usage": True}))
         assert status == 200
         chunks = chunks_of(text)
@@ -198,8 +198,16 @@ def wait_until(condition: Any, seconds: float = 20.0) -> None:
         ({"modalities": ["video"]}, 400, "modalities"),
         ({"modalities": ["text", "audio"], "stream": True}, 400, "no voice"),
         ({"messages": [{"role": "user", "content": "x" * 500}]}, 400, "leave no room"),
-        ({"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "!"}}]}]}, 400, "base64"),
-        ({"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "AAAA"}}]}]}, 400, "audio"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "!"}}]}]},
+            400,
+            "base64",
+        ),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "AAAA"}}]}]},
+            400,
+            "audio",
+        ),
     ],
 )
 def test_what_is_not_done_is_refused_in_one_line(values: Any, status: int, problem: str) -> None:
@@ -234,7 +242,9 @@ def test_bodies_are_bounded() -> None:
     with serving(LetterEngine()) as (url, _):
         for length, status in (("99999999", 413), ("9" * 5000, 413), ("-1", 411), ("x", 411)):
             with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), 10) as client:
-                client.sendall(f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n".encode())
+                client.sendall(
+                    f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n".encode()
+                )
                 assert f" {status} " in client.recv(200).decode().split("\r\n")[0]
 
 
@@ -257,7 +267,9 @@ def test_phrases_are_heard_in_order_while_the_rest_is_written(tmp_path: Path) ->
     with serving(LetterEngine(), voice=CommandVoice((sys.executable, "-c", VOICE))) as (url, _):
         text = post(url, body("question 7", stream=True, modalities=["text", "audio"]))[1]
         chunks = chunks_of(text)
-        phrases = [c["choices"][0]["delta"]["audio"]["transcript"] for c in chunks if "audio" in c["choices"][0]["delta"]]
+        phrases = [
+            c["choices"][0]["delta"]["audio"]["transcript"] for c in chunks if "audio" in c["choices"][0]["delta"]
+        ]
         content = parts_of(chunks)["content"][0]
         assert phrases
         place = 0
