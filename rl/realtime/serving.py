@@ -14,9 +14,8 @@ from rl.realtime.engine import Bounds, PacedEngine
 from rl.realtime.questions import QuestionReader
 from rl.realtime.server import LOOPBACK_HOSTS, RealtimeServer, Service
 from rl.realtime.voice import SERVER_TOKEN, Voice, choose_voice
-from rl.runner.rollout_server import choose_token
 from rl.stages.paced_answer import MODES, Mode, Pace
-from rollouts.harness.http import listen
+from rollouts.harness.http import choose_token, listen
 
 CONVERSATIONS = 8
 """Conversations of the full length that a CPU's cache has room for: most are far shorter."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hmac
+import secrets
 import select
 import socket
 import time
@@ -53,6 +54,17 @@ def listen(build: Callable[[tuple[str, int]], S], host: str, port: int) -> S:
         option = "--port" if number in (errno.EADDRINUSE, errno.EACCES, errno.EPERM) else "--host"
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise ConfigError(f"{option}: {host}:{port} cannot be served: {reason}; give another") from error
+
+
+def choose_token(given: str, place: str) -> tuple[str, bool]:
+    """Return (the token of clients, whether it was drawn): the one that was given, without blanks at its edges, else one that
+    nobody guesses. Raises ConfigError for one that no header carries."""
+    token = given.strip()
+    if not token:
+        return secrets.token_urlsafe(24), True
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise ConfigError(f"{place}: a token has ASCII letters, digits and signs, without blanks; give another")
+    return token, False
 
 
 class RequestHandler(BaseHTTPRequestHandler):
