@@ -15,6 +15,9 @@ from rollouts.harness.settings import AskError, shorten
 OWN_SETTINGS = ("return_token_ids", "modalities", "audio")
 """Settings that are read here, and not by the endpoint for agents."""
 
+CHARACTERS_A_TOKEN = 64
+"""More than any text has in a token on average."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wish:
@@ -66,6 +69,11 @@ class QuestionReader:
         messages, clips = as_messages(ask.conversation), clips_of(ask.conversation)
         if any(turn.calls for turn in ask.conversation):
             raise AskError("messages", "messages: a tool call; this server calls no tools")
+        characters = sum(len(message.content) for message in messages)
+        if (
+            characters > CHARACTERS_A_TOKEN * self.most_tokens
+        ):  # a text of megabytes would keep the tokenizer from the others
+            raise AskError("length", f"messages: {characters:,} characters do not fit into {self.most_tokens} tokens")
         try:
             with self._lock:
                 tokens = tuple(self.chat.prompt(messages, clips))

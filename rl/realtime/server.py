@@ -25,7 +25,7 @@ from rl.realtime.questions import QuestionReader, Wish
 from rl.realtime.stream import Event
 from rl.realtime.voice import Voice
 from rollouts.harness.answers import error_json, models_json
-from rollouts.harness.http import RequestHandler, Server
+from rollouts.harness.http import MOST_CONNECTIONS, RequestHandler, Server
 from rollouts.harness.settings import AskError, as_refusal
 
 LOOPBACK_HOSTS = frozenset(("localhost", "127.0.0.1", "::1"))
@@ -56,9 +56,9 @@ class RealtimeServer(Server):
 
     service: Service
 
-    def __init__(self, address: tuple[str, int]) -> None:
+    def __init__(self, address: tuple[str, int], most_connections: int = MOST_CONNECTIONS) -> None:
         """Raises OSError, and UnicodeError for a name that no host has, where the address cannot be listened at."""
-        super().__init__(address, _Handler)
+        super().__init__(address, _Handler, most_connections)
 
 
 class _GoneError(Exception):

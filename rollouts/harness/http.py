@@ -7,10 +7,11 @@ import hmac
 import secrets
 import select
 import socket
+import threading
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rl.config import ConfigError
 from rollouts.harness.settings import AskError
@@ -19,6 +20,8 @@ MOST_BYTES = 64 << 20
 """Size of a request."""
 MOST_UNKNOWN_BYTES = 64 << 10
 """Size of a request without the token that is read before it is refused."""
+MOST_CONNECTIONS = 4096
+"""Connections at a time, each with a thread: a client that opens more and says nothing harms itself alone."""
 BODY_S = 120.0
 """Seconds that a body may take to arrive."""
 S = TypeVar("S", bound="Server")
@@ -31,10 +34,27 @@ class Server(ThreadingHTTPServer):
     block_on_close = False  # a client that keeps its connection open is not waited for
     request_queue_size = 512  # many clients may begin at once
 
-    def __init__(self, address: tuple[str, int], handler: type[RequestHandler]) -> None:
+    def __init__(
+        self, address: tuple[str, int], handler: type[RequestHandler], most_connections: int = MOST_CONNECTIONS
+    ) -> None:
         """Raises OSError, and UnicodeError for a name that no host has, where the address cannot be listened at."""
         self.host = address[0]
+        self._places = threading.BoundedSemaphore(most_connections)
         super().__init__(address, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Give a connection a thread, or close it where there are too many."""
+        if self._places.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer one connection until it ends."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
 
     @property
     def address(self) -> str:

@@ -198,6 +198,7 @@ def wait_until(condition: Any, seconds: float = 20.0) -> None:
         ({"modalities": ["video"]}, 400, "modalities"),
         ({"modalities": ["text", "audio"], "stream": True}, 400, "no voice"),
         ({"messages": [{"role": "user", "content": "x" * 500}]}, 400, "leave no room"),
+        ({"messages": [{"role": "user", "content": "x" * 1_000_000}]}, 400, "characters do not fit"),
         (
             {"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "!"}}]}]},
             400,
@@ -246,6 +247,31 @@ def test_bodies_are_bounded() -> None:
                     f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n".encode()
                 )
                 assert f" {status} " in client.recv(200).decode().split("\r\n")[0]
+
+
+def test_connections_that_say_nothing_keep_nobody_out_for_ever() -> None:
+    server = RealtimeServer(("127.0.0.1", 0), most_connections=3)
+    engine = PacedEngine(LetterEngine(), CHAT, PACE)
+    server.service = Service(engine, QuestionReader(CHAT, 128, 0.0, False), "")
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    silent = [socket.create_connection(("127.0.0.1", server.server_address[1]), 10) for _ in range(3)]
+    try:
+        with socket.create_connection(("127.0.0.1", server.server_address[1]), 10) as fourth:
+            assert fourth.recv(1) == b"", "it is closed at once"
+        for client in silent:
+            client.close()
+        wait_until(lambda: is_answered(f"{server.address}/health"))
+    finally:
+        server.shutdown()
+        server.server_close()
+        engine.close()
+
+
+def is_answered(url: str) -> bool:
+    try:
+        return get(url)[0] == 200
+    except OSError:
+        return False
 
 
 def test_an_engine_that_fails_tells_those_who_wait() -> None:
