@@ -31,7 +31,7 @@ class Writer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much is taken on at a time."""
+    """Limits of what is taken on at a time."""
 
     streams: int = 64
     """Answers that are written at once."""

@@ -1,4 +1,4 @@
-"""What one paced answer took, in tokens and in seconds, and whether it thought as fast as it spoke."""
+"""Cost of one paced answer in tokens and seconds, and whether it thought as fast as it spoke."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Times:
     """Times of one answer, by the clock of who serves it; below 0 for what has not happened."""
 
     asked: float
-    """When the question came."""
+    """Time at which the question came."""
     begun: float = -1.0
-    """When an engine was given it."""
+    """Time at which an engine was given it."""
     first_thought: float = -1.0
     last_thought: float = -1.0
     first_word: float = -1.0

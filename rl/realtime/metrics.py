@@ -1,4 +1,4 @@
-"""What a server has answered, as text for Prometheus."""
+"""Counts and figures of a server's answers, as text for Prometheus."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ TOGETHER = 256
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What a server answers with."""
+    """The engine, reader and voice with which a server answers."""
 
     engine: PacedEngine
     reader: QuestionReader

@@ -23,7 +23,7 @@ CONVERSATIONS = 8
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where the server listens."""
+    """Host and port at which the server listens."""
 
     host: str
     port: int
@@ -31,7 +31,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How questions are answered, and how many at a time."""
+    """Settings of answers, and how many are written at a time."""
 
     temperature: float
     max_tokens: int | None

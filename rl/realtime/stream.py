@@ -85,14 +85,13 @@ Event = Thought | Word | End | Failure | Sound | Silence
 
 @dataclass(slots=True)
 class Orders:
-    """What an answer wants next."""
+    """Requests to begin and to end, and events for the client."""
 
     begin: list[tuple[str, Request]] = field(default_factory=list[tuple[str, Request]])
     """Samples that an engine is to write, by name."""
     end: list[str] = field(default_factory=list[str])
     """Names of samples that nobody needs any more."""
     events: list[Event] = field(default_factory=list[Event])
-    """For the client."""
 
 
 class PacedStream:

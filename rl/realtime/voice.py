@@ -35,7 +35,7 @@ class VoiceError(ValueError):
 
 
 class Voice(Protocol):
-    """What makes sound of text."""
+    """A maker of sound from text."""
 
     @property
     def name(self) -> str:

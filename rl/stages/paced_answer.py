@@ -27,7 +27,7 @@ TAIL = 16
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """When the first word comes, and the tokens of the segments.
+    """Mode of an answer, and the tokens of its segments.
 
     Example: `Pace("think_first", think=80, speak=20)`.
     """
@@ -162,7 +162,7 @@ def _length_of_beginning(text: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What the articulation decoder is asked for next."""
+    """The next request of the articulation decoder."""
 
     context: Sequence[int]
     """Ids behind the prompt from which it goes on."""

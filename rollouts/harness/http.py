@@ -1,4 +1,4 @@
-"""What our HTTP servers share: a socket, and requests whose token and size are checked before anything is done for them."""
+"""Parts of our HTTP servers: a socket, and requests whose token and size are checked before anything is done for them."""
 
 from __future__ import annotations
 

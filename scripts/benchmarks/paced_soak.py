@@ -12,6 +12,7 @@ import http.client
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,8 +24,8 @@ from statistics import median, quantiles
 from typing import Any
 
 START_S = 240.0
-MOST_TOKENS = 96
-THINK, SPEAK = 8, 4
+MOST_TOKENS = 40
+THINK, SPEAK = 6, 4
 
 
 def build_model(folder: Path) -> Path:
@@ -118,9 +119,11 @@ class Server:
 
 def soak_paced(streams: int, rounds: int, mode: str) -> dict[str, Any]:
     """Return what became of `streams` questions, asked one by one and then `rounds` times all at once."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server ends with it
     with tempfile.TemporaryDirectory() as folder:
         server = Server(build_model(Path(folder)), mode, streams)
         try:
+            print("asking one by one", file=sys.stderr)
             began = time.monotonic()
             alone = [server.ask(number) for number in range(streams)]
             alone_s, memory = time.monotonic() - began, server.resident_kb()
@@ -128,8 +131,9 @@ def soak_paced(streams: int, rounds: int, mode: str) -> dict[str, Any]:
             firsts: list[float] = []
             began = time.monotonic()
             with ThreadPoolExecutor(streams + streams // 4) as pool:
-                for _ in range(rounds):
-                    asked = [pool.submit(server.ask, number) for number in range(streams)]
+                for number in range(rounds):
+                    print(f"asking all at once, round {number + 1}", file=sys.stderr)
+                    asked = [pool.submit(server.ask, n) for n in range(streams)]
                     # A quarter as many hang up in the middle of their answers.
                     leaving = [pool.submit(server.ask, streams + n, 3 + n % 5) for n in range(streams // 4)]
                     for lone, future in zip(alone, asked, strict=True):

@@ -14,7 +14,7 @@ from models.tokenizer import byte_tokenizer
 from rl.config import ConfigError, build
 from rl.data.chat import Chat
 from rl.stages.evaluate import Config
-from rl.stages.paced_answer import Mode, Pace, Speech
+from rl.stages.paced_answer import Mode, Pace, Speech, Turn
 from rl.stages.pacing import PaceConfig, Pacer, SampledThoughts
 from rl.types import Message, Prompt, Rollout, Scored, Verdict
 from rollouts.sampler import Sampler
@@ -52,6 +52,16 @@ def test_a_chain_that_never_closed_is_closed_by_force() -> None:
     assert thoughts.whole == ()
     assert thoughts.context(0, 4, CHAT.closing) == (CHAT.closing, False)
     assert thoughts.context(99, 4, CHAT.closing) == ([*CHAIN, *CHAT.closing], True)
+
+
+def test_the_end_of_a_turn_within_its_chain_is_no_thought() -> None:
+    thoughts = SampledThoughts.of(sample_of([*CHAIN, CHAT.end]), CHAT, LIMIT)
+    assert thoughts.context(99, 4, CHAT.closing) == ([*CHAIN, *CHAT.closing], True)
+
+
+def test_nobody_knows_before_the_first_segment_that_there_will_be_none() -> None:
+    thoughts = SampledThoughts.of(sample_of([*CHAT.closing, CHAT.end]), CHAT, LIMIT)
+    assert Speech(Pace("speak_first", 4, 3)).next_turn(thoughts, CHAT.closing) == Turn(CHAT.closing, 3, 0)
 
 
 def test_a_tag_that_the_chain_quotes_does_not_end_it() -> None:
