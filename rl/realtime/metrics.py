@@ -33,7 +33,7 @@ class Metrics:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts = Counter[str](dict.fromkeys(COUNTED, 0))
-        self._sums = Counter[str]()
+        self._sums = dict.fromkeys(MEASURED, 0.0)
         self._numbers = Counter[str]()
         self._newest: dict[str, deque[float]] = {name: deque(maxlen=KEPT) for name in MEASURED}
 

@@ -48,7 +48,7 @@ class ActorWriter:
 @pytest.fixture(scope="module")
 def closing_model(tied: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tied model, which closes chains more often, also at temperature 0."""
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import load_file, save_file  # pyright: ignore[reportUnknownVariableType]
 
     folder = tmp_path_factory.mktemp("models") / "closing"
     shutil.copytree(tied, folder)

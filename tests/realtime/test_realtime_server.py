@@ -10,7 +10,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,7 +33,7 @@ PACE = Pace("think_first", 5, 3)
 @contextmanager
 def serving(
     engine: LetterEngine, bounds: Bounds | None = None, token: str = "", voice: Voice | None = None, page: bool = False
-) -> Iterator[tuple[str, PacedEngine]]:
+) -> Generator[tuple[str, PacedEngine]]:
     """A server, and the engine behind it."""
     failures: list[str] = []
     paced = PacedEngine(engine, CHAT, PACE, bounds, fail=failures.append)
