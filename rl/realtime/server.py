@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import queue
+import re
 import secrets
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
-from urllib.parse import urlsplit
 
 from rl.realtime.answers import DONE, Report, as_event, fold
 from rl.realtime.delivery import Delivery
@@ -28,7 +28,7 @@ from rollouts.harness.answers import error_json, models_json
 from rollouts.harness.http import MOST_CONNECTIONS, RequestHandler, Server
 from rollouts.harness.settings import AskError, as_refusal
 
-LOOPBACK_HOSTS = frozenset(("localhost", "127.0.0.1", "::1"))
+LOOPBACK_HOSTS = frozenset(("localhost", "127.0.0.1", "[::1]"))
 MOST_BYTES = 16 << 20
 """Size of a question: six minutes of speech as 16-bit WAV."""
 LOOK_S = 0.25
@@ -68,6 +68,7 @@ class _GoneError(Exception):
 class _Handler(RequestHandler):
     timeout = 60.0
     most_bytes = MOST_BYTES
+    has_chunks = True
 
     @property
     def service(self) -> Service:
@@ -96,9 +97,11 @@ class _Handler(RequestHandler):
             except OSError:
                 self.close_connection = True
 
+    def _path(self) -> str:
+        return self.path.partition("?")[0]
+
     def _get(self) -> None:
-        path = urlsplit(self.path).path
-        service = self.service
+        path, service = self._path(), self.service
         self._check_site()
         if path == "/" and service.has_page:  # the page itself is no secret, and a browser sends no token for it
             self._send(read_page(), "text/html; charset=utf-8", page_headers())
@@ -115,7 +118,7 @@ class _Handler(RequestHandler):
             raise _no_route(path)
 
     def _post(self) -> None:
-        path, engine = urlsplit(self.path).path, self.service.engine
+        path, engine = self._path(), self.service.engine
         self._check_site()
         if path.rstrip("/") != "/v1/chat/completions":
             self.read_body()
@@ -168,7 +171,9 @@ class _Handler(RequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Cache-Control", "no-store")
-        self.send_header("Transfer-Encoding", "chunked")
+        # Chunks are of HTTP/1.1; to others the end of the connection is the end of the answer.
+        self.has_chunks = self.request_version != "HTTP/1.0"
+        self.send_header(*(("Transfer-Encoding", "chunked") if self.has_chunks else ("Connection", "close")))
         self.end_headers()
         self._write(b"".join(map(as_event, first)))
         pieces: list[bytes] = []
@@ -181,7 +186,8 @@ class _Handler(RequestHandler):
         except AskError as error:  # the status is sent already
             pieces.append(as_event(error_json(error)))
         self._write(b"".join(pieces) + DONE)
-        self.wfile.write(b"0\r\n\r\n")
+        if self.has_chunks:
+            self.wfile.write(b"0\r\n\r\n")
 
     def _events(self, delivery: Delivery) -> Generator[Event]:
         """Yield the events of an answer until it is over. Raises _GoneError."""
@@ -197,7 +203,7 @@ class _Handler(RequestHandler):
     def _write(self, data: bytes) -> None:
         """Write a piece of a body whose length nobody knows yet."""
         if data:  # an empty one would end the body
-            self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data) if self.has_chunks else data)
 
     def _send(
         self,
@@ -222,8 +228,9 @@ class _Handler(RequestHandler):
         if self.token:
             return
         host = self.headers.get("Host", "")
+        name = host.strip().rpartition(":")[0] if re.search(r":\d*$", host) else host
         # A name that somebody lets point to this machine gives its pages the same origin as ours.
-        if (urlsplit(f"//{host}").hostname or "") not in LOOPBACK_HOSTS | {cast("Server", self.server).host}:
+        if name.lower() not in LOOPBACK_HOSTS | {cast("Server", self.server).host}:
             raise AskError("host", "this server answers on the loopback address alone", 403)
         origin = self.headers.get("Origin")
         if origin is not None and origin != f"http://{host}":

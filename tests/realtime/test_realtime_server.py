@@ -229,6 +229,29 @@ def test_other_sites_and_other_names_are_kept_out_where_no_token_does() -> None:
         assert post(url, body("x"), {"Origin": url})[0] == 200
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost", 200), ("127.0.0.1:80", 200), ("LOCALHOST:9", 200), ("[::1]:80", 200), ("[", 403), ("", 403),
+        ("localhost.evil.example", 403), ("evil.example:127", 403), ("127.0.0.1@evil.example", 403), ("localhost:80:80", 403),
+    ],
+)  # fmt: skip
+def test_only_names_of_this_machine_are_answered(host: str, status: int) -> None:
+    with serving(LetterEngine()) as (url, _):
+        assert get(f"{url}/health", {"Host": host})[0] == status
+        assert get(f"{url}//[", {"Host": "localhost"})[0] == 404
+
+
+def test_a_client_of_http_1_0_gets_no_chunks() -> None:
+    with serving(LetterEngine()) as (url, _):
+        sent = json.dumps(body("hello", stream=True))
+        with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), 10) as client:
+            head = f"POST /v1/chat/completions HTTP/1.0\r\nHost: localhost\r\nContent-Length: {len(sent)}\r\n\r\n"
+            client.sendall(f"{head}{sent}".encode())
+            text = b"".join(iter(lambda: client.recv(65536), b"")).decode()
+        assert chunks_of(text.partition("\r\n\r\n")[2])[-1]["pace"]
+
+
 def test_a_token_is_wanted_for_all_but_nothing() -> None:
     with serving(LetterEngine(), token="secret") as (url, _):
         for path in ("/v1/models", "/metrics", "/health"):
