@@ -29,11 +29,22 @@ settings.register_profile("patient", deadline=None)  # a busy machine is no fail
 settings.load_profile("patient")
 
 
+LONG = (
+    *("test_failures.py", "test_learns.py", "test_killed_runs.py", "test_lag_runs.py", "test_runs.py", "test_mini.py"),
+    *("test_adapter_worker.py", "test_arrival.py", "test_arrival_in_runs.py", "test_hears.py", "test_many_nodes.py"),
+    *("test_preferences.py", "test_submit.py", "test_serve.py", "test_cli.py", "test_mutants.py", "test_plain_ppo.py"),
+)
+"""Files that take more than a minute, the longest first; some start their own processes."""
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Side by side, files that start engines come first: the quick ones then fill every core until the end."""
+    """Side by side, the longest files come first, then those that start engines: the quick ones then fill every core until
+    the end."""
     if hasattr(config, "workerinput"):
-        slow = {item.path for item in items if "ray_session" in getattr(item, "fixturenames", ())}
-        items.sort(key=lambda item: item.path not in slow)
+        engines = {item.path for item in items if "ray_session" in getattr(item, "fixturenames", ())}
+        rank = {path: len(LONG) + (path not in engines) for path in {item.path for item in items}}
+        rank |= {path: LONG.index(path.name) for path in rank if path.name in LONG}
+        items.sort(key=lambda item: rank[item.path])
 
 
 @pytest.fixture(scope="session")
