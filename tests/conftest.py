@@ -14,6 +14,7 @@ from hypothesis import settings
 from judge_api import Api, served
 from samples import scored_sample
 from skips import pytest_sessionfinish, pytest_unconfigure
+from suite_order import longest_first
 
 __all__ = ["pytest_sessionfinish", "pytest_unconfigure"]
 
@@ -29,22 +30,9 @@ settings.register_profile("patient", deadline=None)  # a busy machine is no fail
 settings.load_profile("patient")
 
 
-LONG = (
-    *("test_failures.py", "test_learns.py", "test_killed_runs.py", "test_lag_runs.py", "test_runs.py", "test_mini.py"),
-    *("test_adapter_worker.py", "test_arrival.py", "test_arrival_in_runs.py", "test_hears.py", "test_many_nodes.py"),
-    *("test_preferences.py", "test_submit.py", "test_serve.py", "test_cli.py", "test_mutants.py", "test_plain_ppo.py"),
-)
-"""Files that take more than a minute, the longest first; some start their own processes."""
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Side by side, the longest files come first, then those that start engines: the quick ones then fill every core until
-    the end."""
-    if hasattr(config, "workerinput"):
-        engines = {item.path for item in items if "ray_session" in getattr(item, "fixturenames", ())}
-        rank = {path: len(LONG) + (path not in engines) for path in {item.path for item in items}}
-        rank |= {path: LONG.index(path.name) for path in rank if path.name in LONG}
-        items.sort(key=lambda item: rank[item.path])
+    if hasattr(config, "workerinput"):  # side by side
+        items[:] = longest_first(items)
 
 
 @pytest.fixture(scope="session")
