@@ -81,7 +81,7 @@ def test_every_algorithm_runs(ray_session: None, tmp_path: Path) -> None:
 
 
 def test_a_source_too_small_for_its_share_of_a_step(ray_session: None, tmp_path: Path) -> None:
-    source = recipe([{}]).source
+    source = recipe([{"algorithm": "grpo"}]).source
     longer = {"dataset": "spell_backward", "size": 10, "config": {"min_word_len": 5, "max_word_len": 6}}
     source["data"] = {**source["data"], "few": {"source": "reasoning_gym", "args": longer}}
     mixed = {"data": {"words": 0.5, "few": 0.5}, "prompts_per_step": 18, "max_sequence_tokens": 64}
