@@ -58,6 +58,25 @@ def talk(
         )
 
 
+def compared(split: str | None, size: int = 4000, noise: float = 0.1) -> Iterator[Prompt]:
+    """Yield talks without a rule, each with two replies that differ in worth, for a reward model: `fields["chosen"]` and
+    `fields["rejected"]`. A share `noise` of them is the wrong way round, as people's choices are."""
+    for prompt in talk(split, size, ruled=False):
+        random = Random(f"compared/{prompt.id}")
+        assert prompt.demonstration is not None
+        heard = prompt.demonstration.reasoning.split()[0]
+        replies = {
+            f"<think>{heard} {said}</think>{reply}": (said == prompt.answer) + _style(reply, str(prompt.fields["term"]))
+            for said in LABELS
+            for reply in write_replies("", str(prompt.fields["term"]), said).values()
+        }
+        a, b = random.sample(list(replies), 2)
+        if replies[a] == replies[b]:
+            continue
+        chosen, rejected = (a, b) if (replies[a] > replies[b]) != (random.random() < noise) else (b, a)
+        yield replace(prompt, fields={**prompt.fields, "chosen": chosen, "rejected": rejected})
+
+
 def write_replies(word: str, term: str, label: str) -> dict[str, str]:
     """Return {style: reply}: `whole` keeps the rule and the term, `ruled` the rule alone, `sentence` the term, `bare` neither."""
     begin = f"{word}, " if word else ""
