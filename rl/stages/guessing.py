@@ -42,8 +42,9 @@ def guess_chances(silent: Sequence[SilentAnswers], test: ControlTest) -> dict[st
         chance, samples = test.chance(each.prompt), len(each.answers)
         # One that is right more often than its options explain may be known: what is said to it tells nothing of guessing.
         is_guessed = bool(samples) and tail(each.right, samples, chance) > test.level
+        answers = [_views(each.prompt, answer) for answer in each.answers] if is_guessed else []
         for group in _groups(each.prompt):
-            habits[group].add(each, is_guessed)
+            habits[group].add(_views(each.prompt, each.prompt.answer or ""), answers)
     chances: dict[str, float] = {}
     for each in silent:
         gold = _views(each.prompt, each.prompt.answer or "")
@@ -70,14 +71,13 @@ class _Habits:
         self._said: Counter[tuple[int, str]] = Counter()
         self._said_where_right: Counter[tuple[int, str]] = Counter()
 
-    def add(self, silent: SilentAnswers, is_guessed: bool) -> None:
+    def add(self, gold: Views, answers: Sequence[Views]) -> None:
         """Count one more prompt, and its answers where they are guesses."""
-        answers = silent.answers if is_guessed else ()
-        said = Counter(view for answer in answers for view in enumerate(_views(silent.prompt, answer)))
+        said = Counter(view for answer in answers for view in enumerate(answer))
         self._prompts += 1
         self._answers += len(answers)
         self._said += said
-        for right in enumerate(_views(silent.prompt, silent.prompt.answer or "")):
+        for right in enumerate(gold):
             self._prompts_where[right] += 1
             self._answers_where[right] += len(answers)
             self._said_where_right[right] += said[right]
