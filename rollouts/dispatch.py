@@ -58,8 +58,10 @@ class Dispatcher:
     @property
     def busy(self) -> bool:
         """True while there is anything to write by the present weights, or an answer to wait for."""
-        # Calls without work too: only when all are back is no engine still stepping.
-        return bool(self._calls) or self.episodes.waiting or any(map(self._is_due, self._queue))
+        # Calls without work too: only when all are back is no engine still stepping. And work without calls: `settle` takes all
+        # calls back, and leaves at the engines what the next weights are to go on with.
+        is_at_work = bool(self._calls) or any(self._running)
+        return is_at_work or self.episodes.waiting or any(map(self._is_due, self._queue))
 
     def add(self, requests: Sequence[Request], first: bool = False) -> None:
         """Take requests in, before all others if they are to be the `first`. Raises ValueError where a replay has come too

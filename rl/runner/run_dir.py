@@ -8,19 +8,17 @@ import re
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from omegaconf import OmegaConf
 
-from rl.config import ConfigError, did_you_mean, read_yaml, resolve
+from rl.config import ConfigError, did_you_mean, read_yaml
+from rl.recipe import Recipe, load
 from rl.redaction import redact
 from rl.run.files import DiskFull, detect_full_disk, replacing
 from rl.run.lock import RunLock
 from rl.run.summary import RECIPE, read_summary
 from rl.runner.prolong import is_longer, prolong
-
-if TYPE_CHECKING:
-    from rl.recipe import Recipe
 
 RUNS = Path("runs")
 """Folder of the runs whose `--out` is not named, in the working directory."""
@@ -147,10 +145,11 @@ def read_recipe(file: Path) -> dict[str, object]:
 
 
 def _resolve_again(saved_values: dict[str, object]) -> dict[str, object]:
-    """Return a saved recipe with what it takes from the environment as that is now, redacted like the recipe of a run."""
+    """Return a saved recipe with what it takes from the environment as that is now, and with the defaults of keys that its
+    stages could not have then; redacted like the recipe of a run."""
     try:
-        return json.loads(json.dumps(redact(resolve(saved_values, RECIPE))))
-    except ConfigError:  # a variable is no longer set
+        return json.loads(json.dumps(redact(load(saved_values, check=False).source)))
+    except ConfigError:  # a variable is no longer set, or a key is no longer known
         return saved_values
 
 

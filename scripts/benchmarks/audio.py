@@ -32,6 +32,7 @@ from rl.recipe import load
 from rl.types import Prompt, Rollout, Scored, Verdict
 from rl.workers.cluster import Cluster
 from rollouts.requests import Request
+from rollouts.sampler import NO_CUTS, NO_OPENINGS, _Limits
 from rollouts.serving import ENVIRONMENT
 from rollouts.vllm_terms import sampling_parameters
 from rollouts.worker import EngineWorker
@@ -133,8 +134,10 @@ def measure_rollouts(model: Path, rounds: int, overrides: Sequence[str]) -> dict
         sampler.load(model)
         for round_ in range(-1, rounds):  # the first warms up
             prompts = build_prompts(round_)
-            limit = max(sampler._encoded(prompt)[1] for prompt in prompts) + NEW_TOKENS
-            requests = list(sampler._requests(prompts, SAMPLES, 1.0, limit, round_))
+            limit = max(sampler._encode(prompt)[1] for prompt in prompts) + NEW_TOKENS
+            first = sampler.groups  # the number that the sampler gives to the first of these prompts
+            limits = _Limits(SAMPLES, 1.0, limit, round_, None)
+            requests = list(sampler._requests(prompts, limits, (), NO_OPENINGS, NO_CUTS))
             began = time.perf_counter()
             rollouts = [
                 rollout
@@ -145,7 +148,7 @@ def measure_rollouts(model: Path, rounds: int, overrides: Sequence[str]) -> dict
             ]
             seconds = time.perf_counter() - began
             offline_seconds, offline_tokens = ray.get(offline.write.remote(requests))
-            check_equal(rollouts, requests, offline_tokens, prompts)
+            check_equal(rollouts, requests, offline_tokens, prompts, first)
             if round_ >= 0:
                 tokens = sum(map(len, offline_tokens))
                 ours.append(tokens / seconds)
@@ -157,10 +160,14 @@ def measure_rollouts(model: Path, rounds: int, overrides: Sequence[str]) -> dict
 
 
 def check_equal(
-    rollouts: Sequence[Rollout], requests: Sequence[Request], tokens: Sequence[list[int]], prompts: Sequence[Prompt]
+    rollouts: Sequence[Rollout],
+    requests: Sequence[Request],
+    tokens: Sequence[list[int]],
+    prompts: Sequence[Prompt],
+    first: int,
 ) -> None:
-    """Assert that both engines sampled the same tokens."""
-    theirs = {(prompts[r.key[0]].id, r.key[1]): ids for r, ids in zip(requests, tokens, strict=True)}
+    """Assert that both engines sampled the same tokens; `first` is the number of the first prompt in the requests' keys."""
+    theirs = {(prompts[r.key[0] - first].id, r.key[1]): ids for r, ids in zip(requests, tokens, strict=True)}
     for rollout in rollouts:
         assert rollout.tokens[rollout.action_mask].tolist() == theirs[rollout.prompt.id, rollout.sample]
 

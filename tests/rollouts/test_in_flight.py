@@ -17,7 +17,7 @@ from models.load import build
 from models.settings import BuildConfig
 from models.tokenizer import byte_tokenizer
 from rl.data.chat import Chat
-from rl.types import Message, Prompt, Rollout
+from rl.types import Message, Prompt, Rollout, Spans
 from rollouts.arrival import Receipt
 from rollouts.probe import Probe
 from rollouts.remote import CONTROL, engine_actor
@@ -157,6 +157,24 @@ def test_the_cuts_decide_the_tokens_whoever_runs_beside(engine: tuple[str, Any],
         assert c.spans == first[c.key].spans
         assert np.array_equal(c.tokens, first[c.key].tokens)
         assert np.array_equal(c.logprobs, first[c.key].logprobs)
+
+
+def test_samples_of_a_replay_go_on_where_all_have_waited_for_the_next_weights(
+    engine: tuple[str, Any], models: list[Path]
+) -> None:
+    cache, actor = engine
+    if cache == "keep":
+        return  # what was kept cannot be repeated
+    sampler = Sampler([actor], lambda i: actor, CHAT)
+    sampler.load(models[0], version=1)
+    ended: list[Rollout] = []
+    cuts: dict[tuple[str, int], Spans] = {("p", 0): ((1, 5), (2, 100))}
+    limits: dict[str, Any] = {"temperature": 1.0, "max_sequence_tokens": 100, "seed": 3}
+    sampler.start([Prompt("p", (Message("user", "ab"),))], samples=1, receive=ended.extend, cuts=cuts, **limits)
+    sampler.load(models[1], version=2)
+    while not ended:
+        sampler.advance()
+    assert ended[0].spans[0] == (1, 5) and ended[0].spans[1][0] == 2
 
 
 def test_new_weights_wait_for_one_step_of_the_engine(engine: tuple[str, Any], models: list[Path]) -> None:

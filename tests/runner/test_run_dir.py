@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from omegaconf import OmegaConf
 from run_dirs import prepare_run_dir
 
 from rl.config import ConfigError
@@ -232,6 +233,17 @@ def test_a_run_goes_on_elsewhere(recipe: Recipe, tmp_path: Path, changes: list[s
     prepare_run_dir(load(RECIPE, changes), tmp_path / "run", resume=True, say=lines.append)
     if not any(change.startswith("sft.") for change in changes):
         prepare_run_dir(recipe, tmp_path / "run", resume=True)
+
+
+def test_a_run_of_a_version_whose_stages_had_fewer_keys_goes_on(recipe: Recipe, tmp_path: Path) -> None:
+    file = tmp_path / "run" / "recipe.yaml"
+    prepare_run_dir(recipe, tmp_path / "run", resume=False)
+    saved = OmegaConf.load(file)
+    del saved.stages[0].sft["keep"]  # as if it had come later
+    OmegaConf.save(saved, file)
+    prepare_run_dir(recipe, tmp_path / "run", resume=True)
+    with pytest.raises(ConfigError, match=r"another recipe \(stages\[0\].sft.keep: 1 then, 2 now"):
+        prepare_run_dir(load(RECIPE, ["sft.keep=2"]), tmp_path / "run", resume=True)
 
 
 @pytest.mark.parametrize(
