@@ -32,7 +32,13 @@ COLUMNS = {
     },
 }
 """Recipe -> the metrics of its evaluations that are told."""
-CURVES = {"length/mean": "tokens", "reward": "judge's grade", "entropy": "entropy"}
+CURVES = {
+    "reward": "what it learns from",
+    "part/accuracy": "label right",
+    "part/rubric": "rule kept",
+    "part/preferred": "style",
+    "length/mean": "tokens",
+}
 
 
 def render_recipe(folder: Path) -> str:
@@ -65,11 +71,12 @@ def _show(name: str, metrics: Mapping[str, float]) -> str:
 def render_curves(folder: Path) -> str:
     """Return an SVG of every RL stage's curves."""
     arms = [stage.name for stage in load(_path_of(folder.name)).stages if stage.kind == "rlvr"]
-    panels = [
-        render_panel(f"{arm.replace('_', ' ')}: {title}", {"": read_curves(folder, metric, [arm])[arm]})
-        for arm in arms
-        for metric, title in CURVES.items()
-    ]
+    panels: list[str] = []
+    for arm in arms:
+        for metric, title in CURVES.items():
+            curves = [curve for curve in read_curves(folder, metric, [arm])[arm] if curve]
+            # An arm without talks of a kind has no curve of the part that judges them: its place stays empty.
+            panels.append(render_panel(f"{arm.replace('_', ' ')}: {title}", {"": curves}) if curves else "")
     return render_svg(panels, columns=len(CURVES))
 
 
