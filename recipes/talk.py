@@ -19,7 +19,7 @@ from rewards.verifiers import Case
 from rl.data.tasks.sounds import sounds
 from rl.types import AUDIO_PATCH, Demonstration, Message, Prompt, Rollout, Verdict
 
-BEGINNINGS = ("aye", "sir", "well", "oh", "now", "so", "hm", "yes")
+BEGINNINGS = ("aye", "sir", "well", "oh")
 TERMS = ("hum", "note", "beep", "call", "ring", "buzz")
 LABELS = ("low", "high")
 STYLES = ("whole", "ruled", "sentence", "bare")
