@@ -23,7 +23,7 @@ COLUMNS = {
     "step_audio_2": {**PERCENT, "grounding": "grounding"},
     "heard_only": {"accuracy": "heard", "accuracy_silenced": "silenced", "audio_reliance": "heard less silenced"},
     "taught_or_rewarded": {"accuracy": "accuracy", "think_rate": "has a chain"},
-    "drawn_by_pass_rate": {"part/wer": "1 − word error rate", "accuracy": "whole string right"},
+    "drawn_by_pass_rate": {"accuracy": "accuracy"},
     "step_audio_r1_5_mini": {
         "accuracy_in/rubric": "right, under a rule",
         "accuracy_in/preference": "right, without one",
