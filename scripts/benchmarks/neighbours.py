@@ -28,7 +28,8 @@ COLUMNS = {
         "accuracy_in/rubric": "right, under a rule",
         "accuracy_in/preference": "right, without one",
         "part/rubric": "rule kept",
-        "part/preferred": "style, both kinds",
+        "part/preferred": "style, without a rule",
+        "part/style_ruled": "style, under a rule",
     },
 }
 """Recipe -> the metrics of its evaluations that are told."""
@@ -36,7 +37,7 @@ CURVES = {
     "reward": "what it learns from",
     "part/accuracy": "label right",
     "part/rubric": "rule kept",
-    "part/preferred": "style",
+    "part/preferred": "style, without a rule",
     "length/mean": "tokens",
 }
 
