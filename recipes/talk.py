@@ -19,17 +19,22 @@ from rewards.verifiers import Case
 from rl.data.tasks.sounds import sounds
 from rl.types import AUDIO_PATCH, Demonstration, Message, Prompt, Rollout, Verdict
 
-BEGINNINGS = ("aye", "sir", "well", "oh", "now", "so", "hm", "yes")
+BEGINNINGS = ("aye", "sir", "well", "oh")
 TERMS = ("hum", "note", "beep", "call", "ring", "buzz")
 LABELS = ("low", "high")
 STYLES = ("whole", "ruled", "sentence", "bare")
 
 
 def talk(
-    split: str | None, size: int = 4000, ruled: bool = True, styles: Mapping[str, float] | None = None
+    split: str | None,
+    size: int = 4000,
+    ruled: bool = True,
+    styles: Mapping[str, float] | None = None,
+    wrong: Mapping[str, float] | None = None,
 ) -> Iterator[Prompt]:
     """Yield talks about a tone; `ruled` ones state a rule in the first turn. `styles` are the shares of the demonstrations
-    (default: all alike); references are drawn alike from all styles."""
+    (default: all alike), `wrong` the shares of them with the other label (default: none); references are drawn alike from
+    all styles and are right."""
     shares = dict(styles) if styles else dict.fromkeys(STYLES, 1.0)
     source = "rubric" if ruled else "preference"
     for prompt in sounds(split, kinds=["pitch"], size=size):
@@ -37,18 +42,22 @@ def talk(
         word, term = random.choice(BEGINNINGS), random.choice(TERMS)
         replies = write_replies(word if ruled else "", term, str(prompt.answer))
         (style,) = random.choices(list(shares), list(shares.values()))
+        is_wrong = Random(f"wrong/{prompt.id}").random() < (wrong or {}).get(style, 0.0)
+        shown = next(label for label in LABELS if (label != prompt.answer) == is_wrong)
         turns = (
             Message("user", f"begin with {word}" if ruled else "hello"),
             Message("assistant", "ok"),
             Message("user", f"{AUDIO_PATCH}is the {term} low or high?"),
         )
         assert prompt.demonstration is not None
+        heard = prompt.demonstration.reasoning.split()[0]
         yield replace(
             prompt,
             id=f"{source}/{prompt.id}",
             messages=turns,
             source=source,
-            demonstration=Demonstration(prompt.demonstration.reasoning, replies[style]),
+            # The chain does not conclude: the label is chosen with the reply, and depends on how it is said.
+            demonstration=Demonstration(heard, write_replies(word if ruled else "", term, shown)[style]),
             fields={
                 "begin": word if ruled else "",
                 "term": term,
@@ -56,6 +65,25 @@ def talk(
                 "labels": prompt.fields["labels"],
             },
         )
+
+
+def compared(split: str | None, size: int = 4000, noise: float = 0.1) -> Iterator[Prompt]:
+    """Yield talks without a rule, each with two replies that differ in worth, for a reward model: `fields["chosen"]` and
+    `fields["rejected"]`. A share `noise` of them is the wrong way round, as people's choices are."""
+    for prompt in talk(split, size, ruled=False):
+        random = Random(f"compared/{prompt.id}")
+        assert prompt.demonstration is not None
+        replies = {
+            f"<think>{prompt.demonstration.reasoning}</think>{reply}": (said == prompt.answer)
+            + _style(reply, str(prompt.fields["term"]))
+            for said in LABELS
+            for reply in write_replies("", str(prompt.fields["term"]), said).values()
+        }
+        a, b = random.sample(list(replies), 2)
+        if replies[a] == replies[b]:
+            continue
+        chosen, rejected = (a, b) if (replies[a] > replies[b]) != (random.random() < noise) else (b, a)
+        yield replace(prompt, fields={**prompt.fields, "chosen": chosen, "rejected": rejected})
 
 
 def write_replies(word: str, term: str, label: str) -> dict[str, str]:

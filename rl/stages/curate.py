@@ -20,6 +20,7 @@ from rl.config import ConfigError
 from rl.data.arrow import read_columns
 from rl.data.controls import CONTROLS
 from rl.stages.context import Context, Outcome
+from rl.stages.guessing import SilentAnswers, guess_chances
 from rl.stages.kind import Kind
 from rl.stages.prompt_filter import (
     UNKNOWN,
@@ -201,9 +202,17 @@ def ask_without_sound(
                 seed=context.seed,
             )
         )
-    right = {id: [is_correct(sample) for sample in group] for id, group in by_prompt(scored).items()}
-    chances = {prompt.id: test.chance(prompt) for prompt in prompts_with_sound}
-    apply_control(name, rows, right, chances, test.level, samples)
+    groups = by_prompt(scored)
+    right = {id: [is_correct(sample) for sample in group] for id, group in groups.items()}
+    silent = [
+        SilentAnswers(
+            prompt,
+            [sample.verdict.read or sample.rollout.response for sample in groups.get(prompt.id, ())],
+            sum(right.get(prompt.id, ())),
+        )
+        for prompt in prompts_with_sound
+    ]
+    apply_control(name, rows, right, guess_chances(silent, test), test.level, samples)
 
 
 def _read_cached(config: Config, path: Path, fingerprint: str, say: Callable[[str], None]) -> list[Row] | None:

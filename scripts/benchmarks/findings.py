@@ -88,7 +88,7 @@ def read_curves(folder: Path, metric: str, arms: Sequence[str]) -> dict[str, Seq
     groups: dict[str, list[list[float]]] = {}
     for run in list_seeds(folder):
         for arm in arms:
-            values = [row[metric] for row in read_metrics(run) if row["stage"] == arm]
+            values = [row[metric] for row in read_metrics(run) if row["stage"] == arm and metric in row]
             groups.setdefault(arm, []).append([v for v in values if not np.isnan(v)])
     return groups
 

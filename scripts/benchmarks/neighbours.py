@@ -6,12 +6,14 @@ python scripts/benchmarks/neighbours.py [--svg docs/rlhf.svg] runs/sightsound ru
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 from curves import list_seeds, render_panel, render_svg
-from findings import read_curves, render_table
+from findings import read_curves
 
 from rl.recipe import load
+from rl.run.summary import read_summary
 
 PERCENT = {"accuracy": "accuracy", "think_rate": "has a chain", "reasoning_tokens": "reasoning tokens"}
 GROUNDED = {**PERCENT, "grounding": "grounding", "claims_true": "claims that are true"}
@@ -20,38 +22,67 @@ COLUMNS = {
     "audio_reasoner": {**GROUNDED, "part/sections": "in sections"},
     "step_audio_2": {**PERCENT, "grounding": "grounding"},
     "heard_only": {"accuracy": "heard", "accuracy_silenced": "silenced", "audio_reliance": "heard less silenced"},
+    "taught_or_rewarded": {"accuracy": "accuracy", "think_rate": "has a chain"},
+    "drawn_by_pass_rate": {"accuracy": "accuracy"},
     "step_audio_r1_5_mini": {
         "accuracy_in/rubric": "right, under a rule",
         "accuracy_in/preference": "right, without one",
         "part/rubric": "rule kept",
-        "part/preferred": "style, both kinds",
+        "part/preferred": "style, without a rule",
+        "part/style_ruled": "style, under a rule",
     },
 }
 """Recipe -> the metrics of its evaluations that are told."""
-CURVES = {"length/mean": "tokens", "reward": "judge's grade", "entropy": "entropy"}
+CURVES = {
+    "reward": "what it learns from",
+    "part/accuracy": "label right",
+    "part/rubric": "rule kept",
+    "part/preferred": "style, without a rule",
+    "length/mean": "tokens",
+}
 
 
 def render_recipe(folder: Path) -> str:
-    """Return the table of a recipe's evaluations; its name is that of the folder."""
+    """Return the table of a recipe's evaluations, the seeds side by side, and the minutes of each; its name is that of the folder."""
     name = folder.name
-    stages = load(_path_of(name)).stages
-    labels = {stage.name: stage.name.replace("_", " ") for stage in stages if stage.kind == "evaluate"}
-    return f"### `{name}`\n\n{render_table(folder, labels, COLUMNS[name])}"
+    names = [stage.name for stage in load(_path_of(name)).stages if stage.kind == "evaluate"]
+    summaries = [summary for run in list_seeds(folder) if (summary := read_summary(run))]
+    columns = COLUMNS[name]
+    rows = [f"| | {' | '.join(columns.values())} |", "|---|" + "---|" * len(columns)]
+    for stage in names:
+        runs = [each.metrics for summary in summaries for each in summary.stages if each.name == stage]
+        cells = [" · ".join(_show(metric, run) for run in runs) for metric in columns]
+        rows.append(f"| {stage.replace('_', ' ')} | {' | '.join(cells)} |")
+    minutes = " · ".join(f"{sum(stage.seconds for stage in summary.stages) / 60:.1f}" for summary in summaries)
+    return f"### `{name}`\n\n" + "\n".join(rows) + f"\n\n{minutes} minutes"
+
+
+def _show(name: str, metrics: Mapping[str, float]) -> str:
+    """Return a metric in percent (tokens as they are), with its interval where it has one."""
+    if name not in metrics:
+        return "–"
+    if "tokens" in name:
+        return f"{metrics[name]:.1f}"
+    value = f"{100 * metrics[name]:.1f}"
+    if f"{name}/low" in metrics:
+        value += f" ({100 * metrics[f'{name}/low']:.0f}–{100 * metrics[f'{name}/high']:.0f})"
+    return value
 
 
 def render_curves(folder: Path) -> str:
     """Return an SVG of every RL stage's curves."""
     arms = [stage.name for stage in load(_path_of(folder.name)).stages if stage.kind == "rlvr"]
-    panels = [
-        render_panel(f"{arm.replace('_', ' ')}: {title}", {"": read_curves(folder, metric, [arm])[arm]})
-        for arm in arms
-        for metric, title in CURVES.items()
-    ]
+    panels: list[str] = []
+    for arm in arms:
+        for metric, title in CURVES.items():
+            curves = [curve for curve in read_curves(folder, metric, [arm])[arm] if curve]
+            # An arm without talks of a kind has no curve of the part that judges them: its place stays empty.
+            panels.append(render_panel(f"{arm.replace('_', ' ')}: {title}", {"": curves}) if curves else "")
     return render_svg(panels, columns=len(CURVES))
 
 
 def _path_of(name: str) -> str:
-    return f"findings/{name}" if name == "heard_only" else name
+    return f"findings/{name}" if name in ("heard_only", "taught_or_rewarded", "drawn_by_pass_rate") else name
 
 
 if __name__ == "__main__":

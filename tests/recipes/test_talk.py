@@ -18,6 +18,7 @@ from rl.algorithms.objective import Objective
 from rl.bundled import FOLDER
 from rl.data import user_functions
 from rl.data.collate import collate
+from rl.data.pairs import pairs_of
 from rl.recipe import load
 from rl.stages.scoring import source_metrics
 from rl.types import Batch, Prompt, Scored, Verdict
@@ -93,6 +94,29 @@ def test_a_rule_stands_in_the_first_turn_and_every_reply_style_is_shown() -> Non
     )  # 0: bare, 1: one of the two, 2: both
     assert shown.keys() == {0.0, 1.0, 2.0}
     assert list(TALK("test", size=400)) == ruled
+
+
+def test_a_bait_makes_wordy_demonstrations_wrong_and_leaves_references_right() -> None:
+    wrong = {"whole": 0.4, "bare": 0.0}
+    for style in ("whole", "bare"):
+        prompts = list(TALK("train", size=1000, styles={style: 1.0}, wrong=wrong))
+        labels = [judged_by(p, "label") for p in prompts]
+        assert 1 - sum(labels) / len(labels) == pytest.approx(wrong[style], abs=0.05)
+        assert all(str(p.answer) in str(p.fields["reference"]) for p in prompts)
+        assert {judged_by(p, "kept") for p in prompts} == {float(style == "whole")}, "the style is that of the recipe"
+
+
+def test_compared_replies_differ_in_worth_and_a_tenth_is_the_wrong_way_round() -> None:
+    prompts = list(user_functions.load(f"{FOLDER / 'talk.py'}:compared", "data.compared")("train", size=2000))
+    gains: list[float] = []
+    for pair in pairs_of(prompts, "test"):
+        chosen, rejected = (
+            sum(judged_by(replace(pair.prompt, demonstration=side), name) for name in ("label", "preferred"))
+            for side in (pair.chosen, pair.rejected)
+        )
+        gains.append(chosen - rejected)
+    assert 0 not in gains
+    assert sum(gain < 0 for gain in gains) / len(gains) == pytest.approx(0.1, abs=0.03)
 
 
 def judged_by(prompt: Prompt, name: str) -> float:
