@@ -8,7 +8,7 @@ import sys
 def skip_scikit_learn() -> None:
     """Let transformers do without scikit-learn, and so without pandas, a third of what a trainer's imports take (1.1 s
     of CPU of 3.5). Call it before transformers' models are imported; whoever else needs scikit-learn still finds it."""
-    from transformers.utils import is_sklearn_available
+    from transformers.utils.import_utils import is_sklearn_available
 
     if "sklearn" in sys.modules:  # paid for already
         return

@@ -32,8 +32,7 @@ def trained(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> tupl
             "rlvr.limit=400",
             "rlvr.steps=16",
             "rlvr.optimizer.learning_rate=2e-4",
-            "trainer.ranks=2",
-            "trainer.zero_stage=1",
+            "engines.count=1",
         ],
     )
     return folder, run(recipe, folder, say=lambda _: None)
@@ -56,7 +55,8 @@ def test_rl_lifts_accuracy_over_the_warm_start(trained: tuple[Path, Summary]) ->
 def test_an_adapter_of_rank_16_reaches_what_all_weights_reach(
     ray_session: None, trained: tuple[Path, Summary], tmp_path: Path
 ) -> None:
-    """The same RL from the same warm start on the same prompts, at ten times the learning rate, as adapters want it."""
+    """The same RL from the same warm start on the same prompts, at ten times the learning rate, as adapters want it. With two
+    engines, and two ranks of ZeRO stage 1."""
     folder, summary = trained
     stages = folder / "stages"
     recipe = load(
