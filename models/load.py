@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from models.folder import read_config
+from models.quick_imports import skip_scikit_learn
 from rl.finite import find_non_finite
 from rl.types import AUDIO_PATCH
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 def build(config: BuildConfig, folder: Path, seed: int) -> Path:
     """Write a randomly initialised model to `folder`, unless one is there, and return the folder. It appears whole or not
     at all."""
+    skip_scikit_learn()
     import torch
 
     from models.tokenizer import byte_tokenizer
@@ -72,6 +74,7 @@ def load_model(path: str | Path, dtype: Dtype = "float32", shards: Shards | None
     """Return the causal LM at `path` with per-segment attention, ready to train; with `shards` its parameters are divided.
     Raises ValueError, in one line, when it cannot be read, when its weights are not those of its config.json, and when its
     arithmetic is not supported (see `models.supported`)."""
+    skip_scikit_learn()
     import torch
     from safetensors import SafetensorError
 
@@ -123,6 +126,7 @@ def check_finite(place: str, module: nn.Module, broken: Mapping[int, str] | None
 def empty_model(path: str | Path, dtype: Dtype = "float32", shards: Shards | None = None) -> PreTrainedModel:
     """Return a causal LM of the shape in the config.json at `path`, its weights still to be loaded; with `shards` its
     parameters are divided."""
+    skip_scikit_learn()
     import torch
     from transformers import AutoConfig
 
@@ -191,6 +195,7 @@ def save_model(model: PreTrainedModel, folder: str | Path, state: dict[str, Tens
 
 def load_tokenizer(path: str | Path) -> PreTrainedTokenizerFast:
     """Return the fast tokenizer at `path`, with a chat template. Raises ValueError, in one line, when it lacks a part."""
+    skip_scikit_learn()
     from transformers import AutoTokenizer
 
     from models import audio

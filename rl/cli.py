@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from rl import signals
-from rl.commands import benchmark, chat, init, jobs, listings, push, runs, single_stage, transcribe
+from rl.commands import benchmark, chat, init, jobs, listings, push, runs, serve, single_stage, transcribe
 from rl.commands.algorithms import algorithms
 from rl.commands.arguments import Json, Overrides, RecipeName, as_override
 from rl.commands.environments import environments
@@ -167,6 +167,8 @@ app.command("push")(push.push)
 app.command("eval")(single_stage.evaluate)
 app.command("curate")(single_stage.curate)
 app.command("benchmark")(benchmark.benchmark)
+app.command("serve")(serve.serve)
+app.command("talk")(serve.talk)
 app.command("serve-rollouts")(serve_rollouts)
 
 

@@ -50,3 +50,16 @@ class Completion:
     """`stop` or `length`."""
     spans: Spans
     """Numbers of the response's tokens that each version of the weights wrote, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Tokens of a sample that is read while it is written."""
+
+    name: str
+    """The sample's."""
+    tokens: list[int]
+    finish_reason: str
+    """`stop` or `length` with the last tokens; empty before."""
+    cached: int
+    """Tokens of its prompt that the engine had computed before."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rl.types import Spans
-from rollouts.requests import Completion, Request
+from rollouts.requests import Completion, Piece, Request
 
 if TYPE_CHECKING:
     from vllm import SamplingParams
@@ -62,3 +62,10 @@ def completion(output: Any, request: Request, spans: Spans) -> Completion:
         finish_reason="stop" if response.finish_reason == "stop" else "length",
         spans=spans,
     )
+
+
+def piece(output: Any) -> Piece:
+    """Return what one step has added to a sample that is read while it is written."""
+    response = output.outputs[0]
+    reason = ("stop" if response.finish_reason == "stop" else "length") if output.finished else ""
+    return Piece(output.request_id, list(response.token_ids), reason, output.num_cached_tokens or 0)

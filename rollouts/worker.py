@@ -29,9 +29,9 @@ from rollouts.in_flight import InFlight, keep_clips
 from rollouts.memory import Call, Level, Memory
 from rollouts.probe import Probe, score_probe
 from rollouts.rendezvous import private_rendezvous
-from rollouts.requests import Completion, Request
+from rollouts.requests import Completion, Piece, Request
 from rollouts.serving import ServingConfig
-from rollouts.vllm_terms import completion, sampling_parameters, streaming_parameters
+from rollouts.vllm_terms import completion, piece, sampling_parameters, streaming_parameters
 from rollouts.weights import WeightBucket
 
 if TYPE_CHECKING:
@@ -216,16 +216,29 @@ class EngineWorker:
         return finished
 
     def stream(self, request: Request) -> Generator[list[int]]:
-        """Yield the tokens of one sample as they are written, by whatever weights the engine holds: it is for one who reads
-        along, and neither logprobs nor a version come with them. A sample that is left early is dropped."""
-        self._apply(self.memory.begin_generation())
-        self.engine.add_request("stream", self._prompt(request), streaming_parameters(request, self.stop_tokens))
+        """Yield the tokens of one sample as they are written. A sample that is left early is dropped."""
+        self.begin_stream("stream", request)
         try:
             while self.engine.has_unfinished_requests():
-                for output in cast("list[Any]", self.engine.step()):
-                    yield list(output.outputs[0].token_ids)
+                for piece in self.step_streams():
+                    yield piece.tokens
         finally:
-            self.engine.abort_request(["stream"])
+            self.end_streams(["stream"])
+
+    def begin_stream(self, name: str, request: Request) -> None:
+        """Take in a sample that is read while it is written, by whatever weights the engine holds: neither logprobs nor a
+        version come with it. Raises ValueError for a prompt that is too long, and for a clip that cannot be decoded."""
+        self._apply(self.memory.begin_generation())
+        parameters = streaming_parameters(request, self.stop_tokens)
+        self.engine.add_request(name, self._prompt(request), parameters, lora_request=self.adapter)
+
+    def step_streams(self) -> list[Piece]:
+        """Step once and return what was written of such samples."""
+        return [piece(output) for output in self._step()]
+
+    def end_streams(self, names: Sequence[str]) -> None:
+        """Drop such samples, as far as they are being written."""
+        self.engine.abort_request(list(names))
 
     def abort(self, keys: Sequence[tuple[int, int]]) -> None:
         """Drop these samples, as far as they are in flight."""

@@ -14,6 +14,7 @@ from hypothesis import settings
 from judge_api import Api, served
 from samples import scored_sample
 from skips import pytest_sessionfinish, pytest_unconfigure
+from suite_order import longest_first
 
 __all__ = ["pytest_sessionfinish", "pytest_unconfigure"]
 
@@ -30,10 +31,8 @@ settings.load_profile("patient")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Side by side, files that start engines come first: the quick ones then fill every core until the end."""
-    if hasattr(config, "workerinput"):
-        slow = {item.path for item in items if "ray_session" in getattr(item, "fixturenames", ())}
-        items.sort(key=lambda item: item.path not in slow)
+    if hasattr(config, "workerinput"):  # side by side
+        items[:] = longest_first(items)
 
 
 @pytest.fixture(scope="session")

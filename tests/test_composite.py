@@ -26,7 +26,7 @@ reward:
     - {verifier: grounding, name: grounding, weight: {audio: 0}}
     - {verifier: self_cognition, name: self_cognition, weight: {audio: 0}}
 stages:
-  - rlvr: {data: {sounds: 1, words: 1}, steps: 2, prompts_per_step: 4, samples_per_prompt: 2, max_sequence_tokens: 80}
+  - rlvr: {algorithm: grpo, data: {sounds: 1, words: 1}, steps: 2, prompts_per_step: 4, samples_per_prompt: 2, max_sequence_tokens: 80}
 """
 
 

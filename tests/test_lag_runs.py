@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pytest
 from omegaconf import OmegaConf
 from pyarrow import parquet
 from test_runs import recipe
@@ -55,6 +54,11 @@ def start(file: Path, out: Path, *flags: str) -> subprocess.Popen[str]:
     )
 
 
+def assert_turns(rows: list[dict[str, Any]]) -> None:
+    assert all(row["environment/replies"] > 0 and row["environment/errors"] == 0 for row in rows)
+    assert all(row.get("logprob_gap/max", 0) <= 1e-4 for row in rows), "of the tokens of the learning version"
+
+
 def with_game(stage: dict[str, Any], folder: Path, **model: Any) -> Path:
     """Return the file of a recipe whose policy is answered by the game."""
     (folder / "game.py").write_text(GAME)
@@ -73,6 +77,7 @@ def assert_same_rollouts(one: Path, other: Path) -> None:
 def test_a_killed_run_loses_nothing_of_what_was_drawn_ahead_and_can_be_repeated(
     ray_session: None, tmp_path: Path
 ) -> None:
+    """Of samples in turns too: an environment answers the policy while it learns."""
     evaluation = {"data": "words", "limit": 6, "samples": 2, "greedy": False, "max_sequence_tokens": 48}
     stage = {
         "steps": STEPS,
@@ -81,9 +86,9 @@ def test_a_killed_run_loses_nothing_of_what_was_drawn_ahead_and_can_be_repeated(
         "checkpoint_every": 2,
         "eval_every": 3,
         "eval": evaluation,
+        "objective": {"reward_at": "turns"},
     }
-    file, out = tmp_path / "tiny.yaml", tmp_path / "run"
-    OmegaConf.save(OmegaConf.create(recipe([stage]).source), file)
+    file, out = with_game(stage, tmp_path), tmp_path / "run"
     process = start(file, out)
     while sum(row["stage"] == "rlvr" for row in read_metrics(out) if out.exists()) < 5:
         assert process.poll() is None, "the run ended before it could be killed"
@@ -100,7 +105,7 @@ def test_a_killed_run_loses_nothing_of_what_was_drawn_ahead_and_can_be_repeated(
     rows = [row for row in untimed(out) if row["stage"] == "rlvr"]
     assert [row["step"] for row in rows] == list(range(1, STEPS + 1))
     assert max(row["staleness/max"] for row in rows) == LAG
-    assert all(row.get("logprob_gap/max", 0) <= 1e-4 for row in rows), "of the tokens of the learning version"
+    assert_turns(rows)
     # In this process, whose actors are others: the course decides everything.
     again, values = tmp_path / "again", load(file)
     run(load(file, replay_overrides(values, out)), again, say=lambda _: None)
@@ -109,23 +114,17 @@ def test_a_killed_run_loses_nothing_of_what_was_drawn_ahead_and_can_be_repeated(
     assert_same_rollouts(out, again)
 
 
-@pytest.mark.parametrize("lag", [0, LAG])
-def test_an_adapter_learns_from_turns(ray_session: None, tmp_path: Path, lag: int) -> None:
-    """Without a lag, a run that goes on from a checkpoint writes what it would have written; with one, it is repeated."""
-    stage = {"steps": 4, "max_lag": lag, "max_sequence_tokens": 128, "checkpoint_every": 2, "algorithm": "grpo"}
+def test_an_adapter_learns_from_turns(ray_session: None, tmp_path: Path) -> None:
+    """A run that goes on from a checkpoint writes what it would have written."""
+    stage = {"steps": 4, "max_sequence_tokens": 128, "checkpoint_every": 2, "algorithm": "grpo"}
     stage["objective"] = {"reward_at": "turns"}
     file, out, again = with_game(stage, tmp_path, lora={"rank": 2}), tmp_path / "run", tmp_path / "again"
     run(load(file), out, say=lambda _: None)
-    if lag:
-        run(load(file, replay_overrides(load(file), out)), again, say=lambda _: None)
-    else:
-        shutil.copytree(out, again, symlinks=True)
-        for made in ("done.json", "model", "checkpoints/step-000004"):
-            path = again / "stages/02-rlvr" / made
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-        run(load(file), again, resume=True, say=lambda _: None)
+    shutil.copytree(out, again, symlinks=True)
+    for made in ("done.json", "model", "checkpoints/step-000004"):
+        path = again / "stages/02-rlvr" / made
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    run(load(file), again, resume=True, say=lambda _: None)
     assert untimed(again) == untimed(out)
     assert_same_rollouts(out, again)
-    rows = [row for row in untimed(out) if row["stage"] == "rlvr"]
-    assert all(row["environment/replies"] > 0 and row["environment/errors"] == 0 for row in rows)
-    assert all(row.get("logprob_gap/max", 0) <= 1e-4 for row in rows)
+    assert_turns([row for row in untimed(out) if row["stage"] == "rlvr"])

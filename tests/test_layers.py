@@ -38,6 +38,7 @@ FLOORS = [
     {"rl.submit"},
     {"rl.exchange"},
     {"rl.workbench", "rl.starter", "rl.conversation", "rl.publishing"},
+    {"rl.realtime"},
     {"rl.commands"},
     {"rl.cli"},
     {"rl.__main__"},

@@ -198,20 +198,21 @@ def asks_for_more(prompt, rollout):
 """
 
 
-def test_distill_goes_on_in_the_middle(ray_session: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_distill_goes_on_in_the_middle(done: Done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "flaky.py").write_text(FLAKY)
     (tmp_path / "down").touch()
     distill = {"data": "letters", "samples": 4, "per_question": 4, **LIMIT}
     distill |= {"reward": {"parts": [{"verifier": "flaky.py:verify"}]}}
     distill |= {"select_by": {"verifier": "flaky.py:asks_for_more"}}
-    made = recipe(tmp_path, [{"sft": {**WARM, **LEARNS}}, {"distill": distill}])
+    warm = {"path": str(done[0] / "stages" / "01-warm_up" / "model"), "think": True}
+    made = recipe(tmp_path, [{"distill": distill}], model=warm)
     first = run(made, tmp_path / "run", say=lambda _: None)
     counts = {
-        name: int(first.stages[1].metrics[name]) for name in ("available", "selected", "asked", "sampled", "judged")
+        name: int(first.stages[0].metrics[name]) for name in ("available", "selected", "asked", "sampled", "judged")
     }
     assert counts == {"available": 80, "selected": 40, "asked": 40, "sampled": 160, "judged": 120}
-    folder = tmp_path / "run" / "stages" / "02-distill"
+    folder = tmp_path / "run" / "stages" / "01-distill"
     lines = (folder / "samples.jsonl").read_bytes().splitlines(True)
     assert len(lines) == 160
     (folder / "done.json").unlink()
@@ -232,9 +233,9 @@ def test_distill_goes_on_in_the_middle(ray_session: None, tmp_path: Path, monkey
         "the same samples, whoever asks for them, and whenever"
     )
     assert all(s["error"] is None and s["again"] is None for s in now.values())
-    assert second.stages[1].metrics["judged"] == 160
+    assert second.stages[0].metrics["judged"] == 160
     distilled = (folder / "distilled.jsonl").read_text().splitlines()
-    assert len(distilled) > first.stages[1].metrics["kept"]
+    assert len(distilled) > first.stages[0].metrics["kept"]
 
 
 def test_an_empty_harvest_stops_with_its_funnel(ray_session: None, tmp_path: Path) -> None:

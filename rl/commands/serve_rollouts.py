@@ -38,8 +38,9 @@ def serve_rollouts(
     from rl.recipe import load
     from rl.recipe.single_stage import single_stage
     from rl.runner.devices import plan_run
-    from rl.runner.rollout_server import Serving, choose_token, serve_rollouts
+    from rl.runner.rollout_server import Serving, serve_rollouts
     from rl.terminal import refuse, say
+    from rollouts.harness.http import choose_token
 
     token, is_drawn = choose_token(os.environ.get(TOKEN, ""), TOKEN)
     base = load(recipe)

@@ -1,4 +1,4 @@
-"""One engine in this process, for one conversation: no Ray, nothing that stays behind."""
+"""One engine in this process: no Ray, nothing that stays behind."""
 
 from __future__ import annotations
 
@@ -28,16 +28,17 @@ LONGEST_CONVERSATION = 8192
 """Tokens of a conversation with a model that takes more."""
 UNKNOWN_CONVERSATION = 2048
 """Tokens of a conversation with a model whose limit is not known."""
+LARGEST_CACHE_MB = 2048
+"""MB of keys and values of several conversations on a CPU; what does not fit is computed again."""
 KEY = (0, 0)
 """Key of the one sample that is written at a time."""
 
 
-class ChatEngine:
-    """An engine with a model's chat format, and the environment that answers the model. Raises ConfigError for a model that is
-    not there."""
+class LocalEngine:
+    """An engine in this process, with its model's chat format. Raises ConfigError for a model that is not there."""
 
-    def __init__(self, model: str, think: bool | None = None, environment: Environment | None = None) -> None:
-        self.environment = environment
+    def __init__(self, model: str, think: bool | None = None, conversations: int = 1) -> None:
+        """`conversations` of the full length fit into the cache of an engine on a CPU; on a GPU vLLM sizes it."""
         values = describe_model(model)
         if os.path.isdir(model) and values["path"] == model and not os.path.isfile(Path(model) / "config.json"):
             raise ConfigError(f"{model}: holds no model (no config.json); name a model's folder or a finished run")
@@ -48,8 +49,10 @@ class ChatEngine:
         self.most_tokens = min(positions, LONGEST_CONVERSATION)
         self.listens = bool(shape and shape.token_rate)
         here, dtype = Machine.detect(), values["dtype"]
-        cache_mb = int((shape.kv_per_token(dtype) if shape else 0) * self.most_tokens / 2**20) + 64
-        config = ServingConfig(threads=here.cpus, kv_cache_mb=max(cache_mb, 128))
+        cpus = min(here.cpus, len(os.sched_getaffinity(0)))  # threads that share a core wait for each other, spinning
+        one_mb = int((shape.kv_per_token(dtype) if shape else 0) * self.most_tokens / 2**20) + 64
+        cache_mb = max(one_mb, min(one_mb * conversations, LARGEST_CACHE_MB))
+        config = ServingConfig(threads=cpus, kv_cache_mb=max(cache_mb, 128))
         os.environ |= config.environment(here.gpus > 0)  # before vLLM is imported
         from models.hearing import clip_counter
         from models.load import load_tokenizer
@@ -58,6 +61,14 @@ class ChatEngine:
         self.chat = Chat(load_tokenizer(folder), think, clip_counter(folder), declared_ends(folder))
         with _without_stderr():
             self.worker = EngineWorker(str(folder), dtype, self.most_tokens, config)
+
+
+class ChatEngine(LocalEngine):
+    """An engine for one conversation, and the environment that answers the model."""
+
+    def __init__(self, model: str, think: bool | None = None, environment: Environment | None = None) -> None:
+        super().__init__(model, think)
+        self.environment = environment
 
     def answer(self, turns: Turns, temperature: float, max_tokens: int, seed: int) -> Iterator[tuple[int, str]]:
         """Yield (number, text) of each turn that answers the last one, as it grows: the model's, and what the environment says in

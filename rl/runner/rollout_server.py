@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rl import signals
-from rl.config import ConfigError
 from rl.recipe import Recipe
 from rl.recipe.stage_list import stage_environment
 from rl.run.lock import RunLock
@@ -66,15 +63,10 @@ def serve_rollouts(recipe: Recipe, out: Path, serving: Serving, say: Callable[[s
 
 def bind(host: str, port: int) -> Listener:
     """Return what listens at an address. Raises ConfigError, naming the option that is wrong."""
+    from rollouts.harness.http import listen
     from rollouts.harness.server import Listener
 
-    try:
-        return Listener((host, port))
-    except (OSError, UnicodeError) as error:  # names of hosts are encoded, too
-        number = error.errno if isinstance(error, OSError) else None
-        option = "--port" if number in (errno.EADDRINUSE, errno.EACCES, errno.EPERM) else "--host"
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise ConfigError(f"{option}: {host}:{port} cannot be served: {reason}; give another") from error
+    return listen(Listener, host, port)
 
 
 def _serve(
@@ -131,14 +123,3 @@ def _deal(cluster: Cluster, sessions: Sessions, endings: Endings, idle_s: float)
         for session in list(sessions.open.values()):
             if not session.running and now - session.last_use > idle_s:
                 endings.end(session.id, f"no question for {idle_s:g} s, and not finished")
-
-
-def choose_token(given: str, place: str) -> tuple[str, bool]:
-    """Return (the token of clients, whether it was drawn): the one that was given, without blanks at its edges, else one that
-    nobody guesses. Raises ConfigError for one that no header carries."""
-    token = given.strip()
-    if not token:
-        return secrets.token_urlsafe(24), True
-    if not token.isascii() or not token.isprintable() or " " in token:
-        raise ConfigError(f"{place}: a token has ASCII letters, digits and signs, without blanks; give another")
-    return token, False

@@ -8,29 +8,22 @@ POST /sessions/ID/finish                  {"reward": 1.0}, where a client ends i
 
 from __future__ import annotations
 
-import hmac
 import json
 import re
-import select
-import socket
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
 from rollouts.harness.answers import error_json, models_json, to_events
 from rollouts.harness.asks import read_ask
+from rollouts.harness.http import RequestHandler, Server
 from rollouts.harness.session import Body
 from rollouts.harness.sessions import Sessions
 from rollouts.harness.settings import AskError, as_refusal
 
 LOOPBACK = "127.0.0.1"
-MOST_BYTES = 64 << 20
-"""Size of a request."""
-MOST_UNKNOWN_BYTES = 64 << 10
-"""Size of a request without the token that is read before it is refused."""
 LOOK_S = 0.5
 """Seconds between two looks whether a client that waits is still there."""
 _SESSION = re.compile(r"[\w.:@-]{1,128}")
@@ -56,7 +49,7 @@ class Endpoint:
         self.open_session, self.finish = open_session, finish
         self._server = listener or Listener((LOOPBACK, 0))
         self._server.endpoint = self
-        self.address = f"http://{self._server.host}:{self._server.server_address[1]}"
+        self.address = self._server.address
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.05,), name="harness server", daemon=True
         )
@@ -73,36 +66,24 @@ class Endpoint:
         self._thread.join()
 
 
-class Listener(ThreadingHTTPServer):
+class Listener(Server):
     """A socket that listens at an address. Who connects waits there until its endpoint answers."""
 
-    daemon_threads = True
-    block_on_close = False  # a client that keeps its connection open is not waited for
-    request_queue_size = 512  # many sessions may begin at once
     endpoint: Endpoint
 
     def __init__(self, address: tuple[str, int]) -> None:
         """Raises OSError, and UnicodeError for a name that no host has, where the address cannot be listened at."""
-        self.host = address[0]
         super().__init__(address, _Handler)
 
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Print nothing: a process that is killed resets its connection, and a run has its terminal for itself."""
 
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"  # clients keep their connections
-    timeout = 600.0
-    disable_nagle_algorithm = True
-    error_content_type = "application/json"  # of what the standard library refuses itself: methods, broken requests
-    error_message_format = '{"error": {"message": "%(message)s", "code": "http", "type": "invalid_request_error"}}'
-
+class _Handler(RequestHandler):
     @property
     def endpoint(self) -> Endpoint:
         return cast("Listener", self.server).endpoint
 
-    def log_message(self, format: str, *args: object) -> None:
-        """Print nothing: a run has its terminal for itself."""
+    @property
+    def token(self) -> str:
+        return self.endpoint.token
 
     def do_GET(self) -> None:
         self._respond(self._get)
@@ -113,7 +94,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _respond(self, work: Callable[[bytes], Body | bytes]) -> None:
         """Send what the work returns, or its refusal."""
         try:
-            body, status = work(self._read_body()), 200
+            body, status = work(self.read_body()), 200
             content = body if isinstance(body, bytes) else json.dumps(body).encode()
         except _GoneError:
             self.close_connection = True
@@ -130,31 +111,6 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(content)
         except OSError:  # the client has left
             self.close_connection = True
-
-    def _read_body(self) -> bytes:
-        """Return the body of a request whose token is right. Read also where it is refused, if it is not long: the connection
-        goes on with the next one."""
-        length = self.headers.get("Content-Length", "0").strip()
-        if self.headers.get("Transfer-Encoding") or not (length.isascii() and length.isdigit()):
-            self.close_connection = True
-            raise AskError("body", "send the body with a Content-Length", 411)
-        # Python reads no number of thousands of digits.
-        size = int(length) if len(length) < 16 else MOST_BYTES + 1
-        if size > (MOST_BYTES if self._has_token() else MOST_UNKNOWN_BYTES):
-            self.close_connection = True
-            self._check_token()  # who has none is told that first
-            raise AskError("body", f"a body of {length[:16]} bytes; at most {MOST_BYTES:,} are read", 413)
-        body = self.rfile.read(size)
-        self._check_token()
-        return body
-
-    def _has_token(self) -> bool:
-        scheme, _, token = self.headers.get("Authorization", "").partition(" ")
-        return scheme.lower() == "bearer" and hmac.compare_digest(token.strip().encode(), self.endpoint.token.encode())
-
-    def _check_token(self) -> None:
-        if not self._has_token():
-            raise AskError("token", "wrong or no token: give the one of this endpoint as the client's api_key", 401)
 
     def _get(self, body: bytes) -> Body:
         path = urlsplit(self.path).path
@@ -201,18 +157,9 @@ class _Handler(BaseHTTPRequestHandler):
                 answer = future.result(LOOK_S)
                 return to_events(answer, ask.with_usage) if ask.is_streamed else answer
             except TimeoutError:
-                if self._has_left():
+                if self.has_left():
                     self.endpoint.sessions.withdraw(session, future)
                     raise _GoneError from None
-
-    def _has_left(self) -> bool:
-        """Return whether the client has closed its connection."""
-        try:
-            poll = select.poll()  # `select.select` takes no descriptor above 1,023
-            poll.register(self.connection, select.POLLIN)
-            return bool(poll.poll(0)) and not self.connection.recv(1, socket.MSG_PEEK)
-        except (OSError, ValueError):
-            return True
 
 
 class _GoneError(Exception):

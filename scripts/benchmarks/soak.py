@@ -2,6 +2,7 @@
 and no process, file, descriptor or memory may be left behind (docs/benchmarks.md).
 
     scripts/soak [--samples N] [--json FILE]
+    scripts/soak --pace [--streams N] [--rounds R] [--mode MODE] [--json FILE]    # `rl serve` instead: paced_soak.py
 """
 
 from __future__ import annotations
@@ -119,11 +120,29 @@ def soak(count: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _soak_paced(arguments: argparse.Namespace) -> bool:
+    """Soak the streams of a paced server; return whether anything went wrong."""
+    from paced_soak import soak_paced
+
+    figures = soak_paced(arguments.streams, arguments.rounds, arguments.mode)
+    print(json.dumps(figures, indent=2))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=2))
+    wrong = figures["lost"] + figures["mixed"] + figures["errors"] + figures["still running"]
+    return bool(wrong) or figures["memory"] > 1.1
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--samples", type=int, default=10_000)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--pace", action="store_true", help="soak the streams of `rl serve` instead")
+    parser.add_argument("--streams", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--mode", default="think_first")
     arguments = parser.parse_args()
+    if arguments.pace:
+        sys.exit(_soak_paced(arguments))
     with tempfile.TemporaryDirectory() as folder:
         tempfile.tempdir = os.environ["TMPDIR"] = folder
         figures = soak(arguments.samples)

@@ -371,6 +371,15 @@ def test_what_chains_say_of_recordings_is_true_of_them():
 
 
 @real
+def test_spoken_digits_are_one_clip_or_one_each() -> None:
+    (joined,) = recordings("fsdd", "train", kinds=["string"], limit=1)
+    (apart,) = recordings("fsdd", "train", kinds=["string"], limit=1, apart=True)
+    assert (joined.id, joined.answer) == (apart.id, apart.answer)
+    assert joined.question.count(AUDIO_PATCH) == len(joined.clips) == 1
+    assert apart.question.count(AUDIO_PATCH) == len(apart.clips) == 3
+
+
+@real
 @pytest.mark.parametrize("kind", ["restated_sum", "sum_first"])
 def test_sentences_on_sums_tell_the_sum_at_their_end_or_first(kind: str) -> None:
     prompts = recordings("fsdd", "train", kinds=[kind], limit=60)

@@ -30,26 +30,27 @@ TINY: dict[str, Any] = {
 
 
 def test_a_block_goes_on_from_its_last_iteration_until_nothing_improves(ray_session: None, tmp_path: Path) -> None:
-    limits = {"max_sequence_tokens": 48}
+    """Of sources that are mixed."""
+    limits = {"max_sequence_tokens": 80}
+    mixed = {"data": {"short": 0.75, "digits": 0.25}, **limits}
     block = [
-        {"curate": {"data": "short", "limit": 12, "samples": 2, "keep": [0, 2], **limits}},
+        {"curate": {"limit": 12, "samples": 2, "keep": [0, 2], **mixed}},
         {
             "rlvr": {
-                "data": "short",
                 "difficulty": "curate",
                 "algorithm": "grpo",
                 "steps": 1,
                 "limit": 12,
-                "prompts_per_step": 2,
+                "prompts_per_step": 4,
                 "samples_per_prompt": 2,
-                **limits,
+                **mixed,
             }
         },
         {"evaluate": {"name": "check", "data": "short", "split": None, "limit": 4, "samples": 1, **limits}},
     ]
     until = {"metric": "check/prompts", "patience": 1}  # always 4: the second iteration is no better
     stages = [
-        {"sft": {"data": "short", "sequences_per_step": 8, **limits}},
+        {"sft": {"sequences_per_step": 8, "checkpoint_every": 2, **mixed}},
         {"repeat": {"times": 4, "until": until, "stages": block}},
         {"evaluate": {"name": "after", "model": "rlvr", "data": "short", "split": None, "limit": 4, **limits}},
     ]
@@ -59,12 +60,13 @@ def test_a_block_goes_on_from_its_last_iteration_until_nothing_improves(ray_sess
     assert [stage.name for stage in summary.stages] == [
         *("sft", "curate@1", "rlvr@1", "check@1", "curate@2", "rlvr@2", "check@2", "after"),
     ]
+    assert summary.stages[1].metrics["prompts"] == 12
     assert "repeat: check/prompts no longer improves (4, 4); the block ends after 2 iterations" in said
     done = {
         path.parent.name: json.loads(path.read_text()) for path in (tmp_path / "run" / "stages").glob("*/done.json")
     }
     parents = {(p["kind"], p["name"]) for p in done["06-rlvr@2"]["parents"]}
-    assert parents == {("model", "rlvr@1"), ("difficulty", "curate@2"), ("data", "short")}
+    assert parents == {("model", "rlvr@1"), ("difficulty", "curate@2"), ("data", "short"), ("data", "digits")}
     assert [p["name"] for p in done["14-after"]["parents"] if p["kind"] == "model"] == ["rlvr@2"]
     moved = (tmp_path / "run").rename(tmp_path / "moved")  # what stages leave to others is found there too
     again = run(made, moved, resume=True, say=lambda _: None)
@@ -74,8 +76,8 @@ def test_a_block_goes_on_from_its_last_iteration_until_nothing_improves(ray_sess
     assert (record["recipe"], record["stage"], record["made_by"]) == ("tiny", "rlvr@2", "rlvr")
     assert record["settings"]["steps"] == 1
     assert record["code"]["version"]
-    assert record["counts"].items() >= {"prompts": 2, "rollouts": 4, "steps": 1}.items()
-    assert 4 * 2 < record["counts"]["tokens"] <= 4 * 48
+    assert record["counts"].items() >= {"prompts": 4, "rollouts": 8, "steps": 1}.items()
+    assert 8 * 2 < record["counts"]["tokens"] <= 8 * 80
     (folder,) = (moved / "stages" / "06-rlvr@2" / "checkpoints").glob("step-*")
     checkpoint = read_provenance(folder) or {}
     assert {**checkpoint, "parents": sorted(map(str, checkpoint["parents"]))} == {
@@ -90,24 +92,3 @@ def test_a_block_goes_on_from_its_last_iteration_until_nothing_improves(ray_sess
     drawn = Console(width=200, record=True, file=io.StringIO())
     drawn.print(show(moved))
     assert f"asked 12 → sampled 24 → judged 24 → kept {kept}" in drawn.export_text()
-
-
-def test_sources_are_mixed(ray_session: None, tmp_path: Path) -> None:
-    mixed = {"data": {"short": 0.75, "digits": 0.25}, "max_sequence_tokens": 80}
-    stages = [
-        {"sft": {"sequences_per_step": 8, "checkpoint_every": 2, **mixed}},
-        {"curate": {"limit": 8, "samples": 2, "keep": [0, 2], **mixed}},
-        {
-            "rlvr": {
-                "algorithm": "grpo",
-                "difficulty": "curate",
-                "steps": 1,
-                "prompts_per_step": 4,
-                "samples_per_prompt": 2,
-                **mixed,
-            }
-        },
-    ]
-    summary = run(load({**TINY, "stages": stages}), tmp_path / "run", say=lambda _: None)
-    assert summary.status == "done"
-    assert summary.stages[1].metrics["prompts"] == 8

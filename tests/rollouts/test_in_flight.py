@@ -174,7 +174,8 @@ def test_samples_of_a_replay_go_on_where_all_have_waited_for_the_next_weights(
     sampler.load(models[1], version=2)
     while not ended:
         sampler.advance()
-    assert ended[0].spans[0] == (1, 5) and ended[0].spans[1][0] == 2
+    first, (version, _) = ended[0].spans
+    assert (first, version) == ((1, 5), 2)
 
 
 def test_new_weights_wait_for_one_step_of_the_engine(engine: tuple[str, Any], models: list[Path]) -> None:

@@ -12,10 +12,11 @@ from samples import scored_sample
 from rl.config import ConfigError
 from rl.recipe import load
 from rl.run.lock import RunLock
-from rl.runner.rollout_server import Serving, bind, choose_token, limits_of, serve_rollouts
+from rl.runner.rollout_server import Serving, bind, limits_of, serve_rollouts
 from rl.runner.session_ends import NO_REWARD, SessionFiles, read_end
 from rl.types import Verdict
 from rollouts.environments.config import EnvironmentConfig
+from rollouts.harness.http import choose_token
 from rollouts.harness.settings import AskError
 
 

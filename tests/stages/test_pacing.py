@@ -14,7 +14,8 @@ from models.tokenizer import byte_tokenizer
 from rl.config import ConfigError, build
 from rl.data.chat import Chat
 from rl.stages.evaluate import Config
-from rl.stages.pacing import Mode, PaceConfig, Pacer, Speech, Thoughts, tokens_before
+from rl.stages.paced_answer import Mode, Pace, Speech, Turn
+from rl.stages.pacing import PaceConfig, Pacer, SampledThoughts
 from rl.types import Message, Prompt, Rollout, Scored, Verdict
 from rollouts.sampler import Sampler
 
@@ -35,7 +36,7 @@ def sample_of(written: Sequence[int], prompt: Prompt = PROMPTS[0], sample: int =
 
 def test_a_context_holds_whole_segments_and_in_the_end_what_the_model_wrote() -> None:
     answer = CHAT.tokenizer.encode("ten")
-    thoughts = Thoughts.of(sample_of([*CHAIN, *CHAT.closing, *answer, CHAT.end]), CHAT, LIMIT)
+    thoughts = SampledThoughts.of(sample_of([*CHAIN, *CHAT.closing, *answer, CHAT.end]), CHAT, LIMIT)
     # The line break before the tag is the chain's, as in `chain_length`; that behind it is not the answer's.
     assert CHAT.written(thoughts.whole).endswith("</think>\n")
     assert [*thoughts.whole, *answer, CHAT.end] == [*CHAIN, *CHAT.closing, *answer, CHAT.end]
@@ -47,28 +48,38 @@ def test_a_context_holds_whole_segments_and_in_the_end_what_the_model_wrote() ->
 
 
 def test_a_chain_that_never_closed_is_closed_by_force() -> None:
-    thoughts = Thoughts.of(sample_of(CHAIN), CHAT, LIMIT)
+    thoughts = SampledThoughts.of(sample_of(CHAIN), CHAT, LIMIT)
     assert thoughts.whole == ()
     assert thoughts.context(0, 4, CHAT.closing) == (CHAT.closing, False)
     assert thoughts.context(99, 4, CHAT.closing) == ([*CHAIN, *CHAT.closing], True)
 
 
+def test_the_end_of_a_turn_within_its_chain_is_no_thought() -> None:
+    thoughts = SampledThoughts.of(sample_of([*CHAIN, CHAT.end]), CHAT, LIMIT)
+    assert thoughts.context(99, 4, CHAT.closing) == ([*CHAIN, *CHAT.closing], True)
+
+
+def test_nobody_knows_before_the_first_segment_that_there_will_be_none() -> None:
+    thoughts = SampledThoughts.of(sample_of([*CHAT.closing, CHAT.end]), CHAT, LIMIT)
+    assert Speech(Pace("speak_first", 4, 3)).next_turn(thoughts, CHAT.closing) == Turn(CHAT.closing, 3, 0)
+
+
 def test_a_tag_that_the_chain_quotes_does_not_end_it() -> None:
     chain = CHAT.tokenizer.encode("one</think>two", add_special_tokens=False)
     answer = CHAT.tokenizer.encode("ten")
-    thoughts = Thoughts.of(sample_of([*chain, *CHAT.closing, *answer, CHAT.end]), CHAT, LIMIT)
+    thoughts = SampledThoughts.of(sample_of([*chain, *CHAT.closing, *answer, CHAT.end]), CHAT, LIMIT)
     assert thoughts.whole == [*chain, *CHAT.closing]
     assert CHAT.written(thoughts.chain).startswith("one</think>two")
 
 
 def test_tokens_before_the_first_word() -> None:
     modes: tuple[Mode, ...] = ("wo", "speak_first", "think_first", "tbs")
-    assert [tokens_before(mode, 26, 10) for mode in modes] == [0, 0, 10, 26]
-    assert [tokens_before(mode, 6, 10) for mode in modes] == [0, 0, 6, 6]
+    assert [Pace(mode, 10, 3).tokens_before(26) for mode in modes] == [0, 0, 10, 26]
+    assert [Pace(mode, 10, 3).tokens_before(6) for mode in modes] == [0, 0, 6, 6]
 
 
 def test_what_is_read_again_is_counted() -> None:
-    speech = Speech()
+    speech = Speech(Pace("think_first", 3, 2))
     speech.open([1, 2, 3, 9])  # all of the first context
     assert speech.prefill == 4
     speech.tokens += [7, 7]
@@ -120,18 +131,18 @@ def paced(engine: Any, tied: Path) -> Any:
 
     chains = {(p.id, 0): [*CHAIN[: 12 + 2 * i], *CHAT.closing] for i, p in enumerate(PROMPTS)}
     settings: Any = {"samples": 1, "temperature": 0.0, "max_sequence_tokens": LIMIT, "seed": 5, "openings": chains}
-    thoughts: dict[Any, Thoughts] = {}
+    thoughts: dict[Any, SampledThoughts] = {}
     for rollout in (r for batch in sampler.generate(PROMPTS, **settings) for r in batch):
         key = rollout.prompt.id, 0
         written = [*chains[key], *rollout.tokens[rollout.action_mask].tolist()]
         sample = sample_of(written, rollout.prompt)
-        thoughts[key] = Thoughts.of(
+        thoughts[key] = SampledThoughts.of(
             replace(sample, rollout=replace(sample.rollout, tokens=rollout.tokens)), CHAT, LIMIT
         )
     return pacer, thoughts
 
 
-def written_after(thoughts: Thoughts) -> list[int]:
+def written_after(thoughts: SampledThoughts) -> list[int]:
     """The answer of the sample that thought before it spoke."""
     rollout = thoughts.sample.rollout
     return rollout.tokens[rollout.action_mask].tolist()[len(thoughts.whole) :]

@@ -62,6 +62,7 @@ def recordings(
     speakers: list[str] | None = None,
     noise_db: list[float] | None = None,
     external: dict[str, object] | None = None,
+    apart: bool = False,
 ) -> Iterator[Prompt]:
     """Yield questions on real recordings (fsdd, esc10, sonicpi_oneshots): digit, speaker, sound class, comparisons.
 
@@ -69,7 +70,8 @@ def recordings(
     prompt a recording for encoder pretraining; `digits` and `sum`, of two spoken digits; `string`, of three by one speaker;
     `transcript`, of one to five to write down in words; `restated_sum` and `sum_first`, sentences on three) come in turn, at most `limit` prompts of each in a split; kinds that
     combine recordings have as many as there are recordings. `speakers`: recordings of these alone (default: of all).
-    `noise_db`: white noise over each clip, at one of these ratios to it. `external`: what a made-up recogniser hears, `{errors:
+    `apart`: what would be joined into one clip is heard as a clip each, which an encoder that learned from single ones can tell
+    apart. `noise_db`: white noise over each clip, at one of these ratios to it. `external`: what a made-up recogniser hears, `{errors:
     0.1, always_wrong: [jackson]}`, as the field `external`. Splits are those of the data and never mixed; where there is no
     test split, validation stands for it. A share `multiple_choice` asks for the letter of an option; `chains` are the shares of
     the styles of demonstrations and `ask` ends the questions of the style `asked` (`questions.CHAIN_STYLES`). Prompts on one
@@ -80,8 +82,8 @@ def recordings(
     file = locate_collection(path)
     for item, ordinal in _plan(file, split, _as_tuple(kinds), limit, seed, _as_tuple(speakers)):
         recordings_by_id = load_clips(file)  # cached; only here, since planning needs no sound
-        if item.total_s is None:
-            clips = [recordings_by_id[ids[0]] for ids in item.clips]
+        if item.total_s is None or apart:
+            clips = [recordings_by_id[id] for ids in item.clips for id in ids]
         else:
             clips = [join_recordings(file, ids, item.total_s) for ids in item.clips]
         prompt = make_prompt(item.question, clips, ordinal, multiple_choice, shares)

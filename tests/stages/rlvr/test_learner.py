@@ -179,5 +179,7 @@ def test_the_best_checkpoint_outlives_a_kill_at_any_moment(tmp_path: Path) -> No
         kept = {p.name for p in made.checkpoints.folder.glob("step-*")}
         assert kept >= {"step-000002", "step-000004"}, f"killed at moment {moment}"
         assert (made.best_score, made.best_step) == (0.9, 2)
+        # Also where the kill came between the last checkpoint and the stage's end.
+        assert made.last == go_on(tmp_path / str(moment)).last == {"eval/accuracy": SCORES[-1]}
         moment += 1
     assert moment > 2 * len(SCORES), "every save was interrupted"

@@ -1,0 +1,107 @@
+"""One answer on its way to its client: tokens become text, text becomes sound, and all of it becomes events."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+
+from rl.realtime.answers import Report
+from rl.realtime.engine import Answering
+from rl.realtime.phrases import Phrases
+from rl.realtime.stream import End, Event, Failure, Silence, Sound, Thought, Word
+from rl.realtime.voice import Voice, VoiceError
+from rollouts.harness.settings import AskError
+
+VOICES = threading.BoundedSemaphore(4)
+"""Phrases that are spoken at once, of all answers."""
+
+
+class Speaker:
+    """Speaks the phrases of one answer in their order, in a thread of its own: a slow voice keeps no word from the screen."""
+
+    def __init__(self, voice: Voice, tell: Callable[[Sound | Silence], None]) -> None:
+        self.voice, self.tell = voice, tell
+        self.gone = threading.Event()
+        self._phrases: queue.SimpleQueue[str] = queue.SimpleQueue()
+        threading.Thread(target=self._work, name="speaker", daemon=True).start()
+
+    def say(self, phrase: str) -> None:
+        """Speak a phrase after those before."""
+        self._phrases.put(phrase)
+
+    def finish(self) -> None:
+        """Speak no more than what was said so far."""
+        self._phrases.put("")
+
+    def stop(self) -> None:
+        """Stop at once."""
+        self.gone.set()
+        self.finish()
+
+    def _work(self) -> None:
+        while (phrase := self._phrases.get()) and not self.gone.is_set():
+            try:
+                with VOICES:
+                    self.tell(Sound(self.voice.speak(phrase, self.gone), phrase))
+            except VoiceError as error:
+                self.tell(Silence(str(error)))
+                return
+        self.tell(Silence())
+
+
+class Delivery:
+    """Chunks for one client. Used by the client's own thread."""
+
+    def __init__(self, report: Report, answering: Answering, voice: Voice | None) -> None:
+        self.report, self.answering = report, answering
+        self.phrases = Phrases()
+        self.speaker = Speaker(voice, answering.events.put) if voice and report.wish.with_audio else None
+        self.first_audio_s: float | None = None
+        self.is_silent = self.speaker is None
+        self.end: End | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """True once all was told."""
+        return self.end is not None and self.is_silent
+
+    def take(self, event: Event) -> list[dict[str, object]]:
+        """Return the chunks of an event. Raises AskError where there will be no answer."""
+        chunks: list[dict[str, object]] = []
+        if isinstance(event, Failure):
+            raise AskError("internal", event.reason, 500)
+        if isinstance(event, Thought | Word):
+            chunk, words = self.report.tell(event)
+            chunks.append(chunk)
+            self._say(self.phrases.add(words))
+        elif isinstance(event, Sound):
+            if self.first_audio_s is None:
+                self.first_audio_s = round(time.monotonic() - self.answering.stream.times.asked, 4)
+            chunks.append(self.report.tell_audio(event.wav, event.phrase))
+        elif isinstance(event, Silence):
+            self.is_silent = True
+            if event.reason:
+                chunks.append(self.report.tell_silence(event.reason))
+        else:
+            self.end = event
+            last, words = self.report.tell_end()
+            chunks += last
+            self._say([*self.phrases.add(words), *self.phrases.rest()])
+            if self.speaker:
+                self.speaker.finish()
+        if self.is_over and self.end is not None:
+            heard = {} if self.speaker is None else {"first_audio_s": self.first_audio_s}
+            chunks.append(self.report.close(End(self.end.finish_reason, self.end.figures | heard)))
+        return chunks
+
+    def close(self) -> None:
+        """Speak no more."""
+        if self.speaker:
+            self.speaker.stop()
+
+    def _say(self, phrases: list[str]) -> None:
+        if self.speaker:
+            for phrase in phrases:
+                self.speaker.say(phrase)
