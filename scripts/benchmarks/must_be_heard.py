@@ -15,6 +15,7 @@ from pyarrow import parquet
 from rl.bundled import FOLDER
 from rl.data import user_functions
 from rl.stages.audio_contribution import fewest_to_drop
+from rl.stages.prompt_filter import Row
 
 CHANCE, LEVEL, SHARE = 1 / 8, 0.05, 0.5
 
@@ -24,7 +25,7 @@ def count_drops(run: Path) -> dict[str, str]:
     planted = user_functions.load(f"{FOLDER / 'findings' / 'planted.py'}:planted", "data.mixed")
     given_away = {prompt.id for prompt in planted("train", share=SHARE) if prompt.fields["planted"]}
     (file,) = run.glob("stages/*curate*/difficulty.parquet")
-    rows = parquet.read_table(file).to_pylist()
+    rows: list[Row] = parquet.read_table(file).to_pylist()
     groups = {
         "given away": [row for row in rows if row["id"] in given_away],
         "must be heard": [row for row in rows if row["id"] not in given_away],
