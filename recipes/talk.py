@@ -50,14 +50,14 @@ def talk(
             Message("user", f"{AUDIO_PATCH}is the {term} low or high?"),
         )
         assert prompt.demonstration is not None
-        heard = prompt.demonstration.reasoning.split()[0]
+        pitch = prompt.demonstration.reasoning.split()[0]
         yield replace(
             prompt,
             id=f"{source}/{prompt.id}",
             messages=turns,
             source=source,
             # The chain does not conclude: the label is chosen with the reply, and depends on how it is said.
-            demonstration=Demonstration(heard, write_replies(word if ruled else "", term, shown)[style]),
+            demonstration=Demonstration(pitch, write_replies(word if ruled else "", term, shown)[style]),
             fields={
                 "begin": word if ruled else "",
                 "term": term,
@@ -74,10 +74,10 @@ def compared(split: str | None, size: int = 4000, noise: float = 0.1) -> Iterato
         random = Random(f"compared/{prompt.id}")
         assert prompt.demonstration is not None
         replies = {
-            f"<think>{prompt.demonstration.reasoning}</think>{reply}": (said == prompt.answer)
+            f"<think>{prompt.demonstration.reasoning}</think>{reply}": (label == prompt.answer)
             + _style(reply, str(prompt.fields["term"]))
-            for said in LABELS
-            for reply in write_replies("", str(prompt.fields["term"]), said).values()
+            for label in LABELS
+            for reply in write_replies("", str(prompt.fields["term"]), label).values()
         }
         a, b = random.sample(list(replies), 2)
         if replies[a] == replies[b]:
@@ -95,8 +95,8 @@ def write_replies(word: str, term: str, label: str) -> dict[str, str]:
 
 def label(prompt: Prompt, rollout: Rollout) -> Verdict:
     """Score 1.0 where the reply says the right one of low and high, and not the other; 0.0 otherwise."""
-    said = {word for word in _words(rollout.response) if word in LABELS}
-    return Verdict(float(said == {prompt.answer}), read=" ".join(sorted(said)))
+    labels = {word for word in _words(rollout.response) if word in LABELS}
+    return Verdict(float(labels == {prompt.answer}), read=" ".join(sorted(labels)))
 
 
 def kept(prompt: Prompt, rollout: Rollout, *, graded: bool = False) -> Verdict:

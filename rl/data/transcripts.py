@@ -22,7 +22,7 @@ DIGITS = {
 }
 """Spoken digit -> its figure."""
 _BEGINNING = b'{"id": '
-"""Of a line that `rl data transcribe` writes."""
+"""First bytes of a line that `rl data transcribe` writes."""
 _RUN = re.compile(r"\d(?=\d)")
 
 

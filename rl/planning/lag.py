@@ -52,11 +52,11 @@ def _short_sources(recipe: Recipe, facts: Facts) -> Iterator[str]:
         for name, share in weights_of(config.data).items():
             fact = facts.get((name, config.split))
             counts = [count for count in (fact.rows if fact else None, most[name]) if count is not None]
-            wanted = ceil(round(at_once * share, 6))  # 0.1 + 0.2 asks for no prompt more than 0.3
+            prompts_at_once = ceil(round(at_once * share, 6))  # 0.1 + 0.2 asks for no prompt more than 0.3
             # One that waits is drawn by no pass rate: steps would be smaller than the recipe says, and nobody would know.
-            if counts and 0 < min(counts) < wanted:
+            if counts and 0 < min(counts) < prompts_at_once:
                 yield (
-                    f"{stage.place}.curriculum: by pass_rate a prompt waits for its result before it comes again; {wanted} of "
+                    f"{stage.place}.curriculum: by pass_rate a prompt waits for its result before it comes again; {prompts_at_once} of "
                     f"'{name}' are under way at once, of {min(counts)}; lower prompts_per_step or max_lag, or set shuffled"
                 )
 

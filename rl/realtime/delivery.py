@@ -78,7 +78,7 @@ class Delivery:
             self._say(self.phrases.add(words))
         elif isinstance(event, Sound):
             if self.first_audio_s is None:
-                self.first_audio_s = round(time.monotonic() - self.answering.stream.times.asked, 4)
+                self.first_audio_s = round(time.monotonic() - self.answering.stream.times.question_s, 4)
             chunks.append(self.report.tell_audio(event.wav, event.phrase))
         elif isinstance(event, Silence):
             self.is_silent = True
@@ -92,8 +92,8 @@ class Delivery:
             if self.speaker:
                 self.speaker.finish()
         if self.is_over and self.end is not None:
-            heard = {} if self.speaker is None else {"first_audio_s": self.first_audio_s}
-            chunks.append(self.report.close(End(self.end.finish_reason, self.end.figures | heard)))
+            sound_figures = {} if self.speaker is None else {"first_audio_s": self.first_audio_s}
+            chunks.append(self.report.close(End(self.end.finish_reason, self.end.figures | sound_figures)))
         return chunks
 
     def close(self) -> None:

@@ -184,9 +184,9 @@ class PacedEngine:
 
     def _drop_decoders(self, names: Sequence[str]) -> None:
         """Have the engine forget samples that it is writing."""
-        known = [name for name in names if self._decoders.pop(name, None)]
-        if known:
-            self.worker.end_streams(known)
+        running = [name for name in names if self._decoders.pop(name, None)]
+        if running:
+            self.worker.end_streams(running)
 
     def _refuse_all(self) -> None:
         """Tell everybody that no answer will come."""

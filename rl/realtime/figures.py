@@ -33,7 +33,7 @@ class Playback:
 class Times:
     """Times of one answer, by the clock of who serves it; below 0 for what has not happened."""
 
-    asked: float
+    question_s: float
     """Time at which the question came."""
     begun: float = -1.0
     """Time at which an engine was given it."""
@@ -82,8 +82,8 @@ def figures_of(pace: Pace, speech: Speech, chain: int, times: Times) -> dict[str
         "mode": pace.mode,
         "think": pace.think,
         "speak": pace.speak,
-        "first_token_s": round(times.first_word - times.asked, 4) if has_spoken else None,
-        "queue_s": round(times.begun - times.asked, 4),
+        "first_token_s": round(times.first_word - times.question_s, 4) if has_spoken else None,
+        "queue_s": round(times.begun - times.question_s, 4),
         "tokens_before": pace.tokens_before(chain),
         "thought_tokens": chain,
         "answer_tokens": len(speech.tokens),

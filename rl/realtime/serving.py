@@ -51,10 +51,10 @@ def read_pace(mode: str, think: int, speak: int) -> Pace:
 
 def token_for(host: str, say: Callable[[str], None]) -> str:
     """Return the token of clients: none on the loopback address unless one is set, else the one that is set or drawn."""
-    given = os.environ.get(SERVER_TOKEN, "")
-    if host in LOOPBACK_HOSTS and not given.strip():
+    chosen_token = os.environ.get(SERVER_TOKEN, "")
+    if host in LOOPBACK_HOSTS and not chosen_token.strip():
         return ""
-    token, is_drawn = choose_token(given, SERVER_TOKEN)
+    token, is_drawn = choose_token(chosen_token, SERVER_TOKEN)
     if is_drawn:
         say(f"token (the client's api_key): {token}")
     return token

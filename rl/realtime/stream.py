@@ -98,12 +98,12 @@ class PacedStream:
     """One answer in the making."""
 
     def __init__(
-        self, name: str, question: Question, pace: Pace, chat: ChatFormat, asked: float, rate: float = SPEECH_RATE
+        self, name: str, question: Question, pace: Pace, chat: ChatFormat, question_s: float, rate: float = SPEECH_RATE
     ) -> None:
-        """`name` is that of no other answer; `asked` is when the question came; `rate`: tokens spoken in a second."""
+        """`name` is that of no other answer; `question_s` is when the question came; `rate`: tokens spoken in a second."""
         self.name, self.question, self.pace, self.chat = name, question, pace, chat
         self.thinking, self.speech = Thinking(chat, question.room), Speech(pace)
-        self.times = Times(asked, playback=Playback(rate))
+        self.times = Times(question_s, playback=Playback(rate))
         self.thinker = f"{name}/think"
         self.speaker = ""  # name of the turn that is being said
         self.buffer: list[int] = []  # what it has said

@@ -250,11 +250,11 @@ def write_per_prompt(
     first = {s.rollout.prompt.id: float(is_correct(s)) for s in greedy if s.verdict.error is None}
     groups = {id: group for id, group in by_prompt(sampled).items() if group}
     # The run's own prompts: a rollout of a harness has what that has asked.
-    asked = {prompt.id: digest(prompt) for prompt in prompts}
+    digests = {prompt.id: digest(prompt) for prompt in prompts}
     table = pa.table(
         {
             "id": list(groups),
-            "asked": [asked[id] for id in groups],
+            "asked": [digests[id] for id in groups],
             "accuracy": [float(np.mean([is_correct(s) for s in group])) for group in groups.values()],
             "greedy": pa.array([first.get(id) for id in groups], pa.float64()),
         }

@@ -25,7 +25,7 @@ either."""
 
 @dataclass(frozen=True, slots=True)
 class SilentAnswers:
-    """What a model answers to one prompt without its sound."""
+    """Answers of a model to one prompt without its sound."""
 
     prompt: Prompt
     answers: Sequence[str]
@@ -61,7 +61,7 @@ def _groups(prompt: Prompt) -> list[tuple[str, ...]]:
 
 
 class _Habits:
-    """What a model says to those prompts of a group that it must guess."""
+    """Answers of a model to those prompts of a group that it must guess."""
 
     def __init__(self) -> None:
         # Keys are (view, text), so that letters and the options' texts are counted beside each other.

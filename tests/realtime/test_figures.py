@@ -28,14 +28,14 @@ def test_silence_counts_from_when_what_was_said_has_been_played() -> None:
 
 
 def test_an_answer_that_never_began_has_no_first_word() -> None:
-    times = Times(asked=1.0, begun=1.5)
+    times = Times(question_s=1.0, begun=1.5)
     figures = figures_of(Pace("tbs", 80, 20), Speech(Pace("tbs", 80, 20)), 7, times)
     assert (figures["first_token_s"], figures["queue_s"], figures["tokens_before"]) == (None, 0.5, 7)
     assert figures["real_time_factor"] is None
 
 
 def test_thinking_is_timed_from_its_first_token_on() -> None:
-    times = Times(asked=0.0)
+    times = Times(question_s=0.0)
     times.think(2.0, 1)
     times.think(3.0, 10)
     assert times.thinking_rate == pytest.approx(10.0)
