@@ -17,9 +17,7 @@ from typing import Any
 import workload
 from turns import NoMoreTurns, Turns
 
-from models.load import load_tokenizer
 from rewards.service import RewardService
-from rl.data.chat import Chat
 from rl.data.mixture import Mixture
 from rl.data.sources import load as load_data
 from rl.recipe import Recipe
@@ -27,7 +25,7 @@ from rl.recipe import load as load_recipe
 from rl.run.tracker import Tracker
 from rl.stages.context import Context
 from rl.stages.rlvr import loop
-from rl.types import Message, Scored
+from rl.types import Scored
 from rl.workers.cluster import Cluster
 
 PHASES = ("generate", "verify", "logprobs", "update", "sync", "proof")
@@ -41,7 +39,6 @@ def build_recipe(
     data = folder / "data.jsonl"
     workload.write_data(data, 512)
     model = workload.write_model(folder / "model", load)
-    question = Chat(load_tokenizer(model)).prompt([Message("user", workload.questions(1)[0][0])])
     parts = [
         {"verifier": "text", "weight": 0.5},
         {"verifier": f"{Path(__file__).parent / 'letters.py'}:verify", "name": "letters", "weight": 0.5},
@@ -53,7 +50,7 @@ def build_recipe(
         "steps": steps,
         "prompts_per_step": workload.PROMPTS_PER_STEP,
         "samples_per_prompt": workload.SAMPLES,
-        "max_sequence_tokens": len(question) + load.max_new,
+        "max_sequence_tokens": workload.prompt_tokens(model) + load.max_new,
         "optimizer": {"learning_rate": workload.LEARNING_RATE},
         "checkpoint_every": steps,
     }

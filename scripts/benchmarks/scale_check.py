@@ -1,8 +1,9 @@
 """Holds the simulation of `scripts/bench scale` against real runs on this machine: it is fed with measured times of an engine's step
 and of an update, and with the lengths that were really drawn, and must give the samples a second of the whole run.
 
-An engine is measured by itself, with few and with many samples of few and of many tokens. The trainer's times are those of the
-first turn in sync; the turns after it are what is predicted. Engines and ranks have a core each, so on two cores one engine may
+An engine is measured with few and with many samples of few and of many tokens: by itself for runs in sync, and beside a run in sync
+for runs that run ahead, whose engine works beside a trainer, a driver and Ray. The trainer's times are those of a turn in sync, with
+the same beside it; the turns after it are what is predicted. Engines and ranks have a core each, so on two cores one engine may
 run ahead of one rank; two engines with two ranks work in turns with these, and so are tried in sync.
 """
 
@@ -13,8 +14,11 @@ import json
 import shutil
 import statistics
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +36,8 @@ from rl.stages.rlvr.config import Config
 TOLERANCE = 0.15
 GRID = [(samples, tokens) for samples in (1, 8, 32, 64) for tokens in (16, 64)]
 """(samples, tokens of each) that an engine writes to be measured."""
-GROUPS = workload.PROMPTS_PER_STEP
+WARMUP = 3
+"""Steps before those that count."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,14 @@ class Phases:
         return cls(rest / mean("tokens"), mean("verify"), mean("sync", "proof"))
 
 
+@dataclass(frozen=True)
+class Times:
+    """What is measured and fed to the simulation."""
+
+    engine: EngineTimes
+    phases: Phases
+
+
 def fit_engine(points: Sequence[tuple[int, int, float]], prompt_tokens: int) -> EngineTimes:
     """Return the times of an engine that wrote `samples` of `tokens` in so many seconds: seconds ≈ c + r × samples + tokens ×
     (step_s + sample_s × samples), of which r is the reading of a prompt."""
@@ -98,9 +111,10 @@ def fit_engine(points: Sequence[tuple[int, int, float]], prompt_tokens: int) -> 
 
 
 def predict(
-    engine: EngineTimes, engines: int, phases: Phases, lengths: Sequence[int], max_lag: int, warmup: int
+    times: Times, engines: int, lengths: Sequence[int], max_lag: int, warmup: int, prompt_tokens: int = 1
 ) -> float:
     """Return the samples a second of a run with these lengths, in draw order, after so many steps."""
+    phases = times.phases
     samples = workload.PROMPTS_PER_STEP * workload.SAMPLES
     steps = len(lengths) // samples
 
@@ -110,58 +124,88 @@ def predict(
 
     setting = Setting(
         engines=engines,
-        engine=engine,
+        engine=replace(times.engine, swap_s=phases.transfer_s),  # it stands still while new weights are on their way
         train_s=lambda step_lengths: phases.train_s * sum(step_lengths),
         transfer_s=phases.transfer_s,
         prompts_per_step=workload.PROMPTS_PER_STEP,
         samples_per_prompt=workload.SAMPLES,
         lengths=of_group,
-        prompt_tokens=1,
+        prompt_tokens=prompt_tokens,
         max_lag=max_lag,
         verify_s=phases.verify_s,
     )
     return simulate(setting, steps - warmup, warmup).samples_per_s
 
 
-def measure_engine(load: str, folder: Path, engines: int, quiet: Quiet) -> EngineTimes:
-    """Measure engines side by side, without a trainer."""
+def measure_points(
+    players: Sequence[Player], load: str, folder: Path, grid: Sequence[tuple[int, int]], quiet: Quiet | None
+) -> Iterator[tuple[int, int, float]]:
+    """Yield (samples of an engine, tokens of each, seconds) for each pair of the grid, without a referee if there is none."""
+    for samples, tokens in grid:
+        step = {"lengths": [min(tokens, workload.LOADS[load].max_new)] * samples * len(players)}
+        play = partial(play_engines, players, [step], folder)
+        (result,) = quiet.turn(play) if quiet else play()
+        yield samples, tokens, result["wall"]
+
+
+@contextmanager
+def start_engines(load: str, folder: Path, engines: int) -> Generator[list[Player]]:
+    """Start engines without a trainer, warmed up."""
     command = [sys.executable, HERE / "engine_alone.py", load, folder]
     players = [Player("vllm", [*command, str(i), str(engines)], folder / f"vllm-{i}.log") for i in range(engines)]
-    points: list[tuple[int, int, float]] = []
     try:
         for player in players:
             player.ready()
         play_engines(players, [{"lengths": [8] * engines}] * 2, folder)
-        for samples, tokens in GRID * 2:
-            step = {"lengths": [min(tokens, workload.LOADS[load].max_new)] * samples * engines}
-            (result,) = quiet.turn(lambda step=step: play_engines(players, [step], folder))
-            points.append((samples, tokens, result["wall"]))
+        yield players
     finally:
         for player in players:
             player.close()
-    return fit_engine(points, 1)
+
+
+def measure_alone(load: str, folder: Path, engines: int, options: argparse.Namespace, quiet: Quiet) -> Times:
+    """Measure engines side by side without a trainer, and the phases of a run in sync."""
+    with start_engines(load, folder, engines) as players:
+        points = list(measure_points(players, load, folder, GRID * 2, quiet))
+    with start_run(load, folder, engines, 0).ready() as player:
+        player.turn(WARMUP)
+        phases = Phases.of(quiet.turn(lambda: player.turn(options.steps)))
+    return Times(fit_engine(points, workload.prompt_tokens(folder / "model")), phases)
+
+
+def measure_beside(load: str, folder: Path, options: argparse.Namespace) -> Times:
+    """Measure an engine and a run in sync beside each other, as what runs ahead has its engine beside its trainer: each is
+    slower for what the other takes from it, and for the driver and Ray, which have no core of their own."""
+    points: list[tuple[int, int, float]] = []
+    with start_engines(load, folder, 1) as players, start_run(load, folder, 1, 0).ready() as player:
+        player.turn(WARMUP)
+        with ThreadPoolExecutor(1) as threads:
+            turn = threads.submit(player.turn, options.steps)
+            while not turn.done():
+                points += measure_points(players, load, folder, GRID, None)
+        return Times(fit_engine(points, workload.prompt_tokens(folder / "model")), Phases.of(turn.result()))
+
+
+def start_run(load: str, folder: Path, engines: int, max_lag: int) -> Player:
+    """Start a run of so many engines and ranks."""
+    ahead = [f"rlvr.max_lag={max_lag}"] if max_lag else []
+    return start_ours(load, folder, f"engines.count={engines}", f"trainer.ranks={engines}", *ahead)
 
 
 def measure_run(
     load: str, folder: Path, engines: int, lags: Sequence[int], options: argparse.Namespace, quiet: Quiet
 ) -> Iterator[Comparison]:
     """Yield the comparisons of one placement's runs, in sync and ahead."""
-    engine = measure_engine(load, folder, engines, quiet)
-    phases: Phases | None = None
+    times = measure_alone(load, folder, engines, options, quiet)
+    beside = measure_beside(load, folder, options) if any(lags) else times
     for lag in lags:
-        overrides = [f"engines.count={engines}", f"trainer.ranks={engines}"]
-        if lag:
-            overrides.append(f"rlvr.max_lag={lag}")
-        warmup = 3 + lag
-        with start_ours(load, folder, *overrides).ready() as player:
-            early = player.turn(warmup)
-            if phases is None:
-                phases = Phases.of(quiet.turn(lambda: player.turn(options.steps)))
-                early = []
+        with start_run(load, folder, engines, lag).ready() as player:
+            early = player.turn(WARMUP + lag)
             turns = [quiet.turn(lambda: player.turn(options.steps)) for _ in range(options.rounds)]
         steps = [step for turn in turns for step in turn]
         drawn = [n for step in [*early, *steps] for n in step["lengths"]]
-        simulated = predict(engine, engines, phases, drawn, lag, len(early))
+        prompt = workload.prompt_tokens(folder / "model")
+        simulated = predict(beside if lag else times, engines, drawn, lag, len(early), prompt)
         measured = sum(s["samples"] for s in steps) / sum(s["wall"] for s in steps)
         others = statistics.mean(s["others"] for s in steps)
         yield Comparison(load, engines, lag, measured, simulated, others)

@@ -51,6 +51,15 @@ def write_data(file: Path, count: int) -> None:
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
+def prompt_tokens(model: Path) -> int:
+    """Return the tokens of a question, which all have as many."""
+    from models.load import load_tokenizer
+    from rl.data.chat import Chat
+    from rl.types import Message
+
+    return len(Chat(load_tokenizer(model)).prompt([Message("user", questions(1)[0][0])]))
+
+
 def write_lengths(folder: Path, lengths: Sequence[int]) -> None:
     """Tell engines by themselves how many tokens to write for each sample of their next step."""
     (folder / LENGTHS_FILE).write_text(json.dumps(list(lengths)))

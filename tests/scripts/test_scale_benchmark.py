@@ -18,7 +18,7 @@ sys.path.append(str(Path(__file__).parents[2] / "scripts" / "benchmarks"))
 import scale
 import workload
 from cluster_times import Job, Lengths, Pass, read_job
-from scale_check import Phases, fit_engine, predict
+from scale_check import Phases, Times, fit_engine, predict
 from simulation import EngineTimes
 from tables import show
 
@@ -106,7 +106,7 @@ def test_the_prediction_of_a_sync_run():
     """128 samples of 10 tokens on two engines: 64 × 1 ms a step, ten of them; 1,280 tokens at 1 ms; 0.1 s each to judge, to send."""
     engine = EngineTimes(step_s=0.0, sample_s=0.001)
     phases = Phases(train_s=0.001, verify_s=0.1, transfer_s=0.1)
-    rate = predict(engine, 2, phases, [10] * 128 * 4, 0, 1)
+    rate = predict(Times(engine, phases), 2, [10] * 128 * 4, 0, 1)
     assert rate == pytest.approx(128 / (0.64 + 1.28 + 0.2))
 
 
