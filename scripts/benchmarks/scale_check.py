@@ -124,7 +124,8 @@ def predict(
 
     setting = Setting(
         engines=engines,
-        engine=replace(times.engine, swap_s=phases.transfer_s),  # it stands still while new weights are on their way
+        # An engine that is at work stands still while new weights are on their way.
+        engine=replace(times.engine, swap_s=phases.transfer_s if max_lag else 0.0),
         train_s=lambda step_lengths: phases.train_s * sum(step_lengths),
         transfer_s=phases.transfer_s,
         prompts_per_step=workload.PROMPTS_PER_STEP,
