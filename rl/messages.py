@@ -9,6 +9,9 @@ from typing import Literal
 AUDIO_PATCH = "<audio_patch>"
 """Mark of a clip's place in a message, one for each clip, in their order. A prompt without clips has it as plain text."""
 
+MORE = "<more>"
+"""Behind which a policy that hears a sound while it goes on waits for its next piece."""
+
 RewardAt = Literal["end", "turns", "spans"]
 """Place at which a reward is paid: the end of a sample, the end of the turn that earned it, the end of the piece."""
 

@@ -93,7 +93,7 @@ def place_marks(messages: Sequence[Message], clips: Sequence[Clip], where: str) 
 
 def check_clips(prompt: Prompt, where: str) -> None:
     """Decode the prompt's clips and raise ValueError naming the row when one is no sound."""
-    for clip in prompt.clips:
+    for clip in (*prompt.clips, *prompt.later):
         try:
             check_decodable(clip)
         except ValueError as error:

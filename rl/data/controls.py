@@ -42,17 +42,21 @@ def shuffle_frames(prompts: Sequence[Prompt]) -> list[Prompt]:
 
 def swap_clips(prompts: Sequence[Prompt]) -> list[Prompt]:
     """Return the prompts, each with the clips of another one that has as many; one without such a partner is left out."""
-    groups: dict[int, list[Prompt]] = {}
+    groups: dict[tuple[int, int], list[Prompt]] = {}
     # In an order of their own: neighbours in a data set often share their sound or its answer.
     for prompt in sorted((p for p in prompts if p.clips), key=lambda p: rank(p.id)):
-        groups.setdefault(len(prompt.clips), []).append(prompt)
-    clips = {
-        prompt.id: neighbour.clips
+        groups.setdefault((len(prompt.clips), len(prompt.later)), []).append(prompt)
+    neighbours = {
+        prompt.id: neighbour
         for group in groups.values()
         if len(group) > 1
         for prompt, neighbour in zip(group, [*group[1:], group[0]], strict=True)
     }
-    return [replace(prompt, clips=clips[prompt.id]) for prompt in prompts if prompt.id in clips]
+    return [
+        replace(prompt, clips=neighbour.clips, later=neighbour.later)
+        for prompt in prompts
+        if (neighbour := neighbours.get(prompt.id))
+    ]
 
 
 CONTROLS: dict[str, Callable[[Sequence[Prompt]], list[Prompt]]] = {
@@ -72,4 +76,8 @@ def _change_clips(prompts: Sequence[Prompt], change: Callable[[Clip], Clip]) -> 
             cache[key] = change(clip)
         return cache[key]
 
-    return [replace(p, clips=tuple(change_once(clip) for clip in p.clips)) for p in prompts if p.clips]
+    return [
+        replace(p, clips=tuple(map(change_once, p.clips)), later=tuple(map(change_once, p.later)))
+        for p in prompts
+        if p.clips
+    ]

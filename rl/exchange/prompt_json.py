@@ -16,6 +16,10 @@ REPEATED = ("prompt", "extra_info")
 
 def to_json(prompt: Prompt, clips: Sequence[str]) -> str:
     """Return the prompt as JSON; `clips` are the paths of its clips. Raises ValueError for a column that JSON cannot hold."""
+    if prompt.later:
+        raise ValueError(
+            f"prompt '{prompt.id}': part of its sound comes later, which no other library knows; leave it out"
+        )
     fields = {name: value for name, value in prompt.fields.items() if name not in REPEATED}
     demonstration = prompt.demonstration
     values = {

@@ -78,7 +78,7 @@ class Scorer:
 def digest(prompt: Prompt) -> str:
     """Return a digest of what is asked and what is right: messages, sound and answer, whatever the prompt's id."""
     turns = [[message.role, message.content] for message in prompt.messages]
-    question = json.dumps([turns, [fingerprint(clip) for clip in prompt.clips], prompt.answer])
+    question = json.dumps([turns, [fingerprint(clip) for clip in (*prompt.clips, *prompt.later)], prompt.answer])
     return hashlib.sha256(question.encode()).hexdigest()[:16]
 
 

@@ -39,8 +39,8 @@ def error_reason(error: str) -> str:
 
 
 def exchange_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
-    """Return the mean number of replies, of sounds in them and of tokens that they put in, a rollout; which stretches were
-    heard again; how many rollouts had no reply for an error of the
+    """Return the mean number of replies, of sounds in them, of tokens that they put in and of those that the policy wrote behind the
+    last reply, a rollout; which stretches were heard again; how many rollouts had no reply for an error of the
     environment, also by its reason, the mean count of each note, and the share that ended at the most turns; nothing where no environment was."""
     if not any(rollout.exchanges or rollout.error is not None for rollout in rollouts):
         return {}
@@ -58,6 +58,7 @@ def exchange_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
         "environment/replies": len(replies) / count,
         "environment/sounds": sum(len(reply.clips) for reply in replies) / count,
         "environment/tokens": sum(e.end - e.start for r in rollouts for e in r.exchanges) / count,
+        **_written_after(rollouts),
         **stretch_metrics(rollouts),
         "environment/errors": float(errors.total()),
         **{f"environment/error/{reason}": float(number) for reason, number in sorted(errors.items())},
@@ -67,3 +68,11 @@ def exchange_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
         if share := sum(rollout.finish_reason == end for rollout in rollouts) / count:
             metrics[f"environment/ended/{end}"] = share
     return metrics
+
+
+def _written_after(rollouts: Sequence[Rollout]) -> dict[str, float]:
+    """Return the mean number of tokens that the policy wrote behind the last reply, over the rollouts with any that went on."""
+    ends = [(r, r.exchanges[-1].end) for r in rollouts if r.exchanges and not r.exchanges[-1].reply.last]
+    if not ends:
+        return {}
+    return {"environment/tokens_after": sum(int(r.action_mask[end:].sum()) for r, end in ends) / len(ends)}

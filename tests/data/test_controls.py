@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from rl.audio import SAMPLE_RATE, encode, waveform
@@ -37,6 +39,20 @@ def test_silence_tells_nothing_not_even_how_long_the_sound_was() -> None:
 def test_swapped_clips_are_another_prompts_with_as_many() -> None:
     changed = {p.id: p.clips for p in swap_clips(PROMPTS)}
     assert changed == {"a": PROMPTS[1].clips, "b": PROMPTS[0].clips}, "c is alone with two clips"
+
+
+def test_what_sounds_later_is_changed_too() -> None:
+    arriving = [
+        replace(PROMPTS[0], later=PROMPTS[2].clips),
+        replace(PROMPTS[1], later=PROMPTS[2].clips[::-1]),
+        PROMPTS[3],
+    ]
+    first, second = silence(arriving)
+    assert len(first.later) == len(second.later) == 2
+    assert not any(waveform(clip).any() for clip in (*first.later, *second.later))
+    assert [p.later for p in swap_clips(arriving)] == [arriving[1].later, arriving[0].later]
+    assert swap_clips([arriving[0], PROMPTS[1]]) == [], "of another number of pieces"
+    assert shuffle_frames(arriving)[0].later == shuffle_frames([PROMPTS[2]])[0].clips
 
 
 def test_shuffled_sound_has_the_same_samples_in_another_order() -> None:

@@ -380,6 +380,27 @@ def test_spoken_digits_are_one_clip_or_one_each() -> None:
 
 
 @real
+def test_digits_that_arrive_are_waited_for_in_the_chain() -> None:
+    (whole,) = recordings("fsdd", "train", kinds=["restated_sum"], limit=1, apart=True)
+    (arriving,) = recordings("fsdd", "train", kinds=["restated_sum"], limit=1, arriving=True)
+    assert arriving.question.count(AUDIO_PATCH) == len(arriving.clips) == 1
+    assert arriving.clips + arriving.later == whole.clips
+    assert whole.demonstration
+    assert arriving.demonstration
+    assert arriving.demonstration.reasoning.count("<more> then ") == len(arriving.later) == 2
+    assert arriving.demonstration.reasoning.replace("<more>", "") == whole.demonstration.reasoning
+    assert (arriving.id, arriving.answer, whole.later) == (whole.id, whole.answer, ())
+
+
+@pytest.mark.parametrize("kinds", [None, ["digits"], ["sum_first", "digits"]])
+def test_what_has_no_chain_to_wait_in_does_not_arrive(kinds: list[str] | None) -> None:
+    with pytest.raises(
+        ConfigError, match=r"recordings\.arriving: only of the kinds restated_sum, sum_first; name these alone"
+    ):
+        next(iter(recordings("fsdd", "train", kinds=kinds, arriving=True)))
+
+
+@real
 @pytest.mark.parametrize("kind", ["restated_sum", "sum_first"])
 def test_sentences_on_sums_tell_the_sum_at_their_end_or_first(kind: str) -> None:
     prompts = recordings("fsdd", "train", kinds=[kind], limit=60)

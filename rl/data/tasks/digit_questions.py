@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import accumulate
 from random import Random
 
@@ -11,12 +12,18 @@ from rl.data.rows import Row
 from rl.data.tasks.corpora import Collection, can_be_joined, joined_length_s
 from rl.data.tasks.items import Item, Planner, draw_distinct
 from rl.data.tasks.questions import Question
+from rl.messages import AUDIO_PATCH, MORE
+from rl.types import Prompt
 
 LARGEST_SUM = 18
 STRING_LENGTH = 3
 """Digits of a string."""
 SUMMANDS = 3
 """Digits of a sum that is told in a sentence."""
+THEN = " then "
+"""Before each digit of a sum's chain but the first."""
+SENTENCES = ("restated_sum", "sum_first")
+"""Kinds whose replies are sentences on a sum."""
 LONGEST_TRANSCRIPT = 5
 """Most digits of a clip that is to be written down."""
 
@@ -117,7 +124,7 @@ def plan_sentences(kind: str) -> Planner:
             ids = tuple(str(row["id"]) for row in spoken)
             digits = [int(row["digit"]) for row in spoken]
             sums = list(accumulate(digits))
-            steps = [f" then {digit} makes {total}" for digit, total in zip(digits[1:], sums[1:], strict=True)]
+            steps = [f"{THEN}{digit} makes {total}" for digit, total in zip(digits[1:], sums[1:], strict=True)]
             digit_words = " ".join(map(str, digits))
             restates = kind == "restated_sum"
             question = Question(
@@ -143,7 +150,20 @@ DIGIT_PLANNERS: dict[str, Planner] = {
     "sum": plan_digit_pairs("sum"),
     "string": plan_strings,
     "transcript": plan_transcripts,
-    "restated_sum": plan_sentences("restated_sum"),
-    "sum_first": plan_sentences("sum_first"),
+    **{kind: plan_sentences(kind) for kind in SENTENCES},
 }
 """Kinds of questions on several spoken digits."""
+
+
+def hear_in_turn(prompt: Prompt) -> Prompt:
+    """Return a prompt on a sum of which only the first digit is heard at once; its demonstration waits for each of the others
+    before it adds it."""
+    (question,), told = prompt.messages, prompt.demonstration
+    assert told is not None
+    return replace(
+        prompt,
+        messages=(replace(question, content=AUDIO_PATCH + question.content.replace(AUDIO_PATCH, "")),),
+        clips=prompt.clips[:1],
+        later=prompt.clips[1:],
+        demonstration=replace(told, reasoning=told.reasoning.replace(THEN, MORE + THEN)),
+    )

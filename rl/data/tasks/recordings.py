@@ -26,7 +26,7 @@ from rl.data.tasks.corpora import (
     load_rows,
     locate_collection,
 )
-from rl.data.tasks.digit_questions import DIGIT_PLANNERS
+from rl.data.tasks.digit_questions import DIGIT_PLANNERS, SENTENCES, hear_in_turn
 from rl.data.tasks.impaired import Misheard, add_noise, check_noise, draw_noise
 from rl.data.tasks.items import Item, Planner, draw_distinct
 from rl.data.tasks.questions import (
@@ -63,6 +63,7 @@ def recordings(
     noise_db: list[float] | None = None,
     external: dict[str, object] | None = None,
     apart: bool = False,
+    arriving: bool = False,
 ) -> Iterator[Prompt]:
     """Yield questions on real recordings (fsdd, esc10, sonicpi_oneshots): digit, speaker, sound class, comparisons.
 
@@ -71,7 +72,8 @@ def recordings(
     `transcript`, of one to five to write down in words; `restated_sum` and `sum_first`, sentences on three) come in turn, at most `limit` prompts of each in a split; kinds that
     combine recordings have as many as there are recordings. `speakers`: recordings of these alone (default: of all).
     `apart`: what would be joined into one clip is heard as a clip each, which an encoder that learned from single ones can tell
-    apart. `noise_db`: white noise over each clip, at one of these ratios to it. `external`: what a made-up recogniser hears, `{errors:
+    apart. `arriving`: the same, and of the sentences on three digits only the first is heard in the question; the environment
+    `rollouts.environments.arriving:step` puts the others into the chain. `noise_db`: white noise over each clip, at one of these ratios to it. `external`: what a made-up recogniser hears, `{errors:
     0.1, always_wrong: [jackson]}`, as the field `external`. Splits are those of the data and never mixed; where there is no
     test split, validation stands for it. A share `multiple_choice` asks for the letter of an option; `chains` are the shares of
     the styles of demonstrations and `ask` ends the questions of the style `asked` (`questions.CHAIN_STYLES`). Prompts on one
@@ -79,15 +81,18 @@ def recordings(
     check_share(multiple_choice, "recordings.multiple_choice")
     shares = Chains.build(chains, ask, "recordings")
     misheard = _check_hearing(noise_db, external)
+    if (arriving and not set(kinds or ()) <= set(SENTENCES)) or (arriving and not kinds):
+        raise ConfigError(f"recordings.arriving: only of the kinds {', '.join(SENTENCES)}; name these alone in `kinds`")
     file = locate_collection(path)
     for item, ordinal in _plan(file, split, _as_tuple(kinds), limit, seed, _as_tuple(speakers)):
         recordings_by_id = load_clips(file)  # cached; only here, since planning needs no sound
-        if item.total_s is None or apart:
+        if item.total_s is None or apart or arriving:
             clips = [recordings_by_id[id] for ids in item.clips for id in ids]
         else:
             clips = [join_recordings(file, ids, item.total_s) for ids in item.clips]
         prompt = make_prompt(item.question, clips, ordinal, multiple_choice, shares)
-        yield _impair(prompt, item.question, noise_db, misheard)
+        prompt = _impair(prompt, item.question, noise_db, misheard)
+        yield hear_in_turn(prompt) if arriving else prompt
 
 
 def _check_hearing(noise_db: list[float] | None, external: dict[str, object] | None) -> Misheard | None:
