@@ -45,11 +45,11 @@ class Prompt:
     """Data set or task that the prompt comes from."""
     clips: tuple[Clip, ...] = ()
     """What is heard in the messages, one clip for each `AUDIO_PATCH`."""
-    later: tuple[Clip, ...] = ()
-    """What sounds while the policy thinks; an environment puts it in (`rollouts.environments.arriving`)."""
     demonstration: Demonstration | None = None
     fields: Mapping[str, object] = field(default_factory=dict[str, object])
     """Further columns of the data row that a verifier may read: options, unit tests, …"""
+    later: tuple[Clip, ...] = ()
+    """What sounds while the policy thinks; an environment puts it in (`rollouts.environments.arriving`)."""
 
     @property
     def question(self) -> str:
