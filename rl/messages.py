@@ -30,6 +30,8 @@ class Demonstration:
 
     reasoning: str
     response: str
+    is_cut: bool = False
+    """True where the chain was cut short: the tag that closes it was put there by force, and is not learned."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ people.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, cast
@@ -222,6 +222,21 @@ class Chat:
             return len(ids)
         # Bisection, since decoding each prefix would be quadratic in the length of the chain.
         return bisect_right(range(len(ids)), close, key=lambda n: len(self._decode(ids[:n]))) - 1
+
+    def closing_in(self, ids: Sequence[int]) -> slice:
+        """Return the place of the tokens of a turn that close its chain: behind its last word, up to the last `</think>`; nothing
+        where it is not closed."""
+        text = self._decode(ids)
+        close = text.rfind(THINK_CLOSE)
+        if close < 0:
+            return slice(0, 0)
+
+        def length(count: int) -> int:
+            return len(self._decode(ids[:count]))
+
+        counts = range(len(ids) + 1)
+        first = bisect_right(counts, len(text[:close].rstrip()), key=length) - 1
+        return slice(first, bisect_left(counts, close + len(THINK_CLOSE), key=length))
 
     def _check_roles(self, roles: Sequence[str]) -> None:
         """Raise ValueError for turns that the template cannot hold."""

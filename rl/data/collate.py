@@ -61,7 +61,11 @@ def collate_demonstrations(
                 f"raise max_sequence_tokens ({max_sequence_tokens}) or drop the row"
             )
         tokens += question + turn
-        action_mask += [False] * len(question) + [True] * len(turn)
+        learned = [True] * len(turn)
+        if prompt.demonstration.is_cut:  # who learned to close a chain here would cut its own
+            closing = chat.closing_in(turn)
+            learned[closing] = [False] * len(turn[closing])
+        action_mask += [False] * len(question) + learned
         lengths.append(len(question) + len(turn))
     count = len(prompts)
     return Batch(

@@ -2,7 +2,9 @@
 
 A model that speaks while it still thinks answers from chains that have only begun. One that was shown such chains, each closed
 before its end and followed by the right answer, loses little by it (Mind-Paced Speaking, arXiv 2510.09592, section 3.3; that inner
-steps are left out, too: section 4.2). The paper does not tell how long the chains that it keeps are: the shares are ours.
+steps are left out, too: section 4.2). The paper does not tell how long the chains that it keeps are: the shares are ours. Nor does it
+tell whether the tag that closes a cut chain is learned. Here it is not: what is cut teaches to answer from it, and not to end there.
+A small model that learned the tag with the rest cut its own chains to half (docs/findings.md).
 """
 
 from __future__ import annotations
@@ -61,18 +63,19 @@ class PruneConfig:
         places = [0, *(place for place in starts if 0 < place < len(chain)), len(chain)]
         return [chain[start:end] for start, end in pairwise(places)]
 
-    def prune(self, chain: str, random: Random) -> str:
-        """Return the chain with some of its steps; an empty one has none."""
+    def prune(self, chain: str, random: Random) -> tuple[str, bool]:
+        """Return the chain with some of its steps, and whether it lacks its end; an empty one has no steps."""
         steps = self.split(chain) if chain else []
         # All three are drawn for every chain, so that one share does not change what another draws.
         kind, count, chances = random.random(), random.randint(0, len(steps)), [random.random() for _ in steps[1:-1]]
         if kind < self.whole:
-            return chain
+            return chain, False
         if kind < self.whole + self.inner and chances:  # a chain without inner steps loses its end, as the others do
             # The likeliest goes in any case: a demonstration that was chosen to lose a step loses one.
             gone = {i for i, chance in enumerate(chances, 1) if chance < 0.5 or chance == min(chances)}
-            return "".join(step for i, step in enumerate(steps) if i not in gone).strip()
-        return "".join(steps[: count if self.steps == "uniform" else self.steps]).strip()
+            return "".join(step for i, step in enumerate(steps) if i not in gone).strip(), False
+        kept = steps[: count if self.steps == "uniform" else self.steps]
+        return "".join(kept).strip(), len(kept) < len(steps)
 
 
 def prune_demonstrations(prompts: Sequence[Prompt], config: PruneConfig, seed: int, first: int) -> list[Prompt]:
@@ -83,7 +86,7 @@ def prune_demonstrations(prompts: Sequence[Prompt], config: PruneConfig, seed: i
     pruned: list[Prompt] = []
     for i, prompt in enumerate(prompts, first):
         if prompt.demonstration is not None:
-            chain = config.prune(prompt.demonstration.reasoning, Random(seed_of(seed, "prune", i, prompt.id)))
-            prompt = replace(prompt, demonstration=replace(prompt.demonstration, reasoning=chain))
+            chain, is_cut = config.prune(prompt.demonstration.reasoning, Random(seed_of(seed, "prune", i, prompt.id)))
+            prompt = replace(prompt, demonstration=replace(prompt.demonstration, reasoning=chain, is_cut=is_cut))
         pruned.append(prompt)
     return pruned

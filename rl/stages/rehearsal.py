@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,7 +54,7 @@ class Rehearsal:
             # Checks that it has one which fits.
             batch = collate_demonstrations([prompt], self.chat, self.limit)
             tokens = batch.tokens_T.tolist()
-            start = len(tokens) - int(batch.action_mask_T.sum())
+            start = int(batch.action_mask_T.int().argmax())
             pieces[i, 0] = deque(self._cut(tokens[start:], environment.stop))
             episodes.begin(prompt, Request((i, 0), (), 0, self.limit, 0.0, prompt.clips), 0, self.limit)
             self._write((i, 0), tokens[:start], pieces, episodes)
@@ -73,7 +74,16 @@ class Rehearsal:
         left = {prompts[i].id for (i, _), rest in pieces.items() if rest}
         for rollout in rollouts:
             self._check(rollout, rollout.prompt.id in left)
-        return rollouts
+        return [self._without_closing(rollout) for rollout in rollouts]
+
+    def _without_closing(self, rollout: Rollout) -> Rollout:
+        """Return a demonstration's rollout in which the tag that closes a cut chain is not learned."""
+        if rollout.prompt.demonstration is None or not rollout.prompt.demonstration.is_cut:
+            return rollout
+        start, learned = int(rollout.action_mask.argmax()), rollout.action_mask.copy()
+        learned[start:][self.chat.closing_in(rollout.tokens[start:].tolist())] = False
+        count = int(learned.sum())
+        return replace(rollout, action_mask=learned, logprobs=rollout.logprobs[:count], spans=((0, count),))
 
     def _write(self, key: Key, before: list[int], pieces: dict[Key, deque[list[int]]], episodes: Episodes) -> None:
         """Let the next piece of a demonstration stand for what the policy writes."""

@@ -74,6 +74,17 @@ def test_the_chain_is_what_the_text_says() -> None:
     assert CHAT.chain_length(ids("</think>")) == CHAT.chain_length([]) == PLAIN.chain_length(ids("ab", "</think>")) == 0
 
 
+@given(reasoning=UNTAGGED, response=UNTAGGED)
+def test_what_closes_a_chain_is_told_from_its_words(reasoning: str, response: str) -> None:
+    turn = CHAT.demonstration(Demonstration(reasoning, response))
+    place = CHAT.closing_in(turn)
+    assert CHAT.written(turn[: place.start]) == reasoning.rstrip()
+    assert CHAT.written(turn[place]).strip() == "</think>"
+    assert CHAT.written(turn[place.stop :]) == f"\n{response}"
+    assert turn[CHAT.closing_in(turn[:-1])] == turn[place]
+    assert not ids("never", "closed")[CHAT.closing_in(ids("never", "closed"))]
+
+
 def test_the_end_token_is_cut_off_once() -> None:
     assert CHAT.turn(ids("a", "<|EOT|>")) == "<think>\na"
     assert CHAT.turn(ids("a")) == "<think>\na"
@@ -125,6 +136,7 @@ def test_a_tag_of_several_tokens_that_merges_with_its_neighbour(tokenizer: Any) 
     turn = chat.demonstration(Demonstration("a>b", "c"))
     assert turn == [*b"a>b\n</think", 900, *b"c", VOCABULARY["<|EOT|>"]]
     assert chat.chain_length(turn) == 4
+    assert turn[chat.closing_in(turn)] == [*b"\n</think", 900]
 
 
 HEARS = Chat(TOKENIZER, think=False, count_audio_tokens=lambda clip: int(str(clip.path)))

@@ -58,6 +58,16 @@ def test_demonstrations_are_what_was_written() -> None:
     assert batch.rollout_logprobs_A.tolist() == [0.0] * sum(map(len, turns))
 
 
+def test_the_tag_behind_a_cut_chain_is_not_learned() -> None:
+    whole, cut, empty = Demonstration("two twos", "4"), Demonstration("two", "4", True), Demonstration("", "4", True)
+    batch = collate_demonstrations(
+        [Prompt(str(i), (Message("user", "?"),), demonstration=d) for i, d in enumerate([whole, cut, empty])], CHAT, 64
+    )
+    learned = batch.tokens_T[batch.action_mask_T].split(batch.actions_N.tolist())
+    assert [CHAT.written(tokens.tolist()) for tokens in learned] == ["two twos\n</think>\n4", "two\n4", "\n4"]
+    assert len(batch.tokens_T) == sum(batch.lengths_N), "it is read all the same"
+
+
 def test_demonstrations_have_their_audio_expanded() -> None:
     chat = Chat(byte_tokenizer(), count_audio_tokens=lambda clip: 5)
     prompt = Prompt("a", (Message("user", "<audio_patch>?"),), clips=(Clip("x"),), demonstration=Demonstration("", "4"))

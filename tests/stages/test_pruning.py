@@ -46,14 +46,15 @@ def test_steps_make_the_chain_again(chain: str, by: str) -> None:
 
 @given(st.integers(0, 10**9), st.floats(0, 0.5), st.floats(0, 0.5))
 def test_what_is_left_are_whole_steps_in_their_order(seed: int, inner: float, whole: float) -> None:
-    left = PruneConfig(inner=inner, whole=whole).prune(CHAIN, Random(seed))
+    left, is_cut = PruneConfig(inner=inner, whole=whole).prune(CHAIN, Random(seed))
     possible = {"".join(some).strip() for count in range(5) for some in combinations(STEPS, count)}
     assert left in possible
+    assert is_cut == (not left.endswith("last"))
 
 
 def test_each_length_is_drawn_alike() -> None:
     config = PruneConfig(inner=0, whole=0)
-    counts = Counter(config.prune(CHAIN, Random(i)) for i in range(5000))
+    counts = Counter(config.prune(CHAIN, Random(i))[0] for i in range(5000))
     assert set(counts) == {"".join(STEPS[:n]).strip() for n in range(5)}  # none at all among them
     assert all(850 < count < 1150 for count in counts.values()), counts
 
@@ -62,7 +63,7 @@ def test_shares_are_kept() -> None:
     config = PruneConfig(steps=1, inner=0.3, whole=0.2)
     kinds = Counter[str]()
     for i in range(5000):
-        left = config.prune(CHAIN, Random(i))
+        left, _ = config.prune(CHAIN, Random(i))
         # With `steps: 1` the three kinds cannot be taken for each other: inner pruning keeps the last step.
         kinds["whole" if left == CHAIN else "first" if left == "first" else "inner"] += 1
         assert left in (CHAIN, "first") or (left.startswith("first") and left.endswith("last"))
@@ -74,6 +75,12 @@ def test_shares_are_kept() -> None:
 def test_a_chain_without_inner_steps_loses_its_end_as_the_others_do(chain: str) -> None:
     inner, outer = PruneConfig(inner=1, whole=0), PruneConfig(inner=0, whole=0)
     assert [inner.prune(chain, Random(i)) for i in range(50)] == [outer.prune(chain, Random(i)) for i in range(50)]
+
+
+def test_a_step_that_comes_twice_is_no_end() -> None:
+    chain, config = "0 then 0 makes 0 then 0 makes 0", PruneConfig(by=" then ", inner=0, whole=0, steps=2)
+    assert config.prune(chain, Random(0)) == ("0 then 0 makes 0", True)
+    assert PruneConfig(by=" then ", inner=0, whole=0, steps=3).prune(chain, Random(0)) == (chain, False)
 
 
 def test_answers_stay_and_each_draw_is_cut_otherwise_by_the_seed_alone() -> None:

@@ -45,6 +45,18 @@ def test_what_the_tool_answers_carries_no_loss() -> None:
     assert plain.action_mask_T.tolist() == rows[2].action_mask_T.tolist()
 
 
+def test_the_tag_behind_a_cut_chain_carries_no_loss_either() -> None:
+    (whole,) = sums("2+3")
+    assert whole.demonstration
+    cut = replace(whole, id="cut", demonstration=replace(whole.demonstration, is_cut=True))
+    batch = collate([whole, cut], as_config("calculator", ""))
+    rows = [batch.select([i]) for i in range(2)]
+    assert rows[0].tokens_T.tolist() == rows[1].tokens_T.tolist()
+    learned = [CHAT.controls.tokenizer.decode(row.tokens_T[row.action_mask_T]) for row in rows]
+    assert learned[0] == "so <calc>2+3</calc>\n</think>\n5<|EOT|>"
+    assert learned[1] == "so <calc>2+3</calc>\n5<|EOT|>"
+
+
 def test_an_environment_that_cannot_answer_a_demonstration_stops_the_stage(tmp_path: Path) -> None:
     (tmp_path / "broken_game.py").write_text("def step(prompt, rollout):\n    raise KeyError('x')\n")
     with EnvironmentService(EnvironmentConfig(step="broken_game.py:step", stop=["</calc>"]), tmp_path) as environment:

@@ -91,8 +91,7 @@ def recordings(
         else:
             clips = [join_recordings(file, ids, item.total_s) for ids in item.clips]
         prompt = make_prompt(item.question, clips, ordinal, multiple_choice, shares)
-        prompt = _impair(prompt, item.question, noise_db, misheard)
-        yield hear_in_turn(prompt) if arriving else prompt
+        yield _impair(hear_in_turn(prompt) if arriving else prompt, item.question, noise_db, misheard)
 
 
 def _check_hearing(noise_db: list[float] | None, external: dict[str, object] | None) -> Misheard | None:
@@ -105,14 +104,14 @@ def _check_hearing(noise_db: list[float] | None, external: dict[str, object] | N
 def _impair(prompt: Prompt, question: Question, noise_db: list[float] | None, misheard: Misheard | None) -> Prompt:
     """Return the prompt with noise over its clips, and with what a made-up recogniser has heard; as it is without either."""
     fields: dict[str, object] = dict(prompt.fields)
-    clips = prompt.clips
+    clips = (*prompt.clips, *prompt.later)
     if noise_db is not None:
         level = draw_noise(noise_db, question.id)
         fields["noise_db"] = level
         clips = tuple(add_noise(clip, level, f"{question.id}/{i}") for i, clip in enumerate(clips))
     if misheard is not None:
         fields["external"] = misheard.hear(question)
-    return replace(prompt, clips=clips, fields=fields)
+    return replace(prompt, clips=clips[: len(prompt.clips)], later=clips[len(prompt.clips) :], fields=fields)
 
 
 def count(
