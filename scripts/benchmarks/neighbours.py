@@ -23,7 +23,16 @@ COLUMNS = {
     "step_audio_2": {**PERCENT, "grounding": "grounding"},
     "heard_only": {"accuracy": "heard", "accuracy_silenced": "silenced", "audio_reliance": "heard less silenced"},
     "taught_or_rewarded": {"accuracy": "accuracy", "think_rate": "has a chain"},
-    "drawn_by_pass_rate": {"accuracy": "accuracy"},
+    "drawn_by_pass_rate": {"accuracy": "accuracy", "part/wer": "1 − word error rate"},
+    "claims": {**GROUNDED, "claims": "claims an answer"},
+    "arriving_sums": {
+        "accuracy": "accuracy",
+        "accuracy_silenced": "silenced",
+        "reasoning_tokens": "reasoning tokens",
+        "environment/tokens_after": "tokens written behind the last sound",
+        "accuracy@wo": "accuracy without a chain",
+    },
+    "rewarded_by_a_model": {"accuracy": "label right", "part/preferred": "in style", "response_tokens": "tokens"},
     "step_audio_r1_5_mini": {
         "accuracy_in/rubric": "right, under a rule",
         "accuracy_in/preference": "right, without one",
