@@ -51,7 +51,7 @@ class UnknownKey(ConfigError):
         super().__init__(f"{where}unknown key '{key}'{hint}")
         self.place, self.key, self.value = place, key, value
         self.is_near = "did you mean" in hint
-        """True where the key is likely a slip of the pen for one that there is."""
+        """True where the key is probably a misspelling of one that exists."""
 
 
 def build(cls: type[C], values: object, place: str = "") -> C:

@@ -27,7 +27,7 @@ class Selection:
     recipe: Recipe
     stage: Stage
     config: Config
-    """That of the stage."""
+    """Config of the stage."""
     reward: RewardConfig
     model: str
     """Path or hub name of the model that it starts from."""

@@ -27,7 +27,7 @@ class Record:
     group: int
     """Number of the group's draw."""
     spans: list[list[list[int]]]
-    """By sample: [version, tokens] of each version that wrote some of it, in order."""
+    """For each sample, [version, tokens] of each version that wrote some of it, in order."""
 
 
 class CutLog:

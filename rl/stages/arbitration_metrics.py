@@ -49,7 +49,7 @@ class Decision:
     external_is_right: bool
     is_right: bool
     action: Action | None
-    """None for an answer without an action."""
+    """Action that the answer takes; None for one without."""
     label: Action | None
     """The action with the lowest error rate, `rewrite` only where it was taken; None where the gold has no words."""
     asked: bool

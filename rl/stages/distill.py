@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 FILE = "distilled.jsonl"
 FUNNEL_NAMES = {"accuracy": "correct", "grounding": "grounded", "coherence": "coherent", "self_cognition": "self-aware"}
-"""What the funnel calls the samples that pass the part of that name; others are called by the part."""
+"""Part of the verdict -> name, in the funnel, of the samples that pass it; other parts keep their own name."""
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Config(CandidatesConfig):
     """Settings of `distill`."""
 
     select_by: SelectBy | None = None
-    """Which of the selected questions, by a verifier that judges the question alone: `{verifier: judge, args: {rubric:
+    """Choice among the selected questions, by a verifier that judges the question alone: `{verifier: judge, args: {rubric:
     perception, …}}`."""
     chains: str | None = None
     """Another teacher's chains to filter, in place of samples of the model's own: a jsonl or parquet file, whose rows have

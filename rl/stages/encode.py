@@ -36,7 +36,7 @@ class Config(TrainingConfig):
     clips_per_step: int = 32
     """Clips in each optimiser step."""
     augment: AugmentConfig | None = None
-    """How clips are changed each time they are heard; default: not at all."""
+    """Random changes to a clip each time it is heard; default: none."""
     optimizer: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(learning_rate=1e-3, warmup_steps=50, schedule="cosine")
     )

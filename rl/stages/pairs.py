@@ -35,7 +35,7 @@ class Config(CandidatesConfig):
     by: str | None = None
     """The part of the verdict that decides; default: the whole score."""
     margin: float = 0.5
-    """How much better the chosen answer must be."""
+    """Least difference in score between the chosen and the rejected answer."""
     chosen: dict[str, float] = field(default_factory=dict[str, float])
     """The least that each named part of the chosen answer's verdict must be: `{accuracy: 1, grounding: 0.6}`. A part
     that does not judge the prompt does not count."""

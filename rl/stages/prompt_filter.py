@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rl.types import Scored
 
 DIFFICULTY, LEAST = "difficulty", "least"
-"""What may have dropped a prompt, beside a control."""
+"""Reasons, beside a control, for which a prompt is dropped."""
 UNKNOWN = "_unknown"
 """After a control's name: it had too few verdicts on the prompt to tell."""
 Row = dict[str, Any]

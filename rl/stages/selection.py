@@ -31,7 +31,7 @@ class SelectBy:
     """Settings of a selection by a verifier."""
 
     verifier: str
-    """As in a part of the reward; it sees the question with an empty answer."""
+    """Verifier, named as in a part of the reward; it sees the question with an empty answer."""
     args: dict[str, object] = field(default_factory=dict[str, object])
     """Arguments of the verifier."""
     least: float = 0.5

@@ -34,12 +34,12 @@ class Piece:
 
     parameter: str
     start: int
-    """Its first element in the flattened parameter."""
+    """Index of its first element in the flattened parameter."""
     count: int
     shard: int
     """Index, in `shards`, of the tensor that holds it."""
     offset: int
-    """Its first element in the flattened shard."""
+    """Index of its first element in the flattened shard."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ class RunSite:
     paths: Mapping[str, str] = field(default_factory=dict[str, str])
     """Paths that they read, each by its place in the recipe."""
     say: Callable[[str], None] = lambda _: None
-    """Prints a line for the user."""
+    """Function that prints a line for the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +42,11 @@ class View:
     """View that a node has of the storage of the run's own node."""
 
     sees_mark: bool
-    """It finds the file that the run's node has just written into the run directory."""
+    """True if the node finds the file that the run's node has just written into the run directory."""
     problem: str
-    """Why it cannot write into the run directory; "" if it can."""
+    """Reason why the node cannot write into the run directory; "" if it can."""
     absent: tuple[str, ...]
-    """Paths that it does not find."""
+    """Paths that the node does not find."""
 
 
 class Storage:

@@ -49,7 +49,7 @@ class Turn:
     before: int
     """Runs that came before it and still wait."""
     is_sent_away: bool = False
-    """It holds what the first one waits for, and must leave: both would wait for ever."""
+    """True if the run holds what the first one waits for and must leave: otherwise both would wait for ever."""
 
 
 class Line:

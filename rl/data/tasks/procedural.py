@@ -28,7 +28,7 @@ class Item:
     """A question of a dataset, in the words that a prompt uses."""
 
     key: str
-    """What the item is about: it decides the split, and of items with the same key only the first is used."""
+    """Subject of the item: it decides the split, and of items with the same key only the first is used."""
     question: str
     answer: str | None
     chain: str | None = None
