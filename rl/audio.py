@@ -1,4 +1,4 @@
-"""Decode sound: any file that soundfile reads, at any rate, with any channels, becomes 16 kHz mono float32.
+"""Decodes sound: any file that soundfile reads, at any rate, with any channels, becomes 16 kHz mono float32.
 
 Everything that listens (feature extraction, acoustic measurements, the report's players) starts from `waveform`, so
 that all of them get the same samples. Memory is bounded by the longest clip accepted, never by what a header claims.

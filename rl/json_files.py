@@ -1,4 +1,4 @@
-"""Read JSON files that others wrote, every value with its type: what is damaged or of another kind is one line that names the
+"""Reads JSON files that others wrote, every value with its type: what is damaged or of another kind is one line that names the
 file, the key and the fix."""
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ class Rollout(Turn):
 
     @property
     def truncated(self) -> bool:
-        """True for a sample that ended at the token limit."""
+        """Return whether the sample ended at the token limit."""
         return self.finish_reason == "length"
 
 

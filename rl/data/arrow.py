@@ -1,4 +1,4 @@
-"""Read parquet files, and turn the values of arrow columns into what was meant where their storage hides it.
+"""Reads parquet files, and turns the values of arrow columns into what was meant where their storage hides it.
 
 A `ClassLabel` of Hugging Face is stored as a number, whose name stands in the schema's metadata, also in a parquet file
 that `datasets` wrote. A float of 32 bits read as one of 64 has digits that nobody wrote: 0.1 becomes 0.10000000149011612.

@@ -1,4 +1,4 @@
-"""Collate rollouts and demonstrations to ragged batches, and cut batches to micro-batches by token budget."""
+"""Collates rollouts and demonstrations to ragged batches, and cuts batches to micro-batches by token budget."""
 
 from __future__ import annotations
 

@@ -38,12 +38,12 @@ class ControlTokens:
 
     @cached_property
     def literals(self) -> re.Pattern[str]:
-        """Finds control tokens that are not guarded, the longest at each place."""
+        """Return the pattern that finds control tokens that are not guarded, the longest at each place."""
         return re.compile(f"(?<!{re.escape(self.guard_sign)}){_any_of(self.ids)}")
 
     @cached_property
     def lookalikes(self) -> re.Pattern[str]:
-        """Finds the places at which letters of a control token begin, also of one that the end of the text cuts off: the
+        """Return the pattern of places at which letters of a control token begin, also of one that the end of the text cuts off: the
         template's next letters might complete it."""
         return re.compile(f"(?={_any_of(self.ids, cut_off=True)})(.)", re.DOTALL)
 

@@ -1,4 +1,4 @@
-"""Draw prompts: every prompt once per epoch, in an order that depends on the seed and the epoch alone."""
+"""Draws prompts: every prompt once per epoch, in an order that depends on the seed and the epoch alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Draw prompts by how often they were answered right of late: those that are sometimes right teach most.
+"""Draws prompts by how often they were answered right of late: those that are sometimes right teach most.
 
 The drawing depends on the seed and on the results that it was told of, and its whole state is saved with a checkpoint.
 """

@@ -1,4 +1,4 @@
-"""Load prompts from data files, audio folders, Hugging Face `datasets`, tasks of `TASKS`, and users' functions.
+"""Loads prompts from data files, audio folders, Hugging Face `datasets`, tasks of `TASKS`, and users' functions.
 
 A mistake in a row is one line, `FILE:LINE: what is wrong; the fix`; nothing is skipped in silence. Importing this
 module imports nothing heavy.

@@ -1,4 +1,4 @@
-"""Recognise data sets made for verl, TRL and ShareGPT by the names of their columns, so that they need no `fields`.
+"""Recognises data sets made for verl, TRL and ShareGPT by the names of their columns, so that they need no `fields`.
 
 | columns | what they are |
 |---|---|

@@ -1,4 +1,4 @@
-"""Write what both exports hold: prompts as rows, clips as files, the reward with the verifiers that it names."""
+"""Writes what both exports hold: prompts as rows, clips as files, the reward with the verifiers that it names."""
 
 from __future__ import annotations
 

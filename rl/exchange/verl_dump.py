@@ -1,4 +1,4 @@
-"""Read the samples that verl writes with `trainer.rollout_data_dir` (and `validation_data_dir`): `STEP.jsonl` files with rows
+"""Reads the samples that verl writes with `trainer.rollout_data_dir` (and `validation_data_dir`): `STEP.jsonl` files with rows
 `{input, output, gts, score, step, …}`, to replay them under another reward, and to look at them."""
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ class Plan:
 
     @property
     def shares_devices(self) -> bool:
-        """True where an engine and a trainer work on the same devices."""
+        """Return whether an engine and a trainer work on the same devices."""
         names = [{name for name, _ in bundle.actors} for bundle in self.placed]
         return any("engine" in actors and actors & {*TRAINERS} for actors in names)
 

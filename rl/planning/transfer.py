@@ -1,4 +1,4 @@
-"""Estimate of how long new weights take from the trainer to the engines, at the rates that makers publish for their links.
+"""Estimates how long new weights take from the trainer to the engines, at the rates that makers publish for their links.
 
 Legend: P bytes of the model, n ranks of the policy, w tensor-parallel workers of an engine.
 """

@@ -64,7 +64,7 @@ class Delivery:
 
     @property
     def is_over(self) -> bool:
-        """True once all was told."""
+        """Return whether both the text and the sound have come to their end."""
         return self.end is not None and self.is_silent
 
     def take(self, event: Event) -> list[dict[str, object]]:

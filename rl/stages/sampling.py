@@ -61,12 +61,12 @@ class Sample(Turn):
 
     @property
     def key(self) -> tuple[str, int]:
-        """(prompt, number) of the sample, which no other sample of the stage has."""
+        """Return (prompt, number) of the sample, which no other sample of the stage has."""
         return self.prompt, self.sample
 
     @property
     def demonstration(self) -> tuple[str, str]:
-        """(chain, answer) as another model is to write them: what an environment says is not among it."""
+        """Return (chain, answer) as another model is to write them: what an environment says is not among it."""
         return (
             (self.reasoning, self.response)
             if self.written is None
@@ -75,7 +75,7 @@ class Sample(Turn):
 
     @property
     def whole(self) -> bool:
-        """True for a sample that ended by itself, with one closed chain and an answer after it."""
+        """Return whether the sample ended by itself, with one closed chain and an answer after it."""
         has_one_chain = self.text.count(THINK_CLOSE) == 1 and bool(self.reasoning and self.response)
         return has_one_chain and not self.truncated
 

@@ -68,7 +68,7 @@ class StageConfig:
 
     @property
     def judges_samples(self) -> bool:
-        """True where the stage has samples judged by the reward."""
+        """Return whether the stage has samples judged by the reward."""
         return False
 
     @property

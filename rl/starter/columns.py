@@ -1,4 +1,4 @@
-"""Guess what the columns of a data file hold: questions, answers, conversations, options, sound, tests of programs.
+"""Guesses what the columns of a data file hold: questions, answers, conversations, options, sound, tests of programs.
 
 Names are compared without capitals and signs, so `Final Answer`, `final_answer` and `finalAnswer` are one; where no name is
 usual, what stands in the column tells.
@@ -124,7 +124,7 @@ class Column:
 
     @property
     def is_scalar(self) -> bool:
-        """True if all values are texts or numbers."""
+        """Return whether all values are texts or numbers."""
         return bool(self.kinds) and self.kinds <= {"text", "number"}
 
     @property

@@ -48,7 +48,7 @@ class DataGuess:
 
     @property
     def has_demonstrations(self) -> bool:
-        """True if rows show what to answer, and no more than that can be learned from them."""
+        """Return whether rows show what to answer, and no more than that can be learned from them."""
         turns = self.column("messages")
         last = turns.values[0][-1] if turns and isinstance(turns.values[0], list) else None
         return "response" in self.fields or (

@@ -31,10 +31,12 @@ from rollouts.remote import Actor, fetch
 ATTEMPT_S = 30.0
 """Seconds that Ray gets to reserve what is free; more where another run was quicker."""
 POLL_S = 1.0
+"""Seconds between two attempts."""
 NEWS_S = 30.0
-STUCK_S = 20.0
-"""Seconds for which it must look as if runs waited for each other: a run that has just ended gives its devices back within them."""
 """Seconds between two lines of a run that waits."""
+STUCK_S = 20.0
+"""Seconds for which it must look as if runs waited for each other: a run that has just ended gives its devices back within
+them."""
 WAIT_FIX = (
     "end what you do not need (rl jobs stop JOB, or Ctrl-C), ask for less, or wait longer (cluster.wait_s; 0: for ever)"
 )

@@ -28,7 +28,7 @@ class Holding:
 
     @property
     def is_empty(self) -> bool:
-        """True where nothing is held."""
+        """Return whether nothing is held."""
         return not (self.cpus or self.gpus)
 
 

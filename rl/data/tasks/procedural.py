@@ -1,4 +1,4 @@
-"""Make questions with reasoning-gym: no files, no network, as many as one asks for.
+"""Makes questions with reasoning-gym: no files, no network, as many as one asks for.
 
 Its own wording is for large models. For the datasets in `COMPACT` the question is written anew from the item's
 metadata, in a few lower-case letters (every byte is a token to a model from scratch), with a short chain that does the
