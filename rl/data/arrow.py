@@ -69,7 +69,7 @@ def _holds(kind: Arrow, name: str) -> bool:
         "flag": types.is_boolean(kind),
         "list": types.is_list(kind) or types.is_large_list(kind),
     }
-    return tests[name] or types.is_null(kind)
+    return tests[name] or types.is_null(kind)  # arrow's type of a column without any value
 
 
 def parquet_columns(file: Path) -> list[str]:
@@ -169,6 +169,7 @@ def _class_namer(names: Sequence[str]) -> Decoder:
 def _shortener(dtype: str) -> Decoder:
     import numpy as np
 
+    # 0.1 in 32 bits is 0.10000000149011612 as a Python float; the shortest text of the narrow number is what was meant.
     shorten = np.dtype(dtype).type
     return lambda value: float(str(shorten(value)))
 

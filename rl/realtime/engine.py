@@ -150,8 +150,10 @@ class PacedEngine:
                 if answering in self._waiting:
                     self._waiting.remove(answering)
                     self.metrics.count("cancelled")
+            # Those that are dropped below make room at once.
             free = self.bounds.streams - len(self._running) + sum(a in self._running for a in dropped)
             begun = [self._waiting.popleft() for _ in range(min(free, len(self._waiting)))]
+        # Outside the lock: the engine may take long to begin or end a sample, and who asks or drops would wait for it.
         for answering in dropped:
             if answering in self._running:
                 self.metrics.count("cancelled")

@@ -95,6 +95,7 @@ def run(config: Config, context: Context) -> Outcome:
     if config.samples_of:
         ids = {prompt.id for prompts in sources.values() for prompt in prompts}
         file = context.artifact("samples", config.samples_of)
+        # The last line of a sample counts: one that was judged again has an earlier line with its error.
         samples = [s for s in {s.key: s for s in read_samples(file)}.values() if s.prompt in ids]
     else:
         samples = collect_samples(config, context, sources)
@@ -124,11 +125,12 @@ def match_samples(samples: Sequence[Sample], config: Config) -> tuple[list[tuple
     whole = [sample for sample in judged_samples if sample.whole]
     groups: dict[str, dict[str, Sample]] = defaultdict(dict)
     for sample in whole:
-        groups[sample.prompt].setdefault(sample.text, sample)
+        groups[sample.prompt].setdefault(sample.text, sample)  # two samples of one text are no choice
     pairs: list[tuple[Sample, Sample]] = []
     for group in groups.values():
         by_rank = sorted(group.values(), key=lambda s: (-value_of(s, config.by), -s.score, s.sample))
         better = [sample for sample in by_rank if _may_be_chosen(sample, config.chosen)]
+        # From both ends inwards; where they meet or cross, the margin, which is above 0, drops the pair.
         apart = zip(better[: config.per_prompt], reversed(by_rank), strict=False)
         pairs += [(a, b) for a, b in apart if value_of(a, config.by) - value_of(b, config.by) >= config.margin]
     prompts = Counter(chosen.prompt for chosen, _ in pairs)

@@ -79,6 +79,7 @@ def judge_difficulty(scored: Sequence[Scored], config: FilterConfig, fingerprint
         elif not all(_mean_part(group, part) >= value for part, value in config.least.items()):
             dropped_by = LEAST
         row = {"id": id, "correct": correct, "k": k, "keep": not dropped_by, "verdicts": verdicts}
+        # In every row, also those that no control will test: a table takes its columns from the first one.
         empty_counts = {column: None for name in config.controls for column in (name, f"{name}_k")}
         rows.append({**row, "fingerprint": fingerprint, "dropped_by": dropped_by, **empty_counts})
     return rows
@@ -119,6 +120,7 @@ def apply_control(
 
 def verdicts_needed(samples: int, chance: float, level: float) -> int:
     """Return the fewest verdicts by which a control of so many samples can drop a prompt; all of them where it never can."""
+    # All n right is the strongest evidence that n verdicts can give; chance explains it with probability chance^n.
     return next((n for n in range(1, samples) if chance**n <= level), samples)
 
 

@@ -65,8 +65,9 @@ def run(config: Config, context: Context) -> Outcome:
         context.cluster.policy.load(context.model, context.cluster.model, config.optimizer)
     group = context.cluster.critic
     group.load(context.model, context.cluster.model, config.optimizer)
-    context.tracker.rewind(0)
+    context.tracker.rewind(0)  # without checkpoints a stage that was killed begins again
     steps = train(config, context, training)
+    # On the pairs that it has learned from: as a part of a reward it is centred at the mean of these.
     folder, rewards_N = context.folder / "reward_model", _rewards(config, context, training)
     group.export(folder)
     scale = {"mean": float(rewards_N.mean()), "deviation": float(rewards_N.std())}

@@ -154,7 +154,7 @@ def judge_rollouts(rewards: RewardService, rollouts: Iterable[Rollout]) -> Itera
             return
         if scored := rewards.take_finished(1.0):
             yield scored
-            rewards.check_errors()
+            rewards.check_errors()  # afterwards: what is judged has been stored when this ends the stage
 
 
 def read_samples(file: Path) -> Iterator[Sample]:
@@ -214,7 +214,7 @@ def _fresh_samples(
     original_rollouts = ([replace(r, prompt=prompts[r.prompt.id]) for r in rollouts] for rollouts in stream)
     for scored in Scorer(rewards).stream(original_rollouts):
         yield scored
-        rewards.check_errors()
+        rewards.check_errors()  # afterwards, as in `judge_rollouts`
 
 
 def _sample(scored: Scored, data: str, split: str | None) -> Sample:

@@ -89,6 +89,7 @@ def select_questions(
     file = context.folder / SELECTION
     files = [path for path in (context.earlier("selection"), file) if path is not None]
     opinions_so_far = {o.prompt: o for path in files for o in read_opinions(path) if o.error is None}
+    # Written anew: with those of the iteration before, and without errors, which are asked again.
     _write(file, opinions_so_far.values())
     prompts = [prompt for of_source in sources.values() for prompt in of_source]
     count = sum(prompt.id in opinions_so_far for prompt in prompts)

@@ -45,6 +45,7 @@ WAIT_FIX = (
 def live_nodes(free: bool = False) -> list[Node]:
     """Return the cluster's nodes that live, this process's own first; with `free` what nobody holds of each."""
     here = str(ray.get_runtime_context().get_node_id())
+    # Ray's public functions tell what is free on the whole cluster only, not on each node.
     left: dict[str, dict[str, float]] = cast("Any", ray)._private.state.available_resources_per_node() if free else {}
     nodes: list[Node] = []
     for node in cast("list[dict[str, Any]]", ray.nodes()):  # Ray leaves it untyped
@@ -76,6 +77,7 @@ def reserve(
     with Ticket(config.running_cluster() is not None, holding) as ticket:
         while True:
             turn = ticket.turn()
+            # Only the first in the line tries: a small run that came later must not keep a large one waiting.
             if not turn.before and (reserved := _try_to_reserve(reservation, config, together, name_run(site.folder))):
                 if len(nodes) > 1:
                     site.say(f"placement: {describe_placed(reservation, reserved[1])}")
@@ -153,6 +155,7 @@ def _try_to_reserve(
     group = placement_group(resources, strategy="PACK", bundle_label_selector=selectors, name=unique)
     if ray.wait([group.ready()], timeout=ATTEMPT_S)[0]:
         return group, [nodes[place] for place in places]
+    # Left to itself the request would stay with Ray, and take the devices once they are free.
     ray.util.remove_placement_group(group)
     return None
 

@@ -130,7 +130,7 @@ class NodeStorage(Storage):
 
     def _send(self, courier: Any, file: str, size: int, changed: int) -> None:
         with open(file, "rb") as content:
-            for offset in range(0, max(size, 1), BUCKET):
+            for offset in range(0, max(size, 1), BUCKET):  # once for an empty file too, which must be there
                 fetch(courier.write.remote(file, offset, content.read(BUCKET), changed))
 
     @contextmanager

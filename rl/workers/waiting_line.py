@@ -138,5 +138,7 @@ class Ticket:
 
 def _find_line() -> Any:
     actor: Any = ray.remote(Line)
+    # Detached, since it outlives the run that starts it; got where it exists, since two runs may start it at once; and
+    # without CPUs, of which the cluster may have none left.
     options = {"name": NAME, "namespace": NAME, "lifetime": "detached", "get_if_exists": True, "num_cpus": 0}
     return actor.options(**options).remote()
