@@ -176,7 +176,7 @@ def _check_samples(block: np.ndarray, name: str) -> None:
 
 
 def _is_cut_short(clip: Clip) -> bool:
-    """Return True for a WAV file shorter than its header says: libsndfile reads what there is without a word."""
+    """Return whether a WAV file is shorter than its header says: libsndfile reads what there is without a word."""
     if clip.data is not None:
         head, size = clip.data[:8], len(clip.data)
     else:

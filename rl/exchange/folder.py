@@ -40,7 +40,7 @@ def check_empty(out: Path) -> None:
 
 def write_reward(selection: Selection, out: Path) -> tuple[str, list[str]]:
     """Copy the user's verifiers and what they read to `out`; return (the reward as Python, a line for each file that stays
-    behind)."""
+    behind). Raises ConfigError."""
     values = cast("Values", asdict(selection.reward))
     parcel = Parcel(out)
     pack_rewards(selection.recipe, values, [], parcel)

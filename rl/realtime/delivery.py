@@ -32,11 +32,11 @@ class Speaker:
         self._phrases.put(phrase)
 
     def finish(self) -> None:
-        """Speak no more than what was said so far."""
+        """End the thread once all phrases that were given so far are spoken."""
         self._phrases.put("")
 
     def stop(self) -> None:
-        """Stop at once."""
+        """End the thread without the phrases that still wait."""
         self.gone.set()
         self.finish()
 
@@ -97,7 +97,7 @@ class Delivery:
         return chunks
 
     def close(self) -> None:
-        """Speak no more."""
+        """Stop the voice, if there is one."""
         if self.speaker:
             self.speaker.stop()
 

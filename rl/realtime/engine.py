@@ -110,7 +110,7 @@ class PacedEngine:
             self._condition.notify()
 
     def close(self) -> None:
-        """Answer nothing more."""
+        """End the engine's thread, and wait for it; open questions are told that no answer will come."""
         with self._condition:
             self.failure = self.failure or CLOSING
             self._condition.notify()

@@ -100,7 +100,7 @@ def train(
     checkpoints: Checkpoints,
     state: dict[str, Any],
 ) -> dict[str, float]:
-    """Learn from the pairs, from where `state` was left. Returns the means of the last ten steps."""
+    """Learn from the pairs, from where `state` was left; return the means of the last ten steps."""
     from rl.data.curriculum import Curriculum
     from rl.run.progress import Progress
 

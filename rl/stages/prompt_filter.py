@@ -23,7 +23,8 @@ UNKNOWN = "_unknown"
 """After a control's name: it had too few verdicts on the prompt to tell."""
 Row = dict[str, Any]
 """A row of a difficulty file: id, correct, k, keep, verdicts, fingerprint, dropped_by (difficulty, least, a control, or a
-control and `_unknown`; empty where the prompt is kept), and for each control how many answers are right without the sound (`silenced`) of how many (`silenced_k`)."""
+control and `_unknown`; empty where the prompt is kept), and for each control how many answers are right without the sound
+(`silenced`) of how many (`silenced_k`)."""
 
 
 @dataclass
@@ -66,7 +67,8 @@ class FilterConfig(SamplingConfig):
 
 
 def judge_difficulty(scored: Sequence[Scored], config: FilterConfig, fingerprint: str) -> list[Row]:
-    """Return one row a prompt. A prompt with errored samples has fewer than `samples` verdicts and is not kept: its difficulty is not known."""
+    """Return one row a prompt. A prompt with errored samples has fewer than `samples` verdicts and is not kept: its
+    difficulty is not known."""
     from rl.stages.scoring import by_prompt, is_correct
 
     rows: list[Row] = []

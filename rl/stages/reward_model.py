@@ -80,7 +80,7 @@ def run(config: Config, context: Context) -> Outcome:
 
 
 def train(config: Config, context: Context, pairs: Sequence[Pair]) -> int:
-    """Learn from the pairs. Returns how many steps it took."""
+    """Learn from the pairs; return the number of steps."""
     from rl.data.curriculum import Curriculum
     from rl.data.pairs import last_token_batch, pair_batch
     from rl.run.progress import Progress

@@ -140,7 +140,8 @@ def _is_deadlock(reservation: Sequence[Bundle], config: ClusterConfig, together:
 def _try_to_reserve(
     reservation: Sequence[Bundle], config: ClusterConfig, together: int, name: str
 ) -> tuple[PlacementGroup, list[Node]] | None:
-    """Reserve the bundles on what is free under a run's name, each on the node that `arrange` gives it; return None where it is not enough."""
+    """Reserve the bundles on what is free under a run's name, each on the node that `arrange` gives it; return None where it
+    is not enough."""
     nodes = live_nodes(free=True)
     places = arrange(reservation, nodes, config.spread, together)
     if places is None:

@@ -115,7 +115,8 @@ def procedural(
 
 
 def count(split: str | None, dataset: str = "spell_backward", size: int = 5000, **_: object) -> int:
-    """Return about how many prompts `procedural` makes, without making them: repeated items are counted too."""
+    """Return about how many prompts `procedural` makes, without making them: repeated items are counted too. Raises
+    ConfigError."""
     check_split(split, SPLITS, "reasoning_gym")
     if dataset not in COMPACT:
         names = _dataset_names()
