@@ -106,6 +106,7 @@ def _rename(model: dict[str, Any], marks: dict[str, str]) -> None:
     model["vocab"] = {marks.get(text, text): i for text, i in vocabulary.items()}
     if model.get("unk_token") in marks:
         model["unk_token"] = marks[model["unk_token"]]
+    # A merge of a renamed token would name a text that the vocabulary lacks, and such a file is refused.
     if "merges" in model and not marks.keys().isdisjoint(vocabulary):
         model["merges"] = [merge for merge in model["merges"] if marks.keys().isdisjoint(_merge_tokens(merge))]
 

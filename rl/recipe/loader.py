@@ -134,7 +134,7 @@ class Recipe:
         if (is_named := self.open_counts.get("trainer.ranks")) is not None:
             count = ranks if devices.gpus or is_named else 1
             sharing = header.trainer.sequence_parallel
-            count = max(1, count // sharing) * sharing
+            count = max(1, count // sharing) * sharing  # whole groups of ranks that share sequences
             header = dataclasses.replace(header, trainer=dataclasses.replace(header.trainer, ranks=count))
         model = header.model
         if self.open_dtype and model.build is None:  # a model that is built is too small to gain from fewer bits
