@@ -1,4 +1,5 @@
-"""Builds strict dataclasses from YAML: unknown keys, wrong types and impossible values are one line with place and fix."""
+"""Builds strict dataclasses from YAML: unknown keys, wrong types and impossible values are one line with place and
+fix."""
 
 from __future__ import annotations
 
@@ -177,7 +178,8 @@ def _as_shown(name: str) -> str:
 
 
 def _nearest_key(cls: type, word: str) -> str:
-    """Return what `did_you_mean` finds among the fields of `cls`, and of the dataclasses in it: `optimizer.learning_rate`."""
+    """Return what `did_you_mean` finds among the fields of `cls`, and of the dataclasses in it:
+    `optimizer.learning_rate`."""
     names = _field_names(cls)
     inner_names = {
         name: f"{field}.{name}"

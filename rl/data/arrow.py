@@ -40,9 +40,9 @@ def parquet(
 
 
 def read_columns(file: Path, kinds: Mapping[str, str]) -> list[Row]:
-    """Return the rows of a parquet file that a run wrote. `kinds`: what each column holds, `text`, `number`, `whole` or `flag`,
-    or `list`, with `?` where rows without a value are allowed. Raises ValueError, which names the file, where it cannot be
-    read, or lacks a column or holds another kind in it."""
+    """Return the rows of a parquet file that a run wrote. `kinds`: what each column holds, `text`, `number`, `whole` or
+    `flag`, or `list`, with `?` where rows without a value are allowed. Raises ValueError, which names the file, where
+    it cannot be read, or lacks a column or holds another kind in it."""
     with _parquet_file(file) as table:
         schema = table.schema_arrow
         check_columns(kinds, schema.names, str(file))

@@ -143,7 +143,8 @@ class Chat:
 
     @cached_property
     def joins_tools(self) -> bool:
-        """Return whether the answers of several tools become one message: as a user's, of which many templates take one in a row."""
+        """Return whether the answers of several tools become one message: as a user's, of which many templates take one
+        in a row."""
         return self.tool_role != TOOL or not self.reply_format.has_tools_in_a_row
 
     def drops_chain(self, role: str) -> bool:

@@ -53,7 +53,8 @@ class ReplyFormat:
 
     @property
     def has_tools(self) -> bool:
-        """Return whether the template renders a tool's answer behind an assistant's turn, and not as the assistant's own words."""
+        """Return whether the template renders a tool's answer behind an assistant's turn, and not as the assistant's
+        own words."""
         between = self._between((TOOL,))
         return between is not None and between != self._between(("assistant",))
 

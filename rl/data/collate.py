@@ -101,8 +101,8 @@ def pack(lengths: Sequence[int], budget: int, ranks: int = 1) -> list[list[list[
         return micro_batches
 
     rounds = -(-len(cut(budget)) // ranks)  # micro-batches of each rank, rounded up
-    # The smallest limit that takes no more rounds: then micro-batches, and with them ranks, are about equally large. Their
-    # number falls as the limit grows; bisection wants it rising, hence the minus.
+    # The smallest limit that takes no more rounds: then micro-batches, and with them ranks, are about equally large.
+    # Their number falls as the limit grows; bisection wants it rising, hence the minus.
     limit = bisect_left(range(budget), -rounds * ranks, lo=1, key=lambda limit: -len(cut(limit)))
     micro_batches = cut(limit)
     ranks_work: list[list[list[int]]] = [[] for _ in range(ranks)]

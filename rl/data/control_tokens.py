@@ -43,8 +43,8 @@ class ControlTokens:
 
     @cached_property
     def lookalikes(self) -> re.Pattern[str]:
-        """Return the pattern of places at which letters of a control token begin, also of one that the end of the text cuts off: the
-        template's next letters might complete it."""
+        """Return the pattern of places at which letters of a control token begin, also of one that the end of the text
+        cuts off: the template's next letters might complete it."""
         return re.compile(f"(?={_any_of(self.ids, cut_off=True)})(.)", re.DOTALL)
 
     def guard(self, text: str) -> str:

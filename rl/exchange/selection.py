@@ -1,4 +1,5 @@
-"""Chooses what is exported: an rlvr stage of a recipe, the prompts that it draws from, and those that it is measured on."""
+"""Chooses what is exported: an rlvr stage of a recipe, the prompts that it draws from, and those that it is measured
+on."""
 
 from __future__ import annotations
 

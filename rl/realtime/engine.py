@@ -60,7 +60,8 @@ class PacedEngine:
         speech_rate: float = SPEECH_RATE,
         fail: Callable[[str], None] = lambda reason: None,
     ) -> None:
-        """Start the thread of the engine; `fail` is called where the engine itself has failed and answers nothing more."""
+        """Start the thread of the engine; `fail` is called where the engine itself has failed and answers nothing
+        more."""
         self.worker, self.chat, self.pace, self.speech_rate = worker, chat, pace, speech_rate
         self.bounds, self.fail = bounds or Bounds(), fail
         self.metrics = Metrics()

@@ -66,9 +66,9 @@ class Times:
 
 
 def real_time_factor(pace: Pace, thinking_rate: float | None, speech_rate: float) -> float | None:
-    """Return the rate at which the chain is written, divided by the rate that speaking needs; from 1 on the thoughts keep
-    up. Speaking needs `think` tokens of the chain while `speak` tokens are played: 80 in 20 / 6.25 = 3.2 s, hence 25 a
-    second."""
+    """Return the rate at which the chain is written, divided by the rate that speaking needs; from 1 on the thoughts
+    keep up. Speaking needs `think` tokens of the chain while `speak` tokens are played: 80 in 20 / 6.25 = 3.2 s, hence
+    25 a second."""
     if thinking_rate is None or pace.mode == "wo":
         return None
     return thinking_rate / (pace.think * speech_rate / pace.speak)

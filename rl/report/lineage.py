@@ -60,7 +60,8 @@ class Node:
 
     @property
     def summary(self) -> str:
-        """Return its work in words: `asked 80 → sampled 640 → kept 96`, or `16,000 sequences, 3,204,118 tokens, 125 steps`."""
+        """Return its work in words: `asked 80 → sampled 640 → kept 96`, or
+        `16,000 sequences, 3,204,118 tokens, 125 steps`."""
         if self.funnel:
             return " → ".join(f"{name} {count:,}" for name, count in self.funnel.items())
         return ", ".join(f"{count:,} {name}" for name, count in self.work.items())

@@ -1,4 +1,5 @@
-"""Records which version of the weights wrote which tokens of each sample: a line for each group that a stage learned from.
+"""Records which version of the weights wrote which tokens of each sample: a line for each group that a stage learned
+from.
 
 A run whose weights change while samples are written takes a course of its own: where a sample was cut depends on how fast
 everything went. With this record another run repeats it, on CPU bit for bit.

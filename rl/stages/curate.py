@@ -145,7 +145,8 @@ def fingerprint_of(config: Config, model: Path, prompts: Sequence[Prompt], condi
     digest = hashlib.sha256()
     for file in sorted(path for path in model.iterdir() if path.suffix in (".safetensors", ".json", ".jinja", ".txt")):
         digest.update(file.read_bytes())
-    # Without further filters `run` applies `keep` anew to the counts that it reads, so that another range may reuse them.
+    # Without further filters `run` applies `keep` anew to the counts that it reads, so that another range may reuse
+    # them.
     later_filters = ("least", "controls") if config.least or config.controls else ()
     leaves_alone = ("reuse", "model", "limit", *(() if later_filters else ("keep", "least", "controls")))
     settings = {key: value for key, value in asdict(config).items() if key not in leaves_alone}

@@ -38,8 +38,8 @@ class Config(CandidatesConfig):
     """Settings of `distill`."""
 
     select_by: SelectBy | None = None
-    """Choice among the selected questions, by a verifier that judges the question alone: `{verifier: judge, args: {rubric:
-    perception, …}}`."""
+    """Choice among the selected questions, by a verifier that judges the question alone: `{verifier: judge, args:
+    {rubric: perception, …}}`."""
     chains: str | None = None
     """Another teacher's chains to filter, in place of samples of the model's own: a jsonl or parquet file, whose rows have
     `prompt` (an id of the data) or `messages`, `response`, perhaps `chain` and `source` (who wrote it); or a data set of the

@@ -22,9 +22,9 @@ DIFFICULTY, LEAST = "difficulty", "least"
 UNKNOWN = "_unknown"
 """After a control's name: it had too few verdicts on the prompt to tell."""
 Row = dict[str, Any]
-"""A row of a difficulty file: id, correct, k, keep, verdicts, fingerprint, dropped_by (difficulty, least, a control, or a
-control and `_unknown`; empty where the prompt is kept), and for each control how many answers are right without the sound
-(`silenced`) of how many (`silenced_k`)."""
+"""A row of a difficulty file: id, correct, k, keep, verdicts, fingerprint, dropped_by (difficulty, least, a control, or
+a control and `_unknown`; empty where the prompt is kept), and for each control how many answers are right without the
+sound (`silenced`) of how many (`silenced_k`)."""
 
 
 @dataclass

@@ -49,9 +49,9 @@ class Sample(Turn):
     parts: Mapping[str, float] = field(default_factory=dict[str, float])
     error: str | None = None
     again: Mapping[str, Sequence[float]] | None = None
-    """Data that a verifier may ask for beside the text when a sample that could not be judged is judged again: `ids` (all
-    that the engine saw) and `logprobs`; None for a sample with a verdict, and for one with an environment, which is sampled
-    again."""
+    """Data that a verifier may ask for beside the text when a sample that could not be judged is judged again: `ids`
+    (all that the engine saw) and `logprobs`; None for a sample with a verdict, and for one with an environment, which
+    is sampled again."""
     written: str | None = None
     """The part of the text that the policy wrote, where an environment has put something into its turn."""
     turns: int = 1

@@ -37,7 +37,8 @@ class Life:
     """Times that a thread of it has got a core so far; None where it may sleep for as long as it likes, or the kernel
     does not count."""
     read_at: float = field(default_factory=time.monotonic, compare=False)
-    """Time at which the kernel gave it, by the clock of its own machine: an account sent by another machine may be old."""
+    """Time at which the kernel gave it, by the clock of its own machine: an account sent by another machine may be
+    old."""
 
 
 @dataclass

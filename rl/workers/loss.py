@@ -15,7 +15,7 @@ class Loss:
     text: str
     """The lost thing and the reason, in one line."""
     is_curable: bool = True
-    """True if new processes in their place may live; False where the same would happen again: memory ran out, or one never
-    started."""
+    """True if new processes in their place may live; False where the same would happen again: memory ran out, or one
+    never started."""
     breaks_ray: bool = False
     """True if Ray may answer no call any more, not even the one that ends it."""

@@ -59,7 +59,8 @@ def optimizer_file(folder: str | Path, rank: int, world: int) -> Path:
 
 
 def write_optimizer(engine: Any, file: Path, rank: int) -> None:
-    """Write the pieces of this rank of a DeepSpeed `engine`. Raises NonFiniteError for a NaN or an infinity among them."""
+    """Write the pieces of this rank of a DeepSpeed `engine`. Raises NonFiniteError for a NaN or an infinity among
+    them."""
     import safetensors.torch
 
     contents = list(shards(engine.optimizer))

@@ -35,8 +35,8 @@ POLL_S = 1.0
 NEWS_S = 30.0
 """Seconds between two lines of a run that waits."""
 STUCK_S = 20.0
-"""Seconds for which it must look as if runs waited for each other: a run that has just ended gives its devices back within
-them."""
+"""Seconds for which it must look as if runs waited for each other: a run that has just ended gives its devices back
+within them."""
 WAIT_FIX = (
     "end what you do not need (rl jobs stop JOB, or Ctrl-C), ask for less, or wait longer (cluster.wait_s; 0: for ever)"
 )
@@ -140,8 +140,8 @@ def _is_deadlock(reservation: Sequence[Bundle], config: ClusterConfig, together:
 def _try_to_reserve(
     reservation: Sequence[Bundle], config: ClusterConfig, together: int, name: str
 ) -> tuple[PlacementGroup, list[Node]] | None:
-    """Reserve the bundles on what is free under a run's name, each on the node that `arrange` gives it; return None where it
-    is not enough."""
+    """Reserve the bundles on what is free under a run's name, each on the node that `arrange` gives it; return None
+    where it is not enough."""
     nodes = live_nodes(free=True)
     places = arrange(reservation, nodes, config.spread, together)
     if places is None:
