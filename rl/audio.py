@@ -1,4 +1,4 @@
-"""Decode sound: any file that soundfile reads, at any rate, with any channels, becomes 16 kHz mono float32.
+"""Decodes sound: any file that soundfile reads, at any rate, with any channels, becomes 16 kHz mono float32.
 
 Everything that listens (feature extraction, acoustic measurements, the report's players) starts from `waveform`, so
 that all of them get the same samples. Memory is bounded by the longest clip accepted, never by what a header claims.
@@ -176,7 +176,7 @@ def _check_samples(block: np.ndarray, name: str) -> None:
 
 
 def _is_cut_short(clip: Clip) -> bool:
-    """Return True for a WAV file shorter than its header says: libsndfile reads what there is without a word."""
+    """Return whether a WAV file is shorter than its header says: libsndfile reads what there is without a word."""
     if clip.data is not None:
         head, size = clip.data[:8], len(clip.data)
     else:

@@ -1,4 +1,5 @@
-"""Build strict dataclasses from YAML: unknown keys, wrong types and impossible values are one line with place and fix."""
+"""Builds strict dataclasses from YAML: unknown keys, wrong types and impossible values are one line with place and
+fix."""
 
 from __future__ import annotations
 
@@ -46,12 +47,12 @@ class UnknownKey(ConfigError):
     """A key that a recipe has and its dataclass does not."""
 
     def __init__(self, place: str, key: str, value: object, hint: str, owner: str = "") -> None:
-        """`owner` stands for the place in the message where that is the top of a recipe."""
+        """Build the message; `owner` stands for the place in it where the place is the top of a recipe."""
         where = f"{place or owner}: " if place or owner else ""
         super().__init__(f"{where}unknown key '{key}'{hint}")
         self.place, self.key, self.value = place, key, value
         self.is_near = "did you mean" in hint
-        """True where the key is likely a slip of the pen for one that there is."""
+        """True where the key is probably a misspelling of one that exists."""
 
 
 def build(cls: type[C], values: object, place: str = "") -> C:
@@ -177,7 +178,8 @@ def _as_shown(name: str) -> str:
 
 
 def _nearest_key(cls: type, word: str) -> str:
-    """Like `did_you_mean` over the fields of `cls`, and over those of the dataclasses in it: `optimizer.learning_rate`."""
+    """Return what `did_you_mean` finds among the fields of `cls`, and of the dataclasses in it:
+    `optimizer.learning_rate`."""
     names = _field_names(cls)
     inner_names = {
         name: f"{field}.{name}"

@@ -1,4 +1,4 @@
-"""Find and check a function that a recipe names, `file.py:fn` or `pkg.mod:fn`, without importing it.
+"""Finds and checks a function that a recipe names, `file.py:fn` or `pkg.mod:fn`, without importing it.
 
 Modules are read with `ast`, so nothing of the user's is executed and `rl check` stays quick whatever they import.
 """

@@ -1,5 +1,5 @@
-"""Read JSON files that others wrote, every value with its type: what is damaged or of another kind is one line that names the
-file, the key and the fix."""
+"""Reads JSON files that others wrote, every value with its type: what is damaged or of another kind is one line that
+names the file, the key and the fix."""
 
 from __future__ import annotations
 
@@ -78,8 +78,9 @@ def kind_of(value: object) -> str:
 
 
 class Fields:
-    """A mapping in a JSON file of others, whose values are read one by one. Every method takes several names for the same thing, returns
-    the first value that is not null, None without one, and raises ValueError for a value of another kind.
+    """A mapping in a JSON file of others, whose values are read one by one. Every method takes several names for the
+    same thing, returns the first value that is not null, None without one, and raises ValueError for a value of another
+    kind.
 
     Example: `Fields(read_object(file, fix), file, fix).whole("hidden_size", "n_embd", least=1)`.
     """

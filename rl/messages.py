@@ -81,7 +81,7 @@ class Exchange:
 
     @property
     def is_inside(self) -> bool:
-        """True where the policy's turn goes on behind the reply."""
+        """Return whether the policy's turn goes on behind the reply."""
         return all(message.role == "assistant" for message in self.reply.messages)
 
 

@@ -1,4 +1,4 @@
-"""Check of the native libraries of installed packages: whether they open on this machine, and the fix if one does not.
+"""Checks that the native libraries of installed packages open on this machine, and names the fix if one does not.
 
 `scripts/setup` imports every package once, in processes of their own; `rl check` and `rl run` check those that a recipe
 needs in their own process, where nothing heavy may be imported: hence three ways to check, by what an import costs.

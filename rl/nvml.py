@@ -27,7 +27,7 @@ class Driver:
     """The NVIDIA driver and the GPUs that a process may use."""
 
     version: str = ""
-    """Such as `580.95.05`; empty where there is no driver, or one without NVML."""
+    """Version of the driver, such as `580.95.05`; empty where there is no driver, or one without NVML."""
     gpus: tuple[Gpu, ...] = ()
 
 

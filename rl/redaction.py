@@ -62,7 +62,7 @@ class _Secrets:
     substitutes: ClassVar[dict[str, str]] = {}
     """Secret → what stands in its place."""
     pattern: ClassVar[re.Pattern[str] | None] = None
-    """Finds every secret, in every spelling."""
+    """Pattern that finds every secret, in every spelling."""
     spellings: ClassVar[dict[str, str]] = {}
     """Spelling of a secret → what stands in its place."""
 

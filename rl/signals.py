@@ -34,7 +34,7 @@ class _Shutdown:
     signal_number = 0
     """The first signal; 0 until there is one."""
     failure = ""
-    """Why the command must end without a signal from outside; empty as long as it need not."""
+    """Reason why the command must end without a signal from outside; empty while there is none."""
     failures = 0
     """Failures so far, also those that the command has recovered from."""
     is_taken = False

@@ -44,12 +44,12 @@ class Prompt:
     source: str = ""
     """Data set or task that the prompt comes from."""
     clips: tuple[Clip, ...] = ()
-    """What is heard in the messages, one clip for each `AUDIO_PATCH`."""
+    """Sounds in the messages, one clip for each `AUDIO_PATCH`."""
     demonstration: Demonstration | None = None
     fields: Mapping[str, object] = field(default_factory=dict[str, object])
     """Further columns of the data row that a verifier may read: options, unit tests, …"""
     later: tuple[Clip, ...] = ()
-    """What sounds while the policy thinks; an environment puts it in (`rollouts.environments.arriving`)."""
+    """Sounds that arrive while the policy thinks; an environment adds them (`rollouts.environments.arriving`)."""
 
     @property
     def question(self) -> str:
@@ -81,7 +81,7 @@ class Rollout(Turn):
     text: str
     """Text of the last assistant turn, without the end token; begins with `<think>` if the chat template opened it."""
     spans: Spans = ()
-    """What each version wrote, of a sample that was in flight when weights changed; () where `version` wrote all."""
+    """Tokens of each version, for a sample that was in flight when weights changed; () where `version` wrote all."""
     exchanges: tuple[Exchange, ...] = ()
     """Replies of an environment on the way, each with what the policy had written before."""
     error: str | None = None
@@ -98,7 +98,7 @@ class Rollout(Turn):
 
     @property
     def truncated(self) -> bool:
-        """True for a sample that ended at the token limit."""
+        """Return whether the sample ended at the token limit."""
         return self.finish_reason == "length"
 
 

@@ -1,4 +1,4 @@
-"""Find the unquoted values of a YAML text that the parser would turn into something else than what is written.
+"""Finds the unquoted values of a YAML text that the parser would turn into something else than what is written.
 
 YAML 1.1, which OmegaConf reads, takes 010 for 8, 12:30 for 750 and `no` for false, and 08 for a text beside 07 for a number.
 Whoever writes them may mean either, so a recipe that holds one is refused with both ways to write it.

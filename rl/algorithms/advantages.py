@@ -140,8 +140,8 @@ def group_statistics(scores_N: Tensor, groups_N: Tensor) -> tuple[Tensor, Tensor
 
 
 def grpo_advantages(scores_N: Tensor, groups_N: Tensor, by_deviation: bool = True) -> Tensor:
-    """Return [N] (or [N, P], place by place) score minus the group's mean, divided by the group's deviation. DeepSeekMath, arXiv 2402.03300, section 4.1.2;
-    without the division Dr.GRPO, arXiv 2503.20783."""
+    """Return [N] (or [N, P], place by place) score minus the group's mean, divided by the group's deviation.
+    DeepSeekMath, arXiv 2402.03300, section 4.1.2; without the division Dr.GRPO, arXiv 2503.20783."""
     mean_N, deviation_N, _ = group_statistics(scores_N, groups_N)
     centred_N = scores_N - mean_N
     return (centred_N / (deviation_N + GROUP_EPSILON) if by_deviation else centred_N).to(scores_N.dtype)
@@ -155,8 +155,8 @@ def rloo_advantages(scores_N: Tensor, groups_N: Tensor) -> Tensor:
 
 
 def whiten(x_A: Tensor, among_A: Tensor | None = None) -> Tensor:
-    """Return [A] shifted to mean 0 and scaled to (unbiased) variance 1, among the entries where `among_A` is true (by
-    default all); the others are 0."""
+    """Return [A] the values, shifted to mean 0 and scaled to (unbiased) variance 1 among the entries where `among_A` is
+    true (by default all); the others are 0."""
     among_A = x_A.new_ones(x_A.shape).bool() if among_A is None else among_A
     count = int(among_A.sum())
     # float64, because centring equal values in float32 leaves rounding noise that the division would blow up.

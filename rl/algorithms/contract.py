@@ -42,7 +42,7 @@ class Finding:
     clause: Clause
     state: State
     detail: str = ""
-    """By how much it is broken; a remark where it is not."""
+    """Amount by which the clause is broken, in words; a remark where it is not."""
 
 
 def examine(kind: Kind, function: Callable[..., Any], objective: Objective) -> list[Finding]:

@@ -42,7 +42,7 @@ def advantages(estimator: Estimator, batch: Batch, objective: Objective) -> Tens
 
 
 def try_shapes(estimator: Estimator, objective: Objective) -> tuple[State, str]:
-    """Try what the estimator returns."""
+    """Try whether the estimator returns its batch with advantages, and returns for a critic, of the right type."""
     import torch
 
     batch = _without_answers(probe(torch.float32))
@@ -131,7 +131,7 @@ def try_finite(estimator: Estimator, objective: Objective) -> tuple[State, str]:
 
 
 def try_inputs(estimator: Estimator, objective: Objective) -> tuple[State, str]:
-    """Try whether what the estimator is given is as it was."""
+    """Try whether the estimator leaves its inputs as they are."""
     import torch
 
     batch = _without_answers(probe(torch.float64))

@@ -43,7 +43,7 @@ def trials(loss: PolicyLoss, objective: Objective) -> dict[Clause, Trial]:
 
 
 def try_shapes(loss: PolicyLoss, objective: Objective) -> tuple[State, str]:
-    """Try what the loss returns."""
+    """Try whether the loss returns terms and diagnostics of the right type and shape."""
     import torch
 
     batch = probe(torch.float32)
@@ -147,7 +147,7 @@ def try_finite(loss: PolicyLoss, objective: Objective) -> tuple[State, str]:
 
 
 def try_inputs(loss: PolicyLoss, objective: Objective) -> tuple[State, str]:
-    """Try whether what the loss is given is as it was."""
+    """Try whether the loss leaves its inputs as they are."""
     import torch
 
     batch = probe(torch.float64)

@@ -23,7 +23,7 @@ class Item:
     """
 
     id: str
-    """Its id in the set; empty where its rows have none."""
+    """Id in the set; empty where the set's rows have none."""
     question: str
     answer: str
     options: tuple[str, ...] = ()
@@ -101,11 +101,11 @@ class Benchmark:
     prompts: Mapping[str, Wording]
     """`r1` (as Step-Audio-R1 asks) and `official`; the first one is used unless another is named."""
     rule: str
-    """Its official rule, in words for `rl benchmark --list`."""
+    """Official rule, in words for `rl benchmark --list`."""
     strict: str
     """The verifier behind the strict rule: choice, numeric, math or text."""
     official: Rule | None = None
-    """Its own rule, where one is public that needs no judge."""
+    """The set's own rule, where a public one exists that needs no judge."""
     judging: Judging | None = None
     tables: Sequence[str] = ()
     """Tables that it reports, by name; the values are those of `Item.groups`."""

@@ -25,12 +25,12 @@ from rl.benchmarks.rules import closed_word_sets, outer_letter, word_sets
 R1_CHOICE = (
     "Please choose the answer from the following options, do not provide any additional explanations or content: "
 )
-"""How Step-Audio-R1's public examples ask for an option."""
+"""Request for an option, as in Step-Audio-R1's public examples."""
 MMSU_TASK = (
     "Choose the most suitable answer from options A, B, C, and D to respond the question in next line, **you should only "
     "choose A or B or C or D.** Do not provide any additional explanations or content."
 )
-"""How MMSU's own inference script asks."""
+"""Request for an option, as in MMSU's own inference script."""
 LETTER_ONLY = "Answer with the letter of one option."
 
 

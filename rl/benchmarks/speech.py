@@ -11,7 +11,7 @@ from rl.benchmarks.rules import same_text, short_answer, spoken_number
 
 R1_MATH = "Solve the given math question step by step."
 R1_BIG_BENCH = '仅用 "valid" 或 "invalid"，"yes" 或 "no"，或者数字来直接回答上面的问题，不要添加任何其他描述。'
-"""How Step-Audio-R1's public examples ask for a short answer: only valid or invalid, yes or no, or a number."""
+"""Request for a short answer, as in Step-Audio-R1's public examples: only valid or invalid, yes or no, or a number."""
 SHORT = "Answer the question with valid or invalid, yes or no, or a number, and nothing else."
 CAPTION_TASK = (
     "Describe who speaks in one paragraph: whether it is one speaker or several, and of each language, gender, age, speech "

@@ -38,7 +38,8 @@ class LocalEngine:
     """An engine in this process, with its model's chat format. Raises ConfigError for a model that is not there."""
 
     def __init__(self, model: str, think: bool | None = None, conversations: int = 1) -> None:
-        """`conversations` of the full length fit into the cache of an engine on a CPU; on a GPU vLLM sizes it."""
+        """Start the engine. On a CPU its cache has room for `conversations` of the full length; on a GPU vLLM sizes
+        it."""
         values = describe_model(model)
         if os.path.isdir(model) and values["path"] == model and not os.path.isfile(Path(model) / "config.json"):
             raise ConfigError(f"{model}: holds no model (no config.json); name a model's folder or a finished run")

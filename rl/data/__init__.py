@@ -1,1 +1,2 @@
-"""Read what a run learns from: prompts from files, hubs and tasks, the text of a chat, and the order prompts come in."""
+"""Reads what a run learns from: prompts from files, hubs and tasks, the text of a chat, and the order prompts come
+in."""

@@ -1,4 +1,5 @@
-"""Trust your own ear, take the other's word, or write anew (Speech-Hands, arXiv 2601.09413).
+"""The form of a chain that arbitrates between two transcripts (Speech-Hands, arXiv 2601.09413): trust your own ear,
+take the other's word, or write anew.
 
     <think>7 3 5<ask>7 3 9</ask></think><external>7 3 9
 

@@ -1,4 +1,4 @@
-"""Read parquet files, and turn the values of arrow columns into what was meant where their storage hides it.
+"""Reads parquet files, and turns the values of arrow columns into what was meant where their storage hides it.
 
 A `ClassLabel` of Hugging Face is stored as a number, whose name stands in the schema's metadata, also in a parquet file
 that `datasets` wrote. A float of 32 bits read as one of 64 has digits that nobody wrote: 0.1 becomes 0.10000000149011612.
@@ -40,8 +40,9 @@ def parquet(
 
 
 def read_columns(file: Path, kinds: Mapping[str, str]) -> list[Row]:
-    """Return the rows of a parquet file that a run wrote. `kinds`: what each column holds, `text`, `number`, `whole` or `flag`,
-    or `list`, with `?` where rows without a value are allowed. Raises ValueError, which names the file, where it cannot be read, or lacks a column or holds another kind in it."""
+    """Return the rows of a parquet file that a run wrote. `kinds`: what each column holds, `text`, `number`, `whole` or
+    `flag`, or `list`, with `?` where rows without a value are allowed. Raises ValueError, which names the file, where
+    it cannot be read, or lacks a column or holds another kind in it."""
     with _parquet_file(file) as table:
         schema = table.schema_arrow
         check_columns(kinds, schema.names, str(file))
@@ -69,7 +70,7 @@ def _holds(kind: Arrow, name: str) -> bool:
         "flag": types.is_boolean(kind),
         "list": types.is_list(kind) or types.is_large_list(kind),
     }
-    return tests[name] or types.is_null(kind)
+    return tests[name] or types.is_null(kind)  # arrow's type of a column without any value
 
 
 def parquet_columns(file: Path) -> list[str]:
@@ -169,6 +170,7 @@ def _class_namer(names: Sequence[str]) -> Decoder:
 def _shortener(dtype: str) -> Decoder:
     import numpy as np
 
+    # 0.1 in 32 bits is 0.10000000149011612 as a Python float; the shortest text of the narrow number is what was meant.
     shorten = np.dtype(dtype).type
     return lambda value: float(str(shorten(value)))
 

@@ -1,4 +1,4 @@
-"""Turn a user's download of a public set (`rl.benchmarks`) into prompts: `source: benchmark`, `path: FOLDER`."""
+"""Turns a user's download of a public set (`rl.benchmarks`) into prompts: `source: benchmark`, `path: FOLDER`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Encode conversations as token ids and decode them, with the tokenizer's own chat template.
+"""Encodes conversations as token ids and decodes them, with the tokenizer's own chat template.
 
 The template renders each conversation as the model's own tools do, so a prompt has the ids of
 `tokenizer.apply_chat_template`. User text is text: `<think>` or `<|EOT|>` typed by a user stays letters (see
@@ -50,7 +50,7 @@ class Chat:
 
     @cached_property
     def think(self) -> bool:
-        """True if every assistant turn is opened by `<think>`."""
+        """Return whether every assistant turn is opened by `<think>`."""
         return template_thinks(self.tokenizer) if self.given_think is None else self.given_think
 
     @cached_property
@@ -143,7 +143,8 @@ class Chat:
 
     @cached_property
     def joins_tools(self) -> bool:
-        """True where the answers of several tools become one message: as a user's, of which many templates take one in a row."""
+        """Return whether the answers of several tools become one message: as a user's, of which many templates take one
+        in a row."""
         return self.tool_role != TOOL or not self.reply_format.has_tools_in_a_row
 
     def drops_chain(self, role: str) -> bool:

@@ -53,13 +53,14 @@ class ReplyFormat:
 
     @property
     def has_tools(self) -> bool:
-        """True where the template renders a tool's answer behind an assistant's turn, and not as the assistant's own words."""
+        """Return whether the template renders a tool's answer behind an assistant's turn, and not as the assistant's
+        own words."""
         between = self._between((TOOL,))
         return between is not None and between != self._between(("assistant",))
 
     @property
     def has_tools_in_a_row(self) -> bool:
-        """True where the template renders the answers of two tools one behind the other."""
+        """Return whether the template renders the answers of two tools one behind the other."""
         return self._between((TOOL, TOOL)) is not None
 
     def keeps_chains(self, role: str) -> bool:

@@ -28,7 +28,7 @@ class ChatTemplate:
     def __init__(self, tokenizer: Any, think: bool | None) -> None:  # no common type for fast tokenizers of all models
         self.tokenizer = tokenizer
         self.think = think
-        """None leaves the template's switches as they are by default."""
+        """Value given to the template's switches of thinking; None leaves each at the template's default."""
 
     def render(
         self,

@@ -1,4 +1,4 @@
-"""Read the clips of a row: bytes, a path beside the data file, what Hugging Face stores, or a list of these.
+"""Reads the clips of a row: bytes, a path beside the data file, what Hugging Face stores, or a list of these.
 
 Clips stay encoded; `check_clips` decodes them once to learn whether they are sound at all.
 """

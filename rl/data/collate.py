@@ -1,4 +1,4 @@
-"""Collate rollouts and demonstrations to ragged batches, and cut batches to micro-batches by token budget."""
+"""Collates rollouts and demonstrations to ragged batches, and cuts batches to micro-batches by token budget."""
 
 from __future__ import annotations
 
@@ -102,6 +102,7 @@ def pack(lengths: Sequence[int], budget: int, ranks: int = 1) -> list[list[list[
 
     rounds = -(-len(cut(budget)) // ranks)  # micro-batches of each rank, rounded up
     # The smallest limit that takes no more rounds: then micro-batches, and with them ranks, are about equally large.
+    # Their number falls as the limit grows; bisection wants it rising, hence the minus.
     limit = bisect_left(range(budget), -rounds * ranks, lo=1, key=lambda limit: -len(cut(limit)))
     micro_batches = cut(limit)
     ranks_work: list[list[list[int]]] = [[] for _ in range(ranks)]

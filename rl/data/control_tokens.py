@@ -38,13 +38,13 @@ class ControlTokens:
 
     @cached_property
     def literals(self) -> re.Pattern[str]:
-        """Finds control tokens that are not guarded, the longest at each place."""
+        """Return the pattern that finds control tokens that are not guarded, the longest at each place."""
         return re.compile(f"(?<!{re.escape(self.guard_sign)}){_any_of(self.ids)}")
 
     @cached_property
     def lookalikes(self) -> re.Pattern[str]:
-        """Finds the places at which letters of a control token begin, also of one that the end of the text cuts off: the
-        template's next letters might complete it."""
+        """Return the pattern of places at which letters of a control token begin, also of one that the end of the text
+        cuts off: the template's next letters might complete it."""
         return re.compile(f"(?={_any_of(self.ids, cut_off=True)})(.)", re.DOTALL)
 
     def guard(self, text: str) -> str:
@@ -106,6 +106,7 @@ def _rename(model: dict[str, Any], marks: dict[str, str]) -> None:
     model["vocab"] = {marks.get(text, text): i for text, i in vocabulary.items()}
     if model.get("unk_token") in marks:
         model["unk_token"] = marks[model["unk_token"]]
+    # A merge of a renamed token would name a text that the vocabulary lacks, and such a file is refused.
     if "merges" in model and not marks.keys().isdisjoint(vocabulary):
         model["merges"] = [merge for merge in model["merges"] if marks.keys().isdisjoint(_merge_tokens(merge))]
 

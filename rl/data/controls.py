@@ -1,4 +1,4 @@
-"""Replace the sound of prompts, to measure whether a model hears or guesses.
+"""Replaces the sound of prompts, to measure whether a model hears or guesses.
 
 A model that listens loses its accuracy on all of these controls; one that has found a leak in the questions keeps it.
 Prompts without clips are left out.

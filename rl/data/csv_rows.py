@@ -1,4 +1,4 @@
-"""Read csv files, as spreadsheets and pandas write them."""
+"""Reads csv files, as spreadsheets and pandas write them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Draw prompts: every prompt once per epoch, in an order that depends on the seed and the epoch alone."""
+"""Draws prompts: every prompt once per epoch, in an order that depends on the seed and the epoch alone."""
 
 from __future__ import annotations
 
@@ -61,5 +61,6 @@ class Curriculum(Generic[Item]):
             if self._epoch == 0:
                 self._order = random.permutation(count)
             else:
+                # No prompt moves forward by more than half an epoch, which is the distance that the class promises.
                 self._order = self._order[np.argsort(np.arange(count) + random.random(count) * count / 2)]
         return self._order

@@ -1,4 +1,4 @@
-"""Read the rows of data files: jsonl, json, csv, parquet, Hugging Face `datasets`, and a folder of audio files.
+"""Reads the rows of data files: jsonl, json, csv, parquet, Hugging Face `datasets`, and a folder of audio files.
 
 `datasets` and `pyarrow` take seconds to import, so they are imported where they are used.
 """

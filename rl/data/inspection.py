@@ -1,4 +1,4 @@
-"""Look into data sets for `rl check`: in a fraction of a second, without `datasets`, a network, or decoded clips."""
+"""Looks into data sets for `rl check`: in a fraction of a second, without `datasets`, a network, or decoded clips."""
 
 from __future__ import annotations
 

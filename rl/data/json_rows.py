@@ -1,4 +1,4 @@
-"""Read the rows of JSON: one object a line, or one list of them."""
+"""Reads the rows of JSON: one object a line, or one list of them."""
 
 from __future__ import annotations
 

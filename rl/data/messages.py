@@ -1,4 +1,4 @@
-"""Read the turns of a conversation, as chat APIs write them: texts, parts, chains of thought, sound.
+"""Reads the turns of a conversation, as chat APIs write them: texts, parts, chains of thought, sound.
 
 Everything that a turn says is read, or the row is refused in a line that names the key: a turn that lost its tool calls or
 its picture would teach the model something else than the data shows.

@@ -1,4 +1,5 @@
-"""Mix several sources in one stage, by weight: `data: {spoken: 0.7, text: 0.3}`. One name alone is a mixture of one."""
+"""Mixes several sources in one stage, by weight: `data: {spoken: 0.7, text: 0.3}`. One name alone is a mixture of
+one."""
 
 from __future__ import annotations
 

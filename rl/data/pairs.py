@@ -1,4 +1,4 @@
-"""Pair two answers to one prompt by which is preferred, and batch such pairs."""
+"""Pairs two answers to one prompt by which is preferred, and batches such pairs."""
 
 from __future__ import annotations
 

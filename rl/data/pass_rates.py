@@ -1,4 +1,4 @@
-"""Draw prompts by how often they were answered right of late: those that are sometimes right teach most.
+"""Draws prompts by how often they were answered right of late: those that are sometimes right teach most.
 
 The drawing depends on the seed and on the results that it was told of, and its whole state is saved with a checkpoint.
 """
@@ -44,7 +44,8 @@ class PassRates(Generic[Item]):
         for i, prompt in enumerate(free):
             if prompt.id in self.rates:  # few of many prompts, as a rule
                 weights[i] = self.weight(prompt.id)
-        # The largest of u^(1/w) are a weighted draw without replacement (Efraimidis and Spirakis 2006).
+        # The largest of u^(1/w) are a weighted draw without replacement (Efraimidis and Spirakis 2006); in logs, since
+        # small powers would all round to 0 or 1, and with 1e-300 since u itself may be 0.
         order = np.argsort(-(np.log(random + 1e-300) / weights), kind="stable")[:count]
         draw = [free[i] for i in order]
         self.position += count

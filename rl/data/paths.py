@@ -1,4 +1,5 @@
-"""Find the files that the `path` of a data set names: one, several, or those that a pattern such as `data/*.jsonl` matches."""
+"""Finds the files that the `path` of a data set names: one, several, or those that a pattern such as `data/*.jsonl`
+matches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Turn a row of a data file into a `Prompt`, as `fields` maps its columns. A mistake is one line that names the row."""
+"""Turns a row of a data file into a `Prompt`, as `fields` maps its columns. A mistake is one line that names the
+row."""
 
 from __future__ import annotations
 

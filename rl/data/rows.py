@@ -1,4 +1,4 @@
-"""Read the rows of data files: their places, what their columns hold, and the text made of them.
+"""Reads the rows of data files: their places, what their columns hold, and the text made of them.
 
 A row is a plain dict; its place is `FILE:LINE` (jsonl) or `FILE: row N` (others, counted from 1), so that every
 mistake in a row can be found with an editor.

@@ -1,4 +1,4 @@
-"""Load prompts from data files, audio folders, Hugging Face `datasets`, tasks of `TASKS`, and users' functions.
+"""Loads prompts from data files, audio folders, Hugging Face `datasets`, tasks of `TASKS`, and users' functions.
 
 A mistake in a row is one line, `FILE:LINE: what is wrong; the fix`; nothing is skipped in silence. Importing this
 module imports nothing heavy.
@@ -57,8 +57,8 @@ class DataConfig:
     benchmark (a public set that you have downloaded, docs/benchmark_sets.md), the name of a task, `pkg.mod:fn` or
     `file.py:fn`."""
     path: Paths | None = None
-    """A file, a pattern such as `data/*.jsonl`, or a list of these; for huggingface a hub name or a local folder; for folder a folder of audio files, whose class folders are
-    answers. A relative path begins at the working directory, or at the recipe's folder where it exists only there."""
+    """A file, a pattern such as `data/*.jsonl`, or a list of these; for huggingface a hub name or a folder; for folder a
+    folder of audio in class folders (answers). A relative path begins at the working directory, else at the recipe's."""
     fields: dict[str, str] = field(default_factory=dict[str, str])
     """Part of a prompt -> the column that holds it, or a part of one (`reward_model.ground_truth`, `prompt.0.content`). Keys with a meaning: question, answer, id, source, reasoning and
     response (the demonstration), split, options, messages, audio (bytes, a path beside the file, {bytes, path}, or a

@@ -1,4 +1,4 @@
-"""Read the data sets that stages write, `distill` and `pairs`.
+"""Reads the data sets that stages write, `distill` and `pairs`.
 
 Each row names a prompt of a data set of the recipe and holds what was made of it; reading joins the two, so that clips
 are not written twice.

@@ -1,4 +1,4 @@
-"""Recognise data sets made for verl, TRL and ShareGPT by the names of their columns, so that they need no `fields`.
+"""Recognises data sets made for verl, TRL and ShareGPT by the names of their columns, so that they need no `fields`.
 
 | columns | what they are |
 |---|---|
@@ -85,7 +85,7 @@ def recognise(config: Config, opens_hub: bool = False) -> Config:
 
 
 def verl_source(path: Paths | None) -> str:
-    """Return the source that reads a file of verl's, parquet or json."""
+    """Return the source that reads a file of verl's, parquet or json. Raises ConfigError for files of both kinds."""
     sources = {ENDING_SOURCES.get(f".{name.rpartition('.')[2].lower()}", "parquet") for name in as_list(path)}
     if len(sources) > 1:
         raise ConfigError("data: source 'verl' takes files of one kind; make a data set of each")

@@ -1,4 +1,4 @@
-"""Convert the `args` of a data set for the task or the user's function that makes its prompts."""
+"""Converts the `args` of a data set for the task or the user's function that makes its prompts."""
 
 from __future__ import annotations
 

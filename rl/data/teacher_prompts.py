@@ -1,4 +1,5 @@
-"""Put a teacher's prompt in the place of the policy's: a text that describes a clip where the policy hears it, or a hint.
+"""Puts a teacher's prompt in the place of the policy's: a text that describes a clip where the policy hears it, or a
+hint.
 
 The teacher then finds how likely the policy's own tokens are, as somebody who has read more would have written them.
 """

@@ -1,4 +1,4 @@
-"""Read answers that stand beside a prompt as TRL has them: a text, or turns of which the assistant's is the answer.
+"""Reads answers that stand beside a prompt as TRL has them: a text, or turns of which the assistant's is the answer.
 
 A pair without a prompt has it in both answers: what they begin with alike.
 """

@@ -1,4 +1,4 @@
-"""Check and import a user's data function, `file.py:fn` or `pkg.mod:fn`: called with the split, it yields prompts."""
+"""Checks and imports a user's data function, `file.py:fn` or `pkg.mod:fn`: called with the split, it yields prompts."""
 
 from __future__ import annotations
 

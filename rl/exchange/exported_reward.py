@@ -34,7 +34,7 @@ class ExportedReward:
     """
 
     def __init__(self, config: Mapping[str, object], folder: Path) -> None:
-        """`folder` holds the user's verifiers and the clips. Raises ConfigError."""
+        """Read the reward in `folder`, which holds the user's verifiers and the clips too. Raises ConfigError."""
         values = resolve(OmegaConf.create(dict(config)), "reward")  # it may name variables of the environment
         self.config, self.folder = build(RewardConfig, values, "reward"), folder.absolute()
         self._lock = threading.Lock()

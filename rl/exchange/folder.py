@@ -1,4 +1,4 @@
-"""Write what both exports hold: prompts as rows, clips as files, the reward with the verifiers that it names."""
+"""Writes what both exports hold: prompts as rows, clips as files, the reward with the verifiers that it names."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def check_empty(out: Path) -> None:
 
 def write_reward(selection: Selection, out: Path) -> tuple[str, list[str]]:
     """Copy the user's verifiers and what they read to `out`; return (the reward as Python, a line for each file that stays
-    behind)."""
+    behind). Raises ConfigError."""
     values = cast("Values", asdict(selection.reward))
     parcel = Parcel(out)
     pack_rewards(selection.recipe, values, [], parcel)

@@ -1,4 +1,4 @@
-"""Write a prompt as one text of JSON that a column of another library's data set carries, and read it back."""
+"""Writes a prompt as one text of JSON that a column of another library's data set carries, and reads it back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Choose what is exported: an rlvr stage of a recipe, the prompts that it draws from, and those that it is measured on."""
+"""Chooses what is exported: an rlvr stage of a recipe, the prompts that it draws from, and those that it is measured
+on."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ class Selection:
     recipe: Recipe
     stage: Stage
     config: Config
-    """That of the stage."""
+    """Config of the stage."""
     reward: RewardConfig
     model: str
     """Path or hub name of the model that it starts from."""

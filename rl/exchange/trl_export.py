@@ -84,7 +84,8 @@ PEFT = """
 
 
 def export(selection: Selection, out: Path, say: Callable[[str], None]) -> None:
-    """Write train.jsonl, test.jsonl, reward.py and train.py to `out`. Raises ValueError; nothing is left behind then."""
+    """Write train.jsonl, test.jsonl, reward.py and train.py to `out`. Raises ValueError, and ConfigError for prompts
+    with sound; nothing is left behind then."""
     check_empty(out)
     if any(prompt.clips for prompt in (*selection.train, *selection.test)):
         raise ConfigError(

@@ -1,5 +1,5 @@
-"""Read the samples that verl writes with `trainer.rollout_data_dir` (and `validation_data_dir`): `STEP.jsonl` files with rows
-`{input, output, gts, score, step, …}`, to replay them under another reward, and to look at them."""
+"""Reads the samples that verl writes with `trainer.rollout_data_dir` (and `validation_data_dir`): `STEP.jsonl` files
+with rows `{input, output, gts, score, step, …}`, to replay them under another reward, and to look at them."""
 
 from __future__ import annotations
 
@@ -95,7 +95,8 @@ def _is_number(value: object) -> bool:
 
 
 def replay_rows(folder: Path, stage: str | None, steps: int | None) -> tuple[list[tuple[str, int, Row]], list[Rollout]]:
-    """Return a dump as `rl verifiers replay` reads a run's rollouts: ([(stage, step, row)], rollouts)."""
+    """Return a dump as `rl verifiers replay` reads a run's rollouts: ([(stage, step, row)], rollouts). Raises
+    ConfigError for another stage."""
     if stage not in (None, STAGE):
         raise ConfigError(f"--stage: '{stage}' is no stage of verl's samples; leave it out")
     samples = read_dump(folder, steps)

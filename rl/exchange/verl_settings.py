@@ -1,4 +1,4 @@
-"""Write an rlvr stage's settings as overrides of verl's Hydra configuration (0.9.1, `ppo_trainer`)."""
+"""Writes an rlvr stage's settings as overrides of verl's Hydra configuration (0.9.1, `ppo_trainer`)."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ def has_sound(data: DataConfig) -> bool:
     """Return whether the prompts of a data set have clips."""
     if data.source == SOURCE:
         return BENCHMARKS[str(data.args.get("set"))].is_heard
-    if data.source == "sounds" and data.args.get("described"):
+    if data.source == "sounds" and data.args.get("described"):  # questions on descriptions in words, without clips
         return False
     return data.source in SOURCES_OF_SOUND or "audio" in recognise(data).fields
 

@@ -128,6 +128,7 @@ def vllm_options() -> frozenset[str]:
 def zero_options() -> frozenset[str]:
     """Return the keys of DeepSpeed's `zero_optimization`, as its source names them; empty where it is not installed."""
     names = {*_fields("deepspeed", "runtime/zero/config.py", "DeepSpeedZeroConfig")}
+    # Some keys have another name in the config than the field that holds them, as `stage3_…` has.
     if file := _source("deepspeed", "runtime/zero/config.py"):
         names |= {*re.findall(r"alias=\"(\w+)\"", file.read_text(encoding="utf-8"))}
     return frozenset(names)

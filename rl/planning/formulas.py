@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from rl.units import size
 
 PARTS = ("weights", "gradients", "optimizer", "kv", "activations", "other")
-"""What the memory of an actor holds."""
+"""Kinds of content in an actor's memory."""
 
 
 @dataclass

@@ -46,7 +46,7 @@ class Plan:
     """Share of a GPU that an engine takes, chosen to fit beside the trainers that share it; None where the recipe says how much
     it takes, or nothing is shared or known."""
     transfer: Transfer | None = None
-    """How new weights get to the engines, where there are GPUs."""
+    """Route and time of new weights to the engines; None without GPUs."""
     kv_tokens: int = 0
     """Tokens that one engine's cache holds; 0 where that is not known."""
     disk: dict[str, float] = field(default_factory=dict[str, float])
@@ -59,7 +59,7 @@ class Plan:
 
     @property
     def shares_devices(self) -> bool:
-        """True where an engine and a trainer work on the same devices."""
+        """Return whether an engine and a trainer work on the same devices."""
         names = [{name for name, _ in bundle.actors} for bundle in self.placed]
         return any("engine" in actors and actors & {*TRAINERS} for actors in names)
 

@@ -1,4 +1,5 @@
-"""Estimate of how long new weights take from the trainer to the engines, at the rates that makers publish for their links.
+"""Estimates how long new weights take from the trainer to the engines, at the rates that makers publish for their
+links.
 
 Legend: P bytes of the model, n ranks of the policy, w tensor-parallel workers of an engine.
 """
@@ -16,8 +17,9 @@ Gb/s), PCIe 5 × 16 (half of 128 GB/s), and its memory."""
 HOST_COPY = 10e9
 """Bytes a second that one core copies in the host's memory: assumed, not published."""
 PASSES, PASSES_OF_SHARE = 12, 4
-"""How often a GPU reads or writes each byte: packed, copied out and built into a layer (2 each), summed on both sides (3
-each); and of a worker's own share put in its place, with the copy that vLLM makes of a layer (4)."""
+"""Times that a GPU reads or writes each byte: packed, copied out and built into a layer (2 each), summed on both sides
+(3 each); and each byte of a worker's own share that is put in its place, with the copy that vLLM makes of a layer
+(4)."""
 HOST_COPIES = 3
 """Copies in the host's memory: into the object store, out of it, and into what goes to the GPU."""
 

@@ -122,6 +122,7 @@ def _training(run: Run, recipe_text: str) -> str:
     text = "\n\n".join(
         filter(None, [f"With {versions}." if versions else "", f"Groundtone's commit: {commit}." if commit else ""])
     )
+    # A fence longer than any in the recipe, which a template or a comment may hold.
     fence = "`" * max(3, 1 + max(map(len, re.findall(r"`+", recipe_text)), default=0))
     return f"## How it was trained\n\n`rl run recipe.yaml`\n\n{fence}yaml\n{recipe_text.rstrip()}\n{fence}" + (
         f"\n\n{text}" if text else ""

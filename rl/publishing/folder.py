@@ -1,4 +1,4 @@
-"""Lay a run's model out as a hub takes it, and upload it."""
+"""Lays a run's model out as a hub takes it, and uploads it."""
 
 from __future__ import annotations
 

@@ -27,9 +27,9 @@ class Source:
 
     name: str
     licence: str
-    """As its card or licence file has it; `UNKNOWN` where neither is here."""
+    """Licence that the card or licence file names; `UNKNOWN` where neither is here."""
     hub: str | None = None
-    """Its name on the hub; None for what has none."""
+    """Name on the hub; None where it has none."""
 
 
 def model_sources(model: ModelConfig) -> list[Source]:

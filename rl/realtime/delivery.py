@@ -32,11 +32,11 @@ class Speaker:
         self._phrases.put(phrase)
 
     def finish(self) -> None:
-        """Speak no more than what was said so far."""
+        """End the thread once all phrases that were given so far are spoken."""
         self._phrases.put("")
 
     def stop(self) -> None:
-        """Stop at once."""
+        """End the thread without the phrases that still wait."""
         self.gone.set()
         self.finish()
 
@@ -64,7 +64,7 @@ class Delivery:
 
     @property
     def is_over(self) -> bool:
-        """True once all was told."""
+        """Return whether both the text and the sound have come to their end."""
         return self.end is not None and self.is_silent
 
     def take(self, event: Event) -> list[dict[str, object]]:
@@ -97,7 +97,7 @@ class Delivery:
         return chunks
 
     def close(self) -> None:
-        """Speak no more."""
+        """Stop the voice, if there is one."""
         if self.speaker:
             self.speaker.stop()
 

@@ -60,7 +60,8 @@ class PacedEngine:
         speech_rate: float = SPEECH_RATE,
         fail: Callable[[str], None] = lambda reason: None,
     ) -> None:
-        """`fail` is told where the engine itself has failed: it answers nothing more."""
+        """Start the thread of the engine; `fail` is called where the engine itself has failed and answers nothing
+        more."""
         self.worker, self.chat, self.pace, self.speech_rate = worker, chat, pace, speech_rate
         self.bounds, self.fail = bounds or Bounds(), fail
         self.metrics = Metrics()
@@ -110,7 +111,7 @@ class PacedEngine:
             self._condition.notify()
 
     def close(self) -> None:
-        """Answer nothing more."""
+        """End the engine's thread, and wait for it; open questions are told that no answer will come."""
         with self._condition:
             self.failure = self.failure or CLOSING
             self._condition.notify()
@@ -150,8 +151,10 @@ class PacedEngine:
                 if answering in self._waiting:
                     self._waiting.remove(answering)
                     self.metrics.count("cancelled")
+            # Those that are dropped below make room at once.
             free = self.bounds.streams - len(self._running) + sum(a in self._running for a in dropped)
             begun = [self._waiting.popleft() for _ in range(min(free, len(self._waiting)))]
+        # Outside the lock: the engine may take long to begin or end a sample, and who asks or drops would wait for it.
         for answering in dropped:
             if answering in self._running:
                 self.metrics.count("cancelled")

@@ -22,7 +22,7 @@ class Playback:
     """Seconds of silence between two tokens of the answer."""
 
     def add(self, now: float, tokens: int) -> None:
-        """Take tokens that have come now."""
+        """Count tokens that have come at the time `now`: silence until then, and the time at which they end."""
         if self.end < 0:
             self.end = now
         self.stalled += max(0.0, now - self.end)
@@ -47,13 +47,13 @@ class Times:
     """Tokens of the prompts of all turns that the engine had at hand."""
 
     def think(self, now: float, tokens: int) -> None:
-        """Take note of thoughts."""
+        """Count so many tokens of the chain, which have come at the time `now`."""
         if self.first_thought < 0:
             self.first_thought = now
         self.last_thought, self.thoughts = now, self.thoughts + tokens
 
     def say(self, now: float, tokens: int) -> None:
-        """Take note of words."""
+        """Count so many tokens of the answer, which have come at the time `now`."""
         if self.first_word < 0:
             self.first_word = now
         self.playback.add(now, tokens)
@@ -66,8 +66,9 @@ class Times:
 
 
 def real_time_factor(pace: Pace, thinking_rate: float | None, speech_rate: float) -> float | None:
-    """Return how many times as fast as speaking needs it the chain is written. Speaking needs `think` tokens of it while `speak`
-    tokens are played: 80 in 20 / 6.25 = 3.2 s, hence 25 a second. From 1 on the thoughts keep up."""
+    """Return the rate at which the chain is written, divided by the rate that speaking needs; from 1 on the thoughts
+    keep up. Speaking needs `think` tokens of the chain while `speak` tokens are played: 80 in 20 / 6.25 = 3.2 s, hence
+    25 a second."""
     if thinking_rate is None or pace.mode == "wo":
         return None
     return thinking_rate / (pace.think * speech_rate / pace.speak)

@@ -43,14 +43,14 @@ class Metrics:
             self._counts[name] += 1
 
     def finish(self, event: End | Failure) -> None:
-        """Take note of how an answer has ended."""
+        """Count how an answer has ended, and record its figures."""
         self.count("finished" if isinstance(event, End) else "failed")
         if isinstance(event, End):
             for name, value in event.figures.items():
                 self.measure(name, value)
 
     def measure(self, name: str, value: object) -> None:
-        """Take a figure of one answer; what is no number, or not measured here, is left out."""
+        """Record a figure of one answer, unless it is no number or not among those that are measured."""
         if name in MEASURED and isinstance(value, int | float):
             with self._lock:
                 self._sums[name] += value

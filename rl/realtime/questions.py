@@ -16,7 +16,7 @@ OWN_SETTINGS = ("return_token_ids", "modalities", "audio")
 """Settings that are read here, and not by the endpoint for agents."""
 
 CHARACTERS_A_TOKEN = 64
-"""More than any text has in a token on average."""
+"""Characters of a token, more than any text has on average."""
 
 
 @dataclass(frozen=True, slots=True)

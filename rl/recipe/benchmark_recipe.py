@@ -37,7 +37,8 @@ class JudgeChoice:
 
     @property
     def args(self) -> Values:
-        """Arguments of the verifier that asks it."""
+        """Return the arguments of the verifier that asks it. Raises ConfigError for an address without a model's
+        name."""
         if not self.where.startswith(("http://", "https://")):
             return {"served": JUDGE}
         if not self.model:

@@ -26,8 +26,8 @@ class RunConfig:
 
     # Above 0, since nobody watches a run at night; few, since what kills a process twice at the same place kills it again.
     retries: int = 2
-    """How often in a row, without a new checkpoint in between, a run that loses a process, a node or Ray itself builds its
-    cluster anew and goes on from the newest checkpoint. 0: it ends, to be resumed by hand."""
+    """Times in a row, without a new checkpoint in between, that a run which loses a process, a node or Ray itself
+    builds its cluster anew and goes on from the newest checkpoint. 0: the run ends, to be resumed by hand."""
 
     def validate(self, place: str) -> None:
         """Raise ConfigError for a negative count."""
@@ -58,11 +58,12 @@ class Header:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     """DeepSpeed trainers of policy, critic and reference."""
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
-    """Where the engines and trainers run."""
+    """The Ray cluster of engines and trainers, and their places on it."""
     run: RunConfig = field(default_factory=RunConfig)
-    """How the run meets the loss of a process, a node or Ray."""
+    """Response of the run to the loss of a process, a node or Ray."""
     track: list[str] = field(default_factory=lambda: ["tensorboard"])
-    """Where else the run's records go: tensorboard, wandb, mlflow, prometheus (prometheus:PORT), file.py:Tracker."""
+    """Sinks that get the run's records beside its own directory: tensorboard, wandb, mlflow, prometheus
+    (prometheus:PORT), file.py:Tracker."""
 
     def validate(self, place: str) -> None:
         """Raise ConfigError for settings that are out of bounds or contradict each other."""

@@ -83,8 +83,8 @@ class Recipe:
     """Paths, as the recipe has them, of the data sets that lie beside the recipe and not in the working directory; in
     `header` and `source` they are absolute."""
     open_counts: Mapping[str, bool] = field(default_factory=dict[str, bool])
-    """Which of engines.count and trainer.ranks the recipe leaves to the machines; False where it does so on GPUs alone. In
-    `header` they are numbers."""
+    """Those of `engines.count` and `trainer.ranks` that the recipe leaves to the machines; the value is False where it
+    does so on GPUs alone. In `header` they are numbers."""
     open_dtype: bool = False
     """True where the recipe leaves model.dtype to the machines."""
 
@@ -134,7 +134,7 @@ class Recipe:
         if (is_named := self.open_counts.get("trainer.ranks")) is not None:
             count = ranks if devices.gpus or is_named else 1
             sharing = header.trainer.sequence_parallel
-            count = max(1, count // sharing) * sharing
+            count = max(1, count // sharing) * sharing  # whole groups of ranks that share sequences
             header = dataclasses.replace(header, trainer=dataclasses.replace(header.trainer, ranks=count))
         model = header.model
         if self.open_dtype and model.build is None:  # a model that is built is too small to gain from fewer bits

@@ -42,7 +42,7 @@ class Setting:
 
     @property
     def names(self) -> list[str]:
-        """All the names elsewhere."""
+        """Return all its names in other libraries."""
         return f"{self.trl} {self.verl} {self.openrlhf}".split()
 
 

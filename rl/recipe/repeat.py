@@ -31,7 +31,7 @@ class Until:
     least: float = 0.0
     """Smallest gain that counts as an improvement."""
     lower: bool = False
-    """Lower is better."""
+    """True if a lower value is better."""
 
     def validate(self, place: str) -> None:
         """Raise ConfigError, beginning with `place`, for a setting out of bounds."""
@@ -69,7 +69,7 @@ class Repeat:
     times: int
     """Iterations at most."""
     until: Until | None = None
-    """When to stop before that."""
+    """Condition under which the block ends earlier."""
     stages: list[Any] = field(default_factory=list[Any])
     """Stages of the block, as in `stages:`."""
     name: str = "repeat"

@@ -57,7 +57,7 @@ class Pair:
 
     @property
     def same_prompt(self) -> bool:
-        """True if there is only one prompt to show."""
+        """Return whether there is only one prompt to show."""
         return len({row["id"] for row in self.rows}) == 1
 
 

@@ -47,7 +47,7 @@ class Node:
 
     @property
     def inputs(self) -> list[str]:
-        """Its inputs besides the model, in words: `words (train)`, `difficulty of curate@1`."""
+        """Return its inputs besides the model, in words: `words (train)`, `difficulty of curate@1`."""
         names: list[str] = []
         for parent in self.parents:
             if parent == self.model:
@@ -60,7 +60,8 @@ class Node:
 
     @property
     def summary(self) -> str:
-        """`asked 80 → sampled 640 → kept 96`, or `16,000 sequences, 3,204,118 tokens, 125 steps`."""
+        """Return its work in words: `asked 80 → sampled 640 → kept 96`, or
+        `16,000 sequences, 3,204,118 tokens, 125 steps`."""
         if self.funnel:
             return " → ".join(f"{name} {count:,}" for name, count in self.funnel.items())
         return ", ".join(f"{count:,} {name}" for name, count in self.work.items())

@@ -50,9 +50,9 @@ class Stage:
     metrics: Mapping[str, float]
     """Final metrics of a finished stage."""
     rows: Sequence[MetricRow]
-    """Its lines of metrics.jsonl, one for each step."""
+    """Lines of the stage in metrics.jsonl, one for each step."""
     folder: Path | None
-    """Its folder under `stages/`, or None before it has one."""
+    """Folder of the stage under `stages/`, or None before it has one."""
 
     @property
     def last_step(self) -> int | None:
@@ -80,7 +80,7 @@ class Run:
     warnings: Sequence[str] = ()
     """Warnings that its stages gave."""
     failure: Failure | None = None
-    """Why it failed, and where."""
+    """Error that ended the run, and where it was then; None for a run that did not fail."""
     recoveries: Sequence[Recovery] = ()
     """Losses of its cluster that it has recovered from by itself."""
 

@@ -61,7 +61,7 @@ class History:
         if groups:
             b, w = np.asarray(groups, dtype=np.float64).T
             self.rows.append([float(value) for value in (b.size, b.sum(), w.sum(), b @ b, w @ w, b @ w)])
-            del self.rows[: -2 * WINDOWS[-1]]
+            del self.rows[: -2 * WINDOWS[-1]]  # two windows of the longest kind are all that is compared
 
     def find_divergence(self) -> Divergence | None:
         """Return how far reward and opinion have parted in the latest steps, or None while they go along."""

@@ -72,6 +72,7 @@ class Checkpoints:
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
+        # There is one where a run was rewound; a folder cannot be renamed onto one that holds something.
         shutil.rmtree(final, ignore_errors=True)
         temporary.rename(final)
         _flush(self.folder)

@@ -1,4 +1,5 @@
-"""Record of which version of the weights wrote which tokens of each sample: a line for each group that a stage learned from.
+"""Records which version of the weights wrote which tokens of each sample: a line for each group that a stage learned
+from.
 
 A run whose weights change while samples are written takes a course of its own: where a sample was cut depends on how fast
 everything went. With this record another run repeats it, on CPU bit for bit.
@@ -27,7 +28,7 @@ class Record:
     group: int
     """Number of the group's draw."""
     spans: list[list[list[int]]]
-    """By sample: [version, tokens] of each version that wrote some of it, in order."""
+    """For each sample, [version, tokens] of each version that wrote some of it, in order."""
 
 
 class CutLog:

@@ -84,6 +84,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
     When it fails, the temporary file is deleted and `path` stays as it was. Raises DiskFull.
     """
+    # By the kernel's id of the thread, which is no other's on this machine: two writers of one file do not share it.
     temporary = path.with_name(f".{path.name}.{threading.get_native_id()}.tmp")
     try:
         with detect_full_disk(path):

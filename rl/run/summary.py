@@ -40,7 +40,7 @@ class Failure:
     stage: str | None = None
     """The stage that was at work; None before the first."""
     step: int | None = None
-    """Its step; None for a stage that counts none, or had not begun to."""
+    """Step of that stage; None for a stage that counts none, or had not begun to."""
 
     def __str__(self) -> str:
         if self.stage and f"'{self.stage}'" in self.error.partition(":")[0]:
@@ -54,11 +54,11 @@ class Recovery:
     """A loss of a process, a node or Ray from which the run has recovered by itself, on a new cluster."""
 
     error: str
-    """What was lost, in one line."""
+    """The loss, in one line."""
     stage: str | None
     """The stage that was at work; None before the first."""
     step: int | None
-    """Its step then; None for a stage that counts none."""
+    """Step of that stage at the loss; None for a stage that counts none."""
     checkpoint: int
     """Step of the checkpoint that the stage went on from; 0: it began again."""
     seconds: float
@@ -78,7 +78,7 @@ class Summary:
     stages: Sequence[StageSummary] = ()
     environment: Mapping[str, Any] = field(default_factory=dict[str, Any])
     failure: Failure | None = None
-    """Why the status is `failed`; None for any other."""
+    """Error behind the status `failed`; None for any other status."""
     recoveries: Sequence[Recovery] = ()
     """Losses that the run has recovered from by itself."""
 

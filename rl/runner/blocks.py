@@ -32,7 +32,7 @@ class EarlyEnds:
     """Repeated blocks that end before their last iteration, of which each is told once."""
 
     def __init__(self, outcomes: Mapping[str, Outcome], say: Callable[[str], None]) -> None:
-        """`outcomes` are those of the finished stages, to which the run adds."""
+        """Take the `outcomes` of the finished stages, a mapping to which the run adds."""
         self.outcomes, self.say = outcomes, say
         self.announced: dict[str, int] = {}
         """Last iteration of each block whose early end was printed."""

@@ -98,7 +98,7 @@ def prolong(old: Settings, new: Settings, out: Path, say: Callable[[str], None])
     if again:
         say(f"run again, since what is before them changes: {', '.join(name for _, name in again)}")
     for number, name in again:
-        Tracker(out, name).rewind(-1)
+        Tracker(out, name).rewind(-1)  # -1: all that the stage has recorded
         shutil.rmtree(stage_folder(out, number, name))
 
 

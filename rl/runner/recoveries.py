@@ -30,7 +30,7 @@ class Recoveries:
     """
 
     def __init__(self, retries: int, out: Path, earlier: Sequence[Recovery], say: Callable[[str], None]) -> None:
-        """`earlier` are those of the run before it was resumed."""
+        """Go on from the `earlier` recoveries of the run, those before it was resumed."""
         self.retries, self.out, self.say = retries, out, say
         self.all = list(earlier)
         self.tries = 0

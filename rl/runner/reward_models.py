@@ -25,8 +25,8 @@ class RewardModels:
     def __init__(
         self, cluster: Callable[[], Cluster], folder: Callable[[str], Path], model: Callable[[], Path]
     ) -> None:
-        """`folder` returns that of a reward model by name; `model` that of the policy, whose audio encoder reward models
-        use."""
+        """Load nothing yet. `folder` returns that of a reward model by name; `model` that of the policy, whose audio
+        encoder reward models use."""
         # Functions, called with each batch: at this time there is no cluster, and perhaps no reward model of that name.
         self.cluster, self.folder, self.model = cluster, folder, model
         self.current: Path | None = None

@@ -62,6 +62,7 @@ class Endings:
         from rollouts.harness.server import wait_for
 
         verdict, error = read_end(values)
+        # Two requests at a time, of a client that lost patience with the first, must not end the session twice.
         with self._lock:
             before, answer = self._answers.get(id, (None, None))
             if answer is None or before != values:  # else it is the same once more: its client was told to try again

@@ -44,7 +44,8 @@ class Config(CandidatesConfig):
     asks: Literal["always", "if_wrong", "never"] = "always"
     """Rule by which demonstrations ask for the external candidate: `if_wrong` where the model's own transcript has errors."""
     actions: bool = True
-    """False demonstrates the gold without an action: generative error correction, for comparison."""
+    """Demonstrate an action before the gold; false demonstrates the gold alone: generative error correction, for
+    comparison."""
     fused_of: str | None = None
     """An earlier `arbitrate` or `distill` stage that sampled the answers of a model which has seen both candidates: with them
     `rewrite` is right where the fused one is best. Without it `wer` and `cer` never rewrite."""

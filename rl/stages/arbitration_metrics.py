@@ -49,7 +49,7 @@ class Decision:
     external_is_right: bool
     is_right: bool
     action: Action | None
-    """None for an answer without an action."""
+    """Action that the answer takes; None for one without."""
     label: Action | None
     """The action with the lowest error rate, `rewrite` only where it was taken; None where the gold has no words."""
     asked: bool
@@ -109,9 +109,10 @@ def gap_closed(decisions: Sequence[Decision]) -> dict[str, float]:
     gap = best.mean() - own.mean()
     if gap <= 0:
         return {}
+    # A fixed seed: the same samples always give the same interval.
     drawn = np.random.default_rng(0).integers(len(own), size=(RESAMPLES, len(own)))
     gains, gaps = (right - own)[drawn].mean(1), (best - own)[drawn].mean(1)
-    shares = gains[gaps > 0] / gaps[gaps > 0]
+    shares = gains[gaps > 0] / gaps[gaps > 0]  # a draw without a gap has nothing to close
     low, high = (float(np.quantile(shares, level)) for level in (0.025, 0.975))
     name = f"{PREFIX}/gap_closed"
     return {name: float((right.mean() - own.mean()) / gap), f"{name}/low": low, f"{name}/high": high}

@@ -40,9 +40,9 @@ class Figure:
     """One way of scoring a set: overall, and by the groups of its tables."""
 
     name: str
-    """official, strict or judged."""
+    """Kind of scoring: official, strict or judged."""
     note: str
-    """What scores, in words."""
+    """Scorer, in words."""
     scale: tuple[float, float]
     """Worst and best value."""
     overall: Cell

@@ -81,6 +81,7 @@ def majority(scored: Sequence[Scored]) -> bool:
     for s in scored:
         votes[s.verdict.read or normalise_text(answer_text(s.rollout.response))].append(is_correct(s))
     winner = max(votes.values(), key=len)
+    # Answers that are read alike may have different verdicts, by a judge for instance: most of them decide.
     return sum(winner) * 2 > len(winner)
 
 

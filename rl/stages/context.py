@@ -31,8 +31,8 @@ class Outcome:
     artifacts: dict[str, str] = field(default_factory=dict[str, str])
     """Paths by kind."""
     counts: dict[str, int] = field(default_factory=dict[str, int])
-    """How much the stage worked through, in order; of a stage that filters: how many came in and were left after each
-    step."""
+    """Amounts that the stage worked through, in order; for a stage that filters, the number that came in and the number
+    left after each step."""
     facts: dict[str, object] = field(default_factory=dict[str, object])
     """Further entries of the artifacts' provenance."""
 
@@ -57,13 +57,13 @@ class Context:
     """Service of the recipe's reward."""
     tracker: Tracker
     data: Callable[[str, str | None, int | None], list[Prompt]]
-    """(name of a data set, split, limit) -> prompts."""
+    """Function: (name of a data set, split, limit) -> prompts."""
     lookup: Callable[[str], Lookup]
     """Name of the stage that wrote a data set or pairs, or their path -> where their prompts are found."""
     artifact: Callable[[str, str], Path]
-    """(kind, name of an earlier stage or a path) -> where it is."""
+    """Function: (kind, name of an earlier stage or a path) -> path of the artifact."""
     say: Callable[[str], None] = terminal.say
-    """Prints one line for the user."""
+    """Function that prints one line for the user."""
     environment: Environment | None = None
     """The environment that answers the model in this stage; None for none. The cluster's sampler has it too."""
     service: Callable[[RewardConfig], RewardService] | None = None

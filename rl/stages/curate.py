@@ -122,7 +122,7 @@ def run(config: Config, context: Context) -> Outcome:
     metrics = {"prompts": float(len(rows)), "kept": float(kept_count), "reused": float(is_reused)}
     metrics |= {"accuracy": sum(row["correct"] for row in rows) / max(1, sum(row["k"] for row in rows))}
     metrics |= control_metrics(rows, config)
-    context.tracker.rewind(0)
+    context.tracker.rewind(0)  # what a run that was killed within this stage has recorded is recorded anew
     context.tracker.record(1, metrics)
     verdict_count = sum(row["k"] for row in rows)
     counts = {"asked": len(rows), "sampled": len(rows) * config.samples, "judged": verdict_count}
@@ -145,6 +145,8 @@ def fingerprint_of(config: Config, model: Path, prompts: Sequence[Prompt], condi
     digest = hashlib.sha256()
     for file in sorted(path for path in model.iterdir() if path.suffix in (".safetensors", ".json", ".jinja", ".txt")):
         digest.update(file.read_bytes())
+    # Without further filters `run` applies `keep` anew to the counts that it reads, so that another range may reuse
+    # them.
     later_filters = ("least", "controls") if config.least or config.controls else ()
     leaves_alone = ("reuse", "model", "limit", *(() if later_filters else ("keep", "least", "controls")))
     settings = {key: value for key, value in asdict(config).items() if key not in leaves_alone}

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 FILE = "distilled.jsonl"
 FUNNEL_NAMES = {"accuracy": "correct", "grounding": "grounded", "coherence": "coherent", "self_cognition": "self-aware"}
-"""What the funnel calls the samples that pass the part of that name; others are called by the part."""
+"""Part of the verdict -> name, in the funnel, of the samples that pass it; other parts keep their own name."""
 
 
 @dataclass
@@ -38,8 +38,8 @@ class Config(CandidatesConfig):
     """Settings of `distill`."""
 
     select_by: SelectBy | None = None
-    """Which of the selected questions, by a verifier that judges the question alone: `{verifier: judge, args: {rubric:
-    perception, …}}`."""
+    """Choice among the selected questions, by a verifier that judges the question alone: `{verifier: judge, args:
+    {rubric: perception, …}}`."""
     chains: str | None = None
     """Another teacher's chains to filter, in place of samples of the model's own: a jsonl or parquet file, whose rows have
     `prompt` (an id of the data) or `messages`, `response`, perhaps `chain` and `source` (who wrote it); or a data set of the
@@ -115,7 +115,7 @@ def run(config: Config, context: Context) -> Outcome:
     from rl.stages.teacher_chains import collect_chains
 
     reward = config.reward or context.rewards.config
-    context.tracker.rewind(0)
+    context.tracker.rewind(0)  # what a run that was killed within this stage has recorded is recorded anew
     sources, counts, selection_drops = _questions(config, context, reward)
     prompts = {prompt.id: prompt for of_source in sources.values() for prompt in of_source}
     samples, before, drops_before = list[Sample](), dict[str, int](), dict[str, int]()
@@ -186,10 +186,12 @@ def filter_samples(
         # A demonstration is one turn: what tools said in turns of their own would be missing before it.
         rest = step("one turn", [s for s in rest if s.turns == 1], "took several turns", rest)
     for part, least in config.keep.items():
+        # A part that should have judged the prompt and left no value counts as failed.
         passing = [
             s for s in rest if not _judges(reward, part, prompts[s.prompt]) or s.parts.get(part, -math.inf) >= least
         ]
         rest = step(FUNNEL_NAMES.get(part, part), passing, f"{part} below {least:g}", rest)
+    # Last what depends on the other samples: it compares only those that are good enough to be kept.
     rest = step("distinct", _distinct(rest), "said before", rest)
     rest = step("best", _best(rest, config.per_question), f"more than {config.per_question} of a question", rest)
     rest = step("kept", balance_answers(rest, prompts, config.balance), "more than the answer's share", rest)
@@ -217,6 +219,7 @@ def balance_answers(samples: list[Sample], prompts: Mapping[str, Prompt], balanc
 
 def _fair_cap(counts: Sequence[int], balance: float) -> int:
     """Return the largest cap on an answer's count that is within `balance` times the mean of the counts it leaves."""
+    # Tried one by one: a cap lowers the mean as well, to which it is compared.
     for cap in range(max(counts), 1, -1):
         if cap * len(counts) <= balance * sum(min(count, cap) for count in counts):
             return cap

@@ -76,6 +76,7 @@ def run(config: Config, context: Context) -> Outcome:
     pairs = context.pairs(config.data, config.split, config.limit)
     cluster, policy = context.cluster, context.cluster.policy
     batch = pair_batch(pairs, cluster.chat, config.max_sequence_tokens)
+    # First as the stage starts, also where a checkpoint follows: the reference's logprobs are those of this model.
     policy.load(context.model, cluster.model, config.optimizer)
     batch = batch.add(ref=_reference(context, batch))
     checkpoints = Checkpoints(context.folder / "checkpoints", config.keep, context.say, context.record)
@@ -99,7 +100,7 @@ def train(
     checkpoints: Checkpoints,
     state: dict[str, Any],
 ) -> dict[str, float]:
-    """Learn from the pairs, from where `state` was left. Returns the means of the last ten steps."""
+    """Learn from the pairs, from where `state` was left; return the means of the last ten steps."""
     from rl.data.curriculum import Curriculum
     from rl.run.progress import Progress
 

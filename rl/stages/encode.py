@@ -36,7 +36,7 @@ class Config(TrainingConfig):
     clips_per_step: int = 32
     """Clips in each optimiser step."""
     augment: AugmentConfig | None = None
-    """How clips are changed each time they are heard; default: not at all."""
+    """Random changes to a clip each time it is heard; default: none."""
     optimizer: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(learning_rate=1e-3, warmup_steps=50, schedule="cosine")
     )
@@ -75,12 +75,13 @@ def run(config: Config, context: Context) -> Outcome:
     classes = classes_of([prompt for prompts in sources.values() for prompt in prompts], config.labels)
     policy, total = context.cluster.policy, config.steps(len(curriculum))
     policy.load_encoder(context.model, context.cluster.model, config.optimizer, [len(c) for c in classes.values()])
-    context.tracker.rewind(0)
+    context.tracker.rewind(0)  # without checkpoints a stage that was killed begins again
     loss = float("nan")
     with Progress(context.name, total) as progress:
         for step in range(1, total + 1):
             began, rate = time.monotonic(), config.optimizer.rate(step - 1, total)
             prompts = curriculum.draw(config.clips_per_step)
+            # A seed for each step: a clip that comes again is changed otherwise.
             clips, seed = [p.clips[0] for p in prompts], context.seed + step
             encoder_metrics = policy.fit_encoder(clips, targets(prompts, classes), rate, config.augment, seed).get()
             loss = encoder_metrics["loss"]

@@ -85,7 +85,7 @@ def plan(config: Config, work: Work) -> StagePlan:
 
 
 def run(config: Config, context: Context) -> Outcome:
-    """Measure `context.model`. Leaves `per_prompt.parquet`, and samples for the report."""
+    """Measure `context.model`; leave `per_prompt.parquet`, and samples for the report. Raises ValueError."""
     from rl.stages.benchmark_tables import FILE, headline_metrics, measure_sets, write_results
     from rl.stages.budgets import Questions, budget_curve
     from rl.stages.orders import measure_orders

@@ -39,19 +39,19 @@ class Kind:
     Config: type[StageConfig]
     """Dataclass of its settings, as a recipe has them."""
     run: Callable[[Any, Context], Outcome]
-    """Does the work: `run(config, context)`."""
+    """Function that does the work: `run(config, context)`."""
     plan: Callable[[Any, Work], StagePlan]
-    """Says before anything starts what the work will be: `plan(config, work)`."""
+    """Function that says before anything starts what the work will be: `plan(config, work)`."""
     makes: tuple[str, ...] = ()
     """Kinds of the artifacts that it leaves to later stages: model, difficulty, distilled, samples, pairs, …"""
     reads: Literal["prompts", "demonstrations", "pairs"] = "prompts"
-    """What each row of its data must have."""
+    """Content that each row of its data must have."""
     references: Mapping[str, str] = field(default_factory=lambda: dict(MODEL_REFERENCE))
     """Keys of its settings that name an earlier stage, and which kind of artifact of it."""
     filters: bool = False
-    """Its counts are a funnel: how many came in, how many were left after each step."""
+    """True if its counts are a funnel: the number that came in, then the number left after each step."""
     measures: bool = False
-    """Its metrics are a measurement of the model, with intervals, and not the course of a training."""
+    """True if its metrics measure the model, with intervals, and are not the course of a training."""
     teaches_encoder: bool = False
     """The audio encoder learns in it, though it is frozen elsewhere."""
     length: str | None = None

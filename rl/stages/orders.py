@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rollouts.sampler import Sampler
 
 FORMS = ("{letter}. {option}", "({letter}) {option}", "{letter}) {option}", "{letter}: {option}")
-"""How a line of a question may show an option."""
+"""Forms in which a line of a question may show an option."""
 KEYS = ("options", "choices")
 """Keys of `Prompt.fields` that may hold the options."""
 

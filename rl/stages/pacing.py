@@ -101,6 +101,7 @@ class Pacer:
         while turns := {
             key: turn for key in sorted(speeches) if (turn := speeches[key].next_turn(thoughts[key], closing))
         }:
+            # The limit is one for all that the engines are asked at a time: those that go on, then those that end.
             for most_tokens in (self.pace.speak, None):
                 asked = {key: turn for key, turn in turns.items() if turn.most_tokens == most_tokens}
                 for rollout in self._continue(asked, most_tokens):
@@ -179,6 +180,7 @@ def measure_pace(
     timed = timed[:TIMED_PROMPTS]
     metrics: dict[str, float] = {}
     for mode in pacer.pace.modes:
+        # `tbs` is how the samples themselves were answered.
         speeches = {} if mode == "tbs" else pacer.speak(mode, thoughts)
         # An answer that never began, for want of room, is the sample's own: cut off, too.
         rollouts = [speech.rollout or thoughts[key].sample.rollout for key, speech in speeches.items()]

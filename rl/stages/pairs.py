@@ -35,7 +35,7 @@ class Config(CandidatesConfig):
     by: str | None = None
     """The part of the verdict that decides; default: the whole score."""
     margin: float = 0.5
-    """How much better the chosen answer must be."""
+    """Least difference in score between the chosen and the rejected answer."""
     chosen: dict[str, float] = field(default_factory=dict[str, float])
     """The least that each named part of the chosen answer's verdict must be: `{accuracy: 1, grounding: 0.6}`. A part
     that does not judge the prompt does not count."""
@@ -95,6 +95,7 @@ def run(config: Config, context: Context) -> Outcome:
     if config.samples_of:
         ids = {prompt.id for prompts in sources.values() for prompt in prompts}
         file = context.artifact("samples", config.samples_of)
+        # The last line of a sample counts: one that was judged again has an earlier line with its error.
         samples = [s for s in {s.key: s for s in read_samples(file)}.values() if s.prompt in ids]
     else:
         samples = collect_samples(config, context, sources)
@@ -124,11 +125,12 @@ def match_samples(samples: Sequence[Sample], config: Config) -> tuple[list[tuple
     whole = [sample for sample in judged_samples if sample.whole]
     groups: dict[str, dict[str, Sample]] = defaultdict(dict)
     for sample in whole:
-        groups[sample.prompt].setdefault(sample.text, sample)
+        groups[sample.prompt].setdefault(sample.text, sample)  # two samples of one text are no choice
     pairs: list[tuple[Sample, Sample]] = []
     for group in groups.values():
         by_rank = sorted(group.values(), key=lambda s: (-value_of(s, config.by), -s.score, s.sample))
         better = [sample for sample in by_rank if _may_be_chosen(sample, config.chosen)]
+        # From both ends inwards; where they meet or cross, the margin, which is above 0, drops the pair.
         apart = zip(better[: config.per_prompt], reversed(by_rank), strict=False)
         pairs += [(a, b) for a, b in apart if value_of(a, config.by) - value_of(b, config.by) >= config.margin]
     prompts = Counter(chosen.prompt for chosen, _ in pairs)

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from rl.types import Scored
 
 DIFFICULTY, LEAST = "difficulty", "least"
-"""What may have dropped a prompt, beside a control."""
+"""Reasons, beside a control, for which a prompt is dropped."""
 UNKNOWN = "_unknown"
 """After a control's name: it had too few verdicts on the prompt to tell."""
 Row = dict[str, Any]
-"""A row of a difficulty file: id, correct, k, keep, verdicts, fingerprint, dropped_by (difficulty, least, a control, or a
-control and `_unknown`; empty where the prompt is kept), and for each control how many answers are right without the sound (`silenced`) of how many (`silenced_k`)."""
+"""A row of a difficulty file: id, correct, k, keep, verdicts, fingerprint, dropped_by (difficulty, least, a control, or
+a control and `_unknown`; empty where the prompt is kept), and for each control how many answers are right without the
+sound (`silenced`) of how many (`silenced_k`)."""
 
 
 @dataclass
@@ -66,7 +67,8 @@ class FilterConfig(SamplingConfig):
 
 
 def judge_difficulty(scored: Sequence[Scored], config: FilterConfig, fingerprint: str) -> list[Row]:
-    """Return one row a prompt. A prompt with errored samples has fewer than `samples` verdicts and is not kept: its difficulty is not known."""
+    """Return one row a prompt. A prompt with errored samples has fewer than `samples` verdicts and is not kept: its
+    difficulty is not known."""
     from rl.stages.scoring import by_prompt, is_correct
 
     rows: list[Row] = []
@@ -79,6 +81,7 @@ def judge_difficulty(scored: Sequence[Scored], config: FilterConfig, fingerprint
         elif not all(_mean_part(group, part) >= value for part, value in config.least.items()):
             dropped_by = LEAST
         row = {"id": id, "correct": correct, "k": k, "keep": not dropped_by, "verdicts": verdicts}
+        # In every row, also those that no control will test: a table takes its columns from the first one.
         empty_counts = {column: None for name in config.controls for column in (name, f"{name}_k")}
         rows.append({**row, "fingerprint": fingerprint, "dropped_by": dropped_by, **empty_counts})
     return rows
@@ -119,6 +122,7 @@ def apply_control(
 
 def verdicts_needed(samples: int, chance: float, level: float) -> int:
     """Return the fewest verdicts by which a control of so many samples can drop a prompt; all of them where it never can."""
+    # All n right is the strongest evidence that n verdicts can give; chance explains it with probability chance^n.
     return next((n for n in range(1, samples) if chance**n <= level), samples)
 
 

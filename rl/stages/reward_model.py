@@ -65,8 +65,9 @@ def run(config: Config, context: Context) -> Outcome:
         context.cluster.policy.load(context.model, context.cluster.model, config.optimizer)
     group = context.cluster.critic
     group.load(context.model, context.cluster.model, config.optimizer)
-    context.tracker.rewind(0)
+    context.tracker.rewind(0)  # without checkpoints a stage that was killed begins again
     steps = train(config, context, training)
+    # On the pairs that it has learned from: as a part of a reward it is centred at the mean of these.
     folder, rewards_N = context.folder / "reward_model", _rewards(config, context, training)
     group.export(folder)
     scale = {"mean": float(rewards_N.mean()), "deviation": float(rewards_N.std())}
@@ -79,7 +80,7 @@ def run(config: Config, context: Context) -> Outcome:
 
 
 def train(config: Config, context: Context, pairs: Sequence[Pair]) -> int:
-    """Learn from the pairs. Returns how many steps it took."""
+    """Learn from the pairs; return the number of steps."""
     from rl.data.curriculum import Curriculum
     from rl.data.pairs import last_token_batch, pair_batch
     from rl.run.progress import Progress

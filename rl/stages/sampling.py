@@ -49,9 +49,9 @@ class Sample(Turn):
     parts: Mapping[str, float] = field(default_factory=dict[str, float])
     error: str | None = None
     again: Mapping[str, Sequence[float]] | None = None
-    """What a verifier may ask for beside the text when a sample that could not be judged is judged again: `ids` (all
-    that the engine saw) and `logprobs`; None for a sample with a verdict, and for one with an environment, which is sampled
-    again."""
+    """Data that a verifier may ask for beside the text when a sample that could not be judged is judged again: `ids`
+    (all that the engine saw) and `logprobs`; None for a sample with a verdict, and for one with an environment, which
+    is sampled again."""
     written: str | None = None
     """The part of the text that the policy wrote, where an environment has put something into its turn."""
     turns: int = 1
@@ -61,12 +61,12 @@ class Sample(Turn):
 
     @property
     def key(self) -> tuple[str, int]:
-        """(prompt, number) of the sample, which no other sample of the stage has."""
+        """Return (prompt, number) of the sample, which no other sample of the stage has."""
         return self.prompt, self.sample
 
     @property
     def demonstration(self) -> tuple[str, str]:
-        """(chain, answer) as another model is to write them: what an environment says is not among it."""
+        """Return (chain, answer) as another model is to write them: what an environment says is not among it."""
         return (
             (self.reasoning, self.response)
             if self.written is None
@@ -75,7 +75,7 @@ class Sample(Turn):
 
     @property
     def whole(self) -> bool:
-        """True for a sample that ended by itself, with one closed chain and an answer after it."""
+        """Return whether the sample ended by itself, with one closed chain and an answer after it."""
         has_one_chain = self.text.count(THINK_CLOSE) == 1 and bool(self.reasoning and self.response)
         return has_one_chain and not self.truncated
 
@@ -154,7 +154,7 @@ def judge_rollouts(rewards: RewardService, rollouts: Iterable[Rollout]) -> Itera
             return
         if scored := rewards.take_finished(1.0):
             yield scored
-            rewards.check_errors()
+            rewards.check_errors()  # afterwards: what is judged has been stored when this ends the stage
 
 
 def read_samples(file: Path) -> Iterator[Sample]:
@@ -214,7 +214,7 @@ def _fresh_samples(
     original_rollouts = ([replace(r, prompt=prompts[r.prompt.id]) for r in rollouts] for rollouts in stream)
     for scored in Scorer(rewards).stream(original_rollouts):
         yield scored
-        rewards.check_errors()
+        rewards.check_errors()  # afterwards, as in `judge_rollouts`
 
 
 def _sample(scored: Scored, data: str, split: str | None) -> Sample:

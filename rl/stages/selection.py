@@ -31,7 +31,7 @@ class SelectBy:
     """Settings of a selection by a verifier."""
 
     verifier: str
-    """As in a part of the reward; it sees the question with an empty answer."""
+    """Verifier, named as in a part of the reward; it sees the question with an empty answer."""
     args: dict[str, object] = field(default_factory=dict[str, object])
     """Arguments of the verifier."""
     least: float = 0.5
@@ -89,6 +89,7 @@ def select_questions(
     file = context.folder / SELECTION
     files = [path for path in (context.earlier("selection"), file) if path is not None]
     opinions_so_far = {o.prompt: o for path in files for o in read_opinions(path) if o.error is None}
+    # Written anew: with those of the iteration before, and without errors, which are asked again.
     _write(file, opinions_so_far.values())
     prompts = [prompt for of_source in sources.values() for prompt in of_source]
     count = sum(prompt.id in opinions_so_far for prompt in prompts)

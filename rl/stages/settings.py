@@ -68,7 +68,7 @@ class StageConfig:
 
     @property
     def judges_samples(self) -> bool:
-        """True where the stage has samples judged by the reward."""
+        """Return whether the stage has samples judged by the reward."""
         return False
 
     @property
@@ -112,7 +112,7 @@ class SamplingConfig(StageConfig):
     samples: int = 8
     """Samples of each prompt."""
     temperature: float | None = None
-    """Default: that of the rlvr stage nearby, settled when the recipe is loaded."""
+    """Sampling temperature; default: that of the rlvr stage nearby, settled when the recipe is loaded."""
     max_sequence_tokens: int = 10240
     """Prompt and response together."""
     environment: str | EnvironmentConfig | None = None
@@ -147,9 +147,9 @@ class CandidatesConfig(SamplingConfig):
 
     temperature: float | None = 1.0
     select: dict[str, object] | None = None
-    """Which prompts: a `when` rule, as a reward part has it, such as `{source: timbre}` or `{audio: true}`."""
+    """Prompts to sample from: a `when` rule, as a reward part has it, such as `{source: timbre}` or `{audio: true}`."""
     ask: str | None = None
-    """Put after the question while sampling, and not stored: "Refer to what you hear …"."""
+    """Text put after the question while sampling, and not stored: "Refer to what you hear …"."""
     system: str | None = None
     """The system turn while sampling; not stored."""
     reward: RewardConfig | None = None
@@ -178,7 +178,7 @@ class TrainingConfig(StageConfig):
     """Settings of a stage that learns from its rows, epoch by epoch."""
 
     epochs: float = 1.0
-    """Of a mixture: until the first of its sources has been seen once."""
+    """Passes over the data; a pass over a mixture ends when the first of its sources has been seen once."""
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(learning_rate=1e-5))
     """The optimiser and its learning rate."""
 
@@ -232,7 +232,7 @@ class CheckpointConfig(StageConfig):
     """Settings of a stage whose training can be resumed in its middle."""
 
     checkpoint_every: int = 0
-    """Steps; 0: only the finished model is stored."""
+    """Steps between two checkpoints; 0: only the finished model is stored."""
     keep: int = 1
     """Checkpoints that stay."""
 

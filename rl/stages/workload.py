@@ -37,7 +37,7 @@ class StagePlan:
     forwards: int = 0
     """Passes forward alone of each token."""
     records: bool = False
-    """Its samples are stored with their texts."""
+    """True if its samples are stored with their texts."""
     checkpoints: int = 0
     """States of a learning model, with its optimizer, that stay on disk at once."""
     learners: int = 0
@@ -47,9 +47,9 @@ class StagePlan:
     expected_tokens: int = 0
     """Tokens of all its sequences at that length."""
     seconds: float = 0.0
-    """At the expected pace."""
+    """Time at the expected pace; 0 where no pace is known."""
     expected_seconds: float = 0.0
-    """At the expected pace and length."""
+    """Time at the expected pace and length."""
     training_seconds: float = 0.0
     """Of `seconds`, those in which trainers work."""
     sampling_seconds: float = 0.0
@@ -71,7 +71,7 @@ class Work:
     epoch: int | None
     """Draws after which the first of its sources has been seen once."""
     prefix: str = ""
-    """What `rows` is when it is no exact number: `about `, `up to `."""
+    """Words before `rows` where it is no exact number: `about `, `up to `."""
     length: float | None = None
     """Expected tokens of a sequence."""
 

@@ -1,4 +1,4 @@
-"""Guess what the columns of a data file hold: questions, answers, conversations, options, sound, tests of programs.
+"""Guesses what the columns of a data file hold: questions, answers, conversations, options, sound, tests of programs.
 
 Names are compared without capitals and signs, so `Final Answer`, `final_answer` and `finalAnswer` are one; where no name is
 usual, what stands in the column tells.
@@ -124,7 +124,7 @@ class Column:
 
     @property
     def is_scalar(self) -> bool:
-        """True if all values are texts or numbers."""
+        """Return whether all values are texts or numbers."""
         return bool(self.kinds) and self.kinds <= {"text", "number"}
 
     @property
@@ -165,6 +165,7 @@ def describe_columns(rows: Sequence[Row]) -> list[Column]:
 
 def find_named(columns: Sequence[Column], key: str, fits: Callable[[Column], bool]) -> Column | None:
     """Return the first of the columns with a usual name of a part that also holds what the part needs."""
+    # By name first, since names stand from the likeliest on: the order of the columns in the file means nothing.
     for usual in USUAL_NAMES[key]:
         for c in columns:
             if usual in (c.key, re.sub(r"[\W_]+", "", c.name.rpartition(".")[2]).casefold()) and fits(c):
@@ -194,6 +195,7 @@ def is_sound(c: Column) -> bool:
     if isinstance(first, dict):
         return {"bytes", "path"} <= first.keys() and "image" not in c.name.casefold()
     if isinstance(first, bytes):
+        # By the first bytes of WAV, FLAC, Ogg, AIFF, AU and CAF, and of MP3 with a tag and without one.
         return (
             first[:4] in (b"RIFF", b"fLaC", b"OggS", b"FORM", b".snd", b"caff")
             or first[:3] == b"ID3"

@@ -1,4 +1,4 @@
-"""Draft a recipe from a model, a data file, a reward and a machine."""
+"""Drafts a recipe from a model, a data file, a reward and a machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Find lengths and batches with which a first recipe fits its machine, by planning it: nothing is started."""
+"""Finds lengths and batches with which a first recipe fits its machine, by planning it: nothing is started."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class DataGuess:
 
     @property
     def has_demonstrations(self) -> bool:
-        """True if rows show what to answer, and no more than that can be learned from them."""
+        """Return whether rows show what to answer, and no more than that can be learned from them."""
         turns = self.column("messages")
         last = turns.values[0][-1] if turns and isinstance(turns.values[0], list) else None
         return "response" in self.fields or (
@@ -166,6 +166,7 @@ def _guess_question(columns: Sequence[Column], data: DataGuess) -> Column | None
         return column
     if "audio" in data.fields:  # what is asked about a sound often stands nowhere
         return None
+    # Of the columns of prose, where no name tells: the longest one, since ids, labels and categories are short.
     texts = [c for c in rest if c.kinds == {"text"} and c.share(r".*\s.*(?s:.)*") > 0.5 and c.filled > data.rows / 2]
     return max(texts, key=lambda c: c.mean_length, default=None)
 

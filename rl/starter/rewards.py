@@ -1,4 +1,4 @@
-"""Choose the reward that fits a data file, and what else the recipe's text needs for it."""
+"""Chooses the reward that fits a data file, and what else the recipe's text needs for it."""
 
 from __future__ import annotations
 

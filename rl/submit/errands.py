@@ -42,4 +42,4 @@ def errand(client: JobSubmissionClient, kind: str, entrypoint: str, node: str = 
         while not (has_ended := client.get_job_status(name).is_terminal()) and time.monotonic() < deadline:
             time.sleep(0.2)
         if has_ended:
-            client.delete_job(name)
+            client.delete_job(name)  # which Ray refuses for one that goes on

@@ -42,7 +42,7 @@ class JobEntry:
 
     @property
     def has_begun(self) -> bool:
-        """True if its process has ever started, so that there is a log."""
+        """Return whether its process has ever started, so that there is a log."""
         return bool(self.node)
 
     def explain(self) -> str:

@@ -23,6 +23,7 @@ def share(folder: Path) -> None:
     if not (folder / "recipe.yaml").is_file():
         print(MARK + json.dumps({"problem": f"no run in {folder}"}), flush=True)
         return
+    # Ray has the job write its output into the folder of its logs, so that stdout leads there.
     logs = Path(os.readlink("/proc/self/fd/1")).parent
     link = logs / f"groundtone-{secrets.token_hex(16)}"
     ended = threading.Event()

@@ -19,9 +19,9 @@ class SlurmJob:
 
     nodes: int
     gpus_per_node: int | None = None
-    """None: those that Slurm gives without being asked."""
+    """GPUs of each node; None: those that Slurm gives without being asked."""
     cpus_per_node: int | None = None
-    """None: whole nodes, for the job alone."""
+    """CPUs of each node; None: whole nodes, for the job alone."""
     time: str | None = None
     partition: str | None = None
     account: str | None = None

@@ -28,7 +28,7 @@ Row = dict[str, Any]
 """A row of a rollout file."""
 
 Score = float | None
-"""None where a sample could not be judged."""
+"""Score of a sample; None where it could not be judged."""
 
 
 @dataclass(frozen=True, slots=True)

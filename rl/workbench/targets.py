@@ -36,8 +36,8 @@ class Target:
 
     @property
     def has_content(self) -> bool:
-        """True where the case asks anything. A case without content tries a verifier of the answer's shape alone, for
-        which no content is wrong."""
+        """Return whether the case asks anything. A case without content tries a verifier of the answer's shape alone,
+        for which no content is wrong."""
         return bool(self.gold or self.question.strip() or self.fields or self.has_audio)
 
 

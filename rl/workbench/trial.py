@@ -51,7 +51,7 @@ class Trial:
     results: Sequence[CaseResult]
     seconds: float
     printed: Mapping[str, str] = field(default_factory=dict[str, str])
-    """What the verifier printed about a case, by its place; under an empty place what it printed while it was loaded."""
+    """Output of the verifier about a case, by the case's place; under an empty place that of its loading."""
 
     def summary(self, results: Sequence[CaseResult] | None = None) -> dict[str, int]:
         """Return counts over `results`, by default over all: `n`, and how many cases ended in each way."""

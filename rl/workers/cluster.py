@@ -71,7 +71,9 @@ class Cluster:
         seed: int = 0,
         site: RunSite | None = None,
     ) -> None:
-        """`seed` draws the probe of the weights' arrival. `report_loss` is called, in a thread of the cluster's own, with a process that has stood still for too long, and with one of Ray's own that has died."""
+        """Read the model's chat format; nothing starts before `__enter__`. `seed` draws the probe of the weights'
+        arrival. `report_loss` is called, in a thread of the cluster's own, with a process that has stood still for too
+        long, and with one of Ray's own that has died."""
         self.site, self.storage, self.judges = site or RunSite(), Storage(), judges
         self.names, self.config, self.engines, self.training = names, cluster, engines, training
         self.model, self.model_path, self.max_sequence_tokens = model, model_path, max_sequence_tokens

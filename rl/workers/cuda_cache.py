@@ -17,7 +17,7 @@ class Trainer(Protocol):
 
     device: torch.device
     shares_gpu: bool
-    """Whether an engine or another trainer has the same GPU."""
+    """True if an engine or another trainer has the same GPU."""
 
 
 Arguments = ParamSpec("Arguments")

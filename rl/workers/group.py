@@ -1,8 +1,8 @@
 """Trainers as the loop sees them: one object per role, whose methods hide its ranks and their micro-batches.
 
 A method that computes starts its work at once and returns a `Future`; `gather` waits for several, so that policy and
-critic work side by side: where they share GPUs, in turns. The types that a loop is written against, and the object in place of an absent role, are in
-`rl.workers.roles`. Suffixes as in `rl.types`.
+critic work side by side: where they share GPUs, in turns. The types that a loop is written against, and the object in
+place of an absent role, are in `rl.workers.roles`. Suffixes as in `rl.types`.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ class TrainerGroup:
     lora: LoraConfig | None = None
     """Adapter that trains in place of all weights."""
     make_room: Callable[[], None] = staticmethod(lambda: None)
-    """Called before the ranks work: engines on the same GPUs give their memory away."""
+    """Function called before the ranks work: it has engines on the same GPUs give their memory back."""
     trains_encoder: bool = False
-    """Batches go to the ranks as they are, clips included."""
+    """True if batches go to the ranks as they are, clips included, since the encoder learns from them."""
     storage: Storage = Storage()
-    """Where the ranks' files are."""
+    """Storage on which the ranks read and write their files."""
     turns: Turns
     gpus: frozenset[Gpu] = frozenset()
     """GPUs on which the role takes `turns` with others; empty on a CPU, where all work side by side."""
@@ -153,7 +153,7 @@ class PolicyGroup(TrainerGroup):
         super().__init__(actors, config, audio_features)
         self.handles: list[WeightBucket] = []
         self.stream: WeightStream | None = None
-        """How engines get the weights, where not by the object store."""
+        """Stream by which engines get the weights; None where they go through the object store."""
         self.probe, self.shares_gpus = probe, shares_gpus
 
     def load(

@@ -32,11 +32,13 @@ class Life:
     """The kernel's account of a process."""
 
     stopped: bool
-    """Stopped by a signal; not by a debugger, behind which somebody sits."""
+    """True if a signal has stopped it; a process in a debugger does not count, since a person is at work there."""
     runs: int | None
-    """How often a thread of it has got a core so far; None where it may sleep for as long as it likes, or nobody counts."""
+    """Times that a thread of it has got a core so far; None where it may sleep for as long as it likes, or the kernel
+    does not count."""
     read_at: float = field(default_factory=time.monotonic, compare=False)
-    """When the kernel gave it, by the clock of its own machine: an account that another machine has sent may be old."""
+    """Time at which the kernel gave it, by the clock of its own machine: an account sent by another machine may be
+    old."""
 
 
 @dataclass

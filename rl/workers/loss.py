@@ -15,6 +15,7 @@ class Loss:
     text: str
     """The lost thing and the reason, in one line."""
     is_curable: bool = True
-    """Whether others in their place may live; False where the same would happen again: memory ran out, or one never started."""
+    """True if new processes in their place may live; False where the same would happen again: memory ran out, or one
+    never started."""
     breaks_ray: bool = False
-    """Whether Ray may answer no question any more, not even that for its end."""
+    """True if Ray may answer no call any more, not even the one that ends it."""

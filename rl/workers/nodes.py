@@ -118,7 +118,7 @@ def _fill(bundles: Sequence[Bundle], free: Sequence[Free], unit: int) -> list[in
         node = max(open_nodes, key=lambda i: counts[i], default=-1)
         count = counts.get(node, 0)
         if count < len(rest):
-            count -= count % unit
+            count -= count % unit  # trainers that share their micro-batches are not divided between two nodes
         if not count:
             return None
         places += [node] * count
@@ -136,6 +136,7 @@ def _deal(bundles: Sequence[Bundle], free: Sequence[Free]) -> list[int] | None:
             return None
         left[node], counts[node] = _take(left[node], bundle), counts[node] + 1
         dealt.append(node)
+    # Dealt in turns neighbours lie apart; with as many on each node, but in order of nodes, they lie together.
     in_order, left = sorted(dealt), list(free)
     for bundle, node in zip(bundles, in_order, strict=True):
         if not _holds(left[node], bundle):  # bundles that differ: their own order does not fit

@@ -21,7 +21,7 @@ class Trainer(Protocol):
     """A trainer, as far as this module knows it."""
 
     offload: Offload | None
-    """What moves its states; None where they never leave the device."""
+    """Mover of its states; None where they never leave the device."""
 
 
 Arguments = ParamSpec("Arguments")

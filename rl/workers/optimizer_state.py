@@ -34,12 +34,12 @@ class Piece:
 
     parameter: str
     start: int
-    """Its first element in the flattened parameter."""
+    """Index of its first element in the flattened parameter."""
     count: int
     shard: int
     """Index, in `shards`, of the tensor that holds it."""
     offset: int
-    """Its first element in the flattened shard."""
+    """Index of its first element in the flattened shard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,8 @@ def optimizer_file(folder: str | Path, rank: int, world: int) -> Path:
 
 
 def write_optimizer(engine: Any, file: Path, rank: int) -> None:
-    """Write the pieces of this rank of a DeepSpeed `engine`."""
+    """Write the pieces of this rank of a DeepSpeed `engine`. Raises NonFiniteError for a NaN or an infinity among
+    them."""
     import safetensors.torch
 
     contents = list(shards(engine.optimizer))

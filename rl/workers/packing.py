@@ -92,6 +92,7 @@ def plan_steps(
         most = _unit_tokens(batch, config, ranks)
         units = pairs(batch, rows) if in_pairs else samples_by_prompt(batch, rows, most)
         for plan, of_rank in zip(plans, micro_batches(units, config, ranks), strict=True):
+            # The dummy is a whole pair where the loss is one of pairs.
             plan.append(OptimiserStep(rows, of_rank, rate, rows[: 2 if in_pairs else 1]))
     return plans
 

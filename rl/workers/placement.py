@@ -260,6 +260,7 @@ def _short_of(
 
 def _find_fix(roles: Mapping[str, Role], placement: Placement, cpus: float, gpus: float) -> str | None:
     """Return the smallest change of the recipe after which these roles fit, in words; None where none is found."""
+    # From the mildest change on; the last, engines on one GPU each, is one that a large model may not bear.
     lowered = {name: replace(role, count=_most(role, cpus, gpus)) for name, role in roles.items()}
     for change, candidate in (
         ([], roles),

@@ -31,10 +31,12 @@ from rollouts.remote import Actor, fetch
 ATTEMPT_S = 30.0
 """Seconds that Ray gets to reserve what is free; more where another run was quicker."""
 POLL_S = 1.0
+"""Seconds between two attempts."""
 NEWS_S = 30.0
-STUCK_S = 20.0
-"""Seconds for which it must look as if runs waited for each other: a run that has just ended gives its devices back within them."""
 """Seconds between two lines of a run that waits."""
+STUCK_S = 20.0
+"""Seconds for which it must look as if runs waited for each other: a run that has just ended gives its devices back
+within them."""
 WAIT_FIX = (
     "end what you do not need (rl jobs stop JOB, or Ctrl-C), ask for less, or wait longer (cluster.wait_s; 0: for ever)"
 )
@@ -43,6 +45,7 @@ WAIT_FIX = (
 def live_nodes(free: bool = False) -> list[Node]:
     """Return the cluster's nodes that live, this process's own first; with `free` what nobody holds of each."""
     here = str(ray.get_runtime_context().get_node_id())
+    # Ray's public functions tell what is free on the whole cluster only, not on each node.
     left: dict[str, dict[str, float]] = cast("Any", ray)._private.state.available_resources_per_node() if free else {}
     nodes: list[Node] = []
     for node in cast("list[dict[str, Any]]", ray.nodes()):  # Ray leaves it untyped
@@ -74,6 +77,7 @@ def reserve(
     with Ticket(config.running_cluster() is not None, holding) as ticket:
         while True:
             turn = ticket.turn()
+            # Only the first in the line tries: a small run that came later must not keep a large one waiting.
             if not turn.before and (reserved := _try_to_reserve(reservation, config, together, name_run(site.folder))):
                 if len(nodes) > 1:
                     site.say(f"placement: {describe_placed(reservation, reserved[1])}")
@@ -136,7 +140,8 @@ def _is_deadlock(reservation: Sequence[Bundle], config: ClusterConfig, together:
 def _try_to_reserve(
     reservation: Sequence[Bundle], config: ClusterConfig, together: int, name: str
 ) -> tuple[PlacementGroup, list[Node]] | None:
-    """Reserve the bundles on what is free under a run's name, each on the node that `arrange` gives it; return None where it is not enough."""
+    """Reserve the bundles on what is free under a run's name, each on the node that `arrange` gives it; return None
+    where it is not enough."""
     nodes = live_nodes(free=True)
     places = arrange(reservation, nodes, config.spread, together)
     if places is None:
@@ -151,6 +156,7 @@ def _try_to_reserve(
     group = placement_group(resources, strategy="PACK", bundle_label_selector=selectors, name=unique)
     if ray.wait([group.ready()], timeout=ATTEMPT_S)[0]:
         return group, [nodes[place] for place in places]
+    # Left to itself the request would stay with Ray, and take the devices once they are free.
     ray.util.remove_placement_group(group)
     return None
 

@@ -34,7 +34,7 @@ class RunSite:
     paths: Mapping[str, str] = field(default_factory=dict[str, str])
     """Paths that they read, each by its place in the recipe."""
     say: Callable[[str], None] = lambda _: None
-    """Prints a line for the user."""
+    """Function that prints a line for the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +42,11 @@ class View:
     """View that a node has of the storage of the run's own node."""
 
     sees_mark: bool
-    """It finds the file that the run's node has just written into the run directory."""
+    """True if the node finds the file that the run's node has just written into the run directory."""
     problem: str
-    """Why it cannot write into the run directory; "" if it can."""
+    """Reason why the node cannot write into the run directory; "" if it can."""
     absent: tuple[str, ...]
-    """Paths that it does not find."""
+    """Paths that the node does not find."""
 
 
 class Storage:
@@ -130,7 +130,7 @@ class NodeStorage(Storage):
 
     def _send(self, courier: Any, file: str, size: int, changed: int) -> None:
         with open(file, "rb") as content:
-            for offset in range(0, max(size, 1), BUCKET):
+            for offset in range(0, max(size, 1), BUCKET):  # once for an empty file too, which must be there
                 fetch(courier.write.remote(file, offset, content.read(BUCKET), changed))
 
     @contextmanager

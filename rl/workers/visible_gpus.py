@@ -1,4 +1,4 @@
-"""Check that torch sees the GPUs that Ray counts: actors would compute on the CPU otherwise, without a word."""
+"""Checks that torch sees the GPUs that Ray counts: actors would compute on the CPU otherwise, without a word."""
 
 from __future__ import annotations
 

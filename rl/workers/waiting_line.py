@@ -28,7 +28,7 @@ class Holding:
 
     @property
     def is_empty(self) -> bool:
-        """True where nothing is held."""
+        """Return whether nothing is held."""
         return not (self.cpus or self.gpus)
 
 
@@ -49,7 +49,7 @@ class Turn:
     before: int
     """Runs that came before it and still wait."""
     is_sent_away: bool = False
-    """It holds what the first one waits for, and must leave: both would wait for ever."""
+    """True if the run holds what the first one waits for and must leave: otherwise both would wait for ever."""
 
 
 class Line:
@@ -138,5 +138,7 @@ class Ticket:
 
 def _find_line() -> Any:
     actor: Any = ray.remote(Line)
+    # Detached, since it outlives the run that starts it; got where it exists, since two runs may start it at once; and
+    # without CPUs, of which the cluster may have none left.
     options = {"name": NAME, "namespace": NAME, "lifetime": "detached", "get_if_exists": True, "num_cpus": 0}
     return actor.options(**options).remote()

@@ -1,4 +1,4 @@
-"""List the tasks that make their own prompts: `source: NAME` in a recipe, listed by `rl data list`.
+"""Lists the tasks that make their own prompts: `source: NAME` in a recipe, listed by `rl data list`.
 
 A task is a function `(split, **args)` that yields prompts in a fixed order; None is all splits. The list shows the
 first line of its docstring, and a recipe is checked against the annotations of its arguments. A task of your own needs

@@ -1,4 +1,4 @@
-"""Rewrite the chain of a listening task, `a 220Hz b 440Hz second higher`, as other teachers would have written it."""
+"""Rewrites the chain of a listening task, `a 220Hz b 440Hz second higher`, as other teachers would have written it."""
 
 from __future__ import annotations
 

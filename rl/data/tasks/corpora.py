@@ -1,4 +1,4 @@
-"""Read collections of real recordings: their rows, and their sound.
+"""Reads collections of real recordings: their rows, and their sound.
 
 A collection is a folder with one parquet file and, beside it, a metadata.jsonl with the same rows without sound, from
 which questions are planned in milliseconds.

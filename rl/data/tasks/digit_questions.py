@@ -1,4 +1,5 @@
-"""Plan questions on clips of several real spoken digits: which ones, what is the sum of two, and a transcript of them."""
+"""Plans questions on clips of several real spoken digits: which ones, what is the sum of two, and a transcript of
+them."""
 
 from __future__ import annotations
 

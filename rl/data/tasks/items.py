@@ -22,7 +22,7 @@ class Item:
     clips: tuple[tuple[str, ...], ...]
     """Ids of the recordings of each clip."""
     total_s: float | None = None
-    """Least length of a clip made of several recordings; None: each clip is one recording as it is."""
+    """Least length of a clip made of several recordings, s; None: each clip is one recording as it is."""
 
 
 Planner = Callable[[Collection, Sequence[Row], int, Random], list[Item]]

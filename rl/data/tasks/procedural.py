@@ -1,4 +1,4 @@
-"""Make questions with reasoning-gym: no files, no network, as many as one asks for.
+"""Makes questions with reasoning-gym: no files, no network, as many as one asks for.
 
 Its own wording is for large models. For the datasets in `COMPACT` the question is written anew from the item's
 metadata, in a few lower-case letters (every byte is a token to a model from scratch), with a short chain that does the
@@ -28,7 +28,7 @@ class Item:
     """A question of a dataset, in the words that a prompt uses."""
 
     key: str
-    """What the item is about: it decides the split, and of items with the same key only the first is used."""
+    """Subject of the item: it decides the split, and of items with the same key only the first is used."""
     question: str
     answer: str | None
     chain: str | None = None
@@ -115,7 +115,8 @@ def procedural(
 
 
 def count(split: str | None, dataset: str = "spell_backward", size: int = 5000, **_: object) -> int:
-    """Return about how many prompts `procedural` makes, without making them: repeated items are counted too."""
+    """Return about how many prompts `procedural` makes, without making them: repeated items are counted too. Raises
+    ConfigError."""
     check_split(split, SPLITS, "reasoning_gym")
     if dataset not in COMPACT:
         names = _dataset_names()

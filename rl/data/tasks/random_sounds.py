@@ -1,4 +1,4 @@
-"""Draw random sounds, with attributes within a few percent of a coarse grid: pitches three semitones apart, levels
+"""Draws random sounds, with attributes within a few percent of a coarse grid: pitches three semitones apart, levels
 6 dB, durations half as long again. So what a chain says about a sound is true, and a tiny model can learn to say it.
 
 The order of the random calls decides every question: a call added or moved changes all data sets.

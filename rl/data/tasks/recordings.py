@@ -1,4 +1,4 @@
-"""Ask questions about real recordings: what is said or sounds, by whom, and how two clips compare.
+"""Asks questions about real recordings: what is said or sounds, by whom, and how two clips compare.
 
 Gold answers of acoustic questions are the measurements that come with the recordings. Two clips are compared only where
 these are apart by a safe margin (`questions.QUANTITIES`) and a second measurement, where there is one, agrees.

@@ -1,4 +1,5 @@
-"""Ask what sounds at one place of a scene: four figures of three quick tones, two of them behind a mark; no files needed.
+"""Asks what sounds at one place of a scene: four figures of three quick tones, two of them behind a mark; no files
+needed.
 
     silence · figure · NOISE figure · figure · BUZZ figure · silence       6 to 7 s; "tones after the noise?"
 

@@ -1,4 +1,4 @@
-"""Ask questions about synthesised sounds, whose pitch, loudness, length, brightness and rhythm are known; no files."""
+"""Asks questions about synthesised sounds, whose pitch, loudness, length, brightness and rhythm are known; no files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Synthesise sounds from their descriptions: tones, sweeps, noise, beats, and sounds one after the other.
+"""Synthesises sounds from their descriptions: tones, sweeps, noise, beats, and sounds one after the other.
 
 Levels are the RMS of the sounding part in dBFS, a full-scale square wave being 0. The samples depend on the
 description alone.

@@ -1,4 +1,4 @@
-"""Make letter tasks on the words of real text: `reverse`, `sort` and `vowels`, short enough for a model from scratch.
+"""Makes letter tasks on the words of real text: `reverse`, `sort` and `vowels`, short enough for a model from scratch.
 
 Every byte is a token to such a model, so questions are `reverse: apple` and chains hold only what the answer needs.
 """

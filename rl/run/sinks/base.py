@@ -23,7 +23,7 @@ class Sample:
     """The model's whole turn."""
     answer: str | None
     score: float | None
-    """None for a sample whose verdict erred."""
+    """Score of the sample; None where its verdict is an error."""
     reason: str
     clips: tuple[Path, ...] = ()
     """Files of the sounds in the prompt."""
@@ -45,7 +45,7 @@ class RunFacts:
     sink: str = ""
     """Name of the sink."""
     memory: dict[str, object] = field(default_factory=dict[str, object])
-    """What the sink remembers of this run between two processes, such as the run's id at a service."""
+    """Notes that the sink keeps of this run from one process to the next, such as the run's id at a service."""
 
     @property
     def files(self) -> Path:

@@ -173,7 +173,7 @@ class Config(StageConfig):
 
     @property
     def spares_old_logprobs(self) -> bool:
-        """True where no pass over the batch is needed for the logprobs before the update."""
+        """Return whether no pass over the batch is needed for the logprobs before the update."""
         # With one optimiser step, the policy in that step's forward pass is still the one that wrote the samples: the loss
         # uses its own detached logprobs as the old ones.
         return self.optimiser_steps == 1 and "old" not in columns(self.build_objective())

@@ -82,7 +82,7 @@ class SampleStream:
         sample to learn from."""
         group_count = self.config.prompts_per_step
         samples: list[Scored] = []
-        self.scorer.seconds.clear()
+        self.scorer.seconds.clear()  # an evaluation after the step before has added to them
         self.taken, self.draws = [], []
         # In rounds, not one group at a time: what is drawn must not depend on which group finishes first.
         for draw in range(MAX_DRAWS):

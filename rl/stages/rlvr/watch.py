@@ -57,7 +57,7 @@ class Watch:
     """The second opinions of one stage."""
 
     def __init__(self, reward: RewardConfig, folder: Path | None = None) -> None:
-        """`folder` is the recipe's, in which its verifiers are looked up."""
+        """Start without a history; `folder` is the recipe's, in which its verifiers are looked up."""
         self.reward, self.folder = reward, folder
         self.compared_parts: dict[str, str | None] = {SOLVED: None, **{w.title: w.of for w in reward.watch}}
         """The part of the reward that each opinion is compared with; None for `accuracy` or the score."""
