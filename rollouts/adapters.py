@@ -27,15 +27,17 @@ def base_name(name: str) -> str:
 
 
 def load_adapter(engine: LLMEngine, tensors: dict[str, Tensor], config: str, version: int) -> LoRARequest:
-    """Load an adapter in the place of the one before and return the handle by which requests name it. `tensors` and `config`
-    are the contents of peft's two files."""
+    """Load an adapter in the place of the one before and return the handle by which requests name it. `tensors` and
+    `config` are the contents of peft's two files."""
     import safetensors.torch
     from vllm.lora.request import LoRARequest
 
-    # vLLM takes an adapter as a folder. It lies in shared memory, which the processes of a tensor-parallel engine can read.
+    # vLLM takes an adapter as a folder. It lies in shared memory, which the processes of a tensor-parallel engine can
+    # read.
     with TemporaryDirectory(prefix="groundtone-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as folder:
         safetensors.torch.save_file(tensors, Path(folder) / "adapter_model.safetensors")
         (Path(folder) / "adapter_config.json").write_text(config)
         engine.add_lora(LoRARequest(f"version-{version}", SLOT, folder, load_inplace=True))
-        # Without `load_inplace`: a request that had it would make vLLM read the folder, which is gone by then, at every step.
+        # Without `load_inplace`: a request that had it would make vLLM read the folder, which is gone by then, at every
+        # step.
         return LoRARequest(f"version-{version}", SLOT, folder)

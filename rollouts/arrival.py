@@ -1,8 +1,8 @@
 """Compares checksums of the weights that a trainer sends with those of what each engine receives, tensor by tensor.
 
 A checksum covers a tensor's shape, type and bytes; the tensor's name is its key. On the host XXH3 is as fast as memory
-(35 GB/s on one core), so checksums cost about as much as one more copy of the weights. A tensor on a GPU is summed there:
-copying it to the host would cost more than the whole transfer.
+(35 GB/s on one core), so checksums cost about as much as one more copy of the weights. A tensor on a GPU is summed
+there: copying it to the host would cost more than the whole transfer.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 PIECE = 1 << 21
 """Words of 8 bytes that a sum on a GPU takes at once: 16 MB, of which three copies exist for a moment."""
 MULTIPLIER = 0x9E3779B97F4A7C15 - (1 << 64)
-"""2⁶⁴ divided by the golden ratio, an odd number whose bits are well mixed, as a signed integer: torch has no other kind."""
+"""2⁶⁴ divided by the golden ratio, an odd number whose bits are well mixed, as a signed integer: torch has no other
+kind."""
 SAFETENSORS_DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64"}
 """Types in a safetensors header, as torch calls them."""
 
@@ -74,7 +75,8 @@ def checksums(tensors: Iterable[tuple[str, Tensor]]) -> dict[str, Checksum]:
 
 @dataclass(frozen=True, slots=True)
 class StartedChecksum:
-    """A checksum that a GPU may still be computing. It is not read one by one, since each read would wait for the GPU."""
+    """A checksum that a GPU may still be computing. It is not read one by one, since each read would wait for the
+    GPU."""
 
     name: str
     shape: tuple[int, ...]
@@ -106,8 +108,8 @@ def finish_checksums(started: Sequence[StartedChecksum]) -> dict[str, Checksum]:
 
 
 def sum_words(content: Tensor) -> Tensor:
-    """Return a digest of bytes, an int64 of no dimensions on their device. Integer sums do not depend on the order in which a
-    GPU adds.
+    """Return a digest of bytes, an int64 of no dimensions on their device. Integer sums do not depend on the order in
+    which a GPU adds.
 
     Σ w_i · mix(x_i) over the words x of 8 bytes, mod 2⁶⁴, with odd weights w: one changed word always changes it, and a
     moved one does but for a chance of about 2⁻⁶³."""
@@ -121,7 +123,8 @@ def sum_words(content: Tensor) -> Tensor:
     tail = pad(content[size // 8 * 8 :], (0, -size % 8)).view(torch.int64)
     weights, total = _weights(content.device), torch.full((), size, dtype=torch.int64, device=content.device)
     for words in [*cast("tuple[Tensor, ...]", whole.split(PIECE)), tail]:
-        # Mixed first: if the top bits of two words both flip, as with two signs, the changes cancel under any odd weights.
+        # Mixed first: if the top bits of two words both flip, as with two signs, the changes cancel under any odd
+        # weights.
         mixed = words ^ ((words >> 29) & ((1 << 35) - 1))
         total = total * MULTIPLIER + (mixed * weights[: len(mixed)]).sum()
     return total

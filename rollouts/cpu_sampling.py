@@ -23,13 +23,14 @@ def draw(probabilities_NV: Tensor, uniforms_N: Tensor) -> Tensor:
     targets_N1 = (
         uniforms_N[:, None] * cumulative_NV[:, -1:]
     )  # scaled by the actual sum, so that a target is always below it
-    # `right`: a token of probability 0 repeats the value before it, and to the right of equal values it is never chosen.
+    # `right`: a token of probability 0 repeats the value before it, and to the right of equal values it is never
+    # chosen.
     return torch.searchsorted(cumulative_NV, targets_N1, right=True)[:, 0].clamp_(max=probabilities_NV.shape[1] - 1)
 
 
 class OneDrawSampler(TopKTopPSampler):
-    """vLLM's sampler for temperatures above 0, which draws by `draw`. A seeded request's tokens depend on its seed alone, as with
-    vLLM's own sampler, but they are other tokens."""
+    """vLLM's sampler for temperatures above 0, which draws by `draw`. A seeded request's tokens depend on its seed
+    alone, as with vLLM's own sampler, but they are other tokens."""
 
     def forward_cpu(
         self, logits: Tensor, generators: dict[int, torch.Generator], k: Tensor | None, p: Tensor | None

@@ -29,8 +29,8 @@ waits at the engine, so that it runs on during the report."""
 class Dispatcher:
     """Deals requests to the engines of a pool, one request for each turn of a sample.
 
-    Both callbacks run in the thread that deals: `deliver(i, completions)` takes what engine `i` has written, and `finish`
-    takes the samples that ended with a reply of the environment, as `episodes` reports them."""
+    Both callbacks run in the thread that deals: `deliver(i, completions)` takes what engine `i` has written, and
+    `finish` takes the samples that ended with a reply of the environment, as `episodes` reports them."""
 
     def __init__(
         self,
@@ -53,21 +53,22 @@ class Dispatcher:
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
         self._period = time.time_ns()
-        """Number of the period until the next change of weights; engines are told when it is over. It comes from the clock, so
-        that the numbers rise for an engine even if another dispatcher dealt to it before."""
+        """Number of the period until the next change of weights; engines are told when it is over. It comes from the
+        clock, so that the numbers rise for an engine even if another dispatcher dealt to it before."""
         self._failure: BaseException | None = None  # of the thread, for its next caller
 
     @property
     def busy(self) -> bool:
         """True while there is anything to write by the present weights, or an answer to wait for."""
-        # Calls without work count: an engine may still be stepping until its last call is back. Work without calls counts too:
-        # `settle` takes all calls back and leaves at the engines those samples that the next weights are to go on with.
+        # Calls without work count: an engine may still be stepping until its last call is back. Work without calls
+        # counts too: `settle` takes all calls back and leaves at the engines those samples that the next weights are to
+        # go on with.
         is_at_work = bool(self._calls) or any(self._running)
         return is_at_work or self.episodes.waiting or any(map(self._is_due, self._queue))
 
     def add(self, requests: Sequence[Request], first: bool = False) -> None:
-        """Queue requests, ahead of all others if `first`. Raises ValueError in a replay if the weights that are to begin them
-        are gone."""
+        """Queue requests, ahead of all others if `first`. Raises ValueError in a replay if the weights that are to
+        begin them are gone."""
         self._check_cuts(requests)
         if first:
             self._queue.extendleft(reversed(requests))
@@ -80,7 +81,8 @@ class Dispatcher:
         import ray
         from ray.exceptions import RayActorError
 
-        # A new engine takes its weights from the trainer, which is busy while the thread deals: so only the caller replaces.
+        # A new engine takes its weights from the trainer, which is busy while the thread deals: so only the caller
+        # replaces.
         for i in [] if self._is_in_thread else sorted(self._dead):
             if self.pool.engines[i] is self._members[i]:  # otherwise a load has already replaced it
                 self.pool.proof.check(i, self.pool.replace(i))
@@ -115,8 +117,8 @@ class Dispatcher:
             # A sample that ends its turn here may go on after its environment's reply, and is then due once more.
             for i, engine in enumerate(self.pool.engines):
                 self._deliver(i, fetch(engine.settle.remote()))
-            # Calls that were under way are back by now, since an actor takes its calls in order. Their samples are delivered
-            # too: the environment may reply to one of them, and its next turn may be this version's to write.
+            # Calls that were under way are back by now, since an actor takes its calls in order. Their samples are
+            # delivered too: the environment may reply to one of them, and its next turn may be this version's to write.
             calls, self._calls = self._calls, {}
             for call, i in calls.items():
                 self._deliver(i, fetch(call))
@@ -154,15 +156,16 @@ class Dispatcher:
         self._thread.start()
 
     def pause(self, at_once: bool = False) -> None:
-        """End the thread within a slice, or with `at_once` within one step of the engines, which then write no more until they
-        are next dealt to. Raises the thread's error, if it failed."""
+        """End the thread within a slice, or with `at_once` within one step of the engines, which then write no more
+        until they are next dealt to. Raises the thread's error, if it failed."""
         if self._thread is not None:
             self._stop.set()
             if at_once and self._thread.is_alive():
                 self._end_period()
             self._thread.join()
             self._thread = None
-            # Never lower than before: engines ignore the calls of a period that is over, so a clock set back would stop them.
+            # Never lower than before: engines ignore the calls of a period that is over, so a clock set back would stop
+            # them.
             self._period = max(self._period + 1, time.time_ns())
         if self._failure is not None:
             failure, self._failure = self._failure, None
@@ -170,8 +173,8 @@ class Dispatcher:
 
     def _end_period(self) -> None:
         """Have the engines cut short what they were asked for in this period."""
-        # Otherwise new weights would wait for the slice that each engine has begun, and for the one queued behind it. All
-        # engines are called: only the thread knows which of them have work, and it is still running.
+        # Otherwise new weights would wait for the slice that each engine has begun, and for the one queued behind it.
+        # All engines are called: only the thread knows which of them have work, and it is still running.
         for i, engine in enumerate(self.pool.engines):
             if i not in self._dead:
                 engine.end_period.options(concurrency_group=CONTROL).remote(self._period)
@@ -208,9 +211,11 @@ class Dispatcher:
                 continue
             # Two calls: while this thread handles the answer to one, the engine already steps for the other.
             while list(self._calls.values()).count(i) < 2:
-                # An even share of all that is left, rounded up: a fast engine must not empty the queue while the others idle.
+                # An even share of all that is left, rounded up: a fast engine must not empty the queue while the others
+                # idle.
                 share = -(-(len(self._queue) + sum(map(len, self._running))) // len(self.pool.engines))
-                # In a replay there is no other limit: samples held for a later version would take the places of those due now.
+                # In a replay there is no other limit: samples held for a later version would take the places of those
+                # due now.
                 most = share if self._replays else min(share, self.most_samples)
                 space = max(0, most - len(self._running[i]))
                 # A sample that goes on keeps to the engine whose prefix cache holds its earlier turns.
@@ -225,8 +230,8 @@ class Dispatcher:
                 self._calls[engine.advance.remote(self.pool.version, requests, SLICE_S, self._period)] = i
 
     def _is_due(self, request: Request) -> bool:
-        """Return whether the present weights may begin the sample: any may, except in a replay before the version that it
-        names first."""
+        """Return whether the present weights may begin the sample: any may, except in a replay before the version that
+        it names first."""
         return not request.cuts or request.cuts[0][0] <= self.pool.version
 
     @property
@@ -234,7 +239,8 @@ class Dispatcher:
         return any(request.cuts for request in self._queue)
 
     def _check_cuts(self, requests: Iterable[Request]) -> None:
-        """Raise ValueError for samples of a replay whose first version is gone, since no engine can begin them any more."""
+        """Raise ValueError for samples of a replay whose first version is gone, since no engine can begin them any
+        more."""
         if any(request.cuts and request.cuts[0][0] < self.pool.version for request in requests):
             raise ValueError(
                 "rlvr.replay: a repeated run goes on neither from a checkpoint nor over the death of an engine; begin it anew"
@@ -249,10 +255,11 @@ class Dispatcher:
                 self._dead.discard(i)
 
     def _requeue(self, i: int) -> None:
-        """Put the requests of a dead engine at the front of the queue. They keep their seeds, so another engine writes the same
-        tokens, unless the weights have changed since they were begun."""
+        """Put the requests of a dead engine at the front of the queue. They keep their seeds, so another engine writes
+        the same tokens, unless the weights have changed since they were begun."""
         self._calls = {call: j for call, j in self._calls.items() if j != i}
-        # Everything dealt and not delivered: samples that had ended but were not yet reported are lost with the engine, too.
+        # Everything dealt and not delivered: samples that had ended but were not yet reported are lost with the engine,
+        # too.
         requests, self._running[i] = list(self._running[i].values()), {}
         self._check_cuts(requests)
         self._queue.extendleft(requests)

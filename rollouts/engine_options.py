@@ -25,8 +25,8 @@ def base_options(model: str, dtype: str, longest: int, keeps_cache: bool) -> dic
         "disable_log_stats": True,
         "seed": 0,
     }
-    # With asynchronous scheduling a step is under way when weights change. Its tokens would count as the new weights', except
-    # that without `keeps_cache` vLLM drops them.
+    # With asynchronous scheduling a step is under way when weights change. Its tokens would count as the new weights',
+    # except that without `keeps_cache` vLLM drops them.
     return options | ({"async_scheduling": False} if keeps_cache else {})
 
 
@@ -51,7 +51,8 @@ def gpu_options(memory: int, dtype: str, longest: int) -> dict[str, Any]:
 
 
 def with_recipe(options: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options with the recipe's in their place; overrides of the model's config (`hf_overrides`) are merged."""
+    """Return the options with the recipe's in their place; overrides of the model's config (`hf_overrides`) are
+    merged."""
     merged = {**options, **recipe}
     overrides, more = options.get("hf_overrides"), recipe.get("hf_overrides")
     if isinstance(overrides, dict) and isinstance(more, dict):
@@ -71,6 +72,6 @@ def samples_in_flight(gpu: bool, recipe: Mapping[str, Any]) -> int:
 
 
 def free_share(free: int, total: int, planned: float, margin: int = 1 << 30) -> float:
-    """Return the share of a GPU's memory for an engine that replaces a dead one while other processes hold memory: the planned
-    share, or less. vLLM refuses to start if less is free than it is told to take. Sizes are in bytes."""
+    """Return the share of a GPU's memory for an engine that replaces a dead one while other processes hold memory: the
+    planned share, or less. vLLM refuses to start if less is free than it is told to take. Sizes are in bytes."""
     return min(planned, max(0.0, (free - margin) / total))

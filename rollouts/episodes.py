@@ -1,11 +1,12 @@
-"""Continues samples over several turns: what the policy writes, what an environment replies, and the engine's next request.
+"""Continues samples over several turns: what the policy writes, what an environment replies, and the engine's next
+request.
 
     Request -> engine -> Completion -> Episodes.add -> a finished Rollout, or the environment is asked
                                        Episodes.advance -> the Request that goes on, or a finished Rollout
 
-Token ids are continued, never encoded again: what the policy wrote and the tokens to which the engine expanded the clips stay
-as they are, and only a reply is encoded (`rl.data.chat.Chat.reply`). A turn's seed depends on that of the call, the prompt, the sample and the turn, so no
-result depends on the order in which environments answer.
+Token ids are continued, never encoded again: what the policy wrote and the tokens to which the engine expanded the
+clips stay as they are, and only a reply is encoded (`rl.data.chat.Chat.reply`). A turn's seed depends on that of the
+call, the prompt, the sample and the turn, so no result depends on the order in which environments answer.
 
 Every end of a sample has a reason: `stop` and `length` as without an environment, `turns` at the most turns, `audio_token`
 where the policy has written the token that stands for sound, behind which no engine can go on.
@@ -173,8 +174,8 @@ class Episode:
         return tuple(cuts)
 
     def go_on(self, reply: Reply, chat: ChatFormat, environment: Environment) -> str:
-        """Build the request that continues after the reply and return "", or return the reason for which the sample ends
-        here. Raises ValueError for a reply that cannot be encoded."""
+        """Build the request that continues after the reply and return "", or return the reason for which the sample
+        ends here. Raises ValueError for a reply that cannot be encoded."""
         ended = int(self.tokens[-1]) in chat.ends
         if reply.last or (ended and not reply.messages):
             return self._end(reply, self.completions[-1].finish_reason)
@@ -188,7 +189,8 @@ class Episode:
         space = self.limit - start - added
         if space < 1:
             return self._end(reply, "length")
-        # A chain that the template would strip from an earlier turn stays, since the policy has seen it; this is counted.
+        # A chain that the template would strip from an earlier turn stays, since the policy has seen it; this is
+        # counted.
         if THINK_CLOSE in self.text and any(m.role != "assistant" and chat.drops_chain(m.role) for m in reply.messages):
             reply = replace(reply, note=f"{reply.note} {CHAIN_KEPT}".strip())
         self.exchanges.append(Exchange(self.text, reply, start, start + added))
@@ -250,8 +252,8 @@ class Episodes:
         if self.environment is None or completion.finish_reason == "length":
             del self.open[completion.key]
             return episode.rollout(completion.finish_reason)
-        # No engine can continue after the token that stands for sound, and in the text it would pass for the place of a clip:
-        # the environment is not asked.
+        # No engine can continue after the token that stands for sound, and in the text it would pass for the place of a
+        # clip: the environment is not asked.
         if self.chat.audio_token in completion.tokens[completion.prompt_length :]:
             del self.open[completion.key]
             return episode.rollout("audio_token")

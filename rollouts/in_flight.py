@@ -24,8 +24,8 @@ def keep_clips() -> None:
     from vllm.v1.core.sched import output
 
     module = cast("Any", output)  # the function is not among its public ones
-    # vLLM leaves out clips that lie in the part of a prompt that the prefix cache covers. New weights empty that cache, the
-    # sample is computed anew from its beginning, and its clips are missing: `Encoder cache miss` (vLLM 0.30).
+    # vLLM leaves out clips that lie in the part of a prompt that the prefix cache covers. New weights empty that cache,
+    # the sample is computed anew from its beginning, and its clips are missing: `Encoder cache miss` (vLLM 0.30).
     assert callable(module.strip_covered_mm_data), "vLLM leaves out clips elsewhere"
 
     def keep(features: object, computed_tokens: int, uses_mrope: bool = False) -> object:
@@ -71,14 +71,15 @@ class InFlight:
 
     @contextmanager
     def put_first(self, name: str) -> Generator[None]:
-        """Have a request that vLLM was just given written in the next step, however many others wait or run. Those that wait
-        are kept out of vLLM's queues until the context ends."""
+        """Have a request that vLLM was just given written in the next step, however many others wait or run. Those that
+        wait are kept out of vLLM's queues until the context ends."""
         scheduler = self._scheduler
         request = self._request(name)
         # With `kv: keep` nothing was preempted for the new weights, so the engine may be full: make room first.
         while scheduler.running and self._lacks_space_for(request):
             self._preempt(scheduler.running[-1])
-        # In the same step vLLM would recompute the samples that it has preempted, and the caller would wait for that, too.
+        # In the same step vLLM would recompute the samples that it has preempted, and the caller would wait for that,
+        # too.
         queues = scheduler.skipped_waiting, scheduler.waiting
         others = [[other for other in queue if other is not request] for queue in queues]
         for queue, requests in zip(queues, others, strict=True):
@@ -144,8 +145,8 @@ class InFlight:
     def _lacks_space_for(self, request: Any) -> bool:
         """Return whether vLLM would let a new request wait for what runs."""
         scheduler = self._scheduler
-        # One block more for the token that it writes, and one for each running request: these may need a new block in the
-        # same step, and vLLM serves them first.
+        # One block more for the token that it writes, and one for each running request: these may need a new block in
+        # the same step, and vLLM serves them first.
         blocks = -(-request.num_tokens // scheduler.block_size) + 1 + len(scheduler.running)
         free = scheduler.kv_cache_manager.block_pool.get_num_free_blocks()
         return len(scheduler.running) >= scheduler.max_num_running_reqs or free < blocks
@@ -156,5 +157,6 @@ class InFlight:
         scheduler.running.remove(request)
         # vLLM drops what a step under way still brings of it: that token is written anew.
         scheduler._preempt_request(request, time.monotonic(), drop_stale_output=True)
-        # If it is scheduled again in the very next step, vLLM must not take it for a request that has run without a break.
+        # If it is scheduled again in the very next step, vLLM must not take it for a request that has run without a
+        # break.
         scheduler.prev_step_scheduled_req_ids.discard(request.request_id)

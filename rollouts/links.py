@@ -1,4 +1,5 @@
-"""Connects the two sides of a stream of weights: a store through which they talk, and process groups that carry the bytes.
+"""Connects the two sides of a stream of weights: a store through which they talk, and process groups that carry the
+bytes.
 
 Neither is torch's global process group, which trainers and vLLM each already use for themselves.
 """
@@ -52,13 +53,13 @@ class Links:
         return self._stores[host, port]
 
     def group(self, stream: Stream, name: str, rank: int, size: int) -> Any:
-        """Return this process's member of the process group of that name; an earlier stream's group is used again. Raises
-        TransferError if the stream is ended before all `size` processes are there."""
+        """Return this process's member of the process group of that name; an earlier stream's group is used again.
+        Raises TransferError if the stream is ended before all `size` processes are there."""
         name = f"{stream.group}/{name}"
         if name not in self._groups:
             whole_store = self.store(stream.host, stream.port)
-            # Count who is here before torch's own rendezvous, which would wait ten minutes for a process that has died and
-            # cannot be told to stop.
+            # Count who is here before torch's own rendezvous, which would wait ten minutes for a process that has died
+            # and cannot be told to stop.
             whole_store.add(f"{name}/here", 1)
             Line(whole_store, stream.name).wait(lambda: whole_store.add(f"{name}/here", 0) >= size)
             # torch does not export the name
@@ -113,8 +114,8 @@ class Line:
 
     def wait(self, is_done: Callable[[], bool]) -> None:
         """Wait until `is_done`. Raises TransferError as `get` does."""
-        # Polled, with growing pauses from 20 µs to 5 ms: most answers come at once, and a blocking wait would not see the
-        # key that ends the stream.
+        # Polled, with growing pauses from 20 µs to 5 ms: most answers come at once, and a blocking wait would not see
+        # the key that ends the stream.
         deadline, pause = time.monotonic() + TIMEOUT.total_seconds(), 2e-5
         while not is_done():
             time.sleep(pause)

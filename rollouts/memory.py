@@ -1,8 +1,8 @@
 """Plans the calls to vLLM that give away an engine's GPU memory and take it back; pure, so that tests need no GPU.
 
-vLLM's memory has two parts, weights and KV cache. An engine that shares its GPU with trainers gives both away while these
-work. For a load it wakes only the weights, so that the cache takes no memory while the trainer's buckets do, and wakes the
-cache afterwards: one sleep for each step of training.
+vLLM's memory has two parts, weights and KV cache. An engine that shares its GPU with trainers gives both away while
+these work. For a load it wakes only the weights, so that the cache takes no memory while the trainer's buckets do, and
+wakes the cache afterwards: one sleep for each step of training.
 """
 
 from __future__ import annotations

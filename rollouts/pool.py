@@ -1,4 +1,5 @@
-"""Treats the policy's engines as one: loads weights into all of them, replaces those that die, lets all of them rest."""
+"""Treats the policy's engines as one: loads weights into all of them, replaces those that die, lets all of them
+rest."""
 
 from __future__ import annotations
 
@@ -48,8 +49,8 @@ class EnginePool:
             self.load(self.weights, self.version)
 
     def replace(self, i: int) -> Receipt:
-        """Replace the dead i-th engine by a new one with the present weights, and return its receipt. Raises ValueError beyond
-        MAX_DEATHS, and if the weights do not load."""
+        """Replace the dead i-th engine by a new one with the present weights, and return its receipt. Raises ValueError
+        beyond MAX_DEATHS, and if the weights do not load."""
         self._count_death(i)
         return self._load([i])[i]
 
@@ -105,8 +106,8 @@ class EnginePool:
                 raise ArrivalError(f"engine {i}, version {self.version}: {error}") from error
 
     def _stream(self, members: Sequence[int], weights: Weights, source: StreamSource) -> dict[int, Receipt]:
-        """Return what `_load` does, of weights that the trainer streams. One death ends the stream for all engines; the dead
-        are replaced and a new stream begins."""
+        """Return what `_load` does, of weights that the trainer streams. One death ends the stream for all engines; the
+        dead are replaced and a new stream begins."""
         from ray.exceptions import RayActorError
 
         while True:
@@ -128,8 +129,8 @@ class EnginePool:
 
 
 def _await_all(calls: Sequence[ObjectRef[Any]], source: StreamSource) -> dict[ObjectRef[Any], Exception]:
-    """Wait for every call and return the errors of those that failed, in the order in which they did. The first failure ends
-    the stream for the others, which would wait for the failed side."""
+    """Wait for every call and return the errors of those that failed, in the order in which they did. The first failure
+    ends the stream for the others, which would wait for the failed side."""
     import ray
 
     failures: dict[ObjectRef[Any], Exception] = {}
@@ -148,8 +149,8 @@ def _await_all(calls: Sequence[ObjectRef[Any]], source: StreamSource) -> dict[Ob
 def _root(
     failures: Mapping[ObjectRef[Any], Exception], engines: Mapping[ObjectRef[Receipt], int], version: int
 ) -> Exception:
-    """Return the failure that caused the others, as the driver reports it: a death, else the first error that is more than
-    a report that the stream was ended."""
+    """Return the failure that caused the others, as the driver reports it: a death, else the first error that is more
+    than a report that the stream was ended."""
     from ray.exceptions import RayActorError, RayTaskError
 
     def rank(error: Exception) -> int:

@@ -44,8 +44,8 @@ def score_probe(
 ) -> np.ndarray:
     """Return [A] float32 logprobs of the tokens from `start` on, at temperature 1, by the model with the `adapter`.
 
-    `step` steps the engine and returns its outputs; within `put_first` a request is written before all others; `prompt` is the
-    probe as vLLM takes it. Raises ValueError if vLLM expands it to other `tokens`."""
+    `step` steps the engine and returns its outputs; within `put_first` a request is written before all others; `prompt`
+    is the probe as vLLM takes it. Raises ValueError if vLLM expands it to other `tokens`."""
     from vllm import SamplingParams
 
     # A request for prompt logprobs reads nothing from the prefix cache, so all of the probe is computed anew.

@@ -1,8 +1,8 @@
 """Proves that the engines hold the weights of the version that was loaded last, and use them.
 
-Checksums of each tensor show that an engine holds them; the probe, whose logprobs are compared with the trainer's, shows that
-it uses them. How far these two may differ is for the stage to judge, which knows the dtype. Here an engine is refused if it
-computes as before although the weights that it was sent, and the trainer's logprobs, have changed.
+Checksums of each tensor show that an engine holds them; the probe, whose logprobs are compared with the trainer's,
+shows that it uses them. How far these two may differ is for the stage to judge, which knows the dtype. Here an engine
+is refused if it computes as before although the weights that it was sent, and the trainer's logprobs, have changed.
 
 Suffix: A, the scored tokens of the probe.
 """
@@ -18,12 +18,14 @@ from rollouts.arrival import ArrivalError, Checksums, Receipt, describe_differen
 from rollouts.weights import Weights
 
 LEAST_CHANGE = {"float32": 1e-4}
-"""Nats, by dtype: change of the trainer's logprobs, as a mean over the probe, from which an engine's must have changed too."""
+"""Nats, by dtype: change of the trainer's logprobs, as a mean over the probe, from which an engine's must have changed
+too."""
 LEAST_ROUNDED_CHANGE = 0.01
-"""The same for other dtypes: if only some weights change in their last bit, an engine's rounding hides smaller changes."""
+"""The same for other dtypes: if only some weights change in their last bit, an engine's rounding hides smaller
+changes."""
 STALE_SHARE = 0.1
-"""An engine whose logprobs change by less than this share of the trainer's change still computes with old weights. Engines
-that use what they are sent change by 0.6 to 1.3 times as much, even if all of the change is rounding."""
+"""An engine whose logprobs change by less than this share of the trainer's change still computes with old weights.
+Engines that use what they are sent change by 0.6 to 1.3 times as much, even if all of the change is rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +77,8 @@ class Proof:
             if problem := describe_difference(self.checksums, received):
                 where = f"{place}, tensor-parallel worker {worker}" if len(receipt.received) > 1 else place
                 raise ArrivalError(f"{where}: {problem}")
-            # Checksums of a folder's headers have no digests. Engines read it by themselves, so what the first of them has
-            # read is from now on the reference for the others.
+            # Checksums of a folder's headers have no digests. Engines read it by themselves, so what the first of them
+            # has read is from now on the reference for the others.
             self.checksums = received
         self.slowest_engine_s = max(self.slowest_engine_s, receipt.seconds)
         if self.trainer_A is not None and receipt.score is not None:
@@ -108,13 +110,13 @@ class Proof:
 
     @property
     def seconds(self) -> float:
-        """Seconds that the proof of the last load took: checksums and scoring in the slowest engine, checksums in the trainer,
-        and the wait for the trainer's scoring after the engines had loaded."""
+        """Seconds that the proof of the last load took: checksums and scoring in the slowest engine, checksums in the
+        trainer, and the wait for the trainer's scoring after the engines had loaded."""
         return self.weights.seconds + self.slowest_engine_s + self.waited_s
 
     def metrics(self) -> dict[str, float]:
-        """Return the distance of the probe's logprobs from the trainer's, in nats, in the engine where it is largest; nothing
-        if no trainer has scored it."""
+        """Return the distance of the probe's logprobs from the trainer's, in nats, in the engine where it is largest;
+        nothing if no trainer has scored it."""
         if self.trainer_A is None or not self.engines_A:
             return {}
         gaps = [np.abs(engine_A - self.trainer_A) for engine_A in self.engines_A.values()]

@@ -29,8 +29,8 @@ class Request:
     stop: tuple[str, ...] = ()
     """Texts behind which the sample pauses for its environment."""
     cuts: Spans = ()
-    """(version, number of tokens) that each version of the weights is to write, in order, in a replay. Empty elsewhere: any
-    version may write any token."""
+    """(version, number of tokens) that each version of the weights is to write, in order, in a replay. Empty elsewhere:
+    any version may write any token."""
     engine: int | None = None
     """Index of the engine whose cache holds the beginning of a sample that goes on; None: any engine may take it."""
 

@@ -44,11 +44,12 @@ class Generation:
 class Sampler:
     """The policy's engines as one source of rollouts.
 
-    `engines` are handles of `EngineWorker` actors; `respawn(i)` returns a new i-th engine after one died. A sample's seed
-    depends on `seed`, the prompt's id and its index alone. On CPU an engine writes the same tokens and logprobs from the
-    same seed, bit for bit, whatever else it runs: neither the number of engines nor a death changes a token
-    (tests/rollouts/test_sampler.py). On a GPU rounding depends on the size of the batch, so tokens may differ from run to run,
-    unless `engines.batch_invariant` is set. A sample during which weights change also depends on the token at which they do."""
+    `engines` are handles of `EngineWorker` actors; `respawn(i)` returns a new i-th engine after one died. A sample's
+    seed depends on `seed`, the prompt's id and its index alone. On CPU an engine writes the same tokens and logprobs
+    from the same seed, bit for bit, whatever else it runs: neither the number of engines nor a death changes a token
+    (tests/rollouts/test_sampler.py). On a GPU rounding depends on the size of the batch, so tokens may differ from run
+    to run, unless `engines.batch_invariant` is set. A sample during which weights change also depends on the token at
+    which they do."""
 
     def __init__(
         self,
@@ -57,7 +58,8 @@ class Sampler:
         chat: ChatFormat,
         most_samples: int = samples_in_flight(False, {}),
     ) -> None:
-        """Begin with no weights loaded. An engine holds at most `most_samples` requests at once, running or in its queue."""
+        """Begin with no weights loaded. An engine holds at most `most_samples` requests at once, running or in its
+        queue."""
         self.pool, self.chat = EnginePool(engines, respawn), chat
         self.episodes = Episodes(chat)
         self.source: Source = self.episodes
@@ -80,8 +82,8 @@ class Sampler:
         """Load weights, or the model in a folder, into every engine under the name `version`. Samples in flight go on under
         the new weights. Raises ArrivalError, naming the engine and the tensor, unless every engine holds what was sent and
         uses it."""
-        # Calls still on their way to an engine name the old version, and it would refuse them after the load. They arrive
-        # before the weights do, since an actor takes its calls in order.
+        # Calls still on their way to an engine name the old version, and it would refuse them after the load. They
+        # arrive before the weights do, since an actor takes its calls in order.
         self.dispatcher.pause(at_once=True)
         if self.replays:
             self.dispatcher.settle()  # the old version's share of each sample must be whole
@@ -149,8 +151,8 @@ class Sampler:
         first: bool = False,
         most_tokens: int | None = None,
     ) -> Generation:
-        """Request `samples` answers to each prompt. The engines write them while `advance` is called, or between `run_on` and
-        the next call; `receive` is given the samples as they end.
+        """Request `samples` answers to each prompt. The engines write them while `advance` is called, or between
+        `run_on` and the next call; `receive` is given the samples as they end.
 
         A response has at most `max_sequence_tokens` minus its prompt's tokens, and at most `most_tokens` are written of it. Samples named in `skip`, by (prompt id,
         index), are not written; those in `openings` go on from these ids, which count as not written by the policy; those
@@ -168,8 +170,8 @@ class Sampler:
         generation = Generation(receive, {request.key for request in requests})
         self.generations |= dict.fromkeys(range(self.groups, self.groups + len(prompts)), generation)
         self.groups += len(prompts)
-        # From now on each load first waits until the old version has written its share of all samples, also of those that
-        # were asked for before.
+        # From now on each load first waits until the old version has written its share of all samples, also of those
+        # that were asked for before.
         self.replays = self.replays or bool(cuts)
         # A harness asks the engines by itself, later: the requests of its samples have no tokens yet.
         self.dispatcher.add([request for request in requests if request.tokens], first)
@@ -233,10 +235,11 @@ class Sampler:
                     f"prompt '{prompt.id}': {length} tokens leave no room for a response; "
                     f"raise max_sequence_tokens ({max_sequence_tokens}) or drop the row"
                 )
-            # One request for each sample, not vLLM's `n`, which withholds all samples of a group until the last has ended.
+            # One request for each sample, not vLLM's `n`, which withholds all samples of a group until the last has
+            # ended.
             for s in range(limits.samples):
-                # `skip` and `openings` name a sample by its prompt's id, which callers know. A request's key has the number of
-                # its group instead: two generations may hold the same prompt, but never the same group.
+                # `skip` and `openings` name a sample by its prompt's id, which callers know. A request's key has the
+                # number of its group instead: two generations may hold the same prompt, but never the same group.
                 sample_id = prompt.id, s
                 if sample_id in skip:
                     continue
@@ -255,8 +258,8 @@ class Sampler:
                 yield self.source.begin(prompt, request, limits.seed, max_sequence_tokens, len(opening))
 
     def _encode(self, prompt: Prompt) -> tuple[tuple[int, ...], int]:
-        """Return (ids to send, their number once the engine has expanded the audio); no ids where a harness asks. Raises
-        ValueError, naming the prompt, for one that the chat format cannot encode."""
+        """Return (ids to send, their number once the engine has expanded the audio); no ids where a harness asks.
+        Raises ValueError, naming the prompt, for one that the chat format cannot encode."""
         if not self.source.begins_with_prompt:
             return (), 0
         try:

@@ -1,9 +1,10 @@
 """Streams weights in buckets: a trainer's ranks pack tensors into one bucket while the one before travels.
 
-Every rank walks through the parameters, since gathering them is collective; those that send pack them. Each bucket has a
-header in the stream's store (names, types, shapes) and its bytes in a buffer that receivers map (`ipc`, `shared_memory`)
-or are sent (`nccl`, `gloo`). Of an engine with several tensor-parallel workers, each worker is sent only its share of the
-bytes, by a rank of its own if the trainer has enough; the workers then exchange the shares, over the links of a node.
+Every rank walks through the parameters, since gathering them is collective; those that send pack them. Each bucket has
+a header in the stream's store (names, types, shapes) and its bytes in a buffer that receivers map (`ipc`,
+`shared_memory`) or are sent (`nccl`, `gloo`). Of an engine with several tensor-parallel workers, each worker is sent
+only its share of the bytes, by a rank of its own if the trainer has enough; the workers then exchange the shares, over
+the links of a node.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ class Sender:
     """A rank's end of a stream of weights."""
 
     def __init__(self, links: Links, stream: Stream, rank: int, receivers: int, device: torch.device) -> None:
-        """Connect to the stream's store. `receivers` is the number of engines' workers on this rank's device, which read its
-        memory with `ipc` and `shared_memory`."""
+        """Connect to the stream's store. `receivers` is the number of engines' workers on this rank's device, which
+        read its memory with `ipc` and `shared_memory`."""
         self.stream, self.rank, self.device, self.links = stream, rank, device, links
         self.line = Line(links.store(stream.host, stream.port), stream.name)
         self.within = stream.transport in WITHIN_DEVICE
@@ -210,15 +211,15 @@ class Receiver:
         self.mapped: dict[int, tuple[str, Tensor]] = {}  # slot → (handle, bytes)
 
     def buckets(self) -> Iterator[list[tuple[str, Tensor]]]:
-        """Yield the (name, tensor) of each bucket, copied out of the sender's buffers. Raises TransferError when the stream is
-        ended early."""
+        """Yield the (name, tensor) of each bucket, copied out of the sender's buffers. Raises TransferError when the
+        stream is ended early."""
         count, pending = 0, self._begin(0)
         while pending is not None:
             entries, content, work = pending
             self._complete(content, work)
             count += 1
-            # If the next bucket has been sent by now, it travels while the caller loads this one. Not within a device, where
-            # receiving is a copy.
+            # If the next bucket has been sent by now, it travels while the caller loads this one. Not within a device,
+            # where receiving is a copy.
             ahead = not self.within and self.line.has(f"{self.place}head/{count}")
             following = self._begin(count) if ahead else None
             yield [(name, _view(content, dtype, shape, offset)) for name, dtype, shape, offset in entries]

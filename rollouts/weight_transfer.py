@@ -1,9 +1,9 @@
 """Loads a trainer's weights into an engine, through vLLM's weight-transfer interface.
 
 vLLM's own transports (NCCL, CUDA IPC) do not prove what arrived, and none works on CPU; this one is registered beside
-them. Weights come as a stream from the trainer (`rollouts.stream`), or by Ray's object store, into which the trainer puts
-buckets of tensors: the engine maps a bucket, copies each tensor out of it and loads layer by layer. The processes of a
-tensor-parallel engine are not Ray's: they read such a bucket from a file in shared memory.
+them. Weights come as a stream from the trainer (`rollouts.stream`), or by Ray's object store, into which the trainer
+puts buckets of tensors: the engine maps a bucket, copies each tensor out of it and loads layer by layer. The processes
+of a tensor-parallel engine are not Ray's: they read such a bucket from a file in shared memory.
 """
 
 from __future__ import annotations
@@ -89,15 +89,16 @@ def readable_by_workers(bucket: WeightBucket, parallel: bool) -> Generator[Weigh
     if not parallel or bucket.get("tensors") is None:
         yield bucket
         return
-    # Processes that vLLM starts are no Ray workers and cannot read the object store, but they can read a file in shared memory.
+    # Processes that vLLM starts are no Ray workers and cannot read the object store, but they can read a file in shared
+    # memory.
     with TemporaryDirectory(prefix="groundtone-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as folder:
         safetensors.torch.save_file(dict(Bucket(**bucket).read()), Path(folder) / "bucket.safetensors")
         yield {**bucket, "tensors": None, "folder": folder}
 
 
 class PolicyWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
-    """The receiving side, one in each of vLLM's workers. vLLM calls `start_weight_update`, `update_weights` for each bucket
-    and `finish_weight_update`."""
+    """The receiving side, one in each of vLLM's workers. vLLM calls `start_weight_update`, `update_weights` for each
+    bucket and `finish_weight_update`."""
 
     init_info_cls = Rendezvous
     update_info_cls = Bucket
@@ -123,8 +124,9 @@ class PolicyWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
         """Make the model's layers ready to be loaded again."""
         self.updated_parameters, self.broken_parameter = set(), ""
         self.received, self.checksum_s, self.refusal = {}, 0.0, ""
-        # A plain `load_weights` into a live engine fails (`'Parameter' object has no attribute 'weight_loader'`), because
-        # vLLM packs CPU layers after the first load. This undoes the packing layer by layer, `finalize…` packs them again.
+        # A plain `load_weights` into a live engine fails (`'Parameter' object has no attribute 'weight_loader'`),
+        # because vLLM packs CPU layers after the first load. This undoes the packing layer by layer, `finalize…` packs
+        # them again.
         reload.initialize_layerwise_reload(self.model)
         self.expert_kernels = _take_expert_kernels(self.model) if self.device.type == "cpu" else []
 
@@ -149,16 +151,16 @@ class PolicyWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
         try:
             loaded_names = model.load_weights(tensors) or set()
         except TransferError:
-            # Only part of a version has come. Finalised all the same: a layer that still waits for tensors would otherwise
-            # mix those that it holds with the next version's.
+            # Only part of a version has come. Finalised all the same: a layer that still waits for tensors would
+            # otherwise mix those that it holds with the next version's.
             reload.finalize_layerwise_reload(self.model, self.model_config)
             self.links.drop(Stream(**(update_info.stream or {})).group)
             raise
         except Exception as error:  # for a name or shape that the model lacks each loader of vLLM raises another type
             reason = (str(error).splitlines() or [type(error).__name__])[0].partition(". ")[0]
             self.refusal = f"vLLM does not take {self.last_name}: {reason}"
-            # Not raised here: `refusal` reports it after the update. Other engines receive the same stream, and its sender
-            # waits for all of them, so it is read to its end.
+            # Not raised here: `refusal` reports it after the update. Other engines receive the same stream, and its
+            # sender waits for all of them, so it is read to its end.
             if update_info.stream is not None:
                 for _ in tensors:
                     pass
@@ -170,8 +172,8 @@ class PolicyWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
         self.updated_parameters |= loaded_names
 
     def _inspect(self, bucket: Bucket, sums: dict[str, Checksum]) -> Iterator[tuple[str, torch.Tensor]]:
-        """Yield the bucket's tensors and note their checksums. Of a folder also note the first tensor that holds a NaN or an
-        infinity; a trainer checks its weights before it sends them."""
+        """Yield the bucket's tensors and note their checksums. Of a folder also note the first tensor that holds a NaN
+        or an infinity; a trainer checks its weights before it sends them."""
         for tensors in self._read(bucket):
             start = time.monotonic()
             sums |= checksums(tensors)
@@ -201,8 +203,9 @@ class PolicyWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
         for method, kernel in self.expert_kernels:
             if method.moe_kernel is None:  # its experts are frozen, and stayed as they were packed
                 method.moe_kernel = kernel
-        # With tied embeddings the head shares the embedding's matrix, but reloading the embedding does not re-pack the head's
-        # copy of it. Without this the engine silently computed with old logits: logprobs were wrong by 1.6 to 2.7.
+        # With tied embeddings the head shares the embedding's matrix, but reloading the embedding does not re-pack the
+        # head's copy of it. Without this the engine silently computed with old logits: logprobs were wrong by 1.6 to
+        # 2.7.
         language_model: Any = self.model.get_language_model() if supports_multimodal(self.model) else self.model
         # Gemma and Cohere have no head beside the embedding, which packs itself when it is loaded.
         if hasattr(language_model, "lm_head"):
@@ -220,8 +223,8 @@ def forget_frozen(worker: Any) -> None:
 def _take_expert_kernels(model: nn.Module) -> list[tuple[Any, Any]]:
     """Make a mixture's experts ready to be packed again, and return (method, kernel) of each layer.
 
-    On CPU vLLM packs their matrices when it builds their kernel, at the first load. A later load found the kernel and copied
-    unpacked matrices over the packed ones: logprobs were silently wrong by 0.5."""
+    On CPU vLLM packs their matrices when it builds their kernel, at the first load. A later load found the kernel and
+    copied unpacked matrices over the packed ones: logprobs were silently wrong by 0.5."""
     kernels: list[tuple[Any, Any]] = []
     for module in model.modules():
         method: Any = getattr(module, "quant_method", None)

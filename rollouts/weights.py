@@ -34,7 +34,8 @@ class StreamSource(Protocol):
     """The trainer's side of a stream of weights, as the driver holds it."""
 
     drops: bool
-    """True where engines drop their weights when they rest, since sending them anew is faster than copying them from the host."""
+    """True where engines drop their weights when they rest, since sending them anew is faster than copying them from
+    the host."""
 
     def start(self, engines: Sequence[int]) -> tuple[Sequence[Stream], Sequence[ObjectRef[tuple[Checksums, float]]]]:
         """Begin to send the present weights to these engines. Return the stream of each, and what the ranks will answer:

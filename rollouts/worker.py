@@ -73,7 +73,8 @@ class EngineWorker:
             options |= cpu_options(max_sequence_tokens)
         options = with_recipe(options, config.vllm)  # the recipe's keys win
         if sleeps and torch.cuda.is_available() and "kv_cache_memory_bytes" not in options:
-            # An engine that replaces a dead one starts while trainers hold memory of the GPU: it plans with what is free.
+            # An engine that replaces a dead one starts while trainers hold memory of the GPU: it plans with what is
+            # free.
             options[SHARE] = free_share(free, total, options.get(SHARE, WHOLE_SHARE))
         arguments = EngineArgs(**{"trust_remote_code": cast(Any, False), **options})
         keep_clips()
@@ -83,7 +84,8 @@ class EngineWorker:
             from rollouts.cpu_sampling import use_one_draw
 
             self.engine.collective_rpc(use_one_draw)
-        # vLLM stops at the tokenizer's end of turn by itself; a config.json may name others, which each request must list.
+        # vLLM stops at the tokenizer's end of turn by itself; a config.json may name others, which each request must
+        # list.
         eos: int | list[int] | None = self.engine.model_config.hf_text_config.eos_token_id
         if eos is None:
             eos = []
@@ -103,9 +105,9 @@ class EngineWorker:
         return True
 
     def load(self, version: int, buckets: Sequence[WeightBucket], probe: Probe | None = None) -> Receipt:
-        """Load new weights, forget all that was computed with the old ones, and return the checksums of what was received
-        and the logprobs of the probe. Samples in flight go on under the new weights. Raises ValueError for a parameter that
-        is missing, that the model does not take, or that holds a NaN or an infinity in a folder."""
+        """Load new weights, forget all that was computed with the old ones, and return the checksums of what was
+        received and the logprobs of the probe. Samples in flight go on under the new weights. Raises ValueError for a
+        parameter that is missing, that the model does not take, or that holds a NaN or an infinity in a folder."""
         from rollouts import adapters, weight_transfer
 
         self._apply(self.memory.begin_load())
@@ -143,8 +145,8 @@ class EngineWorker:
 
     def _forget(self) -> None:
         """Forget what was computed by the old weights: it would be served on."""
-        # Samples in flight included, unless the cache is kept: vLLM puts them at the front of its queue and computes their
-        # prompt and what they have written anew, as one prompt.
+        # Samples in flight included, unless the cache is kept: vLLM puts them at the front of its queue and computes
+        # their prompt and what they have written anew, as one prompt.
         forgotten = self.engine.reset_prefix_cache(reset_running_requests=not self.keeps_cache)
         if not forgotten and not self.keeps_cache:
             raise ValueError("vLLM goes on with prefixes that the old weights have computed")
@@ -152,7 +154,8 @@ class EngineWorker:
         self.engine.reset_encoder_cache()  # audio embeddings: old weights of the audio adapter computed them
 
     def _receipt(self, probe: Probe | None, adapter: Checksums) -> Receipt:
-        """Return the checksums of the last update, those of an `adapter` included, and the probe's logprobs under it."""
+        """Return the checksums of the last update, those of an `adapter` included, and the probe's logprobs under
+        it."""
         from rollouts import weight_transfer
 
         workers: list[tuple[Checksums, float]] = self.engine.collective_rpc(weight_transfer.arrivals)
@@ -169,8 +172,8 @@ class EngineWorker:
     def advance(
         self, version: int, requests: Sequence[Request], slice_s: float, period: float = math.inf
     ) -> list[Completion]:
-        """Add `requests`, step until `slice_s` seconds have passed, the engine is idle or the `period` is over, and return the
-        samples that ended. Raises RuntimeError unless the engine holds the weights of `version`."""
+        """Add `requests`, step until `slice_s` seconds have passed, the engine is idle or the `period` is over, and
+        return the samples that ended. Raises RuntimeError unless the engine holds the weights of `version`."""
         if version != self.version:
             raise RuntimeError(f"the engine holds policy version {self.version}, not {version}: load the weights first")
         self._apply(self.memory.begin_generation())
@@ -190,7 +193,8 @@ class EngineWorker:
         return self._take_finished()
 
     def end_period(self, period: int) -> None:
-        """Stop calls of `advance` that belong to this period after the step that they are taking. Runs in another thread."""
+        """Stop calls of `advance` that belong to this period after the step that they are taking. Runs in another
+        thread."""
         # A number, not a flag: however late it comes, it stops no call of a later period.
         self.ended_period = max(self.ended_period, period)
 
@@ -201,8 +205,8 @@ class EngineWorker:
         return self._take_finished()
 
     def _step(self) -> list[Any]:
-        """Step once, keep the samples that have ended for `advance`, and return vLLM's other outputs: the probe's and those
-        of samples that are read while they are written."""
+        """Step once, keep the samples that have ended for `advance`, and return vLLM's other outputs: the probe's and
+        those of samples that are read while they are written."""
         others: list[Any] = []
         for output in cast("list[Any]", self.engine.step()):
             if output.request_id not in self.in_flight.requests:
@@ -228,9 +232,9 @@ class EngineWorker:
             self.end_streams(["stream"])
 
     def begin_stream(self, name: str, request: Request) -> None:
-        """Add a sample that is read while it is written, by the weights that the engine holds, whatever they are: its tokens
-        come without logprobs and version. Raises ValueError for a prompt that is too long, and for a clip that cannot be
-        decoded."""
+        """Add a sample that is read while it is written, by the weights that the engine holds, whatever they are: its
+        tokens come without logprobs and version. Raises ValueError for a prompt that is too long, and for a clip that
+        cannot be decoded."""
         self._apply(self.memory.begin_generation())
         parameters = streaming_parameters(request, self.stop_tokens)
         self.engine.add_request(name, self._prompt(request), parameters, lora_request=self.adapter)
@@ -271,6 +275,7 @@ class EngineWorker:
         if request.clips:
             prompt["multi_modal_data"] = {"audio": [(waveform(clip), SAMPLE_RATE) for clip in request.clips]}
         if self.keeps_cache:
-            # Prefixes that earlier weights computed are still in the cache: the salt keeps a new prompt from sharing them.
+            # Prefixes that earlier weights computed are still in the cache: the salt keeps a new prompt from sharing
+            # them.
             prompt["cache_salt"] = f"version {self.version}"
         return prompt

@@ -32,8 +32,8 @@ class ToolCall:
 
 
 def find_tagged(text: str, tags: Sequence[str]) -> tuple[str, str | None] | None:
-    """Return (tag, content) of the call after which the policy has paused, or None if no tag is closed. The content is None for
-    a tag that was closed but never opened."""
+    """Return (tag, content) of the call after which the policy has paused, or None if no tag is closed. The content is
+    None for a tag that was closed but never opened."""
     closed = [(text.rfind(f"</{tag}>"), tag) for tag in tags]
     place, tag = max(closed, default=(-1, ""))
     if place < 0:

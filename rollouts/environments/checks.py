@@ -14,7 +14,8 @@ from rollouts.environments.tool import IN_TREE, list_tools, tag_of
 
 
 def check_environment(config: EnvironmentConfig, place: str, folder: Path | None) -> None:
-    """Raise ConfigError if an environment names no function, or one that does not take the arguments it will be given."""
+    """Raise ConfigError if an environment names no function, or one that does not take the arguments it will be
+    given."""
     if config.step:
         _check_step(config.step, config.args, place, folder)
     if config.harness:

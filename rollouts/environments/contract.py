@@ -1,7 +1,7 @@
 """Converts what an environment's process and the run exchange: a rollout so far in, a reply out as plain data for JSON.
 
-A reply is checked in the process that makes it, so that a faulty one costs only its sample: messages of known roles, texts and
-sounds of bounded size, clips that can be decoded.
+A reply is checked in the process that makes it, so that a faulty one costs only its sample: messages of known roles,
+texts and sounds of bounded size, clips that can be decoded.
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ class Pause:
 
 
 def to_wire(reply: object, state: bytes | None) -> dict[str, object]:
-    """Return an environment's answer as plain data. Raises ReplyError for anything but None or a Reply within the limits."""
+    """Return an environment's answer as plain data. Raises ReplyError for anything but None or a Reply within the
+    limits."""
     return {"reply": None if reply is None else _reply_to_wire(reply), "state": _encode(state), "error": None}
 
 
@@ -127,7 +128,8 @@ def check_reply(reply: Reply) -> Reply:
 
 
 def _cut_words(note: str) -> str:
-    """Return the words of a note that are counted. A word at the limit is dropped, since a part of it would be another word."""
+    """Return the words of a note that are counted. A word at the limit is dropped, since a part of it would be another
+    word."""
     words = note[: MOST_NOTE_CHARACTERS + 1].split()
     if len(note) > MOST_NOTE_CHARACTERS and not note[MOST_NOTE_CHARACTERS].isspace():
         words = words[:-1]

@@ -17,7 +17,8 @@ from rl.think import THINK_CLOSE
 from rl.types import Message, Prompt, Reply, Rollout
 
 _SIGNS = (ASK, sign_of("internal"), sign_of("external"))
-"""Signs after which the policy pauses. Text may follow a sign, since the last token is written whole, such as `>\\n`."""
+"""Signs after which the policy pauses. Text may follow a sign, since the last token is written whole, such as
+`>\\n`."""
 
 
 def step(prompt: Prompt, rollout: Rollout, cost: float = 0.0) -> Reply | None:

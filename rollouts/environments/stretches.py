@@ -1,5 +1,5 @@
-"""Compares the stretches of a clip that a policy asked to hear again with the one that the question is about, and with each
-other."""
+"""Compares the stretches of a clip that a policy asked to hear again with the one that the question is about, and with
+each other."""
 
 from __future__ import annotations
 

@@ -5,8 +5,8 @@ A parameter named `prompt` is given the prompt.
     def weather(city: str, *, file: Path) -> str:
         '''Return the weather in a city.'''
 
-The model is told of a ValueError that the function raises, since it has asked for something that cannot be done; any other
-exception is an error of the sample.
+The model is told of a ValueError that the function raises, since it has asked for something that cannot be done; any
+other exception is an error of the sample.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ class Tool:
         return {"type": "function", "function": function}
 
     def read_content(self, content: str) -> dict[str, object]:
-        """Return the arguments written between tags: the whole text for a tool of one parameter or whose first is a text,
-        else values separated by commas. Raises BadCallError for too many values."""
+        """Return the arguments written between tags: the whole text for a tool of one parameter or whose first is a
+        text, else values separated by commas. Raises BadCallError for too many values."""
         names = [*self.parameters]
         if len(names) <= 1 or _plain(self.hints.get(names[0])) is str:
             return {names[0]: content} if names else {}

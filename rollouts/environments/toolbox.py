@@ -1,8 +1,8 @@
 """Answers calls of a recipe's tools: finds a call in what the policy wrote, makes it, and replies with the answer.
 
-With tags the answer follows the call in the policy's own turn: text as `<result>…</result>`, sound as sound. With the chat
-template it is a turn of the tool. A call that cannot be read or made is counted under a word of its own (`malformed`,
-`reversed`, `error`), and if the tool answers in words the model is told why.
+With tags the answer follows the call in the policy's own turn: text as `<result>…</result>`, sound as sound. With the
+chat template it is a turn of the tool. A call that cannot be read or made is counted under a word of its own
+(`malformed`, `reversed`, `error`), and if the tool answers in words the model is told why.
 """
 
 from __future__ import annotations
@@ -122,7 +122,8 @@ class Toolbox:
 
 
 def _answers_in_sound(tool: Tool) -> bool:
-    """Return whether a tool's answer is a sound. Such a tool's errors are not told, since words would stand where sound does."""
+    """Return whether a tool's answer is a sound. Such a tool's errors are not told, since words would stand where sound
+    does."""
     return tool.hints.get("return") is Clip
 
 

@@ -48,7 +48,8 @@ class ClientMessage:
     """(name, arguments as JSON with sorted keys) of the tool calls of an assistant's message."""
 
     def is_same(self, earlier: ClientMessage) -> bool:
-        """Return whether the message repeats an earlier one. White space at the edges is ignored: many harnesses strip answers."""
+        """Return whether the message repeats an earlier one. White space at the edges is ignored: many harnesses strip
+        answers."""
         return (
             self.message.role == earlier.message.role
             and self.message.content.strip() == earlier.message.content.strip()
@@ -266,8 +267,8 @@ def _read_calls(value: object, place: str) -> tuple[tuple[str, str], ...]:
 
 
 def sorted_json(arguments: str) -> str:
-    """Return JSON with sorted keys, or the text itself if it is no JSON. A client may send back the same arguments in another
-    spelling, and must be recognised by them."""
+    """Return JSON with sorted keys, or the text itself if it is no JSON. A client may send back the same arguments in
+    another spelling, and must be recognised by them."""
     try:
         return json.dumps(json.loads(arguments), sort_keys=True)
     except (ValueError, RecursionError):

@@ -1,8 +1,9 @@
 """Finds the earlier answer that a harness's question continues, and the token ids to send for it.
 
-Ids that were written stay as the engine saw them. A question continues a conversation if its messages begin with those of an
-earlier question and its answer, as the harness was given it; only what is new is encoded, in the chat template's own form
-(`ChatFormat.reply`). Anything else begins a new conversation in the same session, and is counted by the reason why.
+Ids that were written stay as the engine saw them. A question continues a conversation if its messages begin with those
+of an earlier question and its answer, as the harness was given it; only what is new is encoded, in the chat template's
+own form (`ChatFormat.reply`). Anything else begins a new conversation in the same session, and is counted by the reason
+why.
 """
 
 from __future__ import annotations
@@ -72,11 +73,12 @@ class Piece:
 
 
 def begin_or_continue(pieces: Sequence[Piece], ask: Ask, chat: ChatFormat, is_first: bool) -> Opening:
-    """Return the ids of a question: it continues the longest earlier conversation that it begins with, else begins a new one.
-    `is_first`: no question was asked in its session before. Raises AskError for what the template or the model cannot take."""
+    """Return the ids of a question: it continues the longest earlier conversation that it begins with, else begins a
+    new one. `is_first`: no question was asked in its session before. Raises AskError for what the template or the model
+    cannot take."""
     parent = find_parent(pieces, ask)
-    # No engine can continue after an audio token that the policy wrote itself: such a conversation is encoded anew, with a
-    # space in its place.
+    # No engine can continue after an audio token that the policy wrote itself: such a conversation is encoded anew,
+    # with a space in its place.
     has_audio_token = parent is not None and chat.audio_token in parent.response_ids
     if parent is not None and not has_audio_token:
         opening = _continue(parent, ask, chat)
@@ -131,7 +133,8 @@ def _count_common(first: Sequence[ClientMessage], second: Sequence[ClientMessage
 
 
 def _continue(parent: Piece, ask: Ask, chat: ChatFormat) -> Opening | None:
-    """Return the ids that continue after an answer; None if the template cannot express the new messages after a turn."""
+    """Return the ids that continue after an answer; None if the template cannot express the new messages after a
+    turn."""
     new = ask.conversation[len(parent.conversation) :]
     messages, clips = as_messages(new), clips_of(new)
     last_id = parent.response_ids[-1]

@@ -1,8 +1,8 @@
 """Builds the rollouts of a session that has ended.
 
-A chain of answers, each continuing the one before, is one rollout. A harness that has begun several conversations, or has
-continued the same answer twice, makes several rollouts, which share the session's verdict. Tokens that two of them have in
-common count as actions in only one, so that none is learned from twice.
+A chain of answers, each continuing the one before, is one rollout. A harness that has begun several conversations, or
+has continued the same answer twice, makes several rollouts, which share the session's verdict. Tokens that two of them
+have in common count as actions in only one, so that none is learned from twice.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def _path(leaf: Piece) -> list[Piece]:
 
 
 def _rollout(prompt: Prompt, sample: int, path: Sequence[Piece], learned_ids: set[int]) -> Rollout:
-    """Return the rollout of a conversation. Answers in `learned_ids` belong to another rollout and are no actions here; the
-    others are added to it."""
+    """Return the rollout of a conversation. Answers in `learned_ids` belong to another rollout and are no actions here;
+    the others are added to it."""
     tokens = path[-1].completion.tokens
     action_mask = np.zeros(len(tokens), dtype=bool)
     new = [piece for piece in path if id(piece) not in learned_ids]

@@ -1,4 +1,5 @@
-"""Provides the parts of our HTTP servers: a socket, and requests whose token and size are checked before any other work."""
+"""Provides the parts of our HTTP servers: a socket, and requests whose token and size are checked before any other
+work."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ MOST_BYTES = 64 << 20
 MOST_UNKNOWN_BYTES = 64 << 10
 """Bytes of the largest request without the token that is read before it is refused."""
 MOST_CONNECTIONS = 4096
-"""Most connections at a time, each with a thread; further ones are closed at once, so that idle clients cannot use up memory."""
+"""Most connections at a time, each with a thread; further ones are closed at once, so that idle clients cannot use up
+memory."""
 BODY_S = 120.0
 """Most seconds that a body may take to arrive."""
 S = TypeVar("S", bound="Server")
@@ -106,8 +108,9 @@ class RequestHandler(BaseHTTPRequestHandler):
         """Print nothing: a run has its terminal for itself."""
 
     def read_body(self) -> bytes:
-        """Return the body of a request. Raises AskError for a wrong token, and for a body that is too long, too slow or of unknown
-        length. A short body is read even if it is refused, since the connection goes on with the next request."""
+        """Return the body of a request. Raises AskError for a wrong token, and for a body that is too long, too slow or
+        of unknown length. A short body is read even if it is refused, since the connection goes on with the next
+        request."""
         length = self.headers.get("Content-Length", "0").strip()
         if self.headers.get("Transfer-Encoding") or not (length.isascii() and length.isdigit()):
             self.close_connection = True
@@ -123,8 +126,8 @@ class RequestHandler(BaseHTTPRequestHandler):
         return body
 
     def _read(self, size: int) -> bytes:
-        """Return `size` bytes of the connection. Raises AskError after BODY_S seconds, so that a client that sends a byte a minute
-        does not hold its thread for longer."""
+        """Return `size` bytes of the connection. Raises AskError after BODY_S seconds, so that a client that sends a
+        byte a minute does not hold its thread for longer."""
         pieces: list[bytes] = []
         deadline = time.monotonic() + BODY_S
         while size > 0:

@@ -43,8 +43,8 @@ class Endpoint:
         open_session: Callable[[str], None] = lambda id: None,
         finish: Finish | None = None,
     ) -> None:
-        """Begin to answer at the `listener`'s address, by default any free port of the loopback address. `open_session` is
-        called with the id of each session that is asked for anything."""
+        """Begin to answer at the `listener`'s address, by default any free port of the loopback address. `open_session`
+        is called with the id of each session that is asked for anything."""
         self.sessions, self.token = sessions, token
         self.open_session, self.finish = open_session, finish
         self._server = listener or Listener((LOOPBACK, 0))
@@ -67,7 +67,8 @@ class Endpoint:
 
 
 class Listener(Server):
-    """A socket that listens at an address. Clients may connect before its endpoint exists, and wait until it answers."""
+    """A socket that listens at an address. Clients may connect before its endpoint exists, and wait until it
+    answers."""
 
     endpoint: Endpoint
 

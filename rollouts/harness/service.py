@@ -19,7 +19,8 @@ from rollouts.harness.sessions import Sessions
 from rollouts.harness.work import Invitation, Playing, PlayResult
 
 WAIT_PER_CPU_S = 60
-"""Seconds that a harness may wait for each second of its CPU limit: it waits for the policy, which may be learning meanwhile."""
+"""Seconds that a harness may wait for each second of its CPU limit: it waits for the policy, which may be learning
+meanwhile."""
 SESSION_S = 1.0
 """Estimated seconds of a session; long enough that the pool hands a process one session at a time."""
 STAGE_OVER = "the stage is over: nobody waits for this session any more"

@@ -3,8 +3,8 @@
     HTTP thread: Sessions.ask(id, Ask) -> a Future      pool's thread: Sessions.end(id, verdict)
     thread that deals: Sessions.advance -> Requests, finished Rollouts; Sessions.add(Completion) -> the Future's answer
 
-Everything that touches tokens happens in the thread that deals, so that sessions need no lock. A conversation that goes on
-keeps the ids that were written (`rollouts.harness.conversation`); a turn's seed depends on the run, the prompt, the
+Everything that touches tokens happens in the thread that deals, so that sessions need no lock. A conversation that goes
+on keeps the ids that were written (`rollouts.harness.conversation`); a turn's seed depends on the run, the prompt, the
 sample and what is asked, so no result depends on which session is answered first.
 """
 
@@ -56,8 +56,8 @@ class Sessions:
         check: Callable[[], None] = lambda: None,
         is_free: bool = False,
     ) -> None:
-        """Begin without sessions. `check` raises ValueError when no harness will end its session any more; with `is_free` a
-        question may have another temperature than its session."""
+        """Begin without sessions. `check` raises ValueError when no harness will end its session any more; with
+        `is_free` a question may have another temperature than its session."""
         self.is_free = is_free
         self.chat, self.play, self.check = chat, play, check
         self.max_questions, self.max_answer_tokens = max_questions, max_answer_tokens

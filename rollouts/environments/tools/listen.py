@@ -29,8 +29,8 @@ def listen(
     prompt: Prompt, start: float, end: float, clip: int = 1, *, least_s: float = 0.2, elsewhere: bool = False
 ) -> Clip:
     """Hear the stretch of a clip from `start` to `end` seconds again."""
-    # `elsewhere` is a control experiment: a model that does as well with the sound of another stretch does not use what it
-    # asks for.
+    # `elsewhere` is a control experiment: a model that does as well with the sound of another stretch does not use what
+    # it asks for.
     if not 1 <= clip <= len(prompt.clips):
         raise Unheard("no_clip", f"there is no clip {clip}")
     wave = waveform(prompt.clips[clip - 1])
