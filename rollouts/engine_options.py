@@ -51,8 +51,7 @@ def gpu_options(memory: int, dtype: str, longest: int) -> dict[str, Any]:
 
 
 def with_recipe(options: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options with the recipe's in their place; overrides of the model's config (`hf_overrides`) are
-    merged."""
+    """Return the options, overridden by the recipe's; overrides of the model's config (`hf_overrides`) are merged."""
     merged = {**options, **recipe}
     overrides, more = options.get("hf_overrides"), recipe.get("hf_overrides")
     if isinstance(overrides, dict) and isinstance(more, dict):
