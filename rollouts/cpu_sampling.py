@@ -20,9 +20,8 @@ def draw(probabilities_NV: Tensor, uniforms_N: Tensor) -> Tensor:
     """Return the token [N] at which each row's cumulative distribution passes its uniform number in [0, 1)."""
     # In float64: a float32 sum of 49,152 terms misses 1 by 1e-5, and the last tokens would be too rare or too likely.
     cumulative_NV = probabilities_NV.cumsum(-1, dtype=torch.float64)
-    targets_N1 = (
-        uniforms_N[:, None] * cumulative_NV[:, -1:]
-    )  # scaled by the actual sum, so that a target is always below it
+    # Scaled by the actual sum, so that a target is always below it.
+    targets_N1 = uniforms_N[:, None] * cumulative_NV[:, -1:]
     # `right`: a token of probability 0 repeats the value before it, and to the right of equal values it is never
     # chosen.
     return torch.searchsorted(cumulative_NV, targets_N1, right=True)[:, 0].clamp_(max=probabilities_NV.shape[1] - 1)

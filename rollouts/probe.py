@@ -52,9 +52,8 @@ def score_probe(
     parameters = SamplingParams(temperature=0.0, max_tokens=1, prompt_logprobs=0, detokenize=False)
     engine.add_request("probe", prompt, parameters, lora_request=adapter)
     outputs: list[Any] = []
-    with put_first(
-        "probe"
-    ):  # the trainer waits for the probe, which might queue until many samples in flight have ended
+    # The trainer waits for the probe, which might queue until many samples in flight have ended.
+    with put_first("probe"):
         while not outputs:
             outputs += step()
     output = outputs[0]

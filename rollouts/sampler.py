@@ -162,9 +162,8 @@ class Sampler:
         self.dispatcher.pause()
         self.pool.deaths = 0  # counted anew: a run of days may lose more engines than one generation should
         self.pool.load_dropped()
-        self.pool.awake = (
-            True  # an engine takes its GPU memory back with its first request; `rest` must ask for it again
-        )
+        # An engine takes its GPU memory back with its first request; `rest` must ask for it again.
+        self.pool.awake = True
         limits = _Limits(samples, temperature, max_sequence_tokens, seed, most_tokens)
         requests = list(self._requests(prompts, limits, skip, openings, cuts))
         generation = Generation(receive, {request.key for request in requests})

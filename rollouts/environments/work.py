@@ -17,9 +17,8 @@ class Replying:
     """The work of environments."""
 
     noun = "environment"
-    longest_answer = (
-        2 * MOST_SOUND_BYTES
-    )  # base64 makes sound a third longer; the rest is for texts, which have limits of their own
+    # base64 makes sound a third longer; the rest is for texts, which have limits of their own.
+    longest_answer = 2 * MOST_SOUND_BYTES
     may_repeat = True  # a reply depends only on the rollout so far
 
     def modules(self, calls: Sequence[Call]) -> Sequence[str]:
