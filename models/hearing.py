@@ -77,6 +77,7 @@ class Hearing:
         sound_KH = torch.cat(self.embed([on_device[id(sound)] for sound in sounds])).to(embeddings_SH.dtype)
         if int(patches_T.sum()) != len(sound_KH):
             raise ValueError(f"{int(patches_T.sum())} audio tokens in the pack for {len(sound_KH)} tokens of audio")
+        # Audio tokens are numbered over the whole pack, since a rank's share may begin in the middle of a clip.
         patches_S, sound_S = patches_T[tokens_S], (patches_T.cumsum(0) - 1)[tokens_S]
         return embeddings_SH.masked_scatter(patches_S[:, None], sound_KH[sound_S[patches_S]])
 

@@ -152,6 +152,7 @@ class Dispatcher:
         if not self.busy:
             return
         self._stop.clear()
+        # A daemon: if an engine hangs, the thread that waits for it must not keep the process from exiting.
         self._thread = threading.Thread(target=self._run, name="groundtone-dispatch", daemon=True)
         self._thread.start()
 

@@ -131,6 +131,7 @@ class Episode:
             written = self.tokens[: self.exchanges[-1].start]
             assert np.array_equal(completion.tokens[: len(written)], written), "the engine has changed what was written"
         self.completions.append(completion)
+        # An opening is sent as the end of the prompt, but it is part of the turn's text.
         first = completion.prompt_length - (0 if self.exchanges else self.opening)
         ids = completion.tokens[first:].tolist()
         goes_on = bool(self.exchanges) and self.exchanges[-1].is_inside

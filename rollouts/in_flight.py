@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def keep_clips() -> None:
-    """Have vLLM's workers keep the sound of every sample, in this process."""
+    """Make vLLM's workers keep the sound of every sample, in this process."""
     from vllm.v1.core.sched import output
 
     module = cast("Any", output)  # the function is not among its public ones
@@ -71,8 +71,8 @@ class InFlight:
 
     @contextmanager
     def put_first(self, name: str) -> Generator[None]:
-        """Have a request that vLLM was just given written in the next step, however many others wait or run. Those that
-        wait are kept out of vLLM's queues until the context ends."""
+        """Let vLLM write a request that it was just given in the next step, however many others wait or run. Those that
+        wait are kept out of its queues until the context ends."""
         scheduler = self._scheduler
         request = self._request(name)
         # With `kv: keep` nothing was preempted for the new weights, so the engine may be full: make room first.

@@ -72,7 +72,7 @@ class ForkServer:
     def fork(self, number: int) -> Worker | None:
         """Ask for worker `number`; return None if the forkserver is dead."""
         channel, child_channel = socket.socketpair()
-        channel.settimeout(START.wall_s)
+        channel.settimeout(START.wall_s)  # a worker that reads nothing must not block the pool's thread for ever
         with child_channel:
             if not self._send(b"F %d" % number, child_channel):
                 channel.close()

@@ -54,7 +54,7 @@ class JobQueue(deque[Job]):
         """Remove and return what an idle worker should judge next: up to `count` jobs, a suspect alone once no worker is
         busy, or nothing. `busy` are the jobs that workers judge now; a worker `is_fresh` that has judged none."""
         if any(job.is_suspect for job in busy):
-            return []
+            return []  # a suspect runs alone: if the forkserver dies again, no other sample can have killed it
         if is_fresh and self._for_fresh:
             return [self._for_fresh.popleft()]
         if self and self[0].is_suspect:

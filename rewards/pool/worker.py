@@ -144,7 +144,7 @@ def _run_worker(channel: socket.socket, setup: Setup, forkserver_pid: int, numbe
     os.mkdir(tempfile.tempdir)
     channel.set_inheritable(False)  # received descriptors survive exec by default
     os.setsid()  # a process group of its own, so that a SIGKILL reaches everything that a verifier has started
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # die with the forkserver, whatever kills it
     if os.getppid() != forkserver_pid:  # it died before prctl took effect
         return
     null = os.open(os.devnull, os.O_RDWR)
@@ -155,7 +155,7 @@ def _run_worker(channel: socket.socket, setup: Setup, forkserver_pid: int, numbe
         os.dup2(target, stream)
     for stream in (sys.stdout, sys.stderr):  # by lines, since a killed worker loses what is still in its buffers
         cast(io.TextIOWrapper, stream).reconfigure(line_buffering=True)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # crashes are ordinary here: no core dumps
     # Sent before any user's code runs: the pool measures the CPU time of the process named here, and a verifier must
     # not be able to name another.
     _send(channel, {"pid": os.getpid()})

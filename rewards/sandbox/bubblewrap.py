@@ -120,6 +120,7 @@ def start(
     os.close(filter_writer)
     files = [] if program is None else ["--ro-bind-data", str(program), "/program.py"]
     command = [
+        # --new-session: otherwise a program could push input into the terminal (TIOCSTI).
         *(PROGRAM, "--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"),
         *("--uid", "65534", "--gid", "65534", "--hostname", "sandbox", "--info-fd", str(info_writer)),  # nobody
         *("--seccomp", str(filter_reader), *_mount_system(), "--dev", "/dev", "--remount-ro", "/dev"),

@@ -46,6 +46,7 @@ class ClassPlayer:
 
     def reply(self, pause: Pause, args: Mapping[str, object]) -> tuple[object, bytes | None]:
         """Return what the rollout's object answers, and the object, pickled."""
+        # Unpickled only here, in a process that can be killed: the run itself just carries the bytes.
         game: Any = self.made(**args) if pause.state is None else pickle.loads(pause.state)
         answer = game.step(pause.rollout.prompt, pause.rollout)
         if answer is None:

@@ -50,6 +50,7 @@ class Endpoint:
         self._server = listener or Listener((LOOPBACK, 0))
         self._server.endpoint = self
         self.address = self._server.address
+        # Polled 20 times a second, since `close` waits for the next poll.
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.05,), name="harness server", daemon=True
         )

@@ -121,7 +121,7 @@ class Sessions:
 
     def start_alone(self, id: str, seed: int, limit: int, temperature: float) -> None:
         """Open a session that is no sample of a run, unless it is open or has been. From any thread."""
-        with self.condition:
+        with self.condition:  # two requests of a client may open its session at the same moment
             if id not in self.open and id not in self.endings:
                 self.start(id, ALONE, Prompt(id, ()), seed, limit, temperature)
 

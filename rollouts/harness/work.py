@@ -90,6 +90,7 @@ class PlayResult:
 
 
 async def _wait(result: object) -> object:
+    # `asyncio.run` takes only coroutines, and a user's function may return any other awaitable.
     return await cast("asyncio.Future[object]", result)
 
 
