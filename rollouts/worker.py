@@ -166,7 +166,7 @@ class EngineWorker:
             prompt = self._prompt(request)
             step, put_first = self._step, self.in_flight.put_first
             score = score_probe(self.engine, step, put_first, prompt, probe.tokens, probe.start, self.adapter)
-        seconds = time.monotonic() - start + max(seconds for _, seconds in workers)  # in parallel
+        seconds = time.monotonic() - start + max(seconds for _, seconds in workers)  # workers sum in parallel
         return Receipt(self.version, [{**sums, **adapter} for sums, _ in workers], score, seconds)
 
     def advance(
