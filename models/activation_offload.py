@@ -1,4 +1,4 @@
-"""Inputs of checkpointed layers in the host's memory until the backward pass, for packs whose inputs a GPU cannot hold.
+"""Moves inputs of checkpointed layers to the host's memory until the backward pass, for packs too large for a GPU.
 
 torch's `save_on_cpu` would move everything that autograd keeps, weights too, and waits for each copy. Under gradient
 checkpointing the layers' inputs are what grows with the pack: they alone are moved, beside the arithmetic.
@@ -50,7 +50,8 @@ def offload_inputs(hidden: int, device: torch.device, smallest: int = SMALLEST) 
         host = torch.empty_like(saved, device="cpu", pin_memory=stream is not None)
         if stream is None:
             return Moved(host.copy_(saved), saved.device, None)
-        # On a stream of its own, so that the next layer need not wait; the allocator must not reuse it meanwhile.
+        # Copied on another stream, so that the next layer need not wait. `record_stream` keeps the allocator from
+        # reusing the tensor's memory before the copy is done.
         stream.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(stream):
             host.copy_(saved, non_blocking=True)

@@ -1,8 +1,9 @@
 """Causal attention within each sequence of a pack.
 
-A pack is sequences end to end, without padding. transformers' own ways to keep neighbours apart do not do: reset position
-ids isolate only without a mask and without a cache (otherwise logits leak by 0.7–1.0, in silence), and a dense mask costs
-T² (128 × 72 tokens in packs of 32, one thread: 5.2 s masked, 1.6 s segment by segment).
+A pack is sequences end to end, without padding. transformers' own ways to keep neighbours apart do not suffice:
+position ids that start anew isolate only without a mask and without a cache (otherwise logits are silently wrong by
+0.7–1.0), and a dense mask costs T² (128 × 72 tokens in packs of 32, one thread: 5.2 s masked, 1.6 s segment by
+segment).
 
 On a GPU, in 16 bits, one kernel takes the sequences as they lie (`models.varlen`). Elsewhere sequences of similar length, a
 bucket, are laid side by side, padded on the right, so that one kernel call serves many of them and no work grows with the
@@ -41,12 +42,12 @@ HIDDEN = 1 << 40
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """Sequences of similar length side by side, as pack indices of what attends and of what it attends to."""
+    """Sequences of similar length side by side, as pack indices of their queries and keys."""
 
     queries_nL: Tensor
-    """Tokens that attend; padding repeats the sequence's last token."""
+    """Pack indices of the queries; padding repeats the sequence's last token."""
     keys_nK: Tensor
-    """Tokens that they see, themselves among them."""
+    """Pack indices of the keys: the queries' own tokens, after a beginning that is shared, if any."""
     query_positions_nL: Tensor
     """Position of each query within its own sequence."""
     key_positions_nK: Tensor
@@ -62,7 +63,7 @@ class Bucket:
         decides."""
         if self.is_plain and (window is None or self.queries_nL.shape[1] <= window):
             return None
-        # Of plain sequences all rows have the same positions.
+        # All rows of plain sequences have the same positions, so one mask serves all.
         rows = slice(0, 1) if self.is_plain else slice(None)
         age_nLK = self.query_positions_nL[rows, :, None] - self.key_positions_nK[rows, None, :]
         seen_nLK = age_nLK >= 0
@@ -107,10 +108,11 @@ class Padded:
 
 @dataclass(frozen=True)
 class Segments:
-    """The sequences of a pack. What kernels want to know of them is computed once a pack, for the layer that asks first."""
+    """The sequences of a pack. The layouts that kernels need are computed once for each pack, when the first layer
+    asks."""
 
     spans: tuple[Span, ...]
-    """They follow each other and fill the pack."""
+    """Spans of the sequences, which follow each other and fill the pack."""
     device: torch.device = HOST
     """Device of the tensors below."""
 
@@ -147,10 +149,10 @@ def _bucket(members: list[Span]) -> Bucket:
     shared_n1 = torch.tensor([member.shared for member in members])[:, None]
     positions_nL = torch.arange(queries_nL.shape[1]) + shared_n1
     if not members[0].shared:
-        # Padding must be some token's index; causality keeps every real token from seeing what comes after it.
+        # Padding needs a valid index. No real token sees it: it comes after them, and attention is causal.
         return Bucket(queries_nL, queries_nL, positions_nL, positions_nL)
-    # Padding sees what its sequence's last token sees: with no key to see, as behind a sliding window, its softmax would be
-    # NaN, and so would gradients.
+    # A padded query sees what its sequence's last token sees: without any key to see, as beyond a sliding window, its
+    # softmax would be NaN, and so would the gradients.
     query_positions_nL = torch.minimum(positions_nL, shared_n1 + torch.tensor([m.length for m in members])[:, None] - 1)
     prompts_nP, real_nP = _rows([(member.shared_start, member.shared) for member in members])
     prompt_positions_nP = torch.arange(prompts_nP.shape[1]).expand_as(prompts_nP).masked_fill(~real_nP, HIDDEN)
@@ -182,8 +184,8 @@ def register() -> None:
     """Make `attn_implementation="segments"` known to transformers. Idempotent."""
     from transformers.modeling_utils import AttentionInterface
 
-    # Among its attentions, and not among its masks: so it makes no mask, and does not look for packed sequences, which on a
-    # GPU would wait for all work before it.
+    # Registered as an attention function without a mask function: so transformers builds no mask, and does not look for
+    # packed sequences, which on a GPU would wait for all work before it.
     AttentionInterface.register(NAME, segment_attention)
 
 
@@ -209,7 +211,8 @@ def segment_attention(
     `sliding_window` a token sees itself and the `sliding_window` - 1 before it. The ranks of a `sequence_group` have a slice
     of the tokens each, and swap it for a share of the heads meanwhile."""
     assert attention_mask is None, "a pack has no mask"
-    # `models.supported` refuses such models at loading: without the sinks scores would be wrong in silence.
+    # `models.supported` refuses models with attention sinks when they are loaded: without the sinks scores would be
+    # silently wrong.
     assert s_aux is None, "refused when the model is loaded"
     if sequence_group is not None:
         query, key, value = sequence_group.gather_tokens(query, key, value)
@@ -239,8 +242,8 @@ def _padded_attention(
         k_nhKs, v_nhKs = (take_rows(x, bucket.keys_nK).transpose(1, 2) for x in (k, v))
         visible = bucket.visible(window)
         if softcap is None:
-            # With a mask, or in float32, kernels on a GPU take no fewer heads of keys than of queries, and scores would be
-            # held whole.
+            # With a mask, or in float32, torch's kernels on a GPU need as many key heads as query heads; otherwise
+            # torch falls back on one that holds all scores.
             if visible is not None or q.device.type != "cpu":
                 k_nhKs, v_nhKs = _repeat_heads(q_nhLs, k_nhKs, v_nhKs)
             is_gqa = q_nhLs.shape[1] != k_nhKs.shape[1]

@@ -1,4 +1,4 @@
-"""Augmentation of clips: altered copies with the same labels, so that a small encoder does not learn its few clips by heart.
+"""Augments clips: altered copies with the same labels keep a small encoder from learning its few clips by heart.
 
 SpecAugment (Park et al. 2019) on the waveform: a stretch of time and a band of frequencies are silenced, and the clip
 starts later. Labels of a clip's length, loudness or rhythm do not survive this: leave them out.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class AugmentConfig:
-    """Limits of what is done to a clip; how much, and where, is drawn anew each time it is used."""
+    """Limits of the changes to a clip; their size and place are drawn anew each time the clip is used."""
 
     delay_s: float = 0.1
     """Longest silence put before the clip, in seconds."""

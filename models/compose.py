@@ -1,5 +1,6 @@
-"""Gives a language model ears: its own decoder, another model's audio encoder, and a new adapter between them become one
-Hugging Face folder of our class (`models.audio.modeling.GroundtoneAudioForCausalLM`).
+"""Composes a language model that listens: its decoder, another model's audio encoder, and a new adapter between them.
+
+The result is a Hugging Face folder of our class `models.audio.modeling.GroundtoneAudioForCausalLM`.
 
 Suffixes: S samples, P encoder frames, D encoder width, K tokens, H decoder width, V vocabulary.
 """
@@ -65,7 +66,7 @@ def add_audio_tokens(tokenizer: PreTrainedTokenizerFast, decoder: PreTrainedMode
     embedding = cast("nn.Embedding", decoder.get_input_embeddings())
     if max(ids, default=0) >= embedding.num_embeddings:
         decoder.resize_token_embeddings(max(ids) + 1, mean_resizing=False)
-    # Their rows are the mean of all others: a token that the decoder neither expects nor ever writes by itself.
+    # Their rows are the mean of all others, so that the decoder neither expects these tokens nor writes them by itself.
     head = cast("nn.Linear", decoder.get_output_embeddings())
     embedding = cast("nn.Embedding", decoder.get_input_embeddings())  # resizing may have made a new one
     with torch.no_grad():
@@ -81,7 +82,7 @@ def join(decoder: PreTrainedModel, encoder_folder: Path, audio_token_id: int, se
 
     audio.register()
     text: Any = decoder.config  # its fields are those of its family
-    text.name_or_path = ""  # a path of this machine
+    text.name_or_path = ""  # a path on this machine means nothing elsewhere
     text.architectures = [type(decoder).__name__]  # by which vLLM finds its own class of the decoder
     config = GroundtoneAudioConfig(
         audio_encoder_config=encoder_config(encoder_folder, text.hidden_size),
@@ -103,7 +104,7 @@ def _loudness_of_words(decoder: PreTrainedModel) -> float:
     """Return the root mean square of the decoder's embeddings, over some of its tokens."""
     embedding = cast("nn.Embedding", decoder.get_input_embeddings())
     rows = embedding.num_embeddings
-    # Through the module: some families (Gemma) scale in it what its matrix holds.
+    # Called as a module, since some families (Gemma) scale the rows of the matrix in it.
     words_TH: Tensor = embedding(torch.arange(0, rows, max(1, rows // 4096)))
     return float(words_TH.float().square().mean().sqrt())
 
@@ -149,8 +150,8 @@ def new_adapter(config: Any, encoder: Encoder, loudness: float, seed: int) -> Ad
         wave_S = _sweep(torch.randn(4 * SAMPLE_RATE))
     (frames_PD,) = encode(encoder, config.audio_encoder_config, [wave_S])
     with torch.no_grad():
-        # An encoder's frames have a few large numbers that are the same in all of them. Left in, they would be most of
-        # every embedding, and all sounds alike.
+        # A few large numbers are the same in all of an encoder's frames. Left in, they would dominate every embedding,
+        # and all sounds would be alike. The bias takes the mean frame out.
         kernel_sum_DD = adapter.conv.weight.sum(-1)
         assert adapter.conv.bias is not None
         adapter.conv.bias.copy_(-kernel_sum_DD @ frames_PD.mean(0))

@@ -1,5 +1,5 @@
-"""Reading of a Hugging Face model's folder (config.json, weights, tokenizer) without torch or transformers, and writing
-of the chat that a trained model answers to.
+"""Reads a Hugging Face model's folder (config.json, weights, tokenizer) without torch or transformers, and writes the
+chat format of a trained model.
 
 Every function raises ValueError in one line that names the file and the fix.
 """
@@ -30,7 +30,7 @@ TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "s
 
 
 CONFIG_FIX = "correct it or fetch the file again"
-"""End of what is said of a value of another kind in a file of a model."""
+"""Fix that errors name for a value of the wrong kind in a model's file."""
 
 
 def read_config(folder: str | Path) -> dict[str, object]:
@@ -167,7 +167,7 @@ def _shards(index: Path) -> set[str]:
 def folder_of(path: str) -> Path | None:
     """Return the model's folder: `path` itself, that of the model in a checkpoint of verl's, that of one which
     `scripts/pretrained` writes, or a hub name's newest snapshot in the local cache; None where there is none."""
-    if os.path.isdir(path):  # unlike Path.is_dir it answers for names that are too long for any file
+    if os.path.isdir(path):  # unlike Path.is_dir it does not raise for a name that is too long for a file
         return model_folder(Path(path))
     if path in CATALOGUE:
         return find_pretrained(path)

@@ -1,4 +1,4 @@
-"""Norms, SwiGLU and rotary positions in one kernel each, by liger-kernel, which the gpu profile installs.
+"""Computes norms, SwiGLU and rotary positions in one kernel each, by liger-kernel, which the gpu profile installs.
 
 transformers computes them in many passes over memory: a third of the time of an update in 16 bits. The weights, and their
 names, stay what they are. liger-kernel's losses are not used: the head is `models.logprobs`.
@@ -28,7 +28,7 @@ def fuse_layers(module: nn.Module) -> list[str]:
     apply = cast("dict[str, Callable[..., None]]", monkey_patch.MODEL_TYPE_TO_APPLY_LIGER_FN)
     kinds: list[str] = []
     for part in module.modules():
-        # The decoder itself, and not the model around it, which is a type of ours where it hears.
+        # Only the decoder itself: the model around it may be of our own type, which liger-kernel does not know.
         if isinstance(part, PreTrainedModel) and part.config.model_type in FUSED and hasattr(part, "layers"):
             name = cast("str", part.config.model_type)
             apply[name](model=part, **LOSSES)

@@ -1,4 +1,4 @@
-"""The modules that trainers wrap: a causal LM that gives logprobs (policy, reference) or values (critic).
+"""Defines the modules that trainers wrap: a causal LM that gives logprobs (policy, reference) or values (critic).
 
 Both take a pack (sequences end to end, see `models.attention`) and answer at the actions only: the head runs on no
 prompt token. The hidden state that predicts action i is the one at the token before it. With a `sequence_group` its ranks
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 CRITIC_FILE = "critic.safetensors"
 """File with a critic's trunk and head, beside its config.json."""
 TRAINED_FILE = "critic_adapter.safetensors"
-"""File of a checkpoint with what trains of a critic with an adapter: the adapter and the head."""
+"""File of a checkpoint of a critic with an adapter, with the parameters that train: the adapter's and the head's."""
 SURPRISES = 3
 """Inputs of a critic's head beside the trunk's state: see `surprises_before`."""
 
@@ -80,10 +80,11 @@ class LogprobModel(nn.Module):
                 make_whole(part, shards)
         self._frozen_encoder: tuple[str, nn.Module] | None = None
         if self.hearing and self.hearing.encoder and not train_encoder:
-            # No longer one of the model's modules: under ZeRO-3 the trainer's engine would shard it, and gather it at
-            # every call.
+            # Removed from the model's modules: as one of them it would be sharded under ZeRO-3, and gathered at every
+            # call.
             self._frozen_encoder = _detach_module(self.lm, self.hearing.encoder.requires_grad_(False))
-        # What `start_model` hears through, since the audio adapter trains whole. In a tuple, or it were one of the modules.
+        # Copy of the audio adapter for `start_model`, since the adapter itself trains whole. In a tuple, since torch
+        # would register it as a submodule otherwise.
         self._start_adapter: tuple[nn.Module, ...] = ()
         if lora:
             attach(self.lm, lora, self.hearing.adapter if self.hearing else None)
@@ -92,6 +93,7 @@ class LogprobModel(nn.Module):
         if adapter:
             load_adapter(self.lm, adapter)
         if gradient_checkpointing:
+            # Reentrant checkpoints give no gradient to a layer whose inputs need none, as behind frozen embeddings.
             self.lm.gradient_checkpointing_enable({"use_reentrant": False})
 
     def train_adapter_only(self) -> LogprobModel:
@@ -117,8 +119,8 @@ class LogprobModel(nn.Module):
 
     @contextmanager
     def start_model(self) -> Generator[None]:
-        """Compute, inside, as the model that an adapter was attached to: with the adapter off, and without what the audio
-        adapter has learned."""
+        """Compute in the block as the model to which the adapter was attached: with the adapter off, and with the audio
+        adapter as it was then."""
         hearing = self.hearing
         try:
             if hearing and self._start_adapter:
@@ -149,8 +151,9 @@ class LogprobModel(nn.Module):
         pack = tokens_T, lengths_N, action_mask_T
         states_aH, share = states_before_actions(trunk, self.hearing, *pack, sounds, groups_N, self.sequence_group)
         head = cast("nn.Linear", self.lm.get_output_embeddings())
-        # Here, within the module that DeepSpeed wraps: under ZeRO-3 `head.weight` is an empty tensor elsewhere.
-        # The cap bounds logits that have been divided: here it meets the products themselves.
+        # Computed within the module that DeepSpeed wraps, since under ZeRO-3 `head.weight` is an empty tensor
+        # elsewhere. The model caps logits after dividing them by `divisor`; here the cap applies to the products, so it
+        # is scaled.
         cap = self.cap and self.cap * self.divisor
         targets_a = share.select(send(tokens_T[action_mask_T], states_aH.device))
         answers_a = chunked_logprobs(states_aH, head.weight, targets_a, temperature * self.divisor, cap)
@@ -159,8 +162,8 @@ class LogprobModel(nn.Module):
 
 
 class ValueModel(nn.Module):
-    """A critic: forward(tokens_T, lengths_N, action_mask_T, sounds, logprobs_A) -> values_A, float32, of the states before
-    the actions.
+    """A critic: forward(tokens_T, lengths_N, action_mask_T, sounds, logprobs_A) -> values_A, float32, one for the state
+    before each action.
 
     The trunk is that of the causal LM at `path`; a folder with an earlier critic's `critic.safetensors` gives trunk and
     head. It has an audio adapter of its own, and no encoder: it reads the features of the policy's.
@@ -212,7 +215,7 @@ class ValueModel(nn.Module):
             self._load_trained(Path(trained) / TRAINED_FILE)
 
     def _load_trained(self, file: Path) -> None:
-        """Read what trains from the file. Raises ValueError where that is something else in the file."""
+        """Read the parameters that train from the file. Raises ValueError if the file has others, or other shapes."""
         tensors = safetensors.torch.load_file(file)
         trains = {name: weight for name, weight in self.named_parameters() if weight.requires_grad}
         if {n: w.shape for n, w in tensors.items()} != {n: w.shape for n, w in trains.items()}:

@@ -1,4 +1,4 @@
-"""The audio front-end of a loaded model: one interface for trainers to whatever audio architecture the model has.
+"""Gives trainers one interface to the audio front-end of a loaded model, whatever its architecture.
 
 An encoder turns waves into features (frozen: computed once per clip and cached); an adapter, which trains, turns features
 into the embeddings that stand at the prompt's audio tokens.
@@ -72,11 +72,12 @@ class Hearing:
             silence = torch.zeros(SAMPLE_RATE // 10 if trains else (1, self.width), device=device)
             return embeddings_SH + 0 * self.embed([silence])[0].sum().to(embeddings_SH.dtype)
         patches_T = (tokens_T == self.patch_id) & ~action_mask_T
-        # Moved once each, so that `embed` still sees which are the same.
+        # Each distinct clip is moved once, so that `embed` still recognises those that are shared.
         on_device = {id(sound): sound.to(device) for sound in sounds}
         sound_KH = torch.cat(self.embed([on_device[id(sound)] for sound in sounds])).to(embeddings_SH.dtype)
         if int(patches_T.sum()) != len(sound_KH):
             raise ValueError(f"{int(patches_T.sum())} audio tokens in the pack for {len(sound_KH)} tokens of audio")
+        # Audio tokens are numbered over the whole pack, since a rank's share may begin in the middle of a clip.
         patches_S, sound_S = patches_T[tokens_S], (patches_T.cumsum(0) - 1)[tokens_S]
         return embeddings_SH.masked_scatter(patches_S[:, None], sound_KH[sound_S[patches_S]])
 

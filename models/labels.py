@@ -1,4 +1,4 @@
-"""Pretraining of an audio encoder: it learns labels of clips, read off its mean frame by one linear head per label.
+"""Pretrains an audio encoder on labels of clips, read off its mean frame by one linear head for each label.
 
 End to end from scratch a small model does not learn to use audio (13 % of spoken digits right after 200 s on one core);
 with its encoder pretrained this way, then frozen, it does (99 %).

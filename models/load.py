@@ -1,4 +1,4 @@
-"""Loading, building and saving of models: a Hugging Face causal LM on disk or hub, or a small one built from scratch.
+"""Loads, builds and saves models: a Hugging Face causal LM on disk or hub, or a small one built from scratch.
 
 Either becomes a Hugging Face folder (config.json, model.safetensors, tokenizer): trainer, engine and the user's own tools
 read the same files.
@@ -90,14 +90,14 @@ def load_model(path: str | Path, dtype: Dtype = "float32", shards: Shards | None
                 dtype=getattr(torch, dtype),
                 attn_implementation=attention.NAME,
                 use_safetensors=True,
-                trust_remote_code=False,  # said, or transformers asks on the terminal: a piped "y" would run its code
+                trust_remote_code=False,  # unset, transformers asks on the terminal, and a piped "y" would run the code
                 ignore_mismatched_sizes=True,  # reported below, in one line, with what is missing
                 output_loading_info=True,
             )
     except (OSError, ValueError, SafetensorError) as error:
         raise ValueError(f"model {path}: {_reason(path, error)}; expected a Hugging Face causal LM") from error
-    # transformers only warns of these: missing weights would be random. Other models' files may hold more than is used
-    # (buffers of old versions); a file of our own classes that does is of another variant.
+    # transformers only warns of these problems, and missing weights would be random. Files of other models may hold
+    # more than is used (buffers of old versions); if a file for our own classes does, it is of another variant.
     problems = {
         "missing": sorted(report["missing_keys"]),
         "of another shape": sorted(name for name, *_ in report["mismatched_keys"]),
@@ -141,7 +141,7 @@ def empty_model(path: str | Path, dtype: Dtype = "float32", shards: Shards | Non
         return auto_class.from_config(config, **options, trust_remote_code=False)
     with torch.device("meta"):
         model = cast("PreTrainedModel", auto_class.from_config(config, **options, trust_remote_code=False))
-    # As if from a checkpoint: every parameter is made, and divided, one after the other.
+    # Loaded as if from a checkpoint, so that parameters are made and divided one after the other.
     unread = {name: Unread(tensor.shape, tensor.dtype) for name, tensor in model.named_parameters()}
     with dividing(shards):
         return cast("Any", type(model)).from_pretrained(
@@ -206,7 +206,7 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerFast:
         tokenizer = cast("PreTrainedTokenizerFast", AutoTokenizer.from_pretrained(path, trust_remote_code=False))
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"model {path}: {_reason(path, error)}; expected a tokenizer beside it") from error
-    if not tokenizer("a").input_ids:  # so transformers loads a folder without tokenizer.json
+    if not tokenizer("a").input_ids:  # transformers loads a folder without tokenizer.json all the same, with no tokens
         raise ValueError(f"model {path}: its tokenizer has no vocabulary; expected tokenizer.json beside it")
     if not tokenizer.is_fast:
         raise ValueError(f"model {path}: its tokenizer has no fast version (tokenizer.json); convert it first")

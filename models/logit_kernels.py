@@ -43,7 +43,8 @@ def _fold_kernel(
         x = tl.where(inside, x, -float("inf"))
         new_top = tl.maximum(top, tl.max(x, 0))
         mass = tl.exp(x - new_top)
-        # What was summed up under a smaller top: its mass shrinks by exp(shift), and its logit - top moves by the shift.
+        # Sums so far were taken relative to a smaller top: their mass shrinks by exp(shift), and logit - top moves by
+        # the shift.
         shift = top - new_top
         scale = tl.exp(shift)
         weighted_sum = (weighted_sum + total * shift) * scale + tl.sum(tl.where(inside, mass * (x - new_top), 0.0), 0)
@@ -116,4 +117,4 @@ def logits_gradient(
 @fold_logits.register_fake
 @logits_gradient.register_fake
 def _count_only(*_: object, **__: object) -> None:
-    """Compute nothing: the operators write where they are told."""
+    """Compute nothing: the operators only write to tensors that exist already."""

@@ -1,4 +1,4 @@
-"""Logprobs and entropy of given tokens, in chunks: the A × V logits never exist at once.
+"""Computes logprobs and entropy of given tokens in chunks: the A × V logits never exist at once.
 
 Each chunk's logits are computed, reduced and dropped; the backward computes them again. Memory beyond the hidden states,
 the weight and its gradient: two chunks of logits.
@@ -87,7 +87,7 @@ class _ChunkedLogprobs(torch.autograd.Function):
             # H = -Σ p log p = log total - Σ mass · logit / total
             entropy_A[chunk] = total_C.log() - torch.einsum("cv,cv->c", mass_CV, logits_CV) / total_C
             lse_A[chunk] = top_C + total_C.log()
-        # Two numbers an action are enough to compute p again: no [A, V] tensor is saved.
+        # Two numbers for each action suffice to compute p again, so no [A, V] tensor is saved.
         ctx.save_for_backward(hidden_AH, weight_VH, targets_A, lse_A, entropy_A)
         ctx.temperature, ctx.cap = temperature, cap
         ctx.set_materialize_grads(False)  # an unused output's gradient comes as None, and its terms are spared
@@ -99,8 +99,8 @@ class _ChunkedLogprobs(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor | None, None, None, None]:
         hidden_AH, weight_VH, targets_A, lse_A, entropy_A = ctx.saved_tensors
         grad_hidden_AH = torch.zeros_like(hidden_AH)
-        # None where the head is frozen: it would take a third of the work here, and [V, H] of memory.
-        # Added up in float32: in bfloat16 a sum of 60 chunks would lose the smaller terms.
+        # None if the head is frozen: its gradient would take a third of the work here, and [V, H] of memory. Otherwise
+        # summed in float32: in bfloat16 a sum over 60 chunks would lose the smaller terms.
         grad_weight_VH = torch.zeros_like(weight_VH, dtype=torch.float32) if ctx.needs_input_grad[1] else None
         chunks, buffers_CV = _chunks(len(targets_A), weight_VH)
         for chunk in chunks:

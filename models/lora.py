@@ -1,13 +1,14 @@
-"""LoRA (arXiv 2106.09685): a frozen model, and beside each target matrix W [out, in] a trained product s · B A of rank r.
+"""Trains models by LoRA (arXiv 2106.09685): beside each matrix W [out, in] of a frozen model, a product s · B A of rank
+r.
 
-Each stage starts a fresh LoRA adapter on the model that it starts from: B = 0, so the first policy is that model, and with
-the adapter off it stays the stage's reference. peft places the adapter, and its format is what checkpoints and exports have;
+Each stage attaches a fresh adapter to the model that it starts from: B = 0, so the first policy is that model, and with
+the adapter off it is the stage's reference. peft attaches the adapter, and checkpoints and exports have its format.
 torch and peft are imported inside functions, since a recipe's settings are read without them.
 
-A model that listens trains its audio adapter (between encoder and decoder) whole beside it, which peft calls
+A model that listens also trains the whole of its audio adapter (between encoder and decoder), which peft calls
 `modules_to_save`: it has no pretrained weights worth keeping.
 
-The adapter of the module `q_proj` are the parameters `q_proj.lora_A.default.weight` [r, in] and
+The adapter of the module `q_proj` consists of the parameters `q_proj.lora_A.default.weight` [r, in] and
 `q_proj.lora_B.default.weight` [out, r]; its own matrix is then called `q_proj.base_layer.weight`.
 """
 
@@ -39,12 +40,13 @@ ALL_LINEAR = "all-linear"
 
 @dataclass
 class LoraConfig:
-    """Training of a low-rank adapter in place of all weights, in every stage that trains the language model."""
+    """Settings of a low-rank adapter that trains in place of all weights, in every stage that trains the language
+    model."""
 
     rank: int = 16
     """Rank of the adapter of each matrix."""
     alpha: float = 32.0
-    """Scale: an adapter adds alpha / rank × B A to its matrix. Divided by the rank, one learning rate suits every rank."""
+    """Scale: an adapter adds alpha / rank × B A to its matrix. The division lets one learning rate suit every rank."""
     targets: Literal["all-linear"] | list[str] = ALL_LINEAR
     """Matrices that get an adapter: `all-linear`, all of the decoder's layers (not embeddings, head or audio parts), or names of them such as
     `[q_proj, v_proj]`."""
@@ -82,8 +84,8 @@ class LoraConfig:
 
 
 def attach(lm: PreTrainedModel, config: LoraConfig, whole: nn.Module | None = None) -> None:
-    """Freeze `lm` and give its decoder a fresh adapter, the same one each time; all of its part `whole` trains beside it. Raises
-    ValueError for a target that no linear layer of the decoder has."""
+    """Freeze `lm` and give its decoder a fresh adapter, the same one each time; the module `whole`, a part of `lm`,
+    trains too. Raises ValueError for a target that no linear layer of the decoder has."""
     import torch
     from peft import LoraConfig as PeftConfig
     from peft import inject_adapter_in_model
@@ -146,7 +148,7 @@ def _has_name(module: str, name: str) -> bool:
 
 
 def _shortest(lm: PreTrainedModel, modules: Sequence[str]) -> list[str]:
-    """Return names by which peft finds exactly these modules in the whole model: last parts where they are enough."""
+    """Return names by which peft finds exactly these modules in the whole model: their last parts if those suffice."""
     last_parts = sorted({module.rpartition(".")[2] for module in modules})
     everything = [name for name, _ in cast("Iterator[tuple[str, nn.Module]]", lm.named_modules())]
     matches = {name for name in everything if any(_has_name(name, part) for part in last_parts)}
@@ -200,10 +202,10 @@ def trained_names(module: nn.Module) -> set[str]:
 
 
 def changes(module: nn.Module) -> Callable[[str], bool]:
-    """Return whether a parameter has to be sent again after an update where engines get merged matrices: a function of its
-    name in `module`."""
+    """Return a function from a parameter's name in `module` to whether it has to be sent again after an update, for
+    engines that get merged matrices."""
     names = trained_names(module)
-    # Engines fuse neighbours (q, k and v; gate and up) into one matrix, of which they take all parts or none.
+    # Engines fuse neighbours (q, k and v; gate and up) into one matrix, and can only load all of its parts together.
     parents = {_parent(name) for name in names if is_adapter(name)}
     return lambda name: name in names or _parent(name) in parents
 
@@ -234,8 +236,8 @@ def save_adapter(lm: PreTrainedModel, folder: str | Path, state: dict[str, Tenso
 
 
 def load_adapter(lm: PreTrainedModel, folder: str | Path) -> None:
-    """Read the adapter in a folder into the one that `attach` gave the model. Raises ValueError where its targets or its rank
-    are others."""
+    """Read the adapter in a folder into the one that `attach` gave the model. Raises ValueError if its targets or its
+    rank differ."""
     import safetensors.torch
     import torch
 

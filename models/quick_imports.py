@@ -12,8 +12,8 @@ def skip_scikit_learn() -> None:
 
     if "sklearn" in sys.modules:  # paid for already
         return
-    # transformers wants one function of it, for assisted generation, as soon as any of its models is imported. It asks once
-    # whether the library is there, and remembers the answer.
+    # transformers imports one function of scikit-learn, for assisted generation, with any of its models. It asks only
+    # once whether the library is there and remembers the answer, so the entry can be removed right afterwards.
     sys.modules["sklearn"] = None  # type: ignore[assignment]
     try:
         is_sklearn_available()

@@ -34,7 +34,8 @@ class SequenceGroup:
     def gather_tokens(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries, keys and values [1, heads / G, U, size] of all tokens, for this rank's share of the heads, from
         those [1, heads, S, size] of this rank's tokens, for all heads. Collective."""
-        # As many key heads as the ranks can divide: a rank's keys are those that its queries attend to.
+        # Key heads are repeated until the ranks can divide them; a rank then has exactly those that its queries attend
+        # to.
         copies = self.size // gcd(self.size, key.shape[1])
         key, value = (x.repeat_interleave(copies, 1) if copies > 1 else x for x in (key, value))
         # One exchange for all three: [heads, S, size] → [G, S, F], F = heads / G × size.

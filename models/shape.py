@@ -1,4 +1,4 @@
-"""Shape and memory of a model, as arithmetic on its config.json: nothing heavy is imported.
+"""Computes the shape and memory of a model from its config.json; nothing heavy is imported.
 
 Legend: P parameters, H hidden size, I feed-forward size, V vocabulary, L layers, q = heads × head size,
 k = kv heads × head size, b bytes of a number (4 in float32, 2 in bfloat16), T tokens of a micro-batch.
@@ -207,7 +207,7 @@ def _token_rate(whole: Fields) -> float:
     audio = whole.inner("audio_encoder_config")
     if not audio.values:
         return 25.0 if whole.text("model_type") == "qwen2_audio" else 0.0
-    # Of a long clip, where long ones are heard coarsely: it is these that may leave no room for an answer.
+    # If long clips are heard coarsely, the rate of a long clip: only these may leave no room for an answer.
     stride = (audio.whole("adapter_stride", least=1) or 2) * (audio.whole("coarse", least=1) or 1)
     return 50.0 / ((audio.whole("pooling", least=1) or 2) * stride)
 

@@ -1,7 +1,7 @@
-"""Loading of a model that no rank has memory for: each parameter is divided over the ranks before the next is read.
+"""Loads a model that is too large for any one rank: each parameter is divided over the ranks before the next is read.
 
-transformers builds a model without memory and then registers one loaded parameter after the other; a hook on that hands each
-to the trainer's `Shards`. The names and conversions of checkpoints stay transformers' own.
+transformers builds a model without memory and then registers one loaded parameter after the other; a hook hands each of
+them to the trainer's `Shards`. Names and conversions of checkpoints stay those of transformers.
 """
 
 from __future__ import annotations
@@ -33,16 +33,17 @@ class Shards(Protocol):
 
 @contextmanager
 def dividing(shards: Shards | None) -> Generator[dict[int, str]]:
-    """Divide every parameter that a module is given inside, and yield {id of a parameter: its NaNs and infinities in words}
-    of those that are broken. Without shards nothing is divided, and nothing looked at."""
+    """Divide every parameter that is registered with a module in the block, and yield {id of a parameter: its NaNs and
+    infinities in words} of broken ones. Without shards nothing is divided or checked."""
     faults: dict[int, str] = {}
     if shards is None:
         yield faults
         return
 
     def divide(_module: nn.Module, _name: str, parameter: nn.Parameter | None) -> None:
-        # Only what comes from a file, which transformers marks, and in its order: the others, of a model that cannot be used,
-        # come in an order that differs between ranks.
+        # Only parameters from a file, which transformers marks and loads in the file's order. Parameters that the file
+        # lacks, which make the model unusable anyway, come in an order that differs between ranks, and dividing is
+        # collective.
         if parameter is None or parameter.is_meta or not getattr(parameter, "_is_hf_initialized", False):
             return
         if problem := describe_non_finite(parameter.detach()):
@@ -100,7 +101,7 @@ def read_into(module: nn.Module, file: Path, shards: Shards) -> None:
                 raise ValueError(f"{file}: {min(missing)} is in the file or in the model, not in both")
             for name, parameter in parameters.items():
                 values: Tensor = tensors.get_tensor(name)
-                is_divided = hasattr(parameter, "ds_id")
+                is_divided = hasattr(parameter, "ds_id")  # DeepSpeed's mark of a parameter that it has divided
                 with shards.whole(parameter) if is_divided else nullcontext(), torch.no_grad():
                     if values.shape != parameter.shape:
                         raise ValueError(f"{file}: {name} is {[*values.shape]}, in the model {[*parameter.shape]}")

@@ -1,4 +1,4 @@
-"""Prompts that the samples of a group share go through the trunk once.
+"""Passes a prompt that the samples of a group share through the trunk only once.
 
 Of 16 samples of one prompt, 15 would compute the prompt's states anew: with prompts of 45 tokens and answers of 5, as in
 sums, nine tenths of the work. Here one sample, the owner, brings the prompt; the others bring their answers alone, which
@@ -87,5 +87,5 @@ def find_owners(lengths: list[int], prompts: list[Tensor], groups: list[int]) ->
 
 def is_worth_sharing(prompt: int, answer: int) -> bool:
     """Return whether a sample of so many tokens takes less time without its prompt."""
-    # Sharing takes a mask, with which no kernel skips what a token cannot see: it must spare more than that costs.
+    # Sharing needs a mask, and with a mask no kernel skips what a token cannot see: it must save more than that costs.
     return 0 < answer <= min(4 * prompt, LONGEST_ANSWER)

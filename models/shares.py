@@ -1,4 +1,4 @@
-"""A rank's share of a pack whose tokens a group of ranks divides (see `models.sequence_parallel`), and the answers of all.
+"""Finds a rank's share of a pack that a group of ranks divides (see `models.sequence_parallel`), and joins the results.
 
 Suffixes: A actions of a pack, a those of a rank's share, U tokens that go through the trunk, S those of a rank's share.
 """
@@ -61,6 +61,8 @@ def share_of(group: SequenceGroup, trunk: Trunk) -> Share:
     own_a = torch.nonzero(owner_A == group.rank)[:, 0]
     before_a = trunk.before_A[own_a] - slice_S.start
     counts = cast("list[int]", owner_A.bincount(minlength=group.size).tolist())
+    # The first sort lists the actions by rank, as they will be gathered; the second inverts it: each action's place in
+    # the list.
     order_A = owner_A.argsort(stable=True).argsort()
     positions_S = trunk.segments.positions_T[slice_S]
     return Share(group, trunk.tokens_U[slice_S], positions_S, before_a, own_a, order_A, counts)
@@ -75,7 +77,7 @@ class _Join(torch.autograd.Function):
         ctx.own_a = share.own_a
         ctx.set_materialize_grads(False)  # a column that nobody uses has no gradient, whose work is spared
         mine = torch.stack(values_a)
-        # Equally long on every rank, as the backends want it.
+        # Padded to the same length on every rank, as `all_gather` requires.
         outgoing = mine.new_zeros(len(values_a), max(share.counts))
         outgoing[:, : mine.shape[1]] = mine
         incoming = [torch.empty_like(outgoing) for _ in share.counts]

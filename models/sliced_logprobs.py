@@ -1,4 +1,4 @@
-"""`models.logprobs.chunked_logprobs` over slices of the vocabulary, for GPUs.
+"""Computes `models.logprobs.chunked_logprobs` over slices of the vocabulary, for GPUs.
 
 Each slice has all actions: so the head's gradient is one product a slice, added up in float32 and rounded once, and its
 weight is read once. The logits are float32. Over a slice's logits goes one kernel (`models.logit_kernels`), in place of a
@@ -35,7 +35,7 @@ def sliced_logprobs(
 def _slices(actions: int, weight_VH: Tensor) -> list[slice]:
     words = len(weight_VH)
     count = -(-words * actions * 4 // SLICE_BYTES)
-    # Equal ones, of a multiple of 128 words: products of other widths are slower on a GPU.
+    # Slices of equal width, a multiple of 128 words: products of other widths are slower on a GPU.
     width = -(-words // max(1, count) // 128) * 128
     return [slice(first, min(first + width, words)) for first in range(0, words, width)]
 
@@ -79,10 +79,10 @@ class _SlicedLogprobs(torch.autograd.Function):
         lse_A = sums_4A[TOP] + log_total_A
         # H = -Σ p log p = log total - Σ mass × (logit - top) / total
         entropy_A = log_total_A - sums_4A[WEIGHTED] / sums_4A[TOTAL]
-        # Two numbers an action are enough to compute p again: no [A, V] tensor is saved.
+        # Two numbers for each action suffice to compute p again, so no [A, V] tensor is saved.
         ctx.save_for_backward(hidden_AH, weight_VH, targets_A, lse_A, entropy_A)
         ctx.temperature, ctx.cap = temperature, cap
-        # The top first: of two large numbers that are alike the small difference is exact.
+        # The top is subtracted first: the difference of two large numbers that are close to each other is exact.
         return (sums_4A[CHOSEN] - sums_4A[TOP]) - log_total_A, entropy_A
 
     @staticmethod
@@ -95,7 +95,7 @@ class _SlicedLogprobs(torch.autograd.Function):
         grads = hidden_AH.new_empty(len(buffer))
         rows_4A = torch.stack([lse_A, entropy_A, grad_logprobs_A.float(), grad_entropy_A.float()])
         grad_hidden_AH = torch.zeros_like(hidden_AH, dtype=torch.float32)
-        # None where the head is frozen: it would take a third of the work here, and [V, H] of memory.
+        # None if the head is frozen: its gradient would take a third of the work here, and [V, H] of memory.
         grad_weight_VH = torch.empty_like(weight_VH) if ctx.needs_input_grad[1] else None
         for words in slices:
             logits_AW = _products(hidden_AH, weight_VH[words], buffer)

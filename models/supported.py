@@ -1,5 +1,8 @@
-"""Refusal of language models that would be computed wrongly. The trunk is transformers' own, but attention
-(`models.attention`) and the head (`models.logprobs`) are not, and what they leave out would be missing in silence."""
+"""Refuses language models that would be computed wrongly.
+
+The trunk is transformers' own, but attention (`models.attention`) and the head (`models.logprobs`) are not, and what
+they do not implement would be silently missing.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,8 @@ REFUSED_FAMILIES = {
     "gpt_oss": "has attention sinks, which are not supported",
     "cohere2": "is not supported (through a sliding window vLLM sees one token more than transformers does)",
 }
-"""`model_type` → what of it is not supported; `find_unsupported_part` finds the same in a model that is loaded."""
+"""`model_type` → the feature that is not supported; `find_unsupported_part` finds the same in a model that is
+loaded."""
 LAYER_TYPES = {"full_attention", "sliding_attention"}
 """Values of `layer_types` that `models.attention` computes."""
 

@@ -1,4 +1,4 @@
-"""The byte tokenizer of models built from scratch: every text is representable, nothing is learned, the vocabulary is tiny.
+"""Builds the byte tokenizer of models built from scratch: it represents every text, learns nothing and has few tokens.
 
 Chat format and control tokens are those of Step-Audio-R1 (`<|BOT|>role\\n … <|EOT|>`, `<audio_patch>`); a role's header
 is one token each, because in a model of this size every token costs.

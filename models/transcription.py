@@ -1,5 +1,7 @@
-"""Transcripts by a Whisper model: an external ear for listening models. Clips are heard one by one, each padded to the 30 s on
-which Whisper was trained."""
+"""Transcribes clips with a Whisper model, a second opinion for models that listen.
+
+Clips are heard one by one, each padded to the 30 s on which Whisper was trained.
+"""
 
 from __future__ import annotations
 

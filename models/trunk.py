@@ -1,4 +1,4 @@
-"""States of a model's trunk at the places that heads read: before the actions of a pack.
+"""Computes the states of a model's trunk that heads read: those before the actions of a pack.
 
 Suffixes: T tokens of a pack, S those of a rank's share, N sequences, A actions, a those of a rank's share, H hidden size.
 """
@@ -50,7 +50,7 @@ def states_before_actions(
         **inputs,
         position_ids=share.positions_S[None],
         attention_mask=None,
-        use_cache=False,  # with the default neighbours in the pack would see each other, in silence
+        use_cache=False,  # with a cache neighbours in the pack would silently see each other
         segments=segments,  # transformers hands these down to `models.attention.segment_attention`
         sequence_group=None if group is ALONE else group,
     ).last_hidden_state.squeeze(0)

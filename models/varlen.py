@@ -1,4 +1,5 @@
-"""Attention within sequences laid end to end by one kernel call, without padding: torch's `varlen_attn`, on a GPU.
+"""Computes attention within sequences laid end to end by one kernel call, without padding: torch's `varlen_attn`, on a
+GPU.
 
 The kernel takes where each sequence's queries and keys begin, and lines a sequence's last query up with its last key. So the
 samples of a group that share their prompt need no mask: the queries of such a sequence are its answer, its keys the prompt's
@@ -74,7 +75,7 @@ def send(tensor: Tensor, device: torch.device) -> Tensor:
     """Return a tensor of the host on `device`, without waiting for what the device is still computing."""
     if device.type != "cuda" or tensor.device == device:
         return tensor.to(device)
-    # From pageable memory even a copy that is asked not to block waits for the device.
+    # From pageable memory even a `non_blocking` copy waits for the device.
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
@@ -141,7 +142,8 @@ class _TakeRows(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
         (rows,) = ctx.saved_tensors
-        # A row that sixteen samples share adds up sixteen gradients, which bfloat16 would round at each step.
+        # The gradient of a row that sixteen samples share is a sum of sixteen, which bfloat16 would round at each
+        # addition.
         total = grad.new_zeros((ctx.length, *grad.shape[rows.dim() :]), dtype=torch.float32)
         total.index_add_(0, rows.flatten(), grad.flatten(0, rows.dim() - 1).float())
         return total.to(ctx.dtype), None

@@ -1,5 +1,5 @@
-"""Read a checkpoint of verl's as a model: `global_step_N/actor` with `huggingface/` (configuration and tokenizer, and the whole
-model where verl was told to write it) and the shards of FSDP, `model_world_size_N_rank_i.pt`.
+"""Reads a checkpoint of verl's as a model: `global_step_N/actor` with `huggingface/` (configuration and tokenizer, and
+the whole model where verl was told to write it) and the shards of FSDP, `model_world_size_N_rank_i.pt`.
 
 Shards are read with `weights_only`, so that no code in them runs, and merged once into `merged/` beside them. Torch is
 imported where they are.

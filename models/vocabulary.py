@@ -1,4 +1,4 @@
-"""The tokens of a tokenizer and their ids, read from its files without loading it, and how two tokenizers differ."""
+"""Reads a tokenizer's tokens and ids from its files without loading it, and tells how two tokenizers differ."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ def describe_difference(ours: Mapping[str, int], theirs: Mapping[str, int], rows
             f"{token!r} is {moved[token]} here and {theirs[token]} there, {len(moved):,} of {len(ours):,} tokens differ"
         )
     taken = {*theirs.values()}
-    # Such as the marks of clips, which a decoder has got from the model that hears with it.
+    # A token that the other lacks is harmless if its id is a free row there, like the marks of clips, which a decoder
+    # gets when it is composed with an encoder.
     missing = {token: id for token, id in ours.items() if token not in theirs and (id in taken or id >= rows)}
     if missing:
         token = min(missing, key=lambda token: missing[token])

@@ -1,4 +1,5 @@
-"""Read what reward functions in other forms than ours answer: numbers of any library, lists of one, mappings, tuples, objects."""
+"""Reads what reward functions in other forms than ours answer: numbers of any library, lists of one, mappings, tuples,
+objects."""
 
 from __future__ import annotations
 

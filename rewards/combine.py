@@ -1,4 +1,4 @@
-"""The configuration of a reward, as YAML gives it, and the rule by which the parts of one sample become one verdict.
+"""Defines the configuration of a reward, and combines the parts of one sample into one verdict.
 
 parts:                                                    # the rule of Step-Audio-R1, arXiv 2511.15848
   - {verifier: math, weight: {text: 1, audio: 0.8}}       # named accuracy unless it says otherwise
@@ -39,11 +39,11 @@ class PartConfig(VerifierConfig):
     clip: tuple[float, float] | None = None
     """[lowest, highest] to which the part's score is clipped before it is weighed."""
     on_timeout: TimeoutPolicy | None = None
-    """The score of an answer on which the verifier uses up `deadline_s` seconds of CPU time, or `memory_mb`: `zero`, the part's score 0, or
-    `error`, which keeps the sample out of the gradient. By default `zero` where the time depends on the answer alone, as
-    for most of the library's verifiers; `error` for `grounding`, `judge`, `reward_model`, a verifier of yours whose module
-    has no `ON_TIMEOUT = "zero"`, and a part with a negative weight, whose 0 would be no loss. Who waits instead of working,
-    or crashes, is always an error."""
+    """The score of an answer on which the verifier uses up `deadline_s` seconds of CPU time, or `memory_mb`: `zero`,
+    the part's score 0, or `error`, which keeps the sample out of the gradient. By default `zero` if the time depends
+    only on the answer, as for most of the library's verifiers; `error` for `grounding`, `judge`, `reward_model`, a
+    verifier of yours whose module has no `ON_TIMEOUT = "zero"`, and a part with a negative weight, whose 0 would be no
+    loss. A verifier that waits instead of working, or crashes, is always an error."""
 
     def validate(self, place: str) -> None:
         """Raise ConfigError for settings that contradict each other or judge no prompt."""

@@ -1,4 +1,4 @@
-"""The types that a verifier and the pool exchange: gold cases, and verdicts as plain data that JSON can carry."""
+"""Defines what a verifier and the pool exchange: gold cases, and verdicts as plain data that JSON can carry."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ RIGHT, WRONG = (1.0, 1.0), (0.0, nextafter(1.0, 0.0))
 """(lowest, highest) score that a case may get where its answer equals the gold, and where it does not."""
 
 TimeoutPolicy = Literal["zero", "error"]
-"""The treatment of a sample on which a verifier uses up its CPU time or its memory: it scores 0, or is an error."""
+"""Treatment of a sample on which a verifier uses up its CPU time or its memory: it scores 0, or is an error."""
 OVER_DEADLINE = "over_deadline"
 """Inner score, 1.0, of a part that scores 0 by the policy `zero`."""
 NO_OPINION = "no_opinion"
-"""Inner score, 1.0, of a part that has no opinion on a sample: it is part of no score."""
+"""Inner score, 1.0, of a part that has no opinion on a sample, so that its score counts for nothing."""
 
 
 def describe_memory_error(memory_mb: int) -> str:
@@ -92,7 +92,7 @@ SpanUnit = Literal["characters", "tokens"]
 WireVerdict = tuple[float, dict[str, float], str | None, str, str, list[tuple[int, int, float, SpanUnit]]]
 """Score, parts, error, reason, reading and spans of a verdict, as JSON carries them out of a worker."""
 MOST_SPANS = 1000
-"""Spans of a verdict at most."""
+"""Most spans of a verdict."""
 
 
 def error_to_wire(error: str) -> WireVerdict:

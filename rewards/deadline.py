@@ -1,4 +1,4 @@
-"""Deadlines in CPU time, with the wall clock as a wide limit behind them.
+"""Enforces deadlines in CPU time, with the wall clock as a wide limit behind them.
 
 On a busy machine a second of work takes many on the clock, so the clock cannot tell a slow program from one that gets no
 core. What counts is the CPU time of a process and of all that it starts. A program that waits instead of working
@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")  # the unit of CPU time in /proc/PID/stat
-# Time between two checks. The longest is short because what a process was starved of since the last check is lost when
-# it ends; the shortest keeps a watched process from costing a core of its own.
+# Shortest and longest time between two checks. The longest is short because a process's starvation since the last check
+# is lost when it ends; the shortest keeps the watching itself from taking a core.
 _SHORTEST_S, _LONGEST_S = 0.01, 0.5
-# Threads of one process whose starvation adds up, since each may have waited for the one before.
+# Number of threads of one process whose starvation is added up, since each may have waited for the one before.
 _TAKING_TURNS = 4
-# Starvation beyond this is the work's own doing: who sleeps for a microsecond at a time waits for a core after each, and on a
-# busy machine hardly ever uses one. Work that wants a core gets a hundredth of one on any machine that still answers.
+# Starvation beyond this is the work's own doing: a program that sleeps for a microsecond at a time waits for a core
+# after each sleep, and on a busy machine hardly ever uses one. Work that wants a core gets at least a hundredth of one
+# on any machine that still answers.
 _STARVED_GRACE_S, _STARVED_PER_CPU_S = 60.0, 100.0
 
 
@@ -47,14 +48,14 @@ class Watch:
     deadline: Deadline
     pids: tuple[int, ...]
     new_processes: bool
-    """True where the processes exist for this work alone. Else CPU time counts from the first check on: what they have
-    used before belongs to earlier work."""
+    """True if the processes exist for this work alone. Otherwise CPU time counts from the first check on, since what
+    they used before belongs to earlier work."""
     start_time: float = field(default_factory=time.monotonic)
-    """When the work began (`time.monotonic`)."""
+    """Time at which the work began (`time.monotonic`)."""
     next_check: float = 0.0
-    """When to check again (`time.monotonic`)."""
+    """Time of the next check (`time.monotonic`)."""
     cpu_s: float = 0.0
-    """CPU time up to the last check."""
+    """Seconds of CPU time up to the last check."""
     idle_s: float = 0.0
     """Seconds up to the last check for which the work neither ran nor was ready to run."""
     _cpu_before_s: float = 0.0
@@ -68,7 +69,7 @@ class Watch:
     _check_count: int = 0
 
     def __post_init__(self) -> None:
-        # Most work ends before its first check, which then costs nothing.
+        # The first check comes late enough that most work ends before it and is never measured.
         self.next_check = self.start_time + min(self.deadline.cpu_s / 20, self.deadline.wall_s / 2)
         self._last_check = self.start_time
 
@@ -97,8 +98,9 @@ class Watch:
         starved_s = min(self._starved_s, _STARVED_GRACE_S + _STARVED_PER_CPU_S * self.cpu_s)
         self.idle_s = max(0.0, now - self.start_time - starved_s - self._worked_s)
         cpu_left, wall_left = self.deadline.cpu_s - self.cpu_s, self.deadline.wall_s - self.idle_s
-        # Without threads CPU time runs no faster than the clock, so that no deadline can pass before the time left does.
-        # Young work is checked more often, or `idle_s` would miss the starvation of threads that end in between.
+        # A single thread's CPU time runs no faster than the clock, so no deadline can pass before the time that is left
+        # has. Young work is checked more often, or `idle_s` would miss the starvation of threads that end between two
+        # checks.
         wait_s = max(_SHORTEST_S, min(cpu_left, wall_left, now - self.start_time))
         self.next_check = now + min(wait_s, _LONGEST_S)
         cpu_reason, wall_reason = self.deadline.reasons

@@ -1,4 +1,4 @@
-"""Rewards that an environment gave on the way, as parts of a rollout's verdict."""
+"""Adds the rewards that an environment gave on the way to a rollout's verdict."""
 
 from __future__ import annotations
 

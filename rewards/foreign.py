@@ -1,4 +1,5 @@
-"""Call reward functions in other forms than ours, and read what they answer: verl's, TRL's, OpenRLHF's, plain numbers.
+"""Calls reward functions in other forms than ours, and reads what they answer: verl's, TRL's, OpenRLHF's, plain
+numbers.
 
 Each sample is judged alone: functions over a batch get batches of one. `None` in TRL's form is no opinion, and so is part of
 no score; NaN, a wrong number of scores and whatever is raised are errors of the sample.
@@ -38,11 +39,11 @@ class ForeignReward:
     form: Form
     signature: Signature
     reads_turns: bool = False
-    """True where its source reads `content`: completions are turns then, also where the data do not tell."""
+    """True if its source reads `content`: then completions are passed as turns even if the data's prompts are texts."""
     is_constructed: bool = False
     """True where the recipe's arguments went to the constructor of its class."""
     runner: asyncio.Runner = field(default_factory=asyncio.Runner)
-    """The event loop of its process: connections that an async function keeps live on in it."""
+    """The event loop of its process, kept between samples so that an async function's connections stay open."""
 
     def __call__(self, prompt: Prompt, rollout: Rollout, **args: object) -> object:
         """Return the verdict on a rollout."""
@@ -116,7 +117,8 @@ class ForeignReward:
         previous = signal.signal(signal.SIGALRM, _raise_timeout)
         signal.setitimer(signal.ITIMER_REAL, _WARM_UP_S)
         try:
-            # Isolation boundary: a probe is no row of the data, so that whatever it says about it means nothing.
+            # Isolation boundary: the probe is no row of the data, so what the function says or raises about it means
+            # nothing.
             with contextlib.suppress(BaseException):
                 self(_PROBE.rollout().prompt, _PROBE.rollout(), **args)
         finally:

@@ -1,4 +1,4 @@
-"""One rollout on its way through the parts of the reward.
+"""Leads one rollout through the parts of the reward.
 
 Parts that compute are cheap and judge at once. Parts that ask a model may cost money, so one behind a gate (`only_if`)
 waits until the verdicts that decide its gate are there, and is asked only where it can still count.
@@ -14,7 +14,7 @@ from rl.types import Rollout, Verdict
 
 
 class PartialVerdict:
-    """The verdicts that one rollout has got so far.
+    """The verdicts on one rollout so far.
 
     The caller has the parts `first` judge the rollout and hands each verdict to `add`, which names the parts to ask
     next; `take` is called with the combined verdict when none is missing. Not thread-safe: one call at a time.
@@ -43,7 +43,7 @@ class PartialVerdict:
             return ()
         # All that were asked have answered: the gates of the parts still waiting can be decided.
         next_parts = [i for i in self._gated_parts if i not in self._verdicts and self._may_count(self._judging[i])]
-        self._gated_parts = []  # the second round is the last: who is not asked now never is
+        self._gated_parts = []  # the second round is the last: a part that is not asked now never is
         self._missing = set(next_parts)
         if not next_parts:
             results = [(i, (self._judging[i], self._verdicts.get(i))) for i in self._applying]

@@ -1,4 +1,4 @@
-"""Lookup of verifiers: from the name in a recipe to the function.
+"""Looks up verifiers: from the name in a recipe to the function.
 
 `name` is the module `rewards/verifiers/name.py`; `pkg.mod:fn` is imported, with the recipe's folder and the working
 directory at the end of the path; `file.py:fn` is read from the recipe's folder or the working directory. `check` reads the
@@ -27,9 +27,7 @@ from rl.config import ConfigError, build, did_you_mean
 
 IN_TREE = Path(__file__).parent / "verifiers"
 _FUNCTION = "verify"  # the function of an in-tree verifier's module
-_TIMEOUT_POLICY = (
-    "ON_TIMEOUT"  # the constant of a verifier's module that says what becomes of samples that are too slow
-)
+_TIMEOUT_POLICY = "ON_TIMEOUT"  # the constant of a verifier's module with the policy for samples that are too slow
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +112,7 @@ def settle_timeout(
             )
         return "error"
     if policy is None and is_penalty:
-        return "error"  # 0 would be the best score
+        return "error"  # with a negative weight 0 would be the best score
     return policy or _read_timeout_policy(spec, place, folder)
 
 
@@ -183,7 +181,7 @@ def load(spec: str, folder: Path | None = None, args: Mapping[str, object] | Non
 def import_module(name: str, folder: Path | None, kind: str) -> ModuleType:
     """Import `pkg.mod`, or `file.py` from the recipe's folder or the working directory. `kind` is what it holds, for messages
     and for the module's name."""
-    for path in _search_folders(folder):  # at the end, so that nothing there takes the place of an installed module
+    for path in _search_folders(folder):  # at the end of the path, so that nothing there hides an installed module
         if str(path) not in sys.path:
             sys.path.append(str(path))
     if name.endswith(".py"):

@@ -1,6 +1,8 @@
-"""Verifiers that ask a model (an LLM judge, a reward model). They wait where the others compute, so they run in the
-parent process: on one event loop in a thread of its own, with any number of questions in flight. They are all ours (no
-user code runs here); the model that they ask may fail.
+"""Runs verifiers that ask a model (an LLM judge, a reward model).
+
+Others compute, but these mostly wait. So they run in the parent process, on one event loop in a thread of its own, with
+any number of questions in flight. All of them come with the library (no user code runs here), but the model that they
+ask may fail.
 
 A module of `rewards.verifiers` is one of them when it defines `connect(args, models) -> ModelVerifier` beside `verify`,
 and `Config`, the dataclass of its arguments. `models` are those that the run serves itself: name -> a function over a
@@ -78,7 +80,7 @@ class Loop:
     """An event loop in a daemon thread, on which all model verifiers of a service run."""
 
     def __init__(self, fail: Callable[[ValueError], None]) -> None:
-        """`fail` is called, in the loop's thread, with what a callback of `submit` has raised."""
+        """Start the thread. If a callback of `submit` raises, `fail` is called with the error, in the loop's thread."""
         self._fail = fail
         self._loop = asyncio.new_event_loop()
         self._tasks = set[asyncio.Task[None]]()
@@ -151,13 +153,13 @@ class Batches(Generic[Item, Answer]):
         return await answer
 
     async def _send_batches(self) -> None:
-        await asyncio.sleep(0.005)  # let the items that were submitted together arrive
+        await asyncio.sleep(0.005)  # long enough for all items that are submitted together to join the batch
         while self._waiting:
             batch, self._waiting = self._waiting[: self._size], self._waiting[self._size :]
             try:
                 answers = await self._call([item for item, _ in batch])
             except Exception as error:  # isolation boundary: a model
-                # a hung model would hang again for each item: after a timeout nobody is asked alone
+                # a hung model would hang again for each item: after a timeout no item is tried alone
                 if len(batch) == 1 or isinstance(error, TimeoutError):
                     _settle(batch, [error] * len(batch))
                     continue

@@ -1,4 +1,4 @@
-"""The reward service: judges rollouts by every part of the configured reward and combines the parts into one verdict.
+"""Judges rollouts by every part of the configured reward and combines the parts into one verdict: the reward service.
 
 A part is a verifier with its arguments. Most verifiers compute: they run in the worker processes of `rewards.pool`, which
 can be killed, since they may be a user's code. Some ask a model (`judge`, `reward_model`) and mostly wait: they run in
@@ -52,9 +52,10 @@ class RewardService:
     ) -> None:
         """Start the processes that judge by `config`.
 
-        `folder` is the recipe's, in which verifiers written `file.py:function` are found; `models` are those that the run
-        serves itself (`rewards.served`); what verifiers print goes into files of the folder `output`, if any. Raises ConfigError for a verifier that does not exist, does not take its
-        arguments, or has no model to ask."""
+        `folder` is the recipe's, in which verifiers written `file.py:function` are found; `models` are those that the
+        run serves itself (`rewards.served`); the output of verifiers is written to files in the folder `output`, if one
+        is given. Raises ConfigError for a verifier that does not exist, does not take its arguments, or has no model to
+        ask."""
         self.config, self.folder = config, folder
         self.scored = 0
         """Number of rollouts judged so far."""
@@ -142,8 +143,8 @@ class RewardService:
 
     def is_timeout(self, verdict: Verdict) -> bool:
         """Return whether a verdict of `judge_parts` is an error because the deadline passed."""
-        # By its text, which the pool writes. What a verifier raises begins with the exception's type, and one that returns
-        # this very text as its error mislabels only itself.
+        # Told by its text, which the pool writes. An exception's text begins with its type, so only a verifier that
+        # returns this very text as its error could be mistaken, and it would mislabel only itself.
         return verdict.error in self._dispatcher.pool.deadline.reasons
 
     def check_errors(self) -> None:
@@ -206,8 +207,8 @@ class RewardService:
         self._dispatcher.ask(rollout, [part], lambda verdicts: deliver(verdicts[part]))
 
     def _settle_timeout(self, part: int, verdict: Verdict) -> Verdict:
-        """Return the score 0 for an error that the part's policy calls the answer's fault: used-up CPU time or memory. Who
-        waited or crashed has not shown that the answer made it so."""
+        """Return the score 0 for an error that the part's policy calls the answer's fault: used-up CPU time or memory.
+        Waiting or crashing is never taken for the answer's fault."""
         pool = self._dispatcher.pool
         # The pool's own texts, as in `is_timeout`.
         adjectives = {pool.deadline.reasons[0]: "slow", pool.memory_reason: "large"}
@@ -232,11 +233,11 @@ class RewardService:
 
         def add(verdicts: Mapping[int, Verdict]) -> None:
             settled_verdicts = {part: self._settle_timeout(part, verdict) for part, verdict in verdicts.items()}
-            # The parts whose gates these verdicts open, if any.
+            # Ask the parts whose gates these verdicts open, if any.
             self._dispatcher.ask(rollout, partial_verdict.add(settled_verdicts), add)
 
         with self._condition:  # re-entrant: `submit` holds it already
-            if rollout.error is not None:  # its environment failed: what it might have become is not known
+            if rollout.error is not None:  # its environment failed: it is not what it might have become
                 finish(Verdict(error=rollout.error))
                 self._condition.notify_all()
             elif rollout.verdict is not None:  # its harness has judged it

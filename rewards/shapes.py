@@ -1,8 +1,8 @@
-"""Shapes of answers that take no solving: the question said again, every answer at once, nothing at all. A verifier that
-scores such an answer right has probably been deceived; of the rest nothing is said.
+"""Recognises answers that take no solving: the question repeated, every answer at once, nothing at all.
 
-They are cheap (some ten microseconds) and meant to be counted over many samples. What an honest task may ask for has none
-of them: an answer that names an option, copies, extracts or reorders shares words or numbers with the gold.
+A verifier that scores such an answer right has probably been deceived; about other answers nothing is said. The checks
+are cheap (some ten microseconds) and meant to be counted over many samples. An honest answer has none of these shapes:
+one that names an option, copies, extracts or reorders shares words or numbers with the gold.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rewards.answers.marks import is_enumeration, marked_answer, stated_answer
 from rl.types import Prompt
 
 _LONGEST = 4000  # characters of a question or a response that are looked at
-_FEWEST_WORDS = 4  # of a question that can be recognised in an answer
+_FEWEST_WORDS = 4  # a shorter question cannot be recognised in an answer
 _MOST_UNITS = 3  # words of a gold that is a number ("5 square metres"); with more of them it is a sentence
 _NEAR = 0.2  # a single number this near the gold may be an honest estimate
 

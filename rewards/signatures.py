@@ -1,4 +1,4 @@
-"""Recognise whose form a reward function has, by the names of its parameters: ours, verl's, TRL's, …
+"""Recognises whose form a reward function has, by the names of its parameters: ours, verl's, TRL's, …
 
 Read from source (`of_node`) where `rl check` must not execute it, and from the object (`of_callable`) once it is imported.
 """
@@ -41,9 +41,9 @@ class Signature:
     required: tuple[str, ...] = ()
     """Parameters of both kinds that have no default."""
     has_args: bool = False
-    """True with `*args`."""
+    """True if the function takes `*args`."""
     has_kwargs: bool = False
-    """True with `**kwargs`."""
+    """True if the function takes `**kwargs`."""
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Second opinions on the samples of a reward, as its key `watch:` configures them."""
+"""Configures second opinions on the samples of a reward: its key `watch:`."""
 
 from __future__ import annotations
 

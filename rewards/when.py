@@ -1,4 +1,4 @@
-"""Configuration that all verifiers of a reward share, parts and second opinions: which verifier, and on which prompts."""
+"""Configures what all verifiers of a reward share, parts and second opinions: which verifier, and on which prompts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LoRA adapters in a vLLM engine: how it is started for them, and how one takes the place of the version before."""
+"""Prepares a vLLM engine for LoRA adapters, and replaces its adapter by that of a new version."""
 
 from __future__ import annotations
 
@@ -13,28 +13,31 @@ if TYPE_CHECKING:
     from vllm.lora.request import LoRARequest
 
 SLOT = 1
-"""vLLM's number for the one adapter of an engine; versions differ in name."""
+"""vLLM's number of the only adapter of an engine: a new version takes the same number and another name."""
 
 
 def engine_options(rank: int) -> dict[str, Any]:
-    """Return vLLM's options for adapters of at most this rank; none for rank 0, where a trainer sends none."""
+    """Return vLLM's options for adapters of at most this rank; none for rank 0, which means that no adapter is sent."""
     return {"enable_lora": True, "max_loras": 1, "max_lora_rank": rank} if rank else {}
 
 
 def base_name(name: str) -> str:
-    """Return the name of a parameter without vLLM's mark for the layers that take adapters, which it wraps."""
+    """Return the name of a parameter without the part that vLLM adds where it wraps a layer that takes adapters."""
     return name.replace(".base_layer.", ".")
 
 
 def load_adapter(engine: LLMEngine, tensors: dict[str, Tensor], config: str, version: int) -> LoRARequest:
-    """Put an adapter, in the words of peft's two files, in the place of the one before; return what requests name it by."""
+    """Load an adapter in the place of the one before and return the handle by which requests name it. `tensors` and
+    `config` are the contents of peft's two files."""
     import safetensors.torch
     from vllm.lora.request import LoRARequest
 
-    # vLLM takes an adapter as a folder. In shared memory, where the processes of a tensor-parallel engine read it too.
+    # vLLM takes an adapter as a folder. It lies in shared memory, which the processes of a tensor-parallel engine can
+    # read.
     with TemporaryDirectory(prefix="groundtone-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as folder:
         safetensors.torch.save_file(tensors, Path(folder) / "adapter_model.safetensors")
         (Path(folder) / "adapter_config.json").write_text(config)
         engine.add_lora(LoRARequest(f"version-{version}", SLOT, folder, load_inplace=True))
-        # A request that says `load_inplace` again would have the folder read at every step.
+        # Without `load_inplace`: a request that had it would make vLLM read the folder, which is gone by then, at every
+        # step.
         return LoRARequest(f"version-{version}", SLOT, folder)

@@ -1,8 +1,8 @@
-"""Checksums of weights: what a trainer sends is compared with what each engine receives, tensor by tensor.
+"""Compares checksums of the weights that a trainer sends with those of what each engine receives, tensor by tensor.
 
-A checksum covers a tensor's shape, its type and its bytes as sent; its name is the key. On the host XXH3 reads memory as
-fast as it comes (35 GB/s on one core), so the sums cost about as much as one more copy of the weights. A tensor on a GPU is
-summed there: brought to the host it would cost more than the whole transfer.
+A checksum covers a tensor's shape, type and bytes; the tensor's name is its key. On the host XXH3 is as fast as memory
+(35 GB/s on one core), so checksums cost about as much as one more copy of the weights. A tensor on a GPU is summed
+there: copying it to the host would cost more than the whole transfer.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 PIECE = 1 << 21
 """Words of 8 bytes that a sum on a GPU takes at once: 16 MB, of which three copies exist for a moment."""
 MULTIPLIER = 0x9E3779B97F4A7C15 - (1 << 64)
-"""An odd number with bits all over, as torch's signed integers have it."""
+"""2⁶⁴ divided by the golden ratio, an odd number whose bits are well mixed, as a signed integer: torch has no other
+kind."""
 SAFETENSORS_DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64"}
 """Types in a safetensors header, as torch calls them."""
 
@@ -55,7 +56,7 @@ class Receipt:
     score: np.ndarray | None
     """[A] logprobs of the probe, where there was one."""
     seconds: float
-    """Time that checksums and probe took."""
+    """Seconds that checksums and probe took."""
 
 
 class ArrivalError(ValueError):
@@ -74,7 +75,8 @@ def checksums(tensors: Iterable[tuple[str, Tensor]]) -> dict[str, Checksum]:
 
 @dataclass(frozen=True, slots=True)
 class StartedChecksum:
-    """A checksum that a GPU may not have computed yet: reading each one would wait for it."""
+    """A checksum that a GPU may still be computing. It is not read one by one, since each read would wait for the
+    GPU."""
 
     name: str
     shape: tuple[int, ...]
@@ -83,18 +85,18 @@ class StartedChecksum:
 
 
 def start_checksum(name: str, tensor: Tensor) -> StartedChecksum:
-    """Begin to sum a tensor, which may change or go as soon as this returns."""
+    """Begin to compute the checksum of a tensor, which may be changed or freed as soon as this returns."""
     import torch
     import xxhash
 
-    # As bytes: numpy has no bfloat16, and a tensor without dimensions has no bytes to view.
+    # Viewed as bytes, since numpy has no bfloat16; flat, since a tensor without dimensions has no bytes to view.
     content = tensor.detach().contiguous().reshape(-1).view(torch.uint8)
     digest = xxhash.xxh3_64_intdigest(content.numpy().data) if content.device.type == "cpu" else sum_words(content)
     return StartedChecksum(name, tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."), digest)
 
 
 def finish_checksums(started: Sequence[StartedChecksum]) -> dict[str, Checksum]:
-    """Return the checksums, with one wait for the GPU."""
+    """Return the finished checksums by name, waiting for the GPU once."""
     import torch
 
     late = [sum.digest for sum in started if not isinstance(sum.digest, int)]
@@ -106,7 +108,8 @@ def finish_checksums(started: Sequence[StartedChecksum]) -> dict[str, Checksum]:
 
 
 def sum_words(content: Tensor) -> Tensor:
-    """Return a digest of bytes as one number, computed on their device with integers alone, so in whatever order it adds.
+    """Return a digest of bytes, an int64 of no dimensions on their device. Integer sums do not depend on the order in
+    which a GPU adds.
 
     Σ w_i · mix(x_i) over the words x of 8 bytes, mod 2⁶⁴, with odd weights w: one changed word always changes it, and a
     moved one does but for a chance of about 2⁻⁶³."""
@@ -114,13 +117,14 @@ def sum_words(content: Tensor) -> Tensor:
     from torch.nn.functional import pad
 
     size = content.numel()
-    if content.storage_offset() % 8:  # as a part of ZeRO's flat buffer may lie; words must be aligned
+    if content.storage_offset() % 8:  # a slice of ZeRO's flat buffer may begin anywhere, but words must be aligned
         content = content.clone()
     whole = content[: size // 8 * 8].view(torch.int64)
     tail = pad(content[size // 8 * 8 :], (0, -size % 8)).view(torch.int64)
     weights, total = _weights(content.device), torch.full((), size, dtype=torch.int64, device=content.device)
     for words in [*cast("tuple[Tensor, ...]", whole.split(PIECE)), tail]:
-        # Mixed first: the highest bits of two words, such as two signs, would cancel each other under any odd weights.
+        # Mixed first: if the top bits of two words both flip, as with two signs, the changes cancel under any odd
+        # weights.
         mixed = words ^ ((words >> 29) & ((1 << 35) - 1))
         total = total * MULTIPLIER + (mixed * weights[: len(mixed)]).sum()
     return total
@@ -136,7 +140,7 @@ def _weights(device: torch.device) -> Tensor:
 
 
 def folder_checksums(folder: Path) -> dict[str, Checksum]:
-    """Return the checksums of a model's folder as far as its headers tell them, without a byte of the weights read."""
+    """Return checksums of a model's folder without digests, from the files' headers: no weights are read."""
     import safetensors
 
     safe_open: Any = safetensors.safe_open  # without types
@@ -151,8 +155,8 @@ def folder_checksums(folder: Path) -> dict[str, Checksum]:
 
 
 def describe_difference(sent: Checksums, received: Checksums) -> str:
-    """Return the first difference between what was sent and what was received, in words that name the tensor; "" without
-    one."""
+    """Return the first difference between what was sent and what was received, as a phrase that names the tensor; "" if
+    there is none."""
     missing = [name for name in sent if name not in received]
     unknown = [name for name in received if name not in sent]
     # A tensor under another name is one fault, not two.

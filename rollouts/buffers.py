@@ -1,6 +1,7 @@
-"""Buffers of a stream within one device: memory of the sender that receivers map and read.
+"""Shares a sender's buffers within one device: receivers map the memory and read it.
 
-On a GPU by CUDA's inter-process handles, as vLLM's own `ipc` transport does; on CPU, its twin, a file that is in memory alone.
+On a GPU this uses CUDA's inter-process handles, as vLLM's own `ipc` transport does; on CPU, a file that exists in
+memory only.
 """
 
 # What torch uses to share CUDA memory between processes has no types.
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 
 def device_name(device: torch.device) -> str:
-    """Return the name by which processes know that they share a device: a GPU's own, wherever it stands in a process's list
-    of them, or the machine's."""
+    """Return a name that is the same in all processes that share a device: a GPU's UUID, since its index differs
+    between processes, or the host's name."""
     if device.type == "cuda":
         return str(torch.cuda.get_device_properties(device).uuid)
     return socket.gethostname()
@@ -36,7 +37,8 @@ class SharedBuffer:
         if device.type == "cuda":
             self.bytes, self.handle = _share_cuda(size, device)
             return
-        # Without a name in any folder, so that nothing stays when the process is killed; for this user alone.
+        # A file without a name in any folder: nothing stays behind when the process is killed, and only this user can
+        # open it.
         self.file = os.memfd_create("groundtone-weights")
         os.ftruncate(self.file, size)
         path = f"/proc/{os.getpid()}/fd/{self.file}"
@@ -53,8 +55,8 @@ class SharedBuffer:
 
 
 def map_buffer(handle: str, device: torch.device) -> Tensor:
-    """Return the bytes of another process's buffer; dropping the tensor releases them. Once for each handle: CUDA counts
-    the releases."""
+    """Return the bytes of another process's buffer; dropping the tensor releases them. Call it once for each handle:
+    CUDA counts the releases."""
     values: list[Any] = json.loads(handle)
     if device.type != "cuda":
         path, size = values
@@ -63,7 +65,7 @@ def map_buffer(handle: str, device: torch.device) -> Tensor:
 
     size, storage, storage_bytes, offset, counter, counter_offset, event, syncs = values
     sound = torch.Tensor, (size,), (1,), 0, torch.storage.TypedStorage, torch.uint8
-    # The device by its place in this process's list.
+    # The device by its index in this process; the sender's index may differ.
     shared = device.index or 0, base64.b64decode(storage), storage_bytes, offset, False
     return rebuild_cuda_tensor(
         *sound, *shared, base64.b64decode(counter), counter_offset, base64.b64decode(event), syncs
@@ -74,7 +76,8 @@ def _share_cuda(size: int, device: torch.device) -> tuple[Tensor, str]:
     """Return (bytes on the GPU, their handle)."""
     from torch.multiprocessing.reductions import reduce_tensor
 
-    # Memory of expandable segments is shared by way of file descriptors, which containers do not let others open.
+    # Memory in expandable segments is shared through file descriptors, which containers do not let other processes
+    # open.
     settings: Any = torch.cuda.memory._set_allocator_settings  # pyright: ignore[reportPrivateUsage, reportDeprecated] # no public name
     expands = "expandable_segments:True" in os.environ.get("PYTORCH_CUDA_ALLOC_CONF", "")
     if expands:

@@ -10,7 +10,7 @@ from rl.types import Clip, Message
 
 
 class ChatFormat(Protocol):
-    """Conversations to token ids, and ids that an engine wrote back to text; `rl.data.chat.Chat` is one.
+    """Encoder of conversations as token ids and decoder of what an engine wrote; `rl.data.chat.Chat` is one.
 
     The sampler itself calls `prompt`, `ends`, `turn`, and for samples of several turns `reply`, `written`,
     `drops_chain` and `audio_token`. `closing` and `chain_length` serve its callers that cut chains of thought

@@ -18,16 +18,18 @@ from vllm.v1.sample.ops.topk_topp_sampler import TopKTopPSampler, apply_top_k_to
 
 def draw(probabilities_NV: Tensor, uniforms_N: Tensor) -> Tensor:
     """Return the token [N] at which each row's cumulative distribution passes its uniform number in [0, 1)."""
-    # In double: 49,152 float32 terms would add up to 1 but for 1e-5, and the last tokens would be too rare or too likely.
+    # In float64: a float32 sum of 49,152 terms misses 1 by 1e-5, and the last tokens would be too rare or too likely.
     cumulative_NV = probabilities_NV.cumsum(-1, dtype=torch.float64)
-    targets_N1 = uniforms_N[:, None] * cumulative_NV[:, -1:]  # by the sum as it is, so that a target is always below it
-    # To the right of equal values: a token without probability adds nothing to the sum, and is never chosen.
+    # Scaled by the actual sum, so that a target is always below it.
+    targets_N1 = uniforms_N[:, None] * cumulative_NV[:, -1:]
+    # `right`: a token of probability 0 repeats the value before it, and to the right of equal values it is never
+    # chosen.
     return torch.searchsorted(cumulative_NV, targets_N1, right=True)[:, 0].clamp_(max=probabilities_NV.shape[1] - 1)
 
 
 class OneDrawSampler(TopKTopPSampler):
-    """vLLM's sampler of a temperature above 0, drawing by `draw`. A seeded request's tokens depend on its seed alone, as
-    with vLLM's own, but are others."""
+    """vLLM's sampler for temperatures above 0, which draws by `draw`. A seeded request's tokens depend on its seed
+    alone, as with vLLM's own sampler, but they are other tokens."""
 
     def forward_cpu(
         self, logits: Tensor, generators: dict[int, torch.Generator], k: Tensor | None, p: Tensor | None

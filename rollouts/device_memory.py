@@ -1,4 +1,4 @@
-"""Memory of this process's GPUs, read without opening one: a context of ours on each would take half a GB of it."""
+"""Reads the memory of this process's GPUs by NVML, without a CUDA context, which would take half a GB of each."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ def read_gpus(count: int) -> tuple[int, int]:
         names = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
         names = [name for name in names if name] or [str(i) for i in range(count)]
         infos = [nvml.nvmlDeviceGetMemoryInfo(_handle(nvml, name)) for name in names[:count]]
+        # An engine takes the same share of each of its GPUs, so the fullest one decides.
         return min((int(info.free), int(info.total)) for info in infos)
     finally:
         nvml.nvmlShutdown()

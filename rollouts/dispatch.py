@@ -1,7 +1,7 @@
-"""Requests dealt to several engines, and finished samples brought back, in the calling thread or in one of its own.
+"""Deals requests to several engines and collects finished samples, in the calling thread or in a thread of its own.
 
-The thread is for work that goes on while the caller does something else: samples that are written while the policy
-learns. At any time one thread alone deals, so that nothing here needs a lock.
+A thread of its own is for work that goes on while the caller does something else: samples that are written while the
+policy learns. Only one thread deals at any time, so nothing here needs a lock.
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ waits at the engine, so that it runs on during the report."""
 
 
 class Dispatcher:
-    """Deals requests to the engines of a pool. In the thread that deals, `deliver` takes what an engine has written, and
-    `finish` the samples that ended with a reply of the environment, to which `episodes` go."""
+    """Deals requests to the engines of a pool, one request for each turn of a sample.
+
+    Both callbacks run in the thread that deals: `deliver(i, completions)` takes what engine `i` has written, and
+    `finish` takes the samples that ended with a reply of the environment, as `episodes` reports them."""
 
     def __init__(
         self,
@@ -38,7 +40,7 @@ class Dispatcher:
         episodes: Source,
         finish: Callable[[Finished], None],
     ) -> None:
-        """`most_samples` is what an engine is given at once, running or in its queue."""
+        """Start without a thread. An engine holds at most `most_samples` requests at once, running or in its queue."""
         self.pool, self.most_samples, self.deliver = pool, most_samples, deliver
         self.episodes, self.finish = episodes, finish
         self.reissued_requests = 0
@@ -51,21 +53,22 @@ class Dispatcher:
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
         self._period = time.time_ns()
-        """Number of the time until the next change of weights: engines are told when it is over. By the clock, so that numbers
-        rise for an engine whoever deals to it."""
+        """Number of the period until the next change of weights; engines are told when it is over. It comes from the
+        clock, so that the numbers rise for an engine even if another dispatcher dealt to it before."""
         self._failure: BaseException | None = None  # of the thread, for its next caller
 
     @property
     def busy(self) -> bool:
         """True while there is anything to write by the present weights, or an answer to wait for."""
-        # Calls without work too: only when all are back is no engine still stepping. And work without calls: `settle` takes all
-        # calls back, and leaves at the engines what the next weights are to go on with.
+        # Calls without work count: an engine may still be stepping until its last call is back. Work without calls
+        # counts too: `settle` takes all calls back and leaves at the engines those samples that the next weights are to
+        # go on with.
         is_at_work = bool(self._calls) or any(self._running)
         return is_at_work or self.episodes.waiting or any(map(self._is_due, self._queue))
 
     def add(self, requests: Sequence[Request], first: bool = False) -> None:
-        """Take requests in, before all others if they are to be the `first`. Raises ValueError where a replay has come too
-        late for them."""
+        """Queue requests, ahead of all others if `first`. Raises ValueError in a replay if the weights that are to
+        begin them are gone."""
         self._check_cuts(requests)
         if first:
             self._queue.extendleft(reversed(requests))
@@ -78,16 +81,17 @@ class Dispatcher:
         import ray
         from ray.exceptions import RayActorError
 
-        # A new engine takes weights from the trainer, which is at work while the thread deals: its caller replaces.
+        # A new engine takes its weights from the trainer, which is busy while the thread deals: so only the caller
+        # replaces.
         for i in [] if self._is_in_thread else sorted(self._dead):
-            if self.pool.engines[i] is self._members[i]:  # else a load has replaced it
+            if self.pool.engines[i] is self._members[i]:  # otherwise a load has already replaced it
                 self.pool.proof.check(i, self.pool.replace(i))
         self._forget_replaced()
-        # Where no engine has anything to do, the environment is all that is waited for.
+        # Wait for the environment only if no engine has anything to do; else it is asked without waiting.
         has_engines = len(self._dead) < len(self._members)  # in the thread, which replaces none
         is_idle = not self._calls and not (has_engines and any(map(self._is_due, self._queue)))
         requests, finished = self.episodes.advance(SLICE_S if is_idle else 0.0)
-        if abandoned := self.episodes.take_abandoned():
+        if abandoned := self.episodes.take_abandoned():  # a harness has closed its connection before its answer came
             self.drop(abandoned)
         self.add(requests, first=True)
         self.finish(finished)
@@ -99,6 +103,7 @@ class Dispatcher:
         try:
             completions = fetch(call)
         except RayActorError:
+            # Noted, not replaced yet: this may be the thread, and only its caller may replace (see above).
             self._dead.add(i)
             self._requeue(i)
             return
@@ -109,11 +114,11 @@ class Dispatcher:
         while True:
             while self.episodes.waiting or any(map(self._is_due, self._queue)):
                 self.advance()
-            # What an engine ends may go on after its environment's reply, and is then due once more.
+            # A sample that ends its turn here may go on after its environment's reply, and is then due once more.
             for i, engine in enumerate(self.pool.engines):
                 self._deliver(i, fetch(engine.settle.remote()))
-            # Calls that were under way are back by now, an actor taking its calls in order. What they report is asked about too:
-            # the next turn of such a sample may be this version's to write.
+            # Calls that were under way are back by now, since an actor takes its calls in order. Their samples are
+            # delivered too: the environment may reply to one of them, and its next turn may be this version's to write.
             calls, self._calls = self._calls, {}
             for call, i in calls.items():
                 self._deliver(i, fetch(call))
@@ -130,7 +135,8 @@ class Dispatcher:
             if gone := keys & self._running[i].keys():
                 aborts.append(engine.abort.remote(sorted(gone)))
                 self._running[i] = {key: r for key, r in self._running[i].items() if key not in gone}
-        # Behind them no slice for these samples is left at an engine: trainers that share its cores may come next.
+        # An actor takes its calls in order: when these are back, no engine works on a slice for the dropped samples any
+        # more, and trainers that share its cores may come next.
         if aborts:
             ray.wait(aborts, num_returns=len(aborts))
 
@@ -140,42 +146,45 @@ class Dispatcher:
             self.advance()
 
     def run_on(self) -> None:
-        """Go on dealing in a thread, until `pause`. Raises what an earlier one has failed with."""
+        """Go on dealing in a thread, until `pause`. Raises the error of an earlier thread, if it failed."""
         self.pause()
         self.drain()
         if not self.busy:
             return
         self._stop.clear()
+        # A daemon: if an engine hangs, the thread that waits for it must not keep the process from exiting.
         self._thread = threading.Thread(target=self._run, name="groundtone-dispatch", daemon=True)
         self._thread.start()
 
     def pause(self, at_once: bool = False) -> None:
-        """End the thread, within a slice. With `at_once` it is within a step of the engines, which then write no more until they
-        are next dealt to. Raises what the thread has failed with."""
+        """End the thread within a slice, or with `at_once` within one step of the engines, which then write no more
+        until they are next dealt to. Raises the thread's error, if it failed."""
         if self._thread is not None:
             self._stop.set()
             if at_once and self._thread.is_alive():
                 self._end_period()
             self._thread.join()
             self._thread = None
-            self._period = max(self._period + 1, time.time_ns())  # a clock that is set back would stop the engines
+            # Never lower than before: engines ignore the calls of a period that is over, so a clock set back would stop
+            # them.
+            self._period = max(self._period + 1, time.time_ns())
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure
 
     def _end_period(self) -> None:
         """Have the engines cut short what they were asked for in this period."""
-        # Without it new weights would wait for the slice that each engine has begun, and for the one that waits there. The
-        # calls go to all: which of them have work is for the thread to know, and it still runs.
+        # Otherwise new weights would wait for the slice that each engine has begun, and for the one queued behind it.
+        # All engines are called: only the thread knows which of them have work, and it is still running.
         for i, engine in enumerate(self.pool.engines):
             if i not in self._dead:
                 engine.end_period.options(concurrency_group=CONTROL).remote(self._period)
 
     def close(self) -> None:
-        """End the thread before the engines are gone, whatever it has failed with."""
+        """End the thread before the engines are gone; ignore its error, if it failed."""
         self._stop.set()
         if self._thread is not None:
-            self._thread.join(timeout=5.0)  # an engine that stands still is not waited for
+            self._thread.join(timeout=5.0)  # not for ever: the thread may wait for an engine that hangs
 
     @property
     def _is_in_thread(self) -> bool:
@@ -187,11 +196,11 @@ class Dispatcher:
                 self.advance()
                 if not self._calls and not self.episodes.waiting:  # all has ended, or waits for the caller
                     return
-        except BaseException as error:  # the caller's, who raises it where it next waits for samples
+        except BaseException as error:  # kept for the caller: `pause` raises it when samples are next waited for
             self._failure = error
 
     def _deliver(self, i: int, completions: Sequence[Completion]) -> None:
-        # Of a request that was dropped meanwhile nobody wants the sample.
+        # A request that was dropped meanwhile is no longer among the running ones: nobody wants its sample.
         wanted = [c for c in completions if self._running[i].pop(c.key, None) is not None]
         if wanted:
             self.deliver(i, wanted)
@@ -201,13 +210,16 @@ class Dispatcher:
         for i, engine in enumerate(self.pool.engines):
             if i in self._dead:
                 continue
-            # Two: while this thread reads the answer of one, the engine already steps for the other.
+            # Two calls: while this thread handles the answer to one, the engine already steps for the other.
             while list(self._calls.values()).count(i) < 2:
-                # An even share of all that is left, rounded up: a fast engine must not empty the queue at the end.
+                # An even share of all that is left, rounded up: a fast engine must not empty the queue while the others
+                # idle.
                 share = -(-(len(self._queue) + sum(map(len, self._running))) // len(self.pool.engines))
-                # In a replay samples that wait for a later version keep nobody from beginning.
+                # In a replay there is no other limit: samples held for a later version would take the places of those
+                # due now.
                 most = share if self._replays else min(share, self.most_samples)
                 space = max(0, most - len(self._running[i]))
+                # A sample that goes on keeps to the engine whose prefix cache holds its earlier turns.
                 suitable = (r for r in self._queue if self._is_due(r) and r.engine in (None, i))
                 requests = list(islice(suitable, space))
                 for request in requests:
@@ -219,7 +231,8 @@ class Dispatcher:
                 self._calls[engine.advance.remote(self.pool.version, requests, SLICE_S, self._period)] = i
 
     def _is_due(self, request: Request) -> bool:
-        """Return whether the present weights may begin the sample: in a replay those of the version that began it."""
+        """Return whether the present weights may begin the sample: any may, except in a replay before the version that
+        it names first."""
         return not request.cuts or request.cuts[0][0] <= self.pool.version
 
     @property
@@ -227,14 +240,15 @@ class Dispatcher:
         return any(request.cuts for request in self._queue)
 
     def _check_cuts(self, requests: Iterable[Request]) -> None:
-        """Raise ValueError for samples of a replay whose first version is gone: nobody can begin them any more."""
+        """Raise ValueError for samples of a replay whose first version is gone, since no engine can begin them any
+        more."""
         if any(request.cuts and request.cuts[0][0] < self.pool.version for request in requests):
             raise ValueError(
                 "rlvr.replay: a repeated run goes on neither from a checkpoint nor over the death of an engine; begin it anew"
             )
 
     def _forget_replaced(self) -> None:
-        """Begin anew what engines had that were replaced."""
+        """Queue again the requests of engines that were replaced."""
         for i, engine in enumerate(self.pool.engines):
             if engine is not self._members[i]:
                 self._requeue(i)
@@ -242,10 +256,11 @@ class Dispatcher:
                 self._dead.discard(i)
 
     def _requeue(self, i: int) -> None:
-        """Put the requests of a dead engine to the front of the queue. With their old seeds whoever takes them writes the same
-        tokens, unless the weights have changed since they were begun."""
+        """Put the requests of a dead engine at the front of the queue. They keep their seeds, so another engine writes
+        the same tokens, unless the weights have changed since they were begun."""
         self._calls = {call: j for call, j in self._calls.items() if j != i}
-        # All that was dealt and not delivered: finished samples that no report has brought are lost with the engine, too.
+        # Everything dealt and not delivered: samples that had ended but were not yet reported are lost with the engine,
+        # too.
         requests, self._running[i] = list(self._running[i].values()), {}
         self._check_cuts(requests)
         self._queue.extendleft(requests)

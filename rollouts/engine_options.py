@@ -1,4 +1,4 @@
-"""Options of the policy's engines that follow from the device: pure, so that they can be read without one."""
+"""Chooses the options of the policy's engines that follow from the device; pure functions, testable without one."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 SHARE, WHOLE_SHARE = "gpu_memory_utilization", 0.92
 """vLLM's option for the share of a GPU's memory that an engine takes, and its default."""
 LARGE_GPU = 75 << 30
-"""Bytes from which on a GPU counts as one of 80 GB, of which it reports 79 GiB."""
+"""Bytes from which on a GPU counts as one of 80 GB, which reports 79 GiB."""
 WAITING_SHARE = 0.25
-"""Samples that wait in vLLM's queue, as a share of those that run: they take the place of those that end in a slice."""
+"""Samples in vLLM's queue, as a share of those that run: they take the places of samples that end during a slice."""
 
 
 def base_options(model: str, dtype: str, longest: int, keeps_cache: bool) -> dict[str, Any]:
@@ -25,7 +25,8 @@ def base_options(model: str, dtype: str, longest: int, keeps_cache: bool) -> dic
         "disable_log_stats": True,
         "seed": 0,
     }
-    # With a step under way as weights change, its tokens would count as the new ones'. Elsewhere vLLM drops that step's.
+    # With asynchronous scheduling a step is under way when weights change. Its tokens would count as the new weights',
+    # except that without `keeps_cache` vLLM drops them.
     return options | ({"async_scheduling": False} if keeps_cache else {})
 
 
@@ -50,7 +51,7 @@ def gpu_options(memory: int, dtype: str, longest: int) -> dict[str, Any]:
 
 
 def with_recipe(options: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options, changed by the recipe's own; what it overrides of the model's config is added to ours."""
+    """Return the options, overridden by the recipe's; overrides of the model's config (`hf_overrides`) are merged."""
     merged = {**options, **recipe}
     overrides, more = options.get("hf_overrides"), recipe.get("hf_overrides")
     if isinstance(overrides, dict) and isinstance(more, dict):
@@ -60,7 +61,7 @@ def with_recipe(options: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[s
 
 def running_samples(gpu: bool, recipe: Mapping[str, Any]) -> int:
     """Return how many samples an engine runs at once (`max_num_seqs`)."""
-    # On a GPU each step reads all weights, whatever the number of samples: those of 1.5B in 1.1 ms.
+    # More on a GPU: each step reads all weights, whatever the number of samples (1.1 ms for 1.5B parameters).
     return int(recipe.get("max_num_seqs", 512 if gpu else 256))
 
 
@@ -70,6 +71,6 @@ def samples_in_flight(gpu: bool, recipe: Mapping[str, Any]) -> int:
 
 
 def free_share(free: int, total: int, planned: float, margin: int = 1 << 30) -> float:
-    """Return the share of a GPU that an engine takes which starts where others hold memory, in the place of one that died:
-    the planned one, or less. vLLM refuses to start where less is free than it is to take."""
+    """Return the share of a GPU's memory for an engine that replaces a dead one while other processes hold memory: the
+    planned share, or less. vLLM refuses to start if less is free than it is told to take. Sizes are in bytes."""
     return min(planned, max(0.0, (free - margin) / total))

@@ -1,11 +1,12 @@
-"""Samples that take several turns: what the policy writes, what an environment replies, and how the engine goes on.
+"""Continues samples over several turns: what the policy writes, what an environment replies, and the engine's next
+request.
 
     Request -> engine -> Completion -> Episodes.add -> a finished Rollout, or the environment is asked
                                        Episodes.advance -> the Request that goes on, or a finished Rollout
 
-Token ids are continued: what the policy wrote and what the engine made of the clips stay as they are, and only a reply is
-encoded (`rl.data.chat.Chat.reply`). A turn's seed depends on that of the call, the prompt, the sample and the turn, so no
-result depends on the order in which environments answer.
+Token ids are continued, never encoded again: what the policy wrote and the tokens to which the engine expanded the
+clips stay as they are, and only a reply is encoded (`rl.data.chat.Chat.reply`). A turn's seed depends on that of the
+call, the prompt, the sample and the turn, so no result depends on the order in which environments answer.
 
 Every end of a sample has a reason: `stop` and `length` as without an environment, `turns` at the most turns, `audio_token`
 where the policy has written the token that stands for sound, behind which no engine can go on.
@@ -30,7 +31,7 @@ from rollouts.sources import Finished as Finished
 from rollouts.sources import Key as Key
 
 CHAIN_KEPT = "chain_kept"
-"""Note of a reply before which a chain stands that the chat template would have stripped."""
+"""Note of a reply that follows a turn whose chain of thought the chat template would have stripped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Answer:
     state: bytes | None = None
     """Memory of the environment about this rollout, until its next turn."""
     error: str | None = None
-    """Why it could not answer."""
+    """Reason for which the environment could not answer; None if it did."""
 
 
 class Environment(Protocol):
@@ -55,7 +56,7 @@ class Environment(Protocol):
 
     @property
     def max_turn_tokens(self) -> int | None:
-        """Tokens that the policy writes in a turn at most; None: what the sequence leaves."""
+        """Most tokens that the policy writes in a turn; None: as many as the sequence leaves."""
         ...
 
     @property
@@ -125,11 +126,12 @@ class Episode:
                 f"sample {self.sample} of prompt '{self.prompt.id}': the engine's logprobs are not finite numbers: its model "
                 "is broken"
             )
-        # What came before the reply is what it was: audio expands to as many tokens as the time before.
+        # The ids before the reply must be the same as in the last completion, expanded audio included.
         if self.completions:
             written = self.tokens[: self.exchanges[-1].start]
             assert np.array_equal(completion.tokens[: len(written)], written), "the engine has changed what was written"
         self.completions.append(completion)
+        # An opening is sent as the end of the prompt, but it is part of the turn's text.
         first = completion.prompt_length - (0 if self.exchanges else self.opening)
         ids = completion.tokens[first:].tolist()
         goes_on = bool(self.exchanges) and self.exchanges[-1].is_inside
@@ -164,7 +166,7 @@ class Episode:
         return tuple(spans)
 
     def _cuts_ahead(self) -> Spans:
-        """Return which version is to write what is not written yet."""
+        """Return (version, number of tokens) of the tokens that are still to be written."""
         written, cuts = sum(len(completion.logprobs) for completion in self.completions), list[tuple[int, int]]()
         for version, count in self.cuts:
             if count > written:
@@ -173,8 +175,8 @@ class Episode:
         return tuple(cuts)
 
     def go_on(self, reply: Reply, chat: ChatFormat, environment: Environment) -> str:
-        """Make the request that goes on behind the reply, and return "", or else return why the sample ends here. Raises
-        ValueError for a reply that cannot be given."""
+        """Build the request that continues after the reply and return "", or return the reason for which the sample
+        ends here. Raises ValueError for a reply that cannot be encoded."""
         ended = int(self.tokens[-1]) in chat.ends
         if reply.last or (ended and not reply.messages):
             return self._end(reply, self.completions[-1].finish_reason)
@@ -188,7 +190,8 @@ class Episode:
         space = self.limit - start - added
         if space < 1:
             return self._end(reply, "length")
-        # Where the template would strip a chain from earlier turns it stays, since the policy saw it: that is counted.
+        # A chain that the template would strip from an earlier turn stays, since the policy has seen it; this is
+        # counted.
         if THINK_CLOSE in self.text and any(m.role != "assistant" and chat.drops_chain(m.role) for m in reply.messages):
             reply = replace(reply, note=f"{reply.note} {CHAIN_KEPT}".strip())
         self.exchanges.append(Exchange(self.text, reply, start, start + added))
@@ -203,7 +206,7 @@ class Episode:
         return ""
 
     def _end(self, reply: Reply, reason: str) -> str:
-        """Note a reply that nobody reads, for its reward and its note; return the reason."""
+        """Record a last reply that the policy does not read, for its reward and its note; return the reason."""
         end = len(self.tokens)
         if reply.reward is not None or reply.note:
             self.exchanges.append(Exchange(self.text, replace(reply, messages=(), clips=(), last=True), end, end))
@@ -250,7 +253,8 @@ class Episodes:
         if self.environment is None or completion.finish_reason == "length":
             del self.open[completion.key]
             return episode.rollout(completion.finish_reason)
-        # No engine can go on behind it, and in the text it would pass for the place of a clip: nobody is asked.
+        # No engine can continue after the token that stands for sound, and in the text it would pass for the place of a
+        # clip: the environment is not asked.
         if self.chat.audio_token in completion.tokens[completion.prompt_length :]:
             del self.open[completion.key]
             return episode.rollout("audio_token")
@@ -281,7 +285,7 @@ class Episodes:
         return requests, rollouts
 
     def _continue(self, episode: Episode, answer: Answer, environment: Environment) -> Rollout | None:
-        """Return the finished rollout, or None where the episode's request goes on."""
+        """Return the finished rollout, or None if the sample continues with `episode.request`."""
         reason = episode.completions[-1].finish_reason
         if answer.error is not None:
             return episode.rollout(reason, answer.error)

@@ -1,4 +1,4 @@
-"""Samples that an engine is writing while its weights change: which version has written which of their tokens.
+"""Keeps count, for samples that an engine is writing while its weights change, of which version wrote which tokens.
 
 New weights come between two steps of the engine. vLLM then recomputes the keys and values of what runs, by the new
 weights, and goes on; a seeded sample keeps its stream of random numbers. So the place where a sample was cut decides its
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 def keep_clips() -> None:
-    """Have vLLM's workers keep the sound of every sample, in this process."""
+    """Make vLLM's workers keep the sound of every sample, in this process."""
     from vllm.v1.core.sched import output
 
     module = cast("Any", output)  # the function is not among its public ones
-    # They are not sent the clips of a prompt whose beginning is in the prefix cache. New weights empty that cache, and the sample
-    # is read anew from its beginning, with nothing to hear: `Encoder cache miss` (vLLM 0.30).
+    # vLLM leaves out clips that lie in the part of a prompt that the prefix cache covers. New weights empty that cache,
+    # the sample is computed anew from its beginning, and its clips are missing: `Encoder cache miss` (vLLM 0.30).
     assert callable(module.strip_covered_mm_data), "vLLM leaves out clips elsewhere"
 
     def keep(features: object, computed_tokens: int, uses_mrope: bool = False) -> object:
@@ -57,12 +57,12 @@ class InFlight:
 
     def begin(self, version: int) -> None:
         """Take note of new weights: what was written so far is of the version before."""
-        # Counted before the version changes: a span goes by the version that is left.
+        # Counted before `self.version` changes: a span belongs to the version that wrote it.
         for name in self.requests:
             self._spans[name] = self._spans_so_far(name, self._written(name))
         self.version = version
         for name in [name for name in self._held if not self._waits(name)]:
-            # As vLLM puts back what it has preempted: its prompt and what was written are computed anew.
+            # As vLLM treats a preempted request: its prompt and what was written are computed anew.
             self._scheduler.waiting.add_request(self._held.pop(name))
 
     def hold(self) -> None:
@@ -71,14 +71,15 @@ class InFlight:
 
     @contextmanager
     def put_first(self, name: str) -> Generator[None]:
-        """Write a request that vLLM was just given in the next step, whatever waits and however many run; what waits does so
-        until the context ends."""
+        """Let vLLM write a request that it was just given in the next step, however many others wait or run. Those that
+        wait are kept out of its queues until the context ends."""
         scheduler = self._scheduler
         request = self._request(name)
-        # With `kv: keep` nothing was preempted for the new weights, and vLLM starts none beyond its limits.
+        # With `kv: keep` nothing was preempted for the new weights, so the engine may be full: make room first.
         while scheduler.running and self._lacks_space_for(request):
             self._preempt(scheduler.running[-1])
-        # In one step with the request vLLM would recompute all that it has preempted: the caller would wait for that, too.
+        # In the same step vLLM would recompute the samples that it has preempted, and the caller would wait for that,
+        # too.
         queues = scheduler.skipped_waiting, scheduler.waiting
         others = [[other for other in queue if other is not request] for queue in queues]
         for queue, requests in zip(queues, others, strict=True):
@@ -97,7 +98,7 @@ class InFlight:
         return self.requests.pop(name), spans
 
     def drop(self, names: Iterable[str]) -> None:
-        """Forget requests, of which vLLM was told that nobody waits for them."""
+        """Forget requests that vLLM was told to abort."""
         for name in names:
             del self.requests[name], self._spans[name]
             self._held.pop(name, None)
@@ -108,7 +109,7 @@ class InFlight:
         return core.engine_core.scheduler
 
     def _request(self, name: str) -> Any:
-        """Return vLLM's own request, which goes by the name with a random end."""
+        """Return vLLM's own request object; vLLM appends a random suffix to the name that it was given."""
         if name in self._held:
             return self._held[name]
         return self._scheduler.requests[self.engine.output_processor.external_req_ids[name][0]]
@@ -137,23 +138,25 @@ class InFlight:
                 continue
             request = self._request(name)
             if request in scheduler.running:
-                self._preempt(request)
+                self._preempt(request)  # frees its cache blocks and puts it into `waiting`
             scheduler.waiting.remove_request(request)
             self._held[name] = request
 
     def _lacks_space_for(self, request: Any) -> bool:
         """Return whether vLLM would let a new request wait for what runs."""
         scheduler = self._scheduler
-        # One more for the token that it writes, and one for each that runs: they grow in the same step, and come first.
+        # One block more for the token that it writes, and one for each running request: these may need a new block in
+        # the same step, and vLLM serves them first.
         blocks = -(-request.num_tokens // scheduler.block_size) + 1 + len(scheduler.running)
         free = scheduler.kv_cache_manager.block_pool.get_num_free_blocks()
         return len(scheduler.running) >= scheduler.max_num_running_reqs or free < blocks
 
     def _preempt(self, request: Any) -> None:
-        """Put a running request to the front of those that wait."""
+        """Move a running request to the front of vLLM's waiting queue."""
         scheduler = self._scheduler
         scheduler.running.remove(request)
         # vLLM drops what a step under way still brings of it: that token is written anew.
         scheduler._preempt_request(request, time.monotonic(), drop_stale_output=True)
-        # It may be back in the very next step, which must not take it for one that has run on.
+        # If it is scheduled again in the very next step, vLLM must not take it for a request that has run without a
+        # break.
         scheduler.prev_step_scheduled_req_ids.discard(request.request_id)

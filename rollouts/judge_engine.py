@@ -1,5 +1,7 @@
-"""The vLLM engine behind an LLM judge: conversations and JSON schemas in, texts of that form out. It is a Ray actor beside
-the policy's engines, and its weights never change."""
+"""Serves an LLM judge by a vLLM engine: conversations and JSON schemas in, texts of that form out.
+
+The engine is a Ray actor beside the policy's engines, and its weights never change.
+"""
 
 from __future__ import annotations
 

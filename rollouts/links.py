@@ -1,6 +1,7 @@
-"""Connections of a stream of weights: the store through which its ends talk, and process groups of their own.
+"""Connects the two sides of a stream of weights: a store through which they talk, and process groups that carry the
+bytes.
 
-Neither is torch's global process group, which trainers and vLLM each have already.
+Neither is torch's global process group, which trainers and vLLM each already use for themselves.
 """
 
 from __future__ import annotations
@@ -23,17 +24,17 @@ if TYPE_CHECKING:
 TIMEOUT = timedelta(minutes=10)
 """Time without a sign of the other side after which a stream gives up, should nobody end it before."""
 LOOK_S = 1.0
-"""Seconds between two looks for the mark by which the driver ends a stream."""
+"""Seconds between two checks for the key by which the driver ends a stream."""
 
 
 @contextmanager
 def transfer_errors() -> Generator[None]:
-    """Raise as TransferError what torch raises of a connection in the block."""
+    """Raise torch's connection errors in the block as TransferError."""
     try:
         yield
     except TransferError:
         raise
-    except RuntimeError as error:  # gloo, NCCL and the store have no error in common but this
+    except RuntimeError as error:  # the only error class that gloo, NCCL and the store have in common
         raise TransferError(f"the stream of weights broke: {error}") from error
 
 
@@ -52,12 +53,13 @@ class Links:
         return self._stores[host, port]
 
     def group(self, stream: Stream, name: str, rank: int, size: int) -> Any:
-        """Return this process's end of the process group of that name, which a stream of earlier may have made. Raises
-        TransferError when the stream is ended before all are there."""
+        """Return this process's member of the process group of that name; an earlier stream's group is used again.
+        Raises TransferError if the stream is ended before all `size` processes are there."""
         name = f"{stream.group}/{name}"
         if name not in self._groups:
             whole_store = self.store(stream.host, stream.port)
-            # torch's own meeting waits ten minutes for a process that has died, whatever the driver says meanwhile.
+            # Count who is here before torch's own rendezvous, which would wait ten minutes for a process that has died
+            # and cannot be told to stop.
             whole_store.add(f"{name}/here", 1)
             Line(whole_store, stream.name).wait(lambda: whole_store.add(f"{name}/here", 0) >= size)
             # torch does not export the name
@@ -75,7 +77,7 @@ class Links:
         return self._groups[name]
 
     def drop(self, group: str) -> None:
-        """Drop the process groups of a stream that failed: what is under way in them never ends."""
+        """Drop the process groups of a stream that failed: collectives that are under way in them would never end."""
         for name in [name for name in self._groups if name.startswith(f"{group}/")]:
             broken = self._groups.pop(name)
             if hasattr(broken, "abort"):
@@ -112,6 +114,8 @@ class Line:
 
     def wait(self, is_done: Callable[[], bool]) -> None:
         """Wait until `is_done`. Raises TransferError as `get` does."""
+        # Polled, with growing pauses from 20 µs to 5 ms: most answers come at once, and a blocking wait would not see
+        # the key that ends the stream.
         deadline, pause = time.monotonic() + TIMEOUT.total_seconds(), 2e-5
         while not is_done():
             time.sleep(pause)
@@ -151,4 +155,4 @@ def await_work(line: Line, work: Any, device_type: str) -> None:
         line.wait(event.query)
     else:
         line.wait(work.is_completed)
-        work.wait()  # raises what has gone wrong
+        work.wait()  # has ended; raises its error if it failed

@@ -1,8 +1,8 @@
-"""State of an engine's GPU memory, and the calls to vLLM that change it: pure, so that the order can be read and
-tested without a GPU.
+"""Plans the calls to vLLM that give away an engine's GPU memory and take it back; pure, so that tests need no GPU.
 
-vLLM's memory has two parts, weights and KV cache. An engine beside trainers gives both away while these work. It wakes the
-weights alone for a load, so that no cache stands beside the trainer's buckets, and the cache after it: one sleep a step.
+vLLM's memory has two parts, weights and KV cache. An engine that shares its GPU with trainers gives both away while
+these work. For a load it wakes only the weights, so that the cache takes no memory while the trainer's buckets do, and
+wakes the cache afterwards: one sleep for each step of training.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class Memory:
         self.lost_weights = False  # since a sleep of level 2, until a load
 
     def rest(self, level: Level) -> Sequence[Call]:
-        """Return the calls that give all away."""
+        """Return the calls that give both parts away."""
         if not self.sleeps or self.asleep == {WEIGHTS, CACHE}:
             return []
         calls: list[Call] = []
-        if self.asleep:  # vLLM takes an engine of which a part is awake for one that sleeps, and would do nothing
+        if self.asleep:  # vLLM takes a partly awake engine for a sleeping one, and `sleep` would do nothing
             calls.append(("wake_up", (sorted(self.asleep),)))
         self.asleep, self.lost_weights = {WEIGHTS, CACHE}, self.lost_weights or level == 2
         return [*calls, ("sleep", (level,))]
@@ -43,7 +43,7 @@ class Memory:
         return [("wake_up", ([WEIGHTS],))]
 
     def end_load(self) -> Sequence[Call]:
-        """Return the calls after weights were loaded: all of them, or the load has failed."""
+        """Return the calls after a load, which brings all weights or fails."""
         self.lost_weights = False
         return self._wake_rest()
 

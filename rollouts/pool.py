@@ -1,4 +1,5 @@
-"""The policy's engines as one: weights into all of them, a new engine in the place of one that died, rest for all."""
+"""Treats the policy's engines as one: loads weights into all of them, replaces those that die, lets all of them
+rest."""
 
 from __future__ import annotations
 
@@ -17,11 +18,11 @@ if TYPE_CHECKING:
     from ray import ObjectRef
 
 MAX_DEATHS = 3
-"""Deaths of engines, in all, that one load or generation survives: each is replaced; at the next one it gives up."""
+"""Deaths of engines, in total, that one load or generation survives by replacing them; one more ends it."""
 
 
 class EnginePool:
-    """Handles of the engines, with what a new one loads in a dead one's place."""
+    """Handles of the engines, with the weights that a replacement for a dead one must load."""
 
     def __init__(self, engines: Sequence[Actor], respawn: Callable[[int], Actor]) -> None:
         self.engines, self.respawn = list(engines), respawn
@@ -36,20 +37,20 @@ class EnginePool:
         unless every engine holds what was sent and uses it."""
         self.weights, self.version, self.deaths = weights, version, 0
         self.proof.begin(version, weights)
-        # All engines start before the first is waited for, and the trainer scores the probe meanwhile.
+        # All engines begin to load before any is waited for; the trainer scores the probe meanwhile.
         receipts = self._load(range(len(self.engines)))
         self.proof.wait_for_trainer()
         for i, receipt in receipts.items():
             self.proof.check(i, receipt)
 
     def load_dropped(self) -> None:
-        """Load the weights anew if the engines have dropped them to rest."""
+        """Load the weights again if the engines dropped them when they last rested."""
         if self.dropped and self.weights is not None:
             self.load(self.weights, self.version)
 
     def replace(self, i: int) -> Receipt:
-        """Put a new engine with the present weights in the place of the dead i-th, and return its answer. Raises
-        ValueError beyond MAX_DEATHS and where the weights do not load."""
+        """Replace the dead i-th engine by a new one with the present weights, and return its receipt. Raises ValueError
+        beyond MAX_DEATHS, and if the weights do not load."""
         self._count_death(i)
         return self._load([i])[i]
 
@@ -77,7 +78,7 @@ class EnginePool:
         self.proof.forget(i)
 
     def _load(self, members: Sequence[int]) -> dict[int, Receipt]:
-        """Load the present weights into these engines, each or another in its place, and return their answers."""
+        """Load the present weights into these engines, replacing those that die, and return receipts by engine."""
         assert self.weights is not None, "there are weights to load"
         self.awake, self.dropped = True, False
         if self.weights.source is not None:
@@ -90,7 +91,7 @@ class EnginePool:
         return self.engines[i].load.remote(self.version, buckets, probe)
 
     def _receive(self, i: int, loading: ObjectRef[Receipt], weights: Weights) -> Receipt:
-        """Wait for an engine's answer, if need be of another engine in the place of one that died."""
+        """Wait for an engine's receipt, or for that of its replacement if it dies meanwhile."""
         from ray.exceptions import RayActorError
 
         while True:
@@ -100,12 +101,13 @@ class EnginePool:
                 self._count_death(i)
                 loading = self._start_load(i, weights.buckets)
             except ValueError as error:
-                if not weights.from_trainer:  # of a folder it names the folder
+                if not weights.from_trainer:  # errors about a folder already name the folder
                     raise
                 raise ArrivalError(f"engine {i}, version {self.version}: {error}") from error
 
     def _stream(self, members: Sequence[int], weights: Weights, source: StreamSource) -> dict[int, Receipt]:
-        """Return `_load` of weights that the trainer streams. A death ends the stream for all, and it begins anew."""
+        """Return what `_load` does, of weights that the trainer streams. One death ends the stream for all engines; the
+        dead are replaced and a new stream begins."""
         from ray.exceptions import RayActorError
 
         while True:
@@ -127,8 +129,8 @@ class EnginePool:
 
 
 def _await_all(calls: Sequence[ObjectRef[Any]], source: StreamSource) -> dict[ObjectRef[Any], Exception]:
-    """Wait for every call and return the failures of those that failed, the first one first; that ends the stream for the
-    others, which would wait for it."""
+    """Wait for every call and return the errors of those that failed, in the order in which they did. The first failure
+    ends the stream for the others, which would wait for the failed side."""
     import ray
 
     failures: dict[ObjectRef[Any], Exception] = {}
@@ -137,7 +139,7 @@ def _await_all(calls: Sequence[ObjectRef[Any]], source: StreamSource) -> dict[Ob
         done, pending = cast("tuple[list[ObjectRef[Any]], list[ObjectRef[Any]]]", ray.wait(pending, num_returns=1))
         try:
             fetch(done[0])
-        except Exception as error:  # of whatever kind: the other side must not wait
+        except Exception as error:  # any kind of error must end the stream, or the other side would wait
             if not failures:
                 source.end()
             failures[done[0]] = error
@@ -147,7 +149,8 @@ def _await_all(calls: Sequence[ObjectRef[Any]], source: StreamSource) -> dict[Ob
 def _root(
     failures: Mapping[ObjectRef[Any], Exception], engines: Mapping[ObjectRef[Receipt], int], version: int
 ) -> Exception:
-    """Return the failure behind the others, as the driver reports it: a death, else what is no mere end of the stream."""
+    """Return the failure that caused the others, as the driver reports it: a death, else the first error that is more
+    than a report that the stream was ended."""
     from ray.exceptions import RayActorError, RayTaskError
 
     def rank(error: Exception) -> int:
@@ -155,7 +158,7 @@ def _root(
             return 0
         return 2 if isinstance(error, RayTaskError) and isinstance(error.cause, TransferError) else 1
 
-    call, error = min(failures.items(), key=lambda failure: rank(failure[1]))  # the first of its kind
+    call, error = min(failures.items(), key=lambda failure: rank(failure[1]))  # of equal rank `min` takes the first
     i = engines.get(cast("ObjectRef[Receipt]", call))
     if i is not None and isinstance(error, ValueError):
         return ArrivalError(f"engine {i}, version {version}: {error}")

@@ -1,6 +1,6 @@
-"""The probe: one fixed sequence that engines and trainer score after every update of the weights.
+"""Scores the probe: one fixed sequence that engines and trainer score after every update of the weights.
 
-Checksums show that weights have arrived; the probe shows that they are used. Suffix: T tokens of the probe, its audio
+Checksums show that weights have arrived; the probe shows that they are used. Suffixes: T tokens of the probe, its audio
 expanded; A, those that are scored.
 """
 
@@ -42,16 +42,18 @@ def score_probe(
     start: int,
     adapter: LoRARequest | None = None,
 ) -> np.ndarray:
-    """Return [A] float32 logprobs of the tokens from `start` on, at temperature 1, by the model with the `adapter`. `step` steps
-    the engine and returns its outputs, within `put_first` a request is written before all others, `prompt` is the probe as
-    vLLM takes it. Raises ValueError where vLLM makes other tokens of it."""
+    """Return [A] float32 logprobs of the tokens from `start` on, at temperature 1, by the model with the `adapter`.
+
+    `step` steps the engine and returns its outputs; within `put_first` a request is written before all others; `prompt`
+    is the probe as vLLM takes it. Raises ValueError if vLLM expands it to other `tokens`."""
     from vllm import SamplingParams
 
     # A request for prompt logprobs reads nothing from the prefix cache, so all of the probe is computed anew.
     parameters = SamplingParams(temperature=0.0, max_tokens=1, prompt_logprobs=0, detokenize=False)
     engine.add_request("probe", prompt, parameters, lora_request=adapter)
     outputs: list[Any] = []
-    with put_first("probe"):  # the trainer waits for it, and behind samples in flight it might wait for many to end
+    # The trainer waits for the probe, which might queue until many samples in flight have ended.
+    with put_first("probe"):
         while not outputs:
             outputs += step()
     output = outputs[0]

@@ -1,8 +1,8 @@
-"""Proof that the engines hold the weights of the version that was loaded last, and use them.
+"""Proves that the engines hold the weights of the version that was loaded last, and use them.
 
-That they hold them is shown by checksums, tensor by tensor; that they use them by the probe, whose logprobs are compared
-with the trainer's. How far these two may differ is for the stage to judge, which knows the dtype; here an engine is refused
-that computes as before although what it was sent, and what the trainer makes of it, has changed.
+Checksums of each tensor show that an engine holds them; the probe, whose logprobs are compared with the trainer's,
+shows that it uses them. How far these two may differ is for the stage to judge, which knows the dtype. Here an engine
+is refused if it computes as before although the weights that it was sent, and the trainer's logprobs, have changed.
 
 Suffix: A, the scored tokens of the probe.
 """
@@ -18,18 +18,19 @@ from rollouts.arrival import ArrivalError, Checksums, Receipt, describe_differen
 from rollouts.weights import Weights
 
 LEAST_CHANGE = {"float32": 1e-4}
-"""Nats, in the mean over the probe, by which the trainer must have moved before an engine must have moved too."""
+"""Nats, by dtype: change of the trainer's logprobs, as a mean over the probe, from which an engine's must have changed
+too."""
 LEAST_ROUNDED_CHANGE = 0.01
-"""The same for other types: where only some weights change in their last bit, rounding hides what moves the trainer by
-less."""
+"""The same for other dtypes: if only some weights change in their last bit, an engine's rounding hides smaller
+changes."""
 STALE_SHARE = 0.1
-"""An engine that has moved by less than this share of what the trainer has moved by computes as before: those that
-use what they are sent move by 0.6 to 1.3 times as much, also where all of it is rounding."""
+"""An engine whose logprobs change by less than this share of the trainer's change still computes with old weights.
+Engines that use what they are sent change by 0.6 to 1.3 times as much, even if all of the change is rounding."""
 
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """The last load at which an engine is known to have moved."""
+    """The last load at which an engine's logprobs are known to have changed."""
 
     checksums: Checksums
     trainer_A: np.ndarray
@@ -53,7 +54,7 @@ class Proof:
         self.version, self.weights, self.checksums, self.trainer_A = version, weights, weights.checksums, None
         self.engines_A.clear()
         self.waited_s = self.slowest_engine_s = 0.0
-        if weights.score is None:  # nobody says how far an engine should move
+        if weights.score is None:  # without a trainer's score nobody knows how far an engine should move
             self.anchors.clear()
 
     def note_sent(self, weights: Weights) -> None:
@@ -76,7 +77,8 @@ class Proof:
             if problem := describe_difference(self.checksums, received):
                 where = f"{place}, tensor-parallel worker {worker}" if len(receipt.received) > 1 else place
                 raise ArrivalError(f"{where}: {problem}")
-            # Engines read a folder by themselves: what its headers leave open is whatever the first one has read.
+            # Checksums of a folder's headers have no digests. Engines read it by themselves, so what the first of them
+            # has read is from now on the reference for the others.
             self.checksums = received
         self.slowest_engine_s = max(self.slowest_engine_s, receipt.seconds)
         if self.trainer_A is not None and receipt.score is not None:
@@ -91,7 +93,7 @@ class Proof:
         if engine_change >= STALE_SHARE * trainer_change:
             self.anchors[i] = new
             return
-        # From the anchor on, not from the version before: many steps, each too small to tell, add up.
+        # Measured from the anchor, not from the version before: many steps that are each too small to tell add up.
         changed = [name for name, sum in new.checksums.items() if old.checksums.get(name) != sum]
         if changed and trainer_change > max(
             LEAST_CHANGE.get(new.checksums[n].dtype, LEAST_ROUNDED_CHANGE) for n in changed
@@ -108,18 +110,18 @@ class Proof:
 
     @property
     def seconds(self) -> float:
-        """Time that the proof of the last load took: checksums and scoring in the slowest engine, checksums in the trainer,
-        and what the engines' load left to wait for of the trainer's scoring."""
+        """Seconds that the proof of the last load took: checksums and scoring in the slowest engine, checksums in the
+        trainer, and the wait for the trainer's scoring after the engines had loaded."""
         return self.weights.seconds + self.slowest_engine_s + self.waited_s
 
     def metrics(self) -> dict[str, float]:
-        """Return how far the logprobs of the probe are from the trainer's, in nats, of the engine that is farthest; nothing
-        where no trainer has scored it."""
+        """Return the distance of the probe's logprobs from the trainer's, in nats, in the engine where it is largest;
+        nothing if no trainer has scored it."""
         if self.trainer_A is None or not self.engines_A:
             return {}
         gaps = [np.abs(engine_A - self.trainer_A) for engine_A in self.engines_A.values()]
         return {
-            # numpy's maximum, which is NaN where one of them is
+            # numpy's maximum is NaN if one of the values is; Python's may hide it
             "probe_gap/mean": float(np.max([gap_A.mean() for gap_A in gaps])),
             "probe_gap/max": float(np.max([gap_A.max() for gap_A in gaps])),
         }

@@ -1,4 +1,4 @@
-"""Ray actors as the driver sees them: the type of a handle, and waiting for answers."""
+"""Types the handles of Ray actors for the driver, and waits for their answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 CONTROL = "control"
-"""Thread of an engine's actor in which calls run that wait for no other (Ray's word: concurrency group)."""
+"""Thread of an engine's actor for calls that must not wait behind others (Ray calls it a concurrency group)."""
 
 
 class RemoteMethod(Protocol):
@@ -35,7 +35,7 @@ def engine_actor(kind: type[object]) -> Any:
     """Return Ray's class for actors of an engine."""
     import ray
 
-    # Given here and not with the other options, where Ray would drop them without a word.
+    # Given to the decorator: among the other options of an actor Ray would silently ignore them.
     return cast("Any", ray.remote)(concurrency_groups={CONTROL: 1})(kind)
 
 
@@ -53,7 +53,7 @@ def fetch(refs: object) -> object:
     wait: Any = cast(Any, ray).wait
     try:
         pending: list[Any] = [*refs] if isinstance(refs, Sequence) else []
-        while pending:  # the first failure is raised at once: the others may wait for the one that has failed
+        while pending:  # raises the first failure at once: the other calls may wait for the one that has failed
             done, pending = wait(pending)
             get(done)
         return get(refs)

@@ -1,4 +1,4 @@
-"""Requests to an engine and its answers: one sample at a time."""
+"""Defines requests to an engine and its answers, each for one sample."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ class Request:
     stop: tuple[str, ...] = ()
     """Texts behind which the sample pauses for its environment."""
     cuts: Spans = ()
-    """Numbers of its tokens that each version is to write, in order, in a replay. Elsewhere any version may write any of them."""
+    """(version, number of tokens) that each version of the weights is to write, in order, in a replay. Empty elsewhere:
+    any version may write any token."""
     engine: int | None = None
-    """The engine that has its beginning in its cache, where it goes on; else any may take it."""
+    """Index of the engine whose cache holds the beginning of a sample that goes on; None: any engine may take it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +40,17 @@ class Completion:
     """One finished sample."""
 
     key: tuple[int, int]
-    """The request's."""
+    """Key of the request."""
     tokens: np.ndarray
     """[t] int64: the prompt as the engine saw it, audio expanded, then the response."""
     prompt_length: int
     """Tokens of the prompt among `tokens`."""
     logprobs: np.ndarray
-    """[t - prompt_length] float32, of the response's tokens under the sampling distribution."""
+    """[t - prompt_length] float32 logprobs of the response's tokens under the sampling distribution."""
     finish_reason: str
     """`stop` or `length`."""
     spans: Spans
-    """Numbers of the response's tokens that each version of the weights wrote, in order."""
+    """(version, number of the response's tokens) that each version of the weights wrote, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +58,9 @@ class Piece:
     """Tokens of a sample that is read while it is written."""
 
     name: str
-    """The sample's."""
+    """Name of the sample."""
     tokens: list[int]
     finish_reason: str
-    """`stop` or `length` with the last tokens; empty before."""
+    """`stop` or `length` with the last tokens; empty until then."""
     cached: int
-    """Tokens of its prompt that the engine had computed before."""
+    """Number of the prompt's tokens that were in the engine's cache."""

@@ -1,4 +1,4 @@
-"""Prompts in, finished samples out, from several vLLM engines.
+"""Samples responses to prompts from several vLLM engines.
 
 The sampler turns prompts into requests (one per sample, each with its own seed), has them dealt to the engines, and hands
 out rollouts in the order in which they end, which differs from run to run. A request that an engine loses by dying is
@@ -33,10 +33,10 @@ Receive = Callable[[list[Rollout]], None]
 
 @dataclass(eq=False)
 class Generation:
-    """Prompts that engines are answering: what `start` began."""
+    """A set of prompts that the engines are answering, as `Sampler.start` began it."""
 
     receive: Receive
-    """Takes finished samples, in the thread that deals."""
+    """Callback for finished samples, called in the thread that deals requests."""
     pending: set[Key]
     """Keys of the samples that have not ended."""
 
@@ -44,11 +44,12 @@ class Generation:
 class Sampler:
     """The policy's engines as one source of rollouts.
 
-    `engines` are handles of `EngineWorker` actors; `respawn(i)` returns a new i-th engine after one died. A sample's seed
-    depends on `seed`, the prompt's id and its index alone. On CPU an engine writes the same tokens and logprobs from the
-    same seed, bit for bit, whatever else it runs: neither the number of engines nor a death changes a token
-    (tests/rollouts/test_sampler.py). On a GPU roundings depend on the batch's size, and a token may come out otherwise, unless
-    `engines.batch_invariant` is set. Where weights change while a sample is written, it depends on where that was, too."""
+    `engines` are handles of `EngineWorker` actors; `respawn(i)` returns a new i-th engine after one died. A sample's
+    seed depends on `seed`, the prompt's id and its index alone. On CPU an engine writes the same tokens and logprobs
+    from the same seed, bit for bit, whatever else it runs: neither the number of engines nor a death changes a token
+    (tests/rollouts/test_sampler.py). On a GPU rounding depends on the size of the batch, so tokens may differ from run
+    to run, unless `engines.batch_invariant` is set. A sample during which weights change also depends on the token at
+    which they do."""
 
     def __init__(
         self,
@@ -57,12 +58,13 @@ class Sampler:
         chat: ChatFormat,
         most_samples: int = samples_in_flight(False, {}),
     ) -> None:
-        """`most_samples` is what an engine is given at once, running or in its queue."""
+        """Begin with no weights loaded. An engine holds at most `most_samples` requests at once, running or in its
+        queue."""
         self.pool, self.chat = EnginePool(engines, respawn), chat
         self.episodes = Episodes(chat)
         self.source: Source = self.episodes
         self.dispatcher = Dispatcher(self.pool, most_samples, self._deliver, self.episodes, self._hand_out)
-        self.groups = 0  # that engines were asked for: their requests go by these numbers
+        self.groups = 0  # groups requested so far; the next one gets this number, which its requests' keys begin with
         self.generations: dict[int, Generation] = {}  # by group
         self.version = -1  # nothing loaded: the engines hold the weights that they started with
         self.replays = False  # whether requests say which version is to write which of their tokens
@@ -80,12 +82,12 @@ class Sampler:
         """Load weights, or the model in a folder, into every engine under the name `version`. Samples in flight go on under
         the new weights. Raises ArrivalError, naming the engine and the tensor, unless every engine holds what was sent and
         uses it."""
-        # Requests that are still on their way to an engine name the old version: they are there before the weights, since an
-        # actor takes its calls in order.
+        # Calls still on their way to an engine name the old version, and it would refuse them after the load. They
+        # arrive before the weights do, since an actor takes its calls in order.
         self.dispatcher.pause(at_once=True)
         if self.replays:
             self.dispatcher.settle()  # the old version's share of each sample must be whole
-        self.version = -1  # until all is proved
+        self.version = -1  # until every engine has proved that it holds and uses the weights
         self.pool.load(folder_weights(weights) if isinstance(weights, Path) else weights, version)
         self.version = version
         self.dispatcher.run_on()
@@ -121,7 +123,7 @@ class Sampler:
             skip=skip,
             openings=openings,
             receive=finished.extend,
-            first=True,  # an evaluation would wait for all that is drawn ahead
+            first=True,  # otherwise an evaluation would wait for all samples that were drawn ahead
             most_tokens=most_tokens,
         )
         try:
@@ -149,26 +151,28 @@ class Sampler:
         first: bool = False,
         most_tokens: int | None = None,
     ) -> Generation:
-        """Ask the engines for `samples` answers to each prompt, which they write while somebody calls `advance`, or between
-        `run_on` and the next call; `receive` is given them as they end.
+        """Request `samples` answers to each prompt. The engines write them while `advance` is called, or between
+        `run_on` and the next call; `receive` is given the samples as they end.
 
         A response has at most `max_sequence_tokens` minus its prompt's tokens, and at most `most_tokens` are written of it. Samples named in `skip`, by (prompt id,
         index), are not written; those in `openings` go on from these ids, which count as not written by the policy; those
-        in `cuts` are written by these versions. What is to be the `first` goes before all that waits.
+        in `cuts` are written by these versions. With `first` they go before all that waits.
 
         Raises ValueError when a prompt or an opening leaves no token for the response, and when a clip cannot be decoded."""
         self.dispatcher.pause()
         self.pool.deaths = 0  # counted anew: a run of days may lose more engines than one generation should
         self.pool.load_dropped()
+        # An engine takes its GPU memory back with its first request; `rest` must ask for it again.
         self.pool.awake = True
         limits = _Limits(samples, temperature, max_sequence_tokens, seed, most_tokens)
         requests = list(self._requests(prompts, limits, skip, openings, cuts))
         generation = Generation(receive, {request.key for request in requests})
         self.generations |= dict.fromkeys(range(self.groups, self.groups + len(prompts)), generation)
         self.groups += len(prompts)
-        # From then on a load waits until each version has written its share, also for samples that were asked for before.
+        # From now on each load first waits until the old version has written its share of all samples, also of those
+        # that were asked for before.
         self.replays = self.replays or bool(cuts)
-        # A harness has asked for nothing yet.
+        # A harness asks the engines by itself, later: the requests of its samples have no tokens yet.
         self.dispatcher.add([request for request in requests if request.tokens], first)
         return generation
 
@@ -184,7 +188,7 @@ class Sampler:
         self.dispatcher.run_on()
 
     def close(self) -> None:
-        """Write no more, before the engines are gone."""
+        """Stop dealing, before the engines are gone."""
         self.dispatcher.close()
 
     def drop(self, generation: Generation) -> None:
@@ -202,7 +206,7 @@ class Sampler:
 
     def _hand_out(self, rollouts: Mapping[Key, Rollout]) -> None:
         """Hand finished samples to their receivers."""
-        # A report may hold samples of several generations: of an evaluation, beside those that are drawn ahead.
+        # A report may hold samples of several generations: an evaluation's, beside those that are drawn ahead.
         batches: dict[Generation, list[Rollout]] = {}
         for key, rollout in rollouts.items():
             generation = self.generations[key[0]]
@@ -230,10 +234,11 @@ class Sampler:
                     f"prompt '{prompt.id}': {length} tokens leave no room for a response; "
                     f"raise max_sequence_tokens ({max_sequence_tokens}) or drop the row"
                 )
-            # One request a sample, not vLLM's n: it withholds every sibling until the group's last one has ended.
+            # One request for each sample, not vLLM's `n`, which withholds all samples of a group until the last has
+            # ended.
             for s in range(limits.samples):
-                # `skip` and `openings` name a sample by the prompt's id, which their callers know; a request goes by
-                # the number of its group, which another generation has not.
+                # `skip` and `openings` name a sample by its prompt's id, which callers know. A request's key has the
+                # number of its group instead: two generations may hold the same prompt, but never the same group.
                 sample_id = prompt.id, s
                 if sample_id in skip:
                     continue
@@ -252,11 +257,12 @@ class Sampler:
                 yield self.source.begin(prompt, request, limits.seed, max_sequence_tokens, len(opening))
 
     def _encode(self, prompt: Prompt) -> tuple[tuple[int, ...], int]:
-        """Return (ids to send, their number once the engine has expanded the audio); none where a harness asks."""
+        """Return (ids to send, their number once the engine has expanded the audio); no ids where a harness asks.
+        Raises ValueError, naming the prompt, for one that the chat format cannot encode."""
         if not self.source.begins_with_prompt:
             return (), 0
         try:
-            # One audio token a clip: vLLM expands them, and would expand an expanded prompt again without a word.
+            # One audio token for each clip: vLLM expands them, and would silently expand an expanded prompt once more.
             tools = self.episodes.tools
             ids = tuple(self.chat.prompt(prompt.messages, prompt.clips, tools=tools))
             if not prompt.clips:
@@ -268,7 +274,7 @@ class Sampler:
 
 @dataclass(frozen=True, slots=True)
 class _Limits:
-    """Settings by which each prompt of a generation is answered."""
+    """Settings that all prompts of a generation share."""
 
     samples: int
     temperature: float

@@ -1,4 +1,4 @@
-"""Options of the vLLM engines of a run: of those that write for the policy, and of those that answer for a judge."""
+"""Defines the options of a run's vLLM engines: those that write for the policy, and those that answer for a judge."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 from rl.config import ConfigError
 from rollouts.transport import Setting
 
-# Must be set before vLLM is imported. In-process: with multiprocessing vLLM takes three processes on CPU and 40 s to start.
+# Must be set before vLLM is imported. Without multiprocessing: with it vLLM takes three processes on CPU and 40 s to
+# start.
 GPU_ENVIRONMENT = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
 ENVIRONMENT = {
     **GPU_ENVIRONMENT,
@@ -29,8 +30,8 @@ class ServingConfig:
     kv_cache_mb: int = 512
     """Size of the KV cache on CPU, in MB; on a GPU vLLM sizes its own."""
     vllm: dict[str, Any] = field(default_factory=dict[str, Any])
-    """Passed on to vLLM as it is. An engine of the policy that shares its GPU with trainers takes what they leave, unless
-    `gpu_memory_utilization` is given; a judge that shares one needs it."""
+    """Further options of vLLM, passed on unchanged. An engine of the policy that shares its GPU with trainers takes the
+    memory that they leave, unless `gpu_memory_utilization` is given; a judge that shares a GPU needs that option."""
 
     def validate(self, place: str) -> None:
         """Raise ConfigError for a value out of range."""
@@ -65,20 +66,20 @@ class ServingConfig:
 
 @dataclass(kw_only=True)
 class EngineConfig(ServingConfig):
-    """The engines that write for the policy."""
+    """Settings of the engines that write for the policy."""
 
     count: int = 1
     """Number of engines. `auto`: as many as the GPUs hold, or two on a CPU that has the cores. Without the key 1 on a CPU and
     `auto` on GPUs."""
     probe: bool = True
-    """True if every engine scores a fixed sequence after each update of the weights, to compare with the trainer. false, for
-    options of vLLM that exclude prompt logprobs: that the weights arrive is still proved, by checksums, not that they are
-    used."""
+    """True if every engine scores a fixed sequence after each update of the weights, to compare with the trainer. Set
+    false for options of vLLM that exclude prompt logprobs: checksums still prove that the weights arrive, but nothing
+    proves that they are used."""
 
     transport: Setting = "auto"
-    """How new weights come from the trainer: `ipc` within the GPUs that both share, `nccl` from GPU to GPU, `object_store`
-    through the host; on CPU `shared_memory` and `gloo` in place of the first two. `auto`: ipc or nccl where every engine's GPUs
-    are the policy's or none is, else object_store."""
+    """Way in which new weights come from the trainer: `ipc` within the GPUs that both share, `nccl` from GPU to GPU,
+    `object_store` through the host; on CPU `shared_memory` and `gloo` in place of the first two. `auto`: ipc or nccl
+    where every engine's GPUs are the policy's or none is, else object_store."""
 
     kv: str = "recompute"
     """Treatment of keys and values when weights change while samples are written (`rlvr.max_lag`): `recompute` them by the new

@@ -1,4 +1,4 @@
-"""Source of a sampler's samples, as its dispatcher sees it."""
+"""Defines the source of a sampler's samples, as its dispatcher sees it."""
 
 from __future__ import annotations
 

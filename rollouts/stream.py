@@ -1,9 +1,10 @@
-"""Weights as a stream of buckets: a trainer's ranks pack tensors into one bucket while the one before travels.
+"""Streams weights in buckets: a trainer's ranks pack tensors into one bucket while the one before travels.
 
-Every rank walks through the parameters, since gathering them is collective; those that send pack them. Each bucket has a
-header in the stream's store (names, types, shapes) and its bytes in a buffer that receivers map (`ipc`, `shared_memory`)
-or are sent (`nccl`, `gloo`). To an engine of several tensor-parallel workers each is sent its share of the bytes alone, by
-a rank of the trainer of its own where there are enough; the workers then exchange the shares, over the links of a node.
+Every rank walks through the parameters, since gathering them is collective; those that send pack them. Each bucket has
+a header in the stream's store (names, types, shapes) and its bytes in a buffer that receivers map (`ipc`,
+`shared_memory`) or are sent (`nccl`, `gloo`). Of an engine with several tensor-parallel workers, each worker is sent
+only its share of the bytes, by a rank of its own if the trainer has enough; the workers then exchange the shares, over
+the links of a node.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ALIGNMENT = 256
-"""Bytes to whose multiples tensors are laid, so that each can be viewed as its type."""
+"""Bytes. Tensors in a bucket begin at multiples of it, so that each can be viewed as its type."""
 BUFFERS = 2
 """Buffers of a sender: one is packed while the other is read."""
 
@@ -37,20 +38,21 @@ class Packing:
 
     used: int = 0
     entries: list[tuple[str, str, list[int], int]] = field(default_factory=list[tuple[str, str, list[int], int]])
-    """(name, type, shape, offset) of each."""
+    """(name, type, shape, offset in bytes) of each tensor."""
 
 
 class Sender:
     """A rank's end of a stream of weights."""
 
     def __init__(self, links: Links, stream: Stream, rank: int, receivers: int, device: torch.device) -> None:
-        """`receivers` share the device with this rank; of interest where they read its memory."""
+        """Connect to the stream's store. `receivers` is the number of engines' workers on this rank's device, which
+        read its memory with `ipc` and `shared_memory`."""
         self.stream, self.rank, self.device, self.links = stream, rank, device, links
         self.line = Line(links.store(stream.host, stream.port), stream.name)
         self.within = stream.transport in WITHIN_DEVICE
         self.receivers = receivers if self.within else 0
         assert device.type == "cpu" or self.receivers < 2, "CUDA counts one release of each buffer"
-        # A rank without receivers only walks through the parameters with the others.
+        # A rank that sends to nobody only walks through the parameters, since gathering them is collective.
         self.sends = self.receivers > 0 if self.within else rank < stream.senders
         self.keys: list[str] = []
         self.checksums: dict[str, Checksum] = {}
@@ -65,7 +67,7 @@ class Sender:
         TransferError when the stream is ended."""
         packing, failure = Packing(), None
         for name, tensor in parameters:
-            # Walked through to the end even after a failure: the other ranks gather with this one.
+            # Iterated to the end even after a failure: other ranks gather with this one, and would hang if it stopped.
             if failure is None and (self.sends or self.rank == 0):
                 try:
                     packing = self._add(packing, name, tensor.detach())
@@ -84,10 +86,10 @@ class Sender:
         return self.checksums, self.checksum_s
 
     def _add(self, packing: Packing, name: str, tensor: Tensor) -> Packing:
-        """Pack a tensor, after the bucket was sent off where it is full; return the bucket that it is in."""
+        """Pack a tensor and return the packing that holds it: a new one if the bucket was full, which is then sent."""
         size = tensor.numel() * tensor.element_size()
         with transfer_errors():
-            # Never an empty bucket: it would be the sign that the stream ends.
+            # An empty bucket is never sent: it marks the end of the stream.
             if packing.entries and packing.used + size > self.stream.bucket_bytes:
                 self._dispatch(packing)
                 packing = Packing()
@@ -95,9 +97,9 @@ class Sender:
         return packing
 
     def _pack(self, packing: Packing, name: str, tensor: Tensor, size: int) -> None:
-        """Copy a tensor to the end of the bucket: under ZeRO-3 it is gone when the next one is gathered."""
+        """Copy a tensor to the end of the bucket; under ZeRO-3 the original is freed when the next one is gathered."""
         tensor = tensor.contiguous()
-        if self.rank == 0:  # every rank gathers the same; one says what it was
+        if self.rank == 0:  # all ranks gather the same tensors: one checksum is enough
             start = time.monotonic()
             self.started.append(start_checksum(name, tensor))
             self.checksum_s += time.monotonic() - start
@@ -112,7 +114,7 @@ class Sender:
         slot = self.count % BUFFERS
         if used == 0:
             self._await_slot(slot)
-        # Space beyond the bucket: each worker's share of its bytes is rounded up to the alignment.
+        # A margin beyond the bucket's bytes: each worker's share of them is rounded up to the alignment.
         need = max(self.stream.bucket_bytes, size) + ALIGNMENT * (1 + self.stream.workers)
         if slot == len(self.buffers):
             self.buffers.append(self._new_buffer(need))
@@ -143,13 +145,13 @@ class Sender:
         self.checksum_s += time.monotonic() - start
         self.started.clear()
         if self.sends and self.device.type == "cuda":
-            torch.cuda.current_stream().synchronize()  # packed, before anyone reads
+            torch.cuda.current_stream().synchronize()  # the copies must be done before receivers read the buffer
         header = {"entries": packing.entries, "bytes": packing.used}
         if self.within and self.sends:
             buffer = self.buffers[self.count % BUFFERS]
             assert isinstance(buffer, SharedBuffer)
             self._put(self._key(f"head/{self.count}"), header | {"slot": self.count % BUFFERS, "handle": buffer.handle})
-        elif not self.within and self.rank == 0:  # the other senders' buckets are alike
+        elif not self.within and self.rank == 0:  # the other senders' buckets have the same header
             self._put(f"head/{self.count}", header)
         if self.sends and not self.within:
             self._broadcast(_bytes(self.buffers[self.count % BUFFERS]), packing.used)
@@ -158,7 +160,7 @@ class Sender:
     def _broadcast(self, buffer: Tensor, used: int) -> None:
         """Begin to send this rank's shares of a bucket to the workers that they are for."""
         stream, share = self.stream, share_bytes(used, self.stream.workers)
-        # Of every engine the workers with the same number get the same share: one broadcast for all of them.
+        # The k-th workers of all engines get the same share, so one broadcast serves all of them.
         for worker in range(self.rank, stream.workers, stream.senders):
             group = self.links.group(stream, f"worker {worker}", 0, 1 + stream.engines)
             part = buffer[worker * share : (worker + 1) * share]
@@ -170,7 +172,7 @@ class Sender:
             self._dispatch(packing)
         if self.within and self.sends:
             self._put(self._key(f"head/{self.count}"), {"entries": [], "bytes": 0})
-            # A buffer that a receiver still maps must not be freed: on a GPU that would be memory of nobody.
+            # A buffer that a receiver still maps must not be freed: on a GPU its mapping would point to freed memory.
             self.line.await_receivers(self._key("released"), self.receivers)
         elif not self.within:
             if self.rank == 0:
@@ -185,7 +187,7 @@ class Sender:
         self.buffers.clear()
 
     def _key(self, key: str) -> str:
-        # By device: where ranks send within their GPUs, each tells its own receivers alone.
+        # By device: ranks that send within their own GPUs each address only the receivers there.
         return f"{device_name(self.device)}/{key}"
 
     def _put(self, key: str, header: dict[str, Any]) -> None:
@@ -209,13 +211,15 @@ class Receiver:
         self.mapped: dict[int, tuple[str, Tensor]] = {}  # slot → (handle, bytes)
 
     def buckets(self) -> Iterator[list[tuple[str, Tensor]]]:
-        """Yield the buckets' tensors, in memory of their own. Raises TransferError when the stream is ended."""
+        """Yield the (name, tensor) of each bucket, copied out of the sender's buffers. Raises TransferError when the
+        stream is ended early."""
         count, pending = 0, self._begin(0)
         while pending is not None:
             entries, content, work = pending
             self._complete(content, work)
             count += 1
-            # The next bucket travels while the caller loads this one, if it has been sent by now.
+            # If the next bucket has been sent by now, it travels while the caller loads this one. Not within a device,
+            # where receiving is a copy.
             ahead = not self.within and self.line.has(f"{self.place}head/{count}")
             following = self._begin(count) if ahead else None
             yield [(name, _view(content, dtype, shape, offset)) for name, dtype, shape, offset in entries]
@@ -237,7 +241,7 @@ class Receiver:
         if self.within:
             content = self._map(header["slot"], header["handle"])[: header["bytes"]].clone()
             if self.device.type == "cuda":
-                torch.cuda.current_stream().synchronize()  # copied, before the sender packs anew
+                torch.cuda.current_stream().synchronize()  # the copy must be done before the sender packs into it again
             self.line.acknowledge(f"{self.place}read/{count}")
             return header["entries"], content, None
         share = share_bytes(header["bytes"], self.stream.workers)
@@ -259,7 +263,7 @@ class Receiver:
                 await_work(self.line, group.allgather([parts], [parts[self.worker].clone()]), self.device.type)
 
     def _map(self, slot: int, handle: str) -> Tensor:
-        # A sender takes a new buffer where a tensor is larger than a bucket: the handle tells.
+        # For a tensor larger than a bucket the sender allocates a new buffer in the slot, which has another handle.
         if slot not in self.mapped or self.mapped[slot][0] != handle:
             self.mapped.pop(slot, None)
             self.mapped[slot] = handle, map_buffer(handle, self.device)
@@ -267,7 +271,7 @@ class Receiver:
 
 
 def share_bytes(used: int, workers: int) -> int:
-    """Return the bytes of a bucket that each of an engine's workers is sent."""
+    """Return the number of bytes of a bucket that each of an engine's workers is sent."""
     return -(-used // (workers * ALIGNMENT)) * ALIGNMENT
 
 
@@ -276,7 +280,7 @@ def _bytes(buffer: SharedBuffer | Tensor) -> Tensor:
 
 
 def _view(content: Tensor, dtype: str, shape: list[int], offset: int) -> Tensor:
-    """Return the tensor that lies at this place of a bucket."""
+    """Return a view of the tensor at `offset` bytes into a bucket."""
     kind: torch.dtype = getattr(torch, dtype)
     size = kind.itemsize
     for length in shape:

@@ -1,4 +1,4 @@
-"""The way that weights take from a trainer to the engines: which one fits where they sit, and the message that names it."""
+"""Chooses the transport of weights from a trainer to the engines by the devices on which these sit."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ Gpu = tuple[int, str]
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """One stream of weights, as both of its ends are told of it. The fields are plain, so that it travels as a dict."""
+    """Description of one stream of weights for both of its ends. The fields are plain, so that it travels as a dict."""
 
     transport: Transport
     host: str
     """Address of the trainer's first rank, which keeps the store through which the ends talk."""
     port: int
     name: str
-    """Prefix of the stream's keys in the store, its own."""
+    """Prefix of the stream's keys in the store, unique to it."""
     group: str
-    """Name of the connections, which later streams between the same processes use again."""
+    """Name of the connections, which later streams between the same processes reuse."""
     engines: int
     """Engines that receive."""
     workers: int

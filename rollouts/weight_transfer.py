@@ -1,9 +1,9 @@
-"""Weights from a trainer to an engine, through vLLM's weight-transfer interface.
+"""Loads a trainer's weights into an engine, through vLLM's weight-transfer interface.
 
-vLLM's own transports (NCCL, CUDA IPC) prove nothing, and none is for CPU; this one is registered beside them. Weights come
-as a stream from the trainer (`rollouts.stream`), or by Ray's object store, into which the trainer puts buckets of tensors:
-the engine maps a bucket, copies each tensor out of it and loads layer by layer. The processes of a tensor-parallel engine
-are not Ray's: they read such a bucket from a file in shared memory.
+vLLM's own transports (NCCL, CUDA IPC) do not prove what arrived, and none works on CPU; this one is registered beside
+them. Weights come as a stream from the trainer (`rollouts.stream`), or by Ray's object store, into which the trainer
+puts buckets of tensors: the engine maps a bucket, copies each tensor out of it and loads layer by layer. The processes
+of a tensor-parallel engine are not Ray's: they read such a bucket from a file in shared memory.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from rollouts.transport import Stream
 from rollouts.weights import WeightBucket
 
 BACKEND = "groundtone"
-"""Name under which vLLM knows this side."""
+"""Name under which this transport is registered with vLLM."""
 
 
 @dataclass
@@ -59,14 +59,14 @@ class Bucket(WeightTransferUpdateInfo):
     folder: str | None = None
     """A Hugging Face model on disk."""
     stream: dict[str, Any] | None = None
-    """Fields of a Stream that brings all of them."""
+    """Fields of the `rollouts.transport.Stream` that brings all of the weights."""
     frozen: str | None = None
-    """Name of the content, where no update changes it: an engine that holds it does not load it again."""
+    """Name of the content if no update changes it: an engine that already holds it does not load it again."""
     adapter: str = ""
     """See `rollouts.weights.WeightBucket`; such a bucket is not for the model itself."""
 
     def read(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """Yield (parameter name, tensor)."""
+        """Yield (parameter name, tensor), on the host, of `folder` or `tensors`; a stream is read by a Receiver."""
         if self.folder is not None:
             for file in Path(self.folder).glob("*.safetensors"):
                 yield from safetensors.torch.load_file(file).items()
@@ -89,26 +89,28 @@ def readable_by_workers(bucket: WeightBucket, parallel: bool) -> Generator[Weigh
     if not parallel or bucket.get("tensors") is None:
         yield bucket
         return
-    # Processes that vLLM starts are no Ray workers and cannot read the object store: a file in shared memory they can.
+    # Processes that vLLM starts are no Ray workers and cannot read the object store, but they can read a file in shared
+    # memory.
     with TemporaryDirectory(prefix="groundtone-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as folder:
         safetensors.torch.save_file(dict(Bucket(**bucket).read()), Path(folder) / "bucket.safetensors")
         yield {**bucket, "tensors": None, "folder": folder}
 
 
 class PolicyWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
-    """The receiving side, one in each of vLLM's workers. vLLM calls start, update for each bucket, finish."""
+    """The receiving side, one in each of vLLM's workers. vLLM calls `start_weight_update`, `update_weights` for each
+    bucket and `finish_weight_update`."""
 
     init_info_cls = Rendezvous
     update_info_cls = Bucket
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        # Frozen bucket's name → the parameters that it brought and that nothing has overwritten since.
+        # Name of a frozen bucket → the parameters that it brought and that nothing has overwritten since.
         self.frozen_parameters: dict[str, set[str]] = {}
         self.frozen_checksums: dict[str, dict[str, Checksum]] = {}  # of frozen buckets, from when they were read
         self.received: dict[str, Checksum] = {}  # of all tensors that the update has brought, as they came
         self.checksum_s = 0.0
-        self.last_name = "them"  # of the tensor that was handed to the model last
+        self.last_name = "them"  # name of the tensor that the model was given last: the one to blame for an error
         self.refusal = ""  # what the model's own loader says of a tensor that it does not take
         self.updated_parameters: set[str] = set()
         self.broken_parameter = ""  # first weight with a NaN or an infinity that the update has read from disk
@@ -122,8 +124,9 @@ class PolicyWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
         """Make the model's layers ready to be loaded again."""
         self.updated_parameters, self.broken_parameter = set(), ""
         self.received, self.checksum_s, self.refusal = {}, 0.0, ""
-        # A plain `load_weights` into a live engine fails (`'Parameter' object has no attribute 'weight_loader'`): vLLM
-        # prepacks CPU layers after the first load. This undoes it layer by layer, `finalize…` does it again.
+        # A plain `load_weights` into a live engine fails (`'Parameter' object has no attribute 'weight_loader'`),
+        # because vLLM packs CPU layers after the first load. This undoes the packing layer by layer, `finalize…` packs
+        # them again.
         reload.initialize_layerwise_reload(self.model)
         self.expert_kernels = _take_expert_kernels(self.model) if self.device.type == "cpu" else []
 
@@ -138,9 +141,9 @@ class PolicyWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
             self.updated_parameters |= self.frozen_parameters[name]
             self.received |= self.frozen_checksums[name]
             return
-        # Emptied first: a load that fails half-way may have overwritten anything.
+        # Emptied before the load: one that fails half-way may have overwritten any parameter.
         earlier, self.frozen_parameters = self.frozen_parameters, {}
-        # Names of the parameters as vLLM calls them, some of which it fuses from several of ours.
+        # `loaded_names` are vLLM's names of parameters, some of which it fuses from several of the trainer's.
         model: Any = self.model  # vLLM types it as a plain nn.Module
         sums: dict[str, Checksum] = {}
         loaded_names: set[str] = set()
@@ -148,14 +151,17 @@ class PolicyWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
         try:
             loaded_names = model.load_weights(tensors) or set()
         except TransferError:
-            # What has come is half of a version. Layers that hold back tensors would take them for the next one's.
+            # Only part of a version has come. Finalised all the same: a layer that still waits for tensors would
+            # otherwise mix those that it holds with the next version's.
             reload.finalize_layerwise_reload(self.model, self.model_config)
             self.links.drop(Stream(**(update_info.stream or {})).group)
             raise
-        except Exception as error:  # of a name or shape that the model has not; every loader of vLLM raises its own
+        except Exception as error:  # for a name or shape that the model lacks each loader of vLLM raises another type
             reason = (str(error).splitlines() or [type(error).__name__])[0].partition(". ")[0]
             self.refusal = f"vLLM does not take {self.last_name}: {reason}"
-            if update_info.stream is not None:  # other engines receive it too: read on to its end
+            # Not raised here: `refusal` reports it after the update. Other engines receive the same stream, and its
+            # sender waits for all of them, so it is read to its end.
+            if update_info.stream is not None:
                 for _ in tensors:
                     pass
         self.received |= sums
@@ -166,8 +172,8 @@ class PolicyWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
         self.updated_parameters |= loaded_names
 
     def _inspect(self, bucket: Bucket, sums: dict[str, Checksum]) -> Iterator[tuple[str, torch.Tensor]]:
-        """Yield the bucket's tensors and note their checksums; note the first tensor that is broken where they come from
-        disk: what a trainer sends it has looked at."""
+        """Yield the bucket's tensors and note their checksums. Of a folder also note the first tensor that holds a NaN
+        or an infinity; a trainer checks its weights before it sends them."""
         for tensors in self._read(bucket):
             start = time.monotonic()
             sums |= checksums(tensors)
@@ -179,7 +185,7 @@ class PolicyWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
                 yield name, tensor
 
     def _read(self, bucket: Bucket) -> Iterator[list[tuple[str, torch.Tensor]]]:
-        """Yield the bucket's tensors, those of a stream a bucket of its at a time."""
+        """Yield the bucket's tensors: one at a time, or those of each bucket of a stream together."""
         if bucket.stream is not None:
             yield from Receiver(self.links, Stream(**bucket.stream), self.parallel_config.rank, self.device).buckets()
         else:
@@ -197,8 +203,9 @@ class PolicyWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
         for method, kernel in self.expert_kernels:
             if method.moe_kernel is None:  # its experts are frozen, and stayed as they were packed
                 method.moe_kernel = kernel
-        # With tied embeddings the head is the embedding, whose reload does not re-pack the head's copy of the matrix.
-        # Without this the engine goes on with stale logits, in silence: logprobs were wrong by 1.6 to 2.7.
+        # With tied embeddings the head shares the embedding's matrix, but reloading the embedding does not re-pack the
+        # head's copy of it. Without this the engine silently computed with old logits: logprobs were wrong by 1.6 to
+        # 2.7.
         language_model: Any = self.model.get_language_model() if supports_multimodal(self.model) else self.model
         # Gemma and Cohere have no head beside the embedding, which packs itself when it is loaded.
         if hasattr(language_model, "lm_head"):
@@ -216,8 +223,8 @@ def forget_frozen(worker: Any) -> None:
 def _take_expert_kernels(model: nn.Module) -> list[tuple[Any, Any]]:
     """Make a mixture's experts ready to be packed again, and return (method, kernel) of each layer.
 
-    On CPU vLLM packs their matrices for its kernel when it makes the kernel, at the first load. A later load found the kernel
-    and copied matrices over packed ones as they were: logprobs were wrong by 0.5, in silence."""
+    On CPU vLLM packs their matrices when it builds their kernel, at the first load. A later load found the kernel and
+    copied unpacked matrices over the packed ones: logprobs were silently wrong by 0.5."""
     kernels: list[tuple[Any, Any]] = []
     for module in model.modules():
         method: Any = getattr(module, "quant_method", None)

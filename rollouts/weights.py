@@ -1,4 +1,4 @@
-"""Handles of a model's weights, on their way from a trainer to the engines, and what is needed to prove that they arrive."""
+"""Describes a model's weights on their way from a trainer to the engines, with what proves that they arrive."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ class StreamSource(Protocol):
     """The trainer's side of a stream of weights, as the driver holds it."""
 
     drops: bool
-    """True where engines drop their weights when they rest: sent anew they are there sooner than from host memory."""
+    """True where engines drop their weights when they rest, since sending them anew is faster than copying them from
+    the host."""
 
     def start(self, engines: Sequence[int]) -> tuple[Sequence[Stream], Sequence[ObjectRef[tuple[Checksums, float]]]]:
         """Begin to send the present weights to these engines. Return the stream of each, and what the ranks will answer:
@@ -58,9 +59,9 @@ class Weights:
     probe: Probe | None = None
     """Sequence that engines score after the load; None where no trainer is there to compare with."""
     score: Callable[[], np.ndarray] | None = None
-    """Waits for the trainer's logprobs of the probe and returns them, [a]."""
+    """Function that waits for the trainer's logprobs [A] of the probe and returns them."""
     source: StreamSource | None = None
-    """Where the weights come from if they are streamed; there are no buckets then."""
+    """Sender of the weights if they are streamed; `buckets` is empty then."""
 
     @property
     def from_trainer(self) -> bool:

@@ -1,4 +1,4 @@
-"""One vLLM engine in one Ray actor, advanced in slices of time.
+"""Runs one vLLM engine in one Ray actor, advanced in slices of time.
 
 The engine runs in the actor's own process: with vLLM's multiprocessing a CPU engine takes three processes and 40 s to
 start. `advance` takes new requests, steps the engine for a slice and returns what has finished; with two calls in flight
@@ -71,9 +71,10 @@ class EngineWorker:
             options |= gpu_options(total, dtype, max_sequence_tokens) | {"enable_sleep_mode": sleeps}
         else:
             options |= cpu_options(max_sequence_tokens)
-        options = with_recipe(options, config.vllm)  # whose keys win
+        options = with_recipe(options, config.vllm)  # the recipe's keys win
         if sleeps and torch.cuda.is_available() and "kv_cache_memory_bytes" not in options:
-            # Trainers hold memory where an engine starts in the place of one that died.
+            # An engine that replaces a dead one starts while trainers hold memory of the GPU: it plans with what is
+            # free.
             options[SHARE] = free_share(free, total, options.get(SHARE, WHOLE_SHARE))
         arguments = EngineArgs(**{"trust_remote_code": cast(Any, False), **options})
         keep_clips()
@@ -83,7 +84,8 @@ class EngineWorker:
             from rollouts.cpu_sampling import use_one_draw
 
             self.engine.collective_rpc(use_one_draw)
-        # A config.json may name ends of turn beside the tokenizer's one, at which vLLM stops anyway.
+        # vLLM stops at the tokenizer's end of turn by itself; a config.json may name others, which each request must
+        # list.
         eos: int | list[int] | None = self.engine.model_config.hf_text_config.eos_token_id
         if eos is None:
             eos = []
@@ -103,16 +105,16 @@ class EngineWorker:
         return True
 
     def load(self, version: int, buckets: Sequence[WeightBucket], probe: Probe | None = None) -> Receipt:
-        """Load new weights, forget all that was computed with the old ones, and return what has come, with the score of
-        the probe. Samples in flight go on under the new weights. Raises ValueError unless the buckets bring every
-        parameter."""
+        """Load new weights, forget all that was computed with the old ones, and return the checksums of what was
+        received and the logprobs of the probe. Samples in flight go on under the new weights. Raises ValueError for a
+        parameter that is missing, that the model does not take, or that holds a NaN or an infinity in a folder."""
         from rollouts import adapters, weight_transfer
 
         self._apply(self.memory.begin_load())
         self.version = -1  # until all is loaded: after a load that fails half-way it refuses to write
         self.engine.collective_rpc("start_weight_update")
         for bucket in buckets:
-            if bucket.get("adapter"):
+            if bucket.get("adapter"):  # loaded below, beside the model and not into it
                 continue
             # By handle or path: tensors nested in `collective_rpc` arguments would arrive as lists.
             with weight_transfer.readable_by_workers(bucket, self.parallel) as readable:
@@ -143,15 +145,17 @@ class EngineWorker:
 
     def _forget(self) -> None:
         """Forget what was computed by the old weights: it would be served on."""
-        # Of samples in flight too: they wait at the front of vLLM's queue and are computed anew, as one prompt.
+        # Samples in flight included, unless the cache is kept: vLLM puts them at the front of its queue and computes
+        # their prompt and what they have written anew, as one prompt.
         forgotten = self.engine.reset_prefix_cache(reset_running_requests=not self.keeps_cache)
         if not forgotten and not self.keeps_cache:
             raise ValueError("vLLM goes on with prefixes that the old weights have computed")
         self.engine.reset_mm_cache()
-        self.engine.reset_encoder_cache()  # audio embeddings: the adapter trains
+        self.engine.reset_encoder_cache()  # audio embeddings: old weights of the audio adapter computed them
 
     def _receipt(self, probe: Probe | None, adapter: Checksums) -> Receipt:
-        """Return what the last update has brought, an `adapter` included, and the score of the probe under it."""
+        """Return the checksums of the last update, those of an `adapter` included, and the probe's logprobs under
+        it."""
         from rollouts import weight_transfer
 
         workers: list[tuple[Checksums, float]] = self.engine.collective_rpc(weight_transfer.arrivals)
@@ -162,14 +166,14 @@ class EngineWorker:
             prompt = self._prompt(request)
             step, put_first = self._step, self.in_flight.put_first
             score = score_probe(self.engine, step, put_first, prompt, probe.tokens, probe.start, self.adapter)
-        seconds = time.monotonic() - start + max(seconds for _, seconds in workers)  # workers sum side by side
+        seconds = time.monotonic() - start + max(seconds for _, seconds in workers)  # workers sum in parallel
         return Receipt(self.version, [{**sums, **adapter} for sums, _ in workers], score, seconds)
 
     def advance(
         self, version: int, requests: Sequence[Request], slice_s: float, period: float = math.inf
     ) -> list[Completion]:
-        """Take `requests` in, step for `slice_s` seconds, until idle or until the `period` is over, and return the samples that
-        ended. Raises RuntimeError unless the engine holds the weights of `version`."""
+        """Add `requests`, step until `slice_s` seconds have passed, the engine is idle or the `period` is over, and
+        return the samples that ended. Raises RuntimeError unless the engine holds the weights of `version`."""
         if version != self.version:
             raise RuntimeError(f"the engine holds policy version {self.version}, not {version}: load the weights first")
         self._apply(self.memory.begin_generation())
@@ -179,9 +183,9 @@ class EngineWorker:
             self.engine.add_request(name, self._prompt(request), parameters, lora_request=self.adapter)
             self.in_flight.add(name, request)
         if self.in_flight.requests and self.in_flight.idle and period > self.ended_period:
-            time.sleep(slice_s)  # a replay whose samples all wait for a later version
+            time.sleep(slice_s)  # in a replay all samples may wait for a later version: the driver must not spin
         deadline = time.monotonic() + slice_s
-        # Asked before each step: a call that waited behind another one as its period ended takes none at all.
+        # Checked before each step: a call that was still queued when its period ended takes no step at all.
         while not self.in_flight.idle and period > self.ended_period:
             self._step()
             if time.monotonic() > deadline:
@@ -189,8 +193,9 @@ class EngineWorker:
         return self._take_finished()
 
     def end_period(self, period: int) -> None:
-        """Let no call of `advance` of this period go on beyond the step that it is taking. Runs beside them."""
-        # By number, not as a flag: whenever it comes, it stops none of the calls of a later period.
+        """Stop calls of `advance` that belong to this period after the step that they are taking. Runs in another
+        thread."""
+        # A number, not a flag: however late it comes, it stops no call of a later period.
         self.ended_period = max(self.ended_period, period)
 
     def settle(self) -> list[Completion]:
@@ -200,7 +205,8 @@ class EngineWorker:
         return self._take_finished()
 
     def _step(self) -> list[Any]:
-        """Step once and return what vLLM puts out, without the samples that have ended: they are kept for `advance`."""
+        """Step once, keep the samples that have ended for `advance`, and return vLLM's other outputs: the probe's and
+        those of samples that are read while they are written."""
         others: list[Any] = []
         for output in cast("list[Any]", self.engine.step()):
             if output.request_id not in self.in_flight.requests:
@@ -226,22 +232,23 @@ class EngineWorker:
             self.end_streams(["stream"])
 
     def begin_stream(self, name: str, request: Request) -> None:
-        """Take in a sample that is read while it is written, by whatever weights the engine holds: neither logprobs nor a
-        version come with it. Raises ValueError for a prompt that is too long, and for a clip that cannot be decoded."""
+        """Add a sample that is read while it is written, by the weights that the engine holds, whatever they are: its
+        tokens come without logprobs and version. Raises ValueError for a prompt that is too long, and for a clip that
+        cannot be decoded."""
         self._apply(self.memory.begin_generation())
         parameters = streaming_parameters(request, self.stop_tokens)
         self.engine.add_request(name, self._prompt(request), parameters, lora_request=self.adapter)
 
     def step_streams(self) -> list[Piece]:
-        """Step once and return what was written of such samples."""
+        """Step once and return the new tokens of the samples that `begin_stream` added."""
         return [piece(output) for output in self._step()]
 
     def end_streams(self, names: Sequence[str]) -> None:
-        """Drop such samples, as far as they are being written."""
+        """Drop samples that `begin_stream` added; names of samples that have ended are ignored."""
         self.engine.abort_request(list(names))
 
     def abort(self, keys: Sequence[tuple[int, int]]) -> None:
-        """Drop these samples, as far as they are in flight."""
+        """Drop the samples of these keys, those that have ended and were not returned yet included."""
         names = [name for name, request in self.in_flight.requests.items() if request.key in keys]
         self.engine.abort_request(names)
         self.in_flight.drop(names)
@@ -258,7 +265,7 @@ class EngineWorker:
         self._apply(calls)
 
     def _apply(self, calls: Sequence[Call]) -> None:
-        """Make calls of the memory's plan."""
+        """Make the calls to vLLM that `Memory` has planned."""
         for method, arguments in calls:
             getattr(self.engine, method)(*arguments)
 
@@ -268,5 +275,7 @@ class EngineWorker:
         if request.clips:
             prompt["multi_modal_data"] = {"audio": [(waveform(clip), SAMPLE_RATE) for clip in request.clips]}
         if self.keeps_cache:
-            prompt["cache_salt"] = f"version {self.version}"  # prefixes of earlier weights are still there
+            # Prefixes that earlier weights computed are still in the cache: the salt keeps a new prompt from sharing
+            # them.
+            prompt["cache_salt"] = f"version {self.version}"
         return prompt

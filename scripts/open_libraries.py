@@ -1,4 +1,4 @@
-"""Open every natively linked package, each in a process of its own, and repair what does not open.
+"""Opens every natively linked package, each in a process of its own, and repairs what does not open.
 
     .venv/bin/python scripts/open_libraries.py [PACKAGE …]      default: all of PROGRAMS
 

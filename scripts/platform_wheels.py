@@ -1,4 +1,4 @@
-"""Replace wheels for any platform that uv chose although an index has a wheel for this one.
+"""Replaces wheels for any platform that uv chose although an index has a wheel for this one.
 
     .venv/bin/python scripts/platform_wheels.py PINS DEFAULT_INDEX UV_OPTION …
 

@@ -1,4 +1,4 @@
-"""List the libraries that an environment takes from the system though nothing installs them there.
+"""Lists the libraries that an environment takes from the system though nothing installs them there.
 
     .venv/bin/python scripts/system_libraries.py [SITE_PACKAGES]
 

@@ -1,4 +1,4 @@
-"""A clip that is encoded while it arrives: what was heard need not wait for what is still said.
+"""Encodes a clip while it arrives, so that what was heard need not wait for the rest.
 
 Suffixes: S samples, P encoder frames, D encoder width.
 """
@@ -31,7 +31,7 @@ class ArrivingClip:
     def add(self, wave_S: Tensor) -> Tensor:
         """Take samples at 16 kHz, and return the features [P, D] of the chunks that they complete, perhaps none."""
         self.is_empty = self.is_empty and not len(wave_S)
-        # One copy of what is left a call: at most a chunk, however long the clip.
+        # Each call copies only what is left over, at most a chunk, however long the clip becomes.
         self.rest_S = torch.cat([self.rest_S, wave_S.float().cpu()])
         whole = len(self.rest_S) // self.window * self.window
         chunks, self.rest_S = self.rest_S[:whole].split(self.window), self.rest_S[whole:]

@@ -1,7 +1,7 @@
-"""Configurations of models that listen: the Step-Audio architecture (Step-Audio 2, Step-Audio-R1) under StepFun's key
-names, and our own, which gives ears to any decoder.
+"""Configures models that listen: the Step-Audio architecture (Step-Audio 2, Step-Audio-R1) under StepFun's key names,
+and our own, which gives ears to any decoder.
 
-Defaults are the values of StepFun's released models, which those of their public config class (512 / 8 / 6) are not.
+Defaults are the values of StepFun's released models, not those of its public config class (512 / 8 / 6).
 """
 
 from __future__ import annotations

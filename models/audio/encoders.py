@@ -1,5 +1,7 @@
-"""Audio encoders of other models, by their config.json: Whisper's and Qwen2-Audio's, in the keys of our networks. Nothing heavy
-is imported."""
+"""Reads the config.json of other models' audio encoders, Whisper's and Qwen2-Audio's, into the keys of our networks.
+
+Nothing heavy is imported.
+"""
 
 from __future__ import annotations
 

@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 N_FFT, HOP = 400, 160
 """Window and hop of the spectrogram, in samples."""
 SHORTEST = 3 * HOP
-"""Samples to which a shorter chunk is filled up with zeros: three frames, of which pooling leaves one, give a token."""
+"""Samples to which a shorter chunk is padded with zeros: three frames, of which pooling leaves one, which gives a
+token."""
 
 
 def window(config: StepAudioEncoderConfig) -> int:
     """Return the samples S of a full chunk: `chunk_seconds`, or fewer where the encoder has not so many positions."""
-    # Two mel frames a position, and a frame more only with a whole hop more.
+    # A position takes two mel frames, and another frame begins only with another whole hop.
     tail = HOP - 1 if config.tail_samples is None else config.tail_samples
     return min(int(config.chunk_seconds * SAMPLE_RATE), (2 * config.n_audio_ctx + 1) * HOP - 1 - tail)
 
@@ -92,6 +93,7 @@ def log_mel(wave_S: Tensor, config: StepAudioEncoderConfig) -> Tensor:
     samples = len(wave_S)
     wave_S = torch.nn.functional.pad(wave_S, (0, silence(samples, config)))
     window = torch.hann_window(N_FFT, device=wave_S.device)
+    # Without the last frame, as Whisper does.
     spectrum = torch.stft(wave_S, N_FFT, HOP, window=window, return_complex=True)[:, :-1]
     bands = torch.from_numpy(_filters(config.n_mels)).to(wave_S.device) @ spectrum.abs() ** 2
     loudness = bands.clamp(min=1e-10).log10()
@@ -102,8 +104,8 @@ def log_mel(wave_S: Tensor, config: StepAudioEncoderConfig) -> Tensor:
 
 def _blur(mel_Fm: Tensor, config: StepAudioEncoderConfig) -> Tensor:
     """Return the mean spectrum of each stretch that a token stands for, as often as there are frames in a token."""
-    # Before the encoder: what happens within a stretch is then lost to any network, however it is trained. Pooled after
-    # it, the order of two tones would survive in the features of its frames.
+    # Averaged before the encoder, so that what happens within a stretch is lost to any network, however it is trained.
+    # If features were averaged after it, they would still tell the order of two tones.
     per_token = frames_per_token(config)
     width = per_token * config.coarse
     means = [mel_Fm[start : start + width].mean(0) for start in range(0, len(mel_Fm), width)]

@@ -1,5 +1,5 @@
-"""Networks that listen: audio encoder → strided adapter → decoder. Step-Audio's decoder is a Qwen2, a composed model's any
-causal LM. Parameter names are StepFun's.
+"""Defines networks that listen: audio encoder → strided adapter → decoder. Step-Audio's decoder is a Qwen2, that of a
+composed model any causal LM. Parameter names are StepFun's.
 
 The encoder is Qwen2-Audio's arithmetic, on each clip's own frames: pieces of similar length are padded together, frames
 past a piece's end are zeroed before both strided convolutions and masked in attention. So a clip's features do not depend
@@ -85,6 +85,7 @@ class Encoder(nn.Module):
     def _bucket(self, mels_nFm: Tensor, frames_n: Tensor) -> tuple[Tensor, Tensor]:
         """Return (features [n, P, D], P of each piece) of padded pieces with so many real frames."""
         mels_nFm = mels_nFm.to(self.conv1.weight)
+        # Padding is zero in the input, but conv1 and its bias fill it: zeroed again, conv2 sees each piece as if alone.
         x_nDF = gelu(self.conv1(mels_nFm.transpose(1, 2))) * _real_frames(frames_n, mels_nFm.shape[1])[:, None]
         x_nPD = gelu(self.conv2(x_nDF)).transpose(1, 2)
         halves_n = (frames_n + 1) // 2  # the second convolution has stride 2
@@ -112,7 +113,8 @@ class Adapter(nn.Module):
 
     def forward(self, pieces: Sequence[Tensor]) -> list[Tensor]:
         """Return the embeddings of each piece."""
-        # All at once: under ZeRO-3 every call gathers the weights, so ranks must make equally many.
+        # In one call: under ZeRO-3 every call gathers the weights, so all ranks must make the same number of calls. No
+        # mask is needed: the zeros behind a shorter piece are what the convolution's own padding would be.
         features_nPD = pad_sequence(list(pieces), batch_first=True).to(self.conv.weight)
         x_nKD = gelu(self.conv(features_nPD.transpose(1, 2))).transpose(1, 2)
         lengths = [features.chunk_tokens(len(piece), self.config) for piece in pieces]

@@ -1,4 +1,4 @@
-"""StepFun's released checkpoints: what their tokenizers lack, and the names of their encoder's parameters elsewhere.
+"""Adapts StepFun's released checkpoints: adds what their tokenizers lack, and renames parameters of their encoder.
 
 Their own parameter names are those of `models.audio.modeling`, so loading and exporting need no renaming.
 """

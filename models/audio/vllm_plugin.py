@@ -1,7 +1,8 @@
-"""Models that listen in vLLM, found by every engine process through the entry point `vllm.general_plugins`.
+"""Runs models that listen in vLLM; every engine process finds them through the entry point `vllm.general_plugins`.
 
-A prompt has one `<audio_patch>` per clip; it is expanded here, once, to as many as `features.tokens` says, and the
-request's output has the expanded ids. Encoder and adapter are the trainer's own modules.
+A prompt has one `<audio_patch>` for each clip. It is expanded here, once, to as many as `features.tokens` says, and the
+request's output has the expanded ids. Encoder and adapter are the same modules as in the trainer, so that both compute
+alike.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ LONGEST_S = 600
 
 
 class ProcessingInfo(BaseProcessingInfo):
-    """Facts about the model's audio that vLLM asks for."""
+    """Answers to vLLM's questions about the model's audio."""
 
     @property
     def audio_config(self) -> Any:  # a StepAudioEncoderConfig; the field may also be a dict until it is read
@@ -53,7 +54,7 @@ class ProcessingInfo(BaseProcessingInfo):
         return MultiModalDataParser(target_sr=SAMPLE_RATE, target_channels=1)
 
     def get_supported_mm_limits(self) -> Mapping[str, int | None]:
-        """Return the most clips of a prompt: None, any number."""
+        """Return the most clips of a prompt, by kind: None, which stands for any number."""
         return {"audio": None}
 
     def get_mm_max_tokens_per_item(self, seq_len: int, mm_counts: Mapping[str, int] | None = None) -> Mapping[str, int]:
@@ -67,16 +68,16 @@ class ProcessingInfo(BaseProcessingInfo):
 
 
 class DummyInputsBuilder(BaseDummyInputsBuilder[ProcessingInfo]):
-    """Inputs of the largest size, by which vLLM measures its memory."""
+    """Builder of the largest inputs, with which vLLM measures how much memory it needs."""
 
     def get_dummy_text(self, mm_counts: Mapping[str, int]) -> str:
-        """Return a prompt with so many clips."""
+        """Return the text of a prompt with as many clips as `mm_counts` says."""
         return AUDIO * mm_counts.get("audio", 0)
 
     def get_dummy_mm_data(
         self, seq_len: int, mm_counts: Mapping[str, int], mm_options: Mapping[str, BaseDummyOptions]
     ) -> MultiModalDataDict:
-        """Return so many clips of the greatest length."""
+        """Return as many clips as `mm_counts` says, each of the greatest length."""
         count = mm_counts.get("audio", 0)
         overrides: Any = mm_options.get("audio")
         length = self.info.longest_samples(seq_len)
@@ -84,8 +85,8 @@ class DummyInputsBuilder(BaseDummyInputsBuilder[ProcessingInfo]):
 
 
 class MultiModalProcessor(BaseMultiModalProcessor[ProcessingInfo]):
-    """Clips to the model's inputs: `mels` [frames of all chunks of all clips, n_mels], `frames` of each chunk, `chunks` of
-    each clip."""
+    """Processor of clips into the model's inputs: `mels` [frames of all chunks of all clips, n_mels], the number of
+    `frames` of each chunk, and the number of `chunks` of each clip."""
 
     def _apply_hf_processor_main(
         self, mm_items: MultiModalDataItems, hf_processor_mm_kwargs: Mapping[str, object]
@@ -104,6 +105,7 @@ class MultiModalProcessor(BaseMultiModalProcessor[ProcessingInfo]):
         chunks = hf_inputs.get("chunks", torch.empty(0, dtype=torch.long))
         frames = hf_inputs.get("frames", torch.empty(0, dtype=torch.long))
         clip_frames = torch.tensor([int(piece.sum()) for piece in frames.split(chunks.tolist())], dtype=torch.long)
+        # The counts stay on the CPU: `embed_multimodal` reads them as numbers, and on a GPU that would wait for it.
         return {
             "mels": MultiModalFieldConfig.flat_from_sizes("audio", clip_frames),
             "frames": MultiModalFieldConfig.flat_from_sizes("audio", chunks, keep_on_cpu=True),
@@ -158,7 +160,7 @@ class GroundtoneAudioEngine(nn.Module, SupportsMultiModal, SupportsLoRA, Support
                 prefix=maybe_prefix(prefix, "language_model"),
                 architectures=self.config.text_config.architectures,
             )
-        # Which matrices it fuses: an adapter's parts are fused likewise.
+        # Names of the matrices that the decoder fuses: vLLM fuses the parts of a LoRA adapter in the same way.
         self.packed_modules_mapping = getattr(self.language_model, "packed_modules_mapping", {})
         self.make_empty_intermediate_tensors = self.language_model.make_empty_intermediate_tensors
 

@@ -12,10 +12,12 @@ import math_verify
 import sympy
 from latex2sympy2_extended import NormalizationConfig
 
-# SIGALRM stays unused (timeouts None): the pool's deadline governs, also where a signal cannot interrupt.
+# Timeouts are None, so that math-verify does not use SIGALRM: the pool's deadline also ends what a signal cannot
+# interrupt.
 _parse_expressions = cast(Callable[..., list[object]], math_verify.parse)
 _expressions_equal = cast(Callable[..., bool], math_verify.verify)
-# Only LaTeX: an expression that does not parse must not be read as its first number. With `units` it would read 1+2t as 1+2.
+# Only LaTeX is read: otherwise an expression that does not parse would be read as its first number. With `units` 1+2t
+# would be read as 1+2.
 _FORMS = (
     math_verify.LatexExtractionConfig(
         normalization_config=NormalizationConfig(

@@ -28,7 +28,7 @@ def _answer_of_reason(match: re.Match[str]) -> str:
     if not is_in_words and not re.search(r"\d", match["reason"]):
         return match[0]
     if isinstance(reason, Number) and not reason.value.undone and not same_value(answer.value, reason.value):
-        return match[0]  # 2 (3) is a product
+        return match[0]  # `2 (3)` may be a product
     return f"{match['answer']} "
 
 
@@ -97,5 +97,6 @@ def main_phrase(prose: str, spans: list[tuple[int, int]]) -> tuple[int, int]:
 
 
 def is_alternative(prose: str, start: int, end: int) -> bool:
-    """Return whether what stands between two numbers offers the second for the first: "32 lamps, or maybe 36 lamps"."""
+    """Return whether the text between two numbers offers the second in place of the first: "32 lamps, or maybe 36
+    lamps"."""
     return _ALTERNATIVE.fullmatch(prose, start, end) is not None

@@ -1,4 +1,4 @@
-"""Strips prose of what dresses its numbers up: Markdown, emoji, tables, words for tolerances and digits."""
+"""Strips prose of what surrounds its numbers: Markdown, emoji, tables, words for tolerances and digits."""
 
 from __future__ import annotations
 

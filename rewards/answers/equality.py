@@ -153,7 +153,7 @@ def _pairwise(gold: Sequence[Answer], pred: Sequence[Answer], policy: Policy) ->
 
 def _sets_equal(gold: Sequence[Answer], pred: Sequence[Answer], policy: Policy) -> bool:
     """Return whether each of the gold's items has its equal in any order. `x = 1` fits 1, but not `y = 1`."""
-    if len(gold) != len(pred) or len(gold) > 60:  # beyond it is a listing, and comparing every pair takes too long
+    if len(gold) != len(pred) or len(gold) > 60:  # more is a mere listing, and comparing all pairs would take too long
         return False
     rest = list(pred)
     for item in gold:

@@ -37,7 +37,7 @@ _SPOKEN_RELATIONS = [
 _RELATION = re.compile(
     r"(\\le(?![a-z])|\\ge(?![a-z])|\\ne(?![a-z])|\\in(?![a-z])|\\approx(?![a-z])|\\equiv(?![a-z])|[=<>])"
 )
-_WORD_RUN = re.compile(r"(?<![\\a-zA-Z{])[^\W\d_]{4,}(?![a-zA-Z]*\})")  # letters too many for a product of variables
+_WORD_RUN = re.compile(r"(?<![\\a-zA-Z{])[^\W\d_]{4,}(?![a-zA-Z]*\})")  # too many letters for a product of variables
 _FUNCTION_WORD = re.compile(
     r"[^\W\d_]{2,}\s+[^\W\d_]{2,}|(?<![^\W\d_])(?:not|at|most|and|or|to|is|the|of|no|yes|any|all|but|than|if|for|are|so|it|we|by|in|as|be"
     r"|was|has|one|two|six|ten|nor|my|its|our|can|how|why|who)(?![^\W\d_])",

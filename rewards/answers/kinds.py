@@ -1,4 +1,4 @@
-"""The kinds of answers. `rewards.answers.grammar` reads a text as one of them; `rewards.answers.equality` compares two."""
+"""Defines the kinds of answers; `rewards.answers.grammar` reads a text as one of them, and `.equality` compares two."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Moment:
     date: tuple[int | None, int, int] | None = None
     """(year, month, day)."""
     minutes: Fraction | None = None
-    """Since midnight."""
+    """Minutes since midnight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,8 @@ Answer = Number | Based | Duration | Moment | Series | Grid | Relation | Words |
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The choices of what counts as equal where mathematics leaves it open. Each verifier argument of that name sets one."""
+    """Choices of what counts as equal where mathematics leaves it open, each set by the verifier argument of its
+    name."""
 
     unevaluated: str = "refuse"
     units: str = "optional"

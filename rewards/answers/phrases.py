@@ -31,7 +31,7 @@ _JOINT = re.compile(
     rf"|[,;/|(][ {EDGE}]*(?:(?:or|maybe|perhaps|possibly|about)\s){{1,3}}|[,;/|][ {EDGE}]*|(?:または|もしくは|或者?|か|또는|혹은|أو|या|или|либо)[ {EDGE}]*|\b(?:to|through)\b[ {EDGE}]*)",
     re.IGNORECASE,
 )
-_LONGEST_JOINT = 60  # characters: the pattern takes cubic time
+_LONGEST_JOINT = 60  # characters that are searched for a joint: the pattern takes cubic time
 _INTRODUCTION = re.compile(
     r"(?:^|[.!?\n]\s*)(?:out\s+of|of|in|by|after|since|from|with|at|on|before|until|during)\s+(?:(?:the|these|those|all)\s+)?\Z",
     re.IGNORECASE,

@@ -22,7 +22,7 @@ from rewards.answers.phrases import phrases
 from rewards.answers.retractions import after_correction, denied_spans, drop_retracted, is_doubted
 from rewards.answers.words import with_digits
 
-_BARE = 400  # characters of a response that may be one bare answer
+_BARE = 400  # most characters of a response that may be nothing but an answer
 LONGEST = 4000
 """Characters of a response, from its end, in which an answer is looked for."""
 _FORMULA = r"\$[^$\n]{1,200}\$|\\\([^\n]{1,200}?\\\)|[-+−]?\\(?:[dt]?frac|sqrt)(?:\{[^{}]*\}){1,2}"

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from rewards.answers.marks import STATEMENT, marked_answer, stated_answer
 
-_NEAR = 80  # characters before an answer in which it can be denied
+_NEAR = 80  # characters before an answer in which a denial of it is looked for
 _FILLER = (
     r"(?:[\s*$(\"'“‘]|\\[(\[]|\\text\{|(?:be|just|simply|either|both|exactly|quite|really|actually|necessarily|even|about|equal|to"
     r"|the|an?|option|choice|answer|(?:is|was)\s+it)\b)*+"
@@ -153,7 +153,7 @@ def after_correction(text: str, atom: str) -> str:
     return text if is_aside else rest
 
 
-@lru_cache(maxsize=256)  # an atom may hold the texts of a prompt's options: many, each judged in several samples
+@lru_cache(maxsize=256)  # an atom may hold the texts of a prompt's options, and several samples of a prompt are judged
 def _compile(atom: str) -> re.Pattern[str]:
     return re.compile(atom)
 

@@ -1,4 +1,4 @@
-"""The words of an answer, in the form in which texts are compared."""
+"""Normalises the words of an answer for comparison with other texts."""
 
 from __future__ import annotations
 

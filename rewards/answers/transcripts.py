@@ -1,11 +1,12 @@
-"""The words of transcripts, and the error rate between two of them."""
+"""Reads the words of transcripts, and computes the error rate between two of them."""
 
 from __future__ import annotations
 
 import unicodedata
 
 LONGEST = 20
-"""Times the reference's words: a longer answer has an error rate above 1 anyhow, and alignment is quadratic."""
+"""Factor of the reference's number of words at which an answer is cut: a longer one has an error rate above 1 in any
+case, and alignment takes quadratic time."""
 
 
 def transcript_words(text: str, normalise: bool = True) -> list[str]:

@@ -134,7 +134,7 @@ def read_unit(text: str) -> Unit | None:
         return NO_UNIT
     if fraction := _FRACTION.fullmatch(text):
         text = f" {fraction[1].strip()}/{fraction[2].strip()}"
-    text = re.sub(r"/\s*\(([^()]*)\)\s*$", r"/\1", text)  # all that follows a bar stands under it
+    text = re.sub(r"/\s*\(([^()]*)\)\s*$", r"/\1", text)  # everything after a bar is in the denominator anyway
     if _UNNAMED.fullmatch(text):
         return NO_UNIT
     if len(text) > _LONGEST:
@@ -200,7 +200,7 @@ def _multiply(dimensions: dict[str, int], unit: Unit, power: int) -> None:
         dimensions[name] = dimensions.get(name, 0) + n * power
 
 
-# Words behind a number that change what it says: they are no noun
+# Words after a number that change its meaning, and so are no counted noun
 _CHANGING = re.compile(
     r"\b(?:or|and|to|not|nor|than|least|most|more|less|fewer|over|under|minimum|maximum|above|below|between|plus|minus|times"
     r"|half|quarters?|thirds?|hundred|thousand|million|billion|trillion|dozen|squared|cubed|factorial|mod|modulo|through|wrong"

@@ -1,5 +1,5 @@
-"""Values of numbers and of arithmetic, exact where they are rational, and what work their notation leaves to its reader:
-`49+26` is a sum still to be done, `3/4` and `2\\pi` are final."""
+"""Computes values of numbers and of arithmetic, exact where they are rational, and tells what work their notation
+leaves undone: `49+26` is a sum still to be done, `3/4` and `2\\pi` are final."""
 
 from __future__ import annotations
 
@@ -56,7 +56,8 @@ _LARGEST_FACTORIAL = 3000  # up to which a factorial stays exact
 
 SUM, PRODUCT, DIVISION, POWER, FACTORIAL, FUNCTION = "sum", "product", "division", "power", "factorial", "function"
 PADDING = "padding"
-"""Work that a notation leaves undone. A DIVISION is one by a slash that comes out whole. PADDING is a factor or divisor 1 that only dresses a number up."""
+"""Kinds of work that a notation leaves undone. A DIVISION is one by a slash whose result is whole. PADDING is a factor
+or divisor 1, which changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class Value:
     real: Fraction | Real
     """Exact as a fraction where it is rational, else to 60 digits."""
     undone: frozenset[str] = frozenset()
-    """The work that the notation leaves: SUM, POWER, …"""
+    """Work that the notation leaves undone: SUM, POWER, …"""
     is_decimal: bool = False
     """True where a decimal fraction is written, which may be a rounded value."""
     is_digits: bool = False
@@ -85,7 +86,7 @@ class Value:
 
 
 class UnreadableError(Exception):
-    """The text holds no arithmetic here."""
+    """Error for a text that holds no arithmetic where it is read."""
 
 
 def same_value(a: Value, b: Value) -> bool:

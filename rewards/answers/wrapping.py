@@ -1,4 +1,5 @@
-"""Strips what dresses an answer: punctuation at its ends, "about", brackets around all of it, the condition behind it."""
+"""Strips what surrounds an answer: punctuation at its ends, "about", brackets around all of it, a condition after
+it."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ _CONDITION = re.compile(
 
 
 def bare(text: str) -> str:
-    """Return the text without what dresses an answer: punctuation at its ends, "about", brackets around all of it."""
+    """Return an answer without punctuation at its ends, "about", and brackets around all of it."""
     before = None
     while before != text:
         before = text

@@ -86,7 +86,7 @@ def chosen_letter(answer: str, options: Mapping[str, str]) -> str | None:
     words = {letter: normalise_text(text) for letter, text in texts.items() if text.strip()}
     text = plain_text(answer)
     exact = [letter for letter, own in words.items() if own == normalise_text(text) and len(own) > 1]
-    if len(exact) == 1:  # first of all, since an option may well deny: "not given"
+    if len(exact) == 1:  # checked first, since an option's text may itself deny: "not given"
         return exact[0]
     reader = _Reader(texts, words, _label_pattern(tuple(texts)), _text_pattern(tuple(texts.values())))
     text, atom = name_letters(text, texts), _atom(reader.label.pattern, reader.text.pattern)
@@ -118,7 +118,7 @@ class _Reader:
         )
         letters = letters or self._read_start(text) or self._find_texts(text)
         if letters or has_other_box or not self.is_lettered:
-            return letters  # beside a formula in a box, the letters of its derivation are no answer
+            return letters  # if a formula is boxed, letters in its derivation are no answer
         labels = [m.start() for m in self.label.finditer(text) if self._option(m)]
         last = [self._read_offer(text, start)[0] for start in labels[-2:]]
         return last[-1] if all(len(letters) == 1 for letters in last) and last else []

@@ -1,4 +1,4 @@
-"""Patterns of what an answer says around the letter of an option: statements ("the answer is", "I choose", 答案是),
+"""Holds patterns of what an answer says around the letter of an option: statements ("the answer is", "I choose", 答案是),
 denials and joints, in English and, more plainly, in some thirty other languages."""
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FRAME_S = HOP / RATE
 """Length of a frame, s."""
 QUIETEST_DBFS = -90.0
-"""Level of digital silence, whose decibels would be minus infinity."""
+"""Level that stands for digital silence, whose decibels would be minus infinity."""
 FINE_GAP_S, COARSE_GAP_S = 0.03, 0.13
 """Shortest pause between two sounds, and between two words or phrases: longer than the stop in 'six' or 'eight'."""
 _BELOW_LOUDEST_DB = 30.0
@@ -172,20 +172,20 @@ def _spectra(samples: np.ndarray, count: int) -> np.ndarray:
     """Return the power [F, 257] of windows of 25 ms around each frame."""
     import numpy as np
 
-    # 400 samples are 25 ms; 120 before put the middle of the window on the middle of its frame of 160.
+    # 400 samples are 25 ms; 120 samples in front align the middle of the window with the middle of its frame of 160.
     samples_with_edges = np.pad(samples, (120, 400))
     windows = np.lib.stride_tricks.sliding_window_view(samples_with_edges, 400)[::HOP][:count]
     return np.abs(np.fft.rfft(windows * np.hanning(400).astype(np.float32), 512)) ** 2
 
 
 def _thresholds(levels_F: np.ndarray) -> tuple[float, float]:
-    """Return the level above which a frame is not silent, 30 dB below the loudest, and the level above which it stands
-    out of the noise floor, dBFS."""
+    """Return two levels, dBFS: above the first, 30 dB below the loudest, a frame is not silent; above the second it
+    stands out from the noise floor."""
     import numpy as np
 
     loudest = float(levels_F.max())
     silence = max(loudest - _BELOW_LOUDEST_DB, -70.0)
-    # There is a noise floor where a fifth of the frames lie within 4 dB of one another near the bottom.
+    # A fifth of the frames within 4 dB of one another near the bottom are taken for a noise floor.
     floor, above = np.percentile(levels_F, [10, 30]).tolist()
     if above - floor < 4:
         return silence, max(silence, min(floor + 10, loudest - 15))

@@ -67,7 +67,7 @@ def check(claim: Claim, clips: Sequence[Acoustics]) -> Finding:
     if not claim.denied or finding.true is None:
         return finding
     if claim.kind in ("value", "count", "ends") and not finding.true:
-        return Finding(claim, None)  # "not 300 Hz" is cheap: almost any number would be true
+        return Finding(claim, None)  # "not 300 Hz" earns nothing: a denial of almost any number would be true
     return Finding(claim, not finding.true, 1.0, finding.measurement)
 
 
@@ -97,7 +97,7 @@ def _check_value(claim: Claim, target: Target) -> Finding:
     low_step, high_step = scale.steps(low), scale.steps(high)
     misses: list[float] = []
     for rank, value in enumerate(values):
-        # "0.1k" may have been 0.06: half a unit of the last decimal is allowed for.
+        # "0.1k" may stand for 0.06 kHz rounded: half a unit of the last decimal is allowed.
         if value < low:
             value = min(low, value + claim.rounding)
         elif value > high:
@@ -105,7 +105,7 @@ def _check_value(claim: Claim, target: Target) -> Finding:
         step = scale.steps(value)
         too_low, too_high = low_step - step, step - high_step
         miss = {"above": too_low, "below": too_high}.get(claim.bound, max(too_low, too_high))
-        misses.append(miss if rank == 0 else 2 * miss)  # less likely meant, so half the tolerance
+        misses.append(miss if rank == 0 else 2 * miss)  # a less likely reading gets half the tolerance
     miss = min(misses)
     if miss > scale.tolerance:
         return Finding(claim, False, miss / scale.tolerance, _in_words(claim.quantity, values[0]))
@@ -175,7 +175,7 @@ def _check_pair(claim: Claim, subject: Target, reference: Target) -> Finding:
     if claim.kind == "same":
         distance = min(map(abs, differences)) / scale.margin
         return Finding(claim, distance <= 2, distance, measurement)
-    # The most likely reading that tells them apart decides.
+    # The most likely reading by which the two differ decides.
     decisive = next((d for d in differences if abs(d) >= scale.margin), differences[0])
     ahead = claim.sign * decisive / scale.margin
     return Finding(claim, ahead >= 1, 1 - ahead, measurement)
@@ -225,7 +225,7 @@ def _check_ends(claim: Claim, target: Target) -> Finding:
     ]
     if not misses:
         return Finding(claim, False, 5.0, "no pitch") if voiced_share(target) < UNVOICED_BELOW else Finding(claim, None)
-    miss = min(misses) / (2 * SCALES["pitch"].tolerance)  # the ends of a line are less sure than a median
+    miss = min(misses) / (2 * SCALES["pitch"].tolerance)  # the ends of a line are measured less exactly than a median
     return Finding(claim, miss <= 1, miss, " to ".join(f"{hertz:.0f}" for hertz in rows[0] if hertz) + " Hz")
 
 
@@ -247,7 +247,7 @@ def _check_count(claim: Claim, clips: Sequence[Acoustics]) -> Finding:
         return Finding(claim, False, 1.0, measurement)
     says_something = any(
         max(count, claimed_count) <= 2 * min(count, claimed_count) for count in matches
-    )  # not "at most 50" of three
+    )  # "at most 50" of three sounds says nothing
     return Finding(claim, True if says_something and (claimed_count > 1 or not above) else None)
 
 

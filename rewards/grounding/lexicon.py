@@ -26,7 +26,7 @@ QUANTITIES: dict[str, str] = {
 }
 """Noun -> its quantity; `elsewhere`: adjectives and numbers beside it claim nothing that is measured."""
 
-# Quantity (None: the one that the sentence names), direction, and the three degrees; `_` where a degree is no word of it.
+# Quantity (None: the one that the sentence names), direction, and the three degrees; `_` where a degree has no word.
 _ADJECTIVES: tuple[tuple[str | None, int, str], ...] = (
     (None, 1, "high higher highest"),
     (None, -1, "low lower lowest"),
@@ -133,7 +133,7 @@ class Token:
 
 
 _BEFORE_NUMBER = rf"(?= (?:-?\d|(?:{_CARDINALS.replace(' ', '|')})\b))"
-# Phrases of several words, replaced before the sentence is split by one that the tables have.
+# Phrases of several words, each replaced by a word of the tables before the sentence is split.
 _PHRASES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (

@@ -192,7 +192,7 @@ class _Reader:
         """Read a number of sounds, "three loud beats"; return True where it was one."""
         for j, token in enumerate(self.tokens[i + 1 : i + 4], i + 1):
             if token.kind == "count":
-                single = self.tokens[i].text == "one" and self._is(j + 1, "is")  # one tone is higher: which?
+                single = self.tokens[i].text == "one" and self._is(j + 1, "is")  # "one tone is higher" counts nothing
                 if not single and not self._is(i - 1, "subject"):
                     bound = next((kind for kind in ("above", "below") if self._is(i - 1, kind)), "about")
                     self._add("count", token.value, values=(number, number), bound=bound)

@@ -21,9 +21,9 @@ FLOOR_HZ, CEILING_HZ = 60.0, 500.0
 WINDOW = 800
 """Samples of a frame: three periods of the floor."""
 _CANDIDATES = 8
-# Praat's defaults. Thresholds of a voiced frame: its strength, and its peak relative to the loudest frame's.
+# Praat's defaults. Thresholds for a voiced frame: its strength, and its peak relative to that of the loudest frame.
 _VOICING, _SILENCE = 0.45, 0.03
-# Costs of the path: of a candidate one octave lower, of a leap by an octave, of a change between voiced and unvoiced.
+# Costs of the path: for a candidate one octave lower, a leap by an octave, a change between voiced and unvoiced.
 _OCTAVE, _JUMP, _SWITCH = 0.01, 0.35, 0.14
 _CHUNK = 1000  # frames at a time: 16 MB
 
@@ -52,7 +52,7 @@ def _candidates(frames: np.ndarray, loudest: float) -> tuple[np.ndarray, np.ndar
     frames that are a pure tone [F], else 0; power spectra [F, bins]."""
     import numpy as np
 
-    size = 2048  # over twice the window: the circular autocorrelation does not wrap
+    size = 2048  # more than twice the window, so that the circular autocorrelation does not wrap around
     frames = frames - frames.mean(axis=1, keepdims=True)
     window = np.hanning(WINDOW + 2)[1:-1].astype(np.float32)
     power = np.abs(np.fft.rfft(frames * window, size)) ** 2
@@ -128,7 +128,7 @@ def _correct_octaves(pitch_F: np.ndarray, power: np.ndarray) -> np.ndarray:
         below = np.concatenate([[0.0], spectrum.cumsum()])  # differences are sums of bins
         lines = np.rint(np.arange(1, int(1018 / exact)) * exact).astype(np.int64)  # multiples of it below 8 kHz
         energy = below[lines + 4] - below[lines - 3]
-        if energy.sum() < 0.8 * below[-1]:  # much lies between the multiples: not a periodic sound
+        if energy.sum() < 0.8 * below[-1]:  # much of the energy lies between the multiples: not a periodic sound
             continue
         for k in range(min(12, len(lines)), 1, -1):
             if energy[k - 1 :: k].sum() > 0.97 * energy.sum():

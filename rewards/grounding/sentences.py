@@ -27,7 +27,7 @@ def remove_quotations(text: str) -> str:
 def claiming_sentences(text: str) -> Iterator[tuple[int, str]]:
     """Yield (where it begins, sentence) of the sentences of a text in lower case, except those that ask, plan, doubt or
     suppose."""
-    # As long as before, so that places in it are places in the text.
+    # The replacement has the same length, so that indices in it are indices in the text.
     joined_text = _CONTINUATION.sub(lambda gap: "," + " " * (len(gap[0]) - 1), text)
     start = 0
     for end, next_start in [*((m.start(), m.end()) for m in _SENTENCE.finditer(joined_text)), (len(text), 0)]:

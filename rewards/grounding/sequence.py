@@ -47,7 +47,7 @@ def _rows(tokens: Sequence[Token], placed_claims: PlacedClaims) -> list[list[int
     for j, (at, claim) in enumerate(placed_claims):
         if claim.kind != "value" or claim.subject is not None or tokens[at].kind != "number":
             continue
-        # Words between two numbers would make them claims of their own.
+        # Words between two numbers make them separate claims, not a row.
         between = {token.kind for token in tokens[previous.get(at, -1) + 1 : at]}
         alike = bool(rows) and placed_claims[rows[-1][-1]][1].quantity == claim.quantity
         if alike and between <= {"stop", "to"}:
@@ -69,7 +69,7 @@ def _moments(tokens: Sequence[Token]) -> list[str]:
         clause_moments |= {MOMENTS.get(token.text, ""), part_of(tokens, i)} - {""}
         if token.kind != "stop":
             continue
-        # Of two moments in one clause it is not known which claim belongs to which.
+        # If one clause names two moments, nothing tells which claim belongs to which.
         moment = "" if len(clause_moments) > 1 else next(iter(clause_moments), inherited_moment)
         names_only_moment = bool(clause_moments) and not any(t.kind in _CLAIMING for t in clause)
         inherited_moment = moment if names_only_moment else ""

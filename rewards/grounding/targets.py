@@ -39,7 +39,7 @@ def readings(target: Target, quantity: str, moment: str = "") -> list[float]:
         return [target.rate_hz] if isinstance(target, Acoustics) and target.rate_hz is not None else []
     name = {"loudness": "rms_dbfs", "duration": "duration_s", "brightness": "centroid_hz"}[quantity]
     values: list[float] = [getattr(sound, name)]
-    if isinstance(target, Acoustics):  # of a clip also without its silence
+    if isinstance(target, Acoustics):  # of a clip both with its silence and without
         values.insert(0, getattr(target, name))
     return values
 
@@ -50,7 +50,7 @@ def find_target(claim: Claim, clips: Sequence[Acoustics]) -> tuple[Target | None
         i, n = claim.place
         rows: list[Sequence[Target]] = [clips] if len(clips) > 1 else [clips[0].sounds, clips[0].phrases]
         for row in rows:
-            if len(row) == n:  # as many as the sentence has claims: they go one to one
+            if len(row) == n:  # as many sounds as claims: each claim is about one of them, in order
                 return row[i], ()
     if claim.subject is None:
         return (clips[0] if len(clips) == 1 else None), ()

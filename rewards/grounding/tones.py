@@ -38,7 +38,7 @@ def _sound(hertz: float, to_hertz: float, seconds: float, dbfs: float) -> np.nda
         samples = np.random.default_rng(0).normal(size=count)
     else:
         contour = hertz * (to_hertz / hertz) ** (np.arange(count) / count)  # even in semitones
-        # The phase is the sum of the frequency: a sine of `contour * t` would overshoot it.
+        # The phase is the integral of the frequency; a sine of `contour * t` would sweep too fast.
         samples = np.sin(2 * np.pi * np.cumsum(contour) / SAMPLE_RATE)
     # 10 ms at either end, so that edges do not click.
     fade = np.minimum(1, np.arange(count) / (0.01 * SAMPLE_RATE))

@@ -1,1 +1,1 @@
-"""Verdicts from a language model: endpoints, prompts, rubrics, pairwise comparison, a cache."""
+"""Gets verdicts from a language model: endpoints, prompts, rubrics, pairwise comparison, a cache."""

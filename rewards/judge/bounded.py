@@ -1,4 +1,4 @@
-"""A bound on what is read of a judge's reply, counted after decompression: 2 MB of gzip can hold gigabytes."""
+"""Bounds what is read of a judge's reply, counted after decompression: 2 MB of gzip can hold gigabytes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ async def bound_reply(reply: Response) -> None:
 
     source = reply.stream
     assert isinstance(source, AsyncByteStream), "the client is an asynchronous one"
-    # The client would decompress each piece as a whole, whatever comes of it: from here on it sees plain bytes.
+    # Decompressed here, since the client would decompress each piece whole, however large it becomes; without the
+    # header it takes the body for plain bytes.
     encoding = reply.headers.pop("content-encoding", "identity").strip().lower()
 
     class Bounded(AsyncByteStream):

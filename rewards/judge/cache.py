@@ -1,4 +1,4 @@
-"""A cache of a judge's opinions, so that the same question is paid for once."""
+"""Caches a judge's opinions, so that the same question is paid for once."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ class OpinionCache:
         if path is not None:
             try:
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
-                # isolation_level=None commits each row at once; timeout (s) is for other runs that hold the file's lock;
-                # the service opens it in the caller's thread and uses it in the event loop's alone
+                # isolation_level=None commits each row at once; timeout (s) is for other runs that hold the file's
+                # lock. check_same_thread=False: the file is opened in the caller's thread and used only in the event
+                # loop's.
                 self._file = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
                 self._file.execute("create table if not exists opinions (key text primary key, value text)")
             except (sqlite3.Error, OSError) as error:

@@ -1,5 +1,8 @@
-"""Structured answers from any OpenAI-compatible endpoint, or from a model that the run serves itself: with retries and
-backoff, under a deadline, counted. What fails in the end raises an error and never passes for an answer."""
+"""Asks any OpenAI-compatible endpoint, or a model that the run serves itself, for structured answers.
+
+Questions are retried with backoff, under a deadline, and counted. A question that fails in the end raises an error and
+is never taken for an answer.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,7 @@ class Endpoint:
 
     def __init__(self, address: str, model: str, key: str, timeout_s: float, options: Mapping[str, object]) -> None:
         """Open a client; `timeout_s` is for one request, `options` go into each (temperature, max_tokens, …)."""
-        # here, in the caller's thread: it would hold the event loop up for seconds
+        # imported here, in the caller's thread: in the event loop the import would hold up all questions for seconds
         from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
         self._model, self._key, self._options = model, key, dict(options)

@@ -1,9 +1,10 @@
-"""Pairwise comparison: a judge compares the policy's answer with a reference answer, in the light of the whole
-conversation and perhaps of a rubric, and grades it on an ordinal scale (like the generative reward model of
-Step-Audio-R1.5). Without a rubric it says which answer it prefers.
+"""Compares answers in pairs: a judge compares the policy's answer with a reference answer.
 
-One answer is called A and the other B. Judges favour a place, so by default each question is asked in both orders and the
-grades are averaged.
+It sees the whole conversation, and a rubric if there is one, and grades on an ordinal scale (like the generative reward
+model of Step-Audio-R1.5). Without a rubric it says which answer it prefers.
+
+One answer is called A and the other B. Judges tend to favour one of these places, so by default each question is asked
+in both orders and the grades are averaged.
 """
 
 from __future__ import annotations

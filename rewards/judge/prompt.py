@@ -1,4 +1,4 @@
-"""The prompt of a judge, whatever it is asked, hardened against the policy that it judges.
+"""Builds the prompt of a judge, hardened against the policy that it judges.
 
 The material to be judged is one JSON object, so that no text in it can end its own quotation. The answer must repeat a
 seal that the policy cannot know, so that a verdict written into the material and copied by the judge is refused.
@@ -45,10 +45,10 @@ def build_prompt(
     "seal" and "why", and `parse_marks` reads these fields (raises UnusableAnswer).
     """
     text = json.dumps(material, ensure_ascii=False)
-    # A digest of the whole material: no text in the material can hold it, and the same question keeps the same seal, so
-    # that its answer can be cached. 12 hex digits are 48 bits.
+    # A digest of the whole material: a text within the material cannot contain it, and the same question keeps the same
+    # seal, so that its answer can be cached. 12 hex digits are 48 bits.
     seal = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:12]
-    # "why" stands before the marks: a judge that explains first marks by its explanation
+    # "why" comes before the marks, since a model writes in this order: its marks then follow from its explanation
     properties = {"seal": {"type": "string"}, "why": {"type": "string"}, **mark_schemas}
     schema = {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 

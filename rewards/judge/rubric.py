@@ -1,4 +1,4 @@
-"""Marks by a rubric: a judge gives one answer, or a question alone, a whole number for each criterion."""
+"""Marks by a rubric: a judge gives an answer, or only a question, a whole number for each criterion."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ follow it. "[audio]" stands where a recording is played."""
 def build_question(
     rollout: Rollout, criteria: Mapping[str, str], names: Sequence[str], scale: int, longest: int
 ) -> JudgePrompt:
-    """Return the question to the judge about one sample: those of its TEXTS that `names` lists, each cut to `longest`
+    """Return the question to the judge about one sample. It shows the TEXTS that `names` lists, each cut to `longest`
     characters, to be marked from 0 to `scale` by each criterion."""
     texts = {
         "question": name_clips(rollout.prompt.question, rollout.prompt),

@@ -1,4 +1,4 @@
-"""The rubrics that come with the `judge`, by name: their criteria, the texts that they show, and cases to mark right."""
+"""Lists the rubrics that come with the `judge`: their criteria, the texts that they show, and cases to mark right."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dispatch of rollouts to single parts of a reward, and waiting for their verdicts.
+"""Dispatches rollouts to single parts of a reward, and waits for their verdicts.
 
 Three kinds of threads meet here: the callers', the pool's and the event loop's. One lock guards everything that they
 share: the pool's own condition, which the reward service locks and waits on too. It is notified whenever verdicts have
@@ -43,13 +43,14 @@ class Dispatcher:
             )
             for i, part in enumerate(config.parts)
         ] + ["error"] * len(config.watch)
-        """The treatment of a sample on which a part uses up its CPU time. An opinion's error costs no sample anything."""
+        """Treatment of a sample on which a part uses up its CPU time, by part; errors of second opinions never
+        matter."""
         self.model_verifiers = {
             i: connect(part.verifier, part.args, models)
             for i, part in enumerate(parts)
             if resolve.asks_a_model(part.verifier)
         }
-        """The parts that ask a model; the pool has the others."""
+        """Connections of the parts that ask a model, by part; the pool judges by the others."""
         pool_parts = [i for i in range(len(parts)) if i not in self.model_verifiers]
         self._call_of = {part: call for call, part in enumerate(pool_parts)}  # part → its number in the pool's list
         self.pool = Pool(
@@ -73,7 +74,7 @@ class Dispatcher:
                 return
             self._closed = True
             self._fail(ValueError("the reward service was closed before all verdicts had come"))
-        # Without the lock: both wait for their threads, which may be about to take it.
+        # After the lock is released: both calls wait for threads that may be waiting for it.
         if self._loop is not None:
             self._loop.close(self.model_verifiers.values())
         self.pool.close()
@@ -105,8 +106,8 @@ class Dispatcher:
         def on_results(results: Results) -> None:
             verdicts = {part: results[self._call_of[part]] for part in parts if self._call_of[part] in results}
             on_verdicts(verdicts)
-            # A part that crashed or was killed took its process along before the parts after it had judged: these
-            # are missing in the results and are sent again, so that one part's error costs the others nothing.
+            # If a part crashed or was killed, its process ended before the parts after it had judged: these are missing
+            # in the results and are sent again, so that one part's error costs the others nothing.
             self.ask(rollout, [part for part in parts if part not in verdicts], on_verdicts)
 
         self.pool.submit(rollout, tuple(self._call_of[part] for part in parts), on_results)
@@ -124,7 +125,8 @@ class Dispatcher:
         """Let a part of the pool judge its gold case number `case`, without waiting; unless `own_arguments`, with the
         recipe's arguments alone."""
         call = self._call_of[part]
-        # The case is sent as its number: its clips are in the worker. `~case` is the pool's number without arguments.
+        # The case is sent as a number, since the worker has its content already. `~case` stands for the case without
+        # its own arguments (see `rewards.pool.judging`).
         number = case if own_arguments else ~case
         with self.condition:
             if self._failure is None:  # as in `ask`
@@ -147,7 +149,8 @@ class Dispatcher:
         while not is_done():
             self.check_failure()
             remaining = None if due is None else due - time.monotonic()
-            # `wait` releases the lock and returns at every notification: most are about other rollouts
+            # `condition.wait` releases the lock and returns at every notification, most of which are about other
+            # rollouts.
             if (remaining is not None and remaining <= 0) or not self.condition.wait(remaining):
                 return
 
@@ -158,7 +161,7 @@ class Dispatcher:
             raise failure
 
     def _fail(self, failure: ValueError) -> None:
-        """Let everybody who waits or will wait get `failure`, unless there is an earlier one."""
+        """Raise `failure` in all who wait or will wait, unless there is an earlier one."""
         with self.condition:
             self._failure = self._failure or failure
             self.condition.notify_all()

@@ -1,4 +1,4 @@
-"""The parent's handle on the forkserver, the process that forks the workers (`rewards.pool.worker.serve_forks`)."""
+"""Starts the forkserver, the process that forks the workers (`rewards.pool.worker.serve_forks`), and talks to it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from rewards.deadline import Watch, list_descendants
 from rewards.pool.jobs import START, Worker
 from rewards.pool.worker import Setup
 
-_ANSWER_S = 600.0  # for an answer to `K`, usually immediate: it may still be importing, on a busy machine
+_ANSWER_S = 600.0  # for an answer to `K`; usually immediate, but on a busy machine it may still be importing
 _EXIT_S = 5.0  # to kill its workers and exit
-# No other variable reaches a verifier: the rest may hold secrets, and a verifier may be anybody's code.
+# Only these variables reach a verifier: others may hold secrets, and a verifier may be anybody's code.
 _INHERITED_VARIABLES = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
 # One thread each: workers run side by side. A fixed hash seed makes the order of sets repeatable.
 _FIXED_VARIABLES = {
@@ -42,7 +42,7 @@ class ForkServer:
     parent's threads or open files."""
 
     def __init__(self, setup: Setup) -> None:
-        # Datagrams that keep their order and bounds, and end-of-file when the other side dies.
+        # SOCK_SEQPACKET: datagrams keep their order and boundaries, and end-of-file comes when the other side dies.
         self._control, child_socket = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.settimeout(_ANSWER_S)
         self._scratch = tempfile.mkdtemp(prefix="groundtone-verifiers-")
@@ -62,7 +62,7 @@ class ForkServer:
             self._send(pickle.dumps(message))
 
     def _send(self, message: bytes, *sockets: socket.socket) -> bool:
-        """Return whether the forkserver still takes messages."""
+        """Send a message with the descriptors of `sockets`; return False if the forkserver takes no more."""
         try:
             socket.send_fds(self._control, [message], [s.fileno() for s in sockets])
         except OSError:
@@ -72,12 +72,12 @@ class ForkServer:
     def fork(self, number: int) -> Worker | None:
         """Ask for worker `number`; return None if the forkserver is dead."""
         channel, child_channel = socket.socketpair()
-        channel.settimeout(START.wall_s)
+        channel.settimeout(START.wall_s)  # a worker that reads nothing must not block the pool's thread for ever
         with child_channel:
             if not self._send(b"F %d" % number, child_channel):
                 channel.close()
                 return None
-        # Without a process id yet nothing but the clock can be watched.
+        # The process id is not known yet, so only the clock can be watched.
         return Worker(number, channel, time.monotonic(), Watch(START, (), new_processes=False))
 
     def kill(self, number: int) -> int | None:
@@ -92,7 +92,7 @@ class ForkServer:
         """Return the last line that the dying forkserver wrote on stderr. Kills it if it does not exit by itself."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(_EXIT_S)
-        self._process.kill()  # else `read` below would wait for ever for one that neither answers nor exits
+        self._process.kill()  # otherwise `read` below would wait for ever for one that neither answers nor exits
         assert self._process.stderr is not None
         return (self._process.stderr.read().decode(errors="replace").strip().splitlines() or ["no message"])[-1]
 

@@ -1,4 +1,4 @@
-"""The pool's records: samples that are being judged, and the worker processes that judge them."""
+"""Keeps the pool's records: samples that are being judged, and the worker processes that judge them."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class Job:
     results: dict[int, object] = field(default_factory=dict[int, object])
     """Verdicts so far."""
     is_second_try: bool = False
-    """True once a worker has run out of memory on it. What a fresh one says holds."""
+    """True once a worker has run out of memory on it; a fresh worker's answer is then final."""
     is_suspect: bool = False
-    """True where the forkserver died while a worker judged it. It is judged again, with no other beside it: where the
-    forkserver dies once more, it was this sample that killed it."""
+    """True if the forkserver died while a worker judged it. It is judged again with no other sample beside it: if the
+    forkserver dies once more, this sample has killed it."""
 
     @property
     def current_call(self) -> int:
@@ -54,7 +54,7 @@ class JobQueue(deque[Job]):
         """Remove and return what an idle worker should judge next: up to `count` jobs, a suspect alone once no worker is
         busy, or nothing. `busy` are the jobs that workers judge now; a worker `is_fresh` that has judged none."""
         if any(job.is_suspect for job in busy):
-            return []
+            return []  # a suspect runs alone: if the forkserver dies again, no other sample can have killed it
         if is_fresh and self._for_fresh:
             return [self._for_fresh.popleft()]
         if self and self[0].is_suspect:
@@ -65,8 +65,8 @@ class JobQueue(deque[Job]):
         return jobs
 
     def try_again(self, jobs: deque[Job]) -> None:
-        """Keep the first of a worker's jobs, on which it ran out of memory, for a fresh one, and put the others back. The
-        memory may have been full of what came before; the worker exits, so that there will be a fresh one."""
+        """Keep the first of a worker's jobs, on which it ran out of memory, for a fresh worker, and put the others
+        back. Earlier samples may have filled the memory; the worker exits, so a fresh one will come."""
         job = jobs.popleft()
         job.is_second_try = True
         self._for_fresh.append(job)
@@ -87,7 +87,7 @@ class Worker:
     channel: socket.socket
     """The pool's end of its socket."""
     start_time: float
-    """When it began its start or its current call (`time.monotonic`)."""
+    """Time at which its start or its current call began (`time.monotonic`)."""
     watch: Watch | None
     """The deadline of its start or of its current call; None while it is idle."""
     pid: int = 0

@@ -1,4 +1,4 @@
-"""The work of verifiers in a pool: a rollout, or the number of a gold case, in; a verdict out."""
+"""Judges in a pool's processes: a rollout, or the number of a gold case, in; a verdict out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from rewards.pool.work import Call
 from rl.types import RewardSpan, Rollout, Verdict
 
 Sample = Rollout | int
-"""Thing to be judged: a rollout; `i` stands for gold case i of the verifier, `~i` for the same without the case's arguments."""
+"""Sample to judge: a rollout, or `i` for gold case i of the verifier, or `~i` for the same without the case's
+arguments."""
 
 
 class Judging:
@@ -53,7 +54,7 @@ class Judging:
 
     def parse(self, answer: object) -> Verdict | None:
         """Return a verdict from what a worker wrote, or None where it is no valid one."""
-        # A verifier may have written it into the channel, so that nothing about it can be taken for granted.
+        # A verifier itself may have written this into the channel, so nothing about its form is taken for granted.
         if not isinstance(answer, list) or len(cast("list[object]", answer)) != 6:
             return None
         score, parts, error, reason, read, spans = cast("list[object]", answer)

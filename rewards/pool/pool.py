@@ -1,4 +1,4 @@
-"""A pool of killable processes in which verifiers run.
+"""Runs verifiers in a pool of killable processes.
 
 One thread of the parent hands samples out to the workers, reads their answers and enforces the deadlines. Each worker
 judges one sample at a time, so a hang, a crash or a memory bomb costs exactly the sample that caused it: the worker is
@@ -25,10 +25,10 @@ from rewards.pool.judging import Judging
 from rewards.pool.work import Call, Work
 from rewards.pool.worker import HEAD, Setup
 
-# Samples sent ahead to one worker, at most 32 or 20 ms of work: a hang delays all of these, with too few it waits for us.
+# Most samples sent to a worker at once, or 20 ms of work: a hang delays all of them, too few keep the worker waiting.
 _CHUNK, _CHUNK_S = 32, 0.02
 _MAX_FAILED_STARTS = 3  # workers in a row that die while they start
-_WALL_PER_CPU_S = 6  # wall-clock seconds for one of CPU time: leaves room for verifiers that wait for a server
+_WALL_PER_CPU_S = 6  # wall-clock seconds for each second of CPU time, for verifiers that wait for a server
 JUDGING = Judging()
 
 
@@ -49,9 +49,9 @@ class Pool:
         seconds_per_call: float = 0.001,  # a guess, until some are measured
     ) -> None:
         self.restarts = self.timeouts = 0
-        """Number of workers lost after their start, and of those of them that were killed at the deadline."""
+        """Number of workers lost after their start, and how many of these were killed at the deadline."""
         self.failure: ValueError | None = None
-        """Why the pool cannot judge any more; None while it can."""
+        """Reason for which the pool cannot judge any more; None while it can."""
         self.gold: list[list[GoldCase] | None] | None = None
         """Gold cases of each call's verifier, None for one without; None until the first worker has started."""
         self.condition = threading.Condition()
@@ -78,8 +78,8 @@ class Pool:
         self._thread.start()
 
     def submit(self, sample: object, calls: tuple[int, ...], callback: Callable[[Results], None]) -> None:
-        """Judge a sample by some of the calls; the pool's thread passes the verdicts to `callback`, with the lock held. What a
-        sample is, the pool's work says. Raises ValueError if the pool has failed."""
+        """Judge a sample by some of the calls, without waiting; the pool's thread passes the verdicts to `callback`,
+        with the lock held. The pool's `Work` defines what a sample is. Raises ValueError if the pool has failed."""
         body = pickle.dumps((calls, sample), protocol=pickle.HIGHEST_PROTOCOL)
         with self.condition:
             if self.failure is not None:
@@ -89,7 +89,7 @@ class Pool:
             message = HEAD.pack(self._ticket_count, len(body)) + body
             self.queue.append(Job(self._ticket_count, calls, message, callback))
             was_empty = len(self.queue) == 1
-        if was_empty:  # else the thread has been woken already
+        if was_empty:  # otherwise the thread was woken for an earlier sample
             self._wake_sender.send(b"!")
 
     def close(self) -> None:
@@ -162,14 +162,14 @@ class Pool:
                 worker.jobs.extend(self.queue.take(count, busy, worker.is_fresh))
             if worker.jobs:
                 worker.begin_call(self.deadline)
-                try:  # blocks for no long time: an idle worker reads at once
+                try:  # an idle worker reads at once, so this does not block for long
                     worker.channel.sendall(b"".join(job.message for job in worker.jobs))
                 except OSError:
                     self._replace(worker)
 
     def _read(self, worker: Worker) -> None:
-        """Read what a worker has written, and replace it where that is nonsense or it has ended."""
-        if worker.number not in self._workers:  # lost with the forkserver since the selector has named it
+        """Read what a worker has written; replace it if it has ended or written something invalid."""
+        if worker.number not in self._workers:  # lost with the forkserver after the selector reported it
             return
         try:
             data = worker.channel.recv(1 << 16)
@@ -179,7 +179,7 @@ class Pool:
         valid = bool(data) and len(worker.unread) <= self._setup.work.longest_answer
         with self.condition:
             for line in lines:
-                # A verifier may find the channel and write into it: nothing counts from its line on.
+                # A verifier may find the channel and write into it: from its line on nothing is trusted.
                 valid = valid and self._handle_line(worker, line)
             self.condition.notify_all()
         if worker.exiting or not valid:
@@ -223,11 +223,11 @@ class Pool:
         self._seconds_per_call += 0.1 * (time.monotonic() - worker.start_time - self._seconds_per_call)
         worker.is_fresh = False
         worker.begin_call(self.deadline)
-        # -1: no other call could read the sample either.
+        # -1: the sample could not be unpickled, so the calls after this one cannot read it either.
         if message[1] == -1 or len(job.results) == len(job.calls):
             worker.jobs.popleft()
             job.callback(job.results)
-        if worker.exiting:  # the next sample is not to blame
+        if worker.exiting:  # its other samples are not to blame, and it will not judge them
             self.queue.put_back(worker.jobs)
         if not worker.jobs:
             worker.watch = None
@@ -237,7 +237,7 @@ class Pool:
         """Replace the workers that have missed their deadline."""
         watches = [(worker, worker.watch) for worker in self._workers.values() if worker.watch]
         due = [(worker, watch) for worker, watch in watches if watch.next_check <= now]
-        # This thread may be the late one: a worker whose answer lies unread has made its deadline.
+        # This thread may itself be late: a worker whose answer is unread has met its deadline.
         answering = [key.data for key, _ in self._selector.select(0)] if due else []
         for worker, watch in due:
             reason = "" if worker in answering else watch.check()
@@ -251,7 +251,7 @@ class Pool:
         """Kill a worker, if it still lives, and remove it: `_start_workers` forks another. Its current call becomes an
         error, its other jobs are queued again. Raises ValueError after too many failed starts."""
         if self._forkserver is None or worker.number not in self._workers:
-            return  # lost a moment ago
+            return  # already lost with the forkserver
         status = self._forkserver.kill(worker.number)
         if status is None:
             return self._lose_forkserver(self._forkserver)
@@ -272,9 +272,9 @@ class Pool:
         self._workers.pop(worker.number).channel.close()
 
     def _lose_forkserver(self, forkserver: ForkServer, is_starting: bool = False) -> None:
-        """Remove a dead forkserver with its workers: `_start_workers` starts anew. All samples are judged again, where
-        they may be; one during which this happens twice is an error, since a verifier can kill its parent. Raises ValueError as `_replace` does."""
-        if forkserver is not self._forkserver:  # found out on another way, a moment ago
+        """Remove a dead forkserver with its workers. All samples that may be repeated are judged again; one during
+        which this happens twice is an error: it may kill its parent. Raises ValueError as `_replace` does."""
+        if forkserver is not self._forkserver:  # already noticed in another way
             return
         reason = forkserver.read_last_error()
         self._selector.unregister(forkserver.sentinel)

@@ -1,4 +1,4 @@
-"""Work of a pool's processes: load what a recipe names, answer about one sample at a time, in JSON both ways."""
+"""Defines the work of a pool's processes: load what a recipe names, and answer about one sample at a time."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Work(Protocol):
     noun: str
     """Name of the pool's calls in messages: `verifier`."""
     longest_answer: int
-    """Bytes of an answer as JSON at most; a worker that writes more is replaced."""
+    """Most bytes of an answer as JSON; a worker that writes more is replaced."""
     may_repeat: bool
-    """True where a sample may be begun again whose worker was lost through no fault of its own; false where it leaves traces
-    elsewhere, which a second beginning would find."""
+    """True if a sample may be begun again after its worker was lost through no fault of the sample; false if a sample
+    leaves traces elsewhere, which a second attempt would meet."""
 
     def modules(self, calls: Sequence[Call]) -> Sequence[str]:
         """Return the modules that are imported before workers are forked."""

@@ -1,6 +1,8 @@
-"""The child side of the pool. The forkserver, a process without threads that has imported the verifiers' libraries, forks
-the workers (5 ms each, where a fresh interpreter with sympy takes 400 ms); a worker judges one sample at a time. What it does
-with a sample is the pool's `Work`: to judge, or to answer what a model has written.
+"""Runs the child side of the pool: the forkserver and its workers.
+
+The forkserver, a process without threads that has imported the verifiers' libraries, forks the workers (5 ms each,
+where a fresh interpreter with sympy takes 400 ms). A worker handles one sample at a time. What it does with a sample is
+the pool's `Work`: to judge it, or to answer what a model has written.
 
 Wire protocol:
 - pool -> forkserver, one datagram each: `sys.path`, the `Setup`, then `F n` with the socket of worker n attached, or
@@ -42,10 +44,11 @@ from rewards.pool.work import Call, Work
 HEAD = struct.Struct("<QI")
 """Header of a sample on the wire: ticket, length of the pickle in bytes."""
 CASE_MARK = "\x1ecase "
-"""Begins the line before what a verifier prints about a prompt, whose id follows. A record separator, which nobody prints."""
+"""Beginning of the line before the output of a verifier about a prompt; the prompt's id follows. It has a record
+separator, which verifiers hardly print."""
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # prctl(2)
 _MEGABYTE = 1 << 20
-_SWEEP_S = 1.0  # between two looks for ended orphans
+_SWEEP_S = 1.0  # between two checks for orphans that have ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +64,19 @@ class Setup:
     memory_mb: int
     """Memory that a worker may map beyond what its libraries take."""
     output: Path | None = None
-    """Folder for what the verifiers print, a file for each worker; None: it is thrown away."""
+    """Folder for the verifiers' output, a file for each worker; None: it is discarded."""
 
 
 def serve_forks(control: socket.socket) -> None:
     """Fork and kill workers as the parent asks, until it closes its end of `control` or dies."""
     setup: Setup = pickle.loads(control.recv(_MEGABYTE))
-    # What a worker leaves behind when it dies becomes our child, and `_kill_worker` finds it.
+    # Processes that outlive the worker that started them become children of this one, where `_kill_worker` finds them.
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
     for module in ("numpy", *setup.work.modules(setup.calls)):
         importlib.import_module(module)
-    gc.freeze()  # else a worker's first collection writes to, and so copies, every page that it shares with us
+    # Otherwise a worker's first garbage collection would write to, and so copy, every page that it shares with this
+    # process.
+    gc.freeze()
     workers: dict[str, int] = {}  # number -> process id
     while True:
         while not select.select([control], [], [], _SWEEP_S)[0]:
@@ -85,7 +90,7 @@ def serve_forks(control: socket.socket) -> None:
                     control.close()
                     _run_worker(socket.socket(fileno=sockets[0]), setup, forkserver_pid, number)
                 finally:
-                    os._exit(1)  # never back into the loop, whatever happened
+                    os._exit(1)  # a child must never return into the forkserver's loop, whatever happened
             os.close(sockets[0])
             workers[number] = pid
         elif command == "K":
@@ -109,14 +114,14 @@ def _kill_worker(pid: int, workers: Mapping[str, int]) -> int:
     `workers` holds the others, which live on."""
     status = 0
     if pid:
-        # Nobody else waits for workers, so that the id cannot have passed to another process.
+        # Only this function waits for workers, so the id of a dead one cannot have passed to another process.
         for kill in (os.kill, os.killpg):  # the group may not exist yet
             with contextlib.suppress(ProcessLookupError):
                 kill(pid, signal.SIGKILL)
         status = os.waitpid(pid, 0)[1]
     living = set(workers.values())
-    # A child that neither is a worker nor belongs to the session of a living one was left behind by a dead one. Each
-    # that is killed may hand us its own children: repeat until there are none.
+    # A child that is no worker and not in the session of a living one was left behind by a dead one. When it is killed,
+    # its own children become ours: repeat until there are none.
     while orphans := [
         child for child in list_children(os.getpid()) if child not in living and os.getsid(child) not in living
     ]:
@@ -128,7 +133,7 @@ def _kill_worker(pid: int, workers: Mapping[str, int]) -> int:
 
 
 def _reap_orphans(workers: Mapping[str, int]) -> None:
-    """Reap the ended children that are no workers: bubblewrap leaves the first process of a sandbox to its ancestors."""
+    """Reap ended children that are no workers: bubblewrap leaves the first process of a sandbox to its ancestors."""
     for child in set(list_children(os.getpid())) - set(workers.values()):
         os.waitpid(child, os.WNOHANG)
 
@@ -138,8 +143,8 @@ def _run_worker(channel: socket.socket, setup: Setup, forkserver_pid: int, numbe
     os.environ["TMPDIR"] = tempfile.tempdir = _scratch_folder(number)
     os.mkdir(tempfile.tempdir)
     channel.set_inheritable(False)  # received descriptors survive exec by default
-    os.setsid()  # a process group of its own: SIGKILL to it takes along what a verifier has started
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    os.setsid()  # a process group of its own, so that a SIGKILL reaches everything that a verifier has started
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # die with the forkserver, whatever kills it
     if os.getppid() != forkserver_pid:  # it died before prctl took effect
         return
     null = os.open(os.devnull, os.O_RDWR)
@@ -148,10 +153,11 @@ def _run_worker(channel: socket.socket, setup: Setup, forkserver_pid: int, numbe
         output = os.open(setup.output / number, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for stream, target in enumerate((null, output, output)):
         os.dup2(target, stream)
-    for stream in (sys.stdout, sys.stderr):  # a killed worker does not write what it has kept in a buffer
+    for stream in (sys.stdout, sys.stderr):  # by lines, since a killed worker loses what is still in its buffers
         cast(io.TextIOWrapper, stream).reconfigure(line_buffering=True)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # Before any user's code runs: the pool measures the CPU time of this process, and nobody else may name another one.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # crashes are ordinary here: no core dumps
+    # Sent before any user's code runs: the pool measures the CPU time of the process named here, and a verifier must
+    # not be able to name another.
     _send(channel, {"pid": os.getpid()})
     loaded: list[object] = []
     for call in setup.calls:
@@ -171,7 +177,8 @@ def _run_worker(channel: socket.socket, setup: Setup, forkserver_pid: int, numbe
 
 def _limit_memory(memory_mb: int) -> None:
     """Limit what this process may map beyond what it has mapped so far."""
-    # RLIMIT_AS counts address space, of which imported libraries take gigabytes without using them.
+    # RLIMIT_AS counts address space, of which imported libraries reserve gigabytes without using them: so it is raised
+    # by what is mapped already.
     libraries = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     limit = libraries + memory_mb * _MEGABYTE
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
@@ -191,11 +198,12 @@ def _judge(channel: socket.socket, ticket: int, body: bytes, setup: Setup, loade
             prompt = work.prompt_id(loaded[call], sample)
             os.write(output, f"\n{CASE_MARK}{prompt}\n".encode("utf-8", "replace"))
         try:
-            args = copy.deepcopy(setup.calls[call].args)  # a user's code may change them: no sample sees another's
+            # Copied, since a user's code may change them, and the next sample must not see that.
+            args = copy.deepcopy(setup.calls[call].args)
             answer = work.answer(loaded[call], args, sample)
         except MemoryError:
             _send(channel, [ticket, call, work.refuse(describe_memory_error(setup.memory_mb)), True])
-            os._exit(0)  # a fragmented heap would fail the next sample, which is not to blame
+            os._exit(0)  # in this worker's fragmented heap the next sample might fail too, without fault
         except BaseException as error:  # isolation boundary: also sys.exit
             answer = work.refuse(f"{type(error).__name__}: {error}")
         if setup.output:

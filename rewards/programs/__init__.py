@@ -1,1 +1,1 @@
-"""Programs in responses, and the tests that data sets give for them."""
+"""Reads programs in responses, and the tests that data sets give for them."""

@@ -1,4 +1,4 @@
-"""Fenced blocks of code in a response, as models write them.
+"""Reads fenced blocks of code in a response, as models write them.
 
 Markdown's rules (CommonMark 4.5) with what models make of them: a fence may be indented or quoted, open in the middle of a
 line, close at the end of one, or never close. Where a block may be Python, it ends at the first fence at which it parses:
@@ -24,8 +24,8 @@ _TAG = re.compile(
 )  # `python`, `python title="a.py"`, `{.python}`
 _PYTHON = re.compile(r"(?:i|c)?python[\d.]*|py[\d.]*|pypy[\d.]*|.*\.py")
 _UNTAGGED = ("", "code", "program", "solution", "answer", "script")
-_MOST_ENDS = 12  # fences at which a block is tried to end: each costs a parse
-_MOST_MARKS = 100  # backticks and tildes of a line with a fence: more only make the patterns slow
+_MOST_ENDS = 12  # most fences that are tried as the end of a block: each try parses the code
+_MOST_MARKS = 100  # most backticks and tildes of a line with a fence: more would only make the patterns slow
 _BARE_FENCE = re.compile(r"^[ \t>]*(?:`{3,}|~{3,})\s*$")
 _CLOSING_TAG = re.compile(r"^\s*</\w+>\s*$")
 
@@ -63,7 +63,7 @@ def parse(code: str) -> ast.Module | None:
     """Return the syntax tree of a program, or None for what is not Python."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an invalid escape in a model's text is its own affair
+            warnings.simplefilter("ignore")  # Python would warn of invalid escapes in a model's text
             return ast.parse(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):  # ast raises the last two for deeply nested code
         return None
@@ -127,7 +127,7 @@ def _read_block(lines: list[str], start: int, opening: _Opening) -> tuple[str, i
             code = _strip_margin([*head, *lines[start:last], *tail], opening.margin)
             if parse(code) is not None:
                 return code, after
-    # No end makes it Python: the first fence on a line of its own ends it, or else the first of any kind.
+    # No end makes the block valid Python: take the first fence on a line of its own, or else the first of any kind.
     whole_line_ends = [end for end in ends if not end[1]]
     for last, tail, after in whole_line_ends[:1] or ends[:1]:
         return _strip_margin([*head, *lines[start:last], *tail], opening.margin), after

@@ -1,4 +1,4 @@
-"""Tests that a data set lists one by one, each with its input and its output.
+"""Reads tests that a data set lists one by one, each with its input and its output.
 
 | data set | columns |
 |---|---|

@@ -1,4 +1,4 @@
-"""Tests as data sets write them into columns.
+"""Reads tests as data sets write them into columns.
 
 | data set | columns |
 |---|---|

@@ -1,4 +1,4 @@
-"""Comparison of what a program printed with what it should have printed."""
+"""Compares what a program printed with what it should have printed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import re
 
 # A number as a whole word: not a part of 1.2.3, of a date or of an identifier.
-# No digit is tried twice: a megabyte of them would take for ever.
+# The pattern tries no digit twice, or a megabyte of them would take for ever.
 _NUMBER = re.compile(r"(?<![\w.])([-+]?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][-+]?\d{1,3})?)(?![\w.])", re.ASCII)
 
 
@@ -35,7 +35,7 @@ def same_number(text: str, right_text: str, tolerance: float) -> bool:
     if not (_is_fraction(text) or _is_fraction(right_text)):
         return False
     value, right_value = float(text), float(right_text)
-    # An integer has no size to be relative to: of 10000019, 1e-6 would be ten units.
+    # No relative tolerance for an integer: a share of 1e-6 of 10000019 would be ten units.
     size = max(1.0, abs(right_value)) if _is_fraction(right_text) else 1.0
     return math.isfinite(right_value) and abs(value - right_value) <= tolerance * size
 

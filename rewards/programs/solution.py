@@ -1,4 +1,4 @@
-"""The program that a response stands by, among all code that it shows."""
+"""Finds the program that a response stands by, among all code that it shows."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def find_solution(response: str, wanted: Iterable[str] = (), *, accepts_body: bo
         if not block.is_tagged and not is_active(tree):
             continue
         rank = (*_rank(tree, frozenset(wanted), accepts_body), block.is_tagged)
-        if best is None or rank >= best[0]:  # of equals the last
+        if best is None or rank >= best[0]:  # of blocks with the same rank the last
             best = rank, block.code
     if best is None and is_active(parse(before)):
         return before  # the prompt had opened a block, which the response continues
@@ -56,7 +56,7 @@ def _rank(tree: ast.Module | None, wanted: frozenset[str], accepts_body: bool) -
     is_program = is_active(tree) and not _is_test(tree) and not names.free
     if (
         not wanted and not accepts_body
-    ):  # it is judged by what it prints: what prints nothing explains a line of another
+    ):  # the program is judged by its output, so a block that prints nothing is only an explanation
         is_program = is_program and _prints(tree)
     # A test may import the solution by its name.
     return len(wanted & (names.bound - names.imported | names.methods)), is_body, is_program

@@ -1,7 +1,8 @@
-"""Start of a Python interpreter in bubblewrap, and its end: no network, a read-only system without homes, /proc or
+"""Starts and ends a Python interpreter in bubblewrap: no network, a read-only system without homes, /proc or
 environment, and a private /tmp.
 
-A filter of system calls (`rewards.sandbox.seccomp`) keeps a program to one process and to what the limits bound.
+A filter of system calls (`rewards.sandbox.seccomp`) allows a program only one process and only resources that are
+limited.
 """
 
 from __future__ import annotations
@@ -81,7 +82,8 @@ class SandboxProcess:
         """Kill everything inside; return the error message of bubblewrap itself, "" where it had none."""
         pid = self.first_pid
         if self.process.poll() is None:
-            # The first process is init of its namespace: its death kills all others, and bubblewrap stays to reap it.
+            # The first process is init of its namespace: when it dies the kernel kills all others. Bubblewrap itself is
+            # spared, to reap it.
             if pid:
                 os.kill(pid, signal.SIGKILL)
             else:
@@ -118,6 +120,7 @@ def start(
     os.close(filter_writer)
     files = [] if program is None else ["--ro-bind-data", str(program), "/program.py"]
     command = [
+        # --new-session: otherwise a program could push input into the terminal (TIOCSTI).
         *(PROGRAM, "--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"),
         *("--uid", "65534", "--gid", "65534", "--hostname", "sandbox", "--info-fd", str(info_writer)),  # nobody
         *("--seccomp", str(filter_reader), *_mount_system(), "--dev", "/dev", "--remount-ro", "/dev"),
@@ -143,8 +146,9 @@ def start(
     finally:  # bubblewrap has its own copies
         os.close(info_writer)
         os.close(filter_reader)
-    # Behind the deadline, should the process outside be stuck; set from here since the program may not, and so high that it
-    # cannot be reached earlier, though the kernel counts in ticks. Bubblewrap has not yet started the program.
+    # A second line of defence behind the deadline, in case this process is stuck. It is set from here, since the
+    # program may not set it, before bubblewrap starts the program; and so high that it cannot be reached before the
+    # deadline, though the kernel counts in ticks.
     cpu_s = math.ceil(limits.cpu_s + limits.wall_s) + 1
     with suppress(ProcessLookupError):  # it has ended, which shows later
         resource.prlimit(process.pid, resource.RLIMIT_CPU, (cpu_s, cpu_s))

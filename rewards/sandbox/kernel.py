@@ -1,8 +1,8 @@
 """Counts what a sandboxed program holds in the kernel: threads, files of its /tmp, locks and page tables.
 
-None of these is in the address space that RLIMIT_AS bounds, no limit of a process binds them where the program is run by
-root, and the calls that make them are needed by honest programs. So they are counted from outside, every few milliseconds.
-All else that the kernel would hold is refused (`rewards.sandbox.system_calls`).
+None of these lies in the address space that RLIMIT_AS bounds, a process's limits do not bind them for root, and honest
+programs need the calls that make them. So they are counted from outside, every few milliseconds. Calls that make the
+kernel hold anything else are refused (`rewards.sandbox.system_calls`).
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from pathlib import Path
 from rewards.deadline import list_descendants
 from rewards.sandbox.bubblewrap import Limits
 
-_FIRST_S, _INTERVAL_S = 0.01, 0.02  # 20 ms of making threads or files as fast as one can are about 10 MB
+_FIRST_S, _INTERVAL_S = 0.01, 0.02  # in 20 ms a program can make threads or files of about 10 MB at most
 _THREADS = re.compile(r"^Threads:\s*(\d+)", re.MULTILINE)
 _PAGE_TABLES = re.compile(r"^VmPTE:\s*(\d+) kB", re.MULTILINE)
 
 
 @dataclass(slots=True, eq=False)
 class KernelWatch:
-    """The bounds on what the program in a bubblewrap may hold in the kernel."""
+    """A watch over what the program in a bubblewrap holds in the kernel, and its bounds."""
 
     bubblewrap_pid: int
     """The bubblewrap outside; the program is a child of its child."""
     limits: Limits
     next_check: float = field(default_factory=lambda: time.monotonic() + _FIRST_S)
-    """When to check again (`time.monotonic`)."""
+    """Time of the next check (`time.monotonic`)."""
     _pid: int = 0  # of the program; 0 until it has been started
 
     def check(self) -> str:
@@ -40,7 +40,7 @@ class KernelWatch:
             return ""
         self.next_check = now + _INTERVAL_S
         if not self._pid:
-            # It can start no process of its own, so that it is the last of its line.
+            # The program cannot start processes, so it is the last in the chain of descendants.
             pids = list_descendants(self.bubblewrap_pid)
             if len(pids) < 2:
                 return ""

@@ -1,5 +1,6 @@
-"""Programs that nobody has read, run in bubblewrap under limits on CPU, memory, processes, files, output and time. They
-never run without it: `require` raises where it is missing.
+"""Runs programs that nobody has read, in bubblewrap, under limits on CPU, memory, processes, files, output and time.
+
+They never run outside it: `require` raises where bubblewrap is missing.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ def execute(program: str, stdin: bytes, limits: Limits) -> Outcome:
     require()
     code = "from rewards.sandbox.inside.program import main; main()"
     with _adopt_orphans():
-        # A file and not the command line, which is limited to 128 KiB an argument.
+        # Passed as a file, since an argument of a command line is limited to 128 KiB.
         with tempfile.TemporaryFile() as file:
             file.write(program.encode("utf-8", "replace"))
             file.seek(0)
@@ -130,7 +131,7 @@ def _run_pair(task: Mapping[str, object], limits: Limits) -> tuple[Outcome, str]
         outcome, error = _finish(tests, json.dumps(task).encode(), limits, candidate)
         if not outcome.stop_reason and ENDED.encode() in outcome.output:
             with suppress(subprocess.TimeoutExpired):
-                # Its end was seen on the socket; bubblewrap learns of it a moment later.
+                # The tests saw the candidate's end on the socket; its bubblewrap notices it a moment later.
                 status = candidate.process.wait(_END_S)
                 if _is_killed(status) and outcome.cpu_s < limits.cpu_s:
                     error = error or _KILLED
@@ -161,7 +162,7 @@ def _finish(
     process = sandbox.process
     pids = (process.pid,) if peer is None else (process.pid, peer.process.pid)
     watch, cpu_before_s = Watch(Deadline(limits.cpu_s, limits.wall_s), pids, new_processes=True), _measure_ended_s()
-    # Of two programs it is the peer that nobody has read.
+    # Of two programs the peer is the untrusted one: its kernel resources are watched.
     supervision = _Supervision(watch, KernelWatch(pids[-1], limits))
     output, stop_reason = _exchange(process, stdin, supervision, limits.output_kb)
     # A program may close its output and go on.
@@ -171,7 +172,8 @@ def _finish(
         except subprocess.TimeoutExpired:
             stop_reason = supervision.check()
     error = sandbox.end()
-    # Ended processes report their CPU time exactly, but one that was killed from here may report less than was seen.
+    # Processes that ended by themselves report their CPU time exactly; one that was killed from here may report less
+    # than the watch has seen.
     status, cpu_s = process.returncode, max(watch.cpu_s, _measure_ended_s() - cpu_before_s)
     if not stop_reason and _is_killed(status):
         if cpu_s >= limits.cpu_s:  # by the kernel, at RLIMIT_CPU
@@ -182,8 +184,8 @@ def _finish(
 
 
 def _is_killed(status: int) -> bool:
-    """Return whether a program that was not ended from here was killed by something else than itself."""
-    # Minus a signal: bubblewrap itself, which no program inside sees.
+    """Return whether a program that this process did not end was killed from outside, not by itself."""
+    # A negative status is a signal to bubblewrap itself, which no program inside can reach.
     return status < 0 or status == seccomp.KILLED_STATUS
 
 
@@ -210,7 +212,7 @@ def _exchange(
                     output += piece
                 else:
                     selector.unregister(process.stdout)
-            if process.stdout in selector.get_map():  # this process may be the late one: what has ended is not
+            if process.stdout in selector.get_map():  # not for a program that has ended: then only this process is late
                 stop_reason = supervision.check()
             if len(output) > output_kb << 10:
                 stop_reason = f"more than {output_kb} kB of output"

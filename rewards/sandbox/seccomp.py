@@ -1,4 +1,4 @@
-"""The filter of system calls for sandboxed programs (Linux seccomp, in classic BPF)."""
+"""Compiles the filter of system calls for sandboxed programs (Linux seccomp, in classic BPF)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from rewards.sandbox.system_calls import ALLOWED, IGNORED
 ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 """(column of the call numbers, AUDIT_ARCH constant of linux/audit.h) by machine."""
 KILLED_STATUS = 137
-"""Exit status (128 + SIGKILL) that no program can bring about itself: it is the mark of a kill from outside, for which the
-answer is not to blame."""
+"""Exit status (128 + SIGKILL) that the filter keeps every program from choosing: it marks a kill from outside, for
+which the answer is not to blame."""
 _CLONE_THREAD, _MAP_HUGETLB, _AF_UNIX, _SIGKILL, _RLIMIT_CPU = 0x10000, 0x40000, 1, 9, 0
 _PRCTL_NAMES = (15, 16)  # PR_SET_NAME, PR_GET_NAME: of a thread
 # F_SETSIG could choose SIGKILL; F_NOTIFY and F_SETPIPE_SZ take memory of the kernel, and so do leases and locks of open files
@@ -77,7 +77,7 @@ def _list_rules() -> list[tuple[tuple[int, int], list[_Instruction]]]:
                 *(_argument(2), (_EQUAL, 1, 0, 0), _IGNORE, (_LOAD, 0, 0, 36), (_EQUAL, 1, 0, 0), _IGNORE, _ALLOW),
             ],
         ),
-        # exit and exit_group: the status of a process that was killed would otherwise be anybody's to choose.
+        # exit and exit_group: otherwise a program could exit with the status that marks a kill from outside.
         *(
             (call, [_argument(0), (_MASK, 0, 0, 0xFF), *_unless_any((KILLED_STATUS,), _KILL), _ALLOW])
             for call in ((60, 93), (231, 94))

@@ -1,7 +1,8 @@
-"""The system calls of sandboxed programs, as numbers on (x86-64, aarch64); None where the architecture lacks one.
+"""Lists the system calls of sandboxed programs, as numbers on (x86-64, aarch64); None where the architecture lacks one.
 
-What is not here is refused, and a new call of a new kernel with it: nobody can list all that a kernel would hold for a
-program outside its memory limit. `clone`, `fcntl` and others whose arguments matter stand in `rewards.sandbox.seccomp`.
+All calls that are not listed are refused, new ones of a new kernel included: nobody can list everything that a kernel
+would hold for a program outside its memory limit. `clone`, `fcntl` and others whose arguments matter stand in
+`rewards.sandbox.seccomp`.
 """
 
 from __future__ import annotations
@@ -56,4 +57,5 @@ IGNORED: dict[str, Numbers] = {
     "setpriority": (141, 140), "sched_setaffinity": (203, 122), "sched_setscheduler": (144, 119),
     "sched_yield": (24, 124), "sched_setparam": (142, 118), "sched_setattr": (314, 274), "ioprio_set": (251, 30),
 }  # fmt: skip
-"""Calls that succeed and do nothing. A program that made itself slower than others would never use up its time."""
+"""Calls that succeed and do nothing: a program that lowered its own priority would take longer to use up its CPU
+time."""

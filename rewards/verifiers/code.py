@@ -19,7 +19,7 @@ from rewards.sandbox.bubblewrap import Limits
 from rewards.sandbox.sandbox import Outcome
 from rl.types import Prompt, Rollout, Verdict
 
-# What LeetCode and the judges of APPS import before a solution: answers rely on it.
+# Imports that LeetCode and the judges of APPS put before a solution, and on which answers rely.
 _PRELUDE = """import bisect, collections, copy, functools, heapq, itertools, math, operator, random, re, string, sys
 from bisect import *
 from collections import *
@@ -79,7 +79,8 @@ def extract_code(rollout: Rollout, tests: PrintTests | CallTests | Assertions) -
     code = find_solution(rollout.response, _wanted_names(tests), accepts_body=bool(getattr(tests, "preamble", "")))
     if code != rollout.response:
         return code
-    # `response` is stripped: a completion that is the body of a function alone would lose its first line's indentation.
+    # Not `response`, which is stripped: a completion that is only a function's body would lose its first line's
+    # indentation.
     start = rollout.text.rfind(rollout.response)
     indentation = rollout.text[rollout.text.rfind("\n", 0, start) + 1 : start]
     return f"{indentation if indentation.isspace() else ''}{rollout.response}"

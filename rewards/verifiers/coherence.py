@@ -38,7 +38,7 @@ _CONCLUSION = re.compile(
     r"\s*(?:the |an? |[Oo]ption |[Cc]hoice |clip |\()*(?P<answer>(?:[^.;!?\n]|\.(?=\d))+)"
 )
 _LETTER = re.compile(r"(?<![\w'’])[A-J](?![\w'’])")
-_MAX_COMPARED = 100  # earlier claims of one topic with which a new one is compared: a loop makes thousands
+_MAX_COMPARED = 100  # earlier claims of a topic that a new one is compared with: a loop makes thousands
 
 
 def verify(prompt: Prompt, rollout: Rollout, *, min_steps: int = 1, silent: float = 1.0) -> Verdict:
@@ -146,7 +146,8 @@ def concludes(prompt: Prompt, chain: str, claims: Sequence[Claim], response: str
     )
     if not answer:
         return False
-    # First the question that asks for a comparison: its answer follows from the claims, whatever words conclude.
+    # A question that asks for a comparison comes first: its answer follows from the claims, however the chain
+    # concludes.
     by_comparison = _answer_by_comparison(prompt.question, claims)
     if by_comparison is not None and answer in ("first", "second"):
         return answer == by_comparison

@@ -71,12 +71,13 @@ def verify(
         if finding.true is not None:
             facts.setdefault((finding.true, finding.fact_key(clips)), finding.claim)
     checked_count, true_count = len(facts), sum(is_true for is_true, _ in facts)
-    true_share = true_count / max(checked_count, min_claims, 1)  # one lucky guess is not listening
+    # Divided by at least `min_claims`: one lucky guess is not listening.
+    true_share = true_count / max(checked_count, min_claims, 1)
     family_share = min(1.0, len(families) / max(1, min_features))
     clean_share = mentions / (mentions + surrogate_weight * len(phrases)) if mentions else 0.0
     parts = {"claimed": len(findings), "checked": checked_count, "true": true_count}
     parts |= {"features": len(families), "surrogates": len(phrases)}
-    # What each true claim earns, where it stands; what a false one costs is missing there.
+    # Each true claim earns its share where it stands; a false one earns nothing there.
     share = measured_weight * clean_share / max(checked_count, min_claims, 1)
     true_claims = [claim for (is_true, _), claim in facts.items() if is_true]
     return Verdict(

@@ -192,7 +192,8 @@ class Judge:
         }
         places = pairwise.draw_places(config.order, rollout)
         if by_place[True].messages == by_place[False].messages:
-            # The same text twice is one question in both orders: its one opinion counts for either, and cannot favour a place.
+            # If both answers are the same text, both orders are the same question: it is asked once, and its one
+            # opinion counts for both orders, so that no place is favoured.
             places = (True, False)
         questions = [by_place[policy_is_a] for policy_is_a in places]
         results = await asyncio.gather(*map(self.opinion, questions), return_exceptions=True)
@@ -213,7 +214,7 @@ class Judge:
         opinion = self._cache.get(key)
         if opinion is not None or key in self._in_flight:
             self.counts.add(cached=1)
-            # shield: where this sample is cancelled, the one that asked first still gets its answer
+            # shield: if this sample is cancelled, the sample that asked first still gets its answer
             return opinion or await asyncio.shield(self._in_flight[key])
         self._in_flight[key] = asyncio.ensure_future(self._ask(question))
         try:
@@ -225,7 +226,7 @@ class Judge:
 
     async def _ask(self, question: JudgePrompt) -> Opinion:
         config = self.config
-        # A served model limits itself by its batches, which fill only if questions may wait in them.
+        # A served model limits itself by its batches, which fill up only if questions may wait for them.
         is_served = isinstance(self._source, ServedJudge)
         async with nullcontext() if is_served else self._slots:
             return await ask(

@@ -20,7 +20,7 @@ def verify(prompt: Prompt, rollout: Rollout, *, max_tokens: int, buffer: int, mi
     score = min(1.0, max(0.0, (max_tokens - count) / buffer))
     if min_tokens:
         score = min(score, count / min_tokens)
-    if rollout.truncated:  # it would have gone on: its count is that of a limit, not of the policy
+    if rollout.truncated:  # it would have gone on: its length was set by a limit, not by the policy
         score = 0.0
     return Verdict(score, reason="" if score == 1.0 else f"{count} tokens{', cut off' if rollout.truncated else ''}")
 

@@ -33,7 +33,7 @@ def verify(prompt: Prompt, rollout: Rollout, *, n: int = 6, allowed: float = 0.2
 def _find_loop(tokens: list[str], times: int, min_length: int) -> list[str]:
     """Return the phrase that the last tokens repeat, or [] where they repeat none. The last round may be incomplete."""
     for period in range(1, min(_LONGEST_PERIOD, len(tokens) // times) + 1):
-        length = period  # of the tail in which each token equals the one a period later
+        length = period  # length of the tail in which each token equals the one a period later
         while length < len(tokens) and tokens[-1 - length] == tokens[-1 - length + period]:
             length += 1
         if length >= max(min_length, times * period):

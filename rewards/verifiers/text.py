@@ -29,7 +29,7 @@ def verify(prompt: Prompt, rollout: Rollout, *, normalise: bool = True, f1: bool
     pred, golds = answer_text(rollout.response), [gold.strip() for gold in golds]
     if normalise:
         pred, golds = normalise_text(pred), [normalise_text(gold) for gold in golds]
-    # `pred == gold != ""`: an empty gold, say of punctuation alone, must not make the empty answer right
+    # `pred == gold != ""`: a gold without words, say only punctuation, must not make an empty answer right
     preds = [_write_as_float(pred, gold) if normalise else pred for gold in golds]
     scores = [_f1(p, gold) if f1 else float(p == gold != "") for p, gold in zip(preds, golds, strict=True)]
     return Verdict(max(scores), reason="" if max(scores) == 1.0 else f"read '{pred[:100]}'", read=pred)

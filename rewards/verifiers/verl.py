@@ -15,7 +15,7 @@ from rewards.foreign import verl_arguments
 from rl.types import Prompt, Rollout, Verdict
 
 ANY_SCALE = True
-"""Some of its scores are -1 or 1."""
+"""True: scores need not lie in [0, 1], since some of verl's are -1 or 1."""
 PROGRAMS = ("codecontests", "apps", "codeforces", "taco")
 """Sources whose answers are programs, which verl runs without a sandbox."""
 _SCORERS = ("gsm8k", "math_reward", "math_dapo", "prime_math", "geo3k", "search_r1_like_qa_em")

@@ -1,4 +1,4 @@
-"""Sound that goes on while the policy thinks: it begins with what it has heard, and waits for more where it needs more.
+"""Feeds sound to the policy while it thinks: it begins with what it has heard, and waits for more where it needs more.
 
     environment: {step: rollouts.environments.arriving:step, stop: ["<more>"]}
 

@@ -1,4 +1,4 @@
-"""Calls of tools in what a model writes: between tags, or in the form of the model's own chat template.
+"""Finds calls of tools in what a model writes: between tags, or in the form of the model's own chat template.
 
 <calc>2 + 3</calc>   <seg>1.0, 2.0</seg>                                          tags
 <tool_call>{"name": "calculator", "arguments": {"expression": "2 + 3"}}</tool_call>  Qwen, Hermes, SmolLM
@@ -32,8 +32,8 @@ class ToolCall:
 
 
 def find_tagged(text: str, tags: Sequence[str]) -> tuple[str, str | None] | None:
-    """Return (tag, content) of the call behind which the policy has paused; None for the content of a tag that was closed and
-    never opened, None in all where no tag is closed."""
+    """Return (tag, content) of the call after which the policy has paused, or None if no tag is closed. The content is
+    None for a tag that was closed but never opened."""
     closed = [(text.rfind(f"</{tag}>"), tag) for tag in tags]
     place, tag = max(closed, default=(-1, ""))
     if place < 0:
@@ -56,6 +56,7 @@ _LLAMA = re.compile(r"(?:<\|python_tag\|>)?\s*(\{\s*\"(?:name|type|function)\".*
 def find_calls(text: str) -> list[ToolCall]:
     """Return the calls in a turn, without its chain of thought, in whichever form they are written; none for an answer in
     words."""
+    # Functions first: Qwen3-Coder writes them within `<tool_call>`, where `_read_hermes` would look for JSON.
     for reader in (_read_functions, _read_hermes, _read_mistral, _read_deepseek, _read_llama):
         if calls := list(reader(text)):
             return calls[:MOST_CALLS]
@@ -94,7 +95,7 @@ def _read_mistral(text: str) -> Iterator[ToolCall]:
 def _read_deepseek(text: str) -> Iterator[ToolCall]:
     for match in _DEEPSEEK.finditer(text):
         name, _, rest = match[1].partition("<｜tool▁sep｜>")
-        if name.strip() == "function":  # V3 and R1: the type first
+        if name.strip() == "function":  # V3 and R1 write the type of the call before its name
             name, _, rest = rest.partition("\n")
         fence = _FENCE.search(rest)
         yield _with_arguments(name.strip(), fence[1] if fence else rest)

@@ -1,4 +1,4 @@
-"""Checks of an environment before anything starts. Executes no code but the library's own: sources are read, not imported."""
+"""Checks an environment before anything starts. A user's code is not executed: its source is read, not imported."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from rollouts.environments.tool import IN_TREE, list_tools, tag_of
 
 
 def check_environment(config: EnvironmentConfig, place: str, folder: Path | None) -> None:
-    """Raise ConfigError where an environment names no function, or one that cannot be called as it is going to be."""
+    """Raise ConfigError if an environment names no function, or one that does not take the arguments it will be
+    given."""
     if config.step:
         _check_step(config.step, config.args, place, folder)
     if config.harness:

@@ -1,7 +1,7 @@
-"""Exchange between an environment's process and the run: a rollout so far in, a reply as plain data that JSON can carry out.
+"""Converts what an environment's process and the run exchange: a rollout so far in, a reply out as plain data for JSON.
 
-A reply is checked where it is made, so that what is wrong with it costs the sample alone: messages of known roles, texts and
-sounds of bounded size, clips that can be decoded.
+A reply is checked in the process that makes it, so that a faulty one costs only its sample: messages of known roles,
+texts and sounds of bounded size, clips that can be decoded.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from rollouts.episodes import Answer
 ROLES = ("user", "tool", "assistant")
 """Roles of a reply's messages."""
 MOST_CHARACTERS = 1 << 16
-"""Characters of a reply's messages, together."""
+"""Most characters of a reply's messages together."""
 MOST_CLIPS, MOST_SOUND_BYTES = 16, 6 << 20
-"""Clips of a reply, and the size of their encoded bytes together."""
+"""Most clips of a reply, and most bytes of them together, encoded as files."""
 MOST_STATE_BYTES = 1 << 20
-"""Size of what an environment keeps between two turns of a rollout, pickled."""
+"""Most bytes of what an environment keeps between two turns of a rollout, pickled."""
 MOST_REWARD = 1e6
-"""Size of a reward of a reply."""
+"""Largest absolute value of a reply's reward."""
 MOST_NOTE_CHARACTERS = 1000
-"""Characters of a reply's note; the words that do not fit are not counted."""
+"""Most characters of a reply's note; words beyond them are not counted."""
 _NOTE = re.compile(r"[^\w. -]+")
 
 
@@ -40,7 +40,7 @@ class ReplyError(ValueError):
 
 
 class ReplyTypeError(ReplyError):
-    """Another thing where a reply, a message or a clip belongs."""
+    """Value of another type where a reply, a message or a clip belongs."""
 
 
 class ReplyMessageError(ReplyError):
@@ -48,7 +48,7 @@ class ReplyMessageError(ReplyError):
 
 
 class ReplySizeError(ReplyError):
-    """More text or sound than is given."""
+    """More text or sound than a reply may have."""
 
 
 class ReplyClipError(ReplyError):
@@ -73,7 +73,8 @@ class Pause:
 
 
 def to_wire(reply: object, state: bytes | None) -> dict[str, object]:
-    """Return what an environment answered as plain data. Raises ReplyError for anything but a Reply in bounds, or None."""
+    """Return an environment's answer as plain data. Raises ReplyError for anything but None or a Reply within the
+    limits."""
     return {"reply": None if reply is None else _reply_to_wire(reply), "state": _encode(state), "error": None}
 
 
@@ -127,7 +128,8 @@ def check_reply(reply: Reply) -> Reply:
 
 
 def _cut_words(note: str) -> str:
-    """Return the words of a note that are counted, none of them cut into another word."""
+    """Return the words of a note that are counted. A word at the limit is dropped, since a part of it would be another
+    word."""
     words = note[: MOST_NOTE_CHARACTERS + 1].split()
     if len(note) > MOST_NOTE_CHARACTERS and not note[MOST_NOTE_CHARACTERS].isspace():
         words = words[:-1]
@@ -173,7 +175,7 @@ def _check_message(message: object) -> Message:
 
 
 def _check_clip(clip: object) -> Clip:
-    """Return the clip with its bytes: a file in the process's own folder would be gone with it."""
+    """Return the clip with its bytes, not its path: a file in the process's own folder is deleted with the process."""
     if not isinstance(clip, Clip):
         raise ReplyTypeError(f"a reply holds {type(clip).__name__} as a clip; make it a Clip(path=…) or Clip(data=…)")
     try:

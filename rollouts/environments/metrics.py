@@ -1,4 +1,4 @@
-"""Counts of what happened between the policy and its environment."""
+"""Counts what happened between the policy and its environment."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def exchange_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
     notes = Counter(
         note for rollout in rollouts for exchange in rollout.exchanges for note in exchange.reply.note.split()
     )
-    # An author may put a number into a note: each would be a metric of its own, for all trackers to keep.
+    # A user's environment may put numbers into its notes: each would become a metric that all trackers must keep.
     common = dict(sorted(notes.items(), key=lambda item: (-item[1], item[0]))[:MOST_NOTES])
     if rest := notes.total() - sum(common.values()):
         common["others"] = common.get("others", 0) + rest

@@ -1,4 +1,4 @@
-"""The three ways in which an environment may be written, behind one call: function, class, generator.
+"""Calls an environment in one way, whether it is written as a function, a class or a generator.
 
 A process that replies can be killed at any time, so it keeps nothing of a rollout: what an object of a class holds is pickled
 between two turns, and a generator is run again from its beginning, on what was written and replied so far.
@@ -23,7 +23,7 @@ class Player(Protocol):
     """An environment as its process calls it."""
 
     def reply(self, pause: Pause, args: Mapping[str, object]) -> tuple[object, bytes | None]:
-        """Return (what the environment answers, what it keeps until the next turn)."""
+        """Return (the environment's answer, the state that it keeps until the next turn)."""
         ...
 
 
@@ -40,12 +40,13 @@ class FunctionPlayer:
 
 @dataclass(frozen=True, slots=True)
 class ClassPlayer:
-    """A class, made with `args`, whose `step(prompt, rollout)` may change the object: one for each rollout."""
+    """A class that is constructed with `args` for each rollout; its `step(prompt, rollout)` may change the object."""
 
     made: Step
 
     def reply(self, pause: Pause, args: Mapping[str, object]) -> tuple[object, bytes | None]:
         """Return what the rollout's object answers, and the object, pickled."""
+        # Unpickled only here, in a process that can be killed: the run itself just carries the bytes.
         game: Any = self.made(**args) if pause.state is None else pickle.loads(pause.state)
         answer = game.step(pause.rollout.prompt, pause.rollout)
         if answer is None:

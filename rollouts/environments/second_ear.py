@@ -1,5 +1,6 @@
-"""An external recogniser whose candidate is given only where it is asked for, at a price (Speech-Hands as a decision of the
-policy's). The form is that of `rl.data.arbitration`.
+"""Offers the candidate of an external recogniser only if the policy asks for it, at a price (after Speech-Hands).
+
+The form is that of `rl.data.arbitration`.
 
     environment:
       step: rollouts.environments.second_ear:step
@@ -16,7 +17,8 @@ from rl.think import THINK_CLOSE
 from rl.types import Message, Prompt, Reply, Rollout
 
 _SIGNS = (ASK, sign_of("internal"), sign_of("external"))
-"""Signs to pause behind. What was written may go on behind one, for a pause ends with a whole token, such as `>\\n`."""
+"""Signs after which the policy pauses. Text may follow a sign, since the last token is written whole, such as
+`>\\n`."""
 
 
 def step(prompt: Prompt, rollout: Rollout, cost: float = 0.0) -> Reply | None:
@@ -29,7 +31,7 @@ def step(prompt: Prompt, rollout: Rollout, cost: float = 0.0) -> Reply | None:
     is_decided = THINK_CLOSE in rollout.text
     if sign == ASK and not is_decided:
         return _say(candidate_of(prompt) + ASK_END, "asked", -cost)
-    # What overshoots must hold no word: behind an action nobody but the environment says what was heard.
+    # What the last token adds must contain no word: after an action only the environment says what was heard.
     if sign != ASK and is_decided and transcript_words(rollout.response.removeprefix(sign)) == []:
         if sign == sign_of("internal"):
             return _say(transcript_in(rollout.reasoning), "internal")

@@ -1,4 +1,4 @@
-"""The environment of a stage: it replies to rollouts in the background, in processes that can be killed."""
+"""Runs the environment of a stage, which replies to rollouts in the background, in processes that can be killed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from rollouts.episodes import Answer, Key
 
 class EnvironmentService:
     """Replies to rollouts by an environment of a recipe, whose file lies in `folder`. Its processes start at once, and end
-    with `close` or with this process. What waits for an answer raises ValueError when none will come."""
+    with `close` or with this process. Methods that wait for an answer raise ValueError when none will come."""
 
     def __init__(self, config: EnvironmentConfig, folder: Path | None = None) -> None:
         self.config = config

@@ -1,5 +1,5 @@
-"""Stretches of a clip that a policy has asked to hear again, held against the one that the question is about and against each
-other."""
+"""Compares the stretches of a clip that a policy asked to hear again with the one that the question is about, and with
+each other."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Stretch = tuple[float, float]
 
 def heard_stretch(exchange: Exchange) -> Stretch | None:
     """Return the stretch that the last tag asked for and that was heard, or None where nothing was."""
-    # Behind the tag may stand the rest of its last token, as in `</seg>,`.
+    # The last token of a tag may hold more than the tag, as in `</seg>,`: so it need not end the text.
     call = next(reversed([*_CALL.finditer(exchange.text)]), None)
     if call is None or not exchange.reply.clips or exchange.reply.last:
         return None
@@ -28,7 +28,7 @@ def heard_stretch(exchange: Exchange) -> Stretch | None:
 
 
 def union_share(a: Stretch, b: Stretch) -> float:
-    """Return how much two stretches share of what they cover together (IoU): 1 for the same, 0 for disjoint ones."""
+    """Return the intersection of two stretches over their union (IoU): 1 for the same stretch, 0 for disjoint ones."""
     common = max(0.0, min(a[1], b[1]) - max(a[0], b[0]))
     together = (a[1] - a[0]) + (b[1] - b[0]) - common
     return common / together if together > 0 else 0.0

@@ -1,11 +1,12 @@
-"""A tool is a Python function: what stands before `*` the model gives, what stands behind it the recipe, and a parameter
-named `prompt` is the prompt.
+"""Makes a tool of a Python function: the model gives the parameters before `*`, the recipe those after it.
+
+A parameter named `prompt` is given the prompt.
 
     def weather(city: str, *, file: Path) -> str:
         '''Return the weather in a city.'''
 
-Whatever it raises as ValueError is told to the model, for it has asked for something that cannot be done; anything else is an
-error of the sample.
+The model is told of a ValueError that the function raises, since it has asked for something that cannot be done; any
+other exception is an error of the sample.
 """
 
 from __future__ import annotations
@@ -76,8 +77,8 @@ class Tool:
         return {"type": "function", "function": function}
 
     def read_content(self, content: str) -> dict[str, object]:
-        """Return the arguments that stand between tags: the whole text for a tool of one text, else values with commas between
-        them. Raises BadCallError."""
+        """Return the arguments written between tags: the whole text for a tool of one parameter or whose first is a
+        text, else values separated by commas. Raises BadCallError for too many values."""
         names = [*self.parameters]
         if len(names) <= 1 or _plain(self.hints.get(names[0])) is str:
             return {names[0]: content} if names else {}
@@ -92,7 +93,7 @@ class Tool:
         for name, parameter in self.parameters.items():
             if parameter.default is inspect.Parameter.empty and name not in given:
                 raise BadCallError("malformed", f"{self.name} needs {name}")
-        # Copies, for a tool may change them: no call sees another's.
+        # Copied, since a tool may change its arguments and the next call must not see that.
         passed: dict[str, Any] = {**given, **copy.deepcopy(dict(self.args))}
         if self.takes_prompt:
             passed["prompt"] = prompt

@@ -1,8 +1,8 @@
-"""The environment of a recipe's tools: finds a call in what the policy wrote, makes it, and replies with the answer.
+"""Answers calls of a recipe's tools: finds a call in what the policy wrote, makes it, and replies with the answer.
 
-By tags the answer stands behind the call, in the policy's own turn: text as `<result>…</result>`, sound as sound. By the chat
-template it is a turn of the tool's. A call that cannot be read or made is counted under a word of its own (`malformed`,
-`reversed`, `error`), and where the tool answers in words the model is told why.
+With tags the answer follows the call in the policy's own turn: text as `<result>…</result>`, sound as sound. With the
+chat template it is a turn of the tool. A call that cannot be read or made is counted under a word of its own
+(`malformed`, `reversed`, `error`), and if the tool answers in words the model is told why.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rollouts.environments.tool import BadCallError, Tool, load_tool, tag_of
 TOOLBOX = "tools"
 """Name of this environment in a pool."""
 RESULT = "<result>{}</result>"
-"""Form of a tool's words behind a tag."""
+"""Form of a tool's text after a tag."""
 MOST_ERROR_CHARACTERS = 1000
 """Characters of the reason that the model is told why a call cannot be made."""
 Form = Literal["tags", "template"]
@@ -47,7 +47,7 @@ class Toolbox:
     """The tools of a recipe."""
 
     tools: Mapping[str, Tool]
-    """Tools by the names that calls have: tags or names."""
+    """Tools by the names under which they are called: tags or function names."""
     calls: Form
 
     @classmethod
@@ -90,7 +90,7 @@ class Toolbox:
         return Reply((Message("assistant", RESULT.format(_without_marks(answer))),), note=tool.name)
 
     def _reply_in_turns(self, rollout: Rollout) -> Reply | None:
-        # What is drafted in a chain, closed or not, is no call.
+        # A call that is only drafted in a chain of thought, closed or not, is not made.
         calls = find_calls(split_think(rollout.text)[1].partition(THINK_OPEN)[0])
         messages: list[Message] = []
         clips: list[Clip] = []
@@ -122,7 +122,8 @@ class Toolbox:
 
 
 def _answers_in_sound(tool: Tool) -> bool:
-    """Return whether a tool's answer is a sound, so that words in its place would be another thing."""
+    """Return whether a tool's answer is a sound. Such a tool's errors are not told, since words would stand where sound
+    does."""
     return tool.hints.get("return") is Clip
 
 
@@ -137,11 +138,11 @@ def _explain(error: ValueError) -> str:
 def _reason(error: ValueError) -> str:
     """Return the word under which a call that cannot be made is counted."""
     reason = getattr(error, "reason", "")
-    # UnicodeDecodeError, for one, has a whole phrase there.
+    # Other exceptions have a `reason` too: that of UnicodeDecodeError is a whole phrase.
     return reason if isinstance(reason, str) and re.fullmatch(r"\w{1,40}", reason) else "error"
 
 
 def _without_marks(text: str) -> str:
     """Return a tool's words without the mark of a clip, which would stand for a sound."""
-    # By a space, which no mark holds: else what stood on both sides could make a new one.
+    # Replaced by a space, which no mark contains: otherwise the text on both sides could join into a new mark.
     return text.replace(AUDIO_PATCH, " ")

@@ -1,4 +1,4 @@
-"""A trial of an environment on turns that somebody types in a model's place."""
+"""Tries an environment on turns that a person types in a model's place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The work of environments in a pool of killable processes (`rewards.pool`): a rollout so far in, a reply out."""
+"""Runs environments in a pool of killable processes (`rewards.pool`): a rollout so far in, a reply out."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ class Replying:
     """The work of environments."""
 
     noun = "environment"
-    longest_answer = 2 * MOST_SOUND_BYTES  # sound as base64, and texts in bounds of their own
-    may_repeat = True  # a reply depends on the rollout so far alone
+    # base64 makes sound a third longer; the rest is for texts, which have limits of their own.
+    longest_answer = 2 * MOST_SOUND_BYTES
+    may_repeat = True  # a reply depends only on the rollout so far
 
     def modules(self, calls: Sequence[Call]) -> Sequence[str]:
         """Return what every environment needs."""

@@ -1,4 +1,4 @@
-"""Answers of the policy in OpenAI's form, and how a harness is expected to send them back."""
+"""Writes answers of the policy in OpenAI's form, and recognises them when a harness sends them back."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ CALL_MARKS = (
     "<｜tool▁calls▁begin｜>",
     "<｜tool▁call▁begin｜>",
 )
-"""Marks with which calls begin in the forms of `rollouts.environments.calls`."""
+"""Texts with which calls begin in the forms of `rollouts.environments.calls`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer of the policy as a harness is given it."""
+    """An answer of the policy in the form that a harness is given."""
 
     content: str
     reasoning: str
@@ -50,7 +50,7 @@ class Answer:
 def read_answer(text: str, ask: Ask, finish_reason: str) -> Answer:
     """Return the answer in a turn's text: the chain apart, the text before a stop, and the calls of the tools that were given."""
     reasoning, content = split_think(text)
-    # A stop text belongs to what was written, and by OpenAI's rule not to what is returned.
+    # The policy wrote the stop text, so it stays among the trained tokens; by OpenAI's rule it is not returned.
     for stop in ask.stop:
         if finish_reason == "stop" and content.endswith(stop):
             content = content.removesuffix(stop)

@@ -1,6 +1,6 @@
-"""Questions of a harness in OpenAI's form of `/v1/chat/completions`: read, and refused where they ask for what is not done.
+"""Reads questions of a harness in OpenAI's form of `/v1/chat/completions`, and refuses what is not supported.
 
-Nothing is ignored in silence: a setting that would change what is sampled is honoured, or refused in one line.
+Nothing is silently ignored: a setting that would change what is sampled is honoured, or refused in one line.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ KEYS_WITHOUT_EFFECT = frozenset(
         "id",
         "name",
         "tool_call_id",  # answers of tools come in the order of the calls
-        "reasoning_content",  # of an answer that was given: the chain that was written stays
+        "reasoning_content",  # repeats the chain of an earlier answer, whose token ids are kept here
         "reasoning",
         "annotations",
         "provider_specific_fields",
     )
 )
-"""Keys of a message that clients send back of themselves, or for their own bookkeeping."""
+"""Keys of a message that clients repeat from an earlier answer, or send for their own bookkeeping."""
 MOST_STOPS = 16
-"""Texts of a request at which an answer stops."""
+"""Most texts of one request at which an answer stops."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,8 @@ class ClientMessage:
     """(name, arguments as JSON with sorted keys) of the tool calls of an assistant's message."""
 
     def is_same(self, earlier: ClientMessage) -> bool:
-        """Return whether the message repeats an earlier one. Blanks at the edges do not count: many harnesses strip answers."""
+        """Return whether the message repeats an earlier one. White space at the edges is ignored: many harnesses strip
+        answers."""
         return (
             self.message.role == earlier.message.role
             and self.message.content.strip() == earlier.message.content.strip()
@@ -66,14 +67,14 @@ class Ask:
     """JSON schemas of what the policy may call."""
     max_tokens: int | None = None
     temperature: float | None = None
-    """None: the session's."""
+    """Sampling temperature; None: that of the session."""
     stop: tuple[str, ...] = ()
     seed: int | None = None
     logprobs: bool = False
     is_streamed: bool = False
-    """True where the answer is to come as events; it is sent when it is whole."""
+    """True for an answer in the form of events, which are sent together once it is complete."""
     with_usage: bool = False
-    """True where a last event is to say how many tokens it took."""
+    """True for a last event with the number of tokens."""
 
     @property
     def tools_key(self) -> str:
@@ -237,7 +238,7 @@ def _read_content(value: object, place: str, may_lack: bool) -> tuple[str, tuple
 
 def without_marks(text: str) -> str:
     """Return a text without marks of clips, which would stand for sounds, and without lone surrogates."""
-    # By a space, which no mark holds: else what stood on both sides could make a new one.
+    # Replaced by a space, which no mark contains: otherwise the text on both sides could join into a new mark.
     return text.encode("utf-8", "replace").decode().replace(AUDIO_PATCH, " ")
 
 
@@ -266,7 +267,8 @@ def _read_calls(value: object, place: str) -> tuple[tuple[str, str], ...]:
 
 
 def sorted_json(arguments: str) -> str:
-    """Return JSON with sorted keys, or the text where it is none: a client may write the same arguments otherwise."""
+    """Return JSON with sorted keys, or the text itself if it is no JSON. A client may send back the same arguments in
+    another spelling, and must be recognised by them."""
     try:
         return json.dumps(json.loads(arguments), sort_keys=True)
     except (ValueError, RecursionError):

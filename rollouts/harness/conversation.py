@@ -1,8 +1,9 @@
-"""Conversations of a session: which earlier answer a question goes on behind, and with which ids.
+"""Finds the earlier answer that a harness's question continues, and the token ids to send for it.
 
-What was written stays as the engine saw it. A question goes on where its messages begin with those of an earlier question and
-its answer, as the harness was given it; what is new is encoded in the chat template's own form (`ChatFormat.reply`). Anything
-else begins a new conversation in the same session, and is counted by the reason why.
+Ids that were written stay as the engine saw them. A question continues a conversation if its messages begin with those
+of an earlier question and its answer, as the harness was given it; only what is new is encoded, in the chat template's
+own form (`ChatFormat.reply`). Anything else begins a new conversation in the same session, and is counted by the reason
+why.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from rollouts.requests import Completion
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Opening:
-    """Ids behind which the policy answers a question."""
+    """Ids that the policy answers a question after."""
 
     parent: Piece | None
-    """The answer that it goes on behind; None for a conversation that begins."""
+    """Answer that the question continues; None for a new conversation."""
     messages: tuple[Message, ...]
-    """Messages that are new."""
+    """Messages that are new since the parent."""
     added_clips: tuple[Clip, ...]
     """Clips in them."""
     ids: tuple[int, ...]
@@ -37,7 +38,7 @@ class Opening:
     length: int
     """Tokens once the engine has expanded the audio."""
     notes: tuple[str, ...] = ()
-    """Words by which it is counted."""
+    """Words under which the question is counted in the metrics."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,7 +54,7 @@ class Piece:
     text: str
     """Text of the turn, its chain included, without the end token."""
     engine: int | None
-    """The engine that has its beginning in its cache."""
+    """Index of the engine whose cache holds the conversation."""
 
     @property
     def conversation(self) -> tuple[ClientMessage, ...]:
@@ -72,10 +73,12 @@ class Piece:
 
 
 def begin_or_continue(pieces: Sequence[Piece], ask: Ask, chat: ChatFormat, is_first: bool) -> Opening:
-    """Return the ids of a question, `is_first` of its session: those of the longest earlier conversation that it goes on with,
-    else its own. Raises AskError for what the template or the model cannot take."""
+    """Return the ids of a question: it continues the longest earlier conversation that it begins with, else begins a
+    new one. `is_first`: no question was asked in its session before. Raises AskError for what the template or the model
+    cannot take."""
     parent = find_parent(pieces, ask)
-    # No engine goes on behind the token that stands for sound: in a conversation that is encoded anew it is a blank.
+    # No engine can continue after an audio token that the policy wrote itself: such a conversation is encoded anew,
+    # with a space in its place.
     has_audio_token = parent is not None and chat.audio_token in parent.response_ids
     if parent is not None and not has_audio_token:
         opening = _continue(parent, ask, chat)
@@ -92,13 +95,13 @@ def begin_or_continue(pieces: Sequence[Piece], ask: Ask, chat: ChatFormat, is_fi
 
 
 def find_parent(pieces: Sequence[Piece], ask: Ask) -> Piece | None:
-    """Return the answer whose conversation is the longest that a question begins with."""
+    """Return the answer with the longest conversation that the question begins with, or None if there is none."""
     parents = [
         piece
         for piece in pieces
         if piece.ask.tools_key == ask.tools_key and _begins_with(ask.conversation, piece.conversation)
     ]
-    # Of two that are the same to the harness, the newer: it may have been asked again after a time-out.
+    # Of two that look the same to the harness the newer: it may have asked again after a time-out.
     return max(parents, key=lambda piece: (len(piece.conversation), piece.number), default=None)
 
 
@@ -111,7 +114,7 @@ def find_reason(pieces: Sequence[Piece], ask: Ask) -> str:
     common = max((_count_common(ask.conversation, piece.conversation) for piece in pieces), default=0)
     if not common:
         return "conversation"
-    # An answer that was rewritten, or something that was said before it.
+    # The first difference is an answer that the harness has rewritten, or another message.
     is_answer = ask.conversation[common].message.role == "assistant"
     return "answer_changed" if is_answer else "messages_changed"
 
@@ -130,7 +133,8 @@ def _count_common(first: Sequence[ClientMessage], second: Sequence[ClientMessage
 
 
 def _continue(parent: Piece, ask: Ask, chat: ChatFormat) -> Opening | None:
-    """Return the ids that go on behind an answer; None where the template has no form for what is new behind a turn."""
+    """Return the ids that continue after an answer; None if the template cannot express the new messages after a
+    turn."""
     new = ask.conversation[len(parent.conversation) :]
     messages, clips = as_messages(new), clips_of(new)
     last_id = parent.response_ids[-1]
@@ -143,7 +147,7 @@ def _continue(parent: Piece, ask: Ask, chat: ChatFormat) -> Opening | None:
         if clips:
             raise AskError("audio", str(error)) from error
         return None
-    # Where the template would strip a chain from earlier turns it stays, since the policy wrote it: that is counted.
+    # A chain that the template would strip from an earlier turn stays, since the policy wrote it; this is counted.
     drops_chain = THINK_CLOSE in parent.text and any(chat.drops_chain(message.role) for message in messages)
     notes = (CHAIN_KEPT,) if drops_chain else ()
     all_clips = (*parent.opening.clips, *clips)

@@ -1,8 +1,8 @@
-"""Rollouts of a session that has ended.
+"""Builds the rollouts of a session that has ended.
 
-Answers that stand one behind the other are one rollout. Where a harness has begun several conversations, or has gone on twice
-behind the same answer, there are several, which share the session's verdict; what two have in common is an action in one of
-them alone.
+A chain of answers, each continuing the one before, is one rollout. A harness that has begun several conversations, or
+has continued the same answer twice, makes several rollouts, which share the session's verdict. Tokens that two of them
+have in common count as actions in only one, so that none is learned from twice.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def rollout_of(
         empty = np.zeros(0, dtype=np.int64)
         return Rollout(prompt, sample, empty, empty > 0, empty.astype(np.float32), "stop", 0, "")
     parents = {id(piece.opening.parent) for piece in pieces}
-    # The last first, so that it has all that it goes on behind.
+    # The last answer's rollout comes first: it takes all answers on its path as actions, the others what is left.
     leaves = sorted((piece for piece in pieces if id(piece) not in parents), key=lambda piece: -piece.number)
     learned_ids: set[int] = set()
     rollouts = [_rollout(prompt, sample, _path(leaf), learned_ids) for leaf in leaves]
@@ -46,7 +46,8 @@ def _path(leaf: Piece) -> list[Piece]:
 
 
 def _rollout(prompt: Prompt, sample: int, path: Sequence[Piece], learned_ids: set[int]) -> Rollout:
-    """Return the rollout of a conversation; answers in `learned_ids` are no actions any more, and the others are put there."""
+    """Return the rollout of a conversation. Answers in `learned_ids` belong to another rollout and are no actions here;
+    the others are added to it."""
     tokens = path[-1].completion.tokens
     action_mask = np.zeros(len(tokens), dtype=bool)
     new = [piece for piece in path if id(piece) not in learned_ids]

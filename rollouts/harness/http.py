@@ -1,4 +1,5 @@
-"""Parts of our HTTP servers: a socket, and requests whose token and size are checked before anything is done for them."""
+"""Provides the parts of our HTTP servers: a socket, and requests whose token and size are checked before any other
+work."""
 
 from __future__ import annotations
 
@@ -17,13 +18,14 @@ from rl.config import ConfigError
 from rollouts.harness.settings import AskError
 
 MOST_BYTES = 64 << 20
-"""Size of a request."""
+"""Bytes of the largest request that is read."""
 MOST_UNKNOWN_BYTES = 64 << 10
-"""Size of a request without the token that is read before it is refused."""
+"""Bytes of the largest request without the token that is read before it is refused."""
 MOST_CONNECTIONS = 4096
-"""Connections at a time, each with a thread: a client that opens more and says nothing harms itself alone."""
+"""Most connections at a time, each with a thread; further ones are closed at once, so that idle clients cannot use up
+memory."""
 BODY_S = 120.0
-"""Seconds that a body may take to arrive."""
+"""Most seconds that a body may take to arrive."""
 S = TypeVar("S", bound="Server")
 
 
@@ -37,7 +39,7 @@ class Server(ThreadingHTTPServer):
     def __init__(
         self, address: tuple[str, int], handler: type[RequestHandler], most_connections: int = MOST_CONNECTIONS
     ) -> None:
-        """Raises OSError, and UnicodeError for a name that no host has, where the address cannot be listened at."""
+        """Listen at the address. Raises OSError if that fails, and UnicodeError for an invalid host name."""
         self.host = address[0]
         self._places = threading.BoundedSemaphore(most_connections)
         super().__init__(address, handler)
@@ -106,24 +108,26 @@ class RequestHandler(BaseHTTPRequestHandler):
         """Print nothing: a run has its terminal for itself."""
 
     def read_body(self) -> bytes:
-        """Return the body of a request whose token is right. Read also where it is refused, if it is not long: the connection
-        goes on with the next one."""
+        """Return the body of a request. Raises AskError for a wrong token, and for a body that is too long, too slow or
+        of unknown length. A short body is read even if it is refused, since the connection goes on with the next
+        request."""
         length = self.headers.get("Content-Length", "0").strip()
         if self.headers.get("Transfer-Encoding") or not (length.isascii() and length.isdigit()):
             self.close_connection = True
             raise AskError("body", "send the body with a Content-Length", 411)
-        # Python reads no number of thousands of digits.
+        # `int` raises ValueError for a text of thousands of digits.
         size = int(length) if len(length) < 16 else self.most_bytes + 1
         if size > (self.most_bytes if self.has_token() else MOST_UNKNOWN_BYTES):
             self.close_connection = True
-            self.check_token()  # who has none is told that first
+            self.check_token()  # a client without the token is told that, not the limit
             raise AskError("body", f"a body of {length[:16]} bytes; at most {self.most_bytes:,} are read", 413)
         body = self._read(size)
         self.check_token()
         return body
 
     def _read(self, size: int) -> bytes:
-        """Return so many bytes of the connection. A client that sends a byte a minute holds its place no longer than BODY_S."""
+        """Return `size` bytes of the connection. Raises AskError after BODY_S seconds, so that a client that sends a
+        byte a minute does not hold its thread for longer."""
         pieces: list[bytes] = []
         deadline = time.monotonic() + BODY_S
         while size > 0:
@@ -152,6 +156,7 @@ class RequestHandler(BaseHTTPRequestHandler):
         try:
             poll = select.poll()  # `select.select` takes no descriptor above 1,023
             poll.register(self.connection, select.POLLIN)
+            # Readable without a byte to read: the other side has closed. A byte would be its next request, left unread.
             return bool(poll.poll(0)) and not self.connection.recv(1, socket.MSG_PEEK)
         except (OSError, ValueError):
             return True

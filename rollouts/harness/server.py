@@ -1,4 +1,4 @@
-"""The HTTP server of a harness's questions, on the loopback address and behind a token.
+"""Serves a harness's questions by HTTP, on the loopback address and behind a token.
 
 GET  /v1/models, /sessions/ID/v1/models
 POST /sessions/ID/v1/chat/completions     the session stands in the address, for clients that take nothing but one
@@ -25,7 +25,7 @@ from rollouts.harness.settings import AskError, as_refusal
 
 LOOPBACK = "127.0.0.1"
 LOOK_S = 0.5
-"""Seconds between two looks whether a client that waits is still there."""
+"""Seconds between two checks of whether a waiting client is still connected."""
 _SESSION = re.compile(r"[\w.:@-]{1,128}")
 _PATH = re.compile(r"/sessions/([^/]+)/(v1/chat/completions|v1/models|finish)/?")
 Finish = Callable[[str, Mapping[str, object]], Body]
@@ -43,13 +43,14 @@ class Endpoint:
         open_session: Callable[[str], None] = lambda id: None,
         finish: Finish | None = None,
     ) -> None:
-        """`listener` has the address, by default any free port of the loopback address; `open_session` is called with the id of
-        each session that is asked for anything."""
+        """Begin to answer at the `listener`'s address, by default any free port of the loopback address. `open_session`
+        is called with the id of each session that is asked for anything."""
         self.sessions, self.token = sessions, token
         self.open_session, self.finish = open_session, finish
         self._server = listener or Listener((LOOPBACK, 0))
         self._server.endpoint = self
         self.address = self._server.address
+        # Polled 20 times a second, since `close` waits for the next poll.
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.05,), name="harness server", daemon=True
         )
@@ -60,19 +61,20 @@ class Endpoint:
         return f"{self.address}/sessions/{session}/v1"
 
     def close(self) -> None:
-        """Take no more requests. Answers to those before are still sent."""
+        """Take no more requests. Earlier ones are still answered."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
 
 
 class Listener(Server):
-    """A socket that listens at an address. Who connects waits there until its endpoint answers."""
+    """A socket that listens at an address. Clients may connect before its endpoint exists, and wait until it
+    answers."""
 
     endpoint: Endpoint
 
     def __init__(self, address: tuple[str, int]) -> None:
-        """Raises OSError, and UnicodeError for a name that no host has, where the address cannot be listened at."""
+        """Listen at the address. Raises OSError if that fails, and UnicodeError for an invalid host name."""
         super().__init__(address, _Handler)
 
 

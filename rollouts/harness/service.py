@@ -1,4 +1,4 @@
-"""The harness of a stage: its sessions, the server that it asks, and the processes in which it runs."""
+"""Runs the harness of a stage: its sessions, the server that it asks, and the processes in which it runs."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from rollouts.harness.sessions import Sessions
 from rollouts.harness.work import Invitation, Playing, PlayResult
 
 WAIT_PER_CPU_S = 60
-"""Seconds that a harness may wait for one of CPU time: it waits for the policy, which may be learning meanwhile."""
+"""Seconds that a harness may wait for each second of its CPU limit: it waits for the policy, which may be learning
+meanwhile."""
 SESSION_S = 1.0
-"""Guess of the seconds of a session, by which a process is given one at a time."""
+"""Estimated seconds of a session; long enough that the pool hands a process one session at a time."""
 STAGE_OVER = "the stage is over: nobody waits for this session any more"
 
 

@@ -1,4 +1,4 @@
-"""One session of a harness: what it has asked, what was answered, and what an engine still answers."""
+"""Holds one session of a harness: what it has asked, what was answered, and what an engine still answers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Body = Mapping[str, object]
 
 @dataclass(eq=False)
 class Running:
-    """A question that an engine answers."""
+    """A question that an engine is answering."""
 
     ask: Ask
     opening: Opening
@@ -39,7 +39,7 @@ class Session:
     limit: int
     """Tokens of the longest sequence."""
     temperature: float
-    """Temperature of its answers; where a run learns from them, of all of them."""
+    """Temperature of its answers; if a run learns from them, all of them must have it."""
     ends: tuple[int, ...]
     pieces: list[Piece] = field(default_factory=list[Piece])
     running: dict[Key, Running] = field(default_factory=dict[Key, Running])

@@ -1,9 +1,9 @@
-"""Sessions of a harness: what it asks becomes requests to the engines, and what they write becomes rollouts.
+"""Turns what a harness asks in its sessions into requests to the engines, and what they write into rollouts.
 
     HTTP thread: Sessions.ask(id, Ask) -> a Future      pool's thread: Sessions.end(id, verdict)
     thread that deals: Sessions.advance -> Requests, finished Rollouts; Sessions.add(Completion) -> the Future's answer
 
-All that touches tokens happens in the thread that deals, so that nothing of a session needs a lock. A conversation that goes
+Everything that touches tokens happens in the thread that deals, so that sessions need no lock. A conversation that goes
 on keeps the ids that were written (`rollouts.harness.conversation`); a turn's seed depends on the run, the prompt, the
 sample and what is asked, so no result depends on which session is answered first.
 """
@@ -32,7 +32,7 @@ from rollouts.requests import Completion, Request
 from rollouts.seeds import seed_of
 
 MOST_ENDED = 10_000
-"""Ended sessions whose ids are remembered, so that a late question is told so."""
+"""Number of ended sessions whose ids are remembered, so that a late question is told that its session has ended."""
 ALONE: Key = (-1, 0)
 """Key of a session that is no sample of a run."""
 NOTHING_ASKED = "harness: it has asked for nothing"
@@ -56,14 +56,14 @@ class Sessions:
         check: Callable[[], None] = lambda: None,
         is_free: bool = False,
     ) -> None:
-        """`check` raises ValueError where no harness will end its session any more; `is_free`: a question may have another
-        temperature than its session."""
+        """Begin without sessions. `check` raises ValueError when no harness will end its session any more; with
+        `is_free` a question may have another temperature than its session."""
         self.is_free = is_free
         self.chat, self.play, self.check = chat, play, check
         self.max_questions, self.max_answer_tokens = max_questions, max_answer_tokens
         self.open: dict[str, Session] = {}
         self.endings: OrderedDict[str, str] = OrderedDict()
-        """Reason for which each ended session takes no question any more."""
+        """Reasons for which ended sessions take no more questions, by id, the oldest first."""
         self.condition = threading.Condition()
         self._inbox: deque[Callable[[list[Request], dict[Key, Rollout]], None]] = deque()
         self._sessions: dict[Key, Session] = {}  # by the key of a request in flight
@@ -74,7 +74,7 @@ class Sessions:
     # --- the thread of whoever asks -----------------------------------------------------------------------------------
 
     def ask(self, id: str, ask: Ask) -> Future[Body]:
-        """Queue a question of a session and return its answer to come, which is an AskError where it is refused."""
+        """Queue a question of a session and return a future of its answer, or of an AskError if it is refused."""
         future: Future[Body] = Future()
         self._post(lambda requests, _: self._take(id, ask, future, requests))
         return future
@@ -95,11 +95,11 @@ class Sessions:
         return future
 
     def close(self, reason: str) -> None:
-        """Refuse all questions from now on, those that wait too."""
+        """Refuse all questions from now on, waiting ones included."""
         with self.condition:
             self._refusal = reason
             self.condition.notify_all()
-        self._empty([], {})  # whoever ends a session at this moment still has its rollout
+        self._empty([], {})  # a client that has just ended its session still gets its rollout
         for id in list(self.open):
             self._drop(id, reason)
 
@@ -121,7 +121,7 @@ class Sessions:
 
     def start_alone(self, id: str, seed: int, limit: int, temperature: float) -> None:
         """Open a session that is no sample of a run, unless it is open or has been. From any thread."""
-        with self.condition:
+        with self.condition:  # two requests of a client may open its session at the same moment
             if id not in self.open and id not in self.endings:
                 self.start(id, ALONE, Prompt(id, ()), seed, limit, temperature)
 
@@ -169,7 +169,7 @@ class Sessions:
                 "its model is broken"
             )
         parent = running.opening.parent
-        if parent is not None:  # audio expands to as many tokens as the time before
+        if parent is not None:  # the conversation before must have the same ids as then, expanded audio included
             before = parent.completion.tokens.tolist()
             assert completion.tokens[: len(before)].tolist() == before, "the engine has changed what was written"
         response: list[int] = completion.tokens[completion.prompt_length :].tolist()
@@ -219,7 +219,7 @@ class Sessions:
         """Return the request that has a question answered. Raises AskError."""
         if session.questions >= self.max_questions:
             text = f"max_turns: this session has asked {self.max_questions} times, the most that its recipe allows"
-            raise AskError("turns", text)  # no 429, which clients ask again for
+            raise AskError("turns", text)  # with the status 400: OpenAI's clients would retry after a 429
         temperature = session.temperature_of(ask, self.is_free)
         opening = begin_or_continue(session.pieces, ask, self.chat, not session.pieces and not session.running)
         digest = ask.digest()
@@ -232,9 +232,9 @@ class Sessions:
         for note in opening.notes:
             session.notes[note] += 1
         self._numbers += 1
-        # Negative groups: a sampler's own are numbered from 0.
+        # Negative group numbers, so that keys never meet those of a sampler, which numbers its groups from 0.
         key = (-1 - self._numbers, session.questions)
-        # The same question again is another sample of its answer, unless the client has named a seed.
+        # The same question asked again draws another answer, unless the client has named a seed.
         repeat = 0 if ask.seed is not None else session.seeds[digest]
         session.seeds[digest] += 1
         limits = [limit for limit in (space, ask.max_tokens, self.max_answer_tokens) if limit is not None]

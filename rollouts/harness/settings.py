@@ -1,4 +1,4 @@
-"""Settings of a question in OpenAI's form: those that are honoured, those that change nothing, and those that are refused."""
+"""Sorts the settings of a question in OpenAI's form: those honoured, those without effect, and those refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The work of harnesses in a pool of killable processes (`rewards.pool`): one session in, its verdict out."""
+"""Runs harnesses in a pool of killable processes (`rewards.pool`): one session in, its verdict out."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Playing:
 
     noun = "harness"
     longest_answer = Judging.longest_answer
-    may_repeat = False  # the session holds what was asked: played again it would be learned from twice
+    may_repeat = False  # the session keeps what was asked: if it were played again, both plays would be learned from
 
     def modules(self, calls: Sequence[Call]) -> Sequence[str]:
         """Return what most harnesses need, so that each process need not import it anew."""
@@ -86,10 +86,11 @@ class PlayResult:
     """A session that a harness has played."""
 
     verdict: Verdict | None = None
-    """Judgement of the harness, or its error; None where the reward judges."""
+    """Judgement of the harness, or its error; None if the reward is to judge."""
 
 
 async def _wait(result: object) -> object:
+    # `asyncio.run` takes only coroutines, and a user's function may return any other awaitable.
     return await cast("asyncio.Future[object]", result)
 
 

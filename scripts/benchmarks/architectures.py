@@ -1,10 +1,10 @@
-"""Tiny random models of public architectures through a real recipe: sft, then rlvr, with vLLM and DeepSpeed.
+"""Runs tiny random models of public architectures through a real recipe: sft, then rlvr, with vLLM and DeepSpeed.
 
     python scripts/benchmarks/architectures.py [NAME …] [--out FOLDER]       (started by scripts/architectures)
 
-For each it tells the largest of the steps' mean differences between the logprobs of engine and trainer. The second step of
-rlvr is sampled with weights that the trainer has sent: a parameter under a name that the engine does not know would show.
-Prints the table of docs/architectures.md. Started again, it goes on where it was stopped.
+For each it reports the largest of the steps' mean differences between the logprobs of engine and trainer. The second
+step of rlvr is sampled with weights that the trainer has sent, so a parameter under a name that the engine does not
+know would show. Prints the table of docs/architectures.md. If it is started again, it goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def write_model(architecture: Architecture, folder: Path) -> Path:
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     with torch.no_grad():
-        for parameter in model.parameters():  # what starts at zero or one shall count too
+        for parameter in model.parameters():  # so that parameters that start at zero or one matter too
             parameter.add_(torch.randn_like(parameter) * 0.05)
     byte_tokenizer().save_pretrained(folder)
     model.save_pretrained(folder)
@@ -115,7 +115,7 @@ def describe_recipe(model: Path, dtype: str) -> dict[str, Any]:
         "name": model.name,
         "model": {"path": str(model), "dtype": dtype},
         "data": {"words": words},
-        # A score that random models differ in: without advantages no weight would change.
+        # A score in which samples of random models differ: without advantages no weight would change.
         "reward": {"parts": [{"verifier": f"{Path(__file__).with_name('letters.py')}:verify"}]},
         "engines": {"count": 1, "kv_cache_mb": 64},
         "trainer": {"ranks": 1},

@@ -1,4 +1,6 @@
-"""What encoding a clip while it arrives saves, and what shorter chunks change, with Whisper's encoder (docs/realtime.md).
+"""Measures what encoding a clip while it arrives saves, and what shorter chunks change, with Whisper's encoder.
+
+The results are in docs/realtime.md.
 
 .venv/bin/python scripts/benchmarks/arriving_clip.py WHISPER --clips FOLDER [--seconds 65]
 """
@@ -29,7 +31,7 @@ PIECE_S = 0.1
 
 
 def read_speech(folder: Path, seconds: float) -> Tensor:
-    """Return spoken words one after the other, as many as fill so many seconds."""
+    """Return spoken words end to end, as many as fill `seconds`."""
     files = [file for kind in ("*.wav", "*.flac", "*.ogg") for file in sorted(folder.rglob(kind))]
     waves, samples = list[Tensor](), 0
     for file in files[:: max(1, len(files) // 200)]:

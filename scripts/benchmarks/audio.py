@@ -1,5 +1,5 @@
-"""Cost of audio: the encoder on clips of several lengths, reuse of features, and rollouts beside vLLM's own offline
-`LLM.generate` on the same prompts, in turns.
+"""Measures the cost of audio: the encoder on clips of several lengths, the reuse of features, and rollouts beside
+vLLM's own `LLM.generate` on the same prompts, in turns.
 
 scripts/bench audio [--json FILE] [--rounds N] [key=value …]
 """
@@ -87,7 +87,8 @@ class OfflineEngine(EngineWorker):
             disable_log_stats=True,
             seed=0,
         )
-        # The draws of our engines, or the two would write other tokens and could not be compared.
+        # The same random draws as in our engines: otherwise the two would write different tokens and could not be
+        # compared.
         self.llm.collective_rpc(use_one_draw)
         self.keeps_cache = False
         self.stop_tokens = [self.llm.llm_engine.model_config.hf_text_config.eos_token_id]

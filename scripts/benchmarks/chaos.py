@@ -1,13 +1,13 @@
-"""Kills of every kind of process at random moments of one small run, which must end as if nothing had been
+"""Kills every kind of process at random moments of one small run, which must end as if nothing had happened
 (docs/runs.md).
 
     scripts/chaos [--kills N] [--seed N] [--only KIND …] [--out FOLDER] [--json FILE]
     scripts/chaos --cut-off [--seed N] [--out FOLDER] [--json FILE]
 
-The run is PPO with a critic and a reference on words spelt backward. It is run once undisturbed and once with the kills. Then
-every step must be there once, with the metrics (timings apart), the prompts in their order and the samples of the undisturbed
-run, and so must the trained model, bit for bit. With --cut-off the run is over two nodes of a Ray cluster, of which one, in a
-network namespace of its own, is cut off and comes back (needs root).
+The run is PPO with a critic and a reference on words spelt backward, once undisturbed and once with the kills. Then the
+second must have every step exactly once, with the same metrics (timings apart), prompts in the same order and samples
+as the first, and the same trained model, bit for bit. With --cut-off the run is over two nodes of a Ray cluster; one of
+them, in a network namespace of its own, is cut off and comes back (needs root).
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ STEPS_PER_KILL = 4
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Both runs, held against each other."""
+    """Comparison of the disturbed run with the undisturbed one."""
 
     kills: Sequence[Kill]
     recoveries: Sequence[Recovery]
-    """Clusters that the run built anew by itself."""
+    """Occasions on which the run built its cluster anew by itself."""
     resumes: int
-    """Drivers that were started after the first one."""
+    """Number of drivers that were started after the first one."""
     equal: Mapping[str, bool]
-    """Parts of the disturbed run that are as in the undisturbed one."""
+    """Name of a part of a run -> True if it is the same in both runs."""
     counts: Mapping[str, int]
     """Numbers of steps, prompts and samples of the undisturbed run, which the disturbed one must have too."""
     seconds: Mapping[str, float]
@@ -95,7 +95,7 @@ def verify(prompt, rollout):
 
 
 def read_samples(run: Path) -> list[tuple[int, dict[str, list[object]]]]:
-    """Return (step, what was sampled in it) of a run, in order."""
+    """Return (step, its samples) of a run, in order."""
     columns = ["id", "sample", "token_ids", "score"]
     return [
         (step, pyarrow.parquet.read_table(file, columns=columns).to_pydict()) for _, step, file in rollout_files(run)
@@ -103,7 +103,7 @@ def read_samples(run: Path) -> list[tuple[int, dict[str, list[object]]]]:
 
 
 def compare(undisturbed: Path, disturbed: Path) -> dict[str, bool]:
-    """Return what of the disturbed run is as in the other one."""
+    """Return {name of a part: True if it is the same in both runs}."""
 
     def rows(run: Path) -> list[dict[str, object]]:
         return [{name: value for name, value in row.items() if not is_timing(name)} for row in read_metrics(run)]

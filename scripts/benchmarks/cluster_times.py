@@ -1,5 +1,7 @@
-"""Phase times of an rlvr stage on a cluster, by arithmetic: what `scripts/bench scale` feeds its simulation with where nothing was
-measured. The rates are those of `rl.planning`; every assumption is in `assumptions`.
+"""Computes the phase times of an rlvr stage on a cluster, which `scripts/bench scale` simulates where nothing was
+measured.
+
+The rates are those of `rl.planning`; `assumptions` lists every assumption.
 
 Legend: P parameters, R GPUs of the trainer, w GPUs of an engine.
 """
@@ -32,7 +34,7 @@ QUANTILES = 4000
 
 @dataclass(frozen=True)
 class Lengths:
-    """Response lengths: lognormal, cut at the limit."""
+    """Distribution of response lengths in tokens: lognormal, cut at `longest`."""
 
     mean: float
     spread: float
@@ -50,7 +52,8 @@ class Lengths:
 
     @property
     def cached(self) -> float:
-        """Mean tokens in the cache of a running sample: of a long one there are more steps to be seen in."""
+        """Mean tokens in the cache of a running sample, over time: long samples count more, since they run for more
+        steps."""
         return self.prompt + sum(n * n for n in self.table) / sum(self.table) / 2
 
 
@@ -60,7 +63,7 @@ class Pass:
 
     name: str
     operations: int
-    """For each parameter and token."""
+    """Floating-point operations for each parameter and token."""
     steps: int
     """Optimiser steps into which the samples are cut; 1 for a forward pass."""
     gathers: int
@@ -79,11 +82,11 @@ class Job:
     lengths: Lengths
     engine_gpus: int
     micro_batch: int
-    """Tokens of a micro-batch, on one rank."""
+    """Tokens of a micro-batch on one rank."""
     sharing: int = 1
     """Ranks that share the tokens of a micro-batch (`trainer.sequence_parallel`)."""
     hides_transfer: bool = False
-    """True if the trainer goes on while its weights are on their way."""
+    """True if the trainer goes on working while its weights are on their way."""
     gpus_per_node: int = 8
     gpu_memory: float = 80e9
     train_flops: float = 350e12
@@ -130,7 +133,7 @@ class Job:
         ranks = nodes * self.gpus_per_node
         tokens = [length + self.lengths.prompt for length in lengths]
         parts = {"arithmetic": 0.0, "uneven": 0.0, "gathers": 0.0}
-        # A node receives what it has not once, over its ports, and passes it on within.
+        # A node receives each weight that it lacks once, over its ports, and passes it on to its own GPUs.
         link = min(NVLINK, INFINIBAND * self.gpus_per_node) if nodes > 1 else NVLINK
         groups = max(1, ranks // self.sharing)
         shares: dict[int, list[float]] = {}  # number of optimiser steps -> the most tokens of a rank in each
@@ -176,7 +179,7 @@ class Job:
         return nodes * self.gpus_per_node / sum(self.gpu_seconds)
 
     def assumptions(self) -> list[str]:
-        """Return what the figures rest on, a line each."""
+        """Return the assumptions behind the figures, a line each."""
         engine, (written, trained) = self.engine, self.gpu_seconds
         passes = ", ".join(f"{p.name} {p.operations} P" + (f" in {p.steps} steps" * (p.steps > 1)) for p in self.passes)
         step_ms = 1e3 * engine.of(1, engine.slots, round(engine.slots * self.lengths.cached))
@@ -208,7 +211,7 @@ def read_job(recipe: Recipe, shape: Shape, lengths: Lengths, name: str | None = 
     if "reference" in config.roles:
         passes.append(Pass("reference", 2, 1, 1))
     if "teacher" in config.roles:
-        passes.append(Pass("teacher", 2, 1, 1))  # as large as the policy, which need not be so
+        passes.append(Pass("teacher", 2, 1, 1))  # assumed to be as large as the policy
     if "critic" in config.roles:
         passes.append(Pass("values", 2, 1, 1))
         passes.append(Pass("critic update", update * config.epochs, config.epochs * config.critic_minibatches, 3))

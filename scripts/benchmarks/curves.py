@@ -1,4 +1,4 @@
-"""Tables (markdown, on stdout) and reward curves (one SVG) of finished runs with several seeds.
+"""Prints tables (markdown) and draws reward curves (one SVG) of finished runs with several seeds.
 
 python scripts/benchmarks/curves.py docs/learning.svg runs/quickstart-seeds runs/gsm8k_words-seeds
 """

@@ -1,4 +1,5 @@
-"""A node that is cut off from the network in the midst of a run over two, and comes back (scripts/chaos --cut-off)."""
+"""Cuts a node off from the network in the middle of a run over two nodes, and lets it come back (scripts/chaos
+--cut-off)."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ class CutOff:
     """Fate of the run and of the node."""
 
     step: int
-    """Steps that were recorded when the node was cut off."""
+    """Number of steps that were recorded when the node was cut off."""
     silent_s: float
     """Seconds until a new step was recorded."""
     rebuilt_s: float
@@ -34,18 +35,18 @@ class CutOff:
     checkpoint: int
     """Step from which the run went on."""
     left: int
-    """Processes that were alive on the node when it came back."""
+    """Number of processes that were alive on the node when it came back."""
     gone_s: float
     """Seconds after which none of them was left."""
     leftovers: int
-    """Unfinished files and folders in the run directory at the end."""
+    """Number of unfinished files and folders in the run directory at the end."""
 
 
 def write_two_ranks(recipe: Path) -> Path:
     """Write the recipe anew for two ranks of the policy, which are spread over the nodes."""
     values = OmegaConf.load(recipe)
     values.name, values.trainer, values.cluster = "cut_off", {"ranks": 2, "zero_stage": 2}, {"spread": ["policy"]}
-    values.engines.count = 2  # with an engine on each node too: one that is lost with its node has no place for another
+    values.engines.count = 2  # an engine on each node too: one that is lost with its node cannot be replaced elsewhere
     rlvr = values.stages[0].rlvr
     rlvr.algorithm, rlvr.steps = "grpo", STEPS
     file = recipe.with_name("cut_off.yaml")

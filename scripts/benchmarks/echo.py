@@ -1,4 +1,4 @@
-"""Tables (markdown, on stdout) of finished runs of the recipe `echo`, the seeds side by side.
+"""Prints tables (markdown) of finished runs of the recipe `echo`, the seeds side by side.
 
 python scripts/benchmarks/echo.py runs/findings/echo
 """

@@ -1,6 +1,7 @@
-"""vLLM by itself: `LLM.generate` on the requests that one of our engines gets in a step, with the same engine options and
-sampling parameters (a seed for each sample, logprobs on), and as many tokens for each as ours wrote. peer.py starts a process for
-each engine.
+"""Runs vLLM by itself: `LLM.generate` on the requests that one of our engines gets in a step.
+
+Engine options and sampling parameters are the same (a seed for each sample, logprobs on), and each sample gets as many
+tokens as ours wrote. peer.py starts a process for each engine.
 
     python scripts/benchmarks/engine_alone.py LOAD FOLDER ENGINE ENGINES
 """
@@ -52,7 +53,8 @@ def main(load_name: str, folder: str, engine: str, engines: str) -> None:
     turns.wait()
     for step in range(10_000):
         prompts, settings = [], []
-        # As many tokens for each sample as ours wrote in the step before: the two differ in what they cost, not in luck.
+        # As many tokens for each sample as ours wrote in the step before, so that the two differ only in what they
+        # cost.
         for i, length in enumerate(workload.read_lengths(Path(folder), int(engine), int(engines))):
             question = (step * workload.PROMPTS_PER_STEP + i // workload.SAMPLES) % len(questions)
             prompts.append({"prompt_token_ids": questions[question]})

@@ -1,4 +1,4 @@
-"""Tables (markdown, on stdout) and curves (one SVG) of finished runs of the findings' recipes.
+"""Prints tables (markdown) and draws curves (one SVG) of finished runs of the findings' recipes.
 
 python scripts/benchmarks/findings.py docs/findings.svg runs/findings/format_and_data runs/findings/step_audio_r1_mini
 """

@@ -2,10 +2,10 @@
 
 scripts/bench gpu --model FOLDER|SHAPE [--tokens N …] [--checkpointing] [--forward] [--plain-layers] [--json FILE]
 
-The trainer's own path (packing, `LogprobModel`, loss, backward) runs on tensors without memory. Each operation takes as long as
-its bytes or its products, whichever is longer, or as a kernel takes at least; kernels follow each other without a gap. So it is
-a bound from below: of a real run's time it leaves out gaps, waits and the allocator. Operations marked * are kernels whose
-bytes are written down here, since they run on a GPU alone.
+The trainer's own path (packing, `LogprobModel`, loss, backward) runs on tensors without memory. Each operation takes
+the time of its bytes or of its products, whichever is longer, and at least that of an empty kernel; kernels follow each
+other without a gap. So the estimate is a lower bound: it leaves out gaps, waits and the allocator. Operations marked *
+are kernels whose bytes are written down here, since they run only on a GPU.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Card:
     launch_s: float = 2.5e-6
     """Least time of a kernel."""
     peak_per_s: float = 989e12
-    """FLOP/s of the data sheet, of which MFU is the share."""
+    """FLOP/s of the data sheet, relative to which MFU is given."""
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Accuracy and speed of `rewards.verifiers.grounding` on claims about real recordings.
+"""Measures accuracy and speed of `rewards.verifiers.grounding` on claims about real recordings.
 
     scripts/bench grounding [--clips 300] [--json]
 

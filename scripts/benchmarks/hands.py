@@ -1,5 +1,7 @@
-"""Tables (markdown, on stdout) of finished runs of `speech_hands`, the seeds side by side: what each arm gains, and how it
-chooses. All in percent, 95 % intervals over prompts in brackets.
+"""Prints tables (markdown) of finished runs of `speech_hands`, the seeds side by side: what each arm gains, and how it
+chooses.
+
+All in percent, 95 % intervals over prompts in brackets.
 
 python scripts/benchmarks/hands.py runs/speech_hands
 """

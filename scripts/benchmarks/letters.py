@@ -1,4 +1,4 @@
-"""A verifier for random models, so that advantages are not all zero; the peer calls the same function."""
+"""Verifies answers of random models so that advantages are not all zero; the peer calls the same function."""
 
 from __future__ import annotations
 

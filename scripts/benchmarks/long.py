@@ -1,4 +1,5 @@
-"""One PPO step of 16 sequences of 10,240 tokens on the small model: seconds of each phase, peak memory of each role.
+"""Runs one PPO step of 16 sequences of 10,240 tokens on the small model: seconds of each phase, peak memory of each
+role.
 
 scripts/bench long [--json FILE] [key=value …]
 """

@@ -1,4 +1,4 @@
-"""Speed of sampling and updating a pretrained model, beside the arithmetic that the machine can do.
+"""Measures the speed of sampling and updating a pretrained model, beside the arithmetic that the machine can do.
 
 scripts/bench model FOLDER [--json FILE] [--threads N]
 """

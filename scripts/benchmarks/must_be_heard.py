@@ -1,5 +1,8 @@
-"""A table (markdown, on stdout) of what the filter of finished runs of `findings/heard_only` dropped, the seeds side by side: which
-questions the text gives away is known there. Beside it what chance by the number of answers alone would have dropped.
+"""Prints a table (markdown) of what the filter of finished runs of `findings/heard_only` dropped, the seeds side by
+side.
+
+There it is known which questions the text gives away. Beside it stands what guessing among the answers would have
+dropped.
 
 python scripts/benchmarks/must_be_heard.py runs/neighbours/heard_only
 """

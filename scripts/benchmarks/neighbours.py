@@ -1,4 +1,5 @@
-"""Tables of finished runs of the neighbours' recipes, on stdout, the seeds side by side; and curves of the RLHF miniature.
+"""Prints tables of finished runs of the neighbours' recipes, the seeds side by side, and draws curves of the RLHF
+miniature.
 
 python scripts/benchmarks/neighbours.py [--svg docs/rlhf.svg] runs/sightsound runs/step_audio_r1_5_mini …
 """

@@ -1,7 +1,7 @@
-"""Groundtone's side: the `rlvr` stage as a recipe runs it, on the actors a recipe starts.
+"""Runs Groundtone's side: the `rlvr` stage as a recipe runs it, on the actors that a recipe starts.
 
-Only the tracker is wrapped, so that the loop waits between two steps while another library has its turn; and the curriculum tells in
-which order it draws, which is the order in which samples are dealt to the engines.
+Only the tracker is wrapped, so that the loop waits between two steps while another library has its turn, and the
+curriculum, which reports the order of its draws: in this order samples are dealt to the engines.
 
     python scripts/benchmarks/ours.py LOAD FOLDER [key=value …]       (started by peer.py)
 """
@@ -80,7 +80,7 @@ class TurnTracker(Tracker):
         self.counts = {"samples": len(scored), "tokens": sum(lengths), "longest": max(lengths), "lengths": lengths}
 
     def record(self, step: int, metrics: Mapping[str, Any]) -> None:
-        super().record(step, metrics)  # the last that a step records
+        super().record(step, metrics)  # the last thing that a step does
         phases = {name: float(metrics[f"time/{name}"]) for name in PHASES}
         self.turns.step({**phases, **self.counts})
 

@@ -1,4 +1,4 @@
-"""Latency of paced answers: tokens and seconds before the first word, for each mode, one question at a time (docs/realtime.md).
+"""Measures the latency of paced answers: tokens and seconds before the first word, for each mode (docs/realtime.md).
 
 .venv/bin/python scripts/benchmarks/paced_latency.py MODEL [--think 80] [--speak 20] [--questions N] [--audio CLIP] [--json FILE]
 """
@@ -32,7 +32,7 @@ def measure(
     paced, figures = PacedEngine(engine.worker, engine.chat, pace), list[dict[str, Any]]()
     try:
         for number in range(questions):
-            engine.worker.engine.reset_prefix_cache()  # a mode must not find what another has computed
+            engine.worker.engine.reset_prefix_cache()  # a mode must not profit from what another has computed
             messages = [Message("user", AUDIO_PATCH * len(clips) + ASKED[number % len(ASKED)])]
             tokens = tuple(engine.chat.prompt(messages, clips))
             length = len(engine.chat.prompt(messages, clips, expand=True))

@@ -1,9 +1,9 @@
-"""Soak test of `rl serve --pace`: many streams at once, each held against its own lone answer, while others hang up.
+"""Soaks `rl serve --pace`: many streams at once, each compared with its own answer when alone, while others hang up.
 
     scripts/soak --pace [--streams N] [--rounds R] [--json FILE]
 
-No token may be lost, repeated or another stream's, no decoder may run on for a client that has left, and the server may not
-grow (docs/realtime.md).
+No token may be lost, be repeated or come from another stream, no decoder may run on for a client that has left, and the
+server's memory may not grow (docs/realtime.md).
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
-"""Groundtone beside TRL on the same model, prompts, lengths, algorithm and machine, in turns; and our rollouts beside vLLM
-alone, verification and weight sync. `scripts/bench` runs it; docs/benchmarks.md explains what is measured and why.
+"""Compares Groundtone with TRL on the same model, prompts, lengths, algorithm and machine, in turns.
+
+It also compares our rollouts with vLLM alone, and measures verification and weight sync. `scripts/bench` runs it;
+docs/benchmarks.md explains what is measured and why.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ PEER_GOALS = {"fixed": (1.1, 1.5), "tail": (2.5, 4.0)}
 
 @dataclass(frozen=True)
 class Side:
-    """Figures of one contestant over all its turns."""
+    """Figures of one contestant, over all its turns."""
 
     samples_per_second: float
     tokens_per_second: float
@@ -83,7 +85,7 @@ class Goal:
 
     @property
     def is_met(self) -> bool:
-        """True if the figure keeps the bound."""
+        """True if the figure is within the bound."""
         return self.measured >= self.goal if self.least else self.measured <= self.goal
 
 

@@ -1,4 +1,4 @@
-"""A run in a process of its own, of which processes are killed and which is resumed whenever it ends too early."""
+"""Keeps a run alive in a process of its own: its processes are killed, and it is resumed whenever it ends too early."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Kill:
 
     victim: str
     step: int
-    """Steps that were recorded when it was killed."""
+    """Number of steps that were recorded when it was killed."""
     answer: str
     """Remedy: a new process in its place, a new cluster, or a new driver (`--resume`)."""
     seconds: float
@@ -155,7 +155,7 @@ class Run:
             return Kill(victim.name, step, "not killed: the run had ended", 0.0)
         with suppress(psutil.NoSuchProcess):  # it has just ended by itself
             process.send_signal(signal.SIGKILL)
-        # The step at work may need the victim no more: the one after it begins without.
+        # The current step may not need the victim any more; the one after it begins without the victim.
         self.wait(lambda: self.is_done() or (self.process.poll() is None and self.last_step > step + 1))
         answer = "a new process"
         if self.resumes > resumes:

@@ -1,5 +1,7 @@
-"""Samples a second of an rlvr stage on 1 to 128 nodes, in sync and running ahead, by simulation; what holds it up, and what would
-lift that. `--check` holds the simulation against real runs on this machine instead. docs/benchmarks.md explains both.
+"""Simulates an rlvr stage on 1 to 128 nodes, in sync and running ahead: samples a second, the bottleneck, and what
+would lift it.
+
+`--check` compares the simulation with real runs on this machine instead. docs/benchmarks.md explains both.
 
     scripts/bench scale [RECIPE] [KEY=VALUE …] [--nodes N …] [--lags N …] [--detail N] [--mean TOKENS] [--spread S] [--json FILE]
     scripts/bench scale --check [--loads fixed tail] [--engines 1 2] [--steps N] [--rounds N] [--json FILE]
@@ -34,7 +36,7 @@ class Placement:
 
     nodes: int
     engine_nodes: int | None
-    """None: all nodes have both, in turns."""
+    """Nodes with engines; None: all nodes have both, in turns."""
 
     @property
     def train_nodes(self) -> int:
@@ -59,7 +61,8 @@ class Point:
 
 def run(job: Job, placement: Placement, max_lag: int) -> Result:
     """Simulate a job on such nodes."""
-    # Shared devices write max_lag + 1 steps' samples together and then train on them: whole such rounds are measured.
+    # With shared devices the samples of max_lag + 1 steps are written together and then trained on, so whole rounds of
+    # so many steps are measured.
     steps = (max_lag + 1) * ceil(LEAST_STEPS / (max_lag + 1))
     engines = (placement.engine_nodes or placement.nodes) * job.gpus_per_node // job.engine_gpus
     setting = Setting(
@@ -106,7 +109,7 @@ def best(job: Job, nodes: int, max_lag: int) -> Point | None:
 
 
 def find_bottleneck(job: Job, placement: Placement, result: Result) -> str:
-    """Return what most of a step's time goes to that is no even arithmetic."""
+    """Return what takes most of a step's time beside evenly shared arithmetic."""
     lengths = [n for group in range(job.prompts_per_step) for n in job.lengths.group(group, job.samples_per_prompt)]
     parts = job.train_parts(lengths, placement.train_nodes)
     whole = sum(parts.values())
@@ -178,7 +181,7 @@ def show_detail(console: Console, job: Job, nodes: int, lags: Sequence[int]) -> 
     table.add_section()
     together, prompts = job, job.prompts_per_step
     for i, (name, change) in enumerate(changes(job)):
-        # Of two sizes of the batch the later is meant in place of the earlier.
+        # A later change of the batch's size replaces an earlier one.
         together = change(replace(together, prompts_per_step=prompts) if name.startswith("prompts") else together)
         if i:
             add(f"… and {name}", together)

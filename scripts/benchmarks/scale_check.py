@@ -1,10 +1,13 @@
-"""Holds the simulation of `scripts/bench scale` against real runs on this machine: it is fed with measured times of an engine's step
-and of an update, and with the lengths that were really drawn, and must give the samples a second of the whole run.
+"""Compares the simulation of `scripts/bench scale` with real runs on this machine.
 
-An engine is measured with few and with many samples of few and of many tokens: by itself for runs in sync, and beside a run in sync
-for runs that run ahead, whose engine works beside a trainer, a driver and Ray. The trainer's times are those of a turn in sync, with
-the same beside it; the turns after it are what is predicted. Engines and ranks have a core each, so on two cores one engine may
-run ahead of one rank; two engines with two ranks work in turns with these, and so are tried in sync.
+The simulation is given measured times of an engine's step and of an update, and the lengths that were really drawn; it
+must predict the samples a second of the whole run.
+
+An engine is measured with few and with many samples of few and of many tokens: by itself for runs in sync; and for runs
+that run ahead, whose engine works beside a trainer, a driver and Ray, beside a run in sync. The trainer's times are
+those of a turn in sync under the same conditions; the turns after it are predicted. Engines and ranks have a core each:
+on two cores one engine may run ahead of one rank, while two engines and two ranks work in turns, and so are tried in
+sync.
 """
 
 from __future__ import annotations
@@ -124,7 +127,7 @@ def predict(
 
     setting = Setting(
         engines=engines,
-        # An engine that is at work stands still while new weights are on their way.
+        # An engine at work stands still while new weights are on their way.
         engine=replace(times.engine, swap_s=phases.transfer_s if max_lag else 0.0),
         train_s=lambda step_lengths: phases.train_s * sum(step_lengths),
         transfer_s=phases.transfer_s,

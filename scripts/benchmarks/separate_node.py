@@ -1,4 +1,5 @@
-"""A Ray cluster of two nodes on this machine, the second of which is in a network namespace of its own and can be cut off."""
+"""Starts a Ray cluster of two nodes on this machine; the second is in a network namespace of its own and can be cut
+off."""
 
 from __future__ import annotations
 
@@ -54,7 +55,8 @@ class Link:
 
     def cut(self) -> None:
         """Lose every packet of either side from now on, in silence, as a broken switch does."""
-        # A link that is set down would tell both sides at once, and take their own addresses away.
+        # Packets are dropped instead of setting the link down, which both sides would notice at once, and which would
+        # take their own addresses away.
         ip(f"neigh replace {self.far} lladdr {NOBODY} dev {self.interface} nud permanent")
         ip(f"-n {self.name} neigh replace {self.near} lladdr {NOBODY} dev {self.interface} nud permanent")
 

@@ -1,5 +1,5 @@
-"""A discrete-event simulation of reinforcement learning that runs ahead, in plain Python: engines that write samples, a trainer
-that learns from them step by step, and verifiers between the two.
+"""Simulates reinforcement learning that runs ahead, by discrete events: engines that write samples, a trainer that
+learns from them step by step, and verifiers between the two.
 
 The rule is that of `rlvr.max_lag`. Groups are drawn, and trained on, in one order. While step s (from 1) is waited for or
 trained on, at most (s + max_lag) × prompts_per_step groups have been drawn. Nothing is dropped. After the update the engines
@@ -26,15 +26,15 @@ class EngineTimes:
     """Seconds of one engine. A step writes one token of every running sample."""
 
     step_s: float
-    """A step, whatever runs."""
+    """Seconds of a step, whatever runs."""
     sample_s: float = 0.0
-    """More for each sample that runs."""
+    """Additional seconds of a step for each running sample."""
     token_s: float = 0.0
-    """More for each token in the cache of the running samples."""
+    """Additional seconds of a step for each token in the cache of the running samples."""
     read_s: float = 0.0
-    """Reading a token of a prompt, or of a running sample whose cache was discarded."""
+    """Seconds to read a token of a prompt, or of a running sample whose cache was discarded."""
     swap_s: float = 0.0
-    """Taking new weights."""
+    """Seconds to take new weights."""
     slots: int = 256
     """Most samples at once."""
 
@@ -52,7 +52,8 @@ class Setting:
     engines: int
     engine: EngineTimes
     train_s: Callable[[Sequence[int]], float]
-    """Tokens of each sample of a step, without its prompt -> seconds of its logprobs and updates."""
+    """Function from the tokens of each sample of a step, without prompts, to the seconds of its logprobs and
+    updates."""
     transfer_s: float
     """Seconds from the end of an update until the engines may take the weights."""
     prompts_per_step: int
@@ -61,11 +62,11 @@ class Setting:
     prompt_tokens: int = 0
     max_lag: int = 0
     shared: bool = False
-    """Engines and trainer have the same devices, and work in turns."""
+    """True if engines and trainer have the same devices and work in turns."""
     verify_s: float = 0.0
     """Seconds of judging a sample."""
     verifiers: int = 1_000_000
-    """Samples that are judged at once."""
+    """Number of samples that are judged at once."""
 
 
 @dataclass(frozen=True)
@@ -97,11 +98,11 @@ class _Engine:
     clock: float = 0.0
     steps: int = 0
     tokens: int = 0
-    """In the cache."""
+    """Number of tokens in the cache."""
     running: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
     """Heap of (step after which it ends, sample)."""
     stamp: int = 0
-    """Of its next event; one of an older stamp is void."""
+    """Stamp of its next event; events with an older stamp are void."""
 
 
 def simulate(setting: Setting, steps: int, warmup: int = 0) -> Result:
@@ -124,7 +125,7 @@ class _Simulation:
         self.missing: dict[int, int] = {}
         """Samples of a step that are not yet judged."""
         self.judging: list[float] = []
-        """When each verifier is free."""
+        """Times at which each busy verifier is free again, as a heap."""
         self.step = 1
         self.version = 0
         self.ends: list[float] = []
@@ -205,7 +206,7 @@ class _Simulation:
         heapq.heappush(engine.running, (engine.steps + self.lengths[sample], sample))
 
     def advance(self, engine: _Engine, now: float) -> None:
-        """Step the engine until `now` at least: to the end of the step that is on the way then."""
+        """Step the engine until `now` or later: to the end of the step that is under way then."""
         if not engine.running:
             engine.clock = max(engine.clock, now)
             return
@@ -232,7 +233,7 @@ class _Simulation:
         engine.tokens += count * steps
 
     def schedule(self, i: int) -> None:
-        """Tell when the engine's next sample ends."""
+        """Add an event for the end of the engine's next sample; its earlier event becomes void."""
         engine = self.engines[i]
         engine.stamp += 1
         if engine.running:
@@ -241,7 +242,7 @@ class _Simulation:
             heapq.heappush(self.events, (ends, self.ENGINE, i, engine.stamp))
 
     def finish_samples(self, i: int, now: float) -> None:
-        """End the samples whose last token is written, and let others take their places."""
+        """End the samples whose last token is written, and begin waiting ones in their places."""
         engine = self.engines[i]
         self.take_steps(engine, engine.running[0][0] - engine.steps)
         while engine.running and engine.running[0][0] <= engine.steps:
@@ -286,7 +287,7 @@ class _Simulation:
         heapq.heappush(self.events, (begins + train_s + self.setting.transfer_s, self.TRAINED, self.step, 0))
 
     def publish(self, now: float) -> None:
-        """End the step: the engines take its weights, and more is drawn."""
+        """End the step: the engines take its weights, and more groups are drawn."""
         times = self.setting.engine
         self.ends.append(now)
         self.shares["training"] += self.train_s

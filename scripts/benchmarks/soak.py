@@ -1,5 +1,7 @@
-"""Soak test of the verifiers' pool: ten thousand samples, most of them harmful. No sample may cost another one its verdict,
-and no process, file, descriptor or memory may be left behind (docs/benchmarks.md).
+"""Soaks the verifiers' pool with ten thousand samples, most of them harmful.
+
+No sample may cost another one its verdict, and no process, file, descriptor or memory may be left behind
+(docs/benchmarks.md).
 
     scripts/soak [--samples N] [--json FILE]
     scripts/soak --pace [--streams N] [--rounds R] [--mode MODE] [--json FILE]    # `rl serve` instead: paced_soak.py

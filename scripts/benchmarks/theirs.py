@@ -1,4 +1,4 @@
-"""TRL's side: `GRPOTrainer` with transformers generation, in TRL's own environment (started by peer.py).
+"""Runs TRL's side: `GRPOTrainer` with transformers generation, in TRL's own environment (started by peer.py).
 
     python scripts/benchmarks/theirs.py LOAD MODEL THREADS MICRO_BATCH
 

@@ -1,5 +1,7 @@
-"""Turns for benchmarks: each contestant is a process that works only in its turn, so that all are measured on the same
-machine in the same minutes, interleaved, each with the whole machine to itself."""
+"""Gives the contestants of a benchmark turns: each is a process that works only in its turn.
+
+So all are measured on the same machine in the same minutes, interleaved, each with the whole machine to itself.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +69,7 @@ class Player:
             stdout=subprocess.PIPE,
             stderr=log.open("w"),
             text=True,
-            # Spinning OpenMP threads are as fast on quiet cores and many times slower on shared ones.
+            # OpenMP threads must not spin: that is no faster on quiet cores and many times slower on shared ones.
             env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": str(Path(__file__).parents[2])},
         )
         self.facts: dict[str, Any] = {}

@@ -1,5 +1,7 @@
-"""Accuracy and speed of the verifiers: agreement with labelled answers, programs that must pass and fail, throughput
-beside the same verifier without isolation, the cost of hanging samples and of a sandbox (docs/benchmarks.md).
+"""Measures accuracy and speed of the verifiers (docs/benchmarks.md).
+
+Agreement with labelled answers, programs that must pass and fail, throughput beside the same verifier without
+isolation, and the cost of hanging samples and of a sandbox.
 
     scripts/bench verifiers [--json FILE] [--quick]
 """

@@ -1,4 +1,4 @@
-"""The work that both libraries do: a model, prompts, a reward, and lengths that are the same for both by construction.
+"""Defines the work that both libraries do: a model, prompts, a reward, and lengths that are the same by construction.
 
 How a sample ends is a property of the *model*, so that neither library needs a setting of its own for it: one entry of
 the hidden state is the same for every token (a constant in the embedding that no layer writes to), and the end token's

@@ -1,4 +1,4 @@
-"""The two programs inside the sandboxes of the `code` verifier: one runs a candidate's code, the other its tests.
+"""Runs inside the sandboxes of the `code` verifier: a candidate's code in one of them, its tests in the other.
 
 The two share a socket and nothing else. The tests ask the candidate's process for values and compare them on their own
 side, with interpreters, names and expectations that the candidate's code cannot reach: whatever it prints, patches,

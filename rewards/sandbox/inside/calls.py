@@ -1,4 +1,4 @@
-"""Tests that are calls with the values that they must return."""
+"""Checks calls against the values that they must return."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _find_difference(value: Any, right: Any, tolerance: float) -> str | None:
 
 
 def number_keys(argument: Any) -> Any:
-    """Return an argument with integers for the keys of a mapping whose keys all are: JSON has none but texts."""
+    """Return an argument with its mapping's keys as integers if all of them are written so: JSON's keys are texts."""
     if isinstance(argument, _MAPPING) and argument and all(key.lstrip("-").isdecimal() for key in argument):
         return {int(key): value for key, value in argument.items()}
     return argument
@@ -69,7 +69,7 @@ def same_number(value: float, right: float, tolerance: float) -> bool:
         return True
     if isinstance(value, int) and isinstance(right, int):
         return False
-    # An integer has no size to be relative to: of 10000019, 1e-6 would be ten units.
+    # No relative tolerance for an integer: a share of 1e-6 of 10000019 would be ten units.
     size = max(1.0, abs(right)) if isinstance(right, float) else 1.0
     try:
         return math.isfinite(right) and abs(value - right) <= tolerance * size

@@ -1,4 +1,4 @@
-"""The candidate's side: runs its program as a module, then answers what the tests ask of it.
+"""Runs the candidate's program as a module, then answers what the tests ask of it.
 
 Nothing here is trusted: the program shares this process and may patch all of it.
 """
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def find_operation(name: str) -> Callable[..., object]:
-    """Return what carries out a request: one of those below, or an operator such as `__lt__`."""
+    """Return the function that carries out a request: one of `_OPERATIONS`, or an operator such as `__lt__`."""
     return _OPERATIONS[name] if name in _OPERATIONS else getattr(operator, name)
 
 

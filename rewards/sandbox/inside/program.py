@@ -1,4 +1,4 @@
-"""Runs a program for what it prints."""
+"""Runs a program whose output is judged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tests' view of the candidate's process: a connection, and proxies for the objects that stay there.
+"""Connects the tests to the candidate's process, with proxies for the objects that stay there.
 
 **What a test may take from a candidate.** Values of Python's own types arrive as data, taken apart by these types' own
 methods, and are compared here. An object of a class of the candidate's stays where it is, and what it would answer to
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any  # any value of the candidate's or the tests'
 
-# Not raised again here: a candidate that raises them in `assert all(map(f, …))` would end the loop and pass.
+# Exceptions that are not raised again on this side: raised within `assert all(map(f, …))` they would end the loop, and
+# the test would pass.
 _ENDS_LOOPS = ("StopIteration", "StopAsyncIteration", "GeneratorExit")
 _OF_PLAIN_TYPES = {name for kind in (str, bytes, list, tuple, dict, set, int, float) for name in dir(kind)}
 _OPERATORS = (
@@ -58,11 +59,12 @@ HOLDER = 2
 
 
 class Refused(BaseException):
-    """An object of the candidate's was to decide a test. No Exception: a test that expects one must not pass by it."""
+    """Refusal to let an object of the candidate's decide a test. No subclass of Exception, so that a test that expects
+    an exception does not pass by it."""
 
 
 class OwnUnsendable(Unsendable):
-    """A value of the tests' own making that has no form on the wire, as a lambda, whatever the candidate answered."""
+    """A value that only the tests can have made and that has no form on the wire, such as a lambda."""
 
 
 class Link:
@@ -71,7 +73,7 @@ class Link:
     def __init__(self, channel: int) -> None:
         self._channel = channel
         self.has_answered = False
-        """True once the current test has taken a value from the candidate, which may be behind all that follows."""
+        """True once the current test has taken a value from the candidate; what follows may depend on it."""
         self.records: dict[str, type] = {}
         """Classes that the prompt defines, as `ListNode`. Their objects cross as data: the values of their attributes."""
 
@@ -91,7 +93,7 @@ class Link:
         except BaseException:
             self.has_answered = True
             raise
-        # The function itself, which every test asks for, says nothing yet.
+        # A proxy for the function itself, which every test asks for, is no answer yet.
         self.has_answered = self.has_answered or message[0] != "name" or type(value) is not Remote
         return value
 
@@ -146,14 +148,15 @@ class Remote:
     """A proxy for an object in the candidate's process."""
 
     def __init__(self, link: Link, index: int, steps: int) -> None:
-        """`steps`: how far from here on objects answer for themselves: 1 stands for this one alone."""
+        """Stand for object number `index`. For `steps` steps from here objects answer for themselves: 1 is only this
+        one."""
         self.__dict__.update(_link=link, _index=index, _steps=steps)  # `__setattr__` sets those of the object
 
     def _ask(self, *message: object) -> Any:
         return self._link.ask(self._steps - 1 if self._steps < CLASS_UNDER_TEST else self._steps, *message)
 
     def _answer(self, operation: str, *operands: object) -> Any:
-        """Return what the object itself answers. Raises Refused where it may not."""
+        """Return the object's own answer. Raises Refused if it may not answer for itself."""
         self._check(operation)
         return self._ask(operation, self, *operands)
 
@@ -196,7 +199,7 @@ class Remote:
         return str(self._answer("repr"))
 
     def __bool__(self) -> bool:
-        # An object is true unless it says otherwise, which it may not everywhere.
+        # An object is true unless it says otherwise, and only some objects may say so.
         return self._steps <= 0 or self._ask("truth", self) is True
 
     def __eq__(self, other: object) -> bool:

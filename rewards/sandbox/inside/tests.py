@@ -1,4 +1,4 @@
-"""The tests' side: runs them, with a proxy for every name that only the candidate's program defines."""
+"""Runs the tests, in a process of their own, with a proxy for every name that only the candidate's program defines."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 ENDED = "the candidate's process ended"
-"""Why a test failed whose candidate answers no more."""
+"""Reason of a failed test whose candidate does not answer any more."""
 
 
 class BrokenTests(Exception):
-    """Tests that cannot be run, whatever the candidate: no fault of its own."""
+    """Error for tests that cannot be run whatever the candidate is, so that it is not to blame."""
 
 
 def main(channel: int) -> None:
@@ -72,7 +72,7 @@ def examine(task: dict[str, Any], link: Link) -> list[str | None]:
     names.shadowed_builtins, names.classes = frozenset(task["shadowed_builtins"]), frozenset(task["classes"])
     setup = _run_preamble([task["preamble"], *task["imports"]], names)
     function = task["entry_point"].partition("(")[0].partition(".")[0]  # `Solution().add` is looked up as `Solution`
-    if function:  # the preamble may define it as a stub, which must not hide the candidate's
+    if function:  # the preamble may define a stub of it, which must not hide the candidate's function
         names.pop(function, None)
         names.shadowed_builtins |= {function}
     link.records = {name: v for name, v in names.items() if isinstance(v, type) and v.__module__ == "tests"}
@@ -87,7 +87,7 @@ def examine(task: dict[str, Any], link: Link) -> list[str | None]:
         return _run_calls(names=names, **task["calls"])
     outcomes: list[str | None] = []
     for code in task["tests"]:
-        link.has_answered = False  # an assertion hands nothing on to the next
+        link.has_answered = False  # assertions are independent: each starts without an answer of the candidate's
         # `code=code`: a lambda looks its names up when it is called
         outcomes.append(_run_test(lambda code=code: exec(compile(code, "test.py", "exec"), names)))
     if task["module"]:

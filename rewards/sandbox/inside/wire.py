@@ -1,6 +1,6 @@
-"""Values on the socket between the two sandboxes: frames of a length and JSON, with a tag for each type that JSON lacks.
+"""Sends values between the two sandboxes: frames of a length and JSON, with a tag for each type that JSON lacks.
 
-Not pickle: whoever reads a pickle executes it.
+Not pickle, since reading a pickle can execute code.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _EMPTY: Any = {}
 _VIEWS: Any = (type(_EMPTY.keys()), type(_EMPTY.values()), type(_EMPTY.items()))
 _GROUPS: dict[str, Any] = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}
 # Types of the standard library that arrive as they are: tag -> (module, its parts as plain data, the value of these parts).
-# Only the exact type: what a subclass of the candidate's defines anew must not have a say.
+# Only values of exactly these types: methods that a subclass of the candidate's overrides must have no effect.
 _STANDARD: dict[str, tuple[str, Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
     "Fraction": ("fractions", lambda v: (v.numerator, v.denominator), lambda kind, parts: kind(*parts)),
     "Decimal": ("decimal", str, lambda kind, text: kind(text)),
@@ -87,8 +87,8 @@ def _read_exactly(descriptor: int, count: int) -> bytes:
 
 def encode(value: Any, encode_object: Callable[[object], object]) -> object:
     """Return a value in JSON's types; `encode_object` encodes what is no plain data."""
-    # Every branch takes the value apart by its base type's own method: a subclass of the candidate's arrives as a plain
-    # value, and an `__eq__`, `__int__` or `__iter__` of its own has no say.
+    # Every branch takes the value apart by the methods of its base type: an object of a candidate's subclass arrives as
+    # a plain value, and its own `__eq__`, `__int__` or `__iter__` has no effect.
     if value is None or isinstance(value, bool | str):
         return value if value is None or isinstance(value, bool) else str.__str__(value)
     if isinstance(value, int):
@@ -124,7 +124,8 @@ def encode(value: Any, encode_object: Callable[[object], object]) -> object:
 
 def _is_standard(value: object, module: str) -> bool:
     kind: Any = type(value)
-    # dict_keys and its like have no name in `builtins`, and a class of the candidate's may call itself by theirs.
+    # dict_keys and the like have no name in `builtins`, so they are compared by type: a class of the candidate's may
+    # have the same name.
     return kind in _VIEWS if module == "builtins" else getattr(sys.modules.get(module), kind.__name__, None) is kind
 
 

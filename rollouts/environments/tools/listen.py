@@ -29,7 +29,8 @@ def listen(
     prompt: Prompt, start: float, end: float, clip: int = 1, *, least_s: float = 0.2, elsewhere: bool = False
 ) -> Clip:
     """Hear the stretch of a clip from `start` to `end` seconds again."""
-    # `elsewhere` is a control: a model that loses nothing by the sound of another stretch does not listen to what it asks for.
+    # `elsewhere` is a control experiment: a model that does as well with the sound of another stretch does not use what
+    # it asks for.
     if not 1 <= clip <= len(prompt.clips):
         raise Unheard("no_clip", f"there is no clip {clip}")
     wave = waveform(prompt.clips[clip - 1])
@@ -38,7 +39,7 @@ def listen(
         raise Unheard("malformed", "start and end are to be seconds")
     if end < start:
         raise Unheard("reversed", f"from {start:g} to {end:g} s is reversed")
-    # Half a sample of slack: the end of a clip is written in few decimals.
+    # 50 ms of slack: the end of a clip is often written with one decimal.
     if start < 0 or end > seconds + 0.05:
         raise Unheard("out_of_clip", f"{start:g} to {end:g} s leaves the clip of {seconds:.2f} s")
     first, last = round(start * SAMPLE_RATE), min(round(end * SAMPLE_RATE), len(wave))
@@ -67,7 +68,7 @@ def _another_stretch(first: int, last: int, wave: np.ndarray) -> tuple[int, int]
     starts = starts[(starts + length <= first) | (starts >= last)]
     if not len(starts):
         return half_way, half_way + length  # every other stretch shares sound with this one
-    # Not silence: a model sees by it that nothing was put in, whether it listens to sound or not.
+    # Another stretch must not be silence, by which a model could tell it from the one that it asked for.
     power = np.concatenate(([0.0], np.cumsum(np.square(wave, dtype=np.float64))))
     energies = power[starts + length] - power[starts]
     enough = energies >= min((power[last] - power[first]) / 2, energies.max())
