@@ -25,7 +25,15 @@ COLUMNS = {
     "heard_only": {"accuracy": "heard", "accuracy_silenced": "silenced", "audio_reliance": "heard less silenced"},
     "taught_or_rewarded": {"accuracy": "accuracy", "think_rate": "has a chain"},
     "drawn_by_pass_rate": {"accuracy": "accuracy", "part/wer": "1 − word error rate"},
-    "claims": {**GROUNDED, "claims": "claims an answer"},
+    "claims": {
+        "accuracy": "right",
+        "grounding": "grounding",
+        "claims_true": "claims that are true",
+        "right_and_faithful": "right and faithful",
+        "right_but_unfaithful": "right but unfaithful",
+        "wrong_but_faithful": "wrong but faithful",
+        "wrong_and_unfaithful": "wrong and unfaithful",
+    },
     "arriving_sums": {
         "accuracy": "accuracy",
         "accuracy_silenced": "silenced",
