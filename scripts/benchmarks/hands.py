@@ -34,6 +34,7 @@ GAINS = {
     "arbitration/gap_closed": "gap closed",
     "arbitration/asked": "asked",
 }
+COUNTS = ("arbitration/rewrites",)
 WITH_INTERVAL = ("accuracy", "arbitration/gap_closed")
 CHOICES = {
     "arbitration/takes_internal": "internal",
@@ -64,6 +65,8 @@ def render_table(runs: Sequence[Mapping[str, Mapping[str, float]]], columns: Map
 def _show(name: str, metrics: Mapping[str, float]) -> str:
     if name not in metrics:
         return "–"
+    if name in COUNTS:
+        return f"{metrics[name]:.0f}"
     value = f"{100 * metrics[name]:.1f}"
     if name in WITH_INTERVAL:
         value += f" ({100 * metrics[f'{name}/low']:.0f} to {100 * metrics[f'{name}/high']:.0f})"
