@@ -225,16 +225,11 @@ class Chat:
         return bisect_right(range(len(ids)), close, key=lambda n: len(self._decode(ids[:n]))) - 1
 
     def closing_in(self, ids: Sequence[int]) -> slice:
-        """Return the place of the tokens of a turn that close its chain: behind its last word, up to the last `</think>`; nothing
-        where it is not closed."""
-        text = self._decode(ids)
+        """Return the place of a turn's tokens from the last word of its chain to the last `</think>`; an empty one without it."""
+        text, length = self._decode(ids), lambda count: len(self._decode(ids[:count]))
         close = text.rfind(THINK_CLOSE)
         if close < 0:
             return slice(0, 0)
-
-        def length(count: int) -> int:
-            return len(self._decode(ids[:count]))
-
         counts = range(len(ids) + 1)
         first = bisect_right(counts, len(text[:close].rstrip()), key=length) - 1
         return slice(first, bisect_left(counts, close + len(THINK_CLOSE), key=length))
