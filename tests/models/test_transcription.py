@@ -10,7 +10,7 @@ import pytest
 from pretrained_models import pretrained_model
 from real_data import data_file, real
 
-from models.transcription import check_recogniser, transcribe
+from models.transcription import check_recogniser, most_tokens, transcribe
 from rl.config import ConfigError
 from rl.data.tasks.recordings import recordings
 from rl.data.transcripts import write_digits
@@ -24,6 +24,11 @@ def test_whisper_hears_spoken_digits() -> None:
     pairs = [(prompt.answer, prompt.clips[0]) for prompt in prompts]
     heard = [write_digits(text) for text in transcribe(folder, [clip for _, clip in pairs])]
     assert heard == [answer for answer, _ in pairs]
+
+
+@pytest.mark.parametrize(("seconds", "tokens"), [(0.0, 16), (0.55, 22), (3.0, 46), (30.0, 316), (600.0, 440)])
+def test_no_more_is_heard_than_can_be_said(seconds: float, tokens: int) -> None:
+    assert most_tokens(seconds) == tokens
 
 
 def test_only_a_whisper_is_taken(tmp_path: Path) -> None:
