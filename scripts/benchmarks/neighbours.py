@@ -13,6 +13,7 @@ from pathlib import Path
 from curves import list_seeds, render_panel, render_svg
 from findings import read_curves
 
+from rl import bundled
 from rl.recipe import load
 from rl.run.summary import read_summary
 
@@ -100,7 +101,7 @@ def render_curves(folder: Path) -> str:
 
 
 def _path_of(name: str) -> str:
-    return f"findings/{name}" if name in ("heard_only", "taught_or_rewarded", "drawn_by_pass_rate") else name
+    return f"findings/{name}" if f"findings/{name}" in bundled.names() else name
 
 
 if __name__ == "__main__":

@@ -65,6 +65,16 @@ def test_the_tables_of_echo_name_stages_that_there_are(monkeypatch: pytest.Monke
     assert evaluated == set(tables.ARMS) >= {stage for pair in tables.DIFFERENCES.values() for stage in pair}
 
 
+def test_the_tables_of_paced_answers_and_of_hands_name_stages_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "scripts" / "benchmarks")
+    for recipe, script in (("mind_paced", "paced"), ("speech_hands", "hands")):
+        stages = {stage.name: stage.config for stage in load(recipe).stages if stage.kind == "evaluate"}
+        tables = importlib.import_module(script)
+        assert set(tables.ARMS) == set(stages)
+        if script == "paced":
+            assert all(set(tables.MODES) == set(config.pace.modes) for config in stages.values())
+
+
 def test_the_arms_of_echo_have_as_many_steps() -> None:
     stages = {stage.name: stage.config for stage in load("echo").stages}
     arms = ("once_more", "unheard", "heard")
