@@ -1,9 +1,12 @@
-"""A scored sample as a run records it."""
+"""A scored sample as a run records it, and a rollout as an environment is shown it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from rl.messages import Exchange
 from rl.types import Message, Prompt, Rollout, Scored, Verdict
 
 
@@ -23,3 +26,10 @@ def scored_sample(
     prompt = Prompt(id, (Message("user", "2 + 2?"),), answer, "sums")
     rollout = Rollout(prompt, 0, tokens, tokens >= 2, logprobs, "stop", 7, text)
     return Scored(rollout, Verdict(score, parts or {}, error, reason))
+
+
+def paused_rollout(prompt: Prompt, text: str, exchanges: Sequence[Exchange] = ()) -> Rollout:
+    """A rollout so far, for an environment that reads its text alone: two tokens of a prompt and two of the policy's."""
+    tokens = np.arange(4)
+    logprobs = np.zeros(2, np.float32)
+    return Rollout(prompt, 0, tokens, tokens > 1, logprobs, "stop", 0, text, exchanges=(*exchanges,))

@@ -83,8 +83,8 @@ class Recipe:
     """Paths, as the recipe has them, of the data sets that lie beside the recipe and not in the working directory; in
     `header` and `source` they are absolute."""
     open_counts: Mapping[str, bool] = field(default_factory=dict[str, bool])
-    """Those of `engines.count` and `trainer.ranks` that the recipe leaves to the machines; the value is False where it
-    does so on GPUs alone. In `header` they are numbers."""
+    """Counts (`engines.count`, `trainer.ranks`) that the recipe leaves to the machines; False where it does so on GPUs
+    alone. In `header` they are numbers."""
     open_dtype: bool = False
     """True where the recipe leaves model.dtype to the machines."""
 

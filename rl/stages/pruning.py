@@ -74,8 +74,8 @@ class PruneConfig:
             # The likeliest goes in any case: a demonstration that was chosen to lose a step loses one.
             gone = {i for i, chance in enumerate(chances, 1) if chance < 0.5 or chance == min(chances)}
             return "".join(step for i, step in enumerate(steps) if i not in gone).strip(), False
-        kept = steps[: count if self.steps == "uniform" else self.steps]
-        return "".join(kept).strip(), len(kept) < len(steps)
+        beginning = steps[: count if self.steps == "uniform" else self.steps]
+        return "".join(beginning).strip(), len(beginning) < len(steps)
 
 
 def prune_demonstrations(prompts: Sequence[Prompt], config: PruneConfig, seed: int, first: int) -> list[Prompt]:

@@ -15,10 +15,10 @@ from rl.types import Message, Prompt, Reply, Rollout
 def step(prompt: Prompt, rollout: Rollout) -> Reply | None:
     """Return the next piece of the sound behind `<more>`. A policy that ends its turn before the sound has ended is counted as
     `ended_early`, one that waits for more than there is as `nothing_more`."""
-    heard = sum(len(exchange.reply.clips) for exchange in rollout.exchanges)
+    pieces = sum(len(exchange.reply.clips) for exchange in rollout.exchanges)  # that have come so far
     newest = rollout.text[len(open_turn(rollout.exchanges)) :]
-    if MORE not in newest:
-        return None if heard == len(prompt.later) else Reply(note="ended_early", last=True)
-    if heard == len(prompt.later):
+    if MORE not in newest:  # it paused for nothing, so it has ended its turn
+        return None if pieces == len(prompt.later) else Reply(note="ended_early", last=True)
+    if pieces == len(prompt.later):
         return Reply(note="nothing_more")
-    return Reply((Message("assistant", AUDIO_PATCH),), (prompt.later[heard],), note="heard")
+    return Reply((Message("assistant", AUDIO_PATCH),), (prompt.later[pieces],), note="heard")

@@ -95,7 +95,7 @@ class Phases:
 
 @dataclass(frozen=True)
 class Times:
-    """What is measured and fed to the simulation."""
+    """Measured times that the simulation is fed with."""
 
     engine: EngineTimes
     phases: Phases

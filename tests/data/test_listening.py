@@ -12,6 +12,7 @@ from rl.audio import SAMPLE_RATE, waveform
 from rl.config import ConfigError
 from rl.data.inspection import inspect
 from rl.data.sources import DataConfig, load
+from rl.data.tasks import recordings as recordings_task
 from rl.data.tasks.questions import COMPARISONS, QUANTITIES
 from rl.data.tasks.sounds import KINDS
 from rl.types import AUDIO_PATCH, Prompt
@@ -398,6 +399,8 @@ def test_what_has_no_chain_to_wait_in_does_not_arrive(kinds: list[str] | None) -
         ConfigError, match=r"recordings\.arriving: only of the kinds restated_sum, sum_first; name these alone"
     ):
         next(iter(recordings("fsdd", "train", kinds=kinds, arriving=True)))
+    with pytest.raises(ConfigError, match=r"recordings\.arriving"):  # `rl check` counts, and makes none
+        recordings_task.count("train", "nowhere", kinds=kinds, arriving=True)
 
 
 @real

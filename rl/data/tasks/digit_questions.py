@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import accumulate
 from random import Random
 
+from rl.config import ConfigError
 from rl.data.rows import Row
 from rl.data.tasks.corpora import Collection, can_be_joined, joined_length_s
 from rl.data.tasks.items import Item, Planner, draw_distinct
@@ -156,9 +157,15 @@ DIGIT_PLANNERS: dict[str, Planner] = {
 """Kinds of questions on several spoken digits."""
 
 
+def check_arriving(arriving: bool, kinds: Sequence[str] | None) -> None:
+    """Raise ConfigError where questions are to arrive whose chains cannot wait."""
+    if arriving and not set(kinds or [""]) <= set(SENTENCES):
+        raise ConfigError(f"recordings.arriving: only of the kinds {', '.join(SENTENCES)}; name these alone in `kinds`")
+
+
 def hear_in_turn(prompt: Prompt) -> Prompt:
     """Return a prompt on a sum of which only the first digit is heard at once; its demonstration waits for each of the others
-    before it adds it."""
+    before it adds it, and `rollouts.environments.arriving:step` puts them into the chain."""
     (question,), told = prompt.messages, prompt.demonstration
     assert told is not None
     return replace(

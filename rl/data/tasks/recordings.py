@@ -26,7 +26,7 @@ from rl.data.tasks.corpora import (
     load_rows,
     locate_collection,
 )
-from rl.data.tasks.digit_questions import DIGIT_PLANNERS, SENTENCES, hear_in_turn
+from rl.data.tasks.digit_questions import DIGIT_PLANNERS, check_arriving, hear_in_turn
 from rl.data.tasks.impaired import Misheard, add_noise, check_noise, draw_noise
 from rl.data.tasks.items import Item, Planner, draw_distinct
 from rl.data.tasks.questions import (
@@ -71,18 +71,16 @@ def recordings(
     prompt a recording for encoder pretraining; `digits` and `sum`, of two spoken digits; `string`, of three by one speaker;
     `transcript`, of one to five to write down in words; `restated_sum` and `sum_first`, sentences on three) come in turn, at most `limit` prompts of each in a split; kinds that
     combine recordings have as many as there are recordings. `speakers`: recordings of these alone (default: of all).
-    `apart`: what would be joined into one clip is heard as a clip each, which an encoder that learned from single ones can tell
-    apart. `arriving`: the same, and of the sentences on three digits only the first is heard in the question; the environment
-    `rollouts.environments.arriving:step` puts the others into the chain. `noise_db`: white noise over each clip, at one of these ratios to it. `external`: what a made-up recogniser hears, `{errors:
+    `apart`: what would be joined is heard as a clip each, which an encoder that learned from single ones can tell apart.
+    `arriving`: the same, and of a sentence's digits only the first is heard at once (`hear_in_turn`). `noise_db`: white noise over each clip, at one of these ratios to it. `external`: what a made-up recogniser hears, `{errors:
     0.1, always_wrong: [jackson]}`, as the field `external`. Splits are those of the data and never mixed; where there is no
     test split, validation stands for it. A share `multiple_choice` asks for the letter of an option; `chains` are the shares of
     the styles of demonstrations and `ask` ends the questions of the style `asked` (`questions.CHAIN_STYLES`). Prompts on one
     recording have `fields["labels"]`, a label for each head of an encoder that applies. Raises ValueError."""
     check_share(multiple_choice, "recordings.multiple_choice")
     shares = Chains.build(chains, ask, "recordings")
+    check_arriving(arriving, kinds)
     misheard = _check_hearing(noise_db, external)
-    if (arriving and not set(kinds or ()) <= set(SENTENCES)) or (arriving and not kinds):
-        raise ConfigError(f"recordings.arriving: only of the kinds {', '.join(SENTENCES)}; name these alone in `kinds`")
     file = locate_collection(path)
     for item, ordinal in _plan(file, split, _as_tuple(kinds), limit, seed, _as_tuple(speakers)):
         recordings_by_id = load_clips(file)  # cached; only here, since planning needs no sound
@@ -123,9 +121,11 @@ def count(
     speakers: list[str] | None = None,
     noise_db: list[float] | None = None,
     external: dict[str, object] | None = None,
+    arriving: bool = False,
     **_: object,
 ) -> int:
     """Return the number of prompts that `recordings` makes, without reading sound."""
+    check_arriving(arriving, kinds)
     _check_hearing(noise_db, external)
     return len(_plan(locate_collection(path), split, _as_tuple(kinds), limit, seed, _as_tuple(speakers)))
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
+from samples import paused_rollout
 
 from rl.messages import Exchange
-from rl.types import Clip, Message, Prompt, Reply, Rollout
+from rl.types import Clip, Message, Prompt, Reply
 from rollouts.environments.arriving import step
 
 PIECES = tuple(Clip(f"{i}.wav") for i in range(1, 4))
@@ -15,14 +15,12 @@ PROMPT = Prompt("p", (Message("user", "<audio_patch>sum?"),), clips=PIECES[:1], 
 
 def play(*pieces: str, prompt: Prompt = PROMPT) -> list[Reply | None]:
     """The replies to what a policy writes, piece by piece."""
-    text, tokens = "", np.arange(4)
+    text = ""
     exchanges: list[Exchange] = []
     replies: list[Reply | None] = []
     for piece in pieces:
         text += piece
-        rollout = Rollout(
-            prompt, 0, tokens, tokens > 1, np.zeros(2, np.float32), "stop", 0, text, exchanges=(*exchanges,)
-        )
+        rollout = paused_rollout(prompt, text, exchanges)
         replies.append(reply := step(prompt, rollout))
         if reply is None or reply.last:
             break

@@ -42,11 +42,11 @@ def test_errors_are_counted_by_reason() -> None:
 
 def test_tokens_behind_the_last_reply_are_counted_where_one_was_given() -> None:
     tokens = np.arange(9)
-    asked = replace(ROLLOUT, tokens=tokens, action_mask=np.isin(tokens, [2, 5, 6, 8]))  # 2 <more> [3 4] 5 6 [7] 8
+    paused = replace(ROLLOUT, tokens=tokens, action_mask=np.isin(tokens, [2, 5, 6, 8]))  # 2 <more> [3 4] 5 6 [7] 8
     replies = tuple(Exchange("", Reply(note="heard"), start, end) for start, end in [(3, 5), (7, 8)])
-    once, twice = replace(asked, exchanges=replies[:1]), replace(asked, exchanges=replies)
+    once, twice = replace(paused, exchanges=replies[:1]), replace(paused, exchanges=replies)
     assert exchange_metrics([once, twice, ROLLOUT])["environment/tokens_after"] == (3 + 1) / 2
-    ended = replace(asked, exchanges=(Exchange("", Reply(last=True), 9, 9),))
+    ended = replace(paused, exchanges=(Exchange("", Reply(last=True), 9, 9),))
     assert "environment/tokens_after" not in exchange_metrics([ended])
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
+from samples import paused_rollout
 
 from rl.messages import Exchange
-from rl.types import Message, Prompt, Reply, Rollout
+from rl.types import Message, Prompt, Reply
 from rollouts.environments.second_ear import step
 
 OPEN = "<think>\n7 3 5"
@@ -17,12 +17,9 @@ def play(*pieces: str, external: object = "7 3 9", cost: float = 0.25) -> list[R
     prompt, text = Prompt("p", (Message("user", "?"),), fields={"external": external}), ""
     exchanges: list[Exchange] = []
     replies: list[Reply | None] = []
-    tokens = np.arange(4)
     for piece in pieces:
         text += piece
-        rollout = Rollout(
-            prompt, 0, tokens, tokens > 1, np.zeros(2, np.float32), "stop", 0, text, exchanges=(*exchanges,)
-        )
+        rollout = paused_rollout(prompt, text, exchanges)
         reply = step(prompt, rollout, cost)
         replies.append(reply)
         if reply is None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
+from samples import paused_rollout
 
 from models.tokenizer import byte_tokenizer
 from rl.data.chat import Chat
 from rl.messages import Exchange
-from rl.types import Message, Prompt, Reply, Rollout
+from rl.types import Message, Prompt, Reply
 from rollouts.environments.short_chain import step
 
 BY = " then "
@@ -16,14 +16,12 @@ BY = " then "
 
 def play(*pieces: str, steps: int = 1) -> list[Reply | None]:
     """The replies to what a policy writes, piece by piece."""
-    prompt, tokens, text = Prompt("p", (Message("user", "?"),)), np.arange(4), "<think>\n"
+    prompt, text = Prompt("p", (Message("user", "?"),)), "<think>\n"
     exchanges: list[Exchange] = []
     replies: list[Reply | None] = []
     for piece in pieces:
         text += piece
-        rollout = Rollout(
-            prompt, 0, tokens, tokens > 1, np.zeros(2, np.float32), "stop", 0, text, exchanges=(*exchanges,)
-        )
+        rollout = paused_rollout(prompt, text, exchanges)
         replies.append(reply := step(prompt, rollout, BY, steps))
         assert reply
         text += "".join(message.content for message in reply.messages)
