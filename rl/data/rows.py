@@ -68,7 +68,8 @@ def locate(path: str, place: str) -> Path:
         raise ConfigError(f"{place}: {file} is in the folder that GROUNDTONE_DATA names; {example}")
     fix = "correct the path"
     if root and file.is_relative_to(root):
-        fix = f"set the environment variable GROUNDTONE_DATA (it is {root}) to the folder that holds the data"
+        # Not the variable's value: messages hide what comes from the environment.
+        fix = "the folder that GROUNDTONE_DATA names has none; set the variable to the one that holds the data"
     raise ConfigError(f"{place}: no such file: {file}; {fix}")
 
 
