@@ -134,9 +134,9 @@ def empty_model(path: str | Path, dtype: Dtype = "float32", shards: Shards | Non
     from models.shards import Unread, dividing
 
     attention.register()
+    auto_class = _auto_class(path)  # first: it makes our own classes known, which a config may name
     config = cast("PretrainedConfig", AutoConfig.from_pretrained(path, trust_remote_code=False))
     options: dict[str, Any] = {"dtype": getattr(torch, dtype), "attn_implementation": attention.NAME}
-    auto_class = _auto_class(path)
     if shards is None:
         return auto_class.from_config(config, **options, trust_remote_code=False)
     with torch.device("meta"):

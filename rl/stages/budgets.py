@@ -8,14 +8,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
+
+from rl.think import THINK_CLOSE
 
 if TYPE_CHECKING:
     from rl.stages.scoring import Scorer
     from rl.stages.settings import SamplingConfig
     from rl.types import Prompt, Scored
     from rollouts.sampler import Sampler
+
+SECOND_CHAIN = "thought on behind the end of its chain"
+"""Reason of the verdict on such an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +53,31 @@ class Questions:
                 openings=openings,
             )
         )
+        chat = self.sampler.chat
+        answers = [refuse_second_chain(s, chat.written(_actions(s))) for s in answers]  # what opens them is no action
         return sorted([*short_enough, *answers], key=lambda s: (s.rollout.prompt.id, s.rollout.sample))
+
+
+def refuse_second_chain(scored: Scored, said: str) -> Scored:
+    """Return the sample, and as not right if what it `said` behind a chain that was closed by force closes one again: it thought on,
+    with more tokens than it was allowed. A model that never saw an unfinished chain does so."""
+    if THINK_CLOSE not in said:
+        return scored
+    verdict = scored.verdict
+    return replace(scored, verdict=replace(verdict, parts={**verdict.parts, "accuracy": 0.0}, reason=SECOND_CHAIN))
+
+
+def second_chain_rate(scored: Sequence[Scored]) -> float:
+    """Return the share of the samples that `refuse_second_chain` took to be wrong."""
+    return sum(s.verdict.reason == SECOND_CHAIN for s in scored) / len(scored) if scored else 0.0
 
 
 def budget_curve(
     questions: Questions, budgets: Sequence[int | Literal["full"]], votes: int, samples: Sequence[Scored]
 ) -> dict[str, float]:
-    """Return `accuracy@BUDGET` with its interval, `tokens@BUDGET` (mean length of the chains) and `vote@BUDGET` (the
-    commonest of `votes` samples; 0: none) for each budget, from the `samples` with their whole chains."""
+    """Return `accuracy@BUDGET` with its interval, `tokens@BUDGET` (mean length of the chains), `second_chain@BUDGET` (share of the
+    samples that thought on behind the cut, none of them right) and `vote@BUDGET` (the commonest of `votes` samples; 0: none)
+    for each budget, from the `samples` with their whole chains."""
     lengths = [questions.sampler.chat.chain_length(_actions(s)) for s in samples]
     metrics: dict[str, float] = {}
     for budget in budgets:
@@ -67,6 +89,8 @@ def budget_curve(
             head, slash, bound = name.partition("/")
             metrics[f"{head}@{budget}{slash}{bound}"] = value
         metrics[f"tokens@{budget}"] = sum(used) / len(used)
+        if budget != "full":
+            metrics[f"second_chain@{budget}"] = second_chain_rate(answers)
     return metrics
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from rl.config import ConfigError, did_you_mean
+from rl.stages.budgets import refuse_second_chain, second_chain_rate
 from rl.stages.paced_answer import MODES, Mode, Pace, Speech, Thoughts, Turn
 
 if TYPE_CHECKING:
@@ -134,6 +135,15 @@ class Pacer:
         )
         return [rollout for piece in pieces for rollout in piece]
 
+    def judge(
+        self, speeches: Mapping[Key, SampledSpeech], thoughts: Mapping[Key, SampledThoughts], scorer: Scorer
+    ) -> list[Scored]:
+        """Return the answers with their verdicts."""
+        # An answer that never began, for want of room, is the sample's own: cut off, too.
+        rollouts = [speech.rollout or thoughts[key].sample.rollout for key, speech in speeches.items()]
+        said = {key: self.sampler.chat.written(speech.tokens) for key, speech in speeches.items()}
+        return [refuse_second_chain(s, said[s.rollout.prompt.id, s.rollout.sample]) for s in scorer.collect([rollouts])]
+
     def seconds(self, mode: Mode, thoughts: SampledThoughts) -> float:
         """Return the seconds until the first word of an answer, of a prompt that is asked alone."""
         prompt, pace = thoughts.sample.rollout.prompt, self.pace.of(mode)
@@ -163,9 +173,10 @@ class Pacer:
 def measure_pace(
     pacer: Pacer, samples: Sequence[Scored], scorer: Scorer, forget: Callable[[], None]
 ) -> dict[str, float]:
-    """Return for each mode `accuracy@MODE` with its interval (and by source where there are several), and means: the tokens before
-    the first word, what the articulation decoder read anew, its turns; and the median of the seconds until the first word, of
-    prompts asked one at a time. `samples` thought before they spoke; `forget` drops what engines remember of them."""
+    """Return for each mode `accuracy@MODE` with its interval (and by source where there are several), `second_chain` (share of the
+    answers with a chain of their own, none of them right), and means: the tokens before the first word, what the articulation
+    decoder read anew, its turns; and the median of the seconds until the first word, of prompts asked one at a time.
+    `samples` thought before they spoke; `forget` drops what engines remember of them."""
     import numpy as np
 
     limit = pacer.config.max_sequence_tokens
@@ -182,10 +193,9 @@ def measure_pace(
     for mode in pacer.pace.modes:
         # `tbs` is how the samples themselves were answered.
         speeches = {} if mode == "tbs" else pacer.speak(mode, thoughts)
-        # An answer that never began, for want of room, is the sample's own: cut off, too.
-        rollouts = [speech.rollout or thoughts[key].sample.rollout for key, speech in speeches.items()]
-        answers = list(samples) if mode == "tbs" else scorer.collect([rollouts])
+        answers = list(samples) if mode == "tbs" else pacer.judge(speeches, thoughts, scorer)
         figures = accuracy_by_source(answers)
+        figures["second_chain"] = second_chain_rate(answers)
         before = [pacer.pace.of(mode).tokens_before(len(t.chain)) for t in thoughts.values()]
         figures["tokens_before"] = float(np.mean(before))
         figures["prefill_tokens"] = float(np.mean([speech.prefill for speech in speeches.values()] or [0.0]))

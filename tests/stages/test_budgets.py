@@ -1,16 +1,22 @@
-"""Votes, by hand."""
+"""Votes, and chains that go on behind their cut, by hand."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 
+from models.tokenizer import byte_tokenizer
 from rewards.combine import PartConfig, combine
 from rewards.contract import Case
 from rewards.verifiers import choice, text
-from rl.stages.budgets import majority
-from rl.types import Scored
+from rl.data.chat import Chat
+from rl.stages.budgets import Questions, budget_curve, majority
+from rl.stages.evaluate import Config
+from rl.types import Message, Prompt, Rollout, Scored
 
 SOUNDS = {"options": ["a dog", "a violin", "a cat"]}
 
@@ -38,3 +44,53 @@ def test_of_two_as_common_the_first_wins() -> None:
     four, five = judged(text, "Four.", "four"), judged(text, "five", "four")
     assert majority([four, five, judged(text, "the four", "four"), five])
     assert not majority([five, four])
+
+
+CHAT = Chat(byte_tokenizer())
+PROMPTS = [Prompt(id, (Message("user", "3+4"),), "7") for id in ("answers", "is_short", "thinks_on")]
+WHOLE = {"answers": "3 and 4 make 7</think>7", "is_short": "7</think>7", "thinks_on": "3 and 4 make 7</think>7"}
+BEHIND_A_CUT = {"answers": "8", "thinks_on": "3 and 4 make 7</think>7"}
+
+
+def written_by(prompt: Prompt, opening: Sequence[int], said: str) -> Rollout:
+    """A sample that went on from an opening, which it did not write."""
+    ids = CHAT.tokenizer.encode(said, add_special_tokens=False)
+    before = [*CHAT.prompt(prompt.messages), *opening]
+    mask = np.array([False] * len(before) + [True] * len(ids))
+    logprobs = np.zeros(len(ids), dtype=np.float32)
+    return Rollout(prompt, 0, np.array([*before, *ids]), mask, logprobs, "stop", 0, CHAT.turn([*opening, *ids]))
+
+
+@dataclass
+class Writer:
+    """A model that says what is written here behind a chain that was cut."""
+
+    chat: Chat
+
+    def generate(
+        self, prompts: Sequence[Prompt], skip: set[Any], openings: Mapping[Any, Sequence[int]], **_: Any
+    ) -> Iterator[list[Rollout]]:
+        for prompt in prompts:
+            if (prompt.id, 0) not in skip:
+                yield [written_by(prompt, openings[prompt.id, 0], BEHIND_A_CUT[prompt.id])]
+
+
+class Judge:
+    """The verifier `text`, without a service."""
+
+    def collect(self, stream: Iterable[list[Rollout]]) -> list[Scored]:
+        return [
+            Scored(r, combine([(PartConfig("text"), text.verify(r.prompt, r))], r.prompt)) for rs in stream for r in rs
+        ]
+
+
+def test_an_answer_that_thought_on_behind_the_cut_is_not_right() -> None:
+    samples = Judge().collect([[written_by(p, (), WHOLE[p.id])] for p in PROMPTS])
+    config: Any = Config(data="", samples=1, temperature=1.0, max_sequence_tokens=200)
+    questions = Questions(config, PROMPTS, Writer(CHAT), Judge(), 0)  # pyright: ignore[reportArgumentType]
+    metrics = budget_curve(questions, [2, "full"], 0, samples)
+    assert metrics["accuracy@full"] == 1.0
+    # One is within the budget, one answers wrongly, and one would be right by the rest of its chain.
+    assert metrics["accuracy@2"] == pytest.approx(1 / 3)
+    assert metrics["second_chain@2"] == pytest.approx(1 / 3)
+    assert "second_chain@full" not in metrics
