@@ -30,6 +30,7 @@ from rl.data.mixture import limits
 from rl.data.paths import Paths, resolve_beside
 from rl.data.rows import resolve_in
 from rl.recipe.header import Header
+from rl.recipe.inherited_files import keep_files
 from rl.recipe.key_hints import check_data_names, explain_key, explain_override
 from rl.recipe.names import check_references
 from rl.recipe.stage_list import (
@@ -268,7 +269,10 @@ def _read(path: Path, descendants: tuple[Path, ...]) -> Any:
         return values
     beside = path.parent / str(base)
     parent = next((p for p in (beside, beside.with_suffix(".yaml")) if os.path.isfile(p)), None) or find(str(base))
-    return merge(_read(parent, (*descendants, path.resolve())), values, f"{path}:")
+    inherited = _read(parent, (*descendants, path.resolve()))
+    if parent.parent.resolve() != path.parent.resolve():
+        inherited = keep_files(inherited, parent.parent.resolve())
+    return merge(inherited, values, f"{path}:")
 
 
 def _override(whole: Any, override: str) -> None:

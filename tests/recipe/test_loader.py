@@ -68,6 +68,26 @@ def test_what_extends_says_only_what_differs() -> None:
     assert (after.limit, after.max_sequence_tokens) == (9, 99)
 
 
+def test_files_beside_a_recipe_are_found_from_the_folder_of_one_that_extends_it() -> None:
+    Path("shop/mine").mkdir(parents=True)
+    write("shop/tasks.py", "def sums(split): ...\n\ndef judge(prompt, rollout): ...\n")
+    write("shop/rows.jsonl", "")
+    write(
+        "shop/lent.yaml",
+        "extends: ../base.yaml\n"
+        "data: {sums: {source: 'tasks.py:sums'}, rows: {source: jsonl, path: rows.jsonl}, tasks: {source: 'tasks.py:sums'}}\n"
+        "reward: {parts: [{verifier: 'tasks.py:judge'}]}\n",
+    )
+    write("shop/mine/own.yaml", "extends: ../lent.yaml\nrlvr: {steps: 7}\n")
+    recipe, shop = load("shop/mine/own.yaml", check=False), Path("shop").absolute()
+    assert recipe.header.data["sums"].source == f"{shop}/tasks.py:sums"
+    assert recipe.header.data["rows"].path == f"{shop}/rows.jsonl"
+    assert recipe.header.reward.parts[0].verifier == f"{shop}/tasks.py:judge"
+    assert (recipe.name, "tasks" in recipe.header.data) == ("base", True)
+    # Beside the file that says so, nothing changes: the same recipe there names them as it is written.
+    assert load("shop/lent.yaml", check=False).header.reward.parts[0].verifier == "tasks.py:judge"
+
+
 def test_a_recipe_that_extends_itself() -> None:
     write("a.yaml", "extends: b\n")
     write("b.yaml", "extends: a\n")
