@@ -101,13 +101,14 @@ def train(config: Config, context: Context, pairs: Sequence[Pair]) -> int:
 
 
 def split_pairs(pairs: Sequence[Pair], share: float) -> tuple[list[Pair], list[Pair]]:
-    """Return (pairs to learn from, pairs to measure on). The prompt's question alone decides, so that no prompt is on
+    """Return (pairs to learn from, pairs to measure on). What is asked decides, its turns and its sound, so that no prompt is on
     both sides."""
     from rl.data.rows import rank
+    from rl.stages.scoring import digest
 
     sides: tuple[list[Pair], list[Pair]] = [], []
     for pair in pairs:
-        sides[rank(f"held out {pair.prompt.question} {pair.prompt.answer}") < share].append(pair)
+        sides[rank(f"held out {digest(pair.prompt)}") < share].append(pair)
     return sides
 
 

@@ -6,6 +6,8 @@ A step ends where the policy pauses, behind one of the texts of `stop`. What clo
 puts in: the policy learns to think first what the answer needs first, and to answer from it. It is the counterpart of `sft: {prune: …}`
 for a model that speaks while it thinks (Mind-Paced Speaking, arXiv 2510.09592), and of its first turn alone: in a rollout the answer is one
 piece, while a paced one goes on as the chain does.
+
+A policy may open another chain behind the forced end and think on. Pay its answer `only_if: format`, which allows one chain.
 """
 
 from __future__ import annotations

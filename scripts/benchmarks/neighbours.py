@@ -25,7 +25,7 @@ COLUMNS = {
     "step_audio_2": {**PERCENT, "grounding": "grounding"},
     "heard_only": {"accuracy": "heard", "accuracy_silenced": "silenced", "audio_reliance": "heard less silenced"},
     "taught_or_rewarded": {"accuracy": "accuracy", "think_rate": "has a chain"},
-    "drawn_by_pass_rate": {"accuracy": "all words right", "part/accuracy": "1 − word error rate"},
+    "drawn_by_pass_rate": {"accuracy": "all words right", "part/words": "1 − word error rate"},
     "claims": {
         "accuracy": "right",
         "grounding": "grounding",

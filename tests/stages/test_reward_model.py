@@ -1,4 +1,4 @@
-"""A served reward model where nothing else trains: nobody has loaded a policy."""
+"""A served reward model where nothing else trains, so that nobody has loaded a policy; which pairs it is measured on."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pytest
 from safetensors.torch import load_file, save_file
 
 from models.load import build
 from models.settings import AudioConfig, BuildConfig, ModelConfig
 from rl.audio import SAMPLE_RATE, encode
+from rl.data.pairs import Pair
 from rl.runner.reward_models import RewardModels
-from rl.stages.reward_model import SCALE
-from rl.types import Clip, Message, Prompt, Rollout
+from rl.stages.reward_model import SCALE, split_pairs
+from rl.types import Clip, Demonstration, Message, Prompt, Rollout
 from rl.workers.cluster import Cluster
 from rl.workers.optimizer import OptimizerConfig
 from rl.workers.placement import ClusterConfig
@@ -55,3 +57,19 @@ def test_it_scores_text_and_hears_without_a_policy(ray_session: None, tmp_path: 
             asked = ["taste", "other", "taste", "other"]
             told = list(threads.map(lambda name: scorers.scorer(name)([rollout("text")]), asked))
         assert told == [[-0.25], [differs], [-0.25], [differs]]
+
+
+def test_the_same_question_about_another_sound_is_another_prompt() -> None:
+    chosen, rejected = Demonstration("", "a"), Demonstration("", "b")
+
+    def pair(sound: int, number: int) -> Pair:
+        clip = Clip(data=f"sound {sound}".encode())
+        return Pair(
+            Prompt(f"{sound}/{number}", (Message("user", "<audio_patch>Who?"),), "a", clips=(clip,)), chosen, rejected
+        )
+
+    pairs = [pair(sound, number) for sound in range(400) for number in range(2)]
+    learned, measured = split_pairs(pairs, 0.1)
+    assert len(measured) / len(pairs) == pytest.approx(0.1, abs=0.04), "by the text alone it would be all or nothing"
+    heard = [{pair.prompt.clips[0].data for pair in side} for side in (learned, measured)]
+    assert not heard[0] & heard[1], "both pairs of a prompt are on one side"
