@@ -42,7 +42,7 @@ COLUMNS = {
         "environment/tokens_after": "tokens written behind the last sound",
         "accuracy@wo": "accuracy without a chain",
     },
-    "rewarded_by_a_model": {"accuracy": "label right", "part/preferred": "in style", "response_tokens": "tokens"},
+    "rewarded_by_a_model": {"accuracy": "label right", "part/preferred": "style"},
     "step_audio_r1_5_mini": {
         "accuracy_in/rubric": "right, under a rule",
         "accuracy_in/preference": "right, without one",
