@@ -89,4 +89,4 @@ def _measure(recipe: Recipe, folder: Path, as_json: bool) -> None:
         results = [asdict(result) for result in read_run_results(folder)]
         return print_json({"run": str(folder), "metrics": dict(summary.stages[-1].metrics), "results": results})
     console().print(render_run(folder))
-    say(f"samples with their verdicts: {folder / 'report.html'}")
+    say(f"samples with their verdicts: some in {folder / 'report.html'}, all in {folder / 'rollouts'}")

@@ -36,7 +36,8 @@ def choose_samples(run_dir: Path, refuse: Refuse = fail) -> list[Row]:
     """Return at most 300 samples as JSON objects of at most about 1.8 MB; the same for every call on the same run. `refuse`
     gets a ValueError for a file that cannot be read."""
     files = _choose_files(rollout_files(run_dir))
-    per_file = min(max(MAX_SAMPLES // max(len(files), 1), 4), 24)
+    # The answers of a lone evaluation are what its report is about; of several files a reader wants few of each.
+    per_file = MAX_SAMPLES if len(files) == 1 else min(max(MAX_SAMPLES // max(len(files), 1), 4), 24)
     rows = [
         {"stage": stage, "step": step, "pick": pick, **row}
         for stage, step, path in files
@@ -71,7 +72,7 @@ def _pick_rows(rows: Sequence[Row], limit: int, rng: random.Random) -> list[tupl
     Ties are broken by chance. The best score more than the lowest score and the worst less than the highest, so that there
     are none where all scores are equal.
     """
-    quarter = max(limit // 4, 1)
+    quarter = max(min(limit, len(rows)) // 4, 1)
     rows = rng.sample(list(rows), len(rows))  # sorting is stable, so equal scores stay in this random order
     ranking = sorted((row for row in rows if row["score"] is not None), key=lambda row: -row["score"])
     highest, lowest = (ranking[0]["score"], ranking[-1]["score"]) if ranking else (0.0, 0.0)

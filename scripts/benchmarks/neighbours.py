@@ -1,5 +1,4 @@
-"""Prints tables of finished runs of the neighbours' recipes, the seeds side by side, and draws curves of the RLHF
-miniature.
+"""Prints tables of finished runs of the neighbours' recipes, the seeds side by side, and draws curves of those of RLHF.
 
 python scripts/benchmarks/neighbours.py [--svg docs/rlhf.svg] runs/sightsound runs/step_audio_r1_5_mini …
 """
@@ -7,7 +6,7 @@ python scripts/benchmarks/neighbours.py [--svg docs/rlhf.svg] runs/sightsound ru
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from curves import list_seeds, render_panel, render_svg
@@ -25,6 +24,12 @@ COLUMNS = {
     "step_audio_2": {**PERCENT, "grounding": "grounding"},
     "heard_only": {"accuracy": "heard", "accuracy_silenced": "silenced", "audio_reliance": "heard less silenced"},
     "taught_or_rewarded": {"accuracy": "accuracy", "think_rate": "has a chain"},
+    "letters": {
+        "accuracy": "accuracy",
+        "accuracy_over_orders": "greedy, over four orders",
+        "right_in_all_orders": "right in all orders",
+        "text_changes": "another text is chosen",
+    },
     "drawn_by_pass_rate": {"accuracy": "all words right", "part/words": "1 − word error rate"},
     "claims": {
         "accuracy": "right",
@@ -57,8 +62,11 @@ CURVES = {
     "part/accuracy": "label right",
     "part/rubric": "rule kept",
     "part/preferred": "style, without a rule",
+    "kl/ref": "KL from the start, nats a token",
     "length/mean": "tokens",
 }
+DRAWN = ("step_audio_r1_5_mini", "rewarded_by_a_model")
+"""Recipes whose curves are drawn."""
 
 
 def render_recipe(folder: Path) -> str:
@@ -88,11 +96,16 @@ def _show(name: str, metrics: Mapping[str, float]) -> str:
     return value
 
 
-def render_curves(folder: Path) -> str:
-    """Return an SVG of every RL stage's curves."""
-    arms = [stage.name for stage in load(_path_of(folder.name)).stages if stage.kind == "rlvr"]
+def render_curves(folders: Sequence[Path]) -> str:
+    """Return an SVG with a row of panels for every RL stage of the recipes, and in each a line for every seed."""
+    arms = [
+        (folder, stage.name)
+        for folder in folders
+        for stage in load(_path_of(folder.name)).stages
+        if stage.kind == "rlvr"
+    ]
     panels: list[str] = []
-    for arm in arms:
+    for folder, arm in arms:
         for metric, title in CURVES.items():
             curves = [curve for curve in read_curves(folder, metric, [arm])[arm] if curve]
             # An arm without talks of a kind has no curve of the part that judges them: its place stays empty.
@@ -112,5 +125,5 @@ if __name__ == "__main__":
     for run_folder in arguments.folders:
         assert list_seeds(run_folder), f"{run_folder}: no seed-*; run the recipe with --seeds"
         print(f"\n{render_recipe(run_folder)}")
-        if arguments.svg and run_folder.name == "step_audio_r1_5_mini":
-            arguments.svg.write_text(render_curves(run_folder))
+    if arguments.svg:
+        arguments.svg.write_text(render_curves([folder for folder in arguments.folders if folder.name in DRAWN]))

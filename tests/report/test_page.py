@@ -160,6 +160,18 @@ def test_equal_scores_are_neither_best_nor_worst(
     assert ("best, worst" in Page(write_report(tmp_path)).text) == says
 
 
+def test_a_lone_evaluation_shows_its_answers_not_a_few_of_them(
+    tmp_path: Path, sample: Callable[..., Scored]
+) -> None:
+    alone, among = Tracker(tmp_path / "alone", "after"), Tracker(tmp_path / "among", "after")
+    answers = [sample(id=str(i), score=i / 100) for i in range(100)]
+    for tracker, steps in ((alone, 1), (among, 2)):
+        for step in range(steps):
+            tracker.record_rollouts(step + 1, answers)
+    assert len(choose_samples(tmp_path / "alone")) == 100
+    assert len(choose_samples(tmp_path / "among")) == 48
+
+
 def test_a_page_asks_nothing_of_the_network(tmp_path: Path, sample: Callable[..., Scored]) -> None:
     text = write_report(whole_run(tmp_path, sample)).read_text()
     assert "default-src 'none'" in text
