@@ -11,6 +11,8 @@ from rl.types import AUDIO_PATCH, Prompt
 
 Row = Mapping[str, object]
 """A row of the set's file."""
+SHIPPED_PROMPT = "prompt of the download"
+"""Key under which a row finds the text of its set's `prompt_file`, where the user's folder has it."""
 NO_GROUP = "(none)"
 """Group of an item whose row lacks the key of a table."""
 
@@ -105,7 +107,7 @@ class Benchmark:
     strict: str
     """The verifier behind the strict rule: choice, numeric, math or text."""
     official: Rule | None = None
-    """The set's own rule, where a public one exists that needs no judge."""
+    """The set's own rule, where a public one exists that needs no judge, or a substitute for it."""
     judging: Judging | None = None
     tables: Sequence[str] = ()
     """Tables that it reports, by name; the values are those of `Item.groups`."""
@@ -115,6 +117,11 @@ class Benchmark:
     """Orders of the options in which it asks each item."""
     is_heard: bool = True
     """False for a set of texts."""
+    is_substitute: bool = False
+    """True where `official`, or `strict` in its absence, stands in for the set's own scoring, which is not public or asks a
+    model."""
+    prompt_file: str = ""
+    """Path of the request that a download ships, from the folder of its rows; empty: none."""
     columns: Sequence[str] | None = None
     """Columns of a parquet file that are read; None: all."""
 
@@ -128,11 +135,15 @@ def text_of(row: Row, *names: str) -> str:
     """Return the first of these columns that holds text or a number, as text; empty where none does."""
     for name in names:
         value = row.get(name)
-        if isinstance(value, str) and value.strip():
-            return value.strip()
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-            return str(int(value)) if value == int(value) else str(value)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if (is_number or isinstance(value, str)) and (text := _to_text(value)):
+            return text
     return ""
+
+
+def _to_text(value: object) -> str:
+    """Return a value as text, a whole number without a point: gold and option must agree letter for letter."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
 
 
 def need(row: Row, *names: str) -> str:
@@ -159,7 +170,7 @@ def texts(value: object) -> tuple[str, ...]:
     """Return a list of options as texts, numbers included; empty for anything that is no list."""
     if not isinstance(value, list | tuple):
         return ()
-    return tuple(str(option).strip() for option in cast("Sequence[object]", value) if option is not None)
+    return tuple(_to_text(option) for option in cast("Sequence[object]", value) if option is not None)
 
 
 def lettered_lines(options: Sequence[str], form: str = "{letter}. {option}") -> str:

@@ -30,7 +30,7 @@ MMSU_TASK = (
     "Choose the most suitable answer from options A, B, C, and D to respond the question in next line, **you should only "
     "choose A or B or C or D.** Do not provide any additional explanations or content."
 )
-"""Request for an option, as in MMSU's own inference script."""
+"""Request for an option, as in MMSU's first inference script (MMSU_Bench); the one of 2026 asks for the letter in fewer words."""
 LETTER_ONLY = "Answer with the letter of one option."
 
 
@@ -45,7 +45,7 @@ def ask_plainly(item: Item) -> str:
 
 
 def ask_as_mmsu(item: Item) -> str:
-    """Return question and options as MMSU's own script asks them."""
+    """Return question and options as MMSU's first script asks them."""
     four = [*item.options, *[""] * (4 - len(item.options))]  # it lists empty options too
     return before(f"{MMSU_TASK}\n\nQuestion: {item.question}\n\n{lettered_lines(four)}", item)
 
@@ -249,23 +249,26 @@ DCASE = Benchmark(
     ("*.jsonl", "**/*.jsonl", "**/*.json", "**/*.parquet"),
     _read_dcase,
     {"official": ask_as_dcase},
-    "top-1 accuracy, mean of its three parts, under shuffled options (see `orders`); its matcher is not public",
+    "top-1 accuracy, mean of its three parts, under shuffled options (see `orders`); its matcher is not public: strict is a "
+    "substitute",
     "choice",
     tables=("part",),
     mean_of="part",
     orders=4,
+    is_substitute=True,
 )
 MMAU_PRO = Benchmark(
     "MMAU-Pro",
-    "see its card",
+    "not stated here; see the card on the hub",
     "huggingface.co/datasets/gamma-lab-umd/MMAU-Pro",
     0,
     ("*.parquet", "**/*.parquet", "*.json", "*.jsonl"),
     _read_mmau_pro,
     {"official": ask_mmau_pro},
-    "closed: word sets in place of its embeddings (NV-Embed-v2); open: a judge, 1 to 5 on four criteria",
+    "closed: word sets, a substitute for its embeddings (NV-Embed-v2); open: a judge, 1 to 5 on four criteria",
     "choice",
     closed_word_sets,
     OPEN_ANSWER,
     ("category", "form"),
+    is_substitute=True,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast
 
-from rl.benchmarks.benchmark import Benchmark, Item, Row, after, before, group, need, text_of, texts
+from rl.benchmarks.benchmark import SHIPPED_PROMPT, Benchmark, Item, Row, after, before, group, need, text_of, texts
 from rl.benchmarks.judged import CAPTION, DIALOGUE, SHORT_ANSWER, SPQA, WILD_SPEECH
 from rl.benchmarks.rules import same_text, short_answer, spoken_number
 
@@ -18,11 +18,17 @@ CAPTION_TASK = (
     "rate, rhythm, pitch, clarity, background sound, timbre, style, paralinguistic features, emotion, dialect or accent, "
     "formality and the overall impression."
 )
-"""Ours: the set's own prompt is a file of its download."""
+"""Ours, for a folder without the set's own prompt, which is a file of its download."""
 
 
 def _ask_by_sound(item: Item) -> str:
     return before("", item)
+
+
+def _ask_as_spoken_mqa(item: Item) -> str:
+    """Return the row's own instruction after the sound, as AudioBench hands it to a model; without one what R1 asks."""
+    instruction = str(item.extra.get("instruction") or "")
+    return before(instruction, item) if instruction else after(R1_MATH, item)
 
 
 def _sound(row: Row, *names: str) -> object:
@@ -46,10 +52,14 @@ def _read_big_bench(row: Row) -> Item:
     )
 
 
+def _text_within(row: Row, name: str) -> object:
+    """Return the `text` of a column that holds a record, else what the column holds."""
+    value = row.get(name)
+    return cast("Mapping[str, object]", value).get("text") if isinstance(value, Mapping) else value
+
+
 def _read_spoken_mqa(row: Row) -> Item:
-    answer = row.get("answer")
-    if isinstance(answer, Mapping):
-        answer = cast("Mapping[str, object]", answer).get("text")
+    answer = _text_within(row, "answer")
     if isinstance(answer, list):  # [as written] or [as written, as a number]
         answer = next(iter(cast("list[object]", answer)), None)
     split = group(row, "split")
@@ -59,7 +69,10 @@ def _read_spoken_mqa(row: Row) -> Item:
         need({"answer": answer}, "answer"),
         audio=_sound(row, "context", "audio"),
         groups={"split": split, "kind": "reasoning" if "reasoning" in split else "arithmetic"},
-        extra={"is_raw_reference": "digit" in split},
+        extra={
+            "is_raw_reference": "digit" in split,
+            "instruction": text_of({"instruction": _text_within(row, "instruction")}, "instruction"),
+        },
     )
 
 
@@ -85,11 +98,11 @@ def _read_caption(row: Row) -> Item:
     several = str(row.get("is_multi_speakers")).casefold() in ("true", "1", "yes")
     return Item(
         text_of(row, "test_id", "id"),
-        CAPTION_TASK,
+        text_of(row, SHIPPED_PROMPT) or CAPTION_TASK,
         "",
         audio=_in_audio_folder(str(_sound(row, "audio", "audio_path"))),
         groups={"speakers": "several" if several else "one"},
-        extra={"speakers": speakers, "is_multi_speakers": several},
+        extra={"speakers": cast("list[object]", speakers), "is_multi_speakers": several},
     )
 
 
@@ -125,11 +138,13 @@ BIG_BENCH_AUDIO = Benchmark(
     ("data/metadata.jsonl", "metadata.jsonl", "**/*.parquet", "*.jsonl"),
     _read_big_bench,
     {"r1": lambda item: before(R1_BIG_BENCH, item), "official": lambda item: before(SHORT, item)},
-    "a judge compares with the official answer; without one: equal once yes/no, valid/invalid and number words are plain",
+    "a judge compares with the official answer; without one a substitute: equal once yes/no, valid/invalid and number words are "
+    "plain",
     "text",
     short_answer,
     SHORT_ANSWER,
     ("category",),
+    is_substitute=True,
 )
 SPOKEN_MQA = Benchmark(
     "Spoken-MQA",
@@ -138,7 +153,7 @@ SPOKEN_MQA = Benchmark(
     0,
     ("data/*.parquet", "**/*.parquet", "*.jsonl"),
     _read_spoken_mqa,
-    {"r1": lambda item: after(R1_MATH, item), "official": lambda item: after(R1_MATH, item)},
+    {"r1": lambda item: after(R1_MATH, item), "official": _ask_as_spoken_mqa},
     "the first number after 'the answer is' or ####, else the last, written as the reference",
     "numeric",
     spoken_number,
@@ -164,11 +179,12 @@ STEP_CAPTION = Benchmark(
     905,
     ("metadata.jsonl", "**/step_caption/metadata.jsonl", "*.jsonl"),
     _read_caption,
-    {"official": lambda item: before(CAPTION_TASK, item)},
+    {"official": lambda item: before(item.question, item)},
     "a judge: 0 where one speaker is taken for several, else fields of each speaker from 0 to 1",
     "text",
     judging=CAPTION,
     tables=("speakers",),
+    prompt_file="prompts/model_user_prompt.txt",
 )
 STEP_SPQA = Benchmark(
     "step_spqa",

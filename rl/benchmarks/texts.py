@@ -80,11 +80,12 @@ AIME = Benchmark(
     ("*.jsonl", "**/*.jsonl", "*.parquet", "**/*.parquet"),
     _read_aime,
     {"official": lambda item: f"{item.question}\n{IN_A_BOX}"},
-    "the whole number in the last box, else the last number",
+    "a substitute, as there is no official code: the whole number in the last box, else the last number",
     "math",
     whole_number,
     tables=("year",),
     is_heard=False,
+    is_substitute=True,
 )
 BBH = Benchmark(
     "BIG-Bench Hard (its four tasks in bbh_bba4 are the text side of Big Bench Audio)",

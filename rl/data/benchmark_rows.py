@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from rl.audio import fingerprint
-from rl.benchmarks.benchmark import Benchmark, Item
+from rl.benchmarks.benchmark import SHIPPED_PROMPT, Benchmark, Item
 from rl.benchmarks.sets import BENCHMARKS, find_benchmark
 from rl.config import ConfigError, did_you_mean
 from rl.data.arrow import parquet
@@ -126,14 +126,27 @@ def find_set_files(path: str, name: str, place: str) -> list[Path]:
 
 
 def _rows(file: Path, benchmark: Benchmark, refuse: Callable[[ValueError], None]) -> Iterator[tuple[str, Row]]:
-    """Yield (place, row) of one file; a row without `split` gets the one that the file is called after."""
+    """Yield (place, row) of one file; a row without `split` gets the one that the file is called after, and every
+    row the request that its set ships."""
     rows = (
         parquet(file, None, [], AUDIO_ROWS)
         if file.suffix.lower() == ".parquet"
         else _json_rows(file, benchmark, refuse)
     )
+    shipped = _shipped_prompt(file, benchmark)
     for where, row in rows:
-        yield where, {"split": file.stem.partition("-")[0], **row}
+        yield where, {"split": file.stem.partition("-")[0], **row, **shipped}
+
+
+def _shipped_prompt(file: Path, benchmark: Benchmark) -> Row:
+    """Return the request that a download ships beside its rows, under its key; nothing without one. Raises ConfigError."""
+    request = file.parent / benchmark.prompt_file
+    if not request.is_file():
+        return {}
+    try:
+        return {SHIPPED_PROMPT: request.read_text(encoding="utf-8-sig")}
+    except UnicodeDecodeError:
+        raise ConfigError(f"{request}: no UTF-8 text; save it as such") from None
 
 
 def _json_rows(file: Path, benchmark: Benchmark, refuse: Callable[[ValueError], None]) -> Iterator[tuple[str, Row]]:

@@ -139,13 +139,23 @@ def render_section(stages: Sequence[Stage], refuse: Refuse = fail) -> str:
                 rows += f'<tr><th colspan="{len(result.figures) + 1}" scope="rowgroup">{escape(name)}</th></tr>'
                 for group in _groups(result, name):
                     rows += _html_row(group, [_find(figure, name, group) for figure in result.figures], result)
-            notes = "; ".join(f"{figure.name}: {figure.note}" for figure in result.figures)
+            notes = "; ".join(_note(figure) for figure in result.figures)
             html += (
                 f"<h3>{escape(stage.name)} · {escape(result.title)}</h3><p>{escape(notes)}</p>"
                 f'<div class="scroll"><table><thead><tr><th scope="col">group</th>{heads}</tr></thead>'
                 f"<tbody>{rows}</tbody></table></div>"
             )
     return html
+
+
+def _note(figure: Figure) -> str:
+    """Return who scored a figure, what its denominator leaves out, and its mean over parts where the set reports one."""
+    note = f"{figure.name}: {figure.note}"
+    if figure.left_out:
+        note += f", answers left out: {figure.left_out:,}"
+    if figure.mean_of and figure.mean is not None:
+        note += f", mean over {figure.mean_of}s {_number(figure.mean, figure.scale)}"
+    return note
 
 
 def _html_row(group: str, cells: Sequence[Cell | None], result: SetResults) -> str:

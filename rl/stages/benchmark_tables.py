@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from rl.benchmarks.judged import NOT_OFFICIAL
 from rl.benchmarks.sets import BENCHMARKS
 
 if TYPE_CHECKING:
@@ -111,18 +112,9 @@ def _measure_set(name: str, samples: Sequence[Scored]) -> SetResults:
     benchmark = BENCHMARKS[name]
     figures: list[Figure] = []
     if any(_inner(s, "official") is not None for s in samples):
-        # where the rule is asked before a judge, or of closed items alone, it is not the whole official figure
-        judging = benchmark.judging
-        is_part = judging is not None and benchmark.official in (judging.first, judging.closed)
-        owner = "the set's own rule as far as it needs no judge" if is_part else "the set's own rule"
-        note = f"{owner} ({benchmark.rule})"
-        figures.append(_figure("official", note, (0.0, 1.0), benchmark, samples, _official))
+        figures.append(_figure("official", _official_note(benchmark), (0.0, 1.0), benchmark, samples, _official))
     if any(_inner(s, "strict") is not None for s in samples):
-        figures.append(
-            _figure(
-                "strict", f"ours ({benchmark.strict}), every answer counted", (0.0, 1.0), benchmark, samples, _strict
-            )
-        )
+        figures.append(_figure("strict", _strict_note(benchmark), (0.0, 1.0), benchmark, samples, _strict))
     if benchmark.judging and any(_judge_score(s) is not None for s in samples):
         low, high = benchmark.judging.scale
 
@@ -130,10 +122,26 @@ def _measure_set(name: str, samples: Sequence[Scored]) -> SetResults:
             score = _judge_score(sample)
             return None if score is None else low + score * (high - low)
 
-        note = f"a judge, not the official one ({benchmark.judging.model})"
+        note = f"a judge, {NOT_OFFICIAL} ({benchmark.judging.model})"
         figures.append(_figure("judged", note, (low, high), benchmark, samples, on_scale))
     ids = {s.rollout.prompt.id for s in samples}
     return SetResults(name, benchmark.title, len(ids), benchmark.items, len(samples), figures)
+
+
+def _official_note(benchmark: Benchmark) -> str:
+    """Return who scores the official figure, in words: nobody may take a substitute, or a part, for the whole of it."""
+    owner = "a substitute for the set's own scoring" if benchmark.is_substitute else "the set's own rule"
+    # asked before a judge, or of closed items alone, the rule is not the whole official figure
+    judging = benchmark.judging
+    is_part = judging is not None and benchmark.official in (judging.first, judging.closed)
+    return f"{owner}{' as far as it needs no judge' if is_part else ''} ({benchmark.rule})"
+
+
+def _strict_note(benchmark: Benchmark) -> str:
+    """Return who scores the strict figure, in words."""
+    stands_in = benchmark.is_substitute and benchmark.official is None
+    note = f"ours ({benchmark.strict}), every answer counted"
+    return f"{note}; a substitute for the set's own matcher" if stands_in else note
 
 
 def _figure(

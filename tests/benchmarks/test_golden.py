@@ -1,8 +1,7 @@
 """Every deterministic rule against verdicts that were recorded from elsewhere.
 
-`golden/SET.jsonl` holds answers with the verdict of the set's own code where that is public (mmau, mmar, mmsu, gsm8k,
-math500, spoken_mqa: its function was run on them; null: it leaves the answer out of its mean), else one that was reasoned
-by hand from the rule's description.
+`golden/SET.jsonl` holds answers with the verdict of the set's own code where that is public (`RUN`; null: it leaves the answer
+out of its mean), else one that was reasoned by hand from the rule's description (`BY_HAND`).
 """
 
 from __future__ import annotations
@@ -22,6 +21,27 @@ from rl.types import Prompt
 
 GOLDEN = Path(__file__).parent / "golden"
 ROWS = {file.stem: [json.loads(line) for line in file.read_text().splitlines()] for file in sorted(GOLDEN.iterdir())}
+
+RUN = {
+    "mmau": "Sakshi113/MMAU @110127f, evaluation.py: string_match",
+    "mmar": "ddlBoJack/MMAR @3bce090, code/evaluation.py: string_match",
+    "mmsu": "dingdongwang/MMSU @217d1d3, mmsu_evaluation.py: calculate_accuracy_per_task_and_category of each answer alone",
+    "spoken_mqa": "AudioLLMs/AudioBench @3c4e386, src/dataset_src/spoken_mqa.py: compute_score of each answer alone; from "
+    "@420b28a on it takes a list of references and raises TypeError where one is 1,200",
+    "gsm8k": "openai/grade-school-math @3101c7d, grade_school_math/dataset.py: is_correct",
+    "math500": "hendrycks/math @985bdc1, modeling/math_equivalence.py: is_equiv of the gold and what dataset/util.py's "
+    "last_boxed_only_string finds, without its box",
+}
+"""Set -> function that was run on its answers, with repository and commit."""
+BY_HAND = {
+    "aime": "no official code is public",
+    "bbh": "its rule in words: what follows 'answer is', letter for letter",
+    "big_bench_audio": "the official rule is a judge; these say what a strict one would",
+    "dcase2025": "the official matcher is not public; these are of the strict rule",
+    "mmau_pro": "the official rule asks NV-Embed-v2; these are of MMAU's word sets, our substitute",
+    "step_spqa": "its README: equal to the reference or the label once case and marks are gone",
+}
+"""Set -> where the rule comes from by which its verdicts were reasoned."""
 
 
 def fields_of(name: str, row: dict[str, Any]) -> dict[str, object]:
@@ -49,6 +69,13 @@ def test_a_rule_gives_the_recorded_verdicts(name: str) -> None:
 
 def test_every_set_with_a_rule_has_golden_answers() -> None:
     assert {name for name, benchmark in BENCHMARKS.items() if benchmark.rules} == {*ROWS}
+
+
+def test_every_golden_file_says_whose_verdicts_it_holds() -> None:
+    assert sorted([*RUN, *BY_HAND]) == sorted(ROWS)
+    assert all(" @" in function for function in RUN.values())
+    substitutes = {name for name, benchmark in BENCHMARKS.items() if benchmark.is_substitute}
+    assert substitutes <= {*BY_HAND}, "no substitute has verdicts of the set's own code"
 
 
 def letter_case(prompt: Prompt, form: str) -> str:

@@ -21,7 +21,9 @@ from rewards.watch import WatchConfig
 from rl.benchmarks.judged import NOT_OFFICIAL, SPQA_TASKS, TOLERANCES
 from rl.benchmarks.sets import BENCHMARKS
 from rl.data.sources import DataConfig, load
-from rl.stages.benchmark_tables import measure_sets
+from rl.report.benchmark_results import render_section
+from rl.report.run_data import Stage
+from rl.stages.benchmark_tables import FILE, measure_sets, write_results
 from rl.types import Prompt, Rollout, Scored
 
 Question = tuple[Sequence[dict[str, str]], dict[str, Any]]
@@ -194,7 +196,7 @@ def test_closed_and_open_items_of_mmau_pro_are_two_things(tmp_path: Path) -> Non
     official = result.figures[0]
     assert (official.name, official.overall.value, official.overall.items, official.left_out) == ("official", 0.5, 1, 2)
     assert [cell.group for cell in official.tables["form"]] == ["closed"]
-    assert "as far as it needs no judge" in official.note
+    assert official.note.startswith("a substitute for the set's own scoring as far as it needs no judge (")
     (result,) = measure_sets(samples[2:])  # open items alone
     assert (result.figures[0].overall.value, result.figures[0].left_out) == (None, 2)
 
@@ -248,8 +250,9 @@ def test_an_unread_reply_changes_no_other_answer(
     (result,) = measure_sets(scored)
     (figure,) = result.figures
     assert (figure.name, figure.overall.value, figure.left_out) == ("judged", 10.0, 1)
-    assert NOT_OFFICIAL in f"a judge, {NOT_OFFICIAL}"
-    assert "not the official one" in figure.note
+    assert figure.note == f"a judge, {NOT_OFFICIAL} (gpt-4o-mini)"
+    write_results(tmp_path / FILE, [result])
+    assert NOT_OFFICIAL in render_section([Stage("e", "evaluate", True, 1.0, {}, (), tmp_path)])
 
 
 def test_a_judge_beside_a_rule_takes_no_answer_its_verdict(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from set_files import CAPTION, DCASE, MMAR, MMAU, MMSU, sound, write_json, write_parquet, write_set
+from set_files import CAPTION, DCASE, MMAR, MMAU, MMSU, SPOKEN_MQA, sound, write_json, write_parquet, write_set
 
 from rl.benchmarks.sets import BENCHMARKS
 from rl.config import ConfigError
@@ -61,6 +61,28 @@ def test_step_audio_r1_asks_text_first_and_sound_last(tmp_path: Path) -> None:
     assert prompt.question.startswith(f"{AUDIO_PATCH}仅用")
     (prompt,) = read(write_set(tmp_path / "wild", "wildspeech"), "wildspeech")
     assert prompt.question == AUDIO_PATCH
+    prompt = read(write_set(tmp_path / "spoken", "spoken_mqa"), "spoken_mqa", "r1")[0]
+    assert prompt.question == f"Solve the given math question step by step.{AUDIO_PATCH}"
+
+
+@pytest.mark.parametrize("instruction", [{"text": "Solve it."}, "Solve it.", {"text": ""}, {"text": None}, None])
+def test_spoken_mqa_asks_officially_by_the_instruction_of_its_row(instruction: object, tmp_path: Path) -> None:
+    (tmp_path / "x.wav").write_bytes(sound())
+    write_json(tmp_path / "a.jsonl", [{**SPOKEN_MQA, "context": "x.wav", "instruction": instruction}], lines=True)
+    (prompt,) = read(tmp_path, "spoken_mqa", "official")
+    has_text = instruction in ("Solve it.", {"text": "Solve it."})
+    assert prompt.question == (
+        f"{AUDIO_PATCH}Solve it." if has_text else f"Solve the given math question step by step.{AUDIO_PATCH}"
+    )
+
+
+def test_step_caption_asks_by_the_file_of_its_download(tmp_path: Path) -> None:
+    folder = write_set(tmp_path / "step_caption", "step_caption")
+    assert read(folder, "step_caption")[0].question.startswith(f"{AUDIO_PATCH}Describe who speaks in one paragraph")
+    (folder / "prompts").mkdir()
+    (folder / "prompts/model_user_prompt.txt").write_text("请描述说话人。\n", encoding="utf-8")
+    for path in (folder, folder / "metadata.jsonl", tmp_path):
+        assert read(path, "step_caption")[0].question == f"{AUDIO_PATCH}请描述说话人。"
 
 
 def test_mmsu_lists_four_letters_as_its_own_script_does(tmp_path: Path) -> None:
@@ -120,6 +142,25 @@ def test_a_gold_may_be_a_letter(gold: str, tmp_path: Path) -> None:
     write_set(tmp_path, "mmau")
     write_json(tmp_path / "mmau-test-mini.json", [{**MMAU, "answer": gold}], lines=False)
     assert read(tmp_path, "mmau")[0].answer == "a woman"
+
+
+@pytest.mark.parametrize(
+    ("options", "gold", "answer", "written"),
+    [
+        ([3.0, 4.0], 3.0, "3", ["3", "4"]),
+        ([3, 4.5], 4.5, "4.5", ["3", "4.5"]),
+        ([3.0, 4], 3, "3", ["3", "4"]),
+        ([0.0, 1.0], 0.0, "0", ["0", "1"]),
+        (["3.0", "4.0"], "3.0", "3.0", ["3.0", "4.0"]),
+    ],
+)
+def test_numbers_are_written_alike_in_gold_and_options(
+    options: list[object], gold: object, answer: str, written: list[str], tmp_path: Path
+) -> None:
+    write_set(tmp_path, "mmau")
+    write_json(tmp_path / "mmau-test-mini.json", [{**MMAU, "choices": options, "answer": gold}], lines=False)
+    (prompt,) = read(tmp_path, "mmau")
+    assert (prompt.answer, prompt.fields["options"]) == (answer, written)
 
 
 def test_numbers_among_the_options_of_mmsu(tmp_path: Path) -> None:

@@ -99,6 +99,7 @@ def test_results_come_back_from_their_file_and_into_the_report(tmp_path: Path) -
     html = render_section([stage])
     assert "<script>" not in html
     assert "&lt;script&gt;" in html
+    assert "answers left out: 1" in html, "`<b>B</b>` has no letter where the official rule looks"
     (tmp_path / FILE).write_text('{"results": [{"set": 3}]}')
     errors: list[ValueError] = []
     assert read_stage_results(stage, errors.append) == ()
@@ -206,6 +207,22 @@ def test_the_list_has_licence_source_and_rule_of_every_set() -> None:
     console.print(render_sets())
     table = console.export_text()
     assert all(f" {row['name']} " in table for row in rows)
+    substitutes = {"aime", "big_bench_audio", "dcase2025", "mmau_pro"}
+    assert {row["name"] for row in rows if "a substitute" in str(row["rule"])} == substitutes
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "notes"),
+    [
+        ("mmau", "burp", ["the set's own rule (", "ours (choice)"]),
+        ("mmau_pro", "burp", ["a substitute for the set's own scoring as far as", "ours (choice)"]),
+        ("aime", "burp", ["a substitute for the set's own scoring (", "ours (math)"]),
+        ("dcase2025", "B", ["ours (choice), every answer counted; a substitute for the set's own matcher"]),
+    ],
+)
+def test_a_substitute_is_called_one(name: str, said: str, notes: list[str]) -> None:
+    (result,) = measure_sets([scored("1", name, said, "x")])
+    assert all(f.note.startswith(note) for f, note in zip(result.figures, notes, strict=True)), result.figures
 
 
 def test_nobody_trains_on_a_public_set(model: str, tmp_path: Path) -> None:

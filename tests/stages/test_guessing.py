@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from rl.stages.audio_contribution import ControlTest
+from rl.stages.audio_contribution import ControlTest, fewest_to_drop, tail
 from rl.stages.guessing import FEWEST_OTHERS, SilentAnswers, guess_chances
 from rl.stages.prompt_filter import Row, apply_control
 from rl.types import Message, Prompt
@@ -56,8 +56,12 @@ def judge_planted(guess: Guess, samples: int, as_words: bool, seed: int) -> tupl
 @pytest.mark.parametrize("guess", [anything, always("A"), mostly("cat")])
 def test_a_habit_drops_nothing_that_must_be_heard(guess: Guess, samples: int, as_words: bool) -> None:
     false_alarms, found = judge_planted(guess, samples, as_words, seed=samples)
-    print(f"{samples} samples: false alarms {false_alarms:.1%}, found {found:.1%}")
-    assert false_alarms <= 0.05 + 0.015  # as in test_audio_contribution: chance of one sample of prompts
+    fewest = fewest_to_drop(samples, 0.25, 0.05)
+    assert fewest is not None
+    exact_level = tail(fewest, samples, 0.25)
+    assert exact_level <= 0.05
+    # a habit makes chance greater, never smaller; the rest is the chance of one sample of prompts
+    assert false_alarms <= exact_level + 0.015
     assert found >= 0.65, "only those whose answer is the habit cannot be told from it"
 
 
