@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -42,7 +43,7 @@ def test_a_set_is_asked_and_told_with_what_its_figure_rests_on(tmp_path: Path) -
     assert (result["items"], result["samples"]) == (4, 8)
     assert {cell["group"] for cell in result["figures"][0]["tables"]["category"]} == {"Reasoning", "Perception"}
     assert {"accuracy", "accuracy_silenced", "accuracy_swapped", "audio_reliance"} <= {*told["metrics"]}
-    console = Console(record=True, width=160, file=open("/dev/null", "w"))
+    console = Console(record=True, width=160, file=io.StringIO())
     console.print(render_run(out))
     table = console.export_text()
     assert "what it rests on" in table
