@@ -173,6 +173,18 @@ def test_compare_as_json(rl: Command) -> None:
     assert "mean_before" in page
 
 
+def test_faithful_or_lucky_is_compared(rl: Command) -> None:
+    cells = ("right_and_faithful", "right_but_unfaithful", "wrong_but_faithful", "wrong_and_unfaithful")
+    for name, shares in (("first", (0.5, 0.25, 0.0, 0.25)), ("second", (0.75, 0.0, 0.125, 0.125))):
+        started(Path(name))
+        metrics = {"accuracy": shares[0] + shares[1], **dict(zip(cells, shares, strict=True))}
+        write_summary(Path(name), Summary("words", "done", 9.0, [StageSummary("after", "evaluate", 1.0, metrics)]))
+    _, table, _ = rl("compare", "first", "second")
+    assert all(cell in table for cell in cells)
+    _, as_json, _ = rl("compare", "first", "second", "--json")
+    assert all(cell in as_json for cell in cells)
+
+
 def test_show_finds_the_newest_run(rl: Command) -> None:
     code, _, err = rl("show")
     assert (code, err) == (2, "error: runs/: holds no run; name the directory of one\n")

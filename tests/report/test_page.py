@@ -160,9 +160,7 @@ def test_equal_scores_are_neither_best_nor_worst(
     assert ("best, worst" in Page(write_report(tmp_path)).text) == says
 
 
-def test_a_lone_evaluation_shows_its_answers_not_a_few_of_them(
-    tmp_path: Path, sample: Callable[..., Scored]
-) -> None:
+def test_a_lone_evaluation_shows_its_answers_not_a_few_of_them(tmp_path: Path, sample: Callable[..., Scored]) -> None:
     alone, among = Tracker(tmp_path / "alone", "after"), Tracker(tmp_path / "among", "after")
     answers = [sample(id=str(i), score=i / 100) for i in range(100)]
     for tracker, steps in ((alone, 1), (among, 2)):
