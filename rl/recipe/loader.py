@@ -271,7 +271,7 @@ def _read(path: Path, descendants: tuple[Path, ...]) -> Any:
     parent = next((p for p in (beside, beside.with_suffix(".yaml")) if os.path.isfile(p)), None) or find(str(base))
     inherited = _read(parent, (*descendants, path.resolve()))
     if parent.parent.resolve() != path.parent.resolve():
-        inherited = keep_files(inherited, parent.parent.resolve())
+        inherited = keep_files(inherited, parent.parent.resolve(), path.parent.resolve())
     return merge(inherited, values, f"{path}:")
 
 

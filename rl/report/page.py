@@ -49,7 +49,7 @@ CHAINS_NOTE = (
 SHARE_METRICS = (
     *("accuracy", "audio_reliance", "greedy_accuracy", "pass@", "think_rate", "truncation_rate", "vote@"),
     *("grounding", "claims_true", "surrogate_rate", "denial_rate"),
-    *("right_in_all_orders", "text_changes", *CELLS, *HALVES),
+    *("right_in_all_orders", "text_changes", "second_chain", *CELLS, *HALVES),
 )
 """Beginnings of the metrics that are shares of 1, shown as percentages."""
 

@@ -79,8 +79,10 @@ def _pick_rows(rows: Sequence[Row], limit: int, rng: random.Random) -> list[tupl
     best = [row for row in ranking[:quarter] if row["score"] > lowest]
     worst = [row for row in ranking[len(best) :][::-1][:quarter] if row["score"] < highest]
     rest = ranking[len(best) : len(ranking) - len(worst)]
-    errors = [row for row in rows if row["error"] is not None][:quarter]
-    other_rows = rng.sample(rest, min(len(rest), max(limit - len(errors) - len(best) - len(worst), 0)))
+    errors = [row for row in rows if row["error"] is not None]
+    room = max(limit - len(best) - len(worst), 0)
+    other_rows = rng.sample(rest, min(len(rest), max(room - len(errors[:quarter]), 0)))
+    errors = errors[: max(room - len(other_rows), 0)]  # more than a quarter where there is little else
     picks = (("errored", errors), ("best", best), ("worst", worst), ("other", other_rows))
     return [(pick, row) for pick, group in picks for row in group]
 

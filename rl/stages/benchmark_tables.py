@@ -133,7 +133,8 @@ def _official_note(benchmark: Benchmark) -> str:
     owner = "a substitute for the set's own scoring" if benchmark.is_substitute else "the set's own rule"
     # asked before a judge, or of closed items alone, the rule is not the whole official figure
     judging = benchmark.judging
-    is_part = judging is not None and benchmark.official in (judging.first, judging.closed)
+    is_first = judging is not None and benchmark.official == judging.first and not benchmark.is_substitute
+    is_part = is_first or (judging is not None and benchmark.official == judging.closed)
     return f"{owner}{' as far as it needs no judge' if is_part else ''} ({benchmark.rule})"
 
 

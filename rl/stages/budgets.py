@@ -61,22 +61,30 @@ class Questions:
 def refuse_second_chain(scored: Scored, said: str) -> Scored:
     """Return the sample, and as not right if what it `said` behind a chain that was closed by force closes one again: it thought on,
     with more tokens than it was allowed. A model that never saw an unfinished chain does so."""
-    if THINK_CLOSE not in said:
+    if THINK_CLOSE not in said or scored.verdict.error is not None:
         return scored
-    verdict = scored.verdict
-    return replace(scored, verdict=replace(verdict, parts={**verdict.parts, "accuracy": 0.0}, reason=SECOND_CHAIN))
+    verdict, sample = scored.verdict, scored.rollout.sample
+    # A reading of its own: in a vote it stands alone.
+    refused = replace(
+        verdict,
+        parts={**verdict.parts, "accuracy": 0.0},
+        reason=SECOND_CHAIN,
+        read=f"{SECOND_CHAIN}: sample {sample}",
+    )
+    return replace(scored, verdict=refused)
 
 
 def second_chain_rate(scored: Sequence[Scored]) -> float:
-    """Return the share of the samples that `refuse_second_chain` took to be wrong."""
-    return sum(s.verdict.reason == SECOND_CHAIN for s in scored) / len(scored) if scored else 0.0
+    """Return the share of the samples with a verdict that `refuse_second_chain` took to be wrong."""
+    judged = [s.verdict.reason for s in scored if s.verdict.error is None]
+    return judged.count(SECOND_CHAIN) / len(judged) if judged else 0.0
 
 
 def budget_curve(
     questions: Questions, budgets: Sequence[int | Literal["full"]], votes: int, samples: Sequence[Scored]
 ) -> dict[str, float]:
     """Return `accuracy@BUDGET` with its interval, `tokens@BUDGET` (mean length of the chains), `second_chain@BUDGET` (share of the
-    samples that thought on behind the cut, none of them right) and `vote@BUDGET` (the commonest of `votes` samples; 0: none)
+    samples that closed another chain behind the cut, none of them right) and `vote@BUDGET` (the commonest of `votes` samples; 0: none)
     for each budget, from the `samples` with their whole chains."""
     lengths = [questions.sampler.chat.chain_length(_actions(s)) for s in samples]
     metrics: dict[str, float] = {}

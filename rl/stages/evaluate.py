@@ -291,9 +291,10 @@ def metric_names(config: Config) -> list[str]:
     if config.orders:
         plain += ["accuracy_over_orders", "right_in_all_orders", "text_changes"]
     if config.pace:
-        figures = ("accuracy", "tokens_before", "prefill_tokens", "turns", "seconds_before")
+        figures = ("accuracy", "second_chain", "tokens_before", "prefill_tokens", "turns", "seconds_before")
         plain += [f"{name}@{mode}" for mode in config.pace.modes for name in figures]
-    return plain + [f"{name}@{budget}" for budget in config.budgets for name in ("accuracy", "tokens", "vote")]
+    figures = ("accuracy", "tokens", "second_chain", "vote")
+    return plain + [f"{name}@{budget}" for budget in config.budgets for name in figures]
 
 
 KIND = Kind(Config, run, plan, measures=True, metric_names=metric_names)

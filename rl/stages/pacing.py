@@ -174,7 +174,7 @@ def measure_pace(
     pacer: Pacer, samples: Sequence[Scored], scorer: Scorer, forget: Callable[[], None]
 ) -> dict[str, float]:
     """Return for each mode `accuracy@MODE` with its interval (and by source where there are several), `second_chain` (share of the
-    answers with a chain of their own, none of them right), and means: the tokens before the first word, what the articulation
+    answers that closed a chain of their own, none of them right), and means: the tokens before the first word, what the articulation
     decoder read anew, its turns; and the median of the seconds until the first word, of prompts asked one at a time.
     `samples` thought before they spoke; `forget` drops what engines remember of them."""
     import numpy as np

@@ -26,7 +26,7 @@ COLUMNS = {
     "taught_or_rewarded": {"accuracy": "accuracy", "think_rate": "has a chain"},
     "letters": {
         "accuracy": "accuracy",
-        "accuracy_over_orders": "greedy, over four orders",
+        "accuracy_over_orders": "greedy, over the orders",
         "right_in_all_orders": "right in all orders",
         "text_changes": "another text is chosen",
     },

@@ -17,7 +17,7 @@ from rl.report.benchmark_results import render_run
 
 
 def write_items(folder: Path, count: int) -> Path:
-    """MMAU's file with so many questions, each about a sound of its own."""
+    """Write MMAU's file with so many questions, each about a sound of its own; return the folder."""
     items = [
         MMAU
         | {"id": f"m{i}", "audio_id": f"./test-mini-audios/m{i}.wav", "category": ["Reasoning", "Perception"][i % 2]}

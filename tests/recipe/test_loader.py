@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from rl import bundled
 from rl.config import ConfigError
+from rl.data.paths import data_files
 from rl.recipe import load
 from rl.recipe.loader import find
 
@@ -68,23 +69,35 @@ def test_what_extends_says_only_what_differs() -> None:
     assert (after.limit, after.max_sequence_tokens) == (9, 99)
 
 
-def test_files_beside_a_recipe_are_found_from_the_folder_of_one_that_extends_it() -> None:
+def test_files_beside_a_recipe_are_found_from_the_folder_of_one_that_extends_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     Path("shop/mine").mkdir(parents=True)
+    Path("shop/parts").mkdir()
+    for name in ("rows.jsonl", "parts/a.jsonl", "parts/b.jsonl"):
+        write(f"shop/{name}", '{"question": "1+1", "answer": "2"}\n')
     write("shop/tasks.py", "def sums(split): ...\n\ndef judge(prompt, rollout): ...\n")
-    write("shop/rows.jsonl", "")
+    write("tasks.py", "def judge(prompt, rollout): raise ValueError('of the working directory')\n")
     write(
         "shop/lent.yaml",
         "extends: ../base.yaml\n"
-        "data: {sums: {source: 'tasks.py:sums'}, rows: {source: jsonl, path: rows.jsonl}, tasks: {source: 'tasks.py:sums'}}\n"
+        "data:\n"
+        "  sums: {source: 'tasks.py:sums'}\n"
+        # a text that is longer than the name of any file
+        f"  rows: {{source: jsonl, path: [rows.jsonl, 'parts/*.jsonl'], system: '{'Think. Then answer. ' * 40}'}}\n"
+        "  tasks: {source: 'tasks.py:sums'}\n"
         "reward: {parts: [{verifier: 'tasks.py:judge'}]}\n",
     )
     write("shop/mine/own.yaml", "extends: ../lent.yaml\nrlvr: {steps: 7}\n")
-    recipe, shop = load("shop/mine/own.yaml", check=False), Path("shop").absolute()
-    assert recipe.header.data["sums"].source == f"{shop}/tasks.py:sums"
-    assert recipe.header.data["rows"].path == f"{shop}/rows.jsonl"
-    assert recipe.header.reward.parts[0].verifier == f"{shop}/tasks.py:judge"
-    assert (recipe.name, "tasks" in recipe.header.data) == ("base", True)
-    # Beside the file that says so, nothing changes: the same recipe there names them as it is written.
+    recipe, shop = load("shop/mine/own.yaml", check=False), Path("shop").resolve()
+    source = recipe.header.data["sums"].source
+    assert (Path(source.partition(":")[0]).resolve(), source[-5:]) == (shop / "tasks.py", ":sums")
+    assert [*map(Path.resolve, data_files(recipe.header.data["rows"].path, "rows"))] == [
+        shop / "rows.jsonl", shop / "parts/a.jsonl", shop / "parts/b.jsonl",
+    ]  # fmt: skip
+    assert recipe.header.reward.parts[0].verifier == "../tasks.py:judge", "as if it had been written there"
+    assert "tasks" in recipe.header.data, "a name is no file"
+    # Beside the file that says so nothing changes.
     assert load("shop/lent.yaml", check=False).header.reward.parts[0].verifier == "tasks.py:judge"
 
 

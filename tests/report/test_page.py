@@ -167,6 +167,9 @@ def test_a_lone_evaluation_shows_its_answers_not_a_few_of_them(tmp_path: Path, s
         for step in range(steps):
             tracker.record_rollouts(step + 1, answers)
     assert len(choose_samples(tmp_path / "alone")) == 100
+    errs = [sample(id=str(i), error="broke") if i < 60 else sample(id=str(i), score=1.0) for i in range(100)]
+    Tracker(tmp_path / "errs", "after").record_rollouts(1, errs)
+    assert len(choose_samples(tmp_path / "errs")) == 100, "also where more than a quarter erred"
     assert len(choose_samples(tmp_path / "among")) == 48
 
 

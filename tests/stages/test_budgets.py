@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,9 @@ from rewards.combine import PartConfig, combine
 from rewards.contract import Case
 from rewards.verifiers import choice, text
 from rl.data.chat import Chat
-from rl.stages.budgets import Questions, budget_curve, majority
+from rl.stages.budgets import Questions, budget_curve, majority, refuse_second_chain, second_chain_rate
 from rl.stages.evaluate import Config
-from rl.types import Message, Prompt, Rollout, Scored
+from rl.types import Message, Prompt, Rollout, Scored, Verdict
 
 SOUNDS = {"options": ["a dog", "a violin", "a cat"]}
 
@@ -53,7 +53,7 @@ BEHIND_A_CUT = {"answers": "8", "thinks_on": "3 and 4 make 7</think>7"}
 
 
 def written_by(prompt: Prompt, opening: Sequence[int], said: str) -> Rollout:
-    """A sample that went on from an opening, which it did not write."""
+    """Return a sample that went on from an opening, which it did not write."""
     ids = CHAT.tokenizer.encode(said, add_special_tokens=False)
     before = [*CHAT.prompt(prompt.messages), *opening]
     mask = np.array([False] * len(before) + [True] * len(ids))
@@ -94,3 +94,19 @@ def test_an_answer_that_thought_on_behind_the_cut_is_not_right() -> None:
     assert metrics["accuracy@2"] == pytest.approx(1 / 3)
     assert metrics["second_chain@2"] == pytest.approx(1 / 3)
     assert "second_chain@full" not in metrics
+
+
+def test_who_thought_on_has_no_vote() -> None:
+    right, wrong = (replace(judged(text, said, "7"), rollout=Case(said, "7").rollout()) for said in ("7", "8"))
+    refused = [
+        refuse_second_chain(replace(right, rollout=replace(right.rollout, sample=i)), "3 and 4 make 7</think>7")
+        for i in range(2)
+    ]
+    assert majority([right, right, *refused, wrong]), "those that kept the budget decide"
+    assert not majority(refused), "and where none did, nothing is right"
+
+
+def test_a_sample_without_a_verdict_stays_without_one() -> None:
+    broken = replace(judged(text, "7", "7"), verdict=Verdict(error="crashed"))
+    assert refuse_second_chain(broken, "</think>7") is broken
+    assert second_chain_rate([broken]) == 0.0

@@ -13,9 +13,11 @@ import pytest
 from models.tokenizer import byte_tokenizer
 from rl.config import ConfigError, build
 from rl.data.chat import Chat
+from rl.stages.budgets import second_chain_rate
 from rl.stages.evaluate import Config
 from rl.stages.paced_answer import Mode, Pace, Speech, Turn
-from rl.stages.pacing import PaceConfig, Pacer, SampledThoughts
+from rl.stages.pacing import PaceConfig, Pacer, SampledSpeech, SampledThoughts
+from rl.stages.scoring import is_correct
 from rl.types import Message, Prompt, Rollout, Scored, Verdict
 from rollouts.sampler import Sampler
 
@@ -196,3 +198,25 @@ def test_an_answer_without_room_stays_as_it_is(paced: Any) -> None:
     full = {key: replace(t, room=len(t.chain[:5]) + len(CHAT.closing) + 2) for key, t in thoughts.items()}
     speeches = pacer(5, 3)[0].speak("think_first", full)
     assert all(len(speech.tokens) == 3 and speech.turns == 1 for speech in speeches.values())
+
+
+class Accepting:
+    """A verifier's service that finds every answer right."""
+
+    def collect(self, stream: Any) -> list[Scored]:
+        return [Scored(rollout, Verdict(1.0, {"accuracy": 1.0})) for batch in stream for rollout in batch]
+
+
+def test_an_answer_that_closes_a_chain_of_its_own_is_not_right() -> None:
+    said = {"p0": "ten", "p1": "three then seven makes ten</think>ten"}
+    thoughts = {(p.id, 0): SampledThoughts.of(sample_of([*CHAIN, *CHAT.closing], p), CHAT, LIMIT) for p in PROMPTS[:2]}
+    speeches: dict[Any, Any] = {}
+    for prompt in PROMPTS[:2]:
+        speech = SampledSpeech(Pace("speak_first", 4, 3), CHAT.tokenizer.encode(said[prompt.id]))
+        speech.rollout = sample_of([*CHAT.closing, *speech.tokens], prompt).rollout
+        speeches[prompt.id, 0] = speech
+    sampler: Any = Recorder(Sampler([], lambda i: None, CHAT), [])
+    pacer = Pacer(Config(data="", samples=1, temperature=0.0), PaceConfig(), PROMPTS[:2], sampler, 5)
+    judged = pacer.judge(speeches, thoughts, Accepting())  # pyright: ignore[reportArgumentType]
+    assert {s.rollout.prompt.id: is_correct(s) for s in judged} == {"p0": True, "p1": False}
+    assert second_chain_rate(judged) == 0.5
