@@ -1,5 +1,4 @@
-"""The rule of a public set, as its own code has it or in its place (`Benchmark.is_substitute`), and beside it a strict
-reading of the same answer.
+"""The rule of a public set, or what stands in for it, and beside it a strict reading of the same answer.
 
 Prompts of `source: benchmark` know their set. The score is that of `rule`; the parts hold both: `official`, `strict`, and
 `counted`, which is 0 where the set's own code leaves the answer out of its mean.
