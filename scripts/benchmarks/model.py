@@ -57,17 +57,17 @@ def arithmetic_limit(model: Path, dtype: str) -> float:
 def measure_engine(model: Path, dtype: str, threads: int) -> dict[str, float]:
     """Return tokens a second of 64 samples: of prefill, where a prompt's samples share it, and of a step that decodes."""
     engine = EngineWorker(str(model), dtype, 128, ServingConfig(threads=threads, kv_cache_mb=256))
-    engine.version = 0
+    engine.version, vocabulary = 0, int(str(read_config(model)["vocab_size"]))
     times: list[list[float]] = []
     for round_ in range(4):  # the first warms up
         requests = [
-            Request((i, j), tuple(range(100 + 50 * i + 1000 * round_, 100 + 50 * i + 1000 * round_ + PROMPT_TOKENS)),
+            Request((i, j), tuple((50 * i + 1000 * round_ + n) % vocabulary for n in range(PROMPT_TOKENS)),
                     1000 * i + j, ANSWER_TOKENS, 1.0)
             for i in range(PROMPTS) for j in range(SAMPLES)
         ]  # fmt: skip
         steps: list[float] = []
         waiting = requests
-        while waiting or engine.running:
+        while waiting or engine.engine.has_unfinished_requests():
             began = time.perf_counter()
             engine.advance(0, waiting, 0.0)  # one step of the engine
             waiting = []
@@ -85,9 +85,9 @@ def measure_update(model: Path, dtype: Dtype, threads: int, shared: bool) -> dic
     torch.set_num_threads(threads)
     policy = LogprobModel(model, dtype)
     groups_N = torch.arange(PROMPTS).repeat_interleave(SAMPLES)
-    length = PROMPT_TOKENS + ANSWER_TOKENS
-    prompts = torch.randint(100, 4000, (PROMPTS, PROMPT_TOKENS))[groups_N]
-    tokens_T = torch.cat([prompts, torch.randint(100, 4000, (len(groups_N), ANSWER_TOKENS))], dim=1).flatten()
+    length, vocabulary = PROMPT_TOKENS + ANSWER_TOKENS, int(str(read_config(model)["vocab_size"]))
+    prompts = torch.randint(vocabulary, (PROMPTS, PROMPT_TOKENS))[groups_N]
+    tokens_T = torch.cat([prompts, torch.randint(vocabulary, (len(groups_N), ANSWER_TOKENS))], dim=1).flatten()
     action_mask_T = (torch.arange(length) >= PROMPT_TOKENS).repeat(len(groups_N))
     lengths_N = torch.full((len(groups_N),), length)
 
