@@ -17,22 +17,24 @@ def keep_files(values: Any, folder: Path, heir: Path) -> Any:
     folders and patterns of `data.NAME.path`. Absolute paths, interpolations and all other values stay as they are."""
     container = cast("dict[str, Any]", OmegaConf.to_container(values))
     way = os.path.relpath(folder, heir)
+    # Apart: only of data may a folder or a pattern be looked for beside the recipe; `model.path` begins at the working directory.
     data = container.get("data")
     paths: dict[str, Any] = {}
     for name, config in (cast("Mapping[str, Any]", data) if isinstance(data, Mapping) else {}).items():
         if isinstance(config, Mapping) and "path" in config:
-            paths[name] = _keep_paths(cast("Mapping[str, Any]", config)["path"], folder, way)
-    kept = _keep(container, folder, way)
+            paths[name] = _move_paths(cast("Mapping[str, Any]", config)["path"], folder, way)
+    moved = _move(container, folder, way)
     for name, path in paths.items():
-        kept["data"][name]["path"] = path
-    return OmegaConf.create(kept)
+        moved["data"][name]["path"] = path
+    return OmegaConf.create(moved)
 
 
-def _keep(value: Any, folder: Path, way: str) -> Any:
+def _move(value: Any, folder: Path, way: str) -> Any:
+    """Return a value, and all within it, where the path of a file in `folder` begins with `way`."""
     if isinstance(value, Mapping):
-        return {key: _keep(each, folder, way) for key, each in cast("Mapping[Any, Any]", value).items()}
+        return {key: _move(each, folder, way) for key, each in cast("Mapping[Any, Any]", value).items()}
     if isinstance(value, list):
-        return [_keep(each, folder, way) for each in cast("list[Any]", value)]
+        return [_move(each, folder, way) for each in cast("list[Any]", value)]
     if not isinstance(value, str):
         return value
     file, colon, function = value.partition(":") if ".py:" in value else (value, "", "")
@@ -42,9 +44,9 @@ def _keep(value: Any, folder: Path, way: str) -> Any:
     return f"{os.path.join(way, file)}{colon}{function}" if is_file else value
 
 
-def _keep_paths(paths: Any, folder: Path, way: str) -> Any:
+def _move_paths(paths: Any, folder: Path, way: str) -> Any:
     """Return the path of a data set, or its paths: a file, a folder, or a pattern."""
     if isinstance(paths, list):
-        return [_keep_paths(path, folder, way) for path in cast("list[Any]", paths)]
+        return [_move_paths(path, folder, way) for path in cast("list[Any]", paths)]
     lies_beside = isinstance(paths, str) and not os.path.isabs(paths) and bool(glob.glob(str(folder / paths)))
     return os.path.join(way, paths) if lies_beside else paths

@@ -141,8 +141,10 @@ class Pacer:
         """Return the answers with their verdicts."""
         # An answer that never began, for want of room, is the sample's own: cut off, too.
         rollouts = [speech.rollout or thoughts[key].sample.rollout for key, speech in speeches.items()]
-        said = {key: self.sampler.chat.written(speech.tokens) for key, speech in speeches.items()}
-        return [refuse_second_chain(s, said[s.rollout.prompt.id, s.rollout.sample]) for s in scorer.collect([rollouts])]
+        texts = {key: self.sampler.chat.written(speech.tokens) for key, speech in speeches.items()}
+        return [
+            refuse_second_chain(s, texts[s.rollout.prompt.id, s.rollout.sample]) for s in scorer.collect([rollouts])
+        ]
 
     def seconds(self, mode: Mode, thoughts: SampledThoughts) -> float:
         """Return the seconds until the first word of an answer, of a prompt that is asked alone."""

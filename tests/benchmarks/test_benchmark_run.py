@@ -38,11 +38,11 @@ def test_a_set_is_asked_and_told_with_what_its_figure_rests_on(tmp_path: Path) -
     options = ["--data", str(data), "--samples", "2", "--max-sequence-tokens", "256", "--out", str(out), "--json"]
     done = subprocess.run([*command, *options], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    (result,) = told["results"]
+    output = json.loads(done.stdout)
+    (result,) = output["results"]
     assert (result["items"], result["samples"]) == (4, 8)
     assert {cell["group"] for cell in result["figures"][0]["tables"]["category"]} == {"Reasoning", "Perception"}
-    assert {"accuracy", "accuracy_silenced", "accuracy_swapped", "audio_reliance"} <= {*told["metrics"]}
+    assert {"accuracy", "accuracy_silenced", "accuracy_swapped", "audio_reliance"} <= {*output["metrics"]}
     console = Console(record=True, width=160, file=io.StringIO())
     console.print(render_run(out))
     table = console.export_text()

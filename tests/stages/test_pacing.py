@@ -208,11 +208,11 @@ class Accepting:
 
 
 def test_an_answer_that_closes_a_chain_of_its_own_is_not_right() -> None:
-    said = {"p0": "ten", "p1": "three then seven makes ten</think>ten"}
+    answers = {"p0": "ten", "p1": "three then seven makes ten</think>ten"}
     thoughts = {(p.id, 0): SampledThoughts.of(sample_of([*CHAIN, *CHAT.closing], p), CHAT, LIMIT) for p in PROMPTS[:2]}
     speeches: dict[Any, Any] = {}
     for prompt in PROMPTS[:2]:
-        speech = SampledSpeech(Pace("speak_first", 4, 3), CHAT.tokenizer.encode(said[prompt.id]))
+        speech = SampledSpeech(Pace("speak_first", 4, 3), CHAT.tokenizer.encode(answers[prompt.id]))
         speech.rollout = sample_of([*CHAT.closing, *speech.tokens], prompt).rollout
         speeches[prompt.id, 0] = speech
     sampler: Any = Recorder(Sampler([], lambda i: None, CHAT), [])

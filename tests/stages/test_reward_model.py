@@ -71,5 +71,5 @@ def test_the_same_question_about_another_sound_is_another_prompt() -> None:
     pairs = [pair(sound, number) for sound in range(400) for number in range(2)]
     learned, measured = split_pairs(pairs, 0.1)
     assert len(measured) / len(pairs) == pytest.approx(0.1, abs=0.04), "by the text alone it would be all or nothing"
-    heard = [{pair.prompt.clips[0].data for pair in side} for side in (learned, measured)]
-    assert not heard[0] & heard[1], "both pairs of a prompt are on one side"
+    sounds = [{pair.prompt.clips[0].data for pair in side} for side in (learned, measured)]
+    assert not sounds[0] & sounds[1], "both pairs of a prompt are on one side"
