@@ -45,7 +45,14 @@ if TYPE_CHECKING:
     from models.settings import ModelConfig
 
 # PASSIVE: idle OpenMP threads sleep instead of spinning, which on two busy cores makes a step six times slower.
-ENVIRONMENT = {"DS_ACCELERATOR": "cpu", "OMP_WAIT_POLICY": "PASSIVE", "DS_LOG_LEVEL": "warning"}
+ENVIRONMENT = {
+    "DS_ACCELERATOR": "cpu",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "DS_LOG_LEVEL": "warning",
+    # Tensors of 4 MiB and more go back to the machine when they are freed. glibc would raise its threshold to the largest it
+    # saw: micro-batches of ever other lengths then leave holes in the heap, and the process grows.
+    "MALLOC_MMAP_THRESHOLD_": str(4 << 20),
+}
 """Environment of a trainer's actor on CPU."""
 # On a GPU, memory given back serves any size. A buffer that another process is to open (CUDA IPC) is allocated with it off.
 GPU_ENVIRONMENT = {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True", "DS_LOG_LEVEL": "warning"}

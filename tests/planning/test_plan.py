@@ -311,6 +311,12 @@ def test_a_model_that_is_not_here_is_planned_without_its_memory() -> None:
     assert "placement" in rendered(made)
 
 
+@pytest.mark.parametrize("path", ["HuggingFaceTB/SmolLM2-135M-Instruct", "smolm2-135m-instruct-q4"])
+def test_a_model_that_needs_no_hub_is_named_beside_one_that_does(path: str) -> None:
+    (note,) = planned("sft.sequences_per_step=8", model={"path": path}).notes
+    assert "('smollm2-135m-instruct-q4' needs no hub: a language model of 135 million" in note
+
+
 def test_without_a_network_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert "HF_HUB_OFFLINE" in planned(model={"path": "Qwen/Qwen2.5-32B"}).problems[0]

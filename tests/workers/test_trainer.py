@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from rl.planning.trainer_memory import Settings, trainer_memory
 from rl.run.checkpoint import Checkpoints
 from rl.run.files import DiskFull
 from rl.types import Batch
+from rl.workers import trainer
 from rl.workers.optimizer import OptimizerConfig
 from rl.workers.roles import Absent, gather
 from rl.workers.trainer_config import TrainerConfig
@@ -225,6 +228,27 @@ def test_a_full_disk_leaves_the_last_checkpoint(
     restored = checkpoints.latest()
     assert restored is not None
     assert restored[1]["step"] == 1
+
+
+GROWTH = """
+import random, torch
+def resident(): return int(next(line for line in open("/proc/self/status") if "VmRSS" in line).split()[1]) / 1024
+random.seed(0)
+before, kept = resident(), []
+for _ in range(60):
+    tensors = [torch.ones(random.randint(5, 24) << 18) for _ in range(4)]  # of 5 to 24 MiB
+    kept.append(torch.ones(4000))
+    del tensors
+print(resident() - before)
+"""
+"""A process in which large tensors of many sizes come and go while small ones stay; it prints by how many MiB it has grown."""
+
+
+def test_large_tensors_go_back_to_the_machine() -> None:
+    """Without a trainer's environment the same process keeps several hundred MiB."""
+    environment = os.environ | trainer.ENVIRONMENT
+    done = subprocess.run([sys.executable, "-c", GROWTH], env=environment, check=True, capture_output=True, text=True)
+    assert float(done.stdout) < 30
 
 
 @pytest.mark.parametrize(
