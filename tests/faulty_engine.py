@@ -30,7 +30,7 @@ class FaultyEngine(EngineWorker):
         self.fault = fault
 
     def load(self, version: int, buckets: Sequence[Any], probe: Probe | None = None) -> Receipt:
-        from rollouts import weight_transfer
+        from rollouts import adapters, weight_transfer
 
         if self.fault == "never arrives":
             self.version = version
@@ -46,9 +46,12 @@ class FaultyEngine(EngineWorker):
             buckets = [{**b, "tensors": ray.put(ALTERATIONS[self.fault](ray.get(b["tensors"])))} for b in buckets]
         model = self.engine.model_executor.driver_worker.worker.model_runner.model
         pack, load_weights = weight_transfer.dispatch_cpu_unquantized_gemm, model.load_weights
+        load_adapter = adapters.load_adapter
         if self.fault == "head not packed":
             weight_transfer.dispatch_cpu_unquantized_gemm = lambda *_, **__: None  # type: ignore[assignment]
-        if self.fault == "received and left aside":  # as by an engine that ignores its adapter
+        if self.fault == "adapter left aside":
+            adapters.load_adapter = lambda *_: None  # type: ignore[assignment]
+        if self.fault == "received and left aside":
             names = {name for name, _ in model.named_parameters()}
             model.load_weights = lambda weights: (list(weights), names)[1]
         try:
@@ -56,6 +59,7 @@ class FaultyEngine(EngineWorker):
         finally:
             weight_transfer.Receiver = receiver  # type: ignore[misc]
             weight_transfer.dispatch_cpu_unquantized_gemm, model.load_weights = pack, load_weights
+            adapters.load_adapter = load_adapter
         return self.receipt
 
 

@@ -14,6 +14,7 @@ from worlds import Seat
 
 from models.hearing import clip_counter
 from models.load import build, load_tokenizer
+from models.lora import LoraConfig
 from models.settings import AudioConfig, BuildConfig, ModelConfig
 from models.shape import folder_shape
 from rl.algorithms.objective import Objective
@@ -48,13 +49,21 @@ def respawn(i: int) -> Any:
 class Loop:
     """Trainer and engines of one model, as the loop of rlvr has them."""
 
-    def __init__(self, seats: Sequence[Seat], engines: Sequence[Any], model: Path, dtype: Any, stage: Any = 0) -> None:
+    def __init__(
+        self,
+        seats: Sequence[Seat],
+        engines: Sequence[Any],
+        model: Path,
+        dtype: Any,
+        stage: Any = 0,
+        lora: LoraConfig | None = None,
+    ) -> None:
         self.chat, self.engines = chat_of(model), engines
         shape = folder_shape(model, "")
         assert shape is not None
         probe = draw_probe(self.chat, shape.vocabulary, 100, seed=5)
         self.policy = PolicyGroup(seats, TrainerConfig(ranks=len(seats), zero_stage=stage), None, probe)
-        self.policy.load(model, ModelConfig(path=str(model), dtype=dtype), OptimizerConfig())
+        self.policy.load(model, ModelConfig(path=str(model), dtype=dtype, lora=lora), OptimizerConfig())
         self.sampler = Sampler(engines, respawn, self.chat)
         self.batch = collate_demonstrations(PROMPTS, self.chat, 100)
         self.gaps = Gaps("rlvr", choose_bounds(dtype, None))
@@ -89,9 +98,10 @@ def dtype(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-def start_engines(model: Path, dtype: str, count: int) -> list[Any]:
+def start_engines(model: Path, dtype: str, count: int, adapter_rank: int = 0) -> list[Any]:
     kind = engine_actor(FaultyEngine).options(num_cpus=0, runtime_env={"env_vars": ENVIRONMENT})
-    return [kind.remote(str(model), dtype, 128, ServingConfig(kv_cache_mb=32)) for _ in range(count)]
+    config = ServingConfig(kv_cache_mb=32)
+    return [kind.remote(str(model), dtype, 128, config, adapter_rank=adapter_rank) for _ in range(count)]
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +152,20 @@ def test_weights_that_are_received_and_not_used_stop_the_run(loop: Loop, rate: f
     with pytest.raises(ValueError, match=rf"^{says}"):
         loop.learn_often(rate, 40)
     assert loop.version <= (3 if rate == 1e-2 else 40)
+
+
+def test_an_adapter_that_is_received_and_left_aside_stops_the_run(
+    worlds: Callable[[int], Any], tied: Path, dtype: str
+) -> None:
+    lora = LoraConfig(rank=4, alpha=8, engines="adapter")
+    actors = start_engines(tied, dtype, 1, lora.engine_rank(dtype))
+    loop = Loop([Seat(actor, "policy") for actor in worlds(1).actors], actors, tied, dtype, lora=lora)
+    assert loop.learn(1e-2)[PROBE] < {"float32": 1e-5, "bfloat16": 0.02}[dtype]
+    loop.plant("adapter left aside")
+    says = r"engine 0, version \d+: .*\.lora_[AB]\.weight arrived and is not used|engine and trainer logprobs of the probe"
+    with pytest.raises(ValueError, match=says):
+        loop.learn_often(1e-2, 4)
+    ray.kill(actors[0])
 
 
 def test_a_head_that_is_not_packed_anew_stops_the_run(loop: Loop) -> None:
