@@ -44,6 +44,19 @@ def declared_ends(folder: str | Path) -> list[int]:
     return list(dict.fromkeys(i for file in files if file.is_file() for i in _ends(_mapping(file), file)))
 
 
+def declared_temperature(folder: str | Path) -> float | None:
+    """Return the temperature at which the folder's files tell engines to sample; None where they name none. Raises ValueError for
+    what is no temperature."""
+    file = Path(folder) / GENERATION_CONFIG
+    if not file.is_file():
+        return None
+    fields = Fields(_mapping(file), file, CONFIG_FIX)
+    temperature = fields.number("temperature")
+    if temperature is not None and temperature < 0:
+        fields.refuse("temperature", temperature, "a number of 0 or more")
+    return temperature
+
+
 def write_ends(folder: Path, ends: Sequence[int]) -> None:
     """Let engines that load the folder stop at these tokens too."""
     file = folder / GENERATION_CONFIG

@@ -73,6 +73,8 @@ class Shape:
     """Parameters of the audio adapter, between encoder and decoder."""
     caps_scores: bool = False
     """True if attention bounds its scores (Gemma 2), for which it computes all of them: no kernel of torch's does."""
+    experts: int = 0
+    """Feed-forwards of a layer of which a token passes some; 0 where there is one that all pass."""
 
     @property
     def active(self) -> int:
@@ -198,7 +200,21 @@ def config_shape(
     rate = _token_rate(whole)
     has_cap = bool(text.first("attn_logit_softcapping")[1])
     return Shape(
-        hidden, layers, q, k, heads, active, vocabulary, tied, positions, count, encoder, rate, adapter, has_cap
+        hidden,
+        layers,
+        q,
+        k,
+        heads,
+        active,
+        vocabulary,
+        tied,
+        positions,
+        count,
+        encoder,
+        rate,
+        adapter,
+        has_cap,
+        experts,
     )
 
 

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from rl.conversation.turns import Turns
 
 Model = Annotated[str, typer.Argument(metavar="RUN|MODEL", help="A run's directory, a model's folder, or a name.")]
-Temperature = Annotated[float, typer.Option(min=0.0, help="0 is greedy.")]
+Temperature = Annotated[
+    float | None, typer.Option(min=0.0, help="0 is greedy (default: as generation_config.json says, or 0.7).")
+]
 MaxTokens = Annotated[int, typer.Option(min=1, help="Tokens of the longest answer.")]
 Think = Annotated[
     bool | None, typer.Option(help="Open every answer with <think> (default: as the chat template says).")
@@ -41,7 +43,7 @@ class Settings:
 
 def chat(
     model: Model,
-    temperature: Temperature = 0.7,
+    temperature: Temperature = None,
     max_tokens: MaxTokens = 512,
     think: Think = None,
     system: System = None,
@@ -65,7 +67,8 @@ def chat(
             complain(f"{describe_environment(config)} answers what the model asks")
         engine = ChatEngine(model, think, service)
         complain(HELP)
-        turns, settings = Turns(system), Settings(temperature, max_tokens, seed)
+        settings = Settings(engine.temperature if temperature is None else temperature, max_tokens, seed)
+        turns = Turns(system)
         _talk(engine, turns, settings)
     sys.stdout.flush()
     signals.kill_and_exit(0)  # at a usual exit libraries of the engine report what they have not tidied up

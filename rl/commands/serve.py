@@ -16,7 +16,14 @@ PaceMode = Annotated[
 ]
 ThinkTokens = Annotated[int, typer.Option("--think", min=1, help="Tokens of a segment of the chain.")]
 SpeakTokens = Annotated[int, typer.Option("--speak", min=1, help="Tokens that are said for each segment.")]
-Temperature = Annotated[float, typer.Option(min=0.0, max=100.0, help="Of questions that name none; 0 is greedy.")]
+Temperature = Annotated[
+    float | None,
+    typer.Option(
+        min=0.0,
+        max=100.0,
+        help="Of questions that name none; 0 is greedy (default: as generation_config.json says, or 0.7).",
+    ),
+]
 MostTokens = Annotated[
     int | None, typer.Option(min=2, help="Tokens of the longest conversation (default: the model's).")
 ]
@@ -44,7 +51,7 @@ def serve(
     pace: PaceMode = "think_first",
     think: ThinkTokens = 80,
     speak: SpeakTokens = 20,
-    temperature: Temperature = 0.7,
+    temperature: Temperature = None,
     max_tokens: MostTokens = None,
     streams: Streams = 64,
     waiting: Waiting = 128,
@@ -67,7 +74,7 @@ def talk(
     pace: PaceMode = "think_first",
     think: ThinkTokens = 80,
     speak: SpeakTokens = 20,
-    temperature: Temperature = 0.7,
+    temperature: Temperature = None,
     max_tokens: MostTokens = None,
     speech_rate: SpeechRate = RATE,
     voice: Voice = "auto",

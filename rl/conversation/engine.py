@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.folder import check_whole, declared_ends, on_disk
+from models.folder import check_whole, declared_ends, declared_temperature, on_disk
 from models.settings import ModelConfig
 from models.shape import read_shape
 from rl.config import ConfigError
@@ -30,6 +30,8 @@ UNKNOWN_CONVERSATION = 2048
 """Tokens of a conversation with a model whose limit is not known."""
 LARGEST_CACHE_MB = 2048
 """MB of keys and values of several conversations on a CPU; what does not fit is computed again."""
+TEMPERATURE = 0.7
+"""Temperature of answers of a model that names none."""
 KEY = (0, 0)
 """Key of the one sample that is written at a time."""
 
@@ -48,6 +50,8 @@ class LocalEngine:
         shape = read_shape(ModelConfig(path=str(folder)))
         positions = (shape and shape.positions) or UNKNOWN_CONVERSATION
         self.most_tokens = min(positions, LONGEST_CONVERSATION)
+        declared = declared_temperature(folder)
+        self.temperature = TEMPERATURE if declared is None else declared
         self.listens = bool(shape and shape.token_rate)
         here, dtype = Machine.detect(), values["dtype"]
         cpus = min(here.cpus, len(os.sched_getaffinity(0)))  # threads that share a core wait for each other, spinning

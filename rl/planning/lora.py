@@ -29,16 +29,15 @@ half of that the recipe likely kept a rate meant for all weights."""
 
 def trained_parameters(shape: Shape, lora: LoraConfig) -> int:
     """Return the number of parameters that train beside a frozen model: of the LoRA adapter rank × (in + out) for each
-    matrix of each layer, and all of the audio adapter."""
+    matrix of each layer (experts are no linear layers), and all of the audio adapter."""
     sides = {
         "q_proj": shape.hidden + shape.q,
         "k_proj": shape.hidden + shape.k,
         "v_proj": shape.hidden + shape.k,
         "o_proj": shape.q + shape.hidden,
-        "gate_proj": shape.hidden + shape.ffn,
-        "up_proj": shape.hidden + shape.ffn,
-        "down_proj": shape.ffn + shape.hidden,
     }
+    if not shape.experts:
+        sides |= dict.fromkeys(("gate_proj", "up_proj", "down_proj"), shape.hidden + shape.ffn)
     if lora.targets == ALL_LINEAR:
         return shape.adapter + shape.layers * lora.rank * sum(sides.values())
     names = {target.rpartition(".")[2] for target in lora.targets}

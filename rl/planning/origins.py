@@ -47,13 +47,19 @@ def explain_absence(path: str, place: str) -> tuple[list[str], bool]:
     if path.startswith(".") or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", path):
         return [f"{place}: no such folder: {path}; correct it or name a model of the hub"], True
     if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
-        return [f"{place}: '{path}' is no folder and not in the hub's cache; HF_HUB_OFFLINE is set{_stand_in(path)}"], True
-    return [f"{place}: '{path}' is not here; it will be fetched from the hub when the run starts{_stand_in(path)}"], False
+        return [
+            f"{place}: '{path}' is no folder and not in the hub's cache; HF_HUB_OFFLINE is set{_stand_in(path)}"
+        ], True
+    return [
+        f"{place}: '{path}' is not here; it will be fetched from the hub when the run starts{_stand_in(path)}"
+    ], False
 
 
 def _stand_in(path: str) -> str:
     """Return what to say of a model of the catalogue that was perhaps meant, or that is made from the one meant."""
-    names = {name: name for name in CATALOGUE} | {model.official.rpartition("/")[2]: n for n, model in CATALOGUE.items()}
+    names = {name: name for name in CATALOGUE} | {
+        model.official.rpartition("/")[2]: n for n, model in CATALOGUE.items()
+    }
     meant = nearest(path.rpartition("/")[2], [*names])
     return f" ('{names[meant]}' needs no hub: {CATALOGUE[names[meant]].summary})" if meant else ""
 

@@ -33,7 +33,8 @@ class Address:
 class Limits:
     """Settings of answers, and how many are written at a time."""
 
-    temperature: float
+    temperature: float | None
+    """Temperature of questions that name none; None: the model's own."""
     max_tokens: int | None
     """Tokens of the longest conversation; None: as many as the model takes."""
     bounds: Bounds
@@ -100,5 +101,6 @@ def open_service(
         say("warning: the model's chat template opens no chain; each answer is opened by <think> all the same")
     engine = PacedEngine(local.worker, local.chat, pace, limits.bounds, limits.speech_rate, signals.fail)
     most_tokens = min(local.most_tokens, limits.max_tokens or local.most_tokens)
-    reader = QuestionReader(local.chat, most_tokens, limits.temperature, voice is not None)
+    temperature = local.temperature if limits.temperature is None else limits.temperature
+    reader = QuestionReader(local.chat, most_tokens, temperature, voice is not None)
     return Service(engine, reader, token, voice, has_page)

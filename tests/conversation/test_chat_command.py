@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from models.folder import GENERATION_CONFIG
 from rl.config import ConfigError
 from rl.conversation.environment import choose_environment, describe_environment
 
@@ -21,17 +23,20 @@ def chat(model: object, lines: str, *flags: str, folder: Path | None = None) -> 
     return subprocess.run(command, input=lines, env=environment, capture_output=True, text=True, timeout=300)
 
 
-def test_lines_are_answered_and_the_chat_ends_with_its_input(tied: Path) -> None:
-    done = chat(tied, "hello\n/sound x.wav\n/reset\nhello\n/nonsense\n", "--max-tokens", "8", "--no-think")
+def test_lines_are_answered_and_the_chat_ends_with_its_input(tied: Path, tmp_path: Path) -> None:
+    model = Path(shutil.copytree(tied, tmp_path / "model"))
+    (model / GENERATION_CONFIG).write_text('{"temperature": 0.01}')
+    lines = "hello\n/sound x.wav\n/reset\n/temperature 0.01\nhello\n/nonsense\n"
+    done = chat(model, lines, "--max-tokens", "8", "--no-think")
     assert done.returncode == 0, done.stderr
     complaints = done.stderr.splitlines()
-    assert complaints[0] == f"loading {tied}"
+    assert complaints[0] == f"loading {model}"
     assert "error: /sound: the model reads text only" in complaints
     assert "begun anew" in complaints
     assert complaints[-1].startswith("error: no command /nonsense")
     assert "nanobind" not in done.stderr
     half = len(done.stdout) // 2
-    assert done.stdout[:half] == done.stdout[half:]  # anew, the same question gets the same answer
+    assert done.stdout[:half] == done.stdout[half:]  # anew and at the model's own temperature, the same answer
 
 
 def test_what_is_no_model_is_one_line(tmp_path: Path) -> None:

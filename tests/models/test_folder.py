@@ -16,6 +16,7 @@ from models.folder import (
     check_whole,
     count_parameters,
     declared_ends,
+    declared_temperature,
     read_config,
     write_chat_template,
     write_ends,
@@ -159,3 +160,22 @@ def test_a_template_is_written_where_it_stands(
     assert {n: text if n.endswith("jinja") else json.loads(text) for n, text in contents.items()} == written
     write_chat_template(tmp_path, "new")
     assert {file.name: file.read_text() for file in tmp_path.iterdir()} == contents
+
+
+@pytest.mark.parametrize(
+    ("generation", "temperature"),
+    [(None, None), ({"top_p": 0.8}, None), ({"temperature": 0.6}, 0.6), ({"temperature": 0}, 0)],
+)
+def test_the_temperature_of_answers_is_the_models_own(
+    tmp_path: Path, generation: dict[str, object] | None, temperature: float | None
+) -> None:
+    if generation is not None:
+        (tmp_path / GENERATION_CONFIG).write_text(json.dumps(generation))
+    assert declared_temperature(tmp_path) == temperature
+
+
+@pytest.mark.parametrize("value", ["hot", -1, True])
+def test_what_is_no_temperature_is_one_line(tmp_path: Path, value: object) -> None:
+    (tmp_path / GENERATION_CONFIG).write_text(json.dumps({"temperature": value}))
+    with pytest.raises(ValueError, match=rf"^{tmp_path}/{GENERATION_CONFIG}: temperature.* a (finite )?number"):
+        declared_temperature(tmp_path)

@@ -54,6 +54,13 @@ def test_targets_are_counted(targets: list[str], each: int) -> None:
     assert trained_parameters(shape, LoraConfig(rank=4, targets=targets)) == 64 * 4 * each
 
 
+def test_experts_have_no_adapters() -> None:
+    """They are stored as one tensor, which is no linear layer."""
+    shape = config_shape(QWEN2_32B | {"model_type": "qwen3_moe", "num_experts": 8, "moe_intermediate_size": 1024})
+    assert shape is not None
+    assert trained_parameters(shape, LoraConfig(rank=4)) == 64 * 4 * (2 * (5120 + 5120) + 2 * (5120 + 1024))
+
+
 def test_there_is_no_reference_to_place_and_checkpoints_are_small() -> None:
     stages = [{"rlvr": {"data": "words", "prompts_per_step": 16, "objective": {"kl_coef": 0.1}}}]
     full, adapted = planned(stages=stages), with_lora(stages=stages)

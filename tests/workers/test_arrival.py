@@ -162,7 +162,9 @@ def test_an_adapter_that_is_received_and_left_aside_stops_the_run(
     loop = Loop([Seat(actor, "policy") for actor in worlds(1).actors], actors, tied, dtype, lora=lora)
     assert loop.learn(1e-2)[PROBE] < {"float32": 1e-5, "bfloat16": 0.02}[dtype]
     loop.plant("adapter left aside")
-    says = r"engine 0, version \d+: .*\.lora_[AB]\.weight arrived and is not used|engine and trainer logprobs of the probe"
+    says = (
+        r"engine 0, version \d+: .*\.lora_[AB]\.weight arrived and is not used|engine and trainer logprobs of the probe"
+    )
     with pytest.raises(ValueError, match=says):
         loop.learn_often(1e-2, 4)
     ray.kill(actors[0])
