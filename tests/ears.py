@@ -17,6 +17,10 @@ DECODERS: dict[str, dict[str, Any]] = {
     "llama": {"num_key_value_heads": 1, "tie_word_embeddings": True},
     "qwen2": {"num_key_value_heads": 2, "tie_word_embeddings": False, "vocab_size": 320},  # with spare rows
     "qwen3": {"num_key_value_heads": 1, "head_dim": 64, "tie_word_embeddings": True},
+    "gemma3_text": {"num_key_value_heads": 1, "head_dim": 64, "query_pre_attn_scalar": 64},  # scales its embeddings
+    "qwen3_moe": {"num_key_value_heads": 1, "head_dim": 64, "num_experts": 4, "num_experts_per_tok": 2}
+    | {"moe_intermediate_size": 64, "decoder_sparse_step": 1},  # engines pack its experts
+    "smollm3": {"num_key_value_heads": 1, "no_rope_layer_interval": 2},  # vLLM runs transformers' own modules
 }
 
 

@@ -21,7 +21,14 @@ from rl.data.chat import Chat
 from rl.types import Prompt
 from rollouts.requests import Completion, Request
 
-PAIRS = {"llama": "whisper", "qwen2": "qwen2_audio", "qwen3": "whisper"}
+PAIRS = {
+    "llama": "whisper",
+    "qwen2": "qwen2_audio",
+    "qwen3": "whisper",
+    "gemma3_text": "whisper",
+    "qwen3_moe": "qwen2_audio",
+    "smollm3": "whisper",
+}
 
 
 @pytest.fixture(scope="module", params=PAIRS)
