@@ -15,6 +15,7 @@ from rl.planning.lora import trained_parameters
 from rl.planning.trainer_memory import CUDA_CONTEXT, Settings, host_bytes, trainer_memory
 from rl.units import GIB, amount, size
 from rl.workers.placement import roles
+from rollouts.engine_options import running_samples
 
 if TYPE_CHECKING:
     from rl.recipe import Recipe
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 
 PROCESS = {"engine": 0.6 * GIB, "driver": 1.0 * GIB}
 """Bytes that libraries take on a CPU, measured: an engine with vLLM, the driver with Ray's own processes."""
+SAMPLING = 8 * 4
+"""Bytes that a CPU engine's sampler takes for each running sample and entry of the vocabulary, measured: logits, probabilities,
+noise and their copies."""
+VERSIONS = 2
+"""Versions of the weights that are on their way to engines on a CPU: one is written while the one before is still held."""
 GRAPHS = 1.0 * GIB
 """Bytes of a GPU that an engine's CUDA graphs and kernels' workspaces take; they stay while it sleeps."""
 LARGEST_SHARE = 0.9
@@ -171,6 +177,9 @@ def served(
         memory.add("other", CUDA_CONTEXT + GRAPHS, "CUDA, graphs and workspaces")
     else:
         memory.add("other", PROCESS["engine"], "process")
+        samples = running_samples(gpu, options)
+        formula = f"{SAMPLING} B × {samples} samples × {amount(shape.vocabulary)} tokens of the vocabulary"
+        memory.add("other", SAMPLING * samples * shape.vocabulary, formula)
     if (cache := options.get(CACHE)) is not None:
         memory.add("kv", float(cache), f"vllm.{CACHE}")
     elif not gpu:

@@ -82,5 +82,9 @@ class Plan:
 
     @property
     def memory(self) -> float:
-        """Bytes of all devices together; on a CPU with the driver's and Ray's own."""
-        return sum(self.devices) + (0 if self.gpu else memory.PROCESS["driver"])
+        """Bytes of all devices together; on a CPU with the driver's and Ray's own, and weights on their way to engines."""
+        if self.gpu:
+            return sum(self.devices)
+        parts = {role.role: role.parts for role in self.roles}
+        moving = memory.VERSIONS * parts["policy"]["weights"] if {"engine", "policy"} <= parts.keys() else 0.0
+        return sum(self.devices) + memory.PROCESS["driver"] + moving
