@@ -32,17 +32,21 @@ RAY_STARTS = 3
 """Attempts to start a local Ray."""
 STORE_BYTES = 1 << 30
 """Size of Ray's object store, beside weights: for batches and features."""
+ENVIRONMENT = {
+    "RAY_worker_niceness": "0",  # Ray gives its workers less of the CPU otherwise
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # How soon a call that waits hears of a signal, in place of 1 s: once the raylet is dead, this process has until its next look
+    # into the object store to let go of Ray, which would end it there (`rl.workers.ray_deaths`).
+    "RAY_get_check_signal_interval_milliseconds": "100",
+}
+"""Settings of Ray in place of its own, where the environment has no others."""
 QUIET: Mapping[str, Any] = {"logging_level": "error", "log_to_driver": False}
 """Arguments of ray.init that keep its own log lines from the terminal."""
 
 
 def start_ray(config: ClusterConfig, weights: int) -> None:
     """Connect to the Ray cluster that the recipe or RAY_ADDRESS names, or start one here, for `weights` bytes of weights."""
-    os.environ.setdefault("RAY_worker_niceness", "0")  # Ray gives its workers less of the CPU otherwise
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # How soon a call that waits hears of a signal, in place of 1 s: once the raylet is dead, this process has until its next look
-    # into the object store to let go of Ray, which would end it there (`rl.workers.ray_deaths`).
-    os.environ.setdefault("RAY_get_check_signal_interval_milliseconds", "100")
+    _set_environment()
     if address := config.running_cluster():
         with keep_sigterm_handler():
             ray.init(address=address, **QUIET)
@@ -53,6 +57,7 @@ def start_ray(config: ClusterConfig, weights: int) -> None:
 def start_local_ray(cpus: int, weights: int = 0) -> None:
     """Start a Ray of this machine's own, for a policy whose weights are so many bytes. It listens on loopback alone, and
     nobody but this user can read its files. `stop_ray` ends it."""
+    _set_environment()
     if _Local.session:  # of a Ray that somebody has ended by `ray.shutdown`
         _Local.session.close()
     _Local.session = RaySession()
@@ -88,6 +93,11 @@ class _Local:
     """State of this process's local Ray. A class and not an object: there is one for the process."""
 
     session: RaySession | None = None
+
+
+def _set_environment() -> None:
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
 
 
 def _init_local_ray(cpus: int, weights: int, folder: Path) -> None:

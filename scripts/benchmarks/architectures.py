@@ -181,5 +181,5 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - ARCHITECTURES.keys():
         parser.error(f"no such architecture: {', '.join(sorted(unknown))}; choose of {', '.join(ARCHITECTURES)}")
-    os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+    os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     raise SystemExit(min(main(arguments.names, arguments.out.absolute()), 1))
