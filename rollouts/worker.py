@@ -84,6 +84,10 @@ class EngineWorker:
             from rollouts.cpu_sampling import use_one_draw
 
             self.engine.collective_rpc(use_one_draw)
+            if adapter_rank:
+                from rollouts.cpu_adapters import use_products
+
+                self.engine.collective_rpc(use_products)
         # vLLM stops at the tokenizer's end of turn by itself; a config.json may name others, which each request must
         # list.
         eos: int | list[int] | None = self.engine.model_config.hf_text_config.eos_token_id
