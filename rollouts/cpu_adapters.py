@@ -9,7 +9,7 @@ Suffixes: T tokens of a batch, I and O the widths of a matrix's input and output
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ def apply_adapters(inputs_TI: Tensor, weights_SOI: Tensor, slots_T: Tensor, dtyp
     if weights_SOI.dim() == 4:  # vLLM keeps a dimension for stacked matrices
         weights_SOI = weights_SOI.squeeze(1)
     inputs_TI = inputs_TI.to(dtype)
-    slots = slots_T.unique().tolist()
+    slots = cast("list[int]", slots_T.unique().tolist())  # pyright: ignore[reportUnknownMemberType]
     if len(slots) == 1 and slots[0] >= 0:
         return inputs_TI @ weights_SOI[slots[0]].to(dtype).T
     outputs_TO = inputs_TI.new_zeros(len(inputs_TI), weights_SOI.shape[1])
@@ -61,7 +61,6 @@ def use_products(worker: Any) -> None:
     from vllm.lora.punica_wrapper import punica_cpu
 
     # Both modules: one holds the functions for prompts, which call these; the other has imported them for single tokens.
-    for module in (lora_ops, punica_cpu):
-        module.bgmv_shrink = shrink
-        module.bgmv_expand = expand
-        module.bgmv_expand_slice = expand_slice
+    modules: list[Any] = [lora_ops, punica_cpu]
+    for module in modules:
+        module.bgmv_shrink, module.bgmv_expand, module.bgmv_expand_slice = shrink, expand, expand_slice
