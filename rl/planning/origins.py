@@ -56,12 +56,12 @@ def explain_absence(path: str, place: str) -> tuple[list[str], bool]:
 
 
 def _stand_in(path: str) -> str:
-    """Return what to say of a model of the catalogue that was perhaps meant, or that is made from the one meant."""
-    names = {name: name for name in CATALOGUE} | {
-        model.official.rpartition("/")[2]: n for n, model in CATALOGUE.items()
-    }
-    meant = nearest(path.rpartition("/")[2], [*names])
-    return f" ('{names[meant]}' needs no hub: {CATALOGUE[names[meant]].summary})" if meant else ""
+    """Return a hint at the model of the catalogue whose name, or whose original's name, is near to the path; "" without one."""
+    for name, model in CATALOGUE.items():
+        # An original is compared without its owner, whom a user may leave out.
+        if nearest(path.rpartition("/")[2], [name, model.official.rpartition("/")[2]]):
+            return f" ('{name}' needs no hub: {model.summary})"
+    return ""
 
 
 def _origin(data: DataConfig) -> str:

@@ -4,7 +4,8 @@
 
 For each it reports the largest of the steps' mean differences between the logprobs of engine and trainer. The second
 step of rlvr is sampled with weights that the trainer has sent, so a parameter under a name that the engine does not
-know would show. Prints the table of docs/architectures.md, but for what is particular to each. If it is started again, it goes on where it was stopped.
+know would show. Prints the table of docs/architectures.md, but for what is particular to each.
+If it is started again, it goes on where it was stopped.
 """
 
 from __future__ import annotations

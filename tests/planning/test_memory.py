@@ -131,14 +131,14 @@ def huge() -> dict[str, Any]:
 
 def test_an_engine_on_a_cpu_samples_over_the_vocabulary_and_receives_weights() -> None:
     """By hand: 267 tokens, 256 samples at once; two versions of the weights wait in Ray's object store."""
-    made = planned("engines.kv_cache_mb=100")
-    parts = {role.role: role.parts for role in made.roles}
+    plan = planned("engines.kv_cache_mb=100")
+    parts = {role.role: role.parts for role in plan.roles}
     assert parts["engine"]["other"] == 0.6 * GIB + 8 * 4 * 256 * 267
     assert parts["engine"]["kv"] == 100 << 20
-    devices = sum(made.devices)
-    assert made.memory == devices + 1.0 * GIB + 2 * parts["policy"]["weights"]
-    alone = planned(stages=[{"sft": {"data": "words"}}])
-    assert alone.memory == sum(alone.devices) + 1.0 * GIB, "nothing is sent"
+    devices = sum(plan.devices)
+    assert plan.memory == devices + 1.0 * GIB + 2 * parts["policy"]["weights"]
+    without_engine = planned(stages=[{"sft": {"data": "words"}}])
+    assert without_engine.memory == sum(without_engine.devices) + 1.0 * GIB, "nothing is sent"
 
 
 def test_a_judge_of_the_runs_own_is_counted(tmp_path: Path) -> None:

@@ -146,10 +146,10 @@ def test_weights_that_are_received_and_not_used_stop_the_run(loop: Loop, rate: f
     """At a rate at which the gap is less than rounding in bfloat16, it takes some steps."""
     loop.learn(rate)
     loop.plant("received and left aside")
-    says = (
+    message = (
         r"engine 1, version \d+: .* arrived and is not used \(\d+ of 26 tensors changed\): logprobs of the probe moved"
     )
-    with pytest.raises(ValueError, match=rf"^{says}"):
+    with pytest.raises(ValueError, match=rf"^{message}"):
         loop.learn_often(rate, 40)
     assert loop.version <= (3 if rate == 1e-2 else 40)
 
@@ -162,10 +162,10 @@ def test_an_adapter_that_is_received_and_left_aside_stops_the_run(
     loop = Loop([Seat(actor, "policy") for actor in worlds(1).actors], actors, tied, dtype, lora=lora)
     assert loop.learn(1e-2)[PROBE] < {"float32": 1e-5, "bfloat16": 0.02}[dtype]
     loop.plant("adapter left aside")
-    says = (
+    message = (
         r"engine 0, version \d+: .*\.lora_[AB]\.weight arrived and is not used|engine and trainer logprobs of the probe"
     )
-    with pytest.raises(ValueError, match=says):
+    with pytest.raises(ValueError, match=message):
         loop.learn_often(1e-2, 4)
     ray.kill(actors[0])
 
@@ -174,8 +174,8 @@ def test_a_head_that_is_not_packed_anew_stops_the_run(loop: Loop) -> None:
     """Half of what the tied matrix does is of the old weights."""
     loop.learn(1e-3)
     loop.plant("head not packed")
-    says = "engine and trainer logprobs of the probe .*max_logprob_gap|arrived and is not used"
-    with pytest.raises(ValueError, match=says):
+    message = "engine and trainer logprobs of the probe .*max_logprob_gap|arrived and is not used"
+    with pytest.raises(ValueError, match=message):
         loop.learn_often(3e-2, 8)
 
 
