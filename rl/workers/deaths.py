@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import ray
-from ray.exceptions import OutOfMemoryError, RayActorError, RayError
+from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorError, RayError
 
 from rl.workers.loss import Loss
 from rollouts.judge_engine import last_line
@@ -28,23 +29,38 @@ def find_death(error: BaseException, actors: Mapping[Seat, Actor]) -> tuple[Seat
     """Return the actor whose death is behind an error, and what Ray says of it; None where none has died."""
     if not isinstance(error, RayError) or not ray.is_initialized():
         return None
-    if isinstance(error, RayActorError):
+    if isinstance(error, RayActorError) and not isinstance(error, ActorUnavailableError):
         ids = {cast("Any", actor)._actor_id.hex(): seat for seat, actor in actors.items()}
-        seat = ids.get(str(error.actor_id))
-        return None if seat is None else (seat, error)
-    # A rank that waits for a dead one may report that first. A dead actor answers at once, one that works later.
+        if seat := ids.get(str(error.actor_id)):
+            return seat, error
+    # The first to report it may wait for the dead one, or be another process of the same node, or have lost the connection
+    # before Ray knows why.
+    return _find_dead(actors)
+
+
+def _find_dead(actors: Mapping[Seat, Actor]) -> tuple[Seat, RayActorError] | None:
+    """Return the first actor that Ray knows to be dead, or that cannot be reached until Ray must have noticed a death."""
+    # A dead actor answers at once, one that works later.
     calls = {actor.__ray_ready__.remote(): seat for seat, actor in actors.items()}
     pending: list[Any] = list(calls)
     wait, get = cast("Any", ray.wait), cast("Any", ray.get)  # whose types are half unknown
-    while pending:
-        done, pending = wait(pending, timeout=NOTICE_S)
-        if not done:
-            return None
-        try:
-            get(done)
-        except RayActorError as death:
-            return calls[done[0]], death
-    return None
+    unreachable: tuple[Seat, RayActorError] | None = None
+    until = time.monotonic() + NOTICE_S
+    while pending and (left_s := until - time.monotonic()) > 0:
+        done, pending = wait(pending, timeout=left_s)
+        for call in done:
+            seat = calls[call]
+            try:
+                get(call)
+            except ActorUnavailableError as silence:  # Ray does not know yet whether it lives
+                unreachable = seat, silence
+                time.sleep(0.2)
+                again = actors[seat].__ray_ready__.remote()
+                calls[again] = seat
+                pending.append(again)
+            except RayActorError as death:
+                return seat, death
+    return unreachable
 
 
 def describe_seat(seat: Seat, ranks: int) -> str:
@@ -103,6 +119,8 @@ def _find_cause(text: str, pid: int, oom_kills: int) -> Loss:
     """Return why an actor has died, from what Ray says, from its log, and from the kernel's counts."""
     if "creation task" in text:
         return Loss(f"it did not start: {last_line(Exception(text))}", is_curable=False)
+    if "temporarily unavailable" in text:
+        return Loss("it cannot be reached")
     if "low on memory" in text:
         return Loss(f"Ray ended it because its node ran out of memory; {MEMORY_FIX}", is_curable=False)
     # Ray names the process too where only its node is gone; of a process alone it says that the worker has died.

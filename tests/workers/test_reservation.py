@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import ray
-from ray.exceptions import RayActorError
+from ray.exceptions import ActorUnavailableError, RayActorError
 
 from rl.workers.deaths import count_oom_kills, find_loss
 from rl.workers.holders import read_holdings
@@ -86,3 +86,30 @@ def test_an_engine_that_is_lost_with_its_node_is_the_loss_of_the_cluster(ray_ses
     assert loss is not None
     assert loss.is_curable
     assert loss.text.startswith("engine 0 ")
+
+
+def test_the_loss_is_an_actors_of_the_run_whoever_reports_it(ray_session: None) -> None:
+    """What brings files to a node dies with it and may be the first to say so; or the connection is lost before Ray knows."""
+
+    class Standing:
+        """An actor that does nothing."""
+
+    policy, living, courier = (cast("Any", ray.remote(Standing)).options(num_cpus=0).remote() for _ in range(3))
+    ray.get([actor.__ray_ready__.remote() for actor in (policy, living, courier)])
+    ray.kill(policy)
+    ray.kill(courier)
+    actors = {("engine", 0): living, ("policy", 0): policy}
+    with pytest.raises(RayActorError) as caught:
+        _ask_until_dead(courier)
+    reset = ActorUnavailableError("RpcError: Connection reset by peer", policy._actor_id.binary())
+    for error in (caught.value, reset):
+        loss = find_loss(error, actors, 2, count_oom_kills())
+        assert loss is not None
+        assert loss.text.startswith("the policy's rank 0 "), loss.text
+    assert find_loss(reset, {("engine", 0): living}, 2, count_oom_kills()) is None
+    ray.kill(living)
+
+
+def _ask_until_dead(actor: Any) -> None:
+    while True:  # Ray carries a kill out later
+        ray.get(actor.__ray_ready__.remote())
