@@ -20,8 +20,8 @@ from rl.audio import waveform
 from rl.finite import NonFiniteError
 from rl.types import Batch, Clip
 from rl.workers.adapter_worker import AdapterWorker
-from rl.workers.cuda_cache import frees_cuda_cache
 from rl.workers.diagnosis import check_weights
+from rl.workers.freed_memory import frees_memory
 from rl.workers.offload import brings_states_back
 from rl.workers.optimizer import OptimizerConfig
 from rl.workers.trainer_config import TrainerConfig
@@ -57,7 +57,7 @@ class AudioWorker(AdapterWorker):
     features_by_handle: dict[ObjectRef[Tensor], Tensor]
     """Cache of `clip_tensors`."""
 
-    @frees_cuda_cache
+    @frees_memory
     def wrap(
         self, make: Callable[[], nn.Module], dtype: str, trainer: TrainerConfig, optimizer: OptimizerConfig
     ) -> None:
@@ -65,7 +65,7 @@ class AudioWorker(AdapterWorker):
         self.features_by_handle = {}
         super().wrap(make, dtype, trainer, optimizer)
 
-    @frees_cuda_cache
+    @frees_memory
     def borrow_encoder(self, path: str, dtype: Dtype) -> str:
         """Load the frozen audio encoder of the model at `path`, and nothing else of it; return `encoder_digest()`.
         Raises ValueError for a model of text only."""
@@ -87,7 +87,7 @@ class AudioWorker(AdapterWorker):
             digest.update(tensor.cpu().float().numpy().tobytes())  # as float32: numpy has no bfloat16
         return digest.hexdigest()
 
-    @frees_cuda_cache
+    @frees_memory
     def encode(self, clips: Sequence[Clip]) -> list[tuple[ObjectRef[Tensor], int]]:
         """Return (handle of the features [P, D], their bytes) of each clip. Raises ValueError for a model of text only
         and for a clip that cannot be decoded."""
@@ -187,7 +187,7 @@ class LanguageModelWorker(AudioWorker):
         trainer = replace(trainer, zero_stage=min(trainer.zero_stage, 2), sequence_parallel=1)
         self.wrap(lambda: LabelledEncoder(path, model.dtype, classes), model.dtype, trainer, optimizer)
 
-    @frees_cuda_cache
+    @frees_memory
     @brings_states_back
     def fit_encoder(
         self,
@@ -229,7 +229,7 @@ class LanguageModelWorker(AudioWorker):
             raise NonFiniteError("the gradient of the encoder is not finite", is_update=True)
         check_weights(self.deepspeed.module)
 
-    @frees_cuda_cache
+    @frees_memory
     def classify(self, clips: Sequence[Clip], targets: Sequence[Sequence[int]]) -> list[list[bool]]:
         """Return, for each clip and label [N][L], whether the likeliest class is the target. Collective."""
         import torch

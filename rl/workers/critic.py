@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from rl.types import Batch
 from rl.workers.audio_worker import AudioWorker
 from rl.workers.batch_share import BatchShare
-from rl.workers.cuda_cache import frees_cuda_cache
+from rl.workers.freed_memory import frees_memory
 from rl.workers.optimiser_step import OptimiserStep
 
 if TYPE_CHECKING:
@@ -36,12 +36,12 @@ class CriticWorker(AudioWorker):
         options = config.gradient_checkpointing, config.lora, trained, self.shards
         return ValueModel(base if trained else path, config.dtype, *options)
 
-    @frees_cuda_cache
+    @frees_memory
     def values(self, batch: BatchShare, micro_batches: Sequence[Sequence[int]]) -> dict[int, np.ndarray]:
         """Return {row: value of the state before each of its actions}. Collective."""
         return self.forward(batch, micro_batches, self._forward, "values")
 
-    @frees_cuda_cache
+    @frees_memory
     def update(
         self, batch: BatchShare, steps: Sequence[OptimiserStep], value_clip: float | None
     ) -> list[dict[str, float]]:
@@ -56,7 +56,7 @@ class CriticWorker(AudioWorker):
 
         return self.optimise(batch, steps, loss, lambda n: action_weights(n, "token_mean"))
 
-    @frees_cuda_cache
+    @frees_memory
     def update_pairs(self, batch: BatchShare, steps: Sequence[OptimiserStep]) -> list[dict[str, float]]:
         """Take Bradley–Terry steps; return this rank's share of each one's metrics. The batch holds chosen and
         rejected answers by turns, one action each. Collective."""

@@ -17,7 +17,7 @@ from rl.types import Batch
 from rl.workers.answers import max_or_nan
 from rl.workers.audio_worker import LanguageModelWorker
 from rl.workers.batch_share import BatchShare
-from rl.workers.cuda_cache import frees_cuda_cache
+from rl.workers.freed_memory import frees_memory
 from rl.workers.optimiser_step import OptimiserStep
 from rl.workers.optimizer import OptimizerConfig
 from rl.workers.trainer_config import TrainerConfig
@@ -80,7 +80,7 @@ class PolicyWorker(LanguageModelWorker):
         self.adapter_only = adapter_only
         super().load(path, replace(config, lora=None) if adapter_only else config, trainer, optimizer, base)
 
-    @frees_cuda_cache
+    @frees_memory
     def logprobs(
         self, batch: BatchShare, micro_batches: Sequence[Sequence[int]], temperature: float
     ) -> dict[int, np.ndarray]:
@@ -89,7 +89,7 @@ class PolicyWorker(LanguageModelWorker):
             batch, micro_batches, lambda micro_batch: self._forward(micro_batch, temperature)[0], "logprobs"
         )
 
-    @frees_cuda_cache
+    @frees_memory
     def start_logprobs(
         self, batch: BatchShare, micro_batches: Sequence[Sequence[int]], temperature: float
     ) -> dict[int, np.ndarray]:
@@ -98,7 +98,7 @@ class PolicyWorker(LanguageModelWorker):
         with self.deepspeed.module.start_model():
             return self.logprobs(batch, micro_batches, temperature)
 
-    @frees_cuda_cache
+    @frees_memory
     def update(
         self,
         batch: BatchShare,
@@ -137,7 +137,7 @@ class PolicyWorker(LanguageModelWorker):
         largest_gap = max_or_nan([float(gap) for gap in largest])
         return [{**report, "logprob_gap/max": largest_gap} for report in reports]
 
-    @frees_cuda_cache
+    @frees_memory
     def update_pairs(
         self, batch: BatchShare, steps: Sequence[OptimiserStep], preference: Preference, temperature: float
     ) -> list[dict[str, float]]:
@@ -159,7 +159,7 @@ class PolicyWorker(LanguageModelWorker):
         """Open the store through which this rank, the first one, and engines talk of streams; return its address."""
         return self.rendezvous.open_store()
 
-    @frees_cuda_cache
+    @frees_memory
     def send_weights(self, stream: Stream, receivers: int) -> tuple[dict[str, Checksum], float]:
         """Stream the model's weights to the engines that wait for them, `receivers` of whose workers read this rank's memory.
         Return their checksums, and the seconds that these took, on the first rank. Collective."""
@@ -180,7 +180,7 @@ class PolicyWorker(LanguageModelWorker):
         )
         return self.last_sender.send(public)
 
-    @frees_cuda_cache
+    @frees_memory
     def weights(self) -> tuple[list[WeightBucket], dict[str, Checksum], float]:
         """Put the model's weights into Ray's object store and return handles of them, in buckets, their checksums, and
         the seconds that the sums took; only the first rank has any to return. Collective."""

@@ -27,9 +27,9 @@ from rl.types import Batch
 from rl.workers.adamw import build_adamw
 from rl.workers.batch_share import FORWARD_DUMMY, BatchShare
 from rl.workers.clipping import Clipping
-from rl.workers.cuda_cache import frees_cuda_cache
 from rl.workers.deepspeed_settings import deepspeed_settings
 from rl.workers.diagnosis import Compute, Losses, check_answers, check_weights, explain_step
+from rl.workers.freed_memory import frees_memory
 from rl.workers.offload import Offload, brings_states_back
 from rl.workers.optimiser_step import OptimiserStep
 from rl.workers.optimizer import OptimizerConfig
@@ -241,13 +241,13 @@ class TrainerWorker:
         check_answers(answers, name, batch)
         return answers
 
-    @frees_cuda_cache
+    @frees_memory
     @brings_states_back
     def save_optimizer(self, folder: str) -> None:
         """Write this rank's share of master weights and optimizer state, as safetensors."""
         write_optimizer(self.deepspeed, optimizer_file(folder, self.rank, self.world), self.rank)
 
-    @frees_cuda_cache
+    @frees_memory
     @brings_states_back
     def load_optimizer(self, folder: str) -> None:
         """Read back this rank's share of what `save_optimizer` wrote, after the model's weights, on however many ranks and at
