@@ -12,7 +12,7 @@ import pytest
 import ray
 import torch
 from torch import Tensor
-from worlds import BETA
+from worlds import BETA, ragged_batch
 
 from models.heads import TRAINED_FILE
 from models.load import build as build_model
@@ -46,13 +46,7 @@ SHARDED = {3: {"stage3_param_persistence_threshold": 0}}  # really shards, small
 
 @pytest.fixture(scope="module")
 def batch() -> Batch:
-    draw = torch.Generator().manual_seed(0)
-    written = torch.cat([torch.arange(n) >= 3 for n in LENGTHS])
-    actions, count = int(written.sum()), len(LENGTHS)
-    tokens = torch.randint(0, 256, (sum(LENGTHS),), generator=draw)
-    logprobs_A, scores_N = torch.zeros(actions), torch.zeros(count)
-    batch = Batch(tokens, torch.tensor(LENGTHS), written, logprobs_A, scores_N, torch.arange(count))
-    return batch.add(values=torch.zeros(actions), returns=torch.randn(actions, generator=draw))
+    return ragged_batch(LENGTHS)
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from worlds import ragged_batch
 
 from models.lora import LoraConfig
 from rl.algorithms.objective import Objective
@@ -32,13 +33,7 @@ ADAPTER = LoraConfig(rank=4, alpha=8)
 
 @pytest.fixture(scope="module")
 def batch() -> Batch:
-    draw = torch.Generator().manual_seed(0)
-    written = torch.cat([torch.arange(n) >= 3 for n in LENGTHS])
-    actions, count = int(written.sum()), len(LENGTHS)
-    tokens = torch.randint(0, 256, (sum(LENGTHS),), generator=draw)
-    logprobs = torch.zeros(actions)
-    batch = Batch(tokens, torch.tensor(LENGTHS), written, logprobs, torch.zeros(count), torch.arange(count))
-    return batch.add(values=torch.zeros(actions), returns=torch.randn(actions, generator=draw))
+    return ragged_batch(LENGTHS)
 
 
 def train(group: Any, role: str, batch: Batch, steps: int) -> None:

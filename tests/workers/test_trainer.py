@@ -15,6 +15,7 @@ import pytest
 import ray
 import torch
 from safetensors.torch import load_file
+from worlds import ragged_batch
 
 from models.load import load_model
 from models.settings import ModelConfig
@@ -36,13 +37,7 @@ LENGTHS = [5, 30, 12, 7, 21]
 
 @pytest.fixture(scope="module")
 def batch() -> Batch:
-    draw = torch.Generator().manual_seed(0)
-    written = torch.cat([torch.arange(n) >= 3 for n in LENGTHS])
-    actions, count = int(written.sum()), len(LENGTHS)
-    tokens = torch.randint(0, 256, (sum(LENGTHS),), generator=draw)
-    logprobs = torch.zeros(actions)
-    batch = Batch(tokens, torch.tensor(LENGTHS), written, logprobs, torch.zeros(count), torch.arange(count))
-    return batch.add(values=torch.zeros(actions), returns=torch.randn(actions, generator=draw))
+    return ragged_batch(LENGTHS)
 
 
 def train(group: Any, role: str, batch: Batch, steps: int) -> list[dict[str, float]]:

@@ -24,6 +24,20 @@ BETA = 0.9
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # Ray's processes do not find this file
 
 
+def ragged_batch(lengths: list[int]) -> Batch:
+    """Return random sequences of these lengths with what a policy and a critic learn from; the first three tokens of each are
+    its prompt."""
+    import torch
+
+    draw = torch.Generator().manual_seed(0)
+    written = torch.cat([torch.arange(n) >= 3 for n in lengths])
+    actions, count = int(written.sum()), len(lengths)
+    tokens = torch.randint(0, 256, (sum(lengths),), generator=draw)
+    logprobs = torch.zeros(actions)
+    batch = Batch(tokens, torch.tensor(lengths), written, logprobs, torch.zeros(count), torch.arange(count))
+    return batch.add(values=torch.zeros(actions), returns=torch.randn(actions, generator=draw))
+
+
 class Rank:
     """Ray actor: a policy's and a critic's rank in one process."""
 
