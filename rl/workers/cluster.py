@@ -36,7 +36,7 @@ from rl.workers.probe import draw_probe
 from rl.workers.processes import Processes
 from rl.workers.ray_deaths import RayDeaths
 from rl.workers.ray_start import kill_ray, start_ray, stop_ray
-from rl.workers.reservation import devices, gpu_environment, raise_if_lost, reserve
+from rl.workers.reservation import devices, gpu_environment, reserve, vacate
 from rl.workers.start_model import StartModel
 from rl.workers.storage import RunSite, Storage, find_storage
 from rl.workers.trainer_config import TrainerConfig
@@ -266,7 +266,7 @@ class Cluster:
         return group
 
     def _respawn(self, i: int) -> Actor:
-        raise_if_lost(self.nodes[self.seats["engine", i][0]], self.actors["engine", i])
+        vacate(self.nodes[self.seats["engine", i][0]], self.actors["engine", i])
         self.actors["engine", i] = self._spawn("engine", i)
         return self.actors["engine", i]
 

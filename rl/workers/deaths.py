@@ -35,11 +35,12 @@ def find_death(error: BaseException, actors: Mapping[Seat, Actor]) -> tuple[Seat
             return seat, error
     # The first to report it may wait for the dead one, or be another process of the same node, or have lost the connection
     # before Ray knows why.
-    return _find_dead(actors)
+    return find_dead(actors)
 
 
-def _find_dead(actors: Mapping[Seat, Actor]) -> tuple[Seat, RayActorError] | None:
-    """Return the first actor that Ray knows to be dead, or that cannot be reached until Ray must have noticed a death."""
+def find_dead(actors: Mapping[Seat, Actor]) -> tuple[Seat, RayActorError] | None:
+    """Return the first actor that Ray knows to be dead, or one that stays out of reach for as long as Ray may take to notice a
+    death; None where all live."""
     # A dead actor answers at once, one that works later.
     calls = {actor.__ray_ready__.remote(): seat for seat, actor in actors.items()}
     pending: list[Any] = list(calls)

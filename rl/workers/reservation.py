@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import ray
+from ray.exceptions import ActorUnavailableError
 from ray.util.placement_group import NODE_ID_LABEL_KEY, PlacementGroup, placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from rl.units import many
+from rl.workers.deaths import find_dead
 from rl.workers.holders import (
     MARK,
     SEPARATOR,
@@ -56,11 +58,16 @@ def live_nodes(free: bool = False) -> list[Node]:
     return sorted(nodes, key=lambda node: (node.id != here, node.host, node.id))
 
 
-def raise_if_lost(node: Node, actor: Actor) -> None:
-    """Raise the death of an actor whose node is lost: its place is reserved there, where a new one would wait for ever. After this
-    error the whole cluster is built anew."""
-    if all(node.id != live.id for live in live_nodes()):
-        ray.get(actor.__ray_ready__.remote())
+def vacate(node: Node, actor: Actor) -> None:
+    """End an actor that has died, for a new one in its place. Raises its death where its node is lost or out of reach: the place is
+    reserved there, where a new one would wait for ever. After this error the whole cluster is built anew."""
+    found = find_dead({("engine", 0): actor})
+    # Of a node that has just gone Ray says at first that the actor cannot be reached, and lists the node as alive.
+    if found and (isinstance(found[1], ActorUnavailableError) or all(node.id != live.id for live in live_nodes())):
+        raise found[1]
+    ray.kill(
+        cast("Any", actor)
+    )  # if the connection was lost for a moment alone, it lives and has the new one's devices
 
 
 def reserve(

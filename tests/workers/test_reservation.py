@@ -14,7 +14,7 @@ from rl.workers.deaths import count_oom_kills, find_loss
 from rl.workers.holders import read_holdings
 from rl.workers.nodes import Node
 from rl.workers.placement import ClusterConfig, Role, bundles
-from rl.workers.reservation import live_nodes, raise_if_lost, reserve
+from rl.workers.reservation import live_nodes, reserve, vacate
 from rl.workers.storage import RunSite
 
 
@@ -76,12 +76,15 @@ def test_an_engine_that_is_lost_with_its_node_is_the_loss_of_the_cluster(ray_ses
     class Standing:  # here, so that Ray sends it whole: a worker finds no module of the tests
         """An actor that does nothing."""
 
-    actor: Any = ray.remote(Standing).options(num_cpus=0).remote()
-    ray.get(actor.__ray_ready__.remote())
+    actor, other = (cast("Any", ray.remote(Standing)).options(num_cpus=0).remote() for _ in range(2))
+    ray.get([actor.__ray_ready__.remote(), other.__ray_ready__.remote()])
+    vacate(live_nodes()[0], other)  # it was out of reach for a moment alone: a new one is to have its devices
+    with pytest.raises(RayActorError):
+        _ask_until_dead(other)
     ray.kill(actor)
-    raise_if_lost(live_nodes()[0], actor)  # its node lives: another engine takes its place
+    vacate(live_nodes()[0], actor)  # its node lives: another engine takes its place
     with pytest.raises(RayActorError) as caught:
-        raise_if_lost(Node("gone", 1, 0), actor)
+        vacate(Node("gone", 1, 0), actor)
     loss = find_loss(caught.value, {("engine", 0): actor}, 1, count_oom_kills())
     assert loss is not None
     assert loss.is_curable
