@@ -29,23 +29,26 @@ def find_death(error: BaseException, actors: Mapping[Seat, Actor]) -> tuple[Seat
     """Return the actor whose death is behind an error, and what Ray says of it; None where none has died."""
     if not isinstance(error, RayError) or not ray.is_initialized():
         return None
-    if isinstance(error, RayActorError) and not isinstance(error, ActorUnavailableError):
+    named: tuple[Seat, RayActorError] | None = None
+    if isinstance(error, RayActorError):
         ids = {cast("Any", actor)._actor_id.hex(): seat for seat, actor in actors.items()}
-        if seat := ids.get(str(error.actor_id)):
-            return seat, error
+        seat = ids.get(str(error.actor_id))
+        named = seat and (seat, error)
+        if named and not isinstance(error, ActorUnavailableError):
+            return named
     # The first to report it may wait for the dead one, or be another process of the same node, or have lost the connection
     # before Ray knows why.
-    return find_dead(actors)
+    return find_dead(actors) or named
 
 
 def find_dead(actors: Mapping[Seat, Actor]) -> tuple[Seat, RayActorError] | None:
     """Return the first actor that Ray knows to be dead, or one that stays out of reach for as long as Ray may take to notice a
-    death; None where all live."""
+    death; None where all are alive."""
     # A dead actor answers at once, one that works later.
     calls = {actor.__ray_ready__.remote(): seat for seat, actor in actors.items()}
     pending: list[Any] = list(calls)
     wait, get = cast("Any", ray.wait), cast("Any", ray.get)  # whose types are half unknown
-    unreachable: tuple[Seat, RayActorError] | None = None
+    silent: dict[Seat, RayActorError] = {}
     until = time.monotonic() + NOTICE_S
     while pending and (left_s := until - time.monotonic()) > 0:
         done, pending = wait(pending, timeout=left_s)
@@ -53,15 +56,16 @@ def find_dead(actors: Mapping[Seat, Actor]) -> tuple[Seat, RayActorError] | None
             seat = calls[call]
             try:
                 get(call)
+                silent.pop(seat, None)
             except ActorUnavailableError as silence:  # Ray does not know yet whether it lives
-                unreachable = seat, silence
+                silent[seat] = silence
                 time.sleep(0.2)
                 again = actors[seat].__ray_ready__.remote()
                 calls[again] = seat
                 pending.append(again)
             except RayActorError as death:
                 return seat, death
-    return unreachable
+    return next(iter(silent.items()), None)
 
 
 def describe_seat(seat: Seat, ranks: int) -> str:
@@ -93,6 +97,8 @@ def find_loss(error: BaseException, actors: Mapping[Seat, Actor], ranks: int, oo
 def describe_death(name: str, error: RayActorError, oom_kills: int) -> Loss:
     """Return the death of the actor `name`. `oom_kills` is what `count_oom_kills` said at the start."""
     text = str(error)
+    if isinstance(error, ActorUnavailableError):  # which says neither where it was nor why
+        return Loss(f"{name} could not be reached, and may have died")
     pid, address = (re.search(rf"\b{key}: (\S+)", text) for key in ("pid", "ip"))
     place = ", ".join(part for part in (pid and f"pid {pid[1]}", address and f"node {address[1]}") if part)
     cause = _find_cause(text, int(pid[1]) if pid else 0, oom_kills)
@@ -120,8 +126,6 @@ def _find_cause(text: str, pid: int, oom_kills: int) -> Loss:
     """Return why an actor has died, from what Ray says, from its log, and from the kernel's counts."""
     if "creation task" in text:
         return Loss(f"it did not start: {last_line(Exception(text))}", is_curable=False)
-    if "temporarily unavailable" in text:
-        return Loss("it cannot be reached")
     if "low on memory" in text:
         return Loss(f"Ray ended it because its node ran out of memory; {MEMORY_FIX}", is_curable=False)
     # Ray names the process too where only its node is gone; of a process alone it says that the worker has died.

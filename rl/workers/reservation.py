@@ -65,9 +65,8 @@ def vacate(node: Node, actor: Actor) -> None:
     # Of a node that has just gone Ray says at first that the actor cannot be reached, and lists the node as alive.
     if found and (isinstance(found[1], ActorUnavailableError) or all(node.id != live.id for live in live_nodes())):
         raise found[1]
-    ray.kill(
-        cast("Any", actor)
-    )  # if the connection was lost for a moment alone, it lives and has the new one's devices
+    # It lives if only the connection was lost, for a moment, and has the devices that the new one needs.
+    ray.kill(cast("Any", actor))
 
 
 def reserve(

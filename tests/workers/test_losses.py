@@ -35,12 +35,6 @@ from rl.workers.ray_watcher import kill_all, list_processes
             "it did not start: ImportError",
             False,
         ),
-        (
-            "The actor 1f is unavailable: The actor is temporarily unavailable: RpcError",
-            0,
-            "it cannot be reached",
-            True,
-        ),
         ("The actor died unexpectedly before finishing this task.", -1, "the kernel killed it because memory", False),
     ],
 )

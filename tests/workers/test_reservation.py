@@ -110,6 +110,10 @@ def test_the_loss_is_an_actors_of_the_run_whoever_reports_it(ray_session: None) 
         assert loss is not None
         assert loss.text.startswith("the policy's rank 0 "), loss.text
     assert find_loss(reset, {("engine", 0): living}, 2, count_oom_kills()) is None
+    blip = ActorUnavailableError("RpcError: Connection reset by peer", living._actor_id.binary())
+    loss = find_loss(blip, {("engine", 0): living}, 2, count_oom_kills())
+    assert loss is not None
+    assert (loss.text, loss.is_curable) == ("engine 0 could not be reached, and may have died", True)
     ray.kill(living)
 
 
