@@ -61,11 +61,12 @@ def live_nodes(free: bool = False) -> list[Node]:
 def vacate(node: Node, actor: Actor) -> None:
     """End an actor that has died, for a new one in its place. Raises its death where its node is lost or out of reach: the place is
     reserved there, where a new one would wait for ever. After this error the whole cluster is built anew."""
-    found = find_dead({("engine", 0): actor})
-    # Of a node that has just gone Ray says at first that the actor cannot be reached, and lists the node as alive.
-    if found and (isinstance(found[1], ActorUnavailableError) or all(node.id != live.id for live in live_nodes())):
-        raise found[1]
-    # It lives if only the connection was lost, for a moment, and has the devices that the new one needs.
+    if dead := find_dead({("engine", 0): actor}):
+        _, death = dead
+        # Ray notices the loss of a node late: until then it lists the node as alive and reports its actors as unavailable.
+        if isinstance(death, ActorUnavailableError) or all(node.id != live.id for live in live_nodes()):
+            raise death
+    # Where only the connection was lost for a moment, the actor still runs and holds the devices that the new one needs.
     ray.kill(cast("Any", actor))
 
 

@@ -92,7 +92,7 @@ def test_an_engine_that_is_lost_with_its_node_is_the_loss_of_the_cluster(ray_ses
 
 
 def test_the_loss_is_an_actors_of_the_run_whoever_reports_it(ray_session: None) -> None:
-    """What brings files to a node dies with it and may be the first to say so; or the connection is lost before Ray knows."""
+    """A lost node is noticed first by the process that copies files there, or through a closed connection."""
 
     class Standing:
         """An actor that does nothing."""
