@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from models.load import build
+from models.lora import ADAPTER_CONFIG, ADAPTER_FILE, PREFIX
 from models.settings import BuildConfig
+from rl.publishing.folder import prepare
 from rl.recipe import load
 from rl.run.tracker import read_stage_metrics
 from rl.runner import run
+
+MODEL_FILE = "model.safetensors"
 
 
 @pytest.mark.timeout(900)
@@ -54,6 +61,23 @@ def test_a_teacher_is_read_at_the_rollouts_temperature_with_ears_and_prompts_of_
     assert max(row["staleness/max"] for row in (*itself, *larger)) == 1
     assert larger[0]["kl/teacher"] > 0.01
     assert larger[0]["grad_norm/policy"] > 1e-3
+    check_the_published_adapter(tmp_path / "run", start, tmp_path / "hub")
+
+
+def check_the_published_adapter(run_dir: Path, start: Path, out: Path) -> None:
+    """The start and the adapter, as `rl push --adapter` lays it out, are the run's model, the part between ear and decoder too."""
+    prepare(run_dir, "me/distils", out, None, adapter_only=True)
+    old, new, adapter = (
+        load_file(file) for file in (start / MODEL_FILE, run_dir / "model" / MODEL_FILE, out / ADAPTER_FILE)
+    )
+    config = json.loads((out / ADAPTER_CONFIG).read_text())
+    for name, weight in new.items():
+        module = f"{PREFIX}{name.removesuffix('.weight')}"
+        expected = adapter.get(f"{PREFIX}{name}", old[name])  # what trains whole, and what is frozen
+        if f"{module}.lora_A.weight" in adapter:
+            product = adapter[f"{module}.lora_B.weight"] @ adapter[f"{module}.lora_A.weight"]
+            expected = old[name] + config["lora_alpha"] / config["r"] * product
+        assert torch.allclose(weight, expected, atol=1e-6), name
 
 
 def _model(sizes: dict[str, object]) -> BuildConfig:

@@ -20,6 +20,10 @@ Repository = Annotated[str, typer.Argument(metavar="REPO", help="OWNER/NAME on t
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Write the folder and show it; no network, no token.")]
 Out = Annotated[Path | None, typer.Option(help="The folder that a dry run writes; RUN/hub unless said otherwise.")]
 Private = Annotated[bool, typer.Option("--private", help="Make the repository private where it is new.")]
+Adapter = Annotated[
+    bool,
+    typer.Option("--adapter", help="Of a run that trained by LoRA: its adapter in peft's format, not all weights."),
+]
 Licence = Annotated[
     str | None, typer.Option(help="The model's licence (default: the base model's, where it is known).")
 ]
@@ -31,6 +35,7 @@ def push(
     dry_run: DryRun = False,
     out: Out = None,
     private: Private = False,
+    adapter: Adapter = False,
     licence: Licence = None,
 ) -> None:
     """Publish a run's model: weights, recipe and a card with results, sources and licences."""
@@ -46,10 +51,10 @@ def push(
             shutil.rmtree(folder)  # of an earlier dry run
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise ConfigError(f"{folder}: exists already; remove it, or name another with --out")
-        _show(prepare(run, repository, folder, licence), repository)
+        _show(prepare(run, repository, folder, licence, adapter), repository)
         return say(f"nothing was uploaded; read {folder / 'README.md'}, then leave out --dry-run")
     with tempfile.TemporaryDirectory(prefix=".hub-", dir=run if run.is_dir() else None) as scratch:
-        prepared = prepare(run, repository, Path(scratch) / FOLDER, licence)
+        prepared = prepare(run, repository, Path(scratch) / FOLDER, licence, adapter)
         _show(prepared, repository)
         say(f"uploaded to {upload(prepared, repository, private)}")
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from rl.publishing.adapter import AdapterChain
 from rl.publishing.licences import UNKNOWN, Source, data_source, model_sources
 from rl.recipe import Recipe
 from rl.redaction import redact_text
@@ -18,14 +19,23 @@ from rl.terminal import visible
 LOADERS = {"model": "AutoModelForCausalLM", "tokenizer": "AutoTokenizer"}
 
 
-def write_card(run: Run, recipe: Recipe, recipe_text: str, repository: str, licence: str | None, listens: bool) -> str:
-    """Return the text of README.md. Secrets and this user's folders stand in no line of it."""
+def write_card(
+    run: Run,
+    recipe: Recipe,
+    recipe_text: str,
+    repository: str,
+    licence: str | None,
+    listens: bool,
+    adapter: AdapterChain | None = None,
+) -> str:
+    """Return the text of README.md, for the whole model or for its `adapter`. Secrets and this user's folders stand in no line of
+    it."""
     models = model_sources(recipe.header.model)
     sections = [
-        _front_matter(recipe, models, licence, listens),
+        _front_matter(recipe, models, licence, listens, adapter),
         _title(run, recipe, models, repository),
         _results(run),
-        _loading(repository, listens),
+        _loading_adapter(repository, listens, adapter) if adapter else _loading(repository, listens),
         _training(run, recipe_text),
         _data(recipe, models, licence),
     ]
@@ -45,7 +55,9 @@ def inherited_licence(recipe: Recipe) -> str | None:
     return next(iter(licences)) if len(licences) == 1 and UNKNOWN not in licences else None
 
 
-def _front_matter(recipe: Recipe, models: Sequence[Source], licence: str | None, listens: bool) -> str:
+def _front_matter(
+    recipe: Recipe, models: Sequence[Source], licence: str | None, listens: bool, adapter: AdapterChain | None
+) -> str:
     algorithms = [str(getattr(stage.config, "algorithm", "")) for stage in recipe.stages if stage.kind == "rlvr"]
     tags = dict.fromkeys(
         ["groundtone", *(stage.kind for stage in recipe.stages if "model" in stage.facts.makes), *algorithms]
@@ -54,8 +66,12 @@ def _front_matter(recipe: Recipe, models: Sequence[Source], licence: str | None,
     data = [source.hub for source in _datas(recipe) if source.hub]
     lines = ["---"]
     lines += [f"license: {json.dumps(licence)}"] if licence else []
-    lines += ["library_name: transformers", f"pipeline_tag: {'audio-text-to-text' if listens else 'text-generation'}"]
+    lines += [
+        f"library_name: {'peft' if adapter else 'transformers'}",
+        f"pipeline_tag: {'audio-text-to-text' if listens else 'text-generation'}",
+    ]
     lines += [f"base_model: {json.dumps(hubs)}"] if hubs else []
+    lines += ["base_model_relation: adapter"] if hubs and adapter else []
     lines += [f"datasets: {json.dumps(data)}"] if data else []
     return "\n".join([*lines, f"tags: {json.dumps(list(filter(None, tags)))}", "---"])
 
@@ -110,6 +126,28 @@ def _loading(repository: str, listens: bool) -> str:
         "## Load it\n\nThe chat template renders the very prompts of training.\n\n"
         f"```python\n{chr(10).join(code)}\n```\n\n{note}"
         f"```bash\nvllm serve {repository}\nrl chat {repository}    # with groundtone\n```"
+    )
+
+
+def _loading_adapter(repository: str, listens: bool, adapter: AdapterChain) -> str:
+    """Return how to load an adapter on its base model."""
+    base = adapter.base_name
+    code = ["from peft import PeftModel", "from transformers import AutoModelForCausalLM, AutoTokenizer", ""]
+    if listens:
+        code = ["from models import audio  # of the package groundtone", *code, "audio.register()"]
+    code += [
+        f'base = AutoModelForCausalLM.from_pretrained("{base}")',
+        f'model = PeftModel.from_pretrained(base, "{repository}")',
+        f'tokenizer = AutoTokenizer.from_pretrained("{repository}")',
+    ]
+    name, rank = repository.rpartition("/")[2], adapter.engine_rank
+    serve = f"vllm serve {base} --enable-lora --max-lora-rank {rank} --lora-modules {name}={repository}"
+    # vLLM refuses an adapter that has a module which trained whole, as a model that listens has.
+    command = "" if listens or rank is None else f"\n\n```bash\n{serve}\n```"
+    return (
+        f"## Load it\n\nAn adapter (LoRA) of {_inline(adapter.base.name)}. The results above are of exactly that model with it, "
+        "every stage's weights merged in the precision of training; the chat template renders the very prompts of training."
+        f"\n\n```python\n{chr(10).join(code)}\n```{command}"
     )
 
 

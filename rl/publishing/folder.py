@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from models.folder import check_whole
+from models.joined_adapters import join_adapters
 from models.settings import ModelConfig
 from models.shape import read_shape
 from rl.config import ConfigError
+from rl.publishing.adapter import find_adapters
 from rl.publishing.card import inherited_licence, without_home, write_card
 from rl.recipe import load
 from rl.redaction import redact_text
@@ -21,6 +24,8 @@ from rl.run.summary import RECIPE
 
 REPOSITORY = re.compile(r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9_])?/[A-Za-z0-9_](?:[\w.-]*[A-Za-z0-9_])?")
 """OWNER/NAME, as the hub takes it."""
+WHOLE_MODEL = ("*.safetensors", "*.safetensors.index.json", "config.json")
+"""Files of a model that are not published with an adapter, which finds them in its base; tokenizer and chat template are."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +40,9 @@ class Upload:
     """True if the licence is that of the model that the run started from."""
 
 
-def prepare(run_dir: Path, repository: str, out: Path, licence: str | None) -> Upload:
-    """Write the folder of a run's model to `out`, which is new: weights (linked where the disk allows), recipe and card. Raises
-    ConfigError for a run without a model, and for a name that is no repository's."""
+def prepare(run_dir: Path, repository: str, out: Path, licence: str | None, adapter_only: bool = False) -> Upload:
+    """Write the folder of a run's model to `out`, which is new: weights (linked where the disk allows) or the adapter alone,
+    recipe and card. Raises ConfigError for a run without a model or such an adapter, and for a name that is no repository's."""
     if not REPOSITORY.fullmatch(repository) or ".." in repository or "--" in repository or len(repository) > 96:
         raise ConfigError(f"'{repository}' is no repository; name it OWNER/NAME, of letters, digits, '.', '_' and '-'")
     run = read_run(run_dir, lambda _: None)
@@ -54,8 +59,11 @@ def prepare(run_dir: Path, repository: str, out: Path, licence: str | None) -> U
     shape = read_shape(ModelConfig(path=str(model)))
     base_licence = None if licence else inherited_licence(recipe)
     listens = bool(shape and shape.token_rate)
-    card = write_card(run, recipe, text, repository, licence or base_licence, listens)
-    _lay_out(model, out)
+    adapter = find_adapters(run, recipe.header.model) if adapter_only else None
+    card = write_card(run, recipe, text, repository, licence or base_licence, listens, adapter)
+    _lay_out(model, out, leave_out=WHOLE_MODEL if adapter else ())
+    if adapter:
+        join_adapters(adapter.folders, adapter.base_name, out)
     (out / RECIPE).write_text(text, encoding="utf-8")
     (out / "README.md").write_text(card, encoding="utf-8")
     files = sorted(path for path in out.rglob("*") if path.is_file())
@@ -82,13 +90,15 @@ def upload(prepared: Upload, repository: str, private: bool) -> str:
     return str(address)
 
 
-def _lay_out(model: Path, out: Path) -> None:
-    """Link or copy the model's files, without hidden ones and what only this run's machine knows."""
+def _lay_out(model: Path, out: Path, leave_out: Sequence[str]) -> None:
+    """Link or copy the model's files, without hidden ones, what only this run's machine knows, and the patterns `leave_out`."""
     for file in sorted(model.rglob("*")):
         path = file.relative_to(model)
         # The card and the recipe are written anew: into a link they would be written into the run.
         is_ours = path.as_posix() in ("README.md", RECIPE)
         if not file.is_file() or is_ours or file.name == INSIDE or any(part.startswith(".") for part in path.parts):
+            continue
+        if any(file.match(pattern) for pattern in leave_out):
             continue
         (out / path).parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from plans import whole
+from safetensors.torch import load_file, save_file
 
+from models.lora import ADAPTER_CONFIG, ADAPTER_FILE
 from rl.commands.push import push
 from rl.config import ConfigError
+from rl.run.provenance import BUILT, write_provenance
 from rl.run.summary import StageSummary, Summary, write_summary
 
 SECRET = "sk-abcdefghijklmnopqrstuvwxyz123456"
@@ -114,6 +119,61 @@ def test_what_cannot_be_published(run: Path, tmp_path: Path) -> None:
     (run / "model" / "config.json").unlink()
     with pytest.raises(ConfigError, match="has no model to publish"):
         push(run, "me/sums", dry_run=True, out=tmp_path / "out")
+
+
+def finish_stage(run: Path, name: str, parent: tuple[str, bool], lora: bool = True) -> None:
+    """Leave the folder of a stage that made a model from `parent` (name, whether a stage)."""
+    index = len(list((run / "stages").glob("*"))) + 1
+    stage = whole(run / "stages" / f"{index:02d}-{name}" / "model", CONFIG).parent
+    parents = [{"kind": "data", "name": "sums", "stage": False}]
+    parents.append({"kind": "model", "name": parent[0], "stage": parent[1]})
+    write_provenance(stage / "model", {"kind": "model", "stage": name, "parents": parents})
+    if lora:
+        (stage / "adapter").mkdir()
+        (stage / "adapter" / ADAPTER_CONFIG).write_text('{"r": 4, "lora_alpha": 8, "base_model_name_or_path": "here"}')
+        save_file({"q.lora_A.weight": torch.full((4, 2), float(index))}, stage / "adapter" / ADAPTER_FILE)
+    made = [StageSummary(folder.name.partition("-")[2], "sft", 9.0) for folder in sorted((run / "stages").iterdir())]
+    write_summary(run, Summary("sums", "done", 10.0, made))
+
+
+def test_an_adapter_is_published_in_place_of_all_weights(run: Path) -> None:
+    finish_stage(run, "sft", ("smollm2-135m-instruct-q4", False))
+    finish_stage(run, "other", ("sft", True))  # an arm that the model does not come from
+    finish_stage(run, "rlvr", ("sft", True))
+    push(run, "me/sums", dry_run=True, adapter=True)
+    folder = run / "hub"
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"README.md", "recipe.yaml", "tokenizer.json", ADAPTER_CONFIG, ADAPTER_FILE}
+    assert load_file(folder / ADAPTER_FILE)["q.lora_A.weight"][:, 0].tolist() == [1] * 4 + [3] * 4
+    card = (folder / "README.md").read_text()
+    facts = front_matter(card)
+    assert (facts["library_name"], facts["base_model_relation"]) == ("peft", "adapter")
+    assert facts["base_model"] == ["HuggingFaceTB/SmolLM2-135M-Instruct"]
+    assert 'base = AutoModelForCausalLM.from_pretrained("HuggingFaceTB/SmolLM2-135M-Instruct")' in card
+    assert 'model = PeftModel.from_pretrained(base, "me/sums")' in card
+    assert "--enable-lora --max-lora-rank 8 --lora-modules sums=me/sums" in card
+
+
+def test_what_has_no_adapter_to_publish(run: Path) -> None:
+    def refused() -> str:
+        with pytest.raises(ConfigError) as caught:
+            push(run, "me/sums", dry_run=True, adapter=True)
+        assert not (run / "hub").exists()
+        return str(caught.value)
+
+    assert refused().endswith("no stage of it made a model; leave --adapter out")
+    finish_stage(run, "sft", ("smollm2-135m-instruct-q4", False), lora=False)
+    finish_stage(run, "rlvr", ("sft", True))
+    assert refused() == "--adapter: stage 'sft' trained without model.lora; leave --adapter out"
+    recipe = (
+        (run / "recipe.yaml")
+        .read_text()
+        .replace("path: smollm2-135m-instruct-q4", "build: {hidden_size: 64, layers: 1, heads: 2}")
+    )
+    (run / "recipe.yaml").write_text(recipe)
+    shutil.rmtree(run / "stages")
+    finish_stage(run, "rlvr", (BUILT, False))
+    assert "the run made the model that it started from" in refused()
 
 
 def test_without_a_token_or_a_network_it_is_one_line(run: Path) -> None:
