@@ -52,6 +52,9 @@ ENVIRONMENT = {
     # Tensors of 4 MiB and more go back to the machine when they are freed. glibc would raise its threshold to the largest it
     # saw: micro-batches of ever other lengths then leave holes in the heap, and the process grows.
     "MALLOC_MMAP_THRESHOLD_": str(4 << 20),
+    # torch asks for large tensors in pages of 2 MiB, where the machine has them: in pages of 4 KiB, giving that memory back and
+    # asking for it again is a tenth of an update's time.
+    "THP_MEM_ALLOC_ENABLE": "1",
 }
 """Environment of a trainer's actor on CPU."""
 # On a GPU, memory given back serves any size. A buffer that another process is to open (CUDA IPC) is allocated with it off.

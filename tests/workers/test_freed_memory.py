@@ -1,13 +1,17 @@
-"""Memory that a trainer gives back to the machine at the end of a call."""
+"""Memory that actors on a CPU give back to the machine and ask for again."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from rl.workers import freed_memory
+import rollouts.serving
+from rl.workers import freed_memory, trainer
 from rl.workers.freed_memory import frees_memory
 
 PIECE = 64 << 10
@@ -51,3 +55,30 @@ def test_only_a_long_call_gives_free_memory_back(
         assert growth < 0.2 * COUNT * PIECE
     else:
         assert growth > 0.8 * COUNT * PIECE
+
+
+LARGE_TENSORS = """
+import resource, torch
+for _ in range(22):
+    if _ == 2:
+        first = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(50 << 20, dtype=torch.uint8)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - first)
+"""
+"""Program that allocates and frees 50 MiB twenty times, and prints how many pages it asked the machine for."""
+
+
+def has_large_pages() -> bool:
+    """Return whether the machine gives pages of 2 MiB to those who ask."""
+    file = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    return file.is_file() and "[never]" not in file.read_text()
+
+
+@pytest.mark.skipif(not has_large_pages(), reason="reads /proc and the machine has no huge pages")
+@pytest.mark.parametrize("variables", [trainer.ENVIRONMENT, rollouts.serving.ENVIRONMENT], ids=["trainer", "engine"])
+def test_large_tensors_come_in_large_pages(variables: dict[str, str]) -> None:
+    """A page of 4 KiB costs as much to ask for as one of 2 MiB, so that tensors freed and made anew cost a tenth of a step."""
+    command = [sys.executable, "-c", LARGE_TENSORS]
+    done = subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True, check=True)
+    small_pages = 20 * (50 << 20) // 4096
+    assert int(done.stdout) < 0.1 * small_pages
