@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from rl.types import Batch, Prompt, Rollout, Scored
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from rl.data.chat import Chat
 
 
@@ -115,12 +117,22 @@ def pack(lengths: Sequence[int], budget: int, ranks: int = 1) -> list[list[list[
     return [work + [[]] * (rounds - len(work)) for work in ranks_work]
 
 
-def minibatches(count: int, epochs: int, parts: int, seed: int) -> list[list[int]]:
-    """Return the rows of each optimiser step: `epochs` passes over `count` sequences, each shuffled and cut into
-    `parts`, or into single sequences where there are fewer. A single step takes all of them in order."""
+def minibatches(groups_N: Tensor, epochs: int, parts: int, seed: int) -> list[list[int]]:
+    """Return the rows of each optimiser step: `epochs` passes over a batch's sequences, each shuffled and cut into `parts`, or
+    into single sequences where there are fewer. Samples of a prompt stay beside each other, so that most prompts go through
+    the trunk in one step alone. A single step takes all rows in order."""
     import numpy as np
 
+    groups = cast("list[int]", groups_N.tolist())
     if epochs * parts == 1:
-        return [list(range(count))]
-    random, parts = np.random.default_rng(seed), min(parts, count)
-    return [part.tolist() for _ in range(epochs) for part in np.array_split(random.permutation(count), parts)]
+        return [list(range(len(groups)))]
+    random, parts = np.random.default_rng(seed), min(parts, len(groups))
+    steps: list[list[int]] = []
+    for _ in range(epochs):
+        order = cast("list[int]", random.permutation(len(groups)).tolist())
+        place: dict[int, int] = {}  # group -> where the first of its samples came
+        for i, row in enumerate(order):
+            place.setdefault(groups[row], i)
+        order.sort(key=lambda row: place[groups[row]])
+        steps += [part.tolist() for part in np.array_split(order, parts)]
+    return steps

@@ -121,14 +121,27 @@ def test_packing_by_hand() -> None:
 
 
 def test_minibatches_are_passes_over_everything() -> None:
-    assert minibatches(4, epochs=1, parts=1, seed=0) == [[0, 1, 2, 3]]
-    assert sorted(minibatches(3, epochs=1, parts=8, seed=0)) == [[0], [1], [2]], "no update without a sequence"
-    parts = minibatches(10, epochs=3, parts=4, seed=1)
+    def cut(count: int, epochs: int, parts: int, seed: int) -> list[list[int]]:
+        return minibatches(torch.arange(count), epochs, parts, seed)
+
+    assert cut(4, epochs=1, parts=1, seed=0) == [[0, 1, 2, 3]]
+    assert sorted(cut(3, epochs=1, parts=8, seed=0)) == [[0], [1], [2]], "no update without a sequence"
+    parts = cut(10, epochs=3, parts=4, seed=1)
     assert [len(p) for p in parts] == [3, 3, 2, 2] * 3
     for epoch in range(3):
         assert sorted(i for part in parts[4 * epoch : 4 * epoch + 4] for i in part) == list(range(10))
     assert parts[:4] != parts[4:8]
-    assert parts == minibatches(10, epochs=3, parts=4, seed=1) != minibatches(10, epochs=3, parts=4, seed=2)
+    assert parts == cut(10, epochs=3, parts=4, seed=1) != cut(10, epochs=3, parts=4, seed=2)
+
+
+@given(groups=st.lists(st.integers(0, 5), min_size=1, max_size=40), parts=st.integers(2, 8), seed=st.integers(0, 99))
+def test_minibatches_cut_few_prompts_apart(groups: list[int], parts: int, seed: int) -> None:
+    """At most one at each border between two of them; all are as large as each other, to one sequence."""
+    steps = minibatches(torch.tensor(groups), 1, parts, seed)
+    assert sorted(row for step in steps for row in step) == list(range(len(groups)))
+    assert {len(step) for step in steps} <= {len(groups) // len(steps), -(-len(groups) // len(steps))}
+    prompts_of_steps = sum(len({groups[row] for row in step}) for step in steps)
+    assert prompts_of_steps <= len({*groups}) + len(steps) - 1
 
 
 @given(data=st.data(), lengths=st.lists(st.integers(1, 9), min_size=1, max_size=8))

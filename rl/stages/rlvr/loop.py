@@ -62,10 +62,11 @@ def train(config: Config, context: Context, learner: Learner, stream: SampleStre
             # On the whole batch, before it is cut into mini-batches: group baselines and whitening need all samples.
             batch = estimate(batch, objective, max_tokens)
             clock.lap("logprobs")
-            # epochs × minibatches lists of rows, shuffled by a seed of the step, so that a resumed run repeats them.
+            # epochs × minibatches lists of rows, shuffled by a seed of the step, so that a resumed run repeats them, and those of a
+            # prompt beside each other.
             shuffle = seed_of(context.seed, step)
-            rows = minibatches(len(batch), config.epochs, config.minibatches, shuffle)
-            critic_rows = minibatches(len(batch), config.epochs, config.critic_minibatches, shuffle)
+            rows = minibatches(batch.groups_N, config.epochs, config.minibatches, shuffle)
+            critic_rows = minibatches(batch.groups_N, config.epochs, config.critic_minibatches, shuffle)
             policy_metrics, critic_metrics = gather(
                 trained_policy.update(batch, rows, learner.policy_rates(step), objective, max_tokens, max_gap),
                 critic.update(batch, critic_rows, learner.critic_rates(step, len(critic_rows)), objective.value_clip),
